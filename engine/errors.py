@@ -1,0 +1,99 @@
+"""Every error the engine raises, in one tree.
+
+A refusal (budget used up, campaign paused) is an answer, never an exception. What stands here is breakage or bad input; each message is
+one line that says what was wrong, with which value, and what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+_SHOWN = 80
+
+
+def shown(value: object) -> str:
+    """A value as an error message may show it: one line, printable, never longer than 80 characters."""
+    text = ascii(value)
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
+
+
+class BudgetError(Exception):
+    """The root: `except BudgetError` catches everything that the engine raises on purpose."""
+
+
+class InvalidInput(BudgetError):
+    """A value from outside that is refused; `field` names it, in the caller's own words."""
+
+    def __init__(self, message: str, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class InvalidAmount(InvalidInput):
+    """An amount that is not a positive decimal of at most six places, or is above 1,000,000."""
+
+
+class InvalidBudget(InvalidInput):
+    """A budget that is neither `none` nor a decimal from 0 to 9,000,000,000."""
+
+
+class InvalidId(InvalidInput):
+    """An id of a brand, campaign, event or request that breaks its grammar."""
+
+
+class InvalidSchedule(InvalidInput):
+    """A dayparting schedule with a field that is wrong; `field` is its path, as in `schedule[1].start_time`."""
+
+
+class InvalidName(InvalidInput):
+    """A name of a brand or campaign that is blank, too long or holds control characters."""
+
+
+class InvalidSetting(InvalidInput):
+    """A setting (environment or .env) with a wrong value; `field` is its name."""
+
+
+class NotFound(BudgetError):
+    """No such brand or campaign."""
+
+
+class Conflict(BudgetError):
+    """The name or external id is taken, or somebody else changed the row first; `field` names it where one is to blame."""
+
+    def __init__(self, message: str, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class ServerAway(BudgetError):
+    """A server cannot be reached: which part, where it was looked for (password masked), and what to do."""
+
+    def __init__(self, part: str, where: str, hint: str) -> None:
+        super().__init__(f"{part} cannot be reached at {where}: {hint}")
+        self.part = part
+        self.where = where
+        self.hint = hint
+
+
+class Unavailable(BudgetError):
+    """The call's deadline passed without a whole answer. Repeating it with `request_id` is safe: nothing is counted twice.
+
+    `answers` has one entry a spend: its SpendResult where the reply arrived, None where it is not known.
+    """
+
+    def __init__(self, message: str, request_id: str, answers: Sequence[object | None] = ()) -> None:
+        super().__init__(message)
+        self.request_id = request_id
+        self.answers = list(answers)
+
+
+class WrongVersion(BudgetError):
+    """Redis holds another layout than this program speaks: upgrade the older of the two."""
+
+
+class NotReady(BudgetError):
+    """A shard of Redis lacks the mark of a finished rebuild, or carries another instance's; nothing was read or written."""
+
+
+class Refused(BudgetError):
+    """An operation that would do harm as things stand (a second `up` on the same data, a demo on a production catalog)."""
