@@ -1,0 +1,61 @@
+"""Ids carry their home: a campaign's id names its brand, a brand's id its shard, by arithmetic in any language.
+
+Both numbers below are permanent: they are in every id and every key that was ever given out.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from engine.errors import InvalidId, shown
+
+ORDINALS: Final = 65_536
+"""campaign_id = brand_id * ORDINALS + ordinal, ordinal 1..65535, never reused."""
+SHARDS: Final = 64
+"""shard = brand_id % SHARDS."""
+MAX_BRAND_ID: Final = 2**37 - 1
+"""So that every campaign id stays below 2^53, which Lua's doubles hold exactly."""
+
+TEXT_ID_LENGTH: Final = 64
+_TEXT_ID: Final = re.compile(r"[A-Za-z0-9._:/+=@~-]{1,64}", re.ASCII)
+
+
+def brand_of(campaign_id: int) -> int:
+    """The id of the brand that a campaign belongs to."""
+    return campaign_id // ORDINALS
+
+
+def shard_of(brand_id: int) -> int:
+    """The shard (0..63) that holds a brand and all its campaigns."""
+    return brand_id % SHARDS
+
+
+def campaign_id_of(brand_id: int, ordinal: int) -> int:
+    """The id of a brand's campaign by its ordinal (1..65535)."""
+    return brand_id * ORDINALS + ordinal
+
+
+def check_brand_id(value: object, field: str = "brand_id") -> int:
+    """The id, if it can be one of a brand. Raises InvalidId."""
+    if type(value) is not int or not 1 <= value <= MAX_BRAND_ID:
+        raise InvalidId(
+            f"{field} {shown(value)} is not a brand id: give the whole number that `brand list` shows", field
+        )
+    return value
+
+
+def check_campaign_id(value: object, field: str = "campaign_id") -> int:
+    """The id, if it can be one of a campaign. Raises InvalidId."""
+    if type(value) is not int or not ORDINALS < value < (MAX_BRAND_ID + 1) * ORDINALS or value % ORDINALS == 0:
+        raise InvalidId(
+            f"{field} {shown(value)} is not a campaign id: give the whole number that `campaign list` shows", field
+        )
+    return value
+
+
+def check_text_id(value: object, field: str) -> str:
+    """An event, request or external id: 1 to 64 of letters, digits and ._:/+=@~- (so base64, UUIDs and hex pass). Raises InvalidId."""
+    if not isinstance(value, str) or _TEXT_ID.fullmatch(value) is None:
+        raise InvalidId(f"{field} {shown(value)} is not an id: use 1 to 64 letters, digits or . _ : / + = @ ~ -", field)
+    return value

@@ -1,0 +1,125 @@
+"""Money: integer micros inside, decimal text at the edges, never a float.
+
+1 unit of currency = 1,000,000 micros. The grammar is digits only, at most six decimals, the same in Lua (`lua/lib/amount.lua`): no sign,
+exponent, space, underscore or other script's digits. What does not fit is refused, not rounded; `from_cpm` is the one place that rounds.
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import ROUND_HALF_EVEN, Decimal
+from typing import Final
+
+from engine.errors import InvalidAmount, InvalidBudget, InvalidInput, shown
+
+MICROS: Final = 1_000_000
+PLACES: Final = 6
+MAX_AMOUNT_MICROS: Final = 10**12
+"""One spend: at most 1,000,000 units."""
+MAX_TOTAL_MICROS: Final = 9 * 10**15
+"""A budget or a counter: below 2^53, because a Lua number is a double."""
+
+_DECIMAL: Final = re.compile(r"([0-9]{1,16})(?:\.([0-9]{1,6}))?", re.ASCII)
+_TOO_FINE: Final = re.compile(r"[0-9]{1,16}\.[0-9]{7,}", re.ASCII)
+_NONE_WORDS: Final = frozenset({"", "none"})
+
+
+def _text_of(value: object, field: str, error: type[InvalidInput]) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Decimal):
+        if not value.is_finite():
+            raise error(f"{field} {shown(str(value))} is not a finite number: give a decimal such as 12.50", field)
+        if value.is_signed():
+            raise error(f"{field} {shown(str(value))} is negative: give a decimal from 0 upwards, such as 12.50", field)
+        return format(value, "f") if value.adjusted() < 20 else str(value)
+    kind = type(value).__name__
+    raise error(
+        f"{field} {shown(value)} is a {kind}: give a decimal string or a Decimal (whole micros go in {field}_micros)",
+        field,
+    )
+
+
+def _micros_of(value: object, field: str, error: type[InvalidInput]) -> int:
+    text = _text_of(value, field, error)
+    match = _DECIMAL.fullmatch(text)
+    if match is None:
+        if _TOO_FINE.fullmatch(text):
+            raise error(
+                f"{field} {shown(text)} has more than six decimals: nothing is rounded here, give at most six", field
+            )
+        raise error(
+            f"{field} {shown(text)} is not a decimal amount: use digits and at most six decimals, such as 12.50", field
+        )
+    units, fraction = match.groups()
+    return int(units) * MICROS + int((fraction or "").ljust(PLACES, "0"))
+
+
+def parse_amount(value: str | Decimal, field: str = "amount") -> int:
+    """The micros of one spend, from a decimal string or a Decimal: above 0, at most 1,000,000 units. Raises InvalidAmount."""
+    return check_amount_micros(_micros_of(value, field, InvalidAmount), field, value)
+
+
+def check_amount_micros(micros: int, field: str = "amount_micros", given: object = None) -> int:
+    """The same law for an amount that is in micros already. Raises InvalidAmount."""
+    shown_value = shown(micros if given is None else given if isinstance(given, str) else str(given))
+    if type(micros) is not int:
+        raise InvalidAmount(f"{field} {shown(micros)} is a {type(micros).__name__}: give whole micros as an int", field)
+    if micros <= 0:
+        raise InvalidAmount(f"{field} {shown_value} is not above zero: a spend is at least 0.000001", field)
+    if micros > MAX_AMOUNT_MICROS:
+        raise InvalidAmount(
+            f"{field} {shown_value} is above the limit of 1000000 for one spend: split it or check the unit", field
+        )
+    return micros
+
+
+def parse_budget(value: str | Decimal | None, field: str = "daily_budget") -> int | None:
+    """The micros of a budget; None, "" and "none" mean no limit, 0 means nothing allowed. Raises InvalidBudget."""
+    if value is None or (isinstance(value, str) and value.strip().lower() in _NONE_WORDS):
+        return None
+    return check_budget_micros(_micros_of(value, field, InvalidBudget), field)
+
+
+def check_budget_micros(micros: int | None, field: str = "daily_budget") -> int | None:
+    """The law for a budget in micros: None, or from 0 to 9,000,000,000 units. Raises InvalidBudget."""
+    if micros is None:
+        return None
+    if type(micros) is not int or micros < 0:
+        raise InvalidBudget(f"{field} {shown(micros)} is not a budget: give none, or a decimal from 0 upwards", field)
+    if micros > MAX_TOTAL_MICROS:
+        raise InvalidBudget(
+            f"{field} {format_micros(micros)} is above the limit of 9000000000: give a smaller budget or none", field
+        )
+    return micros
+
+
+def format_micros(micros: int) -> str:
+    """Micros as a decimal string with six places: 12500000 -> "12.500000", -3200000 -> "-3.200000"."""
+    sign = "-" if micros < 0 else ""
+    units, fraction = divmod(abs(micros), MICROS)
+    return f"{sign}{units}.{fraction:06d}"
+
+
+def format_optional(micros: int | None) -> str | None:
+    """As `format_micros`; None (no limit) stays None."""
+    return None if micros is None else format_micros(micros)
+
+
+def to_decimal(micros: int) -> Decimal:
+    """Micros as a Decimal with six places."""
+    return Decimal(micros).scaleb(-PLACES)
+
+
+def from_cpm(cpm: str | Decimal) -> int:
+    """The micros of one impression at a price for a thousand: half-even, the one place that rounds. Raises InvalidAmount.
+
+    "1.234567" -> 1235 (1,234.567 micros). A price so low that one impression rounds to nothing is refused.
+    """
+    exact = Decimal(_micros_of(cpm, "cpm", InvalidAmount)) / 1000
+    micros = int(exact.to_integral_value(ROUND_HALF_EVEN))
+    if micros <= 0:
+        raise InvalidAmount(
+            f"cpm {shown(str(cpm))} is less than a micro for one impression: book a thousand at once", "cpm"
+        )
+    return check_amount_micros(micros, "cpm", str(cpm))
