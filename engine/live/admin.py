@@ -1,0 +1,283 @@
+"""The engine's own calls to the live state: publish, read plans and totals, close, trim. Bidders do not need this module.
+
+Every call is bounded and raises ServerAway when Redis cannot be reached. A shard that is not ready answers None or a word, never zeros.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from engine.domain.causes import reasons_of
+from engine.domain.ids import ORDINALS, SHARDS, campaign_id_of
+from engine.domain.schedule import Schedule
+from engine.errors import BudgetError, ServerAway
+from engine.live.keys import keys_of_brand, shard_keys
+from engine.live.replies import NOT_READY, head, optional_int
+from engine.live.scripts import LAYOUT, script
+from engine.live.wire import Call, NoAnswer, Reply, Wire
+
+SLICE: Final = 200
+"""Campaigns, hashes or ids in one script call: nothing may hold Redis for more than 5 ms."""
+
+
+@dataclass(frozen=True, slots=True)
+class LiveCampaign:
+    """A campaign as Redis has it this millisecond; money in micros."""
+
+    campaign_id: int
+    version: int
+    enabled: bool
+    reasons: tuple[str, ...]
+    daily_spend: int
+    monthly_spend: int
+
+
+@dataclass(frozen=True, slots=True)
+class LiveBrand:
+    """A brand as Redis has it this millisecond; money in micros. `*_since_ms`: when its budget last became used up or free again."""
+
+    brand_id: int
+    now_ms: int
+    n: int
+    version: int
+    archived: bool
+    daily_limit: int | None
+    monthly_limit: int | None
+    daily_spend: int
+    monthly_spend: int
+    daily_since_ms: int | None
+    monthly_since_ms: int | None
+    campaigns: Mapping[int, LiveCampaign]
+
+
+@dataclass(frozen=True, slots=True)
+class LiveShard:
+    """The state of one shard. `why` is empty when it is ready; `clock_ms` is Redis' own time, `now_ms` the shard's kept one."""
+
+    shard: int
+    mark: str
+    layout: str
+    now_ms: int
+    n: int
+    lost: str
+    rebuilding: str
+    clock_ms: int
+    entries: int
+    last_entry_id: str
+
+    @property
+    def ready(self) -> bool:
+        return bool(self.mark) and self.layout == LAYOUT
+
+    @property
+    def why(self) -> str:
+        """What stands in the way of calls, in one word or the lost key's name; empty when ready."""
+        if self.rebuilding and not self.mark:
+            return "rebuilding"
+        if not self.mark:
+            return f"lost {self.lost}" if self.lost else "unmarked"
+        return "" if self.layout == LAYOUT else f"layout {self.layout}"
+
+    @property
+    def instance(self) -> str:
+        """The uuid in the mark."""
+        return self.mark.rpartition(":")[0]
+
+    @property
+    def generation(self) -> int:
+        """The rebuild that wrote the mark; 0 without one."""
+        return int(self.mark.rpartition(":")[2] or 0)
+
+
+@dataclass(frozen=True, slots=True)
+class BrandPlan:
+    """What publish brings: a brand's limits. create: never published and without log rows."""
+
+    brand_id: int
+    version: int
+    daily_limit: int | None
+    monthly_limit: int | None
+    archived: bool
+    create: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignPlan:
+    """What publish brings: a campaign's switch and schedule."""
+
+    campaign_id: int
+    version: int
+    enabled: bool
+    archived: bool
+    schedule: Schedule
+    create: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Counters of some hashes of a shard and the journal number at which they hold. values: hash key -> micros a field, in order."""
+
+    mark: str
+    now_ms: int
+    n: int
+    values: Mapping[str, tuple[int, ...]]
+
+
+class LiveRedis:
+    """The live state, for jobs and pages."""
+
+    def __init__(self, wire: Wire, timeout_s: float = 5.0) -> None:
+        self.wire = wire
+        self._timeout_s = timeout_s
+
+    def call_all(self, calls: Sequence[Call]) -> list[Reply]:
+        """Replies to script calls, pipelined. Raises ServerAway."""
+        try:
+            return self.wire.call_all(calls, self._timeout_s)
+        except NoAnswer as failure:
+            raise ServerAway(
+                "Redis", self.wire.where, f"{failure.why}; check REDIS_URL and that the server runs"
+            ) from None
+
+    def ping(self) -> None:
+        """Raises ServerAway when Redis does not answer."""
+        self.read_shard(0)
+
+    def now_ms(self) -> int:
+        """The time by Redis' clock: the one door through which jobs take time."""
+        return self.read_shard(0).clock_ms
+
+    def read_shard(self, shard: int, *, tick: bool = False) -> LiveShard:
+        """One shard's state; tick keeps its now, so that nothing later can be stamped before it."""
+        return self._shards([shard], tick)[0]
+
+    def read_shards(self, *, tick: bool = False) -> list[LiveShard]:
+        """The state of all 64 shards in one round trip."""
+        return self._shards(range(SHARDS), tick)
+
+    def _shards(self, shards: Iterable[int], tick: bool) -> list[LiveShard]:
+        wanted = list(shards)
+        code = script("read_shard")
+        calls = [Call(code, (shard_keys(s).shard, shard_keys(s).journal), ("1" if tick else "0",)) for s in wanted]
+        out = []
+        for shard, reply in zip(wanted, self.call_all(calls), strict=True):
+            mark, layout, now, n, lost, rebuilding, clock, entries, last = (part.decode() for part in reply)
+            out.append(
+                LiveShard(
+                    shard, mark, layout, int(now or 0), int(n or 0), lost, rebuilding, int(clock), int(entries), last
+                )
+            )
+        return out
+
+    def read_plans(self, ordinals: Mapping[int, int]) -> dict[int, LiveBrand | None]:
+        """Brands with their campaigns 1..highest ordinal: {brand id: highest ordinal}. None for one whose shard is not ready or that is unknown."""
+        code = script("read_plan")
+        calls: list[Call] = []
+        asked: list[tuple[int, list[int]]] = []
+        for brand_id, highest in ordinals.items():
+            keys = keys_of_brand(brand_id)
+            for start in range(1, max(highest, 1) + 1, SLICE):
+                ids = [campaign_id_of(brand_id, o) for o in range(start, min(start + SLICE, highest + 1))]
+                asked.append((brand_id, ids))
+                calls.append(Call(code, (keys.shard, keys.brand(brand_id), *map(keys.campaign, ids)), (LAYOUT,)))
+        brands: dict[int, LiveBrand | None] = {}
+        campaigns: dict[int, dict[int, LiveCampaign]] = {}
+        for (brand_id, ids), reply in zip(asked, self.call_all(calls), strict=True):
+            found = campaigns.setdefault(brand_id, {})
+            if head(reply) == NOT_READY or not reply[3]:
+                brands[brand_id] = None
+                continue
+            for campaign_id, text in zip(ids, reply[4:], strict=True):
+                if text:
+                    found[campaign_id] = _campaign(campaign_id, text.decode())
+            brands[brand_id] = _brand(brand_id, reply, found)
+        return brands
+
+    def read_brand(self, brand_id: int, highest_ordinal: int) -> LiveBrand | None:
+        """One brand with its campaigns; None when its shard is not ready or it is unknown."""
+        return self.read_plans({brand_id: highest_ordinal})[brand_id]
+
+    def publish(self, instance: str, brand: BrandPlan, campaigns: Sequence[CampaignPlan]) -> bool:
+        """Brings one brand and campaigns of it (ascending ordinals) into the live state. False when its shard is not ready."""
+        keys = keys_of_brand(brand.brand_id)
+        limits = ("" if limit is None else str(limit) for limit in (brand.daily_limit, brand.monthly_limit))
+        head_args = (LAYOUT, instance, str(brand.brand_id), str(brand.version), *limits, _bit(brand.archived))
+        calls = []
+        for start in range(0, max(len(campaigns), 1), SLICE):
+            part = campaigns[start : start + SLICE]
+            args = [*head_args, _bit(brand.create and start == 0)]
+            for c in part:
+                args += [
+                    str(c.campaign_id),
+                    str(c.version),
+                    _bit(c.enabled),
+                    _bit(c.archived),
+                    c.schedule.compiled,
+                    _bit(c.create),
+                ]
+            plan_keys = (keys.shard, keys.registry, keys.journal, keys.brand(brand.brand_id))
+            calls.append(Call(script("publish"), (*plan_keys, *(keys.campaign(c.campaign_id) for c in part)), args))
+        return all(head(reply) == "ok" for reply in self.call_all(calls))
+
+    def read_totals(self, shard: int, hash_keys: Sequence[str], fields: Sequence[str]) -> Totals | None:
+        """Counters of up to 200 hashes of a shard at one instant; None when the shard is not ready."""
+        keys = shard_keys(shard)
+        reply = self.call_all([Call(script("read_totals"), (keys.shard, *hash_keys), (LAYOUT, *fields))])[0]
+        if head(reply) == NOT_READY:
+            return None
+        values = {
+            key: tuple(int(v) for v in text.decode().split(":")) for key, text in zip(hash_keys, reply[4:], strict=True)
+        }
+        return Totals(reply[1].decode(), int(reply[2]), int(reply[3]), values)
+
+    def prune(self, instance: str, shard: int, hash_keys: Sequence[str], field: str) -> int:
+        """Removes a closed period's counter from hashes of a shard; answers how many it removed."""
+        keys, removed = shard_keys(shard), 0
+        calls = [
+            Call(script("prune"), (keys.shard, *hash_keys[start : start + SLICE]), (LAYOUT, instance, field))
+            for start in range(0, len(hash_keys), SLICE)
+        ]
+        for reply in self.call_all(calls):
+            if head(reply) != "ok":
+                raise BudgetError(f"shard {shard} did not let go of {field}: {reply[0].decode()} {reply[1].decode()}")
+            removed += int(reply[1])
+        return removed
+
+    def trim(self, instance: str, shard: int, lowest_kept: str) -> int:
+        """Drops journal entries below an id; answers how many. A shard that is not ready keeps all."""
+        keys = shard_keys(shard)
+        reply = self.call_all([Call(script("trim"), (keys.shard, keys.journal), (LAYOUT, instance, lowest_kept))])[0]
+        return int(reply[1]) if head(reply) == "ok" else 0
+
+    def unmark(self, instance: str, shard: int, found: str) -> None:
+        """Takes a shard out of use until it is rebuilt."""
+        head(self.call_all([Call(script("unmark"), (shard_keys(shard).shard,), (instance, found))])[0])
+
+
+def _bit(value: bool) -> str:
+    return "1" if value else "0"
+
+
+def _campaign(campaign_id: int, text: str) -> LiveCampaign:
+    version, on, mask, daily, monthly = text.split(":")
+    return LiveCampaign(campaign_id, int(version), on == "1", reasons_of(int(mask)), int(daily), int(monthly))
+
+
+def _brand(brand_id: int, reply: Reply, campaigns: Mapping[int, LiveCampaign]) -> LiveBrand:
+    version, archived, daily_limit, monthly_limit, daily, monthly, daily_at, monthly_at = reply[3].decode().split(":")
+    return LiveBrand(
+        brand_id,
+        int(reply[1]),
+        int(reply[2]),
+        int(version),
+        archived == "1",
+        optional_int(daily_limit),
+        optional_int(monthly_limit),
+        int(daily),
+        int(monthly),
+        optional_int(daily_at),
+        optional_int(monthly_at),
+        campaigns,
+    )

@@ -1,0 +1,56 @@
+"""Every key in Redis, spelled once. All keys of a shard carry its hash tag, so they share one slot of a cluster.
+
+`budget:{17}:shard` hash: the mark, layout, now, journal number n, windows. `budget:{17}:registry` hash: brand id -> highest ordinal published.
+`budget:{17}:journal` stream. `budget:{17}:requests:0|1`, `budget:{17}:events:0|1` hashes: ids seen. `budget:{17}:brand:81`,
+`budget:{17}:campaign:5308417` hashes: plan and counters. `budget:{17}:changes` channel: one message a change of a brand.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Final
+
+from engine.domain.ids import SHARDS, brand_of, shard_of
+
+PREFIX: Final = "budget:"
+
+
+class ShardKeys:
+    """The keys of one shard."""
+
+    __slots__ = ("changes", "events", "fixed", "journal", "registry", "requests", "shard", "tag")
+
+    def __init__(self, shard: int) -> None:
+        self.tag = f"{PREFIX}{{{shard}}}:"
+        self.shard = self.tag + "shard"
+        self.registry = self.tag + "registry"
+        self.journal = self.tag + "journal"
+        self.requests = (self.tag + "requests:0", self.tag + "requests:1")
+        self.events = (self.tag + "events:0", self.tag + "events:1")
+        self.changes = self.tag + "changes"
+        self.fixed = (self.shard, self.registry, self.journal, *self.requests, *self.events)
+        """What a charge begins its KEYS with."""
+
+    def brand(self, brand_id: int) -> str:
+        return f"{self.tag}brand:{brand_id}"
+
+    def campaign(self, campaign_id: int) -> str:
+        return f"{self.tag}campaign:{campaign_id}"
+
+
+@cache
+def shard_keys(shard: int) -> ShardKeys:
+    """The keys of a shard (0..63)."""
+    if not 0 <= shard < SHARDS:
+        raise ValueError(f"shard {shard} is not one of 0..{SHARDS - 1}")
+    return ShardKeys(shard)
+
+
+def keys_of_brand(brand_id: int) -> ShardKeys:
+    """The keys of the shard that holds a brand."""
+    return shard_keys(shard_of(brand_id))
+
+
+def keys_of_campaign(campaign_id: int) -> ShardKeys:
+    """The keys of the shard that holds a campaign."""
+    return shard_keys(shard_of(brand_of(campaign_id)))

@@ -1,0 +1,182 @@
+"""One table that turns the scripts' replies into answers and errors."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Final
+
+from engine.domain.budget import Budget, used_up_causes
+from engine.domain.causes import DAILY_BUDGET, MONTHLY_BUDGET, ORDER, Status, reasons_of, status_of
+from engine.domain.money import to_decimal
+from engine.errors import BudgetError, InvalidInput, WrongVersion
+from engine.live.scripts import LAYOUT
+from engine.live.wire import Reply
+
+RECORDED: Final = "recorded"
+ACCEPTED: Final = "accepted"
+REFUSED: Final = "refused"
+DUPLICATE: Final = "duplicate"
+CONFLICT: Final = "conflict"
+UNKNOWN_CAMPAIGN: Final = "unknown_campaign"
+NOT_READY: Final = "not_ready"
+
+_OUTCOMES: Final = {"d": DUPLICATE, "c": CONFLICT, "u": UNKNOWN_CAMPAIGN}
+_RUN: Final = re.compile(r"([kdcu]|x\d+)\*(\d+)")
+
+
+class Figures:
+    """A brand's spends and limits in micros after a call; shared by all results of one reply."""
+
+    __slots__ = ("daily_limit", "daily_spend", "monthly_limit", "monthly_spend")
+
+    def __init__(
+        self, daily_spend: int, monthly_spend: int, daily_limit: int | None, monthly_limit: int | None
+    ) -> None:
+        self.daily_spend = daily_spend
+        self.monthly_spend = monthly_spend
+        self.daily_limit = daily_limit
+        self.monthly_limit = monthly_limit
+
+    def causes(self) -> tuple[str, ...]:
+        """Which budgets are used up."""
+        budgets = (
+            Budget(DAILY_BUDGET, self.daily_limit, self.daily_spend),
+            Budget(MONTHLY_BUDGET, self.monthly_limit, self.monthly_spend),
+        )
+        return used_up_causes(budgets)
+
+
+class SpendResult:
+    """The answer to one spend.
+
+    outcome: `recorded`, `accepted`, `refused`, `duplicate`, `conflict`, `unknown_campaign` or `not_ready`. reasons: why the campaign is not
+    running after the call, or for `refused` why. The figures are the brand's, Decimals of six places or None (no limit, or not known).
+    detail: for `not_ready` what is being waited for (`rebuilding`, `unmarked`, `clock`, `lost`).
+    """
+
+    __slots__ = ("campaign_id", "detail", "figures", "outcome", "reasons")
+
+    def __init__(
+        self,
+        campaign_id: int,
+        outcome: str,
+        reasons: tuple[str, ...] = (),
+        figures: Figures | None = None,
+        detail: str = "",
+    ) -> None:
+        self.campaign_id = campaign_id
+        self.outcome = outcome
+        self.reasons = reasons
+        self.detail = detail
+        self.figures = figures
+
+    @property
+    def daily_spend(self) -> Decimal | None:
+        return None if self.figures is None else to_decimal(self.figures.daily_spend)
+
+    @property
+    def monthly_spend(self) -> Decimal | None:
+        return None if self.figures is None else to_decimal(self.figures.monthly_spend)
+
+    @property
+    def daily_remaining(self) -> Decimal | None:
+        """What is left of the daily budget, negative when facts went past it."""
+        figures = self.figures
+        return (
+            None
+            if figures is None or figures.daily_limit is None
+            else to_decimal(figures.daily_limit - figures.daily_spend)
+        )
+
+    @property
+    def monthly_remaining(self) -> Decimal | None:
+        """What is left of the monthly budget, negative when facts went past it."""
+        figures = self.figures
+        return (
+            None
+            if figures is None or figures.monthly_limit is None
+            else to_decimal(figures.monthly_limit - figures.monthly_spend)
+        )
+
+    def with_figures(self, figures: Figures | None) -> SpendResult:
+        """The same answer with later figures, and with the causes that follow from them; a refusal keeps the causes it had."""
+        if figures is None or figures is self.figures or self.figures is None:
+            return self
+        reasons = self.reasons
+        if self.outcome != REFUSED:
+            reasons = tuple(
+                c for c in ORDER if c in figures.causes() or (c in reasons and c not in (DAILY_BUDGET, MONTHLY_BUDGET))
+            )
+        return SpendResult(self.campaign_id, self.outcome, reasons, figures)
+
+    def __repr__(self) -> str:
+        figures = f", daily_spend={self.daily_spend}, monthly_spend={self.monthly_spend}" if self.figures else ""
+        detail = f", detail={self.detail!r}" if self.detail else ""
+        return f"SpendResult({self.outcome!r}, campaign_id={self.campaign_id}, reasons={self.reasons}{figures}{detail})"
+
+
+class CampaignStatus:
+    """Whether a campaign runs this millisecond: status `active` or `paused`, and the causes."""
+
+    __slots__ = ("reasons", "status")
+
+    def __init__(self, reasons: tuple[str, ...]) -> None:
+        self.status: Status = status_of(reasons)
+        self.reasons = reasons
+
+    def __repr__(self) -> str:
+        return f"CampaignStatus({self.status!r}, reasons={self.reasons})"
+
+
+def head(reply: Reply) -> str:
+    """The first word of a reply. Raises WrongVersion and InvalidInput, which are breakage and not answers."""
+    word: str = reply[0].decode()
+    if word == "wrong_version":
+        theirs = reply[1].decode()
+        older = "this program" if theirs > LAYOUT else "Redis' data"
+        raise WrongVersion(
+            f"Redis holds layout {theirs}, this program speaks {LAYOUT}: upgrade {older}; nothing was written"
+        )
+    if word == "invalid":
+        raise InvalidInput(
+            f"Redis refused {reply[2].decode()} of spend {reply[1]}: nothing was written", reply[2].decode()
+        )
+    if word == "foreign":
+        raise BudgetError(
+            f"Redis is marked by another instance ({reply[1].decode()}): check REDIS_URL and DATABASE_URL belong together"
+        )
+    return word
+
+
+def optional_int(text: str) -> int | None:
+    """A limit as scripts write it: empty is none."""
+    return int(text) if text else None
+
+
+def spend_results(reply: Reply, campaign_ids: Sequence[int], counted_word: str) -> list[SpendResult]:
+    """The results of one charge in the order of its spends. counted_word: `recorded` or `accepted`, after the verb that was called."""
+    if head(reply) == NOT_READY:
+        why = reply[1].decode()
+        return [SpendResult(campaign_id, NOT_READY, detail=why) for campaign_id in campaign_ids]
+    figures: dict[int, Figures] = {}
+    for line in reply[2].decode().split(";") if reply[2] else ():
+        brand, daily, monthly, daily_limit, monthly_limit = line.split(":")
+        figures[int(brand)] = Figures(int(daily), int(monthly), optional_int(daily_limit), optional_int(monthly_limit))
+    masks: dict[int, int] = {}
+    for line in reply[3].decode().split(";") if reply[3] else ():
+        campaign, mask = line.split(":")
+        masks[int(campaign)] = int(mask)
+    results: list[SpendResult] = []
+    for code, count in _RUN.findall(reply[1].decode()):
+        refused = reasons_of(int(code[1:])) if code[0] == "x" else None
+        outcome = counted_word if code == "k" else REFUSED if refused else _OUTCOMES[code]
+        made: dict[int, SpendResult] = {}
+        for campaign_id in campaign_ids[len(results) : len(results) + int(count)]:
+            result = made.get(campaign_id)
+            if result is None:
+                reasons = refused if refused is not None else reasons_of(masks.get(campaign_id, 0))
+                result = made[campaign_id] = SpendResult(campaign_id, outcome, reasons, figures.get(campaign_id >> 16))
+            results.append(result)
+    return results

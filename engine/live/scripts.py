@@ -1,0 +1,85 @@
+"""The one loader of the Lua scripts: it reads `lua/`, resolves `-- include:` lines once each, and knows each script's SHA1.
+
+In a checkout the files stand in `<root>/lua`; a wheel carries them beside this module.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+LAYOUT: Final = "1"
+"""The layout of keys, plan and journal that these scripts speak (`lua/lib/shard.lua` says the same; a test holds them together)."""
+
+NAMES: Final = (
+    "record_spends",
+    "try_spends",
+    "publish",
+    "read_plan",
+    "read_shard",
+    "read_totals",
+    "prune",
+    "trim",
+    "unmark",
+    "rebuild_begin",
+    "rebuild_set",
+    "rebuild_finish",
+)
+
+_INCLUDE: Final = re.compile(r"-- include: (\S+)")
+_SHEBANG: Final = "#!lua\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """One assembled script: what SCRIPT LOAD takes and what EVALSHA names."""
+
+    name: str
+    text: str
+    sha1: str
+
+
+@cache
+def lua_folder() -> Path:
+    """Where the Lua files are."""
+    here = Path(__file__).resolve()
+    for folder in (here.parent / "lua", here.parents[2] / "lua"):
+        if (folder / "lib").is_dir():
+            return folder
+    raise FileNotFoundError(f"no lua folder beside {here} nor at the root of the checkout: install the package again")
+
+
+def assemble(name: str, swap: Mapping[str, str] | None = None) -> Script:
+    """A script with its includes in place. `swap` gives other text for some pieces (`{"lib/clock.lua": ...}`), which only tests do."""
+    folder, swapped = lua_folder(), dict(swap or {})
+    done: set[str] = set()
+
+    def resolve(path: str, trail: tuple[str, ...]) -> list[str]:
+        if path in trail:
+            raise ValueError(f"lua include goes round in a circle: {' -> '.join((*trail, path))}")
+        text = swapped[path] if path in swapped else (folder / path).read_text(encoding="utf-8")
+        lines: list[str] = []
+        for line in text.splitlines():
+            include = _INCLUDE.fullmatch(line.strip())
+            if include is None:
+                lines.append(line)
+            elif include[1] not in done:
+                lines += resolve(include[1], (*trail, path))
+                done.add(include[1])
+        return lines
+
+    text = "\n".join(resolve(f"{name}.lua", ())) + "\n"
+    if not text.startswith(_SHEBANG):
+        raise ValueError(f"lua/{name}.lua does not begin with #!lua")
+    return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+@cache
+def script(name: str) -> Script:
+    """The production form of a script, assembled once a process."""
+    return assemble(name)

@@ -1,0 +1,49 @@
+-- What was seen before: request ids and event ids, each in two hashes a shard that take turns. A window ends by the shard's own now;
+-- then the older hash is unlinked whole (DEL of a million ids held Redis for 460 ms) and becomes the new one. An id is therefore
+-- remembered for at least one window and at most two. Field `#` guards each hash: without it the hash was lost, which is never "nothing seen".
+
+-- name: 'req' or 'ev', the prefix of the fields in the shard's hash; keys: the two hashes.
+local function open_memory(shard_key, name, keys, now)
+  local state = redis.call('HMGET', shard_key, name .. '_active', name .. '_until', name .. '_window')
+  local active, till, window = tonumber(state[1] or ''), tonumber(state[2] or ''), tonumber(state[3] or '')
+  if not active or not till or not window then return nil end
+  local memory = { name = name, window = window, active = active, till = till, rotate = {}, read = { keys[1], keys[2] } }
+  if now >= till then
+    memory.active = 1 - active
+    memory.till = now - now % window + window
+    memory.rotate = { keys[memory.active + 1] }
+    memory.read = { keys[active + 1] }
+    if now >= till + window then
+      memory.rotate = { keys[1], keys[2] }
+      memory.read = {}
+    end
+  end
+  memory.write = keys[memory.active + 1]
+  return memory
+end
+
+-- What is remembered of each id: {id = value}. nil when a hash was lost.
+local function recall(memory, ids)
+  local found = {}
+  for _, key in ipairs(memory.read) do
+    local got = redis.pcall('HMGET', key, '#', unpack(ids))
+    if got.err or not got[1] then return nil end
+    for i, id in ipairs(ids) do
+      if got[i + 1] then found[id] = got[i + 1] end
+    end
+  end
+  return found
+end
+
+-- The fields to set in the shard's hash; turns the hashes over when their window has ended. Call after the last guard.
+local function turn(memory, shard_fields)
+  for _, key in ipairs(memory.rotate) do
+    redis.call('UNLINK', key)
+    redis.call('HSET', key, '#', '1')
+  end
+  if #memory.rotate > 0 then
+    local n = #shard_fields
+    shard_fields[n + 1], shard_fields[n + 2] = memory.name .. '_active', tostring(memory.active)
+    shard_fields[n + 3], shard_fields[n + 4] = memory.name .. '_until', string.format('%.0f', memory.till)
+  end
+end

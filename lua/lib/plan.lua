@@ -1,0 +1,61 @@
+-- The published plan and the counters of a brand and its campaigns, as their hashes hold them, and the causes that follow.
+-- Causes are bits, in the order of engine/domain/causes.py; new ones are appended.
+-- include: lib/text.lua
+-- include: lib/schedule.lua
+local MANUAL, ARCHIVED, SCHEDULE, DAILY_BUDGET, MONTHLY_BUDGET = 1, 2, 4, 8, 16
+
+-- A brand, or nil where there is none; false where its hash is not what a publish writes.
+-- budgets: what a spend is checked against, in order: {cause, field of the counter, limit or nil, spent, field of its last change}.
+local function read_brand(key, day, month)
+  local day_field, month_field = 'd:' .. text(day), 'm:' .. text(month)
+  local got = redis.pcall('HMGET', key, 'v', 'daily', 'monthly', 'archived', day_field, month_field, 'daily_at', 'monthly_at')
+  if got.err then return false end
+  if not got[1] then return redis.call('EXISTS', key) == 1 and false or nil end
+  local daily_spend, monthly_spend = stored(got[5]), stored(got[6])
+  if not got[2] or not got[3] or not got[4] or not daily_spend or not monthly_spend then return false end
+  return {
+    key = key, version = tonumber(got[1]), archived = got[4] == '1',
+    budgets = {
+      { cause = DAILY_BUDGET, name = 'daily_budget', field = day_field, limit = tonumber(got[2]), spent = daily_spend, since_field = 'daily_at', since = got[7] or '' },
+      { cause = MONTHLY_BUDGET, name = 'monthly_budget', field = month_field, limit = tonumber(got[3]), spent = monthly_spend, since_field = 'monthly_at', since = got[8] or '' },
+    },
+  }
+end
+
+-- A campaign, or nil where there is none; false where its hash is not what a publish writes.
+local function read_campaign(key, day, month)
+  local day_field, month_field = 'd:' .. text(day), 'm:' .. text(month)
+  local got = redis.pcall('HMGET', key, 'v', 'on', 'archived', 'schedule', day_field, month_field)
+  if got.err then return false end
+  if not got[1] then return redis.call('EXISTS', key) == 1 and false or nil end
+  local daily_spend, monthly_spend = stored(got[5]), stored(got[6])
+  if not got[2] or not got[3] or not got[4] or not daily_spend or not monthly_spend then return false end
+  return {
+    key = key, version = tonumber(got[1]), on = got[2] == '1', archived = got[3] == '1', schedule = got[4],
+    counters = { { field = day_field, spent = daily_spend }, { field = month_field, spent = monthly_spend } },
+  }
+end
+
+local function used_up(budget)
+  return budget.limit ~= nil and budget.spent >= budget.limit
+end
+
+-- The causes that do not depend on money.
+local function switch_mask(brand, campaign, now)
+  return (campaign.on and 0 or MANUAL)
+    + ((campaign.archived or brand.archived) and ARCHIVED or 0)
+    + (within_schedule(campaign.schedule, now) and 0 or SCHEDULE)
+end
+
+-- The causes that do: of which budgets nothing is left.
+local function budget_mask(brand)
+  local mask = 0
+  for _, budget in ipairs(brand.budgets) do
+    if used_up(budget) then mask = mask + budget.cause end
+  end
+  return mask
+end
+
+local function optional(number)
+  return number and text(number) or ''
+end

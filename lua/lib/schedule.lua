@@ -1,0 +1,11 @@
+-- Dayparting, as engine/domain/schedule.py compiles it: `12345@540-1020;6@0-360`, days 1 = Monday, minutes of the day, end excluded.
+local function within_schedule(compiled, now)
+  if compiled == '' then return true end
+  local day = math.floor(now / 86400000)
+  local minute = math.floor((now - day * 86400000) / 60000)
+  local weekday = tostring((day + 3) % 7 + 1)
+  for days, from, to in string.gmatch(compiled, '(%d+)@(%d+)%-(%d+)') do
+    if minute >= tonumber(from) and minute < tonumber(to) and string.find(days, weekday, 1, true) then return true end
+  end
+  return false
+end

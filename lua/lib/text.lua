@@ -1,0 +1,11 @@
+-- Numbers in and out of text. Lua's tonumber also takes nan, inf, 1e3, 0x10 and spaces, so check before converting; and
+-- concatenating a number may write 1e+14, so format it.
+local function text(number)
+  return string.format('%.0f', number)
+end
+
+-- A counter or limit as the scripts store it, absent = 0. nil when something else stands there.
+local function stored(value)
+  if not value then return 0 end
+  return string.find(value, '^%-?%d+$') and tonumber(value) or nil
+end

@@ -1,0 +1,64 @@
+#!lua
+-- Brings the catalog's word on one brand and up to 200 of its campaigns into the live state. An older version than Redis has is ignored.
+-- KEYS  1 shard  2 registry  3 journal  4 brand  5.. its campaigns, by ascending ordinal
+-- ARGV  1 layout  2 instance uuid  3 brand id  4 version  5 daily limit  6 monthly limit (micros, empty = none)  7 archived 0|1
+--       8 create 0|1: this brand was never published and has no log rows, so that a missing hash is new and not lost
+--       then for each campaign: id, version, on 0|1, archived 0|1, compiled schedule, create 0|1
+-- Reply {'ok', brand version, n, now} | {'not_ready', why} | {'wrong_version', layout} | {'foreign', mark}
+-- include: lib/shard.lua
+-- include: lib/calendar.lua
+-- include: lib/plan.lua
+local shard_key, registry, journal, brand_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+if ARGV[1] ~= LAYOUT then return { 'wrong_version', LAYOUT } end
+local shard, refused = open_shard(shard_key, ARGV[2])
+if not shard then return refused end
+local id, version = ARGV[3], tonumber(ARGV[4])
+local day = day_of(shard.now)
+local month = month_of(day)
+
+local registered = redis.pcall('HGET', registry, id)
+if type(registered) == 'table' or redis.call('HEXISTS', registry, '#') == 0 then return lose(shard_key, registry) end
+local brand = read_brand(brand_key, day, month)
+if brand == false or (not brand and (registered or ARGV[8] ~= '1')) then return lose(shard_key, brand_key) end
+
+local highest, writes = tonumber(registered or '0'), {}
+for i = 5, #KEYS do
+  local at = 9 + (i - 5) * 6
+  local campaign = read_campaign(KEYS[i], day, month)
+  local ordinal = tonumber(ARGV[at]) % 65536
+  if campaign == false or (not campaign and (ordinal <= highest or ARGV[at + 5] ~= '1')) then return lose(shard_key, KEYS[i]) end
+  if not campaign and ordinal ~= highest + 1 then return redis.error_reply('publish: campaign ' .. ARGV[at] .. ' before its elder') end
+  if not campaign then highest = ordinal end
+  if not campaign or tonumber(ARGV[at + 1]) > campaign.version then
+    writes[#writes + 1] = { KEYS[i], 'v', ARGV[at + 1], 'on', ARGV[at + 2], 'archived', ARGV[at + 3], 'schedule', ARGV[at + 4] }
+  end
+end
+
+local brand_write, moved = nil, {}
+if not brand or version > brand.version then
+  brand_write = { brand_key, 'v', ARGV[4], 'daily', ARGV[5], 'monthly', ARGV[6], 'archived', ARGV[7] }
+  for i, budget in ipairs(brand and brand.budgets or {}) do
+    local was = used_up(budget)
+    budget.limit = tonumber(ARGV[4 + i])
+    if was ~= used_up(budget) then
+      brand_write[#brand_write + 1], brand_write[#brand_write + 2] = budget.since_field, text(shard.now)
+      moved[#moved + 1] = id .. ':' .. budget.name .. ':' .. (was and 'restored' or 'exhausted')
+    end
+  end
+end
+
+-- The last guard is the journal itself; every write comes after it.
+local n = shard.n
+if #moved > 0 then
+  local added = redis.pcall('XADD', journal, 'NOMKSTREAM', text(shard.now) .. '-*', 'f', '1', 'n', text(n + 1), 't', table.concat(moved, ','))
+  if not added or added.err then return lose(shard_key, journal) end
+  n = n + 1
+end
+redis.call('HSET', shard_key, 'now', text(shard.now), 'n', text(n))
+if brand_write then redis.call('HSET', unpack(brand_write)) end
+for _, write in ipairs(writes) do redis.call('HSET', unpack(write)) end
+redis.call('HSET', registry, id, text(highest))
+if brand_write or #writes > 0 then
+  redis.call('PUBLISH', string.gsub(shard_key, 'shard$', 'changes'), id .. ' plan published ' .. text(shard.now))
+end
+return { 'ok', ARGV[4], text(n), text(shard.now) }

@@ -1,0 +1,23 @@
+#!lua
+-- The state of one shard, marked or not. With tick = 1 its now is moved on and kept, so that no later entry can be stamped before it:
+-- that is how the close of a day knows the day's last entry.
+-- KEYS  1 shard  2 journal
+-- ARGV  1 tick 0|1
+-- Reply {mark, layout, now, n, lost, rebuilding, clock, entries, last entry id}: text, '' where there is none; clock is Redis' own time
+-- include: lib/clock.lua
+-- include: lib/text.lua
+local clock = read_clock()
+local state = redis.pcall('HMGET', KEYS[1], 'mark', 'layout', 'now', 'n', 'lost', 'rebuilding')
+if state.err then return { '', '', '', '', KEYS[1], '', text(clock), '0', '' } end
+if ARGV[1] == '1' and state[1] and state[3] then
+  state[3] = text(math.max(clock, tonumber(state[3])))
+  redis.call('HSET', KEYS[1], 'now', state[3])
+end
+local reply = {}
+for i = 1, 6 do reply[i] = state[i] or '' end
+local last = redis.pcall('XREVRANGE', KEYS[2], '+', '-', 'COUNT', '1')
+local entries = redis.pcall('XLEN', KEYS[2])
+reply[7] = text(clock)
+reply[8] = type(entries) == 'number' and text(entries) or '0'
+reply[9] = not last.err and last[1] and last[1][1] or ''
+return reply

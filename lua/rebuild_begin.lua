@@ -1,0 +1,16 @@
+#!lua
+-- Takes a shard out of use under a token: from here every call answers `not_ready`, until rebuild_finish writes the new mark.
+-- A later begin takes over from an earlier one, whose token then opens nothing any more.
+-- KEYS  1 shard  2 journal
+-- ARGV  1 instance uuid  2 token
+-- Reply {'ok', kept now, n, type of the journal, last entry id} | {'foreign', mark}: text, '' where there is none
+local kind = redis.call('TYPE', KEYS[1]).ok
+if kind ~= 'hash' and kind ~= 'none' then redis.call('UNLINK', KEYS[1]) end
+local state = redis.call('HMGET', KEYS[1], 'mark', 'now', 'n', 'owner')
+local owner = state[4] or (state[1] and string.match(state[1], '^(.*):%d+$'))
+if owner and owner ~= ARGV[1] then return { 'foreign', owner } end
+redis.call('HDEL', KEYS[1], 'mark')
+redis.call('HSET', KEYS[1], 'rebuilding', ARGV[2], 'owner', ARGV[1])
+local journal = redis.call('TYPE', KEYS[2]).ok
+local last = journal == 'stream' and redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', '1')[1]
+return { 'ok', state[2] or '', state[3] or '', journal, last and last[1] or '' }

@@ -1,0 +1,30 @@
+#!lua
+-- The end of a rebuild, and the only place that writes a mark. The journal must end where PostgreSQL's cursor stands; its first entry under
+-- the new generation is the mark itself.
+-- KEYS  1 shard  2 journal
+-- ARGV  1 token  2 instance uuid  3 generation  4 n of the cursor  5 last entry id that was persisted, '' = begin a new journal
+--       6 lowest now  7 request window ms  8 event window ms
+-- Reply {'ok', now} | {'taken'} | {'behind', last entry id}: entries came that were not persisted
+-- include: lib/shard.lua
+-- include: lib/text.lua
+local shard_key, journal = KEYS[1], KEYS[2]
+if redis.call('HGET', shard_key, 'rebuilding') ~= ARGV[1] then return { 'taken' } end
+local now = math.max(read_clock(), tonumber(ARGV[6]))
+if ARGV[5] == '' then
+  redis.call('UNLINK', journal)
+else
+  local last = redis.call('XREVRANGE', journal, '+', '-', 'COUNT', '1')[1]
+  if not last or last[1] ~= ARGV[5] then return { 'behind', last and last[1] or '' } end
+end
+local n = tonumber(ARGV[4]) + 1
+redis.call('XADD', journal, text(now) .. '-*', 'f', '1', 'n', text(n), 'g', ARGV[3])
+local function window(name, width)
+  local ms = tonumber(width)
+  return name .. '_active', '0', name .. '_until', text(now - now % ms + ms), name .. '_window', width
+end
+redis.call('HSET', shard_key, 'mark', ARGV[2] .. ':' .. ARGV[3], 'owner', ARGV[2], 'layout', LAYOUT, 'now', text(now), 'n', text(n))
+redis.call('HSET', shard_key, window('req', ARGV[7]))
+redis.call('HSET', shard_key, window('ev', ARGV[8]))
+redis.call('HDEL', shard_key, 'rebuilding', 'lost')
+redis.call('PUBLISH', string.gsub(shard_key, 'shard$', 'changes'), '0 shard ready ' .. text(now))
+return { 'ok', text(now) }
