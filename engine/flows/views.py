@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from engine.domain.budget import Budget
-from engine.domain.causes import DAILY_BUDGET, MONTHLY_BUDGET, Status, status_of
+from engine.domain.causes import DAILY_BUDGET, MONTHLY_BUDGET, Status
 from engine.domain.causes import sentence as cause_sentence
 from engine.domain.periods import DAY_MS, MINUTE_MS, next_day_ms, next_month_ms
 from engine.domain.schedule import Schedule
@@ -23,6 +23,8 @@ class CampaignView:
     external_id: str | None
     brand_id: int
     name: str
+    status: Status
+    """"active" or "paused"; paused without a cause is a new campaign whose first status is not written yet, while Redis is away."""
     reasons: tuple[str, ...]
     sentence: str
     schedule: Schedule
@@ -33,11 +35,6 @@ class CampaignView:
     version: int
     again_ms: int | None = None
     """When it runs again by itself; None when it runs now, or when only a person can start it."""
-
-    @property
-    def status(self) -> Status:
-        return status_of(self.reasons)
-
 
 @dataclass(frozen=True, slots=True)
 class BrandView:
@@ -67,11 +64,12 @@ class BrandView:
 
     @property
     def campaigns(self) -> int:
-        return len(self.campaign_views)
+        """How many it has, archived ones not counted."""
+        return sum(not campaign.archived for campaign in self.campaign_views)
 
     @property
     def active_campaigns(self) -> int:
-        return sum(not campaign.reasons for campaign in self.campaign_views)
+        return sum(campaign.status == "active" for campaign in self.campaign_views)
 
     @property
     def causes(self) -> Counter[str]:
@@ -131,6 +129,22 @@ class ChangeLine:
     reasons: tuple[str, ...]
     sentence: str
     actor: str
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogLine:
+    """One row of catalog_change: who changed what."""
+
+    id: int
+    at_ms: int
+    actor: str
+    entity: str
+    entity_id: int
+    name: str | None
+    field: str
+    old: str | None
+    new: str | None
+    note: str | None
 
 
 @dataclass(frozen=True, slots=True)
