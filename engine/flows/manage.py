@@ -1,0 +1,100 @@
+"""Manage: every change of the catalog by a person or a program. It is kept, published and reflected in the statuses at once.
+
+With Redis away the change is kept all the same and published later; the answer says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from engine.errors import BudgetError, ServerAway
+from engine.flows.publish import Publisher
+from engine.flows.status import StatusWriter
+from engine.ledger.catalog import Catalog
+from engine.ledger.records import BrandRecord, CampaignRecord
+
+Row = TypeVar("Row", BrandRecord, CampaignRecord)
+
+
+@dataclass(frozen=True, slots=True)
+class Changed(Generic[Row]):
+    """A change that was kept: the row after it, and whether Redis has it yet (`why_not` says what stands in the way)."""
+
+    row: Row
+    published: bool
+    why_not: str = ""
+
+
+class Manage:
+    """The catalog's calls, each followed by publish and status."""
+
+    def __init__(self, catalog: Catalog, publisher: Callable[[], Publisher], status: Callable[[], StatusWriter]) -> None:
+        self._catalog = catalog
+        self._publisher = publisher
+        self._status = status
+
+    def create_brand(
+        self, name: str, daily_budget_micros: int | None, monthly_budget_micros: int | None, external_id: str | None, actor: str
+    ) -> Changed[BrandRecord]:
+        """A new brand. Raises InvalidName, InvalidBudget, InvalidId, Conflict."""
+        return self._brand(
+            self._catalog.create_brand(name, daily_budget_micros, monthly_budget_micros, external_id, actor), actor
+        )
+
+    def update_brand(self, brand_id: int, actor: str, **changes: Any) -> Changed[BrandRecord]:
+        """Changes fields of a brand (see Catalog.update_brand). Raises as create_brand, and NotFound."""
+        return self._brand(self._catalog.update_brand(brand_id, actor, **changes), actor)
+
+    def archive_brand(self, brand_id: int, actor: str) -> Changed[BrandRecord]:
+        """Takes a brand and all its campaigns out of use. Raises NotFound."""
+        return self._brand(self._catalog.archive_brand(brand_id, actor), actor)
+
+    def create_campaign(
+        self, brand_id: int, name: str, schedule: Any, external_id: str | None, actor: str
+    ) -> Changed[CampaignRecord]:
+        """A new campaign of a brand. Raises InvalidName, InvalidSchedule, InvalidId, Conflict, NotFound."""
+        return self._campaign(self._catalog.create_campaign(brand_id, name, schedule, external_id, actor), actor)
+
+    def create_campaigns(self, brand_id: int, names: Sequence[str], actor: str) -> list[CampaignRecord]:
+        """Many campaigns of a brand by name, published together."""
+        made = self._catalog.create_campaigns(brand_id, names, actor)
+        self._bring(brand_id, actor)
+        return made
+
+    def update_campaign(self, campaign_id: int, actor: str, **changes: Any) -> Changed[CampaignRecord]:
+        """Changes fields of a campaign (see Catalog.update_campaign). Raises as create_campaign, and NotFound."""
+        return self._campaign(self._catalog.update_campaign(campaign_id, actor, **changes), actor)
+
+    def pause_campaign(self, campaign_id: int, actor: str) -> Changed[CampaignRecord]:
+        """Switches a campaign off; no job switches it on again. Raises NotFound."""
+        return self._campaign(self._catalog.pause_campaign(campaign_id, actor), actor)
+
+    def resume_campaign(self, campaign_id: int, actor: str) -> Changed[CampaignRecord]:
+        """Switches a campaign on again; it runs when budget and schedule permit. Raises NotFound."""
+        return self._campaign(self._catalog.resume_campaign(campaign_id, actor), actor)
+
+    def archive_campaign(self, campaign_id: int, actor: str) -> Changed[CampaignRecord]:
+        """Takes a campaign out of use. Raises NotFound."""
+        return self._campaign(self._catalog.archive_campaign(campaign_id, actor), actor)
+
+    def _brand(self, row: BrandRecord, actor: str) -> Changed[BrandRecord]:
+        why_not = self._bring(row.id, actor)
+        return Changed(self._catalog.brand(row.id), not why_not, why_not)
+
+    def _campaign(self, row: CampaignRecord, actor: str) -> Changed[CampaignRecord]:
+        why_not = self._bring(row.brand_id, actor)
+        return Changed(self._catalog.campaign(row.id), not why_not, why_not)
+
+    def _bring(self, brand_id: int, actor: str) -> str:
+        """Publishes and writes the statuses; answers why it could not, else nothing."""
+        try:
+            if not self._publisher().publish([brand_id]):
+                return "Redis is being rebuilt: the change is kept and published within seconds of its end"
+            self._status().refresh([brand_id], actor)
+        except ServerAway as away:
+            return f"{away}; the change is kept and published when it is back"
+        except BudgetError as error:
+            return f"{error}; the change is kept"
+        return ""

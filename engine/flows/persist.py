@@ -1,0 +1,238 @@
+"""Persist: carries the journal into the spend log, exactly once, within about a second of the spend.
+
+The cursor row of a shard is the lock and the memory. Rows, daily totals and the moved cursor commit together, so a job that dies anywhere is
+simply run again. What does not join on to the cursor means lost history: that shard stops, says so, and is rebuilt.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Final
+
+from sqlalchemy import Connection, Engine
+
+from engine.domain.ids import SHARDS
+from engine.domain.periods import at_ms, date_of, day_of
+from engine.errors import BudgetError, ServerAway
+from engine.ledger import spend_log
+from engine.live.admin import LiveRedis, LiveShard
+from engine.live.journal import START, Entry, Journal, decode
+
+log = logging.getLogger(__name__)
+
+BATCH: Final = 2000
+"""Entries in one transaction."""
+IDLE_S: Final = 0.2
+AWAY_S: Final = 1.0
+
+
+class HistoryLost(BudgetError):
+    """The journal does not join on to what PostgreSQL has: an older Redis came back, or entries were deleted."""
+
+
+@dataclass(slots=True)
+class Drained:
+    """What one or more transactions carried over. behind: there was more to read."""
+
+    entries: int = 0
+    rows: int = 0
+    micros: int = 0
+    behind: bool = False
+    locked: bool = False
+    changed_brands: set[int] = field(default_factory=set)
+
+    def add(self, other: Drained) -> None:
+        self.entries += other.entries
+        self.rows += other.rows
+        self.micros += other.micros
+        self.changed_brands |= other.changed_brands
+
+
+class Persister:
+    """Carries entries over, shard by shard."""
+
+    def __init__(self, db: Engine, live: LiveRedis, journal: Journal, instance: str) -> None:
+        self._db = db
+        self._live = live
+        self._journal = journal
+        self._instance = instance
+        self._partitions: set[date] = set()
+
+    def drain_all(self, progress: Callable[[Drained], None] | None = None) -> Drained:
+        """Everything that is in the journals now. Shards that are not ready are left to the rebuild."""
+        total = Drained()
+        for state in self.waiting():
+            self.drain_shard(state, total, progress)
+        return total
+
+    def waiting(self) -> list[LiveShard]:
+        """The ready shards whose journal is ahead of (or does not fit) their cursor."""
+        with self._db.connect() as conn:
+            cursors = spend_log.read_cursors(conn)
+        states = self._live.read_shards()
+        return [s for s in states if s.ready and s.instance == self._instance and s.n != cursors[s.shard].n]
+
+    def drain_shard(self, state: LiveShard, total: Drained, progress: Callable[[Drained], None] | None = None) -> None:
+        """One shard to its end. History that does not fit takes the shard out of use; the rebuild brings it back."""
+        try:
+            while True:
+                step = self.step(state.shard, expected=state)
+                total.add(step)
+                if progress:
+                    progress(total)
+                if not step.behind:
+                    return
+        except HistoryLost as lost:
+            self.stop(state.shard, str(lost))
+
+    def stop(self, shard: int, why: str) -> None:
+        """Takes a shard out of use, in both stores, until it is rebuilt."""
+        with self._db.begin() as conn:
+            spend_log.stop_cursor(conn, shard, why)
+        self._live.unmark(self._instance, shard, why)
+
+    def step(self, shard: int, *, expected: LiveShard | None = None, batch: int = BATCH) -> Drained:
+        """One transaction: the next entries of a shard. Raises HistoryLost; nothing is written then."""
+        with self._db.begin() as conn:
+            cursor = spend_log.lock_cursor(conn, shard)
+            if cursor is None:
+                return Drained(locked=True)
+            if expected is not None and expected.n < cursor.n and self._live.read_shard(shard).n < cursor.n:
+                raise HistoryLost(f"shard {shard} of Redis is at n {expected.n}, PostgreSQL has {cursor.n}: an older Redis came back")
+            first = cursor.entry_id == START
+            raw = self._journal.read(shard, cursor.entry_id, batch + (0 if first else 1))
+            entries = [decode(*item) for item in raw]
+            fresh = entries if first else joined(entries, shard, cursor.entry_id, cursor.n)
+            generation = in_sequence(fresh, shard, cursor.n, cursor.generation)
+            if not fresh:
+                return Drained()
+            drained = self.write(conn, shard, fresh, cursor.generation)
+            spend_log.advance_cursor(conn, shard, cursor.n, fresh[-1].n, fresh[-1].entry_id, generation)
+        drained.behind = len(fresh) == batch
+        return drained
+
+    def write(self, conn: Connection, shard: int, entries: Sequence[Entry], generation: int) -> Drained:
+        """The rows, daily totals and mixed requests of entries, in the caller's transaction."""
+        drained = Drained(entries=len(entries))
+        rows: list[spend_log.SpendRow] = []
+        days: dict[tuple[int, date], tuple[int, int, int]] = {}
+        for entry in entries:
+            generation = entry.generation if entry.generation is not None else generation
+            drained.changed_brands.update(change.brand_id for change in entry.changes)
+            recorded_at, day = at_ms(entry.ms), date_of(day_of(entry.ms))
+            for spend in entry.spends():
+                occurred = None if spend.occurred_ms is None else at_ms(spend.occurred_ms)
+                rows.append(
+                    spend_log.SpendRow(
+                        recorded_at, day, spend.brand_id, spend.campaign_id, spend.amount_micros, spend.event_id, entry.request_id,
+                        occurred, "spend", shard, generation, entry.n, spend.position,
+                    )
+                )
+                brand_id, micros, count = days.get((spend.campaign_id, day), (spend.brand_id, 0, 0))
+                days[spend.campaign_id, day] = (brand_id, micros + spend.amount_micros, count + 1)
+                drained.micros += spend.amount_micros
+            if entry.outcomes:
+                spend_log.add_mixed_request(
+                    conn, shard, generation, entry.n, entry.request_id, entry.verb + entry.digest, entry.outcomes, recorded_at
+                )
+        self.make_partitions({day for _, day in days})
+        spend_log.copy_rows(conn, rows)
+        spend_log.upsert_campaign_days(conn, days)
+        drained.rows = len(rows)
+        return drained
+
+    def make_partitions(self, days: Iterable[date]) -> None:
+        """The partitions of days not seen before by this process, in a transaction of their own."""
+        for day in sorted(set(days) - self._partitions):
+            with self._db.begin() as conn:
+                spend_log.ensure_partition(conn, day)
+            self._partitions.add(day)
+
+
+def joined(entries: Sequence[Entry], shard: int, entry_id: str, n: int) -> Sequence[Entry]:
+    """The entries after the cursor's own, which must still stand there: below it nothing is ever trimmed. Raises HistoryLost."""
+    if not entries or entries[0].entry_id != entry_id or entries[0].n != n:
+        found = f"{entries[0].entry_id} (n {entries[0].n})" if entries else "nothing"
+        raise HistoryLost(f"shard {shard}: the cursor stands at {entry_id} (n {n}), the journal has {found} there")
+    return entries[1:]
+
+
+def in_sequence(entries: Sequence[Entry], shard: int, n: int, generation: int) -> int:
+    """Checks that n runs on without a gap; answers the generation after the last entry. Raises HistoryLost."""
+    for entry in entries:
+        if entry.n != n + 1:
+            raise HistoryLost(f"shard {shard}: after n {n} the journal goes on with n {entry.n} at {entry.entry_id}")
+        n = entry.n
+        generation = generation if entry.generation is None else entry.generation
+    return generation
+
+
+class PersistLoop:
+    """The persist job: short transactions one after the other, for about a minute, until the next job stands ready to take over.
+
+    A server that is away is waited for here: the spends are safe in the journal.
+    """
+
+    def __init__(
+        self,
+        persister: Persister,
+        live: LiveRedis,
+        *,
+        on_changes: Callable[[set[int]], None],
+        on_not_ready: Callable[[list[LiveShard]], None],
+        each_second: Callable[[], None],
+        each_minute: Callable[[], None],
+    ) -> None:
+        self._persister = persister
+        self._live = live
+        self._on_changes = on_changes
+        self._on_not_ready = on_not_ready
+        self._each_second = each_second
+        self._each_minute = each_minute
+        self._next_second = self._next_minute = 0.0
+
+    def run(self, should_stop: Callable[[], bool]) -> Drained:
+        """Drains, rings the status writer for brands whose budget changed, and hands shards that are not ready to the rebuild."""
+        total = Drained()
+        while not should_stop():
+            before = total.entries
+            try:
+                self._pass(total)
+            except ServerAway as away:
+                log.warning("persist waits: %s", away)
+                time.sleep(AWAY_S)
+            else:
+                if total.entries == before:
+                    time.sleep(IDLE_S)
+        return total
+
+    def _pass(self, total: Drained) -> None:
+        broken = [state for state in self._live.read_shards() if not state.ready]
+        if broken:
+            self._on_not_ready(broken)
+        drained = self._persister.drain_all()
+        total.add(drained)
+        if drained.changed_brands:
+            self._on_changes(drained.changed_brands)
+        now = time.monotonic()
+        if now >= self._next_second:
+            self._each_second()
+            self._next_second = now + 1
+        if now >= self._next_minute:
+            self._each_minute()
+            self._next_minute = now + 60
+
+
+def trim_all(db: Engine, live: LiveRedis, instance: str, keep_minutes: int) -> int:
+    """Drops what PostgreSQL has had for JOURNAL_KEEP_MINUTES, so that a PostgreSQL that went back loses nothing."""
+    dropped = 0
+    with db.begin() as conn:
+        safe = spend_log.age_cursors(conn, keep_minutes)
+    for shard in range(SHARDS):
+        if safe.get(shard, START) != START:
+            dropped += live.trim(instance, shard, safe[shard])
+    return dropped

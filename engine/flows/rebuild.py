@@ -1,0 +1,243 @@
+"""Rebuild: makes a shard of Redis whole again from PostgreSQL. The first start is the rebuild of an empty log.
+
+The shard is taken out of use under a token; what is left of its journal is carried over; plan, counters and the remembered ids are written
+with SET, each slice checking the token; the last script writes the mark. Whoever comes second takes over, and the first one's token is void.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from sqlalchemy import Engine
+
+from engine.domain.ids import SHARDS, shard_of
+from engine.domain.periods import HOUR_MS, MINUTE_MS, at_ms, date_of, day_number, day_of, days_of_month, month_of, ms_of
+from engine.errors import BudgetError
+from engine.flows.salvage import carry_over
+from engine.flows.persist import Persister
+from engine.ledger import spend_log
+from engine.ledger.catalog import Catalog
+from engine.ledger.records import BrandRecord, CampaignRecord
+from engine.live.admin import SLICE, LiveRedis
+from engine.live.journal import COUNTED, EARLIER, START, Journal, digest_of, expand, pack, spend_text
+from engine.live.keys import ShardKeys, shard_keys
+from engine.live.replies import head
+from engine.live.scripts import script
+from engine.live.wire import Call
+
+Hash = tuple[str, list[str]]
+"""A key and its fields and values, flat."""
+
+_VALUES_A_CALL: Final = 4000
+
+
+class Taken(BudgetError):
+    """Another rebuild took the shard over; it goes on there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """For how long ids are remembered."""
+
+    request_ms: int
+    event_ms: int
+
+    @classmethod
+    def of(cls, request_id_minutes: int, event_id_hours: int) -> Windows:
+        return cls(request_id_minutes * MINUTE_MS, event_id_hours * HOUR_MS)
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """What the rebuild of one shard brought back."""
+
+    shard: int
+    brands: int
+    campaigns: int
+    requests: int
+    events: int
+    persisted: int
+    salvaged: int
+
+    def __str__(self) -> str:
+        return (
+            f"shard {self.shard}: {self.brands} brands, {self.campaigns} campaigns, {self.requests} request ids, {self.events} event ids; "
+            f"{self.persisted} spends persisted before, {self.salvaged} salvaged"
+        )
+
+
+class Rebuilder:
+    """Rebuilds shards."""
+
+    def __init__(
+        self, db: Engine, catalog: Catalog, live: LiveRedis, journal: Journal, persister: Persister, instance: str, windows: Windows
+    ) -> None:
+        self._db = db
+        self._catalog = catalog
+        self._live = live
+        self._journal = journal
+        self._persister = persister
+        self._instance = instance
+        self._windows = windows
+
+    def rebuild(self, shards: Iterable[int] = range(SHARDS), progress: Callable[[Rebuilt], None] | None = None) -> list[Rebuilt]:
+        """Rebuilds shards one after the other; one that another process took over is left to it."""
+        done: list[Rebuilt] = []
+        wanted = list(shards)
+        if not wanted:
+            return done
+        brands, campaigns = self._catalog_by_shard()
+        for shard in wanted:
+            try:
+                done.append(self._rebuild(shard, brands[shard], campaigns[shard]))
+            except Taken:
+                continue
+            if progress:
+                progress(done[-1])
+        return done
+
+    def rebuild_missing(self) -> list[Rebuilt]:
+        """The shards that have no mark. Raises BudgetError when a mark is another instance's."""
+        return self.rebuild([state.shard for state in self._live.read_shards() if not state.mark])
+
+    def _catalog_by_shard(self) -> tuple[dict[int, list[BrandRecord]], dict[int, list[CampaignRecord]]]:
+        brands: dict[int, list[BrandRecord]] = {shard: [] for shard in range(SHARDS)}
+        campaigns: dict[int, list[CampaignRecord]] = {shard: [] for shard in range(SHARDS)}
+        for b in self._catalog.brands(include_archived=True):
+            brands[shard_of(b.id)].append(b)
+        for c in self._catalog.campaigns(include_archived=True):
+            campaigns[shard_of(c.brand_id)].append(c)
+        return brands, campaigns
+
+    def _rebuild(self, shard: int, brands: Sequence[BrandRecord], campaigns: Sequence[CampaignRecord]) -> Rebuilt:
+        keys, token = shard_keys(shard), uuid.uuid4().hex
+        reply = self._live.call_all([Call(script("rebuild_begin"), (keys.shard, keys.journal), (self._instance, token))])[0]
+        head(reply)
+        kept_now, journal_type = int(reply[1] or 0), reply[3].decode()
+        carried = carry_over(self._db, self._journal, self._persister, shard, journal_type == "stream")
+
+        with self._db.connect() as conn:
+            last_ms = spend_log.last_recorded_ms(conn, shard)
+        now = max(self._live.read_shard(shard).clock_ms, last_ms)
+        requests, events = self._memories(shard, now)
+        self._set(keys, token, "replace", self._plan(keys, brands, campaigns, now))
+        self._set(keys, token, "add", _memory_slices(keys.requests[0], requests))
+        self._set(keys, token, "add", _memory_slices(keys.events[0], events))
+        self._catalog_published(brands, campaigns)
+
+        floor = max(last_ms, min(kept_now, now))
+        args = (
+            token, self._instance, str(carried.generation), str(carried.n), "" if carried.entry_id == START else carried.entry_id,
+            str(floor), str(self._windows.request_ms), str(self._windows.event_ms),
+        )
+        reply = self._live.call_all([Call(script("rebuild_finish"), (keys.shard, keys.journal), args)])[0]
+        if head(reply) != "ok":
+            raise Taken(f"shard {shard} was taken over by another rebuild ({reply[0].decode()})")
+        return Rebuilt(shard, len(brands), len(campaigns), len(requests), len(events), carried.persisted, carried.salvaged)
+
+    def _plan(self, keys: ShardKeys, brands: Sequence[BrandRecord], campaigns: Sequence[CampaignRecord], now: int) -> Iterator[Hash]:
+        """Every fixed hash with its guard field, and every brand and campaign with plan and the counters of the open periods."""
+        highest: dict[int, int] = {}
+        for c in campaigns:
+            highest[c.brand_id] = max(highest.get(c.brand_id, 0), c.ordinal)
+        registry = ["#", "1"]
+        for b in brands:
+            registry += [str(b.id), str(highest.get(b.id, 0))]
+        yield keys.registry, registry
+        for key in (*keys.requests, *keys.events):
+            yield key, ["#", "1"]
+
+        counted = self._counters([b.id for b in brands], now)
+        for b in brands:
+            limits = ["" if limit is None else str(limit) for limit in (b.daily_budget_micros, b.monthly_budget_micros)]
+            fields = ["v", str(b.version), "daily", limits[0], "monthly", limits[1], "archived", _bit(b.archived_at is not None)]
+            yield keys.brand(b.id), fields + counted.get((b.id, None), [])
+        for c in campaigns:
+            fields = ["v", str(c.version), "on", _bit(c.enabled), "archived", _bit(c.archived_at is not None)]
+            yield keys.campaign(c.id), [*fields, "schedule", c.schedule.compiled, *counted.get((c.brand_id, c.id), [])]
+
+    def _counters(self, brand_ids: Sequence[int], now: int) -> dict[tuple[int, int | None], list[str]]:
+        """Fields of the days and months that are not closed: {(brand, campaign or None): [field, micros, ...]}."""
+        day, month = day_of(now), month_of(now)
+        first = next(days_of_month(month))
+        with self._db.connect() as conn:
+            totals = spend_log.campaign_totals(conn, brand_ids, date_of(min(first, day - 1)), date_of(day))
+        sums: dict[tuple[int, int | None], dict[str, int]] = {}
+        for (brand_id, campaign_id, on), micros in totals.items():
+            number = day_number(on)
+            for owner in ((brand_id, campaign_id), (brand_id, None)):
+                fields = sums.setdefault(owner, {})
+                names = [f"d:{number}"] if number >= day - 1 else []
+                if number >= first:
+                    names.append(f"m:{month}")
+                for name in names:
+                    fields[name] = fields.get(name, 0) + micros
+        return {owner: [part for name, micros in fields.items() for part in (name, str(micros))] for owner, fields in sums.items()}
+
+    def _memories(self, shard: int, now: int) -> tuple[dict[str, str], dict[str, str]]:
+        """The request and event ids of the promised windows, as the scripts remember them."""
+        requests: dict[str, str] = {}
+        events: dict[str, str] = {}
+        longest = max(self._windows.request_ms, self._windows.event_ms)
+        with self._db.connect() as conn:
+            rows = list(spend_log.recent_spends(conn, shard, at_ms(now) - timedelta(milliseconds=longest)))
+            mixed = list(spend_log.recent_mixed(conn, shard, at_ms(now - self._windows.request_ms)))
+        bodies: dict[str, list[str]] = {}
+        for row in rows:
+            if row.event_id is not None and ms_of(row.recorded_at) >= now - self._windows.event_ms:
+                events[f"{row.brand_id}:{row.event_id}"] = f"{row.campaign_id},{row.amount_micros}"
+            if ms_of(row.recorded_at) >= now - self._windows.request_ms:
+                occurred = None if row.occurred_at is None else ms_of(row.occurred_at)
+                bodies.setdefault(row.request_id, []).append(
+                    spend_text(row.campaign_id, row.amount_micros, row.event_id, occurred)
+                )
+        for request_id, lines in bodies.items():
+            requests[request_id] = f"*{digest_of(''.join(lines))} {COUNTED}*{len(lines)}"
+        for item in mixed:
+            codes = [COUNTED if code == EARLIER else code for code in expand(item.outcomes)]
+            requests[item.request_id] = f"{item.digest} {pack(codes)}"
+        return requests, events
+
+    def _set(self, keys: ShardKeys, token: str, mode: str, hashes: Iterable[Hash]) -> None:
+        calls: list[Call] = []
+        part: list[Hash] = []
+        size = 0
+        for item in hashes:
+            if part and (len(part) == SLICE or size + len(item[1]) > _VALUES_A_CALL):
+                calls.append(_slice_call(keys, token, mode, part))
+                part, size = [], 0
+            part.append(item)
+            size += len(item[1])
+        if part:
+            calls.append(_slice_call(keys, token, mode, part))
+        for reply in self._live.call_all(calls):
+            if head(reply) != "ok":
+                raise Taken(f"{keys.shard} was taken over by another rebuild")
+
+    def _catalog_published(self, brands: Sequence[BrandRecord], campaigns: Sequence[CampaignRecord]) -> None:
+        versions: dict[int, dict[int, int]] = {b.id: {} for b in brands}
+        for c in campaigns:
+            versions[c.brand_id][c.id] = c.version
+        for b in brands:
+            self._catalog.mark_published(b.id, b.version, versions[b.id])
+
+
+def _slice_call(keys: ShardKeys, token: str, mode: str, part: Sequence[Hash]) -> Call:
+    args = [token, mode]
+    for _, values in part:
+        args += [str(len(values)), *values]
+    return Call(script("rebuild_set"), (keys.shard, *(key for key, _ in part)), args)
+
+
+def _memory_slices(key: str, remembered: dict[str, str]) -> Iterator[Hash]:
+    flat = [part for item in remembered.items() for part in item]
+    for start in range(0, len(flat), 2 * SLICE):
+        yield key, flat[start : start + 2 * SLICE]
+
+
+def _bit(value: bool) -> str:
+    return "1" if value else "0"

@@ -1,0 +1,77 @@
+"""Status: the one writer of campaign.status, campaign.reasons and status_change.
+
+Redis computes the causes; here they are written down, under a lock a brand, a row only where the set differs, at the instant the cause began.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from sqlalchemy import Engine
+
+from engine.domain.causes import ARCHIVED, DAILY_BUDGET, MANUAL, MONTHLY_BUDGET, SCHEDULE, status_of
+from engine.domain.periods import at_ms, day_of, day_start_ms, month_of, month_start_ms, ms_of
+from engine.ledger import statuses
+from engine.ledger.catalog import Catalog
+from engine.ledger.records import CampaignRecord
+from engine.live.admin import LiveBrand, LiveRedis
+
+BRANDS_A_TRANSACTION: Final = 50
+ENGINE: Final = "engine"
+
+
+class StatusWriter:
+    """Compares what Redis says with what is written, and writes the difference."""
+
+    def __init__(self, db: Engine, catalog: Catalog, live: LiveRedis) -> None:
+        self._db = db
+        self._catalog = catalog
+        self._live = live
+
+    def refresh_all(self, actor: str = ENGINE) -> int:
+        """Every brand; answers how many campaigns changed."""
+        return self.refresh([brand.id for brand in self._catalog.brands(include_archived=True)], actor)
+
+    def refresh(self, brand_ids: Iterable[int], actor: str = ENGINE) -> int:
+        """Some brands; answers how many campaigns changed. Brands whose shard is not ready keep what is written. Raises ServerAway."""
+        ids = sorted(set(brand_ids))
+        return sum(
+            self._refresh(ids[start : start + BRANDS_A_TRANSACTION], actor) for start in range(0, len(ids), BRANDS_A_TRANSACTION)
+        )
+
+    def _refresh(self, brand_ids: Sequence[int], actor: str) -> int:
+        with self._db.begin() as conn:
+            statuses.lock_brands(conn, brand_ids)
+            campaigns = statuses.campaigns_of(conn, brand_ids)
+            highest: dict[int, int] = {}
+            for campaign in campaigns:
+                highest[campaign.brand_id] = max(highest.get(campaign.brand_id, 0), campaign.ordinal)
+            brands = self._live.read_plans(highest)
+            writes = []
+            for campaign in campaigns:
+                brand = brands[campaign.brand_id]
+                live = brand.campaigns.get(campaign.id) if brand is not None else None
+                if brand is None or live is None:
+                    continue
+                before, after = frozenset(campaign.reasons), frozenset(live.reasons)
+                if before != after or campaign.status != status_of(live.reasons):
+                    at = max((began(cause, campaign, brand) for cause in before ^ after), default=ms_of(campaign.created_at))
+                    writes.append(statuses.StatusWrite(campaign.id, at_ms(at), status_of(live.reasons), live.reasons, actor))
+            statuses.apply(conn, writes)
+        return len(writes)
+
+
+def began(cause: str, campaign: CampaignRecord, brand: LiveBrand) -> int:
+    """The instant (ms) at which a cause that differs came or went: when the switch was thrown, the budget ran out, the window opened."""
+    now = brand.now_ms
+    if cause == DAILY_BUDGET:
+        return max(brand.daily_since_ms or 0, day_start_ms(day_of(now)))
+    if cause == MONTHLY_BUDGET:
+        return max(brand.monthly_since_ms or 0, month_start_ms(month_of(now)))
+    if cause == SCHEDULE:
+        edge = campaign.schedule.last_change_ms(now)
+        return max(edge or 0, ms_of(campaign.updated_at)) if edge is None or campaign.reasons == () else edge
+    if cause in (MANUAL, ARCHIVED):
+        return ms_of(campaign.switched_at)
+    return now

@@ -1,0 +1,154 @@
+"""Brands in the catalog: each function works in the caller's transaction, locks the row it changes, and leaves its trail."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sqlalchemy import Connection, func, insert, select, update
+
+from engine.domain.ids import check_brand_id, check_text_id
+from engine.domain.money import check_budget_micros, format_optional
+from engine.errors import Conflict, NotFound, shown
+from engine.ledger import changes
+from engine.ledger.changes import FieldChange
+from engine.ledger.models import Brand
+from engine.ledger.records import (
+    KEEP,
+    BrandRecord,
+    Keep,
+    brand_record,
+    clean_name,
+    clean_note,
+    refusing_taken,
+)
+
+COLUMNS: Final = (
+    Brand.id,
+    Brand.external_id,
+    Brand.name,
+    Brand.daily_budget_micros,
+    Brand.monthly_budget_micros,
+    Brand.version,
+    Brand.published_version,
+    Brand.archived_at,
+    Brand.created_at,
+)
+
+
+def create(
+    connection: Connection,
+    name: str,
+    daily_budget_micros: int | None,
+    monthly_budget_micros: int | None,
+    external_id: str | None,
+    actor: str,
+) -> BrandRecord:
+    """A new brand. Raises InvalidName, InvalidBudget, InvalidId, Conflict."""
+    values = {
+        "name": clean_name(name),
+        "daily_budget_micros": check_budget_micros(daily_budget_micros, "daily_budget"),
+        "monthly_budget_micros": check_budget_micros(monthly_budget_micros, "monthly_budget"),
+        "external_id": None if external_id is None else check_text_id(external_id, "external_id"),
+    }
+    with refusing_taken("brand", values["name"], external_id):
+        made = brand_record(connection.execute(insert(Brand).values(**values).returning(*COLUMNS)).one())
+    # The first budgets belong to the trail as much as their changes do.
+    note = (
+        f"daily_budget {format_optional(made.daily_budget_micros) or 'none'},"
+        f" monthly_budget {format_optional(made.monthly_budget_micros) or 'none'}"
+    )
+    changes.write(connection, "brand", actor, [FieldChange(made.id, "created", None, made.name, note)])
+    return made
+
+
+def change(
+    connection: Connection,
+    brand_id: int,
+    actor: str,
+    *,
+    name: str | Keep = KEEP,
+    daily_budget_micros: int | Keep | None = KEEP,
+    monthly_budget_micros: int | Keep | None = KEEP,
+    external_id: str | Keep | None = KEEP,
+    expected_version: int | None = None,
+    note: str | None = None,
+) -> BrandRecord:
+    """Changes what is given; what is equal already leaves no row and no new version. Raises as `create`, and NotFound."""
+    values: dict[str, Any] = {}
+    if not isinstance(name, Keep):
+        values["name"] = clean_name(name)
+    if not isinstance(daily_budget_micros, Keep):
+        values["daily_budget_micros"] = check_budget_micros(daily_budget_micros, "daily_budget")
+    if not isinstance(monthly_budget_micros, Keep):
+        values["monthly_budget_micros"] = check_budget_micros(monthly_budget_micros, "monthly_budget")
+    if not isinstance(external_id, Keep):
+        values["external_id"] = None if external_id is None else check_text_id(external_id, "external_id")
+    note = clean_note(note)
+    before = locked(connection, brand_id)
+    refuse_archived(before)
+    if expected_version is not None and before.version != expected_version:
+        raise Conflict(
+            f"brand {brand_id} is at version {before.version}, not {expected_version}: somebody changed it, load it again",
+            "version",
+        )
+    values = {field: value for field, value in values.items() if value != getattr(before, field)}
+    if not values:
+        return before
+    with refusing_taken("brand", values.get("name"), values.get("external_id")):
+        after = _update(connection, brand_id, values)
+    trail = [
+        FieldChange(brand_id, *_told(field, getattr(before, field), value), note) for field, value in values.items()
+    ]
+    changes.write(connection, "brand", actor, trail)
+    return after
+
+
+def archive(connection: Connection, brand_id: int, actor: str) -> BrandRecord:
+    """Ends a brand for good; its campaigns stay as they are and stop by it. Again is no change. Raises NotFound."""
+    before = locked(connection, brand_id)
+    if before.archived:
+        return before
+    after = _update(connection, brand_id, {"archived_at": func.clock_timestamp()})
+    trail = [FieldChange(brand_id, "archived", changes.flag(False), changes.flag(True))]
+    changes.write(connection, "brand", actor, trail)
+    return after
+
+
+def locked(connection: Connection, brand_id: int, *, share: bool = False) -> BrandRecord:
+    """The brand, its row locked: for a change, or with `share` only so that nobody changes it. Raises NotFound."""
+    check_brand_id(brand_id)
+    query = select(*COLUMNS).where(Brand.id == brand_id).with_for_update(read=share, key_share=not share)
+    row = connection.execute(query).one_or_none()
+    if row is None:
+        raise unknown(brand_id)
+    return brand_record(row)
+
+
+def refuse_archived(brand: BrandRecord) -> None:
+    """Raises Conflict for an archived brand: it changes no more."""
+    if brand.archived:
+        raise Conflict(
+            f"brand {brand.id} {shown(brand.name)} is archived since {brand.archived_at:%Y-%m-%d} and changes no more:"
+            " create a new brand"
+        )
+
+
+def unknown(brand_id: object) -> NotFound:
+    return NotFound(f"there is no brand {shown(brand_id)}: `brand list` shows all")
+
+
+def _update(connection: Connection, brand_id: int, values: dict[str, Any]) -> BrandRecord:
+    statement = (
+        update(Brand)
+        .where(Brand.id == brand_id)
+        .values(version=Brand.version + 1, updated_at=func.clock_timestamp(), **values)
+        .returning(*COLUMNS)
+    )
+    return brand_record(connection.execute(statement).one())
+
+
+def _told(field: str, old: Any, new: Any) -> tuple[str, str | None, str | None]:
+    """A field's name and values as the trail shows them."""
+    if field.endswith("_budget_micros"):
+        return field.removesuffix("_micros"), format_optional(old), format_optional(new)
+    return field, old, new

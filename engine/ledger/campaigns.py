@@ -1,0 +1,226 @@
+"""Campaigns in the catalog: each function works in the caller's transaction, locks brand before campaign, and leaves its trail."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from sqlalchemy import Connection, Select, func, insert, select, update
+
+from engine.domain.ids import ORDINALS, brand_of, campaign_id_of, check_campaign_id, check_text_id
+from engine.domain.schedule import Schedule
+from engine.errors import Conflict, NotFound, shown
+from engine.ledger import brands, changes
+from engine.ledger.changes import FieldChange
+from engine.ledger.models import Brand, Campaign
+from engine.ledger.records import (
+    KEEP,
+    CampaignRecord,
+    Keep,
+    campaign_record,
+    clean_name,
+    clean_note,
+    refusing_taken,
+    schedule_text,
+    taken_name,
+)
+
+COLUMNS: Final = (
+    Campaign.id,
+    Campaign.external_id,
+    Campaign.brand_id,
+    Campaign.ordinal,
+    Campaign.name,
+    Campaign.enabled,
+    Campaign.status,
+    Campaign.reasons,
+    Campaign.schedule,
+    Campaign.version,
+    Campaign.published_version,
+    Campaign.switched_at,
+    Campaign.archived_at,
+    Campaign.created_at,
+    Brand.archived_at.label("brand_archived_at"),
+)
+
+
+def reading() -> Select[Any]:
+    """Every campaign with its brand's archive date, for more conditions to be added."""
+    return select(*COLUMNS).join(Brand, Brand.id == Campaign.brand_id)
+
+
+def create(
+    connection: Connection,
+    brand_id: int,
+    names: Sequence[str],
+    actor: str,
+    *,
+    schedule: Schedule | None = None,
+    external_id: str | None = None,
+) -> list[CampaignRecord]:
+    """New campaigns of one brand, in the order of their names. Raises InvalidName, InvalidId, NotFound, Conflict."""
+    wanted = [clean_name(name) for name in names]
+    if external_id is not None:
+        check_text_id(external_id, "external_id")
+    brand = brands.locked(connection, brand_id)
+    brands.refuse_archived(brand)
+    if not wanted:
+        return []
+    _refuse_taken_names(connection, brand_id, wanted)
+    ids = _give_ids(connection, brand_id, len(wanted))
+    as_json = (schedule or Schedule()).to_json()
+    rows = [
+        {"id": id_, "brand_id": brand_id, "ordinal": id_ % ORDINALS, "name": name, "schedule": as_json}
+        | {"external_id": external_id}
+        for id_, name in zip(ids, wanted, strict=True)
+    ]
+    with refusing_taken("campaign", wanted[0], external_id):
+        connection.execute(insert(Campaign), rows)
+    trail = [FieldChange(id_, "created", None, name) for id_, name in zip(ids, wanted, strict=True)]
+    changes.write(connection, "campaign", actor, trail)
+    found = connection.execute(reading().where(Campaign.id.in_(ids)).order_by(Campaign.id))
+    return [campaign_record(row) for row in found]
+
+
+def change(
+    connection: Connection,
+    campaign_id: int,
+    actor: str,
+    *,
+    name: str | Keep = KEEP,
+    schedule: Schedule | Keep | None = KEEP,
+    external_id: str | Keep | None = KEEP,
+    expected_version: int | None = None,
+    note: str | None = None,
+) -> CampaignRecord:
+    """Changes what is given; what is equal already leaves no row and no new version. Raises as `create`, and NotFound."""
+    wanted: dict[str, Any] = {}
+    if not isinstance(name, Keep):
+        wanted["name"] = clean_name(name)
+    if not isinstance(schedule, Keep):
+        wanted["schedule"] = schedule or Schedule()
+    if not isinstance(external_id, Keep):
+        wanted["external_id"] = None if external_id is None else check_text_id(external_id, "external_id")
+    note = clean_note(note)
+    before = _locked(connection, campaign_id)
+    _refuse_archived(before)
+    if expected_version is not None and before.version != expected_version:
+        raise Conflict(
+            f"campaign {campaign_id} is at version {before.version}, not {expected_version}:"
+            " somebody changed it, load it again",
+            "version",
+        )
+    values = {field: value for field, value in wanted.items() if value != getattr(before, field)}
+    trail = [
+        FieldChange(campaign_id, field, *_told(getattr(before, field), new), note) for field, new in values.items()
+    ]
+    if "schedule" in values:
+        values["schedule"] = values["schedule"].to_json()
+    return _apply(connection, before, values, trail, actor)
+
+
+def switch(connection: Connection, campaign_id: int, actor: str, *, enabled: bool) -> CampaignRecord:
+    """A person's switch: on or off, whatever budgets and schedule say. Again is no change. Raises NotFound, Conflict if archived."""
+    before = _locked(connection, campaign_id)
+    _refuse_archived(before)
+    if before.enabled == enabled:
+        return before
+    trail = [FieldChange(campaign_id, "enabled", changes.flag(before.enabled), changes.flag(enabled))]
+    return _apply(connection, before, {"enabled": enabled, "switched_at": func.clock_timestamp()}, trail, actor)
+
+
+def archive(connection: Connection, campaign_id: int, actor: str) -> CampaignRecord:
+    """Ends a campaign for good. One that is archived already, itself or by its brand, stays as it is. Raises NotFound."""
+    before = _locked(connection, campaign_id)
+    if before.archived:
+        return before
+    now = func.clock_timestamp()
+    trail = [FieldChange(campaign_id, "archived", changes.flag(False), changes.flag(True))]
+    return _apply(connection, before, {"archived_at": now, "switched_at": now}, trail, actor)
+
+
+def one(connection: Connection, campaign_id: int) -> CampaignRecord:
+    """The campaign. Raises InvalidId, NotFound."""
+    check_campaign_id(campaign_id)
+    row = connection.execute(reading().where(Campaign.id == campaign_id)).one_or_none()
+    if row is None:
+        raise unknown(campaign_id)
+    return campaign_record(row)
+
+
+def lock(connection: Connection, campaign_ids: Sequence[int]) -> None:
+    """Locks rows in the order of their ids, so that two writers of many campaigns never wait for each other."""
+    query = select(Campaign.id).where(Campaign.id == func.any(list(campaign_ids))).order_by(Campaign.id)
+    connection.execute(query.with_for_update(key_share=True))
+
+
+def unknown(campaign_id: object) -> NotFound:
+    return NotFound(f"there is no campaign {shown(campaign_id)}: `campaign list` shows all")
+
+
+def _locked(connection: Connection, campaign_id: int) -> CampaignRecord:
+    """The campaign with its row locked for a change, and its brand kept from being archived meanwhile."""
+    check_campaign_id(campaign_id)
+    try:
+        brands.locked(connection, brand_of(campaign_id), share=True)
+    except NotFound:
+        raise unknown(campaign_id) from None
+    row_lock = select(Campaign.id).where(Campaign.id == campaign_id).with_for_update(key_share=True)
+    connection.execute(row_lock)
+    return one(connection, campaign_id)
+
+
+def _apply(
+    connection: Connection, before: CampaignRecord, values: dict[str, Any], trail: list[FieldChange], actor: str
+) -> CampaignRecord:
+    if not values:
+        return before
+    with refusing_taken("campaign", values.get("name"), values.get("external_id")):
+        connection.execute(
+            update(Campaign)
+            .where(Campaign.id == before.id)
+            .values(version=Campaign.version + 1, updated_at=func.clock_timestamp(), **values)
+        )
+    changes.write(connection, "campaign", actor, trail)
+    return one(connection, before.id)
+
+
+def _give_ids(connection: Connection, brand_id: int, count: int) -> list[int]:
+    """The next ids of a brand whose row is locked, without gaps and never given twice."""
+    first: int = connection.execute(select(Brand.next_ordinal).where(Brand.id == brand_id)).scalar_one()
+    if first + count > ORDINALS:
+        left = ORDINALS - first
+        raise Conflict(
+            f"brand {brand_id} has room for {left} more campaigns, not {count}: a brand holds {ORDINALS - 1} in its life,"
+            " archived ones included; create another brand"
+        )
+    # Not a change of the brand: its version stays.
+    connection.execute(update(Brand).where(Brand.id == brand_id).values(next_ordinal=first + count))
+    return [campaign_id_of(brand_id, ordinal) for ordinal in range(first, first + count)]
+
+
+def _refuse_taken_names(connection: Connection, brand_id: int, names: list[str]) -> None:
+    """The unique constraint would find them too, but not say which one of many."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise Conflict(f"name {shown(name)} is given twice: give each campaign its own", "name")
+        seen.add(name)
+    query = select(Campaign.name).where(Campaign.brand_id == brand_id, Campaign.name == func.any(names)).limit(1)
+    taken = connection.execute(query).scalar_one_or_none()
+    if taken is not None:
+        raise taken_name("campaign", taken)
+
+
+def _refuse_archived(campaign: CampaignRecord) -> None:
+    if campaign.archived:
+        by = "" if campaign.brand_archived_at is None else " with its brand"
+        raise Conflict(
+            f"campaign {campaign.id} {shown(campaign.name)} is archived{by} since {campaign.archived_since:%Y-%m-%d}"
+            " and changes no more: create a new campaign"
+        )
+
+
+def _told(old: Any, new: Any) -> tuple[str | None, str | None]:
+    """Values as the trail shows them."""
+    return (schedule_text(old), schedule_text(new)) if isinstance(new, Schedule) else (old, new)

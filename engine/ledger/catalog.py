@@ -1,0 +1,284 @@
+"""The catalog: what was agreed. Every method is one transaction; every change names its actor, raises a version and leaves a trail."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Engine, Select, func, select, text, union, update
+
+from engine.domain.ids import SHARDS, check_brand_id, check_campaign_id, check_text_id
+from engine.domain.schedule import Schedule
+from engine.errors import InvalidId, NotFound, shown
+from engine.ledger import brands, campaigns
+from engine.ledger.models import Brand, Campaign, Instance
+from engine.ledger.records import (
+    KEEP,
+    BrandRecord,
+    CampaignRecord,
+    Keep,
+    brand_record,
+    campaign_record,
+    clean_name,
+)
+
+__all__ = ["KEEP", "BrandRecord", "CampaignRecord", "Catalog", "Keep"]
+
+_DIGITS: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
+_EXTERNAL: Final = "ext:"
+
+
+class Catalog:
+    """Brands and campaigns in PostgreSQL. Errors: InvalidInput's kinds, NotFound, Conflict, ServerAway."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def instance_uuid(self) -> str:
+        """The name of this installation, as Redis' marks carry it."""
+        with self._engine.connect() as connection:
+            return str(connection.execute(select(Instance.uuid)).scalar_one())
+
+    # Brands
+
+    def create_brand(
+        self,
+        name: str,
+        daily_budget_micros: int | None,
+        monthly_budget_micros: int | None,
+        external_id: str | None,
+        actor: str,
+    ) -> BrandRecord:
+        """A new brand; a budget of None is no limit."""
+        actor = clean_name(actor, "actor")
+        with self._engine.begin() as connection:
+            return brands.create(connection, name, daily_budget_micros, monthly_budget_micros, external_id, actor)
+
+    def update_brand(
+        self,
+        brand_id: int,
+        actor: str,
+        *,
+        name: str | Keep = KEEP,
+        daily_budget_micros: int | Keep | None = KEEP,
+        monthly_budget_micros: int | Keep | None = KEEP,
+        external_id: str | Keep | None = KEEP,
+        expected_version: int | None = None,
+        note: str | None = None,
+    ) -> BrandRecord:
+        """Changes what is given. With `expected_version`, only if nobody changed the brand since that version."""
+        actor = clean_name(actor, "actor")
+        with self._engine.begin() as connection:
+            return brands.change(
+                connection,
+                brand_id,
+                actor,
+                name=name,
+                daily_budget_micros=daily_budget_micros,
+                monthly_budget_micros=monthly_budget_micros,
+                external_id=external_id,
+                expected_version=expected_version,
+                note=note,
+            )
+
+    def archive_brand(self, brand_id: int, actor: str) -> BrandRecord:
+        """Ends a brand for good, and with it all its campaigns, whose rows stay as they are."""
+        actor = clean_name(actor, "actor")
+        with self._engine.begin() as connection:
+            return brands.archive(connection, brand_id, actor)
+
+    def brand(self, brand_id: int) -> BrandRecord:
+        """The brand, archived or not. Raises NotFound."""
+        check_brand_id(brand_id)
+        with self._engine.connect() as connection:
+            row = connection.execute(select(*brands.COLUMNS).where(Brand.id == brand_id)).one_or_none()
+        if row is None:
+            raise brands.unknown(brand_id)
+        return brand_record(row)
+
+    def brand_by_name(self, name: str) -> BrandRecord | None:
+        """The brand of that name, archived or not; None when there is none."""
+        with self._engine.connect() as connection:
+            row = connection.execute(select(*brands.COLUMNS).where(Brand.name == clean_name(name))).one_or_none()
+        return None if row is None else brand_record(row)
+
+    def brands(self, include_archived: bool = False, *, shard: int | None = None) -> list[BrandRecord]:
+        """All brands by id, or those of one shard."""
+        query = select(*brands.COLUMNS).order_by(Brand.id)
+        if not include_archived:
+            query = query.where(Brand.archived_at.is_(None))
+        if shard is not None:
+            query = query.where(func.mod(Brand.id, SHARDS) == shard)
+        with self._engine.connect() as connection:
+            return [brand_record(row) for row in connection.execute(query)]
+
+    # Campaigns
+
+    def create_campaign(
+        self,
+        brand_id: int,
+        name: str,
+        schedule: Schedule | None,
+        external_id: str | None,
+        actor: str,
+    ) -> CampaignRecord:
+        """A new campaign, switched on; it stands as paused without a cause until its first status is written."""
+        actor = clean_name(actor, "actor")
+        with self._engine.begin() as connection:
+            made = campaigns.create(connection, brand_id, [name], actor, schedule=schedule, external_id=external_id)
+            return made[0]
+
+    def create_campaigns(
+        self, brand_id: int, names: Sequence[str], actor: str, *, schedule: Schedule | None = None
+    ) -> list[CampaignRecord]:
+        """Many new campaigns at once, all or none, in the order of their names."""
+        actor = clean_name(actor, "actor")
+        with self._engine.begin() as connection:
+            return campaigns.create(connection, brand_id, names, actor, schedule=schedule)
+
+    def update_campaign(
+        self,
+        campaign_id: int,
+        actor: str,
+        *,
+        name: str | Keep = KEEP,
+        schedule: Schedule | Keep | None = KEEP,
+        external_id: str | Keep | None = KEEP,
+        expected_version: int | None = None,
+        note: str | None = None,
+    ) -> CampaignRecord:
+        """Changes what is given; a schedule of None is always."""
+        actor = clean_name(actor, "actor")
+        with self._engine.begin() as connection:
+            return campaigns.change(
+                connection,
+                campaign_id,
+                actor,
+                name=name,
+                schedule=schedule,
+                external_id=external_id,
+                expected_version=expected_version,
+                note=note,
+            )
+
+    def pause_campaign(self, campaign_id: int, actor: str) -> CampaignRecord:
+        """A person's pause, which no job undoes. Again is no change."""
+        return self._switch(campaign_id, actor, enabled=False)
+
+    def resume_campaign(self, campaign_id: int, actor: str) -> CampaignRecord:
+        """Takes a person's pause back; budgets and schedule still count. Again is no change."""
+        return self._switch(campaign_id, actor, enabled=True)
+
+    def archive_campaign(self, campaign_id: int, actor: str) -> CampaignRecord:
+        """Ends a campaign for good."""
+        actor = clean_name(actor, "actor")
+        with self._engine.begin() as connection:
+            return campaigns.archive(connection, campaign_id, actor)
+
+    def campaign(self, campaign_id: int) -> CampaignRecord:
+        """The campaign, archived or not. Raises NotFound."""
+        with self._engine.connect() as connection:
+            return campaigns.one(connection, campaign_id)
+
+    def campaign_by_name(self, brand_id: int, name: str) -> CampaignRecord | None:
+        """The brand's campaign of that name, archived or not; None when there is none."""
+        found = self._campaigns(
+            campaigns.reading().where(Campaign.brand_id == brand_id, Campaign.name == clean_name(name))
+        )
+        return found[0] if found else None
+
+    def campaigns(
+        self, brand_id: int | None = None, include_archived: bool = False, *, shard: int | None = None
+    ) -> list[CampaignRecord]:
+        """All campaigns by id, or those of one brand or shard; those of an archived brand are archived too."""
+        query = campaigns.reading().order_by(Campaign.id)
+        if brand_id is not None:
+            query = query.where(Campaign.brand_id == brand_id)
+        if not include_archived:
+            query = query.where(Campaign.archived_at.is_(None), Brand.archived_at.is_(None))
+        if shard is not None:
+            query = query.where(func.mod(Campaign.brand_id, SHARDS) == shard)
+        return self._campaigns(query)
+
+    # What people type, and what Redis has yet to hear of
+
+    def resolve_brand(self, written: str) -> int:
+        """The id of the brand that people write as `ext:VALUE` or digits. Raises InvalidId, NotFound."""
+        number, external_id = _written(written, "brand")
+        match: ColumnElement[bool] = (
+            Brand.id == check_brand_id(number) if external_id is None else Brand.external_id == external_id
+        )
+        return self._resolve(select(Brand.id).where(match), "brand", written)
+
+    def resolve_campaign(self, written: str) -> int:
+        """The id of the campaign that people write as `ext:VALUE` or digits. Raises InvalidId, NotFound."""
+        number, external_id = _written(written, "campaign")
+        match: ColumnElement[bool] = (
+            Campaign.id == check_campaign_id(number) if external_id is None else Campaign.external_id == external_id
+        )
+        return self._resolve(select(Campaign.id).where(match), "campaign", written)
+
+    def unpublished(self, limit: int = 1000, *, after: int = 0) -> list[int]:
+        """Ids above `after` of brands that, or a campaign of which, Redis does not know in its latest version."""
+        waiting = union(
+            select(Brand.id).where(text("brand.published_version IS DISTINCT FROM brand.version"), Brand.id > after),
+            select(Campaign.brand_id).where(
+                text("campaign.published_version IS DISTINCT FROM campaign.version"), Campaign.brand_id > after
+            ),
+        ).subquery()
+        with self._engine.connect() as connection:
+            found = connection.execute(select(waiting.c.id).order_by(waiting.c.id).limit(limit))
+            return [int(row[0]) for row in found]
+
+    def mark_published(self, brand_id: int, version: int | None, campaign_versions: Mapping[int, int]) -> None:
+        """Notes which versions Redis has; a later one noted meanwhile by another publisher stays."""
+        ids = sorted(campaign_versions)
+        with self._engine.begin() as connection:
+            brands.locked(connection, brand_id)
+            if version is not None:
+                connection.execute(
+                    update(Brand)
+                    .where(Brand.id == brand_id, func.coalesce(Brand.published_version, 0) < version)
+                    .values(published_version=version)
+                )
+            if ids:
+                campaigns.lock(connection, ids)
+                connection.execute(
+                    text(
+                        "UPDATE campaign SET published_version = given.version"
+                        " FROM unnest(CAST(:ids AS bigint[]), CAST(:versions AS integer[])) AS given(id, version)"
+                        " WHERE campaign.id = given.id AND campaign.brand_id = :brand_id"
+                        " AND coalesce(campaign.published_version, 0) < given.version"
+                    ),
+                    {"ids": ids, "versions": [campaign_versions[i] for i in ids], "brand_id": brand_id},
+                )
+
+    def _switch(self, campaign_id: int, actor: str, *, enabled: bool) -> CampaignRecord:
+        actor = clean_name(actor, "actor")
+        with self._engine.begin() as connection:
+            return campaigns.switch(connection, campaign_id, actor, enabled=enabled)
+
+    def _campaigns(self, query: Select[Any]) -> list[CampaignRecord]:
+        with self._engine.connect() as connection:
+            return [campaign_record(row) for row in connection.execute(query)]
+
+    def _resolve(self, query: Select[int], entity: str, written: str) -> int:
+        with self._engine.connect() as connection:
+            found: int | None = connection.execute(query).scalar_one_or_none()
+        if found is None:
+            raise NotFound(f"there is no {entity} {shown(written)}: `{entity} list` shows all")
+        return found
+
+
+def _written(written: str, entity: str) -> tuple[int, str | None]:
+    """The number or the external id that a person wrote."""
+    value = written.strip() if isinstance(written, str) else ""
+    if value.startswith(_EXTERNAL):
+        return 0, check_text_id(value.removeprefix(_EXTERNAL), "external_id")
+    if _DIGITS.fullmatch(value) is None:
+        raise InvalidId(
+            f"{shown(written)} is not the id of a {entity}: give its number, or ext: and its external id",
+            f"{entity}_id",
+        )
+    return int(value), None

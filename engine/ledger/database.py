@@ -1,0 +1,144 @@
+"""The one door to PostgreSQL: an engine from any URL that libpq takes, failures told in our own words, and waiting for the schema.
+
+libpq reads the URL itself (hosts in a list, sslmode, service files, sockets), because SQLAlchemy's own reader knows only a part of its forms
+and takes a bare `postgresql://` for another driver.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import psycopg2  # type: ignore[import-untyped]
+from psycopg2.extensions import parse_dsn  # type: ignore[import-untyped]
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.engine import ExceptionContext
+
+from engine.errors import InvalidSetting, ServerAway, WrongVersion
+from engine.ledger import migrate
+
+_SCHEMES: Final = ("postgres://", "postgresql://", "postgresql+psycopg2://", "postgresql+psycopg://")
+_EXAMPLE: Final = "postgresql://user:password@localhost:5432/budget"
+# Every session reads and writes UTC, a commit is on disk before it is acknowledged, and locks are waited for as READ COMMITTED does it.
+_OPTIONS: Final = "-c timezone=UTC -c synchronous_commit=on -c default_transaction_isolation=read\\ committed"
+_DEFAULTS: Final = {
+    "connect_timeout": "5",
+    "application_name": "budget-engine",
+    # A peer that vanished without a word is found in about a minute, not in the system's two hours.
+    "keepalives_idle": "30",
+    "keepalives_interval": "10",
+    "keepalives_count": "3",
+}
+
+
+def libpq_params(url: str, field: str = "DATABASE_URL") -> dict[str, str]:
+    """What libpq reads from a URL, with our defaults where it says nothing. Raises InvalidSetting (without showing the URL: it holds a password)."""
+    scheme = next((s for s in _SCHEMES if url.startswith(s)), None)
+    if scheme is None:
+        raise InvalidSetting(f"{field} does not start with postgresql:// : write it like {_EXAMPLE}", field)
+    try:
+        given = parse_dsn("postgresql://" + url.removeprefix(scheme))
+    except psycopg2.ProgrammingError:
+        raise InvalidSetting(f"{field} is not a URL that PostgreSQL reads: write it like {_EXAMPLE}", field) from None
+    params = {**_DEFAULTS, **{name: str(value) for name, value in given.items()}}
+    # Ours come last, so they win over the same options in the URL.
+    params["options"] = f"{params['options']} {_OPTIONS}" if params.get("options") else _OPTIONS
+    return params
+
+
+def where(url: str) -> str:
+    """Host, port and database of a URL, as an error may show them: never the password."""
+    return _where(libpq_params(url))
+
+
+def make_engine(url: str, *, pool_size: int = 5, max_overflow: int = 10) -> Engine:
+    """An engine that connects on first use. Raises InvalidSetting for a wrong URL; what it runs raises ServerAway while PostgreSQL is away."""
+    params = libpq_params(url)
+    shown_where = _where(params)
+
+    def connect() -> Any:
+        return psycopg2.connect(**params)
+
+    engine = create_engine(
+        "postgresql+psycopg2://",
+        creator=connect,
+        pool_pre_ping=True,
+        pool_size=pool_size,
+        max_overflow=max_overflow,
+        pool_timeout=10,
+        pool_recycle=1800,
+    )
+
+    @event.listens_for(engine, "handle_error")
+    def translate(context: ExceptionContext) -> None:
+        # A failed ping only means that the pool makes a new connection.
+        if context.is_pre_ping or not isinstance(context.original_exception, psycopg2.Error):
+            return
+        if context.connection is None or context.is_disconnect:
+            raise _away(shown_where, context.original_exception) from context.original_exception
+
+    return engine
+
+
+@contextmanager
+def reaching(connection_where: str = "DATABASE_URL") -> Iterator[None]:
+    """Around calls on a raw psycopg2 cursor, which SQLAlchemy does not see: a lost connection becomes ServerAway."""
+    try:
+        yield
+    except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
+        # With a SQLSTATE the server is there and said no (disk full, deadlock); class 57P is the server going away.
+        if error.pgcode is not None and not error.pgcode.startswith("57P"):
+            raise
+        raise _away(connection_where, error) from error
+
+
+def wait_for_revision(
+    engine: Engine,
+    say: Callable[[str], None] = lambda message: None,
+    *,
+    timeout_s: float | None = None,
+    poll_s: float = 1.0,
+    sleep: Callable[[float], object] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
+) -> None:
+    """Waits until the database is at the revision that this program speaks; `say` gets each new reason for waiting once.
+
+    Raises WrongVersion at once for a database of a newer program; after `timeout_s`, ServerAway or WrongVersion by what was missing.
+    """
+    wanted = migrate.expected()
+    give_up = None if timeout_s is None else clock() + timeout_s
+    said = ""
+    while True:
+        reason: ServerAway | WrongVersion
+        try:
+            found = migrate.current(engine)
+            if found == wanted:
+                return
+            if found is not None and not migrate.known(found):
+                raise migrate.newer(found)
+            reason = WrongVersion(
+                f"the database is at revision {found or 'none'}, this program speaks {wanted}: run `budget-engine migrate`"
+            )
+        except ServerAway as error:
+            reason = error
+        if give_up is not None and clock() >= give_up:
+            raise reason
+        if str(reason) != said:
+            said = str(reason)
+            say(f"waiting: {said}")
+        sleep(poll_s)
+
+
+def _where(params: dict[str, str]) -> str:
+    hosts = params.get("host", params.get("hostaddr", "localhost")).split(",")
+    ports = params.get("port", "5432").split(",")
+    places = [f"{host}:{ports[i] if i < len(ports) else ports[-1]}" for i, host in enumerate(hosts)]
+    return f"{','.join(places)}/{params.get('dbname', params.get('user', ''))}"
+
+
+def _away(where: str, error: BaseException) -> ServerAway:
+    lines = str(error).strip().splitlines()
+    said = lines[0].strip() if lines else type(error).__name__
+    return ServerAway("PostgreSQL", where, f"{said}; start it, or correct DATABASE_URL")

@@ -1,0 +1,45 @@
+"""Every advisory lock that the ledger takes, in one place, so that no two uses share a number.
+
+All of them are held to the end of the transaction: PostgreSQL lets them go by itself when a process dies.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from sqlalchemy import Connection, text
+
+
+class Lock(IntEnum):
+    """What a lock is for; the number is its place in the upper bits of the key, above any brand id (below 2^37)."""
+
+    MIGRATE = 1
+    PARTITION = 2
+    BRAND = 3
+
+
+_BITS = 40
+# A prefix of our own: the database may be shared with programs that take advisory locks too.
+_OURS = 0x42 << 48
+
+
+def key_of(kind: Lock, number: int = 0) -> int:
+    """The key of a lock, for pg_locks."""
+    return _OURS | kind << _BITS | number
+
+
+def take(connection: Connection, kind: Lock, number: int = 0) -> None:
+    """Waits for a lock and keeps it to the end of the transaction."""
+    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key_of(kind, number)})
+
+
+def take_all(connection: Connection, kind: Lock, numbers: list[int]) -> None:
+    """Takes several locks of a kind, always in rising order, so that two takers never wait for each other."""
+    connection.execute(
+        # ORDER BY in the subquery is kept: the outer query only walks it.
+        text(
+            "SELECT pg_advisory_xact_lock(:base | number) FROM"
+            " (SELECT unnest(CAST(:numbers AS bigint[])) AS number ORDER BY 1) AS wanted"
+        ),
+        {"base": key_of(kind), "numbers": sorted(set(numbers))},
+    )

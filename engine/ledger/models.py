@@ -1,0 +1,303 @@
+"""The tables of the ledger: what was agreed (brand, campaign), what happened (spend_log), and how far it has been written down.
+
+The laws that must hold whoever writes stand here as constraints; `migrations/` makes the same tables, and a test compares the two.
+Money is micros in a bigint. Instants are timestamptz, days are UTC dates.
+"""
+
+from __future__ import annotations
+
+import uuid
+from datetime import date, datetime
+from typing import Any, Final
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Date,
+    DateTime,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    SmallInteger,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+PARTITION_PREFIX: Final = "spend_log_p"
+"""Partitions are made as days come, by `spend_log.ensure_partition`, and so are in no migration."""
+
+NAMING: Final = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
+_EXTERNAL_ID: Final = r"external_id ~ '^[A-Za-z0-9._:/+=@~-]{1,64}$'"
+_NAME: Final = r"char_length(name) BETWEEN 1 AND 200 AND name ~ '\S' AND name !~ '[\x01-\x1f\x7f]'"
+_ID: Final = "campaign_id / 65536 = brand_id"
+_TOTAL: Final = "BETWEEN 0 AND 9000000000000000"
+
+
+class Base(DeclarativeBase):
+    metadata = MetaData(naming_convention=NAMING)
+    type_annotation_map = {
+        int: BigInteger,
+        str: Text,
+        datetime: DateTime(timezone=True),
+        date: Date,
+        list[str]: ARRAY(Text),
+        uuid.UUID: Uuid,
+        bool: Boolean,
+    }
+
+
+def _now() -> Mapped[datetime]:
+    return mapped_column(server_default=func.now())
+
+
+class Instance(Base):
+    """The one row that names this installation; Redis carries the same uuid in every shard's mark."""
+
+    __tablename__ = "instance"
+    id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
+    uuid: Mapped[uuid.UUID]
+    created_at: Mapped[datetime] = _now()
+    __table_args__ = (CheckConstraint("id = 1", "one_row"),)
+
+
+class Brand(Base):
+    __tablename__ = "brand"
+    id: Mapped[int] = mapped_column(Identity(always=True, maxvalue=2**37 - 1), primary_key=True)
+    external_id: Mapped[str | None]
+    name: Mapped[str]
+    daily_budget_micros: Mapped[int | None]
+    monthly_budget_micros: Mapped[int | None]
+    version: Mapped[int] = mapped_column(Integer, server_default="1")
+    published_version: Mapped[int | None] = mapped_column(Integer)
+    next_ordinal: Mapped[int] = mapped_column(Integer, server_default="1")
+    archived_at: Mapped[datetime | None]
+    created_at: Mapped[datetime] = _now()
+    updated_at: Mapped[datetime] = _now()
+    __table_args__ = (
+        UniqueConstraint("external_id"),
+        UniqueConstraint("name"),
+        CheckConstraint(_NAME, "name"),
+        CheckConstraint(_EXTERNAL_ID, "external_id"),
+        CheckConstraint(f"daily_budget_micros {_TOTAL}", "daily_budget"),
+        CheckConstraint(f"monthly_budget_micros {_TOTAL}", "monthly_budget"),
+        CheckConstraint("next_ordinal BETWEEN 1 AND 65536", "next_ordinal"),
+        Index("ix_brand_unpublished", "id", postgresql_where=text("published_version IS DISTINCT FROM version")),
+    )
+
+
+class Campaign(Base):
+    __tablename__ = "campaign"
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    external_id: Mapped[str | None]
+    brand_id: Mapped[int] = mapped_column(ForeignKey("brand.id"))
+    ordinal: Mapped[int] = mapped_column(Integer)
+    name: Mapped[str]
+    enabled: Mapped[bool] = mapped_column(server_default=text("true"))
+    status: Mapped[str] = mapped_column(server_default="paused")
+    reasons: Mapped[list[str]] = mapped_column(server_default=text("'{}'::text[]"))
+    schedule: Mapped[Any | None] = mapped_column(JSONB(none_as_null=True))
+    version: Mapped[int] = mapped_column(Integer, server_default="1")
+    published_version: Mapped[int | None] = mapped_column(Integer)
+    switched_at: Mapped[datetime] = _now()
+    archived_at: Mapped[datetime | None]
+    created_at: Mapped[datetime] = _now()
+    updated_at: Mapped[datetime] = _now()
+    __table_args__ = (
+        UniqueConstraint("external_id"),
+        UniqueConstraint("brand_id", "name"),
+        UniqueConstraint("brand_id", "ordinal"),
+        CheckConstraint("id = brand_id * 65536 + ordinal", "id"),
+        CheckConstraint("ordinal BETWEEN 1 AND 65535", "ordinal"),
+        CheckConstraint(_NAME, "name"),
+        CheckConstraint(_EXTERNAL_ID, "external_id"),
+        CheckConstraint("status IN ('active', 'paused')", "status"),
+        # A new campaign is paused without a cause until its first status is written, so only one direction is a law here.
+        CheckConstraint("status = 'paused' OR cardinality(reasons) = 0", "active_without_reasons"),
+        Index(
+            "ix_campaign_unpublished", "brand_id", postgresql_where=text("published_version IS DISTINCT FROM version")
+        ),
+    )
+
+
+class SpendLog(Base):
+    """What happened, one row a counted spend. Partitioned by day; exact because the cursor is, so the hot table has no unique index."""
+
+    __tablename__ = "spend_log"
+    recorded_at: Mapped[datetime]
+    day: Mapped[date]
+    brand_id: Mapped[int]
+    campaign_id: Mapped[int]
+    amount_micros: Mapped[int]
+    event_id: Mapped[str | None]
+    request_id: Mapped[str]
+    occurred_at: Mapped[datetime | None]
+    kind: Mapped[str] = mapped_column(server_default="spend")
+    shard: Mapped[int] = mapped_column(SmallInteger)
+    generation: Mapped[int] = mapped_column(Integer)
+    n: Mapped[int] = mapped_column()
+    position: Mapped[int] = mapped_column(Integer)
+    __table_args__ = (
+        CheckConstraint(f"{_ID} AND shard = mod(brand_id, 64)", "home"),
+        CheckConstraint(
+            "CASE kind WHEN 'spend' THEN amount_micros BETWEEN 1 AND 1000000000000"
+            " AND day = (recorded_at AT TIME ZONE 'UTC')::date"
+            " ELSE kind IN ('refund', 'correction', 'late') END",
+            "kind",
+        ),
+        Index(None, "campaign_id", "recorded_at"),
+        Index(None, "brand_id", "recorded_at"),
+        # The rebuild reads back the promised windows; rows come nearly in order of time, so a few bytes a megabyte are enough.
+        Index(None, "recorded_at", postgresql_using="brin", postgresql_with={"autosummarize": "on"}),
+        {"postgresql_partition_by": "RANGE (day)"},
+    )
+    __mapper_args__ = {"primary_key": [shard, generation, n, position]}
+
+
+class CampaignDay(Base):
+    """A campaign's sum of spend_log a day, written in the transaction that writes the rows."""
+
+    __tablename__ = "campaign_day"
+    campaign_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    day: Mapped[date] = mapped_column(primary_key=True)
+    brand_id: Mapped[int]
+    spend_micros: Mapped[int]
+    spends: Mapped[int]
+    __table_args__ = (
+        CheckConstraint(_ID, "home"),
+        CheckConstraint("spends >= 0", "spends"),
+        Index(None, "brand_id", "day"),
+        Index(None, "day"),
+    )
+
+
+class MixedRequest(Base):
+    """A request of which not every spend was counted: what a rebuild needs to restore Redis' memory of it."""
+
+    __tablename__ = "mixed_request"
+    shard: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
+    generation: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    n: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    request_id: Mapped[str]
+    digest: Mapped[str]
+    outcomes: Mapped[str]
+    recorded_at: Mapped[datetime]
+    __table_args__ = (Index(None, "recorded_at"),)
+
+
+class StatusChange(Base):
+    """A row where, and only where, the set of causes of a campaign changed; `at` is the instant at which the cause began."""
+
+    __tablename__ = "status_change"
+    id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
+    campaign_id: Mapped[int] = mapped_column(ForeignKey("campaign.id"))
+    at: Mapped[datetime]
+    status: Mapped[str]
+    reasons: Mapped[list[str]]
+    actor: Mapped[str]
+    written_at: Mapped[datetime] = _now()
+    __table_args__ = (
+        CheckConstraint("status IN ('active', 'paused')", "status"),
+        CheckConstraint("(status = 'active') = (cardinality(reasons) = 0)", "reasons"),
+        Index(None, "campaign_id", "at"),
+        Index(None, "at"),
+    )
+
+
+class CatalogChange(Base):
+    """Who changed what in the catalog, one row a field."""
+
+    __tablename__ = "catalog_change"
+    id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
+    at: Mapped[datetime] = _now()
+    actor: Mapped[str]
+    entity: Mapped[str]
+    entity_id: Mapped[int]
+    field: Mapped[str]
+    old: Mapped[str | None]
+    new: Mapped[str | None]
+    note: Mapped[str | None]
+    __table_args__ = (
+        CheckConstraint("entity IN ('brand', 'campaign')", "entity"),
+        Index(None, "entity", "entity_id", "id"),
+    )
+
+
+class PeriodTotal(Base):
+    """What a brand spent in a closed period, and its budget then. Never changed once written."""
+
+    __tablename__ = "period_total"
+    brand_id: Mapped[int] = mapped_column(ForeignKey("brand.id"), primary_key=True, autoincrement=False)
+    period: Mapped[str] = mapped_column(primary_key=True)
+    starts_on: Mapped[date] = mapped_column(primary_key=True)
+    spend_micros: Mapped[int]
+    budget_micros: Mapped[int | None]
+    closed_at: Mapped[datetime] = _now()
+    __table_args__ = (
+        CheckConstraint("period = 'day' OR (period = 'month' AND EXTRACT(day FROM starts_on) = 1)", "period"),
+        Index(None, "period", "starts_on"),
+    )
+
+
+class ShardClose(Base):
+    """Which periods each shard has closed."""
+
+    __tablename__ = "shard_close"
+    shard: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
+    period: Mapped[str] = mapped_column(primary_key=True)
+    starts_on: Mapped[date] = mapped_column(primary_key=True)
+    closed_at: Mapped[datetime] = _now()
+    __table_args__ = (
+        CheckConstraint("shard BETWEEN 0 AND 63", "shard"),
+        CheckConstraint("period = 'day' OR (period = 'month' AND EXTRACT(day FROM starts_on) = 1)", "period"),
+    )
+
+
+class JournalCursor(Base):
+    """How far each shard's journal is in spend_log. `safe_entry_id` is where it stood JOURNAL_KEEP_MINUTES ago: below it may be trimmed."""
+
+    __tablename__ = "journal_cursor"
+    shard: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
+    entry_id: Mapped[str] = mapped_column(server_default="0-0")
+    n: Mapped[int] = mapped_column(server_default="0")
+    generation: Mapped[int] = mapped_column(Integer, server_default="0")
+    safe_entry_id: Mapped[str] = mapped_column(server_default="0-0")
+    next_entry_id: Mapped[str] = mapped_column(server_default="0-0")
+    next_at: Mapped[datetime] = _now()
+    updated_at: Mapped[datetime] = _now()
+    stopped: Mapped[str | None]
+    __table_args__ = (
+        CheckConstraint("shard BETWEEN 0 AND 63", "shard"),
+        CheckConstraint("n >= 0", "n"),
+    )
+
+
+class JobRun(Base):
+    """One row a run of a job, by which the pages say what ran, and what is overdue."""
+
+    __tablename__ = "job_run"
+    id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
+    job: Mapped[str]
+    started_at: Mapped[datetime] = _now()
+    finished_at: Mapped[datetime | None]
+    outcome: Mapped[str] = mapped_column(server_default="running")
+    detail: Mapped[str] = mapped_column(server_default="")
+    __table_args__ = (
+        CheckConstraint("outcome IN ('running', 'done', 'failed', 'waiting')", "outcome"),
+        CheckConstraint("(outcome = 'running') = (finished_at IS NULL)", "finished"),
+        Index(None, "job", "id"),
+    )

@@ -1,0 +1,148 @@
+"""The rows of the catalog as the other rooms see them: frozen, with the schedule parsed; and the grammar of names, actors and notes."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from typing import Any, Final
+
+from sqlalchemy import Row
+from sqlalchemy.exc import IntegrityError
+
+from engine.domain.schedule import Schedule
+from engine.errors import Conflict, InvalidInput, InvalidName, shown
+
+NAME_LENGTH: Final = 200
+NOTE_LENGTH: Final = 1000
+
+
+class Keep(Enum):
+    """The value of a field that an update leaves alone, since None is a value of its own (no budget, no external id)."""
+
+    KEEP = "keep"
+
+
+KEEP: Final = Keep.KEEP
+
+
+@dataclass(frozen=True, slots=True)
+class BrandRecord:
+    """A brand as it stands in PostgreSQL; budgets in micros, None is no limit."""
+
+    id: int
+    external_id: str | None
+    name: str
+    daily_budget_micros: int | None
+    monthly_budget_micros: int | None
+    version: int
+    published_version: int | None
+    archived_at: datetime | None
+    created_at: datetime
+
+    @property
+    def archived(self) -> bool:
+        return self.archived_at is not None
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignRecord:
+    """A campaign as it stands in PostgreSQL. `status` and `reasons` are those last written by flows/status."""
+
+    id: int
+    external_id: str | None
+    brand_id: int
+    ordinal: int
+    name: str
+    enabled: bool
+    status: str
+    reasons: tuple[str, ...]
+    schedule: Schedule
+    version: int
+    published_version: int | None
+    switched_at: datetime
+    archived_at: datetime | None
+    created_at: datetime
+    brand_archived_at: datetime | None
+
+    @property
+    def archived(self) -> bool:
+        """Archived itself, or by its brand, which counts for all its campaigns."""
+        return self.archived_at is not None or self.brand_archived_at is not None
+
+    @property
+    def archived_since(self) -> datetime | None:
+        """When the cause `archived` began: the earlier of its own and its brand's."""
+        return min((at for at in (self.archived_at, self.brand_archived_at) if at is not None), default=None)
+
+
+def brand_record(row: Row[*tuple[Any, ...]]) -> BrandRecord:
+    """A brand from a row of `brands.COLUMNS`."""
+    return BrandRecord(**row._asdict())
+
+
+def campaign_record(row: Row[*tuple[Any, ...]]) -> CampaignRecord:
+    """A campaign from a row of `campaigns.COLUMNS`."""
+    fields = row._asdict()
+    fields["reasons"] = tuple(fields["reasons"])
+    fields["schedule"] = Schedule.parse(fields["schedule"])
+    return CampaignRecord(**fields)
+
+
+def clean_name(value: object, field: str = "name") -> str:
+    """A name without spaces around it: 1 to 200 characters, none of them a control character. Raises InvalidName."""
+    if not isinstance(value, str):
+        raise InvalidName(f"{field} {shown(value)} is a {type(value).__name__}: give a text", field)
+    name = value.strip()
+    if not name:
+        raise InvalidName(f"{field} {shown(value)} is blank: give 1 to {NAME_LENGTH} characters", field)
+    if len(name) > NAME_LENGTH:
+        raise InvalidName(f"{field} {shown(name)} has {len(name)} characters: give at most {NAME_LENGTH}", field)
+    # Cc control, Cs half a surrogate pair (no UTF-8 for it), Zl and Zp line ends: a name must stand on one line everywhere.
+    if any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in name):
+        raise InvalidName(f"{field} {shown(name)} holds a control character: use printable characters", field)
+    return name
+
+
+def clean_note(value: str | None) -> str | None:
+    """A note to a change, None for a blank one. Raises InvalidInput."""
+    if value is None or not value.strip():
+        return None
+    note = value.strip()
+    if len(note) > NOTE_LENGTH or any(c == "\0" or unicodedata.category(c) == "Cs" for c in note):
+        raise InvalidInput(
+            f"note {shown(note)} is too long or unprintable: give at most {NOTE_LENGTH} characters", "note"
+        )
+    return note
+
+
+def schedule_text(schedule: Schedule) -> str | None:
+    """A schedule as the change log writes it: JSON, None for always."""
+    value = schedule.to_json()
+    return None if value is None else json.dumps(value)
+
+
+@contextmanager
+def refusing_taken(entity: str, name: object, external_id: object) -> Iterator[None]:
+    """Turns a broken unique constraint into Conflict, naming the field and its value. Two writers may race: the constraint decides."""
+    try:
+        yield
+    except IntegrityError as error:
+        constraint = str(getattr(getattr(error.orig, "diag", None), "constraint_name", ""))
+        if constraint in ("uq_brand_name", "uq_campaign_brand_id_name"):
+            raise taken_name(entity, name) from None
+        if constraint.endswith("_external_id"):
+            raise Conflict(
+                f"external_id {shown(external_id)} is taken by another {entity}: give another, or none", "external_id"
+            ) from None
+        raise
+
+
+def taken_name(entity: str, name: object) -> Conflict:
+    """The refusal of a name that is in use; those of archived rows stay in use."""
+    whose = "another brand" if entity == "brand" else "another campaign of this brand"
+    return Conflict(f"name {shown(name)} is taken by {whose} (archived ones count): choose another", "name")

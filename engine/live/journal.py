@@ -1,0 +1,161 @@
+"""The journal as the scripts write it: one stream a shard, each entry with the shard's gapless number n and a format byte.
+
+An entry is a charge (`r` request id, `b` spends, `o` outcomes where not every spend was counted), a change of a brand (`t`, also beside a
+charge) or the mark of a rebuild (`g` generation). docs/protocol.md describes the fields.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import redis
+
+from engine.domain.ids import brand_of
+from engine.errors import BudgetError, ServerAway
+from engine.live.keys import shard_keys
+
+FORMAT: Final = b"1"
+START: Final = "0-0"
+"""The cursor before the first entry."""
+
+COUNTED: Final = "k"
+EARLIER: Final = "p"
+"""Counted by an earlier call of the same request id, in an entry of its own."""
+
+_SPEND: Final = re.compile(r"(\d+),(\d+),([^,;]*),(-?\d*);")
+_RUN: Final = re.compile(r"(k|p|d|c|u|x\d+)\*(\d+)")
+
+
+class BadEntry(BudgetError):
+    """An entry that does not read as the scripts write it."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedSpend:
+    """One counted spend of an entry; position is its place in the call."""
+
+    position: int
+    campaign_id: int
+    amount_micros: int
+    event_id: str | None
+    occurred_ms: int | None
+
+    @property
+    def brand_id(self) -> int:
+        return brand_of(self.campaign_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A brand's budget became used up (`exhausted`) or free again (`restored`)."""
+
+    brand_id: int
+    cause: str
+    direction: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One journal entry. ms is recorded_at; verb and outcomes are empty when every spend was counted; generation only on a mark."""
+
+    entry_id: str
+    ms: int
+    n: int
+    request_id: str
+    body: str
+    verb: str
+    outcomes: str
+    changes: tuple[Change, ...]
+    generation: int | None
+
+    def spends(self) -> Iterator[LoggedSpend]:
+        """The spends that this entry counted, in order."""
+        codes = expand(self.outcomes) if self.outcomes else None
+        size = end = 0
+        for position, match in enumerate(_SPEND.finditer(self.body)):
+            if match.start() != end:
+                break
+            size, end = position + 1, match.end()
+            if codes is None or (position < len(codes) and codes[position] == COUNTED):
+                campaign, amount, event, occurred = match.groups()
+                yield LoggedSpend(position, int(campaign), int(amount), event or None, int(occurred) if occurred else None)
+        if end != len(self.body) or (codes is not None and len(codes) != size):
+            raise BadEntry(f"journal entry {self.entry_id} (n {self.n}) holds spends that do not read: {self.body[:60]!r}")
+
+    @property
+    def digest(self) -> str:
+        """What the scripts remember of the content of a call."""
+        return digest_of(self.body)
+
+
+def digest_of(body: str) -> str:
+    """The digest of a call's spends, as `lua/lib/charge.lua` makes it."""
+    return hashlib.sha1(body.encode(), usedforsecurity=False).hexdigest()[:16]
+
+
+def expand(outcomes: str) -> list[str]:
+    """Runs of outcomes as a list: "k*2,x8*1" -> ["k", "k", "x8"]."""
+    return [code for code, times in _RUN.findall(outcomes) for _ in range(int(times))]
+
+
+def pack(codes: list[str]) -> str:
+    """The opposite of `expand`."""
+    runs: list[tuple[str, int]] = []
+    for code in codes:
+        if runs and runs[-1][0] == code:
+            runs[-1] = (code, runs[-1][1] + 1)
+        else:
+            runs.append((code, 1))
+    return ",".join(f"{code}*{times}" for code, times in runs)
+
+
+def spend_text(campaign_id: int, amount_micros: int, event_id: str | None, occurred_ms: int | None) -> str:
+    """One spend as a call carries it."""
+    return f"{campaign_id},{amount_micros},{event_id or ''},{'' if occurred_ms is None else occurred_ms};"
+
+
+def decode(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Entry:
+    """An entry from its stream fields. Raises BadEntry."""
+    name = entry_id.decode()
+    if fields.get(b"f") != FORMAT:
+        raise BadEntry(f"journal entry {name} has format {fields.get(b'f')!r}, this program reads {FORMAT!r}: upgrade it")
+    try:
+        text = {key.decode(): value.decode("ascii") for key, value in fields.items()}
+        outcomes = text.get("o", "")
+        changes = tuple(
+            Change(int(brand), cause, direction)
+            for brand, cause, direction in (part.split(":") for part in text["t"].split(",") if part)
+        ) if "t" in text else ()
+        return Entry(
+            name,
+            int(name.partition("-")[0]),
+            int(text["n"]),
+            text.get("r", ""),
+            text.get("b", ""),
+            outcomes[:1],
+            outcomes[1:],
+            changes,
+            int(text["g"]) if "g" in text else None,
+        )
+    except (KeyError, ValueError) as error:
+        raise BadEntry(f"journal entry {name} does not read ({error}): {dict(fields)!r:.200}") from None
+
+
+class Journal:
+    """Reads the journals of all shards."""
+
+    def __init__(self, plain: redis.Redis, where: str) -> None:
+        self._plain = plain
+        self._where = where
+
+    def read(self, shard: int, from_id: str, count: int) -> list[tuple[bytes, dict[bytes, bytes]]]:
+        """Up to `count` raw entries from an id on, that one included. Raises ServerAway."""
+        try:
+            raw: Any = self._plain.xrange(shard_keys(shard).journal, min=from_id, count=count)
+        except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
+            raise ServerAway("Redis", self._where, f"{error}; check REDIS_URL and that the server runs") from None
+        return list(raw)

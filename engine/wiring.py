@@ -1,0 +1,111 @@
+"""Where a process is wired, once: settings to connections to flows. Everything is made when first asked for."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import redis
+from sqlalchemy import Engine
+
+from engine.flows.close import Closer
+from engine.flows.manage import Manage
+from engine.flows.overview import Overview
+from engine.flows.persist import Persister
+from engine.flows.publish import Publisher
+from engine.flows.rebuild import Rebuilder, Windows
+from engine.flows.status import StatusWriter
+from engine.ledger.catalog import Catalog
+from engine.ledger.database import make_engine
+from engine.live.admin import LiveRedis
+from engine.live.client import BudgetClient
+from engine.live.journal import Journal
+from engine.live.wire import Wire
+from engine.settings import Settings
+
+
+class System:
+    """The parts of one process. Nothing connects before it is used."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings.resolved()
+
+    @cached_property
+    def db(self) -> Engine:
+        return make_engine(self.settings.database_url)
+
+    @cached_property
+    def wire(self) -> Wire:
+        return Wire(self.settings.redis_url)
+
+    @cached_property
+    def hot_redis(self) -> redis.Redis:
+        """Plain commands on the hot Redis: stream reads, INFO."""
+        return redis.Redis.from_url(self.settings.redis_url, socket_timeout=5, socket_connect_timeout=2)
+
+    @cached_property
+    def jobs_redis(self) -> redis.Redis:
+        """RQ's Redis."""
+        return redis.Redis.from_url(self.settings.jobs_redis_url, socket_connect_timeout=2)
+
+    @cached_property
+    def live(self) -> LiveRedis:
+        return LiveRedis(self.wire)
+
+    @cached_property
+    def journal(self) -> Journal:
+        return Journal(self.hot_redis, self.wire.where)
+
+    @cached_property
+    def client(self) -> BudgetClient:
+        """A bidder's client with a long deadline, for commands."""
+        return BudgetClient(self.wire, timeout_ms=5000)
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        return Catalog(self.db)
+
+    @cached_property
+    def instance(self) -> str:
+        """The uuid that both stores must carry."""
+        return self.catalog.instance_uuid()
+
+    @cached_property
+    def publisher(self) -> Publisher:
+        return Publisher(self.db, self.catalog, self.live, self.instance)
+
+    @cached_property
+    def status(self) -> StatusWriter:
+        return StatusWriter(self.db, self.catalog, self.live)
+
+    @cached_property
+    def manage(self) -> Manage:
+        return Manage(self.catalog, lambda: self.publisher, lambda: self.status)
+
+    @cached_property
+    def persister(self) -> Persister:
+        return Persister(self.db, self.live, self.journal, self.instance)
+
+    @cached_property
+    def closer(self) -> Closer:
+        return Closer(self.db, self.catalog, self.live, self.instance)
+
+    @cached_property
+    def rebuilder(self) -> Rebuilder:
+        windows = Windows.of(self.settings.request_id_minutes, self.settings.event_id_hours)
+        return Rebuilder(self.db, self.catalog, self.live, self.journal, self.persister, self.instance, windows)
+
+    @cached_property
+    def overview(self) -> Overview:
+        return Overview(self.db, self.catalog, self.live, self.jobs_redis)
+
+    def close(self) -> None:
+        """Lets every connection go."""
+        made: dict[str, Any] = self.__dict__
+        if "wire" in made:
+            self.wire.close()
+        for name in ("hot_redis", "jobs_redis"):
+            if name in made:
+                made[name].close()
+        if "db" in made:
+            self.db.dispose()
