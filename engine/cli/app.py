@@ -38,8 +38,9 @@ class App:
     def client(self) -> BudgetClient:
         """A bidder's client, without anything of PostgreSQL: spending on the command line starts quickly."""
         from engine.live.client import BudgetClient
+        from engine.settings import hot_redis_url
 
-        return BudgetClient.from_url(self.settings.redis_url, timeout_ms=5000)
+        return BudgetClient.from_url(hot_redis_url(), timeout_ms=5000)
 
     @property
     def actor(self) -> str:

@@ -13,7 +13,7 @@ from engine.cli.output import brand_document, money, note, print_fields, print_j
 
 if TYPE_CHECKING:
     from engine.flows.manage import Changed
-    from engine.flows.overview import BrandView
+    from engine.flows.views import BrandView
     from engine.ledger.records import BrandRecord
 
 
@@ -41,7 +41,10 @@ def create(app: App, name: str, daily: str, monthly: str, external_id: str | Non
 @pass_app
 def list_(app: App, archived: bool) -> None:
     """List brands with what is spent and left."""
-    views = [view for view in app.system.overview.brands() if archived or not view.archived]
+    found = app.system.overview.snapshot(include_archived=archived)
+    views = found.brands
+    if found.note:
+        note(found.note)
     if app.json:
         print_json([brand_document(view) for view in views])
         return
@@ -71,6 +74,8 @@ def show(app: App, brand_id: str) -> None:
     if app.json:
         print_json(brand_document(view))
         return
+    if not view.ready:
+        note("Redis does not speak for this brand now: spend is the log's")
     print_fields(_fields(view))
     if view.campaign_views:
         print_campaigns(view.campaign_views)

@@ -13,7 +13,7 @@ from engine.cli.output import campaign_document, money, note, print_fields, prin
 
 if TYPE_CHECKING:
     from engine.flows.manage import Changed
-    from engine.flows.overview import CampaignView
+    from engine.flows.views import CampaignView
     from engine.ledger.records import CampaignRecord
 
 _SCHEDULE_HELP = 'When it may run, in UTC: {"days": ["mon"], "start_time": "09:00", "end_time": "17:00"}, or a list of such.'
@@ -45,8 +45,8 @@ def create(app: App, brand_id: str, name: str, schedule: str | None, external_id
 @pass_app
 def list_(app: App, brand_id: str | None, archived: bool) -> None:
     """List campaigns with their status."""
-    found = app.system.overview.campaigns(None if brand_id is None else app.brand_id(brand_id))
-    views = [view for view in found if archived or not view.archived]
+    wanted = None if brand_id is None else app.brand_id(brand_id)
+    views = app.system.overview.campaigns(wanted, include_archived=archived)
     if app.json:
         print_json([campaign_document(view) for view in views])
     else:

@@ -14,7 +14,7 @@ from engine.domain.money import format_micros, format_optional
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from engine.flows.overview import BrandView, CampaignView
+    from engine.flows.views import BrandView, CampaignView
     from engine.live.replies import SpendResult
 
 NO_LIMIT: Final = "no limit"

@@ -31,7 +31,7 @@ def migrate(app: App) -> None:
 @pass_app
 def env(app: App) -> None:
     """Print the settings in use as NAME=value lines, passwords included, for `eval "$(budget-engine env)"`."""
-    values = app.settings.environment()
+    values = app.settings.as_environment()
     if app.json:
         print_json(values)
         return
