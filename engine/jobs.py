@@ -68,9 +68,7 @@ def persist() -> str:
         on_changes=lambda brands: ignore(parts.status.refresh(brands)),
         on_not_ready=rebuild,
         each_second=publish_pending,
-        each_minute=lambda: ignore(
-            trim_all(parts.db, parts.live, parts.instance, parts.settings.journal_keep_minutes)
-        ),
+        each_minute=lambda: ignore(trim_all(parts.db, parts.live, parts.instance, parts.settings.journal_keep_minutes)),
     )
     with runs.run(parts.db, "persist") as run:
         total = loop.run(should_stop)

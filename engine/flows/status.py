@@ -37,7 +37,8 @@ class StatusWriter:
         """Some brands; answers how many campaigns changed. Brands whose shard is not ready keep what is written. Raises ServerAway."""
         ids = sorted(set(brand_ids))
         return sum(
-            self._refresh(ids[start : start + BRANDS_A_TRANSACTION], actor) for start in range(0, len(ids), BRANDS_A_TRANSACTION)
+            self._refresh(ids[start : start + BRANDS_A_TRANSACTION], actor)
+            for start in range(0, len(ids), BRANDS_A_TRANSACTION)
         )
 
     def _refresh(self, brand_ids: Sequence[int], actor: str) -> int:
@@ -56,8 +57,12 @@ class StatusWriter:
                     continue
                 before, after = frozenset(campaign.reasons), frozenset(live.reasons)
                 if before != after or campaign.status != status_of(live.reasons):
-                    at = max((began(cause, campaign, brand) for cause in before ^ after), default=ms_of(campaign.created_at))
-                    writes.append(statuses.StatusWrite(campaign.id, at_ms(at), status_of(live.reasons), live.reasons, actor))
+                    at = max(
+                        (began(cause, campaign, brand) for cause in before ^ after), default=ms_of(campaign.created_at)
+                    )
+                    writes.append(
+                        statuses.StatusWrite(campaign.id, at_ms(at), status_of(live.reasons), live.reasons, actor)
+                    )
             statuses.apply(conn, writes)
         return len(writes)
 

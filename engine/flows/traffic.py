@@ -41,13 +41,36 @@ class Sample:
 
 
 SAMPLES: Final = (
-    Sample("Aurora Coffee", "40", "900", (("Morning espresso", None), ("Cold brew", None), ("Beans by post", _OFFICE)), 24, (8, 22)),
-    Sample("Bergamo Bikes", "12", "250", (("City e-bike", None), ("Trail", _WEEKEND), ("Spare parts", None)), 18, (6, 14)),
+    Sample(
+        "Aurora Coffee",
+        "40",
+        "900",
+        (("Morning espresso", None), ("Cold brew", None), ("Beans by post", _OFFICE)),
+        24,
+        (8, 22),
+    ),
+    Sample(
+        "Bergamo Bikes", "12", "250", (("City e-bike", None), ("Trail", _WEEKEND), ("Spare parts", None)), 18, (6, 14)
+    ),
     Sample("Cobalt Bank", "5000", "90000", (("Instant savings", None), ("Business account", _OFFICE)), 30, (18, 60)),
     Sample("Dahlia Cosmetics", "3", "80", (("Spring launch", None), ("Evening glow", _EVENINGS)), 12, (5, 12)),
-    Sample("Elbe Travel", None, "4000", (("City breaks", None), ("Last minute", None), ("Night trains", _EVENINGS)), 20, (9, 30)),
+    Sample(
+        "Elbe Travel",
+        None,
+        "4000",
+        (("City breaks", None), ("Last minute", None), ("Night trains", _EVENINGS)),
+        20,
+        (9, 30),
+    ),
     Sample("Fjord Outdoor", "8", None, (("Rain jackets", None), ("Tents", None)), 14, (4, 16)),
-    Sample("Garnet Games", "60", "1500", (("Season pass", None), ("Free weekend", _WEEKEND), ("Soundtrack", None)), 26, (3, 10)),
+    Sample(
+        "Garnet Games",
+        "60",
+        "1500",
+        (("Season pass", None), ("Free weekend", _WEEKEND), ("Soundtrack", None)),
+        26,
+        (3, 10),
+    ),
     Sample("Harbour Insurance", "25", "600", (("Home", None), ("Liability", _OFFICE)), 10, (20, 45)),
 )
 
@@ -147,4 +170,6 @@ class Traffic:
         low, high = sample.cpm
         cpm = f"{self._rng.uniform(low, high):.6f}"
         campaign = self._rng.choice(self._campaigns[sample.name])
-        return Spend(campaign, None, uuid.UUID(int=self._rng.getrandbits(128), version=4).hex, from_cpm(cpm), datetime.now(UTC))
+        return Spend(
+            campaign, None, uuid.UUID(int=self._rng.getrandbits(128), version=4).hex, from_cpm(cpm), datetime.now(UTC)
+        )
