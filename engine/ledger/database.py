@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-import psycopg2  # type: ignore[import-untyped]
-from psycopg2.extensions import parse_dsn  # type: ignore[import-untyped]
+import psycopg2
+from psycopg2.extensions import parse_dsn
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import ExceptionContext
 
