@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -79,7 +80,22 @@ def assemble(name: str, swap: Mapping[str, str] | None = None) -> Script:
     return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
+_swapped: dict[str, str] = {}
+
+
 @cache
 def script(name: str) -> Script:
-    """The production form of a script, assembled once a process."""
-    return assemble(name)
+    """A script as this process runs it, assembled once."""
+    return assemble(name, _swapped)
+
+
+@contextmanager
+def swapping(pieces: Mapping[str, str]) -> Iterator[None]:
+    """For tests: this process runs its scripts with other text for some pieces, such as a clock that can be moved."""
+    _swapped.update(pieces)
+    script.cache_clear()
+    try:
+        yield
+    finally:
+        _swapped.clear()
+        script.cache_clear()

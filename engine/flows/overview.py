@@ -1,0 +1,195 @@
+"""What people see: the catalog, the live numbers and the latest rows of the log, read together and never written.
+
+One refresh costs a handful of statements and one pipelined read of Redis, however many brands there are. Statuses are those that Redis computes
+this millisecond; where Redis is away or not ready, spend comes from the log and the causes from PostgreSQL, and the answer says so.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+
+import redis
+from sqlalchemy import Engine
+
+from engine.domain.causes import ARCHIVED
+from engine.domain.ids import ORDINALS
+from engine.domain.periods import at_ms
+from engine.errors import BudgetError, NotFound, ServerAway
+from engine.flows.health import Health, read_health
+from engine.flows.views import (
+    BrandView,
+    CampaignView,
+    CatalogLine,
+    ChangeLine,
+    Snapshot,
+    SpendLine,
+    again_ms_of,
+    words_of,
+)
+from engine.ledger import reports
+from engine.ledger.catalog import Catalog
+from engine.ledger.records import BrandRecord, CampaignRecord
+from engine.live.admin import LiveBrand, LiveCampaign, LiveRedis
+
+__all__ = ["BrandView", "CampaignView", "Health", "Overview", "Snapshot"]
+
+
+def _clock_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class Overview:
+    """The figures of the status page and of `brand list`, `campaign list` and `show`."""
+
+    def __init__(
+        self,
+        db: Engine,
+        catalog: Catalog,
+        live: LiveRedis,
+        jobs_redis: redis.Redis,
+        *,
+        clock_ms: Callable[[], int] = _clock_ms,
+    ) -> None:
+        self._db = db
+        self._catalog = catalog
+        self._live = live
+        self._jobs_redis = jobs_redis
+        self._clock_ms = clock_ms
+
+    def snapshot(self, include_archived: bool = False) -> Snapshot:
+        """Every brand with its campaigns, taken together. Raises ServerAway only when PostgreSQL is away."""
+        return self._snapshot(
+            self._catalog.brands(include_archived=include_archived),
+            self._catalog.campaigns(include_archived=include_archived),
+        )
+
+    def brands(self, include_archived: bool = True) -> list[BrandView]:
+        """Every brand by id, archived ones too unless told otherwise."""
+        return list(self.snapshot(include_archived).brands)
+
+    def brand(self, brand_id: int) -> BrandView:
+        """One brand, archived or not, with its campaigns. Raises NotFound."""
+        brand = self._catalog.brand(brand_id)
+        return self._snapshot([brand], self._catalog.campaigns(brand_id, include_archived=True)).brands[0]
+
+    def campaigns(self, brand_id: int | None = None, include_archived: bool = True) -> list[CampaignView]:
+        """The campaigns of a brand, or all, archived ones too unless told otherwise. Raises NotFound for an unknown brand."""
+        if brand_id is None:
+            found = self.snapshot(include_archived).brands
+        else:
+            found = (self.brand(brand_id),)
+        return [c for brand in found for c in brand.campaign_views if include_archived or not c.archived]
+
+    def campaign(self, campaign_id: int) -> CampaignView:
+        """One campaign, archived or not. Raises NotFound."""
+        record = self._catalog.campaign(campaign_id)
+        for view in self.brand(record.brand_id).campaign_views:
+            if view.id == campaign_id:
+                return view
+        raise NotFound(f"campaign {campaign_id} is not there: `campaign list` shows all")
+
+    def latest_spends(self, limit: int = 12) -> list[SpendLine]:
+        """The newest rows of the spend log."""
+        with self._db.connect() as conn:
+            return [SpendLine(**row) for row in reports.latest_spends(conn, limit)]
+
+    def latest_changes(self, limit: int = 12) -> list[ChangeLine]:
+        """The newest status changes, with their causes in the words of their own instant."""
+        with self._db.connect() as conn:
+            return reports.latest_changes(conn, limit)
+
+    def catalog_changes(self, limit: int = 100, before_id: int | None = None) -> list[CatalogLine]:
+        """Who changed what in the catalog, newest first."""
+        with self._db.connect() as conn:
+            return reports.catalog_changes(conn, limit, before_id)
+
+    def health(self) -> Health:
+        """Each part and job."""
+        return read_health(self._db, self._live, self._jobs_redis, self._clock_ms())
+
+    def _snapshot(self, brands: list[BrandRecord], campaigns: list[CampaignRecord]) -> Snapshot:
+        of_brand: dict[int, list[CampaignRecord]] = {brand.id: [] for brand in brands}
+        for campaign in campaigns:
+            if campaign.brand_id in of_brand:
+                of_brand[campaign.brand_id].append(campaign)
+        now_ms, note = self._clock_ms(), None
+        live: Mapping[int, LiveBrand | None] = {}
+        try:
+            live = self._read_live(of_brand)
+        except BudgetError as error:
+            away = isinstance(error, ServerAway)
+            note = f"{error}. " if away else f"Redis answers, but not for us: {error}. "
+            note += f"Spend is the log's as of {at_ms(now_ms):%H:%M:%S} UTC, causes are those last written."
+        now_ms = max([now_ms, *(brand.now_ms for brand in live.values() if brand is not None)])
+        behind = [brand.id for brand in brands if live.get(brand.id) is None]
+        logged = self._logged(behind, now_ms)
+        views = [self._view(b, of_brand[b.id], live.get(b.id), logged, now_ms) for b in brands]
+        if note is None and any(not b.archived for b in views if not b.ready):
+            note = "Some brands are not live yet (just made, or their shard is being rebuilt): their spend is the log's."
+        return Snapshot(now_ms, tuple(views), note)
+
+    def _read_live(self, of_brand: Mapping[int, Iterable[CampaignRecord]]) -> Mapping[int, LiveBrand | None]:
+        ordinals = {
+            brand_id: max((c.id % ORDINALS for c in campaigns), default=0) for brand_id, campaigns in of_brand.items()
+        }
+        return self._live.read_plans(ordinals) if ordinals else {}
+
+    def _logged(self, brand_ids: list[int], now_ms: int) -> Mapping[int, tuple[int, int]]:
+        """Campaign id -> (today's, this month's spend) from the log, for brands that Redis does not speak for."""
+        if not brand_ids:
+            return {}
+        with self._db.connect() as conn:
+            return reports.campaign_spend(conn, brand_ids, now_ms)
+
+    def _view(
+        self,
+        brand: BrandRecord,
+        campaigns: list[CampaignRecord],
+        live: LiveBrand | None,
+        logged: Mapping[int, tuple[int, int]],
+        now_ms: int,
+    ) -> BrandView:
+        plans = {} if live is None else live.campaigns
+        spent = [logged.get(c.id, (0, 0)) for c in campaigns]
+        views = tuple(
+            _campaign_view(c, plans.get(c.id), from_log, now_ms) for c, from_log in zip(campaigns, spent, strict=True)
+        )
+        return BrandView(
+            id=brand.id,
+            external_id=brand.external_id,
+            name=brand.name,
+            archived=brand.archived,
+            daily_budget=brand.daily_budget_micros,
+            monthly_budget=brand.monthly_budget_micros,
+            daily_spend=sum(day for day, _ in spent) if live is None else live.daily_spend,
+            monthly_spend=sum(month for _, month in spent) if live is None else live.monthly_spend,
+            version=brand.version,
+            now_ms=now_ms,
+            ready=live is not None,
+            campaign_views=views,
+        )
+
+
+def _campaign_view(
+    campaign: CampaignRecord, live: LiveCampaign | None, logged: tuple[int, int], now_ms: int
+) -> CampaignView:
+    reasons = campaign.reasons if live is None else live.reasons
+    if campaign.archived and ARCHIVED not in reasons:
+        reasons = (*reasons, ARCHIVED)
+    return CampaignView(
+        id=campaign.id,
+        external_id=campaign.external_id,
+        brand_id=campaign.brand_id,
+        name=campaign.name,
+        status="paused" if reasons or (live is None and campaign.status == "paused") else "active",
+        reasons=reasons,
+        sentence=words_of(reasons, campaign.schedule, now_ms),
+        schedule=campaign.schedule,
+        daily_spend=logged[0] if live is None else live.daily_spend,
+        monthly_spend=logged[1] if live is None else live.monthly_spend,
+        archived=campaign.archived,
+        enabled=campaign.enabled,
+        version=campaign.version,
+        again_ms=again_ms_of(reasons, campaign.schedule, now_ms),
+    )

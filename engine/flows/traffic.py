@@ -1,0 +1,178 @@
+"""The demo: sample brands, and bidders that buy impressions for them through the real client until they are stopped.
+
+Every price is drawn as a CPM and booked as one impression; some win notices are sent twice, as exchanges do, and some bids lose.
+"""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from sqlalchemy import Engine
+
+from engine.domain.money import from_cpm, parse_budget
+from engine.domain.schedule import Schedule
+from engine.errors import Unavailable, WrongVersion
+from engine.flows.manage import Manage
+from engine.ledger.catalog import Catalog
+from engine.ledger.reports import brands_made_by_others
+from engine.live.client import BudgetClient, Spend
+from engine.live.replies import DUPLICATE, NOT_READY, RECORDED, ACCEPTED, REFUSED
+
+ACTOR: Final = "demo"
+ROUND_S: Final = 0.25
+_OFFICE: Final = {"days": ["mon", "tue", "wed", "thu", "fri"], "start_time": "08:00", "end_time": "18:00"}
+_EVENINGS: Final = {"start_time": "18:00", "end_time": "01:00"}
+_WEEKEND: Final = {"days": ["sat", "sun"]}
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A sample brand: budgets, campaigns with their schedules, bids a second and the range of its CPMs."""
+
+    name: str
+    daily: str | None
+    monthly: str | None
+    campaigns: tuple[tuple[str, Any], ...]
+    bids_a_second: float
+    cpm: tuple[int, int]
+
+
+SAMPLES: Final = (
+    Sample(
+        "Aurora Coffee",
+        "40",
+        "900",
+        (("Morning espresso", None), ("Cold brew", None), ("Beans by post", _OFFICE)),
+        24,
+        (8, 22),
+    ),
+    Sample(
+        "Bergamo Bikes", "12", "250", (("City e-bike", None), ("Trail", _WEEKEND), ("Spare parts", None)), 18, (6, 14)
+    ),
+    Sample("Cobalt Bank", "5000", "90000", (("Instant savings", None), ("Business account", _OFFICE)), 30, (18, 60)),
+    Sample("Dahlia Cosmetics", "3", "80", (("Spring launch", None), ("Evening glow", _EVENINGS)), 12, (5, 12)),
+    Sample(
+        "Elbe Travel",
+        None,
+        "4000",
+        (("City breaks", None), ("Last minute", None), ("Night trains", _EVENINGS)),
+        20,
+        (9, 30),
+    ),
+    Sample("Fjord Outdoor", "8", None, (("Rain jackets", None), ("Tents", None)), 14, (4, 16)),
+    Sample(
+        "Garnet Games",
+        "60",
+        "1500",
+        (("Season pass", None), ("Free weekend", _WEEKEND), ("Soundtrack", None)),
+        26,
+        (3, 10),
+    ),
+    Sample("Harbour Insurance", "25", "600", (("Home", None), ("Liability", _OFFICE)), 10, (20, 45)),
+)
+
+
+def demo_allowed(db: Engine) -> bool:
+    """Whether samples may be added here: the catalog is empty, or every brand in it was made by an earlier demo."""
+    return brands_made_by_others(db, ACTOR) == 0
+
+
+def make_samples(catalog: Catalog, manage: Manage) -> dict[str, list[int]]:
+    """The sample brands and their campaigns, made where they are missing: brand name -> campaign ids."""
+    made: dict[str, list[int]] = {}
+    for sample in SAMPLES:
+        brand = catalog.brand_by_name(sample.name)
+        if brand is None:
+            daily, monthly = parse_budget(sample.daily, "daily_budget"), parse_budget(sample.monthly, "monthly_budget")
+            brand = manage.create_brand(sample.name, daily, monthly, None, ACTOR).row
+        known = {c.name: c.id for c in catalog.campaigns(brand.id, include_archived=True)}
+        for name, schedule in sample.campaigns:
+            if name not in known:
+                known[name] = manage.create_campaign(brand.id, name, Schedule.parse(schedule), None, ACTOR).row.id
+        made[sample.name] = [known[name] for name, _ in sample.campaigns]
+    return made
+
+
+@dataclass(slots=True)
+class Sent:
+    """What the bidders were answered so far."""
+
+    counted: int = 0
+    refused: int = 0
+    duplicate: int = 0
+    other: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.counted} counted, {self.refused} refused, {self.duplicate} sent twice, {self.other} not answered"
+
+
+class Traffic:
+    """The bidders of all sample brands, in one process."""
+
+    def __init__(self, client: BudgetClient, campaigns: dict[str, list[int]], rng: random.Random | None = None) -> None:
+        self._client = client
+        self._campaigns = campaigns
+        self._rng = rng or random.Random()
+        self._repeat: list[Spend] = []
+        self._stopped: set[int] = set()
+        self.sent = Sent()
+
+    def run(self, wait: Callable[[float], bool], say: Callable[[str], None]) -> None:
+        """Rounds of bids until `wait(seconds)` answers True; says how it stands about every 15 s."""
+        rounds = 0
+        while not wait(ROUND_S):
+            try:
+                self.round()
+            except (Unavailable, WrongVersion) as error:
+                say(f"bidders wait: {error}")
+                if wait(1):
+                    return
+            rounds += 1
+            if rounds % 60 == 0:
+                say(str(self.sent))
+
+    def round(self) -> None:
+        """A quarter of a second of bidding: most ask first (try), one in eight only reports (record), one notice in fifty comes twice.
+
+        A campaign that was refused is asked for seldom, until it is accepted again; a late notice for it comes now and then.
+        """
+        asked: list[Spend] = []
+        stated, self._repeat = self._repeat, []
+        for sample in SAMPLES:
+            for _ in range(self._count(sample.bids_a_second * ROUND_S)):
+                spend = self._spend(sample)
+                stopped = spend.campaign_id in self._stopped
+                if stopped and self._rng.random() < 0.9:
+                    continue
+                (stated if self._rng.random() < (0.01 if stopped else 0.125) else asked).append(spend)
+                if self._rng.random() < 0.02:
+                    self._repeat.append(spend)
+        for results in (self._client.try_spends(asked), self._client.record_spends(stated)):
+            for result in results:
+                if result.outcome in (RECORDED, ACCEPTED):
+                    self.sent.counted += 1
+                    self._stopped.discard(result.campaign_id)
+                elif result.outcome == REFUSED:
+                    self.sent.refused += 1
+                    self._stopped.add(result.campaign_id)
+                elif result.outcome == DUPLICATE:
+                    self.sent.duplicate += 1
+                elif result.outcome == NOT_READY:
+                    self.sent.other += 1
+
+    def _count(self, expected: float) -> int:
+        whole = int(expected)
+        return whole + (self._rng.random() < expected - whole)
+
+    def _spend(self, sample: Sample) -> Spend:
+        low, high = sample.cpm
+        cpm = f"{self._rng.uniform(low, high):.6f}"
+        campaign = self._rng.choice(self._campaigns[sample.name])
+        return Spend(
+            campaign, None, uuid.UUID(int=self._rng.getrandbits(128), version=4).hex, from_cpm(cpm), datetime.now(UTC)
+        )

@@ -1,0 +1,177 @@
+"""What the pages and the command line show, as plain values: brands, campaigns, the latest happenings. Figures are micros, instants epoch ms."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from engine.domain.budget import Budget
+from engine.domain.causes import DAILY_BUDGET, MONTHLY_BUDGET, Status
+from engine.domain.causes import sentence as cause_sentence
+from engine.domain.periods import DAY_MS, MINUTE_MS, next_day_ms, next_month_ms
+from engine.domain.schedule import Schedule
+
+TOO_EARLY_MS = 30 * MINUTE_MS
+"""Nothing is projected in the first half hour of a day: one early burst would be multiplied by 48 and more."""
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignView:
+    """One campaign: what stops it now, and what it spent."""
+
+    id: int
+    external_id: str | None
+    brand_id: int
+    name: str
+    status: Status
+    """"active" or "paused"; paused without a cause is a new campaign whose first status is not written yet, while Redis is away."""
+    reasons: tuple[str, ...]
+    sentence: str
+    schedule: Schedule
+    daily_spend: int
+    monthly_spend: int
+    archived: bool
+    enabled: bool
+    version: int
+    again_ms: int | None = None
+    """When it runs again by itself; None when it runs now, or when only a person can start it."""
+
+@dataclass(frozen=True, slots=True)
+class BrandView:
+    """One brand: its budgets, what is spent of them, and its campaigns."""
+
+    id: int
+    external_id: str | None
+    name: str
+    archived: bool
+    daily_budget: int | None
+    monthly_budget: int | None
+    daily_spend: int
+    monthly_spend: int
+    version: int
+    now_ms: int
+    ready: bool
+    """False while Redis does not speak for this brand (not published yet, or its shard is being rebuilt): figures are the log's."""
+    campaign_views: tuple[CampaignView, ...] = field(default=(), repr=False)
+
+    @property
+    def daily_remaining(self) -> int | None:
+        return None if self.daily_budget is None else self.daily_budget - self.daily_spend
+
+    @property
+    def monthly_remaining(self) -> int | None:
+        return None if self.monthly_budget is None else self.monthly_budget - self.monthly_spend
+
+    @property
+    def campaigns(self) -> int:
+        """How many it has, archived ones not counted."""
+        return sum(not campaign.archived for campaign in self.campaign_views)
+
+    @property
+    def active_campaigns(self) -> int:
+        return sum(campaign.status == "active" for campaign in self.campaign_views)
+
+    @property
+    def causes(self) -> Counter[str]:
+        """How many campaigns each cause stops."""
+        return Counter(cause for campaign in self.campaign_views for cause in campaign.reasons)
+
+    @property
+    def used_up(self) -> tuple[str, ...]:
+        """Which of its budgets have nothing left."""
+        budgets = (
+            Budget(DAILY_BUDGET, self.daily_budget, self.daily_spend),
+            Budget(MONTHLY_BUDGET, self.monthly_budget, self.monthly_spend),
+        )
+        return tuple(budget.cause for budget in budgets if budget.used_up)
+
+    @property
+    def projected_day_micros(self) -> int | None:
+        """Today's spend at the end of the UTC day if it goes on as until now: spend so far / elapsed part of the day.
+
+        None in the day's first half hour.
+        """
+        elapsed = self.now_ms % DAY_MS
+        return None if elapsed < TOO_EARLY_MS else self.daily_spend * DAY_MS // elapsed
+
+    @property
+    def runs_out_ms(self) -> int | None:
+        """When today's budget is used up at that rate; None when it lasts the day, is used up already, or nothing is projected."""
+        elapsed, budget, projected = self.now_ms % DAY_MS, self.daily_budget, self.projected_day_micros
+        if projected is None or budget is None or self.daily_spend >= budget or projected <= budget:
+            return None
+        return self.now_ms - elapsed + elapsed * budget // self.daily_spend
+
+
+@dataclass(frozen=True, slots=True)
+class SpendLine:
+    """One row of the spend log with the names people know."""
+
+    at_ms: int
+    brand_id: int
+    brand: str
+    campaign_id: int
+    campaign: str
+    amount_micros: int
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeLine:
+    """One row of status_change with the names people know, and the causes in words."""
+
+    at_ms: int
+    brand_id: int
+    brand: str
+    campaign_id: int
+    campaign: str
+    status: str
+    reasons: tuple[str, ...]
+    sentence: str
+    actor: str
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogLine:
+    """One row of catalog_change: who changed what."""
+
+    id: int
+    at_ms: int
+    actor: str
+    entity: str
+    entity_id: int
+    name: str | None
+    field: str
+    old: str | None
+    new: str | None
+    note: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything that one refresh of the status page shows about brands, taken at one instant."""
+
+    now_ms: int
+    brands: tuple[BrandView, ...]
+    note: str | None = None
+    """Set where figures are not live: which server is away, and how old they are."""
+
+
+def again_ms_of(reasons: tuple[str, ...], schedule: Schedule, now_ms: int) -> int | None:
+    """The instant at which every cause has ended by itself; None when there is none, or one that only a person ends.
+
+    A schedule that opens before a budget's next period may be closed again by then, so it is asked at that instant.
+    """
+    if not reasons or not set(reasons) <= {"schedule", DAILY_BUDGET, MONTHLY_BUDGET}:
+        return None
+    at = now_ms
+    if MONTHLY_BUDGET in reasons:
+        at = next_month_ms(now_ms)
+    elif DAILY_BUDGET in reasons:
+        at = next_day_ms(now_ms)
+    return at if schedule.is_within_ms(at) else schedule.next_change_ms(at)
+
+
+def words_of(reasons: tuple[str, ...], schedule: Schedule, now_ms: int) -> str:
+    """The causes in words, as `engine.domain.causes.sentence` says them."""
+    return cause_sentence(reasons, schedule, now_ms)

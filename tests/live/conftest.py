@@ -1,0 +1,50 @@
+"""A planted Redis for each test of the hot path, and a clock that can be moved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import redis
+
+from engine.live.admin import LiveRedis
+from engine.live.client import BudgetClient
+from engine.live.scripts import swapping
+from engine.live.wire import Wire
+from tests.live.plant import MOVABLE_CLOCK, Plant
+
+
+@pytest.fixture
+def plain(hot_redis: redis.Redis) -> redis.Redis:
+    hot_redis.flushall()
+    return hot_redis
+
+
+@pytest.fixture
+def wire(hot_url: str) -> Iterator[Wire]:
+    made = Wire(hot_url)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def live(wire: Wire) -> LiveRedis:
+    return LiveRedis(wire)
+
+
+@pytest.fixture
+def plant(live: LiveRedis, plain: redis.Redis) -> Plant:
+    return Plant(live, plain)
+
+
+@pytest.fixture
+def client(wire: Wire) -> BudgetClient:
+    return BudgetClient(wire, timeout_ms=2000)
+
+
+@pytest.fixture
+def clock(plain: redis.Redis) -> Iterator[None]:
+    """Scripts of this process take their time from a key; `plant.at(ms)` moves it."""
+    with swapping({"lib/clock.lua": MOVABLE_CLOCK}):
+        yield
+    plain.delete("test:clock")

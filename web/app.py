@@ -1,0 +1,93 @@
+"""The application factory: settings, guard, pages, job pages and error pages put together. Nothing connects here."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from datetime import timedelta
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from flask import Flask, g, request
+from flask.sessions import SecureCookieSessionInterface
+from flask_wtf import CSRFProtect
+
+from web import catalog, failures, formats, guard, health, login, queues, status, view
+from web.parts import KEY
+
+if TYPE_CHECKING:
+    from engine.wiring import System
+
+LOG = logging.getLogger("web")
+SHARED_REDIS = (
+    "Job queues and budgets share one Redis. Whoever can write to it can run code in the worker: give the jobs a Redis of their own "
+    "(JOBS_REDIS_URL)."
+)
+
+
+def create_app(system: System) -> Flask:
+    """The console for a system. With settings.admin_password None it answers on loopback only."""
+    settings = system.settings
+    password = settings.admin_password or None
+    app = Flask(__name__)
+    app.secret_key = settings.secret_key or _made_up_key()
+    app.config.update(
+        ADMIN_PASSWORD=password,
+        SESSION_COOKIE_NAME="budget_engine",
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        PERMANENT_SESSION_LIFETIME=timedelta(hours=12),
+        WTF_CSRF_TIME_LIMIT=None,  # a form left open overnight must not lose what was typed; the token ends with the session
+        MAX_CONTENT_LENGTH=256 * 1024,
+    )
+    app.extensions[KEY] = system
+    app.extensions["login_throttle"] = login.Throttle()
+    app.session_interface = SecureWhenHttps()
+    formats.install(app)
+    guard.install(app, password)
+    csrf = CSRFProtect(app)
+    for module in (status, catalog, login, health):
+        app.register_blueprint(module.blueprint)
+    queues.install(app, settings.jobs_redis_url, csrf)
+    failures.install(app)
+    warnings = [SHARED_REDIS] if shares_redis(settings.redis_url, settings.jobs_redis_url) else []
+    if warnings:
+        LOG.warning(SHARED_REDIS)
+
+    @app.context_processor
+    def always() -> dict[str, object]:
+        return {
+            "actor": g.get("actor"),
+            "login_needed": password is not None,
+            "warnings": warnings,
+            "FILTERS": view.FILTERS,
+            "CAUSE_WORDS": view.CAUSE_WORDS,
+        }
+
+    return app
+
+
+def shares_redis(one: str, other: str) -> bool:
+    """Whether two Redis URLs lead to the same server and database number."""
+    return _place(one) == _place(other)
+
+
+def _place(url: str) -> tuple[str, int, str]:
+    parts = urlsplit(url)
+    if parts.scheme == "unix":
+        return parts.path, 0, parts.query
+    host = (parts.hostname or "localhost").replace("localhost", "127.0.0.1")
+    return host, parts.port or 6379, parts.path.strip("/") or "0"
+
+
+def _made_up_key() -> str:
+    LOG.warning("SECRET_KEY is not set: one is made up, so every login ends when this process does")
+    return secrets.token_hex(32)
+
+
+
+class SecureWhenHttps(SecureCookieSessionInterface):
+    """Cookies are Secure where the page came over https; a plain-http loopback console must keep its own."""
+
+    def get_cookie_secure(self, app: Flask) -> bool:
+        return request.is_secure

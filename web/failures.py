@@ -1,0 +1,81 @@
+"""Errors as pages: what went wrong, where, and what to do. Never a traceback; what nobody foresaw gets a number that is in the log too."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+
+import redis
+from flask import Flask, render_template, request
+from flask.typing import ResponseReturnValue
+from flask_wtf.csrf import CSRFError
+from werkzeug.exceptions import HTTPException
+
+from engine.errors import BudgetError, NotFound, ServerAway
+from web.guard import is_htmx
+
+LOG = logging.getLogger("web")
+_TITLES = {
+    400: "That request could not be read",
+    403: "Not from here",
+    404: "Not found",
+    405: "Not like this",
+    413: "Too much at once",
+}
+
+
+def install(app: Flask) -> None:
+    """Registers the error pages."""
+
+    @app.errorhandler(ServerAway)
+    def away(error: ServerAway) -> ResponseReturnValue:
+        return _page(503, f"{error.part} is away", f"It was looked for at {error.where}.", error.hint)
+
+    @app.errorhandler(redis.RedisError)
+    def jobs_redis_away(error: redis.RedisError) -> ResponseReturnValue:
+        LOG.warning("Redis failed on %s: %s", request.path, error)
+        hint = "See the status page for where it is looked for; start it, or correct JOBS_REDIS_URL."
+        return _page(503, "The jobs Redis is away", "The job pages read from it and show nothing without it.", hint)
+
+    @app.errorhandler(NotFound)
+    def not_found(error: NotFound) -> ResponseReturnValue:
+        return _page(404, "Not found", _sentence(error), "It may have been archived or mistyped: find it on the status page.")
+
+    @app.errorhandler(BudgetError)
+    def refused(error: BudgetError) -> ResponseReturnValue:
+        return _page(409, "That was refused", _sentence(error), "Nothing was changed.")
+
+    @app.errorhandler(CSRFError)
+    def stale_form(_: CSRFError) -> ResponseReturnValue:
+        return _page(
+            400,
+            "That form is out of date",
+            "Your login has ended or begun anew since the page was loaded, so nothing was changed.",
+            "Go back, reload the page and send it again.",
+        )
+
+    @app.errorhandler(HTTPException)
+    def http(error: HTTPException) -> ResponseReturnValue:
+        code = error.code or 500
+        return _page(code, _TITLES.get(code, error.name), error.description or "", "")
+
+    @app.errorhandler(Exception)
+    def unforeseen(error: Exception) -> ResponseReturnValue:
+        number = secrets.token_hex(4)
+        LOG.error("error %s on %s %s", number, request.method, request.path, exc_info=error)
+        return _page(
+            500,
+            "Something went wrong here",
+            f"It is written down in the log of this server as error {number}.",
+            "Try again; if it stays, give that number to whoever looks after the engine.",
+        )
+
+
+def _page(code: int, title: str, text: str, hint: str) -> ResponseReturnValue:
+    template = "_away.html" if is_htmx() else "error.html"
+    return render_template(template, code=code, title=title, text=text, hint=hint), code
+
+
+def _sentence(error: BudgetError) -> str:
+    message = str(error)
+    return message[:1].upper() + message[1:] + "."

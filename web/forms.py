@@ -1,0 +1,185 @@
+"""The forms. They only carry text: the laws are the domain's and the catalog's, whose refusals are put beside the field that they name."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from flask_wtf import FlaskForm
+from wtforms import (
+    Field,
+    HiddenField,
+    PasswordField,
+    RadioField,
+    SelectMultipleField,
+    StringField,
+    SubmitField,
+    TextAreaField,
+)
+from wtforms.validators import ValidationError
+from wtforms.widgets import CheckboxInput, ListWidget
+
+from engine.domain.money import parse_budget
+from engine.domain.schedule import DAYS, Schedule
+from engine.errors import BudgetError
+from engine.ledger.records import BrandRecord, CampaignRecord, clean_name
+from web.formats import plain
+
+DAY_NAMES: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+
+
+def _text(data: object) -> str:
+    return data.strip() if isinstance(data, str) else ""
+
+
+def complain(form: FlaskForm, error: BudgetError, fallback: str = "form") -> None:
+    """Puts a refusal beside the field that it names (`schedule[0].days` too), in the page's words; else at the top of the form."""
+    path = getattr(error, "field", None) or fallback
+    field = _field_for(form, path)
+    message = str(error)
+    if field is None:
+        form.form_errors = [*form.form_errors, _sentence(message)]
+        return
+    label = str(field.label.text)
+    if message.startswith(path + " "):
+        message = f"{label} {message[len(path) + 1 :]}" if "." not in path and "[" not in path else message
+    field.errors = [*field.errors, _sentence(message)]
+
+
+def _field_for(form: FlaskForm, path: str) -> Field | None:
+    name = path.removesuffix("_micros")
+    if path.startswith("schedule"):
+        if getattr(form, "mode", None) is not None and form["mode"].data == "json":
+            name = "schedule_json"
+        else:
+            last = path.rpartition(".")[2].partition("[")[0]
+            name = last if last in ("days", "start_time", "end_time") else "start_time"
+    return form._fields.get(name)
+
+
+def _sentence(message: str) -> str:
+    return message[:1].upper() + message[1:] + ("" if message.endswith(".") else ".")
+
+
+class LoginForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
+    """A name to sign changes with, and the password."""
+
+    actor = StringField("Your name", filters=[_text], description="Every change you make is kept with this name.")
+    password = PasswordField("Password")
+    submit = SubmitField("Log in")
+
+    def validate_actor(self, field: Field) -> None:
+        try:
+            clean_name(field.data, "your name")
+        except BudgetError as error:
+            raise ValidationError(_sentence(str(error))) from None
+        if len(field.data) > 64:
+            raise ValidationError("Your name is longer than 64 characters.")
+
+
+class BrandForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
+    """A brand: its name and budgets."""
+
+    name = StringField("Name", filters=[_text])
+    daily_budget = StringField(
+        "Daily budget",
+        filters=[_text],
+        description="For each UTC day. Empty: no limit. 0: nothing may be spent.",
+    )
+    monthly_budget = StringField(
+        "Monthly budget",
+        filters=[_text],
+        description="For each calendar month, UTC. Empty: no limit.",
+    )
+    external_id = StringField("External id", filters=[_text], description="Optional: the id that another system knows it by.")
+    expected_version = HiddenField()
+
+    def fill(self, brand: BrandRecord) -> None:
+        """The brand as it stands."""
+        self.name.data = brand.name
+        self.daily_budget.data = plain(brand.daily_budget_micros)
+        self.monthly_budget.data = plain(brand.monthly_budget_micros)
+        self.external_id.data = brand.external_id or ""
+        self.expected_version.data = str(brand.version)
+
+    def values(self) -> dict[str, Any] | None:
+        """The catalog's words for what was typed; None when a field is wrong, all of which are marked."""
+        out: dict[str, Any] = {"name": self.name.data, "external_id": self.external_id.data or None}
+        for name in ("daily_budget", "monthly_budget"):
+            try:
+                out[f"{name}_micros"] = parse_budget(self[name].data, name)
+            except BudgetError as error:
+                complain(self, error)
+        _check_name(self, out)
+        return None if self.errors else out
+
+
+class CampaignForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
+    """A campaign: its name and when it may run."""
+
+    name = StringField("Name", filters=[_text])
+    mode = RadioField(
+        "When it may run",
+        choices=[("always", "Always"), ("window", "On some days or hours"), ("json", "Several windows, as JSON")],
+        default="always",
+    )
+    days = SelectMultipleField(
+        "Days",
+        choices=list(zip(DAYS, DAY_NAMES, strict=True)),
+        widget=ListWidget(prefix_label=False),
+        option_widget=CheckboxInput(),
+        description="None ticked: every day.",
+    )
+    start_time = StringField("From", filters=[_text], description="HH:MM, UTC, included. Both times empty: all day.")
+    end_time = StringField(
+        "Until", filters=[_text], description="HH:MM, UTC, not included; 24:00 is midnight. Before the start: over midnight."
+    )
+    schedule_json = TextAreaField("Schedule JSON", description="A window or a list of windows.", filters=[_text])
+    external_id = StringField("External id", filters=[_text], description="Optional: the id that another system knows it by.")
+    expected_version = HiddenField()
+
+    def fill(self, campaign: CampaignRecord) -> None:
+        """The campaign as it stands."""
+        self.name.data = campaign.name
+        self.external_id.data = campaign.external_id or ""
+        self.expected_version.data = str(campaign.version)
+        value = campaign.schedule.to_json()
+        self.mode.data = "always" if value is None else "json" if isinstance(value, list) else "window"
+        self.schedule_json.data = "" if value is None else json.dumps(value, indent=2)
+        if isinstance(value, dict):
+            self.days.data = value.get("days", [])
+            self.start_time.data = value.get("start_time", "")
+            self.end_time.data = value.get("end_time", "")
+
+    def values(self) -> dict[str, Any] | None:
+        """The catalog's words for what was typed; None when a field is wrong, all of which are marked."""
+        out: dict[str, Any] = {"name": self.name.data, "external_id": self.external_id.data or None}
+        try:
+            out["schedule"] = self._schedule()
+        except BudgetError as error:
+            complain(self, error)
+        _check_name(self, out)
+        return None if self.errors else out
+
+    def _schedule(self) -> Schedule:
+        if self.mode.data == "json":
+            return Schedule.parse(self.schedule_json.data)
+        if self.mode.data == "always":
+            return Schedule()
+        window = {
+            "days": self.days.data or [],
+            "start_time": self.start_time.data,
+            "end_time": self.end_time.data,
+        }
+        return Schedule.parse({key: value for key, value in window.items() if value})
+
+
+class ConfirmForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
+    """Nothing but the token: for a step that is confirmed by its button."""
+
+
+def _check_name(form: FlaskForm, values: dict[str, Any]) -> None:
+    try:
+        values["name"] = clean_name(values["name"])
+    except BudgetError as error:
+        complain(form, error)

@@ -1,0 +1,143 @@
+"""Who may come in, and from where: the Host, Origin and login checks before every request, and the headers after it.
+
+Without BUDGET_ADMIN_PASSWORD the app answers only on loopback and only to loopback names, so that a page elsewhere which rebinds its DNS name
+to 127.0.0.1 gets nothing. With one, everything but health, assets and the login page asks for it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from flask import Flask, Request, Response, abort, current_app, g, redirect, request, session, url_for
+from werkzeug.wrappers import Response as BaseResponse
+
+NO_LOGIN_ACTOR = "web (no login)"
+OPEN_ENDPOINTS = frozenset({"health.healthz", "health.readyz", "static", "login.login"})
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' data:",  # Pico draws its arrows and ticks as data: images
+        "connect-src 'self'",
+        "form-action 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+# rq-dashboard writes its pages with inline scripts and styles; nothing from elsewhere is let in.
+_QUEUES_POLICY = (
+    "default-src 'none'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "font-src 'self' data:; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address (no port) is this machine's own."""
+    name = host.strip("[]").lower()
+    if name == "localhost":
+        return True
+    try:
+        return ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def host_of(netloc: str) -> str:
+    """The host of "host:port", "[::1]:8000" and the like; "" when it is none."""
+    try:
+        return urlsplit(f"//{netloc}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def password_proof(password: str) -> str:
+    """What a session keeps instead of the password: a new password ends every session."""
+    key = current_app.secret_key
+    assert isinstance(key, (str, bytes))
+    return hmac.new(key.encode() if isinstance(key, str) else key, password.encode(), hashlib.sha256).hexdigest()
+
+
+def logged_in(password: str) -> bool:
+    """Whether this session holds a name and proves the password in force."""
+    proof = session.get("proof")
+    return bool(session.get("actor")) and isinstance(proof, str) and hmac.compare_digest(proof, password_proof(password))
+
+
+def is_htmx() -> bool:
+    """Whether htmx asks for a piece of a page."""
+    return request.headers.get("HX-Request") == "true"
+
+
+def same_origin(asked: Request) -> bool:
+    """Whether a changing request comes from our own pages: browsers say so, and what says nothing is not one of them."""
+    site = asked.headers.get("Sec-Fetch-Site")
+    if site is not None:
+        return site == "same-origin"
+    source = asked.headers.get("Origin") or asked.headers.get("Referer")
+    return source is not None and urlsplit(source).netloc == asked.host
+
+
+def local_path(path: str | None) -> str | None:
+    """A path on this site, or None for anything that a browser would take elsewhere."""
+    if not path or not path.startswith("/") or path.startswith("//") or "\\" in path or any(c < " " for c in path):
+        return None
+    return None if urlsplit(path).netloc else path
+
+
+def install(app: Flask, password: str | None) -> None:
+    """Registers the checks and headers."""
+
+    @app.before_request
+    def check() -> BaseResponse | None:
+        g.login_needed = password is not None
+        g.actor = session.get("actor") if password is not None else NO_LOGIN_ACTOR
+        if password is None:
+            return _check_loopback()
+        if request.endpoint in OPEN_ENDPOINTS or logged_in(password):
+            return _check_origin()
+        g.actor = None
+        wanted = request.full_path.rstrip("?") if request.method == "GET" and not is_htmx() else "/"
+        target = url_for("login.login", next=None if wanted == "/" else wanted)
+        if is_htmx():
+            return Response(status=401, headers={"HX-Redirect": target})
+        return redirect(target)
+
+    @app.after_request
+    def headers(response: Response) -> Response:
+        queues = request.blueprint == "rq_dashboard"
+        response.headers.setdefault("Content-Security-Policy", _QUEUES_POLICY if queues else _POLICY)
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers["X-Frame-Options"] = "DENY"
+        response.headers["Referrer-Policy"] = "same-origin"
+        response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
+        response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
+        if request.endpoint not in ("static", "rq_dashboard.static"):
+            response.headers["Cache-Control"] = "no-store"
+        if request.is_secure:
+            response.headers["Strict-Transport-Security"] = "max-age=31536000"
+        return response
+
+
+def _check_loopback() -> BaseResponse | None:
+    if not is_loopback(host_of(request.host)) or not _remote_is_loopback():
+        abort(403, "Without BUDGET_ADMIN_PASSWORD this page answers only as localhost, to this machine. Set a password to open it up.")
+    return _check_origin()
+
+
+def _remote_is_loopback() -> bool:
+    return request.remote_addr is None or is_loopback(request.remote_addr)
+
+
+def _check_origin() -> BaseResponse | None:
+    """Nothing is changed from another site's page; a GET that changes something (rq-dashboard has one) is refused altogether."""
+    if request.endpoint == "rq_dashboard.requeue_all" and request.method in SAFE_METHODS:
+        abort(405, "Requeue from the button on the page: a link must not change anything.")
+    if request.method not in SAFE_METHODS and not same_origin(request):
+        abort(403, "This request did not come from a page of this site, so nothing was changed. Reload the page and try again.")
+    return None

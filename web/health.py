@@ -1,0 +1,24 @@
+"""/healthz: this process is alive. /readyz: every part answers. Both without login and without any detail that names a place."""
+
+from __future__ import annotations
+
+from flask import Blueprint, jsonify
+from flask.typing import ResponseReturnValue
+
+from web.parts import parts
+
+blueprint = Blueprint("health", __name__)
+
+
+@blueprint.get("/healthz")
+def healthz() -> ResponseReturnValue:
+    """200 while the process answers, whatever else is away."""
+    return jsonify(status="ok")
+
+
+@blueprint.get("/readyz")
+def readyz() -> ResponseReturnValue:
+    """200 when no part is down, else 503; each part by name with its state."""
+    states = {part.key: part.state for part in parts().overview.health().parts}
+    ready = "down" not in states.values()
+    return jsonify(status="ok" if ready else "down", parts=states), 200 if ready else 503

@@ -1,0 +1,72 @@
+"""The status page and its fragment, which the page fetches again every two seconds. What is filtered and opened stands in the address."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from flask import Blueprint, Response, get_flashed_messages, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+
+from engine.errors import ServerAway
+from web.guard import is_htmx
+from web.parts import parts
+from web.view import State, page_of
+
+LATEST = 12
+CHANGES_A_PAGE = 100
+
+blueprint = Blueprint("status", __name__)
+
+
+@blueprint.get("/")
+def status() -> ResponseReturnValue:
+    """The whole page."""
+    context = _context(State.of(request.args.to_dict()))
+    return render_template("status.html", **context), 503 if context["away"] and context["page"] is None else 200
+
+
+@blueprint.get("/live")
+def live() -> ResponseReturnValue:
+    """The part of the page that refreshes itself."""
+    return Response(render_template("_live.html", **_context(State.of(request.args.to_dict()))))
+
+
+@blueprint.get("/changes")
+def changes() -> ResponseReturnValue:
+    """Who changed what in the catalog."""
+    before = request.args.get("before", type=int)
+    lines = parts().overview.catalog_changes(CHANGES_A_PAGE, before)
+    more = lines[-1].id if len(lines) == CHANGES_A_PAGE else None
+    return render_template("changes.html", lines=lines, more=more, before=before)
+
+
+def render_live() -> ResponseReturnValue:
+    """The fragment after a change made from it: with the state of the page that asked, and what is to be told at once."""
+    query = parse_qs(urlsplit(request.headers.get("HX-Current-URL", "")).query)
+    state = State.of({name: values[-1] for name, values in query.items()})
+    told = get_flashed_messages(with_categories=True)
+    return Response(render_template("_live.html", **_context(state), told=told))
+
+
+def back_to_status(brand_id: int) -> ResponseReturnValue:
+    """To the status page with this brand opened; to the very page that asked, where that was it."""
+    asked = urlsplit(request.referrer or "")
+    if asked.path == url_for("status.status") and asked.netloc == request.host and not is_htmx():
+        return redirect(f"{asked.path}?{asked.query}" if asked.query else asked.path)
+    return redirect(url_for("status.status", open=brand_id, _anchor=f"brand-{brand_id}"))
+
+
+def _context(state: State) -> dict[str, Any]:
+    """Everything that the fragment shows. With a server away it shows what the others know, and says which is away."""
+    overview = parts().overview
+    context: dict[str, Any] = {"state": state, "page": None, "away": [], "spends": None, "switches": None}
+    context["health"] = overview.health()
+    try:
+        snapshot = overview.snapshot()
+        context["page"] = page_of(snapshot, state)
+        context["spends"] = overview.latest_spends(LATEST)
+        context["switches"] = overview.latest_changes(LATEST)
+    except ServerAway as away:
+        context["away"].append(away)
+    return context

@@ -1,0 +1,184 @@
+"""From a snapshot to what the page shows: what the filter leaves, in which order, and which brands are opened. Pure; the state is the address."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import urlencode
+
+from engine.domain.causes import DAILY_BUDGET, MANUAL, MONTHLY_BUDGET, SCHEDULE
+from engine.flows.views import BrandView, CampaignView, Snapshot
+
+FEW_BRANDS: Final = 3
+"""Up to so many brands stand open by themselves."""
+MOST_OPENED_BY_FILTER: Final = 60
+"""A filter opens what it found as long as that is not more campaigns than a person reads through."""
+MOST_ROWS: Final = 200
+"""Campaigns of one brand shown at first."""
+
+FILTERS: Final[Mapping[str, str]] = {
+    "": "All",
+    "active": "Running",
+    "stopped": "Stopped, any cause",
+    DAILY_BUDGET: "Daily budget used up",
+    MONTHLY_BUDGET: "Monthly budget used up",
+    SCHEDULE: "Outside schedule",
+    MANUAL: "Switched off by a person",
+}
+CAUSE_WORDS: Final[Mapping[str, str]] = {
+    DAILY_BUDGET: "daily budget",
+    MONTHLY_BUDGET: "monthly budget",
+    SCHEDULE: "schedule",
+    MANUAL: "switched off",
+    "archived": "archived",
+}
+
+
+def _ids(text: str) -> frozenset[int]:
+    return frozenset(int(part) for part in text.split(".")[:500] if part.isascii() and part.isdigit() and len(part) < 13)
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The page's address: text and cause filter, brands opened and folded by hand, brands of which every row is wanted."""
+
+    text: str = ""
+    cause: str = ""
+    opened: frozenset[int] = frozenset()
+    folded: frozenset[int] = frozenset()
+    whole: frozenset[int] = frozenset()
+
+    @classmethod
+    def of(cls, query: Mapping[str, str]) -> State:
+        """From a query string's values; what makes no sense is left out."""
+        cause = query.get("cause", "")
+        return cls(
+            query.get("q", "").strip()[:100],
+            cause if cause in FILTERS else "",
+            _ids(query.get("open", "")),
+            _ids(query.get("fold", "")),
+            _ids(query.get("whole", "")),
+        )
+
+    @property
+    def filtered(self) -> bool:
+        return bool(self.text or self.cause)
+
+    def query(self) -> str:
+        """The address of this state, "" for the plain page."""
+        lists = (("open", self.opened), ("fold", self.folded), ("whole", self.whole))
+        pairs = [("q", self.text), ("cause", self.cause), *((n, ".".join(map(str, sorted(ids)))) for n, ids in lists)]
+        text = urlencode([(name, value) for name, value in pairs if value])
+        return f"/?{text}" if text else "/"
+
+    def toggled(self, brand_id: int, is_open: bool) -> str:
+        """The address after opening or folding a brand."""
+        one = frozenset({brand_id})
+        opened = self.opened - one if is_open else self.opened | one
+        folded = self.folded | one if is_open else self.folded - one
+        return State(self.text, self.cause, opened, folded, self.whole - one).query()
+
+    def with_whole(self, brand_id: int) -> str:
+        """The address that shows every row of a brand."""
+        return State(self.text, self.cause, self.opened, self.folded, self.whole | {brand_id}).query()
+
+    def without_filter(self) -> str:
+        return State("", "", self.opened, self.folded, self.whole).query()
+
+
+@dataclass(frozen=True, slots=True)
+class BrandRow:
+    """A brand as the page shows it: the campaigns that the filter left, stopped ones first; `rows` only when it is opened."""
+
+    view: BrandView
+    shown: int
+    is_open: bool
+    rows: tuple[CampaignView, ...]
+    toggle: str
+    whole: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The brands that the filter left, and the totals of all."""
+
+    snapshot: Snapshot
+    brands: tuple[BrandRow, ...]
+    all_brands: int
+    running: int
+    stopped: int
+    causes: Mapping[str, int] = field(default_factory=dict)
+    daily_spend: int = 0
+    monthly_spend: int = 0
+
+
+def page_of(snapshot: Snapshot, state: State) -> Page:
+    """What the page shows of a snapshot."""
+    kept = [(view, found) for view in snapshot.brands if (found := _matching(view, state)) is not None]
+    kept.sort(key=lambda pair: (_urgency(pair[0]), pair[0].name.casefold(), pair[0].id))
+    by_itself = len(snapshot.brands) <= FEW_BRANDS
+    if state.filtered:
+        by_itself = sum(len(found) for _, found in kept) <= MOST_OPENED_BY_FILTER
+    causes: dict[str, int] = {}
+    for view in snapshot.brands:
+        for cause, number in view.causes.items():
+            causes[cause] = causes.get(cause, 0) + number
+    running = sum(view.active_campaigns for view in snapshot.brands)
+    return Page(
+        snapshot,
+        tuple(_row(view, found, state, by_itself) for view, found in kept),
+        len(snapshot.brands),
+        running,
+        sum(view.campaigns for view in snapshot.brands) - running,
+        causes,
+        sum(view.daily_spend for view in snapshot.brands),
+        sum(view.monthly_spend for view in snapshot.brands),
+    )
+
+
+def _row(view: BrandView, found: list[CampaignView], state: State, by_itself: bool) -> BrandRow:
+    is_open = view.id in state.opened or (by_itself and view.id not in state.folded)
+    rows: list[CampaignView] = []
+    if is_open:
+        rows = sorted(found, key=lambda c: (c.status == "active", c.name.casefold(), c.id))
+    cut = len(rows) > MOST_ROWS and view.id not in state.whole
+    return BrandRow(
+        view,
+        len(found),
+        is_open,
+        tuple(rows[:MOST_ROWS] if cut else rows),
+        state.toggled(view.id, is_open),
+        state.with_whole(view.id) if cut else None,
+    )
+
+
+def _matching(view: BrandView, state: State) -> list[CampaignView] | None:
+    """The campaigns of a brand that the filter leaves; None when the brand goes too."""
+    campaigns = [c for c in view.campaign_views if not c.archived and _has_cause(c, state.cause)]
+    if not state.filtered:
+        return campaigns
+    wanted = state.text.casefold()
+    if not (wanted and _named(wanted, view.name, view.id, view.external_id)):
+        campaigns = [c for c in campaigns if not wanted or _named(wanted, c.name, c.id, c.external_id)]
+        return campaigns or None
+    return campaigns if campaigns or not state.cause else None
+
+
+def _has_cause(campaign: CampaignView, cause: str) -> bool:
+    if cause in ("", "active", "stopped"):
+        return not cause or (campaign.status == "active") == (cause == "active")
+    return cause in campaign.reasons
+
+
+def _named(wanted: str, name: str, number: int, external_id: str | None) -> bool:
+    return wanted in name.casefold() or wanted == str(number) or wanted in (external_id or "").casefold()
+
+
+def _urgency(view: BrandView) -> int:
+    """Stopped brands first: by a budget, then wholly stopped, then with stopped campaigns, then without campaigns."""
+    if view.used_up and view.campaigns:
+        return 0
+    if view.campaigns and not view.active_campaigns:
+        return 1
+    return 2 if view.campaigns > view.active_campaigns else 3
