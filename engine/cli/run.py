@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
@@ -19,6 +20,9 @@ DONE: Final = 0
 FAILED: Final = 1
 WRONG_USAGE: Final = 2
 INTERRUPTED: Final = 130
+
+_SCHEMA_MISSING: Final = ("42P01", "42703")
+"""PostgreSQL's codes for a table and a column that are not there."""
 
 
 def run(command: click.Command, args: Sequence[str]) -> int:
@@ -52,7 +56,7 @@ def _run(command: click.Command, args: Sequence[str], app: App) -> int:
         return WRONG_USAGE
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else "budget-engine"
-        _complain(f"{error.format_message()} See `{path} --help`.")
+        _complain(f"{error.format_message().rstrip('.')}. See `{path} --help`.")
         return WRONG_USAGE
     except click.ClickException as error:
         _complain(error.format_message())
@@ -67,15 +71,16 @@ def _run(command: click.Command, args: Sequence[str], app: App) -> int:
             import traceback
 
             traceback.print_exc()
+        if getattr(getattr(error, "orig", None), "pgcode", None) in _SCHEMA_MISSING:
+            _complain("the database lacks tables that this program needs: run `budget-engine migrate`")
+            return FAILED
         _complain(f"unexpected {type(error).__name__}: {error}; set BUDGET_DEBUG=1 for the traceback")
         return FAILED
 
 
 def _complain(message: str) -> None:
-    try:
+    with contextlib.suppress(BrokenPipeError):
         click.echo(f"budget-engine: {' '.join(message.split())}", err=True)
-    except BrokenPipeError:
-        pass
 
 
 def _forget_stdout() -> None:
