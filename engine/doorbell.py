@@ -164,7 +164,7 @@ class StoppableWorker(SimpleWorker):
 
     def handle_warm_shutdown_request(self) -> None:
         jobs.STOPPING.set()
-        super().handle_warm_shutdown_request()
+        super().handle_warm_shutdown_request()  # type: ignore[no-untyped-call]  # RQ leaves it untyped
 
 
 def run_scheduler(connection: redis.Redis) -> None:

@@ -75,8 +75,9 @@ def began(cause: str, campaign: CampaignRecord, brand: LiveBrand) -> int:
     if cause == MONTHLY_BUDGET:
         return max(brand.monthly_since_ms or 0, month_start_ms(month_of(now)))
     if cause == SCHEDULE:
-        edge = campaign.schedule.last_change_ms(now)
-        return max(edge or 0, ms_of(campaign.updated_at)) if edge is None or campaign.reasons == () else edge
-    if cause in (MANUAL, ARCHIVED):
+        return campaign.schedule.last_change_ms(now) or now
+    if cause == ARCHIVED and campaign.archived_since is not None:
+        return ms_of(campaign.archived_since)
+    if cause == MANUAL:
         return ms_of(campaign.switched_at)
     return now

@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from sqlalchemy import Engine
+
 from engine.domain.money import from_cpm, parse_budget
 from engine.domain.schedule import Schedule
 from engine.errors import Unavailable, WrongVersion
 from engine.flows.manage import Manage
 from engine.ledger.catalog import Catalog
-from engine.ledger.reports import created_by_others
+from engine.ledger.reports import brands_made_by_others
 from engine.live.client import BudgetClient, Spend
 from engine.live.replies import DUPLICATE, NOT_READY, RECORDED, ACCEPTED, REFUSED
 
@@ -75,9 +77,9 @@ SAMPLES: Final = (
 )
 
 
-def demo_allowed(catalog: Catalog, db: Any) -> bool:
+def demo_allowed(db: Engine) -> bool:
     """Whether samples may be added here: the catalog is empty, or every brand in it was made by an earlier demo."""
-    return not catalog.brands(include_archived=True) or not created_by_others(db, ACTOR)
+    return brands_made_by_others(db, ACTOR) == 0
 
 
 def make_samples(catalog: Catalog, manage: Manage) -> dict[str, list[int]]:
@@ -139,7 +141,8 @@ class Traffic:
 
         A campaign that was refused is asked for seldom, until it is accepted again; a late notice for it comes now and then.
         """
-        asked, stated, self._repeat = [], self._repeat, []
+        asked: list[Spend] = []
+        stated, self._repeat = self._repeat, []
         for sample in SAMPLES:
             for _ in range(self._count(sample.bids_a_second * ROUND_S)):
                 spend = self._spend(sample)

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-import psycopg2  # type: ignore[import-untyped]
-from psycopg2.extensions import parse_dsn  # type: ignore[import-untyped]
+import psycopg2
+from psycopg2.extensions import parse_dsn
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import ExceptionContext
 
-from engine.errors import InvalidSetting, ServerAway, WrongVersion
+from engine.errors import InvalidSetting, ServerAway, WrongVersion, shown
 from engine.ledger import migrate
 
 _SCHEMES: Final = ("postgres://", "postgresql://", "postgresql+psycopg2://", "postgresql+psycopg://")
@@ -43,6 +43,9 @@ def libpq_params(url: str, field: str = "DATABASE_URL") -> dict[str, str]:
         given = parse_dsn("postgresql://" + url.removeprefix(scheme))
     except psycopg2.ProgrammingError:
         raise InvalidSetting(f"{field} is not a URL that PostgreSQL reads: write it like {_EXAMPLE}", field) from None
+    for port in str(given.get("port", "5432")).split(","):
+        if port and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+            raise InvalidSetting(f"{field} has the port {shown(port)}: write it like {_EXAMPLE}", field)
     params = {**_DEFAULTS, **{name: str(value) for name, value in given.items()}}
     # Ours come last, so they win over the same options in the URL.
     params["options"] = f"{params['options']} {_OPTIONS}" if params.get("options") else _OPTIONS

@@ -217,3 +217,12 @@ def _spends_of_day(connection: Connection, whose: str, value: int | None, day: d
 def _rows(engine: Engine, query: str, **values: Any) -> list[dict[str, Any]]:
     with engine.connect() as connection:
         return [dict(row) for row in connection.execute(text(query), values).mappings()]
+
+
+def brands_made_by_others(engine: Engine, actor: str) -> int:
+    """How many brands were not created by an actor: those of other people."""
+    query = (
+        "SELECT count(*) AS brands FROM brand WHERE NOT EXISTS (SELECT FROM catalog_change WHERE entity = 'brand'"
+        " AND entity_id = brand.id AND field = 'created' AND actor = :actor)"
+    )
+    return int(_rows(engine, query, actor=actor)[0]["brands"])

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
-import psycopg2  # type: ignore[import-untyped]
+import psycopg2
 from sqlalchemy import Connection, insert, text
 
 from engine.errors import BudgetError
