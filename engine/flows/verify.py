@@ -176,15 +176,16 @@ class Verifier:
             waiting: dict[tuple[int, int, date], int] = {}
         else:
             waiting = self._waiting(shard, cursor.entry_id, cursor.n, part.n)
-        sums: dict[tuple[int, int | None, date], int] = {}
+        by_owner: dict[tuple[int, int | None], dict[date, int]] = {}
         rows = [(key, micros) for key, (micros, _) in logged.items()] + list(waiting.items())
         for (brand_id, campaign_id, day), micros in rows:
-            for owner in ((brand_id, None, day), (brand_id, campaign_id, day)):
-                sums[owner] = sums.get(owner, 0) + micros
-        for key, (brand_id, campaign_id) in owners.items():
-            name = f"brand {brand_id}" if campaign_id is None else f"campaign {campaign_id}"
+            for counted_by in ((brand_id, None), (brand_id, campaign_id)):
+                days = by_owner.setdefault(counted_by, {})
+                days[day] = days.get(day, 0) + micros
+        for key, owner in owners.items():
+            name = f"brand {owner[0]}" if owner[1] is None else f"campaign {owner[1]}"
             counted_today, counted_yesterday, counted_month = part.counters[key]
-            logged_days = {day: micros for (b, c, day), micros in sums.items() if b == brand_id and c == campaign_id}
+            logged_days = by_owner.get(owner, {})
             in_month = sum(micros for day, micros in logged_days.items() if day.year * 100 + day.month == month)
             expected = [
                 (f"day {date_of(today)}", counted_today, logged_days.get(date_of(today), 0)),
