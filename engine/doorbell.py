@@ -78,7 +78,9 @@ def ring_now(connection: redis.Redis, ring: Ring, due_s: int | None = None) -> b
     queue = Queue(ring.queue, connection=connection)
     if any(waiting.startswith(f"{ring.job}-") for waiting in queue.job_ids):
         return False
-    run_id = f"{ring.job}-{at_ms((due_s or int(time.time())) * 1000):%Y%m%dT%H%M%S}" + ("" if due_s else f"-{os.getpid()}")
+    run_id = f"{ring.job}-{at_ms((due_s or int(time.time())) * 1000):%Y%m%dT%H%M%S}" + (
+        "" if due_s else f"-{os.getpid()}"
+    )
     try:
         queue.enqueue_call(
             jobs.BY_NAME[ring.job],
@@ -128,8 +130,13 @@ class HealingScheduler(Scheduler):  # type: ignore[misc]  # rq-scheduler has no 
         for name, ring in wanted.items():
             if not self._job_reads(name):
                 self._create_job(
-                    jobs.BY_NAME[ring.job], id=name, queue_name=ring.queue, timeout=ring.timeout_s, result_ttl=-1,
-                    description=f"every {ring.every_s} s" if ring.every_s != MONTHLY else "on the 1st", meta={"interval": ring.every_s},
+                    jobs.BY_NAME[ring.job],
+                    id=name,
+                    queue_name=ring.queue,
+                    timeout=ring.timeout_s,
+                    result_ttl=-1,
+                    description=f"every {ring.every_s} s" if ring.every_s != MONTHLY else "on the 1st",
+                    meta={"interval": ring.every_s},
                 )
                 mended.append(f"wrote {name}")
             if self.connection.zscore(self.scheduled_jobs_key, name) is None:
@@ -157,7 +164,7 @@ class StoppableWorker(SimpleWorker):
 
     def handle_warm_shutdown_request(self) -> None:
         jobs.STOPPING.set()
-        super().handle_warm_shutdown_request()
+        super().handle_warm_shutdown_request()  # type: ignore[no-untyped-call]  # RQ leaves it untyped
 
 
 def run_scheduler(connection: redis.Redis) -> None:
@@ -174,7 +181,9 @@ def run_worker(connection: redis.Redis, queue: str) -> None:
         for ring in SCHEDULE:
             if ring.queue == queue:
                 ring_now(connection, ring)
-        worker = StoppableWorker([queue], connection=connection, name=f"{queue}-{os.uname().nodename}-{os.getpid()}-{int(time.time())}")
+        worker = StoppableWorker(
+            [queue], connection=connection, name=f"{queue}-{os.uname().nodename}-{os.getpid()}-{int(time.time())}"
+        )
         worker.work(logging_level="WARNING")
 
     _until_stopped(f"worker {queue}", work, connection)

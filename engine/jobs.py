@@ -5,6 +5,7 @@ Every run is one row in job_run. A function takes nothing and answers one line f
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -20,6 +21,8 @@ from engine.ledger.database import wait_for_revision
 from engine.live.admin import LiveShard
 from engine.settings import Settings
 from engine.wiring import System
+
+log = logging.getLogger(__name__)
 
 PERSIST_QUEUE: Final = "persist"
 JOBS_QUEUE: Final = "jobs"
@@ -38,8 +41,14 @@ STOPPING: Final = threading.Event()
 def system() -> System:
     """This worker's parts, wired once a process."""
     made = System(Settings.load())
-    wait_for_revision(made.db, should_stop=STOPPING.is_set)
+    wait_for_revision(made.db, log.warning, sleep=_pause)
     return made
+
+
+def _pause(seconds: float) -> None:
+    """Between two looks at a database that is not there yet; ends the process when it was asked to stop."""
+    if STOPPING.wait(seconds):
+        raise SystemExit(0)
 
 
 def persist() -> str:
@@ -68,9 +77,7 @@ def persist() -> str:
         on_changes=lambda brands: ignore(parts.status.refresh(brands)),
         on_not_ready=rebuild,
         each_second=publish_pending,
-        each_minute=lambda: ignore(
-            trim_all(parts.db, parts.live, parts.instance, parts.settings.journal_keep_minutes)
-        ),
+        each_minute=lambda: ignore(trim_all(parts.db, parts.live, parts.instance, parts.settings.journal_keep_minutes)),
     )
     with runs.run(parts.db, "persist") as run:
         total = loop.run(should_stop)

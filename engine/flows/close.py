@@ -83,7 +83,9 @@ class Closer:
                 else:
                     done.months += 1
 
-    def _owed(self, conn: Connection, state: LiveShard, period: Period, brands: list[BrandRecord]) -> Iterator[tuple[Period, date]]:
+    def _owed(
+        self, conn: Connection, state: LiveShard, period: Period, brands: list[BrandRecord]
+    ) -> Iterator[tuple[Period, date]]:
         """The ended periods of a shard that are not closed yet, oldest first, from its first brand's beginning on."""
         last = periods.last_closed(conn, state.shard, period)
         begin = min(brand.created_at for brand in brands).date()

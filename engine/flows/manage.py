@@ -30,13 +30,20 @@ class Changed(Generic[Row]):
 class Manage:
     """The catalog's calls, each followed by publish and status."""
 
-    def __init__(self, catalog: Catalog, publisher: Callable[[], Publisher], status: Callable[[], StatusWriter]) -> None:
+    def __init__(
+        self, catalog: Catalog, publisher: Callable[[], Publisher], status: Callable[[], StatusWriter]
+    ) -> None:
         self._catalog = catalog
         self._publisher = publisher
         self._status = status
 
     def create_brand(
-        self, name: str, daily_budget_micros: int | None, monthly_budget_micros: int | None, external_id: str | None, actor: str
+        self,
+        name: str,
+        daily_budget_micros: int | None,
+        monthly_budget_micros: int | None,
+        external_id: str | None,
+        actor: str,
     ) -> Changed[BrandRecord]:
         """A new brand. Raises InvalidName, InvalidBudget, InvalidId, Conflict."""
         return self._brand(

@@ -102,7 +102,9 @@ class Persister:
             if cursor is None:
                 return Drained(locked=True)
             if expected is not None and expected.n < cursor.n and self._live.read_shard(shard).n < cursor.n:
-                raise HistoryLost(f"shard {shard} of Redis is at n {expected.n}, PostgreSQL has {cursor.n}: an older Redis came back")
+                raise HistoryLost(
+                    f"shard {shard} of Redis is at n {expected.n}, PostgreSQL has {cursor.n}: an older Redis came back"
+                )
             first = cursor.entry_id == START
             raw = self._journal.read(shard, cursor.entry_id, batch + (0 if first else 1))
             entries = [decode(*item) for item in raw]
@@ -128,8 +130,19 @@ class Persister:
                 occurred = None if spend.occurred_ms is None else at_ms(spend.occurred_ms)
                 rows.append(
                     spend_log.SpendRow(
-                        recorded_at, day, spend.brand_id, spend.campaign_id, spend.amount_micros, spend.event_id, entry.request_id,
-                        occurred, "spend", shard, generation, entry.n, spend.position,
+                        recorded_at,
+                        day,
+                        spend.brand_id,
+                        spend.campaign_id,
+                        spend.amount_micros,
+                        spend.event_id,
+                        entry.request_id,
+                        occurred,
+                        "spend",
+                        shard,
+                        generation,
+                        entry.n,
+                        spend.position,
                     )
                 )
                 brand_id, micros, count = days.get((spend.campaign_id, day), (spend.brand_id, 0, 0))
@@ -137,7 +150,14 @@ class Persister:
                 drained.micros += spend.amount_micros
             if entry.outcomes:
                 spend_log.add_mixed_request(
-                    conn, shard, generation, entry.n, entry.request_id, entry.verb + entry.digest, entry.outcomes, recorded_at
+                    conn,
+                    shard,
+                    generation,
+                    entry.n,
+                    entry.request_id,
+                    entry.verb + entry.digest,
+                    entry.outcomes,
+                    recorded_at,
                 )
         self.make_partitions({day for _, day in days})
         spend_log.copy_rows(conn, rows)

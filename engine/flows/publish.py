@@ -31,7 +31,9 @@ class Publisher:
 
     def _publish(self, brand_id: int) -> bool:
         brand = self._catalog.brand(brand_id)
-        campaigns = [c for c in self._catalog.campaigns(brand_id, include_archived=True) if c.version != c.published_version]
+        campaigns = [
+            c for c in self._catalog.campaigns(brand_id, include_archived=True) if c.version != c.published_version
+        ]
         campaigns.sort(key=lambda c: c.ordinal)
         never = brand.published_version is None or any(c.published_version is None for c in campaigns)
         with_rows = self._with_log_rows(brand_id) if never else set()
@@ -50,7 +52,12 @@ class Publisher:
 def brand_plan(brand: BrandRecord, *, create: bool) -> BrandPlan:
     """A brand of the catalog as the live state takes it."""
     return BrandPlan(
-        brand.id, brand.version, brand.daily_budget_micros, brand.monthly_budget_micros, brand.archived_at is not None, create
+        brand.id,
+        brand.version,
+        brand.daily_budget_micros,
+        brand.monthly_budget_micros,
+        brand.archived_at is not None,
+        create,
     )
 
 
@@ -59,5 +66,3 @@ def campaign_plan(campaign: CampaignRecord, *, create: bool) -> CampaignPlan:
     return CampaignPlan(
         campaign.id, campaign.version, campaign.enabled, campaign.archived_at is not None, campaign.schedule, create
     )
-
-

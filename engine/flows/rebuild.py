@@ -74,7 +74,14 @@ class Rebuilder:
     """Rebuilds shards."""
 
     def __init__(
-        self, db: Engine, catalog: Catalog, live: LiveRedis, journal: Journal, persister: Persister, instance: str, windows: Windows
+        self,
+        db: Engine,
+        catalog: Catalog,
+        live: LiveRedis,
+        journal: Journal,
+        persister: Persister,
+        instance: str,
+        windows: Windows,
     ) -> None:
         self._db = db
         self._catalog = catalog
@@ -84,7 +91,9 @@ class Rebuilder:
         self._instance = instance
         self._windows = windows
 
-    def rebuild(self, shards: Iterable[int] = range(SHARDS), progress: Callable[[Rebuilt], None] | None = None) -> list[Rebuilt]:
+    def rebuild(
+        self, shards: Iterable[int] = range(SHARDS), progress: Callable[[Rebuilt], None] | None = None
+    ) -> list[Rebuilt]:
         """Rebuilds shards one after the other; one that another process took over is left to it."""
         done: list[Rebuilt] = []
         wanted = list(shards)
@@ -115,7 +124,9 @@ class Rebuilder:
 
     def _rebuild(self, shard: int, brands: Sequence[BrandRecord], campaigns: Sequence[CampaignRecord]) -> Rebuilt:
         keys, token = shard_keys(shard), uuid.uuid4().hex
-        reply = self._live.call_all([Call(script("rebuild_begin"), (keys.shard, keys.journal), (self._instance, token))])[0]
+        reply = self._live.call_all(
+            [Call(script("rebuild_begin"), (keys.shard, keys.journal), (self._instance, token))]
+        )[0]
         head(reply)
         kept_now, journal_type = int(reply[1] or 0), reply[3].decode()
         carried = carry_over(self._db, self._journal, self._persister, shard, journal_type == "stream")
@@ -131,15 +142,25 @@ class Rebuilder:
 
         floor = max(last_ms, min(kept_now, now))
         args = (
-            token, self._instance, str(carried.generation), str(carried.n), "" if carried.entry_id == START else carried.entry_id,
-            str(floor), str(self._windows.request_ms), str(self._windows.event_ms),
+            token,
+            self._instance,
+            str(carried.generation),
+            str(carried.n),
+            "" if carried.entry_id == START else carried.entry_id,
+            str(floor),
+            str(self._windows.request_ms),
+            str(self._windows.event_ms),
         )
         reply = self._live.call_all([Call(script("rebuild_finish"), (keys.shard, keys.journal), args)])[0]
         if head(reply) != "ok":
             raise Taken(f"shard {shard} was taken over by another rebuild ({reply[0].decode()})")
-        return Rebuilt(shard, len(brands), len(campaigns), len(requests), len(events), carried.persisted, carried.salvaged)
+        return Rebuilt(
+            shard, len(brands), len(campaigns), len(requests), len(events), carried.persisted, carried.salvaged
+        )
 
-    def _plan(self, keys: ShardKeys, brands: Sequence[BrandRecord], campaigns: Sequence[CampaignRecord], now: int) -> Iterator[Hash]:
+    def _plan(
+        self, keys: ShardKeys, brands: Sequence[BrandRecord], campaigns: Sequence[CampaignRecord], now: int
+    ) -> Iterator[Hash]:
         """Every fixed hash with its guard field, and every brand and campaign with plan and the counters of the open periods."""
         highest: dict[int, int] = {}
         for c in campaigns:
@@ -154,7 +175,16 @@ class Rebuilder:
         counted = self._counters([b.id for b in brands], now)
         for b in brands:
             limits = ["" if limit is None else str(limit) for limit in (b.daily_budget_micros, b.monthly_budget_micros)]
-            fields = ["v", str(b.version), "daily", limits[0], "monthly", limits[1], "archived", _bit(b.archived_at is not None)]
+            fields = [
+                "v",
+                str(b.version),
+                "daily",
+                limits[0],
+                "monthly",
+                limits[1],
+                "archived",
+                _bit(b.archived_at is not None),
+            ]
             yield keys.brand(b.id), fields + counted.get((b.id, None), [])
         for c in campaigns:
             fields = ["v", str(c.version), "on", _bit(c.enabled), "archived", _bit(c.archived_at is not None)]
@@ -176,7 +206,10 @@ class Rebuilder:
                     names.append(f"m:{month}")
                 for name in names:
                     fields[name] = fields.get(name, 0) + micros
-        return {owner: [part for name, micros in fields.items() for part in (name, str(micros))] for owner, fields in sums.items()}
+        return {
+            owner: [part for name, micros in fields.items() for part in (name, str(micros))]
+            for owner, fields in sums.items()
+        }
 
     def _memories(self, shard: int, now: int) -> tuple[dict[str, str], dict[str, str]]:
         """The request and event ids of the promised windows, as the scripts remember them."""

@@ -42,7 +42,9 @@ def carry_over(db: Engine, journal: Journal, persister: Persister, shard: int, h
             while True:
                 step = persister.step(shard, batch=BATCH)
                 if step.locked:
-                    raise BudgetError(f"shard {shard} is being persisted by another process: the rebuild comes after it")
+                    raise BudgetError(
+                        f"shard {shard} is being persisted by another process: the rebuild comes after it"
+                    )
                 persisted += step.rows
                 if not step.behind:
                     break
@@ -75,7 +77,9 @@ def _salvage(db: Engine, journal: Journal, persister: Persister, shard: int) -> 
             raise BudgetError(f"shard {shard} is being persisted by another process: the rebuild comes after it")
         missing = []
         for entry in entries:
-            left = _without(entry, spend_log.already_logged(conn, shard, at_ms(entry.ms), list(entry.spends()), entry.request_id))
+            left = _without(
+                entry, spend_log.already_logged(conn, shard, at_ms(entry.ms), list(entry.spends()), entry.request_id)
+            )
             if left is not None:
                 missing.append(left)
         drained = persister.write(conn, shard, missing, cursor.generation + 1)

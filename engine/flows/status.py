@@ -37,7 +37,8 @@ class StatusWriter:
         """Some brands; answers how many campaigns changed. Brands whose shard is not ready keep what is written. Raises ServerAway."""
         ids = sorted(set(brand_ids))
         return sum(
-            self._refresh(ids[start : start + BRANDS_A_TRANSACTION], actor) for start in range(0, len(ids), BRANDS_A_TRANSACTION)
+            self._refresh(ids[start : start + BRANDS_A_TRANSACTION], actor)
+            for start in range(0, len(ids), BRANDS_A_TRANSACTION)
         )
 
     def _refresh(self, brand_ids: Sequence[int], actor: str) -> int:
@@ -56,8 +57,12 @@ class StatusWriter:
                     continue
                 before, after = frozenset(campaign.reasons), frozenset(live.reasons)
                 if before != after or campaign.status != status_of(live.reasons):
-                    at = max((began(cause, campaign, brand) for cause in before ^ after), default=ms_of(campaign.created_at))
-                    writes.append(statuses.StatusWrite(campaign.id, at_ms(at), status_of(live.reasons), live.reasons, actor))
+                    at = max(
+                        (began(cause, campaign, brand) for cause in before ^ after), default=ms_of(campaign.created_at)
+                    )
+                    writes.append(
+                        statuses.StatusWrite(campaign.id, at_ms(at), status_of(live.reasons), live.reasons, actor)
+                    )
             statuses.apply(conn, writes)
         return len(writes)
 
@@ -70,8 +75,9 @@ def began(cause: str, campaign: CampaignRecord, brand: LiveBrand) -> int:
     if cause == MONTHLY_BUDGET:
         return max(brand.monthly_since_ms or 0, month_start_ms(month_of(now)))
     if cause == SCHEDULE:
-        edge = campaign.schedule.last_change_ms(now)
-        return max(edge or 0, ms_of(campaign.updated_at)) if edge is None or campaign.reasons == () else edge
-    if cause in (MANUAL, ARCHIVED):
+        return campaign.schedule.last_change_ms(now) or now
+    if cause == ARCHIVED and campaign.archived_since is not None:
+        return ms_of(campaign.archived_since)
+    if cause == MANUAL:
         return ms_of(campaign.switched_at)
     return now

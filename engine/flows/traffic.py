@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from sqlalchemy import Engine
+
 from engine.domain.money import from_cpm, parse_budget
 from engine.domain.schedule import Schedule
 from engine.errors import Unavailable, WrongVersion
 from engine.flows.manage import Manage
 from engine.ledger.catalog import Catalog
-from engine.ledger.reports import created_by_others
+from engine.ledger.reports import brands_made_by_others
 from engine.live.client import BudgetClient, Spend
 from engine.live.replies import DUPLICATE, NOT_READY, RECORDED, ACCEPTED, REFUSED
 
@@ -41,20 +43,43 @@ class Sample:
 
 
 SAMPLES: Final = (
-    Sample("Aurora Coffee", "40", "900", (("Morning espresso", None), ("Cold brew", None), ("Beans by post", _OFFICE)), 24, (8, 22)),
-    Sample("Bergamo Bikes", "12", "250", (("City e-bike", None), ("Trail", _WEEKEND), ("Spare parts", None)), 18, (6, 14)),
+    Sample(
+        "Aurora Coffee",
+        "40",
+        "900",
+        (("Morning espresso", None), ("Cold brew", None), ("Beans by post", _OFFICE)),
+        24,
+        (8, 22),
+    ),
+    Sample(
+        "Bergamo Bikes", "12", "250", (("City e-bike", None), ("Trail", _WEEKEND), ("Spare parts", None)), 18, (6, 14)
+    ),
     Sample("Cobalt Bank", "5000", "90000", (("Instant savings", None), ("Business account", _OFFICE)), 30, (18, 60)),
     Sample("Dahlia Cosmetics", "3", "80", (("Spring launch", None), ("Evening glow", _EVENINGS)), 12, (5, 12)),
-    Sample("Elbe Travel", None, "4000", (("City breaks", None), ("Last minute", None), ("Night trains", _EVENINGS)), 20, (9, 30)),
+    Sample(
+        "Elbe Travel",
+        None,
+        "4000",
+        (("City breaks", None), ("Last minute", None), ("Night trains", _EVENINGS)),
+        20,
+        (9, 30),
+    ),
     Sample("Fjord Outdoor", "8", None, (("Rain jackets", None), ("Tents", None)), 14, (4, 16)),
-    Sample("Garnet Games", "60", "1500", (("Season pass", None), ("Free weekend", _WEEKEND), ("Soundtrack", None)), 26, (3, 10)),
+    Sample(
+        "Garnet Games",
+        "60",
+        "1500",
+        (("Season pass", None), ("Free weekend", _WEEKEND), ("Soundtrack", None)),
+        26,
+        (3, 10),
+    ),
     Sample("Harbour Insurance", "25", "600", (("Home", None), ("Liability", _OFFICE)), 10, (20, 45)),
 )
 
 
-def demo_allowed(catalog: Catalog, db: Any) -> bool:
+def demo_allowed(db: Engine) -> bool:
     """Whether samples may be added here: the catalog is empty, or every brand in it was made by an earlier demo."""
-    return not catalog.brands(include_archived=True) or not created_by_others(db, ACTOR)
+    return brands_made_by_others(db, ACTOR) == 0
 
 
 def make_samples(catalog: Catalog, manage: Manage) -> dict[str, list[int]]:
@@ -116,7 +141,8 @@ class Traffic:
 
         A campaign that was refused is asked for seldom, until it is accepted again; a late notice for it comes now and then.
         """
-        asked, stated, self._repeat = [], self._repeat, []
+        asked: list[Spend] = []
+        stated, self._repeat = self._repeat, []
         for sample in SAMPLES:
             for _ in range(self._count(sample.bids_a_second * ROUND_S)):
                 spend = self._spend(sample)
@@ -147,4 +173,6 @@ class Traffic:
         low, high = sample.cpm
         cpm = f"{self._rng.uniform(low, high):.6f}"
         campaign = self._rng.choice(self._campaigns[sample.name])
-        return Spend(campaign, None, uuid.UUID(int=self._rng.getrandbits(128), version=4).hex, from_cpm(cpm), datetime.now(UTC))
+        return Spend(
+            campaign, None, uuid.UUID(int=self._rng.getrandbits(128), version=4).hex, from_cpm(cpm), datetime.now(UTC)
+        )

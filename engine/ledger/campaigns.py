@@ -40,6 +40,7 @@ COLUMNS: Final = (
     Campaign.switched_at,
     Campaign.archived_at,
     Campaign.created_at,
+    Campaign.updated_at,
     Brand.archived_at.label("brand_archived_at"),
 )
 

@@ -11,15 +11,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-import psycopg2  # type: ignore[import-untyped]
-from psycopg2.extensions import parse_dsn  # type: ignore[import-untyped]
-from sqlalchemy import Engine, create_engine, event
+import psycopg2
+from psycopg2.extensions import parse_dsn
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import ExceptionContext
 
-from engine.errors import InvalidSetting, ServerAway, WrongVersion
+from engine.errors import InvalidSetting, ServerAway, WrongVersion, shown
 from engine.ledger import migrate
 
 _SCHEMES: Final = ("postgres://", "postgresql://", "postgresql+psycopg2://", "postgresql+psycopg://")
+_WHERE: Final = "budget_where"
 _EXAMPLE: Final = "postgresql://user:password@localhost:5432/budget"
 # Every session reads and writes UTC, a commit is on disk before it is acknowledged, and locks are waited for as READ COMMITTED does it.
 _OPTIONS: Final = "-c timezone=UTC -c synchronous_commit=on -c default_transaction_isolation=read\\ committed"
@@ -42,6 +43,9 @@ def libpq_params(url: str, field: str = "DATABASE_URL") -> dict[str, str]:
         given = parse_dsn("postgresql://" + url.removeprefix(scheme))
     except psycopg2.ProgrammingError:
         raise InvalidSetting(f"{field} is not a URL that PostgreSQL reads: write it like {_EXAMPLE}", field) from None
+    for port in str(given.get("port", "5432")).split(","):
+        if port and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+            raise InvalidSetting(f"{field} has the port {shown(port)}: write it like {_EXAMPLE}", field)
     params = {**_DEFAULTS, **{name: str(value) for name, value in given.items()}}
     # Ours come last, so they win over the same options in the URL.
     params["options"] = f"{params['options']} {_OPTIONS}" if params.get("options") else _OPTIONS
@@ -69,6 +73,7 @@ def make_engine(url: str, *, pool_size: int = 5, max_overflow: int = 10) -> Engi
         max_overflow=max_overflow,
         pool_timeout=10,
         pool_recycle=1800,
+        execution_options={_WHERE: shown_where},
     )
 
     @event.listens_for(engine, "handle_error")
@@ -83,7 +88,7 @@ def make_engine(url: str, *, pool_size: int = 5, max_overflow: int = 10) -> Engi
 
 
 @contextmanager
-def reaching(connection_where: str = "DATABASE_URL") -> Iterator[None]:
+def reaching(connection: Connection) -> Iterator[None]:
     """Around calls on a raw psycopg2 cursor, which SQLAlchemy does not see: a lost connection becomes ServerAway."""
     try:
         yield
@@ -91,7 +96,9 @@ def reaching(connection_where: str = "DATABASE_URL") -> Iterator[None]:
         # With a SQLSTATE the server is there and said no (disk full, deadlock); class 57P is the server going away.
         if error.pgcode is not None and not error.pgcode.startswith("57P"):
             raise
-        raise _away(connection_where, error) from error
+        place = str(connection.engine.get_execution_options().get(_WHERE, "DATABASE_URL"))
+        connection.invalidate(error)
+        raise _away(place, error) from error
 
 
 def wait_for_revision(
@@ -99,11 +106,14 @@ def wait_for_revision(
     say: Callable[[str], None] = lambda message: None,
     *,
     timeout_s: float | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
     poll_s: float = 1.0,
     sleep: Callable[[float], object] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
-) -> None:
+) -> bool:
     """Waits until the database is at the revision that this program speaks; `say` gets each new reason for waiting once.
+
+    Answers True when it is, False when `should_stop` said so first.
 
     Raises WrongVersion at once for a database of a newer program; after `timeout_s`, ServerAway or WrongVersion by what was missing.
     """
@@ -115,7 +125,7 @@ def wait_for_revision(
         try:
             found = migrate.current(engine)
             if found == wanted:
-                return
+                return True
             if found is not None and not migrate.known(found):
                 raise migrate.newer(found)
             reason = WrongVersion(
@@ -128,6 +138,8 @@ def wait_for_revision(
         if str(reason) != said:
             said = str(reason)
             say(f"waiting: {said}")
+        if should_stop():
+            return False
         sleep(poll_s)
 
 

@@ -67,6 +67,7 @@ class CampaignRecord:
     switched_at: datetime
     archived_at: datetime | None
     created_at: datetime
+    updated_at: datetime
     brand_archived_at: datetime | None
 
     @property

@@ -17,6 +17,7 @@ from engine.errors import BudgetError, InvalidAmount, InvalidInput, NotFound, No
 from engine.live.keys import keys_of_campaign, shard_keys
 from engine.live.replies import ACCEPTED, NOT_READY, RECORDED, CampaignStatus, Figures, SpendResult, head, spend_results
 from engine.live.scripts import LAYOUT, Script, script
+from engine.settings import hot_redis_url
 from engine.live.wire import Call, NoAnswer, Reply, Wire
 
 MAX_SPENDS_A_CALL: Final = 1000
@@ -56,9 +57,7 @@ class BudgetClient:
     @classmethod
     def from_env(cls, timeout_ms: int = 250) -> BudgetClient:
         """A client for REDIS_URL, or for the embedded servers that run on BUDGET_DATA_DIR."""
-        from engine.settings import Settings
-
-        return cls.from_url(Settings.load().resolved().redis_url, timeout_ms)
+        return cls.from_url(hot_redis_url(), timeout_ms)
 
     def record_spend(
         self,

@@ -82,9 +82,13 @@ class Entry:
             size, end = position + 1, match.end()
             if codes is None or (position < len(codes) and codes[position] == COUNTED):
                 campaign, amount, event, occurred = match.groups()
-                yield LoggedSpend(position, int(campaign), int(amount), event or None, int(occurred) if occurred else None)
+                yield LoggedSpend(
+                    position, int(campaign), int(amount), event or None, int(occurred) if occurred else None
+                )
         if end != len(self.body) or (codes is not None and len(codes) != size):
-            raise BadEntry(f"journal entry {self.entry_id} (n {self.n}) holds spends that do not read: {self.body[:60]!r}")
+            raise BadEntry(
+                f"journal entry {self.entry_id} (n {self.n}) holds spends that do not read: {self.body[:60]!r}"
+            )
 
     @property
     def digest(self) -> str:
@@ -122,14 +126,20 @@ def decode(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Entry:
     """An entry from its stream fields. Raises BadEntry."""
     name = entry_id.decode()
     if fields.get(b"f") != FORMAT:
-        raise BadEntry(f"journal entry {name} has format {fields.get(b'f')!r}, this program reads {FORMAT!r}: upgrade it")
+        raise BadEntry(
+            f"journal entry {name} has format {fields.get(b'f')!r}, this program reads {FORMAT!r}: upgrade it"
+        )
     try:
         text = {key.decode(): value.decode("ascii") for key, value in fields.items()}
         outcomes = text.get("o", "")
-        changes = tuple(
-            Change(int(brand), cause, direction)
-            for brand, cause, direction in (part.split(":") for part in text["t"].split(",") if part)
-        ) if "t" in text else ()
+        changes = (
+            tuple(
+                Change(int(brand), cause, direction)
+                for brand, cause, direction in (part.split(":") for part in text["t"].split(",") if part)
+            )
+            if "t" in text
+            else ()
+        )
         return Entry(
             name,
             int(name.partition("-")[0]),

@@ -58,6 +58,14 @@ local function unpack_outcomes(packed)
   return outcomes
 end
 
+-- The highest ordinal that was published of a brand, nil when the brand never was: what is published and not there was lost.
+-- Without the registry's guard nothing can be told unknown from lost.
+local function published(brand_id)
+  local got = redis.pcall('HMGET', KEYS[2], '#', brand_id)
+  if got.err or not got[1] then return math.huge end
+  return tonumber(got[2] or '')
+end
+
 -- The brands and campaigns that the call names: {id = plan}; or nil and the reply.
 local function read_plans(shard, day, month)
   local brands, campaigns = {}, {}
@@ -66,12 +74,12 @@ local function read_plans(shard, day, month)
     if kind == 'brand' then
       brands[id] = read_brand(KEYS[i], day, month)
       if brands[id] == false then return nil, lose(KEYS[1], KEYS[i]) end
-      if not brands[id] and redis.call('HEXISTS', KEYS[2], id) == 1 then return nil, lose(KEYS[1], KEYS[i]) end
+      if not brands[id] and published(id) then return nil, lose(KEYS[1], KEYS[i]) end
     elseif kind == 'campaign' then
       local campaign = read_campaign(KEYS[i], day, month)
       local home = math.floor(tonumber(id) / 65536)
       if campaign == false then return nil, lose(KEYS[1], KEYS[i]) end
-      if not campaign and tonumber(id) - home * 65536 <= tonumber(redis.call('HGET', KEYS[2], text(home)) or '0') then
+      if not campaign and tonumber(id) - home * 65536 <= (published(text(home)) or 0) then
         return nil, lose(KEYS[1], KEYS[i])
       end
       if campaign then

@@ -36,7 +36,11 @@ def mark(live: LiveRedis, instance: str, shard: int) -> None:
     calls = [
         Call(script("rebuild_begin"), (keys.shard, keys.journal), (instance, "t")),
         Call(script("rebuild_set"), (keys.shard, *guards), ("t", "replace", *("2", "#", "1") * len(guards))),
-        Call(script("rebuild_finish"), (keys.shard, keys.journal), ("t", instance, "1", "0", "", "0", "600000", "3600000")),
+        Call(
+            script("rebuild_finish"),
+            (keys.shard, keys.journal),
+            ("t", instance, "1", "0", "", "0", "600000", "3600000"),
+        ),
     ]
     for call in calls:
         assert live.call_all([call])[0][0] == b"ok"
@@ -66,14 +70,18 @@ class Plant:
     ) -> None:
         """A brand, and its first campaign when it is new."""
         campaign_id = brand_id * 65536 + 1
-        plan = BrandPlan(brand_id, version, parse_budget(daily), parse_budget(monthly), False, brand_id not in self._made)
+        plan = BrandPlan(
+            brand_id, version, parse_budget(daily), parse_budget(monthly), False, brand_id not in self._made
+        )
         campaigns = []
         if campaign_id not in self._made:
             campaigns = [CampaignPlan(campaign_id, 1, enabled, archived, schedule or Schedule(), True)]
         assert self.live.publish(self.instance, plan, campaigns)
         self._made |= {brand_id, campaign_id}
 
-    def campaign(self, campaign_id: int, *, version: int = 1, enabled: bool = True, schedule: Schedule | None = None) -> None:
+    def campaign(
+        self, campaign_id: int, *, version: int = 1, enabled: bool = True, schedule: Schedule | None = None
+    ) -> None:
         """A further campaign of a planted brand, or a later version of one."""
         plan = BrandPlan(brand_of(campaign_id), 0, None, None, False, False)
         create = campaign_id not in self._made

@@ -136,22 +136,32 @@ def test_two_brands_may_use_the_same_event_id(plant: Plant, client: BudgetClient
     assert [a.outcome for a in client.record_spends(batch)] == ["recorded", "recorded"]
 
 
-def test_a_batch_is_judged_in_order_and_answered_with_figures_after_all_of_it(plant: Plant, client: BudgetClient) -> None:
+def test_a_batch_is_judged_in_order_and_answered_with_figures_after_all_of_it(
+    plant: Plant, client: BudgetClient
+) -> None:
     plant.brand(daily="10")
-    answers = client.try_spends([Spend(CAMPAIGN, "6"), Spend(CAMPAIGN, "5"), Spend(CAMPAIGN, "4"), Spend(CAMPAIGN, "1")])
+    answers = client.try_spends(
+        [Spend(CAMPAIGN, "6"), Spend(CAMPAIGN, "5"), Spend(CAMPAIGN, "4"), Spend(CAMPAIGN, "1")]
+    )
     assert [a.outcome for a in answers] == ["accepted", "refused", "accepted", "refused"]
     assert {a.daily_spend for a in answers} == {Decimal(10)}
     assert answers[0].reasons == ("daily_budget",)
 
 
-def test_a_batch_that_needs_several_calls_keeps_its_order_and_its_last_figures(plant: Plant, client: BudgetClient) -> None:
+def test_a_batch_that_needs_several_calls_keeps_its_order_and_its_last_figures(
+    plant: Plant, client: BudgetClient
+) -> None:
     plant.brand(daily="2500")
     other = BRAND + 1
     plant.brand(brand_id=other)
-    spends = [Spend(CAMPAIGN if i % 3 else other * 65536 + 1, "1", f"e{i}" if i % 500 == 0 else None) for i in range(4200)]
+    spends = [
+        Spend(CAMPAIGN if i % 3 else other * 65536 + 1, "1", f"e{i}" if i % 500 == 0 else None) for i in range(4200)
+    ]
     answers = client.record_spends(spends)
     assert [a.campaign_id for a in answers] == [s.campaign_id for s in spends]
-    assert {(a.daily_spend, a.reasons) for a in answers if a.campaign_id == CAMPAIGN} == {(Decimal(2800), ("daily_budget",))}
+    assert {(a.daily_spend, a.reasons) for a in answers if a.campaign_id == CAMPAIGN} == {
+        (Decimal(2800), ("daily_budget",))
+    }
     assert {a.daily_spend for a in answers if a.campaign_id != CAMPAIGN} == {Decimal(1400)}
 
 
@@ -204,7 +214,9 @@ def test_an_older_version_of_the_plan_is_ignored(plant: Plant, live: LiveRedis, 
     assert client.record_spend(CAMPAIGN, "1").daily_remaining == Decimal(9)
 
 
-def test_running_out_and_being_restored_each_leave_one_change_in_the_journal(plant: Plant, client: BudgetClient) -> None:
+def test_running_out_and_being_restored_each_leave_one_change_in_the_journal(
+    plant: Plant, client: BudgetClient
+) -> None:
     plant.brand(daily="1")
     client.record_spend(CAMPAIGN, "1")
     client.record_spend(CAMPAIGN, "1")

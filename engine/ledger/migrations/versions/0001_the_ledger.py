@@ -28,12 +28,14 @@ def upgrade() -> None:
         sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.CheckConstraint(
             "char_length(name) BETWEEN 1 AND 200 AND name ~ '\\S' AND name !~ '[\\x01-\\x1f\\x7f]'",
-            name="ck_brand_name",
+            name=op.f("ck_brand_name"),
         ),
-        sa.CheckConstraint("external_id ~ '^[A-Za-z0-9._:/+=@~-]{1,64}$'", name="ck_brand_external_id"),
-        sa.CheckConstraint("daily_budget_micros BETWEEN 0 AND 9000000000000000", name="ck_brand_daily_budget"),
-        sa.CheckConstraint("monthly_budget_micros BETWEEN 0 AND 9000000000000000", name="ck_brand_monthly_budget"),
-        sa.CheckConstraint("next_ordinal BETWEEN 1 AND 65536", name="ck_brand_next_ordinal"),
+        sa.CheckConstraint("external_id ~ '^[A-Za-z0-9._:/+=@~-]{1,64}$'", name=op.f("ck_brand_external_id")),
+        sa.CheckConstraint("daily_budget_micros BETWEEN 0 AND 9000000000000000", name=op.f("ck_brand_daily_budget")),
+        sa.CheckConstraint(
+            "monthly_budget_micros BETWEEN 0 AND 9000000000000000", name=op.f("ck_brand_monthly_budget")
+        ),
+        sa.CheckConstraint("next_ordinal BETWEEN 1 AND 65536", name=op.f("ck_brand_next_ordinal")),
         sa.PrimaryKeyConstraint("id", name="pk_brand"),
         sa.UniqueConstraint("external_id", name="uq_brand_external_id"),
         sa.UniqueConstraint("name", name="uq_brand_name"),
@@ -48,8 +50,8 @@ def upgrade() -> None:
         sa.Column("brand_id", sa.BigInteger(), nullable=False),
         sa.Column("spend_micros", sa.BigInteger(), nullable=False),
         sa.Column("spends", sa.BigInteger(), nullable=False),
-        sa.CheckConstraint("campaign_id / 65536 = brand_id", name="ck_campaign_day_home"),
-        sa.CheckConstraint("spends >= 0", name="ck_campaign_day_spends"),
+        sa.CheckConstraint("campaign_id / 65536 = brand_id", name=op.f("ck_campaign_day_home")),
+        sa.CheckConstraint("spends >= 0", name=op.f("ck_campaign_day_spends")),
         sa.PrimaryKeyConstraint("campaign_id", "day", name="pk_campaign_day"),
     )
     op.create_index("ix_campaign_day_brand_id_day", "campaign_day", ["brand_id", "day"])
@@ -65,7 +67,7 @@ def upgrade() -> None:
         sa.Column("old", sa.Text(), nullable=True),
         sa.Column("new", sa.Text(), nullable=True),
         sa.Column("note", sa.Text(), nullable=True),
-        sa.CheckConstraint("entity IN ('brand', 'campaign')", name="ck_catalog_change_entity"),
+        sa.CheckConstraint("entity IN ('brand', 'campaign')", name=op.f("ck_catalog_change_entity")),
         sa.PrimaryKeyConstraint("id", name="pk_catalog_change"),
     )
     op.create_index("ix_catalog_change_entity_entity_id_id", "catalog_change", ["entity", "entity_id", "id"])
@@ -74,7 +76,7 @@ def upgrade() -> None:
         sa.Column("id", sa.SmallInteger(), autoincrement=False, nullable=False),
         sa.Column("uuid", sa.Uuid(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
-        sa.CheckConstraint("id = 1", name="ck_instance_one_row"),
+        sa.CheckConstraint("id = 1", name=op.f("ck_instance_one_row")),
         sa.PrimaryKeyConstraint("id", name="pk_instance"),
     )
     op.create_table(
@@ -85,8 +87,8 @@ def upgrade() -> None:
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("outcome", sa.Text(), server_default="running", nullable=False),
         sa.Column("detail", sa.Text(), server_default="", nullable=False),
-        sa.CheckConstraint("(outcome = 'running') = (finished_at IS NULL)", name="ck_job_run_finished"),
-        sa.CheckConstraint("outcome IN ('running', 'done', 'failed', 'waiting')", name="ck_job_run_outcome"),
+        sa.CheckConstraint("(outcome = 'running') = (finished_at IS NULL)", name=op.f("ck_job_run_finished")),
+        sa.CheckConstraint("outcome IN ('running', 'done', 'failed', 'waiting')", name=op.f("ck_job_run_outcome")),
         sa.PrimaryKeyConstraint("id", name="pk_job_run"),
     )
     op.create_index("ix_job_run_job_id", "job_run", ["job", "id"])
@@ -101,8 +103,8 @@ def upgrade() -> None:
         sa.Column("next_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("stopped", sa.Text(), nullable=True),
-        sa.CheckConstraint("n >= 0", name="ck_journal_cursor_n"),
-        sa.CheckConstraint("shard BETWEEN 0 AND 63", name="ck_journal_cursor_shard"),
+        sa.CheckConstraint("n >= 0", name=op.f("ck_journal_cursor_n")),
+        sa.CheckConstraint("shard BETWEEN 0 AND 63", name=op.f("ck_journal_cursor_shard")),
         sa.PrimaryKeyConstraint("shard", name="pk_journal_cursor"),
     )
     op.create_table(
@@ -124,9 +126,10 @@ def upgrade() -> None:
         sa.Column("starts_on", sa.Date(), nullable=False),
         sa.Column("closed_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.CheckConstraint(
-            "period = 'day' OR (period = 'month' AND EXTRACT(day FROM starts_on) = 1)", name="ck_shard_close_period"
+            "period = 'day' OR (period = 'month' AND EXTRACT(day FROM starts_on) = 1)",
+            name=op.f("ck_shard_close_period"),
         ),
-        sa.CheckConstraint("shard BETWEEN 0 AND 63", name="ck_shard_close_shard"),
+        sa.CheckConstraint("shard BETWEEN 0 AND 63", name=op.f("ck_shard_close_shard")),
         sa.PrimaryKeyConstraint("shard", "period", "starts_on", name="pk_shard_close"),
     )
     op.create_table(
@@ -146,9 +149,11 @@ def upgrade() -> None:
         sa.Column("position", sa.Integer(), nullable=False),
         sa.CheckConstraint(
             "CASE kind WHEN 'spend' THEN amount_micros BETWEEN 1 AND 1000000000000 AND day = (recorded_at AT TIME ZONE 'UTC')::date ELSE kind IN ('refund', 'correction', 'late') END",
-            name="ck_spend_log_kind",
+            name=op.f("ck_spend_log_kind"),
         ),
-        sa.CheckConstraint("campaign_id / 65536 = brand_id AND shard = mod(brand_id, 64)", name="ck_spend_log_home"),
+        sa.CheckConstraint(
+            "campaign_id / 65536 = brand_id AND shard = mod(brand_id, 64)", name=op.f("ck_spend_log_home")
+        ),
         postgresql_partition_by="RANGE (day)",
     )
     op.create_index("ix_spend_log_brand_id_recorded_at", "spend_log", ["brand_id", "recorded_at"])
@@ -179,13 +184,15 @@ def upgrade() -> None:
         sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.CheckConstraint(
             "char_length(name) BETWEEN 1 AND 200 AND name ~ '\\S' AND name !~ '[\\x01-\\x1f\\x7f]'",
-            name="ck_campaign_name",
+            name=op.f("ck_campaign_name"),
         ),
-        sa.CheckConstraint("external_id ~ '^[A-Za-z0-9._:/+=@~-]{1,64}$'", name="ck_campaign_external_id"),
-        sa.CheckConstraint("status = 'paused' OR cardinality(reasons) = 0", name="ck_campaign_active_without_reasons"),
-        sa.CheckConstraint("status IN ('active', 'paused')", name="ck_campaign_status"),
-        sa.CheckConstraint("id = brand_id * 65536 + ordinal", name="ck_campaign_id"),
-        sa.CheckConstraint("ordinal BETWEEN 1 AND 65535", name="ck_campaign_ordinal"),
+        sa.CheckConstraint("external_id ~ '^[A-Za-z0-9._:/+=@~-]{1,64}$'", name=op.f("ck_campaign_external_id")),
+        sa.CheckConstraint(
+            "status = 'paused' OR cardinality(reasons) = 0", name=op.f("ck_campaign_active_without_reasons")
+        ),
+        sa.CheckConstraint("status IN ('active', 'paused')", name=op.f("ck_campaign_status")),
+        sa.CheckConstraint("id = brand_id * 65536 + ordinal", name=op.f("ck_campaign_id")),
+        sa.CheckConstraint("ordinal BETWEEN 1 AND 65535", name=op.f("ck_campaign_ordinal")),
         sa.ForeignKeyConstraint(["brand_id"], ["brand.id"], name="fk_campaign_brand_id"),
         sa.PrimaryKeyConstraint("id", name="pk_campaign"),
         sa.UniqueConstraint("brand_id", "name", name="uq_campaign_brand_id_name"),
@@ -207,7 +214,8 @@ def upgrade() -> None:
         sa.Column("budget_micros", sa.BigInteger(), nullable=True),
         sa.Column("closed_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.CheckConstraint(
-            "period = 'day' OR (period = 'month' AND EXTRACT(day FROM starts_on) = 1)", name="ck_period_total_period"
+            "period = 'day' OR (period = 'month' AND EXTRACT(day FROM starts_on) = 1)",
+            name=op.f("ck_period_total_period"),
         ),
         sa.ForeignKeyConstraint(["brand_id"], ["brand.id"], name="fk_period_total_brand_id"),
         sa.PrimaryKeyConstraint("brand_id", "period", "starts_on", name="pk_period_total"),
@@ -222,8 +230,8 @@ def upgrade() -> None:
         sa.Column("reasons", sa.ARRAY(sa.Text()), nullable=False),
         sa.Column("actor", sa.Text(), nullable=False),
         sa.Column("written_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
-        sa.CheckConstraint("(status = 'active') = (cardinality(reasons) = 0)", name="ck_status_change_reasons"),
-        sa.CheckConstraint("status IN ('active', 'paused')", name="ck_status_change_status"),
+        sa.CheckConstraint("(status = 'active') = (cardinality(reasons) = 0)", name=op.f("ck_status_change_reasons")),
+        sa.CheckConstraint("status IN ('active', 'paused')", name=op.f("ck_status_change_status")),
         sa.ForeignKeyConstraint(["campaign_id"], ["campaign.id"], name="fk_status_change_campaign_id"),
         sa.PrimaryKeyConstraint("id", name="pk_status_change"),
     )

@@ -1,0 +1,223 @@
+"""Writing down what happened: day partitions, rows by COPY, daily sums, and the cursor that makes it all exactly once.
+
+Everything works in the caller's transaction, so that rows, sums and the moved cursor commit together or not at all. Reading back is in
+`spend_read.py`, the cursor in `cursors.py`; both are offered here too, under the room's one name.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import date, datetime, timedelta
+from typing import Any, Final, NamedTuple
+
+import psycopg2
+from sqlalchemy import Connection, insert, text
+
+from engine.errors import BudgetError
+from engine.ledger.cursors import (
+    CursorMoved,
+    CursorRow,
+    advance_cursor,
+    age_cursors,
+    lock_cursor,
+    read_cursors,
+    restart_cursor,
+    stop_cursor,
+)
+from engine.ledger.database import reaching
+from engine.ledger.locks import Lock, take
+from engine.ledger.models import PARTITION_PREFIX, MixedRequest
+from engine.ledger.spend_read import (
+    MixedRow,
+    RecentSpend,
+    already_logged,
+    brand_day_totals,
+    campaign_totals,
+    campaigns_with_rows,
+    first_day,
+    last_recorded_ms,
+    log_totals,
+    period_totals,
+    recent_mixed,
+    recent_spends,
+)
+
+__all__ = [
+    "CursorMoved",
+    "CursorRow",
+    "MixedRow",
+    "RecentSpend",
+    "RowsRefused",
+    "SpendRow",
+    "add_mixed_request",
+    "advance_cursor",
+    "age_cursors",
+    "already_logged",
+    "brand_day_totals",
+    "campaign_totals",
+    "campaigns_with_rows",
+    "copy_rows",
+    "ensure_partition",
+    "first_day",
+    "last_recorded_ms",
+    "lock_cursor",
+    "log_totals",
+    "period_totals",
+    "prune_mixed_requests",
+    "read_cursors",
+    "recent_mixed",
+    "recent_spends",
+    "restart_cursor",
+    "stop_cursor",
+    "upsert_campaign_days",
+]
+
+
+class SpendRow(NamedTuple):
+    """One row of spend_log."""
+
+    recorded_at: datetime
+    day: date
+    brand_id: int
+    campaign_id: int
+    amount_micros: int
+    event_id: str | None
+    request_id: str
+    occurred_at: datetime | None
+    kind: str
+    shard: int
+    generation: int
+    n: int
+    position: int
+
+
+class RowsRefused(BudgetError):
+    """PostgreSQL refuses rows because one of them breaks a law of the table; nothing of the transaction is kept."""
+
+
+_COPY: Final = f"COPY spend_log ({', '.join(SpendRow._fields)}) FROM STDIN"
+_NULL: Final = r"\N"
+_ESCAPES: Final = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
+_CHUNK: Final = 1 << 20
+
+
+def ensure_partition(connection: Connection, day: date) -> None:
+    """Makes the partition of a day if there is none. Two processes may race for it: one makes it, the other waits and finds it.
+
+    It is attached rather than created in place: that lets writers of other days go on.
+    """
+    name = f"{PARTITION_PREFIX}{day:%Y%m%d}"
+    if _exists(connection, name):
+        return
+    take(connection, Lock.PARTITION)
+    if _exists(connection, name):
+        return
+    connection.execute(text(f"CREATE TABLE {name} (LIKE spend_log INCLUDING DEFAULTS INCLUDING CONSTRAINTS)"))
+    connection.execute(
+        text(
+            f"ALTER TABLE spend_log ATTACH PARTITION {name}"
+            f" FOR VALUES FROM ('{day.isoformat()}') TO ('{(day + timedelta(days=1)).isoformat()}')"
+        )
+    )
+
+
+def copy_rows(connection: Connection, rows: Iterable[SpendRow]) -> int:
+    """Appends rows by COPY; answers how many. Raises RowsRefused for rows that break a law, ServerAway."""
+    _in_transaction(connection)
+    lines = list(_lines(rows))
+    if not lines:
+        return 0
+    raw: Any = connection.connection.driver_connection
+    with reaching(connection), raw.cursor() as cursor:
+        try:
+            cursor.copy_expert(_COPY, io.BytesIO("".join(lines).encode()), _CHUNK)
+        except (psycopg2.IntegrityError, psycopg2.DataError) as error:
+            said = " ".join(str(error).split())
+            raise RowsRefused(f"PostgreSQL refuses rows of spend_log: {said}") from error
+    return len(lines)
+
+
+def upsert_campaign_days(connection: Connection, days: Mapping[tuple[int, date], tuple[int, int, int]]) -> None:
+    """Adds {(campaign_id, day): (brand_id, micros, spends)} to the daily sums, in one statement."""
+    if not days:
+        return
+    _in_transaction(connection)
+    connection.execute(
+        text(
+            "INSERT INTO campaign_day (campaign_id, day, brand_id, spend_micros, spends)"
+            " SELECT * FROM unnest(CAST(:campaigns AS bigint[]), CAST(:days AS date[]), CAST(:brands AS bigint[]),"
+            " CAST(:micros AS bigint[]), CAST(:spends AS bigint[]))"
+            " ON CONFLICT (campaign_id, day) DO UPDATE SET spend_micros = campaign_day.spend_micros + excluded.spend_micros,"
+            " spends = campaign_day.spends + excluded.spends"
+        ),
+        # In order, so that two writers of the same campaigns never wait for each other.
+        dict(
+            zip(
+                ("campaigns", "days", "brands", "micros", "spends"),
+                map(list, zip(*(key + value for key, value in sorted(days.items())), strict=True)),
+                strict=True,
+            )
+        ),
+    )
+
+
+def add_mixed_request(
+    connection: Connection,
+    shard: int,
+    generation: int,
+    n: int,
+    request_id: str,
+    digest: str,
+    outcomes: str,
+    recorded_at: datetime,
+) -> None:
+    """Keeps what the script remembered of a request of which not every spend was counted."""
+    _in_transaction(connection)
+    connection.execute(
+        insert(MixedRequest).values(
+            shard=shard,
+            generation=generation,
+            n=n,
+            request_id=request_id,
+            digest=digest,
+            outcomes=outcomes,
+            recorded_at=recorded_at,
+        )
+    )
+
+
+def prune_mixed_requests(connection: Connection, before: datetime) -> int:
+    """Drops what is past every promised window; answers how many."""
+    _in_transaction(connection)
+    return connection.execute(
+        text("DELETE FROM mixed_request WHERE recorded_at < :before"), {"before": before}
+    ).rowcount
+
+
+def _exists(connection: Connection, name: str) -> bool:
+    # Not to_regclass(): a session remembers that a name was not there, also after it has waited for whoever made it.
+    query = "SELECT EXISTS (SELECT FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid WHERE inhparent = CAST(:parent AS regclass) AND relname = :name)"
+    return connection.execute(text(query), {"parent": "spend_log", "name": name}).scalar_one() is True
+
+
+def _lines(rows: Iterable[SpendRow]) -> Iterator[str]:
+    """Rows as lines of COPY's text format. Rows of one journal entry share most of their values, which are written once."""
+    before: tuple[object, ...] | None = None
+    recorded = request = tail = ""
+    for at, day, brand, campaign, amount, event, request_id, occurred, kind, shard, generation, n, position in rows:
+        shared = (at, day, request_id, kind, shard, generation, n)
+        if shared != before:
+            before = shared
+            recorded = f"{at.isoformat()}\t{day.isoformat()}\t"
+            request = request_id.translate(_ESCAPES)
+            tail = f"\t{kind.translate(_ESCAPES)}\t{shard}\t{generation}\t{n}\t"
+        told = _NULL if event is None else event if event.isalnum() else event.translate(_ESCAPES)
+        then = _NULL if occurred is None else occurred.isoformat()
+        yield f"{recorded}{brand}\t{campaign}\t{amount}\t{told}\t{request}\t{then}{tail}{position}\n"
+
+
+def _in_transaction(connection: Connection) -> None:
+    """COPY runs below SQLAlchemy, which would not commit a transaction that it does not know of."""
+    if not connection.in_transaction():
+        raise RuntimeError("open a transaction first (engine.begin()): rows, sums and cursor commit together")

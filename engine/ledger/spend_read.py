@@ -1,0 +1,210 @@
+"""Reading the log back: sums for closing, publishing and rebuilding, and the ids that a rebuilt shard must remember."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import date, datetime, timedelta
+from typing import Final, NamedTuple, Protocol
+
+from sqlalchemy import Connection, text
+
+from engine.domain.ids import SHARDS
+from engine.domain.periods import Period, date_of, days_of_month, month_of_date, ms_of
+
+_PAGE: Final = 10_000
+
+
+class RecentSpend(NamedTuple):
+    """A row of the log as the rebuild needs it."""
+
+    recorded_at: datetime
+    brand_id: int
+    campaign_id: int
+    amount_micros: int
+    event_id: str | None
+    request_id: str
+    occurred_at: datetime | None
+    kind: str
+    generation: int
+    n: int
+    position: int
+
+
+class MixedRow(NamedTuple):
+    """A request of which not every spend was counted; digest and outcomes are as persist wrote them."""
+
+    recorded_at: datetime
+    request_id: str
+    digest: str
+    outcomes: str
+    generation: int
+    n: int
+
+
+class Placed(Protocol):
+    """A spend of a call: its place, its brand and its event."""
+
+    @property
+    def position(self) -> int: ...
+    @property
+    def brand_id(self) -> int: ...
+    @property
+    def event_id(self) -> str | None: ...
+
+
+def campaigns_with_rows(connection: Connection, brand_id: int) -> set[int]:
+    """The brand's campaigns that ever spent."""
+    found = connection.execute(
+        text("SELECT DISTINCT campaign_id FROM campaign_day WHERE brand_id = :brand"), {"brand": brand_id}
+    )
+    return {row.campaign_id for row in found}
+
+
+def first_day(connection: Connection, shard: int) -> date | None:
+    """The first day on which a brand of the shard spent; None when none ever did."""
+    # A probe of the index for each brand; the plain min() over the shard would read every row of the table.
+    first: date | None = connection.execute(
+        text(
+            "SELECT min(first.day) FROM brand, LATERAL"
+            " (SELECT day FROM campaign_day WHERE brand_id = brand.id ORDER BY day LIMIT 1) AS first"
+            " WHERE mod(brand.id, :shards) = :shard"
+        ),
+        {"shards": SHARDS, "shard": shard},
+    ).scalar_one()
+    return first
+
+
+def last_recorded_ms(connection: Connection, shard: int) -> int:
+    """The instant (epoch ms) of the shard's latest row; 0 when it has none."""
+    last: datetime | None = connection.execute(
+        text(
+            "SELECT max(last.recorded_at) FROM brand, LATERAL (SELECT recorded_at FROM spend_log"
+            " WHERE brand_id = brand.id ORDER BY recorded_at DESC LIMIT 1) AS last"
+            " WHERE mod(brand.id, :shards) = :shard"
+        ),
+        {"shards": SHARDS, "shard": shard},
+    ).scalar_one()
+    return 0 if last is None else ms_of(last)
+
+
+def brand_day_totals(connection: Connection, day: date, brand_ids: Sequence[int] | None = None) -> dict[int, int]:
+    """{brand_id: micros} of a day, from the daily sums; brands that spent nothing are left out."""
+    return _brand_sums(connection, day, day, brand_ids)
+
+
+def campaign_totals(
+    connection: Connection, brand_ids: Sequence[int], first: date, last: date
+) -> dict[tuple[int, int, date], int]:
+    """{(brand_id, campaign_id, day): micros} of the days from first to last, both included, from the daily sums."""
+    found = connection.execute(
+        text(
+            "SELECT brand_id, campaign_id, day, spend_micros FROM campaign_day"
+            " WHERE brand_id = ANY(CAST(:brands AS bigint[])) AND day BETWEEN :first AND :last"
+        ),
+        {"brands": list(brand_ids), "first": first, "last": last},
+    )
+    return {(row.brand_id, row.campaign_id, row.day): row.spend_micros for row in found}
+
+
+def period_totals(connection: Connection, period: Period, starts_on: date, brand_ids: Sequence[int]) -> dict[int, int]:
+    """{brand_id: micros} of a day, summed from the log's rows; of a month, from the daily sums of those rows."""
+    if period == "month":
+        days = [date_of(day) for day in days_of_month(month_of_date(starts_on))]
+        return _brand_sums(connection, days[0], days[-1], brand_ids)
+    found = connection.execute(
+        text(
+            "SELECT brand_id, sum(amount_micros)::bigint AS micros FROM spend_log"
+            " WHERE day = :day AND brand_id = ANY(CAST(:brands AS bigint[])) GROUP BY brand_id"
+        ),
+        {"day": starts_on, "brands": list(brand_ids)},
+    )
+    return {row.brand_id: row.micros for row in found}
+
+
+def log_totals(
+    connection: Connection, brand_ids: Sequence[int], first: date, last: date, up_to_n: int | None = None
+) -> dict[tuple[int, int, date], tuple[int, int]]:
+    """{(brand_id, campaign_id, day): (micros, rows)} summed from the log's rows themselves, for checks.
+
+    With `up_to_n` only rows of journal entries up to that number: what the log held when a shard's counters were read.
+    """
+    found = connection.execute(
+        text(
+            "SELECT brand_id, campaign_id, day, sum(amount_micros)::bigint AS micros, count(*) AS rows FROM spend_log"
+            " WHERE brand_id = ANY(CAST(:brands AS bigint[])) AND day BETWEEN :first AND :last"
+            " AND (CAST(:up_to AS bigint) IS NULL OR n <= :up_to) GROUP BY brand_id, campaign_id, day"
+        ),
+        {"brands": list(brand_ids), "first": first, "last": last, "up_to": up_to_n},
+    )
+    return {(row.brand_id, row.campaign_id, row.day): (row.micros, row.rows) for row in found}
+
+
+def recent_spends(connection: Connection, shard: int, since: datetime) -> Iterator[RecentSpend]:
+    """The shard's rows recorded at or after an instant, in the order in which they were counted."""
+    found = connection.execute(
+        text(
+            f"SELECT {', '.join(RecentSpend._fields)} FROM spend_log WHERE shard = :shard AND recorded_at >= :since"
+            " ORDER BY generation, n, position"
+        ).execution_options(yield_per=_PAGE),
+        {"shard": shard, "since": since},
+    )
+    for row in found:
+        yield RecentSpend(*row)
+
+
+def recent_mixed(connection: Connection, shard: int, since: datetime) -> Iterator[MixedRow]:
+    """The shard's mixed requests recorded at or after an instant, in the order in which they were answered."""
+    found = connection.execute(
+        text(
+            f"SELECT {', '.join(MixedRow._fields)} FROM mixed_request WHERE shard = :shard AND recorded_at >= :since"
+            " ORDER BY generation, n"
+        ),
+        {"shard": shard, "since": since},
+    )
+    for row in found:
+        yield MixedRow(*row)
+
+
+def already_logged(
+    connection: Connection,
+    shard: int,
+    recorded_at: datetime,
+    spends: Iterable[Placed],
+    request_id: str,
+    window: timedelta = timedelta(hours=2),
+) -> set[int]:
+    """The positions of a call's spends that have a row already: the same call and place, or the same event of the brand.
+
+    Looked for within `window` before and after the call.
+    """
+    wanted = list(spends)
+    found = connection.execute(
+        text(
+            "SELECT given.position FROM unnest(CAST(:positions AS int[]), CAST(:brands AS bigint[]), CAST(:events AS text[]))"
+            " AS given(position, brand_id, event_id) WHERE EXISTS (SELECT FROM spend_log WHERE spend_log.brand_id = given.brand_id"
+            " AND recorded_at BETWEEN :since AND :until AND shard = :shard"
+            " AND (spend_log.event_id = given.event_id"
+            " OR (spend_log.request_id = :request_id AND spend_log.position = given.position)))"
+        ),
+        {
+            "positions": [spend.position for spend in wanted],
+            "brands": [spend.brand_id for spend in wanted],
+            "events": [spend.event_id for spend in wanted],
+            "since": recorded_at - window,
+            "until": recorded_at + window,
+            "shard": shard,
+            "request_id": request_id,
+        },
+    )
+    return {row.position for row in found}
+
+
+def _brand_sums(connection: Connection, first: date, last: date, brand_ids: Sequence[int] | None) -> dict[int, int]:
+    found = connection.execute(
+        text(
+            "SELECT brand_id, sum(spend_micros)::bigint AS micros FROM campaign_day WHERE day BETWEEN :first AND :last"
+            " AND (CAST(:brands AS bigint[]) IS NULL OR brand_id = ANY(CAST(:brands AS bigint[]))) GROUP BY brand_id"
+        ),
+        {"first": first, "last": last, "brands": None if brand_ids is None else list(brand_ids)},
+    )
+    return {row.brand_id: row.micros for row in found}

@@ -1,0 +1,78 @@
+"""Status as it is written down: campaign.status, campaign.reasons and status_change, for their one writer, flows/status."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import Connection, text
+
+from engine.domain.causes import mask_of, reasons_of, status_of
+from engine.ledger import campaigns
+from engine.ledger.locks import Lock, take, take_all
+from engine.ledger.models import Campaign
+from engine.ledger.records import CampaignRecord, campaign_record
+
+
+class StatusWrite(NamedTuple):
+    """The set of causes of a campaign from an instant on, and who or what brought it about."""
+
+    campaign_id: int
+    at: datetime
+    status: str
+    reasons: tuple[str, ...]
+    actor: str
+
+
+def lock_brand(connection: Connection, brand_id: int) -> None:
+    """Keeps other writers of the brand's statuses out to the end of the transaction."""
+    take(connection, Lock.BRAND, brand_id)
+
+
+def lock_brands(connection: Connection, brand_ids: Iterable[int]) -> None:
+    """The same for several brands, in rising order."""
+    take_all(connection, Lock.BRAND, list(brand_ids))
+
+
+def campaigns_of(connection: Connection, brand_ids: Sequence[int]) -> list[CampaignRecord]:
+    """The campaigns of some brands with the status that is written, archived ones included, by id."""
+    query = campaigns.reading().where(Campaign.brand_id.in_(list(brand_ids))).order_by(Campaign.id)
+    return [campaign_record(row) for row in connection.execute(query)]
+
+
+def apply(connection: Connection, changes: Sequence[StatusWrite]) -> int:
+    """Writes statuses and a status_change row for each that differs from what is written; answers how many did.
+
+    The causes are listed in their own order whatever order they come in. Raises ValueError for a status that does not follow from them.
+    """
+    if not changes:
+        return 0
+    ordered = [_checked(change) for change in changes]
+    campaigns.lock(connection, [change.campaign_id for change in ordered])
+    return connection.execute(
+        text(
+            "WITH given AS (SELECT id, at, status, string_to_array(reasons, ',') AS reasons, actor, place FROM"
+            " unnest(CAST(:ids AS bigint[]), CAST(:ats AS timestamptz[]), CAST(:statuses AS text[]),"
+            " CAST(:reasons AS text[]), CAST(:actors AS text[])) WITH ORDINALITY AS g(id, at, status, reasons, actor, place)),"
+            " changed AS (UPDATE campaign SET status = given.status, reasons = given.reasons FROM given"
+            " WHERE campaign.id = given.id AND (campaign.status, campaign.reasons) IS DISTINCT FROM (given.status, given.reasons)"
+            " RETURNING campaign.id)"
+            " INSERT INTO status_change (campaign_id, at, status, reasons, actor)"
+            " SELECT given.id, at, status, reasons, actor FROM given JOIN changed ON changed.id = given.id ORDER BY at, place"
+        ),
+        {
+            "ids": [change.campaign_id for change in ordered],
+            "ats": [change.at for change in ordered],
+            "statuses": [change.status for change in ordered],
+            "reasons": [",".join(change.reasons) for change in ordered],
+            "actors": [change.actor for change in ordered],
+        },
+    ).rowcount
+
+
+def _checked(change: StatusWrite) -> StatusWrite:
+    reasons = reasons_of(mask_of(change.reasons))
+    if change.status != status_of(reasons):
+        raise ValueError(f"campaign {change.campaign_id} cannot be {change.status} with the causes {reasons}")
+    return change._replace(reasons=reasons)

@@ -1,0 +1,268 @@
+"""The settings: read once, from the environment over `.env` at the root, each checked before anything starts.
+
+Standard library only, because bidders import it. `TABLE` is the one list of settings; the docs are tested against it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from engine.errors import InvalidSetting, shown
+
+
+class Setting(NamedTuple):
+    """One row of the documented table; an empty default means unset."""
+
+    name: str
+    default: str
+    meaning: str
+    example: str
+
+
+TABLE: Final = (
+    Setting(
+        "REDIS_URL", "", "the hot Redis: budgets, counters and the journal", "redis://:password@redis.internal:6379/0"
+    ),
+    Setting("JOBS_REDIS_URL", "", "RQ's Redis, best one of its own", "redis://:password@jobs.internal:6379/0"),
+    Setting(
+        "DATABASE_URL", "", "PostgreSQL: catalog and spend log", "postgresql://budget:password@db.internal:5432/budget"
+    ),
+    Setting("SECRET_KEY", "", "signs the web page's sessions and forms", "6f1d5c1a0f7e4b0e8d0a3b52c8f9d7e1"),
+    Setting("BUDGET_DATA_DIR", ".data", "where embedded servers keep their data", "/var/lib/my-budgets"),
+    Setting("BUDGET_WEB_HOST", "127.0.0.1", "the address that the web page listens on", "0.0.0.0"),
+    Setting("BUDGET_WEB_PORT", "8000", "the web page's port", "8000"),
+    Setting(
+        "BUDGET_ADMIN_PASSWORD",
+        "",
+        "the page's password; needed to listen beyond this machine",
+        "correct-horse-battery",
+    ),
+    Setting("REQUEST_ID_MINUTES", "10", "how long a request id is remembered, so that a repeat counts once", "10"),
+    Setting("EVENT_ID_HOURS", "1", "how long an event id is remembered, so that it counts once", "1"),
+    Setting("JOURNAL_KEEP_MINUTES", "10", "how long the journal outlives its rows in PostgreSQL", "10"),
+)
+
+URLS: Final = ("REDIS_URL", "JOBS_REDIS_URL", "DATABASE_URL")
+_ROWS: Final = {row.name: row for row in TABLE}
+_ENV_FILE: Final = "BUDGET_ENV_FILE"
+"""Names another file than `.env`; the test suite names an empty one, so that it never reads a person's own."""
+_LINE: Final = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*)", re.DOTALL)
+_QUERY_PASSWORD: Final = re.compile(r"((?:^|[?&\s])(?:ssl)?password\s*=\s*)('[^']*'|[^&\s#]*)", re.IGNORECASE)
+
+
+def root() -> Path:
+    """The checkout that this package stands in; for an installed package the current folder."""
+    checkout = Path(__file__).resolve().parents[1]
+    return checkout if (checkout / "pyproject.toml").is_file() else Path.cwd()
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings of a process. With `embedded`, the URLs are empty until `resolved()` finds the running servers."""
+
+    redis_url: str
+    jobs_redis_url: str
+    database_url: str
+    secret_key: str
+    data_dir: Path
+    web_host: str
+    web_port: int
+    admin_password: str
+    request_id_minutes: int
+    event_id_hours: int
+    journal_keep_minutes: int
+    embedded: bool
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str] | None = None, env_file: str | Path | None = ".env") -> Settings:
+        """Reads and checks every setting. Raises InvalidSetting, naming the setting, what was wrong, and an example."""
+        read = _Reader(environ, env_file)
+        missing = [name for name in URLS if not read.text(name)]
+        if missing and len(missing) < len(URLS):
+            given = " and ".join(name for name in URLS if name not in missing)
+            raise InvalidSetting(
+                f"{' and '.join(missing)} not set, while {given} is: set all three, or none for embedded servers;"
+                f" for example {missing[0]}={_ROWS[missing[0]].example}",
+                missing[0],
+            )
+        return cls(
+            redis_url=read.checked("REDIS_URL", _redis_url),
+            jobs_redis_url=read.checked("JOBS_REDIS_URL", _redis_url),
+            database_url=read.checked("DATABASE_URL", _database_url),
+            secret_key=read.text("SECRET_KEY"),
+            data_dir=read.folder("BUDGET_DATA_DIR"),
+            web_host=read.checked("BUDGET_WEB_HOST", _host),
+            web_port=read.number("BUDGET_WEB_PORT", 1, 65535),
+            admin_password=read.text("BUDGET_ADMIN_PASSWORD"),
+            request_id_minutes=read.number("REQUEST_ID_MINUTES", 1, 1440),
+            event_id_hours=read.number("EVENT_ID_HOURS", 1, 720),
+            journal_keep_minutes=read.number("JOURNAL_KEEP_MINUTES", 1, 10080),
+            embedded=bool(missing),
+        )
+
+    def resolved(self) -> Settings:
+        """The same with URLs to connect to. Raises ServerAway when the servers are embedded and none run on `data_dir`."""
+        if not self.embedded or self.redis_url:
+            return self
+        from engine.local.running import read_running
+
+        found = read_running(self.data_dir)
+        return replace(
+            self,
+            redis_url=found.hot,
+            jobs_redis_url=found.jobs,
+            database_url=found.database,
+            secret_key=self.secret_key or found.secret_key,
+        )
+
+    def as_environment(self) -> dict[str, str]:
+        """NAME to value, passwords included, unset ones left out: what `budget-engine env` prints."""
+        values = {
+            "REDIS_URL": self.redis_url,
+            "JOBS_REDIS_URL": self.jobs_redis_url,
+            "DATABASE_URL": self.database_url,
+            "SECRET_KEY": self.secret_key,
+            "BUDGET_DATA_DIR": str(self.data_dir),
+            "BUDGET_WEB_HOST": self.web_host,
+            "BUDGET_WEB_PORT": str(self.web_port),
+            "BUDGET_ADMIN_PASSWORD": self.admin_password,
+            "REQUEST_ID_MINUTES": str(self.request_id_minutes),
+            "EVENT_ID_HOURS": str(self.event_id_hours),
+            "JOURNAL_KEEP_MINUTES": str(self.journal_keep_minutes),
+        }
+        return {name: value for name, value in values.items() if value}
+
+
+def hot_redis_url(environ: Mapping[str, str] | None = None, env_file: str | Path | None = ".env") -> str:
+    """What a bidder needs: REDIS_URL alone, whether or not the others are set; else the running embedded hot Redis.
+
+    Raises InvalidSetting for a wrong REDIS_URL, ServerAway when none is named and none runs.
+    """
+    read = _Reader(environ, env_file)
+    return read.checked("REDIS_URL", _redis_url) or Settings.load(environ, env_file).resolved().redis_url
+
+
+def masked(url: str) -> str:
+    """A URL as it may be shown: every password in it, in the address or the query, is `***`."""
+    scheme, mark, rest = url.partition("://")
+    if not mark:
+        return _QUERY_PASSWORD.sub(r"\1***", url)
+    rest = _QUERY_PASSWORD.sub(r"\1***", rest)
+    address, question, query = rest.partition("?")
+    if "@" not in address and "@" in query:
+        # A password with a bare question mark: whatever stands before the last @ may be a part of it.
+        address, question, query = rest, "", ""
+    user_and_password, at, host = address.rpartition("@")
+    user, colon, _ = user_and_password.partition(":")
+    return f"{scheme}://{user}{':***' if colon else ''}{at}{host}{question}{query}"
+
+
+class _Reader:
+    """The environment over the file, and the checks that name the setting they refuse."""
+
+    def __init__(self, environ: Mapping[str, str] | None, env_file: str | Path | None) -> None:
+        self.environ: Mapping[str, str] = os.environ if environ is None else environ
+        other = self.environ.get(_ENV_FILE, "")
+        # Path's `/` keeps an absolute name as it is.
+        self.file_path = None if env_file is None else root() / (other or env_file)
+        self.file = _read_file(self.file_path) if self.file_path is not None else {}
+
+    def text(self, name: str) -> str:
+        """The value; one that is empty counts as unset and gives the default."""
+        value = self.environ.get(name, "").strip() or self.file.get(name, "") or _ROWS[name].default
+        if "\0" in value or "\n" in value or "\r" in value:
+            raise _wrong(name, value, "holds a line break or a NUL")
+        return value
+
+    def checked(self, name: str, complaint: Callable[[str], str | None]) -> str:
+        value = self.text(name)
+        what = complaint(value) if value else None
+        if what is not None:
+            raise _wrong(name, masked(value), what)
+        return value
+
+    def number(self, name: str, least: int, most: int) -> int:
+        value = self.text(name)
+        if not (value.isascii() and value.isdigit() and len(value) <= 9 and least <= int(value) <= most):
+            raise _wrong(name, value, f"is not a whole number from {least} to {most}")
+        return int(value)
+
+    def folder(self, name: str) -> Path:
+        """Absolute: a path in the environment stands to the current folder, one in `.env` or the default to the root."""
+        path = Path(self.text(name)).expanduser()
+        given = bool(self.environ.get(name, "").strip())
+        made = Path.cwd() / path if given else root() / path
+        if made.exists() and not made.is_dir():
+            raise _wrong(name, str(made), "is not a folder")
+        return made
+
+
+def _wrong(name: str, value: str, what: str) -> InvalidSetting:
+    return InvalidSetting(f"{name} {shown(value)} {what}: write it like {name}={_ROWS[name].example}", name)
+
+
+def _redis_url(value: str) -> str | None:
+    scheme, mark, rest = value.partition("://")
+    if not mark or scheme.lower() not in ("redis", "rediss", "unix"):
+        return "does not begin with redis://, rediss:// or unix://"
+    if not rest:
+        return "names no server"
+    address = re.split(r"[/?#]", rest, maxsplit=1)[0].rpartition("@")[2]
+    port = re.fullmatch(r"(?:\[[^\]]*\]|[^:\[\]]*)(?::(.*))?", address)
+    if scheme.lower() != "unix" and (port is None or (port[1] and not _is_port(port[1]))):
+        return "has a port that is not a number from 1 to 65535"
+    return None
+
+
+def _database_url(value: str) -> str | None:
+    scheme, mark, _ = value.partition("://")
+    # libpq knows more forms of what follows than we do (hosts in a list, sockets): it says itself what it cannot read.
+    if not mark or scheme.lower() not in ("postgresql", "postgres", "postgresql+psycopg2", "postgresql+psycopg"):
+        return "does not begin with postgresql:// or postgres://"
+    return None
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 5 and 1 <= int(text) <= 65535
+
+
+def _host(value: str) -> str | None:
+    return None if re.fullmatch(r"[A-Za-z0-9._:%-]+", value) else "is not a host name or address"
+
+
+def _read_file(path: Path) -> dict[str, str]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise InvalidSetting(f"{path} cannot be read ({why}): make it readable, or take it away", ".env") from None
+    out: dict[str, str] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        stripped = line.strip()
+        if not stripped or stripped.startswith("#"):
+            continue
+        match = _LINE.fullmatch(stripped)
+        if match is None:
+            # The line is not shown: it may be half a password.
+            raise InvalidSetting(f"{path} line {number} is not NAME=value: write it like BUDGET_WEB_PORT=8000", ".env")
+        out[match[1]] = _unquoted(match[2], path, number)
+    return out
+
+
+def _unquoted(value: str, path: Path, number: int) -> str:
+    value = value.strip()
+    if value[:1] in ("'", '"'):
+        end = value.find(value[0], 1)
+        after = value[end + 1 :].strip()
+        if end < 0 or (after and not after.startswith("#")):
+            raise InvalidSetting(f"{path} line {number} has a quote that does not close", ".env")
+        return value[1:end]
+    # A comment needs a space before its sign: passwords and URLs may hold one.
+    return re.split(r"\s#", value, maxsplit=1)[0].strip()

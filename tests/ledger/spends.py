@@ -1,0 +1,69 @@
+"""Spends for the tests of the ledger: rows as persist would write them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+
+from sqlalchemy import Engine
+
+from engine.domain.ids import brand_of, shard_of
+from engine.ledger import spend_log
+from engine.ledger.spend_log import SpendRow
+
+UNIT = 1_000_000
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+TODAY = NOON.date()
+
+
+def row(
+    campaign_id: int,
+    amount_micros: int = UNIT,
+    n: int = 1,
+    position: int = 0,
+    *,
+    at: datetime = NOON,
+    event_id: str | None = None,
+    request_id: str = "r1",
+    occurred_at: datetime | None = None,
+    kind: str = "spend",
+    day: date | None = None,
+    generation: int = 1,
+) -> SpendRow:
+    """One spend; its brand, shard and day follow from its campaign and instant."""
+    brand_id = brand_of(campaign_id)
+    return SpendRow(
+        at,
+        day or at.date(),
+        brand_id,
+        campaign_id,
+        amount_micros,
+        event_id,
+        request_id,
+        occurred_at,
+        kind,
+        shard_of(brand_id),
+        generation,
+        n,
+        position,
+    )
+
+
+def write(engine: Engine, rows: Sequence[SpendRow]) -> None:
+    """Rows and their daily sums in one transaction."""
+    days: defaultdict[tuple[int, date], list[int]] = defaultdict(lambda: [0, 0])
+    for r in rows:
+        days[r.campaign_id, r.day][0] += r.amount_micros
+        days[r.campaign_id, r.day][1] += 1
+    with engine.begin() as connection:
+        for day in sorted({r.day for r in rows}):
+            spend_log.ensure_partition(connection, day)
+        spend_log.copy_rows(connection, rows)
+        spend_log.upsert_campaign_days(
+            connection, {key: (brand_of(key[0]), micros, spends) for key, (micros, spends) in days.items()}
+        )
+
+
+def ago(**spans: int) -> datetime:
+    return NOON - timedelta(**spans)

@@ -1,0 +1,240 @@
+"""The log: what is copied in comes out to the micro, breaks no law of the table, and commits with its sums or not at all."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from types import SimpleNamespace
+
+import pytest
+from sqlalchemy import Engine, text
+
+from engine.domain.periods import ms_of
+from engine.ledger import spend_log
+from engine.ledger.spend_log import RowsRefused, SpendRow
+from tests.ledger.spends import NOON, TODAY, ago, row, write
+
+CAMPAIGN = 7 * 65536 + 1
+OTHER = 7 * 65536 + 2
+FAR = 8 * 65536 + 1
+
+
+def read(engine: Engine) -> list[SpendRow]:
+    with engine.connect() as connection:
+        found = connection.execute(
+            text(f"SELECT {', '.join(SpendRow._fields)} FROM spend_log ORDER BY generation, n, position")
+        )
+        return [SpendRow(*r) for r in found]
+
+
+def test_every_spend_comes_out_of_the_log_as_it_went_in(engine: Engine) -> None:
+    at = datetime(2026, 11, 23, 23, 59, 59, 999000, tzinfo=UTC)
+    rows = [
+        row(CAMPAIGN, 1, 1, at=at, event_id="a" * 32),
+        row(CAMPAIGN, 10**12, 1, 1, at=at, occurred_at=datetime(1969, 7, 20, 20, 17, tzinfo=UTC)),
+        row(OTHER, 12_500_000, 2, at=at + timedelta(milliseconds=1), request_id="r2/17/0"),
+        row(FAR, -3, 3, kind="correction", day=date(2026, 11, 1)),
+    ]
+    write(engine, rows)
+    assert read(engine) == rows
+
+
+@pytest.mark.parametrize("written", [r"\N", r"a\tb", "a\tb", "a\nb\rc", r"\.", "", "é中", "'\";--", r"x\\"])
+def test_no_text_can_break_out_of_its_column(engine: Engine, written: str) -> None:
+    rows = [row(CAMPAIGN, event_id=written, request_id=written or "r"), row(CAMPAIGN, n=2)]
+    write(engine, rows)
+    assert read(engine) == rows
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        row(CAMPAIGN, 0),
+        row(CAMPAIGN, -1),
+        row(CAMPAIGN, 10**12 + 1),
+        row(CAMPAIGN)._replace(brand_id=8, shard=8),
+        row(CAMPAIGN)._replace(shard=8),
+        row(CAMPAIGN, kind="gift"),
+        row(CAMPAIGN, day=TODAY - timedelta(days=1)),
+        row(CAMPAIGN, request_id="a\0b"),
+    ],
+)
+def test_a_row_that_breaks_a_law_takes_its_whole_transaction_with_it(engine: Engine, bad: SpendRow) -> None:
+    with pytest.raises(RowsRefused):
+        write(engine, [row(CAMPAIGN, n=5), bad])
+    assert read(engine) == []
+
+
+def test_a_spend_of_a_day_without_partition_is_refused_not_lost(engine: Engine) -> None:
+    with pytest.raises(RowsRefused, match="no partition"), engine.begin() as connection:
+        spend_log.copy_rows(connection, [row(CAMPAIGN)])
+
+
+def test_a_spend_belongs_to_the_utc_day_wherever_the_server_stands(engine: Engine) -> None:
+    write(engine, [row(CAMPAIGN, at=datetime(2026, 12, 31, 23, 59, 59, 999000, tzinfo=UTC))])
+    write(engine, [row(CAMPAIGN, n=2, at=datetime(2027, 1, 1, tzinfo=UTC))])
+    assert [r.day for r in read(engine)] == [date(2026, 12, 31), date(2027, 1, 1)]
+
+
+def test_processes_that_race_for_a_new_day_make_its_partition_once(engine: Engine) -> None:
+    errors: list[BaseException] = []
+    barrier = threading.Barrier(6)
+
+    def spend(n: int) -> None:
+        try:
+            with engine.begin() as connection:
+                connection.execute(text("SELECT 1"))
+                barrier.wait()
+                spend_log.ensure_partition(connection, TODAY)
+                spend_log.copy_rows(connection, [row(CAMPAIGN, n=n)])
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=spend, args=(n,)) for n in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert [r.n for r in read(engine)] == list(range(6))
+
+
+def test_a_new_day_is_made_while_another_writer_holds_the_old_one(engine: Engine) -> None:
+    write(engine, [row(CAMPAIGN)])
+    with engine.begin() as writing:
+        spend_log.copy_rows(writing, [row(CAMPAIGN, n=2)])
+        write(engine, [row(CAMPAIGN, n=3, at=NOON + timedelta(days=1))])
+    assert [r.n for r in read(engine)] == [1, 2, 3]
+
+
+def test_a_partition_has_the_laws_and_indexes_of_the_table(engine: Engine) -> None:
+    write(engine, [row(CAMPAIGN)])
+    with engine.connect() as connection:
+        for table, catalog, column in (("pg_index", "indexes", "indrelid"), ("pg_constraint", "laws", "conrelid")):
+            counts = [
+                connection.execute(
+                    text(f"SELECT count(*) FROM {table} WHERE {column} = CAST(:name AS regclass)"), {"name": name}
+                ).scalar_one()
+                for name in ("spend_log", "spend_log_p20261123")
+            ]
+            assert counts[0] == counts[1] > 0, catalog
+
+
+def test_nothing_is_copied_outside_a_transaction(engine: Engine) -> None:
+    with engine.connect() as connection, pytest.raises(RuntimeError, match="open a transaction"):
+        spend_log.copy_rows(connection, [row(CAMPAIGN)])
+
+
+def test_daily_sums_add_up_over_transactions(engine: Engine) -> None:
+    write(engine, [row(CAMPAIGN, 5, 1), row(CAMPAIGN, 6, 1, 1), row(OTHER, 7, 1, 2)])
+    write(engine, [row(CAMPAIGN, 10, 2), row(FAR, 1, 2, at=ago(days=1))])
+    with engine.begin() as connection:
+        spend_log.upsert_campaign_days(connection, {})
+        assert spend_log.brand_day_totals(connection, TODAY) == {7: 28}
+        assert spend_log.brand_day_totals(connection, TODAY, [8]) == {}
+        assert spend_log.brand_day_totals(connection, TODAY - timedelta(days=1), [8]) == {8: 1}
+        assert spend_log.campaign_totals(connection, [7, 8], TODAY - timedelta(days=1), TODAY) == {
+            (7, CAMPAIGN, TODAY): 21,
+            (7, OTHER, TODAY): 7,
+            (8, FAR, TODAY - timedelta(days=1)): 1,
+        }
+        assert spend_log.log_totals(connection, [7], TODAY, TODAY) == {
+            (7, CAMPAIGN, TODAY): (21, 3),
+            (7, OTHER, TODAY): (7, 1),
+        }
+        assert spend_log.log_totals(connection, [7], TODAY, TODAY, up_to_n=1)[7, CAMPAIGN, TODAY] == (11, 2)
+        assert spend_log.campaigns_with_rows(connection, 7) == {CAMPAIGN, OTHER}
+
+
+def test_a_period_is_the_sum_of_its_rows(engine: Engine) -> None:
+    first, last = datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 11, 30, 23, 59, tzinfo=UTC)
+    write(engine, [row(CAMPAIGN, 5, 1, at=first), row(OTHER, 6, 2, at=last), row(CAMPAIGN, 9, 3, at=ago(days=30))])
+    write(engine, [row(FAR, 2, 4, at=last + timedelta(hours=1))])
+    with engine.connect() as connection:
+        assert spend_log.period_totals(connection, "month", date(2026, 11, 1), [7, 8]) == {7: 11}
+        assert spend_log.period_totals(connection, "day", date(2026, 11, 30), [7, 8]) == {7: 6}
+        assert spend_log.period_totals(connection, "day", date(2026, 12, 1), [7, 8]) == {8: 2}
+
+
+def test_the_first_day_and_last_instant_of_a_shard_are_found(engine: Engine) -> None:
+    with engine.begin() as connection:
+        for brand_id in (7, 71, 8):
+            connection.execute(
+                text("INSERT INTO brand (id, name) OVERRIDING SYSTEM VALUE VALUES (:id, :name)"),
+                {"id": brand_id, "name": f"b{brand_id}"},
+            )
+        assert spend_log.first_day(connection, 7) is None
+        assert spend_log.last_recorded_ms(connection, 7) == 0
+    write(engine, [row(CAMPAIGN, at=ago(days=2)), row(71 * 65536 + 1, n=2, at=ago(days=5)), row(FAR, at=NOON)])
+    with engine.connect() as connection:
+        assert spend_log.first_day(connection, 7) == TODAY - timedelta(days=5)
+        assert spend_log.last_recorded_ms(connection, 7) == ms_of(ago(days=2))
+        assert spend_log.last_recorded_ms(connection, 8) == ms_of(NOON)
+
+
+def test_a_rebuild_reads_the_window_in_the_order_of_counting(engine: Engine) -> None:
+    rows = [
+        row(CAMPAIGN, 1, 9, 0, event_id="late", generation=1),
+        row(CAMPAIGN, 2, 3, 1, event_id="b", generation=2),
+        row(CAMPAIGN, 3, 3, 0, event_id="a", generation=2, occurred_at=NOON),
+        row(CAMPAIGN, 4, 1, 0, at=ago(minutes=61), event_id="old"),
+        row(FAR, 5, 1, 0, event_id="other shard"),
+    ]
+    write(engine, rows)
+    with engine.begin() as connection:
+        spend_log.add_mixed_request(connection, 7, 2, 4, "m1", "rabc", "k*1,x8*2", NOON)
+        spend_log.add_mixed_request(connection, 7, 1, 5, "m0", "rdef", "c*1", ago(minutes=5))
+        spend_log.add_mixed_request(connection, 8, 1, 5, "m8", "rdef", "c*1", NOON)
+        found = list(spend_log.recent_spends(connection, 7, ago(hours=1)))
+        assert [r.event_id for r in found] == ["late", "a", "b"]
+        assert found[1].occurred_at == found[1].recorded_at == NOON
+        mixed = list(spend_log.recent_mixed(connection, 7, ago(minutes=10)))
+        assert [(m.request_id, m.digest, m.outcomes) for m in mixed] == [
+            ("m0", "rdef", "c*1"),
+            ("m1", "rabc", "k*1,x8*2"),
+        ]
+        assert spend_log.prune_mixed_requests(connection, ago(minutes=1)) == 1
+
+
+def placed(position: int, event_id: str | None = None, brand_id: int = 7) -> SimpleNamespace:
+    return SimpleNamespace(position=position, brand_id=brand_id, event_id=event_id)
+
+
+@pytest.mark.parametrize(
+    ("spends", "request_id", "logged"),
+    [
+        ([placed(0), placed(1), placed(2)], "r1", {0, 1}),
+        ([placed(0, "e1"), placed(1, "e2")], "r9", {0}),
+        ([placed(0, "e1", brand_id=8)], "r9", set()),
+        ([], "r1", set()),
+    ],
+)
+def test_a_salvaged_spend_is_known_by_its_call_and_place_or_by_its_event(
+    engine: Engine, spends: list[SimpleNamespace], request_id: str, logged: set[int]
+) -> None:
+    write(engine, [row(CAMPAIGN, event_id="e1"), row(OTHER, position=1)])
+    with engine.connect() as connection:
+        assert spend_log.already_logged(connection, 7, ago(minutes=30), spends, request_id) == logged
+        assert spend_log.already_logged(connection, 7, ago(hours=3), spends, request_id) == set()
+
+
+def test_rows_and_cursor_commit_together_or_not_at_all(engine: Engine) -> None:
+    write(engine, [row(CAMPAIGN)])
+
+    def persist(fail: bool) -> None:
+        with engine.begin() as connection:
+            cursor = spend_log.lock_cursor(connection, 7)
+            assert cursor is not None
+            spend_log.copy_rows(connection, [row(CAMPAIGN, n=2)])
+            spend_log.advance_cursor(connection, 7, cursor.n, cursor.n + 2, "5-0", 1)
+            if fail:
+                raise KeyboardInterrupt
+
+    calls: list[Callable[[], None]] = [lambda: persist(False)]
+    with pytest.raises(KeyboardInterrupt):
+        persist(True)
+    assert len(read(engine)) == 1
+    for call in calls:
+        call()
+    assert len(read(engine)) == 2

@@ -1,0 +1,128 @@
+"""Missing is never zero: a shard that is not whole accepts nothing."""
+
+from __future__ import annotations
+
+import pytest
+import redis
+
+from engine import BudgetClient, NotReady, WrongVersion
+from engine.domain.ids import shard_of
+from engine.errors import BudgetError
+from engine.live.admin import BrandPlan, LiveRedis
+from engine.live.keys import keys_of_brand
+from tests.live.plant import BRAND, CAMPAIGN, Plant
+
+KEYS = keys_of_brand(BRAND)
+
+
+def test_an_empty_redis_answers_not_ready_and_never_a_fresh_budget(
+    plain: redis.Redis, client: BudgetClient, live: LiveRedis
+) -> None:
+    for answer in (client.record_spend(CAMPAIGN, "1"), client.try_spend(CAMPAIGN, "1")):
+        assert (answer.outcome, answer.detail, answer.daily_spend) == ("not_ready", "unmarked", None)
+    with pytest.raises(NotReady, match="unmarked"):
+        client.status(CAMPAIGN)
+    assert plain.dbsize() == 0
+
+
+def test_a_flushed_redis_answers_not_ready_until_it_is_rebuilt(plant: Plant, client: BudgetClient) -> None:
+    plant.brand(daily="10")
+    client.record_spend(CAMPAIGN, "10")
+    plant.plain.flushall()
+    assert client.try_spend(CAMPAIGN, "1").outcome == "not_ready"
+
+
+LOST = {
+    "brand": KEYS.brand(BRAND),
+    "campaign": KEYS.campaign(CAMPAIGN),
+    "journal": KEYS.journal,
+    "requests": KEYS.requests[0],
+    "events": KEYS.events[0],
+}
+
+
+@pytest.mark.parametrize("kind", LOST)
+@pytest.mark.parametrize("harm", ["deleted", "wrong type"])
+def test_a_key_that_is_gone_or_of_a_wrong_type_takes_its_shard_out_of_use(
+    plant: Plant, client: BudgetClient, kind: str, harm: str
+) -> None:
+    plant.brand(daily="10")
+    client.record_spend(CAMPAIGN, "1", event_id="e1")
+    before = plant.live.read_totals(
+        shard_of(BRAND), [KEYS.campaign(CAMPAIGN)] if kind == "brand" else [KEYS.brand(BRAND)], ["v"]
+    )
+    plant.plain.delete(LOST[kind])
+    if harm == "wrong type":
+        plant.plain.set(LOST[kind], "x")
+    answer = client.record_spend(CAMPAIGN, "1", event_id="e2")
+    assert (answer.outcome, answer.detail) == ("not_ready", "lost")
+    assert client.try_spend(CAMPAIGN, "1", event_id="e3").outcome == "not_ready"
+    state = plant.live.read_shard(shard_of(BRAND))
+    assert not state.ready and state.lost
+    assert before is not None
+    if kind != "journal":
+        assert plant.entries()[-1].body.startswith(f"{CAMPAIGN},1000000,e1"), "the failed call wrote to the journal"
+
+
+@pytest.mark.parametrize("key", [KEYS.shard, KEYS.registry])
+def test_a_lost_shard_key_or_registry_is_noticed_by_publish_at_the_latest(plant: Plant, key: str) -> None:
+    plant.brand()
+    plant.plain.delete(key)
+    assert plant.live.publish(plant.instance, BrandPlan(BRAND, 2, None, None, False, False), []) is False
+
+
+def test_without_the_registry_an_absent_campaign_is_lost_and_not_unknown(plant: Plant, client: BudgetClient) -> None:
+    plant.brand()
+    plant.plain.delete(KEYS.registry)
+    assert client.record_spend(CAMPAIGN + 9, "1").outcome == "not_ready"
+
+
+def test_a_brand_that_was_published_before_is_never_created_again_by_publish(
+    plant: Plant, client: BudgetClient
+) -> None:
+    plant.brand(daily="10")
+    client.record_spend(CAMPAIGN, "10")
+    plant.plain.delete(KEYS.brand(BRAND))
+    assert plant.live.publish(plant.instance, BrandPlan(BRAND, 2, 10, None, False, False), []) is False
+    assert client.try_spend(CAMPAIGN, "1").outcome == "not_ready"
+
+
+def test_another_instances_redis_is_refused(plant: Plant) -> None:
+    with pytest.raises(BudgetError, match="another instance"):
+        plant.live.publish("someone-else", BrandPlan(BRAND, 1, None, None, False, True), [])
+    assert plant.plain.exists(KEYS.brand(BRAND)) == 0
+
+
+def test_another_layout_is_a_wrong_version_and_writes_nothing(plant: Plant, client: BudgetClient) -> None:
+    plant.brand()
+    plant.plain.hset(KEYS.shard, "layout", "2")
+    entries = plant.plain.xlen(KEYS.journal)
+    with pytest.raises(WrongVersion, match="layout 2"):
+        client.record_spend(CAMPAIGN, "1")
+    assert plant.plain.xlen(KEYS.journal) == entries
+
+
+def test_a_clock_that_jumped_back_more_than_a_second_accepts_nothing(
+    plant: Plant, client: BudgetClient, clock: None
+) -> None:
+    plant.brand()
+    now = plant.live.now_ms()
+    plant.at(now)
+    client.record_spend(CAMPAIGN, "1")
+    plant.at(now - 1000)
+    assert client.record_spend(CAMPAIGN, "1").outcome == "recorded"
+    plant.at(now - 1001)
+    answer = client.record_spend(CAMPAIGN, "1")
+    assert (answer.outcome, answer.detail) == ("not_ready", "clock")
+    assert [e.ms for e in plant.entries()] == sorted(e.ms for e in plant.entries())
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "0x10", "1e3", " 1", ""])
+def test_a_counter_that_is_not_digits_takes_the_shard_out_of_use(
+    plant: Plant, client: BudgetClient, value: str
+) -> None:
+    plant.brand(daily="10")
+    client.record_spend(CAMPAIGN, "1")
+    field = next(f for f in plant.plain.hkeys(KEYS.brand(BRAND)) if f.startswith(b"d:"))
+    plant.plain.hset(KEYS.brand(BRAND), field, value)
+    assert client.try_spend(CAMPAIGN, "1").outcome == "not_ready"

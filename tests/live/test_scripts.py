@@ -1,0 +1,57 @@
+"""The loader of the scripts, and what every script promises to Redis."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from engine.domain.causes import ORDER, mask_of
+from engine.domain.ids import ORDINALS, SHARDS
+from engine.domain.money import MAX_AMOUNT_MICROS, MAX_TOTAL_MICROS
+from engine.live import scripts
+from engine.live.client import MAX_SPENDS_A_CALL
+
+
+def test_every_lua_file_is_a_known_script_or_an_included_piece() -> None:
+    folder = scripts.lua_folder()
+    assert {path.stem for path in folder.glob("*.lua")} == set(scripts.NAMES)
+    text = "".join(path.read_text() for path in folder.rglob("*.lua"))
+    for piece in (folder / "lib").glob("*.lua"):
+        assert f"-- include: lib/{piece.name}" in text, f"{piece.name} is included nowhere"
+
+
+@pytest.mark.parametrize("name", scripts.NAMES)
+def test_a_script_starts_with_its_shebang_and_holds_each_piece_once(name: str) -> None:
+    made = scripts.script(name)
+    assert made.text.startswith("#!lua\n")
+    assert "include:" not in made.text
+    functions = re.findall(r"^local function (\w+)", made.text, re.M)
+    assert len(functions) == len(set(functions))
+
+
+@pytest.mark.parametrize("name", scripts.NAMES)
+def test_a_script_never_concatenates_a_number(name: str) -> None:
+    for line in scripts.script(name).text.splitlines():
+        assert not re.search(r"\.\.\s*(now|shard\.n|[a-z]+\.spent|amount)\b", line), line
+
+
+def test_an_include_that_goes_round_in_a_circle_is_refused() -> None:
+    with pytest.raises(ValueError, match="circle"):
+        scripts.assemble("trim", {"lib/clock.lua": "-- include: lib/shard.lua"})
+
+
+def test_python_and_lua_agree_on_the_numbers() -> None:
+    lua = "".join(path.read_text() for path in scripts.lua_folder().rglob("*.lua"))
+    assert f"LAYOUT = '{scripts.LAYOUT}'" in lua
+    assert f"MAX_AMOUNT, MAX_TOTAL, MAX_SPENDS = {MAX_AMOUNT_MICROS}, {MAX_TOTAL_MICROS}, {MAX_SPENDS_A_CALL}" in lua
+    names = "MANUAL, ARCHIVED, SCHEDULE, DAILY_BUDGET, MONTHLY_BUDGET"
+    assert f"local {names} = {', '.join(str(mask_of([cause])) for cause in ORDER)}" in lua
+    assert f"home * {ORDINALS}" in lua
+    assert SHARDS == 64
+
+
+def test_the_scripts_say_nothing_of_tests() -> None:
+    for path in Path(scripts.lua_folder()).rglob("*.lua"):
+        assert "test:" not in path.read_text()

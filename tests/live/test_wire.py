@@ -1,0 +1,158 @@
+"""The deadline, and calls that are repeated."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from engine import BudgetClient, InvalidInput, Spend, Unavailable
+from engine.errors import BudgetError, InvalidSetting
+from engine.live.wire import Wire
+from tests.live.plant import BRAND, CAMPAIGN, Plant
+
+
+class Proxy:
+    """A TCP relay in front of Redis that can swallow or cut what comes back."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.port = self._server.getsockname()[1]
+        self.lose_replies = 0
+        """So many of the next replies are dropped, each with its connection."""
+        self.silent = False
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                near, _ = self._server.accept()
+            except OSError:
+                return
+            far = socket.create_connection(("127.0.0.1", self._port))
+            threading.Thread(target=self._relay, args=(near, far, False), daemon=True).start()
+            threading.Thread(target=self._relay, args=(far, near, True), daemon=True).start()
+
+    def _relay(self, source: socket.socket, target: socket.socket, back: bool) -> None:
+        try:
+            while data := source.recv(65536):
+                if back and self.silent:
+                    continue
+                if (
+                    back
+                    and self.lose_replies
+                    and b"recorded" not in data
+                    and not data.startswith((b"+", b"%", b"-NOSCRIPT"))
+                ):
+                    self.lose_replies -= 1
+                    break
+                target.sendall(data)
+        except OSError:
+            pass
+        for end in (source, target):
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def close(self) -> None:
+        self._server.close()
+
+
+@pytest.fixture
+def proxy(hot_port: int) -> Iterator[Proxy]:
+    made = Proxy(hot_port)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def through(proxy: Proxy, hot_url: str, hot_port: int) -> BudgetClient:
+    return BudgetClient.from_url(hot_url.replace(f":{hot_port}", f":{proxy.port}"), timeout_ms=1000)
+
+
+def test_a_lost_reply_is_asked_for_again_and_the_spend_counts_once(
+    plant: Plant, proxy: Proxy, through: BudgetClient
+) -> None:
+    plant.brand()
+    through.record_spend(CAMPAIGN, "1")
+    proxy.lose_replies = 3
+    answer = through.record_spend(CAMPAIGN, "1")
+    assert (answer.outcome, proxy.lose_replies) == ("recorded", 0)
+    assert plant.spent() == 2_000_000
+
+
+def test_a_redis_that_falls_silent_ends_the_call_at_its_deadline_and_repeating_it_is_safe(
+    plant: Plant, proxy: Proxy, through: BudgetClient, client: BudgetClient
+) -> None:
+    plant.brand()
+    through.record_spend(CAMPAIGN, "1")
+    proxy.silent = True
+    began = time.monotonic()
+    with pytest.raises(Unavailable, match="repeat with request_id") as caught:
+        through.record_spends([Spend(CAMPAIGN, "1"), Spend(CAMPAIGN, "2")])
+    assert time.monotonic() - began < 1.5
+    assert caught.value.answers == [None, None]
+    again = client.record_spends([Spend(CAMPAIGN, "1"), Spend(CAMPAIGN, "2")], request_id=caught.value.request_id)
+    assert [a.outcome for a in again] == ["recorded", "recorded"]
+    assert plant.spent() == 4_000_000
+
+
+def test_nothing_listening_ends_the_call_at_its_deadline_with_the_place_that_was_tried() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    client = BudgetClient.from_url(f"redis://:secret@127.0.0.1:{port}", timeout_ms=100)
+    with pytest.raises(Unavailable, match=f"127.0.0.1:{port}") as caught:
+        client.record_spend(CAMPAIGN, "1", request_id="mine")
+    assert caught.value.request_id == "mine"
+    assert "secret" not in str(caught.value)
+    with pytest.raises(Unavailable):
+        client.status(CAMPAIGN)
+
+
+def test_a_wrong_password_is_said_at_once_and_not_repeated_until_the_deadline(hot_port: int) -> None:
+    client = BudgetClient.from_url(f"redis://:wrong@127.0.0.1:{hot_port}", timeout_ms=10_000)
+    began = time.monotonic()
+    with pytest.raises(Unavailable, match="refuses the login"):
+        client.record_spend(CAMPAIGN, "1")
+    assert time.monotonic() - began < 5
+
+
+def test_scripts_that_redis_forgot_are_loaded_again(plant: Plant, client: BudgetClient) -> None:
+    plant.brand()
+    client.record_spend(CAMPAIGN, "1")
+    plant.plain.script_flush()
+    spends = [Spend(brand * 65536 + 1, "1") for brand in (BRAND, BRAND + 1, BRAND)]
+    assert [a.outcome for a in client.record_spends(spends)] == ["recorded", "unknown_campaign", "recorded"]
+
+
+def test_a_full_redis_says_so_and_nothing_is_half_written(plant: Plant, client: BudgetClient) -> None:
+    plant.brand()
+    before = plant.spent()
+    plant.plain.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(Unavailable, match="full"):
+            client.record_spend(CAMPAIGN, "1")
+    finally:
+        plant.plain.config_set("maxmemory", 0)
+    assert (plant.spent(), client.record_spend(CAMPAIGN, "1").outcome) == (before, "recorded")
+
+
+@pytest.mark.parametrize("url", ["http://localhost", "localhost:6379", "redis://localhost:port"])
+def test_a_wrong_url_is_refused_with_an_example(url: str) -> None:
+    with pytest.raises(InvalidSetting, match="redis://host:6379/0"):
+        Wire(url)
+
+
+@pytest.mark.parametrize("timeout", [0, -1, 1.5, True, None])
+def test_a_timeout_that_is_no_number_of_milliseconds_is_refused(timeout: object) -> None:
+    with pytest.raises(InvalidInput, match="timeout_ms"):
+        BudgetClient.from_url("redis://localhost", timeout_ms=timeout)  # type: ignore[arg-type]
+
+
+def test_every_error_is_a_budget_error() -> None:
+    assert issubclass(Unavailable, BudgetError) and issubclass(InvalidSetting, BudgetError)
