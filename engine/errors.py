@@ -13,7 +13,10 @@ _SHOWN = 80
 
 def shown(value: object) -> str:
     """A value as an error message may show it: one line, printable, never longer than 80 characters."""
-    text = ascii(value)
+    try:
+        text = ascii(value)
+    except ValueError:  # an int of more than 4,300 digits, which Python refuses to write out
+        text = f"a number of {value.bit_length()} bits" if isinstance(value, int) else f"a {type(value).__name__}"
     return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
 
 

@@ -58,7 +58,8 @@ def _words(cause: str, schedule: Schedule, now_ms: int) -> str:
         return f"daily budget used up, again at {_when(next_day_ms(now_ms), now_ms)}"
     if cause == MONTHLY_BUDGET:
         return f"monthly budget used up, again at {_when(next_month_ms(now_ms), now_ms)}"
-    opens = schedule.next_change_ms(now_ms)
+    # Where the causes are older than now, it may have opened since: the next change would then be its end.
+    opens = None if schedule.is_within_ms(now_ms) else schedule.next_change_ms(now_ms)
     return "outside its schedule" + (f", again at {_when(opens, now_ms)}" if opens is not None else "")
 
 

@@ -7,7 +7,7 @@ exponent, space, underscore or other script's digits. What does not fit is refus
 from __future__ import annotations
 
 import re
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import Context, Decimal
 from typing import Final
 
 from engine.errors import InvalidAmount, InvalidBudget, InvalidInput, shown
@@ -21,6 +21,10 @@ MAX_TOTAL_MICROS: Final = 9 * 10**15
 
 _DECIMAL: Final = re.compile(r"([0-9]{1,16})(?:\.([0-9]{1,6}))?", re.ASCII)
 _TOO_FINE: Final = re.compile(r"[0-9]{1,16}\.[0-9]{7,}", re.ASCII)
+_WIDEST_EXPONENT: Final = 20
+"""A Decimal beyond it is shown as it is: written out, 1E-999999999 would be a gigabyte of zeros."""
+_EXACT: Final = Context(prec=34, traps=[])
+"""Money does not depend on the precision that the caller's own decimal context happens to have."""
 _NONE_WORDS: Final = frozenset({"", "none"})
 
 
@@ -32,11 +36,12 @@ def _text_of(value: object, field: str, error: type[InvalidInput]) -> str:
             raise error(f"{field} {shown(str(value))} is not a finite number: give a decimal such as 12.50", field)
         if value.is_signed():
             raise error(f"{field} {shown(str(value))} is negative: give a decimal from 0 upwards, such as 12.50", field)
-        return format(value, "f") if value.adjusted() < 20 else str(value)
-    kind = type(value).__name__
+        exponent = value.as_tuple().exponent
+        narrow = isinstance(exponent, int) and -_WIDEST_EXPONENT < exponent < _WIDEST_EXPONENT
+        return format(value, "f") if narrow else str(value)
+    micros_go = " (whole micros go in amount_micros)" if field == "amount" else ""
     raise error(
-        f"{field} {shown(value)} is a {kind}: give a decimal string or a Decimal (whole micros go in {field}_micros)",
-        field,
+        f"{field} {shown(value)} is a {type(value).__name__}: give a decimal string or a Decimal{micros_go}", field
     )
 
 
@@ -62,16 +67,16 @@ def parse_amount(value: str | Decimal, field: str = "amount") -> int:
 
 def check_amount_micros(micros: int, field: str = "amount_micros", given: object = None) -> int:
     """The same law for an amount that is in micros already. Raises InvalidAmount."""
-    shown_value = shown(micros if given is None else given if isinstance(given, str) else str(given))
+    if type(micros) is int and 0 < micros <= MAX_AMOUNT_MICROS:
+        return micros
+    value = shown(micros if given is None else str(given))
     if type(micros) is not int:
-        raise InvalidAmount(f"{field} {shown(micros)} is a {type(micros).__name__}: give whole micros as an int", field)
+        raise InvalidAmount(f"{field} {value} is a {type(micros).__name__}: give whole micros as an int", field)
     if micros <= 0:
-        raise InvalidAmount(f"{field} {shown_value} is not above zero: a spend is at least 0.000001", field)
-    if micros > MAX_AMOUNT_MICROS:
-        raise InvalidAmount(
-            f"{field} {shown_value} is above the limit of 1000000 for one spend: split it or check the unit", field
-        )
-    return micros
+        raise InvalidAmount(f"{field} {value} is not above zero: a spend is at least 0.000001", field)
+    raise InvalidAmount(
+        f"{field} {value} is above the limit of 1000000 for one spend: split it or check the unit", field
+    )
 
 
 def parse_budget(value: str | Decimal | None, field: str = "daily_budget") -> int | None:
@@ -88,9 +93,8 @@ def check_budget_micros(micros: int | None, field: str = "daily_budget") -> int 
     if type(micros) is not int or micros < 0:
         raise InvalidBudget(f"{field} {shown(micros)} is not a budget: give none, or a decimal from 0 upwards", field)
     if micros > MAX_TOTAL_MICROS:
-        raise InvalidBudget(
-            f"{field} {format_micros(micros)} is above the limit of 9000000000: give a smaller budget or none", field
-        )
+        value = format_micros(micros) if micros < 10**30 else shown(micros)
+        raise InvalidBudget(f"{field} {value} is above the limit of 9000000000: give a smaller budget or none", field)
     return micros
 
 
@@ -108,7 +112,7 @@ def format_optional(micros: int | None) -> str | None:
 
 def to_decimal(micros: int) -> Decimal:
     """Micros as a Decimal with six places."""
-    return Decimal(micros).scaleb(-PLACES)
+    return Decimal(micros).scaleb(-PLACES, _EXACT)
 
 
 def from_cpm(cpm: str | Decimal) -> int:
@@ -116,8 +120,9 @@ def from_cpm(cpm: str | Decimal) -> int:
 
     "1.234567" -> 1235 (1,234.567 micros). A price so low that one impression rounds to nothing is refused.
     """
-    exact = Decimal(_micros_of(cpm, "cpm", InvalidAmount)) / 1000
-    micros = int(exact.to_integral_value(ROUND_HALF_EVEN))
+    micros, rest = divmod(_micros_of(cpm, "cpm", InvalidAmount), 1000)
+    if rest > 500 or (rest == 500 and micros % 2):
+        micros += 1
     if micros <= 0:
         raise InvalidAmount(
             f"cpm {shown(str(cpm))} is less than a micro for one impression: book a thousand at once", "cpm"

@@ -194,9 +194,19 @@ def _json(text: str, field: str) -> object:
     if not text.strip():
         return None
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=lambda pairs: _named_once(pairs, field))
     except (ValueError, RecursionError):
         raise InvalidSchedule(f"{field} {shown(text)} is not JSON: write {_EXAMPLE}", field) from None
+
+
+def _named_once(pairs: list[tuple[str, Any]], field: str) -> dict[str, Any]:
+    """The object, if it names no field twice: the last would silently win, and the campaign run at hours nobody meant."""
+    fields: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in fields:
+            raise InvalidSchedule(f"{field} has the field {shown(name)} twice: name each field once", f"{field}.{name}")
+        fields[name] = value
+    return fields
 
 
 def _window(value: object, field: str) -> Window:

@@ -1,0 +1,40 @@
+"""The command line, `budget-engine`: one module a group of commands, thin over the flows. `run` is the whole program as a function."""
+
+from __future__ import annotations
+
+import sys
+from typing import Final
+
+from engine.cli.group import LazyGroup
+from engine.cli.run import run
+
+_COMMANDS: Final = {
+    "up": "engine.cli.up:up",
+    "env": "engine.cli.processes:env",
+    "migrate": "engine.cli.processes:migrate",
+    "doctor": "engine.cli.checks:doctor",
+    "verify": "engine.cli.checks:verify",
+    "web": "engine.cli.processes:web",
+    "worker": "engine.cli.processes:worker",
+    "scheduler": "engine.cli.processes:scheduler",
+    "brand": "engine.cli.brand:brand",
+    "campaign": "engine.cli.campaign:campaign",
+    "spend": "engine.cli.spend:spend",
+    "replay": "engine.cli.replay:replay",
+    "check": "engine.cli.jobs:check",
+    "close-periods": "engine.cli.jobs:close_periods",
+    "persist": "engine.cli.jobs:persist",
+    "reconcile": "engine.cli.jobs:reconcile",
+    "rebuild": "engine.cli.jobs:rebuild",
+}
+
+cli = LazyGroup(
+    "budget-engine",
+    _COMMANDS,
+    help="A Redis-native real-time budget engine. Every command takes --json. Settings come from the environment or .env.",
+)
+
+
+def main() -> None:
+    """The entry point of the console script and of `python -m engine`."""
+    sys.exit(run(cli, sys.argv[1:]))

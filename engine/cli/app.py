@@ -1,0 +1,76 @@
+"""What a command works with: whether JSON is wanted, who is asking, and the system of this process, made when first asked for."""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from engine.live.client import BudgetClient
+    from engine.settings import Settings
+    from engine.wiring import System
+
+
+class App:
+    """One call of the command line."""
+
+    def __init__(self) -> None:
+        self.json = False
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings with the embedded servers' URLs filled in. Raises InvalidSetting; ServerAway when nothing is named and nothing runs."""
+        from engine.settings import Settings
+
+        return Settings.load().resolved()
+
+    @cached_property
+    def system(self) -> System:
+        """The parts, wired; nothing connects before it is used."""
+        from engine.wiring import System
+
+        return System(self.settings)
+
+    @cached_property
+    def client(self) -> BudgetClient:
+        """A bidder's client, without anything of PostgreSQL: spending on the command line starts quickly."""
+        from engine.live.client import BudgetClient
+        from engine.settings import hot_redis_url
+
+        return BudgetClient.from_url(hot_redis_url(), timeout_ms=5000)
+
+    @property
+    def actor(self) -> str:
+        """Who changes things here: the user of this process, as `cli:<name>`."""
+        try:
+            import pwd
+
+            name = pwd.getpwuid(os.getuid()).pw_name
+        except (ImportError, KeyError):
+            name = f"uid-{os.getuid()}" if hasattr(os, "getuid") else "unknown"
+        return f"cli:{name}"
+
+    def brand_id(self, text: str) -> int:
+        """A brand by its id or `ext:VALUE`. Raises InvalidId, NotFound."""
+        return self.system.catalog.resolve_brand(text)
+
+    def campaign_id(self, text: str) -> int:
+        """A campaign by its id or `ext:VALUE`; a plain id is not looked up. Raises InvalidId, NotFound."""
+        if text.startswith("ext:") or not (text.isascii() and text.isdigit()):
+            return self.system.catalog.resolve_campaign(text)
+        from engine.domain.ids import check_campaign_id
+
+        return check_campaign_id(int(text[:20]))
+
+    def close(self) -> None:
+        """Lets connections go."""
+        if "system" in self.__dict__:
+            self.system.close()
+        if "client" in self.__dict__:
+            self.client.close()
+
+
+pass_app = click.make_pass_decorator(App, ensure=True)

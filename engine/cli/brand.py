@@ -1,0 +1,143 @@
+"""`budget-engine brand`: brands and their budgets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from engine.cli.app import App, pass_app
+from engine.cli.campaign import print_campaigns
+from engine.cli.group import Group
+from engine.cli.output import brand_document, money, note, print_fields, print_json, print_table
+
+if TYPE_CHECKING:
+    from engine.flows.manage import Changed
+    from engine.flows.views import BrandView
+    from engine.ledger.records import BrandRecord
+
+
+@click.group(cls=Group)
+def brand() -> None:
+    """Brands and their budgets."""
+
+
+@brand.command("create")
+@click.argument("name")
+@click.option("--daily", default="none", metavar="AMOUNT", help="Daily budget, such as 100.00; none is no limit.")
+@click.option("--monthly", default="none", metavar="AMOUNT", help="Monthly budget; none is no limit.")
+@click.option("--external-id", metavar="X", help="Your own id, usable as ext:X wherever an ID is asked for.")
+@pass_app
+def create(app: App, name: str, daily: str, monthly: str, external_id: str | None) -> None:
+    """Create the brand NAME."""
+    from engine.domain.money import parse_budget
+
+    daily_micros, monthly_micros = parse_budget(daily, "daily_budget"), parse_budget(monthly, "monthly_budget")
+    _answer(app, "created", app.system.manage.create_brand(name, daily_micros, monthly_micros, external_id, app.actor))
+
+
+@brand.command("list")
+@click.option("--archived", is_flag=True, help="Archived ones too.")
+@pass_app
+def list_(app: App, archived: bool) -> None:
+    """List brands with what is spent and left."""
+    found = app.system.overview.snapshot(include_archived=archived)
+    views = found.brands
+    if found.note:
+        note(found.note)
+    if app.json:
+        print_json([brand_document(view) for view in views])
+        return
+    columns = ("id", "external id", "name", "today", "of", "this month", "of month", "active")
+    rows = (
+        (
+            str(view.id),
+            view.external_id or "",
+            view.name,
+            money(view.daily_spend),
+            money(view.daily_budget),
+            money(view.monthly_spend),
+            money(view.monthly_budget),
+            f"{view.active_campaigns} of {len(view.campaign_views)}",
+        )
+        for view in views
+    )
+    print_table(columns, rows, right=("id", "today", "of", "this month", "of month", "active"))
+
+
+@brand.command("show")
+@click.argument("brand_id", metavar="ID")
+@pass_app
+def show(app: App, brand_id: str) -> None:
+    """Show one brand and its campaigns."""
+    view = app.system.overview.brand(app.brand_id(brand_id))
+    if app.json:
+        print_json(brand_document(view))
+        return
+    if not view.ready:
+        note("Redis does not speak for this brand now: spend is the log's")
+    print_fields(_fields(view))
+    if view.campaign_views:
+        print_campaigns(view.campaign_views)
+
+
+@brand.command("update")
+@click.argument("brand_id", metavar="ID")
+@click.option("--name", help="Another name.")
+@click.option("--daily", metavar="AMOUNT", help="Daily budget; none is no limit.")
+@click.option("--monthly", metavar="AMOUNT", help="Monthly budget; none is no limit.")
+@click.option("--external-id", metavar="X", help='Your own id; "" takes it away.')
+@pass_app
+def update(
+    app: App, brand_id: str, name: str | None, daily: str | None, monthly: str | None, external_id: str | None
+) -> None:
+    """Change what is given of a brand."""
+    from engine.domain.money import parse_budget
+
+    changes: dict[str, Any] = {}
+    if name is not None:
+        changes["name"] = name
+    if daily is not None:
+        changes["daily_budget_micros"] = parse_budget(daily, "daily_budget")
+    if monthly is not None:
+        changes["monthly_budget_micros"] = parse_budget(monthly, "monthly_budget")
+    if external_id is not None:
+        changes["external_id"] = external_id or None
+    if not changes:
+        raise click.UsageError("Nothing to change: give --name, --daily, --monthly or --external-id.")
+    _answer(app, "changed", app.system.manage.update_brand(app.brand_id(brand_id), app.actor, **changes))
+
+
+@brand.command("archive")
+@click.argument("brand_id", metavar="ID")
+@pass_app
+def archive(app: App, brand_id: str) -> None:
+    """Take a brand and all its campaigns out of use, for good. Nothing is deleted."""
+    _answer(app, "archived", app.system.manage.archive_brand(app.brand_id(brand_id), app.actor))
+
+
+def _answer(app: App, done: str, changed: Changed[BrandRecord]) -> None:
+    if not changed.published:
+        note(changed.why_not)
+    if app.json:
+        print_json(brand_document(app.system.overview.brand(changed.row.id)))
+        return
+    row = changed.row
+    budgets = f"daily {money(row.daily_budget_micros)}, monthly {money(row.monthly_budget_micros)}"
+    click.echo(f"{done} brand {row.id} {row.name} ({budgets})")
+
+
+def _fields(view: BrandView) -> list[tuple[str, str]]:
+    return [
+        ("brand", f"{view.id}" + (f" (ext:{view.external_id})" if view.external_id else "")),
+        ("name", view.name + (" (archived)" if view.archived else "")),
+        ("today", _of(view.daily_spend, view.daily_budget, view.daily_remaining)),
+        ("this month", _of(view.monthly_spend, view.monthly_budget, view.monthly_remaining)),
+        ("campaigns", f"{view.active_campaigns} of {len(view.campaign_views)} active"),
+    ]
+
+
+def _of(spend: int, budget: int | None, remaining: int | None) -> str:
+    if budget is None:
+        return f"{money(spend)} spent, no limit"
+    return f"{money(spend)} of {money(budget)} spent, {money(remaining)} left"

@@ -1,0 +1,150 @@
+"""`budget-engine campaign`: campaigns, their hours and their switch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from engine.cli.app import App, pass_app
+from engine.cli.group import Group
+from engine.cli.output import campaign_document, money, note, print_fields, print_json, print_table
+
+if TYPE_CHECKING:
+    from engine.flows.manage import Changed
+    from engine.flows.views import CampaignView
+    from engine.ledger.records import CampaignRecord
+
+_SCHEDULE_HELP = 'When it may run, in UTC: {"days": ["mon"], "start_time": "09:00", "end_time": "17:00"}, or a list of such.'
+
+
+@click.group(cls=Group)
+def campaign() -> None:
+    """Campaigns of brands."""
+
+
+@campaign.command("create")
+@click.argument("brand_id")
+@click.argument("name")
+@click.option("--schedule", metavar="JSON", help=_SCHEDULE_HELP)
+@click.option("--external-id", metavar="X", help="Your own id, usable as ext:X wherever an ID is asked for.")
+@pass_app
+def create(app: App, brand_id: str, name: str, schedule: str | None, external_id: str | None) -> None:
+    """Create the campaign NAME of a brand."""
+    from engine.domain.schedule import Schedule
+
+    hours = Schedule.parse(schedule)
+    made = app.system.manage.create_campaign(app.brand_id(brand_id), name, hours, external_id, app.actor)
+    _answer(app, "created", made)
+
+
+@campaign.command("list")
+@click.option("--brand", "brand_id", metavar="ID", help="Only those of one brand.")
+@click.option("--archived", is_flag=True, help="Archived ones too.")
+@pass_app
+def list_(app: App, brand_id: str | None, archived: bool) -> None:
+    """List campaigns with their status."""
+    wanted = None if brand_id is None else app.brand_id(brand_id)
+    views = app.system.overview.campaigns(wanted, include_archived=archived)
+    if app.json:
+        print_json([campaign_document(view) for view in views])
+    else:
+        print_campaigns(views)
+
+
+@campaign.command("show")
+@click.argument("campaign_id", metavar="ID")
+@pass_app
+def show(app: App, campaign_id: str) -> None:
+    """Show one campaign."""
+    view = app.system.overview.campaign(app.campaign_id(campaign_id))
+    if app.json:
+        print_json(campaign_document(view))
+        return
+    print_fields(
+        [
+            ("campaign", f"{view.id}" + (f" (ext:{view.external_id})" if view.external_id else "")),
+            ("name", view.name),
+            ("brand", str(view.brand_id)),
+            ("status", view.sentence),
+            ("schedule", view.schedule.words()),
+            ("today", money(view.daily_spend)),
+            ("this month", money(view.monthly_spend)),
+        ]
+    )
+
+
+@campaign.command("update")
+@click.argument("campaign_id", metavar="ID")
+@click.option("--name", help="Another name.")
+@click.option("--schedule", metavar="JSON", help=_SCHEDULE_HELP + ' "" is always.')
+@click.option("--external-id", metavar="X", help='Your own id; "" takes it away.')
+@pass_app
+def update(app: App, campaign_id: str, name: str | None, schedule: str | None, external_id: str | None) -> None:
+    """Change what is given of a campaign."""
+    from engine.domain.schedule import Schedule
+
+    changes: dict[str, Any] = {}
+    if name is not None:
+        changes["name"] = name
+    if schedule is not None:
+        changes["schedule"] = Schedule.parse(schedule)
+    if external_id is not None:
+        changes["external_id"] = external_id or None
+    if not changes:
+        raise click.UsageError("Nothing to change: give --name, --schedule or --external-id.")
+    _answer(app, "changed", app.system.manage.update_campaign(app.campaign_id(campaign_id), app.actor, **changes))
+
+
+@campaign.command("pause")
+@click.argument("campaign_id", metavar="ID")
+@pass_app
+def pause(app: App, campaign_id: str) -> None:
+    """Switch a campaign off. No job switches it on again; `resume` does."""
+    _answer(app, "paused", app.system.manage.pause_campaign(app.campaign_id(campaign_id), app.actor))
+
+
+@campaign.command("resume")
+@click.argument("campaign_id", metavar="ID")
+@pass_app
+def resume(app: App, campaign_id: str) -> None:
+    """Switch a campaign on again: it runs when budget and schedule permit."""
+    _answer(app, "resumed", app.system.manage.resume_campaign(app.campaign_id(campaign_id), app.actor))
+
+
+@campaign.command("archive")
+@click.argument("campaign_id", metavar="ID")
+@pass_app
+def archive(app: App, campaign_id: str) -> None:
+    """Take a campaign out of use, for good. Nothing is deleted."""
+    _answer(app, "archived", app.system.manage.archive_campaign(app.campaign_id(campaign_id), app.actor))
+
+
+def print_campaigns(views: Iterable[CampaignView]) -> None:
+    """Campaigns as a table."""
+    columns = ("id", "external id", "brand", "name", "today", "this month", "schedule", "status")
+    rows = (
+        (
+            str(view.id),
+            view.external_id or "",
+            str(view.brand_id),
+            view.name,
+            money(view.daily_spend),
+            money(view.monthly_spend),
+            view.schedule.words(),
+            view.sentence,
+        )
+        for view in views
+    )
+    print_table(columns, rows, right=("id", "brand", "today", "this month"))
+
+
+def _answer(app: App, done: str, changed: Changed[CampaignRecord]) -> None:
+    if not changed.published:
+        note(changed.why_not)
+    view = app.system.overview.campaign(changed.row.id)
+    if app.json:
+        print_json(campaign_document(view))
+    else:
+        click.echo(f"{done} campaign {view.id} {view.name}: {view.sentence}")

@@ -1,0 +1,113 @@
+"""What commands print: JSON documents in the contract's shapes, and tables for people. rich is imported only where a table is drawn."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from engine.domain.money import format_micros, format_optional
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from engine.flows.views import BrandView, CampaignView
+    from engine.live.replies import SpendResult
+
+NO_LIMIT: Final = "no limit"
+_PIPE_WIDTH: Final = 500
+"""Where output is no terminal, nothing is cut to fit one."""
+
+
+def print_json(document: object) -> None:
+    """The one document of a `--json` command."""
+    click.echo(json.dumps(document, indent=2))
+
+
+def note(text: str) -> None:
+    """A remark beside the answer: on stderr, so that it is never part of a document."""
+    click.echo(f"budget-engine: {text}", err=True)
+
+
+def console() -> Console:
+    """stdout for tables: no colour and no folding where it is not a terminal, and names are never read as markup."""
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() else _PIPE_WIDTH
+    return Console(markup=False, highlight=False, emoji=False, width=width, soft_wrap=False)
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[str] = ()) -> None:
+    """A table; the columns named in `right` are aligned to the right, as money is."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    flush_right = frozenset(right)
+    for column in columns:
+        table.add_column(column, justify="right" if column in flush_right else "left", no_wrap=column in flush_right)
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    console().print(table)
+
+
+def print_fields(fields: Iterable[tuple[str, str]]) -> None:
+    """One thing, a line a field."""
+    listed = list(fields)
+    width = max(len(name) for name, _ in listed)
+    for name, value in listed:
+        click.echo(f"{name:<{width}}  {value}")
+
+
+def money(micros: int | None) -> str:
+    """Money for people: six places, or `no limit`."""
+    return NO_LIMIT if micros is None else format_micros(micros)
+
+
+def campaign_document(view: CampaignView) -> dict[str, Any]:
+    """A campaign as the contract shapes it."""
+    return {
+        "id": view.id,
+        "external_id": view.external_id,
+        "brand_id": view.brand_id,
+        "name": view.name,
+        "status": view.status,
+        "reasons": list(view.reasons),
+        "schedule": view.schedule.to_json(),
+        "daily_spend": format_micros(view.daily_spend),
+        "monthly_spend": format_micros(view.monthly_spend),
+    }
+
+
+def brand_document(view: BrandView) -> dict[str, Any]:
+    """A brand as the contract shapes it, with its campaigns' documents."""
+    return {
+        "id": view.id,
+        "external_id": view.external_id,
+        "name": view.name,
+        "daily_budget": format_optional(view.daily_budget),
+        "monthly_budget": format_optional(view.monthly_budget),
+        "daily_spend": format_micros(view.daily_spend),
+        "monthly_spend": format_micros(view.monthly_spend),
+        "daily_remaining": format_optional(view.daily_remaining),
+        "monthly_remaining": format_optional(view.monthly_remaining),
+        "active_campaigns": view.active_campaigns,
+        "campaigns": [campaign_document(campaign) for campaign in view.campaign_views],
+    }
+
+
+def spend_document(result: SpendResult) -> dict[str, Any]:
+    """The answer to a spend as the contract shapes it."""
+    figures = {
+        name: getattr(result, name)
+        for name in ("daily_spend", "monthly_spend", "daily_remaining", "monthly_remaining")
+    }
+    return {
+        "outcome": result.outcome,
+        "reasons": list(result.reasons),
+        **{name: None if figure is None else str(figure) for name, figure in figures.items()},
+    }

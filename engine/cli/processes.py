@@ -1,0 +1,67 @@
+"""`migrate`, `env`, and the processes that stay: `worker`, `scheduler`, `web`. SIGTERM ends each of them cleanly."""
+
+from __future__ import annotations
+
+import shlex
+
+import click
+
+from engine.cli.app import App, pass_app
+from engine.cli.group import Command
+from engine.cli.output import print_json
+
+
+@click.command(cls=Command)
+@pass_app
+def migrate(app: App) -> None:
+    """Bring the tables of PostgreSQL up to this version. Harmless when they are."""
+    from engine.ledger.database import make_engine
+    from engine.ledger.migrate import upgrade
+
+    moved = upgrade(make_engine(app.settings.database_url))
+    if app.json:
+        print_json({"before": moved.before, "after": moved.after})
+    elif moved.before == moved.after:
+        click.echo(f"nothing to do: the database is at {moved.after}")
+    else:
+        click.echo(f"migrated from {moved.before or 'an empty database'} to {moved.after}")
+
+
+@click.command(cls=Command)
+@pass_app
+def env(app: App) -> None:
+    """Print the settings in use as NAME=value lines, passwords included, for `eval "$(budget-engine env)"`."""
+    values = app.settings.as_environment()
+    if app.json:
+        print_json(values)
+        return
+    for name, value in values.items():
+        click.echo(f"{name}={shlex.quote(value)}")
+
+
+@click.command(cls=Command)
+@click.option("--queue", type=click.Choice(["persist", "jobs"]), help="Only one queue; without it, both, in a process each.")
+@pass_app
+def worker(app: App, queue: str | None) -> None:
+    """Work the job queues until SIGTERM or Ctrl-C."""
+    from engine.processes import worker as work
+
+    work(queue)
+
+
+@click.command(cls=Command)
+@pass_app
+def scheduler(app: App) -> None:
+    """Ring the periodic jobs until SIGTERM or Ctrl-C."""
+    from engine.processes import scheduler as ring
+
+    ring()
+
+
+@click.command(cls=Command)
+@pass_app
+def web(app: App) -> None:
+    """Serve the pages until SIGTERM or Ctrl-C."""
+    from web.serve import serve
+
+    serve(app.system)

@@ -1,0 +1,72 @@
+"""`budget-engine replay`: a file of spends through the real client."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from engine.cli.app import App, pass_app
+from engine.cli.group import Command
+from engine.cli.output import note, print_json
+from engine.domain.money import format_micros
+
+if TYPE_CHECKING:
+    from engine.flows.replay import Totals
+    from engine.flows.spend_file import SpendFile
+
+
+@click.command(cls=Command)
+@click.argument("file", metavar="FILE.csv")
+@pass_app
+def replay(app: App, file: str) -> int:
+    """Feed the spends of FILE.csv through the client, in order, as spend of now.
+
+    Columns: at, event_id, brand, campaign, amount_micros; more are ignored. Missing brands and campaigns are made by name. Lines that do not
+    read are reported and passed over. Exit 1 when any line failed.
+    """
+    from engine.flows.replay import CatalogNames, Replay
+    from engine.flows.spend_file import SpendFile
+
+    with SpendFile(file) as rows, _progress(rows) as advance:
+        names = CatalogNames(app.system.catalog, app.system.manage, app.actor)
+        bring = app.system.publisher.publish_pending
+        totals = Replay(app.system.client, names, on_trouble=note, on_progress=advance, on_wait=bring).run(rows)
+    if totals.stopped:
+        note(totals.stopped)
+    if app.json:
+        print_json(_document(totals))
+    else:
+        counts = ", ".join(f"{count} {name}" for name, count in _document(totals).items() if name not in ("rows", "amount"))
+        click.echo(f"{totals.rows} rows: {counts}; {format_micros(totals.micros)} recorded")
+    return 1 if totals.failed or totals.stopped else 0
+
+
+def _document(totals: Totals) -> dict[str, Any]:
+    return {
+        "rows": totals.rows,
+        "recorded": totals.recorded,
+        "duplicate": totals.duplicate,
+        "conflict": totals.conflict,
+        "refused": totals.refused,
+        "failed": totals.failed,
+        "amount": format_micros(totals.micros),
+    }
+
+
+@contextmanager
+def _progress(file: SpendFile) -> Iterator[Callable[[Totals], None]]:
+    """A bar on stderr where that is a terminal; elsewhere nothing."""
+    if not sys.stderr.isatty():
+        yield lambda totals: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (BarColumn(), TextColumn("{task.percentage:>3.0f}%  {task.fields[rows]:,} rows"), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("replay", total=file.size or None, rows=0)
+        yield lambda totals: progress.update(task, completed=file.bytes_read, rows=totals.rows)

@@ -1,0 +1,222 @@
+"""Replay: feeds a file of spends through the bidder's client, in order, as spend of now; `at` is kept as occurred_at.
+
+Brands and campaigns that the catalog lacks are made by name, in bulk, before the chunk of lines that needs them. Every chunk has one request
+id, so that repeating it after a lost reply counts nothing twice; event ids make a second replay of the whole file harmless.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final, Protocol
+
+from engine.errors import BudgetError, Conflict, Unavailable
+from engine.flows.manage import Manage
+from engine.flows.spend_file import Malformed, SpendFile, SpendRow
+from engine.ledger.catalog import Catalog
+from engine.ledger.records import CampaignRecord
+from engine.live.client import Spend
+from engine.live.replies import CONFLICT, DUPLICATE, NOT_READY, RECORDED, REFUSED, UNKNOWN_CAMPAIGN, SpendResult
+
+CHUNK: Final = 2000
+"""Lines that are read, named and sent together; the client cuts them to what a call may carry."""
+PATIENCE_S: Final = 60.0
+"""For how long Redis may be away, rebuilding, or not know a campaign that was just made."""
+_PAUSE_S: Final = 0.25
+
+
+class SpendsClient(Protocol):
+    """What replay needs of BudgetClient."""
+
+    def record_spends(self, spends: Iterable[Spend], *, request_id: str | None = None) -> list[SpendResult]: ...
+
+
+class Names(Protocol):
+    """Turns names into campaign ids, making what is missing."""
+
+    def campaign_ids(self, wanted: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int]: ...
+
+
+@dataclass(slots=True)
+class Totals:
+    """What became of the lines. stopped: why the replay ended before the file did; empty when it did not."""
+
+    rows: int = 0
+    recorded: int = 0
+    duplicate: int = 0
+    conflict: int = 0
+    refused: int = 0
+    failed: int = 0
+    micros: int = 0
+    stopped: str = ""
+
+
+class Replay:
+    """One replay. on_trouble gets each line that was not counted and why, on_progress the totals after each chunk; on_wait is called
+    before Redis is asked again, and may bring what Redis lacks."""
+
+    def __init__(
+        self,
+        client: SpendsClient,
+        names: Names,
+        *,
+        on_trouble: Callable[[str], None] = lambda text: None,
+        on_progress: Callable[[Totals], None] = lambda totals: None,
+        on_wait: Callable[[], object] = lambda: None,
+        patience_s: float = PATIENCE_S,
+        sleep: Callable[[float], object] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._client = client
+        self._names = names
+        self._on_trouble = on_trouble
+        self._on_progress = on_progress
+        self._on_wait = on_wait
+        self._patience_s = patience_s
+        self._sleep = sleep
+        self._clock = clock
+        self._run = f"replay-{os.urandom(8).hex()}"
+
+    def run(self, file: SpendFile) -> Totals:
+        """Feeds a file to its end, or until a server stays away; then `stopped` says why, and the counts are those until there."""
+        totals = Totals()
+        for number, chunk in enumerate(_chunks(file.rows())):
+            rows: list[SpendRow] = []
+            for item in chunk:
+                totals.rows += 1
+                if isinstance(item, Malformed):
+                    totals.failed += 1
+                    self._on_trouble(str(item))
+                else:
+                    rows.append(item)
+            if rows:
+                self._feed_or_stop(rows, f"{self._run}.{number}", totals)
+            self._on_progress(totals)
+            if totals.stopped:
+                break
+        return totals
+
+    def _feed_or_stop(self, rows: Sequence[SpendRow], request_id: str, totals: Totals) -> None:
+        why = ""
+        try:
+            why = self._feed(rows, request_id, totals)
+        except BudgetError as error:
+            totals.failed += len(rows)
+            why = str(error)
+        if why:
+            totals.stopped = (
+                f"stopped between lines {rows[0].line} and {rows[-1].line}: {why}; run it again when that is mended"
+            )
+
+    def _feed(self, rows: Sequence[SpendRow], request_id: str, totals: Totals) -> str:
+        ids = self._names.campaign_ids((row.brand, row.campaign) for row in rows)
+        spends = [
+            Spend(ids[row.brand, row.campaign], None, row.event_id, row.amount_micros, row.at) for row in rows
+        ]
+        answers, why = self._until_answered(spends, request_id)
+        for row, answer in zip(rows, answers, strict=True):
+            outcome = answer.outcome if answer is not None else ""
+            if outcome == RECORDED:
+                totals.recorded += 1
+                totals.micros += row.amount_micros
+            elif outcome == DUPLICATE:
+                totals.duplicate += 1
+            elif outcome == CONFLICT:
+                totals.conflict += 1
+                self._on_trouble(f"line {row.line}: event_id {row.event_id} was counted with another campaign or amount")
+            elif outcome == REFUSED:
+                totals.refused += 1
+            else:
+                totals.failed += 1
+        return why
+
+    def _until_answered(
+        self, spends: Sequence[Spend], request_id: str
+    ) -> tuple[Sequence[SpendResult | None], str]:
+        """The final answers, and why some are missing once patience ran out. The same request id again counts nothing twice."""
+        give_up = self._clock() + self._patience_s
+        while True:
+            answers: Sequence[SpendResult | None]
+            try:
+                answers = self._client.record_spends(spends, request_id=request_id)
+                why = _unsettled(answers)
+            except Unavailable as error:
+                answers = [answer if isinstance(answer, SpendResult) else None for answer in error.answers]
+                why = str(error)
+            if not why or self._clock() >= give_up:
+                return answers, why
+            self._sleep(_PAUSE_S)
+            with suppress(BudgetError):
+                self._on_wait()
+
+
+def _unsettled(answers: Iterable[SpendResult]) -> str:
+    """Why the first answer that is none yet is none; such answers are remembered nowhere, so asking again is fair."""
+    for answer in answers:
+        if answer.outcome == NOT_READY:
+            return f"Redis is not ready ({answer.detail})"
+        if answer.outcome == UNKNOWN_CAMPAIGN:
+            return f"Redis does not know campaign {answer.campaign_id} yet"
+    return ""
+
+
+def _chunks(rows: Iterator[SpendRow | Malformed]) -> Iterator[list[SpendRow | Malformed]]:
+    while chunk := list(islice(rows, CHUNK)):
+        yield chunk
+
+
+class CatalogNames:
+    """Names by the catalog, remembered; what is missing is made in the order in which it comes, and published."""
+
+    def __init__(self, catalog: Catalog, manage: Manage, actor: str) -> None:
+        self._catalog = catalog
+        self._manage = manage
+        self._actor = actor
+        self._brands: dict[str, int] = {}
+        self._campaigns: dict[tuple[str, str], int] = {}
+
+    def campaign_ids(self, wanted: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int]:
+        """The id of each (brand name, campaign name). Raises what the catalog raises."""
+        missing: dict[str, dict[str, None]] = {}
+        asked = dict.fromkeys(wanted)
+        for brand, campaign in asked:
+            if (brand, campaign) not in self._campaigns:
+                missing.setdefault(brand, {})[campaign] = None
+        for brand, campaigns in missing.items():
+            brand_id = self._brand_id(brand)
+            new = [name for name in campaigns if (brand, name) not in self._campaigns]
+            if new:
+                try:
+                    made = self._manage.create_campaigns(brand_id, new, self._actor)
+                except Conflict:
+                    # Another process made some of them since they were looked up.
+                    self._look_up(brand, brand_id)
+                    new = [name for name in new if (brand, name) not in self._campaigns]
+                    made = self._manage.create_campaigns(brand_id, new, self._actor) if new else []
+                self._remember(brand, made)
+        return {pair: self._campaigns[pair] for pair in asked}
+
+    def _brand_id(self, name: str) -> int:
+        if name not in self._brands:
+            found = self._catalog.brand_by_name(name)
+            if found is None:
+                try:
+                    found = self._manage.create_brand(name, None, None, None, self._actor).row
+                except Conflict:
+                    found = self._catalog.brand_by_name(name)
+                    if found is None:
+                        raise
+            self._brands[name] = found.id
+            self._look_up(name, found.id)
+        return self._brands[name]
+
+    def _look_up(self, brand: str, brand_id: int) -> None:
+        self._remember(brand, self._catalog.campaigns(brand_id, include_archived=True))
+
+    def _remember(self, brand: str, campaigns: Iterable[CampaignRecord]) -> None:
+        for campaign in campaigns:
+            self._campaigns[brand, campaign.name] = campaign.id

@@ -1,0 +1,110 @@
+"""Questions that `verify` asks of the ledger: what stands there twice, and sums that must agree. Read only, and bounded by days."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import NamedTuple
+
+from sqlalchemy import Connection, text
+
+
+class Twice(NamedTuple):
+    """Something that was counted more than once, and the micros that are too much."""
+
+    what: str
+    brand_id: int
+    micros: int
+
+
+class Disagreement(NamedTuple):
+    """Two sums in the ledger that ought to be one, in micros."""
+
+    brand_id: int
+    what: str
+    expected: int
+    found: int
+
+
+def repeated_positions(connection: Connection, since: date, limit: int = 100) -> list[Twice]:
+    """Rows with the same (shard, generation, n, position): one entry written down twice."""
+    found = connection.execute(
+        text(
+            "SELECT shard, generation, n, position, min(brand_id) AS brand_id,"
+            " (sum(amount_micros) - min(amount_micros))::bigint AS micros FROM spend_log WHERE day >= :since"
+            " GROUP BY shard, generation, n, position HAVING count(*) > 1 ORDER BY 1, 2, 3, 4 LIMIT :limit"
+        ),
+        {"since": since, "limit": limit},
+    )
+    return [
+        Twice(f"shard {row.shard} generation {row.generation} n {row.n} position {row.position}", row.brand_id, row.micros)
+        for row in found
+    ]
+
+
+def repeated_events(connection: Connection, since: date, window: timedelta, limit: int = 100) -> list[Twice]:
+    """Spends of a brand with the same event id closer together than its window."""
+    return _repeated(connection, "brand_id, event_id", "event_id", since, window, limit)
+
+
+def repeated_requests(connection: Connection, since: date, window: timedelta, limit: int = 100) -> list[Twice]:
+    """Spends at the same place of the same request of a shard, closer together than its window: a request applied twice."""
+    return _repeated(connection, "shard, request_id, position", "request_id", since, window, limit)
+
+
+def _repeated(
+    connection: Connection, identity: str, name: str, since: date, window: timedelta, limit: int
+) -> list[Twice]:
+    found = connection.execute(
+        text(
+            f"SELECT brand_id, {name} AS name, sum(amount_micros)::bigint AS micros FROM"
+            f" (SELECT brand_id, {name}, amount_micros, recorded_at - lag(recorded_at) OVER"
+            f" (PARTITION BY {identity} ORDER BY recorded_at, n, position) AS gap FROM spend_log"
+            f" WHERE day >= :since AND kind = 'spend' AND {name} IS NOT NULL) AS spends"
+            f" WHERE gap < :window GROUP BY brand_id, {name} ORDER BY 1, 2 LIMIT :limit"
+        ),
+        {"since": since, "window": window, "limit": limit},
+    )
+    return [Twice(f"{name} {row.name}", row.brand_id, row.micros) for row in found]
+
+
+def daily_sums_off(connection: Connection, first: date, last: date, limit: int = 100) -> list[Disagreement]:
+    """Campaigns whose campaign_day is not the sum of their rows on a day."""
+    found = connection.execute(
+        text(
+            "SELECT coalesce(l.brand_id, c.brand_id) AS brand_id, campaign_id, day, coalesce(l.micros, 0) AS expected,"
+            " coalesce(c.spend_micros, 0) AS found"
+            " FROM (SELECT brand_id, campaign_id, day, sum(amount_micros)::bigint AS micros"
+            " FROM spend_log WHERE day BETWEEN :first AND :last GROUP BY 1, 2, 3) AS l"
+            " FULL JOIN (SELECT * FROM campaign_day WHERE day BETWEEN :first AND :last) AS c USING (campaign_id, day)"
+            " WHERE coalesce(l.micros, 0) <> coalesce(c.spend_micros, 0) ORDER BY 1, 2, 3 LIMIT :limit"
+        ),
+        {"first": first, "last": last, "limit": limit},
+    )
+    return [
+        Disagreement(row.brand_id, f"campaign_day of campaign {row.campaign_id} on {row.day}", row.expected, row.found)
+        for row in found
+    ]
+
+
+def closed_days_off(connection: Connection, first: date, last: date, limit: int = 100) -> list[Disagreement]:
+    """Brands whose closed total of a day is not the sum of the rows of that day."""
+    found = connection.execute(
+        text(
+            "SELECT t.brand_id, t.starts_on, t.spend_micros AS found, coalesce(l.micros, 0) AS expected FROM period_total AS t"
+            " LEFT JOIN (SELECT brand_id, day, sum(amount_micros)::bigint AS micros FROM spend_log"
+            " WHERE day BETWEEN :first AND :last GROUP BY 1, 2) AS l ON l.brand_id = t.brand_id AND l.day = t.starts_on"
+            " WHERE t.period = 'day' AND t.starts_on BETWEEN :first AND :last AND t.spend_micros <> coalesce(l.micros, 0)"
+            " ORDER BY 1, 2 LIMIT :limit"
+        ),
+        {"first": first, "last": last, "limit": limit},
+    )
+    return [Disagreement(row.brand_id, f"closed total of {row.starts_on}", row.expected, row.found) for row in found]
+
+
+def closed_shards(connection: Connection, day: date) -> frozenset[int]:
+    """The shards that have closed a day."""
+    found = connection.execute(
+        text("SELECT shard FROM shard_close WHERE period = 'day' AND starts_on = :day"), {"day": day}
+    )
+    return frozenset(row.shard for row in found)
+

@@ -1,0 +1,48 @@
+"""Free ports on loopback."""
+
+from __future__ import annotations
+
+import socket
+
+from engine.errors import Refused
+
+_NEIGHBOURS = 100
+
+
+def is_free(port: int, host: str = "127.0.0.1") -> bool:
+    """Whether a server could listen there now."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        # Connections that a stopped server has left behind do not count as taken.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
+def any_free() -> int:
+    """A port that the system gives."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def kept_or_free(kept: int | None, taken: set[int]) -> int:
+    """The port of the last start while nobody else took it, else a free one."""
+    if kept is not None and 1024 <= kept <= 65535 and kept not in taken and is_free(kept):
+        return kept
+    while (port := any_free()) in taken:
+        pass
+    return port
+
+
+def next_free(port: int, host: str) -> int:
+    """The first free port from `port` on. Raises Refused when the host is not ours or a hundred are taken."""
+    for candidate in range(port, min(port + _NEIGHBOURS, 65536)):
+        if is_free(candidate, host):
+            return candidate
+    raise Refused(
+        f"no port from {port} on is free on {host}: set BUDGET_WEB_PORT to another, and BUDGET_WEB_HOST to an address of this machine"
+    )

@@ -1,0 +1,63 @@
+"""An embedded Valkey (or Redis): append-only file on, nothing evicted, a password, loopback only."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import ClassVar
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from engine.local.server import Server
+
+# Money must not be evicted, and the journal is on disk within a second.
+_CONFIG = """\
+bind 127.0.0.1
+protected-mode yes
+port {port}
+dir {folder}
+requirepass {password}
+appendonly yes
+appendfsync everysec
+save ""
+maxmemory-policy noeviction
+maxclients 4000
+tcp-backlog 128
+daemonize no
+"""
+
+
+class Valkey(Server):
+    """Started with its configuration on standard input: on the command line everybody would read the password."""
+
+    stop_signal: ClassVar = signal.SIGTERM
+
+    @property
+    def url(self) -> str:
+        return f"redis://:{self.password}@127.0.0.1:{self.port}/0"
+
+    def launch(self) -> None:
+        self.data.make_private(self.folder)
+        self.end_leftovers()
+        config = _CONFIG.format(port=self.port, folder=_quoted(self.folder), password=_quoted(self.password))
+        self.spawn([self.program.path(self.program.parts[0]), "-"], config.encode())
+
+    def answers(self) -> bool:
+        client = redis.Redis.from_url(self.url, socket_connect_timeout=1, socket_timeout=2, retry=Retry(NoBackoff(), 0))
+        try:
+            return bool(client.ping())
+        except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError):
+            # Not yet there, or still reading its file (BusyLoadingError).
+            return False
+        except redis.exceptions.ResponseError:
+            # Another server on our port, which does not know our password.
+            return False
+        finally:
+            client.close()
+
+
+def _quoted(value: str | Path) -> str:
+    text = str(value).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"'

@@ -1,0 +1,124 @@
+"""When a budget is used up, what is refused, and how the causes that stop a campaign are kept apart and said."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.domain.budget import Budget, refusal_causes, used_up_causes
+from engine.domain.causes import (
+    ARCHIVED,
+    DAILY_BUDGET,
+    MANUAL,
+    MONTHLY_BUDGET,
+    ORDER,
+    SCHEDULE,
+    mask_of,
+    reasons_of,
+    sentence,
+    status_of,
+)
+from engine.domain.money import MAX_TOTAL_MICROS
+from engine.domain.periods import at_ms, ms_of
+from engine.domain.schedule import Schedule
+
+MONDAY_10 = 1_795_428_000_000  # 2026-11-23 10:00 UTC
+ALWAYS = Schedule()
+MICROS = st.integers(0, MAX_TOTAL_MICROS)
+
+
+def test_the_clock_of_these_tests_is_a_monday_at_ten() -> None:
+    assert f"{at_ms(MONDAY_10):%a %Y-%m-%d %H:%M}" == "Mon 2026-11-23 10:00"
+    assert ms_of(at_ms(MONDAY_10)) == MONDAY_10
+
+
+def test_a_budget_is_used_up_when_nothing_is_left_and_not_before() -> None:
+    assert not Budget(DAILY_BUDGET, 100, 99).used_up
+    assert Budget(DAILY_BUDGET, 100, 100).used_up
+    assert Budget(DAILY_BUDGET, 100, 101).used_up
+
+
+def test_the_last_micro_may_be_spent() -> None:
+    budgets = [Budget(DAILY_BUDGET, 100, 99), Budget(MONTHLY_BUDGET, 1000, 99)]
+    assert refusal_causes(budgets, 1) == ()
+    assert refusal_causes(budgets, 2) == (DAILY_BUDGET,)
+
+
+def test_with_40_left_150_are_refused_and_40_still_fit() -> None:
+    budgets = [Budget(DAILY_BUDGET, 100, 60)]
+    assert refusal_causes(budgets, 150) == (DAILY_BUDGET,)
+    assert refusal_causes(budgets, 40) == ()
+
+
+def test_a_refusal_names_every_budget_in_the_way() -> None:
+    budgets = [Budget(DAILY_BUDGET, 10, 0), Budget(MONTHLY_BUDGET, 100, 95)]
+    assert refusal_causes(budgets, 11) == (DAILY_BUDGET, MONTHLY_BUDGET)
+    assert refusal_causes(budgets, 6) == (MONTHLY_BUDGET,)
+
+
+def test_no_limit_is_never_used_up_and_zero_always_is() -> None:
+    assert not Budget(DAILY_BUDGET, None, MAX_TOTAL_MICROS).used_up
+    assert Budget(DAILY_BUDGET, None, 5).remaining is None
+    assert Budget(DAILY_BUDGET, 0, 0).used_up
+    assert refusal_causes([Budget(DAILY_BUDGET, 0, 0)], 1) == (DAILY_BUDGET,)
+
+
+def test_remaining_is_negative_when_facts_went_past_the_budget() -> None:
+    assert Budget(DAILY_BUDGET, 100, 130).remaining == -30
+
+
+@given(st.none() | MICROS, MICROS, st.integers(1, 10**12))
+def test_what_is_not_refused_never_takes_a_budget_past_its_limit(limit: int | None, spent: int, amount: int) -> None:
+    budget = Budget(DAILY_BUDGET, limit, spent)
+    if not refusal_causes([budget], amount):
+        after = Budget(DAILY_BUDGET, limit, spent + amount)
+        assert after.remaining is None or after.remaining >= 0
+    assert (DAILY_BUDGET in used_up_causes([budget])) == (budget.remaining is not None and budget.remaining <= 0)
+
+
+def test_the_bits_on_the_wire_are_those_that_were_always_there() -> None:
+    assert {cause: mask_of([cause]) for cause in ORDER} == {
+        MANUAL: 1,
+        ARCHIVED: 2,
+        SCHEDULE: 4,
+        DAILY_BUDGET: 8,
+        MONTHLY_BUDGET: 16,
+    }
+
+
+@given(st.sets(st.sampled_from(ORDER)))
+def test_a_set_of_causes_survives_the_wire(reasons: set[str]) -> None:
+    back = reasons_of(mask_of(reasons))
+    assert set(back) == reasons
+    assert list(back) == [cause for cause in ORDER if cause in reasons]
+    assert status_of(back) == ("paused" if reasons else "active")
+
+
+def test_a_running_campaign_is_called_active() -> None:
+    assert sentence((), ALWAYS, MONDAY_10) == "active"
+
+
+@pytest.mark.parametrize(
+    ("reasons", "words"),
+    [
+        ((DAILY_BUDGET,), "paused: daily budget used up, again at 00:00 UTC"),
+        ((MONTHLY_BUDGET,), "paused: monthly budget used up, again at 01 Dec 00:00 UTC"),
+        ((MANUAL,), "paused: switched off by a person"),
+        ((ARCHIVED, MANUAL), "paused: switched off by a person; archived"),
+    ],
+)
+def test_each_cause_says_what_a_person_can_expect(reasons: tuple[str, ...], words: str) -> None:
+    assert sentence(reasons, ALWAYS, MONDAY_10) == words
+
+
+def test_a_campaign_outside_its_hours_says_when_it_runs_again() -> None:
+    evening = Schedule.parse({"start_time": "18:00", "end_time": "22:00"})
+    sunday = Schedule.parse({"days": ["sun"]})
+    assert sentence((SCHEDULE,), evening, MONDAY_10) == "paused: outside its schedule, again at 18:00 UTC"
+    assert sentence((SCHEDULE,), sunday, MONDAY_10) == "paused: outside its schedule, again at 29 Nov 00:00 UTC"
+
+
+def test_a_cause_older_than_the_opening_does_not_promise_the_closing_hour() -> None:
+    open_now = Schedule.parse({"start_time": "09:00", "end_time": "17:00"})
+    assert "17:00" not in sentence((SCHEDULE,), open_now, MONDAY_10)

@@ -1,0 +1,166 @@
+"""From the journal into the spend log: every acknowledged spend has exactly one row."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from engine.domain.ids import shard_of
+from engine.flows.persist import trim_all
+from engine.live.client import Spend
+from engine.live.keys import keys_of_brand
+from engine.wiring import System
+
+
+def rows(system: System, query: str, **values: Any) -> list[Any]:
+    with system.db.connect() as conn:
+        return [tuple(row) for row in conn.execute(text(query), values)]
+
+
+def brand_with_campaigns(system: System, count: int = 1, daily: int | None = None) -> tuple[int, list[int]]:
+    """A published brand and its campaign ids."""
+    brand = system.manage.create_brand("Aurora", daily, None, None, "test").row
+    made = system.manage.create_campaigns(brand.id, [f"c{i}" for i in range(count)], "test")
+    return brand.id, [c.id for c in made]
+
+
+def test_each_recorded_spend_has_one_row_with_the_journals_instant_and_number(ready: System) -> None:
+    brand_id, (campaign,) = brand_with_campaigns(ready)
+    occurred = datetime(2026, 11, 20, 8, 30, 0, 123_000, tzinfo=UTC)
+    ready.client.record_spend(campaign, "1.234567", event_id="win/1+a=", request_id="call-1", occurred_at=occurred)
+    ready.client.record_spends([Spend(campaign, "2"), Spend(campaign, "3")], request_id="call-2")
+    drained = ready.persister.drain_all()
+    assert (drained.rows, drained.micros) == (3, 6_234_567)
+    assert rows(ready, "SELECT amount_micros, event_id, request_id, occurred_at, kind, generation, position FROM spend_log ORDER BY n, position") == [
+        (1_234_567, "win/1+a=", "call-1", occurred, "spend", 1, 0),
+        (2_000_000, None, "call-2", None, "spend", 1, 0),
+        (3_000_000, None, "call-2", None, "spend", 1, 1),
+    ]
+    assert rows(ready, "SELECT brand_id, spend_micros, spends FROM campaign_day") == [(brand_id, 6_234_567, 3)]
+    ((n, entry, cursor_n, cursor_entry),) = rows(
+        ready,
+        "SELECT max(l.n), max(recorded_at), max(c.n), max(c.entry_id) FROM spend_log l JOIN journal_cursor c ON c.shard = l.shard",
+    )
+    assert n == cursor_n == ready.live.read_shard(shard_of(brand_id)).n
+    assert int(cursor_entry.split("-")[0]) == entry.timestamp() * 1000
+
+
+def test_refused_duplicate_and_unknown_spends_of_a_batch_leave_no_row(ready: System) -> None:
+    _, (campaign,) = brand_with_campaigns(ready, daily=5_000_000)
+    batch = [Spend(campaign, "4", "a"), Spend(campaign, "4", "b"), Spend(campaign, "4", "a"), Spend(campaign + 1, "1"), Spend(campaign, "1")]
+    outcomes = [a.outcome for a in ready.client.try_spends(batch, request_id="mixed")]
+    assert outcomes == ["accepted", "refused", "duplicate", "unknown_campaign", "accepted"]
+    ready.persister.drain_all()
+    assert rows(ready, "SELECT position, amount_micros FROM spend_log ORDER BY position") == [(0, 4_000_000), (4, 1_000_000)]
+    assert rows(ready, "SELECT request_id, outcomes FROM mixed_request") == [("mixed", "k*1,x8*1,d*1,u*1,k*1")]
+
+
+def test_persisting_again_writes_nothing(ready: System) -> None:
+    _, (campaign,) = brand_with_campaigns(ready)
+    ready.client.record_spend(campaign, "1")
+    assert ready.persister.drain_all().rows == 1
+    assert ready.persister.drain_all().rows == 0
+    assert rows(ready, "SELECT count(*) FROM spend_log") == [(1,)]
+
+
+def test_a_backlog_larger_than_a_transaction_is_carried_over_whole(ready: System) -> None:
+    _, campaigns = brand_with_campaigns(ready, 3)
+    for i in range(50):
+        ready.client.record_spend(campaigns[i % 3], "0.01")
+    shard = shard_of(campaigns[0] >> 16)
+    steps = 0
+    while ready.persister.step(shard, batch=7).behind:
+        steps += 1
+    assert steps == 7
+    assert rows(ready, "SELECT count(*), sum(amount_micros) FROM spend_log") == [(50, 500_000)]
+
+
+def test_a_transaction_that_fails_leaves_no_row_and_no_moved_cursor(ready: System) -> None:
+    _, (campaign,) = brand_with_campaigns(ready)
+    ready.client.record_spend(campaign, "1")
+    with ready.db.begin() as conn:
+        conn.execute(text("ALTER TABLE campaign_day ADD CONSTRAINT broken CHECK (spends < 0) NOT VALID"))
+    try:
+        with pytest.raises(Exception, match="broken"):
+            ready.persister.drain_all()
+    finally:
+        with ready.db.begin() as conn:
+            conn.execute(text("ALTER TABLE campaign_day DROP CONSTRAINT broken"))
+    assert rows(ready, "SELECT count(*) FROM spend_log") == [(0,)]
+    assert ready.persister.drain_all().rows == 1
+
+
+def test_a_cursor_that_another_process_holds_is_left_alone(ready: System) -> None:
+    _, (campaign,) = brand_with_campaigns(ready)
+    ready.client.record_spend(campaign, "1")
+    shard = shard_of(campaign >> 16)
+    with ready.db.begin() as conn:
+        conn.execute(text("SELECT 1 FROM journal_cursor WHERE shard = :s FOR UPDATE"), {"s": shard})
+        assert ready.persister.step(shard).locked
+    assert ready.persister.drain_all().rows == 1
+
+
+def test_a_gap_in_the_journal_stops_its_shard_and_names_both_numbers(ready: System) -> None:
+    brand_id, (campaign,) = brand_with_campaigns(ready)
+    for _ in range(3):
+        ready.client.record_spend(campaign, "1")
+    journal = keys_of_brand(brand_id).journal
+    ready.hot_redis.xdel(journal, ready.hot_redis.xrange(journal)[-2][0])
+    ready.persister.drain_all()
+    assert rows(ready, "SELECT count(*) FROM spend_log") == [(0,)]
+    ((stopped,),) = rows(ready, "SELECT stopped FROM journal_cursor WHERE shard = :s", s=shard_of(brand_id))
+    assert "after n 2 the journal goes on with n 4" in stopped
+    assert ready.client.record_spend(campaign, "1").outcome == "not_ready"
+
+
+def test_an_older_redis_that_came_back_is_found_by_its_number_and_stopped(ready: System) -> None:
+    brand_id, (campaign,) = brand_with_campaigns(ready)
+    for _ in range(3):
+        ready.client.record_spend(campaign, "1")
+    ready.persister.drain_all()
+    keys = keys_of_brand(brand_id)
+    ready.hot_redis.xdel(keys.journal, ready.hot_redis.xrange(keys.journal)[-1][0])
+    ready.hot_redis.hset(keys.shard, "n", 3)
+    ready.persister.drain_all()
+    assert ready.client.record_spend(campaign, "1").outcome == "not_ready"
+
+
+def test_new_spends_under_numbers_that_postgresql_has_already_are_found_too(ready: System) -> None:
+    brand_id, (campaign,) = brand_with_campaigns(ready)
+    for _ in range(3):
+        ready.client.record_spend(campaign, "1")
+    ready.persister.drain_all()
+    keys = keys_of_brand(brand_id)
+    ready.hot_redis.xdel(keys.journal, ready.hot_redis.xrange(keys.journal)[-1][0])
+    ready.hot_redis.hset(keys.shard, "n", 3)
+    for _ in range(4):
+        ready.client.record_spend(campaign, "5")
+    ready.persister.drain_all()
+    assert rows(ready, "SELECT count(*) FROM spend_log") == [(3,)]
+    assert ready.client.record_spend(campaign, "1").outcome == "not_ready"
+
+
+def test_the_journal_is_trimmed_only_below_where_the_cursor_stood_long_enough_ago(ready: System) -> None:
+    brand_id, (campaign,) = brand_with_campaigns(ready)
+    journal, shard = keys_of_brand(brand_id).journal, shard_of(brand_id)
+    ready.hot_redis.config_set("stream-node-max-entries", 1)
+    try:
+        for _ in range(5):
+            ready.client.record_spend(campaign, "1")
+        ready.persister.drain_all()
+        assert trim_all(ready.db, ready.live, ready.instance, 10) == 0
+        for _ in range(2):
+            with ready.db.begin() as conn:
+                conn.execute(text("UPDATE journal_cursor SET next_at = now() - interval '11 minutes'"))
+            trim_all(ready.db, ready.live, ready.instance, 10)
+        left = ready.hot_redis.xrange(journal)
+        assert len(left) == 1
+        ((entry_id,),) = rows(ready, "SELECT entry_id FROM journal_cursor WHERE shard = :s", s=shard)
+        assert left[0][0].decode() == entry_id, "the cursor's own entry must stay: persist joins on to it"
+        ready.client.record_spend(campaign, "1")
+        assert ready.persister.drain_all().rows == 1
+    finally:
+        ready.hot_redis.config_set("stream-node-max-entries", 100)

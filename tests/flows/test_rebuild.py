@@ -1,0 +1,114 @@
+"""A wiped or damaged Redis comes back exactly as the log has it, and counts nothing twice."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from engine.domain.ids import shard_of
+from engine.errors import BudgetError
+from engine.live.client import Spend
+from engine.live.keys import keys_of_brand
+from engine.wiring import System
+from tests.flows.test_persist import brand_with_campaigns, rows
+
+
+def test_a_wiped_redis_is_rebuilt_with_its_counters_and_accepts_not_one_unit_more(ready: System) -> None:
+    _, (one, two) = brand_with_campaigns(ready, 2, daily=10_000_000)
+    ready.client.record_spend(one, "4")
+    ready.client.record_spend(two, "5")
+    ready.persister.drain_all()
+    ready.hot_redis.flushall()
+    assert ready.client.try_spend(one, "1").outcome == "not_ready"
+    assert len(ready.rebuilder.rebuild_missing()) == 64
+    assert ready.client.try_spend(one, "2").outcome == "refused"
+    answer = ready.client.try_spend(two, "1")
+    assert (answer.outcome, answer.daily_spend, answer.monthly_spend) == ("accepted", Decimal(10), Decimal(10))
+    ready.persister.drain_all()
+    assert rows(ready, "SELECT generation, amount_micros FROM spend_log ORDER BY n") == [(1, 4_000_000), (1, 5_000_000), (2, 1_000_000)]
+
+
+def test_calls_and_win_notices_from_before_are_still_known_after_a_rebuild(ready: System) -> None:
+    _, (campaign,) = brand_with_campaigns(ready, daily=10_000_000)
+    batch = [Spend(campaign, "1", "win-1"), Spend(campaign, "2")]
+    mixed = [Spend(campaign, "3"), Spend(campaign, "9"), Spend(campaign, "1", "win-1")]
+    ready.client.record_spends(batch, request_id="whole")
+    ready.client.try_spends(mixed, request_id="mixed")
+    ready.persister.drain_all()
+    ready.hot_redis.flushall()
+    ready.rebuilder.rebuild_missing()
+    assert [a.outcome for a in ready.client.record_spends(batch, request_id="whole")] == ["recorded", "recorded"]
+    assert [a.outcome for a in ready.client.try_spends(mixed, request_id="mixed")] == ["accepted", "refused", "duplicate"]
+    assert ready.client.record_spend(campaign, "7", request_id="whole").outcome == "conflict"
+    assert ready.client.record_spend(campaign, "1", event_id="win-1").outcome == "duplicate"
+    assert ready.client.record_spend(campaign, "2", event_id="win-1").outcome == "conflict"
+    assert ready.client.status(campaign).status == "active"
+    assert ready.persister.drain_all().rows == 0
+
+
+def test_a_lost_key_is_brought_back_and_what_was_still_in_the_journal_is_persisted_first(ready: System) -> None:
+    brand_id, (campaign,) = brand_with_campaigns(ready)
+    ready.client.record_spend(campaign, "1")
+    ready.persister.drain_all()
+    ready.client.record_spend(campaign, "2")
+    ready.hot_redis.delete(keys_of_brand(brand_id).brand(brand_id))
+    assert ready.client.record_spend(campaign, "4").outcome == "not_ready"
+    (rebuilt,) = ready.rebuilder.rebuild_missing()
+    assert (rebuilt.shard, rebuilt.persisted, rebuilt.salvaged) == (shard_of(brand_id), 1, 0)
+    assert ready.client.record_spend(campaign, "4").daily_spend == Decimal(7)
+    ready.persister.drain_all()
+    assert rows(ready, "SELECT count(*), sum(amount_micros) FROM spend_log") == [(3, 7_000_000)]
+
+
+def test_spends_of_a_redis_that_fell_back_are_salvaged_and_those_logged_before_are_not_doubled(ready: System) -> None:
+    brand_id, (campaign,) = brand_with_campaigns(ready)
+    keys = keys_of_brand(brand_id)
+    ready.client.record_spend(campaign, "1", request_id="kept")
+    ready.client.record_spend(campaign, "2", request_id="fell-out", event_id="win")
+    ready.persister.drain_all()
+    # An older Redis: the last entry, its counters and its ids are gone.
+    ready.hot_redis.xdel(keys.journal, ready.hot_redis.xrange(keys.journal)[-1][0])
+    ready.hot_redis.hset(keys.shard, "n", 2)
+    ready.hot_redis.hdel(keys.requests[0], "fell-out")
+    ready.hot_redis.hdel(keys.events[0], f"{brand_id}:win")
+    # The bidder repeats its call, then goes on.
+    assert ready.client.record_spend(campaign, "2", request_id="fell-out", event_id="win").outcome == "recorded"
+    ready.client.record_spend(campaign, "4", request_id="new")
+    ready.persister.drain_all()
+    (rebuilt,) = ready.rebuilder.rebuild_missing()
+    assert rebuilt.salvaged == 1
+    answer = ready.client.record_spend(campaign, "8")
+    assert (answer.outcome, answer.daily_spend) == ("recorded", Decimal(15))
+    ready.persister.drain_all()
+    assert rows(ready, "SELECT count(*), sum(amount_micros) FROM spend_log") == [(4, 15_000_000)]
+    assert rows(ready, "SELECT count(*) FROM (SELECT DISTINCT shard, generation, n, position FROM spend_log) d") == [(4,)]
+
+
+def test_a_rebuild_run_twice_changes_nothing(ready: System) -> None:
+    brand_id, (campaign,) = brand_with_campaigns(ready)
+    ready.client.record_spend(campaign, "3")
+    for _ in range(2):
+        ready.rebuilder.rebuild([shard_of(brand_id)])
+    assert ready.client.record_spend(campaign, "1").daily_spend == Decimal(4)
+    ready.persister.drain_all()
+    assert rows(ready, "SELECT count(*), sum(amount_micros) FROM spend_log") == [(2, 4_000_000)]
+
+
+def test_another_instances_redis_is_never_rebuilt(ready: System) -> None:
+    shard = keys_of_brand(1).shard
+    ready.hot_redis.hset(shard, "mark", "someone-else:1")
+    ready.hot_redis.hset(shard, "owner", "someone-else")
+    with pytest.raises(BudgetError, match="another instance"):
+        ready.rebuilder.rebuild([1])
+    assert ready.hot_redis.hget(shard, "mark") == b"someone-else:1"
+
+
+def test_a_change_made_while_redis_was_empty_is_there_after_the_rebuild(ready: System) -> None:
+    brand_id, (campaign,) = brand_with_campaigns(ready, daily=1_000_000)
+    ready.hot_redis.flushall()
+    changed = ready.manage.update_brand(brand_id, "anna", daily_budget_micros=7_000_000)
+    assert (changed.published, changed.row.daily_budget_micros) == (False, 7_000_000)
+    ready.rebuilder.rebuild_missing()
+    assert ready.client.record_spend(campaign, "1").daily_remaining == Decimal(6)
+    assert ready.catalog.unpublished() == []

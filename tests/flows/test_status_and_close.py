@@ -1,0 +1,145 @@
+"""Statuses follow the money and the clock; days and months close by themselves, once."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from engine.domain.periods import DAY_MS, ms_of
+from engine.domain.schedule import Schedule
+from engine.flows.check import check_all
+from engine.live.keys import keys_of_brand
+from engine.wiring import System
+from tests.flows.conftest import at
+from tests.flows.test_persist import brand_with_campaigns, rows
+
+
+def instant(*parts: int) -> int:
+    return ms_of(datetime(*parts, tzinfo=UTC))  # type: ignore[arg-type]
+
+
+def changes(system: System, campaign: int) -> list[tuple[str, list[str]]]:
+    return rows(system, "SELECT status, reasons FROM status_change WHERE campaign_id = :c ORDER BY id", c=campaign)
+
+
+def test_a_new_campaign_becomes_active_at_once_and_its_first_status_is_written(ready: System) -> None:
+    _, (campaign,) = brand_with_campaigns(ready)
+    assert ready.catalog.campaign(campaign).status == "active"
+    assert changes(ready, campaign) == [("active", [])]
+
+
+def test_the_spend_that_uses_up_the_day_pauses_every_campaign_of_the_brand(ready: System) -> None:
+    brand_id, campaigns = brand_with_campaigns(ready, 3, daily=2_000_000)
+    ready.client.record_spend(campaigns[0], "2")
+    drained = ready.persister.drain_all()
+    assert drained.changed_brands == {brand_id}
+    ready.status.refresh(drained.changed_brands)
+    assert [(c.status, c.reasons) for c in ready.catalog.campaigns(brand_id)] == [("paused", ("daily_budget",))] * 3
+    ((at_row, recorded),) = rows(
+        ready, "SELECT DISTINCT s.at, l.recorded_at FROM status_change s, spend_log l WHERE s.status = 'paused'"
+    )
+    assert at_row == recorded
+
+
+def test_raising_the_budget_reactivates_at_once_but_a_persons_pause_stays(ready: System) -> None:
+    brand_id, (one, two) = brand_with_campaigns(ready, 2, daily=2_000_000)
+    ready.client.record_spend(one, "2")
+    ready.persister.drain_all()
+    check_all(ready.publisher, ready.status)
+    ready.manage.pause_campaign(two, "anna")
+    assert ready.catalog.campaign(two).reasons == ("manual", "daily_budget")
+    ready.manage.update_brand(brand_id, "anna", daily_budget_micros=10_000_000)
+    assert ready.catalog.campaign(one).status == "active"
+    assert ready.catalog.campaign(two).reasons == ("manual",)
+    check_all(ready.publisher, ready.status)
+    assert ready.catalog.campaign(two).reasons == ("manual",)
+
+
+def test_a_check_that_finds_no_difference_writes_no_row(ready: System) -> None:
+    _, (campaign,) = brand_with_campaigns(ready)
+    before = changes(ready, campaign)
+    assert check_all(ready.publisher, ready.status).changed == 0
+    assert changes(ready, campaign) == before
+
+
+def test_a_schedule_that_opens_is_written_with_the_minute_at_which_it_opened(clock: System) -> None:
+    at(clock, instant(2026, 11, 23, 8, 59))
+    brand_id, (campaign,) = brand_with_campaigns(clock)
+    hours = Schedule.parse({"days": ["mon"], "start_time": "09:00", "end_time": "17:00"})
+    clock.manage.update_campaign(campaign, "anna", schedule=hours)
+    assert clock.catalog.campaign(campaign).reasons == ("schedule",)
+    at(clock, instant(2026, 11, 23, 9, 4))
+    clock.status.refresh([brand_id])
+    assert rows(clock, "SELECT at FROM status_change WHERE campaign_id = :c ORDER BY id DESC LIMIT 1", c=campaign) == [
+        (datetime(2026, 11, 23, 9, 0, tzinfo=UTC),)
+    ]
+
+
+def test_the_day_closes_by_itself_with_its_total_and_reactivates_what_may_run_again(clock: System) -> None:
+    at(clock, instant(2026, 11, 30, 23, 59))
+    brand_id, (campaign,) = brand_with_campaigns(clock, daily=5_000_000)
+    clock.client.record_spend(campaign, "6")
+    clock.persister.drain_all()
+    clock.status.refresh([brand_id])
+    assert clock.catalog.campaign(campaign).reasons == ("daily_budget",)
+    at(clock, instant(2026, 12, 1, 0, 0))
+    closed = clock.closer.close_ended()
+    assert (closed.waiting, closed.drift) == ([], [])
+    check_all(clock.publisher, clock.status)
+    assert clock.catalog.campaign(campaign).status == "active"
+    day, month = datetime(2026, 11, 30, tzinfo=UTC).date(), datetime(2026, 11, 1, tzinfo=UTC).date()
+    totals = rows(clock, "SELECT period, starts_on, spend_micros, budget_micros FROM period_total WHERE spend_micros > 0")
+    assert sorted(totals) == [("day", day, 6_000_000, 5_000_000), ("month", month, 6_000_000, None)]
+    assert rows(clock, "SELECT at FROM status_change ORDER BY id DESC LIMIT 1") == [(datetime(2026, 12, 1, tzinfo=UTC),)]
+    fields = clock.hot_redis.hkeys(keys_of_brand(brand_id).brand(brand_id))
+    assert not [f for f in fields if f.startswith((b"d:", b"m:"))], "closed counters are pruned"
+
+
+def test_closing_again_changes_nothing_and_a_closed_total_stays(clock: System) -> None:
+    at(clock, instant(2026, 11, 29, 12))
+    _, (campaign,) = brand_with_campaigns(clock)
+    clock.client.record_spend(campaign, "1")
+    clock.persister.drain_all()
+    at(clock, instant(2026, 11, 30, 0, 1))
+    clock.closer.close_ended()
+    before = rows(clock, "SELECT * FROM period_total ORDER BY 1, 2, 3")
+    again = clock.closer.close_ended()
+    assert (again.days, again.months) == (0, 0)
+    assert rows(clock, "SELECT * FROM period_total ORDER BY 1, 2, 3") == before
+
+
+def test_days_missed_over_a_months_end_are_each_closed_once(clock: System) -> None:
+    start = instant(2026, 11, 29, 12)
+    at(clock, start)
+    _, (campaign,) = brand_with_campaigns(clock)
+    for day in range(4):
+        at(clock, start + day * DAY_MS)
+        clock.client.record_spend(campaign, str(day + 1))
+    clock.persister.drain_all()
+    clock.closer.close_ended()
+    days = rows(clock, "SELECT spend_micros FROM period_total WHERE period = 'day' AND spend_micros > 0 ORDER BY starts_on")
+    months = rows(clock, "SELECT spend_micros FROM period_total WHERE period = 'month' AND spend_micros > 0")
+    assert (days, months) == ([(1_000_000,), (2_000_000,), (3_000_000,)], [(3_000_000,)])
+
+
+def test_a_shard_whose_last_entries_are_not_persisted_waits_with_its_close(clock: System) -> None:
+    at(clock, instant(2026, 11, 23, 23))
+    brand_id, (campaign,) = brand_with_campaigns(clock)
+    clock.persister.drain_all()
+    clock.client.record_spend(campaign, "1")
+    at(clock, instant(2026, 11, 24, 0, 0))
+    assert clock.closer.close_ended().waiting == [brand_id % 64]
+    clock.persister.drain_all()
+    assert clock.closer.close_ended().waiting == []
+    assert rows(clock, "SELECT spend_micros FROM period_total WHERE spend_micros > 0") == [(1_000_000,)]
+
+
+def test_a_counter_that_differs_from_the_log_is_named_at_the_close(clock: System) -> None:
+    at(clock, instant(2026, 11, 23, 23))
+    brand_id, (campaign,) = brand_with_campaigns(clock)
+    clock.client.record_spend(campaign, "1")
+    clock.persister.drain_all()
+    key = keys_of_brand(brand_id).brand(brand_id)
+    field = next(f for f in clock.hot_redis.hkeys(key) if f.startswith(b"d:"))
+    clock.hot_redis.hincrby(key, field.decode(), 500_000)
+    at(clock, instant(2026, 11, 24, 0, 0))
+    assert clock.closer.close_ended().drift == [f"brand {brand_id} day 2026-11-23: counter 1.500000, log 1.000000"]
