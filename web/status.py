@@ -13,7 +13,7 @@ from web.guard import is_htmx
 from web.parts import parts
 from web.view import State, page_of
 
-LATEST = 12
+LATEST = 10
 CHANGES_A_PAGE = 100
 MOST_CHANGES = 5000
 

@@ -18,7 +18,10 @@
     for (const time of root.querySelectorAll("time[datetime]")) {
       const zone = time.nextElementSibling;
       if (!zone || !zone.classList.contains("zone")) continue;
-      const text = ` ${formats[time.dataset.how || "time"].format(new Date(time.dateTime))} here`;
+      const at = new Date(time.dateTime);
+      // The date only where it is another one here than in UTC.
+      const how = time.dataset.how === "date" && at.getDate() === at.getUTCDate() ? "time" : time.dataset.how;
+      const text = ` (${formats[how].format(at)} here)`;
       if (zone.textContent !== text) zone.textContent = text;
     }
     for (const zone of root.querySelectorAll(".zone-only[data-at]")) {
