@@ -10,11 +10,13 @@ from typing import Final, Literal, cast
 import redis
 from rq import Worker
 from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from engine.domain.ids import SHARDS
 from engine.domain.periods import DAY_MS, MINUTE_MS, at_ms, month_of, month_start_ms, ms_of
 from engine.errors import BudgetError, ServerAway
 from engine.ledger import runs
+from engine.ledger.cursors import read_cursors
 from engine.live.admin import LiveRedis, LiveShard
 
 State = Literal["ok", "wait", "down"]
@@ -29,17 +31,11 @@ DUE: Final[Mapping[str, str]] = {
     "persist": "each minute",
     "publish": "each minute",
     "check": "every 5 minutes",
-    "heal": "each minute",
     "close_day": "00:00 UTC",
     "close_month": "00:00 UTC on the 1st",
 }
 """The jobs, and how often each is due."""
-_LATE_MS: Final[Mapping[str, int]] = {
-    "persist": 12 * MINUTE_MS,
-    "publish": 4 * MINUTE_MS,
-    "check": 11 * MINUTE_MS,
-    "heal": 4 * MINUTE_MS,
-}
+_LATE_MS: Final[Mapping[str, int]] = {"persist": 12 * MINUTE_MS, "publish": 4 * MINUTE_MS, "check": 11 * MINUTE_MS}
 """How long after its last start a job counts as overdue. A persist job goes on for up to ten minutes when nobody rings."""
 _CLOSE_GRACE_MS: Final = 15 * MINUTE_MS
 
@@ -92,7 +88,9 @@ def read_health(db: Engine, live: LiveRedis, jobs_redis: redis.Redis, now_ms: in
     backlog = None
     if shards is not None and cursors is not None:
         backlog = sum(max(0, shard.n - cursors.get(shard.shard, 0)) for shard in shards)
-    return Health(now_ms, (hot, postgres, *_jobs_side(jobs_redis, now_ms), _journal(backlog)), jobs, backlog)
+    return Health(
+        now_ms, (hot, postgres, *_jobs_side(jobs_redis, now_ms), _journal(backlog)), jobs, backlog
+    )
 
 
 def _hot_redis(live: LiveRedis) -> tuple[Part, list[LiveShard] | None]:
@@ -114,25 +112,18 @@ def _postgres(db: Engine, now_ms: int) -> tuple[Part, tuple[JobHealth, ...], dic
     try:
         jobs = _jobs(db, now_ms)
         with db.connect() as conn:
-            cursors = {shard: int(n) for shard, n in conn.exec_driver_sql("SELECT shard, n FROM journal_cursor")}
-            stopped = conn.exec_driver_sql("SELECT shard, stopped FROM journal_cursor WHERE stopped IS NOT NULL").all()
+            cursors = read_cursors(conn)
     except ServerAway as away:
         return Part("postgresql", "PostgreSQL", "down", str(away)), (), None
-    except Exception as error:  # a missing table is a part that needs care, not a page that breaks
-        line = next(iter(str(error).splitlines()), type(error).__name__)
-        return (
-            Part("postgresql", "PostgreSQL", "down", f"{line}: run `budget-engine migrate`, or see its log"),
-            (),
-            None,
-        )
+    except SQLAlchemyError as error:  # a missing table is a part that needs care, not a page that breaks
+        detail = f"{_first_line(error)}: run `budget-engine migrate`"
+        return Part("postgresql", "PostgreSQL", "down", detail), (), None
+    numbers = {shard: cursor.n for shard, cursor in cursors.items()}
+    stopped = [f"shard {cursor.shard}: {cursor.stopped}" for cursor in cursors.values() if cursor.stopped]
     if stopped:
-        why = "; ".join(f"shard {shard}: {text}" for shard, text in stopped[:3])
-        return (
-            Part("postgresql", "PostgreSQL", "wait", f"persist has stopped on {len(stopped)} shards: {why}"),
-            jobs,
-            cursors,
-        )
-    return Part("postgresql", "PostgreSQL", "ok", "answers"), jobs, cursors
+        detail = f"answers, but persist has stopped on {len(stopped)} shards ({'; '.join(stopped[:3])}): run `budget-engine rebuild`"
+        return Part("postgresql", "PostgreSQL", "wait", detail), jobs, numbers
+    return Part("postgresql", "PostgreSQL", "ok", "answers"), jobs, numbers
 
 
 def _jobs(db: Engine, now_ms: int) -> tuple[JobHealth, ...]:
@@ -140,7 +131,6 @@ def _jobs(db: Engine, now_ms: int) -> tuple[JobHealth, ...]:
     return tuple(
         _job(name, due, last.get(name), good.get(name), now_ms)
         for name, due in {**DUE, **{name: "when needed" for name in sorted(last) if name not in DUE}}.items()
-        if name in last or name != "heal"
     )
 
 
@@ -177,12 +167,7 @@ def _jobs_side(jobs_redis: redis.Redis, now_ms: int) -> tuple[Part, ...]:
 
 def _worker(beats: list[datetime | None], now_ms: int) -> Part:
     if not beats:
-        return Part(
-            "worker",
-            "Worker",
-            "down",
-            "none runs: start `budget-engine worker`; spend is kept in the journal meanwhile",
-        )
+        return Part("worker", "Worker", "down", "none runs: start `budget-engine worker`; spend is kept in the journal meanwhile")
     last = max((_utc(beat) for beat in beats if beat is not None), default=None)
     said = f"{len(beats)} running" if len(beats) > 1 else "running"
     if last is None:
@@ -196,12 +181,7 @@ def _worker(beats: list[datetime | None], now_ms: int) -> Part:
 def _scheduler(beat: bytes | None, now_ms: int) -> Part:
     text = (beat or b"").decode("ascii", "replace")
     if not text.isdigit():
-        return Part(
-            "scheduler",
-            "Scheduler",
-            "down",
-            "none runs: start `budget-engine scheduler`; what is owed is caught up on then",
-        )
+        return Part("scheduler", "Scheduler", "down", "none runs: start `budget-engine scheduler`; what is owed is caught up on then")
     at = int(text)
     state: State = "ok" if now_ms - at <= HEARTBEAT_LATE_MS else "wait"
     said = "last heard" if state == "ok" else "silent since"
@@ -214,9 +194,7 @@ def _journal(backlog: int | None) -> Part:
     if not backlog:
         return Part("journal", "Journal", "ok", "all written to PostgreSQL")
     state: State = "wait" if backlog > BACKLOG_WAIT else "ok"
-    return Part(
-        "journal", "Journal", state, f"{backlog:,} {'entry' if backlog == 1 else 'entries'} to be written to PostgreSQL"
-    )
+    return Part("journal", "Journal", state, f"{backlog:,} {'entry' if backlog == 1 else 'entries'} to be written to PostgreSQL")
 
 
 def _utc(at: datetime) -> datetime:
@@ -225,10 +203,7 @@ def _utc(at: datetime) -> datetime:
 
 def _where(client: redis.Redis) -> str:
     options = client.connection_pool.connection_kwargs
-    return str(
-        options.get("path")
-        or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}/{options.get('db') or 0}"
-    )
+    return str(options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}/{options.get('db') or 0}")
 
 
 def _first_line(error: BaseException) -> str:
