@@ -109,7 +109,7 @@ class Settings:
         """The same with URLs to connect to. Raises ServerAway when the servers are embedded and none run on `data_dir`."""
         if not self.embedded or self.redis_url:
             return self
-        from engine.local.running import read_running
+        from engine.running import read_running
 
         found = read_running(self.data_dir)
         return replace(
