@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 from engine.ledger.catalog import Catalog
 from engine.ledger.database import make_engine
 
+
 @pytest.fixture
 def engine(ledger_url: str) -> Iterator[Engine]:
     made = make_engine(ledger_url)
