@@ -85,7 +85,6 @@ def _made_up_key() -> str:
     return secrets.token_hex(32)
 
 
-
 class SecureWhenHttps(SecureCookieSessionInterface):
     """Cookies are Secure where the page came over https; a plain-http loopback console must keep its own."""
 

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from engine.flows.views import CampaignView
     from engine.ledger.records import CampaignRecord
 
-_SCHEDULE_HELP = 'When it may run, in UTC: {"days": ["mon"], "start_time": "09:00", "end_time": "17:00"}, or a list of such.'
+_SCHEDULE_HELP = (
+    'When it may run, in UTC: {"days": ["mon"], "start_time": "09:00", "end_time": "17:00"}, or a list of such.'
+)
 
 
 @click.group(cls=Group)

@@ -103,8 +103,7 @@ def brand_document(view: BrandView) -> dict[str, Any]:
 def spend_document(result: SpendResult) -> dict[str, Any]:
     """The answer to a spend as the contract shapes it."""
     figures = {
-        name: getattr(result, name)
-        for name in ("daily_spend", "monthly_spend", "daily_remaining", "monthly_remaining")
+        name: getattr(result, name) for name in ("daily_spend", "monthly_spend", "daily_remaining", "monthly_remaining")
     }
     return {
         "outcome": result.outcome,

@@ -40,7 +40,9 @@ def env(app: App) -> None:
 
 
 @click.command(cls=Command)
-@click.option("--queue", type=click.Choice(["persist", "jobs"]), help="Only one queue; without it, both, in a process each.")
+@click.option(
+    "--queue", type=click.Choice(["persist", "jobs"]), help="Only one queue; without it, both, in a process each."
+)
 @pass_app
 def worker(app: App, queue: str | None) -> None:
     """Work the job queues until SIGTERM or Ctrl-C."""

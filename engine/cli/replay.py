@@ -40,7 +40,9 @@ def replay(app: App, file: str) -> int:
     if app.json:
         print_json(_document(totals))
     else:
-        counts = ", ".join(f"{count} {name}" for name, count in _document(totals).items() if name not in ("rows", "amount"))
+        counts = ", ".join(
+            f"{count} {name}" for name, count in _document(totals).items() if name not in ("rows", "amount")
+        )
         click.echo(f"{totals.rows} rows: {counts}; {format_micros(totals.micros)} recorded")
     return 1 if totals.failed or totals.stopped else 0
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 import click
@@ -19,6 +20,9 @@ DONE: Final = 0
 FAILED: Final = 1
 WRONG_USAGE: Final = 2
 INTERRUPTED: Final = 130
+
+_SCHEMA_MISSING: Final = ("42P01", "42703")
+"""PostgreSQL's codes for a table and a column that are not there."""
 
 
 def run(command: click.Command, args: Sequence[str]) -> int:
@@ -43,39 +47,53 @@ def _run(command: click.Command, args: Sequence[str], app: App) -> int:
     try:
         status = command.main(list(args), prog_name="budget-engine", standalone_mode=False, obj=app)
         return status if isinstance(status, int) else DONE
-    except click.exceptions.Exit as leave:
-        return leave.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        return INTERRUPTED
-    except click.exceptions.NoArgsIsHelpError as asked:
-        click.echo(asked.format_message(), err=True)
-        return WRONG_USAGE
-    except click.UsageError as error:
-        path = error.ctx.command_path if error.ctx else "budget-engine"
-        _complain(f"{error.format_message()} See `{path} --help`.")
-        return WRONG_USAGE
-    except click.ClickException as error:
-        _complain(error.format_message())
-        return FAILED
     except BrokenPipeError:
         raise
-    except BudgetError as error:
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  # never a traceback unless asked for
+        return _told(error)
+
+
+def _told(error: BaseException) -> int:
+    """Says what ended a command, and answers its exit status."""
+    if isinstance(error, click.exceptions.Exit):
+        return error.exit_code
+    if isinstance(error, click.Abort | KeyboardInterrupt):
+        return INTERRUPTED
+    if isinstance(error, click.ClickException):
+        return _misused(error)
+    if isinstance(error, BudgetError):
         _complain(str(error))
         return WRONG_USAGE if isinstance(error, InvalidInput) and not isinstance(error, InvalidSetting) else FAILED
-    except Exception as error:  # noqa: BLE001  # the last line of defence: never a traceback unless asked for
-        if os.environ.get("BUDGET_DEBUG") == "1":
-            import traceback
+    _unexpected(error)
+    return FAILED
 
-            traceback.print_exc()
+
+def _misused(error: click.ClickException) -> int:
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        click.echo(error.format_message(), err=True)
+        return WRONG_USAGE
+    said = error.format_message()
+    if isinstance(error, click.UsageError):
+        path = error.ctx.command_path if error.ctx else "budget-engine"
+        said = f"{said.rstrip('.')}. See `{path} --help`."
+    _complain(said)
+    return error.exit_code
+
+
+def _unexpected(error: BaseException) -> None:
+    if os.environ.get("BUDGET_DEBUG") == "1":
+        import traceback
+
+        traceback.print_exception(error)
+    if getattr(getattr(error, "orig", None), "pgcode", None) in _SCHEMA_MISSING:
+        _complain("the database lacks tables that this program needs: run `budget-engine migrate`")
+    else:
         _complain(f"unexpected {type(error).__name__}: {error}; set BUDGET_DEBUG=1 for the traceback")
-        return FAILED
 
 
 def _complain(message: str) -> None:
-    try:
+    with suppress(BrokenPipeError):
         click.echo(f"budget-engine: {' '.join(message.split())}", err=True)
-    except BrokenPipeError:
-        pass
 
 
 def _forget_stdout() -> None:

@@ -16,7 +16,9 @@ from engine.live.replies import ACCEPTED, DUPLICATE, RECORDED, SpendResult
 @click.argument("campaign_id")
 @click.argument("amount")
 @click.option("--event-id", help="The exchange's id of the win notice: the same one again counts once.")
-@click.option("--try", "ask", is_flag=True, help="Ask first: refused, with nothing consumed, if a budget would be exceeded.")
+@click.option(
+    "--try", "ask", is_flag=True, help="Ask first: refused, with nothing consumed, if a budget would be exceeded."
+)
 @pass_app
 def spend(app: App, campaign_id: str, amount: str, event_id: str | None, ask: bool) -> int:
     """Report a spend of AMOUNT (such as 0.001234) on a campaign, or with --try ask for it. Exit 1 when it was not counted."""

@@ -127,7 +127,9 @@ class Overview:
         logged = self._logged(behind, now_ms)
         views = [self._view(b, of_brand[b.id], live.get(b.id), logged, now_ms) for b in brands]
         if note is None and any(not b.archived for b in views if not b.ready):
-            note = "Some brands are not live yet (just made, or their shard is being rebuilt): their spend is the log's."
+            note = (
+                "Some brands are not live yet (just made, or their shard is being rebuilt): their spend is the log's."
+            )
         return Snapshot(now_ms, tuple(views), note)
 
     def _read_live(self, of_brand: Mapping[int, Iterable[CampaignRecord]]) -> Mapping[int, LiveBrand | None]:

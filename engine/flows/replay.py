@@ -114,9 +114,7 @@ class Replay:
 
     def _feed(self, rows: Sequence[SpendRow], request_id: str, totals: Totals) -> str:
         ids = self._names.campaign_ids((row.brand, row.campaign) for row in rows)
-        spends = [
-            Spend(ids[row.brand, row.campaign], None, row.event_id, row.amount_micros, row.at) for row in rows
-        ]
+        spends = [Spend(ids[row.brand, row.campaign], None, row.event_id, row.amount_micros, row.at) for row in rows]
         answers, why = self._until_answered(spends, request_id)
         for row, answer in zip(rows, answers, strict=True):
             outcome = answer.outcome if answer is not None else ""
@@ -127,16 +125,16 @@ class Replay:
                 totals.duplicate += 1
             elif outcome == CONFLICT:
                 totals.conflict += 1
-                self._on_trouble(f"line {row.line}: event_id {row.event_id} was counted with another campaign or amount")
+                self._on_trouble(
+                    f"line {row.line}: event_id {row.event_id} was counted with another campaign or amount"
+                )
             elif outcome == REFUSED:
                 totals.refused += 1
             else:
                 totals.failed += 1
         return why
 
-    def _until_answered(
-        self, spends: Sequence[Spend], request_id: str
-    ) -> tuple[Sequence[SpendResult | None], str]:
+    def _until_answered(self, spends: Sequence[Spend], request_id: str) -> tuple[Sequence[SpendResult | None], str]:
         """The final answers, and why some are missing once patience ran out. The same request id again counts nothing twice."""
         give_up = self._clock() + self._patience_s
         while True:

@@ -74,7 +74,9 @@ class SpendFile:
     def __enter__(self) -> SpendFile:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._file.close()
 
     def rows(self) -> Iterator[SpendRow | Malformed]:
@@ -91,13 +93,17 @@ class SpendFile:
         if raw.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\x00" in raw:
             raise self._refused("is not UTF-8 text: save it as UTF-8")
         if not raw.strip():
-            raise self._refused("is empty" if not raw else "begins with a blank line: its first line must name the columns")
+            raise self._refused(
+                "is empty" if not raw else "begins with a blank line: its first line must name the columns"
+            )
         try:
             names = [name.strip() for name in _cells(raw.removeprefix(_BOM).decode())]
         except UnicodeDecodeError:
             raise self._refused("is not UTF-8 text: save it as UTF-8") from None
         except csv.Error as error:
-            raise self._refused(f"does not begin with a CSV header ({error}): name the columns {','.join(COLUMNS)}") from None
+            raise self._refused(
+                f"does not begin with a CSV header ({error}): name the columns {','.join(COLUMNS)}"
+            ) from None
         missing = [name for name in COLUMNS if name not in names]
         if missing:
             raise self._refused(f"has no column {', '.join(missing)}: its first line must name {','.join(COLUMNS)}")
@@ -161,6 +167,7 @@ def _instant(text: str) -> datetime:
 def _micros(text: str) -> int:
     if _DIGITS.fullmatch(text) is None:
         raise InvalidAmount(
-            f"amount_micros {shown(text)} is not a whole number of micros from 1 to {MAX_AMOUNT_MICROS}", "amount_micros"
+            f"amount_micros {shown(text)} is not a whole number of micros from 1 to {MAX_AMOUNT_MICROS}",
+            "amount_micros",
         )
     return check_amount_micros(int(text))

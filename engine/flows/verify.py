@@ -81,7 +81,13 @@ class Verifier:
     """Checks V1, V2, V4 and V9 of the invariants."""
 
     def __init__(
-        self, db: Engine, catalog: Catalog, live: LiveRedis, journal: Journal, event_window: timedelta, request_window: timedelta
+        self,
+        db: Engine,
+        catalog: Catalog,
+        live: LiveRedis,
+        journal: Journal,
+        event_window: timedelta,
+        request_window: timedelta,
     ) -> None:
         self._db = db
         self._catalog = catalog
@@ -107,7 +113,9 @@ class Verifier:
 
     def _counters(self) -> tuple[Check, Check]:
         conservation = Check("V1", "conservation: each brand's counter = spend log + journal not yet in it")
-        hierarchy = Check("V2", "hierarchy: brand = its campaigns, month = its days, campaign_day and closed days = spend log")
+        hierarchy = Check(
+            "V2", "hierarchy: brand = its campaigns, month = its days, campaign_day and closed days = spend log"
+        )
         brands, campaigns = self._owners()
         for shard, owners in brands.items():
             try:
@@ -126,7 +134,9 @@ class Verifier:
                 hierarchy.find(text, off.found - off.expected)
         return conservation, hierarchy
 
-    def _owners(self) -> tuple[dict[int, dict[str, tuple[int, int | None]]], dict[int, dict[str, tuple[int, int | None]]]]:
+    def _owners(
+        self,
+    ) -> tuple[dict[int, dict[str, tuple[int, int | None]]], dict[int, dict[str, tuple[int, int | None]]]]:
         """By shard, the hashes of brands and of campaigns: {key: (brand id, campaign id or None)}."""
         brands: dict[int, dict[str, tuple[int, int | None]]] = {}
         campaigns: dict[int, dict[str, tuple[int, int | None]]] = {}
@@ -166,24 +176,25 @@ class Verifier:
             waiting: dict[tuple[int, int, date], int] = {}
         else:
             waiting = self._waiting(shard, cursor.entry_id, cursor.n, part.n)
-        sums: dict[tuple[int, int | None, date], int] = {}
+        by_owner: dict[tuple[int, int | None], dict[date, int]] = {}
         rows = [(key, micros) for key, (micros, _) in logged.items()] + list(waiting.items())
         for (brand_id, campaign_id, day), micros in rows:
-            for owner in ((brand_id, None, day), (brand_id, campaign_id, day)):
-                sums[owner] = sums.get(owner, 0) + micros
-        for key, (brand_id, campaign_id) in owners.items():
-            name = f"brand {brand_id}" if campaign_id is None else f"campaign {campaign_id}"
+            for counted_by in ((brand_id, None), (brand_id, campaign_id)):
+                days = by_owner.setdefault(counted_by, {})
+                days[day] = days.get(day, 0) + micros
+        for key, owner in owners.items():
+            name = f"brand {owner[0]}" if owner[1] is None else f"campaign {owner[1]}"
             counted_today, counted_yesterday, counted_month = part.counters[key]
-            logged_days = {
-                day: micros for (b, c, day), micros in sums.items() if b == brand_id and c == campaign_id
-            }
+            logged_days = by_owner.get(owner, {})
             in_month = sum(micros for day, micros in logged_days.items() if day.year * 100 + day.month == month)
             expected = [
                 (f"day {date_of(today)}", counted_today, logged_days.get(date_of(today), 0)),
                 (f"month {month}", counted_month, in_month),
             ]
             if not yesterday_closed:
-                expected.append((f"day {date_of(today - 1)}", counted_yesterday, logged_days.get(date_of(today - 1), 0)))
+                expected.append(
+                    (f"day {date_of(today - 1)}", counted_yesterday, logged_days.get(date_of(today - 1), 0))
+                )
             for period, counted, written in expected:
                 if counted != written:
                     yield _Difference(name, period, counted, written)
@@ -200,7 +211,9 @@ class Verifier:
             if day_of(totals.now_ms) == today:
                 return _Slice(totals.n, today, dict(totals.values))
             now_ms = totals.now_ms
-        raise NotVerifiable(f"shard {shard} is not ready ({self._live.read_shard(shard).why or 'clock'}): run `budget-engine doctor`")
+        raise NotVerifiable(
+            f"shard {shard} is not ready ({self._live.read_shard(shard).why or 'clock'}): run `budget-engine doctor`"
+        )
 
     def _waiting(self, shard: int, entry_id: str, cursor_n: int, up_to_n: int) -> dict[tuple[int, int, date], int]:
         """Sums of the entries between the cursor and n: {(brand, campaign, day): micros}."""
@@ -253,7 +266,11 @@ class Verifier:
     # V9
 
     def _journals(self) -> Check:
-        check = Check("V9", "journal: n runs without a gap from the cursor to the end, nothing kept was trimmed", f"{SHARDS} journals")
+        check = Check(
+            "V9",
+            "journal: n runs without a gap from the cursor to the end, nothing kept was trimmed",
+            f"{SHARDS} journals",
+        )
         for shard in range(SHARDS):
             problems: list[str] = []
             for _ in range(_TRIES):
@@ -297,4 +314,3 @@ class Verifier:
     def _stands(self, shard: int, entry_id: str) -> bool:
         raw = self._journal.read(shard, entry_id, 1)
         return bool(raw) and raw[0][0].decode() == entry_id
-

@@ -37,6 +37,7 @@ class CampaignView:
     again_ms: int | None = None
     """When it runs again by itself; None when it runs now, or when only a person can start it."""
 
+
 @dataclass(frozen=True, slots=True)
 class BrandView:
     """One brand: its budgets, what is spent of them, and its campaigns."""

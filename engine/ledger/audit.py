@@ -36,7 +36,9 @@ def repeated_positions(connection: Connection, since: date, limit: int = 100) ->
         {"since": since, "limit": limit},
     )
     return [
-        Twice(f"shard {row.shard} generation {row.generation} n {row.n} position {row.position}", row.brand_id, row.micros)
+        Twice(
+            f"shard {row.shard} generation {row.generation} n {row.n} position {row.position}", row.brand_id, row.micros
+        )
         for row in found
     ]
 
@@ -107,4 +109,3 @@ def closed_shards(connection: Connection, day: date) -> frozenset[int]:
         text("SELECT shard FROM shard_close WHERE period = 'day' AND starts_on = :day"), {"day": day}
     )
     return frozenset(row.shard for row in found)
-

@@ -17,8 +17,8 @@ from engine.errors import BudgetError, InvalidAmount, InvalidInput, NotFound, No
 from engine.live.keys import keys_of_campaign, shard_keys
 from engine.live.replies import ACCEPTED, NOT_READY, RECORDED, CampaignStatus, Figures, SpendResult, head, spend_results
 from engine.live.scripts import LAYOUT, Script, script
-from engine.settings import hot_redis_url
 from engine.live.wire import Call, NoAnswer, Reply, Wire
+from engine.settings import hot_redis_url
 
 MAX_SPENDS_A_CALL: Final = 1000
 MAX_SPENDS_WITH_IDS: Final = 200

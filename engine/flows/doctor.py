@@ -1,0 +1,324 @@
+"""Doctor: the one command that says what is wrong. It looks, changes nothing, and each finding says what to do.
+
+Every look is bounded and stands alone: a server that is away costs its own findings and no others. `unknown` is what a server does not let
+us see; it fails nothing.
+"""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any, Final, Literal
+
+import redis
+from redis import exceptions
+from sqlalchemy import Engine, text
+
+from engine.domain.ids import SHARDS
+from engine.errors import BudgetError
+from engine.ledger import migrate, spend_log
+from engine.ledger.catalog import Catalog
+from engine.ledger.database import make_engine, where
+from engine.live.admin import LiveRedis
+from engine.live.wire import Wire
+from engine.settings import Settings, masked
+
+State = Literal["ok", "warn", "fail", "unknown"]
+
+LEAST_REDIS: Final = 7
+LEAST_POSTGRESQL: Final = 14
+CLOCK_WARN_MS: Final = 1000
+_TIMEOUT_S: Final = 3.0
+_ID_BYTES: Final = 110
+"""What one remembered id costs in Redis, at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at. todo is empty where nothing is to be done."""
+
+    name: str
+    state: State
+    detail: str
+    todo: str = ""
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """Every finding, in the order in which a person would look. Raises nothing that a server did."""
+    yield from _versions()
+    hot_info, finding = _redis("hot Redis", "REDIS_URL", settings.redis_url)
+    yield finding
+    jobs_info, finding = _redis("jobs Redis", "JOBS_REDIS_URL", settings.jobs_redis_url)
+    yield finding
+    yield from _same_redis(hot_info, jobs_info)
+    if hot_info:
+        yield from _keeping("hot Redis", settings.redis_url, hot_info)
+        yield from _clock(hot_info)
+    db = make_engine(settings.database_url)
+    try:
+        instance, there = None, False
+        for finding in _guarded("PostgreSQL", lambda: _postgresql(db, settings)):
+            there = there or (finding.name == "PostgreSQL" and finding.state != "fail")
+            yield finding
+        if there:
+            instance = _instance(db)
+        if hot_info:
+            yield from _guarded("shards", lambda: _shards(settings, db if there else None, instance))
+        if jobs_info:
+            yield from _guarded("schedule", lambda: _schedule(settings))
+    finally:
+        db.dispose()
+
+
+def _guarded(name: str, look: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:
+    try:
+        yield from look()
+    except BudgetError as error:
+        yield Finding(name, "fail", str(error))
+    except Exception as error:  # noqa: BLE001  # a doctor that dies of one finding tells nothing of the others
+        yield Finding(name, "unknown", f"cannot tell: {type(error).__name__}: {' '.join(str(error).split())[:200]}")
+
+
+def _versions() -> Iterator[Finding]:
+    yield Finding("Python", "ok", platform.python_version())
+    found = []
+    for package in ("budget-engine", "redis", "rq", "rq-scheduler", "SQLAlchemy"):
+        try:
+            found.append(f"{package} {metadata.version(package)}")
+        except metadata.PackageNotFoundError:
+            found.append(f"{package} from a checkout" if package == "budget-engine" else f"{package} missing")
+    missing = [line for line in found if line.endswith("missing")]
+    yield Finding(
+        "packages", "fail" if missing else "ok", ", ".join(found), "install the package again" if missing else ""
+    )
+
+
+def _redis(name: str, setting: str, url: str) -> tuple[Mapping[str, Any], Finding]:
+    """INFO of one Redis (empty when it is away), with whether it answers and is new enough."""
+    try:
+        with redis.Redis.from_url(
+            url, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S, retry=None
+        ) as plain:
+            info: Mapping[str, Any] = dict(plain.info())
+            info = {**info, "our_ms": int(time.time() * 1000), "their_time": plain.time()}
+    except exceptions.NoPermissionError as error:
+        return {}, Finding(name, "unknown", f"{masked(url)} answers, but does not permit INFO: {error}")
+    except (exceptions.RedisError, OSError, ValueError) as error:
+        todo = f"start it, or correct {setting}"
+        return {}, Finding(name, "fail", f"{masked(url)} does not answer: {' '.join(str(error).split())}", todo)
+    valkey = "valkey_version" in info
+    version = str(info.get("valkey_version") or info.get("redis_version", "?"))
+    detail = f"{masked(url)}, {'Valkey' if valkey else 'Redis'} {version}"
+    if not valkey and _major(version) < LEAST_REDIS:
+        return info, Finding(name, "fail", detail, f"use Redis or Valkey {LEAST_REDIS}.0 or newer")
+    if info.get("role") != "master":
+        return info, Finding(name, "fail", f"{detail}, a read-only replica", f"point {setting} at the primary")
+    if info.get("loading"):
+        return info, Finding(name, "warn", f"{detail}, still loading its data", "wait until it has")
+    return info, Finding(name, "ok", detail)
+
+
+def _same_redis(hot: Mapping[str, Any], jobs: Mapping[str, Any]) -> Iterator[Finding]:
+    if not hot or not jobs:
+        return
+    if hot.get("run_id") == jobs.get("run_id"):
+        yield Finding(
+            "separate Redis",
+            "warn",
+            "REDIS_URL and JOBS_REDIS_URL are the same server: whoever can write to it can run code in the workers",
+            "give RQ a Redis of its own",
+        )
+    else:
+        yield Finding("separate Redis", "ok", "budgets and jobs are on two servers")
+
+
+def _keeping(name: str, url: str, info: Mapping[str, Any]) -> Iterator[Finding]:
+    """Whether the hot Redis may lose what it was told: eviction and its append-only file."""
+    policy = info.get("maxmemory_policy") or _config(url, "maxmemory-policy")
+    if policy is None:
+        yield Finding("eviction", "unknown", f"{name} does not say its maxmemory-policy: cannot tell")
+    elif policy == "noeviction":
+        yield Finding("eviction", "ok", "maxmemory-policy noeviction")
+    else:
+        todo = "CONFIG SET maxmemory-policy noeviction, and in its configuration"
+        yield Finding("eviction", "fail", f"maxmemory-policy {policy} lets {name} drop budgets", todo)
+    evicted = int(info.get("evicted_keys", 0))
+    if evicted:
+        yield Finding("evicted keys", "fail", f"{name} has dropped {evicted} keys", "run `budget-engine rebuild --all`")
+    if "aof_enabled" not in info:
+        yield Finding("append-only file", "unknown", f"{name} does not say: cannot tell")
+    elif not int(info["aof_enabled"]):
+        yield Finding(
+            "append-only file",
+            "warn",
+            f"{name} forgets what PostgreSQL does not have yet when it dies",
+            "CONFIG SET appendonly yes, and in its configuration",
+        )
+    elif str(info.get("aof_last_write_status", "ok")) != "ok":
+        yield Finding("append-only file", "fail", "its last write failed", "look at the disk of the hot Redis")
+    else:
+        yield Finding("append-only file", "ok", "appendonly yes")
+    used, most = int(info.get("used_memory", 0)), int(info.get("maxmemory", 0))
+    if most and used > most * 0.8:
+        yield Finding("memory", "warn", f"{used >> 20} of {most >> 20} MiB used", "give the hot Redis more memory")
+    else:
+        yield Finding("memory", "ok", f"{used >> 20} MiB used" + (f" of {most >> 20}" if most else ", no maxmemory"))
+
+
+def _config(url: str, name: str) -> str | None:
+    try:
+        with redis.Redis.from_url(url, socket_timeout=_TIMEOUT_S, retry=None, decode_responses=True) as plain:
+            value: Any = plain.config_get(name)
+            return str(value[name]) if name in value else None
+    except (exceptions.RedisError, OSError):
+        return None
+
+
+def _clock(info: Mapping[str, Any]) -> Iterator[Finding]:
+    seconds, micros = info["their_time"]
+    apart = seconds * 1000 + micros // 1000 - info["our_ms"]
+    if abs(apart) > CLOCK_WARN_MS:
+        detail = f"the hot Redis' clock is {apart / 1000:+.1f} s from this machine's: its clock decides which day a spend is in"
+        yield Finding("clock", "warn", detail, "run NTP on both machines")
+    else:
+        yield Finding("clock", "ok", "the hot Redis and this machine agree within a second")
+
+
+def _postgresql(db: Engine, settings: Settings) -> Iterator[Finding]:
+    place = where(settings.database_url)
+    with db.connect() as conn:
+        version = str(conn.execute(text("SHOW server_version")).scalar_one())
+        read_only = conn.execute(text("SELECT pg_is_in_recovery()")).scalar_one()
+    if _major(version) < LEAST_POSTGRESQL:
+        yield Finding("PostgreSQL", "fail", f"{place}, {version}", f"use PostgreSQL {LEAST_POSTGRESQL} or newer")
+        return
+    if read_only:
+        yield Finding("PostgreSQL", "fail", f"{place}, {version}, a standby", "point DATABASE_URL at the primary")
+        return
+    yield Finding("PostgreSQL", "ok", f"{place}, {version}")
+    found, wanted = migrate.current(db), migrate.expected()
+    if found == wanted:
+        yield Finding("migrations", "ok", f"at revision {found}")
+    elif found is None or migrate.known(found):
+        yield Finding(
+            "migrations", "fail", f"at {found or 'none'}, this program speaks {wanted}", "run `budget-engine migrate`"
+        )
+    else:
+        yield Finding("migrations", "fail", str(migrate.newer(found)))
+
+
+def _instance(db: Engine) -> str | None:
+    try:
+        return Catalog(db).instance_uuid()
+    except Exception:  # noqa: BLE001  # without tables there is no uuid, and the migrations' own finding says so
+        return None
+
+
+def _shards(settings: Settings, db: Engine | None, instance: str | None) -> Iterator[Finding]:
+    wire = Wire(settings.redis_url)
+    try:
+        states = LiveRedis(wire, timeout_s=_TIMEOUT_S).read_shards()
+    finally:
+        wire.close()
+    broken = [state for state in states if not state.ready]
+    if broken:
+        causes = ", ".join(sorted({state.why for state in broken}))
+        shards = ", ".join(str(state.shard) for state in broken[:10]) + (" ..." if len(broken) > 10 else "")
+        todo = "a running worker rebuilds them by itself; else run `budget-engine rebuild`"
+        yield Finding("shards", "fail", f"{len(broken)} of {SHARDS} are not ready ({shards}): {causes}", todo)
+    else:
+        yield Finding("shards", "ok", f"all {SHARDS} carry their mark")
+    marks = {state.instance for state in states if state.mark}
+    if instance is None:
+        if marks:
+            yield Finding(
+                "instance", "unknown", f"Redis is marked {', '.join(sorted(marks))}; PostgreSQL's is not known"
+            )
+    elif marks - {instance}:
+        detail = f"Redis is marked by {', '.join(sorted(marks - {instance}))}, PostgreSQL is {instance}"
+        yield Finding(
+            "instance", "fail", detail, "REDIS_URL and DATABASE_URL do not belong together: correct one of them"
+        )
+    else:
+        yield Finding(
+            "instance", "ok", f"{instance} on both sides" if marks else f"PostgreSQL is {instance}, Redis is unmarked"
+        )
+    behind = [state for state in states if state.ready and state.clock_ms + CLOCK_WARN_MS < state.now_ms]
+    if behind:
+        most = max(state.now_ms - state.clock_ms for state in behind)
+        detail = f"the hot Redis' clock is {most / 1000:.1f} s behind what {len(behind)} shards have seen: they refuse spends"
+        yield Finding("shard clocks", "fail", detail, "set its clock right, or wait until it has caught up")
+    if db is not None and instance is not None:
+        with db.connect() as conn:
+            cursors = spend_log.read_cursors(conn)
+        stopped = [cursor for cursor in cursors.values() if cursor.stopped]
+        if stopped:
+            detail = f"shard {stopped[0].shard}: {stopped[0].stopped}" + (
+                f" (and {len(stopped) - 1} more)" if stopped[1:] else ""
+            )
+            yield Finding("persist", "fail", detail, "run `budget-engine rebuild`")
+        else:
+            waiting = sum(max(state.n - cursors[state.shard].n, 0) for state in states if state.ready)
+            state_of: State = "warn" if waiting > 10_000 else "ok"
+            todo = "see that `budget-engine worker` runs" if waiting > 10_000 else ""
+            yield Finding("persist", state_of, f"{waiting} journal entries are not in PostgreSQL yet", todo)
+        yield from _windows(settings, db)
+
+
+def _windows(settings: Settings, db: Engine) -> Iterator[Finding]:
+    """What the memory of ids costs at the present rate."""
+    with db.connect() as conn:
+        rows, with_event = conn.execute(
+            text(
+                "SELECT count(*), count(event_id) FROM spend_log WHERE recorded_at >= now() - interval '1 minute'"
+                " AND day >= (now() AT TIME ZONE 'UTC')::date - 1"
+            )
+        ).one()
+    # An id is remembered for at least one window and at most two.
+    most = (rows * settings.request_id_minutes + with_event * settings.event_id_hours * 60) * 2 * _ID_BYTES
+    detail = f"{rows / 60:.1f} spends/s, {with_event / 60:.1f} of them with event ids: up to {most / 2**20:.1f} MiB for the ids kept"
+    yield Finding("id memory", "ok", detail)
+
+
+def _schedule(settings: Settings) -> Iterator[Finding]:
+    from engine.doorbell import HEARTBEAT_KEY, missing_from_schedule
+
+    with redis.Redis.from_url(
+        settings.jobs_redis_url, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S
+    ) as jobs:
+        missing = missing_from_schedule(jobs)
+        beats = jobs.exists(HEARTBEAT_KEY)
+        workers = _workers(jobs)
+    if not beats:
+        yield Finding("scheduler", "fail", "no scheduler runs", "run `budget-engine scheduler`")
+    else:
+        yield Finding("scheduler", "ok", "it runs")
+    if missing:
+        todo = "a running scheduler puts them back within seconds" if beats else "run `budget-engine scheduler`"
+        yield Finding("schedule", "warn" if beats else "fail", f"not scheduled: {', '.join(missing)}", todo)
+    else:
+        yield Finding("schedule", "ok", "complete")
+    for queue, count in workers.items():
+        todo = f"run `budget-engine worker --queue {queue}`" if not count else ""
+        yield Finding(f"worker {queue}", "ok" if count else "fail", f"{count} running", todo)
+
+
+def _workers(jobs: Any) -> dict[str, int]:
+    from rq import Worker
+
+    from engine.doorbell import QUEUES
+
+    counts = dict.fromkeys(QUEUES, 0)
+    for worker in Worker.all(connection=jobs):
+        for queue in worker.queue_names():
+            if queue in counts:
+                counts[queue] += 1
+    return counts
+
+
+def _major(version: str) -> int:
+    digits = version.split(".", 1)[0]
+    return int(digits) if digits.isdigit() else 0
