@@ -43,7 +43,7 @@ def plain(micros: int | None) -> str:
 def percent(spent: int, budget: int) -> str:
     """How much of a budget is spent, cut and never rounded up: 99.97 % does not read 100 %."""
     tenths = spent * 1000 // budget
-    return f"{tenths // 10:,} %" if tenths % 10 == 0 or tenths >= 1000 else f"{tenths // 10}.{tenths % 10} %"
+    return f"{tenths // 10:,} %" if tenths % 10 == 0 or tenths >= 2000 else f"{tenths // 10}.{tenths % 10} %"
 
 
 def count(number: int, one: str, many: str | None = None) -> str:

@@ -75,10 +75,7 @@ class Overview:
 
     def campaigns(self, brand_id: int | None = None, include_archived: bool = True) -> list[CampaignView]:
         """The campaigns of a brand, or all, archived ones too unless told otherwise. Raises NotFound for an unknown brand."""
-        if brand_id is None:
-            found = self.snapshot(include_archived).brands
-        else:
-            found = (self.brand(brand_id),)
+        found = self.snapshot(include_archived).brands if brand_id is None else (self.brand(brand_id),)
         return [c for brand in found for c in brand.campaign_views if include_archived or not c.archived]
 
     def campaign(self, campaign_id: int) -> CampaignView:
