@@ -109,7 +109,7 @@ class Settings:
         """The same with URLs to connect to. Raises ServerAway when the servers are embedded and none run on `data_dir`."""
         if not self.embedded or self.redis_url:
             return self
-        from engine.local.running import read_running
+        from engine.running import read_running
 
         found = read_running(self.data_dir)
         return replace(
@@ -119,6 +119,11 @@ class Settings:
             database_url=found.database,
             secret_key=self.secret_key or found.secret_key,
         )
+
+    @property
+    def jobs_on_hot_redis(self) -> bool:
+        """Whether both Redis are one server, which is allowed with a warning: whoever may write to RQ's can run code in the worker."""
+        return bool(self.redis_url) and _server_of(self.redis_url) == _server_of(self.jobs_redis_url)
 
     def as_environment(self) -> dict[str, str]:
         """NAME to value, passwords included, unset ones left out: what `budget-engine env` prints."""
@@ -225,6 +230,15 @@ def _database_url(value: str) -> str | None:
     if not mark or scheme.lower() not in ("postgresql", "postgres", "postgresql+psycopg2", "postgresql+psycopg"):
         return "does not begin with postgresql:// or postgres://"
     return None
+
+
+def _server_of(redis_url: str) -> str:
+    scheme, _, rest = redis_url.partition("://")
+    address = rest.partition("?")[0].rpartition("@")[2]
+    if scheme.lower() == "unix":
+        return address
+    host = address.partition("/")[0].lower() or "localhost"
+    return host if re.search(r":\d+$", host) else f"{host}:6379"
 
 
 def _is_port(text: str) -> bool:

@@ -6,7 +6,6 @@ import logging
 import secrets
 from datetime import timedelta
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from flask import Flask, g, request
 from flask.sessions import SecureCookieSessionInterface
@@ -50,7 +49,7 @@ def create_app(system: System) -> Flask:
         app.register_blueprint(module.blueprint)
     queues.install(app, settings.jobs_redis_url, csrf)
     failures.install(app)
-    warnings = [SHARED_REDIS] if shares_redis(settings.redis_url, settings.jobs_redis_url) else []
+    warnings = [SHARED_REDIS] if settings.jobs_on_hot_redis else []
     if warnings:
         LOG.warning(SHARED_REDIS)
 
@@ -67,23 +66,9 @@ def create_app(system: System) -> Flask:
     return app
 
 
-def shares_redis(one: str, other: str) -> bool:
-    """Whether two Redis URLs lead to the same server and database number."""
-    return _place(one) == _place(other)
-
-
-def _place(url: str) -> tuple[str, int, str]:
-    parts = urlsplit(url)
-    if parts.scheme == "unix":
-        return parts.path, 0, parts.query
-    host = (parts.hostname or "localhost").replace("localhost", "127.0.0.1")
-    return host, parts.port or 6379, parts.path.strip("/") or "0"
-
-
 def _made_up_key() -> str:
     LOG.warning("SECRET_KEY is not set: one is made up, so every login ends when this process does")
     return secrets.token_hex(32)
-
 
 
 class SecureWhenHttps(SecureCookieSessionInterface):

@@ -113,7 +113,9 @@ def edit_campaign(campaign_id: int) -> ResponseReturnValue:
 @blueprint.post("/campaigns/<int:campaign_id>/pause")
 def pause(campaign_id: int) -> ResponseReturnValue:
     """Switches a campaign off."""
-    return _switched(parts().manage.pause_campaign(campaign_id, g.actor), "paused. It stays off until somebody resumes it.")
+    return _switched(
+        parts().manage.pause_campaign(campaign_id, g.actor), "paused. It stays off until somebody resumes it."
+    )
 
 
 @blueprint.post("/campaigns/<int:campaign_id>/resume")
@@ -133,7 +135,9 @@ def archive_brand(brand_id: int) -> ResponseReturnValue:
         _told(changed, f"Brand {brand.name} archived.")
         return redirect(url_for("status.status"))
     running = len(parts().catalog.campaigns(brand_id))
-    return render_template("confirm.html", form=ConfirmForm(), entity="brand", name=brand.name, brand=brand, campaigns=running)
+    return render_template(
+        "confirm.html", form=ConfirmForm(), entity="brand", name=brand.name, brand=brand, campaigns=running
+    )
 
 
 @blueprint.route("/campaigns/<int:campaign_id>/archive", methods=["GET", "POST"])
@@ -145,7 +149,9 @@ def archive_campaign(campaign_id: int) -> ResponseReturnValue:
         _told(changed, f"Campaign {campaign.name} archived.")
         return back_to_status(brand_of(campaign_id))
     brand = parts().catalog.brand(campaign.brand_id)
-    return render_template("confirm.html", form=ConfirmForm(), entity="campaign", name=campaign.name, brand=brand, campaigns=1)
+    return render_template(
+        "confirm.html", form=ConfirmForm(), entity="campaign", name=campaign.name, brand=brand, campaigns=1
+    )
 
 
 def _try(form: FlaskForm, change: Callable[[], Changed[Any]]) -> Changed[Any] | None:

@@ -39,7 +39,9 @@ def install(app: Flask) -> None:
 
     @app.errorhandler(NotFound)
     def not_found(error: NotFound) -> ResponseReturnValue:
-        return _page(404, "Not found", _sentence(error), "It may have been archived or mistyped: find it on the status page.")
+        return _page(
+            404, "Not found", _sentence(error), "It may have been archived or mistyped: find it on the status page."
+        )
 
     @app.errorhandler(BudgetError)
     def refused(error: BudgetError) -> ResponseReturnValue:

@@ -21,6 +21,15 @@ def money(micros: int) -> str:
     return f"{'-' if micros < 0 else ''}{units:,}.{decimals}"
 
 
+def short(micros: int) -> Markup:
+    """For figures that are watched, not booked: from a hundred up two decimals, cut and never rounded up; the exact figure is the tooltip."""
+    exact = money(micros)
+    whole, _, decimals = exact.partition(".")
+    if abs(micros) < 100 * MICROS or len(decimals) == 2:
+        return Markup("{}").format(exact)
+    return Markup('<span title="{}">{}.{}</span>').format(exact, whole, decimals[:2])
+
+
 def about(micros: int) -> str:
     """A projection, which has no exact digits: two decimals below a thousand, whole units above."""
     return f"{micros / MICROS:,.0f}" if abs(micros) >= 1000 * MICROS else f"{micros / MICROS:,.2f}"
@@ -34,7 +43,7 @@ def plain(micros: int | None) -> str:
 def percent(spent: int, budget: int) -> str:
     """How much of a budget is spent, cut and never rounded up: 99.97 % does not read 100 %."""
     tenths = spent * 1000 // budget
-    return f"{tenths // 10:,} %" if tenths % 10 == 0 or tenths >= 1000 else f"{tenths // 10}.{tenths % 10} %"
+    return f"{tenths // 10:,} %" if tenths % 10 == 0 or tenths >= 2000 else f"{tenths // 10}.{tenths % 10} %"
 
 
 def count(number: int, one: str, many: str | None = None) -> str:
@@ -64,6 +73,6 @@ def moment(at: int | datetime, how: str = "time") -> Markup:
 def install(app: Flask) -> None:
     """Makes them filters of the templates."""
     app.jinja_env.filters.update(
-        money=money, about=about, percent=percent, count=count, since=since, moment=moment, plain=plain
+        money=money, short=short, about=about, percent=percent, count=count, since=since, moment=moment, plain=plain
     )
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True

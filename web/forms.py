@@ -91,7 +91,9 @@ class BrandForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
         filters=[_text],
         description="For each calendar month, UTC. Empty: no limit.",
     )
-    external_id = StringField("External id", filters=[_text], description="Optional: the id that another system knows it by.")
+    external_id = StringField(
+        "External id", filters=[_text], description="Optional: the id that another system knows it by."
+    )
     expected_version = HiddenField()
 
     def fill(self, brand: BrandRecord) -> None:
@@ -132,10 +134,14 @@ class CampaignForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
     )
     start_time = StringField("From", filters=[_text], description="HH:MM, UTC, included. Both times empty: all day.")
     end_time = StringField(
-        "Until", filters=[_text], description="HH:MM, UTC, not included; 24:00 is midnight. Before the start: over midnight."
+        "Until",
+        filters=[_text],
+        description="HH:MM, UTC, not included; 24:00 is midnight. Before the start: over midnight.",
     )
     schedule_json = TextAreaField("Schedule JSON", description="A window or a list of windows.", filters=[_text])
-    external_id = StringField("External id", filters=[_text], description="Optional: the id that another system knows it by.")
+    external_id = StringField(
+        "External id", filters=[_text], description="Optional: the id that another system knows it by."
+    )
     expected_version = HiddenField()
 
     def fill(self, campaign: CampaignRecord) -> None:

@@ -66,7 +66,9 @@ def password_proof(password: str) -> str:
 def logged_in(password: str) -> bool:
     """Whether this session holds a name and proves the password in force."""
     proof = session.get("proof")
-    return bool(session.get("actor")) and isinstance(proof, str) and hmac.compare_digest(proof, password_proof(password))
+    return (
+        bool(session.get("actor")) and isinstance(proof, str) and hmac.compare_digest(proof, password_proof(password))
+    )
 
 
 def is_htmx() -> bool:
@@ -126,7 +128,10 @@ def install(app: Flask, password: str | None) -> None:
 
 def _check_loopback() -> BaseResponse | None:
     if not is_loopback(host_of(request.host)) or not _remote_is_loopback():
-        abort(403, "Without BUDGET_ADMIN_PASSWORD this page answers only as localhost, to this machine. Set a password to open it up.")
+        abort(
+            403,
+            "Without BUDGET_ADMIN_PASSWORD this page answers only as localhost, to this machine. Set a password to open it up.",
+        )
     return _check_origin()
 
 
@@ -139,5 +144,8 @@ def _check_origin() -> BaseResponse | None:
     if request.endpoint == "rq_dashboard.requeue_all" and request.method in SAFE_METHODS:
         abort(405, "Requeue from the button on the page: a link must not change anything.")
     if request.method not in SAFE_METHODS and not same_origin(request):
-        abort(403, "This request did not come from a page of this site, so nothing was changed. Reload the page and try again.")
+        abort(
+            403,
+            "This request did not come from a page of this site, so nothing was changed. Reload the page and try again.",
+        )
     return None

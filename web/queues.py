@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-import rq_dashboard  # type: ignore[import-untyped]
+import rq_dashboard
 from flask import Flask, abort, request
 from flask_wtf import CSRFProtect
-from rq_dashboard.web import setup_rq_connection  # type: ignore[import-untyped]
+from rq_dashboard.web import setup_rq_connection
 
 
 def install(app: Flask, jobs_redis_url: str, csrf: CSRFProtect) -> None:

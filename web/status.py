@@ -13,8 +13,9 @@ from web.guard import is_htmx
 from web.parts import parts
 from web.view import State, page_of
 
-LATEST = 12
+LATEST = 10
 CHANGES_A_PAGE = 100
+MOST_CHANGES = 5000
 
 blueprint = Blueprint("status", __name__)
 
@@ -35,10 +36,10 @@ def live() -> ResponseReturnValue:
 @blueprint.get("/changes")
 def changes() -> ResponseReturnValue:
     """Who changed what in the catalog."""
-    before = request.args.get("before", type=int)
-    lines = parts().overview.catalog_changes(CHANGES_A_PAGE, before)
-    more = lines[-1].id if len(lines) == CHANGES_A_PAGE else None
-    return render_template("changes.html", lines=lines, more=more, before=before)
+    limit = min(max(request.args.get("limit", CHANGES_A_PAGE, type=int), 1), MOST_CHANGES)
+    lines = parts().overview.catalog_changes(limit)
+    more = min(limit * 4, MOST_CHANGES) if len(lines) == limit < MOST_CHANGES else None
+    return render_template("changes.html", lines=lines, more=more)
 
 
 def render_live() -> ResponseReturnValue:

@@ -36,7 +36,9 @@ CAUSE_WORDS: Final[Mapping[str, str]] = {
 
 
 def _ids(text: str) -> frozenset[int]:
-    return frozenset(int(part) for part in text.split(".")[:500] if part.isascii() and part.isdigit() and len(part) < 13)
+    return frozenset(
+        int(part) for part in text.split(".")[:500] if part.isascii() and part.isdigit() and len(part) < 13
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,13 @@ from typing import Final, Literal, cast
 import redis
 from rq import Worker
 from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from engine.domain.ids import SHARDS
 from engine.domain.periods import DAY_MS, MINUTE_MS, at_ms, month_of, month_start_ms, ms_of
 from engine.errors import BudgetError, ServerAway
 from engine.ledger import runs
+from engine.ledger.cursors import read_cursors
 from engine.live.admin import LiveRedis, LiveShard
 
 State = Literal["ok", "wait", "down"]
@@ -29,12 +31,11 @@ DUE: Final[Mapping[str, str]] = {
     "persist": "each minute",
     "publish": "each minute",
     "check": "every 5 minutes",
-    "heal": "each minute",
     "close_day": "00:00 UTC",
     "close_month": "00:00 UTC on the 1st",
 }
 """The jobs, and how often each is due."""
-_LATE_MS: Final[Mapping[str, int]] = {"persist": 12 * MINUTE_MS, "publish": 4 * MINUTE_MS, "check": 11 * MINUTE_MS, "heal": 4 * MINUTE_MS}
+_LATE_MS: Final[Mapping[str, int]] = {"persist": 12 * MINUTE_MS, "publish": 4 * MINUTE_MS, "check": 11 * MINUTE_MS}
 """How long after its last start a job counts as overdue. A persist job goes on for up to ten minutes when nobody rings."""
 _CLOSE_GRACE_MS: Final = 15 * MINUTE_MS
 
@@ -111,17 +112,18 @@ def _postgres(db: Engine, now_ms: int) -> tuple[Part, tuple[JobHealth, ...], dic
     try:
         jobs = _jobs(db, now_ms)
         with db.connect() as conn:
-            cursors = {shard: int(n) for shard, n in conn.exec_driver_sql("SELECT shard, n FROM journal_cursor")}
-            stopped = conn.exec_driver_sql("SELECT shard, stopped FROM journal_cursor WHERE stopped IS NOT NULL").all()
+            cursors = read_cursors(conn)
     except ServerAway as away:
         return Part("postgresql", "PostgreSQL", "down", str(away)), (), None
-    except Exception as error:  # a missing table is a part that needs care, not a page that breaks
-        line = next(iter(str(error).splitlines()), type(error).__name__)
-        return Part("postgresql", "PostgreSQL", "down", f"{line}: run `budget-engine migrate`, or see its log"), (), None
+    except SQLAlchemyError as error:  # a missing table is a part that needs care, not a page that breaks
+        detail = f"{_first_line(error)}: run `budget-engine migrate`"
+        return Part("postgresql", "PostgreSQL", "down", detail), (), None
+    numbers = {shard: cursor.n for shard, cursor in cursors.items()}
+    stopped = [f"shard {cursor.shard}: {cursor.stopped}" for cursor in cursors.values() if cursor.stopped]
     if stopped:
-        why = "; ".join(f"shard {shard}: {text}" for shard, text in stopped[:3])
-        return Part("postgresql", "PostgreSQL", "wait", f"persist has stopped on {len(stopped)} shards: {why}"), jobs, cursors
-    return Part("postgresql", "PostgreSQL", "ok", "answers"), jobs, cursors
+        detail = f"answers, but persist has stopped on {len(stopped)} shards ({'; '.join(stopped[:3])}): run `budget-engine rebuild`"
+        return Part("postgresql", "PostgreSQL", "wait", detail), jobs, numbers
+    return Part("postgresql", "PostgreSQL", "ok", "answers"), jobs, numbers
 
 
 def _jobs(db: Engine, now_ms: int) -> tuple[JobHealth, ...]:
@@ -129,7 +131,6 @@ def _jobs(db: Engine, now_ms: int) -> tuple[JobHealth, ...]:
     return tuple(
         _job(name, due, last.get(name), good.get(name), now_ms)
         for name, due in {**DUE, **{name: "when needed" for name in sorted(last) if name not in DUE}}.items()
-        if name in last or name != "heal"
     )
 
 

@@ -14,22 +14,22 @@ from sqlalchemy import Engine
 
 from engine.domain.causes import ARCHIVED
 from engine.domain.ids import ORDINALS
-from engine.domain.periods import at_ms
+from engine.domain.periods import at_ms, date_of, day_of, ms_of
+from engine.domain.schedule import Schedule
 from engine.errors import BudgetError, NotFound, ServerAway
 from engine.flows.health import Health, read_health
 from engine.flows.views import (
     BrandView,
     CampaignView,
-    CatalogLine,
     ChangeLine,
     Snapshot,
-    SpendLine,
     again_ms_of,
     words_of,
 )
 from engine.ledger import reports
 from engine.ledger.catalog import Catalog
 from engine.ledger.records import BrandRecord, CampaignRecord
+from engine.ledger.reports import CatalogLine, SpendLine
 from engine.live.admin import LiveBrand, LiveCampaign, LiveRedis
 
 __all__ = ["BrandView", "CampaignView", "Health", "Overview", "Snapshot"]
@@ -75,10 +75,7 @@ class Overview:
 
     def campaigns(self, brand_id: int | None = None, include_archived: bool = True) -> list[CampaignView]:
         """The campaigns of a brand, or all, archived ones too unless told otherwise. Raises NotFound for an unknown brand."""
-        if brand_id is None:
-            found = self.snapshot(include_archived).brands
-        else:
-            found = (self.brand(brand_id),)
+        found = self.snapshot(include_archived).brands if brand_id is None else (self.brand(brand_id),)
         return [c for brand in found for c in brand.campaign_views if include_archived or not c.archived]
 
     def campaign(self, campaign_id: int) -> CampaignView:
@@ -91,18 +88,19 @@ class Overview:
 
     def latest_spends(self, limit: int = 12) -> list[SpendLine]:
         """The newest rows of the spend log."""
-        with self._db.connect() as conn:
-            return [SpendLine(**row) for row in reports.latest_spends(conn, limit)]
+        return reports.latest_spends(self._db, limit)
 
     def latest_changes(self, limit: int = 12) -> list[ChangeLine]:
         """The newest status changes, with their causes in the words of their own instant."""
-        with self._db.connect() as conn:
-            return reports.latest_changes(conn, limit)
+        # A schedule may have been changed since, so what it said then about the next opening is not told.
+        return [
+            ChangeLine(row, words_of(row.reasons, Schedule(), ms_of(row.at)))
+            for row in reports.latest_status_changes(self._db, limit)
+        ]
 
-    def catalog_changes(self, limit: int = 100, before_id: int | None = None) -> list[CatalogLine]:
+    def catalog_changes(self, limit: int = 100) -> list[CatalogLine]:
         """Who changed what in the catalog, newest first."""
-        with self._db.connect() as conn:
-            return reports.catalog_changes(conn, limit, before_id)
+        return reports.catalog_changes(self._db, limit)
 
     def health(self) -> Health:
         """Each part and job."""
@@ -126,7 +124,9 @@ class Overview:
         logged = self._logged(behind, now_ms)
         views = [self._view(b, of_brand[b.id], live.get(b.id), logged, now_ms) for b in brands]
         if note is None and any(not b.archived for b in views if not b.ready):
-            note = "Some brands are not live yet (just made, or their shard is being rebuilt): their spend is the log's."
+            note = (
+                "Some brands are not live yet (just made, or their shard is being rebuilt): their spend is the log's."
+            )
         return Snapshot(now_ms, tuple(views), note)
 
     def _read_live(self, of_brand: Mapping[int, Iterable[CampaignRecord]]) -> Mapping[int, LiveBrand | None]:
@@ -135,12 +135,12 @@ class Overview:
         }
         return self._live.read_plans(ordinals) if ordinals else {}
 
-    def _logged(self, brand_ids: list[int], now_ms: int) -> Mapping[int, tuple[int, int]]:
+    def _logged(self, brand_ids: list[int], now_ms: int) -> dict[int, tuple[int, int]]:
         """Campaign id -> (today's, this month's spend) from the log, for brands that Redis does not speak for."""
         if not brand_ids:
             return {}
-        with self._db.connect() as conn:
-            return reports.campaign_spend(conn, brand_ids, now_ms)
+        spends = reports.open_spends(self._db, date_of(day_of(now_ms)), brand_ids)
+        return {c: (spend.daily_spend_micros, spend.monthly_spend_micros) for c, spend in spends.items()}
 
     def _view(
         self,

@@ -17,8 +17,8 @@ from sqlalchemy import Engine
 from engine.domain.ids import SHARDS, shard_of
 from engine.domain.periods import HOUR_MS, MINUTE_MS, at_ms, date_of, day_number, day_of, days_of_month, month_of, ms_of
 from engine.errors import BudgetError
-from engine.flows.salvage import carry_over
 from engine.flows.persist import Persister
+from engine.flows.salvage import carry_over
 from engine.ledger import spend_log
 from engine.ledger.catalog import Catalog
 from engine.ledger.records import BrandRecord, CampaignRecord

@@ -21,7 +21,7 @@ from engine.flows.manage import Manage
 from engine.ledger.catalog import Catalog
 from engine.ledger.reports import brands_made_by_others
 from engine.live.client import BudgetClient, Spend
-from engine.live.replies import DUPLICATE, NOT_READY, RECORDED, ACCEPTED, REFUSED
+from engine.live.replies import ACCEPTED, DUPLICATE, NOT_READY, RECORDED, REFUSED
 
 ACTOR: Final = "demo"
 ROUND_S: Final = 0.25

@@ -10,6 +10,7 @@ from engine.domain.causes import DAILY_BUDGET, MONTHLY_BUDGET, Status
 from engine.domain.causes import sentence as cause_sentence
 from engine.domain.periods import DAY_MS, MINUTE_MS, next_day_ms, next_month_ms
 from engine.domain.schedule import Schedule
+from engine.ledger.reports import StatusLine
 
 TOO_EARLY_MS = 30 * MINUTE_MS
 """Nothing is projected in the first half hour of a day: one early burst would be multiplied by 48 and more."""
@@ -35,6 +36,7 @@ class CampaignView:
     version: int
     again_ms: int | None = None
     """When it runs again by itself; None when it runs now, or when only a person can start it."""
+
 
 @dataclass(frozen=True, slots=True)
 class BrandView:
@@ -104,47 +106,11 @@ class BrandView:
 
 
 @dataclass(frozen=True, slots=True)
-class SpendLine:
-    """One row of the spend log with the names people know."""
-
-    at_ms: int
-    brand_id: int
-    brand: str
-    campaign_id: int
-    campaign: str
-    amount_micros: int
-    kind: str
-
-
-@dataclass(frozen=True, slots=True)
 class ChangeLine:
-    """One row of status_change with the names people know, and the causes in words."""
+    """A change of a campaign's status, with the causes in the words of its own instant."""
 
-    at_ms: int
-    brand_id: int
-    brand: str
-    campaign_id: int
-    campaign: str
-    status: str
-    reasons: tuple[str, ...]
+    row: StatusLine
     sentence: str
-    actor: str
-
-
-@dataclass(frozen=True, slots=True)
-class CatalogLine:
-    """One row of catalog_change: who changed what."""
-
-    id: int
-    at_ms: int
-    actor: str
-    entity: str
-    entity_id: int
-    name: str | None
-    field: str
-    old: str | None
-    new: str | None
-    note: str | None
 
 
 @dataclass(frozen=True, slots=True)

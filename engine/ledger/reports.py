@@ -51,6 +51,7 @@ class StatusLine:
 class CatalogLine:
     """A change of a field in the catalog; `name` is what the brand or campaign is called today."""
 
+    id: int
     at: datetime
     actor: str
     entity: Entity
@@ -141,22 +142,30 @@ def latest_status_changes(
 
 
 def catalog_changes(
-    engine: Engine, limit: int = 50, entity: Entity | None = None, entity_id: int | None = None
+    engine: Engine,
+    limit: int = 50,
+    entity: Entity | None = None,
+    entity_id: int | None = None,
+    *,
+    before_id: int | None = None,
 ) -> list[CatalogLine]:
-    """The latest changes in the catalog, of everything, of brands or campaigns, or of one of them."""
+    """The latest changes in the catalog, of everything, of brands or campaigns, or of one of them; with `before_id` those before a line."""
     conditions = ["true"]
+    if before_id is not None:
+        conditions.append("change.id < :before_id")
     if entity is not None:
         conditions.append("change.entity = :entity")
     if entity_id is not None:
         conditions.append("change.entity_id = :entity_id")
     query = (
-        "SELECT change.at, change.actor, change.entity, change.entity_id, coalesce(brand.name, campaign.name) AS name,"
+        "SELECT change.id, change.at, change.actor, change.entity, change.entity_id, coalesce(brand.name, campaign.name) AS name,"
         " change.field, change.old, change.new, change.note FROM catalog_change AS change"
         " LEFT JOIN brand ON change.entity = 'brand' AND brand.id = change.entity_id"
         " LEFT JOIN campaign ON change.entity = 'campaign' AND campaign.id = change.entity_id"
         f" WHERE {' AND '.join(conditions)} ORDER BY change.id DESC LIMIT :limit"
     )
-    return [CatalogLine(**row) for row in _rows(engine, query, limit=limit, entity=entity, entity_id=entity_id)]
+    rows = _rows(engine, query, limit=limit, entity=entity, entity_id=entity_id, before_id=before_id)
+    return [CatalogLine(**row) for row in rows]
 
 
 def brand_days(engine: Engine, brand_id: int, first: date, last: date) -> list[BrandDay]:

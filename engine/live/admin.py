@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from engine.domain.causes import reasons_of
-from engine.domain.ids import ORDINALS, SHARDS, campaign_id_of
+from engine.domain.ids import SHARDS, campaign_id_of
 from engine.domain.schedule import Schedule
 from engine.errors import BudgetError, ServerAway
 from engine.live.keys import keys_of_brand, shard_keys

@@ -17,8 +17,8 @@ from engine.errors import BudgetError, InvalidAmount, InvalidInput, NotFound, No
 from engine.live.keys import keys_of_campaign, shard_keys
 from engine.live.replies import ACCEPTED, NOT_READY, RECORDED, CampaignStatus, Figures, SpendResult, head, spend_results
 from engine.live.scripts import LAYOUT, Script, script
-from engine.settings import hot_redis_url
 from engine.live.wire import Call, NoAnswer, Reply, Wire
+from engine.settings import hot_redis_url
 
 MAX_SPENDS_A_CALL: Final = 1000
 MAX_SPENDS_WITH_IDS: Final = 200
@@ -287,7 +287,10 @@ def _occurred_ms(at: datetime) -> int:
         raise InvalidInput(
             f"occurred_at {shown(at)} is not an instant: give a datetime with a time zone", "occurred_at"
         )
-    return ms_of(at)
+    ms = ms_of(at)
+    if ms < 0:
+        raise InvalidInput(f"occurred_at {shown(str(at))} is before 1970: give the instant of the impression", "occurred_at")
+    return ms
 
 
 def _unavailable(failure: NoAnswer, request: str, answers: Sequence[SpendResult | None]) -> BudgetError:

@@ -185,7 +185,7 @@ def _one_line(error: BaseException) -> str:
 def _translated(error: exceptions.ResponseError, where: str, replies: list[Reply | None]) -> Exception:
     """Redis' own errors in our words."""
     text = _one_line(error)
-    if "OOM" in text:
+    if isinstance(error, exceptions.OutOfMemoryError):
         return NoAnswer(
             f"Redis at {where} is full and takes no writes: give it more memory or drain the journal ({text})", replies
         )

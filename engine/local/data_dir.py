@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from engine.errors import Refused
-from engine.local.running import LOCK, forget_running, write_private
+from engine.running import LOCK, forget_running, write_private
 
 SHARED: Final = Path("/var/lib/budget-engine")
 _POINTER: Final = "servers-at"

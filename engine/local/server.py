@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, ClassVar, Final
 
@@ -71,10 +71,12 @@ class Server(ABC):
         """Whether its process runs."""
         return self.process is not None and self.process.poll() is None
 
-    def wait(self, patience_s: float = READY_S) -> None:
-        """Until it answers. Raises PortTaken, or ServerAway with its last words when it ended or took too long."""
+    def wait(self, should_stop: Callable[[], bool], patience_s: float = READY_S) -> None:
+        """Until it answers. Raises KeyboardInterrupt when it should stop, PortTaken, or ServerAway with its last words when it ended or took too long."""
         deadline = time.monotonic() + patience_s
         while not self.answers():
+            if should_stop():
+                raise KeyboardInterrupt
             if not self.alive:
                 words = self.last_words()
                 if "in use" in words.lower() and "address" in words.lower():

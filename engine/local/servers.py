@@ -12,7 +12,7 @@ from engine.local.binaries import find_postgres, find_valkey, open_copy
 from engine.local.data_dir import SHARED, DataDir
 from engine.local.ports import kept_or_free
 from engine.local.postgres import Postgres
-from engine.local.running import Running, write_running
+from engine.running import Running, write_running
 from engine.local.server import PortTaken, Server
 from engine.local.valkey import Valkey
 
@@ -31,19 +31,30 @@ def _silent(line: str) -> None:
     """For callers who want no news."""
 
 
+def _never() -> bool:
+    """For callers who do not stop it half-way."""
+    return False
+
+
 class EmbeddedServers:
     """Two Valkeys and a PostgreSQL on a data folder, held by a lock. Data, passwords and, while free, ports outlive a restart.
 
     Start and stop it in the main thread: the servers end with the thread that started them.
     """
 
-    def __init__(self, data_dir: Path, say: Callable[[str], None] = _silent) -> None:
+    def __init__(
+        self, data_dir: Path, say: Callable[[str], None] = _silent, should_stop: Callable[[], bool] = _never
+    ) -> None:
         self.data = DataDir(data_dir)
         self.all: tuple[Server, ...] = ()
         self._say = say
+        self._should_stop = should_stop
 
     def start(self) -> Urls:
-        """Starts what does not run. Raises Refused (folder taken, no programs, no place) or ServerAway (a server will not start)."""
+        """Starts what does not run. Raises Refused (folder taken, no programs, no place) or ServerAway (a server will not start).
+
+        When `should_stop` answers True meanwhile, it raises KeyboardInterrupt and nothing runs.
+        """
         self.data.take()
         try:
             self._make()
@@ -112,7 +123,7 @@ class EmbeddedServers:
     def _wait(self, server: Server) -> None:
         for tries_left in reversed(range(_TRIES)):
             try:
-                server.wait()
+                server.wait(self._should_stop)
                 return
             except PortTaken:
                 if not tries_left:

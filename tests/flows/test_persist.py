@@ -34,7 +34,10 @@ def test_each_recorded_spend_has_one_row_with_the_journals_instant_and_number(re
     ready.client.record_spends([Spend(campaign, "2"), Spend(campaign, "3")], request_id="call-2")
     drained = ready.persister.drain_all()
     assert (drained.rows, drained.micros) == (3, 6_234_567)
-    assert rows(ready, "SELECT amount_micros, event_id, request_id, occurred_at, kind, generation, position FROM spend_log ORDER BY n, position") == [
+    assert rows(
+        ready,
+        "SELECT amount_micros, event_id, request_id, occurred_at, kind, generation, position FROM spend_log ORDER BY n, position",
+    ) == [
         (1_234_567, "win/1+a=", "call-1", occurred, "spend", 1, 0),
         (2_000_000, None, "call-2", None, "spend", 1, 0),
         (3_000_000, None, "call-2", None, "spend", 1, 1),
@@ -50,11 +53,20 @@ def test_each_recorded_spend_has_one_row_with_the_journals_instant_and_number(re
 
 def test_refused_duplicate_and_unknown_spends_of_a_batch_leave_no_row(ready: System) -> None:
     _, (campaign,) = brand_with_campaigns(ready, daily=5_000_000)
-    batch = [Spend(campaign, "4", "a"), Spend(campaign, "4", "b"), Spend(campaign, "4", "a"), Spend(campaign + 1, "1"), Spend(campaign, "1")]
+    batch = [
+        Spend(campaign, "4", "a"),
+        Spend(campaign, "4", "b"),
+        Spend(campaign, "4", "a"),
+        Spend(campaign + 1, "1"),
+        Spend(campaign, "1"),
+    ]
     outcomes = [a.outcome for a in ready.client.try_spends(batch, request_id="mixed")]
     assert outcomes == ["accepted", "refused", "duplicate", "unknown_campaign", "accepted"]
     ready.persister.drain_all()
-    assert rows(ready, "SELECT position, amount_micros FROM spend_log ORDER BY position") == [(0, 4_000_000), (4, 1_000_000)]
+    assert rows(ready, "SELECT position, amount_micros FROM spend_log ORDER BY position") == [
+        (0, 4_000_000),
+        (4, 1_000_000),
+    ]
     assert rows(ready, "SELECT request_id, outcomes FROM mixed_request") == [("mixed", "k*1,x8*1,d*1,u*1,k*1")]
 
 

@@ -26,7 +26,11 @@ def test_a_wiped_redis_is_rebuilt_with_its_counters_and_accepts_not_one_unit_mor
     answer = ready.client.try_spend(two, "1")
     assert (answer.outcome, answer.daily_spend, answer.monthly_spend) == ("accepted", Decimal(10), Decimal(10))
     ready.persister.drain_all()
-    assert rows(ready, "SELECT generation, amount_micros FROM spend_log ORDER BY n") == [(1, 4_000_000), (1, 5_000_000), (2, 1_000_000)]
+    assert rows(ready, "SELECT generation, amount_micros FROM spend_log ORDER BY n") == [
+        (1, 4_000_000),
+        (1, 5_000_000),
+        (2, 1_000_000),
+    ]
 
 
 def test_calls_and_win_notices_from_before_are_still_known_after_a_rebuild(ready: System) -> None:
@@ -39,7 +43,11 @@ def test_calls_and_win_notices_from_before_are_still_known_after_a_rebuild(ready
     ready.hot_redis.flushall()
     ready.rebuilder.rebuild_missing()
     assert [a.outcome for a in ready.client.record_spends(batch, request_id="whole")] == ["recorded", "recorded"]
-    assert [a.outcome for a in ready.client.try_spends(mixed, request_id="mixed")] == ["accepted", "refused", "duplicate"]
+    assert [a.outcome for a in ready.client.try_spends(mixed, request_id="mixed")] == [
+        "accepted",
+        "refused",
+        "duplicate",
+    ]
     assert ready.client.record_spend(campaign, "7", request_id="whole").outcome == "conflict"
     assert ready.client.record_spend(campaign, "1", event_id="win-1").outcome == "duplicate"
     assert ready.client.record_spend(campaign, "2", event_id="win-1").outcome == "conflict"
@@ -82,7 +90,9 @@ def test_spends_of_a_redis_that_fell_back_are_salvaged_and_those_logged_before_a
     assert (answer.outcome, answer.daily_spend) == ("recorded", Decimal(15))
     ready.persister.drain_all()
     assert rows(ready, "SELECT count(*), sum(amount_micros) FROM spend_log") == [(4, 15_000_000)]
-    assert rows(ready, "SELECT count(*) FROM (SELECT DISTINCT shard, generation, n, position FROM spend_log) d") == [(4,)]
+    assert rows(ready, "SELECT count(*) FROM (SELECT DISTINCT shard, generation, n, position FROM spend_log) d") == [
+        (4,)
+    ]
 
 
 def test_a_rebuild_run_twice_changes_nothing(ready: System) -> None:

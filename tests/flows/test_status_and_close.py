@@ -87,9 +87,13 @@ def test_the_day_closes_by_itself_with_its_total_and_reactivates_what_may_run_ag
     check_all(clock.publisher, clock.status)
     assert clock.catalog.campaign(campaign).status == "active"
     day, month = datetime(2026, 11, 30, tzinfo=UTC).date(), datetime(2026, 11, 1, tzinfo=UTC).date()
-    totals = rows(clock, "SELECT period, starts_on, spend_micros, budget_micros FROM period_total WHERE spend_micros > 0")
+    totals = rows(
+        clock, "SELECT period, starts_on, spend_micros, budget_micros FROM period_total WHERE spend_micros > 0"
+    )
     assert sorted(totals) == [("day", day, 6_000_000, 5_000_000), ("month", month, 6_000_000, None)]
-    assert rows(clock, "SELECT at FROM status_change ORDER BY id DESC LIMIT 1") == [(datetime(2026, 12, 1, tzinfo=UTC),)]
+    assert rows(clock, "SELECT at FROM status_change ORDER BY id DESC LIMIT 1") == [
+        (datetime(2026, 12, 1, tzinfo=UTC),)
+    ]
     fields = clock.hot_redis.hkeys(keys_of_brand(brand_id).brand(brand_id))
     assert not [f for f in fields if f.startswith((b"d:", b"m:"))], "closed counters are pruned"
 
@@ -116,7 +120,9 @@ def test_days_missed_over_a_months_end_are_each_closed_once(clock: System) -> No
         clock.client.record_spend(campaign, str(day + 1))
     clock.persister.drain_all()
     clock.closer.close_ended()
-    days = rows(clock, "SELECT spend_micros FROM period_total WHERE period = 'day' AND spend_micros > 0 ORDER BY starts_on")
+    days = rows(
+        clock, "SELECT spend_micros FROM period_total WHERE period = 'day' AND spend_micros > 0 ORDER BY starts_on"
+    )
     months = rows(clock, "SELECT spend_micros FROM period_total WHERE period = 'month' AND spend_micros > 0")
     assert (days, months) == ([(1_000_000,), (2_000_000,), (3_000_000,)], [(3_000_000,)])
 

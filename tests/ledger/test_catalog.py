@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import Engine, select, text
@@ -142,14 +142,8 @@ def test_many_campaigns_are_made_all_or_none(catalog: Catalog) -> None:
 
 def test_callers_racing_for_a_brand_get_ordinals_without_gap_or_double(catalog: Catalog) -> None:
     brand = brand_of(catalog)
-    threads = [
-        threading.Thread(target=catalog.create_campaigns, args=(brand, [f"{t}-{i}" for i in range(20)], "ann"))
-        for t in range(8)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda t: catalog.create_campaigns(brand, [f"{t}-{i}" for i in range(20)], "ann"), range(8)))
     assert [c.ordinal for c in catalog.campaigns(brand)] == list(range(1, 161))
 
 

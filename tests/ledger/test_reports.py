@@ -83,6 +83,7 @@ def test_the_trail_names_what_was_changed(engine: Engine, catalog: Catalog, camp
         "5.000000",
         "spring sale",
     )
+    assert reports.catalog_changes(engine, 1, before_id=newest.id) == [before]
     assert len(reports.catalog_changes(engine, entity="brand")) == 3
     assert [line.field for line in reports.catalog_changes(engine, entity="campaign", entity_id=c)] == [
         "enabled",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from types import SimpleNamespace
 
@@ -78,25 +78,17 @@ def test_a_spend_belongs_to_the_utc_day_wherever_the_server_stands(engine: Engin
 
 
 def test_processes_that_race_for_a_new_day_make_its_partition_once(engine: Engine) -> None:
-    errors: list[BaseException] = []
     barrier = threading.Barrier(6)
 
     def spend(n: int) -> None:
-        try:
-            with engine.begin() as connection:
-                connection.execute(text("SELECT 1"))
-                barrier.wait()
-                spend_log.ensure_partition(connection, TODAY)
-                spend_log.copy_rows(connection, [row(CAMPAIGN, n=n)])
-        except BaseException as error:
-            errors.append(error)
+        with engine.begin() as connection:
+            connection.execute(text("SELECT 1"))
+            barrier.wait()
+            spend_log.ensure_partition(connection, TODAY)
+            spend_log.copy_rows(connection, [row(CAMPAIGN, n=n)])
 
-    threads = [threading.Thread(target=spend, args=(n,)) for n in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert errors == []
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(spend, range(6)))
     assert [r.n for r in read(engine)] == list(range(6))
 
 
@@ -222,19 +214,17 @@ def test_a_salvaged_spend_is_known_by_its_call_and_place_or_by_its_event(
 def test_rows_and_cursor_commit_together_or_not_at_all(engine: Engine) -> None:
     write(engine, [row(CAMPAIGN)])
 
-    def persist(fail: bool) -> None:
+    def persist(*, killed: bool) -> None:
         with engine.begin() as connection:
             cursor = spend_log.lock_cursor(connection, 7)
             assert cursor is not None
             spend_log.copy_rows(connection, [row(CAMPAIGN, n=2)])
             spend_log.advance_cursor(connection, 7, cursor.n, cursor.n + 2, "5-0", 1)
-            if fail:
+            if killed:
                 raise KeyboardInterrupt
 
-    calls: list[Callable[[], None]] = [lambda: persist(False)]
     with pytest.raises(KeyboardInterrupt):
-        persist(True)
+        persist(killed=True)
     assert len(read(engine)) == 1
-    for call in calls:
-        call()
+    persist(killed=False)
     assert len(read(engine)) == 2

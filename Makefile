@@ -1,0 +1,42 @@
+# Everything a person types here. Needs make and Python 3.11 or newer; the rest is installed into .venv.
+
+# The first of these that is new enough; `make PYTHON=...` names another.
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; exit; }; done; echo python3)
+RUN := exec .venv/bin/python -u -m
+export PYTHONUNBUFFERED := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo up test lint bench clean clean-data venv
+
+help: ## this list
+	@echo "make what?"
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1#\2/p' Makefile | awk -F'#' '{ printf "%-14s %s\n", $$1, $$2 }'
+
+demo: venv ## everything, with sample brands and simulated bidders; Ctrl-C stops it, data is kept
+	@$(RUN) engine up --demo
+
+up: venv ## the same without samples and traffic
+	@$(RUN) engine up
+
+test: venv ## every test, on embedded servers of its own
+	@$(RUN) pytest $(ARGS)
+
+lint: venv ## ruff and mypy
+	@.venv/bin/python -m ruff check .
+	@.venv/bin/python -m ruff format --check .
+	@$(RUN) mypy
+
+bench: venv ## how fast it is, beside plain Redis and a plain ORM
+	@$(RUN) benchmarks $(ARGS)
+
+clean: ## take away .venv and caches; the data of `make up` stays
+	@rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+clean-data: venv ## delete the embedded servers' data, for good
+	@$(RUN) engine.local.remove
+
+venv:
+	@command -v $(PYTHON) >/dev/null || { echo "make: Python 3.11 or newer is needed, and no python3 is on the PATH" >&2; exit 1; }
+	@$(PYTHON) tools/ensure_venv.py

@@ -1,0 +1,37 @@
+"""`up`: everything on this machine in one terminal; and the traffic that its demo sends."""
+
+from __future__ import annotations
+
+import signal
+import threading
+
+import click
+
+from engine.cli.app import App, pass_app
+from engine.cli.group import Command
+from engine.settings import Settings
+
+
+@click.command(cls=Command)
+@click.option("--demo", is_flag=True, help="Also create sample brands and send simulated bidder traffic.")
+@click.option("--yes", is_flag=True, help="Let --demo use named servers whose catalog it did not make.")
+@pass_app
+def up(app: App, demo: bool, yes: bool) -> int:
+    """Start servers (embedded ones when none is named), worker, scheduler and web; Ctrl-C stops all, data is kept."""
+    from engine.local.up import run_up
+
+    # Not app.settings: those ask for servers that run already.
+    return run_up(Settings.load(), demo, yes)
+
+
+@click.command(cls=Command, hidden=True)
+@pass_app
+def demo_traffic(app: App) -> None:
+    """Create the sample brands and send traffic until SIGTERM: what `up --demo` runs."""
+    from engine.flows.traffic import Traffic, make_samples
+
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    campaigns = make_samples(app.system.catalog, app.system.manage)
+    Traffic(app.system.client, campaigns).run(stop.wait, click.echo)

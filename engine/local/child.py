@@ -1,0 +1,130 @@
+"""One process of ours under the supervisor: its lines are printed, its end is noticed, its whole group ends with it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from engine.local.bound import dies_with_us
+from engine.local.printer import Printer
+
+_POLL_S: Final = 0.05
+
+
+class Backoff:
+    """How long to wait before the next try: doubling up to `longest_s`, from the start again after a steady while."""
+
+    def __init__(self, first_s: float = 0.5, longest_s: float = 10.0, steady_s: float = 30.0) -> None:
+        self._first_s, self._longest_s, self._steady_s = first_s, longest_s, steady_s
+        self._next_s = first_s
+
+    def after(self, lived_s: float) -> float:
+        """The wait after a life of `lived_s` seconds."""
+        if lived_s >= self._steady_s:
+            self._next_s = self._first_s
+        wait_s = self._next_s
+        self._next_s = min(wait_s * 2, self._longest_s)
+        return wait_s
+
+
+class Child:
+    """A command that is kept running. All of it in the main thread, but for the one that reads its lines."""
+
+    def __init__(self, name: str, args: Sequence[str], environ: Mapping[str, str], printer: Printer) -> None:
+        self.name = name
+        self._args = list(args)
+        self._environ = dict(environ)
+        self._printer = printer
+        self._process: subprocess.Popen[str] | None = None
+        self._reader: threading.Thread | None = None
+        self._started = 0.0
+
+    @property
+    def pid(self) -> int | None:
+        """Its number while it has a process, running or just ended."""
+        return self._process.pid if self._process else None
+
+    @property
+    def returncode(self) -> int | None:
+        """How it ended; None while it runs or before it starts."""
+        return self._process.poll() if self._process else None
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs now."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def lived_s(self) -> float:
+        """How long ago it was started."""
+        return time.monotonic() - self._started
+
+    def start(self) -> None:
+        """Starts it, away from the terminal's Ctrl-C, which is for the supervisor alone."""
+        self._started = time.monotonic()
+        self._process = subprocess.Popen(
+            self._args,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            encoding="utf-8",
+            errors="backslashreplace",
+            env=self._environ,
+            start_new_session=True,
+            preexec_fn=dies_with_us(signal.SIGTERM),  # noqa: PLW1509  # it makes two system calls, and no more
+        )
+        self._reader = threading.Thread(
+            target=self._read, args=(self._process,), name=f"{self.name} output", daemon=True
+        )
+        self._reader.start()
+
+    def terminate(self) -> None:
+        """Asks it to end."""
+        if self._process is not None and self.alive:
+            self._process.terminate()
+
+    def end_group(self) -> None:
+        """Ends by force what is left of it and of its own children, and waits for the last line."""
+        if self._process is None:
+            return
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        if self._reader is not None:
+            self._reader.join(2)
+
+    def how_it_ended(self) -> str:
+        """For people: `status 1`, `signal SIGKILL`."""
+        code = self.returncode
+        if code is not None and code < 0:
+            with contextlib.suppress(ValueError):
+                return f"signal {signal.Signals(-code).name}"
+        return f"status {code}"
+
+    def _read(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None
+        with process.stdout as lines:
+            for line in lines:
+                self._printer.line(self.name, line)
+
+
+def stop_together(
+    children: Sequence[Child], patience_s: float, hurried: Callable[[], bool] = lambda: False
+) -> list[str]:
+    """Asks all to end, waits (less when hurried), then ends by force what has not. Answers the names that needed force."""
+    for child in children:
+        child.terminate()
+    deadline = time.monotonic() + patience_s
+    while any(child.alive for child in children) and time.monotonic() < deadline and not hurried():
+        time.sleep(_POLL_S)
+    slow = [child.name for child in children if child.alive]
+    for child in children:
+        child.end_group()
+    return slow

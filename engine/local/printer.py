@@ -1,0 +1,40 @@
+"""Output of several processes on one terminal: each line begins with the name of who said it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+from collections.abc import Mapping
+from typing import Final, TextIO
+
+_COLOURS: Final = (36, 32, 33, 35, 34, 96, 92, 93)
+WIDTH: Final = 9
+
+
+class Printer:
+    """Thread-safe; colours only on a terminal that wants them (NO_COLOR is respected)."""
+
+    def __init__(self, out: TextIO | None = None, environ: Mapping[str, str] = os.environ) -> None:
+        self._out = sys.stdout if out is None else out
+        self._lock = threading.Lock()
+        self._colours: dict[str, int] = {}
+        self._coloured = self._out.isatty() and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
+
+    def line(self, name: str, text: str) -> None:
+        """One line of one process. A terminal that has gone away stops nothing."""
+        with self._lock, contextlib.suppress(OSError, ValueError):
+            self._out.write(f"{self._head(name)} {text.rstrip()}\n")
+            self._out.flush()
+
+    def say(self, text: str) -> None:
+        """A line of the supervisor itself."""
+        self.line("up", text)
+
+    def _head(self, name: str) -> str:
+        head = f"{name:<{WIDTH}}|"
+        if not self._coloured:
+            return head
+        colour = self._colours.setdefault(name, _COLOURS[len(self._colours) % len(_COLOURS)])
+        return f"\033[{colour}m{head}\033[0m"

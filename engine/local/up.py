@@ -1,0 +1,159 @@
+"""`budget-engine up`: servers, migration, then worker, scheduler, web and with `demo` some traffic, in the foreground until Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import urllib.error
+import urllib.request
+from typing import Final
+
+from engine.errors import BudgetError, Refused
+from engine.local.child import Child, stop_together
+from engine.local.ports import next_free
+from engine.local.printer import Printer
+from engine.local.servers import EmbeddedServers
+from engine.local.supervisor import StopAsked, Supervisor
+from engine.settings import Settings, masked
+
+_ANY_HOST: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+
+
+def run_up(settings: Settings, demo: bool, yes: bool = False, printer: Printer | None = None) -> int:
+    """Runs everything until Ctrl-C or SIGTERM; answers the exit status. Raises a BudgetError when it cannot start.
+
+    On named servers, `demo` raises Refused without `yes`, unless the demo made their catalog itself.
+    """
+    out = Printer() if printer is None else printer
+    stop = StopAsked()
+    with stop.listening():
+        servers = EmbeddedServers(settings.data_dir, out.say, stop) if settings.embedded else None
+        if servers is None:
+            _say_where(settings, out)
+        else:
+            try:
+                servers.start()
+            except KeyboardInterrupt:
+                out.say("stopped")
+                return 0
+        try:
+            return _with_servers(settings, servers, demo, yes, out, stop)
+        finally:
+            if servers is not None:
+                servers.stop()
+
+
+def demo_allowed(settings: Settings) -> bool:
+    """Whether the catalog is the demo's own: made by it, not by people. Asked after the migration, only on named servers."""
+    # Late: the supervisor of a plain `up` needs none of it.
+    from engine.flows import traffic
+    from engine.ledger.database import make_engine
+
+    db = make_engine(settings.database_url)
+    try:
+        return traffic.demo_allowed(db)
+    finally:
+        db.dispose()
+
+
+def commands(demo: bool) -> list[list[tuple[str, list[str]]]]:
+    """What runs, by name, in the order of stopping: callers first, then what carries their spends on."""
+    callers = [("web", ["web"]), *([("traffic", ["demo-traffic"])] if demo else []), ("scheduler", ["scheduler"])]
+    workers = [("jobs", ["worker", "--queue", "jobs"]), ("persist", ["worker", "--queue", "persist"])]
+    return [callers, workers]
+
+
+def _with_servers(
+    settings: Settings, servers: EmbeddedServers | None, demo: bool, yes: bool, out: Printer, stop: StopAsked
+) -> int:
+    environ = _environment(settings)
+    if not _migrate(environ, out, stop):
+        out.say("stopped")
+        return 0
+    if demo and servers is None and not yes and not demo_allowed(settings):
+        raise Refused(
+            f"--demo would add sample brands and traffic to the catalog at {masked(settings.database_url)},"
+            " which it did not make: add --yes if that is wanted"
+        )
+    port = next_free(settings.web_port, settings.web_host)
+    if port != settings.web_port:
+        out.say(f"port {settings.web_port} is taken: the page is on {port}")
+    environ["BUDGET_WEB_PORT"] = str(port)
+    stages = [
+        [Child(name, [sys.executable, "-m", "engine", *args], environ, out) for name, args in stage]
+        for stage in commands(demo)
+    ]
+    supervisor = Supervisor(stages, servers, out, stop)
+    page = _Page(settings.web_host, port, out)
+    try:
+        supervisor.start()
+        supervisor.run(page.look)
+    finally:
+        supervisor.stop()
+    out.say("stopped, data kept")
+    return 0
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    # The children find embedded servers through the data folder, which must not depend on where they stand.
+    return {**os.environ, "PYTHONUNBUFFERED": "1", "BUDGET_DATA_DIR": str(settings.data_dir)}
+
+
+def _migrate(environ: dict[str, str], out: Printer, stop: StopAsked) -> bool:
+    """Brings the tables up to date; answers False when a stop was asked meanwhile."""
+    out.say("migrating the database")
+    child = Child("migrate", [sys.executable, "-m", "engine", "migrate"], environ, out)
+    child.start()
+    try:
+        while child.alive and not stop():
+            time.sleep(0.05)
+    finally:
+        stop_together([child], 10.0)
+    if stop():
+        return False
+    if child.returncode != 0:
+        raise _MigrationFailed(f"the migration ended with {child.how_it_ended()}: see its last line above")
+    return True
+
+
+class _MigrationFailed(BudgetError):
+    """The tables could not be brought up to date."""
+
+
+def _say_where(settings: Settings, out: Printer) -> None:
+    out.say(
+        f"using {masked(settings.redis_url)}, {masked(settings.jobs_redis_url)} and {masked(settings.database_url)}"
+    )
+    if settings.jobs_on_hot_redis:
+        out.say(
+            "warning: REDIS_URL and JOBS_REDIS_URL are one server: whoever may write to it can run code in the worker"
+        )
+
+
+class _Page:
+    """Says the page's address once it answers."""
+
+    def __init__(self, host: str, port: int, out: Printer) -> None:
+        near = _ANY_HOST.get(host, host)
+        shown = f"[{near}]" if ":" in near else near
+        self._address = f"http://{shown}:{port}/"
+        self._out = out
+        self._open = False
+        self._next = 0.0
+        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        out.say(f"waiting for the page on {self._address}")
+
+    def look(self) -> None:
+        """One quick question, four times a second, until it answers."""
+        now = time.monotonic()
+        if self._open or now < self._next:
+            return
+        self._next = now + 0.25
+        try:
+            with self._opener.open(f"{self._address}healthz", timeout=0.5) as answer:
+                self._open = answer.status == 200
+        except (OSError, urllib.error.URLError):
+            return
+        if self._open:
+            self._out.say(f"the page is at {self._address} (Ctrl-C stops everything; data is kept)")

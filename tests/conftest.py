@@ -1,0 +1,170 @@
+"""Real servers for the suite: its own embedded ones, or those of TEST_REDIS_URL, TEST_JOBS_REDIS_URL and TEST_DATABASE_URL.
+
+Named servers must be empty or marked by an earlier run of the suite, because the tests wipe them. `.env` and the production names are never read.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import pytest
+import redis
+from sqlalchemy import Engine, text
+
+from engine.ledger import migrate
+from engine.ledger.database import make_engine
+from engine.local.servers import EmbeddedServers, Urls
+from engine.settings import TABLE, Settings
+from engine.wiring import System
+
+SUITE_MARK = "budget-engine:test-suite"
+TEST_URLS = ("TEST_REDIS_URL", "TEST_JOBS_REDIS_URL", "TEST_DATABASE_URL")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _unset_environment() -> Iterator[None]:
+    """No test sees a person's own settings."""
+    with pytest.MonkeyPatch.context() as patch:
+        for setting in TABLE:
+            patch.delenv(setting.name, raising=False)
+        patch.setenv("BUDGET_ENV_FILE", os.devnull)
+        yield
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Urls]:
+    """The URLs of the suite's servers."""
+    named = [os.environ.get(name, "") for name in TEST_URLS]
+    if any(named):
+        if not all(named):
+            pytest.exit(f"set all of {', '.join(TEST_URLS)}, or none for embedded servers", 2)
+        _refuse_what_is_not_ours(named)
+        yield Urls(*named)
+        return
+    folder = Path(tempfile.mkdtemp(prefix="budget engine tests "))
+    embedded = EmbeddedServers(folder / "data")
+    try:
+        yield embedded.start()
+    finally:
+        embedded.remove()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _refuse_what_is_not_ours(urls: list[str]) -> None:
+    for name, url in zip(TEST_URLS[:2], urls, strict=False):
+        with redis.Redis.from_url(url) as plain:
+            if plain.dbsize() and not plain.exists(SUITE_MARK):
+                pytest.exit(f"{name} holds keys that are not the test suite's: give an empty Redis", 2)
+            plain.set(SUITE_MARK, 1)
+
+
+@pytest.fixture(scope="session")
+def hot_url(servers: Urls) -> str:
+    return servers.hot
+
+
+@pytest.fixture(scope="session")
+def hot_port(hot_url: str) -> int:
+    return urlsplit(hot_url).port or 6379
+
+
+@pytest.fixture
+def hot_redis(hot_url: str) -> Iterator[redis.Redis]:
+    """The hot Redis, emptied."""
+    with redis.Redis.from_url(hot_url) as plain:
+        _empty(plain)
+        yield plain
+
+
+@pytest.fixture
+def jobs_redis(servers: Urls) -> Iterator[redis.Redis]:
+    """RQ's Redis, emptied."""
+    with redis.Redis.from_url(servers.jobs) as plain:
+        _empty(plain)
+        yield plain
+
+
+def _empty(plain: redis.Redis) -> None:
+    plain.flushdb()
+    plain.set(SUITE_MARK, 1)
+
+
+@pytest.fixture(scope="session")
+def server_url(servers: Urls) -> str:
+    """PostgreSQL's maintenance database."""
+    return servers.database
+
+
+def named_database(url: str, database: str) -> str:
+    """The same server, another database."""
+    return urlunsplit(urlsplit(url)._replace(path=f"/{database}"))
+
+
+@pytest.fixture(scope="session")
+def postgres(server_url: str) -> Iterator[Engine]:
+    """For CREATE and DROP DATABASE."""
+    engine = make_engine(server_url).execution_options(isolation_level="AUTOCOMMIT")
+    yield engine
+    engine.dispose()
+
+
+def run_sql(engine: Engine, statement: str) -> None:
+    with engine.connect() as connection:
+        connection.execute(text(statement))
+
+
+@pytest.fixture(scope="session")
+def template(postgres: Engine, server_url: str) -> Iterator[str]:
+    """The name of a migrated database that no test touches: copying it takes a blink."""
+    name = f"test_template_{uuid.uuid4().hex[:8]}"
+    run_sql(postgres, f"CREATE DATABASE {name}")
+    engine = make_engine(named_database(server_url, name))
+    migrate.upgrade(engine)
+    engine.dispose()
+    yield name
+    run_sql(postgres, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def empty_url(postgres: Engine, server_url: str) -> Iterator[str]:
+    """A database without any table."""
+    yield from _database(postgres, server_url, "template0")
+
+
+@pytest.fixture
+def ledger_url(postgres: Engine, server_url: str, template: str) -> Iterator[str]:
+    """A migrated database without any brand, with an instance uuid of its own template."""
+    yield from _database(postgres, server_url, template)
+
+
+def _database(postgres: Engine, server_url: str, template: str) -> Iterator[str]:
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    run_sql(postgres, f"CREATE DATABASE {name} TEMPLATE {template}")
+    yield named_database(server_url, name)
+    run_sql(postgres, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def environment(servers: Urls, hot_redis: redis.Redis, jobs_redis: redis.Redis, ledger_url: str) -> dict[str, str]:
+    """Settings of a process on the suite's servers, all empty."""
+    return {
+        "REDIS_URL": servers.hot,
+        "JOBS_REDIS_URL": servers.jobs,
+        "DATABASE_URL": ledger_url,
+        "BUDGET_ENV_FILE": os.devnull,
+        "SECRET_KEY": "tests-only",
+    }
+
+
+@pytest.fixture
+def system(environment: dict[str, str]) -> Iterator[System]:
+    """A whole system on empty servers: migrated, no brand, Redis without a mark."""
+    made = System(Settings.load(environment, None))
+    yield made
+    made.close()

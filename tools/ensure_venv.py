@@ -1,0 +1,108 @@
+"""Makes .venv and installs into it, once however many `make`s start together, and again only when what is wanted has changed.
+
+Run by `make` with any Python 3 that it finds: standard library only, and readable by an old Python, so that it can say so.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+VENV = os.path.join(ROOT, ".venv")
+STAMP = os.path.join(VENV, ".installed")
+WANTED = ("pyproject.toml", "constraints.txt", os.path.join("tools", "ensure_venv.py"))
+
+
+def main():
+    """Answers the exit status."""
+    if sys.version_info < (3, 11):
+        return complain(
+            "Python 3.11 or newer is needed, %s is %s: install one, or run `make PYTHON=/path/to/python3.11`"
+            % (sys.executable, sys.version.split()[0])
+        )
+    import fcntl
+
+    with open(os.path.join(ROOT, ".install.lock"), "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("waiting for another make that installs into .venv", flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        wanted = fingerprint()
+        if read(STAMP) == wanted and works():
+            return 0
+        return install(wanted)
+
+
+def fingerprint():
+    """What the environment is made from: the files, this Python, and the place (a moved .venv does not work)."""
+    digest = hashlib.sha256(repr((sys.version, sys.prefix, ROOT)).encode())
+    for name in WANTED:
+        with open(os.path.join(ROOT, name), "rb") as file:
+            digest.update(file.read())
+    return digest.hexdigest()
+
+
+def works():
+    """Whether its Python still runs: the one it was made with may be gone."""
+    try:
+        return subprocess.call([python(), "-c", "import redis, click"], stderr=subprocess.DEVNULL) == 0
+    except OSError:
+        return False
+
+
+def install(wanted):
+    """Makes the environment anew."""
+    print("installing into .venv: about a minute, only when pyproject.toml or constraints.txt has changed", flush=True)
+    shutil.rmtree(VENV, ignore_errors=True)
+    made = subprocess.run([sys.executable, "-m", "venv", VENV], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    if made.returncode != 0:
+        shutil.rmtree(VENV, ignore_errors=True)
+        said = " ".join(made.stdout.decode(errors="replace").split())
+        return complain(
+            "`python3 -m venv` does not work here (on Debian and Ubuntu: apt-get install python3-venv). It said: "
+            + said
+        )
+    # Through `python -m pip`: a script's first line breaks on a path with spaces. Constraints go by the environment, because
+    # they then hold for the build's own environment too.
+    environ = dict(os.environ, PIP_CONSTRAINT=constraints(), PIP_DISABLE_PIP_VERSION_CHECK="1")
+    done = subprocess.call([python(), "-m", "pip", "install", "--quiet", "-e", ".[dev]"], cwd=ROOT, env=environ)
+    if done != 0:
+        return complain("the installation failed: see pip's last lines above")
+    with open(STAMP, "w") as file:
+        file.write(wanted)
+    return 0
+
+
+def constraints():
+    """As pip wants it in its environment, where spaces divide names."""
+    from pathlib import Path
+
+    path = Path(ROOT) / "constraints.txt"
+    return path.as_uri() if " " in str(path) else str(path)
+
+
+def python():
+    """The environment's own."""
+    return os.path.join(VENV, "bin", "python")
+
+
+def read(path):
+    """A small file's text, or nothing."""
+    try:
+        with open(path) as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
+def complain(text):
+    """One line on stderr; answers the exit status of failure."""
+    sys.stderr.write("make: " + text + "\n")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

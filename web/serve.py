@@ -1,0 +1,108 @@
+"""Runs the console on granian: one serving process with threads under one that minds it. SIGTERM or Ctrl-C ends both cleanly.
+
+The serving process also watches its parent, so that one killed without a word leaves no orphan on the port.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import time
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from granian import Granian
+from granian.constants import Interfaces
+from granian.log import LogLevels
+
+from engine.errors import InvalidSetting
+from engine.settings import Settings
+from web.guard import is_loopback
+
+if TYPE_CHECKING:
+    from engine.wiring import System
+
+LOG = logging.getLogger("web")
+THREADS: Final = 8
+"""Requests answered at once; a page waits for PostgreSQL and Redis, so more than there are cores."""
+STOP_S: Final = 8
+"""A request that takes longer than this is cut off when the process ends."""
+WATCH_S: Final = 1.0
+
+
+def run_web(settings: Settings) -> None:
+    """Serves the pages on settings.web_host and web_port until SIGTERM. Raises InvalidSetting for a port that is taken."""
+    settings = replace(settings.resolved(), web_host=address_for(settings))
+    _check_port(settings.web_host, settings.web_port)
+    server = Granian(
+        "web",
+        address=settings.web_host,
+        port=settings.web_port,
+        interface=Interfaces.WSGI,
+        workers=1,
+        blocking_threads=THREADS,
+        backpressure=16 * THREADS,
+        log_level=LogLevels.warning,
+        workers_kill_timeout=STOP_S,
+    )
+    # Ctrl-C reaches the serving process too: that it ends by itself then is no failure.
+    logging.getLogger("_granian").addFilter(
+        lambda record: not server.interrupt_signal or record.levelno < logging.ERROR
+    )
+    print(f"the page is on http://{_shown(settings.web_host)}:{settings.web_port}/", flush=True)
+    try:
+        server.serve(target_loader=partial(_load, settings, os.getpid()), wrap_loader=False)
+    except SystemExit:
+        if not server.interrupt_signal:
+            raise
+
+
+def serve(system: System) -> None:
+    """The same for a system that is wired already; the serving process makes its own connections."""
+    run_web(system.settings)
+
+
+def address_for(settings: Settings) -> str:
+    """Where to listen: without a password on loopback only, whatever was asked for; then it says so."""
+    if settings.admin_password or is_loopback(settings.web_host):
+        return settings.web_host
+    LOG.warning(
+        "BUDGET_ADMIN_PASSWORD is not set: listening on 127.0.0.1, not on %s. Set a password to open the page up.",
+        settings.web_host,
+    )
+    return "127.0.0.1"
+
+
+def _load(settings: Settings, parent: int) -> Any:
+    """The application, in the serving process."""
+    from engine.wiring import System
+    from web.app import create_app
+
+    threading.Thread(target=_watch, args=(parent,), name="watch-parent", daemon=True).start()
+    return create_app(System(settings))
+
+
+def _watch(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(WATCH_S)
+    os._exit(1)
+
+
+def _check_port(host: str, port: int) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise InvalidSetting(
+                f"BUDGET_WEB_PORT {port} cannot be listened on at {host} ({error.strerror}): choose another port",
+                "BUDGET_WEB_PORT",
+            ) from None
+
+
+def _shown(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
