@@ -149,14 +149,14 @@ def test_a_line_that_is_not_utf_8_costs_only_itself(be: Be, tmp_path: Path) -> N
     assert "line 3: " in done.complaint
 
 
-def replay(system: System, client: BudgetClient, file: str, **how: float) -> Totals:
+def replay(system: System, client: BudgetClient, file: str, patience_s: float = 60) -> Totals:
     names = CatalogNames(system.catalog, system.manage, "test")
 
     def mend() -> None:
         system.rebuilder.rebuild_missing()
 
     with SpendFile(file) as rows:
-        return Replay(client, names, on_wait=mend, sleep=lambda seconds: None, **how).run(rows)
+        return Replay(client, names, on_wait=mend, sleep=lambda seconds: None, patience_s=patience_s).run(rows)
 
 
 def test_replay_waits_for_a_shard_that_is_being_rebuilt(system: System, tmp_path: Path) -> None:
