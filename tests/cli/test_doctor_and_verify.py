@@ -144,17 +144,15 @@ def test_doctor_warns_of_one_redis_for_both(
 
 
 def test_doctor_sees_eviction_and_a_missing_append_only_file(be: Be, ready: System) -> None:
-    before = (
-        ready.hot_redis.config_get("maxmemory-policy")["maxmemory-policy"],
-        ready.hot_redis.config_get("appendonly"),
-    )
+    before = ready.hot_redis.config_get("maxmemory-policy")["maxmemory-policy"]
+    appendonly = ready.hot_redis.config_get("appendonly")["appendonly"]
     ready.hot_redis.config_set("maxmemory-policy", "allkeys-lru")
     try:
         assert findings(be("doctor", "--json"))["eviction"]["state"] == "fail"
     finally:
-        ready.hot_redis.config_set("maxmemory-policy", before[0])
+        ready.hot_redis.config_set("maxmemory-policy", str(before))
     state = findings(be("doctor", "--json"))["append-only file"]["state"]
-    assert state == ("ok" if before[1]["appendonly"] == "yes" else "warn")
+    assert state == ("ok" if appendonly == "yes" else "warn")
 
 
 def test_doctor_goes_on_when_every_server_is_away_and_shows_no_password(
