@@ -16,6 +16,7 @@ import redis
 from engine.errors import Refused, ServerAway
 from engine.local import binaries
 from engine.local.bound import processes_in
+from engine.local.data_dir import SHARED
 from engine.local.servers import EmbeddedServers, Urls
 from engine.settings import Settings
 from tests.local.conftest import until
@@ -24,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 HOLD = """
 import sys, time
 from pathlib import Path
+from engine.local.data_dir import SHARED
 from engine.local.servers import EmbeddedServers
 EmbeddedServers(Path(sys.argv[1])).start()
 print("started", flush=True)
@@ -118,8 +120,14 @@ def test_started_by_root_the_servers_run_as_an_ordinary_user(data_dir: Path) -> 
 
 
 @as_root
-def test_an_ordinary_user_keeps_everything_in_the_data_folder(folder: Path, servers: Urls) -> None:
-    # `servers` has loaded every module: below a closed home, that user could not read Python's own files.
+def test_an_ordinary_user_keeps_everything_in_the_data_folder(
+    folder: Path, servers: Urls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Root's home may be closed to that user: `servers` has loaded every module before, and the programs stand open.
+    SHARED.mkdir(mode=0o755, parents=True, exist_ok=True)
+    for find in (binaries.find_valkey, binaries.find_postgres):
+        program = binaries.open_copy(find(), SHARED)
+        monkeypatch.setattr(f"engine.local.servers.{find.__name__}", lambda program=program: program)
     folder.chmod(0o777)
     child = os.fork()
     if child == 0:
