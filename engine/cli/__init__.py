@@ -10,6 +10,7 @@ from engine.cli.run import run
 
 _COMMANDS: Final = {
     "up": "engine.cli.up:up",
+    "demo-traffic": "engine.cli.up:demo_traffic",
     "env": "engine.cli.processes:env",
     "migrate": "engine.cli.processes:migrate",
     "doctor": "engine.cli.checks:doctor",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
+import signal
+import threading
 
 import click
 
@@ -27,4 +28,10 @@ def up(app: App, demo: bool, yes: bool) -> int:
 @pass_app
 def demo_traffic(app: App) -> None:
     """Create the sample brands and send traffic until SIGTERM: what `up --demo` runs."""
-    importlib.import_module("engine.flows.traffic").run(app.system)
+    from engine.flows.traffic import Traffic, make_samples
+
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    campaigns = make_samples(app.system.catalog, app.system.manage)
+    Traffic(app.system.client, campaigns).run(stop.wait, click.echo)

@@ -165,7 +165,7 @@ class SpendLog(Base):
         Index(None, "recorded_at", postgresql_using="brin", postgresql_with={"autosummarize": "on"}),
         {"postgresql_partition_by": "RANGE (day)"},
     )
-    __mapper_args__ = {"primary_key": [shard, generation, n, position]}  # noqa: RUF012  SQLAlchemy declares it an instance's
+    __mapper_args__ = {"primary_key": [shard, generation, n, position]}
 
 
 class CampaignDay(Base):

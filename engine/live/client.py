@@ -287,7 +287,10 @@ def _occurred_ms(at: datetime) -> int:
         raise InvalidInput(
             f"occurred_at {shown(at)} is not an instant: give a datetime with a time zone", "occurred_at"
         )
-    return ms_of(at)
+    ms = ms_of(at)
+    if ms < 0:
+        raise InvalidInput(f"occurred_at {shown(str(at))} is before 1970: give the instant of the impression", "occurred_at")
+    return ms
 
 
 def _unavailable(failure: NoAnswer, request: str, answers: Sequence[SpendResult | None]) -> BudgetError:

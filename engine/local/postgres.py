@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 from typing import ClassVar, Final
 
-import psycopg2  # type: ignore[import-untyped]
+import psycopg2
 from psycopg2 import errors, sql
 
 from engine.errors import ServerAway

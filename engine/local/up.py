@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 import time
@@ -47,14 +46,15 @@ def run_up(settings: Settings, demo: bool, yes: bool = False, printer: Printer |
 
 def demo_allowed(settings: Settings) -> bool:
     """Whether the catalog is the demo's own: made by it, not by people. Asked after the migration, only on named servers."""
-    from engine.wiring import System
+    # Late: the supervisor of a plain `up` needs none of it.
+    from engine.flows import traffic
+    from engine.ledger.database import make_engine
 
-    traffic = importlib.import_module("engine.flows.traffic")
-    system = System(settings)
+    db = make_engine(settings.database_url)
     try:
-        return bool(traffic.owns_catalog(system))
+        return traffic.demo_allowed(db)
     finally:
-        system.close()
+        db.dispose()
 
 
 def commands(demo: bool) -> list[list[tuple[str, list[str]]]]:

@@ -12,6 +12,7 @@
 -- include: lib/plan.lua
 -- include: lib/memory.lua
 local MAX_AMOUNT, MAX_TOTAL, MAX_SPENDS = 1000000000000, 9000000000000000, 1000
+local LAST_INSTANT = 253402300799999 -- the end of the year 9999, beyond which neither Python nor PostgreSQL goes with us
 local ID = '^[A-Za-z0-9._:/+=@~-]+$'
 
 local function amount_of(digits)
@@ -29,7 +30,7 @@ local function parse_spends(body)
     local amount = amount_of(digits)
     if not amount then return nil, { 'invalid', index, 'amount' } end
     if event ~= '' and (#event > 64 or not string.find(event, ID)) then return nil, { 'invalid', index, 'event_id' } end
-    if occurred ~= '' and (#occurred > 15 or not string.find(occurred, '^%-?%d+$')) then return nil, { 'invalid', index, 'occurred_at' } end
+    if occurred ~= '' and (#occurred > 15 or not string.find(occurred, '^%d+$') or tonumber(occurred) > LAST_INSTANT) then return nil, { 'invalid', index, 'occurred_at' } end
     spends[index + 1] = { campaign = campaign, digits = digits, amount = amount, event = event, stop = stop - 1, start = start }
     ends = stop
   end

@@ -10,9 +10,6 @@ from sqlalchemy import Engine
 from engine.ledger.catalog import Catalog
 from engine.ledger.database import make_engine
 
-TODAY = 20_780
-"""2026-11-23."""
-
 
 @pytest.fixture
 def engine(ledger_url: str) -> Iterator[Engine]:
