@@ -96,4 +96,4 @@ def test_the_wall_clock_of_another_zone_is_the_same_instant() -> None:
 
 def test_a_datetime_without_a_zone_is_not_an_instant() -> None:
     with pytest.raises(ValueError, match="time zone"):
-        ms_of(datetime(2026, 11, 1))  # the lack is the test
+        ms_of(datetime(2026, 11, 1))  # noqa: DTZ001  # the lack is the test
