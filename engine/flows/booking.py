@@ -109,8 +109,8 @@ def book(
         if len(refused) == len(good) > 1:
             # All of several: the fault is the ledger's and not theirs. Nothing is kept, the next run tries again.
             raise refused[0][2] from None
-        for item, gen, error in refused:
-            _set_aside(conn, shard, gen, item, str(error), booked)
+        for item, gen, why in refused:
+            _set_aside(conn, shard, gen, item, str(why), booked)
     booked.changed_brands.update(change.brand_id for entry, _, _ in good for change in entry.changes)
     return booked
 

@@ -7,8 +7,7 @@ simply run again. What does not join on to the cursor means lost history: that s
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Final
@@ -19,6 +18,7 @@ from engine.domain.ids import SHARDS
 from engine.errors import BudgetError, ServerAway
 from engine.flows.booking import Booked, Read, book, read
 from engine.ledger import spend_log
+from engine.ledger.cursors import CursorMoved
 from engine.live.admin import LiveRedis, LiveShard
 from engine.live.journal import START, Entry, Journal
 
@@ -26,17 +26,20 @@ log = logging.getLogger(__name__)
 
 BATCH: Final = 2000
 """Entries in one transaction."""
-IDLE_S: Final = 0.2
-AWAY_S: Final = 1.0
+_SHOWN: Final = 3
 
 
 class HistoryLost(BudgetError):
     """The journal does not join on to what PostgreSQL has: an older Redis came back, or entries were deleted."""
 
 
+class ShardsStuck(BudgetError):
+    """Some shards could not be persisted; all others were. Their spends are safe in the journal."""
+
+
 @dataclass(slots=True)
 class Drained:
-    """What one or more transactions carried over. behind: there was more to read."""
+    """What one or more transactions carried over. behind: there was more to read; problems: {shard: what stopped it}."""
 
     entries: int = 0
     rows: int = 0
@@ -45,6 +48,7 @@ class Drained:
     locked: bool = False
     quarantined: int = 0
     changed_brands: set[int] = field(default_factory=set)
+    problems: dict[int, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, booked: Booked) -> Drained:
@@ -76,23 +80,58 @@ class Persister:
         self._partitions: set[date] = set()
 
     def drain_all(self, progress: Callable[[Drained], None] | None = None) -> Drained:
-        """Everything that is in the journals now. Shards that are not ready are left to the rebuild."""
+        """Everything that is in the journals now. Shards that are not ready are left to the rebuild. Raises ShardsStuck after all others, ServerAway."""
+        total = self.drain(progress)
+        if total.problems:
+            raise ShardsStuck(told(total.problems))
+        return total
+
+    def drain(
+        self,
+        progress: Callable[[Drained], None] | None = None,
+        *,
+        should_stop: Callable[[], bool] = lambda: False,
+        skip: Collection[int] = (),
+    ) -> Drained:
+        """The same, with what stopped a shard among the answers: one bad shard holds up no other. Asks `should_stop` before each transaction."""
         total = Drained()
         for state in self.waiting():
-            self.drain_shard(state, total, progress)
+            if should_stop():
+                break
+            if state.shard in skip:
+                continue
+            try:
+                self.drain_shard(state, total, progress, should_stop)
+            except ServerAway:
+                raise
+            except CursorMoved:
+                # Another persister was quicker: the rows are its.
+                continue
+            except Exception as error:  # noqa: BLE001  # whatever it is, the other shards go on
+                total.problems[state.shard] = f"{type(error).__name__}: {' '.join(str(error).split())}"
         return total
+
+    def owns(self, state: LiveShard) -> bool:
+        """Whether a shard carries our own mark."""
+        return state.instance == self._instance
 
     def waiting(self) -> list[LiveShard]:
         """The ready shards whose journal is ahead of (or does not fit) their cursor."""
         with self._db.connect() as conn:
             cursors = spend_log.read_cursors(conn)
         states = self._live.read_shards()
-        return [s for s in states if s.ready and s.instance == self._instance and s.n != cursors[s.shard].n]
+        return [s for s in states if s.ready and self.owns(s) and s.n != cursors[s.shard].n]
 
-    def drain_shard(self, state: LiveShard, total: Drained, progress: Callable[[Drained], None] | None = None) -> None:
+    def drain_shard(
+        self,
+        state: LiveShard,
+        total: Drained,
+        progress: Callable[[Drained], None] | None = None,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> None:
         """One shard to its end. History that does not fit takes the shard out of use; the rebuild brings it back."""
         try:
-            while True:
+            while not should_stop():
                 step = self.step(state.shard, expected=state)
                 total.add(step)
                 if progress:
@@ -100,7 +139,10 @@ class Persister:
                 if not step.behind:
                     return
         except HistoryLost as lost:
-            self.stop(state.shard, str(lost))
+            if self._live.read_shard(state.shard).mark == state.mark:
+                self.stop(state.shard, str(lost))
+                log.error("%s; it takes no spends until it is rebuilt", lost)
+            # Else a rebuild has begun, or was there, since the state was read: it has seen to the history.
 
     def stop(self, shard: int, why: str) -> None:
         """Takes a shard out of use, in both stores, until it is rebuilt."""
@@ -165,60 +207,11 @@ def in_sequence(found: Sequence[Read], shard: int, n: int, generation: int) -> t
     return n, generation
 
 
-class PersistLoop:
-    """The persist job: short transactions one after the other, for about a minute, until the next job stands ready to take over.
-
-    A server that is away is waited for here: the spends are safe in the journal.
-    """
-
-    def __init__(
-        self,
-        persister: Persister,
-        live: LiveRedis,
-        *,
-        on_changes: Callable[[set[int]], None],
-        on_not_ready: Callable[[list[LiveShard]], None],
-        each_second: Callable[[], None],
-        each_minute: Callable[[], None],
-    ) -> None:
-        self._persister = persister
-        self._live = live
-        self._on_changes = on_changes
-        self._on_not_ready = on_not_ready
-        self._each_second = each_second
-        self._each_minute = each_minute
-        self._next_second = self._next_minute = 0.0
-
-    def run(self, should_stop: Callable[[], bool]) -> Drained:
-        """Drains, rings the status writer for brands whose budget changed, and hands shards that are not ready to the rebuild."""
-        total = Drained()
-        while not should_stop():
-            before = total.entries
-            try:
-                self._pass(total)
-            except ServerAway as away:
-                log.warning("persist waits: %s", away)
-                time.sleep(AWAY_S)
-            else:
-                if total.entries == before:
-                    time.sleep(IDLE_S)
-        return total
-
-    def _pass(self, total: Drained) -> None:
-        broken = [state for state in self._live.read_shards() if not state.ready]
-        if broken:
-            self._on_not_ready(broken)
-        drained = self._persister.drain_all()
-        total.add(drained)
-        if drained.changed_brands:
-            self._on_changes(drained.changed_brands)
-        now = time.monotonic()
-        if now >= self._next_second:
-            self._each_second()
-            self._next_second = now + 1
-        if now >= self._next_minute:
-            self._each_minute()
-            self._next_minute = now + 60
+def told(problems: dict[int, str]) -> str:
+    """Problems of shards in one line."""
+    said = [f"shard {shard}: {why}" for shard, why in sorted(problems.items())]
+    more = f"; and {len(said) - _SHOWN} more shards" if len(said) > _SHOWN else ""
+    return "; ".join(said[:_SHOWN]) + more
 
 
 def trim_all(db: Engine, live: LiveRedis, instance: str, keep_minutes: int) -> int:

@@ -14,13 +14,14 @@ from typing import Final
 
 from sqlalchemy import Engine
 
-from engine.domain.ids import SHARDS, shard_of
+from engine.domain.ids import SHARDS
 from engine.domain.periods import HOUR_MS, MINUTE_MS, at_ms, date_of, day_number, day_of, days_of_month, month_of, ms_of
-from engine.errors import BudgetError
+from engine.errors import BudgetError, ServerAway
 from engine.flows.persist import Persister
 from engine.flows.salvage import carry_over
 from engine.ledger import holds, quarantine, spend_log
 from engine.ledger.catalog import Catalog
+from engine.ledger.cursors import CursorMoved
 from engine.ledger.holds import HoldRow
 from engine.ledger.records import BrandRecord, CampaignRecord
 from engine.live.admin import SLICE, LiveRedis
@@ -40,6 +41,14 @@ _VALUES_A_CALL: Final = 4000
 
 class Taken(BudgetError):
     """Another rebuild took the shard over; it goes on there."""
+
+
+class NotAllRebuilt(BudgetError):
+    """Some shards could not be rebuilt; `done` are those that were."""
+
+    def __init__(self, message: str, done: list[Rebuilt]) -> None:
+        super().__init__(message)
+        self.done = done
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,37 +104,43 @@ class Rebuilder:
         self._windows = windows
 
     def rebuild(
-        self, shards: Iterable[int] = range(SHARDS), progress: Callable[[Rebuilt], None] | None = None
+        self,
+        shards: Iterable[int] = range(SHARDS),
+        progress: Callable[[Rebuilt], None] | None = None,
+        *,
+        only_missing: bool = False,
     ) -> list[Rebuilt]:
-        """Rebuilds shards one after the other; one that another process took over is left to it."""
+        """Rebuilds shards one after the other; one that another process took over is left to it.
+
+        only_missing: passes over shards that have a mark again when their turn comes. Raises NotAllRebuilt after the others, ServerAway.
+        """
         done: list[Rebuilt] = []
-        wanted = list(shards)
-        if not wanted:
-            return done
-        brands, campaigns = self._catalog_by_shard()
-        for shard in wanted:
+        failed: list[str] = []
+        for shard in shards:
+            if only_missing and self._live.read_shard(shard).mark:
+                continue
             try:
-                done.append(self._rebuild(shard, brands[shard], campaigns[shard]))
-            except Taken:
+                done.append(self._rebuild(shard))
+            except (Taken, CursorMoved):
+                continue
+            except ServerAway:
+                raise
+            except Exception as error:  # noqa: BLE001  # one bad shard must not keep the others out of use
+                failed.append(f"shard {shard}: {type(error).__name__}: {' '.join(str(error).split())}")
                 continue
             if progress:
                 progress(done[-1])
+        if failed:
+            more = f"; and {len(failed) - 2} more shards" if len(failed) > 2 else ""
+            raise NotAllRebuilt(f"{len(done)} shards rebuilt, not {'; '.join(failed[:2])}{more}", done)
         return done
 
-    def rebuild_missing(self) -> list[Rebuilt]:
-        """The shards that have no mark. Raises BudgetError when a mark is another instance's."""
-        return self.rebuild([state.shard for state in self._live.read_shards() if not state.mark])
+    def rebuild_missing(self, progress: Callable[[Rebuilt], None] | None = None) -> list[Rebuilt]:
+        """The shards that have no mark. Raises NotAllRebuilt when a mark is another instance's, ServerAway."""
+        missing = [state.shard for state in self._live.read_shards() if not state.mark]
+        return self.rebuild(missing, progress, only_missing=True)
 
-    def _catalog_by_shard(self) -> tuple[dict[int, list[BrandRecord]], dict[int, list[CampaignRecord]]]:
-        brands: dict[int, list[BrandRecord]] = {shard: [] for shard in range(SHARDS)}
-        campaigns: dict[int, list[CampaignRecord]] = {shard: [] for shard in range(SHARDS)}
-        for b in self._catalog.brands(include_archived=True):
-            brands[shard_of(b.id)].append(b)
-        for c in self._catalog.campaigns(include_archived=True):
-            campaigns[shard_of(c.brand_id)].append(c)
-        return brands, campaigns
-
-    def _rebuild(self, shard: int, brands: Sequence[BrandRecord], campaigns: Sequence[CampaignRecord]) -> Rebuilt:
+    def _rebuild(self, shard: int) -> Rebuilt:
         keys, token = shard_keys(shard), uuid.uuid4().hex
         reply = self._live.call_all(
             [Call(script("rebuild_begin"), (keys.shard, keys.journal), (self._instance, token))]
@@ -133,6 +148,9 @@ class Rebuilder:
         head(reply)
         kept_now, journal_type = int(reply[1] or 0), reply[3].decode()
         carried = carry_over(self._db, self._journal, self._persister, shard, journal_type == "stream")
+        # Read after the begin: what was published before it is in PostgreSQL, what comes after it finds the shard closed and is tried again.
+        brands = self._catalog.brands(include_archived=True, shard=shard)
+        campaigns = self._catalog.campaigns(include_archived=True, shard=shard)
 
         with self._db.connect() as conn:
             last_ms = spend_log.last_recorded_ms(conn, shard)
@@ -148,7 +166,9 @@ class Rebuilder:
         self._set(keys, token, "add", _memory_slices(keys.events[0], events))
         self._catalog_published(brands, campaigns)
 
-        floor = max(last_ms, min(kept_now, now))
+        # No entry may be stamped before the last one that stays.
+        last_entry_ms = 0 if carried.entry_id == START else int(carried.entry_id.partition("-")[0])
+        floor = max(last_ms, last_entry_ms, min(kept_now, now))
         args = (
             token,
             self._instance,
@@ -287,11 +307,13 @@ class Rebuilder:
                 raise Taken(f"{keys.shard} was taken over by another rebuild")
 
     def _catalog_published(self, brands: Sequence[BrandRecord], campaigns: Sequence[CampaignRecord]) -> None:
-        versions: dict[int, dict[int, int]] = {b.id: {} for b in brands}
+        versions: dict[int, dict[int, int]] = {b.id: {} for b in brands if b.version != b.published_version}
         for c in campaigns:
-            versions[c.brand_id][c.id] = c.version
+            if c.version != c.published_version:
+                versions.setdefault(c.brand_id, {})[c.id] = c.version
         for b in brands:
-            self._catalog.mark_published(b.id, b.version, versions[b.id])
+            if b.id in versions:
+                self._catalog.mark_published(b.id, b.version, versions[b.id])
 
 
 def _slice_call(keys: ShardKeys, token: str, mode: str, part: Sequence[Hash]) -> Call:
