@@ -31,7 +31,7 @@ def install(app: Flask, jobs_redis_url: str, csrf: CSRFProtect, warning: str | N
             band = _BAND.format(Markup("<br><strong>{}</strong>").format(warning) if warning else "")
             head, body, rest = response.get_data(as_text=True).partition("<body>")
             if body:
-                response.set_data(head + body + band + rest)
+                response.set_data(head + body + str(band) + rest)
         return response
 
 

@@ -167,6 +167,13 @@ def test_a_brand_is_made_without_a_terminal_and_errors_stand_beside_their_field(
     assert campaign.schedule.words() == "Mon 22:00-06:00 (UTC)"
 
 
+def test_the_job_pages_work_under_their_own_policy_and_lead_back(ready: System, opened: Callable[..., Page]) -> None:
+    page = opened("/rq/")
+    expect(page.locator("#queues")).to_contain_text("No queues.")
+    page.click("text=Budget engine status")
+    expect(page.locator("#begin")).to_be_visible()
+
+
 def test_on_a_phone_nothing_scrolls_sideways(ready: System, opened: Callable[..., Page]) -> None:
     brand_id, (campaign, _) = brand_with(
         ready, "A brand with quite a long name of many words " + "x" * 90, daily=9 * 10**15, campaigns=2
