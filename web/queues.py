@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-import rq_dashboard  # type: ignore[import-untyped]
+import rq_dashboard
 from flask import Flask, Response, abort, request
 from flask_wtf import CSRFProtect
 from markupsafe import Markup
-from rq_dashboard.web import setup_rq_connection  # type: ignore[import-untyped]
+from rq_dashboard.web import setup_rq_connection
 
 
 def install(app: Flask, jobs_redis_url: str, csrf: CSRFProtect, warning: str | None) -> None:
