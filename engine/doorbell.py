@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import FrameType
@@ -17,12 +18,14 @@ from typing import Any, Final
 
 import redis
 from rq import Queue, SimpleWorker
-from rq.exceptions import DuplicateJobError
+from rq.exceptions import DuplicateJobError, StopRequested
 from rq.job import Job
+from rq.worker import WorkerStatus
 from rq_scheduler import Scheduler
 
 from engine import jobs
 from engine.domain.periods import at_ms, month_of, month_start_ms, next_month_ms
+from engine.errors import BudgetError
 from engine.jobs import JOBS_QUEUE, PERSIST_QUEUE
 
 log = logging.getLogger(__name__)
@@ -33,7 +36,11 @@ TICK_S: Final = 2
 HEARTBEAT_KEY: Final = "budget:scheduler:heartbeat"
 HEARTBEAT_S: Final = 30
 RESULT_TTL_S: Final = 3600
-FAILURE_TTL_S: Final = 7 * 86400
+FAILURE_TTL_S: Final = 86400
+"""With a job that fails each minute this is at most some thousand runs."""
+REMIND_S: Final = 30.0
+STOP_S: Final = 2.0
+"""A job that has not ended by itself this long after SIGTERM is interrupted: its transaction is taken back, and the next run does it."""
 MONTHLY: Final = -1
 
 
@@ -44,7 +51,16 @@ class Ring:
     job: str
     queue: str
     every_s: int
-    timeout_s: int
+
+    @property
+    def timeout_s(self) -> int:
+        """When RQ ends a run."""
+        return jobs.TIMEOUT_S[self.job]
+
+    @property
+    def result_ttl_s(self) -> int:
+        """How long a finished run stays: never shorter than its period, because its id is what keeps one due time from ringing twice."""
+        return RESULT_TTL_S if self.every_s == MONTHLY else max(RESULT_TTL_S, 2 * self.every_s)
 
     def due_after(self, now_s: float) -> int:
         """The first due time (epoch seconds) after an instant."""
@@ -60,11 +76,11 @@ class Ring:
 
 
 SCHEDULE: Final = (
-    Ring("persist", PERSIST_QUEUE, 60, jobs.PERSIST_LONGEST_S + 60),
-    Ring("publish", JOBS_QUEUE, 60, 120),
-    Ring("check", JOBS_QUEUE, 300, 600),
-    Ring("close_day", JOBS_QUEUE, 86400, 1800),
-    Ring("close_month", JOBS_QUEUE, MONTHLY, 1800),
+    Ring("persist", PERSIST_QUEUE, 60),
+    Ring("publish", JOBS_QUEUE, 60),
+    Ring("check", JOBS_QUEUE, 300),
+    Ring("close_day", JOBS_QUEUE, 86400),
+    Ring("close_month", JOBS_QUEUE, MONTHLY),
 )
 
 
@@ -76,18 +92,19 @@ def schedule_id(ring: Ring) -> str:
 def ring_now(connection: redis.Redis, ring: Ring, due_s: int | None = None) -> bool:
     """Queues one run under a fresh id, unless one is waiting already. True when it was queued."""
     queue = Queue(ring.queue, connection=connection)
-    if any(waiting.startswith(f"{ring.job}-") for waiting in queue.job_ids):
+    # Read raw: a foreign entry that is no text must not keep ours from being rung.
+    waiting: Any = connection.lrange(queue.key, 0, -1)
+    if any(name.startswith(f"{ring.job}-".encode()) for name in waiting):
         return False
-    run_id = f"{ring.job}-{at_ms((due_s or int(time.time())) * 1000):%Y%m%dT%H%M%S}" + (
-        "" if due_s else f"-{os.getpid()}"
-    )
+    at = at_ms((int(time.time()) if due_s is None else due_s) * 1000)
+    run_id = f"{ring.job}-{at:%Y%m%dT%H%M%S}" + (f"-{uuid.uuid4().hex[:8]}" if due_s is None else "")
     try:
         queue.enqueue_call(
             jobs.BY_NAME[ring.job],
             timeout=ring.timeout_s,
             job_id=run_id,
             unique=True,
-            result_ttl=RESULT_TTL_S,
+            result_ttl=ring.result_ttl_s,
             failure_ttl=FAILURE_TTL_S,
             description=f"engine.jobs.{ring.job}",
         )
@@ -102,28 +119,37 @@ class HealingScheduler(Scheduler):  # type: ignore[misc]  # rq-scheduler has no 
     def enqueue_jobs(self) -> list[str]:
         """One pass: heal the schedule, then ring what is due. Holds rq-scheduler's lock."""
         self.connection.set(HEARTBEAT_KEY, int(time.time() * 1000), ex=HEARTBEAT_S)
-        self.heal()
+        if mended := self.heal():
+            log.warning("the schedule was mended: %s", ", ".join(mended))
         now = time.time()
         rung = []
         for ring in SCHEDULE:
             due = self.connection.zscore(self.scheduled_jobs_key, schedule_id(ring))
-            if due is not None and due <= now:
+            if due is None or due > now:
+                continue
+            try:
                 if ring_now(self.connection, ring, ring.due_before(now)):
                     rung.append(ring.job)
-                # One command moves the line on: there is no moment in which it is gone.
-                self.connection.zadd(self.scheduled_jobs_key, {schedule_id(ring): ring.due_after(now)})
+            except redis.ResponseError as error:
+                # Its queue is not a list. The other jobs are rung all the same.
+                log.error("%s cannot be rung: %s", ring.job, error)
+            # One command moves the line on: there is no moment in which it is gone.
+            self.connection.zadd(self.scheduled_jobs_key, {schedule_id(ring): ring.due_after(now)})
         return rung
 
     def heal(self) -> list[str]:
         """Puts back what is missing or stands too late, and throws out what is not ours; answers what it mended."""
         mended = []
+        if self.connection.type(self.scheduled_jobs_key) not in (b"zset", b"none"):
+            self.connection.delete(self.scheduled_jobs_key)
+            mended.append("removed a schedule that was none")
         now = time.time()
         wanted = {schedule_id(ring): ring for ring in SCHEDULE}
         for raw, due in self.connection.zrange(self.scheduled_jobs_key, 0, -1, withscores=True):
-            name = raw.decode()
+            name = raw.decode(errors="backslashreplace")
             if name not in wanted:
                 self.connection.zrem(self.scheduled_jobs_key, raw)
-                mended.append(f"removed {name}")
+                mended.append(f"removed {name!r:.80}")
             elif due > wanted[name].due_after(now):
                 self.connection.zadd(self.scheduled_jobs_key, {name: wanted[name].due_after(now)})
                 mended.append(f"moved {name}")
@@ -148,10 +174,14 @@ class HealingScheduler(Scheduler):  # type: ignore[misc]  # rq-scheduler has no 
         try:
             job = Job.fetch(name, connection=self.connection)
             return bool(job.func_name)
-        except Exception:
-            # Whatever is wrong with it, it is written anew: that is what healing means here.
+        except (redis.ConnectionError, redis.TimeoutError):
+            raise
+        except Exception:  # noqa: BLE001  # whatever is wrong with it, it is written anew: that is what healing means here
             self.connection.delete(f"rq:job:{name}")
             return False
+
+    def _install_signal_handlers(self) -> None:
+        """Ours stay: rq-scheduler's talk to Redis before they end the process, and Redis may be away."""
 
 
 def missing_from_schedule(connection: redis.Redis) -> list[str]:
@@ -160,15 +190,80 @@ def missing_from_schedule(connection: redis.Redis) -> list[str]:
 
 
 class StoppableWorker(SimpleWorker):
-    """An RQ worker that works in its own process and tells a long job to end when it is asked to stop."""
+    """An RQ worker that works in its own process, ends a job soon when it is asked to stop, and leaves without a word when Redis is away."""
 
     def handle_warm_shutdown_request(self) -> None:
+        """SIGTERM or Ctrl-C: the job ends after its transaction, and is interrupted when that takes too long."""
         jobs.STOPPING.set()
-        super().handle_warm_shutdown_request()  # type: ignore[no-untyped-call]  # RQ leaves it untyped
+        if self.get_state() == WorkerStatus.BUSY:
+            signal.signal(signal.SIGALRM, _interrupt)
+            signal.setitimer(signal.ITIMER_REAL, STOP_S)
+
+    def set_shutdown_requested_date(self) -> None:
+        """A note for RQ's pages. With Redis away it is left out: the stop itself matters."""
+        try:
+            super().set_shutdown_requested_date()  # type: ignore[no-untyped-call]  # RQ leaves it untyped
+        except redis.RedisError:
+            pass
+
+    def execute_job(self, job: Job, queue: Queue) -> None:
+        """A job whose end cannot be written down ends the loop: the run stands in job_run, and run_worker waits for Redis."""
+        try:
+            super().execute_job(job, queue)
+        except (redis.ConnectionError, redis.TimeoutError) as error:
+            log.warning("RQ was not told the end of %s: %s", job.id, error)
+            raise StopRequested from None
+
+    def handle_exception(self, job: Job, *exc_info: Any) -> None:
+        """What was raised on purpose is one line; anything else is told with its traceback."""
+        if isinstance(exc_info[1], BudgetError):
+            log.error("%s failed: %s", job.id, exc_info[1])
+        elif not isinstance(exc_info[1], redis.ConnectionError | redis.TimeoutError):
+            super().handle_exception(job, *exc_info)
+
+    def subscribe(self) -> None:
+        """RQ's remote commands are not used: signals stop a worker. So there is no thread that could fail beside the work."""
+
+    def dequeue_job_and_maintain_ttl(self, timeout: int | None, max_idle_time: int | None = None) -> Any:
+        """RQ would wait for Redis by itself, up to minutes at a time; here the first loss ends the loop, and run_worker waits."""
+        return super().dequeue_job_and_maintain_ttl(timeout, max_idle_time)
+
+    def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
+        """Each round of RQ's waiting begins with it."""
+        try:
+            super().heartbeat(timeout, pipeline)
+        except (redis.ConnectionError, redis.TimeoutError):
+            raise StopRequested from None
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    if jobs.WORKING.is_set():
+        raise jobs.Stopped
+
+
+class _Reminder:
+    """Says why something waits: at once, when the reason changes, and every half minute."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._said = ("", 0.0)
+
+    def waits(self, error: Exception) -> None:
+        why = type(error).__name__
+        if why != self._said[0] or time.monotonic() - self._said[1] >= REMIND_S:
+            log.warning("%s waits for the jobs Redis: %s", self._what, " ".join(str(error).split()))
+            self._said = (why, time.monotonic())
+
+    def goes_on(self) -> None:
+        if self._said[0]:
+            log.warning("%s goes on: the jobs Redis answers again", self._what)
+            self._said = ("", 0.0)
 
 
 def run_scheduler(connection: redis.Redis) -> None:
     """Rings until SIGTERM or Ctrl-C. Waits for a Redis that is away."""
+    # A second scheduler that stands by is no news each two seconds.
+    logging.getLogger("rq_scheduler").setLevel(logging.ERROR)
     _until_stopped(
         "scheduler", lambda: HealingScheduler(JOBS_QUEUE, interval=TICK_S, connection=connection).run(), connection
     )
@@ -176,15 +271,14 @@ def run_scheduler(connection: redis.Redis) -> None:
 
 def run_worker(connection: redis.Redis, queue: str) -> None:
     """Works one queue until SIGTERM or Ctrl-C, and rings its jobs once at the start. Waits for a Redis that is away."""
+    logging.getLogger("rq.worker").addFilter(lambda record: "could not connect to Redis" not in record.msg)
 
     def work() -> None:
         for ring in SCHEDULE:
             if ring.queue == queue:
                 ring_now(connection, ring)
-        worker = StoppableWorker(
-            [queue], connection=connection, name=f"{queue}-{os.uname().nodename}-{os.getpid()}-{int(time.time())}"
-        )
-        worker.work(logging_level="WARNING")
+        name = f"{queue}-{os.uname().nodename}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        StoppableWorker([queue], connection=connection, name=name).work(logging_level="WARNING")
 
     _until_stopped(f"worker {queue}", work, connection)
 
@@ -196,13 +290,19 @@ def _until_stopped(what: str, run: Callable[[], Any], connection: redis.Redis) -
         jobs.STOPPING.set()
         raise SystemExit(0)
 
-    while not jobs.STOPPING.is_set():
-        signal.signal(signal.SIGTERM, stop)
-        signal.signal(signal.SIGINT, stop)
-        try:
-            connection.ping()
-            run()
-            return
-        except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
-            log.warning("%s waits for the jobs Redis: %s", what, error)
+    reminder = _Reminder(what)
+    try:
+        while not jobs.STOPPING.is_set():
+            signal.signal(signal.SIGTERM, stop)
+            signal.signal(signal.SIGINT, stop)
+            try:
+                connection.ping()
+                reminder.goes_on()
+                run()
+            except (redis.RedisError, OSError) as error:
+                if not jobs.STOPPING.is_set():
+                    reminder.waits(error)
             jobs.STOPPING.wait(1)
+    except StopRequested:
+        # RQ's own handler, while its loop was on the way out.
+        jobs.STOPPING.set()

@@ -9,14 +9,21 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from functools import cache
 from typing import Final
 
+import redis
 from rq import Queue
 
+from engine.domain.periods import at_ms
 from engine.flows.check import check_all
-from engine.flows.persist import PersistLoop, trim_all
-from engine.ledger import runs
+from engine.flows.close import NotAllClosed
+from engine.flows.persist import Drained, trim_all
+from engine.flows.persist_loop import PersistLoop
+from engine.flows.publish import NotAllPublished
+from engine.flows.rebuild import NotAllRebuilt
+from engine.ledger import runs, spend_log
 from engine.ledger.database import wait_for_revision
 from engine.live.admin import LiveShard
 from engine.settings import Settings
@@ -31,58 +38,110 @@ PERSIST_S: Final = 55
 """After this long a persist job hands over to the next one, if it stands ready."""
 PERSIST_LONGEST_S: Final = 600
 """It goes on alone for this long when nobody rings: a dead scheduler does not stop the log."""
-
+TIMEOUT_S: Final[dict[str, int]] = {
+    "persist": PERSIST_LONGEST_S + 60,
+    "publish": 120,
+    "check": 600,
+    "close_day": 1800,
+    "close_month": 1800,
+}
+"""RQ ends a run that takes longer; one that is not over by then was killed."""
+KEEP_MIXED: Final = timedelta(days=1)
+"""For how long beyond every promised window the requests that were not counted whole are kept."""
 
 STOPPING: Final = threading.Event()
 """Set when this worker was asked to stop: a long job ends after its transaction."""
+WORKING: Final = threading.Event()
+"""Set while a job is at work, the one time at which `Stopped` may be raised in it."""
+
+
+class Stopped(BaseException):
+    """The worker was asked to stop. No Exception, so that nothing on the way takes it for a trouble of one shard."""
 
 
 @cache
-def system() -> System:
+def parts() -> System:
     """This worker's parts, wired once a process."""
-    made = System(Settings.load())
-    wait_for_revision(made.db, log.warning, sleep=_pause)
+    return System(Settings.load())
+
+
+def system() -> System:
+    """The parts, once PostgreSQL is there and speaks our version. Raises Stopped, WrongVersion."""
+    made = parts()
+    if not wait_for_revision(made.db, log.warning, should_stop=STOPPING.is_set, poll_s=0.5):
+        raise Stopped
     return made
 
 
-def _pause(seconds: float) -> None:
-    """Between two looks at a database that is not there yet; ends the process when it was asked to stop."""
-    if STOPPING.wait(seconds):
-        raise SystemExit(0)
+def stop_if_asked(_: object = None) -> None:
+    """Between two transactions. Raises Stopped."""
+    if STOPPING.is_set():
+        raise Stopped
 
 
 def persist() -> str:
     """Carries the journal into the spend log until the next persist job takes over."""
-    parts = system()
-    waiting = Queue(PERSIST_QUEUE, connection=parts.jobs_redis)
+    return _run("persist", _persist)
+
+
+def _persist(run: runs.Run, made: System) -> None:
     started = time.monotonic()
 
     def should_stop() -> bool:
         passed = time.monotonic() - started
-        return STOPPING.is_set() or passed >= PERSIST_LONGEST_S or (passed >= PERSIST_S and waiting.count > 0)
+        if STOPPING.is_set() or passed >= PERSIST_LONGEST_S:
+            return True
+        return passed >= PERSIST_S and not loop.away and _next_stands_ready(made)
 
-    def publish_pending() -> None:
-        if published := parts.publisher.publish_pending():
-            parts.status.refresh(published)
+    def publish_pending() -> set[int]:
+        return made.publisher.publish_pending()
 
     def rebuild(broken: list[LiveShard]) -> None:
-        with runs.run(parts.db, "rebuild") as run:
-            done = parts.rebuilder.rebuild([state.shard for state in broken if not state.mark])
-            parts.status.refresh_all()
-            run.detail = f"{len(done)} shards rebuilt: {', '.join(sorted({state.why for state in broken}))}"
+        _rebuild(made, sorted({state.why for state in broken}), [state.shard for state in broken])
 
     loop = PersistLoop(
-        parts.persister,
-        parts.live,
-        on_changes=lambda brands: ignore(parts.status.refresh(brands)),
+        made.persister,
+        made.live,
+        on_changes=lambda brands: ignore(made.status.refresh(brands)),
         on_not_ready=rebuild,
         each_second=publish_pending,
-        each_minute=lambda: ignore(trim_all(parts.db, parts.live, parts.instance, parts.settings.journal_keep_minutes)),
+        each_minute=lambda: ignore(trim_all(made.db, made.live, made.instance, made.settings.journal_keep_minutes)),
     )
-    with runs.run(parts.db, "persist") as run:
-        total = loop.run(should_stop)
+    total = Drained()
+    try:
+        loop.run(should_stop, total)
+    finally:
         run.detail = f"{total.rows} spends from {total.entries} entries"
-    return run.detail
+        if alarm := loop.alarm():
+            run.outcome, run.detail = "failed", f"{run.detail}; {alarm}"
+
+
+def _next_stands_ready(made: System) -> bool:
+    try:
+        return Queue(PERSIST_QUEUE, connection=made.jobs_redis).count > 0
+    except redis.RedisError:
+        # Nobody can take over while RQ's Redis is away.
+        return False
+
+
+def _rebuild(made: System, why: list[str], shards: list[int]) -> None:
+    """Brings shards without a mark back, as a run of its own."""
+    log.warning("rebuilding %d shards of Redis: %s", len(shards), ", ".join(why))
+    with runs.run(made.db, "rebuild") as run:
+        failure: NotAllRebuilt | None = None
+        try:
+            done = made.rebuilder.rebuild(shards, stop_if_asked, only_missing=True)
+        except NotAllRebuilt as some:
+            done, failure = some.done, some
+        except Stopped:
+            run.outcome, run.detail = "waiting", "stopped with its worker: the next one rebuilds the rest"
+            return
+        if done:
+            made.status.refresh_all()
+        if failure is not None:
+            raise failure
+        run.detail = f"{len(done)} shards rebuilt: {', '.join(why)}"
+    log.warning("rebuild: %s", run.detail)
 
 
 def ignore(_: object) -> None:
@@ -91,44 +150,90 @@ def ignore(_: object) -> None:
 
 def check() -> str:
     """All campaigns against budgets and schedules; also closes what had to wait for persist at midnight."""
-    return _close("check")
+    return _run("check", _close)
 
 
 def publish() -> str:
     """What the catalog holds and Redis does not have yet."""
+    return _run("publish", _publish)
 
-    def bring() -> str:
-        published = system().publisher.publish_pending()
-        if published:
-            system().status.refresh(published)
-        return f"{len(published)} brands published"
 
-    return _run("publish", bring)
+def _publish(run: runs.Run, made: System) -> None:
+    failure: NotAllPublished | None = None
+    try:
+        published = made.publisher.publish_pending()
+    except NotAllPublished as some:
+        published, failure = some.done, some
+    if published:
+        made.status.refresh(published)
+    if failure is not None:
+        raise failure
+    run.detail = f"{len(published)} brands published"
 
 
 def close_day() -> str:
-    """Closes every ended period and reactivates what may run again: 00:00 UTC."""
-    return _close("close_day")
+    """Closes every ended period and reactivates what may run again, and drops what is past its time: 00:00 UTC."""
+    return _run("close_day", _close_and_tidy)
 
 
 def close_month() -> str:
     """The same at 00:00 UTC on the 1st: days and months are closed by one flow."""
-    return _close("close_month")
+    return _run("close_month", _close)
 
 
-def _close(job: str) -> str:
-    def close() -> str:
-        closed = system().closer.close_ended()
-        checked = check_all(system().publisher, system().status)
-        return f"{closed}; {checked}"
+def _close(run: runs.Run, made: System) -> None:
+    try:
+        closed = made.closer.close_ended()
+    except NotAllClosed as some:
+        # The statuses do not wait for the shard that could not be closed.
+        checked = check_all(made.publisher, made.status)
+        raise NotAllClosed(f"{some}; {checked}") from None
+    stop_if_asked()
+    checked = check_all(made.publisher, made.status)
+    run.detail = f"{closed}; {checked}"
+    if closed.drift:
+        run.outcome = "failed"
 
-    return _run(job, close)
+
+def _close_and_tidy(run: runs.Run, made: System) -> None:
+    try:
+        _close(run, made)
+    finally:
+        tidy(made)
 
 
-def _run(job: str, work: Callable[[], str]) -> str:
-    with runs.run(system().db, job) as run:
-        run.detail = work()
-    return run.detail
+def tidy(made: System) -> tuple[int, int]:
+    """Drops old runs from job_run, and mixed requests that are past every promised window; answers how many of each."""
+    windows = max(
+        timedelta(minutes=made.settings.request_id_minutes), timedelta(hours=made.settings.event_id_hours)
+    )
+    before = at_ms(made.live.now_ms()) - windows - KEEP_MIXED
+    dropped = runs.prune(made.db)
+    with made.db.begin() as conn:
+        return dropped, spend_log.prune_mixed_requests(conn, before)
+
+
+def _run(job: str, work: Callable[[runs.Run, System], None]) -> str:
+    """Does the work as one row of job_run; answers its line. A stop is no failure: the next run does what is left."""
+    told = runs.Run()
+    WORKING.set()
+    try:
+        made = system()
+        runs.end_lost(made.db, job, TIMEOUT_S[job] + 60)
+        with runs.run(made.db, job) as told:
+            try:
+                stop_if_asked()
+                work(told, made)
+            except Stopped:
+                WORKING.clear()
+                told.outcome = "waiting"
+                told.detail = f"{told.detail or 'nothing done'}; stopped with its worker, the next run does the rest"
+            WORKING.clear()
+    except Stopped:
+        told.detail = told.detail or "stopped with its worker before it began"
+    finally:
+        WORKING.clear()
+    return told.detail
 
 
 BY_NAME: Final[dict[str, Callable[[], str]]] = {

@@ -2,47 +2,76 @@
 
 from __future__ import annotations
 
-import os
+import logging
 import signal
 import subprocess
 import sys
+import time
 from types import FrameType
+from typing import Final
 
+from engine import jobs
 from engine.doorbell import QUEUES, run_scheduler, run_worker
 from engine.errors import InvalidInput, shown
-from engine.settings import Settings
-from engine.wiring import System
+from engine.local.bound import dies_with_us
+
+PATIENCE_S: Final = 10.0
+"""For a worker to end by itself; its job ends within about two seconds."""
+_POLL_S: Final = 0.05
 
 
 def worker(queue: str | None = None) -> None:
     """Works one queue, or both in a process each. SIGTERM ends it cleanly, a running job after its transaction."""
+    if queue is not None and queue not in QUEUES:
+        raise InvalidInput(f"queue {shown(queue)} is not one of {', '.join(QUEUES)}", "queue")
     if queue is None:
         _both()
-        return
-    if queue not in QUEUES:
-        raise InvalidInput(f"queue {shown(queue)} is not one of {', '.join(QUEUES)}", "queue")
-    run_worker(System(Settings.load()).jobs_redis, queue)
+    else:
+        _log_plainly()
+        run_worker(jobs.parts().jobs_redis, queue)
 
 
 def scheduler() -> None:
     """Rings the periodic jobs until SIGTERM."""
-    run_scheduler(System(Settings.load()).jobs_redis)
+    _log_plainly()
+    run_scheduler(jobs.parts().jobs_redis)
+
+
+def _log_plainly() -> None:
+    """One line a message, in UTC like everything else."""
+    logging.Formatter.converter = time.gmtime
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%SZ", level=logging.WARNING)
 
 
 def _both() -> None:
     """One process a queue: with two queues in one worker, a killed one can lose a job that it had taken. One that dies ends both."""
-    children = [subprocess.Popen([sys.executable, "-m", "engine", "worker", "--queue", queue]) for queue in QUEUES]
+    asked = False
 
     def stop(number: int, frame: FrameType | None) -> None:
-        for child in children:
-            child.terminate()
+        nonlocal asked
+        asked = True
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    pid, status = os.wait()
-    stop(signal.SIGTERM, None)
+    children = [
+        subprocess.Popen(
+            [sys.executable, "-m", "engine", "worker", "--queue", queue],
+            # Away from the terminal's Ctrl-C, which comes to us; and ended with us, however we end.
+            start_new_session=True,
+            preexec_fn=dies_with_us(signal.SIGTERM),  # noqa: PLW1509  # it makes two system calls, and no more
+        )
+        for queue in QUEUES
+    ]
+    while not asked and all(child.poll() is None for child in children):
+        time.sleep(_POLL_S)
     for child in children:
-        if child.pid != pid:
+        child.terminate()
+    deadline = time.monotonic() + PATIENCE_S
+    for child in children:
+        try:
+            child.wait(max(deadline - time.monotonic(), 0))
+        except subprocess.TimeoutExpired:
+            child.kill()
             child.wait()
-    if status != 0 and status != signal.SIGTERM:
+    if not asked:
         raise SystemExit(1)

@@ -6,6 +6,8 @@ from functools import cached_property
 from typing import Any
 
 import redis
+from redis.backoff import ConstantBackoff
+from redis.retry import Retry
 from sqlalchemy import Engine
 
 from engine.flows.close import Closer
@@ -45,8 +47,10 @@ class System:
 
     @cached_property
     def jobs_redis(self) -> redis.Redis:
-        """RQ's Redis."""
-        return redis.Redis.from_url(self.settings.jobs_redis_url, socket_connect_timeout=2)
+        """RQ's Redis. Away is said within a second: whoever waits for it does so where a signal can end the wait."""
+        return redis.Redis.from_url(
+            self.settings.jobs_redis_url, socket_connect_timeout=2, retry=Retry(ConstantBackoff(0.1), 3)
+        )
 
     @cached_property
     def live(self) -> LiveRedis:

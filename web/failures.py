@@ -31,11 +31,21 @@ def install(app: Flask) -> None:
     def away(error: ServerAway) -> ResponseReturnValue:
         return _page(503, f"{error.part} is away", f"It was looked for at {error.where}.", error.hint)
 
-    @app.errorhandler(redis.RedisError)
+    @app.errorhandler(redis.ConnectionError)
+    @app.errorhandler(redis.TimeoutError)
     def jobs_redis_away(error: redis.RedisError) -> ResponseReturnValue:
         LOG.warning("Redis failed on %s: %s", request.path, error)
         hint = "See the status page for where it is looked for; start it, or correct JOBS_REDIS_URL."
         return _page(503, "The jobs Redis is away", "The job pages read from it and show nothing without it.", hint)
+
+    @app.errorhandler(redis.ResponseError)
+    def redis_refused(error: redis.ResponseError) -> ResponseReturnValue:
+        return _page(
+            409,
+            "Redis refused that",
+            f"It said: {error}.",
+            "An empty queue cannot be compacted, for one. Nothing was changed.",
+        )
 
     @app.errorhandler(NotFound)
     def not_found(error: NotFound) -> ResponseReturnValue:

@@ -16,6 +16,7 @@ from wtforms import (
     SubmitField,
     TextAreaField,
 )
+from wtforms.fields.choices import SelectChoice
 from wtforms.validators import ValidationError
 from wtforms.widgets import CheckboxInput, ListWidget
 
@@ -122,12 +123,16 @@ class CampaignForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
     name = StringField("Name", filters=[_text])
     mode = RadioField(
         "When it may run",
-        choices=[("always", "Always"), ("window", "On some days or hours"), ("json", "Several windows, as JSON")],
+        choices=[
+            SelectChoice("always", "Always"),
+            SelectChoice("window", "On some days or hours"),
+            SelectChoice("json", "Several windows, as JSON"),
+        ],
         default="always",
     )
     days = SelectMultipleField(
         "Days",
-        choices=list(zip(DAYS, DAY_NAMES, strict=True)),
+        choices=[SelectChoice(*day) for day in zip(DAYS, DAY_NAMES, strict=True)],
         widget=ListWidget(prefix_label=False),
         option_widget=CheckboxInput(),
         description="None ticked: every day.",

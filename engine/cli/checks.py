@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import click
 
 from engine.cli.app import App, pass_app
 from engine.cli.group import Command
 from engine.cli.output import print_json, print_table
+
+if TYPE_CHECKING:
+    import redis
+
+    from engine.flows.doctor import Finding
+    from engine.flows.verify import Verifier
 
 
 @click.command(cls=Command)
@@ -17,7 +25,7 @@ def doctor(app: App) -> int:
     """Say what is wrong and what to do about it. Changes nothing; exit 1 when something fails."""
     from engine.flows.doctor import examine
 
-    findings = list(examine(app.settings))
+    findings = list(examine(app.settings, _jobs))
     if app.json:
         print_json([{"name": f.name, "state": f.state, "detail": f.detail, "todo": f.todo or None} for f in findings])
     else:
@@ -33,10 +41,7 @@ def doctor(app: App) -> int:
 @pass_app
 def verify(app: App, days: int) -> int:
     """Check that the money adds up, on the live system. Prints PASS or FAIL and the difference in micros; exit 1 on any FAIL."""
-    from engine.flows.verify import FAIL, SHOWN, Check, Verifier
-
-    system, settings = app.system, app.settings
-    windows = timedelta(hours=settings.event_id_hours), timedelta(minutes=settings.request_id_minutes)
+    from engine.flows.verify import FAIL, SHOWN, Check
 
     def told(check: Check) -> None:
         if app.json:
@@ -49,7 +54,7 @@ def verify(app: App, days: int) -> int:
         if len(check.findings) > SHOWN:
             click.echo(f"     and {len(check.findings) - SHOWN} more")
 
-    checks = Verifier(system.db, system.catalog, system.live, system.journal, *windows).verify(days, told)
+    checks = verifier(app).verify(days, told)
     failed = any(check.result == FAIL for check in checks)
     if app.json:
         print_json(
@@ -69,3 +74,38 @@ def verify(app: App, days: int) -> int:
             }
         )
     return 1 if failed else 0
+
+
+def verifier(app: App) -> Verifier:
+    """The checks of the invariants on this process' system."""
+    from engine.flows.verify import Verifier
+
+    windows = timedelta(hours=app.settings.event_id_hours), timedelta(minutes=app.settings.request_id_minutes)
+    return Verifier(app.system.db, app.system.catalog, app.system.live, app.system.journal, *windows)
+
+
+def _jobs(jobs: redis.Redis) -> Iterator[Finding]:
+    """What the doorbell finds in RQ's Redis: is the schedule complete, does somebody ring, does somebody work."""
+    from rq import Worker
+
+    from engine.doorbell import HEARTBEAT_KEY, QUEUES, missing_from_schedule
+    from engine.flows.doctor import Finding
+
+    rings = bool(jobs.exists(HEARTBEAT_KEY))
+    if rings:
+        yield Finding("scheduler", "ok", "it runs")
+    else:
+        yield Finding("scheduler", "fail", "no scheduler runs", "run `budget-engine scheduler`")
+    missing = ", ".join(missing_from_schedule(jobs))
+    if missing and rings:
+        todo = "the scheduler puts them back within seconds: look again"
+        yield Finding("schedule", "warn", f"not scheduled: {missing}", todo)
+    elif missing:
+        yield Finding("schedule", "fail", f"not scheduled: {missing}", "run `budget-engine scheduler`")
+    else:
+        yield Finding("schedule", "ok", "complete")
+    working = [queue for worker in Worker.all(connection=jobs) for queue in worker.queue_names()]
+    for queue in QUEUES:
+        count = working.count(queue)
+        todo = "" if count else f"run `budget-engine worker --queue {queue}`"
+        yield Finding(f"worker {queue}", "ok" if count else "fail", f"{count} running", todo)

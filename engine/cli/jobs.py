@@ -36,7 +36,7 @@ def persist(app: App) -> int:
 @click.command(cls=Command)
 @pass_app
 def reconcile(app: App) -> int:
-    """Compare Redis' counters with the spend log, and correct a difference with a logged entry."""
+    """Compare Redis' counters with the spend log. Exit 1 when one differs: `rebuild --all` makes them right from the log."""
     return _run(app, "reconcile", lambda: _reconcile(app))
 
 
@@ -98,8 +98,18 @@ def _persist(app: App) -> tuple[dict[str, Any], str, bool]:
 
 
 def _reconcile(app: App) -> tuple[dict[str, Any], str, bool]:
-    done = app.system.reconciler.reconcile()
-    return {}, str(done), True
+    from engine.cli.checks import verifier
+
+    checks = verifier(app).counters()
+    findings = [finding for check in checks for finding in check.findings]
+    words = f"{', '.join(check.checked for check in checks)} compared with the log, {len(findings)} differences"
+    if findings:
+        words += f": {findings[0]}; run `budget-engine rebuild --all`"
+    return (
+        {"difference_micros": sum(check.difference_micros for check in checks), "findings": findings},
+        words,
+        not findings,
+    )
 
 
 def _rebuild(app: App, every: bool) -> tuple[dict[str, Any], str, bool]:

@@ -41,17 +41,19 @@ def console() -> Console:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[str] = ()) -> None:
-    """A table; the columns named in `right` are aligned to the right, as money is."""
+    """A table; the columns named in `right` are aligned to the right, as money is. A column without any value is left out."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    flush_right = frozenset(right)
-    for column in columns:
-        table.add_column(column, justify="right" if column in flush_right else "left", no_wrap=column in flush_right)
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+    flush_right, listed = frozenset(right), list(rows)
+    shown = [i for i in range(len(columns)) if not listed or any(row[i] for row in listed)]
+    for column in (columns[i] for i in shown):
+        to_right = column in flush_right
+        table.add_column(column, justify="right" if to_right else "left", no_wrap=to_right, overflow="fold")
+    for row in listed:
+        table.add_row(*(Text(row[i]) for i in shown))
     console().print(table)
 
 

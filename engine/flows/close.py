@@ -24,6 +24,7 @@ from engine.domain.periods import (
     month_of_date,
     next_month,
 )
+from engine.errors import BudgetError, ServerAway
 from engine.ledger import periods, spend_log
 from engine.ledger.catalog import Catalog
 from engine.ledger.records import BrandRecord
@@ -47,6 +48,10 @@ class Closed:
         return text + "".join(f"; {line}" for line in self.drift)
 
 
+class NotAllClosed(BudgetError):
+    """Some shards could not be closed; all others were."""
+
+
 class Closer:
     """Closes what has ended."""
 
@@ -57,14 +62,23 @@ class Closer:
         self._instance = instance
 
     def close_ended(self) -> Closed:
-        """Every day and month that has ended, on every shard that is ready. Raises ServerAway."""
+        """Every day and month that has ended, on every shard that is ready. Raises ServerAway; NotAllClosed after all other shards."""
         done = Closed()
+        failed: list[str] = []
         brands: dict[int, list[BrandRecord]] = {shard: [] for shard in range(SHARDS)}
         for brand in self._catalog.brands(include_archived=True):
             brands[brand.id % SHARDS].append(brand)
         for state in self._live.read_shards(tick=True):
             if brands[state.shard] and state.ready and state.instance == self._instance:
-                self._close_shard(state, brands[state.shard], done)
+                try:
+                    self._close_shard(state, brands[state.shard], done)
+                except ServerAway:
+                    raise
+                except Exception as error:  # noqa: BLE001  # one bad shard must not hold up the day of the others
+                    failed.append(f"shard {state.shard}: {type(error).__name__}: {' '.join(str(error).split())}")
+        if failed:
+            more = f"; and {len(failed) - 1} more shards" if len(failed) > 1 else ""
+            raise NotAllClosed(f"{done}; not closed: {failed[0]}{more}")
         return done
 
     def _close_shard(self, state: LiveShard, brands: list[BrandRecord], done: Closed) -> None:

@@ -7,48 +7,65 @@ simply run again. What does not join on to the cursor means lost history: that s
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Final
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine
 
 from engine.domain.ids import SHARDS
-from engine.domain.periods import at_ms, date_of, day_of
 from engine.errors import BudgetError, ServerAway
+from engine.flows.booking import Booked, Read, book, read
 from engine.ledger import spend_log
+from engine.ledger.cursors import CursorMoved
 from engine.live.admin import LiveRedis, LiveShard
-from engine.live.journal import START, Entry, Journal, decode
+from engine.live.journal import START, Entry, Journal
 
 log = logging.getLogger(__name__)
 
 BATCH: Final = 2000
 """Entries in one transaction."""
-IDLE_S: Final = 0.2
-AWAY_S: Final = 1.0
+_SHOWN: Final = 3
 
 
 class HistoryLost(BudgetError):
     """The journal does not join on to what PostgreSQL has: an older Redis came back, or entries were deleted."""
 
 
+class ShardsStuck(BudgetError):
+    """Some shards could not be persisted; all others were. Their spends are safe in the journal."""
+
+
 @dataclass(slots=True)
 class Drained:
-    """What one or more transactions carried over. behind: there was more to read."""
+    """What one or more transactions carried over. behind: there was more to read; problems: {shard: what stopped it}."""
 
     entries: int = 0
     rows: int = 0
     micros: int = 0
     behind: bool = False
     locked: bool = False
+    quarantined: int = 0
     changed_brands: set[int] = field(default_factory=set)
+    problems: dict[int, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, booked: Booked) -> Drained:
+        """One booking."""
+        return cls(
+            booked.entries,
+            booked.rows,
+            booked.micros,
+            quarantined=booked.quarantined,
+            changed_brands=booked.changed_brands,
+        )
 
     def add(self, other: Drained) -> None:
         self.entries += other.entries
         self.rows += other.rows
         self.micros += other.micros
+        self.quarantined += other.quarantined
         self.changed_brands |= other.changed_brands
 
 
@@ -63,23 +80,58 @@ class Persister:
         self._partitions: set[date] = set()
 
     def drain_all(self, progress: Callable[[Drained], None] | None = None) -> Drained:
-        """Everything that is in the journals now. Shards that are not ready are left to the rebuild."""
+        """Everything that is in the journals now. Shards that are not ready are left to the rebuild. Raises ShardsStuck after all others, ServerAway."""
+        total = self.drain(progress)
+        if total.problems:
+            raise ShardsStuck(told(total.problems))
+        return total
+
+    def drain(
+        self,
+        progress: Callable[[Drained], None] | None = None,
+        *,
+        should_stop: Callable[[], bool] = lambda: False,
+        skip: Collection[int] = (),
+    ) -> Drained:
+        """The same, with what stopped a shard among the answers: one bad shard holds up no other. Asks `should_stop` before each transaction."""
         total = Drained()
         for state in self.waiting():
-            self.drain_shard(state, total, progress)
+            if should_stop():
+                break
+            if state.shard in skip:
+                continue
+            try:
+                self.drain_shard(state, total, progress, should_stop)
+            except ServerAway:
+                raise
+            except CursorMoved:
+                # Another persister was quicker: the rows are its.
+                continue
+            except Exception as error:  # noqa: BLE001  # whatever it is, the other shards go on
+                total.problems[state.shard] = f"{type(error).__name__}: {' '.join(str(error).split())}"
         return total
+
+    def owns(self, state: LiveShard) -> bool:
+        """Whether a shard carries our own mark."""
+        return state.instance == self._instance
 
     def waiting(self) -> list[LiveShard]:
         """The ready shards whose journal is ahead of (or does not fit) their cursor."""
         with self._db.connect() as conn:
             cursors = spend_log.read_cursors(conn)
         states = self._live.read_shards()
-        return [s for s in states if s.ready and s.instance == self._instance and s.n != cursors[s.shard].n]
+        return [s for s in states if s.ready and self.owns(s) and s.n != cursors[s.shard].n]
 
-    def drain_shard(self, state: LiveShard, total: Drained, progress: Callable[[Drained], None] | None = None) -> None:
+    def drain_shard(
+        self,
+        state: LiveShard,
+        total: Drained,
+        progress: Callable[[Drained], None] | None = None,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> None:
         """One shard to its end. History that does not fit takes the shard out of use; the rebuild brings it back."""
         try:
-            while True:
+            while not should_stop():
                 step = self.step(state.shard, expected=state)
                 total.add(step)
                 if progress:
@@ -87,7 +139,10 @@ class Persister:
                 if not step.behind:
                     return
         except HistoryLost as lost:
-            self.stop(state.shard, str(lost))
+            if self._live.read_shard(state.shard).mark == state.mark:
+                self.stop(state.shard, str(lost))
+                log.error("%s; it takes no spends until it is rebuilt", lost)
+            # Else a rebuild has begun, or was there, since the state was read: it has seen to the history.
 
     def stop(self, shard: int, why: str) -> None:
         """Takes a shard out of use, in both stores, until it is rebuilt."""
@@ -107,62 +162,17 @@ class Persister:
                 )
             first = cursor.entry_id == START
             raw = self._journal.read(shard, cursor.entry_id, batch + (0 if first else 1))
-            entries = [decode(*item) for item in raw]
-            fresh = entries if first else joined(entries, shard, cursor.entry_id, cursor.n)
-            generation = in_sequence(fresh, shard, cursor.n, cursor.generation)
+            found = [read(*item) for item in raw]
+            fresh = found if first else joined(found, shard, cursor.entry_id, cursor.n)
+            last_n, generation = in_sequence(fresh, shard, cursor.n, cursor.generation)
             if not fresh:
                 return Drained()
-            drained = self.write(conn, shard, fresh, cursor.generation)
-            spend_log.advance_cursor(conn, shard, cursor.n, fresh[-1].n, fresh[-1].entry_id, generation)
+            drained = Drained.of(book(conn, shard, fresh, cursor.generation, self.make_partitions))
+            if last_n > cursor.n:
+                spend_log.advance_cursor(conn, shard, cursor.n, last_n, fresh[-1].entry_id, generation)
+            else:
+                spend_log.pass_over(conn, shard, cursor.n, fresh[-1].entry_id)
         drained.behind = len(fresh) == batch
-        return drained
-
-    def write(self, conn: Connection, shard: int, entries: Sequence[Entry], generation: int) -> Drained:
-        """The rows, daily totals and mixed requests of entries, in the caller's transaction."""
-        drained = Drained(entries=len(entries))
-        rows: list[spend_log.SpendRow] = []
-        days: dict[tuple[int, date], tuple[int, int, int]] = {}
-        for entry in entries:
-            generation = entry.generation if entry.generation is not None else generation
-            drained.changed_brands.update(change.brand_id for change in entry.changes)
-            recorded_at, day = at_ms(entry.ms), date_of(day_of(entry.ms))
-            for spend in entry.spends():
-                occurred = None if spend.occurred_ms is None else at_ms(spend.occurred_ms)
-                rows.append(
-                    spend_log.SpendRow(
-                        recorded_at,
-                        day,
-                        spend.brand_id,
-                        spend.campaign_id,
-                        spend.amount_micros,
-                        spend.event_id,
-                        entry.request_id,
-                        occurred,
-                        "spend",
-                        shard,
-                        generation,
-                        entry.n,
-                        spend.position,
-                    )
-                )
-                brand_id, micros, count = days.get((spend.campaign_id, day), (spend.brand_id, 0, 0))
-                days[spend.campaign_id, day] = (brand_id, micros + spend.amount_micros, count + 1)
-                drained.micros += spend.amount_micros
-            if entry.outcomes:
-                spend_log.add_mixed_request(
-                    conn,
-                    shard,
-                    generation,
-                    entry.n,
-                    entry.request_id,
-                    entry.verb + entry.digest,
-                    entry.outcomes,
-                    recorded_at,
-                )
-        self.make_partitions({day for _, day in days})
-        spend_log.copy_rows(conn, rows)
-        spend_log.upsert_campaign_days(conn, days)
-        drained.rows = len(rows)
         return drained
 
     def make_partitions(self, days: Iterable[date]) -> None:
@@ -173,78 +183,35 @@ class Persister:
             self._partitions.add(day)
 
 
-def joined(entries: Sequence[Entry], shard: int, entry_id: str, n: int) -> Sequence[Entry]:
+def joined(found: Sequence[Read], shard: int, entry_id: str, n: int) -> Sequence[Read]:
     """The entries after the cursor's own, which must still stand there: below it nothing is ever trimmed. Raises HistoryLost."""
-    if not entries or entries[0].entry_id != entry_id or entries[0].n != n:
-        found = f"{entries[0].entry_id} (n {entries[0].n})" if entries else "nothing"
-        raise HistoryLost(f"shard {shard}: the cursor stands at {entry_id} (n {n}), the journal has {found} there")
-    return entries[1:]
+    if not found or found[0].entry_id != entry_id or found[0].n not in (n, None):
+        there = f"{found[0].entry_id} (n {found[0].n})" if found else "nothing"
+        raise HistoryLost(f"shard {shard}: the cursor stands at {entry_id} (n {n}), the journal has {there} there")
+    return found[1:]
 
 
-def in_sequence(entries: Sequence[Entry], shard: int, n: int, generation: int) -> int:
-    """Checks that n runs on without a gap; answers the generation after the last entry. Raises HistoryLost."""
-    for entry in entries:
-        if entry.n != n + 1:
-            raise HistoryLost(f"shard {shard}: after n {n} the journal goes on with n {entry.n} at {entry.entry_id}")
-        n = entry.n
-        generation = generation if entry.generation is None else entry.generation
-    return generation
+def in_sequence(found: Sequence[Read], shard: int, n: int, generation: int) -> tuple[int, int]:
+    """Checks that n runs on without a gap; answers n and the generation after the last entry. Raises HistoryLost.
 
-
-class PersistLoop:
-    """The persist job: short transactions one after the other, for about a minute, until the next job stands ready to take over.
-
-    A server that is away is waited for here: the spends are safe in the journal.
+    An entry that has no number that reads was not written by a script: it takes no place in the sequence.
     """
+    for item in found:
+        if item.n is None:
+            continue
+        if item.n != n + 1:
+            raise HistoryLost(f"shard {shard}: after n {n} the journal goes on with n {item.n} at {item.entry_id}")
+        n = item.n
+        if isinstance(item.entry, Entry) and item.entry.generation is not None:
+            generation = item.entry.generation
+    return n, generation
 
-    def __init__(
-        self,
-        persister: Persister,
-        live: LiveRedis,
-        *,
-        on_changes: Callable[[set[int]], None],
-        on_not_ready: Callable[[list[LiveShard]], None],
-        each_second: Callable[[], None],
-        each_minute: Callable[[], None],
-    ) -> None:
-        self._persister = persister
-        self._live = live
-        self._on_changes = on_changes
-        self._on_not_ready = on_not_ready
-        self._each_second = each_second
-        self._each_minute = each_minute
-        self._next_second = self._next_minute = 0.0
 
-    def run(self, should_stop: Callable[[], bool]) -> Drained:
-        """Drains, rings the status writer for brands whose budget changed, and hands shards that are not ready to the rebuild."""
-        total = Drained()
-        while not should_stop():
-            before = total.entries
-            try:
-                self._pass(total)
-            except ServerAway as away:
-                log.warning("persist waits: %s", away)
-                time.sleep(AWAY_S)
-            else:
-                if total.entries == before:
-                    time.sleep(IDLE_S)
-        return total
-
-    def _pass(self, total: Drained) -> None:
-        broken = [state for state in self._live.read_shards() if not state.ready]
-        if broken:
-            self._on_not_ready(broken)
-        drained = self._persister.drain_all()
-        total.add(drained)
-        if drained.changed_brands:
-            self._on_changes(drained.changed_brands)
-        now = time.monotonic()
-        if now >= self._next_second:
-            self._each_second()
-            self._next_second = now + 1
-        if now >= self._next_minute:
-            self._each_minute()
-            self._next_minute = now + 60
+def told(problems: dict[int, str]) -> str:
+    """Problems of shards in one line."""
+    said = [f"shard {shard}: {why}" for shard, why in sorted(problems.items())]
+    more = f"; and {len(said) - _SHOWN} more shards" if len(said) > _SHOWN else ""
+    return "; ".join(said[:_SHOWN]) + more
 
 
 def trim_all(db: Engine, live: LiveRedis, instance: str, keep_minutes: int) -> int:

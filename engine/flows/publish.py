@@ -6,10 +6,19 @@ from collections.abc import Iterable
 
 from sqlalchemy import Engine
 
+from engine.errors import BudgetError, ServerAway
 from engine.ledger import spend_log
 from engine.ledger.catalog import Catalog
 from engine.ledger.records import BrandRecord, CampaignRecord
 from engine.live.admin import BrandPlan, CampaignPlan, LiveRedis
+
+
+class NotAllPublished(BudgetError):
+    """Some brands could not be published; `done` are those that were."""
+
+    def __init__(self, message: str, done: set[int]) -> None:
+        super().__init__(message)
+        self.done = done
 
 
 class Publisher:
@@ -22,8 +31,21 @@ class Publisher:
         self._instance = instance
 
     def publish(self, brand_ids: Iterable[int]) -> set[int]:
-        """Brings brands into the live state; answers those whose shard took them. Raises ServerAway."""
-        return {brand_id for brand_id in brand_ids if self._publish(brand_id)}
+        """Brings brands into the live state; answers those whose shard took them. Raises ServerAway; NotAllPublished after all others."""
+        done: set[int] = set()
+        failed: list[str] = []
+        for brand_id in brand_ids:
+            try:
+                if self._publish(brand_id):
+                    done.add(brand_id)
+            except ServerAway:
+                raise
+            except BudgetError as error:
+                failed.append(f"brand {brand_id}: {error}")
+        if failed:
+            more = f"; and {len(failed) - 1} more brands" if len(failed) > 1 else ""
+            raise NotAllPublished(f"not published: {failed[0]}{more}", done)
+        return done
 
     def publish_pending(self, limit: int = 1000) -> set[int]:
         """Everything whose version was not published yet."""

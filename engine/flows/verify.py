@@ -33,22 +33,27 @@ _TRIES: Final = 3
 
 @dataclass(slots=True)
 class Check:
-    """One invariant: what was looked at, and what is wrong with it. difference_micros: how much money is unaccounted for, in sum."""
+    """One invariant: what was looked at, and what is wrong with it."""
 
     id: str
     title: str
     checked: str = ""
-    difference_micros: int = 0
     findings: list[str] = field(default_factory=list)
+    _worst: dict[str, int] = field(default_factory=dict)
 
     @property
     def result(self) -> str:
         return FAIL if self.findings else PASS
 
-    def find(self, text: str, micros: int = 0) -> None:
-        """Notes something wrong."""
+    @property
+    def difference_micros(self) -> int:
+        """How much money is unaccounted for: of each owner the worst, so that one lost spend is not told for its day and again for its month."""
+        return sum(self._worst.values())
+
+    def find(self, text: str, owner: str = "", micros: int = 0) -> None:
+        """Notes something wrong with what a brand or campaign owns."""
         self.findings.append(text)
-        self.difference_micros += abs(micros)
+        self._worst[owner] = max(self._worst.get(owner, 0), abs(micros))
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +110,14 @@ class Verifier:
         return checks
 
     def _checks(self, days: int) -> Iterator[Check]:
-        yield from self._counters()
+        yield from self.counters()
         yield self._once(days)
         yield self._journals()
 
     # V1 and V2
 
-    def _counters(self) -> tuple[Check, Check]:
+    def counters(self) -> tuple[Check, Check]:
+        """V1 and V2 alone: Redis' counters against the log."""
         conservation = Check("V1", "conservation: each brand's counter = spend log + journal not yet in it")
         hierarchy = Check(
             "V2", "hierarchy: brand = its campaigns, month = its days, campaign_day and closed days = spend log"
@@ -119,19 +125,19 @@ class Verifier:
         brands, campaigns = self._owners()
         for shard, owners in brands.items():
             try:
-                for brand_difference in self._confirmed(shard, owners):
-                    conservation.find(str(brand_difference), brand_difference.counted - brand_difference.logged)
-                for difference in self._confirmed(shard, campaigns.get(shard, {})):
-                    hierarchy.find(str(difference), difference.counted - difference.logged)
+                for check, wanted in ((conservation, owners), (hierarchy, campaigns.get(shard, {}))):
+                    for off in self._confirmed(shard, wanted):
+                        check.find(str(off), off.owner, off.counted - off.logged)
             except NotVerifiable as why:
                 conservation.find(str(why))
         conservation.checked = f"{sum(map(len, brands.values()))} brands"
         hierarchy.checked = f"{sum(map(len, campaigns.values()))} campaigns"
         first, today = self._month()
         with self._db.connect() as conn:
-            for off in (*audit.daily_sums_off(conn, first, today), *audit.closed_days_off(conn, first, today)):
-                text = f"brand {off.brand_id} {off.what}: {off.found} micros, its rows are {off.expected} ({off.found - off.expected:+d})"
-                hierarchy.find(text, off.found - off.expected)
+            for wrong in (*audit.daily_sums_off(conn, first, today), *audit.closed_days_off(conn, first, today)):
+                apart = wrong.found - wrong.expected
+                text = f"{wrong.owner} {wrong.what}: {wrong.found} micros, its rows are {wrong.expected} ({apart:+d})"
+                hierarchy.find(text, wrong.owner, apart)
         return conservation, hierarchy
 
     def _owners(
@@ -260,7 +266,9 @@ class Verifier:
                 *audit.repeated_requests(conn, since, self._request_window),
             )
         for twice in found:
-            check.find(f"brand {twice.brand_id} {twice.what}: {twice.micros} micros counted again", twice.micros)
+            check.find(
+                f"brand {twice.brand_id} {twice.what}: {twice.micros} micros counted again", twice.what, twice.micros
+            )
         return check
 
     # V9

@@ -17,9 +17,9 @@ class Twice(NamedTuple):
 
 
 class Disagreement(NamedTuple):
-    """Two sums in the ledger that ought to be one, in micros."""
+    """Two sums in the ledger that ought to be one, in micros. owner: `brand 81` or `campaign 5308417`."""
 
-    brand_id: int
+    owner: str
     what: str
     expected: int
     found: int
@@ -83,7 +83,7 @@ def daily_sums_off(connection: Connection, first: date, last: date, limit: int =
         {"first": first, "last": last, "limit": limit},
     )
     return [
-        Disagreement(row.brand_id, f"campaign_day of campaign {row.campaign_id} on {row.day}", row.expected, row.found)
+        Disagreement(f"campaign {row.campaign_id}", f"campaign_day of {row.day}", row.expected, row.found)
         for row in found
     ]
 
@@ -100,7 +100,10 @@ def closed_days_off(connection: Connection, first: date, last: date, limit: int 
         ),
         {"first": first, "last": last, "limit": limit},
     )
-    return [Disagreement(row.brand_id, f"closed total of {row.starts_on}", row.expected, row.found) for row in found]
+    return [
+        Disagreement(f"brand {row.brand_id}", f"closed total of {row.starts_on}", row.expected, row.found)
+        for row in found
+    ]
 
 
 def closed_shards(connection: Connection, day: date) -> frozenset[int]:

@@ -55,6 +55,19 @@ def run(engine: Engine, job: str) -> Iterator[Run]:
     _finish(engine, run_id, told)
 
 
+def end_lost(engine: Engine, job: str, after_s: int) -> int:
+    """Ends the runs of a job that have been running for longer than it may: their process was killed. Answers how many."""
+    with engine.begin() as connection:
+        return connection.execute(
+            text(
+                "UPDATE job_run SET finished_at = clock_timestamp(), outcome = 'failed',"
+                " detail = 'its process ended without a word: killed, or PostgreSQL was away at its end'"
+                " WHERE job = :job AND outcome = 'running' AND started_at < now() - make_interval(secs => :after)"
+            ),
+            {"job": job, "after": after_s},
+        ).rowcount
+
+
 def last_runs(engine: Engine) -> dict[str, RunRecord]:
     """The latest run of each job."""
     return _read(engine, "SELECT DISTINCT ON (job) * FROM job_run ORDER BY job, id DESC")

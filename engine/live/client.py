@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -14,12 +13,16 @@ from engine.domain.ids import ORDINALS, check_campaign_id, check_text_id, shard_
 from engine.domain.money import check_amount_micros, parse_amount
 from engine.domain.periods import ms_of
 from engine.errors import BudgetError, InvalidAmount, InvalidInput, NotFound, NotReady, Unavailable, shown
-from engine.live.keys import keys_of_campaign, shard_keys
+from engine.live.holds import HoldCalls
+from engine.live.keys import ShardKeys, keys_of_campaign, shard_keys
 from engine.live.replies import ACCEPTED, NOT_READY, RECORDED, CampaignStatus, Figures, SpendResult, head, spend_results
+from engine.live.requests import next_id
 from engine.live.scripts import LAYOUT, Script, script
 from engine.live.wire import Call, NoAnswer, Reply, Wire
 from engine.settings import hot_redis_url
 
+RECORD: Final = "record_spends"
+TRY: Final = "try_spends"
 MAX_SPENDS_A_CALL: Final = 1000
 MAX_SPENDS_WITH_IDS: Final = 200
 MAX_CAMPAIGNS_A_CALL: Final = 200
@@ -35,7 +38,7 @@ class Spend(NamedTuple):
     occurred_at: datetime | None = None
 
 
-class BudgetClient:
+class BudgetClient(HoldCalls):
     """Reports spends to the budget engine. Thread-safe, usable after fork.
 
     Every call is bounded by `timeout_ms`, repeats included. When it passes, `Unavailable` carries the request id: repeating with it is safe.
@@ -75,9 +78,7 @@ class BudgetClient:
         win notice; the same one again is `duplicate`, with another campaign or amount `conflict`. request_id: names the call, so that
         repeating it counts once; made when none is given. Raises InvalidAmount, InvalidId, Unavailable, WrongVersion.
         """
-        return self._one(
-            "record_spends", RECORDED, campaign_id, amount, amount_micros, event_id, request_id, occurred_at
-        )
+        return self._one(RECORD, RECORDED, campaign_id, amount, amount_micros, event_id, request_id, occurred_at)
 
     def try_spend(
         self,
@@ -93,7 +94,7 @@ class BudgetClient:
 
         Parameters and errors as `record_spend`.
         """
-        return self._one("try_spends", ACCEPTED, campaign_id, amount, amount_micros, event_id, request_id, occurred_at)
+        return self._one(TRY, ACCEPTED, campaign_id, amount, amount_micros, event_id, request_id, occurred_at)
 
     def record_spends(self, spends: Iterable[Spend], *, request_id: str | None = None) -> list[SpendResult]:
         """Many facts at once, of any brands: one result a spend, in order, with figures after the whole batch.
@@ -101,11 +102,11 @@ class BudgetClient:
         The batch is validated whole before anything is sent; the error names the index. Then each spend has its own outcome. A batch that
         needs several calls names them `<request id>/<shard>/<chunk>`.
         """
-        return self._many("record_spends", RECORDED, spends, request_id)
+        return self._many(RECORD, RECORDED, spends, request_id)
 
     def try_spends(self, spends: Iterable[Spend], *, request_id: str | None = None) -> list[SpendResult]:
         """Many questions at once; as `record_spends`. Each is judged after those before it."""
-        return self._many("try_spends", ACCEPTED, spends, request_id)
+        return self._many(TRY, ACCEPTED, spends, request_id)
 
     def status(self, campaign_id: int) -> CampaignStatus:
         """Whether the campaign may run this millisecond, and if not why. Raises NotFound, NotReady, InvalidId, Unavailable."""
@@ -154,7 +155,7 @@ class BudgetClient:
         keys = keys_of_campaign(campaign_id)
         call = Call(
             script(verb),
-            (*keys.fixed, keys.brand(campaign_id // ORDINALS), keys.campaign(campaign_id)),
+            (*keys.fixed, *_plan_keys(keys, verb, (campaign_id // ORDINALS,), (campaign_id,))),
             (LAYOUT, request, line),
         )
         try:
@@ -235,8 +236,19 @@ def _batch_call(code: Script, piece: _Piece, request: str) -> Call:
     keys = shard_keys(piece.shard)
     campaigns = dict.fromkeys(piece.campaign_ids)
     brands = dict.fromkeys(campaign_id // ORDINALS for campaign_id in campaigns)
-    plan = [*(keys.brand(brand_id) for brand_id in brands), *(keys.campaign(campaign_id) for campaign_id in campaigns)]
+    plan = _plan_keys(keys, code.name, brands, campaigns)
     return Call(code, (*keys.fixed, *plan), (LAYOUT, request, "".join(piece.lines)))
+
+
+def _plan_keys(keys: ShardKeys, verb: str, brands: Iterable[int], campaigns: Iterable[int]) -> list[str]:
+    """The keys of the brands and campaigns that a call names; one that asks (try) also sees what is on hold."""
+    plan: list[str] = []
+    for brand_id in brands:
+        plan.append(keys.brand(brand_id))
+        if verb == TRY:
+            plan += keys.holds(brand_id)
+    plan += map(keys.campaign, campaigns)
+    return plan
 
 
 def _in_order(
@@ -289,7 +301,9 @@ def _occurred_ms(at: datetime) -> int:
         )
     ms = ms_of(at)
     if ms < 0:
-        raise InvalidInput(f"occurred_at {shown(str(at))} is before 1970: give the instant of the impression", "occurred_at")
+        raise InvalidInput(
+            f"occurred_at {shown(str(at))} is before 1970: give the instant of the impression", "occurred_at"
+        )
     return ms
 
 
@@ -297,23 +311,5 @@ def _unavailable(failure: NoAnswer, request: str, answers: Sequence[SpendResult 
     return Unavailable(f"{failure.why}; repeat with request_id {request}: nothing is counted twice", request, answers)
 
 
-class _RequestIds:
-    """Request ids of this process: a random prefix and a counter, which is quicker than a UUID a call. A forked child draws its own prefix."""
-
-    def __init__(self) -> None:
-        self.renew()
-
-    def renew(self) -> None:
-        self._prefix = os.urandom(9).hex()
-        self._count = count(1)
-
-    def next(self) -> str:
-        return f"{self._prefix}.{next(self._count)}"
-
-
-_REQUEST_IDS: Final = _RequestIds()
-os.register_at_fork(after_in_child=_REQUEST_IDS.renew)
-
-
 def _request_id(given: str | None) -> str:
-    return _REQUEST_IDS.next() if given is None else check_text_id(given, "request_id")
+    return next_id() if given is None else check_text_id(given, "request_id")

@@ -2,7 +2,7 @@
 
 `budget:{17}:shard` hash: the mark, layout, now, journal number n, windows. `budget:{17}:registry` hash: brand id -> highest ordinal published.
 `budget:{17}:journal` stream. `budget:{17}:requests:0|1`, `budget:{17}:events:0|1` hashes: ids seen. `budget:{17}:brand:81`,
-`budget:{17}:campaign:5308417` hashes: plan and counters. `budget:{17}:changes` channel: one message a change of a brand.
+`budget:{17}:campaign:5308417` hashes: plan and counters. `budget:{17}:holds:81` hash and `budget:{17}:expiry:81` sorted set: open holds. `budget:{17}:changes` channel: one message a change of a brand.
 """
 
 from __future__ import annotations
@@ -33,6 +33,10 @@ class ShardKeys:
 
     def brand(self, brand_id: int) -> str:
         return f"{self.tag}brand:{brand_id}"
+
+    def holds(self, brand_id: int) -> tuple[str, str]:
+        """The brand's open holds and their expiry, side by side as scripts take them."""
+        return f"{self.tag}holds:{brand_id}", f"{self.tag}expiry:{brand_id}"
 
     def campaign(self, campaign_id: int) -> str:
         return f"{self.tag}campaign:{campaign_id}"

@@ -48,12 +48,11 @@ class Figures:
         return used_up_causes(budgets)
 
 
-class SpendResult:
-    """The answer to one spend.
+class Answered:
+    """What every answer to a bidder's call carries.
 
-    outcome: `recorded`, `accepted`, `refused`, `duplicate`, `conflict`, `unknown_campaign` or `not_ready`. reasons: why the campaign is not
-    running after the call, or for `refused` why. The figures are the brand's, Decimals of six places or None (no limit, or not known).
-    detail: for `not_ready` what is being waited for (`rebuilding`, `unmarked`, `clock`, `lost`).
+    outcome: one word. reasons: why the campaign is not running after the call, or for `refused` why. The figures are the brand's, Decimals of
+    six places or None (no limit, or not known). detail: for `not_ready` what is being waited for (`rebuilding`, `unmarked`, `clock`, `lost`).
     """
 
     __slots__ = ("campaign_id", "detail", "figures", "outcome", "reasons")
@@ -100,6 +99,17 @@ class SpendResult:
             else to_decimal(figures.monthly_limit - figures.monthly_spend)
         )
 
+    def __repr__(self) -> str:
+        figures = f", daily_spend={self.daily_spend}, monthly_spend={self.monthly_spend}" if self.figures else ""
+        detail = f", detail={self.detail!r}" if self.detail else ""
+        return f"{type(self).__name__}({self.outcome!r}, campaign_id={self.campaign_id}, reasons={self.reasons}{figures}{detail})"
+
+
+class SpendResult(Answered):
+    """The answer to one spend: `recorded`, `accepted`, `refused`, `duplicate`, `conflict`, `unknown_campaign` or `not_ready`."""
+
+    __slots__ = ()
+
     def with_figures(self, figures: Figures | None) -> SpendResult:
         """The same answer with later figures, and with the causes that follow from them; a refusal keeps the causes it had."""
         if figures is None or figures is self.figures or self.figures is None:
@@ -110,11 +120,6 @@ class SpendResult:
                 c for c in ORDER if c in figures.causes() or (c in reasons and c not in (DAILY_BUDGET, MONTHLY_BUDGET))
             )
         return SpendResult(self.campaign_id, self.outcome, reasons, figures)
-
-    def __repr__(self) -> str:
-        figures = f", daily_spend={self.daily_spend}, monthly_spend={self.monthly_spend}" if self.figures else ""
-        detail = f", detail={self.detail!r}" if self.detail else ""
-        return f"SpendResult({self.outcome!r}, campaign_id={self.campaign_id}, reasons={self.reasons}{figures}{detail})"
 
 
 class CampaignStatus:
@@ -155,11 +160,8 @@ def optional_int(text: str) -> int | None:
     return int(text) if text else None
 
 
-def spend_results(reply: Reply, campaign_ids: Sequence[int], counted_word: str) -> list[SpendResult]:
-    """The results of one charge in the order of its spends. counted_word: `recorded` or `accepted`, after the verb that was called."""
-    if head(reply) == NOT_READY:
-        why = reply[1].decode()
-        return [SpendResult(campaign_id, NOT_READY, detail=why) for campaign_id in campaign_ids]
+def read_figures(reply: Reply) -> tuple[dict[int, Figures], dict[int, int]]:
+    """The brands' figures and the campaigns' causes that stand at a reply's end."""
     figures: dict[int, Figures] = {}
     for line in reply[2].decode().split(";") if reply[2] else ():
         brand, daily, monthly, daily_limit, monthly_limit = line.split(":")
@@ -168,6 +170,15 @@ def spend_results(reply: Reply, campaign_ids: Sequence[int], counted_word: str) 
     for line in reply[3].decode().split(";") if reply[3] else ():
         campaign, mask = line.split(":")
         masks[int(campaign)] = int(mask)
+    return figures, masks
+
+
+def spend_results(reply: Reply, campaign_ids: Sequence[int], counted_word: str) -> list[SpendResult]:
+    """The results of one charge in the order of its spends. counted_word: `recorded` or `accepted`, after the verb that was called."""
+    if head(reply) == NOT_READY:
+        why = reply[1].decode()
+        return [SpendResult(campaign_id, NOT_READY, detail=why) for campaign_id in campaign_ids]
+    figures, masks = read_figures(reply)
     results: list[SpendResult] = []
     for code, count in _RUN.findall(reply[1].decode()):
         refused = reasons_of(int(code[1:])) if code[0] == "x" else None

@@ -20,6 +20,9 @@ LAYOUT: Final = "1"
 NAMES: Final = (
     "record_spends",
     "try_spends",
+    "holds",
+    "refund",
+    "adjust",
     "publish",
     "read_plan",
     "read_shard",

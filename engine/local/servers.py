@@ -12,9 +12,9 @@ from engine.local.binaries import find_postgres, find_valkey, open_copy
 from engine.local.data_dir import SHARED, DataDir
 from engine.local.ports import kept_or_free
 from engine.local.postgres import Postgres
-from engine.running import Running, write_running
 from engine.local.server import PortTaken, Server
 from engine.local.valkey import Valkey
+from engine.running import Running, write_running
 
 _TRIES: Final = 5
 

@@ -4,17 +4,23 @@
 -- include: lib/schedule.lua
 local MANUAL, ARCHIVED, SCHEDULE, DAILY_BUDGET, MONTHLY_BUDGET = 1, 2, 4, 8, 16
 
+-- nil where a key is not there at all, false where something stands there that no publish wrote.
+local function absent(key)
+  if redis.call('EXISTS', key) == 1 then return false end
+  return nil
+end
+
 -- A brand, or nil where there is none; false where its hash is not what a publish writes.
 -- budgets: what a spend is checked against, in order: {cause, field of the counter, limit or nil, spent, field of its last change}.
 local function read_brand(key, day, month)
   local day_field, month_field = 'd:' .. text(day), 'm:' .. text(month)
-  local got = redis.pcall('HMGET', key, 'v', 'daily', 'monthly', 'archived', day_field, month_field, 'daily_at', 'monthly_at')
+  local got = redis.pcall('HMGET', key, 'v', 'daily', 'monthly', 'archived', day_field, month_field, 'daily_at', 'monthly_at', 'held')
   if got.err then return false end
-  if not got[1] then return redis.call('EXISTS', key) == 1 and false or nil end
-  local daily_spend, monthly_spend = stored(got[5]), stored(got[6])
-  if not got[2] or not got[3] or not got[4] or not daily_spend or not monthly_spend then return false end
+  if not got[1] then return absent(key) end
+  local daily_spend, monthly_spend, held = stored(got[5]), stored(got[6]), stored(got[9])
+  if not got[2] or not got[3] or not got[4] or not daily_spend or not monthly_spend or not held then return false end
   return {
-    key = key, version = tonumber(got[1]), archived = got[4] == '1',
+    key = key, version = tonumber(got[1]), archived = got[4] == '1', held = held,
     budgets = {
       { cause = DAILY_BUDGET, name = 'daily_budget', field = day_field, limit = tonumber(got[2]), spent = daily_spend, since_field = 'daily_at', since = got[7] or '' },
       { cause = MONTHLY_BUDGET, name = 'monthly_budget', field = month_field, limit = tonumber(got[3]), spent = monthly_spend, since_field = 'monthly_at', since = got[8] or '' },
@@ -27,7 +33,7 @@ local function read_campaign(key, day, month)
   local day_field, month_field = 'd:' .. text(day), 'm:' .. text(month)
   local got = redis.pcall('HMGET', key, 'v', 'on', 'archived', 'schedule', day_field, month_field)
   if got.err then return false end
-  if not got[1] then return redis.call('EXISTS', key) == 1 and false or nil end
+  if not got[1] then return absent(key) end
   local daily_spend, monthly_spend = stored(got[5]), stored(got[6])
   if not got[2] or not got[3] or not got[4] or not daily_spend or not monthly_spend then return false end
   return {
@@ -52,6 +58,16 @@ local function budget_mask(brand)
   local mask = 0
   for _, budget in ipairs(brand.budgets) do
     if used_up(budget) then mask = mask + budget.cause end
+  end
+  return mask
+end
+
+-- Why a spend or hold may not be made now: causes of the campaign, and budgets that it would take past their limits. What is on hold
+-- counts against every period that it could be settled in.
+local function refusal(brand, campaign, amount, now)
+  local mask = switch_mask(brand, campaign, now)
+  for _, budget in ipairs(brand.budgets) do
+    if used_up(budget) or (budget.limit and budget.spent + brand.held + amount > budget.limit) then mask = mask + budget.cause end
   end
   return mask
 end

@@ -1,0 +1,186 @@
+"""The persist job: short transactions one after the other, for about a minute, until the next job stands ready to take over.
+
+A server that is away is waited for here: the spends are safe in the journal. Whatever else goes wrong with one shard or one duty is told and
+tried again after a while; it never ends the pass for the others.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Final
+
+from engine.domain.ids import SHARDS
+from engine.errors import ServerAway
+from engine.flows.persist import Drained, Persister, told
+from engine.flows.publish import NotAllPublished
+from engine.live.admin import LiveRedis, LiveShard
+
+log = logging.getLogger(__name__)
+
+IDLE_S: Final = 0.2
+AWAY_S: Final = 1.0
+REMIND_S: Final = 30.0
+"""A trouble that stays is told again after this long, not on every try."""
+LONGEST_WAIT_S: Final = 30.0
+
+
+@dataclass(slots=True)
+class _Trouble:
+    """Something that goes wrong: when it is tried again, and when it was last told."""
+
+    why: str
+    wait_s: float
+    again_at: float
+    told_at: float
+
+
+class Troubles:
+    """What goes wrong now, by shard or duty. Each is tried again after 1 s, then after twice as long each time, up to 30 s."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._now: dict[Hashable, _Trouble] = {}
+        self.seen: dict[Hashable, str] = {}
+
+    def note(self, what: Hashable, why: str) -> None:
+        """Something went wrong (again)."""
+        now, before = self._clock(), self._now.get(what)
+        wait_s = 1.0 if before is None else min(before.wait_s * 2, LONGEST_WAIT_S)
+        told_at = before.told_at if before is not None and before.why == why else None
+        if told_at is None or now - told_at >= REMIND_S:
+            log.error("persist: %s: %s; it is tried again in %.0f s", what, why, wait_s)
+            told_at = now
+        self._now[what] = _Trouble(why, wait_s, now + wait_s, told_at)
+        self.seen[what] = why
+
+    def over(self, what: Hashable) -> None:
+        """It went well."""
+        if self._now.pop(what, None) is not None:
+            log.warning("persist: %s: well again", what)
+
+    def resting(self) -> set[Hashable]:
+        """What is not to be tried yet."""
+        now = self._clock()
+        return {what for what, trouble in self._now.items() if trouble.again_at > now}
+
+
+class PersistLoop:
+    """Drains, rings the status writer for brands whose budget changed, hands shards that are not ready to the rebuild, publishes, trims."""
+
+    def __init__(
+        self,
+        persister: Persister,
+        live: LiveRedis,
+        *,
+        on_changes: Callable[[set[int]], None],
+        on_not_ready: Callable[[list[LiveShard]], None],
+        each_second: Callable[[], set[int]],
+        each_minute: Callable[[], None],
+    ) -> None:
+        self._persister = persister
+        self._live = live
+        self._on_changes = on_changes
+        self._on_not_ready = on_not_ready
+        self._each_second = each_second
+        self._each_minute = each_minute
+        self._next_second = self._next_minute = 0.0
+        self._owed: set[int] = set()
+        self._told_away = ("", 0.0)
+        self.troubles = Troubles()
+
+    @property
+    def away(self) -> bool:
+        """Whether the last pass found a server away."""
+        return bool(self._told_away[0])
+
+    def run(self, should_stop: Callable[[], bool], total: Drained) -> None:
+        """Passes until `should_stop`, which is also asked before each transaction; `total` counts what was carried over."""
+        while not should_stop():
+            before = total.entries
+            try:
+                self._pass(total, should_stop)
+            except ServerAway as away:
+                self._wait_for(away)
+            else:
+                if self.away:
+                    log.warning("persist goes on: Redis and PostgreSQL answer again")
+                    self._told_away = ("", 0.0)
+                if total.entries == before:
+                    time.sleep(IDLE_S)
+
+    def _wait_for(self, away: ServerAway) -> None:
+        part, told_at = self._told_away
+        if part != away.part or time.monotonic() - told_at >= REMIND_S:
+            log.warning("persist waits: %s", away)
+            self._told_away = (away.part, time.monotonic())
+        time.sleep(AWAY_S)
+
+    def _pass(self, total: Drained, should_stop: Callable[[], bool]) -> None:
+        self._look_after_shards()
+        self._drain(total, should_stop)
+        now = time.monotonic()
+        if now >= self._next_second:
+            self._guarded("publish", self._publish)
+            self._next_second = now + 1
+        if self._owed:
+            self._guarded("status", self._refresh)
+        if now >= self._next_minute:
+            self._guarded("trim", self._each_minute)
+            self._next_minute = now + 60
+
+    def _look_after_shards(self) -> None:
+        states = self._live.read_shards()
+        strange = {s.why for s in states if s.mark and not s.ready}
+        strange |= {f"Redis is marked by another instance ({s.instance})" for s in states if s.ready and not self._persister.owns(s)}
+        if strange:
+            self.troubles.note("shards", f"{'; '.join(sorted(strange))}: nothing is written to them")
+        else:
+            self.troubles.over("shards")
+        broken = [state for state in states if not state.mark]
+        if broken:
+            self._guarded("rebuild", lambda: self._on_not_ready(broken))
+
+    def _drain(self, total: Drained, should_stop: Callable[[], bool]) -> None:
+        resting = {what for what in self.troubles.resting() if isinstance(what, int)}
+        drained = self._persister.drain(should_stop=should_stop, skip=resting)
+        total.add(drained)
+        self._owed |= drained.changed_brands
+        for shard in range(SHARDS):
+            if shard in drained.problems:
+                self.troubles.note(shard, drained.problems[shard])
+            elif shard not in resting:
+                self.troubles.over(shard)
+
+    def _publish(self) -> None:
+        try:
+            self._owed |= self._each_second()
+        except NotAllPublished as some:
+            self._owed |= some.done
+            raise
+
+    def _refresh(self) -> None:
+        brands = set(self._owed)
+        self._on_changes(brands)
+        self._owed -= brands
+
+    def _guarded(self, duty: str, work: Callable[[], None]) -> None:
+        """Does a duty unless it failed a moment ago. Raises ServerAway only."""
+        if duty in self.troubles.resting():
+            return
+        try:
+            work()
+        except ServerAway:
+            raise
+        except Exception as error:  # noqa: BLE001  # one duty that fails must not keep spends from being written down
+            self.troubles.note(duty, f"{type(error).__name__}: {' '.join(str(error).split())}")
+        else:
+            self.troubles.over(duty)
+
+    def alarm(self) -> str:
+        """What went wrong since the start, in one line; empty when all went well."""
+        shards = {what: why for what, why in self.troubles.seen.items() if isinstance(what, int)}
+        duties = [f"{what}: {why}" for what, why in self.troubles.seen.items() if not isinstance(what, int)]
+        return "; ".join([*duties, *([told(shards)] if shards else [])])

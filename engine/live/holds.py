@@ -1,0 +1,195 @@
+"""Holds and refunds for bidders: reserve before the bid, settle the real price after the win, release after a loss.
+
+A hold counts against every budget that it could be settled in, so `try_spend` and `reserve` see spend + open holds. Its id carries its
+campaign (`5308417:<id>`), so any process can settle it; each hold has exactly one end, and repeating a call answers the same.
+"""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import Final
+
+from engine.domain.causes import reasons_of
+from engine.domain.ids import check_campaign_id, check_text_id
+from engine.domain.money import check_amount_micros, parse_amount
+from engine.domain.periods import day_number
+from engine.errors import InvalidAmount, InvalidId, InvalidInput, Unavailable, shown
+from engine.live.keys import keys_of_campaign
+from engine.live.replies import ACCEPTED, CONFLICT, NOT_READY, REFUSED, UNKNOWN_CAMPAIGN, Answered, head, read_figures
+from engine.live.requests import next_id
+from engine.live.scripts import LAYOUT, script
+from engine.live.wire import Call, NoAnswer, Reply, Wire
+
+SETTLED: Final = "settled"
+RELEASED: Final = "released"
+EXPIRED: Final = "expired"
+UNKNOWN_HOLD: Final = "unknown_hold"
+REFUNDED: Final = "refunded"
+UNKNOWN_EVENT: Final = "unknown_event"
+LATE: Final = "late"
+OVER: Final = "over"
+MAX_TTL_S: Final = 86_400
+
+_WORDS: Final = {
+    "a": (ACCEPTED, ""),
+    "s": (SETTLED, ""),
+    "o": (SETTLED, OVER),
+    "t": (SETTLED, LATE),
+    "l": (RELEASED, ""),
+    "e": (EXPIRED, ""),
+    "n": (UNKNOWN_HOLD, ""),
+    "c": (CONFLICT, ""),
+    "u": (UNKNOWN_CAMPAIGN, ""),
+}
+
+
+class HoldResult(Answered):
+    """The answer to reserve, settle or release.
+
+    outcome: `accepted` or `refused` (reserve), `settled`, `released`, the end that the hold had before (`settled`, `released`, `expired`),
+    `unknown_hold`, `conflict`, `unknown_campaign`, `not_ready`. mark: `late` (settled after its end, or never held) or `over` (settled above
+    what was held), else empty. hold_id: the whole id, which settle and release take.
+    """
+
+    __slots__ = ("hold_id", "mark")
+
+    hold_id: str
+    mark: str
+
+
+class RefundResult(Answered):
+    """The answer to refund: `refunded`, `conflict`, `unknown_event`, `unknown_campaign` or `not_ready`."""
+
+    __slots__ = ()
+
+
+class HoldCalls:
+    """The part of BudgetClient that sets money aside and gives it back."""
+
+    _wire: Wire
+    _timeout_s: float
+
+    def reserve(
+        self,
+        campaign_id: int,
+        amount: str | Decimal | None = None,
+        ttl: float | timedelta = 60,
+        hold_id: str | None = None,
+        *,
+        amount_micros: int | None = None,
+    ) -> HoldResult:
+        """Sets an amount aside for `ttl` seconds (or a timedelta; at most a day): accepted, or refused with its causes.
+
+        hold_id: names the hold (made when none is given); again with the same amount answers the same, with another is `conflict`.
+        Raises InvalidAmount, InvalidId, InvalidInput (ttl), Unavailable, WrongVersion.
+        """
+        check_campaign_id(campaign_id)
+        micros = _micros(amount, amount_micros)
+        name = _own_part(hold_id, campaign_id) if hold_id is not None else next_id()
+        return self._hold(campaign_id, name, f"R,{campaign_id},{name},{micros},{_ttl_ms(ttl)};")
+
+    def settle(
+        self, hold_id: str, amount: str | Decimal | None = None, *, amount_micros: int | None = None
+    ) -> HoldResult:
+        """Counts the real price and gives the rest of the hold back. Money is a fact: after the hold's end it is counted too, marked `late`.
+
+        hold_id: as reserve answered it (`<campaign_id>:<id>`). Errors as reserve.
+        """
+        campaign_id, name = _parts(hold_id)
+        return self._hold(campaign_id, name, f"S,{campaign_id},{name},{_micros(amount, amount_micros)},;")
+
+    def release(self, hold_id: str) -> HoldResult:
+        """Gives the whole hold back. Raises InvalidId, Unavailable, WrongVersion."""
+        campaign_id, name = _parts(hold_id)
+        return self._hold(campaign_id, name, f"L,{campaign_id},{name},,;")
+
+    def refund(
+        self,
+        campaign_id: int,
+        amount: str | Decimal | None = None,
+        event_id: str | None = None,
+        *,
+        amount_micros: int | None = None,
+        spent_on: date | None = None,
+    ) -> RefundResult:
+        """Gives back a spend, or a part of it, that was not due: an opposite entry in the log, once for an event id.
+
+        event_id: the one that the spend had. Its day's counters go down while they are open; afterwards it is a correction of a closed
+        period. spent_on: the UTC day of the spend, needed when its event id is older than its window (`unknown_event` says so).
+        """
+        check_campaign_id(campaign_id)
+        if event_id is None:
+            raise InvalidId("event_id is missing: give the id that the spend had", "event_id")
+        check_text_id(event_id, "event_id")
+        day = "" if spent_on is None else str(day_number(spent_on))
+        keys = keys_of_campaign(campaign_id)
+        args = (LAYOUT, str(campaign_id), event_id, str(_micros(amount, amount_micros)), day)
+        call = Call(script("refund"), (*keys.fixed, keys.brand(campaign_id >> 16), keys.campaign(campaign_id)), args)
+        reply = self._ask(call, f"refund of {event_id}")
+        if head(reply) == NOT_READY:
+            return RefundResult(campaign_id, NOT_READY, detail=reply[1].decode())
+        code = reply[1].decode()
+        outcome = {"k": REFUNDED, "n": UNKNOWN_EVENT}.get(code) or _WORDS[code][0]
+        figures, masks = read_figures(reply)
+        return RefundResult(campaign_id, outcome, reasons_of(masks.get(campaign_id, 0)), figures.get(campaign_id >> 16))
+
+    def _hold(self, campaign_id: int, name: str, operation: str) -> HoldResult:
+        keys = keys_of_campaign(campaign_id)
+        brand_id = campaign_id >> 16
+        plan = (keys.brand(brand_id), keys.campaign(campaign_id), *keys.holds(brand_id))
+        hold_id = f"{campaign_id}:{name}"
+        reply = self._ask(Call(script("holds"), (*keys.fixed, *plan), (LAYOUT, operation)), f"hold {hold_id}")
+        if head(reply) == NOT_READY:
+            result = HoldResult(campaign_id, NOT_READY, detail=reply[1].decode())
+            mark = ""
+        else:
+            code = reply[1].decode()
+            figures, masks = read_figures(reply)
+            refused = code.startswith("x")
+            outcome, mark = (REFUSED, "") if refused else _WORDS[code]
+            reasons = reasons_of(int(code[1:]) if refused else masks.get(campaign_id, 0))
+            result = HoldResult(campaign_id, outcome, reasons, figures.get(brand_id))
+        result.hold_id = hold_id
+        result.mark = mark
+        return result
+
+    def _ask(self, call: Call, what: str) -> Reply:
+        try:
+            return self._wire.call(call, self._timeout_s)
+        except NoAnswer as failure:
+            raise Unavailable(f"{what} is not known: {failure.why}; repeat it, nothing is counted twice", "") from None
+
+
+def _micros(amount: str | Decimal | None, amount_micros: int | None) -> int:
+    if amount_micros is None:
+        if amount is None:
+            raise InvalidAmount(
+                "amount is missing: give a decimal string or Decimal, or whole micros in amount_micros", "amount"
+            )
+        return parse_amount(amount)
+    if amount is not None:
+        raise InvalidAmount("amount and amount_micros are both given: give one of the two", "amount_micros")
+    return check_amount_micros(amount_micros)
+
+
+def _ttl_ms(ttl: float | timedelta) -> int:
+    seconds = ttl.total_seconds() if isinstance(ttl, timedelta) else ttl
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0.001 <= seconds <= MAX_TTL_S:
+        raise InvalidInput(f"ttl {shown(ttl)} is not a time to live: give seconds from 0.001 to {MAX_TTL_S}", "ttl")
+    return round(seconds * 1000)
+
+
+def _own_part(hold_id: str, campaign_id: int) -> str:
+    """A hold's id without its campaign, which it may carry already."""
+    return check_text_id(hold_id.removeprefix(f"{campaign_id}:") if isinstance(hold_id, str) else hold_id, "hold_id")
+
+
+def _parts(hold_id: str) -> tuple[int, str]:
+    campaign, colon, name = hold_id.partition(":") if isinstance(hold_id, str) else ("", "", "")
+    if not colon or not (campaign.isascii() and campaign.isdigit() and len(campaign) <= 16):
+        raise InvalidId(
+            f"hold_id {shown(hold_id)} does not carry its campaign: use the hold_id that reserve answered (`5308417:...`)",
+            "hold_id",
+        )
+    return check_campaign_id(int(campaign), "hold_id"), check_text_id(name, "hold_id")

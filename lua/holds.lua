@@ -1,0 +1,166 @@
+#!lua
+-- Holds: money set aside for a bid in flight, then settled at the real price, released, or expired by Redis' time. Each has exactly one end,
+-- and repeating a call answers the same. Up to 200 operations of one shard, judged in order.
+-- KEYS  1 shard  2 registry  3 journal  4-5 requests  6-7 events  8.. brands, campaigns, and holds and expiry of each brand, side by side
+-- ARGV  1 layout  2 operations, each one of
+--         `R,<campaign_id>,<hold id>,<amount_micros>,<ttl_ms>;` reserve  `S,<campaign_id>,<hold id>,<amount_micros>,;` settle
+--         `L,<campaign_id>,<hold id>,,;` release  `E,<campaign_id>,,,;` only sweep what has expired
+-- Reply {'ok', outcomes joined by `,`, brands, campaigns} (figures as in lib/charge.lua):
+--         reserve: a accepted, x<causes> refused; settle: s settled, o settled over what was held, t counted late (after its end, or never
+--         held); release: l released, n unknown hold; all: the end that a hold had before (s o t l e, e = expired), c conflict, u unknown
+--         campaign, w swept
+--       {'not_ready', why} | {'wrong_version', layout} | {'invalid', index, field}: nothing was written
+-- include: lib/call.lua
+local MAX_OPERATIONS, MAX_TTL_MS = 200, 86400000
+
+local function parse(body)
+  local operations, ends = {}, 1
+  for start, verb, campaign, hold, digits, ttl, stop in string.gmatch(body, '()([RSLE]),(%d+),([^,;]*),([^,;]*),([^,;]*);()') do
+    local index = #operations
+    if start ~= ends or index >= MAX_OPERATIONS then return nil, { 'invalid', index, 'operations' } end
+    local amount = amount_of(digits)
+    if (verb == 'R' or verb == 'S') and not amount then return nil, { 'invalid', index, 'amount' } end
+    if verb ~= 'E' and not is_id(hold, 64) then return nil, { 'invalid', index, 'hold_id' } end
+    local ttl_ms = string.find(ttl, '^%d+$') and #ttl <= 8 and tonumber(ttl)
+    if verb == 'R' and not (ttl_ms and ttl_ms > 0 and ttl_ms <= MAX_TTL_MS) then return nil, { 'invalid', index, 'ttl' } end
+    operations[index + 1] = { verb = verb, campaign = campaign, hold = hold, digits = digits, amount = amount, ttl = ttl_ms, name = campaign .. ':' .. hold }
+    ends = stop
+  end
+  if #operations == 0 or ends ~= #body + 1 then return nil, { 'invalid', #operations, 'operations' } end
+  return operations
+end
+
+local shard_key = KEYS[1]
+if ARGV[1] ~= LAYOUT then return { 'wrong_version', LAYOUT } end
+local shard, refused = open_shard(shard_key, '')
+if not shard then return refused end
+local operations, bad = parse(ARGV[2])
+if not operations then return bad end
+local now = shard.now
+local day = day_of(now)
+local plans, lost = read_plans(day, month_of(day))
+if not plans then return lost end
+
+-- What is open and what has ended, of the holds that are named.
+local open, ended, ended_names, held_now = {}, {}, {}, {}
+for _, operation in ipairs(operations) do
+  local campaign = plans.campaigns[operation.campaign]
+  operation.brand = campaign and plans.brands[campaign.home]
+  if operation.verb ~= 'E' and operation.brand then
+    if not operation.brand.holds_key then return { 'invalid', 0, 'keys' } end
+    ended_names[#ended_names + 1] = '!' .. operation.name
+  end
+end
+local events = open_memory(shard_key, 'ev', { KEYS[6], KEYS[7] }, now)
+local recalled = events and recall(events, ended_names)
+if not recalled then return lose(shard_key, 'events') end
+
+local lines, due, swept = {}, {}, {}
+for _, brand in pairs(plans.brands) do
+  if brand.holds_key then
+    due[brand] = expire_holds(brand, brand.holds_key, brand.expiry_key, now)
+    expired_lines(due[brand], lines)
+    brand.holds_changed = #due[brand] > 0
+    for _, hold in ipairs(due[brand]) do swept[hold.name] = 'e,' .. hold.held .. ',0' end
+  end
+end
+for _, operation in ipairs(operations) do
+  local name = operation.name
+  if operation.verb ~= 'E' and operation.brand and ended[name] == nil and open[name] == nil then
+    local value = not swept[name] and operation.brand.held > 0 and redis.call('HGET', operation.brand.holds_key, name)
+    if value then open[name] = string.match(value, '^%d+') end
+    ended[name] = swept[name] or recalled['!' .. name] or false
+  end
+end
+
+local writes = {}
+local function finish(operation, state, held)
+  ended[operation.name] = state .. ',' .. held .. ',' .. (operation.digits ~= '' and operation.digits or '0')
+  if open[operation.name] then
+    operation.brand.held = operation.brand.held - tonumber(open[operation.name])
+    operation.brand.holds_changed = true
+    open[operation.name] = nil
+  end
+  writes[operation.name] = { operation = operation, ended = ended[operation.name] }
+end
+
+local function reserve(operation, was, was_held)
+  local held = open[operation.name] or (was and was_held)
+  if held and held ~= '0' then
+    if held ~= operation.digits then return 'c' end
+    return open[operation.name] and 'a' or was
+  end
+  if was then return was end
+  local mask = refusal(operation.brand, plans.campaigns[operation.campaign], operation.amount, now)
+  if mask > 0 then return 'x' .. mask end
+  local expires = text(now + operation.ttl)
+  operation.brand.held = operation.brand.held + operation.amount
+  operation.brand.holds_changed = true
+  open[operation.name] = operation.digits
+  writes[operation.name] = { operation = operation, open = operation.digits .. ',' .. expires, expires = expires }
+  lines[#lines + 1] = 'R,' .. operation.campaign .. ',' .. operation.hold .. ',' .. operation.digits .. ',' .. expires .. ';'
+  return 'a'
+end
+
+-- A settle is a fact: also after the hold's end, or of one that was never held, it is counted, once, and marked late.
+local function settle(operation, was, was_held, was_settled)
+  if was == 's' or was == 'o' or was == 't' then return was_settled == operation.digits and was or 'c' end
+  local held = open[operation.name]
+  local state = not held and 't' or (operation.amount > tonumber(held) and 'o' or 's')
+  if not count(operation.brand, plans.campaigns[operation.campaign], operation.amount) then return nil end
+  finish(operation, state, held or was_held or '0')
+  lines[#lines + 1] = string.upper(state) .. ',' .. operation.campaign .. ',' .. operation.hold .. ',' .. operation.digits .. ',' .. (held or was_held or '0') .. ';'
+  return state
+end
+
+local function release(operation, was)
+  if was then return was end
+  local held = open[operation.name]
+  if not held then return 'n' end
+  finish(operation, 'l', held)
+  lines[#lines + 1] = 'L,' .. operation.campaign .. ',' .. operation.hold .. ',' .. held .. ',;'
+  return 'l'
+end
+
+local outcomes = {}
+for i, operation in ipairs(operations) do
+  local was, was_held, was_settled
+  if ended[operation.name] then was, was_held, was_settled = string.match(ended[operation.name], '^(%a),(%d+),(%d+)$') end
+  if not operation.brand then
+    outcomes[i] = 'u'
+  elseif operation.verb == 'E' then
+    outcomes[i] = 'w'
+  elseif operation.verb == 'R' then
+    outcomes[i] = reserve(operation, was, was_held)
+  elseif operation.verb == 'S' then
+    outcomes[i] = settle(operation, was, was_held, was_settled)
+  else
+    outcomes[i] = release(operation, was)
+  end
+  if not outcomes[i] then return { 'invalid', i - 1, 'total' } end
+end
+
+local moved, messages = changes_of(plans.brands, now)
+if #lines > 0 then
+  local failed = append(shard, { 'h', table.concat(lines) }, moved)
+  if failed then return failed end
+end
+local shard_fields, memory_fields = { 'now', text(now), 'n', text(shard.n) }, {}
+for brand, holds in pairs(due) do write_expired(holds, brand.holds_key, brand.expiry_key, memory_fields) end
+for name, write in pairs(writes) do
+  local brand = write.operation.brand
+  if write.open then
+    redis.call('HSET', brand.holds_key, name, write.open)
+    redis.call('ZADD', brand.expiry_key, write.expires, name)
+  else
+    redis.call('HDEL', brand.holds_key, name)
+    redis.call('ZREM', brand.expiry_key, name)
+    memory_fields[#memory_fields + 1], memory_fields[#memory_fields + 2] = '!' .. name, write.ended
+  end
+end
+if #lines > 0 then turn(events, shard_fields) end
+if #memory_fields > 0 then redis.call('HSET', events.write, unpack(memory_fields)) end
+redis.call('HSET', shard_key, unpack(shard_fields))
+write_plans(plans)
+tell(messages)
+return { 'ok', table.concat(outcomes, ','), figures(plans, now) }

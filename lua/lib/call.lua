@@ -1,0 +1,140 @@
+-- What every call that moves money shares: the grammar of its arguments, the plans of the brands and campaigns that its KEYS name, the journal
+-- entry, and writing back what changed. The order in each script: guards, judge, append to the journal (the last guard), write.
+-- include: lib/shard.lua
+-- include: lib/calendar.lua
+-- include: lib/plan.lua
+-- include: lib/memory.lua
+-- include: lib/holds.lua
+local MAX_AMOUNT, MAX_TOTAL = 1000000000000, 9000000000000000
+local ID = '^[A-Za-z0-9._:/+=@~-]+$'
+
+local function amount_of(digits)
+  if #digits > 13 or not string.find(digits, '^%d+$') then return nil end
+  local amount = tonumber(digits)
+  return amount > 0 and amount <= MAX_AMOUNT and amount or nil
+end
+
+local function is_id(value, longest)
+  return #value <= longest and string.find(value, ID) ~= nil
+end
+
+-- The highest ordinal that was published of a brand, nil when the brand never was: what is published and not there was lost.
+-- Without the registry's guard nothing can be told unknown from lost.
+local function published(brand_id)
+  local got = redis.pcall('HMGET', KEYS[2], '#', brand_id)
+  if got.err or not got[1] then return math.huge end
+  return tonumber(got[2] or '')
+end
+
+-- The brands and campaigns that KEYS name from the eighth on ({id = plan}, brands with their holds where those keys are given); or nil and
+-- the reply.
+local function read_plans(day, month)
+  local brands, campaigns = {}, {}
+  for i = 8, #KEYS do
+    local kind, id = string.match(KEYS[i], ':(%a+):(%d+)$')
+    if kind == 'brand' then
+      brands[id] = read_brand(KEYS[i], day, month)
+      if brands[id] == false or (not brands[id] and published(id)) then return nil, lose(KEYS[1], KEYS[i]) end
+    elseif kind == 'campaign' then
+      local campaign = read_campaign(KEYS[i], day, month)
+      local home = math.floor(tonumber(id) / 65536)
+      if campaign == false or (not campaign and tonumber(id) - home * 65536 <= (published(text(home)) or 0)) then
+        return nil, lose(KEYS[1], KEYS[i])
+      end
+      if campaign then
+        campaign.id, campaign.home = id, text(home)
+        campaigns[id] = campaign
+      end
+    end
+  end
+  for i = 8, #KEYS - 1 do
+    local id = string.match(KEYS[i], ':holds:(%d+)$')
+    local brand = id and brands[id]
+    if brand then
+      brand.holds_key, brand.expiry_key = KEYS[i], KEYS[i + 1]
+      if not holds_stand(brand, KEYS[i], KEYS[i + 1]) then return nil, lose(KEYS[1], KEYS[i]) end
+    end
+  end
+  return { brands = brands, campaigns = campaigns }
+end
+
+-- Counts an amount (negative for a refund) to a brand and its campaign, in the tables. False when a total would leave the numbers that a
+-- double holds exactly.
+local function count(brand, campaign, amount)
+  for _, budget in ipairs(brand.budgets) do
+    if budget.was_used_up == nil then budget.was_used_up = used_up(budget) end
+    budget.spent = budget.spent + amount
+    if budget.spent > MAX_TOTAL then return false end
+  end
+  for _, counter in ipairs(campaign.counters) do counter.spent = counter.spent + amount end
+  brand.charged, campaign.charged = true, true
+  return true
+end
+
+-- The budgets that became used up or free again in this call: entries for the journal and messages for watchers.
+local function changes_of(brands, now)
+  local moved, messages = {}, {}
+  for id, brand in pairs(brands) do
+    for _, budget in ipairs(brand.charged and brand.budgets or {}) do
+      local is = used_up(budget)
+      if budget.was_used_up ~= nil and budget.was_used_up ~= is then
+        local direction = is and 'exhausted' or 'restored'
+        budget.since = text(now)
+        moved[#moved + 1] = id .. ':' .. budget.name .. ':' .. direction
+        messages[#messages + 1] = id .. ' ' .. budget.name .. ' ' .. direction .. ' ' .. text(now)
+      end
+    end
+  end
+  return moved, messages
+end
+
+-- Appends the entry, which is the last guard: NOMKSTREAM refuses to begin a new journal where the old was lost. nil, or the reply.
+local function append(shard, entry, moved)
+  if #moved > 0 then entry[#entry + 1], entry[#entry + 2] = 't', table.concat(moved, ',') end
+  local added = redis.pcall('XADD', KEYS[3], 'NOMKSTREAM', text(shard.now) .. '-*', 'f', '1', 'n', text(shard.n + 1), unpack(entry))
+  if added and not added.err then
+    shard.n = shard.n + 1
+    return nil
+  end
+  if added and string.find(added.err, 'equal or smaller', 1, true) then return { 'not_ready', 'clock' } end
+  return lose(KEYS[1], KEYS[3])
+end
+
+-- Writes back the counters and sums on hold that changed.
+local function write_plans(plans)
+  for _, brand in pairs(plans.brands) do
+    if brand.charged then
+      local daily, monthly = brand.budgets[1], brand.budgets[2]
+      redis.call('HSET', brand.key, daily.field, text(daily.spent), monthly.field, text(monthly.spent),
+        daily.since_field, daily.since, monthly.since_field, monthly.since)
+    end
+    if brand.holds_changed then redis.call('HSET', brand.key, 'held', text(brand.held)) end
+  end
+  for _, campaign in pairs(plans.campaigns) do
+    if campaign.charged then
+      local daily, monthly = campaign.counters[1], campaign.counters[2]
+      redis.call('HSET', campaign.key, daily.field, text(daily.spent), monthly.field, text(monthly.spent))
+    end
+  end
+end
+
+local function tell(messages)
+  for _, message in ipairs(messages) do redis.call('PUBLISH', string.gsub(KEYS[1], 'shard$', 'changes'), message) end
+end
+
+-- The figures after the call: brands `id:daily_spend:monthly_spend:daily_limit:monthly_limit;`, campaigns `id:causes;`.
+local function figures(plans, now)
+  local brand_lines, campaign_lines = {}, {}
+  for id, brand in pairs(plans.brands) do
+    local daily, monthly = brand.budgets[1], brand.budgets[2]
+    brand_lines[#brand_lines + 1] = id .. ':' .. text(daily.spent) .. ':' .. text(monthly.spent) .. ':'
+      .. optional(daily.limit) .. ':' .. optional(monthly.limit)
+  end
+  for id, campaign in pairs(plans.campaigns) do
+    local brand = plans.brands[campaign.home]
+    if brand then
+      campaign_lines[#campaign_lines + 1] = id .. ':' .. (switch_mask(brand, campaign, now) + budget_mask(brand))
+    end
+  end
+  return table.concat(brand_lines, ';'), table.concat(campaign_lines, ';')
+end

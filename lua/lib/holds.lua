@@ -1,0 +1,40 @@
+-- Open holds: money of a brand set aside for bids in flight. `budget:{17}:holds:81` is a hash of `<campaign_id>:<hold id>` -> `<amount>,<expires_ms>`,
+-- `budget:{17}:expiry:81` a sorted set of the same names by expiry; the brand's hash keeps their sum in `held`. A sum without its keys means
+-- that they were lost. How a hold ended is remembered beside the event ids, as `!<name>` -> `<end>,<held>,<settled>`.
+local SWEEP = 100
+
+-- Whether the keys that a brand's `held` speaks of are there.
+local function holds_stand(brand, holds_key, expiry_key)
+  return brand.held == 0 or (redis.call('TYPE', holds_key).ok == 'hash' and redis.call('TYPE', expiry_key).ok == 'zset')
+end
+
+-- Takes what has expired by `now` off the brand's `held`, at most SWEEP holds a call, and notes what the write phase must do. Writes nothing.
+local function expire_holds(brand, holds_key, expiry_key, now)
+  local due = {}
+  if brand.held > 0 then
+    local names = redis.call('ZRANGEBYSCORE', expiry_key, '-inf', text(now), 'LIMIT', '0', tostring(SWEEP))
+    local values = #names > 0 and redis.call('HMGET', holds_key, unpack(names)) or {}
+    for i, name in ipairs(names) do
+      local held = string.match(values[i] or '0', '^%d+')
+      due[i] = { name = name, held = held }
+      brand.held = brand.held - tonumber(held)
+    end
+  end
+  return due
+end
+
+-- The write phase of an expiry: the holds go, and their end is added to the memory's fields.
+local function write_expired(due, holds_key, expiry_key, memory_fields)
+  for _, hold in ipairs(due) do
+    redis.call('HDEL', holds_key, hold.name)
+    redis.call('ZREM', expiry_key, hold.name)
+    memory_fields[#memory_fields + 1], memory_fields[#memory_fields + 2] = '!' .. hold.name, 'e,' .. hold.held .. ',0'
+  end
+end
+
+-- The journal's lines for what expired.
+local function expired_lines(due, lines)
+  for _, hold in ipairs(due) do
+    lines[#lines + 1] = 'E,' .. string.gsub(hold.name, ':', ',', 1) .. ',' .. hold.held .. ',;'
+  end
+end

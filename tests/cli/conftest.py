@@ -1,0 +1,62 @@
+"""The command line on empty real servers: `be("brand", "list")` runs one command as a shell would, without a second process."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from engine.cli import cli
+from engine.cli.run import run
+from engine.wiring import System
+
+
+@dataclass(frozen=True)
+class Done:
+    """What one command left behind."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> Any:
+        """The one JSON document on stdout."""
+        return json.loads(self.out)
+
+    @property
+    def complaint(self) -> str:
+        """The one line on stderr."""
+        lines = self.err.splitlines()
+        assert len(lines) == 1, self.err
+        assert lines[0].startswith("budget-engine: ")
+        assert "Traceback" not in self.err
+        return lines[0].removeprefix("budget-engine: ")
+
+
+Be = Callable[..., Done]
+
+
+@pytest.fixture
+def be(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Be:
+    """Runs `budget-engine` with some words in the settings of this test."""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+    def called(*words: str) -> Done:
+        capsys.readouterr()
+        status = run(cli, words)
+        said = capsys.readouterr()
+        return Done(status, said.out, said.err)
+
+    return called
+
+
+@pytest.fixture
+def ready(system: System) -> System:
+    """The same servers after their first start."""
+    system.rebuilder.rebuild_missing()
+    return system

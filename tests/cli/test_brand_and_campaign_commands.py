@@ -1,0 +1,203 @@
+"""What an operations person does with brands and campaigns on the command line, and what scripts read from it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from sqlalchemy import text
+
+from engine.wiring import System
+from tests.cli.conftest import Be
+
+pytestmark = pytest.mark.usefixtures("ready")
+
+BRAND_FIELDS = [
+    "id",
+    "external_id",
+    "name",
+    "daily_budget",
+    "monthly_budget",
+    "daily_spend",
+    "monthly_spend",
+    "daily_remaining",
+    "monthly_remaining",
+    "active_campaigns",
+    "campaigns",
+]
+CAMPAIGN_FIELDS = [
+    "id",
+    "external_id",
+    "brand_id",
+    "name",
+    "status",
+    "reasons",
+    "schedule",
+    "daily_spend",
+    "monthly_spend",
+]
+
+
+def test_a_new_brand_is_answered_as_the_contract_shapes_it(be: Be) -> None:
+    made = be("brand", "create", "Acme", "--daily", "100", "--monthly", "2000.5", "--external-id", "acme-1", "--json")
+    assert (made.status, made.err) == (0, "")
+    assert list(made.document) == BRAND_FIELDS
+    assert made.document == {
+        "id": 1,
+        "external_id": "acme-1",
+        "name": "Acme",
+        "daily_budget": "100.000000",
+        "monthly_budget": "2000.500000",
+        "daily_spend": "0.000000",
+        "monthly_spend": "0.000000",
+        "daily_remaining": "100.000000",
+        "monthly_remaining": "2000.500000",
+        "active_campaigns": 0,
+        "campaigns": [],
+    }
+
+
+def test_no_limit_is_null_and_zero_is_nothing_allowed(be: Be) -> None:
+    made = be("--json", "brand", "create", "Free", "--daily", "none", "--monthly", "0").document
+    assert (made["daily_budget"], made["daily_remaining"]) == (None, None)
+    assert (made["monthly_budget"], made["monthly_remaining"]) == ("0.000000", "0.000000")
+
+
+def test_a_new_campaign_is_answered_as_the_contract_shapes_it(be: Be) -> None:
+    be("brand", "create", "Acme")
+    hours = {"days": ["mon", "fri"], "start_time": "09:00", "end_time": "24:00"}
+    words = ("campaign", "create", "1", "Spring", "--schedule", json.dumps(hours), "--external-id", "sp/1", "--json")
+    made = be(*words).document
+    assert list(made) == CAMPAIGN_FIELDS
+    assert (made["id"], made["brand_id"], made["external_id"], made["name"]) == (65_537, 1, "sp/1", "Spring")
+    assert made["schedule"] == hours
+    assert made["status"] == ("paused" if made["reasons"] else "active")
+    assert (made["daily_spend"], made["monthly_spend"]) == ("0.000000", "0.000000")
+
+
+def test_a_campaign_runs_once_it_is_created_and_its_brand_counts_it(be: Be) -> None:
+    be("brand", "create", "Acme", "--daily", "5")
+    campaign = be("campaign", "create", "1", "Spring", "--json").document
+    assert (campaign["status"], campaign["reasons"], campaign["schedule"]) == ("active", [], None)
+    brand = be("brand", "show", "1", "--json").document
+    assert brand["active_campaigns"] == 1
+    assert brand["campaigns"] == [campaign]
+    assert be("brand", "list", "--json").document == [brand]
+
+
+def test_money_spent_shows_in_every_view(be: Be) -> None:
+    be("brand", "create", "Acme", "--daily", "5")
+    be("campaign", "create", "1", "Spring")
+    assert be("spend", "65537", "7.25").status == 0
+    brand = be("brand", "show", "1", "--json").document
+    assert (brand["daily_spend"], brand["daily_remaining"], brand["active_campaigns"]) == ("7.250000", "-2.250000", 0)
+    campaign = be("campaign", "show", "65537", "--json").document
+    assert (campaign["daily_spend"], campaign["monthly_spend"]) == ("7.250000", "7.250000")
+    assert campaign["reasons"] == ["daily_budget"]
+    table = be("brand", "list").out
+    assert "7.250000" in table
+    assert "5.000000" in table
+    assert "paused: daily budget used up, again at 00:00 UTC" in be("campaign", "list").out
+
+
+def test_an_id_may_be_the_persons_own(be: Be) -> None:
+    be("brand", "create", "Acme", "--external-id", "acme")
+    assert be("campaign", "create", "ext:acme", "Spring", "--external-id", "spring", "--json").document["brand_id"] == 1
+    assert be("brand", "show", "ext:acme", "--json").document["id"] == 1
+    assert be("campaign", "pause", "ext:spring", "--json").document["reasons"] == ["manual"]
+    assert be("campaign", "list", "--brand", "ext:acme", "--json").document[0]["id"] == 65_537
+    assert be("spend", "ext:spring", "1", "--json").document["outcome"] == "recorded"
+    assert be("brand", "archive", "ext:nobody").status == 1
+
+
+def test_an_update_changes_what_is_given_and_nothing_else(be: Be) -> None:
+    be("brand", "create", "Acme", "--daily", "10", "--monthly", "100", "--external-id", "acme")
+    changed = be(
+        "brand", "update", "1", "--daily", "20.5", "--monthly", "none", "--name", "Acme Ltd", "--json"
+    ).document
+    assert (changed["name"], changed["daily_budget"], changed["monthly_budget"]) == ("Acme Ltd", "20.500000", None)
+    assert changed["external_id"] == "acme"
+    assert be("brand", "update", "1", "--external-id", "", "--json").document["external_id"] is None
+    be("campaign", "create", "1", "Spring")
+    hours = {"start_time": "00:00", "end_time": "00:01"}
+    update = be("campaign", "update", "65537", "--name", "Summer", "--schedule", json.dumps(hours), "--json").document
+    assert (update["name"], update["schedule"]) == ("Summer", hours)
+    assert be("campaign", "update", "65537", "--schedule", "", "--json").document["schedule"] is None
+
+
+def test_a_raised_budget_lets_campaigns_run_again_at_once(be: Be) -> None:
+    be("brand", "create", "Acme", "--daily", "5")
+    be("campaign", "create", "1", "Spring")
+    be("spend", "65537", "5")
+    assert be("spend", "65537", "1", "--try", "--json").document["outcome"] == "refused"
+    assert be("brand", "update", "1", "--daily", "6", "--json").document["active_campaigns"] == 1
+    assert be("spend", "65537", "1", "--try", "--json").document["outcome"] == "accepted"
+
+
+def test_a_pause_holds_until_a_person_resumes(be: Be) -> None:
+    be("brand", "create", "Acme")
+    be("campaign", "create", "1", "Spring")
+    assert be("campaign", "pause", "65537", "--json").document["reasons"] == ["manual"]
+    assert be("check").status == 0
+    assert be("campaign", "show", "65537", "--json").document["status"] == "paused"
+    assert be("campaign", "resume", "65537", "--json").document["status"] == "active"
+
+
+def test_archived_ones_leave_the_lists_and_stay_readable(be: Be) -> None:
+    be("brand", "create", "Acme")
+    be("campaign", "create", "1", "Spring")
+    assert be("campaign", "archive", "65537", "--json").document["reasons"] == ["archived"]
+    assert be("campaign", "list", "--json").document == []
+    assert be("campaign", "list", "--archived", "--json").document[0]["id"] == 65_537
+    assert be("brand", "archive", "1", "--json").document["id"] == 1
+    assert be("brand", "list", "--json").document == []
+    assert be("brand", "show", "1").status == 0
+
+
+def test_every_change_says_who_made_it(be: Be, system: System) -> None:
+    be("brand", "create", "Acme")
+    with system.db.connect() as conn:
+        actors = conn.execute(text("SELECT DISTINCT actor FROM catalog_change")).scalars().all()
+    assert [actor.partition(":")[0] for actor in actors] == ["cli"]
+
+
+def test_a_name_with_markup_or_other_alphabets_is_shown_as_it_is(be: Be) -> None:
+    be("brand", "create", "[red]Böe 東京[/red]")
+    assert "[red]Böe 東京[/red]" in be("brand", "list").out
+    assert be("brand", "list", "--json").document[0]["name"] == "[red]Böe 東京[/red]"
+
+
+def test_a_piped_table_has_no_colour_and_is_not_cut(be: Be) -> None:
+    be("brand", "create", "B" * 200)
+    table = be("brand", "list").out
+    assert "\x1b" not in table
+    assert "B" * 200 in table
+
+
+REFUSALS = [
+    (("brand", "create", "Acme"), 1, "taken"),
+    (("brand", "create", " "), 2, "blank"),
+    (("brand", "create", "A\nB"), 2, "control character"),
+    (("brand", "create", "X", "--daily", "1e3"), 2, "daily_budget '1e3'"),
+    (("brand", "create", "X", "--monthly", "-1"), 2, "monthly_budget '-1'"),
+    (("brand", "create", "X", "--daily", "1.0000001"), 2, "more than six decimals"),
+    (("brand", "create", "X", "--external-id", "a{b}"), 2, "external_id"),
+    (("brand", "show", "99"), 1, "no brand '99'"),
+    (("brand", "show", "x"), 2, "'x' is not the id of a brand"),
+    (("brand", "update", "1"), 2, "Nothing to change"),
+    (("brand", "update", "99", "--daily", "1"), 1, "99"),
+    (("campaign", "create", "99", "X"), 1, "99"),
+    (("campaign", "create", "1", "X", "--schedule", "{"), 2, "not JSON"),
+    (("campaign", "create", "1", "X", "--schedule", '{"days": ["mo"]}'), 2, "schedule.days[0]"),
+    (("campaign", "show", "65537"), 1, "65537"),
+    (("campaign", "pause", "1"), 2, "not a campaign id"),
+]
+
+
+def test_a_refusal_is_one_line_that_names_the_value(be: Be) -> None:
+    be("brand", "create", "Acme")
+    for words, status, said in REFUSALS:
+        done = be(*words)
+        assert (done.status, done.out) == (status, ""), words
+        assert said in done.complaint, words
+    assert len(be("brand", "list", "--json").document) == 1, "nothing was written"

@@ -1,0 +1,169 @@
+"""Whether the money adds up, to the micro, and what is wrong when something is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from engine.wiring import System
+from tests.cli.conftest import Be, Done
+from tests.cli.test_job_commands import tamper
+
+
+@pytest.fixture
+def spent(be: Be, ready: System) -> System:
+    """A brand with two campaigns, of whose three spends one is not in PostgreSQL yet."""
+    be("brand", "create", "Acme", "--daily", "100")
+    be("campaign", "create", "1", "Spring")
+    be("campaign", "create", "1", "Summer")
+    be("spend", "65537", "1.5", "--event-id", "win-1")
+    be("spend", "65538", "2")
+    be("persist")
+    be("spend", "65537", "0.25")
+    return ready
+
+
+def results(done: Done) -> dict[str, tuple[str, int]]:
+    return {check["id"]: (check["result"], check["difference_micros"]) for check in done.document["checks"]}
+
+
+def sql(system: System, statement: str) -> None:
+    with system.db.begin() as conn:
+        conn.execute(text(statement))
+
+
+def test_a_whole_system_passes_with_a_backlog_and_without(be: Be, spent: System) -> None:
+    done = be("verify", "--json")
+    assert (done.status, done.document["result"]) == (0, "PASS")
+    assert results(done) == dict.fromkeys(("V1", "V2", "V4", "V9"), ("PASS", 0))
+    be("persist")
+    lines = be("verify").out.splitlines()
+    assert [line.split()[:2] for line in lines] == [["PASS", name] for name in ("V1", "V2", "V4", "V9")]
+
+
+def test_a_counter_that_differs_fails_v1_by_exactly_that(be: Be, spent: System) -> None:
+    tamper(spent, -3)
+    done = be("verify", "--json")
+    assert done.status == 1
+    assert results(done)["V1"] == ("FAIL", 3)
+    assert "brand 1" in str(done.document["checks"][0]["findings"])
+    assert "FAIL V1" in be("verify").out
+
+
+def test_a_row_that_vanished_fails_v1_and_v2_by_its_amount(be: Be, spent: System) -> None:
+    sql(spent, "DELETE FROM spend_log WHERE campaign_id = 65538")
+    found = results(be("verify", "--json"))
+    assert (found["V1"], found["V2"]) == (("FAIL", 2_000_000), ("FAIL", 2_000_000))
+
+
+def test_a_daily_sum_that_differs_from_its_rows_fails_v2(be: Be, spent: System) -> None:
+    sql(spent, "UPDATE campaign_day SET spend_micros = spend_micros + 11 WHERE campaign_id = 65537")
+    found = results(be("verify", "--json"))
+    assert (found["V1"], found["V2"]) == (("PASS", 0), ("FAIL", 11))
+
+
+def test_an_entry_written_down_twice_fails_v4_by_its_amount(be: Be, spent: System) -> None:
+    sql(spent, "INSERT INTO spend_log SELECT * FROM spend_log WHERE campaign_id = 65538")
+    assert results(be("verify", "--json"))["V4"] == ("FAIL", 4_000_000)
+
+
+def test_an_event_counted_twice_fails_v4(be: Be, spent: System) -> None:
+    columns = "recorded_at, day, brand_id, campaign_id, amount_micros, event_id, occurred_at, kind, shard, generation"
+    sql(
+        spent,
+        f"INSERT INTO spend_log ({columns}, request_id, n, position)"
+        f" SELECT {columns}, 'another', n + 1000, position FROM spend_log WHERE event_id = 'win-1'",
+    )
+    assert results(be("verify", "--json"))["V4"] == ("FAIL", 1_500_000)
+
+
+def test_a_journal_entry_that_is_gone_fails_v9(be: Be, spent: System) -> None:
+    entries = spent.journal.read(1, "-", 100)
+    spent.hot_redis.xdel("budget:{1}:journal", entries[-1][0])
+    found = results(be("verify", "--json"))
+    assert found["V9"][0] == "FAIL"
+    assert found["V1"] == ("FAIL", 250_000)
+
+
+def test_a_shard_that_is_not_in_use_cannot_pass(be: Be, spent: System) -> None:
+    spent.live.unmark(spent.instance, 1, "test")
+    done = be("verify", "--json")
+    assert done.status == 1
+    assert "shard 1 is not ready" in str(done.document["checks"])
+
+
+def findings(done: Done) -> dict[str, Any]:
+    return {finding["name"]: finding for finding in done.document}
+
+
+def test_doctor_finds_nothing_wrong_but_the_missing_processes(be: Be, ready: System) -> None:
+    done = be("doctor", "--json")
+    found = findings(done)
+    assert {name for name, finding in found.items() if finding["state"] == "fail"} == {
+        "scheduler",
+        "schedule",
+        "worker persist",
+        "worker jobs",
+    }
+    assert done.status == 1
+    assert ready.instance in found["instance"]["detail"]
+    assert all(finding["todo"] for finding in found.values() if finding["state"] == "fail")
+
+
+def test_doctor_sees_the_schedule_of_a_running_scheduler(be: Be, ready: System) -> None:
+    from engine.doorbell import HealingScheduler
+
+    HealingScheduler("jobs", connection=ready.jobs_redis).enqueue_jobs()
+    found = findings(be("doctor", "--json"))
+    assert (found["scheduler"]["state"], found["schedule"]["state"]) == ("ok", "ok")
+
+
+def test_doctor_names_shards_without_a_mark_and_migrations_that_wait(
+    be: Be, system: System, empty_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert findings(be("doctor", "--json"))["shards"]["state"] == "fail"
+    monkeypatch.setenv("DATABASE_URL", empty_url)
+    found = findings(be("doctor", "--json"))
+    assert (found["PostgreSQL"]["state"], found["migrations"]["state"]) == ("ok", "fail")
+    assert found["migrations"]["todo"] == "run `budget-engine migrate`"
+
+
+def test_doctor_tells_apart_two_systems_that_were_mixed_up(be: Be, ready: System) -> None:
+    sql(ready, "UPDATE instance SET uuid = gen_random_uuid()")
+    assert findings(be("doctor", "--json"))["instance"]["state"] == "fail"
+
+
+def test_doctor_warns_of_one_redis_for_both(
+    be: Be, environment: dict[str, str], ready: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JOBS_REDIS_URL", environment["REDIS_URL"])
+    found = findings(be("doctor", "--json"))["separate Redis"]
+    assert (found["state"], "can run code" in found["detail"]) == ("warn", True)
+
+
+def test_doctor_sees_eviction_and_a_missing_append_only_file(be: Be, ready: System) -> None:
+    before = ready.hot_redis.config_get("maxmemory-policy")["maxmemory-policy"]
+    appendonly = ready.hot_redis.config_get("appendonly")["appendonly"]
+    ready.hot_redis.config_set("maxmemory-policy", "allkeys-lru")
+    try:
+        assert findings(be("doctor", "--json"))["eviction"]["state"] == "fail"
+    finally:
+        ready.hot_redis.config_set("maxmemory-policy", str(before))
+    state = findings(be("doctor", "--json"))["append-only file"]["state"]
+    assert state == ("ok" if appendonly == "yes" else "warn")
+
+
+def test_doctor_goes_on_when_every_server_is_away_and_shows_no_password(
+    be: Be, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REDIS_URL", "redis://:s3cret@127.0.0.1:1/0")
+    monkeypatch.setenv("JOBS_REDIS_URL", "redis://:s3cret@127.0.0.1:1/1")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://u:s3cret@127.0.0.1:1/x")
+    done = be("doctor", "--json")
+    found = findings(done)
+    assert done.status == 1
+    assert [found[name]["state"] for name in ("hot Redis", "jobs Redis", "PostgreSQL")] == ["fail"] * 3
+    assert "127.0.0.1:1" in found["PostgreSQL"]["detail"]
+    assert "s3cret" not in done.out + done.err + be("doctor").out

@@ -1,0 +1,188 @@
+"""How every command behaves: --json everywhere, one line for an error, the right exit status, quiet when nobody listens."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from engine.cli import cli
+from engine.wiring import System
+from tests.cli.conftest import Be
+
+ROOT = Path(__file__).resolve().parents[2]
+ENGINE = (sys.executable, "-m", "engine")
+
+
+def commands(group: click.Group, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """The words of every command there is."""
+    out: list[tuple[str, ...]] = []
+    with click.Context(group) as ctx:
+        for name in group.list_commands(ctx):
+            command = group.get_command(ctx, name)
+            assert command is not None
+            out += commands(command, (*path, name)) if isinstance(command, click.Group) else [(*path, name)]
+    return out
+
+
+def shell(*words: str, environment: dict[str, str], **how: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(  # type: ignore[call-overload, no-any-return]
+        [*ENGINE, *words],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        **how,
+    )
+
+
+def test_every_command_of_the_contract_is_there() -> None:
+    words = {" ".join(command) for command in commands(cli)}
+    contract = (
+        "migrate,doctor,web,worker,scheduler,env,spend,replay,check,close-periods,persist,reconcile,rebuild,verify"
+    )
+    brand = ",".join(f"brand {verb}" for verb in ("create", "list", "show", "update", "archive"))
+    campaign = ",".join(
+        f"campaign {verb}" for verb in ("create", "list", "show", "update", "pause", "resume", "archive")
+    )
+    assert set(f"{contract},{brand},{campaign}".split(",")) <= words
+
+
+def test_every_command_takes_json_and_help(be: Be) -> None:
+    for words in commands(cli):
+        helped = be(*words, "--help")
+        assert helped.status == 0, words
+        assert "--json" in helped.out, words
+
+
+def test_json_may_stand_before_or_after_the_command(be: Be, ready: System) -> None:
+    assert be("--json", "brand", "list").document == []
+    assert be("brand", "--json", "list").document == []
+    assert be("brand", "list", "--json").document == []
+
+
+@pytest.mark.parametrize(
+    "words", [("bogus",), ("brand", "bogus"), ("spend",), ("spend", "1", "2", "3"), ("brand", "list", "--bogus")]
+)
+def test_wrong_usage_is_status_2_and_one_line_that_points_to_help(be: Be, words: tuple[str, ...]) -> None:
+    done = be(*words)
+    assert (done.status, done.out) == (2, "")
+    assert "--help" in done.complaint
+
+
+def test_a_server_that_is_away_is_one_line_that_says_which(be: Be, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://u:s3cret@127.0.0.1:1/x")
+    for words in (("brand", "list"), ("persist",), ("verify",), ("migrate",), ("campaign", "show", "ext:x")):
+        done = be(*words)
+        assert (done.status, done.out) == (1, ""), words
+        assert "PostgreSQL cannot be reached at 127.0.0.1:1/x" in done.complaint
+        assert "s3cret" not in done.err
+    monkeypatch.setenv("REDIS_URL", "redis://:s3cret@127.0.0.1:1/0")
+    done = be("spend", "65537", "1")
+    assert (done.status, done.out) == (1, "")
+    assert "127.0.0.1:1" in done.complaint
+    assert "s3cret" not in done.err
+
+
+def test_a_change_made_while_redis_is_away_is_kept_and_says_so(
+    be: Be, ready: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
+    done = be("brand", "create", "Acme", "--json")
+    assert (done.status, done.document["name"]) == (0, "Acme")
+    assert "kept" in done.complaint
+    monkeypatch.undo()
+    assert [brand.name for brand in ready.catalog.brands()] == ["Acme"]
+
+
+def test_no_servers_at_all_is_one_line_that_says_how_to_start_them(tmp_path: Path) -> None:
+    for words in (("brand", "list"), ("spend", "65537", "1"), ("env",), ("doctor",), ("rebuild",)):
+        done = shell(*words, environment={"BUDGET_DATA_DIR": str(tmp_path)})
+        assert (done.returncode, done.stdout) == (1, ""), words
+        assert len(done.stderr.splitlines()) == 1
+        assert "budget-engine up" in done.stderr
+
+
+def test_a_wrong_setting_is_one_line_with_its_name(be: Be, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BUDGET_WEB_PORT", "http")
+    done = be("brand", "list")
+    assert done.status == 1
+    assert "BUDGET_WEB_PORT 'http'" in done.complaint
+
+
+def test_env_prints_lines_that_a_shell_can_evaluate(be: Be, environment: dict[str, str]) -> None:
+    lines = be("env").out
+    done = subprocess.run(
+        ["sh", "-c", f'{lines}\nprintf %s "$DATABASE_URL"'], capture_output=True, text=True, check=True, timeout=10
+    )
+    assert done.stdout == environment["DATABASE_URL"]
+    assert be("env", "--json").document["REDIS_URL"] == environment["REDIS_URL"]
+
+
+def test_an_unexpected_error_is_one_line_and_debug_shows_its_traceback(
+    be: Be, system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(self: object, **how: object) -> None:
+        raise RuntimeError("first line\nsecond line")
+
+    monkeypatch.setattr("engine.ledger.catalog.Catalog.brands", breaks)
+    done = be("brand", "list")
+    assert done.status == 1
+    assert "unexpected RuntimeError: first line second line; set BUDGET_DEBUG=1" in done.complaint
+    monkeypatch.setenv("BUDGET_DEBUG", "1")
+    assert "Traceback" in be("brand", "list").err
+
+
+def test_a_reader_that_leaves_early_is_no_error(environment: dict[str, str], ready: System) -> None:
+    for number in range(30):
+        ready.manage.create_brand(f"{'B' * 190} {number}", None, None, None, "test")
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [*ENGINE, "brand", "list", "--json"],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        timeout=60,
+        check=False,
+    )
+    os.close(writer)
+    assert done.stderr == b""
+
+
+def test_ctrl_c_is_quiet_and_status_130(be: Be, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(self: object, **how: object) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr("engine.ledger.catalog.Catalog.brands", interrupted)
+    done = be("brand", "list")
+    assert (done.status, done.out, done.err.strip()) == (130, "", "")
+
+
+def test_a_spend_loads_nothing_of_postgresql_or_the_pages(environment: dict[str, str], ready: System) -> None:
+    code = (
+        "import sys\nfrom engine.cli import cli\nfrom engine.cli.run import run\n"
+        "status = run(cli, ['spend', '65537', '1', '--json'])\n"
+        "bad = {'sqlalchemy', 'rq', 'flask', 'rich', 'alembic'} & set(sys.modules)\n"
+        "sys.exit(repr(bad) if bad else status)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (1, "")
+    assert json.loads(done.stdout)["outcome"] == "unknown_campaign"

@@ -1,0 +1,35 @@
+"""A folder with a space in its name for each test, and waiting with a deadline instead of sleeping for luck."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from engine.local.servers import EmbeddedServers
+
+
+def until(what: Callable[[], object], patience_s: float = 30.0) -> None:
+    """Waits until `what` holds; fails the test when it does not in time."""
+    deadline = time.monotonic() + patience_s
+    while not what():
+        assert time.monotonic() < deadline, f"not within {patience_s:.0f} s"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    made = Path(tempfile.mkdtemp(prefix="a folder "))
+    yield made
+    shutil.rmtree(made, ignore_errors=True)
+
+
+@pytest.fixture
+def data_dir(folder: Path) -> Iterator[Path]:
+    """Where a test's servers keep their data; what it leaves is removed."""
+    yield folder / "my data"
+    EmbeddedServers(folder / "my data").remove()

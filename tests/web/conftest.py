@@ -1,0 +1,79 @@
+"""The console on real servers: a ready system, its app, and clients that behave as a browser's own pages do."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from engine.wiring import System
+from tests.flows.conftest import ready as ready  # noqa: PLC0414  # a fixture is used by its name
+from web import create_app
+
+PASSWORD = "tests-only-password"
+HERE = "http://localhost"
+_TOKEN = re.compile(r'name="csrf_token"[^>]*value="([^"]+)"')
+
+
+class Visitor:
+    """A client that takes the token from the page it stands on and says where its requests come from."""
+
+    def __init__(self, client: FlaskClient) -> None:
+        self.client = client
+
+    def get(self, path: str, **headers: str) -> tuple[int, str]:
+        answer = self.client.get(path, base_url=HERE, headers=headers)
+        return answer.status_code, answer.get_data(as_text=True)
+
+    def post(self, path: str, page: str | None = None, **fields: object) -> tuple[int, str]:
+        """Posts a form as from `page` (the path itself where it has a form) and follows where it leads."""
+        token = _TOKEN.search(self.get(page or path)[1])
+        assert token is not None, f"{page or path} has no form"
+        answer = self.client.post(
+            path,
+            base_url=HERE,
+            data={"csrf_token": token[1], **fields},
+            headers={"Origin": HERE},
+            follow_redirects=True,
+        )
+        return answer.status_code, answer.get_data(as_text=True)
+
+
+@pytest.fixture
+def app(ready: System) -> Flask:
+    """The console without a password."""
+    return create_app(ready)
+
+
+@pytest.fixture
+def visitor(app: Flask) -> Visitor:
+    return Visitor(app.test_client())
+
+
+@pytest.fixture
+def guarded(ready: System) -> Iterator[Callable[[], Visitor]]:
+    """Makes visitors of the console with a password, none of them logged in."""
+    plain = ready.settings
+    ready.settings = replace(plain, admin_password=PASSWORD)
+    guarded_app = create_app(ready)
+    yield lambda: Visitor(guarded_app.test_client())
+    ready.settings = plain
+
+
+def brand_with(
+    system: System, name: str = "Aurora", daily: int | None = None, campaigns: int = 1
+) -> tuple[int, list[int]]:
+    """A published brand and its campaign ids."""
+    brand = system.manage.create_brand(name, daily, None, None, "test").row
+    made = system.manage.create_campaigns(brand.id, [f"{name} {i}" for i in range(1, campaigns + 1)], "test")
+    return brand.id, [c.id for c in made]
+
+
+def spend_now(system: System, campaign_id: int, amount: str) -> None:
+    """A spend that is in the log too, with the statuses that follow from it."""
+    system.client.record_spend(campaign_id, amount)
+    system.status.refresh(system.persister.drain_all().changed_brands)
