@@ -209,7 +209,7 @@ class StoppableWorker(SimpleWorker):
     def execute_job(self, job: Job, queue: Queue) -> None:
         """A job whose end cannot be written down ends the loop: the run stands in job_run, and run_worker waits for Redis."""
         try:
-            super().execute_job(job, queue)  # type: ignore[no-untyped-call]
+            super().execute_job(job, queue)
         except (redis.ConnectionError, redis.TimeoutError) as error:
             log.warning("RQ was not told the end of %s: %s", job.id, error)
             raise StopRequested from None
@@ -219,17 +219,13 @@ class StoppableWorker(SimpleWorker):
         if isinstance(exc_info[1], BudgetError):
             log.error("%s failed: %s", job.id, exc_info[1])
         elif not isinstance(exc_info[1], redis.ConnectionError | redis.TimeoutError):
-            super().handle_exception(job, *exc_info)  # type: ignore[no-untyped-call]
+            super().handle_exception(job, *exc_info)
 
     def subscribe(self) -> None:
         """RQ's remote commands are not used: signals stop a worker. So there is no thread that could fail beside the work."""
 
-    def dequeue_job_and_maintain_ttl(self, timeout: int | None, max_idle_time: int | None = None) -> Any:
-        """RQ would wait for Redis by itself, up to minutes at a time; here the first loss ends the loop, and run_worker waits."""
-        return super().dequeue_job_and_maintain_ttl(timeout, max_idle_time)
-
     def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
-        """Each round of RQ's waiting begins with it."""
+        """Each round of RQ's own waiting for Redis begins with it, and would wait for up to minutes: here the first loss ends the loop, and run_worker waits."""
         try:
             super().heartbeat(timeout, pipeline)
         except (redis.ConnectionError, redis.TimeoutError):
