@@ -7,7 +7,7 @@ RUN := exec .venv/bin/python -u -m
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lint bench clean clean-data venv
+.PHONY: help demo up test lint bench golden clean clean-data venv
 
 help: ## this list
 	@echo "make what?"
@@ -29,6 +29,9 @@ lint: venv ## ruff and mypy
 
 bench: venv ## how fast it is, beside plain Redis and a plain ORM
 	@$(RUN) benchmarks $(ARGS)
+
+golden: venv ## write lua/golden.json anew, after a change of the scripts' answers
+	@$(RUN) tools.golden
 
 clean: ## take away .venv and caches; the data of `make up` stays
 	@rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

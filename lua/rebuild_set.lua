@@ -1,14 +1,15 @@
 #!lua
--- One slice of a rebuild: writes up to 200 hashes whole, or adds fields to them. SET, never INCR: a slice repeated changes nothing.
+-- One slice of a rebuild: writes up to 200 keys whole, or adds fields to them. SET, never INCR: a slice repeated changes nothing.
 -- KEYS  1 shard  2.. hashes
--- ARGV  1 token  2 mode: replace | add  then for each hash: how many values, then field, value, ...
+-- ARGV  1 token  2 mode: replace | add (fields and values of hashes) | score (scores and names added to sorted sets)
+--       then for each key: how many values, then the values
 -- Reply {'ok'} | {'taken'}: another rebuild has the shard
 if redis.call('HGET', KEYS[1], 'rebuilding') ~= ARGV[1] then return { 'taken' } end
 local at = 3
 for i = 2, #KEYS do
   local count = tonumber(ARGV[at])
   if ARGV[2] == 'replace' then redis.call('UNLINK', KEYS[i]) end
-  if count > 0 then redis.call('HSET', KEYS[i], unpack(ARGV, at + 1, at + count)) end
+  if count > 0 then redis.call(ARGV[2] == 'score' and 'ZADD' or 'HSET', KEYS[i], unpack(ARGV, at + 1, at + count)) end
   at = at + count + 1
 end
 return { 'ok' }

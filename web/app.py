@@ -47,9 +47,9 @@ def create_app(system: System) -> Flask:
     csrf = CSRFProtect(app)
     for module in (status, catalog, login, health):
         app.register_blueprint(module.blueprint)
-    queues.install(app, settings.jobs_redis_url, csrf)
     failures.install(app)
     warnings = [SHARED_REDIS] if settings.jobs_on_hot_redis else []
+    queues.install(app, settings.jobs_redis_url, csrf, next(iter(warnings), None))
     if warnings:
         LOG.warning(SHARED_REDIS)
 

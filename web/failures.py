@@ -40,7 +40,12 @@ def install(app: Flask) -> None:
 
     @app.errorhandler(redis.ResponseError)
     def redis_refused(error: redis.ResponseError) -> ResponseReturnValue:
-        return _page(409, "Redis refused that", f"It said: {error}.", "An empty queue cannot be compacted, for one. Nothing was changed.")
+        return _page(
+            409,
+            "Redis refused that",
+            f"It said: {error}.",
+            "An empty queue cannot be compacted, for one. Nothing was changed.",
+        )
 
     @app.errorhandler(NotFound)
     def not_found(error: NotFound) -> ResponseReturnValue:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import rq_dashboard
-from flask import Flask, abort, request
+from flask import Flask, Response, abort, request
 from flask_wtf import CSRFProtect
+from markupsafe import Markup
 from rq_dashboard.web import setup_rq_connection
 
 
-def install(app: Flask, jobs_redis_url: str, csrf: CSRFProtect) -> None:
+def install(app: Flask, jobs_redis_url: str, csrf: CSRFProtect, warning: str | None) -> None:
     """Mounts the job pages. Their buttons post without a token, so guard's same-origin check stands in for it."""
     app.config["RQ_DASHBOARD_REDIS_URL"] = _impatient(jobs_redis_url)
     app.config["RQ_DASHBOARD_POLL_INTERVAL"] = 2500
@@ -23,6 +24,20 @@ def install(app: Flask, jobs_redis_url: str, csrf: CSRFProtect) -> None:
         # Any other number makes rq-dashboard fail with a traceback.
         if request.blueprint == "rq_dashboard" and (request.view_args or {}).get("instance_number", 0) != 0:
             abort(404, "There is one jobs Redis here, number 0.")
+
+    @app.after_request
+    def way_back(response: Response) -> Response:
+        if request.blueprint == "rq_dashboard" and response.mimetype == "text/html" and not response.direct_passthrough:
+            band = _BAND.format(Markup("<br><strong>{}</strong>").format(warning) if warning else "")
+            head, body, rest = response.get_data(as_text=True).partition("<body>")
+            if body:
+                response.set_data(head + body + str(band) + rest)
+        return response
+
+
+_BAND = Markup(
+    '<p style="margin:0;padding:.4rem 1rem;background:#fdf0d9;color:#5b3600"><a href="/">← Budget engine status</a>{}</p>'
+)
 
 
 def _impatient(url: str) -> str:

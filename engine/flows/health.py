@@ -88,9 +88,7 @@ def read_health(db: Engine, live: LiveRedis, jobs_redis: redis.Redis, now_ms: in
     backlog = None
     if shards is not None and cursors is not None:
         backlog = sum(max(0, shard.n - cursors.get(shard.shard, 0)) for shard in shards)
-    return Health(
-        now_ms, (hot, postgres, *_jobs_side(jobs_redis, now_ms), _journal(backlog)), jobs, backlog
-    )
+    return Health(now_ms, (hot, postgres, *_jobs_side(jobs_redis, now_ms), _journal(backlog)), jobs, backlog)
 
 
 def _hot_redis(live: LiveRedis) -> tuple[Part, list[LiveShard] | None]:
@@ -167,7 +165,12 @@ def _jobs_side(jobs_redis: redis.Redis, now_ms: int) -> tuple[Part, ...]:
 
 def _worker(beats: list[datetime | None], now_ms: int) -> Part:
     if not beats:
-        return Part("worker", "Worker", "down", "none runs: start `budget-engine worker`; spend is kept in the journal meanwhile")
+        return Part(
+            "worker",
+            "Worker",
+            "down",
+            "none runs: start `budget-engine worker`; spend is kept in the journal meanwhile",
+        )
     last = max((_utc(beat) for beat in beats if beat is not None), default=None)
     said = f"{len(beats)} running" if len(beats) > 1 else "running"
     if last is None:
@@ -181,7 +184,12 @@ def _worker(beats: list[datetime | None], now_ms: int) -> Part:
 def _scheduler(beat: bytes | None, now_ms: int) -> Part:
     text = (beat or b"").decode("ascii", "replace")
     if not text.isdigit():
-        return Part("scheduler", "Scheduler", "down", "none runs: start `budget-engine scheduler`; what is owed is caught up on then")
+        return Part(
+            "scheduler",
+            "Scheduler",
+            "down",
+            "none runs: start `budget-engine scheduler`; what is owed is caught up on then",
+        )
     at = int(text)
     state: State = "ok" if now_ms - at <= HEARTBEAT_LATE_MS else "wait"
     said = "last heard" if state == "ok" else "silent since"
@@ -194,7 +202,9 @@ def _journal(backlog: int | None) -> Part:
     if not backlog:
         return Part("journal", "Journal", "ok", "all written to PostgreSQL")
     state: State = "wait" if backlog > BACKLOG_WAIT else "ok"
-    return Part("journal", "Journal", state, f"{backlog:,} {'entry' if backlog == 1 else 'entries'} to be written to PostgreSQL")
+    return Part(
+        "journal", "Journal", state, f"{backlog:,} {'entry' if backlog == 1 else 'entries'} to be written to PostgreSQL"
+    )
 
 
 def _utc(at: datetime) -> datetime:
@@ -203,7 +213,10 @@ def _utc(at: datetime) -> datetime:
 
 def _where(client: redis.Redis) -> str:
     options = client.connection_pool.connection_kwargs
-    return str(options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}/{options.get('db') or 0}")
+    return str(
+        options.get("path")
+        or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}/{options.get('db') or 0}"
+    )
 
 
 def _first_line(error: BaseException) -> str:

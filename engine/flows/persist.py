@@ -12,15 +12,15 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Final
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine
 
 from engine.domain.ids import SHARDS
-from engine.domain.periods import at_ms, date_of, day_of
 from engine.errors import BudgetError, ServerAway
+from engine.flows.booking import Booked, Read, book, read
 from engine.ledger import spend_log
 from engine.ledger.cursors import CursorMoved
 from engine.live.admin import LiveRedis, LiveShard
-from engine.live.journal import START, Entry, Journal, decode
+from engine.live.journal import START, Entry, Journal
 
 log = logging.getLogger(__name__)
 
@@ -46,13 +46,26 @@ class Drained:
     micros: int = 0
     behind: bool = False
     locked: bool = False
+    quarantined: int = 0
     changed_brands: set[int] = field(default_factory=set)
     problems: dict[int, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, booked: Booked) -> Drained:
+        """One booking."""
+        return cls(
+            booked.entries,
+            booked.rows,
+            booked.micros,
+            quarantined=booked.quarantined,
+            changed_brands=booked.changed_brands,
+        )
 
     def add(self, other: Drained) -> None:
         self.entries += other.entries
         self.rows += other.rows
         self.micros += other.micros
+        self.quarantined += other.quarantined
         self.changed_brands |= other.changed_brands
 
 
@@ -149,62 +162,17 @@ class Persister:
                 )
             first = cursor.entry_id == START
             raw = self._journal.read(shard, cursor.entry_id, batch + (0 if first else 1))
-            entries = [decode(*item) for item in raw]
-            fresh = entries if first else joined(entries, shard, cursor.entry_id, cursor.n)
-            generation = in_sequence(fresh, shard, cursor.n, cursor.generation)
+            found = [read(*item) for item in raw]
+            fresh = found if first else joined(found, shard, cursor.entry_id, cursor.n)
+            last_n, generation = in_sequence(fresh, shard, cursor.n, cursor.generation)
             if not fresh:
                 return Drained()
-            drained = self.write(conn, shard, fresh, cursor.generation)
-            spend_log.advance_cursor(conn, shard, cursor.n, fresh[-1].n, fresh[-1].entry_id, generation)
+            drained = Drained.of(book(conn, shard, fresh, cursor.generation, self.make_partitions))
+            if last_n > cursor.n:
+                spend_log.advance_cursor(conn, shard, cursor.n, last_n, fresh[-1].entry_id, generation)
+            else:
+                spend_log.pass_over(conn, shard, cursor.n, fresh[-1].entry_id)
         drained.behind = len(fresh) == batch
-        return drained
-
-    def write(self, conn: Connection, shard: int, entries: Sequence[Entry], generation: int) -> Drained:
-        """The rows, daily totals and mixed requests of entries, in the caller's transaction."""
-        drained = Drained(entries=len(entries))
-        rows: list[spend_log.SpendRow] = []
-        days: dict[tuple[int, date], tuple[int, int, int]] = {}
-        for entry in entries:
-            generation = entry.generation if entry.generation is not None else generation
-            drained.changed_brands.update(change.brand_id for change in entry.changes)
-            recorded_at, day = at_ms(entry.ms), date_of(day_of(entry.ms))
-            for spend in entry.spends():
-                occurred = None if spend.occurred_ms is None else at_ms(spend.occurred_ms)
-                rows.append(
-                    spend_log.SpendRow(
-                        recorded_at,
-                        day,
-                        spend.brand_id,
-                        spend.campaign_id,
-                        spend.amount_micros,
-                        spend.event_id,
-                        entry.request_id,
-                        occurred,
-                        "spend",
-                        shard,
-                        generation,
-                        entry.n,
-                        spend.position,
-                    )
-                )
-                brand_id, micros, count = days.get((spend.campaign_id, day), (spend.brand_id, 0, 0))
-                days[spend.campaign_id, day] = (brand_id, micros + spend.amount_micros, count + 1)
-                drained.micros += spend.amount_micros
-            if entry.outcomes:
-                spend_log.add_mixed_request(
-                    conn,
-                    shard,
-                    generation,
-                    entry.n,
-                    entry.request_id,
-                    entry.verb + entry.digest,
-                    entry.outcomes,
-                    recorded_at,
-                )
-        self.make_partitions({day for _, day in days})
-        spend_log.copy_rows(conn, rows)
-        spend_log.upsert_campaign_days(conn, days)
-        drained.rows = len(rows)
         return drained
 
     def make_partitions(self, days: Iterable[date]) -> None:
@@ -215,22 +183,28 @@ class Persister:
             self._partitions.add(day)
 
 
-def joined(entries: Sequence[Entry], shard: int, entry_id: str, n: int) -> Sequence[Entry]:
+def joined(found: Sequence[Read], shard: int, entry_id: str, n: int) -> Sequence[Read]:
     """The entries after the cursor's own, which must still stand there: below it nothing is ever trimmed. Raises HistoryLost."""
-    if not entries or entries[0].entry_id != entry_id or entries[0].n != n:
-        found = f"{entries[0].entry_id} (n {entries[0].n})" if entries else "nothing"
-        raise HistoryLost(f"shard {shard}: the cursor stands at {entry_id} (n {n}), the journal has {found} there")
-    return entries[1:]
+    if not found or found[0].entry_id != entry_id or found[0].n not in (n, None):
+        there = f"{found[0].entry_id} (n {found[0].n})" if found else "nothing"
+        raise HistoryLost(f"shard {shard}: the cursor stands at {entry_id} (n {n}), the journal has {there} there")
+    return found[1:]
 
 
-def in_sequence(entries: Sequence[Entry], shard: int, n: int, generation: int) -> int:
-    """Checks that n runs on without a gap; answers the generation after the last entry. Raises HistoryLost."""
-    for entry in entries:
-        if entry.n != n + 1:
-            raise HistoryLost(f"shard {shard}: after n {n} the journal goes on with n {entry.n} at {entry.entry_id}")
-        n = entry.n
-        generation = generation if entry.generation is None else entry.generation
-    return generation
+def in_sequence(found: Sequence[Read], shard: int, n: int, generation: int) -> tuple[int, int]:
+    """Checks that n runs on without a gap; answers n and the generation after the last entry. Raises HistoryLost.
+
+    An entry that has no number that reads was not written by a script: it takes no place in the sequence.
+    """
+    for item in found:
+        if item.n is None:
+            continue
+        if item.n != n + 1:
+            raise HistoryLost(f"shard {shard}: after n {n} the journal goes on with n {item.n} at {item.entry_id}")
+        n = item.n
+        if isinstance(item.entry, Entry) and item.entry.generation is not None:
+            generation = item.entry.generation
+    return n, generation
 
 
 def told(problems: dict[int, str]) -> str:

@@ -19,9 +19,10 @@ from engine.domain.periods import HOUR_MS, MINUTE_MS, at_ms, date_of, day_number
 from engine.errors import BudgetError, ServerAway
 from engine.flows.persist import Persister
 from engine.flows.salvage import carry_over
-from engine.ledger import spend_log
+from engine.ledger import holds, quarantine, spend_log
 from engine.ledger.catalog import Catalog
 from engine.ledger.cursors import CursorMoved
+from engine.ledger.holds import HoldRow
 from engine.ledger.records import BrandRecord, CampaignRecord
 from engine.live.admin import SLICE, LiveRedis
 from engine.live.journal import COUNTED, EARLIER, START, Journal, digest_of, expand, pack, spend_text
@@ -29,6 +30,8 @@ from engine.live.keys import ShardKeys, shard_keys
 from engine.live.replies import head
 from engine.live.scripts import script
 from engine.live.wire import Call
+
+_ENDS: Final = {"settled": "s", "over": "o", "late": "t", "released": "l", "expired": "e"}
 
 Hash = tuple[str, list[str]]
 """A key and its fields and values, flat."""
@@ -153,7 +156,12 @@ class Rebuilder:
             last_ms = spend_log.last_recorded_ms(conn, shard)
         now = max(self._live.read_shard(shard).clock_ms, last_ms)
         requests, events = self._memories(shard, now)
-        self._set(keys, token, "replace", self._plan(keys, brands, campaigns, now))
+        held, ends = self._holds([b.id for b in brands], now)
+        events.update(ends)
+        self._set(keys, token, "replace", self._plan(keys, brands, campaigns, now, held))
+        for hold_slice in _hold_slices(keys, held):
+            self._set(keys, token, "add", [hold_slice[0]])
+            self._set(keys, token, "score", [hold_slice[1]])
         self._set(keys, token, "add", _memory_slices(keys.requests[0], requests))
         self._set(keys, token, "add", _memory_slices(keys.events[0], events))
         self._catalog_published(brands, campaigns)
@@ -179,7 +187,12 @@ class Rebuilder:
         )
 
     def _plan(
-        self, keys: ShardKeys, brands: Sequence[BrandRecord], campaigns: Sequence[CampaignRecord], now: int
+        self,
+        keys: ShardKeys,
+        brands: Sequence[BrandRecord],
+        campaigns: Sequence[CampaignRecord],
+        now: int,
+        held: Sequence[HoldRow],
     ) -> Iterator[Hash]:
         """Every fixed hash with its guard field, and every brand and campaign with plan and the counters of the open periods."""
         highest: dict[int, int] = {}
@@ -205,7 +218,11 @@ class Rebuilder:
                 "archived",
                 _bit(b.archived_at is not None),
             ]
+            of_brand = [hold for hold in held if hold.brand_id == b.id]
+            fields += ["held", str(sum(hold.held_micros for hold in of_brand))]
             yield keys.brand(b.id), fields + counted.get((b.id, None), [])
+            for key in keys.holds(b.id):
+                yield key, []
         for c in campaigns:
             fields = ["v", str(c.version), "on", _bit(c.enabled), "archived", _bit(c.archived_at is not None)]
             yield keys.campaign(c.id), [*fields, "schedule", c.schedule.compiled, *counted.get((c.brand_id, c.id), [])]
@@ -216,6 +233,8 @@ class Rebuilder:
         first = next(days_of_month(month))
         with self._db.connect() as conn:
             totals = spend_log.campaign_totals(conn, brand_ids, date_of(min(first, day - 1)), date_of(day))
+            for key, micros in quarantine.sums(conn, brand_ids).items():
+                totals[key] = totals.get(key, 0) + micros
         sums: dict[tuple[int, int | None], dict[str, int]] = {}
         for (brand_id, campaign_id, on), micros in totals.items():
             number = day_number(on)
@@ -242,8 +261,13 @@ class Rebuilder:
         bodies: dict[str, list[str]] = {}
         for row in rows:
             if row.event_id is not None and ms_of(row.recorded_at) >= now - self._windows.event_ms:
-                events[f"{row.brand_id}:{row.event_id}"] = f"{row.campaign_id},{row.amount_micros}"
-            if ms_of(row.recorded_at) >= now - self._windows.request_ms:
+                if row.kind == "spend":
+                    day = day_number(row.day)
+                    events[f"{row.brand_id}:{row.event_id}"] = f"{row.campaign_id},{row.amount_micros},{day}"
+                else:
+                    events[f"-{row.brand_id}:{row.event_id}"] = f"{row.campaign_id},{-row.amount_micros}"
+            of_call = row.kind == "spend" and row.hold_id is None
+            if of_call and ms_of(row.recorded_at) >= now - self._windows.request_ms:
                 occurred = None if row.occurred_at is None else ms_of(row.occurred_at)
                 bodies.setdefault(row.request_id, []).append(
                     spend_text(row.campaign_id, row.amount_micros, row.event_id, occurred)
@@ -254,6 +278,17 @@ class Rebuilder:
             codes = [COUNTED if code == EARLIER else code for code in expand(item.outcomes)]
             requests[item.request_id] = f"{item.digest} {pack(codes)}"
         return requests, events
+
+    def _holds(self, brand_ids: Sequence[int], now: int) -> tuple[list[HoldRow], dict[str, str]]:
+        """The open holds, and the ends of those that are still remembered, as the scripts remember them."""
+        with self._db.connect() as conn:
+            held = holds.open_holds(conn, brand_ids)
+            ended = holds.ended_since(conn, brand_ids, at_ms(now - self._windows.event_ms))
+        ends = {
+            f"!{row.campaign_id}:{row.hold_id}": f"{_ENDS[row.state]},{row.held_micros},{row.settled_micros}"
+            for row in ended
+        }
+        return held, ends
 
     def _set(self, keys: ShardKeys, token: str, mode: str, hashes: Iterable[Hash]) -> None:
         calls: list[Call] = []
@@ -292,6 +327,24 @@ def _memory_slices(key: str, remembered: dict[str, str]) -> Iterator[Hash]:
     flat = [part for item in remembered.items() for part in item]
     for start in range(0, len(flat), 2 * SLICE):
         yield key, flat[start : start + 2 * SLICE]
+
+
+def _hold_slices(keys: ShardKeys, held: Sequence[HoldRow]) -> Iterator[tuple[Hash, Hash]]:
+    """The open holds of each brand and their expiry, in slices."""
+    by_brand: dict[int, list[HoldRow]] = {}
+    for hold in held:
+        by_brand.setdefault(hold.brand_id, []).append(hold)
+    for brand_id, of_brand in by_brand.items():
+        holds_key, expiry_key = keys.holds(brand_id)
+        for start in range(0, len(of_brand), SLICE):
+            fields: list[str] = []
+            scores: list[str] = []
+            for hold in of_brand[start : start + SLICE]:
+                expires = "0" if hold.expires_at is None else str(ms_of(hold.expires_at))
+                name = f"{hold.campaign_id}:{hold.hold_id}"
+                fields += [name, f"{hold.held_micros},{expires}"]
+                scores += [expires, name]
+            yield (holds_key, fields), (expiry_key, scores)
 
 
 def _bit(value: bool) -> str:

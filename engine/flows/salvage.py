@@ -8,17 +8,18 @@ are left out: they are in the log already.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
-from engine.domain.periods import at_ms, date_of, day_of
+from engine.domain.periods import at_ms
 from engine.errors import BudgetError
+from engine.flows.booking import Broken, Read, book, read
 from engine.flows.persist import BATCH, Drained, HistoryLost, Persister
-from engine.ledger import spend_log
-from engine.live.journal import COUNTED, START, Entry, Journal, decode, expand, pack
+from engine.ledger import quarantine, spend_log
+from engine.live.journal import START, Journal
 
 _PAGE: Final = 1000
 PATIENCE_S: Final = 10.0
@@ -84,42 +85,37 @@ def _restart(db: Engine, shard: int, entry_id: str) -> spend_log.CursorRow | Non
 
 def _salvage(db: Engine, journal: Journal, persister: Persister, shard: int) -> int:
     """Persists the entries that PostgreSQL does not have, as the next generation; answers how many spends. The journal begins anew after."""
-    entries: list[Entry] = []
+    found: list[Read] = []
     from_id = "-"
     while True:
         page = journal.read(shard, from_id, _PAGE)
-        entries += [decode(*item) for item in page]
+        found += [read(*item) for item in page]
         if len(page) < _PAGE:
             break
         from_id = "(" + page[-1][0].decode()
-    persister.make_partitions({date_of(day_of(entry.ms)) for entry in entries})
-    return _when_free(shard, lambda: _write_missing(db, persister, shard, entries))
+    return _when_free(shard, lambda: _write_missing(db, persister, shard, found))
 
 
-def _write_missing(db: Engine, persister: Persister, shard: int, entries: Sequence[Entry]) -> int | None:
+def _write_missing(db: Engine, persister: Persister, shard: int, found: list[Read]) -> int | None:
+    with db.connect() as conn:
+        known = {row.entry_id for row in quarantine.rows(conn, waiting_only=False) if row.shard == shard}
+        missing = [left for item in found if (left := _missing(conn, shard, item, known)) is not None]
     with db.begin() as conn:
         cursor = spend_log.lock_cursor(conn, shard)
         if cursor is None:
             return None
-        missing = []
-        for entry in entries:
-            left = _without(
-                entry, spend_log.already_logged(conn, shard, at_ms(entry.ms), list(entry.spends()), entry.request_id)
-            )
-            if left is not None:
-                missing.append(left)
-        drained = persister.write(conn, shard, missing, cursor.generation + 1)
-        highest = max([cursor.n, *(entry.n for entry in entries)])
+        booked = book(conn, shard, missing, cursor.generation + 1, persister.make_partitions)
+        highest = max([cursor.n, *(item.n for item in found if item.n is not None)])
         spend_log.restart_cursor(conn, shard, cursor.generation + 1, highest, START)
-    return drained.rows
+    return booked.rows
 
 
-def _without(entry: Entry, positions: set[int]) -> Entry | None:
-    """The entry with some positions no longer counted; None when nothing is left to persist. A mark's generation is not carried on."""
-    spends: Sequence[int] = [spend.position for spend in entry.spends()]
-    if not set(spends) - positions:
+def _missing(conn: Connection, shard: int, item: Read, quarantined: set[str]) -> Read | None:
+    """What PostgreSQL does not have of an entry; None when it has all of it. A mark's generation is not carried on."""
+    if isinstance(item.entry, Broken):
+        return None if item.entry_id in quarantined else item
+    spends = list(item.entry.spends())
+    logged = spend_log.already_logged(conn, shard, at_ms(item.entry.ms), spends, item.entry.request_id)
+    if not {spend.position for spend in spends} - logged or item.entry_id in quarantined:
         return None
-    codes = expand(entry.outcomes) if entry.outcomes else [COUNTED] * len(spends)
-    kept = ["p" if i in positions else code for i, code in enumerate(codes)]
-    verb = entry.verb or "*"
-    return replace(entry, verb=verb, outcomes=pack(kept) if "p" in kept or entry.outcomes else "", generation=None)
+    return Read(item.fields, replace(item.entry, skip=frozenset(logged), generation=None))

@@ -68,6 +68,16 @@ def advance_cursor(connection: Connection, shard: int, from_n: int, to_n: int, e
         raise CursorMoved(f"the cursor of shard {shard} is not at n {from_n} any more: nothing was written, run again")
 
 
+def pass_over(connection: Connection, shard: int, n: int, entry_id: str) -> None:
+    """Moves the cursor past entries that carry no number (no script wrote them). Raises CursorMoved."""
+    moved = connection.execute(
+        text("UPDATE journal_cursor SET entry_id = :entry_id, updated_at = now() WHERE shard = :shard AND n = :n"),
+        {"shard": shard, "n": n, "entry_id": entry_id},
+    ).rowcount
+    if moved != 1:
+        raise CursorMoved(f"the cursor of shard {shard} is not at n {n} any more: nothing was written, run again")
+
+
 def restart_cursor(connection: Connection, shard: int, generation: int, n: int, entry_id: str) -> None:
     """Begins a new generation after a rebuild and takes a stop away. What may be trimmed is kept only where the journal goes on.
 

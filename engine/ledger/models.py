@@ -151,12 +151,14 @@ class SpendLog(Base):
     generation: Mapped[int] = mapped_column(Integer)
     n: Mapped[int] = mapped_column()
     position: Mapped[int] = mapped_column(Integer)
+    hold_id: Mapped[str | None]
     __table_args__ = (
         CheckConstraint(f"{_ID} AND shard = mod(brand_id, 64)", "home"),
+        # A refund (of today) and a correction (of a day that is over) take away, and a correction names its own day.
         CheckConstraint(
-            "CASE kind WHEN 'spend' THEN amount_micros BETWEEN 1 AND 1000000000000"
+            "CASE WHEN kind IN ('spend', 'late', 'over') THEN amount_micros BETWEEN 1 AND 1000000000000"
             " AND day = (recorded_at AT TIME ZONE 'UTC')::date"
-            " ELSE kind IN ('refund', 'correction', 'late') END",
+            " WHEN kind IN ('refund', 'correction') THEN amount_micros BETWEEN -1000000000000 AND -1 ELSE false END",
             "kind",
         ),
         Index(None, "campaign_id", "recorded_at"),
@@ -197,6 +199,66 @@ class MixedRequest(Base):
     outcomes: Mapped[str]
     recorded_at: Mapped[datetime]
     __table_args__ = (Index(None, "recorded_at"),)
+
+
+class Hold(Base):
+    """A hold and its one end, as the journal told it."""
+
+    __tablename__ = "hold"
+    campaign_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    hold_id: Mapped[str] = mapped_column(primary_key=True)
+    brand_id: Mapped[int]
+    held_micros: Mapped[int]
+    settled_micros: Mapped[int] = mapped_column(server_default="0")
+    state: Mapped[str]
+    reserved_at: Mapped[datetime | None]
+    expires_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+    __table_args__ = (
+        CheckConstraint(_ID, "home"),
+        CheckConstraint("state IN ('open', 'settled', 'over', 'late', 'released', 'expired')", "state"),
+        CheckConstraint("(state = 'open') = (ended_at IS NULL)", "ended"),
+        Index("ix_hold_open", "brand_id", postgresql_where=text("state = 'open'")),
+        Index(None, "ended_at"),
+    )
+
+
+class CounterCorrection(Base):
+    """A difference that reconcile added to a counter of Redis, as the journal told it. Never silent, never a SET."""
+
+    __tablename__ = "counter_correction"
+    name: Mapped[str] = mapped_column(primary_key=True)
+    brand_id: Mapped[int]
+    campaign_id: Mapped[int | None]
+    field: Mapped[str]
+    difference_micros: Mapped[int]
+    recorded_at: Mapped[datetime]
+    shard: Mapped[int] = mapped_column(SmallInteger)
+    n: Mapped[int]
+    __table_args__ = (Index(None, "recorded_at"),)
+
+
+class Quarantine(Base):
+    """A journal entry that could not be persisted, with its bytes and what the script counted for it."""
+
+    __tablename__ = "quarantine"
+    id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
+    shard: Mapped[int] = mapped_column(SmallInteger)
+    generation: Mapped[int] = mapped_column(Integer)
+    n: Mapped[int | None]
+    entry_id: Mapped[str]
+    fields: Mapped[Any] = mapped_column(JSONB)
+    sums: Mapped[Any] = mapped_column(JSONB)
+    reason: Mapped[str]
+    state: Mapped[str] = mapped_column(server_default="waiting")
+    created_at: Mapped[datetime] = _now()
+    ended_at: Mapped[datetime | None]
+    actor: Mapped[str | None]
+    __table_args__ = (
+        CheckConstraint("state IN ('waiting', 'persisted', 'dropped')", "state"),
+        CheckConstraint("(state = 'waiting') = (ended_at IS NULL)", "ended"),
+        Index("ix_quarantine_waiting", "shard", postgresql_where=text("state <> 'persisted'")),
+    )
 
 
 class StatusChange(Base):

@@ -21,6 +21,7 @@ from engine.ledger.cursors import (
     advance_cursor,
     age_cursors,
     lock_cursor,
+    pass_over,
     read_cursors,
     restart_cursor,
     stop_cursor,
@@ -63,6 +64,7 @@ __all__ = [
     "last_recorded_ms",
     "lock_cursor",
     "log_totals",
+    "pass_over",
     "period_totals",
     "prune_mixed_requests",
     "read_cursors",
@@ -90,6 +92,7 @@ class SpendRow(NamedTuple):
     generation: int
     n: int
     position: int
+    hold_id: str | None = None
 
 
 class RowsRefused(BudgetError):
@@ -205,7 +208,22 @@ def _lines(rows: Iterable[SpendRow]) -> Iterator[str]:
     """Rows as lines of COPY's text format. Rows of one journal entry share most of their values, which are written once."""
     before: tuple[object, ...] | None = None
     recorded = request = tail = ""
-    for at, day, brand, campaign, amount, event, request_id, occurred, kind, shard, generation, n, position in rows:
+    for (
+        at,
+        day,
+        brand,
+        campaign,
+        amount,
+        event,
+        request_id,
+        occurred,
+        kind,
+        shard,
+        generation,
+        n,
+        position,
+        hold,
+    ) in rows:
         shared = (at, day, request_id, kind, shard, generation, n)
         if shared != before:
             before = shared
@@ -214,7 +232,8 @@ def _lines(rows: Iterable[SpendRow]) -> Iterator[str]:
             tail = f"\t{kind.translate(_ESCAPES)}\t{shard}\t{generation}\t{n}\t"
         told = _NULL if event is None else event if event.isalnum() else event.translate(_ESCAPES)
         then = _NULL if occurred is None else occurred.isoformat()
-        yield f"{recorded}{brand}\t{campaign}\t{amount}\t{told}\t{request}\t{then}{tail}{position}\n"
+        held = _NULL if hold is None else hold.translate(_ESCAPES)
+        yield f"{recorded}{brand}\t{campaign}\t{amount}\t{told}\t{request}\t{then}{tail}{position}\t{held}\n"
 
 
 def _in_transaction(connection: Connection) -> None:

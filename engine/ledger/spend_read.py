@@ -28,6 +28,8 @@ class RecentSpend(NamedTuple):
     generation: int
     n: int
     position: int
+    day: date
+    hold_id: str | None
 
 
 class MixedRow(NamedTuple):
@@ -50,6 +52,8 @@ class Placed(Protocol):
     def brand_id(self) -> int: ...
     @property
     def event_id(self) -> str | None: ...
+    @property
+    def kind(self) -> str: ...
 
 
 def campaigns_with_rows(connection: Connection, brand_id: int) -> set[int]:
@@ -107,14 +111,14 @@ def campaign_totals(
 
 
 def period_totals(connection: Connection, period: Period, starts_on: date, brand_ids: Sequence[int]) -> dict[int, int]:
-    """{brand_id: micros} of a day, summed from the log's rows; of a month, from the daily sums of those rows."""
+    """{brand_id: micros} of a day, summed from the log's rows (later corrections of it left out: a closed day never changes); of a month, from the daily sums of those rows."""
     if period == "month":
         days = [date_of(day) for day in days_of_month(month_of_date(starts_on))]
         return _brand_sums(connection, days[0], days[-1], brand_ids)
     found = connection.execute(
         text(
             "SELECT brand_id, sum(amount_micros)::bigint AS micros FROM spend_log"
-            " WHERE day = :day AND brand_id = ANY(CAST(:brands AS bigint[])) GROUP BY brand_id"
+            " WHERE day = :day AND kind <> 'correction' AND brand_id = ANY(CAST(:brands AS bigint[])) GROUP BY brand_id"
         ),
         {"day": starts_on, "brands": list(brand_ids)},
     )
@@ -180,16 +184,17 @@ def already_logged(
     wanted = list(spends)
     found = connection.execute(
         text(
-            "SELECT given.position FROM unnest(CAST(:positions AS int[]), CAST(:brands AS bigint[]), CAST(:events AS text[]))"
-            " AS given(position, brand_id, event_id) WHERE EXISTS (SELECT FROM spend_log WHERE spend_log.brand_id = given.brand_id"
+            "SELECT given.position FROM unnest(CAST(:positions AS int[]), CAST(:brands AS bigint[]),"
+            " CAST(:events AS text[]), CAST(:kinds AS text[])) AS given(position, brand_id, event_id, kind) WHERE EXISTS (SELECT FROM spend_log WHERE spend_log.brand_id = given.brand_id"
             " AND recorded_at BETWEEN :since AND :until AND shard = :shard"
-            " AND (spend_log.event_id = given.event_id"
+            " AND ((spend_log.event_id = given.event_id AND spend_log.kind = given.kind)"
             " OR (spend_log.request_id = :request_id AND spend_log.position = given.position)))"
         ),
         {
             "positions": [spend.position for spend in wanted],
             "brands": [spend.brand_id for spend in wanted],
             "events": [spend.event_id for spend in wanted],
+            "kinds": [spend.kind for spend in wanted],
             "since": recorded_at - window,
             "until": recorded_at + window,
             "shard": shard,

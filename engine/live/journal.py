@@ -1,7 +1,8 @@
 """The journal as the scripts write it: one stream a shard, each entry with the shard's gapless number n and a format byte.
 
-An entry is a charge (`r` request id, `b` spends, `o` outcomes where not every spend was counted), a change of a brand (`t`, also beside a
-charge) or the mark of a rebuild (`g` generation). docs/protocol.md describes the fields.
+An entry is a charge (`r` request id, `b` spends, `o` outcomes where not every spend was counted), steps of holds and refunds (`h`), an
+adjustment of a counter (`a`), a change of a brand (`t`, also beside the others) or the mark of a rebuild (`g` generation).
+docs/protocol.md describes the fields.
 """
 
 from __future__ import annotations
@@ -27,6 +28,10 @@ EARLIER: Final = "p"
 """Counted by an earlier call of the same request id, in an entry of its own."""
 
 _SPEND: Final = re.compile(r"(\d+),(\d+),([^,;]*),(-?\d*);")
+_STEP: Final = re.compile(r"([RSOTLEFC]),(\d+),([^,;]*),(\d+),(\d*);")
+_SETTLES: Final = {"S": ("spend", "settled"), "O": ("over", "over"), "T": ("late", "late")}
+_REFUNDS: Final = {"F": "refund", "C": "correction"}
+_ENDS: Final = {"L": "released", "E": "expired"}
 _RUN: Final = re.compile(r"(k|p|d|c|u|x\d+)\*(\d+)")
 
 
@@ -36,17 +41,45 @@ class BadEntry(BudgetError):
 
 @dataclass(frozen=True, slots=True)
 class LoggedSpend:
-    """One counted spend of an entry; position is its place in the call."""
+    """One counted spend of an entry; position is its place in the call. kind: `spend`, of a hold also `late` or `over`; `refund` and
+    `correction` take away (negative micros), the latter from a day that is over. day: its day number where that is not its instant's.
+    """
 
     position: int
     campaign_id: int
     amount_micros: int
     event_id: str | None
     occurred_ms: int | None
+    kind: str = "spend"
+    hold_id: str | None = None
+    day: int | None = None
 
     @property
     def brand_id(self) -> int:
         return brand_of(self.campaign_id)
+
+
+@dataclass(frozen=True, slots=True)
+class HoldStep:
+    """A hold was made (`open`) or came to its end: `settled`, `over`, `late`, `released`, `expired`. Money in micros."""
+
+    campaign_id: int
+    hold_id: str
+    state: str
+    held_micros: int
+    settled_micros: int = 0
+    expires_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Adjustment:
+    """Reconcile added a difference to a counter (`field`) of a brand or campaign."""
+
+    owner: str
+    owner_id: int
+    field: str
+    difference_micros: int
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +104,16 @@ class Entry:
     outcomes: str
     changes: tuple[Change, ...]
     generation: int | None
+    steps: str = ""
+    adjusted: str = ""
+    skip: frozenset[int] = frozenset()
+    """Positions that are in the log already, when an entry is salvaged."""
 
     def spends(self) -> Iterator[LoggedSpend]:
         """The spends that this entry counted, in order."""
+        return (spend for spend in self._spends() if spend.position not in self.skip)
+
+    def _spends(self) -> Iterator[LoggedSpend]:
         codes = expand(self.outcomes) if self.outcomes else None
         size = end = 0
         for position, match in enumerate(_SPEND.finditer(self.body)):
@@ -86,9 +126,47 @@ class Entry:
                     position, int(campaign), int(amount), event or None, int(occurred) if occurred else None
                 )
         if end != len(self.body) or (codes is not None and len(codes) != size):
-            raise BadEntry(
-                f"journal entry {self.entry_id} (n {self.n}) holds spends that do not read: {self.body[:60]!r}"
-            )
+            raise self._bad(self.body)
+        for verb, campaign, name, third, fourth in self._lines():
+            if verb in _SETTLES:
+                yield LoggedSpend(size, int(campaign), int(third), None, None, _SETTLES[verb][0], name)
+            elif verb in _REFUNDS:
+                yield LoggedSpend(size, int(campaign), -int(third), name, None, _REFUNDS[verb], None, int(fourth))
+            size += 1
+
+    def hold_steps(self) -> Iterator[HoldStep]:
+        """What this entry did to holds, in order."""
+        for verb, campaign, name, third, fourth in self._lines():
+            if verb == "R":
+                yield HoldStep(int(campaign), name, "open", int(third), 0, int(fourth))
+            elif verb in _SETTLES:
+                yield HoldStep(int(campaign), name, _SETTLES[verb][1], int(fourth), int(third))
+            elif verb in _ENDS:
+                yield HoldStep(int(campaign), name, _ENDS[verb], int(third))
+
+    def adjustments(self) -> Iterator[Adjustment]:
+        """The corrections of counters that this entry tells of."""
+        for line in self.adjusted.split(";"):
+            if line:
+                try:
+                    _, owner, owner_id, field, difference, name = line.split(",")
+                    yield Adjustment(owner, int(owner_id), field, int(difference), name)
+                except ValueError:
+                    raise self._bad(line) from None
+
+    def _lines(self) -> Iterator[tuple[str, str, str, str, str]]:
+        end = 0
+        for match in _STEP.finditer(self.steps):
+            if match.start() != end:
+                break
+            end = match.end()
+            verb, campaign, name, third, fourth = match.groups()
+            yield verb, campaign, name, third, fourth
+        if end != len(self.steps):
+            raise self._bad(self.steps)
+
+    def _bad(self, what: str) -> BadEntry:
+        return BadEntry(f"journal entry {self.entry_id} (n {self.n}) does not read: {what[:60]!r}")
 
     @property
     def digest(self) -> str:
@@ -150,6 +228,8 @@ def decode(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Entry:
             outcomes[1:],
             changes,
             int(text["g"]) if "g" in text else None,
+            text.get("h", ""),
+            text.get("a", ""),
         )
     except (KeyError, ValueError) as error:
         raise BadEntry(f"journal entry {name} does not read ({error}): {dict(fields)!r:.200}") from None

@@ -4,13 +4,19 @@
 -- include: lib/schedule.lua
 local MANUAL, ARCHIVED, SCHEDULE, DAILY_BUDGET, MONTHLY_BUDGET = 1, 2, 4, 8, 16
 
+-- nil where a key is not there at all, false where something stands there that no publish wrote.
+local function absent(key)
+  if redis.call('EXISTS', key) == 1 then return false end
+  return nil
+end
+
 -- A brand, or nil where there is none; false where its hash is not what a publish writes.
 -- budgets: what a spend is checked against, in order: {cause, field of the counter, limit or nil, spent, field of its last change}.
 local function read_brand(key, day, month)
   local day_field, month_field = 'd:' .. text(day), 'm:' .. text(month)
   local got = redis.pcall('HMGET', key, 'v', 'daily', 'monthly', 'archived', day_field, month_field, 'daily_at', 'monthly_at', 'held')
   if got.err then return false end
-  if not got[1] then return redis.call('EXISTS', key) == 1 and false or nil end
+  if not got[1] then return absent(key) end
   local daily_spend, monthly_spend, held = stored(got[5]), stored(got[6]), stored(got[9])
   if not got[2] or not got[3] or not got[4] or not daily_spend or not monthly_spend or not held then return false end
   return {
@@ -27,7 +33,7 @@ local function read_campaign(key, day, month)
   local day_field, month_field = 'd:' .. text(day), 'm:' .. text(month)
   local got = redis.pcall('HMGET', key, 'v', 'on', 'archived', 'schedule', day_field, month_field)
   if got.err then return false end
-  if not got[1] then return redis.call('EXISTS', key) == 1 and false or nil end
+  if not got[1] then return absent(key) end
   local daily_spend, monthly_spend = stored(got[5]), stored(got[6])
   if not got[2] or not got[3] or not got[4] or not daily_spend or not monthly_spend then return false end
   return {

@@ -190,7 +190,7 @@ def test_a_rebuild_reads_the_window_in_the_order_of_counting(engine: Engine) -> 
 
 
 def placed(position: int, event_id: str | None = None, brand_id: int = 7) -> SimpleNamespace:
-    return SimpleNamespace(position=position, brand_id=brand_id, event_id=event_id)
+    return SimpleNamespace(kind="spend", position=position, brand_id=brand_id, event_id=event_id)
 
 
 @pytest.mark.parametrize(

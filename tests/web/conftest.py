@@ -64,7 +64,9 @@ def guarded(ready: System) -> Iterator[Callable[[], Visitor]]:
     ready.settings = plain
 
 
-def brand_with(system: System, name: str = "Aurora", daily: int | None = None, campaigns: int = 1) -> tuple[int, list[int]]:
+def brand_with(
+    system: System, name: str = "Aurora", daily: int | None = None, campaigns: int = 1
+) -> tuple[int, list[int]]:
     """A published brand and its campaign ids."""
     brand = system.manage.create_brand(name, daily, None, None, "test").row
     made = system.manage.create_campaigns(brand.id, [f"{name} {i}" for i in range(1, campaigns + 1)], "test")

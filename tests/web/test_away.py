@@ -92,7 +92,9 @@ def test_with_redis_away_a_change_is_kept_and_said_to_come_later(
     assert ready.catalog.brand(brand[0]).daily_budget_micros == 20_000_000
 
 
-def test_with_postgresql_away_the_page_says_where_it_looked(brand: tuple[int, int], without_postgresql: Visitor) -> None:
+def test_with_postgresql_away_the_page_says_where_it_looked(
+    brand: tuple[int, int], without_postgresql: Visitor
+) -> None:
     status, page = without_postgresql.get("/")
     assert status == 503
     assert "PostgreSQL is away" in page

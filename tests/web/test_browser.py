@@ -10,40 +10,41 @@ import re
 import shutil
 import threading
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any, NoReturn
 
 import pytest
 from flask import Flask
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 from werkzeug.serving import make_server
 
 from engine.wiring import System
 from tests.web.conftest import brand_with
 
-if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
-
-ARGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update"
-    " --disable-sync"
-).split()
+ARGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 CHROMIUM = os.environ.get("BUDGET_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        _none("Playwright is not installed")
-    if CHROMIUM is None:
-        _none("no Chromium is installed (apt: chromium)")
     with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGS)
+        program = CHROMIUM or playwright.chromium.executable_path
+        if not Path(program).is_file():
+            _none("no Chromium is installed (apt: chromium, or `playwright install chromium`)")
+        launched = playwright.chromium.launch(executable_path=program, args=ARGS)
         yield launched
         launched.close()
 
 
-def _none(why: str) -> None:
+def _none(why: str) -> NoReturn:
     if os.environ.get("BUDGET_REQUIRE_BROWSER") == "1":
         pytest.fail(why)
     pytest.skip(why)
@@ -69,7 +70,9 @@ def opened(browser: Browser, address: str) -> Iterator[Callable[..., Page]]:
         context = browser.new_context(base_url=address, **options)
         contexts.append(context)
         page = context.new_page()
-        page.on("console", lambda message: errors.append(message.text) if message.type in ("error", "warning") else None)
+        page.on(
+            "console", lambda message: errors.append(message.text) if message.type in ("error", "warning") else None
+        )
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto(path)
         return page
@@ -96,7 +99,7 @@ def test_it_refreshes_itself_and_keeps_focus_opened_rows_and_what_is_typed(
     page.focus(f"#c-switch-{campaign}")
     page.evaluate(f"document.getElementById('brand-{brand_id}').kept = 'same node'")
     ready.client.record_spend(campaign, "10")
-    page.wait_for_function(f"document.getElementById('brand-{brand_id}').innerText.includes('used up')", timeout=6000)
+    expect(page.locator(f"#brand-{brand_id} .meters")).to_contain_text("used up", timeout=6000)
     assert page.evaluate("document.activeElement.id") == f"c-switch-{campaign}"
     assert page.evaluate(f"document.getElementById('brand-{brand_id}').kept") == "same node"
     assert page.is_visible(f"#campaign-{campaign}")
@@ -119,7 +122,7 @@ def test_the_filter_works_as_one_types_and_stays_in_the_address(ready: System, o
     assert page.input_value("#q") == "brand 3"
     assert page.locator("article.brand").count() == 1
     page.click("text=Show all")
-    page.wait_for_function("document.querySelectorAll('article.brand').length === 5")
+    expect(page.locator("article.brand")).to_have_count(5)
     assert page.input_value("#q") == ""
 
 
@@ -130,7 +133,7 @@ def test_pause_and_resume_happen_on_the_spot(ready: System, opened: Callable[...
     page.wait_for_selector("text=It stays off until somebody resumes it.")
     assert page.inner_text(f"#campaign-{campaign} .why").startswith("paused: switched off by a person")
     page.click(f"#c-switch-{campaign}")
-    page.wait_for_function(f"document.querySelector('#campaign-{campaign} .why').innerText.trim() === 'active'")
+    expect(page.locator(f"#campaign-{campaign} .why")).to_have_text("active")
     assert ready.catalog.campaign(campaign).enabled
 
 
@@ -164,10 +167,26 @@ def test_a_brand_is_made_without_a_terminal_and_errors_stand_beside_their_field(
     assert campaign.schedule.words() == "Mon 22:00-06:00 (UTC)"
 
 
+def test_the_job_pages_work_under_their_own_policy_and_lead_back(ready: System, opened: Callable[..., Page]) -> None:
+    page = opened("/rq/")
+    expect(page.locator("#queues")).to_contain_text("No queues.")
+    page.click("text=Budget engine status")
+    expect(page.locator("#begin")).to_be_visible()
+
+
 def test_on_a_phone_nothing_scrolls_sideways(ready: System, opened: Callable[..., Page]) -> None:
-    brand_id, (campaign, _) = brand_with(ready, "A brand with quite a long name of many words " + "x" * 90, daily=9 * 10**15, campaigns=2)
+    brand_id, (campaign, _) = brand_with(
+        ready, "A brand with quite a long name of many words " + "x" * 90, daily=9 * 10**15, campaigns=2
+    )
     ready.client.record_spend(campaign, "999999.999999")
-    for path in ("/", "/changes", "/brands/new", f"/brands/{brand_id}/edit", f"/campaigns/{campaign}/edit", f"/brands/{brand_id}/archive"):
+    for path in (
+        "/",
+        "/changes",
+        "/brands/new",
+        f"/brands/{brand_id}/edit",
+        f"/campaigns/{campaign}/edit",
+        f"/brands/{brand_id}/archive",
+    ):
         page = opened(path, viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True)
         assert no_sideways(page), path
     page = opened("/", viewport={"width": 360, "height": 740})
@@ -175,11 +194,13 @@ def test_on_a_phone_nothing_scrolls_sideways(ready: System, opened: Callable[...
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_light_and_dark_follow_the_viewer_and_text_stands_out(ready: System, opened: Callable[..., Page], scheme: str) -> None:
+def test_light_and_dark_follow_the_viewer_and_text_stands_out(
+    ready: System, opened: Callable[..., Page], scheme: str
+) -> None:
     _, (campaign,) = brand_with(ready, daily=1_000_000)
     ready.client.record_spend(campaign, "3")
     page = opened("/", color_scheme=scheme)
-    assert (_luminance(page, "body", "backgroundColor") < 0.2) == (scheme == "dark")
+    assert (_luminance(page, "html", "backgroundColor") < 0.2) == (scheme == "dark")
     for selector in (".past", ".chip.off", ".why", ".meter .rest", ".parts a", ".empty", "h2"):
         assert _contrast(page, selector) >= 4.5, selector
 
@@ -232,5 +253,7 @@ def _contrast(page: Page, selector: str) -> float:
         return [front, getComputedStyle(e).backgroundColor]; }""",
         selector,
     )
-    lights = sorted(_luminance_of([float(part) for part in re.findall(r"[\d.]+", color)[:3]]) for color in (front, back))
+    lights = sorted(
+        _luminance_of([float(part) for part in re.findall(r"[\d.]+", color)[:3]]) for color in (front, back)
+    )
     return (lights[1] + 0.05) / (lights[0] + 0.05)

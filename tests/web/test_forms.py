@@ -11,14 +11,20 @@ from tests.web.test_status_page import words
 
 
 def test_a_brand_and_its_campaign_are_created_published_and_signed(ready: System, visitor: Visitor) -> None:
-    status, page = visitor.post("/brands/new", name=" Aurora ", daily_budget="100", monthly_budget="2000.5", external_id="crm-7")
+    status, page = visitor.post(
+        "/brands/new", name=" Aurora ", daily_budget="100", monthly_budget="2000.5", external_id="crm-7"
+    )
     assert status == 200
     assert "New campaign of Aurora" in page
     (brand,) = ready.catalog.brands()
-    assert (brand.name, brand.daily_budget_micros, brand.monthly_budget_micros) == ("Aurora", 100_000_000, 2_000_500_000)
+    assert (brand.name, brand.daily_budget_micros, brand.monthly_budget_micros) == (
+        "Aurora",
+        100_000_000,
+        2_000_500_000,
+    )
     assert (brand.external_id, brand.published_version) == ("crm-7", brand.version)
-    window = {"mode": "window", "days": ["mon", "tue"], "start_time": "09:00", "end_time": "17:00"}
-    status, page = visitor.post(f"/brands/{brand.id}/campaigns/new", name="Night", **window)
+    window: dict[str, object] = {"mode": "window", "days": ["mon", "tue"], "start_time": "09:00", "end_time": "17:00"}
+    status, page = visitor.post(f"/brands/{brand.id}/campaigns/new", None, name="Night", **window)
     assert status == 200
     (campaign,) = ready.catalog.campaigns(brand.id)
     assert str(campaign.id) in page
@@ -70,7 +76,9 @@ def test_each_wrong_part_of_a_schedule_is_named_where_it_was_typed(ready: System
     assert "{nonsense</textarea>" in page
 
 
-def test_a_stale_form_saves_nothing_shows_what_stands_now_and_may_be_sent_again(ready: System, visitor: Visitor) -> None:
+def test_a_stale_form_saves_nothing_shows_what_stands_now_and_may_be_sent_again(
+    ready: System, visitor: Visitor
+) -> None:
     brand_id, _ = brand_with(ready, daily=1_000_000)
     version = ready.catalog.brand(brand_id).version
     ready.manage.update_brand(brand_id, "Mia", daily_budget_micros=5_000_000)
@@ -132,7 +140,13 @@ def test_archive_asks_first(ready: System, visitor: Visitor) -> None:
 
 
 def test_what_is_not_there_is_said_so(visitor: Visitor) -> None:
-    for path in ("/brands/999/edit", "/campaigns/65999/edit", "/campaigns/5/edit", "/brands/99999999999999999999/edit", "/nowhere"):
+    for path in (
+        "/brands/999/edit",
+        "/campaigns/65999/edit",
+        "/campaigns/5/edit",
+        "/brands/99999999999999999999/edit",
+        "/nowhere",
+    ):
         status, page = visitor.get(path)
         assert status in (404, 409), path
         assert "Traceback" not in page

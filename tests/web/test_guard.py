@@ -16,7 +16,10 @@ from web.login import Throttle
 from web.serve import address_for
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "192.168.1.5", "localhost.evil.example", "0.0.0.0"])
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "192.168.1.5", "localhost.evil.example", "0.0.0.0"],
+)
 def test_without_a_password_other_host_names_are_refused(app: Flask, host: str) -> None:
     for path in ("/", "/live", "/rq/", "/readyz"):
         assert app.test_client().get(path, base_url=f"http://{host}").status_code == 403
@@ -163,3 +166,4 @@ def test_one_redis_for_both_is_warned_of_on_every_page(ready: System) -> None:
     brand_id, _ = brand_with(ready)
     for path in ("/", "/changes", "/brands/new", f"/brands/{brand_id}/edit", "/nowhere"):
         assert "share one Redis" in visitor.get(path)[1]
+    assert "share one Redis" in visitor.get("/rq/")[1]

@@ -53,7 +53,12 @@ def page(ready: System, environment: dict[str, str]) -> Iterator[tuple[subproces
     port = free_port()
     environ = {**os.environ, **environment, "BUDGET_WEB_PORT": str(port)}
     process = subprocess.Popen(
-        [sys.executable, "-c", CODE], env=environ, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+        [sys.executable, "-c", CODE],
+        env=environ,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
     )
     try:
         wait_for(port, 200)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import html
 import re
 from datetime import UTC, datetime
@@ -10,7 +11,7 @@ import pytest
 from sqlalchemy import event
 
 from engine.wiring import System
-from tests.web.conftest import Visitor, brand_with, spend_now
+from tests.web.conftest import HERE, Visitor, brand_with, spend_now
 
 
 def words(page: str) -> str:
@@ -101,7 +102,9 @@ def test_text_and_cause_filter_stand_in_the_address(ready: System, visitor: Visi
     assert "0 brands of 5 match" in words(visitor.get("/?q=nobody")[1])
 
 
-@pytest.mark.parametrize("query", ["open=x.1.-3", "cause=nonsense", "fold=99999999999999999999", "q=%00%ff", "open=" + "1." * 9999])
+@pytest.mark.parametrize(
+    "query", ["open=x.1.-3", "cause=nonsense", "fold=99999999999999999999", "q=%00%ff", "open=" + "1." * 9999]
+)
 def test_an_address_that_makes_no_sense_shows_the_plain_page(ready: System, visitor: Visitor, query: str) -> None:
     brand_with(ready)
     assert visitor.get(f"/?{query}")[0] == 200
@@ -123,6 +126,13 @@ def test_a_refresh_costs_the_same_statements_for_one_brand_and_for_thirty(ready:
     assert len(counted) == few <= 12
 
 
+def test_the_fragment_is_packed_for_browsers(ready: System, visitor: Visitor) -> None:
+    brand_with(ready)
+    answer = visitor.client.get("/live", base_url=HERE, headers={"Accept-Encoding": "gzip"})
+    assert answer.headers["Content-Encoding"] == "gzip"
+    assert "Aurora" in gzip.decompress(answer.data).decode()
+
+
 def test_times_are_in_utc_for_machines_and_people(ready: System, visitor: Visitor) -> None:
     brand_with(ready)
     page = visitor.get("/live")[1]
@@ -138,3 +148,4 @@ def test_the_audit_page_lists_who_changed_what(ready: System, visitor: Visitor) 
     assert "daily budget" in said
     assert "5.000000" in said
     assert "asked by sales" in said
+    assert f"Aurora 1 campaign {brand_id * 65536 + 1} of Aurora" in said

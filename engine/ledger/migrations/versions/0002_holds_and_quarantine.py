@@ -24,7 +24,7 @@ _KINDS_BEFORE = (
 
 def upgrade() -> None:
     op.add_column("spend_log", sa.Column("hold_id", sa.Text(), nullable=True))
-    op.drop_constraint("ck_spend_log_kind", "spend_log", type_="check")
+    op.drop_constraint(op.f("ck_spend_log_kind"), "spend_log", type_="check")
     op.create_check_constraint(op.f("ck_spend_log_kind"), "spend_log", _KINDS)
     op.create_table(
         "hold",
@@ -38,7 +38,9 @@ def upgrade() -> None:
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint("campaign_id / 65536 = brand_id", name=op.f("ck_hold_home")),
-        sa.CheckConstraint("state IN ('open', 'settled', 'over', 'late', 'released', 'expired')", name=op.f("ck_hold_state")),
+        sa.CheckConstraint(
+            "state IN ('open', 'settled', 'over', 'late', 'released', 'expired')", name=op.f("ck_hold_state")
+        ),
         sa.CheckConstraint("(state = 'open') = (ended_at IS NULL)", name=op.f("ck_hold_ended")),
         sa.PrimaryKeyConstraint("campaign_id", "hold_id", name="pk_hold"),
     )
@@ -82,7 +84,7 @@ def downgrade() -> None:
     op.drop_table("quarantine")
     op.drop_table("counter_correction")
     op.drop_table("hold")
-    op.drop_constraint("ck_spend_log_kind", "spend_log", type_="check")
+    op.drop_constraint(op.f("ck_spend_log_kind"), "spend_log", type_="check")
     op.execute("DELETE FROM spend_log WHERE kind IN ('late', 'over', 'refund', 'correction')")
     op.create_check_constraint(op.f("ck_spend_log_kind"), "spend_log", _KINDS_BEFORE)
     op.drop_column("spend_log", "hold_id")

@@ -1,0 +1,138 @@
+"""The quarantine: journal entries that could not be persisted, kept with their bytes until a person retries or drops them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection, text
+
+from engine.errors import NotFound
+
+_NUL: Final = "\u2400"
+Sums = Mapping[tuple[int, int, date], int]
+"""What the script counted for an entry: {(brand_id, campaign_id, day): micros}."""
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantineRow:
+    """An entry that was set aside. fields: its stream fields, bytes as latin-1 text. state: waiting, persisted or dropped."""
+
+    id: int
+    shard: int
+    generation: int
+    n: int | None
+    entry_id: str
+    fields: dict[str, str]
+    sums: list[Any]
+    reason: str
+    state: str
+    created_at: datetime
+    ended_at: datetime | None
+    actor: str | None
+
+    def raw(self) -> dict[bytes, bytes]:
+        """The fields as they stood in the stream."""
+        return {_bytes(name): _bytes(value) for name, value in self.fields.items()}
+
+    @property
+    def micros(self) -> int:
+        return sum(int(line[3]) for line in self.sums)
+
+
+def put(
+    connection: Connection,
+    shard: int,
+    generation: int,
+    n: int | None,
+    entry_id: str,
+    fields: Mapping[bytes, bytes],
+    sums: Sums,
+    reason: str,
+) -> None:
+    """Sets an entry aside."""
+    connection.execute(
+        text(
+            "INSERT INTO quarantine (shard, generation, n, entry_id, fields, sums, reason)"
+            " VALUES (:shard, :generation, :n, :entry_id, CAST(:fields AS jsonb), CAST(:sums AS jsonb), :reason)"
+        ),
+        {
+            "shard": shard,
+            "generation": generation,
+            "n": n,
+            "entry_id": entry_id,
+            "fields": json.dumps({_text(name): _text(value) for name, value in fields.items()}),
+            "sums": json.dumps(
+                [[brand, campaign, day.isoformat(), micros] for (brand, campaign, day), micros in sums.items()]
+            ),
+            "reason": " ".join(reason.replace("\0", " ").split())[:500],
+        },
+    )
+
+
+def rows(connection: Connection, *, waiting_only: bool = True) -> list[QuarantineRow]:
+    """What was set aside, oldest first."""
+    where = "WHERE state = 'waiting'" if waiting_only else ""
+    return [_row(found) for found in connection.execute(text(f"SELECT * FROM quarantine {where} ORDER BY id"))]
+
+
+def lock(connection: Connection, row_id: int) -> QuarantineRow:
+    """One entry that waits, locked. Raises NotFound."""
+    found = connection.execute(
+        text("SELECT * FROM quarantine WHERE id = :id AND state = 'waiting' FOR UPDATE"), {"id": row_id}
+    ).one_or_none()
+    if found is None:
+        raise NotFound(f"no entry {row_id} waits in quarantine: `quarantine list` shows those that do")
+    return _row(found)
+
+
+def end(connection: Connection, row_id: int, state: str, actor: str) -> None:
+    """Ends an entry's stay: `persisted` or `dropped`."""
+    connection.execute(
+        text("UPDATE quarantine SET state = :state, ended_at = now(), actor = :actor WHERE id = :id"),
+        {"id": row_id, "state": state, "actor": actor},
+    )
+
+
+def set_reason(connection: Connection, row_id: int, reason: str) -> None:
+    """Notes why a retry failed."""
+    connection.execute(
+        text("UPDATE quarantine SET reason = :reason WHERE id = :id"),
+        {"id": row_id, "reason": " ".join(reason.split())[:500]},
+    )
+
+
+def count_waiting(connection: Connection) -> int:
+    """How many entries wait."""
+    return int(connection.execute(text("SELECT count(*) FROM quarantine WHERE state = 'waiting'")).scalar_one())
+
+
+def sums(
+    connection: Connection, brand_ids: Sequence[int], up_to_n: int | None = None
+) -> dict[tuple[int, int, date], int]:
+    """What entries that are not in the log counted, waiting and dropped ones: {(brand_id, campaign_id, day): micros}."""
+    wanted = set(brand_ids)
+    found: dict[tuple[int, int, date], int] = {}
+    query = "SELECT sums FROM quarantine WHERE state <> 'persisted' AND (CAST(:up_to AS bigint) IS NULL OR n IS NULL OR n <= :up_to)"
+    for (lines,) in connection.execute(text(query), {"up_to": up_to_n}):
+        for brand, campaign, day, micros in lines:
+            if brand in wanted:
+                key = (brand, campaign, date.fromisoformat(day))
+                found[key] = found.get(key, 0) + micros
+    return found
+
+
+def _text(value: bytes) -> str:
+    """Bytes as text that jsonb takes and that leads back: latin-1, with the sign for NUL in the place of NUL."""
+    return value.decode("latin-1").replace("\0", _NUL)
+
+
+def _bytes(value: str) -> bytes:
+    return value.replace(_NUL, "\0").encode("latin-1")
+
+
+def _row(found: Any) -> QuarantineRow:
+    return QuarantineRow(**found._asdict())

@@ -1,0 +1,88 @@
+"""docs/protocol.md: its worked example is run word for word, and its tables name what is there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import redis
+
+from engine.domain.causes import ORDER, mask_of
+from engine.domain.ids import MAX_BRAND_ID, ORDINALS, SHARDS
+from engine.domain.money import MAX_AMOUNT_MICROS, MAX_TOTAL_MICROS
+from engine.live import client, scripts
+from engine.live.keys import shard_keys
+from engine.live.replies import _OUTCOMES
+from tests.docs import transcript
+from tests.live.plant import BRAND, CAMPAIGN, Plant
+
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "protocol.md"
+TEXT = DOCUMENT.read_text(encoding="utf-8")
+MORNING_MS = 1_795_420_800_000
+"""2026-11-23 08:00 UTC, when the example's brand is published."""
+
+
+@pytest.mark.usefixtures("clock")
+def test_the_worked_example_is_what_redis_answers(hot_redis: redis.Redis, plant: Plant) -> None:
+    hot_redis.flushdb()
+    plant.at(MORNING_MS)
+    planted = Plant(plant.live, hot_redis)
+    planted.brand(daily="10", monthly="200")
+    planted.campaign(CAMPAIGN + 1)
+    examples = transcript.blocks(TEXT)
+    assert len(examples) >= 5
+    for example in examples:
+        assert example == transcript.answered(hot_redis, example)
+
+
+def test_the_example_s_resp_is_the_same_call() -> None:
+    resp = re.search(r"^```resp\n(.*?)^```$", TEXT, re.M | re.S)
+    call = re.search(r"^redis> (EVALSHA \$record_spends .*)$", TEXT, re.M)
+    assert resp and call
+    count, *lines = resp[1].replace("\\r\\n", "").splitlines()
+    lengths, words = lines[0::2], lines[1::2]
+    assert count == f"*{len(words)}"
+    assert [int(line[1:]) for line in lengths] == [40 if w == "$record_spends" else len(w) for w in words]
+    assert " ".join(words) == call[1].replace('"', "")
+
+
+def test_every_script_has_its_section_and_states_its_number_of_keys() -> None:
+    for name in scripts.NAMES:
+        assert f"`{name}`" in TEXT, name
+
+
+def test_every_key_of_a_shard_stands_in_the_table() -> None:
+    keys = shard_keys(17)
+    named = (*keys.fixed, keys.changes, keys.brand(BRAND), keys.campaign(CAMPAIGN))
+    for key in named:
+        assert f"`{key}`" in TEXT, key
+
+
+def test_the_numbers_are_those_of_the_code() -> None:
+    for said in (
+        f"campaign_id = brand_id * {ORDINALS} + ordinal",
+        f"shard = brand_id % {SHARDS}",
+        f"{MAX_BRAND_ID}",
+        f"{MAX_AMOUNT_MICROS}",
+        f"{MAX_TOTAL_MICROS}",
+        f"{client.MAX_SPENDS_A_CALL} spends",
+        f"{client.MAX_SPENDS_WITH_IDS} spends with event ids",
+        f"{client.MAX_CAMPAIGNS_A_CALL} campaigns",
+        f"layout `{scripts.LAYOUT}`",
+    ):
+        assert said in TEXT, said
+    for cause in ORDER:
+        assert f"| {mask_of([cause])} | `{cause}` |" in TEXT
+    for code, outcome in _OUTCOMES.items():
+        assert f"| `{code}` | `{outcome}` |" in TEXT
+
+
+def test_every_field_that_a_script_writes_to_the_shard_s_hash_is_described() -> None:
+    text = "".join(path.read_text() for path in scripts.lua_folder().rglob("*.lua"))
+    for field in ("mark", "layout", "now", "n", "owner", "lost", "rebuilding"):
+        assert f"'{field}'" in text
+        assert f"| `{field}` |" in TEXT
+    for name in ("req", "ev"):
+        assert re.search(rf"'{name}'", text)
+        assert f"`{name}_active`, `{name}_until`, `{name}_window`" in TEXT

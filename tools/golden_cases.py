@@ -1,0 +1,320 @@
+"""The calls of the golden vectors: what is asked, and when. `tools/golden.py` adds what the scripts answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple
+
+from engine.domain.ids import ORDINALS
+from engine.domain.periods import ms_of
+from engine.domain.schedule import Schedule
+from engine.live.keys import keys_of_brand
+from engine.live.scripts import LAYOUT
+
+Step = dict[str, Any]
+
+BRAND: Final = 81
+NEIGHBOUR: Final = 145
+"""Another brand of shard 17."""
+FIRST, SECOND, UNKNOWN = (BRAND * ORDINALS + ordinal for ordinal in (1, 2, 3))
+KEYS: Final = keys_of_brand(BRAND)
+INSTANCE: Final = "11111111-2222-4333-8444-555555555555"
+REQUEST_MS, EVENT_MS = 600_000, 3_600_000
+
+
+def at(text: str) -> int:
+    """Epoch milliseconds of a UTC instant."""
+    return ms_of(datetime.fromisoformat(text).replace(tzinfo=UTC))
+
+
+NOON: Final = at("2026-11-23T12:00:00")
+"""A Monday."""
+
+
+class Case(NamedTuple):
+    """A story. planted: it begins with brand 81 (10.00 a day, 25.00 a month) and its campaigns 1 and 2, and brand 145 (no limits) with one."""
+
+    name: str
+    steps: Sequence[Step]
+    then: Sequence[Sequence[str | int]] = ()
+    planted: bool = True
+
+
+def step(script: str, keys: Sequence[str], argv: Sequence[object], ms: int = NOON) -> Step:
+    return {"at": ms, "script": script, "keys": list(keys), "argv": [str(a) for a in argv]}
+
+
+def spends(script: str, request: str, lines: Sequence[str], ms: int = NOON, layout: str = LAYOUT) -> Step:
+    """A charge with the keys that its spends need, in the order in which the client of this house gives them."""
+    campaigns = list(dict.fromkeys(int(line.split(",", maxsplit=1)[0]) for line in lines))
+    brands = list(dict.fromkeys(campaign // ORDINALS for campaign in campaigns))
+    keys = [*KEYS.fixed, *map(KEYS.brand, brands), *map(KEYS.campaign, campaigns)]
+    made = step(script, keys, (layout, request, "".join(lines)), ms)
+    return {**made, "any_order": [2, 3]} if len(campaigns) > 1 else made
+
+
+def line(campaign: int, micros: object, event: str = "", occurred: object = "") -> str:
+    return f"{campaign},{micros},{event},{occurred};"
+
+
+def record(request: str, *lines: str, ms: int = NOON) -> Step:
+    return spends("record_spends", request, lines, ms)
+
+
+def ask(request: str, *lines: str, ms: int = NOON) -> Step:
+    return spends("try_spends", request, lines, ms)
+
+
+def plan(*campaigns: int, brand: int = BRAND, ms: int = NOON) -> Step:
+    return step("read_plan", [KEYS.shard, KEYS.brand(brand), *map(KEYS.campaign, campaigns)], [LAYOUT], ms)
+
+
+def publish(
+    brand: int,
+    version: int,
+    daily: str,
+    monthly: str,
+    campaigns: Sequence[tuple[object, ...]],
+    ms: int,
+    create: int = 1,
+) -> Step:
+    keys = [
+        KEYS.shard,
+        KEYS.registry,
+        KEYS.journal,
+        KEYS.brand(brand),
+        *(KEYS.campaign(int(str(c[0]))) for c in campaigns),
+    ]
+    head = (LAYOUT, INSTANCE, brand, version, daily, monthly, 0, create)
+    return step("publish", keys, (*head, *(part for c in campaigns for part in c)), ms)
+
+
+def begun(ms: int) -> list[Step]:
+    """The first start of a shard: the rebuild of an empty log."""
+    guards = (KEYS.registry, *KEYS.requests, *KEYS.events)
+    return [
+        step("rebuild_begin", [KEYS.shard, KEYS.journal], [INSTANCE, "token"], ms),
+        step("rebuild_set", [KEYS.shard, *guards], ["token", "replace", *("2", "#", "1") * len(guards)], ms),
+        step(
+            "rebuild_finish",
+            [KEYS.shard, KEYS.journal],
+            ["token", INSTANCE, 1, 0, "", 0, REQUEST_MS, EVENT_MS],
+            ms,
+        ),
+    ]
+
+
+EARLY: Final = at("2026-11-23T08:00:00")
+PLANTED: Final = [
+    *begun(EARLY),
+    publish(BRAND, 1, "10000000", "25000000", [(FIRST, 1, 1, 0, "", 1), (SECOND, 1, 1, 0, "", 1)], EARLY),
+    publish(NEIGHBOUR, 1, "", "", [(NEIGHBOUR * ORDINALS + 1, 1, 1, 0, "", 1)], EARLY),
+]
+OFFICE: Final = Schedule.parse(
+    {"days": ["mon", "tue", "wed", "thu", "fri"], "start_time": "09:00", "end_time": "17:00"}
+).compiled
+BAD_AMOUNTS: Final = ("0", "-1", "+5", "1e3", "0x10", "nan", "inf", " 1", "1_000", "1.5", "", "1000000000001", "٣")
+MIDNIGHT: Final = at("2026-12-01T00:00:00")
+
+CASES: Final = (
+    Case("a fact is counted to the day and the month", [record("a", line(FIRST, 2_500_000)), plan(FIRST, SECOND)]),
+    Case(
+        "a fact past the budget is counted too, and the moment at which the budget was used up is logged once",
+        [
+            record("a", line(FIRST, 9_999_999)),
+            record("b", line(FIRST, 2), ms=NOON + 1),
+            record("c", line(SECOND, 3_000_000), ms=NOON + 2),
+        ],
+    ),
+    Case(
+        "a question is refused when it would take a budget past its limit, and the rest stays spendable",
+        [
+            ask("a", line(FIRST, 6_000_000)),
+            ask("b", line(FIRST, 15_000_000)),
+            ask("c", line(FIRST, 4_000_000)),
+            ask("d", line(FIRST, 1)),
+            ask("e", line(FIRST, 20_000_000)),
+        ],
+    ),
+    Case(
+        "a batch is judged in order: counted, counted, refused, counted, of an unknown campaign",
+        [
+            ask(
+                "a",
+                line(FIRST, 4_000_000),
+                line(SECOND, 5_000_000),
+                line(FIRST, 2_000_000),
+                line(NEIGHBOUR * ORDINALS + 1, 7),
+                line(UNKNOWN, 1),
+            )
+        ],
+    ),
+    Case(
+        "a repeated request changes nothing and shows the figures of now; with other content it is a conflict",
+        [
+            ask("a", line(FIRST, 6_000_000), line(FIRST, 6_000_000)),
+            record("b", line(FIRST, 1_000_000), ms=NOON + 5),
+            ask("a", line(FIRST, 6_000_000), line(FIRST, 6_000_000), ms=NOON + 9),
+            ask("a", line(FIRST, 6_000_001), ms=NOON + 9),
+            record("a", line(FIRST, 6_000_000), line(FIRST, 6_000_000), ms=NOON + 9),
+        ],
+    ),
+    Case(
+        "an event id counts once a brand; with another campaign or amount it is a conflict; a refusal does not use it up",
+        [
+            ask("a", line(FIRST, 20_000_000, "win-1")),
+            record("b", line(FIRST, 1_000_000, "win-1", NOON - 700)),
+            record("c", line(FIRST, 1_000_000, "win-1")),
+            record("d", line(SECOND, 1_000_000, "win-1")),
+            record("e", line(FIRST, 2_000_000, "win-1"), line(FIRST, 5, "win-2"), line(FIRST, 5, "win-2")),
+        ],
+    ),
+    Case(
+        "both memories forget after one window and at most two",
+        [
+            record("a", line(FIRST, 1, "win-1")),
+            record("a", line(FIRST, 1, "win-1"), ms=NOON + REQUEST_MS),
+            record("a", line(FIRST, 1, "win-1"), ms=NOON + 2 * REQUEST_MS + 1),
+            record("z", line(FIRST, 1, "win-1"), ms=NOON + 2 * EVENT_MS + 1),
+        ],
+    ),
+    Case(
+        "a new day and month begin by themselves, to the millisecond",
+        [
+            ask("a", line(FIRST, 10_000_000), ms=MIDNIGHT - 1),
+            ask("b", line(FIRST, 1), ms=MIDNIGHT - 1),
+            ask("c", line(FIRST, 10_000_000), ms=MIDNIGHT),
+            plan(FIRST, ms=MIDNIGHT),
+        ],
+    ),
+    Case(
+        "a clock that goes back a little is held at what was seen, one that goes back by more stops the shard",
+        [
+            record("a", line(FIRST, 1), ms=NOON + 900),
+            record("b", line(FIRST, 1), ms=NOON),
+            record("c", line(FIRST, 1), ms=NOON - 101),
+        ],
+    ),
+    Case(
+        "a schedule opens and closes to the minute",
+        [
+            publish(BRAND, 2, "10000000", "25000000", [(FIRST, 2, 1, 0, OFFICE, 0)], EARLY + 1, 0),
+            ask("a", line(FIRST, 1), ms=at("2026-11-23T08:59:59.999")),
+            ask("b", line(FIRST, 1), ms=at("2026-11-23T09:00:00")),
+            ask("c", line(FIRST, 1), ms=at("2026-11-23T17:00:00")),
+            record("d", line(FIRST, 1), ms=at("2026-11-28T12:00:00")),
+        ],
+    ),
+    Case(
+        "a campaign switched off or archived refuses, and counts facts",
+        [
+            publish(
+                BRAND, 2, "10000000", "25000000", [(FIRST, 2, 0, 0, "", 0), (SECOND, 2, 1, 1, "", 0)], EARLY + 1, 0
+            ),
+            ask("a", line(FIRST, 1)),
+            ask("b", line(SECOND, 1)),
+            record("c", line(FIRST, 1)),
+            plan(FIRST, SECOND),
+        ],
+    ),
+    Case(
+        "raising a budget gives room at once, an older version is ignored",
+        [
+            record("a", line(FIRST, 10_000_000)),
+            publish(BRAND, 3, "11000000", "", [], NOON + 5, 0),
+            publish(BRAND, 2, "1", "1", [], NOON + 6, 0),
+            ask("b", line(FIRST, 1_000_000), ms=NOON + 7),
+            ask("c", line(FIRST, 1), ms=NOON + 8),
+        ],
+    ),
+    Case(
+        "a campaign that was never published is unknown, and asked again when it was",
+        [
+            ask("a", line(UNKNOWN, 5)),
+            publish(BRAND, 2, "10000000", "25000000", [(UNKNOWN, 1, 1, 0, "", 1)], NOON, 0),
+            ask("a", line(UNKNOWN, 5), ms=NOON + 1),
+        ],
+    ),
+    Case(
+        "what is wrong in a call is named, with its place, and nothing is written",
+        [
+            *(record("a", line(FIRST, 1), line(FIRST, bad)) for bad in BAD_AMOUNTS),
+            record("a", line(FIRST, 1, "two words")),
+            record("a", line(FIRST, 1, "x" * 65)),
+            record("a", line(FIRST, 1, "", "yesterday")),
+            record("a", line(FIRST, 1, "", "253402300800000")),
+            record("no spaces", line(FIRST, 1)),
+            record("", line(FIRST, 1)),
+            record("x" * 81, line(FIRST, 1)),
+            spends("record_spends", "a", [line(FIRST, 1) + "junk"]),
+            step("record_spends", [*KEYS.fixed], [LAYOUT, "a", ""]),
+        ],
+    ),
+    Case("another layout is answered, never guessed at", [spends("record_spends", "a", [line(FIRST, 1)], layout="0")]),
+    Case(
+        "a shard without its mark takes nothing",
+        [
+            record("a", line(FIRST, 1)),
+            ask("a", line(FIRST, 1)),
+            plan(FIRST),
+            step("read_shard", [KEYS.shard, KEYS.journal], [0]),
+        ],
+        planted=False,
+    ),
+    Case(
+        "a campaign that was published and is gone takes its shard out of use",
+        [plan(FIRST), record("a", line(FIRST, 1)), record("b", line(SECOND, 1))],
+        then=[("DEL", KEYS.campaign(FIRST))],
+    ),
+    Case(
+        "a journal that is gone takes its shard out of use, before anything is counted",
+        [record("a", line(FIRST, 1)), record("a", line(FIRST, 1))],
+        then=[("DEL", KEYS.journal)],
+    ),
+    Case(
+        "the first start, and a rebuild that another one took over",
+        [
+            step("read_shard", [KEYS.shard, KEYS.journal], [0], EARLY),
+            *begun(EARLY),
+            step("rebuild_begin", [KEYS.shard, KEYS.journal], [INSTANCE, "second"], EARLY + 1),
+            record("a", line(FIRST, 1), ms=EARLY + 2),
+            step("rebuild_set", [KEYS.shard, KEYS.registry], ["token", "replace", 2, "#", 1], EARLY + 3),
+            step(
+                "rebuild_finish",
+                [KEYS.shard, KEYS.journal],
+                ["token", INSTANCE, 2, 1, "", 0, REQUEST_MS, EVENT_MS],
+                EARLY + 3,
+            ),
+            step(
+                "rebuild_finish",
+                [KEYS.shard, KEYS.journal],
+                ["second", INSTANCE, 2, 1, f"{EARLY}-0", EARLY + 9, REQUEST_MS, EVENT_MS],
+                EARLY + 4,
+            ),
+            step("rebuild_begin", [KEYS.shard, KEYS.journal], ["another-instance", "third"], EARLY + 10),
+        ],
+        planted=False,
+    ),
+    Case(
+        "the engine's own calls: totals, tick, prune, trim, unmark",
+        [
+            record("a", line(FIRST, 3)),
+            step(
+                "read_totals", [KEYS.shard, KEYS.brand(BRAND), KEYS.campaign(SECOND)], [LAYOUT, "d:20780", "m:202611"]
+            ),
+            step("prune", [KEYS.shard, KEYS.brand(BRAND)], [LAYOUT, INSTANCE, "d:20780"]),
+            step("read_shard", [KEYS.shard, KEYS.journal], [1], NOON + 86_400_000),
+            step(
+                "prune",
+                [KEYS.shard, KEYS.brand(BRAND), KEYS.campaign(FIRST)],
+                [LAYOUT, INSTANCE, "d:20780"],
+                NOON + 86_400_000,
+            ),
+            step("trim", [KEYS.shard, KEYS.journal], [LAYOUT, INSTANCE, f"{NOON}-0"], NOON + 86_400_000),
+            step("trim", [KEYS.shard, KEYS.journal], [LAYOUT, "another-instance", f"{NOON}-0"], NOON + 86_400_000),
+            step("unmark", [KEYS.shard], [INSTANCE, "found at a check"], NOON + 86_400_000),
+            record("b", line(FIRST, 3), ms=NOON + 86_400_000),
+        ],
+    ),
+)
