@@ -119,7 +119,8 @@ class HealingScheduler(Scheduler):  # type: ignore[misc]  # rq-scheduler has no 
     def enqueue_jobs(self) -> list[str]:
         """One pass: heal the schedule, then ring what is due. Holds rq-scheduler's lock."""
         self.connection.set(HEARTBEAT_KEY, int(time.time() * 1000), ex=HEARTBEAT_S)
-        if mended := self.heal():
+        begun = self.connection.exists(self.scheduled_jobs_key)
+        if (mended := self.heal()) and begun:
             log.warning("the schedule was mended: %s", ", ".join(mended))
         now = time.time()
         rung = []

@@ -9,6 +9,7 @@ import pytest
 import redis
 
 from engine.domain.ids import shard_of
+from engine.doorbell import SCHEDULE, ring_now
 from engine.errors import Unavailable
 from engine.live.client import BudgetClient
 from engine.live.keys import shard_keys
@@ -135,7 +136,7 @@ def test_rqs_redis_stopped_and_restarted_worker_and_scheduler_wait_and_go_on(own
         took = until(lambda: plain.exists("budget:scheduler:heartbeat"), 25, own.processes.said)
         assert took < 20, "at most the lock that the last pass left, 12 s"
         last = rows(own.system, "SELECT max(id) FROM job_run WHERE job = 'check'")
-        plain.zadd("rq:scheduler:scheduled_jobs", {"schedule-check": 1})
+        until(lambda: ring_now(plain, next(ring for ring in SCHEDULE if ring.job == "check")))
         until(lambda last=last: rows(own.system, "SELECT max(id) FROM job_run WHERE job = 'check' AND outcome = 'done'") > last, why=own.processes.said)  # type: ignore[misc]
     for process in (worker, jobs, scheduler):
         assert process.alive

@@ -12,6 +12,7 @@ from rq import Queue, Worker
 from rq.job import Job
 from rq.registry import FailedJobRegistry, FinishedJobRegistry
 
+from engine.live.client import Spend
 from engine.wiring import System
 from tests.processes.conftest import Load, Processes, brand_of, count, lost_and_doubled, ready, rows, until, verified
 
@@ -57,6 +58,25 @@ def test_a_worker_that_waits_for_postgresql_ends_at_once(processes: Processes, s
     assert worker.stop() < 3.5
     assert worker.process.returncode == 0
     assert worker.said.count("\n") < 6 and "Traceback" not in worker.said, worker.said
+
+
+def test_a_signal_in_the_middle_of_a_large_backlog_ends_the_job_after_its_transaction(
+    system: System, processes: Processes, jobs_redis: redis.Redis
+) -> None:
+    system.rebuilder.rebuild_missing()
+    _, (campaign, _) = brand_of(system, "Aurora")
+    for _ in range(400):
+        system.client.record_spends([Spend(campaign, "0.001")] * 1000)
+    worker = processes.start("worker", "--queue", "persist")
+    until(lambda: rows(system, "SELECT 1 FROM job_run WHERE job = 'persist'"), why=processes.said)
+    assert worker.stop() < 3.5
+    assert count(system) < 400_000, "the signal came in the middle of it"
+    assert rows(system, "SELECT outcome FROM job_run WHERE job = 'persist'") in ([("done",)], [("waiting",)])
+    assert FailedJobRegistry("persist", connection=jobs_redis).get_job_ids() == []
+    assert "Traceback" not in worker.said, worker.said
+    processes.start("worker", "--queue", "persist")
+    until(lambda: count(system) == 400_000, 60, processes.said)
+    assert verified(system) == []
 
 
 def test_workers_that_are_killed_again_and_again_under_load_lose_and_double_nothing(
