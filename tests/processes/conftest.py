@@ -245,6 +245,6 @@ class Load:
 
 def lost_and_doubled(system: System, load: Load, batch: int = 5) -> tuple[set[str], list[str]]:
     """Acknowledged calls without their rows, and calls with too many."""
-    found = {request: n for request, n in rows(system, "SELECT request_id, count(*) FROM spend_log GROUP BY 1")}
+    found = dict(rows(system, "SELECT request_id, count(*) FROM spend_log GROUP BY 1"))
     lost = {request for request in load.acknowledged if found.get(request, 0) < batch}
     return lost, [request for request, n in found.items() if n > batch]

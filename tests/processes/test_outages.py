@@ -202,7 +202,7 @@ def test_one_shard_that_cannot_be_persisted_stops_no_other_and_raises_an_alarm(
     shard = shard_of(bad >> 16)
     # A journal that Redis will not read as one, while the shard keeps its mark.
     keys = shard_keys(shard)
-    system.hot_redis.rename(keys.journal, "kept{%d}" % shard)
+    system.hot_redis.rename(keys.journal, f"kept{{{shard}}}")
     system.hot_redis.set(keys.journal, "no stream")
     system.hot_redis.hincrby(keys.shard, "n", 1)
     until(lambda: f"persist: {shard}:" in worker.said, why=processes.said)
@@ -239,7 +239,7 @@ def test_a_rebuild_beside_one_that_a_worker_runs_and_callers_that_race_both(
         until(lambda before=before: count(system) > before + 100, why=processes.said)  # type: ignore[misc]
         system.hot_redis.flushall()
         by_hand = [processes.start("rebuild") for _ in range(2)]
-        until(lambda: not any(each.alive for each in by_hand), 30, processes.said)
+        until(lambda by_hand=by_hand: not any(each.alive for each in by_hand), 30, processes.said)  # type: ignore[misc]
         assert all("Traceback" not in each.said for each in by_hand), processes.said()
         until(lambda: ready(system), why=processes.said)
     forced = processes.start("rebuild", "--all")
