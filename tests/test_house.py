@@ -23,6 +23,7 @@ FLOORS = {
     "jobs": 6,
     "doorbell": 7,
     "processes": 8,
+    "up": 8,
     "cli": 9,
 }
 """The floor of each room; a room imports from floors below its own (and from itself). Rooms that share a floor, as `live` and `ledger`, do not see each other."""
