@@ -14,8 +14,8 @@ from tests.faults.kills import kill_again_and_again
 from tests.processes.conftest import Processes
 
 KILLS = int(os.environ.get("TEST_KILLS", 2 * len(POINTS)))
-SPENDS = int(os.environ.get("TEST_KILLS_SPENDS", 24_000))
-SEED = int(os.environ.get("TEST_SEED", 20261123))
+SPENDS = int(os.environ.get("TEST_KILLS_SPENDS", "24000"))
+SEED = int(os.environ.get("TEST_SEED", "20261123"))
 
 
 @pytest.mark.timeout(180 + 10 * KILLS)
