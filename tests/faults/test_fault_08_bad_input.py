@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from redis.exceptions import NoScriptError
 
 from engine import BudgetClient
 from engine.errors import InvalidInput
@@ -43,8 +44,13 @@ CAMPAIGNS = ["", "-1", "x", "1.5", " 1", "0x10", "١"]
 
 
 def whole(plant: Plant) -> dict[bytes, bytes | None]:
-    """Every key with its bytes."""
-    return {key: plant.plain.dump(key) for key in plant.plain.keys("budget:*")}
+    """Every key of the brand's shard with its bytes, and how many keys there are in all."""
+    names = sorted(plant.plain.keys(keys_of_campaign(CAMPAIGN).tag + "*"))
+    with plant.plain.pipeline() as pipe:
+        for name in names:
+            pipe.dump(name)
+        bodies = pipe.execute()
+    return {**dict(zip(names, bodies, strict=True)), b"keys": str(plant.plain.dbsize()).encode()}
 
 
 def spend(plant: Plant, verb: str, request: str, body: str, *, layout: str = LAYOUT) -> list[Any]:
@@ -58,8 +64,11 @@ def spend(plant: Plant, verb: str, request: str, body: str, *, layout: str = LAY
 
 def _raw(plant: Plant, name: str, keys: list[str], args: list[str]) -> list[Any]:
     sent = [arg.encode() for arg in args]
-    plant.plain.script_load(script(name).text)
-    answer: Any = plant.plain.evalsha(script(name).sha1, len(keys), *keys, *sent)
+    try:
+        answer: Any = plant.plain.evalsha(script(name).sha1, len(keys), *keys, *sent)
+    except NoScriptError:
+        plant.plain.script_load(script(name).text)
+        answer = plant.plain.evalsha(script(name).sha1, len(keys), *keys, *sent)
     return list(answer)
 
 
