@@ -141,7 +141,8 @@ def _rebuild(made: System, why: list[str], shards: list[int]) -> None:
         if failure is not None:
             raise failure
         run.detail = f"{len(done)} shards rebuilt: {', '.join(why)}"
-    log.warning("rebuild: %s", run.detail)
+    if done:
+        log.warning("rebuild: %s", run.detail)
 
 
 def ignore(_: object) -> None:

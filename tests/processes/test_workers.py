@@ -11,9 +11,12 @@ import redis
 from rq import Queue, Worker
 from rq.job import Job
 from rq.registry import FailedJobRegistry, FinishedJobRegistry
+from sqlalchemy import text
 
+from engine.doorbell import FAILURE_TTL_S, RESULT_TTL_S
 from engine.live.client import Spend
 from engine.wiring import System
+from tests.conftest import SUITE_MARK
 from tests.processes.conftest import Load, Processes, brand_of, count, lost_and_doubled, ready, rows, until, verified
 
 
@@ -134,6 +137,32 @@ def test_the_scheduler_rings_shows_its_runs_and_ends_at_a_signal(
     assert (scheduler.process.returncode, jobs_redis.exists("rq:scheduler_lock")) == (0, 0)
     assert "Traceback" not in scheduler.said
     assert worker.stop() < 3.5
+
+
+def test_nothing_that_a_run_leaves_in_rqs_redis_stays_for_ever(
+    system: System, processes: Processes, jobs_redis: redis.Redis
+) -> None:
+    """Done and failed runs alike: whatever is not one of a handful of fixed keys expires by itself."""
+    queue = Queue("jobs", connection=jobs_redis)
+    workers = [processes.start("worker", "--queue", name) for name in ("jobs", "persist")]
+    until(lambda: ready(system), why=processes.said)
+    with system.db.begin() as conn:
+        conn.execute(text("ALTER TABLE brand RENAME TO brand_away"))
+    for i in range(20):
+        queue.enqueue_call("engine.jobs.publish", job_id=f"publish-{i}", result_ttl=RESULT_TTL_S, failure_ttl=FAILURE_TTL_S)
+    until(lambda: FailedJobRegistry("jobs", connection=jobs_redis).count >= 20, why=processes.said)
+    with system.db.begin() as conn:
+        conn.execute(text("ALTER TABLE brand_away RENAME TO brand"))
+    for i in range(20, 40):
+        queue.enqueue_call("engine.jobs.publish", job_id=f"publish-{i}", result_ttl=RESULT_TTL_S, failure_ttl=FAILURE_TTL_S)
+    until(lambda: FinishedJobRegistry("jobs", connection=jobs_redis).count >= 20 and queue.count == 0, why=processes.said)
+    for worker in workers:
+        assert worker.stop() < 3.5
+    fixed = {b"rq:queues", b"rq:finished:jobs", b"rq:finished:persist", b"rq:failed:jobs", SUITE_MARK.encode()}
+    staying = {key for key in jobs_redis.scan_iter() if jobs_redis.ttl(key) < 0} - fixed
+    assert staying == set()
+    for registry in ("rq:finished:jobs", "rq:failed:jobs"):
+        assert all(score > 0 for _, score in jobs_redis.zrange(registry, 0, -1, withscores=True)), "RQ drops them by this time"
 
 
 def test_a_job_that_fails_is_one_line_in_the_log_and_in_job_run(
