@@ -22,8 +22,8 @@ from engine.flows.salvage import carry_over
 from engine.ledger import holds, quarantine, spend_log
 from engine.ledger.catalog import Catalog
 from engine.ledger.cursors import CursorMoved
-from engine.ledger.locks import Lock, try_take
 from engine.ledger.holds import HoldRow
+from engine.ledger.locks import Lock, try_take
 from engine.ledger.records import BrandRecord, CampaignRecord
 from engine.live.admin import SLICE, LiveRedis
 from engine.live.journal import COUNTED, EARLIER, START, Journal, digest_of, expand, pack, spend_text
