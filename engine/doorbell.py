@@ -26,6 +26,7 @@ from rq_scheduler import Scheduler
 from engine import jobs
 from engine.domain.periods import at_ms, month_of, month_start_ms, next_month_ms
 from engine.errors import BudgetError
+from engine.flows.health import HEARTBEAT_KEY
 from engine.jobs import JOBS_QUEUE, PERSIST_QUEUE
 
 log = logging.getLogger(__name__)
@@ -33,7 +34,6 @@ log = logging.getLogger(__name__)
 QUEUES: Final = (PERSIST_QUEUE, JOBS_QUEUE)
 TICK_S: Final = 2
 """How often the scheduler looks; a killed one's lock is in the way for this + 10 s."""
-HEARTBEAT_KEY: Final = "budget:scheduler:heartbeat"
 HEARTBEAT_S: Final = 30
 RESULT_TTL_S: Final = 3600
 FAILURE_TTL_S: Final = 86400

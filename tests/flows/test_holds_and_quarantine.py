@@ -135,7 +135,7 @@ def test_an_entry_without_a_number_is_set_aside_once_and_blocks_nothing(ready: S
 
 
 def test_a_quarantined_entry_is_booked_by_a_retry_once_it_can_be(ready: System) -> None:
-    brand_id, (campaign,) = brand_with_campaigns(ready)
+    _brand_id, (campaign,) = brand_with_campaigns(ready)
     ready.client.record_spend(campaign, "1")
     ready.client.record_spend(campaign, "3")
     ready.client.record_spend(campaign, "1")

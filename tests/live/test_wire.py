@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from engine import BudgetClient, InvalidInput, Spend, Unavailable
+from engine.domain.ids import shard_of
 from engine.errors import BudgetError, InvalidSetting
 from engine.live.wire import Wire
 from tests.live.plant import BRAND, CAMPAIGN, Plant
@@ -137,6 +138,10 @@ def test_a_full_redis_says_so_and_nothing_is_half_written(plant: Plant, client: 
     try:
         with pytest.raises(Unavailable, match="full"):
             client.record_spend(CAMPAIGN, "1")
+        shard = shard_of(BRAND)
+        assert plant.live.read_shard(shard, tick=True).ready, "persist must see a full Redis, or it can never drain it"
+        assert plant.live.read_brand(BRAND, 1) is not None
+        plant.live.trim(plant.instance, shard, "0-1")
     finally:
         plant.plain.config_set("maxmemory", 0)
     assert (plant.spent(), client.record_spend(CAMPAIGN, "1").outcome) == (before, "recorded")
