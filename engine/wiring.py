@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from functools import cached_property
 from typing import Any
 
@@ -17,10 +18,12 @@ from engine.flows.persist import Persister
 from engine.flows.publish import Publisher
 from engine.flows.rebuild import Rebuilder, Windows
 from engine.flows.status import StatusWriter
+from engine.flows.verify import Verifier
 from engine.ledger.catalog import Catalog
 from engine.ledger.database import make_engine
 from engine.live.admin import LiveRedis
 from engine.live.client import BudgetClient
+from engine.live.inspect import Inspector
 from engine.live.journal import Journal
 from engine.live.wire import Wire
 from engine.settings import Settings
@@ -98,6 +101,15 @@ class System:
     def rebuilder(self) -> Rebuilder:
         windows = Windows.of(self.settings.request_id_minutes, self.settings.event_id_hours)
         return Rebuilder(self.db, self.catalog, self.live, self.journal, self.persister, self.instance, windows)
+
+    @cached_property
+    def inspector(self) -> Inspector:
+        return Inspector(self.hot_redis, self.wire.where)
+
+    @cached_property
+    def verifier(self) -> Verifier:
+        windows = timedelta(hours=self.settings.event_id_hours), timedelta(minutes=self.settings.request_id_minutes)
+        return Verifier(self.db, self.catalog, self.live, self.journal, self.inspector, *windows)
 
     @cached_property
     def overview(self) -> Overview:

@@ -98,9 +98,7 @@ def _persist(app: App) -> tuple[dict[str, Any], str, bool]:
 
 
 def _reconcile(app: App) -> tuple[dict[str, Any], str, bool]:
-    from engine.cli.checks import verifier
-
-    checks = verifier(app).counters()
+    checks = app.system.verifier.counters.check()
     findings = [finding for check in checks for finding in check.findings]
     words = f"{', '.join(check.checked for check in checks)} compared with the log, {len(findings)} differences"
     if findings:

@@ -23,6 +23,7 @@ class Disagreement(NamedTuple):
     what: str
     expected: int
     found: int
+    brand_id: int
 
 
 def repeated_positions(connection: Connection, since: date, limit: int = 100) -> list[Twice]:
@@ -83,25 +84,7 @@ def daily_sums_off(connection: Connection, first: date, last: date, limit: int =
         {"first": first, "last": last, "limit": limit},
     )
     return [
-        Disagreement(f"campaign {row.campaign_id}", f"campaign_day of {row.day}", row.expected, row.found)
-        for row in found
-    ]
-
-
-def closed_days_off(connection: Connection, first: date, last: date, limit: int = 100) -> list[Disagreement]:
-    """Brands whose closed total of a day is not the sum of the rows of that day."""
-    found = connection.execute(
-        text(
-            "SELECT t.brand_id, t.starts_on, t.spend_micros AS found, coalesce(l.micros, 0) AS expected FROM period_total AS t"
-            " LEFT JOIN (SELECT brand_id, day, sum(amount_micros)::bigint AS micros FROM spend_log"
-            " WHERE day BETWEEN :first AND :last GROUP BY 1, 2) AS l ON l.brand_id = t.brand_id AND l.day = t.starts_on"
-            " WHERE t.period = 'day' AND t.starts_on BETWEEN :first AND :last AND t.spend_micros <> coalesce(l.micros, 0)"
-            " ORDER BY 1, 2 LIMIT :limit"
-        ),
-        {"first": first, "last": last, "limit": limit},
-    )
-    return [
-        Disagreement(f"brand {row.brand_id}", f"closed total of {row.starts_on}", row.expected, row.found)
+        Disagreement(f"campaign {row.campaign_id}", f"campaign_day of {row.day}", row.expected, row.found, row.brand_id)
         for row in found
     ]
 
