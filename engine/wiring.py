@@ -16,9 +16,13 @@ from engine.flows.manage import Manage
 from engine.flows.overview import Overview
 from engine.flows.persist import Persister
 from engine.flows.publish import Publisher
+from engine.flows.quarantine import Quarantined
 from engine.flows.rebuild import Rebuilder, Windows
+from engine.flows.reconcile import Reconciler
 from engine.flows.status import StatusWriter
 from engine.flows.verify import Verifier
+from engine.flows.verify.journals import Journals
+from engine.flows.verify.keyspace import Keyspace
 from engine.ledger.catalog import Catalog
 from engine.ledger.database import make_engine
 from engine.live.admin import LiveRedis
@@ -110,6 +114,16 @@ class System:
     def verifier(self) -> Verifier:
         windows = timedelta(hours=self.settings.event_id_hours), timedelta(minutes=self.settings.request_id_minutes)
         return Verifier(self.db, self.catalog, self.live, self.journal, self.inspector, *windows)
+
+    @cached_property
+    def reconciler(self) -> Reconciler:
+        journals = Journals(self.db, self.live, self.journal)
+        keyspace = Keyspace(self.catalog, self.inspector)
+        return Reconciler(self.db, self.live, self.instance, self.verifier.counters, journals, keyspace, self.status)
+
+    @cached_property
+    def quarantined(self) -> Quarantined:
+        return Quarantined(self.db, self.persister)
 
     @cached_property
     def overview(self) -> Overview:

@@ -39,7 +39,8 @@ def doctor(app: App) -> int:
 @pass_app
 def verify(app: App, days: int) -> int:
     """Check that the money adds up, on the live system. Prints PASS or FAIL and the difference in micros; exit 1 on any FAIL."""
-    from engine.flows.verify import FAIL, SHOWN, Check
+    from engine.flows.verify import FAIL, SHOWN, Check, summary
+    from engine.ledger import runs
 
     def told(check: Check) -> None:
         if app.json:
@@ -54,8 +55,10 @@ def verify(app: App, days: int) -> int:
         if len(check.findings) > SHOWN:
             click.echo(f"     and {len(check.findings) - SHOWN} more")
 
-    checks = app.system.verifier.verify(days, told)
-    failed = any(check.result == FAIL for check in checks)
+    with runs.run(app.system.db, "verify") as run:
+        checks = app.system.verifier.verify(days, told)
+        failed = any(check.result == FAIL for check in checks)
+        run.outcome, run.detail = "failed" if failed else "done", summary(checks)
     if app.json:
         print_json(
             {

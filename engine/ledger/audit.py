@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import NamedTuple
 
 from sqlalchemy import Connection, text
@@ -68,6 +68,32 @@ def _repeated(
         {"since": since, "window": window, "limit": limit},
     )
     return [Twice(f"{name} {row.name}", row.brand_id, row.micros) for row in found]
+
+
+class Again(NamedTuple):
+    """An event id that a brand counted more than once, after its window; again_micros: all but the first."""
+
+    brand_id: int
+    event_id: str
+    times: int
+    again_micros: int
+    first_at: datetime
+    last_at: datetime
+
+
+def events_again(connection: Connection, day: date, limit: int = 1000) -> list[Again]:
+    """The event ids of a day that stand there again, on it or on the day before or after."""
+    found = connection.execute(
+        text(
+            "SELECT brand_id, event_id, count(*) AS times,"
+            " (sum(amount_micros) - (array_agg(amount_micros ORDER BY recorded_at, n, position))[1])::bigint AS again_micros,"
+            " min(recorded_at) AS first_at, max(recorded_at) AS last_at FROM spend_log"
+            " WHERE kind = 'spend' AND event_id IS NOT NULL AND day BETWEEN CAST(:day AS date) - 1 AND CAST(:day AS date) + 1"
+            " GROUP BY brand_id, event_id HAVING count(*) > 1 AND bool_or(day = :day) ORDER BY 1, 2 LIMIT :limit"
+        ),
+        {"day": day, "limit": limit},
+    )
+    return [Again(*row) for row in found]
 
 
 def daily_sums_off(connection: Connection, first: date, last: date, limit: int = 100) -> list[Disagreement]:

@@ -57,16 +57,21 @@ class Keyspace:
         check.checked = f"{count} keys" + (f", and {others} of others" if others else "")
         # A sum may stand where its keys are gone, so every brand is looked at that has either.
         for brand_id in sorted(with_holds | self._with_sum(brands)):
-            for text, micros in confirmed(lambda brand_id=brand_id: self._holds_off(brand_id)):  # type: ignore[misc]  # mypy cannot infer a default
-                check.find(f"brand {brand_id} {text}; `budget-engine rebuild` makes it anew", f"brand {brand_id}", micros, brand_id)
+            for text, micros in confirmed(lambda brand_id=brand_id: self.holds_off(brand_id)):  # type: ignore[misc]  # mypy cannot infer a default
+                check.find(f"brand {brand_id} {text}; `budget-engine rebuild --shard {brand_id % SHARDS}` makes it anew", f"brand {brand_id}", micros, brand_id)
         return check
+
+    def brands_with_holds(self) -> set[int]:
+        """Brands whose hash says that something is held."""
+        return self._with_sum({brand.id for brand in self._catalog.brands(include_archived=True)})
 
     def _with_sum(self, brands: set[int]) -> set[int]:
         listed = sorted(brands)
         sums = self._inspector.fields([keys_of_brand(b).brand(b) for b in listed], ["held"])
         return {b for b, got in zip(listed, sums, strict=True) if got is not None and got[0] not in (None, "0")}
 
-    def _holds_off(self, brand_id: int) -> Iterator[tuple[str, int]]:
+    def holds_off(self, brand_id: int) -> Iterator[tuple[str, int]]:
+        """What is wrong with a brand's sum of holds, and by how many micros."""
         try:
             found = self._inspector.holds(brand_id)
         except ValueError as error:
