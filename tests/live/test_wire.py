@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import threading
 import time
 from collections.abc import Iterator
 
@@ -14,54 +13,7 @@ from engine.domain.ids import shard_of
 from engine.errors import BudgetError, InvalidSetting
 from engine.live.wire import Wire
 from tests.live.plant import BRAND, CAMPAIGN, Plant
-
-
-class Proxy:
-    """A TCP relay in front of Redis that can swallow or cut what comes back."""
-
-    def __init__(self, port: int) -> None:
-        self._port = port
-        self._server = socket.create_server(("127.0.0.1", 0))
-        self.port = self._server.getsockname()[1]
-        self.lose_replies = 0
-        """So many of the next replies are dropped, each with its connection."""
-        self.silent = False
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                near, _ = self._server.accept()
-            except OSError:
-                return
-            far = socket.create_connection(("127.0.0.1", self._port))
-            threading.Thread(target=self._relay, args=(near, far, False), daemon=True).start()
-            threading.Thread(target=self._relay, args=(far, near, True), daemon=True).start()
-
-    def _relay(self, source: socket.socket, target: socket.socket, back: bool) -> None:
-        try:
-            while data := source.recv(65536):
-                if back and self.silent:
-                    continue
-                if (
-                    back
-                    and self.lose_replies
-                    and b"recorded" not in data
-                    and not data.startswith((b"+", b"%", b"-NOSCRIPT"))
-                ):
-                    self.lose_replies -= 1
-                    break
-                target.sendall(data)
-        except OSError:
-            pass
-        for end in (source, target):
-            try:
-                end.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
-
-    def close(self) -> None:
-        self._server.close()
+from tests.proxy import Proxy
 
 
 @pytest.fixture
