@@ -135,7 +135,11 @@ class PersistLoop:
     def _look_after_shards(self) -> None:
         states = self._live.read_shards()
         strange = {s.why for s in states if s.mark and not s.ready}
-        strange |= {f"Redis is marked by another instance ({s.instance})" for s in states if s.ready and not self._persister.owns(s)}
+        strange |= {
+            f"Redis is marked by another instance ({s.instance})"
+            for s in states
+            if s.ready and not self._persister.owns(s)
+        }
         if strange:
             self.troubles.note("shards", f"{'; '.join(sorted(strange))}: nothing is written to them")
         else:

@@ -264,7 +264,11 @@ class Rebuilder:
             number = day_number(on)
             for owner in ((brand_id, campaign_id), (brand_id, None)):
                 fields = sums.setdefault(owner, {})
-                counted = [(f"d:{number}", micros - corrected.get((brand_id, campaign_id, on), 0))] if number >= day - 1 else []
+                counted = (
+                    [(f"d:{number}", micros - corrected.get((brand_id, campaign_id, on), 0))]
+                    if number >= day - 1
+                    else []
+                )
                 if number >= first:
                     counted.append((f"m:{month}", micros))
                 for name, amount in counted:

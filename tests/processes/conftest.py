@@ -158,7 +158,9 @@ def ready(system: System) -> bool:
 
 def brand_of(system: System, name: str, campaigns: int = 2, daily: int | None = None) -> tuple[int, list[int]]:
     brand = system.manage.create_brand(name, daily, None, None, "test").row
-    return brand.id, [c.id for c in system.manage.create_campaigns(brand.id, [f"c{i}" for i in range(campaigns)], "test")]
+    return brand.id, [
+        c.id for c in system.manage.create_campaigns(brand.id, [f"c{i}" for i in range(campaigns)], "test")
+    ]
 
 
 def verified(system: System) -> list[str]:
