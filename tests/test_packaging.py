@@ -44,7 +44,7 @@ def _clean() -> dict[str, str]:
     return {
         name: value
         for name, value in os.environ.items()
-        if name not in ("PYTHONPATH", "VIRTUAL_ENV") and not name.endswith("_URL") or name.startswith("PIP_")
+        if (name not in ("PYTHONPATH", "VIRTUAL_ENV") and not name.endswith("_URL")) or name.startswith("PIP_")
     }
 
 

@@ -21,7 +21,7 @@ PLACE: Final = Path(__file__).resolve().parents[1] / "lua" / "golden.json"
 CLOCK_KEY: Final = "golden:clock"
 MOVABLE_CLOCK: Final = f"local function read_clock()\n  return tonumber(redis.call('GET', '{CLOCK_KEY}'))\nend"
 HOW: Final = [
-    "Replay a case on an empty Redis: write the keys of `begin`; then for each step SET clock.key to `at`, call the script with `keys` and",
+    "Replay a case on an empty Redis: write the keys of `begin` (an object is a hash, a list a stream, an object in `zset` a sorted set); then for each step SET clock.key to `at`, call the script with `keys` and",
     "`argv`, and compare the reply: strings as strings, numbers as integers, an object as an error of that text. `end` is every key afterwards.",
     "Take each script's text with clock.find replaced by clock.replace, so that time is what `at` says; production scripts have no such switch.",
     "Where a step has `any_order`, the parts of those replies that `;` divides may come in any order.",
@@ -55,7 +55,7 @@ def as_json(reply: Any) -> Any:
 
 
 def contents(plain: redis.Redis) -> dict[str, Any]:
-    """Every key of the engine: a hash as an object, a stream as a list of [id, object]."""
+    """Every key of the engine: a hash as an object, a stream as a list of [id, object], a sorted set as {"zset": {name: score}}."""
     out: dict[str, Any] = {}
     for raw in sorted(plain.scan_iter(match="budget:*")):
         key, kind = raw.decode(), plain.type(raw).decode()
@@ -64,7 +64,9 @@ def contents(plain: redis.Redis) -> dict[str, Any]:
         elif kind == "stream":
             out[key] = [[i.decode(), {f.decode(): v.decode() for f, v in e.items()}] for i, e in plain.xrange(raw)]
         else:
-            out[key] = {"type": kind}
+            out[key] = {
+                "zset": {name.decode(): int(score) for name, score in plain.zrange(raw, 0, -1, withscores=True)}
+            }
     return out
 
 
@@ -74,6 +76,8 @@ def write_contents(plain: redis.Redis, keys: Mapping[str, Any]) -> None:
         if isinstance(value, list):
             for entry_id, fields in value:
                 plain.xadd(key, fields, id=entry_id)
+        elif isinstance(value.get("zset"), dict):
+            plain.zadd(key, value["zset"])
         else:
             plain.hset(key, mapping=value)
 

@@ -49,7 +49,10 @@ def spends(script: str, request: str, lines: Sequence[str], ms: int = NOON, layo
     """A charge with the keys that its spends need, in the order in which the client of this house gives them."""
     campaigns = list(dict.fromkeys(int(line.split(",", maxsplit=1)[0]) for line in lines))
     brands = list(dict.fromkeys(campaign // ORDINALS for campaign in campaigns))
-    keys = [*KEYS.fixed, *map(KEYS.brand, brands), *map(KEYS.campaign, campaigns)]
+    keys = list(KEYS.fixed)
+    for brand in brands:
+        keys += [KEYS.brand(brand), *(KEYS.holds(brand) if script == "try_spends" else ())]
+    keys += map(KEYS.campaign, campaigns)
     made = step(script, keys, (layout, request, "".join(lines)), ms)
     return {**made, "any_order": [2, 3]} if len(campaigns) > 1 else made
 
@@ -64,6 +67,16 @@ def record(request: str, *lines: str, ms: int = NOON) -> Step:
 
 def ask(request: str, *lines: str, ms: int = NOON) -> Step:
     return spends("try_spends", request, lines, ms)
+
+
+def hold(*operations: str, ms: int = NOON) -> Step:
+    keys = [*KEYS.fixed, KEYS.brand(BRAND), KEYS.campaign(FIRST), *KEYS.holds(BRAND)]
+    return step("holds", keys, [LAYOUT, "".join(operations)], ms)
+
+
+def refund(micros: object, event: str, day: object = "", campaign: int = FIRST, ms: int = NOON) -> Step:
+    keys = [*KEYS.fixed, KEYS.brand(BRAND), KEYS.campaign(campaign)]
+    return step("refund", keys, [LAYOUT, campaign, event, micros, day], ms)
 
 
 def plan(*campaigns: int, brand: int = BRAND, ms: int = NOON) -> Step:
@@ -249,6 +262,70 @@ CASES: Final = (
             record("x" * 81, line(FIRST, 1)),
             spends("record_spends", "a", [line(FIRST, 1) + "junk"]),
             step("record_spends", [*KEYS.fixed], [LAYOUT, "a", ""]),
+        ],
+    ),
+    Case(
+        "a hold takes room from questions, is settled at the real price, and the rest is free again",
+        [
+            hold(f"R,{FIRST},bid-1,6000000,60000;"),
+            ask("a", line(FIRST, 5_000_000)),
+            hold(f"S,{FIRST},bid-1,2500000,;", ms=NOON + 50),
+            ask("b", line(FIRST, 7_500_000), ms=NOON + 51),
+        ],
+    ),
+    Case(
+        "a hold has one end, and a repeated call answers the same",
+        [
+            hold(f"R,{FIRST},bid-1,6000000,60000;", f"R,{FIRST},bid-1,6000000,60000;", f"R,{FIRST},bid-1,1,60000;"),
+            hold(f"R,{FIRST},bid-2,9000000,60000;"),
+            hold(f"L,{FIRST},bid-1,,;", f"L,{FIRST},bid-1,,;", f"L,{FIRST},never,,;"),
+            hold(f"R,{FIRST},bid-3,1000000,60000;", f"S,{FIRST},bid-3,1500000,;"),
+            hold(f"S,{FIRST},bid-3,1500000,;", f"S,{FIRST},bid-3,1,;", f"L,{FIRST},bid-3,,;"),
+        ],
+    ),
+    Case(
+        "a hold expires by Redis' time; its settle is a fact all the same, and told late",
+        [
+            hold(f"R,{FIRST},bid-1,10000000,1000;"),
+            ask("a", line(FIRST, 1), ms=NOON + 999),
+            ask("b", line(FIRST, 1), ms=NOON + 1000),
+            hold(f"L,{FIRST},bid-1,,;", f"S,{FIRST},bid-1,3000000,;", ms=NOON + 1001),
+            hold(f"E,{FIRST},,,;", f"S,{FIRST},bid-9,1,;", f"R,{FIRST},bid-8,0,1;", ms=NOON + 1002),
+        ],
+    ),
+    Case(
+        "a refund counts once, gives room today, and leaves closed days alone",
+        [
+            record("a", line(FIRST, 10_000_000, "win-1"), line(FIRST, 5, "win-2")),
+            refund(4_000_000, "win-1"),
+            refund(4_000_000, "win-1"),
+            refund(3_000_000, "win-1"),
+            refund(6, "win-2"),
+            refund(5, "win-3"),
+            refund(5, "win-3", 20779),
+            refund(5, "win-4", 20700),
+            refund(5, "win-4", 20781),
+            ask("b", line(FIRST, 3_999_995)),
+        ],
+    ),
+    Case(
+        "reconcile adds a difference, once",
+        [
+            step(
+                "adjust",
+                [KEYS.shard, KEYS.registry, KEYS.journal, KEYS.brand(BRAND)],
+                [LAYOUT, INSTANCE, "d:20780", "-7", "c-1"],
+            ),
+            step(
+                "adjust",
+                [KEYS.shard, KEYS.registry, KEYS.journal, KEYS.brand(BRAND)],
+                [LAYOUT, INSTANCE, "d:20780", "-7", "c-1"],
+            ),
+            step(
+                "adjust",
+                [KEYS.shard, KEYS.registry, KEYS.journal, KEYS.brand(BRAND)],
+                [LAYOUT, INSTANCE, "x:1", "7", "c-2"],
+            ),
         ],
     ),
     Case("another layout is answered, never guessed at", [spends("record_spends", "a", [line(FIRST, 1)], layout="0")]),

@@ -34,7 +34,11 @@ def doctor(app: App) -> int:
 
 @click.command(cls=Command)
 @click.option(
-    "--days", type=click.IntRange(1, 400), default=2, show_default=True, help="How far back rows are looked at by themselves."
+    "--days",
+    type=click.IntRange(1, 400),
+    default=2,
+    show_default=True,
+    help="How far back rows are looked at by themselves.",
 )
 @pass_app
 def verify(app: App, days: int) -> int:
@@ -84,8 +88,9 @@ def _jobs(jobs: redis.Redis) -> Iterator[Finding]:
     """What the doorbell finds in RQ's Redis: is the schedule complete, does somebody ring, does somebody work."""
     from rq import Worker
 
-    from engine.doorbell import HEARTBEAT_KEY, QUEUES, missing_from_schedule
+    from engine.doorbell import QUEUES, missing_from_schedule
     from engine.flows.doctor import Finding
+    from engine.flows.health import HEARTBEAT_KEY
 
     rings = bool(jobs.exists(HEARTBEAT_KEY))
     if rings:

@@ -35,7 +35,9 @@ def persist(app: App) -> int:
 
 
 @click.command(cls=Command)
-@click.option("--dry-run", is_flag=True, help="Say what would be added, and change nothing; exit 1 when something would.")
+@click.option(
+    "--dry-run", is_flag=True, help="Say what would be added, and change nothing; exit 1 when something would."
+)
 @click.option(
     "--duplicates",
     type=click.DateTime(["%Y-%m-%d"]),
@@ -141,22 +143,41 @@ def _duplicates(app: App, day: date) -> int:
     with app.system.db.connect() as conn:
         found = audit.events_again(conn, day)
     if app.json:
-        print_json([{**line._asdict(), "first_at": line.first_at.isoformat(), "last_at": line.last_at.isoformat()} for line in found])
+        print_json(
+            [
+                {**line._asdict(), "first_at": line.first_at.isoformat(), "last_at": line.last_at.isoformat()}
+                for line in found
+            ]
+        )
         return 0
     rows = (
-        (str(line.brand_id), line.event_id, str(line.times), format_micros(line.again_micros), f"{line.first_at:%Y-%m-%d %H:%M:%S}", f"{line.last_at:%Y-%m-%d %H:%M:%S}")
+        (
+            str(line.brand_id),
+            line.event_id,
+            str(line.times),
+            format_micros(line.again_micros),
+            f"{line.first_at:%Y-%m-%d %H:%M:%S}",
+            f"{line.last_at:%Y-%m-%d %H:%M:%S}",
+        )
         for line in found
     )
-    print_table(("brand", "event id", "times", "counted again", "first", "last"), rows, right=("times", "counted again"))
+    print_table(
+        ("brand", "event id", "times", "counted again", "first", "last"), rows, right=("times", "counted again")
+    )
     return 0
 
 
 def _rebuild(app: App, every: bool, shards: tuple[int, ...]) -> tuple[dict[str, Any], str, bool]:
+    from engine.flows.rebuild import lost_in
+
     system = app.system
     rebuilder = system.rebuilder
     done = rebuilder.rebuild() if every else rebuilder.rebuild(shards) if shards else rebuilder.rebuild_missing()
     if done:
         system.status.refresh_all()
     left = [state.shard for state in system.live.read_shards() if not state.ready]
-    words = f"{len(done)} shards rebuilt" + (f", {len(left)} are not ready: run it again" if left else "")
-    return {"rebuilt": [shard.shard for shard in done], "not_ready": left}, words, not left
+    words = f"{len(done)} shards rebuilt{lost_in(done)}" + (
+        f", {len(left)} are not ready: run it again" if left else ""
+    )
+    lost = {str(shard.shard): shard.lost_after_n for shard in done if shard.lost_after_n is not None}
+    return {"rebuilt": [shard.shard for shard in done], "lost_after_n": lost, "not_ready": left}, words, not left

@@ -18,7 +18,7 @@ from engine.settings import Settings
 @pass_app
 def up(app: App, demo: bool, yes: bool) -> int:
     """Start servers (embedded ones when none is named), worker, scheduler and web; Ctrl-C stops all, data is kept."""
-    from engine.local.up import run_up
+    from engine.up import run_up
 
     # Not app.settings: those ask for servers that run already.
     return run_up(Settings.load(), demo, yes)

@@ -34,6 +34,7 @@ from engine.ledger import holds, quarantine, spend_log
 from engine.ledger.catalog import Catalog
 from engine.ledger.cursors import CursorMoved
 from engine.ledger.holds import HoldRow
+from engine.ledger.locks import Lock, try_take
 from engine.ledger.records import BrandRecord, CampaignRecord
 from engine.live.admin import SLICE, LiveRedis
 from engine.live.journal import COUNTED, EARLIER, START, Journal, digest_of, expand, pack, spend_text
@@ -85,11 +86,18 @@ class Rebuilt:
     events: int
     persisted: int
     salvaged: int
+    lost_after_n: int | None = None
+    """The last journal number that PostgreSQL has, when the journal after it was lost."""
 
     def __str__(self) -> str:
+        lost = (
+            ""
+            if self.lost_after_n is None
+            else f"; its journal was lost: what came after n {self.lost_after_n} is not known"
+        )
         return (
             f"shard {self.shard}: {self.brands} brands, {self.campaigns} campaigns, {self.requests} request ids, {self.events} event ids; "
-            f"{self.persisted} spends persisted before, {self.salvaged} salvaged"
+            f"{self.persisted} spends persisted before, {self.salvaged} salvaged{lost}"
         )
 
 
@@ -121,17 +129,15 @@ class Rebuilder:
         *,
         only_missing: bool = False,
     ) -> list[Rebuilt]:
-        """Rebuilds shards one after the other; one that another process took over is left to it.
+        """Rebuilds shards one after the other; one that another process is rebuilding is left to it.
 
         only_missing: passes over shards that have a mark again when their turn comes. Raises NotAllRebuilt after the others, ServerAway.
         """
         done: list[Rebuilt] = []
         failed: list[str] = []
         for shard in shards:
-            if only_missing and self._live.read_shard(shard).mark:
-                continue
             try:
-                done.append(self._rebuild(shard))
+                rebuilt = self._alone(shard, only_missing)
             except (Taken, CursorMoved):
                 continue
             except ServerAway:
@@ -139,8 +145,10 @@ class Rebuilder:
             except Exception as error:  # noqa: BLE001  # one bad shard must not keep the others out of use
                 failed.append(f"shard {shard}: {type(error).__name__}: {' '.join(str(error).split())}")
                 continue
-            if progress:
-                progress(done[-1])
+            if rebuilt is not None:
+                done.append(rebuilt)
+                if progress:
+                    progress(rebuilt)
         if failed:
             more = f"; and {len(failed) - 2} more shards" if len(failed) > 2 else ""
             raise NotAllRebuilt(f"{len(done)} shards rebuilt, not {'; '.join(failed[:2])}{more}", done)
@@ -150,6 +158,14 @@ class Rebuilder:
         """The shards that have no mark. Raises NotAllRebuilt when a mark is another instance's, ServerAway."""
         missing = [state.shard for state in self._live.read_shards() if not state.mark]
         return self.rebuild(missing, progress, only_missing=True)
+
+    def _alone(self, shard: int, only_missing: bool) -> Rebuilt | None:
+        """Rebuilds a shard unless another process does. The token keeps two rebuilds from harming each other, but in step they would void
+        each other's for ever; this lock, which goes with its process, lets one of them end."""
+        with self._db.begin() as conn:
+            if not try_take(conn, Lock.REBUILD, shard) or (only_missing and self._live.read_shard(shard).mark):
+                return None
+            return self._rebuild(shard)
 
     def _rebuild(self, shard: int) -> Rebuilt:
         keys, token = shard_keys(shard), uuid.uuid4().hex
@@ -194,8 +210,9 @@ class Rebuilder:
         if head(reply) != "ok":
             raise Taken(f"shard {shard} was taken over by another rebuild ({reply[0].decode()})")
         return Rebuilt(
-            shard, len(brands), len(campaigns), len(requests), len(events), carried.persisted, carried.salvaged
-        )
+            shard, len(brands), len(campaigns), len(requests), len(events), carried.persisted, carried.salvaged,
+            carried.n if carried.lost else None,
+        )  # fmt: skip
 
     def _plan(
         self,
@@ -255,7 +272,11 @@ class Rebuilder:
             number = day_number(on)
             for owner in ((brand_id, campaign_id), (brand_id, None)):
                 fields = sums.setdefault(owner, {})
-                counted = [(f"d:{number}", micros - corrected.get((brand_id, campaign_id, on), 0))] if number >= day - 1 else []
+                counted = (
+                    [(f"d:{number}", micros - corrected.get((brand_id, campaign_id, on), 0))]
+                    if number >= day - 1
+                    else []
+                )
                 if number >= first:
                     counted.append((f"m:{month}", micros))
                 for name, amount in counted:
@@ -329,6 +350,14 @@ class Rebuilder:
         for b in brands:
             if b.id in versions:
                 self._catalog.mark_published(b.id, b.version, versions[b.id])
+
+
+def lost_in(done: Sequence[Rebuilt], shown: int = 5) -> str:
+    """Where a rebuild could not know what had been spent last, in words; empty when all was there."""
+    lost = [shard for shard in done if shard.lost_after_n is not None]
+    said = ", ".join(f"shard {shard.shard} after n {shard.lost_after_n}" for shard in lost[:shown])
+    more = f" and {len(lost) - shown} more" if len(lost) > shown else ""
+    return f"; journals lost, what was not persisted is not known: {said}{more}" if lost else ""
 
 
 def _slice_call(keys: ShardKeys, token: str, mode: str, part: Sequence[Hash]) -> Call:

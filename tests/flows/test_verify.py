@@ -112,7 +112,9 @@ def campaign_key(_: System) -> str:
 
 
 TODAY, MONTH = f"d:{day_of(NOON)}", f"m:{month_of(NOON)}"
-COLUMNS = "recorded_at, day, brand_id, campaign_id, amount_micros, event_id, request_id, occurred_at, kind, shard, generation"
+COLUMNS = (
+    "recorded_at, day, brand_id, campaign_id, amount_micros, event_id, request_id, occurred_at, kind, shard, generation"
+)
 
 BROKEN = {
     "a brand's day counter": (hincr(brand_key, TODAY, 7), {"V1": 7}),
@@ -163,7 +165,10 @@ def test_a_difference_is_told_per_brand_with_its_sign(spent: System) -> None:
 
 def test_a_row_that_nobody_counted_is_named_with_its_amount(spent: System) -> None:
     spent.persister.drain_all()
-    sql(spent, f"INSERT INTO spend_log ({COLUMNS}, n, position) SELECT {COLUMNS}, n + 1000, 0 FROM spend_log WHERE event_id = 'win-3' AND kind = 'spend'")
+    sql(
+        spent,
+        f"INSERT INTO spend_log ({COLUMNS}, n, position) SELECT {COLUMNS}, n + 1000, 0 FROM spend_log WHERE event_id = 'win-3' AND kind = 'spend'",
+    )
     found = failed(spent)
     assert (found["V5"], found["V2"]) == (4_000_000, 4_000_000)
 

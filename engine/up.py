@@ -46,7 +46,7 @@ def run_up(settings: Settings, demo: bool, yes: bool = False, printer: Printer |
 
 def demo_allowed(settings: Settings) -> bool:
     """Whether the catalog is the demo's own: made by it, not by people. Asked after the migration, only on named servers."""
-    # Late: the supervisor of a plain `up` needs none of it.
+    # Late: a plain `up` needs none of it.
     from engine.flows import traffic
     from engine.ledger.database import make_engine
 
