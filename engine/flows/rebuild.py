@@ -86,11 +86,18 @@ class Rebuilt:
     events: int
     persisted: int
     salvaged: int
+    lost_after_n: int | None = None
+    """The last journal number that PostgreSQL has, when the journal after it was lost."""
 
     def __str__(self) -> str:
+        lost = (
+            ""
+            if self.lost_after_n is None
+            else f"; its journal was lost: what came after n {self.lost_after_n} is not known"
+        )
         return (
             f"shard {self.shard}: {self.brands} brands, {self.campaigns} campaigns, {self.requests} request ids, {self.events} event ids; "
-            f"{self.persisted} spends persisted before, {self.salvaged} salvaged"
+            f"{self.persisted} spends persisted before, {self.salvaged} salvaged{lost}"
         )
 
 
@@ -203,8 +210,9 @@ class Rebuilder:
         if head(reply) != "ok":
             raise Taken(f"shard {shard} was taken over by another rebuild ({reply[0].decode()})")
         return Rebuilt(
-            shard, len(brands), len(campaigns), len(requests), len(events), carried.persisted, carried.salvaged
-        )
+            shard, len(brands), len(campaigns), len(requests), len(events), carried.persisted, carried.salvaged,
+            carried.n if carried.lost else None,
+        )  # fmt: skip
 
     def _plan(
         self,
@@ -342,6 +350,14 @@ class Rebuilder:
         for b in brands:
             if b.id in versions:
                 self._catalog.mark_published(b.id, b.version, versions[b.id])
+
+
+def lost_in(done: Sequence[Rebuilt], shown: int = 5) -> str:
+    """Where a rebuild could not know what had been spent last, in words; empty when all was there."""
+    lost = [shard for shard in done if shard.lost_after_n is not None]
+    said = ", ".join(f"shard {shard.shard} after n {shard.lost_after_n}" for shard in lost[:shown])
+    more = f" and {len(lost) - shown} more" if len(lost) > shown else ""
+    return f"; journals lost, what was not persisted is not known: {said}{more}" if lost else ""
 
 
 def _slice_call(keys: ShardKeys, token: str, mode: str, part: Sequence[Hash]) -> Call:

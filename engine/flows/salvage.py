@@ -37,12 +37,14 @@ class CarriedOver:
     entry_id: str
     persisted: int
     salvaged: int
+    lost: bool
+    """Whether entries after the cursor may have been lost with the journal: what they counted cannot be known."""
 
 
 def carry_over(db: Engine, journal: Journal, persister: Persister, shard: int, has_journal: bool) -> CarriedOver:
     """Persists the shard's journal to its end and moves the cursor into the next generation. Nothing may write to the shard meanwhile."""
     persisted = salvaged = 0
-    entry_id = START
+    entry_id, lost = START, not has_journal
     if has_journal:
         try:
             while True:
@@ -53,9 +55,10 @@ def carry_over(db: Engine, journal: Journal, persister: Persister, shard: int, h
             with db.connect() as conn:
                 entry_id = spend_log.read_cursors(conn)[shard].entry_id
         except HistoryLost:
+            lost = True
             salvaged = _salvage(db, journal, persister, shard)
     cursor = _when_free(shard, lambda: _restart(db, shard, entry_id))
-    return CarriedOver(cursor.generation + 1, cursor.n, entry_id, persisted, salvaged)
+    return CarriedOver(cursor.generation + 1, cursor.n, entry_id, persisted, salvaged, lost and cursor.n > 0)
 
 
 def _when_free(shard: int, attempt: Callable[[], T | None]) -> T:
