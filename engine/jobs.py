@@ -23,6 +23,8 @@ from engine.flows.persist import Drained, trim_all
 from engine.flows.persist_loop import PersistLoop
 from engine.flows.publish import NotAllPublished
 from engine.flows.rebuild import NotAllRebuilt
+from engine.flows.sweep import sweep_expired
+from engine.flows.verify import FAIL, summary
 from engine.ledger import runs, spend_log
 from engine.ledger.database import wait_for_revision
 from engine.live.admin import LiveShard
@@ -44,6 +46,8 @@ TIMEOUT_S: Final[dict[str, int]] = {
     "check": 600,
     "close_day": 1800,
     "close_month": 1800,
+    "sweep": 120,
+    "verify": 800,
 }
 """RQ ends a run that takes longer; one that is not over by then was killed."""
 KEEP_MIXED: Final = timedelta(days=1)
@@ -213,6 +217,29 @@ def tidy(made: System) -> tuple[int, int]:
         return dropped, spend_log.prune_mixed_requests(conn, before)
 
 
+def sweep() -> str:
+    """Ends holds that are past their time, of brands that nobody calls for. The scripts do so by themselves on every call."""
+    return _run("sweep", _sweep)
+
+
+def _sweep(run: runs.Run, made: System) -> None:
+    swept = sweep_expired(made.db, made.live, made.inspector, stop_if_asked)
+    run.detail = f"{swept.holds} holds of {swept.brands} brands expired"
+
+
+def verify() -> str:
+    """Every invariant that can be judged from outside; a FAIL is a failed run, and so an alarm on the page."""
+    return _run("verify", _verify)
+
+
+def _verify(run: runs.Run, made: System) -> None:
+    checks = made.verifier.verify(progress=stop_if_asked)
+    run.detail = summary(checks)
+    if any(check.result == FAIL for check in checks):
+        run.outcome = "failed"
+        log.error("verify: %s", run.detail)
+
+
 def _run(job: str, work: Callable[[runs.Run, System], None]) -> str:
     """Does the work as one row of job_run; answers its line. A stop is no failure: the next run does what is left."""
     told = runs.Run()
@@ -242,4 +269,6 @@ BY_NAME: Final[dict[str, Callable[[], str]]] = {
     "publish": publish,
     "close_day": close_day,
     "close_month": close_month,
+    "sweep": sweep,
+    "verify": verify,
 }

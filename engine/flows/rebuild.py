@@ -15,7 +15,18 @@ from typing import Final
 from sqlalchemy import Engine
 
 from engine.domain.ids import SHARDS
-from engine.domain.periods import HOUR_MS, MINUTE_MS, at_ms, date_of, day_number, day_of, days_of_month, month_of, ms_of
+from engine.domain.periods import (
+    HOUR_MS,
+    MINUTE_MS,
+    at_ms,
+    date_of,
+    day_number,
+    day_of,
+    day_start_ms,
+    days_of_month,
+    month_of,
+    ms_of,
+)
 from engine.errors import BudgetError, ServerAway
 from engine.flows.persist import Persister
 from engine.flows.salvage import carry_over
@@ -233,6 +244,10 @@ class Rebuilder:
         first = next(days_of_month(month))
         with self._db.connect() as conn:
             totals = spend_log.campaign_totals(conn, brand_ids, date_of(min(first, day - 1)), date_of(day))
+            # A correction of yesterday came when its counter had its last word: it is in the month's only.
+            corrected = spend_log.correction_totals(
+                conn, brand_ids, date_of(day - 1), date_of(day - 1), at_ms(day_start_ms(day))
+            )
             for key, micros in quarantine.sums(conn, brand_ids).items():
                 totals[key] = totals.get(key, 0) + micros
         sums: dict[tuple[int, int | None], dict[str, int]] = {}
@@ -240,11 +255,11 @@ class Rebuilder:
             number = day_number(on)
             for owner in ((brand_id, campaign_id), (brand_id, None)):
                 fields = sums.setdefault(owner, {})
-                names = [f"d:{number}"] if number >= day - 1 else []
+                counted = [(f"d:{number}", micros - corrected.get((brand_id, campaign_id, on), 0))] if number >= day - 1 else []
                 if number >= first:
-                    names.append(f"m:{month}")
-                for name in names:
-                    fields[name] = fields.get(name, 0) + micros
+                    counted.append((f"m:{month}", micros))
+                for name, amount in counted:
+                    fields[name] = fields.get(name, 0) + amount
         return {
             owner: [part for name, micros in fields.items() for part in (name, str(micros))]
             for owner, fields in sums.items()
