@@ -1,6 +1,9 @@
 """Rings the periodic jobs: `python scheduler.py`, the same as `budget-engine scheduler`."""
 
-from engine.processes import scheduler
+import sys
+
+from engine.cli import cli
+from engine.cli.run import run
 
 if __name__ == "__main__":
-    scheduler()
+    sys.exit(run(cli, ["scheduler", *sys.argv[1:]]))

@@ -2,7 +2,8 @@
 
 import sys
 
-from engine.processes import worker
+from engine.cli import cli
+from engine.cli.run import run
 
 if __name__ == "__main__":
-    worker(sys.argv[1] if len(sys.argv) > 1 else None)
+    sys.exit(run(cli, ["worker", *(f"--queue={name}" for name in sys.argv[1:])]))

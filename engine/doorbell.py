@@ -121,7 +121,8 @@ class HealingScheduler(Scheduler):  # type: ignore[misc]  # rq-scheduler has no 
     def enqueue_jobs(self) -> list[str]:
         """One pass: heal the schedule, then ring what is due. Holds rq-scheduler's lock."""
         self.connection.set(HEARTBEAT_KEY, int(time.time() * 1000), ex=HEARTBEAT_S)
-        if mended := self.heal():
+        begun = self.connection.exists(self.scheduled_jobs_key)
+        if (mended := self.heal()) and begun:
             log.warning("the schedule was mended: %s", ", ".join(mended))
         now = time.time()
         rung = []
@@ -226,12 +227,8 @@ class StoppableWorker(SimpleWorker):
     def subscribe(self) -> None:
         """RQ's remote commands are not used: signals stop a worker. So there is no thread that could fail beside the work."""
 
-    def dequeue_job_and_maintain_ttl(self, timeout: int | None, max_idle_time: int | None = None) -> Any:
-        """RQ would wait for Redis by itself, up to minutes at a time; here the first loss ends the loop, and run_worker waits."""
-        return super().dequeue_job_and_maintain_ttl(timeout, max_idle_time)
-
     def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
-        """Each round of RQ's waiting begins with it."""
+        """Each round of RQ's own waiting for Redis begins with it, and would wait for up to minutes: here the first loss ends the loop, and run_worker waits."""
         try:
             super().heartbeat(timeout, pipeline)
         except (redis.ConnectionError, redis.TimeoutError):

@@ -145,7 +145,8 @@ def _rebuild(made: System, why: list[str], shards: list[int]) -> None:
         if failure is not None:
             raise failure
         run.detail = f"{len(done)} shards rebuilt: {', '.join(why)}"
-    log.warning("rebuild: %s", run.detail)
+    if done:
+        log.warning("rebuild: %s", run.detail)
 
 
 def ignore(_: object) -> None:
@@ -208,9 +209,7 @@ def _close_and_tidy(run: runs.Run, made: System) -> None:
 
 def tidy(made: System) -> tuple[int, int]:
     """Drops old runs from job_run, and mixed requests that are past every promised window; answers how many of each."""
-    windows = max(
-        timedelta(minutes=made.settings.request_id_minutes), timedelta(hours=made.settings.event_id_hours)
-    )
+    windows = max(timedelta(minutes=made.settings.request_id_minutes), timedelta(hours=made.settings.event_id_hours))
     before = at_ms(made.live.now_ms()) - windows - KEEP_MIXED
     dropped = runs.prune(made.db)
     with made.db.begin() as conn:

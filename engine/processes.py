@@ -24,6 +24,8 @@ def worker(queue: str | None = None) -> None:
     """Works one queue, or both in a process each. SIGTERM ends it cleanly, a running job after its transaction."""
     if queue is not None and queue not in QUEUES:
         raise InvalidInput(f"queue {shown(queue)} is not one of {', '.join(QUEUES)}", "queue")
+    # Wrong settings are said once, here, and not by each child.
+    jobs.parts()
     if queue is None:
         _both()
     else:

@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- Removes the counter of a closed period from up to 200 hashes of a shard. A period that the shard still counts in is refused.
 -- KEYS  1 shard  2.. brands and campaigns
 -- ARGV  1 layout  2 instance uuid  3 field of a day (`d:20748`) or a month (`m:202611`)

@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=no-writes
 -- Reads one brand and up to 200 of its campaigns as they stand this millisecond. Writes nothing.
 -- KEYS  1 shard  2 brand  3.. campaigns
 -- ARGV  1 layout

@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- The state of one shard, marked or not. With tick = 1 its now is moved on and kept, so that no later entry can be stamped before it:
 -- that is how the close of a day knows the day's last entry.
 -- KEYS  1 shard  2 journal

@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=no-writes
 -- Named counters of up to 200 hashes of a shard, with the journal number at which they hold: counters and n are one instant.
 -- KEYS  1 shard  2.. brands or campaigns
 -- ARGV  1 layout  2.. fields (`d:20748`, `m:202611`)

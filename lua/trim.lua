@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- Drops journal entries below an id that PostgreSQL has had for JOURNAL_KEEP_MINUTES. Approximate (`~`): it frees whole nodes only.
 -- KEYS  1 shard  2 journal
 -- ARGV  1 layout  2 instance uuid  3 the lowest entry id to keep

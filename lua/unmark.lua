@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- Takes a shard out of use until it is rebuilt: whoever finds that its history does not fit says so here.
 -- KEYS  1 shard
 -- ARGV  1 instance uuid  2 what was found

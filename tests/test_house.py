@@ -42,7 +42,7 @@ def imports_of(path: Path) -> set[str]:
     return rooms
 
 
-@pytest.mark.parametrize("room", [room for room in FLOORS])
+@pytest.mark.parametrize("room", list(FLOORS))
 def test_imports_only_point_down(room: str) -> None:
     folder, single = ROOT / "engine" / room, ROOT / "engine" / f"{room}.py"
     files = sorted(folder.rglob("*.py")) if folder.is_dir() else [single]

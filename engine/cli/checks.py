@@ -34,7 +34,11 @@ def doctor(app: App) -> int:
 
 @click.command(cls=Command)
 @click.option(
-    "--days", type=click.IntRange(1, 400), default=2, show_default=True, help="How far back rows are looked at by themselves."
+    "--days",
+    type=click.IntRange(1, 400),
+    default=2,
+    show_default=True,
+    help="How far back rows are looked at by themselves.",
 )
 @pass_app
 def verify(app: App, days: int) -> int:

@@ -35,7 +35,9 @@ def persist(app: App) -> int:
 
 
 @click.command(cls=Command)
-@click.option("--dry-run", is_flag=True, help="Say what would be added, and change nothing; exit 1 when something would.")
+@click.option(
+    "--dry-run", is_flag=True, help="Say what would be added, and change nothing; exit 1 when something would."
+)
 @click.option(
     "--duplicates",
     type=click.DateTime(["%Y-%m-%d"]),
@@ -141,13 +143,27 @@ def _duplicates(app: App, day: date) -> int:
     with app.system.db.connect() as conn:
         found = audit.events_again(conn, day)
     if app.json:
-        print_json([{**line._asdict(), "first_at": line.first_at.isoformat(), "last_at": line.last_at.isoformat()} for line in found])
+        print_json(
+            [
+                {**line._asdict(), "first_at": line.first_at.isoformat(), "last_at": line.last_at.isoformat()}
+                for line in found
+            ]
+        )
         return 0
     rows = (
-        (str(line.brand_id), line.event_id, str(line.times), format_micros(line.again_micros), f"{line.first_at:%Y-%m-%d %H:%M:%S}", f"{line.last_at:%Y-%m-%d %H:%M:%S}")
+        (
+            str(line.brand_id),
+            line.event_id,
+            str(line.times),
+            format_micros(line.again_micros),
+            f"{line.first_at:%Y-%m-%d %H:%M:%S}",
+            f"{line.last_at:%Y-%m-%d %H:%M:%S}",
+        )
         for line in found
     )
-    print_table(("brand", "event id", "times", "counted again", "first", "last"), rows, right=("times", "counted again"))
+    print_table(
+        ("brand", "event id", "times", "counted again", "first", "last"), rows, right=("times", "counted again")
+    )
     return 0
 
 

@@ -57,7 +57,9 @@ def retry(app: App, entry_id: int | None, every: bool) -> int:
         booked, stayed = app.system.quarantined.retry_all(app.actor)
     if app.json:
         persisted = [{"id": row_id, "rows": rows} for row_id, rows in booked.items()]
-        print_json({"persisted": persisted, "waiting": [{"id": row_id, "reason": why} for row_id, why in stayed.items()]})
+        print_json(
+            {"persisted": persisted, "waiting": [{"id": row_id, "reason": why} for row_id, why in stayed.items()]}
+        )
     else:
         for row_id, rows in booked.items():
             click.echo(f"entry {row_id}: {rows} spends booked")

@@ -58,7 +58,12 @@ def _quarantine(waiting: list[quarantine.QuarantineRow]) -> Alarm:
 def _drift(last: runs.RunRecord | None, recent: list[corrections.CorrectionRow]) -> Alarm:
     off = [name for name in failed_in(last.detail) if name in _COUNTERS] if last is not None else []
     if off:
-        return "drift", "Drift", "down", f"counters and log are apart ({', '.join(off)}): `budget-engine reconcile` says where and repairs it"
+        return (
+            "drift",
+            "Drift",
+            "down",
+            f"counters and log are apart ({', '.join(off)}): `budget-engine reconcile` says where and repairs it",
+        )
     if recent:
         newest = recent[0]
         of = f"brand {newest.brand_id}" if newest.campaign_id is None else f"campaign {newest.campaign_id}"

@@ -98,7 +98,13 @@ def read_health(db: Engine, live: LiveRedis, jobs_redis: redis.Redis, now_ms: in
     if shards is not None and cursors is not None:
         backlog = sum(max(0, shard.n - cursors.get(shard.shard, 0)) for shard in shards)
     alarms = money_alarms(db, now_ms) if postgres.state != "down" else ()
-    parts = (hot, postgres, *_jobs_side(jobs_redis, now_ms), _journal(backlog), *(Part(*alarm, serves=False) for alarm in alarms))
+    parts = (
+        hot,
+        postgres,
+        *_jobs_side(jobs_redis, now_ms),
+        _journal(backlog),
+        *(Part(*alarm, serves=False) for alarm in alarms),
+    )
     return Health(now_ms, parts, jobs, backlog)
 
 

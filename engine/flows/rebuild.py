@@ -34,6 +34,7 @@ from engine.ledger import holds, quarantine, spend_log
 from engine.ledger.catalog import Catalog
 from engine.ledger.cursors import CursorMoved
 from engine.ledger.holds import HoldRow
+from engine.ledger.locks import Lock, try_take
 from engine.ledger.records import BrandRecord, CampaignRecord
 from engine.live.admin import SLICE, LiveRedis
 from engine.live.journal import COUNTED, EARLIER, START, Journal, digest_of, expand, pack, spend_text
@@ -121,17 +122,15 @@ class Rebuilder:
         *,
         only_missing: bool = False,
     ) -> list[Rebuilt]:
-        """Rebuilds shards one after the other; one that another process took over is left to it.
+        """Rebuilds shards one after the other; one that another process is rebuilding is left to it.
 
         only_missing: passes over shards that have a mark again when their turn comes. Raises NotAllRebuilt after the others, ServerAway.
         """
         done: list[Rebuilt] = []
         failed: list[str] = []
         for shard in shards:
-            if only_missing and self._live.read_shard(shard).mark:
-                continue
             try:
-                done.append(self._rebuild(shard))
+                rebuilt = self._alone(shard, only_missing)
             except (Taken, CursorMoved):
                 continue
             except ServerAway:
@@ -139,8 +138,10 @@ class Rebuilder:
             except Exception as error:  # noqa: BLE001  # one bad shard must not keep the others out of use
                 failed.append(f"shard {shard}: {type(error).__name__}: {' '.join(str(error).split())}")
                 continue
-            if progress:
-                progress(done[-1])
+            if rebuilt is not None:
+                done.append(rebuilt)
+                if progress:
+                    progress(rebuilt)
         if failed:
             more = f"; and {len(failed) - 2} more shards" if len(failed) > 2 else ""
             raise NotAllRebuilt(f"{len(done)} shards rebuilt, not {'; '.join(failed[:2])}{more}", done)
@@ -150,6 +151,14 @@ class Rebuilder:
         """The shards that have no mark. Raises NotAllRebuilt when a mark is another instance's, ServerAway."""
         missing = [state.shard for state in self._live.read_shards() if not state.mark]
         return self.rebuild(missing, progress, only_missing=True)
+
+    def _alone(self, shard: int, only_missing: bool) -> Rebuilt | None:
+        """Rebuilds a shard unless another process does. The token keeps two rebuilds from harming each other, but in step they would void
+        each other's for ever; this lock, which goes with its process, lets one of them end."""
+        with self._db.begin() as conn:
+            if not try_take(conn, Lock.REBUILD, shard) or (only_missing and self._live.read_shard(shard).mark):
+                return None
+            return self._rebuild(shard)
 
     def _rebuild(self, shard: int) -> Rebuilt:
         keys, token = shard_keys(shard), uuid.uuid4().hex
@@ -255,7 +264,11 @@ class Rebuilder:
             number = day_number(on)
             for owner in ((brand_id, campaign_id), (brand_id, None)):
                 fields = sums.setdefault(owner, {})
-                counted = [(f"d:{number}", micros - corrected.get((brand_id, campaign_id, on), 0))] if number >= day - 1 else []
+                counted = (
+                    [(f"d:{number}", micros - corrected.get((brand_id, campaign_id, on), 0))]
+                    if number >= day - 1
+                    else []
+                )
                 if number >= first:
                     counted.append((f"m:{month}", micros))
                 for name, amount in counted:

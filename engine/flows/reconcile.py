@@ -35,7 +35,11 @@ class Repair:
     after: int | None
 
     def __str__(self) -> str:
-        done = f"added {-self.difference.apart:+d}, the counter is {self.after} now" if self.after is not None else f"would add {-self.difference.apart:+d}"
+        done = (
+            f"added {-self.difference.apart:+d}, the counter is {self.after} now"
+            if self.after is not None
+            else f"would add {-self.difference.apart:+d}"
+        )
         return f"{self.difference}: the counter was changed by something other than the scripts; {done} ({self.name})"
 
 
@@ -61,7 +65,14 @@ class Reconciler:
     """Repairs counters."""
 
     def __init__(
-        self, db: Engine, live: LiveRedis, instance: str, counters: Counters, journals: Journals, keyspace: Keyspace, status: StatusWriter
+        self,
+        db: Engine,
+        live: LiveRedis,
+        instance: str,
+        counters: Counters,
+        journals: Journals,
+        keyspace: Keyspace,
+        status: StatusWriter,
     ) -> None:
         self._db = db
         self._live = live
@@ -118,7 +129,9 @@ class Reconciler:
                 continue
             name, after = name_of(off), None
             if not dry_run:
-                made = adjust(self._live, self._instance, shard, off.key, off.field, -off.apart, name, max(off.n, last_n))
+                made = adjust(
+                    self._live, self._instance, shard, off.key, off.field, -off.apart, name, max(off.n, last_n)
+                )
                 if made is None:
                     return False
                 after, last_n = made.value, made.n
@@ -131,7 +144,9 @@ class Reconciler:
         for problem in confirmed(lambda: self._journals.problems(shard)):
             yield f"its history does not fit, shard {shard}{problem}"
         with self._db.connect() as conn:
-            unread = [row for row in quarantine.rows(conn, waiting_only=False) if row.shard == shard and row.n is not None]
+            unread = [
+                row for row in quarantine.rows(conn, waiting_only=False) if row.shard == shard and row.n is not None
+            ]
         unread = [row for row in unread if row.state != "persisted" and not row.sums and _counted_something(row.fields)]
         if unread:
             yield f"entry {unread[0].id} in quarantine counted what cannot be read from it: `budget-engine quarantine list`"

@@ -60,7 +60,10 @@ def changes_without_change(connection: Connection, since: datetime) -> list[Wron
         ),
         {"since": since, "limit": _LIMIT},
     )
-    return [WrongChange(row.campaign_id, f"has status_change {row.id}, which changed nothing: {row.reasons}") for row in found]
+    return [
+        WrongChange(row.campaign_id, f"has status_change {row.id}, which changed nothing: {row.reasons}")
+        for row in found
+    ]
 
 
 def largest_budget(connection: Connection, brand_id: int, field: str, now: int | None, since: datetime) -> int | None:

@@ -108,7 +108,9 @@ def closed_month_off(connection: Connection, first: date, last: date) -> list[Di
         " GROUP BY 1) AS d ON d.brand_id = t.brand_id"
         " LEFT JOIN LATERAL (SELECT sum(amount_micros)::bigint AS micros FROM spend_log WHERE brand_id = t.brand_id"
         " AND day BETWEEN :first AND :last AND kind = 'correction'"
-        " AND recorded_at >= CAST(CAST(:last AS date) + 1 AS timestamp) AT TIME ZONE 'UTC') AS c ON true" + _LATE_BOOKED + " WHERE t.period = 'month' AND t.starts_on = :first"
+        " AND recorded_at >= CAST(CAST(:last AS date) + 1 AS timestamp) AT TIME ZONE 'UTC') AS c ON true"
+        + _LATE_BOOKED
+        + " WHERE t.period = 'month' AND t.starts_on = :first"
         " AND t.spend_micros <> coalesce(d.micros, 0) - coalesce(c.micros, 0) - coalesce(q.micros, 0) ORDER BY 1 LIMIT :limit",
         first,
         last,
@@ -124,5 +126,6 @@ def _strays(connection: Connection, query: str, since: date) -> list[Stray]:
 def _closed(connection: Connection, query: str, first: date, last: date, what: str) -> list[Disagreement]:
     found = connection.execute(text(query), {"first": first, "last": last, "limit": _LIMIT})
     return [
-        Disagreement(f"brand {row.brand_id}", f"{what} {row.starts_on}", row.expected, row.found, row.brand_id) for row in found
+        Disagreement(f"brand {row.brand_id}", f"{what} {row.starts_on}", row.expected, row.found, row.brand_id)
+        for row in found
     ]

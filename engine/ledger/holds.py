@@ -65,7 +65,10 @@ def ended_since(connection: Connection, brand_ids: Sequence[int], since: datetim
 
 def brands_with_open(connection: Connection) -> list[int]:
     """Brands with an open hold."""
-    return [row.brand_id for row in connection.execute(text("SELECT DISTINCT brand_id FROM hold WHERE state = 'open' ORDER BY 1"))]
+    return [
+        row.brand_id
+        for row in connection.execute(text("SELECT DISTINCT brand_id FROM hold WHERE state = 'open' ORDER BY 1"))
+    ]
 
 
 def prune(connection: Connection, before: datetime) -> int:

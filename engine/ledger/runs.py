@@ -77,7 +77,8 @@ def last_ended(engine: Engine, job: str) -> RunRecord | None:
     """The latest run of a job that has ended."""
     with engine.connect() as connection:
         row = connection.execute(
-            text("SELECT * FROM job_run WHERE job = :job AND outcome IN ('done', 'failed') ORDER BY id DESC LIMIT 1"), {"job": job}
+            text("SELECT * FROM job_run WHERE job = :job AND outcome IN ('done', 'failed') ORDER BY id DESC LIMIT 1"),
+            {"job": job},
         ).one_or_none()
     return None if row is None else RunRecord(**row._asdict())
 

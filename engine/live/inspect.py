@@ -16,8 +16,6 @@ _WHOLE: Final = 2000
 """Holds of a brand that are read at one instant in one piece; more are read in pages while nothing changes."""
 
 
-
-
 @dataclass(frozen=True, slots=True)
 class SeenKey:
     """A key with its type, and its time to live in ms (-1: none)."""
@@ -84,7 +82,9 @@ class Inspector:
         for key in shard_keys(shard).requests:
             for start in range(0, len(request_ids), PAGE):
                 part = list(request_ids[start : start + PAGE])
-                for name, value in zip(part, self._asked(lambda key=key, part=part: self._plain.hmget(key, part)), strict=True):  # type: ignore[misc]  # as above
+                for name, value in zip(
+                    part, self._asked(lambda key=key, part=part: self._plain.hmget(key, part)), strict=True
+                ):  # type: ignore[misc]  # as above
                     if value is not None and value[:1] in (b"r", b"t"):
                         verbs[name] = value[:1].decode()
         return verbs

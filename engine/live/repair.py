@@ -23,7 +23,14 @@ class Adjusted:
 
 
 def adjust(
-    live: LiveRedis, instance: str, shard: int, hash_key: str, field: str, difference_micros: int, name: str, judged_n: int
+    live: LiveRedis,
+    instance: str,
+    shard: int,
+    hash_key: str,
+    field: str,
+    difference_micros: int,
+    name: str,
+    judged_n: int,
 ) -> Adjusted | None:
     """Adds a difference to a counter; None when another adjustment of the shard came after `judged_n`: judge it again.
 

@@ -36,7 +36,7 @@ NAMES: Final = (
 )
 
 _INCLUDE: Final = re.compile(r"-- include: (\S+)")
-_SHEBANG: Final = "#!lua\n"
+_SHEBANG: Final = re.compile(r"#!lua( flags=[a-z,-]+)?\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ def assemble(name: str, swap: Mapping[str, str] | None = None) -> Script:
         return lines
 
     text = "\n".join(resolve(f"{name}.lua", ())) + "\n"
-    if not text.startswith(_SHEBANG):
+    if _SHEBANG.match(text) is None:
         raise ValueError(f"lua/{name}.lua does not begin with #!lua")
     return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 

@@ -3,64 +3,17 @@
 from __future__ import annotations
 
 import socket
-import threading
 import time
 from collections.abc import Iterator
 
 import pytest
 
 from engine import BudgetClient, InvalidInput, Spend, Unavailable
+from engine.domain.ids import shard_of
 from engine.errors import BudgetError, InvalidSetting
 from engine.live.wire import Wire
 from tests.live.plant import BRAND, CAMPAIGN, Plant
-
-
-class Proxy:
-    """A TCP relay in front of Redis that can swallow or cut what comes back."""
-
-    def __init__(self, port: int) -> None:
-        self._port = port
-        self._server = socket.create_server(("127.0.0.1", 0))
-        self.port = self._server.getsockname()[1]
-        self.lose_replies = 0
-        """So many of the next replies are dropped, each with its connection."""
-        self.silent = False
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                near, _ = self._server.accept()
-            except OSError:
-                return
-            far = socket.create_connection(("127.0.0.1", self._port))
-            threading.Thread(target=self._relay, args=(near, far, False), daemon=True).start()
-            threading.Thread(target=self._relay, args=(far, near, True), daemon=True).start()
-
-    def _relay(self, source: socket.socket, target: socket.socket, back: bool) -> None:
-        try:
-            while data := source.recv(65536):
-                if back and self.silent:
-                    continue
-                if (
-                    back
-                    and self.lose_replies
-                    and b"recorded" not in data
-                    and not data.startswith((b"+", b"%", b"-NOSCRIPT"))
-                ):
-                    self.lose_replies -= 1
-                    break
-                target.sendall(data)
-        except OSError:
-            pass
-        for end in (source, target):
-            try:
-                end.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
-
-    def close(self) -> None:
-        self._server.close()
+from tests.proxy import Proxy
 
 
 @pytest.fixture
@@ -137,6 +90,10 @@ def test_a_full_redis_says_so_and_nothing_is_half_written(plant: Plant, client: 
     try:
         with pytest.raises(Unavailable, match="full"):
             client.record_spend(CAMPAIGN, "1")
+        shard = shard_of(BRAND)
+        assert plant.live.read_shard(shard, tick=True).ready, "persist must see a full Redis, or it can never drain it"
+        assert plant.live.read_brand(BRAND, 1) is not None
+        plant.live.trim(plant.instance, shard, "0-1")
     finally:
         plant.plain.config_set("maxmemory", 0)
     assert (plant.spent(), client.record_spend(CAMPAIGN, "1").outcome) == (before, "recorded")

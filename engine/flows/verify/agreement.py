@@ -121,15 +121,23 @@ class Agreement:
             [keys_of_brand(b.id).brand(b.id) for b in listed], ("v", "daily", "monthly", "archived")
         )
         for b, plan in zip(listed, plans, strict=True):
-            wanted = [str(b.version), *map(_limit, (b.daily_budget_micros, b.monthly_budget_micros)), _bit(b.archived_at is not None)]
-            yield from _compare(f"brand {b.id}", b.id, plan, wanted, ("version", "daily budget", "monthly budget", "archived"))
+            wanted = [
+                str(b.version),
+                *map(_limit, (b.daily_budget_micros, b.monthly_budget_micros)),
+                _bit(b.archived_at is not None),
+            ]
+            yield from _compare(
+                f"brand {b.id}", b.id, plan, wanted, ("version", "daily budget", "monthly budget", "archived")
+            )
         own = list(campaigns)
         switches = self._inspector.fields(
             [keys_of_brand(c.brand_id).campaign(c.id) for c in own], ("v", "on", "archived", "schedule")
         )
         for c, switch in zip(own, switches, strict=True):
             wanted = [str(c.version), _bit(c.enabled), _bit(c.archived_at is not None), c.schedule.compiled]
-            yield from _compare(f"campaign {c.id}", c.brand_id, switch, wanted, ("version", "switch", "archived", "schedule"))
+            yield from _compare(
+                f"campaign {c.id}", c.brand_id, switch, wanted, ("version", "switch", "archived", "schedule")
+            )
 
 
 def _compare(

@@ -91,7 +91,9 @@ class Counters:
 
     def check(self) -> tuple[Check, Check]:
         """V1 and V2."""
-        conservation = Check("V1", "conservation: each brand's counter = spend log + journal not yet in it + quarantine")
+        conservation = Check(
+            "V1", "conservation: each brand's counter = spend log + journal not yet in it + quarantine"
+        )
         hierarchy = Check("V2", "hierarchy: brand = its campaigns, month = its days, campaign_day = spend log")
         brands, campaigns = self.owners()
         for shard, owners in brands.items():
@@ -216,7 +218,10 @@ def _corrections(item: Read, key: tuple[int, int, date]) -> int:
     return sum(
         spend.amount_micros
         for spend in item.entry.spends()
-        if spend.kind == "correction" and spend.campaign_id == campaign_id and spend.day is not None and date_of(spend.day) == day
+        if spend.kind == "correction"
+        and spend.campaign_id == campaign_id
+        and spend.day is not None
+        and date_of(spend.day) == day
     )
 
 

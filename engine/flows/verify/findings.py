@@ -66,7 +66,11 @@ def summary(checks: Iterable[Check]) -> str:
     """All checks in one line, as job_run keeps it: `PASS V2 V4; FAIL V1 500000 micros: brand 1 day ...`."""
     listed = list(checks)
     passed = [check.id for check in listed if check.result == PASS]
-    failed = [f"{FAIL} {check.id} {check.difference_micros} micros: {check.findings[0][:120]}" for check in listed if check.findings]
+    failed = [
+        f"{FAIL} {check.id} {check.difference_micros} micros: {check.findings[0][:120]}"
+        for check in listed
+        if check.findings
+    ]
     return "; ".join([*failed, *([f"{PASS} {' '.join(passed)}"] if passed else [])])
 
 

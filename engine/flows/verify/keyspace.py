@@ -33,7 +33,9 @@ class Keyspace:
 
     def check(self) -> Check:
         """V10."""
-        check = Check("V10", "keyspace: only documented keys and types, none expires, nothing is evicted, held = its holds")
+        check = Check(
+            "V10", "keyspace: only documented keys and types, none expires, nothing is evicted, held = its holds"
+        )
         info = self._inspector.info()
         policy = str(info.get("maxmemory_policy", "not told"))
         if policy not in ("noeviction", "not told"):
@@ -58,7 +60,12 @@ class Keyspace:
         # A sum may stand where its keys are gone, so every brand is looked at that has either.
         for brand_id in sorted(with_holds | self._with_sum(brands)):
             for text, micros in confirmed(lambda brand_id=brand_id: self.holds_off(brand_id)):  # type: ignore[misc]  # mypy cannot infer a default
-                check.find(f"brand {brand_id} {text}; `budget-engine rebuild --shard {brand_id % SHARDS}` makes it anew", f"brand {brand_id}", micros, brand_id)
+                check.find(
+                    f"brand {brand_id} {text}; `budget-engine rebuild --shard {brand_id % SHARDS}` makes it anew",
+                    f"brand {brand_id}",
+                    micros,
+                    brand_id,
+                )
         return check
 
     def brands_with_holds(self) -> set[int]:
@@ -81,10 +88,15 @@ class Keyspace:
             return
         total = sum(micros for micros, _ in found.holds.values())
         if found.held != total:
-            yield f"has {found.held} micros held, its {len(found.holds)} holds are {total} ({found.held - total:+d})", found.held - total
+            yield (
+                f"has {found.held} micros held, its {len(found.holds)} holds are {total} ({found.held - total:+d})",
+                found.held - total,
+            )
         expires = {name: at for name, (_, at) in found.holds.items()}
         if expires != found.expiry:
-            apart = sorted(name for name in expires.keys() | found.expiry.keys() if expires.get(name) != found.expiry.get(name))
+            apart = sorted(
+                name for name in expires.keys() | found.expiry.keys() if expires.get(name) != found.expiry.get(name)
+            )
             micros = sum(found.holds[name][0] for name in apart if name in found.holds)
             yield f"has {len(apart)} holds that are not in its expiry as they should be, first {apart[0]}", micros
 

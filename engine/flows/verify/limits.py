@@ -51,19 +51,27 @@ class Limits:
 
     def check(self) -> Check:
         """V3."""
-        check = Check("V3", "no overspend by try_spend: spend and open holds fit the largest budget in force, facts apart")
+        check = Check(
+            "V3", "no overspend by try_spend: spend and open holds fit the largest budget in force, facts apart"
+        )
         ids = [brand.id for brand in self._catalog.brands(include_archived=True)]
         above = 0
         for start in range(0, len(ids), _BRANDS_AT_ONCE):
             # Ordinal 0: the brand without its campaigns.
             brands = self._live.read_plans(dict.fromkeys(ids[start : start + _BRANDS_AT_ONCE], 0))
             for brand_id, brand in brands.items():
-                if brand is None or not list(_above(brand, 0 if brand.daily_limit is None and brand.monthly_limit is None else self._held(brand_id))):
+                if brand is None or not list(
+                    _above(
+                        brand, 0 if brand.daily_limit is None and brand.monthly_limit is None else self._held(brand_id)
+                    )
+                ):
                     continue
                 above += 1
                 for text, micros in confirmed(lambda brand_id=brand_id: self._overspent(brand_id)):  # type: ignore[misc]  # mypy cannot infer a default
                     check.find(f"brand {brand_id} {text}", f"brand {brand_id}", micros, brand_id)
-        check.checked = f"{len(ids)} brands, {above} of them above a budget, calls of the last {_RECENT.seconds // 60} minutes"
+        check.checked = (
+            f"{len(ids)} brands, {above} of them above a budget, calls of the last {_RECENT.seconds // 60} minutes"
+        )
         return check
 
     def _held(self, brand_id: int) -> int:
@@ -98,7 +106,15 @@ def _above(brand: LiveBrand, held: int) -> Iterator[_Period]:
         yield _Period(f"day {on}", "daily_budget", day_start_ms(today), on, on, brand.daily_spend, brand.daily_limit)
     if brand.monthly_limit is not None and brand.monthly_spend + held > brand.monthly_limit:
         first, last = date_of(days[0]), date_of(days[-1])
-        yield _Period(f"month {month}", "monthly_budget", month_start_ms(month), first, last, brand.monthly_spend, brand.monthly_limit)
+        yield _Period(
+            f"month {month}",
+            "monthly_budget",
+            month_start_ms(month),
+            first,
+            last,
+            brand.monthly_spend,
+            brand.monthly_limit,
+        )
 
 
 def _beyond(
@@ -117,6 +133,9 @@ def _beyond(
     beyond = max(beyond, asked + given_back + held - largest)
     if beyond > 0:
         yield (
-            f"{period.name}: {period.spent} micros spent and {held} held, the largest budget in force was {largest}:"
-            f" {beyond} micros of it were accepted by a call that asked"
-        ), beyond
+            (
+                f"{period.name}: {period.spent} micros spent and {held} held, the largest budget in force was {largest}:"
+                f" {beyond} micros of it were accepted by a call that asked"
+            ),
+            beyond,
+        )

@@ -45,7 +45,12 @@ class Rows:
         title = "nothing invented, nothing lost: each row stems from one entry of a published campaign, each settled hold has its row"
         check = Check("V5", title, f"the last {self._days} days and the quarantine")
         for stray in confirmed(self._strays):
-            check.find(f"brand {stray.brand_id}: {stray.what} ({stray.micros:+d} micros)", stray.what, stray.micros, stray.brand_id)
+            check.find(
+                f"brand {stray.brand_id}: {stray.what} ({stray.micros:+d} micros)",
+                stray.what,
+                stray.micros,
+                stray.brand_id,
+            )
         with self._db.connect() as conn:
             waiting = quarantine.rows(conn)
         if waiting:

@@ -1,0 +1,252 @@
+"""Real processes of ours on real servers: started, watched, and ended with the test whatever happens."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from engine.errors import Unavailable
+from engine.flows.verify import Verifier
+from engine.ledger import migrate
+from engine.live.client import BudgetClient, Spend
+from engine.local.servers import EmbeddedServers
+from engine.settings import Settings
+from engine.wiring import System
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def until(what: Callable[[], Any], patience_s: float = 20.0, why: Callable[[], str] = lambda: "") -> float:
+    """Waits until `what` holds and answers how long that took; fails the test when it does not in time."""
+    started = time.monotonic()
+    while not what():
+        assert time.monotonic() - started < patience_s, f"not within {patience_s:g} s; {why()}"
+        time.sleep(0.02)
+    return time.monotonic() - started
+
+
+class Process:
+    """One of our processes, with what it said."""
+
+    def __init__(self, args: list[str], environment: dict[str, str], log: Path) -> None:
+        self.log = log
+        self._file = log.open("ab")
+        self.process = subprocess.Popen(
+            [sys.executable, *args],
+            cwd=ROOT,
+            env={**os.environ, **environment, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
+            stdout=self._file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    @property
+    def said(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    @property
+    def alive(self) -> bool:
+        return self.process.poll() is None
+
+    def stop(self, number: signal.Signals = signal.SIGTERM, patience_s: float = 20.0) -> float:
+        """Sends a signal and answers how long the end took."""
+        started = time.monotonic()
+        self.process.send_signal(number)
+        self.process.wait(patience_s)
+        return time.monotonic() - started
+
+    def end(self) -> None:
+        if self.alive:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        self._file.close()
+
+
+class Processes:
+    """Starts `python -m engine ...` on the servers of the test."""
+
+    def __init__(self, environment: dict[str, str], folder: Path) -> None:
+        self.environment = environment
+        self._folder = folder
+        self._made: list[Process] = []
+
+    def start(self, *args: str) -> Process:
+        log = self._folder / f"{len(self._made)}-{'-'.join(args).replace('/', '_')}.log"
+        command = list(args) if args[0].endswith(".py") else ["-m", "engine", *args]
+        self._made.append(Process(command, self.environment, log))
+        return self._made[-1]
+
+    def end(self) -> None:
+        for each in self._made:
+            each.end()
+
+    def said(self) -> str:
+        return "\n".join(f"== {each.log.name}\n{each.said[-3000:]}" for each in self._made)
+
+
+@pytest.fixture
+def processes(environment: dict[str, str], tmp_path: Path) -> Iterator[Processes]:
+    made = Processes(environment, tmp_path)
+    yield made
+    made.end()
+
+
+class Own:
+    """Servers of the test's own, which it may stop and start."""
+
+    def __init__(self, embedded: EmbeddedServers, folder: Path) -> None:
+        urls = embedded.start()
+        self.hot, self.jobs, self.postgres = embedded.all
+        self.environment = {
+            "REDIS_URL": urls.hot,
+            "JOBS_REDIS_URL": urls.jobs,
+            "DATABASE_URL": urls.database,
+            "BUDGET_ENV_FILE": os.devnull,
+            "SECRET_KEY": "tests-only",
+        }
+        self.system = System(Settings.load(self.environment, None))
+        migrate.upgrade(self.system.db)
+        self.processes = Processes(self.environment, folder)
+
+
+def back(server: Any) -> None:
+    """Starts a server again that was stopped."""
+    server.launch()
+    server.wait(lambda: False)
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[Own]:
+    folder = Path(tempfile.mkdtemp(prefix="own servers "))
+    embedded = EmbeddedServers(folder / "data")
+    made = None
+    try:
+        made = Own(embedded, tmp_path)
+        yield made
+    finally:
+        if made is not None:
+            made.processes.end()
+            made.system.close()
+        embedded.remove()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def rows(system: System, query: str, **values: Any) -> list[Any]:
+    with system.db.connect() as conn:
+        return [tuple(row) for row in conn.execute(text(query), values)]
+
+
+def count(system: System, table: str = "spend_log") -> int:
+    return int(rows(system, f"SELECT count(*) FROM {table}")[0][0])
+
+
+def ready(system: System) -> bool:
+    return all(state.ready for state in system.live.read_shards())
+
+
+def brand_of(system: System, name: str, campaigns: int = 2, daily: int | None = None) -> tuple[int, list[int]]:
+    brand = system.manage.create_brand(name, daily, None, None, "test").row
+    return brand.id, [
+        c.id for c in system.manage.create_campaigns(brand.id, [f"c{i}" for i in range(campaigns)], "test")
+    ]
+
+
+def verified(system: System) -> list[str]:
+    """What `verify` finds wrong."""
+    settings = system.settings
+    from datetime import timedelta
+
+    verifier = Verifier(
+        system.db,
+        system.catalog,
+        system.live,
+        system.journal,
+        timedelta(hours=settings.event_id_hours),
+        timedelta(minutes=settings.request_id_minutes),
+    )
+    return [f"{check.id} {finding}" for check in verifier.verify() for finding in check.findings]
+
+
+class Load:
+    """Bidders that go on reporting, each on its own connection; a call without an answer is repeated under its id until it has one."""
+
+    def __init__(self, url: str, campaigns: list[int], threads: int = 3, batch: int = 5) -> None:
+        self.acknowledged: list[str] = []
+        self.unavailable = 0
+        self.slowest_s = 0.0
+        self.errors: list[BaseException] = []
+        self._url, self._campaigns, self._batch = url, campaigns, batch
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._threads = [threading.Thread(target=self._run, args=(i,), daemon=True) for i in range(threads)]
+
+    def __enter__(self) -> Load:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(30)
+        assert not self.errors, self.errors
+
+    @property
+    def spends(self) -> int:
+        """Spends that were acknowledged."""
+        return len(self.acknowledged) * self._batch
+
+    def _run(self, number: int) -> None:
+        client = BudgetClient.from_url(self._url, timeout_ms=500)
+        try:
+            i = 0
+            while not self._stop.is_set():
+                i += 1
+                campaign = self._campaigns[(number + i) % len(self._campaigns)]
+                self._until_answered(client, [Spend(campaign, "0.001")] * self._batch, f"load-{number}-{i}")
+                time.sleep(0.003)
+        except BaseException as error:
+            self.errors.append(error)
+        finally:
+            client.close()
+
+    def _until_answered(self, client: BudgetClient, spends: list[Spend], request_id: str) -> None:
+        give_up = time.monotonic() + 30
+        while time.monotonic() < give_up:
+            started = time.monotonic()
+            try:
+                outcomes = {answer.outcome for answer in client.record_spends(spends, request_id=request_id)}
+            except Unavailable as error:
+                assert error.request_id == request_id
+                self.unavailable += 1
+                self.slowest_s = max(self.slowest_s, time.monotonic() - started)
+            else:
+                if outcomes == {"recorded"}:
+                    with self._lock:
+                        self.acknowledged.append(request_id)
+                    return
+                assert outcomes == {"not_ready"}, outcomes
+            time.sleep(0.05)
+        raise AssertionError(f"{request_id} had no answer for 30 s")
+
+
+def lost_and_doubled(system: System, load: Load, batch: int = 5) -> tuple[set[str], list[str]]:
+    """Acknowledged calls without their rows, and calls with too many."""
+    found = dict(rows(system, "SELECT request_id, count(*) FROM spend_log GROUP BY 1"))
+    lost = {request for request in load.acknowledged if found.get(request, 0) < batch}
+    return lost, [request for request, n in found.items() if n > batch]
