@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
-from typing import Any
-
-import redis
+from typing import Final
 
 from engine.domain.causes import reasons_of
 from engine.domain.periods import day_of
@@ -15,6 +14,8 @@ from engine.live import journal
 from engine.live.holds import HoldResult, RefundResult
 from engine.live.keys import keys_of_brand, keys_of_campaign, shard_keys
 from engine.live.replies import SpendResult
+from engine.live.scripts import Script
+from engine.live.wire import Call, Wire
 
 VERDICTS = {"k": "counted", "p": "earlier", "d": "duplicate", "c": "conflict", "u": "unknown_campaign"}
 
@@ -73,16 +74,42 @@ def in_order(steps: Sequence[Step]) -> tuple[Step, ...]:
     return (*sorted(s for s in steps if s.state == "expired"), *(s for s in steps if s.state != "expired"))
 
 
+_TEXT: Final = """#!lua flags=no-writes
+local replies, at = {}, 0
+for i, key in ipairs(KEYS) do
+  if string.find(key, 'journal$') then
+    at = at + 1
+    replies[i] = redis.call('XRANGE', key, ARGV[at], '+')
+  elseif string.find(key, ':expiry:') then
+    replies[i] = redis.call('ZRANGE', key, 0, -1, 'WITHSCORES')
+  else
+    replies[i] = redis.call('HGETALL', key)
+  end
+end
+return replies
+"""
+_VIEW: Final = Script("view", _TEXT, hashlib.sha1(_TEXT.encode(), usedforsecurity=False).hexdigest())
+
+
+def pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:
+    """Names and values as scripts answer them, one after the other."""
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
 class RedisView:
     """Reads the state of some shards in one round trip."""
 
-    def __init__(self, plain: redis.Redis, shards: Sequence[int], brands: Sequence[int], campaigns: Sequence[int]):
-        self._plain = plain
+    def __init__(self, wire: Wire, shards: Sequence[int], brands: Sequence[int], campaigns: Sequence[int]):
+        self._wire = wire
         self._shards = shards
         self._brands = brands
         self._campaigns = campaigns
         self._read_to = dict.fromkeys(shards, "-")
         self._seen = dict.fromkeys(shards, 0)
+        self._keys = [key for shard in shards for key in (shard_keys(shard).shard, shard_keys(shard).journal)]
+        for brand in brands:
+            self._keys += [keys_of_brand(brand).brand(brand), *keys_of_brand(brand).holds(brand)]
+        self._keys += [keys_of_campaign(campaign).campaign(campaign) for campaign in campaigns]
 
     def begin_anew(self, shard: int, seen: int) -> None:
         """The shard's journal begins again after the first `seen` entries of the twin's."""
@@ -97,27 +124,17 @@ class RedisView:
 
     def check(self, twin: Twin, *, all_periods: bool) -> None:
         """Compares every counter, sum on hold, open hold, version, turn and new journal entry."""
-        pipe: Any = self._plain.pipeline(transaction=False)
-        for shard in self._shards:
-            pipe.hmget(shard_keys(shard).shard, "now", "n", "mark")
-            pipe.xrange(shard_keys(shard).journal, min=self._read_to[shard])
-        for brand in self._brands:
-            keys = keys_of_brand(brand)
-            pipe.hgetall(keys.brand(brand))
-            pipe.hgetall(keys.holds(brand)[0])
-            pipe.zrange(keys.holds(brand)[1], 0, -1, withscores=True)
-        for campaign in self._campaigns:
-            pipe.hgetall(keys_of_campaign(campaign).campaign(campaign))
-        replies = iter(pipe.execute())
+        call = Call(_VIEW, self._keys, [self._read_to[shard] for shard in self._shards])
+        replies = iter(self._wire.call(call, 20.0))
         for shard in self._shards:
             state = twin.shards[shard]
-            now, n, mark = next(replies)
+            now, n, mark = map(pairs(next(replies)).get, (b"now", b"n", b"mark"))
             assert (bool(mark), int(now or 0), int(n or 0)) == (state.marked, state.kept_now, state.n if mark else 0)
-            self._check_journal(shard, state, next(replies))
+            self._check_journal(shard, state, ((entry_id, pairs(flat)) for entry_id, flat in next(replies)))
         for brand in self._brands:
-            self._check_brand(twin, brand, next(replies), next(replies), next(replies), all_periods)
+            self._check_brand(twin, brand, *(pairs(next(replies)) for _ in range(3)), all_periods)
         for campaign in self._campaigns:
-            fields = next(replies)
+            fields = pairs(next(replies))
             state = twin.shard(campaign)
             there = state.campaigns.get(campaign)
             assert bool(fields) == (there is not None and state.marked), campaign
@@ -146,7 +163,7 @@ class RedisView:
         brand_id: int,
         fields: dict[bytes, bytes],
         holds: dict[bytes, bytes],
-        expiry: list[tuple[bytes, float]],
+        expiry: dict[bytes, bytes],
         all_periods: bool,
     ) -> None:
         state = twin.shards[brand_id % 64]
@@ -163,7 +180,7 @@ class RedisView:
         assert {name.decode(): value.decode() for name, value in holds.items()} == {
             f"{campaign}:{hold}": f"{of.held},{of.expires_ms}" for (campaign, hold), of in brand.holds.items()
         }
-        assert {name.decode(): int(score) for name, score in expiry} == {
+        assert {name.decode(): int(score) for name, score in expiry.items()} == {
             f"{campaign}:{hold}": of.expires_ms for (campaign, hold), of in brand.holds.items()
         }
         same_counters(fields, brand.spent, state.kept_now, all_periods)

@@ -58,7 +58,7 @@ class LiveSide:
         return [campaign_id_of(brand, ordinal) for brand in self.brands for ordinal in (1, 2, 3)]
 
     def begin(self, twin: Twin, clock: int) -> None:
-        self.view = RedisView(self.plain, self.shards, self.brands, self.own)
+        self.view = RedisView(self.wire, self.shards, self.brands, self.own)
         self.plain.unlink(*self.view.keys())
         self.at(clock)
         for shard in self.shards:
