@@ -97,7 +97,7 @@ def book(
         if isinstance(item.entry, Broken):
             _set_aside(conn, shard, generation, item, item.entry.reason, booked)
             continue
-        generation = item.entry.generation if item.entry.generation is not None else generation
+        generation = max(generation, item.entry.generation or 0)
         good.append((item.entry, generation, item))
     days = {spend_day(entry, spend) for entry, _, _ in good for spend in entry.spends()}
     make_partitions(days)

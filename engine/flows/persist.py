@@ -210,7 +210,8 @@ def in_sequence(found: Sequence[Read], shard: int, n: int, generation: int) -> t
             raise HistoryLost(f"shard {shard}: after n {n} the journal goes on with n {item.n} at {item.entry_id}")
         n = item.n
         if isinstance(item.entry, Entry) and item.entry.generation is not None:
-            generation = item.entry.generation
+            # Never back: a rebuild that was overtaken may have moved the cursor beyond the mark of the one that was quicker.
+            generation = max(generation, item.entry.generation)
     return n, generation
 
 
