@@ -81,6 +81,8 @@ SCHEDULE: Final = (
     Ring("check", JOBS_QUEUE, 300),
     Ring("close_day", JOBS_QUEUE, 86400),
     Ring("close_month", JOBS_QUEUE, MONTHLY),
+    Ring("sweep", JOBS_QUEUE, 60),
+    Ring("verify", JOBS_QUEUE, 900),
 )
 
 

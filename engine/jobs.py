@@ -22,7 +22,9 @@ from engine.flows.close import NotAllClosed
 from engine.flows.persist import Drained, trim_all
 from engine.flows.persist_loop import PersistLoop
 from engine.flows.publish import NotAllPublished
-from engine.flows.rebuild import NotAllRebuilt
+from engine.flows.rebuild import NotAllRebuilt, lost_in
+from engine.flows.sweep import sweep_expired
+from engine.flows.verify import FAIL, summary
 from engine.ledger import runs, spend_log
 from engine.ledger.database import wait_for_revision
 from engine.live.admin import LiveShard
@@ -44,6 +46,8 @@ TIMEOUT_S: Final[dict[str, int]] = {
     "check": 600,
     "close_day": 1800,
     "close_month": 1800,
+    "sweep": 120,
+    "verify": 800,
 }
 """RQ ends a run that takes longer; one that is not over by then was killed."""
 KEEP_MIXED: Final = timedelta(days=1)
@@ -140,8 +144,9 @@ def _rebuild(made: System, why: list[str], shards: list[int]) -> None:
             made.status.refresh_all()
         if failure is not None:
             raise failure
-        run.detail = f"{len(done)} shards rebuilt: {', '.join(why)}"
-    log.warning("rebuild: %s", run.detail)
+        run.detail = f"{len(done)} shards rebuilt: {', '.join(why)}{lost_in(done)}"
+    if done:
+        log.warning("rebuild: %s", run.detail)
 
 
 def ignore(_: object) -> None:
@@ -204,13 +209,34 @@ def _close_and_tidy(run: runs.Run, made: System) -> None:
 
 def tidy(made: System) -> tuple[int, int]:
     """Drops old runs from job_run, and mixed requests that are past every promised window; answers how many of each."""
-    windows = max(
-        timedelta(minutes=made.settings.request_id_minutes), timedelta(hours=made.settings.event_id_hours)
-    )
+    windows = max(timedelta(minutes=made.settings.request_id_minutes), timedelta(hours=made.settings.event_id_hours))
     before = at_ms(made.live.now_ms()) - windows - KEEP_MIXED
     dropped = runs.prune(made.db)
     with made.db.begin() as conn:
         return dropped, spend_log.prune_mixed_requests(conn, before)
+
+
+def sweep() -> str:
+    """Ends holds that are past their time, of brands that nobody calls for. The scripts do so by themselves on every call."""
+    return _run("sweep", _sweep)
+
+
+def _sweep(run: runs.Run, made: System) -> None:
+    swept = sweep_expired(made.db, made.live, made.inspector, stop_if_asked)
+    run.detail = f"{swept.holds} holds of {swept.brands} brands expired"
+
+
+def verify() -> str:
+    """Every invariant that can be judged from outside; a FAIL is a failed run, and so an alarm on the page."""
+    return _run("verify", _verify)
+
+
+def _verify(run: runs.Run, made: System) -> None:
+    checks = made.verifier.verify(progress=stop_if_asked)
+    run.detail = summary(checks)
+    if any(check.result == FAIL for check in checks):
+        run.outcome = "failed"
+        log.error("verify: %s", run.detail)
 
 
 def _run(job: str, work: Callable[[runs.Run, System], None]) -> str:
@@ -242,4 +268,6 @@ BY_NAME: Final[dict[str, Callable[[], str]]] = {
     "publish": publish,
     "close_day": close_day,
     "close_month": close_month,
+    "sweep": sweep,
+    "verify": verify,
 }

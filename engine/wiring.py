@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from functools import cached_property
 from typing import Any
 
@@ -12,15 +13,22 @@ from sqlalchemy import Engine
 
 from engine.flows.close import Closer
 from engine.flows.manage import Manage
+from engine.flows.metrics import Metrics
 from engine.flows.overview import Overview
 from engine.flows.persist import Persister
 from engine.flows.publish import Publisher
+from engine.flows.quarantine import Quarantined
 from engine.flows.rebuild import Rebuilder, Windows
+from engine.flows.reconcile import Reconciler
 from engine.flows.status import StatusWriter
+from engine.flows.verify import Verifier
+from engine.flows.verify.journals import Journals
+from engine.flows.verify.keyspace import Keyspace
 from engine.ledger.catalog import Catalog
 from engine.ledger.database import make_engine
 from engine.live.admin import LiveRedis
 from engine.live.client import BudgetClient
+from engine.live.inspect import Inspector
 from engine.live.journal import Journal
 from engine.live.wire import Wire
 from engine.settings import Settings
@@ -100,8 +108,31 @@ class System:
         return Rebuilder(self.db, self.catalog, self.live, self.journal, self.persister, self.instance, windows)
 
     @cached_property
+    def inspector(self) -> Inspector:
+        return Inspector(self.hot_redis, self.wire.where)
+
+    @cached_property
+    def verifier(self) -> Verifier:
+        windows = timedelta(hours=self.settings.event_id_hours), timedelta(minutes=self.settings.request_id_minutes)
+        return Verifier(self.db, self.catalog, self.live, self.journal, self.inspector, *windows)
+
+    @cached_property
+    def reconciler(self) -> Reconciler:
+        journals = Journals(self.db, self.live, self.journal)
+        keyspace = Keyspace(self.catalog, self.inspector)
+        return Reconciler(self.db, self.live, self.instance, self.verifier.counters, journals, keyspace, self.status)
+
+    @cached_property
+    def quarantined(self) -> Quarantined:
+        return Quarantined(self.db, self.persister)
+
+    @cached_property
     def overview(self) -> Overview:
         return Overview(self.db, self.catalog, self.live, self.jobs_redis)
+
+    @cached_property
+    def metrics(self) -> Metrics:
+        return Metrics(self.db, self.hot_redis, self.jobs_redis)
 
     def close(self) -> None:
         """Lets every connection go."""

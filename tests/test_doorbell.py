@@ -113,7 +113,9 @@ DAMAGES: dict[str, Callable[[redis.Redis], Any]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_the_schedule_heals_from(damage: str, scheduler: HealingScheduler, jobs_redis: redis.Redis, clock: Clock) -> None:
+def test_the_schedule_heals_from(
+    damage: str, scheduler: HealingScheduler, jobs_redis: redis.Redis, clock: Clock
+) -> None:
     scheduler.enqueue_jobs()
     assert whole(jobs_redis, clock.now)
     DAMAGES[damage](jobs_redis)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import click
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
     import redis
 
     from engine.flows.doctor import Finding
-    from engine.flows.verify import Verifier
 
 
 @click.command(cls=Command)
@@ -36,12 +34,17 @@ def doctor(app: App) -> int:
 
 @click.command(cls=Command)
 @click.option(
-    "--days", type=click.IntRange(1, 400), default=2, show_default=True, help="How far back to look for duplicates."
+    "--days",
+    type=click.IntRange(1, 400),
+    default=2,
+    show_default=True,
+    help="How far back rows are looked at by themselves.",
 )
 @pass_app
 def verify(app: App, days: int) -> int:
     """Check that the money adds up, on the live system. Prints PASS or FAIL and the difference in micros; exit 1 on any FAIL."""
-    from engine.flows.verify import FAIL, SHOWN, Check
+    from engine.flows.verify import FAIL, SHOWN, Check, summary
+    from engine.ledger import runs
 
     def told(check: Check) -> None:
         if app.json:
@@ -49,13 +52,17 @@ def verify(app: App, days: int) -> int:
         click.echo(
             f"{check.result} {check.id} {check.title} ({check.checked}), difference {check.difference_micros} micros"
         )
+        for brand_id, micros in sorted(check.brands.items())[:SHOWN]:
+            click.echo(f"     brand {brand_id}: {micros:+d} micros")
         for finding in check.findings[:SHOWN]:
             click.echo(f"     {finding}")
         if len(check.findings) > SHOWN:
             click.echo(f"     and {len(check.findings) - SHOWN} more")
 
-    checks = verifier(app).verify(days, told)
-    failed = any(check.result == FAIL for check in checks)
+    with runs.run(app.system.db, "verify") as run:
+        checks = app.system.verifier.verify(days, told)
+        failed = any(check.result == FAIL for check in checks)
+        run.outcome, run.detail = "failed" if failed else "done", summary(checks)
     if app.json:
         print_json(
             {
@@ -66,6 +73,7 @@ def verify(app: App, days: int) -> int:
                         "title": check.title,
                         "result": check.result,
                         "difference_micros": check.difference_micros,
+                        "brands": {str(brand_id): micros for brand_id, micros in sorted(check.brands.items())},
                         "checked": check.checked,
                         "findings": check.findings[:SHOWN],
                     }
@@ -74,14 +82,6 @@ def verify(app: App, days: int) -> int:
             }
         )
     return 1 if failed else 0
-
-
-def verifier(app: App) -> Verifier:
-    """The checks of the invariants on this process' system."""
-    from engine.flows.verify import Verifier
-
-    windows = timedelta(hours=app.settings.event_id_hours), timedelta(minutes=app.settings.request_id_minutes)
-    return Verifier(app.system.db, app.system.catalog, app.system.live, app.system.journal, *windows)
 
 
 def _jobs(jobs: redis.Redis) -> Iterator[Finding]:

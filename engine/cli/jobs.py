@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import date, datetime
 from typing import Any
 
 import click
 
 from engine.cli.app import App, pass_app
 from engine.cli.group import Command
-from engine.cli.output import note, print_json
+from engine.cli.output import note, print_json, print_table
 
 
 @click.command(cls=Command)
@@ -34,18 +35,30 @@ def persist(app: App) -> int:
 
 
 @click.command(cls=Command)
+@click.option(
+    "--dry-run", is_flag=True, help="Say what would be added, and change nothing; exit 1 when something would."
+)
+@click.option(
+    "--duplicates",
+    type=click.DateTime(["%Y-%m-%d"]),
+    metavar="DAY",
+    help="Only list the event ids of DAY that a brand counted again, after their window; changes nothing.",
+)
 @pass_app
-def reconcile(app: App) -> int:
-    """Compare Redis' counters with the spend log. Exit 1 when one differs: `rebuild --all` makes them right from the log."""
-    return _run(app, "reconcile", lambda: _reconcile(app))
+def reconcile(app: App, dry_run: bool, duplicates: datetime | None) -> int:
+    """Compare Redis' counters with the log, say what is apart and why, and add the difference, logged. Exit 1 when something is left."""
+    if duplicates is not None:
+        return _duplicates(app, duplicates.date())
+    return _run(app, "reconcile", lambda: _reconcile(app, dry_run))
 
 
 @click.command(cls=Command)
 @click.option("--all", "every", is_flag=True, help="Every shard, also those that are whole.")
+@click.option("--shard", "shards", type=click.IntRange(0, 63), multiple=True, help="This shard, also when it is whole.")
 @pass_app
-def rebuild(app: App, every: bool) -> int:
+def rebuild(app: App, every: bool, shards: tuple[int, ...]) -> int:
     """Make the shards of Redis that lost something whole again from PostgreSQL."""
-    return _run(app, "rebuild", lambda: _rebuild(app, every))
+    return _run(app, "rebuild", lambda: _rebuild(app, every, shards))
 
 
 def _run(app: App, job: str, work: Callable[[], tuple[dict[str, Any], str, bool]]) -> int:
@@ -97,26 +110,74 @@ def _persist(app: App) -> tuple[dict[str, Any], str, bool]:
     return {**figures, "not_ready": broken}, words, not broken
 
 
-def _reconcile(app: App) -> tuple[dict[str, Any], str, bool]:
-    from engine.cli.checks import verifier
+def _reconcile(app: App, dry_run: bool) -> tuple[dict[str, Any], str, bool]:
+    done = app.system.reconciler.reconcile(dry_run=dry_run, progress=(lambda line: None) if app.json else click.echo)
+    verb = "to repair" if dry_run else "repaired"
+    words = f"{done.counters} brands and campaigns compared with the log, {len(done.repairs)} differences {verb}"
+    if done.left:
+        words += f", {len(done.left)} left alone: {done.left[0]}"
+    figures = {
+        "dry_run": dry_run,
+        "difference_micros": done.difference_micros,
+        "repairs": [
+            {
+                "name": repair.name,
+                "brand_id": repair.difference.owner.brand_id,
+                "campaign_id": repair.difference.owner.campaign_id,
+                "period": repair.difference.period,
+                "counted_micros": repair.difference.counted,
+                "logged_micros": repair.difference.logged,
+                "added_micros": None if repair.after is None else -repair.difference.apart,
+            }
+            for repair in done.repairs
+        ],
+        "left": done.left,
+    }
+    return figures, words, not done.left and not (dry_run and done.repairs)
 
-    checks = verifier(app).counters()
-    findings = [finding for check in checks for finding in check.findings]
-    words = f"{', '.join(check.checked for check in checks)} compared with the log, {len(findings)} differences"
-    if findings:
-        words += f": {findings[0]}; run `budget-engine rebuild --all`"
-    return (
-        {"difference_micros": sum(check.difference_micros for check in checks), "findings": findings},
-        words,
-        not findings,
+
+def _duplicates(app: App, day: date) -> int:
+    from engine.domain.money import format_micros
+    from engine.ledger import audit
+
+    with app.system.db.connect() as conn:
+        found = audit.events_again(conn, day)
+    if app.json:
+        print_json(
+            [
+                {**line._asdict(), "first_at": line.first_at.isoformat(), "last_at": line.last_at.isoformat()}
+                for line in found
+            ]
+        )
+        return 0
+    rows = (
+        (
+            str(line.brand_id),
+            line.event_id,
+            str(line.times),
+            format_micros(line.again_micros),
+            f"{line.first_at:%Y-%m-%d %H:%M:%S}",
+            f"{line.last_at:%Y-%m-%d %H:%M:%S}",
+        )
+        for line in found
     )
+    print_table(
+        ("brand", "event id", "times", "counted again", "first", "last"), rows, right=("times", "counted again")
+    )
+    return 0
 
 
-def _rebuild(app: App, every: bool) -> tuple[dict[str, Any], str, bool]:
+def _rebuild(app: App, every: bool, shards: tuple[int, ...]) -> tuple[dict[str, Any], str, bool]:
+    from engine.flows.rebuild import lost_in
+
     system = app.system
-    done = system.rebuilder.rebuild() if every else system.rebuilder.rebuild_missing()
+    rebuilder = system.rebuilder
+    done = rebuilder.rebuild() if every else rebuilder.rebuild(shards) if shards else rebuilder.rebuild_missing()
     if done:
         system.status.refresh_all()
     left = [state.shard for state in system.live.read_shards() if not state.ready]
-    words = f"{len(done)} shards rebuilt" + (f", {len(left)} are not ready: run it again" if left else "")
-    return {"rebuilt": [shard.shard for shard in done], "not_ready": left}, words, not left
+    words = f"{len(done)} shards rebuilt{lost_in(done)}" + (
+        f", {len(left)} are not ready: run it again" if left else ""
+    )
+    lost = {str(shard.shard): shard.lost_after_n for shard in done if shard.lost_after_n is not None}
+    return {"rebuilt": [shard.shard for shard in done], "lost_after_n": lost, "not_ready": left}, words, not left

@@ -21,7 +21,7 @@ from engine.errors import BudgetError
 from engine.ledger import corrections, holds, quarantine, spend_log
 from engine.live.journal import BadEntry, Entry, LoggedSpend, decode
 
-_REFUSED: Final = (spend_log.RowsRefused, IntegrityError, DataError)
+REFUSED: Final = (spend_log.RowsRefused, IntegrityError, DataError)
 _SUM: Final = re.compile(rb"(\d{1,16}),(\d{1,13}),[^,;]*,\d*;")
 
 
@@ -104,7 +104,7 @@ def book(
     try:
         with conn.begin_nested():
             _write(conn, shard, [(entry, gen) for entry, gen, _ in good], booked)
-    except _REFUSED:
+    except REFUSED:
         # One of them breaks a law of the log: each by itself, so that only that one stays behind. A PostgreSQL that was restored to an
         # earlier state may also have lost a day's partition, which is no fault of theirs.
         make_partitions(days, True)
@@ -113,7 +113,7 @@ def book(
             try:
                 with conn.begin_nested():
                     _write(conn, shard, [(entry, gen)], booked)
-            except _REFUSED as error:
+            except REFUSED as error:
                 refused.append((item, gen, error))
         if len(refused) == len(good) > 1:
             # All of several: the fault is the ledger's and not theirs. Nothing is kept, the next run tries again.

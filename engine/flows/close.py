@@ -25,7 +25,7 @@ from engine.domain.periods import (
     next_month,
 )
 from engine.errors import BudgetError, ServerAway
-from engine.ledger import periods, spend_log
+from engine.ledger import periods, quarantine, spend_log
 from engine.ledger.catalog import Catalog
 from engine.ledger.records import BrandRecord
 from engine.live.admin import SLICE, LiveRedis, LiveShard
@@ -121,8 +121,9 @@ class Closer:
         with self._db.begin() as conn:
             totals = spend_log.period_totals(conn, period, starts_on, [b.id for b in brands])
             counters = self._counters(shard, brands, field_name)
+            aside = quarantine.brand_sums(conn, [b.id for b in brands], period, starts_on)
             for brand in brands:
-                counter, logged = counters.get(keys.brand(brand.id)), totals.get(brand.id, 0)
+                counter, logged = counters.get(keys.brand(brand.id)), totals.get(brand.id, 0) + aside.get(brand.id, 0)
                 if counter is not None and counter not in (0, logged):
                     done.drift.append(
                         f"brand {brand.id} {period} {starts_on}: counter {format_micros(counter)}, log {format_micros(logged)}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, Literal, cast
+from typing import Final, cast
 
 import redis
 from rq import Worker
@@ -15,11 +15,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from engine.domain.ids import SHARDS
 from engine.domain.periods import DAY_MS, MINUTE_MS, at_ms, month_of, month_start_ms, ms_of
 from engine.errors import BudgetError, ServerAway
+from engine.flows.alarms import State, money_alarms
 from engine.ledger import runs
 from engine.ledger.cursors import read_cursors
 from engine.live.admin import LiveRedis, LiveShard
-
-State = Literal["ok", "wait", "down"]
 
 HEARTBEAT_KEY: Final = "budget:scheduler:heartbeat"
 """In the jobs Redis: epoch ms as a string, written by the scheduler with an expiry."""
@@ -33,9 +32,17 @@ DUE: Final[Mapping[str, str]] = {
     "check": "every 5 minutes",
     "close_day": "00:00 UTC",
     "close_month": "00:00 UTC on the 1st",
+    "sweep": "each minute",
+    "verify": "every 15 minutes",
 }
 """The jobs, and how often each is due."""
-_LATE_MS: Final[Mapping[str, int]] = {"persist": 12 * MINUTE_MS, "publish": 4 * MINUTE_MS, "check": 11 * MINUTE_MS}
+_LATE_MS: Final[Mapping[str, int]] = {
+    "persist": 12 * MINUTE_MS,
+    "publish": 4 * MINUTE_MS,
+    "check": 11 * MINUTE_MS,
+    "sweep": 4 * MINUTE_MS,
+    "verify": 31 * MINUTE_MS,
+}
 """How long after its last start a job counts as overdue. A persist job goes on for up to ten minutes when nobody rings."""
 _CLOSE_GRACE_MS: Final = 15 * MINUTE_MS
 
@@ -48,6 +55,8 @@ class Part:
     name: str
     state: State
     detail: str
+    serves: bool = True
+    """False for an alarm: something for a person to look at, while every part answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +97,15 @@ def read_health(db: Engine, live: LiveRedis, jobs_redis: redis.Redis, now_ms: in
     backlog = None
     if shards is not None and cursors is not None:
         backlog = sum(max(0, shard.n - cursors.get(shard.shard, 0)) for shard in shards)
-    return Health(now_ms, (hot, postgres, *_jobs_side(jobs_redis, now_ms), _journal(backlog)), jobs, backlog)
+    alarms = money_alarms(db, now_ms) if postgres.state != "down" else ()
+    parts = (
+        hot,
+        postgres,
+        *_jobs_side(jobs_redis, now_ms),
+        _journal(backlog),
+        *(Part(*alarm, serves=False) for alarm in alarms),
+    )
+    return Health(now_ms, parts, jobs, backlog)
 
 
 def _hot_redis(live: LiveRedis) -> tuple[Part, list[LiveShard] | None]:
@@ -108,7 +125,7 @@ def _hot_redis(live: LiveRedis) -> tuple[Part, list[LiveShard] | None]:
 
 def _postgres(db: Engine, now_ms: int) -> tuple[Part, tuple[JobHealth, ...], dict[int, int] | None]:
     try:
-        jobs = _jobs(db, now_ms)
+        jobs = read_jobs(db, now_ms)
         with db.connect() as conn:
             cursors = read_cursors(conn)
     except ServerAway as away:
@@ -124,7 +141,7 @@ def _postgres(db: Engine, now_ms: int) -> tuple[Part, tuple[JobHealth, ...], dic
     return Part("postgresql", "PostgreSQL", "ok", "answers"), jobs, numbers
 
 
-def _jobs(db: Engine, now_ms: int) -> tuple[JobHealth, ...]:
+def read_jobs(db: Engine, now_ms: int) -> tuple[JobHealth, ...]:
     last, good = runs.last_runs(db), runs.last_successes(db)
     return tuple(
         _job(name, due, last.get(name), good.get(name), now_ms)

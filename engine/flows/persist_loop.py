@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 IDLE_S: Final = 0.2
 AWAY_S: Final = 1.0
+REBUILD_S: Final = 1.0
 REMIND_S: Final = 30.0
 """A trouble that stays is told again after this long, not on every try."""
 LONGEST_WAIT_S: Final = 30.0
@@ -86,7 +87,7 @@ class PersistLoop:
         self._on_not_ready = on_not_ready
         self._each_second = each_second
         self._each_minute = each_minute
-        self._next_second = self._next_minute = 0.0
+        self._next_second = self._next_minute = self._next_rebuild = 0.0
         self._owed: set[int] = set()
         self._told_away = ("", 0.0)
         self.troubles = Troubles()
@@ -134,13 +135,20 @@ class PersistLoop:
     def _look_after_shards(self) -> None:
         states = self._live.read_shards()
         strange = {s.why for s in states if s.mark and not s.ready}
-        strange |= {f"Redis is marked by another instance ({s.instance})" for s in states if s.ready and not self._persister.owns(s)}
+        strange |= {
+            f"Redis is marked by another instance ({s.instance})"
+            for s in states
+            if s.ready and not self._persister.owns(s)
+        }
         if strange:
             self.troubles.note("shards", f"{'; '.join(sorted(strange))}: nothing is written to them")
         else:
             self.troubles.over("shards")
         broken = [state for state in states if not state.mark]
-        if broken:
+        now = time.monotonic()
+        if broken and now >= self._next_rebuild:
+            # What is left after it is in another process's hands, or was lost again since: no hurry.
+            self._next_rebuild = now + REBUILD_S
             self._guarded("rebuild", lambda: self._on_not_ready(broken))
 
     def _drain(self, total: Drained, should_stop: Callable[[], bool]) -> None:

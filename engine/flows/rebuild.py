@@ -16,7 +16,18 @@ from typing import Final
 from sqlalchemy import Engine
 
 from engine.domain.ids import SHARDS
-from engine.domain.periods import HOUR_MS, MINUTE_MS, at_ms, date_of, day_number, day_of, days_of_month, month_of, ms_of
+from engine.domain.periods import (
+    HOUR_MS,
+    MINUTE_MS,
+    at_ms,
+    date_of,
+    day_number,
+    day_of,
+    day_start_ms,
+    days_of_month,
+    month_of,
+    ms_of,
+)
 from engine.errors import BudgetError, ServerAway
 from engine.flows.persist import Persister
 from engine.flows.salvage import carry_over
@@ -24,6 +35,7 @@ from engine.ledger import holds, quarantine, spend_log
 from engine.ledger.catalog import Catalog
 from engine.ledger.cursors import CursorMoved
 from engine.ledger.holds import HoldRow
+from engine.ledger.locks import Lock, try_take
 from engine.ledger.records import BrandRecord, CampaignRecord
 from engine.live.admin import SLICE, LiveRedis
 from engine.live.journal import COUNTED, EARLIER, START, Journal, digest_of, expand, pack, spend_text
@@ -77,11 +89,18 @@ class Rebuilt:
     events: int
     persisted: int
     salvaged: int
+    lost_after_n: int | None = None
+    """The last journal number that PostgreSQL has, when the journal after it was lost."""
 
     def __str__(self) -> str:
+        lost = (
+            ""
+            if self.lost_after_n is None
+            else f"; its journal was lost: what came after n {self.lost_after_n} is not known"
+        )
         return (
             f"shard {self.shard}: {self.brands} brands, {self.campaigns} campaigns, {self.requests} request ids, {self.events} event ids; "
-            f"{self.persisted} spends persisted before, {self.salvaged} salvaged"
+            f"{self.persisted} spends persisted before, {self.salvaged} salvaged{lost}"
         )
 
 
@@ -113,17 +132,15 @@ class Rebuilder:
         *,
         only_missing: bool = False,
     ) -> list[Rebuilt]:
-        """Rebuilds shards one after the other; one that another process took over is left to it.
+        """Rebuilds shards one after the other; one that another process is rebuilding is left to it.
 
         only_missing: passes over shards that have a mark again when their turn comes. Raises NotAllRebuilt after the others, ServerAway.
         """
         done: list[Rebuilt] = []
         failed: list[str] = []
         for shard in shards:
-            if only_missing and self._live.read_shard(shard).mark:
-                continue
             try:
-                done.append(self._rebuild(shard))
+                rebuilt = self._alone(shard, only_missing)
             except (Taken, CursorMoved) as other:
                 log.info("shard %d is left to another rebuild: %s", shard, other)
                 continue
@@ -132,8 +149,10 @@ class Rebuilder:
             except Exception as error:  # noqa: BLE001  # one bad shard must not keep the others out of use
                 failed.append(f"shard {shard}: {type(error).__name__}: {' '.join(str(error).split())}")
                 continue
-            if progress:
-                progress(done[-1])
+            if rebuilt is not None:
+                done.append(rebuilt)
+                if progress:
+                    progress(rebuilt)
         if failed:
             more = f"; and {len(failed) - 2} more shards" if len(failed) > 2 else ""
             raise NotAllRebuilt(f"{len(done)} shards rebuilt, not {'; '.join(failed[:2])}{more}", done)
@@ -143,6 +162,14 @@ class Rebuilder:
         """The shards that have no mark. Raises NotAllRebuilt when a mark is another instance's, ServerAway."""
         missing = [state.shard for state in self._live.read_shards() if not state.mark]
         return self.rebuild(missing, progress, only_missing=True)
+
+    def _alone(self, shard: int, only_missing: bool) -> Rebuilt | None:
+        """Rebuilds a shard unless another process does. The token keeps two rebuilds from harming each other, but in step they would void
+        each other's for ever; this lock, which goes with its process, lets one of them end."""
+        with self._db.begin() as conn:
+            if not try_take(conn, Lock.REBUILD, shard) or (only_missing and self._live.read_shard(shard).mark):
+                return None
+            return self._rebuild(shard)
 
     def _rebuild(self, shard: int) -> Rebuilt:
         keys, token = shard_keys(shard), uuid.uuid4().hex
@@ -191,8 +218,9 @@ class Rebuilder:
         if head(reply) != "ok":
             raise Taken(f"shard {shard} was taken over by another rebuild ({reply[0].decode()})")
         return Rebuilt(
-            shard, len(brands), len(campaigns), len(requests), len(events), carried.persisted, carried.salvaged
-        )
+            shard, len(brands), len(campaigns), len(requests), len(events), carried.persisted, carried.salvaged,
+            carried.n if carried.lost else None,
+        )  # fmt: skip
 
     def _plan(
         self,
@@ -241,6 +269,10 @@ class Rebuilder:
         first = next(days_of_month(month))
         with self._db.connect() as conn:
             totals = spend_log.campaign_totals(conn, brand_ids, date_of(min(first, day - 1)), date_of(day))
+            # A correction of yesterday came when its counter had its last word: it is in the month's only.
+            corrected = spend_log.correction_totals(
+                conn, brand_ids, date_of(day - 1), date_of(day - 1), at_ms(day_start_ms(day))
+            )
             for key, micros in quarantine.sums(conn, brand_ids).items():
                 totals[key] = totals.get(key, 0) + micros
         sums: dict[tuple[int, int | None], dict[str, int]] = {}
@@ -248,11 +280,15 @@ class Rebuilder:
             number = day_number(on)
             for owner in ((brand_id, campaign_id), (brand_id, None)):
                 fields = sums.setdefault(owner, {})
-                names = [f"d:{number}"] if number >= day - 1 else []
+                counted = (
+                    [(f"d:{number}", micros - corrected.get((brand_id, campaign_id, on), 0))]
+                    if number >= day - 1
+                    else []
+                )
                 if number >= first:
-                    names.append(f"m:{month}")
-                for name in names:
-                    fields[name] = fields.get(name, 0) + micros
+                    counted.append((f"m:{month}", micros))
+                for name, amount in counted:
+                    fields[name] = fields.get(name, 0) + amount
         return {
             owner: [part for name, micros in fields.items() for part in (name, str(micros))]
             for owner, fields in sums.items()
@@ -322,6 +358,14 @@ class Rebuilder:
         for b in brands:
             if b.id in versions:
                 self._catalog.mark_published(b.id, b.version, versions[b.id])
+
+
+def lost_in(done: Sequence[Rebuilt], shown: int = 5) -> str:
+    """Where a rebuild could not know what had been spent last, in words; empty when all was there."""
+    lost = [shard for shard in done if shard.lost_after_n is not None]
+    said = ", ".join(f"shard {shard.shard} after n {shard.lost_after_n}" for shard in lost[:shown])
+    more = f" and {len(lost) - shown} more" if len(lost) > shown else ""
+    return f"; journals lost, what was not persisted is not known: {said}{more}" if lost else ""
 
 
 def _slice_call(keys: ShardKeys, token: str, mode: str, part: Sequence[Hash]) -> Call:

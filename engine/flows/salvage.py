@@ -37,6 +37,8 @@ class CarriedOver:
     entry_id: str
     persisted: int
     salvaged: int
+    lost: bool
+    """Whether entries after the cursor may have been lost with the journal: what they counted cannot be known."""
 
 
 def carry_over(
@@ -48,7 +50,7 @@ def carry_over(
     a shard that a later one has made ready. Raises CursorMoved when it has lost it.
     """
     persisted = salvaged = 0
-    entry_id = START
+    entry_id, lost = START, not has_journal
     if has_journal:
         try:
             while True:
@@ -59,9 +61,10 @@ def carry_over(
             with db.connect() as conn:
                 entry_id = spend_log.read_cursors(conn)[shard].entry_id
         except HistoryLost:
+            lost = True
             salvaged = _salvage(db, journal, persister, shard, is_ours)
     cursor = _when_free(shard, lambda: _restart(db, shard, entry_id, is_ours))
-    return CarriedOver(cursor.generation + 1, cursor.n, entry_id, persisted, salvaged)
+    return CarriedOver(cursor.generation + 1, cursor.n, entry_id, persisted, salvaged, lost and cursor.n > 0)
 
 
 def _when_free(shard: int, attempt: Callable[[], T | None]) -> T:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import NamedTuple
 
 from sqlalchemy import Connection, text
@@ -23,6 +23,7 @@ class Disagreement(NamedTuple):
     what: str
     expected: int
     found: int
+    brand_id: int
 
 
 def repeated_positions(connection: Connection, since: date, limit: int = 100) -> list[Twice]:
@@ -69,6 +70,32 @@ def _repeated(
     return [Twice(f"{name} {row.name}", row.brand_id, row.micros) for row in found]
 
 
+class Again(NamedTuple):
+    """An event id that a brand counted more than once, after its window; again_micros: all but the first."""
+
+    brand_id: int
+    event_id: str
+    times: int
+    again_micros: int
+    first_at: datetime
+    last_at: datetime
+
+
+def events_again(connection: Connection, day: date, limit: int = 1000) -> list[Again]:
+    """The event ids of a day that stand there again, on it or on the day before or after."""
+    found = connection.execute(
+        text(
+            "SELECT brand_id, event_id, count(*) AS times,"
+            " (sum(amount_micros) - (array_agg(amount_micros ORDER BY recorded_at, n, position))[1])::bigint AS again_micros,"
+            " min(recorded_at) AS first_at, max(recorded_at) AS last_at FROM spend_log"
+            " WHERE kind = 'spend' AND event_id IS NOT NULL AND day BETWEEN CAST(:day AS date) - 1 AND CAST(:day AS date) + 1"
+            " GROUP BY brand_id, event_id HAVING count(*) > 1 AND bool_or(day = :day) ORDER BY 1, 2 LIMIT :limit"
+        ),
+        {"day": day, "limit": limit},
+    )
+    return [Again(*row) for row in found]
+
+
 def daily_sums_off(connection: Connection, first: date, last: date, limit: int = 100) -> list[Disagreement]:
     """Campaigns whose campaign_day is not the sum of their rows on a day."""
     found = connection.execute(
@@ -83,25 +110,7 @@ def daily_sums_off(connection: Connection, first: date, last: date, limit: int =
         {"first": first, "last": last, "limit": limit},
     )
     return [
-        Disagreement(f"campaign {row.campaign_id}", f"campaign_day of {row.day}", row.expected, row.found)
-        for row in found
-    ]
-
-
-def closed_days_off(connection: Connection, first: date, last: date, limit: int = 100) -> list[Disagreement]:
-    """Brands whose closed total of a day is not the sum of the rows of that day."""
-    found = connection.execute(
-        text(
-            "SELECT t.brand_id, t.starts_on, t.spend_micros AS found, coalesce(l.micros, 0) AS expected FROM period_total AS t"
-            " LEFT JOIN (SELECT brand_id, day, sum(amount_micros)::bigint AS micros FROM spend_log"
-            " WHERE day BETWEEN :first AND :last GROUP BY 1, 2) AS l ON l.brand_id = t.brand_id AND l.day = t.starts_on"
-            " WHERE t.period = 'day' AND t.starts_on BETWEEN :first AND :last AND t.spend_micros <> coalesce(l.micros, 0)"
-            " ORDER BY 1, 2 LIMIT :limit"
-        ),
-        {"first": first, "last": last, "limit": limit},
-    )
-    return [
-        Disagreement(f"brand {row.brand_id}", f"closed total of {row.starts_on}", row.expected, row.found)
+        Disagreement(f"campaign {row.campaign_id}", f"campaign_day of {row.day}", row.expected, row.found, row.brand_id)
         for row in found
     ]
 

@@ -35,6 +35,17 @@ def write(connection: Connection, rows: Iterable[CorrectionRow]) -> None:
         )
 
 
+def since(connection: Connection, at: datetime) -> list[CorrectionRow]:
+    """The corrections since an instant, the newest first."""
+    found = connection.execute(
+        text(
+            f"SELECT {', '.join(CorrectionRow._fields)} FROM counter_correction WHERE recorded_at >= :at ORDER BY recorded_at DESC, n DESC"
+        ),
+        {"at": at},
+    )
+    return [CorrectionRow(*row) for row in found]
+
+
 def latest(connection: Connection, limit: int = 50) -> list[CorrectionRow]:
     """The newest corrections first."""
     found = connection.execute(

@@ -63,6 +63,14 @@ def ended_since(connection: Connection, brand_ids: Sequence[int], since: datetim
     return _read(connection, where, {"brands": list(brand_ids), "since": since})
 
 
+def brands_with_open(connection: Connection) -> list[int]:
+    """Brands with an open hold."""
+    return [
+        row.brand_id
+        for row in connection.execute(text("SELECT DISTINCT brand_id FROM hold WHERE state = 'open' ORDER BY 1"))
+    ]
+
+
 def prune(connection: Connection, before: datetime) -> int:
     """Drops holds that ended before an instant; their spends stay in the log."""
     return connection.execute(text("DELETE FROM hold WHERE ended_at < :before"), {"before": before}).rowcount

@@ -16,6 +16,7 @@ class Lock(IntEnum):
     MIGRATE = 1
     PARTITION = 2
     BRAND = 3
+    REBUILD = 4
 
 
 _BITS = 40
@@ -31,6 +32,14 @@ def key_of(kind: Lock, number: int = 0) -> int:
 def take(connection: Connection, kind: Lock, number: int = 0) -> None:
     """Waits for a lock and keeps it to the end of the transaction."""
     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key_of(kind, number)})
+
+
+def try_take(connection: Connection, kind: Lock, number: int = 0) -> bool:
+    """Takes a lock when it is free and keeps it to the end of the transaction; answers whether it did."""
+    taken: bool = connection.execute(
+        text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": key_of(kind, number)}
+    ).scalar_one()
+    return taken
 
 
 def take_all(connection: Connection, kind: Lock, numbers: list[int]) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, text
 
+from engine.domain.periods import Period, month_of_date
 from engine.errors import NotFound
 
 _NUL: Final = "\u2400"
@@ -41,6 +42,14 @@ class QuarantineRow:
     @property
     def micros(self) -> int:
         return sum(int(line[3]) for line in self.sums)
+
+    @property
+    def brands(self) -> dict[int, int]:
+        """The same by brand."""
+        found: dict[int, int] = {}
+        for brand, _, _, micros in self.sums:
+            found[brand] = found.get(brand, 0) + micros
+        return found
 
 
 def put(
@@ -122,6 +131,15 @@ def sums(
             if brand in wanted:
                 key = (brand, campaign, date.fromisoformat(day))
                 found[key] = found.get(key, 0) + micros
+    return found
+
+
+def brand_sums(connection: Connection, brand_ids: Sequence[int], period: Period, starts_on: date) -> dict[int, int]:
+    """The same of a day or month, by brand: what its counter has and its rows have not."""
+    found: dict[int, int] = {}
+    for (brand, _, day), micros in sums(connection, brand_ids).items():
+        if day == starts_on or (period == "month" and month_of_date(day) == month_of_date(starts_on)):
+            found[brand] = found.get(brand, 0) + micros
     return found
 
 

@@ -73,6 +73,16 @@ def last_runs(engine: Engine) -> dict[str, RunRecord]:
     return _read(engine, "SELECT DISTINCT ON (job) * FROM job_run ORDER BY job, id DESC")
 
 
+def last_ended(engine: Engine, job: str) -> RunRecord | None:
+    """The latest run of a job that has ended."""
+    with engine.connect() as connection:
+        row = connection.execute(
+            text("SELECT * FROM job_run WHERE job = :job AND outcome IN ('done', 'failed') ORDER BY id DESC LIMIT 1"),
+            {"job": job},
+        ).one_or_none()
+    return None if row is None else RunRecord(**row._asdict())
+
+
 def last_successes(engine: Engine) -> dict[str, RunRecord]:
     """The latest run of each job that ended well."""
     return _read(engine, "SELECT DISTINCT ON (job) * FROM job_run WHERE outcome = 'done' ORDER BY job, id DESC")

@@ -9,7 +9,16 @@ from typing import Final, NamedTuple, Protocol
 from sqlalchemy import Connection, text
 
 from engine.domain.ids import SHARDS
-from engine.domain.periods import Period, date_of, days_of_month, month_of_date, ms_of
+from engine.domain.periods import (
+    Period,
+    at_ms,
+    date_of,
+    days_of_month,
+    month_of_date,
+    month_start_ms,
+    ms_of,
+    next_month,
+)
 
 _PAGE: Final = 10_000
 
@@ -41,6 +50,14 @@ class MixedRow(NamedTuple):
     outcomes: str
     generation: int
     n: int
+
+
+class LogTotal(NamedTuple):
+    """What the rows of a campaign on a day add up to; corrections: how much of it came after the day's end and left its counter alone."""
+
+    micros: int
+    rows: int
+    corrections: int
 
 
 class Placed(Protocol):
@@ -111,10 +128,14 @@ def campaign_totals(
 
 
 def period_totals(connection: Connection, period: Period, starts_on: date, brand_ids: Sequence[int]) -> dict[int, int]:
-    """{brand_id: micros} of a day, summed from the log's rows (later corrections of it left out: a closed day never changes); of a month, from the daily sums of those rows."""
+    """{brand_id: micros} of a day, summed from the log's rows; of a month, from the daily sums of those rows. Corrections that came after it had ended are left out: a closed period never changes."""
     if period == "month":
         days = [date_of(day) for day in days_of_month(month_of_date(starts_on))]
-        return _brand_sums(connection, days[0], days[-1], brand_ids)
+        totals = _brand_sums(connection, days[0], days[-1], brand_ids)
+        after = at_ms(month_start_ms(next_month(month_of_date(starts_on))))
+        for (brand_id, _, _), micros in correction_totals(connection, brand_ids, days[0], days[-1], after).items():
+            totals[brand_id] = totals.get(brand_id, 0) - micros
+        return totals
     found = connection.execute(
         text(
             "SELECT brand_id, sum(amount_micros)::bigint AS micros FROM spend_log"
@@ -127,20 +148,36 @@ def period_totals(connection: Connection, period: Period, starts_on: date, brand
 
 def log_totals(
     connection: Connection, brand_ids: Sequence[int], first: date, last: date, up_to_n: int | None = None
-) -> dict[tuple[int, int, date], tuple[int, int]]:
-    """{(brand_id, campaign_id, day): (micros, rows)} summed from the log's rows themselves, for checks.
+) -> dict[tuple[int, int, date], LogTotal]:
+    """{(brand_id, campaign_id, day): total} summed from the log's rows themselves, for checks.
 
     With `up_to_n` only rows of journal entries up to that number: what the log held when a shard's counters were read.
     """
     found = connection.execute(
         text(
-            "SELECT brand_id, campaign_id, day, sum(amount_micros)::bigint AS micros, count(*) AS rows FROM spend_log"
+            "SELECT brand_id, campaign_id, day, sum(amount_micros)::bigint AS micros, count(*) AS rows,"
+            " (coalesce(sum(amount_micros) FILTER (WHERE kind = 'correction'), 0))::bigint AS corrections FROM spend_log"
             " WHERE brand_id = ANY(CAST(:brands AS bigint[])) AND day BETWEEN :first AND :last"
             " AND (CAST(:up_to AS bigint) IS NULL OR n <= :up_to) GROUP BY brand_id, campaign_id, day"
         ),
         {"brands": list(brand_ids), "first": first, "last": last, "up_to": up_to_n},
     )
-    return {(row.brand_id, row.campaign_id, row.day): (row.micros, row.rows) for row in found}
+    return {(row.brand_id, row.campaign_id, row.day): LogTotal(row.micros, row.rows, row.corrections) for row in found}
+
+
+def correction_totals(
+    connection: Connection, brand_ids: Sequence[int], first: date, last: date, since: datetime | None = None
+) -> dict[tuple[int, int, date], int]:
+    """{(brand_id, campaign_id, day): micros} of the corrections of days, all of them or those recorded at or after an instant."""
+    found = connection.execute(
+        text(
+            "SELECT brand_id, campaign_id, day, sum(amount_micros)::bigint AS micros FROM spend_log"
+            " WHERE kind = 'correction' AND brand_id = ANY(CAST(:brands AS bigint[])) AND day BETWEEN :first AND :last"
+            " AND recorded_at >= coalesce(CAST(:since AS timestamptz), '-infinity') GROUP BY brand_id, campaign_id, day"
+        ),
+        {"brands": list(brand_ids), "first": first, "last": last, "since": since},
+    )
+    return {(row.brand_id, row.campaign_id, row.day): row.micros for row in found}
 
 
 def recent_spends(connection: Connection, shard: int, since: datetime) -> Iterator[RecentSpend]:

@@ -78,14 +78,58 @@ def test_persist_says_when_a_shard_is_not_in_use(be: Be, acme: System) -> None:
     assert "rebuild" in done.complaint
 
 
-def test_reconcile_finds_a_counter_that_was_tampered_with(be: Be, acme: System) -> None:
+def test_reconcile_repairs_a_counter_that_was_tampered_with_and_says_so(be: Be, acme: System) -> None:
     be("spend", "65537", "1")
     assert be("reconcile").status == 0
     tamper(acme, 7)
-    done = be("reconcile", "--json")
-    assert (done.status, done.document["difference_micros"]) == (1, 7)
-    assert be("rebuild", "--all").status == 0
-    assert be("reconcile").status == 0
+    dry = be("reconcile", "--dry-run", "--json")
+    assert (dry.status, dry.document["difference_micros"], dry.document["repairs"][0]["added_micros"]) == (1, 7, None)
+    told = be("reconcile")
+    assert told.status == 0
+    assert "Redis counts 1000007 micros, logged are 1000000 (+7)" in told.out
+    assert "added -7, the counter is 1000000 now" in told.out
+    assert be("reconcile", "--json").document["repairs"] == []
+    assert be("verify").status == 0
+
+
+def test_reconcile_lists_events_that_came_again_after_their_window(be: Be, acme: System) -> None:
+    for _ in range(2):
+        be("spend", "65537", "1.5", "--event-id", "win")
+        acme.hot_redis.hdel("budget:{1}:events:0", "1:win")
+        acme.hot_redis.hdel("budget:{1}:events:1", "1:win")
+    be("persist")
+    with acme.db.connect() as conn:
+        day = conn.execute(text("SELECT max(day) FROM spend_log")).scalar_one()
+    (line,) = be("reconcile", "--duplicates", str(day), "--json").document
+    assert (line["brand_id"], line["event_id"], line["times"], line["again_micros"]) == (1, "win", 2, 1_500_000)
+    assert be("reconcile", "--duplicates", "2020-01-01", "--json").document == []
+
+
+def test_quarantine_lists_retries_and_drops_with_name_and_reason(be: Be, acme: System) -> None:
+    for amount in ("1", "3", "4"):
+        be("spend", "65537", amount)
+    with acme.db.begin() as conn:
+        conn.execute(text("ALTER TABLE spend_log ADD CONSTRAINT below_three CHECK (amount_micros < 3000000)"))
+    be("persist")
+    first, second = be("quarantine", "list", "--json").document
+    assert (first["amount"], second["amount"], first["brands"]) == ("3.000000", "4.000000", {"1": "3.000000"})
+    failed = be("quarantine", "retry", str(first["id"]))
+    assert failed.status == 1
+    assert "below_three" in failed.complaint
+    assert be("quarantine", "drop", str(first["id"])).status == 2
+    assert be("quarantine", "drop", str(first["id"]), "--reason", "a test row").status == 0
+    with acme.db.begin() as conn:
+        conn.execute(text("ALTER TABLE spend_log DROP CONSTRAINT below_three"))
+    assert be("quarantine", "retry", "--all", "--json").document == {
+        "persisted": [{"id": second["id"], "rows": 1}],
+        "waiting": [],
+    }
+    assert be("quarantine", "list", "--json").document == []
+    states = {row["state"]: row for row in be("quarantine", "list", "--all", "--json").document}
+    assert states["dropped"]["reason"].startswith("dropped: a test row")
+    assert states["dropped"]["actor"].startswith("cli:")
+    assert be("quarantine", "retry", str(first["id"])).status == 1
+    assert be("verify").status == 0
 
 
 def tamper(system: System, micros: int) -> None:

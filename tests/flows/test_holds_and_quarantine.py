@@ -92,7 +92,10 @@ def test_a_refund_of_a_closed_day_is_a_correction_and_the_closed_total_stays(clo
     clock.closer.close_ended()
     assert clock.client.refund(campaign, "5", "win").monthly_spend == Decimal(0)
     clock.persister.drain_all()
-    assert rows(clock, "SELECT kind, day::text FROM spend_log ORDER BY n") == [("spend", "2030-05-05"), ("correction", "2030-05-05")]
+    assert rows(clock, "SELECT kind, day::text FROM spend_log ORDER BY n") == [
+        ("spend", "2030-05-05"),
+        ("correction", "2030-05-05"),
+    ]
     assert rows(clock, "SELECT spend_micros FROM period_total WHERE spend_micros > 0") == [(5_000_000,)]
     at(clock, ms_of(datetime(2030, 6, 1, tzinfo=UTC)))
     assert clock.closer.close_ended().drift == []

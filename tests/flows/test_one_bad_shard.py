@@ -122,7 +122,9 @@ def test_a_close_killed_between_prune_and_commit_is_closed_by_the_next_with_the_
                 monkeypatch.undo()
         else:
             break
-    assert rows(clock, "SELECT period, sum(spend_micros) FROM period_total WHERE spend_micros > 0 GROUP BY 1 ORDER BY 1") == [
+    assert rows(
+        clock, "SELECT period, sum(spend_micros) FROM period_total WHERE spend_micros > 0 GROUP BY 1 ORDER BY 1"
+    ) == [
         ("day", 6_000_000),
         ("month", 6_000_000),
     ]
@@ -146,7 +148,9 @@ def test_periods_close_once_over_a_leap_day_and_new_year(
         conn.execute(text("UPDATE brand SET created_at = to_timestamp(:s)"), {"s": start / 1000})
     for day in range(days):
         at(clock, start + day * DAY_MS)
-        assert clock.client.try_spend(campaign, "1").outcome == "accepted", "a new day is a new budget, with every job dead"
+        assert clock.client.try_spend(campaign, "1").outcome == "accepted", (
+            "a new day is a new budget, with every job dead"
+        )
         assert clock.client.try_spend(campaign, "0.000001").outcome == "refused"
     clock.persister.drain_all()
     check_all(clock.publisher, clock.status)
@@ -156,9 +160,17 @@ def test_periods_close_once_over_a_leap_day_and_new_year(
         clock.closer.close_ended()
         check_all(clock.publisher, clock.status)
     assert clock.catalog.campaign(campaign).status == "active"
-    closed = rows(clock, "SELECT starts_on, spend_micros FROM period_total WHERE brand_id = :b AND period = 'day' AND spend_micros > 0 ORDER BY 1", b=brand)
+    closed = rows(
+        clock,
+        "SELECT starts_on, spend_micros FROM period_total WHERE brand_id = :b AND period = 'day' AND spend_micros > 0 ORDER BY 1",
+        b=brand,
+    )
     assert [micros for _, micros in closed] == [1_000_000] * days
-    assert rows(clock, "SELECT to_char(starts_on, 'YYYYMM')::int FROM period_total WHERE brand_id = :b AND period = 'month' ORDER BY 1", b=brand) == [(m,) for m in months]
+    assert rows(
+        clock,
+        "SELECT to_char(starts_on, 'YYYYMM')::int FROM period_total WHERE brand_id = :b AND period = 'month' ORDER BY 1",
+        b=brand,
+    ) == [(m,) for m in months]
     assert rows(clock, "SELECT at FROM status_change WHERE campaign_id = :c ORDER BY id DESC LIMIT 1", c=campaign) == [
         (datetime.fromtimestamp((start - start % DAY_MS) / 1000, UTC) + timedelta(days=days),)
     ]
@@ -226,11 +238,16 @@ def test_rebuilds_at_once_leave_every_shard_ready_and_exact(ready: System, envir
 
 def test_what_is_past_its_time_is_dropped_by_the_daily_close(ready: System) -> None:
     with ready.db.begin() as conn:
-        conn.execute(text("INSERT INTO job_run (job, started_at, finished_at, outcome) SELECT 'persist', now() - interval '20 days', now(), 'done' FROM generate_series(1, 5)"))
+        conn.execute(
+            text(
+                "INSERT INTO job_run (job, started_at, finished_at, outcome) SELECT 'persist', now() - interval '20 days', now(), 'done' FROM generate_series(1, 5)"
+            )
+        )
         conn.execute(text("INSERT INTO job_run (job, finished_at, outcome) VALUES ('persist', now(), 'done')"))
         for days in (0, 3):
             conn.execute(
-                text("INSERT INTO mixed_request SELECT 1, 1, :n, 'r', 'd', 'o', now() - make_interval(days => :n)"), {"n": days}
+                text("INSERT INTO mixed_request SELECT 1, 1, :n, 'r', 'd', 'o', now() - make_interval(days => :n)"),
+                {"n": days},
             )
     assert jobs.tidy(ready) == (5, 1)
     assert rows(ready, "SELECT n FROM mixed_request") == [(0,)]
@@ -238,6 +255,11 @@ def test_what_is_past_its_time_is_dropped_by_the_daily_close(ready: System) -> N
 
 def test_a_run_whose_process_was_killed_is_ended_by_the_next(ready: System) -> None:
     with ready.db.begin() as conn:
-        conn.execute(text("INSERT INTO job_run (job, started_at) VALUES ('check', now() - interval '1 hour'), ('check', now())"))
+        conn.execute(
+            text("INSERT INTO job_run (job, started_at) VALUES ('check', now() - interval '1 hour'), ('check', now())")
+        )
     assert runs.end_lost(ready.db, "check", 660) == 1
-    assert rows(ready, "SELECT outcome, finished_at IS NULL FROM job_run ORDER BY id") == [("failed", False), ("running", True)]
+    assert rows(ready, "SELECT outcome, finished_at IS NULL FROM job_run ORDER BY id") == [
+        ("failed", False),
+        ("running", True),
+    ]

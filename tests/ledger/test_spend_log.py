@@ -132,10 +132,10 @@ def test_daily_sums_add_up_over_transactions(engine: Engine) -> None:
             (8, FAR, TODAY - timedelta(days=1)): 1,
         }
         assert spend_log.log_totals(connection, [7], TODAY, TODAY) == {
-            (7, CAMPAIGN, TODAY): (21, 3),
-            (7, OTHER, TODAY): (7, 1),
+            (7, CAMPAIGN, TODAY): (21, 3, 0),
+            (7, OTHER, TODAY): (7, 1, 0),
         }
-        assert spend_log.log_totals(connection, [7], TODAY, TODAY, up_to_n=1)[7, CAMPAIGN, TODAY] == (11, 2)
+        assert spend_log.log_totals(connection, [7], TODAY, TODAY, up_to_n=1)[7, CAMPAIGN, TODAY] == (11, 2, 0)
         assert spend_log.campaigns_with_rows(connection, 7) == {CAMPAIGN, OTHER}
 
 

@@ -61,7 +61,9 @@ def test_each_end_is_answered_again_and_changes_nothing(plant: Plant, client: Bu
     assert client.try_spend(CAMPAIGN, "8").outcome == "accepted"
 
 
-def test_an_expired_hold_is_swept_by_the_next_call_on_its_brand(plant: Plant, client: BudgetClient, clock: None) -> None:
+def test_an_expired_hold_is_swept_by_the_next_call_on_its_brand(
+    plant: Plant, client: BudgetClient, clock: None
+) -> None:
     now = plant.live.now_ms()
     plant.at(now)
     plant.brand(daily="10")
@@ -94,10 +96,17 @@ def test_settling_above_what_was_held_is_counted_and_marked_over(plant: Plant, c
     held = client.reserve(CAMPAIGN, "3", 60)
     for _ in range(2):
         over = client.settle(held.hold_id, "12")
-        assert (over.outcome, over.mark, over.daily_spend, over.reasons) == ("settled", "over", Decimal(12), ("daily_budget",))
+        assert (over.outcome, over.mark, over.daily_spend, over.reasons) == (
+            "settled",
+            "over",
+            Decimal(12),
+            ("daily_budget",),
+        )
 
 
-def test_a_hold_over_midnight_counts_against_both_days_until_it_ends(plant: Plant, client: BudgetClient, clock: None) -> None:
+def test_a_hold_over_midnight_counts_against_both_days_until_it_ends(
+    plant: Plant, client: BudgetClient, clock: None
+) -> None:
     midnight = (plant.live.now_ms() // 86_400_000 + 1) * 86_400_000
     plant.at(midnight - 1000)
     plant.brand(daily="10")

@@ -18,7 +18,6 @@ import pytest
 from sqlalchemy import text
 
 from engine.errors import Unavailable
-from engine.flows.verify import Verifier
 from engine.ledger import migrate
 from engine.live.client import BudgetClient, Spend
 from engine.local.servers import EmbeddedServers
@@ -158,23 +157,14 @@ def ready(system: System) -> bool:
 
 def brand_of(system: System, name: str, campaigns: int = 2, daily: int | None = None) -> tuple[int, list[int]]:
     brand = system.manage.create_brand(name, daily, None, None, "test").row
-    return brand.id, [c.id for c in system.manage.create_campaigns(brand.id, [f"c{i}" for i in range(campaigns)], "test")]
+    return brand.id, [
+        c.id for c in system.manage.create_campaigns(brand.id, [f"c{i}" for i in range(campaigns)], "test")
+    ]
 
 
 def verified(system: System) -> list[str]:
     """What `verify` finds wrong."""
-    settings = system.settings
-    from datetime import timedelta
-
-    verifier = Verifier(
-        system.db,
-        system.catalog,
-        system.live,
-        system.journal,
-        timedelta(hours=settings.event_id_hours),
-        timedelta(minutes=settings.request_id_minutes),
-    )
-    return [f"{check.id} {finding}" for check in verifier.verify() for finding in check.findings]
+    return [f"{check.id} {finding}" for check in system.verifier.verify() for finding in check.findings]
 
 
 class Load:

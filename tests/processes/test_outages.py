@@ -123,7 +123,12 @@ def test_rqs_redis_stopped_and_restarted_worker_and_scheduler_wait_and_go_on(own
     scheduler = own.processes.start("scheduler")
     campaigns = loaded(own)
     plain = redis.Redis.from_url(own.environment["JOBS_REDIS_URL"])
-    until(lambda: plain.exists("budget:scheduler:heartbeat") and rows(own.system, "SELECT 1 FROM job_run WHERE job = 'close_month' AND outcome = 'done'"))
+    until(
+        lambda: (
+            plain.exists("budget:scheduler:heartbeat")
+            and rows(own.system, "SELECT 1 FROM job_run WHERE job = 'close_month' AND outcome = 'done'")
+        )
+    )
     for _ in range(2):
         own.jobs.stop()
         until(lambda: "scheduler waits for the jobs Redis" in scheduler.said, why=own.processes.said)
@@ -137,7 +142,12 @@ def test_rqs_redis_stopped_and_restarted_worker_and_scheduler_wait_and_go_on(own
         assert took < 20, "at most the lock that the last pass left, 12 s"
         last = rows(own.system, "SELECT max(id) FROM job_run WHERE job = 'check'")
         until(lambda: ring_now(plain, next(ring for ring in SCHEDULE if ring.job == "check")))
-        until(lambda last=last: rows(own.system, "SELECT max(id) FROM job_run WHERE job = 'check' AND outcome = 'done'") > last, why=own.processes.said)  # type: ignore[misc]
+        until(
+            lambda last=last: (
+                rows(own.system, "SELECT max(id) FROM job_run WHERE job = 'check' AND outcome = 'done'") > last
+            ),
+            why=own.processes.said,
+        )  # type: ignore[misc]
     for process in (worker, jobs, scheduler):
         assert process.alive
         assert "Traceback" not in process.said, process.said
@@ -182,7 +192,12 @@ def test_redis_wiped_under_load_is_rebuilt_by_itself_within_five_seconds(
             kept = {request for (request,) in rows(system, "SELECT DISTINCT request_id FROM spend_log")}
             assert persisted <= kept
         load.stop()
-    until(lambda: sum(system.live.read_shard(s).n for s in range(64)) == sum(n for (n,) in rows(system, "SELECT n FROM journal_cursor")))
+    until(
+        lambda: (
+            sum(system.live.read_shard(s).n for s in range(64))
+            == sum(n for (n,) in rows(system, "SELECT n FROM journal_cursor"))
+        )
+    )
     lost, doubled = lost_and_doubled(system, load)
     assert doubled == []
     assert not lost & persisted
@@ -209,7 +224,9 @@ def test_one_shard_that_cannot_be_persisted_stops_no_other_and_raises_an_alarm(
     system.client.record_spend(good, "1")
     assert until(lambda: count(system) == 1, why=processes.said) < 2
     assert worker.stop() < 3.5
-    ((outcome, detail),) = rows(system, "SELECT outcome, detail FROM job_run WHERE job = 'persist' ORDER BY id DESC LIMIT 1")
+    ((outcome, detail),) = rows(
+        system, "SELECT outcome, detail FROM job_run WHERE job = 'persist' ORDER BY id DESC LIMIT 1"
+    )
     assert outcome == "failed" and f"shard {shard}: " in detail
     assert worker.said.count(f"persist: {shard}:") < 3
 
@@ -247,7 +264,12 @@ def test_a_rebuild_beside_one_that_a_worker_runs_and_callers_that_race_both(
     until(lambda: not any(each.alive for each in callers), 30, processes.said)
     until(lambda: ready(system), why=processes.said)
     shard = shard_of(brand)
-    until(lambda: rows(system, "SELECT n FROM journal_cursor WHERE shard = :s", s=shard) == [(system.live.read_shard(shard).n,)])
+    until(
+        lambda: (
+            rows(system, "SELECT n FROM journal_cursor WHERE shard = :s", s=shard)
+            == [(system.live.read_shard(shard).n,)]
+        )
+    )
     live = system.live.read_brand(brand, 2)
     assert live is not None
     ((logged,),) = rows(system, "SELECT sum(amount_micros) FROM spend_log")

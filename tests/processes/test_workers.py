@@ -11,9 +11,12 @@ import redis
 from rq import Queue, Worker
 from rq.job import Job
 from rq.registry import FailedJobRegistry, FinishedJobRegistry
+from sqlalchemy import text
 
+from engine.doorbell import FAILURE_TTL_S, RESULT_TTL_S
 from engine.live.client import Spend
 from engine.wiring import System
+from tests.conftest import SUITE_MARK
 from tests.processes.conftest import Load, Processes, brand_of, count, lost_and_doubled, ready, rows, until, verified
 
 
@@ -126,7 +129,12 @@ def test_the_scheduler_rings_shows_its_runs_and_ends_at_a_signal(
     worker = processes.start("worker", "--queue", "jobs")
     finished = FinishedJobRegistry("jobs", connection=jobs_redis)
     until(lambda: {run.split("-")[0] for run in finished.get_job_ids()} >= {"check", "close_day"}, why=processes.said)
-    until(lambda: {"check", "close_day", "close_month", "publish"} <= {j for (j,) in rows(system, "SELECT job FROM job_run WHERE outcome = 'done'")})
+    until(
+        lambda: (
+            {"check", "close_day", "close_month", "publish"}
+            <= {j for (j,) in rows(system, "SELECT job FROM job_run WHERE outcome = 'done'")}
+        )
+    )
     job = Job.fetch(next(run for run in finished.get_job_ids() if run.startswith("check-")), connection=jobs_redis)
     assert "closed" in str(job.return_value())
     assert 0 < jobs_redis.ttl(f"rq:job:{job.id}") <= 3600
@@ -136,6 +144,40 @@ def test_the_scheduler_rings_shows_its_runs_and_ends_at_a_signal(
     assert worker.stop() < 3.5
 
 
+def test_nothing_that_a_run_leaves_in_rqs_redis_stays_for_ever(
+    system: System, processes: Processes, jobs_redis: redis.Redis
+) -> None:
+    """Done and failed runs alike: whatever is not one of a handful of fixed keys expires by itself."""
+    queue = Queue("jobs", connection=jobs_redis)
+    workers = [processes.start("worker", "--queue", name) for name in ("jobs", "persist")]
+    until(lambda: ready(system), why=processes.said)
+    with system.db.begin() as conn:
+        conn.execute(text("ALTER TABLE brand RENAME TO brand_away"))
+    for i in range(20):
+        queue.enqueue_call(
+            "engine.jobs.publish", job_id=f"publish-{i}", result_ttl=RESULT_TTL_S, failure_ttl=FAILURE_TTL_S
+        )
+    until(lambda: FailedJobRegistry("jobs", connection=jobs_redis).count >= 20, why=processes.said)
+    with system.db.begin() as conn:
+        conn.execute(text("ALTER TABLE brand_away RENAME TO brand"))
+    for i in range(20, 40):
+        queue.enqueue_call(
+            "engine.jobs.publish", job_id=f"publish-{i}", result_ttl=RESULT_TTL_S, failure_ttl=FAILURE_TTL_S
+        )
+    until(
+        lambda: FinishedJobRegistry("jobs", connection=jobs_redis).count >= 20 and queue.count == 0, why=processes.said
+    )
+    for worker in workers:
+        assert worker.stop() < 3.5
+    fixed = {b"rq:queues", b"rq:finished:jobs", b"rq:finished:persist", b"rq:failed:jobs", SUITE_MARK.encode()}
+    staying = {key for key in jobs_redis.scan_iter() if jobs_redis.ttl(key) < 0} - fixed
+    assert staying == set()
+    for registry in ("rq:finished:jobs", "rq:failed:jobs"):
+        assert all(score > 0 for _, score in jobs_redis.zrange(registry, 0, -1, withscores=True)), (
+            "RQ drops them by this time"
+        )
+
+
 def test_a_job_that_fails_is_one_line_in_the_log_and_in_job_run(
     system: System, processes: Processes, jobs_redis: redis.Redis
 ) -> None:
@@ -143,10 +185,14 @@ def test_a_job_that_fails_is_one_line_in_the_log_and_in_job_run(
     brand, _ = brand_of(system, "Aurora")
     # Somebody pointed us at another instance's Redis.
     for state in system.live.read_shards():
-        system.hot_redis.hset(f"budget:{{{state.shard}}}:shard", mapping={"mark": "somebody-else:1", "owner": "somebody-else"})
+        system.hot_redis.hset(
+            f"budget:{{{state.shard}}}:shard", mapping={"mark": "somebody-else:1", "owner": "somebody-else"}
+        )
     system.catalog.update_brand(brand, "anna", name="Borealis")
     worker = processes.start("worker", "--queue", "jobs")
-    until(lambda: rows(system, "SELECT 1 FROM job_run WHERE job = 'publish' AND outcome = 'failed'"), why=processes.said)
+    until(
+        lambda: rows(system, "SELECT 1 FROM job_run WHERE job = 'publish' AND outcome = 'failed'"), why=processes.said
+    )
     ((detail,),) = rows(system, "SELECT detail FROM job_run WHERE job = 'publish'")
     assert f"brand {brand}" in detail and "another instance" in detail and "\n" not in detail
     until(lambda: FailedJobRegistry("jobs", connection=jobs_redis).count > 0)
@@ -180,7 +226,10 @@ def test_the_files_at_the_root_run_the_same_processes_and_say_what_is_wrong_in_o
     file: str, processes: Processes, system: System
 ) -> None:
     started = processes.start(file)
-    until(lambda: system.jobs_redis.exists("rq:workers") or system.jobs_redis.exists("rq:scheduler:scheduled_jobs"), why=processes.said)
+    until(
+        lambda: system.jobs_redis.exists("rq:workers") or system.jobs_redis.exists("rq:scheduler:scheduled_jobs"),
+        why=processes.said,
+    )
     assert started.stop() < 5
     processes.environment = {**processes.environment, "REDIS_URL": "nonsense"}
     wrong = processes.start(file)

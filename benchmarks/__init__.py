@@ -1,0 +1,1 @@
+"""How fast it is, as ratios against peers measured in the same run, in turn: `make bench`."""

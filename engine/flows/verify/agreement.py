@@ -1,0 +1,164 @@
+"""V8 and V12: Redis and PostgreSQL say the same of every campaign's status and of every plan, or will within one check."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import timedelta
+from typing import Final, NamedTuple
+
+from sqlalchemy import Engine
+
+from engine.domain.causes import status_of
+from engine.domain.periods import at_ms
+from engine.flows.status import began
+from engine.flows.verify.findings import Check, confirmed
+from engine.ledger import audit_plan
+from engine.ledger.catalog import Catalog
+from engine.ledger.records import BrandRecord, CampaignRecord
+from engine.live.admin import LiveRedis
+from engine.live.inspect import Inspector
+from engine.live.keys import keys_of_brand
+
+ONE_CHECK_S: Final = 330
+"""Every five minutes all is compared and written; with half a minute for the check itself."""
+_BRANDS_AT_ONCE: Final = 50
+_DAYS_OF_CHANGES: Final = 2
+
+
+class _Apart(NamedTuple):
+    """Something that the two sides say differently."""
+
+    entity: str
+    brand_id: int
+    text: str
+    micros: int = 0
+    live_is_older: bool = False
+
+
+class Agreement:
+    """Compares the two stores."""
+
+    def __init__(self, db: Engine, catalog: Catalog, live: LiveRedis, inspector: Inspector) -> None:
+        self._db = db
+        self._catalog = catalog
+        self._live = live
+        self._inspector = inspector
+
+    def statuses(self) -> Check:
+        """V8."""
+        title = "status: PostgreSQL has the causes that Redis computes, its last change says so, and every change changed something"
+        check = Check("V8", title)
+        campaigns = self._catalog.campaigns(include_archived=True)
+        check.checked = f"{len(campaigns)} campaigns"
+        suspects = {apart.brand_id for apart in self._causes_off(campaigns)}
+        of_suspects = [campaign.id for campaign in campaigns if campaign.brand_id in suspects]
+        for apart in confirmed(lambda: self._causes_off(self._read_again(of_suspects))) if suspects else ():
+            check.find(apart.text)
+        since = at_ms(self._live.now_ms()) - timedelta(days=_DAYS_OF_CHANGES)
+
+        def rows() -> Iterator[audit_plan.WrongChange]:
+            with self._db.connect().execution_options(isolation_level="REPEATABLE READ") as conn:
+                yield from audit_plan.last_changes_off(conn)
+                yield from audit_plan.changes_without_change(conn, since)
+
+        for wrong in confirmed(rows):
+            check.find(f"campaign {wrong.campaign_id} {wrong.what}")
+        return check
+
+    def _read_again(self, ids: Sequence[int]) -> list[CampaignRecord]:
+        wanted = set(ids)
+        return [campaign for campaign in self._catalog.campaigns(include_archived=True) if campaign.id in wanted]
+
+    def _causes_off(self, campaigns: Sequence[CampaignRecord]) -> Iterator[_Apart]:
+        """Campaigns whose causes differ for longer than one check."""
+        highest: dict[int, int] = {}
+        for campaign in campaigns:
+            highest[campaign.brand_id] = max(highest.get(campaign.brand_id, 0), campaign.ordinal)
+        ids = sorted(highest)
+        for start in range(0, len(ids), _BRANDS_AT_ONCE):
+            part = ids[start : start + _BRANDS_AT_ONCE]
+            brands = self._live.read_plans({brand_id: highest[brand_id] for brand_id in part})
+            for campaign in (c for c in campaigns if c.brand_id in brands):
+                brand = brands[campaign.brand_id]
+                live = brand.campaigns.get(campaign.id) if brand is not None else None
+                if brand is None or live is None:
+                    continue  # V11 and V12 say so.
+                before, after = frozenset(campaign.reasons), frozenset(live.reasons)
+                if before == after and campaign.status == status_of(live.reasons):
+                    continue
+                at = max((began(cause, campaign, brand) for cause in before ^ after), default=0)
+                if brand.now_ms - at > ONE_CHECK_S * 1000:
+                    said, is_so = ", ".join(campaign.reasons) or "no cause", ", ".join(live.reasons) or "no cause"
+                    text = f"campaign {campaign.id} is written {campaign.status} ({said}), Redis says {status_of(live.reasons)} ({is_so}) since {at_ms(at):%Y-%m-%d %H:%M} UTC"
+                    yield _Apart(f"campaign {campaign.id}", campaign.brand_id, text)
+
+    def plans(self) -> Check:
+        """V12."""
+        check = Check("V12", "agreement: the published plan in Redis = the catalog, or younger than one check")
+        brands = self._catalog.brands(include_archived=True)
+        campaigns = self._catalog.campaigns(include_archived=True)
+        check.checked = f"{len(brands)} brands, {len(campaigns)} campaigns"
+        suspects = {apart.brand_id for apart in self._plans_off(brands, campaigns)}
+
+        def again() -> Iterator[_Apart]:
+            found = list(
+                self._plans_off(
+                    [b for b in self._catalog.brands(include_archived=True) if b.id in suspects],
+                    [c for c in self._catalog.campaigns(include_archived=True) if c.brand_id in suspects],
+                )
+            )
+            with self._db.connect() as conn:
+                young = audit_plan.changed_within(conn, [apart.entity for apart in found], ONE_CHECK_S)
+            return (apart for apart in found if not (apart.live_is_older and apart.entity in young))
+
+        for apart in confirmed(again) if suspects else ():
+            check.find(apart.text, f"brand {apart.brand_id}", apart.micros, apart.brand_id)
+        return check
+
+    def _plans_off(self, brands: Iterable[BrandRecord], campaigns: Iterable[CampaignRecord]) -> Iterator[_Apart]:
+        listed = list(brands)
+        plans = self._inspector.fields(
+            [keys_of_brand(b.id).brand(b.id) for b in listed], ("v", "daily", "monthly", "archived")
+        )
+        for b, plan in zip(listed, plans, strict=True):
+            wanted = [
+                str(b.version),
+                *map(_limit, (b.daily_budget_micros, b.monthly_budget_micros)),
+                _bit(b.archived_at is not None),
+            ]
+            yield from _compare(
+                f"brand {b.id}", b.id, plan, wanted, ("version", "daily budget", "monthly budget", "archived")
+            )
+        own = list(campaigns)
+        switches = self._inspector.fields(
+            [keys_of_brand(c.brand_id).campaign(c.id) for c in own], ("v", "on", "archived", "schedule")
+        )
+        for c, switch in zip(own, switches, strict=True):
+            wanted = [str(c.version), _bit(c.enabled), _bit(c.archived_at is not None), c.schedule.compiled]
+            yield from _compare(
+                f"campaign {c.id}", c.brand_id, switch, wanted, ("version", "switch", "archived", "schedule")
+            )
+
+
+def _compare(
+    name: str, brand_id: int, live: list[str | None] | None, wanted: list[str], fields: tuple[str, ...]
+) -> Iterator[_Apart]:
+    if live is None or live[0] is None:
+        yield _Apart(name, brand_id, f"{name} is not in Redis, the catalog has it at version {wanted[0]}", 0, True)
+        return
+    older = live[0].isdigit() and int(live[0]) < int(wanted[0])
+    for field, is_so, agreed in zip(fields, live, wanted, strict=True):
+        if is_so != agreed:
+            micros = 0
+            if field.endswith("budget") and (is_so or "").isdigit() and agreed.isdigit():
+                micros = int(is_so or 0) - int(agreed)
+            text = f"{name} has {field} {is_so or 'none'} in Redis, the catalog says {agreed or 'none'}"
+            yield _Apart(name, brand_id, text, micros, older)
+
+
+def _limit(micros: int | None) -> str:
+    return "" if micros is None else str(micros)
+
+
+def _bit(value: bool) -> str:
+    return "1" if value else "0"

@@ -1,0 +1,109 @@
+"""V9 and V11: each shard's journal joins on to PostgreSQL's cursor without a gap, under a mark that is ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sqlalchemy import Engine
+
+from engine.domain.ids import SHARDS
+from engine.flows.verify.counters import entries
+from engine.flows.verify.findings import Check, confirmed
+from engine.ledger import spend_log
+from engine.live.admin import LiveRedis, LiveShard
+from engine.live.journal import START, Journal
+from engine.live.scripts import LAYOUT
+
+
+class Journals:
+    """Looks at journals and marks."""
+
+    def __init__(self, db: Engine, live: LiveRedis, journal: Journal) -> None:
+        self._db = db
+        self._live = live
+        self._journal = journal
+
+    def check(self) -> Check:
+        """V9."""
+        title = "journal: n runs without a gap from the cursor to the end, nothing kept was trimmed"
+        check = Check("V9", title, f"{SHARDS} journals")
+        cursors, states = self._all()
+        for shard in range(SHARDS):
+            if not list(self._problems(states[shard], cursors[shard])):
+                continue
+            for problem in confirmed(lambda shard=shard: self.problems(shard)):  # type: ignore[misc]  # mypy cannot infer a default
+                check.find(f"shard {shard}{problem}")
+        return check
+
+    def marks(self, instance: str) -> Check:
+        """V11: every shard carries the mark that the last rebuild wrote. A shard without one accepts nothing meanwhile."""
+        check = Check("V11", "readiness: every shard carries the mark of its last rebuild", f"{SHARDS} marks")
+        cursors, states = self._all()
+        for shard in range(SHARDS):
+            if not list(_unmarked(states[shard], cursors[shard], instance)):
+                continue
+            for problem in confirmed(lambda shard=shard: self._unmarked(shard, instance)):  # type: ignore[misc]  # as above
+                check.find(f"shard {shard} {problem}")
+        return check
+
+    def _all(self) -> tuple[dict[int, spend_log.CursorRow], list[LiveShard]]:
+        """Every cursor, and every shard read after it: what does not fit is looked at again by itself."""
+        with self._db.connect() as conn:
+            cursors = spend_log.read_cursors(conn)
+        return cursors, self._live.read_shards()
+
+    def _unmarked(self, shard: int, instance: str) -> Iterator[str]:
+        cursors, states = self._all()
+        yield from _unmarked(states[shard], cursors[shard], instance)
+
+    def problems(self, shard: int) -> Iterator[str]:
+        """What does not fit in one shard's journal, as the end of a sentence that begins with the shard."""
+        cursors, states = self._all()
+        yield from self._problems(states[shard], cursors[shard])
+
+    def _problems(self, state: LiveShard, cursor: spend_log.CursorRow) -> Iterator[str]:
+        if not state.ready:
+            yield f" is not ready ({state.why}): run `budget-engine rebuild`"
+        elif cursor.stopped:
+            yield f" is stopped: {cursor.stopped}"
+        elif cursor.n > state.n:
+            yield f": Redis is at n {state.n}, PostgreSQL has {cursor.n}: an older Redis came back"
+        else:
+            yield from self._gaps(state, cursor)
+
+    def _gaps(self, state: LiveShard, cursor: spend_log.CursorRow) -> Iterator[str]:
+        shard = state.shard
+        if cursor.safe_entry_id != START and not self._stands(shard, cursor.safe_entry_id):
+            yield f": entry {cursor.safe_entry_id}, where the cursor stood JOURNAL_KEEP_MINUTES ago, was trimmed"
+        expected = cursor.n + 1
+        if cursor.entry_id != START:
+            if not self._stands(shard, cursor.entry_id):
+                yield f": the cursor's own entry {cursor.entry_id} (n {cursor.n}) is gone"
+                return
+            expected = cursor.n
+        for item in entries(self._journal, shard, cursor.entry_id):
+            if item.n is None:
+                # Nobody's number: no script wrote it. Where the cursor stands on such an entry, the next one goes on.
+                expected = cursor.n + 1 if item.entry_id == cursor.entry_id else expected
+                continue
+            if item.n != expected:
+                yield f": after n {expected - 1} the journal goes on with n {item.n}"
+                return
+            expected = item.n + 1
+        if expected <= state.n:
+            yield f": the journal ends at n {expected - 1}, the shard is at {state.n}"
+
+    def _stands(self, shard: int, entry_id: str) -> bool:
+        raw = self._journal.read(shard, entry_id, 1)
+        return bool(raw) and raw[0][0].decode() == entry_id
+
+
+def _unmarked(state: LiveShard, cursor: spend_log.CursorRow, instance: str) -> Iterator[str]:
+    if not state.mark:
+        yield f"is not ready ({state.why}): it takes no spends until it is rebuilt"
+    elif state.layout != LAYOUT:
+        yield f"has layout {state.layout}, this program speaks {LAYOUT}"
+    elif state.instance != instance:
+        yield f"is marked by another instance ({state.instance}), PostgreSQL is {instance}"
+    elif state.generation < cursor.generation:
+        yield f"is of generation {state.generation}, PostgreSQL has {cursor.generation}: an older Redis came back"

@@ -1,0 +1,127 @@
+"""V10: what stands in the hot Redis. Only documented keys of the documented types, none that may expire or be evicted, and held sums that are
+the sum of their holds.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from engine.domain.ids import SHARDS, brand_of, shard_of
+from engine.flows.verify.findings import Check, confirmed
+from engine.ledger.catalog import Catalog
+from engine.live.inspect import Inspector, SeenKey
+from engine.live.keys import PREFIX, keys_of_brand
+
+_KEY: Final = re.compile(r"budget:\{(\d{1,2})\}:([a-z]+)(?::(\d+))?")
+_KINDS: Final = {
+    "shard": "hash", "registry": "hash", "journal": "stream", "requests": "hash", "events": "hash",
+    "brand": "hash", "campaign": "hash", "holds": "hash", "expiry": "zset",
+}  # fmt: skip
+_FIXED: Final = ("shard", "registry", "journal")
+_NOT_THE_HOT_STATE: Final = (f"{PREFIX}scheduler:",)
+"""RQ's side keeps its heartbeat under this name, where both share one Redis."""
+
+
+class Keyspace:
+    """Looks at every key."""
+
+    def __init__(self, catalog: Catalog, inspector: Inspector) -> None:
+        self._catalog = catalog
+        self._inspector = inspector
+
+    def check(self) -> Check:
+        """V10."""
+        check = Check(
+            "V10", "keyspace: only documented keys and types, none expires, nothing is evicted, held = its holds"
+        )
+        info = self._inspector.info()
+        policy = str(info.get("maxmemory_policy", "not told"))
+        if policy not in ("noeviction", "not told"):
+            check.find(f"maxmemory-policy is {policy}: Redis may drop budgets; set noeviction")
+        if evicted := int(info.get("evicted_keys", 0)):
+            check.find(f"Redis has evicted {evicted} keys since its start: run `budget-engine rebuild --all`")
+        brands = {brand.id for brand in self._catalog.brands(include_archived=True)}
+        count = others = 0
+        with_holds: set[int] = set()
+        for page in self._inspector.pages():
+            for key in page:
+                if not key.name.startswith(PREFIX) or key.name.startswith(_NOT_THE_HOT_STATE):
+                    others += 1
+                    continue
+                count += 1
+                for problem in _problems(key, brands):
+                    check.find(f"{key.name} {problem}")
+                found = _KEY.fullmatch(key.name)
+                if found and found[2] in ("holds", "expiry") and found[3] and int(found[3]) in brands:
+                    with_holds.add(int(found[3]))
+        check.checked = f"{count} keys" + (f", and {others} of others" if others else "")
+        # A sum may stand where its keys are gone, so every brand is looked at that has either.
+        for brand_id in sorted(with_holds | self._with_sum(brands)):
+            for text, micros in confirmed(lambda brand_id=brand_id: self.holds_off(brand_id)):  # type: ignore[misc]  # mypy cannot infer a default
+                check.find(
+                    f"brand {brand_id} {text}; `budget-engine rebuild --shard {brand_id % SHARDS}` makes it anew",
+                    f"brand {brand_id}",
+                    micros,
+                    brand_id,
+                )
+        return check
+
+    def brands_with_holds(self) -> set[int]:
+        """Brands whose hash says that something is held."""
+        return self._with_sum({brand.id for brand in self._catalog.brands(include_archived=True)})
+
+    def _with_sum(self, brands: set[int]) -> set[int]:
+        listed = sorted(brands)
+        sums = self._inspector.fields([keys_of_brand(b).brand(b) for b in listed], ["held"])
+        return {b for b, got in zip(listed, sums, strict=True) if got is not None and got[0] not in (None, "0")}
+
+    def holds_off(self, brand_id: int) -> Iterator[tuple[str, int]]:
+        """What is wrong with a brand's sum of holds, and by how many micros."""
+        try:
+            found = self._inspector.holds(brand_id)
+        except ValueError as error:
+            yield f"has a hold that does not read: {error}", 0
+            return
+        if found is None:
+            return
+        total = sum(micros for micros, _ in found.holds.values())
+        if found.held != total:
+            yield (
+                f"has {found.held} micros held, its {len(found.holds)} holds are {total} ({found.held - total:+d})",
+                found.held - total,
+            )
+        expires = {name: at for name, (_, at) in found.holds.items()}
+        if expires != found.expiry:
+            apart = sorted(
+                name for name in expires.keys() | found.expiry.keys() if expires.get(name) != found.expiry.get(name)
+            )
+            micros = sum(found.holds[name][0] for name in apart if name in found.holds)
+            yield f"has {len(apart)} holds that are not in its expiry as they should be, first {apart[0]}", micros
+
+
+def _problems(key: SeenKey, brands: set[int]) -> Iterator[str]:
+    """What is wrong with one key, as the end of a sentence."""
+    found = _KEY.fullmatch(key.name)
+    if found is None or found[2] not in _KINDS or int(found[1]) >= SHARDS or not _numbered(found[2], found[3]):
+        yield "is not a key of ours"
+        return
+    shard, kind = int(found[1]), found[2]
+    if key.kind != _KINDS[kind]:
+        yield f"is a {key.kind}, not a {_KINDS[kind]}"
+    if key.ttl_ms != -1:
+        yield f"expires in {key.ttl_ms} ms: nothing that counts money may"
+    if kind in ("brand", "campaign", "holds", "expiry"):
+        number = int(found[3])
+        brand_id = brand_of(number) if kind == "campaign" else number
+        if shard_of(brand_id) != shard:
+            yield f"does not belong to shard {shard}"
+        elif brand_id not in brands:
+            yield "is of a brand that the catalog does not have"
+
+
+def _numbered(kind: str, number: str | None) -> bool:
+    if kind in _FIXED:
+        return number is None
+    return number in ("0", "1") if kind in ("requests", "events") else number is not None

@@ -1,0 +1,141 @@
+"""V3: `try_spend` never takes a brand past its budget.
+
+A counter above every budget of its period must be explained by facts (`record_spend`, late and over settles), which are counted whatever the
+budget says. The log does not tell a fact from a question, but Redis remembers the verb of each call for its window: no call that asked may have
+been counted beyond the largest budget, and what calls that asked, settles within their holds and open holds add up to must fit in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date, timedelta
+from typing import Final, NamedTuple
+
+from sqlalchemy import Engine
+
+from engine.domain.ids import shard_of
+from engine.domain.periods import at_ms, date_of, day_of, day_start_ms, days_of_month, month_of, month_start_ms
+from engine.flows.verify.findings import Check, confirmed
+from engine.ledger import audit_plan, spend_log
+from engine.ledger.audit_plan import RecentRow
+from engine.ledger.catalog import Catalog
+from engine.live.admin import LiveBrand, LiveRedis
+from engine.live.inspect import Inspector
+
+_RECENT: Final = timedelta(minutes=30)
+_ROWS: Final = 20_000
+_SLACK: Final = timedelta(minutes=5, seconds=30)
+"""A budget lowered just before the period may have been published just after it began: within one check."""
+_LONGEST_HOLD: Final = timedelta(days=1)
+_BRANDS_AT_ONCE: Final = 50
+
+
+class _Period(NamedTuple):
+    name: str
+    field: str
+    begin_ms: int
+    first: date
+    last: date
+    spent: int
+    limit: int
+
+
+class Limits:
+    """Looks at brands whose spend and holds are above their budget."""
+
+    def __init__(self, db: Engine, catalog: Catalog, live: LiveRedis, inspector: Inspector) -> None:
+        self._db = db
+        self._catalog = catalog
+        self._live = live
+        self._inspector = inspector
+
+    def check(self) -> Check:
+        """V3."""
+        check = Check(
+            "V3", "no overspend by try_spend: spend and open holds fit the largest budget in force, facts apart"
+        )
+        ids = [brand.id for brand in self._catalog.brands(include_archived=True)]
+        above = 0
+        for start in range(0, len(ids), _BRANDS_AT_ONCE):
+            # Ordinal 0: the brand without its campaigns.
+            brands = self._live.read_plans(dict.fromkeys(ids[start : start + _BRANDS_AT_ONCE], 0))
+            for brand_id, brand in brands.items():
+                if brand is None or not list(
+                    _above(
+                        brand, 0 if brand.daily_limit is None and brand.monthly_limit is None else self._held(brand_id)
+                    )
+                ):
+                    continue
+                above += 1
+                for text, micros in confirmed(lambda brand_id=brand_id: self._overspent(brand_id)):  # type: ignore[misc]  # mypy cannot infer a default
+                    check.find(f"brand {brand_id} {text}", f"brand {brand_id}", micros, brand_id)
+        check.checked = (
+            f"{len(ids)} brands, {above} of them above a budget, calls of the last {_RECENT.seconds // 60} minutes"
+        )
+        return check
+
+    def _held(self, brand_id: int) -> int:
+        found = self._inspector.holds(brand_id)
+        return 0 if found is None else found.held
+
+    def _overspent(self, brand_id: int) -> Iterator[tuple[str, int]]:
+        brand = self._live.read_plans({brand_id: 0})[brand_id]
+        if brand is None:
+            return
+        held = self._held(brand_id)
+        now = at_ms(brand.now_ms)
+        for period in _above(brand, held):
+            with self._db.connect().execution_options(isolation_level="REPEATABLE READ") as conn:
+                begin = at_ms(period.begin_ms) - (_LONGEST_HOLD if held else _SLACK)
+                largest = audit_plan.largest_budget(conn, brand_id, period.field, period.limit, begin)
+                if largest is None or period.spent + held <= largest:
+                    continue
+                rows = audit_plan.recent_rows(conn, brand_id, now - _RECENT, _ROWS)
+                logged = spend_log.campaign_totals(conn, [brand_id], period.first, period.last)
+            rows = [row for row in rows if period.first <= row.day <= period.last]
+            verbs = self._inspector.remembered_verbs(shard_of(brand_id), sorted({row.request_id for row in rows}))
+            yield from _beyond(period, largest, held, rows, verbs, sum(logged.values()))
+
+
+def _above(brand: LiveBrand, held: int) -> Iterator[_Period]:
+    """The periods in which a brand's spend and holds are above its budget of now."""
+    today, month = day_of(brand.now_ms), month_of(brand.now_ms)
+    days = list(days_of_month(month))
+    if brand.daily_limit is not None and brand.daily_spend + held > brand.daily_limit:
+        on = date_of(today)
+        yield _Period(f"day {on}", "daily_budget", day_start_ms(today), on, on, brand.daily_spend, brand.daily_limit)
+    if brand.monthly_limit is not None and brand.monthly_spend + held > brand.monthly_limit:
+        first, last = date_of(days[0]), date_of(days[-1])
+        yield _Period(
+            f"month {month}",
+            "monthly_budget",
+            month_start_ms(month),
+            first,
+            last,
+            brand.monthly_spend,
+            brand.monthly_limit,
+        )
+
+
+def _beyond(
+    period: _Period, largest: int, held: int, rows: list[RecentRow], verbs: dict[str, str], logged: int
+) -> Iterator[tuple[str, int]]:
+    """Calls that asked and were counted beyond the largest budget, and how much of them is beyond it."""
+    total = logged - sum(row.amount_micros for row in rows)
+    asked = given_back = beyond = 0
+    for row in rows:
+        total += row.amount_micros
+        is_asked = row.kind == "spend" and row.hold_id is None and (row.told or verbs.get(row.request_id)) == "t"
+        if is_asked and total > largest:
+            beyond += min(total - largest, row.amount_micros)
+        asked += row.amount_micros if is_asked or (row.kind == "spend" and row.hold_id is not None) else 0
+        given_back += row.amount_micros if row.amount_micros < 0 else 0
+    beyond = max(beyond, asked + given_back + held - largest)
+    if beyond > 0:
+        yield (
+            (
+                f"{period.name}: {period.spent} micros spent and {held} held, the largest budget in force was {largest}:"
+                f" {beyond} micros of it were accepted by a call that asked"
+            ),
+            beyond,
+        )

@@ -1,0 +1,101 @@
+"""V4, V5 and V7: the rows of the log by themselves. Nothing twice, nothing invented, nothing left out, and each on its own day."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import date, timedelta
+
+from sqlalchemy import Engine
+
+from engine.domain.periods import date_of, day_of, days_of_month, month_of_date
+from engine.flows.verify.findings import Check, confirmed
+from engine.ledger import audit, audit_rows, quarantine
+from engine.live.admin import LiveRedis
+
+
+class Rows:
+    """Looks at rows. days: how far back."""
+
+    def __init__(
+        self, db: Engine, live: LiveRedis, event_window: timedelta, request_window: timedelta, days: int
+    ) -> None:
+        self._db = db
+        self._live = live
+        self._event_window = event_window
+        self._request_window = request_window
+        self._days = days
+
+    def once(self) -> Check:
+        """V4."""
+        check = Check("V4", "once: no entry, event id or request counted twice", f"the last {self._days} days")
+        since = self._since()
+        with self._db.connect() as conn:
+            found: Iterable[audit.Twice] = (
+                *audit.repeated_positions(conn, since),
+                *audit.repeated_events(conn, since, self._event_window),
+                *audit.repeated_requests(conn, since, self._request_window),
+            )
+        for twice in found:
+            text = f"brand {twice.brand_id} {twice.what}: {twice.micros} micros counted again"
+            check.find(text, twice.what, twice.micros, twice.brand_id)
+        return check
+
+    def founded(self) -> Check:
+        """V5."""
+        title = "nothing invented, nothing lost: each row stems from one entry of a published campaign, each settled hold has its row"
+        check = Check("V5", title, f"the last {self._days} days and the quarantine")
+        for stray in confirmed(self._strays):
+            check.find(
+                f"brand {stray.brand_id}: {stray.what} ({stray.micros:+d} micros)",
+                stray.what,
+                stray.micros,
+                stray.brand_id,
+            )
+        with self._db.connect() as conn:
+            waiting = quarantine.rows(conn)
+        if waiting:
+            first = waiting[0]
+            entries = "entry waits" if len(waiting) == 1 else "entries wait"
+            text = f"{len(waiting)} {entries} in quarantine ({sum(row.micros for row in waiting)} micros), first {first.id}: {first.reason}"
+            check.find(f"{text}; see `budget-engine quarantine list`", "quarantine", sum(row.micros for row in waiting))
+            for row in waiting:
+                for brand, micros in row.brands.items():
+                    check.brands[brand] = check.brands.get(brand, 0) + micros
+        return check
+
+    def _strays(self) -> list[audit_rows.Stray]:
+        since = self._since()
+        with self._db.connect().execution_options(isolation_level="REPEATABLE READ") as conn:
+            return [
+                *audit_rows.without_campaign(conn, since),
+                *audit_rows.beyond_the_cursor(conn, since),
+                *audit_rows.holds_apart(conn, since),
+            ]
+
+    def dated(self) -> Check:
+        """V7."""
+        check = Check("V7", "period: each row on the UTC day of its instant, closed days and months as their rows are")
+        today = self._today()
+        first = date_of(next(days_of_month(month_of_date(today))))
+        # The month before, and on the 1st its last day too.
+        before = date_of(next(days_of_month(month_of_date(first - timedelta(days=1)))))
+        check.checked = f"rows of the last {self._days} days, closed periods from {min(before, self._since())}"
+        with self._db.connect().execution_options(isolation_level="REPEATABLE READ") as conn:
+            strays = audit_rows.off_their_day(conn, self._since())
+            closed = [
+                *audit_rows.closed_days_off(conn, min(first, self._since()), today),
+                *audit_rows.closed_month_off(conn, before, first - timedelta(days=1)),
+            ]
+        for stray in strays:
+            check.find(f"{stray.what} ({stray.micros} micros)", stray.what, stray.micros, stray.brand_id)
+        for wrong in closed:
+            apart = wrong.found - wrong.expected
+            text = f"{wrong.owner} {wrong.what}: {wrong.found} micros, its rows are {wrong.expected} ({apart:+d})"
+            check.find(text, wrong.owner, apart, wrong.brand_id)
+        return check
+
+    def _today(self) -> date:
+        return date_of(day_of(self._live.now_ms()))
+
+    def _since(self) -> date:
+        return self._today() - timedelta(days=self._days - 1)

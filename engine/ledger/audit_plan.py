@@ -1,0 +1,112 @@
+"""Questions that `verify` asks of the catalog and the statuses: what changed a moment ago, which budgets were in force, which rows repeat."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import Final, NamedTuple
+
+from sqlalchemy import Connection, text
+
+from engine.domain.money import parse_budget
+
+_LIMIT: Final = 100
+
+
+class WrongChange(NamedTuple):
+    """A campaign and what is wrong with the rows of its status changes."""
+
+    campaign_id: int
+    what: str
+
+
+def changed_within(connection: Connection, names: Sequence[str], seconds: int) -> set[str]:
+    """Those of `brand 81` and `campaign 5308417` that were changed within the last seconds."""
+    found = connection.execute(
+        text(
+            "SELECT format('brand %s', id) AS name FROM brand WHERE updated_at > clock_timestamp() - make_interval(secs => :s)"
+            " UNION ALL SELECT format('campaign %s', id) FROM campaign WHERE updated_at > clock_timestamp() - make_interval(secs => :s)"
+        ),
+        {"s": seconds},
+    )
+    return {row.name for row in found} & set(names)
+
+
+def last_changes_off(connection: Connection) -> list[WrongChange]:
+    """Campaigns whose status is not what their last status_change says."""
+    found = connection.execute(
+        text(
+            "SELECT c.id, c.status, c.reasons, s.status AS told, s.reasons AS why FROM campaign AS c LEFT JOIN LATERAL"
+            " (SELECT status, reasons FROM status_change WHERE campaign_id = c.id ORDER BY id DESC LIMIT 1) AS s ON true"
+            # Paused without a cause and without a row: its first status is still to be written.
+            " WHERE (s.status IS NULL AND NOT (c.status = 'paused' AND c.reasons = '{}'))"
+            " OR (s.status IS NOT NULL AND (c.status, c.reasons) IS DISTINCT FROM (s.status, s.reasons)) ORDER BY 1 LIMIT :limit"
+        ),
+        {"limit": _LIMIT},
+    )
+    return [
+        WrongChange(row.id, f"is {_told(row.status, row.reasons)}, its last change says {_told(row.told, row.why)}")
+        for row in found
+    ]
+
+
+def changes_without_change(connection: Connection, since: datetime) -> list[WrongChange]:
+    """Status changes that changed nothing: the same causes as the row before."""
+    found = connection.execute(
+        text(
+            "SELECT campaign_id, id, reasons FROM (SELECT campaign_id, id, reasons, written_at,"
+            " lag(reasons) OVER (PARTITION BY campaign_id ORDER BY id) AS before FROM status_change"
+            " WHERE written_at >= :since) AS s WHERE reasons = before ORDER BY 1, 2 LIMIT :limit"
+        ),
+        {"since": since, "limit": _LIMIT},
+    )
+    return [
+        WrongChange(row.campaign_id, f"has status_change {row.id}, which changed nothing: {row.reasons}")
+        for row in found
+    ]
+
+
+def largest_budget(connection: Connection, brand_id: int, field: str, now: int | None, since: datetime) -> int | None:
+    """The largest budget (micros) of a brand that was in force since an instant; None when it had no limit for a while.
+
+    field: daily_budget or monthly_budget; now: the one in force now.
+    """
+    found = connection.execute(
+        text(
+            "SELECT old FROM catalog_change WHERE entity = 'brand' AND entity_id = :id AND field = :field AND at >= :since"
+        ),
+        {"id": brand_id, "field": field, "since": since},
+    )
+    values = [now, *(parse_budget(row.old, field) for row in found)]
+    return None if None in values else max(value for value in values if value is not None)
+
+
+class RecentRow(NamedTuple):
+    """A row of the log as V3 walks it."""
+
+    amount_micros: int
+    kind: str
+    hold_id: str | None
+    request_id: str
+    day: date
+    told: str | None
+
+
+def recent_rows(connection: Connection, brand_id: int, since: datetime, limit: int) -> list[RecentRow]:
+    """A brand's rows since an instant, the newest `limit` of them, in the order in which they were counted.
+
+    told: the verb of the call (`t` asked, `r` stated), of calls that were not counted whole.
+    """
+    found = connection.execute(
+        text(
+            "SELECT l.amount_micros, l.kind, l.hold_id, l.request_id, l.day, left(m.digest, 1) AS told FROM spend_log AS l"
+            " LEFT JOIN mixed_request AS m ON m.shard = l.shard AND m.generation = l.generation AND m.n = l.n"
+            " WHERE l.brand_id = :brand AND l.recorded_at >= :since ORDER BY l.generation DESC, l.n DESC, l.position DESC LIMIT :limit"
+        ),
+        {"brand": brand_id, "since": since, "limit": limit},
+    )
+    return [RecentRow(*row) for row in found][::-1]
+
+
+def _told(status: str | None, reasons: Sequence[str] | None) -> str:
+    return "nothing" if status is None else f"{status} ({', '.join(reasons or ()) or 'no cause'})"

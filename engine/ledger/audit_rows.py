@@ -1,0 +1,131 @@
+"""Questions that `verify` asks of the rows: does each belong to something that was there, and has each its own day. Read only, bounded by days."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Final, NamedTuple
+
+from sqlalchemy import Connection, text
+
+from engine.ledger.audit import Disagreement
+
+
+class Stray(NamedTuple):
+    """Rows that fit nothing, and what they are worth in micros."""
+
+    what: str
+    brand_id: int
+    micros: int
+
+
+_LIMIT: Final = 100
+
+
+def without_campaign(connection: Connection, since: date) -> list[Stray]:
+    """Rows of campaigns that are not in the catalog, or were never published: nothing could have counted them."""
+    return _strays(
+        connection,
+        "SELECT l.brand_id, l.micros, format('campaign %s was never published, and has %s rows', l.campaign_id, l.rows) AS what FROM"
+        " (SELECT brand_id, campaign_id, sum(amount_micros)::bigint AS micros, count(*) AS rows FROM spend_log WHERE day >= :since GROUP BY 1, 2) AS l"
+        " LEFT JOIN campaign AS c ON c.id = l.campaign_id WHERE c.published_version IS NULL ORDER BY 1, 3 LIMIT :limit",
+        since,
+    )
+
+
+def beyond_the_cursor(connection: Connection, since: date) -> list[Stray]:
+    """Rows of journal entries that PostgreSQL's own cursor has not reached: they stem from no entry that was read."""
+    return _strays(
+        connection,
+        "SELECT min(l.brand_id) AS brand_id, sum(l.amount_micros)::bigint AS micros,"
+        " format('shard %s has %s rows above its cursor (n %s), the first at n %s', c.shard, count(*), c.n, min(l.n)) AS what"
+        " FROM spend_log AS l JOIN journal_cursor AS c ON c.shard = l.shard"
+        " WHERE l.day >= :since AND (l.n > c.n OR l.generation > c.generation) GROUP BY c.shard, c.n ORDER BY c.shard LIMIT :limit",
+        since,
+    )
+
+
+def holds_apart(connection: Connection, since: date) -> list[Stray]:
+    """Settled holds without exactly their row, and rows of holds without their hold."""
+    return _strays(
+        connection,
+        "SELECT coalesce(h.brand_id, l.brand_id) AS brand_id, coalesce(l.micros, 0) - coalesce(h.settled_micros, 0) AS micros,"
+        " format('hold %s:%s is %s with %s micros settled, its rows (%s) are %s micros', campaign_id, hold_id,"
+        " coalesce(h.state, 'not there'), coalesce(h.settled_micros, 0), coalesce(l.rows, 0), coalesce(l.micros, 0)) AS what"
+        " FROM (SELECT * FROM hold WHERE state IN ('settled', 'over', 'late')"
+        " AND ended_at >= CAST(:since AS timestamp) AT TIME ZONE 'UTC') AS h"
+        " FULL JOIN (SELECT brand_id, campaign_id, hold_id, sum(amount_micros)::bigint AS micros, count(*) AS rows, min(kind) AS kind"
+        " FROM spend_log WHERE day >= :since AND hold_id IS NOT NULL GROUP BY 1, 2, 3) AS l USING (campaign_id, hold_id)"
+        " WHERE h.settled_micros IS DISTINCT FROM l.micros OR l.rows <> 1"
+        " OR l.kind <> (CASE h.state WHEN 'settled' THEN 'spend' ELSE h.state END)"
+        " ORDER BY 1, 3 LIMIT :limit",
+        since,
+    )
+
+
+def off_their_day(connection: Connection, since: date) -> list[Stray]:
+    """Rows whose day is not the UTC day of their instant; a correction names an earlier day of its own."""
+    return _strays(
+        connection,
+        "SELECT brand_id, sum(amount_micros)::bigint AS micros,"
+        " format('brand %s has %s rows of kind %s on %s that were recorded on another day', brand_id, count(*), kind, day) AS what"
+        " FROM spend_log WHERE day >= :since AND CASE kind WHEN 'correction' THEN day >= (recorded_at AT TIME ZONE 'UTC')::date"
+        " ELSE day <> (recorded_at AT TIME ZONE 'UTC')::date END GROUP BY brand_id, day, kind ORDER BY 1, 3 LIMIT :limit",
+        since,
+    )
+
+
+# What was booked after the close, from an entry that had lain in quarantine: its day was closed without it, and stays so.
+_LATE_BOOKED: Final = (
+    " LEFT JOIN LATERAL (SELECT sum((line->>3)::bigint)::bigint AS micros FROM quarantine AS q, jsonb_array_elements(q.sums) AS line"
+    " WHERE q.state = 'persisted' AND q.ended_at > t.closed_at AND (line->>0)::bigint = t.brand_id"
+    " AND (line->>2)::date BETWEEN t.starts_on AND :last) AS q ON true"
+)
+
+
+def closed_days_off(connection: Connection, first: date, last: date) -> list[Disagreement]:
+    """Brands whose closed total of a day is not the sum of its rows (corrections came after the close and left it alone)."""
+    return _closed(
+        connection,
+        "SELECT t.brand_id, t.starts_on, t.spend_micros AS found, coalesce(l.micros, 0) - coalesce(q.micros, 0) AS expected FROM period_total AS t"
+        " LEFT JOIN (SELECT brand_id, day, sum(amount_micros)::bigint AS micros FROM spend_log"
+        " WHERE day BETWEEN :first AND :last AND kind <> 'correction' GROUP BY 1, 2) AS l ON l.brand_id = t.brand_id AND l.day = t.starts_on"
+        + _LATE_BOOKED.replace("BETWEEN t.starts_on AND :last", "= t.starts_on")
+        + " WHERE t.period = 'day' AND t.starts_on BETWEEN :first AND :last"
+        " AND t.spend_micros <> coalesce(l.micros, 0) - coalesce(q.micros, 0) ORDER BY 1, 2 LIMIT :limit",
+        first,
+        last,
+        "closed total of",
+    )
+
+
+def closed_month_off(connection: Connection, first: date, last: date) -> list[Disagreement]:
+    """Brands whose closed total of the month from first to last is not the sum of its days, corrections after its end left out."""
+    return _closed(
+        connection,
+        "SELECT t.brand_id, t.starts_on, t.spend_micros AS found,"
+        " coalesce(d.micros, 0) - coalesce(c.micros, 0) - coalesce(q.micros, 0) AS expected FROM period_total AS t"
+        " LEFT JOIN (SELECT brand_id, sum(spend_micros)::bigint AS micros FROM campaign_day WHERE day BETWEEN :first AND :last"
+        " GROUP BY 1) AS d ON d.brand_id = t.brand_id"
+        " LEFT JOIN LATERAL (SELECT sum(amount_micros)::bigint AS micros FROM spend_log WHERE brand_id = t.brand_id"
+        " AND day BETWEEN :first AND :last AND kind = 'correction'"
+        " AND recorded_at >= CAST(CAST(:last AS date) + 1 AS timestamp) AT TIME ZONE 'UTC') AS c ON true"
+        + _LATE_BOOKED
+        + " WHERE t.period = 'month' AND t.starts_on = :first"
+        " AND t.spend_micros <> coalesce(d.micros, 0) - coalesce(c.micros, 0) - coalesce(q.micros, 0) ORDER BY 1 LIMIT :limit",
+        first,
+        last,
+        "closed total of the month from",
+    )
+
+
+def _strays(connection: Connection, query: str, since: date) -> list[Stray]:
+    found = connection.execute(text(query), {"since": since, "limit": _LIMIT})
+    return [Stray(row.what, row.brand_id, row.micros) for row in found]
+
+
+def _closed(connection: Connection, query: str, first: date, last: date, what: str) -> list[Disagreement]:
+    found = connection.execute(text(query), {"first": first, "last": last, "limit": _LIMIT})
+    return [
+        Disagreement(f"brand {row.brand_id}", f"{what} {row.starts_on}", row.expected, row.found, row.brand_id)
+        for row in found
+    ]

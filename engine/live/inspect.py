@@ -1,0 +1,129 @@
+"""Looking at the live state from outside, for `verify`: plain reads in small pieces, none of which holds Redis for long. Writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import redis
+
+from engine.errors import ServerAway
+from engine.live.keys import keys_of_brand, shard_keys
+
+PAGE: Final = 500
+_WHOLE: Final = 2000
+"""Holds of a brand that are read at one instant in one piece; more are read in pages while nothing changes."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeenKey:
+    """A key with its type, and its time to live in ms (-1: none)."""
+
+    name: str
+    kind: str
+    ttl_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class BrandHolds:
+    """A brand's open holds at one instant: the sum in its hash, {name: (micros, expires_ms)} of the holds, {name: expires_ms} of the expiry."""
+
+    held: int
+    holds: Mapping[str, tuple[int, int]]
+    expiry: Mapping[str, int]
+
+
+class Inspector:
+    """Reads keys as they are."""
+
+    def __init__(self, plain: redis.Redis, where: str) -> None:
+        self._plain = plain
+        self._where = where
+
+    def pages(self) -> Iterator[list[SeenKey]]:
+        """Every key, page by page. One that goes meanwhile is left out."""
+        cursor = 0
+        while True:
+            cursor, names = self._asked(lambda at=cursor: self._plain.scan(at, count=PAGE))  # type: ignore[misc]  # mypy cannot infer a default
+            pipe = self._plain.pipeline(transaction=False)
+            for name in names:
+                pipe.type(name)
+                pipe.pttl(name)
+            answers = self._asked(pipe.execute)
+            yield [
+                SeenKey(name.decode(errors="backslashreplace"), kind.decode(), int(ttl))
+                for name, kind, ttl in zip(names, answers[::2], answers[1::2], strict=True)
+                if kind != b"none"
+            ]
+            if not cursor:
+                return
+
+    def info(self) -> Mapping[str, Any]:
+        """What the server says of itself."""
+        found: Mapping[str, Any] = self._asked(self._plain.info)
+        return found
+
+    def fields(self, keys: Sequence[str], names: Sequence[str]) -> list[list[str | None] | None]:
+        """Fields of hashes, in order; None for what is no hash."""
+        out: list[list[str | None] | None] = []
+        for start in range(0, len(keys), PAGE):
+            pipe = self._plain.pipeline(transaction=False)
+            for key in keys[start : start + PAGE]:
+                pipe.hmget(key, list(names))
+            for got in self._asked(lambda pipe=pipe: pipe.execute(raise_on_error=False)):  # type: ignore[misc]  # as above
+                wrong = isinstance(got, redis.ResponseError)
+                out.append(None if wrong else [None if v is None else v.decode(errors="replace") for v in got])
+        return out
+
+    def remembered_verbs(self, shard: int, request_ids: Sequence[str]) -> dict[str, str]:
+        """{request id: `r` or `t`} of the calls that the shard still remembers; after a rebuild the verb is not known any more."""
+        verbs: dict[str, str] = {}
+        for key in shard_keys(shard).requests:
+            for start in range(0, len(request_ids), PAGE):
+                part = list(request_ids[start : start + PAGE])
+                asked = self._asked(lambda key=key, part=part: self._plain.hmget(key, part))  # type: ignore[misc]  # as above
+                for name, value in zip(part, asked, strict=True):
+                    if value is not None and value[:1] in (b"r", b"t"):
+                        verbs[name] = value[:1].decode()
+        return verbs
+
+    def holds(self, brand_id: int, tries: int = 5) -> BrandHolds | None:
+        """A brand's holds at one instant; None when there are very many and they never stood still. Raises ValueError for what is no number."""
+        keys = keys_of_brand(brand_id)
+        holds_key, expiry_key = keys.holds(brand_id)
+        if int(self._asked(lambda: self._plain.hlen(holds_key))) <= _WHOLE:
+            pipe = self._plain.pipeline(transaction=True)
+            pipe.hget(keys.brand(brand_id), "held")
+            pipe.hgetall(holds_key)
+            pipe.zrange(expiry_key, 0, -1, withscores=True)
+            return _holds(*self._asked(pipe.execute))
+        for _ in range(tries):
+            before = self._asked(lambda: self._plain.hget(keys.shard, "n"))
+            held = self._asked(lambda: self._plain.hget(keys.brand(brand_id), "held"))
+            holds = self._asked(lambda: dict(self._plain.hscan_iter(holds_key, count=PAGE)))
+            expiry = self._asked(lambda: list(self._plain.zscan_iter(expiry_key, count=PAGE)))
+            if self._asked(lambda: self._plain.hget(keys.shard, "n")) == before:
+                return _holds(held, holds, expiry)
+        return None
+
+    def due_holds(self, brand_ids: Sequence[int], now_ms: int) -> dict[int, int]:
+        """{brand id: holds that are past their time and not swept yet}, of those that have any."""
+        pipe = self._plain.pipeline(transaction=False)
+        for brand_id in brand_ids:
+            pipe.zcount(keys_of_brand(brand_id).holds(brand_id)[1], "-inf", now_ms)
+        return {brand: int(due) for brand, due in zip(brand_ids, self._asked(pipe.execute), strict=True) if due}
+
+    def _asked(self, ask: Callable[[], Any]) -> Any:
+        try:
+            return ask()
+        except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
+            raise ServerAway("Redis", self._where, f"{error}; check REDIS_URL and that the server runs") from None
+
+
+def _holds(held: bytes | None, holds: Mapping[bytes, bytes], expiry: Sequence[tuple[bytes, float]]) -> BrandHolds:
+    read = {}
+    for name, value in holds.items():
+        micros, _, expires = value.partition(b",")
+        read[name.decode()] = (int(micros), int(expires))
+    return BrandHolds(int(held or 0), read, {name.decode(): int(score) for name, score in expiry})
