@@ -7,7 +7,7 @@ RUN := exec .venv/bin/python -u -m
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lint bench kills soak golden clean clean-data venv
+.PHONY: help demo up test lint bench storms kills soak golden clean clean-data venv
 
 help: ## this list
 	@echo "make what?"
@@ -29,6 +29,9 @@ lint: venv ## ruff and mypy
 
 bench: venv ## how fast it is, beside plain Redis and a plain ORM
 	@$(RUN) benchmarks $(ARGS)
+
+storms: venv ## eight processes race for the last money and for a new day, ten times in a row
+	@TEST_ROUNDS=10 $(RUN) pytest tests/faults/test_fault_01_02_storms.py $(ARGS)
 
 KILLS ?= 100
 SPENDS ?= 1000000

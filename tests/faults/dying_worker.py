@@ -1,13 +1,9 @@
-"""A persisting worker that kills itself at a named point: `python -m tests.faults.dying_worker POINT NTH`.
-
-It runs the persist job as a worker does. Only this process is patched: production code has no switch for it.
-"""
+"""Turns a process into a persisting worker that kills itself at a named point. Only that process is patched: production code has no switch."""
 
 from __future__ import annotations
 
 import os
 import signal
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -63,9 +59,4 @@ def die_at(point: str, nth: int) -> None:
     elif point == "after-trim":
         LiveRedis.trim = after(LiveRedis.trim)  # type: ignore[method-assign]
     else:
-        raise SystemExit(f"{point} is no point to die at: {', '.join(POINTS)}")
-
-
-if __name__ == "__main__":
-    die_at(sys.argv[1], int(sys.argv[2]))
-    jobs.persist()
+        raise ValueError(f"{point} is no point to die at: {', '.join(POINTS)}")
