@@ -11,7 +11,7 @@ from flask import Flask, g, request
 from flask.sessions import SecureCookieSessionInterface
 from flask_wtf import CSRFProtect
 
-from web import catalog, failures, formats, guard, health, login, metrics, queues, status, view
+from web import catalog, failures, formats, guard, health, login, metrics, queues, requests, status, view
 from web.parts import KEY
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def create_app(system: System) -> Flask:
     app.extensions["login_throttle"] = login.Throttle()
     app.session_interface = SecureWhenHttps()
     formats.install(app)
+    requests.install(app)
     guard.install(app, password)
     csrf = CSRFProtect(app)
     for module in (status, catalog, login, health):

@@ -6,6 +6,7 @@ stops nothing else.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ from engine.domain.periods import at_ms, date_of, day_of
 from engine.errors import BudgetError
 from engine.ledger import corrections, holds, quarantine, spend_log
 from engine.live.journal import BadEntry, Entry, LoggedSpend, decode
+
+log = logging.getLogger(__name__)
 
 REFUSED: Final = (spend_log.RowsRefused, IntegrityError, DataError)
 _SUM: Final = re.compile(rb"(\d{1,16}),(\d{1,13}),[^,;]*,\d*;")
@@ -183,6 +186,10 @@ def _write(conn: Connection, shard: int, entries: Sequence[tuple[Entry, int]], b
 
 
 def _set_aside(conn: Connection, shard: int, generation: int, item: Read, reason: str, booked: Booked) -> None:
+    log.error(
+        "journal entry set aside: %s", reason,
+        extra={"shard": shard, "entry": item.entry_id, "n": item.n, "request_id": item.fields.get(b"r", b"").decode(errors="replace")},
+    )  # fmt: skip
     quarantine.put(conn, shard, generation, item.n, item.entry_id, item.fields, counted_by(item), reason)
     booked.quarantined += 1
 

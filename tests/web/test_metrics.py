@@ -63,7 +63,7 @@ def full(system: System) -> None:
     system.hot_redis.config_set("maxmemory", int(used * 1.05))
 
 
-BREAKS: dict[str, Callable[[System], None]] = {
+BREAKS: dict[str, Callable[[System], object]] = {
     "ShardsNotReady": lambda s: s.hot_redis.hdel("budget:{7}:shard", "mark"),
     "ShardsStopped": sql("UPDATE journal_cursor SET stopped = 'lost' WHERE shard = 3"),
     "RedisAlmostFull": full,
