@@ -136,7 +136,8 @@ def test_a_slow_rebuild_that_was_overtaken_leaves_the_cursor_of_the_quicker_one_
 
     def overtaken(*args: Any) -> Any:
         monkeypatch.setattr(salvage, "_restart", restart)
-        ready.rebuilder.rebuild([shard])
+        # The lock that keeps rebuilds apart goes with its connection; the token is what remains.
+        ready.rebuilder._rebuild(shard)
         assert ready.client.record_spend(campaign, "2").outcome == "recorded"
         return restart(*args)
 
@@ -166,7 +167,7 @@ def test_two_salvages_at_once_write_what_was_missing_once(ready: System, monkeyp
 
     def overtaken(*args: Any) -> Any:
         monkeypatch.setattr(salvage, "_write_missing", write)
-        ready.rebuilder.rebuild([shard_of(brand_id)])
+        ready.rebuilder._rebuild(shard_of(brand_id))
         return write(*args)
 
     monkeypatch.setattr(salvage, "_write_missing", overtaken)
