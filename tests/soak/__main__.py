@@ -135,14 +135,8 @@ def judged(
 
 def verify(system: System) -> list[tuple[str, str]]:
     """Each invariant that `verify` checks, and its result."""
-    from datetime import timedelta
-
-    from engine.flows.verify import Verifier
-
-    windows = timedelta(hours=system.settings.event_id_hours), timedelta(minutes=system.settings.request_id_minutes)
-    verifier = Verifier(system.db, system.catalog, system.live, system.journal, *windows)
     out = []
-    for check in verifier.verify():
+    for check in system.verifier.verify():
         out.append((f"{check.id} {check.title}", check.result))
         for finding in check.findings[:5]:
             print(check.id, finding)
