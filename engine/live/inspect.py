@@ -89,7 +89,13 @@ class Inspector:
         return verbs
 
     def holds(self, brand_id: int, tries: int = 5) -> BrandHolds | None:
-        """A brand's holds at one instant; None when there are very many and they never stood still. Raises ValueError for what is no number."""
+        """A brand's holds at one instant; None when there are very many and they never stood still. Raises ValueError for what does not read."""
+        try:
+            return self._brand_holds(brand_id, tries)
+        except redis.ResponseError as error:
+            raise ValueError(str(error)) from None
+
+    def _brand_holds(self, brand_id: int, tries: int) -> BrandHolds | None:
         keys = keys_of_brand(brand_id)
         holds_key, expiry_key = keys.holds(brand_id)
         if int(self._asked(lambda: self._plain.hlen(holds_key))) <= _WHOLE:
@@ -108,11 +114,15 @@ class Inspector:
         return None
 
     def due_holds(self, brand_ids: Sequence[int], now_ms: int) -> dict[int, int]:
-        """{brand id: holds that are past their time and not swept yet}, of those that have any."""
+        """{brand id: holds that are past their time and not swept yet}, of those that have any. An expiry that is none counts as one: the
+        sweep's script finds it and has its shard rebuilt.
+        """
         pipe = self._plain.pipeline(transaction=False)
         for brand_id in brand_ids:
             pipe.zcount(keys_of_brand(brand_id).holds(brand_id)[1], "-inf", now_ms)
-        return {brand: int(due) for brand, due in zip(brand_ids, self._asked(pipe.execute), strict=True) if due}
+        counts = self._asked(lambda: pipe.execute(raise_on_error=False))
+        found = {b: 1 if isinstance(due, Exception) else int(due) for b, due in zip(brand_ids, counts, strict=True)}
+        return {brand: due for brand, due in found.items() if due}
 
     def _asked(self, ask: Callable[[], Any]) -> Any:
         try:

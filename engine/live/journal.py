@@ -39,6 +39,10 @@ class BadEntry(BudgetError):
     """An entry that does not read as the scripts write it."""
 
 
+class NoJournal(BudgetError):
+    """Where a shard's journal should be, something else stands."""
+
+
 @dataclass(frozen=True, slots=True)
 class LoggedSpend:
     """One counted spend of an entry; position is its place in the call. kind: `spend`, of a hold also `late` or `over`; `refund` and
@@ -243,9 +247,11 @@ class Journal:
         self._where = where
 
     def read(self, shard: int, from_id: str, count: int) -> list[tuple[bytes, dict[bytes, bytes]]]:
-        """Up to `count` raw entries from an id on, that one included. Raises ServerAway."""
+        """Up to `count` raw entries from an id on, that one included. Raises ServerAway, NoJournal."""
         try:
             raw: Any = self._plain.xrange(shard_keys(shard).journal, min=from_id, count=count)
         except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
             raise ServerAway("Redis", self._where, f"{error}; check REDIS_URL and that the server runs") from None
+        except redis.ResponseError as error:
+            raise NoJournal(f"the journal of shard {shard} does not read as one: {error}") from None
         return list(raw)

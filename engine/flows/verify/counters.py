@@ -21,7 +21,7 @@ from engine.flows.verify.findings import TRIES, Check, NotVerifiable, confirmed
 from engine.ledger import audit, quarantine, spend_log
 from engine.ledger.catalog import Catalog
 from engine.live.admin import SLICE, LiveRedis
-from engine.live.journal import START, Entry, Journal
+from engine.live.journal import START, Entry, Journal, NoJournal
 from engine.live.keys import keys_of_brand
 
 _PAGE: Final = 2000
@@ -226,9 +226,12 @@ def _corrections(item: Read, key: tuple[int, int, date]) -> int:
 
 
 def entries(journal: Journal, shard: int, from_id: str) -> Iterator[Read]:
-    """A journal from an entry on, that one included; entries that do not read are told as such."""
+    """A journal from an entry on, that one included; entries that do not read are told as such. What is no journal has no entries."""
     while True:
-        raw = journal.read(shard, from_id if from_id != START else "-", _PAGE)
+        try:
+            raw = journal.read(shard, from_id if from_id != START else "-", _PAGE)
+        except NoJournal:
+            return
         for item in raw:
             yield read(*item)
         if len(raw) < _PAGE:

@@ -11,7 +11,7 @@ from engine.flows.verify.counters import entries
 from engine.flows.verify.findings import Check, confirmed
 from engine.ledger import spend_log
 from engine.live.admin import LiveRedis, LiveShard
-from engine.live.journal import START, Journal
+from engine.live.journal import START, Journal, NoJournal
 from engine.live.scripts import LAYOUT
 
 
@@ -94,7 +94,10 @@ class Journals:
             yield f": the journal ends at n {expected - 1}, the shard is at {state.n}"
 
     def _stands(self, shard: int, entry_id: str) -> bool:
-        raw = self._journal.read(shard, entry_id, 1)
+        try:
+            raw = self._journal.read(shard, entry_id, 1)
+        except NoJournal:
+            return False
         return bool(raw) and raw[0][0].decode() == entry_id
 
 

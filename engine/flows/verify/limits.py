@@ -75,7 +75,11 @@ class Limits:
         return check
 
     def _held(self, brand_id: int) -> int:
-        found = self._inspector.holds(brand_id)
+        try:
+            found = self._inspector.holds(brand_id)
+        except ValueError:
+            # V10 names what does not read.
+            return 0
         return 0 if found is None else found.held
 
     def _overspent(self, brand_id: int) -> Iterator[tuple[str, int]]:
