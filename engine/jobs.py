@@ -23,7 +23,7 @@ from engine.flows.close import NotAllClosed
 from engine.flows.persist import Drained, trim_all
 from engine.flows.persist_loop import PersistLoop
 from engine.flows.publish import NotAllPublished
-from engine.flows.rebuild import NotAllRebuilt
+from engine.flows.rebuild import NotAllRebuilt, lost_in
 from engine.flows.sweep import sweep_expired
 from engine.flows.verify import FAIL, summary
 from engine.ledger import runs, spend_log
@@ -145,7 +145,7 @@ def _rebuild(made: System, why: list[str], shards: list[int]) -> None:
             made.status.refresh_all()
         if failure is not None:
             raise failure
-        run.detail = f"{len(done)} shards rebuilt: {', '.join(why)}"
+        run.detail = f"{len(done)} shards rebuilt: {', '.join(why)}{lost_in(done)}"
     if done:
         log.warning("rebuild: %s", run.detail)
 

@@ -54,7 +54,7 @@ def test_imports_only_point_down(room: str) -> None:
 
 
 def test_the_domain_needs_the_standard_library_only() -> None:
-    for file in (ROOT / "engine" / "domain").glob("*.py"):
+    for file in (ROOT / "engine" / "domain").rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []

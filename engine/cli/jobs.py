@@ -168,11 +168,16 @@ def _duplicates(app: App, day: date) -> int:
 
 
 def _rebuild(app: App, every: bool, shards: tuple[int, ...]) -> tuple[dict[str, Any], str, bool]:
+    from engine.flows.rebuild import lost_in
+
     system = app.system
     rebuilder = system.rebuilder
     done = rebuilder.rebuild() if every else rebuilder.rebuild(shards) if shards else rebuilder.rebuild_missing()
     if done:
         system.status.refresh_all()
     left = [state.shard for state in system.live.read_shards() if not state.ready]
-    words = f"{len(done)} shards rebuilt" + (f", {len(left)} are not ready: run it again" if left else "")
-    return {"rebuilt": [shard.shard for shard in done], "not_ready": left}, words, not left
+    words = f"{len(done)} shards rebuilt{lost_in(done)}" + (
+        f", {len(left)} are not ready: run it again" if left else ""
+    )
+    lost = {str(shard.shard): shard.lost_after_n for shard in done if shard.lost_after_n is not None}
+    return {"rebuilt": [shard.shard for shard in done], "lost_after_n": lost, "not_ready": left}, words, not left

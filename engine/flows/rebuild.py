@@ -6,6 +6,7 @@ with SET, each slice checking the token; the last script writes the mark. Whoeve
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -42,6 +43,8 @@ from engine.live.keys import ShardKeys, shard_keys
 from engine.live.replies import head
 from engine.live.scripts import script
 from engine.live.wire import Call
+
+log = logging.getLogger(__name__)
 
 _ENDS: Final = {"settled": "s", "over": "o", "late": "t", "released": "l", "expired": "e"}
 
@@ -86,11 +89,18 @@ class Rebuilt:
     events: int
     persisted: int
     salvaged: int
+    lost_after_n: int | None = None
+    """The last journal number that PostgreSQL has, when the journal after it was lost."""
 
     def __str__(self) -> str:
+        lost = (
+            ""
+            if self.lost_after_n is None
+            else f"; its journal was lost: what came after n {self.lost_after_n} is not known"
+        )
         return (
             f"shard {self.shard}: {self.brands} brands, {self.campaigns} campaigns, {self.requests} request ids, {self.events} event ids; "
-            f"{self.persisted} spends persisted before, {self.salvaged} salvaged"
+            f"{self.persisted} spends persisted before, {self.salvaged} salvaged{lost}"
         )
 
 
@@ -131,7 +141,8 @@ class Rebuilder:
         for shard in shards:
             try:
                 rebuilt = self._alone(shard, only_missing)
-            except (Taken, CursorMoved):
+            except (Taken, CursorMoved) as other:
+                log.info("shard %d is left to another rebuild: %s", shard, other)
                 continue
             except ServerAway:
                 raise
@@ -167,7 +178,11 @@ class Rebuilder:
         )[0]
         head(reply)
         kept_now, journal_type = int(reply[1] or 0), reply[3].decode()
-        carried = carry_over(self._db, self._journal, self._persister, shard, journal_type == "stream")
+
+        def is_ours() -> bool:
+            return self._live.read_shard(shard).rebuilding == token
+
+        carried = carry_over(self._db, self._journal, self._persister, shard, journal_type == "stream", is_ours)
         # Read after the begin: what was published before it is in PostgreSQL, what comes after it finds the shard closed and is tried again.
         brands = self._catalog.brands(include_archived=True, shard=shard)
         campaigns = self._catalog.campaigns(include_archived=True, shard=shard)
@@ -203,8 +218,9 @@ class Rebuilder:
         if head(reply) != "ok":
             raise Taken(f"shard {shard} was taken over by another rebuild ({reply[0].decode()})")
         return Rebuilt(
-            shard, len(brands), len(campaigns), len(requests), len(events), carried.persisted, carried.salvaged
-        )
+            shard, len(brands), len(campaigns), len(requests), len(events), carried.persisted, carried.salvaged,
+            carried.n if carried.lost else None,
+        )  # fmt: skip
 
     def _plan(
         self,
@@ -342,6 +358,14 @@ class Rebuilder:
         for b in brands:
             if b.id in versions:
                 self._catalog.mark_published(b.id, b.version, versions[b.id])
+
+
+def lost_in(done: Sequence[Rebuilt], shown: int = 5) -> str:
+    """Where a rebuild could not know what had been spent last, in words; empty when all was there."""
+    lost = [shard for shard in done if shard.lost_after_n is not None]
+    said = ", ".join(f"shard {shard.shard} after n {shard.lost_after_n}" for shard in lost[:shown])
+    more = f" and {len(lost) - shown} more" if len(lost) > shown else ""
+    return f"; journals lost, what was not persisted is not known: {said}{more}" if lost else ""
 
 
 def _slice_call(keys: ShardKeys, token: str, mode: str, part: Sequence[Hash]) -> Call:

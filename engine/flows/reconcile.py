@@ -2,7 +2,7 @@
 
 The differences are verify's, exact at a journal number. A counter that was changed by something other than the scripts gets the difference
 added, with an entry in the journal and a row in counter_correction. What points at lost history or a damaged ledger is left alone and named:
-there the counter may be right and the log wrong. docs/decisions/0020 says why corrections are no part of the sums.
+there the counter may be right and the log wrong. docs/decisions/0014 says why corrections are no part of the sums.
 """
 
 from __future__ import annotations

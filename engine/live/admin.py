@@ -22,6 +22,10 @@ SLICE: Final = 200
 """Campaigns, hashes or ids in one script call: nothing may hold Redis for more than 5 ms."""
 
 
+AWAY_AFTER_S: Final = 0.3
+"""A Redis that refuses connections for so long is away: pages and jobs say so at once, instead of after a whole timeout."""
+
+
 @dataclass(frozen=True, slots=True)
 class LiveCampaign:
     """A campaign as Redis has it this millisecond; money in micros."""
@@ -135,7 +139,7 @@ class LiveRedis:
     def call_all(self, calls: Sequence[Call]) -> list[Reply]:
         """Replies to script calls, pipelined. Raises ServerAway."""
         try:
-            return self.wire.call_all(calls, self._timeout_s)
+            return self.wire.call_all(calls, self._timeout_s, AWAY_AFTER_S)
         except NoAnswer as failure:
             raise ServerAway(
                 "Redis", self.wire.where, f"{failure.why}; check REDIS_URL and that the server runs"

@@ -82,9 +82,8 @@ class Inspector:
         for key in shard_keys(shard).requests:
             for start in range(0, len(request_ids), PAGE):
                 part = list(request_ids[start : start + PAGE])
-                for name, value in zip(
-                    part, self._asked(lambda key=key, part=part: self._plain.hmget(key, part)), strict=True
-                ):  # type: ignore[misc]  # as above
+                asked = self._asked(lambda key=key, part=part: self._plain.hmget(key, part))  # type: ignore[misc]  # as above
+                for name, value in zip(part, asked, strict=True):
                     if value is not None and value[:1] in (b"r", b"t"):
                         verbs[name] = value[:1].decode()
         return verbs

@@ -75,9 +75,13 @@ class Wire:
         assert reply is not None
         return reply
 
-    def call_all(self, calls: Sequence[Call], timeout_s: float) -> list[Reply]:
-        """The replies to calls in order, pipelined. Raises NoAnswer with the replies that did arrive."""
-        deadline = time.monotonic() + timeout_s
+    def call_all(self, calls: Sequence[Call], timeout_s: float, away_after_s: float | None = None) -> list[Reply]:
+        """The replies to calls in order, pipelined. Raises NoAnswer with the replies that did arrive.
+
+        away_after_s: give up earlier when Redis refuses connections for this long; a slow answer still has the whole time.
+        """
+        began = time.monotonic()
+        deadline = began + timeout_s
         replies: list[Reply | None] = [None] * len(calls)
         why = "no time was left"
         while True:
@@ -91,6 +95,8 @@ class Wire:
                 raise NoAnswer(f"Redis at {self.where} refuses the login: {error}", replies) from None
             except (exceptions.ConnectionError, exceptions.TimeoutError, OSError) as error:
                 why = f"Redis at {self.where} does not answer: {_one_line(error)}"
+                if away_after_s is not None and not isinstance(error, exceptions.TimeoutError | TimeoutError):
+                    deadline = min(deadline, began + max(away_after_s, time.monotonic() - began))
             except exceptions.ResponseError as error:
                 raise _translated(error, self.where, replies) from None
             if deadline - time.monotonic() > _PAUSE_S:

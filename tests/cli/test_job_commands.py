@@ -120,7 +120,10 @@ def test_quarantine_lists_retries_and_drops_with_name_and_reason(be: Be, acme: S
     assert be("quarantine", "drop", str(first["id"]), "--reason", "a test row").status == 0
     with acme.db.begin() as conn:
         conn.execute(text("ALTER TABLE spend_log DROP CONSTRAINT below_three"))
-    assert be("quarantine", "retry", "--all", "--json").document == {"persisted": [{"id": second["id"], "rows": 1}], "waiting": []}
+    assert be("quarantine", "retry", "--all", "--json").document == {
+        "persisted": [{"id": second["id"], "rows": 1}],
+        "waiting": [],
+    }
     assert be("quarantine", "list", "--json").document == []
     states = {row["state"]: row for row in be("quarantine", "list", "--all", "--json").document}
     assert states["dropped"]["reason"].startswith("dropped: a test row")

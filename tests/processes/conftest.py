@@ -18,7 +18,6 @@ import pytest
 from sqlalchemy import text
 
 from engine.errors import Unavailable
-from engine.flows.verify import Verifier
 from engine.ledger import migrate
 from engine.live.client import BudgetClient, Spend
 from engine.local.servers import EmbeddedServers
@@ -165,18 +164,7 @@ def brand_of(system: System, name: str, campaigns: int = 2, daily: int | None = 
 
 def verified(system: System) -> list[str]:
     """What `verify` finds wrong."""
-    settings = system.settings
-    from datetime import timedelta
-
-    verifier = Verifier(
-        system.db,
-        system.catalog,
-        system.live,
-        system.journal,
-        timedelta(hours=settings.event_id_hours),
-        timedelta(minutes=settings.request_id_minutes),
-    )
-    return [f"{check.id} {finding}" for check in verifier.verify() for finding in check.findings]
+    return [f"{check.id} {finding}" for check in system.verifier.verify() for finding in check.findings]
 
 
 class Load:

@@ -1,0 +1,28 @@
+"""The rules as pure Python: a model of one installation that answers as Redis must.
+
+Read it in this order: `plan` (budgets and causes), `spends`, `holds`, `refunds`, `publishing`, then `memory`, `journal` and `rebuilding`.
+"""
+
+from engine.domain.twin.answers import Answer, Figures
+from engine.domain.twin.holds import Operation
+from engine.domain.twin.journal import Change, Entry, Row, Spend, Step, Verdict
+from engine.domain.twin.publishing import BrandPlan, CampaignPlan
+from engine.domain.twin.shard import NotReady, Shard
+from engine.domain.twin.twin import Twin
+
+__all__ = [
+    "Answer",
+    "BrandPlan",
+    "CampaignPlan",
+    "Change",
+    "Entry",
+    "Figures",
+    "NotReady",
+    "Operation",
+    "Row",
+    "Shard",
+    "Spend",
+    "Step",
+    "Twin",
+    "Verdict",
+]

@@ -1,0 +1,77 @@
+"""The journal that the twin writes: what an outside reader learns of each call, without the spelling of the stream."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+COUNTED: Final = "counted"
+EARLIER: Final = "earlier"
+"""Counted by an earlier call of the same request id, in an entry of its own."""
+
+
+class Spend(NamedTuple):
+    """One spend of a call, in micros. The spends of a call, with all they carry, are its content."""
+
+    campaign_id: int
+    micros: int
+    event_id: str | None = None
+    occurred_ms: int | None = None
+
+
+class Verdict(NamedTuple):
+    """What became of one spend of a call. causes: of a refusal."""
+
+    word: str
+    causes: tuple[str, ...] = ()
+
+
+class Row(NamedTuple):
+    """Money that an entry moved. kind: spend, over, late, refund, correction. day: the UTC day to which it belongs."""
+
+    position: int
+    campaign_id: int
+    micros: int
+    event_id: str | None
+    kind: str
+    hold_id: str | None
+    day: int
+
+
+class Step(NamedTuple):
+    """What became of a hold: open, settled, over, late, released, expired."""
+
+    campaign_id: int
+    hold_id: str
+    state: str
+    held: int
+    settled: int = 0
+    expires_ms: int | None = None
+
+
+class Change(NamedTuple):
+    """A brand's budget became used up (`exhausted`) or free again (`restored`)."""
+
+    brand_id: int
+    cause: str
+    direction: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry. n has no gaps. verdicts only where not every spend of the call was counted; generation only on a mark."""
+
+    n: int
+    ms: int
+    request_id: str = ""
+    verb: str = ""
+    content: tuple[Spend, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
+    rows: tuple[Row, ...] = ()
+    steps: tuple[Step, ...] = ()
+    changes: frozenset[Change] = frozenset()
+    generation: int | None = None
+
+
+Limits = Mapping[str, int | None]

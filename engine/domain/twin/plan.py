@@ -1,0 +1,105 @@
+"""A brand and its campaigns as the rules see them at an instant: what was published, what is spent, what is on hold, and the causes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from engine.domain.budget import Budget, refusal_causes, used_up_causes
+from engine.domain.causes import ARCHIVED, DAILY_BUDGET, MANUAL, MONTHLY_BUDGET, ORDER, SCHEDULE
+from engine.domain.periods import day_of, month_of
+from engine.domain.schedule import Schedule
+from engine.domain.twin.answers import Figures
+
+
+class Hold(NamedTuple):
+    """Money set aside until it is settled, released or past its time."""
+
+    held: int
+    expires_ms: int
+
+
+class Counter(dict[str, int]):
+    """What is spent in each period. A period is a name in the data (`d:20748`, `m:202611`), so a new one begins by itself at nothing."""
+
+    def __missing__(self, period: str) -> int:
+        return 0
+
+
+BUDGETS: Final = (DAILY_BUDGET, MONTHLY_BUDGET)
+
+
+def periods_of(ms: int) -> tuple[str, str]:
+    """The day and the month that an instant belongs to."""
+    return f"d:{day_of(ms)}", f"m:{month_of(ms)}"
+
+
+@dataclass(slots=True)
+class Campaign:
+    """A campaign as it was last published, and what it spent."""
+
+    campaign_id: int
+    version: int
+    enabled: bool
+    archived: bool
+    schedule: Schedule
+    spent: Counter = field(default_factory=Counter)
+
+
+@dataclass(slots=True)
+class Brand:
+    """A brand as it was last published, what it spent, and its open holds by (campaign, hold id). since: when each budget last turned."""
+
+    brand_id: int
+    version: int
+    limits: tuple[int | None, int | None]
+    archived: bool
+    spent: Counter = field(default_factory=Counter)
+    since: dict[str, int] = field(default_factory=dict)
+    holds: dict[tuple[int, str], Hold] = field(default_factory=dict)
+
+    @property
+    def held(self) -> int:
+        """What is on hold, in whatever period it was reserved: it could be settled in any."""
+        return sum(hold.held for hold in self.holds.values())
+
+    def budgets(self, now: int) -> tuple[Budget, ...]:
+        """What a spend is checked against, in order."""
+        return tuple(
+            Budget(cause, limit, self.spent[period])
+            for cause, limit, period in zip(BUDGETS, self.limits, periods_of(now), strict=True)
+        )
+
+    def used_up(self, now: int) -> tuple[str, ...]:
+        return used_up_causes(self.budgets(now))
+
+    def figures(self, now: int) -> Figures:
+        daily, monthly = self.budgets(now)
+        return Figures(daily.spent, monthly.spent, daily.limit, monthly.limit)
+
+
+def switched_off(brand: Brand, campaign: Campaign, now: int) -> tuple[str, ...]:
+    """The causes that do not depend on money."""
+    causes = {
+        MANUAL: not campaign.enabled,
+        ARCHIVED: campaign.archived or brand.archived,
+        SCHEDULE: not campaign.schedule.is_within_ms(now),
+    }
+    return tuple(cause for cause in ORDER if causes.get(cause))
+
+
+def reasons(brand: Brand, campaign: Campaign, now: int) -> tuple[str, ...]:
+    """Why a campaign is not running; empty when it is. What is on hold is not spent, and stops nothing by itself."""
+    return switched_off(brand, campaign, now) + brand.used_up(now)
+
+
+def refusal(brand: Brand, campaign: Campaign, micros: int, now: int) -> tuple[str, ...]:
+    """Why a spend or hold may not be made: the campaign may not run, or a budget has no room left beside what is on hold."""
+    return switched_off(brand, campaign, now) + refusal_causes(brand.budgets(now), brand.held + micros)
+
+
+def count(brand: Brand, campaign: Campaign, micros: int, now: int) -> None:
+    """Money that is gone: it counts to the day and month of now, of the brand and of the campaign."""
+    for spent in (brand.spent, campaign.spent):
+        for period in periods_of(now):
+            spent[period] += micros

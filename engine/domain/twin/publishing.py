@@ -1,0 +1,60 @@
+"""Publish: the catalog's word on a brand and its campaigns, version by version. A version not above the one that is there changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from engine.domain.schedule import Schedule
+from engine.domain.twin.journal import Entry
+from engine.domain.twin.plan import Brand, Campaign
+from engine.domain.twin.shard import Shard
+
+
+class BrandPlan(NamedTuple):
+    """A brand as the catalog has it; limits in micros, None = none."""
+
+    brand_id: int
+    version: int
+    daily_limit: int | None
+    monthly_limit: int | None
+    archived: bool = False
+
+
+class CampaignPlan(NamedTuple):
+    """A campaign as the catalog has it."""
+
+    campaign_id: int
+    version: int
+    enabled: bool = True
+    archived: bool = False
+    schedule: Schedule = Schedule()
+
+
+def publish(shard: Shard, plan: BrandPlan, campaigns: Sequence[CampaignPlan], clock: int) -> None:
+    """Brings one brand and some of its campaigns, in the order of their ordinals. A budget that turns by it is told to the journal.
+    Raises shard.NotReady."""
+    now = shard.now(clock)
+    brand = shard.brands.get(plan.brand_id)
+    if brand is None:
+        put(shard, plan, [])
+    elif plan.version > brand.version:
+        with shard.watching([brand], now) as changes:
+            put(shard, plan, [])
+        if changes:
+            shard.append(Entry(shard.n + 1, now, changes=frozenset(changes)))
+    put(shard, None, campaigns)
+    shard.kept_now = now
+
+
+def put(shard: Shard, plan: BrandPlan | None, campaigns: Sequence[CampaignPlan]) -> None:
+    """Writes a plan down: what is spent and on hold stays."""
+    if plan is not None:
+        limits = (plan.daily_limit, plan.monthly_limit)
+        brand = shard.brands.setdefault(plan.brand_id, Brand(plan.brand_id, 0, limits, plan.archived))
+        if plan.version > brand.version:
+            brand.version, brand.limits, brand.archived = plan.version, limits, plan.archived
+    for item in campaigns:
+        campaign = shard.campaigns.setdefault(item.campaign_id, Campaign(item.campaign_id, 0, False, False, Schedule()))
+        if item.version > campaign.version:
+            campaign.version, campaign.enabled, campaign.archived, campaign.schedule = item[1:]

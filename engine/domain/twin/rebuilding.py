@@ -1,0 +1,87 @@
+"""Rebuild: everything that is live follows from the plan and the journal, or it is not promised.
+
+Counters are the journal's sum: a correction was never counted to its day, and to its month only while that was open. Open holds are those
+without an end. Remembered are ids that came within one window; a call that moved no money left no entry, and is forgotten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from engine.domain.ids import brand_of
+from engine.domain.periods import day_start_ms
+from engine.domain.twin.journal import COUNTED, EARLIER, Entry, Row, Verdict
+from engine.domain.twin.plan import Hold, periods_of
+from engine.domain.twin.publishing import BrandPlan, CampaignPlan, put
+from engine.domain.twin.shard import Call, End, Refunded, Seen, Shard, event_name, hold_name
+
+
+def counted_in(entry: Entry, row: Row) -> Iterator[str]:
+    """The periods whose counters a row moved."""
+    day, month = periods_of(day_start_ms(row.day))
+    today, this_month = periods_of(entry.ms)
+    if day == today:
+        yield day
+    if month == this_month:
+        yield month
+
+
+def rebuild(shard: Shard, brands: Sequence[BrandPlan], campaigns: Sequence[CampaignPlan], clock: int) -> None:
+    """Makes the shard from the plan and from its journal, and opens the next generation with a mark."""
+    last_row = max((entry.ms for entry in shard.journal if entry.rows), default=0)
+    now = max(clock, last_row, shard.kept_now if shard.kept_now <= max(clock, last_row) else 0)
+    shard.brands, shard.campaigns = {}, {}
+    for memory in (shard.requests, shard.events, shard.refunds, shard.ends):
+        memory.forget_all()
+    for plan in brands:
+        put(shard, plan, [])
+    put(shard, None, campaigns)
+    for entry in shard.journal:
+        _count(shard, entry)
+        _hold(shard, entry)
+        _remember(shard, entry, now)
+    shard.generation += 1
+    shard.marked, shard.kept_now = True, now
+    shard.append(Entry(shard.n + 1, now, generation=shard.generation))
+
+
+def _count(shard: Shard, entry: Entry) -> None:
+    for row in entry.rows:
+        for period in counted_in(entry, row):
+            shard.brands[brand_of(row.campaign_id)].spent[period] += row.micros
+            shard.campaigns[row.campaign_id].spent[period] += row.micros
+
+
+def _hold(shard: Shard, entry: Entry) -> None:
+    for step in entry.steps:
+        holds = shard.brands[brand_of(step.campaign_id)].holds
+        if step.expires_ms is not None:
+            holds[step.campaign_id, step.hold_id] = Hold(step.held, step.expires_ms)
+        else:
+            holds.pop((step.campaign_id, step.hold_id), None)
+
+
+def _remember(shard: Shard, entry: Entry, now: int) -> None:
+    if entry.content and entry.ms >= now - shard.requests.window_ms:
+        counted = Verdict(COUNTED)
+        verdicts = tuple(counted if verdict.word == EARLIER else verdict for verdict in entry.verdicts)
+        # Of a call that was counted whole nothing says any more whether it stated or asked: both verbs are answered.
+        call = (
+            Call(entry.verb, entry.content, verdicts)
+            if verdicts
+            else Call("", entry.content, (counted,) * len(entry.content))
+        )
+        shard.requests.remember(entry.request_id, call, now)
+    if entry.ms < now - shard.events.window_ms:
+        return
+    for row in entry.rows:
+        if row.event_id is not None:
+            name = event_name(row.campaign_id, row.event_id)
+            if row.micros < 0:
+                shard.refunds.remember(name, Refunded(row.campaign_id, -row.micros), now)
+            else:
+                shard.events.remember(name, Seen(row.campaign_id, row.micros, row.day), now)
+    for step in entry.steps:
+        if step.state != "open":
+            end = End(step.state, step.held, step.settled)
+            shard.ends.remember(hold_name(step.campaign_id, step.hold_id), end, now)

@@ -1,0 +1,129 @@
+"""One shard of the twin: its clock, what it holds, what it remembers, and its journal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Final, NamedTuple
+
+from engine.domain.ids import brand_of
+from engine.domain.twin.answers import Answer
+from engine.domain.twin.journal import Change, Entry, Spend, Step, Verdict
+from engine.domain.twin.memory import Memory
+from engine.domain.twin.plan import BUDGETS, Brand, Campaign, reasons
+
+CLOCK_SLACK_MS: Final = 1000
+UNMARKED: Final = "unmarked"
+CLOCK: Final = "clock"
+
+
+class Call(NamedTuple):
+    """What is remembered of a call: its verb ("" = either, after a rebuild), its content and what became of each spend."""
+
+    verb: str
+    content: tuple[Spend, ...]
+    verdicts: tuple[Verdict, ...]
+
+
+class Seen(NamedTuple):
+    """What is remembered of a counted event."""
+
+    campaign_id: int
+    micros: int
+    day: int
+
+
+class Refunded(NamedTuple):
+    """What is remembered of an event's refund."""
+
+    campaign_id: int
+    micros: int
+
+
+class End(NamedTuple):
+    """How a hold ended: settled, over, late, released, expired."""
+
+    state: str
+    held: int
+    settled: int
+
+
+class NotReady(Exception):
+    """The shard takes no call now; its word says why."""
+
+
+class Shard:
+    """Brands that live together: one clock, one journal, two memories (request ids; event ids with refunds and ends of holds)."""
+
+    def __init__(self, request_window_ms: int, event_window_ms: int) -> None:
+        self.marked = False
+        self.generation = 0
+        self.kept_now = 0
+        self.n = 0
+        self.brands: dict[int, Brand] = {}
+        self.campaigns: dict[int, Campaign] = {}
+        self.requests: Memory[Call] = Memory(request_window_ms)
+        self.events: Memory[Seen] = Memory(event_window_ms)
+        self.refunds: Memory[Refunded] = Memory(event_window_ms)
+        self.ends: Memory[End] = Memory(event_window_ms)
+        self.journal: list[Entry] = []
+
+    def now(self, clock: int) -> int:
+        """The instant of a call: never before an earlier one's. Raises NotReady when the clock is more than a second behind."""
+        if not self.marked:
+            raise NotReady(UNMARKED)
+        if clock < self.kept_now - CLOCK_SLACK_MS:
+            raise NotReady(CLOCK)
+        return max(clock, self.kept_now)
+
+    def named(self, campaign_ids: Iterable[int]) -> list[Brand]:
+        """The brands of campaigns, each once; those that were never published are left out."""
+        ids = dict.fromkeys(brand_of(campaign_id) for campaign_id in campaign_ids)
+        return [self.brands[brand_id] for brand_id in ids if brand_id in self.brands]
+
+    def append(self, entry: Entry) -> None:
+        """The next entry of the journal: it carries n + 1."""
+        self.n = entry.n
+        self.journal.append(entry)
+
+    def expire(self, brands: Iterable[Brand], now: int) -> list[Step]:
+        """Ends the holds of brands that are past their time, which is reached at `expires_ms` itself."""
+        steps = []
+        for brand in brands:
+            due = sorted((hold.expires_ms, *name) for name, hold in brand.holds.items() if hold.expires_ms <= now)
+            for _, campaign_id, hold_id in due:
+                held = brand.holds.pop((campaign_id, hold_id)).held
+                self.ends.remember(hold_name(campaign_id, hold_id), End("expired", held, 0), now)
+                steps.append(Step(campaign_id, hold_id, "expired", held))
+        return steps
+
+    @contextmanager
+    def watching(self, brands: Iterable[Brand], now: int) -> Iterator[set[Change]]:
+        """The budgets that turn inside the block, at `now`: gathered when it ends."""
+        watched = [(brand, brand.used_up(now)) for brand in brands]
+        changes: set[Change] = set()
+        yield changes
+        for brand, before in watched:
+            after = brand.used_up(now)
+            for cause in BUDGETS:
+                if (cause in before) != (cause in after):
+                    brand.since[cause] = now
+                    changes.add(Change(brand.brand_id, cause, "exhausted" if cause in after else "restored"))
+
+    def answer(
+        self, campaign_id: int, outcome: str, now: int, refused: tuple[str, ...] | None = None, mark: str = ""
+    ) -> Answer:
+        """An answer with the figures that stand now."""
+        brand, campaign = self.brands.get(brand_of(campaign_id)), self.campaigns.get(campaign_id)
+        if refused is None:
+            refused = reasons(brand, campaign, now) if brand and campaign else ()
+        return Answer(outcome, refused, brand.figures(now) if brand else None, mark)
+
+
+def hold_name(campaign_id: int, hold_id: str) -> str:
+    return f"{campaign_id}:{hold_id}"
+
+
+def event_name(campaign_id: int, event_id: str) -> str:
+    """An event id counts once a brand."""
+    return f"{brand_of(campaign_id)}:{event_id}"

@@ -1,0 +1,127 @@
+"""The twin: the rules of one installation as pure Python, without a server, a thread or a clock of its own.
+
+It says what `lua/` must do, call by call: every test instant is an argument. `tests/twin/` drives it and real servers side by side.
+What it leaves out is said here: a total beyond 9 * 10^15 micros, more than 100 holds of a brand that expire at once, and bad input.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from engine.domain.ids import brand_of, shard_of
+from engine.domain.periods import HOUR_MS, MINUTE_MS
+from engine.domain.twin import holds, publishing, rebuilding, refunds, spends
+from engine.domain.twin.answers import NOT_READY, Answer
+from engine.domain.twin.holds import Operation
+from engine.domain.twin.journal import Spend
+from engine.domain.twin.plan import reasons
+from engine.domain.twin.publishing import BrandPlan, CampaignPlan
+from engine.domain.twin.shard import NotReady, Shard
+
+REQUEST_WINDOW_MS: Final = 10 * MINUTE_MS
+EVENT_WINDOW_MS: Final = HOUR_MS
+
+
+class Twin:
+    """Shards by number, and what is carried over into the log. `clock` is Redis' own time, in epoch milliseconds, of the call."""
+
+    def __init__(self, request_window_ms: int = REQUEST_WINDOW_MS, event_window_ms: int = EVENT_WINDOW_MS) -> None:
+        self.shards: defaultdict[int, Shard] = defaultdict(lambda: Shard(request_window_ms, event_window_ms))
+        self.persisted: defaultdict[int, int] = defaultdict(int)
+        """How many entries of each shard's journal PostgreSQL has."""
+
+    def shard(self, campaign_id: int) -> Shard:
+        """The shard of a campaign."""
+        return self.shards[shard_of(brand_of(campaign_id))]
+
+    def record(self, request_id: str, given: Sequence[Spend], clock: int) -> list[Answer]:
+        """States facts; answers in the order given."""
+        return self._charge(spends.RECORD, request_id, given, clock)
+
+    def try_(self, request_id: str, given: Sequence[Spend], clock: int) -> list[Answer]:
+        """Asks to spend."""
+        return self._charge(spends.TRY, request_id, given, clock)
+
+    def _charge(self, verb: str, request_id: str, given: Sequence[Spend], clock: int) -> list[Answer]:
+        """A call for each shard. Where that makes several, each has a name of its own, so that each can be repeated."""
+        by_shard: dict[int, list[int]] = {}
+        for place, spend in enumerate(given):
+            by_shard.setdefault(shard_of(brand_of(spend.campaign_id)), []).append(place)
+        answers: dict[int, Answer] = {}
+        for number, places in by_shard.items():
+            name = request_id if len(by_shard) == 1 else f"{request_id}/{number}/0"
+            part = [given[place] for place in places]
+            try:
+                made = spends.charge(self.shards[number], verb, name, part, clock)
+            except NotReady as why:
+                made = [Answer(NOT_READY, detail=str(why))] * len(part)
+            answers.update(zip(places, made, strict=True))
+        return [answers[place] for place in range(len(given))]
+
+    def operate(self, operations: Sequence[Operation], clock: int) -> list[Answer]:
+        """Operations on holds of one shard, as one call."""
+        shard = self.shard(operations[0].campaign_id)
+        return _ready(len(operations), lambda: holds.operate(shard, operations, clock))
+
+    def reserve(self, campaign_id: int, hold_id: str, micros: int, ttl_ms: int, clock: int) -> Answer:
+        """Sets money aside."""
+        return self.operate([Operation(holds.RESERVE, campaign_id, hold_id, micros, ttl_ms)], clock)[0]
+
+    def settle(self, campaign_id: int, hold_id: str, micros: int, clock: int) -> Answer:
+        """Counts the real price and gives the rest back."""
+        return self.operate([Operation(holds.SETTLE, campaign_id, hold_id, micros)], clock)[0]
+
+    def release(self, campaign_id: int, hold_id: str, clock: int) -> Answer:
+        """Gives the whole hold back."""
+        return self.operate([Operation(holds.RELEASE, campaign_id, hold_id)], clock)[0]
+
+    def refund(self, campaign_id: int, micros: int, event_id: str, clock: int, spent_day: int | None = None) -> Answer:
+        """Gives back a spend, or a part of it. spent_day: its day number, for where its event is forgotten."""
+        shard = self.shard(campaign_id)
+        return _ready(1, lambda: [refunds.refund(shard, campaign_id, micros, event_id, spent_day, clock)])[0]
+
+    def publish(self, brand: BrandPlan, campaigns: Sequence[CampaignPlan], clock: int) -> bool:
+        """Brings the catalog's word. False when the shard is not ready."""
+        try:
+            publishing.publish(self.shards[shard_of(brand.brand_id)], brand, campaigns, clock)
+        except NotReady:
+            return False
+        return True
+
+    def status(self, campaign_id: int, clock: int) -> tuple[str, ...] | None:
+        """Why a campaign is not running at this instant; None when it is unknown. Raises NotReady. Changes nothing."""
+        shard = self.shard(campaign_id)
+        now, campaign = shard.now(clock), shard.campaigns.get(campaign_id)
+        return reasons(shard.brands[brand_of(campaign_id)], campaign, now) if campaign else None
+
+    def persist(self) -> None:
+        """Carries every journal into the log."""
+        for number, shard in self.shards.items():
+            self.persisted[number] = len(shard.journal)
+
+    def crash(self) -> None:
+        """All that is live is gone, and with it what was not persisted."""
+        for number, shard in self.shards.items():
+            del shard.journal[self.persisted[number] :]
+            shard.n = shard.journal[-1].n if shard.journal else 0
+            shard.marked, shard.kept_now = False, 0
+
+    def rebuild(
+        self, numbers: Sequence[int], brands: Sequence[BrandPlan], campaigns: Sequence[CampaignPlan], clock: int
+    ) -> None:
+        """Makes shards whole again from the catalog and the log, after the rest of their journal was carried over."""
+        for number in numbers:
+            shard = self.shards[number]
+            self.persisted[number] = len(shard.journal)
+            of_shard = [brand for brand in brands if shard_of(brand.brand_id) == number]
+            theirs = [c for c in campaigns if shard_of(brand_of(c.campaign_id)) == number]
+            rebuilding.rebuild(shard, of_shard, theirs, clock)
+
+
+def _ready(size: int, call: Callable[[], list[Answer]]) -> list[Answer]:
+    try:
+        return call()
+    except NotReady as why:
+        return [Answer(NOT_READY, detail=str(why))] * size

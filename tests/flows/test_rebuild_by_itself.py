@@ -1,0 +1,106 @@
+"""A Redis that lost its marks is whole again within seconds, without anybody's help, and says what nobody can know."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from decimal import Decimal
+
+import pytest
+from sqlalchemy import text
+
+from engine import jobs
+from engine.domain.ids import shard_of
+from engine.ledger import runs
+from engine.live.client import Spend
+from engine.wiring import System
+from tests.flows.test_persist import brand_with_campaigns, rows
+from tests.flows.test_verify import failed
+
+
+@pytest.fixture
+def persisting(ready: System) -> Iterator[System]:
+    """The system with a persist job at work, as a worker runs it."""
+    worker = threading.Thread(target=jobs._persist, args=(runs.Run(), ready))
+    worker.start()
+    yield ready
+    jobs.STOPPING.set()
+    worker.join()
+    jobs.STOPPING.clear()
+
+
+def until(what: str, holds: object, seconds: float) -> float:
+    started = time.monotonic()
+    while not holds():  # type: ignore[operator]
+        assert time.monotonic() - started < seconds, f"{what}: not within {seconds} s"
+        time.sleep(0.05)
+    return time.monotonic() - started
+
+
+def test_a_missing_mark_is_rebuilt_within_five_seconds_by_the_persist_job(persisting: System) -> None:
+    brand_id, (campaign,) = brand_with_campaigns(persisting, daily=10_000_000)
+    persisting.client.record_spend(campaign, "4")
+    until("persisted", lambda: rows(persisting, "SELECT count(*) FROM spend_log") == [(1,)], 10)
+    shard = shard_of(brand_id)
+    n = persisting.live.read_shard(shard).n
+    persisting.live.unmark(persisting.instance, shard, "test")
+    until("one shard", lambda: persisting.live.read_shard(shard).ready, 5)
+    assert persisting.client.record_spend(campaign, "1").daily_spend == Decimal(5)
+    persisting.hot_redis.flushall()
+    begun = lambda: rows(persisting, "SELECT count(*) FROM job_run WHERE job = 'rebuild'")[0][0] >= 2  # noqa: E731
+    until("the rebuild of all begins", begun, 5)
+    until("all shards", lambda: all(state.ready for state in persisting.live.read_shards()), 15)
+    until(
+        "told",
+        lambda: (
+            rows(persisting, "SELECT count(*) FROM job_run WHERE job = 'rebuild' AND outcome = 'running'") == [(0,)]
+        ),
+        15,
+    )
+    ((detail,),) = rows(persisting, "SELECT detail FROM job_run WHERE job = 'rebuild' ORDER BY id DESC LIMIT 1")
+    assert "journals lost, what was not persisted is not known" in detail
+    assert n > 0
+
+
+def test_a_lost_journal_is_reported_with_the_last_number_that_postgresql_has(ready: System) -> None:
+    brand_id, (campaign,) = brand_with_campaigns(ready)
+    ready.client.record_spend(campaign, "1")
+    ready.persister.drain_all()
+    n = ready.live.read_shard(shard_of(brand_id)).n
+    ready.client.record_spend(campaign, "2")
+    ready.hot_redis.flushall()
+    (rebuilt,) = [r for r in ready.rebuilder.rebuild_missing() if r.shard == shard_of(brand_id)]
+    assert rebuilt.lost_after_n == n
+    assert f"what came after n {n} is not known" in str(rebuilt)
+    assert failed(ready) == {}
+
+
+def test_a_thousand_brands_with_two_campaigns_each_are_ready_again_in_under_ten_seconds(ready: System) -> None:
+    with ready.db.begin() as conn:
+        conn.execute(
+            text(
+                "INSERT INTO brand (name, next_ordinal, published_version) SELECT 'b' || i, 3, 1 FROM generate_series(1, 1000) AS i"
+            )
+        )
+        conn.execute(
+            text(
+                "INSERT INTO campaign (id, brand_id, ordinal, name, published_version)"
+                " SELECT b.id * 65536 + o, b.id, o, 'c' || o, 1 FROM brand AS b, generate_series(1, 2) AS o"
+            )
+        )
+        ids = [row.id for row in conn.execute(text("SELECT id FROM brand ORDER BY id"))]
+    ready.hot_redis.flushall()
+    ready.rebuilder.rebuild_missing()
+    spends = [Spend(brand_id * 65536 + o, "0.5", f"e{brand_id}-{o}") for brand_id in ids for o in (1, 2)]
+    for start in range(0, len(spends), 200):
+        ready.client.record_spends(spends[start : start + 200])
+    ready.persister.drain_all()
+    ready.status.refresh_all()
+    ready.hot_redis.flushall()
+    started = time.monotonic()
+    assert len(ready.rebuilder.rebuild_missing()) == 64
+    assert time.monotonic() - started < 10
+    assert ready.client.record_spend(ids[-1] * 65536 + 2, "1").daily_spend == Decimal(2)
+    assert ready.client.record_spend(ids[0] * 65536 + 1, "0.5", event_id=f"e{ids[0]}-1").outcome == "duplicate"
+    assert failed(ready) == {}

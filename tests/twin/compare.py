@@ -1,0 +1,194 @@
+"""What Redis and PostgreSQL hold, in the twin's words, so that the two are compared with `==`."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from engine.domain.causes import reasons_of
+from engine.domain.periods import day_of
+from engine.domain.twin import Answer, Change, Entry, Figures, Row, Shard, Step, Twin, Verdict
+from engine.domain.twin.plan import Counter, periods_of
+from engine.live import journal
+from engine.live.holds import HoldResult, RefundResult
+from engine.live.keys import keys_of_brand, keys_of_campaign, shard_keys
+from engine.live.replies import SpendResult
+from engine.live.scripts import Script
+from engine.live.wire import Call, Wire
+
+VERDICTS = {"k": "counted", "p": "earlier", "d": "duplicate", "c": "conflict", "u": "unknown_campaign"}
+
+
+def answer_of(result: SpendResult | HoldResult | RefundResult) -> Answer:
+    """A client's answer in the twin's words."""
+    got = result.figures
+    figures = got and Figures(got.daily_spend, got.monthly_spend, got.daily_limit, got.monthly_limit)
+    return Answer(result.outcome, result.reasons, figures, getattr(result, "mark", ""), result.detail)
+
+
+def entry_of(entry_id: bytes, fields: dict[bytes, bytes]) -> tuple[Entry, str]:
+    """A journal entry in the twin's words, and the text of the call that it carries."""
+    entry = journal.decode(entry_id, fields)
+    rows = tuple(
+        Row(s.position, s.campaign_id, s.amount_micros, s.event_id, s.kind, s.hold_id, day_of(entry.ms) if s.day is None else s.day)
+        for s in entry.spends()
+    )  # fmt: skip
+    steps = tuple(
+        Step(s.campaign_id, s.hold_id, s.state, s.held_micros, s.settled_micros, s.expires_ms)
+        for s in entry.hold_steps()
+    )
+    verdicts = tuple(
+        Verdict("refused", reasons_of(int(code[1:]))) if code[0] == "x" else Verdict(VERDICTS[code])
+        for code in journal.expand(entry.outcomes)
+    )
+    changes = frozenset(Change(c.brand_id, c.cause, c.direction) for c in entry.changes)
+    verb = {"r": "record", "t": "try", "": ""}[entry.verb]
+    made = Entry(
+        entry.n, entry.ms, entry.request_id, verb, (), verdicts, rows, in_order(steps), changes, entry.generation
+    )
+    return made, entry.body
+
+
+def told(entry: Entry) -> tuple[Entry, str]:
+    """The twin's entry as the stream can tell it: the verb where outcomes are, the content as text."""
+    body = "".join(journal.spend_text(*spend) for spend in entry.content)
+    verb = entry.verb if entry.verdicts else ""
+    steps = in_order(entry.steps)
+    return Entry(
+        entry.n,
+        entry.ms,
+        entry.request_id,
+        verb,
+        (),
+        entry.verdicts,
+        entry.rows,
+        steps,
+        entry.changes,
+        entry.generation,
+    ), body
+
+
+def in_order(steps: Sequence[Step]) -> tuple[Step, ...]:
+    """Several brands' holds expire in no order of their own; the other steps stand as they were made."""
+    return (*sorted(s for s in steps if s.state == "expired"), *(s for s in steps if s.state != "expired"))
+
+
+_TEXT: Final = """#!lua flags=no-writes
+local replies, at = {}, 0
+for i, key in ipairs(KEYS) do
+  if string.find(key, 'journal$') then
+    at = at + 1
+    replies[i] = redis.call('XRANGE', key, ARGV[at], '+')
+  elseif string.find(key, ':expiry:') then
+    replies[i] = redis.call('ZRANGE', key, 0, -1, 'WITHSCORES')
+  else
+    replies[i] = redis.call('HGETALL', key)
+  end
+end
+return replies
+"""
+_VIEW: Final = Script("view", _TEXT, hashlib.sha1(_TEXT.encode(), usedforsecurity=False).hexdigest())
+
+
+def pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:
+    """Names and values as scripts answer them, one after the other."""
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+class RedisView:
+    """Reads the state of some shards in one round trip."""
+
+    def __init__(self, wire: Wire, shards: Sequence[int], brands: Sequence[int], campaigns: Sequence[int]):
+        self._wire = wire
+        self._shards = shards
+        self._brands = brands
+        self._campaigns = campaigns
+        self._read_to = dict.fromkeys(shards, "-")
+        self._seen = dict.fromkeys(shards, 0)
+        self._keys = [key for shard in shards for key in (shard_keys(shard).shard, shard_keys(shard).journal)]
+        for brand in brands:
+            self._keys += [keys_of_brand(brand).brand(brand), *keys_of_brand(brand).holds(brand)]
+        self._keys += [keys_of_campaign(campaign).campaign(campaign) for campaign in campaigns]
+
+    def begin_anew(self, shard: int, seen: int) -> None:
+        """The shard's journal begins again after the first `seen` entries of the twin's."""
+        self._read_to[shard], self._seen[shard] = "-", seen
+
+    def keys(self) -> list[str]:
+        """Every key that these shards can have."""
+        keys = [key for shard in self._shards for key in shard_keys(shard).fixed]
+        for brand in self._brands:
+            keys += [keys_of_brand(brand).brand(brand), *keys_of_brand(brand).holds(brand)]
+        return keys + [keys_of_campaign(campaign).campaign(campaign) for campaign in self._campaigns]
+
+    def check(self, twin: Twin, *, all_periods: bool) -> None:
+        """Compares every counter, sum on hold, open hold, version, turn and new journal entry."""
+        call = Call(_VIEW, self._keys, [self._read_to[shard] for shard in self._shards])
+        replies = iter(self._wire.call(call, 20.0))
+        for shard in self._shards:
+            state = twin.shards[shard]
+            now, n, mark = map(pairs(next(replies)).get, (b"now", b"n", b"mark"))
+            assert (bool(mark), int(now or 0), int(n or 0)) == (state.marked, state.kept_now, state.n if mark else 0)
+            self._check_journal(shard, state, ((entry_id, pairs(flat)) for entry_id, flat in next(replies)))
+        for brand in self._brands:
+            self._check_brand(twin, brand, *(pairs(next(replies)) for _ in range(3)), all_periods)
+        for campaign in self._campaigns:
+            fields = pairs(next(replies))
+            state = twin.shard(campaign)
+            there = state.campaigns.get(campaign)
+            assert bool(fields) == (there is not None and state.marked), campaign
+            if fields and there:
+                plan = (
+                    int(fields[b"v"]),
+                    fields[b"on"] == b"1",
+                    fields[b"archived"] == b"1",
+                    fields[b"schedule"].decode(),
+                )
+                assert plan == (there.version, there.enabled, there.archived, there.schedule.compiled), campaign
+                same_counters(fields, there.spent, state.kept_now, all_periods)
+
+    def _check_journal(self, shard: int, state: Shard, raw: Iterable[tuple[bytes, dict[bytes, bytes]]]) -> None:
+        for entry_id, fields in raw:
+            assert self._seen[shard] < len(state.journal), f"an entry that the twin does not have: {fields}"
+            assert entry_of(entry_id, fields) == told(state.journal[self._seen[shard]])
+            self._read_to[shard] = "(" + entry_id.decode()
+            self._seen[shard] += 1
+        if state.marked:
+            assert self._seen[shard] == len(state.journal), f"not written: {state.journal[self._seen[shard] :]}"
+
+    @staticmethod
+    def _check_brand(
+        twin: Twin,
+        brand_id: int,
+        fields: dict[bytes, bytes],
+        holds: dict[bytes, bytes],
+        expiry: dict[bytes, bytes],
+        all_periods: bool,
+    ) -> None:
+        state = twin.shards[brand_id % 64]
+        brand = state.brands.get(brand_id)
+        assert bool(fields) == (brand is not None and state.marked), brand_id
+        if not fields or brand is None:
+            return
+        limits = tuple(int(fields[name]) if fields[name] else None for name in (b"daily", b"monthly"))
+        since = {
+            f"{name}_budget": int(at) for name in ("daily", "monthly") if (at := fields.get(f"{name}_at".encode()))
+        }
+        got = (int(fields[b"v"]), limits, fields[b"archived"] == b"1", since, int(fields.get(b"held", 0)))
+        assert got == (brand.version, brand.limits, brand.archived, brand.since, brand.held), brand_id
+        assert {name.decode(): value.decode() for name, value in holds.items()} == {
+            f"{campaign}:{hold}": f"{of.held},{of.expires_ms}" for (campaign, hold), of in brand.holds.items()
+        }
+        assert {name.decode(): int(score) for name, score in expiry.items()} == {
+            f"{campaign}:{hold}": of.expires_ms for (campaign, hold), of in brand.holds.items()
+        }
+        same_counters(fields, brand.spent, state.kept_now, all_periods)
+
+
+def same_counters(fields: dict[bytes, bytes], spent: Counter, now: int, all_periods: bool) -> None:
+    """Each period's counter; only those of the open ones where a close or rebuild may have taken the others away."""
+    got = {name.decode(): int(value) for name, value in fields.items() if name[:2] in (b"d:", b"m:")}
+    open_ = periods_of(now)
+    for period in {*got, *spent} if all_periods else open_:
+        assert got.get(period, 0) == spent[period], f"{period}: Redis {got.get(period, 0)}, twin {spent[period]}"

@@ -1,0 +1,89 @@
+"""The instants at which something changes by time alone, and so at which rules go wrong: each is tried a millisecond before, on, and after."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import UTC, date, datetime
+from typing import Final
+
+from engine.domain.periods import (
+    at_ms,
+    date_of,
+    day_number,
+    day_of,
+    day_start_ms,
+    month_date,
+    month_of,
+    month_start_ms,
+    ms_of,
+    next_day_ms,
+    next_month_ms,
+)
+from engine.domain.twin import Twin
+
+STARTS: Final = tuple(
+    ms_of(datetime(*parts, tzinfo=UTC))
+    for parts in (
+        (2031, 12, 31, 22, 30),
+        (2032, 2, 28, 23, 50),
+        (2032, 2, 29, 23, 59),
+        (2033, 2, 28, 21, 0),
+        (2035, 4, 30, 23, 0),
+        (2035, 6, 15, 12, 0, 0),
+    )
+)
+
+
+def _leap_day(ms: int) -> int:
+    """The beginning or the end of a Feb 29, whichever comes next."""
+    leaps = (year for year in range(at_ms(ms).year, at_ms(ms).year + 9) if year % 4 == 0)
+    return _soonest((ms_of(datetime(year, *day, tzinfo=UTC)) for year in leaps for day in ((2, 29), (3, 1))), ms)
+
+
+def _new_year(ms: int) -> int:
+    return day_start_ms(day_number(date(at_ms(ms).year + 1, 1, 1)))
+
+
+def _soonest(candidates: Iterable[int | None], ms: int) -> int:
+    return min((at for at in candidates if at is not None and at > ms), default=ms + 1)
+
+
+def _expiry(twin: Twin, ms: int) -> int:
+    holds = [h for shard in twin.shards.values() for brand in shard.brands.values() for h in brand.holds.values()]
+    return _soonest((hold.expires_ms for hold in holds), ms)
+
+
+def _schedule(twin: Twin, ms: int) -> int:
+    campaigns = [campaign for shard in twin.shards.values() for campaign in shard.campaigns.values()]
+    return _soonest((campaign.schedule.next_change_ms(ms) for campaign in campaigns), ms)
+
+
+MOVES: Final[dict[str, Callable[[Twin, int], int]]] = {
+    "a moment": lambda _, ms: ms + 7,
+    "seconds": lambda _, ms: ms + 4_000,
+    "minutes": lambda _, ms: ms + 300_000,
+    "the next expiry": _expiry,
+    "the next edge of a schedule": _schedule,
+    "the request ids' window": lambda _, ms: (ms // 600_000 + 1) * 600_000,
+    "the request ids' window but one": lambda _, ms: (ms // 600_000 + 2) * 600_000,
+    "the event ids' window": lambda _, ms: (ms // 3_600_000 + 1) * 3_600_000,
+    "the event ids' window but one": lambda _, ms: (ms // 3_600_000 + 2) * 3_600_000,
+    "midnight": lambda _, ms: next_day_ms(ms),
+    "the month's end": lambda _, ms: next_month_ms(ms),
+}
+FAR_MOVES: Final[dict[str, Callable[[Twin, int], int]]] = {
+    "Feb 29": lambda _, ms: _leap_day(ms),
+    "New Year": lambda _, ms: _new_year(ms),
+}
+
+
+def spent_days(ms: int) -> dict[str, date | None]:
+    """The days that a refund may name."""
+    month = month_start_ms(month_of(ms))
+    return {
+        "none": None,
+        "today": date_of(day_of(ms)),
+        "yesterday": date_of(day_of(ms) - 1),
+        "the month's first": month_date(month_of(ms)),
+        "last month": date_of(day_of(month) - 1),
+    }

@@ -1,0 +1,136 @@
+"""The live state as one side of the machine: a real Redis, driven through the client that bidders use."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final
+
+import redis
+
+from engine.domain.causes import reasons_of
+from engine.domain.ids import SHARDS, brand_of, campaign_id_of
+from engine.domain.periods import at_ms, date_of
+from engine.domain.twin import Answer, BrandPlan, CampaignPlan, Figures, Operation, Spend, Twin
+from engine.errors import NotFound, NotReady
+from engine.live import admin
+from engine.live.client import BudgetClient
+from engine.live.client import Spend as ClientSpend
+from engine.live.keys import keys_of_campaign
+from engine.live.replies import head, read_figures
+from engine.live.scripts import LAYOUT, script
+from engine.live.wire import Call, Wire
+from tests.live.plant import mark
+from tests.twin.compare import RedisView, answer_of
+
+_VERBS: Final = {"reserve": "R", "settle": "S", "release": "L", "sweep": "E"}
+_CODES: Final = {
+    "a": ("accepted", ""),
+    "s": ("settled", ""),
+    "o": ("settled", "over"),
+    "t": ("settled", "late"),
+    "l": ("released", ""),
+    "e": ("expired", ""),
+    "n": ("unknown_hold", ""),
+    "c": ("conflict", ""),
+    "u": ("unknown_campaign", ""),
+    "w": ("swept", ""),
+}
+
+
+class LiveSide:
+    """Two brands on one shard and one on another; each example begins on shards that are marked and empty."""
+
+    brands = (17, 17 + SHARDS, 18)
+    strangers = (campaign_id_of(17, 9), campaign_id_of(17 + 3 * SHARDS, 1))
+    shards = (17, 18)
+    all_periods = True
+
+    def __init__(self, plain: redis.Redis, wire: Wire, instance: str = "twin") -> None:
+        self.plain = plain
+        self.wire = wire
+        self.instance = instance
+        self.client = BudgetClient(wire, timeout_ms=20_000)
+        self.live = admin.LiveRedis(wire, 20.0)
+
+    @property
+    def own(self) -> list[int]:
+        """Every campaign that could be published."""
+        return [campaign_id_of(brand, ordinal) for brand in self.brands for ordinal in (1, 2, 3)]
+
+    def begin(self, twin: Twin, clock: int) -> None:
+        self.view = RedisView(self.wire, self.shards, self.brands, self.own)
+        self.plain.unlink(*self.view.keys())
+        self.at(clock)
+        for shard in self.shards:
+            mark(self.live, self.instance, shard)
+        twin.rebuild(self.shards, [], [], clock)
+
+    def at(self, clock: int) -> None:
+        self.plain.set("test:clock", clock)
+
+    def spend(self, verb: str, request_id: str, spends: list[Spend]) -> list[Answer]:
+        if len(spends) == 1:
+            ((campaign, micros, event, occurred),) = spends
+            one = self.client.record_spend if verb == "record" else self.client.try_spend
+            at = None if occurred is None else at_ms(occurred)
+            answer = one(campaign, amount_micros=micros, event_id=event, request_id=request_id, occurred_at=at)
+            return [answer_of(answer)]
+        many = self.client.record_spends if verb == "record" else self.client.try_spends
+        given = [
+            ClientSpend(
+                s.campaign_id, None, s.event_id, s.micros, None if s.occurred_ms is None else at_ms(s.occurred_ms)
+            )
+            for s in spends
+        ]
+        return [answer_of(answer) for answer in many(given, request_id=request_id)]
+
+    def hold(self, operation: Operation) -> Answer:
+        verb, campaign, name, micros, ttl_ms = operation
+        if verb == "reserve":
+            ttl = timedelta(milliseconds=ttl_ms)
+            return answer_of(self.client.reserve(campaign, ttl=ttl, hold_id=name, amount_micros=micros))
+        hold_id = f"{campaign}:{name}"
+        return answer_of(
+            self.client.settle(hold_id, amount_micros=micros) if verb == "settle" else self.client.release(hold_id)
+        )
+
+    def operate(self, operations: list[Operation]) -> list[Answer]:
+        """Straight to the script, which takes many operations at once."""
+        campaign = operations[0].campaign_id
+        keys, brand = keys_of_campaign(campaign), brand_of(campaign)
+        body = ""
+        for verb, of_campaign, name, micros, ttl_ms in operations:
+            money = str(micros) if verb in ("reserve", "settle") else ""
+            body += f"{_VERBS[verb]},{of_campaign},{name},{money},{ttl_ms if verb == 'reserve' else ''};"
+        plan = (keys.brand(brand), keys.campaign(campaign), *keys.holds(brand))
+        reply = self.live.call_all([Call(script("holds"), (*keys.fixed, *plan), (LAYOUT, body))])[0]
+        if head(reply) == "not_ready":
+            return [Answer("not_ready", detail=reply[1].decode())] * len(operations)
+        figures, masks = read_figures(reply)
+        got = figures.get(brand)
+        after = got and Figures(got.daily_spend, got.monthly_spend, got.daily_limit, got.monthly_limit)
+        answers = []
+        for code in reply[1].decode().split(","):
+            word, noted = ("refused", "") if code[0] == "x" else _CODES[code]
+            causes = reasons_of(int(code[1:]) if code[0] == "x" else masks.get(campaign, 0))
+            answers.append(Answer(word, causes, after, noted))
+        return answers
+
+    def refund(self, campaign_id: int, micros: int, event_id: str, spent_day: int | None) -> Answer:
+        on = None if spent_day is None else date_of(spent_day)
+        return answer_of(self.client.refund(campaign_id, event_id=event_id, amount_micros=micros, spent_on=on))
+
+    def publish(self, brand: BrandPlan, campaigns: list[CampaignPlan], create: set[int]) -> bool:
+        plans = [admin.CampaignPlan(*plan, plan.campaign_id in create) for plan in campaigns]
+        return self.live.publish(self.instance, admin.BrandPlan(*brand, brand.brand_id in create), plans)
+
+    def status(self, campaign_id: int) -> tuple[str, ...] | str | None:
+        try:
+            return self.client.status(campaign_id).reasons
+        except NotFound:
+            return None
+        except NotReady as why:
+            return str(why).partition("(")[2].partition(")")[0]
+
+    def check(self, twin: Twin) -> None:
+        self.view.check(twin, all_periods=self.all_periods)

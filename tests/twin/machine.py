@@ -1,0 +1,267 @@
+"""The state machine: draws what bidders, people and clocks do, does it to the twin and to real servers, and compares every answer."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final, Protocol
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from engine.domain.ids import brand_of, campaign_id_of
+from engine.domain.periods import day_number
+from engine.domain.schedule import Schedule
+from engine.domain.twin import Answer, BrandPlan, CampaignPlan, NotReady, Operation, Spend, Twin
+from tests.twin.instants import MOVES, STARTS, spent_days
+
+SCHEDULES: Final = tuple(
+    Schedule.parse(value)
+    for value in (
+        None,
+        {"start_time": "09:00", "end_time": "17:00"},
+        {"start_time": "22:00", "end_time": "06:00"},
+        {"days": ["mon", "wed", "fri"]},
+        {"days": ["sun"], "start_time": "23:30", "end_time": "00:30"},
+        [{"days": ["sat"], "end_time": "24:00", "start_time": "12:00"}, {"start_time": "00:00", "end_time": "00:01"}],
+    )
+)
+LIMITS: Final = st.sampled_from((None, None, 0, 1, 10, 20, 20, 40))
+AMOUNTS: Final = st.one_of(st.sampled_from((1, 2, 3, 5, 10, 10**12)), st.sampled_from(("what fits", "one more")))
+EVENTS: Final = st.sampled_from((None, None, None, "e1", "e2", "e3", "e4"))
+REQUESTS: Final = st.sampled_from((None, None, "r1", "r2", "r3"))
+HOLDS: Final = st.sampled_from(("h1", "h2", "h3", "h4"))
+TTLS: Final = st.sampled_from((1, 500, 5_000, 60_000, 86_400_000))
+OCCURRED: Final = st.sampled_from((None, None, 0, 1_900_000_000_123))
+
+GivenSpend = tuple[int, "int | str", "str | None", "int | None"]
+
+
+class Side(Protocol):
+    """Real servers, as the machine drives them. Money in micros, clocks in epoch milliseconds."""
+
+    brands: tuple[int, ...]
+    """May be published; the campaigns of each are the ordinals 1 to 3."""
+    strangers: tuple[int, ...]
+    """Campaigns that never are."""
+
+    def begin(self, twin: Twin, clock: int) -> None: ...
+    def at(self, clock: int) -> None: ...
+    def spend(self, verb: str, request_id: str, spends: list[Spend]) -> list[Answer]: ...
+    def hold(self, operation: Operation) -> Answer: ...
+    def operate(self, operations: list[Operation]) -> list[Answer]: ...
+    def refund(self, campaign_id: int, micros: int, event_id: str, spent_day: int | None) -> Answer: ...
+    def publish(self, brand: BrandPlan, campaigns: list[CampaignPlan], create: set[int]) -> bool: ...
+    def status(self, campaign_id: int) -> tuple[str, ...] | str | None: ...
+    def check(self, twin: Twin) -> None: ...
+
+
+class TwinMachine(RuleBasedStateMachine):
+    """Rules that need the live state only."""
+
+    moves = MOVES
+
+    def __init__(self, side: Side) -> None:
+        super().__init__()
+        self.side = side
+        self.twin = Twin()
+        self.clock = 0
+        self.plans: dict[int, BrandPlan] = {}
+        self.campaigns: dict[int, CampaignPlan] = {}
+        self.calls: deque[tuple[str, str, list[Spend]]] = deque(maxlen=6)
+        self.unnamed = 0
+
+    # What is drawn: ids by place, so that a smaller example is a simpler story.
+
+    def campaign(self, place: int) -> int:
+        """One of the campaigns that could be, a stranger now and then."""
+        every = [campaign_id_of(brand, ordinal) for ordinal in (1, 2, 3) for brand in self.side.brands]
+        known = [campaign for campaign in every if campaign in self.campaigns]
+        listed = known * 3 + every[:3] + list(self.side.strangers)
+        return listed[place % len(listed)]
+
+    def micros(self, campaign_id: int, amount: int | str) -> int:
+        """The amount, or what just fits into the tighter budget of the twin, or one micro more."""
+        if isinstance(amount, int):
+            return amount
+        shard = self.twin.shard(campaign_id)
+        brand = shard.brands.get(brand_of(campaign_id))
+        lefts = [b.remaining for b in brand.budgets(max(self.clock, shard.kept_now))] if brand else []
+        left = min((one - brand.held for one in lefts if one is not None and brand), default=7)
+        return max(left + (amount == "one more"), 1)
+
+    # Rules.
+
+    @initialize(start=st.sampled_from(STARTS), daily=LIMITS, monthly=LIMITS)
+    def begins(self, start: int, daily: int | None, monthly: int | None) -> None:
+        self.clock = start
+        self.side.begin(self.twin, start)
+        for place, brand in enumerate(self.side.brands[:2]):
+            self.publishes(place, daily if place == 0 else None, monthly if place == 0 else 20, False)
+            self.adds_a_campaign(place, SCHEDULES[0])
+            assert campaign_id_of(brand, 1) in self.campaigns
+
+    @rule(
+        verb=st.sampled_from(("record", "try")),
+        request=REQUESTS,
+        given=st.lists(st.tuples(st.integers(0, 99), AMOUNTS, EVENTS, OCCURRED), min_size=1, max_size=5),
+    )
+    def spends(
+        self, verb: str, request: str | None, given: list[tuple[int, int | str, str | None, int | None]]
+    ) -> None:
+        spends = []
+        for place, amount, event, occurred in given:
+            campaign = self.campaign(place)
+            spends.append(Spend(campaign, self.micros(campaign, amount), event, occurred))
+        if request is None:
+            self.unnamed += 1
+            request = f"call-{self.unnamed}"
+        self.calls.append((verb, request, spends))
+        self.charge(verb, request, spends)
+
+    def charge(self, verb: str, request: str, spends: list[Spend]) -> None:
+        expected = (self.twin.record if verb == "record" else self.twin.try_)(request, spends, self.clock)
+        assert self.side.spend(verb, request, spends) == expected
+
+    @rule(place=st.integers(0, 5))
+    def repeats_a_call(self, place: int) -> None:
+        if self.calls:
+            self.charge(*self.calls[place % len(self.calls)])
+
+    @rule(place=st.integers(0, 5), change=st.sampled_from(("verb", "amount", "event", "order", "fewer")))
+    def repeats_a_call_with_a_change(self, place: int, change: str) -> None:
+        if not self.calls:
+            return
+        verb, request, spends = self.calls[place % len(self.calls)]
+        first = spends[0]
+        if change == "verb":
+            verb = "try" if verb == "record" else "record"
+        elif change == "amount":
+            spends = [first._replace(micros=first.micros % 10**12 + 1), *spends[1:]]
+        elif change == "event":
+            spends = [first._replace(event_id="e1" if first.event_id is None else None), *spends[1:]]
+        else:
+            spends = spends[::-1] if change == "order" else spends[: len(spends) // 2 + 1]
+        self.charge(verb, request, spends)
+
+    @rule(place=st.integers(0, 99), hold=HOLDS, amount=AMOUNTS, ttl=TTLS)
+    def reserves(self, place: int, hold: str, amount: int | str, ttl: int) -> None:
+        campaign = self.campaign(place)
+        self.holds(Operation("reserve", campaign, hold, self.micros(campaign, amount), ttl))
+
+    @rule(place=st.integers(0, 99), hold=HOLDS, amount=AMOUNTS)
+    def settles(self, place: int, hold: str, amount: int | str) -> None:
+        campaign = self.campaign(place)
+        self.holds(Operation("settle", campaign, hold, self.micros(campaign, amount)))
+
+    @rule(place=st.integers(0, 99), hold=HOLDS)
+    def releases(self, place: int, hold: str) -> None:
+        self.holds(Operation("release", self.campaign(place), hold))
+
+    def holds(self, operation: Operation) -> None:
+        assert self.side.hold(operation) == self.twin.operate([operation], self.clock)[0]
+
+    @rule(
+        place=st.integers(0, 99),
+        given=st.lists(
+            st.tuples(st.sampled_from(("reserve", "settle", "release", "sweep")), HOLDS, AMOUNTS, TTLS),
+            min_size=1,
+            max_size=6,
+        ),
+    )
+    def operates_on_many_holds_at_once(self, place: int, given: list[tuple[str, str, int | str, int]]) -> None:
+        campaign = self.campaign(place)
+        operations = [
+            Operation(verb, campaign, hold, self.micros(campaign, amount), ttl)
+            if verb != "sweep"
+            else Operation(verb, campaign)
+            for verb, hold, amount, ttl in given
+        ]
+        assert self.side.operate(operations) == self.twin.operate(operations, self.clock)
+
+    @rule(
+        place=st.integers(0, 99),
+        amount=st.sampled_from((1, 2, 5, 10)),
+        event=EVENTS.filter(bool),
+        day=st.sampled_from(("none", "none", "today", "yesterday", "the month's first", "last month")),
+    )
+    def refunds(self, place: int, amount: int, event: str, day: str) -> None:
+        campaign = self.campaign(place)
+        shard = self.twin.shard(campaign)
+        on = spent_days(max(self.clock, shard.kept_now))[day]
+        spent_day = None if on is None else day_number(on)
+        expected = self.twin.refund(campaign, amount, event, self.clock, spent_day)
+        assert self.side.refund(campaign, amount, event, spent_day) == expected
+
+    @rule(place=st.integers(0, 2), daily=LIMITS, monthly=LIMITS, archived=st.sampled_from((False, False, False, True)))
+    def publishes(self, place: int, daily: int | None, monthly: int | None, archived: bool) -> None:
+        brand = self.side.brands[place]
+        before = self.plans.get(brand)
+        self.bring(BrandPlan(brand, before.version + 1 if before else 1, daily, monthly, archived), [])
+
+    @rule(place=st.integers(0, 2), schedule=st.sampled_from(SCHEDULES))
+    def adds_a_campaign(self, place: int, schedule: Schedule) -> None:
+        brand = self.side.brands[place]
+        ordinal = sum(brand_of(campaign) == brand for campaign in self.campaigns) + 1
+        if brand in self.plans and ordinal <= 3:
+            self.bring(self.plans[brand], [CampaignPlan(campaign_id_of(brand, ordinal), 1, True, False, schedule)])
+
+    @rule(
+        place=st.integers(0, 8),
+        change=st.sampled_from(("switch", "switch", "schedule", "archive")),
+        schedule=st.sampled_from(SCHEDULES),
+    )
+    def edits_a_campaign(self, place: int, change: str, schedule: Schedule) -> None:
+        known = sorted(self.campaigns)
+        if known:
+            plan = self.campaigns[known[place % len(known)]]
+            plan = plan._replace(version=plan.version + 1)
+            if change == "switch":
+                plan = plan._replace(enabled=not plan.enabled)
+            elif change == "schedule":
+                plan = plan._replace(schedule=schedule)
+            else:
+                plan = plan._replace(archived=not plan.archived)
+            self.bring(self.plans[brand_of(plan.campaign_id)], [plan])
+
+    def bring(self, brand: BrandPlan, campaigns: list[CampaignPlan]) -> None:
+        create = {brand.brand_id} - set(self.plans) | {c.campaign_id for c in campaigns} - set(self.campaigns)
+        assert self.side.publish(brand, campaigns, create) == self.twin.publish(brand, campaigns, self.clock)
+        self.plans[brand.brand_id] = brand
+        self.campaigns |= {plan.campaign_id: plan for plan in campaigns}
+
+    @rule(place=st.integers(0, 99))
+    def asks_for_a_status(self, place: int) -> None:
+        campaign = self.campaign(place)
+        try:
+            expected: tuple[str, ...] | str | None = self.twin.status(campaign, self.clock)
+        except NotReady as why:
+            expected = str(why)
+        assert self.side.status(campaign) == expected
+
+    @rule(data=st.data(), off=st.sampled_from((-1, 0, 0, 1)))
+    def time_passes(self, data: st.DataObject, off: int) -> None:
+        move = data.draw(st.sampled_from(sorted(self.moves)))
+        latest = max(self.clock, *(shard.kept_now for shard in self.twin.shards.values()))
+        self.clock = max(self.moves[move](self.twin, latest) + off, latest)
+        self.side.at(self.clock)
+
+    @rule(by=st.sampled_from((1, 999, 1000)))
+    def the_clock_slips_back(self, by: int) -> None:
+        self.clock = max(self.clock, *(shard.kept_now for shard in self.twin.shards.values())) - by
+        self.side.at(self.clock)
+
+    @rule(by=st.sampled_from((1001, 3_600_000)), place=st.integers(0, 99))
+    def the_clock_falls_back_for_a_while(self, by: int, place: int) -> None:
+        campaign, before = self.campaign(place), self.clock
+        self.clock = self.twin.shard(campaign).kept_now - by
+        self.side.at(self.clock)
+        self.charge("record", "while-the-clock-was-wrong", [Spend(campaign, 1)])
+        self.holds(Operation("reserve", campaign, "h1", 1, 1))
+        self.asks_for_a_status(place)
+        self.clock = max(before, self.twin.shard(campaign).kept_now - 1000)
+        self.side.at(self.clock)
+
+    @invariant()
+    def both_hold_the_same(self) -> None:
+        if self.clock:
+            self.side.check(self.twin)
