@@ -7,7 +7,7 @@ RUN := exec .venv/bin/python -u -m
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lint bench golden clean clean-data venv
+.PHONY: help demo up test twin lint bench golden clean clean-data venv
 
 help: ## this list
 	@echo "make what?"
@@ -21,6 +21,9 @@ up: venv ## the same without samples and traffic
 
 test: venv ## every test, on embedded servers of its own
 	@$(RUN) pytest -n 2 $(ARGS)
+
+twin: venv ## the rules' twin beside real servers, at random and long; prints its seed (ARGS="--examples 5000 --seed N")
+	@$(RUN) tests.twin $(ARGS)
 
 lint: venv ## ruff and mypy
 	@.venv/bin/python -m ruff check .
