@@ -91,14 +91,15 @@ class TwinMachine(RuleBasedStateMachine):
 
     # Rules.
 
-    @initialize(start=st.sampled_from(STARTS), daily=LIMITS, monthly=LIMITS)
-    def begins(self, start: int, daily: int | None, monthly: int | None) -> None:
+    @initialize(start=st.sampled_from(STARTS), daily=LIMITS, monthly=LIMITS, schedule=st.sampled_from(SCHEDULES))
+    def begins(self, start: int, daily: int | None, monthly: int | None, schedule: Schedule) -> None:
         self.clock = start
         self.side.begin(self.twin, start)
         for place, brand in enumerate(self.side.brands[:2]):
             self.publishes(place, daily if place == 0 else None, monthly if place == 0 else 20, False)
             self.adds_a_campaign(place, SCHEDULES[0])
             assert campaign_id_of(brand, 1) in self.campaigns
+        self.adds_a_campaign(0, schedule)
 
     @rule(
         verb=st.sampled_from(("record", "try")),
@@ -223,6 +224,15 @@ class TwinMachine(RuleBasedStateMachine):
                 plan = plan._replace(archived=not plan.archived)
             self.bring(self.plans[brand_of(plan.campaign_id)], [plan])
 
+    @rule(place=st.integers(0, 8), limit=LIMITS, schedule=st.sampled_from(SCHEDULES), by=st.sampled_from((0, 1)))
+    def hears_of_an_old_plan(self, place: int, limit: int | None, schedule: Schedule, by: int) -> None:
+        """Two publishers may come in the wrong order: what is not newer changes nothing."""
+        plan = self.campaigns[sorted(self.campaigns)[place % len(self.campaigns)]]
+        brand = self.plans[brand_of(plan.campaign_id)]
+        older = BrandPlan(brand.brand_id, brand.version - by, limit, limit, not brand.archived)
+        stale = CampaignPlan(plan.campaign_id, plan.version - by, not plan.enabled, not plan.archived, schedule)
+        assert self.side.publish(older, [stale], set()) == self.twin.publish(older, [stale], self.clock)
+
     def bring(self, brand: BrandPlan, campaigns: list[CampaignPlan]) -> None:
         create = {brand.brand_id} - set(self.plans) | {c.campaign_id for c in campaigns} - set(self.campaigns)
         assert self.side.publish(brand, campaigns, create) == self.twin.publish(brand, campaigns, self.clock)
@@ -244,6 +254,15 @@ class TwinMachine(RuleBasedStateMachine):
         latest = max(self.clock, *(shard.kept_now for shard in self.twin.shards.values()))
         self.clock = max(self.moves[move](self.twin, latest) + off, latest)
         self.side.at(self.clock)
+        for campaign in self.campaigns:
+            assert self.side.status(campaign) == self.twin.status(campaign, self.clock)
+        if move == "the next expiry":
+            for brand in self.plans:
+                self.sweeps(campaign_id_of(brand, 1))
+
+    def sweeps(self, campaign: int) -> None:
+        operations = [Operation("sweep", campaign)]
+        assert self.side.operate(operations) == self.twin.operate(operations, self.clock)
 
     @rule(by=st.sampled_from((1, 999, 1000)))
     def the_clock_slips_back(self, by: int) -> None:

@@ -50,7 +50,7 @@ def test_the_machine_goes_red(side: LiveSide, mutant: str) -> None:
     piece, right, wrong = MUTANTS[mutant]
     text = (lua_folder() / piece).read_text(encoding="utf-8")
     assert text.count(right) == 1, f"lua/{piece} was rewritten: say the slip anew"
-    looked = settings(drawn(500, 50), phases=[Phase.generate], report_multiple_bugs=False, print_blob=False)
+    looked = settings(drawn(200, 50), phases=[Phase.generate], report_multiple_bugs=False, print_blob=False)
     with (
         swapping({"lib/clock.lua": MOVABLE_CLOCK, piece: text.replace(right, wrong)}),
         pytest.raises(AssertionError),
