@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from hypothesis import strategies as st
@@ -12,7 +13,7 @@ from engine.domain.ids import brand_of, campaign_id_of
 from engine.domain.periods import day_number
 from engine.domain.schedule import Schedule
 from engine.domain.twin import Answer, BrandPlan, CampaignPlan, NotReady, Operation, Spend, Twin
-from tests.twin.instants import MOVES, STARTS, spent_days
+from tests.twin.instants import MOVES, STARTS, next_expiry, spent_days
 
 SCHEDULES: Final = tuple(
     Schedule.parse(value)
@@ -250,15 +251,21 @@ class TwinMachine(RuleBasedStateMachine):
 
     @rule(data=st.data(), off=st.sampled_from((-1, 0, 0, 1)))
     def time_passes(self, data: st.DataObject, off: int) -> None:
-        move = data.draw(st.sampled_from(sorted(self.moves)))
-        latest = max(self.clock, *(shard.kept_now for shard in self.twin.shards.values()))
-        self.clock = max(self.moves[move](self.twin, latest) + off, latest)
-        self.side.at(self.clock)
+        self.moves_on(self.moves[data.draw(st.sampled_from(sorted(self.moves)))], off)
         for campaign in self.campaigns:
             assert self.side.status(campaign) == self.twin.status(campaign, self.clock)
-        if move == "the next expiry":
+
+    @rule(off=st.sampled_from((-1, 0, 0, 1)))
+    def a_hold_comes_to_its_time(self, off: int) -> None:
+        if any(brand.holds for shard in self.twin.shards.values() for brand in shard.brands.values()):
+            self.moves_on(next_expiry, off)
             for brand in self.plans:
                 self.sweeps(campaign_id_of(brand, 1))
+
+    def moves_on(self, move: Callable[[Twin, int], int], off: int) -> None:
+        latest = max(self.clock, *(shard.kept_now for shard in self.twin.shards.values()))
+        self.clock = max(move(self.twin, latest) + off, latest)
+        self.side.at(self.clock)
 
     def sweeps(self, campaign: int) -> None:
         operations = [Operation("sweep", campaign)]
