@@ -7,7 +7,7 @@ RUN := exec .venv/bin/python -u -m
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test twin lint bench golden clean clean-data venv
+.PHONY: help demo up test twin lint bench kills soak golden clean clean-data venv
 
 help: ## this list
 	@echo "make what?"
@@ -32,6 +32,15 @@ lint: venv ## ruff and mypy
 
 bench: venv ## how fast it is, beside plain Redis and a plain ORM
 	@$(RUN) benchmarks $(ARGS)
+
+KILLS ?= 100
+SPENDS ?= 1000000
+kills: venv ## the persisting worker killed 100 times over 1,000,000 spends; KILLS=n SPENDS=n
+	@TEST_KILLS=$(KILLS) TEST_KILLS_SPENDS=$(SPENDS) $(RUN) pytest tests/faults/test_fault_04_kills.py $(ARGS)
+
+MINUTES ?= 10
+soak: venv ## load while parts are killed and stopped at random, then every invariant; MINUTES=n ARGS="--seed n --write"
+	@$(RUN) tests.soak --minutes $(MINUTES) $(ARGS)
 
 golden: venv ## write lua/golden.json anew, after a change of the scripts' answers
 	@$(RUN) tools.golden

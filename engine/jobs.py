@@ -14,8 +14,9 @@ from functools import cache
 from typing import Final
 
 import redis
-from rq import Queue
+from rq import Queue, get_current_job
 
+from engine import logs
 from engine.domain.periods import at_ms
 from engine.flows.check import check_all
 from engine.flows.close import NotAllClosed
@@ -246,7 +247,7 @@ def _run(job: str, work: Callable[[runs.Run, System], None]) -> str:
     try:
         made = system()
         runs.end_lost(made.db, job, TIMEOUT_S[job] + 60)
-        with runs.run(made.db, job) as told:
+        with logs.bound(job=job, job_id=_rq_id(job)), runs.run(made.db, job) as told:
             try:
                 stop_if_asked()
                 work(told, made)
@@ -255,11 +256,18 @@ def _run(job: str, work: Callable[[runs.Run, System], None]) -> str:
                 told.outcome = "waiting"
                 told.detail = f"{told.detail or 'nothing done'}; stopped with its worker, the next run does the rest"
             WORKING.clear()
+            log.info("job ended", extra={"outcome": told.outcome, "detail": told.detail})
     except Stopped:
         told.detail = told.detail or "stopped with its worker before it began"
     finally:
         WORKING.clear()
     return told.detail
+
+
+def _rq_id(job: str) -> str:
+    """RQ's id of this run, which its pages show too; by hand there is none."""
+    run = get_current_job()
+    return f"{job}-by-hand" if run is None else str(run.id)
 
 
 BY_NAME: Final[dict[str, Callable[[], str]]] = {

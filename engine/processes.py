@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import subprocess
 import sys
@@ -10,7 +9,7 @@ import time
 from types import FrameType
 from typing import Final
 
-from engine import jobs
+from engine import jobs, logs
 from engine.doorbell import QUEUES, run_scheduler, run_worker
 from engine.errors import InvalidInput, shown
 from engine.local.bound import dies_with_us
@@ -29,20 +28,14 @@ def worker(queue: str | None = None) -> None:
     if queue is None:
         _both()
     else:
-        _log_plainly()
+        logs.configure()
         run_worker(jobs.parts().jobs_redis, queue)
 
 
 def scheduler() -> None:
     """Rings the periodic jobs until SIGTERM."""
-    _log_plainly()
+    logs.configure()
     run_scheduler(jobs.parts().jobs_redis)
-
-
-def _log_plainly() -> None:
-    """One line a message, in UTC like everything else."""
-    logging.Formatter.converter = time.gmtime
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%SZ", level=logging.WARNING)
 
 
 def _both() -> None:

@@ -42,6 +42,12 @@ TABLE: Final = (
         "the page's password; needed to listen beyond this machine",
         "correct-horse-battery",
     ),
+    Setting(
+        "METRICS_TOKEN",
+        "",
+        "what a scraper of /metrics sends as a bearer token; unset, it answers this machine alone",
+        "4be1c0d1f2a84c7c",
+    ),
     Setting("REQUEST_ID_MINUTES", "10", "how long a request id is remembered, so that a repeat counts once", "10"),
     Setting("EVENT_ID_HOURS", "1", "how long an event id is remembered, so that it counts once", "1"),
     Setting("JOURNAL_KEEP_MINUTES", "10", "how long the journal outlives its rows in PostgreSQL", "10"),
@@ -73,6 +79,7 @@ class Settings:
     web_host: str
     web_port: int
     admin_password: str
+    metrics_token: str
     request_id_minutes: int
     event_id_hours: int
     journal_keep_minutes: int
@@ -99,6 +106,7 @@ class Settings:
             web_host=read.checked("BUDGET_WEB_HOST", _host),
             web_port=read.number("BUDGET_WEB_PORT", 1, 65535),
             admin_password=read.text("BUDGET_ADMIN_PASSWORD"),
+            metrics_token=read.text("METRICS_TOKEN"),
             request_id_minutes=read.number("REQUEST_ID_MINUTES", 1, 1440),
             event_id_hours=read.number("EVENT_ID_HOURS", 1, 720),
             journal_keep_minutes=read.number("JOURNAL_KEEP_MINUTES", 1, 10080),
@@ -136,6 +144,7 @@ class Settings:
             "BUDGET_WEB_HOST": self.web_host,
             "BUDGET_WEB_PORT": str(self.web_port),
             "BUDGET_ADMIN_PASSWORD": self.admin_password,
+            "METRICS_TOKEN": self.metrics_token,
             "REQUEST_ID_MINUTES": str(self.request_id_minutes),
             "EVENT_ID_HOURS": str(self.event_id_hours),
             "JOURNAL_KEEP_MINUTES": str(self.journal_keep_minutes),

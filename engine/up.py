@@ -9,6 +9,7 @@ import urllib.error
 import urllib.request
 from typing import Final
 
+from engine import logs
 from engine.errors import BudgetError, Refused
 from engine.local.child import Child, stop_together
 from engine.local.ports import next_free
@@ -97,7 +98,9 @@ def _with_servers(
 
 def _environment(settings: Settings) -> dict[str, str]:
     # The children find embedded servers through the data folder, which must not depend on where they stand.
-    return {**os.environ, "PYTHONUNBUFFERED": "1", "BUDGET_DATA_DIR": str(settings.data_dir)}
+    # Their output is a pipe to us, so whether it is for people is ours to say.
+    style = {logs.STYLE: "text"} if logs.wants_text(sys.stdout) else {}
+    return {**os.environ, "PYTHONUNBUFFERED": "1", "BUDGET_DATA_DIR": str(settings.data_dir), **style}
 
 
 def _migrate(environ: dict[str, str], out: Printer, stop: StopAsked) -> bool:

@@ -13,6 +13,7 @@ from sqlalchemy import Engine
 
 from engine.flows.close import Closer
 from engine.flows.manage import Manage
+from engine.flows.metrics import Metrics
 from engine.flows.overview import Overview
 from engine.flows.persist import Persister
 from engine.flows.publish import Publisher
@@ -128,6 +129,10 @@ class System:
     @cached_property
     def overview(self) -> Overview:
         return Overview(self.db, self.catalog, self.live, self.jobs_redis)
+
+    @cached_property
+    def metrics(self) -> Metrics:
+        return Metrics(self.db, self.hot_redis, self.jobs_redis)
 
     def close(self) -> None:
         """Lets every connection go."""

@@ -11,7 +11,7 @@ if ARGV[1] ~= LAYOUT then return { 'wrong_version', LAYOUT } end
 local shard, refused = open_shard(KEYS[1], ARGV[2])
 if not shard then return refused end
 local difference = string.find(ARGV[4], '^%-?%d+$') and #ARGV[4] <= 17 and tonumber(ARGV[4])
-local judged_n = #ARGV[6] <= 16 and string.find(ARGV[6], '^%d+$') and tonumber(ARGV[6])
+local judged_n = ARGV[6] and #ARGV[6] <= 16 and string.find(ARGV[6], '^%d+$') and tonumber(ARGV[6])
 if not difference or not judged_n or not string.find(ARGV[3], '^[dm]:%d+$') or not is_id(ARGV[5], 64) then
   return { 'invalid', 0, 'adjustment' }
 end

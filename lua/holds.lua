@@ -122,7 +122,7 @@ local function release(operation, was)
   return 'l'
 end
 
-local outcomes = {}
+local outcomes, refusals = {}, {}
 for i, operation in ipairs(operations) do
   local was, was_held, was_settled
   if ended[operation.name] then was, was_held, was_settled = string.match(ended[operation.name], '^(%a),(%d+),(%d+)$') end
@@ -138,6 +138,7 @@ for i, operation in ipairs(operations) do
     outcomes[i] = release(operation, was)
   end
   if not outcomes[i] then return { 'invalid', i - 1, 'total' } end
+  if string.find(outcomes[i], '^x') then refusals['h' .. outcomes[i]] = (refusals['h' .. outcomes[i]] or 0) + 1 end
 end
 
 local moved, messages = changes_of(plans.brands, now)
@@ -160,6 +161,7 @@ for name, write in pairs(writes) do
 end
 if #lines > 0 then turn(events, shard_fields) end
 if #memory_fields > 0 then redis.call('HSET', events.write, unpack(memory_fields)) end
+if next(refusals) then tally(shard_key, refusals, shard_fields) end
 redis.call('HSET', shard_key, unpack(shard_fields))
 write_plans(plans)
 tell(messages)

@@ -22,6 +22,9 @@ from engine.ledger.database import make_engine
 from engine.local.servers import EmbeddedServers, Urls
 from engine.settings import TABLE, Settings
 from engine.wiring import System
+from tests.faults.figures import pytest_terminal_summary
+
+__all__ = ["pytest_terminal_summary"]
 
 SUITE_MARK = "budget-engine:test-suite"
 TEST_URLS = ("TEST_REDIS_URL", "TEST_JOBS_REDIS_URL", "TEST_DATABASE_URL")

@@ -159,7 +159,7 @@ def test_one_redis_for_both_is_noticed() -> None:
 
 def test_every_setting_of_the_table_reaches_env_and_the_example_file() -> None:
     example = (Path(__file__).resolve().parents[1] / ".env.example").read_text()
-    given = load(**URLS, SECRET_KEY="k", BUDGET_ADMIN_PASSWORD="p").as_environment()
+    given = load(**URLS, SECRET_KEY="k", BUDGET_ADMIN_PASSWORD="p", METRICS_TOKEN="t").as_environment()
     for row in TABLE:
         assert row.name in given
         assert f"#{row.name}=" in example

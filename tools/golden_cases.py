@@ -314,17 +314,22 @@ CASES: Final = (
             step(
                 "adjust",
                 [KEYS.shard, KEYS.registry, KEYS.journal, KEYS.brand(BRAND)],
-                [LAYOUT, INSTANCE, "d:20780", "-7", "c-1"],
+                [LAYOUT, INSTANCE, "d:20780", "-7", "c-1", "0"],
             ),
             step(
                 "adjust",
                 [KEYS.shard, KEYS.registry, KEYS.journal, KEYS.brand(BRAND)],
-                [LAYOUT, INSTANCE, "d:20780", "-7", "c-1"],
+                [LAYOUT, INSTANCE, "d:20780", "-7", "c-1", "0"],
             ),
             step(
                 "adjust",
                 [KEYS.shard, KEYS.registry, KEYS.journal, KEYS.brand(BRAND)],
-                [LAYOUT, INSTANCE, "x:1", "7", "c-2"],
+                [LAYOUT, INSTANCE, "d:20780", "-7", "c-2", "0"],
+            ),
+            step(
+                "adjust",
+                [KEYS.shard, KEYS.registry, KEYS.journal, KEYS.brand(BRAND)],
+                [LAYOUT, INSTANCE, "x:1", "7", "c-2", "0"],
             ),
         ],
     ),

@@ -11,7 +11,7 @@ from flask import Flask, g, request
 from flask.sessions import SecureCookieSessionInterface
 from flask_wtf import CSRFProtect
 
-from web import catalog, failures, formats, guard, health, login, queues, status, view
+from web import catalog, failures, formats, guard, health, login, metrics, queues, requests, status, view
 from web.parts import KEY
 
 if TYPE_CHECKING:
@@ -43,10 +43,12 @@ def create_app(system: System) -> Flask:
     app.extensions["login_throttle"] = login.Throttle()
     app.session_interface = SecureWhenHttps()
     formats.install(app)
+    requests.install(app)
     guard.install(app, password)
     csrf = CSRFProtect(app)
     for module in (status, catalog, login, health):
         app.register_blueprint(module.blueprint)
+    metrics.install(app, system.metrics, settings.metrics_token)
     failures.install(app)
     warnings = [SHARED_REDIS] if settings.jobs_on_hot_redis else []
     queues.install(app, settings.jobs_redis_url, csrf, next(iter(warnings), None))

@@ -15,7 +15,7 @@ from flask import Flask, Request, Response, abort, current_app, g, redirect, req
 from werkzeug.wrappers import Response as BaseResponse
 
 NO_LOGIN_ACTOR = "web (no login)"
-OPEN_ENDPOINTS = frozenset({"health.healthz", "health.readyz", "static", "login.login"})
+OPEN_ENDPOINTS = frozenset({"health.healthz", "health.readyz", "static", "login.login", "metrics.metrics"})
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 _POLICY = "; ".join(

@@ -18,6 +18,7 @@ from granian import Granian
 from granian.constants import Interfaces
 from granian.log import LogLevels
 
+from engine import logs
 from engine.errors import InvalidSetting
 from engine.settings import Settings
 from web.guard import is_loopback
@@ -35,6 +36,7 @@ WATCH_S: Final = 1.0
 
 def run_web(settings: Settings) -> None:
     """Serves the pages on settings.web_host and web_port until SIGTERM. Raises InvalidSetting for a port that is taken."""
+    logs.configure()
     settings = replace(settings.resolved(), web_host=address_for(settings))
     _check_port(settings.web_host, settings.web_port)
     server = Granian(
@@ -46,6 +48,10 @@ def run_web(settings: Settings) -> None:
         blocking_threads=THREADS,
         backpressure=16 * THREADS,
         log_level=LogLevels.warning,
+        log_dictconfig={
+            "handlers": {},
+            "loggers": {name: {"propagate": True} for name in ("_granian", "granian.access")},
+        },
         workers_kill_timeout=STOP_S,
     )
     # Ctrl-C reaches the serving process too: that it ends by itself then is no failure.
@@ -81,6 +87,7 @@ def _load(settings: Settings, parent: int) -> Any:
     from engine.wiring import System
     from web.app import create_app
 
+    logs.configure()
     threading.Thread(target=_watch, args=(parent,), name="watch-parent", daemon=True).start()
     return create_app(System(settings))
 

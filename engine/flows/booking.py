@@ -6,11 +6,12 @@ stops nothing else.
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Final
+from typing import Final, Protocol
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DataError, IntegrityError
@@ -21,8 +22,16 @@ from engine.errors import BudgetError
 from engine.ledger import corrections, holds, quarantine, spend_log
 from engine.live.journal import BadEntry, Entry, LoggedSpend, decode
 
+log = logging.getLogger(__name__)
+
 REFUSED: Final = (spend_log.RowsRefused, IntegrityError, DataError)
 _SUM: Final = re.compile(rb"(\d{1,16}),(\d{1,13}),[^,;]*,\d*;")
+
+
+class MakePartitions(Protocol):
+    """Sees to the partitions of days; afresh: without believing what it saw before."""
+
+    def __call__(self, days: Iterable[date], afresh: bool = False) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +91,7 @@ def book(
     shard: int,
     reads: Sequence[Read],
     generation: int,
-    make_partitions: Callable[[Iterable[date]], None],
+    make_partitions: MakePartitions,
 ) -> Booked:
     """Books entries in order. generation: that of the cursor; a mark among them begins the next."""
     booked = Booked(entries=len(reads))
@@ -91,14 +100,17 @@ def book(
         if isinstance(item.entry, Broken):
             _set_aside(conn, shard, generation, item, item.entry.reason, booked)
             continue
-        generation = item.entry.generation if item.entry.generation is not None else generation
+        generation = max(generation, item.entry.generation or 0)
         good.append((item.entry, generation, item))
-    make_partitions({spend_day(entry, spend) for entry, _, _ in good for spend in entry.spends()})
+    days = {spend_day(entry, spend) for entry, _, _ in good for spend in entry.spends()}
+    make_partitions(days)
     try:
         with conn.begin_nested():
             _write(conn, shard, [(entry, gen) for entry, gen, _ in good], booked)
     except REFUSED:
-        # One of them breaks a law of the log: each by itself, so that only that one stays behind.
+        # One of them breaks a law of the log: each by itself, so that only that one stays behind. A PostgreSQL that was restored to an
+        # earlier state may also have lost a day's partition, which is no fault of theirs.
+        make_partitions(days, True)
         refused: list[tuple[Read, int, Exception]] = []
         for entry, gen, item in good:
             try:
@@ -174,6 +186,10 @@ def _write(conn: Connection, shard: int, entries: Sequence[tuple[Entry, int]], b
 
 
 def _set_aside(conn: Connection, shard: int, generation: int, item: Read, reason: str, booked: Booked) -> None:
+    log.error(
+        "journal entry set aside: %s", reason,
+        extra={"shard": shard, "entry": item.entry_id, "n": item.n, "request_id": item.fields.get(b"r", b"").decode(errors="replace")},
+    )  # fmt: skip
     quarantine.put(conn, shard, generation, item.n, item.entry_id, item.fields, counted_by(item), reason)
     booked.quarantined += 1
 
@@ -195,12 +211,12 @@ def counted_by(item: Read) -> dict[tuple[int, int, date], int]:
     return sums
 
 
-def retry(conn: Connection, row: quarantine.QuarantineRow, make_partitions: Callable[[Iterable[date]], None]) -> int:
+def retry(conn: Connection, row: quarantine.QuarantineRow, make_partitions: MakePartitions) -> int:
     """Books an entry that was set aside; answers its rows. Raises BudgetError when it still does not go."""
     item = read(row.entry_id.encode(), row.raw())
     if isinstance(item.entry, Broken):
         raise BudgetError(item.entry.reason)
-    make_partitions({spend_day(item.entry, spend) for spend in item.entry.spends()})
+    make_partitions({spend_day(item.entry, spend) for spend in item.entry.spends()}, True)
     booked = Booked()
     _write(conn, row.shard, [(item.entry, row.generation)], booked)
     return booked.rows

@@ -125,7 +125,7 @@ def _hot_redis(live: LiveRedis) -> tuple[Part, list[LiveShard] | None]:
 
 def _postgres(db: Engine, now_ms: int) -> tuple[Part, tuple[JobHealth, ...], dict[int, int] | None]:
     try:
-        jobs = _jobs(db, now_ms)
+        jobs = read_jobs(db, now_ms)
         with db.connect() as conn:
             cursors = read_cursors(conn)
     except ServerAway as away:
@@ -141,7 +141,7 @@ def _postgres(db: Engine, now_ms: int) -> tuple[Part, tuple[JobHealth, ...], dic
     return Part("postgresql", "PostgreSQL", "ok", "answers"), jobs, numbers
 
 
-def _jobs(db: Engine, now_ms: int) -> tuple[JobHealth, ...]:
+def read_jobs(db: Engine, now_ms: int) -> tuple[JobHealth, ...]:
     last, good = runs.last_runs(db), runs.last_successes(db)
     return tuple(
         _job(name, due, last.get(name), good.get(name), now_ms)

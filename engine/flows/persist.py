@@ -116,11 +116,16 @@ class Persister:
         return state.instance == self._instance
 
     def waiting(self) -> list[LiveShard]:
-        """The ready shards whose journal is ahead of (or does not fit) their cursor."""
+        """The ready shards whose journal is ahead of (or does not fit) their cursor.
+
+        Not n alone: an older Redis may have come up again to the very n that PostgreSQL has, with other entries.
+        """
         with self._db.connect() as conn:
             cursors = spend_log.read_cursors(conn)
-        states = self._live.read_shards()
-        return [s for s in states if s.ready and self.owns(s) and s.n != cursors[s.shard].n]
+        states = [s for s in self._live.read_shards() if s.ready and self.owns(s)]
+        return [
+            s for s in states if s.n != cursors[s.shard].n or (s.last_entry_id or START) != cursors[s.shard].entry_id
+        ]
 
     def drain_shard(
         self,
@@ -175,8 +180,10 @@ class Persister:
         drained.behind = len(fresh) == batch
         return drained
 
-    def make_partitions(self, days: Iterable[date]) -> None:
-        """The partitions of days not seen before by this process, in a transaction of their own."""
+    def make_partitions(self, days: Iterable[date], afresh: bool = False) -> None:
+        """The partitions of days not seen before by this process, in a transaction of their own. afresh: PostgreSQL may have gone back since."""
+        if afresh:
+            self._partitions.clear()
         for day in sorted(set(days) - self._partitions):
             with self._db.begin() as conn:
                 spend_log.ensure_partition(conn, day)
@@ -203,7 +210,8 @@ def in_sequence(found: Sequence[Read], shard: int, n: int, generation: int) -> t
             raise HistoryLost(f"shard {shard}: after n {n} the journal goes on with n {item.n} at {item.entry_id}")
         n = item.n
         if isinstance(item.entry, Entry) and item.entry.generation is not None:
-            generation = item.entry.generation
+            # Never back: a rebuild that was overtaken may have moved the cursor beyond the mark of the one that was quicker.
+            generation = max(generation, item.entry.generation)
     return n, generation
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 
 from sqlalchemy import Engine
@@ -11,6 +12,8 @@ from engine.ledger import spend_log
 from engine.ledger.catalog import Catalog
 from engine.ledger.records import BrandRecord, CampaignRecord
 from engine.live.admin import BrandPlan, CampaignPlan, LiveRedis
+
+log = logging.getLogger(__name__)
 
 
 class NotAllPublished(BudgetError):
@@ -63,6 +66,9 @@ class Publisher:
         plans = [campaign_plan(c, create=c.published_version is None and c.id not in with_rows) for c in campaigns]
         if not self._live.publish(self._instance, brand_plan(brand, create=brand_is_new), plans):
             return False
+        log.info(
+            "published", extra={"brand": brand_id, "version": brand.version, "campaigns": [c.id for c in campaigns]}
+        )
         self._catalog.mark_published(brand_id, brand.version, {c.id: c.version for c in campaigns})
         return True
 

@@ -6,6 +6,7 @@ with SET, each slice checking the token; the last script writes the mark. Whoeve
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -42,6 +43,8 @@ from engine.live.keys import ShardKeys, shard_keys
 from engine.live.replies import head
 from engine.live.scripts import script
 from engine.live.wire import Call
+
+log = logging.getLogger(__name__)
 
 _ENDS: Final = {"settled": "s", "over": "o", "late": "t", "released": "l", "expired": "e"}
 
@@ -138,7 +141,8 @@ class Rebuilder:
         for shard in shards:
             try:
                 rebuilt = self._alone(shard, only_missing)
-            except (Taken, CursorMoved):
+            except (Taken, CursorMoved) as other:
+                log.info("shard %d is left to another rebuild: %s", shard, other)
                 continue
             except ServerAway:
                 raise
@@ -174,7 +178,11 @@ class Rebuilder:
         )[0]
         head(reply)
         kept_now, journal_type = int(reply[1] or 0), reply[3].decode()
-        carried = carry_over(self._db, self._journal, self._persister, shard, journal_type == "stream")
+
+        def is_ours() -> bool:
+            return self._live.read_shard(shard).rebuilding == token
+
+        carried = carry_over(self._db, self._journal, self._persister, shard, journal_type == "stream", is_ours)
         # Read after the begin: what was published before it is in PostgreSQL, what comes after it finds the shard closed and is tried again.
         brands = self._catalog.brands(include_archived=True, shard=shard)
         campaigns = self._catalog.campaigns(include_archived=True, shard=shard)

@@ -41,8 +41,14 @@ class CarriedOver:
     """Whether entries after the cursor may have been lost with the journal: what they counted cannot be known."""
 
 
-def carry_over(db: Engine, journal: Journal, persister: Persister, shard: int, has_journal: bool) -> CarriedOver:
-    """Persists the shard's journal to its end and moves the cursor into the next generation. Nothing may write to the shard meanwhile."""
+def carry_over(
+    db: Engine, journal: Journal, persister: Persister, shard: int, has_journal: bool, is_ours: Callable[[], bool]
+) -> CarriedOver:
+    """Persists the shard's journal to its end and moves the cursor into the next generation. Nothing may write to the shard meanwhile.
+
+    is_ours: whether the rebuild that asks still has the shard. It is asked with the cursor locked: a slow rebuild must not move the cursor of
+    a shard that a later one has made ready. Raises CursorMoved when it has lost it.
+    """
     persisted = salvaged = 0
     entry_id, lost = START, not has_journal
     if has_journal:
@@ -56,8 +62,8 @@ def carry_over(db: Engine, journal: Journal, persister: Persister, shard: int, h
                 entry_id = spend_log.read_cursors(conn)[shard].entry_id
         except HistoryLost:
             lost = True
-            salvaged = _salvage(db, journal, persister, shard)
-    cursor = _when_free(shard, lambda: _restart(db, shard, entry_id))
+            salvaged = _salvage(db, journal, persister, shard, is_ours)
+    cursor = _when_free(shard, lambda: _restart(db, shard, entry_id, is_ours))
     return CarriedOver(cursor.generation + 1, cursor.n, entry_id, persisted, salvaged, lost and cursor.n > 0)
 
 
@@ -77,16 +83,22 @@ def _unlocked(step: Drained) -> Drained | None:
     return None if step.locked else step
 
 
-def _restart(db: Engine, shard: int, entry_id: str) -> spend_log.CursorRow | None:
+def _restart(db: Engine, shard: int, entry_id: str, is_ours: Callable[[], bool]) -> spend_log.CursorRow | None:
     """Moves the cursor into the next generation; answers it as it was."""
     with db.begin() as conn:
         cursor = spend_log.lock_cursor(conn, shard)
         if cursor is not None:
+            _check_ours(shard, is_ours)
             spend_log.restart_cursor(conn, shard, cursor.generation + 1, cursor.n, entry_id)
     return cursor
 
 
-def _salvage(db: Engine, journal: Journal, persister: Persister, shard: int) -> int:
+def _check_ours(shard: int, is_ours: Callable[[], bool]) -> None:
+    if not is_ours():
+        raise spend_log.CursorMoved(f"shard {shard}: another rebuild has begun, and goes on from here")
+
+
+def _salvage(db: Engine, journal: Journal, persister: Persister, shard: int, is_ours: Callable[[], bool]) -> int:
     """Persists the entries that PostgreSQL does not have, as the next generation; answers how many spends. The journal begins anew after."""
     found: list[Read] = []
     from_id = "-"
@@ -96,17 +108,20 @@ def _salvage(db: Engine, journal: Journal, persister: Persister, shard: int) -> 
         if len(page) < _PAGE:
             break
         from_id = "(" + page[-1][0].decode()
-    return _when_free(shard, lambda: _write_missing(db, persister, shard, found))
+    return _when_free(shard, lambda: _write_missing(db, persister, shard, found, is_ours))
 
 
-def _write_missing(db: Engine, persister: Persister, shard: int, found: list[Read]) -> int | None:
-    with db.connect() as conn:
-        known = {row.entry_id for row in quarantine.rows(conn, waiting_only=False) if row.shard == shard}
-        missing = [left for item in found if (left := _missing(conn, shard, item, known)) is not None]
+def _write_missing(
+    db: Engine, persister: Persister, shard: int, found: list[Read], is_ours: Callable[[], bool]
+) -> int | None:
     with db.begin() as conn:
         cursor = spend_log.lock_cursor(conn, shard)
         if cursor is None:
             return None
+        _check_ours(shard, is_ours)
+        # Looked for with the cursor locked: what another salvage wrote a moment ago is seen.
+        known = {row.entry_id for row in quarantine.rows(conn, waiting_only=False) if row.shard == shard}
+        missing = [left for item in found if (left := _missing(conn, shard, item, known)) is not None]
         booked = book(conn, shard, missing, cursor.generation + 1, persister.make_partitions)
         highest = max([cursor.n, *(item.n for item in found if item.n is not None)])
         spend_log.restart_cursor(conn, shard, cursor.generation + 1, highest, START)

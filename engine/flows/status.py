@@ -5,6 +5,7 @@ Redis computes the causes; here they are written down, under a lock a brand, a r
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -16,6 +17,8 @@ from engine.ledger import statuses
 from engine.ledger.catalog import Catalog
 from engine.ledger.records import CampaignRecord
 from engine.live.admin import LiveBrand, LiveRedis
+
+log = logging.getLogger(__name__)
 
 BRANDS_A_TRANSACTION: Final = 50
 ENGINE: Final = "engine"
@@ -64,6 +67,16 @@ class StatusWriter:
                         statuses.StatusWrite(campaign.id, at_ms(at), status_of(live.reasons), live.reasons, actor)
                     )
             statuses.apply(conn, writes)
+        for write in writes:
+            log.info(
+                "status changed",
+                extra={
+                    "campaign": write.campaign_id,
+                    "status": write.status,
+                    "reasons": list(write.reasons),
+                    "actor": actor,
+                },
+            )
         return len(writes)
 
 

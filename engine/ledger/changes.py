@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 
 from sqlalchemy import Connection, func, insert
 
+from engine import logs
 from engine.ledger.models import CatalogChange
 
 Entity = Literal["brand", "campaign"]
@@ -24,11 +25,16 @@ class FieldChange(NamedTuple):
 
 def write(connection: Connection, entity: Entity, actor: str, changes: Sequence[FieldChange]) -> None:
     """Appends one row a change."""
+    # Where no person left a note, the request that brought the change stands there: its lines in the logs carry the same id.
+    request = f"request {logs.request_id()}" if logs.request_id() else None
     if changes:
         connection.execute(
             # The clock, not the transaction's start: it may have waited for the row behind a change that must stand before it.
             insert(CatalogChange).values(at=func.clock_timestamp()),
-            [{"actor": actor, "entity": entity, **change._asdict()} for change in changes],
+            [
+                {"actor": actor, "entity": entity, **change._asdict(), "note": change.note or request}
+                for change in changes
+            ],
         )
 
 

@@ -5,6 +5,7 @@
 -- include: lib/plan.lua
 -- include: lib/memory.lua
 -- include: lib/holds.lua
+-- include: lib/tally.lua
 local MAX_AMOUNT, MAX_TOTAL = 1000000000000, 9000000000000000
 local ID = '^[A-Za-z0-9._:/+=@~-]+$'
 

@@ -78,6 +78,19 @@ local function event_names(spends, campaigns)
   return names
 end
 
+-- How many spends of a call were not counted, by outcome: `p` answered before, others by their code.
+local function uncounted(outcomes, before)
+  local counts = {}
+  for i, outcome in ipairs(outcomes) do
+    local known = before and before[i] ~= 'u' and before[i]
+    if known or outcome ~= 'k' then
+      local name = known and 'p' or outcome
+      counts[name] = (counts[name] or 0) + 1
+    end
+  end
+  return counts
+end
+
 -- One spend's outcome by what is left now; counts it in the tables where it is counted. nil when a total would grow too large.
 local function judge(spend, verb, plans, seen, now)
   local campaign = plans.campaigns[spend.campaign]
@@ -93,9 +106,10 @@ local function judge(spend, verb, plans, seen, now)
 end
 
 local function charge(verb)
+  local counter = verb == 't' and 'count:accepted' or 'count:recorded'
   local shard_key, request, body = KEYS[1], ARGV[2], ARGV[3]
   if ARGV[1] ~= LAYOUT then return { 'wrong_version', LAYOUT } end
-  local shard, refused = open_shard(shard_key, '')
+  local shard, refused = open_shard(shard_key, '', counter)
   if not shard then return refused end
   if not is_id(request, 80) then return { 'invalid', 0, 'request_id' } end
   local spends, bad = parse_spends(body)
@@ -158,7 +172,8 @@ local function charge(verb)
     if failed then return failed end
   end
 
-  local shard_fields = { 'now', text(now), 'n', text(shard.n) }
+  local shard_fields = { 'now', text(now), 'n', text(shard.n), counter, text(shard.count + counted) }
+  if counted < #spends then tally(shard_key, uncounted(outcomes, before), shard_fields) end
   for brand, holds in pairs(due) do
     write_expired(holds, brand.holds_key, brand.expiry_key, events_set)
     brand.holds_changed = #holds > 0

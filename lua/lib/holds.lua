@@ -3,9 +3,13 @@
 -- that they were lost. How a hold ended is remembered beside the event ids, as `!<name>` -> `<end>,<held>,<settled>`.
 local SWEEP = 100
 
--- Whether the keys that a brand's `held` speaks of are there.
+-- Whether the keys that a brand's `held` speaks of are there. With nothing on hold they may be absent, never of another type: a write would
+-- fail after the journal has its entry.
 local function holds_stand(brand, holds_key, expiry_key)
-  return brand.held == 0 or (redis.call('TYPE', holds_key).ok == 'hash' and redis.call('TYPE', expiry_key).ok == 'zset')
+  local holds, expiry = redis.call('TYPE', holds_key).ok, redis.call('TYPE', expiry_key).ok
+  if brand.held == 0 and holds == 'none' then holds = 'hash' end
+  if brand.held == 0 and expiry == 'none' then expiry = 'zset' end
+  return holds == 'hash' and expiry == 'zset'
 end
 
 -- Takes what has expired by `now` off the brand's `held`, at most SWEEP holds a call, and notes what the write phase must do. Writes nothing.

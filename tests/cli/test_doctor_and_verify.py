@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from sqlalchemy import text
@@ -170,3 +172,77 @@ def test_doctor_goes_on_when_every_server_is_away_and_shows_no_password(
     assert [found[name]["state"] for name in ("hot Redis", "jobs Redis", "PostgreSQL")] == ["fail"] * 3
     assert "127.0.0.1:1" in found["PostgreSQL"]["detail"]
     assert "s3cret" not in done.out + done.err + be("doctor").out
+
+
+@pytest.fixture
+def login(ready: System, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Makes REDIS_URL that of a login that may do less, as managed servers give it."""
+
+    def as_login(*rules: str) -> None:
+        ready.hot_redis.execute_command("ACL", "SETUSER", "managed", "on", ">pw", "~*", "&*", "+@all", *rules)  # type: ignore[no-untyped-call]
+        url = urlsplit(environment["REDIS_URL"])
+        monkeypatch.setenv("REDIS_URL", f"redis://managed:pw@{url.hostname}:{url.port}{url.path}")
+
+    yield as_login
+    ready.hot_redis.execute_command("ACL", "DELUSER", "managed")  # type: ignore[no-untyped-call]
+
+
+def test_doctor_cannot_tell_what_a_managed_redis_keeps_to_itself_and_does_not_fail_for_it(
+    be: Be, login: Callable[..., None]
+) -> None:
+    login("-config")
+    found = findings(be("doctor", "--json"))
+    assert found["appendfsync"]["state"] == "unknown"
+    assert "cannot tell" in found["appendfsync"]["detail"]
+    assert {found[name]["state"] for name in ("hot Redis", "eviction", "append-only file", "shards", "clock")} == {"ok"}
+
+
+def test_doctor_looks_at_the_shards_also_where_not_even_info_is_permitted(be: Be, login: Callable[..., None]) -> None:
+    login("-config", "-info")
+    found = findings(be("doctor", "--json"))
+    unknown = ("hot Redis", "separate Redis", "eviction", "append-only file", "memory", "journal memory")
+    assert [found[name]["state"] for name in unknown] == ["unknown"] * len(unknown)
+    assert (found["shards"]["state"], found["clock"]["state"]) == ("ok", "ok")
+
+
+def test_doctor_sees_how_often_redis_writes_to_disk(be: Be, ready: System) -> None:
+    before = ready.hot_redis.config_get("appendfsync")["appendfsync"]
+    try:
+        ready.hot_redis.config_set("appendfsync", "no")
+        assert findings(be("doctor", "--json"))["appendfsync"]["state"] == "warn"
+    finally:
+        ready.hot_redis.config_set("appendfsync", str(before))
+    assert findings(be("doctor", "--json"))["appendfsync"]["state"] == "ok"
+
+
+def test_doctor_sees_whether_a_commit_is_on_disk_when_postgresql_says_so(
+    be: Be, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert findings(be("doctor", "--json"))["synchronous_commit"]["state"] == "ok"
+    from engine.flows.doctor.examine import _durability
+    from engine.ledger.database import make_engine
+
+    db = make_engine(environment["DATABASE_URL"])
+    with db.connect() as conn:
+        conn.execute(text("SET synchronous_commit = off"))
+        conn.commit()
+    assert [finding.state for finding in _durability(db)] == ["fail"]
+    db.dispose()
+
+
+def test_doctor_says_what_the_journal_holds_and_how_long_postgresql_may_be_away(be: Be, spent: System) -> None:
+    quiet = findings(be("doctor", "--json"))["journal memory"]
+    assert "entries" in quiet["detail"]
+    used = int(spent.hot_redis.info("memory")["used_memory"])
+    for _ in range(500):
+        spent.client.record_spend(65537, "0.01")
+    spent.persister.drain_all()
+    try:
+        spent.hot_redis.config_set("maxmemory", 10 * used + 2**30)
+        roomy = findings(be("doctor", "--json"))["journal memory"]
+        spent.hot_redis.config_set("maxmemory", used + 2**20)
+        tight = findings(be("doctor", "--json"))["journal memory"]
+    finally:
+        spent.hot_redis.config_set("maxmemory", 0)
+    assert (roomy["state"], "hours fits" in roomy["detail"]) == ("ok", True)
+    assert (tight["state"], bool(tight["todo"])) == ("warn", True)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, Final
 
-SEEN: list[str] = []
-"""The lines of this run; the terminal summary prints them."""
+import pytest
+
+PROPERTY: Final = "figures"
 
 
 @dataclass(slots=True)
@@ -28,7 +30,18 @@ class Figures:
         return f"{text}  {self.more}" if self.more else text
 
 
-def tell(name: str, seen: Figures) -> None:
+def tell(item: pytest.Item, seen: Figures) -> None:
     """Notes the figures for the summary, and fails the test when money went wrong."""
-    SEEN.append(f"{name}: {seen}")
+    name = item.name.removeprefix("test_")
+    item.user_properties.append((PROPERTY, f"{name}: {seen}"))
     assert (seen.lost, seen.doubled, seen.overspent) == (0, 0, 0), f"{name}: {seen}"
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Prints what was noted; the lines come with the reports, so that they also arrive from other test processes."""
+    reports = [report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, ())]
+    lines = sorted(text for report in reports for name, text in report.user_properties if name == PROPERTY)
+    if lines:
+        terminalreporter.section("faults: what was seen")
+        for line in lines:
+            terminalreporter.write_line(line)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
 from engine.domain.ids import shard_of
 from engine.errors import BudgetError
+from engine.flows import salvage
 from engine.live.client import Spend
 from engine.live.keys import keys_of_brand
 from engine.wiring import System
@@ -122,3 +124,53 @@ def test_a_change_made_while_redis_was_empty_is_there_after_the_rebuild(ready: S
     ready.rebuilder.rebuild_missing()
     assert ready.client.record_spend(campaign, "1").daily_remaining == Decimal(6)
     assert ready.catalog.unpublished() == []
+
+
+def test_a_slow_rebuild_that_was_overtaken_leaves_the_cursor_of_the_quicker_one_alone(
+    ready: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    brand_id, (campaign,) = brand_with_campaigns(ready)
+    shard = shard_of(brand_id)
+    ready.client.record_spend(campaign, "1")
+    restart = salvage._restart
+
+    def overtaken(*args: Any) -> Any:
+        monkeypatch.setattr(salvage, "_restart", restart)
+        ready.rebuilder.rebuild([shard])
+        assert ready.client.record_spend(campaign, "2").outcome == "recorded"
+        return restart(*args)
+
+    monkeypatch.setattr(salvage, "_restart", overtaken)
+    assert ready.rebuilder.rebuild([shard]) == []
+    assert ready.client.record_spend(campaign, "4").daily_spend == Decimal(7)
+    assert ready.persister.drain_all().rows == 2
+    assert rows(ready, "SELECT generation, amount_micros FROM spend_log ORDER BY n") == [
+        (1, 1_000_000),
+        (2, 2_000_000),
+        (2, 4_000_000),
+    ]
+    ready.rebuilder.rebuild([shard])
+    assert ready.client.record_spend(campaign, "1").daily_spend == Decimal(8)
+
+
+def test_two_salvages_at_once_write_what_was_missing_once(ready: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    brand_id, (campaign,) = brand_with_campaigns(ready)
+    keys = keys_of_brand(brand_id)
+    for _ in range(3):
+        ready.client.record_spend(campaign, "1")
+    ready.persister.drain_all()
+    ready.hot_redis.xdel(keys.journal, ready.hot_redis.xrange(keys.journal)[-1][0])
+    ready.hot_redis.hset(keys.shard, "n", 3)
+    ready.client.record_spend(campaign, "5")
+    write = salvage._write_missing
+
+    def overtaken(*args: Any) -> Any:
+        monkeypatch.setattr(salvage, "_write_missing", write)
+        ready.rebuilder.rebuild([shard_of(brand_id)])
+        return write(*args)
+
+    monkeypatch.setattr(salvage, "_write_missing", overtaken)
+    ready.rebuilder.rebuild([shard_of(brand_id)])
+    ready.persister.drain_all()
+    assert rows(ready, "SELECT count(*), sum(amount_micros) FROM spend_log") == [(4, 8_000_000)]
+    assert ready.client.record_spend(campaign, "1").daily_spend == Decimal(9)

@@ -1,4 +1,4 @@
-"""Doctor: the one command that says what is wrong. It looks, changes nothing, and each finding says what to do.
+"""The looks, in the order in which a person would look: servers, how they keep what they are told, clocks, tables, shards, jobs.
 
 Every look is bounded and stands alone: a server that is away costs its own findings and no others. `unknown` is what a server does not let
 us see; it fails nothing.
@@ -9,16 +9,16 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from importlib import metadata
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import redis
 from redis import exceptions
 from sqlalchemy import Engine, text
 
 from engine.domain.ids import SHARDS
-from engine.errors import BudgetError
+from engine.flows.doctor.capacity import capacity
+from engine.flows.doctor.finding import Finding, State, guarded
 from engine.ledger import migrate, spend_log
 from engine.ledger.catalog import Catalog
 from engine.ledger.database import make_engine, where
@@ -26,24 +26,11 @@ from engine.live.admin import LiveRedis
 from engine.live.wire import Wire
 from engine.settings import Settings, masked
 
-State = Literal["ok", "warn", "fail", "unknown"]
-
 LEAST_REDIS: Final = 7
 LEAST_POSTGRESQL: Final = 14
 CLOCK_WARN_MS: Final = 1000
 _TIMEOUT_S: Final = 3.0
-_ID_BYTES: Final = 110
-"""What one remembered id costs in Redis, at most."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at. todo is empty where nothing is to be done."""
-
-    name: str
-    state: State
-    detail: str
-    todo: str = ""
+_ASK: Final = "look at it in the provider's console: it must be noeviction, appendonly yes, appendfsync everysec"
 
 
 def examine(settings: Settings, look_at_jobs: Callable[[redis.Redis], Iterable[Finding]]) -> Iterator[Finding]:
@@ -63,26 +50,19 @@ def examine(settings: Settings, look_at_jobs: Callable[[redis.Redis], Iterable[F
     db = make_engine(settings.database_url)
     try:
         instance, there = None, False
-        for finding in _guarded("PostgreSQL", lambda: _postgresql(db, settings)):
+        for finding in guarded("PostgreSQL", lambda: _postgresql(db, settings)):
             there = there or (finding.name == "PostgreSQL" and finding.state != "fail")
             yield finding
         if there:
             instance = _instance(db)
         if hot_info:
-            yield from _guarded("shards", lambda: _shards(settings, db if there else None, instance))
+            yield from guarded("shards", lambda: _shards(settings, db if there else None, instance))
+            if instance is not None:
+                yield from guarded("id memory", lambda: capacity(settings, db, hot_info, _TIMEOUT_S))
         if jobs_info:
-            yield from _guarded("schedule", lambda: _jobs(settings, look_at_jobs))
+            yield from guarded("schedule", lambda: _jobs(settings, look_at_jobs))
     finally:
         db.dispose()
-
-
-def _guarded(name: str, look: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:
-    try:
-        yield from look()
-    except BudgetError as error:
-        yield Finding(name, "fail", str(error))
-    except Exception as error:  # noqa: BLE001  # a doctor that dies of one finding tells nothing of the others
-        yield Finding(name, "unknown", f"cannot tell: {type(error).__name__}: {' '.join(str(error).split())[:200]}")
 
 
 def _versions() -> Iterator[Finding]:
@@ -105,10 +85,12 @@ def _redis(name: str, setting: str, url: str) -> tuple[Mapping[str, Any], Findin
         with redis.Redis.from_url(
             url, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S, retry=None
         ) as plain:
-            info: Mapping[str, Any] = dict(plain.info())
-            info = {**info, "our_ms": int(time.time() * 1000), "their_time": plain.time()}
-    except exceptions.NoPermissionError as error:
-        return {}, Finding(name, "unknown", f"{masked(url)} answers, but does not permit INFO: {error}")
+            info: dict[str, Any] = {"their_time": plain.time(), "our_ms": int(time.time() * 1000)}
+            try:
+                info |= plain.info()
+            except exceptions.NoPermissionError:
+                detail = f"{masked(url)} answers, but does not permit INFO: its version and settings cannot be told"
+                return info, Finding(name, "unknown", detail, _ASK)
     except (exceptions.RedisError, OSError, ValueError) as error:
         todo = f"start it, or correct {setting}"
         return {}, Finding(name, "fail", f"{masked(url)} does not answer: {' '.join(str(error).split())}", todo)
@@ -127,7 +109,11 @@ def _redis(name: str, setting: str, url: str) -> tuple[Mapping[str, Any], Findin
 def _same_redis(hot: Mapping[str, Any], jobs: Mapping[str, Any]) -> Iterator[Finding]:
     if not hot or not jobs:
         return
-    if hot.get("run_id") == jobs.get("run_id"):
+    if "run_id" not in hot or "run_id" not in jobs:
+        yield Finding(
+            "separate Redis", "unknown", "a Redis does not permit INFO: cannot tell whether they are two servers"
+        )
+    elif hot["run_id"] == jobs["run_id"]:
         yield Finding(
             "separate Redis",
             "warn",
@@ -142,7 +128,9 @@ def _keeping(name: str, url: str, info: Mapping[str, Any]) -> Iterator[Finding]:
     """Whether the hot Redis may lose what it was told: eviction and its append-only file."""
     policy = info.get("maxmemory_policy") or _config(url, "maxmemory-policy")
     if policy is None:
-        yield Finding("eviction", "unknown", f"{name} does not say its maxmemory-policy: cannot tell")
+        yield Finding(
+            "eviction", "unknown", f"{name} says neither in INFO nor by CONFIG its maxmemory-policy: cannot tell", _ASK
+        )
     elif policy == "noeviction":
         yield Finding("eviction", "ok", "maxmemory-policy noeviction")
     else:
@@ -152,7 +140,7 @@ def _keeping(name: str, url: str, info: Mapping[str, Any]) -> Iterator[Finding]:
     if evicted:
         yield Finding("evicted keys", "fail", f"{name} has dropped {evicted} keys", "run `budget-engine rebuild --all`")
     if "aof_enabled" not in info:
-        yield Finding("append-only file", "unknown", f"{name} does not say: cannot tell")
+        yield Finding("append-only file", "unknown", f"{name} does not say: cannot tell", _ASK)
     elif not int(info["aof_enabled"]):
         yield Finding(
             "append-only file",
@@ -164,11 +152,26 @@ def _keeping(name: str, url: str, info: Mapping[str, Any]) -> Iterator[Finding]:
         yield Finding("append-only file", "fail", "its last write failed", "look at the disk of the hot Redis")
     else:
         yield Finding("append-only file", "ok", "appendonly yes")
+        yield _appendfsync(name, _config(url, "appendfsync"))
+    if "used_memory" not in info:
+        yield Finding("memory", "unknown", f"{name} does not say: cannot tell", _ASK)
+        return
     used, most = int(info.get("used_memory", 0)), int(info.get("maxmemory", 0))
     if most and used > most * 0.8:
         yield Finding("memory", "warn", f"{used >> 20} of {most >> 20} MiB used", "give the hot Redis more memory")
     else:
         yield Finding("memory", "ok", f"{used >> 20} MiB used" + (f" of {most >> 20}" if most else ", no maxmemory"))
+
+
+def _appendfsync(name: str, how: str | None) -> Finding:
+    if how is None:
+        return Finding("appendfsync", "unknown", f"{name} does not permit CONFIG: cannot tell", _ASK)
+    if how == "no":
+        detail = (
+            "appendfsync no: the death of the machine loses what its system had not written yet, up to half a minute"
+        )
+        return Finding("appendfsync", "warn", detail, "CONFIG SET appendfsync everysec, and in its configuration")
+    return Finding("appendfsync", "ok", f"appendfsync {how}")
 
 
 def _config(url: str, name: str) -> str | None:
@@ -202,6 +205,7 @@ def _postgresql(db: Engine, settings: Settings) -> Iterator[Finding]:
         yield Finding("PostgreSQL", "fail", f"{place}, {version}, a standby", "point DATABASE_URL at the primary")
         return
     yield Finding("PostgreSQL", "ok", f"{place}, {version}")
+    yield from _durability(db)
     found, wanted = migrate.current(db), migrate.expected()
     if found == wanted:
         yield Finding("migrations", "ok", f"at revision {found}")
@@ -211,6 +215,22 @@ def _postgresql(db: Engine, settings: Settings) -> Iterator[Finding]:
         )
     else:
         yield Finding("migrations", "fail", str(migrate.newer(found)))
+
+
+def _durability(db: Engine) -> Iterator[Finding]:
+    """Whether a commit is on disk when PostgreSQL says so. Asked in a session like those of the jobs."""
+    with db.connect() as conn:
+        commit = str(conn.execute(text("SHOW synchronous_commit")).scalar_one())
+        fsync = str(conn.execute(text("SHOW fsync")).scalar_one())
+    if commit == "off":
+        todo = "ALTER SYSTEM SET synchronous_commit = on, and connect without a pooler that sets it otherwise"
+        detail = "synchronous_commit off: a commit may be lost after the journal was trimmed"
+        yield Finding("synchronous_commit", "fail", detail, todo)
+    else:
+        yield Finding("synchronous_commit", "ok", f"synchronous_commit {commit}")
+    if fsync != "on":
+        todo = "ALTER SYSTEM SET fsync = on, and restart it"
+        yield Finding("fsync", "fail", "fsync off: a crash of the machine may ruin the database", todo)
 
 
 def _instance(db: Engine) -> str | None:
@@ -268,24 +288,6 @@ def _shards(settings: Settings, db: Engine | None, instance: str | None) -> Iter
             state_of: State = "warn" if waiting > 10_000 else "ok"
             todo = "see that `budget-engine worker` runs" if waiting > 10_000 else ""
             yield Finding("persist", state_of, f"{waiting} journal entries are not in PostgreSQL yet", todo)
-        yield from _guarded("id memory", lambda: _windows(settings, db))
-
-
-def _windows(settings: Settings, db: Engine) -> Iterator[Finding]:
-    """What the memory of ids costs at the present rate, from a sample of ten seconds."""
-    with db.begin() as conn:
-        # At a million spends a second even a sample takes a while; then the answer is "cannot tell".
-        conn.execute(text("SET LOCAL statement_timeout = '5s'"))
-        spends, calls, events = conn.execute(
-            text(
-                "SELECT count(*), count(DISTINCT (shard, n)), count(event_id) FROM spend_log"
-                " WHERE recorded_at >= now() - interval '10 seconds' AND day >= (now() AT TIME ZONE 'UTC')::date - 1"
-            )
-        ).one()
-    # An id is remembered for at least one window and at most two.
-    kept = (calls * settings.request_id_minutes * 6 + events * settings.event_id_hours * 360) * 2
-    rates = f"{spends / 10:.1f} spends/s in {calls / 10:.1f} calls/s, {events / 10:.1f}/s with event ids"
-    yield Finding("id memory", "ok", f"{rates}: up to {kept * _ID_BYTES / 2**20:.1f} MiB for the ids kept")
 
 
 def _jobs(settings: Settings, look: Callable[[redis.Redis], Iterable[Finding]]) -> Iterator[Finding]:

@@ -1,0 +1,75 @@
+"""What the hot Redis' memory is for at the present rate: the ids kept, the journal, and how long PostgreSQL may be away until it is full."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import redis
+from redis import exceptions
+from sqlalchemy import Engine, text
+
+from engine.domain.ids import SHARDS
+from engine.flows.doctor.finding import Finding
+from engine.live.keys import shard_keys
+from engine.settings import Settings
+
+_ID_BYTES: Final = 110
+"""What one remembered id costs in Redis, at most."""
+_ENTRY_BYTES: Final = 150
+"""What one journal entry of a single spend costs, where Redis does not say."""
+_SAMPLED: Final = 4
+_SHORT_H: Final = 1.0
+
+
+def capacity(settings: Settings, db: Engine, info: Mapping[str, Any], timeout_s: float) -> Iterator[Finding]:
+    """The memory of ids, then the journal, from a sample of the last ten seconds."""
+    with db.begin() as conn:
+        # At a million spends a second even a sample takes a while; then the answer is "cannot tell".
+        conn.execute(text("SET LOCAL statement_timeout = '5s'"))
+        spends, calls, events = conn.execute(
+            text(
+                "SELECT count(*), count(DISTINCT (shard, n)), count(event_id) FROM spend_log"
+                " WHERE recorded_at >= now() - interval '10 seconds' AND day >= (now() AT TIME ZONE 'UTC')::date - 1"
+            )
+        ).one()
+    # An id is remembered for at least one window and at most two.
+    kept = (calls * settings.request_id_minutes * 6 + events * settings.event_id_hours * 360) * 2
+    rates = f"{spends / 10:.1f} spends/s in {calls / 10:.1f} calls/s, {events / 10:.1f}/s with event ids"
+    yield Finding("id memory", "ok", f"{rates}: up to {kept * _ID_BYTES / 2**20:.1f} MiB for the ids kept")
+    yield _journal(settings, info, calls / 10, timeout_s)
+
+
+def _journal(settings: Settings, info: Mapping[str, Any], calls_a_second: float, timeout_s: float) -> Finding:
+    entries, each, guessed = _entry_bytes(settings.redis_url, timeout_s)
+    per_entry = f"{each:.0f} bytes an entry" + (" (a guess: MEMORY USAGE is not permitted)" if guessed else "")
+    held = f"{entries} entries, {entries * each / 2**20:.1f} MiB, {per_entry}"
+    limit = int(info.get("maxmemory", 0)) or int(info.get("total_system_memory", 0))
+    if not limit:
+        return Finding("journal memory", "unknown", f"{held}; Redis does not say its limit: cannot tell what fits")
+    free = max(0, limit - int(info.get("used_memory", 0)))
+    of = "its maxmemory" if int(info.get("maxmemory", 0)) else "the machine's memory"
+    if not calls_a_second:
+        return Finding("journal memory", "ok", f"{held}; nothing is spent now, {free >> 20} MiB of {of} are free")
+    hours = free / (calls_a_second * each) / 3600
+    fits = f"{held}; at {calls_a_second * each / 2**10:.1f} KiB/s an outage of PostgreSQL of {hours:.1f} hours fits into {of}"
+    if hours < _SHORT_H:
+        return Finding("journal memory", "warn", fits, "raise the hot Redis' maxmemory, or send spends in batches")
+    return Finding("journal memory", "ok", fits)
+
+
+def _entry_bytes(url: str, timeout_s: float) -> tuple[int, float, bool]:
+    """How many entries the journals have, and what one costs, from the longest ones."""
+    with redis.Redis.from_url(url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=None) as plain:
+        pipe = plain.pipeline(transaction=False)
+        for shard in range(SHARDS):
+            pipe.xlen(shard_keys(shard).journal)
+        lengths = [answer if isinstance(answer, int) else 0 for answer in pipe.execute(raise_on_error=False)]
+        longest = sorted(range(SHARDS), key=lambda shard: -lengths[shard])[:_SAMPLED]
+        try:
+            used = [plain.memory_usage(shard_keys(shard).journal, samples=5) or 0 for shard in longest]
+        except exceptions.ResponseError:
+            return sum(lengths), _ENTRY_BYTES, True
+    of = sum(lengths[shard] for shard in longest)
+    # A short journal is mostly the stream's own frame, which says nothing of what an entry will cost.
+    return (sum(lengths), sum(used) / of, False) if of >= _SAMPLED * 100 else (sum(lengths), _ENTRY_BYTES, False)

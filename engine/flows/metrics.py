@@ -1,0 +1,208 @@
+"""What is measured, for /metrics: read when it is asked for, Redis in one pipelined round trip and PostgreSQL in a few statements.
+
+Each side is asked by itself: with one away its figures are missing, never zero, and the rest is told.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import redis
+from rq import Worker
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from engine.domain.causes import reasons_of
+from engine.domain.ids import SHARDS
+from engine.errors import ServerAway
+from engine.flows.health import HEARTBEAT_KEY, JobHealth, read_jobs
+from engine.flows.verify.findings import failed_in
+from engine.ledger import quarantine, runs
+from engine.ledger.cursors import CursorRow, read_cursors
+from engine.live.keys import shard_keys
+from engine.live.scripts import LAYOUT
+
+_COUNTED: Final = {
+    "recorded": "recorded",
+    "accepted": "accepted",
+    "d": "duplicate",
+    "c": "conflict",
+    "u": "unknown_campaign",
+    "p": "repeated",
+}
+_GROWTH_S: Final = 600.0
+"""Memory's growth is taken over this long, so that one burst is no alarm."""
+_GROWTH_LEAST_S: Final = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class HotFigures:
+    """The hot Redis. spends: {(outcome, causes joined by commas or ''): how many}; limit_bytes: maxmemory, else the machine's memory."""
+
+    spends: Mapping[tuple[str, str], int]
+    holds_refused: Mapping[str, int]
+    not_ready: int
+    journal_numbers: Mapping[int, int]
+    oldest_ms: int | None
+    now_ms: int
+    used_bytes: int
+    limit_bytes: int
+    full_in_s: float
+    evicted: int
+
+
+@dataclass(frozen=True, slots=True)
+class ColdFigures:
+    """PostgreSQL."""
+
+    stopped: int
+    quarantined: int
+    corrections: int
+    corrected_micros: int
+    verified: runs.RunRecord | None
+    failed_checks: tuple[str, ...]
+    jobs: tuple[JobHealth, ...]
+    successes: Mapping[str, runs.RunRecord]
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Everything at one scrape; None for what is away. backlog: journal entries that PostgreSQL does not have, by the last cursors known."""
+
+    hot: HotFigures | None
+    cold: ColdFigures | None
+    backlog: int | None
+    workers: int | None
+    heartbeat_ms: int | None
+
+
+@dataclass(slots=True)
+class _Growth:
+    """How fast the hot Redis fills, from what earlier scrapes saw."""
+
+    clock: Callable[[], float]
+    seen: deque[tuple[float, int]] = field(default_factory=deque)
+
+    def full_in_s(self, used: int, limit: int) -> float:
+        """Seconds until `limit` at the pace of the last ten minutes; infinite while it does not grow or is not known yet."""
+        now = self.clock()
+        self.seen.append((now, used))
+        while now - self.seen[0][0] > _GROWTH_S:
+            self.seen.popleft()
+        since, before = self.seen[0]
+        if not limit:
+            return math.inf
+        if used >= limit:
+            return 0.0
+        if now - since < _GROWTH_LEAST_S or used <= before:
+            return math.inf
+        return (limit - used) * (now - since) / (used - before)
+
+
+class Metrics:
+    """Reads the figures. Keeps the last cursors: while PostgreSQL is away they do not move, so the backlog is told then too."""
+
+    def __init__(
+        self, db: Engine, hot: redis.Redis, jobs: redis.Redis, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._db = db
+        self._hot = hot
+        self._jobs = jobs
+        self._growth = _Growth(clock)
+        self._cursors: dict[int, CursorRow] = {}
+
+    def read(self) -> Figures:
+        """One look at everything. Raises nothing that a server's being away could cause."""
+        cold = self._read_cold()
+        hot = self._read_hot()
+        backlog = None
+        if hot is not None and self._cursors:
+            numbers = hot.journal_numbers.items()
+            backlog = sum(max(0, n - self._cursors[shard].n) for shard, n in numbers if shard in self._cursors)
+        return Figures(hot, cold, backlog, *self._read_jobs())
+
+    def _read_hot(self) -> HotFigures | None:
+        pipe = self._hot.pipeline(transaction=False)
+        pipe.info()
+        pipe.time()
+        for shard in range(SHARDS):
+            keys, cursor = shard_keys(shard), self._cursors.get(shard)
+            pipe.hgetall(keys.shard)
+            pipe.xrange(keys.journal, min=f"({cursor.entry_id}" if cursor else "+", count=1)
+        try:
+            info, now, *answers = pipe.execute(raise_on_error=False)
+        except (redis.RedisError, OSError):
+            return None
+        if isinstance(info, Exception) or isinstance(now, Exception):
+            info, now = ({} if isinstance(info, Exception) else info), (time.time_ns() // 10**9, 0)
+        now_ms = now[0] * 1000 + now[1] // 1000
+        states = [state if isinstance(state, dict) else {} for state in answers[::2]]
+        waiting = [entries[0][0] for entries in answers[1::2] if isinstance(entries, list) and entries]
+        counts = _counts(states)
+        used = int(info.get("used_memory", 0))
+        limit = int(info.get("maxmemory", 0)) or int(info.get("total_system_memory", 0))
+        return HotFigures(
+            spends={key: n for key, n in counts.items() if key[0] != "hold"},
+            holds_refused={cause: n for (what, cause), n in counts.items() if what == "hold"},
+            not_ready=sum(1 for s in states if not s.get(b"mark") or s.get(b"layout") != LAYOUT.encode()),
+            journal_numbers={shard: int(s.get(b"n", 0)) for shard, s in enumerate(states)},
+            oldest_ms=min((int(name.partition(b"-")[0]) for name in waiting), default=None) if self._cursors else None,
+            now_ms=now_ms,
+            used_bytes=used,
+            limit_bytes=limit,
+            full_in_s=self._growth.full_in_s(used, limit),
+            evicted=int(info.get("evicted_keys", 0)),
+        )
+
+    def _read_cold(self) -> ColdFigures | None:
+        try:
+            with self._db.connect() as conn:
+                self._cursors = read_cursors(conn)
+                waiting = quarantine.count_waiting(conn)
+                corrections, micros = conn.execute(
+                    text("SELECT count(*), coalesce(sum(abs(difference_micros)), 0) FROM counter_correction")
+                ).one()
+                now_ms = int(conn.execute(text("SELECT extract(epoch FROM now()) * 1000")).scalar_one())
+            verified = runs.last_ended(self._db, "verify")
+            return ColdFigures(
+                stopped=sum(1 for cursor in self._cursors.values() if cursor.stopped),
+                quarantined=waiting,
+                corrections=int(corrections),
+                corrected_micros=int(micros),
+                verified=verified,
+                failed_checks=tuple(failed_in(verified.detail)) if verified and verified.outcome == "failed" else (),
+                jobs=read_jobs(self._db, now_ms),
+                successes=runs.last_successes(self._db),
+            )
+        except (ServerAway, SQLAlchemyError):
+            return None
+
+    def _read_jobs(self) -> tuple[int | None, int | None]:
+        try:
+            beat: Any = self._jobs.get(HEARTBEAT_KEY)
+            return len(Worker.all(connection=self._jobs)), int(beat) if beat and beat.isdigit() else 0
+        except (redis.RedisError, OSError):
+            return None, None
+
+
+def _counts(states: list[dict[bytes, bytes]]) -> dict[tuple[str, str], int]:
+    """The tallies of all shards: {(outcome, causes): how many}, refused holds under `hold`. Every plain outcome is there, also as 0."""
+    found = {(outcome, ""): 0 for outcome in _COUNTED.values()}
+    for state in states:
+        for name, value in state.items():
+            what = name.removeprefix(b"count:").decode(errors="replace")
+            if not name.startswith(b"count:") or not value.isdigit():
+                continue
+            if what in _COUNTED:
+                key = (_COUNTED[what], "")
+            elif (mask := what.removeprefix("h").removeprefix("x")).isdigit() and "x" in what:
+                key = ("hold" if what.startswith("h") else "refused", ",".join(reasons_of(int(mask))))
+            else:
+                continue
+            found[key] = found.get(key, 0) + int(value)
+    return found

@@ -1,0 +1,86 @@
+"""Logs, set up in one place: one JSON object a line, or readable lines on a terminal. Every library's records go the same way.
+
+Modules log through the standard library (`logging.getLogger(__name__)`, figures in `extra`). What is bound here (a request's id, a job's) is in
+every line of that thread, so one id leads from a page through the catalog's trail to what followed. Bidders do not import this.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final, TextIO
+
+import structlog
+from structlog.typing import EventDict, Processor
+
+STYLE: Final = "BUDGET_LOGS"
+"""`text` or `json`, whatever stderr is: `up` tells its children, whose output it passes on, what its own terminal wants."""
+_OURS: Final = ("engine", "web")
+_PASSWORDS: Final = re.compile(
+    r"(\w://[^\s:/@]*:)[^\s/@]+@|((?:ssl)?password\s*=\s*)('[^']*'|[^&\s'\"]+)", re.IGNORECASE
+)
+
+
+def wants_text(stream: TextIO) -> bool:
+    """Whether lines on a stream are for people."""
+    style = os.environ.get(STYLE, "")
+    return style == "text" or (style != "json" and stream.isatty())
+
+
+def configure(stream: TextIO | None = None) -> None:
+    """Sends every record of this process to a stream (stderr), warnings and worse; in JSON also what the engine does."""
+    out = sys.stderr if stream is None else stream
+    text = wants_text(out)
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.TimeStamper(fmt="%H:%M:%SZ" if text else "iso", utc=True, key="at"),
+    ]
+    last: list[Processor] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
+    last += [structlog.processors.format_exc_info, _without_passwords]
+    last.append(_line if text else structlog.processors.JSONRenderer(ensure_ascii=False))
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=last))
+    root = logging.getLogger()
+    for old in root.handlers[:]:
+        root.removeHandler(old)
+    root.addHandler(handler)
+    root.setLevel(logging.WARNING)
+    for name in _OURS:
+        logging.getLogger(name).setLevel(logging.WARNING if text else logging.INFO)
+
+
+@contextmanager
+def bound(**what: str) -> Iterator[None]:
+    """Puts fields into every line that this thread logs inside the block."""
+    with structlog.contextvars.bound_contextvars(**what):
+        yield
+
+
+def request_id() -> str | None:
+    """The id of the page's request that this thread is at work on; None outside of one."""
+    found: Any = structlog.contextvars.get_contextvars().get("request_id")
+    return str(found) if found else None
+
+
+def _without_passwords(_: Any, __: str, event: EventDict) -> EventDict:
+    return {key: _masked(value) if isinstance(value, str) else value for key, value in event.items()}
+
+
+def _masked(text: str) -> str:
+    return _PASSWORDS.sub(lambda found: f"{found[1]}***@" if found[1] else f"{found[2]}***", text)
+
+
+def _line(_: Any, __: str, event: EventDict) -> str:
+    """`12:00:00Z WARNING what was said request_id=...`, and the traceback below where there is one."""
+    at, level, said = event.pop("at"), event.pop("level").upper(), event.pop("event")
+    event.pop("logger", None)
+    traceback = event.pop("exception", "")
+    more = "".join(f" {key}={value}" for key, value in event.items())
+    return f"{at} {level} {said}{more}" + (f"\n{traceback}" if traceback else "")

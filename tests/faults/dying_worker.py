@@ -1,0 +1,71 @@
+"""A persisting worker that kills itself at a named point: `python -m tests.faults.dying_worker POINT NTH`.
+
+It runs the persist job as a worker does. Only this process is patched: production code has no switch for it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from engine import jobs
+from engine.flows import booking, persist
+from engine.live.admin import LiveRedis
+
+POINTS = ("after-read", "after-copy", "before-commit", "after-commit", "before-trim", "after-trim")
+BATCH = 8
+"""Entries in one transaction: few, so that there are many moments to die at."""
+
+
+def die_at(point: str, nth: int) -> None:
+    """From here on the nth passing of the point is this process' last instant."""
+    left = nth
+
+    def passed(due: object) -> None:
+        nonlocal left
+        left -= bool(due)
+        if due and left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def after(real: Callable[..., Any], due: Callable[[Any], object] = lambda answer: True) -> Callable[..., Any]:
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            answer = real(*args, **kwargs)
+            passed(due(answer))
+            return answer
+
+        return wrapped
+
+    def before(real: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            passed(True)
+            return real(*args, **kwargs)
+
+        return wrapped
+
+    step = persist.Persister.step
+    persist.Persister.step = lambda self, shard, *, expected=None: step(self, shard, expected=expected, batch=BATCH)  # type: ignore[method-assign,misc,assignment]
+    trim_all = jobs.trim_all
+    # Twice without a wait: what the first finds persisted, the second may trim.
+    jobs.trim_all = lambda db, live, instance, keep: sum(trim_all(db, live, instance, 0) for _ in range(2))
+    if point == "after-read":
+        persist.in_sequence = after(persist.in_sequence)
+    elif point == "after-copy":
+        booking.spend_log.copy_rows = after(booking.spend_log.copy_rows, bool)
+    elif point == "before-commit":
+        persist.spend_log.advance_cursor = after(persist.spend_log.advance_cursor)
+    elif point == "after-commit":
+        persist.Persister.step = after(persist.Persister.step, lambda drained: drained.rows)  # type: ignore[method-assign]
+    elif point == "before-trim":
+        LiveRedis.trim = before(LiveRedis.trim)  # type: ignore[method-assign]
+    elif point == "after-trim":
+        LiveRedis.trim = after(LiveRedis.trim)  # type: ignore[method-assign]
+    else:
+        raise SystemExit(f"{point} is no point to die at: {', '.join(POINTS)}")
+
+
+if __name__ == "__main__":
+    die_at(sys.argv[1], int(sys.argv[2]))
+    jobs.persist()

@@ -1,0 +1,131 @@
+"""Faults 1 and 2: eight processes race for the last money, and for the first of a new day. Ten times in a row, exact each time."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from engine import BudgetClient
+from engine.domain.periods import day_of, ms_of
+from engine.live.scripts import swapping
+from tests.faults.figures import Figures
+from tests.live.plant import MOVABLE_CLOCK, Plant
+from tests.processes.conftest import until
+
+PROCESSES, TRIES, ROUNDS = 8, 400, 10
+NIGHTS = [
+    (2026, 11, 23), (2026, 11, 30), (2026, 12, 31), (2027, 2, 28), (2027, 6, 30),
+    (2027, 12, 31), (2028, 2, 28), (2028, 2, 29), (2028, 12, 31), (2100, 2, 28),
+]  # fmt: skip
+
+
+class Crowd:
+    """Processes that meet at a barrier before each round and tell what they were answered after it."""
+
+    def __init__(self, target: Callable[..., None], *args: Any) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.barrier = context.Barrier(PROCESSES + 1)
+        self.answers = context.Queue()
+        self.over = context.Value("i", -1)
+        self._all = [
+            context.Process(target=target, args=(self.barrier, self.answers, self.over, *args))
+            for _ in range(PROCESSES)
+        ]
+        for one in self._all:
+            one.start()
+
+    def told(self) -> list[Any]:
+        return [self.answers.get(timeout=60) for _ in range(PROCESSES)]
+
+    def end(self) -> None:
+        for one in self._all:
+            one.join(30)
+            assert one.exitcode == 0
+
+
+def _last_dollar(barrier: Any, answers: Any, over: Any, url: str) -> None:
+    client = BudgetClient.from_url(url, timeout_ms=20_000)
+    for number in range(ROUNDS):
+        campaigns = [(81 + number) * 65536 + 1, (81 + number) * 65536 + 2]
+        for tries in (TRIES, 20):
+            barrier.wait(60)
+            outcomes = [client.try_spend(campaigns[i % 2], "1.00").outcome for i in range(tries)]
+            answers.put((outcomes.count("accepted"), outcomes.count("refused")))
+
+
+def test_fault_01_v3_last_dollar_storm_is_exact_ten_times_in_a_row(
+    plant: Plant, client: BudgetClient, hot_url: str, figures: Callable[[Figures], None]
+) -> None:
+    seen = Figures(faults=ROUNDS)
+    crowd = Crowd(_last_dollar, hot_url)
+    for number in range(ROUNDS):
+        brand = 81 + number
+        plant.brand(brand_id=brand, daily="100")
+        plant.campaign(brand * 65536 + 2)
+        for daily, tries, wanted in (("100", TRIES, 100), ("110", 20, 10)):
+            plant.brand(brand_id=brand, daily=daily, version=int(daily))
+            crowd.barrier.wait(60)
+            told = crowd.told()
+            accepted = sum(a for a, _ in told)
+            assert (accepted, sum(r for _, r in told)) == (wanted, PROCESSES * tries - wanted)
+            seen.attempts += PROCESSES * tries
+            seen.acknowledged += accepted
+        seen.overspent += max(plant.spent(brand) - 110_000_000, 0)
+        seen.lost += max(110_000_000 - plant.spent(brand), 0)
+        # With 40.00 left, a refused 150.00 leaves 40.00 spendable.
+        plant.brand(brand_id=brand, daily="150", version=150)
+        assert client.try_spend(brand * 65536 + 1, "150").outcome == "refused"
+        assert client.try_spend(brand * 65536 + 1, "40").outcome == "accepted"
+        assert client.try_spend(brand * 65536 + 1, "0.000001").outcome == "refused"
+    crowd.end()
+    figures(seen)
+
+
+def _midnight(barrier: Any, answers: Any, over: Any, url: str) -> None:
+    with swapping({"lib/clock.lua": MOVABLE_CLOCK}):
+        client = BudgetClient.from_url(url, timeout_ms=20_000)
+        for number in range(len(NIGHTS)):
+            campaign = (81 + number) * 65536 + 1
+            barrier.wait(60)
+            outcomes: list[str] = []
+            while over.value < number:
+                outcomes.append(client.try_spend(campaign, "1.00").outcome)
+            answers.put((outcomes.count("accepted"), len(outcomes)))
+
+
+def test_fault_02_v7_midnight_storm_is_exact_ten_nights_in_a_row(
+    plant: Plant, client: BudgetClient, clock: None, hot_url: str, figures: Callable[[Figures], None]
+) -> None:
+    seen = Figures(faults=len(NIGHTS))
+    crowd = Crowd(_midnight, hot_url)
+    for number, night in enumerate(NIGHTS):
+        brand = 81 + number
+        last = ms_of(datetime(*night, 23, 59, 59, 900_000, tzinfo=UTC))
+        midnight = last + 100
+        plant.at(last)
+        plant.brand(brand_id=brand, daily="20", monthly="1000")
+        assert client.try_spend(brand * 65536 + 1, "20").outcome == "accepted"
+        crowd.barrier.wait(60)
+        time.sleep(0.1)
+        plant.at(midnight - 1)
+        time.sleep(0.1)
+        plant.at(midnight)
+        until(lambda brand=brand: plant.spent(brand) >= 20_000_000)  # type: ignore[misc]
+        time.sleep(0.1)
+        crowd.over.value = number
+        told = crowd.told()
+        accepted = sum(a for a, _ in told)
+        fields = plant.plain.hgetall(plant.key(brand))
+        days = [int(fields[f"d:{day_of(ms)}".encode()]) for ms in (last, midnight)]
+        months = sorted(int(micros) for name, micros in fields.items() if name.startswith(b"m:"))
+        assert accepted == 20
+        assert days == [20_000_000, 20_000_000]
+        assert months == ([20_000_000] * 2 if datetime.fromtimestamp(midnight / 1000, UTC).day == 1 else [40_000_000])
+        seen.attempts += sum(n for _, n in told)
+        seen.acknowledged += accepted
+        seen.overspent += max(days[1] - 20_000_000, 0)
+    crowd.end()
+    figures(seen)

@@ -1,0 +1,161 @@
+"""`make soak MINUTES=10`: load from several processes while parts are killed and stopped at random; at the end every invariant is checked."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import random
+import shutil
+import tempfile
+import time
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+
+from engine.local.servers import EmbeddedServers
+from engine.wiring import System
+from tests.processes.conftest import ROOT, Own, brand_of, ready, until
+from tests.soak.chaos import PATIENCE_S, Chaos
+from tests.soak.judge import Record, logged, overspent
+
+DOC = ROOT / "docs" / "reliability.md"
+BEGIN, END = "<!-- soak: begin -->", "<!-- soak: end -->"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="make soak", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--every", type=float, default=5.0, help="seconds between two faults, on average")
+    parser.add_argument("--bidders", type=int, default=4)
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 31))
+    parser.add_argument("--write", action="store_true", help="put the figures into docs/reliability.md")
+    given = parser.parse_args()
+    print(f"soak of {given.minutes:g} minutes, seed {given.seed}", flush=True)
+    folder = Path(tempfile.mkdtemp(prefix="soak "))
+    embedded = EmbeddedServers(folder / "data")
+    own = None
+    try:
+        own = Own(embedded, folder)
+        # A call may be answered only at the end of the soak: its id must still be known then.
+        own.environment |= {"REQUEST_ID_MINUTES": "240", "EVENT_ID_HOURS": "4"}
+        own.processes.environment = own.environment
+        table, passed = soak(own, folder, given)
+    finally:
+        if own is not None:
+            own.processes.end()
+            own.system.close()
+        embedded.remove()
+        shutil.rmtree(folder, ignore_errors=True)
+    print(table)
+    if given.write:
+        write(table)
+    return 0 if passed else 1
+
+
+def soak(own: Own, folder: Path, given: argparse.Namespace) -> tuple[str, bool]:
+    from engine.settings import Settings
+
+    own.system.close()
+    own.system = system = System(Settings.load(own.environment, None))
+    notes = folder / "calls"
+    notes.mkdir()
+    system.rebuilder.rebuild_missing()
+    brands = {f: brand_of(system, f"facts {f}", 3) for f in range(6)}
+    asked = [brand_of(system, f"asked {i}", 2, daily=20_000_000) for i in range(3)]
+    held = [brand_of(system, f"held {i}", 2, daily=50_000_000) for i in range(3)]
+    plan = {
+        "facts": [c for _, campaigns in brands.values() for c in campaigns],
+        "asked": [c for _, campaigns in asked for c in campaigns],
+        "held": [c for _, campaigns in held for c in campaigns],
+    }
+    (notes / "plan.json").write_text(json.dumps(plan))
+    budgeted = [brand for brand, _ in (*asked, *held)]
+    everything = dict((*brands.values(), *asked, *held))
+    chaos = Chaos(own, notes, given.seed, everything, budgeted)
+    chance = random.Random(given.seed + 1)
+    try:
+        chaos.start(given.bidders)
+        until(lambda: ready(system), PATIENCE_S, own.processes.said)
+        started = time.monotonic()
+        while time.monotonic() - started < given.minutes * 60:
+            time.sleep(chance.uniform(0.6, 1.4) * given.every * 0.6)
+            print(f"{time.monotonic() - started:6.0f} s  {chaos.once()}", flush=True)
+        lasted = time.monotonic() - started
+        tracebacks = chaos.end()
+        record = Record.read(notes)
+        record.resend(own.environment["REDIS_URL"])
+        from tests.soak.chaos import settled
+
+        until(lambda: settled(system), PATIENCE_S, own.processes.said)
+        if tracebacks:
+            keep = Path(tempfile.gettempdir()) / f"soak-{given.seed}"
+            shutil.copytree(folder, keep, ignore=shutil.ignore_patterns("data", "*.jsonl"), dirs_exist_ok=True)
+            print(f"tracebacks in {', '.join(tracebacks)}, kept in {keep}")
+        return judged(system, chaos, record, budgeted, lasted, given)
+    finally:
+        chaos.stop()
+
+
+def judged(
+    system: System, chaos: Chaos, record: Record, budgeted: list[int], lasted: float, given: argparse.Namespace
+) -> tuple[str, bool]:
+    """The table of figures, and whether all is well."""
+    wanted, there = record.expected(), logged(system)
+    lost = sum(abs(row[2]) * n for row, n in (wanted - there).items())
+    extra = there - wanted
+    named = {row[0] for row in wanted}
+    doubled = sum(abs(row[2]) * n for row, n in extra.items() if row[0] in named)
+    invented = sum(abs(row[2]) * n for row, n in extra.items() if row[0] not in named)
+    for row, n in (*list((wanted - there).items())[:5], *list(extra.items())[:5]):
+        print("differs:", row, wanted[row], "wanted,", there[row], "there", n)
+    over = overspent(system, budgeted)
+    checks = verify(system)
+    outcomes = Counter(outcome for got in record.answers.values() for outcome in got)
+    lines = [
+        "| what | figure |",
+        "| --- | --- |",
+        f"| when, where | {datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()} |",
+        f"| length, seed | {lasted / 60:.1f} minutes, `--seed {given.seed}` |",
+        f"| bidder processes, calls, spends asked | {given.bidders}, {len(record.calls):,}, {record.spends:,} |",
+        f"| answers | {', '.join(f'{name} {n:,}' for name, n in sorted(outcomes.items()))} |",
+        f"| calls that had no answer at first and were resent under their ids | {record.resent:,} |",
+        f"| rows that must be there, rows that are there | {sum(wanted.values()):,}, {sum(there.values()):,} |",
+        f"| faults | {sum(chaos.faults.values())}: {', '.join(f'{name} {n}' for name, n in sorted(chaos.faults.items()))} |",
+        f"| repeated calls that were answered otherwise than before (V6) | {len(record.changed)} |",
+        f"| lost, doubled, invented, overspent | {lost}, {doubled}, {invented}, {over} micros |",
+        *(f"| {name} | {result} |" for name, result in checks),
+    ]
+    for changed in record.changed[:5]:
+        print("changed:", changed)
+    well = (lost, doubled, invented, over, len(record.changed)) == (0, 0, 0, 0, 0)
+    return "\n".join(lines), well and all(result == "PASS" for _, result in checks)
+
+
+def verify(system: System) -> list[tuple[str, str]]:
+    """Each invariant that `verify` checks, and its result."""
+    from datetime import timedelta
+
+    from engine.flows.verify import Verifier
+
+    windows = timedelta(hours=system.settings.event_id_hours), timedelta(minutes=system.settings.request_id_minutes)
+    verifier = Verifier(system.db, system.catalog, system.live, system.journal, *windows)
+    out = []
+    for check in verifier.verify():
+        out.append((f"{check.id} {check.title}", check.result))
+        for finding in check.findings[:5]:
+            print(check.id, finding)
+    return out
+
+
+def write(table: str) -> None:
+    """Puts the table between the marks of the document."""
+    old = DOC.read_text()
+    before, _, rest = old.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    DOC.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
