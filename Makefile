@@ -7,7 +7,7 @@ RUN := exec .venv/bin/python -u -m
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lint bench storms kills soak golden clean clean-data venv
+.PHONY: help demo up test lint bench storms kills soak twin golden clean clean-data venv
 
 help: ## this list
 	@echo "make what?"
@@ -41,6 +41,9 @@ kills: venv ## the persisting worker killed 100 times over 1,000,000 spends; KIL
 MINUTES ?= 10
 soak: venv ## load while parts are killed and stopped at random, then every invariant; MINUTES=n ARGS="--seed n --write"
 	@$(RUN) tests.soak --minutes $(MINUTES) $(ARGS)
+
+twin: venv ## the rules' twin beside real servers, at random and long; prints its seed (ARGS="--examples 5000 --seed N")
+	@$(RUN) tests.twin $(ARGS)
 
 golden: venv ## write lua/golden.json anew, after a change of the scripts' answers
 	@$(RUN) tools.golden

@@ -137,7 +137,15 @@ def test_each_due_time_of_a_day_rings_once(scheduler: HealingScheduler, jobs_red
         taken += work_off(jobs_redis)
     assert len(taken) == len(set(taken))
     counts = {ring.job: sum(run.startswith(f"{ring.job}-") for run in taken) for ring in SCHEDULE}
-    assert counts == {"persist": 1440, "publish": 1440, "check": 288, "close_day": 1, "close_month": 0}
+    assert counts == {
+        "persist": 1440,
+        "publish": 1440,
+        "check": 288,
+        "close_day": 1,
+        "close_month": 0,
+        "sweep": 1440,
+        "verify": 96,
+    }
 
 
 def test_two_days_missed_over_a_months_end_ring_once_each(

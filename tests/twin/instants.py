@@ -48,7 +48,8 @@ def _soonest(candidates: Iterable[int | None], ms: int) -> int:
     return min((at for at in candidates if at is not None and at > ms), default=ms + 1)
 
 
-def _expiry(twin: Twin, ms: int) -> int:
+def next_expiry(twin: Twin, ms: int) -> int:
+    """When the next open hold is past its time."""
     holds = [h for shard in twin.shards.values() for brand in shard.brands.values() for h in brand.holds.values()]
     return _soonest((hold.expires_ms for hold in holds), ms)
 
@@ -62,7 +63,6 @@ MOVES: Final[dict[str, Callable[[Twin, int], int]]] = {
     "a moment": lambda _, ms: ms + 7,
     "seconds": lambda _, ms: ms + 4_000,
     "minutes": lambda _, ms: ms + 300_000,
-    "the next expiry": _expiry,
     "the next edge of a schedule": _schedule,
     "the request ids' window": lambda _, ms: (ms // 600_000 + 1) * 600_000,
     "the request ids' window but one": lambda _, ms: (ms // 600_000 + 2) * 600_000,

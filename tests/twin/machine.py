@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from hypothesis import strategies as st
@@ -12,7 +13,7 @@ from engine.domain.ids import brand_of, campaign_id_of
 from engine.domain.periods import day_number
 from engine.domain.schedule import Schedule
 from engine.domain.twin import Answer, BrandPlan, CampaignPlan, NotReady, Operation, Spend, Twin
-from tests.twin.instants import MOVES, STARTS, spent_days
+from tests.twin.instants import MOVES, STARTS, next_expiry, spent_days
 
 SCHEDULES: Final = tuple(
     Schedule.parse(value)
@@ -25,8 +26,8 @@ SCHEDULES: Final = tuple(
         [{"days": ["sat"], "end_time": "24:00", "start_time": "12:00"}, {"start_time": "00:00", "end_time": "00:01"}],
     )
 )
-LIMITS: Final = st.sampled_from((None, None, 0, 1, 10, 20, 20, 40))
-AMOUNTS: Final = st.one_of(st.sampled_from((1, 2, 3, 5, 10, 10**12)), st.sampled_from(("what fits", "one more")))
+LIMITS: Final = st.sampled_from((None, 50, 200, 1000, 400, None, 20, 5, 0))
+AMOUNTS: Final = st.sampled_from((1, 2, 3, 5, 10) * 5 + ("what fits", "one more", 10**12))
 EVENTS: Final = st.sampled_from((None, None, None, "e1", "e2", "e3", "e4"))
 REQUESTS: Final = st.sampled_from((None, None, "r1", "r2", "r3"))
 HOLDS: Final = st.sampled_from(("h1", "h2", "h3", "h4"))
@@ -76,7 +77,7 @@ class TwinMachine(RuleBasedStateMachine):
         """One of the campaigns that could be, a stranger now and then."""
         every = [campaign_id_of(brand, ordinal) for ordinal in (1, 2, 3) for brand in self.side.brands]
         known = [campaign for campaign in every if campaign in self.campaigns]
-        listed = known * 3 + every[:3] + list(self.side.strangers)
+        listed = known * 6 + every[:3] + list(self.side.strangers)
         return listed[place % len(listed)]
 
     def micros(self, campaign_id: int, amount: int | str) -> int:
@@ -89,16 +90,23 @@ class TwinMachine(RuleBasedStateMachine):
         left = min((one - brand.held for one in lefts if one is not None and brand), default=7)
         return max(left + (amount == "one more"), 1)
 
+    def hold(self, place: int, drawn: str) -> tuple[int, str]:
+        """An open hold, twice out of three times; else whatever was drawn."""
+        shards = self.twin.shards.values()
+        listed = sorted(name for shard in shards for brand in shard.brands.values() for name in brand.holds)
+        return listed[place % len(listed)] if listed and place % 3 != 2 else (self.campaign(place), drawn)
+
     # Rules.
 
-    @initialize(start=st.sampled_from(STARTS), daily=LIMITS, monthly=LIMITS)
-    def begins(self, start: int, daily: int | None, monthly: int | None) -> None:
+    @initialize(start=st.sampled_from(STARTS), daily=LIMITS, monthly=LIMITS, schedule=st.sampled_from(SCHEDULES))
+    def begins(self, start: int, daily: int | None, monthly: int | None, schedule: Schedule) -> None:
         self.clock = start
         self.side.begin(self.twin, start)
         for place, brand in enumerate(self.side.brands[:2]):
-            self.publishes(place, daily if place == 0 else None, monthly if place == 0 else 20, False)
+            self.publishes(place, daily if place == 0 else 100, monthly if place == 0 else None, False)
             self.adds_a_campaign(place, SCHEDULES[0])
             assert campaign_id_of(brand, 1) in self.campaigns
+        self.adds_a_campaign(0, schedule)
 
     @rule(
         verb=st.sampled_from(("record", "try")),
@@ -143,6 +151,14 @@ class TwinMachine(RuleBasedStateMachine):
             spends = spends[::-1] if change == "order" else spends[: len(spends) // 2 + 1]
         self.charge(verb, request, spends)
 
+    @rule(place=st.integers(0, 5), verb=st.sampled_from(("record", "try")))
+    def hears_of_wins_again(self, place: int, verb: str) -> None:
+        """The same events in a call of another name, as an exchange repeats its notices."""
+        if self.calls:
+            self.unnamed += 1
+            _, _, spends = self.calls[place % len(self.calls)]
+            self.charge(verb, f"call-{self.unnamed}", [spend for spend in spends if spend.event_id] or spends)
+
     @rule(place=st.integers(0, 99), hold=HOLDS, amount=AMOUNTS, ttl=TTLS)
     def reserves(self, place: int, hold: str, amount: int | str, ttl: int) -> None:
         campaign = self.campaign(place)
@@ -150,12 +166,12 @@ class TwinMachine(RuleBasedStateMachine):
 
     @rule(place=st.integers(0, 99), hold=HOLDS, amount=AMOUNTS)
     def settles(self, place: int, hold: str, amount: int | str) -> None:
-        campaign = self.campaign(place)
+        campaign, hold = self.hold(place, hold)
         self.holds(Operation("settle", campaign, hold, self.micros(campaign, amount)))
 
     @rule(place=st.integers(0, 99), hold=HOLDS)
     def releases(self, place: int, hold: str) -> None:
-        self.holds(Operation("release", self.campaign(place), hold))
+        self.holds(Operation("release", *self.hold(place, hold)))
 
     def holds(self, operation: Operation) -> None:
         assert self.side.hold(operation) == self.twin.operate([operation], self.clock)[0]
@@ -192,7 +208,7 @@ class TwinMachine(RuleBasedStateMachine):
         expected = self.twin.refund(campaign, amount, event, self.clock, spent_day)
         assert self.side.refund(campaign, amount, event, spent_day) == expected
 
-    @rule(place=st.integers(0, 2), daily=LIMITS, monthly=LIMITS, archived=st.sampled_from((False, False, False, True)))
+    @rule(place=st.integers(0, 2), daily=LIMITS, monthly=LIMITS, archived=st.sampled_from((False,) * 9 + (True,)))
     def publishes(self, place: int, daily: int | None, monthly: int | None, archived: bool) -> None:
         brand = self.side.brands[place]
         before = self.plans.get(brand)
@@ -207,7 +223,9 @@ class TwinMachine(RuleBasedStateMachine):
 
     @rule(
         place=st.integers(0, 8),
-        change=st.sampled_from(("switch", "switch", "schedule", "archive")),
+        change=st.sampled_from(
+            ("switch on", "switch on", "switch on", "switch", "schedule", "always", "archive", "archive no more")
+        ),
         schedule=st.sampled_from(SCHEDULES),
     )
     def edits_a_campaign(self, place: int, change: str, schedule: Schedule) -> None:
@@ -215,13 +233,22 @@ class TwinMachine(RuleBasedStateMachine):
         if known:
             plan = self.campaigns[known[place % len(known)]]
             plan = plan._replace(version=plan.version + 1)
-            if change == "switch":
-                plan = plan._replace(enabled=not plan.enabled)
-            elif change == "schedule":
-                plan = plan._replace(schedule=schedule)
+            if change.startswith("switch"):
+                plan = plan._replace(enabled=change == "switch on" or not plan.enabled)
+            elif change.startswith("archive"):
+                plan = plan._replace(archived=change == "archive")
             else:
-                plan = plan._replace(archived=not plan.archived)
+                plan = plan._replace(schedule=schedule if change == "schedule" else SCHEDULES[0])
             self.bring(self.plans[brand_of(plan.campaign_id)], [plan])
+
+    @rule(place=st.integers(0, 8), limit=LIMITS, schedule=st.sampled_from(SCHEDULES), by=st.sampled_from((0, 1)))
+    def hears_of_an_old_plan(self, place: int, limit: int | None, schedule: Schedule, by: int) -> None:
+        """Two publishers may come in the wrong order: what is not newer changes nothing."""
+        plan = self.campaigns[sorted(self.campaigns)[place % len(self.campaigns)]]
+        brand = self.plans[brand_of(plan.campaign_id)]
+        older = BrandPlan(brand.brand_id, brand.version - by, limit, limit, not brand.archived)
+        stale = CampaignPlan(plan.campaign_id, plan.version - by, not plan.enabled, not plan.archived, schedule)
+        assert self.side.publish(older, [stale], set()) == self.twin.publish(older, [stale], self.clock)
 
     def bring(self, brand: BrandPlan, campaigns: list[CampaignPlan]) -> None:
         create = {brand.brand_id} - set(self.plans) | {c.campaign_id for c in campaigns} - set(self.campaigns)
@@ -240,10 +267,25 @@ class TwinMachine(RuleBasedStateMachine):
 
     @rule(data=st.data(), off=st.sampled_from((-1, 0, 0, 1)))
     def time_passes(self, data: st.DataObject, off: int) -> None:
-        move = data.draw(st.sampled_from(sorted(self.moves)))
+        self.moves_on(self.moves[data.draw(st.sampled_from(sorted(self.moves)))], off)
+        for campaign in self.campaigns:
+            assert self.side.status(campaign) == self.twin.status(campaign, self.clock)
+
+    @rule(off=st.sampled_from((-1, 0, 0, 1)))
+    def a_hold_comes_to_its_time(self, off: int) -> None:
+        if any(brand.holds for shard in self.twin.shards.values() for brand in shard.brands.values()):
+            self.moves_on(next_expiry, off)
+            for brand in self.plans:
+                self.sweeps(campaign_id_of(brand, 1))
+
+    def moves_on(self, move: Callable[[Twin, int], int], off: int) -> None:
         latest = max(self.clock, *(shard.kept_now for shard in self.twin.shards.values()))
-        self.clock = max(self.moves[move](self.twin, latest) + off, latest)
+        self.clock = max(move(self.twin, latest) + off, latest)
         self.side.at(self.clock)
+
+    def sweeps(self, campaign: int) -> None:
+        operations = [Operation("sweep", campaign)]
+        assert self.side.operate(operations) == self.twin.operate(operations, self.clock)
 
     @rule(by=st.sampled_from((1, 999, 1000)))
     def the_clock_slips_back(self, by: int) -> None:

@@ -28,8 +28,9 @@ def counted_in(entry: Entry, row: Row) -> Iterator[str]:
 
 def rebuild(shard: Shard, brands: Sequence[BrandPlan], campaigns: Sequence[CampaignPlan], clock: int) -> None:
     """Makes the shard from the plan and from its journal, and opens the next generation with a mark."""
-    last_row = max((entry.ms for entry in shard.journal if entry.rows), default=0)
-    now = max(clock, last_row, shard.kept_now if shard.kept_now <= max(clock, last_row) else 0)
+    # Time goes on from the last row, and from the last entry where the stream still stands.
+    last_row = max(clock, *(entry.ms for entry in shard.journal if entry.rows), 0)
+    now = last_row if shard.wiped or not shard.journal else max(last_row, shard.journal[-1].ms)
     shard.brands, shard.campaigns = {}, {}
     for memory in (shard.requests, shard.events, shard.refunds, shard.ends):
         memory.forget_all()
@@ -39,9 +40,9 @@ def rebuild(shard: Shard, brands: Sequence[BrandPlan], campaigns: Sequence[Campa
     for entry in shard.journal:
         _count(shard, entry)
         _hold(shard, entry)
-        _remember(shard, entry, now)
+        _remember(shard, entry, last_row, now)
     shard.generation += 1
-    shard.marked, shard.kept_now = True, now
+    shard.marked, shard.wiped, shard.kept_now = True, False, now
     shard.append(Entry(shard.n + 1, now, generation=shard.generation))
 
 
@@ -61,8 +62,8 @@ def _hold(shard: Shard, entry: Entry) -> None:
             holds.pop((step.campaign_id, step.hold_id), None)
 
 
-def _remember(shard: Shard, entry: Entry, now: int) -> None:
-    if entry.content and entry.ms >= now - shard.requests.window_ms:
+def _remember(shard: Shard, entry: Entry, until: int, now: int) -> None:
+    if entry.content and entry.ms >= until - shard.requests.window_ms:
         counted = Verdict(COUNTED)
         verdicts = tuple(counted if verdict.word == EARLIER else verdict for verdict in entry.verdicts)
         # Of a call that was counted whole nothing says any more whether it stated or asked: both verbs are answered.
@@ -72,7 +73,7 @@ def _remember(shard: Shard, entry: Entry, now: int) -> None:
             else Call("", entry.content, (counted,) * len(entry.content))
         )
         shard.requests.remember(entry.request_id, call, now)
-    if entry.ms < now - shard.events.window_ms:
+    if entry.ms < until - shard.events.window_ms:
         return
     for row in entry.rows:
         if row.event_id is not None:

@@ -57,6 +57,7 @@ class Shard:
 
     def __init__(self, request_window_ms: int, event_window_ms: int) -> None:
         self.marked = False
+        self.wiped = False
         self.generation = 0
         self.kept_now = 0
         self.n = 0

@@ -106,7 +106,7 @@ class Twin:
         for number, shard in self.shards.items():
             del shard.journal[self.persisted[number] :]
             shard.n = shard.journal[-1].n if shard.journal else 0
-            shard.marked, shard.kept_now = False, 0
+            shard.marked, shard.wiped, shard.kept_now = False, True, 0
 
     def rebuild(
         self, numbers: Sequence[int], brands: Sequence[BrandPlan], campaigns: Sequence[CampaignPlan], clock: int

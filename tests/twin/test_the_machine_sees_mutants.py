@@ -1,0 +1,58 @@
+"""A machine that never goes red proves nothing: each of these slips in the scripts must be found, by examples like those of the suite."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import redis
+from hypothesis import Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from engine.live.scripts import lua_folder, swapping
+from engine.live.wire import Wire
+from tests.live.plant import MOVABLE_CLOCK
+from tests.twin.conftest import drawn
+from tests.twin.live_side import LiveSide
+from tests.twin.test_twin_against_redis import OverTheYears
+
+MUTANTS = {
+    "the last micro of a budget is not spent": ("lib/plan.lua", "amount > budget.limit", "amount >= budget.limit"),
+    "a budget is used up only when it is passed": ("lib/plan.lua", "budget.spent >= budget.limit", "budget.spent > budget.limit"),
+    "what is on hold is free to spend": ("lib/plan.lua", "budget.spent + brand.held + amount", "budget.spent + amount"),
+    "an event counts each time": ("lib/charge.lua", "  if known then", "  if false then"),
+    "a call that comes again is counted again": ("lib/charge.lua", "if not remembered then", "if true then"),
+    "the other verb is no conflict": ("lib/charge.lua", "kept_verb == verb", "true"),
+    "a day begins a millisecond late": ("lib/calendar.lua", "math.floor(now / DAY_MS)", "math.floor((now - 1) / DAY_MS)"),
+    "no Feb 29": ("lib/calendar.lua", "math.floor(yoe / 4)", "math.floor(yoe / 4 + 0.75)"),
+    "memories never turn over": ("lib/memory.lua", "if now >= till then", "if false then"),
+    "a turn forgets both memories": ("lib/memory.lua", "memory.read = { keys[active + 1] }", "memory.read = {}"),
+    "a schedule's end is included": ("lib/schedule.lua", "minute < tonumber(to)", "minute <= tonumber(to)"),
+    "a hold outlives its time": ("lib/holds.lua", "'-inf', text(now)", "'-inf', text(now - 1)"),
+    "a late settle is not counted": ("holds.lua", "local state = not held and 't'", "if not held then return 'n' end\n  local state = not held and 't'"),
+    "a refund of last month lowers this one": ("refund.lua", "i == 2 and same_month", "i == 2"),
+    "an old version of a plan wins": ("publish.lua", "version > brand.version", "version >= 0"),
+    "a clock behind is believed": ("lib/shard.lua", "if now < kept - CLOCK_SLACK_MS", "if false"),
+}  # fmt: skip
+
+
+@pytest.fixture
+def side(hot_redis: redis.Redis, hot_url: str) -> Iterator[LiveSide]:
+    wire = Wire(hot_url)
+    yield LiveSide(hot_redis, wire)
+    wire.close()
+    hot_redis.flushall()
+
+
+@pytest.mark.timeout(0)
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_the_machine_goes_red(side: LiveSide, mutant: str) -> None:
+    piece, right, wrong = MUTANTS[mutant]
+    text = (lua_folder() / piece).read_text(encoding="utf-8")
+    assert text.count(right) == 1, f"lua/{piece} was rewritten: say the slip anew"
+    looked = settings(drawn(200, 50), phases=[Phase.generate], report_multiple_bugs=False, print_blob=False)
+    with (
+        swapping({"lib/clock.lua": MOVABLE_CLOCK, piece: text.replace(right, wrong)}),
+        pytest.raises(AssertionError),
+    ):
+        run_state_machine_as_test(lambda: OverTheYears(side), settings=looked)  # type: ignore[no-untyped-call]

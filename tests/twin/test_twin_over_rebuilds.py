@@ -1,0 +1,93 @@
+"""The twin and a whole system: persisted, wiped, damaged and rebuilt at any moment, and still one and the same money."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import rule, run_state_machine_as_test
+
+from engine.domain.ids import shard_of
+from engine.domain.twin import BrandPlan, CampaignPlan, Spend
+from engine.live.keys import shard_keys
+from engine.live.scripts import swapping
+from engine.wiring import System
+from tests.live.plant import MOVABLE_CLOCK
+from tests.twin.conftest import drawn
+from tests.twin.machine import TwinMachine
+from tests.twin.whole_side import WholeSide, check_fold
+
+
+class OverRebuilds(TwinMachine):
+    """The live rules, and those of the log and the rebuild."""
+
+    def __init__(self, side: WholeSide) -> None:
+        super().__init__(side)
+        self.whole = side
+
+    def bring(self, brand: BrandPlan, campaigns: list[CampaignPlan]) -> None:
+        create = {brand.brand_id} - set(self.plans) | {c.campaign_id for c in campaigns} - set(self.campaigns)
+        self.whole.bring(brand, campaigns, create)
+        brands, every = self.whole.plans()
+        plan = next(p for p in brands if p.brand_id == brand.brand_id)
+        changed = {c.campaign_id for c in campaigns}
+        # As publish does: what has a version that is not there yet.
+        if plan != self.plans.get(plan.brand_id) or [c for c in every if c != self.campaigns.get(c.campaign_id)]:
+            self.twin.publish(plan, [c for c in every if c.campaign_id in changed], self.clock)
+        self.whole.system.publisher.publish_pending()
+        self.plans = {p.brand_id: p for p in brands}
+        self.campaigns = {c.campaign_id: c for c in every}
+
+    @rule()
+    def is_persisted(self) -> None:
+        self.whole.system.persister.drain_all()
+        self.twin.persist()
+        self.whole.check_log(self.twin)
+        check_fold(self.twin)
+
+    @rule(drained=st.booleans(), place=st.integers(0, 99))
+    def is_wiped_and_rebuilt(self, drained: bool, place: int) -> None:
+        if drained:
+            self.is_persisted()
+        self.whole.plain.flushdb()
+        self.whole.at(self.clock)
+        self.twin.crash()
+        # What comes meanwhile is told to wait, and writes nothing.
+        campaign = self.campaign(place)
+        self.charge("try", "while-it-was-gone", [Spend(campaign, 1)])
+        assert self.whole.plain.keys("budget:*") == []
+        self.rebuild(self.whole.shards, anew=True)
+
+    @rule(place=st.integers(0, 99), key=st.sampled_from(("shard", "brand", "requests", "events", "none")))
+    def loses_a_key_and_is_rebuilt(self, place: int, key: str) -> None:
+        """A shard whose journal is whole loses nothing, whatever else is gone. Its clock's memory goes with its shard key."""
+        brand = self.whole.brands[place % 3]
+        number = shard_of(brand)
+        keys = shard_keys(number)
+        names = {"brand": [keys.brand(brand)], "requests": keys.requests, "events": keys.events}
+        if key == "shard":
+            self.whole.plain.delete(keys.shard)
+        elif key != "none":
+            self.whole.plain.delete(*names[key])
+        self.rebuild((number,), anew=False)
+
+    def rebuild(self, shards: tuple[int, ...], *, anew: bool) -> None:
+        self.whole.system.rebuilder.rebuild(shards)
+        for number in shards:
+            if anew:
+                self.whole.view.begin_anew(number, len(self.twin.shards[number].journal))
+        self.twin.rebuild(shards, *self.whole.plans(), self.clock)
+        self.whole.check_log(self.twin)
+        check_fold(self.twin)
+
+
+@pytest.fixture
+def side(system: System) -> Iterator[WholeSide]:
+    with swapping({"lib/clock.lua": MOVABLE_CLOCK}):
+        yield WholeSide(system)
+
+
+@pytest.mark.timeout(0)
+def test_a_rebuilt_system_answers_as_the_twin_does(side: WholeSide) -> None:
+    run_state_machine_as_test(lambda: OverRebuilds(side), settings=drawn(50, 30, share=10))  # type: ignore[no-untyped-call]

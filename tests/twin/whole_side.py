@@ -1,0 +1,134 @@
+"""A whole system as the other side: catalog and log in PostgreSQL, so that the live state can be lost and made again."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import text
+
+from engine.domain.ids import ORDINALS, brand_of
+from engine.domain.periods import date_of, ms_of
+from engine.domain.schedule import Schedule
+from engine.domain.twin import BrandPlan, CampaignPlan, Twin
+from engine.domain.twin.journal import Row
+from engine.domain.twin.rebuilding import counted_in
+from engine.wiring import System
+from tests.twin.compare import RedisView
+from tests.twin.live_side import LiveSide
+
+_EMPTIED: Final = (
+    "brand, campaign, spend_log, campaign_day, mixed_request, hold, counter_correction, quarantine, status_change,"
+    " catalog_change, period_total, shard_close"
+)
+
+
+class WholeSide(LiveSide):
+    """What is published goes through the catalog."""
+
+    all_periods = False
+
+    def __init__(self, system: System) -> None:
+        super().__init__(system.hot_redis, system.wire, system.instance)
+        self.system = system
+
+    def begin(self, twin: Twin, clock: int) -> None:
+        with self.system.db.begin() as conn:
+            conn.execute(text(f"TRUNCATE {_EMPTIED} CASCADE"))
+            conn.execute(
+                text(
+                    "UPDATE journal_cursor SET entry_id = '0-0', n = 0, generation = 0, safe_entry_id = '0-0',"
+                    " next_entry_id = '0-0', stopped = NULL"
+                )
+            )
+        self.view = RedisView(self.wire, self.shards, self.brands, self.own)
+        self.plain.flushdb()
+        self.at(clock)
+        self.system.rebuilder.rebuild(self.shards)
+        twin.rebuild(self.shards, [], [], clock)
+
+    def bring(self, brand: BrandPlan, campaigns: list[CampaignPlan], create: set[int]) -> None:
+        """The same change, made in the catalog. An archive is for good, so it is not drawn here for brands."""
+        catalog, actor = self.system.catalog, "twin"
+        if brand.brand_id in create:
+            with self.system.db.begin() as conn:
+                conn.execute(text(f"ALTER TABLE brand ALTER COLUMN id RESTART WITH {brand.brand_id:d}"))
+            catalog.create_brand(f"brand {brand.brand_id}", brand.daily_limit, brand.monthly_limit, None, actor)
+        elif not campaigns:
+            limits = {"daily_budget_micros": brand.daily_limit, "monthly_budget_micros": brand.monthly_limit}
+            catalog.update_brand(brand.brand_id, actor, **limits)
+        for plan in campaigns:
+            self._bring_campaign(plan, plan.campaign_id in create, actor)
+
+    def _bring_campaign(self, plan: CampaignPlan, create: bool, actor: str) -> None:
+        catalog, campaign = self.system.catalog, plan.campaign_id
+        if create:
+            name = f"campaign {campaign % ORDINALS}"
+            catalog.create_campaign(brand_of(campaign), name, plan.schedule, None, actor)
+            return
+        before = catalog.campaign(campaign)
+        if before.archived_at is not None:
+            return
+        if plan.archived:
+            catalog.archive_campaign(campaign, actor)
+            return
+        catalog.update_campaign(campaign, actor, schedule=plan.schedule)
+        if before.enabled != plan.enabled:
+            (catalog.resume_campaign if plan.enabled else catalog.pause_campaign)(campaign, actor)
+
+    def plans(self) -> tuple[list[BrandPlan], list[CampaignPlan]]:
+        """The catalog in the twin's words."""
+        brands = [
+            BrandPlan(b.id, b.version, b.daily_budget_micros, b.monthly_budget_micros, b.archived_at is not None)
+            for b in self.system.catalog.brands(include_archived=True)
+        ]
+        campaigns = [
+            CampaignPlan(c.id, c.version, c.enabled, c.archived_at is not None, Schedule.parse(c.schedule))
+            for c in self.system.catalog.campaigns(include_archived=True)
+        ]
+        return sorted(brands), sorted(campaigns, key=lambda c: c.campaign_id)
+
+    def check_log(self, twin: Twin) -> None:
+        """PostgreSQL has the twin's rows of what was persisted, their daily sums, and the holds that are open."""
+        expected = [
+            (number, entry.n, entry.ms, row)
+            for number in self.shards
+            for entry in twin.shards[number].journal[: twin.persisted[number]]
+            for row in entry.rows
+        ]
+        with self.system.db.connect() as conn:
+            found = conn.execute(
+                text(
+                    "SELECT shard, n, recorded_at, position, campaign_id, amount_micros, event_id, kind, hold_id, day"
+                    " FROM spend_log ORDER BY shard, n, position"
+                )
+            ).all()
+            days = conn.execute(text("SELECT campaign_id, day, spend_micros FROM campaign_day")).all()
+            held = conn.execute(
+                text("SELECT campaign_id, hold_id, held_micros, expires_at FROM hold WHERE state = 'open'")
+            )
+            opened = {(campaign, hold): (micros, ms_of(at)) for campaign, hold, micros, at in held}
+        got = []
+        for shard, n, at, position, campaign, micros, event, kind, hold, day in found:
+            number = (day - date_of(0)).days
+            got.append((shard, n, ms_of(at), Row(position, campaign, micros, event, kind, hold, number)))
+        assert got == expected
+        sums: dict[tuple[int, int], int] = {}
+        for _, _, _, row in expected:
+            sums[row.campaign_id, row.day] = sums.get((row.campaign_id, row.day), 0) + row.micros
+        assert {(campaign, (day - date_of(0)).days): micros for campaign, day, micros in days} == sums
+        if all(twin.persisted[number] == len(twin.shards[number].journal) for number in self.shards):
+            brands = [brand for number in self.shards for brand in twin.shards[number].brands.values()]
+            assert opened == {name: tuple(hold) for brand in brands for name, hold in brand.holds.items()}
+
+
+def check_fold(twin: Twin) -> None:
+    """The twin against itself: each counter is the sum of the journal's rows that moved it."""
+    for shard in twin.shards.values():
+        sums: dict[tuple[int, str], int] = {}
+        for entry in shard.journal:
+            for row in entry.rows:
+                for period in counted_in(entry, row):
+                    for owner in (row.campaign_id, brand_of(row.campaign_id)):
+                        sums[owner, period] = sums.get((owner, period), 0) + row.micros
+        for owner_id, spent in [(k, v.spent) for k, v in [*shard.brands.items(), *shard.campaigns.items()]]:
+            assert {p: m for p, m in spent.items() if m} == {p: m for (o, p), m in sums.items() if o == owner_id and m}
