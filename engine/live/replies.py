@@ -183,11 +183,15 @@ def spend_results(reply: Reply, campaign_ids: Sequence[int], counted_word: str) 
     for code, count in _RUN.findall(reply[1].decode()):
         refused = reasons_of(int(code[1:])) if code[0] == "x" else None
         outcome = counted_word if code == "k" else REFUSED if refused else _OUTCOMES[code]
-        made: dict[int, SpendResult] = {}
-        for campaign_id in campaign_ids[len(results) : len(results) + int(count)]:
-            result = made.get(campaign_id)
-            if result is None:
-                reasons = refused if refused is not None else reasons_of(masks.get(campaign_id, 0))
-                result = made[campaign_id] = SpendResult(campaign_id, outcome, reasons, figures.get(campaign_id >> 16))
-            results.append(result)
+        run = campaign_ids[len(results) : len(results) + int(count)]
+        made = {
+            campaign_id: SpendResult(
+                campaign_id,
+                outcome,
+                refused if refused is not None else reasons_of(masks.get(campaign_id, 0)),
+                figures.get(campaign_id >> 16),
+            )
+            for campaign_id in set(run)
+        }
+        results += map(made.__getitem__, run)
     return results

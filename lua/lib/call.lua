@@ -7,6 +7,7 @@
 -- include: lib/holds.lua
 -- include: lib/tally.lua
 local MAX_AMOUNT, MAX_TOTAL = 1000000000000, 9000000000000000
+local MAX_SPENDS = 1000
 local ID = '^[A-Za-z0-9._:/+=@~-]+$'
 
 local function amount_of(digits)
@@ -90,9 +91,10 @@ local function changes_of(brands, now)
 end
 
 -- Appends the entry, which is the last guard: NOMKSTREAM refuses to begin a new journal where the old was lost. nil, or the reply.
-local function append(shard, entry, moved)
+-- format: '1' when nothing else is said, '2' of an entry with a packed log.
+local function append(shard, entry, moved, format)
   if #moved > 0 then entry[#entry + 1], entry[#entry + 2] = 't', table.concat(moved, ',') end
-  local added = redis.pcall('XADD', KEYS[3], 'NOMKSTREAM', text(shard.now) .. '-*', 'f', '1', 'n', text(shard.n + 1), unpack(entry))
+  local added = redis.pcall('XADD', KEYS[3], 'NOMKSTREAM', text(shard.now) .. '-*', 'f', format or '1', 'n', text(shard.n + 1), unpack(entry))
   if added and not added.err then
     shard.n = shard.n + 1
     return nil
