@@ -100,9 +100,7 @@ def pieces_of(spends: Iterable[Spend]) -> tuple[list[Piece], int]:
             _piece(shard, chunk, range(start, min(start + limit, size)), columns, slice(start, start + limit))
             for chunk, start in enumerate(range(0, size, limit))
         ], size
-    return [
-        _piece(shard, chunk, places, columns, None) for shard, chunk, places in _cuts(columns, homes)
-    ], size
+    return [_piece(shard, chunk, places, columns, None) for shard, chunk, places in _cuts(columns, homes)], size
 
 
 def _cuts(columns: _Columns, homes: dict[int, int]) -> list[tuple[int, int, list[int]]]:

@@ -6,9 +6,6 @@
 -- include: lib/memory.lua
 -- include: lib/holds.lua
 -- include: lib/tally.lua
-local MAX_AMOUNT, MAX_TOTAL = 1000000000000, 9000000000000000
-local MAX_SPENDS = 1000
-local ID = '^[A-Za-z0-9._:/+=@~-]+$'
 
 local function amount_of(digits)
   if #digits > 13 or not string.find(digits, '^%d+$') then return nil end
@@ -81,7 +78,7 @@ local function changes_of(brands, now)
       local is = used_up(budget)
       if budget.was_used_up ~= nil and budget.was_used_up ~= is then
         local direction = is and 'exhausted' or 'restored'
-        budget.since = text(now)
+        budget.since, budget.moved = text(now), true
         moved[#moved + 1] = id .. ':' .. budget.name .. ':' .. direction
         messages[#messages + 1] = id .. ' ' .. budget.name .. ' ' .. direction .. ' ' .. text(now)
       end
@@ -108,8 +105,11 @@ local function write_plans(plans)
   for _, brand in pairs(plans.brands) do
     if brand.charged then
       local daily, monthly = brand.budgets[1], brand.budgets[2]
-      redis.call('HSET', brand.key, daily.field, text(daily.spent), monthly.field, text(monthly.spent),
-        daily.since_field, daily.since, monthly.since_field, monthly.since)
+      local fields = { daily.field, text(daily.spent), monthly.field, text(monthly.spent) }
+      for _, budget in ipairs(brand.budgets) do
+        if budget.moved then fields[#fields + 1], fields[#fields + 2] = budget.since_field, budget.since end
+      end
+      redis.call('HSET', brand.key, unpack(fields))
     end
     if brand.holds_changed then redis.call('HSET', brand.key, 'held', text(brand.held)) end
   end

@@ -1,8 +1,7 @@
 -- The published plan and the counters of a brand and its campaigns, as their hashes hold them, and the causes that follow.
--- Causes are bits, in the order of engine/domain/causes.py; new ones are appended.
 -- include: lib/text.lua
 -- include: lib/schedule.lua
-local MANUAL, ARCHIVED, SCHEDULE, DAILY_BUDGET, MONTHLY_BUDGET = 1, 2, 4, 8, 16
+-- include: lib/constants.lua
 
 -- nil where a key is not there at all, false where something stands there that no publish wrote.
 local function absent(key)
