@@ -75,3 +75,10 @@ end
 local function optional(number)
   return number and text(number) or ''
 end
+
+-- A brand as watchers are told of it: `version:archived:daily limit:monthly limit:daily used up:monthly used up`.
+local function watched_brand(brand)
+  local daily, monthly = brand.budgets[1], brand.budgets[2]
+  return table.concat({ text(brand.version), brand.archived and '1' or '0', optional(daily.limit), optional(monthly.limit),
+    used_up(daily) and '1' or '0', used_up(monthly) and '1' or '0' }, ':')
+end
