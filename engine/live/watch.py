@@ -209,6 +209,7 @@ class Watch:
     def _run_link(self) -> None:
         tries = 0
         while not self._closed.is_set():
+            why = self._ended
             try:
                 self._follow()
             except _Lost as lost:
