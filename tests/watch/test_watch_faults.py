@@ -118,6 +118,27 @@ def test_a_connection_that_dies_in_silence_is_noticed_after_three_seconds(
     note(f"silent for {took:.2f} s until it was stale, healed in {healed:.2f} s")
 
 
+def test_a_channel_that_alone_falls_silent_is_noticed_too(
+    plant: Plant, wire: Wire, client: BudgetClient, hot_url: str, hot_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxy = Proxy(hot_port)
+    parts = urlsplit(hot_url)
+    far = Wire(urlunsplit(parts._replace(netloc=parts.netloc.replace(str(parts.port), str(proxy.port)))))
+    monkeypatch.setattr(wire, "own_connection", far.own_connection)
+    plant.brand()
+    with client.watch() as watch:
+        assert watch.wait_ready(10), watch.why
+        proxy.silent = True
+        plant.campaign(CAMPAIGN, version=2, enabled=False)
+        took = until(lambda: not watch.may_bid(CAMPAIGN), 10) / 1000
+        assert STALE_AFTER_S - 1.2 < took < STALE_AFTER_S + 0.5
+        assert watch.stale
+        proxy.silent = False
+        assert watch.wait_ready(10), watch.why
+        assert watch.status(CAMPAIGN).reasons == ("manual",)
+    proxy.close()
+
+
 def test_a_window_ends_on_its_minute_with_redis_away_when_failing_open(
     plant: Plant, hot_url: str, hot_port: int, set_clock: SetClock
 ) -> None:
