@@ -41,7 +41,7 @@ if failed then return failed end
 redis.call('HSET', KEYS[1], 'now', text(shard.now), 'n', text(shard.n), 'adjusted', ARGV[5], 'adjusted_n', text(shard.n))
 redis.call('HSET', KEYS[4], ARGV[3], text(value + difference))
 for _, budget in ipairs(brand and brand.budgets or {}) do
-  if budget.since ~= '' then redis.call('HSET', KEYS[4], budget.since_field, budget.since) end
+  if budget.moved then redis.call('HSET', KEYS[4], budget.since_field, budget.since) end
 end
 tell(messages)
 return { 'ok', text(value + difference), text(shard.n) }

@@ -8,6 +8,7 @@
 -- include: lib/shard.lua
 -- include: lib/calendar.lua
 -- include: lib/plan.lua
+-- include: lib/watched.lua
 local shard_key, registry, journal, brand_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 if ARGV[1] ~= LAYOUT then return { 'wrong_version', LAYOUT } end
 local shard, refused = open_shard(shard_key, ARGV[2])

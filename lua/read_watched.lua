@@ -9,6 +9,7 @@
 -- include: lib/shard.lua
 -- include: lib/calendar.lua
 -- include: lib/plan.lua
+-- include: lib/watched.lua
 if ARGV[1] ~= LAYOUT then return { 'wrong_version', LAYOUT } end
 local shard, refused = open_shard(KEYS[1], '')
 if not shard then return refused end

@@ -18,7 +18,8 @@ MAX_BRAND_ID: Final = 2**37 - 1
 """So that every campaign id stays below 2^53, which Lua's doubles hold exactly."""
 
 TEXT_ID_LENGTH: Final = 64
-_TEXT_ID: Final = re.compile(r"[A-Za-z0-9._:/+=@~-]{1,64}", re.ASCII)
+TEXT_ID: Final = rf"[A-Za-z0-9._:/+=@~-]{{1,{TEXT_ID_LENGTH}}}"
+_TEXT_ID: Final = re.compile(TEXT_ID, re.ASCII)
 
 
 def brand_of(campaign_id: int) -> int:

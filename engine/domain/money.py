@@ -7,6 +7,7 @@ exponent, space, underscore or other script's digits. What does not fit is refus
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from decimal import Context, Decimal
 from typing import Final
 
@@ -20,6 +21,7 @@ MAX_TOTAL_MICROS: Final = 9 * 10**15
 """A budget or a counter: below 2^53, because a Lua number is a double."""
 
 _DECIMAL: Final = re.compile(r"([0-9]{1,16})(?:\.([0-9]{1,6}))?", re.ASCII)
+_DECIMALS: Final = re.compile(r"(?:[0-9]{1,16}(?:\.[0-9]{1,6})?,)+", re.ASCII)
 _TOO_FINE: Final = re.compile(r"[0-9]{1,16}\.[0-9]{7,}", re.ASCII)
 _WIDEST_EXPONENT: Final = 20
 """A Decimal beyond it is shown as it is: written out, 1E-999999999 would be a gigabyte of zeros."""
@@ -63,6 +65,18 @@ def _micros_of(value: object, field: str, error: type[InvalidInput]) -> int:
 def parse_amount(value: str | Decimal, field: str = "amount") -> int:
     """The micros of one spend, from a decimal string or a Decimal: above 0, at most 1,000,000 units. Raises InvalidAmount."""
     return check_amount_micros(_micros_of(value, field, InvalidAmount), field, value)
+
+
+def parse_amounts(values: Sequence[str | Decimal]) -> list[int] | None:
+    """The micros of many amounts at once, their size not yet checked; None where one of them needs `parse_amount`, which says what is wrong."""
+    kinds = set(map(type, values))
+    if not kinds <= {str, Decimal}:
+        return None
+    texts = list(map(str, values))
+    joined = ",".join(texts) + ","
+    if joined.count(",") != len(texts) or _DECIMALS.fullmatch(joined) is None:
+        return None
+    return [int(units + fraction.ljust(PLACES, "0")) for units, _, fraction in (text.partition(".") for text in texts)]
 
 
 def check_amount_micros(micros: int, field: str = "amount_micros", given: object = None) -> int:

@@ -3,34 +3,15 @@
 --
 -- KEYS  1 shard  2 registry  3 journal  4-5 requests  6-7 events  8.. the brands and campaigns of the spends, in any order;
 --       try_spends also takes holds and expiry of each brand, side by side
--- ARGV  1 layout  2 request id  3 spends: `<campaign_id>,<amount_micros>,<event_id or nothing>,<occurred_ms or nothing>;` each
+-- ARGV  1 layout  2 request id  3 spends: `<campaign_id>,<amount_micros>,<event_id or nothing>,<occurred_ms or nothing>;` each; or, packed, 3 their
+--       sums and 4 their log (lib/packed.lua). A packed call gets the same answers: where its sums leave a doubt, it is unpacked and judged
 -- Reply {'ok', outcomes, brands, campaigns}: outcomes as runs `k*998,x8*2` in the order of the spends: k counted, d duplicate, c conflict,
 --         u unknown campaign, x<causes> refused; brands `id:daily_spend:monthly_spend:daily_limit:monthly_limit;` and campaigns
 --         `id:causes;` after the whole call (limits empty = none, causes a bit mask, 0 = running)
 --       {'not_ready', why} | {'wrong_version', layout} | {'invalid', index, field}: nothing was written
 -- include: lib/call.lua
-local MAX_SPENDS = 1000
-local LAST_INSTANT = 253402300799999 -- the end of the year 9999, beyond which neither Python nor PostgreSQL goes with us
-
--- The spends of a call, or nil and the reply that names the first bad field.
-local function parse_spends(body)
-  local spends, ends = {}, 1
-  for start, campaign, digits, event, occurred, stop in string.gmatch(body, '()(%d+),([^,;]*),([^,;]*),([^,;]*);()') do
-    local index = #spends
-    if start ~= ends or index >= MAX_SPENDS then return nil, { 'invalid', index, 'spends' } end
-    local amount = amount_of(digits)
-    if not amount then return nil, { 'invalid', index, 'amount' } end
-    if event ~= '' and not is_id(event, 64) then return nil, { 'invalid', index, 'event_id' } end
-    if occurred ~= '' and (#occurred > 15 or not string.find(occurred, '^%d+$') or tonumber(occurred) > LAST_INSTANT) then
-      return nil, { 'invalid', index, 'occurred_at' }
-    end
-    spends[index + 1] = { campaign = campaign, digits = digits, amount = amount, event = event }
-    ends = stop
-  end
-  if #spends == 0 or ends ~= #body + 1 then return nil, { 'invalid', #spends, 'spends' } end
-  return spends
-end
-
+-- include: lib/spends.lua
+-- include: lib/packed.lua
 -- Runs of equal outcomes, to text and back.
 local function pack_outcomes(outcomes)
   local runs, times = {}, 0
@@ -105,15 +86,111 @@ local function judge(spend, verb, plans, seen, now)
   return count(brand, campaign, spend.amount) and 'k' or nil
 end
 
+-- Judges spends in turn, each by what the ones before it left. Totals move in the tables; nothing is written yet. What was unknown before is
+-- judged afresh. Answers {outcomes, entry's outcomes, fields of events to set, fresh, counted}, or nil and the reply.
+local function judge_all(spends, size, before, verb, plans, seen, now)
+  local day = text(day_of(now))
+  local verdict = { outcomes = {}, entry_outcomes = {}, events_set = {}, fresh = 0, counted = 0 }
+  for i = 1, size do
+    local outcome = before and before[i] ~= 'u' and before[i] or nil
+    verdict.entry_outcomes[i] = outcome == 'k' and 'p' or outcome
+    if not outcome then
+      local spend = spends[i]
+      outcome = judge(spend, verb, plans, seen, now)
+      if not outcome then return nil, { 'invalid', i - 1, 'total' } end
+      verdict.entry_outcomes[i] = outcome
+      if outcome ~= 'u' then verdict.fresh = verdict.fresh + 1 end
+      if outcome == 'k' then
+        verdict.counted = verdict.counted + 1
+        if spend.seen_as then
+          local set = verdict.events_set
+          seen[spend.seen_as] = spend.campaign .. ',' .. spend.digits .. ',' .. day
+          set[#set + 1], set[#set + 2] = spend.seen_as, seen[spend.seen_as]
+        end
+      end
+    end
+    verdict.outcomes[i] = outcome
+  end
+  return verdict
+end
+
+-- The same for sums that all fit.
+local function count_all(sums, size, plans)
+  for _, sum in ipairs(sums) do
+    if sum.amount > 0 then
+      local campaign = plans.campaigns[sum.campaign]
+      count(plans.brands[campaign.home], campaign, sum.amount)
+    end
+  end
+  return { packed = 'k*' .. size, events_set = {}, fresh = size, counted = size }
+end
+
+-- The names of the columns' events, by place.
+local function column_names(columns, campaigns)
+  local names, places = {}, {}
+  for i, event in ipairs(columns.events) do
+    if event ~= '' then
+      local name = campaigns[columns.campaigns[i]].home .. ':' .. event
+      names[#names + 1], places[i] = name, name
+    end
+  end
+  return names, places
+end
+
+-- The same for columns with event ids whose sums all fit: only what was seen before is not counted.
+local function count_unseen(columns, names, plans, seen, now)
+  local day, set, outcomes, missed, by_campaign = ',' .. text(day_of(now)), {}, {}, 0, {}
+  for _, sum in ipairs(columns.sums) do by_campaign[sum.campaign] = sum end
+  for i, digits in ipairs(columns.digits) do
+    local campaign, name, outcome = columns.campaigns[i], names[i], 'k'
+    if name then
+      local content, known = campaign .. ',' .. digits, seen[name]
+      if known then
+        outcome = string.match(known, '^%d+,%d+') == content and 'd' or 'c'
+        by_campaign[campaign].amount = by_campaign[campaign].amount - tonumber(digits)
+        missed = missed + 1
+      else
+        local value = content .. day
+        seen[name] = value
+        set[#set + 1], set[#set + 2] = name, value
+      end
+    end
+    outcomes[i] = outcome
+  end
+  local verdict = count_all(columns.sums, columns.size, plans)
+  verdict.events_set, verdict.counted = set, columns.size - missed
+  verdict.outcomes, verdict.entry_outcomes = outcomes, outcomes
+  if missed > 0 then verdict.packed = pack_outcomes(outcomes) end
+  return verdict
+end
+
+-- Whether an earlier call left something to judge.
+local function has_unknown(before)
+  for _, outcome in ipairs(before) do
+    if outcome == 'u' then return true end
+  end
+  return false
+end
+
 local function charge(verb)
   local counter = verb == 't' and 'count:accepted' or 'count:recorded'
-  local shard_key, request, body = KEYS[1], ARGV[2], ARGV[3]
+  local shard_key, request, body, blob = KEYS[1], ARGV[2], ARGV[3], ARGV[4]
   if ARGV[1] ~= LAYOUT then return { 'wrong_version', LAYOUT } end
   local shard, refused = open_shard(shard_key, '', counter)
   if not shard then return refused end
   if not is_id(request, 80) then return { 'invalid', 0, 'request_id' } end
-  local spends, bad = parse_spends(body)
-  if not spends then return bad end
+  local columns = not blob and parse_columns(body)
+  local spends, sums, size, bad
+  if blob then
+    sums, size = parse_sums(body, blob)
+    if not sums then return size end
+  elseif columns then
+    sums, size = columns.sums, columns.size
+  else
+    spends, bad = parse_spends(body)
+    if not spends then return bad end
+    size = #spends
+  end
   local now = shard.now
   local day = day_of(now)
   local plans, lost = read_plans(day, month_of(day))
@@ -122,8 +199,8 @@ local function charge(verb)
   local requests = open_memory(shard_key, 'req', { KEYS[4], KEYS[5] }, now)
   local recalled = requests and recall(requests, { request })
   if not recalled then return lose(shard_key, 'requests') end
-  local digest = string.sub(redis.sha1hex(body), 1, 16)
-  local before = outcomes_before(recalled[request], verb, digest, #spends)
+  local digest = string.sub(redis.sha1hex(blob and body .. blob or body), 1, 16)
+  local before = outcomes_before(recalled[request], verb, digest, size)
 
   local due, lines = {}, {}
   for _, brand in pairs(plans.brands) do
@@ -132,62 +209,65 @@ local function charge(verb)
       expired_lines(due[brand], lines)
     end
   end
-  local names, events, seen = event_names(spends, plans.campaigns), nil, {}
+  local whole = sums and not before and all_fit(sums, verb, plans, now)
+  if sums and not whole then
+    spends = {}
+    if not before or has_unknown(before) then
+      if blob then spends, bad = unpack_spends(sums, size, blob) else spends = rows_of(columns) end
+    end
+    if not spends then return bad end
+  end
+  local names, places, events, seen = {}, nil, nil, {}
+  if not whole then
+    names = event_names(spends, plans.campaigns)
+  elseif columns and columns.with_ids then
+    names, places = column_names(columns, plans.campaigns)
+  end
   if #names > 0 or #lines > 0 then
     events = open_memory(shard_key, 'ev', { KEYS[6], KEYS[7] }, now)
     seen = events and recall(events, names)
     if not seen then return lose(shard_key, 'events') end
   end
 
-  -- Judge each in turn. Totals move in the tables; nothing is written yet. What was unknown before is judged afresh.
-  local outcomes, entry_outcomes, events_set, fresh, counted = {}, {}, {}, 0, 0
-  for i, spend in ipairs(spends) do
-    local outcome = before and before[i] ~= 'u' and before[i] or nil
-    entry_outcomes[i] = outcome == 'k' and 'p' or outcome
-    if not outcome then
-      outcome = judge(spend, verb, plans, seen, now)
-      if not outcome then return { 'invalid', i - 1, 'total' } end
-      entry_outcomes[i] = outcome
-      if outcome ~= 'u' then fresh = fresh + 1 end
-      if outcome == 'k' then
-        counted = counted + 1
-        if spend.seen_as then
-          seen[spend.seen_as] = spend.campaign .. ',' .. spend.digits .. ',' .. text(day)
-          events_set[#events_set + 1], events_set[#events_set + 2] = spend.seen_as, seen[spend.seen_as]
-        end
-      end
-    end
-    outcomes[i] = outcome
+  local verdict
+  if places then
+    verdict = count_unseen(columns, places, plans, seen, now)
+  elseif whole then
+    verdict = count_all(sums, size, plans)
+  else
+    verdict, bad = judge_all(spends, size, before, verb, plans, seen, now)
+    if not verdict then return bad end
+    verdict.packed = pack_outcomes(verdict.outcomes)
   end
 
   local moved, messages = changes_of(plans.brands, now)
-  if counted > 0 or #lines > 0 then
+  if verdict.counted > 0 or #lines > 0 then
     local entry = {}
-    if counted > 0 then
-      entry = { 'r', request, 'b', body }
-      if counted < #spends then entry[5], entry[6] = 'o', verb .. pack_outcomes(entry_outcomes) end
+    if verdict.counted > 0 then
+      entry = blob and { 'r', request, 's', body, 'l', blob } or { 'r', request, 'b', body }
+      if verdict.counted < size then entry[#entry + 1], entry[#entry + 2] = 'o', verb .. pack_outcomes(verdict.entry_outcomes) end
     end
     if #lines > 0 then entry[#entry + 1], entry[#entry + 2] = 'h', table.concat(lines) end
-    local failed = append(shard, entry, moved)
+    local failed = append(shard, entry, moved, blob and verdict.counted > 0 and '2')
     if failed then return failed end
   end
 
-  local shard_fields = { 'now', text(now), 'n', text(shard.n), counter, text(shard.count + counted) }
-  if counted < #spends then tally(shard_key, uncounted(outcomes, before), shard_fields) end
+  local shard_fields = { 'now', text(now), 'n', text(shard.n), counter, text(shard.count + verdict.counted) }
+  if verdict.counted < size then tally(shard_key, uncounted(verdict.outcomes, before), shard_fields) end
   for brand, holds in pairs(due) do
-    write_expired(holds, brand.holds_key, brand.expiry_key, events_set)
+    write_expired(holds, brand.holds_key, brand.expiry_key, verdict.events_set)
     brand.holds_changed = #holds > 0
   end
-  if fresh > 0 then
+  if verdict.fresh > 0 then
     turn(requests, shard_fields)
-    redis.call('HSET', requests.write, request, verb .. digest .. ' ' .. pack_outcomes(outcomes))
+    redis.call('HSET', requests.write, request, verb .. digest .. ' ' .. verdict.packed)
   end
-  if events and (fresh > 0 or #lines > 0) then
+  if events and (verdict.fresh > 0 or #lines > 0) then
     turn(events, shard_fields)
-    if #events_set > 0 then redis.call('HSET', events.write, unpack(events_set)) end
+    if #verdict.events_set > 0 then redis.call('HSET', events.write, unpack(verdict.events_set)) end
   end
   redis.call('HSET', shard_key, unpack(shard_fields))
   write_plans(plans)
   tell(messages)
-  return { 'ok', pack_outcomes(outcomes), figures(plans, now) }
+  return { 'ok', verdict.packed, figures(plans, now) }
 end

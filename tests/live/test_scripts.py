@@ -11,7 +11,7 @@ from engine.domain.causes import ORDER, mask_of
 from engine.domain.ids import ORDINALS, SHARDS
 from engine.domain.money import MAX_AMOUNT_MICROS, MAX_TOTAL_MICROS
 from engine.live import scripts
-from engine.live.client import MAX_SPENDS_A_CALL
+from engine.live.batches import MAX_SPENDS_A_CALL
 
 
 def test_every_lua_file_is_a_known_script_or_an_included_piece() -> None:

@@ -1,0 +1,290 @@
+"""What a batch of spends becomes: script calls, one a shard where they fit, and the answers in the batch's order.
+
+Spends without event id and occurred_at go packed (`lua/lib/packed.lua`): the script counts one sum a campaign. Whole columns are checked at once; where
+anything is amiss, the batch is gone through spend by spend, to say which one.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from decimal import Decimal
+from itertools import count
+from typing import Any, Final, NamedTuple
+
+from engine.domain.ids import MAX_BRAND_ID, ORDINALS, TEXT_ID, check_campaign_id, check_text_id, shard_of
+from engine.domain.money import MAX_AMOUNT_MICROS, check_amount_micros, parse_amount, parse_amounts
+from engine.domain.periods import ms_of
+from engine.errors import InvalidAmount, InvalidInput, shown
+from engine.live.keys import ShardKeys, shard_keys
+from engine.live.replies import Figures, SpendResult, spend_results
+from engine.live.scripts import LAYOUT, Script
+from engine.live.wire import Arg, Call, Reply
+
+RECORD: Final = "record_spends"
+TRY: Final = "try_spends"
+MAX_SPENDS_A_CALL: Final = 1000
+MAX_SPENDS_WITH_IDS: Final = 200
+MAX_CAMPAIGNS_A_CALL: Final = 200
+PACKED_FROM: Final = 8
+"""Smaller batches go as text: nothing is gained by packing them, and one spend has the same bytes alone and in a batch."""
+
+_PACKED_VERSION: Final = 1
+_EVENT_IDS: Final = re.compile(rf"(?:{TEXT_ID},)+", re.ASCII)
+
+
+class Spend(NamedTuple):
+    """One spend of a batch: `amount` is a decimal string or Decimal, or `amount_micros` an int; one of the two."""
+
+    campaign_id: int
+    amount: str | Decimal | None = None
+    event_id: str | None = None
+    amount_micros: int | None = None
+    occurred_at: datetime | None = None
+
+
+class Piece:
+    """The spends of one script call: their places in the batch, their campaigns in order, each campaign once, and the call's ARGV."""
+
+    __slots__ = ("args", "campaign_ids", "campaigns", "chunk", "places", "shard")
+
+    def __init__(
+        self,
+        shard: int,
+        chunk: int,
+        places: Sequence[int],
+        campaign_ids: Sequence[int],
+        campaigns: Iterable[int],
+        args: tuple[Arg, ...],
+    ) -> None:
+        self.shard = shard
+        self.chunk = chunk
+        self.places = places
+        self.campaign_ids = campaign_ids
+        self.campaigns = campaigns
+        self.args = args
+
+    def call(self, code: Script, request: str) -> Call:
+        """The call of a script under a request id."""
+        keys = shard_keys(self.shard)
+        brands = dict.fromkeys(campaign_id // ORDINALS for campaign_id in self.campaigns)
+        return Call(
+            code, (*keys.fixed, *plan_keys(keys, code.name, brands, self.campaigns)), (LAYOUT, request, *self.args)
+        )
+
+
+class _Columns(NamedTuple):
+    """A batch that is known to be right, column by column; lines where it cannot be packed."""
+
+    campaign_ids: Sequence[int]
+    micros: Sequence[int]
+    campaigns: Sequence[int]
+    """Each campaign once."""
+    lines: Sequence[str] | None
+    with_ids: Sequence[bool] | bool
+
+
+def pieces_of(spends: Iterable[Spend]) -> tuple[list[Piece], int]:
+    """The pieces of a batch, order kept in each shard, and the number of its spends. Raises InvalidInput with the index of the first bad spend."""
+    batch = list(spends)
+    columns = _whole_columns(batch) or _careful_columns(batch)
+    campaigns = columns.campaigns
+    homes = {campaign_id: shard_of(campaign_id // ORDINALS) for campaign_id in campaigns}
+    shards = set(homes.values())
+    size = len(batch)
+    simple = columns.lines is None or isinstance(columns.with_ids, bool)
+    limit = MAX_SPENDS_WITH_IDS if columns.with_ids is True else MAX_SPENDS_A_CALL
+    if simple and len(shards) == 1 and len(campaigns) <= MAX_CAMPAIGNS_A_CALL:
+        (shard,) = shards
+        return [
+            _piece(shard, chunk, range(start, min(start + limit, size)), columns, slice(start, start + limit))
+            for chunk, start in enumerate(range(0, size, limit))
+        ], size
+    return [_piece(shard, chunk, places, columns, None) for shard, chunk, places in _cuts(columns, homes)], size
+
+
+def _cuts(columns: _Columns, homes: dict[int, int]) -> list[tuple[int, int, list[int]]]:
+    """(shard, chunk, places) of each call: spends by shard, order kept, each group cut to what one call may carry."""
+    cuts: list[tuple[int, int, list[int]]] = []
+    opened: dict[int, tuple[list[int], set[int], list[bool]]] = {}
+    chunks: dict[int, count[int]] = {}
+    flags = columns.with_ids
+    for place, campaign_id in enumerate(columns.campaign_ids):
+        shard = homes[campaign_id]
+        with_id = flags if isinstance(flags, bool) else flags[place]
+        places, campaigns, ids = opened.get(shard, (None, set(), [False]))
+        limit = MAX_SPENDS_WITH_IDS if with_id or ids[0] else MAX_SPENDS_A_CALL
+        if (
+            places is None
+            or len(places) >= limit
+            or (len(campaigns) >= MAX_CAMPAIGNS_A_CALL and campaign_id not in campaigns)
+        ):
+            places, campaigns, ids = [], set(), [False]
+            opened[shard] = places, campaigns, ids
+            cuts.append((shard, next(chunks.setdefault(shard, count())), places))
+        places.append(place)
+        campaigns.add(campaign_id)
+        ids[0] = ids[0] or with_id
+    return cuts
+
+
+def _piece(shard: int, chunk: int, places: Sequence[int], columns: _Columns, part: slice | None) -> Piece:
+    def of(column: Sequence[Any]) -> Sequence[Any]:
+        return column[part] if part is not None else [column[place] for place in places]
+
+    campaign_ids = of(columns.campaign_ids)
+    whole = len(campaign_ids) == len(columns.campaign_ids)
+    campaigns = columns.campaigns if whole else sorted(set(campaign_ids))
+    if columns.lines is not None:
+        args: tuple[Arg, ...] = ("".join(of(columns.lines)),)
+    else:
+        args = _packed(campaign_ids, campaigns, of(columns.micros))
+    return Piece(shard, chunk, places, campaign_ids, campaigns, args)
+
+
+def _packed(campaign_ids: Sequence[int], campaigns: Iterable[int], micros: Sequence[int]) -> tuple[str, bytes]:
+    """The sums by campaign and the log of single spends, as `lua/lib/packed.lua` takes them."""
+    index = dict(zip(campaigns, count(), strict=False))
+    order = bytes(map(index.__getitem__, campaign_ids))
+    sums = [0] * len(index)
+    for place, amount in zip(order, micros, strict=True):
+        sums[place] += amount
+    width, code = (4, "I") if max(micros) < 1 << 32 else (8, "Q")
+    log = struct.pack(f"<BB{len(order)}s{len(order)}{code}", _PACKED_VERSION, width, order, *micros)
+    lines = [f"{campaign},{sums[place]},{order.count(place)};" for campaign, place in index.items()]
+    return "".join(lines), log
+
+
+def _whole_columns(batch: list[Spend]) -> _Columns | None:
+    """A batch whose columns are each of one kind and right throughout; None where it must be looked at spend by spend."""
+    size = len(batch)
+    if size < PACKED_FROM:
+        return None
+    try:
+        campaign_ids, amounts, event_ids, micros, occurred = zip(*batch, strict=True)
+    except (TypeError, ValueError):
+        return None
+    if occurred.count(None) < size or set(map(type, campaign_ids)) != {int}:
+        return None
+    campaigns = sorted(set(campaign_ids))
+    if any(
+        not ORDINALS < campaign_id < (MAX_BRAND_ID + 1) * ORDINALS or campaign_id % ORDINALS == 0
+        for campaign_id in campaigns
+    ):
+        return None
+    if micros.count(None) == size:
+        micros = tuple(parse_amounts(amounts) or ())
+    elif amounts.count(None) < size or set(map(type, micros)) != {int}:
+        return None
+    if not micros or min(micros) <= 0 or max(micros) > MAX_AMOUNT_MICROS:
+        return None
+    if event_ids.count(None) == size:
+        return _Columns(campaign_ids, micros, campaigns, None, False)
+    if set(map(type, event_ids)) != {str}:
+        return None
+    joined = ",".join(event_ids) + ","
+    if joined.count(",") != size or _EVENT_IDS.fullmatch(joined) is None:
+        return None
+    lines = [f"{c},{m},{e},;" for c, m, e in zip(campaign_ids, micros, event_ids, strict=True)]
+    return _Columns(campaign_ids, micros, campaigns, lines, True)
+
+
+def _careful_columns(batch: list[Spend]) -> _Columns:
+    """Any batch, spend by spend. Raises InvalidInput with the index of the first bad one."""
+    campaign_ids: list[int] = []
+    lines: list[str] = []
+    with_ids: list[bool] = []
+    for index, spend in enumerate(batch):
+        try:
+            campaign_id, amount, event_id, amount_micros, occurred_at = spend
+            lines.append(line_of(campaign_id, amount, event_id, amount_micros, occurred_at))
+        except InvalidInput as error:
+            raise type(error)(f"spends[{index}]: {error}", f"spends[{index}].{error.field}") from None
+        except (TypeError, ValueError):
+            raise InvalidInput(f"spends[{index}] {shown(spend)} is not a Spend", f"spends[{index}]") from None
+        campaign_ids.append(campaign_id)
+        with_ids.append(event_id is not None)
+    return _Columns(campaign_ids, (), sorted(set(campaign_ids)), lines, with_ids)
+
+
+def line_of(
+    campaign_id: int,
+    amount: str | Decimal | None,
+    event_id: str | None,
+    amount_micros: int | None,
+    occurred_at: datetime | None,
+) -> str:
+    """One spend as the scripts take it (`lua/lib/charge.lua`), after every check that Python can make."""
+    check_campaign_id(campaign_id)
+    if amount_micros is None:
+        if amount is None:
+            raise InvalidAmount(
+                "amount is missing: give a decimal string or Decimal, or whole micros in amount_micros", "amount"
+            )
+        amount_micros = parse_amount(amount)
+    elif amount is not None:
+        raise InvalidAmount("amount and amount_micros are both given: give one of the two", "amount_micros")
+    else:
+        check_amount_micros(amount_micros)
+    if event_id is not None:
+        check_text_id(event_id, "event_id")
+    if occurred_at is None:
+        return f"{campaign_id},{amount_micros},{event_id or ''},;"
+    return f"{campaign_id},{amount_micros},{event_id or ''},{_occurred_ms(occurred_at)};"
+
+
+def _occurred_ms(at: datetime) -> int:
+    if not isinstance(at, datetime) or at.tzinfo is None:
+        raise InvalidInput(
+            f"occurred_at {shown(at)} is not an instant: give a datetime with a time zone", "occurred_at"
+        )
+    ms = ms_of(at)
+    if ms < 0:
+        raise InvalidInput(
+            f"occurred_at {shown(str(at))} is before 1970: give the instant of the impression", "occurred_at"
+        )
+    return ms
+
+
+def plan_keys(keys: ShardKeys, verb: str, brands: Iterable[int], campaigns: Iterable[int]) -> list[str]:
+    """The keys of the brands and campaigns that a call names; one that asks (try) also sees what is on hold."""
+    plan: list[str] = []
+    for brand_id in brands:
+        plan.append(keys.brand(brand_id))
+        if verb == TRY:
+            plan += keys.holds(brand_id)
+    plan += map(keys.campaign, campaigns)
+    return plan
+
+
+def calls_of(code: Script, pieces: Sequence[Piece], request: str) -> list[Call]:
+    """The calls of a batch. One that needs several names them `<request id>/<shard>/<chunk>`."""
+    if len(pieces) == 1:
+        return [pieces[0].call(code, request)]
+    return [piece.call(code, f"{request}/{piece.shard}/{piece.chunk}") for piece in pieces]
+
+
+def in_order(
+    pieces: Sequence[Piece], replies: Sequence[Reply | None], counted_word: str, size: int
+) -> list[SpendResult | None]:
+    """The answers in the order of the batch, all with the figures after the last piece of their brand; None where no reply came."""
+    if len(pieces) == 1 and replies[0] is not None:
+        return list(spend_results(replies[0], pieces[0].campaign_ids, counted_word))
+    answers: list[SpendResult | None] = [None] * size
+    last: dict[int, Figures] = {}
+    for piece, reply in zip(pieces, replies, strict=True):
+        if reply is not None:
+            for place, result in zip(piece.places, spend_results(reply, piece.campaign_ids, counted_word), strict=True):
+                answers[place] = result
+                if result.figures is not None:
+                    last[result.campaign_id // ORDINALS] = result.figures
+    if len(pieces) > len({piece.shard for piece in pieces}):
+        later: dict[SpendResult, SpendResult] = {}
+        for place, answer in enumerate(answers):
+            if answer is not None:
+                if answer not in later:
+                    later[answer] = answer.with_figures(last.get(answer.campaign_id // ORDINALS))
+                answers[place] = later[answer]
+    return answers

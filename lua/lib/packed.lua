@@ -1,0 +1,62 @@
+-- The packed form of a call: per-campaign sums that the script counts, and the single spends as one blob that goes to the journal as it is.
+-- Sums `<campaign_id>,<micros>,<how many>;`, one line a campaign. Blob: byte version (1), byte width of an amount (4 or 8); then a byte a spend, its
+-- campaign's place among the sums (from 0); then the amounts, little-endian. Packed spends carry no event id and no occurred_at.
+-- include: lib/call.lua
+local PACKED, MAX_PACKED_CAMPAIGNS = 1, 200
+
+-- The sums of a call and the number of its spends, or nil and the reply that names the first bad field.
+local function parse_sums(body, blob)
+  local sums, size, ends, asked = {}, 0, 1, {}
+  for start, campaign, digits, times, stop in string.gmatch(body, '()(%d+),(%d+),(%d+);()') do
+    local index, amount, count = #sums, tonumber(digits), tonumber(times)
+    if start ~= ends or index >= MAX_PACKED_CAMPAIGNS or asked[campaign] then return nil, { 'invalid', index, 'spends' } end
+    if #times > 4 or count < 1 or size + count > MAX_SPENDS then return nil, { 'invalid', index, 'spends' } end
+    if #digits > 16 or amount < count or amount > count * MAX_AMOUNT then return nil, { 'invalid', index, 'amount' } end
+    asked[campaign] = true
+    sums[index + 1] = { campaign = campaign, amount = amount, times = count }
+    size, ends = size + count, stop
+  end
+  if #sums == 0 or ends ~= #body + 1 then return nil, { 'invalid', #sums, 'spends' } end
+  local width = string.byte(blob, 2)
+  if string.byte(blob, 1) ~= PACKED or (width ~= 4 and width ~= 8) or #blob ~= 2 + size * (1 + width) then
+    return nil, { 'invalid', 0, 'log' }
+  end
+  return sums, size
+end
+
+-- Whether each spend of the sums will be counted whatever its place: then nobody needs to look at them one by one. Amounts are above 0, so
+-- where a whole sum fits, each of its parts does.
+local function all_fit(sums, verb, plans, now)
+  local totals = {}
+  for _, sum in ipairs(sums) do
+    local campaign = plans.campaigns[sum.campaign]
+    local brand = campaign and plans.brands[campaign.home]
+    if not brand or (verb == 't' and switch_mask(brand, campaign, now) > 0) then return false end
+    totals[brand] = (totals[brand] or 0) + sum.amount
+  end
+  for brand, total in pairs(totals) do
+    for _, budget in ipairs(brand.budgets) do
+      if budget.spent + total > MAX_TOTAL then return false end
+      if verb == 't' and budget.limit and budget.spent + brand.held + total > budget.limit then return false end
+    end
+  end
+  return true
+end
+
+-- The single spends, where they must be judged one by one; or nil and the reply when the blob does not add up to the sums.
+local function unpack_spends(sums, size, blob)
+  local width = string.byte(blob, 2)
+  local spends, rest, left = {}, {}, {}
+  for i, sum in ipairs(sums) do rest[i], left[i] = sum.amount, sum.times end
+  for i = 1, size do
+    local place, amount, from = string.byte(blob, 2 + i) + 1, 0, 2 + size + (i - 1) * width
+    for offset = width, 1, -1 do amount = amount * 256 + string.byte(blob, from + offset) end
+    if not sums[place] or amount < 1 or amount > MAX_AMOUNT then return nil, { 'invalid', i - 1, 'log' } end
+    rest[place], left[place] = rest[place] - amount, left[place] - 1
+    spends[i] = { campaign = sums[place].campaign, amount = amount, event = '' }
+  end
+  for i in ipairs(sums) do
+    if rest[i] ~= 0 or left[i] ~= 0 then return nil, { 'invalid', i - 1, 'log' } end
+  end
+  return spends
+end
