@@ -73,18 +73,31 @@ class _Campaign:
         self.group = group
 
 
-class _Brand:
-    """used_day, used_month: the last period whose budget was used up; the next one frees it by itself. A limit of 0 is used up in each."""
+class _Word:
+    """What was last said of a budget: in its period `period` it is used up, or not. The next period frees it by itself, except for a limit of 0."""
 
-    __slots__ = (
-        "archived", "campaigns", "home", "mask", "n", "no_daily", "no_monthly", "used_day", "used_month", "version"
-    )  # fmt: skip
+    __slots__ = ("nothing", "period", "used_up")
+
+    def __init__(self) -> None:
+        self.nothing = self.used_up = False
+        self.period = _NEVER
+
+    def counts(self, period: int) -> bool:
+        """Whether what was said is of this period (or of one that our clock has not reached yet) and makes a difference in it."""
+        return self.period >= period and self.used_up != self.nothing
+
+    def stops(self, period: int) -> bool:
+        return self.nothing != self.counts(period)
+
+
+class _Brand:
+    __slots__ = ("archived", "campaigns", "daily", "home", "mask", "monthly", "n", "version")
 
     def __init__(self, home: _Shard) -> None:
         self.home = home
         self.n = self.version = _NEVER
-        self.used_day = self.used_month = _NEVER
-        self.archived = self.no_daily = self.no_monthly = False
+        self.daily, self.monthly = _Word(), _Word()
+        self.archived = False
         self.mask = 0
         self.campaigns: dict[int, _Campaign] = {}
 
@@ -108,8 +121,8 @@ class Picture:
         self._groups: dict[str, _Group] = {}
         self._boundaries: list[tuple[int, int, _Group]] = []
         self._order = count()
-        self._spent: set[_Brand] = set()
-        """Brands of which a budget is used up until its period ends."""
+        self._turning: set[_Brand] = set()
+        """Brands whose causes change when their day or month ends."""
         self._now_ms = self._day = self._month = 0
         self._next_day_ms = 0
 
@@ -145,7 +158,7 @@ class Picture:
             self._judge_all(brand)
         for brand_id in gone:
             brand = home.brands.pop(brand_id)
-            self._spent.discard(brand)
+            self._turning.discard(brand)
             for campaign_id in list(brand.campaigns):
                 self._drop(brand, campaign_id)
 
@@ -179,9 +192,9 @@ class Picture:
             return
         brand.n = change.n
         if change.cause == DAILY_BUDGET:
-            brand.used_day = day_of(change.at_ms) if change.used_up else _NEVER
+            brand.daily.used_up, brand.daily.period = change.used_up, day_of(change.at_ms)
         else:
-            brand.used_month = month_of(change.at_ms) if change.used_up else _NEVER
+            brand.monthly.used_up, brand.monthly.period = change.used_up, month_of(change.at_ms)
         self._settle(brand)
 
     def told(self, change: PlanTold) -> None:
@@ -204,7 +217,7 @@ class Picture:
         self._now_ms = now_ms
         if now_ms >= self._next_day_ms or day_of(now_ms) != self._day:
             self._day, self._month, self._next_day_ms = day_of(now_ms), month_of(now_ms), next_day_ms(now_ms)
-            for brand in list(self._spent):
+            for brand in list(self._turning):
                 self._settle(brand)
         while self._boundaries and self._boundaries[0][0] <= now_ms:
             self._cross(heapq.heappop(self._boundaries)[2])
@@ -277,25 +290,24 @@ class Picture:
     def _see_brand(self, brand: _Brand, seen: BrandSeen) -> None:
         if seen.version >= brand.version:
             brand.version, brand.archived = seen.version, seen.archived
-            brand.no_daily, brand.no_monthly = seen.no_daily, seen.no_monthly
+            brand.daily.nothing, brand.monthly.nothing = seen.no_daily, seen.no_monthly
         if seen.n >= brand.n:
             brand.n = seen.n
-            brand.used_day = day_of(seen.at_ms) if seen.daily_used_up else _NEVER
-            brand.used_month = month_of(seen.at_ms) if seen.monthly_used_up else _NEVER
+            brand.daily.used_up, brand.daily.period = seen.daily_used_up, day_of(seen.at_ms)
+            brand.monthly.used_up, brand.monthly.period = seen.monthly_used_up, month_of(seen.at_ms)
         self._weigh(brand)
 
     def _weigh(self, brand: _Brand) -> None:
-        """The causes that stop the whole brand. A word of a day that our clock has not reached yet counts already."""
-        used_day, used_month = brand.used_day >= self._day, brand.used_month >= self._month
+        """The causes that stop the whole brand."""
         brand.mask = (
             (_ARCHIVED if brand.archived else 0)
-            | (_DAILY if brand.no_daily or used_day else 0)
-            | (_MONTHLY if brand.no_monthly or used_month else 0)
+            | (_DAILY if brand.daily.stops(self._day) else 0)
+            | (_MONTHLY if brand.monthly.stops(self._month) else 0)
         )
-        if used_day or used_month:
-            self._spent.add(brand)
+        if brand.daily.counts(self._day) or brand.monthly.counts(self._month):
+            self._turning.add(brand)
         else:
-            self._spent.discard(brand)
+            self._turning.discard(brand)
 
     def _settle(self, brand: _Brand) -> None:
         before = brand.mask

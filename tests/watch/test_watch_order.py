@@ -52,12 +52,13 @@ def test_money_is_ordered_by_the_journal_and_limits_by_their_version(picture: Pi
     assert CAMPAIGN not in picture.running
     picture.moved(BudgetMoved(BRAND, "daily_budget", False, NOON, 11))
     assert CAMPAIGN not in picture.running
-    # A plan whose version is new and whose money is old: its limit of 0 counts, its "not used up" does not.
+    # A plan whose version is new and whose money is old: its "not used up" does not count.
     picture.told(PlanTold(BRAND, brand(11, version=4), ()))
     assert picture.mask(CAMPAIGN) == 8
     picture.moved(BudgetMoved(BRAND, "daily_budget", False, NOON, 13))
     assert CAMPAIGN in picture.running
-    picture.told(PlanTold(BRAND, brand(12, version=5, zero=True, used=False), ()))
+    # One whose money is new and whose version is old: its budget counts, its archive does not.
+    picture.told(PlanTold(BRAND, brand(14, version=3, used=True, archived=True), ()))
     assert picture.mask(CAMPAIGN) == 8
 
 
@@ -197,3 +198,12 @@ def test_a_message_that_does_not_read_makes_the_watcher_read_the_shard_again(pla
     plant.plain.publish(keys_of_brand(BRAND).changes, "81 plan published 1795420800000")
     until(lambda: not watch.may_bid(CAMPAIGN))
     assert not watch.stale
+
+
+def test_a_budget_of_nothing_that_a_correction_took_below_zero_is_free_until_its_day_ends(picture: Picture) -> None:
+    picture.told(PlanTold(BRAND, brand(11, version=4, zero=True, used=True), ()))
+    assert picture.mask(CAMPAIGN) == 8
+    picture.moved(BudgetMoved(BRAND, "daily_budget", False, NOON, 12))
+    assert CAMPAIGN in picture.running
+    picture.advance(NOON + DAY_MS)
+    assert picture.mask(CAMPAIGN) == 8
