@@ -67,14 +67,14 @@ def read_message(message: bytes) -> Change:
     words = message.decode().split(" ")
     if words[:2] == ["0", "shard"]:
         return ShardTold(words[2:3] == ["ready"])
-    if words[1:3] == ["plan", "published"]:
-        brand_id, at_ms, n, brand = int(words[0]), int(words[3]), *words[4:6]
+    if words[1:3] == ["plan", "published"] and len(words) > 5:
+        brand = read_brand(int(words[4]), int(words[3]), words[5])
         campaigns = (_split(word) for word in words[6:])
-        return PlanTold(brand_id, read_brand(int(n), at_ms, brand), tuple(read_campaign(*c) for c in campaigns))
-    brand_id_text, cause, direction, at, n = words
+        return PlanTold(int(words[0]), brand, tuple(read_campaign(*c) for c in campaigns))
+    brand_id, cause, direction, at, n = words
     if cause not in (DAILY_BUDGET, MONTHLY_BUDGET) or direction not in _DIRECTIONS:
         raise ValueError(f"a message that this program does not know: {message!r:.200}")
-    return BudgetMoved(int(brand_id_text), cause, _DIRECTIONS[direction], int(at), int(n))
+    return BudgetMoved(int(brand_id), cause, _DIRECTIONS[direction], int(at), int(n))
 
 
 def read_brand(n: int, at_ms: int, text: str) -> BrandSeen:

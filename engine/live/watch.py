@@ -20,12 +20,13 @@ from redis import exceptions
 from engine.domain.causes import reasons_of
 from engine.domain.ids import ORDINALS, check_brand_id, check_campaign_id, shard_of
 from engine.errors import BudgetError, NotFound, NotReady
-from engine.live.changes import BrandSeen, BudgetMoved, CampaignSeen, PlanTold, read_brand, read_campaign, read_message
-from engine.live.keys import ShardKeys, shard_keys
+from engine.live.changes import BudgetMoved, PlanTold, read_message
+from engine.live.keys import shard_keys
 from engine.live.picture import Picture, Wanted
 from engine.live.redis_clock import RedisClock
 from engine.live.replies import NOT_READY, CampaignStatus, head
 from engine.live.scripts import LAYOUT, script
+from engine.live.snapshot import ShardNotReady, read_snapshot
 from engine.live.wire import Call, NoAnswer, Reply, Wire
 
 log = logging.getLogger(__name__)
@@ -37,9 +38,6 @@ STALE_AFTER_S: Final = 3.0
 """So long nothing is heard of Redis before the picture counts as out of date. A connection that breaks counts at once."""
 SHARDS_A_BEAT: Final = 16
 """Marks looked at each second, so that a shard whose keys went without a word is noticed within four."""
-SLICE: Final = 200
-BRANDS_A_CALL: Final = 500
-CALLS_AT_ONCE: Final = 64
 _ANSWER_S: Final = 2.0
 _PAUSES_S: Final = (0.05, 0.1, 0.2, 0.5)
 _OWN: Final[weakref.WeakSet[Watch]] = weakref.WeakSet()
@@ -195,14 +193,24 @@ class Watch:
     def _run_time(self) -> None:
         with self._changed:
             while not self._closed.is_set():
-                wait_s = self._heard_s + STALE_AFTER_S - time.monotonic() if self._joined else 60.0
-                if wait_s <= 0:
-                    self._lose_all(f"nothing was heard of Redis for {STALE_AFTER_S:.0f} s")
-                    continue
-                if self._clock.known:
-                    due_ms = self._picture.advance(self._clock.now_ms())
-                    wait_s = min(wait_s, (due_ms - self._clock.exact_ms()) / 1000)
+                try:
+                    wait_s = self._keep_time()
+                except Exception as error:  # as below: what is not kept must not pass for live
+                    log.exception("the watch's time")
+                    self._lose_all(f"{type(error).__name__}: {error}")
+                    wait_s = BEAT_S
                 self._changed.wait(max(wait_s, 0.0002))
+
+    def _keep_time(self) -> float:
+        """Turns what is due; answers the seconds until there is something to do. Needs the lock."""
+        wait_s = self._heard_s + STALE_AFTER_S - time.monotonic() if self._joined else 60.0
+        if wait_s <= 0:
+            self._lose_all(f"nothing was heard of Redis for {STALE_AFTER_S:.0f} s")
+            wait_s = 60.0
+        if self._clock.known:
+            due_ms = self._picture.advance(self._clock.now_ms())
+            wait_s = min(wait_s, (due_ms - self._clock.exact_ms()) / 1000)
+        return wait_s
 
     # The thread that listens.
 
@@ -334,61 +342,30 @@ class Watch:
                 self._changed.notify_all()
         return reply
 
+    def _ask_all(self, calls: list[Call]) -> list[Reply]:
+        """Many calls; of a very large shard the channel is not read meanwhile, so the answers are signs of life."""
+        replies = self._wire.call_all(calls, _ANSWER_S)
+        self._heard_s = time.monotonic()
+        return replies
+
     def _load(self, shard: int, restarted: bool) -> bool:
-        """Reads a shard and puts it into the picture. Answers whether the picture has its time now."""
-        keys, wanted = shard_keys(shard), self._wanted
-        asked, found, cursor = wanted.brands_of(shard), dict[int, int](), "0"
-        while True:
-            named = [str(asked.pop()) for _ in range(min(BRANDS_A_CALL, len(asked)))]
-            reply = self._ask(Call(script("read_registry"), (keys.shard, keys.registry), (LAYOUT, cursor, *named)))
-            if head(reply) == NOT_READY:
-                with self._changed:
-                    self._lose(shard, reply[1].decode())
-                return restarted
-            mark, cursor = reply[1].decode(), reply[4].decode()
-            found.update((int(b), int(h)) for b, h in (p.split(":") for p in reply[5].decode().split(";") if p))
-            if cursor == "0" and not asked:
-                break
-        brands = self._read_brands(keys, mark, found)
+        """Reads a shard and puts it into the picture. restarted, and the answer: whether the picture has the time of this connection."""
+        try:
+            snapshot = read_snapshot(self._ask, self._ask_all, self._wanted, shard)
+        except ShardNotReady as not_ready:
+            with self._changed:
+                self._lose(shard, str(not_ready))
+            return restarted
         with self._changed:
-            if brands is None:
-                self._lose(shard, "it changed while it was read")
-            if brands is None or not self._joined or self._ended:
+            if not self._joined or self._ended:
                 return restarted
             if not restarted:
                 self._picture.restart(self._clock.now_ms())
-            self._picture.load(shard, brands)
-            self._marks[shard] = mark
+            self._picture.load(shard, snapshot.brands)
+            self._marks[shard] = snapshot.mark
             self._missing.pop(shard, None)
             self._changed.notify_all()
         return True
-
-    def _read_brands(
-        self, keys: ShardKeys, mark: str, highest: dict[int, int]
-    ) -> list[tuple[int, BrandSeen, list[CampaignSeen]]] | None:
-        """The brands of a shard with their campaigns; None when the shard was not the same all the while."""
-        code = script("read_watched")
-        calls: list[Call] = []
-        asked: list[tuple[int, list[int]]] = []
-        for brand_id, ordinal in highest.items():
-            ids = self._wanted.campaigns_of(brand_id, ordinal)
-            for start in range(0, max(len(ids), 1), SLICE):
-                part = ids[start : start + SLICE]
-                asked.append((brand_id, part))
-                calls.append(Call(code, (keys.shard, keys.brand(brand_id), *map(keys.campaign, part)), (LAYOUT,)))
-        brands: dict[int, tuple[BrandSeen, list[CampaignSeen]]] = {}
-        for start in range(0, len(calls), CALLS_AT_ONCE):
-            replies = self._wire.call_all(calls[start : start + CALLS_AT_ONCE], _ANSWER_S)
-            self._heard_s = time.monotonic()  # of a very large shard the channel is not read meanwhile
-            for (brand_id, part), reply in zip(asked[start : start + CALLS_AT_ONCE], replies, strict=True):
-                if head(reply) == NOT_READY or reply[1].decode() != mark:
-                    return None
-                if reply[4]:
-                    seen = read_brand(int(reply[3]), int(reply[2]), reply[4].decode())
-                    campaigns = brands[brand_id][1] if brand_id in brands else []
-                    campaigns += [read_campaign(c, t.decode()) for c, t in zip(part, reply[5:], strict=True) if t]
-                    brands[brand_id] = (seen, campaigns)
-        return [(brand_id, seen, campaigns) for brand_id, (seen, campaigns) in brands.items()]
 
 
 def _forget_all() -> None:

@@ -32,7 +32,7 @@ CLOSES = ms_of(datetime(2036, 11, 24, 17, tzinfo=UTC))
 OFFICE = Schedule.parse({"start_time": "09:00", "end_time": "17:00"})
 
 
-def asked_a_second(watch: Watch, campaign_id: int, seconds: float = 0.3) -> float:
+def asked_a_second(watch: Watch, campaign_id: int, seconds: float = 0.15) -> float:
     """may_bid calls a second of a plain loop in this thread."""
     asked, began = 0, time.perf_counter()
     while time.perf_counter() - began < seconds:
@@ -46,7 +46,7 @@ def test_may_bid_is_asked_three_million_times_a_second_in_one_thread(plant: Plan
     plant.brand()
     until(lambda: watch.may_bid(CAMPAIGN))
     best = {
-        name: max(asked_a_second(watch, c) for _ in range(3)) for name, c in (("yes", CAMPAIGN), ("no", CAMPAIGN + 1))
+        name: max(asked_a_second(watch, c) for _ in range(8)) for name, c in (("yes", CAMPAIGN), ("no", CAMPAIGN + 1))
     }
     note(" ".join(f"{name}: {rate / 1e6:.1f} million/s" for name, rate in best.items()))
     assert min(best.values()) >= ASKED_A_SECOND

@@ -130,6 +130,7 @@ def test_the_messages_read_as_the_scripts_write_them() -> None:
         b"81 daily_budget exhausted 1",
         b"",
         b"81 flight ended 1 2",
+        b"81 plan published",
         b"\xff",
     ):
         with pytest.raises(ValueError):
