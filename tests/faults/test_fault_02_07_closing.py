@@ -19,7 +19,7 @@ from tests.faults.figures import Figures
 from tests.flows.conftest import at
 from tests.processes.conftest import brand_of, rows
 
-NOVEMBER, NEW_YEAR, LEAP_DAY = (2026, 11, 30), (2026, 12, 31), (2028, 2, 29)
+NOVEMBER, NEW_YEAR, LEAP_DAY = (2037, 11, 30), (2037, 12, 31), (2040, 2, 29)
 CASES = [
     *((NOVEMBER, times) for times in (0, 1, 3, "killed")), (NEW_YEAR, 0), (NEW_YEAR, "killed"), (LEAP_DAY, 3), (LEAP_DAY, "killed"),
 ]  # fmt: skip
@@ -80,7 +80,7 @@ def test_fault_02_v7_a_months_end_with_the_closing_job_run_so_often(
 def test_fault_07_a_scheduler_dead_two_days_over_a_months_end_has_each_period_closed_once(
     clock: System, figures: Callable[[Figures], None]
 ) -> None:
-    start = ms_of(datetime(2026, 11, 29, 12, tzinfo=UTC))
+    start = ms_of(datetime(2037, 11, 29, 12, tzinfo=UTC))
     at(clock, start)
     brand_id, (campaign, other) = brand_of(clock, "Aurora", daily=5_000_000)
     for day in range(4):
@@ -107,12 +107,12 @@ def test_fault_07_a_scheduler_dead_two_days_over_a_months_end_has_each_period_cl
     assert found == []
     mine = [(str(starts), micros) for brand, period, starts, micros in closed(clock) if period == "day" and micros]
     assert mine == [
-        ("2026-11-29", 5_000_000),
-        ("2026-11-30", 5_000_000),
-        ("2026-12-01", 5_000_000),
-        ("2026-12-02", 5_000_000),
+        ("2037-11-29", 5_000_000),
+        ("2037-11-30", 5_000_000),
+        ("2037-12-01", 5_000_000),
+        ("2037-12-02", 5_000_000),
     ]
-    assert [(str(s), m) for _, p, s, m in closed(clock) if p == "month" and m] == [("2026-11-01", 10_000_000)]
+    assert [(str(s), m) for _, p, s, m in closed(clock) if p == "month" and m] == [("2037-11-01", 10_000_000)]
     assert {c.status for c in clock.catalog.campaigns(brand_id)} == {"active"}
     key = keys_of_brand(brand_id).brand(brand_id)
     assert not [

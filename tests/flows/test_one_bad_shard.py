@@ -69,12 +69,12 @@ def test_a_brand_that_cannot_be_published_keeps_no_other_from_it(ready: System) 
 
 
 def test_a_shard_that_cannot_be_closed_keeps_no_other_open(clock: System, monkeypatch: pytest.MonkeyPatch) -> None:
-    at(clock, instant(2026, 11, 23, 23))
+    at(clock, instant(2037, 11, 23, 23))
     (bad, one), (_, two) = two_brands(clock)
     for campaign in (one, two):
         clock.client.record_spend(campaign, "1")
     clock.persister.drain_all()
-    at(clock, instant(2026, 11, 24))
+    at(clock, instant(2037, 11, 24))
     prune = type(clock.live).prune
 
     def broken(self: object, instance: str, shard: int, hash_keys: list[str], field: str) -> int:
@@ -98,12 +98,12 @@ class Killed(BaseException):
 def test_a_close_killed_between_prune_and_commit_is_closed_by_the_next_with_the_same_totals(
     clock: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    at(clock, instant(2026, 11, 30, 23))
+    at(clock, instant(2037, 11, 30, 23))
     two_brands(clock)
     for campaign in clock.catalog.campaigns():
         clock.client.record_spend(campaign.id, "3")
     clock.persister.drain_all()
-    at(clock, instant(2026, 12, 1))
+    at(clock, instant(2037, 12, 1))
     prune = type(clock.live).prune
 
     def killed(*args: object) -> int:
@@ -132,7 +132,7 @@ def test_a_close_killed_between_prune_and_commit_is_closed_by_the_next_with_the_
 
 @pytest.mark.parametrize(
     ("before", "days", "months"),
-    [((2028, 2, 28, 12), 3, [202802]), ((2027, 2, 27, 12), 3, [202702]), ((2027, 12, 30, 12), 3, [202712])],
+    [((2040, 2, 28, 12), 3, [204002]), ((2038, 2, 27, 12), 3, [203802]), ((2038, 12, 30, 12), 3, [203812])],
     ids=["over Feb 29", "over Feb 28", "over New Year"],
 )
 @pytest.mark.parametrize("times", [1, 3])
@@ -182,7 +182,7 @@ def test_periods_close_once_over_a_leap_day_and_new_year(
 
 
 def test_a_rebuild_on_a_clock_that_went_back_a_little_still_ends(clock: System) -> None:
-    now = instant(2026, 11, 23, 12)
+    now = instant(2037, 11, 23, 12)
     at(clock, now)
     (brand, campaign), _ = two_brands(clock)
     clock.client.record_spend(campaign, "1")

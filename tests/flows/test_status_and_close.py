@@ -62,48 +62,48 @@ def test_a_check_that_finds_no_difference_writes_no_row(ready: System) -> None:
 
 
 def test_a_schedule_that_opens_is_written_with_the_minute_at_which_it_opened(clock: System) -> None:
-    at(clock, instant(2026, 11, 23, 8, 59))
+    at(clock, instant(2037, 11, 23, 8, 59))
     brand_id, (campaign,) = brand_with_campaigns(clock)
     hours = Schedule.parse({"days": ["mon"], "start_time": "09:00", "end_time": "17:00"})
     clock.manage.update_campaign(campaign, "anna", schedule=hours)
     assert clock.catalog.campaign(campaign).reasons == ("schedule",)
-    at(clock, instant(2026, 11, 23, 9, 4))
+    at(clock, instant(2037, 11, 23, 9, 4))
     clock.status.refresh([brand_id])
     assert rows(clock, "SELECT at FROM status_change WHERE campaign_id = :c ORDER BY id DESC LIMIT 1", c=campaign) == [
-        (datetime(2026, 11, 23, 9, 0, tzinfo=UTC),)
+        (datetime(2037, 11, 23, 9, 0, tzinfo=UTC),)
     ]
 
 
 def test_the_day_closes_by_itself_with_its_total_and_reactivates_what_may_run_again(clock: System) -> None:
-    at(clock, instant(2026, 11, 30, 23, 59))
+    at(clock, instant(2037, 11, 30, 23, 59))
     brand_id, (campaign,) = brand_with_campaigns(clock, daily=5_000_000)
     clock.client.record_spend(campaign, "6")
     clock.persister.drain_all()
     clock.status.refresh([brand_id])
     assert clock.catalog.campaign(campaign).reasons == ("daily_budget",)
-    at(clock, instant(2026, 12, 1, 0, 0))
+    at(clock, instant(2037, 12, 1, 0, 0))
     closed = clock.closer.close_ended()
     assert (closed.waiting, closed.drift) == ([], [])
     check_all(clock.publisher, clock.status)
     assert clock.catalog.campaign(campaign).status == "active"
-    day, month = datetime(2026, 11, 30, tzinfo=UTC).date(), datetime(2026, 11, 1, tzinfo=UTC).date()
+    day, month = datetime(2037, 11, 30, tzinfo=UTC).date(), datetime(2037, 11, 1, tzinfo=UTC).date()
     totals = rows(
         clock, "SELECT period, starts_on, spend_micros, budget_micros FROM period_total WHERE spend_micros > 0"
     )
     assert sorted(totals) == [("day", day, 6_000_000, 5_000_000), ("month", month, 6_000_000, None)]
     assert rows(clock, "SELECT at FROM status_change ORDER BY id DESC LIMIT 1") == [
-        (datetime(2026, 12, 1, tzinfo=UTC),)
+        (datetime(2037, 12, 1, tzinfo=UTC),)
     ]
     fields = clock.hot_redis.hkeys(keys_of_brand(brand_id).brand(brand_id))
     assert not [f for f in fields if f.startswith((b"d:", b"m:"))], "closed counters are pruned"
 
 
 def test_closing_again_changes_nothing_and_a_closed_total_stays(clock: System) -> None:
-    at(clock, instant(2026, 11, 29, 12))
+    at(clock, instant(2037, 11, 29, 12))
     _, (campaign,) = brand_with_campaigns(clock)
     clock.client.record_spend(campaign, "1")
     clock.persister.drain_all()
-    at(clock, instant(2026, 11, 30, 0, 1))
+    at(clock, instant(2037, 11, 30, 0, 1))
     clock.closer.close_ended()
     before = rows(clock, "SELECT * FROM period_total ORDER BY 1, 2, 3")
     again = clock.closer.close_ended()
@@ -112,7 +112,7 @@ def test_closing_again_changes_nothing_and_a_closed_total_stays(clock: System) -
 
 
 def test_days_missed_over_a_months_end_are_each_closed_once(clock: System) -> None:
-    start = instant(2026, 11, 29, 12)
+    start = instant(2037, 11, 29, 12)
     at(clock, start)
     _, (campaign,) = brand_with_campaigns(clock)
     for day in range(4):
@@ -128,11 +128,11 @@ def test_days_missed_over_a_months_end_are_each_closed_once(clock: System) -> No
 
 
 def test_a_shard_whose_last_entries_are_not_persisted_waits_with_its_close(clock: System) -> None:
-    at(clock, instant(2026, 11, 23, 23))
+    at(clock, instant(2037, 11, 23, 23))
     brand_id, (campaign,) = brand_with_campaigns(clock)
     clock.persister.drain_all()
     clock.client.record_spend(campaign, "1")
-    at(clock, instant(2026, 11, 24, 0, 0))
+    at(clock, instant(2037, 11, 24, 0, 0))
     assert clock.closer.close_ended().waiting == [brand_id % 64]
     clock.persister.drain_all()
     assert clock.closer.close_ended().waiting == []
@@ -140,12 +140,12 @@ def test_a_shard_whose_last_entries_are_not_persisted_waits_with_its_close(clock
 
 
 def test_a_counter_that_differs_from_the_log_is_named_at_the_close(clock: System) -> None:
-    at(clock, instant(2026, 11, 23, 23))
+    at(clock, instant(2037, 11, 23, 23))
     brand_id, (campaign,) = brand_with_campaigns(clock)
     clock.client.record_spend(campaign, "1")
     clock.persister.drain_all()
     key = keys_of_brand(brand_id).brand(brand_id)
     field = next(f for f in clock.hot_redis.hkeys(key) if f.startswith(b"d:"))
     clock.hot_redis.hincrby(key, field.decode(), 500_000)
-    at(clock, instant(2026, 11, 24, 0, 0))
-    assert clock.closer.close_ended().drift == [f"brand {brand_id} day 2026-11-23: counter 1.500000, log 1.000000"]
+    at(clock, instant(2037, 11, 24, 0, 0))
+    assert clock.closer.close_ended().drift == [f"brand {brand_id} day 2037-11-23: counter 1.500000, log 1.000000"]

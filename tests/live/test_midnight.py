@@ -12,7 +12,7 @@ from engine.domain.periods import ms_of
 from engine.domain.schedule import Schedule
 from tests.live.plant import CAMPAIGN, Plant
 
-NIGHTS = [(2026, 11, 30), (2028, 2, 28), (2028, 2, 29), (2027, 2, 28), (2026, 12, 31), (2026, 11, 23), (2100, 2, 28)]
+NIGHTS = [(2037, 11, 30), (2040, 2, 28), (2040, 2, 29), (2038, 2, 28), (2037, 12, 31), (2037, 11, 23), (2100, 2, 28)]
 
 
 @pytest.mark.parametrize("night", NIGHTS, ids=lambda d: "-".join(map(str, d)))
@@ -37,7 +37,7 @@ def test_midnight_frees_the_day_and_the_month_holds_both_unless_it_ended_too(
 def test_a_retry_after_midnight_of_a_call_before_it_counts_in_the_old_day_only(
     plant: Plant, client: BudgetClient, clock: None
 ) -> None:
-    midnight = ms_of(datetime(2026, 11, 24, tzinfo=UTC))
+    midnight = ms_of(datetime(2037, 11, 24, tzinfo=UTC))
     plant.at(midnight - 1)
     plant.brand(daily="20")
     client.record_spend(CAMPAIGN, "5", request_id="late")
@@ -47,7 +47,7 @@ def test_a_retry_after_midnight_of_a_call_before_it_counts_in_the_old_day_only(
 
 
 def test_dayparting_holds_to_the_minute_with_every_job_dead(plant: Plant, client: BudgetClient, clock: None) -> None:
-    nine = ms_of(datetime(2026, 11, 23, 9, tzinfo=UTC))
+    nine = ms_of(datetime(2037, 11, 23, 9, tzinfo=UTC))
     plant.at(nine - 1)
     plant.brand(schedule=Schedule.parse({"days": ["mon"], "start_time": "09:00", "end_time": "17:00"}))
     assert client.try_spend(CAMPAIGN, "1").reasons == ("schedule",)
@@ -62,7 +62,7 @@ def test_dayparting_holds_to_the_minute_with_every_job_dead(plant: Plant, client
 def test_ids_are_remembered_for_their_whole_window_and_let_go_after_two(
     plant: Plant, client: BudgetClient, clock: None
 ) -> None:
-    start = ms_of(datetime(2026, 11, 23, 12, 59, 59, tzinfo=UTC))
+    start = ms_of(datetime(2037, 11, 23, 12, 59, 59, tzinfo=UTC))
     plant.at(start)
     plant.brand()
     client.record_spend(CAMPAIGN, "1", event_id="win", request_id="call")
@@ -76,7 +76,7 @@ def test_ids_are_remembered_for_their_whole_window_and_let_go_after_two(
 
 
 def test_an_idle_shard_forgets_both_windows_at_once(plant: Plant, client: BudgetClient, clock: None) -> None:
-    start = ms_of(datetime(2026, 11, 23, 12, tzinfo=UTC))
+    start = ms_of(datetime(2037, 11, 23, 12, tzinfo=UTC))
     plant.at(start)
     plant.brand()
     spends = [Spend(CAMPAIGN, "1", f"e{i}") for i in range(50)]
