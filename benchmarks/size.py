@@ -155,6 +155,7 @@ def _measure_size(system: System, brands: int, out: Measured, say: Callable[[str
 
 def _after_midnight(system: System, sized: Sized, out: Measured, say: Callable[[str], None]) -> None:
     """The jobs of a day and a month that ended, by scripts whose clock is ahead, and the rebuild."""
+    system.persister.drain_all()
     now = system.live.now_ms()
     month_later = next(d for d in range(day_of(now) + 2, day_of(now) + 40) if date_of(d).day == 2)
     for job, ahead in (("close_day", 1), ("close_month and every day of it", month_later - day_of(now))):
@@ -268,7 +269,7 @@ def _measure_latency(system: System, sized: Sized, out: Measured, say: Callable[
     def jobs() -> dict[str, Callable[[], object]]:
         return {
             "check": lambda: check_all(system.publisher, system.status),
-            "close": system.closer.close_ended,
+            "close": lambda: _close_again(system),
             "persist": system.persister.drain_all,
         }
 
@@ -294,6 +295,16 @@ def _measure_latency(system: System, sized: Sized, out: Measured, say: Callable[
         say(
             f"| spends beside {name} | {row.spends} | p50 {row.p50_us:.0f} us | p99 {row.p99_us:.0f} us | worst {row.worst_us:.0f} us |"
         )
+
+
+def _close_again(system: System) -> None:
+    """Closes two days before the first spend anew, with every look at the log and every walk over the hashes that a day costs."""
+    system.persister.drain_all()
+    with system.db.begin() as conn:
+        conn.execute(text("DELETE FROM shard_close"))
+        conn.execute(text("DELETE FROM period_total"))
+        conn.execute(text("UPDATE brand SET created_at = now() - interval '2 days'"))
+    system.closer.close_ended()
 
 
 class Spender:

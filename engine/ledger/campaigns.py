@@ -25,7 +25,7 @@ from engine.ledger.records import (
     taken_name,
 )
 
-COLUMNS: Final = (
+COLUMNS: Final[tuple[Any, ...]] = (
     Campaign.id,
     Campaign.external_id,
     Campaign.brand_id,
@@ -47,8 +47,7 @@ COLUMNS: Final = (
 
 def reading() -> Select[Any]:
     """Every campaign with its brand's archive date, for more conditions to be added."""
-    query: Select[Any] = select(*COLUMNS)
-    return query.join(Brand, Brand.id == Campaign.brand_id)
+    return select(*COLUMNS).join(Brand, Brand.id == Campaign.brand_id)
 
 
 def create(

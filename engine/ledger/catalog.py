@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import ColumnElement, Engine, Select, func, select, text, union
 
@@ -22,12 +22,25 @@ from engine.ledger.records import (
     brand_record,
     campaign_record,
     clean_name,
+    schedule_of,
 )
 
 __all__ = ["KEEP", "BrandRecord", "CampaignRecord", "Catalog", "Keep"]
 
 _DIGITS: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
 _EXTERNAL: Final = "ext:"
+
+
+class Alike(NamedTuple):
+    """So many campaigns of a brand that the same things decide on. published: Redis has heard of them; status, reasons: as last written."""
+
+    brand_id: int
+    enabled: bool
+    schedule: Schedule
+    published: bool
+    status: str
+    reasons: tuple[str, ...]
+    campaigns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +137,11 @@ class Catalog:
         with self._engine.connect() as connection:
             return [brand_record(row) for row in connection.execute(query)]
 
+    def count_brands(self) -> int:
+        """How many brands are in use."""
+        with self._engine.connect() as connection:
+            return connection.execute(select(func.count()).where(Brand.archived_at.is_(None))).scalar_one()
+
     def highest_ordinals(self) -> dict[int, int]:
         """Brand id -> the highest ordinal that it ever gave a campaign, archived ones included; 0 before its first."""
         with self._engine.connect() as connection:
@@ -217,6 +235,21 @@ class Catalog:
         if shard is not None:
             query = query.where(func.mod(Campaign.brand_id, SHARDS) == shard)
         return self._campaigns(query)
+
+    def alike(self) -> list[Alike]:
+        """The campaigns in use by what decides whether they run, counted: a few groups a brand, however many campaigns it has."""
+        query = (
+            "SELECT campaign.brand_id, enabled, schedule::text, campaign.published_version IS NOT NULL, status,"
+            " array_to_string(reasons, ','), count(*) FROM campaign JOIN brand ON brand.id = campaign.brand_id"
+            " WHERE campaign.archived_at IS NULL AND brand.archived_at IS NULL GROUP BY 1, 2, 3, 4, 5, 6"
+        )
+        with self._engine.connect() as connection:
+            return [
+                Alike(
+                    brand, enabled, schedule_of(schedule), live, status, tuple(filter(None, reasons.split(","))), count
+                )
+                for brand, enabled, schedule, live, status, reasons, count in connection.execute(text(query))
+            ]
 
     # What people type, and what Redis has yet to hear of
 

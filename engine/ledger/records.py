@@ -95,12 +95,12 @@ def brand_record(row: Row[*tuple[Any, ...]]) -> BrandRecord:
 def campaign_record(row: Row[*tuple[Any, ...]]) -> CampaignRecord:
     """A campaign from a row of `campaigns.COLUMNS`, whose order is that of the record's fields."""
     values: list[Any] = list(row)
-    values[_REASONS], values[_SCHEDULE] = tuple(values[_REASONS]), _schedule(values[_SCHEDULE])
+    values[_REASONS], values[_SCHEDULE] = tuple(values[_REASONS]), schedule_of(values[_SCHEDULE])
     return CampaignRecord(*values)
 
 
 @lru_cache(4096)
-def _schedule(as_json: str | None) -> Schedule:
+def schedule_of(as_json: str | None) -> Schedule:
     """The schedule of a JSON text. Thousands of campaigns share a few, and each is parsed once."""
     return Schedule.parse(as_json)
 
