@@ -69,7 +69,7 @@ class Overview:
     def summary(self, opened: Collection[int] = ()) -> Snapshot:
         """As snapshot(), but only brands in `opened` have their campaigns; the others only their numbers.
 
-        It costs as many reads of Redis as there are brands. A campaign's switch and schedule are the catalog's word, which is Redis' a second later.
+        It costs as many reads of Redis as there are brands. Budgets, switches and schedules are the catalog's word, which is Redis' a second later.
         """
         brands = self._catalog.brands()
         groups: dict[int, list[Alike]] = {}

@@ -194,7 +194,7 @@ def test_the_page_counts_a_brand_s_campaigns_as_one_by_one(clock: System) -> Non
     clock.manage.archive_campaign(second * 65536 + 4, "test")
     clock.manage.archive_brand(third, "test")
     clock.catalog.create_campaigns(fourth, ["not published"], "test")
-    clock.catalog.update_brand(fifth, "test", daily_budget_micros=0)
+    clock.manage.update_brand(fifth, "test", daily_budget_micros=0)
     for hours in (3, 12, 23):
         at(clock, day_start_ms(day_of(clock.live.now_ms()) + 1) + hours * DAY_MS // 24)
         one_by_one, counted = clock.overview.snapshot(), clock.overview.summary(opened=[second])
