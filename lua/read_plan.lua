@@ -22,9 +22,9 @@ if brand then
   reply[4] = table.concat({ text(brand.version), brand.archived and '1' or '0', optional(daily.limit), optional(monthly.limit),
     text(daily.spent), text(monthly.spent), daily.since, monthly.since }, ':')
 end
--- A check reads every campaign, so this is lean: two field names for all, what was stored is passed on as it stands, and campaigns with
+-- A check reads every campaign, so this is lean: no table a campaign, what was stored is passed on as it stands, and campaigns with
 -- the same switches and schedule share one mask.
-local day_field, month_field = 'd:' .. text(day), 'm:' .. text(month)
+local day_field, month_field = period_fields(day, month)
 local masks, budgets = {}, brand and budget_mask(brand)
 for i = 3, #KEYS do
   local line = ''

@@ -205,7 +205,7 @@ def spend_results(reply: Reply, campaign_ids: Sequence[int], counted_word: str) 
                 refused if refused is not None else reasons_of(masks.get(campaign_id, 0)),
                 figures.get(campaign_id >> 16),
             )
-            for campaign_id in set(run)
+            for campaign_id in (masks if code == "k" else set(run))
         }
         results += map(made.__getitem__, run)
     return results

@@ -29,8 +29,9 @@ end
 -- the reply.
 local function read_plans(day, month)
   local brands, campaigns = {}, {}
+  local tag, holds = #KEYS[1] - 4, {}
   for i = 8, #KEYS do
-    local kind, id = string.match(KEYS[i], ':(%a+):(%d+)$')
+    local kind, id = string.match(string.sub(KEYS[i], tag), '^(%a+):(%d+)$')
     if kind == 'brand' then
       brands[id] = read_brand(KEYS[i], day, month)
       if brands[id] == false or (not brands[id] and published(id)) then return nil, lose(KEYS[1], KEYS[i]) end
@@ -44,11 +45,12 @@ local function read_plans(day, month)
         campaign.id, campaign.home = id, text(home)
         campaigns[id] = campaign
       end
+    elseif kind == 'holds' and i < #KEYS then
+      holds[i] = id
     end
   end
-  for i = 8, #KEYS - 1 do
-    local id = string.match(KEYS[i], ':holds:(%d+)$')
-    local brand = id and brands[id]
+  for i, id in pairs(holds) do
+    local brand = brands[id]
     if brand then
       brand.holds_key, brand.expiry_key = KEYS[i], KEYS[i + 1]
       if not holds_stand(brand, KEYS[i], KEYS[i + 1]) then return nil, lose(KEYS[1], KEYS[i]) end
@@ -65,7 +67,7 @@ local function count(brand, campaign, amount)
     budget.spent = budget.spent + amount
     if budget.spent > MAX_TOTAL then return false end
   end
-  for _, counter in ipairs(campaign.counters) do counter.spent = counter.spent + amount end
+  campaign.daily, campaign.monthly = campaign.daily + amount, campaign.monthly + amount
   brand.charged, campaign.charged = true, true
   return true
 end
@@ -115,8 +117,7 @@ local function write_plans(plans)
   end
   for _, campaign in pairs(plans.campaigns) do
     if campaign.charged then
-      local daily, monthly = campaign.counters[1], campaign.counters[2]
-      redis.call('HSET', campaign.key, daily.field, text(daily.spent), monthly.field, text(monthly.spent))
+      redis.call('HSET', campaign.key, campaign.day_field, text(campaign.daily), campaign.month_field, text(campaign.monthly))
     end
   end
 end
@@ -127,16 +128,17 @@ end
 
 -- The figures after the call: brands `id:daily_spend:monthly_spend:daily_limit:monthly_limit;`, campaigns `id:causes;`.
 local function figures(plans, now)
-  local brand_lines, campaign_lines = {}, {}
+  local brand_lines, campaign_lines, masks = {}, {}, {}
   for id, brand in pairs(plans.brands) do
     local daily, monthly = brand.budgets[1], brand.budgets[2]
     brand_lines[#brand_lines + 1] = id .. ':' .. text(daily.spent) .. ':' .. text(monthly.spent) .. ':'
       .. optional(daily.limit) .. ':' .. optional(monthly.limit)
+    masks[id] = budget_mask(brand)
   end
   for id, campaign in pairs(plans.campaigns) do
     local brand = plans.brands[campaign.home]
     if brand then
-      campaign_lines[#campaign_lines + 1] = id .. ':' .. (switch_mask(brand, campaign, now) + budget_mask(brand))
+      campaign_lines[#campaign_lines + 1] = id .. ':' .. (switch_mask(brand, campaign, now) + masks[campaign.home])
     end
   end
   return table.concat(brand_lines, ';'), table.concat(campaign_lines, ';')

@@ -51,9 +51,10 @@ local function quick(verb)
 
   local one, other = redis.pcall('HMGET', KEYS[4], '#', request), redis.pcall('HMGET', KEYS[5], '#', request)
   if not one[1] or not other[1] or one[2] or other[2] then return nil end
-  local added = redis.pcall('XADD', KEYS[3], 'NOMKSTREAM', text(now) .. '-*', 'f', '1', 'n', text(n + 1), 'r', request, 'b', ARGV[3])
+  local now_text, next_n = text(now), text(n + 1)
+  local added = redis.pcall('XADD', KEYS[3], 'NOMKSTREAM', now_text .. '-*', 'f', '1', 'n', next_n, 'r', request, 'b', ARGV[3])
   if not added or added.err then return nil end
-  redis.call('HSET', shard_key, 'now', text(now), 'n', text(n + 1), counter, text((tonumber(state[5] or '0') or 0) + 1))
+  redis.call('HSET', shard_key, 'now', now_text, 'n', next_n, counter, text((tonumber(state[5] or '0') or 0) + 1))
   redis.call('HSET', KEYS[4 + active], request, verb .. string.sub(redis.sha1hex(ARGV[3]), 1, 16) .. ' k*1')
   local daily_text, monthly_text = text(daily), text(monthly)
   redis.call('HSET', brand_key, day_field, daily_text, month_field, monthly_text)
