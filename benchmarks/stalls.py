@@ -139,7 +139,7 @@ def _trim(system: System, keys: ShardKeys, brand: int) -> None:
     """Grows the journal by plain appends of a real size and trims it to the last entry."""
     plain = system.hot_redis
     pipe = plain.pipeline(transaction=False)
-    last = int(plain.xrevrange(keys.journal, count=1)[0][0].partition(b"-")[0])
+    last = int(str(plain.xinfo_stream(keys.journal)["last-generated-id"], "ascii").partition("-")[0])
     for i in range(100_000):
         pipe.xadd(
             keys.journal,
