@@ -137,9 +137,12 @@ class Closer:
                 counters = self._counters(shard, ids, [_field(*period) for period in part])
                 first = [self._close_one(conn, shard, *period, brands, counters, done) for period in part]
                 # Before the commit: a crash in between closes the periods again, and pruning what is gone changes nothing.
-                self._live.prune(self._instance, shard, hashes, [_field(*period) for period in part])
+                self._prune(shard, hashes, [_field(*period) for period in part])
             done.days += sum(closed for closed, (period, _) in zip(first, part, strict=True) if period == "day")
             done.months += sum(closed for closed, (period, _) in zip(first, part, strict=True) if period == "month")
+
+    def _prune(self, shard: int, hashes: Sequence[str], fields: Sequence[str]) -> None:
+        self._live.prune(self._instance, shard, hashes, fields)
 
     def _close_one(
         self,
