@@ -84,7 +84,7 @@ class System:
 
     @cached_property
     def publisher(self) -> Publisher:
-        return Publisher(self.db, self.catalog, self.live, self.instance)
+        return Publisher(self.catalog, self.live, self.instance)
 
     @cached_property
     def status(self) -> StatusWriter:

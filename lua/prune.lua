@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
--- Removes the counter of a closed period from up to 200 hashes of a shard. A period that the shard still counts in is refused.
+-- Removes the counters of closed periods from up to 200 hashes of a shard. A period that the shard still counts in is refused.
 -- KEYS  1 shard  2.. brands and campaigns
--- ARGV  1 layout  2 instance uuid  3 field of a day (`d:20748`) or a month (`m:202611`)
+-- ARGV  1 layout  2 instance uuid  3.. up to 100 fields of a day (`d:20748`) or a month (`m:202611`)
 -- Reply {'ok', removed} | {'open', field} | {'not_ready', why} | {'wrong_version', layout} | {'foreign', mark}
 -- include: lib/shard.lua
 -- include: lib/calendar.lua
@@ -9,10 +9,13 @@
 if ARGV[1] ~= LAYOUT then return { 'wrong_version', LAYOUT } end
 local shard, refused = open_shard(KEYS[1], ARGV[2])
 if not shard then return refused end
-local kind, number = string.match(ARGV[3], '^([dm]):(%d+)$')
 local today = day_of(shard.now)
-if not kind or tonumber(number) >= (kind == 'd' and today or month_of(today)) then return { 'open', ARGV[3] } end
+local fields = { unpack(ARGV, 3) }
+for _, field in ipairs(fields) do
+  local kind, number = string.match(field, '^([dm]):(%d+)$')
+  if not kind or tonumber(number) >= (kind == 'd' and today or month_of(today)) then return { 'open', field } end
+end
 local removed = 0
-for i = 2, #KEYS do removed = removed + redis.call('HDEL', KEYS[i], ARGV[3]) end
+for i = 2, #KEYS do removed = removed + redis.call('HDEL', KEYS[i], unpack(fields)) end
 redis.call('HSET', KEYS[1], 'now', text(shard.now))
 return { 'ok', text(removed) }

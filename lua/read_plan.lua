@@ -22,10 +22,27 @@ if brand then
   reply[4] = table.concat({ text(brand.version), brand.archived and '1' or '0', optional(daily.limit), optional(monthly.limit),
     text(daily.spent), text(monthly.spent), daily.since, monthly.since }, ':')
 end
+-- A check reads every campaign, so this is lean: no table a campaign, what was stored is passed on as it stands, and campaigns with
+-- the same switches and schedule share one mask.
+local day_field, month_field = period_fields(day, month)
+local masks, budgets = {}, brand and budget_mask(brand)
 for i = 3, #KEYS do
-  local campaign = brand and read_campaign(KEYS[i], day, month)
-  if campaign == false then return { 'not_ready', 'lost' } end
-  reply[i + 2] = campaign and table.concat({ text(campaign.version), campaign.on and '1' or '0',
-    text(switch_mask(brand, campaign, shard.now) + budget_mask(brand)), text(campaign.daily), text(campaign.monthly) }, ':') or ''
+  local line = ''
+  local got = brand and redis.pcall('HMGET', KEYS[i], 'v', 'on', 'archived', 'schedule', day_field, month_field)
+  if got and got.err then return { 'not_ready', 'lost' } end
+  if got and got[1] then
+    local on, archived, schedule = got[2], got[3], got[4]
+    if not on or not archived or not schedule or not stored(got[5]) or not stored(got[6]) then return { 'not_ready', 'lost' } end
+    local switches = on .. archived .. schedule
+    local mask = masks[switches]
+    if not mask then
+      mask = text(budgets + switch_mask(brand, { on = on == '1', archived = archived == '1', schedule = schedule }, shard.now))
+      masks[switches] = mask
+    end
+    line = got[1] .. ':' .. (on == '1' and '1' or '0') .. ':' .. mask .. ':' .. (got[5] or '0') .. ':' .. (got[6] or '0')
+  elseif got and absent(KEYS[i]) == false then
+    return { 'not_ready', 'lost' }
+  end
+  reply[i + 2] = line
 end
 return reply

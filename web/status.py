@@ -12,7 +12,7 @@ from flask.typing import ResponseReturnValue
 from engine.errors import ServerAway
 from web.guard import is_htmx
 from web.parts import parts
-from web.view import State, page_of
+from web.view import FEW_BRANDS, State, page_of
 
 LATEST = 10
 CHANGES_A_PAGE = 100
@@ -72,7 +72,8 @@ def _context(state: State) -> dict[str, Any]:
     context: dict[str, Any] = {"state": state, "page": None, "away": [], "spends": None, "switches": None}
     context["health"] = overview.health()
     try:
-        snapshot = overview.snapshot()
+        many = not state.filtered and overview.count_brands() > FEW_BRANDS
+        snapshot = overview.summary(state.opened) if many else overview.snapshot()
         context["page"] = page_of(snapshot, state)
         context["spends"] = overview.latest_spends(LATEST)
         context["switches"] = overview.latest_changes(LATEST)

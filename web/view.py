@@ -147,7 +147,7 @@ def _row(view: BrandView, found: list[CampaignView], state: State, by_itself: bo
     cut = len(rows) > MOST_ROWS and view.id not in state.whole
     return BrandRow(
         view,
-        len(found),
+        len(found) if view.tally is None else view.tally.campaigns,
         is_open,
         tuple(rows[:MOST_ROWS] if cut else rows),
         state.toggled(view.id, is_open),

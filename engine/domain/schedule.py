@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final
 
 from engine.domain.periods import DAY_MS, MINUTE_MS, day_of, day_start_ms, ms_of
@@ -117,13 +118,7 @@ class Schedule:
     @property
     def compiled(self) -> str:
         """The text that Redis holds: "" is always, else `days@from-to` pieces joined by `;`."""
-        by_range: dict[tuple[int, int], str] = {}
-        for day, ranges in enumerate(self.week()):
-            for piece in ranges:
-                by_range[piece] = by_range.get(piece, "") + str(day + 1)
-        if not by_range or by_range == {(0, DAY_MINUTES): "1234567"}:
-            return ""
-        return ";".join(f"{days}@{start}-{end}" for (start, end), days in by_range.items())
+        return _compiled(self) if self.windows else ""
 
     def is_within(self, at: datetime) -> bool:
         """Whether a campaign with this schedule may run at an instant (an aware datetime)."""
@@ -167,6 +162,18 @@ class Schedule:
         if self.always:
             return "always"
         return ", ".join(_window_words(window) for window in self.windows) + " (UTC)"
+
+
+@lru_cache(4096)
+def _compiled(schedule: Schedule) -> str:
+    """Kept, because thousands of campaigns share a few schedules."""
+    by_range: dict[tuple[int, int], str] = {}
+    for day, ranges in enumerate(schedule.week()):
+        for piece in ranges:
+            by_range[piece] = by_range.get(piece, "") + str(day + 1)
+    if not by_range or by_range == {(0, DAY_MINUTES): "1234567"}:
+        return ""
+    return ";".join(f"{days}@{start}-{end}" for (start, end), days in by_range.items())
 
 
 def is_within_schedule(schedule: Schedule, at: datetime) -> bool:

@@ -6,13 +6,14 @@ field goes. Every period missed is caught up on; a period closed before is left 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from typing import Final
 
 from sqlalchemy import Connection, Engine
 
-from engine.domain.ids import SHARDS
+from engine.domain.ids import SHARDS, campaign_id_of
 from engine.domain.money import format_micros
 from engine.domain.periods import (
     Period,
@@ -28,8 +29,11 @@ from engine.errors import BudgetError, ServerAway
 from engine.ledger import periods, quarantine, spend_log
 from engine.ledger.catalog import Catalog
 from engine.ledger.records import BrandRecord
-from engine.live.admin import SLICE, LiveRedis, LiveShard
+from engine.live.admin import TURN, LiveRedis, LiveShard
 from engine.live.keys import shard_keys
+
+PERIODS_AT_ONCE: Final = 32
+"""Periods of a shard that are closed in one transaction and pruned in one walk: a whole month that nobody closed."""
 
 
 @dataclass(slots=True)
@@ -68,10 +72,21 @@ class Closer:
         brands: dict[int, list[BrandRecord]] = {shard: [] for shard in range(SHARDS)}
         for brand in self._catalog.brands(include_archived=True):
             brands[brand.id % SHARDS].append(brand)
-        for state in self._live.read_shards(tick=True):
+        states = self._live.read_shards(tick=True)
+        with self._db.connect() as conn:
+            cursors, last = spend_log.read_cursors(conn), periods.all_last_closed(conn)
+        highest: dict[int, int] = {}
+        for state in states:
             if brands[state.shard] and state.ready and state.instance == self._instance:
                 try:
-                    self._close_shard(state, brands[state.shard], done)
+                    owed = self._owed(state, brands[state.shard], last)
+                    if not owed:
+                        continue
+                    if cursors[state.shard].n < state.n:
+                        done.waiting.append(state.shard)
+                        continue
+                    highest = highest or self._catalog.highest_ordinals()
+                    self._close(state.shard, owed, brands[state.shard], highest, done)
                 except ServerAway:
                     raise
                 except Exception as error:  # noqa: BLE001  # one bad shard must not hold up the day of the others
@@ -81,78 +96,89 @@ class Closer:
             raise NotAllClosed(f"{done}; not closed: {failed[0]}{more}")
         return done
 
-    def _close_shard(self, state: LiveShard, brands: list[BrandRecord], done: Closed) -> None:
-        with self._db.connect() as conn:
-            cursor = spend_log.read_cursors(conn)[state.shard]
-            owed = [*self._owed(conn, state, "day", brands), *self._owed(conn, state, "month", brands)]
-        if not owed:
-            return
-        if cursor.n < state.n:
-            done.waiting.append(state.shard)
-            return
-        for period, starts_on in owed:
-            if self._close(state.shard, period, starts_on, brands, done):
-                if period == "day":
-                    done.days += 1
-                else:
-                    done.months += 1
-
     def _owed(
-        self, conn: Connection, state: LiveShard, period: Period, brands: list[BrandRecord]
-    ) -> Iterator[tuple[Period, date]]:
-        """The ended periods of a shard that are not closed yet, oldest first, from its first brand's beginning on."""
-        last = periods.last_closed(conn, state.shard, period)
-        begin = min(brand.created_at for brand in brands).date()
-        earliest = spend_log.first_day(conn, state.shard)
-        begin = min(begin, earliest) if earliest else begin
-        if period == "day":
-            first = begin if last is None else date_of(day_number(last) + 1)
-            for day in range(day_number(first), day_of(state.now_ms)):
-                yield period, date_of(day)
-        else:
-            month = month_of_date(begin) if last is None else next_month(month_of_date(last))
-            while month < month_of(state.now_ms):
-                yield period, month_date(month)
-                month = next_month(month)
+        self, state: LiveShard, brands: list[BrandRecord], last: Mapping[tuple[int, str], date]
+    ) -> list[tuple[Period, date]]:
+        """The ended periods of a shard that are not closed yet, days first, oldest first, from its first brand's beginning on."""
+        day, month = last.get((state.shard, "day")), last.get((state.shard, "month"))
+        begin = None if day and month else self._begin(state.shard, brands)
+        first = day_number(day) + 1 if day else day_number(begin) if begin else day_of(state.now_ms)
+        owed: list[tuple[Period, date]] = [("day", date_of(number)) for number in range(first, day_of(state.now_ms))]
+        number = (
+            next_month(month_of_date(month)) if month else month_of_date(begin) if begin else month_of(state.now_ms)
+        )
+        while number < month_of(state.now_ms):
+            owed.append(("month", month_date(number)))
+            number = next_month(number)
+        return owed
 
-    def _close(self, shard: int, period: Period, starts_on: date, brands: list[BrandRecord], done: Closed) -> bool:
-        field_name = f"d:{day_number(starts_on)}" if period == "day" else f"m:{month_of_date(starts_on)}"
-        keys = shard_keys(shard)
-        with self._db.begin() as conn:
-            totals = spend_log.period_totals(conn, period, starts_on, [b.id for b in brands])
-            counters = self._counters(shard, brands, field_name)
-            aside = quarantine.brand_sums(conn, [b.id for b in brands], period, starts_on)
-            for brand in brands:
-                counter, logged = counters.get(keys.brand(brand.id)), totals.get(brand.id, 0) + aside.get(brand.id, 0)
-                if counter is not None and counter not in (0, logged):
-                    done.drift.append(
-                        f"brand {brand.id} {period} {starts_on}: counter {format_micros(counter)}, log {format_micros(logged)}"
-                    )
-            first = periods.close(
-                conn,
-                shard,
-                period,
-                starts_on,
-                [
-                    (b.id, totals.get(b.id, 0), b.daily_budget_micros if period == "day" else b.monthly_budget_micros)
-                    for b in brands
-                ],
-            )
-            # Before the commit: a crash in between closes the period again, and pruning what is gone changes nothing.
-            self._prune(shard, brands, field_name)
-        return first
+    def _begin(self, shard: int, brands: list[BrandRecord]) -> date:
+        """The first day of a shard: of its first brand or, where that was imported, of its first spend."""
+        created = min(brand.created_at for brand in brands).date()
+        with self._db.connect() as conn:
+            earliest = spend_log.first_day(conn, shard)
+        return min(created, earliest) if earliest else created
 
-    def _counters(self, shard: int, brands: list[BrandRecord], field_name: str) -> dict[str, int]:
+    def _close(
+        self,
+        shard: int,
+        owed: Sequence[tuple[Period, date]],
+        brands: list[BrandRecord],
+        highest: Mapping[int, int],
+        done: Closed,
+    ) -> None:
+        """Closes periods of a shard together, and prunes their counters in one walk over its hashes."""
+        keys, ids = shard_keys(shard), [brand.id for brand in brands]
+        hashes = [keys.brand(brand_id) for brand_id in ids]
+        hashes += [keys.campaign(campaign_id_of(b, o)) for b in ids for o in range(1, highest.get(b, 0) + 1)]
+        for start in range(0, len(owed), PERIODS_AT_ONCE):
+            part = owed[start : start + PERIODS_AT_ONCE]
+            with self._db.begin() as conn:
+                counters = self._counters(shard, ids, [_field(*period) for period in part])
+                first = [self._close_one(conn, shard, *period, brands, counters, done) for period in part]
+                # Before the commit: a crash in between closes the periods again, and pruning what is gone changes nothing.
+                self._prune(shard, hashes, [_field(*period) for period in part])
+            done.days += sum(closed for closed, (period, _) in zip(first, part, strict=True) if period == "day")
+            done.months += sum(closed for closed, (period, _) in zip(first, part, strict=True) if period == "month")
+
+    def _prune(self, shard: int, hashes: Sequence[str], fields: Sequence[str]) -> None:
+        self._live.prune(self._instance, shard, hashes, fields)
+
+    def _close_one(
+        self,
+        conn: Connection,
+        shard: int,
+        period: Period,
+        starts_on: date,
+        brands: list[BrandRecord],
+        counters: Mapping[tuple[int, str], int],
+        done: Closed,
+    ) -> bool:
+        ids = [brand.id for brand in brands]
+        totals = spend_log.period_totals(conn, period, starts_on, ids)
+        aside = quarantine.brand_sums(conn, ids, period, starts_on)
+        for brand_id in ids:
+            counter = counters.get((brand_id, _field(period, starts_on)))
+            logged = totals.get(brand_id, 0) + aside.get(brand_id, 0)
+            if counter is not None and counter not in (0, logged):
+                done.drift.append(
+                    f"brand {brand_id} {period} {starts_on}: counter {format_micros(counter)}, log {format_micros(logged)}"
+                )
+        budgets = [(b.id, b.daily_budget_micros if period == "day" else b.monthly_budget_micros) for b in brands]
+        return periods.close(conn, shard, period, starts_on, [(b, totals.get(b, 0), limit) for b, limit in budgets])
+
+    def _counters(self, shard: int, brand_ids: list[int], fields: Sequence[str]) -> dict[tuple[int, str], int]:
         keys, out = shard_keys(shard), {}
-        for start in range(0, len(brands), SLICE):
-            part = [keys.brand(b.id) for b in brands[start : start + SLICE]]
-            totals = self._live.read_totals(shard, part, [field_name])
-            out.update({key: values[0] for key, values in totals.values.items()} if totals else {})
+        for start in range(0, len(brand_ids), TURN):
+            part = brand_ids[start : start + TURN]
+            totals = self._live.read_totals(shard, [keys.brand(brand_id) for brand_id in part], fields)
+            for brand_id in part if totals else ():
+                assert totals is not None
+                for field_name, micros in zip(fields, totals.values[keys.brand(brand_id)], strict=True):
+                    out[brand_id, field_name] = micros
         return out
 
-    def _prune(self, shard: int, brands: list[BrandRecord], field_name: str) -> None:
-        keys = shard_keys(shard)
-        hashes = [keys.brand(b.id) for b in brands]
-        for brand in brands:
-            hashes += [keys.campaign(c.id) for c in self._catalog.campaigns(brand.id, include_archived=True)]
-        self._live.prune(self._instance, shard, hashes, field_name)
+
+def _field(period: Period, starts_on: date) -> str:
+    """The counter of a period in the hashes."""
+    return f"d:{day_number(starts_on)}" if period == "day" else f"m:{month_of_date(starts_on)}"

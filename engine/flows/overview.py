@@ -7,13 +7,14 @@ this millisecond; where Redis is away or not ready, spend comes from the log and
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
 
 import redis
 from sqlalchemy import Engine
 
-from engine.domain.causes import ARCHIVED
-from engine.domain.ids import ORDINALS
+from engine.domain.causes import ARCHIVED, MANUAL, SCHEDULE, Status, status_of
+from engine.domain.ids import ORDINALS, brand_of
 from engine.domain.periods import at_ms, date_of, day_of, ms_of
 from engine.domain.schedule import Schedule
 from engine.errors import BudgetError, NotFound, ServerAway
@@ -23,11 +24,12 @@ from engine.flows.views import (
     CampaignView,
     ChangeLine,
     Snapshot,
+    Tally,
     again_ms_of,
     words_of,
 )
 from engine.ledger import reports
-from engine.ledger.catalog import Catalog
+from engine.ledger.catalog import Alike, Catalog
 from engine.ledger.records import BrandRecord, CampaignRecord
 from engine.ledger.reports import CatalogLine, SpendLine
 from engine.live.admin import LiveBrand, LiveCampaign, LiveRedis
@@ -63,6 +65,26 @@ class Overview:
             self._catalog.brands(include_archived=include_archived),
             self._catalog.campaigns(include_archived=include_archived),
         )
+
+    def summary(self, opened: Collection[int] = ()) -> Snapshot:
+        """As snapshot(), but only brands in `opened` have their campaigns; the others only their numbers.
+
+        It costs as many reads of Redis as there are brands. Budgets, switches and schedules are the catalog's word, which is Redis' a second later.
+        """
+        brands = self._catalog.brands()
+        groups: dict[int, list[Alike]] = {}
+        for alike in self._catalog.alike():
+            groups.setdefault(alike.brand_id, []).append(alike)
+        plain = self._snapshot(brands, [])
+        views = {view.id: replace(view, tally=_tally(view, groups.get(view.id, []))) for view in plain.brands}
+        for brand in brands:
+            if brand.id in opened:
+                views[brand.id] = self._snapshot([brand], self._catalog.campaigns(brand.id)).brands[0]
+        return replace(plain, brands=tuple(views.values()))
+
+    def count_brands(self) -> int:
+        """How many are in use."""
+        return self._catalog.count_brands()
 
     def brands(self, include_archived: bool = True) -> list[BrandView]:
         """Every brand by id, archived ones too unless told otherwise."""
@@ -122,7 +144,13 @@ class Overview:
         now_ms = max([now_ms, *(brand.now_ms for brand in live.values() if brand is not None)])
         behind = [brand.id for brand in brands if live.get(brand.id) is None]
         logged = self._logged(behind, now_ms)
-        views = [self._view(b, of_brand[b.id], live.get(b.id), logged, now_ms) for b in brands]
+        spent_of: dict[int, tuple[int, int]] = {}
+        for campaign_id, (day, month) in logged.items():
+            before = spent_of.get(brand_of(campaign_id), (0, 0))
+            spent_of[brand_of(campaign_id)] = (before[0] + day, before[1] + month)
+        views = [
+            self._view(b, of_brand[b.id], live.get(b.id), logged, spent_of.get(b.id, (0, 0)), now_ms) for b in brands
+        ]
         if note is None and any(not b.archived for b in views if not b.ready):
             note = (
                 "Some brands are not live yet (just made, or their shard is being rebuilt): their spend is the log's."
@@ -148,6 +176,7 @@ class Overview:
         campaigns: list[CampaignRecord],
         live: LiveBrand | None,
         logged: Mapping[int, tuple[int, int]],
+        spent_of_brand: tuple[int, int],
         now_ms: int,
     ) -> BrandView:
         plans = {} if live is None else live.campaigns
@@ -162,13 +191,27 @@ class Overview:
             archived=brand.archived,
             daily_budget=brand.daily_budget_micros,
             monthly_budget=brand.monthly_budget_micros,
-            daily_spend=sum(day for day, _ in spent) if live is None else live.daily_spend,
-            monthly_spend=sum(month for _, month in spent) if live is None else live.monthly_spend,
+            daily_spend=spent_of_brand[0] if live is None else live.daily_spend,
+            monthly_spend=spent_of_brand[1] if live is None else live.monthly_spend,
             version=brand.version,
             now_ms=now_ms,
             ready=live is not None,
             campaign_views=views,
         )
+
+
+def _tally(brand: BrandView, groups: Iterable[Alike]) -> Tally:
+    """The numbers of a brand's campaigns: budgets by Redis' figures, or all as last written where Redis does not speak for them."""
+
+    def of(alike: Alike) -> tuple[Status, tuple[str, ...], int]:
+        if not (brand.ready and alike.published):
+            return "active" if alike.status == "active" else "paused", alike.reasons, alike.campaigns
+        manual = () if alike.enabled else (MANUAL,)
+        outside = () if alike.schedule.is_within_ms(brand.now_ms) else (SCHEDULE,)
+        reasons = (*manual, *outside, *brand.used_up)
+        return status_of(reasons), reasons, alike.campaigns
+
+    return Tally.of(of(alike) for alike in groups)
 
 
 def _campaign_view(

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
-
-from sqlalchemy import Engine
+from collections.abc import Iterable, Sequence
+from typing import Final
 
 from engine.errors import BudgetError, ServerAway
-from engine.ledger import spend_log
-from engine.ledger.catalog import Catalog
+from engine.ledger.catalog import Catalog, Owed
 from engine.ledger.records import BrandRecord, CampaignRecord
 from engine.live.admin import BrandPlan, CampaignPlan, LiveRedis
 
 log = logging.getLogger(__name__)
+
+BRANDS_AT_ONCE: Final = 50
+"""Brands that are read and noted together: a few statements each time, whatever their number."""
 
 
 class NotAllPublished(BudgetError):
@@ -27,8 +28,7 @@ class NotAllPublished(BudgetError):
 class Publisher:
     """Publishes brands with those of their campaigns that changed."""
 
-    def __init__(self, db: Engine, catalog: Catalog, live: LiveRedis, instance: str) -> None:
-        self._db = db
+    def __init__(self, catalog: Catalog, live: LiveRedis, instance: str) -> None:
         self._catalog = catalog
         self._live = live
         self._instance = instance
@@ -37,14 +37,9 @@ class Publisher:
         """Brings brands into the live state; answers those whose shard took them. Raises ServerAway; NotAllPublished after all others."""
         done: set[int] = set()
         failed: list[str] = []
-        for brand_id in brand_ids:
-            try:
-                if self._publish(brand_id):
-                    done.add(brand_id)
-            except ServerAway:
-                raise
-            except BudgetError as error:
-                failed.append(f"brand {brand_id}: {error}")
+        ids = list(dict.fromkeys(brand_ids))
+        for start in range(0, len(ids), BRANDS_AT_ONCE):
+            self._publish(ids[start : start + BRANDS_AT_ONCE], done, failed)
         if failed:
             more = f"; and {len(failed) - 1} more brands" if len(failed) > 1 else ""
             raise NotAllPublished(f"not published: {failed[0]}{more}", done)
@@ -54,27 +49,38 @@ class Publisher:
         """Everything whose version was not published yet."""
         return self.publish(self._catalog.unpublished(limit))
 
-    def _publish(self, brand_id: int) -> bool:
-        brand = self._catalog.brand(brand_id)
-        campaigns = [
-            c for c in self._catalog.campaigns(brand_id, include_archived=True) if c.version != c.published_version
-        ]
-        campaigns.sort(key=lambda c: c.ordinal)
-        never = brand.published_version is None or any(c.published_version is None for c in campaigns)
-        with_rows = self._with_log_rows(brand_id) if never else set()
-        brand_is_new = brand.published_version is None and not with_rows
-        plans = [campaign_plan(c, create=c.published_version is None and c.id not in with_rows) for c in campaigns]
-        if not self._live.publish(self._instance, brand_plan(brand, create=brand_is_new), plans):
+    def _publish(self, brand_ids: Sequence[int], done: set[int], failed: list[str]) -> None:
+        owed = self._catalog.owed(brand_ids)
+        missing = set(brand_ids) - {one.brand.id for one in owed}
+        failed += [f"brand {brand_id}: not in the catalog" for brand_id in sorted(missing)]
+        taken: list[Owed] = []
+        try:
+            for one in owed:
+                try:
+                    if self._bring(one):
+                        taken.append(one)
+                except ServerAway:
+                    raise
+                except BudgetError as error:
+                    failed.append(f"brand {one.brand.id}: {error}")
+        finally:
+            # What Redis has taken is noted also when it went away half-way.
+            if taken:
+                self._catalog.mark_published(
+                    {one.brand.id: one.brand.version for one in taken},
+                    {c.id: c.version for one in taken for c in one.campaigns},
+                )
+        done |= {one.brand.id for one in taken}
+
+    def _bring(self, one: Owed) -> bool:
+        plans = [campaign_plan(c, create=c.id in one.new) for c in one.campaigns]
+        if not self._live.publish(self._instance, brand_plan(one.brand, create=one.is_new), plans):
             return False
         log.info(
-            "published", extra={"brand": brand_id, "version": brand.version, "campaigns": [c.id for c in campaigns]}
+            "published",
+            extra={"brand": one.brand.id, "version": one.brand.version, "campaigns": [c.id for c in one.campaigns]},
         )
-        self._catalog.mark_published(brand_id, brand.version, {c.id: c.version for c in campaigns})
         return True
-
-    def _with_log_rows(self, brand_id: int) -> set[int]:
-        with self._db.connect() as conn:
-            return spend_log.campaigns_with_rows(conn, brand_id)
 
 
 def brand_plan(brand: BrandRecord, *, create: bool) -> BrandPlan:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -16,28 +16,18 @@ from typing import Final
 from sqlalchemy import Engine
 
 from engine.domain.ids import SHARDS
-from engine.domain.periods import (
-    HOUR_MS,
-    MINUTE_MS,
-    at_ms,
-    date_of,
-    day_number,
-    day_of,
-    day_start_ms,
-    days_of_month,
-    month_of,
-    ms_of,
-)
+from engine.domain.periods import HOUR_MS, MINUTE_MS, at_ms, day_number, ms_of
 from engine.errors import BudgetError, ServerAway
+from engine.flows.contents import Hash, hold_slices, memory_slices, open_counters, plan_hashes, set_calls
 from engine.flows.persist import Persister
 from engine.flows.salvage import carry_over
-from engine.ledger import holds, quarantine, spend_log
+from engine.ledger import holds, spend_log
 from engine.ledger.catalog import Catalog
 from engine.ledger.cursors import CursorMoved
 from engine.ledger.holds import HoldRow
 from engine.ledger.locks import Lock, try_take
 from engine.ledger.records import BrandRecord, CampaignRecord
-from engine.live.admin import SLICE, LiveRedis
+from engine.live.admin import LiveRedis
 from engine.live.journal import COUNTED, EARLIER, START, Journal, digest_of, expand, pack, spend_text
 from engine.live.keys import ShardKeys, shard_keys
 from engine.live.replies import head
@@ -47,11 +37,6 @@ from engine.live.wire import Call
 log = logging.getLogger(__name__)
 
 _ENDS: Final = {"settled": "s", "over": "o", "late": "t", "released": "l", "expired": "e"}
-
-Hash = tuple[str, list[str]]
-"""A key and its fields and values, flat."""
-
-_VALUES_A_CALL: Final = 4000
 
 
 class Taken(BudgetError):
@@ -193,12 +178,13 @@ class Rebuilder:
         requests, events = self._memories(shard, now)
         held, ends = self._holds([b.id for b in brands], now)
         events.update(ends)
-        self._set(keys, token, "replace", self._plan(keys, brands, campaigns, now, held))
-        for hold_slice in _hold_slices(keys, held):
+        counted = open_counters(self._db, [b.id for b in brands], now)
+        self._set(keys, token, "replace", plan_hashes(keys, brands, campaigns, counted, held))
+        for hold_slice in hold_slices(keys, held):
             self._set(keys, token, "add", [hold_slice[0]])
             self._set(keys, token, "score", [hold_slice[1]])
-        self._set(keys, token, "add", _memory_slices(keys.requests[0], requests))
-        self._set(keys, token, "add", _memory_slices(keys.events[0], events))
+        self._set(keys, token, "add", memory_slices(keys.requests[0], requests))
+        self._set(keys, token, "add", memory_slices(keys.events[0], events))
         self._catalog_published(brands, campaigns)
 
         # No entry may be stamped before the last one that stays.
@@ -221,78 +207,6 @@ class Rebuilder:
             shard, len(brands), len(campaigns), len(requests), len(events), carried.persisted, carried.salvaged,
             carried.n if carried.lost else None,
         )  # fmt: skip
-
-    def _plan(
-        self,
-        keys: ShardKeys,
-        brands: Sequence[BrandRecord],
-        campaigns: Sequence[CampaignRecord],
-        now: int,
-        held: Sequence[HoldRow],
-    ) -> Iterator[Hash]:
-        """Every fixed hash with its guard field, and every brand and campaign with plan and the counters of the open periods."""
-        highest: dict[int, int] = {}
-        for c in campaigns:
-            highest[c.brand_id] = max(highest.get(c.brand_id, 0), c.ordinal)
-        registry = ["#", "1"]
-        for b in brands:
-            registry += [str(b.id), str(highest.get(b.id, 0))]
-        yield keys.registry, registry
-        for key in (*keys.requests, *keys.events):
-            yield key, ["#", "1"]
-
-        counted = self._counters([b.id for b in brands], now)
-        for b in brands:
-            limits = ["" if limit is None else str(limit) for limit in (b.daily_budget_micros, b.monthly_budget_micros)]
-            fields = [
-                "v",
-                str(b.version),
-                "daily",
-                limits[0],
-                "monthly",
-                limits[1],
-                "archived",
-                _bit(b.archived_at is not None),
-            ]
-            of_brand = [hold for hold in held if hold.brand_id == b.id]
-            fields += ["held", str(sum(hold.held_micros for hold in of_brand))]
-            yield keys.brand(b.id), fields + counted.get((b.id, None), [])
-            for key in keys.holds(b.id):
-                yield key, []
-        for c in campaigns:
-            fields = ["v", str(c.version), "on", _bit(c.enabled), "archived", _bit(c.archived_at is not None)]
-            yield keys.campaign(c.id), [*fields, "schedule", c.schedule.compiled, *counted.get((c.brand_id, c.id), [])]
-
-    def _counters(self, brand_ids: Sequence[int], now: int) -> dict[tuple[int, int | None], list[str]]:
-        """Fields of the days and months that are not closed: {(brand, campaign or None): [field, micros, ...]}."""
-        day, month = day_of(now), month_of(now)
-        first = next(days_of_month(month))
-        with self._db.connect() as conn:
-            totals = spend_log.campaign_totals(conn, brand_ids, date_of(min(first, day - 1)), date_of(day))
-            # A correction of yesterday came when its counter had its last word: it is in the month's only.
-            corrected = spend_log.correction_totals(
-                conn, brand_ids, date_of(day - 1), date_of(day - 1), at_ms(day_start_ms(day))
-            )
-            for key, micros in quarantine.sums(conn, brand_ids).items():
-                totals[key] = totals.get(key, 0) + micros
-        sums: dict[tuple[int, int | None], dict[str, int]] = {}
-        for (brand_id, campaign_id, on), micros in totals.items():
-            number = day_number(on)
-            for owner in ((brand_id, campaign_id), (brand_id, None)):
-                fields = sums.setdefault(owner, {})
-                counted = (
-                    [(f"d:{number}", micros - corrected.get((brand_id, campaign_id, on), 0))]
-                    if number >= day - 1
-                    else []
-                )
-                if number >= first:
-                    counted.append((f"m:{month}", micros))
-                for name, amount in counted:
-                    fields[name] = fields.get(name, 0) + amount
-        return {
-            owner: [part for name, micros in fields.items() for part in (name, str(micros))]
-            for owner, fields in sums.items()
-        }
 
     def _memories(self, shard: int, now: int) -> tuple[dict[str, str], dict[str, str]]:
         """The request and event ids of the promised windows, as the scripts remember them."""
@@ -335,29 +249,16 @@ class Rebuilder:
         return held, ends
 
     def _set(self, keys: ShardKeys, token: str, mode: str, hashes: Iterable[Hash]) -> None:
-        calls: list[Call] = []
-        part: list[Hash] = []
-        size = 0
-        for item in hashes:
-            if part and (len(part) == SLICE or size + len(item[1]) > _VALUES_A_CALL):
-                calls.append(_slice_call(keys, token, mode, part))
-                part, size = [], 0
-            part.append(item)
-            size += len(item[1])
-        if part:
-            calls.append(_slice_call(keys, token, mode, part))
-        for reply in self._live.call_all(calls):
+        """Writes hashes slice by slice, each answered before the next: other shards of this Redis are at work meanwhile."""
+        for reply in self._live.call_each(set_calls(keys, token, mode, hashes)):
             if head(reply) != "ok":
                 raise Taken(f"{keys.shard} was taken over by another rebuild")
 
     def _catalog_published(self, brands: Sequence[BrandRecord], campaigns: Sequence[CampaignRecord]) -> None:
-        versions: dict[int, dict[int, int]] = {b.id: {} for b in brands if b.version != b.published_version}
-        for c in campaigns:
-            if c.version != c.published_version:
-                versions.setdefault(c.brand_id, {})[c.id] = c.version
-        for b in brands:
-            if b.id in versions:
-                self._catalog.mark_published(b.id, b.version, versions[b.id])
+        self._catalog.mark_published(
+            {b.id: b.version for b in brands if b.version != b.published_version},
+            {c.id: c.version for c in campaigns if c.version != c.published_version},
+        )
 
 
 def lost_in(done: Sequence[Rebuilt], shown: int = 5) -> str:
@@ -366,38 +267,3 @@ def lost_in(done: Sequence[Rebuilt], shown: int = 5) -> str:
     said = ", ".join(f"shard {shard.shard} after n {shard.lost_after_n}" for shard in lost[:shown])
     more = f" and {len(lost) - shown} more" if len(lost) > shown else ""
     return f"; journals lost, what was not persisted is not known: {said}{more}" if lost else ""
-
-
-def _slice_call(keys: ShardKeys, token: str, mode: str, part: Sequence[Hash]) -> Call:
-    args = [token, mode]
-    for _, values in part:
-        args += [str(len(values)), *values]
-    return Call(script("rebuild_set"), (keys.shard, *(key for key, _ in part)), args)
-
-
-def _memory_slices(key: str, remembered: dict[str, str]) -> Iterator[Hash]:
-    flat = [part for item in remembered.items() for part in item]
-    for start in range(0, len(flat), 2 * SLICE):
-        yield key, flat[start : start + 2 * SLICE]
-
-
-def _hold_slices(keys: ShardKeys, held: Sequence[HoldRow]) -> Iterator[tuple[Hash, Hash]]:
-    """The open holds of each brand and their expiry, in slices."""
-    by_brand: dict[int, list[HoldRow]] = {}
-    for hold in held:
-        by_brand.setdefault(hold.brand_id, []).append(hold)
-    for brand_id, of_brand in by_brand.items():
-        holds_key, expiry_key = keys.holds(brand_id)
-        for start in range(0, len(of_brand), SLICE):
-            fields: list[str] = []
-            scores: list[str] = []
-            for hold in of_brand[start : start + SLICE]:
-                expires = "0" if hold.expires_at is None else str(ms_of(hold.expires_at))
-                name = f"{hold.campaign_id}:{hold.hold_id}"
-                fields += [name, f"{hold.held_micros},{expires}"]
-                scores += [expires, name]
-            yield (holds_key, fields), (expiry_key, scores)
-
-
-def _bit(value: bool) -> str:
-    return "1" if value else "0"

@@ -11,9 +11,19 @@ from typing import Final
 
 from sqlalchemy import Engine
 
-from engine.domain.causes import ARCHIVED, DAILY_BUDGET, MANUAL, MONTHLY_BUDGET, SCHEDULE, status_of
+from engine.domain.causes import (
+    ARCHIVED,
+    DAILY_BUDGET,
+    MANUAL,
+    MONTHLY_BUDGET,
+    ORDER,
+    SCHEDULE,
+    reasons_of,
+    status_of,
+)
+from engine.domain.ids import ORDINALS
 from engine.domain.periods import at_ms, day_of, day_start_ms, month_of, month_start_ms, ms_of
-from engine.ledger import statuses
+from engine.ledger import campaigns, statuses
 from engine.ledger.catalog import Catalog
 from engine.ledger.records import CampaignRecord
 from engine.live.admin import LiveBrand, LiveRedis
@@ -22,6 +32,8 @@ log = logging.getLogger(__name__)
 
 BRANDS_A_TRANSACTION: Final = 50
 ENGINE: Final = "engine"
+_WRITTEN_AS: Final = [(status_of(reasons_of(mask)), ",".join(reasons_of(mask))) for mask in range(1 << len(ORDER))]
+"""For each mask of causes, the status and the causes as PostgreSQL gives them back: most campaigns differ in neither."""
 
 
 class StatusWriter:
@@ -47,25 +59,27 @@ class StatusWriter:
     def _refresh(self, brand_ids: Sequence[int], actor: str) -> int:
         with self._db.begin() as conn:
             statuses.lock_brands(conn, brand_ids)
-            campaigns = statuses.campaigns_of(conn, brand_ids)
-            highest: dict[int, int] = {}
-            for campaign in campaigns:
-                highest[campaign.brand_id] = max(highest.get(campaign.brand_id, 0), campaign.ordinal)
-            brands = self._live.read_plans(highest)
+            written = statuses.written(conn, brand_ids)
+            # Ordinals rise with ids, so the last campaign has the highest.
+            highest = {brand_id: rows[-1].campaign_id % ORDINALS for brand_id, rows in written.items() if rows}
+            live = self._live.read_causes(highest)
+            changed = {
+                row.campaign_id: reasons_of(mask)
+                for brand_id, causes in live.items()
+                if causes is not None
+                for row in written[brand_id]
+                if (mask := causes.masks.get(row.campaign_id)) is not None
+                and (row.status, row.reasons) != _WRITTEN_AS[mask]
+            }
             writes = []
-            for campaign in campaigns:
-                brand = brands[campaign.brand_id]
-                live = brand.campaigns.get(campaign.id) if brand is not None else None
-                if brand is None or live is None:
-                    continue
-                before, after = frozenset(campaign.reasons), frozenset(live.reasons)
-                if before != after or campaign.status != status_of(live.reasons):
-                    at = max(
-                        (began(cause, campaign, brand) for cause in before ^ after), default=ms_of(campaign.created_at)
-                    )
-                    writes.append(
-                        statuses.StatusWrite(campaign.id, at_ms(at), status_of(live.reasons), live.reasons, actor)
-                    )
+            for campaign in campaigns.of_ids(conn, list(changed)) if changed else ():
+                reasons, of_brand = changed[campaign.id], live[campaign.brand_id]
+                assert of_brand is not None
+                apart = frozenset(campaign.reasons) ^ frozenset(reasons)
+                at = max(
+                    (began(cause, campaign, of_brand.brand) for cause in apart), default=ms_of(campaign.created_at)
+                )
+                writes.append(statuses.StatusWrite(campaign.id, at_ms(at), status_of(reasons), reasons, actor))
             statuses.apply(conn, writes)
         for write in writes:
             log.info(

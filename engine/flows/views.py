@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from engine.domain.budget import Budget
@@ -39,6 +40,26 @@ class CampaignView:
 
 
 @dataclass(frozen=True, slots=True)
+class Tally:
+    """A brand's campaigns in numbers, archived ones not counted. causes: how many each cause stops."""
+
+    campaigns: int = 0
+    active: int = 0
+    causes: Counter[str] = field(default_factory=Counter)
+
+    @classmethod
+    def of(cls, groups: Iterable[tuple[Status, tuple[str, ...], int]]) -> Tally:
+        """From (status, causes, how many campaigns)."""
+        campaigns, active, causes = 0, 0, Counter[str]()
+        for status, reasons, number in groups:
+            campaigns += number
+            active += number if status == "active" else 0
+            for cause in reasons:
+                causes[cause] += number
+        return cls(campaigns, active, causes)
+
+
+@dataclass(frozen=True, slots=True)
 class BrandView:
     """One brand: its budgets, what is spent of them, and its campaigns."""
 
@@ -55,6 +76,8 @@ class BrandView:
     ready: bool
     """False while Redis does not speak for this brand (not published yet, or its shard is being rebuilt): figures are the log's."""
     campaign_views: tuple[CampaignView, ...] = field(default=(), repr=False)
+    tally: Tally | None = None
+    """Set where only the numbers of its campaigns were asked for; then `campaign_views` is empty."""
 
     @property
     def daily_remaining(self) -> int | None:
@@ -67,15 +90,17 @@ class BrandView:
     @property
     def campaigns(self) -> int:
         """How many it has, archived ones not counted."""
-        return sum(not campaign.archived for campaign in self.campaign_views)
+        return self.tally.campaigns if self.tally else sum(not campaign.archived for campaign in self.campaign_views)
 
     @property
     def active_campaigns(self) -> int:
-        return sum(campaign.status == "active" for campaign in self.campaign_views)
+        return self.tally.active if self.tally else sum(c.status == "active" for c in self.campaign_views)
 
     @property
     def causes(self) -> Counter[str]:
         """How many campaigns each cause stops."""
+        if self.tally:
+            return self.tally.causes
         return Counter(cause for campaign in self.campaign_views for cause in campaign.reasons)
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, Select, func, insert, select, update
+from sqlalchemy import Connection, Select, Text, cast, func, insert, select, text, update
 
 from engine.domain.ids import ORDINALS, brand_of, campaign_id_of, check_campaign_id, check_text_id
 from engine.domain.schedule import Schedule
@@ -25,7 +25,7 @@ from engine.ledger.records import (
     taken_name,
 )
 
-COLUMNS: Final = (
+COLUMNS: Final[tuple[Any, ...]] = (
     Campaign.id,
     Campaign.external_id,
     Campaign.brand_id,
@@ -34,7 +34,7 @@ COLUMNS: Final = (
     Campaign.enabled,
     Campaign.status,
     Campaign.reasons,
-    Campaign.schedule,
+    cast(Campaign.schedule, Text).label("schedule"),
     Campaign.version,
     Campaign.published_version,
     Campaign.switched_at,
@@ -147,6 +147,29 @@ def one(connection: Connection, campaign_id: int) -> CampaignRecord:
     if row is None:
         raise unknown(campaign_id)
     return campaign_record(row)
+
+
+def of_ids(connection: Connection, campaign_ids: Sequence[int]) -> list[CampaignRecord]:
+    """Those campaigns, by id."""
+    query = reading().where(Campaign.id == func.any(list(campaign_ids))).order_by(Campaign.id)
+    return [campaign_record(row) for row in connection.execute(query)]
+
+
+def with_log_rows(
+    connection: Connection, brand_ids: Sequence[int], campaign_ids: Sequence[int]
+) -> tuple[set[int], set[int]]:
+    """Which of these brands and of these campaigns ever had a row in the log: one probe of an index for each."""
+    found = connection.execute(
+        text(
+            "SELECT id, true AS brand FROM unnest(CAST(:brands AS bigint[])) AS id"
+            " WHERE EXISTS (SELECT FROM campaign_day WHERE brand_id = id)"
+            " UNION ALL SELECT id, false FROM unnest(CAST(:campaigns AS bigint[])) AS id"
+            " WHERE EXISTS (SELECT FROM campaign_day WHERE campaign_id = id)"
+        ),
+        {"brands": list(brand_ids), "campaigns": list(campaign_ids)},
+    )
+    rows = [(row.id, row.brand) for row in found]
+    return {id_ for id_, is_brand in rows if is_brand}, {id_ for id_, is_brand in rows if not is_brand}
 
 
 def lock(connection: Connection, campaign_ids: Sequence[int]) -> None:

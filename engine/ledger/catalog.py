@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Engine, Select, func, select, text, union, update
+from sqlalchemy import ColumnElement, Engine, Select, func, select, text, union
 
 from engine.domain.ids import SHARDS, check_brand_id, check_campaign_id, check_text_id
 from engine.domain.schedule import Schedule
@@ -21,12 +22,35 @@ from engine.ledger.records import (
     brand_record,
     campaign_record,
     clean_name,
+    schedule_of,
 )
 
 __all__ = ["KEEP", "BrandRecord", "CampaignRecord", "Catalog", "Keep"]
 
 _DIGITS: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
 _EXTERNAL: Final = "ext:"
+
+
+class Alike(NamedTuple):
+    """So many campaigns of a brand that the same things decide on. published: Redis has heard of them; status, reasons: as last written."""
+
+    brand_id: int
+    enabled: bool
+    schedule: Schedule
+    published: bool
+    status: str
+    reasons: tuple[str, ...]
+    campaigns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """What Redis has yet to hear of one brand. is_new, new: never published and without log rows, so that a missing hash is new and not lost."""
+
+    brand: BrandRecord
+    campaigns: list[CampaignRecord]
+    is_new: bool
+    new: frozenset[int]
 
 
 class Catalog:
@@ -112,6 +136,17 @@ class Catalog:
             query = query.where(func.mod(Brand.id, SHARDS) == shard)
         with self._engine.connect() as connection:
             return [brand_record(row) for row in connection.execute(query)]
+
+    def count_brands(self) -> int:
+        """How many brands are in use."""
+        with self._engine.connect() as connection:
+            return connection.execute(select(func.count()).where(Brand.archived_at.is_(None))).scalar_one()
+
+    def highest_ordinals(self) -> dict[int, int]:
+        """Brand id -> the highest ordinal that it ever gave a campaign, archived ones included; 0 before its first."""
+        with self._engine.connect() as connection:
+            found = connection.execute(select(Brand.id, Brand.next_ordinal - 1))
+            return {int(row[0]): int(row[1]) for row in found}
 
     # Campaigns
 
@@ -201,6 +236,21 @@ class Catalog:
             query = query.where(func.mod(Campaign.brand_id, SHARDS) == shard)
         return self._campaigns(query)
 
+    def alike(self) -> list[Alike]:
+        """The campaigns in use by what decides whether they run, counted: a few groups a brand, however many campaigns it has."""
+        query = (
+            "SELECT campaign.brand_id, enabled, schedule::text, campaign.published_version IS NOT NULL, status,"
+            " array_to_string(reasons, ','), count(*) FROM campaign JOIN brand ON brand.id = campaign.brand_id"
+            " WHERE campaign.archived_at IS NULL AND brand.archived_at IS NULL GROUP BY 1, 2, 3, 4, 5, 6"
+        )
+        with self._engine.connect() as connection:
+            return [
+                Alike(
+                    brand, enabled, schedule_of(schedule), live, status, tuple(filter(None, reasons.split(","))), count
+                )
+                for brand, enabled, schedule, live, status, reasons, count in connection.execute(text(query))
+            ]
+
     # What people type, and what Redis has yet to hear of
 
     def resolve_brand(self, written: str) -> int:
@@ -231,27 +281,56 @@ class Catalog:
             found = connection.execute(select(waiting.c.id).order_by(waiting.c.id).limit(limit))
             return [int(row[0]) for row in found]
 
-    def mark_published(self, brand_id: int, version: int | None, campaign_versions: Mapping[int, int]) -> None:
-        """Notes which versions Redis has; a later one noted meanwhile by another publisher stays."""
-        ids = sorted(campaign_versions)
+    def owed(self, brand_ids: Sequence[int]) -> list[Owed]:
+        """Brands, each with those of its campaigns whose version is not published, by ordinal. A few statements for all of them."""
+        with self._engine.connect() as connection:
+            query = select(*brands.COLUMNS).where(Brand.id == func.any(list(brand_ids))).order_by(Brand.id)
+            found = [brand_record(row) for row in connection.execute(query)]
+            waiting: dict[int, list[CampaignRecord]] = {brand.id: [] for brand in found}
+            unpublished = campaigns.reading().where(
+                Campaign.brand_id == func.any(list(brand_ids)),
+                text("campaign.published_version IS DISTINCT FROM campaign.version"),
+            )
+            for row in connection.execute(unpublished.order_by(Campaign.id)):
+                campaign = campaign_record(row)
+                waiting[campaign.brand_id].append(campaign)
+            known_brands, known = campaigns.with_log_rows(
+                connection,
+                [brand.id for brand in found if brand.published_version is None],
+                [c.id for of_brand in waiting.values() for c in of_brand if c.published_version is None],
+            )
+        return [
+            Owed(
+                brand,
+                waiting[brand.id],
+                brand.published_version is None and brand.id not in known_brands,
+                frozenset(c.id for c in waiting[brand.id] if c.published_version is None and c.id not in known),
+            )
+            for brand in found
+        ]
+
+    def mark_published(self, brand_versions: Mapping[int, int], campaign_versions: Mapping[int, int]) -> None:
+        """Notes which versions Redis has, {id: version}; a later one noted meanwhile by another publisher stays."""
         with self._engine.begin() as connection:
-            brands.locked(connection, brand_id)
-            if version is not None:
-                connection.execute(
-                    update(Brand)
-                    .where(Brand.id == brand_id, func.coalesce(Brand.published_version, 0) < version)
-                    .values(published_version=version)
-                )
-            if ids:
-                campaigns.lock(connection, ids)
+            for table, versions in (("brand", brand_versions), ("campaign", campaign_versions)):
+                if not versions:
+                    continue
+                ids = sorted(versions)
+                given = {"ids": ids, "versions": [versions[id_] for id_ in ids]}
+                # Locked in the order of their ids first, brands before campaigns, as every other writer does.
                 connection.execute(
                     text(
-                        "UPDATE campaign SET published_version = given.version"
-                        " FROM unnest(CAST(:ids AS bigint[]), CAST(:versions AS integer[])) AS given(id, version)"
-                        " WHERE campaign.id = given.id AND campaign.brand_id = :brand_id"
-                        " AND coalesce(campaign.published_version, 0) < given.version"
+                        f"SELECT id FROM {table} WHERE id = ANY(CAST(:ids AS bigint[])) ORDER BY id FOR NO KEY UPDATE"
                     ),
-                    {"ids": ids, "versions": [campaign_versions[i] for i in ids], "brand_id": brand_id},
+                    {"ids": ids},
+                )
+                connection.execute(
+                    text(
+                        f"UPDATE {table} SET published_version = given.version"
+                        " FROM unnest(CAST(:ids AS bigint[]), CAST(:versions AS integer[])) AS given(id, version)"
+                        f" WHERE {table}.id = given.id AND coalesce({table}.published_version, 0) < given.version"
+                    ),
+                    given,
                 )
 
     def _switch(self, campaign_id: int, actor: str, *, enabled: bool) -> CampaignRecord:

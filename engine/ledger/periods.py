@@ -30,6 +30,14 @@ def last_closed(connection: Connection, shard: int, period: Period) -> date | No
     return last
 
 
+def all_last_closed(connection: Connection) -> dict[tuple[int, str], date]:
+    """The same of every shard that has closed any: {(shard, period): date}."""
+    query = select(ShardClose.shard, ShardClose.period, func.max(ShardClose.starts_on)).group_by(
+        ShardClose.shard, ShardClose.period
+    )
+    return {(row[0], row[1]): row[2] for row in connection.execute(query)}
+
+
 def close(connection: Connection, shard: int, period: Period, starts_on: date, totals: Sequence[BrandTotal]) -> bool:
     """Closes a period with its totals; answers whether this call did. A period closed before is left as it is, whatever the totals."""
     first = connection.execute(

@@ -11,8 +11,6 @@ from sqlalchemy import Connection, text
 from engine.domain.causes import mask_of, reasons_of, status_of
 from engine.ledger import campaigns
 from engine.ledger.locks import Lock, take, take_all
-from engine.ledger.models import Campaign
-from engine.ledger.records import CampaignRecord, campaign_record
 
 
 class StatusWrite(NamedTuple):
@@ -35,10 +33,27 @@ def lock_brands(connection: Connection, brand_ids: Iterable[int]) -> None:
     take_all(connection, Lock.BRAND, list(brand_ids))
 
 
-def campaigns_of(connection: Connection, brand_ids: Sequence[int]) -> list[CampaignRecord]:
-    """The campaigns of some brands with the status that is written, archived ones included, by id."""
-    query = campaigns.reading().where(Campaign.brand_id.in_(list(brand_ids))).order_by(Campaign.id)
-    return [campaign_record(row) for row in connection.execute(query)]
+class Written(NamedTuple):
+    """What is written of one campaign: its status, and its causes joined by commas."""
+
+    campaign_id: int
+    status: str
+    reasons: str
+
+
+def written(connection: Connection, brand_ids: Sequence[int]) -> dict[int, list[Written]]:
+    """What is written of the campaigns of some brands, archived ones included, by id: {brand id: its campaigns}."""
+    found: dict[int, list[Written]] = {brand_id: [] for brand_id in brand_ids}
+    rows = connection.execute(
+        text(
+            "SELECT brand_id, id, status, array_to_string(reasons, ',') FROM campaign"
+            " WHERE brand_id = ANY(CAST(:brands AS bigint[])) ORDER BY id"
+        ),
+        {"brands": list(brand_ids)},
+    )
+    for brand_id, *of_campaign in rows:
+        found[brand_id].append(Written(*of_campaign))
+    return found
 
 
 def apply(connection: Connection, changes: Sequence[StatusWrite]) -> int:

@@ -5,7 +5,7 @@ Every call is bounded and raises ServerAway when Redis cannot be reached. A shar
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,6 +21,10 @@ from engine.live.wire import Call, NoAnswer, Reply, Wire
 SLICE: Final = 200
 """Campaigns, hashes or ids in one script call: nothing may hold Redis for more than 5 ms."""
 
+
+TURN: Final = 100
+"""Campaigns in one call of a job that walks over all of them: such calls go one after the other, so that spends have their turn in between,
+and none of them waits for long."""
 
 AWAY_AFTER_S: Final = 0.3
 """A Redis that refuses connections for so long is away: pages and jobs say so at once, instead of after a whole timeout."""
@@ -54,6 +58,14 @@ class LiveBrand:
     daily_since_ms: int | None
     monthly_since_ms: int | None
     campaigns: Mapping[int, LiveCampaign]
+
+
+@dataclass(frozen=True, slots=True)
+class LiveCauses:
+    """A brand, its `campaigns` left empty, and the causes of each campaign as a bit mask."""
+
+    brand: LiveBrand
+    masks: Mapping[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +157,14 @@ class LiveRedis:
                 "Redis", self.wire.where, f"{failure.why}; check REDIS_URL and that the server runs"
             ) from None
 
+    def call_each(self, calls: Iterable[Call]) -> Iterator[Reply]:
+        """Replies to script calls, each sent when the one before is answered. Raises ServerAway.
+
+        Redis runs all that it has read of one connection before it looks at another: a pipeline of slices would stop spends like one long script.
+        """
+        for call in calls:
+            yield self.call_all((call,))[0]
+
     def ping(self) -> None:
         """Raises ServerAway when Redis does not answer."""
         self.read_shard(0)
@@ -177,27 +197,37 @@ class LiveRedis:
 
     def read_plans(self, ordinals: Mapping[int, int]) -> dict[int, LiveBrand | None]:
         """Brands with their campaigns 1..highest ordinal: {brand id: highest ordinal}. None for one whose shard is not ready or that is unknown."""
+        return {
+            brand_id: None
+            if lines is None
+            else lines.brand({id_: _campaign(id_, text.decode()) for id_, text in lines.campaigns.items()})
+            for brand_id, lines in self._read_lines(ordinals)
+        }
+
+    def read_causes(self, ordinals: Mapping[int, int]) -> dict[int, LiveCauses | None]:
+        """The same without figures of campaigns, for who walks over all of them: {brand id: its causes}."""
+        return {
+            brand_id: None if lines is None else LiveCauses(lines.brand({}), lines.masks())
+            for brand_id, lines in self._read_lines(ordinals)
+        }
+
+    def _read_lines(self, ordinals: Mapping[int, int]) -> Iterator[tuple[int, _Lines | None]]:
+        """Each brand with the replies of its slices; None where any of them said that the shard is not ready or there is no such brand."""
         code = script("read_plan")
-        calls: list[Call] = []
-        asked: list[tuple[int, list[int]]] = []
         for brand_id, highest in ordinals.items():
             keys = keys_of_brand(brand_id)
-            for start in range(1, max(highest, 1) + 1, SLICE):
-                ids = [campaign_id_of(brand_id, o) for o in range(start, min(start + SLICE, highest + 1))]
-                asked.append((brand_id, ids))
-                calls.append(Call(code, (keys.shard, keys.brand(brand_id), *map(keys.campaign, ids)), (LAYOUT,)))
-        brands: dict[int, LiveBrand | None] = {}
-        campaigns: dict[int, dict[int, LiveCampaign]] = {}
-        for (brand_id, ids), reply in zip(asked, self.call_all(calls), strict=True):
-            found = campaigns.setdefault(brand_id, {})
-            if head(reply) == NOT_READY or not reply[3]:
-                brands[brand_id] = None
-                continue
-            for campaign_id, text in zip(ids, reply[4:], strict=True):
-                if text:
-                    found[campaign_id] = _campaign(campaign_id, text.decode())
-            brands[brand_id] = _brand(brand_id, reply, found)
-        return brands
+            lines: _Lines | None = None
+            for start in range(1, max(highest, 1) + 1, TURN):
+                ids = [campaign_id_of(brand_id, o) for o in range(start, min(start + TURN, highest + 1))]
+                call = Call(code, (keys.shard, keys.brand(brand_id), *map(keys.campaign, ids)), (LAYOUT,))
+                reply = self.call_all((call,))[0]
+                if head(reply) == NOT_READY or not reply[3]:
+                    lines = None
+                    break
+                found = {} if lines is None else lines.campaigns
+                found.update((id_, text) for id_, text in zip(ids, reply[4:], strict=True) if text)
+                lines = _Lines(brand_id, reply, found)
+            yield brand_id, lines
 
     def read_brand(self, brand_id: int, highest_ordinal: int) -> LiveBrand | None:
         """One brand with its campaigns; None when its shard is not ready or it is unknown."""
@@ -209,8 +239,8 @@ class LiveRedis:
         limits = ("" if limit is None else str(limit) for limit in (brand.daily_limit, brand.monthly_limit))
         head_args = (LAYOUT, instance, str(brand.brand_id), str(brand.version), *limits, _bit(brand.archived))
         calls = []
-        for start in range(0, max(len(campaigns), 1), SLICE):
-            part = campaigns[start : start + SLICE]
+        for start in range(0, max(len(campaigns), 1), TURN):
+            part = campaigns[start : start + TURN]
             args = [*head_args, _bit(brand.create and start == 0)]
             for c in part:
                 args += [
@@ -223,7 +253,7 @@ class LiveRedis:
                 ]
             plan_keys = (keys.shard, keys.registry, keys.journal, keys.brand(brand.brand_id))
             calls.append(Call(script("publish"), (*plan_keys, *(keys.campaign(c.campaign_id) for c in part)), args))
-        return all(head(reply) == "ok" for reply in self.call_all(calls))
+        return all(head(reply) == "ok" for reply in self.call_each(calls))
 
     def read_totals(self, shard: int, hash_keys: Sequence[str], fields: Sequence[str]) -> Totals | None:
         """Counters of up to 200 hashes of a shard at one instant; None when the shard is not ready."""
@@ -236,16 +266,19 @@ class LiveRedis:
         }
         return Totals(reply[1].decode(), int(reply[2]), int(reply[3]), values)
 
-    def prune(self, instance: str, shard: int, hash_keys: Sequence[str], field: str) -> int:
-        """Removes a closed period's counter from hashes of a shard; answers how many it removed."""
+    def prune(self, instance: str, shard: int, hash_keys: Sequence[str], fields: Sequence[str]) -> int:
+        """Removes closed periods' counters (100 at most) from hashes of a shard; answers how many it removed."""
         keys, removed = shard_keys(shard), 0
+        step = max(1, min(SLICE, 2 * SLICE // max(1, len(fields))))
         calls = [
-            Call(script("prune"), (keys.shard, *hash_keys[start : start + SLICE]), (LAYOUT, instance, field))
-            for start in range(0, len(hash_keys), SLICE)
+            Call(script("prune"), (keys.shard, *hash_keys[start : start + step]), (LAYOUT, instance, *fields))
+            for start in range(0, len(hash_keys), step)
         ]
-        for reply in self.call_all(calls):
+        for reply in self.call_each(calls):
             if head(reply) != "ok":
-                raise BudgetError(f"shard {shard} did not let go of {field}: {reply[0].decode()} {reply[1].decode()}")
+                raise BudgetError(
+                    f"shard {shard} did not let go of {', '.join(fields)}: {reply[0].decode()} {reply[1].decode()}"
+                )
             removed += int(reply[1])
         return removed
 
@@ -258,6 +291,21 @@ class LiveRedis:
     def unmark(self, instance: str, shard: int, found: str) -> None:
         """Takes a shard out of use until it is rebuilt."""
         head(self.call_all([Call(script("unmark"), (shard_keys(shard).shard,), (instance, found))])[0])
+
+
+@dataclass(frozen=True, slots=True)
+class _Lines:
+    """A brand as `read_plan` answered last, and the lines of its campaigns, not yet read."""
+
+    brand_id: int
+    reply: Reply
+    campaigns: dict[int, bytes]
+
+    def brand(self, campaigns: Mapping[int, LiveCampaign]) -> LiveBrand:
+        return _brand(self.brand_id, self.reply, campaigns)
+
+    def masks(self) -> dict[int, int]:
+        return {id_: int(text.split(b":", 3)[2]) for id_, text in self.campaigns.items()}
 
 
 def _bit(value: bool) -> str:

@@ -247,16 +247,16 @@ def test_a_change_is_unpublished_until_its_own_version_is_marked(catalog: Catalo
     assert catalog.unpublished() == [one, two]
     assert catalog.unpublished(1) == [one]
     assert catalog.unpublished(after=one) == [two]
-    catalog.mark_published(one, 1, {})
+    catalog.mark_published({one: 1}, {})
     assert catalog.unpublished() == [one, two]
-    catalog.mark_published(one, 1, {campaign: 1})
-    catalog.mark_published(two, 1, {})
+    catalog.mark_published({one: 1}, {campaign: 1})
+    catalog.mark_published({two: 1}, {})
     assert catalog.unpublished() == []
     catalog.pause_campaign(campaign, "ann")
-    catalog.mark_published(one, 1, {campaign: 1})
+    catalog.mark_published({one: 1}, {campaign: 1})
     assert catalog.unpublished() == [one]
-    catalog.mark_published(one, None, {campaign: 2})
-    catalog.mark_published(one, None, {campaign: 1})
+    catalog.mark_published({}, {campaign: 2})
+    catalog.mark_published({}, {campaign: 1})
     assert catalog.unpublished() == []
     assert catalog.campaign(campaign).published_version == 2
 

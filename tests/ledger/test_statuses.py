@@ -54,7 +54,11 @@ def test_a_first_status_and_each_new_set_of_causes_is_one_row(
     seen = catalog.campaign(b)
     assert (seen.status, seen.reasons, seen.version) == ("paused", ("daily_budget",), 1)
     with engine.connect() as connection:
-        assert [s.status for s in statuses.campaigns_of(connection, [seen.brand_id])] == ["active", "paused", "active"]
+        assert [s.status for s in statuses.written(connection, [seen.brand_id])[seen.brand_id]] == [
+            "active",
+            "paused",
+            "active",
+        ]
 
 
 def test_a_row_stands_at_the_instant_its_cause_began(engine: Engine, campaigns: list[int]) -> None:

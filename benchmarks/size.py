@@ -1,0 +1,393 @@
+"""`python -m benchmarks.size [BRANDS ...]`: what each job costs at 1,000, 10,000 and 100,000 campaigns, and what bidders notice of it.
+
+For every size it makes a fresh catalog on servers of its own and measures each job: wall time, Redis' time in scripts, the longest single
+script, statements in PostgreSQL. At the largest size it measures the time of single spends from a process of their own, with and without
+check, close and persist at work beside them.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit, urlunsplit
+
+import redis
+from sqlalchemy import event, text
+
+from benchmarks.catalog_of_size import Sized, fill, publish_all, spend_once_each
+from engine.domain.periods import DAY_MS, date_of, day_of
+from engine.flows.check import check_all
+from engine.ledger import migrate
+from engine.ledger.database import make_engine
+from engine.live.client import BudgetClient
+from engine.live.keys import keys_of_brand, keys_of_campaign
+from engine.live.scripts import NAMES, script, swapping
+from engine.local.servers import EmbeddedServers, Urls
+from engine.settings import Settings
+from engine.wiring import System
+from web import create_app
+
+SIZES: Final = (10, 100, 1000)
+"""Brands, of a hundred campaigns each."""
+STALL_MS: Final = 5.0
+"""No script may hold Redis for longer."""
+BYTES_A_CAMPAIGN: Final = 300
+P99_RATIO: Final = 2.0
+"""The p99 of spends while jobs run, against that without them."""
+QUIET: Final = "nothing"
+BUSY: Final = "a busy processor"
+_SPENDS_A_PART: Final = 3000
+_PARTS: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What one job cost at one size. redis_ms: all time in scripts; longest_ms: of a single script, and longest its name."""
+
+    job: str
+    campaigns: int
+    wall_s: float
+    redis_ms: float
+    calls: int
+    longest_ms: float
+    longest: str
+    statements: int
+    answer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Microseconds of single spends, one round trip each, from a process of their own."""
+
+    beside: str
+    spends: int
+    p50_us: float
+    p99_us: float
+    worst_us: float
+
+
+@dataclass(slots=True)
+class Measured:
+    """Everything that a run saw."""
+
+    costs: list[Cost] = field(default_factory=list)
+    bytes_a_campaign: dict[int, float] = field(default_factory=dict)
+    """Campaigns -> bytes of Redis a campaign, its share of the brand's hash included, with counters of a day and a month."""
+    latency: list[Latency] = field(default_factory=list)
+
+    @property
+    def p99_ratio(self) -> float:
+        """The worst p99 beside a job against that without them."""
+        return self._worst_against(QUIET)
+
+    @property
+    def p99_ratio_to_busy(self) -> float:
+        """The same against the p99 beside a process that only keeps a processor busy: on few cores, what is Redis' and what the machine's part."""
+        return self._worst_against(BUSY)
+
+    def _worst_against(self, peer: str) -> float:
+        p99 = {row.beside: row.p99_us for row in self.latency}
+        beside = [value for name, value in p99.items() if name not in (QUIET, BUSY)]
+        return max(beside) / p99[peer] if beside and peer in p99 else 0.0
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON takes it."""
+        return asdict(self) | {"p99_ratio": self.p99_ratio, "p99_ratio_to_busy": self.p99_ratio_to_busy}
+
+
+def measure(servers: Urls, sizes: Sequence[int] = SIZES, say: Callable[[str], None] = print) -> Measured:
+    """Every job at every size, then the spends beside them at the last size. The servers' Redis and a database of its own are emptied each time."""
+    out = Measured()
+    for brands in sizes:
+        with _fresh(servers) as system:
+            sized = _measure_size(system, brands, out, say)
+            if brands == sizes[-1]:
+                _measure_latency(system, sized, out, say)
+            _after_midnight(system, sized, out, say)
+    return out
+
+
+@contextmanager
+def _fresh(servers: Urls) -> Iterator[System]:
+    name = f"size_{uuid.uuid4().hex[:8]}"
+    admin = make_engine(servers.database).execution_options(isolation_level="AUTOCOMMIT")
+    with admin.connect() as conn:
+        conn.execute(text(f"CREATE DATABASE {name}"))
+    database = urlunsplit(urlsplit(servers.database)._replace(path=f"/{name}"))
+    environment = {"REDIS_URL": servers.hot, "JOBS_REDIS_URL": servers.jobs, "DATABASE_URL": database}
+    system = System(Settings.load(environment, None))
+    try:
+        migrate.upgrade(system.db)
+        system.hot_redis.flushdb()
+        system.rebuilder.rebuild_missing()
+        yield system
+    finally:
+        system.hot_redis.flushdb()
+        system.close()
+        with admin.connect() as conn:
+            conn.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+        admin.dispose()
+
+
+def _measure_size(system: System, brands: int, out: Measured, say: Callable[[str], None]) -> Sized:
+    sized = fill(system.db, brands)
+
+    def cost(job: str, work: Callable[[], object]) -> None:
+        _cost(system, job, len(sized.campaigns), work, out, say)
+
+    cost("first publish", lambda: publish_all(system))
+    cost("first check", lambda: check_all(system.publisher, system.status))
+    cost("check, nothing changed", lambda: check_all(system.publisher, system.status))
+    cost("publish, nothing changed", lambda: publish_all(system))
+    cost("one spend on each", lambda: spend_once_each(system, sized))
+    cost("persist", system.persister.drain_all)
+    with system.db.begin() as conn:
+        conn.execute(
+            text("UPDATE brand SET daily_budget_micros = 1, version = version + 1 WHERE id % 10 = 0"),
+        )
+    cost("check, one brand in ten stops", lambda: check_all(system.publisher, system.status))
+    cost("overview", system.overview.snapshot)
+    visitor = create_app(system).test_client()
+    cost("status page's fragment", lambda: visitor.get("/live", base_url="http://localhost").status)
+    cost("verify", lambda: [c for c in system.verifier.verify() if c.result == "FAIL"] or "no FAIL")
+    out.bytes_a_campaign[len(sized.campaigns)] = bytes_a_campaign(system.hot_redis, sized)
+    say(f"{out.bytes_a_campaign[len(sized.campaigns)]:.0f} bytes of Redis a campaign")
+    return sized
+
+
+def _after_midnight(system: System, sized: Sized, out: Measured, say: Callable[[str], None]) -> None:
+    """The jobs of a day and a month that ended, by scripts whose clock is ahead, and the rebuild."""
+    system.persister.drain_all()
+    now = system.live.now_ms()
+    month_later = next(d for d in range(day_of(now) + 2, day_of(now) + 40) if date_of(d).day == 2)
+    for job, ahead in (("close_day", 1), ("close_month and every day of it", month_later - day_of(now))):
+        with swapping({"lib/clock.lua": _CLOCK_AHEAD % (ahead * DAY_MS)}):
+            _cost(system, job, len(sized.campaigns), system.closer.close_ended, out, say)
+            _cost(system, f"{job}, again", len(sized.campaigns), system.closer.close_ended, out, say)
+    with swapping({"lib/clock.lua": _CLOCK_AHEAD % ((month_later - day_of(now)) * DAY_MS)}):
+        _cost(
+            system, "rebuild of all 64 shards", len(sized.campaigns), lambda: len(system.rebuilder.rebuild()), out, say
+        )
+
+
+_CLOCK_AHEAD: Final = """
+local function read_clock()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000) + %d
+end
+"""
+
+
+def _cost(
+    system: System, job: str, campaigns: int, work: Callable[[], object], out: Measured, say: Callable[[str], None]
+) -> None:
+    plain, statements = system.hot_redis, 0
+
+    def count(*_: object) -> None:
+        nonlocal statements
+        statements += 1
+
+    names = {script(name).sha1: name for name in NAMES}
+    with watching(plain):
+        event.listen(system.db, "before_cursor_execute", count)
+        began = time.perf_counter()
+        try:
+            answer = work()
+        finally:
+            wall = time.perf_counter() - began
+            event.remove(system.db, "before_cursor_execute", count)
+        calls, usec = scripts_cost(plain)
+        longest_us, longest = longest_script(plain, names)
+    cost = Cost(
+        job, campaigns, wall, usec / 1000, calls, longest_us / 1000, longest, statements, _short(answer)
+    )  # fmt: skip
+    out.costs.append(cost)
+    say(line_of(cost))
+
+
+def _short(answer: object) -> str:
+    said = " ".join(str(answer).split())
+    return said if len(said) <= 60 else said[:57] + "..."
+
+
+HEAD: Final = (
+    "| job | campaigns | wall s | us a campaign | Redis ms | script calls | longest ms | statements |\n"
+    "| --- | ---: | ---: | ---: | ---: | ---: | --- | ---: |"
+)
+
+
+def line_of(cost: Cost) -> str:
+    """A cost as a line of the table."""
+    return (
+        f"| {cost.job} | {cost.campaigns:,} | {cost.wall_s:.2f} | {cost.wall_s / cost.campaigns * 1e6:.0f} | {cost.redis_ms:.0f}"
+        f" | {cost.calls} | {cost.longest_ms:.1f} {cost.longest} | {cost.statements} |"
+    )
+
+
+@contextmanager
+def watching(plain: redis.Redis) -> Iterator[None]:
+    """Counts from zero, and keeps every script of a millisecond or more in Redis' slow log."""
+    before = plain.config_get("slowlog-*")
+    plain.config_set("slowlog-log-slower-than", 500)
+    plain.config_set("slowlog-max-len", 4096)
+    plain.config_resetstat()
+    plain.slowlog_reset()
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            plain.config_set(str(name), str(value))
+
+
+def scripts_cost(plain: redis.Redis) -> tuple[int, float]:
+    """Script calls since `watching` began, and the microseconds that Redis spent in them."""
+    stats = plain.info("commandstats").get("cmdstat_evalsha", {})
+    return int(stats.get("calls", 0)), float(stats.get("usec", 0))
+
+
+def longest_script(plain: redis.Redis, names: dict[str, str]) -> tuple[float, str]:
+    """The longest single script since `watching` began in microseconds, and its name; 0 where none took half a millisecond."""
+    longest, named = 0.0, ""
+    for entry in plain.slowlog_get(4096):
+        words = entry["command"].split(b" ", 2)
+        if words[0].upper() == b"EVALSHA" and entry["duration"] > longest:
+            longest, named = float(entry["duration"]), names.get(words[1].decode(), "?")
+    return longest, named
+
+
+def bytes_a_campaign(plain: redis.Redis, sized: Sized) -> float:
+    """MEMORY USAGE of the campaigns' hashes and of their brands', divided by the campaigns."""
+    pipe = plain.pipeline(transaction=False)
+    for campaign in sized.campaigns:
+        pipe.memory_usage(keys_of_campaign(campaign).campaign(campaign))
+    for brand in sized.brands:
+        pipe.memory_usage(keys_of_brand(brand).brand(brand))
+    return float(sum(pipe.execute()) / len(sized.campaigns))
+
+
+def _measure_latency(system: System, sized: Sized, out: Measured, say: Callable[[str], None]) -> None:
+    """Single spends alone and beside each job, in turn, so that a busy machine is busy for both."""
+
+    def jobs() -> dict[str, Callable[[], object]]:
+        return {
+            BUSY: lambda: sum(range(100_000)),
+            "check": lambda: check_all(system.publisher, system.status),
+            "close": lambda: _close_again(system),
+            "persist": system.persister.drain_all,
+        }
+
+    spender = Spender(system.settings.redis_url, sized.campaigns)
+    spender.part(500)
+    times: dict[str, list[float]] = {QUIET: []}
+    for _ in range(_PARTS):
+        times[QUIET] += spender.part(_SPENDS_A_PART)
+        for name, work in jobs().items():
+            if name == "persist":
+                spend_once_each(system, sized)
+            spender.begin()
+            ends = time.monotonic() + 3
+            while time.monotonic() < ends:
+                work()
+            times.setdefault(name, []).extend(spender.end())
+    spender.close()
+    for name, taken in times.items():
+        taken.sort()
+        at = [taken[int(len(taken) * q)] * 1e6 for q in (0.5, 0.99)]
+        row = Latency(name, len(taken), at[0], at[1], taken[-1] * 1e6)
+        out.latency.append(row)
+        say(
+            f"| spends beside {name} | {row.spends} | p50 {row.p50_us:.0f} us | p99 {row.p99_us:.0f} us | worst {row.worst_us:.0f} us |"
+        )
+
+
+def _close_again(system: System) -> None:
+    """Closes two days before the first spend anew, with every look at the log and every walk over the hashes that a day costs."""
+    system.persister.drain_all()
+    with system.db.begin() as conn:
+        conn.execute(text("DELETE FROM shard_close"))
+        conn.execute(text("DELETE FROM period_total"))
+        conn.execute(text("UPDATE brand SET created_at = now() - interval '2 days'"))
+    system.closer.close_ended()
+
+
+class Spender:
+    """A process that spends one at a time and takes the time of each: a job in this process cannot hold it up by Python's lock."""
+
+    def __init__(self, url: str, campaigns: Sequence[int]) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._ours, theirs = context.Pipe()
+        self._process = context.Process(target=_spend, args=(theirs, url, list(campaigns)), daemon=True)
+        self._process.start()
+        self._ours.recv()
+
+    def part(self, spends: int) -> list[float]:
+        """The seconds of so many spends."""
+        self._ours.send(spends)
+        taken: list[float] = self._ours.recv()
+        return taken
+
+    def begin(self) -> None:
+        """Spends until end()."""
+        self._ours.send(0)
+
+    def end(self) -> list[float]:
+        """The seconds of each spend since begin()."""
+        return self.part(-1)
+
+    def close(self) -> None:
+        """Ends the process."""
+        self._ours.send(None)
+        self._process.join(10)
+
+
+def _spend(pipe: Any, url: str, campaigns: list[int]) -> None:
+    client = BudgetClient.from_url(url, timeout_ms=5000)
+    at = 0
+
+    def one() -> float:
+        nonlocal at
+        at += 7919
+        began = time.perf_counter()
+        client.record_spend(campaigns[at % len(campaigns)], amount_micros=1000)
+        return time.perf_counter() - began
+
+    pipe.send("ready")
+    while (wanted := pipe.recv()) is not None:
+        taken: list[float] = []
+        if wanted:
+            taken = [one() for _ in range(wanted)]
+        else:
+            while not pipe.poll():
+                taken.append(one())
+            pipe.recv()
+        pipe.send(taken)
+
+
+def main(sizes: Sequence[int]) -> None:
+    """The whole run on servers of its own."""
+    with tempfile.TemporaryDirectory(prefix="budget size ") as folder:
+        servers = EmbeddedServers(Path(folder) / "data")
+        urls = servers.start()
+        try:
+            print(HEAD, flush=True)
+            seen = measure(urls, sizes, lambda line: print(line, flush=True))
+        finally:
+            servers.remove()
+    worst = max(seen.costs, key=lambda cost: cost.longest_ms)
+    print(f"\np99 of spends beside jobs: {seen.p99_ratio:.2f} x that without them (at most {P99_RATIO:g})")
+    print(f"and {seen.p99_ratio_to_busy:.2f} x that beside a process that only keeps a processor busy")
+    print(f"the longest script: {worst.longest_ms:.1f} ms, {worst.longest} in {worst.job} (at most {STALL_MS:g})")
+    for campaigns, size in seen.bytes_a_campaign.items():
+        print(f"{campaigns:,} campaigns: {size:.0f} bytes a campaign (at most {BYTES_A_CAMPAIGN})")
+
+
+if __name__ == "__main__":
+    main([int(word) for word in sys.argv[1:]] or SIZES)

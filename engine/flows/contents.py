@@ -1,0 +1,156 @@
+"""What a shard of Redis must hold by PostgreSQL's word, as hashes in slices that no call is held up by: plans, open counters, remembered ids, holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final
+
+from sqlalchemy import Engine
+
+from engine.domain.periods import (
+    at_ms,
+    date_of,
+    day_number,
+    day_of,
+    day_start_ms,
+    days_of_month,
+    month_of,
+    ms_of,
+)
+from engine.ledger import quarantine, spend_log
+from engine.ledger.holds import HoldRow
+from engine.ledger.records import BrandRecord, CampaignRecord
+from engine.live.admin import TURN
+from engine.live.keys import ShardKeys
+from engine.live.scripts import script
+from engine.live.wire import Call
+
+Hash = tuple[str, list[str]]
+"""A key and its fields and values, flat."""
+
+Counted = Mapping[tuple[int, int | None], list[str]]
+"""Counters of brands (campaign None) and campaigns: {(brand, campaign): [field, micros, ...]}."""
+
+_VALUES_A_CALL: Final = 1200
+
+
+def open_counters(db: Engine, brand_ids: Sequence[int], now: int) -> Counted:
+    """The fields of the days and months that are not closed."""
+    day, month = day_of(now), month_of(now)
+    first = next(days_of_month(month))
+    with db.connect() as conn:
+        totals = spend_log.campaign_totals(conn, brand_ids, date_of(min(first, day - 1)), date_of(day))
+        # A correction of yesterday came when its counter had its last word: it is in the month's only.
+        corrected = spend_log.correction_totals(
+            conn, brand_ids, date_of(day - 1), date_of(day - 1), at_ms(day_start_ms(day))
+        )
+        for key, micros in quarantine.sums(conn, brand_ids).items():
+            totals[key] = totals.get(key, 0) + micros
+    sums: dict[tuple[int, int | None], dict[str, int]] = {}
+    for (brand_id, campaign_id, on), micros in totals.items():
+        number = day_number(on)
+        for owner in ((brand_id, campaign_id), (brand_id, None)):
+            fields = sums.setdefault(owner, {})
+            counted = (
+                [(f"d:{number}", micros - corrected.get((brand_id, campaign_id, on), 0))] if number >= day - 1 else []
+            )
+            if number >= first:
+                counted.append((f"m:{month}", micros))
+            for name, amount in counted:
+                fields[name] = fields.get(name, 0) + amount
+    return {
+        owner: [part for name, micros in fields.items() for part in (name, str(micros))]
+        for owner, fields in sums.items()
+    }
+
+
+def plan_hashes(
+    keys: ShardKeys,
+    brands: Sequence[BrandRecord],
+    campaigns: Sequence[CampaignRecord],
+    counted: Counted,
+    held: Sequence[HoldRow],
+) -> Iterator[Hash]:
+    """Every fixed hash with its guard field, and every brand and campaign with plan and the counters of the open periods."""
+    highest: dict[int, int] = {}
+    for c in campaigns:
+        highest[c.brand_id] = max(highest.get(c.brand_id, 0), c.ordinal)
+    registry = ["#", "1"]
+    for b in brands:
+        registry += [str(b.id), str(highest.get(b.id, 0))]
+    yield keys.registry, registry
+    for key in (*keys.requests, *keys.events):
+        yield key, ["#", "1"]
+    held_of: dict[int, int] = {}
+    for hold in held:
+        held_of[hold.brand_id] = held_of.get(hold.brand_id, 0) + hold.held_micros
+    for b in brands:
+        daily, monthly = (
+            "" if limit is None else str(limit) for limit in (b.daily_budget_micros, b.monthly_budget_micros)
+        )
+        fields = ["v", str(b.version), "daily", daily, "monthly", monthly, "archived", _bit(b.archived_at is not None)]
+        fields += ["held", str(held_of.get(b.id, 0))]
+        yield keys.brand(b.id), fields + counted.get((b.id, None), [])
+        for key in keys.holds(b.id):
+            yield key, []
+    for c in campaigns:
+        fields = ["v", str(c.version), "on", _bit(c.enabled), "archived", _bit(c.archived_at is not None)]
+        yield keys.campaign(c.id), [*fields, "schedule", c.schedule.compiled, *counted.get((c.brand_id, c.id), [])]
+
+
+def memory_slices(key: str, remembered: Mapping[str, str]) -> Iterator[Hash]:
+    """Remembered ids of one hash, in slices."""
+    flat = [part for item in remembered.items() for part in item]
+    for start in range(0, len(flat), 2 * TURN):
+        yield key, flat[start : start + 2 * TURN]
+
+
+def hold_slices(keys: ShardKeys, held: Sequence[HoldRow]) -> Iterator[tuple[Hash, Hash]]:
+    """The open holds of each brand and their expiry, in slices."""
+    by_brand: dict[int, list[HoldRow]] = {}
+    for hold in held:
+        by_brand.setdefault(hold.brand_id, []).append(hold)
+    for brand_id, of_brand in by_brand.items():
+        holds_key, expiry_key = keys.holds(brand_id)
+        for start in range(0, len(of_brand), TURN):
+            fields: list[str] = []
+            scores: list[str] = []
+            for hold in of_brand[start : start + TURN]:
+                expires = "0" if hold.expires_at is None else str(ms_of(hold.expires_at))
+                name = f"{hold.campaign_id}:{hold.hold_id}"
+                fields += [name, f"{hold.held_micros},{expires}"]
+                scores += [expires, name]
+            yield (holds_key, fields), (expiry_key, scores)
+
+
+def set_calls(keys: ShardKeys, token: str, mode: str, hashes: Iterable[Hash]) -> Iterator[Call]:
+    """Calls of `rebuild_set` that write hashes under a token, each of so many keys and values that it is over in a blink.
+
+    A registry of very many brands is one hash and is cut into slices that add to it.
+    """
+    part: list[Hash] = []
+    size = 0
+    for key, values in hashes:
+        for start in range(0, max(len(values), 1), _VALUES_A_CALL):
+            piece = values[start : start + _VALUES_A_CALL]
+            if part and (start or len(part) == TURN or size + len(piece) > _VALUES_A_CALL):
+                yield _slice_call(keys, token, mode, part)
+                part, size = [], 0
+            if start:
+                yield _slice_call(keys, token, "add", [(key, piece)])
+                continue
+            part.append((key, piece))
+            size += len(piece)
+    if part:
+        yield _slice_call(keys, token, mode, part)
+
+
+def _slice_call(keys: ShardKeys, token: str, mode: str, part: Sequence[Hash]) -> Call:
+    args = [token, mode]
+    for _, values in part:
+        args += [str(len(values)), *values]
+    return Call(script("rebuild_set"), (keys.shard, *(key for key, _ in part)), args)
+
+
+def _bit(value: bool) -> str:
+    return "1" if value else "0"

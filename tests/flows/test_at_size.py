@@ -1,0 +1,226 @@
+"""Many campaigns: jobs go in turns that spends fit between, statements do not grow with what did not change, and memory stays small."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import pytest
+from sqlalchemy import event, text
+
+from benchmarks.catalog_of_size import Sized, fill, publish_all, spend_once_each
+from benchmarks.size import BYTES_A_CAMPAIGN, bytes_a_campaign
+from engine.domain.periods import DAY_MS, date_of, day_of, day_start_ms
+from engine.errors import ServerAway
+from engine.flows.check import check_all
+from engine.flows.views import BrandView
+from engine.live import admin
+from engine.live.keys import keys_of_campaign
+from engine.live.wire import Call
+from engine.wiring import System
+from tests.flows.conftest import at
+
+BIG = 230
+"""Campaigns of a brand that no single call may take."""
+
+
+@contextmanager
+def statements(system: System) -> Iterator[list[str]]:
+    """What PostgreSQL is asked meanwhile."""
+    seen: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        seen.append(statement)
+
+    event.listen(system.db, "before_cursor_execute", note)
+    yield seen
+    event.remove(system.db, "before_cursor_execute", note)
+
+
+@contextmanager
+def pipelines(system: System) -> Iterator[list[list[Call]]]:
+    """What is sent to Redis' scripts meanwhile, pipeline by pipeline."""
+    seen: list[list[Call]] = []
+    send = system.wire.call_all
+
+    def note(calls: Sequence[Call], *rest: float) -> object:
+        seen.append(list(calls))
+        return send(calls, *rest)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(system.wire, "call_all", note)
+        yield seen
+
+
+def walks(seen: list[list[Call]]) -> list[list[Call]]:
+    """Those that look at brands or campaigns."""
+    return [calls for calls in seen if any("brand:" in str(k) or "campaign:" in str(k) for c in calls for k in c.keys)]
+
+
+def test_no_job_sends_redis_more_than_one_bounded_slice_at_a_time(ready: System) -> None:
+    fill(ready.db, 3, BIG)
+    jobs: dict[str, Callable[[], object]] = {
+        "publish": lambda: publish_all(ready),
+        "check": lambda: check_all(ready.publisher, ready.status),
+        "page": ready.overview.snapshot,
+        "rebuild": ready.rebuilder.rebuild,
+    }
+    for name, job in jobs.items():
+        with pipelines(ready) as seen:
+            job()
+        walked = walks(seen)
+        assert len(walked) >= 3 * BIG / admin.SLICE, name
+        assert {len(calls) for calls in walked} == {1}, name
+        # Four fixed keys at most stand before the campaigns.
+        assert max(len(call.keys) for calls in walked for call in calls) <= admin.TURN + 4, name
+        # Three thousand values: far below what one call of Lua takes, and over in a few milliseconds.
+        assert max(len(call.args) for calls in walked for call in calls) <= 1500, name
+
+
+def test_closing_prunes_in_slices_that_shrink_with_the_periods(clock: System) -> None:
+    today = day_of(clock.live.now_ms())
+    sized = fill(clock.db, 2, BIG)
+    publish_all(clock)
+    clock.persister.drain_all()
+    at(clock, day_start_ms(today + 40) + 1)
+    with pipelines(clock) as seen:
+        closed = clock.closer.close_ended()
+    prunes = [call for calls in walks(seen) for call in calls if call.script.name == "prune"]
+    assert closed.days == 40 * len({brand % 64 for brand in sized.brands})
+    assert all((len(call.keys) - 1) * (len(call.args) - 2) <= 2 * admin.SLICE for call in prunes)
+
+
+def test_a_check_of_campaigns_that_did_not_change_asks_postgresql_no_more_for_more_of_them(ready: System) -> None:
+    asked: list[int] = []
+    for each in (2, 60):
+        fill(ready.db, 5, each) if not asked else _grow(ready, each)
+        publish_all(ready)
+        assert check_all(ready.publisher, ready.status).changed > 0
+        with statements(ready) as seen:
+            assert check_all(ready.publisher, ready.status).changed == 0
+        asked.append(len(seen))
+    assert asked[0] == asked[1] <= 8
+
+
+def _grow(system: System, each: int) -> None:
+    """The same brands with more campaigns."""
+    for brand in system.catalog.brands():
+        system.catalog.create_campaigns(brand.id, [f"more {i}" for i in range(each)], "test")
+
+
+def test_a_hundred_brands_are_published_with_a_dozen_statements(ready: System) -> None:
+    sized = fill(ready.db, 100, 3)
+    with statements(ready) as seen:
+        assert publish_all(ready) == 100
+    assert len(seen) <= 20
+    assert ready.catalog.unpublished() == []
+    results = ready.client.record_spends([])
+    assert results == []
+    assert spend_once_each(ready, sized) == 300
+    assert sum(row.daily_spend for row in ready.overview.brands()) == 300 * 2_500_000
+
+
+def test_what_redis_took_before_it_went_away_is_noted_as_published(
+    ready: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sized = fill(ready.db, 4, 2)
+    publish, taken = ready.live.publish, 0
+
+    def going(*args: object) -> bool:
+        nonlocal taken
+        if taken == 2:
+            raise ServerAway("Redis", "here", "it went away")
+        taken += 1
+        return publish(*args)  # type: ignore[arg-type]  # passed on as they came
+
+    monkeypatch.setattr(ready.live, "publish", going)
+    with pytest.raises(ServerAway):
+        publish_all(ready)
+    assert ready.catalog.unpublished() == list(sized.brands[2:])
+    monkeypatch.setattr(ready.live, "publish", publish)
+    assert publish_all(ready) == 2
+
+
+def test_a_month_that_nobody_closed_is_closed_whole_with_each_day_s_money(clock: System) -> None:
+    first = day_of(clock.live.now_ms()) + 400
+    first -= date_of(first).day - 1
+    sized = fill(clock.db, 2, 5)
+    with clock.db.begin() as conn:
+        conn.execute(text("UPDATE brand SET created_at = :at"), {"at": date_of(first)})
+    at(clock, day_start_ms(first) + 1)
+    clock.rebuilder.rebuild()
+    publish_all(clock)
+    for day in (first, first + 1, first + 20):
+        at(clock, day_start_ms(day) + 1)
+        spend_once_each(clock, sized)
+    clock.persister.drain_all()
+    at(clock, day_start_ms(first + 33) + 1)
+    closed = clock.closer.close_ended()
+    assert closed.drift == []
+    with clock.db.connect() as conn:
+        rows = conn.execute(
+            text(
+                "SELECT period, starts_on, sum(spend_micros)::bigint FROM period_total WHERE spend_micros > 0 GROUP BY 1, 2 ORDER BY 1, 2"
+            )
+        ).all()
+    a_day = 10 * 2_500_000
+    days = [("day", date_of(day), a_day) for day in (first, first + 1, first + 20)]
+    assert [tuple(row) for row in rows] == [*days, ("month", date_of(first), 3 * a_day)]
+    for campaign in sized.campaigns:
+        kept = clock.hot_redis.hkeys(keys_of_campaign(campaign).campaign(campaign))
+        assert not [name for name in kept if name.startswith((b"d:", b"m:"))]
+    assert clock.closer.close_ended().days == 0
+
+
+def test_a_campaign_costs_redis_at_most_300_bytes_under_a_server_s_own_settings(ready: System) -> None:
+    # What a server has that nobody configured; Valkey's newest allow more fields.
+    ready.hot_redis.config_set("hash-max-listpack-entries", 128)
+    ready.hot_redis.config_set("hash-max-listpack-value", 64)
+    sized = fill(ready.db, 5, 100)
+    publish_all(ready)
+    spend_once_each(ready, sized, micros=10**12)
+    assert bytes_a_campaign(ready.hot_redis, sized) <= BYTES_A_CAMPAIGN
+    some = keys_of_campaign(sized.campaigns[6]).campaign(sized.campaigns[6])
+    assert ready.hot_redis.object("encoding", some) == b"listpack"
+
+
+def test_the_page_counts_a_brand_s_campaigns_as_one_by_one(clock: System) -> None:
+    fill(clock.db, 6, 20, daily=30 * 2_500_000)
+    publish_all(clock)
+    check_all(clock.publisher, clock.status)
+    first, second, third, fourth, fifth, _ = (brand.id for brand in clock.catalog.brands())
+    clock.client.record_spend(first * 65536 + 1, "80")
+    clock.manage.pause_campaign(second * 65536 + 3, "test")
+    clock.manage.archive_campaign(second * 65536 + 4, "test")
+    clock.manage.archive_brand(third, "test")
+    clock.catalog.create_campaigns(fourth, ["not published"], "test")
+    clock.manage.update_brand(fifth, "test", daily_budget_micros=0)
+    for hours in (3, 12, 23):
+        at(clock, day_start_ms(day_of(clock.live.now_ms()) + 1) + hours * DAY_MS // 24)
+        one_by_one, counted = clock.overview.snapshot(), clock.overview.summary(opened=[second])
+        assert [_numbers(view) for view in counted.brands] == [_numbers(view) for view in one_by_one.brands]
+        assert [len(view.campaign_views) for view in counted.brands if view.id == second] == [19]
+        assert sum(len(view.campaign_views) for view in counted.brands) == 19
+
+
+def _numbers(view: BrandView) -> tuple[object, ...]:
+    return view.id, view.campaigns, view.active_campaigns, dict(view.causes), view.daily_spend, view.monthly_spend
+
+
+def test_a_sized_catalog_is_like_one_that_people_made(clock: System) -> None:
+    sized: Sized = fill(clock.db, 3, 20, daily=30 * 2_500_000)
+    publish_all(clock)
+    check_all(clock.publisher, clock.status)
+    spend_once_each(clock, sized)
+    clock.persister.drain_all()
+    spend_once_each(clock, sized)
+    clock.persister.drain_all()
+    # Twenty campaigns spent twice: the budget is for thirty spends.
+    assert check_all(clock.publisher, clock.status).changed == 60
+    assert {c.status for c in clock.catalog.campaigns()} == {"paused"}
+    assert all("daily_budget" in c.reasons for c in clock.catalog.campaigns())
+    assert not [c for c in clock.verifier.verify() if c.result == "FAIL"]
+    at(clock, day_start_ms(day_of(clock.live.now_ms()) + 1) + DAY_MS // 2)
+    clock.closer.close_ended()
+    check_all(clock.publisher, clock.status)
+    assert {c.status for c in clock.catalog.campaigns() if c.schedule.always} == {"active"}
