@@ -8,7 +8,8 @@ import pytest
 
 from engine import BudgetClient, InvalidAmount, InvalidId, InvalidInput, Spend
 from engine.domain.schedule import Schedule
-from engine.live.admin import LiveRedis
+from engine.live.admin import BrandPlan, LiveRedis
+from engine.live.keys import keys_of_brand
 from tests.live.plant import BRAND, CAMPAIGN, Plant
 
 SECOND = CAMPAIGN + 1
@@ -226,3 +227,38 @@ def test_running_out_and_being_restored_each_leave_one_change_in_the_journal(
         (BRAND, "daily_budget", "exhausted"),
         (BRAND, "daily_budget", "restored"),
     ]
+
+
+def test_a_spend_is_counted_to_its_brand_and_to_its_campaign_alike(plant: Plant, client: BudgetClient) -> None:
+    plant.brand()
+    plant.campaign(SECOND)
+    client.record_spend(CAMPAIGN, "2")
+    client.record_spend(CAMPAIGN, "3")
+    client.record_spend(SECOND, "4")
+    brand = plant.live.read_brand(BRAND, 2)
+    assert brand is not None
+    assert (brand.daily_spend, brand.monthly_spend) == (9_000_000, 9_000_000)
+    assert {c.campaign_id: (c.daily_spend, c.monthly_spend) for c in brand.campaigns.values()} == {
+        CAMPAIGN: (5_000_000, 5_000_000),
+        SECOND: (4_000_000, 4_000_000),
+    }
+
+
+def test_a_campaign_of_an_archived_brand_may_ask_for_nothing(plant: Plant, client: BudgetClient) -> None:
+    plant.brand()
+    assert plant.live.publish(plant.instance, BrandPlan(BRAND, 2, None, None, True, False), [])
+    assert client.try_spend(CAMPAIGN, "1").reasons == ("archived",)
+    assert client.record_spend(CAMPAIGN, "1").outcome == "recorded"
+
+
+def test_a_total_beyond_what_is_counted_exactly_is_refused_and_nothing_is_written(
+    plant: Plant, client: BudgetClient
+) -> None:
+    plant.brand()
+    for _ in range(9):
+        client.record_spends([Spend(CAMPAIGN, amount_micros=10**12)] * 1000)
+    entries = plant.plain.xlen(keys_of_brand(BRAND).journal)
+    with pytest.raises(InvalidInput, match="total"):
+        client.record_spend(CAMPAIGN, amount_micros=1)
+    assert plant.spent() == 9 * 10**15
+    assert plant.plain.xlen(keys_of_brand(BRAND).journal) == entries

@@ -7,8 +7,9 @@ import redis
 
 from engine import BudgetClient, NotReady, WrongVersion
 from engine.domain.ids import shard_of
+from engine.domain.schedule import Schedule
 from engine.errors import BudgetError
-from engine.live.admin import BrandPlan, LiveRedis
+from engine.live.admin import BrandPlan, CampaignPlan, LiveRedis
 from engine.live.keys import keys_of_brand
 from tests.live.plant import BRAND, CAMPAIGN, Plant
 
@@ -85,6 +86,25 @@ def test_a_brand_that_was_published_before_is_never_created_again_by_publish(
     plant.plain.delete(KEYS.brand(BRAND))
     assert plant.live.publish(plant.instance, BrandPlan(BRAND, 2, 10, None, False, False), []) is False
     assert client.try_spend(CAMPAIGN, "1").outcome == "not_ready"
+
+
+def test_a_brand_that_was_published_before_is_never_created_again_even_when_publish_takes_it_for_new(
+    plant: Plant,
+) -> None:
+    plant.brand(daily="10")
+    plant.plain.delete(KEYS.brand(BRAND))
+    assert plant.live.publish(plant.instance, BrandPlan(BRAND, 2, 10, None, False, True), []) is False
+    assert plant.plain.exists(KEYS.brand(BRAND)) == 0
+
+
+def test_a_campaign_that_was_published_before_is_never_created_again_even_when_publish_takes_it_for_new(
+    plant: Plant,
+) -> None:
+    plant.brand()
+    plant.plain.delete(KEYS.campaign(CAMPAIGN))
+    again = CampaignPlan(CAMPAIGN, 2, True, False, Schedule(), True)
+    assert plant.live.publish(plant.instance, BrandPlan(BRAND, 2, None, None, False, False), [again]) is False
+    assert plant.plain.exists(KEYS.campaign(CAMPAIGN)) == 0
 
 
 def test_another_instances_redis_is_refused(plant: Plant) -> None:

@@ -1,0 +1,186 @@
+"""Faults in the scripts: what a spend, a hold, a refund, a publish or a correction may do, and what is remembered."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.mutants.mutant import Mutant as M
+
+CHARGE: Final = "tests/live/test_charge.py::test_"
+HOLDS: Final = "tests/live/test_holds.py::test_"
+MIDNIGHT: Final = "tests/live/test_midnight.py::test_"
+NOT_READY: Final = "tests/live/test_not_ready.py::test_"
+BAD_INPUT: Final = "tests/faults/test_fault_08_bad_input.py::test_fault_08_"
+PERSIST: Final = "tests/flows/test_persist.py::test_"
+REBUILD: Final = "tests/flows/test_rebuild.py::test_"
+RECONCILE: Final = "tests/flows/test_reconcile.py::test_"
+
+# fmt: off
+LUA: Final = (
+    # Budgets
+    M("the last micro of a budget is never spent", "lua/lib/plan.lua",
+      "budget.spent + brand.held + amount > budget.limit", "budget.spent + brand.held + amount >= budget.limit",
+      (CHARGE + "the_last_micro_may_be_spent_and_not_one_more",)),
+    M("a budget is used up only when it is passed", "lua/lib/plan.lua",
+      "budget.spent >= budget.limit", "budget.spent > budget.limit",
+      (CHARGE + "status_names_the_causes_of_this_millisecond",)),
+    M("what is on hold is free to spend", "lua/lib/plan.lua",
+      "budget.spent + brand.held + amount", "budget.spent + amount",
+      (HOLDS + "a_hold_takes_room_from_spends_and_other_holds_but_is_no_spend",)),
+    M("a campaign that a person paused may spend", "lua/lib/plan.lua",
+      "(campaign.on and 0 or MANUAL)", "0",
+      (CHARGE + "a_paused_campaign_refuses_to_ask_but_counts_facts",)),
+    M("the campaigns of an archived brand may spend", "lua/lib/plan.lua",
+      "((campaign.archived or brand.archived) and ARCHIVED or 0)", "(campaign.archived and ARCHIVED or 0)",
+      (CHARGE + "a_campaign_of_an_archived_brand_may_ask_for_nothing",)),
+    M("a campaign's own counter stands still", "lua/lib/call.lua",
+      "counter.spent = counter.spent + amount", "counter.spent = counter.spent",
+      (CHARGE + "a_spend_is_counted_to_its_brand_and_to_its_campaign_alike",)),
+    M("a counter grows beyond what a double holds exactly", "lua/lib/call.lua",
+      "if budget.spent > MAX_TOTAL then return false end", "",
+      (CHARGE + "a_total_beyond_what_is_counted_exactly_is_refused_and_nothing_is_written",)),
+    M("an amount may be larger than the largest", "lua/lib/call.lua",
+      "amount > 0 and amount <= MAX_AMOUNT and amount or nil", "amount > 0 and amount or nil",
+      (BAD_INPUT + "lua_refuses_each_bad_part_by_index_and_name_and_writes_nothing[record_spends]",)),
+    M("a budget that runs out is told to nobody", "lua/lib/call.lua",
+      "budget.was_used_up ~= is then", "false then",
+      (CHARGE + "running_out_and_being_restored_each_leave_one_change_in_the_journal",)),
+    M("facts are refused like questions", "lua/lib/charge.lua",
+      "verb == 't' and refusal(brand, campaign, spend.amount, now) or 0", "refusal(brand, campaign, spend.amount, now)",
+      (CHARGE + "a_fact_past_the_budget_is_counted_and_remaining_turns_negative",)),
+
+    # The journal
+    M("the journal's number stands still", "lua/lib/call.lua",
+      "shard.n = shard.n + 1\n", "\n",
+      (PERSIST + "each_recorded_spend_has_one_row_with_the_journals_instant_and_number",)),
+    M("a journal that was lost is begun anew", "lua/lib/call.lua",
+      "'XADD', KEYS[3], 'NOMKSTREAM', text(shard.now)", "'XADD', KEYS[3], text(shard.now)",
+      (NOT_READY + "a_key_that_is_gone_or_of_a_wrong_type_takes_its_shard_out_of_use[deleted-journal]",)),
+
+    # Once
+    M("a win notice counts each time", "lua/lib/charge.lua",
+      "  if known then\n", "  if false then\n",
+      (CHARGE + "a_win_notice_that_comes_twice_counts_once_also_in_one_batch",)),
+    M("a win notice of another amount is a duplicate", "lua/lib/charge.lua",
+      "== spend.campaign .. ',' .. spend.digits and 'd' or 'c'", "~= nil and 'd' or 'c'",
+      (CHARGE + "a_win_notice_with_another_amount_or_campaign_is_a_conflict",)),
+    M("an event id of one brand is every brand's", "lua/lib/charge.lua",
+      "campaign.home .. ':' .. spend.event", "'0:' .. spend.event",
+      (CHARGE + "two_brands_may_use_the_same_event_id",)),
+    M("a call that comes again is counted again", "lua/lib/charge.lua",
+      "if not remembered then return nil end", "if true then return nil end",
+      (CHARGE + "a_repeated_request_counts_once_and_shows_todays_figures",)),
+    M("a call that comes again with other content is the same call", "lua/lib/charge.lua",
+      "kept_digest == digest and (", "(",
+      (CHARGE + "a_repeated_request_with_other_content_is_a_conflict",)),
+    M("the other verb under one request id is no conflict", "lua/lib/charge.lua",
+      "(kept_verb == '*' or kept_verb == verb)", "true",
+      (CHARGE + "a_repeated_request_with_other_content_is_a_conflict",)),
+    M("a campaign once unknown stays unknown to its call", "lua/lib/charge.lua",
+      "local outcome = before and before[i] ~= 'u' and before[i] or nil", "local outcome = before and before[i] or nil",
+      (CHARGE + "an_unknown_campaign_is_not_remembered_so_the_same_request_works_once_it_exists",)),
+    M("memories never turn over", "lua/lib/memory.lua",
+      "if now >= till then", "if false then",
+      (MIDNIGHT + "ids_are_remembered_for_their_whole_window_and_let_go_after_two",)),
+    M("a turn forgets the window before it", "lua/lib/memory.lua",
+      "memory.read = { keys[active + 1] }", "memory.read = {}",
+      (MIDNIGHT + "ids_are_remembered_for_their_whole_window_and_let_go_after_two",)),
+    M("a lost memory has seen nothing", "lua/lib/memory.lua",
+      "if got.err or not got[1] then return nil end", "if got.err then return nil end",
+      (NOT_READY + "a_key_that_is_gone_or_of_a_wrong_type_takes_its_shard_out_of_use[deleted-events]",)),
+
+    # Time
+    M("a day begins a millisecond late", "lua/lib/calendar.lua",
+      "math.floor(now / DAY_MS)", "math.floor((now - 1) / DAY_MS)",
+      (MIDNIGHT + "midnight_frees_the_day_and_the_month_holds_both_unless_it_ended_too[2026-11-23]",)),
+    M("the year 2100 has a Feb 29", "lua/lib/calendar.lua",
+      "(doe - math.floor(doe / 1460) + math.floor(doe / 36524)", "(doe - math.floor(doe / 1460)",
+      (MIDNIGHT + "midnight_frees_the_day_and_the_month_holds_both_unless_it_ended_too[2100-2-28]",)),
+    M("a schedule's end is included", "lua/lib/schedule.lua",
+      "minute < tonumber(to)", "minute <= tonumber(to)",
+      (MIDNIGHT + "dayparting_holds_to_the_minute_with_every_job_dead",)),
+    M("a clock that jumped back is believed", "lua/lib/shard.lua",
+      "if now < kept - CLOCK_SLACK_MS then", "if false then",
+      (NOT_READY + "a_clock_that_jumped_back_more_than_a_second_accepts_nothing",)),
+    M("time goes back with a clock that slips", "lua/lib/shard.lua",
+      "now = math.max(now, kept)", "now = now",
+      (NOT_READY + "a_clock_that_jumped_back_more_than_a_second_accepts_nothing",)),
+
+    # Whole or not ready
+    M("a shard that lost a key goes on", "lua/lib/shard.lua",
+      "redis.call('HDEL', key, 'mark')", "",
+      (NOT_READY + "a_key_that_is_gone_or_of_a_wrong_type_takes_its_shard_out_of_use[deleted-brand]",)),
+    M("a shard of another layout is written to", "lua/lib/shard.lua",
+      "if layout and layout ~= LAYOUT then", "if false then",
+      (NOT_READY + "another_layout_is_a_wrong_version_and_writes_nothing",)),
+    M("another instance's shard is written to", "lua/lib/shard.lua",
+      "if instance ~= '' and string.sub", "if false and string.sub",
+      (NOT_READY + "another_instances_redis_is_refused",)),
+    M("a campaign that was published and is gone is unknown", "lua/lib/call.lua",
+      "(not campaign and tonumber(id) - home * 65536 <= (published(text(home)) or 0))", "false",
+      (NOT_READY + "a_key_that_is_gone_or_of_a_wrong_type_takes_its_shard_out_of_use[deleted-campaign]",)),
+
+    # Holds
+    M("a hold is given beyond the budget", "lua/holds.lua",
+      "local mask = refusal(operation.brand, plans.campaigns[operation.campaign], operation.amount, now)", "local mask = 0",
+      (HOLDS + "a_hold_takes_room_from_spends_and_other_holds_but_is_no_spend",)),
+    M("a settled hold keeps its money", "lua/holds.lua",
+      "operation.brand.held = operation.brand.held - tonumber(open[operation.name])", "",
+      (HOLDS + "settling_counts_the_real_price_and_gives_the_rest_back",)),
+    M("a settle that comes again counts again", "lua/holds.lua",
+      "if was == 's' or was == 'o' or was == 't' then", "if false then",
+      (HOLDS + "each_end_is_answered_again_and_changes_nothing",)),
+    M("a late settle is not counted", "lua/holds.lua",
+      "local state = not held and 't'", "if not held then return 'n' end\n  local state = not held and 't'",
+      (HOLDS + "a_late_settle_is_counted_once_and_marked",)),
+    M("a settle above its hold is not marked", "lua/holds.lua",
+      "operation.amount > tonumber(held) and 'o' or 's'", "'s'",
+      (HOLDS + "settling_above_what_was_held_is_counted_and_marked_over",)),
+    M("a hold of another amount under the same id is the same", "lua/holds.lua",
+      "if held ~= operation.digits then return 'c' end", "",
+      (HOLDS + "each_end_is_answered_again_and_changes_nothing",)),
+    M("a hold outlives its time", "lua/lib/holds.lua",
+      "'-inf', text(now)", "'-inf', text(now - 1)",
+      (HOLDS + "an_expired_hold_is_swept_by_the_next_call_on_its_brand",)),
+    M("an expired hold keeps its money", "lua/lib/holds.lua",
+      "brand.held = brand.held - tonumber(held)", "",
+      (HOLDS + "an_expired_hold_is_swept_by_the_next_call_on_its_brand",)),
+    M("holds that were lost are none", "lua/lib/holds.lua",
+      "return holds == 'hash' and expiry == 'zset'", "return true",
+      (HOLDS + "holds_that_were_lost_take_their_shard_out_of_use",)),
+
+    # Refunds
+    M("a refund of yesterday lowers today", "lua/refund.lua",
+      "if i == 1 and day == today or", "if i == 1 or",
+      (HOLDS + "a_refund_of_an_earlier_day_lowers_the_month_only",)),
+    M("a refund of last month lowers this one", "lua/refund.lua",
+      "i == 2 and same_month", "i == 2",
+      (HOLDS + "a_refund_of_an_earlier_month_lowers_neither_day_nor_month",)),
+    M("a refund that comes again gives again", "lua/refund.lua",
+      "if seen[refund_name] then", "if false then",
+      (HOLDS + "a_refund_of_today_gives_the_money_back_to_day_and_month_once",)),
+    M("a refund may be larger than its spend", "lua/refund.lua",
+      "if of_campaign ~= campaign_id or amount > tonumber(spent) then", "if of_campaign ~= campaign_id then",
+      (HOLDS + "a_refund_of_more_than_was_spent_is_a_conflict",)),
+
+    # Publish, correct, prune, trim
+    M("an old version of a plan wins", "lua/publish.lua",
+      "version > brand.version", "version >= 0",
+      (CHARGE + "an_older_version_of_the_plan_is_ignored",)),
+    M("a brand that was lost is published as a new one", "lua/publish.lua",
+      "(registered or ARGV[8] ~= '1')", "ARGV[8] ~= '1'",
+      (NOT_READY + "a_brand_that_was_published_before_is_never_created_again_even_when_publish_takes_it_for_new",)),
+    M("a campaign that was lost is published as a new one", "lua/publish.lua",
+      "(ordinal <= highest or ARGV[at + 5] ~= '1')", "ARGV[at + 5] ~= '1'",
+      (NOT_READY + "a_campaign_that_was_published_before_is_never_created_again_even_when_publish_takes_it_for_new",)),
+    M("a correction that comes again is made again", "lua/adjust.lua",
+      "if last[1] == ARGV[5] then", "if false then",
+      (RECONCILE + "a_difference_judged_before_another_correction_is_not_added",)),
+    M("a correction is made by a judgement that is out of date", "lua/adjust.lua",
+      "if last[2] and tonumber(last[2]) > judged_n then", "if false then",
+      (RECONCILE + "a_difference_judged_before_another_correction_is_not_added",)),
+    M("the counter of a day that goes on is pruned", "lua/prune.lua",
+      "tonumber(number) >= (kind", "tonumber(number) > (kind",
+      (MIDNIGHT + "a_counter_of_a_day_or_month_that_goes_on_is_never_pruned",)),
+)
+# fmt: on
