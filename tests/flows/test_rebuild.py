@@ -19,6 +19,7 @@ from engine.live.wire import Call
 from engine.wiring import System
 from tests.flows.conftest import at
 from tests.flows.test_persist import brand_with_campaigns, rows
+from tests.flows.test_verify import failed
 
 
 def test_a_wiped_redis_is_rebuilt_with_its_counters_and_accepts_not_one_unit_more(ready: System) -> None:
@@ -212,11 +213,10 @@ def test_a_salvage_goes_on_after_the_highest_number_of_either_store(ready: Syste
         ready.client.record_spend(campaign, "5")
     ready.persister.drain_all()
     ready.rebuilder.rebuild_missing()
-    for _ in range(4):
-        ready.client.record_spend(campaign, "7")
+    assert failed(ready) == {}, "a counter is compared with the rows up to its number"
+    assert ready.client.record_spend(campaign, "7").daily_spend == Decimal(28)
     ready.persister.drain_all()
-    placed = "SELECT count(*), count(DISTINCT (shard, generation, n, position)) FROM spend_log"
-    assert rows(ready, placed) == [(9, 9)]
+    assert failed(ready) == {}
 
 
 def begin(system: System, shard: int, token: str) -> str:
