@@ -26,6 +26,6 @@ for i = 3, #KEYS do
   local campaign = brand and read_campaign(KEYS[i], day, month)
   if campaign == false then return { 'not_ready', 'lost' } end
   reply[i + 2] = campaign and table.concat({ text(campaign.version), campaign.on and '1' or '0',
-    text(switch_mask(brand, campaign, shard.now) + budget_mask(brand)), text(campaign.counters[1].spent), text(campaign.counters[2].spent) }, ':') or ''
+    text(switch_mask(brand, campaign, shard.now) + budget_mask(brand)), text(campaign.daily), text(campaign.monthly) }, ':') or ''
 end
 return reply

@@ -43,7 +43,7 @@ for i, budget in ipairs(brand.budgets) do
   budget.was_used_up = used_up(budget)
   if i == 1 and day == today or i == 2 and same_month then
     budget.spent = budget.spent - amount
-    campaign.counters[i].spent = campaign.counters[i].spent - amount
+    if i == 1 then campaign.daily = campaign.daily - amount else campaign.monthly = campaign.monthly - amount end
   end
 end
 brand.charged, campaign.charged = true, true

@@ -24,6 +24,7 @@ HOW: Final = [
     "Replay a case on an empty Redis: write the keys of `begin` (an object is a hash, a list a stream, an object in `zset` a sorted set); then for each step SET clock.key to `at`, call the script with `keys` and",
     "`argv`, and compare the reply: strings as strings, numbers as integers, an object as an error of that text. `end` is every key afterwards.",
     "Take each script's text with clock.find replaced by clock.replace, so that time is what `at` says; production scripts have no such switch.",
+    "Bytes that are no plain text stand as {\"hex\": ...}, in `argv` and in the fields of entries.",
     "Where a step has `any_order`, the parts of those replies that `;` divides may come in any order.",
 ]
 
@@ -42,7 +43,7 @@ def call(plain: redis.Redis, step: Step | Mapping[str, Any]) -> Any:
     assert text != made or "read_clock()" not in made
     plain.set(CLOCK_KEY, step["at"])
     try:
-        return as_json(plain.eval(text, len(step["keys"]), *step["keys"], *step["argv"]))
+        return as_json(plain.eval(text, len(step["keys"]), *step["keys"], *map(raw_of, step["argv"])))
     except redis.ResponseError as error:
         return {"error": str(error).split(" script:", maxsplit=1)[0]}
 
@@ -54,6 +55,17 @@ def as_json(reply: Any) -> Any:
     return reply.decode() if isinstance(reply, bytes) else reply
 
 
+def shown(raw: bytes) -> Any:
+    """Bytes as JSON has them."""
+    text = raw.decode("latin-1")
+    return text if text.isascii() and text.isprintable() else {"hex": raw.hex()}
+
+
+def raw_of(value: Any) -> Any:
+    """The opposite of `shown`."""
+    return bytes.fromhex(value["hex"]) if isinstance(value, dict) else value
+
+
 def contents(plain: redis.Redis) -> dict[str, Any]:
     """Every key of the engine: a hash as an object, a stream as a list of [id, object], a sorted set as {"zset": {name: score}}."""
     out: dict[str, Any] = {}
@@ -62,7 +74,7 @@ def contents(plain: redis.Redis) -> dict[str, Any]:
         if kind == "hash":
             out[key] = {f.decode(): v.decode() for f, v in sorted(plain.hgetall(raw).items())}
         elif kind == "stream":
-            out[key] = [[i.decode(), {f.decode(): v.decode() for f, v in e.items()}] for i, e in plain.xrange(raw)]
+            out[key] = [[i.decode(), {f.decode(): shown(v) for f, v in e.items()}] for i, e in plain.xrange(raw)]
         else:
             out[key] = {
                 "zset": {name.decode(): int(score) for name, score in plain.zrange(raw, 0, -1, withscores=True)}
@@ -75,7 +87,7 @@ def write_contents(plain: redis.Redis, keys: Mapping[str, Any]) -> None:
     for key, value in keys.items():
         if isinstance(value, list):
             for entry_id, fields in value:
-                plain.xadd(key, fields, id=entry_id)
+                plain.xadd(key, {field: raw_of(content) for field, content in fields.items()}, id=entry_id)
         elif isinstance(value.get("zset"), dict):
             plain.zadd(key, value["zset"])
         else:

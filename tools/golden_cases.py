@@ -42,7 +42,7 @@ class Case(NamedTuple):
 
 
 def step(script: str, keys: Sequence[str], argv: Sequence[object], ms: int = NOON) -> Step:
-    return {"at": ms, "script": script, "keys": list(keys), "argv": [str(a) for a in argv]}
+    return {"at": ms, "script": script, "keys": list(keys), "argv": [a if isinstance(a, dict) else str(a) for a in argv]}
 
 
 def spends(script: str, request: str, lines: Sequence[str], ms: int = NOON, layout: str = LAYOUT) -> Step:
@@ -55,6 +55,14 @@ def spends(script: str, request: str, lines: Sequence[str], ms: int = NOON, layo
     keys += map(KEYS.campaign, campaigns)
     made = step(script, keys, (layout, request, "".join(lines)), ms)
     return {**made, "any_order": [2, 3]} if len(campaigns) > 1 else made
+
+
+def packed(script: str, request: str, sums: str, width: int, places: Sequence[int], amounts: Sequence[int]) -> Step:
+    """A charge in the packed form, of the first two campaigns."""
+    log = bytes((1, width, *places)) + b"".join(amount.to_bytes(width, "little") for amount in amounts)
+    holds = KEYS.holds(BRAND) if script == "try_spends" else ()
+    keys = [*KEYS.fixed, KEYS.brand(BRAND), *holds, KEYS.campaign(FIRST), KEYS.campaign(SECOND)]
+    return {**step(script, keys, (LAYOUT, request, sums, {"hex": log.hex()})), "any_order": [2, 3]}
 
 
 def line(campaign: int, micros: object, event: str = "", occurred: object = "") -> str:
@@ -377,6 +385,35 @@ CASES: Final = (
             step("rebuild_begin", [KEYS.shard, KEYS.journal], ["another-instance", "third"], EARLY + 10),
         ],
         planted=False,
+    ),
+    Case(
+        "a packed call: the script counts the sums, the log goes to the journal; again, it counts nothing",
+        [
+            packed("record_spends", "a", f"{FIRST},3000002,2;{SECOND},300,1;", 4, (0, 1, 0), (2, 300, 3_000_000)),
+            packed("record_spends", "a", f"{FIRST},3000002,2;{SECOND},300,1;", 4, (0, 1, 0), (2, 300, 3_000_000)),
+            packed("record_spends", "a", f"{FIRST},3000002,2;{SECOND},300,1;", 4, (0, 1, 0), (1, 300, 3_000_001)),
+            packed("record_spends", "b", f"{FIRST},6000000000,1;", 8, (0,), (6_000_000_000,)),
+        ],
+    ),
+    Case(
+        "a packed call that does not fit as a whole is judged spend by spend",
+        [
+            packed("try_spends", "a", f"{FIRST},12000000,3;", 4, (0, 0, 0), (6_000_000, 5_000_000, 1_000_000)),
+            packed("try_spends", "a", f"{FIRST},12000000,3;", 4, (0, 0, 0), (6_000_000, 5_000_000, 1_000_000)),
+            packed("record_spends", "b", f"{FIRST},1,1;{UNKNOWN},2,2;", 4, (1, 0, 1), (1, 1, 1)),
+        ],
+    ),
+    Case(
+        "what is wrong with a packed call",
+        [
+            packed("record_spends", "a", f"{FIRST},3,2;{FIRST},3,1;", 4, (0, 1, 0), (2, 3, 1)),
+            packed("record_spends", "a", f"{FIRST},1,2;", 4, (0, 0), (1, 1)),
+            packed("record_spends", "a", f"{FIRST},2,1;x", 4, (0,), (2,)),
+            packed("record_spends", "a", f"{FIRST},2,1;", 5, (0,), (2,)),
+            packed("record_spends", "a", f"{FIRST},2,1;", 4, (0, 0), (1, 1)),
+            packed("try_spends", "a", f"{FIRST},12000000,2;", 4, (0, 1), (6_000_000, 6_000_000)),
+            packed("try_spends", "a", f"{FIRST},12000000,2;", 4, (0, 0), (6_000_000, 6_000_001)),
+        ],
     ),
     Case(
         "the engine's own calls: totals, tick, prune, trim, unmark",

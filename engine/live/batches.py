@@ -80,6 +80,8 @@ class _Columns(NamedTuple):
 
     campaign_ids: Sequence[int]
     micros: Sequence[int]
+    campaigns: Sequence[int]
+    """Each campaign once."""
     lines: Sequence[str] | None
     with_ids: Sequence[bool] | bool
 
@@ -88,7 +90,7 @@ def pieces_of(spends: Iterable[Spend]) -> tuple[list[Piece], int]:
     """The pieces of a batch, order kept in each shard, and the number of its spends. Raises InvalidInput with the index of the first bad spend."""
     batch = list(spends)
     columns = _whole_columns(batch) or _careful_columns(batch)
-    campaigns = dict.fromkeys(columns.campaign_ids)
+    campaigns = columns.campaigns
     homes = {campaign_id: shard_of(campaign_id // ORDINALS) for campaign_id in campaigns}
     shards = set(homes.values())
     size = len(batch)
@@ -100,9 +102,7 @@ def pieces_of(spends: Iterable[Spend]) -> tuple[list[Piece], int]:
             _piece(shard, chunk, range(start, min(start + limit, size)), columns, slice(start, start + limit))
             for chunk, start in enumerate(range(0, size, limit))
         ], size
-    return [
-        _piece(shard, chunk, places, columns, None) for shard, chunk, places in _cuts(columns, homes)
-    ], size
+    return [_piece(shard, chunk, places, columns, None) for shard, chunk, places in _cuts(columns, homes)], size
 
 
 def _cuts(columns: _Columns, homes: dict[int, int]) -> list[tuple[int, int, list[int]]]:
@@ -135,7 +135,8 @@ def _piece(shard: int, chunk: int, places: Sequence[int], columns: _Columns, par
         return column[part] if part is not None else [column[place] for place in places]
 
     campaign_ids = of(columns.campaign_ids)
-    campaigns = dict.fromkeys(campaign_ids, 0)
+    whole = len(campaign_ids) == len(columns.campaign_ids)
+    campaigns = columns.campaigns if whole else sorted(set(campaign_ids))
     if columns.lines is not None:
         args: tuple[Arg, ...] = ("".join(of(columns.lines)),)
     else:
@@ -143,15 +144,16 @@ def _piece(shard: int, chunk: int, places: Sequence[int], columns: _Columns, par
     return Piece(shard, chunk, places, campaign_ids, campaigns, args)
 
 
-def _packed(campaign_ids: Sequence[int], sums: dict[int, int], micros: Sequence[int]) -> tuple[str, bytes]:
+def _packed(campaign_ids: Sequence[int], campaigns: Iterable[int], micros: Sequence[int]) -> tuple[str, bytes]:
     """The sums by campaign and the log of single spends, as `lua/lib/packed.lua` takes them."""
-    for campaign_id, amount in zip(campaign_ids, micros, strict=True):
-        sums[campaign_id] += amount
-    index = dict(zip(sums, count(), strict=False))
+    index = dict(zip(campaigns, count(), strict=False))
     order = bytes(map(index.__getitem__, campaign_ids))
+    sums = [0] * len(index)
+    for place, amount in zip(order, micros, strict=True):
+        sums[place] += amount
     width, code = (4, "I") if max(micros) < 1 << 32 else (8, "Q")
     log = struct.pack(f"<BB{len(order)}s{len(order)}{code}", _PACKED_VERSION, width, order, *micros)
-    lines = [f"{campaign},{amount},{order.count(place)};" for place, (campaign, amount) in enumerate(sums.items())]
+    lines = [f"{campaign},{sums[place]},{order.count(place)};" for campaign, place in index.items()]
     return "".join(lines), log
 
 
@@ -166,9 +168,10 @@ def _whole_columns(batch: list[Spend]) -> _Columns | None:
         return None
     if occurred.count(None) < size or set(map(type, campaign_ids)) != {int}:
         return None
+    campaigns = sorted(set(campaign_ids))
     if any(
         not ORDINALS < campaign_id < (MAX_BRAND_ID + 1) * ORDINALS or campaign_id % ORDINALS == 0
-        for campaign_id in set(campaign_ids)
+        for campaign_id in campaigns
     ):
         return None
     if micros.count(None) == size:
@@ -178,14 +181,14 @@ def _whole_columns(batch: list[Spend]) -> _Columns | None:
     if not micros or min(micros) <= 0 or max(micros) > MAX_AMOUNT_MICROS:
         return None
     if event_ids.count(None) == size:
-        return _Columns(campaign_ids, micros, None, False)
+        return _Columns(campaign_ids, micros, campaigns, None, False)
     if set(map(type, event_ids)) != {str}:
         return None
     joined = ",".join(event_ids) + ","
     if joined.count(",") != size or _EVENT_IDS.fullmatch(joined) is None:
         return None
     lines = [f"{c},{m},{e},;" for c, m, e in zip(campaign_ids, micros, event_ids, strict=True)]
-    return _Columns(campaign_ids, micros, lines, True)
+    return _Columns(campaign_ids, micros, campaigns, lines, True)
 
 
 def _careful_columns(batch: list[Spend]) -> _Columns:
@@ -203,7 +206,7 @@ def _careful_columns(batch: list[Spend]) -> _Columns:
             raise InvalidInput(f"spends[{index}] {shown(spend)} is not a Spend", f"spends[{index}]") from None
         campaign_ids.append(campaign_id)
         with_ids.append(event_id is not None)
-    return _Columns(campaign_ids, (), lines, with_ids)
+    return _Columns(campaign_ids, (), sorted(set(campaign_ids)), lines, with_ids)
 
 
 def line_of(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
+from typing import Final
 
 from engine.domain.causes import reasons_of
 from engine.domain.ids import ORDINALS, check_campaign_id, check_text_id
@@ -12,13 +14,16 @@ from engine.errors import BudgetError, InvalidInput, NotFound, NotReady, Unavail
 from engine.live.batches import RECORD, TRY, Spend, calls_of, in_order, line_of, pieces_of, plan_keys
 from engine.live.holds import HoldCalls
 from engine.live.keys import keys_of_campaign
-from engine.live.replies import ACCEPTED, NOT_READY, RECORDED, CampaignStatus, SpendResult, head, spend_results
+from engine.live.replies import ACCEPTED, NOT_READY, RECORDED, CampaignStatus, SpendResult, head, spend_result
 from engine.live.requests import next_id
-from engine.live.scripts import LAYOUT, script
-from engine.live.wire import Call, NoAnswer, Wire
+from engine.live.scripts import LAYOUT, Script, script
+from engine.live.wire import Call, NoAnswer, Wire, packed_head
 from engine.settings import hot_redis_url
 
 __all__ = ["BudgetClient", "Spend"]
+
+PREPARED: Final = 16_384
+"""Campaigns whose calls are kept half packed: about a kilobyte each."""
 
 
 class BudgetClient(HoldCalls):
@@ -135,14 +140,11 @@ class BudgetClient(HoldCalls):
     ) -> SpendResult:
         line = line_of(campaign_id, amount, event_id, amount_micros, occurred_at)
         request = _request_id(request_id)
-        keys = keys_of_campaign(campaign_id)
-        call = Call(
-            script(verb),
-            (*keys.fixed, *plan_keys(keys, verb, (campaign_id // ORDINALS,), (campaign_id,))),
-            (LAYOUT, request, line),
-        )
+        code = script(verb)
+        keys, head = _prepared(code, campaign_id)
         try:
-            return spend_results(self._wire.call(call, self._timeout_s), (campaign_id,), counted_word)[0]
+            reply = self._wire.call(Call(code, keys, (LAYOUT, request, line), head), self._timeout_s)
+            return spend_result(reply, campaign_id, counted_word)
         except NoAnswer as failure:
             raise _unavailable(failure, request, [None]) from None
 
@@ -156,6 +158,14 @@ class BudgetClient(HoldCalls):
         except NoAnswer as failure:
             raise _unavailable(failure, request, in_order(pieces, failure.replies, counted_word, size)) from None
         return in_order(pieces, replies, counted_word, size)  # type: ignore[return-value]  # all there
+
+
+@lru_cache(maxsize=PREPARED)
+def _prepared(code: Script, campaign_id: int) -> tuple[tuple[str, ...], bytes]:
+    """KEYS of a call for one spend, and the packed bytes that it begins with."""
+    keys = keys_of_campaign(campaign_id)
+    names = (*keys.fixed, *plan_keys(keys, code.name, (campaign_id // ORDINALS,), (campaign_id,)))
+    return names, packed_head(code, names, 3)
 
 
 def _unavailable(failure: NoAnswer, request: str, answers: Sequence[SpendResult | None]) -> BudgetError:

@@ -173,6 +173,20 @@ def read_figures(reply: Reply) -> tuple[dict[int, Figures], dict[int, int]]:
     return figures, masks
 
 
+def spend_result(reply: Reply, campaign_id: int, counted_word: str) -> SpendResult:
+    """The result of a charge of one spend."""
+    if reply[0] != b"ok" or reply[1] != b"k*1":
+        return spend_results(reply, (campaign_id,), counted_word)[0]
+    _, daily, monthly, daily_limit, monthly_limit = reply[2].split(b":")
+    figures = Figures(
+        int(daily),
+        int(monthly),
+        int(daily_limit) if daily_limit else None,
+        int(monthly_limit) if monthly_limit else None,
+    )
+    return SpendResult(campaign_id, counted_word, reasons_of(int(reply[3].rpartition(b":")[2])), figures)
+
+
 def spend_results(reply: Reply, campaign_ids: Sequence[int], counted_word: str) -> list[SpendResult]:
     """The results of one charge in the order of its spends. counted_word: `recorded` or `accepted`, after the verb that was called."""
     if head(reply) == NOT_READY:
@@ -191,7 +205,7 @@ def spend_results(reply: Reply, campaign_ids: Sequence[int], counted_word: str) 
                 refused if refused is not None else reasons_of(masks.get(campaign_id, 0)),
                 figures.get(campaign_id >> 16),
             )
-            for campaign_id in set(run)
+            for campaign_id in (masks if code == "k" else set(run))
         }
         results += map(made.__getitem__, run)
     return results

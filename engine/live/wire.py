@@ -17,6 +17,7 @@ import redis
 from redis import exceptions
 
 from engine.errors import BudgetError, InvalidSetting, WrongVersion
+from engine.live.link import Link, packed, packed_parts, remaining
 from engine.live.scripts import Script
 
 Reply = list[Any]
@@ -38,14 +39,26 @@ class NoAnswer(Exception):
 
 
 class Call:
-    """One script call, ready to send and to send again."""
+    """One script call, ready to send and to send again. head: the packed bytes of all that comes before the arguments, where they are known."""
 
-    __slots__ = ("args", "keys", "script")
+    __slots__ = ("args", "head", "keys", "script")
 
-    def __init__(self, script: Script, keys: Sequence[Arg], args: Sequence[Arg]) -> None:
+    def __init__(self, script: Script, keys: Sequence[Arg], args: Sequence[Arg], head: bytes | None = None) -> None:
         self.script = script
         self.keys = keys
         self.args = args
+        self.head = head
+
+    def packed(self) -> bytes:
+        """As it goes over the wire."""
+        head = packed_head(self.script, self.keys, len(self.args)) if self.head is None else self.head
+        return head + packed_parts(self.args)
+
+
+def packed_head(script: Script, keys: Sequence[Arg], args: int) -> bytes:
+    """The bytes of a call before its arguments, of which there will be so many."""
+    parts = ("EVALSHA", script.sha1, str(len(keys)), *keys)
+    return b"*%d\r\n" % (len(parts) + args) + packed_parts(parts)
 
 
 class Wire:
@@ -60,7 +73,7 @@ class Wire:
             ) from None
         self._connection_class = pool.connection_class
         self._connection_kwargs = {**pool.connection_kwargs, "decode_responses": False, "retry": None}
-        self._free: deque[Any] = deque()
+        self._free: deque[Link] = deque()
         _OWN.add(self)
 
     @property
@@ -85,8 +98,7 @@ class Wire:
         replies: list[Reply | None] = [None] * len(calls)
         why = "no time was left"
         while True:
-            remaining = deadline - time.monotonic()
-            if remaining <= 0:
+            if deadline <= time.monotonic():
                 raise NoAnswer(why, replies)
             try:
                 self._attempt(calls, replies, deadline)
@@ -103,30 +115,29 @@ class Wire:
                 time.sleep(_PAUSE_S)
 
     def _attempt(self, calls: Sequence[Call], replies: list[Reply | None], deadline: float) -> None:
-        connection = self._take(deadline)
+        link = self._take(deadline)
         try:
             pending = [i for i, reply in enumerate(replies) if reply is None]
             for start in range(0, len(pending), _WINDOW):
-                self._exchange(connection, calls, replies, pending[start : start + _WINDOW], deadline)
+                self._exchange(link, calls, replies, pending[start : start + _WINDOW], deadline)
         except exceptions.ResponseError:
-            self._free.append(connection)
+            self._free.append(link)
             raise
         except BaseException:
-            connection.disconnect()
+            link.drop()
             raise
-        self._free.append(connection)
+        self._free.append(link)
 
     def _exchange(
-        self, connection: Any, calls: Sequence[Call], replies: list[Reply | None], window: list[int], deadline: float
+        self, link: Link, calls: Sequence[Call], replies: list[Reply | None], window: list[int], deadline: float
     ) -> None:
-        _set_timeout(connection, deadline)
         for i in window:
-            connection.send_packed_command(connection.pack_command(*_evalsha(calls[i])), check_health=False)
+            link.send(calls[i].packed(), deadline)
         missing: list[int] = []
         failure: exceptions.ResponseError | None = None
         for i in window:
             try:
-                replies[i] = connection.read_response(timeout=_remaining(deadline))
+                replies[i] = link.receive(deadline)
             except exceptions.NoScriptError:
                 missing.append(i)
             except exceptions.ResponseError as error:
@@ -134,27 +145,26 @@ class Wire:
         if failure is not None:
             raise failure
         for script in {calls[i].script.sha1: calls[i].script for i in missing}.values():
-            _set_timeout(connection, deadline)
-            connection.send_packed_command(connection.pack_command("SCRIPT", "LOAD", script.text), check_health=False)
-            connection.read_response(timeout=_remaining(deadline))
+            link.send(packed(("SCRIPT", "LOAD", script.text)), deadline)
+            link.receive(deadline)
         if missing:
-            self._exchange(connection, calls, replies, missing, deadline)
+            self._exchange(link, calls, replies, missing, deadline)
 
-    def _take(self, deadline: float) -> Any:
+    def _take(self, deadline: float) -> Link:
         try:
             return self._free.pop()
         except IndexError:
-            remaining = _remaining(deadline)
+            left = remaining(deadline)
             connection = self._connection_class(
-                **{**self._connection_kwargs, "socket_timeout": remaining, "socket_connect_timeout": remaining}
+                **{**self._connection_kwargs, "socket_timeout": left, "socket_connect_timeout": left}
             )
             connection.connect()
-            return connection
+            return Link(connection)
 
     def close(self) -> None:
         """Closes the connections that are not in use."""
         while self._free:
-            self._free.pop().disconnect()
+            self._free.pop().drop()
 
     def forget(self) -> None:
         """In a forked child: the parent's connections are not ours to close."""
@@ -167,21 +177,6 @@ def _forget_all() -> None:
 
 
 os.register_at_fork(after_in_child=_forget_all)
-
-
-def _evalsha(call: Call) -> tuple[Arg | int, ...]:
-    return ("EVALSHA", call.script.sha1, len(call.keys), *call.keys, *call.args)
-
-
-def _remaining(deadline: float) -> float:
-    return max(deadline - time.monotonic(), 0.001)
-
-
-def _set_timeout(connection: Any, deadline: float) -> None:
-    """Bounds the sends too: redis-py sets a socket's timeout once, when it connects."""
-    sock = connection._sock
-    if sock is not None:
-        sock.settimeout(_remaining(deadline))
 
 
 def _one_line(error: BaseException) -> str:

@@ -6,9 +6,6 @@
 -- include: lib/memory.lua
 -- include: lib/holds.lua
 -- include: lib/tally.lua
-local MAX_AMOUNT, MAX_TOTAL = 1000000000000, 9000000000000000
-local MAX_SPENDS = 1000
-local ID = '^[A-Za-z0-9._:/+=@~-]+$'
 
 local function amount_of(digits)
   if #digits > 13 or not string.find(digits, '^%d+$') then return nil end
@@ -32,8 +29,9 @@ end
 -- the reply.
 local function read_plans(day, month)
   local brands, campaigns = {}, {}
+  local tag, holds = #KEYS[1] - 4, {}
   for i = 8, #KEYS do
-    local kind, id = string.match(KEYS[i], ':(%a+):(%d+)$')
+    local kind, id = string.match(string.sub(KEYS[i], tag), '^(%a+):(%d+)$')
     if kind == 'brand' then
       brands[id] = read_brand(KEYS[i], day, month)
       if brands[id] == false or (not brands[id] and published(id)) then return nil, lose(KEYS[1], KEYS[i]) end
@@ -47,11 +45,12 @@ local function read_plans(day, month)
         campaign.id, campaign.home = id, text(home)
         campaigns[id] = campaign
       end
+    elseif kind == 'holds' and i < #KEYS then
+      holds[i] = id
     end
   end
-  for i = 8, #KEYS - 1 do
-    local id = string.match(KEYS[i], ':holds:(%d+)$')
-    local brand = id and brands[id]
+  for i, id in pairs(holds) do
+    local brand = brands[id]
     if brand then
       brand.holds_key, brand.expiry_key = KEYS[i], KEYS[i + 1]
       if not holds_stand(brand, KEYS[i], KEYS[i + 1]) then return nil, lose(KEYS[1], KEYS[i]) end
@@ -68,7 +67,7 @@ local function count(brand, campaign, amount)
     budget.spent = budget.spent + amount
     if budget.spent > MAX_TOTAL then return false end
   end
-  for _, counter in ipairs(campaign.counters) do counter.spent = counter.spent + amount end
+  campaign.daily, campaign.monthly = campaign.daily + amount, campaign.monthly + amount
   brand.charged, campaign.charged = true, true
   return true
 end
@@ -81,7 +80,7 @@ local function changes_of(brands, now)
       local is = used_up(budget)
       if budget.was_used_up ~= nil and budget.was_used_up ~= is then
         local direction = is and 'exhausted' or 'restored'
-        budget.since = text(now)
+        budget.since, budget.moved = text(now), true
         moved[#moved + 1] = id .. ':' .. budget.name .. ':' .. direction
         messages[#messages + 1] = id .. ' ' .. budget.name .. ' ' .. direction .. ' ' .. text(now)
       end
@@ -108,15 +107,17 @@ local function write_plans(plans)
   for _, brand in pairs(plans.brands) do
     if brand.charged then
       local daily, monthly = brand.budgets[1], brand.budgets[2]
-      redis.call('HSET', brand.key, daily.field, text(daily.spent), monthly.field, text(monthly.spent),
-        daily.since_field, daily.since, monthly.since_field, monthly.since)
+      local fields = { daily.field, text(daily.spent), monthly.field, text(monthly.spent) }
+      for _, budget in ipairs(brand.budgets) do
+        if budget.moved then fields[#fields + 1], fields[#fields + 2] = budget.since_field, budget.since end
+      end
+      redis.call('HSET', brand.key, unpack(fields))
     end
     if brand.holds_changed then redis.call('HSET', brand.key, 'held', text(brand.held)) end
   end
   for _, campaign in pairs(plans.campaigns) do
     if campaign.charged then
-      local daily, monthly = campaign.counters[1], campaign.counters[2]
-      redis.call('HSET', campaign.key, daily.field, text(daily.spent), monthly.field, text(monthly.spent))
+      redis.call('HSET', campaign.key, campaign.day_field, text(campaign.daily), campaign.month_field, text(campaign.monthly))
     end
   end
 end
@@ -127,16 +128,17 @@ end
 
 -- The figures after the call: brands `id:daily_spend:monthly_spend:daily_limit:monthly_limit;`, campaigns `id:causes;`.
 local function figures(plans, now)
-  local brand_lines, campaign_lines = {}, {}
+  local brand_lines, campaign_lines, masks = {}, {}, {}
   for id, brand in pairs(plans.brands) do
     local daily, monthly = brand.budgets[1], brand.budgets[2]
     brand_lines[#brand_lines + 1] = id .. ':' .. text(daily.spent) .. ':' .. text(monthly.spent) .. ':'
       .. optional(daily.limit) .. ':' .. optional(monthly.limit)
+    masks[id] = budget_mask(brand)
   end
   for id, campaign in pairs(plans.campaigns) do
     local brand = plans.brands[campaign.home]
     if brand then
-      campaign_lines[#campaign_lines + 1] = id .. ':' .. (switch_mask(brand, campaign, now) + budget_mask(brand))
+      campaign_lines[#campaign_lines + 1] = id .. ':' .. (switch_mask(brand, campaign, now) + masks[campaign.home])
     end
   end
   return table.concat(brand_lines, ';'), table.concat(campaign_lines, ';')

@@ -10,28 +10,8 @@
 --         `id:causes;` after the whole call (limits empty = none, causes a bit mask, 0 = running)
 --       {'not_ready', why} | {'wrong_version', layout} | {'invalid', index, field}: nothing was written
 -- include: lib/call.lua
+-- include: lib/spends.lua
 -- include: lib/packed.lua
-local LAST_INSTANT = 253402300799999 -- the end of the year 9999, beyond which neither Python nor PostgreSQL goes with us
-
--- The spends of a call, or nil and the reply that names the first bad field.
-local function parse_spends(body)
-  local spends, ends = {}, 1
-  for start, campaign, digits, event, occurred, stop in string.gmatch(body, '()(%d+),([^,;]*),([^,;]*),([^,;]*);()') do
-    local index = #spends
-    if start ~= ends or index >= MAX_SPENDS then return nil, { 'invalid', index, 'spends' } end
-    local amount = amount_of(digits)
-    if not amount then return nil, { 'invalid', index, 'amount' } end
-    if event ~= '' and not is_id(event, 64) then return nil, { 'invalid', index, 'event_id' } end
-    if occurred ~= '' and (#occurred > 15 or not string.find(occurred, '^%d+$') or tonumber(occurred) > LAST_INSTANT) then
-      return nil, { 'invalid', index, 'occurred_at' }
-    end
-    spends[index + 1] = { campaign = campaign, digits = digits, amount = amount, event = event }
-    ends = stop
-  end
-  if #spends == 0 or ends ~= #body + 1 then return nil, { 'invalid', #spends, 'spends' } end
-  return spends
-end
-
 -- Runs of equal outcomes, to text and back.
 local function pack_outcomes(outcomes)
   local runs, times = {}, 0
@@ -137,10 +117,51 @@ end
 -- The same for sums that all fit.
 local function count_all(sums, size, plans)
   for _, sum in ipairs(sums) do
-    local campaign = plans.campaigns[sum.campaign]
-    count(plans.brands[campaign.home], campaign, sum.amount)
+    if sum.amount > 0 then
+      local campaign = plans.campaigns[sum.campaign]
+      count(plans.brands[campaign.home], campaign, sum.amount)
+    end
   end
   return { packed = 'k*' .. size, events_set = {}, fresh = size, counted = size }
+end
+
+-- The names of the columns' events, by place.
+local function column_names(columns, campaigns)
+  local names, places = {}, {}
+  for i, event in ipairs(columns.events) do
+    if event ~= '' then
+      local name = campaigns[columns.campaigns[i]].home .. ':' .. event
+      names[#names + 1], places[i] = name, name
+    end
+  end
+  return names, places
+end
+
+-- The same for columns with event ids whose sums all fit: only what was seen before is not counted.
+local function count_unseen(columns, names, plans, seen, now)
+  local day, set, outcomes, missed, by_campaign = ',' .. text(day_of(now)), {}, {}, 0, {}
+  for _, sum in ipairs(columns.sums) do by_campaign[sum.campaign] = sum end
+  for i, digits in ipairs(columns.digits) do
+    local campaign, name, outcome = columns.campaigns[i], names[i], 'k'
+    if name then
+      local content, known = campaign .. ',' .. digits, seen[name]
+      if known then
+        outcome = string.match(known, '^%d+,%d+') == content and 'd' or 'c'
+        by_campaign[campaign].amount = by_campaign[campaign].amount - tonumber(digits)
+        missed = missed + 1
+      else
+        local value = content .. day
+        seen[name] = value
+        set[#set + 1], set[#set + 2] = name, value
+      end
+    end
+    outcomes[i] = outcome
+  end
+  local verdict = count_all(columns.sums, columns.size, plans)
+  verdict.events_set, verdict.counted = set, columns.size - missed
+  verdict.outcomes, verdict.entry_outcomes = outcomes, outcomes
+  if missed > 0 then verdict.packed = pack_outcomes(outcomes) end
+  return verdict
 end
 
 -- Whether an earlier call left something to judge.
@@ -158,10 +179,13 @@ local function charge(verb)
   local shard, refused = open_shard(shard_key, '', counter)
   if not shard then return refused end
   if not is_id(request, 80) then return { 'invalid', 0, 'request_id' } end
+  local columns = not blob and parse_columns(body)
   local spends, sums, size, bad
   if blob then
     sums, size = parse_sums(body, blob)
     if not sums then return size end
+  elseif columns then
+    sums, size = columns.sums, columns.size
   else
     spends, bad = parse_spends(body)
     if not spends then return bad end
@@ -188,10 +212,17 @@ local function charge(verb)
   local whole = sums and not before and all_fit(sums, verb, plans, now)
   if sums and not whole then
     spends = {}
-    if not before or has_unknown(before) then spends, bad = unpack_spends(sums, size, blob) end
+    if not before or has_unknown(before) then
+      if blob then spends, bad = unpack_spends(sums, size, blob) else spends = rows_of(columns) end
+    end
     if not spends then return bad end
   end
-  local names, events, seen = whole and {} or event_names(spends, plans.campaigns), nil, {}
+  local names, places, events, seen = {}, nil, nil, {}
+  if not whole then
+    names = event_names(spends, plans.campaigns)
+  elseif columns and columns.with_ids then
+    names, places = column_names(columns, plans.campaigns)
+  end
   if #names > 0 or #lines > 0 then
     events = open_memory(shard_key, 'ev', { KEYS[6], KEYS[7] }, now)
     seen = events and recall(events, names)
@@ -199,7 +230,9 @@ local function charge(verb)
   end
 
   local verdict
-  if whole then
+  if places then
+    verdict = count_unseen(columns, places, plans, seen, now)
+  elseif whole then
     verdict = count_all(sums, size, plans)
   else
     verdict, bad = judge_all(spends, size, before, verb, plans, seen, now)

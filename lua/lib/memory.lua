@@ -44,6 +44,6 @@ local function turn(memory, shard_fields)
   if #memory.rotate > 0 then
     local n = #shard_fields
     shard_fields[n + 1], shard_fields[n + 2] = memory.name .. '_active', tostring(memory.active)
-    shard_fields[n + 3], shard_fields[n + 4] = memory.name .. '_until', string.format('%.0f', memory.till)
+    shard_fields[n + 3], shard_fields[n + 4] = memory.name .. '_until', text(memory.till)
   end
 end

@@ -1,8 +1,7 @@
 -- The published plan and the counters of a brand and its campaigns, as their hashes hold them, and the causes that follow.
--- Causes are bits, in the order of engine/domain/causes.py; new ones are appended.
 -- include: lib/text.lua
 -- include: lib/schedule.lua
-local MANUAL, ARCHIVED, SCHEDULE, DAILY_BUDGET, MONTHLY_BUDGET = 1, 2, 4, 8, 16
+-- include: lib/constants.lua
 
 -- nil where a key is not there at all, false where something stands there that no publish wrote.
 local function absent(key)
@@ -10,10 +9,19 @@ local function absent(key)
   return nil
 end
 
+-- The fields of the counters of a day and a month, spelled once a call.
+local spelled = {}
+local function period_fields(day, month)
+  if spelled.day ~= day or spelled.month ~= month then
+    spelled = { day = day, month = month, day_field = 'd:' .. text(day), month_field = 'm:' .. text(month) }
+  end
+  return spelled.day_field, spelled.month_field
+end
+
 -- A brand, or nil where there is none; false where its hash is not what a publish writes.
 -- budgets: what a spend is checked against, in order: {cause, field of the counter, limit or nil, spent, field of its last change}.
 local function read_brand(key, day, month)
-  local day_field, month_field = 'd:' .. text(day), 'm:' .. text(month)
+  local day_field, month_field = period_fields(day, month)
   local got = redis.pcall('HMGET', key, 'v', 'daily', 'monthly', 'archived', day_field, month_field, 'daily_at', 'monthly_at', 'held')
   if got.err then return false end
   if not got[1] then return absent(key) end
@@ -28,9 +36,9 @@ local function read_brand(key, day, month)
   }
 end
 
--- A campaign, or nil where there is none; false where its hash is not what a publish writes.
+-- A campaign, or nil where there is none; false where its hash is not what a publish writes. daily, monthly: what it has spent.
 local function read_campaign(key, day, month)
-  local day_field, month_field = 'd:' .. text(day), 'm:' .. text(month)
+  local day_field, month_field = period_fields(day, month)
   local got = redis.pcall('HMGET', key, 'v', 'on', 'archived', 'schedule', day_field, month_field)
   if got.err then return false end
   if not got[1] then return absent(key) end
@@ -38,7 +46,8 @@ local function read_campaign(key, day, month)
   if not got[2] or not got[3] or not got[4] or not daily_spend or not monthly_spend then return false end
   return {
     key = key, version = tonumber(got[1]), on = got[2] == '1', archived = got[3] == '1', schedule = got[4],
-    counters = { { field = day_field, spent = daily_spend }, { field = month_field, spent = monthly_spend } },
+    day_field = day_field, month_field = month_field, daily = daily_spend, monthly = monthly_spend,
+    id = false, home = false, charged = false, -- a table that grows later is built twice
   }
 end
 

@@ -1,8 +1,7 @@
 -- The guard that every script begins with: is this shard whole, of our layout, and its clock sane?
 -- The mark is `<instance uuid>:<generation>`; only a rebuild writes it. Without it nothing is read as money: missing is never zero.
 -- include: lib/clock.lua
-local LAYOUT = '1'
-local CLOCK_SLACK_MS = 1000
+-- include: lib/constants.lua
 
 -- Answers the opened shard, or nil and the reply to give.
 -- instance: the uuid that the mark must carry, or '' from callers that cannot know it (bidders).

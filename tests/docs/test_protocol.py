@@ -11,7 +11,7 @@ import redis
 from engine.domain.causes import ORDER, mask_of
 from engine.domain.ids import MAX_BRAND_ID, ORDINALS, SHARDS
 from engine.domain.money import MAX_AMOUNT_MICROS, MAX_TOTAL_MICROS
-from engine.live import client, scripts
+from engine.live import batches, scripts
 from engine.live.keys import shard_keys
 from engine.live.replies import _OUTCOMES
 from tests.docs import transcript
@@ -66,9 +66,9 @@ def test_the_numbers_are_those_of_the_code() -> None:
         f"{MAX_BRAND_ID}",
         f"{MAX_AMOUNT_MICROS}",
         f"{MAX_TOTAL_MICROS}",
-        f"{client.MAX_SPENDS_A_CALL} spends",
-        f"{client.MAX_SPENDS_WITH_IDS} spends with event ids",
-        f"{client.MAX_CAMPAIGNS_A_CALL} campaigns",
+        f"{batches.MAX_SPENDS_A_CALL} spends",
+        f"{batches.MAX_SPENDS_WITH_IDS} spends with event ids",
+        f"{batches.MAX_CAMPAIGNS_A_CALL} campaigns",
         f"layout `{scripts.LAYOUT}`",
     ):
         assert said in TEXT, said

@@ -1,0 +1,8 @@
+-- Numbers and words that several pieces share; engine/ says the same, and a test holds them together.
+local LAYOUT = '1'
+local CLOCK_SLACK_MS = 1000
+local MAX_AMOUNT, MAX_TOTAL = 1000000000000, 9000000000000000
+local MAX_SPENDS = 1000
+local ID = '^[A-Za-z0-9._:/+=@~-]+$'
+-- Causes are bits, in the order of engine/domain/causes.py; new ones are appended.
+local MANUAL, ARCHIVED, SCHEDULE, DAILY_BUDGET, MONTHLY_BUDGET = 1, 2, 4, 8, 16

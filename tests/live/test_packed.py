@@ -1,0 +1,143 @@
+"""A packed batch is answered, counted and remembered as the same batch in text."""
+
+from __future__ import annotations
+
+import struct
+from itertools import count
+from typing import Any
+from unittest import mock
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from engine.domain.ids import ORDINALS, SHARDS
+from engine.domain.money import MAX_AMOUNT_MICROS, format_micros
+from engine.errors import InvalidInput
+from engine.live import batches
+from engine.live.batches import PACKED_FROM, Spend, pieces_of
+from engine.live.client import BudgetClient
+from engine.live.keys import keys_of_brand
+from tests.live.plant import BRAND, CAMPAIGN, Plant
+
+SERIAL = count(1)
+"""Two brands an example, of the same shard and with the same plan: one gets every batch packed, the other gets it as text."""
+
+AMOUNTS = st.one_of(st.integers(1, 9), st.integers(2**32 - 2, 2**32 + 2), st.just(MAX_AMOUNT_MICROS))
+SPENDS = st.lists(st.tuples(st.integers(1, 3), AMOUNTS), min_size=1, max_size=12)
+CALLS = st.lists(
+    st.tuples(st.sampled_from(("record", "try")), st.sampled_from("abc"), SPENDS, st.sampled_from((None, 20, 2**32))),
+    min_size=1,
+    max_size=4,
+)
+
+
+def spend(client: BudgetClient, verb: str, request: str, spends: list[Spend], *, packed: bool) -> list[Any]:
+    """What a batch is answered, without the ids that tell the two brands apart."""
+    call = client.record_spends if verb == "record" else client.try_spends
+    with mock.patch.object(batches, "PACKED_FROM", 1 if packed else 10**9):
+        answers = call(spends, request_id=request)
+    return [(a.outcome, a.reasons, a.daily_spend, a.daily_remaining, a.monthly_spend) for a in answers]
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(calls=CALLS)
+def test_a_packed_batch_is_answered_and_counted_as_the_same_batch_in_text(
+    plant: Plant, client: BudgetClient, calls: list[tuple[str, str, list[tuple[int, int]], int | None]]
+) -> None:
+    brands = {BRAND + SHARDS * next(SERIAL): True, BRAND + SHARDS * next(SERIAL): False}
+    for brand in brands:
+        plant.brand(brand_id=brand, daily="0.000009")
+        plant.campaign(brand * ORDINALS + 2)
+    raised = 1
+    for verb, request, given_spends, limit in calls:
+        if limit is not None:
+            raised += 1
+            for brand in brands:
+                plant.brand(brand_id=brand, daily=format_micros(limit), version=raised)
+        told = [
+            spend(
+                client, verb, f"{brand}.{request}",
+                [Spend(brand * ORDINALS + ordinal, None, None, micros) for ordinal, micros in given_spends], packed=packed,
+            )
+            for brand, packed in brands.items()
+        ]  # fmt: skip
+        assert told[0] == told[1]
+    counters = [
+        plant.plain.hgetall(keys_of_brand(brand).campaign(brand * ORDINALS + ordinal))
+        for brand in brands
+        for ordinal in (1, 2)
+    ]
+    assert counters[:2] == counters[2:]
+
+
+def test_the_log_adds_up_to_the_sums_and_keeps_the_order() -> None:
+    given_spends = [(CAMPAIGN + i % 3, 10**i) for i in range(PACKED_FROM + 2)]
+    (piece,), size = pieces_of([Spend(campaign, None, None, micros) for campaign, micros in given_spends])
+    sums, log = piece.args
+    assert isinstance(sums, str)
+    assert isinstance(log, bytes)
+    lines = [tuple(map(int, line.split(","))) for line in sums.split(";")[:-1]]
+    width = log[1]
+    places, amounts = log[2 : 2 + size], struct.unpack(f"<{size}{'IQ'[width == 8]}", log[2 + size :])
+    assert [(lines[place][0], amount) for place, amount in zip(places, amounts, strict=True)] == given_spends
+    for campaign, total, times in lines:
+        assert total == sum(micros for c, micros in given_spends if c == campaign)
+        assert times == sum(c == campaign for c, _ in given_spends)
+
+
+def test_a_thousand_spends_cost_the_journal_less_than_eight_bytes_each(plant: Plant, client: BudgetClient) -> None:
+    plant.brand()
+    for ordinal in range(2, 21):
+        plant.campaign(BRAND * ORDINALS + ordinal)
+    journal = keys_of_brand(BRAND).journal
+    batch = [Spend(CAMPAIGN + i % 20, None, None, 1000 + i) for i in range(1000)]
+    client.record_spends(batch)
+    before = plant.plain.memory_usage(journal, samples=0)
+    for _ in range(100):
+        client.record_spends(batch)
+    grown = plant.plain.memory_usage(journal, samples=0) - before
+    assert grown < 8 * 100_000
+    print(f"journal: {grown / 100_000:.2f} bytes a spend")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "field"),
+    [
+        (Spend(CAMPAIGN, None, None, 0), "amount_micros"),
+        (Spend(CAMPAIGN, None, None, True), "amount_micros"),
+        (Spend(CAMPAIGN, None, None, MAX_AMOUNT_MICROS + 1), "amount_micros"),
+        (Spend(CAMPAIGN, "1,2"), "amount"),
+        (Spend(CAMPAIGN, "1.0000001"), "amount"),
+        (Spend(CAMPAIGN, "0"), "amount"),
+        (Spend(CAMPAIGN, None, None, None), "amount"),
+        (Spend(CAMPAIGN, "1", None, 1), "amount_micros"),
+        (Spend(ORDINALS * 5, None, None, 1), "campaign_id"),
+        (Spend(True, None, None, 1), "campaign_id"),
+        (Spend(CAMPAIGN, None, "a,b", 1), "event_id"),
+        (Spend(CAMPAIGN, None, "", 1), "event_id"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("rest", ["micros", "text", "events"])
+def test_one_bad_spend_among_many_is_named_by_its_place_and_nothing_is_sent(
+    wrong: Spend, field: str, rest: str
+) -> None:
+    good = {
+        "micros": Spend(CAMPAIGN, None, None, 7),
+        "text": Spend(CAMPAIGN, "0.25"),
+        "events": Spend(CAMPAIGN, None, "e", 7),
+    }[rest]
+    for place in (0, PACKED_FROM, 2 * PACKED_FROM):
+        batch = [good] * (2 * PACKED_FROM)
+        batch.insert(place, wrong)
+        with pytest.raises(InvalidInput) as caught:
+            pieces_of(batch)
+        assert caught.value.field == f"spends[{place}].{field}"
+
+
+def test_amounts_as_text_are_the_same_micros_as_one_by_one() -> None:
+    texts = ["1", "0.000001", "12.5", "1000000", "007.10", "3.000000", "0.1", "99.999999"]
+    (piece,), _ = pieces_of([Spend(CAMPAIGN, text) for text in texts])
+    (again,), _ = pieces_of([Spend(CAMPAIGN, None, None, batches.parse_amount(text)) for text in texts])
+    assert piece.args == again.args
