@@ -166,6 +166,17 @@ def test_a_batch_that_needs_several_calls_keeps_its_order_and_its_last_figures(
     assert {a.daily_spend for a in answers if a.campaign_id != CAMPAIGN} == {Decimal(1400)}
 
 
+def test_in_a_batch_that_does_not_fit_whole_each_spend_is_answered_as_alone(plant: Plant, client: BudgetClient) -> None:
+    plant.brand(daily="10")
+    client.record_spend(CAMPAIGN, "1", event_id="win")
+    batch = [("2", "win"), ("20", None), ("1", "win"), ("3", "new"), ("3", "new")]
+    answers = client.try_spends([Spend(CAMPAIGN, amount, event) for amount, event in batch])
+    assert [a.outcome for a in answers] == ["conflict", "refused", "duplicate", "accepted", "duplicate"]
+    facts = client.record_spends([Spend(CAMPAIGN, "20"), Spend(CAMPAIGN + 9, "1"), Spend(CAMPAIGN, "1")])
+    assert [a.outcome for a in facts] == ["recorded", "unknown_campaign", "recorded"]
+    assert plant.spent() == 25_000_000
+
+
 def test_an_empty_batch_is_answered_with_nothing(plant: Plant, client: BudgetClient) -> None:
     assert client.record_spends([]) == []
 
@@ -234,13 +245,14 @@ def test_a_spend_is_counted_to_its_brand_and_to_its_campaign_alike(plant: Plant,
     plant.campaign(SECOND)
     client.record_spend(CAMPAIGN, "2")
     client.record_spend(CAMPAIGN, "3")
-    client.record_spend(SECOND, "4")
+    client.record_spends([Spend(SECOND, "4"), Spend(CAMPAIGN, "7"), Spend(CAMPAIGN + 9, "1")])
+    client.record_spends([Spend(SECOND, "8")] * 10)
     brand = plant.live.read_brand(BRAND, 2)
     assert brand is not None
-    assert (brand.daily_spend, brand.monthly_spend) == (9_000_000, 9_000_000)
+    assert (brand.daily_spend, brand.monthly_spend) == (96_000_000, 96_000_000)
     assert {c.campaign_id: (c.daily_spend, c.monthly_spend) for c in brand.campaigns.values()} == {
-        CAMPAIGN: (5_000_000, 5_000_000),
-        SECOND: (4_000_000, 4_000_000),
+        CAMPAIGN: (12_000_000, 12_000_000),
+        SECOND: (84_000_000, 84_000_000),
     }
 
 
