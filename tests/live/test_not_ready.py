@@ -107,6 +107,15 @@ def test_a_campaign_that_was_published_before_is_never_created_again_even_when_p
     assert plant.plain.exists(KEYS.campaign(CAMPAIGN)) == 0
 
 
+def test_a_campaign_is_published_after_its_elders_only(plant: Plant, client: BudgetClient) -> None:
+    """The registry keeps the highest ordinal alone: with a gap below it, what was never published would count as lost."""
+    plant.brand()
+    younger = CampaignPlan(CAMPAIGN + 2, 1, True, False, Schedule(), True)
+    with pytest.raises(BudgetError, match="before its elder"):
+        plant.live.publish(plant.instance, BrandPlan(BRAND, 2, None, None, False, False), [younger])
+    assert client.record_spend(CAMPAIGN + 2, "1").outcome == "unknown_campaign"
+
+
 def test_another_instances_redis_is_refused(plant: Plant) -> None:
     with pytest.raises(BudgetError, match="another instance"):
         plant.live.publish("someone-else", BrandPlan(BRAND, 1, None, None, False, True), [])
@@ -130,10 +139,12 @@ def test_a_clock_that_jumped_back_more_than_a_second_accepts_nothing(
     plant.at(now)
     client.record_spend(CAMPAIGN, "1")
     plant.at(now - 1000)
-    assert client.record_spend(CAMPAIGN, "1").outcome == "recorded"
+    for event in (None, "win-1"):
+        assert client.record_spend(CAMPAIGN, "1", event_id=event).outcome == "recorded"
     plant.at(now - 1001)
-    answer = client.record_spend(CAMPAIGN, "1")
-    assert (answer.outcome, answer.detail) == ("not_ready", "clock")
+    for event in (None, "win-2"):
+        answer = client.record_spend(CAMPAIGN, "1", event_id=event)
+        assert (answer.outcome, answer.detail) == ("not_ready", "clock")
     assert [e.ms for e in plant.entries()] == sorted(e.ms for e in plant.entries())
 
 
