@@ -20,6 +20,7 @@ from engine.errors import (
 )
 from engine.live.client import BudgetClient, Spend
 from engine.live.replies import CampaignStatus, SpendResult
+from engine.live.watch import Watch
 
 __all__ = [
     "BudgetClient",
@@ -35,6 +36,7 @@ __all__ = [
     "Spend",
     "SpendResult",
     "Unavailable",
+    "Watch",
     "WrongVersion",
     "from_cpm",
     "record_spend",

@@ -22,9 +22,26 @@ local last = redis.call('HMGET', KEYS[1], 'adjusted', 'adjusted_n')
 if last[1] == ARGV[5] then return { 'done', text(value), last[2] } end
 if last[2] and tonumber(last[2]) > judged_n then return { 'moved' } end
 local owner, id = string.match(KEYS[4], ':(%a+):(%d+)$')
+
+-- A correction of a period that is still open may use its budget up, or free it.
+local day = day_of(shard.now)
+local brand = owner == 'brand' and read_brand(KEYS[4], day, month_of(day))
+if owner == 'brand' and not brand then return lose(KEYS[1], KEYS[4]) end
+for _, budget in ipairs(brand and brand.budgets or {}) do
+  if budget.field == ARGV[3] then
+    budget.was_used_up = used_up(budget)
+    budget.spent = budget.spent + difference
+    brand.charged = true
+  end
+end
+local moved, messages = changes_of({ [id] = brand or nil }, shard.now)
 local line = 'A,' .. owner .. ',' .. id .. ',' .. ARGV[3] .. ',' .. ARGV[4] .. ',' .. ARGV[5] .. ';'
-local failed = append(shard, { 'a', line }, {})
+local failed = append(shard, { 'a', line }, moved)
 if failed then return failed end
 redis.call('HSET', KEYS[1], 'now', text(shard.now), 'n', text(shard.n), 'adjusted', ARGV[5], 'adjusted_n', text(shard.n))
 redis.call('HSET', KEYS[4], ARGV[3], text(value + difference))
+for _, budget in ipairs(brand and brand.budgets or {}) do
+  if budget.moved then redis.call('HSET', KEYS[4], budget.since_field, budget.since) end
+end
+tell(messages)
 return { 'ok', text(value + difference), text(shard.n) }

@@ -8,6 +8,7 @@
 -- include: lib/shard.lua
 -- include: lib/calendar.lua
 -- include: lib/plan.lua
+-- include: lib/watched.lua
 local shard_key, registry, journal, brand_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 if ARGV[1] ~= LAYOUT then return { 'wrong_version', LAYOUT } end
 local shard, refused = open_shard(shard_key, ARGV[2])
@@ -58,7 +59,17 @@ redis.call('HSET', shard_key, 'now', text(shard.now), 'n', text(n))
 if brand_write then redis.call('HSET', unpack(brand_write)) end
 for _, write in ipairs(writes) do redis.call('HSET', unpack(write)) end
 redis.call('HSET', registry, id, text(highest))
+-- Watchers need not ask: the message is the brand as it stands now and the campaigns that changed, each under its version.
 if brand_write or #writes > 0 then
-  redis.call('PUBLISH', string.gsub(shard_key, 'shard$', 'changes'), id .. ' plan published ' .. text(shard.now))
+  local stands = brand or { budgets = { { spent = 0 }, { spent = 0 } } }
+  if brand_write then
+    stands.version, stands.archived = version, ARGV[7] == '1'
+    for i, budget in ipairs(stands.budgets) do budget.limit = tonumber(ARGV[4 + i]) end
+  end
+  local words = { id .. ' plan published ' .. text(shard.now) .. ' ' .. text(n), watched_brand(stands) }
+  for _, write in ipairs(writes) do
+    words[#words + 1] = string.match(write[1], '%d+$') .. ':' .. table.concat({ write[3], write[5], write[7], write[9] }, ':')
+  end
+  redis.call('PUBLISH', string.gsub(shard_key, 'shard$', 'changes'), table.concat(words, ' '))
 end
 return { 'ok', ARGV[4], text(n), text(shard.now) }

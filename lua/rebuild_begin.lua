@@ -10,6 +10,7 @@ local state = redis.call('HMGET', KEYS[1], 'mark', 'now', 'n', 'owner')
 local owner = state[4] or (state[1] and string.match(state[1], '^(.*):%d+$'))
 if owner and owner ~= ARGV[1] then return { 'foreign', owner } end
 redis.call('HDEL', KEYS[1], 'mark')
+if state[1] then redis.call('PUBLISH', string.gsub(KEYS[1], 'shard$', 'changes'), '0 shard lost') end
 redis.call('HSET', KEYS[1], 'rebuilding', ARGV[2], 'owner', ARGV[1])
 local journal = redis.call('TYPE', KEYS[2]).ok
 local last = journal == 'stream' and redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', '1')[1]

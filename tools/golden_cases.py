@@ -341,6 +341,33 @@ CASES: Final = (
             ),
         ],
     ),
+    Case(
+        "a correction that uses a budget up, or frees it, says so",
+        [
+            step(
+                "adjust",
+                [KEYS.shard, KEYS.registry, KEYS.journal, KEYS.brand(BRAND)],
+                [LAYOUT, INSTANCE, "d:20780", micros, name, n],
+            )
+            for micros, name, n in (("10000000", "c-1", "1"), ("-1", "c-2", "2"))
+        ],
+    ),
+    Case(
+        "what a watcher reads: which brands there are, how they stand, and that the shard is still marked",
+        [
+            record("a", line(FIRST, 10_000_000)),
+            publish(BRAND, 2, "10000000", "", [(SECOND, 2, 0, 0, OFFICE, 0)], NOON, 0),
+            step("read_registry", [KEYS.shard, KEYS.registry], [LAYOUT, 0, BRAND, 209, NEIGHBOUR]),
+            step(
+                "read_watched", [KEYS.shard, KEYS.brand(BRAND), *map(KEYS.campaign, (FIRST, SECOND, UNKNOWN))], [LAYOUT]
+            ),
+            step("read_watched", [KEYS.shard, KEYS.brand(209)], [LAYOUT]),
+            step("read_watched", [KEYS.shard], [LAYOUT]),
+            step("unmark", [KEYS.shard], [INSTANCE, "found at a check"]),
+            step("read_registry", [KEYS.shard, KEYS.registry], [LAYOUT, 0]),
+            step("read_watched", [KEYS.shard], [LAYOUT]),
+        ],
+    ),
     Case("another layout is answered, never guessed at", [spends("record_spends", "a", [line(FIRST, 1)], layout="0")]),
     Case(
         "a shard without its mark takes nothing",

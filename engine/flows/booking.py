@@ -20,12 +20,13 @@ from engine.domain.ids import brand_of
 from engine.domain.periods import at_ms, date_of, day_of
 from engine.errors import BudgetError
 from engine.ledger import corrections, holds, quarantine, spend_log
-from engine.live.journal import BadEntry, Entry, LoggedSpend, decode
+from engine.live.journal import COUNTED, UNITEMISED, BadEntry, Entry, LoggedSpend, decode
 
 log = logging.getLogger(__name__)
 
 REFUSED: Final = (spend_log.RowsRefused, IntegrityError, DataError)
 _SUM: Final = re.compile(rb"(\d{1,16}),(\d{1,13}),[^,;]*,\d*;")
+_PACKED_SUM: Final = re.compile(rb"(\d{1,16}),(\d{1,16}),\d{1,4};")
 
 
 class MakePartitions(Protocol):
@@ -123,6 +124,11 @@ def book(
             raise refused[0][2] from None
         for item, gen, why in refused:
             _set_aside(conn, shard, gen, item, str(why), booked)
+        good = [kept for kept in good if all(kept[2] is not item for item, _, _ in refused)]
+    for entry, gen, item in good:
+        if entry.unitemised:
+            # Its money is in the log, as sums; only its bytes are set aside.
+            _set_aside(conn, shard, gen, item, f"logged as sums, {UNITEMISED}: {entry.unitemised}", booked, {})
     booked.changed_brands.update(change.brand_id for entry, _, _ in good for change in entry.changes)
     return booked
 
@@ -153,10 +159,12 @@ def _write(conn: Connection, shard: int, entries: Sequence[tuple[Entry, int]], b
             )  # fmt: skip
             brand_id, micros, count = days.get((spend.campaign_id, day), (spend.brand_id, 0, 0))
             days[spend.campaign_id, day] = (brand_id, micros + spend.amount_micros, count + (spend.amount_micros > 0))
-        if entry.outcomes:
-            digest = entry.verb + entry.digest
+        if entry.outcomes or entry.sums:
+            # Rows alone do not give back which spends were refused, nor the bytes of a packed call. A verb of `*`: of either.
+            outcomes = entry.outcomes or f"{COUNTED}*{entry.size}"
+            digest = (entry.verb or "*") + entry.digest
             spend_log.add_mixed_request(
-                conn, shard, generation, entry.n, entry.request_id, digest, entry.outcomes, recorded_at
+                conn, shard, generation, entry.n, entry.request_id, digest, outcomes, recorded_at
             )
         if entry.steps:
             for step in entry.hold_steps():
@@ -185,12 +193,22 @@ def _write(conn: Connection, shard: int, entries: Sequence[tuple[Entry, int]], b
     booked.micros += sum(row.amount_micros for row in rows)
 
 
-def _set_aside(conn: Connection, shard: int, generation: int, item: Read, reason: str, booked: Booked) -> None:
+def _set_aside(
+    conn: Connection,
+    shard: int,
+    generation: int,
+    item: Read,
+    reason: str,
+    booked: Booked,
+    sums: quarantine.Sums | None = None,
+) -> None:
     log.error(
         "journal entry set aside: %s", reason,
         extra={"shard": shard, "entry": item.entry_id, "n": item.n, "request_id": item.fields.get(b"r", b"").decode(errors="replace")},
     )  # fmt: skip
-    quarantine.put(conn, shard, generation, item.n, item.entry_id, item.fields, counted_by(item), reason)
+    quarantine.put(
+        conn, shard, generation, item.n, item.entry_id, item.fields, counted_by(item) if sums is None else sums, reason
+    )
     booked.quarantined += 1
 
 
@@ -205,7 +223,8 @@ def counted_by(item: Read) -> dict[tuple[int, int, date], int]:
     if item.n is None or b"o" in item.fields:
         return sums
     day = date_of(day_of(item.entry.ms))
-    for campaign, amount in _SUM.findall(item.fields.get(b"b", b"")):
+    packed = item.fields.get(b"s")
+    for campaign, amount in _SUM.findall(item.fields.get(b"b", b"")) if packed is None else _PACKED_SUM.findall(packed):
         key = (brand_of(int(campaign)), int(campaign), day)
         sums[key] = sums.get(key, 0) + int(amount)
     return sums
@@ -216,6 +235,8 @@ def retry(conn: Connection, row: quarantine.QuarantineRow, make_partitions: Make
     item = read(row.entry_id.encode(), row.raw())
     if isinstance(item.entry, Broken):
         raise BudgetError(item.entry.reason)
+    if item.entry.unitemised and not row.micros:
+        raise BudgetError(f"its money is in the log as {UNITEMISED} rows: look at its bytes, then drop it")
     make_partitions({spend_day(item.entry, spend) for spend in item.entry.spends()}, True)
     booked = Booked()
     _write(conn, row.shard, [(item.entry, row.generation)], booked)

@@ -158,6 +158,7 @@ class SpendLog(Base):
         CheckConstraint(
             "CASE WHEN kind IN ('spend', 'late', 'over') THEN amount_micros BETWEEN 1 AND 1000000000000"
             " AND day = (recorded_at AT TIME ZONE 'UTC')::date"
+            " WHEN kind = 'unitemised' THEN amount_micros BETWEEN 1 AND 1000000000000000 AND day = (recorded_at AT TIME ZONE 'UTC')::date"
             " WHEN kind IN ('refund', 'correction') THEN amount_micros BETWEEN -1000000000000 AND -1 ELSE false END",
             "kind",
         ),
@@ -188,7 +189,7 @@ class CampaignDay(Base):
 
 
 class MixedRequest(Base):
-    """A request of which not every spend was counted: what a rebuild needs to restore Redis' memory of it."""
+    """A request whose rows do not say what Redis remembers of it, because not every spend was counted or the call was packed: a rebuild takes it from here."""
 
     __tablename__ = "mixed_request"
     shard: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)

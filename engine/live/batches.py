@@ -7,7 +7,6 @@ anything is amiss, the batch is gone through spend by spend, to say which one.
 from __future__ import annotations
 
 import re
-import struct
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -19,6 +18,7 @@ from engine.domain.money import MAX_AMOUNT_MICROS, check_amount_micros, parse_am
 from engine.domain.periods import ms_of
 from engine.errors import InvalidAmount, InvalidInput, shown
 from engine.live.keys import ShardKeys, shard_keys
+from engine.live.packed import pack
 from engine.live.replies import Figures, SpendResult, spend_results
 from engine.live.scripts import LAYOUT, Script
 from engine.live.wire import Arg, Call, Reply
@@ -31,7 +31,6 @@ MAX_CAMPAIGNS_A_CALL: Final = 200
 PACKED_FROM: Final = 8
 """Smaller batches go as text: nothing is gained by packing them, and one spend has the same bytes alone and in a batch."""
 
-_PACKED_VERSION: Final = 1
 _EVENT_IDS: Final = re.compile(rf"(?:{TEXT_ID},)+", re.ASCII)
 
 
@@ -140,21 +139,8 @@ def _piece(shard: int, chunk: int, places: Sequence[int], columns: _Columns, par
     if columns.lines is not None:
         args: tuple[Arg, ...] = ("".join(of(columns.lines)),)
     else:
-        args = _packed(campaign_ids, campaigns, of(columns.micros))
+        args = pack(campaign_ids, campaigns, of(columns.micros))
     return Piece(shard, chunk, places, campaign_ids, campaigns, args)
-
-
-def _packed(campaign_ids: Sequence[int], campaigns: Iterable[int], micros: Sequence[int]) -> tuple[str, bytes]:
-    """The sums by campaign and the log of single spends, as `lua/lib/packed.lua` takes them."""
-    index = dict(zip(campaigns, count(), strict=False))
-    order = bytes(map(index.__getitem__, campaign_ids))
-    sums = [0] * len(index)
-    for place, amount in zip(order, micros, strict=True):
-        sums[place] += amount
-    width, code = (4, "I") if max(micros) < 1 << 32 else (8, "Q")
-    log = struct.pack(f"<BB{len(order)}s{len(order)}{code}", _PACKED_VERSION, width, order, *micros)
-    lines = [f"{campaign},{sums[place]},{order.count(place)};" for campaign, place in index.items()]
-    return "".join(lines), log
 
 
 def _whole_columns(batch: list[Spend]) -> _Columns | None:

@@ -17,6 +17,7 @@ from engine.live.keys import keys_of_campaign
 from engine.live.replies import ACCEPTED, NOT_READY, RECORDED, CampaignStatus, SpendResult, head, spend_result
 from engine.live.requests import next_id
 from engine.live.scripts import LAYOUT, Script, script
+from engine.live.watch import Watch
 from engine.live.wire import Call, NoAnswer, Wire, packed_head
 from engine.settings import hot_redis_url
 
@@ -116,6 +117,20 @@ class BudgetClient(HoldCalls):
         if not reply[4]:
             raise NotFound(f"campaign {campaign_id} is not known: create it, or check the id with `campaign list`")
         return CampaignStatus(reasons_of(int(reply[4].split(b":")[2])))
+
+    def watch(
+        self,
+        *,
+        brands: Iterable[int] | None = None,
+        campaigns: Iterable[int] | None = None,
+        fail_open: bool = False,
+    ) -> Watch:
+        """A local picture of which campaigns may run: `watch.may_bid(campaign_id)` asks no network. Close it, or use it in a `with`.
+
+        brands, campaigns: keep only these (together: both), else all. fail_open: see `Watch`. It reads its snapshot in the background:
+        `watch.wait_ready(seconds)` waits for it. Raises InvalidId.
+        """
+        return Watch(self._wire, brands=brands, campaigns=campaigns, fail_open=fail_open)
 
     def close(self) -> None:
         """Closes the connections."""

@@ -1,6 +1,6 @@
 """The journal as the scripts write it: one stream a shard, each entry with the shard's gapless number n and a format byte.
 
-An entry is a charge (`r` request id, `b` spends, `o` outcomes where not every spend was counted), steps of holds and refunds (`h`), an
+An entry is a charge (`r` request id, `b` spends, or packed `s` sums and `l` log, `o` outcomes where not every spend was counted), steps of holds and refunds (`h`), an
 adjustment of a counter (`a`), a change of a brand (`t`, also beside the others) or the mark of a rebuild (`g` generation).
 docs/protocol.md describes the fields.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,14 +18,19 @@ import redis
 from engine.domain.ids import brand_of
 from engine.errors import BudgetError, ServerAway
 from engine.live.keys import shard_keys
+from engine.live.packed import DoesNotAddUp, Sum, read_sums, unpack
 
-FORMAT: Final = b"1"
+TEXT: Final = b"1"
+PACKED: Final = b"2"
+"""Formats of entries: all but packed charges are the first."""
 START: Final = "0-0"
 """The cursor before the first entry."""
 
 COUNTED: Final = "k"
 EARLIER: Final = "p"
 """Counted by an earlier call of the same request id, in an entry of its own."""
+
+UNITEMISED: Final = "unitemised"
 
 _SPEND: Final = re.compile(r"(\d+),(\d+),([^,;]*),(-?\d*);")
 _STEP: Final = re.compile(r"([RSOTLEFC]),(\d+),([^,;]*),(\d+),(\d*);")
@@ -45,8 +50,8 @@ class NoJournal(BudgetError):
 
 @dataclass(frozen=True, slots=True)
 class LoggedSpend:
-    """One counted spend of an entry; position is its place in the call. kind: `spend`, of a hold also `late` or `over`; `refund` and
-    `correction` take away (negative micros), the latter from a day that is over. day: its day number where that is not its instant's.
+    """One counted spend of an entry; position is its place in the call. kind: `spend`, of a hold also `late` or `over`; `unitemised` is a campaign's
+    sum of a packed call whose log does not add up; `refund` and `correction` take away (negative micros), the latter from a day that is over. day: its day number where that is not its instant's.
     """
 
     position: int
@@ -110,6 +115,8 @@ class Entry:
     generation: int | None
     steps: str = ""
     adjusted: str = ""
+    sums: str = ""
+    log: bytes = b""
     skip: frozenset[int] = frozenset()
     """Positions that are in the log already, when an entry is salvaged."""
 
@@ -119,6 +126,35 @@ class Entry:
 
     def _spends(self) -> Iterator[LoggedSpend]:
         codes = expand(self.outcomes) if self.outcomes else None
+        if self.sums:
+            yield from self._packed_spends(codes)
+            size = self.size
+        else:
+            size = yield from self._text_spends(codes)
+        for verb, campaign, name, third, fourth in self._lines():
+            if verb in _SETTLES:
+                yield LoggedSpend(size, int(campaign), int(third), None, None, _SETTLES[verb][0], name)
+            elif verb in _REFUNDS:
+                yield LoggedSpend(size, int(campaign), -int(third), name, None, _REFUNDS[verb], None, int(fourth))
+            size += 1
+
+    def _packed_spends(self, codes: list[str] | None) -> Iterator[LoggedSpend]:
+        lines = self._sums()
+        try:
+            order, micros = unpack(lines, self.log)
+        except DoesNotAddUp:
+            if codes is not None:
+                raise self._bad(self.outcomes) from None
+            for position, line in enumerate(lines):
+                yield LoggedSpend(position, line.campaign_id, line.micros, None, None, UNITEMISED)
+            return
+        if codes is not None and len(codes) != len(order):
+            raise self._bad(self.outcomes)
+        for position, (place, amount) in enumerate(zip(order, micros, strict=True)):
+            if codes is None or codes[position] == COUNTED:
+                yield LoggedSpend(position, lines[place].campaign_id, amount, None, None)
+
+    def _text_spends(self, codes: list[str] | None) -> Generator[LoggedSpend, None, int]:
         size = end = 0
         for position, match in enumerate(_SPEND.finditer(self.body)):
             if match.start() != end:
@@ -131,12 +167,28 @@ class Entry:
                 )
         if end != len(self.body) or (codes is not None and len(codes) != size):
             raise self._bad(self.body)
-        for verb, campaign, name, third, fourth in self._lines():
-            if verb in _SETTLES:
-                yield LoggedSpend(size, int(campaign), int(third), None, None, _SETTLES[verb][0], name)
-            elif verb in _REFUNDS:
-                yield LoggedSpend(size, int(campaign), -int(third), name, None, _REFUNDS[verb], None, int(fourth))
-            size += 1
+        return size
+
+    @property
+    def size(self) -> int:
+        """How many spends a packed call had."""
+        return sum(line.spends for line in self._sums())
+
+    @property
+    def unitemised(self) -> str:
+        """Why the log of a packed call cannot be its single spends; empty when it can, and of every other entry."""
+        if self.sums:
+            try:
+                unpack(self._sums(), self.log)
+            except DoesNotAddUp as why:
+                return str(why)
+        return ""
+
+    def _sums(self) -> list[Sum]:
+        try:
+            return read_sums(self.sums)
+        except ValueError:
+            raise self._bad(self.sums) from None
 
     def hold_steps(self) -> Iterator[HoldStep]:
         """What this entry did to holds, in order."""
@@ -175,12 +227,12 @@ class Entry:
     @property
     def digest(self) -> str:
         """What the scripts remember of the content of a call."""
-        return digest_of(self.body)
+        return digest_of(self.sums, self.log) if self.sums else digest_of(self.body)
 
 
-def digest_of(body: str) -> str:
-    """The digest of a call's spends, as `lua/lib/charge.lua` makes it."""
-    return hashlib.sha1(body.encode(), usedforsecurity=False).hexdigest()[:16]
+def digest_of(body: str, log: bytes = b"") -> str:
+    """The digest of a call's spends, as `lua/lib/charge.lua` makes it: of its text, or of its sums and its log."""
+    return hashlib.sha1(body.encode() + log, usedforsecurity=False).hexdigest()[:16]
 
 
 def expand(outcomes: str) -> list[str]:
@@ -207,12 +259,12 @@ def spend_text(campaign_id: int, amount_micros: int, event_id: str | None, occur
 def decode(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Entry:
     """An entry from its stream fields. Raises BadEntry."""
     name = entry_id.decode()
-    if fields.get(b"f") != FORMAT:
+    if fields.get(b"f") not in (TEXT, PACKED):
         raise BadEntry(
-            f"journal entry {name} has format {fields.get(b'f')!r}, this program reads {FORMAT!r}: upgrade it"
+            f"journal entry {name} has format {fields.get(b'f')!r}, this program reads {TEXT!r} and {PACKED!r}: upgrade it"
         )
     try:
-        text = {key.decode(): value.decode("ascii") for key, value in fields.items()}
+        text = {key.decode(): value.decode("ascii") for key, value in fields.items() if key != b"l"}
         outcomes = text.get("o", "")
         changes = (
             tuple(
@@ -234,6 +286,8 @@ def decode(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Entry:
             int(text["g"]) if "g" in text else None,
             text.get("h", ""),
             text.get("a", ""),
+            text.get("s", ""),
+            fields.get(b"l", b""),
         )
     except (KeyError, ValueError) as error:
         raise BadEntry(f"journal entry {name} does not read ({error}): {dict(fields)!r:.200}") from None

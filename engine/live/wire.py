@@ -161,6 +161,15 @@ class Wire:
             connection.connect()
             return Link(connection)
 
+    def own_connection(self, timeout_s: float) -> Any:
+        """A connection for the caller alone, to listen on (RESP2, where messages come as plain replies). Raises redis' errors, OSError."""
+        kwargs = {**self._connection_kwargs, "protocol": 2, "health_check_interval": 0}
+        connection = self._connection_class(
+            **{**kwargs, "socket_timeout": timeout_s, "socket_connect_timeout": timeout_s}
+        )
+        connection.connect()
+        return connection
+
     def close(self) -> None:
         """Closes the connections that are not in use."""
         while self._free:

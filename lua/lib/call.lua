@@ -89,6 +89,8 @@ local function changes_of(brands, now)
   return moved, messages
 end
 
+local appended = '0' -- the number of the entry that this call appended
+
 -- Appends the entry, which is the last guard: NOMKSTREAM refuses to begin a new journal where the old was lost. nil, or the reply.
 -- format: '1' when nothing else is said, '2' of an entry with a packed log.
 local function append(shard, entry, moved, format)
@@ -96,6 +98,7 @@ local function append(shard, entry, moved, format)
   local added = redis.pcall('XADD', KEYS[3], 'NOMKSTREAM', text(shard.now) .. '-*', 'f', format or '1', 'n', text(shard.n + 1), unpack(entry))
   if added and not added.err then
     shard.n = shard.n + 1
+    appended = text(shard.n)
     return nil
   end
   if added and string.find(added.err, 'equal or smaller', 1, true) then return { 'not_ready', 'clock' } end
@@ -122,8 +125,10 @@ local function write_plans(plans)
   end
 end
 
+-- To whoever watches, each with the number of its entry: a watcher has seen all up to the n of its snapshot.
 local function tell(messages)
-  for _, message in ipairs(messages) do redis.call('PUBLISH', string.gsub(KEYS[1], 'shard$', 'changes'), message) end
+  local channel = string.gsub(KEYS[1], 'shard$', 'changes')
+  for _, message in ipairs(messages) do redis.call('PUBLISH', channel, message .. ' ' .. appended) end
 end
 
 -- The figures after the call: brands `id:daily_spend:monthly_spend:daily_limit:monthly_limit;`, campaigns `id:causes;`.

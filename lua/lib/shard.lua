@@ -24,5 +24,6 @@ end
 local function lose(key, what)
   redis.call('HDEL', key, 'mark')
   redis.call('HSET', key, 'lost', what)
+  redis.call('PUBLISH', string.gsub(key, 'shard$', 'changes'), '0 shard lost')
   return { 'not_ready', 'lost' }
 end

@@ -164,6 +164,9 @@ def test_a_bidder_s_login_is_enough_to_spend_and_no_more(hot_redis: redis.Redis,
             assert [client.reserve(CAMPAIGN, "1", 60, name).outcome for name in "abc"] == ["accepted"] * 3
             assert client.settle(f"{CAMPAIGN}:a", "0.5").outcome == "settled"
             assert client.release(f"{CAMPAIGN}:b").outcome == "released"
+            with client.watch() as watch:
+                assert watch.wait_ready(10), watch.why
+                assert watch.may_bid(CAMPAIGN)
         with redis.Redis.from_url(url) as bidder:
             for forbidden in (("FLUSHALL",), ("KEYS", "*"), ("CONFIG", "GET", "*"), ("EVAL", "return 1", 0)):
                 with pytest.raises(redis.exceptions.NoPermissionError):

@@ -22,18 +22,19 @@ from engine.wiring import System
 from tests.flows.test_persist import brand_with_campaigns
 
 PREVIOUS, NEXT = "0", "2"
+NEXT_FORMAT = b"3"
 
 
 @contextmanager
 def speaking(layout: str) -> Iterator[None]:
     """This process is a release of another layout: its scripts are of it, and so is what it says in each call."""
-    shard = (lua_folder() / "lib" / "shard.lua").read_text(encoding="utf-8")
-    assert f"local LAYOUT = '{LAYOUT}'" in shard
+    text = (lua_folder() / "lib" / "constants.lua").read_text(encoding="utf-8")
+    assert f"local LAYOUT = '{LAYOUT}'" in text
     with pytest.MonkeyPatch.context() as patch:
         for name, module in list(sys.modules.items()):
             if name.startswith("engine.") and getattr(module, "LAYOUT", None) == LAYOUT:
                 patch.setattr(module, "LAYOUT", layout)
-        with swapping({"lib/shard.lua": shard.replace(f"local LAYOUT = '{LAYOUT}'", f"local LAYOUT = '{layout}'")}):
+        with swapping({"lib/constants.lua": text.replace(f"local LAYOUT = '{LAYOUT}'", f"local LAYOUT = '{layout}'")}):
             yield
 
 
@@ -175,7 +176,7 @@ def test_an_entry_of_the_next_format_is_set_aside_whole_and_booked_by_the_releas
     found: Any = ready.hot_redis.xrevrange(keys.journal, count=1)
     ((last, fields),) = found
     ready.hot_redis.xdel(keys.journal, last)
-    ready.hot_redis.xadd(keys.journal, {**fields, b"f": NEXT.encode()}, id=last.split(b"-")[0] + b"-9")
+    ready.hot_redis.xadd(keys.journal, {**fields, b"f": NEXT_FORMAT}, id=last.split(b"-")[0] + b"-9")
     ready.client.record_spend(campaign, "4")
     drained = ready.persister.drain_all()
     assert (drained.rows, drained.quarantined) == (2, 1)
@@ -185,6 +186,6 @@ def test_an_entry_of_the_next_format_is_set_aside_whole_and_booked_by_the_releas
     assert all(check.result == "PASS" for check in ready.verifier.verify() if check.id in ("V1", "V2", "V9"))
     with pytest.raises(BudgetError, match="upgrade it"):
         ready.quarantined.retry(row.id, "test")
-    monkeypatch.setattr(journal, "FORMAT", NEXT.encode())
+    monkeypatch.setattr(journal, "TEXT", NEXT_FORMAT)
     assert ready.quarantined.retry(row.id, "test") == 1
     assert ready.overview.campaign(campaign).daily_spend == 7_000_000

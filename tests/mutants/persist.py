@@ -70,7 +70,7 @@ WRITTEN_DOWN: Final = (
       "day = today if spend.day is None else date_of(spend.day)", "day = today",
       (HOLDS + "a_refund_of_a_closed_day_is_a_correction_and_the_closed_total_stays",)),
     M("what was refused has a row like what was counted", "engine/live/journal.py",
-      "codes[position] == COUNTED", "codes[position] != 'u'",
+      "position < len(codes) and codes[position] == COUNTED", "position < len(codes) and codes[position] != 'u'",
       (PERSIST + "refused_duplicate_and_unknown_spends_of_a_batch_leave_no_row",)),
     M("of a hold's two words in one transaction the first counts", "engine/ledger/holds.py",
       "for row in rows}", "for row in reversed(list(rows))}",
@@ -78,10 +78,10 @@ WRITTEN_DOWN: Final = (
 
     # Quarantine
     M("an entry in quarantine counts nothing", "engine/flows/booking.py",
-      "item.fields, counted_by(item), reason)", "item.fields, {}, reason)",
+      "counted_by(item) if sums is None else sums, reason", "{}, reason",
       (HOLDS + "a_rebuild_counts_what_lies_in_quarantine",)),
     M("an entry in quarantine loses its bytes", "engine/flows/booking.py",
-      "item.fields, counted_by(item), reason)", "{}, counted_by(item), reason)",
+      "item.n, item.entry_id, item.fields, counted_by(item)", "item.n, item.entry_id, {}, counted_by(item)",
       (HOLDS + "fault_5_a_poisoned_entry_is_set_aside_with_its_bytes_and_the_rest_goes_through",)),
 
     # Salvage

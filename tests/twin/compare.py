@@ -10,7 +10,7 @@ from engine.domain.causes import reasons_of
 from engine.domain.periods import day_of
 from engine.domain.twin import Answer, Change, Entry, Figures, Row, Shard, Step, Twin, Verdict
 from engine.domain.twin.plan import Counter, periods_of
-from engine.live import journal
+from engine.live import journal, packed
 from engine.live.holds import HoldResult, RefundResult
 from engine.live.keys import keys_of_brand, keys_of_campaign, shard_keys
 from engine.live.replies import SpendResult
@@ -47,7 +47,17 @@ def entry_of(entry_id: bytes, fields: dict[bytes, bytes]) -> tuple[Entry, str]:
     made = Entry(
         entry.n, entry.ms, entry.request_id, verb, (), verdicts, rows, in_order(steps), changes, entry.generation
     )
-    return made, entry.body
+    return made, _text_of(entry)
+
+
+def _text_of(entry: journal.Entry) -> str:
+    """The spends of a call as text, also of a packed one."""
+    if not entry.sums:
+        return entry.body
+    lines = packed.read_sums(entry.sums)
+    places, amounts = packed.unpack(lines, entry.log)
+    spends = zip(places, amounts, strict=True)
+    return "".join(journal.spend_text(lines[place].campaign_id, micros, None, None) for place, micros in spends)
 
 
 def told(entry: Entry) -> tuple[Entry, str]:

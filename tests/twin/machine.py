@@ -13,6 +13,7 @@ from engine.domain.ids import brand_of, campaign_id_of
 from engine.domain.periods import day_number
 from engine.domain.schedule import Schedule
 from engine.domain.twin import Answer, BrandPlan, CampaignPlan, NotReady, Operation, Spend, Twin
+from engine.live.batches import PACKED_FROM
 from tests.twin.instants import MOVES, STARTS, next_expiry, spent_days
 
 SCHEDULES: Final = tuple(
@@ -126,6 +127,19 @@ class TwinMachine(RuleBasedStateMachine):
         self.calls.append((verb, request, spends))
         self.charge(verb, request, spends)
 
+    @rule(verb=st.sampled_from(("record", "try", "try")), request=REQUESTS, place=st.integers(0, 59), amount=AMOUNTS)
+    def spends_once_by_the_shortest_way(self, verb: str, request: str | None, place: int, amount: int | str) -> None:
+        self.spends(verb, request, [(place, amount, None, None)])
+
+    @rule(
+        verb=st.sampled_from(("record", "try", "try")),
+        request=REQUESTS,
+        places=st.lists(st.integers(0, 59), min_size=1, max_size=2),
+        amounts=st.lists(st.sampled_from((1, 1, 2, 3, 5)), min_size=PACKED_FROM, max_size=PACKED_FROM + 2),
+    )
+    def spends_a_packed_batch(self, verb: str, request: str | None, places: list[int], amounts: list[int]) -> None:
+        self.spends(verb, request, [(places[i % len(places)], amount, None, None) for i, amount in enumerate(amounts)])
+
     def charge(self, verb: str, request: str, spends: list[Spend]) -> None:
         expected = (self.twin.record if verb == "record" else self.twin.try_)(request, spends, self.clock)
         assert self.side.spend(verb, request, spends) == expected
@@ -133,13 +147,13 @@ class TwinMachine(RuleBasedStateMachine):
     @rule(place=st.integers(0, 5))
     def repeats_a_call(self, place: int) -> None:
         if self.calls:
-            self.charge(*self.calls[place % len(self.calls)])
+            self.charge(*self.calls[-1 - place % len(self.calls)])
 
     @rule(place=st.integers(0, 5), change=st.sampled_from(("verb", "amount", "event", "order", "fewer")))
     def repeats_a_call_with_a_change(self, place: int, change: str) -> None:
         if not self.calls:
             return
-        verb, request, spends = self.calls[place % len(self.calls)]
+        verb, request, spends = self.calls[-1 - place % len(self.calls)]
         first = spends[0]
         if change == "verb":
             verb = "try" if verb == "record" else "record"

@@ -9,6 +9,7 @@ import redis
 from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from engine.errors import InvalidInput
 from engine.live.scripts import lua_folder, swapping
 from engine.live.wire import Wire
 from tests.live.plant import MOVABLE_CLOCK
@@ -20,8 +21,7 @@ MUTANTS = {
     "the last micro of a budget is not spent": ("lib/plan.lua", "amount > budget.limit", "amount >= budget.limit"),
     "a budget is used up only when it is passed": ("lib/plan.lua", "budget.spent >= budget.limit", "budget.spent > budget.limit"),
     "what is on hold is free to spend": ("lib/plan.lua", "budget.spent + brand.held + amount", "budget.spent + amount"),
-    "an event counts each time": ("lib/charge.lua", "  if known then\n    return", "  if false then\n    return"),
-    "an event counts each time in a batch that fits": ("lib/charge.lua", "      if known then\n        outcome", "      if false then\n        outcome"),
+    "an event counts each time": ("lib/charge.lua", " if known then", " if false then"),
     "a call that comes again is counted again": ("lib/charge.lua", "if not remembered then", "if true then"),
     "the other verb is no conflict": ("lib/charge.lua", "kept_verb == verb", "true"),
     "a day begins a millisecond late": ("lib/calendar.lua", "math.floor(now / DAY_MS)", "math.floor((now - 1) / DAY_MS)"),
@@ -33,6 +33,11 @@ MUTANTS = {
     "a late settle is not counted": ("holds.lua", "local state = not held and 't'", "if not held then return 'n' end\n  local state = not held and 't'"),
     "a refund of last month lowers this one": ("refund.lua", "i == 2 and same_month", "i == 2"),
     "an old version of a plan wins": ("publish.lua", "version > brand.version", "version >= 0"),
+    "the shortest way takes the last micro for granted": ("lib/quick.lua", "daily + amount > daily_limit", "daily > daily_limit"),
+    "the shortest way runs a paused campaign": ("lib/quick.lua", "(mask > 0 or ", "("),
+    "the shortest way counts a call again": ("lib/quick.lua", " or one[2] or other[2]", ""),
+    "packed sums run a paused campaign": ("lib/packed.lua", "switch_mask(brand, campaign, now) > 0", "false"),
+    "a packed log has no spend of a micro": ("lib/packed.lua", "amount < 1 or amount > MAX_AMOUNT", "amount < 2"),
     "a clock behind is believed": ("lib/shard.lua", "if now < kept - CLOCK_SLACK_MS", "if false"),
 }  # fmt: skip
 
@@ -50,10 +55,10 @@ def side(hot_redis: redis.Redis, hot_url: str) -> Iterator[LiveSide]:
 def test_the_machine_goes_red(side: LiveSide, mutant: str) -> None:
     piece, right, wrong = MUTANTS[mutant]
     text = (lua_folder() / piece).read_text(encoding="utf-8")
-    assert text.count(right) == 1, f"lua/{piece} was rewritten: say the slip anew"
-    looked = settings(drawn(200, 50), phases=[Phase.generate], report_multiple_bugs=False, print_blob=False)
+    assert right in text, f"lua/{piece} was rewritten: say the slip anew"
+    looked = settings(drawn(500, 50), phases=[Phase.generate], report_multiple_bugs=False, print_blob=False)
     with (
         swapping({"lib/clock.lua": MOVABLE_CLOCK, piece: text.replace(right, wrong)}),
-        pytest.raises(AssertionError),
+        pytest.raises((AssertionError, InvalidInput)),
     ):
         run_state_machine_as_test(lambda: OverTheYears(side), settings=looked)  # type: ignore[no-untyped-call]

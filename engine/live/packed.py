@@ -1,0 +1,72 @@
+"""The packed form of a call, written by `batches` and read back from the journal: one sum a campaign, and the single spends as bytes.
+
+Sums are `<campaign_id>,<micros>,<how many>;` a campaign. The log is a byte version, a byte width of an amount (4 or 8), then a byte a spend, its campaign's place
+among the sums, then the amounts, little-endian (`lua/lib/packed.lua` and docs/protocol.md say the same).
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+VERSION: Final = 1
+_CODES: Final = {4: "I", 8: "Q"}
+_SUM: Final = re.compile(r"(\d{1,16}),(\d{1,16}),(\d{1,4});", re.ASCII)
+
+
+class Sum(NamedTuple):
+    """What a packed call says of one campaign."""
+
+    campaign_id: int
+    micros: int
+    spends: int
+
+
+class DoesNotAddUp(Exception):
+    """A log that is not the single spends of its sums."""
+
+
+def pack(campaign_ids: Sequence[int], campaigns: Sequence[int], micros: Sequence[int]) -> tuple[str, bytes]:
+    """The sums and the log of spends. campaigns: each campaign once."""
+    index = {campaign_id: place for place, campaign_id in enumerate(campaigns)}
+    order = bytes(map(index.__getitem__, campaign_ids))
+    sums = [0] * len(index)
+    for place, amount in zip(order, micros, strict=True):
+        sums[place] += amount
+    width = 4 if max(micros) < 1 << 32 else 8
+    log = struct.pack(f"<BB{len(order)}s{len(order)}{_CODES[width]}", VERSION, width, order, *micros)
+    return "".join([f"{campaign},{sums[place]},{order.count(place)};" for campaign, place in index.items()]), log
+
+
+def read_sums(sums: str) -> list[Sum]:
+    """The sums of a call. Raises ValueError for text that is none."""
+    lines = [Sum(*map(int, match.groups())) for match in _SUM.finditer(sums)]
+    if not lines or "".join(f"{line.campaign_id},{line.micros},{line.spends};" for line in lines) != sums:
+        raise ValueError(f"not the sums of a call: {sums[:60]!r}")
+    return lines
+
+
+def unpack(lines: Sequence[Sum], log: bytes) -> tuple[bytes, tuple[int, ...]]:
+    """The place of each spend's campaign among the sums, and the micros of each. Raises DoesNotAddUp."""
+    size = sum(line.spends for line in lines)
+    code = _CODES.get(log[1]) if len(log) > 1 and log[0] == VERSION else None
+    if code is None or len(log) != 2 + size * (1 + log[1]):
+        raise DoesNotAddUp("its log is of another version, width or length than its sums")
+    order, micros = log[2 : 2 + size], struct.unpack_from(f"<{size}{code}", log, 2 + size)
+    totals = [0] * len(lines)
+    try:
+        for place, amount in zip(order, micros, strict=True):
+            totals[place] += amount
+    except IndexError:
+        raise DoesNotAddUp("its log names a campaign that is not among its sums") from None
+    if 0 in micros:
+        raise DoesNotAddUp("its log has a spend of nothing")
+    for place, line in enumerate(lines):
+        if totals[place] != line.micros or order.count(place) != line.spends:
+            raise DoesNotAddUp(
+                f"its log has {order.count(place)} spends of campaign {line.campaign_id} with {totals[place]} micros, its sums"
+                f" {line.spends} with {line.micros}"
+            )
+    return order, micros

@@ -1,0 +1,330 @@
+"""The picture of which campaigns may run: data and rules, no network and no thread. `engine/live/watch.py` feeds it and holds its lock.
+
+`running` is one set for the picture's whole life, changed in place, so that asking it is one lookup. A campaign is in it when nothing of its own
+stops it (switch, archive), nothing of its brand's does (archive, budgets), its hours are open, and its shard is served. Campaigns of the same
+compiled schedule share one group; `ready` are those that nothing but the schedule stops, so that a boundary is one update of a set by another.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable
+from itertools import count
+from typing import Final
+
+from engine.domain.causes import ARCHIVED, DAILY_BUDGET, MANUAL, MONTHLY_BUDGET, SCHEDULE, mask_of
+from engine.domain.hours import Hours
+from engine.domain.ids import ORDINALS, SHARDS, brand_of, shard_of
+from engine.domain.periods import day_of, month_of, next_day_ms
+from engine.live.changes import BrandSeen, BudgetMoved, CampaignSeen, PlanTold
+
+_MANUAL: Final = mask_of((MANUAL,))
+_ARCHIVED: Final = mask_of((ARCHIVED,))
+_SCHEDULE: Final = mask_of((SCHEDULE,))
+_DAILY: Final = mask_of((DAILY_BUDGET,))
+_MONTHLY: Final = mask_of((MONTHLY_BUDGET,))
+_NEVER: Final = -1
+
+
+class Wanted:
+    """What a watch is asked to keep: all, or some brands and some campaigns."""
+
+    def __init__(self, brands: Iterable[int] | None, campaigns: Iterable[int] | None) -> None:
+        self.all = brands is None and campaigns is None
+        self._whole = frozenset(brands or ())
+        self._single = frozenset(campaigns or ())
+        self.brands = self._whole | {brand_of(c) for c in self._single}
+        self.shards = tuple(range(SHARDS)) if self.all else tuple(sorted({shard_of(b) for b in self.brands}))
+
+    def brands_of(self, shard: int) -> list[int]:
+        return [b for b in self.brands if shard_of(b) == shard]
+
+    def brand(self, brand_id: int) -> bool:
+        return self.all or brand_id in self.brands
+
+    def campaign(self, campaign_id: int) -> bool:
+        return self.all or brand_of(campaign_id) in self._whole or campaign_id in self._single
+
+    def campaigns_of(self, brand_id: int, highest: int) -> list[int]:
+        """The campaigns of a brand to keep, by the highest ordinal that it has."""
+        first = brand_id * ORDINALS
+        return [c for c in range(first + 1, first + highest + 1) if self.campaign(c)]
+
+
+class _Group:
+    """The campaigns of one compiled schedule."""
+
+    __slots__ = ("hours", "open", "ready", "text", "users")
+
+    def __init__(self, text: str, ready: set[int], now_ms: int) -> None:
+        self.text = text
+        self.hours = Hours(text)
+        self.open = self.hours.is_open(now_ms)
+        self.ready = ready
+        self.users = 0
+
+
+class _Campaign:
+    __slots__ = ("group", "stops", "version")
+
+    def __init__(self, version: int, stops: int, group: _Group) -> None:
+        self.version = version
+        self.stops = stops
+        self.group = group
+
+
+class _Word:
+    """What was last said of a budget: in its period `period` it is used up, or not. The next period frees it by itself, except for a limit of 0."""
+
+    __slots__ = ("nothing", "period", "used_up")
+
+    def __init__(self) -> None:
+        self.nothing = self.used_up = False
+        self.period = _NEVER
+
+    def counts(self, period: int) -> bool:
+        """Whether what was said is of this period (or of one that our clock has not reached yet) and makes a difference in it."""
+        return self.period >= period and self.used_up != self.nothing
+
+    def stops(self, period: int) -> bool:
+        return self.nothing != self.counts(period)
+
+
+class _Brand:
+    __slots__ = ("archived", "campaigns", "daily", "home", "mask", "monthly", "n", "version")
+
+    def __init__(self, home: _Shard) -> None:
+        self.home = home
+        self.n = self.version = _NEVER
+        self.daily, self.monthly = _Word(), _Word()
+        self.archived = False
+        self.mask = 0
+        self.campaigns: dict[int, _Campaign] = {}
+
+
+class _Shard:
+    __slots__ = ("brands", "fresh")
+
+    def __init__(self) -> None:
+        self.brands: dict[int, _Brand] = {}
+        self.fresh = False
+
+
+class Picture:
+    """Which campaigns may run. fail_open: while a shard is not fresh its campaigns stand as last seen, time going on; else none of them may run."""
+
+    def __init__(self, fail_open: bool, wanted: Wanted) -> None:
+        self.running: set[int] = set()
+        self.fail_open = fail_open
+        self._wanted = wanted
+        self._shards = [_Shard() for _ in range(SHARDS)]
+        self._groups: dict[str, _Group] = {}
+        self._boundaries: list[tuple[int, int, _Group]] = []
+        self._order = count()
+        self._turning: set[_Brand] = set()
+        """Brands whose causes change when their day or month ends."""
+        self._now_ms = self._day = self._month = 0
+        self._next_day_ms = 0
+
+    def is_fresh(self, shard: int) -> bool:
+        return self._shards[shard].fresh
+
+    def __len__(self) -> int:
+        """How many campaigns are known."""
+        return sum(len(brand.campaigns) for shard in self._shards for brand in shard.brands.values())
+
+    def mask(self, campaign_id: int) -> int | None:
+        """Why the campaign may not run, as causes; 0 when it may, None when it is not known."""
+        brand = self._shards[shard_of(brand_of(campaign_id))].brands.get(brand_of(campaign_id))
+        campaign = brand and brand.campaigns.get(campaign_id)
+        if not brand or not campaign:
+            return None
+        return campaign.stops | brand.mask | (0 if campaign.group.open else _SCHEDULE)
+
+    def load(self, shard: int, brands: Iterable[tuple[int, BrandSeen, list[CampaignSeen]]]) -> None:
+        """A snapshot of a shard: it replaces what was known of it, and the shard is fresh from here."""
+        home = self._shards[shard]
+        home.fresh = True
+        gone = set(home.brands)
+        for brand_id, seen, campaigns in brands:
+            gone.discard(brand_id)
+            brand = home.brands.setdefault(brand_id, _Brand(home))
+            brand.n = brand.version = _NEVER
+            self._see_brand(brand, seen)
+            self._put(brand, campaigns, True)
+            known = {c.campaign_id for c in campaigns}
+            for campaign_id in [c for c in brand.campaigns if c not in known]:
+                self._drop(brand, campaign_id)
+            self._judge_all(brand)
+        for brand_id in gone:
+            brand = home.brands.pop(brand_id)
+            self._turning.discard(brand)
+            for campaign_id in list(brand.campaigns):
+                self._drop(brand, campaign_id)
+
+    def lose(self, shard: int) -> None:
+        """A shard is not to be believed until it is loaded again."""
+        home = self._shards[shard]
+        if home.fresh:
+            home.fresh = False
+            if not self.fail_open:
+                for brand in home.brands.values():
+                    self._judge_all(brand)
+
+    def lose_all(self) -> None:
+        """The same for all shards, at once."""
+        for home in self._shards:
+            home.fresh = False
+        if not self.fail_open:
+            self.forget()
+
+    def forget(self) -> None:
+        """Nothing may run until it is loaded again."""
+        self.running.clear()
+        for group in self._groups.values():
+            group.ready.clear()
+
+    def moved(self, change: BudgetMoved) -> None:
+        """A budget was used up or freed. Of a shard that is not fresh nothing is heard: its snapshot follows."""
+        home = self._shards[shard_of(change.brand_id)]
+        brand = home.brands.get(change.brand_id)
+        if not home.fresh or brand is None or change.n < brand.n:
+            return
+        brand.n = change.n
+        if change.cause == DAILY_BUDGET:
+            brand.daily.used_up, brand.daily.period = change.used_up, day_of(change.at_ms)
+        else:
+            brand.monthly.used_up, brand.monthly.period = change.used_up, month_of(change.at_ms)
+        self._settle(brand)
+
+    def told(self, change: PlanTold) -> None:
+        """A plan was published: its brand, and those campaigns that changed."""
+        home = self._shards[shard_of(change.brand_id)]
+        if not home.fresh or not self._wanted.brand(change.brand_id):
+            return
+        brand = home.brands.setdefault(change.brand_id, _Brand(home))
+        before = brand.mask
+        self._see_brand(brand, change.brand)
+        changed = self._put(brand, change.campaigns, False)
+        if bool(before) != bool(brand.mask):
+            self._judge_all(brand)
+        else:
+            for campaign_id in changed:
+                self._judge(brand, campaign_id, brand.campaigns[campaign_id])
+
+    def advance(self, now_ms: int) -> int:
+        """Time goes on: windows open and close, a new day or month frees what it frees. Answers the next instant at which anything may change."""
+        self._now_ms = now_ms
+        if now_ms >= self._next_day_ms or day_of(now_ms) != self._day:
+            self._day, self._month, self._next_day_ms = day_of(now_ms), month_of(now_ms), next_day_ms(now_ms)
+            for brand in list(self._turning):
+                self._settle(brand)
+        while self._boundaries and self._boundaries[0][0] <= now_ms:
+            self._cross(heapq.heappop(self._boundaries)[2])
+        return min(self._next_day_ms, self._boundaries[0][0]) if self._boundaries else self._next_day_ms
+
+    def restart(self, now_ms: int) -> None:
+        """Time begins anew at `now_ms`, which may be earlier: Redis' clock was another one."""
+        self._next_day_ms = 0
+        self.advance(now_ms)
+        self._boundaries.clear()
+        for group in list(self._groups.values()):
+            self._cross(group)
+
+    def _cross(self, group: _Group) -> None:
+        if not group.users:
+            self._groups.pop(group.text, None)
+            return
+        is_open = group.hours.is_open(self._now_ms)
+        if is_open != group.open:
+            group.open = is_open
+            if is_open:
+                self.running.update(group.ready)
+            else:
+                self.running.difference_update(group.ready)
+        self._wait_for(group)
+
+    def _wait_for(self, group: _Group) -> None:
+        at_ms = group.hours.next_change_ms(self._now_ms)
+        if at_ms is not None:
+            heapq.heappush(self._boundaries, (at_ms, next(self._order), group))
+
+    def _group(self, text: str) -> _Group:
+        group = self._groups.get(text)
+        if group is None:
+            # With no boundary to wait for, `ready` would be a second copy of what runs.
+            group = self._groups[text] = _Group(text, set() if text else self.running, self._now_ms)
+            self._wait_for(group)
+        return group
+
+    def _put(self, brand: _Brand, campaigns: Iterable[CampaignSeen], whole: bool) -> list[int]:
+        """Takes campaigns into a brand; answers those that changed. whole: a snapshot, which older versions do not exist for."""
+        changed = []
+        for campaign_id, version, enabled, archived, schedule in campaigns:
+            if not self._wanted.campaign(campaign_id):
+                continue
+            stops = (0 if enabled else _MANUAL) | (_ARCHIVED if archived else 0)
+            campaign = brand.campaigns.get(campaign_id)
+            if campaign is not None and version < campaign.version and not whole:
+                continue
+            group = self._group(schedule)
+            if campaign is None:
+                campaign = brand.campaigns[campaign_id] = _Campaign(version, stops, group)
+                group.users += 1
+            elif campaign.group is not group:
+                self._leave(campaign_id, campaign)
+                campaign.group = group
+                group.users += 1
+            campaign.version, campaign.stops = version, stops
+            changed.append(campaign_id)
+        return changed
+
+    def _leave(self, campaign_id: int, campaign: _Campaign) -> None:
+        campaign.group.users -= 1
+        campaign.group.ready.discard(campaign_id)
+        self.running.discard(campaign_id)
+
+    def _drop(self, brand: _Brand, campaign_id: int) -> None:
+        self._leave(campaign_id, brand.campaigns.pop(campaign_id))
+
+    def _see_brand(self, brand: _Brand, seen: BrandSeen) -> None:
+        if seen.version >= brand.version:
+            brand.version, brand.archived = seen.version, seen.archived
+            brand.daily.nothing, brand.monthly.nothing = seen.no_daily, seen.no_monthly
+        if seen.n >= brand.n:
+            brand.n = seen.n
+            brand.daily.used_up, brand.daily.period = seen.daily_used_up, day_of(seen.at_ms)
+            brand.monthly.used_up, brand.monthly.period = seen.monthly_used_up, month_of(seen.at_ms)
+        self._weigh(brand)
+
+    def _weigh(self, brand: _Brand) -> None:
+        """The causes that stop the whole brand."""
+        brand.mask = (
+            (_ARCHIVED if brand.archived else 0)
+            | (_DAILY if brand.daily.stops(self._day) else 0)
+            | (_MONTHLY if brand.monthly.stops(self._month) else 0)
+        )
+        if brand.daily.counts(self._day) or brand.monthly.counts(self._month):
+            self._turning.add(brand)
+        else:
+            self._turning.discard(brand)
+
+    def _settle(self, brand: _Brand) -> None:
+        before = brand.mask
+        self._weigh(brand)
+        if bool(before) != bool(brand.mask):
+            self._judge_all(brand)
+
+    def _judge_all(self, brand: _Brand) -> None:
+        for campaign_id, campaign in brand.campaigns.items():
+            self._judge(brand, campaign_id, campaign)
+
+    def _judge(self, brand: _Brand, campaign_id: int, campaign: _Campaign) -> None:
+        group = campaign.group
+        if not campaign.stops and not brand.mask and (brand.home.fresh or self.fail_open):
+            group.ready.add(campaign_id)
+            if group.open:
+                self.running.add(campaign_id)
+        else:
+            group.ready.discard(campaign_id)
+            self.running.discard(campaign_id)

@@ -1,0 +1,73 @@
+"""A watcher's snapshot of one shard: which brands it has, and how each stands, in calls that write nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from engine.live.changes import BrandSeen, CampaignSeen, read_brand, read_campaign
+from engine.live.keys import shard_keys
+from engine.live.picture import Wanted
+from engine.live.replies import NOT_READY, head
+from engine.live.scripts import LAYOUT, script
+from engine.live.wire import Call, Reply
+
+SLICE: Final = 200
+BRANDS_A_CALL: Final = 500
+CALLS_AT_ONCE: Final = 64
+
+
+class ShardNotReady(Exception):
+    """The shard has no mark, or another one than when the reading began; the message is the reason in a few words."""
+
+
+class Snapshot(NamedTuple):
+    """A shard under one mark. A brand stands at its own n: later messages go on from there."""
+
+    mark: str
+    brands: list[tuple[int, BrandSeen, list[CampaignSeen]]]
+
+
+def read_snapshot(
+    ask: Callable[[Call], Reply], ask_all: Callable[[list[Call]], list[Reply]], wanted: Wanted, shard: int
+) -> Snapshot:
+    """Reads what is wanted of a shard. Raises ShardNotReady, and what asking raises."""
+    mark, highest = _brands_there(ask, wanted, shard)
+    keys, code = shard_keys(shard), script("read_watched")
+    asked: list[tuple[int, list[int]]] = []
+    for brand_id, ordinal in highest.items():
+        ids = wanted.campaigns_of(brand_id, ordinal)
+        asked += [(brand_id, ids[start : start + SLICE]) for start in range(0, max(len(ids), 1), SLICE)]
+    brands: dict[int, tuple[BrandSeen, list[CampaignSeen]]] = {}
+    for start in range(0, len(asked), CALLS_AT_ONCE):
+        part = asked[start : start + CALLS_AT_ONCE]
+        calls = [Call(code, (keys.shard, keys.brand(b), *map(keys.campaign, ids)), (LAYOUT,)) for b, ids in part]
+        for (brand_id, ids), reply in zip(part, ask_all(calls), strict=True):
+            _check(reply, mark)
+            if reply[4]:
+                seen = read_brand(int(reply[3]), int(reply[2]), reply[4].decode())
+                campaigns = brands[brand_id][1] if brand_id in brands else []
+                campaigns += [read_campaign(c, text.decode()) for c, text in zip(ids, reply[5:], strict=True) if text]
+                brands[brand_id] = (seen, campaigns)
+    return Snapshot(mark, [(brand_id, seen, campaigns) for brand_id, (seen, campaigns) in brands.items()])
+
+
+def _brands_there(ask: Callable[[Call], Reply], wanted: Wanted, shard: int) -> tuple[str, dict[int, int]]:
+    """The mark, and {brand id: highest ordinal} of the wanted brands that are published."""
+    keys, code = shard_keys(shard), script("read_registry")
+    named, found, cursor, mark = wanted.brands_of(shard), dict[int, int](), "0", ""
+    while True:
+        names = [str(named.pop()) for _ in range(min(BRANDS_A_CALL, len(named)))]
+        reply = ask(Call(code, (keys.shard, keys.registry), (LAYOUT, cursor, *names)))
+        _check(reply, mark)
+        mark, cursor = reply[1].decode(), reply[4].decode()
+        found.update((int(b), int(o)) for b, o in (pair.split(":") for pair in reply[5].decode().split(";") if pair))
+        if cursor == "0" and not named:
+            return mark, found
+
+
+def _check(reply: Reply, mark: str) -> None:
+    if head(reply) == NOT_READY:
+        raise ShardNotReady(reply[1].decode())
+    if mark and reply[1].decode() != mark:
+        raise ShardNotReady("it was rebuilt while it was read")

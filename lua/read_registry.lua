@@ -1,0 +1,28 @@
+#!lua flags=no-writes
+-- Which brands a shard has, and the highest ordinal that each one's campaigns reach: page by page, or of named brands. Writes nothing.
+-- KEYS  1 shard  2 registry
+-- ARGV  1 layout  2 cursor of HSCAN, '0' to begin  3.. brand ids (500 at most): then only these are answered, at once
+-- Reply {'ok', mark, now, n, next cursor, `<brand>:<highest ordinal>;` each}: the cursor is '0' at the end. A brand published during the pages
+--         may be missing, and one may come twice
+--       {'not_ready', why} | {'wrong_version', layout}
+-- include: lib/shard.lua
+-- include: lib/text.lua
+if ARGV[1] ~= LAYOUT then return { 'wrong_version', LAYOUT } end
+local shard, refused = open_shard(KEYS[1], '')
+if not shard then return refused end
+local found, cursor = {}, '0'
+if #ARGV > 2 then
+  local got = redis.pcall('HMGET', KEYS[2], '#', unpack(ARGV, 3))
+  if got.err or not got[1] then return { 'not_ready', 'lost' } end
+  for i = 3, #ARGV do
+    if got[i - 1] then found[#found + 1] = ARGV[i] .. ':' .. got[i - 1] .. ';' end
+  end
+else
+  local page = redis.call('HGET', KEYS[2], '#') and redis.call('HSCAN', KEYS[2], ARGV[2], 'COUNT', '500')
+  if not page then return { 'not_ready', 'lost' } end
+  cursor = page[1]
+  for i = 1, #page[2], 2 do
+    if page[2][i] ~= '#' then found[#found + 1] = page[2][i] .. ':' .. page[2][i + 1] .. ';' end
+  end
+end
+return { 'ok', shard.mark, text(shard.now), text(shard.n), cursor, table.concat(found) }

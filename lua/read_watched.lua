@@ -1,0 +1,27 @@
+#!lua flags=no-writes
+-- What a watcher keeps of a brand and up to 200 of its campaigns, at one instant. With the shard alone it is a watcher's heartbeat. Writes nothing.
+-- KEYS  1 shard  2 brand  3.. campaigns
+-- ARGV  1 layout
+-- Reply {'ok', mark, now, n, brand, campaign, ...}
+--         brand: `version:archived:daily_limit:monthly_limit:daily used up 0|1:monthly used up 0|1`, '' where there is none
+--         campaign: `version:on:archived:schedule`, '' where there is none
+--       {'not_ready', why} | {'wrong_version', layout}
+-- include: lib/shard.lua
+-- include: lib/calendar.lua
+-- include: lib/plan.lua
+-- include: lib/watched.lua
+if ARGV[1] ~= LAYOUT then return { 'wrong_version', LAYOUT } end
+local shard, refused = open_shard(KEYS[1], '')
+if not shard then return refused end
+local reply = { 'ok', shard.mark, text(shard.now), text(shard.n) }
+if #KEYS == 1 then return reply end
+local day = day_of(shard.now)
+local brand = read_brand(KEYS[2], day, month_of(day))
+if brand == false then return { 'not_ready', 'lost' } end
+reply[5] = brand and watched_brand(brand) or ''
+for i = 3, #KEYS do
+  local got = brand and redis.pcall('HMGET', KEYS[i], 'v', 'on', 'archived', 'schedule') or {}
+  if got.err then return { 'not_ready', 'lost' } end
+  reply[i + 3] = got[1] and got[2] and got[3] and got[4] and table.concat(got, ':') or ''
+end
+return reply

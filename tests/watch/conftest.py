@@ -1,0 +1,84 @@
+"""A planted Redis, a clock that can be set and then runs on, and watches that end with their test."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+import redis
+
+from engine.live.admin import LiveRedis
+from engine.live.client import BudgetClient
+from engine.live.scripts import swapping
+from engine.live.watch import Watch
+from engine.live.wire import Wire
+from tests.live.plant import Plant
+
+RUNNING_CLOCK = """
+local function read_clock()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000) + (tonumber(redis.call('GET', 'test:shift') or '0'))
+end
+"""
+
+
+@pytest.fixture
+def plain(hot_redis: redis.Redis) -> redis.Redis:
+    hot_redis.flushall()
+    return hot_redis
+
+
+@pytest.fixture
+def wire(hot_url: str) -> Iterator[Wire]:
+    made = Wire(hot_url)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def live(wire: Wire) -> LiveRedis:
+    return LiveRedis(wire)
+
+
+@pytest.fixture
+def plant(live: LiveRedis, plain: redis.Redis) -> Plant:
+    return Plant(live, plain)
+
+
+@pytest.fixture
+def client(wire: Wire) -> BudgetClient:
+    return BudgetClient(wire, timeout_ms=2000)
+
+
+@pytest.fixture
+def watch(plant: Plant, client: BudgetClient) -> Iterator[Watch]:
+    """A watch of everything, whole."""
+    with client.watch() as made:
+        assert made.wait_ready(10), made.why
+        yield made
+
+
+SetClock = Callable[[int], None]
+
+
+@pytest.fixture
+def set_clock(plain: redis.Redis) -> Iterator[SetClock]:
+    """Redis' time, as the scripts of this process see it, is set and runs on from there."""
+
+    def set_to(ms: int) -> None:
+        seconds, micros = plain.time()
+        plain.set("test:shift", ms - (seconds * 1000 + micros // 1000))
+
+    with swapping({"lib/clock.lua": RUNNING_CLOCK}):
+        yield set_to
+    plain.delete("test:shift")
+
+
+def until(true: Callable[[], bool], seconds: float = 5.0) -> float:
+    """Waits for something; answers the milliseconds that it took. Fails when it does not come."""
+    began = time.perf_counter()
+    while not true():
+        assert time.perf_counter() - began < seconds, "it did not come"
+        time.sleep(0.0002)
+    return (time.perf_counter() - began) * 1000
