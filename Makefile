@@ -7,7 +7,7 @@ RUN := exec .venv/bin/python -u -m
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lint bench storms kills soak twin golden clean clean-data venv
+.PHONY: help demo up test lint bench storms kills soak twin mutants golden clean clean-data venv
 
 help: ## this list
 	@echo "make what?"
@@ -44,6 +44,9 @@ soak: venv ## load while parts are killed and stopped at random, then every inva
 
 twin: venv ## the rules' twin beside real servers, at random and long; prints its seed (ARGS="--examples 5000 --seed N")
 	@$(RUN) tests.twin $(ARGS)
+
+mutants: venv ## small faults planted in a copy of the program, each killed by a test (ARGS="--list", "--only NAME", "--sample 6 --seed N")
+	@$(RUN) tests.mutants $(ARGS)
 
 golden: venv ## write lua/golden.json anew, after a change of the scripts' answers
 	@$(RUN) tools.golden

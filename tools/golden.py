@@ -24,7 +24,7 @@ HOW: Final = [
     "Replay a case on an empty Redis: write the keys of `begin` (an object is a hash, a list a stream, an object in `zset` a sorted set); then for each step SET clock.key to `at`, call the script with `keys` and",
     "`argv`, and compare the reply: strings as strings, numbers as integers, an object as an error of that text. `end` is every key afterwards.",
     "Take each script's text with clock.find replaced by clock.replace, so that time is what `at` says; production scripts have no such switch.",
-    "Bytes that are no plain text stand as {\"hex\": ...}, in `argv` and in the fields of entries.",
+    'Bytes that are no plain text stand as {"hex": ...}, in `argv` and in the fields of entries.',
     "Where a step has `any_order`, the parts of those replies that `;` divides may come in any order.",
 ]
 

@@ -42,7 +42,12 @@ class Case(NamedTuple):
 
 
 def step(script: str, keys: Sequence[str], argv: Sequence[object], ms: int = NOON) -> Step:
-    return {"at": ms, "script": script, "keys": list(keys), "argv": [a if isinstance(a, dict) else str(a) for a in argv]}
+    return {
+        "at": ms,
+        "script": script,
+        "keys": list(keys),
+        "argv": [a if isinstance(a, dict) else str(a) for a in argv],
+    }
 
 
 def spends(script: str, request: str, lines: Sequence[str], ms: int = NOON, layout: str = LAYOUT) -> Step:

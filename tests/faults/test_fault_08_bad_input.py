@@ -83,8 +83,10 @@ def test_fault_08_lua_refuses_each_bad_part_by_index_and_name_and_writes_nothing
     def refused(request: str, body: str, index: int, *fields: str) -> None:
         nonlocal calls
         calls += 1
-        word, at, field = spend(plant, verb, request, body)
-        assert (word, int(at)) == (b"invalid", index), (body, word, at, field)
+        answer = spend(plant, verb, request, body)
+        assert (answer[0], len(answer)) == (b"invalid", 3), (body, answer)
+        _, at, field = answer
+        assert int(at) == index, (body, at, field)
         assert field.decode() in fields, (body, field)
         assert whole(plant) == before, f"{body!r} changed something"
 

@@ -90,6 +90,14 @@ def test_a_backlog_larger_than_a_transaction_is_carried_over_whole(ready: System
     assert rows(ready, "SELECT count(*), sum(amount_micros) FROM spend_log") == [(50, 500_000)]
 
 
+def test_a_days_sum_grows_with_each_transaction_that_writes_to_it(ready: System) -> None:
+    _, (campaign,) = brand_with_campaigns(ready)
+    for amount in ("1", "2", "4"):
+        ready.client.record_spend(campaign, amount)
+        ready.persister.drain_all()
+    assert rows(ready, "SELECT sum(spend_micros), sum(spends) FROM campaign_day") == [(7_000_000, 3)]
+
+
 def test_a_transaction_that_fails_leaves_no_row_and_no_moved_cursor(ready: System) -> None:
     _, (campaign,) = brand_with_campaigns(ready)
     ready.client.record_spend(campaign, "1")
@@ -153,6 +161,29 @@ def test_new_spends_under_numbers_that_postgresql_has_already_are_found_too(read
     ready.persister.drain_all()
     assert rows(ready, "SELECT count(*) FROM spend_log") == [(3,)]
     assert ready.client.record_spend(campaign, "1").outcome == "not_ready"
+
+
+def test_a_shard_whose_number_fell_back_is_stopped_before_it_takes_another_spend(ready: System) -> None:
+    """Its journal still ends where the cursor stands: nothing but the number tells."""
+    brand_id, (campaign,) = brand_with_campaigns(ready)
+    for _ in range(3):
+        ready.client.record_spend(campaign, "1")
+    ready.persister.drain_all()
+    ready.hot_redis.hincrby(keys_of_brand(brand_id).shard, "n", -1)
+    ready.persister.drain_all()
+    assert ready.client.record_spend(campaign, "1").outcome == "not_ready"
+
+
+def test_a_journal_of_another_instance_is_not_persisted(ready: System) -> None:
+    brand_id, (campaign,) = brand_with_campaigns(ready)
+    ready.client.record_spend(campaign, "1")
+    shard = keys_of_brand(brand_id).shard
+    ours = ready.hot_redis.hget(shard, "mark")
+    assert ours is not None
+    ready.hot_redis.hset(shard, "mark", "someone-else:1")
+    assert ready.persister.drain_all().rows == 0
+    ready.hot_redis.hset(shard, "mark", ours)
+    assert ready.persister.drain_all().rows == 1
 
 
 def test_the_journal_is_trimmed_only_below_where_the_cursor_stood_long_enough_ago(ready: System) -> None:

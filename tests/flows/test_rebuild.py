@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from engine.domain.ids import shard_of
+from engine.domain.periods import ms_of
 from engine.errors import BudgetError
 from engine.flows import salvage
 from engine.live.client import Spend
-from engine.live.keys import keys_of_brand
+from engine.live.keys import keys_of_brand, shard_keys
+from engine.live.scripts import script
+from engine.live.wire import Call
 from engine.wiring import System
+from tests.flows.conftest import at
 from tests.flows.test_persist import brand_with_campaigns, rows
+from tests.flows.test_verify import failed
 
 
 def test_a_wiped_redis_is_rebuilt_with_its_counters_and_accepts_not_one_unit_more(ready: System) -> None:
@@ -175,3 +181,121 @@ def test_two_salvages_at_once_write_what_was_missing_once(ready: System, monkeyp
     ready.persister.drain_all()
     assert rows(ready, "SELECT count(*), sum(amount_micros) FROM spend_log") == [(4, 8_000_000)]
     assert ready.client.record_spend(campaign, "1").daily_spend == Decimal(9)
+
+
+def fall_back(system: System, brand_id: int) -> None:
+    """An older Redis: what the last call wrote to journal and number is gone."""
+    keys = keys_of_brand(brand_id)
+    system.hot_redis.xdel(keys.journal, system.hot_redis.xrange(keys.journal)[-1][0])
+    system.hot_redis.hincrby(keys.shard, "n", -1)
+
+
+def test_a_salvage_of_more_than_a_page_carries_all_of_it_over(ready: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    brand_id, (campaign,) = brand_with_campaigns(ready)
+    ready.client.record_spend(campaign, "1")
+    ready.persister.drain_all()
+    fall_back(ready, brand_id)
+    for _ in range(7):
+        ready.client.record_spend(campaign, "5")
+    ready.persister.drain_all()
+    monkeypatch.setattr(salvage, "_PAGE", 3)
+    (rebuilt,) = ready.rebuilder.rebuild_missing()
+    assert rebuilt.salvaged == 7
+    assert rows(ready, "SELECT count(*), sum(amount_micros) FROM spend_log") == [(8, 36_000_000)]
+
+
+def test_a_salvage_goes_on_after_the_highest_number_of_either_store(ready: System) -> None:
+    brand_id, (campaign,) = brand_with_campaigns(ready)
+    ready.client.record_spend(campaign, "1")
+    ready.persister.drain_all()
+    fall_back(ready, brand_id)
+    for _ in range(4):
+        ready.client.record_spend(campaign, "5")
+    ready.persister.drain_all()
+    ready.rebuilder.rebuild_missing()
+    assert failed(ready) == {}, "a counter is compared with the rows up to its number"
+    assert ready.client.record_spend(campaign, "7").daily_spend == Decimal(28)
+    ready.persister.drain_all()
+    assert failed(ready) == {}
+
+
+def begin(system: System, shard: int, token: str) -> str:
+    """Takes a shard out of use as a rebuild does; answers the journal's last entry id."""
+    keys = shard_keys(shard)
+    call = Call(script("rebuild_begin"), (keys.shard, keys.journal), (system.instance, token))
+    return system.live.call_all([call])[0][4].decode()
+
+
+def finish(system: System, shard: int, token: str, last: str) -> bytes:
+    """Asks for the mark as a rebuild does, 99 its generation; answers the reply's word."""
+    keys, n = shard_keys(shard), system.live.read_shard(shard).n
+    args = (token, system.instance, "99", str(n), last, "0", "600000", "3600000")
+    return system.live.call_all([Call(script("rebuild_finish"), (keys.shard, keys.journal), args)])[0][0]
+
+
+def test_a_shard_that_is_being_rebuilt_takes_no_spend(ready: System) -> None:
+    brand_id, (campaign,) = brand_with_campaigns(ready)
+    begin(ready, shard_of(brand_id), "one")
+    answer = ready.client.record_spend(campaign, "1")
+    assert (answer.outcome, answer.detail) == ("not_ready", "rebuilding")
+    ready.rebuilder.rebuild_missing()
+    assert ready.client.record_spend(campaign, "2").daily_spend == Decimal(2)
+
+
+def test_a_rebuild_whose_token_is_void_writes_no_slice_and_no_mark(ready: System) -> None:
+    brand_id, (campaign,) = brand_with_campaigns(ready)
+    ready.client.record_spend(campaign, "1")
+    ready.persister.drain_all()
+    keys, shard = keys_of_brand(brand_id), shard_of(brand_id)
+    begin(ready, shard, "slow")
+    last = begin(ready, shard, "quick")
+    before = ready.hot_redis.hgetall(keys.brand(brand_id))
+    late = ("slow", "replace", "2", "v", "1")
+    reply = ready.live.call_all([Call(script("rebuild_set"), (keys.shard, keys.brand(brand_id)), late)])[0]
+    assert reply[0] == b"taken"
+    assert ready.hot_redis.hgetall(keys.brand(brand_id)) == before
+    assert finish(ready, shard, "slow", last) == b"taken"
+    assert not ready.live.read_shard(shard).mark
+    assert finish(ready, shard, "quick", last) == b"ok"
+
+
+def test_no_mark_is_written_over_an_entry_that_is_not_persisted(ready: System) -> None:
+    brand_id, (campaign,) = brand_with_campaigns(ready)
+    last = begin(ready, shard_of(brand_id), "one")
+    late = {"f": "1", "n": ready.live.read_shard(shard_of(brand_id)).n + 1, "r": "late", "b": f"{campaign},1000000,,;"}
+    ready.hot_redis.xadd(keys_of_brand(brand_id).journal, late)  # type: ignore[arg-type]
+    assert finish(ready, shard_of(brand_id), "one", last) == b"behind"
+    assert not ready.live.read_shard(shard_of(brand_id)).mark
+
+
+def test_a_rebuilt_shards_time_goes_on_from_its_last_entry(clock: System) -> None:
+    now = ms_of(datetime(2030, 5, 5, 12, tzinfo=UTC))
+    at(clock, now)
+    brand_id, (campaign,) = brand_with_campaigns(clock)
+    clock.client.record_spend(campaign, "1")
+    clock.persister.drain_all()
+    clock.hot_redis.flushall()
+    at(clock, now - 500)
+    clock.rebuilder.rebuild_missing()
+    assert clock.live.read_shard(shard_of(brand_id)).now_ms >= now
+
+
+def test_a_rebuild_remembers_win_notices_for_their_own_window(clock: System) -> None:
+    now = ms_of(datetime(2030, 5, 5, 12, tzinfo=UTC))
+    at(clock, now)
+    _, (campaign,) = brand_with_campaigns(clock)
+    clock.client.record_spend(campaign, "1", event_id="win")
+    clock.persister.drain_all()
+    clock.hot_redis.flushall()
+    at(clock, now + 59 * 60_000)
+    clock.rebuilder.rebuild_missing()
+    assert clock.client.record_spend(campaign, "1", event_id="win").outcome == "duplicate"
+
+
+def test_a_campaign_lost_after_a_rebuild_is_lost_and_not_unknown(ready: System) -> None:
+    brand_id, (one, two) = brand_with_campaigns(ready, 2)
+    ready.rebuilder.rebuild([shard_of(brand_id)])
+    ready.hot_redis.delete(keys_of_brand(brand_id).campaign(two))
+    assert ready.client.record_spend(two, "1").outcome == "not_ready"
+    ready.rebuilder.rebuild_missing()
+    assert [ready.client.record_spend(c, "1").outcome for c in (one, two)] == ["recorded", "recorded"]

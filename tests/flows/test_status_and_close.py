@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import UTC, datetime
+
+from sqlalchemy import text
 
 from engine.domain.periods import DAY_MS, ms_of
 from engine.domain.schedule import Schedule
 from engine.flows.check import check_all
+from engine.ledger import statuses
 from engine.live.keys import keys_of_brand
 from engine.wiring import System
 from tests.flows.conftest import at
@@ -149,3 +153,51 @@ def test_a_counter_that_differs_from_the_log_is_named_at_the_close(clock: System
     clock.hot_redis.hincrby(key, field.decode(), 500_000)
     at(clock, instant(2037, 11, 24, 0, 0))
     assert clock.closer.close_ended().drift == [f"brand {brand_id} day 2037-11-23: counter 1.500000, log 1.000000"]
+
+
+def test_a_close_with_an_entry_in_quarantine_names_no_drift(clock: System) -> None:
+    at(clock, instant(2037, 11, 23, 23))
+    _, (campaign,) = brand_with_campaigns(clock)
+    with clock.db.begin() as conn:
+        conn.execute(text("ALTER TABLE spend_log ADD CONSTRAINT no_threes CHECK (amount_micros <> 3000000)"))
+    for amount in ("1", "3"):
+        clock.client.record_spend(campaign, amount)
+    assert clock.persister.drain_all().quarantined == 1
+    at(clock, instant(2037, 11, 24))
+    assert clock.closer.close_ended().drift == []
+
+
+def test_the_last_day_of_a_brand_that_was_archived_is_closed_with_its_total(clock: System) -> None:
+    at(clock, instant(2037, 11, 23, 12))
+    brand_id, (campaign,) = brand_with_campaigns(clock)
+    clock.client.record_spend(campaign, "1")
+    clock.manage.archive_brand(brand_id, "anna")
+    clock.client.record_spend(campaign, "2")
+    clock.persister.drain_all()
+    at(clock, instant(2037, 11, 24))
+    clock.closer.close_ended()
+    assert rows(clock, "SELECT period, spend_micros FROM period_total WHERE spend_micros > 0") == [("day", 3_000_000)]
+
+
+def test_a_check_publishes_what_is_still_owed(ready: System) -> None:
+    brand_id, (campaign,) = brand_with_campaigns(ready)
+    ready.catalog.update_brand(brand_id, "anna", daily_budget_micros=5_000_000)
+    assert check_all(ready.publisher, ready.status).published == 1
+    assert str(ready.client.record_spend(campaign, "1").daily_remaining) == "4.000000"
+    assert check_all(ready.publisher, ready.status).published == 0
+
+
+def test_a_status_waits_for_the_writer_before_it(ready: System) -> None:
+    brand_id, (campaign,) = brand_with_campaigns(ready, daily=1_000_000)
+    ready.client.record_spend(campaign, "1")
+    waiting = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    thread = threading.Thread(target=ready.status.refresh, args=([brand_id],))
+    with ready.db.begin() as other:
+        statuses.lock_brand(other, brand_id)
+        thread.start()
+        while thread.is_alive() and not rows(ready, waiting):
+            thread.join(0.01)
+        assert thread.is_alive(), "it wrote beside another writer of the brand"
+        assert ready.catalog.campaign(campaign).status == "active"
+    thread.join()
+    assert ready.catalog.campaign(campaign).reasons == ("daily_budget",)

@@ -67,9 +67,11 @@ def test_refunds_holds_corrections_and_a_backlog_add_up_before_and_after_persist
 def test_a_correction_of_yesterday_is_not_in_yesterdays_counter_after_a_rebuild_before_its_close(clock: System) -> None:
     at(clock, NOON - DAY_MS)
     _, (one,) = brand_with_campaigns(clock)
+    sql(clock, "UPDATE brand SET created_at = '2030-05-13'")
     clock.client.record_spend(one, "3", event_id="win")
     at(clock, NOON)
-    clock.client.refund(one, "1", "win")
+    yesterday = datetime(2030, 5, 14, tzinfo=UTC).date()
+    assert clock.client.refund(one, "1", "win", spent_on=yesterday).outcome == "refunded"
     clock.persister.drain_all()
     check_all(clock.publisher, clock.status)
     assert failed(clock) == {}
@@ -77,7 +79,9 @@ def test_a_correction_of_yesterday_is_not_in_yesterdays_counter_after_a_rebuild_
     at(clock, NOON)
     clock.rebuilder.rebuild_missing()
     assert failed(clock) == {}
-    assert clock.closer.close_ended().drift == []
+    clock.persister.drain_all()
+    closed = clock.closer.close_ended()
+    assert (closed.waiting, closed.drift) == ([], [])
     assert failed(clock) == {}
 
 
@@ -85,9 +89,10 @@ def test_a_month_closed_with_a_correction_made_after_its_end_keeps_its_total(clo
     last = ms_of(datetime(2030, 5, 31, 23, tzinfo=UTC))
     at(clock, last)
     _, (one,) = brand_with_campaigns(clock)
+    sql(clock, "UPDATE brand SET created_at = '2030-05-31'")
     clock.client.record_spend(one, "3", event_id="win")
     at(clock, last + 3_600_000)
-    clock.client.refund(one, "1", "win")
+    assert clock.client.refund(one, "1", "win").outcome == "refunded"
     clock.persister.drain_all()
     assert clock.closer.close_ended().drift == []
     check_all(clock.publisher, clock.status)

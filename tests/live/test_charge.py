@@ -8,7 +8,8 @@ import pytest
 
 from engine import BudgetClient, InvalidAmount, InvalidId, InvalidInput, Spend
 from engine.domain.schedule import Schedule
-from engine.live.admin import LiveRedis
+from engine.live.admin import BrandPlan, LiveRedis
+from engine.live.keys import keys_of_brand
 from tests.live.plant import BRAND, CAMPAIGN, Plant
 
 SECOND = CAMPAIGN + 1
@@ -165,6 +166,17 @@ def test_a_batch_that_needs_several_calls_keeps_its_order_and_its_last_figures(
     assert {a.daily_spend for a in answers if a.campaign_id != CAMPAIGN} == {Decimal(1400)}
 
 
+def test_in_a_batch_that_does_not_fit_whole_each_spend_is_answered_as_alone(plant: Plant, client: BudgetClient) -> None:
+    plant.brand(daily="10")
+    client.record_spend(CAMPAIGN, "1", event_id="win")
+    batch = [("2", "win"), ("20", None), ("1", "win"), ("3", "new"), ("3", "new")]
+    answers = client.try_spends([Spend(CAMPAIGN, amount, event) for amount, event in batch])
+    assert [a.outcome for a in answers] == ["conflict", "refused", "duplicate", "accepted", "duplicate"]
+    facts = client.record_spends([Spend(CAMPAIGN, "20"), Spend(CAMPAIGN + 9, "1"), Spend(CAMPAIGN, "1")])
+    assert [a.outcome for a in facts] == ["recorded", "unknown_campaign", "recorded"]
+    assert plant.spent() == 25_000_000
+
+
 def test_an_empty_batch_is_answered_with_nothing(plant: Plant, client: BudgetClient) -> None:
     assert client.record_spends([]) == []
 
@@ -226,3 +238,39 @@ def test_running_out_and_being_restored_each_leave_one_change_in_the_journal(
         (BRAND, "daily_budget", "exhausted"),
         (BRAND, "daily_budget", "restored"),
     ]
+
+
+def test_a_spend_is_counted_to_its_brand_and_to_its_campaign_alike(plant: Plant, client: BudgetClient) -> None:
+    plant.brand()
+    plant.campaign(SECOND)
+    client.record_spend(CAMPAIGN, "2")
+    client.record_spend(CAMPAIGN, "3")
+    client.record_spends([Spend(SECOND, "4"), Spend(CAMPAIGN, "7"), Spend(CAMPAIGN + 9, "1")])
+    client.record_spends([Spend(SECOND, "8")] * 10)
+    brand = plant.live.read_brand(BRAND, 2)
+    assert brand is not None
+    assert (brand.daily_spend, brand.monthly_spend) == (96_000_000, 96_000_000)
+    assert {c.campaign_id: (c.daily_spend, c.monthly_spend) for c in brand.campaigns.values()} == {
+        CAMPAIGN: (12_000_000, 12_000_000),
+        SECOND: (84_000_000, 84_000_000),
+    }
+
+
+def test_a_campaign_of_an_archived_brand_may_ask_for_nothing(plant: Plant, client: BudgetClient) -> None:
+    plant.brand()
+    assert plant.live.publish(plant.instance, BrandPlan(BRAND, 2, None, None, True, False), [])
+    assert client.try_spend(CAMPAIGN, "1").reasons == ("archived",)
+    assert client.record_spend(CAMPAIGN, "1").outcome == "recorded"
+
+
+def test_a_total_beyond_what_is_counted_exactly_is_refused_and_nothing_is_written(
+    plant: Plant, client: BudgetClient
+) -> None:
+    plant.brand()
+    for _ in range(9):
+        client.record_spends([Spend(CAMPAIGN, amount_micros=10**12)] * 1000)
+    entries = plant.plain.xlen(keys_of_brand(BRAND).journal)
+    with pytest.raises(InvalidInput, match="total"):
+        client.record_spend(CAMPAIGN, amount_micros=1)
+    assert plant.spent() == 9 * 10**15
+    assert plant.plain.xlen(keys_of_brand(BRAND).journal) == entries

@@ -155,6 +155,19 @@ def test_a_refund_of_an_earlier_day_lowers_the_month_only(plant: Plant, client: 
     assert lines(plant)[-1] == f"C,{CAMPAIGN},win,5000000,{midnight // 86_400_000 - 1};"
 
 
+def test_a_refund_of_an_earlier_month_lowers_neither_day_nor_month(
+    plant: Plant, client: BudgetClient, clock: None
+) -> None:
+    april = ms_of(datetime(2100, 4, 1, tzinfo=UTC))
+    plant.at(april - 1000)
+    plant.brand()
+    client.record_spend(CAMPAIGN, "5", event_id="win")
+    plant.at(april)
+    client.record_spend(CAMPAIGN, "2")
+    refunded = client.refund(CAMPAIGN, "5", "win")
+    assert (refunded.outcome, refunded.daily_spend, refunded.monthly_spend) == ("refunded", Decimal(2), Decimal(2))
+
+
 def test_bad_holds_are_refused_before_anything_is_sent(plant: Plant, client: BudgetClient) -> None:
     plant.brand()
     for ttl in (0, -1, 86_401, True, "60", None):

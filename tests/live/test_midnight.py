@@ -8,9 +8,11 @@ from decimal import Decimal
 import pytest
 
 from engine import BudgetClient, Spend
-from engine.domain.periods import ms_of
+from engine.domain.ids import shard_of
+from engine.domain.periods import DAY_MS, day_of, ms_of
 from engine.domain.schedule import Schedule
-from tests.live.plant import CAMPAIGN, Plant
+from engine.errors import BudgetError
+from tests.live.plant import BRAND, CAMPAIGN, Plant
 
 NIGHTS = [(2037, 11, 30), (2040, 2, 28), (2040, 2, 29), (2038, 2, 28), (2037, 12, 31), (2037, 11, 23), (2100, 2, 28)]
 
@@ -84,3 +86,18 @@ def test_an_idle_shard_forgets_both_windows_at_once(plant: Plant, client: Budget
     plant.at(start + 30 * 3_600_000)
     client.record_spend(CAMPAIGN, "1", event_id="fresh")
     assert sum(plant.plain.hlen(key) for key in ("budget:{17}:events:0", "budget:{17}:events:1")) == 3
+
+
+def test_a_counter_of_a_day_or_month_that_goes_on_is_never_pruned(
+    plant: Plant, client: BudgetClient, clock: None
+) -> None:
+    noon = ms_of(datetime(2026, 11, 23, 12, tzinfo=UTC))
+    plant.at(noon)
+    plant.brand()
+    client.record_spend(CAMPAIGN, "1")
+    for field in (f"d:{day_of(noon)}", "m:202611"):
+        with pytest.raises(BudgetError, match=f"did not let go of {field}: open"):
+            plant.live.prune(plant.instance, shard_of(BRAND), [plant.key()], field)
+    plant.at(noon + DAY_MS)
+    assert plant.live.prune(plant.instance, shard_of(BRAND), [plant.key()], f"d:{day_of(noon)}") == 1
+    assert plant.plain.hget(plant.key(), "m:202611") == b"1000000"

@@ -7,8 +7,9 @@ import redis
 
 from engine import BudgetClient, NotReady, WrongVersion
 from engine.domain.ids import shard_of
+from engine.domain.schedule import Schedule
 from engine.errors import BudgetError
-from engine.live.admin import BrandPlan, LiveRedis
+from engine.live.admin import BrandPlan, CampaignPlan, LiveRedis
 from engine.live.keys import keys_of_brand
 from tests.live.plant import BRAND, CAMPAIGN, Plant
 
@@ -87,6 +88,34 @@ def test_a_brand_that_was_published_before_is_never_created_again_by_publish(
     assert client.try_spend(CAMPAIGN, "1").outcome == "not_ready"
 
 
+def test_a_brand_that_was_published_before_is_never_created_again_even_when_publish_takes_it_for_new(
+    plant: Plant,
+) -> None:
+    plant.brand(daily="10")
+    plant.plain.delete(KEYS.brand(BRAND))
+    assert plant.live.publish(plant.instance, BrandPlan(BRAND, 2, 10, None, False, True), []) is False
+    assert plant.plain.exists(KEYS.brand(BRAND)) == 0
+
+
+def test_a_campaign_that_was_published_before_is_never_created_again_even_when_publish_takes_it_for_new(
+    plant: Plant,
+) -> None:
+    plant.brand()
+    plant.plain.delete(KEYS.campaign(CAMPAIGN))
+    again = CampaignPlan(CAMPAIGN, 2, True, False, Schedule(), True)
+    assert plant.live.publish(plant.instance, BrandPlan(BRAND, 2, None, None, False, False), [again]) is False
+    assert plant.plain.exists(KEYS.campaign(CAMPAIGN)) == 0
+
+
+def test_a_campaign_is_published_after_its_elders_only(plant: Plant, client: BudgetClient) -> None:
+    """The registry keeps the highest ordinal alone: with a gap below it, what was never published would count as lost."""
+    plant.brand()
+    younger = CampaignPlan(CAMPAIGN + 2, 1, True, False, Schedule(), True)
+    with pytest.raises(BudgetError, match="before its elder"):
+        plant.live.publish(plant.instance, BrandPlan(BRAND, 2, None, None, False, False), [younger])
+    assert client.record_spend(CAMPAIGN + 2, "1").outcome == "unknown_campaign"
+
+
 def test_another_instances_redis_is_refused(plant: Plant) -> None:
     with pytest.raises(BudgetError, match="another instance"):
         plant.live.publish("someone-else", BrandPlan(BRAND, 1, None, None, False, True), [])
@@ -110,10 +139,12 @@ def test_a_clock_that_jumped_back_more_than_a_second_accepts_nothing(
     plant.at(now)
     client.record_spend(CAMPAIGN, "1")
     plant.at(now - 1000)
-    assert client.record_spend(CAMPAIGN, "1").outcome == "recorded"
+    for event in (None, "win-1"):
+        assert client.record_spend(CAMPAIGN, "1", event_id=event).outcome == "recorded"
     plant.at(now - 1001)
-    answer = client.record_spend(CAMPAIGN, "1")
-    assert (answer.outcome, answer.detail) == ("not_ready", "clock")
+    for event in (None, "win-2"):
+        answer = client.record_spend(CAMPAIGN, "1", event_id=event)
+        assert (answer.outcome, answer.detail) == ("not_ready", "clock")
     assert [e.ms for e in plant.entries()] == sorted(e.ms for e in plant.entries())
 
 

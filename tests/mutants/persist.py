@@ -1,0 +1,101 @@
+"""Faults on the way from the journal into PostgreSQL: persist, booking, cursors, the log, quarantine and salvage."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.mutants.mutant import Mutant as M
+
+PERSIST: Final = "tests/flows/test_persist.py::test_"
+HOLDS: Final = "tests/flows/test_holds_and_quarantine.py::test_"
+CURSORS: Final = "tests/ledger/test_cursors.py::test_"
+REBUILD: Final = "tests/flows/test_rebuild.py::test_"
+RESTORED: Final = "tests/faults/test_fault_10_restored.py::test_fault_10_"
+
+# fmt: off
+WRITTEN_DOWN: Final = (
+    # What joins on, and what does not
+    M("entries are acknowledged before they are written", "engine/flows/persist.py",
+      "            drained = Drained.of(book(",
+      "            if last_n > cursor.n:\n"
+      "                spend_log.advance_cursor(conn, shard, cursor.n, last_n, fresh[-1].entry_id, generation)\n"
+      "                conn.connection.driver_connection.commit()\n"
+      "                cursor = __import__('dataclasses').replace(cursor, n=last_n)\n"
+      "            drained = Drained.of(book(",
+      (PERSIST + "a_transaction_that_fails_leaves_no_row_and_no_moved_cursor",)),
+    M("a gap in the journal is stepped over", "engine/flows/persist.py",
+      "if item.n != n + 1:", "if item.n <= n:",
+      (PERSIST + "a_gap_in_the_journal_stops_its_shard_and_names_both_numbers",)),
+    M("a shard that fell back is believed until its next spend", "engine/flows/persist.py",
+      "if expected is not None and expected.n < cursor.n and", "if expected is not None and expected.n < 0 and",
+      (PERSIST + "a_shard_whose_number_fell_back_is_stopped_before_it_takes_another_spend",)),
+    M("the cursor's own entry may be another", "engine/flows/persist.py",
+      "found[0].entry_id != entry_id or found[0].n not in (n, None)", "found[0].n not in (n, None)",
+      (RESTORED + "an_older_journal_that_has_come_up_to_the_same_number_is_found",)),
+    M("a shard waits for persist by its number alone", "engine/flows/persist.py",
+      "s.n != cursors[s.shard].n or (s.last_entry_id or START) != cursors[s.shard].entry_id", "s.n != cursors[s.shard].n",
+      (RESTORED + "an_older_journal_that_has_come_up_to_the_same_number_is_found",)),
+    M("history that was lost stops its shard in PostgreSQL only", "engine/flows/persist.py",
+      "        self._live.unmark(self._instance, shard, why)\n", "",
+      (PERSIST + "a_gap_in_the_journal_stops_its_shard_and_names_both_numbers",)),
+    M("another instance's journal is persisted", "engine/flows/persist.py",
+      "if s.ready and self.owns(s)]", "if s.ready]",
+      (PERSIST + "a_journal_of_another_instance_is_not_persisted",)),
+
+    # The cursor
+    M("two persisters work on one shard", "engine/ledger/cursors.py",
+      ".with_for_update(skip_locked=True)", "",
+      (CURSORS + "a_second_persister_of_a_shard_steps_aside",)),
+    M("the cursor moves from wherever it is", "engine/ledger/cursors.py",
+      "AND n = :from_n AND generation", "AND generation",
+      (CURSORS + "a_step_already_taken_is_not_taken_again",)),
+    M("the cursor may go back to an earlier generation", "engine/ledger/cursors.py",
+      " AND generation <= :generation", "",
+      (CURSORS + "the_cursor_only_goes_forward[6-0]",)),
+    M("a second rebuild may take the cursor back", "engine/ledger/cursors.py",
+      " AND generation < :generation AND n <= :n", " AND generation < :generation",
+      (CURSORS + "of_two_rebuilds_the_second_is_told",)),
+    M("the journal is trimmed up to where the cursor stands now", "engine/ledger/cursors.py",
+      "THEN next_entry_id ELSE safe_entry_id END", "THEN entry_id ELSE safe_entry_id END",
+      (CURSORS + "only_what_has_been_safe_for_ten_minutes_may_be_trimmed",)),
+    M("a new journal is trimmed by the ids of the old one", "engine/ledger/cursors.py",
+      "THEN safe_entry_id ELSE '0-0' END", "THEN safe_entry_id ELSE safe_entry_id END",
+      (CURSORS + "a_new_journal_is_not_trimmed_by_the_old_ones_ids",)),
+
+    # Rows and sums
+    M("a day's sum is the last transaction's", "engine/ledger/spend_log.py",
+      "spend_micros = campaign_day.spend_micros + excluded.spend_micros", "spend_micros = excluded.spend_micros",
+      (PERSIST + "a_days_sum_grows_with_each_transaction_that_writes_to_it",)),
+    M("a correction is booked on the day it was made", "engine/flows/booking.py",
+      "day = today if spend.day is None else date_of(spend.day)", "day = today",
+      (HOLDS + "a_refund_of_a_closed_day_is_a_correction_and_the_closed_total_stays",)),
+    M("what was refused has a row like what was counted", "engine/live/journal.py",
+      "position < len(codes) and codes[position] == COUNTED", "position < len(codes) and codes[position] != 'u'",
+      (PERSIST + "refused_duplicate_and_unknown_spends_of_a_batch_leave_no_row",)),
+    M("of a hold's two words in one transaction the first counts", "engine/ledger/holds.py",
+      "for row in rows}", "for row in reversed(list(rows))}",
+      (HOLDS + "each_end_of_a_hold_is_logged_and_only_settled_money_has_a_row",)),
+
+    # Quarantine
+    M("an entry in quarantine counts nothing", "engine/flows/booking.py",
+      "counted_by(item) if sums is None else sums, reason", "{}, reason",
+      (HOLDS + "a_rebuild_counts_what_lies_in_quarantine",)),
+    M("an entry in quarantine loses its bytes", "engine/flows/booking.py",
+      "item.n, item.entry_id, item.fields, counted_by(item)", "item.n, item.entry_id, {}, counted_by(item)",
+      (HOLDS + "fault_5_a_poisoned_entry_is_set_aside_with_its_bytes_and_the_rest_goes_through",)),
+
+    # Salvage
+    M("salvage writes down what is written down already", "engine/flows/salvage.py",
+      "logged = spend_log.already_logged(conn, shard, at_ms(item.entry.ms), spends, item.entry.request_id)", "logged = set()",
+      (REBUILD + "spends_of_a_redis_that_fell_back_are_salvaged_and_those_logged_before_are_not_doubled",)),
+    M("salvage reads one page of a journal", "engine/flows/salvage.py",
+      "        if len(page) < _PAGE:\n            break\n", "        break\n",
+      (REBUILD + "a_salvage_of_more_than_a_page_carries_all_of_it_over",)),
+    M("salvage gives out numbers that the journal had used", "engine/flows/salvage.py",
+      "highest = max([cursor.n, *(item.n for item in found if item.n is not None)])", "highest = cursor.n",
+      (REBUILD + "a_salvage_goes_on_after_the_highest_number_of_either_store",)),
+    M("a rebuild that was overtaken moves the cursor", "engine/flows/salvage.py",
+      "            _check_ours(shard, is_ours)\n            spend_log.restart_cursor", "            spend_log.restart_cursor",
+      (REBUILD + "a_slow_rebuild_that_was_overtaken_leaves_the_cursor_of_the_quicker_one_alone",)),
+)
+# fmt: on

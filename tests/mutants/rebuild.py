@@ -1,0 +1,107 @@
+"""Faults in making a shard whole again, in repairing a counter, and in giving the scripts away: rebuild, reconcile, sweep, export."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.mutants.mutant import Mutant as M
+
+REBUILD: Final = "tests/flows/test_rebuild.py::test_"
+BY_ITSELF: Final = "tests/flows/test_rebuild_by_itself.py::test_"
+ONE_SHARD: Final = "tests/flows/test_one_bad_shard.py::test_"
+HOLDS: Final = "tests/flows/test_holds_and_quarantine.py::test_"
+VERIFY: Final = "tests/flows/test_verify.py::test_"
+RECONCILE: Final = "tests/flows/test_reconcile.py::test_"
+EXPORT: Final = "tests/live/test_export.py::test_"
+
+# fmt: off
+MADE_WHOLE: Final = (
+    # The token, the mark and the journal
+    M("a rebuild adds to the counters that stand there", "lua/rebuild_set.lua",
+      "  if ARGV[2] == 'replace' then redis.call('UNLINK', KEYS[i]) end\n"
+      "  if count > 0 then redis.call(ARGV[2] == 'score' and 'ZADD' or 'HSET', KEYS[i], unpack(ARGV, at + 1, at + count)) end\n",
+      "  for j = at + 1, at + count, 2 do\n"
+      "    local counter = ARGV[2] == 'replace' and string.find(ARGV[j], '^[dm]:')\n"
+      "    redis.call(ARGV[2] == 'score' and 'ZADD' or counter and 'HINCRBY' or 'HSET', KEYS[i], ARGV[j], ARGV[j + 1])\n"
+      "  end\n",
+      (REBUILD + "a_rebuild_run_twice_changes_nothing",)),
+    M("a slice is written under a token that is void", "lua/rebuild_set.lua",
+      "if redis.call('HGET', KEYS[1], 'rebuilding') ~= ARGV[1] then return { 'taken' } end", "",
+      (REBUILD + "a_rebuild_whose_token_is_void_writes_no_slice_and_no_mark",)),
+    M("a mark is written under a token that is void", "lua/rebuild_finish.lua",
+      "if redis.call('HGET', shard_key, 'rebuilding') ~= ARGV[1] then return { 'taken' } end", "",
+      (REBUILD + "a_rebuild_whose_token_is_void_writes_no_slice_and_no_mark",)),
+    M("a mark is written over entries that are not persisted", "lua/rebuild_finish.lua",
+      "if not last or last[1] ~= ARGV[5] then", "if not last then",
+      (REBUILD + "no_mark_is_written_over_an_entry_that_is_not_persisted",)),
+    M("a shard takes spends while it is rebuilt", "lua/rebuild_begin.lua",
+      "redis.call('HDEL', KEYS[1], 'mark')\n", "",
+      (REBUILD + "a_shard_that_is_being_rebuilt_takes_no_spend",)),
+    M("another instance's shard is rebuilt", "lua/rebuild_begin.lua",
+      "if owner and owner ~= ARGV[1] then", "if false then",
+      (REBUILD + "another_instances_redis_is_never_rebuilt",)),
+    M("a rebuilt shard's time may go back", "engine/flows/rebuild.py",
+      "floor = max(last_ms, last_entry_ms, min(kept_now, now))", "floor = 0",
+      (REBUILD + "a_rebuilt_shards_time_goes_on_from_its_last_entry",)),
+    M("what is left of the journal is thrown away", "engine/flows/salvage.py",
+      "    if has_journal:\n", "    if False:\n",
+      (REBUILD + "a_lost_key_is_brought_back_and_what_was_still_in_the_journal_is_persisted_first",)),
+    M("a journal that was lost is told to nobody", "engine/flows/rebuild.py",
+      "carried.n if carried.lost else None", "None",
+      (BY_ITSELF + "a_lost_journal_is_reported_with_the_last_number_that_postgresql_has",)),
+
+    # What comes back
+    M("a rebuilt counter forgets what lies in quarantine", "engine/flows/rebuild.py",
+      "totals[key] = totals.get(key, 0) + micros", "totals[key] = totals.get(key, 0)",
+      (HOLDS + "a_rebuild_counts_what_lies_in_quarantine",)),
+    M("a rebuilt month begins today", "engine/flows/rebuild.py",
+      "if number >= first:", "if number >= day:",
+      (VERIFY + "a_correction_of_yesterday_is_not_in_yesterdays_counter_after_a_rebuild_before_its_close",)),
+    M("a rebuilt shard has no yesterday to close", "engine/flows/rebuild.py",
+      "if number >= day - 1", "if number >= day",
+      (VERIFY + "a_correction_of_yesterday_is_not_in_yesterdays_counter_after_a_rebuild_before_its_close",)),
+    M("a correction of yesterday is in yesterday's rebuilt counter", "engine/flows/rebuild.py",
+      "micros - corrected.get((brand_id, campaign_id, on), 0)", "micros",
+      (VERIFY + "a_correction_of_yesterday_is_not_in_yesterdays_counter_after_a_rebuild_before_its_close",)),
+    M("a rebuild forgets calls of which not all was counted", "engine/flows/rebuild.py",
+      'requests[item.request_id] = f"{item.digest} {pack(codes)}"', "pass",
+      (REBUILD + "calls_and_win_notices_from_before_are_still_known_after_a_rebuild",)),
+    M("a rebuild remembers win notices for the calls' window", "engine/flows/rebuild.py",
+      "longest = max(", "longest = min(",
+      (REBUILD + "a_rebuild_remembers_win_notices_for_their_own_window",)),
+    M("a rebuild forgets open holds", "engine/flows/rebuild.py",
+      "held = holds.open_holds(conn, brand_ids)", "held: list[HoldRow] = []",
+      (HOLDS + "a_rebuild_restores_open_holds_their_expiry_and_the_ends_of_the_others",)),
+    M("a rebuild forgets how holds ended", "engine/flows/rebuild.py",
+      "        events.update(ends)\n", "",
+      (HOLDS + "a_rebuild_restores_open_holds_their_expiry_and_the_ends_of_the_others",)),
+    M("a rebuilt registry forgets which campaigns were published", "engine/flows/rebuild.py",
+      "registry += [str(b.id), str(highest.get(b.id, 0))]", 'registry += [str(b.id), "0"]',
+      (REBUILD + "a_campaign_lost_after_a_rebuild_is_lost_and_not_unknown",)),
+
+    # Reconcile and sweep
+    M("a difference is added once more instead of taken off", "engine/flows/reconcile.py",
+      "shard, off.key, off.field, -off.apart, name", "shard, off.key, off.field, off.apart, name",
+      (RECONCILE + "each_difference_is_added_once_and_kept_as_a_correction",)),
+    M("a dry run repairs", "engine/flows/reconcile.py",
+      "if not dry_run:", "if True:",
+      (RECONCILE + "a_dry_run_says_what_it_would_add_and_adds_nothing",)),
+    M("rows that vanished are taken off the counter", "engine/flows/reconcile.py",
+      "if off.owner.brand_id in self._ledger_off:", "if False:",
+      (RECONCILE + "rows_that_vanished_from_the_log_are_not_taken_off_the_counter",)),
+    M("a counter is repaired by a journal with a gap", "engine/flows/reconcile.py",
+      "for reason in self._hindrances(shard) if found else ():", "for reason in ():",
+      (RECONCILE + "a_gap_in_the_journal_is_named_and_nothing_is_repaired",)),
+    M("a sweep ends a hundred holds of a brand and leaves the rest", "engine/flows/sweep.py",
+      "for _ in range(_ROUNDS):", "for _ in range(1):",
+      (RECONCILE + "the_sweep_ends_every_expired_hold_of_brands_that_nobody_calls_for",)),
+
+    # Export
+    M("an export writes over files that are not ours", "engine/live/export.py",
+      "earlier.get(name) != _sha1(standing)", "name in earlier",
+      (EXPORT + "a_file_that_is_not_ours_stays_and_nothing_is_written[trim.lua]",)),
+    M("an export writes over files that somebody changed", "engine/live/export.py",
+      "earlier.get(name) != _sha1(standing)", "name not in earlier",
+      (EXPORT + "an_exported_file_that_somebody_changed_stays",)),
+)
+# fmt: on

@@ -1,0 +1,127 @@
+"""Runs tests against mutants: in a copy of the tree, on servers of its own, one pytest a mutant. The checkout is never touched."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import redis
+
+from engine.local.servers import EmbeddedServers, Urls
+from tests.mutants.mutant import Mutant, planted
+from tests.mutants.witness import OUT
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+COPIED: Final = ("benchmarks", "docs", "engine", "lua", "ops", "tests", "tools", "web")
+COPIED_FILES: Final = ("Makefile", "README.md", "pyproject.toml", "scheduler.py", "worker.py")
+LONGEST_S: Final = 120
+"""For one run of a mutant's killers: each of them takes a second or two."""
+
+_NOT_COPIED: Final = shutil.ignore_patterns("__pycache__", ".*")
+
+
+class NotSound(Exception):
+    """The killers do not pass on the program as it is: first that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of a mutant. killed_by: the test that noticed it, empty when none did; why: what it said, or why it is no kill."""
+
+    mutant: Mutant
+    killed_by: str
+    why: str
+    seconds: float
+
+
+class Laboratory:
+    """A copy of the tree and three servers, for as long as it is open."""
+
+    def __init__(self, folder: Path, urls: Urls) -> None:
+        self._tree = folder / "tree"
+        self._said = folder / "witness.json"
+        self._urls = urls
+        self._tree.mkdir()
+        for name in COPIED:
+            shutil.copytree(ROOT / name, self._tree / name, ignore=_NOT_COPIED)
+        for name in COPIED_FILES:
+            shutil.copy2(ROOT / name, self._tree / name)
+
+    def check(self, mutants: Sequence[Mutant]) -> tuple[int, float]:
+        """All killers on the program as it is; answers how many and the seconds. Raises NotSound."""
+        killers = sorted({killer for mutant in mutants for killer in mutant.killers})
+        started = time.monotonic()
+        status, said, output = self._pytest(killers, LONGEST_S * 5, bytecode=True)
+        if status != 0 or said["passed"] < len(killers):
+            raise NotSound(f"{said['passed']} of {len(killers)} killers pass without a mutant\n{output}")
+        return len(killers), time.monotonic() - started
+
+    def run(self, mutant: Mutant) -> Verdict:
+        """One mutant against its killers. Raises Rotten."""
+        started = time.monotonic()
+        with planted(self._tree, mutant):
+            status, said, output = self._pytest(mutant.killers, LONGEST_S, bytecode=False)
+        killed_by, why = judged(status, said, output)
+        return Verdict(mutant, killed_by, why, time.monotonic() - started)
+
+    def _pytest(self, nodes: Sequence[str], longest_s: float, *, bytecode: bool) -> tuple[int, dict[str, Any], str]:
+        for url in (self._urls.hot, self._urls.jobs):
+            with redis.Redis.from_url(url) as plain:
+                plain.flushall()
+        self._said.unlink(missing_ok=True)
+        silent: dict[str, Any] = {"engine": "", "passed": 0, "failures": []}
+        environment = self._environment(bytecode)
+        options = ("-x", "-q", "-p", "no:cacheprovider", "-p", "tests.mutants.witness", f"--rootdir={self._tree}")
+        try:
+            done = subprocess.run(
+                [sys.executable, "-m", "pytest", *options, *nodes],
+                cwd=self._tree, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                text=True, timeout=longest_s, check=False,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            return -1, silent, f"it took longer than {longest_s:.0f} s"
+        said = json.loads(self._said.read_text()) if self._said.exists() else silent
+        if said["engine"] and not Path(said["engine"]).is_relative_to(self._tree.resolve()):
+            raise NotSound(f"the tests import {said['engine']}, not the copy of the tree")
+        return done.returncode, said, done.stdout
+
+    def _environment(self, bytecode: bool) -> dict[str, str]:
+        taken = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "TWIN_"))}
+        taken |= dict(zip(("TEST_REDIS_URL", "TEST_JOBS_REDIS_URL", "TEST_DATABASE_URL"), self._urls, strict=True))
+        taken |= {"PYTHONPATH": str(self._tree), OUT: str(self._said)}
+        taken.pop("PYTHONDONTWRITEBYTECODE", None)
+        return taken if bytecode else taken | {"PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def judged(status: int, said: Mapping[str, Any], output: str) -> tuple[str, str]:
+    """(the test that killed, what it said), or ('', why it is no kill)."""
+    failures = said["failures"]
+    if not failures:
+        lines = output.strip().splitlines() or ["nothing"]
+        return "", "it lives: every killer passed" if status == 0 else f"pytest broke off: {lines[-1]}"
+    first = failures[0]
+    if first["how"] == "assertion":
+        return first["node"], first["why"]
+    return "", f"no assertion, but {first['how']} in {first['node']}: {first['why']}"
+
+
+@contextmanager
+def laboratory() -> Iterator[Laboratory]:
+    """Opens one; takes everything away after."""
+    folder = Path(tempfile.mkdtemp(prefix="mutants "))
+    servers = EmbeddedServers(folder / "data")
+    try:
+        yield Laboratory(folder, servers.start())
+    finally:
+        servers.remove()
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,13 @@
+"""Every mutant. A row's text must stand exactly once in its file; a test in this folder holds the table to the program."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.mutants.close import CLOSED
+from tests.mutants.lua import LUA
+from tests.mutants.mutant import Mutant
+from tests.mutants.persist import WRITTEN_DOWN
+from tests.mutants.rebuild import MADE_WHOLE
+
+MUTANTS: Final[tuple[Mutant, ...]] = (*LUA, *WRITTEN_DOWN, *CLOSED, *MADE_WHOLE)
