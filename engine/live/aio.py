@@ -13,7 +13,7 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Final
 
-from engine.domain.ids import MAX_BRAND_ID, ORDINALS, check_campaign_id, shard_of
+from engine.domain.ids import MAX_BRAND_ID, ORDINALS, SHARDS, check_campaign_id, shard_of
 from engine.domain.money import MAX_AMOUNT_MICROS, parse_amount
 from engine.errors import InvalidInput, Unavailable, shown
 from engine.live.aio_flusher import Flusher
@@ -159,7 +159,7 @@ class AsyncBudgetClient(AsyncHoldCalls):
                 else int(line_of(campaign_id, amount, None, amount_micros, None).split(",")[1])
             )
         flusher = self._flusher
-        return flusher.join(flusher.enter(1), shard_of(campaign_id // ORDINALS), verb, campaign_id, micros, line)
+        return flusher.join(flusher.enter(1), campaign_id // ORDINALS % SHARDS, verb, campaign_id, micros, line)
 
     async def _own(
         self,

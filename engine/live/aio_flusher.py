@@ -51,12 +51,13 @@ class Flusher:
         loop = asyncio.get_running_loop()
         if loop is not self._loop or self._closed:
             self._check(loop)
-        if self.waiting + size > self._max_waiting and self.waiting:
+        waiting = self.waiting
+        if waiting + size > self._max_waiting and waiting:
             raise Overloaded(
                 f"{self.waiting} spends are waiting for Redis and max_waiting is {self._max_waiting}: nothing was sent,"
                 " slow down or use more clients"
             )
-        self.waiting += size
+        self.waiting = waiting + size
         return loop
 
     def _check(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -75,10 +76,11 @@ class Flusher:
             parcel is None
             or parcel.verb != verb
             or (parcel.lines is None) != (line is None)
-            or not parcel.takes(campaign_id)
+            or len(parcel.futures) >= parcel.limit
+            or (campaign_id not in parcel.campaigns and not parcel.opens(campaign_id))
         ):
             parcel = self._open[shard] = Together(shard, verb, line is not None)
-            parcel.takes(campaign_id)
+            parcel.opens(campaign_id)
             self._add(loop, parcel)
         if line is None:
             parcel.micros.append(micros)

@@ -103,8 +103,8 @@ class Together(Parcel):
     """Spends of several callers. lines: their text where one has an event id or an instant, else None and `micros` says it."""
 
     __slots__ = (
-        "_campaigns",
         "campaign_ids",
+        "campaigns",
         "deadlines",
         "futures",
         "limit",
@@ -130,17 +130,13 @@ class Together(Parcel):
         self.deadlines: list[float] = []
         self.results: Sequence[SpendResult] = ()
         self.limit = MAX_SPENDS_WITH_IDS if with_lines else MAX_SPENDS_A_CALL
-        self._campaigns: set[int] = set()
+        self.campaigns: set[int] = set()
 
-    def takes(self, campaign_id: int) -> bool:
-        """Whether one more spend fits."""
-        campaigns = self._campaigns
-        if len(self.futures) >= self.limit:
+    def opens(self, campaign_id: int) -> bool:
+        """Takes one more campaign in, where it fits."""
+        if len(self.campaigns) >= MAX_CAMPAIGNS_A_CALL:
             return False
-        if campaign_id not in campaigns:
-            if len(campaigns) >= MAX_CAMPAIGNS_A_CALL:
-                return False
-            campaigns.add(campaign_id)
+        self.campaigns.add(campaign_id)
         return True
 
     def line(self, place: int) -> str:
