@@ -117,15 +117,19 @@ class Flusher:
         future = parcel.again(int(place), loop.time() + self._timeout_s, loop)
         if not parcel.answered and parcel not in self._queue and parcel not in self._flight:
             self._add(loop, parcel)
+        self._arm(loop)
         return future
 
     def _add(self, loop: asyncio.AbstractEventLoop, parcel: Parcel) -> None:
         self._queue.append(parcel)
-        if self._timer is None:
-            self._timer = loop.call_later(self._timeout_s, self._expire)
+        self._arm(loop)
         if self._task is None or self._task.done():
             self._task = loop.create_task(self._run(), name="budget-flusher")
         self._wake.set()
+
+    def _arm(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._timer is None:
+            self._timer = loop.call_later(self._timeout_s, self._expire)
 
     async def _run(self) -> None:
         try:
