@@ -27,7 +27,8 @@ lint: venv ## ruff and mypy
 	@.venv/bin/python -m ruff format --check .
 	@$(RUN) mypy
 
-bench: venv ## how fast it is, beside plain Redis and a plain ORM
+bench: venv ## how fast it is, beside plain Redis, a rate limiter and a Django ORM; ARGS="--rounds 3 --brands 100", or --floors as CI does
+	@.venv/bin/python -c "import django, limits" 2>/dev/null || .venv/bin/python -m pip install --quiet --constraint constraints.txt -e ".[bench]"
 	@$(RUN) benchmarks $(ARGS)
 
 storms: venv ## eight processes race for the last money and for a new day, ten times in a row

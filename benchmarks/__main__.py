@@ -1,63 +1,154 @@
-"""`python -m benchmarks [ROUNDS]`: starts its own servers, measures each row and its peer in turn, prints the table and writes RESULTS.md."""
+"""`python -m benchmarks`: starts its own servers, measures every row and its peer in turn, then curves, latency and costs against size, and writes RESULTS.md.
+
+`--floors` is the form for CI: shorter rounds, the table alone, nothing written; exit 1 when a ratio falls under a third of its floor, which is
+wide enough for a noisy machine and still sees a path that has become slow.
+"""
 
 from __future__ import annotations
 
 import platform
 import statistics
-import sys
 import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any, Final
 
+import click
+import redis
+
+from benchmarks import size, stalls
+from benchmarks.curves import curves, latency, processor_time
+from benchmarks.picture import svg
 from benchmarks.rows import Bench, Row
-from engine.ledger import migrate
-from engine.local.servers import EmbeddedServers
-from engine.settings import Settings
+from engine.local.servers import EmbeddedServers, Urls
 from engine.wiring import System
 
-RESULTS = Path(__file__).with_name("RESULTS.md")
+HERE: Final = Path(__file__).parent
+MARGIN: Final = 3
+HEAD: Final = "| what | against | ours | peer | ratio | spread | needed | |\n| --- | --- | ---: | ---: | ---: | --- | ---: | --- |"
 
 
-def measure(row: Row, rounds: int) -> str:
-    """One line of the table: medians of the rounds, and the spread of their ratios."""
+@click.command()
+@click.option("--rounds", default=5, show_default=True, help="Rounds of each row, ours and its peer in turn.")
+@click.option("--floors", is_flag=True, help="The short form for CI: the table alone, exit 1 under a third of a floor.")
+@click.option(
+    "--brands",
+    default=1000,
+    show_default=True,
+    help="Brands (of 100 campaigns) of the largest size; 0 leaves sizes out.",
+)
+def main(rounds: int, floors: bool, brands: int) -> None:
+    """The whole run."""
+    with _servers() as urls:
+        with size.fresh(urls) as system:
+            bench = Bench(system, quick=floors)
+            click.echo(HEAD)
+            lines, low = [], []
+            for row in bench.rows():
+                line, ratio = measure(row, 3 if floors else rounds)
+                lines.append(line)
+                if row.needed is not None and ratio < row.needed / MARGIN:
+                    low.append(f"{row.what}: {ratio:.2f}, under a third of {row.needed:g}")
+            if floors:
+                bench.close()
+                for line in low:
+                    click.echo(f"too slow: {line}", err=True)
+                raise SystemExit(1 if low else 0)
+            parts = ["\n".join([HEAD, *lines]), *_more(system, bench)]
+            about = _about(system.hot_redis, rounds)
+            bench.close()
+        parts.append(_stalls(urls))
+        if brands:
+            parts.append(_sizes(urls, brands))
+    head = f"# Results of `make bench`\n\nRatios are what counts; the machine is a small shared one. {about}"
+    (HERE / "RESULTS.md").write_text("\n\n".join([head, *parts]) + "\n", encoding="utf-8")
+    click.echo(f"\nwritten to benchmarks/RESULTS.md and throughput.svg: {about}")
+
+
+def measure(row: Row, rounds: int) -> tuple[str, float]:
+    """One line of the table, medians of the rounds and the spread of their ratios; and the ratio."""
     row.ours(), row.peer()
     pairs = [(row.ours(), row.peer()) for _ in range(rounds)]
     ratios = [ours / peer for ours, peer in pairs]
     ours, peer = (statistics.median(side) for side in zip(*pairs, strict=True))
     ratio = statistics.median(ratios)
-    spread = f"{min(ratios):.2f}-{max(ratios):.2f}"
-    verdict = "pass" if ratio >= row.needed else "below"
-    line = f"| {row.what} | {row.against} | {ours:,.0f}/s | {peer:,.0f}/s | {ratio:.2f} | {spread} | {row.needed:g} | {verdict} |"
-    print(line, flush=True)
-    return line
+    verdict = "" if row.needed is None else "pass" if ratio >= row.needed else "below"
+    needed = "" if row.needed is None else f"{row.needed:g}"
+    line = (
+        f"| {row.what} | {row.against} | {ours:,.0f}/s | {peer:,.0f}/s | {ratio:.2f} | {min(ratios):.2f}-{max(ratios):.2f}"
+        f" | {needed} | {verdict} |"
+    )
+    click.echo(line)
+    return line, ratio
 
 
-def main(rounds: int) -> None:
-    """The whole run."""
-    head = "| what | against | ours | peer | ratio | spread | needed | |\n| --- | --- | ---: | ---: | ---: | --- | ---: | --- |"
+def _more(system: System, bench: Bench) -> Iterator[str]:
+    drawn = curves(system, bench)
+    (HERE / "throughput.svg").write_text(svg(drawn), encoding="utf-8")
+    yield "## Throughput\n\n![spends a second](throughput.svg)"
+    lines = [f"- by {c.what}: " + ", ".join(f"{s:,}: {v:,.0f}/s" for s, v in c.points) for c in drawn]
+    yield "\n".join(lines)
+    plain = system.hot_redis
+    alone = processor_time(plain, 6000, bench.singles)
+    packed = processor_time(plain, 60_000, lambda: bench.batches(bench.of_micros))
+    with_ids = processor_time(plain, 60_000, lambda: bench.batches(bench.with_event_ids))
+    seen = latency(system, bench)
+    cost = (
+        "## Redis' processor and latency\n\n"
+        f"- Redis' processor a spend: {alone:.1f} µs alone, {packed:.2f} µs in batches of 1,000, {with_ids:.1f} µs there with event ids.\n"
+        f"- Single spends at half the highest load ({seen.load:,.0f}/s): p50 {seen.p50:.2f} ms, p99 {seen.p99:.2f} ms, p99.9 {seen.p999:.2f} ms."
+    )
+    click.echo(cost)
+    yield cost
+
+
+def _stalls(urls: Urls) -> str:
+    lines: list[str] = []
+    with size.fresh(urls) as system:
+        stalls.measure(system, _saying(lines))
+    return "## How long a script holds Redis at its largest call\n\n" + "\n".join([stalls.HEAD, *lines])
+
+
+def _sizes(urls: Urls, brands: int) -> str:
+    lines: list[str] = []
+    seen = size.measure(urls, sorted({max(brands // 100, 1), max(brands // 10, 1), brands}), _saying(lines))
+    lines.append(f"\np99 of spends beside jobs: {seen.p99_ratio:.2f} x that without them (at most {size.P99_RATIO:g});")
+    lines.append(f"{seen.p99_ratio_to_busy:.2f} x that beside a process that only keeps a processor busy.")
+    lines += [
+        f"{campaigns:,} campaigns: {each:.0f} bytes a campaign." for campaigns, each in seen.bytes_a_campaign.items()
+    ]
+    return "## Costs against size\n\n" + "\n".join([size.HEAD, *lines])
+
+
+def _saying(lines: list[str]) -> Callable[[str], None]:
+    def say(line: str) -> None:
+        lines.append(line)
+        click.echo(line)
+
+    return say
+
+
+@contextmanager
+def _servers() -> Iterator[Urls]:
     with tempfile.TemporaryDirectory(prefix="budget bench ") as folder:
         servers = EmbeddedServers(Path(folder) / "data")
-        urls = servers.start()
         try:
-            environment = {"REDIS_URL": urls.hot, "JOBS_REDIS_URL": urls.jobs, "DATABASE_URL": urls.database}
-            system = System(Settings.load(environment, None))
-            migrate.upgrade(system.db)
-            bench = Bench(system)
-            print(head, flush=True)
-            lines = [measure(row, rounds) for row in bench.rows()]
-            server = system.hot_redis.info("server")
-            system.close()
+            yield servers.start()
         finally:
             servers.remove()
-    about = (
-        f"{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, {platform.system()}, Python {platform.python_version()}, redis-py {version('redis')}, "
-        f"Valkey {server.get('valkey_version', server['redis_version'])}; {rounds} rounds, ours and peer in turn, medians."
+
+
+def _about(plain: redis.Redis, rounds: int) -> str:
+    server: Any = plain.info("server")
+    name = "Valkey " + server["valkey_version"] if "valkey_version" in server else "Redis " + server["redis_version"]
+    return (
+        f"{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, {platform.system()}, two cores, Python {platform.python_version()},"
+        f" redis-py {version('redis')}, {name}; {rounds} rounds, ours and its peer in turn, medians."
     )
-    text = "# Results of `make bench`\n\nRatios are what counts; the machine is a small shared one. " + about
-    RESULTS.write_text(f"{text}\n\n{head}\n" + "\n".join(lines) + "\n", encoding="utf-8")
-    print(f"written to {RESULTS.name}: {about}")
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 5)
+    main()

@@ -3,118 +3,121 @@
 from __future__ import annotations
 
 import io
-import time
+import threading
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-import redis
 from sqlalchemy import text
 
+from benchmarks import peers
+from benchmarks.peers import Django, rate
 from engine.live.client import Spend
 from engine.wiring import System
 
-PIPELINE = 100
+BATCH: Final = 1000
+CAMPAIGNS: Final = 20
+ROWS_PERSISTED: Final = 100_000
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One comparison. ours and peer answer operations a second of one round; needed is the floor of ours / peer."""
+    """One comparison. ours and peer answer operations a second of one round; needed is the floor of ours / peer, None where there is none."""
 
     what: str
     against: str
-    needed: float
+    needed: float | None
     ours: Callable[[], float]
     peer: Callable[[], float]
 
 
-def rate(operations: int, work: Callable[[], Any]) -> float:
-    """Operations a second of one round of work."""
-    began = time.perf_counter()
-    work()
-    return operations / (time.perf_counter() - began)
-
-
-def incrby(plain: redis.Redis, times: int) -> float:
-    """redis-py, one command a round trip."""
-    return rate(times, lambda: [plain.incrby("bench:counter", 1000 + i) for i in range(times)])
-
-
-def incrby_pipelined(plain: redis.Redis, times: int) -> float:
-    """redis-py, so many commands a round trip."""
-
-    def work() -> None:
-        for start in range(0, times, PIPELINE):
-            pipe = plain.pipeline(transaction=False)
-            for i in range(start, start + PIPELINE):
-                pipe.incrby("bench:counter", 1000 + i)
-            pipe.execute()
-
-    return rate(times, work)
-
-
 class Bench:
-    """A system with a brand of twenty campaigns, and the rounds on it."""
+    """A system with a brand of twenty campaigns, and the rounds on it. quick: shorter rounds, for CI."""
 
-    def __init__(self, system: System) -> None:
+    def __init__(self, system: System, *, quick: bool = False) -> None:
         self._system = system
+        self._quick = quick
         system.rebuilder.rebuild_missing()
         brand = system.manage.create_brand("Bench", None, None, None, "bench").row
-        names = [f"campaign {i}" for i in range(20)]
-        self._campaigns = [c.id for c in system.manage.create_campaigns(brand.id, names, "bench")]
+        names = [f"campaign {i}" for i in range(CAMPAIGNS)]
+        self.campaigns = [c.id for c in system.manage.create_campaigns(brand.id, names, "bench")]
         self._amount = 0
+        self._django: Django | None = None
 
     def rows(self) -> list[Row]:
         """Every comparison, in the order of the table."""
-        plain = self._system.hot_redis
+        plain, url = self._system.hot_redis, self._system.settings.redis_url
+        scale = 1 if self._quick else 3
+        pipelined = "incrby pipelined by 100"
+
+        def incrby_pipelined() -> float:
+            return peers.incrby_pipelined(plain, 20_000 * scale)
+
         return [
-            Row("one record_spend a round trip", "redis-py incrby", 0.8, self.singles, lambda: incrby(plain, 3000)),
-            Row(
-                "record_spends of 1,000, amount_micros", "incrby pipelined by 100", 10,
-                lambda: self.batches(lambda c, i: Spend(c, None, None, i)), lambda: incrby_pipelined(plain, 20_000),
-            ),
-            Row(
-                "the same, distinct decimal strings", "incrby pipelined by 100", 4,
-                lambda: self.batches(lambda c, i: Spend(c, f"{i // 1_000_000}.{i % 1_000_000:06d}")),
-                lambda: incrby_pipelined(plain, 20_000),
-            ),
-            Row(
-                "the same, a 32-hex event id each", "incrby pipelined by 100", 1.5,
-                lambda: self.batches(lambda c, i: Spend(c, None, uuid.uuid4().hex, i)),
-                lambda: incrby_pipelined(plain, 20_000),
-            ),
+            Row("one record_spend a round trip", "redis-py incrby", 0.8, self.singles, lambda: peers.incrby(plain, 2000 * scale)),
+            Row("one try_spend a round trip", "redis-py incrby", None, self.tries, lambda: peers.incrby(plain, 2000 * scale)),
+            Row("one record_spend a round trip", "limits, fixed window with cost", None, self.singles, lambda: peers.fixed_window(url, 1000 * scale)),
+            Row("record_spends of 1,000, amount_micros", pipelined, 10, lambda: self.batches(self.of_micros), incrby_pipelined),
+            Row("the same, distinct decimal strings", pipelined, 4, lambda: self.batches(self.of_text), incrby_pipelined),
+            Row("the same, a 32-hex event id each", pipelined, 1.5, lambda: self.batches(self.with_event_ids), incrby_pipelined),
             Row("persisting the journal", "COPY of the same rows", 0.7, self.persist, self.copy),
+            Row("acknowledged spends, batches", "Django: F() updates and a row", 1000, lambda: self.batches(self.of_micros), self.django),
+            Row("acknowledged spends, alone", "Django: F() updates and a row", 15, self.singles, self.django),
+            Row("sustained into spend_log", "Django: F() updates and a row", 300, self.sustained, self.django),
         ]  # fmt: skip
 
-    def singles(self, times: int = 3000) -> float:
-        """One spend a call."""
-        client, campaigns = self._system.client, self._campaigns
+    def of_micros(self, campaign: int) -> Spend:
+        return Spend(campaign, None, None, self.next_amount())
+
+    def of_text(self, campaign: int) -> Spend:
+        micros = self.next_amount()
+        return Spend(campaign, f"{micros // 1_000_000}.{micros % 1_000_000:06d}")
+
+    def with_event_ids(self, campaign: int) -> Spend:
+        return Spend(campaign, None, uuid.uuid4().hex, self.next_amount())
+
+    def singles(self) -> float:
+        """One fact a call."""
+        times = 2000 if self._quick else 6000
+        client, campaigns = self._system.client, self.campaigns
         return rate(
-            times, lambda: [client.record_spend(campaigns[i % 20], amount_micros=self._next()) for i in range(times)]
+            times,
+            lambda: [client.record_spend(campaigns[i % 20], amount_micros=self.next_amount()) for i in range(times)],
         )
 
-    def batches(self, make: Callable[[int, int], Spend], times: int = 20) -> float:
-        """A thousand spends a call, over twenty campaigns; making the Spends is not counted, as filling a pipeline's arguments is not."""
-        batches = [[make(self._campaigns[i % 20], self._next()) for i in range(1000)] for _ in range(times)]
-        return rate(times * 1000, lambda: [self._system.client.record_spends(batch) for batch in batches])
+    def tries(self) -> float:
+        """One question a call."""
+        times = 2000 if self._quick else 6000
+        client, campaigns = self._system.client, self.campaigns
+        return rate(
+            times, lambda: [client.try_spend(campaigns[i % 20], amount_micros=self.next_amount()) for i in range(times)]
+        )
 
-    def persist(self, batches: int = 50) -> float:
-        """The journal of so many thousand spends into the log."""
+    def batches(self, make: Callable[[int], Spend]) -> float:
+        """A thousand spends a call over twenty campaigns. Making the Spends is not counted, as filling a pipeline's arguments is."""
+        times = 20 if self._quick else 60
+        made = [[make(self.campaigns[i % 20]) for i in range(BATCH)] for _ in range(times)]
+        return rate(times * BATCH, lambda: [self._system.client.record_spends(batch) for batch in made])
+
+    def persist(self) -> float:
+        """The journal of so many spends into the log, rows a second."""
         self._system.persister.drain_all()
-        for _ in range(batches):
-            self._system.client.record_spends([Spend(self._campaigns[i % 20], None, None, i + 1) for i in range(1000)])
-        return rate(batches * 1000, self._system.persister.drain_all)
+        for _ in range(ROWS_PERSISTED // BATCH):
+            self._system.client.record_spends([self.of_micros(self.campaigns[i % 20]) for i in range(BATCH)])
+        return rate(ROWS_PERSISTED, self._system.persister.drain_all)
 
     def copy(self) -> float:
-        """The rows that are in the log, by COPY into a table like it."""
+        """As many rows of the log by one COPY into a table with its laws and indexes, rows a second."""
         with self._system.db.begin() as conn:
             raw: Any = conn.connection.driver_connection
             conn.execute(text("DROP TABLE IF EXISTS bench_copy"))
             conn.execute(text("CREATE TABLE bench_copy (LIKE spend_log INCLUDING ALL)"))
             rows = io.BytesIO()
             with raw.cursor() as cursor:
-                cursor.copy_expert("COPY (SELECT * FROM spend_log ORDER BY n DESC LIMIT 50000) TO STDOUT", rows)
+                cursor.copy_expert(
+                    f"COPY (SELECT * FROM spend_log ORDER BY n DESC LIMIT {ROWS_PERSISTED}) TO STDOUT", rows
+                )
         rows.seek(0)
 
         def work() -> None:
@@ -123,9 +126,42 @@ class Bench:
                 with raw.cursor() as cursor:
                     cursor.copy_expert("COPY bench_copy FROM STDIN", rows)
 
-        return rate(50_000, work)
+        return rate(ROWS_PERSISTED, work)
 
-    def _next(self) -> int:
+    def sustained(self) -> float:
+        """Spends recorded and persisted at the same time, until the last is in spend_log: a second."""
+        batches = 50 if self._quick else 150
+        made = [[self.of_micros(self.campaigns[i % 20]) for i in range(BATCH)] for _ in range(batches)]
+        self._system.persister.drain_all()
+        over = threading.Event()
+
+        def drain() -> None:
+            while not over.is_set():
+                self._system.persister.drain_all()
+
+        def work() -> None:
+            thread = threading.Thread(target=drain)
+            thread.start()
+            for batch in made:
+                self._system.client.record_spends(batch)
+            over.set()
+            thread.join()
+            self._system.persister.drain_all()
+
+        return rate(batches * BATCH, work)
+
+    def django(self) -> float:
+        """The seed system's spends a second."""
+        if self._django is None:
+            self._django = Django(self._system.settings.database_url)
+        return self._django.spends(100 if self._quick else 300)
+
+    def close(self) -> None:
+        """Closes what the peers opened."""
+        if self._django is not None:
+            self._django.close()
+
+    def next_amount(self) -> int:
         """Amounts that differ: repeating one text would measure a memo."""
         self._amount = self._amount % 999_999 + 1
         return self._amount

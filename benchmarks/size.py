@@ -107,7 +107,7 @@ def measure(servers: Urls, sizes: Sequence[int] = SIZES, say: Callable[[str], No
     """Every job at every size, then the spends beside them at the last size. The servers' Redis and a database of its own are emptied each time."""
     out = Measured()
     for brands in sizes:
-        with _fresh(servers) as system:
+        with fresh(servers) as system:
             sized = _measure_size(system, brands, out, say)
             if brands == sizes[-1]:
                 _measure_latency(system, sized, out, say)
@@ -116,7 +116,8 @@ def measure(servers: Urls, sizes: Sequence[int] = SIZES, say: Callable[[str], No
 
 
 @contextmanager
-def _fresh(servers: Urls) -> Iterator[System]:
+def fresh(servers: Urls) -> Iterator[System]:
+    """A ready system on the emptied Redis of these servers and a database of its own, which goes afterwards."""
     name = f"size_{uuid.uuid4().hex[:8]}"
     admin = make_engine(servers.database).execution_options(isolation_level="AUTOCOMMIT")
     with admin.connect() as conn:

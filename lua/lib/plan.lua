@@ -47,7 +47,7 @@ local function read_campaign(key, day, month)
   return {
     key = key, version = tonumber(got[1]), on = got[2] == '1', archived = got[3] == '1', schedule = got[4],
     day_field = day_field, month_field = month_field, daily = daily_spend, monthly = monthly_spend,
-    id = false, home = false, charged = false, -- a table that grows later is built twice
+    id = false, home = false, charged = false, switched = false, -- a table that grows later is built twice
   }
 end
 
@@ -55,11 +55,14 @@ local function used_up(budget)
   return budget.limit ~= nil and budget.spent >= budget.limit
 end
 
--- The causes that do not depend on money.
+-- The causes that do not depend on money. Worked out once a campaign: a call has one now.
 local function switch_mask(brand, campaign, now)
-  return (campaign.on and 0 or MANUAL)
-    + ((campaign.archived or brand.archived) and ARCHIVED or 0)
-    + (within_schedule(campaign.schedule, now) and 0 or SCHEDULE)
+  if not campaign.switched then
+    campaign.switched = (campaign.on and 0 or MANUAL)
+      + ((campaign.archived or brand.archived) and ARCHIVED or 0)
+      + (within_schedule(campaign.schedule, now) and 0 or SCHEDULE)
+  end
+  return campaign.switched
 end
 
 -- The causes that do: of which budgets nothing is left.

@@ -16,7 +16,7 @@ from engine.flows.check import check_all
 from engine.live.keys import keys_of_brand
 from engine.wiring import System
 from tests.faults.figures import Figures
-from tests.flows.conftest import at
+from tests.flows.conftest import at, born_on_the_moved_clock
 from tests.processes.conftest import brand_of, rows
 
 NOVEMBER, NEW_YEAR, LEAP_DAY = (2037, 11, 30), (2037, 12, 31), (2040, 2, 29)
@@ -46,6 +46,7 @@ def test_fault_02_v7_a_months_end_with_the_closing_job_run_so_often(
     last = ms_of(datetime(*night, 23, 59, 59, 900_000, tzinfo=UTC))
     at(clock, last)
     brand_id, (campaign, _) = brand_of(clock, "Aurora", daily=20_000_000)
+    born_on_the_moved_clock(clock)
     assert clock.client.try_spend(campaign, "20").outcome == "accepted"
     assert clock.client.try_spend(campaign, "1").outcome == "refused"
     clock.persister.drain_all()
@@ -83,6 +84,7 @@ def test_fault_07_a_scheduler_dead_two_days_over_a_months_end_has_each_period_cl
     start = ms_of(datetime(2037, 11, 29, 12, tzinfo=UTC))
     at(clock, start)
     brand_id, (campaign, other) = brand_of(clock, "Aurora", daily=5_000_000)
+    born_on_the_moved_clock(clock)
     for day in range(4):
         at(clock, start + day * DAY_MS)
         assert clock.client.try_spend(campaign, "5").outcome == "accepted"

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from sqlalchemy import text
 
+from engine.domain.periods import at_ms
 from engine.live.scripts import swapping
 from engine.wiring import System
 from tests.live.plant import MOVABLE_CLOCK
@@ -28,3 +31,11 @@ def clock(ready: System) -> Iterator[System]:
 def at(system: System, ms: int) -> None:
     """Moves the clock of the `clock` fixture."""
     system.hot_redis.set("test:clock", ms)
+
+
+def born_on_the_moved_clock(system: System) -> None:
+    """Brands are as old as the moved clock says, where it was moved: else a close would begin at the day on which the test runs."""
+    moved: Any = system.hot_redis.get("test:clock")
+    if moved is not None:
+        with system.db.begin() as conn:
+            conn.execute(text("UPDATE brand SET created_at = :at WHERE created_at < :at"), {"at": at_ms(int(moved))})

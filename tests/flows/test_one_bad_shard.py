@@ -20,7 +20,7 @@ from engine.flows.rebuild import NotAllRebuilt, Rebuilt
 from engine.ledger import runs
 from engine.live.keys import keys_of_brand, shard_keys
 from engine.wiring import System
-from tests.flows.conftest import at
+from tests.flows.conftest import at, born_on_the_moved_clock
 from tests.flows.test_persist import rows
 
 
@@ -30,6 +30,7 @@ def two_brands(system: System, daily: int | None = None) -> list[tuple[int, int]
     for name in ("one", "two"):
         brand = system.manage.create_brand(name, daily, None, None, "test").row.id
         made.append((brand, system.manage.create_campaigns(brand, ["c"], "test")[0].id))
+    born_on_the_moved_clock(system)
     return made
 
 

@@ -13,6 +13,7 @@ from engine.flows.persist import ShardsStuck, trim_all
 from engine.live.client import Spend
 from engine.live.keys import keys_of_brand
 from engine.wiring import System
+from tests.flows.conftest import born_on_the_moved_clock
 
 
 def rows(system: System, query: str, **values: Any) -> list[Any]:
@@ -23,6 +24,7 @@ def rows(system: System, query: str, **values: Any) -> list[Any]:
 def brand_with_campaigns(system: System, count: int = 1, daily: int | None = None) -> tuple[int, list[int]]:
     """A published brand and its campaign ids."""
     brand = system.manage.create_brand("Aurora", daily, None, None, "test").row
+    born_on_the_moved_clock(system)
     made = system.manage.create_campaigns(brand.id, [f"c{i}" for i in range(count)], "test")
     return brand.id, [c.id for c in made]
 

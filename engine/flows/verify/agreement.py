@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from sqlalchemy import Engine
 
 from engine.domain.causes import status_of
-from engine.domain.periods import at_ms
+from engine.domain.periods import at_ms, ms_of
 from engine.flows.status import began
 from engine.flows.verify.findings import Check, confirmed
 from engine.ledger import audit_plan
@@ -86,7 +86,9 @@ class Agreement:
                 before, after = frozenset(campaign.reasons), frozenset(live.reasons)
                 if before == after and campaign.status == status_of(live.reasons):
                     continue
-                at = max((began(cause, campaign, brand) for cause in before ^ after), default=0)
+                at = max(
+                    (began(cause, campaign, brand) for cause in before ^ after), default=ms_of(campaign.created_at)
+                )
                 if brand.now_ms - at > ONE_CHECK_S * 1000:
                     said, is_so = ", ".join(campaign.reasons) or "no cause", ", ".join(live.reasons) or "no cause"
                     text = f"campaign {campaign.id} is written {campaign.status} ({said}), Redis says {status_of(live.reasons)} ({is_so}) since {at_ms(at):%Y-%m-%d %H:%M} UTC"

@@ -1,0 +1,113 @@
+"""Throughput against batch size, number of brands and number of processes; processor time and latency of spends."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import redis
+
+from benchmarks.peers import rate
+from benchmarks.rows import BATCH, CAMPAIGNS, Bench
+from engine.live.client import BudgetClient, Spend
+from engine.wiring import System
+
+BATCH_SIZES: Final = (1, 10, 100, 500, 1000)
+BRANDS: Final = (1, 16, 64, 256)
+PROCESSES: Final = (1, 2, 4)
+_SPENDS_A_POINT: Final = 40_000
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """Spends a second at each of some sizes."""
+
+    what: str
+    points: Sequence[tuple[int, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Of single spends at half the highest load, in milliseconds."""
+
+    load: float
+    p50: float
+    p99: float
+    p999: float
+
+
+def curves(system: System, bench: Bench) -> list[Curve]:
+    """All three."""
+    return [
+        Curve("batch size", [(size, _of_batches(system, bench, size)) for size in BATCH_SIZES]),
+        Curve("brands in a batch of 1,000", [(brands, _of_brands(system, bench, brands)) for brands in BRANDS]),
+        Curve("processes with batches of 1,000", [(count, _of_processes(system, bench, count)) for count in PROCESSES]),
+    ]
+
+
+def _of_batches(system: System, bench: Bench, size: int) -> float:
+    calls = max(_SPENDS_A_POINT // size, 10) if size > 1 else 3000
+    made = [[bench.of_micros(bench.campaigns[i % CAMPAIGNS]) for i in range(size)] for _ in range(calls)]
+    return rate(calls * size, lambda: [system.client.record_spends(batch) for batch in made])
+
+
+def _of_brands(system: System, bench: Bench, brands: int) -> float:
+    campaigns = []
+    for number in range(brands):
+        brand = system.manage.create_brand(f"Bench {brands}-{number}", None, None, None, "bench").row
+        campaigns.append(system.manage.create_campaigns(brand.id, ["c"], "bench")[0].id)
+    made = [[bench.of_micros(campaigns[i % brands]) for i in range(BATCH)] for _ in range(20)]
+    return rate(20 * BATCH, lambda: [system.client.record_spends(batch) for batch in made])
+
+
+def _of_processes(system: System, bench: Bench, count: int) -> float:
+    context = multiprocessing.get_context("spawn")
+    start = context.Barrier(count + 1)
+    url, batches = system.settings.redis_url, 60
+    crowd = [context.Process(target=_spend, args=(url, bench.campaigns, batches, start)) for _ in range(count)]
+    for one in crowd:
+        one.start()
+    start.wait()
+
+    def work() -> None:
+        for one in crowd:
+            one.join()
+
+    return rate(count * batches * BATCH, work)
+
+
+def _spend(url: str, campaigns: list[int], batches: int, start: Any) -> None:
+    client = BudgetClient.from_url(url, timeout_ms=20_000)
+    batch = [Spend(campaigns[i % len(campaigns)], None, None, 1000 + i) for i in range(BATCH)]
+    client.record_spends(batch)
+    start.wait()
+    for _ in range(batches):
+        client.record_spends(batch)
+
+
+def processor_time(plain: redis.Redis, spends: int, work: Callable[[], object]) -> float:
+    """Microseconds of Redis' processor a spend."""
+    before: Any = plain.info("cpu")
+    work()
+    after: Any = plain.info("cpu")
+    fields = ("used_cpu_user", "used_cpu_sys")
+    return float(sum(after[name] - before[name] for name in fields)) / spends * 1e6
+
+
+def latency(system: System, bench: Bench, seconds: float = 5.0) -> Latency:
+    """Of single spends that are sent at half the rate that one process reaches, on a fixed timetable: a late one is late for its slot."""
+    load = bench.singles() / 2
+    client, taken, slot = system.client, [], 1 / load
+    began = time.perf_counter()
+    for i in range(int(seconds * load)):
+        due = began + i * slot
+        while time.perf_counter() < due:
+            pass
+        client.record_spend(bench.campaigns[i % CAMPAIGNS], amount_micros=bench.next_amount())
+        taken.append(time.perf_counter() - due)
+    taken.sort()
+    at = [taken[int(len(taken) * share)] * 1000 for share in (0.5, 0.99, 0.999)]
+    return Latency(load, *at)

@@ -1,0 +1,90 @@
+"""Packed calls in the log: every spend a row, a log that does not add up its sums, and each call remembered over a rebuild."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import text
+
+from engine.domain.ids import shard_of
+from engine.errors import BudgetError
+from engine.ledger import quarantine
+from engine.live.batches import PACKED_FROM, Spend, pieces_of
+from engine.live.scripts import script
+from engine.wiring import System
+from tests.flows.test_persist import brand_with_campaigns, rows
+from tests.flows.test_verify import failed
+
+
+def batch_of(campaigns: list[int], size: int = PACKED_FROM + 3) -> list[Spend]:
+    return [Spend(campaigns[i % len(campaigns)], None, None, 10 ** (i % 10) + i) for i in range(size)]
+
+
+def test_each_spend_of_a_packed_batch_is_a_row_with_its_place_and_price(ready: System) -> None:
+    _, campaigns = brand_with_campaigns(ready, 3)
+    batch = batch_of(campaigns)
+    ready.client.record_spends(batch, request_id="packed")
+    ready.persister.drain_all()
+    assert rows(
+        ready,
+        "SELECT position, campaign_id, amount_micros, event_id, request_id, occurred_at, kind FROM spend_log ORDER BY position",
+    ) == [(i, spend.campaign_id, spend.amount_micros, None, "packed", None, "spend") for i, spend in enumerate(batch)]
+    assert rows(ready, "SELECT sum(spend_micros), sum(spends) FROM campaign_day") == [
+        (sum(spend.amount_micros or 0 for spend in batch), len(batch))
+    ]
+    assert failed(ready) == {}
+
+
+@pytest.mark.parametrize("slip", ["an amount", "a campaign", "a spend of nothing"])
+def test_a_log_that_does_not_add_up_is_written_down_as_its_sums_and_its_bytes_are_kept(
+    ready: System, slip: str
+) -> None:
+    _, campaigns = brand_with_campaigns(ready, 2)
+    batch = batch_of(campaigns)
+    (piece,), size = pieces_of(batch)
+    sums, log = piece.args
+    assert isinstance(log, bytes)
+    bad = bytearray(log)
+    if slip == "an amount":
+        bad[2 + size] += 1
+    elif slip == "a campaign":
+        bad[2] = 7
+    else:
+        bad[2 + size : 2 + size + log[1]] = bytes(log[1])
+    piece.args = (sums, bytes(bad))
+    assert ready.live.call_all([piece.call(script("record_spends"), "bad")])[0][1] == f"k*{size}".encode()
+    ready.client.record_spend(campaigns[0], "1")
+    drained = ready.persister.drain_all()
+    assert (drained.rows, drained.quarantined) == (3, 1)
+    total = {campaign: sum(s.amount_micros or 0 for s in batch if s.campaign_id == campaign) for campaign in campaigns}
+    assert rows(
+        ready, "SELECT position, campaign_id, amount_micros FROM spend_log WHERE kind = 'unitemised' ORDER BY 1"
+    ) == [(place, campaign, total[campaign]) for place, campaign in enumerate(sorted(campaigns))]
+    with ready.db.connect() as conn:
+        (aside,) = quarantine.rows(conn)
+    assert (aside.micros, aside.raw()[b"l"]) == (0, bytes(bad))
+    with pytest.raises(BudgetError, match="in the log as unitemised rows"):
+        ready.quarantined.retry(aside.id, "test")
+    assert failed(ready) == {"V5": 0}, "the bytes that wait are named, no money is missing"
+    ready.quarantined.drop([aside.id], "test", "looked at")
+    assert failed(ready) == {}
+
+
+@pytest.mark.parametrize("budget", [None, 50], ids=["all counted", "some refused"])
+def test_a_packed_call_that_comes_again_after_a_rebuild_is_counted_once(ready: System, budget: int | None) -> None:
+    brand_id, campaigns = brand_with_campaigns(ready, 2, daily=budget)
+    batch = [Spend(campaigns[i % 2], None, None, 7) for i in range(PACKED_FROM)]
+    before = ready.client.try_spends(batch, request_id="again")
+    assert {a.outcome for a in before} == ({"accepted"} if budget is None else {"accepted", "refused"})
+    ready.persister.drain_all()
+    ready.hot_redis.flushall()
+    ready.rebuilder.rebuild([shard_of(brand_id)])
+    again = ready.client.try_spends(batch, request_id="again")
+    assert [(a.outcome, a.daily_spend) for a in again] == [(a.outcome, a.daily_spend) for a in before]
+    other = ready.client.try_spends([*batch, batch[0]], request_id="again")
+    assert {a.outcome for a in other} == {"conflict"}
+    ready.rebuilder.rebuild_missing()
+    ready.persister.drain_all()
+    with ready.db.connect() as conn:
+        counted = sum(a.outcome == "accepted" for a in before)
+        assert conn.execute(text("SELECT count(*), sum(amount_micros) FROM spend_log")).one() == (counted, 7 * counted)
+    assert failed(ready) == {}
