@@ -148,6 +148,24 @@ def test_facts_and_questions_of_many_tasks_are_judged_in_the_order_in_which_they
     assert plant.spent() == 12_000_000
 
 
+def test_a_spend_reported_behind_a_call_of_its_own_does_not_overtake_it_to_the_last_units(
+    plant: Plant, hot_url: str
+) -> None:
+    plant.brand(daily="10")
+
+    async def work(client: AsyncBudgetClient) -> list[Any]:
+        return await asyncio.gather(
+            client.try_spend(CAMPAIGN, "1"),
+            client.try_spend(CAMPAIGN, "8", request_id="own"),
+            client.try_spend(CAMPAIGN, "2"),
+            client.reserve(CAMPAIGN, "1"),
+            client.try_spend(CAMPAIGN, "1"),
+        )
+
+    assert [a.outcome for a in run(hot_url, work)] == ["accepted", "accepted", "refused", "accepted", "refused"]
+    assert plant.spent() == 9_000_000
+
+
 def test_a_storm_of_tasks_for_the_last_units_takes_exactly_what_is_left(plant: Plant, hot_url: str) -> None:
     plant.brand(daily="100")
 
