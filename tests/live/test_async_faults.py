@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 import redis
+import redis.asyncio
 
 from engine import AsyncBudgetClient, BudgetClient, InvalidId, Spend, Unavailable
-from engine.live import aio_flusher
+from engine.live import aio_flusher, aio_link
 from engine.live.admin import LiveRedis
 from engine.live.wire import Wire
 from engine.local.servers import EmbeddedServers
@@ -211,6 +212,29 @@ def test_scripts_that_redis_forgot_and_connections_that_it_closed_cost_no_spend(
 
     asyncio.run(work())
     assert plant.spent() == 500_000_000
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_without_hiredis_every_spend_counts_once_all_the_same(
+    plant: Plant, plain: redis.Redis, hot_url: str, monkeypatch: pytest.MonkeyPatch, protocol: int
+) -> None:
+    plant.brand()
+    monkeypatch.setattr(aio_link, "Reader", None)
+    monkeypatch.setattr(
+        redis.asyncio.connection,
+        "DefaultParser",
+        redis._parsers._AsyncRESP2Parser if protocol == 2 else redis._parsers._AsyncRESP3Parser,
+    )
+
+    async def work() -> None:
+        async with AsyncBudgetClient.from_url(f"{hot_url}?protocol={protocol}", timeout_ms=3000) as client:
+            for _ in range(3):
+                answers = await asyncio.gather(*(client.record_spend(CAMPAIGN, "1") for _ in range(50)))
+                assert {a.outcome for a in answers} == {"recorded"}
+                plain.script_flush()
+
+    asyncio.run(work())
+    assert plant.spent() == 150_000_000
 
 
 def test_a_redis_that_is_killed_and_started_again_costs_no_spend_and_counts_none_twice(tmp_path: Path) -> None:
