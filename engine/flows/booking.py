@@ -76,7 +76,7 @@ def read(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Read:
     """Reads an entry whole, its spends and steps included, so that nothing surprises the booking."""
     try:
         entry = decode(entry_id, fields)
-        for spend in entry.spends():
+        for spend in () if entry.simple else entry.spends():
             at_ms(spend.occurred_ms or 0)
         list(entry.hold_steps())
         list(entry.adjustments())
@@ -103,7 +103,8 @@ def book(
             continue
         generation = max(generation, item.entry.generation or 0)
         good.append((item.entry, generation, item))
-    days = {spend_day(entry, spend) for entry, _, _ in good for spend in entry.spends()}
+    days = {date_of(day_of(entry.ms)) for entry, _, _ in good if entry.simple}
+    days |= {spend_day(entry, spend) for entry, _, _ in good if not entry.simple for spend in entry.spends()}
     make_partitions(days)
     try:
         with conn.begin_nested():
@@ -126,9 +127,9 @@ def book(
             _set_aside(conn, shard, gen, item, str(why), booked)
         good = [kept for kept in good if all(kept[2] is not item for item, _, _ in refused)]
     for entry, gen, item in good:
-        if entry.unitemised:
+        if entry.packed is not None and entry.packed.bad:
             # Its money is in the log, as sums; only its bytes are set aside.
-            _set_aside(conn, shard, gen, item, f"logged as sums, {UNITEMISED}: {entry.unitemised}", booked, {})
+            _set_aside(conn, shard, gen, item, f"logged as sums, {UNITEMISED}: {entry.packed.bad}", booked, {})
     booked.changed_brands.update(change.brand_id for entry, _, _ in good for change in entry.changes)
     return booked
 
@@ -140,12 +141,31 @@ def spend_day(entry: Entry, spend: LoggedSpend) -> date:
 
 def _write(conn: Connection, shard: int, entries: Sequence[tuple[Entry, int]], booked: Booked) -> None:
     rows: list[spend_log.SpendRow] = []
+    lines: list[str] = []
     days: dict[tuple[int, date], tuple[int, int, int]] = {}
     ends: list[holds.HoldRow] = []
     adjusted: list[corrections.CorrectionRow] = []
     for entry, generation in entries:
         recorded_at, today = at_ms(entry.ms), date_of(day_of(entry.ms))
-        for spend in entry.spends():
+        simple = entry.simple
+        if simple:
+            campaigns = [line.campaign_id for line in simple.sums]
+            lines += spend_log.packed_lines(
+                recorded_at,
+                today,
+                campaigns,
+                simple.places,
+                simple.micros,
+                entry.request_id,
+                shard,
+                generation,
+                entry.n,
+            )
+            for campaign_id, total, spends in simple.sums:
+                brand_id, micros, count = days.get((campaign_id, today), (brand_of(campaign_id), 0, 0))
+                days[campaign_id, today] = (brand_id, micros + total, count + spends)
+                booked.micros += total
+        for spend in () if simple else entry.spends():
             day = today if spend.day is None else date_of(spend.day)
             request = entry.request_id or (
                 f"{spend.campaign_id}:{spend.hold_id}" if spend.hold_id else f"refund:{spend.event_id}"
@@ -159,9 +179,9 @@ def _write(conn: Connection, shard: int, entries: Sequence[tuple[Entry, int]], b
             )  # fmt: skip
             brand_id, micros, count = days.get((spend.campaign_id, day), (spend.brand_id, 0, 0))
             days[spend.campaign_id, day] = (brand_id, micros + spend.amount_micros, count + (spend.amount_micros > 0))
-        if entry.outcomes or entry.sums:
+        if entry.outcomes or entry.packed is not None:
             # Rows alone do not give back which spends were refused, nor the bytes of a packed call. A verb of `*`: of either.
-            outcomes = entry.outcomes or f"{COUNTED}*{entry.size}"
+            outcomes = entry.outcomes or f"{COUNTED}*{entry.packed.size if entry.packed else 0}"
             digest = (entry.verb or "*") + entry.digest
             spend_log.add_mixed_request(
                 conn, shard, generation, entry.n, entry.request_id, digest, outcomes, recorded_at
@@ -185,11 +205,11 @@ def _write(conn: Connection, shard: int, entries: Sequence[tuple[Entry, int]], b
                     recorded_at, shard, entry.n,
                 )
             )  # fmt: skip
-    spend_log.copy_rows(conn, rows)
+    spend_log.copy_lines(conn, [*lines, *spend_log.lines_of(rows)])
     spend_log.upsert_campaign_days(conn, days)
     holds.write(conn, ends)
     corrections.write(conn, adjusted)
-    booked.rows += len(rows)
+    booked.rows += len(rows) + len(lines)
     booked.micros += sum(row.amount_micros for row in rows)
 
 
@@ -235,7 +255,7 @@ def retry(conn: Connection, row: quarantine.QuarantineRow, make_partitions: Make
     item = read(row.entry_id.encode(), row.raw())
     if isinstance(item.entry, Broken):
         raise BudgetError(item.entry.reason)
-    if item.entry.unitemised and not row.micros:
+    if item.entry.packed is not None and item.entry.packed.bad and not row.micros:
         raise BudgetError(f"its money is in the log as {UNITEMISED} rows: look at its bytes, then drop it")
     make_partitions({spend_day(item.entry, spend) for spend in item.entry.spends()}, True)
     booked = Booked()

@@ -166,7 +166,7 @@ class Persister:
                     f"shard {shard} of Redis is at n {expected.n}, PostgreSQL has {cursor.n}: an older Redis came back"
                 )
             first = cursor.entry_id == START
-            raw = self._journal.read(shard, cursor.entry_id, batch + (0 if first else 1))
+            raw, more = self._journal.read_part(shard, cursor.entry_id, batch + (0 if first else 1))
             found = [read(*item) for item in raw]
             fresh = found if first else joined(found, shard, cursor.entry_id, cursor.n)
             last_n, generation = in_sequence(fresh, shard, cursor.n, cursor.generation)
@@ -177,7 +177,7 @@ class Persister:
                 spend_log.advance_cursor(conn, shard, cursor.n, last_n, fresh[-1].entry_id, generation)
             else:
                 spend_log.pass_over(conn, shard, cursor.n, fresh[-1].entry_id)
-        drained.behind = len(fresh) == batch
+        drained.behind = more
         return drained
 
     def make_partitions(self, days: Iterable[date], afresh: bool = False) -> None:

@@ -7,13 +7,14 @@ Everything works in the caller's transaction, so that rows, sums and the moved c
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 import psycopg2
 from sqlalchemy import Connection, insert, text
 
+from engine.domain.ids import ORDINALS
 from engine.errors import BudgetError
 from engine.ledger.cursors import (
     CursorMoved,
@@ -59,13 +60,16 @@ __all__ = [
     "brand_day_totals",
     "campaign_totals",
     "campaigns_with_rows",
+    "copy_lines",
     "copy_rows",
     "correction_totals",
     "ensure_partition",
     "first_day",
     "last_recorded_ms",
+    "lines_of",
     "lock_cursor",
     "log_totals",
+    "packed_lines",
     "pass_over",
     "period_totals",
     "prune_mixed_requests",
@@ -129,8 +133,12 @@ def ensure_partition(connection: Connection, day: date) -> None:
 
 def copy_rows(connection: Connection, rows: Iterable[SpendRow]) -> int:
     """Appends rows by COPY; answers how many. Raises RowsRefused for rows that break a law, ServerAway."""
+    return copy_lines(connection, list(lines_of(rows)))
+
+
+def copy_lines(connection: Connection, lines: Sequence[str]) -> int:
+    """The same for rows that are lines of COPY's text already (`lines_of`, `packed_lines`)."""
     _in_transaction(connection)
-    lines = list(_lines(rows))
     if not lines:
         return 0
     raw: Any = connection.connection.driver_connection
@@ -206,7 +214,28 @@ def _exists(connection: Connection, name: str) -> bool:
     return connection.execute(text(query), {"parent": "spend_log", "name": name}).scalar_one() is True
 
 
-def _lines(rows: Iterable[SpendRow]) -> Iterator[str]:
+def packed_lines(
+    recorded_at: datetime,
+    day: date,
+    campaigns: Sequence[int],
+    places: Sequence[int],
+    micros: Sequence[int],
+    request_id: str,
+    shard: int,
+    generation: int,
+    n: int,
+) -> list[str]:
+    """The spends of a packed call as lines of COPY's text format: of the campaign at each place, with its micros, in order."""
+    began = f"{recorded_at.isoformat()}\t{day.isoformat()}\t"
+    heads = [f"{began}{campaign // ORDINALS}\t{campaign}\t" for campaign in campaigns]
+    tail = f"\t{_NULL}\t{request_id.translate(_ESCAPES)}\t{_NULL}\tspend\t{shard}\t{generation}\t{n}\t"
+    return [
+        f"{heads[place]}{amount}{tail}{position}\t{_NULL}\n"
+        for position, (place, amount) in enumerate(zip(places, micros, strict=True))
+    ]
+
+
+def lines_of(rows: Iterable[SpendRow]) -> Iterator[str]:
     """Rows as lines of COPY's text format. Rows of one journal entry share most of their values, which are written once."""
     before: tuple[object, ...] | None = None
     recorded = request = tail = ""

@@ -17,8 +17,9 @@ import redis
 
 from engine.domain.ids import brand_of
 from engine.errors import BudgetError, ServerAway
+from engine.live import packed
 from engine.live.keys import shard_keys
-from engine.live.packed import DoesNotAddUp, Sum, read_sums, unpack
+from engine.live.packed import Unpacked
 
 TEXT: Final = b"1"
 PACKED: Final = b"2"
@@ -29,6 +30,11 @@ START: Final = "0-0"
 COUNTED: Final = "k"
 EARLIER: Final = "p"
 """Counted by an earlier call of the same request id, in an entry of its own."""
+
+SPENDS_AT_ONCE: Final = 100_000
+"""Spends that are read into memory and written in one transaction, about."""
+_PAGE: Final = 100
+_BYTES_A_SPEND: Final = 5
 
 UNITEMISED: Final = "unitemised"
 
@@ -102,7 +108,8 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One journal entry. ms is recorded_at; verb and outcomes are empty when every spend was counted; generation only on a mark."""
+    """One journal entry. body: the text of a call, of a packed one its sums. ms is recorded_at; verb and outcomes are empty when every spend was
+    counted; generation only on a mark."""
 
     entry_id: str
     ms: int
@@ -115,8 +122,8 @@ class Entry:
     generation: int | None
     steps: str = ""
     adjusted: str = ""
-    sums: str = ""
     log: bytes = b""
+    packed: Unpacked | None = None
     skip: frozenset[int] = frozenset()
     """Positions that are in the log already, when an entry is salvaged."""
 
@@ -126,9 +133,9 @@ class Entry:
 
     def _spends(self) -> Iterator[LoggedSpend]:
         codes = expand(self.outcomes) if self.outcomes else None
-        if self.sums:
-            yield from self._packed_spends(codes)
-            size = self.size
+        if self.packed is not None:
+            yield from self._packed_spends(self.packed, codes)
+            size = self.packed.size
         else:
             size = yield from self._text_spends(codes)
         for verb, campaign, name, third, fourth in self._lines():
@@ -138,21 +145,18 @@ class Entry:
                 yield LoggedSpend(size, int(campaign), -int(third), name, None, _REFUNDS[verb], None, int(fourth))
             size += 1
 
-    def _packed_spends(self, codes: list[str] | None) -> Iterator[LoggedSpend]:
-        lines = self._sums()
-        try:
-            order, micros = unpack(lines, self.log)
-        except DoesNotAddUp:
+    def _packed_spends(self, call: Unpacked, codes: list[str] | None) -> Iterator[LoggedSpend]:
+        if call.bad:
             if codes is not None:
-                raise self._bad(self.outcomes) from None
-            for position, line in enumerate(lines):
+                raise self._bad(self.outcomes)
+            for position, line in enumerate(call.sums):
                 yield LoggedSpend(position, line.campaign_id, line.micros, None, None, UNITEMISED)
             return
-        if codes is not None and len(codes) != len(order):
+        if codes is not None and len(codes) != len(call.places):
             raise self._bad(self.outcomes)
-        for position, (place, amount) in enumerate(zip(order, micros, strict=True)):
+        for position, (place, amount) in enumerate(zip(call.places, call.micros, strict=True)):
             if codes is None or codes[position] == COUNTED:
-                yield LoggedSpend(position, lines[place].campaign_id, amount, None, None)
+                yield LoggedSpend(position, call.sums[place].campaign_id, amount, None, None)
 
     def _text_spends(self, codes: list[str] | None) -> Generator[LoggedSpend, None, int]:
         size = end = 0
@@ -170,25 +174,10 @@ class Entry:
         return size
 
     @property
-    def size(self) -> int:
-        """How many spends a packed call had."""
-        return sum(line.spends for line in self._sums())
-
-    @property
-    def unitemised(self) -> str:
-        """Why the log of a packed call cannot be its single spends; empty when it can, and of every other entry."""
-        if self.sums:
-            try:
-                unpack(self._sums(), self.log)
-            except DoesNotAddUp as why:
-                return str(why)
-        return ""
-
-    def _sums(self) -> list[Sum]:
-        try:
-            return read_sums(self.sums)
-        except ValueError:
-            raise self._bad(self.sums) from None
+    def simple(self) -> Unpacked | None:
+        """The packed call, where the entry is nothing but its spends and all of them were counted."""
+        call = self.packed
+        return None if call is None or call.bad or self.outcomes or self.steps or self.adjusted or self.skip else call
 
     def hold_steps(self) -> Iterator[HoldStep]:
         """What this entry did to holds, in order."""
@@ -227,7 +216,7 @@ class Entry:
     @property
     def digest(self) -> str:
         """What the scripts remember of the content of a call."""
-        return digest_of(self.sums, self.log) if self.sums else digest_of(self.body)
+        return digest_of(self.body, self.log)
 
 
 def digest_of(body: str, log: bytes = b"") -> str:
@@ -279,15 +268,15 @@ def decode(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Entry:
             int(name.partition("-")[0]),
             int(text["n"]),
             text.get("r", ""),
-            text.get("b", ""),
+            text["s"] if "s" in text else text.get("b", ""),
             outcomes[:1],
             outcomes[1:],
             changes,
             int(text["g"]) if "g" in text else None,
             text.get("h", ""),
             text.get("a", ""),
-            text.get("s", ""),
             fields.get(b"l", b""),
+            packed.read(text["s"], fields[b"l"]) if "s" in text else None,
         )
     except (KeyError, ValueError) as error:
         raise BadEntry(f"journal entry {name} does not read ({error}): {dict(fields)!r:.200}") from None
@@ -299,6 +288,19 @@ class Journal:
     def __init__(self, plain: redis.Redis, where: str) -> None:
         self._plain = plain
         self._where = where
+
+    def read_part(self, shard: int, from_id: str, count: int) -> tuple[list[tuple[bytes, dict[bytes, bytes]]], bool]:
+        """Up to `count` raw entries from an id on, that one included, fewer where they carry more than SPENDS_AT_ONCE; and whether there may be more."""
+        found: list[tuple[bytes, dict[bytes, bytes]]] = []
+        spends, at = 0, from_id
+        while len(found) < count and spends < SPENDS_AT_ONCE:
+            page = self.read(shard, at, min(_PAGE, count - len(found)))
+            found += page
+            spends += sum(len(fields.get(b"l", b"")) // _BYTES_A_SPEND + 1 for _, fields in page)
+            if len(page) < _PAGE:
+                return found, len(found) >= count
+            at = "(" + page[-1][0].decode()
+        return found, True
 
     def read(self, shard: int, from_id: str, count: int) -> list[tuple[bytes, dict[bytes, bytes]]]:
         """Up to `count` raw entries from an id on, that one included. Raises ServerAway, NoJournal."""

@@ -24,6 +24,30 @@ class Sum(NamedTuple):
     spends: int
 
 
+class Unpacked(NamedTuple):
+    """A packed call as it was read: its sums, and the single spends, the place of each one's campaign among the sums and its micros. bad: why they
+    do not add up to the sums; then there are none."""
+
+    sums: list[Sum]
+    places: bytes
+    micros: tuple[int, ...]
+    bad: str = ""
+
+    @property
+    def size(self) -> int:
+        """How many spends the call had."""
+        return sum(line.spends for line in self.sums)
+
+
+def read(sums: str, log: bytes) -> Unpacked:
+    """A packed call. Raises ValueError for sums that are none."""
+    lines = read_sums(sums)
+    try:
+        return Unpacked(lines, *unpack(lines, log))
+    except DoesNotAddUp as why:
+        return Unpacked(lines, b"", (), str(why))
+
+
 class DoesNotAddUp(Exception):
     """A log that is not the single spends of its sums."""
 

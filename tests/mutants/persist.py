@@ -17,13 +17,13 @@ RESTORED: Final = "tests/faults/test_fault_10_restored.py::test_fault_10_"
 WRITTEN_DOWN: Final = (
     # Packed calls
     M("a packed call is not remembered for a rebuild", "engine/flows/booking.py",
-      "if entry.outcomes or entry.sums:", "if entry.outcomes:",
+      "if entry.outcomes or entry.packed is not None:", "if entry.outcomes:",
       (PACKED + "a_packed_call_that_comes_again_after_a_rebuild_is_counted_once",)),
     M("a packed log is believed whatever its sums say", "engine/live/packed.py",
       "totals[place] != line.micros or ", "",
       (PACKED + "a_log_that_does_not_add_up_is_written_down_as_its_sums_and_its_bytes_are_kept",)),
     M("the bytes of a packed log that is no good are not kept", "engine/flows/booking.py",
-      "        if entry.unitemised:\n            # Its", "        if False:\n            # Its",
+      "        if entry.packed is not None and entry.packed.bad:\n            # Its", "        if False:\n            # Its",
       (PACKED + "a_log_that_does_not_add_up_is_written_down_as_its_sums_and_its_bytes_are_kept",)),
     # What joins on, and what does not
     M("entries are acknowledged before they are written", "engine/flows/persist.py",

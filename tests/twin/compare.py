@@ -10,7 +10,7 @@ from engine.domain.causes import reasons_of
 from engine.domain.periods import day_of
 from engine.domain.twin import Answer, Change, Entry, Figures, Row, Shard, Step, Twin, Verdict
 from engine.domain.twin.plan import Counter, periods_of
-from engine.live import journal, packed
+from engine.live import journal
 from engine.live.holds import HoldResult, RefundResult
 from engine.live.keys import keys_of_brand, keys_of_campaign, shard_keys
 from engine.live.replies import SpendResult
@@ -52,10 +52,9 @@ def entry_of(entry_id: bytes, fields: dict[bytes, bytes]) -> tuple[Entry, str]:
 
 def _text_of(entry: journal.Entry) -> str:
     """The spends of a call as text, also of a packed one."""
-    if not entry.sums:
+    if entry.packed is None:
         return entry.body
-    lines = packed.read_sums(entry.sums)
-    places, amounts = packed.unpack(lines, entry.log)
+    lines, places, amounts, _ = entry.packed
     spends = zip(places, amounts, strict=True)
     return "".join(journal.spend_text(lines[place].campaign_id, micros, None, None) for place, micros in spends)
 
