@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import threading
+import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +15,7 @@ from sqlalchemy import text
 
 from benchmarks import peers
 from benchmarks.peers import Django, rate
+from engine.live.aio import AsyncBudgetClient
 from engine.live.client import Spend
 from engine.wiring import System
 
@@ -61,6 +64,7 @@ class Bench:
             Row("record_spends of 1,000, amount_micros", pipelined, 10, lambda: self.batches(self.of_micros), incrby_pipelined),
             Row("the same, distinct decimal strings", pipelined, 4, lambda: self.batches(self.of_text), incrby_pipelined),
             Row("the same, a 32-hex event id each", pipelined, 1.5, lambda: self.batches(self.with_event_ids), incrby_pipelined),
+            Row("asyncio, 1,000 callers with a spend each", "redis.asyncio incrby, pool of 50", 8, self.awaited, lambda: peers.incrby_asyncio(url, scale)),
             Row("persisting the journal", "COPY of the same rows", 0.7, self.persist, self.copy),
             Row("acknowledged spends, batches", "Django: F() updates and a row", 1000, lambda: self.batches(self.of_micros), self.django),
             Row("acknowledged spends, alone", "Django: F() updates and a row", 15, self.singles, self.django),
@@ -99,6 +103,24 @@ class Bench:
         times = 20 if self._quick else 60
         made = [[make(self.campaigns[i % 20]) for i in range(BATCH)] for _ in range(times)]
         return rate(times * BATCH, lambda: [self._system.client.record_spends(batch) for batch in made])
+
+    def awaited(self) -> float:
+        """A thousand callers at once, each awaiting one spend."""
+        rounds = 5 if self._quick else 15
+
+        async def work() -> float:
+            async with AsyncBudgetClient.from_url(self._system.settings.redis_url, timeout_ms=20_000) as client:
+                await client.record_spend(self.campaigns[0], amount_micros=1)
+                began = time.perf_counter()
+                for _ in range(rounds):
+                    calls = (
+                        client.record_spend(self.campaigns[i % CAMPAIGNS], amount_micros=self.next_amount())
+                        for i in range(peers.CALLERS)
+                    )
+                    await asyncio.gather(*calls)
+                return rounds * peers.CALLERS / (time.perf_counter() - began)
+
+        return asyncio.run(work())
 
     def persist(self) -> float:
         """The journal of so many spends into the log, rows a second."""

@@ -15,14 +15,17 @@ from engine.errors import (
     InvalidSchedule,
     NotFound,
     NotReady,
+    Overloaded,
     Unavailable,
     WrongVersion,
 )
+from engine.live.aio import AsyncBudgetClient
 from engine.live.client import BudgetClient, Spend
 from engine.live.replies import CampaignStatus, SpendResult
 from engine.live.watch import Watch
 
 __all__ = [
+    "AsyncBudgetClient",
     "BudgetClient",
     "BudgetError",
     "CampaignStatus",
@@ -33,6 +36,7 @@ __all__ = [
     "InvalidSchedule",
     "NotFound",
     "NotReady",
+    "Overloaded",
     "Spend",
     "SpendResult",
     "Unavailable",

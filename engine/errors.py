@@ -90,6 +90,10 @@ class Unavailable(BudgetError):
         self.answers = list(answers)
 
 
+class Overloaded(BudgetError):
+    """The client has as many spends waiting as it may; this one was not taken. Slow down, or raise `max_waiting`."""
+
+
 class WrongVersion(BudgetError):
     """Redis holds another layout than this program speaks: upgrade the older of the two."""
 

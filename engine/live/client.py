@@ -18,7 +18,7 @@ from engine.live.replies import ACCEPTED, NOT_READY, RECORDED, CampaignStatus, S
 from engine.live.requests import next_id
 from engine.live.scripts import LAYOUT, Script, script
 from engine.live.watch import Watch
-from engine.live.wire import Call, NoAnswer, Wire, packed_head
+from engine.live.wire import Call, NoAnswer, Reply, Wire, packed_head
 from engine.settings import hot_redis_url
 
 __all__ = ["BudgetClient", "Spend"]
@@ -99,24 +99,10 @@ class BudgetClient(HoldCalls):
 
     def status(self, campaign_id: int) -> CampaignStatus:
         """Whether the campaign may run this millisecond, and if not why. Raises NotFound, NotReady, InvalidId, Unavailable."""
-        check_campaign_id(campaign_id)
-        keys = keys_of_campaign(campaign_id)
-        call = Call(
-            script("read_plan"),
-            (keys.shard, keys.brand(campaign_id // ORDINALS), keys.campaign(campaign_id)),
-            (LAYOUT,),
-        )
         try:
-            reply = self._wire.call(call, self._timeout_s)
+            return read_status(self._wire.call(asks_status(campaign_id), self._timeout_s), campaign_id)
         except NoAnswer as failure:
             raise Unavailable(f"status of campaign {campaign_id} is not known: {failure.why}", "") from None
-        if head(reply) == NOT_READY:
-            raise NotReady(
-                f"Redis is not ready ({reply[1].decode()}): it is being rebuilt from PostgreSQL, repeat in a moment"
-            )
-        if not reply[4]:
-            raise NotFound(f"campaign {campaign_id} is not known: create it, or check the id with `campaign list`")
-        return CampaignStatus(reasons_of(int(reply[4].split(b":")[2])))
 
     def watch(
         self,
@@ -154,25 +140,45 @@ class BudgetClient(HoldCalls):
         occurred_at: datetime | None,
     ) -> SpendResult:
         line = line_of(campaign_id, amount, event_id, amount_micros, occurred_at)
-        request = _request_id(request_id)
+        request = checked_request_id(request_id)
         code = script(verb)
         keys, head = _prepared(code, campaign_id)
         try:
             reply = self._wire.call(Call(code, keys, (LAYOUT, request, line), head), self._timeout_s)
             return spend_result(reply, campaign_id, counted_word)
         except NoAnswer as failure:
-            raise _unavailable(failure, request, [None]) from None
+            raise unavailable(failure, request, [None]) from None
 
     def _many(self, verb: str, counted_word: str, spends: Iterable[Spend], request_id: str | None) -> list[SpendResult]:
-        request = _request_id(request_id)
+        request = checked_request_id(request_id)
         pieces, size = pieces_of(spends)
         if not pieces:
             return []
         try:
             replies = self._wire.call_all(calls_of(script(verb), pieces, request), self._timeout_s)
         except NoAnswer as failure:
-            raise _unavailable(failure, request, in_order(pieces, failure.replies, counted_word, size)) from None
+            raise unavailable(failure, request, in_order(pieces, failure.replies, counted_word, size)) from None
         return in_order(pieces, replies, counted_word, size)  # type: ignore[return-value]  # all there
+
+
+def asks_status(campaign_id: int) -> Call:
+    """The call of `status`."""
+    check_campaign_id(campaign_id)
+    keys = keys_of_campaign(campaign_id)
+    return Call(
+        script("read_plan"), (keys.shard, keys.brand(campaign_id // ORDINALS), keys.campaign(campaign_id)), (LAYOUT,)
+    )
+
+
+def read_status(reply: Reply, campaign_id: int) -> CampaignStatus:
+    """What `read_plan` says of a campaign. Raises NotReady, NotFound."""
+    if head(reply) == NOT_READY:
+        raise NotReady(
+            f"Redis is not ready ({reply[1].decode()}): it is being rebuilt from PostgreSQL, repeat in a moment"
+        )
+    if not reply[4]:
+        raise NotFound(f"campaign {campaign_id} is not known: create it, or check the id with `campaign list`")
+    return CampaignStatus(reasons_of(int(reply[4].split(b":")[2])))
 
 
 @lru_cache(maxsize=PREPARED)
@@ -183,9 +189,9 @@ def _prepared(code: Script, campaign_id: int) -> tuple[tuple[str, ...], bytes]:
     return names, packed_head(code, names, 3)
 
 
-def _unavailable(failure: NoAnswer, request: str, answers: Sequence[SpendResult | None]) -> BudgetError:
+def unavailable(failure: NoAnswer, request: str, answers: Sequence[SpendResult | None]) -> BudgetError:
     return Unavailable(f"{failure.why}; repeat with request_id {request}: nothing is counted twice", request, answers)
 
 
-def _request_id(given: str | None) -> str:
+def checked_request_id(given: str | None) -> str:
     return next_id() if given is None else check_text_id(given, "request_id")

@@ -6,9 +6,10 @@ campaign (`5308417:<id>`), so any process can settle it; each hold has exactly o
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import date, timedelta
 from decimal import Decimal
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 from engine.domain.causes import reasons_of
 from engine.domain.ids import check_campaign_id, check_text_id
@@ -64,6 +65,103 @@ class RefundResult(Answered):
     __slots__ = ()
 
 
+AnswerT = TypeVar("AnswerT", bound=Answered)
+
+
+class Asked(Generic[AnswerT]):
+    """A checked question of a bidder: the call, what messages name it, and how its reply is read."""
+
+    __slots__ = ("call", "campaign_id", "read", "what")
+
+    def __init__(self, campaign_id: int, call: Call, what: str, read: Callable[[Reply], AnswerT]) -> None:
+        self.campaign_id = campaign_id
+        self.call = call
+        self.what = what
+        self.read = read
+
+    def unavailable(self, failure: NoAnswer) -> Unavailable:
+        """What the caller is told when no reply came."""
+        return Unavailable(f"{self.what} is not known: {failure.why}; repeat it, nothing is counted twice", "")
+
+
+def asks_reserve(
+    campaign_id: int,
+    amount: str | Decimal | None,
+    ttl: float | timedelta,
+    hold_id: str | None,
+    amount_micros: int | None,
+) -> Asked[HoldResult]:
+    """The call of `reserve`."""
+    check_campaign_id(campaign_id)
+    micros = _micros(amount, amount_micros)
+    name = _own_part(hold_id, campaign_id) if hold_id is not None else next_id()
+    return _asks_hold(campaign_id, name, f"R,{campaign_id},{name},{micros},{_ttl_ms(ttl)};")
+
+
+def asks_settle(hold_id: str, amount: str | Decimal | None, amount_micros: int | None) -> Asked[HoldResult]:
+    """The call of `settle`."""
+    campaign_id, name = _parts(hold_id)
+    return _asks_hold(campaign_id, name, f"S,{campaign_id},{name},{_micros(amount, amount_micros)},;")
+
+
+def asks_release(hold_id: str) -> Asked[HoldResult]:
+    """The call of `release`."""
+    campaign_id, name = _parts(hold_id)
+    return _asks_hold(campaign_id, name, f"L,{campaign_id},{name},,;")
+
+
+def asks_refund(
+    campaign_id: int,
+    amount: str | Decimal | None,
+    event_id: str | None,
+    amount_micros: int | None,
+    spent_on: date | None,
+) -> Asked[RefundResult]:
+    """The call of `refund`."""
+    check_campaign_id(campaign_id)
+    if event_id is None:
+        raise InvalidId("event_id is missing: give the id that the spend had", "event_id")
+    check_text_id(event_id, "event_id")
+    day = "" if spent_on is None else str(day_number(spent_on))
+    keys = keys_of_campaign(campaign_id)
+    args = (LAYOUT, str(campaign_id), event_id, str(_micros(amount, amount_micros)), day)
+    call = Call(script("refund"), (*keys.fixed, keys.brand(campaign_id >> 16), keys.campaign(campaign_id)), args)
+
+    def read(reply: Reply) -> RefundResult:
+        if head(reply) == NOT_READY:
+            return RefundResult(campaign_id, NOT_READY, detail=reply[1].decode())
+        code = reply[1].decode()
+        outcome = {"k": REFUNDED, "n": UNKNOWN_EVENT}.get(code) or _WORDS[code][0]
+        figures, masks = read_figures(reply)
+        return RefundResult(campaign_id, outcome, reasons_of(masks.get(campaign_id, 0)), figures.get(campaign_id >> 16))
+
+    return Asked(campaign_id, call, f"refund of {event_id}", read)
+
+
+def _asks_hold(campaign_id: int, name: str, operation: str) -> Asked[HoldResult]:
+    keys = keys_of_campaign(campaign_id)
+    brand_id = campaign_id >> 16
+    plan = (keys.brand(brand_id), keys.campaign(campaign_id), *keys.holds(brand_id))
+    hold_id = f"{campaign_id}:{name}"
+
+    def read(reply: Reply) -> HoldResult:
+        if head(reply) == NOT_READY:
+            result = HoldResult(campaign_id, NOT_READY, detail=reply[1].decode())
+            mark = ""
+        else:
+            code = reply[1].decode()
+            figures, masks = read_figures(reply)
+            refused = code.startswith("x")
+            outcome, mark = (REFUSED, "") if refused else _WORDS[code]
+            reasons = reasons_of(int(code[1:]) if refused else masks.get(campaign_id, 0))
+            result = HoldResult(campaign_id, outcome, reasons, figures.get(brand_id))
+        result.hold_id = hold_id
+        result.mark = mark
+        return result
+
+    return Asked(campaign_id, Call(script("holds"), (*keys.fixed, *plan), (LAYOUT, operation)), f"hold {hold_id}", read)
+
+
 class HoldCalls:
     """The part of BudgetClient that sets money aside and gives it back."""
 
@@ -84,10 +182,7 @@ class HoldCalls:
         hold_id: names the hold (made when none is given); again with the same amount answers the same, with another is `conflict`.
         Raises InvalidAmount, InvalidId, InvalidInput (ttl), Unavailable, WrongVersion.
         """
-        check_campaign_id(campaign_id)
-        micros = _micros(amount, amount_micros)
-        name = _own_part(hold_id, campaign_id) if hold_id is not None else next_id()
-        return self._hold(campaign_id, name, f"R,{campaign_id},{name},{micros},{_ttl_ms(ttl)};")
+        return self._ask(asks_reserve(campaign_id, amount, ttl, hold_id, amount_micros))
 
     def settle(
         self, hold_id: str, amount: str | Decimal | None = None, *, amount_micros: int | None = None
@@ -96,13 +191,11 @@ class HoldCalls:
 
         hold_id: as reserve answered it (`<campaign_id>:<id>`). Errors as reserve.
         """
-        campaign_id, name = _parts(hold_id)
-        return self._hold(campaign_id, name, f"S,{campaign_id},{name},{_micros(amount, amount_micros)},;")
+        return self._ask(asks_settle(hold_id, amount, amount_micros))
 
     def release(self, hold_id: str) -> HoldResult:
         """Gives the whole hold back. Raises InvalidId, Unavailable, WrongVersion."""
-        campaign_id, name = _parts(hold_id)
-        return self._hold(campaign_id, name, f"L,{campaign_id},{name},,;")
+        return self._ask(asks_release(hold_id))
 
     def refund(
         self,
@@ -118,47 +211,13 @@ class HoldCalls:
         event_id: the one that the spend had. Its day's counters go down while they are open; afterwards it is a correction of a closed
         period. spent_on: the UTC day of the spend, needed when its event id is older than its window (`unknown_event` says so).
         """
-        check_campaign_id(campaign_id)
-        if event_id is None:
-            raise InvalidId("event_id is missing: give the id that the spend had", "event_id")
-        check_text_id(event_id, "event_id")
-        day = "" if spent_on is None else str(day_number(spent_on))
-        keys = keys_of_campaign(campaign_id)
-        args = (LAYOUT, str(campaign_id), event_id, str(_micros(amount, amount_micros)), day)
-        call = Call(script("refund"), (*keys.fixed, keys.brand(campaign_id >> 16), keys.campaign(campaign_id)), args)
-        reply = self._ask(call, f"refund of {event_id}")
-        if head(reply) == NOT_READY:
-            return RefundResult(campaign_id, NOT_READY, detail=reply[1].decode())
-        code = reply[1].decode()
-        outcome = {"k": REFUNDED, "n": UNKNOWN_EVENT}.get(code) or _WORDS[code][0]
-        figures, masks = read_figures(reply)
-        return RefundResult(campaign_id, outcome, reasons_of(masks.get(campaign_id, 0)), figures.get(campaign_id >> 16))
+        return self._ask(asks_refund(campaign_id, amount, event_id, amount_micros, spent_on))
 
-    def _hold(self, campaign_id: int, name: str, operation: str) -> HoldResult:
-        keys = keys_of_campaign(campaign_id)
-        brand_id = campaign_id >> 16
-        plan = (keys.brand(brand_id), keys.campaign(campaign_id), *keys.holds(brand_id))
-        hold_id = f"{campaign_id}:{name}"
-        reply = self._ask(Call(script("holds"), (*keys.fixed, *plan), (LAYOUT, operation)), f"hold {hold_id}")
-        if head(reply) == NOT_READY:
-            result = HoldResult(campaign_id, NOT_READY, detail=reply[1].decode())
-            mark = ""
-        else:
-            code = reply[1].decode()
-            figures, masks = read_figures(reply)
-            refused = code.startswith("x")
-            outcome, mark = (REFUSED, "") if refused else _WORDS[code]
-            reasons = reasons_of(int(code[1:]) if refused else masks.get(campaign_id, 0))
-            result = HoldResult(campaign_id, outcome, reasons, figures.get(brand_id))
-        result.hold_id = hold_id
-        result.mark = mark
-        return result
-
-    def _ask(self, call: Call, what: str) -> Reply:
+    def _ask(self, asked: Asked[AnswerT]) -> AnswerT:
         try:
-            return self._wire.call(call, self._timeout_s)
+            return asked.read(self._wire.call(asked.call, self._timeout_s))
         except NoAnswer as failure:
-            raise Unavailable(f"{what} is not known: {failure.why}; repeat it, nothing is counted twice", "") from None
+            raise asked.unavailable(failure) from None
 
 
 def _micros(amount: str | Decimal | None, amount_micros: int | None) -> int:

@@ -106,11 +106,11 @@ class Wire:
             except (exceptions.AuthenticationError, exceptions.AuthorizationError) as error:
                 raise NoAnswer(f"Redis at {self.where} refuses the login: {error}", replies) from None
             except (exceptions.ConnectionError, exceptions.TimeoutError, OSError) as error:
-                why = f"Redis at {self.where} does not answer: {_one_line(error)}"
+                why = f"Redis at {self.where} does not answer: {one_line(error)}"
                 if away_after_s is not None and not isinstance(error, exceptions.TimeoutError | TimeoutError):
                     deadline = min(deadline, began + max(away_after_s, time.monotonic() - began))
             except exceptions.ResponseError as error:
-                raise _translated(error, self.where, replies) from None
+                raise translated(error, self.where, replies) from None
             if deadline - time.monotonic() > _PAUSE_S:
                 time.sleep(_PAUSE_S)
 
@@ -188,13 +188,13 @@ def _forget_all() -> None:
 os.register_at_fork(after_in_child=_forget_all)
 
 
-def _one_line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _translated(error: exceptions.ResponseError, where: str, replies: list[Reply | None]) -> Exception:
+def translated(error: exceptions.ResponseError, where: str, replies: list[Reply | None]) -> Exception:
     """Redis' own errors in our words."""
-    text = _one_line(error)
+    text = one_line(error)
     if isinstance(error, exceptions.OutOfMemoryError):
         return NoAnswer(
             f"Redis at {where} is full and takes no writes: give it more memory or drain the journal ({text})", replies

@@ -1,0 +1,232 @@
+"""`AsyncBudgetClient`: the same as `BudgetClient`, awaited. Spends that are reported at once by many tasks share script calls.
+
+Spends without a request id of their own collect by shard and verb while a round trip is under way; then each shard's go as one call. Their
+order is kept in each shard.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from datetime import datetime
+from decimal import Decimal
+from functools import lru_cache
+from typing import Final
+
+from engine.domain.ids import MAX_BRAND_ID, ORDINALS, SHARDS, check_campaign_id, shard_of
+from engine.domain.money import MAX_AMOUNT_MICROS, parse_amount
+from engine.errors import InvalidInput, Unavailable, shown
+from engine.live.aio_flusher import Flusher
+from engine.live.aio_holds import AsyncHoldCalls
+from engine.live.aio_link import AsyncAddress
+from engine.live.aio_parcels import PLACE
+from engine.live.batches import RECORD, TRY, Spend, calls_of, in_order, line_of, pieces_of, plan_keys
+from engine.live.client import asks_status, checked_request_id, read_status, unavailable
+from engine.live.keys import keys_of_campaign
+from engine.live.replies import ACCEPTED, RECORDED, CampaignStatus, SpendResult, spend_result
+from engine.live.scripts import LAYOUT, script
+from engine.live.wire import Call, NoAnswer, Reply
+from engine.settings import hot_redis_url
+
+__all__ = ["AsyncBudgetClient"]
+
+MAX_WAITING: Final = 10_000
+_AMOUNTS: Final = 16_384
+_LOWEST: Final = ORDINALS
+_HIGHEST: Final = (MAX_BRAND_ID + 1) * ORDINALS
+_parsed = lru_cache(maxsize=_AMOUNTS, typed=True)(parse_amount)
+
+
+class AsyncBudgetClient(AsyncHoldCalls):
+    """Reports spends to the budget engine from one event loop. Close it with `aclose`, or use it in an `async with`.
+
+    Every call is bounded by `timeout_ms`, waiting and repeats included. When it passes, `Unavailable` carries the request id: repeating with
+    it never counts twice. A spend that travelled in a shared call has a request id with a `#` in it: only this client can repeat it (for
+    five minutes), every other one refuses it as InvalidId. A spend that was cancelled before it was sent is not sent; after that it may count.
+
+    max_waiting: spends that may wait for an answer; one more raises Overloaded at once. A batch larger than that goes when nothing waits.
+    """
+
+    def __init__(self, url: str, timeout_ms: int = 250, max_waiting: int = MAX_WAITING) -> None:
+        for name, value in (("timeout_ms", timeout_ms), ("max_waiting", max_waiting)):
+            if type(value) is not int or value <= 0:
+                raise InvalidInput(f"{name} {shown(value)} is not a whole number above 0", name)
+        self._flusher = Flusher(AsyncAddress(url), timeout_ms / 1000, max_waiting)
+
+    @classmethod
+    def from_url(cls, url: str, timeout_ms: int = 250, max_waiting: int = MAX_WAITING) -> AsyncBudgetClient:
+        """A client for the Redis at `url` (any form that redis-py takes)."""
+        return cls(url, timeout_ms, max_waiting)
+
+    @classmethod
+    def from_env(cls, timeout_ms: int = 250, max_waiting: int = MAX_WAITING) -> AsyncBudgetClient:
+        """A client for REDIS_URL, or for the embedded servers that run on BUDGET_DATA_DIR."""
+        return cls(hot_redis_url(), timeout_ms, max_waiting)
+
+    async def record_spend(
+        self,
+        campaign_id: int,
+        amount: str | Decimal | None = None,
+        *,
+        amount_micros: int | None = None,
+        event_id: str | None = None,
+        request_id: str | None = None,
+        occurred_at: datetime | None = None,
+    ) -> SpendResult:
+        """`BudgetClient.record_spend`, awaited. Raises Overloaded besides."""
+        if request_id is not None:
+            return await self._own(
+                RECORD, RECORDED, campaign_id, amount, amount_micros, event_id, request_id, occurred_at
+            )
+        future = self._join(RECORD, campaign_id, amount, amount_micros, event_id, occurred_at)
+        try:
+            return await future
+        finally:
+            self._flusher.waiting -= 1
+
+    async def try_spend(
+        self,
+        campaign_id: int,
+        amount: str | Decimal | None = None,
+        *,
+        amount_micros: int | None = None,
+        event_id: str | None = None,
+        request_id: str | None = None,
+        occurred_at: datetime | None = None,
+    ) -> SpendResult:
+        """`BudgetClient.try_spend`, awaited. Raises Overloaded besides."""
+        if request_id is not None:
+            return await self._own(TRY, ACCEPTED, campaign_id, amount, amount_micros, event_id, request_id, occurred_at)
+        future = self._join(TRY, campaign_id, amount, amount_micros, event_id, occurred_at)
+        try:
+            return await future
+        finally:
+            self._flusher.waiting -= 1
+
+    async def record_spends(self, spends: Iterable[Spend], *, request_id: str | None = None) -> list[SpendResult]:
+        """`BudgetClient.record_spends`, awaited: all calls of the batch in one round trip. Raises Overloaded besides."""
+        return await self._many(RECORD, RECORDED, spends, request_id)
+
+    async def try_spends(self, spends: Iterable[Spend], *, request_id: str | None = None) -> list[SpendResult]:
+        """`BudgetClient.try_spends`, awaited; as `record_spends`."""
+        return await self._many(TRY, ACCEPTED, spends, request_id)
+
+    async def status(self, campaign_id: int) -> CampaignStatus:
+        """`BudgetClient.status`, awaited; it sees what this client reported before."""
+        call = asks_status(campaign_id)
+        try:
+            return read_status(await self._reply(campaign_id, call), campaign_id)
+        except NoAnswer as failure:
+            raise Unavailable(f"status of campaign {campaign_id} is not known: {failure.why}", "") from None
+
+    async def aclose(self) -> None:
+        """Sends what was taken and waits for its answers, at most until their callers' time is over. Later calls raise BudgetError."""
+        await self._flusher.close()
+
+    async def __aenter__(self) -> AsyncBudgetClient:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.aclose()
+
+    def _join(
+        self,
+        verb: str,
+        campaign_id: int,
+        amount: str | Decimal | None,
+        amount_micros: int | None,
+        event_id: str | None,
+        occurred_at: datetime | None,
+    ) -> asyncio.Future[SpendResult]:
+        line = None
+        if event_id is not None or occurred_at is not None:
+            line = line_of(campaign_id, amount, event_id, amount_micros, occurred_at)
+            micros = 0
+        elif (
+            type(amount_micros) is int
+            and amount is None
+            and 0 < amount_micros <= MAX_AMOUNT_MICROS
+            and type(campaign_id) is int
+            and _LOWEST < campaign_id < _HIGHEST
+            and campaign_id % ORDINALS
+        ):
+            micros = amount_micros
+        else:
+            check_campaign_id(campaign_id)
+            micros = (
+                _parsed(amount)
+                if amount_micros is None and type(amount) is str and len(amount) < 32
+                else int(line_of(campaign_id, amount, None, amount_micros, None).split(",")[1])
+            )
+        flusher = self._flusher
+        return flusher.join(flusher.enter(1), campaign_id // ORDINALS % SHARDS, verb, campaign_id, micros, line)
+
+    async def _own(
+        self,
+        verb: str,
+        counted_word: str,
+        campaign_id: int,
+        amount: str | Decimal | None,
+        amount_micros: int | None,
+        event_id: str | None,
+        request_id: str,
+        occurred_at: datetime | None,
+    ) -> SpendResult:
+        """A spend under a request id of the caller's: a new one, or one of a shared call that timed out here."""
+        line = line_of(campaign_id, amount, event_id, amount_micros, occurred_at)
+        if isinstance(request_id, str) and PLACE in request_id:
+            flusher = self._flusher
+            loop = flusher.enter(1)
+            try:
+                return await asyncio.shield(flusher.again(loop, request_id, verb, line))
+            finally:
+                flusher.waiting -= 1
+        request = checked_request_id(request_id)
+        keys = keys_of_campaign(campaign_id)
+        names = (*keys.fixed, *plan_keys(keys, verb, (campaign_id // ORDINALS,), (campaign_id,)))
+        try:
+            reply = await self._reply(campaign_id, Call(script(verb), names, (LAYOUT, request, line)))
+        except NoAnswer as failure:
+            raise unavailable(failure, request, [None]) from None
+        return spend_result(reply, campaign_id, counted_word)
+
+    async def _reply(self, campaign_id: int, call: Call) -> Reply:
+        """The reply to a call of its own. Raises NoAnswer."""
+        flusher = self._flusher
+        loop = flusher.enter(1)
+        try:
+            return await flusher.alone(loop, shard_of(campaign_id // ORDINALS), call)
+        finally:
+            flusher.waiting -= 1
+
+    async def _many(
+        self, verb: str, counted_word: str, spends: Iterable[Spend], request_id: str | None
+    ) -> list[SpendResult]:
+        request = checked_request_id(request_id)
+        pieces, size = pieces_of(spends)
+        if not pieces:
+            return []
+        flusher = self._flusher
+        loop = flusher.enter(size)
+        calls = calls_of(script(verb), pieces, request)
+        futures = [flusher.alone(loop, piece.shard, call) for piece, call in zip(pieces, calls, strict=True)]
+        try:
+            outcomes = await asyncio.gather(*futures, return_exceptions=True)
+        finally:
+            flusher.waiting -= size
+        replies: list[Reply | None] = []
+        failures: list[BaseException] = []
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                failures.append(outcome)
+                replies.append(None)
+            else:
+                replies.append(outcome)
+        for failure in failures:
+            if not isinstance(failure, NoAnswer):
+                raise failure
+        answers = in_order(pieces, replies, counted_word, size)
+        if failures:
+            assert isinstance(failures[0], NoAnswer)
+            raise unavailable(failures[0], request, answers)
+        return answers  # type: ignore[return-value]  # all there

@@ -1,0 +1,258 @@
+"""The one task of an async client that talks to Redis: it takes every parcel that waits, sends them in one round trip, hands the answers out,
+and takes what has come meanwhile. Parcels whose answer is lost are sent again as they were, in their order, while somebody awaits them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Final
+
+from redis import exceptions
+
+from engine.errors import BudgetError, InvalidId, Overloaded, shown
+from engine.live.aio_link import AsyncAddress, AsyncLink
+from engine.live.aio_parcels import PLACE, Alone, Parcel, Together
+from engine.live.replies import SpendResult
+from engine.live.wire import Call, NoAnswer, Reply, one_line, translated
+
+KEPT_S: Final = 300
+"""How long a call is kept that a caller gave up on: half of what Redis remembers requests for, so that its repeat never counts anew."""
+_PAUSE_S: Final = 0.005
+_LOST: Final = (exceptions.ConnectionError, exceptions.TimeoutError, OSError)
+
+
+class Flusher:
+    """Parcels in arrival order and their deadlines. Bound to the event loop of its first call."""
+
+    def __init__(self, address: AsyncAddress, timeout_s: float, max_waiting: int) -> None:
+        self._address = address
+        self._timeout_s = timeout_s
+        self._max_waiting = max_waiting
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._wake = asyncio.Event()
+        self._queue: list[Parcel] = []
+        self._open: dict[int, Together] = {}
+        self._flight: list[Parcel] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._limit: asyncio.Timeout | None = None
+        self._link: AsyncLink | None = None
+        self._why = ""
+        self._kept: OrderedDict[str, tuple[float, Together]] = OrderedDict()
+        self._kept_spends = 0
+        self._closed = False
+        self.waiting = 0
+        """Spends and other calls that were taken and are not answered."""
+
+    def enter(self, size: int) -> asyncio.AbstractEventLoop:
+        """Takes so many spends in; the caller brings `waiting` down again. Raises Overloaded, and BudgetError when closed or on another loop."""
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop or self._closed:
+            self._check(loop)
+        waiting = self.waiting
+        if waiting + size > self._max_waiting and waiting:
+            raise Overloaded(
+                f"{self.waiting} spends are waiting for Redis and max_waiting is {self._max_waiting}: nothing was sent,"
+                " slow down or use more clients"
+            )
+        self.waiting = waiting + size
+        return loop
+
+    def _check(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._closed:
+            raise BudgetError("this AsyncBudgetClient is closed: make a new one")
+        if self._loop is not None:
+            raise BudgetError("this AsyncBudgetClient belongs to another event loop: make one in each loop")
+        self._loop = loop
+
+    def join(
+        self, loop: asyncio.AbstractEventLoop, shard: int, verb: str, campaign_id: int, micros: int, line: str | None
+    ) -> asyncio.Future[SpendResult]:
+        """One spend into the parcel that is open for its shard. After `enter`."""
+        parcel = self._open.get(shard)
+        if (
+            parcel is None
+            or parcel.verb != verb
+            or (parcel.lines is None) != (line is None)
+            or len(parcel.futures) >= parcel.limit
+            or (campaign_id not in parcel.campaigns and not parcel.opens(campaign_id))
+        ):
+            parcel = self._open[shard] = Together(shard, verb, line is not None)
+            parcel.opens(campaign_id)
+            self._add(loop, parcel)
+        if line is None:
+            parcel.micros.append(micros)
+        else:
+            parcel.lines.append(line)  # type: ignore[union-attr]  # it has lines when the spend has one
+        parcel.campaign_ids.append(campaign_id)
+        parcel.deadlines.append(loop.time() + self._timeout_s)
+        future: asyncio.Future[SpendResult] = loop.create_future()
+        parcel.futures.append(future)
+        return future
+
+    def alone(self, loop: asyncio.AbstractEventLoop, shard: int, call: Call) -> asyncio.Future[Reply]:
+        """A call of its own, behind all that came before it. After `enter`."""
+        self._open.pop(shard, None)
+        future: asyncio.Future[Reply] = loop.create_future()
+        self._add(loop, Alone(call, loop.time() + self._timeout_s, future))
+        return future
+
+    def again(self, loop: asyncio.AbstractEventLoop, request: str, verb: str, line: str) -> asyncio.Future[SpendResult]:
+        """The answer to a spend that timed out here in a shared call. After `enter`. Raises InvalidId."""
+        batch, _, place = request.partition(PLACE)
+        self._prune(loop.time())
+        _, parcel = self._kept.get(batch, (0.0, None))
+        if parcel is None or not (place.isascii() and place.isdigit() and int(place) < len(parcel.futures)):
+            raise InvalidId(
+                f"request_id {shown(request)} names a place in a shared call that this client does not keep (any more):"
+                " it can be repeated on the client that made it, for five minutes",
+                "request_id",
+            )
+        if parcel.verb != verb or parcel.line(int(place)) != line:
+            raise InvalidId(
+                f"request_id {shown(request)} was another spend: repeat it with its own facts", "request_id"
+            )
+        future = parcel.again(int(place), loop.time() + self._timeout_s, loop)
+        if not parcel.answered and parcel not in self._queue and parcel not in self._flight:
+            self._add(loop, parcel)
+        self._arm(loop)
+        return future
+
+    def _add(self, loop: asyncio.AbstractEventLoop, parcel: Parcel) -> None:
+        self._queue.append(parcel)
+        self._arm(loop)
+        if self._task is None or self._task.done():
+            self._task = loop.create_task(self._run(), name="budget-flusher")
+        self._wake.set()
+
+    def _arm(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._timer is None:
+            self._timer = loop.call_later(self._timeout_s, self._expire)
+
+    async def _run(self) -> None:
+        try:
+            while True:
+                while not self._queue:
+                    if self._closed:
+                        return
+                    self._wake.clear()
+                    await self._wake.wait()
+                self._flight, self._queue = self._queue, []
+                self._open.clear()
+                self._flight = [parcel for parcel in self._flight if parcel.seal()]
+                self._why = f"Redis at {self._address.where} does not answer in time"
+                while self._flight:
+                    await self._attempt()
+                    self._flight = [parcel for parcel in self._flight if not parcel.answered and parcel.wanted()]
+        except Exception as error:  # a fault of ours: nobody may hang for it
+            for parcel in (*self._flight, *self._queue):
+                parcel.fail(error)
+            raise
+        finally:
+            self._drop()
+            for parcel in (*self._flight, *self._queue):
+                self._end(parcel, float("inf"), "the client's own task was ended")
+            self._flight, self._queue = [], []
+            self._open.clear()
+
+    async def _attempt(self) -> None:
+        """One round trip of all that is in flight."""
+        try:
+            async with asyncio.timeout(None) as self._limit:
+                link = self._link
+                if link is None:
+                    link = self._link = await self._address.connect(self._timeout_s)
+                await self._exchange(link, self._flight)
+        except (exceptions.AuthenticationError, exceptions.AuthorizationError) as error:
+            self._drop()
+            for parcel in self._flight:
+                self._fail(parcel, NoAnswer(f"Redis at {self._address.where} refuses the login: {error}", []))
+        except _LOST as error:
+            self._drop()
+            self._why = f"Redis at {self._address.where} does not answer: {one_line(error)}"
+            await asyncio.sleep(_PAUSE_S)
+        except exceptions.ResponseError as error:  # of the login
+            self._drop()
+            for parcel in self._flight:
+                self._fail(parcel, translated(error, self._address.where, []))
+        finally:
+            self._limit = None
+
+    async def _exchange(self, link: AsyncLink, parcels: Sequence[Parcel]) -> None:
+        sent: list[Parcel | None] = []
+        out: list[bytes] = []
+        for parcel in parcels:
+            assert parcel.call is not None
+            if parcel.call.script.sha1 not in link.loaded:
+                out.append(link.load(parcel.call.script))
+                sent.append(None)
+            out.append(parcel.call.packed())
+            sent.append(parcel)
+        link.send(b"".join(out))
+        for waited in sent:
+            reply = await link.receive()
+            if waited is None:
+                continue
+            if isinstance(reply, exceptions.NoScriptError):
+                link.loaded.clear()
+            elif isinstance(reply, exceptions.ResponseError):
+                self._fail(waited, translated(reply, self._address.where, []))
+            else:
+                try:
+                    waited.answer(reply)
+                except BudgetError as error:
+                    self._fail(waited, error)
+
+    def _fail(self, parcel: Parcel, error: Exception) -> None:
+        parcel.fail(error)
+        if isinstance(error, NoAnswer):
+            self._keep(parcel)
+
+    def _expire(self) -> None:
+        """The timer: ends callers whose time is over, and a round trip that nobody awaits any more."""
+        assert self._loop is not None
+        now = self._loop.time()
+        self._timer = None
+        ends = [self._end(parcel, now, self._why) for parcel in (*self._flight, *self._queue)]
+        soonest = min((end for end in ends if end is not None), default=None)
+        if soonest is not None:
+            self._timer = self._loop.call_at(soonest, self._expire)
+        if self._limit is not None and not any(not p.answered and p.wanted() for p in self._flight):
+            self._limit.reschedule(now)
+
+    def _end(self, parcel: Parcel, now: float, why: str) -> float | None:
+        end = parcel.expire(now, why)
+        if parcel.given_up:
+            self._keep(parcel)
+        return end
+
+    def _keep(self, parcel: Parcel) -> None:
+        """Keeps a shared call that was sent and that a caller gave up on."""
+        if isinstance(parcel, Together) and parcel.call is not None and parcel.request not in self._kept:
+            assert self._loop is not None
+            self._kept[parcel.request] = self._loop.time() + KEPT_S, parcel
+            self._kept_spends += len(parcel.futures)
+            self._prune(self._loop.time())
+
+    def _prune(self, now: float) -> None:
+        while self._kept and (self._kept_spends > 10 * self._max_waiting or next(iter(self._kept.values()))[0] <= now):
+            self._kept_spends -= len(self._kept.popitem(last=False)[1][1].futures)
+
+    def _drop(self) -> None:
+        if self._link is not None:
+            self._link.drop()
+            self._link = None
+
+    async def close(self) -> None:
+        """Sends what was taken, for as long as its callers wait; then nothing more is taken."""
+        self._closed = True
+        self._wake.set()
+        if self._task is not None:
+            await asyncio.wait([self._task], timeout=self._timeout_s + 1)
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        if self._timer is not None:
+            self._timer.cancel()
+        self._drop()

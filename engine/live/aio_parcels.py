@@ -1,0 +1,223 @@
+"""What an async client sends: parcels, each one script call, with those who await its answer.
+
+`Together`: spends of one shard and verb that several callers reported, one place a caller. `Alone`: any other call, awaited by one caller.
+"""
+
+from __future__ import annotations
+
+from asyncio import AbstractEventLoop, Future
+from collections.abc import Sequence
+from typing import Any, Final
+
+from engine.errors import BudgetError, Unavailable
+from engine.live.batches import (
+    MAX_CAMPAIGNS_A_CALL,
+    MAX_SPENDS_A_CALL,
+    MAX_SPENDS_WITH_IDS,
+    PACKED_FROM,
+    RECORD,
+    Piece,
+)
+from engine.live.packed import pack
+from engine.live.replies import ACCEPTED, RECORDED, SpendResult, spend_result, spend_results
+from engine.live.requests import next_id
+from engine.live.scripts import script
+from engine.live.wire import Arg, Call, NoAnswer, Reply
+
+PLACE: Final = "#"
+"""Between a shared call's id and a caller's place in it. No id may hold it, so any other client refuses such a request id."""
+
+
+class Parcel:
+    """A call that waits, is under way, or is answered. `call` is there from its sending on, and never changes: so it counts once."""
+
+    __slots__ = ("answered", "call", "given_up")
+
+    call: Call | None
+    answered: bool
+    given_up: bool
+    """A caller's time ended without an answer."""
+
+    def seal(self) -> bool:
+        """Ready to be sent, for those who still wait; False when nobody does."""
+        raise NotImplementedError
+
+    def wanted(self) -> bool:
+        """Whether somebody awaits it."""
+        raise NotImplementedError
+
+    def answer(self, reply: Reply) -> None:
+        """Redis has answered."""
+        raise NotImplementedError
+
+    def fail(self, error: Exception) -> None:
+        """Redis refused it in a way that no repeat mends."""
+        raise NotImplementedError
+
+    def expire(self, now: float, why: str) -> float | None:
+        """Ends those whose time is over; the next deadline of those who wait on."""
+        raise NotImplementedError
+
+
+class Alone(Parcel):
+    """A call with one caller, who gets the reply as it came, or NoAnswer."""
+
+    __slots__ = ("_planned", "deadline", "future")
+
+    def __init__(self, call: Call, deadline: float, future: Future[Reply]) -> None:
+        self._planned = call
+        self.call = None
+        self.answered = False
+        self.given_up = False
+        self.deadline = deadline
+        self.future = future
+
+    def seal(self) -> bool:
+        self.call = self._planned
+        return not self.future.done()
+
+    def wanted(self) -> bool:
+        return not self.future.done()
+
+    def answer(self, reply: Reply) -> None:
+        self.answered = True
+        if not self.future.done():
+            self.future.set_result(reply)
+
+    def fail(self, error: Exception) -> None:
+        self.answered = True
+        if not self.future.done():
+            self.future.set_exception(error)
+
+    def expire(self, now: float, why: str) -> float | None:
+        if self.future.done():
+            return None
+        if self.deadline > now:
+            return self.deadline
+        self.given_up = True
+        self.future.set_exception(NoAnswer(why, []))
+        return None
+
+
+class Together(Parcel):
+    """Spends of several callers. lines: their text where one has an event id or an instant, else None and `micros` says it."""
+
+    __slots__ = (
+        "campaign_ids",
+        "campaigns",
+        "deadlines",
+        "futures",
+        "limit",
+        "lines",
+        "micros",
+        "request",
+        "results",
+        "shard",
+        "verb",
+    )
+
+    def __init__(self, shard: int, verb: str, with_lines: bool) -> None:
+        self.shard = shard
+        self.verb = verb
+        self.request = next_id()
+        self.call = None
+        self.answered = False
+        self.given_up = False
+        self.campaign_ids: list[int] = []
+        self.micros: list[int] = []
+        self.lines: list[str] | None = [] if with_lines else None
+        self.futures: list[Future[SpendResult]] = []
+        self.deadlines: list[float] = []
+        self.results: Sequence[SpendResult] = ()
+        self.limit = MAX_SPENDS_WITH_IDS if with_lines else MAX_SPENDS_A_CALL
+        self.campaigns: set[int] = set()
+
+    def opens(self, campaign_id: int) -> bool:
+        """Takes one more campaign in, where it fits."""
+        if len(self.campaigns) >= MAX_CAMPAIGNS_A_CALL:
+            return False
+        self.campaigns.add(campaign_id)
+        return True
+
+    def line(self, place: int) -> str:
+        """A spend as text."""
+        return self.lines[place] if self.lines is not None else f"{self.campaign_ids[place]},{self.micros[place]},,;"
+
+    def seal(self) -> bool:
+        if self.call is None:
+            self._leave_out([place for place, future in enumerate(self.futures) if future.done()])
+            if self.futures:
+                self.call = self._piece().call(script(self.verb), self.request)
+        return self.wanted()
+
+    def _leave_out(self, gone: Sequence[int]) -> None:
+        columns: tuple[list[Any] | None, ...] = (
+            self.campaign_ids,
+            self.micros,
+            self.lines,
+            self.futures,
+            self.deadlines,
+        )
+        for column in columns:
+            if column:
+                for place in reversed(gone):
+                    del column[place]
+
+    def _piece(self) -> Piece:
+        ids = self.campaign_ids
+        campaigns = sorted(set(ids))
+        args: tuple[Arg, ...]
+        if self.lines is not None or len(ids) < PACKED_FROM:
+            args = ("".join(map(self.line, range(len(ids)))),)
+        else:
+            args = pack(ids, campaigns, self.micros)
+        return Piece(self.shard, 0, range(len(ids)), ids, campaigns, args)
+
+    def wanted(self) -> bool:
+        return not all(future.done() for future in self.futures)
+
+    def answer(self, reply: Reply) -> None:
+        word = RECORDED if self.verb == RECORD else ACCEPTED
+        ids = self.campaign_ids
+        self.results = (spend_result(reply, ids[0], word),) if len(ids) == 1 else spend_results(reply, ids, word)
+        self.answered = True
+        for future, result in zip(self.futures, self.results, strict=True):
+            if not future.done():
+                future.set_result(result)
+
+    def fail(self, error: Exception) -> None:
+        for place, future in enumerate(self.futures):
+            if not future.done():
+                self.given_up = True
+                future.set_exception(self._unavailable(place, error.why) if isinstance(error, NoAnswer) else error)
+
+    def expire(self, now: float, why: str) -> float | None:
+        soonest = None
+        for place, future in enumerate(self.futures):
+            if not future.done():
+                deadline = self.deadlines[place]
+                if deadline <= now:
+                    self.given_up = True
+                    future.set_exception(self._unavailable(place, why))
+                elif soonest is None or deadline < soonest:
+                    soonest = deadline
+        return soonest
+
+    def _unavailable(self, place: int, why: str) -> BudgetError:
+        if self.call is None:  # never sent: an id that is new everywhere
+            request = next_id()
+            return Unavailable(f"{why}; it was not sent: repeat with request_id {request}", request, [None])
+        request = f"{self.request}{PLACE}{place}"
+        return Unavailable(
+            f"{why}; repeat with request_id {request} on this client: nothing is counted twice", request, [None]
+        )
+
+    def again(self, place: int, deadline: float, loop: AbstractEventLoop) -> Future[SpendResult]:
+        """Awaits the answer of a place once more."""
+        future = self.futures[place]
+        if self.answered or future.done():
+            future = self.futures[place] = loop.create_future()
+            self.deadlines[place] = deadline
+            if self.answered:
+                future.set_result(self.results[place])
+        return future
