@@ -75,21 +75,22 @@ class Flusher:
         if (
             parcel is None
             or parcel.verb != verb
-            or (parcel.lines is None) != (line is None)
+            or (parcel.lines is None and line is not None)
             or len(parcel.futures) >= parcel.limit
             or (campaign_id not in parcel.campaigns and not parcel.opens(campaign_id))
         ):
             parcel = self._open[shard] = Together(shard, verb, line is not None)
             parcel.opens(campaign_id)
             self._add(loop, parcel)
-        if line is None:
+        if parcel.lines is None:
             parcel.micros.append(micros)
         else:
-            parcel.lines.append(line)  # type: ignore[union-attr]  # it has lines when the spend has one
+            parcel.lines.append(line or f"{campaign_id},{micros},,;")
         parcel.campaign_ids.append(campaign_id)
         parcel.deadlines.append(loop.time() + self._timeout_s)
         future: asyncio.Future[SpendResult] = loop.create_future()
         parcel.futures.append(future)
+        self._arm(loop)
         return future
 
     def alone(self, loop: asyncio.AbstractEventLoop, shard: int, call: Call) -> asyncio.Future[Reply]:
@@ -141,7 +142,6 @@ class Flusher:
                     await self._wake.wait()
                 self._flight, self._queue = self._queue, []
                 self._open.clear()
-                self._flight = [parcel for parcel in self._flight if parcel.seal()]
                 self._why = f"Redis at {self._address.where} does not answer in time"
                 while self._flight:
                     await self._attempt()
@@ -164,6 +164,8 @@ class Flusher:
                 link = self._link
                 if link is None:
                     link = self._link = await self._address.connect(self._timeout_s)
+                # Only now: who gave up before there was a connection is left out, and was never sent.
+                self._flight = [parcel for parcel in self._flight if parcel.seal()]
                 await self._exchange(link, self._flight)
         except (exceptions.AuthenticationError, exceptions.AuthorizationError) as error:
             self._drop()
@@ -220,7 +222,8 @@ class Flusher:
         if soonest is not None:
             self._timer = self._loop.call_at(soonest, self._expire)
         if self._limit is not None and not any(not p.answered and p.wanted() for p in self._flight):
-            self._limit.reschedule(now)
+            limit, self._limit = self._limit, None
+            limit.reschedule(now)
 
     def _end(self, parcel: Parcel, now: float, why: str) -> float | None:
         end = parcel.expire(now, why)
@@ -246,7 +249,9 @@ class Flusher:
             self._link = None
 
     async def close(self) -> None:
-        """Sends what was taken, for as long as its callers wait; then nothing more is taken."""
+        """Sends what was taken, for as long as its callers wait; then nothing more is taken. Raises BudgetError on another loop."""
+        if self._loop is not None and self._loop is not asyncio.get_running_loop():
+            raise BudgetError("this AsyncBudgetClient belongs to another event loop: close it there")
         self._closed = True
         self._wake.set()
         if self._task is not None:

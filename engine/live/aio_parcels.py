@@ -19,7 +19,7 @@ from engine.live.batches import (
     Piece,
 )
 from engine.live.packed import pack
-from engine.live.replies import ACCEPTED, RECORDED, SpendResult, spend_result, spend_results
+from engine.live.replies import ACCEPTED, NOT_READY, RECORDED, SpendResult, spend_result, spend_results
 from engine.live.requests import next_id
 from engine.live.scripts import script
 from engine.live.wire import Arg, Call, NoAnswer, Reply
@@ -180,7 +180,8 @@ class Together(Parcel):
         word = RECORDED if self.verb == RECORD else ACCEPTED
         ids = self.campaign_ids
         self.results = (spend_result(reply, ids[0], word),) if len(ids) == 1 else spend_results(reply, ids, word)
-        self.answered = True
+        # Not ready is an answer to those who wait, and none about the spends: a repeat asks again.
+        self.answered = self.results[0].outcome != NOT_READY
         for future, result in zip(self.futures, self.results, strict=True):
             if not future.done():
                 future.set_result(result)

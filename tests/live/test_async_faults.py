@@ -13,7 +13,7 @@ import pytest
 import redis
 import redis.asyncio
 
-from engine import AsyncBudgetClient, BudgetClient, InvalidId, Spend, Unavailable
+from engine import AsyncBudgetClient, BudgetClient, BudgetError, InvalidId, Spend, Unavailable
 from engine.live import aio_flusher, aio_link
 from engine.live.admin import LiveRedis
 from engine.live.wire import Wire
@@ -278,3 +278,118 @@ def test_a_redis_that_is_killed_and_started_again_costs_no_spend_and_counts_none
         assert asyncio.run(work()) * 1_000_000 == plant.spent()
     finally:
         servers.remove()
+
+
+def test_who_asks_again_at_once_behind_a_silent_round_trip_is_ended_at_his_deadline_too(
+    plant: Plant, proxy: Proxy, through: str
+) -> None:
+    plant.brand()
+
+    async def main() -> None:
+        async with AsyncBudgetClient.from_url(through, timeout_ms=250) as client:
+            await client.record_spend(CAMPAIGN, amount_micros=1)
+            proxy.silent = True
+
+            async def refused_after() -> float:
+                began = asyncio.get_running_loop().time()
+                with pytest.raises(Unavailable):
+                    await asyncio.wait_for(client.record_spend(CAMPAIGN, amount_micros=1), 5)
+                return asyncio.get_running_loop().time() - began
+
+            async def twice() -> list[float]:
+                return [await refused_after(), await refused_after()]
+
+            in_flight = asyncio.create_task(refused_after())
+            await asyncio.sleep(0.002)
+            assert max([*await twice(), await in_flight]) < 2
+            proxy.silent = False
+
+    asyncio.run(main())
+
+
+def test_a_repeat_that_found_redis_not_ready_asks_again_and_learns_that_it_was_counted(
+    plant: Plant, plain: redis.Redis, proxy: Proxy, through: str
+) -> None:
+    plant.brand()
+
+    async def main() -> list[str]:
+        async with AsyncBudgetClient.from_url(through, timeout_ms=500) as client:
+            await client.record_spend(CAMPAIGN, amount_micros=1)
+            proxy.silent = True
+            with pytest.raises(Unavailable) as caught:
+                await client.record_spend(CAMPAIGN, amount_micros=5)
+            proxy.silent = False
+            kept: dict[Any, Any] = {key: plain.dump(key) for key in plain.keys("*")}
+            plain.flushall()
+            told = [await client.record_spend(CAMPAIGN, amount_micros=5, request_id=caught.value.request_id)]
+            for key, dumped in kept.items():
+                plain.restore(key, 0, dumped, replace=True)
+            for _ in range(2):
+                told.append(await client.record_spend(CAMPAIGN, amount_micros=5, request_id=caught.value.request_id))
+            return [answer.outcome for answer in told]
+
+    assert asyncio.run(main()) == ["not_ready", "recorded", "recorded"]
+    assert plant.spent() == 6
+
+
+async def relay(port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """What comes in goes to Redis, and back."""
+    from_redis, to_redis = await asyncio.open_connection("127.0.0.1", port)
+
+    async def pump(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        while data := await source.read(65_536):
+            target.write(data)
+        target.close()
+
+    await asyncio.gather(pump(reader, to_redis), pump(from_redis, writer))
+
+
+def test_a_spend_that_was_cancelled_before_there_was_a_connection_is_never_counted(
+    plant: Plant, hot_url: str, hot_port: int
+) -> None:
+    plant.brand()
+
+    async def main() -> None:
+        closed = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)
+        port = closed.sockets[0].getsockname()[1]
+        closed.close()
+        url = hot_url.replace(f":{hot_port}", f":{port}")
+        async with AsyncBudgetClient.from_url(url, timeout_ms=5000) as client:
+            given_up = asyncio.create_task(client.record_spend(CAMPAIGN, amount_micros=1000))
+            stays = asyncio.create_task(client.record_spend(CAMPAIGN, amount_micros=1))
+            await asyncio.sleep(0.1)
+            given_up.cancel()
+            await asyncio.sleep(0.05)
+            await asyncio.start_server(lambda reader, writer: relay(hot_port, reader, writer), "127.0.0.1", port)
+            assert (await stays).outcome == "recorded"
+
+    asyncio.run(main())
+    assert plant.spent() == 1
+
+
+def test_spends_with_and_without_event_ids_in_turn_share_a_few_calls(
+    plant: Plant, plain: redis.Redis, hot_url: str
+) -> None:
+    plant.brand()
+
+    async def main() -> None:
+        async with AsyncBudgetClient.from_url(hot_url, timeout_ms=5000) as client:
+            await client.record_spend(CAMPAIGN, amount_micros=1)
+            plain.config_resetstat()
+            calls = (
+                client.record_spend(CAMPAIGN, amount_micros=1, event_id=f"e{i}" if i % 2 else None) for i in range(1000)
+            )
+            assert {answer.outcome for answer in await asyncio.gather(*calls)} == {"recorded"}
+
+    asyncio.run(main())
+    stats: Any = plain.info("commandstats")
+    assert stats["cmdstat_evalsha"]["calls"] <= 10
+    assert plant.spent() == 1001
+
+
+def test_closing_on_another_event_loop_is_refused_in_one_line(plant: Plant, hot_url: str) -> None:
+    plant.brand()
+    client = AsyncBudgetClient.from_url(hot_url)
+    asyncio.run(client.record_spend(CAMPAIGN, amount_micros=1))  # type: ignore[arg-type]  # its coroutine
+    with pytest.raises(BudgetError, match="another event loop"):
+        asyncio.run(client.aclose())
