@@ -33,11 +33,14 @@ def changed_within(connection: Connection, names: Sequence[str], seconds: int) -
 
 
 def last_changes_off(connection: Connection) -> list[WrongChange]:
-    """Campaigns whose status is not what their last status_change says."""
+    """Campaigns whose status is not what their last status_change says.
+
+    `id + 0`: by the campaign's own index. With 100,000 campaigns PostgreSQL else walks back through all changes for each of them, for minutes.
+    """
     found = connection.execute(
         text(
             "SELECT c.id, c.status, c.reasons, s.status AS told, s.reasons AS why FROM campaign AS c LEFT JOIN LATERAL"
-            " (SELECT status, reasons FROM status_change WHERE campaign_id = c.id ORDER BY id DESC LIMIT 1) AS s ON true"
+            " (SELECT status, reasons FROM status_change WHERE campaign_id = c.id ORDER BY id + 0 DESC LIMIT 1) AS s ON true"
             # Paused without a cause and without a row: its first status is still to be written.
             " WHERE (s.status IS NULL AND NOT (c.status = 'paused' AND c.reasons = '{}'))"
             " OR (s.status IS NOT NULL AND (c.status, c.reasons) IS DISTINCT FROM (s.status, s.reasons)) ORDER BY 1 LIMIT :limit"
