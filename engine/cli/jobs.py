@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import date, datetime
+from itertools import count
 from typing import Any
 
 import click
 
 from engine.cli.app import App, pass_app
 from engine.cli.group import Command
-from engine.cli.output import note, print_json, print_table
+from engine.cli.output import bar, note, print_json, print_table
+from engine.domain.ids import SHARDS
 
 
 @click.command(cls=Command)
@@ -98,7 +100,8 @@ def _persist(app: App) -> tuple[dict[str, Any], str, bool]:
     from engine.flows.persist import trim_all
 
     system = app.system
-    drained = system.persister.drain_all()
+    with bar("spends", system.persister.backlog()) as advance:
+        drained = system.persister.drain_all(lambda so_far: advance(so_far.entries, so_far.rows))
     if drained.changed_brands:
         system.status.refresh(drained.changed_brands)
     trim_all(system.db, system.live, system.instance, system.settings.journal_keep_minutes)
@@ -168,11 +171,20 @@ def _duplicates(app: App, day: date) -> int:
 
 
 def _rebuild(app: App, every: bool, shards: tuple[int, ...]) -> tuple[dict[str, Any], str, bool]:
-    from engine.flows.rebuild import lost_in
+    from engine.flows.rebuild import Rebuilt, lost_in
 
     system = app.system
     rebuilder = system.rebuilder
-    done = rebuilder.rebuild() if every else rebuilder.rebuild(shards) if shards else rebuilder.rebuild_missing()
+    missing = [state.shard for state in system.live.read_shards() if not state.mark]
+    wanted = range(SHARDS) if every else shards or missing
+    ready = count(1)
+    with bar("shards", len(wanted)) as advance:
+
+        def told(_: Rebuilt) -> None:
+            so_far = next(ready)
+            advance(so_far, so_far)
+
+        done = rebuilder.rebuild(wanted, told, only_missing=not every and not shards)
     if done:
         system.status.refresh_all()
     left = [state.shard for state in system.live.read_shards() if not state.ready]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -112,3 +113,18 @@ def spend_document(result: SpendResult) -> dict[str, Any]:
         "reasons": list(result.reasons),
         **{name: None if figure is None else str(figure) for name, figure in figures.items()},
     }
+
+
+@contextmanager
+def bar(what: str, total: int | None) -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr where that is a terminal, elsewhere nothing. The caller says how far it is, and a number that is shown beside it as `what`."""
+    if not sys.stderr.isatty():
+        yield lambda done, shown: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    told = TextColumn("{task.percentage:>3.0f}%  {task.fields[shown]:,} " + what)
+    with Progress(BarColumn(), told, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(what, total=total, shown=0)
+        yield lambda done, shown: progress.update(task, completed=done, shown=shown)

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from engine.cli.app import App, pass_app
 from engine.cli.group import Command
-from engine.cli.output import note, print_json
+from engine.cli.output import bar, note, print_json
 from engine.domain.money import format_micros
 
 if TYPE_CHECKING:
     from engine.flows.replay import Totals
-    from engine.flows.spend_file import SpendFile
 
 
 @click.command(cls=Command)
@@ -31,10 +27,16 @@ def replay(app: App, file: str) -> int:
     from engine.flows.replay import CatalogNames, Replay
     from engine.flows.spend_file import SpendFile
 
-    with SpendFile(file) as rows, _progress(rows) as advance:
+    with SpendFile(file) as rows, bar("rows", rows.size or None) as advance:
         names = CatalogNames(app.system.catalog, app.system.manage, app.actor)
         bring = app.system.publisher.publish_pending
-        totals = Replay(app.system.client, names, on_trouble=note, on_progress=advance, on_wait=bring).run(rows)
+        totals = Replay(
+            app.system.client,
+            names,
+            on_trouble=note,
+            on_progress=lambda totals: advance(rows.bytes_read, totals.rows),
+            on_wait=bring,
+        ).run(rows)
     if totals.stopped:
         note(totals.stopped)
     if app.json:
@@ -57,18 +59,3 @@ def _document(totals: Totals) -> dict[str, Any]:
         "failed": totals.failed,
         "amount": format_micros(totals.micros),
     }
-
-
-@contextmanager
-def _progress(file: SpendFile) -> Iterator[Callable[[Totals], None]]:
-    """A bar on stderr where that is a terminal; elsewhere nothing."""
-    if not sys.stderr.isatty():
-        yield lambda totals: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (BarColumn(), TextColumn("{task.percentage:>3.0f}%  {task.fields[rows]:,} rows"), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("replay", total=file.size or None, rows=0)
-        yield lambda totals: progress.update(task, completed=file.bytes_read, rows=totals.rows)

@@ -127,6 +127,12 @@ class Persister:
             s for s in states if s.n != cursors[s.shard].n or (s.last_entry_id or START) != cursors[s.shard].entry_id
         ]
 
+    def backlog(self) -> int:
+        """How many journal entries of ready shards PostgreSQL does not have yet."""
+        with self._db.connect() as conn:
+            cursors = spend_log.read_cursors(conn)
+        return sum(max(state.n - cursors[state.shard].n, 0) for state in self.waiting())
+
     def drain_shard(
         self,
         state: LiveShard,

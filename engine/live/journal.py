@@ -296,7 +296,7 @@ class Journal:
         while len(found) < count and spends < SPENDS_AT_ONCE:
             page = self.read(shard, at, min(_PAGE, count - len(found)))
             found += page
-            spends += sum(len(fields.get(b"l", b"")) // _BYTES_A_SPEND + 1 for _, fields in page)
+            spends += sum(len(e.get(b"l", b"")) // _BYTES_A_SPEND + e.get(b"b", b"").count(b";") + 1 for _, e in page)
             if len(page) < _PAGE:
                 return found, len(found) >= count
             at = "(" + page[-1][0].decode()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from sqlalchemy import text
 
 from engine.domain.ids import shard_of
 from engine.errors import BudgetError
 from engine.ledger import quarantine
+from engine.live import journal
 from engine.live.batches import PACKED_FROM, Spend, pieces_of
 from engine.live.scripts import script
 from engine.wiring import System
@@ -87,4 +90,24 @@ def test_a_packed_call_that_comes_again_after_a_rebuild_is_counted_once(ready: S
     with ready.db.connect() as conn:
         counted = sum(a.outcome == "accepted" for a in before)
         assert conn.execute(text("SELECT count(*), sum(amount_micros) FROM spend_log")).one() == (counted, 7 * counted)
+    assert failed(ready) == {}
+
+
+@pytest.mark.parametrize("form", ["packed", "text"])
+def test_a_backlog_of_large_batches_is_written_in_transactions_of_a_bounded_number_of_spends(
+    ready: System, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    _, (campaign,) = brand_with_campaigns(ready)
+    events = itertools.count()
+    for _ in range(130):
+        ready.client.record_spends(
+            [Spend(campaign, None, f"e{next(events)}" if form == "text" else None, 1) for _ in range(20)]
+        )
+    monkeypatch.setattr(journal, "SPENDS_AT_ONCE", 1000)
+    seen: list[int] = []
+    assert ready.persister.drain_all(lambda so_far: seen.append(so_far.rows)).rows == 130 * 20
+    written = sorted({0, *seen})
+    assert [b - a for a, b in itertools.pairwise(written)] == [1980, 620], (
+        "100 entries, one of them the mark, and the rest"
+    )
     assert failed(ready) == {}
