@@ -164,7 +164,12 @@ def test_ctrl_c_is_quiet_and_status_130(be: Be, monkeypatch: pytest.MonkeyPatch)
         os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr("engine.ledger.catalog.Catalog.brands", interrupted)
-    done = be("brand", "list")
+    # As a shell starts a command; one that was started in the background ignores Ctrl-C, and its tests would too.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        done = be("brand", "list")
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert (done.status, done.out, done.err.strip()) == (130, "", "")
 
 
