@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import click
@@ -162,6 +163,8 @@ def test_a_reader_that_leaves_early_is_no_error(environment: dict[str, str], rea
 def test_ctrl_c_is_quiet_and_status_130(be: Be, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(self: object, **how: object) -> None:
         os.kill(os.getpid(), signal.SIGINT)
+        # The signal may reach another thread of this process first; the main one has it a moment later.
+        threading.Event().wait(10)
 
     monkeypatch.setattr("engine.ledger.catalog.Catalog.brands", interrupted)
     # As a shell starts a command; one that was started in the background ignores Ctrl-C, and its tests would too.
