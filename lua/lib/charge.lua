@@ -179,17 +179,14 @@ local function charge(verb)
   local shard, refused = open_shard(shard_key, '', counter)
   if not shard then return refused end
   if not is_id(request, 80) then return { 'invalid', 0, 'request_id' } end
-  local columns = not blob and parse_columns(body)
-  local spends, sums, size, bad
+  local columns, sums, size
   if blob then
     sums, size = parse_sums(body, blob)
     if not sums then return size end
-  elseif columns then
-    sums, size = columns.sums, columns.size
   else
-    spends, bad = parse_spends(body)
-    if not spends then return bad end
-    size = #spends
+    columns = parse_columns(body)
+    if not columns then return first_bad(body) end
+    sums, size = columns.sums, columns.size
   end
   local now = shard.now
   local day = day_of(now)
@@ -209,12 +206,10 @@ local function charge(verb)
       expired_lines(due[brand], lines)
     end
   end
-  local whole = sums and not before and all_fit(sums, verb, plans, now)
-  if sums and not whole then
-    spends = {}
-    if not before or has_unknown(before) then
-      if blob then spends, bad = unpack_spends(sums, size, blob) else spends = rows_of(columns) end
-    end
+  local whole = not before and all_fit(sums, verb, plans, now)
+  local spends, bad = {}, nil
+  if not whole and (not before or has_unknown(before)) then
+    if blob then spends, bad = unpack_spends(sums, size, blob) else spends = rows_of(columns) end
     if not spends then return bad end
   end
   local names, places, events, seen = {}, nil, nil, {}

@@ -2,26 +2,22 @@
 -- include: lib/call.lua
 local LAST_INSTANT = 253402300799999 -- the end of the year 9999, beyond which neither Python nor PostgreSQL goes with us
 
--- The spends of a call one by one, or nil and the reply that names the first bad field.
-local function parse_spends(body)
-  local spends, ends = {}, 1
-  for start, campaign, digits, event, occurred, stop in string.gmatch(body, '()(%d+),([^,;]*),([^,;]*),([^,;]*);()') do
-    local index = #spends
-    if start ~= ends or index >= MAX_SPENDS then return nil, { 'invalid', index, 'spends' } end
-    local amount = amount_of(digits)
-    if not amount then return nil, { 'invalid', index, 'amount' } end
-    if event ~= '' and not is_id(event, 64) then return nil, { 'invalid', index, 'event_id' } end
+-- The reply that names the first bad field of a call whose spends do not read.
+local function first_bad(body)
+  local index, ends = 0, 1
+  for start, digits, event, occurred, stop in string.gmatch(body, '()%d+,([^,;]*),([^,;]*),([^,;]*);()') do
+    if start ~= ends or index >= MAX_SPENDS then break end
+    if not amount_of(digits) then return { 'invalid', index, 'amount' } end
+    if event ~= '' and not is_id(event, 64) then return { 'invalid', index, 'event_id' } end
     if occurred ~= '' and (#occurred > 15 or not string.find(occurred, '^%d+$') or tonumber(occurred) > LAST_INSTANT) then
-      return nil, { 'invalid', index, 'occurred_at' }
+      return { 'invalid', index, 'occurred_at' }
     end
-    spends[index + 1] = { campaign = campaign, digits = digits, amount = amount, event = event }
-    ends = stop
+    index, ends = index + 1, stop
   end
-  if #spends == 0 or ends ~= #body + 1 then return nil, { 'invalid', #spends, 'spends' } end
-  return spends
+  return { 'invalid', index, 'spends' }
 end
 
--- The same, quicker, as columns with their sum a campaign ({campaign, amount, times}); nil where anything is amiss, which parse_spends names.
+-- The spends of a call as columns, with their sum a campaign ({campaign, amount, times}); nil where anything is amiss, which first_bad names.
 local function parse_columns(body)
   local campaigns, digits_of, events, sums, by_campaign = {}, {}, {}, {}, {}
   local size, length, with_ids = 0, 0, false
