@@ -1,6 +1,6 @@
 """Money: integer micros inside, decimal text at the edges, never a float.
 
-1 unit of currency = 1,000,000 micros. The grammar is digits only, at most six decimals, the same in Lua (`lua/lib/amount.lua`): no sign,
+1 unit of currency = 1,000,000 micros. The grammar is digits only, at most six decimals, the same in Lua (`lua/lib/call.lua`: `amount_of`): no sign,
 exponent, space, underscore or other script's digits. What does not fit is refused, not rounded; `from_cpm` is the one place that rounds.
 """
 
@@ -91,6 +91,19 @@ def check_amount_micros(micros: int, field: str = "amount_micros", given: object
     raise InvalidAmount(
         f"{field} {value} is above the limit of 1000000 for one spend: split it or check the unit", field
     )
+
+
+def micros_of(amount: str | Decimal | None, amount_micros: int | None) -> int:
+    """The micros of one spend that is given in one of two ways. Raises InvalidAmount."""
+    if amount_micros is None:
+        if amount is None:
+            raise InvalidAmount(
+                "amount is missing: give a decimal string or Decimal, or whole micros in amount_micros", "amount"
+            )
+        return parse_amount(amount)
+    if amount is not None:
+        raise InvalidAmount("amount and amount_micros are both given: give one of the two", "amount_micros")
+    return check_amount_micros(amount_micros)
 
 
 def parse_budget(value: str | Decimal | None, field: str = "daily_budget") -> int | None:

@@ -10,11 +10,10 @@ import asyncio
 from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
-from functools import lru_cache
 from typing import Final
 
-from engine.domain.ids import MAX_BRAND_ID, ORDINALS, SHARDS, check_campaign_id, shard_of
-from engine.domain.money import MAX_AMOUNT_MICROS, parse_amount
+from engine.domain.ids import ORDINALS, check_campaign_id, shard_of
+from engine.domain.money import micros_of
 from engine.errors import InvalidInput, Unavailable, shown
 from engine.live.aio_flusher import Flusher
 from engine.live.aio_holds import AsyncHoldCalls
@@ -31,10 +30,6 @@ from engine.settings import hot_redis_url
 __all__ = ["AsyncBudgetClient"]
 
 MAX_WAITING: Final = 10_000
-_AMOUNTS: Final = 16_384
-_LOWEST: Final = ORDINALS
-_HIGHEST: Final = (MAX_BRAND_ID + 1) * ORDINALS
-_parsed = lru_cache(maxsize=_AMOUNTS, typed=True)(parse_amount)
 
 
 class AsyncBudgetClient(AsyncHoldCalls):
@@ -142,24 +137,11 @@ class AsyncBudgetClient(AsyncHoldCalls):
         if event_id is not None or occurred_at is not None:
             line = line_of(campaign_id, amount, event_id, amount_micros, occurred_at)
             micros = 0
-        elif (
-            type(amount_micros) is int
-            and amount is None
-            and 0 < amount_micros <= MAX_AMOUNT_MICROS
-            and type(campaign_id) is int
-            and _LOWEST < campaign_id < _HIGHEST
-            and campaign_id % ORDINALS
-        ):
-            micros = amount_micros
         else:
             check_campaign_id(campaign_id)
-            micros = (
-                _parsed(amount)
-                if amount_micros is None and type(amount) is str and len(amount) < 32
-                else int(line_of(campaign_id, amount, None, amount_micros, None).split(",")[1])
-            )
+            micros = micros_of(amount, amount_micros)
         flusher = self._flusher
-        return flusher.join(flusher.enter(1), campaign_id // ORDINALS % SHARDS, verb, campaign_id, micros, line)
+        return flusher.join(flusher.enter(1), shard_of(campaign_id // ORDINALS), verb, campaign_id, micros, line)
 
     async def _own(
         self,

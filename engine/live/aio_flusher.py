@@ -190,7 +190,7 @@ class Flusher:
             if parcel.call.script.sha1 not in link.loaded:
                 out.append(link.load(parcel.call.script))
                 sent.append(None)
-            out.append(parcel.call.packed())
+            out.append(parcel.call.encoded())
             sent.append(parcel)
         link.send(b"".join(out))
         for waited in sent:

@@ -13,10 +13,10 @@ from decimal import Decimal
 from itertools import count
 from typing import Any, Final, NamedTuple
 
-from engine.domain.ids import MAX_BRAND_ID, ORDINALS, TEXT_ID, check_campaign_id, check_text_id, shard_of
-from engine.domain.money import MAX_AMOUNT_MICROS, check_amount_micros, parse_amount, parse_amounts
+from engine.domain.ids import ORDINALS, TEXT_ID, check_campaign_id, check_text_id, shard_of
+from engine.domain.money import MAX_AMOUNT_MICROS, micros_of, parse_amounts
 from engine.domain.periods import ms_of
-from engine.errors import InvalidAmount, InvalidInput, shown
+from engine.errors import InvalidId, InvalidInput, shown
 from engine.live.keys import ShardKeys, shard_keys
 from engine.live.packed import pack
 from engine.live.replies import Figures, SpendResult, spend_results
@@ -155,10 +155,10 @@ def _whole_columns(batch: list[Spend]) -> _Columns | None:
     if occurred.count(None) < size or set(map(type, campaign_ids)) != {int}:
         return None
     campaigns = sorted(set(campaign_ids))
-    if any(
-        not ORDINALS < campaign_id < (MAX_BRAND_ID + 1) * ORDINALS or campaign_id % ORDINALS == 0
-        for campaign_id in campaigns
-    ):
+    try:
+        for campaign_id in campaigns:
+            check_campaign_id(campaign_id)
+    except InvalidId:
         return None
     if micros.count(None) == size:
         micros = tuple(parse_amounts(amounts) or ())
@@ -204,21 +204,12 @@ def line_of(
 ) -> str:
     """One spend as the scripts take it (`lua/lib/charge.lua`), after every check that Python can make."""
     check_campaign_id(campaign_id)
-    if amount_micros is None:
-        if amount is None:
-            raise InvalidAmount(
-                "amount is missing: give a decimal string or Decimal, or whole micros in amount_micros", "amount"
-            )
-        amount_micros = parse_amount(amount)
-    elif amount is not None:
-        raise InvalidAmount("amount and amount_micros are both given: give one of the two", "amount_micros")
-    else:
-        check_amount_micros(amount_micros)
+    micros = micros_of(amount, amount_micros)
     if event_id is not None:
         check_text_id(event_id, "event_id")
     if occurred_at is None:
-        return f"{campaign_id},{amount_micros},{event_id or ''},;"
-    return f"{campaign_id},{amount_micros},{event_id or ''},{_occurred_ms(occurred_at)};"
+        return f"{campaign_id},{micros},{event_id or ''},;"
+    return f"{campaign_id},{micros},{event_id or ''},{_occurred_ms(occurred_at)};"
 
 
 def _occurred_ms(at: datetime) -> int:

@@ -18,13 +18,13 @@ from engine.live.replies import ACCEPTED, NOT_READY, RECORDED, CampaignStatus, S
 from engine.live.requests import next_id
 from engine.live.scripts import LAYOUT, Script, script
 from engine.live.watch import Watch
-from engine.live.wire import Call, NoAnswer, Reply, Wire, packed_head
+from engine.live.wire import Call, NoAnswer, Reply, Wire, encoded_head
 from engine.settings import hot_redis_url
 
 __all__ = ["BudgetClient", "Spend"]
 
 PREPARED: Final = 16_384
-"""Campaigns whose calls are kept half packed: about a kilobyte each."""
+"""Campaigns whose calls are kept half encoded: about a kilobyte each."""
 
 
 class BudgetClient(HoldCalls):
@@ -183,10 +183,10 @@ def read_status(reply: Reply, campaign_id: int) -> CampaignStatus:
 
 @lru_cache(maxsize=PREPARED)
 def _prepared(code: Script, campaign_id: int) -> tuple[tuple[str, ...], bytes]:
-    """KEYS of a call for one spend, and the packed bytes that it begins with."""
+    """KEYS of a call for one spend, and the bytes that it begins with."""
     keys = keys_of_campaign(campaign_id)
     names = (*keys.fixed, *plan_keys(keys, code.name, (campaign_id // ORDINALS,), (campaign_id,)))
-    return names, packed_head(code, names, 3)
+    return names, encoded_head(code, names, 3)
 
 
 def unavailable(failure: NoAnswer, request: str, answers: Sequence[SpendResult | None]) -> BudgetError:

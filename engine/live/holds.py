@@ -13,9 +13,9 @@ from typing import Final, Generic, TypeVar
 
 from engine.domain.causes import reasons_of
 from engine.domain.ids import check_campaign_id, check_text_id
-from engine.domain.money import check_amount_micros, parse_amount
+from engine.domain.money import micros_of
 from engine.domain.periods import day_number
-from engine.errors import InvalidAmount, InvalidId, InvalidInput, Unavailable, shown
+from engine.errors import InvalidId, InvalidInput, Unavailable, shown
 from engine.live.keys import keys_of_campaign
 from engine.live.replies import ACCEPTED, CONFLICT, NOT_READY, REFUSED, UNKNOWN_CAMPAIGN, Answered, head, read_figures
 from engine.live.requests import next_id
@@ -93,7 +93,7 @@ def asks_reserve(
 ) -> Asked[HoldResult]:
     """The call of `reserve`."""
     check_campaign_id(campaign_id)
-    micros = _micros(amount, amount_micros)
+    micros = micros_of(amount, amount_micros)
     name = _own_part(hold_id, campaign_id) if hold_id is not None else next_id()
     return _asks_hold(campaign_id, name, f"R,{campaign_id},{name},{micros},{_ttl_ms(ttl)};")
 
@@ -101,7 +101,7 @@ def asks_reserve(
 def asks_settle(hold_id: str, amount: str | Decimal | None, amount_micros: int | None) -> Asked[HoldResult]:
     """The call of `settle`."""
     campaign_id, name = _parts(hold_id)
-    return _asks_hold(campaign_id, name, f"S,{campaign_id},{name},{_micros(amount, amount_micros)},;")
+    return _asks_hold(campaign_id, name, f"S,{campaign_id},{name},{micros_of(amount, amount_micros)},;")
 
 
 def asks_release(hold_id: str) -> Asked[HoldResult]:
@@ -124,7 +124,7 @@ def asks_refund(
     check_text_id(event_id, "event_id")
     day = "" if spent_on is None else str(day_number(spent_on))
     keys = keys_of_campaign(campaign_id)
-    args = (LAYOUT, str(campaign_id), event_id, str(_micros(amount, amount_micros)), day)
+    args = (LAYOUT, str(campaign_id), event_id, str(micros_of(amount, amount_micros)), day)
     call = Call(script("refund"), (*keys.fixed, keys.brand(campaign_id >> 16), keys.campaign(campaign_id)), args)
 
     def read(reply: Reply) -> RefundResult:
@@ -218,18 +218,6 @@ class HoldCalls:
             return asked.read(self._wire.call(asked.call, self._timeout_s))
         except NoAnswer as failure:
             raise asked.unavailable(failure) from None
-
-
-def _micros(amount: str | Decimal | None, amount_micros: int | None) -> int:
-    if amount_micros is None:
-        if amount is None:
-            raise InvalidAmount(
-                "amount is missing: give a decimal string or Decimal, or whole micros in amount_micros", "amount"
-            )
-        return parse_amount(amount)
-    if amount is not None:
-        raise InvalidAmount("amount and amount_micros are both given: give one of the two", "amount_micros")
-    return check_amount_micros(amount_micros)
 
 
 def _ttl_ms(ttl: float | timedelta) -> int:

@@ -16,8 +16,8 @@ from typing import Any, Final
 import redis
 from redis import exceptions
 
-from engine.errors import BudgetError, InvalidSetting, WrongVersion
-from engine.live.link import Link, packed, packed_parts, remaining
+from engine.errors import BudgetError, WrongVersion
+from engine.live.link import Address, Link, arguments, command, remaining
 from engine.live.scripts import Script
 
 Reply = list[Any]
@@ -39,7 +39,7 @@ class NoAnswer(Exception):
 
 
 class Call:
-    """One script call, ready to send and to send again. head: the packed bytes of all that comes before the arguments, where they are known."""
+    """One script call, ready to send and to send again. head: the encoded bytes of all that comes before the arguments, where they are known."""
 
     __slots__ = ("args", "head", "keys", "script")
 
@@ -49,38 +49,30 @@ class Call:
         self.args = args
         self.head = head
 
-    def packed(self) -> bytes:
+    def encoded(self) -> bytes:
         """As it goes over the wire."""
-        head = packed_head(self.script, self.keys, len(self.args)) if self.head is None else self.head
-        return head + packed_parts(self.args)
+        head = encoded_head(self.script, self.keys, len(self.args)) if self.head is None else self.head
+        return head + arguments(self.args)
 
 
-def packed_head(script: Script, keys: Sequence[Arg], args: int) -> bytes:
+def encoded_head(script: Script, keys: Sequence[Arg], args: int) -> bytes:
     """The bytes of a call before its arguments, of which there will be so many."""
     parts = ("EVALSHA", script.sha1, str(len(keys)), *keys)
-    return b"*%d\r\n" % (len(parts) + args) + packed_parts(parts)
+    return b"*%d\r\n" % (len(parts) + args) + arguments(parts)
 
 
 class Wire:
     """Connections to one Redis. Thread-safe; usable after fork."""
 
     def __init__(self, url: str) -> None:
-        try:
-            pool = redis.ConnectionPool.from_url(url)
-        except ValueError as error:
-            raise InvalidSetting(
-                f"REDIS_URL is not a Redis URL ({error}): write redis://host:6379/0", "REDIS_URL"
-            ) from None
-        self._connection_class = pool.connection_class
-        self._connection_kwargs = {**pool.connection_kwargs, "decode_responses": False, "retry": None}
+        self._address = Address(url, redis.ConnectionPool)
         self._free: deque[Link] = deque()
         _OWN.add(self)
 
     @property
     def where(self) -> str:
         """Host and port, or the socket's path, as messages show them."""
-        kwargs = self._connection_kwargs
-        return str(kwargs.get("path") or f"{kwargs.get('host', 'localhost')}:{kwargs.get('port', 6379)}")
+        return self._address.where
 
     def call(self, call: Call, timeout_s: float) -> Reply:
         """The reply to one call. Raises NoAnswer."""
@@ -132,7 +124,7 @@ class Wire:
         self, link: Link, calls: Sequence[Call], replies: list[Reply | None], window: list[int], deadline: float
     ) -> None:
         for i in window:
-            link.send(calls[i].packed(), deadline)
+            link.send(calls[i].encoded(), deadline)
         missing: list[int] = []
         failure: exceptions.ResponseError | None = None
         for i in window:
@@ -145,7 +137,7 @@ class Wire:
         if failure is not None:
             raise failure
         for script in {calls[i].script.sha1: calls[i].script for i in missing}.values():
-            link.send(packed(("SCRIPT", "LOAD", script.text)), deadline)
+            link.send(command(("SCRIPT", "LOAD", script.text)), deadline)
             link.receive(deadline)
         if missing:
             self._exchange(link, calls, replies, missing, deadline)
@@ -155,17 +147,14 @@ class Wire:
             return self._free.pop()
         except IndexError:
             left = remaining(deadline)
-            connection = self._connection_class(
-                **{**self._connection_kwargs, "socket_timeout": left, "socket_connect_timeout": left}
-            )
+            connection = self._address.connection(socket_timeout=left, socket_connect_timeout=left)
             connection.connect()
             return Link(connection)
 
     def own_connection(self, timeout_s: float) -> Any:
         """A connection for the caller alone, to listen on (RESP2, where messages come as plain replies). Raises redis' errors, OSError."""
-        kwargs = {**self._connection_kwargs, "protocol": 2, "health_check_interval": 0}
-        connection = self._connection_class(
-            **{**kwargs, "socket_timeout": timeout_s, "socket_connect_timeout": timeout_s}
+        connection = self._address.connection(
+            protocol=2, health_check_interval=0, socket_timeout=timeout_s, socket_connect_timeout=timeout_s
         )
         connection.connect()
         return connection

@@ -14,7 +14,7 @@ import redis
 import redis.asyncio
 
 from engine import AsyncBudgetClient, BudgetClient, BudgetError, InvalidId, Spend, Unavailable
-from engine.live import aio_flusher, aio_link
+from engine.live import aio_flusher, link
 from engine.live.admin import LiveRedis
 from engine.live.wire import Wire
 from engine.local.servers import EmbeddedServers
@@ -219,7 +219,7 @@ def test_without_hiredis_every_spend_counts_once_all_the_same(
     plant: Plant, plain: redis.Redis, hot_url: str, monkeypatch: pytest.MonkeyPatch, protocol: int
 ) -> None:
     plant.brand()
-    monkeypatch.setattr(aio_link, "Reader", None)
+    monkeypatch.setattr(link, "Reader", None)
     monkeypatch.setattr(
         redis.asyncio.connection,
         "DefaultParser",

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine.domain.ids import ORDINALS, SHARDS
-from engine.domain.money import MAX_AMOUNT_MICROS, format_micros
+from engine.domain.money import MAX_AMOUNT_MICROS, format_micros, parse_amount
 from engine.errors import InvalidInput
 from engine.live import batches
 from engine.live.batches import PACKED_FROM, Spend, pieces_of
@@ -139,5 +139,5 @@ def test_one_bad_spend_among_many_is_named_by_its_place_and_nothing_is_sent(
 def test_amounts_as_text_are_the_same_micros_as_one_by_one() -> None:
     texts = ["1", "0.000001", "12.5", "1000000", "007.10", "3.000000", "0.1", "99.999999"]
     (piece,), _ = pieces_of([Spend(CAMPAIGN, text) for text in texts])
-    (again,), _ = pieces_of([Spend(CAMPAIGN, None, None, batches.parse_amount(text)) for text in texts])
+    (again,), _ = pieces_of([Spend(CAMPAIGN, None, None, parse_amount(text)) for text in texts])
     assert piece.args == again.args

@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator
 import pytest
 import redis
 
-from engine.live.admin import LiveRedis
 from engine.live.client import BudgetClient
 from engine.live.scripts import swapping
 from engine.live.watch import Watch
-from engine.live.wire import Wire
+from tests.live.conftest import client, live, plain, plant, wire
 from tests.live.plant import Plant
+
+__all__ = ["client", "live", "plain", "plant", "wire"]
 
 RUNNING_CLOCK = """
 local function read_clock()
@@ -21,34 +22,6 @@ local function read_clock()
   return time[1] * 1000 + math.floor(time[2] / 1000) + (tonumber(redis.call('GET', 'test:shift') or '0'))
 end
 """
-
-
-@pytest.fixture
-def plain(hot_redis: redis.Redis) -> redis.Redis:
-    hot_redis.flushall()
-    return hot_redis
-
-
-@pytest.fixture
-def wire(hot_url: str) -> Iterator[Wire]:
-    made = Wire(hot_url)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def live(wire: Wire) -> LiveRedis:
-    return LiveRedis(wire)
-
-
-@pytest.fixture
-def plant(live: LiveRedis, plain: redis.Redis) -> Plant:
-    return Plant(live, plain)
-
-
-@pytest.fixture
-def client(wire: Wire) -> BudgetClient:
-    return BudgetClient(wire, timeout_ms=2000)
 
 
 @pytest.fixture
