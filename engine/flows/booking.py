@@ -142,6 +142,7 @@ def spend_day(entry: Entry, spend: LoggedSpend) -> date:
 def _write(conn: Connection, shard: int, entries: Sequence[tuple[Entry, int]], booked: Booked) -> None:
     rows: list[spend_log.SpendRow] = []
     lines: list[str] = []
+    remembered: list[spend_log.RememberedRequest] = []
     days: dict[tuple[int, date], tuple[int, int, int]] = {}
     ends: list[holds.HoldRow] = []
     adjusted: list[corrections.CorrectionRow] = []
@@ -164,7 +165,6 @@ def _write(conn: Connection, shard: int, entries: Sequence[tuple[Entry, int]], b
             for campaign_id, total, spends in simple.sums:
                 brand_id, micros, count = days.get((campaign_id, today), (brand_of(campaign_id), 0, 0))
                 days[campaign_id, today] = (brand_id, micros + total, count + spends)
-                booked.micros += total
         for spend in () if simple else entry.spends():
             day = today if spend.day is None else date_of(spend.day)
             request = entry.request_id or (
@@ -183,8 +183,8 @@ def _write(conn: Connection, shard: int, entries: Sequence[tuple[Entry, int]], b
             # Rows alone do not give back which spends were refused, nor the bytes of a packed call. A verb of `*`: of either.
             outcomes = entry.outcomes or f"{COUNTED}*{entry.packed.size if entry.packed else 0}"
             digest = (entry.verb or "*") + entry.digest
-            spend_log.add_mixed_request(
-                conn, shard, generation, entry.n, entry.request_id, digest, outcomes, recorded_at
+            remembered.append(
+                spend_log.RememberedRequest(shard, generation, entry.n, entry.request_id, digest, outcomes, recorded_at)
             )
         if entry.steps:
             for step in entry.hold_steps():
@@ -207,10 +207,11 @@ def _write(conn: Connection, shard: int, entries: Sequence[tuple[Entry, int]], b
             )  # fmt: skip
     spend_log.copy_lines(conn, [*lines, *spend_log.lines_of(rows)])
     spend_log.upsert_campaign_days(conn, days)
+    spend_log.add_mixed_requests(conn, remembered)
     holds.write(conn, ends)
     corrections.write(conn, adjusted)
     booked.rows += len(rows) + len(lines)
-    booked.micros += sum(row.amount_micros for row in rows)
+    booked.micros += sum(micros for _, micros, _ in days.values())
 
 
 def _set_aside(

@@ -36,7 +36,6 @@ from engine.ledger.spend_read import (
     already_logged,
     brand_day_totals,
     campaign_totals,
-    campaigns_with_rows,
     correction_totals,
     first_day,
     last_recorded_ms,
@@ -51,17 +50,16 @@ __all__ = [
     "CursorRow",
     "MixedRow",
     "RecentSpend",
+    "RememberedRequest",
     "RowsRefused",
     "SpendRow",
-    "add_mixed_request",
+    "add_mixed_requests",
     "advance_cursor",
     "age_cursors",
     "already_logged",
     "brand_day_totals",
     "campaign_totals",
-    "campaigns_with_rows",
     "copy_lines",
-    "copy_rows",
     "correction_totals",
     "ensure_partition",
     "first_day",
@@ -101,6 +99,18 @@ class SpendRow(NamedTuple):
     hold_id: str | None = None
 
 
+class RememberedRequest(NamedTuple):
+    """One row of mixed_request."""
+
+    shard: int
+    generation: int
+    n: int
+    request_id: str
+    digest: str
+    outcomes: str
+    recorded_at: datetime
+
+
 class RowsRefused(BudgetError):
     """PostgreSQL refuses rows because one of them breaks a law of the table; nothing of the transaction is kept."""
 
@@ -131,13 +141,9 @@ def ensure_partition(connection: Connection, day: date) -> None:
     )
 
 
-def copy_rows(connection: Connection, rows: Iterable[SpendRow]) -> int:
-    """Appends rows by COPY; answers how many. Raises RowsRefused for rows that break a law, ServerAway."""
-    return copy_lines(connection, list(lines_of(rows)))
-
-
 def copy_lines(connection: Connection, lines: Sequence[str]) -> int:
-    """The same for rows that are lines of COPY's text already (`lines_of`, `packed_lines`)."""
+    """Appends rows, as lines of COPY's text format (`lines_of`, `packed_lines`); answers how many. Raises RowsRefused for rows that break a law,
+    ServerAway."""
     _in_transaction(connection)
     if not lines:
         return 0
@@ -175,29 +181,11 @@ def upsert_campaign_days(connection: Connection, days: Mapping[tuple[int, date],
     )
 
 
-def add_mixed_request(
-    connection: Connection,
-    shard: int,
-    generation: int,
-    n: int,
-    request_id: str,
-    digest: str,
-    outcomes: str,
-    recorded_at: datetime,
-) -> None:
-    """Keeps what the script remembered of a request of which not every spend was counted."""
-    _in_transaction(connection)
-    connection.execute(
-        insert(MixedRequest).values(
-            shard=shard,
-            generation=generation,
-            n=n,
-            request_id=request_id,
-            digest=digest,
-            outcomes=outcomes,
-            recorded_at=recorded_at,
-        )
-    )
+def add_mixed_requests(connection: Connection, requests: Sequence[RememberedRequest]) -> None:
+    """Keeps what the script remembered of requests whose rows do not say it, in one statement."""
+    if requests:
+        _in_transaction(connection)
+        connection.execute(insert(MixedRequest), [request._asdict() for request in requests])
 
 
 def prune_mixed_requests(connection: Connection, before: datetime) -> int:

@@ -73,14 +73,6 @@ class Placed(Protocol):
     def kind(self) -> str: ...
 
 
-def campaigns_with_rows(connection: Connection, brand_id: int) -> set[int]:
-    """The brand's campaigns that ever spent."""
-    found = connection.execute(
-        text("SELECT DISTINCT campaign_id FROM campaign_day WHERE brand_id = :brand"), {"brand": brand_id}
-    )
-    return {row.campaign_id for row in found}
-
-
 def first_day(connection: Connection, shard: int) -> date | None:
     """The first day on which a brand of the shard spent; None when none ever did."""
     # A probe of the index for each brand; the plain min() over the shard would read every row of the table.

@@ -111,3 +111,23 @@ def test_a_backlog_of_large_batches_is_written_in_transactions_of_a_bounded_numb
         "100 entries, one of them the mark, and the rest"
     )
     assert failed(ready) == {}
+
+
+def test_a_packed_call_beside_a_row_that_is_refused_is_counted_once_in_what_persist_reports(ready: System) -> None:
+    _, (campaign,) = brand_with_campaigns(ready)
+    with ready.db.begin() as conn:
+        conn.execute(text("ALTER TABLE spend_log ADD CONSTRAINT no_threes CHECK (amount_micros <> 3000000)"))
+    ready.client.record_spends([Spend(campaign, None, None, 5) for _ in range(PACKED_FROM)])
+    ready.client.record_spend(campaign, "3")
+    drained = ready.persister.drain_all()
+    assert (drained.rows, drained.micros, drained.quarantined) == (PACKED_FROM, 5 * PACKED_FROM, 1)
+
+
+def test_sums_with_leading_zeros_read_as_the_script_read_them(ready: System) -> None:
+    _, (campaign,) = brand_with_campaigns(ready)
+    (piece,), size = pieces_of([Spend(campaign, None, None, 5) for _ in range(PACKED_FROM)])
+    piece.args = (f"{campaign},00{5 * size},0{size};", piece.args[1])
+    assert ready.live.call_all([piece.call(script("record_spends"), "zeros")])[0][0] == b"ok"
+    drained = ready.persister.drain_all()
+    assert (drained.rows, drained.quarantined) == (size, 0)
+    assert failed(ready) == {}
