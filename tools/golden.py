@@ -15,7 +15,8 @@ from typing import Any, Final
 import redis
 
 from engine.live import scripts
-from tools.golden_cases import CASES, PLANTED, Case, Step
+from tools.golden_cases import CASES
+from tools.golden_steps import PLANTED, Case, Step
 
 PLACE: Final = Path(__file__).resolve().parents[1] / "lua" / "golden.json"
 CLOCK_KEY: Final = "golden:clock"

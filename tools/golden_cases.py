@@ -2,141 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple
+from typing import Final
 
 from engine.domain.ids import ORDINALS
-from engine.domain.periods import ms_of
 from engine.domain.schedule import Schedule
-from engine.live.keys import keys_of_brand
 from engine.live.scripts import LAYOUT
+from tools.golden_steps import (
+    BRAND,
+    EARLY,
+    EVENT_MS,
+    FIRST,
+    INSTANCE,
+    KEYS,
+    NEIGHBOUR,
+    NOON,
+    REQUEST_MS,
+    SECOND,
+    UNKNOWN,
+    Case,
+    ask,
+    at,
+    begun,
+    hold,
+    line,
+    packed,
+    plan,
+    publish,
+    record,
+    refund,
+    spends,
+    step,
+)
 
-Step = dict[str, Any]
-
-BRAND: Final = 81
-NEIGHBOUR: Final = 145
-"""Another brand of shard 17."""
-FIRST, SECOND, UNKNOWN = (BRAND * ORDINALS + ordinal for ordinal in (1, 2, 3))
-KEYS: Final = keys_of_brand(BRAND)
-INSTANCE: Final = "11111111-2222-4333-8444-555555555555"
-REQUEST_MS, EVENT_MS = 600_000, 3_600_000
-
-
-def at(text: str) -> int:
-    """Epoch milliseconds of a UTC instant."""
-    return ms_of(datetime.fromisoformat(text).replace(tzinfo=UTC))
-
-
-NOON: Final = at("2026-11-23T12:00:00")
-"""A Monday."""
-
-
-class Case(NamedTuple):
-    """A story. planted: it begins with brand 81 (10.00 a day, 25.00 a month) and its campaigns 1 and 2, and brand 145 (no limits) with one."""
-
-    name: str
-    steps: Sequence[Step]
-    then: Sequence[Sequence[str | int]] = ()
-    planted: bool = True
-
-
-def step(script: str, keys: Sequence[str], argv: Sequence[object], ms: int = NOON) -> Step:
-    return {
-        "at": ms,
-        "script": script,
-        "keys": list(keys),
-        "argv": [a if isinstance(a, dict) else str(a) for a in argv],
-    }
-
-
-def spends(script: str, request: str, lines: Sequence[str], ms: int = NOON, layout: str = LAYOUT) -> Step:
-    """A charge with the keys that its spends need, in the order in which the client of this house gives them."""
-    campaigns = list(dict.fromkeys(int(line.split(",", maxsplit=1)[0]) for line in lines))
-    brands = list(dict.fromkeys(campaign // ORDINALS for campaign in campaigns))
-    keys = list(KEYS.fixed)
-    for brand in brands:
-        keys += [KEYS.brand(brand), *(KEYS.holds(brand) if script == "try_spends" else ())]
-    keys += map(KEYS.campaign, campaigns)
-    made = step(script, keys, (layout, request, "".join(lines)), ms)
-    return {**made, "any_order": [2, 3]} if len(campaigns) > 1 else made
-
-
-def packed(script: str, request: str, sums: str, width: int, places: Sequence[int], amounts: Sequence[int]) -> Step:
-    """A charge in the packed form, of the first two campaigns."""
-    log = bytes((1, width, *places)) + b"".join(amount.to_bytes(width, "little") for amount in amounts)
-    holds = KEYS.holds(BRAND) if script == "try_spends" else ()
-    keys = [*KEYS.fixed, KEYS.brand(BRAND), *holds, KEYS.campaign(FIRST), KEYS.campaign(SECOND)]
-    return {**step(script, keys, (LAYOUT, request, sums, {"hex": log.hex()})), "any_order": [2, 3]}
-
-
-def line(campaign: int, micros: object, event: str = "", occurred: object = "") -> str:
-    return f"{campaign},{micros},{event},{occurred};"
-
-
-def record(request: str, *lines: str, ms: int = NOON) -> Step:
-    return spends("record_spends", request, lines, ms)
-
-
-def ask(request: str, *lines: str, ms: int = NOON) -> Step:
-    return spends("try_spends", request, lines, ms)
-
-
-def hold(*operations: str, ms: int = NOON) -> Step:
-    keys = [*KEYS.fixed, KEYS.brand(BRAND), KEYS.campaign(FIRST), *KEYS.holds(BRAND)]
-    return step("holds", keys, [LAYOUT, "".join(operations)], ms)
-
-
-def refund(micros: object, event: str, day: object = "", campaign: int = FIRST, ms: int = NOON) -> Step:
-    keys = [*KEYS.fixed, KEYS.brand(BRAND), KEYS.campaign(campaign)]
-    return step("refund", keys, [LAYOUT, campaign, event, micros, day], ms)
-
-
-def plan(*campaigns: int, brand: int = BRAND, ms: int = NOON) -> Step:
-    return step("read_plan", [KEYS.shard, KEYS.brand(brand), *map(KEYS.campaign, campaigns)], [LAYOUT], ms)
-
-
-def publish(
-    brand: int,
-    version: int,
-    daily: str,
-    monthly: str,
-    campaigns: Sequence[tuple[object, ...]],
-    ms: int,
-    create: int = 1,
-) -> Step:
-    keys = [
-        KEYS.shard,
-        KEYS.registry,
-        KEYS.journal,
-        KEYS.brand(brand),
-        *(KEYS.campaign(int(str(c[0]))) for c in campaigns),
-    ]
-    head = (LAYOUT, INSTANCE, brand, version, daily, monthly, 0, create)
-    return step("publish", keys, (*head, *(part for c in campaigns for part in c)), ms)
-
-
-def begun(ms: int) -> list[Step]:
-    """The first start of a shard: the rebuild of an empty log."""
-    guards = (KEYS.registry, *KEYS.requests, *KEYS.events)
-    return [
-        step("rebuild_begin", [KEYS.shard, KEYS.journal], [INSTANCE, "token"], ms),
-        step("rebuild_set", [KEYS.shard, *guards], ["token", "replace", *("2", "#", "1") * len(guards)], ms),
-        step(
-            "rebuild_finish",
-            [KEYS.shard, KEYS.journal],
-            ["token", INSTANCE, 1, 0, "", 0, REQUEST_MS, EVENT_MS],
-            ms,
-        ),
-    ]
-
-
-EARLY: Final = at("2026-11-23T08:00:00")
-PLANTED: Final = [
-    *begun(EARLY),
-    publish(BRAND, 1, "10000000", "25000000", [(FIRST, 1, 1, 0, "", 1), (SECOND, 1, 1, 0, "", 1)], EARLY),
-    publish(NEIGHBOUR, 1, "", "", [(NEIGHBOUR * ORDINALS + 1, 1, 1, 0, "", 1)], EARLY),
-]
 OFFICE: Final = Schedule.parse(
     {"days": ["mon", "tue", "wed", "thu", "fri"], "start_time": "09:00", "end_time": "17:00"}
 ).compiled

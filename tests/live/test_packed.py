@@ -101,6 +101,16 @@ def test_a_thousand_spends_cost_the_journal_less_than_eight_bytes_each(plant: Pl
     print(f"journal: {grown / 100_000:.2f} bytes a spend")
 
 
+def test_a_spend_alone_costs_the_journal_less_than_sixty_four_bytes(plant: Plant, client: BudgetClient) -> None:
+    plant.brand()
+    journal = keys_of_brand(BRAND).journal
+    client.record_spend(CAMPAIGN, amount_micros=1)
+    before = plant.plain.memory_usage(journal, samples=0)
+    for micros in range(1000, 3000):
+        client.record_spend(CAMPAIGN, amount_micros=micros)
+    assert plant.plain.memory_usage(journal, samples=0) - before < 64 * 2000
+
+
 @pytest.mark.parametrize(
     ("wrong", "field"),
     [
