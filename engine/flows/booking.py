@@ -161,6 +161,7 @@ def _write(conn: Connection, shard: int, entries: Sequence[tuple[Entry, int]], b
                 shard,
                 generation,
                 entry.n,
+                *(entry.drawn_from or ()),
             )
             for campaign_id, total, spends in simple.sums:
                 brand_id, micros, count = days.get((campaign_id, today), (brand_of(campaign_id), 0, 0))

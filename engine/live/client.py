@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
+from pathlib import Path
 from typing import Final
 
 from engine.domain.causes import reasons_of
 from engine.domain.ids import ORDINALS, check_campaign_id, check_text_id
+from engine.domain.money import MAX_AMOUNT_MICROS, micros_of
 from engine.errors import BudgetError, InvalidInput, NotFound, NotReady, Unavailable, shown
 from engine.live.batches import RECORD, TRY, Spend, calls_of, in_order, line_of, pieces_of, plan_keys
-from engine.live.holds import HoldCalls
+from engine.live.holds import HoldCalls, ttl_ms
 from engine.live.keys import keys_of_campaign
+from engine.live.leases.keeper import Keeper
+from engine.live.leases.lease import Lease
+from engine.live.leases.spool import Replayed, replay
 from engine.live.replies import ACCEPTED, NOT_READY, RECORDED, CampaignStatus, SpendResult, head, spend_result
 from engine.live.requests import next_id
 from engine.live.scripts import LAYOUT, Script, script
@@ -23,6 +29,7 @@ from engine.settings import hot_redis_url
 
 __all__ = ["BudgetClient", "Spend"]
 
+_LEASES_END_S: Final = 5.0
 PREPARED: Final = 16_384
 """Campaigns whose calls are kept half encoded: about a kilobyte each."""
 
@@ -40,6 +47,7 @@ class BudgetClient(HoldCalls):
             )
         self._wire = wire
         self._timeout_s = timeout_ms / 1000
+        self._keeper: Keeper | None = None
 
     @classmethod
     def from_url(cls, url: str, timeout_ms: int = 250) -> BudgetClient:
@@ -118,8 +126,52 @@ class BudgetClient(HoldCalls):
         """
         return Watch(self._wire, brands=brands, campaigns=campaigns, fail_open=fail_open)
 
+    def lease(
+        self,
+        campaign_id: int,
+        amount: str | Decimal | None = None,
+        ttl: float | timedelta = 60,
+        *,
+        amount_micros: int | None = None,
+        largest: str | Decimal | None = None,
+        spool: str | os.PathLike[str] | None = None,
+    ) -> Lease:
+        """A slice of a campaign's budget to spend from in this process's memory: `lease.try_spend(...)` costs no network. Close it, or use it in a `with`.
+
+        amount: what it begins with; it grows with the burn rate up to `largest` (ten times that when none is given). Where the budget has less
+        left, it gets that; a campaign that may not run now, or has nothing left, gets an empty lease, which says `why` and fills when it may. ttl: seconds
+        (or a timedelta, from 1 second to a day) after which what it holds comes back should this process die. spool: a folder on a local disk for
+        spends that are not counted yet; what dead processes left there is counted first (`replay_spool`). Without one they live in memory only.
+
+        Raises InvalidAmount, InvalidId, InvalidInput (ttl, largest, spool), NotFound, Unavailable, WrongVersion.
+        """
+        check_campaign_id(campaign_id)
+        micros = micros_of(amount, amount_micros)
+        most = micros * 10 if largest is None else micros_of(largest, None)
+        most = min(most, MAX_AMOUNT_MICROS)
+        if most < micros:
+            raise InvalidInput(f"largest {shown(largest)} is less than the amount: give at least that", "largest")
+        ttl_s = ttl_ms(ttl, least_s=1) / 1000
+        folder = None if spool is None else Path(spool)
+        if folder is not None:
+            replay(self._wire, folder, self._timeout_s)
+        if self._keeper is None or self._keeper.is_forked:
+            self._keeper = Keeper(self._wire)
+        return self._keeper.open(campaign_id, micros, most, ttl_s, folder, self._timeout_s)
+
+    def replay_spool(self, spool: str | os.PathLike[str]) -> Replayed:
+        """Counts what processes that died left in a folder of spools, once, under the ids that it had. Repeating it is safe.
+
+        Raises InvalidInput, Unavailable, NotReady, WrongVersion.
+        """
+        return replay(self._wire, Path(spool), self._timeout_s)
+
     def close(self) -> None:
-        """Closes the connections."""
+        """Ends the leases, at most 5 seconds, and closes the connections. Raises Unavailable when spends of a lease were not counted in time."""
+        if self._keeper is not None and not self._keeper.close_all(_LEASES_END_S):
+            raise Unavailable(
+                "spends of leases are not counted yet: call close() again, or leave their spool to the next process", ""
+            )
         self._wire.close()
 
     def __enter__(self) -> BudgetClient:

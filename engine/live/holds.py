@@ -95,7 +95,7 @@ def asks_reserve(
     check_campaign_id(campaign_id)
     micros = micros_of(amount, amount_micros)
     name = _own_part(hold_id, campaign_id) if hold_id is not None else next_id()
-    return _asks_hold(campaign_id, name, f"R,{campaign_id},{name},{micros},{_ttl_ms(ttl)};")
+    return _asks_hold(campaign_id, name, f"R,{campaign_id},{name},{micros},{ttl_ms(ttl)};")
 
 
 def asks_settle(hold_id: str, amount: str | Decimal | None, amount_micros: int | None) -> Asked[HoldResult]:
@@ -220,10 +220,11 @@ class HoldCalls:
             raise asked.unavailable(failure) from None
 
 
-def _ttl_ms(ttl: float | timedelta) -> int:
+def ttl_ms(ttl: float | timedelta, least_s: float = 0.001) -> int:
+    """A time to live in milliseconds. Raises InvalidInput."""
     seconds = ttl.total_seconds() if isinstance(ttl, timedelta) else ttl
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0.001 <= seconds <= MAX_TTL_S:
-        raise InvalidInput(f"ttl {shown(ttl)} is not a time to live: give seconds from 0.001 to {MAX_TTL_S}", "ttl")
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not least_s <= seconds <= MAX_TTL_S:
+        raise InvalidInput(f"ttl {shown(ttl)} is not a time to live: give seconds from {least_s} to {MAX_TTL_S}", "ttl")
     return round(seconds * 1000)
 
 

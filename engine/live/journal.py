@@ -39,9 +39,11 @@ _BYTES_A_SPEND: Final = 5
 UNITEMISED: Final = "unitemised"
 
 _SPEND: Final = re.compile(r"(\d+),(\d+),([^,;]*),(-?\d*);")
-_STEP: Final = re.compile(r"([RSOTLEFC]),(\d+),([^,;]*),(\d+),(\d*);")
+_STEP: Final = re.compile(r"([RSOTLEFCDPQ]),(\d+),([^,;]*),(\d+),(\d*);")
 _SETTLES: Final = {"S": ("spend", "settled"), "O": ("over", "over"), "T": ("late", "late")}
 _REFUNDS: Final = {"F": "refund", "C": "correction"}
+_DRAWS: Final = {"D": "spend", "P": "over", "Q": "late"}
+_SPENDLESS: Final = re.compile(r"(?:[RLEDPQ],[^;]*;)*")
 _ENDS: Final = {"L": "released", "E": "expired"}
 _RUN: Final = re.compile(r"(k|p|d|c|u|x\d+)\*(\d+)")
 
@@ -146,17 +148,18 @@ class Entry:
             size += 1
 
     def _packed_spends(self, call: Unpacked, codes: list[str] | None) -> Iterator[LoggedSpend]:
+        lease, kind = self.drawn_from or (None, "spend")
         if call.bad:
             if codes is not None:
                 raise self._bad(self.outcomes)
             for position, line in enumerate(call.sums):
-                yield LoggedSpend(position, line.campaign_id, line.micros, None, None, UNITEMISED)
+                yield LoggedSpend(position, line.campaign_id, line.micros, None, None, UNITEMISED, lease)
             return
         if codes is not None and len(codes) != len(call.places):
             raise self._bad(self.outcomes)
         for position, (place, amount) in enumerate(zip(call.places, call.micros, strict=True)):
             if codes is None or codes[position] == COUNTED:
-                yield LoggedSpend(position, call.sums[place].campaign_id, amount, None, None)
+                yield LoggedSpend(position, call.sums[place].campaign_id, amount, None, None, kind, lease)
 
     def _text_spends(self, codes: list[str] | None) -> Generator[LoggedSpend, None, int]:
         size = end = 0
@@ -177,7 +180,18 @@ class Entry:
     def simple(self) -> Unpacked | None:
         """The packed call, where the entry is nothing but its spends and all of them were counted."""
         call = self.packed
-        return None if call is None or call.bad or self.outcomes or self.steps or self.adjusted or self.skip else call
+        if call is None or call.bad or self.outcomes or self.adjusted or self.skip:
+            return None
+        return call if _SPENDLESS.fullmatch(self.steps) else None
+
+    @property
+    def drawn_from(self) -> tuple[str, str] | None:
+        """The lease that the packed spends were given out from, and their kind: `spend`, `over` what it had on hold, or `late`, after its end."""
+        if self.packed is not None and self.steps:
+            for verb, _, name, _, _ in self._lines():
+                if verb in _DRAWS:
+                    return name, _DRAWS[verb]
+        return None
 
     def hold_steps(self) -> Iterator[HoldStep]:
         """What this entry did to holds, in order."""
@@ -186,6 +200,12 @@ class Entry:
                 yield HoldStep(int(campaign), name, "open", int(third), 0, int(fourth))
             elif verb in _SETTLES:
                 yield HoldStep(int(campaign), name, _SETTLES[verb][1], int(fourth), int(third))
+            elif verb in _DRAWS:
+                # A lease that was drawn whole may be filled again.
+                if int(third):
+                    yield HoldStep(int(campaign), name, "open", int(third), 0, int(fourth))
+                else:
+                    yield HoldStep(int(campaign), name, "released", 0)
             elif verb in _ENDS:
                 yield HoldStep(int(campaign), name, _ENDS[verb], int(third))
 

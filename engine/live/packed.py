@@ -64,6 +64,12 @@ def pack(campaign_ids: Sequence[int], campaigns: Sequence[int], micros: Sequence
     return "".join([f"{campaign},{sums[place]},{order.count(place)};" for campaign, place in index.items()]), log
 
 
+def pack_one(micros: Sequence[int]) -> bytes:
+    """The log of spends of a single campaign."""
+    size, width = len(micros), 4 if max(micros) < 1 << 32 else 8
+    return struct.pack(f"<BB{size}x{size}{_CODES[width]}", VERSION, width, *micros)
+
+
 def read_sums(sums: str) -> list[Sum]:
     """The sums of a call. Raises ValueError for text that is none."""
     lines = [Sum(*map(int, match.groups())) for match in _SUM.finditer(sums)]

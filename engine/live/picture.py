@@ -32,8 +32,14 @@ class Wanted:
     def __init__(self, brands: Iterable[int] | None, campaigns: Iterable[int] | None) -> None:
         self.all = brands is None and campaigns is None
         self._whole = frozenset(brands or ())
-        self._single = frozenset(campaigns or ())
-        self.brands = self._whole | {brand_of(c) for c in self._single}
+        self._single: frozenset[int] = frozenset()
+        self.brands: frozenset[int] = self._whole
+        self.add(campaigns or ())
+
+    def add(self, campaigns: Iterable[int]) -> None:
+        """Some campaigns more."""
+        self._single = self._single.union(campaigns)
+        self.brands = self._whole.union(map(brand_of, self._single))
         self.shards = tuple(range(SHARDS)) if self.all else tuple(sorted({shard_of(b) for b in self.brands}))
 
     def brands_of(self, shard: int) -> list[int]:

@@ -20,6 +20,8 @@ LAYOUT: Final = "1"
 NAMES: Final = (
     "record_spends",
     "try_spends",
+    "draw_spends",
+    "lease",
     "holds",
     "refund",
     "adjust",

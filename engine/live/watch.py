@@ -12,7 +12,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from typing import Any, Final
 
 from redis import exceptions
@@ -88,6 +88,7 @@ class Watch:
         self._heard_s = time.monotonic()
         self._joined = False
         self._connection: Any = None
+        self._sending = threading.Lock()
         self._beat_at = 0
         self._marks: dict[int, str] = {}
         _OWN.add(self)
@@ -111,6 +112,11 @@ class Watch:
         return self._ended or next(iter(self._missing.copy().values()), "")
 
     @property
+    def running(self) -> Container[int]:
+        """The campaigns that may run, the very set that `may_bid` looks at."""
+        return self._picture.running
+
+    @property
     def age_ms(self) -> float:
         """Milliseconds since Redis was last heard: nothing in the picture can have been told later. Below 1,100 while all is well."""
         return (time.monotonic() - self._heard_s) * 1000
@@ -129,6 +135,21 @@ class Watch:
         """Waits (seconds) until the picture is whole; False when it is not in time."""
         with self._changed:
             return self._changed.wait_for(lambda: not self.stale or bool(self._ended), timeout) and not self.stale
+
+    def add(self, campaign_id: int) -> None:
+        """Watches one campaign more; its shard is stale until its snapshot is read, which `wait_ready` waits for. Raises InvalidId."""
+        shard = shard_of(check_campaign_id(campaign_id) // ORDINALS)
+        with self._changed:
+            if self._ended or self._wanted.campaign(campaign_id):
+                return
+            self._wanted.add([campaign_id])
+            self._missing[shard] = f"shard {shard} is being read"
+            joined, connection = self._joined, self._connection
+        if joined and connection is not None:
+            with contextlib.suppress(
+                exceptions.RedisError, OSError
+            ):  # then it is lost, and a new one listens to this shard too
+                self._say(connection, "SUBSCRIBE", shard_keys(shard).changes)
 
     def status(self, campaign_id: int) -> CampaignStatus:
         """Whether the campaign may run, and if not why: as `BudgetClient.status`, from memory. Active where, and only where, `may_bid` is True.
@@ -185,6 +206,7 @@ class Watch:
     def _forked(self) -> None:
         """In a forked child: no thread keeps this picture any more, and the parent's connection is not ours to close."""
         self._changed = threading.Condition(threading.Lock())
+        self._sending = threading.Lock()
         self._threads, self._connection = [], None
         self._end("this process was forked: make a watch of its own with client.watch()")
 
@@ -253,17 +275,22 @@ class Watch:
     def _follow(self) -> None:
         """Listens first, then reads the snapshot, so that nothing falls between; and goes on until the connection is lost."""
         connection = self._connection = self._wire.own_connection(_ANSWER_S)
-        channels = [shard_keys(shard).changes for shard in self._wanted.shards]
-        if channels:
-            connection.send_command("SUBSCRIBE", *channels)
-        for _ in channels:
-            self._hear(connection.read_response(timeout=_ANSWER_S))
-        self._heard_s, self._joined = time.monotonic(), True
-        with self._changed:
-            self._clock.restart()
-            self._changed.notify_all()
+        heard: set[int] = set()
+        while True:
+            with self._changed:
+                to_load = list(self._wanted.shards)
+                channels = [shard_keys(shard).changes for shard in to_load if shard not in heard]
+                if not channels:
+                    # From here `add` sends its own.
+                    self._heard_s, self._joined = time.monotonic(), True
+                    self._clock.restart()
+                    self._changed.notify_all()
+                    break
+            self._say(connection, "SUBSCRIBE", *channels)
+            for _ in channels:
+                self._hear(connection.read_response(timeout=_ANSWER_S))
+            heard.update(to_load)
         self._marks.clear()
-        to_load = list(self._wanted.shards)
         restarted = False
         beat_s = time.monotonic() + BEAT_S
         while not self._closed.is_set():
@@ -278,16 +305,23 @@ class Watch:
             else:
                 connection.can_read(max(beat_s - time.monotonic(), 0))
             if time.monotonic() >= beat_s:
-                connection.send_command("PING")
+                self._say(connection, "PING")
                 to_load += self._beat()
                 beat_s = time.monotonic() + BEAT_S
+
+    def _say(self, connection: Any, *words: str) -> None:
+        """Sends a command on the connection that listens; two threads do."""
+        with self._sending:
+            connection.send_command(*words)
 
     def _hear(self, push: list[bytes]) -> list[int]:
         """Takes one word of the channels; answers the shards that must be read again."""
         self._heard_s = time.monotonic()
-        if push[0] != b"message":
+        if push[0] not in (b"message", b"subscribe"):
             return []
         shard = int(push[1].decode().partition("{")[2].partition("}")[0])
+        if push[0] == b"subscribe":
+            return [shard]
         try:
             change = read_message(push[2])
         except ValueError:

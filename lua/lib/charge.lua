@@ -2,7 +2,7 @@
 -- left, and written together with their journal entry.
 --
 -- KEYS  1 shard  2 registry  3 journal  4-5 requests  6-7 events  8.. the brands and campaigns of the spends, in any order;
---       try_spends also takes holds and expiry of each brand, side by side
+--       try_spends and draw_spends also take holds and expiry of each brand, side by side
 -- ARGV  1 layout  2 request id  3 spends: `<campaign_id>,<amount_micros>,<event_id or nothing>,<occurred_ms or nothing>;` each; or, packed, 3 their
 --       sums and 4 their log (lib/packed.lua). A packed call gets the same answers: where its sums leave a doubt, it is unpacked and judged
 -- Reply {'ok', outcomes, brands, campaigns}: outcomes as runs `k*998,x8*2` in the order of the spends: k counted, d duplicate, c conflict,
@@ -12,6 +12,7 @@
 -- include: lib/call.lua
 -- include: lib/spends.lua
 -- include: lib/packed.lua
+-- include: lib/draw.lua
 -- Runs of equal outcomes, to text and back.
 local function pack_outcomes(outcomes)
   local runs, times = {}, 0
@@ -37,7 +38,8 @@ end
 local function outcomes_before(remembered, verb, digest, size)
   if not remembered then return nil end
   local kept_verb, kept_digest, kept = string.match(remembered, '^(.)(%x+) (.*)$')
-  if kept_digest == digest and (kept_verb == '*' or kept_verb == verb) then return unpack_outcomes(kept) end
+  -- A draw is remembered as a question where its hold covered it, else as a fact.
+  if kept_digest == digest and (kept_verb == '*' or kept_verb == verb or verb == 'd') then return unpack_outcomes(kept) end
   local conflicts = {}
   for i = 1, size do conflicts[i] = 'c' end
   return conflicts
@@ -173,7 +175,7 @@ local function has_unknown(before)
 end
 
 local function charge(verb)
-  local counter = verb == 't' and 'count:accepted' or 'count:recorded'
+  local counter = verb == 'r' and 'count:recorded' or 'count:accepted'
   local shard_key, request, body, blob = KEYS[1], ARGV[2], ARGV[3], ARGV[4]
   if ARGV[1] ~= LAYOUT then return { 'wrong_version', LAYOUT } end
   local shard, refused = open_shard(shard_key, '', counter)
@@ -192,12 +194,15 @@ local function charge(verb)
   local day = day_of(now)
   local plans, lost = read_plans(day, month_of(day))
   if not plans then return lost end
+  local bad_draw = verb == 'd' and unfit_draw(sums, blob, plans)
+  if bad_draw then return bad_draw end
 
   local requests = open_memory(shard_key, 'req', { KEYS[4], KEYS[5] }, now)
   local recalled = requests and recall(requests, { request })
   if not recalled then return lose(shard_key, 'requests') end
   local digest = string.sub(redis.sha1hex(blob and body .. blob or body), 1, 16)
   local before = outcomes_before(recalled[request], verb, digest, size)
+  if verb == 'd' and not before and is_forgotten(requests, now) then return { 'forgotten' } end
 
   local due, lines = {}, {}
   for _, brand in pairs(plans.brands) do
@@ -235,6 +240,13 @@ local function charge(verb)
     verdict.packed = pack_outcomes(verdict.outcomes)
   end
 
+  local drawn
+  if verb == 'd' and verdict.counted > 0 then
+    local campaign = plans.campaigns[sums[1].campaign]
+    drawn = draw(plans.brands[campaign.home], campaign.id, ARGV[5], sums[1].amount, now)
+    lines[#lines + 1] = drawn.line
+  end
+
   local moved, messages = changes_of(plans.brands, now)
   if verdict.counted > 0 or #lines > 0 then
     local entry = {}
@@ -253,9 +265,11 @@ local function charge(verb)
     write_expired(holds, brand.holds_key, brand.expiry_key, verdict.events_set)
     brand.holds_changed = #holds > 0
   end
+  if drawn then write_draw(drawn) end
   if verdict.fresh > 0 then
     turn(requests, shard_fields)
-    redis.call('HSET', requests.write, request, verb .. digest .. ' ' .. verdict.packed)
+    local as = verb == 'd' and ((drawn and drawn.within) and 't' or 'r') or verb
+    redis.call('HSET', requests.write, request, as .. digest .. ' ' .. verdict.packed)
   end
   if events and (verdict.fresh > 0 or #lines > 0) then
     turn(events, shard_fields)

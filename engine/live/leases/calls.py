@@ -1,0 +1,73 @@
+"""The two script calls of a lease: setting what is on hold (`lua/lease.lua`), and drawing what was spent (`lua/draw_spends.lua`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from engine.domain.causes import reasons_of
+from engine.domain.ids import ORDINALS
+from engine.live.batches import TRY, plan_keys
+from engine.live.keys import keys_of_campaign
+from engine.live.packed import pack_one
+from engine.live.replies import NOT_READY, UNKNOWN_CAMPAIGN, head
+from engine.live.scripts import LAYOUT, script
+from engine.live.wire import Call, Reply
+
+GRANTED: Final = "granted"
+PARTLY: Final = "partly"
+REFUSED: Final = "refused"
+ENDED: Final = "ended"
+
+COUNTED: Final = "counted"
+FORGOTTEN: Final = "forgotten"
+
+_GRANTS: Final = {"a": GRANTED, "p": PARTLY, "l": ENDED, "n": ENDED, "u": UNKNOWN_CAMPAIGN}
+
+
+class Grant(NamedTuple):
+    """What a lease has on hold in Redis after a call: micros, by Redis' time in epoch milliseconds. reasons: why not more."""
+
+    outcome: str
+    held: int
+    now_ms: int
+    reasons: tuple[str, ...] = ()
+    detail: str = ""
+
+
+def asks_lease(campaign_id: int, lease_id: str, micros: int, ttl_ms: int) -> Call:
+    """Sets what is on hold to `micros`; 0 gives all back."""
+    return Call(script("lease"), _keys(campaign_id), (LAYOUT, str(campaign_id), lease_id, str(micros), str(ttl_ms)))
+
+
+def read_grant(reply: Reply) -> Grant:
+    """The answer to `asks_lease`. Raises WrongVersion, InvalidInput."""
+    if head(reply) == NOT_READY:
+        return Grant(NOT_READY, 0, 0, (), reply[1].decode())
+    code = reply[1].decode()
+    held, now_ms = int(reply[4]), int(reply[5])
+    if code[0] == "x":
+        return Grant(REFUSED, held, now_ms, reasons_of(int(code[1:])))
+    return Grant(_GRANTS[code], held, now_ms)
+
+
+def asks_draw(campaign_id: int, lease_id: str, number: int, micros: Sequence[int], first_sent_ms: int) -> Call:
+    """Counts spends of a lease, its draw of this number. first_sent_ms: by Redis' clock, 0 when it was not sent before."""
+    sums = f"{campaign_id},{sum(micros)},{len(micros)};"
+    request = f"{lease_id}/{number}"
+    sent = str(first_sent_ms) if first_sent_ms else ""
+    return Call(script("draw_spends"), _keys(campaign_id), (LAYOUT, request, sums, pack_one(micros), lease_id, sent))
+
+
+def read_draw(reply: Reply) -> str:
+    """`counted`, `forgotten`, `unknown_campaign`, `not_ready` or `conflict`. Raises WrongVersion, InvalidInput."""
+    word = head(reply)
+    if word in (NOT_READY, FORGOTTEN):
+        return word
+    code = reply[1][:1]
+    return COUNTED if code == b"k" else UNKNOWN_CAMPAIGN if code == b"u" else "conflict"
+
+
+def _keys(campaign_id: int) -> tuple[str, ...]:
+    keys = keys_of_campaign(campaign_id)
+    return (*keys.fixed, *plan_keys(keys, TRY, (campaign_id // ORDINALS,), (campaign_id,)))

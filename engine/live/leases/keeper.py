@@ -1,0 +1,199 @@
+"""The one thread that keeps a client's leases: it has their spends counted, fills them up, and gives back what they do not need."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import threading
+import time
+import weakref
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from engine.errors import BudgetError, NotFound, NotReady, Unavailable
+from engine.live.leases.calls import Grant, asks_draw, asks_lease, read_draw, read_grant
+from engine.live.leases.lease import CLOSED, Lease
+from engine.live.leases.slots import Draw, Slots
+from engine.live.replies import UNKNOWN_CAMPAIGN
+from engine.live.requests import next_id
+from engine.live.watch import STALE, Watch
+from engine.live.wire import Call, NoAnswer, Reply, Wire
+
+log = logging.getLogger(__name__)
+
+FLUSH_S: Final = 0.05
+"""A spend of a lease is counted within this time and a round trip."""
+_TIMEOUT_S: Final = 2.0
+_AT_EXIT_S: Final = 3.0
+_READY_S: Final = 2.0
+_OWN: Final[weakref.WeakSet[Keeper]] = weakref.WeakSet()
+
+
+class Keeper:
+    """The leases of one client. It begins its thread and its watch with the first of them."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+        self._watch: Watch | None = None
+        self._leases: dict[str, Lease] = {}
+        self._call = threading.Event()
+        self._changed = threading.Condition(threading.Lock())
+        self._thread: threading.Thread | None = None
+        self.is_forked = False
+        _OWN.add(self)
+
+    def open(
+        self, campaign_id: int, amount: int, largest: int, ttl_s: float, spool: Path | None, timeout_s: float
+    ) -> Lease:
+        """A new lease, with its first answer from Redis. Raises NotFound, Unavailable, InvalidInput (spool)."""
+        with self._changed:
+            if self._watch is None:
+                self._watch = Watch(self._wire, campaigns=[campaign_id])
+            watch = self._watch
+        watch.add(campaign_id)
+        lease_id = f"lease.{next_id()}"
+        slots = Slots.in_memory(campaign_id, lease_id) if spool is None else Slots.in_file(spool, campaign_id, lease_id)
+        sent_s = time.monotonic()
+        try:
+            grant = self._first_grant(campaign_id, lease_id, amount, ttl_s, timeout_s)
+        except BudgetError:
+            slots.end()
+            raise
+        lease = Lease(self, campaign_id, lease_id, slots, watch.running, amount, largest, ttl_s)
+        lease.granted(grant, sent_s)
+        with self._changed:
+            self._leases[lease_id] = lease
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="budget-leases", daemon=True)
+                self._thread.start()
+        watch.wait_ready(_READY_S)
+        return lease
+
+    def _first_grant(self, campaign_id: int, lease_id: str, amount: int, ttl_s: float, timeout_s: float) -> Grant:
+        try:
+            reply = self._wire.call(asks_lease(campaign_id, lease_id, amount, round(ttl_s * 1000)), timeout_s)
+        except NoAnswer as failure:
+            raise Unavailable(
+                f"lease of campaign {campaign_id} is not known: {failure.why}; what it may have set aside comes back within {ttl_s:g} s",
+                "",
+            ) from None
+        grant = read_grant(reply)
+        if grant.outcome == UNKNOWN_CAMPAIGN:
+            raise NotFound(f"campaign {campaign_id} is not known: create it, or check the id with `campaign list`")
+        return grant
+
+    def wake(self) -> None:
+        """There is something to do before the next flush."""
+        self._call.set()
+
+    def stopped_by(self, campaign_id: int) -> tuple[str, ...]:
+        """Why the campaign does not run, as far as the watch knows."""
+        try:
+            return self._watch.status(campaign_id).reasons if self._watch is not None else (STALE,)
+        except (NotReady, NotFound):
+            return (STALE,)
+
+    def close(self, lease: Lease, timeout: float) -> bool:
+        """Ends a lease; False when its spends were not all counted in time: the keeper goes on trying."""
+        if lease.lease_id not in self._leases or self.is_forked:
+            return True
+        lease.stop(CLOSED)
+        self.wake()
+        with self._changed:
+            return self._changed.wait_for(lambda: lease.lease_id not in self._leases, timeout)
+
+    def close_all(self, timeout: float) -> bool:
+        """Ends all leases, and the watch; False when some spends were not counted in time."""
+        leases, until_s = list(self._leases.values()), time.monotonic() + timeout
+        for lease in leases:
+            lease.stop(CLOSED)
+        done = True
+        for lease in leases:
+            done = self.close(lease, max(until_s - time.monotonic(), 0)) and done
+        if done and self._watch is not None and not self.is_forked:
+            self._watch.close()
+            self._watch = None
+        return done
+
+    def forked(self) -> None:
+        """In a forked child: neither the leases nor the thread are ours."""
+        self.is_forked = True
+        for lease in self._leases.values():
+            lease.forked()
+        self._leases = {}
+
+    def _run(self) -> None:
+        while True:
+            self._call.wait(FLUSH_S)
+            self._call.clear()
+            with self._changed:
+                leases = list(self._leases.values())
+                if not leases:
+                    self._thread = None
+                    return
+            try:
+                self._round(leases)
+            except Exception:  # the thread must live: what waits is tried again
+                log.exception("leases")
+                time.sleep(FLUSH_S)
+
+    def _round(self, leases: Sequence[Lease]) -> None:
+        calls: list[Call] = []
+        asked: list[tuple[Lease, Draw | None]] = []
+        watch = self._watch
+        for lease in leases:
+            draws = lease.draws()
+            for draw in draws:
+                calls.append(asks_draw(lease.campaign_id, lease.lease_id, draw.number, draw.micros, draw.first_sent_ms))
+                asked.append((lease, draw))
+            may_run = watch is not None and watch.may_bid(lease.campaign_id)
+            micros = lease.to_ask(sum(sum(draw.micros) for draw in draws), may_run, time.monotonic())
+            if micros is not None:
+                calls.append(asks_lease(lease.campaign_id, lease.lease_id, micros, round(lease.ttl_s * 1000)))
+                asked.append((lease, None))
+        sent_s = time.monotonic()
+        replies: Sequence[Reply | None] = []
+        if calls:
+            try:
+                replies = self._wire.call_all(calls, _TIMEOUT_S)
+            except NoAnswer as failure:
+                replies = failure.replies
+        for (lease, asked_draw), reply in zip(asked, replies, strict=True):
+            self._take(lease, asked_draw, reply, sent_s)
+        with self._changed:
+            for lease in leases:
+                if lease.why == (CLOSED,) and lease.is_done:
+                    lease.end()
+                    del self._leases[lease.lease_id]
+            self._changed.notify_all()
+
+    @staticmethod
+    def _take(lease: Lease, draw: Draw | None, reply: Reply | None, sent_s: float) -> None:
+        if reply is None:
+            lease.away()
+            return
+        try:
+            if draw is not None:
+                lease.drawn(draw, read_draw(reply))
+            else:
+                grant: Grant = read_grant(reply)
+                lease.granted(grant, sent_s)
+        except BudgetError as error:
+            log.error("lease %s of campaign %s: %s", lease.lease_id, lease.campaign_id, error)
+
+
+def _forget_all() -> None:
+    for keeper in list(_OWN):
+        keeper.forked()
+
+
+def _end_all() -> None:
+    for keeper in list(_OWN):
+        if not keeper.close_all(_AT_EXIT_S):
+            log.error("leases: some spends were not counted before this process ended")
+
+
+os.register_at_fork(after_in_child=_forget_all)
+atexit.register(_end_all)

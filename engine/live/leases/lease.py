@@ -1,0 +1,332 @@
+"""`BudgetClient.lease`: a slice of a budget that is spent from in the process's own memory.
+
+What is on hold in Redis covers what was spent here and not yet counted there, and what may still be spent: on hold >= waiting + left. The keeper
+(`keeper.py`) is the only one that talks to Redis; after each answer of it, left = on hold - waiting. That is the whole of the argument why no
+budget is exceeded by any number of leases.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Container
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final
+
+from engine.domain.money import MAX_AMOUNT_MICROS, micros_of, to_decimal
+from engine.domain.periods import next_day_ms
+from engine.errors import Unavailable
+from engine.live.leases.calls import COUNTED, ENDED, FORGOTTEN, REFUSED, Grant
+from engine.live.leases.slots import PER_SLOT, Draw, Slots
+from engine.live.replies import NOT_READY
+
+if TYPE_CHECKING:
+    from engine.live.leases.keeper import Keeper
+
+log = logging.getLogger(__name__)
+
+AHEAD_S: Final = 2.0
+"""A lease holds what it would spend in this time at its present rate."""
+SPEND_UNTIL: Final = 0.75
+"""The part of its time to live in which a lease spends; the rest is for its last spends to reach Redis before the hold ends there."""
+RENEW_AT: Final = 0.4
+RETRY_S: Final = 0.25
+"""A lease that was not given all that it asked for asks again after this time."""
+_MEMORY: Final = 0.7
+"""How much of the burn rate of before goes into that of now, a flush later."""
+
+EMPTY: Final = "lease_empty"
+BACKLOG: Final = "backlog"
+AWAY: Final = "unavailable"
+CLOSED: Final = "closed"
+FORKED: Final = "forked"
+
+
+class Lease:
+    """A slice of a campaign's budget. Thread-safe. Use it in a `with`, or `close()` it: that counts what is waiting and gives the rest back.
+
+    `try_spend` is True when the amount was taken from the slice: it will be counted, under an id of its own, once. False: nothing was consumed;
+    `why` says for what reason. It never waits and never asks the network.
+
+    It is filled up before it runs dry, to what it would spend in two seconds, at least a tenth of its first amount and at most `largest`; a lease that
+    is idle shrinks. It stops when a pause, an archive or a used-up budget is heard of (`watch`), at its window's end and at midnight by
+    Redis' clock, and when Redis was silent for three seconds or could not be asked for three quarters of `ttl`; it goes on by itself when it may.
+    """
+
+    def __init__(
+        self,
+        keeper: Keeper,
+        campaign_id: int,
+        lease_id: str,
+        slots: Slots,
+        running: Container[int],
+        amount: int,
+        largest: int,
+        ttl_s: float,
+    ) -> None:
+        self.campaign_id = campaign_id
+        self.lease_id = lease_id
+        self.ttl_s = ttl_s
+        self._keeper = keeper
+        self._slots = slots
+        self._running = running
+        self._smallest, self._largest = max(amount // 10, 1), largest
+        self._wanted = amount
+        self._lock = threading.Lock()
+        self._words: Any = slots.words
+        self._place = slots.first
+        self._end = self._place + PER_SLOT
+        self._left = 0
+        self._low = -1
+        """Below this the keeper is called; -1 when it has been."""
+        self._until_s = 0.0
+        self._held = 0
+        self._waiting = 0
+        """Micros spent here that Redis has not counted."""
+        self._clock = (0, 0.0)
+        """Redis' milliseconds, and the monotonic second at which they were heard, at the latest."""
+        self._granted_s = 0.0
+        self._spent = self._spent_before = 0
+        self._rate = 0.0
+        self._rate_s = time.monotonic()
+        self._dry = False
+        self._trouble: tuple[str, ...] = (EMPTY,)
+        self._ended = ""
+        self.lost = 0
+        """Micros of which nobody can tell whether they were counted: Redis could not be asked within its window for request ids."""
+
+    def try_spend(self, amount: str | Decimal | None = None, *, amount_micros: int | None = None) -> bool:
+        """Takes an amount from the lease: True and it will be counted, or False and nothing was consumed. Raises InvalidAmount.
+
+        amount: a decimal string or Decimal with at most six places, or whole micros in amount_micros.
+        """
+        if amount is None and type(amount_micros) is int and 0 < amount_micros <= MAX_AMOUNT_MICROS:
+            micros = amount_micros
+        else:
+            micros = micros_of(amount, amount_micros)
+        with self._lock:
+            left = self._left - micros
+            place = self._place
+            if left < self._low or place == self._end or time.monotonic() >= self._until_s:
+                if not self._may_go_on(left):
+                    return False
+                place = self._place
+            if self.campaign_id not in self._running:
+                return False
+            self._words[place] = micros
+            self._place = place + 1
+            self._left = left
+        return True
+
+    def _may_go_on(self, left: int) -> bool:
+        """What is seldom: the slice runs low or out, the slot is full, time is up. Needs the lock."""
+        if left < self._low:
+            self._low = -1
+            self._keeper.wake()
+        if left < 0:
+            if self._until_s and self._trouble == (EMPTY,) and self.campaign_id in self._running:
+                self._dry = True
+            self._keeper.wake()
+            return False
+        if time.monotonic() >= self._until_s:
+            return False
+        return self._place < self._end or self._turn()
+
+    def _turn(self) -> bool:
+        """The next slot; False while none is free. Needs the lock."""
+        first = self._slots.first
+        taken = self._place - first
+        micros = sum(self._words[first : self._place])
+        if not taken or not self._slots.turn(taken):
+            self._keeper.wake()
+            return False
+        self._waiting += micros
+        self._spent += micros
+        self._place = self._slots.first
+        self._end = self._place + PER_SLOT
+        self._keeper.wake()
+        return True
+
+    # What callers may look at.
+
+    @property
+    def left(self) -> Decimal:
+        """What may be spent without asking Redis again."""
+        return to_decimal(self._left if self._open() else 0)
+
+    @property
+    def held(self) -> Decimal:
+        """What this lease has on hold in Redis, as of the last answer."""
+        return to_decimal(self._held)
+
+    @property
+    def waiting(self) -> Decimal:
+        """What was spent here and is not known to be counted yet: without a spool it is lost with the process, never more than `held`."""
+        with self._lock:
+            return to_decimal(self._waiting + self._in_slot())
+
+    @property
+    def spent(self) -> Decimal:
+        """All that was spent from this lease."""
+        with self._lock:
+            return to_decimal(self._spent + self._in_slot())
+
+    @property
+    def why(self) -> tuple[str, ...]:
+        """Why `try_spend` would answer False to the smallest amount now; empty when it would not. Causes of the campaign (`manual`, `schedule`,
+        `daily_budget`, ...), `stale` (Redis is not heard), `not_ready`, `unavailable` (Redis was not reached in time), `lease_empty` (being filled),
+        `backlog` (all slots wait to be counted), `closed`, `forked`."""
+        if self._ended:
+            return (self._ended,)
+        if self.campaign_id not in self._running:
+            return self._keeper.stopped_by(self.campaign_id)
+        if time.monotonic() >= self._until_s or self._left <= 0:
+            return self._trouble or (EMPTY,)
+        if self._place == self._end and self._slots.is_full:
+            return (BACKLOG,)
+        return ()
+
+    def _open(self) -> bool:
+        return self.campaign_id in self._running and time.monotonic() < self._until_s
+
+    def _in_slot(self) -> int:
+        return sum(self._words[self._slots.first : self._place]) if not self._ended else 0
+
+    def __enter__(self) -> Lease:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self, timeout: float = 5.0) -> None:
+        """Stops, has what is waiting counted, and gives the rest back. Raises Unavailable when that does not happen in `timeout` seconds: call it
+        again, or leave a spool to the next process."""
+        if not self._keeper.close(self, timeout):
+            kept = "its spool keeps them" if self._slots.path else "call close() again, they are kept in memory only"
+            raise Unavailable(
+                f"lease {self.lease_id} of campaign {self.campaign_id} has {self.waiting} that Redis has not counted; {kept}",
+                "",
+            )
+
+    def __repr__(self) -> str:
+        state = ", ".join(self.why) or "open"
+        return f"Lease(campaign_id={self.campaign_id}, {state}, left={self.left}, waiting={self.waiting})"
+
+    # What the keeper does; each takes the lock for a moment.
+
+    def now_ms(self) -> int:
+        """Redis' time as this lease last heard it."""
+        ms, at_s = self._clock
+        return ms + int((time.monotonic() - at_s) * 1000) if ms else 0
+
+    def stop(self, why: str) -> None:
+        """No spend from here on."""
+        with self._lock:
+            if not self._ended:
+                if self._place > self._slots.first:
+                    micros = self._in_slot()
+                    self._waiting += micros
+                    self._spent += micros
+                self._slots.seal_last(self._place - self._slots.first)
+                self._ended = why
+            self._until_s, self._left = 0.0, 0
+
+    def forked(self) -> None:
+        """In a forked child: nothing of this is ours."""
+        self._lock = threading.Lock()
+        self._ended, self._until_s, self._left = FORKED, 0.0, 0
+        self._slots.close()
+
+    def draws(self) -> list[Draw]:
+        """What must be counted now: every sealed slot, and what the open one has so far. Notes the time at which they go."""
+        with self._lock:
+            if not self._ended and self._place > self._slots.first:
+                self._turn()
+            waiting = self._slots.waiting()
+        now_ms = self.now_ms()
+        for draw in waiting:
+            if now_ms:
+                self._slots.sent(draw, now_ms)
+        return waiting
+
+    def drawn(self, draw: Draw, answer: str) -> None:
+        """Redis' answer to a draw."""
+        micros = sum(draw.micros)
+        with self._lock:
+            if answer == COUNTED:
+                self._slots.counted(draw)
+                self._held = max(self._held - micros, 0)
+            elif answer in (FORGOTTEN, "conflict"):
+                self._slots.doubt(draw)
+                self.lost += micros
+                log.error(
+                    "lease: nobody can tell whether %s of campaign %s were counted: look for request %s/%s in spend_log",
+                    to_decimal(micros), self.campaign_id, self.lease_id, draw.number,
+                )  # fmt: skip
+            else:
+                return
+            self._waiting -= micros
+
+    def to_ask(self, sending: int, may_run: bool, now_s: float) -> int | None:
+        """How many micros shall be on hold once the `sending` ones are drawn, 0 to give all back; None when there is nothing to ask for. Learns
+        the burn rate."""
+        with self._lock:
+            unseen = self._in_slot()
+            owed = self._waiting + unseen - sending
+            if self._ended or not may_run:
+                self._left = 0
+                return owed if owed < self._held - sending or (self._held and not owed) else None
+            spent = self._spent + unseen
+            passed_s = max(now_s - self._rate_s, 0.001)
+            rate = (spent - self._spent_before) / passed_s
+            kept = _MEMORY ** (passed_s / 0.05)
+            self._rate = rate if rate > self._rate else self._rate * kept + rate * (1 - kept)
+            self._spent_before, self._rate_s = spent, now_s
+            wanted = max(self._smallest, int(self._rate * AHEAD_S))
+            if now_s - self._granted_s < AHEAD_S and not self._dry:
+                wanted = max(wanted, self._wanted)
+            if self._dry:
+                wanted, self._dry = max(wanted, self._wanted * 2), False
+            self._wanted = min(wanted, self._largest)
+            short = self._trouble != (EMPTY,) and now_s - self._granted_s < RETRY_S
+            low = self._left < self._wanted // 2 and not short
+            old = now_s - self._granted_s > self.ttl_s * RENEW_AT
+            large = self._left > 2 * self._wanted
+            if not (low or old or large or now_s >= self._until_s):
+                return None
+            if large and self._left > self._wanted:
+                # First it is not ours any more, then Redis hears of it.
+                self._left = self._wanted
+            return self._wanted + owed
+
+    def granted(self, grant: Grant, sent_s: float) -> None:
+        """What is on hold now, by the answer to a call that was sent at `sent_s` (monotonic)."""
+        with self._lock:
+            if grant.outcome == NOT_READY:
+                self._trouble = (NOT_READY,)
+                return
+            self._clock = (grant.now_ms, sent_s)
+            self._held = grant.held
+            self._trouble = grant.reasons or (EMPTY,)
+            if self._ended or grant.outcome == ENDED:
+                self._left = 0
+                return
+            self._left = max(grant.held - self._waiting - self._in_slot(), 0)
+            self._low = self._wanted // 2 if grant.outcome != REFUSED and grant.held >= self._wanted else -1
+            self._granted_s = sent_s
+            midnight_s = (next_day_ms(grant.now_ms) - grant.now_ms) / 1000
+            self._until_s = sent_s + min(self.ttl_s * SPEND_UNTIL, midnight_s)
+
+    def away(self) -> None:
+        """Redis was not reached."""
+        self._trouble = (AWAY,)
+
+    def end(self) -> None:
+        """Its last spend is counted."""
+        self._slots.end()
+
+    @property
+    def is_done(self) -> bool:
+        """Nothing waits and nothing is on hold."""
+        return not self._waiting and not self._held

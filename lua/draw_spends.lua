@@ -1,0 +1,8 @@
+#!lua
+-- Counts spends of one campaign that a lease gave out in a bidder's memory, and takes them off the lease's hold. Facts: always counted.
+-- KEYS  as try_spends, for one campaign: 1-7 fixed, 8 brand, 9 holds, 10 expiry, 11 campaign
+-- ARGV  1 layout  2 request id  3 sums and 4 log, packed (lib/packed.lua), of one campaign  5 lease id  6 when this call was first sent, in ms of
+--       Redis' clock, or nothing when it never was
+-- Reply as lib/charge.lua; and {'forgotten'}: first sent so long ago that Redis cannot tell whether it was counted. Nothing was written
+-- include: lib/charge.lua
+return charge('d')

@@ -1,0 +1,86 @@
+#!lua
+-- Sets what a lease has on hold: opens it, fills it up or shrinks it to an amount, or gives all of it back (amount 0). Where the budget has less
+-- left than is asked for, that much is granted. Repeating a call sets the same.
+-- KEYS  1 shard  2 registry  3 journal  4-5 requests  6-7 events  8 brand  9 holds  10 expiry  11 campaign
+-- ARGV  1 layout  2 campaign id  3 lease id  4 amount in micros that shall be on hold, 0 to end it  5 ttl in ms
+-- Reply {'ok', outcome, brands, campaigns, on hold now, now} (figures as in lib/charge.lua): a granted, p less than was asked for, x<causes>
+--         refused (on hold is what was before), l given back, n nothing was on hold, u unknown campaign
+--       {'not_ready', why} | {'wrong_version', layout} | {'invalid', index, field}: nothing was written
+-- include: lib/call.lua
+local MAX_TTL_MS = 86400000
+local shard_key, campaign_id, lease, digits, ttl_text = KEYS[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+if ARGV[1] ~= LAYOUT then return { 'wrong_version', LAYOUT } end
+local shard, refused = open_shard(shard_key, '')
+if not shard then return refused end
+local amount = digits == '0' and 0 or amount_of(digits)
+if not amount then return { 'invalid', 0, 'amount' } end
+if not is_id(lease, 64) then return { 'invalid', 0, 'lease' } end
+local ttl = string.find(ttl_text, '^%d+$') and #ttl_text <= 8 and tonumber(ttl_text)
+if not ttl or ttl < 1 or ttl > MAX_TTL_MS then return { 'invalid', 0, 'ttl' } end
+local now = shard.now
+local day = day_of(now)
+local plans, lost = read_plans(day, month_of(day))
+if not plans then return lost end
+local campaign = plans.campaigns[campaign_id]
+local brand = campaign and plans.brands[campaign.home]
+if not brand then return { 'ok', 'u', '', '', '0', text(now) } end
+if not brand.holds_key then return { 'invalid', 0, 'keys' } end
+
+local lines, events, memory_fields, shard_fields = {}, nil, {}, {}
+local due = expire_holds(brand, brand.holds_key, brand.expiry_key, now)
+expired_lines(due, lines)
+if #due > 0 then
+  events = open_memory(shard_key, 'ev', { KEYS[6], KEYS[7] }, now)
+  if not events or not recall(events, {}) then return lose(shard_key, 'events') end
+end
+local name = campaign_id .. ':' .. lease
+local held, expires = string.match(redis.call('HGET', brand.holds_key, name) or '', '^(%d+),(%d+)$')
+local before = held and tonumber(expires) > now and tonumber(held) or 0
+
+-- What the brand's budgets have left beside all other holds.
+local others, room, full = brand.held - before, amount, 0
+for _, budget in ipairs(brand.budgets) do
+  local left = budget.limit and budget.limit - budget.spent - others or math.huge
+  if left < amount then full = full + budget.cause end
+  room = math.min(room, left)
+end
+local stopped = switch_mask(brand, campaign, now)
+local after, outcome = amount, 'a'
+if amount == 0 then
+  outcome = before > 0 and 'l' or 'n'
+elseif amount > before then
+  after = stopped > 0 and before or math.max(before, room)
+  outcome = after == amount and 'a' or ((stopped > 0 or after == 0) and 'x' .. text(stopped + full) or 'p')
+end
+local until_ms = text(now + ttl)
+if after > 0 and stopped == 0 or after ~= before then
+  lines[#lines + 1] = after > 0 and 'R,' .. campaign_id .. ',' .. lease .. ',' .. text(after) .. ',' .. until_ms .. ';'
+    or 'L,' .. campaign_id .. ',' .. lease .. ',' .. text(before) .. ',;'
+else
+  until_ms = nil
+end
+brand.held = others + after
+
+if #lines > 0 then
+  local failed = append(shard, { 'h', table.concat(lines) }, {})
+  if failed then return failed end
+end
+shard_fields[1], shard_fields[2], shard_fields[3], shard_fields[4] = 'now', text(now), 'n', text(shard.n)
+if #due > 0 then
+  write_expired(due, brand.holds_key, brand.expiry_key, memory_fields)
+  turn(events, shard_fields)
+  redis.call('HSET', events.write, unpack(memory_fields))
+end
+if until_ms and after > 0 then
+  redis.call('HSET', brand.holds_key, name, text(after) .. ',' .. until_ms)
+  redis.call('ZADD', brand.expiry_key, until_ms, name)
+elseif until_ms then
+  redis.call('HDEL', brand.holds_key, name)
+  redis.call('ZREM', brand.expiry_key, name)
+end
+if string.sub(outcome, 1, 1) == 'x' then tally(shard_key, { ['h' .. outcome] = 1 }, shard_fields) end
+redis.call('HSET', shard_key, unpack(shard_fields))
+brand.holds_changed = #due > 0 or until_ms ~= nil
+write_plans(plans)
+local brand_lines, campaign_lines = figures(plans, now)
+return { 'ok', outcome, brand_lines, campaign_lines, text(after), text(now) }

@@ -1,0 +1,48 @@
+-- Drawing from a lease: spends that were given out against a hold in a bidder's memory are counted, and the hold shrinks by as much.
+-- The money is gone, so a draw is a fact: also one past what is left on hold (`over`) or after the hold's end (`late`) is counted, and the
+-- journal says which.
+-- include: lib/call.lua
+
+-- The reply to a call that is no draw: of one campaign, packed, with its brand's holds; nil when it is one.
+local function unfit_draw(sums, blob, plans)
+  if not blob or #sums ~= 1 then return { 'invalid', 0, 'spends' } end
+  if not is_id(ARGV[5] or '', 64) then return { 'invalid', 0, 'lease' } end
+  if not string.find(ARGV[6] or '', '^%d*$') or #ARGV[6] > 15 then return { 'invalid', 0, 'first_sent' } end
+  local campaign = plans.campaigns[sums[1].campaign]
+  local brand = campaign and plans.brands[campaign.home]
+  if brand and not brand.holds_key then return { 'invalid', 0, 'keys' } end
+  return nil
+end
+
+-- Whether a call that was sent before may have been counted and forgotten since. A client knows Redis' clock to a few seconds.
+local CLOCKS_APART_MS = 5000
+local function is_forgotten(requests, now)
+  return ARGV[6] ~= '' and now - tonumber(ARGV[6]) > requests.window - CLOCKS_APART_MS
+end
+
+-- Takes an amount off a lease's hold, in the tables; answers what write_draw must do, with the journal's line: `D` within the hold, `P` past it,
+-- `Q` after its end, then what is left of it and until when. Writes nothing.
+local function draw(brand, campaign, lease, amount, now)
+  local name = campaign .. ':' .. lease
+  local value = redis.call('HGET', brand.holds_key, name) or ''
+  local held, expires = string.match(value, '^(%d+),(%d+)$')
+  local rest = held and tonumber(expires) > now and tonumber(held) or 0
+  local kind, left = rest >= amount and 'D' or (rest > 0 and 'P' or 'Q'), math.max(rest - amount, 0)
+  brand.held = brand.held - (rest - left)
+  return {
+    brand = brand, name = name, expires = expires, left = left, ends = left == 0 and rest > 0, within = kind == 'D',
+    line = kind .. ',' .. campaign .. ',' .. lease .. ',' .. text(left) .. ',' .. (left > 0 and expires or '') .. ';',
+  }
+end
+
+-- The write phase. A hold that was drawn whole goes without a trace in the memory of ends: its lease may fill it again.
+local function write_draw(drawn)
+  local brand = drawn.brand
+  if drawn.left > 0 then
+    redis.call('HSET', brand.holds_key, drawn.name, text(drawn.left) .. ',' .. drawn.expires)
+  elseif drawn.ends then
+    redis.call('HDEL', brand.holds_key, drawn.name)
+    redis.call('ZREM', brand.expiry_key, drawn.name)
+  end
+  brand.holds_changed = brand.holds_changed or drawn.left > 0 or drawn.ends
+end
