@@ -123,8 +123,7 @@ class Wire:
     def _exchange(
         self, link: Link, calls: Sequence[Call], replies: list[Reply | None], window: list[int], deadline: float
     ) -> None:
-        for i in window:
-            link.send(calls[i].encoded(), deadline)
+        link.send(b"".join([calls[i].encoded() for i in window]), deadline)
         missing: list[int] = []
         failure: exceptions.ResponseError | None = None
         for i in window:

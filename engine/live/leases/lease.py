@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Container
 from decimal import Decimal
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from engine.domain.money import MAX_AMOUNT_MICROS, micros_of, to_decimal
@@ -54,6 +54,12 @@ class Lease:
     Redis' clock, and when Redis was silent for three seconds or could not be asked for three quarters of `ttl`; it goes on by itself when it may.
     """
 
+    __slots__ = (
+        "_acquire", "_clock", "_dry", "_end", "_ended", "_granted_s", "_held", "_keeper", "_largest", "_left", "_lock", "_low", "_place", "_rate", "_rate_s", "_release",
+        "_running", "_slots", "_smallest", "_spent", "_spent_before", "_trouble", "_until_s", "_waiting", "_wanted", "_words", "campaign_id",
+        "lease_id", "lost", "ttl_s",
+    )  # fmt: skip
+
     def __init__(
         self,
         keeper: Keeper,
@@ -73,7 +79,7 @@ class Lease:
         self._running = running
         self._smallest, self._largest = max(amount // 10, 1), largest
         self._wanted = amount
-        self._lock = threading.Lock()
+        self._renew_lock()
         self._words: Any = slots.words
         self._place = slots.first
         self._end = self._place + PER_SLOT
@@ -89,12 +95,16 @@ class Lease:
         self._granted_s = 0.0
         self._spent = self._spent_before = 0
         self._rate = 0.0
-        self._rate_s = time.monotonic()
+        self._rate_s = monotonic()
         self._dry = False
         self._trouble: tuple[str, ...] = (EMPTY,)
         self._ended = ""
         self.lost = 0
         """Micros of which nobody can tell whether they were counted: Redis could not be asked within its window for request ids."""
+
+    def _renew_lock(self) -> None:
+        self._lock = threading.Lock()
+        self._acquire, self._release = self._lock.acquire, self._lock.release
 
     def try_spend(self, amount: str | Decimal | None = None, *, amount_micros: int | None = None) -> bool:
         """Takes an amount from the lease: True and it will be counted, or False and nothing was consumed. Raises InvalidAmount.
@@ -105,10 +115,11 @@ class Lease:
             micros = amount_micros
         else:
             micros = micros_of(amount, amount_micros)
-        with self._lock:
+        self._acquire()  # a `with` costs half as much again
+        try:
             left = self._left - micros
             place = self._place
-            if left < self._low or place == self._end or time.monotonic() >= self._until_s:
+            if left < self._low or place == self._end or monotonic() >= self._until_s:
                 if not self._may_go_on(left):
                     return False
                 place = self._place
@@ -117,7 +128,9 @@ class Lease:
             self._words[place] = micros
             self._place = place + 1
             self._left = left
-        return True
+            return True
+        finally:
+            self._release()
 
     def _may_go_on(self, left: int) -> bool:
         """What is seldom: the slice runs low or out, the slot is full, time is up. Needs the lock."""
@@ -129,18 +142,18 @@ class Lease:
                 self._dry = True
             self._keeper.wake()
             return False
-        if time.monotonic() >= self._until_s:
+        if monotonic() >= self._until_s:
             return False
         return self._place < self._end or self._turn()
 
     def _turn(self) -> bool:
         """The next slot; False while none is free. Needs the lock."""
         first = self._slots.first
-        taken = self._place - first
-        micros = sum(self._words[first : self._place])
-        if not taken or not self._slots.turn(taken):
+        if self._slots.is_full:
             self._keeper.wake()
             return False
+        micros = sum(self._words[first : self._place])
+        self._slots.turn(self._place - first)
         self._waiting += micros
         self._spent += micros
         self._place = self._slots.first
@@ -181,14 +194,14 @@ class Lease:
             return (self._ended,)
         if self.campaign_id not in self._running:
             return self._keeper.stopped_by(self.campaign_id)
-        if time.monotonic() >= self._until_s or self._left <= 0:
+        if monotonic() >= self._until_s or self._left <= 0:
             return self._trouble or (EMPTY,)
         if self._place == self._end and self._slots.is_full:
             return (BACKLOG,)
         return ()
 
     def _open(self) -> bool:
-        return self.campaign_id in self._running and time.monotonic() < self._until_s
+        return self.campaign_id in self._running and monotonic() < self._until_s
 
     def _in_slot(self) -> int:
         return sum(self._words[self._slots.first : self._place]) if not self._ended else 0
@@ -218,7 +231,7 @@ class Lease:
     def now_ms(self) -> int:
         """Redis' time as this lease last heard it."""
         ms, at_s = self._clock
-        return ms + int((time.monotonic() - at_s) * 1000) if ms else 0
+        return ms + int((monotonic() - at_s) * 1000) if ms else 0
 
     def stop(self, why: str) -> None:
         """No spend from here on."""
@@ -234,7 +247,7 @@ class Lease:
 
     def forked(self) -> None:
         """In a forked child: nothing of this is ours."""
-        self._lock = threading.Lock()
+        self._renew_lock()
         self._ended, self._until_s, self._left = FORKED, 0.0, 0
         self._slots.close()
 
