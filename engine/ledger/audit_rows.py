@@ -45,7 +45,7 @@ def beyond_the_cursor(connection: Connection, since: date) -> list[Stray]:
 
 
 def holds_apart(connection: Connection, since: date) -> list[Stray]:
-    """Settled holds without exactly their row, and rows of holds without their hold."""
+    """Settled holds without exactly their row, and rows of holds without their hold. Draws from a lease are calls with ids of their own."""
     return _strays(
         connection,
         "SELECT coalesce(h.brand_id, l.brand_id) AS brand_id, coalesce(l.micros, 0) - coalesce(h.settled_micros, 0) AS micros,"
@@ -54,7 +54,7 @@ def holds_apart(connection: Connection, since: date) -> list[Stray]:
         " FROM (SELECT * FROM hold WHERE state IN ('settled', 'over', 'late')"
         " AND ended_at >= CAST(:since AS timestamp) AT TIME ZONE 'UTC') AS h"
         " FULL JOIN (SELECT brand_id, campaign_id, hold_id, sum(amount_micros)::bigint AS micros, count(*) AS rows, min(kind) AS kind"
-        " FROM spend_log WHERE day >= :since AND hold_id IS NOT NULL GROUP BY 1, 2, 3) AS l USING (campaign_id, hold_id)"
+        " FROM spend_log WHERE day >= :since AND hold_id IS NOT NULL AND request_id = campaign_id || ':' || hold_id GROUP BY 1, 2, 3) AS l USING (campaign_id, hold_id)"
         " WHERE h.settled_micros IS DISTINCT FROM l.micros OR l.rows <> 1"
         " OR l.kind <> (CASE h.state WHEN 'settled' THEN 'spend' ELSE h.state END)"
         " ORDER BY 1, 3 LIMIT :limit",
