@@ -21,6 +21,7 @@ from engine.errors import (
 )
 from engine.live.aio import AsyncBudgetClient
 from engine.live.client import BudgetClient, Spend
+from engine.live.leases.lease import Lease
 from engine.live.replies import CampaignStatus, SpendResult
 from engine.live.watch import Watch
 
@@ -34,6 +35,7 @@ __all__ = [
     "InvalidId",
     "InvalidInput",
     "InvalidSchedule",
+    "Lease",
     "NotFound",
     "NotReady",
     "Overloaded",

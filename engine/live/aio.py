@@ -7,9 +7,11 @@ order is kept in each shard.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Final
 
 from engine.domain.ids import ORDINALS, check_campaign_id, shard_of
@@ -20,10 +22,13 @@ from engine.live.aio_holds import AsyncHoldCalls
 from engine.live.aio_link import AsyncAddress
 from engine.live.aio_parcels import PLACE
 from engine.live.batches import RECORD, TRY, Spend, calls_of, in_order, line_of, pieces_of, plan_keys
-from engine.live.client import asks_status, checked_request_id, read_status, unavailable
+from engine.live.client import BudgetClient, asks_status, checked_request_id, read_status, unavailable
 from engine.live.keys import keys_of_campaign
+from engine.live.leases.lease import Lease
+from engine.live.leases.spool import Replayed
 from engine.live.replies import ACCEPTED, RECORDED, CampaignStatus, SpendResult, spend_result
 from engine.live.scripts import LAYOUT, script
+from engine.live.watch import Watch
 from engine.live.wire import Call, NoAnswer, Reply
 from engine.settings import hot_redis_url
 
@@ -46,6 +51,9 @@ class AsyncBudgetClient(AsyncHoldCalls):
         for name, value in (("timeout_ms", timeout_ms), ("max_waiting", max_waiting)):
             if type(value) is not int or value <= 0:
                 raise InvalidInput(f"{name} {shown(value)} is not a whole number above 0", name)
+        self._url, self._timeout_ms = url, timeout_ms
+        self._beside: BudgetClient | None = None
+        """Keeps the watches and leases, which have threads of their own."""
         self._flusher = Flusher(AsyncAddress(url), timeout_ms / 1000, max_waiting)
 
     @classmethod
@@ -114,15 +122,49 @@ class AsyncBudgetClient(AsyncHoldCalls):
         except NoAnswer as failure:
             raise Unavailable(f"status of campaign {campaign_id} is not known: {failure.why}", "") from None
 
+    def watch(
+        self, *, brands: Iterable[int] | None = None, campaigns: Iterable[int] | None = None, fail_open: bool = False
+    ) -> Watch:
+        """As `BudgetClient.watch`; nothing of it waits but `wait_ready`."""
+        return self._sync().watch(brands=brands, campaigns=campaigns, fail_open=fail_open)
+
+    async def lease(
+        self,
+        campaign_id: int,
+        amount: str | Decimal | None = None,
+        ttl: float | timedelta = 60,
+        *,
+        amount_micros: int | None = None,
+        largest: str | Decimal | None = None,
+        spool: str | os.PathLike[str] | None = None,
+    ) -> Lease:
+        """As `BudgetClient.lease`. `lease.try_spend` never waits; its `close` does: await `asyncio.to_thread(lease.close)`, or leave it to `aclose`."""
+        take = partial(self._sync().lease, amount_micros=amount_micros, largest=largest, spool=spool)
+        return await asyncio.to_thread(take, campaign_id, amount, ttl)
+
+    async def replay_spool(self, spool: str | os.PathLike[str]) -> Replayed:
+        """As `BudgetClient.replay_spool`."""
+        return await asyncio.to_thread(self._sync().replay_spool, spool)
+
     async def aclose(self) -> None:
-        """Sends what was taken and waits for its answers, at most until their callers' time is over. Later calls raise BudgetError."""
-        await self._flusher.close()
+        """Sends what was taken and waits for its answers, at most until their callers' time is over, and ends the leases. Later calls raise
+        BudgetError."""
+        try:
+            if self._beside is not None:
+                await asyncio.to_thread(self._beside.close)
+        finally:
+            await self._flusher.close()
 
     async def __aenter__(self) -> AsyncBudgetClient:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
         await self.aclose()
+
+    def _sync(self) -> BudgetClient:
+        if self._beside is None:
+            self._beside = BudgetClient.from_url(self._url, self._timeout_ms)
+        return self._beside
 
     def _join(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import multiprocessing
 import os
 import signal
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from engine import BudgetClient, InvalidAmount, InvalidInput, NotFound, Unavailable
+from engine import AsyncBudgetClient, BudgetClient, InvalidAmount, InvalidInput, NotFound, Unavailable
 from engine.domain.periods import next_day_ms
 from engine.domain.schedule import Schedule
 from engine.live.journal import decode
@@ -305,3 +306,16 @@ def test_a_lease_that_cannot_be_counted_says_so_at_its_end_and_can_be_closed_aga
         lease.close(timeout=0.1)
     lease.close()
     assert (plant.spent(), held(plant)) == (MICROS, 0)
+
+
+def test_a_lease_is_taken_and_ended_under_asyncio(plant: Plant, hot_url: str) -> None:
+    plant.brand(daily="10")
+
+    async def work() -> None:
+        async with AsyncBudgetClient.from_url(hot_url) as client:
+            lease = await client.lease(CAMPAIGN, "4", largest="4")
+            assert lease.try_spend("1.5")
+            assert (await client.try_spend(CAMPAIGN, "7")).outcome == "refused"
+
+    asyncio.run(work())
+    assert (plant.spent(), held(plant)) == (1_500_000, 0)
