@@ -5,6 +5,8 @@ redis-py's own send and read cost as much again as the round trip. Where hiredis
 
 from __future__ import annotations
 
+import socket
+import struct
 import time
 from collections.abc import Sequence
 from typing import Any, Final
@@ -91,16 +93,47 @@ def arguments(parts: Sequence[str | bytes]) -> bytes:
 class Link:
     """A connection that is open. `connection` is redis-py's, connected."""
 
-    __slots__ = ("_connection", "_replies", "_sock")
+    __slots__ = ("_connection", "_replies", "_sock", "_waits_s", "asks")
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
         self._sock = connection._sock
         self._replies = Replies.of(connection)
+        self._waits_s = 0.0
+        """How long the kernel waits on this socket; 0 where Python does."""
+        self.asks = self._replies is not None and type(self._sock) is socket.socket
+        """Whether `ask` can be used: not with TLS, whose layer must see each wait."""
+
+    def ask(self, data: bytes, timeout_s: float, began: float) -> Any:
+        """The reply to one command that began at a monotonic second. The kernel keeps the time, which saves half of the system calls. Raises as `receive`."""
+        sock, replies = self._sock, self._replies
+        if self._waits_s != timeout_s:
+            kept = struct.pack("@ll", int(timeout_s), int(timeout_s % 1 * 1_000_000) or 1)
+            sock.settimeout(None)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, kept)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, kept)
+            self._waits_s = timeout_s
+        try:
+            sock.sendall(data)
+            received = sock.recv(_CHUNK)
+        except BlockingIOError:
+            raise TimeoutError(f"no answer within {timeout_s:g} s") from None
+        assert replies is not None
+        replies.feed(received)
+        reply = replies.next()
+        if reply is MORE:
+            return self.receive(began + timeout_s)
+        if isinstance(reply, exceptions.RedisError):
+            raise reply
+        return reply
+
+    def _keep_time(self, deadline: float) -> None:
+        self._sock.settimeout(remaining(deadline))
+        self._waits_s = 0.0
 
     def send(self, data: bytes, deadline: float) -> None:
         """Sends, at most until the deadline (monotonic seconds)."""
-        self._sock.settimeout(remaining(deadline))
+        self._keep_time(deadline)
         self._sock.sendall(data)
 
     def receive(self, deadline: float) -> Any:
@@ -109,7 +142,7 @@ class Link:
         if replies is None:
             return self._connection.read_response(timeout=remaining(deadline))
         while (reply := replies.next()) is MORE:
-            self._sock.settimeout(remaining(deadline))
+            self._keep_time(deadline)
             replies.feed(self._sock.recv(_CHUNK))
         if isinstance(reply, exceptions.RedisError):
             raise reply
