@@ -80,9 +80,9 @@ def measure(system: System, say: Callable[[str], None] = print, ids: int = MANY_
     cases: list[tuple[str, str, Callable[[], object]]] = [
         ("record_spends", "1,000 spends over 20 campaigns", lambda: client.record_spends([Spend(campaigns[i % 20], amount_micros=i + 1) for i in range(1000)])),
         ("record_spends", "1,000 spends over 200 campaigns", lambda: client.record_spends([Spend(campaigns[i % 200], amount_micros=i + 1) for i in range(1000)])),
-        ("record_spends", "200 spends with event ids over 200 campaigns", lambda: client.record_spends(ids_of(200, 200))),
+        ("record_spends", "500 spends with event ids over 100 campaigns", lambda: client.record_spends(ids_of(500, 100))),
         ("try_spends", "1,000 spends over 200 campaigns", lambda: client.try_spends([Spend(campaigns[i % 200], amount_micros=i + 1) for i in range(1000)])),
-        ("try_spends", "200 spends with event ids over 200 campaigns", lambda: client.try_spends(ids_of(200, 200))),
+        ("try_spends", "500 spends with event ids over 100 campaigns", lambda: client.try_spends(ids_of(500, 100))),
         ("publish", "200 new campaigns", publish),
         ("read_plan", "200 campaigns", lambda: call("read_plan", hashes, [LAYOUT], (keys.shard, keys.brand(brand)))),
         ("read_totals", "200 hashes, 3 fields", lambda: call("read_totals", hashes, [LAYOUT, f"d:{today}", f"d:{today - 1}", "m:202611"])),

@@ -26,7 +26,7 @@ from engine.live.wire import Arg, Call, Reply
 RECORD: Final = "record_spends"
 TRY: Final = "try_spends"
 MAX_SPENDS_A_CALL: Final = 1000
-MAX_SPENDS_WITH_IDS: Final = 200
+MAX_SPENDS_WITH_IDS: Final = 500
 MAX_CAMPAIGNS_A_CALL: Final = 100
 PACKED_FROM: Final = 8
 """Smaller batches go as text: nothing is gained by packing them, and one spend has the same bytes alone and in a batch."""

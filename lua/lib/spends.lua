@@ -21,9 +21,11 @@ end
 local function parse_columns(body)
   local campaigns, digits_of, events, sums, by_campaign = {}, {}, {}, {}, {}
   local size, length, with_ids = 0, 0, false
-  for campaign, digits, event, occurred in string.gmatch(body, '(%d+),(%d+),([A-Za-z0-9._:/+=@~-]*),(%d*);') do
+  for campaign, digits, event, occurred in string.gmatch(body, '(%d+),(%d+),([^,;]*),(%d*);') do
     local amount = #digits <= 13 and tonumber(digits) or 0
-    if size >= MAX_SPENDS or amount < 1 or amount > MAX_AMOUNT or #event > 64 then return nil end
+    if size >= MAX_SPENDS or amount < 1 or amount > MAX_AMOUNT then return nil end
+    -- Letters and digits alone are told in half the time.
+    if event ~= '' and (#event > 64 or not string.find(event, '^%w+$') and not is_id(event, 64)) then return nil end
     if occurred ~= '' and (#occurred > 15 or tonumber(occurred) > LAST_INSTANT) then return nil end
     size, length = size + 1, length + #campaign + #digits + #event + #occurred + 4
     campaigns[size], digits_of[size], events[size] = campaign, digits, event
