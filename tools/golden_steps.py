@@ -69,6 +69,27 @@ def packed(script: str, request: str, sums: str, width: int, places: Sequence[in
     return {**step(script, keys, (LAYOUT, request, sums, {"hex": log.hex()})), "any_order": [2, 3]}
 
 
+def lease(micros: object, ttl: object = 60_000, campaign: int = FIRST, ms: int = NOON, name: str = "lease-1") -> Step:
+    """Sets what a lease has on hold."""
+    keys = [*KEYS.fixed, KEYS.brand(BRAND), *KEYS.holds(BRAND), KEYS.campaign(campaign)]
+    return step("lease", keys, (LAYOUT, campaign, name, micros, ttl), ms)
+
+
+def draw(
+    request: str,
+    sums: str,
+    *amounts: int,
+    sent: object = "",
+    ms: int = NOON,
+    name: str = "lease-1",
+    campaign: int = FIRST,
+) -> Step:
+    """Draws packed spends from a lease."""
+    log = bytes((1, 4, *bytes(len(amounts)))) + b"".join(amount.to_bytes(4, "little") for amount in amounts)
+    keys = [*KEYS.fixed, KEYS.brand(BRAND), *KEYS.holds(BRAND), KEYS.campaign(campaign)]
+    return step("draw_spends", keys, (LAYOUT, request, sums, {"hex": log.hex()}, name, sent), ms)
+
+
 def line(campaign: int, micros: object, event: str = "", occurred: object = "") -> str:
     return f"{campaign},{micros},{event},{occurred};"
 

@@ -17,6 +17,15 @@ _BLOCK: Final = re.compile(r"^```redis\n(.*?)^```$", re.M | re.S)
 _CLOCK: Final = re.compile(r"# (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3})Z")
 
 
+def _words(line: str) -> list[bytes]:
+    """The words of a command, with redis-cli's `\\xNN` for a byte that is no text."""
+    escaped = re.compile(rb"\\x([0-9a-f]{2})")
+    return [
+        escaped.sub(lambda match: bytes.fromhex(match[1].decode()), word.encode())
+        for word in shlex.split(line.removeprefix(PROMPT))
+    ]
+
+
 def blocks(text: str) -> list[str]:
     """The transcripts of a document."""
     return _BLOCK.findall(text)
@@ -32,15 +41,15 @@ def answered(plain: redis.Redis, block: str) -> str:
             plain.set("test:clock", ms_of(datetime.fromisoformat(clock[1]).replace(tzinfo=UTC)))
             out.append(line)
         elif line.startswith(PROMPT):
-            out += [line, *_shown(_reply(plain, shlex.split(line.removeprefix(PROMPT))))]
+            out += [line, *_shown(_reply(plain, _words(line)))]
     return "\n".join(out) + "\n"
 
 
-def _reply(plain: redis.Redis, words: list[str]) -> Any:
-    if words[0] == "EVALSHA":
-        name = words[1].removeprefix("$")
+def _reply(plain: redis.Redis, words: list[bytes]) -> Any:
+    if words[0] == b"EVALSHA":
+        name = words[1].decode().removeprefix("$")
         assert name in NAMES, words[1]
-        words[1] = plain.script_load(script(name).text)
+        words[1] = plain.script_load(script(name).text).encode()
     # As bytes, through no reply callback: what redis-cli would show.
     connection = plain.connection_pool.get_connection()
     try:
