@@ -188,6 +188,26 @@ class CampaignDay(Base):
     )
 
 
+class CampaignHour(Base):
+    """The same an hour of the day (UTC); the hours of a day add up to its campaign_day.
+
+    The day leads the key: writes of the present hour keep to the end of the index, and a day is one range of it.
+    """
+
+    __tablename__ = "campaign_hour"
+    day: Mapped[date] = mapped_column(primary_key=True)
+    campaign_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    hour: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
+    brand_id: Mapped[int]
+    spend_micros: Mapped[int]
+    spends: Mapped[int]
+    __table_args__ = (
+        CheckConstraint(_ID, "home"),
+        CheckConstraint("hour BETWEEN 0 AND 23", "hour"),
+        CheckConstraint("spends >= 0", "spends"),
+    )
+
+
 class MixedRequest(Base):
     """A request whose rows do not say what Redis remembers of it, because not every spend was counted or the call was packed: a rebuild takes it from here."""
 
