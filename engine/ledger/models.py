@@ -336,6 +336,24 @@ class PeriodTotal(Base):
     )
 
 
+class DroppedDay(Base):
+    """What the rows of a brand on a day added up to that are in the log no more: rows and these are the whole log.
+
+    correction_micros came after the day's end, after_month_micros of them after its month's; last_at is the latest recorded_at.
+    """
+
+    __tablename__ = "dropped_day"
+    brand_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    day: Mapped[date] = mapped_column(primary_key=True)
+    rows: Mapped[int]
+    spend_micros: Mapped[int]
+    correction_micros: Mapped[int]
+    after_month_micros: Mapped[int]
+    last_at: Mapped[datetime]
+    dropped_at: Mapped[datetime] = _now()
+    __table_args__ = (Index(None, "day"),)
+
+
 class ShardClose(Base):
     """Which periods each shard has closed."""
 

@@ -18,7 +18,7 @@ from tests.twin.live_side import LiveSide
 
 _EMPTIED: Final = (
     "brand, campaign, spend_log, campaign_day, campaign_hour, mixed_request, hold, counter_correction, quarantine, status_change,"
-    " catalog_change, period_total, shard_close"
+    " catalog_change, period_total, shard_close, dropped_day"
 )
 
 

@@ -1,4 +1,4 @@
-"""Hourly roll-ups, filled from the rows that are there."""
+"""Hourly roll-ups, filled from the rows that are there, and the sums of days whose rows were dropped."""
 
 from __future__ import annotations
 
@@ -35,7 +35,21 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("day", "campaign_id", "hour", name="pk_campaign_hour"),
     )
     op.execute(_FILL)
+    op.create_table(
+        "dropped_day",
+        sa.Column("brand_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("day", sa.Date(), nullable=False),
+        sa.Column("rows", sa.BigInteger(), nullable=False),
+        sa.Column("spend_micros", sa.BigInteger(), nullable=False),
+        sa.Column("correction_micros", sa.BigInteger(), nullable=False),
+        sa.Column("after_month_micros", sa.BigInteger(), nullable=False),
+        sa.Column("last_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("dropped_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.PrimaryKeyConstraint("brand_id", "day", name="pk_dropped_day"),
+    )
+    op.create_index("ix_dropped_day_day", "dropped_day", ["day"])
 
 
 def downgrade() -> None:
+    op.drop_table("dropped_day")
     op.drop_table("campaign_hour")
