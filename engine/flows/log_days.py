@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Final
@@ -64,9 +64,7 @@ class LogDays:
         if self._keep_days is None:
             return done
         before = self._today() - timedelta(days=self._keep_days)
-        with self._db.connect() as conn:
-            days = retention.closed_days(conn, [day for day in retention.logged_days(conn) if day < before])
-        for day in days:
+        for day in self._closed_before(before):
             if len(done.days) == DAYS_AT_ONCE:
                 break
             between()
@@ -86,6 +84,15 @@ class LogDays:
                 done.days.append(day)
                 done.rows += rows
         return done
+
+    def _closed_before(self, before: date) -> Iterator[date]:
+        """The closed days before a day that have rows, oldest first, as they are asked for."""
+        with self._db.connect() as conn:
+            old = [day for day in retention.logged_days(conn) if day < before]
+        for start in range(0, len(old), DAYS_AT_ONCE):
+            with self._db.connect() as conn:
+                closed = retention.closed_days(conn, old[start : start + DAYS_AT_ONCE])
+            yield from closed
 
     def _today(self) -> date:
         return date_of(day_of(self._live.now_ms()))
