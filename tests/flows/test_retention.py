@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from typing import Any
@@ -19,7 +20,7 @@ from engine.ledger.retention import dropped_days, dropped_through, logged_days
 from engine.live.client import Spend
 from engine.live.keys import keys_of_brand
 from engine.wiring import System
-from tests.flows.conftest import at
+from tests.flows.conftest import at, born_on_the_moved_clock
 from tests.flows.test_persist import brand_with_campaigns, rows
 
 KEEP = 35
@@ -175,18 +176,25 @@ def test_a_brand_whose_rows_are_all_gone_is_not_begun_anew_and_keeps_its_last_in
     assert (owed.is_new, owed.new) == (False, frozenset())
 
 
-def test_what_is_not_closed_stays_however_old(clock: System) -> None:
+@pytest.mark.parametrize("what", ["period = 'month' AND shard = 1", "period = 'day' AND shard = 2"])
+def test_what_is_not_closed_on_every_shard_stays_however_old(clock: System, what: str) -> None:
     at(clock, noon(GONE[0]))
     brand_with_campaigns(clock, 1)
+    assert clock.manage.create_brand("Bolt", None, None, None, "test").row.id == 2
+    born_on_the_moved_clock(clock)
     clock.client.record_spend(ONE, "3")
     clock.persister.drain_all()
     at(clock, noon(TODAY))
     assert drop(clock) == []
     clock.closer.close_ended()
     with clock.db.begin() as conn:
-        conn.execute(text("DELETE FROM shard_close WHERE period = 'month' AND starts_on = '2037-09-01'"))
+        left_out = f"{what} AND starts_on BETWEEN '2037-09-01' AND '2037-09-05'"
+        gone = conn.execute(text(f"DELETE FROM shard_close WHERE {left_out} RETURNING shard, period, starts_on")).all()
+    assert len(gone) == 1
     assert drop(clock) == []
-    assert days_with_rows(clock) == GONE[:1]
+    with clock.db.begin() as conn:
+        conn.execute(text("INSERT INTO shard_close VALUES (:shard, :period, :starts_on)"), gone[0]._asdict())
+    assert drop(clock) == GONE[:1]
 
 
 def test_with_nothing_set_every_row_is_kept(old: System) -> None:
@@ -338,7 +346,9 @@ def test_an_old_redis_that_comes_back_with_entries_of_a_day_that_is_gone_doubles
 def test_a_reader_of_the_log_is_not_waited_for_and_the_next_run_drops(old: System) -> None:
     with old.db.connect() as reading:
         reading.execute(text("SELECT count(*) FROM spend_log"))
+        began = time.monotonic()
         done = LogDays(old.db, old.live, KEEP).drop_old()
+        assert time.monotonic() - began < 4
     assert (done.days, len(done.kept)) == ([], 1)
     assert "the next run tries again" in done.kept[0]
     assert drop(old) == GONE
