@@ -21,6 +21,8 @@ FROM spend_log GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3
 
 
 def upgrade() -> None:
+    # A transaction that began before would bring rows that the filling does not see.
+    op.execute("LOCK TABLE spend_log IN SHARE MODE")
     op.create_table(
         "campaign_hour",
         sa.Column("day", sa.Date(), nullable=False),
