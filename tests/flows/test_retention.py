@@ -218,12 +218,12 @@ def test_a_day_whose_rows_and_sums_differ_is_kept_and_named(old: System) -> None
 
 
 class Killed(BaseException):
-    """kill -9 before a statement: its transaction is taken back."""
+    """kill -9 before a statement or a commit: its transaction is taken back."""
 
 
 @pytest.fixture
 def fuse(clock: System) -> Iterator[list[int]]:
-    """How many more statements may run; none when it is empty."""
+    """How many more statements and commits may run; no end when it is empty."""
     left: list[int] = []
 
     def count(*_: Any) -> None:
@@ -233,12 +233,14 @@ def fuse(clock: System) -> Iterator[list[int]]:
                 left.clear()
                 raise Killed
 
-    event.listen(clock.db, "before_cursor_execute", count)
+    for name in ("before_cursor_execute", "commit"):
+        event.listen(clock.db, name, count)
     yield left
-    event.remove(clock.db, "before_cursor_execute", count)
+    for name in ("before_cursor_execute", "commit"):
+        event.remove(clock.db, name, count)
 
 
-def test_a_drop_killed_before_any_of_its_statements_loses_and_doubles_nothing(old: System, fuse: list[int]) -> None:
+def test_a_drop_killed_at_any_line_loses_and_doubles_nothing(old: System, fuse: list[int]) -> None:
     log = whole_log(old)
     kills = 0
     for allowed in range(1000):
