@@ -158,7 +158,7 @@ def ignore(_: object) -> None:
 
 
 def check() -> str:
-    """All campaigns against budgets and schedules; also closes what had to wait for persist at midnight."""
+    """All campaigns against budgets and schedules; also closes what had to wait for persist at midnight, and looks after the log's days."""
     return _run("check", _close)
 
 
@@ -191,6 +191,7 @@ def close_month() -> str:
 
 
 def _close(run: runs.Run, made: System) -> None:
+    made.log_days.make_ahead()
     try:
         closed = made.closer.close_ended()
     except NotAllClosed as some:
@@ -200,6 +201,8 @@ def _close(run: runs.Run, made: System) -> None:
     stop_if_asked()
     checked = check_all(made.publisher, made.status)
     run.detail = f"{closed}; {checked}"
+    if dropped := str(made.log_days.drop_old(stop_if_asked)):
+        run.detail += f"; {dropped}"
     if closed.drift:
         run.outcome = "failed"
 

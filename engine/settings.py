@@ -51,6 +51,12 @@ TABLE: Final = (
     Setting("REQUEST_ID_MINUTES", "10", "how long a request id is remembered, so that a repeat counts once", "10"),
     Setting("EVENT_ID_HOURS", "1", "how long an event id is remembered, so that it counts once", "1"),
     Setting("JOURNAL_KEEP_MINUTES", "10", "how long the journal outlives its rows in PostgreSQL", "10"),
+    Setting(
+        "SPEND_LOG_KEEP_DAYS",
+        "none",
+        "rows of closed days older than this are dropped, their sums stay; none keeps all, the least is 35",
+        "400",
+    ),
 )
 
 URLS: Final = ("REDIS_URL", "JOBS_REDIS_URL", "DATABASE_URL")
@@ -83,6 +89,7 @@ class Settings:
     request_id_minutes: int
     event_id_hours: int
     journal_keep_minutes: int
+    spend_log_keep_days: int | None
     embedded: bool
 
     @classmethod
@@ -110,6 +117,8 @@ class Settings:
             request_id_minutes=read.number("REQUEST_ID_MINUTES", 1, 1440),
             event_id_hours=read.number("EVENT_ID_HOURS", 1, 720),
             journal_keep_minutes=read.number("JOURNAL_KEEP_MINUTES", 1, 10080),
+            # Longer than any id is remembered (a rebuild reads them from rows) and than the page's list of spends looks back.
+            spend_log_keep_days=read.number_or_none("SPEND_LOG_KEEP_DAYS", 35, 36500),
             embedded=bool(missing),
         )
 
@@ -148,6 +157,7 @@ class Settings:
             "REQUEST_ID_MINUTES": str(self.request_id_minutes),
             "EVENT_ID_HOURS": str(self.event_id_hours),
             "JOURNAL_KEEP_MINUTES": str(self.journal_keep_minutes),
+            "SPEND_LOG_KEEP_DAYS": str(self.spend_log_keep_days or "none"),
         }
         return {name: value for name, value in values.items() if value}
 
@@ -204,6 +214,15 @@ class _Reader:
         value = self.text(name)
         if not (value.isascii() and value.isdigit() and len(value) <= 9 and least <= int(value) <= most):
             raise _wrong(name, value, f"is not a whole number from {least} to {most}")
+        return int(value)
+
+    def number_or_none(self, name: str, least: int, most: int) -> int | None:
+        """The same, or the word `none`."""
+        value = self.text(name)
+        if value == "none":
+            return None
+        if not (value.isascii() and value.isdigit() and len(value) <= 9 and least <= int(value) <= most):
+            raise _wrong(name, value, f"is neither none nor a whole number from {least} to {most}")
         return int(value)
 
     def folder(self, name: str) -> Path:

@@ -12,6 +12,7 @@ from redis.retry import Retry
 from sqlalchemy import Engine
 
 from engine.flows.close import Closer
+from engine.flows.log_days import LogDays
 from engine.flows.manage import Manage
 from engine.flows.metrics import Metrics
 from engine.flows.overview import Overview
@@ -101,6 +102,10 @@ class System:
     @cached_property
     def closer(self) -> Closer:
         return Closer(self.db, self.catalog, self.live, self.instance)
+
+    @cached_property
+    def log_days(self) -> LogDays:
+        return LogDays(self.db, self.live, self.settings.spend_log_keep_days)
 
     @cached_property
     def rebuilder(self) -> Rebuilder:

@@ -30,6 +30,14 @@ def test_with_nothing_set_servers_are_embedded_and_defaults_hold() -> None:
     assert settings.data_dir.name == ".data"
 
 
+def test_all_spends_are_kept_unless_a_number_of_days_is_named() -> None:
+    assert load().spend_log_keep_days is None
+    assert load(SPEND_LOG_KEEP_DAYS="none").spend_log_keep_days is None
+    assert load(SPEND_LOG_KEEP_DAYS="35").spend_log_keep_days == 35
+    assert load(SPEND_LOG_KEEP_DAYS="400").as_environment()["SPEND_LOG_KEEP_DAYS"] == "400"
+    assert load().as_environment()["SPEND_LOG_KEEP_DAYS"] == "none"
+
+
 def test_an_empty_value_counts_as_unset() -> None:
     assert load(REDIS_URL="", BUDGET_WEB_PORT=" ") == load()
 
@@ -83,6 +91,10 @@ def test_every_form_of_url_passes_through_untouched(name: str, value: str) -> No
         ("REQUEST_ID_MINUTES", "0", "from 1 to 1440"),
         ("EVENT_ID_HOURS", "1.5", "from 1 to 720"),
         ("JOURNAL_KEEP_MINUTES", "-1", "from 1 to 10080"),
+        ("SPEND_LOG_KEEP_DAYS", "34", "neither none nor a whole number from 35 to 36500"),
+        ("SPEND_LOG_KEEP_DAYS", "0", "neither none nor a whole number"),
+        ("SPEND_LOG_KEEP_DAYS", "never", "neither none nor a whole number"),
+        ("SPEND_LOG_KEEP_DAYS", "40.5", "neither none nor a whole number"),
         ("BUDGET_DATA_DIR", __file__, "is not a folder"),
         ("SECRET_KEY", "a\nb", "line break"),
     ],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from itertools import count
 from typing import Any
 
@@ -25,7 +25,7 @@ def check(app: App) -> int:
 @click.command("close-periods", cls=Command)
 @pass_app
 def close_periods(app: App) -> int:
-    """Close every day and month that has ended. What is closed already stays as it is."""
+    """Close every day and month that has ended, and drop rows that are past SPEND_LOG_KEEP_DAYS. What is closed already stays as it is."""
     return _run(app, "close_day", lambda: _close(app))
 
 
@@ -89,10 +89,13 @@ def _check(app: App) -> tuple[dict[str, Any], str, bool]:
 def _close(app: App) -> tuple[dict[str, Any], str, bool]:
     from engine.flows.check import check_all
 
+    app.system.log_days.make_ahead()
     closed = app.system.closer.close_ended()
     check_all(app.system.publisher, app.system.status)
+    dropped = app.system.log_days.drop_old()
     figures = {"days": closed.days, "months": closed.months, "waiting": closed.waiting, "drift": closed.drift}
-    return figures, str(closed), not closed.drift
+    figures |= {"dropped_days": [day.isoformat() for day in dropped.days], "not_dropped": dropped.kept}
+    return figures, "; ".join(filter(None, (str(closed), str(dropped)))), not closed.drift
 
 
 def _persist(app: App) -> tuple[dict[str, Any], str, bool]:
@@ -141,10 +144,15 @@ def _reconcile(app: App, dry_run: bool) -> tuple[dict[str, Any], str, bool]:
 
 def _duplicates(app: App, day: date) -> int:
     from engine.domain.money import format_micros
-    from engine.ledger import audit
+    from engine.ledger import audit, retention
 
     with app.system.db.connect() as conn:
         found = audit.events_again(conn, day)
+        gone = retention.dropped_days(conn, day - timedelta(days=1), day + timedelta(days=1))
+    if gone:
+        note(
+            f"rows of {', '.join(map(str, gone))} were dropped (SPEND_LOG_KEEP_DAYS): event ids of them are not compared"
+        )
     if app.json:
         print_json(
             [

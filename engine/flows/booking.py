@@ -1,4 +1,4 @@
-"""Booking: journal entries into rows, daily totals, holds and corrections, all in the caller's transaction.
+"""Booking: journal entries into rows, hourly and daily totals, holds and corrections, all in the caller's transaction.
 
 An entry that does not read, or whose rows PostgreSQL refuses, goes into the quarantine with its bytes and what the script counted for it, and
 stops nothing else.
@@ -143,7 +143,7 @@ def _write(conn: Connection, shard: int, entries: Sequence[tuple[Entry, int]], b
     rows: list[spend_log.SpendRow] = []
     lines: list[str] = []
     remembered: list[spend_log.RememberedRequest] = []
-    days: dict[tuple[int, date], tuple[int, int, int]] = {}
+    sums: dict[tuple[int, date, int], tuple[int, int, int]] = {}
     ends: list[holds.HoldRow] = []
     adjusted: list[corrections.CorrectionRow] = []
     for entry, generation in entries:
@@ -164,8 +164,9 @@ def _write(conn: Connection, shard: int, entries: Sequence[tuple[Entry, int]], b
                 *(entry.drawn_from or ()),
             )
             for campaign_id, total, spends in simple.sums:
-                brand_id, micros, count = days.get((campaign_id, today), (brand_of(campaign_id), 0, 0))
-                days[campaign_id, today] = (brand_id, micros + total, count + spends)
+                key = (campaign_id, today, recorded_at.hour)
+                brand_id, micros, count = sums.get(key, (brand_of(campaign_id), 0, 0))
+                sums[key] = (brand_id, micros + total, count + spends)
         for spend in () if simple else entry.spends():
             day = today if spend.day is None else date_of(spend.day)
             request = entry.request_id or (
@@ -178,8 +179,9 @@ def _write(conn: Connection, shard: int, entries: Sequence[tuple[Entry, int]], b
                     spend.position, spend.hold_id,
                 )
             )  # fmt: skip
-            brand_id, micros, count = days.get((spend.campaign_id, day), (spend.brand_id, 0, 0))
-            days[spend.campaign_id, day] = (brand_id, micros + spend.amount_micros, count + (spend.amount_micros > 0))
+            key = (spend.campaign_id, day, spend_log.hour_of(day, recorded_at))
+            brand_id, micros, count = sums.get(key, (spend.brand_id, 0, 0))
+            sums[key] = (brand_id, micros + spend.amount_micros, count + (spend.amount_micros > 0))
         if entry.outcomes or entry.packed is not None:
             # Rows alone do not give back which spends were refused, nor the bytes of a packed call. A verb of `*`: of either.
             outcomes = entry.outcomes or f"{COUNTED}*{entry.packed.size if entry.packed else 0}"
@@ -207,12 +209,12 @@ def _write(conn: Connection, shard: int, entries: Sequence[tuple[Entry, int]], b
                 )
             )  # fmt: skip
     spend_log.copy_lines(conn, [*lines, *spend_log.lines_of(rows)])
-    spend_log.upsert_campaign_days(conn, days)
+    spend_log.add_sums(conn, sums)
     spend_log.add_mixed_requests(conn, remembered)
     holds.write(conn, ends)
     corrections.write(conn, adjusted)
     booked.rows += len(rows) + len(lines)
-    booked.micros += sum(micros for _, micros, _ in days.values())
+    booked.micros += sum(micros for _, micros, _ in sums.values())
 
 
 def _set_aside(

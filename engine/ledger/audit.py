@@ -115,6 +115,24 @@ def daily_sums_off(connection: Connection, first: date, last: date, limit: int =
     ]
 
 
+def hourly_sums_off(connection: Connection, first: date, last: date, limit: int = 100) -> list[Disagreement]:
+    """Campaigns whose campaign_day is not the sum of its hours on a day."""
+    found = connection.execute(
+        text(
+            "SELECT coalesce(d.brand_id, h.brand_id) AS brand_id, campaign_id, day, coalesce(d.spend_micros, 0) AS expected,"
+            " coalesce(h.micros, 0) AS found FROM (SELECT * FROM campaign_day WHERE day BETWEEN :first AND :last) AS d"
+            " FULL JOIN (SELECT brand_id, campaign_id, day, sum(spend_micros)::bigint AS micros"
+            " FROM campaign_hour WHERE day BETWEEN :first AND :last GROUP BY 1, 2, 3) AS h USING (campaign_id, day)"
+            " WHERE coalesce(d.spend_micros, 0) <> coalesce(h.micros, 0) ORDER BY 1, 2, 3 LIMIT :limit"
+        ),
+        {"first": first, "last": last, "limit": limit},
+    )
+    return [
+        Disagreement(f"campaign {row.campaign_id}", f"hours of {row.day}", row.expected, row.found, row.brand_id)
+        for row in found
+    ]
+
+
 def closed_shards(connection: Connection, day: date) -> frozenset[int]:
     """The shards that have closed a day."""
     found = connection.execute(

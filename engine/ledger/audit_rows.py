@@ -55,8 +55,11 @@ def holds_apart(connection: Connection, since: date) -> list[Stray]:
         " AND ended_at >= CAST(:since AS timestamp) AT TIME ZONE 'UTC') AS h"
         " FULL JOIN (SELECT brand_id, campaign_id, hold_id, sum(amount_micros)::bigint AS micros, count(*) AS rows, min(kind) AS kind"
         " FROM spend_log WHERE day >= :since AND hold_id IS NOT NULL AND request_id = campaign_id || ':' || hold_id GROUP BY 1, 2, 3) AS l USING (campaign_id, hold_id)"
-        " WHERE h.settled_micros IS DISTINCT FROM l.micros OR l.rows <> 1"
-        " OR l.kind <> (CASE h.state WHEN 'settled' THEN 'spend' ELSE h.state END)"
+        " WHERE (h.settled_micros IS DISTINCT FROM l.micros OR l.rows <> 1"
+        " OR l.kind <> (CASE h.state WHEN 'settled' THEN 'spend' ELSE h.state END))"
+        # Its row went with its day.
+        " AND NOT (l.rows IS NULL AND EXISTS (SELECT FROM dropped_day AS d WHERE d.brand_id = h.brand_id"
+        " AND d.day = (h.ended_at AT TIME ZONE 'UTC')::date))"
         " ORDER BY 1, 3 LIMIT :limit",
         since,
     )
@@ -83,12 +86,14 @@ _LATE_BOOKED: Final = (
 
 
 def closed_days_off(connection: Connection, first: date, last: date) -> list[Disagreement]:
-    """Brands whose closed total of a day is not the sum of its rows (corrections came after the close and left it alone)."""
+    """Brands whose closed total of a day is not the sum of its rows, dropped ones included (corrections came after the close and left it alone)."""
     return _closed(
         connection,
         "SELECT t.brand_id, t.starts_on, t.spend_micros AS found, coalesce(l.micros, 0) - coalesce(q.micros, 0) AS expected FROM period_total AS t"
-        " LEFT JOIN (SELECT brand_id, day, sum(amount_micros)::bigint AS micros FROM spend_log"
-        " WHERE day BETWEEN :first AND :last AND kind <> 'correction' GROUP BY 1, 2) AS l ON l.brand_id = t.brand_id AND l.day = t.starts_on"
+        " LEFT JOIN (SELECT brand_id, day, sum(micros)::bigint AS micros FROM (SELECT brand_id, day, sum(amount_micros) AS micros FROM spend_log"
+        " WHERE day BETWEEN :first AND :last AND kind <> 'correction' GROUP BY 1, 2"
+        " UNION ALL SELECT brand_id, day, spend_micros FROM dropped_day WHERE day BETWEEN :first AND :last) AS parts GROUP BY 1, 2)"
+        " AS l ON l.brand_id = t.brand_id AND l.day = t.starts_on"
         + _LATE_BOOKED.replace("BETWEEN t.starts_on AND :last", "= t.starts_on")
         + " WHERE t.period = 'day' AND t.starts_on BETWEEN :first AND :last"
         " AND t.spend_micros <> coalesce(l.micros, 0) - coalesce(q.micros, 0) ORDER BY 1, 2 LIMIT :limit",
@@ -106,9 +111,10 @@ def closed_month_off(connection: Connection, first: date, last: date) -> list[Di
         " coalesce(d.micros, 0) - coalesce(c.micros, 0) - coalesce(q.micros, 0) AS expected FROM period_total AS t"
         " LEFT JOIN (SELECT brand_id, sum(spend_micros)::bigint AS micros FROM campaign_day WHERE day BETWEEN :first AND :last"
         " GROUP BY 1) AS d ON d.brand_id = t.brand_id"
-        " LEFT JOIN LATERAL (SELECT sum(amount_micros)::bigint AS micros FROM spend_log WHERE brand_id = t.brand_id"
-        " AND day BETWEEN :first AND :last AND kind = 'correction'"
-        " AND recorded_at >= CAST(CAST(:last AS date) + 1 AS timestamp) AT TIME ZONE 'UTC') AS c ON true"
+        " LEFT JOIN LATERAL (SELECT sum(micros)::bigint AS micros FROM (SELECT sum(amount_micros) AS micros FROM spend_log"
+        " WHERE brand_id = t.brand_id AND day BETWEEN :first AND :last AND kind = 'correction'"
+        " AND recorded_at >= CAST(CAST(:last AS date) + 1 AS timestamp) AT TIME ZONE 'UTC' UNION ALL SELECT sum(after_month_micros)"
+        " FROM dropped_day WHERE brand_id = t.brand_id AND day BETWEEN :first AND :last) AS parts) AS c ON true"
         + _LATE_BOOKED
         + " WHERE t.period = 'month' AND t.starts_on = :first"
         " AND t.spend_micros <> coalesce(d.micros, 0) - coalesce(c.micros, 0) - coalesce(q.micros, 0) ORDER BY 1 LIMIT :limit",

@@ -17,6 +17,7 @@ class Lock(IntEnum):
     PARTITION = 2
     BRAND = 3
     REBUILD = 4
+    RETENTION = 5
 
 
 _BITS = 40

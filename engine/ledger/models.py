@@ -8,57 +8,31 @@ from __future__ import annotations
 
 import uuid
 from datetime import date, datetime
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 from sqlalchemy import (
-    ARRAY,
-    BigInteger,
-    Boolean,
     CheckConstraint,
-    Date,
-    DateTime,
     ForeignKey,
     Identity,
     Index,
     Integer,
-    MetaData,
     SmallInteger,
-    Text,
     UniqueConstraint,
-    Uuid,
     func,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column
+
+from engine.ledger.base import Base
 
 PARTITION_PREFIX: Final = "spend_log_p"
 """Partitions are made as days come, by `spend_log.ensure_partition`, and so are in no migration."""
 
-NAMING: Final = {
-    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-    "ck": "ck_%(table_name)s_%(constraint_name)s",
-    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-    "pk": "pk_%(table_name)s",
-}
 _EXTERNAL_ID: Final = r"external_id ~ '^[A-Za-z0-9._:/+=@~-]{1,64}$'"
 _NAME: Final = r"char_length(name) BETWEEN 1 AND 200 AND name ~ '\S' AND name !~ '[\x01-\x1f\x7f]'"
 _ID: Final = "campaign_id / 65536 = brand_id"
 _TOTAL: Final = "BETWEEN 0 AND 9000000000000000"
-
-
-class Base(DeclarativeBase):
-    metadata = MetaData(naming_convention=NAMING)
-    type_annotation_map: ClassVar[dict[Any, Any]] = {
-        int: BigInteger,
-        str: Text,
-        datetime: DateTime(timezone=True),
-        date: Date,
-        list[str]: ARRAY(Text),
-        uuid.UUID: Uuid,
-        bool: Boolean,
-    }
 
 
 def _now() -> Mapped[datetime]:
@@ -188,6 +162,26 @@ class CampaignDay(Base):
     )
 
 
+class CampaignHour(Base):
+    """The same an hour of the day (UTC); the hours of a day add up to its campaign_day.
+
+    The day leads the key: writes of the present hour keep to the end of the index, and a day is one range of it.
+    """
+
+    __tablename__ = "campaign_hour"
+    day: Mapped[date] = mapped_column(primary_key=True)
+    campaign_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    hour: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
+    brand_id: Mapped[int]
+    spend_micros: Mapped[int]
+    spends: Mapped[int]
+    __table_args__ = (
+        CheckConstraint(_ID, "home"),
+        CheckConstraint("hour BETWEEN 0 AND 23", "hour"),
+        CheckConstraint("spends >= 0", "spends"),
+    )
+
+
 class MixedRequest(Base):
     """A request whose rows do not say what Redis remembers of it, because not every spend was counted or the call was packed: a rebuild takes it from here."""
 
@@ -314,6 +308,24 @@ class PeriodTotal(Base):
         CheckConstraint("period = 'day' OR (period = 'month' AND EXTRACT(day FROM starts_on) = 1)", "period"),
         Index(None, "period", "starts_on"),
     )
+
+
+class DroppedDay(Base):
+    """What the rows of a brand on a day added up to that are in the log no more: rows and these are the whole log.
+
+    correction_micros came after the day's end, after_month_micros of them after its month's; last_at is the latest recorded_at.
+    """
+
+    __tablename__ = "dropped_day"
+    brand_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    day: Mapped[date] = mapped_column(primary_key=True)
+    rows: Mapped[int]
+    spend_micros: Mapped[int]
+    correction_micros: Mapped[int]
+    after_month_micros: Mapped[int]
+    last_at: Mapped[datetime]
+    dropped_at: Mapped[datetime] = _now()
+    __table_args__ = (Index(None, "day"),)
 
 
 class ShardClose(Base):

@@ -73,6 +73,15 @@ class BrandDay:
 
 
 @dataclass(frozen=True, slots=True)
+class BrandHour:
+    """A brand's sum of an hour (0..23, UTC) of a day."""
+
+    hour: int
+    spend_micros: int
+    spends: int
+
+
+@dataclass(frozen=True, slots=True)
 class PeriodLine:
     """A closed period of a brand."""
 
@@ -175,6 +184,16 @@ def brand_days(engine: Engine, brand_id: int, first: date, last: date) -> list[B
         " WHERE brand_id = :brand AND day BETWEEN :first AND :last GROUP BY day ORDER BY day"
     )
     return [BrandDay(**row) for row in _rows(engine, query, brand=brand_id, first=first, last=last)]
+
+
+def brand_hours(engine: Engine, brand_id: int, day: date) -> list[BrandHour]:
+    """A brand's hours of a day, in order; hours without a spend are left out. Together they are the day of `brand_days`."""
+    query = (
+        "SELECT hour, sum(spend_micros)::bigint AS spend_micros, sum(spends)::bigint AS spends FROM campaign_hour"
+        # A brand's campaigns are a range of ids, which the key serves.
+        " WHERE day = :day AND campaign_id >= :brand * 65536 AND campaign_id < (:brand + 1) * 65536 GROUP BY hour ORDER BY hour"
+    )
+    return [BrandHour(**row) for row in _rows(engine, query, brand=brand_id, day=day)]
 
 
 def period_totals(

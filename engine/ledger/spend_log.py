@@ -1,4 +1,4 @@
-"""Writing down what happened: day partitions, rows by COPY, daily sums, and the cursor that makes it all exactly once.
+"""Writing down what happened: day partitions, rows by COPY, hourly and daily sums, and the cursor that makes it all exactly once.
 
 Everything works in the caller's transaction, so that rows, sums and the moved cursor commit together or not at all. Reading back is in
 `spend_read.py`, the cursor in `cursors.py`; both are offered here too, under the room's one name.
@@ -54,6 +54,7 @@ __all__ = [
     "RowsRefused",
     "SpendRow",
     "add_mixed_requests",
+    "add_sums",
     "advance_cursor",
     "age_cursors",
     "already_logged",
@@ -63,6 +64,7 @@ __all__ = [
     "correction_totals",
     "ensure_partition",
     "first_day",
+    "hour_of",
     "last_recorded_ms",
     "lines_of",
     "lock_cursor",
@@ -76,7 +78,6 @@ __all__ = [
     "recent_spends",
     "restart_cursor",
     "stop_cursor",
-    "upsert_campaign_days",
 ]
 
 
@@ -116,6 +117,10 @@ class RowsRefused(BudgetError):
 
 
 _COPY: Final = f"COPY spend_log ({', '.join(SpendRow._fields)}) FROM STDIN"
+_GIVEN_SUMS: Final = (
+    "unnest(CAST(:campaigns AS bigint[]), CAST(:days AS date[]), CAST(:hours AS smallint[]), CAST(:brands AS bigint[]),"
+    " CAST(:micros AS bigint[]), CAST(:spends AS bigint[])) AS given(campaign_id, day, hour, brand_id, micros, spends)"
+)
 _NULL: Final = r"\N"
 _ESCAPES: Final = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 _CHUNK: Final = 1 << 20
@@ -157,27 +162,38 @@ def copy_lines(connection: Connection, lines: Sequence[str]) -> int:
     return len(lines)
 
 
-def upsert_campaign_days(connection: Connection, days: Mapping[tuple[int, date], tuple[int, int, int]]) -> None:
-    """Adds {(campaign_id, day): (brand_id, micros, spends)} to the daily sums, in one statement."""
-    if not days:
+def hour_of(day: date, recorded_at: datetime) -> int:
+    """The hour (0..23, UTC) that a row is summed under: of its instant or, where it names an earlier day, the last hour of that day."""
+    return recorded_at.hour if recorded_at.date() == day else 23
+
+
+def add_sums(connection: Connection, sums: Mapping[tuple[int, date, int], tuple[int, int, int]]) -> None:
+    """Adds {(campaign_id, day, hour): (brand_id, micros, spends)} to the hourly and the daily sums: one door, so that they always agree."""
+    if not sums:
         return
     _in_transaction(connection)
+    names = ("campaigns", "days", "hours", "brands", "micros", "spends")
+    # In order, so that two writers of the same campaigns never wait for each other.
+    columns = map(list, zip(*(key + value for key, value in sorted(sums.items())), strict=True))
+    values = dict(zip(names, columns, strict=True))
     connection.execute(
         text(
             "INSERT INTO campaign_day (campaign_id, day, brand_id, spend_micros, spends)"
-            " SELECT * FROM unnest(CAST(:campaigns AS bigint[]), CAST(:days AS date[]), CAST(:brands AS bigint[]),"
-            " CAST(:micros AS bigint[]), CAST(:spends AS bigint[]))"
+            f" SELECT campaign_id, day, brand_id, sum(micros)::bigint, sum(spends)::bigint FROM {_GIVEN_SUMS}"
+            " GROUP BY 1, 2, 3 ORDER BY 1, 2"
             " ON CONFLICT (campaign_id, day) DO UPDATE SET spend_micros = campaign_day.spend_micros + excluded.spend_micros,"
             " spends = campaign_day.spends + excluded.spends"
         ),
-        # In order, so that two writers of the same campaigns never wait for each other.
-        dict(
-            zip(
-                ("campaigns", "days", "brands", "micros", "spends"),
-                map(list, zip(*(key + value for key, value in sorted(days.items())), strict=True)),
-                strict=True,
-            )
+        values,
+    )
+    connection.execute(
+        text(
+            "INSERT INTO campaign_hour (campaign_id, day, hour, brand_id, spend_micros, spends)"
+            f" SELECT * FROM {_GIVEN_SUMS}"
+            " ON CONFLICT (day, campaign_id, hour) DO UPDATE SET spend_micros = campaign_hour.spend_micros + excluded.spend_micros,"
+            " spends = campaign_hour.spends + excluded.spends"
         ),
+        values,
     )
 
 

@@ -88,10 +88,11 @@ def first_day(connection: Connection, shard: int) -> date | None:
 
 
 def last_recorded_ms(connection: Connection, shard: int) -> int:
-    """The instant (epoch ms) of the shard's latest row; 0 when it has none."""
+    """The instant (epoch ms) of the shard's latest row, one that was dropped since included; 0 when it never had one."""
     last: datetime | None = connection.execute(
         text(
-            "SELECT max(last.recorded_at) FROM brand, LATERAL (SELECT recorded_at FROM spend_log"
+            "SELECT greatest(max(last.recorded_at), (SELECT max(last_at) FROM dropped_day WHERE mod(brand_id, :shards) = :shard))"
+            " FROM brand, LATERAL (SELECT recorded_at FROM spend_log"
             " WHERE brand_id = brand.id ORDER BY recorded_at DESC LIMIT 1) AS last"
             " WHERE mod(brand.id, :shards) = :shard"
         ),
@@ -208,7 +209,8 @@ def already_logged(
 ) -> set[int]:
     """The positions of a call's spends that have a row already: the same call and place, or the same event of the brand.
 
-    Looked for within `window` before and after the call.
+    Looked for within `window` before and after the call. Where the brand's rows of its day were dropped, its own was among them: a day is closed,
+    and can be dropped, only when PostgreSQL has the last entry of it.
     """
     wanted = list(spends)
     found = connection.execute(
@@ -218,12 +220,15 @@ def already_logged(
             " AND recorded_at BETWEEN :since AND :until AND shard = :shard"
             " AND ((spend_log.event_id = given.event_id AND spend_log.kind = given.kind)"
             " OR (spend_log.request_id = :request_id AND spend_log.position = given.position)))"
+            " OR EXISTS (SELECT FROM dropped_day WHERE dropped_day.brand_id = given.brand_id"
+            " AND day = (CAST(:recorded_at AS timestamptz) AT TIME ZONE 'UTC')::date)"
         ),
         {
             "positions": [spend.position for spend in wanted],
             "brands": [spend.brand_id for spend in wanted],
             "events": [spend.event_id for spend in wanted],
             "kinds": [spend.kind for spend in wanted],
+            "recorded_at": recorded_at,
             "since": recorded_at - window,
             "until": recorded_at + window,
             "shard": shard,

@@ -126,6 +126,7 @@ BROKEN = {
     "a brand's month counter": (hincr(brand_key, MONTH, -8), {"V1": 8}),
     "a campaign's day counter": (hincr(campaign_key, TODAY, 9), {"V2": 9}),
     "a daily sum": ("UPDATE campaign_day SET spend_micros = spend_micros + 11 WHERE campaign_id = 65537 AND day = '2030-05-15'", {"V2": 11}),
+    "an hour": ("UPDATE campaign_hour SET spend_micros = spend_micros + 17 WHERE campaign_id = 65537 AND day = '2030-05-15'", {"V2": 17}),
     "a closed day": ("UPDATE period_total SET spend_micros = spend_micros - 12 WHERE period = 'day' AND starts_on = '2030-05-14' AND brand_id = 1", {"V7": 12}),
     "a settled hold": ("UPDATE hold SET settled_micros = settled_micros + 13 WHERE state = 'settled'", {"V5": 13}),
     "a hold that nobody made": (

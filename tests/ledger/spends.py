@@ -51,17 +51,18 @@ def row(
 
 
 def write(engine: Engine, rows: Sequence[SpendRow]) -> None:
-    """Rows and their daily sums in one transaction."""
-    days: defaultdict[tuple[int, date], list[int]] = defaultdict(lambda: [0, 0])
+    """Rows and their sums in one transaction."""
+    sums: defaultdict[tuple[int, date, int], list[int]] = defaultdict(lambda: [0, 0])
     for r in rows:
-        days[r.campaign_id, r.day][0] += r.amount_micros
-        days[r.campaign_id, r.day][1] += 1
+        key = (r.campaign_id, r.day, spend_log.hour_of(r.day, r.recorded_at))
+        sums[key][0] += r.amount_micros
+        sums[key][1] += 1
     with engine.begin() as connection:
         for day in sorted({r.day for r in rows}):
             spend_log.ensure_partition(connection, day)
         spend_log.copy_lines(connection, list(spend_log.lines_of(rows)))
-        spend_log.upsert_campaign_days(
-            connection, {key: (brand_of(key[0]), micros, spends) for key, (micros, spends) in days.items()}
+        spend_log.add_sums(
+            connection, {key: (brand_of(key[0]), micros, spends) for key, (micros, spends) in sums.items()}
         )
 
 

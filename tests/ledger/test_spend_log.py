@@ -122,7 +122,7 @@ def test_daily_sums_add_up_over_transactions(engine: Engine) -> None:
     write(engine, [row(CAMPAIGN, 5, 1), row(CAMPAIGN, 6, 1, 1), row(OTHER, 7, 1, 2)])
     write(engine, [row(CAMPAIGN, 10, 2), row(FAR, 1, 2, at=ago(days=1))])
     with engine.begin() as connection:
-        spend_log.upsert_campaign_days(connection, {})
+        spend_log.add_sums(connection, {})
         assert spend_log.brand_day_totals(connection, TODAY) == {7: 28}
         assert spend_log.brand_day_totals(connection, TODAY, [8]) == {}
         assert spend_log.brand_day_totals(connection, TODAY - timedelta(days=1), [8]) == {8: 1}

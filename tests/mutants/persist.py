@@ -8,6 +8,7 @@ from tests.mutants.mutant import Mutant as M
 
 PERSIST: Final = "tests/flows/test_persist.py::test_"
 HOLDS: Final = "tests/flows/test_holds_and_quarantine.py::test_"
+ROLL_UPS: Final = "tests/flows/test_roll_ups.py::test_"
 PACKED: Final = "tests/flows/test_packed_entries.py::test_"
 CURSORS: Final = "tests/ledger/test_cursors.py::test_"
 REBUILD: Final = "tests/flows/test_rebuild.py::test_"
@@ -77,6 +78,13 @@ WRITTEN_DOWN: Final = (
     M("a day's sum is the last transaction's", "engine/ledger/spend_log.py",
       "spend_micros = campaign_day.spend_micros + excluded.spend_micros", "spend_micros = excluded.spend_micros",
       (PERSIST + "a_days_sum_grows_with_each_transaction_that_writes_to_it",)),
+    M("an hour's sum is the last transaction's", "engine/ledger/spend_log.py",
+      "spend_micros = campaign_hour.spend_micros + excluded.spend_micros", "spend_micros = excluded.spend_micros",
+      (ROLL_UPS + "a_ledger_of_before_has_its_hours_from_its_rows_after_the_migration",
+       ROLL_UPS + "what_is_salvaged_or_comes_back_from_quarantine_is_in_its_own_hour")),
+    M("money taken from an earlier day is summed in the hour at which it was taken", "engine/ledger/spend_log.py",
+      "return recorded_at.hour if recorded_at.date() == day else 23", "return recorded_at.hour",
+      (ROLL_UPS + "each_spend_is_summed_in_its_hour_and_what_is_taken_from_an_earlier_day_in_that_days_last",)),
     M("a correction is booked on the day it was made", "engine/flows/booking.py",
       "day = today if spend.day is None else date_of(spend.day)", "day = today",
       (HOLDS + "a_refund_of_a_closed_day_is_a_correction_and_the_closed_total_stays",)),

@@ -9,5 +9,6 @@ from tests.mutants.lua import LUA
 from tests.mutants.mutant import Mutant
 from tests.mutants.persist import WRITTEN_DOWN
 from tests.mutants.rebuild import MADE_WHOLE
+from tests.mutants.retention import LET_GO
 
-MUTANTS: Final[tuple[Mutant, ...]] = (*LUA, *WRITTEN_DOWN, *CLOSED, *MADE_WHOLE)
+MUTANTS: Final[tuple[Mutant, ...]] = (*LUA, *WRITTEN_DOWN, *CLOSED, *LET_GO, *MADE_WHOLE)

@@ -17,8 +17,8 @@ from tests.twin.compare import RedisView
 from tests.twin.live_side import LiveSide
 
 _EMPTIED: Final = (
-    "brand, campaign, spend_log, campaign_day, mixed_request, hold, counter_correction, quarantine, status_change,"
-    " catalog_change, period_total, shard_close"
+    "brand, campaign, spend_log, campaign_day, campaign_hour, mixed_request, hold, counter_correction, quarantine, status_change,"
+    " catalog_change, period_total, shard_close, dropped_day"
 )
 
 

@@ -94,7 +94,9 @@ class Counters:
         conservation = Check(
             "V1", "conservation: each brand's counter = spend log + journal not yet in it + quarantine"
         )
-        hierarchy = Check("V2", "hierarchy: brand = its campaigns, month = its days, campaign_day = spend log")
+        hierarchy = Check(
+            "V2", "hierarchy: brand = its campaigns, month = its days, campaign_day = its hours = spend log"
+        )
         brands, campaigns = self.owners()
         for shard, owners in brands.items():
             try:
@@ -105,18 +107,27 @@ class Counters:
                 conservation.find(str(why))
         conservation.checked = f"{sum(map(len, brands.values()))} brands"
         hierarchy.checked = f"{sum(map(len, campaigns.values()))} campaigns"
-        for wrong in self.daily_sums_off():
-            apart = wrong.found - wrong.expected
-            text = f"{wrong.owner} {wrong.what}: {wrong.found} micros, its rows are {wrong.expected} ({apart:+d})"
-            hierarchy.find(text, wrong.owner, apart, wrong.brand_id)
+        for of, found in (("its rows are", self.daily_sums_off()), ("campaign_day is", self._hourly_sums_off())):
+            for wrong in found:
+                apart = wrong.found - wrong.expected
+                text = f"{wrong.owner} {wrong.what}: {wrong.found} micros, {of} {wrong.expected} ({apart:+d})"
+                hierarchy.find(text, wrong.owner, apart, wrong.brand_id)
         return conservation, hierarchy
 
     def daily_sums_off(self) -> list[audit.Disagreement]:
         """Where campaign_day is not the sum of its rows, in this month."""
-        now_ms = self._live.now_ms()
-        first, today = date_of(next(days_of_month(month_of(now_ms)))), date_of(day_of(now_ms))
         with self._db.connect() as conn:
-            return audit.daily_sums_off(conn, first, today)
+            return audit.daily_sums_off(conn, *self._this_month())
+
+    def _hourly_sums_off(self) -> list[audit.Disagreement]:
+        """Where campaign_hour does not add up to campaign_day, in this month."""
+        with self._db.connect() as conn:
+            return audit.hourly_sums_off(conn, *self._this_month())
+
+    def _this_month(self) -> tuple[date, date]:
+        """Its first day, and today."""
+        now_ms = self._live.now_ms()
+        return date_of(next(days_of_month(month_of(now_ms)))), date_of(day_of(now_ms))
 
     def owners(self) -> tuple[dict[int, dict[str, Owner]], dict[int, dict[str, Owner]]]:
         """By shard, the hashes of brands and of campaigns that were ever published."""

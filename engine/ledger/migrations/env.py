@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from alembic import context
 
-from engine.ledger.models import Base
+from engine.ledger.models import Instance
 
-context.configure(connection=context.config.attributes["connection"], target_metadata=Base.metadata)
+context.configure(connection=context.config.attributes["connection"], target_metadata=Instance.metadata)
 with context.begin_transaction():
     context.run_migrations()

@@ -1,0 +1,98 @@
+"""The days of the spend log: partitions stand ready before their day begins, and closed days that are past their time are dropped."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from typing import Final
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import OperationalError
+
+from engine.domain.periods import date_of, day_of
+from engine.ledger import retention, spend_log
+from engine.live.admin import LiveRedis
+
+log = logging.getLogger(__name__)
+
+AHEAD: Final = 3
+"""Days whose partitions are made before they begin."""
+DAYS_AT_ONCE: Final = 31
+"""Days that one run drops at most: a log whose retention was just set goes over some runs."""
+_LOCK_NOT_AVAILABLE: Final = "55P03"
+
+
+@dataclass(slots=True)
+class Dropped:
+    """What a run dropped. kept: why a day that is past its time stays."""
+
+    days: list[date] = field(default_factory=list)
+    rows: int = 0
+    kept: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        """Empty when there was nothing to do."""
+        said = []
+        if self.days:
+            said.append(f"{len(self.days)} days of the spend log dropped ({self.rows} rows), through {self.days[-1]}")
+        return "; ".join(said + [f"not dropped: {why}" for why in self.kept])
+
+
+class LogDays:
+    """Looks after the partitions of the spend log. keep_days: SPEND_LOG_KEEP_DAYS, None for all."""
+
+    def __init__(self, db: Engine, live: LiveRedis, keep_days: int | None) -> None:
+        self._db = db
+        self._live = live
+        self._keep_days = keep_days
+
+    def make_ahead(self) -> None:
+        """The partitions of today and the next days, so that midnight waits for none. Persist makes one that is missing all the same."""
+        today = self._today()
+        for days in range(AHEAD + 1):
+            with self._db.begin() as conn:
+                spend_log.ensure_partition(conn, today + timedelta(days=days))
+
+    def drop_old(self, between: Callable[[], object] = lambda: None) -> Dropped:
+        """Drops closed days that are older than the setting, each in a transaction of its own; `between` is called before each.
+
+        May be killed anywhere and run twice at once: a day goes whole, with its sums kept, or not at all.
+        """
+        done = Dropped()
+        if self._keep_days is None:
+            return done
+        before = self._today() - timedelta(days=self._keep_days)
+        for day in self._closed_before(before):
+            if len(done.days) == DAYS_AT_ONCE:
+                break
+            between()
+            try:
+                with self._db.begin() as conn:
+                    rows = retention.drop_day(conn, day, before)
+            except retention.SumsApart as apart:
+                done.kept.append(str(apart))
+                log.error("a day of the spend log is not dropped: %s; see V2 of verify", apart)
+                continue
+            except OperationalError as error:
+                if getattr(error.orig, "pgcode", None) != _LOCK_NOT_AVAILABLE:
+                    raise
+                done.kept.append(f"{day} and later: the log is in use, the next run tries again")
+                break
+            if rows is not None:
+                done.days.append(day)
+                done.rows += rows
+        return done
+
+    def _closed_before(self, before: date) -> Iterator[date]:
+        """The closed days before a day that have rows, oldest first, as they are asked for."""
+        with self._db.connect() as conn:
+            old = [day for day in retention.logged_days(conn) if day < before]
+        for start in range(0, len(old), DAYS_AT_ONCE):
+            with self._db.connect() as conn:
+                closed = retention.closed_days(conn, old[start : start + DAYS_AT_ONCE])
+            yield from closed
+
+    def _today(self) -> date:
+        return date_of(day_of(self._live.now_ms()))

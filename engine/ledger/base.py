@@ -1,0 +1,31 @@
+"""What every table of the ledger is made of: names of constraints, and the column that a Python type becomes."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import date, datetime
+from typing import Any, ClassVar, Final
+
+from sqlalchemy import ARRAY, BigInteger, Boolean, Date, DateTime, MetaData, Text, Uuid
+from sqlalchemy.orm import DeclarativeBase
+
+NAMING: Final = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class Base(DeclarativeBase):
+    metadata = MetaData(naming_convention=NAMING)
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        int: BigInteger,
+        str: Text,
+        datetime: DateTime(timezone=True),
+        date: Date,
+        list[str]: ARRAY(Text),
+        uuid.UUID: Uuid,
+        bool: Boolean,
+    }

@@ -1,0 +1,128 @@
+"""Retention: which days of the spend log may go, and letting one go with its sums kept.
+
+A day's partition goes in one transaction with what its rows added up to (`dropped_day`), so that rows and dropped sums together are always the
+whole log, whenever a process dies. campaign_day, campaign_hour and period_total stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, time
+from typing import Final
+
+from sqlalchemy import Connection, text
+
+from engine.errors import BudgetError
+from engine.ledger.audit import daily_sums_off
+from engine.ledger.locks import Lock, take, try_take
+from engine.ledger.models import PARTITION_PREFIX
+
+_PATIENCE: Final = "800ms"
+"""No lock is waited for longer. While it waits, writers wait behind it; and below PostgreSQL's deadlock_timeout it is this that gives way, never they."""
+
+
+class SumsApart(BudgetError):
+    """The rows of a day are not what campaign_day says: they are the evidence, and stay."""
+
+
+def logged_days(connection: Connection) -> list[date]:
+    """The days that have a partition, oldest first."""
+    found = connection.execute(
+        text(
+            "SELECT relname FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid"
+            " WHERE inhparent = CAST('spend_log' AS regclass) ORDER BY relname"
+        )
+    ).scalars()
+    names = [name.removeprefix(PARTITION_PREFIX) for name in found]
+    return [date(int(name[:4]), int(name[4:6]), int(name[6:])) for name in names]
+
+
+def closed_days(connection: Connection, days: Sequence[date]) -> list[date]:
+    """Those of the days that are closed, with their month, on every shard that had a brand or a spend by then; oldest first."""
+    found = connection.execute(
+        text(
+            "SELECT given.day FROM unnest(CAST(:days AS date[])) AS given(day) WHERE NOT EXISTS (SELECT FROM"
+            " (SELECT mod(id, 64) AS shard FROM brand WHERE created_at < CAST(given.day + 1 AS timestamp) AT TIME ZONE 'UTC'"
+            " UNION SELECT mod(brand_id, 64) FROM campaign_day WHERE campaign_day.day = given.day) AS used WHERE NOT EXISTS"
+            " (SELECT FROM shard_close AS c WHERE c.shard = used.shard AND c.period = 'day' AND c.starts_on = given.day) OR NOT EXISTS"
+            " (SELECT FROM shard_close AS c WHERE c.shard = used.shard AND c.period = 'month'"
+            " AND c.starts_on = CAST(date_trunc('month', given.day) AS date))) ORDER BY 1"
+        ),
+        {"days": list(days)},
+    ).scalars()
+    return list(found)
+
+
+def drop_day(connection: Connection, day: date, before: date) -> int | None:
+    """Drops a day's rows and keeps their sums; answers how many rows. None when it is not to be done now: another process is at it or has
+    done it, or one of its rows (a correction, say) was recorded on or after `before`.
+
+    Raises SumsApart; OperationalError when somebody holds a lock on the log for longer than it waits.
+    """
+    partition = f"{PARTITION_PREFIX}{day:%Y%m%d}"
+    if not try_take(connection, Lock.RETENTION) or day not in logged_days(connection):
+        return None
+    connection.execute(text(f"SET LOCAL lock_timeout = '{_PATIENCE}'"))
+    # Whoever would write to it waits, until it is gone and they make it anew; readers go on.
+    connection.execute(text(f"LOCK TABLE ONLY {partition} IN SHARE MODE"))
+    young = connection.execute(
+        text(f"SELECT EXISTS (SELECT FROM {partition} WHERE recorded_at >= :before)"),
+        {"before": datetime.combine(before, time(), UTC)},
+    ).scalar_one()
+    if young:
+        return None
+    _check_sums(connection, day)
+    rows: int = connection.execute(
+        text(
+            "WITH gone AS (INSERT INTO dropped_day AS kept (brand_id, day, rows, spend_micros, correction_micros, after_month_micros, last_at)"
+            " SELECT brand_id, day, count(*), coalesce(sum(amount_micros) FILTER (WHERE kind <> 'correction'), 0),"
+            " coalesce(sum(amount_micros) FILTER (WHERE kind = 'correction'), 0),"
+            " coalesce(sum(amount_micros) FILTER (WHERE kind = 'correction'"
+            " AND recorded_at >= (date_trunc('month', CAST(day AS timestamp)) + interval '1 month') AT TIME ZONE 'UTC'), 0), max(recorded_at)"
+            f" FROM {partition} GROUP BY 1, 2"
+            # The partition was there before, was dropped, and was made anew for rows that came after.
+            " ON CONFLICT (brand_id, day) DO UPDATE SET rows = kept.rows + excluded.rows, spend_micros = kept.spend_micros + excluded.spend_micros,"
+            " correction_micros = kept.correction_micros + excluded.correction_micros,"
+            " after_month_micros = kept.after_month_micros + excluded.after_month_micros, last_at = greatest(kept.last_at, excluded.last_at),"
+            f" dropped_at = now()) SELECT count(*) FROM {partition}"
+        )
+    ).scalar_one()
+    take(connection, Lock.PARTITION)
+    connection.execute(text(f"ALTER TABLE spend_log DETACH PARTITION {partition}"))
+    connection.execute(text(f"DROP TABLE {partition}"))
+    return rows
+
+
+def dropped_through(connection: Connection) -> date | None:
+    """The latest day of which rows were dropped; None when none ever were."""
+    last: date | None = connection.execute(text("SELECT max(day) FROM dropped_day")).scalar_one()
+    return last
+
+
+def dropped_days(connection: Connection, first: date, last: date) -> list[date]:
+    """The days from first to last of which rows were dropped."""
+    query = text("SELECT DISTINCT day FROM dropped_day WHERE day BETWEEN :first AND :last ORDER BY 1")
+    return list(connection.execute(query, {"first": first, "last": last}).scalars())
+
+
+def _check_sums(connection: Connection, day: date) -> None:
+    """Raises SumsApart where rows, and what was dropped of them before, are not the day's sums."""
+    if not dropped_days(connection, day, day):
+        for wrong in daily_sums_off(connection, day, day, 1):
+            raise SumsApart(f"{wrong.owner} has {wrong.found} micros in {wrong.what}, its rows are {wrong.expected}")
+        return
+    # Which campaign the dropped rows were of is not kept: brands are compared.
+    off = connection.execute(
+        text(
+            "SELECT brand_id, coalesce(l.micros, 0) AS logged, coalesce(d.micros, 0) AS summed FROM (SELECT brand_id, sum(micros)::bigint AS micros"
+            " FROM (SELECT brand_id, amount_micros AS micros FROM spend_log WHERE day = :day"
+            " UNION ALL SELECT brand_id, spend_micros + correction_micros FROM dropped_day WHERE day = :day) AS parts GROUP BY 1) AS l"
+            " FULL JOIN (SELECT brand_id, sum(spend_micros)::bigint AS micros FROM campaign_day WHERE day = :day GROUP BY 1) AS d"
+            " USING (brand_id) WHERE coalesce(l.micros, 0) <> coalesce(d.micros, 0) ORDER BY 1 LIMIT 1"
+        ),
+        {"day": day},
+    ).one_or_none()
+    if off is not None:
+        raise SumsApart(
+            f"brand {off.brand_id} has {off.summed} micros in campaign_day of {day}, its rows are {off.logged}"
+        )
