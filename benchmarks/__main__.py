@@ -19,8 +19,8 @@ from typing import Any, Final
 import click
 import redis
 
-from benchmarks import size, stalls
-from benchmarks.curves import curves, latency, processor_time
+from benchmarks import backlog, size, stalls
+from benchmarks.curves import Curve, curves, latency, processor_time
 from benchmarks.picture import svg
 from benchmarks.rows import Bench, Row
 from engine.local.servers import EmbeddedServers, Urls
@@ -40,9 +40,16 @@ HEAD: Final = "| what | against | ours | peer | ratio | spread | needed | |\n| -
     show_default=True,
     help="Brands (of 100 campaigns) of the largest size; 0 leaves sizes out.",
 )
-def main(rounds: int, floors: bool, brands: int) -> None:
+@click.option(
+    "--backlog",
+    "largest",
+    default=10_000_000,
+    show_default=True,
+    help="Spends of the largest backlog; 0 leaves them out.",
+)
+def main(rounds: int, floors: bool, brands: int, largest: int) -> None:
     """The whole run."""
-    with _servers() as urls:
+    with servers() as urls:
         with size.fresh(urls) as system:
             bench = Bench(system, quick=floors)
             click.echo(HEAD)
@@ -63,6 +70,8 @@ def main(rounds: int, floors: bool, brands: int) -> None:
         parts.append(_stalls(urls))
         if brands:
             parts.append(_sizes(urls, brands))
+        if largest:
+            parts.append(_backlogs(urls, largest))
     head = f"# Results of `make bench`\n\nRatios are what counts; the machine is a small shared one. {about}"
     (HERE / "RESULTS.md").write_text("\n\n".join([head, *parts]) + "\n", encoding="utf-8")
     click.echo(f"\nwritten to benchmarks/RESULTS.md and throughput.svg: {about}")
@@ -123,6 +132,19 @@ def _sizes(urls: Urls, brands: int) -> str:
     return "## Costs against size\n\n" + "\n".join([size.HEAD, *lines])
 
 
+def _backlogs(urls: Urls, largest: int) -> str:
+    lines: list[str] = []
+    click.echo(backlog.HEAD)
+    drains = backlog.measure(
+        urls, sorted({max(largest // 100, 1000), max(largest // 10, 1000), largest}), _saying(lines)
+    )
+    (HERE / "backlog.svg").write_text(
+        svg([Curve("backlog, drained into the log", [(drain.spends, drain.rate) for drain in drains])]),
+        encoding="utf-8",
+    )
+    return "## Draining a backlog\n\n![rows a second](backlog.svg)\n\n" + "\n".join([backlog.HEAD, *lines])
+
+
 def _saying(lines: list[str]) -> Callable[[str], None]:
     def say(line: str) -> None:
         lines.append(line)
@@ -132,7 +154,7 @@ def _saying(lines: list[str]) -> Callable[[str], None]:
 
 
 @contextmanager
-def _servers() -> Iterator[Urls]:
+def servers() -> Iterator[Urls]:
     with tempfile.TemporaryDirectory(prefix="budget bench ") as folder:
         servers = EmbeddedServers(Path(folder) / "data")
         try:
