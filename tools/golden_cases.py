@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from engine.domain.ids import ORDINALS
+from engine.domain.periods import day_of
 from engine.domain.schedule import Schedule
 from engine.live.scripts import LAYOUT
 from tools.golden_steps import (
@@ -27,6 +28,7 @@ from tools.golden_steps import (
     hold,
     lease,
     line,
+    named,
     packed,
     plan,
     publish,
@@ -384,6 +386,35 @@ CASES: Final = (
             packed("try_spends", "a", f"{FIRST},12000000,3;", 4, (0, 0, 0), (6_000_000, 5_000_000, 1_000_000)),
             packed("try_spends", "a", f"{FIRST},12000000,3;", 4, (0, 0, 0), (6_000_000, 5_000_000, 1_000_000)),
             packed("record_spends", "b", f"{FIRST},1,1;{UNKNOWN},2,2;", 4, (1, 0, 1), (1, 1, 1)),
+        ],
+    ),
+    Case(
+        "a packed call with event ids: each counts once, whatever form it came in, and its day is Redis' own",
+        [
+            named(
+                "record_spends",
+                "a",
+                f"{FIRST},5,2;{SECOND},7,1;",
+                day_of(NOON),
+                ("w1", 0, 2),
+                ("w2", 1, 7),
+                ("w3", 0, 3),
+            ),
+            named(
+                "record_spends",
+                "a",
+                f"{FIRST},5,2;{SECOND},7,1;",
+                day_of(NOON),
+                ("w1", 0, 2),
+                ("w2", 1, 7),
+                ("w3", 0, 3),
+            ),
+            named("record_spends", "b", f"{FIRST},9,2;", day_of(NOON), ("w1", 0, 2), ("w4", 0, 7)),
+            record("c", line(FIRST, 7, "w4"), line(FIRST, 4, "w3")),
+            named("try_spends", "d", f"{FIRST},8,2;", day_of(NOON), ("w5", 0, 4), ("w5", 0, 4)),
+            named("try_spends", "e", f"{FIRST},8,2;", day_of(NOON) - 1, ("w6", 0, 4), ("w7", 0, 4)),
+            refund(4, "w6"),
+            named("record_spends", "f", f"{FIRST},8,2;", day_of(NOON), ("w 8", 0, 4), ("w9", 0, 4)),
         ],
     ),
     Case(

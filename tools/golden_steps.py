@@ -69,6 +69,16 @@ def packed(script: str, request: str, sums: str, width: int, places: Sequence[in
     return {**step(script, keys, (LAYOUT, request, sums, {"hex": log.hex()})), "any_order": [2, 3]}
 
 
+def named(script: str, request: str, sums: str, day: int, *spends: tuple[str, int, int]) -> Step:
+    """The same with event ids: (event, place, micros) each."""
+    made = packed(script, request, sums, 4, [place for _, place, _ in spends], [micros for _, _, micros in spends])
+    log = "02" + made["argv"][3]["hex"][2:]
+    words = []
+    for event, place, micros in spends:
+        words += [f"{BRAND}:{event}", f"{(FIRST, SECOND)[place]},{micros},{day}"]
+    return {**made, "argv": [*made["argv"][:3], {"hex": log}, str(day), *words]}
+
+
 def lease(micros: object, ttl: object = 60_000, campaign: int = FIRST, ms: int = NOON, name: str = "lease-1") -> Step:
     """Sets what a lease has on hold."""
     keys = [*KEYS.fixed, KEYS.brand(BRAND), *KEYS.holds(BRAND), KEYS.campaign(campaign)]

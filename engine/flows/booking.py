@@ -150,6 +150,7 @@ def _write(conn: Connection, shard: int, entries: Sequence[tuple[Entry, int]], b
         recorded_at, today = at_ms(entry.ms), date_of(day_of(entry.ms))
         simple = entry.simple
         if simple:
+            lease, kind = entry.drawn_from or (None, "spend")
             campaigns = [line.campaign_id for line in simple.sums]
             lines += spend_log.packed_lines(
                 recorded_at,
@@ -161,7 +162,9 @@ def _write(conn: Connection, shard: int, entries: Sequence[tuple[Entry, int]], b
                 shard,
                 generation,
                 entry.n,
-                *(entry.drawn_from or ()),
+                lease,
+                kind,
+                simple.events,
             )
             for campaign_id, total, spends in simple.sums:
                 key = (campaign_id, today, recorded_at.hour)

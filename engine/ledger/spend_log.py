@@ -230,12 +230,19 @@ def packed_lines(
     n: int,
     hold_id: str | None = None,
     kind: str = "spend",
+    events: Sequence[str] | None = None,
 ) -> list[str]:
-    """The spends of a packed call as lines of COPY's text format: of the campaign at each place, with its micros, in order."""
+    """The spends of a packed call as lines of COPY's text format: of the campaign at each place, with its micros and event id, in order."""
     began = f"{recorded_at.isoformat()}\t{day.isoformat()}\t"
     heads = [f"{began}{campaign // ORDINALS}\t{campaign}\t" for campaign in campaigns]
-    tail = f"\t{_NULL}\t{request_id.translate(_ESCAPES)}\t{_NULL}\t{kind}\t{shard}\t{generation}\t{n}\t"
+    tail = f"\t{request_id.translate(_ESCAPES)}\t{_NULL}\t{kind}\t{shard}\t{generation}\t{n}\t"
     held = _NULL if hold_id is None else hold_id.translate(_ESCAPES)
+    if events is not None:
+        return [
+            f"{heads[place]}{amount}\t{event}{tail}{position}\t{held}\n"
+            for position, (place, amount, event) in enumerate(zip(places, micros, events, strict=True))
+        ]
+    tail = f"\t{_NULL}{tail}"
     return [
         f"{heads[place]}{amount}{tail}{position}\t{held}\n"
         for position, (place, amount) in enumerate(zip(places, micros, strict=True))

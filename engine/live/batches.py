@@ -1,12 +1,13 @@
 """What a batch of spends becomes: script calls, one a shard where they fit, and the answers in the batch's order.
 
-Spends without event id and occurred_at go packed (`lua/lib/packed.lua`): the script counts one sum a campaign. Whole columns are checked at once; where
-anything is amiss, the batch is gone through spend by spend, to say which one.
+Spends without occurred_at go packed (`lua/lib/packed.lua`), with event ids all of them or none: the script counts one sum a campaign. Whole columns are
+checked at once; where anything is amiss, the batch is gone through spend by spend, to say which one.
 """
 
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -15,10 +16,10 @@ from typing import Any, Final, NamedTuple
 
 from engine.domain.ids import ORDINALS, TEXT_ID, check_campaign_id, check_text_id, shard_of
 from engine.domain.money import MAX_AMOUNT_MICROS, micros_of, parse_amounts
-from engine.domain.periods import ms_of
+from engine.domain.periods import day_of, ms_of
 from engine.errors import InvalidId, InvalidInput, shown
 from engine.live.keys import ShardKeys, shard_keys
-from engine.live.packed import pack
+from engine.live.packed import NAMED, pack
 from engine.live.replies import Figures, SpendResult, spend_results
 from engine.live.scripts import LAYOUT, Script
 from engine.live.wire import Arg, Call, Reply
@@ -47,7 +48,7 @@ class Spend(NamedTuple):
 class Piece:
     """The spends of one script call: their places in the batch, their campaigns in order, each campaign once, and the call's ARGV."""
 
-    __slots__ = ("args", "campaign_ids", "campaigns", "chunk", "places", "shard")
+    __slots__ = ("args", "campaign_ids", "campaigns", "chunk", "more", "places", "shard")
 
     def __init__(
         self,
@@ -57,6 +58,7 @@ class Piece:
         campaign_ids: Sequence[int],
         campaigns: Iterable[int],
         args: tuple[Arg, ...],
+        more: Sequence[str] = (),
     ) -> None:
         self.shard = shard
         self.chunk = chunk
@@ -64,14 +66,14 @@ class Piece:
         self.campaign_ids = campaign_ids
         self.campaigns = campaigns
         self.args = args
+        self.more = more
 
     def call(self, code: Script, request: str) -> Call:
         """The call of a script under a request id."""
         keys = shard_keys(self.shard)
         brands = dict.fromkeys(campaign_id // ORDINALS for campaign_id in self.campaigns)
-        return Call(
-            code, (*keys.fixed, *plan_keys(keys, code.name, brands, self.campaigns)), (LAYOUT, request, *self.args)
-        )
+        names = (*keys.fixed, *plan_keys(keys, code.name, brands, self.campaigns))
+        return Call(code, names, (LAYOUT, request, *self.args), None, self.more)
 
 
 class _Columns(NamedTuple):
@@ -83,6 +85,8 @@ class _Columns(NamedTuple):
     """Each campaign once."""
     lines: Sequence[str] | None
     with_ids: Sequence[bool] | bool
+    events: Sequence[str] | None = None
+    """The event ids of a batch that can be packed and has them."""
 
 
 def pieces_of(spends: Iterable[Spend]) -> tuple[list[Piece], int]:
@@ -137,10 +141,28 @@ def _piece(shard: int, chunk: int, places: Sequence[int], columns: _Columns, par
     whole = len(campaign_ids) == len(columns.campaign_ids)
     campaigns = columns.campaigns if whole else sorted(set(campaign_ids))
     if columns.lines is not None:
-        args: tuple[Arg, ...] = ("".join(of(columns.lines)),)
-    else:
-        args = pack(campaign_ids, campaigns, of(columns.micros))
-    return Piece(shard, chunk, places, campaign_ids, campaigns, args)
+        return Piece(shard, chunk, places, campaign_ids, campaigns, ("".join(of(columns.lines)),))
+    micros = of(columns.micros)
+    if columns.events is None:
+        return Piece(shard, chunk, places, campaign_ids, campaigns, pack(campaign_ids, campaigns, micros))
+    day = today()
+    more = named(campaign_ids, micros, of(columns.events), day)
+    args = (*pack(campaign_ids, campaigns, micros, NAMED), day)
+    return Piece(shard, chunk, places, campaign_ids, campaigns, args, more)
+
+
+def today() -> str:
+    """The UTC day's number by this machine's clock. Where Redis' clock says another, the script puts together itself what it remembers."""
+    return str(day_of(int(time.time() * 1000)))
+
+
+def named(campaign_ids: Sequence[int], micros: Sequence[int], events: Sequence[str], day: str) -> list[str]:
+    """For each spend the name of its event, and what is to be remembered of it, as the scripts take them."""
+    words = [""] * (2 * len(events))
+    homes = {campaign_id: f"{campaign_id >> 16}:" for campaign_id in set(campaign_ids)}
+    words[::2] = [homes[campaign_id] + event for campaign_id, event in zip(campaign_ids, events, strict=True)]
+    words[1::2] = [f"{campaign_id},{amount},{day}" for campaign_id, amount in zip(campaign_ids, micros, strict=True)]
+    return words
 
 
 def _whole_columns(batch: list[Spend]) -> _Columns | None:
@@ -173,8 +195,7 @@ def _whole_columns(batch: list[Spend]) -> _Columns | None:
     joined = ",".join(event_ids) + ","
     if joined.count(",") != size or _EVENT_IDS.fullmatch(joined) is None:
         return None
-    lines = [f"{c},{m},{e},;" for c, m, e in zip(campaign_ids, micros, event_ids, strict=True)]
-    return _Columns(campaign_ids, micros, campaigns, lines, True)
+    return _Columns(campaign_ids, micros, campaigns, None, True, event_ids)
 
 
 def _careful_columns(batch: list[Spend]) -> _Columns:
@@ -249,19 +270,24 @@ def in_order(
     """The answers in the order of the batch, all with the figures after the last piece of their brand; None where no reply came."""
     if len(pieces) == 1 and replies[0] is not None:
         return list(spend_results(replies[0], pieces[0].campaign_ids, counted_word))
-    answers: list[SpendResult | None] = [None] * size
+    several = len(pieces) > len({piece.shard for piece in pieces})
+    found = [
+        None if reply is None else spend_results(reply, piece.campaign_ids, counted_word)
+        for piece, reply in zip(pieces, replies, strict=True)
+    ]
     last: dict[int, Figures] = {}
-    for piece, reply in zip(pieces, replies, strict=True):
-        if reply is not None:
-            for place, result in zip(piece.places, spend_results(reply, piece.campaign_ids, counted_word), strict=True):
+    for results in found if several else ():
+        last.update((r.campaign_id // ORDINALS, r.figures) for r in set(results or ()) if r.figures is not None)
+    answers: list[SpendResult | None] = [None] * size
+    for piece, results in zip(pieces, found, strict=True):
+        if results is None:
+            continue
+        # Many spends share one result.
+        later = {r: r.with_figures(last.get(r.campaign_id // ORDINALS)) if several else r for r in set(results)}
+        told = list(map(later.__getitem__, results))
+        if isinstance(piece.places, range):
+            answers[piece.places.start : piece.places.stop] = told
+        else:
+            for place, result in zip(piece.places, told, strict=True):
                 answers[place] = result
-                if result.figures is not None:
-                    last[result.campaign_id // ORDINALS] = result.figures
-    if len(pieces) > len({piece.shard for piece in pieces}):
-        later: dict[SpendResult, SpendResult] = {}
-        for place, answer in enumerate(answers):
-            if answer is not None:
-                if answer not in later:
-                    later[answer] = answer.with_figures(last.get(answer.campaign_id // ORDINALS))
-                answers[place] = later[answer]
     return answers

@@ -1,6 +1,6 @@
 """The journal as the scripts write it: one stream a shard, each entry with the shard's gapless number n and a format byte.
 
-An entry is a charge (`r` request id, `b` spends, or packed `s` sums and `l` log, `o` outcomes where not every spend was counted), steps of holds and refunds (`h`), an
+An entry is a charge (`r` request id, `b` spends, or packed `s` sums, `l` log and perhaps `e` events, `o` outcomes where not every spend was counted), steps of holds and refunds (`h`), an
 adjustment of a counter (`a`), a change of a brand (`t`, also beside the others) or the mark of a rebuild (`g` generation).
 docs/protocol.md describes the fields.
 """
@@ -149,6 +149,7 @@ class Entry:
 
     def _packed_spends(self, call: Unpacked, codes: list[str] | None) -> Iterator[LoggedSpend]:
         lease, kind = self.drawn_from or (None, "spend")
+        events = call.events
         if call.bad:
             if codes is not None:
                 raise self._bad(self.outcomes)
@@ -159,7 +160,15 @@ class Entry:
             raise self._bad(self.outcomes)
         for position, (place, amount) in enumerate(zip(call.places, call.micros, strict=True)):
             if codes is None or codes[position] == COUNTED:
-                yield LoggedSpend(position, call.sums[place].campaign_id, amount, None, None, kind, lease)
+                yield LoggedSpend(
+                    position,
+                    call.sums[place].campaign_id,
+                    amount,
+                    None if events is None else events[position],
+                    None,
+                    kind,
+                    lease,
+                )
 
     def _text_spends(self, codes: list[str] | None) -> Generator[LoggedSpend, None, int]:
         size = end = 0
@@ -295,8 +304,8 @@ def decode(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Entry:
             int(text["g"]) if "g" in text else None,
             text.get("h", ""),
             text.get("a", ""),
-            fields.get(b"l", b""),
-            packed.read(text["s"], fields[b"l"]) if "s" in text else None,
+            fields.get(b"l", b"") + fields.get(b"e", b""),
+            packed.read(text["s"], fields[b"l"], text.get("e")) if "s" in text else None,
         )
     except (KeyError, ValueError) as error:
         raise BadEntry(f"journal entry {name} does not read ({error}): {dict(fields)!r:.200}") from None

@@ -1,7 +1,8 @@
 """The packed form of a call, written by `batches` and read back from the journal: one sum a campaign, and the single spends as bytes.
 
 Sums are `<campaign_id>,<micros>,<how many>;` a campaign. The log is a byte version, a byte width of an amount (4 or 8), then a byte a spend, its campaign's place
-among the sums, then the amounts, little-endian (`lua/lib/packed.lua` and docs/protocol.md say the same).
+among the sums, then the amounts, little-endian (`lua/lib/packed.lua` and docs/protocol.md say the same). Where each spend has an event id, the version is 2,
+and the ids go beside the log under the names that Redis remembers them by, `<brand>:<event id>`.
 """
 
 from __future__ import annotations
@@ -11,8 +12,12 @@ import struct
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from engine.domain.ids import TEXT_ID, brand_of
+
 VERSION: Final = 1
+NAMED: Final = 2
 _CODES: Final = {4: "I", 8: "Q"}
+_NAMES: Final = re.compile(rf"[1-9]\d*:{TEXT_ID}(?:,[1-9]\d*:{TEXT_ID})*", re.ASCII)
 _SUM: Final = re.compile(r"(\d{1,16}),(\d{1,16}),(\d{1,4});", re.ASCII)
 
 
@@ -32,6 +37,8 @@ class Unpacked(NamedTuple):
     places: bytes
     micros: tuple[int, ...]
     bad: str = ""
+    events: list[str] | None = None
+    """The event id of each spend; None where they have none."""
 
     @property
     def size(self) -> int:
@@ -39,11 +46,12 @@ class Unpacked(NamedTuple):
         return sum(line.spends for line in self.sums)
 
 
-def read(sums: str, log: bytes) -> Unpacked:
-    """A packed call. Raises ValueError for sums that are none."""
+def read(sums: str, log: bytes, names: str | None = None) -> Unpacked:
+    """A packed call, with the names of its events where it has some. Raises ValueError for sums that are none."""
     lines = read_sums(sums)
     try:
-        return Unpacked(lines, *unpack(lines, log))
+        places, micros = unpack(lines, log, VERSION if names is None else NAMED)
+        return Unpacked(lines, places, micros, "", None if names is None else _events(lines, places, names))
     except DoesNotAddUp as why:
         return Unpacked(lines, b"", (), str(why))
 
@@ -52,7 +60,22 @@ class DoesNotAddUp(Exception):
     """A log that is not the single spends of its sums."""
 
 
-def pack(campaign_ids: Sequence[int], campaigns: Sequence[int], micros: Sequence[int]) -> tuple[str, bytes]:
+def _events(lines: Sequence[Sum], places: bytes, names: str) -> list[str]:
+    parts = names.split(",")
+    if len(parts) != len(places) or _NAMES.fullmatch(names) is None:
+        raise DoesNotAddUp("it does not name an event for each of its spends")
+    homes = [f"{brand_of(line.campaign_id)}:" for line in lines]
+    events = []
+    for place, name in zip(places, parts, strict=True):
+        if not name.startswith(homes[place]):
+            raise DoesNotAddUp(f"its event {name} is not of the brand of its spend")
+        events.append(name[len(homes[place]) :])
+    return events
+
+
+def pack(
+    campaign_ids: Sequence[int], campaigns: Sequence[int], micros: Sequence[int], version: int = VERSION
+) -> tuple[str, bytes]:
     """The sums and the log of spends. campaigns: each campaign once."""
     index = {campaign_id: place for place, campaign_id in enumerate(campaigns)}
     order = bytes(map(index.__getitem__, campaign_ids))
@@ -60,7 +83,7 @@ def pack(campaign_ids: Sequence[int], campaigns: Sequence[int], micros: Sequence
     for place, amount in zip(order, micros, strict=True):
         sums[place] += amount
     width = 4 if max(micros) < 1 << 32 else 8
-    log = struct.pack(f"<BB{len(order)}s{len(order)}{_CODES[width]}", VERSION, width, order, *micros)
+    log = struct.pack(f"<BB{len(order)}s{len(order)}{_CODES[width]}", version, width, order, *micros)
     return "".join([f"{campaign},{sums[place]},{order.count(place)};" for campaign, place in index.items()]), log
 
 
@@ -78,10 +101,10 @@ def read_sums(sums: str) -> list[Sum]:
     return lines
 
 
-def unpack(lines: Sequence[Sum], log: bytes) -> tuple[bytes, tuple[int, ...]]:
+def unpack(lines: Sequence[Sum], log: bytes, version: int = VERSION) -> tuple[bytes, tuple[int, ...]]:
     """The place of each spend's campaign among the sums, and the micros of each. Raises DoesNotAddUp."""
     size = sum(line.spends for line in lines)
-    code = _CODES.get(log[1]) if len(log) > 1 and log[0] == VERSION else None
+    code = _CODES.get(log[1]) if len(log) > 1 and log[0] == version else None
     if code is None or len(log) != 2 + size * (1 + log[1]):
         raise DoesNotAddUp("its log is of another version, width or length than its sums")
     order, micros = log[2 : 2 + size], struct.unpack_from(f"<{size}{code}", log, 2 + size)

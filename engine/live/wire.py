@@ -41,20 +41,32 @@ class NoAnswer(Exception):
 
 
 class Call:
-    """One script call, ready to send and to send again. head: the encoded bytes of all that comes before the arguments, where they are known."""
+    """One script call, ready to send and to send again. head: the encoded bytes of all that comes before the arguments, where they are known.
+    more: further arguments, of ASCII."""
 
-    __slots__ = ("args", "head", "keys", "script")
+    __slots__ = ("args", "head", "keys", "more", "script")
 
-    def __init__(self, script: Script, keys: Sequence[Arg], args: Sequence[Arg], head: bytes | None = None) -> None:
+    def __init__(
+        self,
+        script: Script,
+        keys: Sequence[Arg],
+        args: Sequence[Arg],
+        head: bytes | None = None,
+        more: Sequence[str] = (),
+    ) -> None:
         self.script = script
         self.keys = keys
         self.args = args
         self.head = head
+        self.more = more
 
     def encoded(self) -> bytes:
         """As it goes over the wire."""
-        head = encoded_head(self.script, self.keys, len(self.args)) if self.head is None else self.head
-        return head + arguments(self.args)
+        more = self.more
+        head = encoded_head(self.script, self.keys, len(self.args) + len(more)) if self.head is None else self.head
+        if not more:
+            return head + arguments(self.args)
+        return head + arguments(self.args) + "".join([f"${len(word)}\r\n{word}\r\n" for word in more]).encode("ascii")
 
 
 def encoded_head(script: Script, keys: Sequence[Arg], args: int) -> bytes:

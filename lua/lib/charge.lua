@@ -181,10 +181,15 @@ local function charge(verb)
   local shard, refused = open_shard(shard_key, '', counter)
   if not shard then return refused end
   if not is_id(request, 80) then return { 'invalid', 0, 'request_id' } end
-  local columns, sums, size
+  local columns, sums, size, named, bad
   if blob then
-    sums, size = parse_sums(body, blob)
+    local with_names = verb ~= 'd' and ARGV[5]
+    sums, size = parse_sums(body, blob, with_names and NAMED or PACKED)
     if not sums then return size end
+    if with_names then
+      named, bad = read_names(size)
+      if not named then return bad end
+    end
   else
     columns = parse_columns(body)
     if not columns then return first_bad(body) end
@@ -200,7 +205,7 @@ local function charge(verb)
   local requests = open_memory(shard_key, 'req', { KEYS[4], KEYS[5] }, now)
   local recalled = requests and recall(requests, { request })
   if not recalled then return lose(shard_key, 'requests') end
-  local digest = string.sub(redis.sha1hex(blob and body .. blob or body), 1, 16)
+  local digest = string.sub(redis.sha1hex(blob and body .. blob .. (named and named.text or '') or body), 1, 16)
   local before = outcomes_before(recalled[request], verb, digest, size)
   if verb == 'd' and not before and is_forgotten(requests, now) then return { 'forgotten' } end
 
@@ -212,19 +217,28 @@ local function charge(verb)
     end
   end
   local whole = not before and all_fit(sums, verb, plans, now)
-  local spends, bad = {}, nil
+  local spends, names, places, events, seen = {}, {}, nil, nil, {}
+  if whole and named then
+    whole = false
+    if named.once and ARGV[5] == text(day) then
+      events = open_memory(shard_key, 'ev', { KEYS[6], KEYS[7] }, now)
+      seen = events and recall(events, named.names)
+      if not seen then return lose(shard_key, 'events') end
+      whole = next(seen) == nil
+    end
+  end
   if not whole and (not before or has_unknown(before)) then
     if blob then spends, bad = unpack_spends(sums, size, blob) else spends = rows_of(columns) end
     if not spends then return bad end
+    if named then name_spends(spends, named.names) end
   end
-  local names, places, events, seen = {}, nil, nil, {}
   if not whole then
     names = event_names(spends, plans.campaigns)
   elseif columns and columns.with_ids then
     names, places = column_names(columns, plans.campaigns)
   end
   if #names > 0 or #lines > 0 then
-    events = open_memory(shard_key, 'ev', { KEYS[6], KEYS[7] }, now)
+    events = events or open_memory(shard_key, 'ev', { KEYS[6], KEYS[7] }, now)
     seen = events and recall(events, names)
     if not seen then return lose(shard_key, 'events') end
   end
@@ -252,6 +266,7 @@ local function charge(verb)
     local entry = {}
     if verdict.counted > 0 then
       entry = blob and { 'r', request, 's', body, 'l', blob } or { 'r', request, 'b', body }
+      if named then entry[#entry + 1], entry[#entry + 2] = 'e', named.text end
       if verdict.counted < size then entry[#entry + 1], entry[#entry + 2] = 'o', verb .. pack_outcomes(verdict.entry_outcomes) end
     end
     if #lines > 0 then entry[#entry + 1], entry[#entry + 2] = 'h', table.concat(lines) end
@@ -274,6 +289,7 @@ local function charge(verb)
   if events and (verdict.fresh > 0 or #lines > 0) then
     turn(events, shard_fields)
     if #verdict.events_set > 0 then redis.call('HSET', events.write, unpack(verdict.events_set)) end
+    if whole and named then redis.call('HSET', events.write, unpack(ARGV, 6)) end
   end
   redis.call('HSET', shard_key, unpack(shard_fields))
   write_plans(plans)

@@ -18,42 +18,52 @@ from tests.flows.test_persist import brand_with_campaigns, rows
 from tests.flows.test_verify import failed
 
 
-def batch_of(campaigns: list[int], size: int = PACKED_FROM + 3) -> list[Spend]:
-    return [Spend(campaigns[i % len(campaigns)], None, None, 10 ** (i % 10) + i) for i in range(size)]
+def batch_of(campaigns: list[int], size: int = PACKED_FROM + 3, events: str | None = None) -> list[Spend]:
+    return [
+        Spend(campaigns[i % len(campaigns)], None, events and f"{events}.{i}", 10 ** (i % 10) + i) for i in range(size)
+    ]
 
 
-def test_each_spend_of_a_packed_batch_is_a_row_with_its_place_and_price(ready: System) -> None:
+@pytest.mark.parametrize("events", [None, "win"])
+def test_each_spend_of_a_packed_batch_is_a_row_with_its_place_price_and_event(
+    ready: System, events: str | None
+) -> None:
     _, campaigns = brand_with_campaigns(ready, 3)
-    batch = batch_of(campaigns)
+    batch = batch_of(campaigns, events=events)
     ready.client.record_spends(batch, request_id="packed")
     ready.persister.drain_all()
     assert rows(
         ready,
         "SELECT position, campaign_id, amount_micros, event_id, request_id, occurred_at, kind FROM spend_log ORDER BY position",
-    ) == [(i, spend.campaign_id, spend.amount_micros, None, "packed", None, "spend") for i, spend in enumerate(batch)]
+    ) == [
+        (i, spend.campaign_id, spend.amount_micros, spend.event_id, "packed", None, "spend")
+        for i, spend in enumerate(batch)
+    ]
     assert rows(ready, "SELECT sum(spend_micros), sum(spends) FROM campaign_day") == [
         (sum(spend.amount_micros or 0 for spend in batch), len(batch))
     ]
     assert failed(ready) == {}
 
 
-@pytest.mark.parametrize("slip", ["an amount", "a campaign", "a spend of nothing"])
+@pytest.mark.parametrize("slip", ["an amount", "a campaign", "a spend of nothing", "an event of another brand"])
 def test_a_log_that_does_not_add_up_is_written_down_as_its_sums_and_its_bytes_are_kept(
     ready: System, slip: str
 ) -> None:
     _, campaigns = brand_with_campaigns(ready, 2)
-    batch = batch_of(campaigns)
+    batch = batch_of(campaigns, events="win" if slip == "an event of another brand" else None)
     (piece,), size = pieces_of(batch)
-    sums, log = piece.args
+    sums, log, *day = piece.args
     assert isinstance(log, bytes)
     bad = bytearray(log)
     if slip == "an amount":
         bad[2 + size] += 1
     elif slip == "a campaign":
         bad[2] = 7
-    else:
+    elif slip == "a spend of nothing":
         bad[2 + size : 2 + size + log[1]] = bytes(log[1])
-    piece.args = (sums, bytes(bad))
+    else:
+        piece.more = ["7:win.0", *piece.more[1:]]
+    piece.args = (sums, bytes(bad), *day)
     assert ready.live.call_all([piece.call(script("record_spends"), "bad")])[0][1] == f"k*{size}".encode()
     ready.client.record_spend(campaigns[0], "1")
     drained = ready.persister.drain_all()
@@ -72,10 +82,13 @@ def test_a_log_that_does_not_add_up_is_written_down_as_its_sums_and_its_bytes_ar
     assert failed(ready) == {}
 
 
+@pytest.mark.parametrize("events", [None, "win"])
 @pytest.mark.parametrize("budget", [None, 50], ids=["all counted", "some refused"])
-def test_a_packed_call_that_comes_again_after_a_rebuild_is_counted_once(ready: System, budget: int | None) -> None:
+def test_a_packed_call_that_comes_again_after_a_rebuild_is_counted_once(
+    ready: System, budget: int | None, events: str | None
+) -> None:
     brand_id, campaigns = brand_with_campaigns(ready, 2, daily=budget)
-    batch = [Spend(campaigns[i % 2], None, None, 7) for i in range(PACKED_FROM)]
+    batch = [Spend(campaigns[i % 2], None, events and f"{events}.{i}", 7) for i in range(PACKED_FROM)]
     before = ready.client.try_spends(batch, request_id="again")
     assert {a.outcome for a in before} == ({"accepted"} if budget is None else {"accepted", "refused"})
     ready.persister.drain_all()
@@ -85,6 +98,8 @@ def test_a_packed_call_that_comes_again_after_a_rebuild_is_counted_once(ready: S
     assert [(a.outcome, a.daily_spend) for a in again] == [(a.outcome, a.daily_spend) for a in before]
     other = ready.client.try_spends([*batch, batch[0]], request_id="again")
     assert {a.outcome for a in other} == {"conflict"}
+    if events and budget is None:
+        assert {a.outcome for a in ready.client.try_spends(batch)} == {"duplicate"}
     ready.rebuilder.rebuild_missing()
     ready.persister.drain_all()
     with ready.db.connect() as conn:

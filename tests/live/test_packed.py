@@ -18,13 +18,17 @@ from engine.live import batches
 from engine.live.batches import PACKED_FROM, Spend, pieces_of
 from engine.live.client import BudgetClient
 from engine.live.keys import keys_of_brand
+from engine.live.scripts import script
 from tests.live.plant import BRAND, CAMPAIGN, Plant
 
 SERIAL = count(1)
 """Two brands an example, of the same shard and with the same plan: one gets every batch packed, the other gets it as text."""
 
 AMOUNTS = st.one_of(st.integers(1, 9), st.integers(2**32 - 2, 2**32 + 2), st.just(MAX_AMOUNT_MICROS))
-SPENDS = st.lists(st.tuples(st.integers(1, 3), AMOUNTS), min_size=1, max_size=12)
+EVENTS = st.one_of(st.none(), st.sampled_from("uvwxyz"), st.sampled_from(("a-1", "12345678" * 8)))
+SPENDS = st.tuples(
+    st.lists(st.tuples(st.integers(1, 3), AMOUNTS), min_size=1, max_size=12), st.lists(EVENTS, min_size=12, max_size=12)
+)
 CALLS = st.lists(
     st.tuples(st.sampled_from(("record", "try")), st.sampled_from("abc"), SPENDS, st.sampled_from((None, 20, 2**32))),
     min_size=1,
@@ -43,14 +47,20 @@ def spend(client: BudgetClient, verb: str, request: str, spends: list[Spend], *,
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(calls=CALLS)
 def test_a_packed_batch_is_answered_and_counted_as_the_same_batch_in_text(
-    plant: Plant, client: BudgetClient, calls: list[tuple[str, str, list[tuple[int, int]], int | None]]
+    plant: Plant,
+    client: BudgetClient,
+    calls: list[tuple[str, str, tuple[list[tuple[int, int]], list[str | None]], int | None]],
 ) -> None:
     brands = {BRAND + SHARDS * next(SERIAL): True, BRAND + SHARDS * next(SERIAL): False}
     for brand in brands:
         plant.brand(brand_id=brand, daily="0.000009")
         plant.campaign(brand * ORDINALS + 2)
     raised = 1
-    for verb, request, given_spends, limit in calls:
+    for verb, request, (given_spends, events), limit in calls:
+        if None not in events[: len(given_spends)] or len(set(events)) < 4:
+            ids: list[str | None] = [event or "n" for event in events]
+        else:
+            ids = [None] * len(events)
         if limit is not None:
             raised += 1
             for brand in brands:
@@ -58,11 +68,24 @@ def test_a_packed_batch_is_answered_and_counted_as_the_same_batch_in_text(
         told = [
             spend(
                 client, verb, f"{brand}.{request}",
-                [Spend(brand * ORDINALS + ordinal, None, None, micros) for ordinal, micros in given_spends], packed=packed,
+                [Spend(brand * ORDINALS + ordinal, None, event, micros) for (ordinal, micros), event in zip(given_spends, ids, strict=False)],
+                packed=packed,
             )
             for brand, packed in brands.items()
         ]  # fmt: skip
         assert told[0] == told[1]
+    memories = [plant.plain.hgetall(key) for key in keys_of_brand(BRAND).events]
+    remembered = {
+        brand: {
+            name.partition(b":")[2]: value.split(b",")[1:]
+            for m in memories
+            for name, value in m.items()
+            if name.startswith(b"%d:" % brand)
+        }
+        for brand in brands
+    }
+    first, second = remembered.values()
+    assert first == second
     counters = [
         plant.plain.hgetall(keys_of_brand(brand).campaign(brand * ORDINALS + ordinal))
         for brand in brands
@@ -151,3 +174,50 @@ def test_amounts_as_text_are_the_same_micros_as_one_by_one() -> None:
     (piece,), _ = pieces_of([Spend(CAMPAIGN, text) for text in texts])
     (again,), _ = pieces_of([Spend(CAMPAIGN, None, None, parse_amount(text)) for text in texts])
     assert piece.args == again.args
+
+
+def test_a_packed_call_of_another_day_or_with_an_event_twice_is_counted_by_the_script_s_own_words(
+    plant: Plant, client: BudgetClient
+) -> None:
+    plant.brand()
+    batch = [Spend(CAMPAIGN, None, f"win-{i}", 5) for i in range(PACKED_FROM)]
+    with mock.patch.object(batches, "today", return_value="1"):
+        assert {a.outcome for a in client.record_spends(batch)} == {"recorded"}
+    twice = [Spend(CAMPAIGN, None, f"two-{i // 2}", 5) for i in range(PACKED_FROM)]
+    assert [a.outcome for a in client.try_spends(twice)] == ["accepted", "duplicate"] * (PACKED_FROM // 2)
+    days = {
+        value.split(b",")[2] for key in keys_of_brand(BRAND).events for value in plant.plain.hvals(key) if value != b"1"
+    }
+    assert days == {str(plant.live.now_ms() // 86_400_000).encode()}
+    assert [spend.event_id for entry in plant.entries() for spend in entry.spends()] == [
+        *(f"win-{i}" for i in range(PACKED_FROM)), *(f"two-{i}" for i in range(PACKED_FROM // 2)),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("wrong", ["one too few", "a brace", "a newline"])
+def test_names_of_events_that_are_none_are_refused_and_nothing_is_written(plant: Plant, wrong: str) -> None:
+    plant.brand()
+    (piece,), _ = pieces_of([Spend(CAMPAIGN, None, f"win-{i}", 5) for i in range(PACKED_FROM)])
+    more = list(piece.more)
+    if wrong == "one too few":
+        more = more[:-2]
+    else:
+        more[0] += "{" if wrong == "a brace" else "\n"
+    piece.more = more
+    assert plant.live.call_all([piece.call(script("record_spends"), "bad")]) == [[b"invalid", 0, b"events"]]
+    assert (plant.spent(), plant.entries()[1:]) == (0, [])
+
+
+def test_events_of_a_packed_call_that_were_seen_before_are_counted_once_and_told_apart(
+    plant: Plant, client: BudgetClient
+) -> None:
+    plant.brand()
+    batch = [Spend(CAMPAIGN, None, f"win-{i}", 5) for i in range(PACKED_FROM)]
+    assert {a.outcome for a in client.try_spends(batch)} == {"accepted"}
+    assert {a.outcome for a in client.try_spends(batch)} == {"duplicate"}
+    mixed = [*(spend._replace(amount_micros=6) for spend in batch[:2]), *batch[2:], Spend(CAMPAIGN, None, "new", 5)]
+    assert [a.outcome for a in client.record_spends(mixed)] == [
+        *["conflict"] * 2, *["duplicate"] * (PACKED_FROM - 2), "recorded",
+    ]  # fmt: skip
+    assert client.record_spend(CAMPAIGN, event_id="win-3", amount_micros=5).outcome == "duplicate"
+    assert plant.spent() == 5 * (PACKED_FROM + 1)

@@ -7,6 +7,8 @@ from typing import Final
 from tests.mutants.mutant import Mutant as M
 
 CHARGE: Final = "tests/live/test_charge.py::test_"
+LEASES: Final = "tests/live/test_leases.py::test_"
+PACKED: Final = "tests/live/test_packed.py::test_"
 HOLDS: Final = "tests/live/test_holds.py::test_"
 MIDNIGHT: Final = "tests/live/test_midnight.py::test_"
 NOT_READY: Final = "tests/live/test_not_ready.py::test_"
@@ -45,6 +47,34 @@ LUA: Final = (
     M("judged by their sums, a campaign that a person paused may spend", "lua/lib/packed.lua",
       "(verb == 't' and switch_mask(brand, campaign, now) > 0)", "false",
       (CHARGE + "a_paused_campaign_refuses_to_ask_but_counts_facts",)),
+    M("a packed call counts events that were seen before", "lua/lib/charge.lua",
+      "whole = next(seen) == nil", "whole = true",
+      (PACKED + "events_of_a_packed_call_that_were_seen_before_are_counted_once_and_told_apart",)),
+    M("a packed call counts an event twice that stands there twice", "lua/lib/charge.lua",
+      "if named.once and ARGV[5]", "if ARGV[5]",
+      (PACKED + "a_packed_call_of_another_day_or_with_an_event_twice_is_counted_by_the_script_s_own_words",)),
+    M("a packed call's caller says which day it is", "lua/lib/charge.lua",
+      "named.once and ARGV[5] == text(day)", "named.once",
+      (PACKED + "a_packed_call_of_another_day_or_with_an_event_twice_is_counted_by_the_script_s_own_words",)),
+    # Leases.
+    M("a draw does not shrink its hold", "lua/lib/draw.lua",
+      "brand.held = brand.held - (rest - left)", "",
+      (LEASES + "leases_of_many_threads_and_clients_spend_the_budget_to_its_last_micro_and_no_further",)),
+    M("a lease is granted what the budget does not have", "lua/lease.lua",
+      "math.max(before, room)", "amount",
+      (LEASES + "a_budget_that_has_less_left_than_is_asked_for_is_leased_to_its_last_micro",)),
+    M("a lease is granted what other leases hold", "lua/lease.lua",
+      "budget.limit - budget.spent - others", "budget.limit - budget.spent",
+      (LEASES + "leases_of_many_threads_and_clients_spend_the_budget_to_its_last_micro_and_no_further",)),
+    M("a draw that may be forgotten is counted on trust", "lua/lib/charge.lua",
+      "if verb == 'd' and not before and is_forgotten(requests, now)", "if false",
+      (LEASES + "a_draw_that_was_sent_longer_ago_than_redis_remembers_is_not_counted_again_but_named",)),
+    M("what a lease has left is set past what waits to be counted", "engine/live/leases/lease.py",
+      "max(grant.held - self._waiting - self._in_slot(), 0)", "grant.held",
+      (LEASES + "leases_of_many_threads_and_clients_spend_the_budget_to_its_last_micro_and_no_further",)),
+    M("a draw past its hold is told as within it", "lua/lib/draw.lua",
+      "rest >= amount and 'D' or (rest > 0 and 'P' or 'Q')", "'D'",
+      ("tests/flows/test_leases.py::test_each_spend_of_a_lease_is_a_row_that_says_whether_its_hold_covered_it",)),
     M("the last micro of a budget is never spent", "lua/lib/plan.lua",
       "budget.spent + brand.held + amount > budget.limit", "budget.spent + brand.held + amount >= budget.limit",
       (CHARGE + "a_batch_is_judged_in_order_and_answered_with_figures_after_all_of_it",)),

@@ -54,9 +54,9 @@ def _text_of(entry: journal.Entry) -> str:
     """The spends of a call as text, also of a packed one."""
     if entry.packed is None:
         return entry.body
-    lines, places, amounts, _ = entry.packed
-    spends = zip(places, amounts, strict=True)
-    return "".join(journal.spend_text(lines[place].campaign_id, micros, None, None) for place, micros in spends)
+    lines, places, amounts, _, events = entry.packed
+    spends = zip(places, amounts, events or [None] * len(places), strict=True)
+    return "".join(journal.spend_text(lines[place].campaign_id, micros, event, None) for place, micros, event in spends)
 
 
 def told(entry: Entry) -> tuple[Entry, str]:

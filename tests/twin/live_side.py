@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import Final
+from unittest import mock
 
 import redis
 
 from engine.domain.causes import reasons_of
 from engine.domain.ids import SHARDS, brand_of, campaign_id_of
-from engine.domain.periods import at_ms, date_of
+from engine.domain.periods import at_ms, date_of, day_of
 from engine.domain.twin import Answer, BrandPlan, CampaignPlan, Figures, Operation, Spend, Twin
 from engine.errors import NotFound, NotReady
-from engine.live import admin
+from engine.live import admin, batches
 from engine.live.client import BudgetClient
 from engine.live.client import Spend as ClientSpend
 from engine.live.keys import keys_of_campaign
@@ -49,6 +50,7 @@ class LiveSide:
         self.plain = plain
         self.wire = wire
         self.instance = instance
+        self._clock = 0
         self.client = BudgetClient(wire, timeout_ms=20_000)
         self.live = admin.LiveRedis(wire, 20.0)
 
@@ -66,6 +68,7 @@ class LiveSide:
         twin.rebuild(self.shards, [], [], clock)
 
     def at(self, clock: int) -> None:
+        self._clock = clock
         self.plain.set("test:clock", clock)
 
     def spend(self, verb: str, request_id: str, spends: list[Spend]) -> list[Answer]:
@@ -82,7 +85,8 @@ class LiveSide:
             )
             for s in spends
         ]
-        return [answer_of(answer) for answer in many(given, request_id=request_id)]
+        with mock.patch.object(batches, "today", return_value=str(day_of(self._clock))):
+            return [answer_of(answer) for answer in many(given, request_id=request_id)]
 
     def hold(self, operation: Operation) -> Answer:
         verb, campaign, name, micros, ttl_ms = operation

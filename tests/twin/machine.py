@@ -136,9 +136,22 @@ class TwinMachine(RuleBasedStateMachine):
         request=REQUESTS,
         places=st.lists(st.integers(0, 59), min_size=1, max_size=2),
         amounts=st.lists(st.sampled_from((1, 1, 2, 3, 5)), min_size=PACKED_FROM, max_size=PACKED_FROM + 2),
+        events=st.sampled_from((None, None, "p{n}-{i}", "p{n}-{i}", "p{i}", "e{i}", "p{half}")),
     )
-    def spends_a_packed_batch(self, verb: str, request: str | None, places: list[int], amounts: list[int]) -> None:
-        self.spends(verb, request, [(places[i % len(places)], amount, None, None) for i, amount in enumerate(amounts)])
+    def spends_a_packed_batch(
+        self, verb: str, request: str | None, places: list[int], amounts: list[int], events: str | None
+    ) -> None:
+        """Without event ids, with new ones, with those of other batches and spends, or with some that stand there twice."""
+        given = [
+            (
+                places[i % len(places)],
+                amount,
+                events and events.format(n=self.unnamed, i=i, half=i // 2),
+                None,
+            )
+            for i, amount in enumerate(amounts)
+        ]
+        self.spends(verb, request, given)
 
     def charge(self, verb: str, request: str, spends: list[Spend]) -> None:
         expected = (self.twin.record if verb == "record" else self.twin.try_)(request, spends, self.clock)
