@@ -30,7 +30,7 @@ for i = 5, #KEYS do
   if campaign == false or (not campaign and (ordinal <= highest or ARGV[at + 5] ~= '1')) then return lose(shard_key, KEYS[i]) end
   if not campaign and ordinal ~= highest + 1 then return redis.error_reply('publish: campaign ' .. ARGV[at] .. ' before its elder') end
   if not campaign then highest = ordinal end
-  if not campaign or tonumber(ARGV[at + 1]) > campaign.version then
+  if not campaign or tonumber(ARGV[at + 1]) > tonumber(campaign.version) then
     writes[#writes + 1] = { KEYS[i], 'v', ARGV[at + 1], 'on', ARGV[at + 2], 'archived', ARGV[at + 3], 'schedule', ARGV[at + 4] }
   end
 end

@@ -29,7 +29,7 @@ end
 -- the reply.
 local function read_plans(day, month)
   local brands, campaigns = {}, {}
-  local tag, holds = #KEYS[1] - 4, {}
+  local tag, holds, homes = #KEYS[1] - 4, {}, {}
   for i = 8, #KEYS do
     local kind, id = string.match(string.sub(KEYS[i], tag), '^(%a+):(%d+)$')
     if kind == 'brand' then
@@ -42,7 +42,8 @@ local function read_plans(day, month)
         return nil, lose(KEYS[1], KEYS[i])
       end
       if campaign then
-        campaign.id, campaign.home = id, text(home)
+        homes[home] = homes[home] or text(home)
+        campaign.id, campaign.home = id, homes[home]
         campaigns[id] = campaign
       end
     elseif kind == 'holds' and i < #KEYS then
@@ -59,16 +60,27 @@ local function read_plans(day, month)
   return { brands = brands, campaigns = campaigns }
 end
 
--- Counts an amount (negative for a refund) to a brand and its campaign, in the tables. False when a total would leave the numbers that a
--- double holds exactly.
-local function count(brand, campaign, amount)
+-- Counts an amount to a brand, in the tables. False when a total would leave the numbers that a double holds exactly.
+local function count_brand(brand, amount)
   for _, budget in ipairs(brand.budgets) do
     if budget.was_used_up == nil then budget.was_used_up = used_up(budget) end
     budget.spent = budget.spent + amount
     if budget.spent > MAX_TOTAL then return false end
   end
+  brand.charged = true
+  return true
+end
+
+-- The same to a campaign.
+local function count_campaign(campaign, amount)
   campaign.daily, campaign.monthly = campaign.daily + amount, campaign.monthly + amount
-  brand.charged, campaign.charged = true, true
+  campaign.charged = true
+end
+
+-- Counts an amount to a brand and its campaign, or answers false.
+local function count(brand, campaign, amount)
+  if not count_brand(brand, amount) then return false end
+  count_campaign(campaign, amount)
   return true
 end
 
@@ -143,7 +155,8 @@ local function figures(plans, now)
   for id, campaign in pairs(plans.campaigns) do
     local brand = plans.brands[campaign.home]
     if brand then
-      campaign_lines[#campaign_lines + 1] = id .. ':' .. (switch_mask(brand, campaign, now) + masks[campaign.home])
+      local mask = switch_mask(brand, campaign, now) + masks[campaign.home]
+      campaign_lines[#campaign_lines + 1] = id .. (mask == 0 and ':0' or ':' .. mask)
     end
   end
   return table.concat(brand_lines, ';'), table.concat(campaign_lines, ';')

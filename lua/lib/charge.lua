@@ -118,12 +118,15 @@ end
 
 -- The same for sums that all fit.
 local function count_all(sums, size, plans)
+  local totals = {}
   for _, sum in ipairs(sums) do
     if sum.amount > 0 then
       local campaign = plans.campaigns[sum.campaign]
-      count(plans.brands[campaign.home], campaign, sum.amount)
+      count_campaign(campaign, sum.amount)
+      totals[campaign.home] = (totals[campaign.home] or 0) + sum.amount
     end
   end
+  for home, total in pairs(totals) do count_brand(plans.brands[home], total) end
   return { packed = 'k*' .. size, events_set = {}, fresh = size, counted = size }
 end
 

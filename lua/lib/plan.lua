@@ -36,7 +36,7 @@ local function read_brand(key, day, month)
   }
 end
 
--- A campaign, or nil where there is none; false where its hash is not what a publish writes. daily, monthly: what it has spent.
+-- A campaign, or nil where there is none; false where its hash is not what a publish writes. daily, monthly: what it has spent; version: as text.
 local function read_campaign(key, day, month)
   local day_field, month_field = period_fields(day, month)
   local got = redis.pcall('HMGET', key, 'v', 'on', 'archived', 'schedule', day_field, month_field)
@@ -45,7 +45,7 @@ local function read_campaign(key, day, month)
   local daily_spend, monthly_spend = stored(got[5]), stored(got[6])
   if not got[2] or not got[3] or not got[4] or not daily_spend or not monthly_spend then return false end
   return {
-    key = key, version = tonumber(got[1]), on = got[2] == '1', archived = got[3] == '1', schedule = got[4],
+    key = key, version = got[1], on = got[2] == '1', archived = got[3] == '1', schedule = got[4],
     day_field = day_field, month_field = month_field, daily = daily_spend, monthly = monthly_spend,
     id = false, home = false, charged = false, switched = false, -- a table that grows later is built twice
   }
