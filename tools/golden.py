@@ -1,6 +1,6 @@
 """Makes and replays `lua/golden.json`: calls of the scripts with their exact replies, so that a client in any language can check itself.
 
-`make golden` writes it anew on a Redis of its own; a test replays what is committed. The calls stand in `tools/golden_cases.py`.
+`make golden` writes it anew on a Redis of its own; a test replays what is committed. The calls stand in `tools/golden_cases.py` and `tools/golden_holds.py`.
 """
 
 from __future__ import annotations
