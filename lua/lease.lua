@@ -1,10 +1,11 @@
 #!lua
 -- Sets what a lease has on hold: opens it, fills it up or shrinks it to an amount, or gives all of it back (amount 0). Where the budget has less
--- left than is asked for, that much is granted. Repeating a call sets the same.
+-- left than is asked for, that much is granted. A lease's calls are numbered: one that comes after a later one, or again, sets nothing.
 -- KEYS  1 shard  2 registry  3 journal  4-5 requests  6-7 events  8 brand  9 holds  10 expiry  11 campaign
--- ARGV  1 layout  2 campaign id  3 lease id  4 amount in micros that shall be on hold, 0 to end it  5 ttl in ms
+-- ARGV  1 layout  2 campaign id  3 lease id  4 amount in micros that shall be on hold, 0 to end it  5 ttl in ms  6 number of the call, from 1
 -- Reply {'ok', outcome, brands, campaigns, on hold now, now} (figures as in lib/charge.lua): a granted, p less than was asked for, x<causes>
---         refused (on hold is what was before), l given back, n nothing was on hold, u unknown campaign
+--         refused (on hold is what was before), l given back, n nothing was on hold, o an earlier number than the last, or the same: on hold is
+--         what was before, u unknown campaign
 --       {'not_ready', why} | {'wrong_version', layout} | {'invalid', index, field}: nothing was written
 -- include: lib/call.lua
 local MAX_TTL_MS = 86400000
@@ -17,6 +18,9 @@ if not amount then return { 'invalid', 0, 'amount' } end
 if not is_id(lease, 64) then return { 'invalid', 0, 'lease' } end
 local ttl = string.find(ttl_text, '^%d+$') and #ttl_text <= 8 and tonumber(ttl_text)
 if not ttl or ttl < 1 or ttl > MAX_TTL_MS then return { 'invalid', 0, 'ttl' } end
+local turn_text = ARGV[6] or ''
+local number = string.find(turn_text, '^%d+$') and #turn_text <= 15 and tonumber(turn_text)
+if not number or number < 1 then return { 'invalid', 0, 'number' } end
 local now = shard.now
 local day = day_of(now)
 local plans, lost = read_plans(day, month_of(day))
@@ -34,8 +38,9 @@ if #due > 0 then
   if not events or not recall(events, {}) then return lose(shard_key, 'events') end
 end
 local name = campaign_id .. ':' .. lease
-local held, expires = string.match(redis.call('HGET', brand.holds_key, name) or '', '^(%d+),(%d+)$')
+local held, expires, last = string.match(redis.call('HGET', brand.holds_key, name) or '', '^(%d+),(%d+),?(%d*)$')
 local before = held and tonumber(expires) > now and tonumber(held) or 0
+local is_old = before > 0 and number <= (tonumber(last) or 0)
 
 -- What the brand's budgets have left beside all other holds.
 local others, room, full = brand.held - before, amount, 0
@@ -46,14 +51,16 @@ for _, budget in ipairs(brand.budgets) do
 end
 local stopped = switch_mask(brand, campaign, now)
 local after, outcome = amount, 'a'
-if amount == 0 then
+if is_old then
+  after, outcome = before, 'o'
+elseif amount == 0 then
   outcome = before > 0 and 'l' or 'n'
 elseif amount > before then
   after = stopped > 0 and before or math.max(before, room)
   outcome = after == amount and 'a' or ((stopped > 0 or after == 0) and 'x' .. text(stopped + full) or 'p')
 end
 local until_ms = text(now + ttl)
-if after > 0 and stopped == 0 or after ~= before then
+if not is_old and (after > 0 and stopped == 0 or after ~= before) then
   lines[#lines + 1] = after > 0 and 'R,' .. campaign_id .. ',' .. lease .. ',' .. text(after) .. ',' .. until_ms .. ';'
     or 'L,' .. campaign_id .. ',' .. lease .. ',' .. text(before) .. ',;'
 else
@@ -72,7 +79,7 @@ if #due > 0 then
   redis.call('HSET', events.write, unpack(memory_fields))
 end
 if until_ms and after > 0 then
-  redis.call('HSET', brand.holds_key, name, text(after) .. ',' .. until_ms)
+  redis.call('HSET', brand.holds_key, name, text(after) .. ',' .. until_ms .. ',' .. turn_text)
   redis.call('ZADD', brand.expiry_key, until_ms, name)
 elseif until_ms then
   redis.call('HDEL', brand.holds_key, name)

@@ -79,10 +79,12 @@ def named(script: str, request: str, sums: str, day: int, *spends: tuple[str, in
     return {**made, "argv": [*made["argv"][:3], {"hex": log}, str(day), *words]}
 
 
-def lease(micros: object, ttl: object = 60_000, campaign: int = FIRST, ms: int = NOON, name: str = "lease-1") -> Step:
+def lease(
+    micros: object, number: object, ttl: object = 60_000, campaign: int = FIRST, ms: int = NOON, name: str = "lease-1"
+) -> Step:
     """Sets what a lease has on hold."""
     keys = [*KEYS.fixed, KEYS.brand(BRAND), *KEYS.holds(BRAND), KEYS.campaign(campaign)]
-    return step("lease", keys, (LAYOUT, campaign, name, micros, ttl), ms)
+    return step("lease", keys, (LAYOUT, campaign, name, micros, ttl, number), ms)
 
 
 def draw(

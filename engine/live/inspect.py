@@ -134,6 +134,6 @@ class Inspector:
 def _holds(held: bytes | None, holds: Mapping[bytes, bytes], expiry: Sequence[tuple[bytes, float]]) -> BrandHolds:
     read = {}
     for name, value in holds.items():
-        micros, _, expires = value.partition(b",")
+        micros, expires, *_ = value.split(b",")
         read[name.decode()] = (int(micros), int(expires))
     return BrandHolds(int(held or 0), read, {name.decode(): int(score) for name, score in expiry})

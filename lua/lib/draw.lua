@@ -25,12 +25,12 @@ end
 local function draw(brand, campaign, lease, amount, now)
   local name = campaign .. ':' .. lease
   local value = redis.call('HGET', brand.holds_key, name) or ''
-  local held, expires = string.match(value, '^(%d+),(%d+)$')
+  local held, expires, number = string.match(value, '^(%d+),(%d+)(.*)$')
   local rest = held and tonumber(expires) > now and tonumber(held) or 0
   local kind, left = rest >= amount and 'D' or (rest > 0 and 'P' or 'Q'), math.max(rest - amount, 0)
   brand.held = brand.held - (rest - left)
   return {
-    brand = brand, name = name, expires = expires, left = left, ends = left == 0 and rest > 0, within = kind == 'D',
+    brand = brand, name = name, rest = (expires or '') .. (number or ''), left = left, ends = left == 0 and rest > 0, within = kind == 'D',
     line = kind .. ',' .. campaign .. ',' .. lease .. ',' .. text(left) .. ',' .. (left > 0 and expires or '') .. ';',
   }
 end
@@ -39,7 +39,7 @@ end
 local function write_draw(drawn)
   local brand = drawn.brand
   if drawn.left > 0 then
-    redis.call('HSET', brand.holds_key, drawn.name, text(drawn.left) .. ',' .. drawn.expires)
+    redis.call('HSET', brand.holds_key, drawn.name, text(drawn.left) .. ',' .. drawn.rest)
   elseif drawn.ends then
     redis.call('HDEL', brand.holds_key, drawn.name)
     redis.call('ZREM', brand.expiry_key, drawn.name)

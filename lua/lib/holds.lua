@@ -1,4 +1,5 @@
--- Open holds: money of a brand set aside for bids in flight. `budget:{17}:holds:81` is a hash of `<campaign_id>:<hold id>` -> `<amount>,<expires_ms>`,
+-- Open holds: money of a brand set aside for bids in flight. `budget:{17}:holds:81` is a hash of `<campaign_id>:<hold id>` -> `<amount>,<expires_ms>`
+-- (of a lease also `,<number of the call that set it>`),
 -- `budget:{17}:expiry:81` a sorted set of the same names by expiry; the brand's hash keeps their sum in `held`. A sum without its keys means
 -- that they were lost. How a hold ended is remembered beside the event ids, as `!<name>` -> `<end>,<held>,<settled>`.
 local SWEEP = 100

@@ -19,6 +19,7 @@ from engine.domain.periods import next_day_ms
 from engine.domain.schedule import Schedule
 from engine.live.journal import decode
 from engine.live.keys import keys_of_brand
+from engine.live.leases.calls import asks_lease, read_grant
 from engine.live.leases.lease import Lease
 from engine.live.leases.slots import PER_SLOT, SLOTS, Slots
 from tests.live.plant import BRAND, CAMPAIGN, Plant
@@ -319,3 +320,17 @@ def test_a_lease_is_taken_and_ended_under_asyncio(plant: Plant, hot_url: str) ->
 
     asyncio.run(work())
     assert (plant.spent(), held(plant)) == (1_500_000, 0)
+
+
+def test_a_call_that_a_broken_connection_delivers_late_does_not_shrink_a_lease_that_was_filled_since(
+    plant: Plant,
+) -> None:
+    plant.brand(daily="10")
+
+    def set_to(micros: int, number: int) -> tuple[str, int]:
+        grant = read_grant(plant.live.call_all([asks_lease(CAMPAIGN, "lease.a", micros, 60_000, number)])[0])
+        return grant.outcome, grant.held
+
+    assert [set_to(5, 1), set_to(9, 3), set_to(2, 2), set_to(9, 3)] == [("granted", n) for n in (5, 9, 9, 9)]
+    assert set_to(0, 4) == ("ended", 0)
+    assert held(plant) == 0

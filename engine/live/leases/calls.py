@@ -22,7 +22,7 @@ ENDED: Final = "ended"
 COUNTED: Final = "counted"
 FORGOTTEN: Final = "forgotten"
 
-_GRANTS: Final = {"a": GRANTED, "p": PARTLY, "l": ENDED, "n": ENDED, "u": UNKNOWN_CAMPAIGN}
+_GRANTS: Final = {"a": GRANTED, "p": PARTLY, "l": ENDED, "n": ENDED, "o": GRANTED, "u": UNKNOWN_CAMPAIGN}
 
 
 class Grant(NamedTuple):
@@ -35,9 +35,11 @@ class Grant(NamedTuple):
     detail: str = ""
 
 
-def asks_lease(campaign_id: int, lease_id: str, micros: int, ttl_ms: int) -> Call:
-    """Sets what is on hold to `micros`; 0 gives all back."""
-    return Call(script("lease"), _keys(campaign_id), (LAYOUT, str(campaign_id), lease_id, str(micros), str(ttl_ms)))
+def asks_lease(campaign_id: int, lease_id: str, micros: int, ttl_ms: int, number: int) -> Call:
+    """Sets what is on hold to `micros`; 0 gives all back. number: of this call among the lease's, from 1: what a broken connection delivers late
+    must not undo a later one."""
+    args = (LAYOUT, str(campaign_id), lease_id, str(micros), str(ttl_ms), str(number))
+    return Call(script("lease"), _keys(campaign_id), args)
 
 
 def read_grant(reply: Reply) -> Grant:

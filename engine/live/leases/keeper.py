@@ -73,7 +73,7 @@ class Keeper:
 
     def _first_grant(self, campaign_id: int, lease_id: str, amount: int, ttl_s: float, timeout_s: float) -> Grant:
         try:
-            reply = self._wire.call(asks_lease(campaign_id, lease_id, amount, round(ttl_s * 1000)), timeout_s)
+            reply = self._wire.call(asks_lease(campaign_id, lease_id, amount, round(ttl_s * 1000), 1), timeout_s)
         except NoAnswer as failure:
             raise Unavailable(
                 f"lease of campaign {campaign_id} is not known: {failure.why}; what it may have set aside comes back within {ttl_s:g} s",
@@ -151,7 +151,8 @@ class Keeper:
             may_run = watch is not None and watch.may_bid(lease.campaign_id)
             micros = lease.to_ask(sum(sum(draw.micros) for draw in draws), may_run, time.monotonic())
             if micros is not None:
-                calls.append(asks_lease(lease.campaign_id, lease.lease_id, micros, round(lease.ttl_s * 1000)))
+                number = lease.next_number()
+                calls.append(asks_lease(lease.campaign_id, lease.lease_id, micros, round(lease.ttl_s * 1000), number))
                 asked.append((lease, None))
         sent_s = time.monotonic()
         replies: Sequence[Reply | None] = []

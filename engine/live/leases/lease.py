@@ -55,7 +55,7 @@ class Lease:
     """
 
     __slots__ = (
-        "_acquire", "_clock", "_dry", "_end", "_ended", "_granted_s", "_held", "_keeper", "_largest", "_left", "_lock", "_low", "_place", "_rate", "_rate_s", "_release",
+        "_acquire", "_clock", "_dry", "_end", "_ended", "_granted_s", "_held", "_keeper", "_largest", "_left", "_lock", "_low", "_number", "_place", "_rate", "_rate_s", "_release",
         "_running", "_slots", "_smallest", "_spent", "_spent_before", "_trouble", "_until_s", "_waiting", "_wanted", "_words", "campaign_id",
         "lease_id", "lost", "ttl_s",
     )  # fmt: skip
@@ -93,6 +93,7 @@ class Lease:
         self._clock = (0, 0.0)
         """Redis' milliseconds, and the monotonic second at which they were heard, at the latest."""
         self._granted_s = 0.0
+        self._number = 1
         self._spent = self._spent_before = 0
         self._rate = 0.0
         self._rate_s = monotonic()
@@ -308,9 +309,8 @@ class Lease:
             large = self._left > 2 * self._wanted
             if not (low or old or large or now_s >= self._until_s):
                 return None
-            if large and self._left > self._wanted:
-                # First it is not ours any more, then Redis hears of it.
-                self._left = self._wanted
+            # First it is not ours any more, then Redis hears of it.
+            self._left = min(self._left, self._wanted)
             return self._wanted + owed
 
     def granted(self, grant: Grant, sent_s: float) -> None:
@@ -330,6 +330,11 @@ class Lease:
             self._granted_s = sent_s
             midnight_s = (next_day_ms(grant.now_ms) - grant.now_ms) / 1000
             self._until_s = sent_s + min(self.ttl_s * SPEND_UNTIL, midnight_s)
+
+    def next_number(self) -> int:
+        """The number of the next call that sets what is on hold."""
+        self._number += 1
+        return self._number
 
     def away(self) -> None:
         """Redis was not reached."""

@@ -19,6 +19,8 @@ from engine.live.wire import Call, NoAnswer, Reply, Wire
 log = logging.getLogger(__name__)
 
 _AT_ONCE: Final = 16
+_LAST: Final = 10**15 - 1
+"""The number of a lease's last call."""
 
 
 class Replayed(NamedTuple):
@@ -87,7 +89,7 @@ def _replay_one(wire: Wire, slots: Slots, timeout_s: float) -> list[Draw]:
                 raise BudgetError(
                     f"spool {str(slots.path)!r} is of campaign {campaign_id}, which this Redis does not know"
                 )
-    _answers(wire, [asks_lease(campaign_id, lease_id, 0, 1000)], timeout_s)
+    _answers(wire, [asks_lease(campaign_id, lease_id, 0, 1000, _LAST)], timeout_s)
     return counted
 
 
