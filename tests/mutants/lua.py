@@ -140,7 +140,7 @@ LUA: Final = (
       "kept_digest == digest and (", "(",
       (CHARGE + "a_repeated_request_with_other_content_is_a_conflict",)),
     M("the other verb under one request id is no conflict", "lua/lib/charge.lua",
-      "(kept_verb == '*' or kept_verb == verb)", "true",
+      "(kept_verb == '*' or kept_verb == verb or verb == 'd')", "true",
       (CHARGE + "a_repeated_request_with_other_content_is_a_conflict",)),
     M("a campaign once unknown stays unknown to its call", "lua/lib/charge.lua",
       "local outcome = before and before[i] ~= 'u' and before[i] or nil", "local outcome = before and before[i] or nil",
