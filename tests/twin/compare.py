@@ -187,7 +187,8 @@ class RedisView:
         got = (int(fields[b"v"]), limits, fields[b"archived"] == b"1", since, int(fields.get(b"held", 0)))
         assert got == (brand.version, brand.limits, brand.archived, brand.since, brand.held), brand_id
         assert {name.decode(): value.decode() for name, value in holds.items()} == {
-            f"{campaign}:{hold}": f"{of.held},{of.expires_ms}" for (campaign, hold), of in brand.holds.items()
+            f"{campaign}:{hold}": f"{of.held},{of.expires_ms}" + (f",{of.number}" if of.number else "")
+            for (campaign, hold), of in brand.holds.items()
         }
         assert {name.decode(): int(score) for name, score in expiry.items()} == {
             f"{campaign}:{hold}": of.expires_ms for (campaign, hold), of in brand.holds.items()

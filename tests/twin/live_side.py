@@ -11,12 +11,24 @@ import redis
 from engine.domain.causes import reasons_of
 from engine.domain.ids import SHARDS, brand_of, campaign_id_of
 from engine.domain.periods import at_ms, date_of, day_of
-from engine.domain.twin import Answer, BrandPlan, CampaignPlan, Figures, Operation, Spend, Twin
+from engine.domain.twin import (
+    Answer,
+    BrandPlan,
+    CampaignPlan,
+    Drawing,
+    Figures,
+    Granted,
+    Leasing,
+    Operation,
+    Spend,
+    Twin,
+)
 from engine.errors import NotFound, NotReady
 from engine.live import admin, batches
 from engine.live.client import BudgetClient
 from engine.live.client import Spend as ClientSpend
 from engine.live.keys import keys_of_campaign
+from engine.live.leases.calls import asks_draw, asks_lease, read_draw, read_grant
 from engine.live.replies import head, read_figures
 from engine.live.scripts import LAYOUT, script
 from engine.live.wire import Call, Wire
@@ -119,6 +131,17 @@ class LiveSide:
             causes = reasons_of(int(code[1:]) if code[0] == "x" else masks.get(campaign, 0))
             answers.append(Answer(word, causes, after, noted))
         return answers
+
+    def lease(self, call: Leasing) -> Granted:
+        asked = asks_lease(call.campaign_id, call.lease_id, call.micros, call.ttl_ms, call.number)
+        grant = read_grant(self.wire.call(asked, 20.0))
+        return Granted(grant.outcome, grant.held, grant.reasons)
+
+    def draw(self, call: Drawing) -> str:
+        number = int(call.request_id.rpartition("/")[2])
+        return read_draw(
+            self.wire.call(asks_draw(call.campaign_id, call.lease_id, number, call.micros, call.first_sent), 20.0)
+        )
 
     def refund(self, campaign_id: int, micros: int, event_id: str, spent_day: int | None) -> Answer:
         on = None if spent_day is None else date_of(spent_day)

@@ -12,7 +12,18 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from engine.domain.ids import brand_of, campaign_id_of
 from engine.domain.periods import day_number
 from engine.domain.schedule import Schedule
-from engine.domain.twin import Answer, BrandPlan, CampaignPlan, NotReady, Operation, Spend, Twin
+from engine.domain.twin import (
+    Answer,
+    BrandPlan,
+    CampaignPlan,
+    Drawing,
+    Granted,
+    Leasing,
+    NotReady,
+    Operation,
+    Spend,
+    Twin,
+)
 from engine.live.batches import PACKED_FROM
 from tests.twin.instants import MOVES, STARTS, next_expiry, spent_days
 
@@ -32,6 +43,7 @@ AMOUNTS: Final = st.sampled_from((1, 2, 3, 5, 10) * 5 + ("what fits", "one more"
 EVENTS: Final = st.sampled_from((None, None, None, "e1", "e2", "e3", "e4"))
 REQUESTS: Final = st.sampled_from((None, None, "r1", "r2", "r3"))
 HOLDS: Final = st.sampled_from(("h1", "h2", "h3", "h4"))
+LEASES: Final = st.sampled_from(("lease-1", "lease-1", "lease-2"))
 TTLS: Final = st.sampled_from((1, 500, 5_000, 60_000, 86_400_000))
 OCCURRED: Final = st.sampled_from((None, None, 0, 1_900_000_000_123))
 
@@ -51,6 +63,8 @@ class Side(Protocol):
     def spend(self, verb: str, request_id: str, spends: list[Spend]) -> list[Answer]: ...
     def hold(self, operation: Operation) -> Answer: ...
     def operate(self, operations: list[Operation]) -> list[Answer]: ...
+    def lease(self, call: Leasing) -> Granted: ...
+    def draw(self, call: Drawing) -> str: ...
     def refund(self, campaign_id: int, micros: int, event_id: str, spent_day: int | None) -> Answer: ...
     def publish(self, brand: BrandPlan, campaigns: list[CampaignPlan], create: set[int]) -> bool: ...
     def status(self, campaign_id: int) -> tuple[str, ...] | str | None: ...
@@ -71,6 +85,8 @@ class TwinMachine(RuleBasedStateMachine):
         self.campaigns: dict[int, CampaignPlan] = {}
         self.calls: deque[tuple[str, str, list[Spend]]] = deque(maxlen=6)
         self.unnamed = 0
+        self.lease_calls = 0
+        self.draws: deque[Drawing] = deque(maxlen=4)
 
     # What is drawn: ids by place, so that a smaller example is a simpler story.
 
@@ -92,9 +108,10 @@ class TwinMachine(RuleBasedStateMachine):
         return max(left + (amount == "one more"), 1)
 
     def hold(self, place: int, drawn: str) -> tuple[int, str]:
-        """An open hold, twice out of three times; else whatever was drawn."""
+        """An open hold (or lease, as was drawn), twice out of three times; else whatever was drawn."""
         shards = self.twin.shards.values()
-        listed = sorted(name for shard in shards for brand in shard.brands.values() for name in brand.holds)
+        names = (name for shard in shards for brand in shard.brands.values() for name in brand.holds)
+        listed = sorted(name for name in names if name[1][0] == drawn[0])
         return listed[place % len(listed)] if listed and place % 3 != 2 else (self.campaign(place), drawn)
 
     # Rules.
@@ -199,6 +216,51 @@ class TwinMachine(RuleBasedStateMachine):
     @rule(place=st.integers(0, 99), hold=HOLDS)
     def releases(self, place: int, hold: str) -> None:
         self.holds(Operation("release", *self.hold(place, hold)))
+
+    @rule(place=st.integers(0, 99), lease=LEASES, amount=AMOUNTS, ttl=TTLS, late=st.sampled_from((0,) * 6 + (1, 2)))
+    def leases(self, place: int, lease: str, amount: int | str, ttl: int, late: int) -> None:
+        """Opens, fills or shrinks; now and then a call arrives after later ones."""
+        campaign, lease = self.hold(place, lease)
+        self.lease_calls += 1
+        self.sets_a_lease(campaign, lease, self.micros(campaign, amount), ttl, max(self.lease_calls - late, 1))
+
+    @rule(place=st.integers(0, 99), lease=LEASES)
+    def ends_a_lease(self, place: int, lease: str) -> None:
+        self.lease_calls += 1
+        campaign, lease = self.hold(place, lease)
+        self.sets_a_lease(campaign, lease, 0, 1, self.lease_calls)
+
+    def sets_a_lease(self, campaign: int, lease: str, micros: int, ttl: int, number: int) -> None:
+        call = Leasing(campaign, lease, micros, ttl, number)
+        assert self.side.lease(call) == self.twin.lease(call, self.clock)
+
+    @rule(
+        place=st.integers(0, 99),
+        lease=LEASES,
+        amounts=st.lists(st.sampled_from((1, 1, 2, 5, 20)), min_size=1, max_size=3),
+        sent=st.sampled_from((0, 0, 0, 1000, 594_000, 595_000, 595_001, 3_600_000)),
+    )
+    def draws_from_a_lease(self, place: int, lease: str, amounts: list[int], sent: int) -> None:
+        self.unnamed += 1
+        campaign, lease = self.hold(place, lease)
+        if not any((campaign, lease) in brand.holds for brand in self.twin.shard(campaign).brands.values()):
+            self.leases(place, lease, 10, 60_000, 0)
+        first_sent = max(self.clock, self.twin.shard(campaign).kept_now) - sent if sent else 0
+        self.draws.append(Drawing(campaign, lease, f"{lease}/{self.unnamed}", amounts, first_sent))
+        self.draw(self.draws[-1])
+
+    @rule(place=st.integers(0, 3), change=st.sampled_from((None, None, "amounts", "sent long ago")))
+    def repeats_a_draw(self, place: int, change: str | None) -> None:
+        if self.draws:
+            call = self.draws[-1 - place % len(self.draws)]
+            if change == "amounts":
+                call = call._replace(micros=[*call.micros, 1])
+            elif change:
+                call = call._replace(first_sent=1)
+            self.draw(call)
+
+    def draw(self, call: Drawing) -> None:
+        assert self.side.draw(call) == self.twin.draw(call, self.clock)
 
     def holds(self, operation: Operation) -> None:
         assert self.side.hold(operation) == self.twin.operate([operation], self.clock)[0]

@@ -6,6 +6,7 @@ Read it in this order: `plan` (budgets and causes), `spends`, `holds`, `refunds`
 from engine.domain.twin.answers import Answer, Figures
 from engine.domain.twin.holds import Operation
 from engine.domain.twin.journal import Change, Entry, Row, Spend, Step, Verdict
+from engine.domain.twin.leases import Drawing, Granted, Leasing
 from engine.domain.twin.publishing import BrandPlan, CampaignPlan
 from engine.domain.twin.shard import NotReady, Shard
 from engine.domain.twin.twin import Twin
@@ -15,8 +16,11 @@ __all__ = [
     "BrandPlan",
     "CampaignPlan",
     "Change",
+    "Drawing",
     "Entry",
     "Figures",
+    "Granted",
+    "Leasing",
     "NotReady",
     "Operation",
     "Row",

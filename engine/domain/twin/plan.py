@@ -13,10 +13,11 @@ from engine.domain.twin.answers import Figures
 
 
 class Hold(NamedTuple):
-    """Money set aside until it is settled, released or past its time."""
+    """Money set aside until it is settled, released or past its time. number: of the call that set a lease."""
 
     held: int
     expires_ms: int
+    number: int = 0
 
 
 class Counter(dict[str, int]):

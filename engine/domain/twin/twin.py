@@ -12,10 +12,11 @@ from typing import Final
 
 from engine.domain.ids import brand_of, shard_of
 from engine.domain.periods import HOUR_MS, MINUTE_MS
-from engine.domain.twin import holds, publishing, rebuilding, refunds, spends
+from engine.domain.twin import holds, leases, publishing, rebuilding, refunds, spends
 from engine.domain.twin.answers import NOT_READY, Answer
 from engine.domain.twin.holds import Operation
 from engine.domain.twin.journal import Spend
+from engine.domain.twin.leases import Drawing, Granted, Leasing
 from engine.domain.twin.plan import reasons
 from engine.domain.twin.publishing import BrandPlan, CampaignPlan
 from engine.domain.twin.shard import NotReady, Shard
@@ -76,6 +77,20 @@ class Twin:
     def release(self, campaign_id: int, hold_id: str, clock: int) -> Answer:
         """Gives the whole hold back."""
         return self.operate([Operation(holds.RELEASE, campaign_id, hold_id)], clock)[0]
+
+    def lease(self, call: Leasing, clock: int) -> Granted:
+        """Sets what a lease has on hold."""
+        try:
+            return leases.lease(self.shard(call.campaign_id), call, clock)
+        except NotReady:
+            return Granted(NOT_READY, 0)
+
+    def draw(self, call: Drawing, clock: int) -> str:
+        """Counts what was given out from a lease."""
+        try:
+            return leases.draw(self.shard(call.campaign_id), call, clock)
+        except NotReady:
+            return NOT_READY
 
     def refund(self, campaign_id: int, micros: int, event_id: str, clock: int, spent_day: int | None = None) -> Answer:
         """Gives back a spend, or a part of it. spent_day: its day number, for where its event is forgotten."""
