@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import date, datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Row, text
 
 
 class Twice(NamedTuple):
@@ -109,10 +110,7 @@ def daily_sums_off(connection: Connection, first: date, last: date, limit: int =
         ),
         {"first": first, "last": last, "limit": limit},
     )
-    return [
-        Disagreement(f"campaign {row.campaign_id}", f"campaign_day of {row.day}", row.expected, row.found, row.brand_id)
-        for row in found
-    ]
+    return _of_campaigns(found, "campaign_day")
 
 
 def hourly_sums_off(connection: Connection, first: date, last: date, limit: int = 100) -> list[Disagreement]:
@@ -127,8 +125,12 @@ def hourly_sums_off(connection: Connection, first: date, last: date, limit: int 
         ),
         {"first": first, "last": last, "limit": limit},
     )
+    return _of_campaigns(found, "hours")
+
+
+def _of_campaigns(found: Iterable[Row[Any]], what: str) -> list[Disagreement]:
     return [
-        Disagreement(f"campaign {row.campaign_id}", f"hours of {row.day}", row.expected, row.found, row.brand_id)
+        Disagreement(f"campaign {row.campaign_id}", f"{what} of {row.day}", row.expected, row.found, row.brand_id)
         for row in found
     ]
 

@@ -143,7 +143,8 @@ class BudgetClient(HoldCalls):
         (or a timedelta, from 1 second to a day) after which what it holds comes back should this process die. spool: a folder on a local disk for
         spends that are not counted yet; what dead processes left there is counted first (`replay_spool`). Without one they live in memory only.
 
-        Raises InvalidAmount, InvalidId, InvalidInput (ttl, largest, spool), NotFound, Unavailable, WrongVersion.
+        Raises InvalidAmount, InvalidId, InvalidInput (ttl, largest, spool), NotFound, Unavailable, WrongVersion; NotReady where a spool is to be
+        counted and Redis is being rebuilt.
         """
         check_campaign_id(campaign_id)
         micros = micros_of(amount, amount_micros)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import os
+import resource
 import signal
 import threading
 import time
@@ -64,6 +65,7 @@ def test_what_a_lease_spends_is_counted_and_logged_one_by_one_and_the_rest_comes
         assert lease.spent == Decimal("1.500001")
         assert lessor.try_spend(CAMPAIGN, "9").outcome == "refused"
     assert (plant.spent(), held(plant), logged(plant)) == (1_500_001, 0, [1_000_000, 500_000, 1])
+    assert {spend.kind for spend in plant.entries()[-2].spends()} == {"spend"}, "drawn while its hold still covered it"
     assert lease.why == ("closed",)
     assert lease.try_spend("1") is False
     assert lessor.try_spend(CAMPAIGN, "8").outcome == "accepted"
@@ -334,3 +336,71 @@ def test_a_call_that_a_broken_connection_delivers_late_does_not_shrink_a_lease_t
     assert [set_to(5, 1), set_to(9, 3), set_to(2, 2), set_to(9, 3)] == [("granted", n) for n in (5, 9, 9, 9)]
     assert set_to(0, 4) == ("ended", 0)
     assert held(plant) == 0
+
+
+def test_a_hold_is_given_back_only_when_its_spends_are_drawn_also_where_redis_forgot_the_scripts(
+    plant: Plant, lessor: BudgetClient
+) -> None:
+    plant.brand(daily="10")
+    for _ in range(3):
+        with lessor.lease(CAMPAIGN, "4", 60) as lease:
+            assert lease.try_spend("1")
+            plant.plain.script_flush()
+    assert [spend.kind for entry in plant.entries() for spend in entry.spends()] == ["spend"] * 3
+    assert (plant.spent(), held(plant)) == (3 * MICROS, 0)
+
+
+def test_draws_that_nobody_can_tell_of_take_their_slots_and_no_others(
+    plant: Plant, lessor: BudgetClient, tmp_path: Path
+) -> None:
+    plant.brand(daily=None)
+    lease = lessor.lease(CAMPAIGN, "10", 60, largest="10", spool=tmp_path)
+    assert lease.try_spend(amount_micros=3)
+    until(lambda: plant.spent() == 3)
+    # Its next draw seems to have been sent an hour ago.
+    lease._clock = (plant.live.now_ms() - 3_600_000, time.monotonic())
+    plant.plain.execute_command("CLIENT", "PAUSE", "2500", "ALL")
+    assert lease.try_spend(amount_micros=4)
+    until(lambda: lease.lost == 4, 10)
+    for _ in range(3 * SLOTS):
+        assert lease.try_spend(amount_micros=1)
+        until(lambda: not lease.waiting)
+    lease.close()
+    assert plant.spent() == 3 + 3 * SLOTS
+    assert [path.suffix for path in tmp_path.iterdir()] == [".doubtful"]
+
+
+def test_a_spool_that_does_not_fit_on_its_disk_is_refused_and_leaves_nothing(
+    plant: Plant, lessor: BudgetClient, tmp_path: Path
+) -> None:
+    plant.brand(daily="10")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        with pytest.raises(InvalidInput, match="cannot be used"):
+            lessor.lease(CAMPAIGN, "1", spool=tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (list(tmp_path.iterdir()), held(plant)) == ([], 0)
+
+
+def test_without_a_spool_a_kill_loses_at_most_what_was_given_out_since_the_last_draw(
+    plant: Plant, lessor: BudgetClient, hot_url: str
+) -> None:
+    plant.brand(daily="10")
+    told, teller = multiprocessing.Pipe(duplex=False)
+
+    def die() -> None:
+        lease = BudgetClient.from_url(hot_url).lease(CAMPAIGN, "6", 1)
+        assert lease.try_spend("1")
+        until(lambda: not lease.waiting)
+        lease.try_spend("0.5")
+        teller.send(lease.waiting)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    child = multiprocessing.get_context("fork").Process(target=die)
+    child.start()
+    child.join()
+    assert told.recv() <= Decimal("0.5")
+    assert plant.spent() in (MICROS, MICROS + 500_000)
+    until(lambda: lessor.reserve(CAMPAIGN, "8.5").outcome == "accepted", 3)

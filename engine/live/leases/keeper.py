@@ -15,7 +15,7 @@ from typing import Final
 from engine.errors import BudgetError, NotFound, NotReady, Unavailable
 from engine.live.leases.calls import Grant, asks_draw, asks_lease, read_draw, read_grant
 from engine.live.leases.lease import CLOSED, Lease
-from engine.live.leases.slots import Draw, Slots
+from engine.live.leases.slots import Slots
 from engine.live.replies import UNKNOWN_CAMPAIGN
 from engine.live.requests import next_id
 from engine.live.watch import STALE, Watch
@@ -28,6 +28,7 @@ FLUSH_S: Final = 0.05
 _TIMEOUT_S: Final = 2.0
 _AT_EXIT_S: Final = 3.0
 _READY_S: Final = 2.0
+_AFTER_ERROR_S: Final = 1.0
 _OWN: Final[weakref.WeakSet[Keeper]] = weakref.WeakSet()
 
 
@@ -136,33 +137,14 @@ class Keeper:
             try:
                 self._round(leases)
             except Exception:  # the thread must live: what waits is tried again
-                log.exception("leases")
-                time.sleep(FLUSH_S)
+                log.exception("leases: tried again in %s s", _AFTER_ERROR_S)
+                time.sleep(_AFTER_ERROR_S)
 
     def _round(self, leases: Sequence[Lease]) -> None:
-        calls: list[Call] = []
-        asked: list[tuple[Lease, Draw | None]] = []
-        watch = self._watch
-        for lease in leases:
-            draws = lease.draws()
-            for draw in draws:
-                calls.append(asks_draw(lease.campaign_id, lease.lease_id, draw.number, draw.micros, draw.first_sent_ms))
-                asked.append((lease, draw))
-            may_run = watch is not None and watch.may_bid(lease.campaign_id)
-            micros = lease.to_ask(sum(sum(draw.micros) for draw in draws), may_run, time.monotonic())
-            if micros is not None:
-                number = lease.next_number()
-                calls.append(asks_lease(lease.campaign_id, lease.lease_id, micros, round(lease.ttl_s * 1000), number))
-                asked.append((lease, None))
-        sent_s = time.monotonic()
-        replies: Sequence[Reply | None] = []
-        if calls:
-            try:
-                replies = self._wire.call_all(calls, _TIMEOUT_S)
-            except NoAnswer as failure:
-                replies = failure.replies
-        for (lease, asked_draw), reply in zip(asked, replies, strict=True):
-            self._take(lease, asked_draw, reply, sent_s)
+        # In two steps: a pipeline does not keep the order of calls where Redis must be given a script first, and a hold that shrinks before its
+        # spends are drawn leaves them uncovered.
+        self._draw(leases)
+        self._fill(leases)
         with self._changed:
             for lease in leases:
                 if lease.why == (CLOSED,) and lease.is_done:
@@ -170,19 +152,41 @@ class Keeper:
                     del self._leases[lease.lease_id]
             self._changed.notify_all()
 
-    @staticmethod
-    def _take(lease: Lease, draw: Draw | None, reply: Reply | None, sent_s: float) -> None:
-        if reply is None:
-            lease.away()
-            return
+    def _draw(self, leases: Sequence[Lease]) -> None:
+        """Has everything counted that was spent until now."""
+        asked = [(lease, draw) for lease in leases for draw in lease.draws()]
+        replies = self._answers(
+            [asks_draw(of.campaign_id, of.lease_id, d.number, d.micros, d.first_sent_ms) for of, d in asked]
+        )
+        for (lease, draw), reply in zip(asked, replies, strict=True):
+            with lease.heard(reply) as told:
+                if told is not None:
+                    lease.drawn(draw, read_draw(told))
+
+    def _fill(self, leases: Sequence[Lease]) -> None:
+        """Sets what is on hold to what each lease needs."""
+        watch = self._watch
+        asked: list[Lease] = []
+        calls: list[Call] = []
+        for lease in leases:
+            may_run = watch is not None and watch.may_bid(lease.campaign_id)
+            micros = lease.to_ask(may_run, time.monotonic())
+            if micros is not None:
+                asked.append(lease)
+                ttl_ms = round(lease.ttl_s * 1000)
+                calls.append(asks_lease(lease.campaign_id, lease.lease_id, micros, ttl_ms, lease.next_number()))
+        sent_s = time.monotonic()
+        for lease, reply in zip(asked, self._answers(calls), strict=True):
+            with lease.heard(reply) as told:
+                if told is not None:
+                    lease.granted(read_grant(told), sent_s)
+
+    def _answers(self, calls: list[Call]) -> Sequence[Reply | None]:
+        """The replies to calls, None where none came."""
         try:
-            if draw is not None:
-                lease.drawn(draw, read_draw(reply))
-            else:
-                grant: Grant = read_grant(reply)
-                lease.granted(grant, sent_s)
-        except BudgetError as error:
-            log.error("lease %s of campaign %s: %s", lease.lease_id, lease.campaign_id, error)
+            return self._wire.call_all(calls, _TIMEOUT_S) if calls else []
+        except NoAnswer as failure:
+            return failure.replies
 
 
 def _forget_all() -> None:

@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Container
+from collections.abc import Container, Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from engine.domain.money import MAX_AMOUNT_MICROS, micros_of, to_decimal
 from engine.domain.periods import next_day_ms
-from engine.errors import Unavailable
+from engine.errors import BudgetError, Unavailable
 from engine.live.leases.calls import COUNTED, ENDED, FORGOTTEN, REFUSED, Grant
 from engine.live.leases.slots import PER_SLOT, Draw, Slots
 from engine.live.replies import NOT_READY
+from engine.live.wire import Reply
 
 if TYPE_CHECKING:
     from engine.live.leases.keeper import Keeper
@@ -150,11 +152,10 @@ class Lease:
     def _turn(self) -> bool:
         """The next slot; False while none is free. Needs the lock."""
         first = self._slots.first
-        if self._slots.is_full:
+        if not self._slots.turn(self._place - first):
             self._keeper.wake()
             return False
         micros = sum(self._words[first : self._place])
-        self._slots.turn(self._place - first)
         self._waiting += micros
         self._spent += micros
         self._place = self._slots.first
@@ -196,7 +197,7 @@ class Lease:
         if self.campaign_id not in self._running:
             return self._keeper.stopped_by(self.campaign_id)
         if monotonic() >= self._until_s or self._left <= 0:
-            return self._trouble or (EMPTY,)
+            return self._trouble
         if self._place == self._end and self._slots.is_full:
             return (BACKLOG,)
         return ()
@@ -242,7 +243,7 @@ class Lease:
                     micros = self._in_slot()
                     self._waiting += micros
                     self._spent += micros
-                self._slots.seal_last(self._place - self._slots.first)
+                self._slots.seal(self._place - self._slots.first)
                 self._ended = why
             self._until_s, self._left = 0.0, 0
 
@@ -282,15 +283,14 @@ class Lease:
                 return
             self._waiting -= micros
 
-    def to_ask(self, sending: int, may_run: bool, now_s: float) -> int | None:
-        """How many micros shall be on hold once the `sending` ones are drawn, 0 to give all back; None when there is nothing to ask for. Learns
-        the burn rate."""
+    def to_ask(self, may_run: bool, now_s: float) -> int | None:
+        """How many micros shall be on hold, 0 to give all back; None when there is nothing to ask for. Learns the burn rate."""
         with self._lock:
             unseen = self._in_slot()
-            owed = self._waiting + unseen - sending
+            owed = self._waiting + unseen
             if self._ended or not may_run:
                 self._left = 0
-                return owed if owed < self._held - sending or (self._held and not owed) else None
+                return owed if owed < self._held else None
             spent = self._spent + unseen
             passed_s = max(now_s - self._rate_s, 0.001)
             rate = (spent - self._spent_before) / passed_s
@@ -336,9 +336,17 @@ class Lease:
         self._number += 1
         return self._number
 
-    def away(self) -> None:
-        """Redis was not reached."""
-        self._trouble = (AWAY,)
+    @contextmanager
+    def heard(self, reply: Reply | None) -> Iterator[Reply | None]:
+        """Takes a reply, None where none came. What is wrong with one lease's holds up no other, and is logged when it begins."""
+        try:
+            if reply is None:
+                self._trouble = (AWAY,)
+            yield reply
+        except BudgetError as error:
+            if self._trouble != (AWAY,):
+                log.error("lease %s of campaign %s: %s", self.lease_id, self.campaign_id, error)
+            self._trouble = (AWAY,)
 
     def end(self) -> None:
         """Its last spend is counted."""

@@ -7,6 +7,7 @@ machine. Everything is 64-bit words: a head, then slots of a head of four words 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import mmap
 import os
@@ -73,9 +74,16 @@ class Slots:
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.write(file, bytes(_SIZE))
-            whole = mmap.mmap(file, _SIZE)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                # Written, not only made so long: a full disk is to show now, not as a signal at a spend.
+                if os.write(file, bytes(_SIZE)) < _SIZE:
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                whole = mmap.mmap(file, _SIZE)
+            except BaseException:
+                path.unlink()
+                os.close(file)
+                raise
         except OSError as error:
             raise InvalidInput(
                 f"spool {str(folder)!r} cannot be used ({error.strerror or error}): give a folder on a local disk that this process may write",
@@ -138,24 +146,27 @@ class Slots:
         """The word of the current slot's first spend."""
         return _HEAD + self.current * _STRIDE + _SLOT_HEAD
 
+    def _next_free(self) -> int | None:
+        """The free slot that comes next; doubtful ones stay as they are and are passed over."""
+        following = ((self.current + i) % SLOTS for i in range(1, SLOTS))
+        return next((slot for slot in following if self._state(slot) == FREE), None)
+
     @property
     def is_full(self) -> bool:
-        """Whether the slot after the current one still waits to be counted."""
-        return self._state((self.current + 1) % SLOTS) != FREE
+        """Whether every other slot still waits to be counted."""
+        return self._next_free() is None
 
     def turn(self, count: int) -> bool:
-        """Seals the current slot with its first `count` spends and opens the next; False, and nothing done, while that one is not free."""
-        if self.is_full:
+        """Seals the current slot with its first `count` spends and opens the next; False, and nothing done, while none is free."""
+        following = self._next_free()
+        if following is None:
             return False
-        following = (self.current + 1) % SLOTS
-        at = _HEAD + self.current * _STRIDE
-        self.words[at + 2] = count
-        self.words[at + 1] = SEALED
+        self.seal(count)
         self._open(following, self.number + 1)
         return True
 
-    def seal_last(self, count: int) -> None:
-        """Seals the current slot when no more will come."""
+    def seal(self, count: int) -> None:
+        """Seals the current slot: no more will come."""
         at = _HEAD + self.current * _STRIDE
         self.words[at + 2] = count
         self.words[at + 1] = SEALED if count else FREE
