@@ -13,7 +13,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Container, Iterable
-from typing import Any, Final
+from typing import Final
 
 from redis import exceptions
 
@@ -21,6 +21,7 @@ from engine.domain.causes import reasons_of
 from engine.domain.ids import ORDINALS, check_brand_id, check_campaign_id, shard_of
 from engine.errors import BudgetError, NotFound, NotReady
 from engine.live.changes import BudgetMoved, PlanTold, read_message
+from engine.live.channel import Channel
 from engine.live.keys import shard_keys
 from engine.live.picture import Picture, Wanted
 from engine.live.redis_clock import RedisClock
@@ -87,8 +88,7 @@ class Watch:
         """Watched shards that are not fresh, and why."""
         self._heard_s = time.monotonic()
         self._joined = False
-        self._connection: Any = None
-        self._sending = threading.Lock()
+        self._channel: Channel | None = None
         self._beat_at = 0
         self._marks: dict[int, str] = {}
         _OWN.add(self)
@@ -144,12 +144,11 @@ class Watch:
                 return
             self._wanted.add([campaign_id])
             self._missing[shard] = f"shard {shard} is being read"
-            joined, connection = self._joined, self._connection
-        if joined and connection is not None:
-            with contextlib.suppress(
-                exceptions.RedisError, OSError
-            ):  # then it is lost, and a new one listens to this shard too
-                self._say(connection, "SUBSCRIBE", shard_keys(shard).changes)
+            channel = self._channel if self._joined else None
+        if channel is not None:
+            # Where it is lost, a new one listens to this shard too.
+            with contextlib.suppress(exceptions.RedisError, OSError):
+                channel.subscribe([shard])
 
     def status(self, campaign_id: int) -> CampaignStatus:
         """Whether the campaign may run, and if not why: as `BudgetClient.status`, from memory. Active where, and only where, `may_bid` is True.
@@ -183,10 +182,9 @@ class Watch:
         self._closed.set()
         with self._changed:
             self._changed.notify_all()
-        connection = self._connection
-        if connection is not None and connection._sock is not None:
-            with contextlib.suppress(OSError):
-                connection._sock.shutdown(2)
+        channel = self._channel
+        if channel is not None:
+            channel.cut()
         for thread in self._threads:
             if thread is not threading.current_thread():
                 thread.join(_ANSWER_S + 1)
@@ -206,8 +204,7 @@ class Watch:
     def _forked(self) -> None:
         """In a forked child: no thread keeps this picture any more, and the parent's connection is not ours to close."""
         self._changed = threading.Condition(threading.Lock())
-        self._sending = threading.Lock()
-        self._threads, self._connection = [], None
+        self._threads, self._channel = [], None
         self._end("this process was forked: make a watch of its own with client.watch()")
 
     # The thread that keeps the time.
@@ -254,7 +251,9 @@ class Watch:
             tries = 0 if self._joined else tries + 1
             with self._changed:
                 self._lose_all(why)
-            self._hang_up()
+            channel, self._channel = self._channel, None
+            if channel is not None:
+                channel.hang_up()
             self._closed.wait(_PAUSES_S[min(tries, len(_PAUSES_S) - 1)])
 
     def _lose_all(self, why: str) -> None:
@@ -266,36 +265,30 @@ class Watch:
         self._missing = dict.fromkeys(self._wanted.shards, why)
         self._changed.notify_all()
 
-    def _hang_up(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            with contextlib.suppress(exceptions.RedisError, OSError):
-                connection.disconnect()
-
     def _follow(self) -> None:
         """Listens first, then reads the snapshot, so that nothing falls between; and goes on until the connection is lost."""
-        connection = self._connection = self._wire.own_connection(_ANSWER_S)
+        channel = self._channel = Channel(self._wire, _ANSWER_S)
         heard: set[int] = set()
         while True:
             with self._changed:
                 to_load = list(self._wanted.shards)
-                channels = [shard_keys(shard).changes for shard in to_load if shard not in heard]
-                if not channels:
+                more = [shard for shard in to_load if shard not in heard]
+                if not more:
                     # From here `add` sends its own.
                     self._heard_s, self._joined = time.monotonic(), True
                     self._clock.restart()
                     self._changed.notify_all()
                     break
-            self._say(connection, "SUBSCRIBE", *channels)
-            for _ in channels:
-                self._hear(connection.read_response(timeout=_ANSWER_S))
-            heard.update(to_load)
+            channel.subscribe(more)
+            for _ in more:
+                self._hear(channel)
+            heard.update(more)
         self._marks.clear()
         restarted = False
         beat_s = time.monotonic() + BEAT_S
         while not self._closed.is_set():
-            while connection.can_read(0):
-                to_load += self._hear(connection.read_response(timeout=_ANSWER_S))
+            while channel.waits(0):
+                to_load += self._hear(channel)
             if not self._joined:
                 raise _Lost(self.why)
             if to_load:
@@ -303,27 +296,22 @@ class Watch:
                 if shard not in to_load:
                     restarted = self._load(shard, restarted)
             else:
-                connection.can_read(max(beat_s - time.monotonic(), 0))
+                channel.waits(max(beat_s - time.monotonic(), 0))
             if time.monotonic() >= beat_s:
-                self._say(connection, "PING")
+                channel.ping()
                 to_load += self._beat()
                 beat_s = time.monotonic() + BEAT_S
 
-    def _say(self, connection: Any, *words: str) -> None:
-        """Sends a command on the connection that listens; two threads do."""
-        with self._sending:
-            connection.send_command(*words)
-
-    def _hear(self, push: list[bytes]) -> list[int]:
+    def _hear(self, channel: Channel) -> list[int]:
         """Takes one word of the channels; answers the shards that must be read again."""
+        word, shard, message = channel.read()
         self._heard_s = time.monotonic()
-        if push[0] not in (b"message", b"subscribe"):
+        if shard is None:
             return []
-        shard = int(push[1].decode().partition("{")[2].partition("}")[0])
-        if push[0] == b"subscribe":
+        if word == b"subscribe":
             return [shard]
         try:
-            change = read_message(push[2])
+            change = read_message(message)
         except ValueError:
             return [shard]
         with self._changed:
