@@ -4,5 +4,8 @@
 -- include: lib/quick.lua
 local answer = quick('r')
 if answer then return answer end
+-- include: lib/quick_packed.lua
+answer = quick_packed('r')
+if answer then return answer end
 -- include: lib/charge.lua
 return charge('r')

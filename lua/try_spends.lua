@@ -4,5 +4,8 @@
 -- include: lib/quick.lua
 local answer = quick('t')
 if answer then return answer end
+-- include: lib/quick_packed.lua
+answer = quick_packed('t')
+if answer then return answer end
 -- include: lib/charge.lua
 return charge('t')

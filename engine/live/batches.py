@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import time
+from array import array
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -186,7 +187,7 @@ def _whole_columns(batch: list[Spend]) -> _Columns | None:
         micros = tuple(parse_amounts(amounts) or ())
     elif amounts.count(None) < size or set(map(type, micros)) != {int}:
         return None
-    if not micros or min(micros) <= 0 or max(micros) > MAX_AMOUNT_MICROS:
+    if not micros or not _are_amounts(micros):
         return None
     if event_ids.count(None) == size:
         return _Columns(campaign_ids, micros, campaigns, None, False)
@@ -196,6 +197,15 @@ def _whole_columns(batch: list[Spend]) -> _Columns | None:
     if joined.count(",") != size or _EVENT_IDS.fullmatch(joined) is None:
         return None
     return _Columns(campaign_ids, micros, campaigns, None, True, event_ids)
+
+
+def _are_amounts(micros: Sequence[int]) -> bool:
+    """Whether whole numbers are all above 0 and not too large. Most are small, which an array tells quickest."""
+    try:
+        array("I", micros)
+        return 0 not in micros
+    except OverflowError:
+        return min(micros) > 0 and max(micros) <= MAX_AMOUNT_MICROS
 
 
 def _careful_columns(batch: list[Spend]) -> _Columns:

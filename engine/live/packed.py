@@ -82,8 +82,11 @@ def pack(
     sums = [0] * len(index)
     for place, amount in zip(order, micros, strict=True):
         sums[place] += amount
-    width = 4 if max(micros) < 1 << 32 else 8
-    log = struct.pack(f"<BB{len(order)}s{len(order)}{_CODES[width]}", version, width, order, *micros)
+    size = len(order)
+    try:
+        log = struct.pack(f"<BB{size}s{size}I", version, 4, order, *micros)
+    except struct.error:
+        log = struct.pack(f"<BB{size}s{size}Q", version, 8, order, *micros)
     return "".join([f"{campaign},{sums[place]},{order.count(place)};" for campaign, place in index.items()]), log
 
 

@@ -36,17 +36,25 @@ local function read_brand(key, day, month)
   }
 end
 
--- A campaign, or nil where there is none; false where its hash is not what a publish writes. daily, monthly: what it has spent; version: as text.
-local function read_campaign(key, day, month)
-  local day_field, month_field = period_fields(day, month)
+-- What a campaign's hash says: version as text, on, archived, schedule, what it has spent in the day and the month. Nil where there is none; false where
+-- its hash is not what a publish writes.
+local function campaign_fields(key, day_field, month_field)
   local got = redis.pcall('HMGET', key, 'v', 'on', 'archived', 'schedule', day_field, month_field)
   if got.err then return false end
   if not got[1] then return absent(key) end
-  local daily_spend, monthly_spend = stored(got[5]), stored(got[6])
-  if not got[2] or not got[3] or not got[4] or not daily_spend or not monthly_spend then return false end
+  local daily, monthly = stored(got[5]), stored(got[6])
+  if not got[2] or not got[3] or not got[4] or not daily or not monthly then return false end
+  return got[1], got[2] == '1', got[3] == '1', got[4], daily, monthly
+end
+
+-- The same as a table, with what a call finds out about it.
+local function read_campaign(key, day, month)
+  local day_field, month_field = period_fields(day, month)
+  local version, on, archived, schedule, daily, monthly = campaign_fields(key, day_field, month_field)
+  if not version then return version end
   return {
-    key = key, version = got[1], on = got[2] == '1', archived = got[3] == '1', schedule = got[4],
-    day_field = day_field, month_field = month_field, daily = daily_spend, monthly = monthly_spend,
+    key = key, version = version, on = on, archived = archived, schedule = schedule,
+    day_field = day_field, month_field = month_field, daily = daily, monthly = monthly,
     id = false, home = false, charged = false, switched = false, -- a table that grows later is built twice
   }
 end
@@ -55,12 +63,15 @@ local function used_up(budget)
   return budget.limit ~= nil and budget.spent >= budget.limit
 end
 
--- The causes that do not depend on money. Worked out once a campaign: a call has one now.
+-- The causes that do not depend on money.
+local function switches(on, archived, schedule, now)
+  return (on and 0 or MANUAL) + (archived and ARCHIVED or 0) + (within_schedule(schedule, now) and 0 or SCHEDULE)
+end
+
+-- The same of a campaign and its brand, worked out once a campaign: a call has one now.
 local function switch_mask(brand, campaign, now)
   if not campaign.switched then
-    campaign.switched = (campaign.on and 0 or MANUAL)
-      + ((campaign.archived or brand.archived) and ARCHIVED or 0)
-      + (within_schedule(campaign.schedule, now) and 0 or SCHEDULE)
+    campaign.switched = switches(campaign.on, campaign.archived or brand.archived, campaign.schedule, now)
   end
   return campaign.switched
 end

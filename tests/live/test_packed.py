@@ -15,6 +15,7 @@ from engine.domain.ids import ORDINALS, SHARDS
 from engine.domain.money import MAX_AMOUNT_MICROS, format_micros, parse_amount
 from engine.errors import InvalidInput
 from engine.live import batches
+from engine.live.admin import BrandPlan
 from engine.live.batches import PACKED_FROM, Spend, pieces_of
 from engine.live.client import BudgetClient
 from engine.live.keys import keys_of_brand
@@ -221,3 +222,89 @@ def test_events_of_a_packed_call_that_were_seen_before_are_counted_once_and_told
     ]  # fmt: skip
     assert client.record_spend(CAMPAIGN, event_id="win-3", amount_micros=5).outcome == "duplicate"
     assert plant.spent() == 5 * (PACKED_FROM + 1)
+
+
+def by_hand(plant: Plant, campaigns: list[int], sums: str, log: bytes) -> Any:
+    """What a call of records is answered whose KEYS and sums a client of ours would not write so."""
+    (piece,), _ = pieces_of([Spend(campaign, None, None, 5) for campaign in campaigns for _ in range(PACKED_FROM)])
+    piece.campaigns, piece.args = campaigns, (sums, log)
+    (answer,) = plant.live.call_all([piece.call(script("record_spends"), "by-hand")])
+    return answer
+
+
+def test_a_campaign_that_stands_twice_in_a_packed_call_is_refused_and_not_counted_once(plant: Plant) -> None:
+    plant.brand()
+    log = struct.pack("<BB2s2I", 1, 4, bytes((0, 1)), 5, 7)
+    answer = by_hand(plant, [CAMPAIGN, CAMPAIGN], f"{CAMPAIGN},5,1;{CAMPAIGN},7,1;", log)
+    assert answer == [b"invalid", 1, b"spends"]
+    assert (plant.spent(), plant.entries()[1:]) == (0, [])
+
+
+@pytest.mark.parametrize(("keys", "sums"), [("ab", "ab"), ("ba", "ab"), ("ba", "ba"), ("ab", "ba")])
+def test_a_packed_call_counts_the_same_in_whatever_order_its_campaigns_stand(
+    plant: Plant, keys: str, sums: str
+) -> None:
+    plant.brand()
+    ids, micros = {"a": CAMPAIGN, "b": CAMPAIGN + 1}, {"a": 5, "b": 7}
+    plant.campaign(ids["b"])
+    log = struct.pack("<BB2s2I", 1, 4, bytes((0, 1)), *(micros[name] for name in sums))
+    answer = by_hand(
+        plant, [ids[name] for name in keys], "".join(f"{ids[name]},{micros[name]},1;" for name in sums), log
+    )
+    assert answer[:3] == [b"ok", b"k*2", f"{BRAND}:12:12::".encode()]
+    counters = [plant.plain.hgetall(keys_of_brand(BRAND).campaign(campaign)) for campaign in ids.values()]
+    assert [{v for k, v in c.items() if k.startswith(b"d:")} for c in counters] == [{b"5"}, {b"7"}]
+
+
+@pytest.mark.parametrize("why", ["on hold", "paused", "archived"])
+def test_a_packed_batch_of_questions_is_refused_whole_where_none_of_it_may_be_spent(
+    plant: Plant, client: BudgetClient, why: str
+) -> None:
+    room = 8 * PACKED_FROM
+    plant.brand(daily=format_micros(room))
+    batch = [Spend(CAMPAIGN, None, None, 5)] * PACKED_FROM
+    cause = {"on hold": "daily_budget", "paused": "manual", "archived": "archived"}[why]
+    if why == "paused":
+        plant.campaign(CAMPAIGN, enabled=False, version=2)
+    elif why == "archived":
+        assert plant.live.publish(plant.instance, BrandPlan(BRAND, 2, 10**9, None, True, False), [])
+    else:
+        assert client.reserve(CAMPAIGN, format_micros(room - 4), 60).outcome == "accepted"
+    assert {(a.outcome, a.reasons) for a in client.try_spends(batch)} == {("refused", (cause,))}
+    assert plant.spent() == 0
+
+
+def test_a_packed_log_of_another_length_than_its_sums_say_is_refused(plant: Plant) -> None:
+    plant.brand()
+    log = struct.pack("<BB2s2I", 1, 4, bytes((0, 0)), 5, 7)
+    assert by_hand(plant, [CAMPAIGN], f"{CAMPAIGN},12,3;", log) == [b"invalid", 0, b"log"]
+    assert (plant.spent(), plant.entries()[1:]) == (0, [])
+
+
+def test_a_packed_batch_on_a_used_up_budget_counts_facts_and_refuses_questions(
+    plant: Plant, client: BudgetClient
+) -> None:
+    plant.brand(daily="0.000010")
+    batch = [Spend(CAMPAIGN, None, None, 5)] * PACKED_FROM
+    assert {a.reasons for a in client.record_spends(batch)} == {("daily_budget",)}
+    assert {(a.outcome, a.reasons) for a in client.record_spends(batch)} == {("recorded", ("daily_budget",))}
+    assert {(a.outcome, a.reasons) for a in client.try_spends(batch)} == {("refused", ("daily_budget",))}
+    assert plant.spent() == 2 * 5 * PACKED_FROM
+
+
+def test_a_budget_that_a_packed_batch_uses_up_is_told(plant: Plant, client: BudgetClient) -> None:
+    plant.brand(daily=format_micros(5 * PACKED_FROM))
+    batch = [Spend(CAMPAIGN, None, None, 5)] * PACKED_FROM
+    assert {(a.outcome, a.reasons) for a in client.try_spends(batch)} == {("accepted", ("daily_budget",))}
+    (entry,) = plant.entries()[1:]
+    assert [(c.cause, c.direction) for c in entry.changes] == [("daily_budget", "exhausted")]
+
+
+def test_a_packed_call_that_comes_again_is_answered_as_before_and_counted_once(
+    plant: Plant, client: BudgetClient
+) -> None:
+    plant.brand()
+    batch = [Spend(CAMPAIGN, None, None, 5)] * PACKED_FROM
+    first, again = (client.record_spends(batch, request_id="again") for _ in range(2))
+    assert [a.outcome for a in again] == [a.outcome for a in first] == ["recorded"] * PACKED_FROM
+    assert plant.spent() == 5 * PACKED_FROM
