@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.catalog_of_size import fill, publish_all
+from benchmarks.stalls_of_holds import cases_of_holds, cases_of_many_brands, cases_of_rebuild
 from engine.domain.ids import SHARDS, campaign_id_of, shard_of
 from engine.domain.periods import day_of
 from engine.domain.schedule import Schedule
@@ -80,18 +81,22 @@ def measure(system: System, say: Callable[[str], None] = print, ids: int = MANY_
     cases: list[tuple[str, str, Callable[[], object]]] = [
         ("record_spends", "1,000 spends over 20 campaigns", lambda: client.record_spends([Spend(campaigns[i % 20], amount_micros=i + 1) for i in range(1000)])),
         ("record_spends", "1,000 spends over 200 campaigns", lambda: client.record_spends([Spend(campaigns[i % 200], amount_micros=i + 1) for i in range(1000)])),
-        ("record_spends", "500 spends with event ids over 100 campaigns", lambda: client.record_spends(ids_of(500, 100))),
+        ("record_spends", "300 spends with event ids over 100 campaigns", lambda: client.record_spends(ids_of(300, 100))),
         ("try_spends", "1,000 spends over 200 campaigns", lambda: client.try_spends([Spend(campaigns[i % 200], amount_micros=i + 1) for i in range(1000)])),
-        ("try_spends", "500 spends with event ids over 100 campaigns", lambda: client.try_spends(ids_of(500, 100))),
+        ("try_spends", "300 spends with event ids over 100 campaigns", lambda: client.try_spends(ids_of(300, 100))),
+        *cases_of_holds(system, brand, campaigns),
         ("publish", "200 new campaigns", publish),
         ("read_plan", "200 campaigns", lambda: call("read_plan", hashes, [LAYOUT], (keys.shard, keys.brand(brand)))),
         ("read_totals", "200 hashes, 3 fields", lambda: call("read_totals", hashes, [LAYOUT, f"d:{today}", f"d:{today - 1}", "m:202611"])),
         ("prune", "200 hashes", prune),
         ("record_spends", f"one spend that drops {ids:,} remembered ids", lambda: _rotate(system, keys, campaigns[0], ids)),
-        ("trim", "a journal of 100,000 entries", lambda: _trim(system, keys, brand)),
+        *cases_of_rebuild(system, brand),
     ]  # fmt: skip
+    cases += cases_of_many_brands(system, brand)
+    # Last: its entries are none that a script wrote.
+    cases.append(("trim", "a journal of 100,000 entries", lambda: _trim(system, keys, brand)))
     for name, size, work in cases:
-        heavy = name == "trim" or "drops" in size
+        heavy = name == "trim" or "drops" in size or "rebuild" in name
         taken = [_server_ms(system, name, work) for _ in range(3 if heavy else _ROUNDS)]
         stall = Stall(f"{name}: {size}", min(taken), statistics.median(taken))
         out.append(stall)
@@ -111,11 +116,12 @@ def _server_ms(system: System, name: str, work: Callable[[], object]) -> float:
     """The longest call of one script during the work, by the server's own clock."""
     plain, sha1 = system.hot_redis, script(name).sha1.encode()
     before = plain.config_get("slowlog-log-slower-than")["slowlog-log-slower-than"]
+    plain.config_set("slowlog-max-len", 4096)
     plain.config_set("slowlog-log-slower-than", 0)
     plain.slowlog_reset()
     try:
         work()
-        seen = [entry["duration"] for entry in plain.slowlog_get(64) if sha1 in entry["command"]]
+        seen = [entry["duration"] for entry in plain.slowlog_get(4096) if sha1 in entry["command"]]
     finally:
         plain.config_set("slowlog-log-slower-than", str(before))
     return float(max(seen)) / 1000

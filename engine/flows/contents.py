@@ -31,7 +31,7 @@ Hash = tuple[str, list[str]]
 Counted = Mapping[tuple[int, int | None], list[str]]
 """Counters of brands (campaign None) and campaigns: {(brand, campaign): [field, micros, ...]}."""
 
-_VALUES_A_CALL: Final = 1200
+_VALUES_A_CALL: Final = 600
 
 
 def open_counters(db: Engine, brand_ids: Sequence[int], now: int) -> Counted:

@@ -11,12 +11,12 @@ from typing import Any, Final
 
 from engine.errors import BudgetError, Unavailable
 from engine.live.batches import (
-    MAX_CAMPAIGNS_A_CALL,
     MAX_SPENDS_A_CALL,
     MAX_SPENDS_WITH_IDS,
     PACKED_FROM,
     RECORD,
     Piece,
+    too_many,
 )
 from engine.live.packed import pack
 from engine.live.replies import ACCEPTED, NOT_READY, RECORDED, SpendResult, spend_result, spend_results
@@ -134,7 +134,7 @@ class Together(Parcel):
 
     def opens(self, campaign_id: int) -> bool:
         """Takes one more campaign in, where it fits."""
-        if len(self.campaigns) >= MAX_CAMPAIGNS_A_CALL:
+        if too_many(self.campaigns, campaign_id):
             return False
         self.campaigns.add(campaign_id)
         return True

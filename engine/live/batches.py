@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import time
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
 from itertools import count
@@ -28,8 +28,10 @@ from engine.live.wire import Arg, Call, Reply
 RECORD: Final = "record_spends"
 TRY: Final = "try_spends"
 MAX_SPENDS_A_CALL: Final = 1000
-MAX_SPENDS_WITH_IDS: Final = 500
+MAX_SPENDS_WITH_IDS: Final = 300
 MAX_CAMPAIGNS_A_CALL: Final = 100
+MAX_BRANDS_A_CALL: Final = 50
+"""A question looks at a brand's holds as well, so a brand costs more than a campaign."""
 PACKED_FROM: Final = 8
 """Smaller batches go as text: nothing is gained by packing them, and one spend has the same bytes alone and in a batch."""
 
@@ -100,13 +102,24 @@ def pieces_of(spends: Iterable[Spend]) -> tuple[list[Piece], int]:
     size = len(batch)
     simple = columns.lines is None or isinstance(columns.with_ids, bool)
     limit = MAX_SPENDS_WITH_IDS if columns.with_ids is True else MAX_SPENDS_A_CALL
-    if simple and len(shards) == 1 and len(campaigns) <= MAX_CAMPAIGNS_A_CALL:
+    if simple and len(shards) == 1 and not too_many(campaigns):
         (shard,) = shards
         return [
             _piece(shard, chunk, range(start, min(start + limit, size)), columns, slice(start, start + limit))
             for chunk, start in enumerate(range(0, size, limit))
         ], size
     return [_piece(shard, chunk, places, columns, None) for shard, chunk, places in _cuts(columns, homes)], size
+
+
+def too_many(campaigns: Collection[int], one_more: int | None = None) -> bool:
+    """Whether campaigns of a shard, each once, are more than a call may carry, or their brands are; with one more, where it is given."""
+    if one_more is None:
+        size, brands = len(campaigns), {c // ORDINALS for c in campaigns}
+    elif len(campaigns) < MAX_BRANDS_A_CALL:
+        return False
+    else:
+        size, brands = len(campaigns) + 1, {one_more // ORDINALS, *(c // ORDINALS for c in campaigns)}
+    return size > MAX_CAMPAIGNS_A_CALL or len(brands) > MAX_BRANDS_A_CALL
 
 
 def _cuts(columns: _Columns, homes: dict[int, int]) -> list[tuple[int, int, list[int]]]:
@@ -123,7 +136,7 @@ def _cuts(columns: _Columns, homes: dict[int, int]) -> list[tuple[int, int, list
         if (
             places is None
             or len(places) >= limit
-            or (len(campaigns) >= MAX_CAMPAIGNS_A_CALL and campaign_id not in campaigns)
+            or (campaign_id not in campaigns and too_many(campaigns, campaign_id))
         ):
             places, campaigns, ids = [], set(), [False]
             opened[shard] = places, campaigns, ids

@@ -3,6 +3,7 @@
 -- `budget:{17}:expiry:81` a sorted set of the same names by expiry; the brand's hash keeps their sum in `held`. A sum without its keys means
 -- that they were lost. How a hold ended is remembered beside the event ids, as `!<name>` -> `<end>,<held>,<settled>`.
 local SWEEP = 100
+local sweeps_left = SWEEP -- of a whole call, however many brands it names: a call has its time, and a command its number of arguments
 
 -- Whether the keys that a brand's `held` speaks of are there. With nothing on hold they may be absent, never of another type: a write would
 -- fail after the journal has its entry.
@@ -13,11 +14,12 @@ local function holds_stand(brand, holds_key, expiry_key)
   return holds == 'hash' and expiry == 'zset'
 end
 
--- Takes what has expired by `now` off the brand's `held`, at most SWEEP holds a call, and notes what the write phase must do. Writes nothing.
+-- Takes what has expired by `now` off the brand's `held`, as far as SWEEP reaches, and notes what the write phase must do. Writes nothing.
 local function expire_holds(brand, holds_key, expiry_key, now)
   local due = {}
-  if brand.held > 0 then
-    local names = redis.call('ZRANGEBYSCORE', expiry_key, '-inf', text(now), 'LIMIT', '0', tostring(SWEEP))
+  if brand.held > 0 and sweeps_left > 0 then
+    local names = redis.call('ZRANGEBYSCORE', expiry_key, '-inf', text(now), 'LIMIT', '0', tostring(sweeps_left))
+    sweeps_left = sweeps_left - #names
     local values = #names > 0 and redis.call('HMGET', holds_key, unpack(names)) or {}
     for i, name in ipairs(names) do
       local held = string.match(values[i] or '0', '^%d+')

@@ -68,7 +68,7 @@ def test_the_numbers_are_those_of_the_code() -> None:
         f"{MAX_TOTAL_MICROS}",
         f"{batches.MAX_SPENDS_A_CALL} spends",
         f"{batches.MAX_SPENDS_WITH_IDS} spends with event ids",
-        f"{batches.MAX_CAMPAIGNS_A_CALL} campaigns",
+        f"{batches.MAX_CAMPAIGNS_A_CALL} campaigns and {batches.MAX_BRANDS_A_CALL} brands",
         f"layout `{scripts.LAYOUT}`",
     ):
         assert said in TEXT, said

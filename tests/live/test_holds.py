@@ -8,8 +8,12 @@ from decimal import Decimal
 import pytest
 
 from engine import BudgetClient, InvalidAmount, InvalidId, InvalidInput
+from engine.domain.ids import ORDINALS, SHARDS, shard_of
 from engine.domain.periods import ms_of
+from engine.live.client import Spend
 from engine.live.keys import keys_of_brand
+from engine.live.scripts import LAYOUT, script
+from engine.live.wire import Call
 from tests.live.plant import BRAND, CAMPAIGN, Plant
 
 
@@ -181,3 +185,32 @@ def test_bad_holds_are_refused_before_anything_is_sent(plant: Plant, client: Bud
     with pytest.raises(InvalidId, match="event_id"):
         client.refund(CAMPAIGN, "1")
     assert lines(plant) == []
+
+
+def test_holds_of_many_brands_that_end_at_once_are_swept_in_turns_and_stop_no_call(
+    plant: Plant, client: BudgetClient, clock: None
+) -> None:
+    now = plant.live.now_ms()
+    plant.at(now)
+    brands = [BRAND + SHARDS * i for i in range(30)]
+    keys = keys_of_brand(BRAND)
+    for brand in brands:
+        plant.brand(brand_id=brand, daily="0.0001")
+        body = "".join(f"R,{brand * ORDINALS + 1},h{i},1,1000;" for i in range(100))
+        plan = (*keys.fixed, keys.brand(brand), keys.campaign(brand * ORDINALS + 1), *keys.holds(brand))
+        (reply,) = plant.live.call_all([Call(script("holds"), plan, (LAYOUT, body))])
+        assert set(reply[1].split(b",")) == {b"a"}
+    plant.at(now + 1000)
+    batch = [Spend(brand * ORDINALS + 1, amount_micros=100) for brand in brands]
+    turns = 0
+    while any(answer.outcome == "refused" for answer in client.try_spends(batch)) and turns < len(brands):
+        turns += 1
+        held = sum(int(plant.plain.hget(keys.brand(brand), "held") or 0) for brand in brands)
+        assert held == 100 * (len(brands) - turns)
+        batch = [s for s in batch if plant.spent(s.campaign_id // ORDINALS) == 0]
+    assert turns == len(brands) - 1
+    assert [plant.spent(brand) for brand in brands] == [100] * len(brands)
+    state = plant.live.read_shard(shard_of(BRAND))
+    assert [entry.n for entry in plant.entries()] == list(range(1, state.n + 1))
+    ended = [line for told in lines(plant) for line in told.split(";") if line.startswith("E,")]
+    assert len(ended) == len(set(ended)) == 100 * len(brands)

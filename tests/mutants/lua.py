@@ -96,6 +96,9 @@ LUA: Final = (
     M("by the shortest way, a campaign's own counter stands still", "lua/lib/quick_packed.lua",
       "own_daily + amount,", "own_daily,",
       (PACKED + "a_packed_call_counts_the_same_in_whatever_order_its_campaigns_stand",)),
+    M("a call sweeps the holds of all its brands at once, and breaks where they are too many", "lua/lib/holds.lua",
+      "sweeps_left = sweeps_left - #names", "",
+      (HOLDS + "holds_of_many_brands_that_end_at_once_are_swept_in_turns_and_stop_no_call",)),
     # Leases.
     M("a draw does not shrink its hold", "lua/lib/draw.lua",
       "brand.held = brand.held - (rest - left)", "",
