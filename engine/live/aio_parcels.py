@@ -16,7 +16,7 @@ from engine.live.batches import (
     PACKED_FROM,
     RECORD,
     Piece,
-    too_many,
+    fits,
 )
 from engine.live.packed import pack
 from engine.live.replies import ACCEPTED, NOT_READY, RECORDED, SpendResult, spend_result, spend_results
@@ -134,9 +134,10 @@ class Together(Parcel):
 
     def opens(self, campaign_id: int) -> bool:
         """Takes one more campaign in, where it fits."""
-        if too_many(self.campaigns, campaign_id):
+        grown = {*self.campaigns, campaign_id}
+        if not fits(grown):
             return False
-        self.campaigns.add(campaign_id)
+        self.campaigns = grown
         return True
 
     def line(self, place: int) -> str:

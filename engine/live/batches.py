@@ -102,7 +102,7 @@ def pieces_of(spends: Iterable[Spend]) -> tuple[list[Piece], int]:
     size = len(batch)
     simple = columns.lines is None or isinstance(columns.with_ids, bool)
     limit = MAX_SPENDS_WITH_IDS if columns.with_ids is True else MAX_SPENDS_A_CALL
-    if simple and len(shards) == 1 and not too_many(campaigns):
+    if simple and len(shards) == 1 and fits(campaigns):
         (shard,) = shards
         return [
             _piece(shard, chunk, range(start, min(start + limit, size)), columns, slice(start, start + limit))
@@ -111,15 +111,11 @@ def pieces_of(spends: Iterable[Spend]) -> tuple[list[Piece], int]:
     return [_piece(shard, chunk, places, columns, None) for shard, chunk, places in _cuts(columns, homes)], size
 
 
-def too_many(campaigns: Collection[int], one_more: int | None = None) -> bool:
-    """Whether campaigns of a shard, each once, are more than a call may carry, or their brands are; with one more, where it is given."""
-    if one_more is None:
-        size, brands = len(campaigns), {c // ORDINALS for c in campaigns}
-    elif len(campaigns) < MAX_BRANDS_A_CALL:
-        return False
-    else:
-        size, brands = len(campaigns) + 1, {one_more // ORDINALS, *(c // ORDINALS for c in campaigns)}
-    return size > MAX_CAMPAIGNS_A_CALL or len(brands) > MAX_BRANDS_A_CALL
+def fits(campaigns: Collection[int]) -> bool:
+    """Whether one call may carry these campaigns of a shard, each once."""
+    if len(campaigns) <= MAX_BRANDS_A_CALL:
+        return True
+    return len(campaigns) <= MAX_CAMPAIGNS_A_CALL and len({c // ORDINALS for c in campaigns}) <= MAX_BRANDS_A_CALL
 
 
 def _cuts(columns: _Columns, homes: dict[int, int]) -> list[tuple[int, int, list[int]]]:
@@ -136,7 +132,7 @@ def _cuts(columns: _Columns, homes: dict[int, int]) -> list[tuple[int, int, list
         if (
             places is None
             or len(places) >= limit
-            or (campaign_id not in campaigns and too_many(campaigns, campaign_id))
+            or (campaign_id not in campaigns and not fits({*campaigns, campaign_id}))
         ):
             places, campaigns, ids = [], set(), [False]
             opened[shard] = places, campaigns, ids

@@ -82,18 +82,22 @@ def pack(
     sums = [0] * len(index)
     for place, amount in zip(order, micros, strict=True):
         sums[place] += amount
-    size = len(order)
-    try:
-        log = struct.pack(f"<BB{size}s{size}I", version, 4, order, *micros)
-    except struct.error:
-        log = struct.pack(f"<BB{size}s{size}Q", version, 8, order, *micros)
+    log = _log(version, order, micros)
     return "".join([f"{campaign},{sums[place]},{order.count(place)};" for campaign, place in index.items()]), log
 
 
 def pack_one(micros: Sequence[int]) -> bytes:
     """The log of spends of a single campaign."""
-    size, width = len(micros), 4 if max(micros) < 1 << 32 else 8
-    return struct.pack(f"<BB{size}x{size}{_CODES[width]}", VERSION, width, *micros)
+    return _log(VERSION, bytes(len(micros)), micros)
+
+
+def _log(version: int, places: bytes, micros: Sequence[int]) -> bytes:
+    size = len(places)
+    try:
+        return struct.pack(f"<BB{size}s{size}I", version, 4, places, *micros)
+    except struct.error:
+        # One of them needs the wider form.
+        return struct.pack(f"<BB{size}s{size}Q", version, 8, places, *micros)
 
 
 def read_sums(sums: str) -> list[Sum]:

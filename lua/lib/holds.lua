@@ -32,10 +32,14 @@ end
 
 -- The write phase of an expiry: the holds go, and their end is added to the memory's fields.
 local function write_expired(due, holds_key, expiry_key, memory_fields)
-  for _, hold in ipairs(due) do
-    redis.call('HDEL', holds_key, hold.name)
-    redis.call('ZREM', expiry_key, hold.name)
+  local names = {}
+  for i, hold in ipairs(due) do
+    names[i] = hold.name
     memory_fields[#memory_fields + 1], memory_fields[#memory_fields + 2] = '!' .. hold.name, 'e,' .. hold.held .. ',0'
+  end
+  if #names > 0 then
+    redis.call('HDEL', holds_key, unpack(names))
+    redis.call('ZREM', expiry_key, unpack(names))
   end
 end
 

@@ -1,6 +1,6 @@
 -- A packed batch (lib/packed.lua) by the shortest way: its sums in ascending order of campaigns, their keys in the same order, and
 -- nothing out of the ordinary. Answers the reply, or nil, having written nothing, when anything is: the call then goes the general way
--- (lib/charge.lua), which makes a table of each campaign and may look at the spends one by one; that is half of such a call's time.
+-- (lib/charge.lua), which makes a table of each campaign and may look at the spends one by one.
 -- include: lib/call.lua
 -- include: lib/packed.lua
 
@@ -18,7 +18,8 @@ local function usual_brands(verb, at, day, month)
   end
 end
 
--- Counts the brands' sums in the tables. False where a budget becomes used up, which is told to the journal and to watchers; or would be exceeded.
+-- Counts the brands' sums in the tables, and notes their causes. False where a budget becomes used up, which is told to the journal and to watchers;
+-- or would be exceeded.
 local function usual_budgets(verb, brands)
   for _, brand in pairs(brands) do
     if brand.amount > 0 and not count_brand(brand, brand.amount) then return false end
@@ -26,6 +27,7 @@ local function usual_budgets(verb, brands)
       if used_up(budget) ~= (budget.was_used_up or false) then return false end
       if verb == 't' and budget.limit and budget.spent > budget.limit then return false end
     end
+    brand.mask = budget_mask(brand)
   end
   return true
 end
@@ -74,8 +76,6 @@ local function quick_packed(verb)
   end
   if count == 0 or ends ~= #body + 1 or KEYS[before + count + 1] or size > MAX_SPENDS or #blob ~= 2 + size * (1 + width) then return nil end
   if not usual_budgets(verb, brands) then return nil end
-
-  for _, brand in pairs(brands) do brand.mask = budget_mask(brand) end
 
   local requests = open_memory(KEYS[1], 'req', { KEYS[4], KEYS[5] }, now)
   local recalled = requests and #requests.rotate == 0 and recall(requests, { request })

@@ -308,3 +308,14 @@ def test_a_packed_call_that_comes_again_is_answered_as_before_and_counted_once(
     first, again = (client.record_spends(batch, request_id="again") for _ in range(2))
     assert [a.outcome for a in again] == [a.outcome for a in first] == ["recorded"] * PACKED_FROM
     assert plant.spent() == 5 * PACKED_FROM
+
+
+@pytest.mark.parametrize(
+    ("brands", "each", "cut"), [(1, 120, [100, 20]), (120, 1, [50, 50, 20]), (50, 2, [100]), (60, 2, [100, 20])]
+)
+def test_a_call_carries_at_most_a_hundred_campaigns_of_fifty_brands(brands: int, each: int, cut: list[int]) -> None:
+    campaigns = [(BRAND + SHARDS * b) * ORDINALS + ordinal for b in range(brands) for ordinal in range(1, each + 1)]
+    pieces, size = pieces_of([Spend(campaign, None, None, 5) for campaign in campaigns])
+    assert [len(piece.campaign_ids) for piece in pieces] == cut
+    assert size == sum(cut)
+    assert all(len({c // ORDINALS for c in piece.campaigns}) <= batches.MAX_BRANDS_A_CALL for piece in pieces)
