@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -33,6 +34,11 @@ _TRAIL: Final = (
     "INSERT INTO catalog_change (actor, entity, entity_id, field, new)"
     " SELECT 'size', 'campaign', id, 'created', name FROM campaign WHERE brand_id = ANY(CAST(:ids AS bigint[]))"
 )
+
+
+def always_open(campaigns: Sequence[int]) -> list[int]:
+    """Those without a schedule: what is asked of them does not depend on the hour."""
+    return [campaign for campaign in campaigns if 1 <= campaign % ORDINALS % 9 <= 6]
 
 
 @dataclass(frozen=True, slots=True)

@@ -234,10 +234,10 @@ def line_of(cost: Cost) -> str:
 
 
 @contextmanager
-def watching(plain: redis.Redis) -> Iterator[None]:
-    """Counts from zero, and keeps every script of a millisecond or more in Redis' slow log."""
+def watching(plain: redis.Redis, slower_than_us: int = 500) -> Iterator[None]:
+    """Counts from zero, and keeps every script that takes so long in Redis' slow log."""
     before = plain.config_get("slowlog-*")
-    plain.config_set("slowlog-log-slower-than", 500)
+    plain.config_set("slowlog-log-slower-than", slower_than_us)
     plain.config_set("slowlog-max-len", 4096)
     plain.config_resetstat()
     plain.slowlog_reset()

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.catalog_of_size import fill, publish_all
+from benchmarks.size import STALL_MS, watching
 from benchmarks.stalls_of_holds import cases_of_holds, cases_of_many_brands, cases_of_rebuild
 from engine.domain.ids import SHARDS, campaign_id_of, shard_of
 from engine.domain.periods import day_of
@@ -29,7 +30,6 @@ from engine.local.servers import EmbeddedServers
 from engine.settings import Settings
 from engine.wiring import System
 
-STALL_MS: Final = 5.0
 MANY_IDS: Final = 1_000_000
 _ROUNDS: Final = 9
 
@@ -82,8 +82,8 @@ def measure(system: System, say: Callable[[str], None] = print, ids: int = MANY_
         ("record_spends", "1,000 spends over 20 campaigns", lambda: client.record_spends([Spend(campaigns[i % 20], amount_micros=i + 1) for i in range(1000)])),
         ("record_spends", "1,000 spends over 200 campaigns", lambda: client.record_spends([Spend(campaigns[i % 200], amount_micros=i + 1) for i in range(1000)])),
         ("record_spends", "300 spends with event ids over 100 campaigns", lambda: client.record_spends(ids_of(300, 100))),
-        ("try_spends", "1,000 spends over 200 campaigns", lambda: client.try_spends([Spend(campaigns[i % 200], amount_micros=i + 1) for i in range(1000)])),
-        ("try_spends", "300 spends with event ids over 100 campaigns", lambda: client.try_spends(ids_of(300, 100))),
+        ("try_spends", "1,000 spends over 200 campaigns, some of them closed", lambda: client.try_spends([Spend(campaigns[i % 200], amount_micros=i + 1) for i in range(1000)])),
+        ("try_spends", "300 spends with event ids over 100 campaigns, some of them closed", lambda: client.try_spends(ids_of(300, 100))),
         *cases_of_holds(system, brand, campaigns),
         ("publish", "200 new campaigns", publish),
         ("read_plan", "200 campaigns", lambda: call("read_plan", hashes, [LAYOUT], (keys.shard, keys.brand(brand)))),
@@ -115,15 +115,9 @@ def line_of(stall: Stall) -> str:
 def _server_ms(system: System, name: str, work: Callable[[], object]) -> float:
     """The longest call of one script during the work, by the server's own clock."""
     plain, sha1 = system.hot_redis, script(name).sha1.encode()
-    before = plain.config_get("slowlog-log-slower-than")["slowlog-log-slower-than"]
-    plain.config_set("slowlog-max-len", 4096)
-    plain.config_set("slowlog-log-slower-than", 0)
-    plain.slowlog_reset()
-    try:
+    with watching(plain, 0):
         work()
         seen = [entry["duration"] for entry in plain.slowlog_get(4096) if sha1 in entry["command"]]
-    finally:
-        plain.config_set("slowlog-log-slower-than", str(before))
     return float(max(seen)) / 1000
 
 

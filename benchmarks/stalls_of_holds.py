@@ -7,13 +7,14 @@ from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Final
 
+from benchmarks.catalog_of_size import always_open
 from engine.domain.ids import SHARDS, campaign_id_of, shard_of
 from engine.domain.periods import day_of
 from engine.domain.schedule import Schedule
 from engine.live.admin import BrandPlan, CampaignPlan
 from engine.live.batches import MAX_BRANDS_A_CALL, Spend
 from engine.live.keys import keys_of_brand
-from engine.live.leases.calls import asks_draw, asks_lease
+from engine.live.leases.calls import COUNTED, asks_draw, asks_lease, read_draw
 from engine.live.repair import adjust
 from engine.live.scripts import LAYOUT, script
 from engine.live.wire import Call
@@ -30,7 +31,7 @@ _TTL_MS: Final = 60_000
 def cases_of_holds(system: System, brand: int, campaigns: Sequence[int]) -> list[Case]:
     """On a brand without limits and its campaigns."""
     live, client, keys = system.live, system.client, keys_of_brand(brand)
-    part, names = list(campaigns[:100]), count()
+    part, names = always_open(campaigns)[:100], count()
     plan = (*keys.fixed, keys.brand(brand), *map(keys.campaign, part), *keys.holds(brand))
 
     def operations(verb: str, serial: int) -> str:
@@ -38,21 +39,22 @@ def cases_of_holds(system: System, brand: int, campaigns: Sequence[int]) -> list
         return "".join(f"{verb},{campaign},h{serial},{rest};" for campaign in part)
 
     def reserve() -> None:
-        live.call_all([Call(script("holds"), plan, (LAYOUT, operations("R", next(names))))])
+        _holds(system, plan, operations("R", next(names)), b"a")
 
     def settle() -> None:
         serial = next(names)
-        live.call_all([Call(script("holds"), plan, (LAYOUT, operations(verb, serial))) for verb in "RS"])
+        for verb, outcome in (("R", b"a"), ("S", b"s")):
+            _holds(system, plan, operations(verb, serial), outcome)
 
     def draw(size: int) -> None:
         lease = uuid.uuid4().hex
         live.call_all([asks_lease(part[0], lease, 10 * size, _TTL_MS, 1)])
-        live.call_all([asks_draw(part[0], lease, 1, [5] * size, 0)])
+        assert read_draw(live.call_all([asks_draw(part[0], lease, 1, [5] * size, 0)])[0]) == COUNTED
 
     def refund() -> None:
         event = uuid.uuid4().hex
         client.record_spend(part[0], amount_micros=5, event_id=event)
-        client.refund(part[0], event_id=event, amount_micros=5)
+        assert client.refund(part[0], event_id=event, amount_micros=5).outcome == "refunded"
 
     def correct() -> None:
         shard = shard_of(brand)
@@ -76,12 +78,18 @@ def cases_of_holds(system: System, brand: int, campaigns: Sequence[int]) -> list
     ]  # fmt: skip
 
 
+def _holds(system: System, plan: Sequence[str], operations: str, outcome: bytes) -> None:
+    """A call of `holds` of which each operation must have this outcome: one that is refused would measure something else."""
+    (reply,) = system.live.call_all([Call(script("holds"), plan, (LAYOUT, operations))])
+    assert reply[0] == b"ok" and set(reply[1].split(b",")) == {outcome}, f"not all {outcome!r}: {reply[:2]}"
+
+
 def _reserve_shortly(system: System, brand: int, campaign: int) -> None:
     """Holds that end after a millisecond, and the millisecond."""
     keys = keys_of_brand(brand)
     plan = (*keys.fixed, keys.brand(brand), keys.campaign(campaign), *keys.holds(brand))
     body = "".join(f"R,{campaign},{uuid.uuid4().hex},1000,1;" for _ in range(DUE))
-    system.live.call_all([Call(script("holds"), plan, (LAYOUT, body))])
+    _holds(system, plan, body, b"a")
     ends = system.live.now_ms() + 2
     while system.live.now_ms() <= ends:
         pass
@@ -103,16 +111,16 @@ def cases_of_rebuild(system: System, brand: int) -> list[Case]:
 
 def cases_of_many_brands(system: System, brand: int) -> list[Case]:
     """A question to as many brands of a shard as a call may have, each with holds that are past their time. They are in Redis only: nothing may
-    be persisted afterwards."""
+    be persisted or rebuilt once it was asked."""
     brands = [brand + SHARDS * (i + 1) for i in range(MAX_BRANDS_A_CALL)]
     campaigns = [campaign_id_of(id_, 1) for id_ in brands]
-    for id_, campaign in zip(brands, campaigns, strict=True):
-        plan = CampaignPlan(campaign, 1, True, False, Schedule(), True)
-        system.live.publish(system.instance, BrandPlan(id_, 1, None, None, False, True), [plan])
 
     def ask() -> None:
         for id_, campaign in zip(brands, campaigns, strict=True):
+            plan = CampaignPlan(campaign, 1, True, False, Schedule(), True)
+            system.live.publish(system.instance, BrandPlan(id_, 1, None, None, False, True), [plan])
             _reserve_shortly(system, id_, campaign)
-        system.client.try_spends([Spend(campaign, amount_micros=5) for campaign in campaigns])
+        answers = system.client.try_spends([Spend(campaign, amount_micros=5) for campaign in campaigns])
+        assert {answer.outcome for answer in answers} == {"accepted"}, answers[:2]
 
     return [("try_spends", f"{len(brands)} brands, each with {DUE} holds past their time", ask)]
