@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import threading
 import time
 from collections.abc import Callable
@@ -24,6 +23,7 @@ from tests.processes.conftest import (
     back,
     brand_of,
     count,
+    kill_redis,
     lost_and_doubled,
     ready,
     rows,
@@ -176,7 +176,7 @@ def test_fault_06_redis_killed_again_and_again_under_load(
             own.system.hot_redis.config_set("appendfsync", fsync)
             before = len(load.acknowledged)
             until(lambda before=before: len(load.acknowledged) > before + 100, why=own.processes.said)  # type: ignore[misc]
-            _kill(own)
+            kill_redis(own)
             back(own.hot)
         before = len(load.acknowledged)
         until(lambda: len(load.acknowledged) > before + 50, why=own.processes.said)
@@ -184,17 +184,10 @@ def test_fault_06_redis_killed_again_and_again_under_load(
     until(lambda: settled(own.system), why=own.processes.said)
     lost, doubled = lost_and_doubled(own.system, load)
     assert verified(own.system) == []
-    said = f"appendfsync {fsync}, process killed (a machine that dies may take the last 2 s with everysec)"
+    said = f"appendfsync {fsync}, process killed, no sync running (else, and when the machine dies, everysec may lose the last 2 s)"
     figures(
         Figures(load.spends + load.unavailable, load.spends, kills, 5000 * len(lost), 5000 * len(doubled), more=said)
     )
-
-
-def _kill(own: Own) -> None:
-    assert own.hot.process is not None
-    own.hot.process.send_signal(signal.SIGKILL)
-    own.hot.process.wait()
-    own.hot.stop()
 
 
 def test_fault_06_an_old_snapshot_restored_is_found_by_n_and_everything_persisted_is_there(
@@ -265,7 +258,7 @@ def test_fault_06_a_restarted_redis_never_accepts_beyond_the_budget(
     for _ in range(kills):
         before = askers.calls
         until(lambda before=before: askers.calls > before + 300, why=own.processes.said)  # type: ignore[misc]
-        _kill(own)
+        kill_redis(own)
         back(own.hot)
         own.system.hot_redis.config_set("appendfsync", "always")
     until(lambda: len(askers.accepted) >= limit // 20_000, 60, why=own.processes.said)

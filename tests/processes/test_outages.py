@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import time
 
 import pytest
@@ -21,6 +20,7 @@ from tests.processes.conftest import (
     back,
     brand_of,
     count,
+    kill_redis,
     lost_and_doubled,
     ready,
     rows,
@@ -85,10 +85,7 @@ def test_redis_stopped_and_restarted_under_load(own: Own, how: str) -> None:
         if how == "stopped":
             own.hot.stop()
         else:
-            assert own.hot.process is not None
-            own.hot.process.send_signal(signal.SIGKILL)
-            own.hot.process.wait()
-            own.hot.stop()
+            kill_redis(own)
         started = time.monotonic()
         with pytest.raises(Unavailable) as away:
             client.record_spend(campaigns[0], "0.001", request_id="mine")
@@ -109,7 +106,6 @@ def test_redis_stopped_and_restarted_under_load(own: Own, how: str) -> None:
     until(lambda: count(own.system) >= load.spends + 1, why=own.processes.said)
     lost, doubled = lost_and_doubled(own.system, load)
     assert doubled == []
-    # With everysec, what was acknowledged in the last second before a kill of the machine may be gone; a kill of the process loses nothing.
     assert lost == set()
     assert verified(own.system) == []
     assert "Traceback" not in worker.said
