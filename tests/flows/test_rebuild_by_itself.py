@@ -17,6 +17,7 @@ from engine.live.client import Spend
 from engine.wiring import System
 from tests.flows.test_persist import brand_with_campaigns, rows
 from tests.flows.test_verify import failed
+from tests.patience import in_time
 
 
 @pytest.fixture
@@ -100,7 +101,7 @@ def test_a_thousand_brands_with_two_campaigns_each_are_ready_again_in_under_ten_
     ready.hot_redis.flushall()
     started = time.monotonic()
     assert len(ready.rebuilder.rebuild_missing()) == 64
-    assert time.monotonic() - started < 10
+    assert in_time(time.monotonic() - started, 5)
     assert ready.client.record_spend(ids[-1] * 65536 + 2, "1").daily_spend == Decimal(2)
     assert ready.client.record_spend(ids[0] * 65536 + 1, "0.5", event_id=f"e{ids[0]}-1").outcome == "duplicate"
     assert failed(ready) == {}

@@ -22,6 +22,7 @@ from engine.live.keys import keys_of_brand
 from engine.wiring import System
 from tests.flows.conftest import at, born_on_the_moved_clock
 from tests.flows.test_persist import brand_with_campaigns, rows
+from tests.patience import in_time
 
 KEEP = 35
 TODAY = date(2037, 11, 30)
@@ -350,7 +351,7 @@ def test_a_reader_of_the_log_is_not_waited_for_and_the_next_run_drops(old: Syste
         reading.execute(text("SELECT count(*) FROM spend_log"))
         began = time.monotonic()
         done = LogDays(old.db, old.live, KEEP).drop_old()
-        assert time.monotonic() - began < 4
+        assert in_time(time.monotonic() - began, 2)
     assert (done.days, len(done.kept)) == ([], 1)
     assert "the next run tries again" in done.kept[0]
     assert drop(old) == GONE

@@ -19,6 +19,7 @@ from engine.live.admin import LiveRedis
 from engine.live.wire import Wire
 from engine.local.servers import EmbeddedServers
 from tests.live.plant import CAMPAIGN, Plant
+from tests.patience import in_time
 from tests.proxy import Proxy
 
 
@@ -85,7 +86,7 @@ def test_callers_whose_time_is_over_repeat_their_place_in_the_shared_call_and_ea
             errors = await asyncio.gather(
                 *(their.record_spend(CAMPAIGN, amount_micros=1 << i) for i in range(20)), return_exceptions=True
             )
-            assert time.monotonic() - began < 1
+            assert in_time(time.monotonic() - began, 1)
             assert plant.spent() == 1_000_000 + (1 << 20) - 1
             proxy.silent = False
             ids = []
@@ -142,7 +143,7 @@ def test_a_stopped_redis_ends_every_kind_of_call_at_its_deadline_and_repeats_wit
     async def work() -> None:
         async with AsyncBudgetClient.from_url(hot_url, timeout_ms=250) as client:
             await client.record_spend(CAMPAIGN, "1")
-            plain.execute_command("CLIENT", "PAUSE", "1500", "ALL")
+            plain.execute_command("CLIENT", "PAUSE", "4000", "ALL")
             began = time.monotonic()
             calls = (
                 client.record_spend(CAMPAIGN, "1"),
@@ -153,7 +154,7 @@ def test_a_stopped_redis_ends_every_kind_of_call_at_its_deadline_and_repeats_wit
             )
             errors = await asyncio.gather(*calls, return_exceptions=True)
             late = await asyncio.gather(client.record_spend(CAMPAIGN, "1"), return_exceptions=True)
-            assert time.monotonic() - began < 1.2
+            assert time.monotonic() - began < 3.5, "before Redis went on"
             for error in (*errors, *late):
                 assert isinstance(error, Unavailable)
             assert isinstance(errors[1], Unavailable) and errors[1].request_id == "mine"
@@ -181,7 +182,7 @@ def test_nothing_listening_ends_the_call_at_its_deadline_and_closing_does_not_ha
             await client.aclose()
             with pytest.raises(Unavailable):
                 await waiting
-            assert time.monotonic() - began < 1.5
+            assert in_time(time.monotonic() - began, 1)
 
     asyncio.run(work())
 
@@ -192,7 +193,7 @@ def test_a_wrong_password_is_said_at_once(hot_port: int) -> None:
             began = time.monotonic()
             with pytest.raises(Unavailable, match="refuses the login"):
                 await client.record_spend(CAMPAIGN, "1")
-            assert time.monotonic() - began < 5
+            assert in_time(time.monotonic() - began, 2)
 
     asyncio.run(work())
 

@@ -13,6 +13,7 @@ from engine.domain.ids import shard_of
 from engine.errors import BudgetError, InvalidSetting
 from engine.live.wire import Wire
 from tests.live.plant import BRAND, CAMPAIGN, Plant
+from tests.patience import in_time
 from tests.proxy import Proxy
 
 
@@ -48,7 +49,7 @@ def test_a_redis_that_falls_silent_ends_the_call_at_its_deadline_and_repeating_i
     began = time.monotonic()
     with pytest.raises(Unavailable, match="repeat with request_id") as caught:
         through.record_spends([Spend(CAMPAIGN, "1"), Spend(CAMPAIGN, "2")])
-    assert time.monotonic() - began < 1.5
+    assert in_time(time.monotonic() - began, 1)
     assert caught.value.answers == [None, None]
     again = client.record_spends([Spend(CAMPAIGN, "1"), Spend(CAMPAIGN, "2")], request_id=caught.value.request_id)
     assert [a.outcome for a in again] == ["recorded", "recorded"]
@@ -72,7 +73,7 @@ def test_a_wrong_password_is_said_at_once_and_not_repeated_until_the_deadline(ho
     began = time.monotonic()
     with pytest.raises(Unavailable, match="refuses the login"):
         client.record_spend(CAMPAIGN, "1")
-    assert time.monotonic() - began < 5
+    assert in_time(time.monotonic() - began, 2)
 
 
 def test_scripts_that_redis_forgot_are_loaded_again(plant: Plant, client: BudgetClient) -> None:

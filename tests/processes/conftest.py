@@ -196,13 +196,15 @@ class Load:
             thread.start()
         return self
 
-    def __exit__(self, *exc: object) -> None:
-        self.stop()
+    def __exit__(self, failed: type[BaseException] | None, *exc: object) -> None:
+        self._stop.set()
+        if failed is None:  # else what failed is the test's word, and Redis may be away for good
+            self.stop()
 
     def stop(self) -> None:
         self._stop.set()
         for thread in self._threads:
-            thread.join(30)
+            thread.join(60)
         assert not self.errors, self.errors
 
     @property

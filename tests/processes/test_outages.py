@@ -13,6 +13,7 @@ from engine.errors import Unavailable
 from engine.live.client import BudgetClient
 from engine.live.keys import shard_keys
 from engine.wiring import System
+from tests.patience import in_time
 from tests.processes.conftest import (
     Load,
     Own,
@@ -64,14 +65,14 @@ def test_a_worker_started_before_postgresql_waits_and_one_stopped_while_it_is_aw
     campaigns = loaded(own)
     own.postgres.stop()
     until(lambda: "persist waits: PostgreSQL" in until_ready.said)
-    assert until_ready.stop() < 3.5
+    assert in_time(until_ready.stop(), 3)
     assert "Traceback" not in until_ready.said, until_ready.said
     worker = own.processes.start("worker", "--queue", "persist")
     until(lambda: "PostgreSQL cannot be reached" in worker.said, why=own.processes.said)
     own.system.client.record_spend(campaigns[0], "1")
     back(own.postgres)
     own.system.db.dispose()
-    assert until(lambda: count(own.system) == 1, why=own.processes.said) < 3
+    assert in_time(until(lambda: count(own.system) == 1, why=own.processes.said), 2)
     assert "Traceback" not in worker.said
 
 
@@ -89,20 +90,20 @@ def test_redis_stopped_and_restarted_under_load(own: Own, how: str) -> None:
         started = time.monotonic()
         with pytest.raises(Unavailable) as away:
             client.record_spend(campaigns[0], "0.001", request_id="mine")
-        assert time.monotonic() - started < 0.4
+        assert in_time(time.monotonic() - started, 0.4)
         assert away.value.request_id == "mine"
         brand = own.system.catalog.create_brand("made while Redis is away", None, None, None, "anna")
         until(lambda: "persist waits: Redis" in worker.said, why=own.processes.said)
         back(own.hot)
         returned = time.monotonic()
         until(lambda: own.system.catalog.unpublished() == [], why=own.processes.said)
-        assert time.monotonic() - returned < 3, "published within about two seconds of its return"
+        assert in_time(time.monotonic() - returned, 3), "published within about two seconds of its return"
         assert own.system.catalog.brand(brand.id).published_version == 1
         before = len(load.acknowledged)
         until(lambda: len(load.acknowledged) > before + 50, why=own.processes.said)
         assert client.record_spend(campaigns[0], "0.001", request_id="mine").outcome == "recorded"
         load.stop()
-    assert load.slowest_s < 1
+    assert in_time(load.slowest_s, 1)
     until(lambda: count(own.system) >= load.spends + 1, why=own.processes.said)
     lost, doubled = lost_and_doubled(own.system, load)
     assert doubled == []
@@ -134,8 +135,8 @@ def test_rqs_redis_stopped_and_restarted_worker_and_scheduler_wait_and_go_on(own
         until(lambda before=before: count(own.system) == before + 1, 3)  # type: ignore[misc]  # persist needs no RQ to go on
         back(own.jobs)
         plain.delete("budget:scheduler:heartbeat")
-        took = until(lambda: plain.exists("budget:scheduler:heartbeat"), 25, own.processes.said)
-        assert took < 20, "at most the lock that the last pass left, 12 s"
+        took = until(lambda: plain.exists("budget:scheduler:heartbeat"), 60, own.processes.said)
+        assert in_time(took, 12), "at most the lock that the last pass left, 12 s"
         last = rows(own.system, "SELECT max(id) FROM job_run WHERE job = 'check'")
         until(lambda: ring_now(plain, next(ring for ring in SCHEDULE if ring.job == "check")))
         until(
@@ -148,7 +149,7 @@ def test_rqs_redis_stopped_and_restarted_worker_and_scheduler_wait_and_go_on(own
         assert process.alive
         assert "Traceback" not in process.said, process.said
         assert process.said.count("\n") < 20, process.said
-        assert process.stop() < 3.5
+        assert in_time(process.stop(), 3)
         assert process.process.returncode == 0
     plain.close()
 
@@ -158,7 +159,7 @@ def test_what_waits_for_rqs_redis_ends_at_a_signal(processes: Processes, system:
     processes.environment = {**processes.environment, "JOBS_REDIS_URL": "redis://127.0.0.1:1/0"}
     waiting = processes.start(*args)
     until(lambda: "waits for the jobs Redis" in waiting.said, why=processes.said)
-    assert waiting.stop() < 2
+    assert in_time(waiting.stop(), 2)
     assert (waiting.process.returncode, "Traceback" in waiting.said) == (0, False)
 
 
@@ -166,7 +167,7 @@ def test_a_worker_in_the_middle_of_a_job_ends_at_a_signal_while_rqs_redis_is_awa
     worker = own.processes.start("worker", "--queue", "persist")
     loaded(own)
     own.jobs.stop()
-    assert worker.stop() < 4
+    assert in_time(worker.stop(), 3)
     assert "Traceback" not in worker.said, worker.said
     assert rows(own.system, "SELECT 1 FROM job_run WHERE outcome = 'running'") == []
 
@@ -184,7 +185,7 @@ def test_redis_wiped_under_load_is_rebuilt_by_itself_within_five_seconds(
             persisted = {request for (request,) in rows(system, "SELECT DISTINCT request_id FROM spend_log")}
             system.hot_redis.flushall()
             took = until(lambda: ready(system), why=processes.said)
-            assert took < 5, f"rebuilt after {took:.1f} s"
+            assert in_time(took, 5), f"rebuilt after {took:.1f} s"
             kept = {request for (request,) in rows(system, "SELECT DISTINCT request_id FROM spend_log")}
             assert persisted <= kept
         load.stop()
@@ -218,8 +219,8 @@ def test_one_shard_that_cannot_be_persisted_stops_no_other_and_raises_an_alarm(
     system.hot_redis.hincrby(keys.shard, "n", 1)
     until(lambda: f"persist: {shard}:" in worker.said, why=processes.said)
     system.client.record_spend(good, "1")
-    assert until(lambda: count(system) == 1, why=processes.said) < 2
-    assert worker.stop() < 3.5
+    assert in_time(until(lambda: count(system) == 1, why=processes.said), 2)
+    assert in_time(worker.stop(), 3)
     ((outcome, detail),) = rows(
         system, "SELECT outcome, detail FROM job_run WHERE job = 'persist' ORDER BY id DESC LIMIT 1"
     )

@@ -90,7 +90,7 @@ def test_the_distance_between_the_clocks_is_shown_and_a_clock_that_is_set_forwar
         assert watch.clock_skew_ms is not None
         assert watch.clock_skew_ms > 300 * 86_400_000
         assert watch.clock_error_ms is not None
-        assert watch.clock_error_ms < 20
+        assert watch.clock_error_ms < 200
         assert not watch.may_bid(CAMPAIGN)
         set_clock(nine)
         until(lambda: watch.may_bid(CAMPAIGN), 3)
