@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 import time
 from array import array
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from itertools import count
 from typing import Any, Final, NamedTuple
 
@@ -49,7 +50,7 @@ class Spend(NamedTuple):
 
 
 class Piece:
-    """The spends of one script call: their places in the batch, their campaigns in order, each campaign once, and the call's ARGV."""
+    """The spends of one script call: their places in the batch, their campaigns in order, each campaign once, and the call's ARGV. more: makes its end."""
 
     __slots__ = ("args", "campaign_ids", "campaigns", "chunk", "more", "places", "shard")
 
@@ -61,7 +62,7 @@ class Piece:
         campaign_ids: Sequence[int],
         campaigns: Iterable[int],
         args: tuple[Arg, ...],
-        more: Sequence[str] = (),
+        more: Callable[[], Sequence[str]] | None = None,
     ) -> None:
         self.shard = shard
         self.chunk = chunk
@@ -156,7 +157,7 @@ def _piece(shard: int, chunk: int, places: Sequence[int], columns: _Columns, par
     if columns.events is None:
         return Piece(shard, chunk, places, campaign_ids, campaigns, pack(campaign_ids, campaigns, micros))
     day = today()
-    more = named(campaign_ids, micros, of(columns.events), day)
+    more = partial(named, campaign_ids, micros, of(columns.events), day)
     args = (*pack(campaign_ids, campaigns, micros, NAMED), day)
     return Piece(shard, chunk, places, campaign_ids, campaigns, args, more)
 
@@ -192,9 +193,10 @@ def _whole_columns(batch: list[Spend]) -> _Columns | None:
             check_campaign_id(campaign_id)
     except InvalidId:
         return None
-    if micros.count(None) == size:
+    kinds = set(map(type, micros))
+    if kinds == {type(None)}:
         micros = tuple(parse_amounts(amounts) or ())
-    elif amounts.count(None) < size or set(map(type, micros)) != {int}:
+    elif kinds != {int} or amounts.count(None) < size:
         return None
     if not micros or not _are_amounts(micros):
         return None
@@ -212,7 +214,7 @@ def _are_amounts(micros: Sequence[int]) -> bool:
     """Whether whole numbers are all above 0 and not too large. Most are small, which an array tells quickest."""
     try:
         array("I", micros)
-        return 0 not in micros
+        return all(micros)
     except OverflowError:
         return min(micros) > 0 and max(micros) <= MAX_AMOUNT_MICROS
 

@@ -90,6 +90,11 @@ def arguments(parts: Sequence[str | bytes]) -> bytes:
     return b"".join(out)
 
 
+def words(parts: Sequence[str]) -> bytes:
+    """As `arguments`, for many that are ASCII."""
+    return "".join([f"${len(part)}\r\n{part}\r\n" for part in parts]).encode("ascii")
+
+
 class Link:
     """A connection that is open. `connection` is redis-py's, connected."""
 

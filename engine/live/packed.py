@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Sequence
-from typing import Final, NamedTuple
+from collections.abc import Mapping, Sequence
+from operator import itemgetter
+from typing import Final, NamedTuple, TypeVar
 
 from engine.domain.ids import TEXT_ID, brand_of
+
+_Value = TypeVar("_Value")
 
 VERSION: Final = 1
 NAMED: Final = 2
@@ -78,12 +81,17 @@ def pack(
 ) -> tuple[str, bytes]:
     """The sums and the log of spends. campaigns: each campaign once."""
     index = {campaign_id: place for place, campaign_id in enumerate(campaigns)}
-    order = bytes(map(index.__getitem__, campaign_ids))
+    order = bytes(each_of(index, campaign_ids))
     sums = [0] * len(index)
     for place, amount in zip(order, micros, strict=True):
         sums[place] += amount
     log = _log(version, order, micros)
     return "".join([f"{campaign},{sums[place]},{order.count(place)};" for campaign, place in index.items()]), log
+
+
+def each_of(found: Mapping[int, _Value], keys: Sequence[int]) -> Sequence[_Value]:
+    """The values of many keys, in order."""
+    return itemgetter(*keys)(found) if len(keys) > 1 else [found[key] for key in keys]
 
 
 def pack_one(micros: Sequence[int]) -> bytes:

@@ -11,6 +11,7 @@ from engine.domain.budget import Budget, used_up_causes
 from engine.domain.causes import DAILY_BUDGET, MONTHLY_BUDGET, ORDER, Status, reasons_of, status_of
 from engine.domain.money import to_decimal
 from engine.errors import BudgetError, InvalidInput, WrongVersion
+from engine.live.packed import each_of
 from engine.live.scripts import LAYOUT
 from engine.live.wire import Reply
 
@@ -29,7 +30,7 @@ _RUN: Final = re.compile(r"([kdcu]|x\d+)\*(\d+)")
 class Figures:
     """A brand's spends and limits in micros after a call; shared by all results of one reply."""
 
-    __slots__ = ("daily_limit", "daily_spend", "monthly_limit", "monthly_spend")
+    __slots__ = ("_causes", "daily_limit", "daily_spend", "monthly_limit", "monthly_spend")
 
     def __init__(
         self, daily_spend: int, monthly_spend: int, daily_limit: int | None, monthly_limit: int | None
@@ -38,9 +39,15 @@ class Figures:
         self.monthly_spend = monthly_spend
         self.daily_limit = daily_limit
         self.monthly_limit = monthly_limit
+        self._causes: tuple[str, ...] | None = None
 
     def causes(self) -> tuple[str, ...]:
         """Which budgets are used up."""
+        if self._causes is None:
+            self._causes = self._used_up()
+        return self._causes
+
+    def _used_up(self) -> tuple[str, ...]:
         budgets = (
             Budget(DAILY_BUDGET, self.daily_limit, self.daily_spend),
             Budget(MONTHLY_BUDGET, self.monthly_limit, self.monthly_spend),
@@ -116,9 +123,11 @@ class SpendResult(Answered):
             return self
         reasons = self.reasons
         if self.outcome != REFUSED:
-            reasons = tuple(
-                c for c in ORDER if c in figures.causes() or (c in reasons and c not in (DAILY_BUDGET, MONTHLY_BUDGET))
-            )
+            used_up = figures.causes()
+            if used_up or reasons:
+                reasons = tuple(
+                    c for c in ORDER if c in used_up or (c in reasons and c not in (DAILY_BUDGET, MONTHLY_BUDGET))
+                )
         return SpendResult(self.campaign_id, self.outcome, reasons, figures)
 
 
@@ -207,5 +216,5 @@ def spend_results(reply: Reply, campaign_ids: Sequence[int], counted_word: str) 
             )
             for campaign_id in (masks if code == "k" else set(run))
         }
-        results += map(made.__getitem__, run)
+        results += each_of(made, run)
     return results

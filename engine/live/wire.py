@@ -10,14 +10,14 @@ import os
 import time
 import weakref
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import redis
 from redis import exceptions
 
 from engine.errors import BudgetError, WrongVersion
-from engine.live.link import Address, Link, arguments, command, remaining
+from engine.live.link import Address, Link, arguments, command, remaining, words
 from engine.live.scripts import Script
 
 Reply = list[Any]
@@ -42,17 +42,17 @@ class NoAnswer(Exception):
 
 class Call:
     """One script call, ready to send and to send again. head: the encoded bytes of all that comes before the arguments, where they are known.
-    more: further arguments, of ASCII."""
+    more: makes further arguments, of ASCII, when the call is sent: Redis works on the calls before it meanwhile."""
 
     __slots__ = ("args", "head", "keys", "more", "script")
 
     def __init__(
         self,
         script: Script,
-        keys: Sequence[Arg],
+        keys: Sequence[str],
         args: Sequence[Arg],
         head: bytes | None = None,
-        more: Sequence[str] = (),
+        more: Callable[[], Sequence[str]] | None = None,
     ) -> None:
         self.script = script
         self.keys = keys
@@ -62,17 +62,15 @@ class Call:
 
     def encoded(self) -> bytes:
         """As it goes over the wire."""
-        more = self.more
+        more = () if self.more is None else self.more()
         head = encoded_head(self.script, self.keys, len(self.args) + len(more)) if self.head is None else self.head
-        if not more:
-            return head + arguments(self.args)
-        return head + arguments(self.args) + "".join([f"${len(word)}\r\n{word}\r\n" for word in more]).encode("ascii")
+        return head + arguments(self.args) + words(more) if more else head + arguments(self.args)
 
 
-def encoded_head(script: Script, keys: Sequence[Arg], args: int) -> bytes:
+def encoded_head(script: Script, keys: Sequence[str], args: int) -> bytes:
     """The bytes of a call before its arguments, of which there will be so many."""
     parts = ("EVALSHA", script.sha1, str(len(keys)), *keys)
-    return b"*%d\r\n" % (len(parts) + args) + arguments(parts)
+    return b"*%d\r\n" % (len(parts) + args) + words(parts)
 
 
 class Wire:

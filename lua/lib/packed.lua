@@ -27,7 +27,7 @@ local function parse_sums(body, blob, version)
 end
 
 -- The names of a packed call's events: {names, text for the journal, once = none stands there twice}; or nil and the reply. Letters and digits
--- alone are told in a third of the time.
+-- alone are told sooner, and one run of what is right sooner than a search for what is not.
 local function read_names(size)
   if #ARGV ~= 5 + 2 * size then return nil, { 'invalid', 0, 'events' } end
   local names, met, once = {}, {}, true
@@ -37,7 +37,7 @@ local function read_names(size)
     names[i], met[name] = name, true
   end
   local joined = table.concat(names, ',')
-  if string.find(joined, '[^%w:,]') and string.find(joined, '[^A-Za-z0-9._:/+=@~,-]') then return nil, { 'invalid', 0, 'events' } end
+  if not string.find(joined, '^[%w:,]*$') and not string.find(joined, '^[A-Za-z0-9._:/+=@~,-]*$') then return nil, { 'invalid', 0, 'events' } end
   return { names = names, text = joined, once = once }
 end
 

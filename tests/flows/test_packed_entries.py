@@ -62,7 +62,9 @@ def test_a_log_that_does_not_add_up_is_written_down_as_its_sums_and_its_bytes_ar
     elif slip == "a spend of nothing":
         bad[2 + size : 2 + size + log[1]] = bytes(log[1])
     else:
-        piece.more = ["7:win.0", *piece.more[1:]]
+        assert piece.more is not None
+        more = ["7:win.0", *piece.more()[1:]]
+        piece.more = lambda: more
     piece.args = (sums, bytes(bad), *day)
     assert ready.live.call_all([piece.call(script("record_spends"), "bad")])[0][1] == f"k*{size}".encode()
     ready.client.record_spend(campaigns[0], "1")

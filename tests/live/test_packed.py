@@ -199,12 +199,13 @@ def test_a_packed_call_of_another_day_or_with_an_event_twice_is_counted_by_the_s
 def test_names_of_events_that_are_none_are_refused_and_nothing_is_written(plant: Plant, wrong: str) -> None:
     plant.brand()
     (piece,), _ = pieces_of([Spend(CAMPAIGN, None, f"win-{i}", 5) for i in range(PACKED_FROM)])
-    more = list(piece.more)
+    assert piece.more is not None
+    more = list(piece.more())
     if wrong == "one too few":
         more = more[:-2]
     else:
         more[0] += "{" if wrong == "a brace" else "\n"
-    piece.more = more
+    piece.more = lambda: more
     assert plant.live.call_all([piece.call(script("record_spends"), "bad")]) == [[b"invalid", 0, b"events"]]
     assert (plant.spent(), plant.entries()[1:]) == (0, [])
 
