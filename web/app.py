@@ -11,7 +11,7 @@ from flask import Flask, g, request
 from flask.sessions import SecureCookieSessionInterface
 from flask_wtf import CSRFProtect
 
-from web import catalog, failures, formats, guard, health, login, metrics, queues, requests, status, view
+from web import catalog, failures, formats, guard, health, login, metrics, queues, requests, spending, status, view
 from web.parts import KEY
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def create_app(system: System) -> Flask:
     requests.install(app)
     guard.install(app, password)
     csrf = CSRFProtect(app)
-    for module in (status, catalog, login, health):
+    for module in (status, spending, catalog, login, health):
         app.register_blueprint(module.blueprint)
     metrics.install(app, system.metrics, settings.metrics_token)
     failures.install(app)

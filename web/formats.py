@@ -16,9 +16,14 @@ NO_LIMIT = "no limit"
 
 def money(micros: int) -> str:
     """12500000 -> "12.50", 1234567125000 -> "1,234,567.125": all digits that count, at least two."""
+    whole, _, decimals = places(micros).partition(".")
+    return f"{whole}.{decimals.rstrip('0').ljust(2, '0')}"
+
+
+def places(micros: int) -> str:
+    """For columns of money: always six decimals, so that the points stand under each other."""
     units, fraction = divmod(abs(micros), MICROS)
-    decimals = f"{fraction:06d}".rstrip("0").ljust(2, "0")
-    return f"{'-' if micros < 0 else ''}{units:,}.{decimals}"
+    return f"{'-' if micros < 0 else ''}{units:,}.{fraction:06d}"
 
 
 def short(micros: int) -> Markup:
@@ -73,6 +78,14 @@ def moment(at: int | datetime, how: str = "time") -> Markup:
 def install(app: Flask) -> None:
     """Makes them filters of the templates."""
     app.jinja_env.filters.update(
-        money=money, short=short, about=about, percent=percent, count=count, since=since, moment=moment, plain=plain
+        money=money,
+        places=places,
+        short=short,
+        about=about,
+        percent=percent,
+        count=count,
+        since=since,
+        moment=moment,
+        plain=plain,
     )
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True

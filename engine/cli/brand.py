@@ -9,12 +9,26 @@ import click
 from engine.cli.app import App, pass_app
 from engine.cli.campaign import print_campaigns
 from engine.cli.group import Group
-from engine.cli.output import brand_document, money, note, print_fields, print_json, print_table
+from engine.cli.output import (
+    SUM_COLUMNS,
+    brand_document,
+    money,
+    note,
+    print_fields,
+    print_json,
+    print_table,
+    sum_cells,
+    sum_document,
+)
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from engine.flows.manage import Changed
     from engine.flows.views import BrandView
     from engine.ledger.records import BrandRecord
+
+DAY = click.DateTime(formats=["%Y-%m-%d"])
 
 
 @click.group(cls=Group)
@@ -79,6 +93,34 @@ def show(app: App, brand_id: str) -> None:
     print_fields(_fields(view))
     if view.campaign_views:
         print_campaigns(view.campaign_views)
+
+
+@brand.command("days")
+@click.argument("brand_id", metavar="ID")
+@click.option(
+    "--days", "days", type=int, default=31, show_default=True, metavar="N", help="How many days back, today among them."
+)
+@pass_app
+def days(app: App, brand_id: str, days: int) -> None:
+    """What a brand spent on each of the last days (UTC), as the log has it."""
+    lines = app.system.overview.brand_days(app.brand_id(brand_id), days)
+    if app.json:
+        print_json([{"day": line.day.isoformat(), **sum_document(line)} for line in lines])
+        return
+    print_table(("day", *SUM_COLUMNS), ((line.day.isoformat(), *sum_cells(line)) for line in lines), right=SUM_COLUMNS)
+
+
+@brand.command("hours")
+@click.argument("brand_id", metavar="ID")
+@click.option("--day", type=DAY, metavar="DATE", help="A UTC day such as 2026-11-23; today when none is given.")
+@pass_app
+def hours(app: App, brand_id: str, day: datetime | None) -> None:
+    """What a brand spent in each hour of a day (UTC), as the log has it."""
+    lines = app.system.overview.brand_hours(app.brand_id(brand_id), day.date() if day else None)
+    if app.json:
+        print_json([{"hour": line.hour, **sum_document(line)} for line in lines])
+        return
+    print_table(("hour", *SUM_COLUMNS), ((f"{line.hour:02}:00", *sum_cells(line)) for line in lines), right=SUM_COLUMNS)
 
 
 @brand.command("update")

@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from engine.flows.views import BrandView, CampaignView
+    from engine.ledger.reports import BrandDay, BrandHour
     from engine.live.replies import SpendResult
 
 NO_LIMIT: Final = "no limit"
+SUM_COLUMNS: Final = ("spend", "spends")
 _PIPE_WIDTH: Final = 500
 """Where output is no terminal, nothing is cut to fit one."""
 
@@ -101,6 +103,16 @@ def brand_document(view: BrandView) -> dict[str, Any]:
         "active_campaigns": view.active_campaigns,
         "campaigns": [campaign_document(campaign) for campaign in view.campaign_views],
     }
+
+
+def sum_document(line: BrandDay | BrandHour) -> dict[str, Any]:
+    """What was spent in a day or an hour."""
+    return {"spend": format_micros(line.spend_micros), "spends": line.spends}
+
+
+def sum_cells(line: BrandDay | BrandHour) -> tuple[str, str]:
+    """The same in a table, under `SUM_COLUMNS`."""
+    return money(line.spend_micros), f"{line.spends:,}"
 
 
 def spend_document(result: SpendResult) -> dict[str, Any]:

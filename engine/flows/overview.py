@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
+from datetime import date, timedelta
 
 import redis
 from sqlalchemy import Engine
@@ -17,7 +18,7 @@ from engine.domain.causes import ARCHIVED, MANUAL, SCHEDULE, Status, status_of
 from engine.domain.ids import ORDINALS, brand_of
 from engine.domain.periods import at_ms, date_of, day_of, ms_of
 from engine.domain.schedule import Schedule
-from engine.errors import BudgetError, NotFound, ServerAway
+from engine.errors import BudgetError, InvalidInput, NotFound, ServerAway
 from engine.flows.health import Health, read_health
 from engine.flows.views import (
     BrandView,
@@ -31,10 +32,13 @@ from engine.flows.views import (
 from engine.ledger import reports
 from engine.ledger.catalog import Alike, Catalog
 from engine.ledger.records import BrandRecord, CampaignRecord
-from engine.ledger.reports import CatalogLine, SpendLine
+from engine.ledger.reports import BrandDay, BrandHour, CatalogLine, SpendLine
 from engine.live.admin import LiveBrand, LiveCampaign, LiveRedis
 
 __all__ = ["BrandView", "CampaignView", "Health", "Overview", "Snapshot"]
+
+DAYS = 31
+MOST_DAYS = 3660
 
 
 def _clock_ms() -> int:
@@ -111,6 +115,22 @@ class Overview:
     def latest_spends(self, limit: int = 12) -> list[SpendLine]:
         """The newest rows of the spend log."""
         return reports.latest_spends(self._db, limit)
+
+    def brand_days(self, brand_id: int, days: int = DAYS) -> list[BrandDay]:
+        """A brand's spend a day as the log has it, oldest first: the last so many UTC days that had any. Raises NotFound, InvalidInput."""
+        if not 1 <= days <= MOST_DAYS:
+            raise InvalidInput(f"days {days} is not from 1 to {MOST_DAYS}", "days")
+        self._catalog.brand(brand_id)
+        return reports.brand_days(self._db, brand_id, self.today() - timedelta(days=days - 1), self.today())
+
+    def brand_hours(self, brand_id: int, day: date | None = None) -> list[BrandHour]:
+        """A brand's spend an hour of a UTC day (today when none is given) as the log has it; hours without any are left out. Raises NotFound."""
+        self._catalog.brand(brand_id)
+        return reports.brand_hours(self._db, brand_id, day or self.today())
+
+    def today(self) -> date:
+        """The UTC day by this machine's clock."""
+        return date_of(day_of(self._clock_ms()))
 
     def latest_changes(self, limit: int = 12) -> list[ChangeLine]:
         """The newest status changes, with their causes in the words of their own instant."""

@@ -201,3 +201,37 @@ def test_a_refusal_is_one_line_that_names_the_value(be: Be) -> None:
         assert (done.status, done.out) == (status, ""), words
         assert said in done.complaint, words
     assert len(be("brand", "list", "--json").document) == 1, "nothing was written"
+
+
+def test_days_and_hours_of_a_brand_are_sums_of_the_log(be: Be, ready: System) -> None:
+    brand = ready.manage.create_brand("Acme", None, None, "acme-1", "test").row.id
+    (campaign,) = ready.manage.create_campaigns(brand, ["one"], "test")
+    ready.client.record_spend(campaign.id, "12.5")
+    ready.client.record_spend(campaign.id, "0.000001")
+    ready.persister.drain_all()
+    (day,) = be("brand", "days", "ext:acme-1", "--json").document
+    assert (day["spend"], day["spends"], list(day)) == ("12.500001", 2, ["day", "spend", "spends"])
+    (hour,) = be("brand", "hours", str(brand), "--day", day["day"], "--json").document
+    assert (hour["spend"], hour["spends"], list(hour)) == ("12.500001", 2, ["hour", "spend", "spends"])
+    assert be("brand", "hours", str(brand), "--day", "2020-01-01", "--json").document == []
+    assert "12.500001" in be("brand", "hours", str(brand), "--day", day["day"]).out
+    assert f"{hour['hour']:02}:00" in be("brand", "hours", str(brand), "--day", day["day"]).out
+    assert day["day"] in be("brand", "days", str(brand)).out
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("days", "77"), "no brand '77'"),
+        (("hours", "77"), "no brand '77'"),
+        (("hours", "1", "--day", "2026-02-30"), "2026-02-30"),
+        (("days", "1", "--days", "0"), "days 0 is not from 1 to"),
+    ],
+)
+def test_days_and_hours_that_cannot_be_told_are_one_clear_line(
+    be: Be, ready: System, words: tuple[str, ...], says: str
+) -> None:
+    ready.manage.create_brand("Acme", None, None, None, "test")
+    done = be("brand", *words)
+    assert done.status != 0
+    assert says in done.complaint

@@ -50,6 +50,7 @@ def pages(brand: tuple[int, int]) -> list[str]:
         "/",
         "/live",
         "/changes",
+        f"/brands/{brand_id}/spend",
         "/brands/new",
         f"/brands/{brand_id}/edit",
         f"/brands/{brand_id}/campaigns/new",

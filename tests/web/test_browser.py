@@ -179,6 +179,7 @@ def test_on_a_phone_nothing_scrolls_sideways(ready: System, opened: Callable[...
         ready, "A brand with quite a long name of many words " + "x" * 90, daily=9 * 10**15, campaigns=2
     )
     ready.client.record_spend(campaign, "999999.999999")
+    ready.persister.drain_all()
     for path in (
         "/",
         "/changes",
@@ -186,6 +187,7 @@ def test_on_a_phone_nothing_scrolls_sideways(ready: System, opened: Callable[...
         f"/brands/{brand_id}/edit",
         f"/campaigns/{campaign}/edit",
         f"/brands/{brand_id}/archive",
+        f"/brands/{brand_id}/spend",
     ):
         page = opened(path, viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True)
         assert no_sideways(page), path

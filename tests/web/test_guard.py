@@ -41,7 +41,9 @@ def test_without_a_password_it_listens_on_loopback_whatever_was_asked(ready: Sys
     assert is_loopback("::1")
 
 
-@pytest.mark.parametrize("path", ["/", "/live", "/changes", "/brands/new", "/rq/", "/rq/0/data/queues.json"])
+@pytest.mark.parametrize(
+    "path", ["/", "/live", "/changes", "/brands/new", "/brands/1/spend", "/rq/", "/rq/0/data/queues.json"]
+)
 def test_with_a_password_every_page_asks_for_it(guarded: Callable[[], Visitor], path: str) -> None:
     answer = guarded().client.get(path, base_url=HERE)
     assert answer.status_code == 302
