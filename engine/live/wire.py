@@ -25,7 +25,8 @@ Arg = str | bytes
 
 _PAUSE_S: Final = 0.005
 _WINDOW: Final = 8
-"""Calls sent before their replies are read: enough to keep both sides busy, few enough never to fill both socket buffers."""
+"""Calls sent before their replies are read. Redis runs what it has of one connection before it turns to another: with 64, a batch over all shards was a
+tenth quicker, and the spends of others waited 16 ms behind it instead of 5 (p99)."""
 _TOGETHER: Final = 8192
 """Bytes of calls that leave in one piece: less is not worth a system call, and with more Redis would wait for work."""
 _OWN: Final[weakref.WeakSet[Wire]] = weakref.WeakSet()

@@ -74,6 +74,11 @@ local function uncounted(outcomes, before)
   return counts
 end
 
+-- What was seen of an event, against the content that comes now.
+local function again(known, content)
+  return string.match(known, '^%d+,%d+') == content and 'd' or 'c'
+end
+
 -- One spend's outcome by what is left now; counts it in the tables where it is counted. nil when a total would grow too large.
 local function judge(spend, verb, plans, seen, now)
   local campaign = plans.campaigns[spend.campaign]
@@ -81,7 +86,7 @@ local function judge(spend, verb, plans, seen, now)
   if not brand then return 'u' end
   local known = spend.seen_as and seen[spend.seen_as]
   if known then
-    return string.match(known, '^%d+,%d+') == spend.campaign .. ',' .. spend.digits and 'd' or 'c'
+    return again(known, spend.campaign .. ',' .. spend.digits)
   end
   local mask = verb == 't' and refusal(brand, campaign, spend.amount, now) or 0
   if mask > 0 then return 'x' .. mask end
@@ -142,16 +147,31 @@ local function column_names(columns, campaigns)
   return names, places
 end
 
+-- The verdict on sums that all fit, from which what was seen before is taken already.
+local function count_rest(sums, size, plans, set, outcomes, missed)
+  local verdict = count_all(sums, size, plans)
+  verdict.events_set, verdict.counted = set, size - missed
+  verdict.outcomes, verdict.entry_outcomes = outcomes, outcomes
+  if missed > 0 then verdict.packed = pack_outcomes(outcomes) end
+  return verdict
+end
+
+local function sums_by_campaign(sums)
+  local by_campaign = {}
+  for _, sum in ipairs(sums) do by_campaign[sum.campaign] = sum end
+  return by_campaign
+end
+
 -- The same for columns with event ids whose sums all fit: only what was seen before is not counted.
 local function count_unseen(columns, names, plans, seen, now)
-  local day, set, outcomes, missed, by_campaign = ',' .. text(day_of(now)), {}, {}, 0, {}
-  for _, sum in ipairs(columns.sums) do by_campaign[sum.campaign] = sum end
+  local day, set, outcomes, missed = ',' .. text(day_of(now)), {}, {}, 0
+  local by_campaign = sums_by_campaign(columns.sums)
   for i, digits in ipairs(columns.digits) do
     local campaign, name, outcome = columns.campaigns[i], names[i], 'k'
     if name then
       local content, known = campaign .. ',' .. digits, seen[name]
       if known then
-        outcome = string.match(known, '^%d+,%d+') == content and 'd' or 'c'
+        outcome = again(known, content)
         by_campaign[campaign].amount = by_campaign[campaign].amount - tonumber(digits)
         missed = missed + 1
       else
@@ -162,11 +182,24 @@ local function count_unseen(columns, names, plans, seen, now)
     end
     outcomes[i] = outcome
   end
-  local verdict = count_all(columns.sums, columns.size, plans)
-  verdict.events_set, verdict.counted = set, columns.size - missed
-  verdict.outcomes, verdict.entry_outcomes = outcomes, outcomes
-  if missed > 0 then verdict.packed = pack_outcomes(outcomes) end
-  return verdict
+  return count_rest(columns.sums, columns.size, plans, set, outcomes, missed)
+end
+
+-- The same for a packed call whose names each stand once and came ready made.
+local function count_unseen_packed(spends, sums, names, plans, seen)
+  local set, outcomes, missed, by_campaign = {}, {}, 0, sums_by_campaign(sums)
+  for i, spend in ipairs(spends) do
+    local known = seen[names[i]]
+    if known then
+      outcomes[i] = again(known, spend.campaign .. ',' .. text(spend.amount))
+      by_campaign[spend.campaign].amount = by_campaign[spend.campaign].amount - spend.amount
+      missed = missed + 1
+    else
+      outcomes[i] = 'k'
+      set[#set + 1], set[#set + 2] = names[i], ARGV[5 + 2 * i]
+    end
+  end
+  return count_rest(sums, #spends, plans, set, outcomes, missed)
 end
 
 -- Whether an earlier call left something to judge.
@@ -220,6 +253,7 @@ local function charge(verb)
     end
   end
   local whole = not before and all_fit(sums, verb, plans, now)
+  local but_seen -- whole, but for what was seen before
   local spends, names, places, events, seen = {}, {}, nil, nil, {}
   if whole and named then
     whole = false
@@ -228,26 +262,29 @@ local function charge(verb)
       seen = events and recall(events, named.names)
       if not seen then return lose(shard_key, 'events') end
       whole = next(seen) == nil
+      but_seen = not whole
     end
   end
   if not whole and (not before or has_unknown(before)) then
     if blob then spends, bad = unpack_spends(sums, size, blob) else spends = rows_of(columns) end
     if not spends then return bad end
-    if named then name_spends(spends, named.names) end
+    if named and not but_seen then name_spends(spends, named.names) end
   end
-  if not whole then
+  if not whole and not but_seen then
     names = event_names(spends, plans.campaigns)
   elseif columns and columns.with_ids then
     names, places = column_names(columns, plans.campaigns)
   end
-  if #names > 0 or #lines > 0 then
+  if not but_seen and (#names > 0 or #lines > 0) then
     events = events or open_memory(shard_key, 'ev', { KEYS[6], KEYS[7] }, now)
     seen = events and recall(events, names)
     if not seen then return lose(shard_key, 'events') end
   end
 
   local verdict
-  if places then
+  if but_seen then
+    verdict = count_unseen_packed(spends, sums, named.names, plans, seen)
+  elseif places then
     verdict = count_unseen(columns, places, plans, seen, now)
   elseif whole then
     verdict = count_all(sums, size, plans)

@@ -217,12 +217,30 @@ def test_events_of_a_packed_call_that_were_seen_before_are_counted_once_and_told
     batch = [Spend(CAMPAIGN, None, f"win-{i}", 5) for i in range(PACKED_FROM)]
     assert {a.outcome for a in client.try_spends(batch)} == {"accepted"}
     assert {a.outcome for a in client.try_spends(batch)} == {"duplicate"}
-    mixed = [*(spend._replace(amount_micros=6) for spend in batch[:2]), *batch[2:], Spend(CAMPAIGN, None, "new", 5)]
+    mixed = [*(spend._replace(amount_micros=6) for spend in batch[:2]), *batch[2:], Spend(CAMPAIGN, None, "new", 7)]
     assert [a.outcome for a in client.record_spends(mixed)] == [
         *["conflict"] * 2, *["duplicate"] * (PACKED_FROM - 2), "recorded",
     ]  # fmt: skip
     assert client.record_spend(CAMPAIGN, event_id="win-3", amount_micros=5).outcome == "duplicate"
-    assert plant.spent() == 5 * (PACKED_FROM + 1)
+    assert client.record_spend(CAMPAIGN, event_id="new", amount_micros=7).outcome == "duplicate"
+    assert plant.spent() == 5 * PACKED_FROM + 7
+
+
+def test_a_hold_that_ends_is_swept_by_a_packed_call_of_which_some_was_seen_before(
+    plant: Plant, client: BudgetClient, clock: None
+) -> None:
+    now = plant.live.now_ms()
+    plant.at(now)
+    plant.brand(daily="0.0001")
+    batch = [Spend(CAMPAIGN, None, f"win-{i}", 5) for i in range(PACKED_FROM)]
+    client.try_spends(batch)
+    held = client.reserve(CAMPAIGN, amount_micros=60, ttl=5)
+    again = [*batch, Spend(CAMPAIGN, None, "new", 20)]
+    assert client.try_spends(again)[-1].outcome == "refused"
+    plant.at(now + 5000)
+    assert [a.outcome for a in client.try_spends(again)] == [*["duplicate"] * PACKED_FROM, "accepted"]
+    assert client.release(held.hold_id).outcome == "expired"
+    assert plant.spent() == 60
 
 
 def by_hand(plant: Plant, campaigns: list[int], sums: str, log: bytes) -> Any:
