@@ -7,19 +7,18 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
-from pathlib import Path
 from typing import Final
 
 from engine.domain.causes import reasons_of
 from engine.domain.ids import ORDINALS, check_campaign_id, check_text_id
-from engine.domain.money import MAX_AMOUNT_MICROS, micros_of
+from engine.domain.money import MAX_AMOUNT_MICROS, micros_of, parse_amount
 from engine.errors import BudgetError, InvalidInput, NotFound, NotReady, Unavailable, shown
 from engine.live.batches import RECORD, TRY, Spend, calls_of, in_order, line_of, pieces_of, plan_keys
 from engine.live.holds import HoldCalls, ttl_ms
 from engine.live.keys import keys_of_campaign
 from engine.live.leases.keeper import Keeper
 from engine.live.leases.lease import Lease
-from engine.live.leases.spool import Replayed, replay
+from engine.live.leases.spool import Replayed, folder_of, replay
 from engine.live.replies import ACCEPTED, NOT_READY, RECORDED, CampaignStatus, SpendResult, head, spend_result
 from engine.live.requests import next_id
 from engine.live.scripts import LAYOUT, Script, script
@@ -148,12 +147,12 @@ class BudgetClient(HoldCalls):
         """
         check_campaign_id(campaign_id)
         micros = micros_of(amount, amount_micros)
-        most = micros * 10 if largest is None else micros_of(largest, None)
+        most = micros * 10 if largest is None else parse_amount(largest, "largest")
         most = min(most, MAX_AMOUNT_MICROS)
         if most < micros:
             raise InvalidInput(f"largest {shown(largest)} is less than the amount: give at least that", "largest")
         ttl_s = ttl_ms(ttl, least_s=1) / 1000
-        folder = None if spool is None else Path(spool)
+        folder = None if spool is None else folder_of(spool)
         if folder is not None:
             replay(self._wire, folder, self._timeout_s)
         if self._keeper is None or self._keeper.is_forked:
@@ -165,7 +164,7 @@ class BudgetClient(HoldCalls):
 
         Raises InvalidInput, Unavailable, NotReady, WrongVersion.
         """
-        return replay(self._wire, Path(spool), self._timeout_s)
+        return replay(self._wire, folder_of(spool), self._timeout_s)
 
     def close(self) -> None:
         """Ends the leases, at most 5 seconds, and closes the connections. Raises Unavailable when spends of a lease were not counted in time."""

@@ -168,14 +168,18 @@ def test_what_is_no_lease_is_refused_in_one_line(plant: Plant, lessor: BudgetCli
     for ttl in (0, 0.5, 86_401, True, "60"):
         with pytest.raises(InvalidInput):
             lessor.lease(CAMPAIGN, "1", ttl)  # type: ignore[arg-type]  # that is what is tested
-    with pytest.raises(InvalidInput):
-        lessor.lease(CAMPAIGN, "2", largest="1")
+    for largest in ("1", "0", "x", 3.0):
+        with pytest.raises(InvalidInput, match="^largest "):
+            lessor.lease(CAMPAIGN, "2", largest=largest)  # type: ignore[arg-type]  # that is what is tested
     with pytest.raises(NotFound):
         lessor.lease(CAMPAIGN + 40, "1")
     file = tmp_path / "file"
     file.write_text("x")
-    with pytest.raises(InvalidInput):
-        lessor.lease(CAMPAIGN, "1", spool=file)
+    for spool in (file, "", "a\0b", 5, b""):
+        with pytest.raises(InvalidInput, match="^spool "):
+            lessor.lease(CAMPAIGN, "1", spool=spool)  # type: ignore[arg-type]  # that is what is tested
+        with pytest.raises(InvalidInput, match="^spool "):
+            lessor.replay_spool(spool)  # type: ignore[arg-type]  # that is what is tested
     assert held(plant) == 0
     with lessor.lease(CAMPAIGN, "1") as lease:
         for amount in ("0", "x", 1.5, 3):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from engine.domain.money import to_decimal
-from engine.errors import BudgetError, InvalidInput, NotReady, Unavailable
+from engine.errors import BudgetError, InvalidInput, NotReady, Unavailable, shown
 from engine.live.keys import keys_of_campaign
 from engine.live.leases.calls import COUNTED, FORGOTTEN, asks_draw, asks_lease, read_draw
 from engine.live.leases.slots import Draw, InUse, Slots, files_in
@@ -31,6 +32,17 @@ class Replayed(NamedTuple):
     spends: int
     micros: int
     doubtful: tuple[str, ...]
+
+
+def folder_of(spool: object) -> Path:
+    """The folder of a spool, as callers give it; it need not be there yet. Raises InvalidInput."""
+    try:
+        path = os.fsdecode(spool)  # type: ignore[arg-type]  # what is no path is told below
+    except TypeError:
+        path = ""
+    if not path or "\0" in path or (os.path.exists(path) and not os.path.isdir(path)):
+        raise InvalidInput(f"spool {shown(spool)} is not a folder: give the path of one on a local disk", "spool")
+    return Path(path)
 
 
 def replay(wire: Wire, folder: Path, timeout_s: float) -> Replayed:
