@@ -20,7 +20,7 @@ up: venv ## the same without samples and traffic
 	@$(RUN) engine up
 
 test: venv ## every test, on embedded servers of its own
-	@$(RUN) pytest -n 3 --dist worksteal $(ARGS)
+	@$(RUN) pytest -n 2 --dist worksteal $(ARGS)
 
 lint: venv ## ruff and mypy
 	@.venv/bin/python -m ruff check .

@@ -7,6 +7,8 @@ import os
 import resource
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 
@@ -105,13 +107,23 @@ def test_a_draw_that_was_sent_longer_ago_than_redis_remembers_is_not_counted_aga
     assert plant.spent() == 0
 
 
+@contextmanager
+def nothing_written(plant: Plant) -> Iterator[None]:
+    """Redis answers reads only, until the end."""
+    plant.plain.execute_command("CLIENT", "PAUSE", "60000", "WRITE")
+    try:
+        yield
+    finally:
+        plant.plain.execute_command("CLIENT", "UNPAUSE")
+
+
 def test_a_full_ring_refuses_until_redis_has_counted_and_loses_nothing(plant: Plant, lessor: BudgetClient) -> None:
     plant.brand(daily=None)
     lease = lessor.lease(CAMPAIGN, "1000", 60)
-    plant.plain.execute_command("CLIENT", "PAUSE", "700", "ALL")
-    taken = burn(lease, 1, SLOTS * PER_SLOT + 5000)
-    assert PER_SLOT * (SLOTS - 1) <= taken <= PER_SLOT * SLOTS
-    assert lease.why == ("backlog",)
+    with nothing_written(plant):
+        taken = burn(lease, 1, SLOTS * PER_SLOT + 5000)
+        assert PER_SLOT * (SLOTS - 1) <= taken <= PER_SLOT * SLOTS
+        assert lease.why == ("backlog",)
     until(lambda: plant.spent() == taken)
     assert lease.try_spend("1")
 
@@ -136,10 +148,10 @@ def test_a_lease_that_cannot_be_counted_says_so_at_its_end_and_can_be_closed_aga
 ) -> None:
     plant.brand(daily="10")
     lease = lessor.lease(CAMPAIGN, "4", 60)
-    plant.plain.execute_command("CLIENT", "PAUSE", "600", "ALL")
-    assert lease.try_spend("1")
-    with pytest.raises(Unavailable, match="not counted"):
-        lease.close(timeout=0.1)
+    with nothing_written(plant):
+        assert lease.try_spend("1")
+        with pytest.raises(Unavailable, match="not counted"):
+            lease.close(timeout=0.1)
     lease.close()
     assert (plant.spent(), held(plant)) == (MICROS, 0)
 
@@ -183,11 +195,11 @@ def test_draws_that_nobody_can_tell_of_take_their_slots_and_no_others(
     plant.plain.execute_command("CLIENT", "PAUSE", "2500", "ALL")
     assert lease.try_spend(amount_micros=4)
     until(lambda: lease.lost == 4, 10)
-    for _ in range(3 * SLOTS):
+    for _ in range(SLOTS + 5):
         assert lease.try_spend(amount_micros=1)
         until(lambda: not lease.waiting)
     lease.close()
-    assert plant.spent() == 3 + 3 * SLOTS
+    assert plant.spent() == 3 + SLOTS + 5
     assert [path.suffix for path in tmp_path.iterdir()] == [".doubtful"]
 
 
