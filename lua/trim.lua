@@ -1,14 +1,11 @@
 #!lua flags=allow-oom
--- Drops journal entries below an id that PostgreSQL has had for JOURNAL_KEEP_MINUTES. Approximate (`~`): it frees whole nodes only.
+-- Drops journal entries below an id that PostgreSQL has had for JOURNAL_KEEP_MINUTES. Approximate (`~`): it frees whole nodes only, a hundred a call.
 -- KEYS  1 shard  2 journal
--- ARGV  1 layout  2 instance uuid  3 the lowest entry id to keep  4 how many entries to drop at most (2000 where it is not given)
+-- ARGV  1 layout  2 instance uuid  3 the lowest entry id to keep
 -- Reply {'ok', dropped}: call again until nothing is | {'not_ready', why} | {'wrong_version', layout} | {'foreign', mark}
 -- include: lib/shard.lua
 -- include: lib/text.lua
 if ARGV[1] ~= LAYOUT then return { 'wrong_version', LAYOUT } end
 local shard, refused = open_shard(KEYS[1], ARGV[2])
 if not shard then return refused end
-local dropped = redis.call('XTRIM', KEYS[2], 'MINID', '~', ARGV[3], 'LIMIT', ARGV[4] or '2000')
--- Where one node holds more than that (stream-node-max-entries), Redis' own limit, a hundred nodes, still frees it.
-if dropped == 0 then dropped = redis.call('XTRIM', KEYS[2], 'MINID', '~', ARGV[3]) end
-return { 'ok', text(dropped) }
+return { 'ok', text(redis.call('XTRIM', KEYS[2], 'MINID', '~', ARGV[3])) }
