@@ -8,7 +8,7 @@ from datetime import datetime
 from flask import Flask
 from markupsafe import Markup
 
-from engine.domain.money import MICROS
+from engine.domain.money import MICROS, to_decimal
 from engine.domain.periods import at_ms, ms_of
 
 NO_LIMIT = "no limit"
@@ -22,8 +22,7 @@ def money(micros: int) -> str:
 
 def places(micros: int) -> str:
     """For columns of money: always six decimals, so that the points stand under each other."""
-    units, fraction = divmod(abs(micros), MICROS)
-    return f"{'-' if micros < 0 else ''}{units:,}.{fraction:06d}"
+    return f"{to_decimal(micros):,.6f}"
 
 
 def short(micros: int) -> Markup:

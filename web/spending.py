@@ -9,6 +9,7 @@ from flask import Blueprint, render_template, request
 from flask.typing import ResponseReturnValue
 
 from engine.errors import InvalidInput, shown
+from engine.flows.overview import DAYS
 from engine.ledger.reports import BrandDay, BrandHour
 from web.parts import parts
 
@@ -40,6 +41,7 @@ def spending(brand_id: int) -> ResponseReturnValue:
         brand=brand,
         day=day,
         today=today,
+        last=DAYS,
         days=_compared(days),
         hours=_compared(hours) if found else [],
     )
