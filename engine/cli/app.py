@@ -73,4 +73,6 @@ class App:
             self.client.close()
 
 
+DAY = click.DateTime(["%Y-%m-%d"])
+"""A day on the command line; a UTC one."""
 pass_app = click.make_pass_decorator(App, ensure=True)

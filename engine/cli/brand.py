@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from engine.cli.app import App, pass_app
+from engine.cli.app import DAY, App, pass_app
 from engine.cli.campaign import print_campaigns
 from engine.cli.group import Group
 from engine.cli.output import (
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from engine.flows.manage import Changed
     from engine.flows.views import BrandView
     from engine.ledger.records import BrandRecord
-
-DAY = click.DateTime(formats=["%Y-%m-%d"])
 
 
 @click.group(cls=Group)

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from engine.cli.app import App, pass_app
+from engine.cli.app import DAY, App, pass_app
 from engine.cli.group import Command
 from engine.cli.output import bar, note, print_json, print_table
 from engine.domain.ids import SHARDS
@@ -42,7 +42,7 @@ def persist(app: App) -> int:
 )
 @click.option(
     "--duplicates",
-    type=click.DateTime(["%Y-%m-%d"]),
+    type=DAY,
     metavar="DAY",
     help="Only list the event ids of DAY that a brand counted again, after their window; changes nothing.",
 )
