@@ -47,7 +47,8 @@ class System:
 
     @cached_property
     def wire(self) -> Wire:
-        return Wire(self.settings.redis_url)
+        """That of the jobs, which leave the processor to bidders while they wait."""
+        return Wire(self.settings.redis_url, busy_poll_us=0)
 
     @cached_property
     def hot_redis(self) -> redis.Redis:
@@ -72,7 +73,7 @@ class System:
     @cached_property
     def client(self) -> BudgetClient:
         """A bidder's client with a long deadline, for commands."""
-        return BudgetClient(self.wire, timeout_ms=5000)
+        return BudgetClient.from_url(self.settings.redis_url, timeout_ms=5000)
 
     @cached_property
     def catalog(self) -> Catalog:
@@ -142,9 +143,7 @@ class System:
     def close(self) -> None:
         """Lets every connection go."""
         made: dict[str, Any] = self.__dict__
-        if "wire" in made:
-            self.wire.close()
-        for name in ("hot_redis", "jobs_redis"):
+        for name in ("wire", "client", "hot_redis", "jobs_redis"):
             if name in made:
                 made[name].close()
         if "db" in made:

@@ -14,6 +14,7 @@ from typing import Any, Final
 from redis import exceptions
 
 from engine.errors import InvalidSetting
+from engine.live.busy_poll import BusyPoll
 
 try:
     from hiredis import PushNotification, Reader
@@ -109,8 +110,9 @@ class Link:
         self.asks = self._replies is not None and type(self._sock) is socket.socket
         """Whether `ask` can be used: not with TLS, whose layer must see each wait."""
 
-    def ask(self, data: bytes, timeout_s: float, began: float) -> Any:
-        """The reply to one command that began at a monotonic second. The kernel keeps the time, which saves half of the system calls. Raises as `receive`."""
+    def ask(self, data: bytes, timeout_s: float, began: float, awake: BusyPoll) -> Any:
+        """The reply to one command that began at a monotonic second, waited for awake at first. The kernel keeps the time, which saves half of the
+        system calls. Raises as `receive`."""
         sock, replies = self._sock, self._replies
         if self._waits_s != timeout_s:
             kept = struct.pack("@ll", int(timeout_s), int(timeout_s % 1 * 1_000_000) or 1)
@@ -123,7 +125,9 @@ class Link:
             if time.monotonic() - began > timeout_s / 10:
                 # The kernel would begin to wait anew.
                 return self.receive(began + timeout_s)
-            received = sock.recv(_CHUNK)
+            received = awake.recv(sock, _CHUNK, timeout_s)
+            if received is None:
+                received = sock.recv(_CHUNK)
         except BlockingIOError:
             raise TimeoutError(f"no answer within {timeout_s:g} s") from None
         assert replies is not None

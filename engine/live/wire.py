@@ -17,6 +17,7 @@ import redis
 from redis import exceptions
 
 from engine.errors import BudgetError, WrongVersion
+from engine.live.busy_poll import MOST_US, BusyPoll
 from engine.live.link import Address, Link, arguments, command, remaining, words
 from engine.live.scripts import Script
 
@@ -75,11 +76,13 @@ def encoded_head(script: Script, keys: Sequence[str], args: int) -> bytes:
 
 
 class Wire:
-    """Connections to one Redis. Thread-safe; usable after fork."""
+    """Connections to one Redis. Thread-safe; usable after fork. busy_poll_us: how long a call waits awake for its reply, 0 for not at all."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, busy_poll_us: int = MOST_US) -> None:
         self._address = Address(url, redis.ConnectionPool)
         self._free: deque[Link] = deque()
+        self._busy_poll_us = busy_poll_us
+        self._awake = BusyPoll(busy_poll_us)
         _OWN.add(self)
 
     @property
@@ -130,7 +133,7 @@ class Wire:
             self._free.append(link)
             return None
         try:
-            reply: Reply = link.ask(call.encoded(), timeout_s, began)
+            reply: Reply = link.ask(call.encoded(), timeout_s, began, self._awake)
         except exceptions.ResponseError:
             reply = []
         except (exceptions.RedisError, OSError) as error:
@@ -213,6 +216,7 @@ class Wire:
     def forget(self) -> None:
         """In a forked child: the parent's connections are not ours to close."""
         self._free = deque()
+        self._awake = BusyPoll(self._busy_poll_us)
 
 
 def _forget_all() -> None:

@@ -1,0 +1,63 @@
+"""Waiting awake for the reply of a Redis that is near: to fall asleep and be woken costs more there than the call itself.
+
+A thread that waits looks at its socket again and again, and lets others have the processor and the interpreter between two looks. One thread of a
+connection pool does so at a time. Where replies do not come in time, because Redis is far or busy, it is tried ever more seldom.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from typing import Final
+
+from engine.errors import InvalidInput, shown
+
+MOST_US: Final = 1000
+"""For how long, where the caller says nothing: a batch of a thousand spends is answered within it."""
+_SELDOM: Final = 128
+"""Calls that sleep at once after a try in vain, at most: 1 after the first, then twice as many each time."""
+_CAN: Final = hasattr(os, "sched_yield") and hasattr(socket, "MSG_DONTWAIT")
+
+
+class BusyPoll:
+    """How the threads of one pool wait. most_us: microseconds before one sleeps, 0 for at once."""
+
+    __slots__ = ("_after", "_alone", "_most_s", "_sleeps")
+
+    def __init__(self, most_us: int) -> None:
+        if type(most_us) is not int or most_us < 0:
+            raise InvalidInput(
+                f"busy_poll_us {shown(most_us)} is not a whole number of microseconds: 0 sleeps at once", "busy_poll_us"
+            )
+        self._most_s = most_us / 1_000_000 if _CAN else 0.0
+        self._alone = threading.Lock()
+        self._after = 0
+        self._sleeps = 0
+        """Calls still to sleep before the next try, and how many there were after the last that was in vain."""
+
+    def recv(self, sock: socket.socket, size: int, timeout_s: float) -> bytes | None:
+        """What arrives while awake, at most a tenth of a call's time; None when it is better to sleep. The socket is one whose waits the kernel times.
+        Raises OSError."""
+        if self._most_s == 0.0 or not self._alone.acquire(blocking=False):
+            return None
+        try:
+            if self._sleeps:
+                self._sleeps -= 1
+                return None
+            until = time.perf_counter() + min(self._most_s, timeout_s / 10)
+            while True:
+                os.sched_yield()
+                try:
+                    data = sock.recv(size, socket.MSG_DONTWAIT)
+                except BlockingIOError:
+                    if time.perf_counter() < until:
+                        continue
+                    self._after = min(self._after * 2, _SELDOM) or 1
+                    self._sleeps = self._after
+                    return None
+                self._after = 0
+                return data
+        finally:
+            self._alone.release()

@@ -1,0 +1,97 @@
+"""Waiting awake: what it answers is what sleeping would have answered, and it is given up where it is in vain."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from engine import BudgetClient, InvalidInput, Spend
+from engine.live.busy_poll import BusyPoll
+from tests.live.plant import CAMPAIGN, Plant
+
+LONG_US = 10_000_000
+Pair = tuple[socket.socket, socket.socket]
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    near, far = socket.socketpair()
+    with near, far:
+        yield near, far
+
+
+def test_a_reply_that_comes_while_a_call_is_awake_is_taken(pair: Pair) -> None:
+    near, far = pair
+    later = threading.Timer(0.05, far.send, (b"reply",))
+    later.start()
+    assert BusyPoll(LONG_US).recv(near, 100, timeout_s=60) == b"reply"
+    later.join()
+
+
+def test_a_connection_that_ends_is_told_and_not_waited_for(pair: Pair) -> None:
+    near, far = pair
+    far.close()
+    assert BusyPoll(LONG_US).recv(near, 100, timeout_s=60) == b""
+
+
+def test_no_reply_lets_the_call_sleep_and_after_each_try_in_vain_twice_as_many_sleep_at_once(pair: Pair) -> None:
+    near, far = pair
+    awake = BusyPoll(1)
+    for sleeping in (1, 2, 4, 8, 16, 32, 64, 128, 128):
+        assert awake.recv(near, 1, 60) is None, "nothing was there to be found"
+        far.send(b"x" * (sleeping + 1))
+        assert [awake.recv(near, 1, 60) for _ in range(sleeping)] == [None] * sleeping
+        assert near.recv(1000) == b"x" * (sleeping + 1)
+    far.send(b"xy")
+    assert awake.recv(near, 1, 60) == b"x", "a try that finds its reply: the next call is awake again"
+    assert awake.recv(near, 1, 60) == b"y"
+    assert awake.recv(near, 1, 60) is None, "nothing was there to be found"
+    far.send(b"xy")
+    assert (awake.recv(near, 1, 60), awake.recv(near, 1, 60)) == (None, b"x"), (
+        "one sleeps, as after a first try in vain"
+    )
+
+
+def test_one_thread_is_awake_at_a_time_and_the_others_sleep(pair: Pair) -> None:
+    near, far = pair
+    awake, found = BusyPoll(LONG_US), []
+    first = threading.Thread(target=lambda: found.append(awake.recv(near, 100, 60)))
+    first.start()
+    other, other_far = socket.socketpair()
+    with other, other_far:
+        other_far.send(b"not looked at")
+        while awake.recv(other, 1, 60) is not None:
+            """The first thread has not begun yet."""
+        far.send(b"reply")
+        first.join()
+        assert found == [b"reply"]
+        assert awake.recv(other, 100, 60) is not None
+
+
+def test_0_microseconds_never_look(pair: Pair) -> None:
+    near, far = pair
+    far.send(b"reply")
+    assert BusyPoll(0).recv(near, 100, 60) is None
+
+
+@pytest.mark.parametrize("microseconds", [-1, 1.5, True, None, "100"])
+def test_a_time_awake_that_is_no_number_of_microseconds_is_refused(microseconds: object) -> None:
+    with pytest.raises(InvalidInput, match="busy_poll_us"):
+        BudgetClient.from_url("redis://localhost", busy_poll_us=microseconds)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("microseconds", [0, 1, LONG_US])
+def test_the_same_money_is_counted_however_long_a_call_is_awake(plant: Plant, hot_url: str, microseconds: int) -> None:
+    plant.brand()
+    with BudgetClient.from_url(hot_url, timeout_ms=2000, busy_poll_us=microseconds) as client:
+        assert client.record_spend(CAMPAIGN, "1").outcome == "recorded"
+        assert [r.outcome for r in client.record_spends([Spend(CAMPAIGN, "1")] * 100)] == ["recorded"] * 100
+        threads = [threading.Thread(target=client.record_spend, args=(CAMPAIGN, "1")) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert plant.spent() == 109_000_000
