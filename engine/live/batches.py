@@ -185,7 +185,7 @@ def _whole_columns(batch: list[Spend]) -> _Columns | None:
         campaign_ids, amounts, event_ids, micros, occurred = zip(*batch, strict=True)
     except (TypeError, ValueError):
         return None
-    if occurred.count(None) < size or set(map(type, campaign_ids)) != {int}:
+    if occurred.count(None) < size or not _all_of(int, campaign_ids):
         return None
     campaigns = sorted(set(campaign_ids))
     try:
@@ -193,21 +193,27 @@ def _whole_columns(batch: list[Spend]) -> _Columns | None:
             check_campaign_id(campaign_id)
     except InvalidId:
         return None
-    kinds = set(map(type, micros))
-    if kinds == {type(None)}:
+    if amounts.count(None) == size:
+        if not _all_of(int, micros):
+            return None
+    elif micros.count(None) == size:
         micros = tuple(parse_amounts(amounts) or ())
-    elif kinds != {int} or amounts.count(None) < size:
+    else:
         return None
     if not micros or not _are_amounts(micros):
         return None
     if event_ids.count(None) == size:
         return _Columns(campaign_ids, micros, campaigns, None, False)
-    if set(map(type, event_ids)) != {str}:
+    if not _all_of(str, event_ids):
         return None
     joined = ",".join(event_ids) + ","
     if joined.count(",") != size or _EVENT_IDS.fullmatch(joined) is None:
         return None
     return _Columns(campaign_ids, micros, campaigns, None, True, event_ids)
+
+
+def _all_of(kind: type, values: Sequence[object]) -> bool:
+    return list(map(type, values)).count(kind) == len(values)
 
 
 def _are_amounts(micros: Sequence[int]) -> bool:
