@@ -193,12 +193,9 @@ def _whole_columns(batch: list[Spend]) -> _Columns | None:
             check_campaign_id(campaign_id)
     except InvalidId:
         return None
-    if amounts.count(None) == size:
-        if not _all_of(int, micros):
-            return None
-    elif micros.count(None) == size:
-        micros = tuple(parse_amounts(amounts) or ())
-    else:
+    if amounts.count(None) < size:
+        micros = tuple(parse_amounts(amounts) or ()) if micros.count(None) == size else ()
+    elif not _all_of(int, micros):
         return None
     if not micros or not _are_amounts(micros):
         return None
