@@ -19,8 +19,9 @@ from sqlalchemy.exc import DataError, IntegrityError
 from engine.domain.ids import brand_of
 from engine.domain.periods import at_ms, date_of, day_of
 from engine.errors import BudgetError
-from engine.ledger import corrections, holds, quarantine, spend_log
-from engine.live.journal import COUNTED, UNITEMISED, BadEntry, Entry, LoggedSpend, decode
+from engine.flows.posting import Item, days_of, post, spend_day
+from engine.ledger import quarantine, spend_log
+from engine.live.journal import UNITEMISED, BadEntry, Entry, decode
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +62,15 @@ class Read:
         return self.entry.n
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What was read of one shard, and the generation of its cursor; a mark among them begins the next."""
+
+    shard: int
+    generation: int
+    reads: Sequence[Read]
+
+
 @dataclass(slots=True)
 class Booked:
     """What one booking wrote."""
@@ -87,137 +97,60 @@ def read(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Read:
         return Read(fields, Broken(name, int(name.partition("-")[0]), n, str(bad)))
 
 
-def book(
-    conn: Connection,
-    shard: int,
-    reads: Sequence[Read],
-    generation: int,
-    make_partitions: MakePartitions,
-) -> Booked:
-    """Books entries in order. generation: that of the cursor; a mark among them begins the next."""
-    booked = Booked(entries=len(reads))
-    good: list[tuple[Entry, int, Read]] = []
-    for item in reads:
-        if isinstance(item.entry, Broken):
-            _set_aside(conn, shard, generation, item, item.entry.reason, booked)
-            continue
-        generation = max(generation, item.entry.generation or 0)
-        good.append((item.entry, generation, item))
-    days = {date_of(day_of(entry.ms)) for entry, _, _ in good if entry.simple}
-    days |= {spend_day(entry, spend) for entry, _, _ in good if not entry.simple for spend in entry.spends()}
+def book(conn: Connection, parts: Sequence[Part], make_partitions: MakePartitions) -> Booked:
+    """Books the entries of each part in order."""
+    booked = Booked(entries=sum(len(part.reads) for part in parts))
+    good: list[tuple[Item, Read]] = []
+    for part in parts:
+        generation = part.generation
+        for found in part.reads:
+            if isinstance(found.entry, Broken):
+                _set_aside(conn, part.shard, generation, found, found.entry.reason, booked)
+                continue
+            generation = max(generation, found.entry.generation or 0)
+            good.append((Item(part.shard, generation, found.entry), found))
+    days = days_of(item for item, _ in good)
     make_partitions(days)
     try:
         with conn.begin_nested():
-            _write(conn, shard, [(entry, gen) for entry, gen, _ in good], booked)
+            _post(conn, [item for item, _ in good], booked)
     except REFUSED:
         # One of them breaks a law of the log: each by itself, so that only that one stays behind. A PostgreSQL that was restored to an
         # earlier state may also have lost a day's partition, which is no fault of theirs.
         make_partitions(days, True)
-        refused: list[tuple[Read, int, Exception]] = []
-        for entry, gen, item in good:
-            try:
-                with conn.begin_nested():
-                    _write(conn, shard, [(entry, gen)], booked)
-            except REFUSED as error:
-                refused.append((item, gen, error))
-        if len(refused) == len(good) > 1:
-            # All of several: the fault is the ledger's and not theirs. Nothing is kept, the next run tries again.
-            raise refused[0][2] from None
-        for item, gen, why in refused:
-            _set_aside(conn, shard, gen, item, str(why), booked)
-        good = [kept for kept in good if all(kept[2] is not item for item, _, _ in refused)]
-    for entry, gen, item in good:
-        if entry.packed is not None and entry.packed.bad:
+        good = _post_each(conn, good, booked)
+    for item, found in good:
+        if item.entry.packed is not None and item.entry.packed.bad:
             # Its money is in the log, as sums; only its bytes are set aside.
-            _set_aside(conn, shard, gen, item, f"logged as sums, {UNITEMISED}: {entry.packed.bad}", booked, {})
-    booked.changed_brands.update(change.brand_id for entry, _, _ in good for change in entry.changes)
+            why = f"logged as sums, {UNITEMISED}: {item.entry.packed.bad}"
+            _set_aside(conn, item.shard, item.generation, found, why, booked, {})
+    booked.changed_brands.update(change.brand_id for item, _ in good for change in item.entry.changes)
     return booked
 
 
-def spend_day(entry: Entry, spend: LoggedSpend) -> date:
-    """The UTC day that a spend is booked to."""
-    return date_of(day_of(entry.ms) if spend.day is None else spend.day)
+def _post(conn: Connection, items: Sequence[Item], booked: Booked) -> None:
+    rows, micros = post(conn, items)
+    booked.rows += rows
+    booked.micros += micros
 
 
-def _write(conn: Connection, shard: int, entries: Sequence[tuple[Entry, int]], booked: Booked) -> None:
-    rows: list[spend_log.SpendRow] = []
-    lines: list[str] = []
-    remembered: list[spend_log.RememberedRequest] = []
-    sums: dict[tuple[int, date, int], tuple[int, int, int]] = {}
-    ends: list[holds.HoldRow] = []
-    adjusted: list[corrections.CorrectionRow] = []
-    for entry, generation in entries:
-        recorded_at, today = at_ms(entry.ms), date_of(day_of(entry.ms))
-        simple = entry.simple
-        if simple:
-            lease, kind = entry.drawn_from or (None, "spend")
-            campaigns = [line.campaign_id for line in simple.sums]
-            lines += spend_log.packed_lines(
-                recorded_at,
-                today,
-                campaigns,
-                simple.places,
-                simple.micros,
-                entry.request_id,
-                shard,
-                generation,
-                entry.n,
-                lease,
-                kind,
-                simple.events,
-            )
-            for campaign_id, total, spends in simple.sums:
-                key = (campaign_id, today, recorded_at.hour)
-                brand_id, micros, count = sums.get(key, (brand_of(campaign_id), 0, 0))
-                sums[key] = (brand_id, micros + total, count + spends)
-        for spend in () if simple else entry.spends():
-            day = today if spend.day is None else date_of(spend.day)
-            request = entry.request_id or (
-                f"{spend.campaign_id}:{spend.hold_id}" if spend.hold_id else f"refund:{spend.event_id}"
-            )
-            rows.append(
-                spend_log.SpendRow(
-                    recorded_at, day, spend.brand_id, spend.campaign_id, spend.amount_micros, spend.event_id, request,
-                    None if spend.occurred_ms is None else at_ms(spend.occurred_ms), spend.kind, shard, generation, entry.n,
-                    spend.position, spend.hold_id,
-                )
-            )  # fmt: skip
-            key = (spend.campaign_id, day, spend_log.hour_of(day, recorded_at))
-            brand_id, micros, count = sums.get(key, (spend.brand_id, 0, 0))
-            sums[key] = (brand_id, micros + spend.amount_micros, count + (spend.amount_micros > 0))
-        if entry.outcomes or entry.packed is not None:
-            # Rows alone do not give back which spends were refused, nor the bytes of a packed call. A verb of `*`: of either.
-            outcomes = entry.outcomes or f"{COUNTED}*{entry.packed.size if entry.packed else 0}"
-            digest = (entry.verb or "*") + entry.digest
-            remembered.append(
-                spend_log.RememberedRequest(shard, generation, entry.n, entry.request_id, digest, outcomes, recorded_at)
-            )
-        if entry.steps:
-            for step in entry.hold_steps():
-                is_open = step.state == "open"
-                expires = None if step.expires_ms is None else at_ms(step.expires_ms)
-                ends.append(
-                    holds.HoldRow(
-                        step.campaign_id, step.hold_id, brand_of(step.campaign_id), step.held_micros, step.settled_micros,
-                        step.state, recorded_at if is_open else None, expires, None if is_open else recorded_at,
-                    )
-                )  # fmt: skip
-        for item in entry.adjustments():
-            of_brand = item.owner == "brand"
-            brand_id = item.owner_id if of_brand else brand_of(item.owner_id)
-            adjusted.append(
-                corrections.CorrectionRow(
-                    item.name, brand_id, None if of_brand else item.owner_id, item.field, item.difference_micros,
-                    recorded_at, shard, entry.n,
-                )
-            )  # fmt: skip
-    spend_log.copy_lines(conn, [*lines, *spend_log.lines_of(rows)])
-    spend_log.add_sums(conn, sums)
-    spend_log.add_mixed_requests(conn, remembered)
-    holds.write(conn, ends)
-    corrections.write(conn, adjusted)
-    booked.rows += len(rows) + len(lines)
-    booked.micros += sum(micros for _, micros, _ in sums.values())
+def _post_each(conn: Connection, good: Sequence[tuple[Item, Read]], booked: Booked) -> list[tuple[Item, Read]]:
+    """Posts each by itself and sets aside those that PostgreSQL refuses; answers the others."""
+    kept: list[tuple[Item, Read]] = []
+    refused: list[tuple[Item, Read, Exception]] = []
+    for item, found in good:
+        try:
+            with conn.begin_nested():
+                _post(conn, [item], booked)
+            kept.append((item, found))
+        except REFUSED as error:
+            refused.append((item, found, error))
+    if len(refused) == len(good) > 1:
+        # All of several: the fault is the ledger's and not theirs. Nothing is kept, the next run tries again.
+        raise refused[0][2] from None
+    for item, found, why in refused:
+        _set_aside(conn, item.shard, item.generation, found, str(why), booked)
+    return kept
 
 
 def _set_aside(
@@ -264,7 +197,7 @@ def retry(conn: Connection, row: quarantine.QuarantineRow, make_partitions: Make
         raise BudgetError(item.entry.reason)
     if item.entry.packed is not None and item.entry.packed.bad and not row.micros:
         raise BudgetError(f"its money is in the log as {UNITEMISED} rows: look at its bytes, then drop it")
-    make_partitions({spend_day(item.entry, spend) for spend in item.entry.spends()}, True)
-    booked = Booked()
-    _write(conn, row.shard, [(item.entry, row.generation)], booked)
-    return booked.rows
+    posting = Item(row.shard, row.generation, item.entry)
+    make_partitions(days_of([posting]), True)
+    rows, _ = post(conn, [posting])
+    return rows

@@ -7,16 +7,16 @@ simply run again. What does not join on to the cursor means lost history: that s
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Final
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from engine.domain.ids import SHARDS
 from engine.errors import BudgetError, ServerAway
-from engine.flows.booking import Booked, Read, book, read
+from engine.flows.booking import Booked, Part, Read, book, read
 from engine.ledger import spend_log
 from engine.ledger.cursors import CursorMoved
 from engine.live.admin import LiveRedis, LiveShard
@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 
 BATCH: Final = 2000
 """Entries in one transaction."""
+SPENDS_AT_ONCE: Final = 100_000
+"""Spends that are read into memory and written in one transaction, about."""
 _SHOWN: Final = 3
 
 
@@ -39,15 +41,16 @@ class ShardsStuck(BudgetError):
 
 @dataclass(slots=True)
 class Drained:
-    """What one or more transactions carried over. behind: there was more to read; problems: {shard: what stopped it}."""
+    """What one or more transactions carried over. left: shards that have more than the last took; locked: those that another process has;
+    problems: {shard: what stopped it}."""
 
     entries: int = 0
     rows: int = 0
     micros: int = 0
-    behind: bool = False
-    locked: bool = False
     quarantined: int = 0
     changed_brands: set[int] = field(default_factory=set)
+    left: list[int] = field(default_factory=list)
+    locked: list[int] = field(default_factory=list)
     problems: dict[int, str] = field(default_factory=dict)
 
     @classmethod
@@ -67,6 +70,31 @@ class Drained:
         self.micros += other.micros
         self.quarantined += other.quarantined
         self.changed_brands |= other.changed_brands
+
+
+@dataclass(frozen=True, slots=True)
+class _Next:
+    """The next entries of a shard whose cursor is locked, and where they end. more: there are others after them."""
+
+    cursor: spend_log.CursorRow
+    reads: Sequence[Read]
+    last_n: int
+    generation: int
+    more: bool
+    spends: int
+
+    @property
+    def part(self) -> Part:
+        """As it is booked."""
+        return Part(self.cursor.shard, self.cursor.generation, self.reads)
+
+    def move_cursor(self, conn: Connection) -> None:
+        """To behind the last of them. Raises CursorMoved."""
+        shard, n, last = self.cursor.shard, self.cursor.n, self.reads[-1].entry_id
+        if self.last_n > n:
+            spend_log.advance_cursor(conn, shard, n, self.last_n, last, self.generation)
+        else:
+            spend_log.pass_over(conn, shard, n, last)
 
 
 class Persister:
@@ -95,13 +123,31 @@ class Persister:
     ) -> Drained:
         """The same, with what stopped a shard among the answers: one bad shard holds up no other. Asks `should_stop` before each transaction."""
         total = Drained()
-        for state in self.waiting():
-            if should_stop():
-                break
-            if state.shard in skip:
-                continue
+        states = {state.shard: state for state in self.waiting() if state.shard not in skip}
+        left = list(states)
+        try:
+            while left and not should_stop():
+                total.add(step := self.step(left, states))
+                left = step.left
+                if progress:
+                    progress(total)
+        except ServerAway:
+            raise
+        except Exception as error:  # noqa: BLE001  # one of them it was: each by itself says which
+            log.info("persist goes on shard by shard: %s", " ".join(str(error).split()))
+            self._one_by_one([states[shard] for shard in left], total, progress, should_stop)
+        return total
+
+    def _one_by_one(
+        self,
+        states: Sequence[LiveShard],
+        total: Drained,
+        progress: Callable[[Drained], None] | None,
+        should_stop: Callable[[], bool],
+    ) -> None:
+        for state in states:
             try:
-                self.drain_shard(state, total, progress, should_stop)
+                self._drain_shard(state, total, progress, should_stop)
             except ServerAway:
                 raise
             except CursorMoved:
@@ -109,7 +155,6 @@ class Persister:
                 continue
             except Exception as error:  # noqa: BLE001  # whatever it is, the other shards go on
                 total.problems[state.shard] = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        return total
 
     def owns(self, state: LiveShard) -> bool:
         """Whether a shard carries our own mark."""
@@ -133,22 +178,21 @@ class Persister:
             cursors = spend_log.read_cursors(conn)
         return sum(max(state.n - cursors[state.shard].n, 0) for state in self.waiting())
 
-    def drain_shard(
+    def _drain_shard(
         self,
         state: LiveShard,
         total: Drained,
-        progress: Callable[[Drained], None] | None = None,
-        should_stop: Callable[[], bool] = lambda: False,
+        progress: Callable[[Drained], None] | None,
+        should_stop: Callable[[], bool],
     ) -> None:
         """One shard to its end. History that does not fit takes the shard out of use; the rebuild brings it back."""
+        left = [state.shard]
         try:
-            while not should_stop():
-                step = self.step(state.shard, expected=state)
-                total.add(step)
+            while left and not should_stop():
+                total.add(step := self.step(left, {state.shard: state}))
+                left = step.left
                 if progress:
                     progress(total)
-                if not step.behind:
-                    return
         except HistoryLost as lost:
             if self._live.read_shard(state.shard).mark == state.mark:
                 self.stop(state.shard, str(lost))
@@ -161,30 +205,50 @@ class Persister:
             spend_log.stop_cursor(conn, shard, why)
         self._live.unmark(self._instance, shard, why)
 
-    def step(self, shard: int, *, expected: LiveShard | None = None, batch: int = BATCH) -> Drained:
-        """One transaction: the next entries of a shard. Raises HistoryLost; nothing is written then."""
+    def step(
+        self, shards: Sequence[int], states: Mapping[int, LiveShard] | None = None, *, batch: int = BATCH
+    ) -> Drained:
+        """One transaction: the next entries of so many of these shards, in their order, as it takes. states: as Redis had them a moment ago.
+
+        Raises HistoryLost, CursorMoved; nothing is written then.
+        """
+        found: list[_Next] = []
+        out = Drained()
+        entries, spends = batch, SPENDS_AT_ONCE
         with self._db.begin() as conn:
-            cursor = spend_log.lock_cursor(conn, shard)
-            if cursor is None:
-                return Drained(locked=True)
-            if expected is not None and expected.n < cursor.n and self._live.read_shard(shard).n < cursor.n:
-                raise HistoryLost(
-                    f"shard {shard} of Redis is at n {expected.n}, PostgreSQL has {cursor.n}: an older Redis came back"
-                )
-            first = cursor.entry_id == START
-            raw, more = self._journal.read_part(shard, cursor.entry_id, batch + (0 if first else 1))
-            found = [read(*item) for item in raw]
-            fresh = found if first else joined(found, shard, cursor.entry_id, cursor.n)
-            last_n, generation = in_sequence(fresh, shard, cursor.n, cursor.generation)
-            if not fresh:
-                return Drained()
-            drained = Drained.of(book(conn, shard, fresh, cursor.generation, self.make_partitions))
-            if last_n > cursor.n:
-                spend_log.advance_cursor(conn, shard, cursor.n, last_n, fresh[-1].entry_id, generation)
-            else:
-                spend_log.pass_over(conn, shard, cursor.n, fresh[-1].entry_id)
-        drained.behind = more
-        return drained
+            for place, shard in enumerate(shards):
+                if entries <= 0 or spends <= 0:
+                    out.left += shards[place:]
+                    break
+                item = self._next(conn, shard, (states or {}).get(shard), entries, spends)
+                if item is None:
+                    out.locked.append(shard)
+                    continue
+                if item.more:
+                    out.left.append(shard)
+                if item.reads:
+                    found.append(item)
+                    entries, spends = entries - len(item.reads), spends - item.spends
+            out.add(Drained.of(book(conn, [item.part for item in found], self.make_partitions)))
+            for item in found:
+                item.move_cursor(conn)
+        return out
+
+    def _next(self, conn: Connection, shard: int, state: LiveShard | None, entries: int, spends: int) -> _Next | None:
+        """What a shard has to be carried over, its cursor locked; None when another process has that. Raises HistoryLost."""
+        cursor = spend_log.lock_cursor(conn, shard)
+        if cursor is None:
+            return None
+        if state is not None and state.n < cursor.n and self._live.read_shard(shard).n < cursor.n:
+            raise HistoryLost(
+                f"shard {shard} of Redis is at n {state.n}, PostgreSQL has {cursor.n}: an older Redis came back"
+            )
+        first = cursor.entry_id == START
+        page = self._journal.read_part(shard, cursor.entry_id, entries + (0 if first else 1), spends)
+        reads = [read(*item) for item in page.entries]
+        fresh = reads if first else joined(reads, shard, cursor.entry_id, cursor.n)
+        last_n, generation = in_sequence(fresh, shard, cursor.n, cursor.generation)
+        return _Next(cursor, fresh, last_n, generation, page.more, page.spends)
 
     def make_partitions(self, days: Iterable[date], afresh: bool = False) -> None:
         """The partitions of days not seen before by this process, in a transaction of their own. afresh: PostgreSQL may have gone back since."""

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine
 
 from engine.domain.periods import at_ms
 from engine.errors import BudgetError
-from engine.flows.booking import Broken, Read, book, read
+from engine.flows.booking import Broken, Part, Read, book, read
 from engine.flows.persist import BATCH, Drained, HistoryLost, Persister
 from engine.ledger import quarantine, spend_log
 from engine.live.journal import START, Journal
@@ -54,9 +54,9 @@ def carry_over(
     if has_journal:
         try:
             while True:
-                step = _when_free(shard, lambda: _unlocked(persister.step(shard, batch=BATCH)))
+                step = _when_free(shard, lambda: _unlocked(persister.step([shard], batch=BATCH)))
                 persisted += step.rows
-                if not step.behind:
+                if not step.left:
                     break
             with db.connect() as conn:
                 entry_id = spend_log.read_cursors(conn)[shard].entry_id
@@ -122,7 +122,7 @@ def _write_missing(
         # Looked for with the cursor locked: what another salvage wrote a moment ago is seen.
         known = {row.entry_id for row in quarantine.rows(conn, waiting_only=False) if row.shard == shard}
         missing = [left for item in found if (left := _missing(conn, shard, item, known)) is not None]
-        booked = book(conn, shard, missing, cursor.generation + 1, persister.make_partitions)
+        booked = book(conn, [Part(shard, cursor.generation + 1, missing)], persister.make_partitions)
         highest = max([cursor.n, *(item.n for item in found if item.n is not None)])
         spend_log.restart_cursor(conn, shard, cursor.generation + 1, highest, START)
     return booked.rows

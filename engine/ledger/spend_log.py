@@ -6,9 +6,9 @@ Everything works in the caller's transaction, so that rows, sums and the moved c
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
+from itertools import chain
 from typing import Any, Final, NamedTuple
 
 import psycopg2
@@ -123,7 +123,7 @@ _GIVEN_SUMS: Final = (
 )
 _NULL: Final = r"\N"
 _ESCAPES: Final = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
-_CHUNK: Final = 1 << 20
+_CHUNK: Final = 1 << 17
 
 
 def ensure_partition(connection: Connection, day: date) -> None:
@@ -146,20 +146,39 @@ def ensure_partition(connection: Connection, day: date) -> None:
     )
 
 
-def copy_lines(connection: Connection, lines: Sequence[str]) -> int:
+class _Stream:
+    """Texts as a file that COPY reads: PostgreSQL writes down what it has while the next are made."""
+
+    def __init__(self, texts: Iterator[str]) -> None:
+        self._texts = texts
+
+    def read(self, size: int) -> bytes:
+        """About so many bytes; none at the end."""
+        parts: list[str] = []
+        for part in self._texts:
+            parts.append(part)
+            size -= len(part)
+            if size <= 0:
+                break
+        return "".join(parts).encode()
+
+
+def copy_lines(connection: Connection, lines: Iterable[str]) -> int:
     """Appends rows, as lines of COPY's text format (`lines_of`, `packed_lines`); answers how many. Raises RowsRefused for rows that break a law,
     ServerAway."""
     _in_transaction(connection)
-    if not lines:
+    texts = iter(lines)
+    first = next(texts, None)
+    if first is None:
         return 0
     raw: Any = connection.connection.driver_connection
     with reaching(connection), raw.cursor() as cursor:
         try:
-            cursor.copy_expert(_COPY, io.BytesIO("".join(lines).encode()), _CHUNK)
+            cursor.copy_expert(_COPY, _Stream(chain([first], texts)), _CHUNK)
+            return int(cursor.rowcount)
         except (psycopg2.IntegrityError, psycopg2.DataError) as error:
             said = " ".join(str(error).split())
             raise RowsRefused(f"PostgreSQL refuses rows of spend_log: {said}") from error
-    return len(lines)
 
 
 def hour_of(day: date, recorded_at: datetime) -> int:
@@ -231,22 +250,26 @@ def packed_lines(
     hold_id: str | None = None,
     kind: str = "spend",
     events: Sequence[str] | None = None,
-) -> list[str]:
+) -> str:
     """The spends of a packed call as lines of COPY's text format: of the campaign at each place, with its micros and event id, in order."""
     began = f"{recorded_at.isoformat()}\t{day.isoformat()}\t"
     heads = [f"{began}{campaign // ORDINALS}\t{campaign}\t" for campaign in campaigns]
     tail = f"\t{request_id.translate(_ESCAPES)}\t{_NULL}\t{kind}\t{shard}\t{generation}\t{n}\t"
     held = _NULL if hold_id is None else hold_id.translate(_ESCAPES)
     if events is not None:
-        return [
-            f"{heads[place]}{amount}\t{event}{tail}{position}\t{held}\n"
-            for position, (place, amount, event) in enumerate(zip(places, micros, events, strict=True))
-        ]
+        return "".join(
+            [
+                f"{heads[place]}{amount}\t{event}{tail}{position}\t{held}\n"
+                for position, (place, amount, event) in enumerate(zip(places, micros, events, strict=True))
+            ]
+        )
     tail = f"\t{_NULL}{tail}"
-    return [
-        f"{heads[place]}{amount}{tail}{position}\t{held}\n"
-        for position, (place, amount) in enumerate(zip(places, micros, strict=True))
-    ]
+    return "".join(
+        [
+            f"{heads[place]}{amount}{tail}{position}\t{held}\n"
+            for position, (place, amount) in enumerate(zip(places, micros, strict=True))
+        ]
+    )
 
 
 def lines_of(rows: Iterable[SpendRow]) -> Iterator[str]:

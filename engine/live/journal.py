@@ -11,7 +11,7 @@ import hashlib
 import re
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import redis
 
@@ -31,8 +31,6 @@ COUNTED: Final = "k"
 EARLIER: Final = "p"
 """Counted by an earlier call of the same request id, in an entry of its own."""
 
-SPENDS_AT_ONCE: Final = 100_000
-"""Spends that are read into memory and written in one transaction, about."""
 _PAGE: Final = 100
 _BYTES_A_SPEND: Final = 5
 
@@ -311,6 +309,14 @@ def decode(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Entry:
         raise BadEntry(f"journal entry {name} does not read ({error}): {dict(fields)!r:.200}") from None
 
 
+class JournalPart(NamedTuple):
+    """Some raw entries of a journal. spends: how many they carry, about; more: there may be others after them."""
+
+    entries: list[tuple[bytes, dict[bytes, bytes]]]
+    spends: int
+    more: bool
+
+
 class Journal:
     """Reads the journals of all shards."""
 
@@ -318,18 +324,18 @@ class Journal:
         self._plain = plain
         self._where = where
 
-    def read_part(self, shard: int, from_id: str, count: int) -> tuple[list[tuple[bytes, dict[bytes, bytes]]], bool]:
-        """Up to `count` raw entries from an id on, that one included, fewer where they carry more than SPENDS_AT_ONCE; and whether there may be more."""
+    def read_part(self, shard: int, from_id: str, count: int, most_spends: int) -> JournalPart:
+        """Up to `count` raw entries from an id on, that one included, fewer where they carry more spends than that."""
         found: list[tuple[bytes, dict[bytes, bytes]]] = []
         spends, at = 0, from_id
-        while len(found) < count and spends < SPENDS_AT_ONCE:
+        while len(found) < count and spends < most_spends:
             page = self.read(shard, at, min(_PAGE, count - len(found)))
             found += page
             spends += sum(len(e.get(b"l", b"")) // _BYTES_A_SPEND + e.get(b"b", b"").count(b";") + 1 for _, e in page)
             if len(page) < _PAGE:
-                return found, len(found) >= count
+                return JournalPart(found, spends, len(found) >= count)
             at = "(" + page[-1][0].decode()
-        return found, True
+        return JournalPart(found, spends, True)
 
     def read(self, shard: int, from_id: str, count: int) -> list[tuple[bytes, dict[bytes, bytes]]]:
         """Up to `count` raw entries from an id on, that one included. Raises ServerAway, NoJournal."""

@@ -42,7 +42,7 @@ def die_at(point: str, nth: int) -> None:
         return wrapped
 
     step = persist.Persister.step
-    persist.Persister.step = lambda self, shard, *, expected=None: step(self, shard, expected=expected, batch=BATCH)  # type: ignore[method-assign,misc,assignment]
+    persist.Persister.step = lambda self, shards, states=None: step(self, shards, states, batch=BATCH)  # type: ignore[method-assign,misc,assignment]
     trim_all = jobs.trim_all
     # Twice without a wait: what the first finds persisted, the second may trim.
     jobs.trim_all = lambda db, live, instance, keep: sum(trim_all(db, live, instance, 0) for _ in range(2))

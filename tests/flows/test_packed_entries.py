@@ -9,8 +9,8 @@ from sqlalchemy import text
 
 from engine.domain.ids import shard_of
 from engine.errors import BudgetError
+from engine.flows import persist
 from engine.ledger import quarantine
-from engine.live import journal
 from engine.live.batches import PACKED_FROM, Spend, pieces_of
 from engine.live.scripts import script
 from engine.wiring import System
@@ -120,7 +120,7 @@ def test_a_backlog_of_large_batches_is_written_in_transactions_of_a_bounded_numb
         ready.client.record_spends(
             [Spend(campaign, None, f"e{next(events)}" if form == "text" else None, 1) for _ in range(20)]
         )
-    monkeypatch.setattr(journal, "SPENDS_AT_ONCE", 1000)
+    monkeypatch.setattr(persist, "SPENDS_AT_ONCE", 1000)
     seen: list[int] = []
     assert ready.persister.drain_all(lambda so_far: seen.append(so_far.rows)).rows == 130 * 20
     written = sorted({0, *seen})

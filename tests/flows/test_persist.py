@@ -21,9 +21,11 @@ def rows(system: System, query: str, **values: Any) -> list[Any]:
         return [tuple(row) for row in conn.execute(text(query), values)]
 
 
-def brand_with_campaigns(system: System, count: int = 1, daily: int | None = None) -> tuple[int, list[int]]:
+def brand_with_campaigns(
+    system: System, count: int = 1, daily: int | None = None, name: str = "Aurora"
+) -> tuple[int, list[int]]:
     """A published brand and its campaign ids."""
-    brand = system.manage.create_brand("Aurora", daily, None, None, "test").row
+    brand = system.manage.create_brand(name, daily, None, None, "test").row
     born_on_the_moved_clock(system)
     made = system.manage.create_campaigns(brand.id, [f"c{i}" for i in range(count)], "test")
     return brand.id, [c.id for c in made]
@@ -86,10 +88,55 @@ def test_a_backlog_larger_than_a_transaction_is_carried_over_whole(ready: System
         ready.client.record_spend(campaigns[i % 3], "0.01")
     shard = shard_of(campaigns[0] >> 16)
     steps = 0
-    while ready.persister.step(shard, batch=7).behind:
+    while ready.persister.step([shard], batch=7).left:
         steps += 1
     assert steps == 7
     assert rows(ready, "SELECT count(*), sum(amount_micros) FROM spend_log") == [(50, 500_000)]
+
+
+def spends_over_shards(ready: System, brands: int) -> list[int]:
+    """A spend of 1 on each of so many new brands; their shards, each once."""
+    shards = set()
+    for number in range(brands):
+        brand_id, (campaign,) = brand_with_campaigns(ready, name=f"Brand {number}")
+        ready.client.record_spend(campaign, "1")
+        shards.add(shard_of(brand_id))
+    return sorted(shards)
+
+
+def test_what_waits_in_many_shards_is_written_in_one_transaction(ready: System) -> None:
+    shards = spends_over_shards(ready, 6)
+    assert len(shards) > 2
+    ready.persister.drain_all()
+    written = rows(ready, "SELECT DISTINCT shard, xmin::text FROM spend_log ORDER BY shard")
+    assert [shard for shard, _ in written] == shards
+    assert len({transaction for _, transaction in written}) == 1, "one transaction wrote them all"
+    assert rows(ready, "SELECT count(*), sum(spend_micros), sum(spends) FROM campaign_day") == [(6, 6_000_000, 6)]
+    assert not ready.persister.waiting()
+
+
+def test_a_shard_that_another_process_holds_is_left_out_of_a_transaction_and_the_others_are_written(
+    ready: System,
+) -> None:
+    held, *others = spends_over_shards(ready, 6)
+    with ready.db.begin() as conn:
+        conn.execute(text("SELECT 1 FROM journal_cursor WHERE shard = :s FOR UPDATE"), {"s": held})
+        ready.persister.drain_all()
+        assert [shard for (shard,) in rows(ready, "SELECT DISTINCT shard FROM spend_log ORDER BY shard")] == others
+    ready.persister.drain_all()
+    assert rows(ready, "SELECT count(*), sum(amount_micros) FROM spend_log") == [(6, 6_000_000)]
+
+
+def test_of_a_full_transaction_the_shards_that_it_did_not_come_to_are_written_by_the_next(ready: System) -> None:
+    spends_over_shards(ready, 6)
+    left = [state.shard for state in ready.persister.waiting()]
+    seen = [left]
+    while left:
+        left = ready.persister.step(left, batch=2).left
+        seen.append(left)
+    assert len(seen) > 3
+    assert rows(ready, "SELECT count(*), sum(amount_micros) FROM spend_log") == [(6, 6_000_000)]
+    assert not ready.persister.waiting()
 
 
 def test_a_days_sum_grows_with_each_transaction_that_writes_to_it(ready: System) -> None:
@@ -121,7 +168,7 @@ def test_a_cursor_that_another_process_holds_is_left_alone(ready: System) -> Non
     shard = shard_of(campaign >> 16)
     with ready.db.begin() as conn:
         conn.execute(text("SELECT 1 FROM journal_cursor WHERE shard = :s FOR UPDATE"), {"s": shard})
-        assert ready.persister.step(shard).locked
+        assert ready.persister.step([shard]).locked
     assert ready.persister.drain_all().rows == 1
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from types import SimpleNamespace
@@ -64,6 +65,27 @@ def test_a_row_that_breaks_a_law_takes_its_whole_transaction_with_it(engine: Eng
     with pytest.raises(RowsRefused):
         write(engine, [row(CAMPAIGN, n=5), bad])
     assert read(engine) == []
+
+
+def test_lines_that_fail_while_postgresql_already_writes_leave_no_row(engine: Engine) -> None:
+    write(engine, [row(CAMPAIGN)])
+
+    def lines() -> Iterator[str]:
+        for n in range(2, 20_000):
+            yield from spend_log.lines_of([row(CAMPAIGN, n=n)])
+        raise ZeroDivisionError
+
+    with pytest.raises(Exception, match="ZeroDivisionError|read\\(\\)"), engine.begin() as connection:
+        spend_log.copy_lines(connection, lines())
+    assert [r.n for r in read(engine)] == [1]
+    write(engine, [row(CAMPAIGN, n=2)])
+
+
+def test_a_copy_of_several_pieces_says_how_many_rows_it_wrote(engine: Engine) -> None:
+    write(engine, [row(CAMPAIGN)])
+    with engine.begin() as connection:
+        written = spend_log.copy_lines(connection, spend_log.lines_of(row(CAMPAIGN, n=n) for n in range(2, 5_001)))
+    assert (written, len(read(engine))) == (4_999, 5_000)
 
 
 def test_a_spend_of_a_day_without_partition_is_refused_not_lost(engine: Engine) -> None:

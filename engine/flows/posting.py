@@ -1,0 +1,129 @@
+"""Posting: what entries of the journals become in the ledger's tables, in the caller's transaction.
+
+Rows go to PostgreSQL as they are made: it writes one down while the next is put into words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import date
+from itertools import chain
+from typing import NamedTuple
+
+from sqlalchemy import Connection
+
+from engine.domain.ids import brand_of
+from engine.domain.periods import at_ms, date_of, day_of
+from engine.ledger import corrections, holds, spend_log
+from engine.live.journal import COUNTED, Entry, LoggedSpend
+from engine.live.packed import Unpacked
+
+
+class Item(NamedTuple):
+    """An entry of a shard, in the generation that it belongs to."""
+
+    shard: int
+    generation: int
+    entry: Entry
+
+
+def post(conn: Connection, items: Sequence[Item]) -> tuple[int, int]:
+    """Writes rows, sums, requests to be remembered, holds and corrections; answers how many rows and their micros. Raises RowsRefused, and
+    what else PostgreSQL refuses."""
+    sums: dict[tuple[int, date, int], tuple[int, int, int]] = {}
+    whole: list[tuple[Item, Unpacked]] = []
+    rows: list[spend_log.SpendRow] = []
+    for item in items:
+        simple = item.entry.simple
+        if simple:
+            whole.append((item, simple))
+            recorded_at, today = at_ms(item.entry.ms), date_of(day_of(item.entry.ms))
+            for campaign_id, total, spends in simple.sums:
+                key = (campaign_id, today, recorded_at.hour)
+                brand_id, micros, count = sums.get(key, (brand_of(campaign_id), 0, 0))
+                sums[key] = (brand_id, micros + total, count + spends)
+            continue
+        for row in _rows(item):
+            rows.append(row)
+            key = (row.campaign_id, row.day, spend_log.hour_of(row.day, row.recorded_at))
+            brand_id, micros, count = sums.get(key, (row.brand_id, 0, 0))
+            sums[key] = (brand_id, micros + row.amount_micros, count + (row.amount_micros > 0))
+    written = spend_log.copy_lines(conn, chain(_packed(whole), spend_log.lines_of(rows)))
+    spend_log.add_sums(conn, sums)
+    spend_log.add_mixed_requests(conn, list(_remembered(items)))
+    holds.write(conn, list(_holds(items)))
+    corrections.write(conn, list(_corrections(items)))
+    return written, sum(micros for _, micros, _ in sums.values())
+
+
+def days_of(items: Iterable[Item]) -> set[date]:
+    """The UTC days that their spends are booked to."""
+    days: set[date] = set()
+    for item in items:
+        if item.entry.simple:
+            days.add(date_of(day_of(item.entry.ms)))
+        else:
+            days.update(spend_day(item.entry, spend) for spend in item.entry.spends())
+    return days
+
+
+def spend_day(entry: Entry, spend: LoggedSpend) -> date:
+    """The UTC day that a spend is booked to."""
+    return date_of(day_of(entry.ms) if spend.day is None else spend.day)
+
+
+def _packed(whole: Sequence[tuple[Item, Unpacked]]) -> Iterator[str]:
+    for (shard, generation, entry), call in whole:
+        lease, kind = entry.drawn_from or (None, "spend")
+        yield spend_log.packed_lines(
+            at_ms(entry.ms), date_of(day_of(entry.ms)), [line.campaign_id for line in call.sums], call.places, call.micros,
+            entry.request_id, shard, generation, entry.n, lease, kind, call.events,
+        )  # fmt: skip
+
+
+def _rows(item: Item) -> Iterator[spend_log.SpendRow]:
+    shard, generation, entry = item
+    recorded_at = at_ms(entry.ms)
+    for spend in entry.spends():
+        request = entry.request_id or (
+            f"{spend.campaign_id}:{spend.hold_id}" if spend.hold_id else f"refund:{spend.event_id}"
+        )
+        yield spend_log.SpendRow(
+            recorded_at, spend_day(entry, spend), spend.brand_id, spend.campaign_id, spend.amount_micros, spend.event_id, request,
+            None if spend.occurred_ms is None else at_ms(spend.occurred_ms), spend.kind, shard, generation, entry.n,
+            spend.position, spend.hold_id,
+        )  # fmt: skip
+
+
+def _remembered(items: Sequence[Item]) -> Iterator[spend_log.RememberedRequest]:
+    for shard, generation, entry in items:
+        if entry.outcomes or entry.packed is not None:
+            # Rows alone do not give back which spends were refused, nor the bytes of a packed call. A verb of `*`: of either.
+            outcomes = entry.outcomes or f"{COUNTED}*{entry.packed.size if entry.packed else 0}"
+            digest = (entry.verb or "*") + entry.digest
+            yield spend_log.RememberedRequest(
+                shard, generation, entry.n, entry.request_id, digest, outcomes, at_ms(entry.ms)
+            )
+
+
+def _holds(items: Sequence[Item]) -> Iterator[holds.HoldRow]:
+    for _, _, entry in items:
+        recorded_at = at_ms(entry.ms)
+        for step in entry.hold_steps() if entry.steps else ():
+            is_open = step.state == "open"
+            expires = None if step.expires_ms is None else at_ms(step.expires_ms)
+            yield holds.HoldRow(
+                step.campaign_id, step.hold_id, brand_of(step.campaign_id), step.held_micros, step.settled_micros,
+                step.state, recorded_at if is_open else None, expires, None if is_open else recorded_at,
+            )  # fmt: skip
+
+
+def _corrections(items: Sequence[Item]) -> Iterator[corrections.CorrectionRow]:
+    for shard, _, entry in items:
+        for step in entry.adjustments():
+            of_brand = step.owner == "brand"
+            brand_id = step.owner_id if of_brand else brand_of(step.owner_id)
+            yield corrections.CorrectionRow(
+                step.name, brand_id, None if of_brand else step.owner_id, step.field, step.difference_micros,
+                at_ms(entry.ms), shard, entry.n,
+            )  # fmt: skip
