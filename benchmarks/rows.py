@@ -18,7 +18,7 @@ from sqlalchemy import text
 from benchmarks import peers
 from benchmarks.peers import Django, rate
 from engine.live.aio import AsyncBudgetClient
-from engine.live.client import Spend
+from engine.live.client import BudgetClient, Spend
 from engine.wiring import System
 
 BATCH: Final = 1000
@@ -61,6 +61,7 @@ class Bench:
 
         return [
             Row("one record_spend a round trip", "redis-py incrby", 0.8, self.singles, lambda: peers.incrby(plain, 2000 * scale)),
+            Row("the same, asleep while it waits", "redis-py incrby", None, self.asleep, lambda: peers.incrby(plain, 2000 * scale)),
             Row("one try_spend a round trip", "redis-py incrby", None, self.tries, lambda: peers.incrby(plain, 2000 * scale)),
             Row("one record_spend a round trip", "limits, fixed window with cost", None, self.singles, lambda: peers.fixed_window(url, 1000 * scale)),
             Row("record_spends of 1,000, amount_micros", pipelined, 10, lambda: self.batches(self.of_micros), incrby_pipelined),
@@ -86,8 +87,16 @@ class Bench:
 
     def singles(self) -> float:
         """One fact a call."""
-        times = 2000 if self._quick else 6000
-        client, campaigns = self._system.client, self.campaigns
+        return self._facts(self._system.client)
+
+    def asleep(self) -> float:
+        """The same by a client that does not wait awake."""
+        with BudgetClient.from_url(self._system.settings.redis_url, timeout_ms=5000, busy_poll_us=0) as client:
+            client.record_spend(self.campaigns[0], amount_micros=1)
+            return self._facts(client)
+
+    def _facts(self, client: BudgetClient) -> float:
+        times, campaigns = 2000 if self._quick else 6000, self.campaigns
         return rate(
             times,
             lambda: [client.record_spend(campaigns[i % 20], amount_micros=self.next_amount()) for i in range(times)],

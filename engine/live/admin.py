@@ -22,7 +22,7 @@ SLICE: Final = 200
 """Campaigns, hashes or ids in one script call: nothing may hold Redis for more than 5 ms."""
 
 
-TURN: Final = 100
+TURN: Final = 25
 """Campaigns in one call of a job that walks over all of them: such calls go one after the other, so that spends have their turn in between,
 and none of them waits for long."""
 AWAY_AFTER_S: Final = 0.3
