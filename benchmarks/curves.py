@@ -97,9 +97,15 @@ def processor_time(plain: redis.Redis, spends: int, work: Callable[[], object]) 
     return float(sum(after[name] - before[name] for name in fields)) / spends * 1e6
 
 
-def latency(system: System, bench: Bench, seconds: float = 5.0) -> Latency:
-    """Of single spends that are sent at half the rate that one process reaches, on a fixed timetable: a late one is late for its slot."""
+def latency(system: System, bench: Bench, seconds: float = 3.0) -> Latency:
+    """Of single spends that are sent at half the rate that one process reaches, on a fixed timetable: a late one is late for its slot. Of three runs the one
+    with the p99 in the middle: a machine that stops for a moment makes all late that were due meanwhile."""
     load = bench.singles() / 2
+    runs = [_latency(system, bench, load, seconds) for _ in range(3)]
+    return sorted(runs, key=lambda run: run.p99)[1]
+
+
+def _latency(system: System, bench: Bench, load: float, seconds: float) -> Latency:
     client, taken, slot = system.client, [], 1 / load
     began = time.perf_counter()
     for i in range(int(seconds * load)):

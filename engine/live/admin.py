@@ -5,6 +5,7 @@ Every call is bounded and raises ServerAway when Redis cannot be reached. A shar
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -25,6 +26,8 @@ SLICE: Final = 200
 TURN: Final = 25
 """Campaigns in one call of a job that walks over all of them: such calls go one after the other, so that spends have their turn in between,
 and none of them waits for long."""
+REST_S: Final = 0.002
+"""The longest rest of a walk after a call: on a Redis far away the way there and back is rest enough."""
 AWAY_AFTER_S: Final = 0.3
 """A Redis that refuses connections for so long is away: pages and jobs say so at once, instead of after a whole timeout."""
 
@@ -204,14 +207,17 @@ class LiveRedis:
         }
 
     def read_causes(self, ordinals: Mapping[int, int]) -> dict[int, LiveCauses | None]:
-        """The same without figures of campaigns, for who walks over all of them: {brand id: its causes}."""
+        """The same without figures of campaigns, for who walks over all of them and rests after each call: {brand id: its causes}."""
         return {
             brand_id: None if lines is None else LiveCauses(lines.brand({}), lines.masks())
-            for brand_id, lines in self._read_lines(ordinals)
+            for brand_id, lines in self._read_lines(ordinals, rests=True)
         }
 
-    def _read_lines(self, ordinals: Mapping[int, int]) -> Iterator[tuple[int, _Lines | None]]:
-        """Each brand with the replies of its slices; None where any of them said that the shard is not ready or there is no such brand."""
+    def _read_lines(self, ordinals: Mapping[int, int], rests: bool = False) -> Iterator[tuple[int, _Lines | None]]:
+        """Each brand with the replies of its slices; None where any of them said that the shard is not ready or there is no such brand.
+
+        rests: stays away for as long as each call took, so that more than half of Redis' time is the spends'.
+        """
         code = script("read_plan")
         for brand_id, highest in ordinals.items():
             keys = keys_of_brand(brand_id)
@@ -219,7 +225,10 @@ class LiveRedis:
             for start in range(1, max(highest, 1) + 1, TURN):
                 ids = [campaign_id_of(brand_id, o) for o in range(start, min(start + TURN, highest + 1))]
                 call = Call(code, (keys.shard, keys.brand(brand_id), *map(keys.campaign, ids)), (LAYOUT,))
+                asked_s = time.monotonic()
                 reply = self.call_all((call,))[0]
+                if rests:
+                    time.sleep(min(time.monotonic() - asked_s, REST_S))
                 if head(reply) == NOT_READY or not reply[3]:
                     lines = None
                     break

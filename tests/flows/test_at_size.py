@@ -77,6 +77,22 @@ def test_no_job_sends_redis_more_than_one_bounded_slice_at_a_time(ready: System)
         assert max(len(call.args) for calls in walked for call in calls) <= 1500, name
 
 
+def test_a_check_rests_after_each_call_so_that_most_of_redis_time_is_the_spends(
+    ready: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(ready.db, 3, BIG)
+    publish_all(ready)
+    rests: list[float] = []
+    monkeypatch.setattr(admin.time, "sleep", rests.append)
+    with pipelines(ready) as seen:
+        check_all(ready.publisher, ready.status)
+    assert len(rests) == len(walks(seen))
+    assert all(0 < rest <= admin.REST_S for rest in rests)
+    rests.clear()
+    ready.overview.snapshot()
+    assert not rests, "a page does not make its reader wait"
+
+
 def test_closing_prunes_in_slices_that_shrink_with_the_periods(clock: System) -> None:
     today = day_of(clock.live.now_ms())
     sized = fill(clock.db, 2, BIG)
