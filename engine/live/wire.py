@@ -82,7 +82,7 @@ class Wire:
         self._address = Address(url, redis.ConnectionPool)
         self._free: deque[Link] = deque()
         self._busy_poll_us = busy_poll_us
-        self._awake = BusyPoll(busy_poll_us)
+        self.awake = BusyPoll(busy_poll_us)
         _OWN.add(self)
 
     @property
@@ -133,7 +133,7 @@ class Wire:
             self._free.append(link)
             return None
         try:
-            reply: Reply = link.ask(call.encoded(), timeout_s, began, self._awake)
+            reply: Reply = link.ask(call.encoded(), timeout_s, began, self.awake)
         except exceptions.ResponseError:
             reply = []
         except (exceptions.RedisError, OSError) as error:
@@ -216,7 +216,7 @@ class Wire:
     def forget(self) -> None:
         """In a forked child: the parent's connections are not ours to close."""
         self._free = deque()
-        self._awake = BusyPoll(self._busy_poll_us)
+        self.awake = BusyPoll(self._busy_poll_us)
 
 
 def _forget_all() -> None:

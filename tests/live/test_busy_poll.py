@@ -10,6 +10,7 @@ import pytest
 
 from engine import BudgetClient, InvalidInput, Spend
 from engine.live.busy_poll import BusyPoll
+from engine.live.wire import Wire
 from tests.live.plant import CAMPAIGN, Plant
 
 LONG_US = 10_000_000
@@ -95,3 +96,18 @@ def test_the_same_money_is_counted_however_long_a_call_is_awake(plant: Plant, ho
         for thread in threads:
             thread.join()
     assert plant.spent() == 109_000_000
+
+
+def test_a_forked_child_is_awake_whatever_its_parents_threads_were_doing(hot_url: str, pair: Pair) -> None:
+    wire = Wire(hot_url, LONG_US)
+    parents = wire.awake
+    near, far = pair
+    waiting = threading.Thread(target=parents.recv, args=(near, 100, 60))
+    waiting.start()
+    wire.forget()
+    child, child_far = socket.socketpair()
+    with child, child_far:
+        child_far.send(b"reply")
+        assert wire.awake.recv(child, 100, 60) == b"reply"
+    far.send(b"over")
+    waiting.join()
