@@ -159,13 +159,18 @@ class LiveRedis:
                 "Redis", self.wire.where, f"{failure.why}; check REDIS_URL and that the server runs"
             ) from None
 
-    def call_each(self, calls: Iterable[Call]) -> Iterator[Reply]:
+    def call_each(self, calls: Iterable[Call], *, rests: bool = False) -> Iterator[Reply]:
         """Replies to script calls, each sent when the one before is answered. Raises ServerAway.
 
         Redis runs all that it has read of one connection before it looks at another: a pipeline of slices would stop spends like one long script.
+        rests: stays away for as long as each call took, so that more than half of Redis' time is the spends'.
         """
         for call in calls:
-            yield self.call_all((call,))[0]
+            asked_s = time.monotonic()
+            reply = self.call_all((call,))[0]
+            if rests:
+                time.sleep(min(time.monotonic() - asked_s, REST_S))
+            yield reply
 
     def ping(self) -> None:
         """Raises ServerAway when Redis does not answer."""
@@ -214,21 +219,19 @@ class LiveRedis:
         }
 
     def _read_lines(self, ordinals: Mapping[int, int], rests: bool = False) -> Iterator[tuple[int, _Lines | None]]:
-        """Each brand with the replies of its slices; None where any of them said that the shard is not ready or there is no such brand.
-
-        rests: stays away for as long as each call took, so that more than half of Redis' time is the spends'.
-        """
+        """Each brand with the replies of its slices; None where any of them said that the shard is not ready or there is no such brand."""
         code = script("read_plan")
         for brand_id, highest in ordinals.items():
             keys = keys_of_brand(brand_id)
             lines: _Lines | None = None
-            for start in range(1, max(highest, 1) + 1, TURN):
-                ids = [campaign_id_of(brand_id, o) for o in range(start, min(start + TURN, highest + 1))]
-                call = Call(code, (keys.shard, keys.brand(brand_id), *map(keys.campaign, ids)), (LAYOUT,))
-                asked_s = time.monotonic()
-                reply = self.call_all((call,))[0]
-                if rests:
-                    time.sleep(min(time.monotonic() - asked_s, REST_S))
+            slices = [
+                [campaign_id_of(brand_id, o) for o in range(start, min(start + TURN, highest + 1))]
+                for start in range(1, max(highest, 1) + 1, TURN)
+            ]
+            calls = [
+                Call(code, (keys.shard, keys.brand(brand_id), *map(keys.campaign, ids)), (LAYOUT,)) for ids in slices
+            ]
+            for ids, reply in zip(slices, self.call_each(calls, rests=rests), strict=False):
                 if head(reply) == NOT_READY or not reply[3]:
                     lines = None
                     break
