@@ -19,7 +19,7 @@ from sqlalchemy.exc import DataError, IntegrityError
 from engine.domain.ids import brand_of
 from engine.domain.periods import at_ms, date_of, day_of
 from engine.errors import BudgetError
-from engine.flows.posting import Item, days_of, post, spend_day
+from engine.flows.posting import Item, Posting, spend_day
 from engine.ledger import quarantine, spend_log
 from engine.live.journal import UNITEMISED, BadEntry, Entry, decode
 
@@ -109,15 +109,14 @@ def book(conn: Connection, parts: Sequence[Part], make_partitions: MakePartition
                 continue
             generation = max(generation, found.entry.generation or 0)
             good.append((Item(part.shard, generation, found.entry), found))
-    days = days_of(item for item, _ in good)
-    make_partitions(days)
+    posting = Posting([item for item, _ in good])
+    make_partitions(posting.days)
     try:
-        with conn.begin_nested():
-            _post(conn, [item for item, _ in good], booked)
+        _post(conn, posting, booked)
     except REFUSED:
         # One of them breaks a law of the log: each by itself, so that only that one stays behind. A PostgreSQL that was restored to an
         # earlier state may also have lost a day's partition, which is no fault of theirs.
-        make_partitions(days, True)
+        make_partitions(posting.days, True)
         good = _post_each(conn, good, booked)
     for item, found in good:
         if item.entry.packed is not None and item.entry.packed.bad:
@@ -128,10 +127,12 @@ def book(conn: Connection, parts: Sequence[Part], make_partitions: MakePartition
     return booked
 
 
-def _post(conn: Connection, items: Sequence[Item], booked: Booked) -> None:
-    rows, micros = post(conn, items)
+def _post(conn: Connection, posting: Posting, booked: Booked) -> None:
+    """Writes it, or leaves nothing of it in the transaction. Raises one of REFUSED."""
+    with conn.begin_nested():
+        rows = posting.write(conn)
     booked.rows += rows
-    booked.micros += micros
+    booked.micros += posting.micros
 
 
 def _post_each(conn: Connection, good: Sequence[tuple[Item, Read]], booked: Booked) -> list[tuple[Item, Read]]:
@@ -140,8 +141,7 @@ def _post_each(conn: Connection, good: Sequence[tuple[Item, Read]], booked: Book
     refused: list[tuple[Item, Read, Exception]] = []
     for item, found in good:
         try:
-            with conn.begin_nested():
-                _post(conn, [item], booked)
+            _post(conn, Posting([item]), booked)
             kept.append((item, found))
         except REFUSED as error:
             refused.append((item, found, error))
@@ -197,7 +197,6 @@ def retry(conn: Connection, row: quarantine.QuarantineRow, make_partitions: Make
         raise BudgetError(item.entry.reason)
     if item.entry.packed is not None and item.entry.packed.bad and not row.micros:
         raise BudgetError(f"its money is in the log as {UNITEMISED} rows: look at its bytes, then drop it")
-    posting = Item(row.shard, row.generation, item.entry)
-    make_partitions(days_of([posting]), True)
-    rows, _ = post(conn, [posting])
-    return rows
+    posting = Posting([Item(row.shard, row.generation, item.entry)])
+    make_partitions(posting.days, True)
+    return posting.write(conn)

@@ -124,19 +124,31 @@ class Persister:
         """The same, with what stopped a shard among the answers: one bad shard holds up no other. Asks `should_stop` before each transaction."""
         total = Drained()
         states = {state.shard: state for state in self.waiting() if state.shard not in skip}
-        left = list(states)
         try:
-            while left and not should_stop():
-                total.add(step := self.step(left, states))
-                left = step.left
-                if progress:
-                    progress(total)
+            self._carry(states, total, progress, should_stop)
         except ServerAway:
             raise
         except Exception as error:  # noqa: BLE001  # one of them it was: each by itself says which
             log.info("persist goes on shard by shard: %s", " ".join(str(error).split()))
-            self._one_by_one([states[shard] for shard in left], total, progress, should_stop)
+            self._one_by_one(list(states.values()), total, progress, should_stop)
         return total
+
+    def _carry(
+        self,
+        states: dict[int, LiveShard],
+        total: Drained,
+        progress: Callable[[Drained], None] | None,
+        should_stop: Callable[[], bool],
+    ) -> None:
+        """Transaction after transaction, until nothing is left of these shards; what is done goes out of `states`."""
+        while states and not should_stop():
+            step = self.step(list(states), states)
+            left = {shard: states[shard] for shard in step.left}
+            states.clear()
+            states.update(left)
+            total.add(step)
+            if progress:
+                progress(total)
 
     def _one_by_one(
         self,
@@ -186,13 +198,8 @@ class Persister:
         should_stop: Callable[[], bool],
     ) -> None:
         """One shard to its end. History that does not fit takes the shard out of use; the rebuild brings it back."""
-        left = [state.shard]
         try:
-            while left and not should_stop():
-                total.add(step := self.step(left, {state.shard: state}))
-                left = step.left
-                if progress:
-                    progress(total)
+            self._carry({state.shard: state}, total, progress, should_stop)
         except HistoryLost as lost:
             if self._live.read_shard(state.shard).mark == state.mark:
                 self.stop(state.shard, str(lost))
@@ -208,11 +215,13 @@ class Persister:
     def step(
         self, shards: Sequence[int], states: Mapping[int, LiveShard] | None = None, *, batch: int = BATCH
     ) -> Drained:
-        """One transaction: the next entries of so many of these shards, in their order, as it takes. states: as Redis had them a moment ago.
+        """One transaction: the next entries of so many of these shards, in their order, as it takes; those that have more come last among what is left, so
+        that a long backlog holds up no other. states: as Redis had them a moment ago.
 
         Raises HistoryLost, CursorMoved; nothing is written then.
         """
         found: list[_Next] = []
+        behind: list[int] = []
         out = Drained()
         entries, spends = batch, SPENDS_AT_ONCE
         with self._db.begin() as conn:
@@ -225,13 +234,14 @@ class Persister:
                     out.locked.append(shard)
                     continue
                 if item.more:
-                    out.left.append(shard)
+                    behind.append(shard)
                 if item.reads:
                     found.append(item)
                     entries, spends = entries - len(item.reads), spends - item.spends
             out.add(Drained.of(book(conn, [item.part for item in found], self.make_partitions)))
             for item in found:
                 item.move_cursor(conn)
+        out.left += behind
         return out
 
     def _next(self, conn: Connection, shard: int, state: LiveShard | None, entries: int, spends: int) -> _Next | None:

@@ -5,7 +5,7 @@ Rows go to PostgreSQL as they are made: it writes one down while the next is put
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date
 from itertools import chain
 from typing import NamedTuple
@@ -27,44 +27,55 @@ class Item(NamedTuple):
     entry: Entry
 
 
-def post(conn: Connection, items: Sequence[Item]) -> tuple[int, int]:
-    """Writes rows, sums, requests to be remembered, holds and corrections; answers how many rows and their micros. Raises RowsRefused, and
-    what else PostgreSQL refuses."""
-    sums: dict[tuple[int, date, int], tuple[int, int, int]] = {}
-    whole: list[tuple[Item, Unpacked]] = []
-    rows: list[spend_log.SpendRow] = []
-    for item in items:
-        simple = item.entry.simple
-        if simple:
-            whole.append((item, simple))
-            recorded_at, today = at_ms(item.entry.ms), date_of(day_of(item.entry.ms))
-            for campaign_id, total, spends in simple.sums:
-                key = (campaign_id, today, recorded_at.hour)
-                brand_id, micros, count = sums.get(key, (brand_of(campaign_id), 0, 0))
-                sums[key] = (brand_id, micros + total, count + spends)
-            continue
+class Posting:
+    """Entries, put together for the tables: their rows, and the sums of these by campaign, day and hour."""
+
+    def __init__(self, items: Sequence[Item]) -> None:
+        self._items = items
+        self._packed: list[tuple[Item, Unpacked]] = []
+        self._rows: list[spend_log.SpendRow] = []
+        self._sums: dict[tuple[int, date, int], tuple[int, int, int]] = {}
+        for item in items:
+            call = item.entry.simple
+            if call is None:
+                self._add_rows(item)
+            else:
+                self._add_packed(item, call)
+
+    def _add_packed(self, item: Item, call: Unpacked) -> None:
+        self._packed.append((item, call))
+        recorded_at, today = at_ms(item.entry.ms), date_of(day_of(item.entry.ms))
+        for campaign_id, total, spends in call.sums:
+            key = (campaign_id, today, recorded_at.hour)
+            brand_id, micros, count = self._sums.get(key, (brand_of(campaign_id), 0, 0))
+            self._sums[key] = (brand_id, micros + total, count + spends)
+
+    def _add_rows(self, item: Item) -> None:
         for row in _rows(item):
-            rows.append(row)
+            self._rows.append(row)
             key = (row.campaign_id, row.day, spend_log.hour_of(row.day, row.recorded_at))
-            brand_id, micros, count = sums.get(key, (row.brand_id, 0, 0))
-            sums[key] = (brand_id, micros + row.amount_micros, count + (row.amount_micros > 0))
-    written = spend_log.copy_lines(conn, chain(_packed(whole), spend_log.lines_of(rows)))
-    spend_log.add_sums(conn, sums)
-    spend_log.add_mixed_requests(conn, list(_remembered(items)))
-    holds.write(conn, list(_holds(items)))
-    corrections.write(conn, list(_corrections(items)))
-    return written, sum(micros for _, micros, _ in sums.values())
+            brand_id, micros, count = self._sums.get(key, (row.brand_id, 0, 0))
+            self._sums[key] = (brand_id, micros + row.amount_micros, count + (row.amount_micros > 0))
 
+    @property
+    def days(self) -> set[date]:
+        """The UTC days that its spends are booked to."""
+        return {day for _, day, _ in self._sums}
 
-def days_of(items: Iterable[Item]) -> set[date]:
-    """The UTC days that their spends are booked to."""
-    days: set[date] = set()
-    for item in items:
-        if item.entry.simple:
-            days.add(date_of(day_of(item.entry.ms)))
-        else:
-            days.update(spend_day(item.entry, spend) for spend in item.entry.spends())
-    return days
+    @property
+    def micros(self) -> int:
+        """What its rows add up to."""
+        return sum(micros for _, micros, _ in self._sums.values())
+
+    def write(self, conn: Connection) -> int:
+        """Writes rows, sums, requests to be remembered, holds and corrections; answers how many rows. Raises RowsRefused, and what else PostgreSQL
+        refuses."""
+        written = spend_log.copy_lines(conn, chain(_packed(self._packed), spend_log.lines_of(self._rows)))
+        spend_log.add_sums(conn, self._sums)
+        spend_log.add_mixed_requests(conn, list(_remembered(self._items)))
+        holds.write(conn, list(_holds(self._items)))
+        corrections.write(conn, list(_corrections(self._items)))
+        return written
 
 
 def spend_day(entry: Entry, spend: LoggedSpend) -> date:

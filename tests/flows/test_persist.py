@@ -139,6 +139,16 @@ def test_of_a_full_transaction_the_shards_that_it_did_not_come_to_are_written_by
     assert not ready.persister.waiting()
 
 
+def test_a_shard_with_a_long_backlog_is_gone_on_with_after_the_others(ready: System) -> None:
+    long, *others = spends_over_shards(ready, 6)
+    ready.persister.drain_all()
+    (campaign,) = rows(ready, "SELECT min(campaign_id) FROM spend_log WHERE shard = :shard", shard=long)[0]
+    for _ in range(10):
+        ready.client.record_spend(campaign, "1")
+    assert ready.persister.step([long, *others], batch=3).left == [*others, long]
+    assert rows(ready, "SELECT count(*) FROM spend_log") == [(6 + 3,)]
+
+
 def test_a_days_sum_grows_with_each_transaction_that_writes_to_it(ready: System) -> None:
     _, (campaign,) = brand_with_campaigns(ready)
     for amount in ("1", "2", "4"):
