@@ -47,7 +47,7 @@ class System:
 
     @cached_property
     def wire(self) -> Wire:
-        """That of the jobs, which leave the processor to bidders while they wait."""
+        """That of jobs and pages, which leave the processor to bidders while they wait."""
         return Wire(self.settings.redis_url, busy_poll_us=0)
 
     @cached_property

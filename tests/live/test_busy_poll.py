@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -22,6 +23,21 @@ def pair() -> Iterator[Pair]:
     near, far = socket.socketpair()
     with near, far:
         yield near, far
+
+
+@contextmanager
+def one_awake(awake: BusyPoll, near: socket.socket) -> Iterator[tuple[threading.Thread, list[bytes | None]]]:
+    """A thread that is awake for `near` by now, and what it will find: a call for bytes that are there finds none of them meanwhile."""
+    found: list[bytes | None] = []
+    thread = threading.Thread(target=lambda: found.append(awake.recv(near, 100, 60)))
+    ready, far = socket.socketpair()
+    with ready, far:
+        far.send(b"x" * 50_000)
+        thread.start()
+        while awake.recv(ready, 1, 60) is not None:
+            """The thread has not begun yet."""
+    yield thread, found
+    thread.join()
 
 
 def test_a_reply_that_comes_while_a_call_is_awake_is_taken(pair: Pair) -> None:
@@ -58,18 +74,15 @@ def test_no_reply_lets_the_call_sleep_and_after_each_try_in_vain_twice_as_many_s
 
 def test_one_thread_is_awake_at_a_time_and_the_others_sleep(pair: Pair) -> None:
     near, far = pair
-    awake, found = BusyPoll(LONG_US), []
-    first = threading.Thread(target=lambda: found.append(awake.recv(near, 100, 60)))
-    first.start()
+    awake = BusyPoll(LONG_US)
     other, other_far = socket.socketpair()
-    with other, other_far:
-        other_far.send(b"not looked at")
-        while awake.recv(other, 1, 60) is not None:
-            """The first thread has not begun yet."""
+    with other, other_far, one_awake(awake, near) as (first, found):
+        other_far.send(b"looked at later")
+        assert awake.recv(other, 100, 60) is None
         far.send(b"reply")
         first.join()
         assert found == [b"reply"]
-        assert awake.recv(other, 100, 60) is not None
+        assert awake.recv(other, 100, 60) == b"looked at later"
 
 
 def test_0_microseconds_never_look(pair: Pair) -> None:
@@ -100,14 +113,10 @@ def test_the_same_money_is_counted_however_long_a_call_is_awake(plant: Plant, ho
 
 def test_a_forked_child_is_awake_whatever_its_parents_threads_were_doing(hot_url: str, pair: Pair) -> None:
     wire = Wire(hot_url, LONG_US)
-    parents = wire.awake
     near, far = pair
-    waiting = threading.Thread(target=parents.recv, args=(near, 100, 60))
-    waiting.start()
-    wire.forget()
     child, child_far = socket.socketpair()
-    with child, child_far:
+    with child, child_far, one_awake(wire.awake, near):
+        wire.forget()
         child_far.send(b"reply")
         assert wire.awake.recv(child, 100, 60) == b"reply"
-    far.send(b"over")
-    waiting.join()
+        far.send(b"over")
