@@ -12,12 +12,14 @@ import redis
 
 from benchmarks.peers import rate
 from benchmarks.rows import BATCH, CAMPAIGNS, Bench
+from engine.live.busy_poll import MOST_US
 from engine.live.client import BudgetClient, Spend
 from engine.wiring import System
 
 BATCH_SIZES: Final = (1, 10, 100, 500, 1000)
 BRANDS: Final = (1, 16, 64, 256)
 PROCESSES: Final = (1, 2, 4)
+CROWDS: Final = (1, 2, 4, 8)
 _SPENDS_A_POINT: Final = 40_000
 
 
@@ -40,11 +42,15 @@ class Latency:
 
 
 def curves(system: System, bench: Bench) -> list[Curve]:
-    """All three."""
+    """All of them. Single spends by processes twice: by clients that wait awake, and by clients that sleep at once."""
     return [
         Curve("batch size", [(size, _of_batches(system, bench, size)) for size in BATCH_SIZES]),
         Curve("brands in a batch of 1,000", [(brands, _of_brands(system, bench, brands)) for brands in BRANDS]),
         Curve("processes with batches of 1,000", [(count, _of_processes(system, bench, count)) for count in PROCESSES]),
+        Curve("processes, single spends", [(count, _of_processes(system, bench, count, 1)) for count in CROWDS]),
+        Curve(
+            "processes, single spends, asleep", [(count, _of_processes(system, bench, count, 1, 0)) for count in CROWDS]
+        ),
     ]
 
 
@@ -63,11 +69,12 @@ def _of_brands(system: System, bench: Bench, brands: int) -> float:
     return rate(20 * BATCH, lambda: [system.client.record_spends(batch) for batch in made])
 
 
-def _of_processes(system: System, bench: Bench, count: int) -> float:
+def _of_processes(system: System, bench: Bench, count: int, size: int = BATCH, busy_poll_us: int = MOST_US) -> float:
     context = multiprocessing.get_context("spawn")
     start = context.Barrier(count + 1)
-    url, batches = system.settings.redis_url, 60
-    crowd = [context.Process(target=_spend, args=(url, bench.campaigns, batches, start)) for _ in range(count)]
+    url, calls = system.settings.redis_url, 60 if size == BATCH else 4000
+    given = (url, bench.campaigns, size, calls, busy_poll_us, start)
+    crowd = [context.Process(target=_spend, args=given) for _ in range(count)]
     for one in crowd:
         one.start()
     start.wait()
@@ -76,15 +83,15 @@ def _of_processes(system: System, bench: Bench, count: int) -> float:
         for one in crowd:
             one.join()
 
-    return rate(count * batches * BATCH, work)
+    return rate(count * calls * size, work)
 
 
-def _spend(url: str, campaigns: list[int], batches: int, start: Any) -> None:
-    client = BudgetClient.from_url(url, timeout_ms=20_000)
-    batch = [Spend(campaigns[i % len(campaigns)], None, None, 1000 + i) for i in range(BATCH)]
+def _spend(url: str, campaigns: list[int], size: int, calls: int, busy_poll_us: int, start: Any) -> None:
+    client = BudgetClient.from_url(url, timeout_ms=20_000, busy_poll_us=busy_poll_us)
+    batch = [Spend(campaigns[i % len(campaigns)], None, None, 1000 + i) for i in range(size)]
     client.record_spends(batch)
     start.wait()
-    for _ in range(batches):
+    for _ in range(calls):
         client.record_spends(batch)
 
 

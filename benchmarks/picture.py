@@ -1,4 +1,4 @@
-"""The curves as one SVG: three plots side by side, both axes logarithmic."""
+"""The curves as one SVG: plots side by side, both axes logarithmic."""
 
 from __future__ import annotations
 
