@@ -125,7 +125,7 @@ class Link:
             if time.monotonic() - began > timeout_s / 10:
                 # The kernel would begin to wait anew.
                 return self.receive(began + timeout_s)
-            received = awake.recv(sock, _CHUNK, timeout_s)
+            received = awake.recv(sock, _CHUNK, timeout_s, len(data))
             if received is None:
                 received = sock.recv(_CHUNK)
         except BlockingIOError:

@@ -48,6 +48,15 @@ def test_a_reply_that_comes_while_a_call_is_awake_is_taken(pair: Pair) -> None:
     later.join()
 
 
+def test_a_call_that_sent_much_waits_awake_for_longer(pair: Pair) -> None:
+    near, far = pair
+    later = threading.Timer(0.05, far.send, (b"reply",))
+    later.start()
+    assert BusyPoll(1).recv(near, 100, timeout_s=60) is None
+    assert BusyPoll(1).recv(near, 100, timeout_s=60, sent=50_000_000) == b"reply"
+    later.join()
+
+
 def test_a_connection_that_ends_is_told_and_not_waited_for(pair: Pair) -> None:
     near, far = pair
     far.close()
