@@ -29,7 +29,7 @@ from engine.live.wire import Arg, Call, Reply
 RECORD: Final = "record_spends"
 TRY: Final = "try_spends"
 MAX_SPENDS_A_CALL: Final = 1000
-MAX_SPENDS_WITH_IDS: Final = 300
+MAX_SPENDS_WITH_IDS: Final = 334
 MAX_CAMPAIGNS_A_CALL: Final = 100
 MAX_BRANDS_A_CALL: Final = 50
 """A question looks at a brand's holds as well, so a brand costs more than a campaign."""

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, ClassVar, Final
 
@@ -33,6 +33,8 @@ class Server(ABC):
 
     stop_signal: ClassVar[signal.Signals]
     """Ends it in order, with everything written."""
+    environ: ClassVar[Mapping[str, str]] = {}
+    """What it needs in its environment beside what every server has."""
 
     def __init__(self, role: str, title: str, data: DataDir, program: Program, password: str, port: int) -> None:
         self.role = role
@@ -134,7 +136,7 @@ class Server(ABC):
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd=self.folder,
-                env=plain_environment(),
+                env={**plain_environment(), **self.environ},
                 # A terminal's Ctrl-C is for the supervisor, which ends the servers last.
                 start_new_session=True,
                 preexec_fn=dies_with_us(self.stop_signal),  # noqa: PLW1509  # it makes two system calls, and no more

@@ -33,6 +33,9 @@ class Valkey(Server):
     """Started with its configuration on standard input: on the command line everybody would read the password."""
 
     stop_signal: ClassVar = signal.SIGTERM
+    # This build allocates with the C library. glibc keeps 7 freed pieces of each size at hand; a call with hundreds of event ids frees more, and is
+    # a tenth slower for it (jemalloc, which Redis usually comes with, has no such need).
+    environ: ClassVar = {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=2000"}
 
     @property
     def url(self) -> str:

@@ -28,8 +28,8 @@ local function recall(memory, ids)
   for _, key in ipairs(memory.read) do
     local got = redis.pcall('HMGET', key, '#', unpack(ids))
     if got.err or not got[1] then return nil end
-    for i, id in ipairs(ids) do
-      if got[i + 1] then found[id] = got[i + 1] end
+    for i = 2, #got do
+      if got[i] then found[ids[i - 1]] = got[i] end
     end
   end
   return found

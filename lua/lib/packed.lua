@@ -26,8 +26,17 @@ local function parse_sums(body, blob, version)
   return sums, size
 end
 
--- The names of a packed call's events: {names, text for the journal, once = none stands there twice}; or nil and the reply. Letters and digits
--- alone are told sooner, and one run of what is right sooner than a search for what is not.
+-- Whether names, joined by commas, have nothing that an id may not have. One range of characters is told in half the time of a set: from `,` to `z`
+-- lie all of an id's but `+` and `~`, and nine that are none, each looked for by itself.
+local function are_names(joined)
+  if not string.find(joined, '^[,-z]*$') then return string.find(joined, '^[A-Za-z0-9._:/+=@~,-]*$') ~= nil end
+  for _, strange in ipairs({ ';', '<', '>', '?', '[', '\\', ']', '^', '`' }) do
+    if string.find(joined, strange, 1, true) then return false end
+  end
+  return true
+end
+
+-- The names of a packed call's events: {names, text for the journal, once = none stands there twice}; or nil and the reply.
 local function read_names(size)
   if #ARGV ~= 5 + 2 * size then return nil, { 'invalid', 0, 'events' } end
   local names, met, once = {}, {}, true
@@ -37,7 +46,7 @@ local function read_names(size)
     names[i], met[name] = name, true
   end
   local joined = table.concat(names, ',')
-  if not string.find(joined, '^[%w:,]*$') and not string.find(joined, '^[A-Za-z0-9._:/+=@~,-]*$') then return nil, { 'invalid', 0, 'events' } end
+  if not are_names(joined) then return nil, { 'invalid', 0, 'events' } end
   return { names = names, text = joined, once = once }
 end
 
