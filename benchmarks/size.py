@@ -7,7 +7,6 @@ check, close and persist at work beside them.
 
 from __future__ import annotations
 
-import multiprocessing
 import sys
 import tempfile
 import time
@@ -22,12 +21,13 @@ from urllib.parse import urlsplit, urlunsplit
 import redis
 from sqlalchemy import event, text
 
+from benchmarks import beside
+from benchmarks.beside import BUSY, QUIET, Latency
 from benchmarks.catalog_of_size import Sized, fill, publish_all, spend_once_each
 from engine.domain.periods import DAY_MS, date_of, day_of
 from engine.flows.check import check_all
 from engine.ledger import migrate
 from engine.ledger.database import make_engine
-from engine.live.client import BudgetClient
 from engine.live.keys import keys_of_brand, keys_of_campaign
 from engine.live.scripts import NAMES, script, swapping
 from engine.local.servers import EmbeddedServers, Urls
@@ -42,10 +42,6 @@ STALL_MS: Final = 5.0
 BYTES_A_CAMPAIGN: Final = 300
 P99_RATIO: Final = 2.0
 """The p99 of spends while jobs run, against that without them."""
-QUIET: Final = "nothing"
-BUSY: Final = "a busy processor"
-_SPENDS_A_PART: Final = 3000
-_PARTS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +57,6 @@ class Cost:
     longest: str
     statements: int
     answer: str
-
-
-@dataclass(frozen=True, slots=True)
-class Latency:
-    """Microseconds of single spends, one round trip each, from a process of their own."""
-
-    beside: str
-    spends: int
-    p50_us: float
-    p99_us: float
-    worst_us: float
 
 
 @dataclass(slots=True)
@@ -95,8 +80,8 @@ class Measured:
 
     def _worst_against(self, peer: str) -> float:
         p99 = {row.beside: row.p99_us for row in self.latency}
-        beside = [value for name, value in p99.items() if name not in (QUIET, BUSY)]
-        return max(beside) / p99[peer] if beside and peer in p99 else 0.0
+        jobs = [value for name, value in p99.items() if name not in (QUIET, BUSY)]
+        return max(jobs) / p99[peer] if jobs and peer in p99 else 0.0
 
     def plain(self) -> dict[str, Any]:
         """As JSON takes it."""
@@ -110,7 +95,7 @@ def measure(servers: Urls, sizes: Sequence[int] = SIZES, say: Callable[[str], No
         with fresh(servers) as system:
             sized = _measure_size(system, brands, out, say)
             if brands == sizes[-1]:
-                _measure_latency(system, sized, out, say)
+                out.latency = beside.measure(system, sized, say)
             _after_midnight(system, sized, out, say)
     return out
 
@@ -272,104 +257,6 @@ def bytes_a_campaign(plain: redis.Redis, sized: Sized) -> float:
     for brand in sized.brands:
         pipe.memory_usage(keys_of_brand(brand).brand(brand))
     return float(sum(pipe.execute()) / len(sized.campaigns))
-
-
-def _measure_latency(system: System, sized: Sized, out: Measured, say: Callable[[str], None]) -> None:
-    """Single spends alone and beside each job, in turn, so that a busy machine is busy for both."""
-
-    def jobs() -> dict[str, Callable[[], object]]:
-        return {
-            BUSY: lambda: sum(range(100_000)),
-            "check": lambda: check_all(system.publisher, system.status),
-            "close": lambda: _close_again(system),
-            "persist": system.persister.drain_all,
-        }
-
-    spender = Spender(system.settings.redis_url, sized.campaigns)
-    spender.part(500)
-    times: dict[str, list[float]] = {QUIET: []}
-    for _ in range(_PARTS):
-        times[QUIET] += spender.part(_SPENDS_A_PART)
-        for name, work in jobs().items():
-            if name == "persist":
-                spend_once_each(system, sized)
-            spender.begin()
-            ends = time.monotonic() + 3
-            while time.monotonic() < ends:
-                work()
-            times.setdefault(name, []).extend(spender.end())
-    spender.close()
-    for name, taken in times.items():
-        taken.sort()
-        at = [taken[int(len(taken) * q)] * 1e6 for q in (0.5, 0.99)]
-        row = Latency(name, len(taken), at[0], at[1], taken[-1] * 1e6)
-        out.latency.append(row)
-        say(
-            f"| spends beside {name} | {row.spends} | p50 {row.p50_us:.0f} us | p99 {row.p99_us:.0f} us | worst {row.worst_us:.0f} us |"
-        )
-
-
-def _close_again(system: System) -> None:
-    """Closes two days before the first spend anew, with every look at the log and every walk over the hashes that a day costs."""
-    system.persister.drain_all()
-    with system.db.begin() as conn:
-        conn.execute(text("DELETE FROM shard_close"))
-        conn.execute(text("DELETE FROM period_total"))
-        conn.execute(text("UPDATE brand SET created_at = now() - interval '2 days'"))
-    system.closer.close_ended()
-
-
-class Spender:
-    """A process that spends one at a time and takes the time of each: a job in this process cannot hold it up by Python's lock."""
-
-    def __init__(self, url: str, campaigns: Sequence[int]) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._ours, theirs = context.Pipe()
-        self._process = context.Process(target=_spend, args=(theirs, url, list(campaigns)), daemon=True)
-        self._process.start()
-        self._ours.recv()
-
-    def part(self, spends: int) -> list[float]:
-        """The seconds of so many spends."""
-        self._ours.send(spends)
-        taken: list[float] = self._ours.recv()
-        return taken
-
-    def begin(self) -> None:
-        """Spends until end()."""
-        self._ours.send(0)
-
-    def end(self) -> list[float]:
-        """The seconds of each spend since begin()."""
-        return self.part(-1)
-
-    def close(self) -> None:
-        """Ends the process."""
-        self._ours.send(None)
-        self._process.join(10)
-
-
-def _spend(pipe: Any, url: str, campaigns: list[int]) -> None:
-    client = BudgetClient.from_url(url, timeout_ms=5000)
-    at = 0
-
-    def one() -> float:
-        nonlocal at
-        at += 7919
-        began = time.perf_counter()
-        client.record_spend(campaigns[at % len(campaigns)], amount_micros=1000)
-        return time.perf_counter() - began
-
-    pipe.send("ready")
-    while (wanted := pipe.recv()) is not None:
-        taken: list[float] = []
-        if wanted:
-            taken = [one() for _ in range(wanted)]
-        else:
-            while not pipe.poll():
-                taken.append(one())
-            pipe.recv()
-        pipe.send(taken)
 
 
 def main(sizes: Sequence[int]) -> None:

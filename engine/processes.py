@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -17,6 +18,8 @@ from engine.local.bound import dies_with_us
 PATIENCE_S: Final = 10.0
 """For a worker to end by itself; its job ends within about two seconds."""
 _POLL_S: Final = 0.05
+NICENESS: Final = 10
+"""Of the processes that nobody waits for. Ten parts of a processor against a hundred where all want it: they get on, and spends go first."""
 
 
 def worker(queue: str | None = None) -> None:
@@ -29,7 +32,16 @@ def worker(queue: str | None = None) -> None:
         _both()
     else:
         logs.configure()
+        if queue == jobs.JOBS_QUEUE:
+            give_way()
         run_worker(jobs.parts().jobs_redis, queue)
+
+
+def give_way() -> None:
+    """Lets spends go first where they share processors with this process (on Linux with this thread). Not for persist: the journal is in memory, and must
+    not grow because the machine is busy."""
+    nice = os.getpriority(os.PRIO_PROCESS, 0)
+    os.setpriority(os.PRIO_PROCESS, 0, max(nice, NICENESS))
 
 
 def scheduler() -> None:

@@ -26,6 +26,8 @@ SLICE: Final = 200
 TURN: Final = 25
 """Campaigns in one call of a job that walks over all of them: such calls go one after the other, so that spends have their turn in between,
 and none of them waits for long."""
+RESTING_TURN: Final = 10
+"""The same of a job that rests between its calls: it has time."""
 REST_S: Final = 0.002
 """The longest rest of a walk after a call: on a Redis far away the way there and back is rest enough."""
 AWAY_AFTER_S: Final = 0.3
@@ -220,13 +222,13 @@ class LiveRedis:
 
     def _read_lines(self, ordinals: Mapping[int, int], rests: bool = False) -> Iterator[tuple[int, _Lines | None]]:
         """Each brand with the replies of its slices; None where any of them said that the shard is not ready or there is no such brand."""
-        code = script("read_plan")
+        code, turn = script("read_plan"), RESTING_TURN if rests else TURN
         for brand_id, highest in ordinals.items():
             keys = keys_of_brand(brand_id)
             lines: _Lines | None = None
             slices = [
-                [campaign_id_of(brand_id, o) for o in range(start, min(start + TURN, highest + 1))]
-                for start in range(1, max(highest, 1) + 1, TURN)
+                [campaign_id_of(brand_id, o) for o in range(start, min(start + turn, highest + 1))]
+                for start in range(1, max(highest, 1) + 1, turn)
             ]
             calls = [
                 Call(code, (keys.shard, keys.brand(brand_id), *map(keys.campaign, ids)), (LAYOUT,)) for ids in slices

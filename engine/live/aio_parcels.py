@@ -146,7 +146,9 @@ class Together(Parcel):
 
     def seal(self) -> bool:
         if self.call is None:
-            self._leave_out([place for place, future in enumerate(self.futures) if future.done()])
+            done = list(map(Future.done, self.futures))
+            if any(done):
+                self._leave_out([place for place, gone in enumerate(done) if gone])
             if self.futures:
                 self.call = self._piece().call(script(self.verb), self.request)
         return self.wanted()

@@ -15,6 +15,7 @@ from sqlalchemy import text
 
 from engine.doorbell import FAILURE_TTL_S, RESULT_TTL_S
 from engine.live.client import Spend
+from engine.processes import NICENESS
 from engine.wiring import System
 from tests.conftest import SUITE_MARK
 from tests.patience import in_time
@@ -53,6 +54,16 @@ def test_a_signal_ends_a_worker_within_three_seconds_and_leaves_no_run_running(
     assert rows(system, "SELECT job, outcome, detail FROM job_run WHERE outcome IN ('running', 'failed')") == []
     assert FailedJobRegistry(queue, connection=jobs_redis).get_job_ids() == []
     assert Worker.all(connection=jobs_redis) == []
+
+
+def test_checks_and_closes_give_way_to_spends_on_a_busy_machine_and_persist_does_not(
+    processes: Processes, system: System
+) -> None:
+    ours = os.getpriority(os.PRIO_PROCESS, 0)
+    checks, persist = (processes.start("worker", "--queue", queue) for queue in ("jobs", "persist"))
+    until(lambda: ready(system) and rows(system, "SELECT 1 FROM job_run WHERE job = 'check'"), why=processes.said)
+    assert os.getpriority(os.PRIO_PROCESS, checks.process.pid) == max(ours, NICENESS)
+    assert os.getpriority(os.PRIO_PROCESS, persist.process.pid) == ours
 
 
 def test_a_worker_that_waits_for_postgresql_ends_at_once(processes: Processes, system: System) -> None:

@@ -1,0 +1,144 @@
+"""How long single spends take beside the jobs that walk over all campaigns, each job working as its worker does: at once, or giving way."""
+
+from __future__ import annotations
+
+import multiprocessing
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import text
+
+from benchmarks.catalog_of_size import Sized, spend_once_each
+from engine.flows.check import check_all
+from engine.live.client import BudgetClient
+from engine.processes import give_way
+from engine.wiring import System
+
+QUIET: Final = "nothing"
+BUSY: Final = "a busy processor"
+_SPENDS_A_PART: Final = 3000
+_PARTS: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Microseconds of single spends, one round trip each, from a process of their own."""
+
+    beside: str
+    spends: int
+    p50_us: float
+    p99_us: float
+    worst_us: float
+
+
+def measure(system: System, sized: Sized, say: Callable[[str], None]) -> list[Latency]:
+    """Single spends alone and beside each job, in turn, so that a busy machine is busy for both."""
+    jobs: dict[str, Callable[[], object]] = {
+        BUSY: lambda: sum(range(100_000)),
+        "check": lambda: check_all(system.publisher, system.status),
+        "close": lambda: _close_again(system),
+        "persist": system.persister.drain_all,
+    }
+    spender = Spender(system.settings.redis_url, sized.campaigns)
+    spender.part(500)
+    times: dict[str, list[float]] = {QUIET: []}
+    for _ in range(_PARTS):
+        times[QUIET] += spender.part(_SPENDS_A_PART)
+        for name, work in jobs.items():
+            if name == "persist":
+                spend_once_each(system, sized)
+            spender.begin()
+            _for_seconds(3, work, gives_way=name in ("check", "close"))
+            times.setdefault(name, []).extend(spender.end())
+    spender.close()
+    rows = []
+    for name, taken in times.items():
+        taken.sort()
+        at = [taken[int(len(taken) * q)] * 1e6 for q in (0.5, 0.99)]
+        row = Latency(name, len(taken), at[0], at[1], taken[-1] * 1e6)
+        rows.append(row)
+        say(
+            f"| spends beside {name} | {row.spends} | p50 {row.p50_us:.0f} us | p99 {row.p99_us:.0f} us | worst {row.worst_us:.0f} us |"
+        )
+    return rows
+
+
+def _for_seconds(seconds: float, work: Callable[[], object], *, gives_way: bool) -> None:
+    """Works again and again, in a thread that gives way as the worker of the queue `jobs` does."""
+
+    def run() -> None:
+        if gives_way:
+            give_way()
+        ends = time.monotonic() + seconds
+        while time.monotonic() < ends:
+            work()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+
+
+def _close_again(system: System) -> None:
+    """Closes two days before the first spend anew, with every look at the log and every walk over the hashes that a day costs."""
+    system.persister.drain_all()
+    with system.db.begin() as conn:
+        conn.execute(text("DELETE FROM shard_close"))
+        conn.execute(text("DELETE FROM period_total"))
+        conn.execute(text("UPDATE brand SET created_at = now() - interval '2 days'"))
+    system.closer.close_ended()
+
+
+class Spender:
+    """A process that spends one at a time and takes the time of each: a job in this process cannot hold it up by Python's lock."""
+
+    def __init__(self, url: str, campaigns: Sequence[int]) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._ours, theirs = context.Pipe()
+        self._process = context.Process(target=_spend, args=(theirs, url, list(campaigns)), daemon=True)
+        self._process.start()
+        self._ours.recv()
+
+    def part(self, spends: int) -> list[float]:
+        """The seconds of so many spends."""
+        self._ours.send(spends)
+        taken: list[float] = self._ours.recv()
+        return taken
+
+    def begin(self) -> None:
+        """Spends until end()."""
+        self._ours.send(0)
+
+    def end(self) -> list[float]:
+        """The seconds of each spend since begin()."""
+        return self.part(-1)
+
+    def close(self) -> None:
+        """Ends the process."""
+        self._ours.send(None)
+        self._process.join(10)
+
+
+def _spend(pipe: Any, url: str, campaigns: list[int]) -> None:
+    client = BudgetClient.from_url(url, timeout_ms=5000)
+    at = 0
+
+    def one() -> float:
+        nonlocal at
+        at += 7919
+        began = time.perf_counter()
+        client.record_spend(campaigns[at % len(campaigns)], amount_micros=1000)
+        return time.perf_counter() - began
+
+    pipe.send("ready")
+    while (wanted := pipe.recv()) is not None:
+        taken: list[float] = []
+        if wanted:
+            taken = [one() for _ in range(wanted)]
+        else:
+            while not pipe.poll():
+                taken.append(one())
+            pipe.recv()
+        pipe.send(taken)
