@@ -68,6 +68,7 @@ class Bench:
             Row("the same, distinct decimal strings", pipelined, 4, lambda: self.batches(self.of_text), incrby_pipelined),
             Row("the same, a 32-hex event id each", pipelined, 1.5, lambda: self.batches(self.with_event_ids), incrby_pipelined),
             Row("asyncio, 1,000 callers with a spend each", "redis.asyncio incrby, pool of 50", 8, self.awaited, lambda: peers.incrby_asyncio(url, scale)),
+            Row("the same, each in a coroutine of its own", "redis.asyncio incrby, pool of 50", None, lambda: self.awaited(wrapped=True), lambda: peers.incrby_asyncio(url, scale)),
             Row("try_spend of a lease, spool included", "redis-py incrby", None, self.leased, lambda: peers.incrby(plain, 2000 * scale)),
             Row("persisting the journal", "COPY of the same rows", 0.7, self.persist, self.copy),
             Row("acknowledged spends, batches", "Django: F() updates and a row", 1000, lambda: self.batches(self.of_micros), self.django),
@@ -116,17 +117,22 @@ class Bench:
         made = [[make(self.campaigns[i % 20]) for i in range(BATCH)] for _ in range(times)]
         return rate(times * BATCH, lambda: [self._system.client.record_spends(batch) for batch in made])
 
-    def awaited(self) -> float:
-        """A thousand callers at once, each awaiting one spend."""
+    def awaited(self, *, wrapped: bool = False) -> float:
+        """A thousand spends awaited at once. wrapped: each by a coroutine of its own, and so by a task."""
         rounds = 5 if self._quick else 15
 
         async def work() -> float:
             async with AsyncBudgetClient.from_url(self._system.settings.redis_url, timeout_ms=20_000) as client:
+
+                async def waits(campaign: int, *, amount_micros: int) -> object:
+                    return await client.record_spend(campaign, amount_micros=amount_micros)
+
+                spend: Callable[..., Any] = waits if wrapped else client.record_spend
                 await client.record_spend(self.campaigns[0], amount_micros=1)
                 began = time.perf_counter()
                 for _ in range(rounds):
                     calls = (
-                        client.record_spend(self.campaigns[i % CAMPAIGNS], amount_micros=self.next_amount())
+                        spend(self.campaigns[i % CAMPAIGNS], amount_micros=self.next_amount())
                         for i in range(peers.CALLERS)
                     )
                     await asyncio.gather(*calls)

@@ -12,9 +12,9 @@ from typing import Final
 from redis import exceptions
 
 from engine.errors import BudgetError, InvalidId, Overloaded, shown
+from engine.live.aio_awaited import Awaited
 from engine.live.aio_link import AsyncAddress, AsyncLink
 from engine.live.aio_parcels import PLACE, Alone, Parcel, Together
-from engine.live.replies import SpendResult
 from engine.live.wire import Call, NoAnswer, Reply, one_line, translated
 
 KEPT_S: Final = 300
@@ -43,12 +43,12 @@ class Flusher:
         self._kept: OrderedDict[str, tuple[float, Together]] = OrderedDict()
         self._kept_spends = 0
         self._closed = False
+        self._leave = self.leave
         self.waiting = 0
         """Spends and other calls that were taken and are not answered."""
 
-    def enter(self, size: int) -> asyncio.AbstractEventLoop:
-        """Takes so many spends in; the caller brings `waiting` down again. Raises Overloaded, and BudgetError when closed or on another loop."""
-        loop = asyncio.get_running_loop()
+    def enter(self, loop: asyncio.AbstractEventLoop, size: int) -> asyncio.AbstractEventLoop:
+        """Takes so many spends in. Raises Overloaded, and BudgetError when closed or on another loop."""
         if loop is not self._loop or self._closed:
             self._check(loop)
         waiting = self.waiting
@@ -60,16 +60,20 @@ class Flusher:
         self.waiting = waiting + size
         return loop
 
+    def leave(self, size: int) -> None:
+        """So many spends wait no longer. A shared call says it for its callers; who awaits a call of his own says it himself."""
+        self.waiting -= size
+
     def _check(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._closed:
             raise BudgetError("this AsyncBudgetClient is closed: make a new one")
-        if self._loop is not None:
+        if self._loop not in (None, loop):
             raise BudgetError("this AsyncBudgetClient belongs to another event loop: make one in each loop")
         self._loop = loop
 
     def join(
         self, loop: asyncio.AbstractEventLoop, shard: int, verb: str, campaign_id: int, micros: int, line: str | None
-    ) -> asyncio.Future[SpendResult]:
+    ) -> Awaited:
         """One spend into the parcel that is open for its shard. After `enter`."""
         parcel = self._open.get(shard)
         if (
@@ -79,7 +83,7 @@ class Flusher:
             or len(parcel.futures) >= parcel.limit
             or (campaign_id not in parcel.campaigns and not parcel.opens(campaign_id))
         ):
-            parcel = self._open[shard] = Together(shard, verb, line is not None)
+            parcel = self._open[shard] = Together(shard, verb, line is not None, self._leave)
             parcel.opens(campaign_id)
             self._add(loop, parcel)
         if parcel.lines is None:
@@ -88,7 +92,8 @@ class Flusher:
             parcel.lines.append(line or f"{campaign_id},{micros},,;")
         parcel.campaign_ids.append(campaign_id)
         parcel.deadlines.append(loop.time() + self._timeout_s)
-        future: asyncio.Future[SpendResult] = loop.create_future()
+        future = Awaited(loop=loop)
+        future.given_up = self._leave
         parcel.futures.append(future)
         self._arm(loop)
         return future
@@ -100,8 +105,9 @@ class Flusher:
         self._add(loop, Alone(call, loop.time() + self._timeout_s, future))
         return future
 
-    def again(self, loop: asyncio.AbstractEventLoop, request: str, verb: str, line: str) -> asyncio.Future[SpendResult]:
-        """The answer to a spend that timed out here in a shared call. After `enter`. Raises InvalidId."""
+    def again(self, loop: asyncio.AbstractEventLoop, request: str, verb: str, line: str) -> Awaited:
+        """The answer to a spend that timed out here in a shared call. Raises InvalidId, and what `enter` raises."""
+        self._check(loop)
         batch, _, place = request.partition(PLACE)
         self._prune(loop.time())
         _, parcel = self._kept.get(batch, (0.0, None))
@@ -115,6 +121,8 @@ class Flusher:
             raise InvalidId(
                 f"request_id {shown(request)} was another spend: repeat it with its own facts", "request_id"
             )
+        if parcel.lost(int(place)):
+            self.enter(loop, 1)
         future = parcel.again(int(place), loop.time() + self._timeout_s, loop)
         if not parcel.answered and parcel not in self._queue and parcel not in self._flight:
             self._add(loop, parcel)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date, timedelta
 from decimal import Decimal
 
+from engine.live.aio_awaited import begun
 from engine.live.holds import (
     AnswerT,
     Asked,
@@ -21,6 +22,7 @@ from engine.live.wire import Call, NoAnswer, Reply
 class AsyncHoldCalls:
     """The part of AsyncBudgetClient that sets money aside and gives it back."""
 
+    @begun
     async def reserve(
         self,
         campaign_id: int,
@@ -33,16 +35,19 @@ class AsyncHoldCalls:
         """`BudgetClient.reserve`, awaited."""
         return await self._ask(asks_reserve(campaign_id, amount, ttl, hold_id, amount_micros))
 
+    @begun
     async def settle(
         self, hold_id: str, amount: str | Decimal | None = None, *, amount_micros: int | None = None
     ) -> HoldResult:
         """`BudgetClient.settle`, awaited."""
         return await self._ask(asks_settle(hold_id, amount, amount_micros))
 
+    @begun
     async def release(self, hold_id: str) -> HoldResult:
         """`BudgetClient.release`, awaited."""
         return await self._ask(asks_release(hold_id))
 
+    @begun
     async def refund(
         self,
         campaign_id: int,

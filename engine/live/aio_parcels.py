@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 from asyncio import AbstractEventLoop, Future
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from engine.errors import BudgetError, Unavailable
+from engine.live.aio_awaited import Awaited
 from engine.live.batches import (
     MAX_SPENDS_A_CALL,
     MAX_SPENDS_WITH_IDS,
@@ -100,9 +101,11 @@ class Alone(Parcel):
 
 
 class Together(Parcel):
-    """Spends of several callers. lines: their text where one has an event id or an instant, else None and `micros` says it."""
+    """Spends of several callers. lines: their text where one has an event id or an instant, else None and `micros` says it. told: takes how many
+    callers were told their answer or its want."""
 
     __slots__ = (
+        "_told",
         "campaign_ids",
         "campaigns",
         "deadlines",
@@ -116,9 +119,10 @@ class Together(Parcel):
         "verb",
     )
 
-    def __init__(self, shard: int, verb: str, with_lines: bool) -> None:
+    def __init__(self, shard: int, verb: str, with_lines: bool, told: Callable[[int], None]) -> None:
         self.shard = shard
         self.verb = verb
+        self._told = told
         self.request = next_id()
         self.call = None
         self.answered = False
@@ -126,7 +130,7 @@ class Together(Parcel):
         self.campaign_ids: list[int] = []
         self.micros: list[int] = []
         self.lines: list[str] | None = [] if with_lines else None
-        self.futures: list[Future[SpendResult]] = []
+        self.futures: list[Awaited] = []
         self.deadlines: list[float] = []
         self.results: Sequence[SpendResult] = ()
         self.limit = MAX_SPENDS_WITH_IDS if with_lines else MAX_SPENDS_A_CALL
@@ -185,15 +189,17 @@ class Together(Parcel):
         self.results = (spend_result(reply, ids[0], word),) if len(ids) == 1 else spend_results(reply, ids, word)
         # Not ready is an answer to those who wait, and none about the spends: a repeat asks again.
         self.answered = self.results[0].outcome != NOT_READY
+        told = 0
         for future, result in zip(self.futures, self.results, strict=True):
             if not future.done():
                 future.set_result(result)
+                told += 1
+        self._told(told)
 
     def fail(self, error: Exception) -> None:
         for place, future in enumerate(self.futures):
             if not future.done():
-                self.given_up = True
-                future.set_exception(self._unavailable(place, error.why) if isinstance(error, NoAnswer) else error)
+                self._give_up(place, self._unavailable(place, error.why) if isinstance(error, NoAnswer) else error)
 
     def expire(self, now: float, why: str) -> float | None:
         soonest = None
@@ -201,11 +207,15 @@ class Together(Parcel):
             if not future.done():
                 deadline = self.deadlines[place]
                 if deadline <= now:
-                    self.given_up = True
-                    future.set_exception(self._unavailable(place, why))
+                    self._give_up(place, self._unavailable(place, why))
                 elif soonest is None or deadline < soonest:
                     soonest = deadline
         return soonest
+
+    def _give_up(self, place: int, error: Exception) -> None:
+        self.given_up = True
+        self.futures[place].set_exception(error)
+        self._told(1)
 
     def _unavailable(self, place: int, why: str) -> BudgetError:
         if self.call is None:  # never sent: an id that is new everywhere
@@ -216,12 +226,16 @@ class Together(Parcel):
             f"{why}; repeat with request_id {request} on this client: nothing is counted twice", request, [None]
         )
 
-    def again(self, place: int, deadline: float, loop: AbstractEventLoop) -> Future[SpendResult]:
+    def lost(self, place: int) -> bool:
+        """Whether there is neither an answer for a place nor somebody who awaits it."""
+        return not self.answered and self.futures[place].done()
+
+    def again(self, place: int, deadline: float, loop: AbstractEventLoop) -> Awaited:
         """Awaits the answer of a place once more."""
-        future = self.futures[place]
-        if self.answered or future.done():
-            future = self.futures[place] = loop.create_future()
+        if self.answered or self.lost(place):
+            future = self.futures[place] = Awaited(loop=loop)
+            future.given_up = self._told
             self.deadlines[place] = deadline
             if self.answered:
                 future.set_result(self.results[place])
-        return future
+        return self.futures[place]
