@@ -13,13 +13,17 @@ from sqlalchemy import text
 
 from benchmarks.catalog_of_size import Sized, spend_once_each
 from engine.flows.check import check_all
+from engine.flows.persist import Drained
+from engine.jobs import persist_loop
 from engine.live.client import BudgetClient
 from engine.processes import give_way
 from engine.wiring import System
 
 QUIET: Final = "nothing"
 BUSY: Final = "a busy processor"
-_SPENDS_A_PART: Final = 3000
+_Job = Callable[[Callable[[], bool]], object]
+"""One turn of a job; it may ask whether the time is over."""
+_PART_S: Final = 3
 _PARTS: Final = 3
 
 
@@ -36,22 +40,21 @@ class Latency:
 
 def measure(system: System, sized: Sized, say: Callable[[str], None]) -> list[Latency]:
     """Single spends alone and beside each job, in turn, so that a busy machine is busy for both."""
-    jobs: dict[str, Callable[[], object]] = {
-        BUSY: lambda: sum(range(100_000)),
-        "check": lambda: check_all(system.publisher, system.status),
-        "close": lambda: _close_again(system),
-        "persist": system.persister.drain_all,
+    jobs: dict[str, _Job] = {
+        QUIET: lambda _: time.sleep(0.1),
+        BUSY: lambda _: sum(range(100_000)),
+        "check": lambda _: check_all(system.publisher, system.status),
+        "close": lambda _: _close_again(system),
+        "persist": lambda over: persist_loop(system).run(over, Drained()),
     }
     spender = Spender(system.settings.redis_url, sized.campaigns)
-    spender.part(500)
-    times: dict[str, list[float]] = {QUIET: []}
+    times: dict[str, list[float]] = {}
     for _ in range(_PARTS):
-        times[QUIET] += spender.part(_SPENDS_A_PART)
         for name, work in jobs.items():
             if name == "persist":
                 spend_once_each(system, sized)
             spender.begin()
-            _for_seconds(3, work, gives_way=name in ("check", "close"))
+            _for_seconds(_PART_S, work, gives_way=name in ("check", "close"))
             times.setdefault(name, []).extend(spender.end())
     spender.close()
     rows = []
@@ -66,15 +69,19 @@ def measure(system: System, sized: Sized, say: Callable[[str], None]) -> list[La
     return rows
 
 
-def _for_seconds(seconds: float, work: Callable[[], object], *, gives_way: bool) -> None:
+def _for_seconds(seconds: float, work: _Job, *, gives_way: bool) -> None:
     """Works again and again, in a thread that gives way as the worker of the queue `jobs` does."""
 
     def run() -> None:
         if gives_way:
             give_way()
         ends = time.monotonic() + seconds
-        while time.monotonic() < ends:
-            work()
+
+        def over() -> bool:
+            return time.monotonic() >= ends
+
+        while not over():
+            work(over)
 
     thread = threading.Thread(target=run)
     thread.start()
@@ -101,23 +108,19 @@ class Spender:
         self._process.start()
         self._ours.recv()
 
-    def part(self, spends: int) -> list[float]:
-        """The seconds of so many spends."""
-        self._ours.send(spends)
-        taken: list[float] = self._ours.recv()
-        return taken
-
     def begin(self) -> None:
         """Spends until end()."""
-        self._ours.send(0)
+        self._ours.send(True)
 
     def end(self) -> list[float]:
         """The seconds of each spend since begin()."""
-        return self.part(-1)
+        self._ours.send(True)
+        taken: list[float] = self._ours.recv()
+        return taken
 
     def close(self) -> None:
         """Ends the process."""
-        self._ours.send(None)
+        self._ours.send(False)
         self._process.join(10)
 
 
@@ -132,13 +135,12 @@ def _spend(pipe: Any, url: str, campaigns: list[int]) -> None:
         client.record_spend(campaigns[at % len(campaigns)], amount_micros=1000)
         return time.perf_counter() - began
 
+    for _ in range(500):
+        one()
     pipe.send("ready")
-    while (wanted := pipe.recv()) is not None:
+    while pipe.recv():
         taken: list[float] = []
-        if wanted:
-            taken = [one() for _ in range(wanted)]
-        else:
-            while not pipe.poll():
-                taken.append(one())
-            pipe.recv()
+        while not pipe.poll():
+            taken.append(one())
+        pipe.recv()
         pipe.send(taken)

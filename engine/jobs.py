@@ -101,20 +101,7 @@ def _persist(run: runs.Run, made: System) -> None:
             return True
         return passed >= PERSIST_S and not loop.away and _next_stands_ready(made)
 
-    def publish_pending() -> set[int]:
-        return made.publisher.publish_pending()
-
-    def rebuild(broken: list[LiveShard]) -> None:
-        _rebuild(made, sorted({state.why for state in broken}), [state.shard for state in broken])
-
-    loop = PersistLoop(
-        made.persister,
-        made.live,
-        on_changes=lambda brands: ignore(made.status.refresh(brands)),
-        on_not_ready=rebuild,
-        each_second=publish_pending,
-        each_minute=lambda: ignore(trim_all(made.db, made.live, made.instance, made.settings.journal_keep_minutes)),
-    )
+    loop = persist_loop(made)
     total = Drained()
     try:
         loop.run(should_stop, total)
@@ -122,6 +109,22 @@ def _persist(run: runs.Run, made: System) -> None:
         run.detail = f"{total.rows} spends from {total.entries} entries"
         if alarm := loop.alarm():
             run.outcome, run.detail = "failed", f"{run.detail}; {alarm}"
+
+
+def persist_loop(made: System) -> PersistLoop:
+    """Persist with its duties beside it: status of brands, rebuilds, what waits to be published, the journal's trim."""
+
+    def rebuild(broken: list[LiveShard]) -> None:
+        _rebuild(made, sorted({state.why for state in broken}), [state.shard for state in broken])
+
+    return PersistLoop(
+        made.persister,
+        made.live,
+        on_changes=lambda brands: ignore(made.status.refresh(brands)),
+        on_not_ready=rebuild,
+        each_second=made.publisher.publish_pending,
+        each_minute=lambda: ignore(trim_all(made.db, made.live, made.instance, made.settings.journal_keep_minutes)),
+    )
 
 
 def _next_stands_ready(made: System) -> bool:
