@@ -28,7 +28,9 @@ TURN: Final = 25
 and none of them waits for long."""
 RESTING_TURN: Final = 10
 """The same of a job that rests between its calls: it has time."""
-REST_S: Final = 0.002
+RESTS: Final = 3
+"""How many times as long as a call took such a job stays away after it: three quarters of Redis' time and of a processor are left to the spends."""
+REST_S: Final = 0.006
 """The longest rest of a walk after a call: on a Redis far away the way there and back is rest enough."""
 AWAY_AFTER_S: Final = 0.3
 """A Redis that refuses connections for so long is away: pages and jobs say so at once, instead of after a whole timeout."""
@@ -165,13 +167,13 @@ class LiveRedis:
         """Replies to script calls, each sent when the one before is answered. Raises ServerAway.
 
         Redis runs all that it has read of one connection before it looks at another: a pipeline of slices would stop spends like one long script.
-        rests: stays away for as long as each call took, so that more than half of Redis' time is the spends'.
+        rests: stays away after each call for three times as long as it took.
         """
         for call in calls:
             asked_s = time.monotonic()
             reply = self.call_all((call,))[0]
             if rests:
-                time.sleep(min(time.monotonic() - asked_s, REST_S))
+                time.sleep(min(RESTS * (time.monotonic() - asked_s), REST_S))
             yield reply
 
     def ping(self) -> None:
@@ -282,12 +284,12 @@ class LiveRedis:
     def prune(self, instance: str, shard: int, hash_keys: Sequence[str], fields: Sequence[str]) -> int:
         """Removes closed periods' counters (100 at most) from hashes of a shard; answers how many it removed."""
         keys, removed = shard_keys(shard), 0
-        step = max(1, min(SLICE, 2 * SLICE // max(1, len(fields))))
+        step = max(1, min(2 * TURN, 2 * SLICE // max(1, len(fields))))
         calls = [
             Call(script("prune"), (keys.shard, *hash_keys[start : start + step]), (LAYOUT, instance, *fields))
             for start in range(0, len(hash_keys), step)
         ]
-        for reply in self.call_each(calls):
+        for reply in self.call_each(calls, rests=True):
             if head(reply) != "ok":
                 raise BudgetError(
                     f"shard {shard} did not let go of {', '.join(fields)}: {reply[0].decode()} {reply[1].decode()}"

@@ -95,7 +95,9 @@ def test_a_check_rests_after_each_call_so_that_most_of_redis_time_is_the_spends(
     assert not rests, "a page does not make its reader wait"
 
 
-def test_closing_prunes_in_slices_that_shrink_with_the_periods(clock: System) -> None:
+def test_closing_prunes_in_slices_that_shrink_with_the_periods_and_rests_between_them(
+    clock: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
     today = day_of(clock.live.now_ms())
     sized = fill(clock.db, 2, BIG)
     publish_all(clock)
@@ -106,6 +108,14 @@ def test_closing_prunes_in_slices_that_shrink_with_the_periods(clock: System) ->
     prunes = [call for calls in walks(seen) for call in calls if call.script.name == "prune"]
     assert closed.days == 40 * len({brand % 64 for brand in sized.brands})
     assert all((len(call.keys) - 1) * (len(call.args) - 2) <= 2 * admin.SLICE for call in prunes)
+    at(clock, day_start_ms(today + 41) + 1)
+    rests: list[float] = []
+    monkeypatch.setattr(admin.time, "sleep", rests.append)
+    with pipelines(clock) as seen:
+        clock.closer.close_ended()
+    prunes = [call for calls in walks(seen) for call in calls if call.script.name == "prune"]
+    assert len(rests) == len(prunes) >= 2 * BIG / (2 * admin.TURN)
+    assert max(len(call.keys) - 1 for call in prunes) <= 2 * admin.TURN
 
 
 def test_a_check_of_campaigns_that_did_not_change_asks_postgresql_no_more_for_more_of_them(ready: System) -> None:
