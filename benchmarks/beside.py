@@ -13,6 +13,7 @@ from sqlalchemy import text
 
 from benchmarks.catalog_of_size import Sized, spend_once_each
 from engine.flows.check import check_all
+from engine.flows.close import WAIT_S
 from engine.flows.persist import Drained
 from engine.jobs import persist_loop
 from engine.live.client import BudgetClient
@@ -51,6 +52,7 @@ def measure(system: System, sized: Sized, say: Callable[[str], None]) -> list[La
     times: dict[str, list[float]] = {}
     for _ in range(_PARTS):
         for name, work in jobs.items():
+            system.persister.drain_all()
             if name == "persist":
                 spend_once_each(system, sized)
             spender.begin()
@@ -89,13 +91,19 @@ def _for_seconds(seconds: float, work: _Job, *, gives_way: bool) -> None:
 
 
 def _close_again(system: System) -> None:
-    """Closes two days before the first spend anew, with every look at the log and every walk over the hashes that a day costs."""
-    system.persister.drain_all()
+    """Closes two days before the first spend anew, with every look at the log and every walk over the hashes that a day costs. Persist goes on beside it:
+    a shard that spends is closed as soon as its log has what it held at the beginning."""
     with system.db.begin() as conn:
         conn.execute(text("DELETE FROM shard_close"))
         conn.execute(text("DELETE FROM period_total"))
         conn.execute(text("UPDATE brand SET created_at = now() - interval '2 days'"))
-    system.closer.close_ended()
+    closed_all = threading.Event()
+    persist = threading.Thread(target=persist_loop(system).run, args=(closed_all.is_set, Drained()))
+    persist.start()
+    closed = system.closer.close_ended(WAIT_S)
+    closed_all.set()
+    persist.join()
+    assert closed.days and not closed.waiting, f"the close did not close: {closed}"
 
 
 class Spender:

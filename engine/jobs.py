@@ -19,7 +19,7 @@ from rq import Queue, get_current_job
 from engine import logs
 from engine.domain.periods import at_ms
 from engine.flows.check import check_all
-from engine.flows.close import NotAllClosed
+from engine.flows.close import WAIT_S, NotAllClosed
 from engine.flows.persist import Drained, trim_all
 from engine.flows.persist_loop import PersistLoop
 from engine.flows.publish import NotAllPublished
@@ -196,7 +196,7 @@ def close_month() -> str:
 def _close(run: runs.Run, made: System) -> None:
     made.log_days.make_ahead()
     try:
-        closed = made.closer.close_ended()
+        closed = made.closer.close_ended(WAIT_S, stop_if_asked)
     except NotAllClosed as some:
         # The statuses do not wait for the shard that could not be closed.
         checked = check_all(made.publisher, made.status)

@@ -88,9 +88,10 @@ def _check(app: App) -> tuple[dict[str, Any], str, bool]:
 
 def _close(app: App) -> tuple[dict[str, Any], str, bool]:
     from engine.flows.check import check_all
+    from engine.flows.close import WAIT_S
 
     app.system.log_days.make_ahead()
-    closed = app.system.closer.close_ended()
+    closed = app.system.closer.close_ended(WAIT_S)
     check_all(app.system.publisher, app.system.status)
     dropped = app.system.log_days.drop_old()
     figures = {"days": closed.days, "months": closed.months, "waiting": closed.waiting, "drift": closed.drift}

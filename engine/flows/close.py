@@ -6,7 +6,9 @@ field goes. Every period missed is caught up on; a period closed before is left 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Final
@@ -34,6 +36,10 @@ from engine.live.keys import shard_keys
 
 PERIODS_AT_ONCE: Final = 32
 """Periods of a shard that are closed in one transaction and pruned in one walk: a whole month that nobody closed."""
+
+WAIT_S: Final = 10.0
+"""How long a job stays for persist, which is behind by a moment on any shard that goes on spending."""
+_POLL_S: Final = 0.1
 
 
 @dataclass(slots=True)
@@ -65,8 +71,12 @@ class Closer:
         self._live = live
         self._instance = instance
 
-    def close_ended(self) -> Closed:
-        """Every day and month that has ended, on every shard that is ready. Raises ServerAway; NotAllClosed after all other shards."""
+    def close_ended(self, wait_s: float = 0, stop_if_asked: Callable[[], None] = lambda: None) -> Closed:
+        """Every day and month that has ended, on every shard that is ready. Raises ServerAway; NotAllClosed after all other shards.
+
+        wait_s: how long it stays for persist. A shard that goes on spending is closed when PostgreSQL has what it held at the beginning, after the
+        end of every period that is closed; what comes later belongs to none of them. `stop_if_asked` is called while it waits.
+        """
         done = Closed()
         failed: list[str] = []
         brands: dict[int, list[BrandRecord]] = {shard: [] for shard in range(SHARDS)}
@@ -74,27 +84,40 @@ class Closer:
             brands[brand.id % SHARDS].append(brand)
         states = self._live.read_shards(tick=True)
         with self._db.connect() as conn:
-            cursors, last = spend_log.read_cursors(conn), periods.all_last_closed(conn)
-        highest: dict[int, int] = {}
+            last = periods.all_last_closed(conn)
+        owed: dict[LiveShard, list[tuple[Period, date]]] = {}
         for state in states:
             if brands[state.shard] and state.ready and state.instance == self._instance:
-                try:
-                    owed = self._owed(state, brands[state.shard], last)
-                    if not owed:
-                        continue
-                    if cursors[state.shard].n < state.n:
-                        done.waiting.append(state.shard)
-                        continue
-                    highest = highest or self._catalog.highest_ordinals()
-                    self._close(state.shard, owed, brands[state.shard], highest, done)
-                except ServerAway:
-                    raise
-                except Exception as error:  # noqa: BLE001  # one bad shard must not hold up the day of the others
-                    failed.append(f"shard {state.shard}: {type(error).__name__}: {' '.join(str(error).split())}")
+                with self._unless_it_fails(state.shard, failed):
+                    if periods_of := self._owed(state, brands[state.shard], last):
+                        owed[state] = periods_of
+        highest = self._catalog.highest_ordinals() if owed else {}
+        ends_s = time.monotonic() + wait_s
+        while owed:
+            with self._db.connect() as conn:
+                cursors = spend_log.read_cursors(conn)
+            for state in [state for state in owed if cursors[state.shard].n >= state.n]:
+                with self._unless_it_fails(state.shard, failed):
+                    self._close(state.shard, owed.pop(state), brands[state.shard], highest, done)
+            if not owed or time.monotonic() >= ends_s:
+                break
+            stop_if_asked()
+            time.sleep(_POLL_S)
+        done.waiting = [state.shard for state in owed]
         if failed:
             more = f"; and {len(failed) - 1} more shards" if len(failed) > 1 else ""
             raise NotAllClosed(f"{done}; not closed: {failed[0]}{more}")
         return done
+
+    @contextmanager
+    def _unless_it_fails(self, shard: int, failed: list[str]) -> Iterator[None]:
+        """One bad shard must not hold up the day of the others. Raises ServerAway."""
+        try:
+            yield
+        except ServerAway:
+            raise
+        except Exception as error:  # noqa: BLE001  # whatever it is, it is told after the others
+            failed.append(f"shard {shard}: {type(error).__name__}: {' '.join(str(error).split())}")
 
     def _owed(
         self, state: LiveShard, brands: list[BrandRecord], last: Mapping[tuple[int, str], date]

@@ -10,11 +10,15 @@ from sqlalchemy import text
 from engine.domain.periods import DAY_MS, ms_of
 from engine.domain.schedule import Schedule
 from engine.flows.check import check_all
+from engine.flows.close import WAIT_S
+from engine.flows.persist import Drained
+from engine.jobs import persist_loop
 from engine.ledger import statuses
 from engine.live.keys import keys_of_brand
 from engine.wiring import System
 from tests.flows.conftest import at
 from tests.flows.test_persist import brand_with_campaigns, rows
+from tests.patience import TIMES
 
 
 def instant(*parts: int) -> int:
@@ -141,6 +145,41 @@ def test_a_shard_whose_last_entries_are_not_persisted_waits_with_its_close(clock
     clock.persister.drain_all()
     assert clock.closer.close_ended().waiting == []
     assert rows(clock, "SELECT spend_micros FROM period_total WHERE spend_micros > 0") == [(1_000_000,)]
+
+
+def test_a_day_closes_on_a_shard_that_goes_on_spending(clock: System) -> None:
+    at(clock, instant(2037, 11, 23, 23))
+    brand_id, (campaign,) = brand_with_campaigns(clock)
+    over = threading.Event()
+
+    def spend() -> None:
+        while not over.is_set():
+            clock.client.record_spend(campaign, "1")
+
+    threads = [
+        threading.Thread(target=spend),
+        threading.Thread(target=persist_loop(clock).run, args=(over.is_set, Drained())),
+    ]
+    clock.client.record_spend(campaign, "1")
+    for thread in threads:
+        thread.start()
+    try:
+        at(clock, instant(2037, 11, 24, 0, 0))
+        closed = clock.closer.close_ended(TIMES * WAIT_S)
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+    assert (closed.waiting, closed.drift) == ([], [])
+    clock.persister.drain_all()
+    ((archived,),) = rows(clock, "SELECT spend_micros FROM period_total WHERE period = 'day' AND spend_micros > 0")
+    ((logged,),) = rows(
+        clock,
+        "SELECT sum(amount_micros)::bigint FROM spend_log WHERE recorded_at < '2037-11-24' AND brand_id = :brand",
+        brand=brand_id,
+    )
+    assert archived == logged
+    assert rows(clock, "SELECT count(*) > 0 FROM spend_log WHERE recorded_at >= '2037-11-24'") == [(True,)]
 
 
 def test_a_counter_that_differs_from_the_log_is_named_at_the_close(clock: System) -> None:
