@@ -14,14 +14,17 @@ from typing import Final
 
 from engine.domain.ids import SHARDS
 from engine.errors import ServerAway
-from engine.flows.persist import BATCH, SPENDS_AT_ONCE, Drained, Persister, told
+from engine.flows.persist import SPENDS_AT_ONCE, Drained, Persister, told
 from engine.flows.publish import NotAllPublished
 from engine.live.admin import LiveRedis, LiveShard
 
 log = logging.getLogger(__name__)
 
 REST_S: Final = 0.2
-"""Between two passes that do not fill a transaction: spends that come one by one are carried over some together, not in a commit for every few."""
+LONGEST_REST_S: Final = 0.5
+BACKLOG: Final = 10_000
+"""Journal entries of a pass from which on the next follows at once. After fewer it rests, for 0.2 s and for as long as the pass took: spends that come one by one
+are carried over many together, not in a commit for every few, and leave half of a processor to those who spend them."""
 AWAY_S: Final = 1.0
 REBUILD_S: Final = 1.0
 REMIND_S: Final = 30.0
@@ -101,7 +104,7 @@ class PersistLoop:
     def run(self, should_stop: Callable[[], bool], total: Drained) -> None:
         """Passes until `should_stop`, which is also asked before each transaction; `total` counts what was carried over."""
         while not should_stop():
-            entries, rows = total.entries, total.rows
+            entries, rows, began_s = total.entries, total.rows, time.monotonic()
             try:
                 self._pass(total, should_stop)
             except ServerAway as away:
@@ -110,8 +113,8 @@ class PersistLoop:
                 if self.away:
                     log.warning("persist goes on: Redis and PostgreSQL answer again")
                     self._told_away = ("", 0.0)
-                if total.entries - entries < BATCH and total.rows - rows < SPENDS_AT_ONCE:
-                    time.sleep(REST_S)
+                if total.entries - entries < BACKLOG and total.rows - rows < SPENDS_AT_ONCE:
+                    time.sleep(min(max(time.monotonic() - began_s, REST_S), LONGEST_REST_S))
 
     def _wait_for(self, away: ServerAway) -> None:
         part, told_at = self._told_away

@@ -284,7 +284,7 @@ class LiveRedis:
     def prune(self, instance: str, shard: int, hash_keys: Sequence[str], fields: Sequence[str]) -> int:
         """Removes closed periods' counters (100 at most) from hashes of a shard; answers how many it removed."""
         keys, removed = shard_keys(shard), 0
-        step = max(1, min(2 * TURN, 2 * SLICE // max(1, len(fields))))
+        step = max(1, min(TURN, 2 * SLICE // max(1, len(fields))))
         calls = [
             Call(script("prune"), (keys.shard, *hash_keys[start : start + step]), (LAYOUT, instance, *fields))
             for start in range(0, len(hash_keys), step)

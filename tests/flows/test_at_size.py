@@ -114,8 +114,8 @@ def test_closing_prunes_in_slices_that_shrink_with_the_periods_and_rests_between
     with pipelines(clock) as seen:
         clock.closer.close_ended()
     prunes = [call for calls in walks(seen) for call in calls if call.script.name == "prune"]
-    assert len(rests) == len(prunes) >= 2 * BIG / (2 * admin.TURN)
-    assert max(len(call.keys) - 1 for call in prunes) <= 2 * admin.TURN
+    assert len(rests) == len(prunes) >= 2 * BIG / admin.TURN
+    assert max(len(call.keys) - 1 for call in prunes) <= admin.TURN
 
 
 def test_a_check_of_campaigns_that_did_not_change_asks_postgresql_no_more_for_more_of_them(ready: System) -> None:
