@@ -6,6 +6,7 @@ import multiprocessing
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -85,9 +86,8 @@ def _for_seconds(seconds: float, work: _Job, *, gives_way: bool) -> None:
         while not over():
             work(over)
 
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join()
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(run).result()
 
 
 def _close_again(system: System) -> None:
@@ -97,12 +97,14 @@ def _close_again(system: System) -> None:
         conn.execute(text("DELETE FROM shard_close"))
         conn.execute(text("DELETE FROM period_total"))
         conn.execute(text("UPDATE brand SET created_at = now() - interval '2 days'"))
-    closed_all = threading.Event()
-    persist = threading.Thread(target=persist_loop(system).run, args=(closed_all.is_set, Drained()))
-    persist.start()
-    closed = system.closer.close_ended(WAIT_S)
-    closed_all.set()
-    persist.join()
+    over = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        persist = pool.submit(persist_loop(system).run, over.is_set, Drained())
+        try:
+            closed = system.closer.close_ended(WAIT_S)
+        finally:
+            over.set()
+        persist.result()
     assert closed.days and not closed.waiting, f"the close did not close: {closed}"
 
 

@@ -23,8 +23,8 @@ log = logging.getLogger(__name__)
 REST_S: Final = 0.2
 LONGEST_REST_S: Final = 0.5
 BACKLOG: Final = 10_000
-"""Journal entries of a pass from which on the next follows at once. After fewer it rests, for 0.2 s and for as long as the pass took: spends that come one by one
-are carried over many together, not in a commit for every few, and leave half of a processor to those who spend them."""
+"""Journal entries of a pass from which on the next follows at once. After fewer it rests, for 0.2 s or, up to 0.5 s, for as long as the pass took: spends that come
+one by one are carried over many together, not in a commit for every few, and leave half of a processor to those who spend them."""
 AWAY_S: Final = 1.0
 REBUILD_S: Final = 1.0
 REMIND_S: Final = 30.0

@@ -224,7 +224,8 @@ class AsyncBudgetClient(AsyncHoldCalls):
     async def _reply(self, campaign_id: int, call: Call) -> Reply:
         """The reply to a call of its own. Raises NoAnswer."""
         flusher = self._flusher
-        loop = flusher.enter(asyncio.get_running_loop(), 1)
+        loop = asyncio.get_running_loop()
+        flusher.enter(loop, 1)
         try:
             return await flusher.alone(loop, shard_of(campaign_id // ORDINALS), call)
         finally:
@@ -238,7 +239,8 @@ class AsyncBudgetClient(AsyncHoldCalls):
         if not pieces:
             return []
         flusher = self._flusher
-        loop = flusher.enter(asyncio.get_running_loop(), size)
+        loop = asyncio.get_running_loop()
+        flusher.enter(loop, size)
         calls = calls_of(script(verb), pieces, request)
         futures = [flusher.alone(loop, piece.shard, call) for piece, call in zip(pieces, calls, strict=True)]
         try:

@@ -101,8 +101,5 @@ class _Begun(Coroutine[Any, Any, _Result]):
     def __await__(self) -> Any:
         return self
 
-    def __iter__(self) -> Any:
-        return self
-
     def __next__(self) -> Any:
         return self.send(None)

@@ -43,11 +43,11 @@ class Flusher:
         self._kept: OrderedDict[str, tuple[float, Together]] = OrderedDict()
         self._kept_spends = 0
         self._closed = False
-        self._leave = self.leave
+        self._leave = self.leave  # made once: each spend carries it
         self.waiting = 0
         """Spends and other calls that were taken and are not answered."""
 
-    def enter(self, loop: asyncio.AbstractEventLoop, size: int) -> asyncio.AbstractEventLoop:
+    def enter(self, loop: asyncio.AbstractEventLoop, size: int) -> None:
         """Takes so many spends in. Raises Overloaded, and BudgetError when closed or on another loop."""
         if loop is not self._loop or self._closed:
             self._check(loop)
@@ -58,7 +58,6 @@ class Flusher:
                 " slow down or use more clients"
             )
         self.waiting = waiting + size
-        return loop
 
     def leave(self, size: int) -> None:
         """So many spends wait no longer. A shared call says it for its callers; who awaits a call of his own says it himself."""

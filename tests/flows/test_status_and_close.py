@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from datetime import UTC, datetime
 
+import pytest
 from sqlalchemy import text
 
 from engine.domain.periods import DAY_MS, ms_of
@@ -12,7 +13,7 @@ from engine.domain.schedule import Schedule
 from engine.flows.check import check_all
 from engine.flows.close import WAIT_S
 from engine.flows.persist import Drained
-from engine.jobs import persist_loop
+from engine.jobs import Stopped, persist_loop
 from engine.ledger import statuses
 from engine.live.keys import keys_of_brand
 from engine.wiring import System
@@ -145,6 +146,20 @@ def test_a_shard_whose_last_entries_are_not_persisted_waits_with_its_close(clock
     clock.persister.drain_all()
     assert clock.closer.close_ended().waiting == []
     assert rows(clock, "SELECT spend_micros FROM period_total WHERE spend_micros > 0") == [(1_000_000,)]
+
+
+def test_a_close_that_waits_for_persist_ends_at_once_when_its_worker_is_asked_to_stop(clock: System) -> None:
+    at(clock, instant(2037, 11, 23, 23))
+    _, (campaign,) = brand_with_campaigns(clock)
+    clock.client.record_spend(campaign, "1")
+    at(clock, instant(2037, 11, 24, 0, 0))
+
+    def stop() -> None:
+        raise Stopped
+
+    with pytest.raises(Stopped):
+        clock.closer.close_ended(3600, stop)
+    assert rows(clock, "SELECT count(*) FROM period_total WHERE spend_micros > 0") == [(0,)]
 
 
 def test_a_day_closes_on_a_shard_that_goes_on_spending(clock: System) -> None:

@@ -87,6 +87,18 @@ def test_a_spend_made_before_there_is_an_event_loop_counts_once_when_it_is_run(
     assert taken(plant) == 1_000_000
 
 
+def test_wait_wants_a_task_and_says_so_and_the_spend_counts_all_the_same(plant: Plant, hot_url: str) -> None:
+    plant.brand()
+
+    async def main() -> None:
+        async with AsyncBudgetClient.from_url(hot_url, timeout_ms=3000) as client:
+            with pytest.raises(TypeError, match="use tasks explicitly"):
+                await asyncio.wait([asyncio.ensure_future(client.record_spend(CAMPAIGN, "1"))])
+
+    asyncio.run(main())
+    assert taken(plant) == 1_000_000
+
+
 def test_calls_count_in_the_order_in_which_they_were_made_whatever_is_awaited_first(plant: Plant, hot_url: str) -> None:
     plant.brand(daily="10")
 
