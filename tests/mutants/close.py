@@ -14,8 +14,11 @@ VERIFY: Final = "tests/flows/test_verify.py::test_"
 # fmt: off
 CLOSED: Final = (
     M("a day closes before its last entries are persisted", "engine/flows/close.py",
-      "if cursors[state.shard].n < state.n:", "if False:",
+      "if cursors[state.shard].n >= state.n]", "if True]",
       (CLOSE + "a_shard_whose_last_entries_are_not_persisted_waits_with_its_close",)),
+    M("a shard that goes on spending is never closed", "engine/flows/close.py",
+      "if not owed or time.monotonic() >= ends_s:", "if True:",
+      (CLOSE + "a_day_closes_on_a_shard_that_goes_on_spending",)),
     M("an idle shard never learns that its day is over", "engine/flows/close.py",
       "read_shards(tick=True)", "read_shards()",
       (CLOSE + "the_day_closes_by_itself_with_its_total_and_reactivates_what_may_run_again",)),
