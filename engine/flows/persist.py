@@ -20,7 +20,7 @@ from engine.flows.booking import Booked, Part, Read, book, read
 from engine.ledger import spend_log
 from engine.ledger.cursors import CursorMoved
 from engine.live.admin import LiveRedis, LiveShard
-from engine.live.journal import START, Entry, Journal
+from engine.live.journal import START, Entry, Journal, NoJournal
 
 log = logging.getLogger(__name__)
 
@@ -200,7 +200,7 @@ class Persister:
         """One shard to its end. History that does not fit takes the shard out of use; the rebuild brings it back."""
         try:
             self._carry({state.shard: state}, total, progress, should_stop)
-        except HistoryLost as lost:
+        except (HistoryLost, NoJournal) as lost:
             if self._live.read_shard(state.shard).mark == state.mark:
                 self.stop(state.shard, str(lost))
                 log.error("%s; it takes no spends until it is rebuilt", lost)

@@ -338,11 +338,12 @@ class Journal:
         return JournalPart(found, spends, True)
 
     def read(self, shard: int, from_id: str, count: int) -> list[tuple[bytes, dict[bytes, bytes]]]:
-        """Up to `count` raw entries from an id on, that one included. Raises ServerAway, NoJournal."""
+        """Up to `count` raw entries from an id on, that one included. Raises ServerAway, NoJournal where no stream is, BudgetError."""
         try:
             raw: Any = self._plain.xrange(shard_keys(shard).journal, min=from_id, count=count)
         except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
             raise ServerAway("Redis", self._where, f"{error}; check REDIS_URL and that the server runs") from None
         except redis.ResponseError as error:
-            raise NoJournal(f"the journal of shard {shard} does not read as one: {error}") from None
+            kind = NoJournal if str(error).startswith("WRONGTYPE") else BudgetError
+            raise kind(f"the journal of shard {shard} does not read as one: {error}") from None
         return list(raw)

@@ -222,6 +222,25 @@ def test_new_spends_under_numbers_that_postgresql_has_already_are_found_too(read
     assert ready.client.record_spend(campaign, "1").outcome == "not_ready"
 
 
+@pytest.mark.parametrize("left", [None, "something else"], ids=["deleted", "wrong type"])
+def test_a_quiet_shard_whose_journal_is_gone_is_stopped_and_what_was_spent_is_counted_again_after_the_rebuild(
+    ready: System, left: str | None
+) -> None:
+    """No spend comes that would meet the loss: persist it is that finds it."""
+    brand_id, (campaign,) = brand_with_campaigns(ready, daily=3_000_000)
+    for _ in range(3):
+        ready.client.record_spend(campaign, "1")
+    ready.persister.drain_all()
+    journal = keys_of_brand(brand_id).journal
+    ready.hot_redis.delete(journal)
+    if left:
+        ready.hot_redis.set(journal, left)
+    ready.persister.drain_all()
+    assert ready.client.try_spend(campaign, "1").outcome == "not_ready"
+    ready.rebuilder.rebuild_missing()
+    assert ready.client.try_spend(campaign, "1").outcome == "refused"
+
+
 def test_a_shard_whose_number_fell_back_is_stopped_before_it_takes_another_spend(ready: System) -> None:
     """Its journal still ends where the cursor stands: nothing but the number tells."""
     brand_id, (campaign,) = brand_with_campaigns(ready)
