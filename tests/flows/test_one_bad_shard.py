@@ -38,16 +38,35 @@ def instant(*parts: int) -> int:
     return ms_of(datetime(*parts, tzinfo=UTC))  # type: ignore[arg-type]
 
 
-def test_a_journal_of_another_type_is_told_and_the_other_shards_are_persisted(ready: System) -> None:
-    (bad, _), (_, campaign) = two_brands(ready)
+def test_a_shard_whose_cursor_postgresql_will_not_move_is_told_and_the_other_shards_are_persisted(
+    ready: System,
+) -> None:
+    (bad, refused), (_, campaign) = two_brands(ready)
+    for one in (refused, campaign):
+        ready.client.record_spend(one, "1")
+    with ready.db.begin() as conn:
+        conn.execute(
+            text(f"ALTER TABLE journal_cursor ADD CONSTRAINT broken CHECK (shard <> {shard_of(bad)}) NOT VALID")
+        )
+    with pytest.raises(ShardsStuck, match=f"shard {shard_of(bad)}: .*broken"):
+        ready.persister.drain_all()
+    assert rows(ready, "SELECT campaign_id FROM spend_log") == [(campaign,)]
+    with ready.db.begin() as conn:
+        conn.execute(text("ALTER TABLE journal_cursor DROP CONSTRAINT broken"))
+    ready.persister.drain_all()
+    assert rows(ready, "SELECT sum(amount_micros) FROM spend_log") == [(2_000_000,)]
+
+
+def test_a_shard_whose_journal_has_become_another_type_stops_and_the_other_shards_are_persisted(ready: System) -> None:
+    (bad, lost), (_, campaign) = two_brands(ready)
     keys = keys_of_brand(bad)
     ready.hot_redis.delete(keys.journal)
     ready.hot_redis.set(keys.journal, "x")
-    ready.hot_redis.hincrby(keys.shard, "n", 1)
     ready.client.record_spend(campaign, "1")
-    with pytest.raises(ShardsStuck, match=f"shard {shard_of(bad)}"):
-        ready.persister.drain_all()
+    ready.persister.drain_all()
     assert rows(ready, "SELECT sum(amount_micros) FROM spend_log") == [(1_000_000,)]
+    assert [s.shard for s in ready.live.read_shards() if not s.ready] == [shard_of(bad)]
+    assert ready.client.record_spend(lost, "1").outcome == "not_ready"
 
 
 def test_a_shard_of_another_instance_is_told_and_the_others_are_rebuilt(ready: System) -> None:

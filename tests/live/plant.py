@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import redis
@@ -29,12 +31,16 @@ end
 """
 
 
-def mark(live: LiveRedis, instance: str, shard: int) -> None:
-    """What the rebuild of an empty log does."""
+def mark(
+    live: LiveRedis, instance: str, shard: int, registry: Mapping[str, str] = MappingProxyType({"#": "1"})
+) -> None:
+    """What the rebuild of an empty log does. registry: of the brands that are there already, all of it stands before the mark does."""
     keys = shard_keys(shard)
-    guards = (keys.registry, *keys.requests, *keys.events)
+    brands = [word for field in registry.items() for word in field]
+    guards = (*keys.requests, *keys.events)
     calls = [
         Call(script("rebuild_begin"), (keys.shard, keys.journal), (instance, "t")),
+        Call(script("rebuild_set"), (keys.shard, keys.registry), ("t", "replace", str(len(brands)), *brands)),
         Call(script("rebuild_set"), (keys.shard, *guards), ("t", "replace", *("2", "#", "1") * len(guards))),
         Call(
             script("rebuild_finish"),

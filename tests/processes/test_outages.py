@@ -6,12 +6,12 @@ import time
 
 import pytest
 import redis
+from sqlalchemy import text
 
 from engine.domain.ids import shard_of
 from engine.doorbell import SCHEDULE, ring_now
 from engine.errors import Unavailable
 from engine.live.client import BudgetClient
-from engine.live.keys import shard_keys
 from engine.wiring import System
 from tests.patience import in_time
 from tests.processes.conftest import (
@@ -212,11 +212,9 @@ def test_one_shard_that_cannot_be_persisted_stops_no_other_and_raises_an_alarm(
     _, (good, _) = brand_of(system, "good")
     until(lambda: not rows(system, "SELECT 1 FROM campaign WHERE status = 'paused'"))
     shard = shard_of(bad >> 16)
-    # A journal that Redis will not read as one, while the shard keeps its mark.
-    keys = shard_keys(shard)
-    system.hot_redis.rename(keys.journal, f"kept{{{shard}}}")
-    system.hot_redis.set(keys.journal, "no stream")
-    system.hot_redis.hincrby(keys.shard, "n", 1)
+    with system.db.begin() as conn:
+        conn.execute(text(f"ALTER TABLE journal_cursor ADD CONSTRAINT broken CHECK (shard <> {shard}) NOT VALID"))
+    system.client.record_spend(bad, "1")
     until(lambda: f"persist: {shard}:" in worker.said, why=processes.said)
     system.client.record_spend(good, "1")
     assert in_time(until(lambda: count(system) == 1, why=processes.said), 2)

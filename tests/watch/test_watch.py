@@ -181,9 +181,7 @@ def test_keys_that_went_without_a_word_are_noticed_and_the_picture_is_stale(
 
 def rebuild(plant: Plant, live: LiveRedis) -> None:
     """Marks a shard again, with its brands as they are."""
-    highest = plant.plain.hgetall(keys_of_brand(BRAND).registry)
-    mark(live, plant.instance, shard_of(BRAND))
-    plant.plain.hset(keys_of_brand(BRAND).registry, mapping=highest)
+    mark(live, plant.instance, shard_of(BRAND), plant.plain.hgetall(keys_of_brand(BRAND).registry))
 
 
 def test_a_closed_watch_and_a_child_s_copy_let_nothing_bid(plant: Plant, client: BudgetClient) -> None:
