@@ -81,8 +81,10 @@ def measure(system: System, say: Callable[[str], None] = print, ids: int = MANY_
     cases: list[tuple[str, str, Callable[[], object]]] = [
         ("record_spends", "1,000 spends over 20 campaigns", lambda: client.record_spends([Spend(campaigns[i % 20], amount_micros=i + 1) for i in range(1000)])),
         ("record_spends", "1,000 spends over 200 campaigns", lambda: client.record_spends([Spend(campaigns[i % 200], amount_micros=i + 1) for i in range(1000)])),
+        ("record_spends", "500 spends with event ids over 58 campaigns", lambda: client.record_spends(ids_of(500, 58))),
         ("record_spends", "334 spends with event ids over 100 campaigns", lambda: client.record_spends(ids_of(334, 100))),
         ("try_spends", "1,000 spends over 200 campaigns, some of them closed", lambda: client.try_spends([Spend(campaigns[i % 200], amount_micros=i + 1) for i in range(1000)])),
+        ("try_spends", "500 spends with event ids over 58 campaigns, some of them closed", lambda: client.try_spends(ids_of(500, 58))),
         ("try_spends", "334 spends with event ids over 100 campaigns, some of them closed", lambda: client.try_spends(ids_of(334, 100))),
         *cases_of_holds(system, brand, campaigns),
         ("publish", "200 new campaigns", publish),

@@ -1,11 +1,10 @@
 #!lua
 -- States facts: the money is gone, so each spend is counted and logged even past a budget or on a paused campaign, and the reply shows it.
 -- KEYS, ARGV and replies: lib/charge.lua. No spend is ever refused (no `x` outcome).
+local verb = 'r'
 -- include: lib/quick.lua
-local answer = quick('r')
-if answer then return answer end
 -- include: lib/quick_packed.lua
-answer = quick_packed('r')
+local answer = quick_packed(verb)
 if answer then return answer end
 -- include: lib/charge.lua
-return charge('r')
+return charge(verb)

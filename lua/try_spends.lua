@@ -1,11 +1,10 @@
 #!lua
 -- Asks: a spend that would take any budget past its limit, or whose campaign may not run now, is refused and consumes nothing.
 -- KEYS, ARGV and replies: lib/charge.lua.
+local verb = 't'
 -- include: lib/quick.lua
-local answer = quick('t')
-if answer then return answer end
 -- include: lib/quick_packed.lua
-answer = quick_packed('t')
+local answer = quick_packed(verb)
 if answer then return answer end
 -- include: lib/charge.lua
-return charge('t')
+return charge(verb)

@@ -12,12 +12,12 @@ from typing import Any, Final
 from engine.errors import BudgetError, Unavailable
 from engine.live.aio_awaited import Awaited
 from engine.live.batches import (
-    MAX_SPENDS_A_CALL,
-    MAX_SPENDS_WITH_IDS,
+    MAX_CAMPAIGNS_A_CALL,
     PACKED_FROM,
     RECORD,
     Piece,
     fits,
+    most_spends,
 )
 from engine.live.packed import pack
 from engine.live.replies import ACCEPTED, NOT_READY, RECORDED, SpendResult, spend_result, spend_results
@@ -133,7 +133,7 @@ class Together(Parcel):
         self.futures: list[Awaited] = []
         self.deadlines: list[float] = []
         self.results: Sequence[SpendResult] = ()
-        self.limit = MAX_SPENDS_WITH_IDS if with_lines else MAX_SPENDS_A_CALL
+        self.limit = most_spends(MAX_CAMPAIGNS_A_CALL, with_lines)
         self.campaigns: set[int] = set()
 
     def opens(self, campaign_id: int) -> bool:
@@ -178,7 +178,7 @@ class Together(Parcel):
             args = ("".join(map(self.line, range(len(ids)))),)
         else:
             args = pack(ids, campaigns, self.micros)
-        return Piece(self.shard, 0, range(len(ids)), ids, campaigns, args)
+        return Piece(self.shard, 0, range(len(ids)), ids, campaigns, lambda: args)
 
     def wanted(self) -> bool:
         return not all(future.done() for future in self.futures)

@@ -6,37 +6,37 @@ checked at once; where anything is amiss, the batch is gone through spend by spe
 
 from __future__ import annotations
 
-import re
 import time
 from array import array
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
-from functools import partial
 from itertools import count
 from typing import Any, Final, NamedTuple
 
-from engine.domain.ids import ORDINALS, TEXT_ID, check_campaign_id, check_text_id, shard_of
+from engine.domain.ids import ORDINALS, are_text_ids, check_campaign_id, check_text_id, shard_of
 from engine.domain.money import MAX_AMOUNT_MICROS, micros_of, parse_amounts
 from engine.domain.periods import day_of, ms_of
 from engine.errors import InvalidId, InvalidInput, shown
 from engine.live.keys import ShardKeys, shard_keys
 from engine.live.packed import NAMED, pack
-from engine.live.replies import Figures, SpendResult, spend_results
+from engine.live.replies import Counted, SpendResult, spend_results
 from engine.live.scripts import LAYOUT, Script
 from engine.live.wire import Arg, Call, Reply
 
 RECORD: Final = "record_spends"
 TRY: Final = "try_spends"
 MAX_SPENDS_A_CALL: Final = 1000
-MAX_SPENDS_WITH_IDS: Final = 334
+MAX_SPENDS_WITH_IDS: Final = 500
 MAX_CAMPAIGNS_A_CALL: Final = 100
+IDS_A_CAMPAIGN: Final = 4
+"""A campaign costs Redis as much as so many event ids."""
+MAX_WORK_A_CALL: Final = 734
+"""Event ids, and campaigns as so many of them each: 500 ids go with 58 campaigns, 334 with 100."""
 MAX_BRANDS_A_CALL: Final = 50
 """A question looks at a brand's holds as well, so a brand costs more than a campaign."""
 PACKED_FROM: Final = 8
 """Smaller batches go as text: nothing is gained by packing them, and one spend has the same bytes alone and in a batch."""
-
-_EVENT_IDS: Final = re.compile(rf"(?:{TEXT_ID},)+", re.ASCII)
 
 
 class Spend(NamedTuple):
@@ -50,9 +50,10 @@ class Spend(NamedTuple):
 
 
 class Piece:
-    """The spends of one script call: their places in the batch, their campaigns in order, each campaign once, and the call's ARGV. more: makes its end."""
+    """The spends of one script call: their places in the batch, their campaigns in order, each campaign once. args, more: make the call's ARGV and its end.
+    counted: its answers where all of them are counted, made when the call has been sent."""
 
-    __slots__ = ("args", "campaign_ids", "campaigns", "chunk", "more", "places", "shard")
+    __slots__ = ("args", "campaign_ids", "campaigns", "chunk", "counted", "more", "places", "shard")
 
     def __init__(
         self,
@@ -60,8 +61,8 @@ class Piece:
         chunk: int,
         places: Sequence[int],
         campaign_ids: Sequence[int],
-        campaigns: Iterable[int],
-        args: tuple[Arg, ...],
+        campaigns: Collection[int],
+        args: Callable[[], tuple[Arg, ...]],
         more: Callable[[], Sequence[str]] | None = None,
     ) -> None:
         self.shard = shard
@@ -71,13 +72,24 @@ class Piece:
         self.campaigns = campaigns
         self.args = args
         self.more = more
+        self.counted: Counted | None = None
 
     def call(self, code: Script, request: str) -> Call:
         """The call of a script under a request id."""
         keys = shard_keys(self.shard)
         brands = dict.fromkeys(campaign_id // ORDINALS for campaign_id in self.campaigns)
         names = (*keys.fixed, *plan_keys(keys, code.name, brands, self.campaigns))
-        return Call(code, names, (LAYOUT, request, *self.args), None, self.more)
+        return Call(code, names, lambda: (LAYOUT, request, *self.args()), None, self.more, self.expect)
+
+    def expect(self) -> None:
+        """Gets the answers ready that are to be expected."""
+        self.counted = Counted(self.campaign_ids, self.campaigns)
+
+    def results(self, reply: Reply, counted_word: str) -> Sequence[SpendResult]:
+        """The answers, in the order of its spends."""
+        if self.counted is not None and (results := self.counted.told(reply, counted_word)) is not None:
+            return results
+        return spend_results(reply, self.campaign_ids, counted_word)
 
 
 class _Columns(NamedTuple):
@@ -102,7 +114,7 @@ def pieces_of(spends: Iterable[Spend]) -> tuple[list[Piece], int]:
     shards = set(homes.values())
     size = len(batch)
     simple = columns.lines is None or isinstance(columns.with_ids, bool)
-    limit = MAX_SPENDS_WITH_IDS if columns.with_ids is True else MAX_SPENDS_A_CALL
+    limit = most_spends(len(campaigns), columns.with_ids is True)
     if simple and len(shards) == 1 and fits(campaigns):
         (shard,) = shards
         return [
@@ -110,6 +122,11 @@ def pieces_of(spends: Iterable[Spend]) -> tuple[list[Piece], int]:
             for chunk, start in enumerate(range(0, size, limit))
         ], size
     return [_piece(shard, chunk, places, columns, None) for shard, chunk, places in _cuts(columns, homes)], size
+
+
+def most_spends(campaigns: int, with_ids: bool) -> int:
+    """How many spends one call may carry over so many campaigns: Redis is held for less than 5 ms even where each must be judged by itself."""
+    return min(MAX_WORK_A_CALL - campaigns * IDS_A_CAMPAIGN, MAX_SPENDS_WITH_IDS) if with_ids else MAX_SPENDS_A_CALL
 
 
 def fits(campaigns: Collection[int]) -> bool:
@@ -129,12 +146,9 @@ def _cuts(columns: _Columns, homes: dict[int, int]) -> list[tuple[int, int, list
         shard = homes[campaign_id]
         with_id = flags if isinstance(flags, bool) else flags[place]
         places, campaigns, ids = opened.get(shard, (None, set(), [False]))
-        limit = MAX_SPENDS_WITH_IDS if with_id or ids[0] else MAX_SPENDS_A_CALL
-        if (
-            places is None
-            or len(places) >= limit
-            or (campaign_id not in campaigns and not fits({*campaigns, campaign_id}))
-        ):
+        asked = campaigns if campaign_id in campaigns else {*campaigns, campaign_id}
+        most = most_spends(len(asked), with_id or ids[0])
+        if places is None or len(places) >= most or (asked is not campaigns and not fits(asked)):
             places, campaigns, ids = [], set(), [False]
             opened[shard] = places, campaigns, ids
             cuts.append((shard, next(chunks.setdefault(shard, count())), places))
@@ -152,14 +166,17 @@ def _piece(shard: int, chunk: int, places: Sequence[int], columns: _Columns, par
     whole = len(campaign_ids) == len(columns.campaign_ids)
     campaigns = columns.campaigns if whole else sorted(set(campaign_ids))
     if columns.lines is not None:
-        return Piece(shard, chunk, places, campaign_ids, campaigns, ("".join(of(columns.lines)),))
+        lines = of(columns.lines)
+        return Piece(shard, chunk, places, campaign_ids, campaigns, lambda: ("".join(lines),))
     micros = of(columns.micros)
     if columns.events is None:
-        return Piece(shard, chunk, places, campaign_ids, campaigns, pack(campaign_ids, campaigns, micros))
-    day = today()
-    more = partial(named, campaign_ids, micros, of(columns.events), day)
-    args = (*pack(campaign_ids, campaigns, micros, NAMED), day)
-    return Piece(shard, chunk, places, campaign_ids, campaigns, args, more)
+        return Piece(shard, chunk, places, campaign_ids, campaigns, lambda: pack(campaign_ids, campaigns, micros))
+    events, day = of(columns.events), today()
+    return Piece(
+        shard, chunk, places, campaign_ids, campaigns,
+        lambda: (*pack(campaign_ids, campaigns, micros, NAMED), day),
+        lambda: named(campaign_ids, micros, events, day),
+    )  # fmt: skip
 
 
 def today() -> str:
@@ -170,9 +187,10 @@ def today() -> str:
 def named(campaign_ids: Sequence[int], micros: Sequence[int], events: Sequence[str], day: str) -> list[str]:
     """For each spend the name of its event, and what is to be remembered of it, as the scripts take them."""
     words = [""] * (2 * len(events))
-    homes = {campaign_id: f"{campaign_id >> 16}:" for campaign_id in set(campaign_ids)}
-    words[::2] = [homes[campaign_id] + event for campaign_id, event in zip(campaign_ids, events, strict=True)]
-    words[1::2] = [f"{campaign_id},{amount},{day}" for campaign_id, amount in zip(campaign_ids, micros, strict=True)]
+    homes = {campaign_id: (f"{campaign_id >> 16}:", f"{campaign_id},") for campaign_id in set(campaign_ids)}
+    words[::2] = [homes[campaign_id][0] + event for campaign_id, event in zip(campaign_ids, events, strict=True)]
+    end = f",{day}"
+    words[1::2] = [f"{homes[c][1]}{amount}{end}" for c, amount in zip(campaign_ids, micros, strict=True)]
     return words
 
 
@@ -203,8 +221,7 @@ def _whole_columns(batch: list[Spend]) -> _Columns | None:
         return _Columns(campaign_ids, micros, campaigns, None, False)
     if not _all_of(str, event_ids):
         return None
-    joined = ",".join(event_ids) + ","
-    if joined.count(",") != size or _EVENT_IDS.fullmatch(joined) is None:
+    if not are_text_ids(event_ids):
         return None
     return _Columns(campaign_ids, micros, campaigns, None, True, event_ids)
 
@@ -293,25 +310,24 @@ def in_order(
 ) -> list[SpendResult | None]:
     """The answers in the order of the batch, all with the figures after the last piece of their brand; None where no reply came."""
     if len(pieces) == 1 and replies[0] is not None:
-        return list(spend_results(replies[0], pieces[0].campaign_ids, counted_word))
-    several = len(pieces) > len({piece.shard for piece in pieces})
+        return list(pieces[0].results(replies[0], counted_word))
     found = [
-        None if reply is None else spend_results(reply, piece.campaign_ids, counted_word)
+        None if reply is None else piece.results(reply, counted_word)
         for piece, reply in zip(pieces, replies, strict=True)
     ]
-    last: dict[int, Figures] = {}
-    for results in found if several else ():
-        last.update((r.campaign_id // ORDINALS, r.figures) for r in set(results or ()) if r.figures is not None)
+    if len(pieces) > len({piece.shard for piece in pieces}):
+        # Many spends share one result.
+        each = [result for results in found for result in set(results or ())]
+        last = {result.campaign_id // ORDINALS: result.figures for result in each if result.figures is not None}
+        for result in each:
+            result.see(last.get(result.campaign_id // ORDINALS))
     answers: list[SpendResult | None] = [None] * size
     for piece, results in zip(pieces, found, strict=True):
         if results is None:
             continue
-        # Many spends share one result.
-        later = {r: r.with_figures(last.get(r.campaign_id // ORDINALS)) if several else r for r in set(results)}
-        told = list(map(later.__getitem__, results))
         if isinstance(piece.places, range):
-            answers[piece.places.start : piece.places.stop] = told
+            answers[piece.places.start : piece.places.stop] = results
         else:
-            for place, result in zip(piece.places, told, strict=True):
+            for place, result in zip(piece.places, results, strict=True):
                 answers[place] = result
     return answers

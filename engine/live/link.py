@@ -8,7 +8,7 @@ from __future__ import annotations
 import socket
 import struct
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from redis import exceptions
@@ -110,9 +110,11 @@ class Link:
         self.asks = self._replies is not None and type(self._sock) is socket.socket
         """Whether `ask` can be used: not with TLS, whose layer must see each wait."""
 
-    def ask(self, data: bytes, timeout_s: float, began: float, awake: BusyPoll) -> Any:
+    def ask(
+        self, data: bytes, timeout_s: float, began: float, awake: BusyPoll, sent: Callable[[], None] | None = None
+    ) -> Any:
         """The reply to one command that began at a monotonic second, waited for awake at first. The kernel keeps the time, which saves half of the
-        system calls. Raises as `receive`."""
+        system calls. sent: called when the command is on its way. Raises as `receive`."""
         sock, replies = self._sock, self._replies
         if self._waits_s != timeout_s:
             kept = struct.pack("@ll", int(timeout_s), int(timeout_s % 1 * 1_000_000) or 1)
@@ -122,6 +124,8 @@ class Link:
             self._waits_s = timeout_s
         try:
             sock.sendall(data)
+            if sent is not None:
+                sent()
             if time.monotonic() - began > timeout_s / 10:
                 # The kernel would begin to wait anew.
                 return self.receive(began + timeout_s)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Final
 
@@ -117,18 +117,16 @@ class SpendResult(Answered):
 
     __slots__ = ()
 
-    def with_figures(self, figures: Figures | None) -> SpendResult:
-        """The same answer with later figures, and with the causes that follow from them; a refusal keeps the causes it had."""
+    def see(self, figures: Figures | None) -> None:
+        """Takes later figures, before anybody has the answer, and the causes that follow from them; a refusal keeps the causes it had."""
         if figures is None or figures is self.figures or self.figures is None:
-            return self
-        reasons = self.reasons
+            return
+        self.figures = figures
         if self.outcome != REFUSED:
             used_up = figures.causes()
-            if used_up or reasons:
-                reasons = tuple(
-                    c for c in ORDER if c in used_up or (c in reasons and c not in (DAILY_BUDGET, MONTHLY_BUDGET))
-                )
-        return SpendResult(self.campaign_id, self.outcome, reasons, figures)
+            if used_up or self.reasons:
+                kept = set(self.reasons) - {DAILY_BUDGET, MONTHLY_BUDGET}
+                self.reasons = tuple(c for c in ORDER if c in used_up or c in kept)
 
 
 class CampaignStatus:
@@ -194,6 +192,27 @@ def spend_result(reply: Reply, campaign_id: int, counted_word: str) -> SpendResu
         int(monthly_limit) if monthly_limit else None,
     )
     return SpendResult(campaign_id, counted_word, reasons_of(int(reply[3].rpartition(b":")[2])), figures)
+
+
+class Counted:
+    """The results of a charge in which each spend is counted, as nearly all are: made while Redis is at work, and told when it has answered."""
+
+    __slots__ = ("_by_campaign", "_results")
+
+    def __init__(self, campaign_ids: Sequence[int], campaigns: Iterable[int]) -> None:
+        self._by_campaign = {campaign_id: SpendResult(campaign_id, "") for campaign_id in campaigns}
+        self._results = each_of(self._by_campaign, campaign_ids)
+
+    def told(self, reply: Reply, counted_word: str) -> Sequence[SpendResult] | None:
+        """Them, in the order of the spends; None where not all were counted."""
+        if reply[0] != b"ok" or reply[1] != b"k*%d" % len(self._results):
+            return None
+        figures, masks = read_figures(reply)
+        for campaign_id, result in self._by_campaign.items():
+            result.outcome = counted_word
+            result.reasons = reasons_of(masks[campaign_id])
+            result.figures = figures[campaign_id >> 16]
+        return self._results
 
 
 def spend_results(reply: Reply, campaign_ids: Sequence[int], counted_word: str) -> list[SpendResult]:

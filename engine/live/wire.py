@@ -44,29 +44,33 @@ class NoAnswer(Exception):
 
 class Call:
     """One script call, ready to send and to send again. head: the encoded bytes of all that comes before the arguments, where they are known.
-    more: makes further arguments, of ASCII, when the call is sent: Redis works on the calls before it meanwhile."""
+    args and more, further arguments, of ASCII, may be made when the call is sent: Redis works on the calls before it meanwhile. sent: called when it has
+    been sent, for what can be done while Redis works on this one."""
 
-    __slots__ = ("args", "head", "keys", "more", "script")
+    __slots__ = ("args", "head", "keys", "more", "script", "sent")
 
     def __init__(
         self,
         script: Script,
         keys: Sequence[str],
-        args: Sequence[Arg],
+        args: Sequence[Arg] | Callable[[], Sequence[Arg]],
         head: bytes | None = None,
         more: Callable[[], Sequence[str]] | None = None,
+        sent: Callable[[], None] | None = None,
     ) -> None:
         self.script = script
         self.keys = keys
         self.args = args
         self.head = head
         self.more = more
+        self.sent = sent
 
     def encoded(self) -> bytes:
         """As it goes over the wire."""
+        args = self.args() if callable(self.args) else self.args
         more = () if self.more is None else self.more()
-        head = encoded_head(self.script, self.keys, len(self.args) + len(more)) if self.head is None else self.head
-        return head + arguments(self.args) + words(more) if more else head + arguments(self.args)
+        head = encoded_head(self.script, self.keys, len(args) + len(more)) if self.head is None else self.head
+        return head + arguments(args) + words(more) if more else head + arguments(args)
 
 
 def encoded_head(script: Script, keys: Sequence[str], args: int) -> bytes:
@@ -133,7 +137,7 @@ class Wire:
             self._free.append(link)
             return None
         try:
-            reply: Reply = link.ask(call.encoded(), timeout_s, began, self.awake)
+            reply: Reply = link.ask(call.encoded(), timeout_s, began, self.awake, call.sent)
         except exceptions.ResponseError:
             reply = []
         except (exceptions.RedisError, OSError) as error:
@@ -174,6 +178,9 @@ class Wire:
                 parts, size = [], 0
         if parts:
             link.send(b"".join(parts), deadline)
+        for i in window:
+            if (sent := calls[i].sent) is not None:
+                sent()
         missing: list[int] = []
         failure: exceptions.ResponseError | None = None
         for i in window:

@@ -1,63 +1,64 @@
--- The usual call by the shortest way: one spend, no event id, nothing out of the ordinary. Answers the reply, or nil, having written nothing, when
--- anything is: the call then goes the general way (lib/charge.lua), which says what. It stands before all other pieces because a script
--- makes its functions anew at every call; this one saves a fifth of a call's time by not needing them.
+-- The usual call by the shortest way: one spend, no event id, nothing out of the ordinary. Where anything is, it is left, having written nothing: the
+-- call then goes the general way (lib/charge.lua), which says what. It stands before all other pieces, and is no function, because a script makes its
+-- functions anew at every call: this one saves a fifth of a call's time by not needing them.
+-- `verb` is set by the script: 'r' states a fact, 't' asks.
 -- include: lib/text.lua
 -- include: lib/calendar.lua
 -- include: lib/schedule.lua
 -- include: lib/clock.lua
 -- include: lib/constants.lua
-
-local function quick(verb)
+repeat
+  if ARGV[4] or ARGV[1] ~= LAYOUT then break end
   local campaign_id, digits = string.match(ARGV[3] or '', '^(%d+),(%d+),,;$')
   local request, shard_key = ARGV[2], KEYS[1]
   local plan = verb == 't' and 4 or 2
-  if not campaign_id or ARGV[4] or #KEYS ~= 7 + plan or ARGV[1] ~= LAYOUT then return nil end
-  if #request > 80 or not string.find(request, ID) or #digits > 13 then return nil end
+  if not campaign_id or #KEYS ~= 7 + plan then break end
+  if #request > 80 or not string.find(request, ID) or #digits > 13 then break end
   local amount, prefix = tonumber(digits), string.sub(shard_key, 1, -6)
-  local brand_id = text(math.floor(tonumber(campaign_id) / 65536))
+  local brand_id = text(math.floor(campaign_id / 65536))
   local brand_key, campaign_key = prefix .. 'brand:' .. brand_id, prefix .. 'campaign:' .. campaign_id
-  if KEYS[8] ~= brand_key or KEYS[7 + plan] ~= campaign_key or amount < 1 or amount > MAX_AMOUNT then return nil end
+  if KEYS[8] ~= brand_key or KEYS[7 + plan] ~= campaign_key or amount < 1 or amount > MAX_AMOUNT then break end
 
   local counter = verb == 't' and 'count:accepted' or 'count:recorded'
   local state = redis.pcall('HMGET', shard_key, 'mark', 'layout', 'now', 'n', counter, 'req_active', 'req_until', 'req_window')
   local kept, n, till, active = tonumber(state[3] or ''), tonumber(state[4] or ''), tonumber(state[7] or ''), tonumber(state[6] or '')
-  if not state[1] or state[2] ~= LAYOUT or not kept or not n or not till or not active or not state[8] then return nil end
+  if not state[1] or state[2] ~= LAYOUT or not kept or not n or not till or not active or not state[8] then break end
   local now = read_clock()
-  if now < kept - CLOCK_SLACK_MS then return nil end
+  if now < kept - CLOCK_SLACK_MS then break end
   now = math.max(now, kept)
-  if now >= till then return nil end
+  if now >= till then break end
 
   local day = day_of(now)
   local day_field, month_field = 'd:' .. text(day), 'm:' .. text(month_of(day))
-  local brand = redis.pcall('HMGET', brand_key, 'v', 'daily', 'monthly', 'archived', day_field, month_field, 'held')
-  local campaign = redis.pcall('HMGET', campaign_key, 'v', 'on', 'archived', 'schedule', day_field, month_field)
-  if not brand[1] or not campaign[1] or not brand[2] or not brand[3] or not brand[4] or not campaign[2] or not campaign[3] or not campaign[4] then
-    return nil
-  end
-  local daily, monthly, held = stored(brand[5]), stored(brand[6]), stored(brand[7])
-  local own_daily, own_monthly = stored(campaign[5]), stored(campaign[6])
-  if not daily or not monthly or not held or not own_daily or not own_monthly then return nil end
-  local daily_limit, monthly_limit = tonumber(brand[2]) or math.huge, tonumber(brand[3]) or math.huge
-  local mask = (campaign[2] == '1' and 0 or MANUAL) + ((campaign[3] == '1' or brand[4] == '1') and ARCHIVED or 0)
-    + (within_schedule(campaign[4], now) and 0 or SCHEDULE)
-  if verb == 't' and (mask > 0 or held ~= 0 or daily + amount > daily_limit or monthly + amount > monthly_limit) then return nil end
+  local brand = redis.pcall('HMGET', brand_key, 'daily', 'monthly', 'archived', day_field, month_field, 'held')
+  local campaign = redis.pcall('HMGET', campaign_key, 'on', 'archived', 'schedule', day_field, month_field)
+  if not brand[1] or not brand[2] or not brand[3] or not campaign[1] or not campaign[2] or not campaign[3] then break end
+  local daily, monthly, held = tonumber(brand[4] or '0'), tonumber(brand[5] or '0'), tonumber(brand[6] or '0')
+  local own_daily, own_monthly = tonumber(campaign[4] or '0'), tonumber(campaign[5] or '0')
+  if not daily or not monthly or not held or not own_daily or not own_monthly then break end
+  local found = (brand[4] or '0') .. (brand[5] or '0') .. (brand[6] or '0') .. (campaign[4] or '0') .. (campaign[5] or '0')
+  if not string.find(found, WHOLE) then break end
+  local daily_limit, monthly_limit = tonumber(brand[1]) or math.huge, tonumber(brand[2]) or math.huge
+  local mask = (campaign[1] == '1' and 0 or MANUAL) + ((campaign[2] == '1' or brand[3] == '1') and ARCHIVED or 0)
+    + (within_schedule(campaign[3], now) and 0 or SCHEDULE)
+  if verb == 't' and (mask > 0 or held ~= 0 or daily + amount > daily_limit or monthly + amount > monthly_limit) then break end
   -- A budget that becomes used up is told to the journal and to watchers: the general way.
   if (daily < daily_limit) ~= (daily + amount < daily_limit) or (monthly < monthly_limit) ~= (monthly + amount < monthly_limit) then
-    return nil
+    break
   end
   daily, monthly = daily + amount, monthly + amount
-  if monthly > MAX_TOTAL or daily > MAX_TOTAL then return nil end
+  if monthly > MAX_TOTAL or daily > MAX_TOTAL then break end
   mask = mask + (daily >= daily_limit and DAILY_BUDGET or 0) + (monthly >= monthly_limit and MONTHLY_BUDGET or 0)
 
   local one, other = redis.pcall('HMGET', KEYS[4], '#', request), redis.pcall('HMGET', KEYS[5], '#', request)
-  if not one[1] or not other[1] or one[2] or other[2] then return nil end
+  if not one[1] or not other[1] or one[2] or other[2] then break end
   local now_text, next_n = text(now), text(n + 1)
   local added = redis.pcall('XADD', KEYS[3], 'NOMKSTREAM', now_text .. '-*', 'f', '1', 'n', next_n, 'r', request, 'b', ARGV[3])
-  if not added or added.err then return nil end
+  if not added or added.err then break end
   redis.call('HSET', shard_key, 'now', now_text, 'n', next_n, counter, text((tonumber(state[5] or '0') or 0) + 1))
   redis.call('HSET', KEYS[4 + active], request, verb .. string.sub(redis.sha1hex(ARGV[3]), 1, 16) .. ' k*1')
   local daily_text, monthly_text = text(daily), text(monthly)
   redis.call('HSET', brand_key, day_field, daily_text, month_field, monthly_text)
   redis.call('HSET', campaign_key, day_field, text(own_daily + amount), month_field, text(own_monthly + amount))
-  return { 'ok', 'k*1', brand_id .. ':' .. daily_text .. ':' .. monthly_text .. ':' .. brand[2] .. ':' .. brand[3], campaign_id .. ':' .. mask }
-end
+  return { 'ok', 'k*1', brand_id .. ':' .. daily_text .. ':' .. monthly_text .. ':' .. brand[1] .. ':' .. brand[2], campaign_id .. ':' .. mask }
+until true

@@ -48,38 +48,46 @@ local function quick_packed(verb)
   local version, width = string.byte(blob, 1, 2)
   if version ~= (ARGV[5] and NAMED or PACKED) or (width ~= 4 and width ~= 8) then return nil end
   local counter = verb == 'r' and 'count:recorded' or 'count:accepted'
-  local shard = open_shard(KEYS[1], '', counter)
+  local shard, state = open_shard(KEYS[1], '', counter, 'req_active', 'req_until', 'req_window')
   if not shard then return nil end
   local now, day = shard.now, day_of(shard.now)
+  local active, till = tonumber(state[7] or ''), tonumber(state[8] or '')
+  if not active or not till or not state[9] or now >= till then return nil end
   local month = month_of(day)
   local brands, before = usual_brands(verb, at, day, month)
   if not brands then return nil end
 
   local day_field, month_field = period_fields(day, month)
+  local campaign_key = string.sub(KEYS[1], 1, at - 1) .. 'campaign:'
   local size, ends, count, last_id = 0, 1, 0, 0
-  local daily, monthly, ids, masks, homes = {}, {}, {}, {}, {}
+  local daily, monthly, ids, masks, homes, found = {}, {}, {}, {}, {}, {}
   for start, campaign_id, digits, times, stop in string.gmatch(body, '()(%d+),(%d+),(%d+);()') do
     count = count + 1
-    local key, id, amount, several = KEYS[before + count] or '', tonumber(campaign_id), tonumber(digits), tonumber(times)
+    local key, id, amount, several = KEYS[before + count], tonumber(campaign_id), tonumber(digits), tonumber(times)
     local brand = brands[(id - id % 65536) / 65536]
     -- In ascending order none stands twice.
-    if start ~= ends or not brand or id <= last_id or string.sub(key, at) ~= 'campaign:' .. campaign_id then return nil end
+    if start ~= ends or not brand or id <= last_id or key ~= campaign_key .. campaign_id then return nil end
     if several < 1 or #digits > 16 or amount < several or amount > several * MAX_AMOUNT then return nil end
-    local version, on, archived, schedule, own_daily, own_monthly = campaign_fields(key, day_field, month_field)
-    if not version then return nil end
-    local mask = switches(on, archived or brand.archived, schedule, now)
-    if verb == 't' and mask > 0 then return nil end
+    local got = redis.pcall('HMGET', key, 'on', 'archived', 'schedule', day_field, month_field)
+    local on, archived, schedule, own_day, own_month = got[1], got[2], got[3], got[4] or '0', got[5] or '0'
+    local own_daily, own_monthly = tonumber(own_day), tonumber(own_month)
+    if not on or not archived or not schedule or not own_daily or not own_monthly then return nil end
+    local mask = 0
+    if on ~= '1' or archived ~= '0' or schedule ~= '' or brand.archived then
+      mask = switches(on == '1', archived == '1' or brand.archived, schedule, now)
+      if verb == 't' and mask > 0 then return nil end
+    end
+    found[2 * count - 1], found[2 * count] = own_day, own_month
     daily[count], monthly[count] = own_daily + amount, own_monthly + amount
     ids[count], masks[count], homes[count] = campaign_id, mask, brand
     brand.amount = brand.amount + amount
     size, ends, last_id = size + several, stop, id
   end
   if count == 0 or ends ~= #body + 1 or KEYS[before + count + 1] or size > MAX_SPENDS or #blob ~= 2 + size * (1 + width) then return nil end
-  if not usual_budgets(verb, brands) then return nil end
+  if not string.find(table.concat(found), WHOLE) or not usual_budgets(verb, brands) then return nil end
 
-  local requests = open_memory(KEYS[1], 'req', { KEYS[4], KEYS[5] }, now)
-  local recalled = requests and #requests.rotate == 0 and recall(requests, { request })
-  if not recalled or recalled[request] then return nil end
+  local one, other = redis.pcall('HMGET', KEYS[4], '#', request), redis.pcall('HMGET', KEYS[5], '#', request)
+  if not one[1] or not other[1] or one[2] or other[2] then return nil end
   local entry, names, events = { 'r', request, 's', body, 'l', blob }, '', nil
   if ARGV[5] then
     names, events = unseen_names(size, day, now)
@@ -90,7 +98,7 @@ local function quick_packed(verb)
   if failed then return failed end
 
   local outcome, plans = 'k*' .. size, { brands = brands, campaigns = {} }
-  redis.call('HSET', requests.write, request, verb .. string.sub(redis.sha1hex(body .. blob .. names), 1, 16) .. ' ' .. outcome)
+  redis.call('HSET', KEYS[4 + active], request, verb .. string.sub(redis.sha1hex(body .. blob .. names), 1, 16) .. ' ' .. outcome)
   if events then redis.call('HSET', events, unpack(ARGV, 6)) end
   redis.call('HSET', KEYS[1], 'now', text(now), 'n', text(shard.n), counter, text(shard.count + size))
   write_plans(plans)

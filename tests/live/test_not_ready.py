@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 import redis
 
-from engine import BudgetClient, NotReady, WrongVersion
+from engine import BudgetClient, NotReady, Spend, WrongVersion
 from engine.domain.ids import shard_of
 from engine.domain.schedule import Schedule
 from engine.errors import BudgetError
 from engine.live.admin import BrandPlan, CampaignPlan, LiveRedis
+from engine.live.batches import PACKED_FROM
 from engine.live.keys import keys_of_brand
 from tests.live.plant import BRAND, CAMPAIGN, Plant
 
@@ -148,12 +149,17 @@ def test_a_clock_that_jumped_back_more_than_a_second_accepts_nothing(
     assert [e.ms for e in plant.entries()] == sorted(e.ms for e in plant.entries())
 
 
-@pytest.mark.parametrize("value", ["nan", "inf", "0x10", "1e3", " 1", ""])
+@pytest.mark.parametrize("value", ["nan", "inf", "0x10", "1e3", "1.5", " 1", "--1", ""])
+@pytest.mark.parametrize("key", [KEYS.brand(BRAND), KEYS.campaign(CAMPAIGN)], ids=["brand", "campaign"])
+@pytest.mark.parametrize("spends", [1, PACKED_FROM], ids=["one spend", "a packed batch"])
 def test_a_counter_that_is_not_digits_takes_the_shard_out_of_use(
-    plant: Plant, client: BudgetClient, value: str
+    plant: Plant, client: BudgetClient, value: str, key: str, spends: int
 ) -> None:
-    plant.brand(daily="10")
+    plant.brand(daily="100")
     client.record_spend(CAMPAIGN, "1")
-    field = next(f for f in plant.plain.hkeys(KEYS.brand(BRAND)) if f.startswith(b"d:"))
-    plant.plain.hset(KEYS.brand(BRAND), field, value)
-    assert client.try_spend(CAMPAIGN, "1").outcome == "not_ready"
+    field = next(f for f in plant.plain.hkeys(key) if f.startswith(b"d:"))
+    plant.plain.hset(key, field, value)
+    entries = len(plant.entries())
+    assert {answer.outcome for answer in client.record_spends([Spend(CAMPAIGN, "1")] * spends)} == {"not_ready"}
+    assert len(plant.entries()) == entries
+    assert not plant.live.read_shard(shard_of(BRAND)).ready

@@ -39,7 +39,7 @@ MUTANTS = {
     "the shortest way counts a call again": ("lib/quick.lua", " or one[2] or other[2]", ""),
     "packed sums run a paused campaign": ("lib/packed.lua", "switch_mask(brand, campaign, now) > 0", "false"),
     "the shortest way of a packed batch runs a paused campaign": ("lib/quick_packed.lua", "verb == 't' and mask > 0", "false"),
-    "the shortest way of a packed batch counts it again": ("lib/quick_packed.lua", "not recalled or recalled[request]", "not recalled"),
+    "the shortest way of a packed batch counts it again": ("lib/quick_packed.lua", " or one[2] or other[2]", ""),
     "a packed log has no spend of a micro": ("lib/packed.lua", "amount < 1 or amount > MAX_AMOUNT", "amount < 2"),
     "a clock behind is believed": ("lib/shard.lua", "if now < kept - CLOCK_SLACK_MS", "if false"),
 }  # fmt: skip
