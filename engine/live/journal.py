@@ -31,6 +31,9 @@ COUNTED: Final = "k"
 EARLIER: Final = "p"
 """Counted by an earlier call of the same request id, in an entry of its own."""
 
+SHORT: Final = 48
+"""Characters of a call's text up to which it is its own digest."""
+
 _PAGE: Final = 100
 _BYTES_A_SPEND: Final = 5
 
@@ -247,7 +250,9 @@ class Entry:
 
 
 def digest_of(body: str, log: bytes = b"") -> str:
-    """The digest of a call's spends, as `lua/lib/charge.lua` makes it: of its text, or of its sums and its log."""
+    """A call's spends as `lua/lib/charge.lua` remembers them: a short text as it is; of a longer one, or of sums and their log, the digest."""
+    if not log and len(body) <= SHORT:
+        return body
     return hashlib.sha1(body.encode() + log, usedforsecurity=False).hexdigest()[:16]
 
 

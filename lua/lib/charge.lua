@@ -34,12 +34,18 @@ local function unpack_outcomes(packed)
   return outcomes
 end
 
--- What an earlier call of the same id was answered, spend by spend; nil when there was none. Other content is a conflict throughout.
-local function outcomes_before(remembered, verb, digest, size)
+local function digest_of(body, blob, named)
+  return string.sub(redis.sha1hex(blob and body .. blob .. (named and named.text or '') or body), 1, 16)
+end
+
+-- What an earlier call of the same id was answered, spend by spend; nil when there was none. Other content is a conflict throughout. Older scripts
+-- remembered a digest of short calls too.
+local function outcomes_before(remembered, verb, content, body, size)
   if not remembered then return nil end
-  local kept_verb, kept_digest, kept = string.match(remembered, '^(.)(%x+) (.*)$')
+  local kept_verb, kept_content, kept = string.match(remembered, '^(.)(%S+) (.*)$')
   -- A draw is remembered as a question where its hold covered it, else as a fact.
-  if kept_digest == digest and (kept_verb == '*' or kept_verb == verb or verb == 'd') then return unpack_outcomes(kept) end
+  local same = kept_content == content or (content == body and kept_content == digest_of(body))
+  if same and (kept_verb == '*' or kept_verb == verb or verb == 'd') then return unpack_outcomes(kept) end
   local conflicts = {}
   for i = 1, size do conflicts[i] = 'c' end
   return conflicts
@@ -241,8 +247,8 @@ local function charge(verb)
   local requests = open_memory(shard_key, 'req', { KEYS[4], KEYS[5] }, now)
   local recalled = requests and recall(requests, { request })
   if not recalled then return lose(shard_key, 'requests') end
-  local digest = string.sub(redis.sha1hex(blob and body .. blob .. (named and named.text or '') or body), 1, 16)
-  local before = outcomes_before(recalled[request], verb, digest, size)
+  local content = not blob and #body <= SHORT and body or digest_of(body, blob, named)
+  local before = outcomes_before(recalled[request], verb, content, body, size)
   if verb == 'd' and not before and is_forgotten(requests, now) then return { 'forgotten' } end
 
   local due, lines = {}, {}
@@ -324,7 +330,7 @@ local function charge(verb)
   if verdict.fresh > 0 then
     turn(requests, shard_fields)
     local as = verb == 'd' and ((drawn and drawn.within) and 't' or 'r') or verb
-    redis.call('HSET', requests.write, request, as .. digest .. ' ' .. verdict.packed)
+    redis.call('HSET', requests.write, request, as .. content .. ' ' .. verdict.packed)
   end
   if events and (verdict.fresh > 0 or #lines > 0) then
     turn(events, shard_fields)

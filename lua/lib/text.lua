@@ -10,6 +10,6 @@ local function stored(value)
   return string.find(value, '^%-?%d+$') and tonumber(value) or nil
 end
 
--- Many counters at once, joined: those that Lua takes for numbers are such as `stored` reads where nothing else is among them, since what else it takes
--- (0x10, 1e3, 1.5, spaces) has other characters. A pattern for each costs more than all else that is done with it.
-local WHOLE = '^[%d-]+$'
+-- Many counters at once, joined: those that Lua takes for numbers are such as `stored` reads where nothing but digits is among them, since what else it
+-- takes (0x10, 1e3, 1.5, spaces) has other characters. A pattern for each costs more than all else that is done with it.
+local WHOLE = '^%d+$'

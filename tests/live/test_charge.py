@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from decimal import Decimal
 
 import pytest
@@ -13,6 +14,7 @@ from engine.live.keys import keys_of_brand
 from tests.live.plant import BRAND, CAMPAIGN, Plant
 
 SECOND = CAMPAIGN + 1
+KEYS = keys_of_brand(BRAND)
 
 
 def test_a_recorded_spend_is_counted_to_the_day_and_the_month(plant: Plant, client: BudgetClient) -> None:
@@ -82,6 +84,19 @@ def test_a_repeated_request_with_other_content_is_a_conflict(plant: Plant, clien
     client.record_spend(CAMPAIGN, "1", request_id="r1")
     assert client.record_spend(CAMPAIGN, "2", request_id="r1").outcome == "conflict"
     assert client.try_spend(CAMPAIGN, "1", request_id="r1").outcome == "conflict"
+    assert plant.spent() == 1_000_000
+
+
+def test_a_spend_that_an_older_script_remembered_by_its_digest_counts_once_all_the_same(
+    plant: Plant, client: BudgetClient
+) -> None:
+    plant.brand()
+    client.record_spend(CAMPAIGN, "1", request_id="r1")
+    (memory,) = (key for key in KEYS.requests if plant.plain.hexists(key, "r1"))
+    digest = hashlib.sha1(f"{CAMPAIGN},1000000,,;".encode()).hexdigest()[:16]
+    plant.plain.hset(memory, "r1", f"r{digest} k*1")
+    assert client.record_spend(CAMPAIGN, "1", request_id="r1").outcome == "recorded"
+    assert client.record_spend(CAMPAIGN, "2", request_id="r1").outcome == "conflict"
     assert plant.spent() == 1_000_000
 
 
@@ -269,8 +284,8 @@ def test_a_total_beyond_what_is_counted_exactly_is_refused_and_nothing_is_writte
     plant.brand()
     for _ in range(9):
         client.record_spends([Spend(CAMPAIGN, amount_micros=10**12)] * 1000)
-    entries = plant.plain.xlen(keys_of_brand(BRAND).journal)
+    entries = plant.plain.xlen(KEYS.journal)
     with pytest.raises(InvalidInput, match="total"):
         client.record_spend(CAMPAIGN, amount_micros=1)
     assert plant.spent() == 9 * 10**15
-    assert plant.plain.xlen(keys_of_brand(BRAND).journal) == entries
+    assert plant.plain.xlen(KEYS.journal) == entries

@@ -12,6 +12,7 @@ from engine.domain.ids import ORDINALS, SHARDS
 from engine.domain.money import MAX_AMOUNT_MICROS, MAX_TOTAL_MICROS
 from engine.live import scripts
 from engine.live.batches import MAX_SPENDS_A_CALL
+from engine.live.journal import SHORT
 
 
 def test_every_lua_file_is_a_known_script_or_an_included_piece() -> None:
@@ -47,6 +48,7 @@ def test_python_and_lua_agree_on_the_numbers() -> None:
     assert f"LAYOUT = '{scripts.LAYOUT}'" in lua
     assert f"MAX_AMOUNT, MAX_TOTAL = {MAX_AMOUNT_MICROS}, {MAX_TOTAL_MICROS}" in lua
     assert f"MAX_SPENDS = {MAX_SPENDS_A_CALL}" in lua
+    assert f"SHORT = {SHORT} " in lua
     names = "MANUAL, ARCHIVED, SCHEDULE, DAILY_BUDGET, MONTHLY_BUDGET"
     assert f"local {names} = {', '.join(str(mask_of([cause])) for cause in ORDER)}" in lua
     assert f"home * {ORDINALS}" in lua
