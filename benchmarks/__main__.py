@@ -32,7 +32,7 @@ HEAD: Final = "| what | against | ours | peer | ratio | spread | needed | |\n| -
 
 
 @click.command()
-@click.option("--rounds", default=5, show_default=True, help="Rounds of each row, ours and its peer in turn.")
+@click.option("--rounds", default=15, show_default=True, help="Rounds of each row, ours and its peer in turn.")
 @click.option(
     "--floors", is_flag=True, help="The short form for CI: table and stalls, exit 1 under a third of a floor."
 )

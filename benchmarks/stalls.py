@@ -77,6 +77,10 @@ def measure(system: System, say: Callable[[str], None] = print, ids: int = MANY_
     def ids_of(spends: int, over: int) -> list[Spend]:
         return [Spend(campaigns[i % over], amount_micros=i + 1, event_id=uuid.uuid4().hex) for i in range(spends)]
 
+    def twice(spends: int, over: int) -> list[Spend]:
+        batch = ids_of(spends, over)
+        return [*batch[:-1], batch[0]]
+
     out: list[Stall] = []
     cases: list[tuple[str, str, Callable[[], object]]] = [
         ("record_spends", "1,000 spends over 20 campaigns", lambda: client.record_spends([Spend(campaigns[i % 20], amount_micros=i + 1) for i in range(1000)])),
@@ -84,8 +88,9 @@ def measure(system: System, say: Callable[[str], None] = print, ids: int = MANY_
         ("record_spends", "500 spends with event ids over 58 campaigns", lambda: client.record_spends(ids_of(500, 58))),
         ("record_spends", "334 spends with event ids over 100 campaigns", lambda: client.record_spends(ids_of(334, 100))),
         ("try_spends", "1,000 spends over 200 campaigns, some of them closed", lambda: client.try_spends([Spend(campaigns[i % 200], amount_micros=i + 1) for i in range(1000)])),
-        ("try_spends", "500 spends with event ids over 58 campaigns, some of them closed", lambda: client.try_spends(ids_of(500, 58))),
-        ("try_spends", "334 spends with event ids over 100 campaigns, some of them closed", lambda: client.try_spends(ids_of(334, 100))),
+        ("record_spends", "250 spends with event ids over 58 campaigns, one of them twice", lambda: client.record_spends(twice(250, 58))),
+        ("try_spends", "250 spends with event ids over 58 campaigns, some of them closed", lambda: client.try_spends(ids_of(250, 58))),
+        ("try_spends", "167 spends with event ids over 100 campaigns, some of them closed", lambda: client.try_spends(ids_of(167, 100))),
         *cases_of_holds(system, brand, campaigns),
         ("publish", "200 new campaigns", publish),
         ("read_plan", "200 campaigns", lambda: call("read_plan", hashes, [LAYOUT], (keys.shard, keys.brand(brand)))),

@@ -74,8 +74,8 @@ class Closer:
     def close_ended(self, wait_s: float = 0, stop_if_asked: Callable[[], None] = lambda: None) -> Closed:
         """Every day and month that has ended, on every shard that is ready. Raises ServerAway; NotAllClosed after all other shards.
 
-        wait_s: how long it stays for persist. A shard that goes on spending is closed when PostgreSQL has what it held at the beginning, after the
-        end of every period that is closed; what comes later belongs to none of them. `stop_if_asked` is called while it waits.
+        wait_s: how long it stays for persist while no shard can be closed. A shard that goes on spending is closed when PostgreSQL has what it held at the beginning, after the
+        end of every period that is closed; what comes later belongs to none of them. `stop_if_asked` is called between its looks.
         """
         done = Closed()
         failed: list[str] = []
@@ -96,13 +96,18 @@ class Closer:
         while owed:
             with self._db.connect() as conn:
                 cursors = spend_log.read_cursors(conn)
-            for state in [state for state in owed if cursors[state.shard].n >= state.n]:
+            whole = [state for state in owed if cursors[state.shard].n >= state.n]
+            for state in whole:
                 with self._unless_it_fails(state.shard, failed):
                     self._close(state.shard, owed.pop(state), brands[state.shard], highest, done)
-            if not owed or time.monotonic() >= ends_s:
+            if whole:
+                # Closing takes its time, and persist went on meanwhile: that is no waiting.
+                ends_s = time.monotonic() + wait_s
+            elif time.monotonic() >= ends_s:
                 break
+            else:
+                time.sleep(_POLL_S)
             stop_if_asked()
-            time.sleep(_POLL_S)
         done.waiting = [state.shard for state in owed]
         if failed:
             more = f"; and {len(failed) - 1} more shards" if len(failed) > 1 else ""

@@ -235,7 +235,7 @@ class AsyncBudgetClient(AsyncHoldCalls):
         self, verb: str, counted_word: str, spends: Iterable[Spend], request_id: str | None
     ) -> list[SpendResult]:
         request = checked_request_id(request_id)
-        pieces, size = pieces_of(spends)
+        pieces, size = pieces_of(spends, verb)
         if not pieces:
             return []
         flusher = self._flusher

@@ -15,6 +15,7 @@ from engine.live.batches import (
     MAX_CAMPAIGNS_A_CALL,
     PACKED_FROM,
     RECORD,
+    TRY,
     Piece,
     fits,
     most_spends,
@@ -133,7 +134,7 @@ class Together(Parcel):
         self.futures: list[Awaited] = []
         self.deadlines: list[float] = []
         self.results: Sequence[SpendResult] = ()
-        self.limit = most_spends(MAX_CAMPAIGNS_A_CALL, with_lines)
+        self.limit = most_spends(MAX_CAMPAIGNS_A_CALL, with_lines, verb == TRY)
         self.campaigns: set[int] = set()
 
     def opens(self, campaign_id: int) -> bool:

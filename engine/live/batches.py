@@ -105,7 +105,7 @@ class _Columns(NamedTuple):
     """The event ids of a batch that can be packed and has them."""
 
 
-def pieces_of(spends: Iterable[Spend]) -> tuple[list[Piece], int]:
+def pieces_of(spends: Iterable[Spend], verb: str = RECORD) -> tuple[list[Piece], int]:
     """The pieces of a batch, order kept in each shard, and the number of its spends. Raises InvalidInput with the index of the first bad spend."""
     batch = list(spends)
     columns = _whole_columns(batch) or _careful_columns(batch)
@@ -114,19 +114,24 @@ def pieces_of(spends: Iterable[Spend]) -> tuple[list[Piece], int]:
     shards = set(homes.values())
     size = len(batch)
     simple = columns.lines is None or isinstance(columns.with_ids, bool)
-    limit = most_spends(len(campaigns), columns.with_ids is True)
+    judged = verb == TRY or (columns.events is not None and len(set(columns.events)) < size)
+    limit = most_spends(len(campaigns), columns.with_ids is True, judged)
     if simple and len(shards) == 1 and fits(campaigns):
         (shard,) = shards
         return [
             _piece(shard, chunk, range(start, min(start + limit, size)), columns, slice(start, start + limit))
             for chunk, start in enumerate(range(0, size, limit))
         ], size
-    return [_piece(shard, chunk, places, columns, None) for shard, chunk, places in _cuts(columns, homes)], size
+    return [_piece(shard, chunk, places, columns, None) for shard, chunk, places in _cuts(columns, homes, judged)], size
 
 
-def most_spends(campaigns: int, with_ids: bool) -> int:
-    """How many spends one call may carry over so many campaigns: Redis is held for less than 5 ms even where each must be judged by itself."""
-    return min(MAX_WORK_A_CALL - campaigns * IDS_A_CAMPAIGN, MAX_SPENDS_WITH_IDS) if with_ids else MAX_SPENDS_A_CALL
+def most_spends(campaigns: int, with_ids: bool, judged: bool) -> int:
+    """How many spends one call may carry over so many campaigns, for Redis to be held for less than 5 ms. judged: each may have to be judged by itself, as
+    questions are where not all fit, and facts where an event stands twice."""
+    if not with_ids:
+        return MAX_SPENDS_A_CALL
+    most = min(MAX_WORK_A_CALL - campaigns * IDS_A_CAMPAIGN, MAX_SPENDS_WITH_IDS)
+    return most // 2 if judged else most
 
 
 def fits(campaigns: Collection[int]) -> bool:
@@ -136,7 +141,7 @@ def fits(campaigns: Collection[int]) -> bool:
     return len(campaigns) <= MAX_CAMPAIGNS_A_CALL and len({c // ORDINALS for c in campaigns}) <= MAX_BRANDS_A_CALL
 
 
-def _cuts(columns: _Columns, homes: dict[int, int]) -> list[tuple[int, int, list[int]]]:
+def _cuts(columns: _Columns, homes: dict[int, int], judged: bool) -> list[tuple[int, int, list[int]]]:
     """(shard, chunk, places) of each call: spends by shard, order kept, each group cut to what one call may carry."""
     cuts: list[tuple[int, int, list[int]]] = []
     opened: dict[int, tuple[list[int], set[int], list[bool]]] = {}
@@ -147,7 +152,7 @@ def _cuts(columns: _Columns, homes: dict[int, int]) -> list[tuple[int, int, list
         with_id = flags if isinstance(flags, bool) else flags[place]
         places, campaigns, ids = opened.get(shard, (None, set(), [False]))
         asked = campaigns if campaign_id in campaigns else {*campaigns, campaign_id}
-        most = most_spends(len(asked), with_id or ids[0])
+        most = most_spends(len(asked), with_id or ids[0], judged)
         if places is None or len(places) >= most or (asked is not campaigns and not fits(asked)):
             places, campaigns, ids = [], set(), [False]
             opened[shard] = places, campaigns, ids

@@ -210,8 +210,8 @@ class Counted:
         figures, masks = read_figures(reply)
         for campaign_id, result in self._by_campaign.items():
             result.outcome = counted_word
-            result.reasons = reasons_of(masks[campaign_id])
-            result.figures = figures[campaign_id >> 16]
+            result.reasons = reasons_of(masks.get(campaign_id, 0))
+            result.figures = figures.get(campaign_id >> 16)
         return self._results
 
 

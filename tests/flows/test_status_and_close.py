@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -15,6 +16,7 @@ from engine.flows.close import WAIT_S
 from engine.flows.persist import Drained
 from engine.jobs import Stopped, persist_loop
 from engine.ledger import statuses
+from engine.live.admin import LiveRedis
 from engine.live.keys import keys_of_brand
 from engine.wiring import System
 from tests.flows.conftest import at
@@ -146,6 +148,29 @@ def test_a_shard_whose_last_entries_are_not_persisted_waits_with_its_close(clock
     clock.persister.drain_all()
     assert clock.closer.close_ended().waiting == []
     assert rows(clock, "SELECT spend_micros FROM period_total WHERE spend_micros > 0") == [(1_000_000,)]
+
+
+def test_a_shard_that_persist_reaches_while_others_are_closed_is_closed_too(
+    clock: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long that took: closing is no waiting."""
+    at(clock, instant(2037, 11, 23, 23))
+    (quick, one), (late, two) = [(b, c[0]) for b, c in (brand_with_campaigns(clock, name=n) for n in ("quick", "late"))]
+    clock.client.record_spend(one, "1")
+    clock.persister.drain_all()
+    clock.client.record_spend(two, "2")
+    at(clock, instant(2037, 11, 24, 0, 0))
+    prune, pruned = type(clock.live).prune, []
+
+    def persist_meanwhile(live: LiveRedis, instance: str, shard: int, *rest: Any) -> None:
+        pruned.append(shard)
+        clock.persister.drain_all()
+        prune(live, instance, shard, *rest)
+
+    monkeypatch.setattr(type(clock.live), "prune", persist_meanwhile)
+    assert clock.closer.close_ended(wait_s=0).waiting == []
+    assert pruned == [quick % 64, late % 64]
+    assert rows(clock, "SELECT sum(spend_micros) FROM period_total WHERE period = 'day'") == [(3_000_000,)]
 
 
 def test_a_close_that_waits_for_persist_ends_at_once_when_its_worker_is_asked_to_stop(clock: System) -> None:

@@ -17,7 +17,7 @@ from engine.domain.money import MAX_AMOUNT_MICROS, format_micros, parse_amount
 from engine.errors import InvalidInput
 from engine.live import batches
 from engine.live.admin import BrandPlan
-from engine.live.batches import PACKED_FROM, Spend, pieces_of
+from engine.live.batches import PACKED_FROM, RECORD, TRY, Spend, pieces_of
 from engine.live.client import BudgetClient
 from engine.live.keys import keys_of_brand
 from engine.live.scripts import script
@@ -354,3 +354,26 @@ def test_a_call_carries_at_most_a_hundred_campaigns_of_fifty_brands(brands: int,
     assert [len(piece.campaign_ids) for piece in pieces] == cut
     assert size == sum(cut)
     assert all(len({c // ORDINALS for c in piece.campaigns}) <= batches.MAX_BRANDS_A_CALL for piece in pieces)
+
+
+@pytest.mark.parametrize(
+    ("verb", "campaigns", "twice", "cut"),
+    [
+        (RECORD, 20, False, [500, 500]),
+        (RECORD, 100, False, [334, 334, 332]),
+        (RECORD, 20, True, [250] * 4),
+        (TRY, 20, False, [250] * 4),
+        (TRY, 100, False, [167] * 5 + [165]),
+    ],
+)
+def test_spends_with_event_ids_are_cut_so_that_no_call_holds_redis_for_long(
+    verb: str, campaigns: int, twice: bool, cut: list[int]
+) -> None:
+    batch = [Spend(CAMPAIGN + i % campaigns, None, f"win-{i}", 5) for i in range(999)]
+    batch.append(batch[0] if twice else Spend(CAMPAIGN, None, "win-999", 5))
+    pieces, size = pieces_of(batch, verb)
+    assert ([len(piece.places) for piece in pieces], size) == (cut, 1000)
+    # The same where they are sorted out by shard.
+    other = Spend(CAMPAIGN + 65536, None, "win-1000", 5)
+    pieces, _ = pieces_of([*batch, other], verb)
+    assert [len(piece.places) for piece in pieces] == [*cut, 1]
