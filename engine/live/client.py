@@ -53,7 +53,7 @@ class BudgetClient(HoldCalls):
     def from_url(cls, url: str, timeout_ms: int = 250, busy_poll_us: int = MOST_US) -> BudgetClient:
         """A client for the Redis at `url` (any form that redis-py takes).
 
-        busy_poll_us: for how many microseconds a call waits awake for its reply before it sleeps, a batch longer by its size, which makes a call to a near Redis nearly
+        busy_poll_us: for how many microseconds a call waits awake for its reply before it sleeps, a batch longer by its size, which makes a call to a near Redis up to
         twice as quick for some processor time; 0 sleeps at once. Raises InvalidSetting, InvalidInput.
         """
         return cls(Wire(url, busy_poll_us), timeout_ms)
