@@ -36,24 +36,16 @@ local function read_brand(key, day, month)
   }
 end
 
--- What a campaign's hash says: version as text, on, archived, schedule, what it has spent in the day and the month. Nil where there is none; false where
--- its hash is not what a publish writes.
-local function campaign_fields(key, day_field, month_field)
+-- A campaign, with what a call finds out about it; nil where there is none, false where its hash is not what a publish writes.
+local function read_campaign(key, day, month)
+  local day_field, month_field = period_fields(day, month)
   local got = redis.pcall('HMGET', key, 'v', 'on', 'archived', 'schedule', day_field, month_field)
   if got.err then return false end
   if not got[1] then return absent(key) end
   local daily, monthly = stored(got[5]), stored(got[6])
   if not got[2] or not got[3] or not got[4] or not daily or not monthly then return false end
-  return got[1], got[2] == '1', got[3] == '1', got[4], daily, monthly
-end
-
--- The same as a table, with what a call finds out about it.
-local function read_campaign(key, day, month)
-  local day_field, month_field = period_fields(day, month)
-  local version, on, archived, schedule, daily, monthly = campaign_fields(key, day_field, month_field)
-  if not version then return version end
   return {
-    key = key, version = version, on = on, archived = archived, schedule = schedule,
+    key = key, version = got[1], on = got[2] == '1', archived = got[3] == '1', schedule = got[4],
     day_field = day_field, month_field = month_field, daily = daily, monthly = monthly,
     id = false, home = false, charged = false, switched = false, -- a table that grows later is built twice
   }

@@ -10,6 +10,7 @@ from engine.domain.ids import (
     MAX_BRAND_ID,
     ORDINALS,
     SHARDS,
+    are_text_ids,
     brand_of,
     campaign_id_of,
     check_brand_id,
@@ -79,3 +80,20 @@ def test_an_event_id_that_could_break_a_key_or_an_entry_is_refused_in_one_line(v
         check_text_id(value, "event_id")
     assert refused.value.field == "event_id"
     assert str(refused.value).isprintable()
+
+
+@given(st.lists(st.one_of(st.text("aZ9._:/+=@~-", max_size=66), st.text(max_size=3)), min_size=1, max_size=4))
+def test_many_ids_at_once_are_told_as_each_alone(values: list[str]) -> None:
+    def is_one(value: str) -> bool:
+        try:
+            return check_text_id(value, "event_id") == value
+        except InvalidId:
+            return False
+
+    assert are_text_ids(values) == all(map(is_one, values))
+
+
+@pytest.mark.parametrize("bad", ["", "a" * 65, "a,b", "a b", "a\n", "\x00", "\u0661", "{a}", "\ud800"])
+def test_one_bad_id_among_many_good_ones_is_seen(bad: str) -> None:
+    assert are_text_ids(["a" * 64, "b"])
+    assert not are_text_ids(["a" * 64, bad, "b"])

@@ -160,6 +160,7 @@ def test_a_counter_that_is_not_digits_takes_the_shard_out_of_use(
     field = next(f for f in plant.plain.hkeys(key) if f.startswith(b"d:"))
     plant.plain.hset(key, field, value)
     entries = len(plant.entries())
-    assert {answer.outcome for answer in client.record_spends([Spend(CAMPAIGN, "1")] * spends)} == {"not_ready"}
+    report = client.try_spends if spends == 1 else client.record_spends
+    assert {answer.outcome for answer in report([Spend(CAMPAIGN, "1")] * spends)} == {"not_ready"}
     assert len(plant.entries()) == entries
     assert not plant.live.read_shard(shard_of(BRAND)).ready
