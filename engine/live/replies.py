@@ -55,6 +55,31 @@ class Figures:
         return used_up_causes(budgets)
 
 
+class UnreadFigures(Figures):
+    """The figures of one brand as a script writes them, read when somebody asks for one: most callers want the outcome."""
+
+    __slots__ = ("_line",)
+
+    def __init__(self, line: bytes) -> None:
+        self._line = line
+        self._causes = None
+
+    def __getattr__(self, name: str) -> int | None:
+        """Called while a figure is not there yet."""
+        if name not in Figures.__slots__:
+            raise AttributeError(name)
+        _, daily, monthly, daily_limit, monthly_limit = self._line.split(b":")
+        Figures.__init__(
+            self,
+            int(daily),
+            int(monthly),
+            int(daily_limit) if daily_limit else None,
+            int(monthly_limit) if monthly_limit else None,
+        )
+        found: int | None = getattr(self, name)
+        return found
+
+
 class Answered:
     """What every answer to a bidder's call carries.
 
@@ -184,14 +209,8 @@ def spend_result(reply: Reply, campaign_id: int, counted_word: str) -> SpendResu
     """The result of a charge of one spend."""
     if reply[0] != b"ok" or reply[1] != b"k*1":
         return spend_results(reply, (campaign_id,), counted_word)[0]
-    _, daily, monthly, daily_limit, monthly_limit = reply[2].split(b":")
-    figures = Figures(
-        int(daily),
-        int(monthly),
-        int(daily_limit) if daily_limit else None,
-        int(monthly_limit) if monthly_limit else None,
-    )
-    return SpendResult(campaign_id, counted_word, reasons_of(int(reply[3].rpartition(b":")[2])), figures)
+    mask = reply[3].rpartition(b":")[2]
+    return SpendResult(campaign_id, counted_word, reasons_of(int(mask)), UnreadFigures(reply[2]))
 
 
 class Counted:

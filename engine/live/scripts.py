@@ -43,9 +43,9 @@ _INCLUDE: Final = re.compile(r"-- include: (\S+)")
 _SHEBANG: Final = re.compile(r"#!lua( flags=[a-z,-]+)?\n")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Script:
-    """One assembled script: what SCRIPT LOAD takes and what EVALSHA names."""
+    """One assembled script: what SCRIPT LOAD takes and what EVALSHA names. Equal to itself alone: it is looked up by at every spend."""
 
     name: str
     text: str

@@ -96,7 +96,9 @@ class Wire:
 
     def call(self, call: Call, timeout_s: float) -> Reply:
         """The reply to one call. Raises NoAnswer."""
-        return self.call_all((call,), timeout_s)[0]
+        began = time.monotonic()
+        reply = self._quick(call, timeout_s, began)
+        return self._repeated((call,), timeout_s, began)[0] if reply is None else reply
 
     def call_all(self, calls: Sequence[Call], timeout_s: float, away_after_s: float | None = None) -> list[Reply]:
         """The replies to calls in order, pipelined. Raises NoAnswer with the replies that did arrive.
@@ -104,9 +106,15 @@ class Wire:
         away_after_s: give up earlier when Redis refuses connections for this long; a slow answer still has the whole time.
         """
         began = time.monotonic()
-        deadline = began + timeout_s
         if len(calls) == 1 and (only := self._quick(calls[0], timeout_s, began)) is not None:
             return [only]
+        return self._repeated(calls, timeout_s, began, away_after_s)
+
+    def _repeated(
+        self, calls: Sequence[Call], timeout_s: float, began: float, away_after_s: float | None = None
+    ) -> list[Reply]:
+        """The replies to calls that began at a monotonic second, asked for again until the time is over."""
+        deadline = began + timeout_s
         replies: list[Reply | None] = [None] * len(calls)
         why = "no time was left"
         while True:

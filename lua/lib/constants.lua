@@ -4,6 +4,6 @@ local CLOCK_SLACK_MS = 1000
 local MAX_AMOUNT, MAX_TOTAL = 1000000000000, 9000000000000000
 local MAX_SPENDS = 1000
 local SHORT = 48 -- a text call of so many characters is remembered as it is, a longer one by its digest
-local ID = '^[A-Za-z0-9._:/+=@~-]+$'
+local ID = '^[%w._:/+=@~-]+$'
 -- Causes are bits, in the order of engine/domain/causes.py; new ones are appended.
 local MANUAL, ARCHIVED, SCHEDULE, DAILY_BUDGET, MONTHLY_BUDGET = 1, 2, 4, 8, 16

@@ -1,5 +1,6 @@
 -- The published plan and the counters of a brand and its campaigns, as their hashes hold them, and the causes that follow.
 -- include: lib/text.lua
+-- include: lib/stored.lua
 -- include: lib/schedule.lua
 -- include: lib/constants.lua
 

@@ -7,58 +7,66 @@
 -- include: lib/schedule.lua
 -- include: lib/clock.lua
 -- include: lib/constants.lua
+-- Several numbers at once, joined: whole where each has something and nothing but digits is among them. Then Lua's arithmetic may read them, which takes
+-- half of what tonumber does; a pattern for each would take more than all else that is done with it.
+local WHOLE = '^%d+$'
 repeat
+  local format = string.format
   if ARGV[4] or ARGV[1] ~= LAYOUT then break end
   local campaign_id, digits = string.match(ARGV[3] or '', '^(%d+),(%d+),,;$')
   local request, shard_key = ARGV[2], KEYS[1]
   local plan = verb == 't' and 4 or 2
   if not campaign_id or #KEYS ~= 7 + plan then break end
   if #request > 80 or not string.find(request, ID) or #digits > 13 then break end
-  local amount, prefix = tonumber(digits), string.sub(shard_key, 1, -6)
-  local brand_id = text(math.floor(campaign_id / 65536))
+  local amount, prefix = digits + 0, string.sub(shard_key, 1, -6)
+  local brand_id = format('%d', (campaign_id - campaign_id % 65536) / 65536)
   local brand_key, campaign_key = prefix .. 'brand:' .. brand_id, prefix .. 'campaign:' .. campaign_id
   if KEYS[8] ~= brand_key or KEYS[7 + plan] ~= campaign_key or amount < 1 or amount > MAX_AMOUNT then break end
 
   local counter = verb == 't' and 'count:accepted' or 'count:recorded'
-  local state = redis.pcall('HMGET', shard_key, 'mark', 'layout', 'now', 'n', counter, 'req_active', 'req_until', 'req_window')
-  local kept, n, till, active = tonumber(state[3] or ''), tonumber(state[4] or ''), tonumber(state[7] or ''), tonumber(state[6] or '')
-  if not state[1] or state[2] ~= LAYOUT or not kept or not n or not till or not active or not state[8] then break end
+  local state = redis.pcall('HMGET', shard_key, 'mark', 'layout', 'now', 'n', counter, 'req_active', 'req_until')
+  local counted, memory = state[5] or '0', state[6] == '0' and KEYS[4] or state[6] == '1' and KEYS[5]
+  if not state[1] or state[2] ~= LAYOUT or not state[3] or not state[4] or not memory or not state[7] then break end
+  if state[3] == '' or state[4] == '' or counted == '' or state[7] == '' then break end
+  if not string.find(state[3] .. state[4] .. counted .. state[7], WHOLE) then break end
+  local kept, n, till = state[3] + 0, state[4] + 1, state[7] + 0
+  counted = counted + 1
   local now = read_clock()
   if now < kept - CLOCK_SLACK_MS then break end
   if now < kept then now = kept end
   if now >= till then break end
 
   local day = day_of(now)
-  local day_field, month_field = 'd:' .. text(day), 'm:' .. text(month_of(day))
+  local day_field, month_field = format('d:%d', day), format('m:%d', month_of(day))
   local brand = redis.pcall('HMGET', brand_key, 'daily', 'monthly', 'archived', day_field, month_field, 'held')
   local campaign = redis.pcall('HMGET', campaign_key, 'on', 'archived', 'schedule', day_field, month_field)
   if not brand[1] or not brand[2] or not brand[3] or not campaign[1] or not campaign[2] or not campaign[3] then break end
-  local daily, monthly, held = tonumber(brand[4] or '0'), tonumber(brand[5] or '0'), tonumber(brand[6] or '0')
-  local own_daily, own_monthly = tonumber(campaign[4] or '0'), tonumber(campaign[5] or '0')
-  if not daily or not monthly or not held or not own_daily or not own_monthly then break end
-  local found = (brand[4] or '0') .. (brand[5] or '0') .. (brand[6] or '0') .. (campaign[4] or '0') .. (campaign[5] or '0')
-  if not string.find(found, WHOLE) then break end
+  local daily, monthly, held, own_daily, own_monthly = brand[4] or '0', brand[5] or '0', brand[6] or '0', campaign[4] or '0', campaign[5] or '0'
+  if daily == '' or monthly == '' or held == '' or own_daily == '' or own_monthly == '' then break end
+  if not string.find(daily .. monthly .. held .. own_daily .. own_monthly, WHOLE) then break end
+  daily, monthly, own_daily, own_monthly = daily + amount, monthly + amount, own_daily + amount, own_monthly + amount
+  if monthly > MAX_TOTAL or daily > MAX_TOTAL then break end
+  if daily % ROUND == 0 or monthly % ROUND == 0 or own_daily % ROUND == 0 or own_monthly % ROUND == 0 or n % ROUND == 0 or counted % ROUND == 0 then
+    break
+  end
   local daily_limit, monthly_limit = tonumber(brand[1]) or math.huge, tonumber(brand[2]) or math.huge
   local mask = (campaign[1] == '1' and 0 or MANUAL) + ((campaign[2] == '1' or brand[3] == '1') and ARCHIVED or 0)
     + (within_schedule(campaign[3], now) and 0 or SCHEDULE)
-  if verb == 't' and (mask > 0 or held ~= 0 or daily + amount > daily_limit or monthly + amount > monthly_limit) then break end
+  if verb == 't' and (mask > 0 or held ~= '0' or daily > daily_limit or monthly > monthly_limit) then break end
   -- A budget that becomes used up is told to the journal and to watchers: the general way.
-  if (daily < daily_limit) ~= (daily + amount < daily_limit) or (monthly < monthly_limit) ~= (monthly + amount < monthly_limit) then
+  if (daily - amount < daily_limit) ~= (daily < daily_limit) or (monthly - amount < monthly_limit) ~= (monthly < monthly_limit) then
     break
   end
-  daily, monthly = daily + amount, monthly + amount
-  if monthly > MAX_TOTAL or daily > MAX_TOTAL then break end
   mask = mask + (daily >= daily_limit and DAILY_BUDGET or 0) + (monthly >= monthly_limit and MONTHLY_BUDGET or 0)
 
   local one, other = redis.pcall('HMGET', KEYS[4], '#', request), redis.pcall('HMGET', KEYS[5], '#', request)
   if not one[1] or not other[1] or one[2] or other[2] then break end
-  local now_text, next_n = text(now), text(n + 1)
-  local added = redis.pcall('XADD', KEYS[3], 'NOMKSTREAM', now_text .. '-*', 'f', '1', 'n', next_n, 'r', request, 'b', ARGV[3])
+  local now_text = format('%d', now)
+  local added = redis.pcall('XADD', KEYS[3], 'NOMKSTREAM', now_text .. '-*', 'f', '1', 'n', n, 'r', request, 'b', ARGV[3])
   if not added or added.err then break end
-  redis.call('HSET', shard_key, 'now', now_text, 'n', next_n, counter, text((tonumber(state[5] or '0') or 0) + 1))
-  redis.call('HSET', KEYS[4 + active], request, verb .. ARGV[3] .. ' k*1')
-  local daily_text, monthly_text = text(daily), text(monthly)
-  redis.call('HSET', brand_key, day_field, daily_text, month_field, monthly_text)
-  redis.call('HSET', campaign_key, day_field, text(own_daily + amount), month_field, text(own_monthly + amount))
-  return { 'ok', 'k*1', brand_id .. ':' .. daily_text .. ':' .. monthly_text .. ':' .. brand[1] .. ':' .. brand[2], campaign_id .. ':' .. mask }
+  redis.call('HSET', shard_key, 'now', now_text, 'n', n, counter, counted)
+  redis.call('HSET', memory, request, verb .. ARGV[3] .. ' k*1')
+  redis.call('HSET', brand_key, day_field, daily, month_field, monthly)
+  redis.call('HSET', campaign_key, day_field, own_daily, month_field, own_monthly)
+  return { 'ok', 'k*1', format('%s:%d:%d:%s:%s', brand_id, daily, monthly, brand[1], brand[2]), campaign_id .. ':' .. mask }
 until true

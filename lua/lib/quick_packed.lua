@@ -3,6 +3,7 @@
 -- (lib/charge.lua), which makes a table of each campaign and may look at the spends one by one.
 -- include: lib/call.lua
 -- include: lib/packed.lua
+-- include: lib/quick.lua
 
 -- The brands that KEYS name from the eighth on, by number, and the place of the last of their keys; nil where one is not as usual.
 local function usual_brands(verb, at, day, month)
@@ -48,11 +49,11 @@ local function quick_packed(verb)
   local version, width = string.byte(blob, 1, 2)
   if version ~= (ARGV[5] and NAMED or PACKED) or (width ~= 4 and width ~= 8) then return nil end
   local counter = verb == 'r' and 'count:recorded' or 'count:accepted'
-  local shard, state = open_shard(KEYS[1], '', counter, 'req_active', 'req_until', 'req_window')
+  local shard, state = open_shard(KEYS[1], '', counter, 'req_active', 'req_until')
   if not shard then return nil end
   local now, day = shard.now, day_of(shard.now)
   local active, till = tonumber(state[7] or ''), tonumber(state[8] or '')
-  if not active or not till or not state[9] or now >= till then return nil end
+  if not active or not till or now >= till then return nil end
   local month = month_of(day)
   local brands, before = usual_brands(verb, at, day, month)
   if not brands then return nil end
@@ -60,26 +61,24 @@ local function quick_packed(verb)
   local day_field, month_field = period_fields(day, month)
   local campaign_key = string.sub(KEYS[1], 1, at - 1) .. 'campaign:'
   local size, ends, count, last_id = 0, 1, 0, 0
-  local daily, monthly, ids, masks, homes, found = {}, {}, {}, {}, {}, {}
+  local ids, amounts, masks, homes, found = {}, {}, {}, {}, {}
   for start, campaign_id, digits, times, stop in string.gmatch(body, '()(%d+),(%d+),(%d+);()') do
     count = count + 1
-    local key, id, amount, several = KEYS[before + count], tonumber(campaign_id), tonumber(digits), tonumber(times)
+    local key, id, amount, several = KEYS[before + count], campaign_id + 0, digits + 0, times + 0
     local brand = brands[(id - id % 65536) / 65536]
     -- In ascending order none stands twice.
     if start ~= ends or not brand or id <= last_id or key ~= campaign_key .. campaign_id then return nil end
     if several < 1 or #digits > 16 or amount < several or amount > several * MAX_AMOUNT then return nil end
     local got = redis.pcall('HMGET', key, 'on', 'archived', 'schedule', day_field, month_field)
-    local on, archived, schedule, own_day, own_month = got[1], got[2], got[3], got[4] or '0', got[5] or '0'
-    local own_daily, own_monthly = tonumber(own_day), tonumber(own_month)
-    if not on or not archived or not schedule or not own_daily or not own_monthly then return nil end
+    local on, archived, schedule = got[1], got[2], got[3]
+    if not on or not archived or not schedule or got[4] == '' or got[5] == '' then return nil end
     local mask = 0
     if on ~= '1' or archived ~= '0' or schedule ~= '' or brand.archived then
       mask = switches(on == '1', archived == '1' or brand.archived, schedule, now)
       if verb == 't' and mask > 0 then return nil end
     end
-    found[2 * count - 1], found[2 * count] = own_day, own_month
-    daily[count], monthly[count] = own_daily + amount, own_monthly + amount
-    ids[count], masks[count], homes[count] = campaign_id, mask, brand
+    found[2 * count - 1], found[2 * count] = got[4] or '0', got[5] or '0'
+    ids[count], amounts[count], masks[count], homes[count] = campaign_id, amount, mask, brand
     brand.amount = brand.amount + amount
     size, ends, last_id = size + several, stop, id
   end
@@ -103,8 +102,11 @@ local function quick_packed(verb)
   redis.call('HSET', KEYS[1], 'now', text(now), 'n', text(shard.n), counter, text(shard.count + size))
   write_plans(plans)
   for i = 1, count do
-    redis.call('HSET', KEYS[before + i], day_field, text(daily[i]), month_field, text(monthly[i]))
-    local mask = masks[i] + homes[i].mask
+    local amount, mask = amounts[i], masks[i] + homes[i].mask
+    local daily, monthly = found[2 * i - 1] + amount, found[2 * i] + amount
+    if daily % ROUND == 0 then daily = text(daily) end
+    if monthly % ROUND == 0 then monthly = text(monthly) end
+    redis.call('HSET', KEYS[before + i], day_field, daily, month_field, monthly)
     ids[i] = ids[i] .. (mask == 0 and ':0' or ':' .. mask)
   end
   return { 'ok', outcome, (figures(plans, now)), table.concat(ids, ';') }

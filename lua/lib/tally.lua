@@ -1,6 +1,7 @@
 -- What calls were answered, counted for whoever watches: fields `count:<outcome>` of the shard's hash that only grow. They go out in the HSET
 -- that ends every call, as whole numbers: HINCRBY would be one more command, and one that a bidder's login need not be allowed.
 -- include: lib/text.lua
+-- include: lib/stored.lua
 
 -- Adds {name = how many} to the fields that the call is about to set in the shard's hash.
 local function tally(shard_key, counts, shard_fields)

@@ -11,6 +11,7 @@ from engine import BudgetClient, InvalidAmount, InvalidId, InvalidInput, Spend
 from engine.domain.schedule import Schedule
 from engine.live.admin import BrandPlan, LiveRedis
 from engine.live.keys import keys_of_brand
+from engine.live.scripts import lua_folder, swapping
 from tests.live.plant import BRAND, CAMPAIGN, Plant
 
 SECOND = CAMPAIGN + 1
@@ -289,3 +290,41 @@ def test_a_total_beyond_what_is_counted_exactly_is_refused_and_nothing_is_writte
         client.record_spend(CAMPAIGN, amount_micros=1)
     assert plant.spent() == 9 * 10**15
     assert plant.plain.xlen(KEYS.journal) == entries
+
+
+ANOTHER_SERVER = """
+local server = redis
+local function told(...)
+  local arguments = { ... }
+  for i, argument in ipairs(arguments) do
+    if type(argument) == 'number' and argument % 100000000 == 0 then arguments[i] = string.format('%.0e', argument) end
+  end
+  return unpack(arguments)
+end
+local redis = {
+  call = function(...) return server.call(told(...)) end,
+  pcall = function(...) return server.pcall(told(...)) end,
+  sha1hex = server.sha1hex,
+}
+"""
+"""Redis 7.2.0 to 7.2.4 write a number with eight zeros at its end as 1e+08 (redis/redis#13113)."""
+
+
+@pytest.mark.parametrize("spends", [1, 50], ids=["one spend", "a packed batch"])
+def test_a_round_total_is_digits_also_where_the_server_would_write_it_otherwise(
+    plant: Plant, client: BudgetClient, spends: int
+) -> None:
+    plant.brand(daily="1000", monthly="1000")
+    keys = keys_of_brand(BRAND)
+    client.record_spend(CAMPAIGN, "1")
+    hashes = {keys.shard: [b"n", b"count:recorded"], keys.brand(BRAND): [], keys.campaign(CAMPAIGN): []}
+    for key, fields in hashes.items():
+        fields += [field for field in plant.plain.hkeys(key) if field[:2] in (b"d:", b"m:")]
+    with swapping({"lib/text.lua": ANOTHER_SERVER + (lua_folder() / "lib" / "text.lua").read_text()}):
+        for key, field in [(key, field) for key, fields in hashes.items() for field in fields]:
+            step = 1 if field == b"n" else spends
+            plant.plain.hset(key, field, 100_000_000 - step)
+            answers = client.record_spends([Spend(CAMPAIGN, amount_micros=1)] * spends)
+            assert {answer.outcome for answer in answers} == {"recorded"}
+            assert plant.plain.hget(key, field) == b"100000000", field
+            assert client.try_spend(CAMPAIGN, "1").outcome == "accepted"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from datetime import date
 from pathlib import Path
 
 import pytest
+import redis
 
 from engine.domain.causes import ORDER, mask_of
 from engine.domain.ids import ORDINALS, SHARDS
@@ -30,6 +32,19 @@ def test_a_script_starts_with_its_shebang_and_holds_each_piece_once(name: str) -
     assert "include:" not in made.text
     functions = re.findall(r"^local function (\w+)", made.text, re.M)
     assert len(functions) == len(set(functions))
+
+
+def test_the_scripts_and_the_engine_name_the_same_month_on_every_day_of_four_centuries(hot_redis: redis.Redis) -> None:
+    calendar = (scripts.lua_folder() / "lib" / "calendar.lua").read_text()
+    ask = (
+        "local months = {} for day = ARGV[1] + 0, ARGV[2] + 0 do months[#months + 1] = month_of(day) end return months"
+    )
+    for year in range(1970, 2371):
+        first, last = date(year, 1, 1).toordinal(), date(year, 12, 31).toordinal()
+        epoch = date(1970, 1, 1).toordinal()
+        months = hot_redis.eval(f"{calendar}\n{ask}", 0, first - epoch, last - epoch)
+        days = (date.fromordinal(day) for day in range(first, last + 1))
+        assert months == [day.year * 100 + day.month for day in days], year
 
 
 @pytest.mark.parametrize("name", scripts.NAMES)
