@@ -70,7 +70,7 @@ class Posting:
     def write(self, conn: Connection) -> int:
         """Writes rows, sums, requests to be remembered, holds and corrections; answers how many rows. Raises RowsRefused, and what else PostgreSQL
         refuses."""
-        written = spend_log.copy_lines(conn, chain(_packed(self._packed), spend_log.lines_of(self._rows)))
+        written = spend_log.copy_rows(conn, chain(_packed(self._packed), spend_log.rows_of(self._rows)))
         spend_log.add_sums(conn, self._sums)
         spend_log.add_mixed_requests(conn, list(_remembered(self._items)))
         holds.write(conn, list(_holds(self._items)))
@@ -83,10 +83,10 @@ def spend_day(entry: Entry, spend: LoggedSpend) -> date:
     return date_of(day_of(entry.ms) if spend.day is None else spend.day)
 
 
-def _packed(whole: Sequence[tuple[Item, Unpacked]]) -> Iterator[str]:
+def _packed(whole: Sequence[tuple[Item, Unpacked]]) -> Iterator[bytes]:
     for (shard, generation, entry), call in whole:
         lease, kind = entry.drawn_from or (None, "spend")
-        yield spend_log.packed_lines(
+        yield spend_log.packed_rows(
             at_ms(entry.ms), date_of(day_of(entry.ms)), [line.campaign_id for line in call.sums], call.places, call.micros,
             entry.request_id, shard, generation, entry.n, lease, kind, call.events,
         )  # fmt: skip

@@ -6,15 +6,14 @@ Everything works in the caller's transaction, so that rows, sums and the moved c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
+from itertools import chain
 from typing import Any, Final, NamedTuple
 
 import psycopg2
 from sqlalchemy import Connection, insert, text
 
-from engine.domain.ids import ORDINALS
-from engine.errors import BudgetError
 from engine.ledger.cursors import (
     CursorMoved,
     CursorRow,
@@ -28,6 +27,7 @@ from engine.ledger.cursors import (
 )
 from engine.ledger.database import reaching
 from engine.ledger.locks import Lock, take
+from engine.ledger.log_rows import BEGIN, COLUMNS, END, RowsRefused, SpendRow, packed_rows, rows_of
 from engine.ledger.models import PARTITION_PREFIX, MixedRequest
 from engine.ledger.spend_read import (
     MixedRow,
@@ -59,16 +59,15 @@ __all__ = [
     "already_logged",
     "brand_day_totals",
     "campaign_totals",
-    "copy_lines",
+    "copy_rows",
     "correction_totals",
     "ensure_partition",
     "first_day",
     "hour_of",
     "last_recorded_ms",
-    "lines_of",
     "lock_cursor",
     "log_totals",
-    "packed_lines",
+    "packed_rows",
     "pass_over",
     "period_totals",
     "prune_mixed_requests",
@@ -76,27 +75,9 @@ __all__ = [
     "recent_mixed",
     "recent_spends",
     "restart_cursor",
+    "rows_of",
     "stop_cursor",
 ]
-
-
-class SpendRow(NamedTuple):
-    """One row of spend_log."""
-
-    recorded_at: datetime
-    day: date
-    brand_id: int
-    campaign_id: int
-    amount_micros: int
-    event_id: str | None
-    request_id: str
-    occurred_at: datetime | None
-    kind: str
-    shard: int
-    generation: int
-    n: int
-    position: int
-    hold_id: str | None = None
 
 
 class RememberedRequest(NamedTuple):
@@ -111,17 +92,11 @@ class RememberedRequest(NamedTuple):
     recorded_at: datetime
 
 
-class RowsRefused(BudgetError):
-    """PostgreSQL refuses rows because one of them breaks a law of the table; nothing of the transaction is kept."""
-
-
-_COPY: Final = f"COPY spend_log ({', '.join(SpendRow._fields)}) FROM STDIN"
+_COPY: Final = f"COPY spend_log ({', '.join(COLUMNS)}) FROM STDIN (FORMAT binary)"
 _GIVEN_SUMS: Final = (
     "unnest(CAST(:campaigns AS bigint[]), CAST(:days AS date[]), CAST(:hours AS smallint[]), CAST(:brands AS bigint[]),"
     " CAST(:micros AS bigint[]), CAST(:spends AS bigint[])) AS given(campaign_id, day, hour, brand_id, micros, spends)"
 )
-_NULL: Final = r"\N"
-_ESCAPES: Final = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 _CHUNK: Final = 1 << 17
 """Bytes of rows that are made before PostgreSQL gets them: few, so that it begins soon."""
 
@@ -147,34 +122,43 @@ def ensure_partition(connection: Connection, day: date) -> None:
 
 
 class _Stream:
-    """Texts as a file that COPY reads: PostgreSQL writes down what it has while the next are made."""
+    """Rows as a file that COPY reads: PostgreSQL writes down what it has while the next are made. refused: why one of them was not made."""
 
-    def __init__(self, texts: Iterator[str]) -> None:
-        self._texts = texts
+    def __init__(self, rows: Iterable[bytes]) -> None:
+        self._rows = chain((BEGIN,), rows, (END,))
+        self.refused: RowsRefused | None = None
 
     def read(self, size: int) -> bytes:
         """About so many bytes; none at the end."""
-        parts: list[str] = []
-        for part in self._texts:
-            parts.append(part)
-            size -= len(part)
-            if size <= 0:
-                break
-        return "".join(parts).encode()
+        parts: list[bytes] = []
+        try:
+            for part in self._rows:
+                parts.append(part)
+                size -= len(part)
+                if size <= 0:
+                    break
+        except RowsRefused as error:
+            self.refused = error
+            raise
+        return b"".join(parts)
 
 
-def copy_lines(connection: Connection, lines: Iterable[str]) -> int:
-    """Appends rows, as lines of COPY's text format (`lines_of`, `packed_lines`); answers how many. Raises RowsRefused for rows that break a law,
-    ServerAway."""
+def copy_rows(connection: Connection, rows: Iterable[bytes]) -> int:
+    """Appends rows, as `log_rows` writes them; answers how many. Raises RowsRefused for rows that break a law, ServerAway."""
     _in_transaction(connection)
     raw: Any = connection.connection.driver_connection
+    stream = _Stream(rows)
     with reaching(connection), raw.cursor() as cursor:
         try:
-            cursor.copy_expert(_COPY, _Stream(iter(lines)), _CHUNK)
+            cursor.copy_expert(_COPY, stream, _CHUNK)
             return int(cursor.rowcount)
         except (psycopg2.IntegrityError, psycopg2.DataError) as error:
             said = " ".join(str(error).split())
             raise RowsRefused(f"PostgreSQL refuses rows of spend_log: {said}") from error
+        except psycopg2.Error:
+            if stream.refused is None:
+                raise
+            raise stream.refused from None
 
 
 def hour_of(day: date, recorded_at: datetime) -> int:
@@ -231,73 +215,6 @@ def _exists(connection: Connection, name: str) -> bool:
     # Not to_regclass(): a session remembers that a name was not there, also after it has waited for whoever made it.
     query = "SELECT EXISTS (SELECT FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid WHERE inhparent = CAST(:parent AS regclass) AND relname = :name)"
     return connection.execute(text(query), {"parent": "spend_log", "name": name}).scalar_one() is True
-
-
-def packed_lines(
-    recorded_at: datetime,
-    day: date,
-    campaigns: Sequence[int],
-    places: Sequence[int],
-    micros: Sequence[int],
-    request_id: str,
-    shard: int,
-    generation: int,
-    n: int,
-    hold_id: str | None = None,
-    kind: str = "spend",
-    events: Sequence[str] | None = None,
-) -> str:
-    """The spends of a packed call as lines of COPY's text format: of the campaign at each place, with its micros and event id, in order."""
-    began = f"{recorded_at.isoformat()}\t{day.isoformat()}\t"
-    heads = [f"{began}{campaign // ORDINALS}\t{campaign}\t" for campaign in campaigns]
-    tail = f"\t{request_id.translate(_ESCAPES)}\t{_NULL}\t{kind}\t{shard}\t{generation}\t{n}\t"
-    held = _NULL if hold_id is None else hold_id.translate(_ESCAPES)
-    if events is not None:
-        return "".join(
-            [
-                f"{heads[place]}{amount}\t{event}{tail}{position}\t{held}\n"
-                for position, (place, amount, event) in enumerate(zip(places, micros, events, strict=True))
-            ]
-        )
-    tail = f"\t{_NULL}{tail}"
-    return "".join(
-        [
-            f"{heads[place]}{amount}{tail}{position}\t{held}\n"
-            for position, (place, amount) in enumerate(zip(places, micros, strict=True))
-        ]
-    )
-
-
-def lines_of(rows: Iterable[SpendRow]) -> Iterator[str]:
-    """Rows as lines of COPY's text format. Rows of one journal entry share most of their values, which are written once."""
-    before: tuple[object, ...] | None = None
-    recorded = request = tail = ""
-    for (
-        at,
-        day,
-        brand,
-        campaign,
-        amount,
-        event,
-        request_id,
-        occurred,
-        kind,
-        shard,
-        generation,
-        n,
-        position,
-        hold,
-    ) in rows:
-        shared = (at, day, request_id, kind, shard, generation, n)
-        if shared != before:
-            before = shared
-            recorded = f"{at.isoformat()}\t{day.isoformat()}\t"
-            request = request_id.translate(_ESCAPES)
-            tail = f"\t{kind.translate(_ESCAPES)}\t{shard}\t{generation}\t{n}\t"
-        told = _NULL if event is None else event if event.isalnum() else event.translate(_ESCAPES)
-        then = _NULL if occurred is None else occurred.isoformat()
-        held = _NULL if hold is None else hold.translate(_ESCAPES)
-        yield f"{recorded}{brand}\t{campaign}\t{amount}\t{told}\t{request}\t{then}{tail}{position}\t{held}\n"
 
 
 def _in_transaction(connection: Connection) -> None:

@@ -49,7 +49,7 @@ def die_at(point: str, nth: int) -> None:
     if point == "after-read":
         persist.in_sequence = after(persist.in_sequence)
     elif point == "after-copy":
-        booking.spend_log.copy_lines = after(booking.spend_log.copy_lines, bool)
+        booking.spend_log.copy_rows = after(booking.spend_log.copy_rows, bool)
     elif point == "before-commit":
         persist.spend_log.advance_cursor = after(persist.spend_log.advance_cursor)
     elif point == "after-commit":

@@ -60,7 +60,7 @@ def write(engine: Engine, rows: Sequence[SpendRow]) -> None:
     with engine.begin() as connection:
         for day in sorted({r.day for r in rows}):
             spend_log.ensure_partition(connection, day)
-        spend_log.copy_lines(connection, list(spend_log.lines_of(rows)))
+        spend_log.copy_rows(connection, spend_log.rows_of(rows))
         spend_log.add_sums(
             connection, {key: (brand_of(key[0]), micros, spends) for key, (micros, spends) in sums.items()}
         )

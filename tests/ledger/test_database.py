@@ -115,18 +115,18 @@ def test_a_connection_cut_in_the_middle_loses_the_transaction_and_says_away(engi
 
     def cut_after_copy() -> None:
         with engine.begin() as connection:
-            spend_log.copy_lines(connection, list(spend_log.lines_of([row(CAMPAIGN, n=2)])))
+            spend_log.copy_rows(connection, list(spend_log.rows_of([row(CAMPAIGN, n=2)])))
             kill_session(engine, connection.execute(text("SELECT pg_backend_pid()")).scalar_one())
             connection.execute(text("SELECT 1"))
 
     def cut_before_copy() -> None:
         with engine.begin() as connection:
             kill_session(engine, connection.execute(text("SELECT pg_backend_pid()")).scalar_one())
-            spend_log.copy_lines(connection, list(spend_log.lines_of([row(CAMPAIGN, n=3)])))
+            spend_log.copy_rows(connection, list(spend_log.rows_of([row(CAMPAIGN, n=3)])))
 
     def cut_before_commit() -> None:
         with engine.begin() as connection:
-            spend_log.copy_lines(connection, list(spend_log.lines_of([row(CAMPAIGN, n=4)])))
+            spend_log.copy_rows(connection, list(spend_log.rows_of([row(CAMPAIGN, n=4)])))
             kill_session(engine, connection.execute(text("SELECT pg_backend_pid()")).scalar_one())
 
     for cut in (cut_after_copy, cut_before_copy, cut_before_commit):

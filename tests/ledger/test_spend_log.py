@@ -60,6 +60,10 @@ def test_no_text_can_break_out_of_its_column(engine: Engine, written: str) -> No
         row(CAMPAIGN, kind="gift"),
         row(CAMPAIGN, day=TODAY - timedelta(days=1)),
         row(CAMPAIGN, request_id="a\0b"),
+        row(CAMPAIGN, 2**63),
+        row(CAMPAIGN, 2**64),
+        row(CAMPAIGN, generation=2**31),
+        row(CAMPAIGN)._replace(shard=2**15),
     ],
 )
 def test_a_row_that_breaks_a_law_takes_its_whole_transaction_with_it(engine: Engine, bad: SpendRow) -> None:
@@ -68,16 +72,30 @@ def test_a_row_that_breaks_a_law_takes_its_whole_transaction_with_it(engine: Eng
     assert read(engine) == []
 
 
-def test_lines_that_fail_while_postgresql_already_writes_leave_no_row(engine: Engine) -> None:
+@pytest.mark.parametrize("events", [None, ["e1", "e2" * 16, "é"]], ids=["without events", "with events"])
+def test_a_packed_call_is_written_as_its_spends_one_by_one_would_be(engine: Engine, events: list[str] | None) -> None:
+    micros = [1, 10**12, 250_000]
+    spends = zip((CAMPAIGN, OTHER, CAMPAIGN), micros, events or [None] * 3, strict=True)
+    singly = [row(c, amount, 4, i, event_id=event, request_id="r9") for i, (c, amount, event) in enumerate(spends)]
+    with engine.begin() as connection:
+        spend_log.ensure_partition(connection, TODAY)
+        packed = spend_log.packed_rows(
+            NOON, TODAY, [CAMPAIGN, OTHER], bytes((0, 1, 0)), micros, "r9", 7, 1, 4, events=events
+        )
+        assert spend_log.copy_rows(connection, [packed]) == 3
+    assert read(engine) == singly
+
+
+def test_rows_that_fail_while_postgresql_already_writes_leave_no_row(engine: Engine) -> None:
     write(engine, [row(CAMPAIGN)])
 
-    def lines() -> Iterator[str]:
+    def rows() -> Iterator[bytes]:
         for n in range(2, 20_000):
-            yield from spend_log.lines_of([row(CAMPAIGN, n=n)])
+            yield from spend_log.rows_of([row(CAMPAIGN, n=n)])
         raise ZeroDivisionError
 
     with pytest.raises(QueryCanceled, match="ZeroDivisionError"), engine.begin() as connection:
-        spend_log.copy_lines(connection, lines())
+        spend_log.copy_rows(connection, rows())
     assert [r.n for r in read(engine)] == [1]
     write(engine, [row(CAMPAIGN, n=2)])
 
@@ -85,13 +103,13 @@ def test_lines_that_fail_while_postgresql_already_writes_leave_no_row(engine: En
 def test_a_copy_of_several_pieces_says_how_many_rows_it_wrote(engine: Engine) -> None:
     write(engine, [row(CAMPAIGN)])
     with engine.begin() as connection:
-        written = spend_log.copy_lines(connection, spend_log.lines_of(row(CAMPAIGN, n=n) for n in range(2, 5_001)))
+        written = spend_log.copy_rows(connection, spend_log.rows_of(row(CAMPAIGN, n=n) for n in range(2, 5_001)))
     assert (written, len(read(engine))) == (4_999, 5_000)
 
 
 def test_a_spend_of_a_day_without_partition_is_refused_not_lost(engine: Engine) -> None:
     with pytest.raises(RowsRefused, match="no partition"), engine.begin() as connection:
-        spend_log.copy_lines(connection, list(spend_log.lines_of([row(CAMPAIGN)])))
+        spend_log.copy_rows(connection, list(spend_log.rows_of([row(CAMPAIGN)])))
 
 
 def test_a_spend_belongs_to_the_utc_day_wherever_the_server_stands(engine: Engine) -> None:
@@ -108,7 +126,7 @@ def test_processes_that_race_for_a_new_day_make_its_partition_once(engine: Engin
             connection.execute(text("SELECT 1"))
             barrier.wait()
             spend_log.ensure_partition(connection, TODAY)
-            spend_log.copy_lines(connection, list(spend_log.lines_of([row(CAMPAIGN, n=n)])))
+            spend_log.copy_rows(connection, list(spend_log.rows_of([row(CAMPAIGN, n=n)])))
 
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(spend, range(6)))
@@ -118,7 +136,7 @@ def test_processes_that_race_for_a_new_day_make_its_partition_once(engine: Engin
 def test_a_new_day_is_made_while_another_writer_holds_the_old_one(engine: Engine) -> None:
     write(engine, [row(CAMPAIGN)])
     with engine.begin() as writing:
-        spend_log.copy_lines(writing, list(spend_log.lines_of([row(CAMPAIGN, n=2)])))
+        spend_log.copy_rows(writing, list(spend_log.rows_of([row(CAMPAIGN, n=2)])))
         write(engine, [row(CAMPAIGN, n=3, at=NOON + timedelta(days=1))])
     assert [r.n for r in read(engine)] == [1, 2, 3]
 
@@ -138,7 +156,7 @@ def test_a_partition_has_the_laws_and_indexes_of_the_table(engine: Engine) -> No
 
 def test_nothing_is_copied_outside_a_transaction(engine: Engine) -> None:
     with engine.connect() as connection, pytest.raises(RuntimeError, match="open a transaction"):
-        spend_log.copy_lines(connection, list(spend_log.lines_of([row(CAMPAIGN)])))
+        spend_log.copy_rows(connection, list(spend_log.rows_of([row(CAMPAIGN)])))
 
 
 def test_daily_sums_add_up_over_transactions(engine: Engine) -> None:
@@ -242,7 +260,7 @@ def test_rows_and_cursor_commit_together_or_not_at_all(engine: Engine) -> None:
         with engine.begin() as connection:
             cursor = spend_log.lock_cursor(connection, 7)
             assert cursor is not None
-            spend_log.copy_lines(connection, list(spend_log.lines_of([row(CAMPAIGN, n=2)])))
+            spend_log.copy_rows(connection, list(spend_log.rows_of([row(CAMPAIGN, n=2)])))
             spend_log.advance_cursor(connection, 7, cursor.n, cursor.n + 2, "5-0", 1)
             if killed:
                 raise KeyboardInterrupt

@@ -1,0 +1,138 @@
+"""Rows of spend_log as COPY takes them in binary: PostgreSQL then neither reads digits nor dates, which is a sixth of what a row costs it.
+
+The format is PostgreSQL's (https://www.postgresql.org/docs/current/sql-copy.html, Binary Format): a row is the number of its values, then each with its
+length before it, -1 for NULL. Instants are microseconds and days are days since 2000.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from struct import Struct
+from typing import Final, NamedTuple
+
+from engine.domain.ids import ORDINALS
+from engine.errors import BudgetError
+
+
+class SpendRow(NamedTuple):
+    """One row of spend_log."""
+
+    recorded_at: datetime
+    day: date
+    brand_id: int
+    campaign_id: int
+    amount_micros: int
+    event_id: str | None
+    request_id: str
+    occurred_at: datetime | None
+    kind: str
+    shard: int
+    generation: int
+    n: int
+    position: int
+    hold_id: str | None = None
+
+
+class RowsRefused(BudgetError):
+    """PostgreSQL refuses rows because one of them breaks a law of the table; nothing of the transaction is kept."""
+
+
+COLUMNS: Final = (
+    "recorded_at", "day", "brand_id", "campaign_id", "request_id", "occurred_at", "kind", "shard", "generation", "n", "hold_id", "event_id",
+    "amount_micros", "position",
+)  # fmt: skip
+"""In the order of the bytes: what the rows of a call share, then what each has of its own."""
+BEGIN: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+END: Final = b"\xff\xff"
+
+_NULL: Final = b"\xff\xff\xff\xff"
+_EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+_WHEN: Final = Struct(">hiqii").pack
+_WHOSE: Final = Struct(">iqiq").pack
+_WHERE: Final = Struct(">ihiiiq").pack
+_LENGTH: Final = Struct(">i").pack
+_INSTANT: Final = Struct(">iq").pack
+_OWN: Final = Struct(">iqq").pack
+_POSITION: Final = 4 << 32
+"""A position's length and the position are one number of eight bytes."""
+
+
+@contextmanager
+def _fitting() -> Iterator[None]:
+    try:
+        yield
+    except struct.error as error:
+        raise RowsRefused(f"a value does not fit into its column of spend_log: {error}") from error
+
+
+def _instant(at: datetime) -> int:
+    return (at - _EPOCH) // _MICROSECOND
+
+
+def _words(word: str | None) -> bytes:
+    if word is None:
+        return _NULL
+    raw = word.encode()
+    return _LENGTH(len(raw)) + raw
+
+
+def _when(recorded_at: datetime, day: date) -> bytes:
+    return _WHEN(len(COLUMNS), 8, _instant(recorded_at), 4, day.toordinal() - _EPOCH.toordinal())
+
+
+def packed_rows(
+    recorded_at: datetime,
+    day: date,
+    campaigns: Sequence[int],
+    places: Sequence[int],
+    micros: Sequence[int],
+    request_id: str,
+    shard: int,
+    generation: int,
+    n: int,
+    hold_id: str | None = None,
+    kind: str = "spend",
+    events: Sequence[str] | None = None,
+) -> bytes:
+    """The spends of a packed call: of the campaign at each place, with its micros and event id, in order. Raises RowsRefused."""
+    with _fitting():
+        when = _when(recorded_at, day)
+        where = _WHERE(2, shard, 4, generation, 8, n)
+        shared = _words(request_id) + _NULL + _words(kind) + where + _words(hold_id)
+        if events is None:
+            shared += _NULL + _LENGTH(8)
+        heads = [when + _WHOSE(8, campaign // ORDINALS, 8, campaign) + shared for campaign in campaigns]
+        positions = range(_POSITION, _POSITION + len(places))
+        if events is None:
+            # All heads are of one length, so a row is one Struct: half the time of joining its parts.
+            row = Struct(f">{len(heads[0])}sqq").pack
+            return b"".join(map(row, map(heads.__getitem__, places), micros, positions))
+        return b"".join(
+            [
+                heads[place] + _words(event) + _OWN(8, amount, position)
+                for place, amount, event, position in zip(places, micros, events, positions, strict=True)
+            ]
+        )
+
+
+def rows_of(rows: Iterable[SpendRow]) -> Iterator[bytes]:
+    """Any rows, each by itself. Raises RowsRefused."""
+    with _fitting():
+        for row in rows:
+            yield b"".join(
+                (
+                    _when(row.recorded_at, row.day),
+                    _WHOSE(8, row.brand_id, 8, row.campaign_id),
+                    _words(row.request_id),
+                    _NULL if row.occurred_at is None else _INSTANT(8, _instant(row.occurred_at)),
+                    _words(row.kind),
+                    _WHERE(2, row.shard, 4, row.generation, 8, row.n),
+                    _words(row.hold_id),
+                    _words(row.event_id),
+                    _OWN(8, row.amount_micros, _POSITION + row.position),
+                )
+            )
