@@ -1,4 +1,4 @@
-"""Sweep: ends holds that are past their time. Every call for a brand does so by itself, 100 at a time; this is the broom for brands that
+"""Sweep: ends holds that are past their time. Every call for a brand does so by itself, 50 at a time; this is the broom for brands that
 nobody calls for, so that their money shows as free and the end of each hold is written down.
 """
 
@@ -17,7 +17,7 @@ from engine.live.repair import sweep
 
 _BRANDS_AT_ONCE: Final = 200
 _ROUNDS: Final = 1000
-"""100 holds of a brand each: what is left after that is the next minute's."""
+"""50 holds of a brand each: what is left after that is the next minute's."""
 
 
 @dataclass(slots=True)

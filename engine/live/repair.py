@@ -48,7 +48,7 @@ def adjust(
 
 
 def sweep(live: LiveRedis, brand_ids: Iterable[int]) -> set[int]:
-    """Ends up to 100 holds of each brand that are past their time; answers the brands whose shard did."""
+    """Ends up to 50 holds of each brand that are past their time; answers the brands whose shard did."""
     listed, calls = sorted(set(brand_ids)), []
     for brand_id in listed:
         keys = keys_of_brand(brand_id)

@@ -2,7 +2,7 @@
 -- (of a lease also `,<number of the call that set it>`),
 -- `budget:{17}:expiry:81` a sorted set of the same names by expiry; the brand's hash keeps their sum in `held`. A sum without its keys means
 -- that they were lost. How a hold ended is remembered beside the event ids, as `!<name>` -> `<end>,<held>,<settled>`.
-local SWEEP = 100
+local SWEEP = 50
 local sweeps_left = SWEEP -- of a whole call, however many brands it names: a call has its time, and a command its number of arguments
 
 -- Whether the keys that a brand's `held` speaks of are there. With nothing on hold they may be absent, never of another type: a write would

@@ -195,22 +195,22 @@ def test_holds_of_many_brands_that_end_at_once_are_swept_in_turns_and_stop_no_ca
     brands = [BRAND + SHARDS * i for i in range(30)]
     keys = keys_of_brand(BRAND)
     for brand in brands:
-        plant.brand(brand_id=brand, daily="0.0001")
-        body = "".join(f"R,{brand * ORDINALS + 1},h{i},1,1000;" for i in range(100))
+        plant.brand(brand_id=brand, daily="0.00005")
+        body = "".join(f"R,{brand * ORDINALS + 1},h{i},1,1000;" for i in range(50))
         plan = (*keys.fixed, keys.brand(brand), keys.campaign(brand * ORDINALS + 1), *keys.holds(brand))
         (reply,) = plant.live.call_all([Call(script("holds"), plan, (LAYOUT, body))])
         assert set(reply[1].split(b",")) == {b"a"}
     plant.at(now + 1000)
-    batch = [Spend(brand * ORDINALS + 1, amount_micros=100) for brand in brands]
+    batch = [Spend(brand * ORDINALS + 1, amount_micros=50) for brand in brands]
     turns = 0
     while any(answer.outcome == "refused" for answer in client.try_spends(batch)) and turns < len(brands):
         turns += 1
         held = sum(int(plant.plain.hget(keys.brand(brand), "held") or 0) for brand in brands)
-        assert held == 100 * (len(brands) - turns)
+        assert held == 50 * (len(brands) - turns)
         batch = [s for s in batch if plant.spent(s.campaign_id // ORDINALS) == 0]
     assert turns == len(brands) - 1
-    assert [plant.spent(brand) for brand in brands] == [100] * len(brands)
+    assert [plant.spent(brand) for brand in brands] == [50] * len(brands)
     state = plant.live.read_shard(shard_of(BRAND))
     assert [entry.n for entry in plant.entries()] == list(range(1, state.n + 1))
     ended = [line for told in lines(plant) for line in told.split(";") if line.startswith("E,")]
-    assert len(ended) == len(set(ended)) == 100 * len(brands)
+    assert len(ended) == len(set(ended)) == 50 * len(brands)

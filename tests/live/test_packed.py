@@ -361,9 +361,9 @@ def test_a_call_carries_at_most_a_hundred_campaigns_of_fifty_brands(brands: int,
     [
         (RECORD, 20, False, [500, 500]),
         (RECORD, 100, False, [334, 334, 332]),
-        (RECORD, 20, True, [250] * 4),
-        (TRY, 20, False, [250] * 4),
-        (TRY, 100, False, [167] * 5 + [165]),
+        (RECORD, 20, True, [200] * 5),
+        (TRY, 20, False, [200] * 5),
+        (TRY, 100, False, [133] * 7 + [69]),
     ],
 )
 def test_spends_with_event_ids_are_cut_so_that_no_call_holds_redis_for_long(

@@ -92,7 +92,7 @@ MADE_WHOLE: Final = (
     M("a counter is repaired by a journal with a gap", "engine/flows/reconcile.py",
       "for reason in self._hindrances(shard) if found else ():", "for reason in ():",
       (RECONCILE + "a_gap_in_the_journal_is_named_and_nothing_is_repaired",)),
-    M("a sweep ends a hundred holds of a brand and leaves the rest", "engine/flows/sweep.py",
+    M("a sweep ends fifty holds of a brand and leaves the rest", "engine/flows/sweep.py",
       "for _ in range(_ROUNDS):", "for _ in range(1):",
       (RECONCILE + "the_sweep_ends_every_expired_hold_of_brands_that_nobody_calls_for",)),
 

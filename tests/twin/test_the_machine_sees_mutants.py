@@ -26,7 +26,7 @@ MUTANTS = {
     "a call that comes again is counted again": ("lib/charge.lua", "if not remembered then", "if true then"),
     "the other verb is no conflict": ("lib/charge.lua", "kept_verb == verb", "true"),
     "a day begins a millisecond late": ("lib/calendar.lua", "(now - now % DAY_MS) / DAY_MS", "(now - 1 - (now - 1) % DAY_MS) / DAY_MS"),
-    "no Feb 29": ("lib/calendar.lua", "(yoe - yoe % 4) / 4", "(yoe + 3 - (yoe + 3) % 4) / 4"),
+    "no Feb 29": ("lib/calendar.lua", "in_year = rest % 1461", "in_year = (rest + 4) % 1461"),
     "memories never turn over": ("lib/memory.lua", "if now >= till then", "if false then"),
     "a turn forgets both memories": ("lib/memory.lua", "memory.read = { keys[active + 1] }", "memory.read = {}"),
     "a schedule's end is included": ("lib/schedule.lua", "minute < tonumber(to)", "minute <= tonumber(to)"),

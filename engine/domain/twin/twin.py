@@ -1,7 +1,7 @@
 """The twin: the rules of one installation as pure Python, without a server, a thread or a clock of its own.
 
 It says what `lua/` must do, call by call: every test instant is an argument. `tests/twin/` drives it and real servers side by side.
-What it leaves out is said here: a total beyond 9 * 10^15 micros, more than 100 holds of a brand that expire at once, and bad input.
+What it leaves out is said here: a total beyond 9 * 10^15 micros, more than 50 holds of a brand that expire at once, and bad input.
 """
 
 from __future__ import annotations
