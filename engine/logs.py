@@ -1,7 +1,8 @@
 """Logs, set up in one place: one JSON object a line, or readable lines on a terminal. Every library's records go the same way.
 
 Modules log through the standard library (`logging.getLogger(__name__)`, figures in `extra`). What is bound here (a request's id, a job's) is in
-every line of that thread, so one id leads from a page through the catalog's trail to what followed. Bidders do not import this.
+every line of that thread, so one id leads from a page through the catalog's trail to what followed. Bidders do not import this; structlog is imported
+where it is used, since short commands log nothing.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
-import structlog
-from structlog.typing import EventDict, Processor
+if TYPE_CHECKING:
+    from structlog.typing import EventDict, Processor
 
 STYLE: Final = "BUDGET_LOGS"
 """`text` or `json`, whatever stderr is: `up` tells its children, whose output it passes on, what its own terminal wants."""
@@ -33,6 +34,8 @@ def wants_text(stream: TextIO) -> bool:
 
 def configure(stream: TextIO | None = None) -> None:
     """Sends every record of this process to a stream (stderr), warnings and worse; in JSON also what the engine does."""
+    import structlog
+
     out = sys.stderr if stream is None else stream
     text = wants_text(out)
     shared: list[Processor] = [
@@ -59,12 +62,16 @@ def configure(stream: TextIO | None = None) -> None:
 @contextmanager
 def bound(**what: str) -> Iterator[None]:
     """Puts fields into every line that this thread logs inside the block."""
+    import structlog
+
     with structlog.contextvars.bound_contextvars(**what):
         yield
 
 
 def request_id() -> str | None:
     """The id of the page's request that this thread is at work on; None outside of one."""
+    import structlog
+
     found: Any = structlog.contextvars.get_contextvars().get("request_id")
     return str(found) if found else None
 

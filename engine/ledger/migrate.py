@@ -1,20 +1,22 @@
-"""Moving the ledger's schema: up, down, and where it stands. One transaction under one lock, so two processes that start at once do it once."""
+"""Moving the ledger's schema: up, down, and where it stands. One transaction under one lock, so two processes that start at once do it once.
+
+Alembic is imported where it is used: a command that does not ask for the schema starts a sixth of a second sooner.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from alembic.util import CommandError
 from sqlalchemy import Connection, Engine
 
 from engine.errors import WrongVersion
 from engine.ledger.locks import Lock, take
 from engine.ledger.models import PARTITION_PREFIX
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
 
 _HERE = Path(__file__).parent / "migrations"
 
@@ -28,6 +30,8 @@ class Migrated(NamedTuple):
 
 def config() -> Config:
     """Alembic's configuration, without any file."""
+    from alembic.config import Config
+
     out = Config()
     out.set_main_option("script_location", str(_HERE).replace("%", "%%"))
     return out
@@ -35,7 +39,7 @@ def config() -> Config:
 
 def expected() -> str:
     """The revision that this program speaks."""
-    head = ScriptDirectory.from_config(config()).get_current_head()
+    head = _scripts().get_current_head()
     assert head is not None, "the package holds no migration"
     return head
 
@@ -48,18 +52,24 @@ def current(engine: Engine) -> str | None:
 
 def upgrade(engine: Engine, revision: str = "head") -> Migrated:
     """Brings the database up to a revision; changes nothing when it is there already. Raises WrongVersion for a newer database."""
+    from alembic import command
+
     return _run(engine, command.upgrade, revision)
 
 
 def downgrade(engine: Engine, revision: str) -> Migrated:
     """Takes the database down to a revision ("base" is empty: every row is lost)."""
+    from alembic import command
+
     return _run(engine, command.downgrade, revision)
 
 
 def known(revision: str) -> bool:
     """Whether this program has a migration of that name; a newer database's it has not."""
+    from alembic.util import CommandError
+
     try:
-        ScriptDirectory.from_config(config()).get_revision(revision)
+        _scripts().get_revision(revision)
     except CommandError:
         return False
     return True
@@ -78,7 +88,15 @@ def newer(revision: str) -> WrongVersion:
     )
 
 
+def _scripts() -> ScriptDirectory:
+    from alembic.script import ScriptDirectory
+
+    return ScriptDirectory.from_config(config())
+
+
 def _current(connection: Connection) -> str | None:
+    from alembic.runtime.migration import MigrationContext
+
     return MigrationContext.configure(connection).get_current_revision()
 
 
