@@ -170,15 +170,14 @@ class Rebuilder:
         carried = carry_over(self._db, self._journal, self._persister, shard, journal_type == "stream", is_ours)
         # Read after the begin: what was published before it is in PostgreSQL, what comes after it finds the shard closed and is tried again.
         brands = self._catalog.brands(include_archived=True, shard=shard)
-        campaigns = self._catalog.campaigns(include_archived=True, shard=shard)
-
-        with self._db.connect() as conn:
-            last_ms = spend_log.last_recorded_ms(conn, shard)
+        # Without a brand there is nothing else to read: at a first start that is so of every shard, and half of its time.
+        campaigns = self._catalog.campaigns(include_archived=True, shard=shard) if brands else []
+        last_ms = self._last_ms(shard) if brands else 0
         now = max(self._live.read_shard(shard).clock_ms, last_ms)
-        requests, events = self._memories(shard, now)
-        held, ends = self._holds([b.id for b in brands], now)
+        requests, events = self._memories(shard, now) if brands else ({}, {})
+        held, ends = self._holds([b.id for b in brands], now) if brands else ([], {})
         events.update(ends)
-        counted = open_counters(self._db, [b.id for b in brands], now)
+        counted = open_counters(self._db, [b.id for b in brands], now) if brands else {}
         self._set(keys, token, "replace", plan_hashes(keys, brands, campaigns, counted, held))
         for hold_slice in hold_slices(keys, held):
             self._set(keys, token, "add", [hold_slice[0]])
@@ -207,6 +206,10 @@ class Rebuilder:
             shard, len(brands), len(campaigns), len(requests), len(events), carried.persisted, carried.salvaged,
             carried.n if carried.lost else None,
         )  # fmt: skip
+
+    def _last_ms(self, shard: int) -> int:
+        with self._db.connect() as conn:
+            return spend_log.last_recorded_ms(conn, shard)
 
     def _memories(self, shard: int, now: int) -> tuple[dict[str, str], dict[str, str]]:
         """The request and event ids of the promised windows, as the scripts remember them."""

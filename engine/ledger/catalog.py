@@ -311,6 +311,8 @@ class Catalog:
 
     def mark_published(self, brand_versions: Mapping[int, int], campaign_versions: Mapping[int, int]) -> None:
         """Notes which versions Redis has, {id: version}; a later one noted meanwhile by another publisher stays."""
+        if not brand_versions and not campaign_versions:
+            return
         with self._engine.begin() as connection:
             for table, versions in (("brand", brand_versions), ("campaign", campaign_versions)):
                 if not versions:
