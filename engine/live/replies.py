@@ -28,18 +28,29 @@ _RUN: Final = re.compile(r"([kdcu]|x\d+)\*(\d+)")
 
 
 class Figures:
-    """A brand's spends and limits in micros after a call; shared by all results of one reply."""
+    """A brand's spends and limits in micros after a call; shared by all results of one reply. Kept as the script wrote them,
+    `id:daily_spend:monthly_spend:daily_limit:monthly_limit`, and read when somebody asks for one: most callers want the outcome alone."""
 
-    __slots__ = ("_causes", "daily_limit", "daily_spend", "monthly_limit", "monthly_spend")
+    __slots__ = ("_causes", "_line", "daily_limit", "daily_spend", "monthly_limit", "monthly_spend")
 
-    def __init__(
-        self, daily_spend: int, monthly_spend: int, daily_limit: int | None, monthly_limit: int | None
-    ) -> None:
-        self.daily_spend = daily_spend
-        self.monthly_spend = monthly_spend
-        self.daily_limit = daily_limit
-        self.monthly_limit = monthly_limit
+    daily_spend: int
+    monthly_spend: int
+    daily_limit: int | None
+    monthly_limit: int | None
+
+    def __init__(self, line: bytes) -> None:
+        self._line = line
         self._causes: tuple[str, ...] | None = None
+
+    def __getattr__(self, name: str) -> int | None:
+        """Called while a figure is not there yet."""
+        if name not in ("daily_spend", "monthly_spend", "daily_limit", "monthly_limit"):
+            raise AttributeError(name)
+        _, daily, monthly, daily_limit, monthly_limit = self._line.decode().split(":")
+        self.daily_spend, self.monthly_spend = int(daily), int(monthly)
+        self.daily_limit, self.monthly_limit = optional_int(daily_limit), optional_int(monthly_limit)
+        found: int | None = getattr(self, name)
+        return found
 
     def causes(self) -> tuple[str, ...]:
         """Which budgets are used up."""
@@ -53,31 +64,6 @@ class Figures:
             Budget(MONTHLY_BUDGET, self.monthly_limit, self.monthly_spend),
         )
         return used_up_causes(budgets)
-
-
-class UnreadFigures(Figures):
-    """The figures of one brand as a script writes them, read when somebody asks for one: most callers want the outcome."""
-
-    __slots__ = ("_line",)
-
-    def __init__(self, line: bytes) -> None:
-        self._line = line
-        self._causes = None
-
-    def __getattr__(self, name: str) -> int | None:
-        """Called while a figure is not there yet."""
-        if name not in Figures.__slots__:
-            raise AttributeError(name)
-        _, daily, monthly, daily_limit, monthly_limit = self._line.split(b":")
-        Figures.__init__(
-            self,
-            int(daily),
-            int(monthly),
-            int(daily_limit) if daily_limit else None,
-            int(monthly_limit) if monthly_limit else None,
-        )
-        found: int | None = getattr(self, name)
-        return found
 
 
 class Answered:
@@ -195,9 +181,8 @@ def optional_int(text: str) -> int | None:
 def read_figures(reply: Reply) -> tuple[dict[int, Figures], dict[int, int]]:
     """The brands' figures and the campaigns' causes that stand at a reply's end."""
     figures: dict[int, Figures] = {}
-    for line in reply[2].decode().split(";") if reply[2] else ():
-        brand, daily, monthly, daily_limit, monthly_limit = line.split(":")
-        figures[int(brand)] = Figures(int(daily), int(monthly), optional_int(daily_limit), optional_int(monthly_limit))
+    for line in reply[2].split(b";") if reply[2] else ():
+        figures[int(line.partition(b":")[0])] = Figures(line)
     masks: dict[int, int] = {}
     for line in reply[3].decode().split(";") if reply[3] else ():
         campaign, mask = line.split(":")
@@ -210,7 +195,7 @@ def spend_result(reply: Reply, campaign_id: int, counted_word: str) -> SpendResu
     if reply[0] != b"ok" or reply[1] != b"k*1":
         return spend_results(reply, (campaign_id,), counted_word)[0]
     mask = reply[3].rpartition(b":")[2]
-    return SpendResult(campaign_id, counted_word, reasons_of(int(mask)), UnreadFigures(reply[2]))
+    return SpendResult(campaign_id, counted_word, reasons_of(int(mask)), Figures(reply[2]))
 
 
 class Counted:

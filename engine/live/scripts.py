@@ -45,7 +45,7 @@ _SHEBANG: Final = re.compile(r"#!lua( flags=[a-z,-]+)?\n")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Script:
-    """One assembled script: what SCRIPT LOAD takes and what EVALSHA names. Equal to itself alone: it is looked up by at every spend."""
+    """One assembled script: what SCRIPT LOAD takes and what EVALSHA names. Told apart by identity: each spend looks up what goes with its script."""
 
     name: str
     text: str
