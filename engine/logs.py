@@ -2,7 +2,7 @@
 
 Modules log through the standard library (`logging.getLogger(__name__)`, figures in `extra`). What is bound here (a request's id, a job's) is in
 every line of that thread, so one id leads from a page through the catalog's trail to what followed. Bidders do not import this; structlog is imported
-where it is used, since short commands log nothing.
+where it is used: commands that only show something need not wait for it.
 """
 
 from __future__ import annotations

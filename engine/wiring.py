@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import redis
 from redis.backoff import ConstantBackoff
@@ -14,6 +14,7 @@ from sqlalchemy import Engine
 from engine.flows.close import Closer
 from engine.flows.log_days import LogDays
 from engine.flows.manage import Manage
+from engine.flows.metrics import Metrics
 from engine.flows.overview import Overview
 from engine.flows.persist import Persister
 from engine.flows.publish import Publisher
@@ -32,10 +33,6 @@ from engine.live.inspect import Inspector
 from engine.live.journal import Journal
 from engine.live.wire import Wire
 from engine.settings import Settings
-
-if TYPE_CHECKING:
-    # With it comes RQ, which commands need not wait for.
-    from engine.flows.metrics import Metrics
 
 
 class System:
@@ -141,8 +138,6 @@ class System:
 
     @cached_property
     def metrics(self) -> Metrics:
-        from engine.flows.metrics import Metrics
-
         return Metrics(self.db, self.hot_redis, self.jobs_redis)
 
     def close(self) -> None:

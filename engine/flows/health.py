@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from typing import Final, cast
 
 import redis
-from rq import Worker
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -165,6 +164,8 @@ def _job(name: str, due: str, last: runs.RunRecord | None, good: runs.RunRecord 
 
 def _jobs_side(jobs_redis: redis.Redis, now_ms: int) -> tuple[Part, ...]:
     """The jobs Redis, the workers and the scheduler."""
+    from rq import Worker  # here, since commands that ask for no health need not wait for it
+
     try:
         beat = cast("bytes | None", jobs_redis.get(HEARTBEAT_KEY))
         beats = [worker.last_heartbeat for worker in Worker.all(connection=jobs_redis)]

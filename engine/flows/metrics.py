@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import redis
-from rq import Worker
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -183,6 +182,8 @@ class Metrics:
             return None
 
     def _read_jobs(self) -> tuple[int | None, int | None]:
+        from rq import Worker  # as in health
+
         try:
             beat: Any = self._jobs.get(HEARTBEAT_KEY)
             return len(Worker.all(connection=self._jobs)), int(beat) if beat and beat.isdigit() else 0

@@ -1,6 +1,6 @@
 """Moving the ledger's schema: up, down, and where it stands. One transaction under one lock, so two processes that start at once do it once.
 
-Alembic is imported where it is used: a command that does not ask for the schema starts a sixth of a second sooner.
+Alembic is imported where it is used: a command that does not ask for the schema need not wait for it.
 """
 
 from __future__ import annotations
