@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 from sqlalchemy import Engine
 
 from engine.domain.ids import SHARDS
 from engine.domain.periods import HOUR_MS, MINUTE_MS, at_ms, day_number, ms_of
 from engine.errors import BudgetError, ServerAway
-from engine.flows.contents import Hash, hold_slices, memory_slices, open_counters, plan_hashes, set_calls
+from engine.flows.contents import Counted, Hash, hold_slices, memory_slices, open_counters, plan_hashes, set_calls
 from engine.flows.persist import Persister
 from engine.flows.salvage import carry_over
 from engine.ledger import holds, spend_log
@@ -87,6 +87,18 @@ class Rebuilt:
             f"shard {self.shard}: {self.brands} brands, {self.campaigns} campaigns, {self.requests} request ids, {self.events} event ids; "
             f"{self.persisted} spends persisted before, {self.salvaged} salvaged{lost}"
         )
+
+
+class _Has(NamedTuple):
+    """What PostgreSQL has of a shard's brands at an instant `now` (epoch ms): last_ms of the latest row, what is to be remembered, open holds, counters."""
+
+    campaigns: Sequence[CampaignRecord]
+    last_ms: int
+    now: int
+    requests: Mapping[str, str]
+    events: Mapping[str, str]
+    held: Sequence[HoldRow]
+    counted: Counted
 
 
 class Rebuilder:
@@ -170,25 +182,18 @@ class Rebuilder:
         carried = carry_over(self._db, self._journal, self._persister, shard, journal_type == "stream", is_ours)
         # Read after the begin: what was published before it is in PostgreSQL, what comes after it finds the shard closed and is tried again.
         brands = self._catalog.brands(include_archived=True, shard=shard)
-        # Without a brand there is nothing else to read: at a first start that is so of every shard, and half of its time.
-        campaigns = self._catalog.campaigns(include_archived=True, shard=shard) if brands else []
-        last_ms = self._last_ms(shard) if brands else 0
-        now = max(self._live.read_shard(shard).clock_ms, last_ms)
-        requests, events = self._memories(shard, now) if brands else ({}, {})
-        held, ends = self._holds([b.id for b in brands], now) if brands else ([], {})
-        events.update(ends)
-        counted = open_counters(self._db, [b.id for b in brands], now) if brands else {}
-        self._set(keys, token, "replace", plan_hashes(keys, brands, campaigns, counted, held))
-        for hold_slice in hold_slices(keys, held):
+        has = self._read(shard, brands, self._live.read_shard(shard).clock_ms)
+        self._set(keys, token, "replace", plan_hashes(keys, brands, has.campaigns, has.counted, has.held))
+        for hold_slice in hold_slices(keys, has.held):
             self._set(keys, token, "add", [hold_slice[0]])
             self._set(keys, token, "score", [hold_slice[1]])
-        self._set(keys, token, "add", memory_slices(keys.requests[0], requests))
-        self._set(keys, token, "add", memory_slices(keys.events[0], events))
-        self._catalog_published(brands, campaigns)
+        self._set(keys, token, "add", memory_slices(keys.requests[0], has.requests))
+        self._set(keys, token, "add", memory_slices(keys.events[0], has.events))
+        self._catalog_published(brands, has.campaigns)
 
         # No entry may be stamped before the last one that stays.
         last_entry_ms = 0 if carried.entry_id == START else int(carried.entry_id.partition("-")[0])
-        floor = max(last_ms, last_entry_ms, min(kept_now, now))
+        floor = max(has.last_ms, last_entry_ms, min(kept_now, has.now))
         args = (
             token,
             self._instance,
@@ -203,13 +208,21 @@ class Rebuilder:
         if head(reply) != "ok":
             raise Taken(f"shard {shard} was taken over by another rebuild ({reply[0].decode()})")
         return Rebuilt(
-            shard, len(brands), len(campaigns), len(requests), len(events), carried.persisted, carried.salvaged,
+            shard, len(brands), len(has.campaigns), len(has.requests), len(has.events), carried.persisted, carried.salvaged,
             carried.n if carried.lost else None,
         )  # fmt: skip
 
-    def _last_ms(self, shard: int) -> int:
+    def _read(self, shard: int, brands: Sequence[BrandRecord], clock_ms: int) -> _Has:
+        """What PostgreSQL has of a shard's brands. Without a brand there is nothing to be read: a first start has sixty-four such shards."""
+        if not brands:
+            return _Has([], 0, clock_ms, {}, {}, [], {})
+        campaigns, ids = self._catalog.campaigns(include_archived=True, shard=shard), [brand.id for brand in brands]
         with self._db.connect() as conn:
-            return spend_log.last_recorded_ms(conn, shard)
+            last_ms = spend_log.last_recorded_ms(conn, shard)
+        now = max(clock_ms, last_ms)
+        requests, events = self._memories(shard, now)
+        held, ends = self._holds(ids, now)
+        return _Has(campaigns, last_ms, now, requests, events | ends, held, open_counters(self._db, ids, now))
 
     def _memories(self, shard: int, now: int) -> tuple[dict[str, str], dict[str, str]]:
         """The request and event ids of the promised windows, as the scripts remember them."""
