@@ -64,6 +64,8 @@ def test_no_text_can_break_out_of_its_column(engine: Engine, written: str) -> No
         row(CAMPAIGN, 2**64),
         row(CAMPAIGN, generation=2**31),
         row(CAMPAIGN)._replace(shard=2**15),
+        row(CAMPAIGN, position=2**31),
+        row(CAMPAIGN, position=2**32),
     ],
 )
 def test_a_row_that_breaks_a_law_takes_its_whole_transaction_with_it(engine: Engine, bad: SpendRow) -> None:
