@@ -7,9 +7,6 @@
 -- include: lib/schedule.lua
 -- include: lib/clock.lua
 -- include: lib/constants.lua
--- Several numbers at once, joined: whole where each has something and nothing but digits is among them. Then Lua's arithmetic may read them, which takes
--- half of what tonumber does; a pattern for each would take more than all else that is done with it.
-local WHOLE = '^%d+$'
 repeat
   local format = string.format
   if ARGV[4] or ARGV[1] ~= LAYOUT then break end

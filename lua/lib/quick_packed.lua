@@ -3,7 +3,6 @@
 -- (lib/charge.lua), which makes a table of each campaign and may look at the spends one by one.
 -- include: lib/call.lua
 -- include: lib/packed.lua
--- include: lib/quick.lua
 
 -- The brands that KEYS name from the eighth on, by number, and the place of the last of their keys; nil where one is not as usual.
 local function usual_brands(verb, at, day, month)

@@ -12,6 +12,7 @@ import redis
 from engine.domain.causes import ORDER, mask_of
 from engine.domain.ids import ORDINALS, SHARDS
 from engine.domain.money import MAX_AMOUNT_MICROS, MAX_TOTAL_MICROS
+from engine.domain.periods import month_of_date
 from engine.live import scripts
 from engine.live.batches import MAX_SPENDS_A_CALL
 from engine.live.journal import SHORT
@@ -43,8 +44,7 @@ def test_the_scripts_and_the_engine_name_the_same_month_on_every_day_of_four_cen
         first, last = date(year, 1, 1).toordinal(), date(year, 12, 31).toordinal()
         epoch = date(1970, 1, 1).toordinal()
         months = hot_redis.eval(f"{calendar}\n{ask}", 0, first - epoch, last - epoch)
-        days = (date.fromordinal(day) for day in range(first, last + 1))
-        assert months == [day.year * 100 + day.month for day in days], year
+        assert months == [month_of_date(date.fromordinal(day)) for day in range(first, last + 1)], year
 
 
 @pytest.mark.parametrize("name", scripts.NAMES)
