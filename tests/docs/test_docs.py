@@ -14,6 +14,7 @@ import redis
 from engine import BudgetClient
 from engine.cli import cli
 from engine.doorbell import MONTHLY, SCHEDULE
+from engine.live.batches import most_spends
 from engine.local.valkey import _CONFIG
 from engine.settings import TABLE
 from tests.docs.documents import DOCUMENTS, README, ROOT, blocks, prose
@@ -190,3 +191,9 @@ def test_the_decisions_are_numbered_listed_and_whole() -> None:
 def test_no_document_holds_a_dash_or_space_that_a_keyboard_has_not() -> None:
     for path in DOCUMENTS:
         assert not re.search("[\u2013\u2014\u00a0]", path.read_text(encoding="utf-8")), path
+
+
+def test_how_many_spends_with_event_ids_go_in_a_call_is_said_as_the_client_does_it() -> None:
+    said = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    for judged in (False, True):
+        assert f"cut to {most_spends(1, with_ids=True, judged=judged)} a call" in said

@@ -19,6 +19,7 @@ from tests.live.plant import BRAND, CAMPAIGN, Plant
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "protocol.md"
 TEXT = DOCUMENT.read_text(encoding="utf-8")
+(SWEEP,) = re.findall(r"local SWEEP = (\d+)", (scripts.lua_folder() / "lib" / "holds.lua").read_text(encoding="utf-8"))
 MORNING_MS = 1_795_420_800_000
 """2026-11-23 08:00 UTC, when the example's brand is published."""
 
@@ -68,10 +69,14 @@ def test_the_numbers_are_those_of_the_code() -> None:
         f"{MAX_TOTAL_MICROS}",
         f"{batches.MAX_SPENDS_A_CALL} spends",
         f"{batches.MAX_SPENDS_WITH_IDS} spends with event ids",
+        f"{batches.most_spends(100, with_ids=True, judged=False)} over 100 campaigns",
+        f"up to {SWEEP} in a call",
         f"{batches.MAX_CAMPAIGNS_A_CALL} campaigns and {batches.MAX_BRANDS_A_CALL} brands",
         f"layout `{scripts.LAYOUT}`",
     ):
         assert said in TEXT, said
+    most, judged = (batches.most_spends(1, with_ids=True, judged=judged) for judged in (False, True))
+    assert judged * 5 == most * 2 and "two fifths of that" in TEXT
     for cause in ORDER:
         assert f"| {mask_of([cause])} | `{cause}` |" in TEXT
     for code, outcome in _OUTCOMES.items():
