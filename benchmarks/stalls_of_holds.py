@@ -74,6 +74,7 @@ def cases_of_holds(system: System, brand: int, campaigns: Sequence[int]) -> list
         ("refund", "one refund", refund),
         ("adjust", "one correction", correct),
         ("read_shard", "one shard", lambda: live.read_shard(shard_of(brand))),
+        ("probe", "100 campaigns", lambda: live.call_all([Call(script("probe"), plan, (LAYOUT,))])),
         ("read_watched", "100 campaigns", lambda: live.call_all([Call(script("read_watched"), (keys.shard, keys.brand(brand), *map(keys.campaign, part)), (LAYOUT,))])),
     ]  # fmt: skip
 

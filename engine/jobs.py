@@ -24,11 +24,13 @@ from engine.flows.persist import Drained, trim_all
 from engine.flows.persist_loop import PersistLoop
 from engine.flows.publish import NotAllPublished
 from engine.flows.rebuild import NotAllRebuilt, lost_in
+from engine.flows.status import told_lost
 from engine.flows.sweep import sweep_expired
 from engine.flows.verify import FAIL, summary
 from engine.ledger import runs, spend_log
 from engine.ledger.database import wait_for_revision
 from engine.live.admin import LiveShard
+from engine.live.repair import probe_shards
 from engine.settings import Settings
 from engine.wiring import System
 
@@ -227,13 +229,16 @@ def tidy(made: System) -> tuple[int, int]:
 
 
 def sweep() -> str:
-    """Ends holds that are past their time, of brands that nobody calls for. The scripts do so by themselves on every call."""
+    """Looks after what nobody calls for: ends holds that are past their time, and finds keys that were lost. Calls do both for what they touch."""
     return _run("sweep", _sweep)
 
 
 def _sweep(run: runs.Run, made: System) -> None:
     swept = sweep_expired(made.db, made.live, made.inspector, stop_if_asked)
     run.detail = f"{swept.holds} holds of {swept.brands} brands expired"
+    stop_if_asked()
+    if lost := probe_shards(made.live, made.catalog.highest_ordinals()):
+        run.outcome, run.detail = "failed", f"{run.detail}; {told_lost(lost)}"
 
 
 def verify() -> str:

@@ -348,12 +348,14 @@ CASES: Final = (
         ],
     ),
     Case(
-        "the engine's own calls: totals, tick, prune, trim, unmark",
+        "the engine's own calls: totals, probe, tick, prune, trim, unmark",
         [
             record("a", line(FIRST, 3)),
             step(
                 "read_totals", [KEYS.shard, KEYS.brand(BRAND), KEYS.campaign(SECOND)], [LAYOUT, "d:20780", "m:202611"]
             ),
+            step("probe", [*KEYS.fixed, KEYS.brand(BRAND), *KEYS.holds(BRAND), KEYS.campaign(FIRST)], [LAYOUT]),
+            step("probe", [*KEYS.fixed], ["2"]),
             step("prune", [KEYS.shard, KEYS.brand(BRAND)], [LAYOUT, INSTANCE, "d:20780"]),
             step("read_shard", [KEYS.shard, KEYS.journal], [1], NOON + 86_400_000),
             step(
@@ -365,6 +367,7 @@ CASES: Final = (
             step("trim", [KEYS.shard, KEYS.journal], [LAYOUT, INSTANCE, f"{NOON}-0"], NOON + 86_400_000),
             step("trim", [KEYS.shard, KEYS.journal], [LAYOUT, "another-instance", f"{NOON}-0"], NOON + 86_400_000),
             step("unmark", [KEYS.shard], [INSTANCE, "found at a check"], NOON + 86_400_000),
+            step("probe", [*KEYS.fixed], [LAYOUT], NOON + 86_400_000),
             record("b", line(FIRST, 3), ms=NOON + 86_400_000),
         ],
     ),

@@ -21,12 +21,13 @@ from engine.domain.causes import (
     reasons_of,
     status_of,
 )
-from engine.domain.ids import ORDINALS
+from engine.domain.ids import ORDINALS, shard_of
 from engine.domain.periods import at_ms, day_of, day_start_ms, month_of, month_start_ms, ms_of
 from engine.ledger import campaigns, statuses
 from engine.ledger.catalog import Catalog
 from engine.ledger.records import CampaignRecord
 from engine.live.admin import LiveBrand, LiveRedis
+from engine.live.repair import probe_brands
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +72,11 @@ class StatusWriter:
                 if (mask := causes.masks.get(row.campaign_id)) is not None
                 and (row.status, row.reasons) != _WRITTEN_AS[mask]
             }
+            unseen = {
+                brand_id: last
+                for brand_id, last in highest.items()
+                if (causes := live[brand_id]) is None or len(causes.masks) < last
+            }
             writes = []
             for campaign in campaigns.of_ids(conn, list(changed)) if changed else ():
                 reasons, of_brand = changed[campaign.id], live[campaign.brand_id]
@@ -91,7 +97,22 @@ class StatusWriter:
                     "actor": actor,
                 },
             )
+        self._look_closer(unseen)
         return len(writes)
+
+    def _look_closer(self, unseen: dict[int, int]) -> None:
+        """Brands {id: highest ordinal} of which Redis did not show all, though their shard is in use: are they not published yet, or lost?"""
+        if unseen:
+            ready = {state.shard for state in self._live.read_shards() if state.ready}
+            lost = probe_brands(self._live, {b: last for b, last in unseen.items() if shard_of(b) in ready})
+            if lost:
+                log.error("%s", told_lost(lost))
+
+
+def told_lost(shards: set[int]) -> str:
+    """What was found of shards that lost a key."""
+    named = ", ".join(map(str, sorted(shards)))
+    return f"keys gone or of a wrong type in shard {named}: rebuilt by persist; find out who deletes keys in this Redis"
 
 
 def began(cause: str, campaign: CampaignRecord, brand: LiveBrand) -> int:

@@ -1,16 +1,23 @@
-"""The engine's hands in the live state beside publishing: adding a logged difference to a counter, and sweeping holds that are past their time."""
+"""The engine's hands in the live state beside publishing: adding a logged difference to a counter, sweeping holds that are past their time, and
+looking whether all of a shard still stands.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
+from engine.domain.ids import SHARDS, campaign_id_of, shard_of
 from engine.errors import BudgetError
-from engine.live.admin import LiveRedis
-from engine.live.keys import keys_of_brand, shard_keys
+from engine.live.admin import TURN, LiveRedis
+from engine.live.keys import ShardKeys, keys_of_brand, shard_keys
 from engine.live.replies import NOT_READY, head
 from engine.live.scripts import LAYOUT, script
 from engine.live.wire import Call
+
+_BRANDS: Final = 10
+"""Brands in one look at a shard, each with its holds: three keys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,3 +67,53 @@ def sweep(live: LiveRedis, brand_ids: Iterable[int]) -> set[int]:
         if head(reply) != NOT_READY:
             done.add(brand_id)
     return done
+
+
+def probe_shards(live: LiveRedis, brand_ids: Iterable[int]) -> set[int]:
+    """Looks at every shard's own keys, and at these brands and their holds; answers the shards of which something was gone or of a wrong type.
+    They are out of use from then on and will be rebuilt.
+    """
+    by_shard: dict[int, list[int]] = {shard: [] for shard in range(SHARDS)}
+    for brand_id in sorted(set(brand_ids)):
+        by_shard[shard_of(brand_id)].append(brand_id)
+    return _probe(
+        live,
+        (
+            (shard, [key for brand_id in part for key in _brand_and_holds(shard_keys(shard), brand_id)])
+            for shard, listed in by_shard.items()
+            for start in range(0, max(len(listed), 1), _BRANDS)
+            for part in [listed[start : start + _BRANDS]]
+        ),
+    )
+
+
+def probe_brands(live: LiveRedis, ordinals: Mapping[int, int]) -> set[int]:
+    """The same for brands with their campaigns: {brand id: highest ordinal}."""
+    return _probe(
+        live,
+        (
+            (
+                shard_of(brand_id),
+                [*_brand_and_holds(keys, brand_id), *(keys.campaign(campaign_id_of(brand_id, o)) for o in part)],
+            )
+            for brand_id, highest in ordinals.items()
+            for keys in [keys_of_brand(brand_id)]
+            for start in range(1, max(highest, 1) + 1, TURN)
+            for part in [range(start, min(start + TURN, highest + 1))]
+        ),
+    )
+
+
+def _brand_and_holds(keys: ShardKeys, brand_id: int) -> tuple[str, str, str]:
+    return (keys.brand(brand_id), *keys.holds(brand_id))
+
+
+def _probe(live: LiveRedis, looks: Iterable[tuple[int, list[str]]]) -> set[int]:
+    listed = list(looks)
+    calls = (Call(script("probe"), (*shard_keys(shard).fixed, *keys), (LAYOUT,)) for shard, keys in listed)
+    replies = live.call_each(calls, rests=True)
+    return {
+        shard
+        for (shard, _), reply in zip(listed, replies, strict=True)
+        if head(reply) == NOT_READY and reply[1] == b"lost"
+    }

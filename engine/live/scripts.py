@@ -25,6 +25,7 @@ NAMES: Final = (
     "holds",
     "refund",
     "adjust",
+    "probe",
     "publish",
     "read_plan",
     "read_shard",

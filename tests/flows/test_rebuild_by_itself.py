@@ -14,6 +14,7 @@ from engine import jobs
 from engine.domain.ids import shard_of
 from engine.ledger import runs
 from engine.live.client import Spend
+from engine.live.keys import keys_of_brand
 from engine.wiring import System
 from tests.flows.test_persist import brand_with_campaigns, rows
 from tests.flows.test_verify import failed
@@ -62,6 +63,54 @@ def test_a_missing_mark_is_rebuilt_within_five_seconds_by_the_persist_job(persis
     ((detail,),) = rows(persisting, "SELECT detail FROM job_run WHERE job = 'rebuild' ORDER BY id DESC LIMIT 1")
     assert "journals lost, what was not persisted is not known" in detail
     assert n > 0
+
+
+def test_a_key_that_nobody_touches_is_found_lost_by_the_sweep_and_its_shard_rebuilt(persisting: System) -> None:
+    brand_id, (campaign,) = brand_with_campaigns(persisting, daily=10_000_000)
+    held = persisting.client.reserve(campaign, "4", 600)
+    until("persisted", lambda: rows(persisting, "SELECT state FROM hold") == [("open",)], 10)
+    shard, keys = shard_of(brand_id), keys_of_brand(brand_id)
+    for key in (keys.registry, keys.holds(brand_id)[0]):
+        before = persisting.live.read_shard(shard).generation
+        persisting.hot_redis.delete(key)
+        persisting.hot_redis.set(key, "something else")
+        run = runs.Run()
+        jobs._sweep(run, persisting)
+        assert run.outcome == "failed"
+        assert "keys gone or of a wrong type in shard 1" in run.detail
+        until("rebuilt", lambda g=before: persisting.live.read_shard(shard).generation > g, 10)  # type: ignore[misc]
+        jobs._sweep(run := runs.Run(), persisting)
+        assert (run.outcome, run.detail) == ("done", "0 holds of 0 brands expired")
+    assert persisting.client.settle(held.hold_id, "4").outcome == "settled"
+
+
+@pytest.mark.parametrize("harm", ["deleted", "another type", "a field gone"])
+def test_a_campaign_that_nobody_spends_for_is_found_lost_by_the_check(
+    ready: System, caplog: pytest.LogCaptureFixture, harm: str
+) -> None:
+    brand_id, (_, campaign) = brand_with_campaigns(ready, 2, daily=10_000_000)
+    key = keys_of_brand(brand_id).campaign(campaign)
+    if harm == "a field gone":
+        ready.hot_redis.hdel(key, "schedule")
+    else:
+        ready.hot_redis.delete(key)
+    if harm == "another type":
+        ready.hot_redis.set(key, "something else")
+    assert ready.status.refresh_all() == 0
+    assert "keys gone or of a wrong type in shard 1" in caplog.text
+    assert ready.live.read_shard(shard_of(brand_id)).why == f"lost {key}"
+    ready.rebuilder.rebuild_missing()
+    assert ready.client.record_spend(campaign, "1").outcome == "recorded"
+    assert failed(ready) == {}
+
+
+def test_a_check_takes_no_shard_out_of_use_for_a_campaign_that_is_not_published_yet(ready: System) -> None:
+    brand_id, _ = brand_with_campaigns(ready)
+    before = ready.live.read_shard(shard_of(brand_id)).generation
+    ready.catalog.create_campaign(brand_id, "later", None, None, "anna")
+    ready.status.refresh_all()
+    state = ready.live.read_shard(shard_of(brand_id))
+    assert (state.ready, state.generation) == (True, before)
 
 
 def test_a_lost_journal_is_reported_with_the_last_number_that_postgresql_has(ready: System) -> None:

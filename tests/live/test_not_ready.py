@@ -12,9 +12,11 @@ from engine.errors import BudgetError
 from engine.live.admin import BrandPlan, CampaignPlan, LiveRedis
 from engine.live.batches import PACKED_FROM
 from engine.live.keys import keys_of_brand
+from engine.live.repair import probe_brands, probe_shards
 from tests.live.plant import BRAND, CAMPAIGN, Plant
 
 KEYS = keys_of_brand(BRAND)
+SHARD = shard_of(BRAND)
 
 
 def test_an_empty_redis_answers_not_ready_and_never_a_fresh_budget(
@@ -64,6 +66,65 @@ def test_a_key_that_is_gone_or_of_a_wrong_type_takes_its_shard_out_of_use(
     assert before is not None
     if kind != "journal":
         assert plant.entries()[-1].body.startswith(f"{CAMPAIGN},1000000,e1"), "the failed call wrote to the journal"
+
+
+OF_THE_SHARD = {
+    "journal": KEYS.journal,
+    "registry": KEYS.registry,
+    **dict(zip(("requests", "older requests"), KEYS.requests, strict=True)),
+    **dict(zip(("events", "older events"), KEYS.events, strict=True)),
+}
+OF_A_BRAND = {"brand": KEYS.brand(BRAND), **dict(zip(("holds", "expiry"), KEYS.holds(BRAND), strict=True))}
+
+
+def spoil(plant: Plant, key: str, harm: str) -> None:
+    plant.plain.delete(key)
+    if harm == "wrong type":
+        plant.plain.set(key, "x")
+
+
+@pytest.fixture
+def untouched(plant: Plant, client: BudgetClient) -> Plant:
+    """Two brands in two shards, something on hold, all as it should be."""
+    plant.brand(daily="10")
+    plant.brand(brand_id=BRAND + 1)
+    assert client.reserve(CAMPAIGN, "1", 60).outcome == "accepted"
+    assert probe_shards(plant.live, [BRAND, BRAND + 1]) == set()
+    assert probe_brands(plant.live, {BRAND: 1, BRAND + 1: 1}) == set()
+    return plant
+
+
+@pytest.mark.parametrize("kind", OF_THE_SHARD)
+@pytest.mark.parametrize("harm", ["deleted", "wrong type"])
+def test_a_probe_finds_a_shards_own_key_lost_though_no_call_needs_it(untouched: Plant, kind: str, harm: str) -> None:
+    spoil(untouched, OF_THE_SHARD[kind], harm)
+    assert probe_shards(untouched.live, []) == {SHARD}
+    assert untouched.live.read_shard(SHARD).why == f"lost {OF_THE_SHARD[kind]}"
+    assert untouched.live.read_shard(SHARD + 1).ready
+
+
+@pytest.mark.parametrize("kind", OF_A_BRAND)
+@pytest.mark.parametrize("harm", ["deleted", "wrong type"])
+def test_a_probe_finds_a_brand_or_its_holds_lost_though_nobody_calls_for_it(
+    untouched: Plant, kind: str, harm: str
+) -> None:
+    spoil(untouched, OF_A_BRAND[kind], harm)
+    assert probe_shards(untouched.live, [BRAND + 1]) == set()
+    assert probe_shards(untouched.live, [BRAND]) == {SHARD}
+    assert not untouched.live.read_shard(SHARD).ready
+
+
+@pytest.mark.parametrize("harm", ["deleted", "wrong type"])
+def test_a_probe_of_a_brands_campaigns_finds_one_lost(untouched: Plant, harm: str) -> None:
+    spoil(untouched, KEYS.campaign(CAMPAIGN), harm)
+    assert probe_brands(untouched.live, {BRAND: 1}) == {SHARD}
+    assert untouched.live.read_shard(SHARD).why == f"lost {KEYS.campaign(CAMPAIGN)}"
+
+
+def test_a_probe_does_not_take_what_was_never_published_for_lost(plant: Plant) -> None:
+    plant.brand()
+    assert probe_brands(plant.live, {BRAND: 2, BRAND + 64: 3}) == set()
+    assert plant.live.read_shard(SHARD).ready
 
 
 @pytest.mark.parametrize("key", [KEYS.shard, KEYS.registry])

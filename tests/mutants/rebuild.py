@@ -12,6 +12,7 @@ ONE_SHARD: Final = "tests/flows/test_one_bad_shard.py::test_"
 HOLDS: Final = "tests/flows/test_holds_and_quarantine.py::test_"
 VERIFY: Final = "tests/flows/test_verify.py::test_"
 RECONCILE: Final = "tests/flows/test_reconcile.py::test_"
+PROBE: Final = "tests/live/test_not_ready.py::test_"
 EXPORT: Final = "tests/live/test_export.py::test_"
 
 # fmt: off
@@ -95,6 +96,19 @@ MADE_WHOLE: Final = (
     M("a sweep ends fifty holds of a brand and leaves the rest", "engine/flows/sweep.py",
       "for _ in range(_ROUNDS):", "for _ in range(1):",
       (RECONCILE + "the_sweep_ends_every_expired_hold_of_brands_that_nobody_calls_for",)),
+    M("a shard's own key that nobody touches is never looked at", "lua/probe.lua",
+      "if guard ~= 1 then return lose(KEYS[1], KEYS[i]) end", "",
+      (BY_ITSELF + "a_key_that_nobody_touches_is_found_lost_by_the_sweep_and_its_shard_rebuilt",
+       PROBE + "a_probe_finds_a_shards_own_key_lost_though_no_call_needs_it[deleted-older requests]")),
+    M("holds that nobody touches are never looked at", "lua/probe.lua",
+      "local plans, lost = read_plans(day, month_of(day))", "local plans, lost = {}, nil",
+      (PROBE + "a_probe_finds_a_brand_or_its_holds_lost_though_nobody_calls_for_it[wrong type-holds]",)),
+    M("a campaign that a check misses is taken for one that is not published yet", "engine/flows/status.py",
+      "if (causes := live[brand_id]) is None or len(causes.masks) < last", "if (causes := live[brand_id]) is None",
+      (BY_ITSELF + "a_campaign_that_nobody_spends_for_is_found_lost_by_the_check[deleted]",)),
+    M("a campaign that is not published yet is taken for one that was lost", "lua/lib/call.lua",
+      "(not campaign and tonumber(id) - home * 65536 <= (published(text(home)) or 0))", "not campaign",
+      (BY_ITSELF + "a_check_takes_no_shard_out_of_use_for_a_campaign_that_is_not_published_yet",)),
 
     # Export
     M("an export writes over files that are not ours", "engine/live/export.py",
