@@ -11,7 +11,7 @@ from array import array
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
-from itertools import count
+from itertools import chain, count
 from typing import Any, Final, NamedTuple
 
 from engine.domain.ids import ORDINALS, are_text_ids, check_campaign_id, check_text_id, shard_of
@@ -85,7 +85,7 @@ class Piece:
         """Gets the answers ready that are to be expected."""
         self.counted = Counted(self.campaign_ids, self.campaigns)
 
-    def results(self, reply: Reply, counted_word: str) -> Sequence[SpendResult]:
+    def results(self, reply: Reply, counted_word: str) -> list[SpendResult]:
         """The answers, in the order of its spends."""
         if self.counted is not None and (results := self.counted.told(reply, counted_word)) is not None:
             return results
@@ -205,9 +205,13 @@ def _whole_columns(batch: list[Spend]) -> _Columns | None:
     if size < PACKED_FROM:
         return None
     try:
-        campaign_ids, amounts, event_ids, micros, occurred = zip(*batch, strict=True)
-    except (TypeError, ValueError):
+        if list(map(len, batch)).count(5) < size:
+            return None
+    except TypeError:
         return None
+    # Half the time of zip(*batch), which makes an iterator of each spend.
+    flat: list[Any] = list(chain.from_iterable(batch))
+    campaign_ids, amounts, event_ids, micros, occurred = (flat[column::5] for column in range(5))
     if occurred.count(None) < size or not _all_of(int, campaign_ids):
         return None
     campaigns = sorted(set(campaign_ids))
@@ -217,7 +221,7 @@ def _whole_columns(batch: list[Spend]) -> _Columns | None:
     except InvalidId:
         return None
     if amounts.count(None) < size:
-        micros = tuple(parse_amounts(amounts) or ()) if micros.count(None) == size else ()
+        micros = parse_amounts(amounts) or [] if micros.count(None) == size else []
     elif not _all_of(int, micros):
         return None
     if not micros or not _are_amounts(micros):
@@ -315,7 +319,7 @@ def in_order(
 ) -> list[SpendResult | None]:
     """The answers in the order of the batch, all with the figures after the last piece of their brand; None where no reply came."""
     if len(pieces) == 1 and replies[0] is not None:
-        return list(pieces[0].results(replies[0], counted_word))
+        return pieces[0].results(replies[0], counted_word)  # type: ignore[return-value]  # none is None
     found = [
         None if reply is None else piece.results(reply, counted_word)
         for piece, reply in zip(pieces, replies, strict=True)

@@ -180,14 +180,15 @@ def optional_int(text: str) -> int | None:
 
 def read_figures(reply: Reply) -> tuple[dict[int, Figures], dict[int, int]]:
     """The brands' figures and the campaigns' causes that stand at a reply's end."""
-    figures: dict[int, Figures] = {}
-    for line in reply[2].split(b";") if reply[2] else ():
-        figures[int(line.partition(b":")[0])] = Figures(line)
     masks: dict[int, int] = {}
     for line in reply[3].decode().split(";") if reply[3] else ():
         campaign, mask = line.split(":")
         masks[int(campaign)] = int(mask)
-    return figures, masks
+    return _figures(reply), masks
+
+
+def _figures(reply: Reply) -> dict[int, Figures]:
+    return {int(line.partition(b":")[0]): Figures(line) for line in reply[2].split(b";")} if reply[2] else {}
 
 
 def spend_result(reply: Reply, campaign_id: int, counted_word: str) -> SpendResult:
@@ -201,21 +202,24 @@ def spend_result(reply: Reply, campaign_id: int, counted_word: str) -> SpendResu
 class Counted:
     """The results of a charge in which each spend is counted, as nearly all are: made while Redis is at work, and told when it has answered."""
 
-    __slots__ = ("_by_campaign", "_results")
+    __slots__ = ("_by_campaign", "_results", "_running")
 
     def __init__(self, campaign_ids: Sequence[int], campaigns: Iterable[int]) -> None:
         self._by_campaign = {campaign_id: SpendResult(campaign_id, "") for campaign_id in campaigns}
-        self._results = each_of(self._by_campaign, campaign_ids)
+        self._results = list(each_of(self._by_campaign, campaign_ids))
+        self._running = ";".join([f"{campaign_id}:0" for campaign_id in self._by_campaign]).encode()
+        """How the reply ends where all of them go on running."""
 
-    def told(self, reply: Reply, counted_word: str) -> Sequence[SpendResult] | None:
+    def told(self, reply: Reply, counted_word: str) -> list[SpendResult] | None:
         """Them, in the order of the spends; None where not all were counted."""
         if reply[0] != b"ok" or reply[1] != b"k*%d" % len(self._results):
             return None
-        figures, masks = read_figures(reply)
+        figures, masks = (_figures(reply), None) if reply[3] == self._running else read_figures(reply)
         for campaign_id, result in self._by_campaign.items():
             result.outcome = counted_word
-            result.reasons = reasons_of(masks.get(campaign_id, 0))
             result.figures = figures.get(campaign_id >> 16)
+            if masks is not None:
+                result.reasons = reasons_of(masks.get(campaign_id, 0))
         return self._results
 
 

@@ -377,3 +377,26 @@ def test_spends_with_event_ids_are_cut_so_that_no_call_holds_redis_for_long(
     other = Spend(CAMPAIGN + 65536, None, "win-1000", 5)
     pieces, _ = pieces_of([*batch, other], verb)
     assert [len(piece.places) for piece in pieces] == [*cut, 1]
+
+
+NO_SPENDS: tuple[tuple[Any, ...], ...] = (
+    (None,),
+    (7,),
+    ("abcde",),
+    ((CAMPAIGN, "1"),),
+    ((CAMPAIGN, None, None, 1, None, None),),
+    # Together they are as long as two spends, and each column of them looks right.
+    ((CAMPAIGN, None, None, 1), (None, CAMPAIGN, None, None, 1, None)),
+    ((CAMPAIGN, None, None, 1, None, CAMPAIGN), (None, None, 1, None)),
+)
+
+
+@pytest.mark.parametrize("strange", NO_SPENDS, ids=str)
+def test_a_batch_with_something_that_is_no_spend_is_refused_with_its_index_and_nothing_is_counted(
+    plant: Plant, client: BudgetClient, strange: tuple[Any, ...]
+) -> None:
+    plant.brand()
+    batch = [*[Spend(CAMPAIGN, None, None, 5)] * PACKED_FROM, *strange]
+    with pytest.raises(InvalidInput, match=rf"^spends\[{PACKED_FROM}\]"):
+        client.record_spends(batch)
+    assert plant.spent() == 0
