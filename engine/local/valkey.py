@@ -13,7 +13,7 @@ from redis.retry import Retry
 from engine.local.server import Server
 
 # Money must not be evicted, and the journal is on disk within a second. The file is written anew from 256 MB on, not from 64: where cores are few,
-# spends wait for it, and 256 MB are read again in two seconds.
+# spends wait for it.
 _CONFIG = """\
 bind 127.0.0.1
 protected-mode yes
