@@ -24,13 +24,12 @@ from engine.flows.persist import Drained, trim_all
 from engine.flows.persist_loop import PersistLoop
 from engine.flows.publish import NotAllPublished
 from engine.flows.rebuild import NotAllRebuilt, lost_in
-from engine.flows.status import told_lost
 from engine.flows.sweep import sweep_expired
 from engine.flows.verify import FAIL, summary
 from engine.ledger import runs, spend_log
 from engine.ledger.database import wait_for_revision
 from engine.live.admin import LiveShard
-from engine.live.repair import probe_shards
+from engine.live.repair import probe_shards, told_lost
 from engine.settings import Settings
 from engine.wiring import System
 

@@ -27,7 +27,7 @@ from engine.ledger import campaigns, statuses
 from engine.ledger.catalog import Catalog
 from engine.ledger.records import CampaignRecord
 from engine.live.admin import LiveBrand, LiveRedis
-from engine.live.repair import probe_brands
+from engine.live.repair import probe_brands, told_lost
 
 log = logging.getLogger(__name__)
 
@@ -107,12 +107,6 @@ class StatusWriter:
             lost = probe_brands(self._live, {b: last for b, last in unseen.items() if shard_of(b) in ready})
             if lost:
                 log.error("%s", told_lost(lost))
-
-
-def told_lost(shards: set[int]) -> str:
-    """What was found of shards that lost a key."""
-    named = ", ".join(map(str, sorted(shards)))
-    return f"keys gone or of a wrong type in shard {named}: rebuilt by persist; find out who deletes keys in this Redis"
 
 
 def began(cause: str, campaign: CampaignRecord, brand: LiveBrand) -> int:

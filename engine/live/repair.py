@@ -104,6 +104,12 @@ def probe_brands(live: LiveRedis, ordinals: Mapping[int, int]) -> set[int]:
     )
 
 
+def told_lost(shards: set[int]) -> str:
+    """What was found of shards that lost a key."""
+    named = ", ".join(map(str, sorted(shards)))
+    return f"keys gone or of a wrong type in shard {named}: rebuilt by persist; find out who deletes keys in this Redis"
+
+
 def _brand_and_holds(keys: ShardKeys, brand_id: int) -> tuple[str, str, str]:
     return (keys.brand(brand_id), *keys.holds(brand_id))
 

@@ -45,6 +45,12 @@ LOST = {
 }
 
 
+def spoil(plant: Plant, key: str, harm: str) -> None:
+    plant.plain.delete(key)
+    if harm == "wrong type":
+        plant.plain.set(key, "x")
+
+
 @pytest.mark.parametrize("kind", LOST)
 @pytest.mark.parametrize("harm", ["deleted", "wrong type"])
 def test_a_key_that_is_gone_or_of_a_wrong_type_takes_its_shard_out_of_use(
@@ -55,9 +61,7 @@ def test_a_key_that_is_gone_or_of_a_wrong_type_takes_its_shard_out_of_use(
     before = plant.live.read_totals(
         shard_of(BRAND), [KEYS.campaign(CAMPAIGN)] if kind == "brand" else [KEYS.brand(BRAND)], ["v"]
     )
-    plant.plain.delete(LOST[kind])
-    if harm == "wrong type":
-        plant.plain.set(LOST[kind], "x")
+    spoil(plant, LOST[kind], harm)
     answer = client.record_spend(CAMPAIGN, "1", event_id="e2")
     assert (answer.outcome, answer.detail) == ("not_ready", "lost")
     assert client.try_spend(CAMPAIGN, "1", event_id="e3").outcome == "not_ready"
@@ -75,12 +79,6 @@ OF_THE_SHARD = {
     **dict(zip(("events", "older events"), KEYS.events, strict=True)),
 }
 OF_A_BRAND = {"brand": KEYS.brand(BRAND), **dict(zip(("holds", "expiry"), KEYS.holds(BRAND), strict=True))}
-
-
-def spoil(plant: Plant, key: str, harm: str) -> None:
-    plant.plain.delete(key)
-    if harm == "wrong type":
-        plant.plain.set(key, "x")
 
 
 @pytest.fixture
