@@ -73,10 +73,9 @@ def named(script: str, request: str, sums: str, day: int, *spends: tuple[str, in
     """The same with event ids: (event, place, micros) each."""
     made = packed(script, request, sums, 4, [place for _, place, _ in spends], [micros for _, _, micros in spends])
     log = "02" + made["argv"][3]["hex"][2:]
-    words = []
-    for event, place, micros in spends:
-        words += [f"{BRAND}:{event}", f"{(FIRST, SECOND)[place]},{micros},{day}"]
-    return {**made, "argv": [*made["argv"][:3], {"hex": log}, str(day), *words]}
+    names = ",".join(f"{BRAND}:{event}" for event, _, _ in spends)
+    kept = ";".join(f"{(FIRST, SECOND)[place]},{micros},{day}" for _, place, micros in spends)
+    return {**made, "argv": [*made["argv"][:3], {"hex": log}, str(day), names, kept]}
 
 
 def lease(

@@ -22,13 +22,13 @@ from engine.live.aio_flusher import Flusher
 from engine.live.aio_holds import AsyncHoldCalls
 from engine.live.aio_link import AsyncAddress
 from engine.live.aio_parcels import PLACE
-from engine.live.batches import RECORD, TRY, Spend, calls_of, in_order, line_of, pieces_of, plan_keys
+from engine.live.batches import Spend, calls_of, in_order, line_of, pieces_of
 from engine.live.client import BudgetClient, asks_status, checked_request_id, read_status, unavailable
-from engine.live.keys import keys_of_campaign
 from engine.live.leases.lease import Lease
 from engine.live.leases.spool import Replayed
+from engine.live.prepared import call_for
 from engine.live.replies import ACCEPTED, RECORDED, CampaignStatus, SpendResult, spend_result
-from engine.live.scripts import LAYOUT, script
+from engine.live.scripts import LAYOUT, RECORD, TRY, script
 from engine.live.watch import Watch
 from engine.live.wire import Call, NoAnswer, Reply
 from engine.settings import hot_redis_url
@@ -213,10 +213,8 @@ class AsyncBudgetClient(AsyncHoldCalls):
         if isinstance(request_id, str) and PLACE in request_id:
             return await asyncio.shield(self._flusher.again(asyncio.get_running_loop(), request_id, verb, line))
         request = checked_request_id(request_id)
-        keys = keys_of_campaign(campaign_id)
-        names = (*keys.fixed, *plan_keys(keys, verb, (campaign_id // ORDINALS,), (campaign_id,)))
         try:
-            reply = await self._reply(campaign_id, Call(script(verb), names, (LAYOUT, request, line)))
+            reply = await self._reply(campaign_id, call_for(script(verb), campaign_id, (LAYOUT, request, line)))
         except NoAnswer as failure:
             raise unavailable(failure, request, [None]) from None
         return spend_result(reply, campaign_id, counted_word)

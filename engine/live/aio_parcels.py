@@ -14,8 +14,6 @@ from engine.live.aio_awaited import Awaited
 from engine.live.batches import (
     MAX_CAMPAIGNS_A_CALL,
     PACKED_FROM,
-    RECORD,
-    TRY,
     Piece,
     fits,
     most_spends,
@@ -23,7 +21,7 @@ from engine.live.batches import (
 from engine.live.packed import pack
 from engine.live.replies import ACCEPTED, NOT_READY, RECORDED, SpendResult, spend_result, spend_results
 from engine.live.requests import next_id
-from engine.live.scripts import script
+from engine.live.scripts import RECORD, TRY, script
 from engine.live.wire import Arg, Call, NoAnswer, Reply
 
 PLACE: Final = "#"

@@ -18,14 +18,12 @@ from engine.domain.ids import ORDINALS, are_text_ids, check_campaign_id, check_t
 from engine.domain.money import MAX_AMOUNT_MICROS, micros_of, parse_amounts
 from engine.domain.periods import day_of, ms_of
 from engine.errors import InvalidId, InvalidInput, shown
-from engine.live.keys import ShardKeys, shard_keys
-from engine.live.packed import NAMED, pack
+from engine.live.packed import NAMED, each_of, pack
+from engine.live.prepared import call_for_all
 from engine.live.replies import Counted, SpendResult, spend_results
-from engine.live.scripts import LAYOUT, Script
+from engine.live.scripts import LAYOUT, RECORD, TRY, Script
 from engine.live.wire import Arg, Call, Reply
 
-RECORD: Final = "record_spends"
-TRY: Final = "try_spends"
 MAX_SPENDS_A_CALL: Final = 1000
 MAX_SPENDS_WITH_IDS: Final = 500
 MAX_CAMPAIGNS_A_CALL: Final = 100
@@ -50,10 +48,10 @@ class Spend(NamedTuple):
 
 
 class Piece:
-    """The spends of one script call: their places in the batch, their campaigns in order, each campaign once. args, more: make the call's ARGV and its end.
+    """The spends of one script call: their places in the batch, their campaigns in order, each campaign once. args: makes the call's ARGV.
     counted: its answers where all of them are counted, made when the call has been sent."""
 
-    __slots__ = ("args", "campaign_ids", "campaigns", "chunk", "counted", "more", "places", "shard")
+    __slots__ = ("args", "campaign_ids", "campaigns", "chunk", "counted", "places", "shard")
 
     def __init__(
         self,
@@ -63,7 +61,6 @@ class Piece:
         campaign_ids: Sequence[int],
         campaigns: Collection[int],
         args: Callable[[], tuple[Arg, ...]],
-        more: Callable[[], Sequence[str]] | None = None,
     ) -> None:
         self.shard = shard
         self.chunk = chunk
@@ -71,15 +68,11 @@ class Piece:
         self.campaign_ids = campaign_ids
         self.campaigns = campaigns
         self.args = args
-        self.more = more
         self.counted: Counted | None = None
 
     def call(self, code: Script, request: str) -> Call:
         """The call of a script under a request id."""
-        keys = shard_keys(self.shard)
-        brands = dict.fromkeys(campaign_id // ORDINALS for campaign_id in self.campaigns)
-        names = (*keys.fixed, *plan_keys(keys, code.name, brands, self.campaigns))
-        return Call(code, names, lambda: (LAYOUT, request, *self.args()), None, self.more, self.expect)
+        return call_for_all(code, self.shard, self.campaigns, lambda: (LAYOUT, request, *self.args()), self.expect)
 
     def expect(self) -> None:
         """Gets the answers ready that are to be expected."""
@@ -179,8 +172,7 @@ def _piece(shard: int, chunk: int, places: Sequence[int], columns: _Columns, par
     events, day = of(columns.events), today()
     return Piece(
         shard, chunk, places, campaign_ids, campaigns,
-        lambda: (*pack(campaign_ids, campaigns, micros, NAMED), day),
-        lambda: named(campaign_ids, micros, events, day),
+        lambda: (*pack(campaign_ids, campaigns, micros, NAMED), day, *named(campaign_ids, campaigns, micros, events, day)),
     )  # fmt: skip
 
 
@@ -189,14 +181,15 @@ def today() -> str:
     return str(day_of(int(time.time() * 1000)))
 
 
-def named(campaign_ids: Sequence[int], micros: Sequence[int], events: Sequence[str], day: str) -> list[str]:
-    """For each spend the name of its event, and what is to be remembered of it, as the scripts take them."""
-    words = [""] * (2 * len(events))
-    homes = {campaign_id: (f"{campaign_id >> 16}:", f"{campaign_id},") for campaign_id in set(campaign_ids)}
-    words[::2] = [homes[campaign_id][0] + event for campaign_id, event in zip(campaign_ids, events, strict=True)]
-    end = f",{day}"
-    words[1::2] = [f"{homes[c][1]}{amount}{end}" for c, amount in zip(campaign_ids, micros, strict=True)]
-    return words
+def named(
+    campaign_ids: Sequence[int], campaigns: Iterable[int], micros: Sequence[int], events: Sequence[str], day: str
+) -> tuple[str, str]:
+    """The names of the spends' events, and what is to be remembered of each, as the scripts take them. campaigns: each campaign once."""
+    homes = {campaign_id: f"{campaign_id >> 16}:" for campaign_id in campaigns}
+    kept = each_of({campaign_id: f"{campaign_id},%d,{day}" for campaign_id in campaigns}, campaign_ids)
+    one, *others = set(homes.values())
+    names = map(str.__add__, each_of(homes, campaign_ids), events) if others else events
+    return ",".join(names) if others else one + f",{one}".join(events), ";".join(kept) % tuple(micros)
 
 
 def _whole_columns(batch: list[Spend]) -> _Columns | None:
@@ -294,17 +287,6 @@ def _occurred_ms(at: datetime) -> int:
             f"occurred_at {shown(str(at))} is before 1970: give the instant of the impression", "occurred_at"
         )
     return ms
-
-
-def plan_keys(keys: ShardKeys, verb: str, brands: Iterable[int], campaigns: Iterable[int]) -> list[str]:
-    """The keys of the brands and campaigns that a call names; one that asks (try) also sees what is on hold."""
-    plan: list[str] = []
-    for brand_id in brands:
-        plan.append(keys.brand(brand_id))
-        if verb == TRY:
-            plan += keys.holds(brand_id)
-    plan += map(keys.campaign, campaigns)
-    return plan
 
 
 def calls_of(code: Script, pieces: Sequence[Piece], request: str) -> list[Call]:

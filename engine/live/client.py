@@ -6,32 +6,30 @@ import os
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
-from functools import lru_cache
 from typing import Final
 
 from engine.domain.causes import reasons_of
 from engine.domain.ids import ORDINALS, check_campaign_id, check_text_id
 from engine.domain.money import MAX_AMOUNT_MICROS, micros_of, parse_amount
 from engine.errors import BudgetError, InvalidInput, NotFound, NotReady, Unavailable, shown
-from engine.live.batches import RECORD, TRY, Spend, calls_of, in_order, line_of, pieces_of, plan_keys
+from engine.live.batches import Spend, calls_of, in_order, line_of, pieces_of
 from engine.live.busy_poll import MOST_US
 from engine.live.holds import HoldCalls, ttl_ms
 from engine.live.keys import keys_of_campaign
 from engine.live.leases.keeper import Keeper
 from engine.live.leases.lease import Lease
 from engine.live.leases.spool import Replayed, folder_of, replay
+from engine.live.prepared import call_for
 from engine.live.replies import ACCEPTED, NOT_READY, RECORDED, CampaignStatus, SpendResult, head, spend_result
 from engine.live.requests import next_id
-from engine.live.scripts import LAYOUT, Script, script
+from engine.live.scripts import LAYOUT, RECORD, TRY, script
 from engine.live.watch import Watch
-from engine.live.wire import Call, NoAnswer, Reply, Wire, encoded_head
+from engine.live.wire import Call, NoAnswer, Reply, Wire
 from engine.settings import hot_redis_url
 
 __all__ = ["BudgetClient", "Spend"]
 
 _LEASES_END_S: Final = 5.0
-PREPARED: Final = 16_384
-"""Campaigns whose calls are kept half encoded: about a kilobyte each."""
 
 
 class BudgetClient(HoldCalls):
@@ -198,10 +196,8 @@ class BudgetClient(HoldCalls):
     ) -> SpendResult:
         line = line_of(campaign_id, amount, event_id, amount_micros, occurred_at)
         request = checked_request_id(request_id)
-        code = script(verb)
-        keys, head = _prepared(code, campaign_id)
         try:
-            reply = self._wire.call(Call(code, keys, (LAYOUT, request, line), head), self._timeout_s)
+            reply = self._wire.call(call_for(script(verb), campaign_id, (LAYOUT, request, line)), self._timeout_s)
             return spend_result(reply, campaign_id, counted_word)
         except NoAnswer as failure:
             raise unavailable(failure, request, [None]) from None
@@ -236,14 +232,6 @@ def read_status(reply: Reply, campaign_id: int) -> CampaignStatus:
     if not reply[4]:
         raise NotFound(f"campaign {campaign_id} is not known: create it, or check the id with `campaign list`")
     return CampaignStatus(reasons_of(int(reply[4].split(b":")[2])))
-
-
-@lru_cache(maxsize=PREPARED)
-def _prepared(code: Script, campaign_id: int) -> tuple[tuple[str, ...], bytes]:
-    """KEYS of a call for one spend, and the bytes that it begins with."""
-    keys = keys_of_campaign(campaign_id)
-    names = (*keys.fixed, *plan_keys(keys, code.name, (campaign_id // ORDINALS,), (campaign_id,)))
-    return names, encoded_head(code, names, 3)
 
 
 def unavailable(failure: NoAnswer, request: str, answers: Sequence[SpendResult | None]) -> BudgetError:

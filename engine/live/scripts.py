@@ -17,9 +17,11 @@ from typing import Final
 LAYOUT: Final = "1"
 """The layout of keys, plan and journal that these scripts speak (`lua/lib/shard.lua` says the same; a test holds them together)."""
 
+RECORD: Final = "record_spends"
+TRY: Final = "try_spends"
 NAMES: Final = (
-    "record_spends",
-    "try_spends",
+    RECORD,
+    TRY,
     "draw_spends",
     "lease",
     "holds",

@@ -43,11 +43,11 @@ class NoAnswer(Exception):
 
 
 class Call:
-    """One script call, ready to send and to send again. head: the encoded bytes of all that comes before the arguments, where they are known.
-    args and more, further arguments, of ASCII, may be made when the call is sent: Redis works on the calls before it meanwhile. sent: called when it has
-    been sent, for what can be done while Redis works on this one."""
+    """One script call, ready to send and to send again. head: the encoded words before the arguments, where they are known.
+    args may be made when the call is sent: Redis works on the calls before it meanwhile. sent: called when it has been sent, for what can be done while
+    Redis works on this one."""
 
-    __slots__ = ("args", "head", "keys", "more", "script", "sent")
+    __slots__ = ("args", "head", "keys", "script", "sent")
 
     def __init__(
         self,
@@ -55,28 +55,24 @@ class Call:
         keys: Sequence[str],
         args: Sequence[Arg] | Callable[[], Sequence[Arg]],
         head: bytes | None = None,
-        more: Callable[[], Sequence[str]] | None = None,
         sent: Callable[[], None] | None = None,
     ) -> None:
         self.script = script
         self.keys = keys
         self.args = args
         self.head = head
-        self.more = more
         self.sent = sent
 
     def encoded(self) -> bytes:
         """As it goes over the wire."""
         args = self.args() if callable(self.args) else self.args
-        more = () if self.more is None else self.more()
-        head = encoded_head(self.script, self.keys, len(args) + len(more)) if self.head is None else self.head
-        return head + arguments(args) + words(more) if more else head + arguments(args)
+        head = encoded_head(self.script, self.keys) if self.head is None else self.head
+        return b"*%d\r\n%b" % (3 + len(self.keys) + len(args), head) + arguments(args)
 
 
-def encoded_head(script: Script, keys: Sequence[str], args: int) -> bytes:
-    """The bytes of a call before its arguments, of which there will be so many."""
-    parts = ("EVALSHA", script.sha1, str(len(keys)), *keys)
-    return b"*%d\r\n" % (len(parts) + args) + words(parts)
+def encoded_head(script: Script, keys: Sequence[str]) -> bytes:
+    """The words of a call before its arguments."""
+    return words(("EVALSHA", script.sha1, str(len(keys)), *keys))
 
 
 class Wire:

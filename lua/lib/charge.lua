@@ -192,7 +192,8 @@ local function count_unseen(columns, names, plans, seen, now)
 end
 
 -- The same for a packed call whose names each stand once and came ready made.
-local function count_unseen_packed(spends, sums, names, plans, seen)
+local function count_unseen_packed(spends, sums, named, plans, seen)
+  local names, kept = named.names, named.fields
   local set, outcomes, missed, by_campaign = {}, {}, 0, sums_by_campaign(sums)
   for i, spend in ipairs(spends) do
     local known = seen[names[i]]
@@ -202,7 +203,7 @@ local function count_unseen_packed(spends, sums, names, plans, seen)
       missed = missed + 1
     else
       outcomes[i] = 'k'
-      set[#set + 1], set[#set + 2] = names[i], ARGV[5 + 2 * i]
+      set[#set + 1], set[#set + 2] = names[i], kept[2 * i]
     end
   end
   return count_rest(sums, #spends, plans, set, outcomes, missed)
@@ -289,7 +290,7 @@ local function charge(verb)
 
   local verdict
   if but_seen then
-    verdict = count_unseen_packed(spends, sums, named.names, plans, seen)
+    verdict = count_unseen_packed(spends, sums, named, plans, seen)
   elseif places then
     verdict = count_unseen(columns, places, plans, seen, now)
   elseif whole then
@@ -335,7 +336,7 @@ local function charge(verb)
   if events and (verdict.fresh > 0 or #lines > 0) then
     turn(events, shard_fields)
     if #verdict.events_set > 0 then redis.call('HSET', events.write, unpack(verdict.events_set)) end
-    if whole and named then redis.call('HSET', events.write, unpack(ARGV, 6)) end
+    if whole and named then redis.call('HSET', events.write, unpack(named.fields)) end
   end
   redis.call('HSET', shard_key, unpack(shard_fields))
   write_plans(plans)

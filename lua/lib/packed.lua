@@ -1,10 +1,12 @@
 -- The packed form of a call: per-campaign sums that the script counts, and the single spends as one blob that goes to the journal as it is.
 -- Sums `<campaign_id>,<micros>,<how many>;`, one line a campaign. Blob: byte version (1), byte width of an amount (4 or 8); then a byte a spend, its
 -- campaign's place among the sums (from 0); then the amounts, little-endian. Packed spends carry no occurred_at. Where each has an event id, the blob's
--- version is 2, ARGV 5 is the day by the caller's clock, and for each spend follow the name that the memory knows its event by
--- (`<brand>:<event id>`) and what it shall remember (`<campaign_id>,<micros>,<day>`), ready made, so that nothing is put together here.
+-- version is 2, ARGV 5 is the day by the caller's clock, ARGV 6 the names that the memory knows the events by (`<brand>:<event id>`), joined by `,`, and
+-- ARGV 7 what it shall remember of each (`<campaign_id>,<micros>,<day>`), joined by `;`: ready made, so that nothing is put together here. As
+-- two arguments each, a thousand in all, they took Redis a sixth longer.
 -- include: lib/call.lua
 local PACKED, NAMED, MAX_PACKED_CAMPAIGNS = 1, 2, 200
+local find, sub = string.find, string.sub
 
 -- The sums of a call and the number of its spends, or nil and the reply that names the first bad field.
 local function parse_sums(body, blob, version)
@@ -36,18 +38,26 @@ local function are_names(joined)
   return true
 end
 
--- The names of a packed call's events: {names, text for the journal, once = none stands there twice}; or nil and the reply.
+-- The names of a packed call's events: {names, fields = names and what to remember in turn, text for the journal, once = none stands there twice}; or nil
+-- and the reply.
 local function read_names(size)
-  if #ARGV ~= 5 + 2 * size then return nil, { 'invalid', 0, 'events' } end
-  local names, met, once = {}, {}, true
+  local joined, kept = ARGV[6] or '', ARGV[7] or ''
+  local last, kept_last, at, kept_at = #joined + 1, #kept + 1, 1, 1
+  local names, fields, met, once = {}, {}, {}, true
   for i = 1, size do
-    local name = ARGV[4 + 2 * i]
+    local ends, kept_ends = find(joined, ',', at, true) or last, find(kept, ';', kept_at, true) or kept_last
+    local name = sub(joined, at, ends - 1)
     once = once and not met[name]
-    names[i], met[name] = name, true
+    met[name] = true
+    names[i] = name
+    fields[2 * i - 1] = name
+    fields[2 * i] = sub(kept, kept_at, kept_ends - 1)
+    at, kept_at = ends + 1, kept_ends + 1
   end
-  local joined = table.concat(names, ',')
-  if not are_names(joined) then return nil, { 'invalid', 0, 'events' } end
-  return { names = names, text = joined, once = once }
+  -- Where there are fewer than spends, the last are nothing.
+  local as_many = at == last + 1 and not met[''] and kept_at == kept_last + 1 and fields[2 * size] ~= '' and not ARGV[8]
+  if not as_many or not are_names(joined) then return nil, { 'invalid', 0, 'events' } end
+  return { names = names, fields = fields, text = joined, once = once }
 end
 
 -- Gives unpacked spends their event ids.

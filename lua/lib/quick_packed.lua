@@ -32,14 +32,14 @@ local function usual_budgets(verb, brands)
   return true
 end
 
--- The names of a call's events and where they are remembered, when none was seen before; nil otherwise.
-local function unseen_names(size, day, now)
+-- A call's events and where they are remembered, when none was seen before; nil otherwise.
+local function unseen_events(size, day, now)
   if ARGV[5] ~= text(day) then return nil end
   local named, events = read_names(size), open_memory(KEYS[1], 'ev', { KEYS[6], KEYS[7] }, now)
   if not named or not named.once or not events or #events.rotate > 0 then return nil end
   local seen = recall(events, named.names)
   if not seen or next(seen) then return nil end
-  return named.text, events.write
+  return named, events.write
 end
 
 local function quick_packed(verb)
@@ -86,18 +86,18 @@ local function quick_packed(verb)
 
   local one, other = redis.pcall('HMGET', KEYS[4], '#', request), redis.pcall('HMGET', KEYS[5], '#', request)
   if not one[1] or not other[1] or one[2] or other[2] then return nil end
-  local entry, names, events = { 'r', request, 's', body, 'l', blob }, '', nil
+  local entry, named, events = { 'r', request, 's', body, 'l', blob }, nil, nil
   if ARGV[5] then
-    names, events = unseen_names(size, day, now)
-    if not names then return nil end
-    entry[7], entry[8] = 'e', names
+    named, events = unseen_events(size, day, now)
+    if not named then return nil end
+    entry[7], entry[8] = 'e', named.text
   end
   local failed = append(shard, entry, {}, '2')
   if failed then return failed end
 
   local outcome, plans = 'k*' .. size, { brands = brands, campaigns = {} }
-  redis.call('HSET', KEYS[4 + active], request, verb .. string.sub(redis.sha1hex(body .. blob .. names), 1, 16) .. ' ' .. outcome)
-  if events then redis.call('HSET', events, unpack(ARGV, 6)) end
+  redis.call('HSET', KEYS[4 + active], request, verb .. string.sub(redis.sha1hex(body .. blob .. (named and named.text or '')), 1, 16) .. ' ' .. outcome)
+  if named then redis.call('HSET', events, unpack(named.fields)) end
   redis.call('HSET', KEYS[1], 'now', text(now), 'n', text(shard.n), counter, text(shard.count + size))
   write_plans(plans)
   for i = 1, count do

@@ -9,8 +9,9 @@ import pytest
 from engine.domain.ids import ORDINALS, SHARDS
 from engine.errors import InvalidInput
 from engine.live import batches
-from engine.live.batches import PACKED_FROM, RECORD, TRY, Spend, pieces_of
+from engine.live.batches import PACKED_FROM, Spend, pieces_of
 from engine.live.client import BudgetClient
+from engine.live.scripts import RECORD, TRY
 from tests.live.plant import BRAND, CAMPAIGN, Plant
 
 

@@ -77,6 +77,21 @@ def test_ids_are_remembered_for_their_whole_window_and_let_go_after_two(
     assert plant.spent() == 2_000_000
 
 
+@pytest.mark.parametrize("seen", [0, 1])
+def test_a_batch_counts_once_what_was_the_only_event_of_the_window_before(
+    plant: Plant, client: BudgetClient, clock: None, seen: int
+) -> None:
+    start = ms_of(datetime(2037, 11, 23, 12, 30, tzinfo=UTC))
+    plant.at(start)
+    plant.brand()
+    for _ in range(seen):
+        client.record_spend(CAMPAIGN, "1", event_id="e3")
+    plant.at(start + 3_600_000)
+    outcomes = [answer.outcome for answer in client.record_spends([Spend(CAMPAIGN, "1", f"e{i}") for i in range(10)])]
+    assert outcomes == ["duplicate" if seen and i == 3 else "recorded" for i in range(10)]
+    assert plant.spent() == 10_000_000
+
+
 def test_an_idle_shard_forgets_both_windows_at_once(plant: Plant, client: BudgetClient, clock: None) -> None:
     start = ms_of(datetime(2037, 11, 23, 12, tzinfo=UTC))
     plant.at(start)

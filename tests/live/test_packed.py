@@ -196,17 +196,31 @@ def test_a_packed_call_of_another_day_or_with_an_event_twice_is_counted_by_the_s
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("wrong", ["one too few", "a brace", "a newline"])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "a name too few", "a name too many", "an empty name", "nothing to remember of one", "something to remember of no one",
+        "no names", "something beside them", "a brace", "a newline",
+    ],
+)  # fmt: skip
 def test_names_of_events_that_are_none_are_refused_and_nothing_is_written(plant: Plant, wrong: str) -> None:
     plant.brand()
     (piece,), _ = pieces_of([Spend(CAMPAIGN, None, f"win-{i}", 5) for i in range(PACKED_FROM)])
-    assert piece.more is not None
-    more = list(piece.more())
-    if wrong == "one too few":
-        more = more[:-2]
-    else:
-        more[0] += "{" if wrong == "a brace" else "\n"
-    piece.more = lambda: more
+    sums, log, day, names, kept = piece.args()
+    assert isinstance(names, str)
+    assert isinstance(kept, str)
+    args: tuple[str | bytes, ...] = {
+        "a name too few": (sums, log, day, names.rpartition(",")[0], kept),
+        "a name too many": (sums, log, day, f"{names},{BRAND}:win", kept),
+        "an empty name": (sums, log, day, names.replace(",", ",,", 1).rpartition(",")[0], kept),
+        "nothing to remember of one": (sums, log, day, names, kept.rpartition(";")[0]),
+        "something to remember of no one": (sums, log, day, names, f"{kept};{CAMPAIGN},5,1"),
+        "no names": (sums, log, day),
+        "something beside them": (sums, log, day, names, kept, "more"),
+        "a brace": (sums, log, day, names.replace("win-0", "win-0{"), kept),
+        "a newline": (sums, log, day, names.replace("win-0", "win-0\n"), kept),
+    }[wrong]
+    piece.args = lambda: args
     assert plant.live.call_all([piece.call(script("record_spends"), "bad")]) == [[b"invalid", 0, b"events"]]
     assert (plant.spent(), plant.entries()[1:]) == (0, [])
 
@@ -215,13 +229,12 @@ def test_of_every_character_the_scripts_let_in_an_event_s_name_those_that_an_id_
     plant: Plant,
 ) -> None:
     plant.brand()
-    # A comma divides the names: one too many is found by persist, as a log that does not add up.
-    for character in map(chr, {*range(1, 128)} - {ord(",")}):
+    for character in map(chr, range(1, 128)):
         (piece,), _ = pieces_of([Spend(CAMPAIGN, None, f"win-{ord(character)}-{i}", 5) for i in range(PACKED_FROM)])
-        assert piece.more is not None
-        more = list(piece.more())
-        more[0] += character
-        piece.more = lambda more=more: more  # type: ignore[misc]
+        sums, log, day, names, kept = piece.args()
+        first, _, others = str(names).partition(",")
+        args = (sums, log, day, f"{first}{character},{others}", kept)
+        piece.args = lambda args=args: args  # type: ignore[misc]
         told = plant.live.call_all([piece.call(script("record_spends"), f"call-{ord(character)}")])[0][0]
         assert (told == b"ok") == (re.fullmatch(TEXT_ID, character, re.ASCII) is not None), repr(character)
 

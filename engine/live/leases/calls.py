@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from engine.domain.causes import reasons_of
-from engine.domain.ids import ORDINALS
-from engine.live.batches import TRY, plan_keys
-from engine.live.keys import keys_of_campaign
 from engine.live.packed import pack_one
+from engine.live.prepared import call_for
 from engine.live.replies import NOT_READY, UNKNOWN_CAMPAIGN, head
 from engine.live.scripts import LAYOUT, script
 from engine.live.wire import Call, Reply
@@ -39,7 +37,7 @@ def asks_lease(campaign_id: int, lease_id: str, micros: int, ttl_ms: int, number
     """Sets what is on hold to `micros`; 0 gives all back. number: of this call among the lease's, from 1: what a broken connection delivers late
     must not undo a later one."""
     args = (LAYOUT, str(campaign_id), lease_id, str(micros), str(ttl_ms), str(number))
-    return Call(script("lease"), _keys(campaign_id), args)
+    return call_for(script("lease"), campaign_id, args)
 
 
 def read_grant(reply: Reply) -> Grant:
@@ -58,7 +56,7 @@ def asks_draw(campaign_id: int, lease_id: str, number: int, micros: Sequence[int
     sums = f"{campaign_id},{sum(micros)},{len(micros)};"
     request = f"{lease_id}/{number}"
     sent = str(first_sent_ms) if first_sent_ms else ""
-    return Call(script("draw_spends"), _keys(campaign_id), (LAYOUT, request, sums, pack_one(micros), lease_id, sent))
+    return call_for(script("draw_spends"), campaign_id, (LAYOUT, request, sums, pack_one(micros), lease_id, sent))
 
 
 def read_draw(reply: Reply) -> str:
@@ -68,8 +66,3 @@ def read_draw(reply: Reply) -> str:
         return word
     code = reply[1][:1]
     return COUNTED if code == b"k" else UNKNOWN_CAMPAIGN if code == b"u" else "conflict"
-
-
-def _keys(campaign_id: int) -> tuple[str, ...]:
-    keys = keys_of_campaign(campaign_id)
-    return (*keys.fixed, *plan_keys(keys, TRY, (campaign_id // ORDINALS,), (campaign_id,)))
