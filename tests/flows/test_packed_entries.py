@@ -52,7 +52,7 @@ def test_a_log_that_does_not_add_up_is_written_down_as_its_sums_and_its_bytes_ar
     _, campaigns = brand_with_campaigns(ready, 2)
     batch = batch_of(campaigns, events="win" if slip == "an event of another brand" else None)
     (piece,), size = pieces_of(batch)
-    sums, log, *day = piece.args()
+    sums, log, *events = piece.args()
     assert isinstance(log, bytes)
     bad = bytearray(log)
     if slip == "an amount":
@@ -62,10 +62,9 @@ def test_a_log_that_does_not_add_up_is_written_down_as_its_sums_and_its_bytes_ar
     elif slip == "a spend of nothing":
         bad[2 + size : 2 + size + log[1]] = bytes(log[1])
     else:
-        assert piece.more is not None
-        more = ["7:win.0", *piece.more()[1:]]
-        piece.more = lambda: more
-    piece.args = lambda: (sums, bytes(bad), *day)
+        day, names, kept = events
+        events = [day, f"7:win.0,{str(names).partition(',')[2]}", kept]
+    piece.args = lambda: (sums, bytes(bad), *events)
     assert ready.live.call_all([piece.call(script("record_spends"), "bad")])[0][1] == f"k*{size}".encode()
     ready.client.record_spend(campaigns[0], "1")
     drained = ready.persister.drain_all()
