@@ -25,7 +25,7 @@ def main() -> int:
     again = f'make twin ARGS="--examples {given.examples} --seed {given.seed}"'
     print(f"seed {given.seed}; repeat this run with: {again}", flush=True)
     os.environ["TWIN_EXAMPLES"] = str(given.examples)
-    machines = [str(path) for path in sorted(Path(__file__).parent.glob("test_t*.py"))]
+    machines = [str(path) for path in sorted(Path(__file__).parent.glob("test_twin_*.py"))]
     status = pytest.main([*machines, "-x", "-q", f"--hypothesis-seed={given.seed}", "--timeout=0"])
     print(f"seed {given.seed}: {'passed' if status == 0 else f'failed; repeat it with: {again}'}", flush=True)
     return int(status)
