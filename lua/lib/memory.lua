@@ -26,7 +26,7 @@ end
 local function recall(memory, ids)
   local found = {}
   for _, key in ipairs(memory.read) do
-    -- Where the guard stands alone, nothing else is asked for: half of the time after a quiet window.
+    -- Where the guard stands alone, as after a quiet window, no id is looked for.
     local alone = #ids > 1 and redis.pcall('HLEN', key) == 1
     local got = alone and redis.pcall('HMGET', key, '#') or redis.pcall('HMGET', key, '#', unpack(ids))
     if got.err or not got[1] then return nil end

@@ -70,3 +70,18 @@ def test_a_batch_with_something_that_is_no_spend_is_refused_with_its_index_and_n
     with pytest.raises(InvalidInput, match=rf"^spends\[{PACKED_FROM}\]"):
         client.record_spends(batch)
     assert plant.spent() == 0
+
+
+@pytest.mark.parametrize("form", ["the same", "an event id on the first"])
+def test_a_repeated_batch_that_can_no_longer_be_packed_is_a_conflict_on_every_shard_and_counts_nothing(
+    plant: Plant, client: BudgetClient, form: str
+) -> None:
+    other = BRAND + 1
+    plant.brand()
+    plant.brand(brand_id=other)
+    batch = [Spend(brand * ORDINALS + 1, amount_micros=7) for brand in (BRAND, other)] * (PACKED_FROM // 2)
+    client.record_spends(batch, request_id="batch")
+    again = batch if form == "the same" else [batch[0]._replace(event_id="win"), *batch[1:]]
+    told = {answer.outcome for answer in client.record_spends(again, request_id="batch")}
+    assert told == {"recorded" if form == "the same" else "conflict"}
+    assert [plant.spent(brand) for brand in (BRAND, other)] == [7 * PACKED_FROM // 2] * 2
