@@ -87,3 +87,16 @@ def test_a_packed_batch_that_would_leave_the_exact_numbers_is_refused_whole(thre
     answers = client.record_spends(batch(NO_LIMIT, SMALL_DAY, each=9))
     assert {a.outcome for a in answers} == {"recorded"}
     assert (three.spent(NO_LIMIT), three.spent(SMALL_DAY)) == (90, MAX_TOTAL_MICROS - 9)
+
+
+def test_events_of_several_brands_in_a_packed_batch_are_remembered_each_by_its_own_brand(
+    three: Plant, client: BudgetClient
+) -> None:
+    spends = [Spend(campaign(brand), None, f"win-{i}", 5) for i in range(8) for brand in (NO_LIMIT, SMALL_DAY)]
+    assert {a.outcome for a in client.record_spends(spends)} == {"recorded"}
+    assert {a.outcome for a in client.record_spends(spends)} == {"duplicate"}
+    alone = [client.record_spend(spend.campaign_id, amount_micros=5, event_id=spend.event_id) for spend in spends]
+    assert {a.outcome for a in alone} == {"duplicate"}
+    assert (three.spent(NO_LIMIT), three.spent(SMALL_DAY)) == (40, 40)
+    logged = [(s.campaign_id, s.event_id) for entry in three.entries() for s in entry.spends()]
+    assert logged == [(spend.campaign_id, spend.event_id) for spend in spends]
