@@ -176,8 +176,14 @@ def test_nothing_that_a_run_leaves_in_rqs_redis_stays_for_ever(
         queue.enqueue_call(
             "engine.jobs.publish", job_id=f"publish-{i}", result_ttl=RESULT_TTL_S, failure_ttl=FAILURE_TTL_S
         )
+    # Popped is not done: only what is in no queue and not at work was worked off.
+    done = FinishedJobRegistry("jobs", connection=jobs_redis)
     until(
-        lambda: FinishedJobRegistry("jobs", connection=jobs_redis).count >= 20 and queue.count == 0, why=processes.said
+        lambda: (
+            {f"publish-{i}" for i in range(20, 40)} <= set(done.get_job_ids())
+            and not jobs_redis.exists(queue.key, queue.intermediate_queue_key, queue.started_job_registry.key)
+        ),
+        why=processes.said,
     )
     for worker in workers:
         assert in_time(worker.stop(), 3)
