@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import redis
-from rq import Queue
+from rq import Queue, Worker
 from rq.job import Job
 from rq.registry import FinishedJobRegistry, StartedJobRegistry
 
@@ -18,6 +18,7 @@ from engine import stranded
 from engine.doorbell import FAILURE_TTL_S, RESULT_TTL_S, HealingScheduler
 from engine.stranded import StrandedJobs, popped, requeue
 from engine.wiring import System
+from tests.patience import PATIENCE_S
 from tests.processes.conftest import Process, Processes, rows, until
 
 POPPED = "rq:queue:jobs:intermediate"
@@ -38,15 +39,22 @@ def pop(connection: redis.Redis) -> None:
 def waits_for_a_job(connection: redis.Redis, processes: Processes) -> Process:
     """A worker that has worked off what it rang at its start, and waits in its blocking pop."""
     worker = processes.start("worker", "--queue", "jobs")
-    until(lambda: FinishedJobRegistry("jobs", connection=connection).count >= 5, why=processes.said)
+    # It registers when it has rung.
+    until(lambda: any(f"-{worker.process.pid}-" in each.name for each in Worker.all(connection)), why=processes.said)
     until(lambda: idle(connection), why=processes.said)
     return worker
 
 
 def idle(connection: redis.Redis) -> bool:
-    pops: list[Any] = [each for each in connection.client_list() if each["cmd"] == "blmove"]
     nothing_left = not connection.exists("rq:queue:jobs", POPPED)
-    return nothing_left and StartedJobRegistry("jobs", connection=connection).count == 0 and len(pops) == 1
+    return (
+        nothing_left and StartedJobRegistry("jobs", connection=connection).count == 0 and waiting_pops(connection) == 1
+    )
+
+
+def waiting_pops(connection: redis.Redis) -> int:
+    clients: list[Any] = connection.client_list()
+    return sum(each["cmd"] == "blmove" for each in clients)
 
 
 def stopped(pid: int) -> bool:
@@ -61,7 +69,8 @@ def strand(connection: redis.Redis, worker: Process, number: signal.Signals) -> 
     until(lambda: popped(connection, "jobs") == [b"publish-by-a-person"])
     os.kill(worker.process.pid, number)
     os.kill(worker.process.pid, signal.SIGCONT)
-    worker.process.wait(20)
+    worker.process.wait(PATIENCE_S)
+    until(lambda: not waiting_pops(connection))
 
 
 def finished(connection: redis.Redis) -> Callable[[], bool]:
@@ -98,7 +107,7 @@ def test_a_job_whose_worker_was_killed_is_run_by_a_worker_that_lives_once_the_sc
     waits_for_a_job(jobs_redis, processes)
     jobs_redis.rename("away", POPPED)
     scheduler = processes.start("scheduler")
-    until(finished(jobs_redis), 40, processes.said)
+    until(finished(jobs_redis), why=processes.said)
     assert "publish-by-a-person was taken from queue jobs by a worker that ended" in scheduler.said
     until(lambda: popped(jobs_redis, "jobs") == [])
 
