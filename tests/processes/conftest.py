@@ -57,6 +57,11 @@ class Process:
         return self.log.read_text(errors="replace")
 
     @property
+    def remarks(self) -> list[str]:
+        """The lines it said, but for the one of each job that ended: there are as many of these as there was time for jobs."""
+        return [line for line in self.said.splitlines() if '"event": "job ended"' not in line]
+
+    @property
     def alive(self) -> bool:
         return self.process.poll() is None
 
