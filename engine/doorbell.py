@@ -28,6 +28,7 @@ from engine.domain.periods import at_ms, month_of, month_start_ms, next_month_ms
 from engine.errors import BudgetError
 from engine.flows.health import HEARTBEAT_KEY
 from engine.jobs import JOBS_QUEUE, PERSIST_QUEUE
+from engine.stranded import StrandedJobs, popped, requeue
 
 log = logging.getLogger(__name__)
 
@@ -118,12 +119,17 @@ def ring_now(connection: redis.Redis, ring: Ring, due_s: int | None = None) -> b
 class HealingScheduler(Scheduler):  # type: ignore[misc]  # rq-scheduler has no types
     """rq-scheduler with a schedule that is written anew on each pass and rings under fresh ids."""
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._stranded = StrandedJobs(self.connection, QUEUES)
+
     def enqueue_jobs(self) -> list[str]:
-        """One pass: heal the schedule, then ring what is due. Holds rq-scheduler's lock."""
+        """One pass: heal the schedule, queue again what a dead worker had popped, then ring what is due. Holds rq-scheduler's lock."""
         self.connection.set(HEARTBEAT_KEY, int(time.time() * 1000), ex=HEARTBEAT_S)
         begun = self.connection.exists(self.scheduled_jobs_key)
         if (mended := self.heal()) and begun:
             log.warning("the schedule was mended: %s", ", ".join(mended))
+        self._stranded.look()
         now = time.time()
         rung = []
         for ring in SCHEDULE:
@@ -269,10 +275,12 @@ def run_scheduler(connection: redis.Redis) -> None:
 
 
 def run_worker(connection: redis.Redis, queue: str) -> None:
-    """Works one queue until SIGTERM or Ctrl-C, and rings its jobs once at the start. Waits for a Redis that is away."""
+    """Works one queue until SIGTERM or Ctrl-C. At the start it queues again what an earlier worker popped and never began, and rings the
+    queue's jobs once. Waits for a Redis that is away."""
     logging.getLogger("rq.worker").addFilter(lambda record: "could not connect to Redis" not in record.msg)
 
     def work() -> None:
+        requeue(connection, queue, popped(connection, queue))
         for ring in SCHEDULE:
             if ring.queue == queue:
                 ring_now(connection, ring)

@@ -22,6 +22,7 @@ FLOORS = {
     "flows": 4,
     "wiring": 5,
     "jobs": 6,
+    "stranded": 6,
     "doorbell": 7,
     "processes": 8,
     "up": 8,

@@ -13,11 +13,11 @@ from engine.live.client import Spend
 from engine.wiring import System
 from tests.faults.dying_worker import POINTS, die_at
 from tests.faults.figures import Figures
+from tests.patience import PATIENCE_S
 from tests.processes.conftest import Processes, brand_of, rows, until, verified
 
 BATCH = 100
 SHARDS = 5
-PATIENCE_S = 30.0
 
 
 def kill_again_and_again(
@@ -40,9 +40,7 @@ def kill_again_and_again(
         most = 64 if "trim" in point else SHARDS
         _die(point, chance.randint(1, most), environment)
     worker = processes.start("worker", "--queue", "persist")
-    until(
-        lambda: rows(system, "SELECT count(*) FROM spend_log")[0][0] >= spends, PATIENCE_S, lambda: worker.said[-2000:]
-    )
+    until(lambda: rows(system, "SELECT count(*) FROM spend_log")[0][0] >= spends, why=lambda: worker.said[-2000:])
     worker.stop()
     found = dict(rows(system, "SELECT request_id, sum(amount_micros)::bigint FROM spend_log GROUP BY 1"))
     count = rows(system, "SELECT count(*) FROM spend_log")[0][0]

@@ -14,9 +14,12 @@ from engine.domain.periods import day_of, ms_of
 from engine.live.scripts import swapping
 from tests.faults.figures import Figures
 from tests.live.plant import MOVABLE_CLOCK, Plant
+from tests.patience import PATIENCE_S
 from tests.processes.conftest import until
 
 PROCESSES, TRIES = 8, 400
+CROWD_S = 3 * PATIENCE_S
+"""For eight processes that begin at once, each loading the client anew, on a machine with other work."""
 ROUNDS = int(os.environ.get("TEST_ROUNDS", "1"))
 """`make storms` makes ten."""
 NIGHTS = [
@@ -41,11 +44,11 @@ class Crowd:
             one.start()
 
     def told(self) -> list[Any]:
-        return [self.answers.get(timeout=60) for _ in range(PROCESSES)]
+        return [self.answers.get(timeout=CROWD_S) for _ in range(PROCESSES)]
 
     def end(self) -> None:
         for one in self._all:
-            one.join(30)
+            one.join(CROWD_S)
             assert one.exitcode == 0
 
 
@@ -54,7 +57,7 @@ def _last_dollar(barrier: Any, answers: Any, over: Any, url: str) -> None:
     for number in range(ROUNDS):
         campaigns = [(81 + number) * 65536 + 1, (81 + number) * 65536 + 2]
         for tries in (TRIES, 20):
-            barrier.wait(60)
+            barrier.wait(CROWD_S)
             outcomes = [client.try_spend(campaigns[i % 2], "1.00").outcome for i in range(tries)]
             answers.put((outcomes.count("accepted"), outcomes.count("refused")))
 
@@ -70,7 +73,7 @@ def test_fault_01_v3_last_dollar_storm_is_exact_each_time_in_a_row(
         plant.campaign(brand * 65536 + 2)
         for daily, tries, wanted in (("100", TRIES, 100), ("110", 20, 10)):
             plant.brand(brand_id=brand, daily=daily, version=int(daily))
-            crowd.barrier.wait(60)
+            crowd.barrier.wait(CROWD_S)
             told = crowd.told()
             accepted = sum(a for a, _ in told)
             assert (accepted, sum(r for _, r in told)) == (wanted, PROCESSES * tries - wanted)
@@ -92,7 +95,7 @@ def _midnight(barrier: Any, answers: Any, over: Any, url: str) -> None:
         client = BudgetClient.from_url(url, timeout_ms=20_000)
         for number in range(len(NIGHTS)):
             campaign = (81 + number) * 65536 + 1
-            barrier.wait(60)
+            barrier.wait(CROWD_S)
             outcomes: list[str] = []
             while over.value < number:
                 outcomes.append(client.try_spend(campaign, "1.00").outcome)
@@ -111,7 +114,7 @@ def test_fault_02_v7_midnight_storm_is_exact_each_night_in_a_row(
         plant.at(last)
         plant.brand(brand_id=brand, daily="20", monthly="1000")
         assert client.try_spend(brand * 65536 + 1, "20").outcome == "accepted"
-        crowd.barrier.wait(60)
+        crowd.barrier.wait(CROWD_S)
         time.sleep(0.1)
         plant.at(midnight - 1)
         time.sleep(0.1)

@@ -115,10 +115,10 @@ def test_fault_06_v11_a_key_of_each_kind_lost_under_askers_is_rebuilt_and_not_on
             system.hot_redis.set(key, "something else")
         _notice(system, campaigns, kind)
         # Ready alone would also be the shard whose loss nobody has seen yet: the rebuild it is that is waited for.
-        until(lambda g=generation: system.live.read_shard(shard).generation > g, 20, processes.said)  # type: ignore[misc]
+        until(lambda g=generation: system.live.read_shard(shard).generation > g, why=processes.said)  # type: ignore[misc]
     # What is left is asked for until nothing is: exactly the budget is gone.
     last = Askers(hot_url, campaigns, 20_000, name="last")
-    until(lambda: last.refused > 10, 60, processes.said)
+    until(lambda: last.refused > 10, why=processes.said)
     last.stop()
     until(lambda: settled(system), why=processes.said)
     found = dict(rows(system, "SELECT request_id, count(*) FROM spend_log GROUP BY 1"))
@@ -263,7 +263,7 @@ def test_fault_06_a_restarted_redis_never_accepts_beyond_the_budget(
         kill_redis(own)
         back(own.hot)
         own.system.hot_redis.config_set("appendfsync", "always")
-    until(lambda: len(askers.accepted) >= limit // 20_000, 60, why=own.processes.said)
+    until(lambda: len(askers.accepted) >= limit // 20_000, why=own.processes.said)
     askers.stop()
     until(lambda: settled(own.system), why=own.processes.said)
     total = int(rows(own.system, "SELECT sum(amount_micros)::bigint FROM spend_log")[0][0])

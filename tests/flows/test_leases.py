@@ -88,7 +88,7 @@ def test_a_lease_at_work_over_rebuilds_has_each_of_its_spends_counted_once_and_t
         until(lambda: lease.why == ("stale",))
         ready.rebuilder.rebuild_missing()
         until(lambda: not lease.why)
-    until(lambda: lease.spent >= Decimal("1.5"), 20)
+    until(lambda: lease.spent >= Decimal("1.5"))
     done.set()
     thread.join()
     lease.close()

@@ -35,7 +35,7 @@ def persisting(ready: System) -> Iterator[System]:
 def until(what: str, holds: object, seconds: float) -> float:
     started = time.monotonic()
     while not holds():  # type: ignore[operator]
-        assert time.monotonic() - started < seconds, f"{what}: not within {seconds} s"
+        assert in_time(time.monotonic() - started, seconds), f"{what}: not within {seconds} s"
         time.sleep(0.05)
     return time.monotonic() - started
 

@@ -39,7 +39,7 @@ def plant(live: LiveRedis, plain: redis.Redis) -> Plant:
 
 @pytest.fixture
 def client(wire: Wire) -> BudgetClient:
-    return BudgetClient(wire, timeout_ms=2000)
+    return BudgetClient(wire, timeout_ms=5000)
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ def run(url: str, work: Callable[[AsyncBudgetClient], Awaitable[Any]], **kwargs:
     """What `work` gives on a client of its own."""
 
     async def whole() -> Any:
-        async with AsyncBudgetClient.from_url(url, **{"timeout_ms": 3000, **kwargs}) as client:
+        async with AsyncBudgetClient.from_url(url, **{"timeout_ms": 20_000, **kwargs}) as client:
             return await work(client)
 
     return asyncio.run(whole())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from engine.live.admin import LiveRedis
 from engine.live.wire import Wire
 from engine.local.servers import EmbeddedServers
 from tests.live.plant import CAMPAIGN, Plant
-from tests.patience import in_time
+from tests.patience import PATIENCE_S, in_time
 from tests.proxy import Proxy
 
 
@@ -35,13 +35,34 @@ def through(proxy: Proxy, hot_url: str, hot_port: int) -> str:
     return hot_url.replace(f":{hot_port}", f":{proxy.port}")
 
 
+async def answered(call: Callable[[], Awaitable[Any]]) -> Any:
+    """The answer of a call under an id of its own, repeated as a bidder does: a busy machine may need longer than the deadline that is tried here."""
+    while True:
+        try:
+            return await call()
+        except Unavailable:
+            continue
+
+
+async def connected(client: AsyncBudgetClient) -> None:
+    """A first spend of 1.00, by which the client has its connection and Redis the script."""
+    await answered(lambda: client.record_spend(CAMPAIGN, "1", request_id="first"))
+
+
+async def comes_true(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE_S
+    while not true():
+        assert time.monotonic() < end, "it did not come true in time"
+        await asyncio.sleep(0.005)
+
+
 def test_a_shared_call_whose_reply_is_lost_is_sent_again_and_counts_once(
     plant: Plant, proxy: Proxy, through: str
 ) -> None:
     plant.brand()
 
     async def work() -> list[Any]:
-        async with AsyncBudgetClient.from_url(through, timeout_ms=3000) as client:
+        async with AsyncBudgetClient.from_url(through, timeout_ms=20_000) as client:
             await client.record_spend(CAMPAIGN, "1")
             proxy.lose_replies = 3
             return await asyncio.gather(*(client.record_spend(CAMPAIGN, "1") for _ in range(500)))
@@ -59,7 +80,7 @@ def test_a_wire_cut_at_any_byte_costs_no_spend_and_counts_none_twice(
 
     async def work() -> int:
         reported = 0
-        async with AsyncBudgetClient.from_url(through, timeout_ms=3000) as client:
+        async with AsyncBudgetClient.from_url(through, timeout_ms=20_000) as client:
             for after in [1, 2, *random.sample(range(3, 700 if side == "request" else 150), 12)]:
                 proxy.cut(side, after)
                 both = [client.record_spend(CAMPAIGN, "1", event_id=f"{side}{after}"), client.try_spend(CAMPAIGN, "1")]
@@ -79,15 +100,15 @@ def test_callers_whose_time_is_over_repeat_their_place_in_the_shared_call_and_ea
     plant.brand()
 
     async def work() -> None:
-        async with AsyncBudgetClient.from_url(through, timeout_ms=300) as their:
-            await their.record_spend(CAMPAIGN, "1")
+        async with AsyncBudgetClient.from_url(through, timeout_ms=600) as their:
+            await connected(their)
             proxy.silent = True
             began = time.monotonic()
             errors = await asyncio.gather(
                 *(their.record_spend(CAMPAIGN, amount_micros=1 << i) for i in range(20)), return_exceptions=True
             )
             assert in_time(time.monotonic() - began, 1)
-            assert plant.spent() == 1_000_000 + (1 << 20) - 1
+            await comes_true(lambda: plant.spent() == 1_000_000 + (1 << 20) - 1)
             proxy.silent = False
             ids = []
             for error in errors:
@@ -104,7 +125,10 @@ def test_callers_whose_time_is_over_repeat_their_place_in_the_shared_call_and_ea
                 await asyncio.sleep(0.001)
             for _ in range(2):
                 again = await asyncio.gather(
-                    *(their.record_spend(CAMPAIGN, amount_micros=1 << i, request_id=ids[i]) for i in range(20))
+                    *(
+                        answered(lambda i=i: their.record_spend(CAMPAIGN, amount_micros=1 << i, request_id=ids[i]))  # type: ignore[misc]
+                        for i in range(20)
+                    )
                 )
                 assert {a.outcome for a in again} == {"recorded"}
         async with AsyncBudgetClient.from_url(through) as stranger:
@@ -122,8 +146,8 @@ def test_a_place_is_not_repeated_when_redis_may_have_forgotten_its_call(
     monkeypatch.setattr(aio_flusher, "KEPT_S", 0)
 
     async def work() -> None:
-        async with AsyncBudgetClient.from_url(through, timeout_ms=200) as client:
-            await client.record_spend(CAMPAIGN, "1")
+        async with AsyncBudgetClient.from_url(through, timeout_ms=500) as client:
+            await connected(client)
             proxy.silent = True
             with pytest.raises(Unavailable) as caught:
                 await client.record_spend(CAMPAIGN, "1")
@@ -141,9 +165,9 @@ def test_a_stopped_redis_ends_every_kind_of_call_at_its_deadline_and_repeats_wit
     plant.brand()
 
     async def work() -> None:
-        async with AsyncBudgetClient.from_url(hot_url, timeout_ms=250) as client:
-            await client.record_spend(CAMPAIGN, "1")
-            plain.execute_command("CLIENT", "PAUSE", "4000", "ALL")
+        async with AsyncBudgetClient.from_url(hot_url, timeout_ms=500) as client:
+            await connected(client)
+            plain.execute_command("CLIENT", "PAUSE", "9000", "ALL")
             began = time.monotonic()
             calls = (
                 client.record_spend(CAMPAIGN, "1"),
@@ -154,17 +178,19 @@ def test_a_stopped_redis_ends_every_kind_of_call_at_its_deadline_and_repeats_wit
             )
             errors = await asyncio.gather(*calls, return_exceptions=True)
             late = await asyncio.gather(client.record_spend(CAMPAIGN, "1"), return_exceptions=True)
-            assert time.monotonic() - began < 3.5, "before Redis went on"
+            assert time.monotonic() - began < 8.5, "before Redis went on"
             for error in (*errors, *late):
                 assert isinstance(error, Unavailable)
             assert isinstance(errors[1], Unavailable) and errors[1].request_id == "mine"
             assert isinstance(errors[2], Unavailable) and errors[2].answers == [None] * 10
-            await asyncio.to_thread(plain.ping)  # answered when Redis goes on
-            assert isinstance(errors[0], Unavailable) and isinstance(late[0], Unavailable)
-            await client.record_spend(CAMPAIGN, "1", request_id=errors[0].request_id)
-            await client.record_spend(CAMPAIGN, "1", request_id=late[0].request_id)
-            await client.try_spend(CAMPAIGN, "1", request_id="mine")
-            await client.record_spends([Spend(CAMPAIGN, "1")] * 10, request_id="batch")
+            with redis.Redis.from_url(hot_url, socket_timeout=PATIENCE_S) as patient:
+                await asyncio.to_thread(patient.ping)  # answered when Redis goes on
+            first, last = errors[0], late[0]
+            assert isinstance(first, Unavailable) and isinstance(last, Unavailable)
+            await answered(lambda: client.record_spend(CAMPAIGN, "1", request_id=first.request_id))
+            await answered(lambda: client.record_spend(CAMPAIGN, "1", request_id=last.request_id))
+            await answered(lambda: client.try_spend(CAMPAIGN, "1", request_id="mine"))
+            await answered(lambda: client.record_spends([Spend(CAMPAIGN, "1")] * 10, request_id="batch"))
 
     asyncio.run(work())
     assert plant.spent() == 14_000_000
@@ -204,7 +230,7 @@ def test_scripts_that_redis_forgot_and_connections_that_it_closed_cost_no_spend(
     plant.brand()
 
     async def work() -> None:
-        async with AsyncBudgetClient.from_url(hot_url, timeout_ms=3000) as client:
+        async with AsyncBudgetClient.from_url(hot_url, timeout_ms=20_000) as client:
             for turn in range(10):
                 await asyncio.gather(*(client.record_spend(CAMPAIGN, "1") for _ in range(50)))
                 plain.script_flush()
@@ -228,7 +254,7 @@ def test_without_hiredis_every_spend_counts_once_all_the_same(
     )
 
     async def work() -> None:
-        async with AsyncBudgetClient.from_url(f"{hot_url}?protocol={protocol}", timeout_ms=3000) as client:
+        async with AsyncBudgetClient.from_url(f"{hot_url}?protocol={protocol}", timeout_ms=20_000) as client:
             for _ in range(3):
                 answers = await asyncio.gather(*(client.record_spend(CAMPAIGN, "1") for _ in range(50)))
                 assert {a.outcome for a in answers} == {"recorded"}
@@ -287,14 +313,14 @@ def test_who_asks_again_at_once_behind_a_silent_round_trip_is_ended_at_his_deadl
     plant.brand()
 
     async def main() -> None:
-        async with AsyncBudgetClient.from_url(through, timeout_ms=250) as client:
-            await client.record_spend(CAMPAIGN, amount_micros=1)
+        async with AsyncBudgetClient.from_url(through, timeout_ms=500) as client:
+            await connected(client)
             proxy.silent = True
 
             async def refused_after() -> float:
                 began = asyncio.get_running_loop().time()
                 with pytest.raises(Unavailable):
-                    await asyncio.wait_for(client.record_spend(CAMPAIGN, amount_micros=1), 5)
+                    await asyncio.wait_for(client.record_spend(CAMPAIGN, amount_micros=1), PATIENCE_S)
                 return asyncio.get_running_loop().time() - began
 
             async def twice() -> list[float]:
@@ -302,7 +328,7 @@ def test_who_asks_again_at_once_behind_a_silent_round_trip_is_ended_at_his_deadl
 
             in_flight = asyncio.create_task(refused_after())
             await asyncio.sleep(0.002)
-            assert max([*await twice(), await in_flight]) < 2
+            assert in_time(max([*await twice(), await in_flight]), 0.5)
             proxy.silent = False
 
     asyncio.run(main())
@@ -314,8 +340,8 @@ def test_a_repeat_that_found_redis_not_ready_asks_again_and_learns_that_it_was_c
     plant.brand()
 
     async def main() -> list[str]:
-        async with AsyncBudgetClient.from_url(through, timeout_ms=500) as client:
-            await client.record_spend(CAMPAIGN, amount_micros=1)
+        async with AsyncBudgetClient.from_url(through, timeout_ms=1500) as client:
+            await connected(client)
             proxy.silent = True
             with pytest.raises(Unavailable) as caught:
                 await client.record_spend(CAMPAIGN, amount_micros=5)
@@ -330,7 +356,7 @@ def test_a_repeat_that_found_redis_not_ready_asks_again_and_learns_that_it_was_c
             return [answer.outcome for answer in told]
 
     assert asyncio.run(main()) == ["not_ready", "recorded", "recorded"]
-    assert plant.spent() == 6
+    assert plant.spent() == 1_000_005
 
 
 async def relay(port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -355,7 +381,7 @@ def test_a_spend_that_was_cancelled_before_there_was_a_connection_is_never_count
         port = closed.sockets[0].getsockname()[1]
         closed.close()
         url = hot_url.replace(f":{hot_port}", f":{port}")
-        async with AsyncBudgetClient.from_url(url, timeout_ms=5000) as client:
+        async with AsyncBudgetClient.from_url(url, timeout_ms=20_000) as client:
             given_up = asyncio.create_task(client.record_spend(CAMPAIGN, amount_micros=1000))
             stays = asyncio.create_task(client.record_spend(CAMPAIGN, amount_micros=1))
             await asyncio.sleep(0.1)
@@ -374,7 +400,7 @@ def test_spends_with_and_without_event_ids_in_turn_share_a_few_calls(
     plant.brand()
 
     async def main() -> None:
-        async with AsyncBudgetClient.from_url(hot_url, timeout_ms=5000) as client:
+        async with AsyncBudgetClient.from_url(hot_url, timeout_ms=20_000) as client:
             await client.record_spend(CAMPAIGN, amount_micros=1)
             plain.config_resetstat()
             calls = (

@@ -10,6 +10,7 @@ from decimal import Decimal
 
 from engine import BudgetClient
 from tests.live.plant import CAMPAIGN, Plant
+from tests.patience import PATIENCE_S
 
 PROCESSES, TRIES = 8, 400
 
@@ -28,9 +29,9 @@ def storm(url: str, campaign_ids: list[int], tries: int = TRIES) -> Counter[str]
     crowd = [context.Process(target=_storm, args=(url, campaign_ids, tries, start, answers)) for _ in range(PROCESSES)]
     for one in crowd:
         one.start()
-    total = sum((answers.get(timeout=60) for _ in crowd), Counter[str]())
+    total = sum((answers.get(timeout=3 * PATIENCE_S) for _ in crowd), Counter[str]())
     for one in crowd:
-        one.join(timeout=30)
+        one.join(timeout=3 * PATIENCE_S)
         assert one.exitcode == 0
     return total
 
@@ -57,7 +58,7 @@ def test_a_client_is_shared_by_threads_and_each_gets_its_own_answer(plant: Plant
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=30)
+        thread.join(timeout=3 * PATIENCE_S)
     assert Counter(answers) == {"accepted": 50, "refused": 150}
 
 

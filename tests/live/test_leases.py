@@ -18,18 +18,19 @@ from engine.live.journal import decode
 from engine.live.keys import keys_of_brand
 from engine.live.leases.lease import Lease
 from tests.live.plant import BRAND, CAMPAIGN, Plant
+from tests.patience import PATIENCE_S, at_best
 
 MICROS = 1_000_000
 
 
 @pytest.fixture
 def lessor(hot_url: str, plant: Plant) -> Iterator[BudgetClient]:
-    client = BudgetClient.from_url(hot_url, timeout_ms=2000)
+    client = BudgetClient.from_url(hot_url, timeout_ms=5000)
     yield client
     client.close()
 
 
-def until(true: Callable[[], object], seconds: float = 5) -> None:
+def until(true: Callable[[], object], seconds: float = PATIENCE_S) -> None:
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end, "it did not come true in time"
@@ -69,22 +70,27 @@ def test_leases_of_many_threads_and_clients_spend_the_budget_to_its_last_micro_a
     plant: Plant, lessor: BudgetClient, hot_url: str
 ) -> None:
     plant.brand(daily="50")
-    spent: list[int] = []
+    spent = [0] * 6
+    over = threading.Event()
 
-    def spend(lease: Lease) -> None:
-        mine, last = 0, time.monotonic()
-        while time.monotonic() - last < 1.5:
+    def spend(lease: Lease, mine: int) -> None:
+        while not over.is_set():
             if lease.try_spend(amount_micros=10_000):
-                mine, last = mine + 10_000, time.monotonic()
+                spent[mine] += 10_000
             else:
                 time.sleep(0.001)
-        spent.append(mine)
 
-    with BudgetClient.from_url(hot_url, timeout_ms=2000) as other:
+    with BudgetClient.from_url(hot_url, timeout_ms=5000) as other:
         leases = [client.lease(CAMPAIGN, "1", 60, largest="5") for client in (lessor, other, other)]
-        threads = [threading.Thread(target=spend, args=(lease,)) for lease in leases for _ in range(2)]
+        threads = [threading.Thread(target=spend, args=(leases[i // 2], i)) for i in range(6)]
         for thread in threads:
             thread.start()
+        try:
+            until(lambda: sum(spent) >= 50 * MICROS)
+            # Whoever asks on is refused by the budget, and by nothing that passes.
+            until(lambda: all(lease.why == ("daily_budget",) for lease in leases))
+        finally:
+            over.set()
         for thread in threads:
             thread.join()
         for lease in leases:
@@ -97,30 +103,28 @@ def test_a_pause_stops_a_lease_within_50_ms_and_gives_its_money_back(plant: Plan
     plant.brand(daily="10")
     lease = lessor.lease(CAMPAIGN, "4", 60)
     assert lease.try_spend("1")
-    took_ms = []
-    for version in (2, 4, 6):
+
+    def pause(number: int) -> float:
         until(lambda: not lease.why)
         began = time.monotonic()
-        plant.campaign(CAMPAIGN, enabled=False, version=version)
-        while lease.try_spend(amount_micros=1):
-            pass
-        took_ms.append((time.monotonic() - began) * 1000)
-        assert lease.why == ("manual",)
+        plant.campaign(CAMPAIGN, enabled=False, version=2 * number + 2)
+        # A refusal alone may have another cause that passes, such as slots that are all full for a moment.
+        until(lambda: not lease.try_spend(amount_micros=1) and lease.why == ("manual",))
+        took_s = time.monotonic() - began
+        assert not lease.try_spend(amount_micros=1)
         until(lambda: held(plant) == 0)
-        plant.campaign(CAMPAIGN, version=version + 1)
-    assert min(took_ms) < 50  # the slower ones are the machine's, when others use it too
+        plant.campaign(CAMPAIGN, version=2 * number + 3)
+        return took_s
+
+    assert at_best(0.05, pause)
     until(lambda: not lease.why)
 
 
 def test_a_lease_grows_with_its_burn_and_shrinks_when_it_rests(plant: Plant, lessor: BudgetClient) -> None:
     plant.brand(daily=None)
     lease = lessor.lease(CAMPAIGN, "1", 60, largest="1000")
-    end = time.monotonic() + 1
-    while time.monotonic() < end:
-        burn(lease, 100_000, 50)
-        time.sleep(0.002)
-    assert lease.held > 10
-    until(lambda: lease.held <= 1, 10)
+    until(lambda: burn(lease, 100_000, 50) >= 0 and lease.held > 10)
+    until(lambda: lease.held <= 1)
 
 
 def test_a_budget_that_has_less_left_than_is_asked_for_is_leased_to_its_last_micro(
@@ -141,7 +145,7 @@ def test_a_lease_stops_at_midnight_and_goes_on_in_the_new_day(plant: Plant, hot_
     midnight = next_day_ms(plant.live.now_ms())
     plant.at(midnight - 5000)
     plant.brand(daily="3")
-    with BudgetClient.from_url(hot_url, timeout_ms=2000) as client:
+    with BudgetClient.from_url(hot_url, timeout_ms=5000) as client:
         lease = client.lease(CAMPAIGN, "2", 600, largest="2")
         assert lease.try_spend("2")
         until(lambda: plant.spent() == 2 * MICROS)
@@ -149,7 +153,7 @@ def test_a_lease_stops_at_midnight_and_goes_on_in_the_new_day(plant: Plant, hot_
         until(lambda: plant.spent() == 3 * MICROS)
         assert lease.try_spend("0.1") is False
         plant.at(midnight + 1)
-        until(lambda: lease.try_spend("2"), 8)
+        until(lambda: lease.try_spend("2"))
         until(lambda: plant.spent() == 2 * MICROS)
 
 

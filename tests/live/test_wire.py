@@ -26,7 +26,7 @@ def proxy(hot_port: int) -> Iterator[Proxy]:
 
 @pytest.fixture
 def through(proxy: Proxy, hot_url: str, hot_port: int) -> BudgetClient:
-    return BudgetClient.from_url(hot_url.replace(f":{hot_port}", f":{proxy.port}"), timeout_ms=1000)
+    return BudgetClient.from_url(hot_url.replace(f":{hot_port}", f":{proxy.port}"), timeout_ms=1500)
 
 
 def test_a_lost_reply_is_asked_for_again_and_the_spend_counts_once(
@@ -49,7 +49,7 @@ def test_a_redis_that_falls_silent_ends_the_call_at_its_deadline_and_repeating_i
     began = time.monotonic()
     with pytest.raises(Unavailable, match="repeat with request_id") as caught:
         through.record_spends([Spend(CAMPAIGN, "1"), Spend(CAMPAIGN, "2")])
-    assert in_time(time.monotonic() - began, 1)
+    assert in_time(time.monotonic() - began, 1.5)
     assert caught.value.answers == [None, None]
     again = client.record_spends([Spend(CAMPAIGN, "1"), Spend(CAMPAIGN, "2")], request_id=caught.value.request_id)
     assert [a.outcome for a in again] == ["recorded", "recorded"]

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from engine.local.servers import EmbeddedServers
+from tests.patience import PATIENCE_S
 
 
-def until(what: Callable[[], object], patience_s: float = 30.0) -> None:
+def until(what: Callable[[], object], patience_s: float = PATIENCE_S) -> None:
     """Waits until `what` holds; fails the test when it does not in time."""
     deadline = time.monotonic() + patience_s
     while not what():

@@ -109,7 +109,7 @@ def test_what_does_not_end_is_ended_by_force_with_its_own_children(out: io.Strin
         one.start()
     until(lambda: "ready" in out.getvalue() and "parent   | " in out.getvalue())
     grandchild = int(out.getvalue().split("parent   | ")[1].split()[0])
-    assert stop_together([stubborn, parent], 0.3) == ["stubborn"]
+    assert stop_together([stubborn, parent], 3) == ["stubborn"]
     until(lambda: not runs(grandchild))
 
 
@@ -134,7 +134,7 @@ def test_a_server_that_is_killed_comes_back_with_its_data_at_the_same_address(da
         supervisor = Supervisor([], servers, Printer(out), StopAsked())
         hot = redis.Redis.from_url(servers.urls.hot)
         hot.set("spent", "3")
-        hot.execute_command("WAITAOF", 1, 0, 5000)
+        hot.execute_command("WAITAOF", 1, 0, 60_000)
         for server in (servers.all[0], servers.all[2]):
             assert server.process is not None
             server.process.kill()
@@ -194,7 +194,7 @@ class Up:
         return found
 
     def until_running(self) -> None:
-        until(lambda: "waiting for the page" in self.said or self.process.poll() is not None, 60)
+        until(lambda: "waiting for the page" in self.said or self.process.poll() is not None)
         assert self.process.poll() is None, self.said
         # The worker and scheduler have their processes by now.
         until(lambda: len(self.left()) >= 7)

@@ -23,11 +23,12 @@ from engine.live.client import BudgetClient, Spend
 from engine.local.servers import EmbeddedServers
 from engine.settings import Settings
 from engine.wiring import System
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def until(what: Callable[[], Any], patience_s: float = 20.0, why: Callable[[], str] = lambda: "") -> float:
+def until(what: Callable[[], Any], patience_s: float = PATIENCE_S, why: Callable[[], str] = lambda: "") -> float:
     """Waits until `what` holds and answers how long that took; fails the test when it does not in time."""
     started = time.monotonic()
     while not what():
@@ -56,10 +57,15 @@ class Process:
         return self.log.read_text(errors="replace")
 
     @property
+    def remarks(self) -> list[str]:
+        """The lines it said, but for the one of each job that ended: there are as many of these as there was time for jobs."""
+        return [line for line in self.said.splitlines() if '"event": "job ended"' not in line]
+
+    @property
     def alive(self) -> bool:
         return self.process.poll() is None
 
-    def stop(self, number: signal.Signals = signal.SIGTERM, patience_s: float = 20.0) -> float:
+    def stop(self, number: signal.Signals = signal.SIGTERM, patience_s: float = PATIENCE_S) -> float:
         """Sends a signal and answers how long the end took."""
         started = time.monotonic()
         self.process.send_signal(number)
@@ -204,7 +210,7 @@ class Load:
     def stop(self) -> None:
         self._stop.set()
         for thread in self._threads:
-            thread.join(60)
+            thread.join(PATIENCE_S)
         assert not self.errors, self.errors
 
     @property
@@ -227,7 +233,7 @@ class Load:
             client.close()
 
     def _until_answered(self, client: BudgetClient, spends: list[Spend], request_id: str) -> None:
-        give_up = time.monotonic() + 30
+        give_up = time.monotonic() + PATIENCE_S
         while time.monotonic() < give_up:
             started = time.monotonic()
             try:
@@ -243,7 +249,7 @@ class Load:
                     return
                 assert outcomes == {"not_ready"}, outcomes
             time.sleep(0.05)
-        raise AssertionError(f"{request_id} had no answer for 30 s")
+        raise AssertionError(f"{request_id} had no answer for {PATIENCE_S:g} s")
 
 
 def lost_and_doubled(system: System, load: Load, batch: int = 5) -> tuple[set[str], list[str]]:

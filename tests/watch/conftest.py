@@ -13,6 +13,7 @@ from engine.live.scripts import swapping
 from engine.live.watch import Watch
 from tests.live.conftest import client, live, plain, plant, wire
 from tests.live.plant import Plant
+from tests.patience import PATIENCE_S
 
 __all__ = ["client", "live", "plain", "plant", "wire"]
 
@@ -28,7 +29,7 @@ end
 def watch(plant: Plant, client: BudgetClient) -> Iterator[Watch]:
     """A watch of everything, whole."""
     with client.watch() as made:
-        assert made.wait_ready(10), made.why
+        assert made.wait_ready(PATIENCE_S), made.why
         yield made
 
 
@@ -48,7 +49,7 @@ def set_clock(plain: redis.Redis) -> Iterator[SetClock]:
     plain.delete("test:shift")
 
 
-def until(true: Callable[[], bool], seconds: float = 5.0) -> float:
+def until(true: Callable[[], bool], seconds: float = PATIENCE_S) -> float:
     """Waits for something; answers the milliseconds that it took. Fails when it does not come."""
     began = time.perf_counter()
     while not true():

@@ -13,6 +13,7 @@ from engine.live.admin import BrandPlan, LiveRedis
 from engine.live.keys import keys_of_brand
 from engine.live.repair import adjust
 from tests.live.plant import BRAND, CAMPAIGN, Plant, mark
+from tests.patience import PATIENCE_S
 from tests.watch.conftest import until
 
 
@@ -22,7 +23,7 @@ def test_what_was_published_before_is_known_and_the_unknown_never_bids(plant: Pl
     plant.campaign(CAMPAIGN + 2, schedule=Schedule.parse(plant.closed_now()))
     plant.brand(brand_id=BRAND + 1, daily="0")
     with client.watch() as watch:
-        assert watch.wait_ready(10), watch.why
+        assert watch.wait_ready(PATIENCE_S), watch.why
         assert [watch.may_bid(CAMPAIGN + i) for i in range(4)] == [True, False, False, False]
         assert watch.status(CAMPAIGN).status == "active"
         assert watch.status(CAMPAIGN + 1).reasons == ("manual",)
@@ -120,7 +121,7 @@ def test_a_watch_of_some_brands_and_campaigns_knows_no_others(plant: Plant, clie
         plant.campaign(brand_id * 65536 + 2)
     other = (BRAND + 1) * 65536
     with client.watch(brands=[BRAND], campaigns=[other + 2, other + 65536 + 1]) as watch:
-        assert watch.wait_ready(10), watch.why
+        assert watch.wait_ready(PATIENCE_S), watch.why
         assert watch.may_bid(CAMPAIGN)
         assert watch.may_bid(CAMPAIGN + 1)
         assert watch.may_bid(other + 2)
@@ -132,7 +133,7 @@ def test_a_watch_of_some_brands_and_campaigns_knows_no_others(plant: Plant, clie
         until(lambda: watch.may_bid((BRAND + 2) * 65536 + 1))
         assert len(watch) == 4
     with client.watch(brands=[]) as nothing:
-        assert nothing.wait_ready(5)
+        assert nothing.wait_ready(PATIENCE_S)
         assert not nothing.may_bid(CAMPAIGN)
 
 
@@ -141,7 +142,7 @@ def test_a_brand_of_more_campaigns_than_one_call_carries(plant: Plant, client: B
     for ordinal in range(2, 452):
         plant.campaign(BRAND * 65536 + ordinal, enabled=ordinal % 3 > 0)
     with client.watch() as watch:
-        assert watch.wait_ready(10), watch.why
+        assert watch.wait_ready(PATIENCE_S), watch.why
         assert [watch.may_bid(BRAND * 65536 + o) for o in range(1, 453)] == [
             o == 1 or (o < 452 and o % 3 > 0) for o in range(1, 453)
         ]
@@ -155,7 +156,7 @@ def test_a_shard_that_lost_its_mark_is_stale_until_it_is_rebuilt_and_the_others_
     plant.brand(brand_id=BRAND + 1)
     until(lambda: watch.may_bid(CAMPAIGN) and watch.may_bid(other))
     with client.watch(fail_open=True) as opened:
-        assert opened.wait_ready(10)
+        assert opened.wait_ready(PATIENCE_S)
         live.unmark(plant.instance, shard_of(BRAND), "a test")
         until(lambda: watch.stale and opened.stale)
         assert not watch.may_bid(CAMPAIGN)
@@ -175,7 +176,7 @@ def test_keys_that_went_without_a_word_are_noticed_and_the_picture_is_stale(
     plant.brand()
     until(lambda: watch.may_bid(CAMPAIGN))
     plant.plain.delete(keys_of_brand(BRAND).shard)
-    until(lambda: not watch.may_bid(CAMPAIGN), 6)
+    until(lambda: not watch.may_bid(CAMPAIGN))
     assert watch.stale
 
 
@@ -187,14 +188,14 @@ def rebuild(plant: Plant, live: LiveRedis) -> None:
 def test_a_closed_watch_and_a_child_s_copy_let_nothing_bid(plant: Plant, client: BudgetClient) -> None:
     plant.brand()
     watch = client.watch(fail_open=True)
-    assert watch.wait_ready(10)
+    assert watch.wait_ready(PATIENCE_S)
     assert watch.may_bid(CAMPAIGN)
     child = os.fork()
     if child == 0:
         honest = watch.stale and "forked" in watch.why and not watch.may_bid(CAMPAIGN)
         watch.close()
         with client.watch() as own:
-            os._exit(0 if honest and own.wait_ready(10) and own.may_bid(CAMPAIGN) else 1)
+            os._exit(0 if honest and own.wait_ready(PATIENCE_S) and own.may_bid(CAMPAIGN) else 1)
     assert os.waitpid(child, 0)[1] == 0
     assert watch.may_bid(CAMPAIGN)
     assert not watch.stale

@@ -20,6 +20,7 @@ from engine.live import watch as watch_module
 from engine.live.admin import BrandPlan, CampaignPlan, LiveRedis
 from engine.live.repair import adjust
 from tests.live.plant import Plant
+from tests.patience import PATIENCE_S
 from tests.watch.conftest import SetClock, until
 
 BRANDS = (81, 145, 82)
@@ -152,14 +153,14 @@ def test_the_picture_is_what_redis_answers(
     with ExitStack() as stack:
         story = Story(Plant(live, hot_redis), client, set_clock)
         watch = stack.enter_context(client.watch(fail_open=data.draw(st.booleans())))
-        assert watch.wait_ready(10), watch.why
+        assert watch.wait_ready(PATIENCE_S), watch.why
         for i, step in enumerate(steps):
             story.tell(step)
             if i % 5 == 4:
                 until(lambda: agrees(watch, client))
         until(lambda: agrees(watch, client))
         late = stack.enter_context(client.watch())
-        assert late.wait_ready(10), late.why
+        assert late.wait_ready(PATIENCE_S), late.why
         until(lambda: agrees(late, client))
 
 

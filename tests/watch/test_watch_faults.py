@@ -24,7 +24,7 @@ from engine.live.wire import Wire
 from engine.local.servers import EmbeddedServers
 from tests.faults.figures import PROPERTY
 from tests.live.plant import CAMPAIGN, Plant
-from tests.patience import in_time
+from tests.patience import PATIENCE_S, in_time
 from tests.proxy import Proxy
 from tests.watch.conftest import SetClock, until
 
@@ -59,8 +59,8 @@ def test_a_killed_redis_is_noticed_at_once_and_healed_with_what_changed_meanwhil
         plant.brand(daily="10")
         plant.campaign(OTHER, enabled=False)
         with client.watch() as closed, client.watch(fail_open=True) as opened:
-            assert closed.wait_ready(10)
-            assert opened.wait_ready(10)
+            assert closed.wait_ready(PATIENCE_S)
+            assert opened.wait_ready(PATIENCE_S)
             assert closed.may_bid(CAMPAIGN)
             assert opened.may_bid(CAMPAIGN)
             own_hot.process.send_signal(signal.SIGKILL)
@@ -83,8 +83,8 @@ def test_a_killed_redis_is_noticed_at_once_and_healed_with_what_changed_meanwhil
             began = time.perf_counter()
             plant.campaign(CAMPAIGN, version=2, enabled=False)
             plant.campaign(OTHER, version=2)
-            assert closed.wait_ready(10), closed.why
-            assert opened.wait_ready(10), opened.why
+            assert closed.wait_ready(PATIENCE_S), closed.why
+            assert opened.wait_ready(PATIENCE_S), opened.why
             healed = (time.perf_counter() - began) * 1000
             for watch in (closed, opened):
                 until(lambda watch=watch: watch.may_bid(OTHER) and not watch.may_bid(CAMPAIGN))  # type: ignore[misc]
@@ -101,20 +101,22 @@ def test_a_connection_that_dies_in_silence_is_noticed_after_three_seconds(
     url = urlunsplit(parts._replace(netloc=parts.netloc.replace(str(parts.port), str(proxy.port))))
     plant.brand()
     with BudgetClient.from_url(url) as client, client.watch() as watch:
-        assert watch.wait_ready(10), watch.why
+        assert watch.wait_ready(PATIENCE_S), watch.why
         assert watch.may_bid(CAMPAIGN)
         proxy.silent = True
+        heard_s = time.monotonic() - watch.age_ms / 1000
         plant.campaign(CAMPAIGN, version=2, enabled=False)
-        took = until(lambda: not watch.may_bid(CAMPAIGN), 10) / 1000
-        assert took > STALE_AFTER_S - 1.2
+        until(lambda: not watch.may_bid(CAMPAIGN))
+        took = time.monotonic() - heard_s
+        assert took > STALE_AFTER_S - 0.1
         assert in_time(took, STALE_AFTER_S)
         assert watch.stale
         assert watch.age_ms >= 1900
         proxy.silent = False
         plant.campaign(CAMPAIGN, version=3)
         plant.campaign(OTHER)
-        healed = until(lambda: watch.may_bid(CAMPAIGN), 10) / 1000
-        assert watch.wait_ready(5), watch.why
+        healed = until(lambda: watch.may_bid(CAMPAIGN)) / 1000
+        assert watch.wait_ready(PATIENCE_S), watch.why
         assert watch.may_bid(OTHER)
     proxy.close()
     note(f"silent for {took:.2f} s until it was stale, healed in {healed:.2f} s")
@@ -129,15 +131,17 @@ def test_a_channel_that_alone_falls_silent_is_noticed_too(
     monkeypatch.setattr(wire, "own_connection", far.own_connection)
     plant.brand()
     with client.watch() as watch:
-        assert watch.wait_ready(10), watch.why
+        assert watch.wait_ready(PATIENCE_S), watch.why
         proxy.silent = True
+        heard_s = time.monotonic() - watch.age_ms / 1000
         plant.campaign(CAMPAIGN, version=2, enabled=False)
-        took = until(lambda: not watch.may_bid(CAMPAIGN), 10) / 1000
-        assert took > STALE_AFTER_S - 1.2
+        until(lambda: not watch.may_bid(CAMPAIGN))
+        took = time.monotonic() - heard_s
+        assert took > STALE_AFTER_S - 0.1
         assert in_time(took, STALE_AFTER_S)
         assert watch.stale
         proxy.silent = False
-        assert watch.wait_ready(10), watch.why
+        assert watch.wait_ready(PATIENCE_S), watch.why
         assert watch.status(CAMPAIGN).reasons == ("manual",)
     proxy.close()
 
@@ -149,16 +153,17 @@ def test_a_window_ends_on_its_minute_with_redis_away_when_failing_open(
     parts = urlsplit(hot_url)
     url = urlunsplit(parts._replace(netloc=parts.netloc.replace(str(parts.port), str(proxy.port))))
     end_ms = ms_of(datetime(2036, 11, 24, 1, tzinfo=UTC))  # a Monday
-    set_clock(end_ms - 4500)
+    set_clock(end_ms - 9000)
     plant.brand(schedule=Schedule.parse({"days": [DAYS[0]], "start_time": "00:00", "end_time": "01:00"}))
     plant.campaign(OTHER)
     with BudgetClient.from_url(url) as client, client.watch(fail_open=True) as watch:
-        assert watch.wait_ready(10), watch.why
+        assert watch.wait_ready(PATIENCE_S), watch.why
         proxy.silent = True
-        until(lambda: watch.stale, 10)
+        until(lambda: watch.stale)
         assert watch.may_bid(CAMPAIGN)
         until(lambda: not watch.may_bid(CAMPAIGN))
-        assert -50 < plant.live.now_ms() - end_ms < 2000
+        late_ms = plant.live.now_ms() - end_ms
+        assert late_ms > -50 and in_time(late_ms / 1000, 0.5)
         assert watch.stale
         assert watch.may_bid(OTHER)
     proxy.close()
@@ -167,7 +172,7 @@ def test_a_window_ends_on_its_minute_with_redis_away_when_failing_open(
 def test_a_connection_that_is_cut_is_replaced_and_nothing_falls_between(plant: Plant, client: BudgetClient) -> None:
     plant.brand()
     with client.watch() as watch:
-        assert watch.wait_ready(10)
+        assert watch.wait_ready(PATIENCE_S)
         for version in range(2, 62):
             plant.plain.client_kill_filter(_type="pubsub")
             until(lambda: watch.stale)

@@ -12,6 +12,7 @@ from engine.live.changes import BrandSeen, BudgetMoved, CampaignSeen, Change, Pl
 from engine.live.keys import keys_of_brand
 from engine.live.picture import Picture, Wanted
 from tests.live.plant import BRAND, CAMPAIGN, Plant, mark
+from tests.patience import PATIENCE_S
 from tests.watch.conftest import until
 
 NOON = 20_780 * DAY_MS + DAY_MS // 2
@@ -143,8 +144,10 @@ def test_every_change_is_told_in_words_that_order_it(plant: Plant, client: Budge
         channel.subscribe(keys.changes)
 
         def heard() -> list[Change]:
+            # What was told before arrives before this.
+            plant.plain.publish(keys.changes, "that was all")
             words = []
-            while (message := channel.get_message(timeout=0.2)) is not None:
+            while (message := channel.get_message(timeout=PATIENCE_S))["data"] != b"that was all":
                 if message["type"] == "message":
                     words.append(read_message(message["data"]))
             return words

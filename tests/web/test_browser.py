@@ -19,7 +19,10 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from werkzeug.serving import make_server
 
 from engine.wiring import System
+from tests.patience import PATIENCE_S
 from tests.web.conftest import brand_with
+
+expect.set_options(timeout=PATIENCE_S * 1000)
 
 ARGS = [
     "--no-sandbox",
@@ -70,6 +73,7 @@ def opened(browser: Browser, address: str) -> Iterator[Callable[..., Page]]:
         context = browser.new_context(base_url=address, **options)
         contexts.append(context)
         page = context.new_page()
+        page.set_default_timeout(PATIENCE_S * 1000)
         page.on(
             "console", lambda message: errors.append(message.text) if message.type in ("error", "warning") else None
         )
@@ -99,7 +103,7 @@ def test_it_refreshes_itself_and_keeps_focus_opened_rows_and_what_is_typed(
     page.focus(f"#c-switch-{campaign}")
     page.evaluate(f"document.getElementById('brand-{brand_id}').kept = 'same node'")
     ready.client.record_spend(campaign, "10")
-    expect(page.locator(f"#brand-{brand_id} .meters")).to_contain_text("used up", timeout=6000)
+    expect(page.locator(f"#brand-{brand_id} .meters")).to_contain_text("used up")
     assert page.evaluate("document.activeElement.id") == f"c-switch-{campaign}"
     assert page.evaluate(f"document.getElementById('brand-{brand_id}').kept") == "same node"
     assert page.is_visible(f"#campaign-{campaign}")
@@ -118,7 +122,8 @@ def test_the_filter_works_as_one_types_and_stays_in_the_address(ready: System, o
     page.fill("#q", "brand 3")
     page.wait_for_selector("text=1 brand of 5 matches")
     assert "q=brand+3" in page.url
-    page.wait_for_timeout(2500)
+    with page.expect_response(lambda answer: "q=brand" in answer.url):
+        """The page asks by itself again."""
     assert page.input_value("#q") == "brand 3"
     assert page.locator("article.brand").count() == 1
     page.click("text=Show all")
@@ -215,8 +220,7 @@ def test_the_viewers_own_time_stands_beside_utc(ready: System, opened: Callable[
     assert len(times) == 2
     minutes = [int(hour) * 60 + int(minute) for hour, minute in times]
     assert (minutes[1] - minutes[0]) % 1440 == 330
-    page.wait_for_timeout(4500)
-    assert page.inner_text(".totals .clock") != text
+    expect(page.locator(".totals .clock")).not_to_have_text(text)
     assert page.inner_text(".totals .clock").count("here") == 1
 
 
@@ -232,7 +236,7 @@ def test_a_lost_server_is_said_and_the_figures_stay(browser: Browser, app: Flask
     server.shutdown()
     server.server_close()
     thread.join()
-    page.wait_for_selector("#lost:visible", timeout=12_000)
+    page.wait_for_selector("#lost:visible", timeout=PATIENCE_S * 1000)
     assert page.is_visible("article.brand")
     context.close()
 

@@ -17,6 +17,7 @@ import pytest
 from engine.errors import InvalidSetting
 from engine.settings import Settings
 from engine.wiring import System
+from tests.patience import PATIENCE_S
 from web.serve import run_web
 
 CODE = "from engine.settings import Settings; from web.serve import run_web\nif __name__ == '__main__': run_web(Settings.load())"
@@ -40,7 +41,7 @@ def answers(port: int) -> int:
         return 0
 
 
-def wait_for(port: int, wanted: int, seconds: float = 30) -> None:
+def wait_for(port: int, wanted: int, seconds: float = PATIENCE_S) -> None:
     end = time.monotonic() + seconds
     while answers(port) != wanted:
         assert time.monotonic() < end, f"port {port} did not come to {wanted}"
@@ -73,7 +74,7 @@ def page(ready: System, environment: dict[str, str]) -> Iterator[tuple[subproces
 def test_it_ends_cleanly_when_asked_to(page: tuple[subprocess.Popen[str], int], number: signal.Signals) -> None:
     process, port = page
     process.send_signal(number)
-    said, _ = process.communicate(timeout=15)
+    said, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, said
     assert "Traceback" not in said
     assert f"http://127.0.0.1:{port}/" in said
@@ -83,7 +84,7 @@ def test_it_ends_cleanly_when_asked_to(page: tuple[subprocess.Popen[str], int], 
 def test_ctrl_c_at_a_terminal_reaches_both_processes_and_is_no_failure(page: tuple[subprocess.Popen[str], int]) -> None:
     process, port = page
     os.killpg(process.pid, signal.SIGINT)
-    said, _ = process.communicate(timeout=15)
+    said, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, said
     assert "Traceback" not in said
     assert answers(port) == 0
@@ -93,7 +94,7 @@ def test_killed_without_a_word_it_leaves_no_orphan(page: tuple[subprocess.Popen[
     process, port = page
     process.kill()
     process.wait()
-    wait_for(port, 0, 10)
+    wait_for(port, 0)
 
 
 def test_a_taken_port_is_refused_with_the_settings_name(ready: System, environment: dict[str, str]) -> None:

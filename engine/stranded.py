@@ -1,0 +1,103 @@
+"""Jobs that a worker popped and never began: RQ leaves them in its intermediate queue, and fails them after ten minutes without a run.
+
+A worker pops by one command, which moves the job's id from the queue to the intermediate queue, and a few commands later marks the job as begun,
+which takes the id out. A worker that ends in between, by kill -9 or by the signal that asks it to stop, leaves the id there.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any, Final
+
+import redis
+from rq.intermediate_queue import IntermediateQueue
+from rq.job import Job
+from rq.queue import Queue
+
+log = logging.getLogger(__name__)
+
+GRACE_S: Final = 5.0
+"""A worker that lives begins what it popped within milliseconds; on a machine that is busy, within this."""
+
+_MOVE: Final = """
+if redis.call('LREM', KEYS[1], 1, ARGV[1]) == 0 then return 0 end
+redis.call('UNLINK', KEYS[4])
+if redis.pcall('HGET', KEYS[3], 'status') ~= 'queued' then return 0 end
+redis.call('RPUSH', KEYS[2], ARGV[1])
+return 1
+"""
+"""One step, so that two who look at once queue a job once, and a job that has just begun is not queued again. To the end of the queue: a job that
+RQ cannot begin must not keep the others from their turn."""
+
+
+def popped(connection: redis.Redis, queue: str) -> list[bytes]:
+    """The ids in a queue's intermediate queue: those of stranded jobs, and for a moment the one that a worker is about to begin."""
+    # Read raw: a foreign entry that is no text must not keep ours from being found.
+    ids: Any = connection.lrange(_intermediate(connection, queue).key, 0, -1)
+    return list(ids)
+
+
+def requeue(connection: redis.Redis, queue: str, ids: list[bytes]) -> list[str]:
+    """Queues each popped job again that was never begun, and takes what cannot be run out; answers the jobs that it queued.
+
+    A job that a worker begins in this very moment may run twice. Every job may, without harm.
+    """
+    return [name for raw in ids if (name := _requeue_one(connection, queue, raw))]
+
+
+def _requeue_one(connection: redis.Redis, queue: str, raw: bytes) -> str | None:
+    intermediate = _intermediate(connection, queue)
+    name = raw.decode(errors="backslashreplace")
+    if not _reads(connection, raw):
+        # RQ would end the worker's loop over it, again and again.
+        if connection.lrem(intermediate.key, 1, raw):  # type: ignore[arg-type]  # redis-py takes bytes too
+            log.error("removed %r from queue %s: it is no job that can be read", name[:80], queue)
+        return None
+    move = connection.register_script(_MOVE)
+    job = Job.key_for(name)
+    keys = [intermediate.key, Queue(queue, connection=connection).key, job, intermediate.get_first_seen_key(name)]
+    if not move(keys=keys, args=[raw]):
+        return None
+    log.warning("%s was taken from queue %s by a worker that ended before it began it: queued again", name, queue)
+    return name
+
+
+def _reads(connection: redis.Redis, raw: bytes) -> bool:
+    try:
+        Job.fetch(raw.decode(), connection=connection)
+    except (redis.ConnectionError, redis.TimeoutError):
+        raise
+    except Exception:  # noqa: BLE001  # whatever is wrong with it, no worker can run it
+        return False
+    return True
+
+
+def _intermediate(connection: redis.Redis, queue: str) -> IntermediateQueue:
+    return Queue(queue, connection=connection).intermediate_queue
+
+
+class StrandedJobs:
+    """The lookout over some queues: queues a job again that has stood popped for longer than a live worker takes to begin it."""
+
+    def __init__(self, connection: redis.Redis, queues: tuple[str, ...]) -> None:
+        self._connection, self._queues = connection, queues
+        self._since: dict[tuple[str, bytes], float] = {}
+
+    def look(self) -> list[str]:
+        """One look; answers the jobs that it queued again."""
+        now = time.monotonic()
+        found = {(queue, raw) for queue in self._queues for raw in self._popped(queue)}
+        self._since = {each: self._since.get(each, now) for each in found}
+        late = [each for each, since in self._since.items() if now - since >= GRACE_S]
+        for each in late:
+            del self._since[each]
+        return [name for queue, raw in late for name in requeue(self._connection, queue, [raw])]
+
+    def _popped(self, queue: str) -> list[bytes]:
+        try:
+            return popped(self._connection, queue)
+        except redis.ResponseError as error:
+            # It is no list. The other queues are looked at all the same.
+            log.error("the intermediate queue of %s cannot be read: %s", queue, error)
+            return []
