@@ -272,14 +272,16 @@ class LiveRedis:
 
     def read_totals(self, shard: int, hash_keys: Sequence[str], fields: Sequence[str]) -> Totals | None:
         """Counters of up to 200 hashes of a shard at one instant; None when the shard is not ready."""
-        keys = shard_keys(shard)
-        reply = self.call_all([Call(script("read_totals"), (keys.shard, *hash_keys), (LAYOUT, *fields))])[0]
-        if head(reply) == NOT_READY:
-            return None
-        values = {
-            key: tuple(int(v) for v in text.decode().split(":")) for key, text in zip(hash_keys, reply[4:], strict=True)
-        }
-        return Totals(reply[1].decode(), int(reply[2]), int(reply[3]), values)
+        return next(self.read_each_totals(shard, [hash_keys], fields))
+
+    def read_each_totals(
+        self, shard: int, parts: Sequence[Sequence[str]], fields: Sequence[str], *, rests: bool = False
+    ) -> Iterator[Totals | None]:
+        """The same of many hashes: each part at an instant of its own, read when the one before is taken. rests: as call_each."""
+        keys, code = shard_keys(shard), script("read_totals")
+        calls = (Call(code, (keys.shard, *part), (LAYOUT, *fields)) for part in parts)
+        for part, reply in zip(parts, self.call_each(calls, rests=rests), strict=False):
+            yield None if head(reply) == NOT_READY else _totals(part, reply)
 
     def prune(self, instance: str, shard: int, hash_keys: Sequence[str], fields: Sequence[str]) -> int:
         """Removes closed periods' counters (100 at most) from hashes of a shard; answers how many it removed."""
@@ -325,6 +327,13 @@ class _Lines:
 
     def masks(self) -> dict[int, int]:
         return {id_: int(text.split(b":", 3)[2]) for id_, text in self.campaigns.items()}
+
+
+def _totals(hash_keys: Sequence[str], reply: Reply) -> Totals:
+    values = {
+        key: tuple(int(v) for v in text.decode().split(":")) for key, text in zip(hash_keys, reply[4:], strict=True)
+    }
+    return Totals(reply[1].decode(), int(reply[2]), int(reply[3]), values)
 
 
 def _bit(value: bool) -> str:

@@ -39,6 +39,64 @@ def statements(system: System) -> Iterator[list[str]]:
     event.remove(system.db, "before_cursor_execute", note)
 
 
+def asked_by_verify(system: System, campaigns: int) -> tuple[int, int]:
+    """How many statements and how many reads of journals verify takes for one brand of so many campaigns, with a backlog."""
+    sized = fill(system.db, 1, campaigns)
+    publish_all(system)
+    system.status.refresh_all()
+    spend_once_each(system, sized)
+    reads, read = [], system.journal.read
+
+    def note(*args: object) -> object:
+        reads.append(args)
+        return read(*args)  # type: ignore[arg-type]
+
+    with pytest.MonkeyPatch.context() as patch, statements(system) as asked:
+        patch.setattr(system.journal, "read", note)
+        assert [finding for check in system.verifier.verify() for finding in check.findings] == []
+    return len(asked), len(reads)
+
+
+def test_verify_reads_the_log_and_the_journal_of_a_brand_once_however_many_campaigns_it_has(ready: System) -> None:
+    small = asked_by_verify(ready, 20)
+    with ready.db.begin() as conn:
+        conn.execute(text("TRUNCATE spend_log, campaign_day, campaign_hour, status_change, catalog_change"))
+        conn.execute(text("DELETE FROM campaign"))
+        conn.execute(text("DELETE FROM brand"))
+    ready.hot_redis.flushdb()
+    ready.rebuilder.rebuild_missing()
+    assert asked_by_verify(ready, 900) == small
+
+
+def test_verify_finds_one_micro_in_a_large_brand_that_is_spent_on_while_it_is_read(ready: System) -> None:
+    sized = fill(ready.db, 1, BIG)
+    publish_all(ready)
+    first, last = sized.campaigns[0], sized.campaigns[-1]
+    spend_once_each(ready, sized)
+    ready.persister.drain_all()
+    send, slices = ready.wire.call_all, 0
+
+    def spend_between(calls: Sequence[Call], *rest: float) -> object:
+        nonlocal slices
+        answer = send(calls, *rest)
+        if any("read_totals" in call.script.name for call in calls):
+            slices += 1
+            ready.client.record_spend(first, "0.000003", event_id=f"first-{slices}")
+            ready.client.record_spend(last, "0.000005", event_id=f"last-{slices}")
+            if slices % 2:
+                ready.persister.drain_all()
+        return answer
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ready.wire, "call_all", spend_between)
+        assert [str(check.findings) for check in ready.verifier.counters.check() if check.findings] == []
+        assert slices > 4, "its campaigns are read in several slices"
+        ready.hot_redis.hincrby(keys_of_campaign(last).campaign(last), f"d:{day_of(ready.live.now_ms())}", 1)
+        _, hierarchy = ready.verifier.counters.check()
+    assert hierarchy.difference_micros == 1
+    assert [finding.split(":")[0].split(" day")[0] for finding in hierarchy.findings] == [f"campaign {last}"]
+
+
 @contextmanager
 def pipelines(system: System) -> Iterator[list[list[Call]]]:
     """What is sent to Redis' scripts meanwhile, pipeline by pipeline."""

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from sqlalchemy import Engine
 
 from engine.domain.ids import SHARDS
-from engine.flows.verify.counters import entries
 from engine.flows.verify.findings import Check, confirmed
+from engine.flows.verify.logged import entries
 from engine.ledger import spend_log
 from engine.live.admin import LiveRedis, LiveShard
 from engine.live.journal import START, Journal, NoJournal
