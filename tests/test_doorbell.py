@@ -13,6 +13,7 @@ from rq import Queue
 
 from engine import doorbell
 from engine.doorbell import SCHEDULE, HealingScheduler, missing_from_schedule, ring_now, schedule_id
+from engine.flows.health import QUEUES
 
 LINES = "rq:scheduler:scheduled_jobs"
 DAY = 86400
@@ -71,13 +72,13 @@ def scheduler(jobs_redis: redis.Redis) -> HealingScheduler:
 
 
 def queued(connection: redis.Redis) -> dict[str, list[str]]:
-    return {name: Queue(name, connection=connection).job_ids for name in doorbell.QUEUES}
+    return {name: Queue(name, connection=connection).job_ids for name in QUEUES}
 
 
 def work_off(connection: redis.Redis) -> list[str]:
     """What a worker would take; the runs' hashes stay for as long as their results do."""
     taken = [run for ids in queued(connection).values() for run in ids]
-    for name in doorbell.QUEUES:
+    for name in QUEUES:
         connection.delete(f"rq:queue:{name}")
     return taken
 
