@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from engine.domain.causes import reasons_of
-from engine.domain.ids import SHARDS, campaign_id_of
+from engine.domain.ids import ORDINALS, SHARDS, campaign_id_of
 from engine.domain.schedule import Schedule
 from engine.errors import BudgetError, ServerAway
 from engine.live.keys import keys_of_brand, shard_keys
@@ -209,28 +209,34 @@ class LiveRedis:
     def read_plans(self, ordinals: Mapping[int, int]) -> dict[int, LiveBrand | None]:
         """Brands with their campaigns 1..highest ordinal: {brand id: highest ordinal}. None for one whose shard is not ready or that is unknown."""
         return {
-            brand_id: None
-            if lines is None
-            else lines.brand({id_: _campaign(id_, text.decode()) for id_, text in lines.campaigns.items()})
-            for brand_id, lines in self._read_lines(ordinals)
+            brand_id: None if lines is None else lines.with_figures()
+            for brand_id, lines in self._read_lines(_all_of(ordinals))
         }
+
+    def read_campaign(self, campaign_id: int) -> LiveBrand | None:
+        """The brand of one campaign, with that campaign alone: a brand may have 65,535 of them."""
+        brand_id, ordinal = divmod(campaign_id, ORDINALS)
+        ((_, lines),) = self._read_lines({brand_id: [ordinal]})
+        return None if lines is None else lines.with_figures()
 
     def read_causes(self, ordinals: Mapping[int, int]) -> dict[int, LiveCauses | None]:
         """The same without figures of campaigns, for who walks over all of them and rests after each call: {brand id: its causes}."""
         return {
             brand_id: None if lines is None else LiveCauses(lines.brand({}), lines.masks())
-            for brand_id, lines in self._read_lines(ordinals, rests=True)
+            for brand_id, lines in self._read_lines(_all_of(ordinals), rests=True)
         }
 
-    def _read_lines(self, ordinals: Mapping[int, int], rests: bool = False) -> Iterator[tuple[int, _Lines | None]]:
-        """Each brand with the replies of its slices; None where any of them said that the shard is not ready or there is no such brand."""
+    def _read_lines(
+        self, wanted: Mapping[int, Sequence[int]], rests: bool = False
+    ) -> Iterator[tuple[int, _Lines | None]]:
+        """{brand id: ordinals}: each brand with the replies of its slices; None where any of them said that the shard is not ready or there is no such brand."""
         code, turn = script("read_plan"), RESTING_TURN if rests else TURN
-        for brand_id, highest in ordinals.items():
+        for brand_id, ordinals in wanted.items():
             keys = keys_of_brand(brand_id)
             lines: _Lines | None = None
             slices = [
-                [campaign_id_of(brand_id, o) for o in range(start, min(start + turn, highest + 1))]
-                for start in range(1, max(highest, 1) + 1, turn)
+                [campaign_id_of(brand_id, o) for o in ordinals[start : start + turn]]
+                for start in range(0, max(len(ordinals), 1), turn)
             ]
             calls = [
                 Call(code, (keys.shard, keys.brand(brand_id), *map(keys.campaign, ids)), (LAYOUT,)) for ids in slices
@@ -325,8 +331,15 @@ class _Lines:
     def brand(self, campaigns: Mapping[int, LiveCampaign]) -> LiveBrand:
         return _brand(self.brand_id, self.reply, campaigns)
 
+    def with_figures(self) -> LiveBrand:
+        return self.brand({id_: _campaign(id_, text.decode()) for id_, text in self.campaigns.items()})
+
     def masks(self) -> dict[int, int]:
         return {id_: int(text.split(b":", 3)[2]) for id_, text in self.campaigns.items()}
+
+
+def _all_of(highest: Mapping[int, int]) -> dict[int, Sequence[int]]:
+    return {brand_id: range(1, ordinal + 1) for brand_id, ordinal in highest.items()}
 
 
 def _totals(hash_keys: Sequence[str], reply: Reply) -> Totals:

@@ -134,7 +134,16 @@ def test_what_doctor_tells_to_do_brings_the_two_stores_together_again(be: Be, ca
     assert be("verify").status == 0
 
 
-def test_doctor_fails_when_redis_lost_spends_that_postgresql_has(be: Be, carried: System) -> None:
+@pytest.mark.parametrize(("by", "older"), [(-1, "Redis"), (2, "PostgreSQL")])
+def test_verify_fails_a_shard_of_a_generation_that_postgresql_does_not_know(
+    be: Be, carried: System, by: int, older: str
+) -> None:
+    regenerate(by)(carried)
+    (marks,) = [check for check in be("verify", "--json").document["checks"] if check["id"] == "V11"]
+    assert marks["findings"] == [f"shard 1 is of generation {1 + by}, PostgreSQL has 1: an older {older} came back"]
+
+
+def test_verify_fails_when_redis_lost_spends_that_postgresql_has(be: Be, carried: System) -> None:
     month = month_of(carried.live.now_ms())
     carried.hot_redis.hincrby(BRAND, f"m:{month}", -1)
     done = be("verify", "--json")

@@ -137,6 +137,16 @@ def test_no_job_sends_redis_more_than_one_bounded_slice_at_a_time(ready: System)
         assert max(len(call.args) for calls in walked for call in calls) <= 1500, name
 
 
+def test_one_campaign_of_a_large_brand_is_shown_with_one_look_at_it(ready: System) -> None:
+    sized = fill(ready.db, 1, BIG)
+    publish_all(ready)
+    ready.client.record_spend(sized.campaigns[-1], "1.5")
+    with pipelines(ready) as seen:
+        view = ready.overview.campaign(sized.campaigns[-1])
+    assert (view.id, view.daily_spend) == (sized.campaigns[-1], 1_500_000)
+    assert len(walks(seen)) == 1
+
+
 def test_a_check_rests_after_each_call_so_that_most_of_redis_time_is_the_spends(
     ready: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
