@@ -131,7 +131,7 @@ def persist_loop(made: System) -> PersistLoop:
     return PersistLoop(
         made.persister,
         made.live,
-        on_changes=lambda brands: ignore(made.status.refresh(brands)),
+        on_changes=lambda brands: ignore(made.status.refresh(brands, rests=False)),
         on_not_ready=rebuild,
         each_second=made.publisher.publish_pending,
         each_minute=lambda: ignore(trim_all(made.db, made.live, made.instance, made.settings.journal_keep_minutes)),

@@ -219,11 +219,11 @@ class LiveRedis:
         ((_, lines),) = self._read_lines({brand_id: [ordinal]})
         return None if lines is None else lines.with_figures()
 
-    def read_causes(self, ordinals: Mapping[int, int]) -> dict[int, LiveCauses | None]:
-        """The same without figures of campaigns, for who walks over all of them and rests after each call: {brand id: its causes}."""
+    def read_causes(self, ordinals: Mapping[int, int], *, rests: bool = True) -> dict[int, LiveCauses | None]:
+        """The same without figures of campaigns, for who walks over all of them, and rests after each call: {brand id: its causes}."""
         return {
             brand_id: None if lines is None else LiveCauses(lines.brand({}), lines.masks())
-            for brand_id, lines in self._read_lines(_all_of(ordinals), rests=True)
+            for brand_id, lines in self._read_lines(_all_of(ordinals), rests)
         }
 
     def _read_lines(

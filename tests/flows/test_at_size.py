@@ -15,6 +15,7 @@ from engine.domain.periods import DAY_MS, date_of, day_of, day_start_ms
 from engine.errors import ServerAway
 from engine.flows.check import check_all
 from engine.flows.views import BrandView
+from engine.jobs import persist_loop
 from engine.live import admin
 from engine.live.admin import LiveRedis
 from engine.live.keys import keys_of_campaign
@@ -179,6 +180,23 @@ def test_a_check_rests_after_each_call_so_that_most_of_redis_time_is_the_spends(
     rests.clear()
     ready.overview.snapshot()
     assert not rests, "a page does not make its reader wait"
+
+
+def test_a_person_and_persist_do_not_wait_for_the_rests_of_a_large_brand(
+    ready: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sized = fill(ready.db, 1, BIG)
+    publish_all(ready)
+    ready.status.refresh_all()
+    rests: list[float] = []
+    monkeypatch.setattr(admin.time, "sleep", rests.append)
+    ready.manage.pause_campaign(sized.campaigns[0], "anna")
+    assert ready.catalog.campaign(sized.campaigns[0]).status == "paused"
+    ready.manage.update_brand(sized.brands[0], "anna", daily_budget_micros=1)
+    ready.client.record_spend(sized.campaigns[-1], "1")
+    persist_loop(ready)._on_changes({sized.brands[0]})
+    assert {c.status for c in ready.catalog.campaigns(sized.brands[0])} == {"paused"}
+    assert rests == []
 
 
 def test_closing_prunes_in_slices_that_shrink_with_the_periods_and_rests_between_them(
