@@ -215,7 +215,7 @@ def test_a_job_that_fails_is_one_line_in_the_log_and_in_job_run(
 
 def test_all_queues_in_one_command_end_together_and_leave_no_orphan(processes: Processes, system: System) -> None:
     every = processes.start("worker")
-    until(lambda: len(children(every.process.pid)) == 3 and ready(system), why=processes.said)
+    until(lambda: len(children(every.process.pid)) == 3 and ready(system), 60, processes.said)
     kids = children(every.process.pid)
     assert in_time(every.stop(), 3)
     assert every.process.returncode == 0
@@ -226,7 +226,7 @@ def test_all_queues_in_one_command_end_together_and_leave_no_orphan(processes: P
 @pytest.mark.parametrize("whom", ["a worker", "the parent"])
 def test_when_one_of_them_is_killed_all_end(whom: str, processes: Processes, system: System) -> None:
     every = processes.start("worker")
-    until(lambda: len(children(every.process.pid)) == 3 and ready(system), why=processes.said)
+    until(lambda: len(children(every.process.pid)) == 3 and ready(system), 60, processes.said)
     kids = children(every.process.pid)
     os.kill(kids[0] if whom == "a worker" else every.process.pid, signal.SIGKILL)
     until(lambda: not every.alive and not any(map(running, kids)), 6)
