@@ -1,4 +1,4 @@
-"""Works the job queues: `python worker.py [persist|jobs]`, the same as `budget-engine worker --queue ...`."""
+"""Works the job queues: `python worker.py [persist|jobs|verify]`, the same as `budget-engine worker --queue ...`."""
 
 import sys
 

@@ -19,7 +19,7 @@ from typing import Any, Final
 import click
 import redis
 
-from benchmarks import backlog, size, stalls
+from benchmarks import backlog, large_brand, size, stalls
 from benchmarks.curves import Curve, curves, latency, processor_time
 from benchmarks.picture import svg
 from benchmarks.rows import Bench, Row
@@ -73,7 +73,7 @@ def main(rounds: int, floors: bool, brands: int, largest: int) -> None:
             raise SystemExit(1 if low else 0)
         parts.append(_stalls(urls))
         if brands:
-            parts.append(_sizes(urls, brands))
+            parts += [_sizes(urls, brands), _large_brand(urls)]
         if largest:
             parts.append(_backlogs(urls, largest))
     head = f"# Results of `make bench`\n\nRatios are what counts; the machine is a small shared one. {about}"
@@ -142,6 +142,13 @@ def _sizes(urls: Urls, brands: int) -> str:
         f"{campaigns:,} campaigns: {each:.0f} bytes a campaign." for campaigns, each in seen.bytes_a_campaign.items()
     ]
     return "## Costs against size\n\n" + "\n".join([size.HEAD, *lines])
+
+
+def _large_brand(urls: Urls) -> str:
+    lines: list[str] = []
+    click.echo(large_brand.HEAD)
+    large_brand.table(urls, _saying(lines))
+    return "## One brand with every campaign that it can have\n\n" + "\n".join([large_brand.HEAD, *lines])
 
 
 def _backlogs(urls: Urls, largest: int) -> str:

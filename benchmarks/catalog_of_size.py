@@ -24,7 +24,7 @@ _BRANDS: Final = (
 # Of nine campaigns six run always, two on weekdays in the day's hours, one over midnight.
 _CAMPAIGNS: Final = (
     f"INSERT INTO campaign (id, brand_id, ordinal, name, schedule) SELECT brand * {ORDINALS} + ordinal, brand, ordinal,"
-    " format('Campaign %s', lpad(ordinal::text, 4, '0')), CASE ordinal % 9"
+    " format('Campaign %s', lpad(ordinal::text, 5, '0')), CASE ordinal % 9"
     """ WHEN 7 THEN '{"days": ["mon", "tue", "wed", "thu", "fri"], "start_time": "09:00", "end_time": "17:00"}'::jsonb"""
     """ WHEN 8 THEN '{"days": ["mon", "tue", "wed", "thu", "fri"], "start_time": "06:30", "end_time": "20:00"}'::jsonb"""
     """ WHEN 0 THEN '{"start_time": "22:00", "end_time": "06:00"}'::jsonb END"""

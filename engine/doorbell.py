@@ -26,13 +26,12 @@ from rq_scheduler import Scheduler
 from engine import jobs
 from engine.domain.periods import at_ms, month_of, month_start_ms, next_month_ms
 from engine.errors import BudgetError
-from engine.flows.health import HEARTBEAT_KEY
-from engine.jobs import JOBS_QUEUE, PERSIST_QUEUE
+from engine.flows.health import HEARTBEAT_KEY, QUEUES
+from engine.jobs import JOBS_QUEUE, PERSIST_QUEUE, VERIFY_QUEUE
 from engine.stranded import StrandedJobs, popped, requeue
 
 log = logging.getLogger(__name__)
 
-QUEUES: Final = (PERSIST_QUEUE, JOBS_QUEUE)
 TICK_S: Final = 2
 """How often the scheduler looks; a killed one's lock is in the way for this + 10 s."""
 HEARTBEAT_S: Final = 30
@@ -83,7 +82,7 @@ SCHEDULE: Final = (
     Ring("close_day", JOBS_QUEUE, 86400),
     Ring("close_month", JOBS_QUEUE, MONTHLY),
     Ring("sweep", JOBS_QUEUE, 60),
-    Ring("verify", JOBS_QUEUE, 900),
+    Ring("verify", VERIFY_QUEUE, 900),
 )
 
 

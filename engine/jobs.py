@@ -20,6 +20,7 @@ from engine import logs
 from engine.domain.periods import at_ms
 from engine.flows.check import check_all
 from engine.flows.close import WAIT_S, NotAllClosed
+from engine.flows.health import QUEUES
 from engine.flows.persist import Drained, trim_all
 from engine.flows.persist_loop import PersistLoop
 from engine.flows.publish import NotAllPublished
@@ -35,8 +36,8 @@ from engine.wiring import System
 
 log = logging.getLogger(__name__)
 
-PERSIST_QUEUE: Final = "persist"
-JOBS_QUEUE: Final = "jobs"
+PERSIST_QUEUE, JOBS_QUEUE, VERIFY_QUEUE = QUEUES
+"""verify has one of its own: it may take minutes, and a check or a close waits for no other job that long."""
 
 PERSIST_S: Final = 55
 """After this long a persist job hands over to the next one, if it stands ready."""
@@ -52,6 +53,8 @@ TIMEOUT_S: Final[dict[str, int]] = {
     "verify": 800,
 }
 """RQ ends a run that takes longer; one that is not over by then was killed."""
+REBUILD_ENDS_S: Final = 1.2
+"""For a rebuild to end with its worker: it does so between two shards."""
 KEEP_MIXED: Final = timedelta(days=1)
 """For how long beyond every promised window the requests that were not counted whole are kept."""
 
@@ -107,21 +110,28 @@ def _persist(run: runs.Run, made: System) -> None:
     try:
         loop.run(should_stop, total)
     finally:
+        if STOPPING.is_set() and not made.rebuild_beside.wait(REBUILD_ENDS_S):
+            log.warning("a rebuild is left in the middle: the next worker begins it again")
         run.detail = f"{total.rows} spends from {total.entries} entries"
         if alarm := loop.alarm():
             run.outcome, run.detail = "failed", f"{run.detail}; {alarm}"
 
 
 def persist_loop(made: System) -> PersistLoop:
-    """Persist with its duties beside it: status of brands, rebuilds, what waits to be published, the journal's trim."""
+    """Persist with its duties: status of brands, what waits to be published, the journal's trim, and rebuilds in a thread beside it."""
 
-    def rebuild(broken: list[LiveShard]) -> None:
-        _rebuild(made, sorted({state.why for state in broken}), [state.shard for state in broken])
+    def rebuild(broken: list[LiveShard]) -> bool:
+        if not broken or STOPPING.is_set():
+            return made.rebuild_beside.look_after(None)
+        why, shards = sorted({state.why for state in broken}), [state.shard for state in broken]
+        # Wired here: two threads must not both make a part.
+        _ = made.rebuilder, made.status
+        return made.rebuild_beside.look_after(lambda: _rebuild(made, why, shards))
 
     return PersistLoop(
         made.persister,
         made.live,
-        on_changes=lambda brands: ignore(made.status.refresh(brands)),
+        on_changes=lambda brands: ignore(made.status.refresh(brands, rests=False)),
         on_not_ready=rebuild,
         each_second=made.publisher.publish_pending,
         each_minute=lambda: ignore(trim_all(made.db, made.live, made.instance, made.settings.journal_keep_minutes)),
@@ -149,7 +159,9 @@ def _rebuild(made: System, why: list[str], shards: list[int]) -> None:
             run.outcome, run.detail = "waiting", "stopped with its worker: the next one rebuilds the rest"
             return
         if done:
-            made.status.refresh_all()
+            made.status.refresh(
+                brand.id for of in done for brand in made.catalog.brands(include_archived=True, shard=of.shard)
+            )
         if failure is not None:
             raise failure
         run.detail = f"{len(done)} shards rebuilt: {', '.join(why)}{lost_in(done)}"

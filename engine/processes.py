@@ -1,4 +1,4 @@
-"""The long-running processes: a worker for one queue or for both, and the scheduler. Thin: settings in, doorbell out."""
+"""The long-running processes: a worker for one queue or for each of them, and the scheduler. Thin: settings in, doorbell out."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from types import FrameType
 from typing import Final
 
 from engine import jobs, logs
-from engine.doorbell import QUEUES, run_scheduler, run_worker
+from engine.doorbell import run_scheduler, run_worker
 from engine.errors import InvalidInput, shown
+from engine.flows.health import QUEUES
 from engine.local.bound import dies_with_us
 
 PATIENCE_S: Final = 10.0
@@ -23,16 +24,16 @@ NICENESS: Final = 10
 
 
 def worker(queue: str | None = None) -> None:
-    """Works one queue, or both in a process each. SIGTERM ends it cleanly, a running job after its transaction."""
+    """Works one queue, or each in a process of its own. SIGTERM ends it cleanly, a running job after its transaction."""
     if queue is not None and queue not in QUEUES:
         raise InvalidInput(f"queue {shown(queue)} is not one of {', '.join(QUEUES)}", "queue")
     # Wrong settings are said once, here, and not by each child.
     jobs.parts()
     if queue is None:
-        _both()
+        _each()
     else:
         logs.configure()
-        if queue == jobs.JOBS_QUEUE:
+        if queue != jobs.PERSIST_QUEUE:
             give_way()
         run_worker(jobs.parts().jobs_redis, queue)
 
@@ -50,8 +51,9 @@ def scheduler() -> None:
     run_scheduler(jobs.parts().jobs_redis)
 
 
-def _both() -> None:
-    """One process a queue: with two queues in one worker, a killed one can lose a job that it had taken. One that dies ends both."""
+def _each() -> None:
+    """One process a queue: with two queues in one worker, a killed one can lose a job that it had taken, and a long job holds up the others.
+    One that dies ends all."""
     asked = False
 
     def stop(number: int, frame: FrameType | None) -> None:

@@ -61,7 +61,8 @@ def demo_allowed(settings: Settings) -> bool:
 def commands(demo: bool) -> list[list[tuple[str, list[str]]]]:
     """What runs, by name, in the order of stopping: callers first, then what carries their spends on."""
     callers = [("web", ["web"]), *([("traffic", ["demo-traffic"])] if demo else []), ("scheduler", ["scheduler"])]
-    workers = [("jobs", ["worker", "--queue", "jobs"]), ("persist", ["worker", "--queue", "persist"])]
+    # Persist last: it carries on what the others leave.
+    workers = [(queue, ["worker", "--queue", queue]) for queue in ("verify", "jobs", "persist")]
     return [callers, workers]
 
 

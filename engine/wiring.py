@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 import redis
 from redis.backoff import ConstantBackoff
@@ -20,6 +20,7 @@ from engine.flows.persist import Persister
 from engine.flows.publish import Publisher
 from engine.flows.quarantine import Quarantined
 from engine.flows.rebuild import Rebuilder, Windows
+from engine.flows.rebuild_beside import RebuildBeside
 from engine.flows.reconcile import Reconciler
 from engine.flows.status import StatusWriter
 from engine.flows.verify import Verifier
@@ -33,6 +34,9 @@ from engine.live.inspect import Inspector
 from engine.live.journal import Journal
 from engine.live.wire import Wire
 from engine.settings import Settings
+
+_ENDS_S: Final = 5.0
+"""For a rebuild that is under way, before its connections go."""
 
 
 class System:
@@ -114,6 +118,11 @@ class System:
         return Rebuilder(self.db, self.catalog, self.live, self.journal, self.persister, self.instance, windows)
 
     @cached_property
+    def rebuild_beside(self) -> RebuildBeside:
+        """This process' one rebuild beside persist."""
+        return RebuildBeside()
+
+    @cached_property
     def inspector(self) -> Inspector:
         return Inspector(self.hot_redis, self.wire.where)
 
@@ -143,6 +152,8 @@ class System:
     def close(self) -> None:
         """Lets every connection go."""
         made: dict[str, Any] = self.__dict__
+        if "rebuild_beside" in made:
+            self.rebuild_beside.wait(_ENDS_S)
         for name in ("wire", "client", "hot_redis", "jobs_redis"):
             if name in made:
                 made[name].close()

@@ -13,6 +13,7 @@ from rq import Queue
 
 from engine import doorbell
 from engine.doorbell import SCHEDULE, HealingScheduler, missing_from_schedule, ring_now, schedule_id
+from engine.flows.health import QUEUES
 
 LINES = "rq:scheduler:scheduled_jobs"
 DAY = 86400
@@ -71,13 +72,13 @@ def scheduler(jobs_redis: redis.Redis) -> HealingScheduler:
 
 
 def queued(connection: redis.Redis) -> dict[str, list[str]]:
-    return {name: Queue(name, connection=connection).job_ids for name in doorbell.QUEUES}
+    return {name: Queue(name, connection=connection).job_ids for name in QUEUES}
 
 
 def work_off(connection: redis.Redis) -> list[str]:
     """What a worker would take; the runs' hashes stay for as long as their results do."""
     taken = [run for ids in queued(connection).values() for run in ids]
-    for name in doorbell.QUEUES:
+    for name in QUEUES:
         connection.delete(f"rq:queue:{name}")
     return taken
 
@@ -170,7 +171,7 @@ def test_a_queue_with_a_waiting_run_is_not_rung_again(
     for _ in range(5):
         clock.now += 60
         scheduler.enqueue_jobs()
-    assert {name: len(ids) for name, ids in queued(jobs_redis).items()} == {"persist": 1, "jobs": 3}
+    assert {name: len(ids) for name, ids in queued(jobs_redis).items()} == {"persist": 1, "jobs": 3, "verify": 0}
     assert not ring_now(jobs_redis, SCHEDULE[0])
 
 

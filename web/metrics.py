@@ -88,6 +88,10 @@ class EngineCollector(Collector):
             yield from _cold(figures.cold)
         if figures.workers is not None:
             yield _gauge("workers", "Worker processes that work a queue.", figures.workers)
+            workers = {name: queue.workers for name, queue in figures.queues.items()}
+            yield _labelled("queue_workers", "Worker processes that work this queue.", "queue", workers)
+            waiting = {name: queue.waiting for name, queue in figures.queues.items()}
+            yield _labelled("queue_jobs", "Jobs that wait in this queue.", "queue", waiting)
             yield _gauge(
                 "scheduler_heartbeat_timestamp_seconds",
                 "When the scheduler was last heard; 0 when none runs.",

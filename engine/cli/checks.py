@@ -88,9 +88,9 @@ def _jobs(jobs: redis.Redis) -> Iterator[Finding]:
     """What the doorbell finds in RQ's Redis: is the schedule complete, does somebody ring, does somebody work."""
     from rq import Worker
 
-    from engine.doorbell import QUEUES, missing_from_schedule
+    from engine.doorbell import missing_from_schedule
     from engine.flows.doctor import Finding
-    from engine.flows.health import HEARTBEAT_KEY
+    from engine.flows.health import HEARTBEAT_KEY, QUEUES
 
     rings = bool(jobs.exists(HEARTBEAT_KEY))
     if rings:

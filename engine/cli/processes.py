@@ -41,7 +41,9 @@ def env(app: App) -> None:
 
 @click.command(cls=Command)
 @click.option(
-    "--queue", type=click.Choice(["persist", "jobs"]), help="Only one queue; without it, both, in a process each."
+    "--queue",
+    type=click.Choice(["persist", "jobs", "verify"]),
+    help="Only one queue; without it, all three, in a process each.",
 )
 @pass_app
 def worker(app: App, queue: str | None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, cast
@@ -21,6 +21,8 @@ from engine.live.admin import LiveRedis, LiveShard
 
 HEARTBEAT_KEY: Final = "budget:scheduler:heartbeat"
 """In the jobs Redis: epoch ms as a string, written by the scheduler with an expiry."""
+QUEUES: Final = ("persist", "jobs", "verify")
+"""A worker process each: none of them waits for the jobs of another."""
 HEARTBEAT_LATE_MS: Final = 90_000
 BACKLOG_WAIT: Final = 100_000
 """Journal entries not yet in PostgreSQL above which persist counts as behind."""
@@ -168,7 +170,9 @@ def _jobs_side(jobs_redis: redis.Redis, now_ms: int) -> tuple[Part, ...]:
 
     try:
         beat = cast("bytes | None", jobs_redis.get(HEARTBEAT_KEY))
-        beats = [worker.last_heartbeat for worker in Worker.all(connection=jobs_redis)]
+        workers = Worker.all(connection=jobs_redis)
+        beats = [worker.last_heartbeat for worker in workers]
+        worked = {queue for worker in workers for queue in worker.queue_names()}
     except (redis.RedisError, OSError) as error:
         where = _where(jobs_redis)
         away = ServerAway("jobs Redis", where, f"{_first_line(error)}; start it, or correct JOBS_REDIS_URL")
@@ -178,10 +182,10 @@ def _jobs_side(jobs_redis: redis.Redis, now_ms: int) -> tuple[Part, ...]:
             Part("worker", "Worker", "down", unknown),
             Part("scheduler", "Scheduler", "down", unknown),
         )
-    return Part("jobs_redis", "Jobs Redis", "ok", "answers"), _worker(beats, now_ms), _scheduler(beat, now_ms)
+    return Part("jobs_redis", "Jobs Redis", "ok", "answers"), _worker(beats, worked, now_ms), _scheduler(beat, now_ms)
 
 
-def _worker(beats: list[datetime | None], now_ms: int) -> Part:
+def _worker(beats: list[datetime | None], worked: Collection[str], now_ms: int) -> Part:
     if not beats:
         return Part(
             "worker",
@@ -191,6 +195,9 @@ def _worker(beats: list[datetime | None], now_ms: int) -> Part:
         )
     last = max((_utc(beat) for beat in beats if beat is not None), default=None)
     said = f"{len(beats)} running" if len(beats) > 1 else "running"
+    if idle := [queue for queue in QUEUES if queue not in worked]:
+        todo = " and ".join(f"`budget-engine worker --queue {queue}`" for queue in idle)
+        return Part("worker", "Worker", "wait", f"{said}, none for the queue {' and '.join(idle)}: start {todo}")
     if last is None:
         return Part("worker", "Worker", "wait", f"{said}, no heartbeat yet")
     # rq beats at least every 90 s or so while idle, and its key goes after 480 s

@@ -99,7 +99,7 @@ class Manage:
         try:
             if not self._publisher().publish([brand_id]):
                 return "Redis is being rebuilt: the change is kept and published within seconds of its end"
-            self._status().refresh([brand_id], actor)
+            self._status().refresh([brand_id], actor, rests=False)
         except ServerAway as away:
             return f"{away}; the change is kept and published when it is back"
         except BudgetError as error:

@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import redis
 from sqlalchemy import Engine, text
@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from engine.domain.causes import reasons_of
 from engine.domain.ids import SHARDS
 from engine.errors import ServerAway
-from engine.flows.health import HEARTBEAT_KEY, JobHealth, read_jobs
+from engine.flows.health import HEARTBEAT_KEY, QUEUES, JobHealth, read_jobs
 from engine.flows.verify.findings import failed_in
 from engine.ledger import quarantine, runs
 from engine.ledger.cursors import CursorRow, read_cursors
@@ -69,6 +69,13 @@ class ColdFigures:
     successes: Mapping[str, runs.RunRecord]
 
 
+class Queue(NamedTuple):
+    """Workers that work a queue, and jobs that wait in it."""
+
+    workers: int
+    waiting: int
+
+
 @dataclass(frozen=True, slots=True)
 class Figures:
     """Everything at one scrape; None for what is away. backlog: journal entries that PostgreSQL does not have, by the last cursors known."""
@@ -77,6 +84,7 @@ class Figures:
     cold: ColdFigures | None
     backlog: int | None
     workers: int | None
+    queues: Mapping[str, Queue]
     heartbeat_ms: int | None
 
 
@@ -181,14 +189,18 @@ class Metrics:
         except (ServerAway, SQLAlchemyError):
             return None
 
-    def _read_jobs(self) -> tuple[int | None, int | None]:
-        from rq import Worker  # as in health
+    def _read_jobs(self) -> tuple[int | None, Mapping[str, Queue], int | None]:
+        from rq import Queue as RqQueue  # as in health
+        from rq import Worker
 
         try:
             beat: Any = self._jobs.get(HEARTBEAT_KEY)
-            return len(Worker.all(connection=self._jobs)), int(beat) if beat and beat.isdigit() else 0
+            workers = Worker.all(connection=self._jobs)
+            worked = [name for worker in workers for name in worker.queue_names()]
+            queues = {name: Queue(worked.count(name), RqQueue(name, connection=self._jobs).count) for name in QUEUES}
+            return len(workers), queues, int(beat) if beat and beat.isdigit() else 0
         except (redis.RedisError, OSError):
-            return None, None
+            return None, {}, None
 
 
 def _counts(states: list[dict[bytes, bytes]]) -> dict[tuple[str, str], int]:

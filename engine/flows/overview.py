@@ -7,7 +7,7 @@ this millisecond; where Redis is away or not ready, spend comes from the log and
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 
@@ -18,7 +18,7 @@ from engine.domain.causes import ARCHIVED, MANUAL, SCHEDULE, Status, status_of
 from engine.domain.ids import ORDINALS, brand_of
 from engine.domain.periods import at_ms, date_of, day_of, ms_of
 from engine.domain.schedule import Schedule
-from engine.errors import BudgetError, InvalidInput, NotFound, ServerAway
+from engine.errors import BudgetError, InvalidInput, ServerAway
 from engine.flows.health import Health, read_health
 from engine.flows.views import (
     BrandView,
@@ -107,10 +107,8 @@ class Overview:
     def campaign(self, campaign_id: int) -> CampaignView:
         """One campaign, archived or not. Raises NotFound."""
         record = self._catalog.campaign(campaign_id)
-        for view in self.brand(record.brand_id).campaign_views:
-            if view.id == campaign_id:
-                return view
-        raise NotFound(f"campaign {campaign_id} is not there: `campaign list` shows all")
+        # It alone, and not the other 65,534 that its brand may have.
+        return self._snapshot([self._catalog.brand(record.brand_id)], [record]).brands[0].campaign_views[0]
 
     def latest_spends(self, limit: int = 12) -> list[SpendLine]:
         """The newest rows of the spend log."""
@@ -177,7 +175,10 @@ class Overview:
             )
         return Snapshot(now_ms, tuple(views), note)
 
-    def _read_live(self, of_brand: Mapping[int, Iterable[CampaignRecord]]) -> Mapping[int, LiveBrand | None]:
+    def _read_live(self, of_brand: Mapping[int, Sequence[CampaignRecord]]) -> Mapping[int, LiveBrand | None]:
+        if [len(campaigns) for campaigns in of_brand.values()] == [1]:
+            ((brand_id, (campaign,)),) = of_brand.items()
+            return {brand_id: self._live.read_campaign(campaign.id)}
         ordinals = {
             brand_id: max((c.id % ORDINALS for c in campaigns), default=0) for brand_id, campaigns in of_brand.items()
         }

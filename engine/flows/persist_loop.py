@@ -81,17 +81,19 @@ class PersistLoop:
         live: LiveRedis,
         *,
         on_changes: Callable[[set[int]], None],
-        on_not_ready: Callable[[list[LiveShard]], None],
+        on_not_ready: Callable[[list[LiveShard]], bool],
         each_second: Callable[[], set[int]],
         each_minute: Callable[[], None],
     ) -> None:
         self._persister = persister
         self._live = live
+        # on_not_ready begins a rebuild, or looks after the one that it began, and answers whether one is under way.
         self._on_changes = on_changes
         self._on_not_ready = on_not_ready
         self._each_second = each_second
         self._each_minute = each_minute
         self._next_second = self._next_minute = self._next_rebuild = 0.0
+        self._rebuilding = True
         self._owed: set[int] = set()
         self._told_away = ("", 0.0)
         self.troubles = Troubles()
@@ -150,10 +152,16 @@ class PersistLoop:
             self.troubles.over("shards")
         broken = [state for state in states if not state.mark]
         now = time.monotonic()
-        if broken and now >= self._next_rebuild:
+        if (broken or self._rebuilding) and now >= self._next_rebuild:
             # What is left after it is in another process's hands, or was lost again since: no hurry.
             self._next_rebuild = now + REBUILD_S
-            self._guarded("rebuild", lambda: self._on_not_ready(broken))
+            self._guarded("rebuild", lambda: self._rebuild(broken))
+
+    def _rebuild(self, broken: list[LiveShard]) -> bool:
+        # Until a whole answer: a rebuild that failed is looked after once more.
+        self._rebuilding = True
+        self._rebuilding = self._on_not_ready(broken)
+        return self._rebuilding
 
     def _drain(self, total: Drained, should_stop: Callable[[], bool]) -> None:
         resting = {what for what in self.troubles.resting() if isinstance(what, int)}
@@ -178,18 +186,19 @@ class PersistLoop:
         self._on_changes(brands)
         self._owed -= brands
 
-    def _guarded(self, duty: str, work: Callable[[], None]) -> None:
-        """Does a duty unless it failed a moment ago. Raises ServerAway only."""
+    def _guarded(self, duty: str, work: Callable[[], bool | None]) -> None:
+        """Does a duty unless it failed a moment ago. One that answers True is still under way. Raises ServerAway only."""
         if duty in self.troubles.resting():
             return
         try:
-            work()
+            under_way = work()
         except ServerAway:
             raise
         except Exception as error:  # noqa: BLE001  # one duty that fails must not keep spends from being written down
             self.troubles.note(duty, f"{type(error).__name__}: {' '.join(str(error).split())}")
         else:
-            self.troubles.over(duty)
+            if not under_way:
+                self.troubles.over(duty)
 
     def alarm(self) -> str:
         """What went wrong since the start, in one line; empty when all went well."""

@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from sqlalchemy import Engine
 
 from engine.flows.status import StatusWriter
-from engine.flows.verify.counters import Counters, Difference, Owner
+from engine.flows.verify.counters import Counters, Difference
 from engine.flows.verify.findings import NotVerifiable, confirmed
 from engine.flows.verify.journals import Journals
 from engine.flows.verify.keyspace import Keyspace
+from engine.flows.verify.logged import Owner
 from engine.ledger import quarantine
 from engine.live.admin import LiveRedis
 from engine.live.repair import adjust

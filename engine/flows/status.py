@@ -49,21 +49,24 @@ class StatusWriter:
         """Every brand; answers how many campaigns changed."""
         return self.refresh([brand.id for brand in self._catalog.brands(include_archived=True)], actor)
 
-    def refresh(self, brand_ids: Iterable[int], actor: str = ENGINE) -> int:
-        """Some brands; answers how many campaigns changed. Brands whose shard is not ready keep what is written. Raises ServerAway."""
+    def refresh(self, brand_ids: Iterable[int], actor: str = ENGINE, *, rests: bool = True) -> int:
+        """Some brands; answers how many campaigns changed. Brands whose shard is not ready keep what is written. Raises ServerAway.
+
+        rests: leaves Redis alone between its reads. Without it where somebody waits: a person, or the shards that persist has still to carry over.
+        """
         ids = sorted(set(brand_ids))
         return sum(
-            self._refresh(ids[start : start + BRANDS_A_TRANSACTION], actor)
+            self._refresh(ids[start : start + BRANDS_A_TRANSACTION], actor, rests)
             for start in range(0, len(ids), BRANDS_A_TRANSACTION)
         )
 
-    def _refresh(self, brand_ids: Sequence[int], actor: str) -> int:
+    def _refresh(self, brand_ids: Sequence[int], actor: str, rests: bool) -> int:
         with self._db.begin() as conn:
             statuses.lock_brands(conn, brand_ids)
             written = statuses.written(conn, brand_ids)
             # Ordinals rise with ids, so the last campaign has the highest.
             highest = {brand_id: rows[-1].campaign_id % ORDINALS for brand_id, rows in written.items() if rows}
-            live = self._live.read_causes(highest)
+            live = self._live.read_causes(highest, rests=rests)
             changed = {
                 row.campaign_id: reasons_of(mask)
                 for brand_id, causes in live.items()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Final
@@ -119,18 +119,22 @@ def count_waiting(connection: Connection) -> int:
     return int(connection.execute(text("SELECT count(*) FROM quarantine WHERE state = 'waiting'")).scalar_one())
 
 
-def sums(
-    connection: Connection, brand_ids: Sequence[int], up_to_n: int | None = None
-) -> dict[tuple[int, int, date], int]:
-    """What entries that are not in the log counted, waiting and dropped ones: {(brand_id, campaign_id, day): micros}."""
+def uncounted(
+    connection: Connection, brand_ids: Collection[int]
+) -> Iterator[tuple[int | None, tuple[int, int, date], int]]:
+    """What entries that are not in the log counted, waiting and dropped ones, line by line: (n, (brand_id, campaign_id, day), micros)."""
     wanted = set(brand_ids)
-    found: dict[tuple[int, int, date], int] = {}
-    query = "SELECT sums FROM quarantine WHERE state <> 'persisted' AND (CAST(:up_to AS bigint) IS NULL OR n IS NULL OR n <= :up_to)"
-    for (lines,) in connection.execute(text(query), {"up_to": up_to_n}):
+    for n, lines in connection.execute(text("SELECT n, sums FROM quarantine WHERE state <> 'persisted'")):
         for brand, campaign, day, micros in lines:
             if brand in wanted:
-                key = (brand, campaign, date.fromisoformat(day))
-                found[key] = found.get(key, 0) + micros
+                yield n, (brand, campaign, date.fromisoformat(day)), micros
+
+
+def sums(connection: Connection, brand_ids: Collection[int]) -> dict[tuple[int, int, date], int]:
+    """The same, added up: {(brand_id, campaign_id, day): micros}."""
+    found: dict[tuple[int, int, date], int] = {}
+    for _, key, micros in uncounted(connection, brand_ids):
+        found[key] = found.get(key, 0) + micros
     return found
 
 

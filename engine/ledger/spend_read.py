@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Literal, NamedTuple, Protocol
 
 from sqlalchemy import Connection, text
 
@@ -52,12 +52,14 @@ class MixedRow(NamedTuple):
     n: int
 
 
-class LogTotal(NamedTuple):
-    """What the rows of a campaign on a day add up to; corrections: how much of it came after the day's end and left its counter alone."""
+class OpenTotal(NamedTuple):
+    """Micros of a brand (campaign_id None) or campaign in the open periods. today and yesterday are without corrections, month with them."""
 
-    micros: int
-    rows: int
-    corrections: int
+    brand_id: int
+    campaign_id: int | None
+    today: int
+    yesterday: int
+    month: int
 
 
 class Placed(Protocol):
@@ -139,23 +141,38 @@ def period_totals(connection: Connection, period: Period, starts_on: date, brand
     return {row.brand_id: row.micros for row in found}
 
 
-def log_totals(
-    connection: Connection, brand_ids: Sequence[int], first: date, last: date, up_to_n: int | None = None
-) -> dict[tuple[int, int, date], LogTotal]:
-    """{(brand_id, campaign_id, day): total} summed from the log's rows themselves, for checks.
+def open_totals(
+    connection: Connection,
+    by: Literal["brand_id", "campaign_id"],
+    up_to: Mapping[int, int],
+    brand_ids: Sequence[int],
+    month_first: date,
+    today: date,
+) -> list[OpenTotal]:
+    """The rows of these brands in the open periods, in one pass, added up by brand or by campaign.
 
-    With `up_to_n` only rows of journal entries up to that number: what the log held when a shard's counters were read.
+    up_to: {id: the highest journal number that counts for it}; others are left out. Of the days corrections are left out: they leave its counter alone.
     """
+    of_day = "(coalesce(sum(amount_micros) FILTER (WHERE day = {} AND kind <> 'correction'), 0))::bigint"
+    today_sql, yesterday_sql = of_day.format("CAST(:today AS date)"), of_day.format("CAST(:today AS date) - 1")
     found = connection.execute(
         text(
-            "SELECT brand_id, campaign_id, day, sum(amount_micros)::bigint AS micros, count(*) AS rows,"
-            " (coalesce(sum(amount_micros) FILTER (WHERE kind = 'correction'), 0))::bigint AS corrections FROM spend_log"
-            " WHERE brand_id = ANY(CAST(:brands AS bigint[])) AND day BETWEEN :first AND :last"
-            " AND (CAST(:up_to AS bigint) IS NULL OR n <= :up_to) GROUP BY brand_id, campaign_id, day"
+            f"SELECT brand_id, {'NULL::bigint' if by == 'brand_id' else 'campaign_id'} AS campaign_id,"
+            f" {today_sql} AS today, {yesterday_sql} AS yesterday,"
+            " (coalesce(sum(amount_micros) FILTER (WHERE day >= :first), 0))::bigint AS month"
+            " FROM spend_log JOIN unnest(CAST(:ids AS bigint[]), CAST(:numbers AS bigint[])) AS wanted(id, up_to)"
+            f" ON wanted.id = spend_log.{by} AND n <= wanted.up_to WHERE brand_id = ANY(CAST(:brands AS bigint[]))"
+            " AND day BETWEEN least(CAST(:first AS date), CAST(:today AS date) - 1) AND :today GROUP BY 1, 2"
         ),
-        {"brands": list(brand_ids), "first": first, "last": last, "up_to": up_to_n},
+        {
+            "ids": list(up_to),
+            "numbers": list(up_to.values()),
+            "brands": list(brand_ids),
+            "first": month_first,
+            "today": today,
+        },
     )
-    return {(row.brand_id, row.campaign_id, row.day): LogTotal(row.micros, row.rows, row.corrections) for row in found}
+    return [OpenTotal(*row) for row in found]
 
 
 def correction_totals(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from engine.domain.causes import reasons_of
-from engine.domain.ids import SHARDS, campaign_id_of
+from engine.domain.ids import ORDINALS, SHARDS, campaign_id_of
 from engine.domain.schedule import Schedule
 from engine.errors import BudgetError, ServerAway
 from engine.live.keys import keys_of_brand, shard_keys
@@ -209,28 +209,34 @@ class LiveRedis:
     def read_plans(self, ordinals: Mapping[int, int]) -> dict[int, LiveBrand | None]:
         """Brands with their campaigns 1..highest ordinal: {brand id: highest ordinal}. None for one whose shard is not ready or that is unknown."""
         return {
-            brand_id: None
-            if lines is None
-            else lines.brand({id_: _campaign(id_, text.decode()) for id_, text in lines.campaigns.items()})
-            for brand_id, lines in self._read_lines(ordinals)
+            brand_id: None if lines is None else lines.with_figures()
+            for brand_id, lines in self._read_lines(_all_of(ordinals))
         }
 
-    def read_causes(self, ordinals: Mapping[int, int]) -> dict[int, LiveCauses | None]:
-        """The same without figures of campaigns, for who walks over all of them and rests after each call: {brand id: its causes}."""
+    def read_campaign(self, campaign_id: int) -> LiveBrand | None:
+        """The brand of one campaign, with that campaign alone: a brand may have 65,535 of them."""
+        brand_id, ordinal = divmod(campaign_id, ORDINALS)
+        ((_, lines),) = self._read_lines({brand_id: [ordinal]})
+        return None if lines is None else lines.with_figures()
+
+    def read_causes(self, ordinals: Mapping[int, int], *, rests: bool = True) -> dict[int, LiveCauses | None]:
+        """The same without figures of campaigns, for who walks over all of them, and rests after each call: {brand id: its causes}."""
         return {
             brand_id: None if lines is None else LiveCauses(lines.brand({}), lines.masks())
-            for brand_id, lines in self._read_lines(ordinals, rests=True)
+            for brand_id, lines in self._read_lines(_all_of(ordinals), rests)
         }
 
-    def _read_lines(self, ordinals: Mapping[int, int], rests: bool = False) -> Iterator[tuple[int, _Lines | None]]:
-        """Each brand with the replies of its slices; None where any of them said that the shard is not ready or there is no such brand."""
+    def _read_lines(
+        self, wanted: Mapping[int, Sequence[int]], rests: bool = False
+    ) -> Iterator[tuple[int, _Lines | None]]:
+        """{brand id: ordinals}: each brand with the replies of its slices; None where any of them said that the shard is not ready or there is no such brand."""
         code, turn = script("read_plan"), RESTING_TURN if rests else TURN
-        for brand_id, highest in ordinals.items():
+        for brand_id, ordinals in wanted.items():
             keys = keys_of_brand(brand_id)
             lines: _Lines | None = None
             slices = [
-                [campaign_id_of(brand_id, o) for o in range(start, min(start + turn, highest + 1))]
-                for start in range(1, max(highest, 1) + 1, turn)
+                [campaign_id_of(brand_id, o) for o in ordinals[start : start + turn]]
+                for start in range(0, max(len(ordinals), 1), turn)
             ]
             calls = [
                 Call(code, (keys.shard, keys.brand(brand_id), *map(keys.campaign, ids)), (LAYOUT,)) for ids in slices
@@ -272,14 +278,16 @@ class LiveRedis:
 
     def read_totals(self, shard: int, hash_keys: Sequence[str], fields: Sequence[str]) -> Totals | None:
         """Counters of up to 200 hashes of a shard at one instant; None when the shard is not ready."""
-        keys = shard_keys(shard)
-        reply = self.call_all([Call(script("read_totals"), (keys.shard, *hash_keys), (LAYOUT, *fields))])[0]
-        if head(reply) == NOT_READY:
-            return None
-        values = {
-            key: tuple(int(v) for v in text.decode().split(":")) for key, text in zip(hash_keys, reply[4:], strict=True)
-        }
-        return Totals(reply[1].decode(), int(reply[2]), int(reply[3]), values)
+        return next(self.read_each_totals(shard, [hash_keys], fields))
+
+    def read_each_totals(
+        self, shard: int, parts: Sequence[Sequence[str]], fields: Sequence[str], *, rests: bool = False
+    ) -> Iterator[Totals | None]:
+        """The same of many hashes: each part at an instant of its own, read when the one before is taken. rests: as call_each."""
+        keys, code = shard_keys(shard), script("read_totals")
+        calls = (Call(code, (keys.shard, *part), (LAYOUT, *fields)) for part in parts)
+        for part, reply in zip(parts, self.call_each(calls, rests=rests), strict=False):
+            yield None if head(reply) == NOT_READY else _totals(part, reply)
 
     def prune(self, instance: str, shard: int, hash_keys: Sequence[str], fields: Sequence[str]) -> int:
         """Removes closed periods' counters (100 at most) from hashes of a shard; answers how many it removed."""
@@ -323,8 +331,22 @@ class _Lines:
     def brand(self, campaigns: Mapping[int, LiveCampaign]) -> LiveBrand:
         return _brand(self.brand_id, self.reply, campaigns)
 
+    def with_figures(self) -> LiveBrand:
+        return self.brand({id_: _campaign(id_, text.decode()) for id_, text in self.campaigns.items()})
+
     def masks(self) -> dict[int, int]:
         return {id_: int(text.split(b":", 3)[2]) for id_, text in self.campaigns.items()}
+
+
+def _all_of(highest: Mapping[int, int]) -> dict[int, Sequence[int]]:
+    return {brand_id: range(1, ordinal + 1) for brand_id, ordinal in highest.items()}
+
+
+def _totals(hash_keys: Sequence[str], reply: Reply) -> Totals:
+    values = {
+        key: tuple(int(v) for v in text.decode().split(":")) for key, text in zip(hash_keys, reply[4:], strict=True)
+    }
+    return Totals(reply[1].decode(), int(reply[2]), int(reply[3]), values)
 
 
 def _bit(value: bool) -> str:

@@ -60,3 +60,16 @@ def ready(system: System) -> System:
     """The same servers after their first start."""
     system.rebuilder.rebuild_missing()
     return system
+
+
+@pytest.fixture
+def spent(be: Be, ready: System) -> System:
+    """A brand with two campaigns, of whose three spends one is not in PostgreSQL yet."""
+    be("brand", "create", "Acme", "--daily", "100")
+    be("campaign", "create", "1", "Spring")
+    be("campaign", "create", "1", "Summer")
+    be("spend", "65537", "1.5", "--event-id", "win-1")
+    be("spend", "65538", "2")
+    be("persist")
+    be("spend", "65537", "0.25")
+    return ready

@@ -17,19 +17,6 @@ IDS = ("V1", "V2", "V3", "V4", "V5", "V7", "V8", "V9", "V10", "V11", "V12")
 """V6 is not to be seen from outside: the tests of the scripts hold it."""
 
 
-@pytest.fixture
-def spent(be: Be, ready: System) -> System:
-    """A brand with two campaigns, of whose three spends one is not in PostgreSQL yet."""
-    be("brand", "create", "Acme", "--daily", "100")
-    be("campaign", "create", "1", "Spring")
-    be("campaign", "create", "1", "Summer")
-    be("spend", "65537", "1.5", "--event-id", "win-1")
-    be("spend", "65538", "2")
-    be("persist")
-    be("spend", "65537", "0.25")
-    return ready
-
-
 def results(done: Done) -> dict[str, tuple[str, int]]:
     return {check["id"]: (check["result"], check["difference_micros"]) for check in done.document["checks"]}
 
@@ -111,6 +98,7 @@ def test_doctor_finds_nothing_wrong_but_the_missing_processes(be: Be, ready: Sys
         "schedule",
         "worker persist",
         "worker jobs",
+        "worker verify",
     }
     assert done.status == 1
     assert ready.instance in found["instance"]["detail"]

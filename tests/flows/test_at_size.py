@@ -15,6 +15,7 @@ from engine.domain.periods import DAY_MS, date_of, day_of, day_start_ms
 from engine.errors import ServerAway
 from engine.flows.check import check_all
 from engine.flows.views import BrandView
+from engine.jobs import persist_loop
 from engine.live import admin
 from engine.live.admin import LiveRedis
 from engine.live.keys import keys_of_campaign
@@ -37,6 +38,66 @@ def statements(system: System) -> Iterator[list[str]]:
     event.listen(system.db, "before_cursor_execute", note)
     yield seen
     event.remove(system.db, "before_cursor_execute", note)
+
+
+def asked_by_verify(system: System, campaigns: int) -> tuple[int, int]:
+    """How many statements and how many reads of journals verify takes for one brand of so many campaigns, with a backlog."""
+    sized = fill(system.db, 1, campaigns)
+    publish_all(system)
+    system.status.refresh_all()
+    spend_once_each(system, sized)
+    reads, read = [], system.journal.read
+
+    def note(*args: object) -> object:
+        reads.append(args)
+        return read(*args)  # type: ignore[arg-type]
+
+    with pytest.MonkeyPatch.context() as patch, statements(system) as asked:
+        patch.setattr(system.journal, "read", note)
+        assert [finding for check in system.verifier.verify() for finding in check.findings] == []
+    return len(asked), len(reads)
+
+
+def test_verify_reads_the_log_and_the_journal_of_a_brand_once_however_many_campaigns_it_has(ready: System) -> None:
+    small = asked_by_verify(ready, 20)
+    with ready.db.begin() as conn:
+        conn.execute(text("TRUNCATE spend_log, campaign_day, campaign_hour, status_change, catalog_change"))
+        conn.execute(text("DELETE FROM campaign"))
+        conn.execute(text("DELETE FROM brand"))
+    ready.hot_redis.flushdb()
+    ready.rebuilder.rebuild_missing()
+    assert asked_by_verify(ready, 900) == small
+
+
+def test_verify_finds_one_micro_in_a_large_brand_that_is_spent_on_while_it_is_read(ready: System) -> None:
+    sized = fill(ready.db, 1, BIG)
+    publish_all(ready)
+    first, last = sized.campaigns[0], sized.campaigns[-1]
+    spend_once_each(ready, sized)
+    ready.persister.drain_all()
+    send, slices = ready.wire.call_all, 0
+
+    def spend_between(calls: Sequence[Call], *rest: float) -> object:
+        nonlocal slices
+        answer = send(calls, *rest)
+        if any("read_totals" in call.script.name for call in calls):
+            slices += 1
+            ready.client.record_spend(first, "0.000003", event_id=f"first-{slices}")
+            ready.client.record_spend(last, "0.000005", event_id=f"last-{slices}")
+            if slices % 5 == 3:
+                ready.persister.drain_all()
+        return answer
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ready.wire, "call_all", spend_between)
+        assert [str(check.findings) for check in ready.verifier.counters.check() if check.findings] == []
+        assert slices == 1 + -(-BIG // 50), (
+            "its brand and each slice of its campaigns are read once: no second look was needed"
+        )
+        ready.hot_redis.hincrby(keys_of_campaign(last).campaign(last), f"d:{day_of(ready.live.now_ms())}", 1)
+        _, hierarchy = ready.verifier.counters.check()
+    assert hierarchy.difference_micros == 1
+    assert [finding.split(":")[0].split(" day")[0] for finding in hierarchy.findings] == [f"campaign {last}"]
 
 
 @contextmanager
@@ -79,6 +140,16 @@ def test_no_job_sends_redis_more_than_one_bounded_slice_at_a_time(ready: System)
         assert max(len(call.args) for calls in walked for call in calls) <= 1500, name
 
 
+def test_one_campaign_of_a_large_brand_is_shown_with_one_look_at_it(ready: System) -> None:
+    sized = fill(ready.db, 1, BIG)
+    publish_all(ready)
+    ready.client.record_spend(sized.campaigns[-1], "1.5")
+    with pipelines(ready) as seen:
+        view = ready.overview.campaign(sized.campaigns[-1])
+    assert (view.id, view.daily_spend) == (sized.campaigns[-1], 1_500_000)
+    assert len(walks(seen)) == 1
+
+
 def test_a_check_rests_after_each_call_so_that_most_of_redis_time_is_the_spends(
     ready: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,6 +182,23 @@ def test_a_check_rests_after_each_call_so_that_most_of_redis_time_is_the_spends(
     rests.clear()
     ready.overview.snapshot()
     assert not rests, "a page does not make its reader wait"
+
+
+def test_a_person_and_persist_do_not_wait_for_the_rests_of_a_large_brand(
+    ready: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sized = fill(ready.db, 1, BIG)
+    publish_all(ready)
+    ready.status.refresh_all()
+    rests: list[float] = []
+    monkeypatch.setattr(admin.time, "sleep", rests.append)
+    ready.manage.pause_campaign(sized.campaigns[0], "anna")
+    assert ready.catalog.campaign(sized.campaigns[0]).status == "paused"
+    ready.manage.update_brand(sized.brands[0], "anna", daily_budget_micros=1)
+    ready.client.record_spend(sized.campaigns[-1], "1")
+    persist_loop(ready)._on_changes({sized.brands[0]})
+    assert {c.status for c in ready.catalog.campaigns(sized.brands[0])} == {"paused"}
+    assert rests == []
 
 
 def test_closing_prunes_in_slices_that_shrink_with_the_periods_and_rests_between_them(

@@ -174,11 +174,13 @@ def test_daily_sums_add_up_over_transactions(engine: Engine) -> None:
             (7, OTHER, TODAY): 7,
             (8, FAR, TODAY - timedelta(days=1)): 1,
         }
-        assert spend_log.log_totals(connection, [7], TODAY, TODAY) == {
-            (7, CAMPAIGN, TODAY): (21, 3, 0),
-            (7, OTHER, TODAY): (7, 1, 0),
-        }
-        assert spend_log.log_totals(connection, [7], TODAY, TODAY, up_to_n=1)[7, CAMPAIGN, TODAY] == (11, 2, 0)
+        month = TODAY.replace(day=1)
+        by_campaign = spend_log.open_totals(connection, "campaign_id", {CAMPAIGN: 1, OTHER: 9}, [7], month, TODAY)
+        assert sorted(by_campaign) == sorted([(7, CAMPAIGN, 11, 0, 11), (7, OTHER, 7, 0, 7)])
+        yesterday = 1 if TODAY.day > 1 else 0
+        assert spend_log.open_totals(connection, "brand_id", {7: 9, 8: 9}, [8], month, TODAY) == [
+            (8, None, 0, 1, yesterday)
+        ]
 
 
 def test_a_period_is_the_sum_of_its_rows(engine: Engine) -> None:

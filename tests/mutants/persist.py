@@ -7,6 +7,7 @@ from typing import Final
 from tests.mutants.mutant import Mutant as M
 
 PERSIST: Final = "tests/flows/test_persist.py::test_"
+AT_SIZE: Final = "tests/flows/test_at_size.py::test_"
 HOLDS: Final = "tests/flows/test_holds_and_quarantine.py::test_"
 ROLL_UPS: Final = "tests/flows/test_roll_ups.py::test_"
 PACKED: Final = "tests/flows/test_packed_entries.py::test_"
@@ -98,6 +99,14 @@ WRITTEN_DOWN: Final = (
     M("of a hold's two words in one transaction the first counts", "engine/ledger/holds.py",
       "for row in rows}", "for row in reversed(list(rows))}",
       (HOLDS + "each_end_of_a_hold_is_logged_and_only_settled_money_has_a_row",)),
+
+    # What verify compares
+    M("a counter is compared with rows that came after it was read", "engine/ledger/spend_read.py",
+      "AND n <= wanted.up_to", "AND n > 0",
+      (AT_SIZE + "verify_finds_one_micro_in_a_large_brand_that_is_spent_on_while_it_is_read",)),
+    M("a counter is compared with entries that came after it was read", "engine/flows/verify/logged.py",
+      "up_to is None or (n is not None and n > up_to)", "up_to is None",
+      (AT_SIZE + "verify_finds_one_micro_in_a_large_brand_that_is_spent_on_while_it_is_read",)),
 
     # Quarantine
     M("an entry in quarantine counts nothing", "engine/flows/booking.py",

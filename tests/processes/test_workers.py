@@ -229,24 +229,24 @@ def test_a_job_that_fails_is_one_line_in_the_log_and_in_job_run(
     assert "Traceback" not in worker.said, worker.said
 
 
-def test_both_queues_in_one_command_end_together_and_leave_no_orphan(processes: Processes, system: System) -> None:
-    both = processes.start("worker")
-    until(lambda: len(children(both.process.pid)) == 2 and ready(system), why=processes.said)
-    kids = children(both.process.pid)
-    assert in_time(both.stop(), 3)
-    assert both.process.returncode == 0
+def test_all_queues_in_one_command_end_together_and_leave_no_orphan(processes: Processes, system: System) -> None:
+    every = processes.start("worker")
+    until(lambda: len(children(every.process.pid)) == 3 and ready(system), why=processes.said)
+    kids = children(every.process.pid)
+    assert in_time(every.stop(), 3)
+    assert every.process.returncode == 0
     until(lambda: not any(map(running, kids)))
     assert rows(system, "SELECT job FROM job_run WHERE outcome = 'running'") == []
 
 
 @pytest.mark.parametrize("whom", ["a worker", "the parent"])
 def test_when_one_of_them_is_killed_all_end(whom: str, processes: Processes, system: System) -> None:
-    both = processes.start("worker")
-    until(lambda: len(children(both.process.pid)) == 2 and ready(system), why=processes.said)
-    kids = children(both.process.pid)
-    os.kill(kids[0] if whom == "a worker" else both.process.pid, signal.SIGKILL)
-    until(lambda: not both.alive and not any(map(running, kids)))
-    assert both.process.returncode == (1 if whom == "a worker" else -signal.SIGKILL)
+    every = processes.start("worker")
+    until(lambda: len(children(every.process.pid)) == 3 and ready(system), why=processes.said)
+    kids = children(every.process.pid)
+    os.kill(kids[0] if whom == "a worker" else every.process.pid, signal.SIGKILL)
+    until(lambda: not every.alive and not any(map(running, kids)))
+    assert every.process.returncode == (1 if whom == "a worker" else -signal.SIGKILL)
 
 
 @pytest.mark.parametrize("file", ["worker.py", "scheduler.py"])

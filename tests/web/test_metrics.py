@@ -27,7 +27,9 @@ def healthy(system: System) -> None:
             told.detail = "PASS V1 V2" if job == "verify" else ""
     system.jobs_redis.set("budget:scheduler:heartbeat", int(time.time() * 1000))
     system.jobs_redis.sadd("rq:workers", "rq:worker:test")
-    system.jobs_redis.hset("rq:worker:test", mapping={"queues": "persist", "birth": "2026-11-23T00:00:00.000000Z"})
+    system.jobs_redis.hset(
+        "rq:worker:test", mapping={"queues": "persist,jobs,verify", "birth": "2026-11-23T00:00:00.000000Z"}
+    )
 
 
 def scrape(system: System) -> Scrape:
@@ -76,6 +78,7 @@ BREAKS: dict[str, Callable[[System], object]] = {
     "JobOverdue": sql("UPDATE job_run SET started_at = now() - interval '1 hour' WHERE job = 'check'"),
     "JobFailed": sql("UPDATE job_run SET outcome = 'failed' WHERE job = 'publish'"),
     "NoWorker": lambda s: s.jobs_redis.srem("rq:workers", "rq:worker:test"),
+    "QueueWithoutWorker": lambda s: s.jobs_redis.hset("rq:worker:test", "queues", "persist,jobs"),
     "SchedulerSilent": lambda s: s.jobs_redis.delete("budget:scheduler:heartbeat"),
 }
 

@@ -17,6 +17,7 @@ from redis import exceptions
 from sqlalchemy import Engine, text
 
 from engine.domain.ids import SHARDS
+from engine.flows.doctor.agreement import agreement
 from engine.flows.doctor.capacity import capacity
 from engine.flows.doctor.finding import Finding, State, guarded
 from engine.ledger import migrate, spend_log
@@ -58,6 +59,7 @@ def examine(settings: Settings, look_at_jobs: Callable[[redis.Redis], Iterable[F
         if hot_info:
             yield from guarded("shards", lambda: _shards(settings, db if there else None, instance))
             if instance is not None:
+                yield from agreement(settings.redis_url, db, instance, _TIMEOUT_S)
                 yield from guarded("id memory", lambda: capacity(settings, db, hot_info, _TIMEOUT_S))
         if jobs_info:
             yield from guarded("schedule", lambda: _jobs(settings, look_at_jobs))

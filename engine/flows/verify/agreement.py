@@ -71,14 +71,14 @@ class Agreement:
 
     def _causes_off(self, campaigns: Sequence[CampaignRecord]) -> Iterator[_Apart]:
         """Campaigns whose causes differ for longer than one check."""
-        highest: dict[int, int] = {}
+        of_brand: dict[int, list[CampaignRecord]] = {}
         for campaign in campaigns:
-            highest[campaign.brand_id] = max(highest.get(campaign.brand_id, 0), campaign.ordinal)
-        ids = sorted(highest)
+            of_brand.setdefault(campaign.brand_id, []).append(campaign)
+        ids = sorted(of_brand)
         for start in range(0, len(ids), _BRANDS_AT_ONCE):
             part = ids[start : start + _BRANDS_AT_ONCE]
-            brands = self._live.read_plans({brand_id: highest[brand_id] for brand_id in part})
-            for campaign in (c for c in campaigns if c.brand_id in brands):
+            brands = self._live.read_plans({b: max(c.ordinal for c in of_brand[b]) for b in part})
+            for campaign in (c for brand_id in part for c in of_brand[brand_id]):
                 brand = brands[campaign.brand_id]
                 live = brand.campaigns.get(campaign.id) if brand is not None else None
                 if brand is None or live is None:

@@ -1,40 +1,34 @@
 """V1 and V2: Redis' counters against what was logged, exactly, on a live system and whatever the backlog.
 
-A shard's counters are read together with its journal number n, in one script. Then one snapshot of PostgreSQL gives the cursor, the sum of the
-rows up to n and what lies in quarantine, and the journal gives what lies between cursor and n. Entries above the cursor are never trimmed, so
-nothing can slip between. Reconcile repairs by the same differences.
+A slice of a shard's counters is read together with the shard's journal number n, in one script. When all slices are read, one snapshot of
+PostgreSQL gives the cursor, the sum of the rows up to each slice's n and what lies in quarantine (`logged`).
+The journal gives what lies between cursor and n. Entries above the cursor are never trimmed, so nothing can slip between.
+Reconcile repairs by the same differences.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
-from typing import Final, NamedTuple
+from typing import Final
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine
 
-from engine.domain.ids import SHARDS
-from engine.domain.periods import DAY_MS, date_of, day_of, days_of_month, month_of, month_of_date
-from engine.flows.booking import Read, counted_by, read
-from engine.flows.verify.findings import TRIES, Check, NotVerifiable, confirmed
-from engine.ledger import audit, quarantine, spend_log
+from engine.domain.ids import ORDINALS, SHARDS
+from engine.domain.periods import DAY_MS, date_of, day_of, days_of_month, month_of
+from engine.flows.verify.findings import TRIES, Check, NotVerifiable
+from engine.flows.verify.logged import Owner, blocks, read_log
+from engine.ledger import audit
 from engine.ledger.catalog import Catalog
-from engine.live.admin import SLICE, LiveRedis
-from engine.live.journal import START, Entry, Journal, NoJournal
+from engine.live.admin import LiveRedis
+from engine.live.journal import Journal
 from engine.live.keys import keys_of_brand
 
-_PAGE: Final = 2000
-
-
-class Owner(NamedTuple):
-    """Whose hash it is: a brand's, or that of one of its campaigns."""
-
-    brand_id: int
-    campaign_id: int | None
-
-    def __str__(self) -> str:
-        return f"brand {self.brand_id}" if self.campaign_id is None else f"campaign {self.campaign_id}"
+_BLOCK: Final = ORDINALS - 1
+"""Hashes whose rows are summed in one pass; more only where they are of one brand."""
+_AT_ONCE: Final = 50
+"""Hashes in one call: verify has time, spends have not."""
 
 
 Owners = Mapping[str, Owner]
@@ -63,21 +57,13 @@ class Difference:
         return f"{self.owner} {self.period}: Redis counts {self.counted} micros, logged are {self.logged} ({self.apart:+d})"
 
 
-@dataclass(frozen=True, slots=True)
-class _Slice:
-    """Counters of some hashes of a shard, all at journal number n."""
-
-    n: int
-    today: int
-    counters: Mapping[str, tuple[int, ...]]
-
-
 @dataclass(slots=True)
-class _Logged:
-    """What is logged for an owner: by day (corrections of the day left out: its counter was closed by then), and in the month."""
+class _Seen:
+    """Counters of hashes of a shard, read slice by slice on one day: {owner: the journal number n at which its counters hold}."""
 
-    days: dict[date, int]
-    month: int = 0
+    today: int
+    n: dict[Owner, int] = field(default_factory=dict)
+    counters: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 class Counters:
@@ -142,109 +128,61 @@ class Counters:
 
     def differences(self, shard: int, owners: Owners) -> list[Difference]:
         """The differences of a shard that do not go away when looked at again. Raises NotVerifiable."""
-        keys = list(owners)
         out: list[Difference] = []
-        for start in range(0, len(keys), SLICE - 1):
-            part = {key: owners[key] for key in keys[start : start + SLICE - 1]}
-            out += confirmed(lambda part=part: self._differences(shard, part))  # type: ignore[misc]  # mypy cannot infer a default
+        for block in blocks(owners, _BLOCK):
+            suspects = block
+            for _ in range(TRIES):
+                found = list(self._differences(shard, suspects))
+                suspects = {off.key: off.owner for off in found}
+                if not found:
+                    break
+            out += found
         return out
 
     def _differences(self, shard: int, owners: Owners) -> Iterator[Difference]:
-        part = self._read(shard, list(owners))
-        month = month_of(part.today * DAY_MS)
-        logged, yesterday_closed = self._logged(shard, owners, part, month)
-        today, yesterday = date_of(part.today), date_of(part.today - 1)
+        seen = self._read(shard, owners)
+        month = month_of(seen.today * DAY_MS)
+        today, yesterday = date_of(seen.today), date_of(seen.today - 1)
+        with self._db.connect().execution_options(isolation_level="REPEATABLE READ") as conn:
+            log = read_log(conn, self._journal, shard, seen.n, today)
         for key, owner in owners.items():
-            counted_today, counted_yesterday, counted_month = part.counters[key]
-            written = logged.get(owner, _Logged({}))
+            counted_today, counted_yesterday, counted_month = seen.counters[key]
+            logged = log.of[owner]
             expected = [
-                (f"d:{part.today}", f"day {today}", counted_today, written.days.get(today, 0)),
-                (f"m:{month}", f"month {month}", counted_month, written.month),
+                (f"d:{seen.today}", f"day {today}", counted_today, logged.today),
+                (f"m:{month}", f"month {month}", counted_month, logged.month),
             ]
-            if not yesterday_closed:
-                of_day = written.days.get(yesterday, 0)
-                expected.append((f"d:{part.today - 1}", f"day {yesterday}", counted_yesterday, of_day))
-            for field, period, counted, micros in expected:
+            if not log.yesterday_closed:
+                expected.append((f"d:{seen.today - 1}", f"day {yesterday}", counted_yesterday, logged.yesterday))
+            for field_, period, counted, micros in expected:
                 if counted != micros:
-                    yield Difference(shard, key, owner, field, period, counted, micros, part.n)
+                    yield Difference(shard, key, owner, field_, period, counted, micros, seen.n[owner])
 
-    def _logged(self, shard: int, owners: Owners, part: _Slice, month: int) -> tuple[dict[Owner, _Logged], bool]:
-        """What was logged up to n for each owner, and whether the shard has closed yesterday."""
-        first = date_of(min(next(days_of_month(month)), part.today - 1))
-        brand_ids = sorted({owner.brand_id for owner in owners.values()})
-        with self._snapshot() as conn:
-            cursor = spend_log.read_cursors(conn)[shard]
-            rows = spend_log.log_totals(conn, brand_ids, first, date_of(part.today), part.n)
-            aside = quarantine.sums(conn, brand_ids, part.n)
-            yesterday_closed = shard in audit.closed_shards(conn, date_of(part.today - 1))
-        sums = [(key, found.micros, found.corrections) for key, found in rows.items()]
-        sums += [(key, micros, 0) for key, micros in aside.items()]
-        if cursor.n < part.n:
-            # Else the cursor moved on after the read, or an older Redis came back: V9 says which.
-            sums += self._waiting(shard, cursor.entry_id, cursor.n, part.n)
-        logged: dict[Owner, _Logged] = {}
-        for (brand_id, campaign_id, day), micros, corrections in sums:
-            for owner in (Owner(brand_id, None), Owner(brand_id, campaign_id)):
-                of_owner = logged.setdefault(owner, _Logged({}))
-                of_owner.days[day] = of_owner.days.get(day, 0) + micros - corrections
-                of_owner.month += micros if month_of_date(day) == month else 0
-        return logged, yesterday_closed
-
-    def _read(self, shard: int, keys: list[str]) -> _Slice:
-        """Counters of today, yesterday and this month, by the shard's own now."""
+    def _read(self, shard: int, owners: Owners) -> _Seen:
+        """Counters of today, yesterday and this month, by the shard's own now; once more from the beginning where a day ended meanwhile."""
         now_ms = self._live.read_shard(shard).clock_ms
         for _ in range(TRIES):
-            today = day_of(now_ms)
-            fields = (f"d:{today}", f"d:{today - 1}", f"m:{month_of(now_ms)}")
-            totals = self._live.read_totals(shard, keys, fields)
+            seen = _Seen(day_of(now_ms))
+            now_ms = self._read_day(shard, owners, seen, now_ms)
+            if day_of(now_ms) == seen.today:
+                return seen
+        raise self._not_ready(shard)
+
+    def _read_day(self, shard: int, owners: Owners, seen: _Seen, now_ms: int) -> int:
+        """Reads the counters of one day into `seen`; answers the shard's last now, at which it stops when that is of another day."""
+        fields = (f"d:{seen.today}", f"d:{seen.today - 1}", f"m:{month_of(now_ms)}")
+        keys = list(owners)
+        parts = [keys[start : start + _AT_ONCE] for start in range(0, len(keys), _AT_ONCE)]
+        for part, totals in zip(parts, self._live.read_each_totals(shard, parts, fields, rests=True), strict=False):
             if totals is None:
-                break
-            if day_of(totals.now_ms) == today:
-                return _Slice(totals.n, today, totals.values)
+                raise self._not_ready(shard)
             now_ms = totals.now_ms
-        raise NotVerifiable(
-            f"shard {shard} is not ready ({self._live.read_shard(shard).why or 'clock'}): run `budget-engine doctor`"
-        )
+            if day_of(now_ms) != seen.today:
+                break
+            seen.counters |= totals.values
+            seen.n |= dict.fromkeys((owners[key] for key in part), totals.n)
+        return now_ms
 
-    def _waiting(
-        self, shard: int, entry_id: str, cursor_n: int, up_to_n: int
-    ) -> Iterator[tuple[tuple[int, int, date], int, int]]:
-        """((brand, campaign, day), micros, of which corrections) of the entries between the cursor and n."""
-        for item in entries(self._journal, shard, entry_id):
-            if item.n is None or item.n <= cursor_n:
-                continue
-            if item.n > up_to_n:
-                return
-            for key, micros in counted_by(item).items():
-                yield key, micros, _corrections(item, key)
-
-    def _snapshot(self) -> Connection:
-        return self._db.connect().execution_options(isolation_level="REPEATABLE READ")
-
-
-def _corrections(item: Read, key: tuple[int, int, date]) -> int:
-    if not isinstance(item.entry, Entry):
-        return 0
-    _, campaign_id, day = key
-    return sum(
-        spend.amount_micros
-        for spend in item.entry.spends()
-        if spend.kind == "correction"
-        and spend.campaign_id == campaign_id
-        and spend.day is not None
-        and date_of(spend.day) == day
-    )
-
-
-def entries(journal: Journal, shard: int, from_id: str) -> Iterator[Read]:
-    """A journal from an entry on, that one included; entries that do not read are told as such. What is no journal has no entries."""
-    while True:
-        try:
-            raw = journal.read(shard, from_id if from_id != START else "-", _PAGE)
-        except NoJournal:
-            return
-        for item in raw:
-            yield read(*item)
-        if len(raw) < _PAGE:
-            return
-        from_id = f"({raw[-1][0].decode()}"
+    def _not_ready(self, shard: int) -> NotVerifiable:
+        why = self._live.read_shard(shard).why or "clock"
+        return NotVerifiable(f"shard {shard} is not ready ({why}): run `budget-engine doctor`")

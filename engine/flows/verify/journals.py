@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from sqlalchemy import Engine
 
 from engine.domain.ids import SHARDS
-from engine.flows.verify.counters import entries
 from engine.flows.verify.findings import Check, confirmed
+from engine.flows.verify.logged import entries
 from engine.ledger import spend_log
 from engine.live.admin import LiveRedis, LiveShard
 from engine.live.journal import START, Journal, NoJournal
@@ -108,5 +108,6 @@ def _unmarked(state: LiveShard, cursor: spend_log.CursorRow, instance: str) -> I
         yield f"has layout {state.layout}, this program speaks {LAYOUT}"
     elif state.instance != instance:
         yield f"is marked by another instance ({state.instance}), PostgreSQL is {instance}"
-    elif state.generation < cursor.generation:
-        yield f"is of generation {state.generation}, PostgreSQL has {cursor.generation}: an older Redis came back"
+    elif state.generation != cursor.generation:
+        older = "Redis" if state.generation < cursor.generation else "PostgreSQL"
+        yield f"is of generation {state.generation}, PostgreSQL has {cursor.generation}: an older {older} came back"
