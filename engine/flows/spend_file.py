@@ -16,8 +16,8 @@ from typing import BinaryIO, Final
 
 from engine.domain.ids import check_text_id
 from engine.domain.money import MAX_AMOUNT_MICROS, check_amount_micros
+from engine.domain.names import clean_name
 from engine.errors import InvalidAmount, InvalidInput, shown
-from engine.ledger.records import clean_name
 
 COLUMNS: Final = ("at", "event_id", "brand", "campaign", "amount_micros")
 LONGEST_LINE: Final = 65_536
