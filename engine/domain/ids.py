@@ -68,6 +68,8 @@ def are_text_ids(values: Sequence[str]) -> bool:
 
 def check_text_id(value: object, field: str) -> str:
     """An event, request or external id: 1 to 64 of letters, digits and ._:/+=@~- (so base64, UUIDs and hex pass). Raises InvalidId."""
+    if value == "":
+        raise InvalidId(f"{field} is empty: give 1 to 64 letters, digits or . _ : / + = @ ~ -, or leave it out", field)
     if not isinstance(value, str) or _TEXT_ID.fullmatch(value) is None:
         raise InvalidId(f"{field} {shown(value)} is not an id: use 1 to 64 letters, digits or . _ : / + = @ ~ -", field)
     return value
