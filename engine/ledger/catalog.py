@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import ColumnElement, Engine, Select, func, select, text, union
 
-from engine.domain.ids import SHARDS, check_brand_id, check_campaign_id, check_text_id
+from engine.domain.ids import ORDINALS, SHARDS, check_brand_id, check_campaign_id, check_text_id
 from engine.domain.names import clean_name
 from engine.domain.schedule import Schedule
 from engine.errors import InvalidId, NotFound, shown
@@ -179,6 +179,14 @@ class Catalog:
         actor = clean_name(actor, "actor")
         with self._engine.begin() as connection:
             return campaigns.create(connection, brand_id, names, actor, schedule=schedule)
+
+    def room(self, brand_id: int) -> int:
+        """How many campaigns a brand may still be given. Raises NotFound."""
+        with self._engine.connect() as connection:
+            found = connection.execute(select(ORDINALS - Brand.next_ordinal).where(Brand.id == brand_id)).scalar()
+        if found is None:
+            raise brands.unknown(brand_id)
+        return int(found)
 
     def update_campaign(
         self,
