@@ -183,6 +183,8 @@ def test_archived_names_can_be_used_again_and_what_is_archived_comes_back(be: Be
     assert back["active_campaigns"] == 2
     assert be("spend", "65538", "9.5", "--try", "--json").document["outcome"] == "refused", "its budget is as it was"
     assert be("brand", "unarchive", "1").status == 0, "again is no change"
+    be("persist")
+    assert be("verify").status == 0
     assert be("brand", "unarchive", "99").status == 1
 
 
