@@ -12,9 +12,10 @@ _SHOWN = 80
 
 
 def shown(value: object) -> str:
-    """A value as an error message may show it: one line, printable, never longer than 80 characters."""
+    """A value as an error message may show it: one line, never longer than 80 characters; what cannot be seen in it is escaped."""
     try:
-        text = ascii(value)
+        # Letters of every script stay as people wrote them; controls, direction marks and odd blanks do not.
+        text = repr(value)
     except ValueError:  # an int of more than 4,300 digits, which Python refuses to write out
         text = f"a number of {value.bit_length()} bits" if isinstance(value, int) else f"a {type(value).__name__}"
     return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
@@ -49,7 +50,7 @@ class InvalidSchedule(InvalidInput):
 
 
 class InvalidName(InvalidInput):
-    """A name of a brand or campaign that is blank, too long or holds control characters."""
+    """A name of a brand or campaign that is blank, too long or holds a sign that cannot be seen."""
 
 
 class InvalidSetting(InvalidInput):
@@ -61,7 +62,7 @@ class NotFound(BudgetError):
 
 
 class Conflict(BudgetError):
-    """The name or external id is taken, or somebody else changed the row first; `field` names it where one is to blame."""
+    """The name or external id is taken, the brand is archived or full, or somebody else changed the row first; `field` names it where one is to blame."""
 
     def __init__(self, message: str, field: str | None = None) -> None:
         super().__init__(message)

@@ -97,3 +97,14 @@ def test_a_bidder_needs_the_wheel_and_redis_and_nothing_else(
     assert answers[-1] == "CampaignStatus('active', reasons=())"
     assert {"sqlalchemy", "flask", "rq", "click"}.isdisjoint(installed.split())
     assert "budget-engine" in installed.split()
+    command = subprocess.run(
+        [python.parent / "budget-engine", "doctor"],
+        env=_clean(),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (command.returncode, command.stdout) == (1, "")
+    (line,) = command.stderr.splitlines()
+    assert line.startswith("budget-engine: the package click is not installed"), "one line, and what to install"

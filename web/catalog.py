@@ -8,11 +8,13 @@ from typing import Any
 from flask import Blueprint, flash, g, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_wtf import FlaskForm
+from markupsafe import Markup
 
 from engine.domain.ids import brand_of
+from engine.domain.money import NO_LIMIT_WORD
 from engine.errors import Conflict, InvalidInput
 from engine.flows.manage import Changed
-from web.forms import BrandForm, CampaignForm, ConfirmForm, complain
+from web.forms import BrandForm, CampaignForm, ConfirmForm, ReturnForm, complain, version_of
 from web.guard import is_htmx
 from web.parts import parts
 from web.status import back_to_status, render_live
@@ -29,8 +31,11 @@ STALE = (
 def new_brand() -> ResponseReturnValue:
     """A new brand."""
     form = BrandForm()
-    if form.validate_on_submit() and (values := form.values()) is not None:
-        changed = _try(form, lambda: parts().manage.create_brand(**values, actor=g.actor))
+    if not form.is_submitted():
+        # What would be sent stands in the fields, so that no limit is read before it is agreed to.
+        form.daily_budget.data = form.monthly_budget.data = NO_LIMIT_WORD
+    elif form.validate() and (values := form.values()) is not None:
+        changed = _try(form, lambda: parts().manage.create_brand(**{"external_id": None} | values, actor=g.actor))
         if changed is not None:
             _told(changed, f"Brand {changed.row.name} created. Give it a campaign, so that spend can be reported.")
             return redirect(url_for("catalog.new_campaign", brand_id=changed.row.id))
@@ -42,14 +47,13 @@ def edit_brand(brand_id: int) -> ResponseReturnValue:
     """A brand's name and budgets."""
     brand = parts().catalog.brand(brand_id)
     if brand.archived:
-        flash(f"{brand.name} is archived: it changes no more.", "warn")
-        return redirect(url_for("status.status"))
+        flash(f"{brand.name} is archived: it changes no more until it is brought back.", "warn")
+        return redirect(url_for("catalog.unarchive_brand", brand_id=brand_id))
     form = BrandForm()
     current: dict[str, str] = {}
     if not form.is_submitted():
         form.fill(brand)
-    elif form.validate() and (values := form.values()) is not None:
-        expected = _version(form)
+    elif form.validate() and (values := form.values()) is not None and (expected := version_of(form)) is not None:
         changed = _try(
             form, lambda: parts().manage.update_brand(brand_id, g.actor, **values, expected_version=expected)
         )
@@ -62,7 +66,8 @@ def edit_brand(brand_id: int) -> ResponseReturnValue:
             now.fill(brand)
             current = _differing(form, now, ("name", "daily_budget", "monthly_budget", "external_id"))
             form.expected_version.data = str(brand.version)
-    return _page("brand_form.html", form, brand=brand, current=current)
+    archived = parts().catalog.archived_campaigns(brand_id)
+    return _page("brand_form.html", form, brand=brand, current=current, archived=archived)
 
 
 @blueprint.route("/brands/<int:brand_id>/campaigns/new", methods=["GET", "POST"])
@@ -71,7 +76,9 @@ def new_campaign(brand_id: int) -> ResponseReturnValue:
     brand = parts().catalog.brand(brand_id)
     form = CampaignForm()
     if form.validate_on_submit() and (values := form.values()) is not None:
-        changed = _try(form, lambda: parts().manage.create_campaign(brand_id, **values, actor=g.actor))
+        changed = _try(
+            form, lambda: parts().manage.create_campaign(brand_id, **{"external_id": None} | values, actor=g.actor)
+        )
         if changed is not None:
             _told(changed, f"Campaign {changed.row.name} created. Its id for bidders is {changed.row.id}.")
             return back_to_status(brand_id)
@@ -84,14 +91,13 @@ def edit_campaign(campaign_id: int) -> ResponseReturnValue:
     campaign = parts().catalog.campaign(campaign_id)
     brand = parts().catalog.brand(campaign.brand_id)
     if campaign.archived:
-        flash(f"{campaign.name} is archived: it changes no more.", "warn")
-        return redirect(url_for("status.status"))
+        flash(f"{campaign.name} is archived: it changes no more until it is brought back.", "warn")
+        return redirect(url_for("catalog.unarchive_campaign", campaign_id=campaign_id))
     form = CampaignForm()
     current: dict[str, str] = {}
     if not form.is_submitted():
         form.fill(campaign)
-    elif form.validate() and (values := form.values()) is not None:
-        expected = _version(form)
+    elif form.validate() and (values := form.values()) is not None and (expected := version_of(form)) is not None:
         changed = _try(
             form,
             lambda: parts().manage.update_campaign(campaign_id, g.actor, **values, expected_version=expected),
@@ -132,7 +138,7 @@ def archive_brand(brand_id: int) -> ResponseReturnValue:
     brand = parts().catalog.brand(brand_id)
     if ConfirmForm().validate_on_submit():
         changed = parts().manage.archive_brand(brand_id, g.actor)
-        _told(changed, f"Brand {brand.name} archived.")
+        _told(changed, _archived("Brand", brand.name, url_for("catalog.unarchive_brand", brand_id=brand_id)))
         return redirect(url_for("status.status"))
     running = len(parts().catalog.campaigns(brand_id))
     return render_template(
@@ -146,12 +152,56 @@ def archive_campaign(campaign_id: int) -> ResponseReturnValue:
     campaign = parts().catalog.campaign(campaign_id)
     if ConfirmForm().validate_on_submit():
         changed = parts().manage.archive_campaign(campaign_id, g.actor)
-        _told(changed, f"Campaign {campaign.name} archived.")
+        back = url_for("catalog.unarchive_campaign", campaign_id=campaign_id)
+        _told(changed, _archived("Campaign", campaign.name, back))
         return back_to_status(brand_of(campaign_id))
     brand = parts().catalog.brand(campaign.brand_id)
     return render_template(
         "confirm.html", form=ConfirmForm(), entity="campaign", name=campaign.name, brand=brand, campaigns=1
     )
+
+
+@blueprint.route("/brands/<int:brand_id>/unarchive", methods=["GET", "POST"])
+def unarchive_brand(brand_id: int) -> ResponseReturnValue:
+    """Asks, then brings an archived brand back, under another name where somebody has taken its own."""
+    brand = parts().catalog.brand(brand_id)
+    if not brand.archived:
+        return back_to_status(brand_id)
+    form = ReturnForm()
+    if not form.is_submitted():
+        form.name.data = brand.name
+    elif form.validate() and (name := form.wanted()) is not None:
+        changed = _try(form, lambda: parts().manage.unarchive_brand(brand_id, g.actor, name=name))
+        if changed is not None:
+            _told(changed, f"Brand {changed.row.name} is in use again, with its campaigns as they were.")
+            return back_to_status(brand_id)
+    return _page("unarchive.html", form, entity="brand", row=brand, brand=brand)
+
+
+@blueprint.route("/campaigns/<int:campaign_id>/unarchive", methods=["GET", "POST"])
+def unarchive_campaign(campaign_id: int) -> ResponseReturnValue:
+    """Asks, then brings an archived campaign back; one that is archived with its brand comes back with it."""
+    campaign = parts().catalog.campaign(campaign_id)
+    brand = parts().catalog.brand(campaign.brand_id)
+    if brand.archived:
+        flash(f"{campaign.name} is archived with its brand, which must come back first.", "warn")
+        return redirect(url_for("catalog.unarchive_brand", brand_id=brand.id))
+    if not campaign.archived:
+        return back_to_status(brand.id)
+    form = ReturnForm()
+    if not form.is_submitted():
+        form.name.data = campaign.name
+    elif form.validate() and (name := form.wanted()) is not None:
+        changed = _try(form, lambda: parts().manage.unarchive_campaign(campaign_id, g.actor, name=name))
+        if changed is not None:
+            _told(changed, f"Campaign {changed.row.name} is in use again.")
+            return back_to_status(brand.id)
+    return _page("unarchive.html", form, entity="campaign", row=campaign, brand=brand)
+
+
+def _archived(entity: str, name: str, back: str) -> str:
+    """That something was archived, with the way back."""
+    return Markup('{} {} archived. <a href="{}">Bring it back</a>').format(entity, name, back)
 
 
 def _try(form: FlaskForm, change: Callable[[], Changed[Any]]) -> Changed[Any] | None:
@@ -166,11 +216,6 @@ def _try(form: FlaskForm, change: Callable[[], Changed[Any]]) -> Changed[Any] | 
     except InvalidInput as error:
         complain(form, error)
     return None
-
-
-def _version(form: FlaskForm) -> int | None:
-    data = form["expected_version"].data or ""
-    return int(data) if data.isascii() and data.isdigit() and len(data) < 10 else None
 
 
 def _differing(mine: FlaskForm, now: FlaskForm, names: tuple[str, ...]) -> dict[str, str]:

@@ -8,7 +8,7 @@ from datetime import datetime
 from flask import Flask
 from markupsafe import Markup
 
-from engine.domain.money import MICROS, to_decimal
+from engine.domain.money import MICROS, NO_LIMIT_WORD, to_decimal
 from engine.domain.periods import at_ms, ms_of
 
 NO_LIMIT = "no limit"
@@ -40,8 +40,8 @@ def about(micros: int) -> str:
 
 
 def plain(micros: int | None) -> str:
-    """A budget as a form field holds it: "" is no limit, no thousands separators."""
-    return "" if micros is None else money(micros).replace(",", "")
+    """A budget as a form field holds it: `none` is no limit, no thousands separators."""
+    return NO_LIMIT_WORD if micros is None else money(micros).replace(",", "")
 
 
 def percent(spent: int, budget: int) -> str:

@@ -21,9 +21,10 @@ from wtforms.validators import ValidationError
 from wtforms.widgets import CheckboxInput, ListWidget
 
 from engine.domain.money import parse_budget
+from engine.domain.names import clean_name
 from engine.domain.schedule import DAYS, Schedule
-from engine.errors import BudgetError
-from engine.ledger.records import BrandRecord, CampaignRecord, clean_name
+from engine.errors import BudgetError, InvalidSchedule, shown
+from engine.ledger.records import BrandRecord, CampaignRecord
 from web.formats import plain
 
 DAY_NAMES: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
@@ -62,6 +63,32 @@ def _sentence(message: str) -> str:
     return message[:1].upper() + message[1:] + ("" if message.endswith(".") else ".")
 
 
+def missing(form: FlaskForm, *names: str) -> bool:
+    """Marks the fields that were not sent at all, which is no choice that anybody made; answers whether there are any."""
+    absent = [form[name] for name in names if not form[name].raw_data]
+    for field in absent:
+        error = f"{field.label.text} is missing: nothing was sent for {field.name}, so nothing was changed."
+        if isinstance(field, HiddenField):
+            form.form_errors = [*form.form_errors, error]
+        else:
+            field.errors = [*field.errors, error]
+    return bool(absent)
+
+
+def version_of(form: FlaskForm) -> int | None:
+    """The version that was being edited; None, with a complaint, where none was sent: a change must not run over somebody else's."""
+    if missing(form, "expected_version"):
+        return None
+    data = form["expected_version"].data or ""
+    if not (data.isascii() and data.isdigit() and len(data) < 10):
+        said = (
+            f"expected_version {shown(data)} is not the version of a row: load the form again, so nothing was changed."
+        )
+        form.form_errors = [*form.form_errors, said]
+        return None
+    return int(data)
+
+
 class LoginForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
     """A name to sign changes with, and the password."""
 
@@ -85,17 +112,17 @@ class BrandForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
     daily_budget = StringField(
         "Daily budget",
         filters=[_text],
-        description="For each UTC day. Empty: no limit. 0: nothing may be spent.",
+        description="For each UTC day: an amount, or none for no limit. 0: nothing may be spent.",
     )
     monthly_budget = StringField(
         "Monthly budget",
         filters=[_text],
-        description="For each calendar month, UTC. Empty: no limit.",
+        description="For each calendar month, UTC: an amount, or none for no limit.",
     )
     external_id = StringField(
         "External id", filters=[_text], description="Optional: the id that another system knows it by."
     )
-    expected_version = HiddenField()
+    expected_version = HiddenField("Version")
 
     def fill(self, brand: BrandRecord) -> None:
         """The brand as it stands."""
@@ -107,8 +134,10 @@ class BrandForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
 
     def values(self) -> dict[str, Any] | None:
         """The catalog's words for what was typed; None when a field is wrong, all of which are marked."""
-        out: dict[str, Any] = {"name": self.name.data, "external_id": self.external_id.data or None}
+        out: dict[str, Any] = {"name": self.name.data, **_own_id(self)}
         for name in ("daily_budget", "monthly_budget"):
+            if missing(self, name):
+                continue
             try:
                 out[f"{name}_micros"] = parse_budget(self[name].data, name)
             except BudgetError as error:
@@ -147,7 +176,7 @@ class CampaignForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
     external_id = StringField(
         "External id", filters=[_text], description="Optional: the id that another system knows it by."
     )
-    expected_version = HiddenField()
+    expected_version = HiddenField("Version")
 
     def fill(self, campaign: CampaignRecord) -> None:
         """The campaign as it stands."""
@@ -164,16 +193,19 @@ class CampaignForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
 
     def values(self) -> dict[str, Any] | None:
         """The catalog's words for what was typed; None when a field is wrong, all of which are marked."""
-        out: dict[str, Any] = {"name": self.name.data, "external_id": self.external_id.data or None}
-        try:
-            out["schedule"] = self._schedule()
-        except BudgetError as error:
-            complain(self, error)
+        out: dict[str, Any] = {"name": self.name.data, **_own_id(self)}
+        wanted = {"json": ("schedule_json",), "window": ("start_time", "end_time")}.get(self.mode.data, ())
+        if not missing(self, "mode", *wanted):
+            try:
+                out["schedule"] = self._schedule()
+            except BudgetError as error:
+                complain(self, error)
         _check_name(self, out)
         return None if self.errors else out
 
     def _schedule(self) -> Schedule:
         if self.mode.data == "json":
+            # The text area is empty for want of a choice: always is a choice of its own above.
             return Schedule.parse(self.schedule_json.data)
         if self.mode.data == "always":
             return Schedule()
@@ -182,11 +214,35 @@ class CampaignForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
             "start_time": self.start_time.data,
             "end_time": self.end_time.data,
         }
-        return Schedule.parse({key: value for key, value in window.items() if value})
+        given = {key: value for key, value in window.items() if value}
+        if not given:
+            raise InvalidSchedule(
+                "schedule.days is empty, and so are the hours: tick a day, give hours, or choose Always",
+                "schedule.days",
+            )
+        return Schedule.parse(given)
+
+
+class ReturnForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
+    """What an archived brand or campaign is called when it comes back."""
+
+    name = StringField("Name", filters=[_text], description="Another one, where its own has been taken meanwhile.")
+
+    def wanted(self) -> str | None:
+        """The name; None when it is wrong, which is marked."""
+        out: dict[str, Any] = {"name": self.name.data}
+        if not missing(self, "name"):
+            _check_name(self, out)
+        return None if self.errors else str(out["name"])
 
 
 class ConfirmForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
     """Nothing but the token: for a step that is confirmed by its button."""
+
+
+def _own_id(form: FlaskForm) -> dict[str, Any]:
+    """The external id as it was sent, none for an emptied field; a form that does not have the field leaves it alone."""
+    return {"external_id": form["external_id"].data or None} if form["external_id"].raw_data else {}
 
 
 def _check_name(form: FlaskForm, values: dict[str, Any]) -> None:

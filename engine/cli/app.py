@@ -73,6 +73,11 @@ class App:
             self.client.close()
 
 
+def own_id(text: str) -> str | None:
+    """What `--external-id` says: an id, or none. An empty text is neither; it is refused where ids are checked."""
+    return None if text == "none" else text
+
+
 DAY = click.DateTime(["%Y-%m-%d"])
 """A day on the command line; a UTC one."""
 pass_app = click.make_pass_decorator(App, ensure=True)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from engine.cli.app import DAY, App, pass_app
+from engine.cli.app import DAY, App, own_id, pass_app
 from engine.cli.campaign import print_campaigns
 from engine.cli.group import Group
 from engine.cli.output import (
@@ -44,8 +44,9 @@ def create(app: App, name: str, daily: str, monthly: str, external_id: str | Non
     """Create the brand NAME."""
     from engine.domain.money import parse_budget
 
+    own = None if external_id is None else own_id(external_id)
     daily_micros, monthly_micros = parse_budget(daily, "daily_budget"), parse_budget(monthly, "monthly_budget")
-    _answer(app, "created", app.system.manage.create_brand(name, daily_micros, monthly_micros, external_id, app.actor))
+    _answer(app, "created", app.system.manage.create_brand(name, daily_micros, monthly_micros, own, app.actor))
 
 
 @brand.command("list")
@@ -126,12 +127,12 @@ def hours(app: App, brand_id: str, day: datetime | None) -> None:
 @click.option("--name", help="Another name.")
 @click.option("--daily", metavar="AMOUNT", help="Daily budget; none is no limit.")
 @click.option("--monthly", metavar="AMOUNT", help="Monthly budget; none is no limit.")
-@click.option("--external-id", metavar="X", help='Your own id; "" takes it away.')
+@click.option("--external-id", metavar="X", help="Your own id; none takes it away.")
 @pass_app
 def update(
     app: App, brand_id: str, name: str | None, daily: str | None, monthly: str | None, external_id: str | None
 ) -> None:
-    """Change what is given of a brand."""
+    """Change what is given of a brand; of an archived one its name and external id only."""
     from engine.domain.money import parse_budget
 
     changes: dict[str, Any] = {}
@@ -142,7 +143,7 @@ def update(
     if monthly is not None:
         changes["monthly_budget_micros"] = parse_budget(monthly, "monthly_budget")
     if external_id is not None:
-        changes["external_id"] = external_id or None
+        changes["external_id"] = own_id(external_id)
     if not changes:
         raise click.UsageError("Nothing to change: give --name, --daily, --monthly or --external-id.")
     _answer(app, "changed", app.system.manage.update_brand(app.brand_id(brand_id), app.actor, **changes))
@@ -152,8 +153,16 @@ def update(
 @click.argument("brand_id", metavar="ID")
 @pass_app
 def archive(app: App, brand_id: str) -> None:
-    """Take a brand and all its campaigns out of use, for good. Nothing is deleted."""
+    """Take a brand and all its campaigns out of use. Nothing is deleted; `unarchive` brings it back, its name is free meanwhile."""
     _answer(app, "archived", app.system.manage.archive_brand(app.brand_id(brand_id), app.actor))
+
+
+@brand.command("unarchive")
+@click.argument("brand_id", metavar="ID")
+@pass_app
+def unarchive(app: App, brand_id: str) -> None:
+    """Bring an archived brand back, with its campaigns as they were. Refused while another brand has its name."""
+    _answer(app, "unarchived", app.system.manage.unarchive_brand(app.brand_id(brand_id), app.actor))
 
 
 def _answer(app: App, done: str, changed: Changed[BrandRecord]) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from engine.cli.app import App, pass_app
+from engine.cli.app import App, own_id, pass_app
 from engine.cli.group import Group
 from engine.cli.output import campaign_document, money, note, print_fields, print_json, print_table
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from engine.ledger.records import CampaignRecord
 
 _SCHEDULE_HELP = (
-    'When it may run, in UTC: {"days": ["mon"], "start_time": "09:00", "end_time": "17:00"}, or a list of such.'
+    'When it may run, in UTC: {"days": ["mon"], "start_time": "09:00", "end_time": "17:00"}, a list of such, or always.'
 )
 
 
@@ -37,7 +37,8 @@ def create(app: App, brand_id: str, name: str, schedule: str | None, external_id
     from engine.domain.schedule import Schedule
 
     hours = Schedule.parse(schedule)
-    made = app.system.manage.create_campaign(app.brand_id(brand_id), name, hours, external_id, app.actor)
+    own = None if external_id is None else own_id(external_id)
+    made = app.system.manage.create_campaign(app.brand_id(brand_id), name, hours, own, app.actor)
     _answer(app, "created", made)
 
 
@@ -80,11 +81,11 @@ def show(app: App, campaign_id: str) -> None:
 @campaign.command("update")
 @click.argument("campaign_id", metavar="ID")
 @click.option("--name", help="Another name.")
-@click.option("--schedule", metavar="JSON", help=_SCHEDULE_HELP + ' "" is always.')
-@click.option("--external-id", metavar="X", help='Your own id; "" takes it away.')
+@click.option("--schedule", metavar="JSON", help=_SCHEDULE_HELP)
+@click.option("--external-id", metavar="X", help="Your own id; none takes it away.")
 @pass_app
 def update(app: App, campaign_id: str, name: str | None, schedule: str | None, external_id: str | None) -> None:
-    """Change what is given of a campaign."""
+    """Change what is given of a campaign; of an archived one its name and external id only."""
     from engine.domain.schedule import Schedule
 
     changes: dict[str, Any] = {}
@@ -93,7 +94,7 @@ def update(app: App, campaign_id: str, name: str | None, schedule: str | None, e
     if schedule is not None:
         changes["schedule"] = Schedule.parse(schedule)
     if external_id is not None:
-        changes["external_id"] = external_id or None
+        changes["external_id"] = own_id(external_id)
     if not changes:
         raise click.UsageError("Nothing to change: give --name, --schedule or --external-id.")
     _answer(app, "changed", app.system.manage.update_campaign(app.campaign_id(campaign_id), app.actor, **changes))
@@ -119,8 +120,16 @@ def resume(app: App, campaign_id: str) -> None:
 @click.argument("campaign_id", metavar="ID")
 @pass_app
 def archive(app: App, campaign_id: str) -> None:
-    """Take a campaign out of use, for good. Nothing is deleted."""
+    """Take a campaign out of use. Nothing is deleted; `unarchive` brings it back, its name is free meanwhile."""
     _answer(app, "archived", app.system.manage.archive_campaign(app.campaign_id(campaign_id), app.actor))
+
+
+@campaign.command("unarchive")
+@click.argument("campaign_id", metavar="ID")
+@pass_app
+def unarchive(app: App, campaign_id: str) -> None:
+    """Bring an archived campaign back, switched as it was. Refused while another campaign of the brand has its name."""
+    _answer(app, "unarchived", app.system.manage.unarchive_campaign(app.campaign_id(campaign_id), app.actor))
 
 
 def print_campaigns(views: Iterable[CampaignView]) -> None:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from engine.live.replies import SpendResult
 
 NO_LIMIT: Final = "no limit"
+LINES_SHOWN: Final = 20
+"""Of remarks that may be as many as a file has lines, so many are shown and the rest counted."""
 SUM_COLUMNS: Final = ("spend", "spends")
 _PIPE_WIDTH: Final = 500
 """Where output is no terminal, nothing is cut to fit one."""

@@ -8,17 +8,25 @@ import click
 
 from engine.cli.app import App, pass_app
 from engine.cli.group import Command
-from engine.cli.output import print_json
+from engine.cli.output import LINES_SHOWN, note, print_json
 
 
 @click.command(cls=Command)
 @pass_app
 def migrate(app: App) -> None:
     """Bring the tables of PostgreSQL up to this version. Harmless when they are."""
+    from engine.ledger import names
     from engine.ledger.database import make_engine
     from engine.ledger.migrate import upgrade
 
-    moved = upgrade(make_engine(app.settings.database_url))
+    db = make_engine(app.settings.database_url)
+    moved = upgrade(db)
+    with db.connect() as connection:
+        doubtful = list(names.doubtful(connection))
+    for line in doubtful[:LINES_SHOWN]:
+        note(line)
+    if len(doubtful) > LINES_SHOWN:
+        note(f"and {len(doubtful) - LINES_SHOWN:,} more names")
     if app.json:
         print_json({"before": moved.before, "after": moved.after})
     elif moved.before == moved.after:
@@ -30,13 +38,13 @@ def migrate(app: App) -> None:
 @click.command(cls=Command)
 @pass_app
 def env(app: App) -> None:
-    """Print the settings in use as NAME=value lines, passwords included, for `eval "$(budget-engine env)"`."""
+    """Print the settings in use as `export NAME=value` lines, passwords included, for `eval "$(budget-engine env)"`."""
     values = app.settings.as_environment()
     if app.json:
         print_json(values)
         return
     for name, value in values.items():
-        click.echo(f"{name}={shlex.quote(value)}")
+        click.echo(f"export {name}={shlex.quote(value)}")
 
 
 @click.command(cls=Command)

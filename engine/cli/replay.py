@@ -8,7 +8,7 @@ import click
 
 from engine.cli.app import App, pass_app
 from engine.cli.group import Command
-from engine.cli.output import bar, note, print_json
+from engine.cli.output import LINES_SHOWN, bar, note, print_json
 from engine.domain.money import format_micros
 
 if TYPE_CHECKING:
@@ -16,27 +16,30 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command)
-@click.argument("file", metavar="FILE.csv")
+@click.argument("file", metavar="FILE.csv|-")
 @pass_app
 def replay(app: App, file: str) -> int:
     """Feed the spends of FILE.csv through the client, in order, as spend of now.
 
-    Columns: at, event_id, brand, campaign, amount_micros; more are ignored. Missing brands and campaigns are made by name. Lines that do not
-    read are reported and passed over. Exit 1 when any line failed.
+    Columns: at, event_id, brand, campaign, amount_micros; more are ignored. Commas, semicolons or tabs part them; gzip is read too, and - is stdin.
+    Missing brands and campaigns are made by name. Lines that do not read, or that the catalog refuses, are reported (the first 20, then their number)
+    and passed over. Exit 1 when any line failed.
     """
-    from engine.flows.replay import CatalogNames, Replay
+    from engine.flows.replay import Replay
+    from engine.flows.replay_names import CatalogNames
     from engine.flows.spend_file import SpendFile
 
     with SpendFile(file) as rows, bar("rows", rows.size or None) as advance:
         names = CatalogNames(app.system.catalog, app.system.manage, app.actor)
-        bring = app.system.publisher.publish_pending
+        bring, troubles = app.system.publisher.publish_pending, _Troubles()
         totals = Replay(
             app.system.client,
             names,
-            on_trouble=note,
+            on_trouble=troubles.tell,
             on_progress=lambda totals: advance(rows.bytes_read, totals.rows),
             on_wait=bring,
         ).run(rows)
+    troubles.tell_rest()
     if totals.stopped:
         note(totals.stopped)
     if app.json:
@@ -47,6 +50,26 @@ def replay(app: App, file: str) -> int:
         )
         click.echo(f"{totals.rows} rows: {counts}; {format_micros(totals.micros)} recorded")
     return 1 if totals.failed or totals.stopped else 0
+
+
+class _Troubles:
+    """The lines that were not counted: the first ones are shown, the others counted."""
+
+    def __init__(self) -> None:
+        self._told = 0
+        self._more: dict[str, int] = {}
+
+    def tell(self, outcome: str, text: str) -> None:
+        if self._told < LINES_SHOWN:
+            self._told += 1
+            note(text)
+        else:
+            self._more[outcome] = self._more.get(outcome, 0) + 1
+
+    def tell_rest(self) -> None:
+        words = {"failed": "failed", "conflict": "were counted before with another campaign or amount"}
+        for outcome, count in self._more.items():
+            note(f"... and {count:,} more {'line' if count == 1 else 'lines'} {words[outcome]}")
 
 
 def _document(totals: Totals) -> dict[str, Any]:

@@ -85,7 +85,9 @@ def _unexpected(error: BaseException) -> None:
         import traceback
 
         traceback.print_exception(error)
-    if getattr(getattr(error, "orig", None), "pgcode", None) in _SCHEMA_MISSING:
+    if isinstance(error, ModuleNotFoundError) and (error.name or "engine").split(".")[0] not in ("engine", "web"):
+        _complain(f"the package {error.name} is not installed: install the wheel again without --no-deps")
+    elif getattr(getattr(error, "orig", None), "pgcode", None) in _SCHEMA_MISSING:
         _complain("the database lacks tables that this program needs: run `budget-engine migrate`")
     else:
         _complain(f"unexpected {type(error).__name__}: {error}; set BUDGET_DEBUG=1 for the traceback")

@@ -17,13 +17,15 @@ def scripts() -> None:
 
 
 @scripts.command("export")
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="DIR")
 @pass_app
-def export_(app: App, folder: Path) -> None:
+def export_(app: App, folder: str) -> None:
     """Write every script into DIR, with a manifest of their SHA1 and golden vectors to test a client with."""
     from engine.live.export import export
 
-    done = export(folder)
+    if not folder.strip():
+        raise click.BadParameter("it is empty: name the folder to write into", param_hint="DIR")
+    done = export(Path(folder))
     if app.json:
         print_json(
             {"folder": str(done.folder), "layout": done.layout, "scripts": dict(done.sha1s), "files": list(done.files)}

@@ -69,5 +69,20 @@ def are_text_ids(values: Sequence[str]) -> bool:
 def check_text_id(value: object, field: str) -> str:
     """An event, request or external id: 1 to 64 of letters, digits and ._:/+=@~- (so base64, UUIDs and hex pass). Raises InvalidId."""
     if not isinstance(value, str) or _TEXT_ID.fullmatch(value) is None:
-        raise InvalidId(f"{field} {shown(value)} is not an id: use 1 to 64 letters, digits or . _ : / + = @ ~ -", field)
+        if value == "":
+            raise InvalidId(
+                f"{field} is empty: give 1 to 64 letters, digits or . _ : / + = @ ~ -, or leave it out", field
+            )
+        use = f"use 1 to 64 letters, digits or . _ : / + = @ ~ -{_look_alike(value)}"
+        raise InvalidId(f"{field} {shown(value)} is not an id: {use}", field)
     return value
+
+
+def _look_alike(value: object) -> str:
+    """The letter of another alphabet that may look like one of ours, by its name."""
+    odd = next((sign for sign in value if not sign.isascii()), None) if isinstance(value, str) else None
+    if odd is None:
+        return ""
+    import unicodedata  # only for the message: bidders import this module
+
+    return f", of which {unicodedata.name(odd, 'this sign')} (U+{ord(odd):04X}) is none"

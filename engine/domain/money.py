@@ -27,7 +27,8 @@ _WIDEST_EXPONENT: Final = 20
 """A Decimal beyond it is shown as it is: written out, 1E-999999999 would be a gigabyte of zeros."""
 _EXACT: Final = Context(prec=34, traps=[])
 """Money does not depend on the precision that the caller's own decimal context happens to have."""
-_NONE_WORDS: Final = frozenset({"", "none"})
+NO_LIMIT_WORD: Final = "none"
+"""What a person writes for a budget without a limit. Nothing at all is not that word: it is what an unset variable leaves."""
 
 
 def _text_of(value: object, field: str, error: type[InvalidInput]) -> str:
@@ -107,9 +108,11 @@ def micros_of(amount: str | Decimal | None, amount_micros: int | None) -> int:
 
 
 def parse_budget(value: str | Decimal | None, field: str = "daily_budget") -> int | None:
-    """The micros of a budget; None, "" and "none" mean no limit, 0 means nothing allowed. Raises InvalidBudget."""
-    if value is None or (isinstance(value, str) and value.strip().lower() in _NONE_WORDS):
+    """The micros of a budget; None and "none" mean no limit, 0 means nothing allowed. Raises InvalidBudget, for an empty text too."""
+    if value is None or (isinstance(value, str) and value.strip().lower() == NO_LIMIT_WORD):
         return None
+    if isinstance(value, str) and not value.strip():
+        raise InvalidBudget(f"{field} is empty: give an amount such as 100.00, or none for no limit", field)
     return check_budget_micros(_micros_of(value, field, InvalidBudget), field)
 
 

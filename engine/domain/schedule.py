@@ -2,7 +2,7 @@
 
 A schedule is a window or a list of windows: `{"days": ["mon", ...], "start_time": "09:00", "end_time": "17:00"}`. The start is included, the
 end is not; a window over midnight belongs to the day that it starts on; no days are all days, no times are all day, `24:00` is an end,
-an empty schedule is always. It compiles to text like `12345@540-1020;6@0-360` (days 1 = Monday to 7, minutes of the day), which is short
+an empty schedule (`{}`, `[]`) is always, and so are the words `always` and `none`. It compiles to text like `12345@540-1020;6@0-360` (days 1 = Monday to 7, minutes of the day), which is short
 enough for Redis' compact hashes and which the hot path reads each time it decides (`lua/lib/schedule.lua`).
 """
 
@@ -22,6 +22,8 @@ from engine.errors import InvalidSchedule, shown
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 DAY_MINUTES: Final = 1440
 MAX_WINDOWS: Final = 50
+ALWAYS_WORDS: Final = frozenset({"always", "none"})
+"""What a person writes for a campaign that may always run."""
 _FIELDS: Final = frozenset({"days", "start_time", "end_time"})
 _TIME: Final = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])", re.ASCII)
 _THURSDAY: Final = 3
@@ -76,7 +78,10 @@ class Schedule:
 
     @classmethod
     def parse(cls, value: object, field: str = "schedule") -> Schedule:
-        """A schedule from JSON text or from its parsed value; None, "", {} and [] are always. Raises InvalidSchedule with the path."""
+        """A schedule from text (JSON, `always` or `none`) or from its parsed value; None, {} and [] are always.
+
+        An empty text is refused: it is what an unset variable or a field that was never filled in leaves. Raises InvalidSchedule with the path.
+        """
         if isinstance(value, Schedule):
             return value
         if isinstance(value, str):
@@ -198,8 +203,10 @@ def _days_words(days: Sequence[int]) -> str:
 
 
 def _json(text: str, field: str) -> object:
-    if not text.strip():
+    if text.strip().lower() in ALWAYS_WORDS:
         return None
+    if not text.strip():
+        raise InvalidSchedule(f"{field} is empty: give windows such as {_EXAMPLE}, or always for no windows", field)
     try:
         return json.loads(text, object_pairs_hook=lambda pairs: _named_once(pairs, field))
     except (ValueError, RecursionError):

@@ -13,7 +13,7 @@ from engine.errors import BudgetError, ServerAway
 from engine.flows.publish import Publisher
 from engine.flows.status import StatusWriter
 from engine.ledger.catalog import Catalog
-from engine.ledger.records import BrandRecord, CampaignRecord
+from engine.ledger.records import KEEP, BrandRecord, CampaignRecord, Keep
 
 Row = TypeVar("Row", BrandRecord, CampaignRecord)
 
@@ -58,6 +58,10 @@ class Manage:
         """Takes a brand and all its campaigns out of use. Raises NotFound."""
         return self._brand(self._catalog.archive_brand(brand_id, actor), actor)
 
+    def unarchive_brand(self, brand_id: int, actor: str, *, name: str | Keep = KEEP) -> Changed[BrandRecord]:
+        """Takes a brand into use again, with its campaigns as they were. Raises NotFound, Conflict where its name is taken."""
+        return self._brand(self._catalog.unarchive_brand(brand_id, actor, name=name), actor)
+
     def create_campaign(
         self, brand_id: int, name: str, schedule: Any, external_id: str | None, actor: str
     ) -> Changed[CampaignRecord]:
@@ -85,6 +89,10 @@ class Manage:
     def archive_campaign(self, campaign_id: int, actor: str) -> Changed[CampaignRecord]:
         """Takes a campaign out of use. Raises NotFound."""
         return self._campaign(self._catalog.archive_campaign(campaign_id, actor), actor)
+
+    def unarchive_campaign(self, campaign_id: int, actor: str, *, name: str | Keep = KEEP) -> Changed[CampaignRecord]:
+        """Takes a campaign into use again, switched as it was. Raises NotFound, Conflict where its name is taken."""
+        return self._campaign(self._catalog.unarchive_campaign(campaign_id, actor, name=name), actor)
 
     def _brand(self, row: BrandRecord, actor: str) -> Changed[BrandRecord]:
         why_not = self._bring(row.id, actor)

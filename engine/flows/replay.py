@@ -1,6 +1,7 @@
 """Replay: feeds a file of spends through the bidder's client, in order, as spend of now; `at` is kept as occurred_at.
 
-Brands and campaigns that the catalog lacks are made by name, in bulk, before the chunk of lines that needs them. Every chunk has one request
+Brands and campaigns that the catalog lacks are made by name, in bulk, before the chunk of lines that needs them (`engine/flows/replay_names.py`);
+where the catalog refuses one, the lines that name it fail and the others go on. Every chunk has one request
 id, so that repeating it after a lost reply counts nothing twice; event ids make a second replay of the whole file harmless.
 """
 
@@ -14,16 +15,14 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final, Protocol
 
-from engine.errors import BudgetError, Conflict, Unavailable
-from engine.flows.manage import Manage
+from engine.errors import BudgetError, Unavailable
 from engine.flows.spend_file import Malformed, SpendFile, SpendRow
-from engine.ledger.catalog import Catalog
-from engine.ledger.records import CampaignRecord
 from engine.live.client import Spend
 from engine.live.replies import CONFLICT, DUPLICATE, NOT_READY, RECORDED, REFUSED, UNKNOWN_CAMPAIGN, SpendResult
 
 CHUNK: Final = 2000
 """Lines that are read, named and sent together; the client cuts them to what a call may carry."""
+FAILED: Final = "failed"
 PATIENCE_S: Final = 60.0
 """For how long Redis may be away, rebuilding, or not know a campaign that was just made."""
 _PAUSE_S: Final = 0.25
@@ -35,10 +34,14 @@ class SpendsClient(Protocol):
     def record_spends(self, spends: Iterable[Spend], *, request_id: str | None = None) -> list[SpendResult]: ...
 
 
-class Names(Protocol):
-    """Turns names into campaign ids, making what is missing."""
+Pair = tuple[str, str]
+"""The name of a brand and of a campaign."""
 
-    def campaign_ids(self, wanted: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int]: ...
+
+class Names(Protocol):
+    """Turns names into campaign ids, making what is missing; for what cannot be had, says why instead."""
+
+    def campaign_ids(self, wanted: Iterable[Pair]) -> tuple[dict[Pair, int], dict[Pair, str]]: ...
 
 
 @dataclass(slots=True)
@@ -56,7 +59,7 @@ class Totals:
 
 
 class Replay:
-    """One replay. on_trouble gets each line that was not counted and why, on_progress the totals after each chunk; on_wait is called
+    """One replay. on_trouble gets "failed" or "conflict" with each line that was not counted and why, on_progress the totals after each chunk; on_wait is called
     before Redis is asked again, and may bring what Redis lacks."""
 
     def __init__(
@@ -64,7 +67,7 @@ class Replay:
         client: SpendsClient,
         names: Names,
         *,
-        on_trouble: Callable[[str], None] = lambda text: None,
+        on_trouble: Callable[[str, str], None] = lambda outcome, text: None,
         on_progress: Callable[[Totals], None] = lambda totals: None,
         on_wait: Callable[[], object] = lambda: None,
         patience_s: float = PATIENCE_S,
@@ -90,7 +93,7 @@ class Replay:
                 totals.rows += 1
                 if isinstance(item, Malformed):
                     totals.failed += 1
-                    self._on_trouble(str(item))
+                    self._on_trouble(FAILED, str(item))
                 else:
                     rows.append(item)
             if rows:
@@ -101,11 +104,12 @@ class Replay:
         return totals
 
     def _feed_or_stop(self, rows: Sequence[SpendRow], request_id: str, totals: Totals) -> None:
-        why = ""
+        why, before = "", totals.failed
         try:
             why = self._feed(rows, request_id, totals)
         except BudgetError as error:
-            totals.failed += len(rows)
+            # Lines whose names were refused are among them already.
+            totals.failed = before + len(rows)
             why = str(error)
         if why:
             totals.stopped = (
@@ -113,7 +117,15 @@ class Replay:
             )
 
     def _feed(self, rows: Sequence[SpendRow], request_id: str, totals: Totals) -> str:
-        ids = self._names.campaign_ids((row.brand, row.campaign) for row in rows)
+        ids, refused = self._names.campaign_ids((row.brand, row.campaign) for row in rows)
+        for row in rows:
+            why = refused.get((row.brand, row.campaign))
+            if why is not None:
+                totals.failed += 1
+                self._on_trouble(FAILED, f"line {row.line}: {why}")
+        rows = [row for row in rows if (row.brand, row.campaign) in ids]
+        if not rows:
+            return ""
         spends = [Spend(ids[row.brand, row.campaign], None, row.event_id, row.amount_micros, row.at) for row in rows]
         answers, why = self._until_answered(spends, request_id)
         for row, answer in zip(rows, answers, strict=True):
@@ -126,7 +138,8 @@ class Replay:
             elif outcome == CONFLICT:
                 totals.conflict += 1
                 self._on_trouble(
-                    f"line {row.line}: event_id {row.event_id} was counted with another campaign or amount"
+                    CONFLICT,
+                    f"line {row.line}: event_id {row.event_id} was counted with another campaign or amount",
                 )
             elif outcome == REFUSED:
                 totals.refused += 1
@@ -165,56 +178,3 @@ def _unsettled(answers: Iterable[SpendResult]) -> str:
 def _chunks(rows: Iterator[SpendRow | Malformed]) -> Iterator[list[SpendRow | Malformed]]:
     while chunk := list(islice(rows, CHUNK)):
         yield chunk
-
-
-class CatalogNames:
-    """Names by the catalog, remembered; what is missing is made in the order in which it comes, and published."""
-
-    def __init__(self, catalog: Catalog, manage: Manage, actor: str) -> None:
-        self._catalog = catalog
-        self._manage = manage
-        self._actor = actor
-        self._brands: dict[str, int] = {}
-        self._campaigns: dict[tuple[str, str], int] = {}
-
-    def campaign_ids(self, wanted: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int]:
-        """The id of each (brand name, campaign name). Raises what the catalog raises."""
-        missing: dict[str, dict[str, None]] = {}
-        asked = dict.fromkeys(wanted)
-        for brand, campaign in asked:
-            if (brand, campaign) not in self._campaigns:
-                missing.setdefault(brand, {})[campaign] = None
-        for brand, campaigns in missing.items():
-            brand_id = self._brand_id(brand)
-            new = [name for name in campaigns if (brand, name) not in self._campaigns]
-            if new:
-                try:
-                    made = self._manage.create_campaigns(brand_id, new, self._actor)
-                except Conflict:
-                    # Another process made some of them since they were looked up.
-                    self._look_up(brand, brand_id)
-                    new = [name for name in new if (brand, name) not in self._campaigns]
-                    made = self._manage.create_campaigns(brand_id, new, self._actor) if new else []
-                self._remember(brand, made)
-        return {pair: self._campaigns[pair] for pair in asked}
-
-    def _brand_id(self, name: str) -> int:
-        if name not in self._brands:
-            found = self._catalog.brand_by_name(name)
-            if found is None:
-                try:
-                    found = self._manage.create_brand(name, None, None, None, self._actor).row
-                except Conflict:
-                    found = self._catalog.brand_by_name(name)
-                    if found is None:
-                        raise
-            self._brands[name] = found.id
-            self._look_up(name, found.id)
-        return self._brands[name]
-
-    def _look_up(self, brand: str, brand_id: int) -> None:
-        self._remember(brand, self._catalog.campaigns(brand_id, include_archived=True))
-
-    def _remember(self, brand: str, campaigns: Iterable[CampaignRecord]) -> None:
-        for campaign in campaigns:
-            self._campaigns[brand, campaign.name] = campaign.id

@@ -12,17 +12,26 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Final
+from typing import Final
 
 from engine.domain.ids import check_text_id
 from engine.domain.money import MAX_AMOUNT_MICROS, check_amount_micros
+from engine.domain.names import clean_name
 from engine.errors import InvalidAmount, InvalidInput, shown
-from engine.ledger.records import clean_name
+from engine.flows.spend_lines import LONGEST_LINE, STDIN, Lines, NotLines
 
 COLUMNS: Final = ("at", "event_id", "brand", "campaign", "amount_micros")
-LONGEST_LINE: Final = 65_536
 _DIGITS: Final = re.compile(rf"[0-9]{{1,{len(str(MAX_AMOUNT_MICROS))}}}", re.ASCII)
 _BOM: Final = b"\xef\xbb\xbf"
+_ENCODINGS: Final = {
+    b"\xff\xfe\x00\x00": "UTF-32",
+    b"\x00\x00\xfe\xff": "UTF-32",
+    b"\xff\xfe": "UTF-16",
+    b"\xfe\xff": "UTF-16",
+}
+_DELIMITERS: Final = (",", ";", "\t")
+_SEP_LINE: Final = re.compile(rb"\"?sep=([,;\t])\"?", re.IGNORECASE)
+"""Excel's own word for what parts the fields."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,25 +59,27 @@ class Malformed:
 
 
 class SpendFile:
-    """A CSV file with the columns `at,event_id,brand,campaign,amount_micros` in any order; more are ignored.
+    """A CSV file with the columns `at,event_id,brand,campaign,amount_micros` in any order and case; more are ignored.
 
+    Commas, semicolons or tabs part its fields, as its header or a first line `sep=;` says. `-` is stdin, and a gzip file is read as what is in it.
     Opening it checks the header. Raises InvalidInput (field `file`) for what is not such a file.
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        self._name = shown(str(path))
+        self._name = "stdin" if str(path) == STDIN else shown(str(path))
         try:
-            self.size = self.path.stat().st_size
-            self._file: BinaryIO = self.path.open("rb")
-        except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-            raise self._refused(f"cannot be read ({reason}): give the path of a CSV file") from None
-        self.bytes_read = 0
+            self._lines = Lines(path)
+        except NotLines as error:
+            raise self._refused(str(error)) from None
+        self.size = self._lines.size
+        self._number = 0
         try:
             self._header()
+        except NotLines as error:
+            self._lines.close()
+            raise self._refused(str(error)) from None
         except BaseException:
-            self._file.close()
+            self._lines.close()
             raise
 
     def __enter__(self) -> SpendFile:
@@ -77,29 +88,48 @@ class SpendFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        self._lines.close()
+
+    @property
+    def bytes_read(self) -> int:
+        """How far it is read, of `size`."""
+        return self._lines.bytes_read
 
     def rows(self) -> Iterator[SpendRow | Malformed]:
-        """Every line after the header, in order; blank ones are passed over."""
-        for number, raw in enumerate(iter(self._line, b""), start=2):
-            if raw.strip():
-                yield self._row(number, raw)
+        """Every line after the header, in order; blank ones are passed over. Where the file itself breaks off, that is its last line."""
+        try:
+            while raw := self._line():
+                if raw.strip():
+                    yield self._row(self._number, raw)
+        except NotLines as error:
+            yield Malformed(self._number + 1, "file", f"the file {error}")
+
+    def _line(self) -> bytes:
+        raw = self._lines.next()
+        self._number += bool(raw)
+        return raw
 
     def _header(self) -> None:
-        try:
+        raw = self._line()
+        encoding = _foreign_encoding(raw)
+        if encoding is not None:
+            raise self._refused(f"is {encoding} text, not UTF-8: save it as UTF-8")
+        if b"\x00" in raw:
+            raise self._refused("is binary, not UTF-8 text: give a CSV file")
+        delimiter = _SEP_LINE.fullmatch(raw.removeprefix(_BOM).strip())
+        if delimiter is not None:
             raw = self._line()
-        except OSError as error:
-            raise self._refused(f"cannot be read ({error.strerror}): give the path of a CSV file") from None
-        if raw.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\x00" in raw:
-            raise self._refused("is not UTF-8 text: save it as UTF-8")
         if not raw.strip():
             raise self._refused(
                 "is empty" if not raw else "begins with a blank line: its first line must name the columns"
             )
         try:
-            names = [name.strip() for name in _cells(raw.removeprefix(_BOM).decode())]
-        except UnicodeDecodeError:
-            raise self._refused("is not UTF-8 text: save it as UTF-8") from None
+            line = raw.removeprefix(_BOM).decode()
+        except UnicodeDecodeError as error:
+            raise self._refused(f"is not UTF-8 text ({_wrong_byte(error)}): save it as UTF-8") from None
+        self._delimiter = delimiter[1].decode() if delimiter is not None else _delimiter_of(line)
+        try:
+            names = [name.strip().lower() for name in _cells(line, self._delimiter)]
         except csv.Error as error:
             raise self._refused(
                 f"does not begin with a CSV header ({error}): name the columns {','.join(COLUMNS)}"
@@ -113,25 +143,17 @@ class SpendFile:
         self._width = len(names)
         self._places = [names.index(name) for name in COLUMNS]
 
-    def _line(self) -> bytes:
-        """The next line; of one that is too long only its beginning, the rest is passed over."""
-        raw = self._file.readline(LONGEST_LINE + 1)
-        self.bytes_read += len(raw)
-        rest = raw
-        while len(rest) > LONGEST_LINE and not rest.endswith(b"\n"):
-            rest = self._file.readline(LONGEST_LINE + 1)
-            self.bytes_read += len(rest)
-        return raw
-
     def _row(self, number: int, raw: bytes) -> SpendRow | Malformed:
         if len(raw) > LONGEST_LINE:
             return Malformed(number, "line", f"it is longer than {LONGEST_LINE} bytes")
         try:
-            cells = _cells(raw.decode())
-        except UnicodeDecodeError:
-            return Malformed(number, "line", f"{shown(raw)} is not UTF-8 text")
+            line = raw.decode()
+        except UnicodeDecodeError as error:
+            return Malformed(number, "line", f"it is not UTF-8 text ({_wrong_byte(error)}): save the file as UTF-8")
+        try:
+            cells = _cells(line, self._delimiter)
         except csv.Error as error:
-            return Malformed(number, "line", f"{shown(raw)} is not a line of CSV ({error})")
+            return Malformed(number, "line", f"{shown(line.rstrip())} is not a line of CSV ({error})")
         if len(cells) != self._width:
             return Malformed(number, "line", f"it has {len(cells)} fields, the header names {self._width}")
         at, event_id, brand, campaign, amount = (cells[place] for place in self._places)
@@ -151,8 +173,36 @@ class SpendFile:
         return InvalidInput(f"{self._name} {why}", "file")
 
 
-def _cells(line: str) -> Sequence[str]:
-    return next(csv.reader([line.rstrip("\r\n")], strict=True))
+def _cells(line: str, delimiter: str) -> Sequence[str]:
+    return next(csv.reader([line.rstrip("\r\n")], delimiter=delimiter, strict=True))
+
+
+def _delimiter_of(header: str) -> str:
+    """What parts the fields of a header: whatever shows most of the columns, else a comma."""
+
+    def columns(delimiter: str) -> int:
+        try:
+            names = [name.strip().lower() for name in _cells(header, delimiter)]
+        except csv.Error:
+            return 0
+        return sum(name in names for name in COLUMNS)
+
+    return max(_DELIMITERS, key=columns)
+
+
+def _foreign_encoding(raw: bytes) -> str | None:
+    """The encoding that a file begins in, where that is UTF-16 or UTF-32."""
+    for sign, name in _ENCODINGS.items():
+        if raw.startswith(sign):
+            return name
+    beginning = raw[:20]
+    # Without a mark, half of plain letters are zero bytes.
+    zeros = [beginning[at::2].count(0) for at in (0, 1)]
+    return "UTF-16" if min(zeros) == 0 and max(zeros) >= len(beginning) // 2 > 0 else None
+
+
+def _wrong_byte(error: UnicodeDecodeError) -> str:
+    return f"byte {error.object[error.start]:#04x} at place {error.start + 1}"
 
 
 def _instant(text: str) -> datetime:

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from engine.domain.ids import check_brand_id, check_text_id
 from engine.domain.money import check_budget_micros, format_optional
+from engine.domain.names import clean_name
 from engine.errors import Conflict, NotFound, shown
 from engine.ledger import changes
 from engine.ledger.changes import FieldChange
@@ -17,10 +18,12 @@ from engine.ledger.records import (
     BrandRecord,
     Keep,
     brand_record,
-    clean_name,
     clean_note,
     refusing_taken,
 )
+
+NAMES_ONLY: Final = frozenset({"name", "external_id"})
+"""What may be changed of an archived row."""
 
 COLUMNS: Final = (
     Brand.id,
@@ -73,7 +76,10 @@ def change(
     expected_version: int | None = None,
     note: str | None = None,
 ) -> BrandRecord:
-    """Changes what is given; what is equal already leaves no row and no new version. Raises as `create`, and NotFound."""
+    """Changes what is given; what is equal already leaves no row and no new version. Raises as `create`, and NotFound.
+
+    An archived brand changes nothing but what it is called, which may stand in the way of its return.
+    """
     values: dict[str, Any] = {}
     if not isinstance(name, Keep):
         values["name"] = clean_name(name)
@@ -85,7 +91,8 @@ def change(
         values["external_id"] = None if external_id is None else check_text_id(external_id, "external_id")
     note = clean_note(note)
     before = locked(connection, brand_id)
-    refuse_archived(before)
+    if not values.keys() <= NAMES_ONLY:
+        refuse_archived(before)
     if expected_version is not None and before.version != expected_version:
         raise Conflict(
             f"brand {brand_id} is at version {before.version}, not {expected_version}: somebody changed it, load it again",
@@ -104,12 +111,32 @@ def change(
 
 
 def archive(connection: Connection, brand_id: int, actor: str) -> BrandRecord:
-    """Ends a brand for good; its campaigns stay as they are and stop by it. Again is no change. Raises NotFound."""
+    """Takes a brand out of use; its campaigns stay as they are and stop by it. Again is no change. Raises NotFound."""
     before = locked(connection, brand_id)
     if before.archived:
         return before
     after = _update(connection, brand_id, {"archived_at": func.clock_timestamp()})
     trail = [FieldChange(brand_id, "archived", changes.flag(False), changes.flag(True))]
+    changes.write(connection, "brand", actor, trail)
+    return after
+
+
+def unarchive(connection: Connection, brand_id: int, actor: str, *, name: str | Keep = KEEP) -> BrandRecord:
+    """Takes a brand into use again, with its campaigns as they were. Again is no change. Raises NotFound, Conflict for a taken name.
+
+    name: what it is called from now on, where its own has been taken.
+    """
+    wanted = None if isinstance(name, Keep) else clean_name(name)
+    before = locked(connection, brand_id)
+    if not before.archived:
+        return before
+    values: dict[str, Any] = {"archived_at": None}
+    trail = [FieldChange(brand_id, "archived", changes.flag(True), changes.flag(False))]
+    if wanted is not None and wanted != before.name:
+        values["name"] = wanted
+        trail.append(FieldChange(brand_id, "name", before.name, wanted))
+    with refusing_taken("brand", values.get("name", before.name), None, returning=brand_id):
+        after = _update(connection, brand_id, values)
     changes.write(connection, "brand", actor, trail)
     return after
 
@@ -125,11 +152,12 @@ def locked(connection: Connection, brand_id: int, *, share: bool = False) -> Bra
 
 
 def refuse_archived(brand: BrandRecord) -> None:
-    """Raises Conflict for an archived brand: it changes no more."""
+    """Raises Conflict for an archived brand."""
     if brand.archived:
         raise Conflict(
             f"brand {brand.id} {shown(brand.name)} is archived since {brand.archived_at:%Y-%m-%d} and changes no more:"
-            " create a new brand"
+            f" bring it back with `brand unarchive {brand.id}`, or create a new brand",
+            "archived",
         )
 
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Select, Text, cast, func, insert, select, text, update
 
 from engine.domain.ids import ORDINALS, brand_of, campaign_id_of, check_campaign_id, check_text_id
+from engine.domain.names import clean_name
 from engine.domain.schedule import Schedule
 from engine.errors import Conflict, NotFound, shown
 from engine.ledger import brands, changes
@@ -18,7 +19,6 @@ from engine.ledger.records import (
     CampaignRecord,
     Keep,
     campaign_record,
-    clean_name,
     clean_note,
     refusing_taken,
     schedule_text,
@@ -94,7 +94,10 @@ def change(
     expected_version: int | None = None,
     note: str | None = None,
 ) -> CampaignRecord:
-    """Changes what is given; what is equal already leaves no row and no new version. Raises as `create`, and NotFound."""
+    """Changes what is given; what is equal already leaves no row and no new version. Raises as `create`, and NotFound.
+
+    An archived campaign changes nothing but what it is called, which may stand in the way of its return.
+    """
     wanted: dict[str, Any] = {}
     if not isinstance(name, Keep):
         wanted["name"] = clean_name(name)
@@ -104,7 +107,8 @@ def change(
         wanted["external_id"] = None if external_id is None else check_text_id(external_id, "external_id")
     note = clean_note(note)
     before = _locked(connection, campaign_id)
-    _refuse_archived(before)
+    if not wanted.keys() <= brands.NAMES_ONLY:
+        _refuse_archived(before)
     if expected_version is not None and before.version != expected_version:
         raise Conflict(
             f"campaign {campaign_id} is at version {before.version}, not {expected_version}:"
@@ -131,13 +135,36 @@ def switch(connection: Connection, campaign_id: int, actor: str, *, enabled: boo
 
 
 def archive(connection: Connection, campaign_id: int, actor: str) -> CampaignRecord:
-    """Ends a campaign for good. One that is archived already, itself or by its brand, stays as it is. Raises NotFound."""
+    """Takes a campaign out of use. One that is archived already, itself or by its brand, stays as it is. Raises NotFound."""
     before = _locked(connection, campaign_id)
     if before.archived:
         return before
     now = func.clock_timestamp()
     trail = [FieldChange(campaign_id, "archived", changes.flag(False), changes.flag(True))]
     return _apply(connection, before, {"archived_at": now, "switched_at": now}, trail, actor)
+
+
+def unarchive(connection: Connection, campaign_id: int, actor: str, *, name: str | Keep = KEEP) -> CampaignRecord:
+    """Takes a campaign into use again, switched as it was. Again is no change. Raises NotFound, Conflict for a taken name.
+
+    name: what it is called from now on, where its own has been taken.
+    """
+    wanted = None if isinstance(name, Keep) else clean_name(name)
+    before = _locked(connection, campaign_id)
+    if before.brand_archived_at is not None:
+        raise Conflict(
+            f"campaign {campaign_id} {shown(before.name)} is archived with its brand:"
+            f" bring that back first, with `brand unarchive {before.brand_id}`",
+            "archived",
+        )
+    if not before.archived:
+        return before
+    trail = [FieldChange(campaign_id, "archived", changes.flag(True), changes.flag(False))]
+    values: dict[str, Any] = {"archived_at": None}
+    if wanted is not None and wanted != before.name:
+        values["name"] = wanted
+        trail.append(FieldChange(campaign_id, "name", before.name, wanted))
+    return _apply(connection, before, values, trail, actor)
 
 
 def one(connection: Connection, campaign_id: int) -> CampaignRecord:
@@ -147,6 +174,13 @@ def one(connection: Connection, campaign_id: int) -> CampaignRecord:
     if row is None:
         raise unknown(campaign_id)
     return campaign_record(row)
+
+
+def archived(connection: Connection, brand_id: int, limit: int) -> list[CampaignRecord]:
+    """A brand's campaigns that are archived by themselves, the last one first."""
+    query = reading().where(Campaign.brand_id == brand_id, Campaign.archived_at.is_not(None))
+    found = connection.execute(query.order_by(Campaign.archived_at.desc(), Campaign.id).limit(limit))
+    return [campaign_record(row) for row in found]
 
 
 def of_ids(connection: Connection, campaign_ids: Sequence[int]) -> list[CampaignRecord]:
@@ -199,7 +233,8 @@ def _apply(
 ) -> CampaignRecord:
     if not values:
         return before
-    with refusing_taken("campaign", values.get("name"), values.get("external_id")):
+    returning = before.id if "archived_at" in values else None
+    with refusing_taken("campaign", values.get("name", before.name), values.get("external_id"), returning=returning):
         connection.execute(
             update(Campaign)
             .where(Campaign.id == before.id)
@@ -216,7 +251,8 @@ def _give_ids(connection: Connection, brand_id: int, count: int) -> list[int]:
         left = ORDINALS - first
         raise Conflict(
             f"brand {brand_id} has room for {left} more campaigns, not {count}: a brand holds {ORDINALS - 1} in its life,"
-            " archived ones included; create another brand"
+            " archived ones included; create another brand",
+            "room",
         )
     # Not a change of the brand: its version stays.
     connection.execute(update(Brand).where(Brand.id == brand_id).values(next_ordinal=first + count))
@@ -230,7 +266,8 @@ def _refuse_taken_names(connection: Connection, brand_id: int, names: list[str])
         if name in seen:
             raise Conflict(f"name {shown(name)} is given twice: give each campaign its own", "name")
         seen.add(name)
-    query = select(Campaign.name).where(Campaign.brand_id == brand_id, Campaign.name == func.any(names)).limit(1)
+    in_use = (Campaign.brand_id == brand_id, Campaign.archived_at.is_(None), Campaign.name == func.any(names))
+    query = select(Campaign.name).where(*in_use).limit(1)
     taken = connection.execute(query).scalar_one_or_none()
     if taken is not None:
         raise taken_name("campaign", taken)
@@ -238,10 +275,13 @@ def _refuse_taken_names(connection: Connection, brand_id: int, names: list[str])
 
 def _refuse_archived(campaign: CampaignRecord) -> None:
     if campaign.archived:
-        by = "" if campaign.brand_archived_at is None else " with its brand"
+        by_brand = campaign.brand_archived_at is not None
+        back = f"brand unarchive {campaign.brand_id}" if by_brand else f"campaign unarchive {campaign.id}"
         raise Conflict(
-            f"campaign {campaign.id} {shown(campaign.name)} is archived{by} since {campaign.archived_since:%Y-%m-%d}"
-            " and changes no more: create a new campaign"
+            f"campaign {campaign.id} {shown(campaign.name)} is archived{' with its brand' if by_brand else ''}"
+            f" since {campaign.archived_since:%Y-%m-%d} and changes no more:"
+            f" bring it back with `{back}`, or create a new campaign",
+            "archived",
         )
 
 

@@ -9,7 +9,8 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import ColumnElement, Engine, Select, func, select, text, union
 
-from engine.domain.ids import SHARDS, check_brand_id, check_campaign_id, check_text_id
+from engine.domain.ids import ORDINALS, SHARDS, check_brand_id, check_campaign_id, check_text_id
+from engine.domain.names import clean_name
 from engine.domain.schedule import Schedule
 from engine.errors import InvalidId, NotFound, shown
 from engine.ledger import brands, campaigns
@@ -21,7 +22,6 @@ from engine.ledger.records import (
     Keep,
     brand_record,
     campaign_record,
-    clean_name,
     schedule_of,
 )
 
@@ -107,10 +107,16 @@ class Catalog:
             )
 
     def archive_brand(self, brand_id: int, actor: str) -> BrandRecord:
-        """Ends a brand for good, and with it all its campaigns, whose rows stay as they are."""
+        """Takes a brand out of use, and with it all its campaigns, whose rows stay as they are."""
         actor = clean_name(actor, "actor")
         with self._engine.begin() as connection:
             return brands.archive(connection, brand_id, actor)
+
+    def unarchive_brand(self, brand_id: int, actor: str, *, name: str | Keep = KEEP) -> BrandRecord:
+        """Takes a brand into use again, under another name where one is given, with its campaigns as they were."""
+        actor = clean_name(actor, "actor")
+        with self._engine.begin() as connection:
+            return brands.unarchive(connection, brand_id, actor, name=name)
 
     def brand(self, brand_id: int) -> BrandRecord:
         """The brand, archived or not. Raises NotFound."""
@@ -122,9 +128,11 @@ class Catalog:
         return brand_record(row)
 
     def brand_by_name(self, name: str) -> BrandRecord | None:
-        """The brand of that name, archived or not; None when there is none."""
+        """The brand of that name: the one in use, else the youngest archived one; None when there is none."""
+        found = select(*brands.COLUMNS).where(Brand.name == clean_name(name))
+        first = found.order_by(Brand.archived_at.is_not(None), Brand.id.desc()).limit(1)
         with self._engine.connect() as connection:
-            row = connection.execute(select(*brands.COLUMNS).where(Brand.name == clean_name(name))).one_or_none()
+            row = connection.execute(first).one_or_none()
         return None if row is None else brand_record(row)
 
     def brands(self, include_archived: bool = False, *, shard: int | None = None) -> list[BrandRecord]:
@@ -172,6 +180,14 @@ class Catalog:
         with self._engine.begin() as connection:
             return campaigns.create(connection, brand_id, names, actor, schedule=schedule)
 
+    def room(self, brand_id: int) -> int:
+        """How many campaigns a brand may still be given. Raises NotFound."""
+        with self._engine.connect() as connection:
+            found = connection.execute(select(ORDINALS - Brand.next_ordinal).where(Brand.id == brand_id)).scalar()
+        if found is None:
+            raise brands.unknown(brand_id)
+        return int(found)
+
     def update_campaign(
         self,
         campaign_id: int,
@@ -206,10 +222,21 @@ class Catalog:
         return self._switch(campaign_id, actor, enabled=True)
 
     def archive_campaign(self, campaign_id: int, actor: str) -> CampaignRecord:
-        """Ends a campaign for good."""
+        """Takes a campaign out of use."""
         actor = clean_name(actor, "actor")
         with self._engine.begin() as connection:
             return campaigns.archive(connection, campaign_id, actor)
+
+    def unarchive_campaign(self, campaign_id: int, actor: str, *, name: str | Keep = KEEP) -> CampaignRecord:
+        """Takes a campaign into use again, under another name where one is given, switched as it was."""
+        actor = clean_name(actor, "actor")
+        with self._engine.begin() as connection:
+            return campaigns.unarchive(connection, campaign_id, actor, name=name)
+
+    def archived_campaigns(self, brand_id: int, limit: int = 50) -> list[CampaignRecord]:
+        """A brand's campaigns that are archived by themselves, the last one first."""
+        with self._engine.connect() as connection:
+            return campaigns.archived(connection, brand_id, limit)
 
     def campaign(self, campaign_id: int) -> CampaignRecord:
         """The campaign, archived or not. Raises NotFound."""
@@ -217,10 +244,9 @@ class Catalog:
             return campaigns.one(connection, campaign_id)
 
     def campaign_by_name(self, brand_id: int, name: str) -> CampaignRecord | None:
-        """The brand's campaign of that name, archived or not; None when there is none."""
-        found = self._campaigns(
-            campaigns.reading().where(Campaign.brand_id == brand_id, Campaign.name == clean_name(name))
-        )
+        """The brand's campaign of that name: the one in use, else the youngest archived one; None when there is none."""
+        named = campaigns.reading().where(Campaign.brand_id == brand_id, Campaign.name == clean_name(name))
+        found = self._campaigns(named.order_by(Campaign.archived_at.is_not(None), Campaign.id.desc()).limit(1))
         return found[0] if found else None
 
     def campaigns(

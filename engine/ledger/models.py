@@ -64,7 +64,8 @@ class Brand(Base):
     updated_at: Mapped[datetime] = _now()
     __table_args__ = (
         UniqueConstraint("external_id"),
-        UniqueConstraint("name"),
+        # An archived brand's name may be used again.
+        Index("uq_brand_name", "name", unique=True, postgresql_where=text("archived_at IS NULL")),
         CheckConstraint(_NAME, "name"),
         CheckConstraint(_EXTERNAL_ID, "external_id"),
         CheckConstraint(f"daily_budget_micros {_TOTAL}", "daily_budget"),
@@ -93,7 +94,14 @@ class Campaign(Base):
     updated_at: Mapped[datetime] = _now()
     __table_args__ = (
         UniqueConstraint("external_id"),
-        UniqueConstraint("brand_id", "name"),
+        # By the campaign's own archive only: those of an archived brand keep their names for its return.
+        Index(
+            "uq_campaign_brand_id_name",
+            "brand_id",
+            "name",
+            unique=True,
+            postgresql_where=text("archived_at IS NULL"),
+        ),
         UniqueConstraint("brand_id", "ordinal"),
         CheckConstraint("id = brand_id * 65536 + ordinal", "id"),
         CheckConstraint("ordinal BETWEEN 1 AND 65535", "ordinal"),

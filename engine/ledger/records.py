@@ -1,4 +1,4 @@
-"""The rows of the catalog as the other rooms see them: frozen, with the schedule parsed; and the grammar of names, actors and notes."""
+"""The rows of the catalog as the other rooms see them: frozen, with the schedule parsed; and the grammar of notes."""
 
 from __future__ import annotations
 
@@ -16,9 +16,8 @@ from sqlalchemy import Row
 from sqlalchemy.exc import IntegrityError
 
 from engine.domain.schedule import Schedule
-from engine.errors import Conflict, InvalidInput, InvalidName, shown
+from engine.errors import Conflict, InvalidInput, shown
 
-NAME_LENGTH: Final = 200
 NOTE_LENGTH: Final = 1000
 
 
@@ -105,21 +104,6 @@ def schedule_of(as_json: str | None) -> Schedule:
     return Schedule.parse(as_json)
 
 
-def clean_name(value: object, field: str = "name") -> str:
-    """A name without spaces around it: 1 to 200 characters, none of them a control character. Raises InvalidName."""
-    if not isinstance(value, str):
-        raise InvalidName(f"{field} {shown(value)} is a {type(value).__name__}: give a text", field)
-    name = value.strip()
-    if not name:
-        raise InvalidName(f"{field} {shown(value)} is blank: give 1 to {NAME_LENGTH} characters", field)
-    if len(name) > NAME_LENGTH:
-        raise InvalidName(f"{field} {shown(name)} has {len(name)} characters: give at most {NAME_LENGTH}", field)
-    # Cc control, Cs half a surrogate pair (no UTF-8 for it), Zl and Zp line ends: a name must stand on one line everywhere.
-    if any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in name):
-        raise InvalidName(f"{field} {shown(name)} holds a control character: use printable characters", field)
-    return name
-
-
 def clean_note(value: str | None) -> str | None:
     """A note to a change, None for a blank one. Raises InvalidInput."""
     if value is None or not value.strip():
@@ -139,14 +123,17 @@ def schedule_text(schedule: Schedule) -> str | None:
 
 
 @contextmanager
-def refusing_taken(entity: str, name: object, external_id: object) -> Iterator[None]:
-    """Turns a broken unique constraint into Conflict, naming the field and its value. Two writers may race: the constraint decides."""
+def refusing_taken(entity: str, name: object, external_id: object, *, returning: int | None = None) -> Iterator[None]:
+    """Turns a broken unique law into Conflict, naming the field and its value. Two writers may race: the law decides.
+
+    returning: the id of an archived row that is coming back.
+    """
     try:
         yield
     except IntegrityError as error:
         constraint = str(getattr(getattr(error.orig, "diag", None), "constraint_name", ""))
         if constraint in ("uq_brand_name", "uq_campaign_brand_id_name"):
-            raise taken_name(entity, name) from None
+            raise taken_name(entity, name, returning) from None
         if constraint.endswith("_external_id"):
             raise Conflict(
                 f"external_id {shown(external_id)} is taken by another {entity}: give another, or none", "external_id"
@@ -154,7 +141,10 @@ def refusing_taken(entity: str, name: object, external_id: object) -> Iterator[N
         raise
 
 
-def taken_name(entity: str, name: object) -> Conflict:
-    """The refusal of a name that is in use; those of archived rows stay in use."""
+def taken_name(entity: str, name: object, returning: int | None = None) -> Conflict:
+    """The refusal of a name that is in use; those of archived rows are free."""
     whose = "another brand" if entity == "brand" else "another campaign of this brand"
-    return Conflict(f"name {shown(name)} is taken by {whose} (archived ones count): choose another", "name")
+    if returning is not None:
+        first = f"rename this one first, with `{entity} update {returning} --name NEW`"
+        return Conflict(f"name {shown(name)} is taken by {whose} meanwhile: {first}", "name")
+    return Conflict(f"name {shown(name)} is taken by {whose}: choose another", "name")

@@ -117,12 +117,103 @@ def test_an_update_changes_what_is_given_and_nothing_else(be: Be) -> None:
     ).document
     assert (changed["name"], changed["daily_budget"], changed["monthly_budget"]) == ("Acme Ltd", "20.500000", None)
     assert changed["external_id"] == "acme"
-    assert be("brand", "update", "1", "--external-id", "", "--json").document["external_id"] is None
+    assert be("brand", "update", "1", "--external-id", "none", "--json").document["external_id"] is None
     be("campaign", "create", "1", "Spring")
     hours = {"start_time": "00:00", "end_time": "00:01"}
     update = be("campaign", "update", "65537", "--name", "Summer", "--schedule", json.dumps(hours), "--json").document
     assert (update["name"], update["schedule"]) == ("Summer", hours)
-    assert be("campaign", "update", "65537", "--schedule", "", "--json").document["schedule"] is None
+    for always in ("always", "none", "{}", "[]", "null"):
+        be("campaign", "update", "65537", "--schedule", json.dumps(hours))
+        assert be("campaign", "update", "65537", "--schedule", always, "--json").document["schedule"] is None
+
+
+UNSET = [
+    ("brand", "update", "1", "--daily", ""),
+    ("brand", "update", "1", "--daily", "  "),
+    ("brand", "update", "1", "--monthly", ""),
+    ("brand", "update", "1", "--name", ""),
+    ("brand", "update", "1", "--external-id", ""),
+    ("brand", "update", "1", "--daily", "5", "--monthly", ""),
+    ("brand", "create", "Other", "--daily", ""),
+    ("brand", "create", "Other", "--monthly", ""),
+    ("brand", "create", "Other", "--external-id", ""),
+    ("campaign", "update", "65537", "--schedule", ""),
+    ("campaign", "update", "65537", "--schedule", " "),
+    ("campaign", "update", "65537", "--external-id", ""),
+    ("campaign", "create", "1", "Other", "--schedule", ""),
+    ("campaign", "create", "1", "Other", "--external-id", ""),
+    ("campaign", "list", "--brand", ""),
+    ("scripts", "export", ""),
+    ("spend", "65537", "1", "--event-id", ""),
+    ("spend", "65537", ""),
+    ("replay", ""),
+]
+
+
+def test_a_variable_that_is_not_set_lifts_no_limit_and_changes_nothing(be: Be) -> None:
+    be("brand", "create", "Acme", "--daily", "10", "--monthly", "100", "--external-id", "acme")
+    be("campaign", "create", "1", "Spring", "--schedule", '{"days": ["mon"]}', "--external-id", "spring")
+    before = be("brand", "list", "--json").document
+    for words in UNSET:
+        done = be(*words)
+        assert (done.status, done.out) == (2, ""), words
+        option = {"--daily": "daily_budget", "--monthly": "monthly_budget"}.get(words[-2], words[-2]).lstrip("-")
+        if words[-2].startswith("--") and option != "brand":
+            assert option.replace("-", "_") in done.complaint, words
+        assert be("brand", "list", "--json").document == before, words
+
+
+def test_archived_names_can_be_used_again_and_what_is_archived_comes_back(be: Be) -> None:
+    be("brand", "create", "Acme", "--daily", "10")
+    be("campaign", "create", "1", "Spring")
+    be("campaign", "archive", "65537")
+    assert be("campaign", "create", "1", "Spring", "--json").document["id"] == 65_538
+    refused = be("campaign", "unarchive", "65537")
+    assert (refused.status, refused.out) == (1, "")
+    assert "'Spring' is taken by another campaign of this brand meanwhile: rename this one first" in refused.complaint
+    be("campaign", "update", "65537", "--name", "Spring of old")
+    assert be("campaign", "unarchive", "65537", "--json").document["status"] == "active"
+    assert be("spend", "65537", "1", "--try", "--json").document["outcome"] == "accepted"
+    be("brand", "archive", "1")
+    assert be("brand", "create", "Acme", "--json").document["id"] == 2
+    assert "'Acme' is taken by another brand meanwhile" in be("brand", "unarchive", "1").complaint
+    be("brand", "archive", "2")
+    back = be("brand", "unarchive", "1", "--json").document
+    assert (back["name"], back["daily_budget"], back["daily_spend"]) == ("Acme", "10.000000", "1.000000")
+    assert back["active_campaigns"] == 2
+    assert be("spend", "65538", "9.5", "--try", "--json").document["outcome"] == "refused", "its budget is as it was"
+    assert be("brand", "unarchive", "1").status == 0, "again is no change"
+    be("persist")
+    assert be("verify").status == 0
+    assert be("brand", "unarchive", "99").status == 1
+
+
+def test_each_return_from_the_archive_is_signed_and_a_status_of_its_own(be: Be, system: System) -> None:
+    be("brand", "create", "Acme")
+    be("campaign", "create", "1", "Spring")
+    be("brand", "archive", "1")
+    be("brand", "unarchive", "1")
+    with system.db.connect() as conn:
+        trail = conn.execute(
+            text("SELECT field, old, new, actor FROM catalog_change WHERE entity = 'brand' ORDER BY id")
+        )
+        assert [tuple(row)[:3] for row in trail][1:] == [("archived", "false", "true"), ("archived", "true", "false")]
+        rows = conn.execute(text("SELECT status, reasons FROM status_change ORDER BY id")).all()
+    assert [tuple(row) for row in rows] == [("active", []), ("paused", ["archived"]), ("active", [])]
+
+
+def test_one_name_in_two_spellings_is_one_brand(be: Be) -> None:
+    be("brand", "create", "Café")
+    for again in ("Cafe\u0301", "Café\u00a0", " Café"):
+        assert "taken" in be("brand", "create", again).complaint
+    refused = be("brand", "create", "Caf\u200bé")
+    assert refused.status == 2
+    assert "holds ZERO WIDTH SPACE (U+200B)" in refused.complaint
+
+
+def test_a_name_of_another_alphabet_is_shown_in_a_refusal_as_it_was_written(be: Be) -> None:
+    be("brand", "create", "Böe 東京")
+    assert "name 'Böe 東京' is taken" in be("brand", "create", "Böe 東京").complaint
 
 
 def test_a_raised_budget_lets_campaigns_run_again_at_once(be: Be) -> None:

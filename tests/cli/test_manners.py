@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 import pytest
+from sqlalchemy import text
 
 from engine.cli import cli
 from engine.wiring import System
@@ -50,9 +51,9 @@ def test_every_command_of_the_contract_is_there() -> None:
     contract = (
         "migrate,doctor,web,worker,scheduler,env,spend,replay,check,close-periods,persist,reconcile,rebuild,verify"
     )
-    brand = ",".join(f"brand {verb}" for verb in ("create", "list", "show", "update", "archive"))
+    brand = ",".join(f"brand {verb}" for verb in ("create", "list", "show", "update", "archive", "unarchive"))
     campaign = ",".join(
-        f"campaign {verb}" for verb in ("create", "list", "show", "update", "pause", "resume", "archive")
+        f"campaign {verb}" for verb in ("create", "list", "show", "update", "pause", "resume", "archive", "unarchive")
     )
     assert set(f"{contract},{brand},{campaign}".split(",")) <= words
 
@@ -119,13 +120,66 @@ def test_a_wrong_setting_is_one_line_with_its_name(be: Be, monkeypatch: pytest.M
     assert "BUDGET_WEB_PORT 'http'" in done.complaint
 
 
-def test_env_prints_lines_that_a_shell_can_evaluate(be: Be, environment: dict[str, str]) -> None:
+def test_what_a_shell_evaluates_of_env_reaches_the_programs_that_it_starts(
+    be: Be, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    password = """it's $HOME "and" `more` \\ # ;"""
+    monkeypatch.setenv("BUDGET_ADMIN_PASSWORD", password)
     lines = be("env").out
+    child = 'import os; print(os.environ["DATABASE_URL"], os.environ["BUDGET_ADMIN_PASSWORD"])'
     done = subprocess.run(
-        ["sh", "-c", f'{lines}\nprintf %s "$DATABASE_URL"'], capture_output=True, text=True, check=True, timeout=10
+        ["sh", "-c", 'eval "$1"; exec "$2" -c "$3"', "sh", lines, sys.executable, child],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=10,
+        env={"PATH": os.environ["PATH"]},
     )
-    assert done.stdout == environment["DATABASE_URL"]
+    assert done.stdout == f"{environment['DATABASE_URL']} {password}\n"
+    assert all(line.startswith("export ") for line in lines.splitlines())
     assert be("env", "--json").document["REDIS_URL"] == environment["REDIS_URL"]
+
+
+def test_names_that_look_alike_are_told_by_migrate_and_doctor(be: Be, ready: System) -> None:
+    assert be("migrate").err == ""
+    finding = {"name": "names", "state": "ok", "detail": "no two brands, and no two campaigns of a brand, look alike"}
+    assert finding | {"todo": None} in be("doctor", "--json").document
+    with ready.db.begin() as conn:
+        for name in ("Caf\u00e9", "Cafe\u0301"):
+            conn.execute(text("INSERT INTO brand (name) VALUES (:name)"), {"name": name})
+    alike = "brands 1 and 2 are both called 'Caf\u00e9' to the eye"
+    todo = "rename with `brand update 2 --name NEW`"
+    assert be("migrate").complaint == f"{alike}: {todo}"
+    assert {"name": "names", "state": "warn", "detail": alike, "todo": todo} in be("doctor", "--json").document
+
+
+def test_a_package_that_is_missing_is_one_line_that_says_what_to_install() -> None:
+    # As in the bidder's environment, where only the wheel and redis are installed.
+    hide = "import sys; sys.modules['click'] = None; sys.argv = ['budget-engine', 'doctor']; "
+    done = subprocess.run(
+        [sys.executable, "-c", f"{hide}from engine.__main__ import main; main()"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("budget-engine: the package click is not installed")
+    assert "without --no-deps" in line
+    hide = "import sys; sys.modules['sqlalchemy'] = None; sys.argv = ['budget-engine', 'migrate']; "
+    done = subprocess.run(
+        [sys.executable, "-c", f"{hide}from engine.__main__ import main; main()"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        env={
+            **os.environ,
+            **dict.fromkeys(("REDIS_URL", "JOBS_REDIS_URL"), "redis://x"),
+            "DATABASE_URL": "postgres://x",
+        },
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("budget-engine: the package sqlalchemy is not installed")
 
 
 def test_an_unexpected_error_is_one_line_and_debug_shows_its_traceback(

@@ -82,6 +82,11 @@ def test_an_event_id_that_could_break_a_key_or_an_entry_is_refused_in_one_line(v
     assert str(refused.value).isprintable()
 
 
+def test_a_letter_of_another_alphabet_that_looks_like_ours_is_named() -> None:
+    with pytest.raises(InvalidId, match=r"CYRILLIC SMALL LETTER A \(U\+0430\)"):
+        check_text_id("w\u0430n-1", "event_id")
+
+
 @given(st.lists(st.one_of(st.text("aZ9._:/+=@~-", max_size=66), st.text(max_size=3)), min_size=1, max_size=4))
 def test_many_ids_at_once_are_told_as_each_alone(values: list[str]) -> None:
     def is_one(value: str) -> bool:

@@ -116,9 +116,16 @@ def test_a_decimal_that_is_no_money_is_refused_at_once(value: str) -> None:
     assert len(str(refused.value)) < 250
 
 
-@pytest.mark.parametrize("value", [None, "", "none", "None", "NONE"])
+@pytest.mark.parametrize("value", [None, "none", "None", " NONE "])
 def test_a_budget_of_none_is_no_limit(value: str | None) -> None:
     assert parse_budget(value) is None
+
+
+@pytest.mark.parametrize("value", ["", " ", "\n"], ids=ascii)
+def test_a_budget_that_is_empty_is_not_no_limit(value: str) -> None:
+    with pytest.raises(InvalidBudget, match="monthly_budget is empty: .* none for no limit") as refused:
+        parse_budget(value, "monthly_budget")
+    assert refused.value.field == "monthly_budget"
 
 
 def test_a_budget_of_zero_is_a_limit_of_zero() -> None:

@@ -109,7 +109,7 @@ def test_no_days_is_every_day_and_no_times_is_all_day() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [None, "", "  ", {}, [], "{}", "[]", "null", [{}], {"days": []}, {"days": list(DAYS)}]
+    "value", [None, "always", " None ", {}, [], "{}", "[]", "null", [{}], {"days": []}, {"days": list(DAYS)}]
 )
 def test_an_empty_schedule_is_always(value: object) -> None:
     schedule = Schedule.parse(value)
@@ -192,6 +192,8 @@ WRONG: list[tuple[object, str]] = [
     ("{", "schedule"),
     ("[" * 100_000, "schedule"),
     ("NaN", "schedule"),
+    ("", "schedule"),
+    (" \n", "schedule"),
     (["mon"], "schedule[0]"),
     ([OFFICE, 7], "schedule[1]"),
     ([{}] * 51, "schedule"),

@@ -86,7 +86,9 @@ def test_with_redis_away_the_page_shows_the_logs_figures(brand: tuple[int, int],
 def test_with_redis_away_a_change_is_kept_and_said_to_come_later(
     ready: System, brand: tuple[int, int], without_redis: Visitor
 ) -> None:
-    status, page = without_redis.post(f"/brands/{brand[0]}/edit", name="Aurora", daily_budget="20")
+    version = str(ready.catalog.brand(brand[0]).version)
+    fields = {"name": "Aurora", "daily_budget": "20", "monthly_budget": "none", "expected_version": version}
+    status, page = without_redis.post(f"/brands/{brand[0]}/edit", **fields)
     assert status == 200
     assert "Brand Aurora saved." in page
     assert "Bidders do not have it yet" in page

@@ -55,7 +55,7 @@ def test_a_refused_form_keeps_what_was_typed_and_says_why_beside_the_field(ready
 
 def test_a_taken_name_stands_beside_the_name(ready: System, visitor: Visitor) -> None:
     brand_with(ready, "Aurora")
-    status, page = visitor.post("/brands/new", name="Aurora", daily_budget="7")
+    status, page = visitor.post("/brands/new", name="Aurora", daily_budget="7", monthly_budget="none")
     assert status == 422
     assert 'id="name-error"' in page
     assert "is taken by another brand" in page
@@ -82,7 +82,7 @@ def test_a_stale_form_saves_nothing_shows_what_stands_now_and_may_be_sent_again(
     brand_id, _ = brand_with(ready, daily=1_000_000)
     version = ready.catalog.brand(brand_id).version
     ready.manage.update_brand(brand_id, "Mia", daily_budget_micros=5_000_000)
-    fields = {"name": "Aurora", "daily_budget": "9", "monthly_budget": ""}
+    fields = {"name": "Aurora", "daily_budget": "9", "monthly_budget": "none"}
     status, page = visitor.post(f"/brands/{brand_id}/edit", **fields, expected_version=str(version))
     assert status == 422
     assert "Somebody else changed this while you were editing" in page
@@ -128,7 +128,7 @@ def test_archive_asks_first(ready: System, visitor: Visitor) -> None:
     brand_id, (campaign, other) = brand_with(ready, campaigns=2)
     status, page = visitor.get(f"/campaigns/{campaign}/archive")
     assert status == 200
-    assert "cannot be undone" in page
+    assert "You can bring it back" in page
     assert not ready.catalog.campaign(campaign).archived
     visitor.post(f"/campaigns/{campaign}/archive")
     assert ready.catalog.campaign(campaign).archived
@@ -137,6 +137,124 @@ def test_archive_asks_first(ready: System, visitor: Visitor) -> None:
     visitor.post(f"/brands/{brand_id}/archive")
     assert ready.catalog.brand(brand_id).archived
     assert "is archived: it changes no more" in visitor.post(f"/brands/{brand_id}/edit", "/", name="x")[1]
+
+
+def test_an_edit_form_that_lacks_a_field_or_leaves_it_empty_changes_nothing(ready: System, visitor: Visitor) -> None:
+    brand_id, _ = brand_with(ready, daily=10_000_000)
+    where = f"/brands/{brand_id}/edit"
+    stands = ready.catalog.brand(brand_id)
+    whole = {"name": "Renamed", "daily_budget": "5", "monthly_budget": "7", "expected_version": str(stands.version)}
+    cases: list[tuple[dict[str, str], str]] = [
+        ({"daily_budget": ""}, "Daily budget is empty: give an amount such as 100.00, or none for no limit"),
+        ({"monthly_budget": "  "}, "Monthly budget is empty: give an amount"),
+        ({"expected_version": ""}, "expected_version '' is not the version of a row"),
+        ({"expected_version": "x"}, "expected_version 'x' is not the version of a row"),
+        ({"name": ""}, "Name '' is blank"),
+    ]
+    for changed, said in cases:
+        status, page = visitor.post(where, **whole | changed)
+        assert (status, said in words(page)) == (422, True), changed
+    for name in ("daily_budget", "monthly_budget", "expected_version"):
+        status, page = visitor.post(where, **{field: value for field, value in whole.items() if field != name})
+        assert status == 422, name
+        assert f"nothing was sent for {name}" in words(page), name
+    assert ready.catalog.brand(brand_id) == stands
+    assert "Renamed saved" in words(visitor.post(where, **whole | {"daily_budget": "none"})[1])
+    assert ready.catalog.brand(brand_id).daily_budget_micros is None
+
+
+def test_a_new_brand_has_no_limit_only_where_somebody_said_so(ready: System, visitor: Visitor) -> None:
+    assert visitor.post("/brands/new", name="Aurora")[0] == 422
+    assert visitor.post("/brands/new", name="Aurora", daily_budget="", monthly_budget="")[0] == 422
+    assert ready.catalog.brands() == []
+    visitor.post("/brands/new", name="Aurora", daily_budget="None", monthly_budget="none")
+    (brand,) = ready.catalog.brands()
+    assert (brand.daily_budget_micros, brand.monthly_budget_micros) == (None, None)
+    assert 'value="none"' in visitor.get(f"/brands/{brand.id}/edit")[1]
+
+
+def test_a_campaign_runs_always_only_where_somebody_said_so(ready: System, visitor: Visitor) -> None:
+    brand_id, (campaign,) = brand_with(ready)
+    ready.manage.update_campaign(campaign, "Mia", schedule=Schedule.parse({"days": ["mon"]}))
+    stands = ready.catalog.campaign(campaign)
+    where = f"/campaigns/{campaign}/edit"
+    whole = {"name": "Renamed", "expected_version": str(stands.version)}
+    cases: list[tuple[dict[str, str], str]] = [
+        ({}, "nothing was sent for mode"),
+        ({"mode": "json"}, "nothing was sent for schedule_json"),
+        ({"mode": "json", "schedule_json": ""}, "Schedule JSON is empty: give windows such as"),
+        ({"mode": "json", "schedule_json": "  "}, "or always for no windows"),
+        ({"mode": "window"}, "nothing was sent for start_time"),
+        ({"mode": "window", "start_time": "", "end_time": ""}, "tick a day, give hours, or choose Always"),
+        ({"mode": "sometimes"}, "Not a valid choice"),
+    ]
+    for changed, said in cases:
+        status, page = visitor.post(where, **whole | changed)
+        assert (status, said in words(page)) == (422, True), changed
+    status, page = visitor.post(where, name="Renamed", mode="always")
+    assert (status, "nothing was sent for expected_version" in words(page)) == (422, True)
+    assert ready.catalog.campaign(campaign) == stands
+    assert visitor.post(f"/brands/{brand_id}/campaigns/new", name="Other")[0] == 422
+    assert len(ready.catalog.campaigns(brand_id)) == 1
+    visitor.post(where, **whole, mode="always")
+    assert ready.catalog.campaign(campaign).schedule.always
+
+
+def test_a_form_without_an_external_id_leaves_it_alone_and_an_emptied_one_takes_it_away(
+    ready: System, visitor: Visitor
+) -> None:
+    brand_id, _ = brand_with(ready)
+    ready.manage.update_brand(brand_id, "Mia", external_id="crm-7")
+    fields = {"name": "Aurora", "daily_budget": "5", "monthly_budget": "none"}
+    visitor.post(f"/brands/{brand_id}/edit", **fields, expected_version=str(ready.catalog.brand(brand_id).version))
+    assert ready.catalog.brand(brand_id).external_id == "crm-7"
+    version = str(ready.catalog.brand(brand_id).version)
+    visitor.post(f"/brands/{brand_id}/edit", **fields, external_id="", expected_version=version)
+    assert ready.catalog.brand(brand_id).external_id is None
+
+
+def test_one_name_in_two_spellings_is_taken_and_an_unseen_sign_is_named(ready: System, visitor: Visitor) -> None:
+    brand_with(ready, "Café")
+    fields = {"daily_budget": "none", "monthly_budget": "none"}
+    status, page = visitor.post("/brands/new", name="Cafe\u0301", **fields)
+    assert (status, "is taken by another brand" in words(page)) == (422, True)
+    status, page = visitor.post("/brands/new", name="Ac\u202eme", **fields)
+    assert (status, "RIGHT-TO-LEFT OVERRIDE (U+202E)" in words(page)) == (422, True)
+
+
+def test_an_archived_brand_is_brought_back_published_and_signed(ready: System, visitor: Visitor) -> None:
+    brand_id, (campaign,) = brand_with(ready)
+    page = visitor.post(f"/brands/{brand_id}/archive")[1]
+    assert f'<a href="/brands/{brand_id}/unarchive">Bring it back</a>' in page
+    where = f"/brands/{brand_id}/unarchive"
+    assert "Bring brand “Aurora” back?" in words(visitor.get(where)[1])
+    assert ready.catalog.brand(brand_id).archived, "asking changes nothing"
+    page = visitor.post(where, name="Aurora")[1]
+    assert "Brand Aurora is in use again" in words(page)
+    brand = ready.catalog.brand(brand_id)
+    assert (brand.archived, brand.published_version) == (False, brand.version)
+    assert ready.catalog.campaign(campaign).status == "active"
+    assert ready.client.try_spend(campaign, "1").outcome == "accepted"
+    last = ready.overview.catalog_changes()[0]
+    assert (last.actor, last.field, last.new) == ("web (no login)", "archived", "false")
+
+
+def test_one_whose_name_was_taken_meanwhile_comes_back_under_another(ready: System, visitor: Visitor) -> None:
+    old, (campaign,) = brand_with(ready)
+    visitor.post(f"/brands/{old}/archive")
+    brand_with(ready, "Aurora")
+    status, page = visitor.post(f"/brands/{old}/unarchive", name="Aurora")
+    assert status == 422
+    assert 'id="name-error"' in page
+    assert ready.catalog.brand(old).archived
+    assert visitor.post(f"/brands/{old}/unarchive", name="")[0] == 422
+    visitor.post(f"/brands/{old}/unarchive", name="Aurora of old")
+    assert (ready.catalog.brand(old).name, ready.catalog.brand(old).archived) == ("Aurora of old", False)
+    visitor.post(f"/campaigns/{campaign}/archive")
+    page = visitor.get(f"/brands/{old}/edit")[1]
+    assert f"/campaigns/{campaign}/unarchive" in page
+    visitor.post(f"/campaigns/{campaign}/unarchive", name="Aurora 1")
+    assert not ready.catalog.campaign(campaign).archived
 
 
 def test_what_is_not_there_is_said_so(visitor: Visitor) -> None:

@@ -63,7 +63,7 @@ def test_a_login_signs_the_changes_and_ends_with_logout(ready: System, guarded: 
     status, page = visitor.post("/login?next=/changes", "/login", actor=" Mia Brandt ", password=PASSWORD)
     assert status == 200
     assert "Who changed what" in page
-    visitor.post("/brands/new", name="Aurora")
+    visitor.post("/brands/new", name="Aurora", daily_budget="none", monthly_budget="none")
     assert [line.actor for line in ready.overview.catalog_changes()] == ["Mia Brandt"]
     assert visitor.get("/rq/")[0] == 200
     visitor.post("/logout", "/")

@@ -20,6 +20,7 @@ from engine.domain.ids import SHARDS
 from engine.flows.doctor.agreement import agreement
 from engine.flows.doctor.capacity import capacity
 from engine.flows.doctor.finding import Finding, State, guarded
+from engine.flows.doctor.names import look_at_names
 from engine.ledger import migrate, spend_log
 from engine.ledger.catalog import Catalog
 from engine.ledger.database import make_engine, where
@@ -56,6 +57,8 @@ def examine(settings: Settings, look_at_jobs: Callable[[redis.Redis], Iterable[F
             yield finding
         if there:
             instance = _instance(db)
+        if instance is not None:
+            yield from guarded("names", lambda: look_at_names(db))
         if hot_info:
             yield from guarded("shards", lambda: _shards(settings, db if there else None, instance))
             if instance is not None:
