@@ -51,18 +51,29 @@ class HoldResult(Answered):
     outcome: `accepted` or `refused` (reserve), `settled`, `released`, the end that the hold had before (`settled`, `released`, `expired`),
     `unknown_hold`, `conflict`, `unknown_campaign`, `not_ready`. mark: `late` (settled after its end, or never held) or `over` (settled above
     what was held), else empty. hold_id: the whole id, which settle and release take.
+
+    True when the call did what it asked: reserve `accepted`, settle `settled` (late or over too, the money is counted), release `released`. False else: a
+    release that finds its hold settled has given nothing back, and a settle that finds it released has counted nothing.
     """
 
-    __slots__ = ("hold_id", "mark")
+    __slots__ = ("hold_id", "mark", "wanted")
 
     hold_id: str
     mark: str
+    wanted: str
+    """The outcome that the call asked for."""
+
+    def __bool__(self) -> bool:
+        return self.outcome == self.wanted
 
 
 class RefundResult(Answered):
-    """The answer to refund: `refunded`, `conflict`, `unknown_event`, `unknown_campaign` or `not_ready`."""
+    """The answer to refund: `refunded`, `conflict`, `unknown_event`, `unknown_campaign` or `not_ready`. True when it is `refunded`."""
 
     __slots__ = ()
+
+    def __bool__(self) -> bool:
+        return self.outcome == REFUNDED
 
 
 AnswerT = TypeVar("AnswerT", bound=Answered)
@@ -95,19 +106,19 @@ def asks_reserve(
     check_campaign_id(campaign_id)
     micros = micros_of(amount, amount_micros)
     name = _own_part(hold_id, campaign_id) if hold_id is not None else next_id()
-    return _asks_hold(campaign_id, name, f"R,{campaign_id},{name},{micros},{ttl_ms(ttl)};")
+    return _asks_hold(campaign_id, name, f"R,{campaign_id},{name},{micros},{ttl_ms(ttl)};", ACCEPTED)
 
 
 def asks_settle(hold_id: str, amount: str | Decimal | None, amount_micros: int | None) -> Asked[HoldResult]:
     """The call of `settle`."""
     campaign_id, name = _parts(hold_id)
-    return _asks_hold(campaign_id, name, f"S,{campaign_id},{name},{micros_of(amount, amount_micros)},;")
+    return _asks_hold(campaign_id, name, f"S,{campaign_id},{name},{micros_of(amount, amount_micros)},;", SETTLED)
 
 
 def asks_release(hold_id: str) -> Asked[HoldResult]:
     """The call of `release`."""
     campaign_id, name = _parts(hold_id)
-    return _asks_hold(campaign_id, name, f"L,{campaign_id},{name},,;")
+    return _asks_hold(campaign_id, name, f"L,{campaign_id},{name},,;", RELEASED)
 
 
 def asks_refund(
@@ -138,7 +149,7 @@ def asks_refund(
     return Asked(campaign_id, call, f"refund of {event_id}", read)
 
 
-def _asks_hold(campaign_id: int, name: str, operation: str) -> Asked[HoldResult]:
+def _asks_hold(campaign_id: int, name: str, operation: str, wanted: str) -> Asked[HoldResult]:
     keys = keys_of_campaign(campaign_id)
     brand_id = campaign_id >> 16
     plan = (keys.brand(brand_id), keys.campaign(campaign_id), *keys.holds(brand_id))
@@ -157,6 +168,7 @@ def _asks_hold(campaign_id: int, name: str, operation: str) -> Asked[HoldResult]
             result = HoldResult(campaign_id, outcome, reasons, figures.get(brand_id))
         result.hold_id = hold_id
         result.mark = mark
+        result.wanted = wanted
         return result
 
     return Asked(campaign_id, Call(script("holds"), (*keys.fixed, *plan), (LAYOUT, operation)), f"hold {hold_id}", read)

@@ -23,6 +23,9 @@ CONFLICT: Final = "conflict"
 UNKNOWN_CAMPAIGN: Final = "unknown_campaign"
 NOT_READY: Final = "not_ready"
 
+COUNTED_WORDS: Final = frozenset({RECORDED, ACCEPTED, DUPLICATE})
+"""The outcomes of a spend that is counted."""
+
 _OUTCOMES: Final = {"d": DUPLICATE, "c": CONFLICT, "u": UNKNOWN_CAMPAIGN}
 _RUN: Final = re.compile(r"([kdcu]|x\d+)\*(\d+)")
 
@@ -71,6 +74,7 @@ class Answered:
 
     outcome: one word. reasons: why the campaign is not running after the call, or for `refused` why. The figures are the brand's, Decimals of
     six places or None (no limit, or not known). detail: for `not_ready` what is being waited for (`rebuilding`, `unmarked`, `clock`, `lost`).
+    An answer is true when the money was counted as the call asked, and false otherwise: `if client.try_spend(...)` bids on nothing that was refused.
     """
 
     __slots__ = ("campaign_id", "detail", "figures", "outcome", "reasons")
@@ -88,6 +92,9 @@ class Answered:
         self.reasons = reasons
         self.detail = detail
         self.figures = figures
+
+    def __bool__(self) -> bool:
+        raise NotImplementedError
 
     @property
     def daily_spend(self) -> Decimal | None:
@@ -124,9 +131,14 @@ class Answered:
 
 
 class SpendResult(Answered):
-    """The answer to one spend: `recorded`, `accepted`, `refused`, `duplicate`, `conflict`, `unknown_campaign` or `not_ready`."""
+    """The answer to one spend: `recorded`, `accepted`, `refused`, `duplicate`, `conflict`, `unknown_campaign` or `not_ready`.
+
+    True when the spend is counted, now or by an earlier call: `recorded`, `accepted`, `duplicate`."""
 
     __slots__ = ()
+
+    def __bool__(self) -> bool:
+        return self.outcome in COUNTED_WORDS
 
     def see(self, figures: Figures | None) -> None:
         """Takes later figures, before anybody has the answer, and the causes that follow from them; a refusal keeps the causes it had."""
@@ -141,13 +153,16 @@ class SpendResult(Answered):
 
 
 class CampaignStatus:
-    """Whether a campaign runs this millisecond: status `active` or `paused`, and the causes."""
+    """Whether a campaign runs this millisecond: status `active` or `paused`, and the causes. True when it is active."""
 
     __slots__ = ("reasons", "status")
 
     def __init__(self, reasons: tuple[str, ...]) -> None:
         self.status: Status = status_of(reasons)
         self.reasons = reasons
+
+    def __bool__(self) -> bool:
+        return not self.reasons
 
     def __repr__(self) -> str:
         return f"CampaignStatus({self.status!r}, reasons={self.reasons})"
