@@ -15,12 +15,22 @@ from engine.domain.causes import reasons_of
 from engine.domain.ids import check_campaign_id, check_text_id
 from engine.domain.money import micros_of
 from engine.domain.periods import day_number
-from engine.errors import InvalidId, InvalidInput, Unavailable, shown
+from engine.errors import BudgetError, InvalidId, InvalidInput, Unavailable, UnreadableReply, shown
 from engine.live.keys import keys_of_campaign
-from engine.live.replies import ACCEPTED, CONFLICT, NOT_READY, REFUSED, UNKNOWN_CAMPAIGN, Answered, head, read_figures
+from engine.live.replies import (
+    ACCEPTED,
+    CONFLICT,
+    NOT_READY,
+    REFUSED,
+    UNKNOWN_CAMPAIGN,
+    Answered,
+    head,
+    read_figures,
+    unreadable,
+)
 from engine.live.requests import next_id
 from engine.live.scripts import LAYOUT, script
-from engine.live.wire import Call, NoAnswer, Reply, Wire
+from engine.live.wire import Call, NoAnswer, Reply, Unreadable, Wire
 
 SETTLED: Final = "settled"
 RELEASED: Final = "released"
@@ -91,8 +101,18 @@ class Asked(Generic[AnswerT]):
         self.read = read
 
     def unavailable(self, failure: NoAnswer) -> Unavailable:
-        """What the caller is told when no reply came."""
-        return Unavailable(f"{self.what} is not known: {failure.why}; repeat it, nothing is counted twice", "")
+        """What the caller is told when no reply came, or none that can be read."""
+        kind = UnreadableReply if isinstance(failure, Unreadable) else Unavailable
+        return kind(f"{self.what} is not known: {failure.why}; repeat it, nothing is counted twice", "")
+
+    def answer(self, reply: Reply) -> AnswerT:
+        """The answer in a reply. Raises UnreadableReply, and what `head` raises."""
+        try:
+            return self.read(reply)
+        except BudgetError:
+            raise
+        except Exception as error:
+            raise unreadable(self.what, error) from error
 
 
 def asks_reserve(
@@ -227,7 +247,7 @@ class HoldCalls:
 
     def _ask(self, asked: Asked[AnswerT]) -> AnswerT:
         try:
-            return asked.read(self._wire.call(asked.call, self._timeout_s))
+            return asked.answer(self._wire.call(asked.call, self._timeout_s))
         except NoAnswer as failure:
             raise asked.unavailable(failure) from None
 

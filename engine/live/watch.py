@@ -6,7 +6,6 @@ midnight, and how long Redis has been silent. They change one set, and `may_bid`
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import threading
@@ -146,9 +145,10 @@ class Watch:
             self._missing[shard] = f"shard {shard} is being read"
             channel = self._channel if self._joined else None
         if channel is not None:
-            # Where it is lost, a new one listens to this shard too.
-            with contextlib.suppress(exceptions.RedisError, OSError):
+            try:
                 channel.subscribe([shard])
+            except Exception:  # noqa: BLE001  # whatever it is, a new channel listens to this shard too
+                channel.cut()
 
     def status(self, campaign_id: int) -> CampaignStatus:
         """Whether the campaign may run, and if not why: as `BudgetClient.status`, from memory. Active where, and only where, `may_bid` is True.
