@@ -17,6 +17,7 @@ from redis import exceptions
 
 from engine.errors import InvalidSetting, WrongVersion, shown
 from engine.live.busy_poll import BusyPoll
+from engine.urls import masked, redis_complaint
 
 try:
     from hiredis import PushNotification, Reader
@@ -49,14 +50,26 @@ class Address:
 
     def __init__(self, url: str, pools: Any) -> None:
         check_redis_py()
+        what = redis_complaint(url) if isinstance(url, str) else "is no text"
+        if what is not None:
+            # A piece of a password may stand anywhere in what is wrong.
+            said = shown(masked(url)) if isinstance(url, str) else shown(url)
+            raise InvalidSetting(f"REDIS_URL {said} {what}: write it like redis://host:6379/0", "REDIS_URL")
         try:
             pool = pools.from_url(url)
-        except ValueError as error:
+            self._connection_class = pool.connection_class
+            self._kwargs = {**pool.connection_kwargs, "decode_responses": False, "retry": None}
+            if "maint_notifications_config" in self._kwargs:
+                # Nobody here reads such notices, and without hiredis redis-py refuses them on the connections of a watch, which then is never ready.
+                self._kwargs["maint_notifications_config"] = None
+                self._kwargs.pop("maint_notifications_pool_handler", None)
+            self.connection()
+        except Exception as error:
             raise InvalidSetting(
-                f"REDIS_URL is not a Redis URL ({error}): write redis://host:6379/0", "REDIS_URL"
-            ) from None
-        self._connection_class = pool.connection_class
-        self._kwargs = {**pool.connection_kwargs, "decode_responses": False, "retry": None}
+                f"REDIS_URL {shown(masked(url))} has a part that redis-py does not take:"
+                " write it like redis://host:6379/0",
+                "REDIS_URL",
+            ) from error
 
     @property
     def where(self) -> str:

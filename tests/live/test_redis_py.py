@@ -6,13 +6,17 @@ import socket
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
 
 import pytest
 import redis
 
 from engine import BudgetError, WrongVersion
 from engine.live.link import REDIS_PY, check_redis_py
+from engine.wiring import System
 from tests.docs.documents import README, ROOT
+from tests.redis_py_range import STORY
+from tests.redis_py_range import campaign as campaign  # noqa: PLC0414  # a fixture is used by its name
 
 WANTED = ">={}.{},<{}".format(*REDIS_PY[0], REDIS_PY[1][0])
 
@@ -64,6 +68,21 @@ def test_no_client_is_made_beside_an_older_redis_py_and_nothing_is_sent(made: st
         listening.setblocking(False)
         with pytest.raises(BlockingIOError):
             listening.accept()
+
+
+def test_a_bidder_without_hiredis_spends_holds_watches_and_leases(
+    campaign: System, environment: dict[str, str], tmp_path: Path
+) -> None:
+    hidden = "import sys; sys.modules['hiredis'] = None\n"
+    done = subprocess.run(
+        [sys.executable, "-c", hidden + STORY],
+        env={"PYTHONPATH": str(ROOT), "REDIS_URL": environment["REDIS_URL"]},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (done.returncode, done.stdout) == (0, "spent 6.250001\n"), done.stderr
 
 
 def test_the_import_of_the_client_loads_no_asyncio_client_of_redis_py_by_itself() -> None:
