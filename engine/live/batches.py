@@ -100,7 +100,10 @@ class _Columns(NamedTuple):
 
 def pieces_of(spends: Iterable[Spend], verb: str = RECORD) -> tuple[list[Piece], int]:
     """The pieces of a batch, order kept in each shard, and the number of its spends. Raises InvalidInput with the index of the first bad spend."""
-    batch = list(spends)
+    try:
+        batch = list(spends)
+    except TypeError:
+        raise InvalidInput(f"spends {shown(spends)} is not a list of Spend", "spends") from None
     columns = _whole_columns(batch) or _careful_columns(batch)
     campaigns = columns.campaigns
     homes = {campaign_id: shard_of(campaign_id // ORDINALS) for campaign_id in campaigns}
@@ -281,7 +284,12 @@ def _occurred_ms(at: datetime) -> int:
         raise InvalidInput(
             f"occurred_at {shown(at)} is not an instant: give a datetime with a time zone", "occurred_at"
         )
-    ms = ms_of(at)
+    try:
+        ms = ms_of(at)
+    except (TypeError, ValueError, OverflowError):  # a time zone that gives no offset
+        raise InvalidInput(
+            f"occurred_at {shown(str(at))} is not an instant: give a datetime with a time zone", "occurred_at"
+        ) from None
     if ms < 0:
         raise InvalidInput(
             f"occurred_at {shown(str(at))} is before 1970: give the instant of the impression", "occurred_at"

@@ -7,7 +7,7 @@ campaign (`5308417:<id>`), so any process can settle it; each hold has exactly o
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Final, Generic, TypeVar
 
@@ -153,12 +153,18 @@ def asks_refund(
     if event_id is None:
         raise InvalidId("event_id is missing: give the id that the spend had", "event_id")
     check_text_id(event_id, "event_id")
-    day = "" if spent_on is None else str(day_number(spent_on))
+    day = "" if spent_on is None else str(day_number(_a_day(spent_on)))
     keys = keys_of_campaign(campaign_id)
     args = (LAYOUT, str(campaign_id), event_id, str(micros_of(amount, amount_micros)), day)
     call = Call(script("refund"), (*keys.fixed, keys.brand(campaign_id >> 16), keys.campaign(campaign_id)), args)
 
     def read(reply: Reply) -> RefundResult:
+        if reply[0] == b"invalid" and reply[2] == b"day":
+            raise InvalidInput(
+                f"spent_on {spent_on} is not a day until today by Redis' clock, in UTC: give the day of the spend;"
+                " nothing was written",
+                "spent_on",
+            )
         if head(reply) == NOT_READY:
             return RefundResult(campaign_id, NOT_READY, detail=reply[1].decode())
         code = reply[1].decode()
@@ -258,6 +264,19 @@ def ttl_ms(ttl: float | timedelta, least_s: float = 0.001) -> int:
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not least_s <= seconds <= MAX_TTL_S:
         raise InvalidInput(f"ttl {shown(ttl)} is not a time to live: give seconds from {least_s} to {MAX_TTL_S}", "ttl")
     return round(seconds * 1000)
+
+
+def _a_day(spent_on: object) -> date:
+    """The day of a spend. Raises InvalidInput."""
+    if isinstance(spent_on, datetime) or not isinstance(spent_on, date):
+        raise InvalidInput(
+            f"spent_on {shown(str(spent_on))} is a {type(spent_on).__name__}: give a datetime.date, the UTC day of the"
+            " spend",
+            "spent_on",
+        )
+    if day_number(spent_on) < 0:
+        raise InvalidInput(f"spent_on {spent_on} is before 1970: give the UTC day of the spend", "spent_on")
+    return spent_on
 
 
 def _own_part(hold_id: str, campaign_id: int) -> str:

@@ -17,7 +17,7 @@ from typing import Final
 from redis import exceptions
 
 from engine.domain.causes import reasons_of
-from engine.domain.ids import ORDINALS, check_brand_id, check_campaign_id, shard_of
+from engine.domain.ids import ORDINALS, check_brand_id, check_campaign_id, ids_of, shard_of
 from engine.errors import BudgetError, NotFound, NotReady
 from engine.live.changes import BudgetMoved, PlanTold, read_message
 from engine.live.channel import Channel
@@ -73,8 +73,8 @@ class Watch:
     ) -> None:
         self._wire = wire
         self._wanted = Wanted(
-            None if brands is None else [check_brand_id(b) for b in brands],
-            None if campaigns is None else [check_campaign_id(c) for c in campaigns],
+            None if brands is None else [check_brand_id(b) for b in ids_of(brands, "brands")],
+            None if campaigns is None else [check_campaign_id(c) for c in ids_of(campaigns, "campaigns")],
         )
         self._picture = Picture(fail_open, self._wanted)
         self.may_bid = self._picture.running.__contains__
