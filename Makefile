@@ -7,7 +7,7 @@ RUN := exec .venv/bin/python -u -m
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lint bench storms kills soak twin mutants golden clean clean-data venv
+.PHONY: help demo up test lint bench storms kills soak twin mutants redis-versions golden clean clean-data venv
 
 help: ## this list
 	@echo "make what?"
@@ -48,6 +48,9 @@ twin: venv ## the rules' twin beside real servers, at random and long; prints it
 
 mutants: venv ## small faults planted in a copy of the program, each killed by a test (ARGS="--list", "--only NAME", "--sample 6 --seed N")
 	@$(RUN) tests.mutants $(ARGS)
+
+redis-versions: venv ## the client with the oldest and the newest redis-py that it takes, and with older ones, from the package index
+	@$(RUN) pytest tests/redis_py_range.py $(ARGS)
 
 golden: venv ## write lua/golden.json anew, after a change of the scripts' answers
 	@$(RUN) tools.golden

@@ -17,6 +17,7 @@ from engine.errors import (
     NotReady,
     Overloaded,
     Unavailable,
+    UnreadableReply,
     WrongVersion,
 )
 from engine.live.aio import AsyncBudgetClient
@@ -42,6 +43,7 @@ __all__ = [
     "Spend",
     "SpendResult",
     "Unavailable",
+    "UnreadableReply",
     "Watch",
     "WrongVersion",
     "from_cpm",

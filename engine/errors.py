@@ -91,12 +91,19 @@ class Unavailable(BudgetError):
         self.answers = list(answers)
 
 
+class UnreadableReply(Unavailable):
+    """An answer came that is none of the script's: stored values are damaged, or something else than Redis answers there.
+
+    What was asked may have been counted; repeating it with `request_id` is safe, as for every `Unavailable`.
+    """
+
+
 class Overloaded(BudgetError):
     """The client has as many spends waiting as it may; this one was not taken. Slow down, or raise `max_waiting`."""
 
 
 class WrongVersion(BudgetError):
-    """Redis holds another layout than this program speaks: upgrade the older of the two."""
+    """Redis holds another layout than this program speaks, or the redis-py beside it is none that it works with: upgrade the older of the two."""
 
 
 class NotReady(BudgetError):

@@ -22,7 +22,7 @@ STYLE: Final = "BUDGET_LOGS"
 """`text` or `json`, whatever stderr is: `up` tells its children, whose output it passes on, what its own terminal wants."""
 _OURS: Final = ("engine", "web")
 _PASSWORDS: Final = re.compile(
-    r"(\w://[^\s:/@]*:)[^\s/@]+@|((?:ssl)?password\s*=\s*)('[^']*'|[^&\s'\"]+)", re.IGNORECASE
+    r"(\w://[^\s:/@]*:)\S+@|((?:password|client_secret|scram_\w+_key)\s*=\s*)('[^']*'|[^&\s'\"]+)", re.IGNORECASE
 )
 
 

@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from engine.errors import InvalidSetting, shown
+from engine.urls import database_complaint, masked, redis_complaint
+
+__all__ = ["TABLE", "URLS", "Setting", "Settings", "hot_redis_url", "masked", "root"]
 
 
 class Setting(NamedTuple):
@@ -64,7 +67,6 @@ _ROWS: Final = {row.name: row for row in TABLE}
 _ENV_FILE: Final = "BUDGET_ENV_FILE"
 """Names another file than `.env`; the test suite names an empty one, so that it never reads a person's own."""
 _LINE: Final = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*)", re.DOTALL)
-_QUERY_PASSWORD: Final = re.compile(r"((?:^|[?&\s])(?:ssl)?password\s*=\s*)('[^']*'|[^&\s#]*)", re.IGNORECASE)
 
 
 def root() -> Path:
@@ -105,9 +107,9 @@ class Settings:
                 missing[0],
             )
         return cls(
-            redis_url=read.checked("REDIS_URL", _redis_url),
-            jobs_redis_url=read.checked("JOBS_REDIS_URL", _redis_url),
-            database_url=read.checked("DATABASE_URL", _database_url),
+            redis_url=read.checked("REDIS_URL", redis_complaint),
+            jobs_redis_url=read.checked("JOBS_REDIS_URL", redis_complaint),
+            database_url=read.checked("DATABASE_URL", database_complaint),
             secret_key=read.text("SECRET_KEY"),
             data_dir=read.folder("BUDGET_DATA_DIR"),
             web_host=read.checked("BUDGET_WEB_HOST", _host),
@@ -168,22 +170,7 @@ def hot_redis_url(environ: Mapping[str, str] | None = None, env_file: str | Path
     Raises InvalidSetting for a wrong REDIS_URL, ServerAway when none is named and none runs.
     """
     read = _Reader(environ, env_file)
-    return read.checked("REDIS_URL", _redis_url) or Settings.load(environ, env_file).resolved().redis_url
-
-
-def masked(url: str) -> str:
-    """A URL as it may be shown: every password in it, in the address or the query, is `***`."""
-    scheme, mark, rest = url.partition("://")
-    if not mark:
-        return _QUERY_PASSWORD.sub(r"\1***", url)
-    rest = _QUERY_PASSWORD.sub(r"\1***", rest)
-    address, question, query = rest.partition("?")
-    if "@" not in address and "@" in query:
-        # A password with a bare question mark: whatever stands before the last @ may be a part of it.
-        address, question, query = rest, "", ""
-    user_and_password, at, host = address.rpartition("@")
-    user, colon, _ = user_and_password.partition(":")
-    return f"{scheme}://{user}{':***' if colon else ''}{at}{host}{question}{query}"
+    return read.checked("REDIS_URL", redis_complaint) or Settings.load(environ, env_file).resolved().redis_url
 
 
 class _Reader:
@@ -239,27 +226,6 @@ def _wrong(name: str, value: str, what: str) -> InvalidSetting:
     return InvalidSetting(f"{name} {shown(value)} {what}: write it like {name}={_ROWS[name].example}", name)
 
 
-def _redis_url(value: str) -> str | None:
-    scheme, mark, rest = value.partition("://")
-    if not mark or scheme.lower() not in ("redis", "rediss", "unix"):
-        return "does not begin with redis://, rediss:// or unix://"
-    if not rest:
-        return "names no server"
-    address = re.split(r"[/?#]", rest, maxsplit=1)[0].rpartition("@")[2]
-    port = re.fullmatch(r"(?:\[[^\]]*\]|[^:\[\]]*)(?::(.*))?", address)
-    if scheme.lower() != "unix" and (port is None or (port[1] and not _is_port(port[1]))):
-        return "has a port that is not a number from 1 to 65535"
-    return None
-
-
-def _database_url(value: str) -> str | None:
-    scheme, mark, _ = value.partition("://")
-    # libpq knows more forms of what follows than we do (hosts in a list, sockets): it says itself what it cannot read.
-    if not mark or scheme.lower() not in ("postgresql", "postgres", "postgresql+psycopg2", "postgresql+psycopg"):
-        return "does not begin with postgresql:// or postgres://"
-    return None
-
-
 def _server_of(redis_url: str) -> str:
     scheme, _, rest = redis_url.partition("://")
     address = rest.partition("?")[0].rpartition("@")[2]
@@ -267,10 +233,6 @@ def _server_of(redis_url: str) -> str:
         return address
     host = address.partition("/")[0].lower() or "localhost"
     return host if re.search(r":\d+$", host) else f"{host}:6379"
-
-
-def _is_port(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= 5 and 1 <= int(text) <= 65535
 
 
 def _host(value: str) -> str | None:

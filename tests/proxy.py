@@ -1,10 +1,13 @@
-"""A TCP relay in front of Redis that loses what a wire can lose: replies, everything from now on, or all bytes from the k-th on."""
+"""A TCP relay in front of Redis that loses what a wire can lose: replies, everything from now on, or all bytes from the k-th on; or it spoils replies."""
 
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import threading
+
+_LOADED = re.compile(rb"\$40\r\n[0-9a-f]{40}\r\n")
 
 
 class Proxy:
@@ -17,6 +20,8 @@ class Proxy:
         self.lose_replies = 0
         """So many of the next replies are dropped, each with its connection."""
         self.silent = False
+        self.spoiled: bytes | None = None
+        """What comes in place of each script's reply; Redis has done what was asked."""
         self.passed = {"request": 0, "reply": 0}
         """Bytes that went through since the last look."""
         self.cuts = 0
@@ -54,6 +59,13 @@ class Proxy:
                     self.cuts += 1
                     target.sendall(data[:left])
                     break
+                loaded = _LOADED.match(data)
+                if (
+                    side == "reply"
+                    and self.spoiled is not None
+                    and data.startswith(b"*", loaded.end() if loaded else 0)
+                ):
+                    data = (loaded[0] if loaded else b"") + self.spoiled
                 self.passed[side] += len(data)
                 target.sendall(data)
         for end in (source, target):

@@ -9,7 +9,7 @@ import click
 from engine.cli.app import App, pass_app
 from engine.cli.group import Command
 from engine.cli.output import NO_LIMIT, print_json, spend_document
-from engine.live.replies import ACCEPTED, DUPLICATE, RECORDED, SpendResult
+from engine.live.replies import SpendResult
 
 
 @click.command(cls=Command, context_settings={"ignore_unknown_options": True})
@@ -28,7 +28,7 @@ def spend(app: App, campaign_id: str, amount: str, event_id: str | None, ask: bo
         print_json(spend_document(result))
     else:
         click.echo(in_words(result))
-    return 0 if result.outcome in (RECORDED, ACCEPTED, DUPLICATE) else 1
+    return 0 if result else 1
 
 
 def in_words(result: SpendResult) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from engine.errors import InvalidId, shown
 
@@ -55,6 +55,14 @@ def check_campaign_id(value: object, field: str = "campaign_id") -> int:
             f"{field} {shown(value)} is not a campaign id: give the whole number that `campaign list` shows", field
         )
     return value
+
+
+def ids_of(given: object, field: str) -> list[Any]:
+    """What is given as a list of ids, each still to be checked. Raises InvalidId."""
+    try:
+        return list(given)  # type: ignore[call-overload, no-any-return]  # what is no list is told below
+    except TypeError:
+        raise InvalidId(f"{field} {shown(given)} is not a list of ids: give one, such as [1, 2]", field) from None
 
 
 def are_text_ids(values: Sequence[str]) -> bool:

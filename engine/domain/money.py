@@ -1,7 +1,8 @@
 """Money: integer micros inside, decimal text at the edges, never a float.
 
-1 unit of currency = 1,000,000 micros. The grammar is digits only, at most six decimals, the same in Lua (`lua/lib/call.lua`: `amount_of`): no sign,
-exponent, space, underscore or other script's digits. What does not fit is refused, not rounded; `from_cpm` is the one place that rounds.
+1 unit of currency = 1,000,000 micros. The grammar is digits only, at most six decimals: no sign, exponent, space, underscore or other script's digits.
+Zeros after the sixth decimal change nothing, so they are taken: a numeric(18,10) column writes them. What does not fit is refused, not rounded;
+`from_cpm` is the one place that rounds. Redis gets whole micros only (`lua/lib/call.lua`: `amount_of`), never decimal text.
 """
 
 from __future__ import annotations
@@ -20,10 +21,15 @@ MAX_AMOUNT_MICROS: Final = 10**12
 MAX_TOTAL_MICROS: Final = 9 * 10**15
 """A budget or a counter: below 2^53, because a Lua number is a double."""
 
-_DECIMAL: Final = re.compile(r"([0-9]{1,16})(?:\.([0-9]{1,6}))?", re.ASCII)
+MOST_DECIMALS: Final = 64
+"""Longer text is no price and no column of a database."""
+
+_DECIMAL: Final = re.compile(r"([0-9]{1,16})(?:\.([0-9]{1,6})0{0,58})?", re.ASCII)
 _DECIMALS: Final = re.compile(r"(?:[0-9]{1,16}(?:\.[0-9]{1,6})?,)+", re.ASCII)
+_PADDED_DECIMALS: Final = re.compile(r"(?:[0-9]{1,16}(?:\.[0-9]{1,6}0{0,58})?,)+", re.ASCII)
+_EXACT_DECIMAL: Final = re.compile(r"([0-9]{1,16})(?:\.([0-9]{1,64}))?", re.ASCII)
 _TOO_FINE: Final = re.compile(r"[0-9]{1,16}\.[0-9]{7,}", re.ASCII)
-_WIDEST_EXPONENT: Final = 20
+_WIDEST_EXPONENT: Final = 65
 """A Decimal beyond it is shown as it is: written out, 1E-999999999 would be a gigabyte of zeros."""
 _EXACT: Final = Context(prec=34, traps=[])
 """Money does not depend on the precision that the caller's own decimal context happens to have."""
@@ -54,7 +60,8 @@ def _micros_of(value: object, field: str, error: type[InvalidInput]) -> int:
     if match is None:
         if _TOO_FINE.fullmatch(text):
             raise error(
-                f"{field} {shown(text)} has more than six decimals: nothing is rounded here, give at most six", field
+                f"{field} {shown(text)} has more than six decimals: nothing is rounded here, give at most six (zeros may follow)",
+                field,
             )
         raise error(
             f"{field} {shown(text)} is not a decimal amount: use digits and at most six decimals, such as 12.50", field
@@ -75,8 +82,12 @@ def parse_amounts(values: Sequence[str | Decimal]) -> list[int] | None:
         return None
     texts = list(map(str, values))
     joined = ",".join(texts) + ","
-    if joined.count(",") != len(texts) or _DECIMALS.fullmatch(joined) is None:
+    if joined.count(",") != len(texts):
         return None
+    if _DECIMALS.fullmatch(joined) is None:
+        if _PADDED_DECIMALS.fullmatch(joined) is None:
+            return None
+        texts = [text[: text.find(".") + 1 + PLACES] if "." in text else text for text in texts]
     return [int(units + fraction.ljust(PLACES, "0")) for units, _, fraction in (text.partition(".") for text in texts)]
 
 
@@ -148,10 +159,20 @@ def to_decimal(micros: int) -> Decimal:
 def from_cpm(cpm: str | Decimal) -> int:
     """The micros of one impression at a price for a thousand: half-even, the one place that rounds. Raises InvalidAmount.
 
-    "1.234567" -> 1235 (1,234.567 micros). A price so low that one impression rounds to nothing is refused.
+    "1.234567" -> 1235 (1,234.567 micros). The price may have up to 64 decimals, as a float of another system that was written out has: all of them
+    count. A price so low that one impression rounds to nothing is refused.
     """
-    micros, rest = divmod(_micros_of(cpm, "cpm", InvalidAmount), 1000)
-    if rest > 500 or (rest == 500 and micros % 2):
+    text = _text_of(cpm, "cpm", InvalidAmount)
+    match = _EXACT_DECIMAL.fullmatch(text)
+    if match is None:
+        raise InvalidAmount(
+            f"cpm {shown(text)} is not a decimal price: use digits and at most {MOST_DECIMALS} decimals, such as 1.25",
+            "cpm",
+        )
+    units, fraction = match[1], match[2] or ""
+    one = 10 ** len(fraction)
+    micros, rest = divmod(int(units + fraction) * (MICROS // 1000), one)
+    if rest * 2 > one or (rest * 2 == one and micros % 2):
         micros += 1
     if micros <= 0:
         raise InvalidAmount(

@@ -6,6 +6,7 @@ and takes a bare `postgresql://` for another driver.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,10 +17,11 @@ from psycopg2.extensions import parse_dsn
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import ExceptionContext
 
-from engine.errors import InvalidSetting, ServerAway, WrongVersion, shown
+from engine.errors import InvalidSetting, ServerAway, WrongVersion
 from engine.ledger import migrate
+from engine.urls import database_complaint, is_port
 
-_SCHEMES: Final = ("postgres://", "postgresql://", "postgresql+psycopg2://", "postgresql+psycopg://")
+_UNKNOWN_PARAMETER: Final = re.compile(r'invalid URI query parameter: "([a-z_]{1,40})"')
 _WHERE: Final = "budget_where"
 _EXAMPLE: Final = "postgresql://user:password@localhost:5432/budget"
 # Every session reads and writes UTC, a commit is on disk before it is acknowledged, and locks are waited for as READ COMMITTED does it.
@@ -36,16 +38,21 @@ _DEFAULTS: Final = {
 
 def libpq_params(url: str, field: str = "DATABASE_URL") -> dict[str, str]:
     """What libpq reads from a URL, with our defaults where it says nothing. Raises InvalidSetting (without showing the URL: it holds a password)."""
-    scheme = next((s for s in _SCHEMES if url.startswith(s)), None)
-    if scheme is None:
-        raise InvalidSetting(f"{field} does not start with postgresql:// : write it like {_EXAMPLE}", field)
+    what = database_complaint(url)
+    if what is not None:
+        raise InvalidSetting(f"{field} {what}: write it like {_EXAMPLE}", field)
     try:
-        given = parse_dsn("postgresql://" + url.removeprefix(scheme))
-    except psycopg2.ProgrammingError:
-        raise InvalidSetting(f"{field} is not a URL that PostgreSQL reads: write it like {_EXAMPLE}", field) from None
+        given = parse_dsn("postgresql://" + url.partition("://")[2])
+    except psycopg2.ProgrammingError as error:
+        name = _UNKNOWN_PARAMETER.search(str(error))
+        what = f"has a parameter {name[1]} that this libpq does not know" if name else "is not a URL that libpq reads"
+        raise InvalidSetting(f"{field} {what}: write it like {_EXAMPLE}", field) from None
     for port in str(given.get("port", "5432")).split(","):
-        if port and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
-            raise InvalidSetting(f"{field} has the port {shown(port)}: write it like {_EXAMPLE}", field)
+        if port and not is_port(port):
+            # Not shown: in a URL that a password has broken up it is a piece of it.
+            raise InvalidSetting(
+                f"{field} has a port that is not a number from 1 to 65535: write it like {_EXAMPLE}", field
+            )
     params = {**_DEFAULTS, **{name: str(value) for name, value in given.items()}}
     # Ours come last, so they win over the same options in the URL.
     params["options"] = f"{params['options']} {_OPTIONS}" if params.get("options") else _OPTIONS

@@ -16,18 +16,18 @@ from typing import Any, Final
 
 from engine.domain.ids import ORDINALS, check_campaign_id, shard_of
 from engine.domain.money import micros_of
-from engine.errors import BudgetError, InvalidInput, Unavailable, shown
+from engine.errors import BudgetError, InvalidInput, shown
 from engine.live.aio_awaited import Awaited, begun
 from engine.live.aio_flusher import Flusher
 from engine.live.aio_holds import AsyncHoldCalls
 from engine.live.aio_link import AsyncAddress
 from engine.live.aio_parcels import PLACE
 from engine.live.batches import Spend, calls_of, in_order, line_of, pieces_of
-from engine.live.client import BudgetClient, asks_status, checked_request_id, read_status, unavailable
+from engine.live.client import BudgetClient, asks_status, checked_request_id, read_status, status_unknown
 from engine.live.leases.lease import Lease
 from engine.live.leases.spool import Replayed
 from engine.live.prepared import call_for
-from engine.live.replies import ACCEPTED, RECORDED, CampaignStatus, SpendResult, spend_result
+from engine.live.replies import ACCEPTED, RECORDED, CampaignStatus, SpendResult, spend_result, unavailable, unreadable
 from engine.live.scripts import LAYOUT, RECORD, TRY, script
 from engine.live.watch import Watch
 from engine.live.wire import Call, NoAnswer, Reply
@@ -113,7 +113,7 @@ class AsyncBudgetClient(AsyncHoldCalls):
         try:
             return read_status(await self._reply(campaign_id, call), campaign_id)
         except NoAnswer as failure:
-            raise Unavailable(f"status of campaign {campaign_id} is not known: {failure.why}", "") from None
+            raise status_unknown(failure, campaign_id) from None
 
     def watch(
         self, *, brands: Iterable[int] | None = None, campaigns: Iterable[int] | None = None, fail_open: bool = False
@@ -215,9 +215,13 @@ class AsyncBudgetClient(AsyncHoldCalls):
         request = checked_request_id(request_id)
         try:
             reply = await self._reply(campaign_id, call_for(script(verb), campaign_id, (LAYOUT, request, line)))
+            return spend_result(reply, campaign_id, counted_word)
         except NoAnswer as failure:
             raise unavailable(failure, request, [None]) from None
-        return spend_result(reply, campaign_id, counted_word)
+        except BudgetError:
+            raise
+        except Exception as error:
+            raise unreadable(f"a spend of campaign {campaign_id}", error, request, [None]) from error
 
     async def _reply(self, campaign_id: int, call: Call) -> Reply:
         """The reply to a call of its own. Raises NoAnswer."""
@@ -256,7 +260,7 @@ class AsyncBudgetClient(AsyncHoldCalls):
         for failure in failures:
             if not isinstance(failure, NoAnswer):
                 raise failure
-        answers = in_order(pieces, replies, counted_word, size)
+        answers = in_order(pieces, replies, counted_word, size, request)
         if failures:
             assert isinstance(failures[0], NoAnswer)
             raise unavailable(failures[0], request, answers)

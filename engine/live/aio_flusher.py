@@ -15,12 +15,11 @@ from engine.errors import BudgetError, InvalidId, Overloaded, shown
 from engine.live.aio_awaited import Awaited
 from engine.live.aio_link import AsyncAddress, AsyncLink
 from engine.live.aio_parcels import PLACE, Alone, Parcel, Together
-from engine.live.wire import Call, NoAnswer, Reply, one_line, translated
+from engine.live.wire import Call, NoAnswer, Reply, Unreadable, named, one_line, translated
 
 KEPT_S: Final = 300
 """How long a call is kept that a caller gave up on: half of what Redis remembers requests for, so that its repeat never counts anew."""
 _PAUSE_S: Final = 0.005
-_LOST: Final = (exceptions.ConnectionError, exceptions.TimeoutError, OSError)
 
 
 class Flusher:
@@ -155,7 +154,7 @@ class Flusher:
                     self._flight = [parcel for parcel in self._flight if not parcel.answered and parcel.wanted()]
         except Exception as error:  # a fault of ours: nobody may hang for it
             for parcel in (*self._flight, *self._queue):
-                parcel.fail(error)
+                self._fail(parcel, NoAnswer(f"the client's own task failed: {named(error)}", []))
             raise
         finally:
             self._drop()
@@ -178,14 +177,15 @@ class Flusher:
             self._drop()
             for parcel in self._flight:
                 self._fail(parcel, NoAnswer(f"Redis at {self._address.where} refuses the login: {error}", []))
-        except _LOST as error:
-            self._drop()
-            self._why = f"Redis at {self._address.where} does not answer: {one_line(error)}"
-            await asyncio.sleep(_PAUSE_S)
         except exceptions.ResponseError as error:  # of the login
             self._drop()
             for parcel in self._flight:
                 self._fail(parcel, translated(error, self._address.where, []))
+        except Exception as error:  # noqa: BLE001  # a lost connection, or an event loop's own complaint about one: it is tried again
+            self._drop()
+            said = one_line(error) if isinstance(error, exceptions.RedisError | OSError) else named(error)
+            self._why = f"Redis at {self._address.where} does not answer: {said}"
+            await asyncio.sleep(_PAUSE_S)
         finally:
             self._limit = None
 
@@ -210,9 +210,13 @@ class Flusher:
                 self._fail(waited, translated(reply, self._address.where, []))
             else:
                 try:
+                    if type(reply) is not list or not reply:
+                        raise ValueError(f"{shown(reply)} is the answer of no script")
                     waited.answer(reply)
                 except BudgetError as error:
                     self._fail(waited, error)
+                except Exception as error:  # noqa: BLE001  # it is told to those who wait for it
+                    self._fail(waited, Unreadable(f"the answer cannot be read ({named(error)})", []))
 
     def _fail(self, parcel: Parcel, error: Exception) -> None:
         parcel.fail(error)

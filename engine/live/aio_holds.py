@@ -62,7 +62,7 @@ class AsyncHoldCalls:
 
     async def _ask(self, asked: Asked[AnswerT]) -> AnswerT:
         try:
-            return asked.read(await self._reply(asked.campaign_id, asked.call))
+            return asked.answer(await self._reply(asked.campaign_id, asked.call))
         except NoAnswer as failure:
             raise asked.unavailable(failure) from None
 

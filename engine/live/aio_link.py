@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import redis.asyncio
 from redis import exceptions
 
-from engine.live.link import MORE, Address, Replies, command
+from engine.live.link import MORE, Address, Replies, check_redis_py, command
 from engine.live.scripts import Script
 
 _CHUNK: Final = 262_144
@@ -62,6 +61,10 @@ class AsyncAddress(Address):
     """Where Redis is, for connections under asyncio."""
 
     def __init__(self, url: str) -> None:
+        # Here, so that a bidder without asyncio does not load it, and a redis-py that has none of it is told by its version.
+        check_redis_py()
+        import redis.asyncio
+
         super().__init__(url, redis.asyncio.ConnectionPool)
 
     async def connect(self, timeout_s: float) -> AsyncLink:

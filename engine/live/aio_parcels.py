@@ -19,7 +19,7 @@ from engine.live.batches import (
     most_spends,
 )
 from engine.live.packed import pack
-from engine.live.replies import ACCEPTED, NOT_READY, RECORDED, SpendResult, spend_result, spend_results
+from engine.live.replies import ACCEPTED, NOT_READY, RECORDED, SpendResult, spend_result, spend_results, unavailable
 from engine.live.requests import next_id
 from engine.live.scripts import RECORD, TRY, script
 from engine.live.wire import Arg, Call, NoAnswer, Reply
@@ -198,7 +198,7 @@ class Together(Parcel):
     def fail(self, error: Exception) -> None:
         for place, future in enumerate(self.futures):
             if not future.done():
-                self._give_up(place, self._unavailable(place, error.why) if isinstance(error, NoAnswer) else error)
+                self._give_up(place, self._unavailable(place, error) if isinstance(error, NoAnswer) else error)
 
     def expire(self, now: float, why: str) -> float | None:
         soonest = None
@@ -206,7 +206,7 @@ class Together(Parcel):
             if not future.done():
                 deadline = self.deadlines[place]
                 if deadline <= now:
-                    self._give_up(place, self._unavailable(place, why))
+                    self._give_up(place, self._unavailable(place, NoAnswer(why, [])))
                 elif soonest is None or deadline < soonest:
                     soonest = deadline
         return soonest
@@ -216,14 +216,11 @@ class Together(Parcel):
         self.futures[place].set_exception(error)
         self._told(1)
 
-    def _unavailable(self, place: int, why: str) -> BudgetError:
+    def _unavailable(self, place: int, failure: NoAnswer) -> BudgetError:
         if self.call is None:  # never sent: an id that is new everywhere
             request = next_id()
-            return Unavailable(f"{why}; it was not sent: repeat with request_id {request}", request, [None])
-        request = f"{self.request}{PLACE}{place}"
-        return Unavailable(
-            f"{why}; repeat with request_id {request} on this client: nothing is counted twice", request, [None]
-        )
+            return Unavailable(f"{failure.why}; it was not sent: repeat with request_id {request}", request, [None])
+        return unavailable(failure, f"{self.request}{PLACE}{place}", [None], " on this client")
 
     def lost(self, place: int) -> bool:
         """Whether there is neither an answer for a place nor somebody who awaits it."""

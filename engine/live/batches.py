@@ -17,10 +17,10 @@ from typing import Any, Final, NamedTuple
 from engine.domain.ids import ORDINALS, are_text_ids, check_campaign_id, check_text_id, shard_of
 from engine.domain.money import MAX_AMOUNT_MICROS, micros_of, parse_amounts
 from engine.domain.periods import day_of, ms_of
-from engine.errors import InvalidId, InvalidInput, shown
+from engine.errors import BudgetError, InvalidId, InvalidInput, shown
 from engine.live.packed import NAMED, each_of, pack
 from engine.live.prepared import call_for_all
-from engine.live.replies import Counted, SpendResult, spend_results
+from engine.live.replies import Counted, SpendResult, spend_results, unreadable
 from engine.live.scripts import LAYOUT, RECORD, TRY, Script
 from engine.live.wire import Arg, Call, Reply
 
@@ -100,7 +100,10 @@ class _Columns(NamedTuple):
 
 def pieces_of(spends: Iterable[Spend], verb: str = RECORD) -> tuple[list[Piece], int]:
     """The pieces of a batch, order kept in each shard, and the number of its spends. Raises InvalidInput with the index of the first bad spend."""
-    batch = list(spends)
+    try:
+        batch = list(spends)
+    except TypeError:
+        raise InvalidInput(f"spends {shown(spends)} is not a list of Spend", "spends") from None
     columns = _whole_columns(batch) or _careful_columns(batch)
     campaigns = columns.campaigns
     homes = {campaign_id: shard_of(campaign_id // ORDINALS) for campaign_id in campaigns}
@@ -281,7 +284,12 @@ def _occurred_ms(at: datetime) -> int:
         raise InvalidInput(
             f"occurred_at {shown(at)} is not an instant: give a datetime with a time zone", "occurred_at"
         )
-    ms = ms_of(at)
+    try:
+        ms = ms_of(at)
+    except (TypeError, ValueError, OverflowError):  # a time zone that gives no offset
+        raise InvalidInput(
+            f"occurred_at {shown(str(at))} is not an instant: give a datetime with a time zone", "occurred_at"
+        ) from None
     if ms < 0:
         raise InvalidInput(
             f"occurred_at {shown(str(at))} is before 1970: give the instant of the impression", "occurred_at"
@@ -297,15 +305,31 @@ def calls_of(code: Script, pieces: Sequence[Piece], request: str) -> list[Call]:
 
 
 def in_order(
-    pieces: Sequence[Piece], replies: Sequence[Reply | None], counted_word: str, size: int
+    pieces: Sequence[Piece], replies: Sequence[Reply | None], counted_word: str, size: int, request: str
 ) -> list[SpendResult | None]:
-    """The answers in the order of the batch, all with the figures after the last piece of their brand; None where no reply came."""
-    if len(pieces) == 1 and replies[0] is not None:
-        return pieces[0].results(replies[0], counted_word)  # type: ignore[return-value]  # none is None
-    found = [
-        None if reply is None else piece.results(reply, counted_word)
-        for piece, reply in zip(pieces, replies, strict=True)
-    ]
+    """The answers in the order of the batch, all with the figures after the last piece of their brand; None where no reply came. Raises UnreadableReply
+    with the answers that can be read, and what `head` raises."""
+    failure: Exception | None = None
+    found: list[list[SpendResult] | None] = []
+    for piece, reply in zip(pieces, replies, strict=True):
+        try:
+            found.append(None if reply is None else piece.results(reply, counted_word))
+        except BudgetError:
+            raise
+        except Exception as error:  # noqa: BLE001  # raised below, with the answers of the other pieces
+            failure = failure or error
+            found.append(None)
+    if len(found) == 1 and found[0] is not None:
+        return found[0]  # type: ignore[return-value]  # none is None
+    answers = _in_places(pieces, found, size)
+    if failure is not None:
+        raise unreadable(f"a batch of {size} spends", failure, request, answers) from failure
+    return answers
+
+
+def _in_places(
+    pieces: Sequence[Piece], found: Sequence[list[SpendResult] | None], size: int
+) -> list[SpendResult | None]:
     if len(pieces) > len({piece.shard for piece in pieces}):
         # Many spends share one result.
         each = [result for results in found for result in set(results or ())]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
@@ -11,7 +11,7 @@ from typing import Final
 from engine.domain.causes import reasons_of
 from engine.domain.ids import ORDINALS, check_campaign_id, check_text_id
 from engine.domain.money import MAX_AMOUNT_MICROS, micros_of, parse_amount
-from engine.errors import BudgetError, InvalidInput, NotFound, NotReady, Unavailable, shown
+from engine.errors import BudgetError, InvalidInput, NotFound, NotReady, Unavailable, UnreadableReply, shown
 from engine.live.batches import Spend, calls_of, in_order, line_of, pieces_of
 from engine.live.busy_poll import MOST_US
 from engine.live.holds import HoldCalls, ttl_ms
@@ -20,11 +20,21 @@ from engine.live.leases.keeper import Keeper
 from engine.live.leases.lease import Lease
 from engine.live.leases.spool import Replayed, folder_of, replay
 from engine.live.prepared import call_for
-from engine.live.replies import ACCEPTED, NOT_READY, RECORDED, CampaignStatus, SpendResult, head, spend_result
+from engine.live.replies import (
+    ACCEPTED,
+    NOT_READY,
+    RECORDED,
+    CampaignStatus,
+    SpendResult,
+    head,
+    spend_result,
+    unavailable,
+    unreadable,
+)
 from engine.live.requests import next_id
 from engine.live.scripts import LAYOUT, RECORD, TRY, script
 from engine.live.watch import Watch
-from engine.live.wire import Call, NoAnswer, Reply, Wire
+from engine.live.wire import Call, NoAnswer, Reply, Unreadable, Wire
 from engine.settings import hot_redis_url
 
 __all__ = ["BudgetClient", "Spend"]
@@ -112,7 +122,7 @@ class BudgetClient(HoldCalls):
         try:
             return read_status(self._wire.call(asks_status(campaign_id), self._timeout_s), campaign_id)
         except NoAnswer as failure:
-            raise Unavailable(f"status of campaign {campaign_id} is not known: {failure.why}", "") from None
+            raise status_unknown(failure, campaign_id) from None
 
     def watch(
         self,
@@ -201,6 +211,10 @@ class BudgetClient(HoldCalls):
             return spend_result(reply, campaign_id, counted_word)
         except NoAnswer as failure:
             raise unavailable(failure, request, [None]) from None
+        except BudgetError:
+            raise
+        except Exception as error:
+            raise unreadable(f"a spend of campaign {campaign_id}", error, request, [None]) from error
 
     def _many(self, verb: str, counted_word: str, spends: Iterable[Spend], request_id: str | None) -> list[SpendResult]:
         request = checked_request_id(request_id)
@@ -210,8 +224,9 @@ class BudgetClient(HoldCalls):
         try:
             replies = self._wire.call_all(calls_of(script(verb), pieces, request), self._timeout_s)
         except NoAnswer as failure:
-            raise unavailable(failure, request, in_order(pieces, failure.replies, counted_word, size)) from None
-        return in_order(pieces, replies, counted_word, size)  # type: ignore[return-value]  # all there
+            answers = in_order(pieces, failure.replies, counted_word, size, request)
+            raise unavailable(failure, request, answers) from None
+        return in_order(pieces, replies, counted_word, size, request)  # type: ignore[return-value]  # all there
 
 
 def asks_status(campaign_id: int) -> Call:
@@ -224,7 +239,16 @@ def asks_status(campaign_id: int) -> Call:
 
 
 def read_status(reply: Reply, campaign_id: int) -> CampaignStatus:
-    """What `read_plan` says of a campaign. Raises NotReady, NotFound."""
+    """What `read_plan` says of a campaign. Raises NotReady, NotFound, UnreadableReply."""
+    try:
+        return _status_of(reply, campaign_id)
+    except BudgetError:
+        raise
+    except Exception as error:
+        raise unreadable(f"status of campaign {campaign_id}", error, counts=False) from error
+
+
+def _status_of(reply: Reply, campaign_id: int) -> CampaignStatus:
     if head(reply) == NOT_READY:
         raise NotReady(
             f"Redis is not ready ({reply[1].decode()}): it is being rebuilt from PostgreSQL, repeat in a moment"
@@ -234,8 +258,10 @@ def read_status(reply: Reply, campaign_id: int) -> CampaignStatus:
     return CampaignStatus(reasons_of(int(reply[4].split(b":")[2])))
 
 
-def unavailable(failure: NoAnswer, request: str, answers: Sequence[SpendResult | None]) -> BudgetError:
-    return Unavailable(f"{failure.why}; repeat with request_id {request}: nothing is counted twice", request, answers)
+def status_unknown(failure: NoAnswer, campaign_id: int) -> Unavailable:
+    """What who asked for a status is told when no answer came, or none that can be read."""
+    kind = UnreadableReply if isinstance(failure, Unreadable) else Unavailable
+    return kind(f"status of campaign {campaign_id} is not known: {failure.why}", "")
 
 
 def checked_request_id(given: str | None) -> str:

@@ -7,7 +7,7 @@ campaign (`5308417:<id>`), so any process can settle it; each hold has exactly o
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Final, Generic, TypeVar
 
@@ -15,12 +15,22 @@ from engine.domain.causes import reasons_of
 from engine.domain.ids import check_campaign_id, check_text_id
 from engine.domain.money import micros_of
 from engine.domain.periods import day_number
-from engine.errors import InvalidId, InvalidInput, Unavailable, shown
+from engine.errors import BudgetError, InvalidId, InvalidInput, Unavailable, UnreadableReply, shown
 from engine.live.keys import keys_of_campaign
-from engine.live.replies import ACCEPTED, CONFLICT, NOT_READY, REFUSED, UNKNOWN_CAMPAIGN, Answered, head, read_figures
+from engine.live.replies import (
+    ACCEPTED,
+    CONFLICT,
+    NOT_READY,
+    REFUSED,
+    UNKNOWN_CAMPAIGN,
+    Answered,
+    head,
+    read_figures,
+    unreadable,
+)
 from engine.live.requests import next_id
 from engine.live.scripts import LAYOUT, script
-from engine.live.wire import Call, NoAnswer, Reply, Wire
+from engine.live.wire import Call, NoAnswer, Reply, Unreadable, Wire
 
 SETTLED: Final = "settled"
 RELEASED: Final = "released"
@@ -51,18 +61,29 @@ class HoldResult(Answered):
     outcome: `accepted` or `refused` (reserve), `settled`, `released`, the end that the hold had before (`settled`, `released`, `expired`),
     `unknown_hold`, `conflict`, `unknown_campaign`, `not_ready`. mark: `late` (settled after its end, or never held) or `over` (settled above
     what was held), else empty. hold_id: the whole id, which settle and release take.
+
+    True when the call did what it asked: reserve `accepted`, settle `settled` (late or over too, the money is counted), release `released`. False else: a
+    release that finds its hold settled has given nothing back, and a settle that finds it released has counted nothing.
     """
 
-    __slots__ = ("hold_id", "mark")
+    __slots__ = ("hold_id", "mark", "wanted")
 
     hold_id: str
     mark: str
+    wanted: str
+    """The outcome that the call asked for."""
+
+    def __bool__(self) -> bool:
+        return self.outcome == self.wanted
 
 
 class RefundResult(Answered):
-    """The answer to refund: `refunded`, `conflict`, `unknown_event`, `unknown_campaign` or `not_ready`."""
+    """The answer to refund: `refunded`, `conflict`, `unknown_event`, `unknown_campaign` or `not_ready`. True when it is `refunded`."""
 
     __slots__ = ()
+
+    def __bool__(self) -> bool:
+        return self.outcome == REFUNDED
 
 
 AnswerT = TypeVar("AnswerT", bound=Answered)
@@ -80,8 +101,18 @@ class Asked(Generic[AnswerT]):
         self.read = read
 
     def unavailable(self, failure: NoAnswer) -> Unavailable:
-        """What the caller is told when no reply came."""
-        return Unavailable(f"{self.what} is not known: {failure.why}; repeat it, nothing is counted twice", "")
+        """What the caller is told when no reply came, or none that can be read."""
+        kind = UnreadableReply if isinstance(failure, Unreadable) else Unavailable
+        return kind(f"{self.what} is not known: {failure.why}; repeat it, nothing is counted twice", "")
+
+    def answer(self, reply: Reply) -> AnswerT:
+        """The answer in a reply. Raises UnreadableReply, and what `head` raises."""
+        try:
+            return self.read(reply)
+        except BudgetError:
+            raise
+        except Exception as error:
+            raise unreadable(self.what, error) from error
 
 
 def asks_reserve(
@@ -95,19 +126,19 @@ def asks_reserve(
     check_campaign_id(campaign_id)
     micros = micros_of(amount, amount_micros)
     name = _own_part(hold_id, campaign_id) if hold_id is not None else next_id()
-    return _asks_hold(campaign_id, name, f"R,{campaign_id},{name},{micros},{ttl_ms(ttl)};")
+    return _asks_hold(campaign_id, name, f"R,{campaign_id},{name},{micros},{ttl_ms(ttl)};", ACCEPTED)
 
 
 def asks_settle(hold_id: str, amount: str | Decimal | None, amount_micros: int | None) -> Asked[HoldResult]:
     """The call of `settle`."""
     campaign_id, name = _parts(hold_id)
-    return _asks_hold(campaign_id, name, f"S,{campaign_id},{name},{micros_of(amount, amount_micros)},;")
+    return _asks_hold(campaign_id, name, f"S,{campaign_id},{name},{micros_of(amount, amount_micros)},;", SETTLED)
 
 
 def asks_release(hold_id: str) -> Asked[HoldResult]:
     """The call of `release`."""
     campaign_id, name = _parts(hold_id)
-    return _asks_hold(campaign_id, name, f"L,{campaign_id},{name},,;")
+    return _asks_hold(campaign_id, name, f"L,{campaign_id},{name},,;", RELEASED)
 
 
 def asks_refund(
@@ -122,12 +153,18 @@ def asks_refund(
     if event_id is None:
         raise InvalidId("event_id is missing: give the id that the spend had", "event_id")
     check_text_id(event_id, "event_id")
-    day = "" if spent_on is None else str(day_number(spent_on))
+    day = "" if spent_on is None else str(day_number(_a_day(spent_on)))
     keys = keys_of_campaign(campaign_id)
     args = (LAYOUT, str(campaign_id), event_id, str(micros_of(amount, amount_micros)), day)
     call = Call(script("refund"), (*keys.fixed, keys.brand(campaign_id >> 16), keys.campaign(campaign_id)), args)
 
     def read(reply: Reply) -> RefundResult:
+        if reply[0] == b"invalid" and reply[2] == b"day":
+            raise InvalidInput(
+                f"spent_on {spent_on} is not a day until today by Redis' clock, in UTC: give the day of the spend;"
+                " nothing was written",
+                "spent_on",
+            )
         if head(reply) == NOT_READY:
             return RefundResult(campaign_id, NOT_READY, detail=reply[1].decode())
         code = reply[1].decode()
@@ -138,7 +175,7 @@ def asks_refund(
     return Asked(campaign_id, call, f"refund of {event_id}", read)
 
 
-def _asks_hold(campaign_id: int, name: str, operation: str) -> Asked[HoldResult]:
+def _asks_hold(campaign_id: int, name: str, operation: str, wanted: str) -> Asked[HoldResult]:
     keys = keys_of_campaign(campaign_id)
     brand_id = campaign_id >> 16
     plan = (keys.brand(brand_id), keys.campaign(campaign_id), *keys.holds(brand_id))
@@ -157,6 +194,7 @@ def _asks_hold(campaign_id: int, name: str, operation: str) -> Asked[HoldResult]
             result = HoldResult(campaign_id, outcome, reasons, figures.get(brand_id))
         result.hold_id = hold_id
         result.mark = mark
+        result.wanted = wanted
         return result
 
     return Asked(campaign_id, Call(script("holds"), (*keys.fixed, *plan), (LAYOUT, operation)), f"hold {hold_id}", read)
@@ -215,7 +253,7 @@ class HoldCalls:
 
     def _ask(self, asked: Asked[AnswerT]) -> AnswerT:
         try:
-            return asked.read(self._wire.call(asked.call, self._timeout_s))
+            return asked.answer(self._wire.call(asked.call, self._timeout_s))
         except NoAnswer as failure:
             raise asked.unavailable(failure) from None
 
@@ -226,6 +264,19 @@ def ttl_ms(ttl: float | timedelta, least_s: float = 0.001) -> int:
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not least_s <= seconds <= MAX_TTL_S:
         raise InvalidInput(f"ttl {shown(ttl)} is not a time to live: give seconds from {least_s} to {MAX_TTL_S}", "ttl")
     return round(seconds * 1000)
+
+
+def _a_day(spent_on: object) -> date:
+    """The day of a spend. Raises InvalidInput."""
+    if isinstance(spent_on, datetime) or not isinstance(spent_on, date):
+        raise InvalidInput(
+            f"spent_on {shown(str(spent_on))} is a {type(spent_on).__name__}: give a datetime.date, the UTC day of the"
+            " spend",
+            "spent_on",
+        )
+    if day_number(spent_on) < 0:
+        raise InvalidInput(f"spent_on {spent_on} is before 1970: give the UTC day of the spend", "spent_on")
+    return spent_on
 
 
 def _own_part(hold_id: str, campaign_id: int) -> str:

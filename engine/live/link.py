@@ -5,39 +5,71 @@ redis-py's own send and read cost as much again as the round trip. Where hiredis
 
 from __future__ import annotations
 
+import re
 import socket
 import struct
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+import redis
 from redis import exceptions
 
-from engine.errors import InvalidSetting
+from engine.errors import InvalidSetting, WrongVersion, shown
 from engine.live.busy_poll import BusyPoll
+from engine.urls import masked, redis_complaint
 
 try:
     from hiredis import PushNotification, Reader
 except ImportError:  # redis-py without its fast parser
     Reader = PushNotification = None  # type: ignore[assignment, misc]
 
+REDIS_PY: Final = ((8, 1), (9, 0))
+"""The versions of redis-py that this client works with, from the first up to but not with the second; pyproject.toml says the same."""
+
 _CHUNK: Final = 65_536
 MORE: Final = object()
 """In place of a reply that has not arrived whole."""
+
+
+def check_redis_py(version: object = redis.__version__) -> None:
+    """Whether this client works with the redis-py that is installed. With an older one a spend was counted and then ended in a TypeError, because the
+    reply is read with an option that it does not have. Raises WrongVersion."""
+    numbers = re.match(r"([0-9]{1,4})\.([0-9]{1,4})", version) if isinstance(version, str) else None
+    least, below = REDIS_PY
+    if numbers is None or not least <= (int(numbers[1]), int(numbers[2])) < below:
+        wanted = f"{least[0]}.{least[1]} or newer, below {below[0]}"
+        raise WrongVersion(
+            f"redis-py {shown(version)} is installed and this client needs {wanted}: nothing was sent;"
+            f' install it with pip install "redis>={least[0]}.{least[1]},<{below[0]}"'
+        )
 
 
 class Address:
     """Where Redis is, and how to log in there, from any URL that redis-py takes. pools: redis-py's pool class of the kind of connection that is wanted."""
 
     def __init__(self, url: str, pools: Any) -> None:
+        check_redis_py()
+        what = redis_complaint(url) if isinstance(url, str) else "is no text"
+        if what is not None:
+            # A piece of a password may stand anywhere in what is wrong.
+            said = shown(masked(url)) if isinstance(url, str) else shown(url)
+            raise InvalidSetting(f"REDIS_URL {said} {what}: write it like redis://host:6379/0", "REDIS_URL")
         try:
             pool = pools.from_url(url)
-        except ValueError as error:
+            self._connection_class = pool.connection_class
+            self._kwargs = {**pool.connection_kwargs, "decode_responses": False, "retry": None}
+            if "maint_notifications_config" in self._kwargs:
+                # Nobody here reads such notices, and without hiredis redis-py refuses them on the connections of a watch, which then is never ready.
+                self._kwargs["maint_notifications_config"] = None
+                self._kwargs.pop("maint_notifications_pool_handler", None)
+            self.connection()
+        except Exception as error:
             raise InvalidSetting(
-                f"REDIS_URL is not a Redis URL ({error}): write redis://host:6379/0", "REDIS_URL"
-            ) from None
-        self._connection_class = pool.connection_class
-        self._kwargs = {**pool.connection_kwargs, "decode_responses": False, "retry": None}
+                f"REDIS_URL {shown(masked(url))} has a part that redis-py does not take:"
+                " write it like redis://host:6379/0",
+                "REDIS_URL",
+            ) from error
 
     @property
     def where(self) -> str:
@@ -72,7 +104,12 @@ class Replies:
     def next(self) -> Any:
         """The next reply, errors as exceptions of redis-py; or MORE. Messages that nobody asked for are left out."""
         while True:
-            reply = self._reader.gets()
+            try:
+                reply = self._reader.gets()
+            except (
+                Exception
+            ) as error:  # what no Redis sends: a server of another kind, or bytes that are damaged on their way
+                raise exceptions.ConnectionError(f"what came is not Redis' protocol ({error})") from error
             if type(reply) is list or not isinstance(reply, PushNotification):
                 return reply
 

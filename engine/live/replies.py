@@ -10,10 +10,10 @@ from typing import Final
 from engine.domain.budget import Budget, used_up_causes
 from engine.domain.causes import DAILY_BUDGET, MONTHLY_BUDGET, ORDER, Status, reasons_of, status_of
 from engine.domain.money import to_decimal
-from engine.errors import BudgetError, InvalidInput, WrongVersion
+from engine.errors import BudgetError, InvalidInput, Unavailable, UnreadableReply, WrongVersion, shown
 from engine.live.packed import each_of
 from engine.live.scripts import LAYOUT
-from engine.live.wire import Reply
+from engine.live.wire import NoAnswer, Reply, Unreadable, named
 
 RECORDED: Final = "recorded"
 ACCEPTED: Final = "accepted"
@@ -22,6 +22,9 @@ DUPLICATE: Final = "duplicate"
 CONFLICT: Final = "conflict"
 UNKNOWN_CAMPAIGN: Final = "unknown_campaign"
 NOT_READY: Final = "not_ready"
+
+COUNTED_WORDS: Final = frozenset({RECORDED, ACCEPTED, DUPLICATE})
+"""The outcomes of a spend that is counted."""
 
 _OUTCOMES: Final = {"d": DUPLICATE, "c": CONFLICT, "u": UNKNOWN_CAMPAIGN}
 _RUN: Final = re.compile(r"([kdcu]|x\d+)\*(\d+)")
@@ -46,9 +49,17 @@ class Figures:
         """Called while a figure is not there yet."""
         if name not in ("daily_spend", "monthly_spend", "daily_limit", "monthly_limit"):
             raise AttributeError(name)
-        _, daily, monthly, daily_limit, monthly_limit = self._line.decode().split(":")
-        self.daily_spend, self.monthly_spend = int(daily), int(monthly)
-        self.daily_limit, self.monthly_limit = optional_int(daily_limit), optional_int(monthly_limit)
+        try:
+            _, daily, monthly, daily_limit, monthly_limit = self._line.decode().split(":")
+            spends, limits = (int(daily), int(monthly)), (optional_int(daily_limit), optional_int(monthly_limit))
+        except ValueError:
+            raise UnreadableReply(
+                f"the brand's figures {shown(self._line)} cannot be read: the outcome stands, its figures are not known;"
+                " look at the brand with `budget-engine verify`",
+                "",
+            ) from None
+        self.daily_spend, self.monthly_spend = spends
+        self.daily_limit, self.monthly_limit = limits
         found: int | None = getattr(self, name)
         return found
 
@@ -71,6 +82,7 @@ class Answered:
 
     outcome: one word. reasons: why the campaign is not running after the call, or for `refused` why. The figures are the brand's, Decimals of
     six places or None (no limit, or not known). detail: for `not_ready` what is being waited for (`rebuilding`, `unmarked`, `clock`, `lost`).
+    An answer is true when the money was counted as the call asked, and false otherwise: `if client.try_spend(...)` bids on nothing that was refused.
     """
 
     __slots__ = ("campaign_id", "detail", "figures", "outcome", "reasons")
@@ -88,6 +100,9 @@ class Answered:
         self.reasons = reasons
         self.detail = detail
         self.figures = figures
+
+    def __bool__(self) -> bool:
+        raise NotImplementedError
 
     @property
     def daily_spend(self) -> Decimal | None:
@@ -118,15 +133,23 @@ class Answered:
         )
 
     def __repr__(self) -> str:
-        figures = f", daily_spend={self.daily_spend}, monthly_spend={self.monthly_spend}" if self.figures else ""
+        try:
+            figures = f", daily_spend={self.daily_spend}, monthly_spend={self.monthly_spend}" if self.figures else ""
+        except UnreadableReply:  # a log line about it must not fail
+            figures = ", figures unreadable"
         detail = f", detail={self.detail!r}" if self.detail else ""
         return f"{type(self).__name__}({self.outcome!r}, campaign_id={self.campaign_id}, reasons={self.reasons}{figures}{detail})"
 
 
 class SpendResult(Answered):
-    """The answer to one spend: `recorded`, `accepted`, `refused`, `duplicate`, `conflict`, `unknown_campaign` or `not_ready`."""
+    """The answer to one spend: `recorded`, `accepted`, `refused`, `duplicate`, `conflict`, `unknown_campaign` or `not_ready`.
+
+    True when the spend is counted, now or by an earlier call: `recorded`, `accepted`, `duplicate`."""
 
     __slots__ = ()
+
+    def __bool__(self) -> bool:
+        return self.outcome in COUNTED_WORDS
 
     def see(self, figures: Figures | None) -> None:
         """Takes later figures, before anybody has the answer, and the causes that follow from them; a refusal keeps the causes it had."""
@@ -141,13 +164,16 @@ class SpendResult(Answered):
 
 
 class CampaignStatus:
-    """Whether a campaign runs this millisecond: status `active` or `paused`, and the causes."""
+    """Whether a campaign runs this millisecond: status `active` or `paused`, and the causes. True when it is active."""
 
     __slots__ = ("reasons", "status")
 
     def __init__(self, reasons: tuple[str, ...]) -> None:
         self.status: Status = status_of(reasons)
         self.reasons = reasons
+
+    def __bool__(self) -> bool:
+        return not self.reasons
 
     def __repr__(self) -> str:
         return f"CampaignStatus({self.status!r}, reasons={self.reasons})"
@@ -230,6 +256,7 @@ def spend_results(reply: Reply, campaign_ids: Sequence[int], counted_word: str) 
         return [SpendResult(campaign_id, NOT_READY, detail=why) for campaign_id in campaign_ids]
     figures, masks = read_figures(reply)
     results: list[SpendResult] = []
+    told = 0
     for code, count in _RUN.findall(reply[1].decode()):
         refused = reasons_of(int(code[1:])) if code[0] == "x" else None
         outcome = counted_word if code == "k" else REFUSED if refused else _OUTCOMES[code]
@@ -244,4 +271,23 @@ def spend_results(reply: Reply, campaign_ids: Sequence[int], counted_word: str) 
             for campaign_id in (masks if code == "k" else set(run))
         }
         results += each_of(made, run)
+        told += int(count)
+    if told != len(campaign_ids):
+        raise ValueError(f"{shown(reply[1])} are the outcomes of {told} spends, not of {len(campaign_ids)}")
     return results
+
+
+def unavailable(failure: NoAnswer, request: str, answers: Sequence[SpendResult | None], where: str = "") -> Unavailable:
+    """What the caller of a spend is told when no answer came, or none that can be read. where: on which client alone it can be repeated."""
+    kind = UnreadableReply if isinstance(failure, Unreadable) else Unavailable
+    return kind(f"{failure.why}; repeat with request_id {request}{where}: nothing is counted twice", request, answers)
+
+
+def unreadable(
+    what: str, error: Exception, request: str = "", answers: Sequence[SpendResult | None] = (), *, counts: bool = True
+) -> UnreadableReply:
+    """An answer was not understood. what: the call. request: the id under which it can be repeated, where it has one. counts: whether it may have
+    changed anything."""
+    under = f" with request_id {request}" if request else ""
+    repeat = f"; it may have been counted: repeat it{under}, nothing is counted twice" if counts else ""
+    return UnreadableReply(f"the answer to {what} cannot be read ({named(error)}){repeat}", request, answers)

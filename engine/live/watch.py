@@ -6,7 +6,6 @@ midnight, and how long Redis has been silent. They change one set, and `may_bid`
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import threading
@@ -18,7 +17,7 @@ from typing import Final
 from redis import exceptions
 
 from engine.domain.causes import reasons_of
-from engine.domain.ids import ORDINALS, check_brand_id, check_campaign_id, shard_of
+from engine.domain.ids import ORDINALS, check_brand_id, check_campaign_id, ids_of, shard_of
 from engine.errors import BudgetError, NotFound, NotReady
 from engine.live.changes import BudgetMoved, PlanTold, read_message
 from engine.live.channel import Channel
@@ -74,8 +73,8 @@ class Watch:
     ) -> None:
         self._wire = wire
         self._wanted = Wanted(
-            None if brands is None else [check_brand_id(b) for b in brands],
-            None if campaigns is None else [check_campaign_id(c) for c in campaigns],
+            None if brands is None else [check_brand_id(b) for b in ids_of(brands, "brands")],
+            None if campaigns is None else [check_campaign_id(c) for c in ids_of(campaigns, "campaigns")],
         )
         self._picture = Picture(fail_open, self._wanted)
         self.may_bid = self._picture.running.__contains__
@@ -146,9 +145,10 @@ class Watch:
             self._missing[shard] = f"shard {shard} is being read"
             channel = self._channel if self._joined else None
         if channel is not None:
-            # Where it is lost, a new one listens to this shard too.
-            with contextlib.suppress(exceptions.RedisError, OSError):
+            try:
                 channel.subscribe([shard])
+            except Exception:  # noqa: BLE001  # whatever it is, a new channel listens to this shard too
+                channel.cut()
 
     def status(self, campaign_id: int) -> CampaignStatus:
         """Whether the campaign may run, and if not why: as `BudgetClient.status`, from memory. Active where, and only where, `may_bid` is True.

@@ -17,7 +17,7 @@ from typing import Any, Final
 import redis
 from redis import exceptions
 
-from engine.errors import BudgetError, WrongVersion
+from engine.errors import BudgetError, WrongVersion, shown
 from engine.live.busy_poll import MOST_US, BusyPoll
 from engine.live.link import Address, Link, arguments, command, remaining, words
 from engine.live.scripts import Script
@@ -41,6 +41,10 @@ class NoAnswer(Exception):
         super().__init__(why)
         self.why = why
         self.replies = replies
+
+
+class Unreadable(NoAnswer):
+    """A reply came that no script gives. A repeat would bring the same."""
 
 
 class Call:
@@ -122,12 +126,17 @@ class Wire:
                 return replies  # type: ignore[return-value]  # _attempt has filled each place
             except (exceptions.AuthenticationError, exceptions.AuthorizationError) as error:
                 raise NoAnswer(f"Redis at {self.where} refuses the login: {error}", replies) from None
-            except (exceptions.ConnectionError, exceptions.TimeoutError, OSError) as error:
+            except exceptions.ResponseError as error:
+                raise translated(error, self.where, replies) from None
+            except (exceptions.RedisError, OSError) as error:
                 why = f"Redis at {self.where} does not answer: {one_line(error)}"
                 if away_after_s is not None and not isinstance(error, exceptions.TimeoutError | TimeoutError):
                     deadline = min(deadline, began + max(away_after_s, time.monotonic() - began))
-            except exceptions.ResponseError as error:
-                raise translated(error, self.where, replies) from None
+            except NoAnswer:
+                raise
+            except Exception as error:
+                # Whatever it is, the call may have been counted: its caller must be told under which id it can be repeated.
+                raise NoAnswer(f"the call to Redis at {self.where} failed: {named(error)}", replies) from error
             if deadline - time.monotonic() > _PAUSE_S:
                 time.sleep(_PAUSE_S)
 
@@ -145,7 +154,7 @@ class Wire:
             reply: Reply = link.ask(call.encoded(), timeout_s, began, self.awake, call.sent)
         except exceptions.ResponseError:
             reply = []
-        except (exceptions.RedisError, OSError) as error:
+        except Exception as error:  # noqa: BLE001  # the call is begun anew, where whatever happens again is told
             link.drop()
             if time.monotonic() - began < timeout_s:
                 return None
@@ -154,7 +163,7 @@ class Wire:
             link.drop()
             raise
         self._free.append(link)
-        return reply or None
+        return reply if type(reply) is list and reply else None
 
     def _attempt(self, calls: Sequence[Call], replies: list[Reply | None], deadline: float) -> None:
         link = self._take(deadline)
@@ -178,14 +187,14 @@ class Wire:
                 _send(link, calls, turn, deadline)
                 asked += turn
             try:
-                missing = _receive(link, replies, _taken(asked), deadline)
+                missing = self._receive(link, replies, _taken(asked), deadline)
                 if missing:
-                    missing += _receive(link, replies, asked, deadline)
+                    missing += self._receive(link, replies, asked, deadline)
                     asked.clear()
             except exceptions.ResponseError:
                 # Else the next call on this connection would be given their replies.
                 with suppress(exceptions.ResponseError):
-                    _receive(link, replies, asked, deadline)
+                    self._receive(link, replies, asked, deadline)
                 raise
             for script in {calls[i].script for i in missing}:
                 link.send(command(("SCRIPT", "LOAD", script.text)), deadline)
@@ -193,6 +202,29 @@ class Wire:
             if missing and time.monotonic() > deadline:
                 raise TimeoutError("it forgets scripts as soon as they are loaded")
             waiting.extendleft(reversed(missing))
+
+    def _receive(self, link: Link, replies: list[Reply | None], turn: Iterable[int], deadline: float) -> list[int]:
+        """Puts the replies in their places; answers those whose script Redis does not have. Raises the first error that Redis answered, when all are read."""
+        missing: list[int] = []
+        failure: exceptions.ResponseError | None = None
+        strange: object = None
+        for i in turn:
+            try:
+                reply = link.receive(deadline)
+            except exceptions.NoScriptError:
+                missing.append(i)
+            except exceptions.ResponseError as error:
+                failure = failure or error
+            else:
+                if type(reply) is list and reply:
+                    replies[i] = reply
+                else:
+                    strange = strange or shown(reply)
+        if failure is not None:
+            raise failure
+        if strange is not None:
+            raise Unreadable(f"Redis at {self.where} answered {strange}, which no script does", replies)
+        return missing
 
     def _take(self, deadline: float) -> Link:
         try:
@@ -243,22 +275,6 @@ def _send(link: Link, calls: Sequence[Call], turn: Iterable[int], deadline: floa
             sent()
 
 
-def _receive(link: Link, replies: list[Reply | None], turn: Iterable[int], deadline: float) -> list[int]:
-    """Puts the replies in their places; answers those whose script Redis does not have. Raises the first error that Redis answered, when all are read."""
-    missing: list[int] = []
-    failure: exceptions.ResponseError | None = None
-    for i in turn:
-        try:
-            replies[i] = link.receive(deadline)
-        except exceptions.NoScriptError:
-            missing.append(i)
-        except exceptions.ResponseError as error:
-            failure = failure or error
-    if failure is not None:
-        raise failure
-    return missing
-
-
 def _forget_all() -> None:
     for wire in list(_OWN):
         wire.forget()
@@ -269,6 +285,11 @@ os.register_at_fork(after_in_child=_forget_all)
 
 def one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def named(error: BaseException) -> str:
+    """An error that is none of Redis': its kind and what it says."""
+    return f"{type(error).__name__}: {one_line(error)}"
 
 
 def translated(error: exceptions.ResponseError, where: str, replies: list[Reply | None]) -> Exception:

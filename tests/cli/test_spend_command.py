@@ -70,6 +70,14 @@ BAD_AMOUNTS = [
 BAD_EVENT_IDS = ["", "a b", "{17}", "a\nb", "x" * 65]
 
 
+def test_zeros_after_the_sixth_decimal_are_spent_as_the_same_money(be: Be) -> None:
+    assert be("spend", "65537", "2.7500000000", "--json").document["daily_spend"] == "2.750000"
+    assert be("spend", "65537", "2.7500001").status == 2
+    changed = be("brand", "update", "1", "--daily", "50.1234560000", "--json")
+    assert changed.document["daily_budget"] == "50.123456"
+    assert be("brand", "update", "1", "--monthly", "50.1234560001").status == 2
+
+
 def test_what_is_no_money_is_refused_in_one_line_and_nothing_is_written(be: Be) -> None:
     for amount in BAD_AMOUNTS:
         done = be("spend", "65537", amount)

@@ -112,7 +112,7 @@ def test_any_text_is_a_schedule_or_a_refusal(text: str) -> None:
         told_in_one_line(refused)
 
 
-@pytest.mark.parametrize("text", ["nan", "1e3", "-1", "+5", " 1", "0", "1.0000001", "9" * 16, "x"])
+@pytest.mark.parametrize("text", ["nan", "1e3", "-1", "+5", " 1", "0", "9" * 16, "x"])
 def test_a_cpm_that_is_no_price_is_refused(text: str) -> None:
     with pytest.raises(InvalidInput) as refused:
         from_cpm(text)

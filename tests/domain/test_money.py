@@ -17,6 +17,7 @@ from engine.domain.money import (
     format_optional,
     from_cpm,
     parse_amount,
+    parse_amounts,
     parse_budget,
     to_decimal,
 )
@@ -92,6 +93,41 @@ def test_seven_decimals_are_refused_and_not_rounded() -> None:
         parse_amount(Decimal("1.0000001"))
 
 
+@pytest.mark.parametrize(
+    ("text", "micros"),
+    [("2.7500000", 2_750_000), ("2.7500000000", 2_750_000), ("0.0000010", 1), ("1.0000000", 10**6), ("3." + "0" * 64, 3_000_000)],
+)  # fmt: skip
+def test_zeros_after_the_sixth_decimal_are_the_same_money(text: str, micros: int) -> None:
+    assert parse_amount(text) == micros
+    assert parse_amount(Decimal(text)) == micros
+    assert parse_budget(text) == micros
+    assert parse_budget(Decimal(text)) == micros
+    assert parse_amounts([text, Decimal(text), "7", "12.5"]) == [micros, micros, 7_000_000, 12_500_000]
+
+
+@pytest.mark.parametrize("text", ["2.7500001", "2.75000010", "0.0000001", "1.0000000001", "1." + "0" * 65 + "1"])
+def test_a_digit_below_a_micro_is_refused_however_many_zeros_stand_around_it(text: str) -> None:
+    for value in (text, Decimal(text)):
+        with pytest.raises(InvalidAmount):
+            parse_amount(value)
+        with pytest.raises(InvalidBudget):
+            parse_budget(value)
+    assert parse_amounts(["1", text]) is None
+
+
+def test_zeros_without_end_are_no_amount() -> None:
+    with pytest.raises(InvalidAmount) as refused:
+        parse_amount("1." + "0" * 10_000)
+    assert len(str(refused.value)) < 250
+
+
+@given(AMOUNTS, st.integers(0, 58))
+def test_a_column_of_any_scale_reads_as_the_same_micros(micros: int, zeros: int) -> None:
+    text = format_micros(micros) + "0" * zeros
+    assert parse_amount(text) == micros
+    assert parse_amounts([text, "0.5"]) == [micros, 500_000]
+
+
 @pytest.mark.parametrize("value", [1, 1.0, True, None, b"1", ["1"]])
 def test_a_spend_that_is_not_text_or_decimal_is_refused_and_told_where_micros_go(value: object) -> None:
     with pytest.raises(InvalidAmount, match="amount_micros"):
@@ -159,6 +195,42 @@ def test_budget_micros_outside_the_law_are_refused(value: object) -> None:
 def test_one_impression_of_a_thousand_is_rounded_half_to_even(cpm: str, micros: int) -> None:
     assert from_cpm(cpm) == micros
     assert from_cpm(Decimal(cpm)) == micros
+
+
+@pytest.mark.parametrize(
+    ("cpm", "micros"),
+    [
+        ("2.0000000298023224", 2000),
+        ("0.0005000000000001", 1),
+        ("0.0015000000000000", 2),
+        ("0.0024999999999999", 2),
+        ("0.0025", 2),
+        ("0.0025000000000000000000000001", 3),
+        ("1.23449999999999999999999999999999999999999999999999999999999999", 1234),
+        ("2." + "0" * 64, 2000),
+    ],
+)
+def test_every_decimal_of_a_price_for_a_thousand_counts_in_its_rounding(cpm: str, micros: int) -> None:
+    assert from_cpm(cpm) == micros
+    assert from_cpm(Decimal(cpm)) == micros
+
+
+@given(st.decimals(min_value="0.000501", max_value="900000000", places=16))
+def test_a_price_of_sixteen_decimals_is_rounded_as_decimal_arithmetic_does(cpm: Decimal) -> None:
+    exact = Context(prec=60).multiply(cpm, Decimal(1000))
+    assert from_cpm(format(cpm, "f")) == int(exact.to_integral_value(ROUND_HALF_EVEN))
+
+
+@pytest.mark.parametrize(
+    "cpm",
+    ["nan", "inf", "1e3", "-1", "+1", " 1", "1_000", "1.", ".5", "0x10", "\u0661", "1." + "0" * 65, "", "1,5", "1\n",
+     1, 1.5, None, True, b"1", Decimal("NaN"), Decimal("-1"), Decimal("1E-999999999"), Decimal("1E+999999999")],
+)  # fmt: skip
+def test_a_price_that_is_not_written_in_digits_is_refused_and_never_rounded(cpm: object) -> None:
+    with pytest.raises(InvalidAmount) as refused:
+        from_cpm(cpm)  # type: ignore[arg-type]
+    assert refused.value.field == "cpm"
+    assert len(str(refused.value)) < 250
 
 
 @given(st.integers(501, 10**15))

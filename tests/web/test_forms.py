@@ -53,6 +53,16 @@ def test_a_refused_form_keeps_what_was_typed_and_says_why_beside_the_field(ready
     assert ready.catalog.brands() == []
 
 
+def test_zeros_after_the_sixth_decimal_of_a_budget_are_the_same_money(ready: System, visitor: Visitor) -> None:
+    status, _ = visitor.post("/brands/new", name="Aurora", daily_budget="2.7500000000", monthly_budget="7.0000000")
+    assert status == 200
+    (brand,) = ready.catalog.brands()
+    assert (brand.daily_budget_micros, brand.monthly_budget_micros) == (2_750_000, 7_000_000)
+    status, page = visitor.post("/brands/new", name="Borealis", daily_budget="2.7500001")
+    assert status == 422
+    assert "more than six decimals" in words(page)
+
+
 def test_a_taken_name_stands_beside_the_name(ready: System, visitor: Visitor) -> None:
     brand_with(ready, "Aurora")
     status, page = visitor.post("/brands/new", name="Aurora", daily_budget="7", monthly_budget="none")

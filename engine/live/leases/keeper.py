@@ -16,7 +16,7 @@ from engine.errors import BudgetError, NotFound, NotReady, Unavailable
 from engine.live.leases.calls import Grant, asks_draw, asks_lease, read_draw, read_grant
 from engine.live.leases.lease import CLOSED, Lease
 from engine.live.leases.slots import Slots
-from engine.live.replies import UNKNOWN_CAMPAIGN
+from engine.live.replies import UNKNOWN_CAMPAIGN, unreadable
 from engine.live.requests import next_id
 from engine.live.watch import STALE, Watch
 from engine.live.wire import Call, NoAnswer, Reply, Wire
@@ -80,7 +80,13 @@ class Keeper:
                 f"lease of campaign {campaign_id} is not known: {failure.why}; what it may have set aside comes back within {ttl_s:g} s",
                 "",
             ) from None
-        grant = read_grant(reply)
+        try:
+            grant = read_grant(reply)
+        except BudgetError:
+            raise
+        except Exception as error:
+            what = f"the lease of campaign {campaign_id} (what it may have set aside comes back within {ttl_s:g} s)"
+            raise unreadable(what, error, counts=False) from error
         if grant.outcome == UNKNOWN_CAMPAIGN:
             raise NotFound(f"campaign {campaign_id} is not known: create it, or check the id with `campaign list`")
         return grant

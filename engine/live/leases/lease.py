@@ -21,7 +21,7 @@ from engine.errors import BudgetError, Unavailable
 from engine.live.leases.calls import COUNTED, ENDED, FORGOTTEN, REFUSED, Grant
 from engine.live.leases.slots import PER_SLOT, Draw, Slots
 from engine.live.replies import NOT_READY
-from engine.live.wire import Reply
+from engine.live.wire import Reply, named
 
 if TYPE_CHECKING:
     from engine.live.leases.keeper import Keeper
@@ -343,9 +343,10 @@ class Lease:
             if reply is None:
                 self._trouble = (AWAY,)
             yield reply
-        except BudgetError as error:
+        except Exception as error:  # noqa: BLE001  # an answer that cannot be read is one lease's trouble as well
             if self._trouble != (AWAY,):
-                log.error("lease %s of campaign %s: %s", self.lease_id, self.campaign_id, error)
+                said = str(error) if isinstance(error, BudgetError) else f"the answer cannot be read ({named(error)})"
+                log.error("lease %s of campaign %s: %s", self.lease_id, self.campaign_id, said)
             self._trouble = (AWAY,)
 
     def end(self) -> None:

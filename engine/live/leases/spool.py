@@ -15,7 +15,7 @@ from engine.live.leases.calls import COUNTED, FORGOTTEN, asks_draw, asks_lease, 
 from engine.live.leases.slots import Draw, InUse, Slots, files_in
 from engine.live.replies import NOT_READY, head
 from engine.live.scripts import LAYOUT, script
-from engine.live.wire import Call, NoAnswer, Reply, Wire
+from engine.live.wire import Call, NoAnswer, Reply, Wire, named
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +62,12 @@ def replay(wire: Wire, folder: Path, timeout_s: float) -> Replayed:
             counted = _replay_one(wire, slots, timeout_s)
             doubtful += [f"{slots.lease_id}/{draw.number}" for draw in slots.doubtful()]
             slots.end()
+        except BudgetError:
+            raise
+        except Exception as error:  # an answer that cannot be read, a disk that is full
+            raise Unavailable(
+                f"spool {str(path)!r} is not counted whole ({named(error)}): repeat it, nothing is counted twice", ""
+            ) from error
         finally:
             slots.close()
         files += 1

@@ -1,0 +1,225 @@
+"""The URLs of servers: what is wrong with one, and how it may be shown. Standard library only, because bidders import it.
+
+A password with a bare `@`, `/`, `?` or `#` makes another part of the URL out of its rest: a host, a port, a database. So a URL is refused before anything
+reads it, and what cannot be told apart is not shown.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+_INT: Final = re.compile(r"-?[0-9]{1,9}", re.ASCII)
+_FLOAT: Final = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?", re.ASCII)
+_ANY: Final = re.compile(r".*", re.DOTALL)
+_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,39}", re.ASCII)
+_DB: Final = re.compile(r"/?(?:[0-9]{1,9}/?)?", re.ASCII)
+_HOST_AND_PORT: Final = re.compile(r"(?:\[[^\]]*\]|[^:\[\]]*)(?::(.*))?", re.DOTALL)
+
+_REDIS: Final = {
+    "db": _INT, "username": _ANY, "password": _ANY, "client_name": _ANY, "lib_name": _ANY, "lib_version": _ANY, "protocol": re.compile("[23]"),
+    "socket_timeout": _FLOAT, "socket_connect_timeout": _FLOAT, "socket_read_size": _INT, "socket_keepalive": _ANY, "retry_on_timeout": _ANY,
+    "health_check_interval": _INT, "max_connections": _INT, "encoding": _ANY, "encoding_errors": _ANY, "legacy_responses": _ANY,
+}  # fmt: skip
+"""What redis-py takes in a URL, with the values that it can read. Its other options are objects, or change what this program reads (`decode_responses`)."""
+_REDIS_TLS: Final = {
+    "ssl_keyfile": _ANY, "ssl_certfile": _ANY, "ssl_cert_reqs": re.compile("none|optional|required"), "ssl_ca_certs": _ANY, "ssl_ca_path": _ANY,
+    "ssl_ca_data": _ANY, "ssl_check_hostname": _ANY, "ssl_password": _ANY, "ssl_min_version": _INT, "ssl_ciphers": _ANY,
+    "ssl_include_verify_flags": _ANY, "ssl_exclude_verify_flags": _ANY,
+}  # fmt: skip
+LIBPQ: Final = frozenset(
+    [
+        "application_name",
+        "authtype",
+        "channel_binding",
+        "client_encoding",
+        "connect_timeout",
+        "dbname",
+        "fallback_application_name",
+        "gssdelegation",
+        "gssencmode",
+        "gsslib",
+        "host",
+        "hostaddr",
+        "keepalives",
+        "keepalives_count",
+        "keepalives_idle",
+        "keepalives_interval",
+        "krbsrvname",
+        "load_balance_hosts",
+        "max_protocol_version",
+        "min_protocol_version",
+        "oauth_client_id",
+        "oauth_client_secret",
+        "oauth_issuer",
+        "oauth_scope",
+        "options",
+        "passfile",
+        "password",
+        "port",
+        "replication",
+        "require_auth",
+        "requirepeer",
+        "requiressl",
+        "scram_client_key",
+        "scram_server_key",
+        "service",
+        "servicefile",
+        "ssl",
+        "ssl_max_protocol_version",
+        "ssl_min_protocol_version",
+        "sslcert",
+        "sslcertmode",
+        "sslcompression",
+        "sslcrl",
+        "sslcrldir",
+        "sslkey",
+        "sslkeylogfile",
+        "sslmode",
+        "sslnegotiation",
+        "sslpassword",
+        "sslrootcert",
+        "sslsni",
+        "target_session_attrs",
+        "tcp_user_timeout",
+        "tty",
+        "user",
+    ]
+)
+"""What libpq takes in a URL, of versions 10 to 18. One that the installed libpq does not know is refused by itself (`engine/ledger/database.py`)."""
+_SECRET: Final = frozenset(
+    {"password", "sslpassword", "ssl_password", "oauth_client_secret", "scram_client_key", "scram_server_key"}
+)
+_WORD_PASSWORD: Final = re.compile(r"((?:^|[?&\s])(?:ssl_?)?password\s*=\s*)('[^']*'|[^&\s]*)", re.IGNORECASE)
+_ESCAPE: Final = "write %40 for @, %2F for /, %3F for ? and %23 for # in it"
+_UNREADABLE: Final = f"has a user or password that breaks it up: {_ESCAPE}, %5B for [ and %5D for ]"
+
+
+def redis_complaint(value: str) -> str | None:
+    """What is wrong with the URL of a Redis, without a piece of its password; None where nothing is."""
+    scheme, mark, rest = value.partition("://")
+    if not mark or scheme not in ("redis", "rediss", "unix"):
+        return "does not begin with redis://, rediss:// or unix://"
+    if not rest:
+        return "names no server"
+    authority, path, query = _parts(rest)
+    what = _broken_up(authority, path, query, socket=scheme == "unix")
+    if what is not None:
+        return what
+    if "#" in rest:
+        return "holds a bare #: write %23 for it"
+    if scheme != "unix" and not _is_place(authority.rpartition("@")[2]):
+        return "has a port that is not a number from 1 to 65535"
+    if scheme != "unix" and _DB.fullmatch(unquote(path)) is None:
+        return "names a database that is not a number: write its number, as /0"
+    try:
+        _ = urlsplit(value).port
+    except ValueError:  # its text may hold the password
+        return _UNREADABLE
+    known = _REDIS | _REDIS_TLS if scheme == "rediss" else _REDIS
+    for name, given in _pairs(query):
+        if name in _REDIS_TLS and name not in known:
+            return f"has the parameter {name}, which needs rediss://"
+        if name not in known:
+            return _unknown(name, query, "a Redis URL can have")
+        if known[name].fullmatch(given) is None:
+            return f"has a value of the parameter {name} that cannot be read"
+    return None
+
+
+def database_complaint(value: str) -> str | None:
+    """What is wrong with the URL of a PostgreSQL, without a piece of its password; None where nothing is, as far as can be told without libpq."""
+    scheme, mark, rest = value.partition("://")
+    if not mark or scheme.lower() not in ("postgresql", "postgres", "postgresql+psycopg2", "postgresql+psycopg"):
+        return "does not begin with postgresql:// or postgres://"
+    authority, path, query = _parts(rest, "/?")  # to libpq a # is a sign like any other
+    what = _broken_up(authority, path, query, socket=False)
+    if what is not None:
+        return what
+    if not all(_is_place(place) for place in authority.rpartition("@")[2].split(",")):
+        return "has a port that is not a number from 1 to 65535"
+    for name, _ in _pairs(query):
+        if name not in LIBPQ:
+            return _unknown(name, query, "PostgreSQL's libpq knows")
+    return None
+
+
+def masked(url: str) -> str:
+    """A URL as it may be shown: every password in it, in the address or the query, is `***`, and so is whatever might be a piece of one."""
+    scheme, mark, rest = url.partition("://")
+    if not mark:
+        return _WORD_PASSWORD.sub(r"\1***", url)
+    complaint = database_complaint if scheme.lower().startswith("postgres") else redis_complaint
+    if complaint(url) is None:
+        authority, path, query = _parts(rest, "/?" if complaint is database_complaint else "/?#")
+        return f"{scheme}://{_without_password(authority)}{path}{_masked_query(query)}"
+    # What is wrong with it may be its password's doing: up to the last @ all may be a part of it.
+    before, at, after = rest.rpartition("@")
+    host, path, query = _parts(after)
+    if not at and not _is_place(host.split(",")[0]):
+        return f"{scheme}://{host.partition(':')[0]}:***"
+    if not all(_NAME.fullmatch(name) for name, _ in _pairs(query)):
+        query = ""
+    user, colon, _ = before.partition(":")
+    shown_user = user if re.fullmatch(r"[A-Za-z0-9._~%-]*", user) else "***"
+    return f"{scheme}://{shown_user}{':***' if colon else ''}{at}{host}{path}{_masked_query(query)}"
+
+
+def _parts(rest: str, ends: str = "/?#") -> tuple[str, str, str]:
+    """What follows the scheme: user, password and hosts; the path; and the query with its question mark."""
+    end = next((i for i, sign in enumerate(rest) if sign in ends), len(rest))
+    path, question, query = rest[end:].partition("?")
+    return rest[:end], path, question + query
+
+
+def _broken_up(authority: str, path: str, query: str, *, socket: bool) -> str | None:
+    """What a bare sign in the user or password has done."""
+    if authority.count("@") > 1:
+        return f"has a bare @ in its user or password: {_ESCAPE}"
+    if "@" in path and not (socket and (not authority or authority.endswith("@"))):
+        return f"has an @ behind its host, so a bare / or # may stand in its password: {_ESCAPE}"
+    if any("@" in name or "/" in name for name, _ in _pairs(query)):
+        return f"has a bare ? in its password: {_ESCAPE}"
+    return None
+
+
+def _pairs(query: str) -> Iterator[tuple[str, str]]:
+    """The names and values of a query, decoded."""
+    for part in query.removeprefix("?").split("&"):
+        if part:
+            name, _, value = part.partition("=")
+            yield unquote(name), unquote(value)
+
+
+def _masked_query(query: str) -> str:
+    parts = query.removeprefix("?").split("&") if query else []
+    for i, part in enumerate(parts):
+        name, equals, _ = part.partition("=")
+        if unquote(name).lower() in _SECRET:
+            parts[i] = f"{name}{equals}***"
+    return query[:1] + "&".join(parts)
+
+
+def _without_password(authority: str) -> str:
+    user_and_password, at, host = authority.rpartition("@")
+    user, colon, _ = user_and_password.partition(":")
+    return f"{user}{':***' if colon else ''}{at}{host}"
+
+
+def _unknown(name: str, query: str, known: str) -> str:
+    # A name of another shape, or one before an @, may be a piece of a password.
+    said = f" {name}" if _NAME.fullmatch(name) and "@" not in query else ""
+    return f"has a parameter{said} that is none {known}: take it away or correct its name"
+
+
+def _is_place(text: str) -> bool:
+    """Whether it is a host with or without a port."""
+    found = _HOST_AND_PORT.fullmatch(text)
+    return found is not None and (not found[1] or is_port(found[1]))
+
+
+def is_port(text: str) -> bool:
+    """Whether it is a number from 1 to 65535."""
+    return text.isascii() and text.isdigit() and len(text) <= 5 and 1 <= int(text) <= 65535
