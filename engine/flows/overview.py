@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import date, timedelta
+from functools import cached_property
 
 import redis
 from sqlalchemy import Engine
@@ -19,7 +20,7 @@ from engine.domain.ids import ORDINALS, brand_of
 from engine.domain.periods import at_ms, date_of, day_of, ms_of
 from engine.domain.schedule import Schedule
 from engine.errors import BudgetError, InvalidInput, NotFound, ServerAway
-from engine.flows.health import Health, read_health
+from engine.flows.health import Health, HealthBoard
 from engine.flows.views import (
     BrandView,
     CampaignView,
@@ -146,7 +147,12 @@ class Overview:
 
     def health(self) -> Health:
         """Each part and job."""
-        return read_health(self._db, self._live, self._jobs_redis, self._clock_ms())
+        return self.parts.health()
+
+    @cached_property
+    def parts(self) -> HealthBoard:
+        """Where each part is asked."""
+        return HealthBoard(self._db, self._live, self._jobs_redis, self._clock_ms)
 
     def _snapshot(self, brands: list[BrandRecord], campaigns: list[CampaignRecord]) -> Snapshot:
         of_brand: dict[int, list[CampaignRecord]] = {brand.id: [] for brand in brands}
