@@ -15,10 +15,11 @@ from engine.cli.output import print_json
 @pass_app
 def migrate(app: App) -> None:
     """Bring the tables of PostgreSQL up to this version. Harmless when they are."""
+    from engine.flows.board import ANSWER_S
     from engine.ledger.database import make_engine
     from engine.ledger.migrate import upgrade
 
-    moved = upgrade(make_engine(app.settings.database_url))
+    moved = upgrade(make_engine(app.settings.database_url, patience_s=ANSWER_S))
     if app.json:
         print_json({"before": moved.before, "after": moved.after})
     elif moved.before == moved.after:

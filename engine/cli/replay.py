@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,6 +11,7 @@ from engine.cli.app import App, pass_app
 from engine.cli.group import Command
 from engine.cli.output import bar, note, print_json
 from engine.domain.money import format_micros
+from engine.errors import ServerAway
 
 if TYPE_CHECKING:
     from engine.flows.replay import Totals
@@ -29,7 +31,7 @@ def replay(app: App, file: str) -> int:
 
     with SpendFile(file) as rows, bar("rows", rows.size or None) as advance:
         names = CatalogNames(app.system.catalog, app.system.manage, app.actor)
-        bring = app.system.publisher.publish_pending
+        bring = _telling(app.system.publisher.publish_pending)
         totals = Replay(
             app.system.client,
             names,
@@ -47,6 +49,22 @@ def replay(app: App, file: str) -> int:
         )
         click.echo(f"{totals.rows} rows: {counts}; {format_micros(totals.micros)} recorded")
     return 1 if totals.failed or totals.stopped else 0
+
+
+def _telling(bring: Callable[[], object]) -> Callable[[], None]:
+    """What is done while Redis gives no answer, which says once which server it waits for."""
+    said: set[str] = set()
+
+    def telling() -> None:
+        try:
+            bring()
+        except ServerAway as away:
+            if away.part not in said:
+                said.add(away.part)
+                note(f"waiting: {away}")
+            raise
+
+    return telling
 
 
 def _document(totals: Totals) -> dict[str, Any]:

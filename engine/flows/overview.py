@@ -63,6 +63,8 @@ class Overview:
         self._live = live
         self._jobs_redis = jobs_redis
         self._clock_ms = clock_ms
+        self.why_not_live = ""
+        """Why the last look had no figures of Redis, for a process with one caller."""
 
     def snapshot(self, include_archived: bool = False) -> Snapshot:
         """Every brand with its campaigns, taken together. Raises ServerAway only when PostgreSQL is away."""
@@ -167,6 +169,7 @@ class Overview:
             away = isinstance(error, ServerAway)
             note = f"{error}. " if away else f"Redis answers, but not for us: {error}. "
             note += f"Spend is the log's as of {at_ms(now_ms):%H:%M:%S} UTC, causes are those last written."
+        self.why_not_live = note or ""
         now_ms = max([now_ms, *(brand.now_ms for brand in live.values() if brand is not None)])
         behind = [brand.id for brand in brands if live.get(brand.id) is None]
         logged = self._logged(behind, now_ms)
