@@ -16,6 +16,8 @@ from typing import Any, Final
 
 ANSWER_S: Final = 1.5
 """A server that has not answered after so long hangs."""
+_GRACE_S: Final = 0.3
+"""A look waits for so much longer: what a server's own client found out is known then to those who ask next, and they need not wait again."""
 BAD_NEWS_S: Final = 0.3
 """How long a look waits for a server that did not answer the last time."""
 EACH_S: Final = 1.0
@@ -114,9 +116,9 @@ class _Asker:
     def wait(self, since: float, answer_s: float) -> None:
         """Until there is an answer to a question asked at `since` or later, or none is to be expected. Raises what asking raised unforeseen."""
         with self._news:
-            until = since + (answer_s if self._well else min(BAD_NEWS_S, answer_s))
+            until = since + (answer_s + _GRACE_S if self._well else BAD_NEWS_S)
             while self._answered[0] < since and (left := until - time.monotonic()) > 0:
-                if self._silent_s(answer_s) is not None:
+                if self._silent_s(answer_s + _GRACE_S) is not None:
                     break
                 self._news.wait(left)
             if self._error is not None:
