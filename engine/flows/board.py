@@ -20,7 +20,7 @@ _GRACE_S: Final = 0.3
 """A look waits for so much longer: what a server's own client found out is known then to those who ask next, and they need not wait again."""
 BAD_NEWS_S: Final = 0.3
 """How long a look waits for a server that did not answer the last time."""
-EACH_S: Final = 1.0
+EACH_S: Final = 2.0
 """Between two questions where the board asks by itself."""
 _IDLE_S: Final = 30.0
 _ALL: Final[weakref.WeakSet[Board]] = weakref.WeakSet()
