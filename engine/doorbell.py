@@ -26,6 +26,7 @@ from rq_scheduler import Scheduler
 from engine import jobs
 from engine.domain.periods import at_ms, month_of, month_start_ms, next_month_ms
 from engine.errors import BudgetError
+from engine.flows.board import ANSWER_S
 from engine.flows.health import HEARTBEAT_KEY, QUEUES
 from engine.jobs import JOBS_QUEUE, PERSIST_QUEUE, VERIFY_QUEUE
 from engine.stranded import StrandedJobs, popped, requeue
@@ -289,6 +290,17 @@ def run_worker(connection: redis.Redis, queue: str) -> None:
     _until_stopped(f"worker {queue}", work, connection)
 
 
+def _answers(connection: redis.Redis) -> None:
+    """Raises redis-py's errors where it does not, also where it hangs: RQ's own connection waits for minutes."""
+    pool = connection.connection_pool
+    kwargs = {**pool.connection_kwargs, "socket_timeout": ANSWER_S, "socket_connect_timeout": ANSWER_S, "retry": None}
+    with redis.Redis(
+        connection_pool=redis.ConnectionPool(connection_class=pool.connection_class, **kwargs)
+    ) as impatient:
+        impatient.ping()
+        impatient.connection_pool.disconnect()
+
+
 def _until_stopped(what: str, run: Callable[[], Any], connection: redis.Redis) -> None:
     """Runs a loop that redis-py's errors end, again and again, until a signal ends it for good."""
 
@@ -302,7 +314,7 @@ def _until_stopped(what: str, run: Callable[[], Any], connection: redis.Redis) -
             signal.signal(signal.SIGTERM, stop)
             signal.signal(signal.SIGINT, stop)
             try:
-                connection.ping()
+                _answers(connection)
                 reminder.goes_on()
                 run()
             except (redis.RedisError, OSError) as error:

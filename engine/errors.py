@@ -79,6 +79,15 @@ class ServerAway(BudgetError):
         self.hint = hint
 
 
+class ServerHangs(ServerAway):
+    """A server that takes connections and does not answer, `silent_s` seconds by now: which part, where it is, and what to do."""
+
+    def __init__(self, part: str, where: str, silent_s: float, hint: str) -> None:
+        super().__init__(part, where, hint)
+        self.silent_s = silent_s
+        self.args = (f"{part} hangs at {where}: no answer for {silent_s:.1f} s; {hint}",)
+
+
 class Unavailable(BudgetError):
     """The call's deadline passed without a whole answer. Repeating it with `request_id` is safe: nothing is counted twice.
 

@@ -140,7 +140,7 @@ def persist_loop(made: System) -> PersistLoop:
 
 def _next_stands_ready(made: System) -> bool:
     try:
-        return Queue(PERSIST_QUEUE, connection=made.jobs_redis).count > 0
+        return Queue(PERSIST_QUEUE, connection=made.jobs_look).count > 0
     except redis.RedisError:
         # Nobody can take over while RQ's Redis is away.
         return False

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from datetime import timedelta
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import redis
 from redis.backoff import ConstantBackoff
 from redis.retry import Retry
 from sqlalchemy import Engine
 
+from engine.flows.board import ANSWER_S
 from engine.flows.close import Closer
 from engine.flows.log_days import LogDays
 from engine.flows.manage import Manage
@@ -28,8 +29,10 @@ from engine.flows.verify.journals import Journals
 from engine.flows.verify.keyspace import Keyspace
 from engine.ledger.catalog import Catalog
 from engine.ledger.database import make_engine
+from engine.ledger.silence import JOBS_S
 from engine.live.admin import LiveRedis
 from engine.live.client import BudgetClient
+from engine.live.hush import impatient_redis
 from engine.live.inspect import Inspector
 from engine.live.journal import Journal
 from engine.live.wire import Wire
@@ -39,15 +42,38 @@ _ENDS_S: Final = 5.0
 """For a rebuild that is under way, before its connections go."""
 
 
+class Patience(NamedTuple):
+    """How long a process waits for a server that says nothing.
+
+    answer_s: until the server counts as hanging. options: PostgreSQL's own limits for a session. connections: at most, to PostgreSQL.
+    """
+
+    answer_s: float
+    options: str = ""
+    connections: int = 15
+
+
+JOBS: Final = Patience(JOBS_S)
+"""Nobody watches a job, and a loaded machine may keep it waiting."""
+COMMANDS: Final = Patience(ANSWER_S)
+"""A person waits, for an answer or for the name of the server that gives none. What takes long on servers that are well goes on."""
+PAGES: Final = Patience(ANSWER_S, f" -c lock_timeout={int(ANSWER_S * 1000)} -c statement_timeout=8000", 20)
+"""The same; and what somebody else keeps locked is told too. After 8 s the page itself has given up."""
+
+
 class System:
     """The parts of one process. Nothing connects before it is used."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, patience: Patience = JOBS) -> None:
         self.settings = settings.resolved()
+        self.patience = patience
 
     @cached_property
     def db(self) -> Engine:
-        return make_engine(self.settings.database_url)
+        answer_s, options, connections = self.patience
+        return make_engine(
+            self.settings.database_url, max_overflow=connections - 5, patience_s=answer_s, options=options
+        )
 
     @cached_property
     def wire(self) -> Wire:
@@ -57,7 +83,7 @@ class System:
     @cached_property
     def hot_redis(self) -> redis.Redis:
         """Plain commands on the hot Redis: stream reads, INFO."""
-        return redis.Redis.from_url(self.settings.redis_url, socket_timeout=5, socket_connect_timeout=2)
+        return impatient_redis(self.settings.redis_url, self.patience.answer_s)
 
     @cached_property
     def jobs_redis(self) -> redis.Redis:
@@ -67,8 +93,13 @@ class System:
         )
 
     @cached_property
+    def jobs_look(self) -> redis.Redis:
+        """The same Redis for those who only look at it: RQ gives its own client minutes for an answer."""
+        return impatient_redis(self.settings.jobs_redis_url, ANSWER_S)
+
+    @cached_property
     def live(self) -> LiveRedis:
-        return LiveRedis(self.wire)
+        return LiveRedis(self.wire, self.patience.answer_s)
 
     @cached_property
     def journal(self) -> Journal:
@@ -77,7 +108,7 @@ class System:
     @cached_property
     def client(self) -> BudgetClient:
         """A bidder's client with a long deadline, for commands."""
-        return BudgetClient.from_url(self.settings.redis_url, timeout_ms=5000)
+        return BudgetClient.from_url(self.settings.redis_url, timeout_ms=int(self.patience.answer_s * 1000))
 
     @cached_property
     def catalog(self) -> Catalog:
@@ -143,18 +174,19 @@ class System:
 
     @cached_property
     def overview(self) -> Overview:
-        return Overview(self.db, self.catalog, self.live, self.jobs_redis)
+        return Overview(self.db, self.catalog, self.live, self.jobs_look)
 
     @cached_property
     def metrics(self) -> Metrics:
-        return Metrics(self.db, self.hot_redis, self.jobs_redis)
+        def hangs(name: str) -> bool:
+            return self.overview.parts.board.silent_s(name) is not None
+
+        return Metrics(self.db, self.hot_redis, self.jobs_look, hangs=hangs)
 
     def close(self) -> None:
         """Lets every connection go."""
         made: dict[str, Any] = self.__dict__
-        if "rebuild_beside" in made:
-            self.rebuild_beside.wait(_ENDS_S)
-        for name in ("wire", "client", "hot_redis", "jobs_redis"):
+        for name in ("wire", "client", "hot_redis", "jobs_redis", "jobs_look"):
             if name in made:
                 made[name].close()
         if "db" in made:

@@ -9,12 +9,15 @@ import redis
 from flask import Flask, render_template, request
 from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFError
+from sqlalchemy.exc import OperationalError
 from werkzeug.exceptions import HTTPException
 
-from engine.errors import BudgetError, NotFound, ServerAway
+from engine.errors import BudgetError, NotFound, ServerAway, ServerHangs
 from web.guard import is_htmx
 
 LOG = logging.getLogger("web")
+_TOO_SLOW = ("55P03", "57014")
+"""PostgreSQL's codes for a lock that was not free in time and a statement that was ended."""
 _TITLES = {
     400: "That request could not be read",
     403: "Not from here",
@@ -29,14 +32,29 @@ def install(app: Flask) -> None:
 
     @app.errorhandler(ServerAway)
     def away(error: ServerAway) -> ResponseReturnValue:
-        return _page(503, f"{error.part} is away", f"It was looked for at {error.where}.", error.hint)
+        part = error.part[:1].upper() + error.part[1:]
+        if isinstance(error, ServerHangs):
+            said = f"It was asked at {error.where} and has not answered for {error.silent_s:.1f} s."
+            return _page(503, f"{part} hangs", said, error.hint)
+        return _page(503, f"{part} is away", f"It was looked for at {error.where}.", error.hint)
 
     @app.errorhandler(redis.ConnectionError)
     @app.errorhandler(redis.TimeoutError)
     def jobs_redis_away(error: redis.RedisError) -> ResponseReturnValue:
         LOG.warning("Redis failed on %s: %s", request.path, error)
+        if isinstance(error, redis.TimeoutError):
+            hint = "It takes connections and says nothing: look at its machine. The status page says where it is."
+            return _page(503, "The jobs Redis hangs", "The job pages read from it and show nothing without it.", hint)
         hint = "See the status page for where it is looked for; start it, or correct JOBS_REDIS_URL."
         return _page(503, "The jobs Redis is away", "The job pages read from it and show nothing without it.", hint)
+
+    @app.errorhandler(OperationalError)
+    def too_slow(error: OperationalError) -> ResponseReturnValue:
+        if getattr(error.orig, "pgcode", None) not in _TOO_SLOW:
+            return unforeseen(error)
+        LOG.warning("PostgreSQL ended %s: %s", request.path, " ".join(str(error.orig).split()))
+        said = "What this needs is being changed by somebody else, or took longer than a page may."
+        return _page(503, "PostgreSQL is too slow", said, "Nothing was changed. Try again in a moment.")
 
     @app.errorhandler(redis.ResponseError)
     def redis_refused(error: redis.ResponseError) -> ResponseReturnValue:

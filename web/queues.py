@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from functools import cache
 
-import rq_dashboard
+import redis
+import rq_dashboard.web
 from flask import Flask, Response, abort, request
 from flask_wtf import CSRFProtect
 from markupsafe import Markup
 from rq_dashboard.web import setup_rq_connection
 
+from engine.flows.board import ANSWER_S
+from engine.live.hush import impatient_redis
+from web.parts import parts
+
 
 def install(app: Flask, jobs_redis_url: str, csrf: CSRFProtect, warning: str | None) -> None:
     """Mounts the job pages. Their buttons post without a token, so guard's same-origin check stands in for it."""
-    app.config["RQ_DASHBOARD_REDIS_URL"] = _impatient(jobs_redis_url)
+    app.config["RQ_DASHBOARD_REDIS_URL"] = jobs_redis_url
     app.config["RQ_DASHBOARD_POLL_INTERVAL"] = 2500
     setup_rq_connection(app)
     app.register_blueprint(rq_dashboard.blueprint, url_prefix="/rq")
@@ -24,6 +29,12 @@ def install(app: Flask, jobs_redis_url: str, csrf: CSRFProtect, warning: str | N
         # Any other number makes rq-dashboard fail with a traceback.
         if request.blueprint == "rq_dashboard" and (request.view_args or {}).get("instance_number", 0) != 0:
             abort(404, "There is one jobs Redis here, number 0.")
+
+    @app.before_request
+    def not_while_it_hangs() -> None:
+        # Its pages ask again and again: with several viewers they would keep many threads waiting.
+        if request.blueprint == "rq_dashboard" and request.endpoint != "rq_dashboard.static":
+            parts().overview.parts.refuse_if_silent("jobs_redis")
 
     @app.after_request
     def way_back(response: Response) -> Response:
@@ -40,9 +51,14 @@ _BAND = Markup(
 )
 
 
-def _impatient(url: str) -> str:
-    """The URL with timeouts, unless it has its own: rq-dashboard makes a client for each request and would wait for ever."""
-    parts = urlsplit(url)
-    query = dict(parse_qsl(parts.query))
-    query = {"socket_connect_timeout": "2", "socket_timeout": "5", **query}
-    return urlunsplit(parts._replace(query=urlencode(query)))
+def _connect(url: str, **_: object) -> tuple[str, redis.Redis]:
+    """In place of rq-dashboard's own: it makes a client for each request, which asks ten times for what has no answer."""
+    return "redis", _client(url)
+
+
+@cache
+def _client(url: str) -> redis.Redis:
+    return impatient_redis(url, ANSWER_S)
+
+
+rq_dashboard.web.from_url = _connect

@@ -21,14 +21,13 @@ from granian.log import LogLevels
 from engine import logs
 from engine.errors import InvalidSetting
 from engine.settings import Settings
+from web.gate import THREADS, Gate
 from web.guard import is_loopback
 
 if TYPE_CHECKING:
     from engine.wiring import System
 
 LOG = logging.getLogger("web")
-THREADS: Final = 8
-"""Requests answered at once; a page waits for PostgreSQL and Redis, so more than there are cores."""
 STOP_S: Final = 8
 """A request that takes longer than this is cut off when the process ends."""
 WATCH_S: Final = 1.0
@@ -84,12 +83,17 @@ def address_for(settings: Settings) -> str:
 
 def _load(settings: Settings, parent: int) -> Any:
     """The application, in the serving process."""
-    from engine.wiring import System
+    from engine.wiring import PAGES, System
     from web.app import create_app
 
     logs.configure()
     threading.Thread(target=_watch, args=(parent,), name="watch-parent", daemon=True).start()
-    return create_app(System(settings))
+    system = System(settings, PAGES)
+    app = create_app(system)
+    app.wsgi_app = Gate(app.wsgi_app)  # type: ignore[method-assign, assignment]  # as Flask's own documentation does it
+    # So that /readyz has an answer at once, whatever hangs.
+    system.overview.parts.board.keep_asking()
+    return app
 
 
 def _watch(parent: int) -> None:

@@ -6,11 +6,12 @@ import gzip
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from flask import Blueprint, Response, get_flashed_messages, redirect, render_template, request, url_for
+from flask import Blueprint, Response, current_app, get_flashed_messages, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from engine.errors import ServerAway
 from web.guard import is_htmx
+from web.kept import Kept
 from web.parts import parts
 from web.view import FEW_BRANDS, State, page_of
 
@@ -69,7 +70,7 @@ def back_to_status(brand_id: int) -> ResponseReturnValue:
 def _context(state: State) -> dict[str, Any]:
     """Everything that the fragment shows. With a server away it shows what the others know, and says which is away."""
     overview = parts().overview
-    context: dict[str, Any] = {"state": state, "page": None, "away": [], "spends": None, "switches": None}
+    context: dict[str, Any] = {"state": state, "page": None, "away": [], "spends": None, "switches": None, "old": None}
     context["health"] = overview.health()
     try:
         many = not state.filtered and overview.count_brands() > FEW_BRANDS
@@ -77,6 +78,20 @@ def _context(state: State) -> dict[str, Any]:
         context["page"] = page_of(snapshot, state)
         context["spends"] = overview.latest_spends(LATEST)
         context["switches"] = overview.latest_changes(LATEST)
+        _kept().keep(snapshot, context["spends"], context["switches"])
     except ServerAway as away:
         context["away"].append(away)
+        if (old := _kept().seen()) is not None:
+            context |= {
+                "page": page_of(old.snapshot, state),
+                "spends": old.spends,
+                "switches": old.switches,
+                "old": old,
+            }
     return context
+
+
+def _kept() -> Kept:
+    kept = current_app.extensions.setdefault("kept_figures", Kept())
+    assert isinstance(kept, Kept)
+    return kept

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from engine.live.client import BudgetClient
     from engine.settings import Settings
     from engine.wiring import System
+
+
+COMMAND_MS: Final = 2000
+"""How long a spend on the command line waits for Redis."""
 
 
 class App:
@@ -30,9 +34,9 @@ class App:
     @cached_property
     def system(self) -> System:
         """The parts, wired; nothing connects before it is used."""
-        from engine.wiring import System
+        from engine.wiring import COMMANDS, System
 
-        return System(self.settings)
+        return System(self.settings, COMMANDS)
 
     @cached_property
     def client(self) -> BudgetClient:
@@ -40,7 +44,7 @@ class App:
         from engine.live.client import BudgetClient
         from engine.settings import hot_redis_url
 
-        return BudgetClient.from_url(hot_redis_url(), timeout_ms=5000)
+        return BudgetClient.from_url(hot_redis_url(), timeout_ms=COMMAND_MS)
 
     @property
     def actor(self) -> str:

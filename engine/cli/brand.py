@@ -14,6 +14,7 @@ from engine.cli.output import (
     brand_document,
     money,
     note,
+    note_if_not_live,
     print_fields,
     print_json,
     print_table,
@@ -84,10 +85,11 @@ def list_(app: App, archived: bool) -> None:
 def show(app: App, brand_id: str) -> None:
     """Show one brand and its campaigns."""
     view = app.system.overview.brand(app.brand_id(brand_id))
+    note_if_not_live(app.system.overview)
     if app.json:
         print_json(brand_document(view))
         return
-    if not view.ready:
+    if not view.ready and not app.system.overview.why_not_live:
         note("Redis does not speak for this brand now: spend is the log's")
     print_fields(_fields(view))
     if view.campaign_views:

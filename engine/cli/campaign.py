@@ -9,7 +9,7 @@ import click
 
 from engine.cli.app import App, own_id, pass_app
 from engine.cli.group import Group
-from engine.cli.output import campaign_document, money, note, print_fields, print_json, print_table
+from engine.cli.output import campaign_document, money, note, note_if_not_live, print_fields, print_json, print_table
 
 if TYPE_CHECKING:
     from engine.flows.manage import Changed
@@ -50,6 +50,7 @@ def list_(app: App, brand_id: str | None, archived: bool) -> None:
     """List campaigns with their status."""
     wanted = None if brand_id is None else app.brand_id(brand_id)
     views = app.system.overview.campaigns(wanted, include_archived=archived)
+    note_if_not_live(app.system.overview)
     if app.json:
         print_json([campaign_document(view) for view in views])
     else:
@@ -62,6 +63,7 @@ def list_(app: App, brand_id: str | None, archived: bool) -> None:
 def show(app: App, campaign_id: str) -> None:
     """Show one campaign."""
     view = app.system.overview.campaign(app.campaign_id(campaign_id))
+    note_if_not_live(app.system.overview)
     if app.json:
         print_json(campaign_document(view))
         return

@@ -15,6 +15,7 @@ from engine.domain.money import format_micros, format_optional
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from engine.flows.overview import Overview
     from engine.flows.views import BrandView, CampaignView
     from engine.ledger.reports import BrandDay, BrandHour
     from engine.live.replies import SpendResult
@@ -35,6 +36,12 @@ def print_json(document: object) -> None:
 def note(text: str) -> None:
     """A remark beside the answer: on stderr, so that it is never part of a document."""
     click.echo(f"budget-engine: {text}", err=True)
+
+
+def note_if_not_live(overview: Overview) -> None:
+    """Says why the figures just read are not Redis'; where they are, nothing."""
+    if overview.why_not_live:
+        note(overview.why_not_live)
 
 
 def console() -> Console:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,6 +11,7 @@ from engine.cli.app import App, pass_app
 from engine.cli.group import Command
 from engine.cli.output import LINES_SHOWN, bar, note, print_json
 from engine.domain.money import format_micros
+from engine.errors import ServerAway
 
 if TYPE_CHECKING:
     from engine.flows.replay import Totals
@@ -31,7 +33,7 @@ def replay(app: App, file: str) -> int:
 
     with SpendFile(file) as rows, bar("rows", rows.size or None) as advance:
         names = CatalogNames(app.system.catalog, app.system.manage, app.actor)
-        bring, troubles = app.system.publisher.publish_pending, _Troubles()
+        bring, troubles = _telling(app.system.publisher.publish_pending), _Troubles()
         totals = Replay(
             app.system.client,
             names,
@@ -70,6 +72,22 @@ class _Troubles:
         words = {"failed": "failed", "conflict": "were counted before with another campaign or amount"}
         for outcome, count in self._more.items():
             note(f"... and {count:,} more {'line' if count == 1 else 'lines'} {words[outcome]}")
+
+
+def _telling(bring: Callable[[], object]) -> Callable[[], None]:
+    """What is done while Redis gives no answer, which says once which server it waits for."""
+    said: set[str] = set()
+
+    def telling() -> None:
+        try:
+            bring()
+        except ServerAway as away:
+            if away.part not in said:
+                said.add(away.part)
+                note(f"waiting: {away}")
+            raise
+
+    return telling
 
 
 def _document(totals: Totals) -> dict[str, Any]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import redis
 from sqlalchemy import Engine
@@ -13,11 +13,14 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from engine.domain.ids import SHARDS
 from engine.domain.periods import DAY_MS, MINUTE_MS, at_ms, month_of, month_start_ms, ms_of
-from engine.errors import BudgetError, ServerAway
+from engine.errors import BudgetError, ServerAway, ServerHangs
 from engine.flows.alarms import State, money_alarms
+from engine.flows.board import ANSWER_S, Board, Told
 from engine.ledger import runs
-from engine.ledger.cursors import read_cursors
+from engine.ledger.cursors import CursorRow, read_cursors
+from engine.ledger.database import WHERE
 from engine.live.admin import LiveRedis, LiveShard
+from engine.live.hush import HANGS
 
 HEARTBEAT_KEY: Final = "budget:scheduler:heartbeat"
 """In the jobs Redis: epoch ms as a string, written by the scheduler with an expiry."""
@@ -91,31 +94,79 @@ class Health:
         return "down" if "down" in states else "wait" if "wait" in states else "ok"
 
 
-def read_health(db: Engine, live: LiveRedis, jobs_redis: redis.Redis, now_ms: int) -> Health:
-    """Asks every part; raises nothing that a part's being away could cause."""
-    hot, shards = _hot_redis(live)
-    postgres, jobs, cursors = _postgres(db, now_ms)
-    backlog = None
-    if shards is not None and cursors is not None:
-        backlog = sum(max(0, shard.n - cursors.get(shard.shard, 0)) for shard in shards)
-    alarms = money_alarms(db, now_ms) if postgres.state != "down" else ()
-    parts = (
-        hot,
-        postgres,
-        *_jobs_side(jobs_redis, now_ms),
-        _journal(backlog),
-        *(Part(*alarm, serves=False) for alarm in alarms),
-    )
-    return Health(now_ms, parts, jobs, backlog)
+class HealthBoard:
+    """Asks every part, side by side. A server that hangs costs a look 1.5 s at most, once, and what it said last is told with its age."""
+
+    def __init__(
+        self,
+        db: Engine,
+        live: LiveRedis,
+        jobs_redis: redis.Redis,
+        clock_ms: Callable[[], int],
+        answer_s: float = ANSWER_S,
+    ) -> None:
+        self._clock_ms = clock_ms
+        self._where = {
+            "redis": live.wire.where,
+            "postgresql": db.get_execution_options().get(WHERE),
+            "jobs_redis": where_of(jobs_redis),
+        }
+        self.board = Board(
+            {
+                "redis": lambda: _hot_redis(live),
+                "postgresql": lambda: _postgres(db, clock_ms()),
+                "jobs_redis": lambda: _jobs_side(jobs_redis, clock_ms()),
+            },
+            answer_s,
+        )
+
+    def health(self, *, latest: bool = False) -> Health:
+        """What each part says now. latest: what it said last, where the board asks by itself. Raises nothing that a part's being away could cause."""
+        now_ms = self._clock_ms()
+        told = self.board.look(latest=latest)
+        (hot, shards), (postgres, jobs, cursors, alarms), jobs_side = (
+            self._of(name, told[name]) for name in ("redis", "postgresql", "jobs_redis")
+        )
+        backlog = None
+        if shards is not None and cursors is not None:
+            backlog = sum(max(0, shard.n - cursors.get(shard.shard, 0)) for shard in shards)
+        return Health(now_ms, (hot, postgres, *jobs_side, _journal(backlog), *alarms), jobs, backlog)
+
+    def refuse_if_silent(self, name: str) -> None:
+        """For whoever would ask that part for long. Raises ServerHangs when it gives no answer."""
+        silent_s = self.board.silent_s(name)
+        if silent_s is not None:
+            raise self._silence(name, silent_s)
+
+    def _of(self, name: str, told: Told) -> Any:
+        """What a part says; where it is not well, beside what it said last."""
+        value = told.value
+        if told.silent_s is not None or value is None:
+            value = _SILENT[name](str(self._silence(name, told.silent_s or 0.0)))
+        if told.good_value is None or value is told.good_value:
+            return value
+        return _OLD[name](value, told.good_value, f"; {told.good_age_s:.0f} s ago: ")
+
+    def _silence(self, name: str, silent_s: float) -> ServerHangs:
+        return ServerHangs(NAMES[name], str(self._where[name]), silent_s, HANGS)
 
 
-def _hot_redis(live: LiveRedis) -> tuple[Part, list[LiveShard] | None]:
+Hot = tuple[Part, list[LiveShard] | None]
+Cold = tuple[Part, tuple[JobHealth, ...], dict[int, int] | None, tuple[Part, ...]]
+
+
+def _hot_redis(live: LiveRedis) -> tuple[Hot, bool]:
     try:
-        shards = live.read_shards()
-    except ServerAway as away:
-        return Part("redis", "Redis", "down", str(away)), None
+        return _shards(live.read_shards()), True
     except BudgetError as error:
-        return Part("redis", "Redis", "down", str(error)), None
+        return _no_hot(str(error)), False
+
+
+def _no_hot(why: str) -> Hot:
+    return Part("redis", "Redis", "down", why), None
+
+
+def _shards(shards: list[LiveShard]) -> Hot:
     missing = [shard for shard in shards if not shard.ready]
     if not missing:
         return Part("redis", "Redis", "ok", f"all {SHARDS} shards ready"), shards
@@ -124,22 +175,30 @@ def _hot_redis(live: LiveRedis) -> tuple[Part, list[LiveShard] | None]:
     return Part("redis", "Redis", "wait", detail), shards
 
 
-def _postgres(db: Engine, now_ms: int) -> tuple[Part, tuple[JobHealth, ...], dict[int, int] | None]:
+def _postgres(db: Engine, now_ms: int) -> tuple[Cold, bool]:
     try:
         jobs = read_jobs(db, now_ms)
         with db.connect() as conn:
             cursors = read_cursors(conn)
     except ServerAway as away:
-        return Part("postgresql", "PostgreSQL", "down", str(away)), (), None
+        return _no_postgres(str(away)), False
     except SQLAlchemyError as error:  # a missing table is a part that needs care, not a page that breaks
-        detail = f"{_first_line(error)}: run `budget-engine migrate`"
-        return Part("postgresql", "PostgreSQL", "down", detail), (), None
+        return _no_postgres(f"{_first_line(error)}: run `budget-engine migrate`"), False
+    part, numbers = _cursors(cursors)
+    return (part, jobs, numbers, tuple(Part(*alarm, serves=False) for alarm in money_alarms(db, now_ms))), True
+
+
+def _no_postgres(why: str) -> Cold:
+    return Part("postgresql", "PostgreSQL", "down", why), (), None, ()
+
+
+def _cursors(cursors: Mapping[int, CursorRow]) -> tuple[Part, dict[int, int]]:
     numbers = {shard: cursor.n for shard, cursor in cursors.items()}
     stopped = [f"shard {cursor.shard}: {cursor.stopped}" for cursor in cursors.values() if cursor.stopped]
     if stopped:
         detail = f"answers, but persist has stopped on {len(stopped)} shards ({'; '.join(stopped[:3])}): run `budget-engine rebuild`"
-        return Part("postgresql", "PostgreSQL", "wait", detail), jobs, numbers
-    return Part("postgresql", "PostgreSQL", "ok", "answers"), jobs, numbers
+        return Part("postgresql", "PostgreSQL", "wait", detail), numbers
+    return Part("postgresql", "PostgreSQL", "ok", "answers"), numbers
 
 
 def read_jobs(db: Engine, now_ms: int) -> tuple[JobHealth, ...]:
@@ -164,7 +223,7 @@ def _job(name: str, due: str, last: runs.RunRecord | None, good: runs.RunRecord 
     return JobHealth(name, due, started, finished, last.outcome, last.detail or "", overdue)
 
 
-def _jobs_side(jobs_redis: redis.Redis, now_ms: int) -> tuple[Part, ...]:
+def _jobs_side(jobs_redis: redis.Redis, now_ms: int) -> tuple[tuple[Part, ...], bool]:
     """The jobs Redis, the workers and the scheduler."""
     from rq import Worker  # here, since commands that ask for no health need not wait for it
 
@@ -174,15 +233,61 @@ def _jobs_side(jobs_redis: redis.Redis, now_ms: int) -> tuple[Part, ...]:
         beats = [worker.last_heartbeat for worker in workers]
         worked = {queue for worker in workers for queue in worker.queue_names()}
     except (redis.RedisError, OSError) as error:
-        where = _where(jobs_redis)
-        away = ServerAway("jobs Redis", where, f"{_first_line(error)}; start it, or correct JOBS_REDIS_URL")
-        unknown = "not known while the jobs Redis is away"
-        return (
-            Part("jobs_redis", "Jobs Redis", "down", str(away)),
-            Part("worker", "Worker", "down", unknown),
-            Part("scheduler", "Scheduler", "down", unknown),
-        )
-    return Part("jobs_redis", "Jobs Redis", "ok", "answers"), _worker(beats, worked, now_ms), _scheduler(beat, now_ms)
+        return _no_jobs(str(jobs_away(jobs_redis, error))), False
+    well = Part("jobs_redis", "Jobs Redis", "ok", "answers")
+    return (well, _worker(beats, worked, now_ms), _scheduler(beat, now_ms)), True
+
+
+def _no_jobs(why: str) -> tuple[Part, ...]:
+    unknown = "not known while the jobs Redis is away"
+    return (
+        Part("jobs_redis", "Jobs Redis", "down", why),
+        Part("worker", "Worker", "wait", unknown),
+        Part("scheduler", "Scheduler", "wait", unknown),
+    )
+
+
+def jobs_away(jobs_redis: redis.Redis, error: Exception) -> ServerAway:
+    """What is to be told of a jobs Redis that had no answer."""
+    if isinstance(error, redis.TimeoutError | TimeoutError):
+        waited = jobs_redis.connection_pool.connection_kwargs.get("socket_timeout") or 0.0
+        return ServerHangs(NAMES["jobs_redis"], where_of(jobs_redis), float(waited), HANGS)
+    return ServerAway("jobs Redis", where_of(jobs_redis), f"{_first_line(error)}; start it, or correct JOBS_REDIS_URL")
+
+
+def _old_hot(now: Hot, before: Hot, when: str) -> Hot:
+    return _beside(now[0], before[0], when), None
+
+
+def _old_cold(now: Cold, before: Cold, when: str) -> Cold:
+    """Jobs and alarms as they were last, which is what is known of them."""
+    return (
+        _beside(now[0], before[0], when),
+        before[1],
+        None,
+        tuple(replace(alarm, detail=f"not known now{when}{alarm.detail}") for alarm in before[3]),
+    )
+
+
+def _old_jobs(now: tuple[Part, ...], before: tuple[Part, ...], when: str) -> tuple[Part, ...]:
+    return tuple(_beside(part, old, when) for part, old in zip(now, before, strict=True))
+
+
+def _beside(part: Part, old: Part, when: str) -> Part:
+    return replace(part, detail=f"{part.detail}{when}{old.detail}")
+
+
+NAMES: Final = {"redis": "Redis", "postgresql": "PostgreSQL", "jobs_redis": "jobs Redis"}
+_SILENT: Final[Mapping[str, Callable[[str], Any]]] = {
+    "redis": _no_hot,
+    "postgresql": _no_postgres,
+    "jobs_redis": _no_jobs,
+}
+_OLD: Final[Mapping[str, Callable[[Any, Any, str], Any]]] = {
+    "redis": _old_hot,
+    "postgresql": _old_cold,
+    "jobs_redis": _old_jobs,
+}
 
 
 def _worker(beats: list[datetime | None], worked: Collection[str], now_ms: int) -> Part:
@@ -236,7 +341,7 @@ def _utc(at: datetime) -> datetime:
     return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
 
 
-def _where(client: redis.Redis) -> str:
+def where_of(client: redis.Redis) -> str:
     options = client.connection_pool.connection_kwargs
     return str(
         options.get("path")

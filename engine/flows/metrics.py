@@ -115,9 +115,16 @@ class Metrics:
     """Reads the figures. Keeps the last cursors: while PostgreSQL is away they do not move, so the backlog is told then too."""
 
     def __init__(
-        self, db: Engine, hot: redis.Redis, jobs: redis.Redis, clock: Callable[[], float] = time.monotonic
+        self,
+        db: Engine,
+        hot: redis.Redis,
+        jobs: redis.Redis,
+        clock: Callable[[], float] = time.monotonic,
+        hangs: Callable[[str], bool] = lambda name: False,
     ) -> None:
+        """hangs: whether `redis` or `jobs_redis` is known to say nothing; it is then not waited for."""
         self._db = db
+        self._hangs = hangs
         self._hot = hot
         self._jobs = jobs
         self._growth = _Growth(clock)
@@ -126,12 +133,13 @@ class Metrics:
     def read(self) -> Figures:
         """One look at everything. Raises nothing that a server's being away could cause."""
         cold = self._read_cold()
-        hot = self._read_hot()
+        hot = None if self._hangs("redis") else self._read_hot()
         backlog = None
         if hot is not None and self._cursors:
             numbers = hot.journal_numbers.items()
             backlog = sum(max(0, n - self._cursors[shard].n) for shard, n in numbers if shard in self._cursors)
-        return Figures(hot, cold, backlog, *self._read_jobs())
+        workers = (None, None) if self._hangs("jobs_redis") else self._read_jobs()
+        return Figures(hot, cold, backlog, *workers)
 
     def _read_hot(self) -> HotFigures | None:
         pipe = self._hot.pipeline(transaction=False)

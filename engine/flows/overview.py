@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
+from functools import cached_property
 
 import redis
 from sqlalchemy import Engine
@@ -19,7 +20,7 @@ from engine.domain.ids import ORDINALS, brand_of
 from engine.domain.periods import at_ms, date_of, day_of, ms_of
 from engine.domain.schedule import Schedule
 from engine.errors import BudgetError, InvalidInput, ServerAway
-from engine.flows.health import Health, read_health
+from engine.flows.health import Health, HealthBoard
 from engine.flows.views import (
     BrandView,
     CampaignView,
@@ -62,6 +63,8 @@ class Overview:
         self._live = live
         self._jobs_redis = jobs_redis
         self._clock_ms = clock_ms
+        self.why_not_live = ""
+        """Why the last look had no figures of Redis, for a process with one caller."""
 
     def snapshot(self, include_archived: bool = False) -> Snapshot:
         """Every brand with its campaigns, taken together. Raises ServerAway only when PostgreSQL is away."""
@@ -144,7 +147,12 @@ class Overview:
 
     def health(self) -> Health:
         """Each part and job."""
-        return read_health(self._db, self._live, self._jobs_redis, self._clock_ms())
+        return self.parts.health()
+
+    @cached_property
+    def parts(self) -> HealthBoard:
+        """Where each part is asked."""
+        return HealthBoard(self._db, self._live, self._jobs_redis, self._clock_ms)
 
     def _snapshot(self, brands: list[BrandRecord], campaigns: list[CampaignRecord]) -> Snapshot:
         of_brand: dict[int, list[CampaignRecord]] = {brand.id: [] for brand in brands}
@@ -159,6 +167,7 @@ class Overview:
             away = isinstance(error, ServerAway)
             note = f"{error}. " if away else f"Redis answers, but not for us: {error}. "
             note += f"Spend is the log's as of {at_ms(now_ms):%H:%M:%S} UTC, causes are those last written."
+        self.why_not_live = note or ""
         now_ms = max([now_ms, *(brand.now_ms for brand in live.values() if brand is not None)])
         behind = [brand.id for brand in brands if live.get(brand.id) is None]
         logged = self._logged(behind, now_ms)

@@ -10,19 +10,20 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Final
 
 import psycopg2
 from psycopg2.extensions import parse_dsn
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import ExceptionContext
 
-from engine.errors import InvalidSetting, ServerAway, WrongVersion
+from engine.errors import InvalidSetting, ServerAway, ServerHangs, WrongVersion
 from engine.ledger import migrate
+from engine.ledger.silence import JOBS_S, Listener, Silent
 from engine.urls import database_complaint, is_port
 
 _UNKNOWN_PARAMETER: Final = re.compile(r'invalid URI query parameter: "([a-z_]{1,40})"')
-_WHERE: Final = "budget_where"
+WHERE: Final = "budget_where"
 _EXAMPLE: Final = "postgresql://user:password@localhost:5432/budget"
 # Every session reads and writes UTC, a commit is on disk before it is acknowledged, and locks are waited for as READ COMMITTED does it.
 _OPTIONS: Final = "-c timezone=UTC -c synchronous_commit=on -c default_transaction_isolation=read\\ committed"
@@ -64,23 +65,25 @@ def where(url: str) -> str:
     return _where(libpq_params(url))
 
 
-def make_engine(url: str, *, pool_size: int = 5, max_overflow: int = 10) -> Engine:
-    """An engine that connects on first use. Raises InvalidSetting for a wrong URL; what it runs raises ServerAway while PostgreSQL is away."""
+def make_engine(
+    url: str, *, pool_size: int = 5, max_overflow: int = 10, patience_s: float = JOBS_S, options: str = ""
+) -> Engine:
+    """An engine that connects on first use. Raises InvalidSetting for a wrong URL; what it runs raises ServerAway while PostgreSQL is away.
+
+    patience_s: how long PostgreSQL may say nothing before it counts as hanging. options: more options for each session.
+    """
     params = libpq_params(url)
+    params["options"] += options
     shown_where = _where(params)
-
-    def connect() -> Any:
-        return psycopg2.connect(**params)
-
     engine = create_engine(
         "postgresql+psycopg2://",
-        creator=connect,
+        creator=Listener(*_patient(params, patience_s)).connect,
         pool_pre_ping=True,
         pool_size=pool_size,
         max_overflow=max_overflow,
-        pool_timeout=10,
+        pool_timeout=2 * patience_s,
         pool_recycle=1800,
-        execution_options={_WHERE: shown_where},
+        execution_options={WHERE: shown_where},
     )
 
     @event.listens_for(engine, "handle_error")
@@ -88,7 +91,7 @@ def make_engine(url: str, *, pool_size: int = 5, max_overflow: int = 10) -> Engi
         # A failed ping only means that the pool makes a new connection.
         if context.is_pre_ping or not isinstance(context.original_exception, psycopg2.Error):
             return
-        if context.connection is None or context.is_disconnect:
+        if context.connection is None or context.is_disconnect or isinstance(context.original_exception, Silent):
             raise _away(shown_where, context.original_exception) from context.original_exception
 
     return engine
@@ -103,7 +106,7 @@ def reaching(connection: Connection) -> Iterator[None]:
         # With a SQLSTATE the server is there and said no (disk full, deadlock); class 57P is the server going away.
         if error.pgcode is not None and not error.pgcode.startswith("57P"):
             raise
-        place = str(connection.engine.get_execution_options().get(_WHERE, "DATABASE_URL"))
+        place = str(connection.engine.get_execution_options().get(WHERE, "DATABASE_URL"))
         connection.invalidate(error)
         raise _away(place, error) from error
 
@@ -157,7 +160,20 @@ def _where(params: dict[str, str]) -> str:
     return f"{','.join(places)}/{params.get('dbname', params.get('user', ''))}"
 
 
+def _patient(params: dict[str, str], patience_s: float) -> tuple[dict[str, str], float]:
+    """What a Listener needs. With several hosts libpq asks one after the other, each for 2 s at least: all of them together have so much longer."""
+    others = params.get("host", "").count(",")
+    if not others:
+        return params, patience_s
+    each_s = max(2, int(patience_s))
+    return {**params, "connect_timeout": str(each_s)}, patience_s + others * each_s
+
+
 def _away(where: str, error: BaseException) -> ServerAway:
+    if isinstance(error, Silent):
+        return ServerHangs(
+            "PostgreSQL", where, error.silent_s, "it takes connections and says nothing: look at its machine"
+        )
     lines = str(error).strip().splitlines()
     said = lines[0].strip() if lines else type(error).__name__
     return ServerAway("PostgreSQL", where, f"{said}; start it, or correct DATABASE_URL")

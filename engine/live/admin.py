@@ -13,7 +13,8 @@ from typing import Final
 from engine.domain.causes import reasons_of
 from engine.domain.ids import ORDINALS, SHARDS, campaign_id_of
 from engine.domain.schedule import Schedule
-from engine.errors import BudgetError, ServerAway
+from engine.errors import BudgetError, ServerAway, ServerHangs
+from engine.live.hush import HANGS, Hush
 from engine.live.keys import keys_of_brand, shard_keys
 from engine.live.replies import NOT_READY, head, optional_int
 from engine.live.scripts import LAYOUT, script
@@ -153,15 +154,30 @@ class LiveRedis:
     def __init__(self, wire: Wire, timeout_s: float = 5.0) -> None:
         self.wire = wire
         self._timeout_s = timeout_s
+        self._hush = Hush()
 
     def call_all(self, calls: Sequence[Call]) -> list[Reply]:
-        """Replies to script calls, pipelined. Raises ServerAway."""
+        """Replies to script calls, pipelined. Raises ServerAway, at once where a call before had no answer."""
+        if (silent_s := self._hush.silent_s(self._timeout_s)) is not None:
+            raise self._hangs(silent_s)
+        asked_at = time.monotonic()
         try:
-            return self.wire.call_all(calls, self._timeout_s, AWAY_AFTER_S)
+            replies = self.wire.call_all(calls, self._timeout_s, AWAY_AFTER_S)
         except NoAnswer as failure:
+            if failure.silent:
+                raise self._hangs(self._hush.nothing(asked_at)) from None
+            self._hush.answered()
             raise ServerAway(
                 "Redis", self.wire.where, f"{failure.why}; check REDIS_URL and that the server runs"
             ) from None
+        except BudgetError:
+            self._hush.answered()
+            raise
+        self._hush.answered()
+        return replies
+
+    def _hangs(self, silent_s: float) -> ServerHangs:
+        return ServerHangs("Redis", self.wire.where, silent_s, HANGS)
 
     def call_each(self, calls: Iterable[Call], *, rests: bool = False) -> Iterator[Reply]:
         """Replies to script calls, each sent when the one before is answered. Raises ServerAway.

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import redis
 
-from engine.errors import ServerAway
+from engine.live.hush import away
 from engine.live.keys import keys_of_brand, shard_keys
 
 PAGE: Final = 500
@@ -128,7 +128,7 @@ class Inspector:
         try:
             return ask()
         except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
-            raise ServerAway("Redis", self._where, f"{error}; check REDIS_URL and that the server runs") from None
+            raise away(self._plain, self._where, error) from None
 
 
 def _holds(held: bytes | None, holds: Mapping[bytes, bytes], expiry: Sequence[tuple[bytes, float]]) -> BrandHolds:

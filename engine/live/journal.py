@@ -16,8 +16,9 @@ from typing import Any, Final, NamedTuple
 import redis
 
 from engine.domain.ids import brand_of
-from engine.errors import BudgetError, ServerAway
+from engine.errors import BudgetError
 from engine.live import packed
+from engine.live.hush import away
 from engine.live.keys import shard_keys
 from engine.live.packed import Unpacked
 
@@ -347,7 +348,7 @@ class Journal:
         try:
             raw: Any = self._plain.xrange(shard_keys(shard).journal, min=from_id, count=count)
         except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
-            raise ServerAway("Redis", self._where, f"{error}; check REDIS_URL and that the server runs") from None
+            raise away(self._plain, self._where, error) from None
         except redis.ResponseError as error:
             kind = NoJournal if str(error).startswith("WRONGTYPE") else BudgetError
             raise kind(f"the journal of shard {shard} does not read as one: {error}") from None

@@ -35,12 +35,16 @@ _OWN: Final[weakref.WeakSet[Wire]] = weakref.WeakSet()
 
 
 class NoAnswer(Exception):
-    """The deadline passed, or Redis refused in a way that no repeat mends. `replies` has None where no answer arrived."""
+    """The deadline passed, or Redis refused in a way that no repeat mends. `replies` has None where no answer arrived.
 
-    def __init__(self, why: str, replies: list[Reply | None]) -> None:
+    silent: Redis took the call, or the connection, and said nothing.
+    """
+
+    def __init__(self, why: str, replies: list[Reply | None], silent: bool = False) -> None:
         super().__init__(why)
         self.why = why
         self.replies = replies
+        self.silent = silent
 
 
 class Unreadable(NoAnswer):
@@ -117,10 +121,10 @@ class Wire:
         """The replies to calls that began at a monotonic second, asked for again until the time is over."""
         deadline = began + timeout_s
         replies: list[Reply | None] = [None] * len(calls)
-        why = "no time was left"
+        why, silent = "no time was left", False
         while True:
             if deadline <= time.monotonic():
-                raise NoAnswer(why, replies)
+                raise NoAnswer(why, replies, silent)
             try:
                 self._attempt(calls, replies, deadline)
                 return replies  # type: ignore[return-value]  # _attempt has filled each place
@@ -130,7 +134,8 @@ class Wire:
                 raise translated(error, self.where, replies) from None
             except (exceptions.RedisError, OSError) as error:
                 why = f"Redis at {self.where} does not answer: {one_line(error)}"
-                if away_after_s is not None and not isinstance(error, exceptions.TimeoutError | TimeoutError):
+                silent = isinstance(error, exceptions.TimeoutError | TimeoutError)
+                if away_after_s is not None and not silent:
                     deadline = min(deadline, began + max(away_after_s, time.monotonic() - began))
             except NoAnswer:
                 raise
@@ -158,7 +163,8 @@ class Wire:
             link.drop()
             if time.monotonic() - began < timeout_s:
                 return None
-            raise NoAnswer(f"Redis at {self.where} does not answer: {one_line(error)}", [None]) from None
+            silent = isinstance(error, exceptions.TimeoutError | TimeoutError)
+            raise NoAnswer(f"Redis at {self.where} does not answer: {one_line(error)}", [None], silent) from None
         except BaseException:
             link.drop()
             raise

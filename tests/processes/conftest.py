@@ -145,11 +145,16 @@ def back(server: Any) -> None:
 
 @pytest.fixture
 def own(tmp_path: Path) -> Iterator[Own]:
+    yield from own_servers(tmp_path)
+
+
+def own_servers(logs: Path) -> Iterator[Own]:
+    """The servers, until they are no longer wanted."""
     folder = Path(tempfile.mkdtemp(prefix="own servers "))
     embedded = EmbeddedServers(folder / "data")
     made = None
     try:
-        made = Own(embedded, tmp_path)
+        made = Own(embedded, logs)
         yield made
     finally:
         if made is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from redis import exceptions
 from sqlalchemy import Engine, text
 
 from engine.domain.ids import SHARDS
+from engine.flows.board import ANSWER_S
 from engine.flows.doctor.agreement import agreement
 from engine.flows.doctor.capacity import capacity
 from engine.flows.doctor.finding import Finding, State, guarded
@@ -31,7 +33,7 @@ from engine.settings import Settings, masked
 LEAST_REDIS: Final = 7
 LEAST_POSTGRESQL: Final = 14
 CLOCK_WARN_MS: Final = 1000
-_TIMEOUT_S: Final = 3.0
+_TIMEOUT_S: Final = ANSWER_S
 _ASK: Final = "look at it in the provider's console: it must be noeviction, appendonly yes, appendfsync everysec"
 
 
@@ -41,20 +43,22 @@ def examine(settings: Settings, look_at_jobs: Callable[[redis.Redis], Iterable[F
     look_at_jobs: what is found in RQ's Redis, which the doorbell knows and this floor does not.
     """
     yield from _versions()
-    hot_info, finding = _redis("hot Redis", "REDIS_URL", settings.redis_url)
-    yield finding
-    jobs_info, finding = _redis("jobs Redis", "JOBS_REDIS_URL", settings.jobs_redis_url)
-    yield finding
-    yield from _same_redis(hot_info, jobs_info)
-    if hot_info:
-        yield from _keeping("hot Redis", settings.redis_url, hot_info)
-        yield from _clock(hot_info)
-    db = make_engine(settings.database_url)
+    db = make_engine(settings.database_url, patience_s=ANSWER_S)
     try:
-        instance, there = None, False
-        for finding in guarded("PostgreSQL", lambda: _postgresql(db, settings)):
-            there = there or (finding.name == "PostgreSQL" and finding.state != "fail")
-            yield finding
+        (hot_info, hot), (jobs_info, jobs), cold = _side_by_side(
+            lambda: _redis("hot Redis", "REDIS_URL", settings.redis_url),
+            lambda: _redis("jobs Redis", "JOBS_REDIS_URL", settings.jobs_redis_url),
+            lambda: list(guarded("PostgreSQL", lambda: _postgresql(db, settings))),
+        )
+        yield hot
+        yield jobs
+        yield from _same_redis(hot_info, jobs_info)
+        if hot_info:
+            yield from _keeping("hot Redis", settings.redis_url, hot_info)
+            yield from _clock(hot_info)
+        yield from cold
+        there = any(finding.name == "PostgreSQL" and finding.state != "fail" for finding in cold)
+        instance = None
         if there:
             instance = _instance(db)
         if instance is not None:
@@ -68,6 +72,12 @@ def examine(settings: Settings, look_at_jobs: Callable[[redis.Redis], Iterable[F
             yield from guarded("schedule", lambda: _jobs(settings, look_at_jobs))
     finally:
         db.dispose()
+
+
+def _side_by_side(*looks: Callable[[], Any]) -> list[Any]:
+    """What each look finds, in order: one server that hangs does not put off the others."""
+    with ThreadPoolExecutor(len(looks)) as threads:
+        return [each.result() for each in [threads.submit(look) for look in looks]]
 
 
 def _versions() -> Iterator[Finding]:
@@ -96,6 +106,9 @@ def _redis(name: str, setting: str, url: str) -> tuple[Mapping[str, Any], Findin
             except exceptions.NoPermissionError:
                 detail = f"{masked(url)} answers, but does not permit INFO: its version and settings cannot be told"
                 return info, Finding(name, "unknown", detail, _ASK)
+    except (exceptions.TimeoutError, TimeoutError):
+        detail = f"{masked(url)} hangs: it takes connections and has not answered for {_TIMEOUT_S:g} s"
+        return {}, Finding(name, "fail", detail, "look at its machine")
     except (exceptions.RedisError, OSError, ValueError) as error:
         todo = f"start it, or correct {setting}"
         return {}, Finding(name, "fail", f"{masked(url)} does not answer: {' '.join(str(error).split())}", todo)

@@ -1,0 +1,64 @@
+"""Keeps threads free for /healthz and /readyz, whatever the pages wait for.
+
+A page may wait for a server; the process has a fixed number of threads. Without a gate a crowd of viewers of a server that hangs would have all of them, and
+an orchestrator that asks whether the process is alive would have no answer and kill it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+PAGES: Final = 16
+"""Pages that are answered at once."""
+WAITING: Final = 16
+"""Pages that wait for their turn, each for WAIT_S at most; more are told to come again."""
+WAIT_S: Final = 1.0
+FREE: Final = 4
+"""Threads for what waits for nobody."""
+THREADS: Final = PAGES + WAITING + FREE
+NEVER_WAITS: Final = ("/healthz", "/readyz")
+_BUSY: Final = b"Too many pages are being answered at once: try again in a moment.\n"
+
+Start = Callable[..., Any]
+Wsgi = Callable[[dict[str, Any], Start], Iterable[bytes]]
+
+
+class Gate:
+    """A WSGI application in front of another."""
+
+    def __init__(self, app: Wsgi, pages: int = PAGES, waiting: int = WAITING, wait_s: float = WAIT_S) -> None:
+        self._app = app
+        self._turns = threading.BoundedSemaphore(pages)
+        self._places = threading.BoundedSemaphore(pages + waiting)
+        self._wait_s = wait_s
+
+    def __call__(self, environ: dict[str, Any], start: Start) -> Iterable[bytes]:
+        if environ.get("PATH_INFO") in NEVER_WAITS:
+            return self._app(environ, start)
+        if not self._places.acquire(blocking=False):
+            return _busy(start)
+        try:
+            if not self._turns.acquire(timeout=self._wait_s):
+                return _busy(start)
+            try:
+                # Whole, while it has its turn: pages are short.
+                return _whole(self._app(environ, start))
+            finally:
+                self._turns.release()
+        finally:
+            self._places.release()
+
+
+def _whole(parts: Iterable[bytes]) -> list[bytes]:
+    try:
+        return list(parts)
+    finally:
+        if (close := getattr(parts, "close", None)) is not None:
+            close()
+
+
+def _busy(start: Start) -> Iterable[bytes]:
+    start("503 Service Unavailable", [("Content-Type", "text/plain; charset=utf-8"), ("Retry-After", "1")])
+    return [_BUSY]
