@@ -12,10 +12,11 @@ from flask_wtf import FlaskForm
 from engine.domain.ids import brand_of
 from engine.errors import Conflict, InvalidInput
 from engine.flows.manage import Changed
+from web import told
 from web.forms import BrandForm, CampaignForm, ConfirmForm, complain
 from web.guard import is_htmx
 from web.parts import parts
-from web.status import back_to_status, render_live
+from web.status import back_to_status
 
 blueprint = Blueprint("catalog", __name__)
 
@@ -179,15 +180,13 @@ def _differing(mine: FlaskForm, now: FlaskForm, names: tuple[str, ...]) -> dict[
 
 
 def _told(changed: Changed[Any], message: str) -> None:
-    flash(message, "done")
-    if not changed.published:
-        flash(f"Bidders do not have it yet: {changed.why_not}", "warn")
+    told.of_change(changed, message)
 
 
 def _switched(changed: Changed[Any], what: str) -> ResponseReturnValue:
     _told(changed, f"{changed.row.name} {what}")
     if is_htmx():
-        return render_live()
+        return told.answer()
     return back_to_status(changed.row.brand_id)
 
 

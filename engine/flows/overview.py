@@ -14,10 +14,9 @@ from datetime import date, timedelta
 import redis
 from sqlalchemy import Engine
 
-from engine.domain.causes import ARCHIVED, MANUAL, SCHEDULE, Status, status_of
+from engine.domain.causes import ARCHIVED, MANUAL, SCHEDULE, Status, again_ms, sentence, status_of
 from engine.domain.ids import ORDINALS, brand_of
 from engine.domain.periods import at_ms, date_of, day_of, ms_of
-from engine.domain.schedule import Schedule
 from engine.errors import BudgetError, InvalidInput, NotFound, ServerAway
 from engine.flows.health import Health, read_health
 from engine.flows.views import (
@@ -26,8 +25,6 @@ from engine.flows.views import (
     ChangeLine,
     Snapshot,
     Tally,
-    again_ms_of,
-    words_of,
 )
 from engine.ledger import reports
 from engine.ledger.catalog import Alike, Catalog
@@ -117,11 +114,14 @@ class Overview:
         return reports.latest_spends(self._db, limit)
 
     def brand_days(self, brand_id: int, days: int = DAYS) -> list[BrandDay]:
-        """A brand's spend a day as the log has it, oldest first: the last so many UTC days that had any. Raises NotFound, InvalidInput."""
+        """A brand's spend a day as the log has it, oldest first: each of the last so many UTC days, those without any too. Raises NotFound, InvalidInput."""
         if not 1 <= days <= MOST_DAYS:
             raise InvalidInput(f"days {days} is not from 1 to {MOST_DAYS}", "days")
         self._catalog.brand(brand_id)
-        return reports.brand_days(self._db, brand_id, self.today() - timedelta(days=days - 1), self.today())
+        today = self.today()
+        each = [today - timedelta(days=back) for back in reversed(range(days))]
+        found = {line.day: line for line in reports.brand_days(self._db, brand_id, each[0], today)}
+        return [found.get(day) or BrandDay(day, 0, 0) for day in each]
 
     def brand_hours(self, brand_id: int, day: date | None = None) -> list[BrandHour]:
         """A brand's spend an hour of a UTC day (today when none is given) as the log has it; hours without any are left out. Raises NotFound."""
@@ -136,13 +136,13 @@ class Overview:
         """The newest status changes, with their causes in the words of their own instant."""
         # A schedule may have been changed since, so what it said then about the next opening is not told.
         return [
-            ChangeLine(row, words_of(row.reasons, Schedule(), ms_of(row.at)))
+            ChangeLine(row, sentence(row.reasons, None, ms_of(row.at)))
             for row in reports.latest_status_changes(self._db, limit)
         ]
 
-    def catalog_changes(self, limit: int = 100) -> list[CatalogLine]:
-        """Who changed what in the catalog, newest first."""
-        return reports.catalog_changes(self._db, limit)
+    def catalog_changes(self, limit: int = 100, before_id: int | None = None) -> list[CatalogLine]:
+        """Who changed what in the catalog, newest first; with `before_id` those before that line, so that all can be walked through."""
+        return reports.catalog_changes(self._db, limit, before_id=before_id)
 
     def health(self) -> Health:
         """Each part and job."""
@@ -247,12 +247,12 @@ def _campaign_view(
         name=campaign.name,
         status="paused" if reasons or (live is None and campaign.status == "paused") else "active",
         reasons=reasons,
-        sentence=words_of(reasons, campaign.schedule, now_ms),
+        sentence=sentence(reasons, campaign.schedule, now_ms),
         schedule=campaign.schedule,
         daily_spend=logged[0] if live is None else live.daily_spend,
         monthly_spend=logged[1] if live is None else live.monthly_spend,
         archived=campaign.archived,
         enabled=campaign.enabled,
         version=campaign.version,
-        again_ms=again_ms_of(reasons, campaign.schedule, now_ms),
+        again_ms=again_ms(reasons, campaign.schedule, now_ms),
     )

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 
 from engine.domain.budget import Budget
 from engine.domain.causes import DAILY_BUDGET, MONTHLY_BUDGET, Status
-from engine.domain.causes import sentence as cause_sentence
-from engine.domain.periods import DAY_MS, MINUTE_MS, next_day_ms, next_month_ms
+from engine.domain.periods import DAY_MS, MINUTE_MS
 from engine.domain.schedule import Schedule
 from engine.ledger.reports import StatusLine
 
@@ -146,23 +145,3 @@ class Snapshot:
     brands: tuple[BrandView, ...]
     note: str | None = None
     """Set where figures are not live: which server is away, and how old they are."""
-
-
-def again_ms_of(reasons: tuple[str, ...], schedule: Schedule, now_ms: int) -> int | None:
-    """The instant at which every cause has ended by itself; None when there is none, or one that only a person ends.
-
-    A schedule that opens before a budget's next period may be closed again by then, so it is asked at that instant.
-    """
-    if not reasons or not set(reasons) <= {"schedule", DAILY_BUDGET, MONTHLY_BUDGET}:
-        return None
-    at = now_ms
-    if MONTHLY_BUDGET in reasons:
-        at = next_month_ms(now_ms)
-    elif DAILY_BUDGET in reasons:
-        at = next_day_ms(now_ms)
-    return at if schedule.is_within_ms(at) else schedule.next_change_ms(at)
-
-
-def words_of(reasons: tuple[str, ...], schedule: Schedule, now_ms: int) -> str:
-    """The causes in words, as `engine.domain.causes.sentence` says them."""
-    return cause_sentence(reasons, schedule, now_ms)
