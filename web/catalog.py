@@ -16,7 +16,7 @@ from web import told
 from web.forms import BrandForm, CampaignForm, ConfirmForm, complain
 from web.guard import is_htmx
 from web.parts import parts
-from web.status import back_to_status
+from web.status import back_to_status, render_live
 
 blueprint = Blueprint("catalog", __name__)
 
@@ -186,7 +186,7 @@ def _told(changed: Changed[Any], message: str) -> None:
 def _switched(changed: Changed[Any], what: str) -> ResponseReturnValue:
     _told(changed, f"{changed.row.name} {what}")
     if is_htmx():
-        return told.answer()
+        return render_live()
     return back_to_status(changed.row.brand_id)
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import gzip
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from flask import Blueprint, Response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from engine.errors import ServerAway
+from engine.errors import InvalidInput, ServerAway
 from web.guard import is_htmx
 from web.parts import parts
 from web.query import whole_number
@@ -51,6 +51,16 @@ def changes() -> ResponseReturnValue:
     older = lines[-1].id if len(lines) == limit else None
     brands = {brand.id: brand.name for brand in parts().catalog.brands(include_archived=True)}
     return render_template("changes.html", lines=lines, older=older, before=before, limit=limit, brands=brands)
+
+
+def render_live() -> ResponseReturnValue:
+    """What answers a button of the page: the message for its list, and the fragment by the state of the page that asked."""
+    query = parse_qs(urlsplit(request.headers.get("HX-Current-URL", "")).query)
+    try:
+        state = State.of({name: values[-1] for name, values in query.items()})
+    except InvalidInput:
+        state = State()  # the change is made: an address that makes no sense must not read as if it were not
+    return Response(render_template("_answer.html", **_context(state)))
 
 
 def back_to_status(brand_id: int) -> ResponseReturnValue:

@@ -46,13 +46,8 @@ def waiting() -> list[Told]:
 
 def _told(kind: str, message: Any) -> Told:
     if kind == _CATEGORY:
-        return Told(tuple((str(style), str(text)) for style, text in message))
-    return Told(((kind if kind in ("done", "warn") else "done", str(message)),))
-
-
-def answer() -> str:
-    """The messages as a fragment for the page's list of them."""
-    return render_template("_toasts.html", toasts=waiting())
+        return Told(tuple((style, text) for style, text in message))  # a text may be Markup, with a link in it
+    return Told(((kind if kind in ("done", "warn") else "done", message),))
 
 
 def refusal(title: str, text: str, hint: str) -> str:

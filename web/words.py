@@ -7,7 +7,9 @@ from typing import Final
 
 from flask import Flask
 
+from engine.domain.excess import Excess
 from engine.domain.money import parse_budget
+from engine.domain.periods import Period, at_ms
 from engine.domain.schedule import Schedule
 from engine.errors import BudgetError
 from engine.ledger.records import BrandRecord, CampaignRecord
@@ -92,6 +94,23 @@ def trail_note(line: CatalogLine) -> str:
     return plainly(line.note or "") if line.field == "created" else line.note or ""
 
 
+def why_past(excess: Excess | None, budget: int, period: Period) -> str:
+    """Why more is spent than a budget, to go on after "over by 4.00"; "" where that could not be read."""
+    if excess is None:
+        return ""
+    change = excess.lowered
+    if change is None:
+        return ": spend was recorded after the budget was used up"
+    old, new = (NO_LIMIT if value is None else money(value) for value in (change.old, change.new))
+    at = f"{at_ms(change.at_ms):%H:%M}" if period == "day" else f"{at_ms(change.at_ms):%d %b %H:%M}"
+    words = f": the budget was lowered from {old} to {new} at {at} UTC, when {money(change.spent)} was spent"
+    if change.new != budget:
+        words += f", and is {money(budget)} since"
+    return f"{words}; {money(excess.late)} more was recorded past the budget" if excess.late else words
+
+
 def install(app: Flask) -> None:
-    """Makes those of the trail filters of the templates."""
-    app.jinja_env.filters.update(trail_field=trail_field, trail_value=trail_value, trail_note=trail_note)
+    """Makes those that templates use their filters."""
+    app.jinja_env.filters.update(
+        why_past=why_past, trail_field=trail_field, trail_value=trail_value, trail_note=trail_note
+    )

@@ -19,6 +19,7 @@ from engine.domain.ids import ORDINALS, brand_of
 from engine.domain.periods import at_ms, date_of, day_of, ms_of
 from engine.errors import BudgetError, InvalidInput, NotFound, ServerAway
 from engine.flows.health import Health, read_health
+from engine.flows.hindsight import Campaigns, Hindsight
 from engine.flows.views import (
     BrandView,
     CampaignView,
@@ -59,6 +60,7 @@ class Overview:
         self._live = live
         self._jobs_redis = jobs_redis
         self._clock_ms = clock_ms
+        self._hindsight = Hindsight(db)
 
     def snapshot(self, include_archived: bool = False) -> Snapshot:
         """Every brand with its campaigns, taken together. Raises ServerAway only when PostgreSQL is away."""
@@ -77,7 +79,7 @@ class Overview:
         for alike in self._catalog.alike():
             groups.setdefault(alike.brand_id, []).append(alike)
         plain = self._snapshot(brands, [])
-        views = {view.id: replace(view, tally=_tally(view, groups.get(view.id, []))) for view in plain.brands}
+        views = {view.id: self._summed(view, groups.get(view.id, [])) for view in plain.brands}
         for brand in brands:
             if brand.id in opened:
                 views[brand.id] = self._snapshot([brand], self._catalog.campaigns(brand.id)).brands[0]
@@ -169,13 +171,21 @@ class Overview:
             before = spent_of.get(brand_of(campaign_id), (0, 0))
             spent_of[brand_of(campaign_id)] = (before[0] + day, before[1] + month)
         views = [
-            self._view(b, of_brand[b.id], live.get(b.id), logged, spent_of.get(b.id, (0, 0)), now_ms) for b in brands
+            self._hindsight.paced(
+                self._view(b, of_brand[b.id], live.get(b.id), logged, spent_of.get(b.id, (0, 0)), now_ms),
+                (Campaigns(c.enabled, c.schedule, c.status == "active", 1) for c in of_brand[b.id] if not c.archived),
+            )
+            for b in brands
         ]
         if note is None and any(not b.archived for b in views if not b.ready):
             note = (
                 "Some brands are not live yet (just made, or their shard is being rebuilt): their spend is the log's."
             )
-        return Snapshot(now_ms, tuple(views), note)
+        return Snapshot(now_ms, tuple(self._hindsight.explained(views)), note)
+
+    def _summed(self, brand: BrandView, groups: list[Alike]) -> BrandView:
+        kinds = (Campaigns(a.enabled, a.schedule, a.status == "active", a.campaigns) for a in groups)
+        return replace(self._hindsight.paced(brand, kinds), tally=_tally(brand, groups))
 
     def _read_live(self, of_brand: Mapping[int, Iterable[CampaignRecord]]) -> Mapping[int, LiveBrand | None]:
         ordinals = {

@@ -42,7 +42,7 @@ def test_spend_past_the_budget_reads_as_over_and_reported_late(ready: System, vi
     _, (campaign,) = brand_with(ready, daily=10_000_000)
     spend_now(ready, campaign, "13.2")
     said = words(visitor.get("/")[1])
-    assert "over by 3.20, reported after the budget ran out" in said
+    assert "over by 3.20: spend was recorded after the budget was used up" in said
     assert "paused: daily budget used up, again at 00:00 UTC" in said
     assert "0 of 1 running" in said
 

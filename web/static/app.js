@@ -61,7 +61,7 @@
     if (document.hidden && sourceElement === poll) event.preventDefault();
     request.action = request.action.split("?")[0] + location.search;
   });
-  // A button's answer is only the message; what it changed shows by a refresh of the page as it stands now.
+  // A button's answer shows the page as it stood when the button was pressed: a poll or a filter since then comes after it.
   document.addEventListener("htmx:finally:request", (event) => event.detail.ctx.request.method.toUpperCase() === "POST" && refresh());
   document.addEventListener("visibilitychange", () => document.hidden || refresh());
   document.addEventListener("htmx:after:swap", () => localTimes(live));
