@@ -20,6 +20,10 @@ from engine.ledger.history import BudgetLine, RanToday
 KEPT_MS: Final = 10_000
 """A page asks every two seconds for each of its viewers; what is read here is of the past, and may be so old."""
 MOST_KEPT: Final = 10_000
+MANY: Final = 2_000
+"""So many campaigns are read in some milliseconds."""
+Ran = tuple[int, dict[int, RanToday]]
+"""The instant (ms) of reading, and each brand's."""
 
 
 class Campaigns(NamedTuple):
@@ -38,7 +42,7 @@ class Hindsight:
         self._db = db
         self._spent: dict[int, tuple[int, tuple[int, int]]] = {}
         """Id of a change -> (when it was read, what was spent of the day and the month by then)."""
-        self._ran: tuple[int, dict[int, RanToday]] = (-KEPT_MS, {})
+        self._ran: Ran = (-KEPT_MS, {})
 
     def explained(self, views: Iterable[BrandView]) -> list[BrandView]:
         """The brands, those past a budget with the reason."""
@@ -60,11 +64,13 @@ class Hindsight:
             of[line.id] = by_then
         return [replace(view, excess=_excess(view, lines, of)) if view.id in past else view for view in found]
 
-    def paced(self, view: BrandView, campaigns: Iterable[Campaigns]) -> BrandView:
-        """The brand with how long its campaigns ran today and may run until its end."""
+    def paced(self, view: BrandView, campaigns: Iterable[Campaigns], ran: Ran) -> BrandView:
+        """The brand with how long its campaigns ran today and may run until its end; as it is where the day has turned since `ran` was read."""
         kinds = list(campaigns)
         elapsed = view.now_ms % DAY_MS
-        read_ms, brands = self._ran_today(view.now_ms)
+        read_ms, brands = ran
+        if day_of(read_ms) != day_of(view.now_ms):
+            return view
         changed = brands.get(view.id, RanToday(0, 0, 0))
         # A campaign whose status did not change today is now as it was at midnight.
         unchanged = max(0, sum(kind.number for kind in kinds if kind.running) - changed.running)
@@ -72,13 +78,15 @@ class Hindsight:
         ahead = ahead_of(((kind.schedule, kind.number) for kind in kinds if kind.enabled), view.now_ms)
         return replace(view, pace=Pace(ran_ms, changed.ran + unchanged, ahead))
 
-    def _ran_today(self, now_ms: int) -> tuple[int, dict[int, RanToday]]:
+    def ran_today(self, now_ms: int) -> Ran:
+        """How long campaigns ran today, for all brands at once; where many changed, kept for some seconds."""
         read_ms, brands = self._ran
-        if not (day_of(read_ms) == day_of(now_ms) and read_ms <= now_ms < read_ms + KEPT_MS):
-            with self._db.connect() as connection:
-                brands = history.ran_today(connection, now_ms)
-            read_ms, _ = self._ran = (now_ms, brands)
-        return read_ms, brands
+        many = sum(brand.ran for brand in brands.values()) > MANY
+        if many and day_of(read_ms) == day_of(now_ms) and read_ms <= now_ms < read_ms + KEPT_MS:
+            return self._ran
+        with self._db.connect() as connection:
+            self._ran = (now_ms, history.ran_today(connection, now_ms))
+        return self._ran
 
 
 def _past(view: BrandView) -> bool:

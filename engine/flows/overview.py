@@ -19,7 +19,7 @@ from engine.domain.ids import ORDINALS, brand_of
 from engine.domain.periods import at_ms, date_of, day_of, ms_of
 from engine.errors import BudgetError, InvalidInput, NotFound, ServerAway
 from engine.flows.health import Health, read_health
-from engine.flows.hindsight import Campaigns, Hindsight
+from engine.flows.hindsight import Campaigns, Hindsight, Ran
 from engine.flows.views import (
     BrandView,
     CampaignView,
@@ -78,11 +78,12 @@ class Overview:
         groups: dict[int, list[Alike]] = {}
         for alike in self._catalog.alike():
             groups.setdefault(alike.brand_id, []).append(alike)
-        plain = self._snapshot(brands, [])
-        views = {view.id: self._summed(view, groups.get(view.id, [])) for view in plain.brands}
+        ran = self._hindsight.ran_today(self._clock_ms())
+        plain = self._snapshot(brands, [], ran)
+        views = {view.id: self._summed(view, groups.get(view.id, []), ran) for view in plain.brands}
         for brand in brands:
             if brand.id in opened:
-                views[brand.id] = self._snapshot([brand], self._catalog.campaigns(brand.id)).brands[0]
+                views[brand.id] = self._snapshot([brand], self._catalog.campaigns(brand.id), ran).brands[0]
         return replace(plain, brands=tuple(views.values()))
 
     def count_brands(self) -> int:
@@ -150,7 +151,7 @@ class Overview:
         """Each part and job."""
         return read_health(self._db, self._live, self._jobs_redis, self._clock_ms())
 
-    def _snapshot(self, brands: list[BrandRecord], campaigns: list[CampaignRecord]) -> Snapshot:
+    def _snapshot(self, brands: list[BrandRecord], campaigns: list[CampaignRecord], ran: Ran | None = None) -> Snapshot:
         of_brand: dict[int, list[CampaignRecord]] = {brand.id: [] for brand in brands}
         for campaign in campaigns:
             if campaign.brand_id in of_brand:
@@ -170,10 +171,12 @@ class Overview:
         for campaign_id, (day, month) in logged.items():
             before = spent_of.get(brand_of(campaign_id), (0, 0))
             spent_of[brand_of(campaign_id)] = (before[0] + day, before[1] + month)
+        ran = ran or self._hindsight.ran_today(now_ms)
         views = [
             self._hindsight.paced(
                 self._view(b, of_brand[b.id], live.get(b.id), logged, spent_of.get(b.id, (0, 0)), now_ms),
                 (Campaigns(c.enabled, c.schedule, c.status == "active", 1) for c in of_brand[b.id] if not c.archived),
+                ran,
             )
             for b in brands
         ]
@@ -183,9 +186,9 @@ class Overview:
             )
         return Snapshot(now_ms, tuple(self._hindsight.explained(views)), note)
 
-    def _summed(self, brand: BrandView, groups: list[Alike]) -> BrandView:
+    def _summed(self, brand: BrandView, groups: list[Alike], ran: Ran) -> BrandView:
         kinds = (Campaigns(a.enabled, a.schedule, a.status == "active", a.campaigns) for a in groups)
-        return replace(self._hindsight.paced(brand, kinds), tally=_tally(brand, groups))
+        return replace(self._hindsight.paced(brand, kinds, ran), tally=_tally(brand, groups))
 
     def _read_live(self, of_brand: Mapping[int, Iterable[CampaignRecord]]) -> Mapping[int, LiveBrand | None]:
         ordinals = {
