@@ -11,7 +11,22 @@ from flask import Flask, g, request
 from flask.sessions import SecureCookieSessionInterface
 from flask_wtf import CSRFProtect
 
-from web import catalog, failures, formats, guard, health, login, metrics, queues, requests, spending, status, view
+from web import (
+    catalog,
+    failures,
+    formats,
+    guard,
+    health,
+    login,
+    metrics,
+    queues,
+    requests,
+    spending,
+    status,
+    told,
+    view,
+    words,
+)
 from web.parts import KEY
 
 if TYPE_CHECKING:
@@ -43,6 +58,7 @@ def create_app(system: System) -> Flask:
     app.extensions["login_throttle"] = login.Throttle()
     app.session_interface = SecureWhenHttps()
     formats.install(app)
+    words.install(app)
     requests.install(app)
     guard.install(app, password)
     csrf = CSRFProtect(app)
@@ -59,10 +75,12 @@ def create_app(system: System) -> Flask:
     def always() -> dict[str, object]:
         return {
             "actor": g.get("actor"),
+            "waiting": told.waiting,
             "login_needed": password is not None,
             "warnings": warnings,
             "FILTERS": view.FILTERS,
             "CAUSE_WORDS": view.CAUSE_WORDS,
+            "KINDS": words.KINDS,
         }
 
     return app

@@ -14,6 +14,7 @@ from engine.domain.ids import brand_of
 from engine.domain.money import NO_LIMIT_WORD
 from engine.errors import Conflict, InvalidInput
 from engine.flows.manage import Changed
+from web import told
 from web.forms import BrandForm, CampaignForm, ConfirmForm, ReturnForm, complain, version_of
 from web.guard import is_htmx
 from web.parts import parts
@@ -224,9 +225,7 @@ def _differing(mine: FlaskForm, now: FlaskForm, names: tuple[str, ...]) -> dict[
 
 
 def _told(changed: Changed[Any], message: str) -> None:
-    flash(message, "done")
-    if not changed.published:
-        flash(f"Bidders do not have it yet: {changed.why_not}", "warn")
+    told.of_change(changed, message)
 
 
 def _switched(changed: Changed[Any], what: str) -> ResponseReturnValue:

@@ -12,8 +12,10 @@ from flask_wtf.csrf import CSRFError
 from sqlalchemy.exc import OperationalError
 from werkzeug.exceptions import HTTPException
 
-from engine.errors import BudgetError, NotFound, ServerAway, ServerHangs
+from engine.errors import BudgetError, InvalidId, InvalidInput, NotFound, ServerAway, ServerHangs
+from web import told
 from web.guard import is_htmx
+from web.words import plainly
 
 LOG = logging.getLogger("web")
 _TOO_SLOW = ("55P03", "57014")
@@ -71,6 +73,15 @@ def install(app: Flask) -> None:
             404, "Not found", _sentence(error), "It may have been archived or mistyped: find it on the status page."
         )
 
+    @app.errorhandler(InvalidId)
+    def no_such_id(error: InvalidId) -> ResponseReturnValue:
+        # Forms put a wrong id beside its field, so this one stood in the address: nothing can be there.
+        return not_found(NotFound(str(error)))
+
+    @app.errorhandler(InvalidInput)
+    def unreadable(error: InvalidInput) -> ResponseReturnValue:
+        return _page(400, _TITLES[400], _sentence(error), "Correct the address, or begin at the status page.")
+
     @app.errorhandler(BudgetError)
     def refused(error: BudgetError) -> ResponseReturnValue:
         return _page(409, "That was refused", _sentence(error), "Nothing was changed.")
@@ -102,10 +113,12 @@ def install(app: Flask) -> None:
 
 
 def _page(code: int, title: str, text: str, hint: str) -> ResponseReturnValue:
+    if is_htmx() and request.method == "POST":
+        return told.refusal(title, text, hint), code
     template = "_away.html" if is_htmx() else "error.html"
     return render_template(template, code=code, title=title, text=text, hint=hint), code
 
 
 def _sentence(error: BudgetError) -> str:
-    message = str(error)
+    message = plainly(str(error))
     return message[:1].upper() + message[1:] + "."

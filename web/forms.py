@@ -26,6 +26,7 @@ from engine.domain.schedule import DAYS, Schedule
 from engine.errors import BudgetError, InvalidSchedule, shown
 from engine.ledger.records import BrandRecord, CampaignRecord
 from web.formats import plain
+from web.words import plainly
 
 DAY_NAMES: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
@@ -40,12 +41,12 @@ def complain(form: FlaskForm, error: BudgetError, fallback: str = "form") -> Non
     field = _field_for(form, path)
     message = str(error)
     if field is None:
-        form.form_errors = [*form.form_errors, _sentence(message)]
+        form.form_errors = [*form.form_errors, _sentence(plainly(message))]
         return
-    label = str(field.label.text)
-    if message.startswith(path + " "):
-        message = f"{label} {message[len(path) + 1 :]}" if "." not in path and "[" not in path else message
-    field.errors = [*field.errors, _sentence(message)]
+    # The label stands for what the path names; where a field holds more than that (the JSON of several windows), the path stays, in words.
+    if message.startswith(path + " ") and path.rpartition(".")[2].removesuffix("_micros") == field.name:
+        message = f"{field.label.text} {message[len(path) + 1 :]}"
+    field.errors = [*field.errors, _sentence(plainly(message))]
 
 
 def _field_for(form: FlaskForm, path: str) -> Field | None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from functools import cache
 
 import redis
+import rq_dashboard
 import rq_dashboard.web
-from flask import Flask, Response, abort, request
+from flask import Flask, Response, abort, request, url_for
 from flask_wtf import CSRFProtect
 from markupsafe import Markup
 from rq_dashboard.web import setup_rq_connection
@@ -42,13 +43,23 @@ def install(app: Flask, jobs_redis_url: str, csrf: CSRFProtect, warning: str | N
             band = _BAND.format(Markup("<br><strong>{}</strong>").format(warning) if warning else "")
             head, body, rest = response.get_data(as_text=True).partition("<body>")
             if body:
+                style = Markup('<link rel="stylesheet" href="{}">').format(url_for("static", filename="queues.css"))
+                head = head.replace("</head>", f"{style}</head>")
+                for own, named in _NAMELESS:
+                    rest = rest.replace(own, named)
                 response.set_data(head + body + str(band) + rest)
         return response
 
 
-_BAND = Markup(
-    '<p style="margin:0;padding:.4rem 1rem;background:#fdf0d9;color:#5b3600"><a href="/">← Budget engine status</a>{}</p>'
+_BAND = Markup('<p class="engine-band"><a href="/">← Budget engine status</a>{}</p>')
+_NAMELESS = (
+    ('id="rq-instances"', 'id="rq-instances" aria-label="Redis of the jobs"'),
+    *(
+        (f'title="{name}"', f'aria-label="{name}"')
+        for name in ("Queue name", "Registry name", "Job Sort Order", "Jobs per page")
+    ),
 )
+"""rq-dashboard's controls without a name, or with one in a tooltip only."""
 
 
 def _connect(url: str, **_: object) -> tuple[str, redis.Redis]:

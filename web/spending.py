@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 
@@ -36,13 +37,14 @@ def spending(brand_id: int) -> ResponseReturnValue:
     found = {hour.hour: hour for hour in overview.brand_hours(brand_id, day)}
     hours = [found.get(hour, BrandHour(hour, 0, 0)) for hour in range(HOURS)]
     days = overview.brand_days(brand_id)[::-1]
+    spent = any(each.spends or each.spend_micros for each in days)
     return render_template(
         "spending.html",
         brand=brand,
         day=day,
         today=today,
         last=DAYS,
-        days=_compared(days),
+        days=_compared(days) if spent else [],
         hours=_compared(hours) if found else [],
     )
 
@@ -50,10 +52,12 @@ def spending(brand_id: int) -> ResponseReturnValue:
 def _day(text: str | None, today: date) -> date:
     if not text:
         return today
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise InvalidInput(f"day {shown(text)} is not a day: write it as {today}", "day") from None
+    day: date | None = None
+    with suppress(ValueError):
+        day = date.fromisoformat(text)
+    if day is None or day.isoformat() != text:  # other forms of ISO 8601 are days too, but not as this page writes them
+        raise InvalidInput(f"day {shown(text)} is not a day: write it as {today}", "day")
+    return day
 
 
 def _compared(lines: list[BrandDay] | list[BrandHour]) -> list[Line]:

@@ -6,18 +6,20 @@ import gzip
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from flask import Blueprint, Response, current_app, get_flashed_messages, redirect, render_template, request, url_for
+from flask import Blueprint, Response, current_app, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from engine.errors import ServerAway
+from engine.errors import InvalidInput, ServerAway
 from web.guard import is_htmx
 from web.kept import Kept
 from web.parts import parts
+from web.query import whole_number
 from web.view import FEW_BRANDS, State, page_of
 
 LATEST = 10
 CHANGES_A_PAGE = 100
 MOST_CHANGES = 5000
+LARGEST_ID = 2**63 - 1
 
 blueprint = Blueprint("status", __name__)
 
@@ -44,19 +46,22 @@ def live() -> ResponseReturnValue:
 @blueprint.get("/changes")
 def changes() -> ResponseReturnValue:
     """Who changed what in the catalog."""
-    limit = min(max(request.args.get("limit", CHANGES_A_PAGE, type=int), 1), MOST_CHANGES)
-    lines = parts().overview.catalog_changes(limit)
-    more = min(limit * 4, MOST_CHANGES) if len(lines) == limit < MOST_CHANGES else None
+    limit = whole_number(request.args, "limit", MOST_CHANGES) or CHANGES_A_PAGE
+    before = whole_number(request.args, "before", LARGEST_ID)
+    lines = parts().overview.catalog_changes(limit, before)
+    older = lines[-1].id if len(lines) == limit else None
     brands = {brand.id: brand.name for brand in parts().catalog.brands(include_archived=True)}
-    return render_template("changes.html", lines=lines, more=more, brands=brands)
+    return render_template("changes.html", lines=lines, older=older, before=before, limit=limit, brands=brands)
 
 
 def render_live() -> ResponseReturnValue:
-    """The fragment after a change made from it: with the state of the page that asked, and what is to be told at once."""
+    """What answers a button of the page: the message for its list, and the fragment by the state of the page that asked."""
     query = parse_qs(urlsplit(request.headers.get("HX-Current-URL", "")).query)
-    state = State.of({name: values[-1] for name, values in query.items()})
-    told = get_flashed_messages(with_categories=True)
-    return Response(render_template("_live.html", **_context(state), told=told))
+    try:
+        state = State.of({name: values[-1] for name, values in query.items()})
+    except InvalidInput:
+        state = State()  # the change is made: an address that makes no sense must not read as if it were not
+    return Response(render_template("_answer.html", **_context(state)))
 
 
 def back_to_status(brand_id: int) -> ResponseReturnValue:
@@ -74,7 +79,7 @@ def _context(state: State) -> dict[str, Any]:
     context["health"] = overview.health()
     try:
         many = not state.filtered and overview.count_brands() > FEW_BRANDS
-        snapshot = overview.summary(state.opened) if many else overview.snapshot()
+        snapshot = overview.summary(state.opened) if many else overview.snapshot(state.archived)
         context["page"] = page_of(snapshot, state)
         context["spends"] = overview.latest_spends(LATEST)
         context["switches"] = overview.latest_changes(LATEST)

@@ -7,13 +7,17 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlencode
 
-from engine.domain.causes import DAILY_BUDGET, MANUAL, MONTHLY_BUDGET, SCHEDULE
+from engine.domain.causes import ARCHIVED, DAILY_BUDGET, MANUAL, MONTHLY_BUDGET, SCHEDULE
+from engine.errors import InvalidInput, shown
 from engine.flows.views import BrandView, CampaignView, Snapshot
+from web.query import numbers
 
 FEW_BRANDS: Final = 3
 """Up to so many brands stand open by themselves."""
 MOST_OPENED_BY_FILTER: Final = 60
 """A filter opens what it found as long as that is not more campaigns than a person reads through."""
+MOST_TEXT: Final = 100
+MOST_IDS: Final = 500
 MOST_ROWS: Final = 200
 """Campaigns of one brand shown at first."""
 
@@ -25,20 +29,15 @@ FILTERS: Final[Mapping[str, str]] = {
     MONTHLY_BUDGET: "Monthly budget used up",
     SCHEDULE: "Outside schedule",
     MANUAL: "Switched off by a person",
+    ARCHIVED: "Archived",
 }
 CAUSE_WORDS: Final[Mapping[str, str]] = {
     DAILY_BUDGET: "daily budget",
     MONTHLY_BUDGET: "monthly budget",
     SCHEDULE: "schedule",
     MANUAL: "switched off",
-    "archived": "archived",
+    ARCHIVED: "archived",
 }
-
-
-def _ids(text: str) -> frozenset[int]:
-    return frozenset(
-        int(part) for part in text.split(".")[:500] if part.isascii() and part.isdigit() and len(part) < 13
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +52,22 @@ class State:
 
     @classmethod
     def of(cls, query: Mapping[str, str]) -> State:
-        """From a query string's values; what makes no sense is left out."""
-        cause = query.get("cause", "")
-        return cls(
-            query.get("q", "").strip()[:100],
-            cause if cause in FILTERS else "",
-            _ids(query.get("open", "")),
-            _ids(query.get("fold", "")),
-            _ids(query.get("whole", "")),
-        )
+        """From a query string's values. Raises InvalidInput for one that makes no sense."""
+        text, cause = query.get("q", "").strip(), query.get("cause", "")
+        if len(text) > MOST_TEXT:
+            raise InvalidInput(f"q {shown(text)} is longer than {MOST_TEXT} characters", "q")
+        if cause not in FILTERS:
+            raise InvalidInput(f"cause {shown(cause)} is none of {', '.join(filter(None, FILTERS))}", "cause")
+        return cls(text, cause, *(numbers(query, name, MOST_IDS) for name in ("open", "fold", "whole")))
 
     @property
     def filtered(self) -> bool:
         return bool(self.text or self.cause)
+
+    @property
+    def archived(self) -> bool:
+        """Whether what is out of use is looked for, and nothing else."""
+        return self.cause == ARCHIVED
 
     def query(self) -> str:
         """The address of this state, "" for the plain page."""
@@ -84,6 +86,10 @@ class State:
     def with_whole(self, brand_id: int) -> str:
         """The address that shows every row of a brand."""
         return State(self.text, self.cause, self.opened, self.folded, self.whole | {brand_id}).query()
+
+    def among_archived(self) -> str:
+        """The address that looks for the same text among what is archived."""
+        return State(self.text, ARCHIVED).query()
 
     def without_filter(self) -> str:
         return State("", "", self.opened, self.folded, self.whole).query()
@@ -123,19 +129,20 @@ def page_of(snapshot: Snapshot, state: State) -> Page:
     if state.filtered:
         by_itself = sum(len(found) for _, found in kept) <= MOST_OPENED_BY_FILTER
     causes: dict[str, int] = {}
-    for view in snapshot.brands:
+    in_use = [view for view in snapshot.brands if not view.archived]
+    for view in in_use:
         for cause, number in view.causes.items():
             causes[cause] = causes.get(cause, 0) + number
-    running = sum(view.active_campaigns for view in snapshot.brands)
+    running = sum(view.active_campaigns for view in in_use)
     return Page(
         snapshot,
         tuple(_row(view, found, state, by_itself) for view, found in kept),
         len(snapshot.brands),
         running,
-        sum(view.campaigns for view in snapshot.brands) - running,
+        sum(view.campaigns for view in in_use) - running,
         causes,
-        sum(view.daily_spend for view in snapshot.brands),
-        sum(view.monthly_spend for view in snapshot.brands),
+        sum(view.daily_spend for view in in_use),
+        sum(view.monthly_spend for view in in_use),
     )
 
 
@@ -157,14 +164,14 @@ def _row(view: BrandView, found: list[CampaignView], state: State, by_itself: bo
 
 def _matching(view: BrandView, state: State) -> list[CampaignView] | None:
     """The campaigns of a brand that the filter leaves; None when the brand goes too."""
-    campaigns = [c for c in view.campaign_views if not c.archived and _has_cause(c, state.cause)]
+    campaigns = [c for c in view.campaign_views if c.archived == state.archived and _has_cause(c, state.cause)]
     if not state.filtered:
         return campaigns
     wanted = state.text.casefold()
     if not (wanted and _named(wanted, view.name, view.id, view.external_id)):
         campaigns = [c for c in campaigns if not wanted or _named(wanted, c.name, c.id, c.external_id)]
-        return campaigns or None
-    return campaigns if campaigns or not state.cause else None
+        return campaigns or ([] if view.archived and not wanted else None)
+    return campaigns if campaigns or not state.cause or (view.archived and state.archived) else None
 
 
 def _has_cause(campaign: CampaignView, cause: str) -> bool:

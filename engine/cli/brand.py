@@ -168,6 +168,10 @@ def unarchive(app: App, brand_id: str) -> None:
 
 
 def _answer(app: App, done: str, changed: Changed[BrandRecord]) -> None:
+    from engine.domain.budget import daily_above_monthly
+
+    if daily_above_monthly(changed.row.daily_budget_micros, changed.row.monthly_budget_micros):
+        note("the daily budget is above the monthly one, which is used up first: is one of them a slip?")
     if not changed.published:
         note(changed.why_not)
     if app.json:

@@ -40,3 +40,8 @@ def used_up_causes(budgets: Iterable[Budget]) -> tuple[str, ...]:
 def refusal_causes(budgets: Iterable[Budget], amount: int) -> tuple[str, ...]:
     """The causes for which a `try_spend` of `amount` micros is refused; empty when it fits everywhere."""
     return tuple(budget.cause for budget in budgets if budget.used_up or not budget.allows(amount))
+
+
+def daily_above_monthly(daily: int | None, monthly: int | None) -> bool:
+    """Whether a daily budget can never be reached, because its month's is smaller: allowed, and most likely a slip."""
+    return daily is not None and monthly is not None and daily > monthly

@@ -21,6 +21,15 @@ MONTHLY_BUDGET: Final = "monthly_budget"
 ORDER: Final = (MANUAL, ARCHIVED, SCHEDULE, DAILY_BUDGET, MONTHLY_BUDGET)
 """The order in which causes are listed; a cause's place is its bit in the mask. Append only."""
 
+_PASSING: Final = frozenset({SCHEDULE, DAILY_BUDGET, MONTHLY_BUDGET})
+"""Causes that end by themselves."""
+_WORDS: Final = {
+    MANUAL: "switched off by a person",
+    ARCHIVED: "archived",
+    SCHEDULE: "outside its schedule",
+    DAILY_BUDGET: "daily budget used up",
+    MONTHLY_BUDGET: "monthly budget used up",
+}
 _BITS: Final = {cause: 1 << place for place, cause in enumerate(ORDER)}
 _SETS: Final = [tuple(c for place, c in enumerate(ORDER) if mask >> place & 1) for mask in range(1 << len(ORDER))]
 
@@ -43,24 +52,38 @@ def status_of(reasons: Iterable[str]) -> Status:
     return "paused" if any(True for _ in reasons) else "active"
 
 
-def sentence(reasons: Iterable[str], schedule: Schedule, now_ms: int) -> str:
-    """The causes in words: "paused: daily budget used up, again at 00:00 UTC"; "active" when there are none."""
-    parts = [_words(cause, schedule, now_ms) for cause in ORDER if cause in set(reasons)]
-    return "paused: " + "; ".join(parts) if parts else "active"
+def again_ms(reasons: Iterable[str], schedule: Schedule | None, now_ms: int) -> int | None:
+    """The instant at which every cause has ended by itself; None when there is none, or one that only a person ends, or none can be told.
+
+    A schedule that opens before a budget's next period may be closed again by then, so it is asked at that instant. None is a schedule that is not known.
+    """
+    causes = set(reasons)
+    if not causes or not causes <= _PASSING or (SCHEDULE in causes and schedule is None):
+        return None
+    at = now_ms
+    if MONTHLY_BUDGET in causes:
+        at = next_month_ms(now_ms)
+    elif DAILY_BUDGET in causes:
+        at = next_day_ms(now_ms)
+    if schedule is None or schedule.is_within_ms(at):
+        # Where the causes are older than now, its window may have opened since: nothing is left to wait for.
+        return None if at == now_ms else at
+    return schedule.next_change_ms(at)
 
 
-def _words(cause: str, schedule: Schedule, now_ms: int) -> str:
-    if cause == MANUAL:
-        return "switched off by a person"
-    if cause == ARCHIVED:
-        return "archived"
-    if cause == DAILY_BUDGET:
-        return f"daily budget used up, again at {_when(next_day_ms(now_ms), now_ms)}"
-    if cause == MONTHLY_BUDGET:
-        return f"monthly budget used up, again at {_when(next_month_ms(now_ms), now_ms)}"
-    # Where the causes are older than now, it may have opened since: the next change would then be its end.
-    opens = None if schedule.is_within_ms(now_ms) else schedule.next_change_ms(now_ms)
-    return "outside its schedule" + (f", again at {_when(opens, now_ms)}" if opens is not None else "")
+def sentence(reasons: Iterable[str], schedule: Schedule | None, now_ms: int) -> str:
+    """The causes in words: "paused: daily budget used up, again at 00:00 UTC"; "active" when there are none.
+
+    One time at most, at which it runs again: that of one cause of several would promise what the others break.
+    """
+    causes = [cause for cause in ORDER if cause in set(reasons)]
+    if not causes:
+        return "active"
+    again = again_ms(causes, schedule, now_ms)
+    words = "paused: " + "; ".join(_WORDS[cause] for cause in causes)
+    if again is None:
+        return words
+    return words + (", again at " if len(causes) == 1 else "; runs again at ") + _when(again, now_ms)
 
 
 def _when(ms: int, now_ms: int) -> str:

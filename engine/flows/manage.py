@@ -20,11 +20,28 @@ Row = TypeVar("Row", BrandRecord, CampaignRecord)
 
 @dataclass(frozen=True, slots=True)
 class Changed(Generic[Row]):
-    """A change that was kept: the row after it, and whether Redis has it yet (`why_not` says what stands in the way)."""
+    """A change that was kept: the row after it, and whether Redis has it yet (`why_not` says what stands in the way).
+
+    before: the row as it was, None for a new one. running_before, running: how many campaigns of the brand ran before the change and run after it,
+    as last written; they say what follows from the change only where it is published.
+    """
 
     row: Row
     published: bool
     why_not: str = ""
+    before: Row | None = None
+    running_before: int = 0
+    running: int = 0
+
+    @property
+    def nothing(self) -> bool:
+        """Whether the row was so already."""
+        return self.before is not None and self.before.version == self.row.version
+
+    @property
+    def starting(self) -> int:
+        """How many more campaigns of the brand run; below 0 where fewer do."""
+        return self.running - self.running_before
 
 
 class Manage:
@@ -52,15 +69,18 @@ class Manage:
 
     def update_brand(self, brand_id: int, actor: str, **changes: Any) -> Changed[BrandRecord]:
         """Changes fields of a brand (see Catalog.update_brand). Raises as create_brand, and NotFound."""
-        return self._brand(self._catalog.update_brand(brand_id, actor, **changes), actor)
+        before, running = self._catalog.brand(brand_id), self._catalog.count_running(brand_id)
+        return self._brand(self._catalog.update_brand(brand_id, actor, **changes), actor, before, running)
 
     def archive_brand(self, brand_id: int, actor: str) -> Changed[BrandRecord]:
         """Takes a brand and all its campaigns out of use. Raises NotFound."""
-        return self._brand(self._catalog.archive_brand(brand_id, actor), actor)
+        before, running = self._catalog.brand(brand_id), self._catalog.count_running(brand_id)
+        return self._brand(self._catalog.archive_brand(brand_id, actor), actor, before, running)
 
     def unarchive_brand(self, brand_id: int, actor: str, *, name: str | Keep = KEEP) -> Changed[BrandRecord]:
         """Takes a brand into use again, with its campaigns as they were. Raises NotFound, Conflict where its name is taken."""
-        return self._brand(self._catalog.unarchive_brand(brand_id, actor, name=name), actor)
+        before = self._catalog.brand(brand_id)
+        return self._brand(self._catalog.unarchive_brand(brand_id, actor, name=name), actor, before)
 
     def create_campaign(
         self, brand_id: int, name: str, schedule: Any, external_id: str | None, actor: str
@@ -76,31 +96,43 @@ class Manage:
 
     def update_campaign(self, campaign_id: int, actor: str, **changes: Any) -> Changed[CampaignRecord]:
         """Changes fields of a campaign (see Catalog.update_campaign). Raises as create_campaign, and NotFound."""
-        return self._campaign(self._catalog.update_campaign(campaign_id, actor, **changes), actor)
+        before = self._catalog.campaign(campaign_id)
+        return self._campaign(self._catalog.update_campaign(campaign_id, actor, **changes), actor, before)
 
     def pause_campaign(self, campaign_id: int, actor: str) -> Changed[CampaignRecord]:
         """Switches a campaign off; no job switches it on again. Raises NotFound."""
-        return self._campaign(self._catalog.pause_campaign(campaign_id, actor), actor)
+        before = self._catalog.campaign(campaign_id)
+        return self._campaign(self._catalog.pause_campaign(campaign_id, actor), actor, before)
 
     def resume_campaign(self, campaign_id: int, actor: str) -> Changed[CampaignRecord]:
         """Switches a campaign on again; it runs when budget and schedule permit. Raises NotFound."""
-        return self._campaign(self._catalog.resume_campaign(campaign_id, actor), actor)
+        before = self._catalog.campaign(campaign_id)
+        return self._campaign(self._catalog.resume_campaign(campaign_id, actor), actor, before)
 
     def archive_campaign(self, campaign_id: int, actor: str) -> Changed[CampaignRecord]:
         """Takes a campaign out of use. Raises NotFound."""
-        return self._campaign(self._catalog.archive_campaign(campaign_id, actor), actor)
+        before = self._catalog.campaign(campaign_id)
+        return self._campaign(self._catalog.archive_campaign(campaign_id, actor), actor, before)
 
     def unarchive_campaign(self, campaign_id: int, actor: str, *, name: str | Keep = KEEP) -> Changed[CampaignRecord]:
         """Takes a campaign into use again, switched as it was. Raises NotFound, Conflict where its name is taken."""
-        return self._campaign(self._catalog.unarchive_campaign(campaign_id, actor, name=name), actor)
+        before = self._catalog.campaign(campaign_id)
+        return self._campaign(self._catalog.unarchive_campaign(campaign_id, actor, name=name), actor, before)
 
-    def _brand(self, row: BrandRecord, actor: str) -> Changed[BrandRecord]:
+    def _brand(
+        self, row: BrandRecord, actor: str, before: BrandRecord | None = None, running: int = 0
+    ) -> Changed[BrandRecord]:
         why_not = self._bring(row.id, actor)
-        return Changed(self._catalog.brand(row.id), not why_not, why_not)
+        runs = running if why_not else self._catalog.count_running(row.id)
+        return Changed(self._catalog.brand(row.id), not why_not, why_not, before, running, runs)
 
-    def _campaign(self, row: CampaignRecord, actor: str) -> Changed[CampaignRecord]:
+    def _campaign(
+        self, row: CampaignRecord, actor: str, before: CampaignRecord | None = None
+    ) -> Changed[CampaignRecord]:
         why_not = self._bring(row.brand_id, actor)
-        return Changed(self._catalog.campaign(row.id), not why_not, why_not)
+        now = self._catalog.campaign(row.id)
+        ran = before is not None and before.status == "active"
+        return Changed(now, not why_not, why_not, before, int(ran), int(now.status == "active"))
 
     def _bring(self, brand_id: int, actor: str) -> str:
         """Publishes and writes the statuses; answers why it could not, else nothing."""

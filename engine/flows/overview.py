@@ -15,20 +15,18 @@ from functools import cached_property
 import redis
 from sqlalchemy import Engine
 
-from engine.domain.causes import ARCHIVED, MANUAL, SCHEDULE, Status, status_of
+from engine.domain.causes import ARCHIVED, MANUAL, SCHEDULE, Status, again_ms, sentence, status_of
 from engine.domain.ids import ORDINALS, brand_of
 from engine.domain.periods import at_ms, date_of, day_of, ms_of
-from engine.domain.schedule import Schedule
 from engine.errors import BudgetError, InvalidInput, ServerAway
 from engine.flows.health import Health, HealthBoard
+from engine.flows.hindsight import Campaigns, Hindsight, Ran
 from engine.flows.views import (
     BrandView,
     CampaignView,
     ChangeLine,
     Snapshot,
     Tally,
-    again_ms_of,
-    words_of,
 )
 from engine.ledger import reports
 from engine.ledger.catalog import Alike, Catalog
@@ -63,6 +61,7 @@ class Overview:
         self._live = live
         self._jobs_redis = jobs_redis
         self._clock_ms = clock_ms
+        self._hindsight = Hindsight(db)
         self.why_not_live = ""
         """Why the last look had no figures of Redis, for a process with one caller."""
 
@@ -82,11 +81,12 @@ class Overview:
         groups: dict[int, list[Alike]] = {}
         for alike in self._catalog.alike():
             groups.setdefault(alike.brand_id, []).append(alike)
-        plain = self._snapshot(brands, [])
-        views = {view.id: replace(view, tally=_tally(view, groups.get(view.id, []))) for view in plain.brands}
+        ran = self._hindsight.ran_today(self._clock_ms())
+        plain = self._snapshot(brands, [], ran)
+        views = {view.id: self._summed(view, groups.get(view.id, []), ran) for view in plain.brands}
         for brand in brands:
             if brand.id in opened:
-                views[brand.id] = self._snapshot([brand], self._catalog.campaigns(brand.id)).brands[0]
+                views[brand.id] = self._snapshot([brand], self._catalog.campaigns(brand.id), ran).brands[0]
         return replace(plain, brands=tuple(views.values()))
 
     def count_brands(self) -> int:
@@ -118,11 +118,14 @@ class Overview:
         return reports.latest_spends(self._db, limit)
 
     def brand_days(self, brand_id: int, days: int = DAYS) -> list[BrandDay]:
-        """A brand's spend a day as the log has it, oldest first: the last so many UTC days that had any. Raises NotFound, InvalidInput."""
+        """A brand's spend a day as the log has it, oldest first: each of the last so many UTC days, those without any too. Raises NotFound, InvalidInput."""
         if not 1 <= days <= MOST_DAYS:
             raise InvalidInput(f"days {days} is not from 1 to {MOST_DAYS}", "days")
         self._catalog.brand(brand_id)
-        return reports.brand_days(self._db, brand_id, self.today() - timedelta(days=days - 1), self.today())
+        today = self.today()
+        each = [today - timedelta(days=back) for back in reversed(range(days))]
+        found = {line.day: line for line in reports.brand_days(self._db, brand_id, each[0], today)}
+        return [found.get(day) or BrandDay(day, 0, 0) for day in each]
 
     def brand_hours(self, brand_id: int, day: date | None = None) -> list[BrandHour]:
         """A brand's spend an hour of a UTC day (today when none is given) as the log has it; hours without any are left out. Raises NotFound."""
@@ -137,13 +140,13 @@ class Overview:
         """The newest status changes, with their causes in the words of their own instant."""
         # A schedule may have been changed since, so what it said then about the next opening is not told.
         return [
-            ChangeLine(row, words_of(row.reasons, Schedule(), ms_of(row.at)))
+            ChangeLine(row, sentence(row.reasons, None, ms_of(row.at)))
             for row in reports.latest_status_changes(self._db, limit)
         ]
 
-    def catalog_changes(self, limit: int = 100) -> list[CatalogLine]:
-        """Who changed what in the catalog, newest first."""
-        return reports.catalog_changes(self._db, limit)
+    def catalog_changes(self, limit: int = 100, before_id: int | None = None) -> list[CatalogLine]:
+        """Who changed what in the catalog, newest first; with `before_id` those before that line, so that all can be walked through."""
+        return reports.catalog_changes(self._db, limit, before_id=before_id)
 
     def health(self) -> Health:
         """Each part and job."""
@@ -154,7 +157,7 @@ class Overview:
         """Where each part is asked."""
         return HealthBoard(self._db, self._live, self._jobs_redis, self._clock_ms)
 
-    def _snapshot(self, brands: list[BrandRecord], campaigns: list[CampaignRecord]) -> Snapshot:
+    def _snapshot(self, brands: list[BrandRecord], campaigns: list[CampaignRecord], ran: Ran | None = None) -> Snapshot:
         of_brand: dict[int, list[CampaignRecord]] = {brand.id: [] for brand in brands}
         for campaign in campaigns:
             if campaign.brand_id in of_brand:
@@ -175,14 +178,24 @@ class Overview:
         for campaign_id, (day, month) in logged.items():
             before = spent_of.get(brand_of(campaign_id), (0, 0))
             spent_of[brand_of(campaign_id)] = (before[0] + day, before[1] + month)
+        ran = ran or self._hindsight.ran_today(now_ms)
         views = [
-            self._view(b, of_brand[b.id], live.get(b.id), logged, spent_of.get(b.id, (0, 0)), now_ms) for b in brands
+            self._hindsight.paced(
+                self._view(b, of_brand[b.id], live.get(b.id), logged, spent_of.get(b.id, (0, 0)), now_ms),
+                (Campaigns(c.enabled, c.schedule, c.status == "active", 1) for c in of_brand[b.id] if not c.archived),
+                ran,
+            )
+            for b in brands
         ]
         if note is None and any(not b.archived for b in views if not b.ready):
             note = (
                 "Some brands are not live yet (just made, or their shard is being rebuilt): their spend is the log's."
             )
-        return Snapshot(now_ms, tuple(views), note)
+        return Snapshot(now_ms, tuple(self._hindsight.explained(views)), note)
+
+    def _summed(self, brand: BrandView, groups: list[Alike], ran: Ran) -> BrandView:
+        kinds = (Campaigns(a.enabled, a.schedule, a.status == "active", a.campaigns) for a in groups)
+        return replace(self._hindsight.paced(brand, kinds, ran), tally=_tally(brand, groups))
 
     def _read_live(self, of_brand: Mapping[int, Sequence[CampaignRecord]]) -> Mapping[int, LiveBrand | None]:
         if [len(campaigns) for campaigns in of_brand.values()] == [1]:
@@ -257,12 +270,12 @@ def _campaign_view(
         name=campaign.name,
         status="paused" if reasons or (live is None and campaign.status == "paused") else "active",
         reasons=reasons,
-        sentence=words_of(reasons, campaign.schedule, now_ms),
+        sentence=sentence(reasons, campaign.schedule, now_ms),
         schedule=campaign.schedule,
         daily_spend=logged[0] if live is None else live.daily_spend,
         monthly_spend=logged[1] if live is None else live.monthly_spend,
         archived=campaign.archived,
         enabled=campaign.enabled,
         version=campaign.version,
-        again_ms=again_ms_of(reasons, campaign.schedule, now_ms),
+        again_ms=again_ms(reasons, campaign.schedule, now_ms),
     )

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from engine.domain.budget import Budget
 from engine.domain.causes import DAILY_BUDGET, MONTHLY_BUDGET, Status
-from engine.domain.causes import sentence as cause_sentence
-from engine.domain.periods import DAY_MS, MINUTE_MS, next_day_ms, next_month_ms
+from engine.domain.excess import Excess
+from engine.domain.pace import Pace
+from engine.domain.periods import Period
 from engine.domain.schedule import Schedule
 from engine.ledger.reports import StatusLine
-
-TOO_EARLY_MS = 30 * MINUTE_MS
-"""Nothing is projected in the first half hour of a day: one early burst would be multiplied by 48 and more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +76,10 @@ class BrandView:
     campaign_views: tuple[CampaignView, ...] = field(default=(), repr=False)
     tally: Tally | None = None
     """Set where only the numbers of its campaigns were asked for; then `campaign_views` is empty."""
+    pace: Pace | None = field(default=None, repr=False)
+    """How long its campaigns ran today and may run yet; None counts the whole day."""
+    excess: Mapping[Period, Excess] = field(default_factory=dict, repr=False)
+    """Why more is spent than a budget, for each that is exceeded; empty where that was not asked for."""
 
     @property
     def daily_remaining(self) -> int | None:
@@ -114,20 +116,17 @@ class BrandView:
 
     @property
     def projected_day_micros(self) -> int | None:
-        """Today's spend at the end of the UTC day if it goes on as until now: spend so far / elapsed part of the day.
-
-        None in the day's first half hour.
-        """
-        elapsed = self.now_ms % DAY_MS
-        return None if elapsed < TOO_EARLY_MS else self.daily_spend * DAY_MS // elapsed
+        """Today's spend at the end of the UTC day if it goes on as in the time that its campaigns ran; None before that is half an hour."""
+        return self._pace.projected(self.daily_spend)
 
     @property
     def runs_out_ms(self) -> int | None:
         """When today's budget is used up at that rate; None when it lasts the day, is used up already, or nothing is projected."""
-        elapsed, budget, projected = self.now_ms % DAY_MS, self.daily_budget, self.projected_day_micros
-        if projected is None or budget is None or self.daily_spend >= budget or projected <= budget:
-            return None
-        return self.now_ms - elapsed + elapsed * budget // self.daily_spend
+        return None if self.daily_budget is None else self._pace.reaches_ms(self.daily_spend, self.daily_budget)
+
+    @property
+    def _pace(self) -> Pace:
+        return self.pace or Pace.all_day(self.now_ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,23 +145,3 @@ class Snapshot:
     brands: tuple[BrandView, ...]
     note: str | None = None
     """Set where figures are not live: which server is away, and how old they are."""
-
-
-def again_ms_of(reasons: tuple[str, ...], schedule: Schedule, now_ms: int) -> int | None:
-    """The instant at which every cause has ended by itself; None when there is none, or one that only a person ends.
-
-    A schedule that opens before a budget's next period may be closed again by then, so it is asked at that instant.
-    """
-    if not reasons or not set(reasons) <= {"schedule", DAILY_BUDGET, MONTHLY_BUDGET}:
-        return None
-    at = now_ms
-    if MONTHLY_BUDGET in reasons:
-        at = next_month_ms(now_ms)
-    elif DAILY_BUDGET in reasons:
-        at = next_day_ms(now_ms)
-    return at if schedule.is_within_ms(at) else schedule.next_change_ms(at)
-
-
-def words_of(reasons: tuple[str, ...], schedule: Schedule, now_ms: int) -> str:
-    """The causes in words, as `engine.domain.causes.sentence` says them."""
-    return cause_sentence(reasons, schedule, now_ms)

@@ -150,6 +150,12 @@ class Catalog:
         with self._engine.connect() as connection:
             return connection.execute(select(func.count()).where(Brand.archived_at.is_(None))).scalar_one()
 
+    def count_running(self, brand_id: int) -> int:
+        """How many campaigns of a brand run, as last written."""
+        with self._engine.connect() as connection:
+            running = select(func.count()).where(Campaign.brand_id == brand_id, Campaign.status == "active")
+            return connection.execute(running).scalar_one()
+
     def highest_ordinals(self) -> dict[int, int]:
         """Brand id -> the highest ordinal that it ever gave a campaign, archived ones included; 0 before its first."""
         with self._engine.connect() as connection:

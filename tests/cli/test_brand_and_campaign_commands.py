@@ -100,6 +100,13 @@ def test_money_spent_shows_in_every_view(be: Be) -> None:
     assert "paused: daily budget used up, again at 00:00 UTC" in be("campaign", "list").out
 
 
+def test_a_daily_budget_above_the_months_is_kept_and_gets_a_word_beside_the_answer(be: Be) -> None:
+    made = be("brand", "create", "Acme", "--daily", "100", "--monthly", "50")
+    assert (made.status, "the daily budget is above the monthly one" in made.err) == (0, True)
+    assert "above the monthly" not in be("brand", "update", "1", "--daily", "50").err
+    assert "above the monthly" in be("brand", "update", "1", "--daily", "50.000001").err
+
+
 def test_an_id_may_be_the_persons_own(be: Be) -> None:
     be("brand", "create", "Acme", "--external-id", "acme")
     assert be("campaign", "create", "ext:acme", "Spring", "--external-id", "spring", "--json").document["brand_id"] == 1

@@ -119,6 +119,24 @@ def test_a_campaign_outside_its_hours_says_when_it_runs_again() -> None:
     assert sentence((SCHEDULE,), sunday, MONDAY_10) == "paused: outside its schedule, again at 29 Nov 00:00 UTC"
 
 
+def test_of_two_causes_the_one_time_is_that_at_which_the_campaign_runs_again() -> None:
+    days = Schedule.parse({"start_time": "18:00", "end_time": "22:00"})
+    # Its window opens at 18:00 today, and its budget is back at midnight: neither is when it runs.
+    both = sentence((SCHEDULE, DAILY_BUDGET), days, MONDAY_10)
+    assert both == "paused: outside its schedule; daily budget used up; runs again at 24 Nov 18:00 UTC"
+    assert "again" not in sentence((MANUAL, DAILY_BUDGET), ALWAYS, MONDAY_10)
+
+
+def test_a_used_up_budget_of_a_campaign_with_hours_promises_the_hour_and_not_midnight() -> None:
+    nine = Schedule.parse({"start_time": "09:00", "end_time": "17:00"})
+    assert sentence((DAILY_BUDGET,), nine, MONDAY_10) == "paused: daily budget used up, again at 09:00 UTC"
+
+
+def test_a_schedule_that_is_not_known_any_more_promises_no_time() -> None:
+    assert sentence((SCHEDULE, DAILY_BUDGET), None, MONDAY_10) == "paused: outside its schedule; daily budget used up"
+    assert sentence((DAILY_BUDGET,), None, MONDAY_10) == "paused: daily budget used up, again at 00:00 UTC"
+
+
 def test_a_cause_older_than_the_opening_does_not_promise_the_closing_hour() -> None:
     open_now = Schedule.parse({"start_time": "09:00", "end_time": "17:00"})
     assert "17:00" not in sentence((SCHEDULE,), open_now, MONDAY_10)

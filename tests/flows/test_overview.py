@@ -7,10 +7,11 @@ from dataclasses import replace
 
 import pytest
 
+from engine.domain.causes import again_ms
 from engine.domain.schedule import Schedule
 from engine.errors import NotFound
 from engine.flows.overview import Overview
-from engine.flows.views import BrandView, again_ms_of
+from engine.flows.views import BrandView
 from engine.live.admin import LiveRedis
 from engine.live.wire import Wire
 from engine.wiring import System
@@ -125,12 +126,12 @@ def test_a_budget_runs_out_when_that_rate_reaches_it() -> None:
     ],
 )
 def test_a_campaign_runs_again_when_its_last_cause_ends(reasons: tuple[str, ...], again: int | None) -> None:
-    assert again_ms_of(reasons, NIGHT, instant(2026, 11, 23, 12)) == again
+    assert again_ms(reasons, NIGHT, instant(2026, 11, 23, 12)) == again
 
 
 def test_a_budget_that_returns_while_the_schedule_is_closed_waits_for_the_opening() -> None:
     day = Schedule.parse({"start_time": "09:00", "end_time": "17:00"})
-    assert again_ms_of(("daily_budget",), day, instant(2026, 11, 23, 12)) == instant(2026, 11, 24, 9)
+    assert again_ms(("daily_budget",), day, instant(2026, 11, 23, 12)) == instant(2026, 11, 24, 9)
 
 
 def test_a_late_job_is_overdue_and_a_running_one_is_not(ready: System) -> None:

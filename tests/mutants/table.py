@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Final
 
 from tests.mutants.close import CLOSED
+from tests.mutants.explained import EXPLAINED
 from tests.mutants.lua import LUA
 from tests.mutants.mutant import Mutant
 from tests.mutants.persist import WRITTEN_DOWN
 from tests.mutants.rebuild import MADE_WHOLE
 from tests.mutants.retention import LET_GO
 
-MUTANTS: Final[tuple[Mutant, ...]] = (*LUA, *WRITTEN_DOWN, *CLOSED, *LET_GO, *MADE_WHOLE)
+MUTANTS: Final[tuple[Mutant, ...]] = (*LUA, *WRITTEN_DOWN, *CLOSED, *LET_GO, *MADE_WHOLE, *EXPLAINED)

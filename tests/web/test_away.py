@@ -90,7 +90,7 @@ def test_with_redis_away_a_change_is_kept_and_said_to_come_later(
     fields = {"name": "Aurora", "daily_budget": "20", "monthly_budget": "none", "expected_version": version}
     status, page = without_redis.post(f"/brands/{brand[0]}/edit", **fields)
     assert status == 200
-    assert "Brand Aurora saved." in page
+    assert "Brand Aurora saved: daily budget 10.00 → 20.00." in page
     assert "Bidders do not have it yet" in page
     assert ready.catalog.brand(brand[0]).daily_budget_micros == 20_000_000
 

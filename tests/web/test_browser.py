@@ -5,86 +5,24 @@ Where Chromium is not installed these skip; with BUDGET_REQUIRE_BROWSER=1 that i
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import threading
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any, NoReturn
+from collections.abc import Callable
 
 import pytest
 from flask import Flask
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect
 from werkzeug.serving import make_server
 
 from engine.wiring import System
 from tests.patience import PATIENCE_S
+from tests.web.chromium import address as address  # noqa: PLC0414  # fixtures are used by their names
+from tests.web.chromium import browser as browser  # noqa: PLC0414
+from tests.web.chromium import contrast, luminance
+from tests.web.chromium import opened as opened  # noqa: PLC0414
 from tests.web.conftest import brand_with
 
 expect.set_options(timeout=PATIENCE_S * 1000)
-
-ARGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-CHROMIUM = os.environ.get("BUDGET_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        program = CHROMIUM or playwright.chromium.executable_path
-        if not Path(program).is_file():
-            _none("no Chromium is installed (apt: chromium, or `playwright install chromium`)")
-        launched = playwright.chromium.launch(executable_path=program, args=ARGS)
-        yield launched
-        launched.close()
-
-
-def _none(why: str) -> NoReturn:
-    if os.environ.get("BUDGET_REQUIRE_BROWSER") == "1":
-        pytest.fail(why)
-    pytest.skip(why)
-
-
-@pytest.fixture
-def address(app: Flask) -> Iterator[str]:
-    """The console on a port of its own."""
-    server = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-
-
-@pytest.fixture
-def opened(browser: Browser, address: str) -> Iterator[Callable[..., Page]]:
-    """Opens pages; at the end none may have written an error (a broken policy is one) to its console."""
-    contexts, errors = [], []
-
-    def open_page(path: str = "/", **options: Any) -> Page:
-        context = browser.new_context(base_url=address, **options)
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(PATIENCE_S * 1000)
-        page.on(
-            "console", lambda message: errors.append(message.text) if message.type in ("error", "warning") else None
-        )
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.goto(path)
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert [error for error in errors if "422" not in error] == []
 
 
 def no_sideways(page: Page) -> bool:
@@ -140,6 +78,75 @@ def test_pause_and_resume_happen_on_the_spot(ready: System, opened: Callable[...
     page.click(f"#c-switch-{campaign}")
     expect(page.locator(f"#campaign-{campaign} .why")).to_have_text("active")
     assert ready.catalog.campaign(campaign).enabled
+
+
+def in_view(page: Page, selector: str) -> bool:
+    """Whether an element is inside the part of the page that the person sees."""
+    box, size = page.locator(selector).bounding_box(), page.viewport_size
+    return box is not None and size is not None and box["y"] >= 0 and box["y"] + box["height"] <= size["height"]
+
+
+def test_what_a_button_did_is_told_where_the_person_is_and_stays_until_it_is_dismissed(
+    ready: System, opened: Callable[..., Page]
+) -> None:
+    _, campaigns = brand_with(ready, campaigns=40)
+    page = opened("/", viewport={"width": 390, "height": 844})
+    page.locator(f"#c-switch-{campaigns[-1]}").click()
+    page.wait_for_selector(".toast:has-text('It stays off until somebody resumes it.')")
+    assert page.evaluate("scrollY") > 0
+    assert in_view(page, ".toast")
+    clock = page.inner_text(".totals .clock")
+    for _ in range(2):
+        expect(page.locator(".totals .clock")).not_to_have_text(clock, timeout=8000)
+        clock = page.inner_text(".totals .clock")
+    assert in_view(page, ".toast")
+    assert page.get_attribute("#toasts", "aria-live") == "polite"
+    page.click(".toast >> text=Dismiss")
+    expect(page.locator(".toast")).to_have_count(0)
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_what_a_form_saved_is_told_in_view_with_and_without_scripts(
+    ready: System, opened: Callable[..., Page], scripts: bool
+) -> None:
+    for i in range(12):
+        brand_with(ready, f"Brand {i:02}", daily=5_000_000)
+    brand_id = ready.catalog.brands()[-1].id
+    page = opened(f"/brands/{brand_id}/edit", java_script_enabled=scripts, viewport={"width": 1280, "height": 700})
+    page.fill("#daily_budget", "12")
+    page.click("text=Save brand")
+    page.wait_for_url("**/?*")
+    expect(page.locator(".toast")).to_contain_text("Brand 11 saved: daily budget 5.00 → 12.00.")
+    assert in_view(page, ".toast")
+    page.click(".toast >> text=Dismiss")
+    expect(page.locator(".toast")).to_have_count(0)
+
+
+def test_a_filter_or_a_fold_that_is_changed_while_a_poll_is_in_flight_is_not_dropped(
+    ready: System, opened: Callable[..., Page]
+) -> None:
+    ids = [brand_with(ready, f"Brand {i}")[0] for i in range(5)]
+    held: list[Route] = []
+
+    def hold_polls(route: Route) -> None:
+        held.append(route) if "q=" not in route.request.url and "open=" not in route.request.url else route.continue_()
+
+    page = opened()
+    page.route("**/live*", hold_polls)
+    with page.expect_request("**/live"):
+        pass
+    page.fill("#q", "brand 3")
+    expect(page.locator("article.brand")).to_have_count(1, timeout=4000)
+    page.fill("#q", "")
+    with page.expect_request("**/live"):
+        pass
+    page.goto("/")
+    with page.expect_request("**/live"):
+        pass
+    page.click(f"#fold-{ids[2]}")
+    expect(page.locator(f"#campaigns-{ids[2]}")).to_be_visible(timeout=4000)
+    assert held
+    page.unroute_all(behavior="ignoreErrors")
 
 
 def test_a_brand_is_made_without_a_terminal_and_errors_stand_beside_their_field(
@@ -207,9 +214,9 @@ def test_light_and_dark_follow_the_viewer_and_text_stands_out(
     _, (campaign,) = brand_with(ready, daily=1_000_000)
     ready.client.record_spend(campaign, "3")
     page = opened("/", color_scheme=scheme)
-    assert (_luminance(page, "html", "backgroundColor") < 0.2) == (scheme == "dark")
+    assert (luminance(page, "html", "backgroundColor") < 0.2) == (scheme == "dark")
     for selector in (".past", ".chip.off", ".why", ".meter .rest", ".parts a", ".empty", "h2"):
-        assert _contrast(page, selector) >= 4.5, selector
+        assert contrast(page, selector) >= 4.5, selector
 
 
 def test_the_viewers_own_time_stands_beside_utc(ready: System, opened: Callable[..., Page]) -> None:
@@ -239,27 +246,3 @@ def test_a_lost_server_is_said_and_the_figures_stay(browser: Browser, app: Flask
     page.wait_for_selector("#lost:visible", timeout=PATIENCE_S * 1000)
     assert page.is_visible("article.brand")
     context.close()
-
-
-def _luminance(page: Page, selector: str, what: str) -> float:
-    value = page.evaluate("([s, w]) => getComputedStyle(document.querySelector(s))[w]", [selector, what])
-    return _luminance_of([float(part) for part in re.findall(r"[\d.]+", value)[:3]])
-
-
-def _luminance_of(rgb: list[float]) -> float:
-    linear = [c / 255 / 12.92 if c / 255 <= 0.03928 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in rgb]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
-def _contrast(page: Page, selector: str) -> float:
-    """WCAG's contrast of the first such element's text against the nearest background that is painted."""
-    front, back = page.evaluate(
-        """s => { let e = document.querySelector(s); const front = getComputedStyle(e).color;
-        while (e && getComputedStyle(e).backgroundColor === 'rgba(0, 0, 0, 0)') e = e.parentElement;
-        return [front, getComputedStyle(e).backgroundColor]; }""",
-        selector,
-    )
-    lights = sorted(
-        _luminance_of([float(part) for part in re.findall(r"[\d.]+", color)[:3]]) for color in (front, back)
-    )
-    return (lights[1] + 0.05) / (lights[0] + 0.05)

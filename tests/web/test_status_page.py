@@ -8,8 +8,9 @@ import re
 from datetime import UTC, datetime
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, text
 
+from engine.domain.schedule import Schedule
 from engine.wiring import System
 from tests.web.conftest import HERE, Visitor, brand_with, spend_now
 
@@ -41,7 +42,7 @@ def test_spend_past_the_budget_reads_as_over_and_reported_late(ready: System, vi
     _, (campaign,) = brand_with(ready, daily=10_000_000)
     spend_now(ready, campaign, "13.2")
     said = words(visitor.get("/")[1])
-    assert "over by 3.20, reported after the budget ran out" in said
+    assert "over by 3.20: spend was recorded after the budget was used up" in said
     assert "paused: daily budget used up, again at 00:00 UTC" in said
     assert "0 of 1 running" in said
 
@@ -103,12 +104,68 @@ def test_text_and_cause_filter_stand_in_the_address(ready: System, visitor: Visi
 
 
 @pytest.mark.parametrize(
-    "query", ["open=x.1.-3", "cause=nonsense", "fold=99999999999999999999", "q=%00%ff", "open=" + "1." * 9999]
-)
-def test_an_address_that_makes_no_sense_shows_the_plain_page(ready: System, visitor: Visitor, query: str) -> None:
+    "query",
+    [
+        "open=x.1.-3", "cause=nonsense", "fold=99999999999999999999", "open=" + "1." * 9999, "whole=1.", "whole=%C2%B2",
+        "q=" + "x" * 101,
+    ],
+)  # fmt: skip
+def test_an_address_that_makes_no_sense_is_refused_by_its_name_and_not_guessed_at(
+    ready: System, visitor: Visitor, query: str
+) -> None:
     brand_with(ready)
-    assert visitor.get(f"/?{query}")[0] == 200
-    assert visitor.get(f"/live?{query}")[0] == 200
+    for path in ("/", "/live"):
+        status, page = visitor.get(f"{path}?{query}")
+        assert status == 400
+        assert f"{query.partition('=')[0]} " in words(page).lower()
+    assert visitor.get("/?q=%00%ff")[0] == 200
+
+
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=-5", "limit=foo", "limit=5001", "before=foo", "before=0", "before=1.5"]
+)
+def test_a_page_of_changes_that_cannot_be_is_refused(visitor: Visitor, query: str) -> None:
+    status, page = visitor.get(f"/changes?{query}")
+    assert status == 400
+    assert "is not a number from 1 to" in page
+
+
+def test_every_change_can_be_reached_page_by_page_however_many_there_are(ready: System, visitor: Visitor) -> None:
+    brand_id, _ = brand_with(ready, campaigns=0)
+    with ready.db.begin() as conn:
+        conn.execute(
+            text(
+                "INSERT INTO catalog_change (actor, entity, entity_id, field, old, new)"
+                " SELECT 'Mia', 'brand', :brand, 'name', 'n' || g, 'n' || g + 1 FROM generate_series(1, 5200) AS g"
+            ),
+            {"brand": brand_id},
+        )
+    path, seen = "/changes?limit=2000", 0
+    for _ in range(3):
+        page = visitor.get(path)[1]
+        seen += page.count('data-label="Who"')
+        found = re.search(r'href="(/changes\?before=[^"]+)"', page)
+        path = html.unescape(found[1]) if found else ""
+    assert (seen, path) == (5201, "")
+
+
+def test_an_archived_brand_is_found_with_its_campaigns_and_only_where_it_is_looked_for(
+    ready: System, visitor: Visitor
+) -> None:
+    gone, (campaign,) = brand_with(ready, "Old Harbour")
+    kept, (one, other) = brand_with(ready, "Aurora", campaigns=2)
+    ready.manage.archive_brand(gone, "Mia")
+    ready.manage.archive_campaign(one, "Mia")
+    assert "Old Harbour" not in re.sub(r"(?s)<aside.*?</aside>", "", visitor.get("/")[1])
+    assert "Look among archived ones" in visitor.get("/?q=harbour")[1]
+    page = visitor.get("/?cause=archived&q=harbour")[1]
+    assert re.findall(r'id="brand-(\d+)"', page) == [str(gone)]
+    assert re.findall(r'id="campaign-(\d+)"', page) == [str(campaign)]
+    assert f'formaction="/campaigns/{campaign}/pause"' not in page
+    page = visitor.get("/?cause=archived")[1]
+    assert set(re.findall(r'id="campaign-(\d+)"', page)) == {str(campaign), str(one)}
+    assert str(other) not in re.findall(r'id="campaign-(\d+)"', visitor.get("/?cause=archived")[1])
+    assert kept
 
 
 def test_a_refresh_costs_the_same_statements_for_one_brand_and_for_thirty(ready: System, visitor: Visitor) -> None:
@@ -146,6 +203,13 @@ def test_the_audit_page_lists_who_changed_what(ready: System, visitor: Visitor) 
     said = words(visitor.get("/changes")[1])
     assert "Mia" in said
     assert "daily budget" in said
-    assert "5.000000" in said
+    assert "no limit 5.00" in said
     assert "asked by sales" in said
+    ready.manage.pause_campaign(brand_id * 65536 + 1, "Mia")
+    ready.manage.update_campaign(brand_id * 65536 + 1, "Mia", schedule=Schedule.parse({"days": ["sat"]}))
+    said = words(visitor.get("/changes")[1])
+    assert "switch on off" in said
+    assert "schedule always Sat all day (UTC)" in said
+    assert "daily budget none, monthly budget none" in said
+    assert "_budget" not in said
     assert f"Aurora 1 campaign {brand_id * 65536 + 1} of Aurora" in said

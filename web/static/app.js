@@ -33,6 +33,16 @@
   };
   localTimes(document);
 
+  // Messages stay until they are dismissed. Those that came with the page are put in again, so that screen readers tell them too.
+  const toasts = document.getElementById("toasts");
+  setTimeout(() => toasts.append(...toasts.children), 100);
+  toasts.addEventListener("click", (event) => {
+    const link = event.target.closest("a[data-dismiss]");
+    if (!link) return;
+    event.preventDefault();
+    link.closest(".toast").remove();
+  });
+
   const problems = document.getElementById("problems");
   if (problems) (document.querySelector("[aria-invalid='true']") || problems).focus();
   if (!live) return;
@@ -44,12 +54,15 @@
   };
 
   // Every fetch of the fragment carries the page's address, which is its whole state.
+  const poll = document.getElementById("poll");
   document.addEventListener("htmx:config:request", (event) => {
-    const request = event.detail.ctx.request;
-    if (event.detail.ctx.sourceElement !== live) return;
-    if (document.hidden) event.preventDefault();
+    const { request, sourceElement } = event.detail.ctx;
+    if (sourceElement !== live && sourceElement !== poll) return;
+    if (document.hidden && sourceElement === poll) event.preventDefault();
     request.action = request.action.split("?")[0] + location.search;
   });
+  // A button's answer shows the page as it stood when the button was pressed: a poll or a filter since then comes after it.
+  document.addEventListener("htmx:finally:request", (event) => event.detail.ctx.request.method.toUpperCase() === "POST" && refresh());
   document.addEventListener("visibilitychange", () => document.hidden || refresh());
   document.addEventListener("htmx:after:swap", () => localTimes(live));
 

@@ -1,0 +1,113 @@
+"""What a brand's figures alone do not say: why one is past its budget, and how long its campaigns ran today. Read from the ledger's past, kept for some seconds."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Final, NamedTuple
+
+from sqlalchemy import Engine
+
+from engine.domain.excess import BudgetChange, Excess, excess_of
+from engine.domain.pace import Pace, ahead_of
+from engine.domain.periods import DAY_MS, Period, at_ms, day_of, day_start_ms, month_of, month_start_ms, ms_of
+from engine.domain.schedule import Schedule
+from engine.flows.views import BrandView
+from engine.ledger import history
+from engine.ledger.history import BudgetLine, RanToday
+
+KEPT_MS: Final = 10_000
+"""A page asks every two seconds for each of its viewers; what is read here is of the past, and may be so old."""
+MOST_KEPT: Final = 10_000
+MANY: Final = 2_000
+"""So many campaigns are read in some milliseconds."""
+Ran = tuple[int, dict[int, RanToday]]
+"""The instant (ms) of reading, and each brand's."""
+
+
+class Campaigns(NamedTuple):
+    """So many campaigns of a brand that are in use: whether a person left them on, their hours, and whether they run, as last written."""
+
+    enabled: bool
+    schedule: Schedule
+    running: bool
+    number: int
+
+
+class Hindsight:
+    """Reads both for the brands of a page."""
+
+    def __init__(self, db: Engine) -> None:
+        self._db = db
+        self._spent: dict[int, tuple[int, tuple[int, int]]] = {}
+        """Id of a change -> (when it was read, what was spent of the day and the month by then)."""
+        self._ran: Ran = (-KEPT_MS, {})
+
+    def explained(self, views: Iterable[BrandView]) -> list[BrandView]:
+        """The brands, those past a budget with the reason."""
+        found = list(views)
+        past = {view.id: view for view in found if _past(view)}
+        if not past:
+            return found
+        now_ms = max(view.now_ms for view in past.values())
+        since = at_ms(month_start_ms(month_of(now_ms)))
+        with self._db.connect() as connection:
+            lines = history.budget_changes(connection, list(past), since)
+            stale = [line for line in lines if self._spent.get(line.id, (-KEPT_MS,))[0] <= now_ms - KEPT_MS]
+            spent = history.spent_until(connection, [(line.brand_id, line.at) for line in stale]) if stale else []
+        if len(self._spent) > MOST_KEPT:
+            self._spent.clear()
+        of = {line.id: self._spent.get(line.id, (0, (0, 0)))[1] for line in lines}
+        for line, by_then in zip(stale, spent, strict=True):
+            self._spent[line.id] = (now_ms, by_then)
+            of[line.id] = by_then
+        return [replace(view, excess=_excess(view, lines, of)) if view.id in past else view for view in found]
+
+    def paced(self, view: BrandView, campaigns: Iterable[Campaigns], ran: Ran) -> BrandView:
+        """The brand with how long its campaigns ran today and may run until its end; as it is where the day has turned since `ran` was read."""
+        kinds = list(campaigns)
+        elapsed = view.now_ms % DAY_MS
+        read_ms, brands = ran
+        if day_of(read_ms) != day_of(view.now_ms):
+            return view
+        changed = brands.get(view.id, RanToday(0, 0, 0))
+        # A campaign whose status did not change today is now as it was at midnight.
+        unchanged = max(0, sum(kind.number for kind in kinds if kind.running) - changed.running)
+        ran_ms = changed.ran_ms + changed.running * max(0, view.now_ms - read_ms) + unchanged * elapsed
+        ahead = ahead_of(((kind.schedule, kind.number) for kind in kinds if kind.enabled), view.now_ms)
+        return replace(view, pace=Pace(ran_ms, changed.ran + unchanged, ahead))
+
+    def ran_today(self, now_ms: int) -> Ran:
+        """How long campaigns ran today, for all brands at once; where many changed, kept for some seconds."""
+        read_ms, brands = self._ran
+        many = sum(brand.ran for brand in brands.values()) > MANY
+        if many and day_of(read_ms) == day_of(now_ms) and read_ms <= now_ms < read_ms + KEPT_MS:
+            return self._ran
+        with self._db.connect() as connection:
+            self._ran = (now_ms, history.ran_today(connection, now_ms))
+        return self._ran
+
+
+def _past(view: BrandView) -> bool:
+    pairs = ((view.daily_spend, view.daily_budget), (view.monthly_spend, view.monthly_budget))
+    return not view.archived and any(budget is not None and spent > budget for spent, budget in pairs)
+
+
+def _excess(view: BrandView, lines: Iterable[BudgetLine], spent: dict[int, tuple[int, int]]) -> dict[Period, Excess]:
+    today = day_start_ms(day_of(view.now_ms))
+    changes: dict[Period, list[BudgetChange]] = defaultdict(list)
+    for line in lines:
+        if line.brand_id != view.id:
+            continue
+        day, month = spent[line.id]
+        at = ms_of(line.at)
+        if line.field == "monthly_budget":
+            changes["month"].append(BudgetChange(at, line.old, line.new, month))
+        elif at >= today:
+            changes["day"].append(BudgetChange(at, line.old, line.new, day))
+    both: dict[Period, Excess | None] = {
+        "day": excess_of(view.daily_spend, view.daily_budget, changes["day"]),
+        "month": excess_of(view.monthly_spend, view.monthly_budget, changes["month"]),
+    }
+    return {period: excess for period, excess in both.items() if excess is not None}

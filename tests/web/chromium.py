@@ -1,0 +1,112 @@
+"""Chromium for the tests of the pages. Where it is not installed they skip; with BUDGET_REQUIRE_BROWSER=1 that is a failure."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+from flask import Flask
+from playwright.sync_api import Browser, Page, sync_playwright
+from werkzeug.serving import make_server
+
+from tests.patience import PATIENCE_S
+
+ARGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+CHROMIUM = os.environ.get("BUDGET_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        program = CHROMIUM or playwright.chromium.executable_path
+        if not Path(program).is_file():
+            _none("no Chromium is installed (apt: chromium, or `playwright install chromium`)")
+        launched = playwright.chromium.launch(executable_path=program, args=ARGS)
+        yield launched
+        launched.close()
+
+
+def _none(why: str) -> NoReturn:
+    if os.environ.get("BUDGET_REQUIRE_BROWSER") == "1":
+        pytest.fail(why)
+    pytest.skip(why)
+
+
+@pytest.fixture
+def address(app: Flask) -> Iterator[str]:
+    """The console on a port of its own."""
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+
+
+@pytest.fixture
+def opened(browser: Browser, address: str) -> Iterator[Callable[..., Page]]:
+    """Opens pages; at the end none may have written an error (a broken policy is one) to its console."""
+    contexts, errors = [], []
+
+    def open_page(path: str = "/", **options: Any) -> Page:
+        context = browser.new_context(base_url=address, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE_S * 1000)
+        page.on(
+            "console", lambda message: errors.append(message.text) if message.type in ("error", "warning") else None
+        )
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(path)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert [error for error in errors if not re.search(r"status of (400|404|409|422)", error)] == []
+
+
+def luminance(page: Page, selector: str, what: str) -> float:
+    value = page.evaluate("([s, w]) => getComputedStyle(document.querySelector(s))[w]", [selector, what])
+    return _luminance_of([float(part) for part in re.findall(r"[\d.]+", value)[:3]])
+
+
+def _luminance_of(rgb: list[float]) -> float:
+    linear = [c / 255 / 12.92 if c / 255 <= 0.03928 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in rgb]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(page: Page, selector: str) -> float:
+    """WCAG's contrast of the first such element's text against the nearest background that is painted."""
+    front, back = page.evaluate(
+        """s => { let e = document.querySelector(s); const front = getComputedStyle(e).color;
+        while (e && getComputedStyle(e).backgroundColor === 'rgba(0, 0, 0, 0)') e = e.parentElement;
+        return [front, getComputedStyle(e).backgroundColor]; }""",
+        selector,
+    )
+    lights = sorted(
+        _luminance_of([float(part) for part in re.findall(r"[\d.]+", color)[:3]]) for color in (front, back)
+    )
+    return (lights[1] + 0.05) / (lights[0] + 0.05)
+
+
+def ratio(front: str, back: str) -> float:
+    """WCAG's contrast of two colours as a browser writes them: "rgb(12, 34, 56)"."""
+    lights = sorted(
+        _luminance_of([float(part) for part in re.findall(r"[\d.]+", color)[:3]]) for color in (front, back)
+    )
+    return (lights[1] + 0.05) / (lights[0] + 0.05)

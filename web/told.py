@@ -1,0 +1,118 @@
+"""What a person is told after an action: one message, outside every part of a page that refreshes itself, until it was read.
+
+It says what changed, what follows from it, and whether bidders have it. It waits in the session for the next page, or answers htmx at once.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any, Final, Literal, cast
+
+from flask import flash, get_flashed_messages, render_template
+
+from engine.domain.budget import daily_above_monthly
+from engine.domain.causes import sentence
+from engine.flows.manage import Changed
+from engine.ledger.records import BrandRecord, CampaignRecord
+from web.formats import count, money
+from web.words import differences
+
+Style = Literal["done", "then", "warn"]
+_CATEGORY: Final = "told"
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One message: what was done, what follows, what to look out for."""
+
+    lines: tuple[tuple[str, str], ...]
+
+    @property
+    def kind(self) -> str:
+        return "warn" if any(style == "warn" for style, _ in self.lines) else "done"
+
+
+def tell(*lines: tuple[Style, str]) -> None:
+    """Keeps a message for the next page or answer."""
+    flash([list(line) for line in lines], _CATEGORY)  # type: ignore[arg-type]  # the session keeps any JSON value
+
+
+def waiting() -> list[Told]:
+    """The messages that nobody was shown yet; asked for once, they are gone."""
+    kept = cast("list[tuple[str, Any]]", get_flashed_messages(with_categories=True))
+    return [_told(kind, message) for kind, message in kept]
+
+
+def _told(kind: str, message: Any) -> Told:
+    if kind == _CATEGORY:
+        return Told(tuple((style, text) for style, text in message))  # a text may be Markup, with a link in it
+    return Told(((kind if kind in ("done", "warn") else "done", message),))
+
+
+def refusal(title: str, text: str, hint: str) -> str:
+    """A refusal in the same place: an answer to a button must not be where the next refresh wipes it."""
+    lines = [("warn", title), *(("then", line) for line in (text, hint[:1].upper() + hint[1:]) if line)]
+    return render_template("_toasts.html", toasts=[Told(tuple(lines))])
+
+
+def of_change(changed: Changed[Any], done: str) -> None:
+    """Tells of a change of the catalog; `done` says in a sentence what was done, where anything was."""
+    row = changed.row
+    lines: list[tuple[Style, str]] = []
+    if changed.nothing:
+        lines.append(("done", f"Nothing changed: {row.name} was like that already."))
+    else:
+        apart = differences(changed.before, row) if changed.before is not None else []
+        lines.append(("done", f"{done.removesuffix('.')}: {'; '.join(apart)}." if apart else done))
+        if changed.published:
+            lines += [("then", text) for text in _following(changed)]
+    if isinstance(row, BrandRecord) and not row.archived and _budgets_were_set(changed):
+        lines += [("warn", text) for text in _odd_budgets(row)]
+    if not changed.published:
+        lines.append(("warn", f"Bidders do not have it yet: {changed.why_not}."))
+    tell(*lines)
+
+
+def _following(changed: Changed[Any]) -> list[str]:
+    row, before = changed.row, changed.before
+    if isinstance(row, CampaignRecord):
+        return _of_campaign(row, before)
+    if before is None:
+        return []
+    if changed.starting:
+        campaigns = count(abs(changed.starting), "campaign")
+        one = abs(changed.starting) == 1
+        if changed.starting > 0:
+            return [f"{campaigns} {'starts' if one else 'start'} again."]
+        return [f"{campaigns} {'stops' if one else 'stop'} at once."]
+    return ["No campaign starts or stops by it."] if _budgets_were_set(changed) or row.archived else []
+
+
+def _of_campaign(row: CampaignRecord, before: CampaignRecord | None) -> list[str]:
+    if row.archived:
+        return []
+    if row.status == "active":
+        return [] if before is not None and before.status == "active" else ["It runs now."]
+    if not row.enabled or (before is not None and (before.status, before.reasons) == (row.status, row.reasons)):
+        return []
+    why = sentence(row.reasons, row.schedule, time.time_ns() // 1_000_000).removeprefix("paused: ")
+    return [f"It does not run now: {why}."]
+
+
+def _budgets_were_set(changed: Changed[Any]) -> bool:
+    before, row = changed.before, changed.row
+    if before is None:
+        return True
+    return (before.daily_budget_micros, before.monthly_budget_micros) != (
+        row.daily_budget_micros,
+        row.monthly_budget_micros,
+    )
+
+
+def _odd_budgets(row: BrandRecord) -> list[str]:
+    daily, monthly = row.daily_budget_micros, row.monthly_budget_micros
+    if daily is None or monthly is None or not daily_above_monthly(daily, monthly):
+        return []
+    slip = f"The daily budget ({money(daily)}) is above the monthly one ({money(monthly)}), which is used up first."
+    return [f"{slip} Is one of them a slip?"]

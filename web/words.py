@@ -1,0 +1,116 @@
+"""The engine's names and values in the words of people: what a refusal, a trail's line or a change says on a page."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from flask import Flask
+
+from engine.domain.excess import Excess
+from engine.domain.money import parse_budget
+from engine.domain.periods import Period, at_ms
+from engine.domain.schedule import Schedule
+from engine.errors import BudgetError
+from engine.ledger.records import BrandRecord, CampaignRecord
+from engine.ledger.reports import CatalogLine
+from web.formats import NO_LIMIT, money
+
+LONGEST: Final = 80
+"""A value in a message is cut here: a name may have 200 characters, and a cookie carries the message."""
+
+_QUOTED: Final = re.compile(r"""('[^']*'|"[^"]*")""")
+_COMMAND: Final = re.compile(r": (?:give the whole number that )?`[a-z -]+` shows(?: all)?")
+_PATH: Final = re.compile(r"\bschedule((?:\[\d+\]|\.[a-z_]+)+)")
+_NAME: Final = re.compile(r"\b[a-z]+(?:_[a-z]+)+\b")
+_FIELDS: Final = {
+    "name": "name",
+    "daily_budget_micros": "daily budget",
+    "monthly_budget_micros": "monthly budget",
+    "schedule": "schedule",
+    "external_id": "external id",
+}
+KINDS: Final = {"over": "above its hold", "late": "settled late"}
+"""Kinds of spends whose own names say too little."""
+
+
+def plainly(message: str) -> str:
+    """A refusal without the names of code: "schedule[0].days[1]" is "window 1, day 2", and no command is recommended. What is quoted stays."""
+    pieces = _QUOTED.split(_COMMAND.sub("", message))
+    return "".join(piece if i % 2 else _NAME.sub(_spaced, _PATH.sub(_place, piece)) for i, piece in enumerate(pieces))
+
+
+def _spaced(name: re.Match[str]) -> str:
+    return name[0].replace("_", " ")
+
+
+def _place(path: re.Match[str]) -> str:
+    parts = re.findall(r"\[(\d+)\]|\.([a-z_]+)", path[1])
+    said = [part or f"{'day' if i else 'window'} {int(number) + 1}" for i, (number, part) in enumerate(parts)]
+    # "days" before "day 2" says nothing more.
+    return ", ".join(part for i, part in enumerate(said) if not (part == "days" and i + 1 < len(said)))
+
+
+def differences(before: BrandRecord | CampaignRecord, after: BrandRecord | CampaignRecord) -> list[str]:
+    """What a change changed: "daily budget 12.00 → 5.00" for each field."""
+    return [
+        f"{words} {_value(field, getattr(before, field))} → {_value(field, getattr(after, field))}"
+        for field, words in _FIELDS.items()
+        if hasattr(before, field) and getattr(before, field) != getattr(after, field)
+    ]
+
+
+def _value(field: str, value: object) -> str:
+    if field.endswith("_micros"):
+        return money(value) if isinstance(value, int) else NO_LIMIT
+    text = value.words() if isinstance(value, Schedule) else str(value) if value is not None else "none"
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+
+
+def trail_field(line: CatalogLine) -> str:
+    """A field of the catalog's trail by its name for people."""
+    return {"enabled": "switch"}.get(line.field, line.field.replace("_", " "))
+
+
+def trail_value(line: CatalogLine, value: str | None) -> str:
+    """A value of the catalog's trail: budgets as money, schedules and switches in words."""
+    if line.field == "enabled" and value is not None:
+        return "on" if value == "true" else "off"
+    if line.field == "archived" and value is not None:
+        return "yes" if value == "true" else "no"
+    try:
+        if line.field.endswith("_budget"):
+            micros = parse_budget(value)
+            return NO_LIMIT if micros is None else money(micros)
+        if line.field == "schedule":
+            return Schedule.parse(value).words()
+    except BudgetError:  # written by another release, in another way: better shown as it is than not at all
+        return value or "–"
+    return "–" if value is None else value
+
+
+def trail_note(line: CatalogLine) -> str:
+    """A note as it was left; that of a new row lists its first budgets, by the names of code."""
+    return plainly(line.note or "") if line.field == "created" else line.note or ""
+
+
+def why_past(excess: Excess | None, budget: int, period: Period) -> str:
+    """Why more is spent than a budget, to go on after "over by 4.00"; "" where that could not be read."""
+    if excess is None:
+        return ""
+    change = excess.lowered
+    if change is None:
+        return ": spend was recorded after the budget was used up"
+    old, new = (NO_LIMIT if value is None else money(value) for value in (change.old, change.new))
+    at = f"{at_ms(change.at_ms):%H:%M}" if period == "day" else f"{at_ms(change.at_ms):%d %b %H:%M}"
+    words = f": the budget was lowered from {old} to {new} at {at} UTC, when {money(change.spent)} was spent"
+    if change.new != budget:
+        words += f", and is {money(budget)} since"
+    return f"{words}; {money(excess.late)} more was recorded past the budget" if excess.late else words
+
+
+def install(app: Flask) -> None:
+    """Makes those that templates use their filters."""
+    app.jinja_env.filters.update(
+        why_past=why_past, trail_field=trail_field, trail_value=trail_value, trail_note=trail_note
+    )
