@@ -86,7 +86,7 @@ def test_a_budget_lowered_below_what_was_spent_is_named_with_its_instant_and_wha
 def test_spend_past_a_budget_that_was_not_lowered_today_came_too_late(ready: System) -> None:
     brand_id, (one,) = brand_with_campaigns(ready, daily=12_000_000)
     budget_at(ready, hour(-5), brand_id, daily_budget_micros=5_000_000)
-    write(ready.db, [row(one, 9_000_000, 1, at=hour(9))])
+    write(ready.db, [row(one, 11_000_000, 1, at=hour(-6)), row(one, 9_000_000, 2, at=hour(9))])
     assert view_at(ready, hour(15), brand_id).excess == {"day": Excess(4_000_000, 4_000_000, None)}
 
 
