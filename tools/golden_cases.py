@@ -193,6 +193,34 @@ CASES: Final = (
         ],
     ),
     Case(
+        "parts of a spend, each with an id of its own, are together at most the spend",
+        [
+            record("a", line(FIRST, 10, "win-1"), line(SECOND, 3, "win-2")),
+            refund(4, "win-1", part="part-1"),
+            refund(4, "win-1", part="part-1"),
+            refund(5, "win-1", part="part-1"),
+            refund(7, "win-1", part="part-2"),
+            refund(4, "win-1", part="part-2"),
+            refund(2, "win-1"),
+            refund(1, "win-1", part="part-3"),
+            refund(1, "win-1", part="two words"),
+            refund(1, "win-2"),
+            refund(3, "win-2", campaign=SECOND),
+            refund(1, "win-2", part="part-1"),
+        ],
+    ),
+    Case(
+        "a refund takes no counter below 0, of whatever event and day",
+        [
+            record("a", line(FIRST, 5)),
+            refund(6, "never", 20780),
+            refund(6, "never", 20779),
+            refund(1, "never", 20779, campaign=SECOND),
+            refund(1, "never", 18261),
+            refund(1, "never", "020780"),
+        ],
+    ),
+    Case(
         "reconcile adds a difference, once",
         [
             step(

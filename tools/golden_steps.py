@@ -118,9 +118,11 @@ def hold(*operations: str, ms: int = NOON) -> Step:
     return step("holds", keys, [LAYOUT, "".join(operations)], ms)
 
 
-def refund(micros: object, event: str, day: object = "", campaign: int = FIRST, ms: int = NOON) -> Step:
+def refund(
+    micros: object, event: str, day: object = "", campaign: int = FIRST, ms: int = NOON, part: object = ""
+) -> Step:
     keys = [*KEYS.fixed, KEYS.brand(BRAND), KEYS.campaign(campaign)]
-    return step("refund", keys, [LAYOUT, campaign, event, micros, day], ms)
+    return step("refund", keys, [LAYOUT, campaign, event, micros, day, part], ms)
 
 
 def plan(*campaigns: int, brand: int = BRAND, ms: int = NOON) -> Step:

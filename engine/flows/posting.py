@@ -83,6 +83,11 @@ def spend_day(entry: Entry, spend: LoggedSpend) -> date:
     return date_of(day_of(entry.ms) if spend.day is None else spend.day)
 
 
+def refund_request(event_id: str | None, refund_id: str | None) -> str:
+    """The request id of a refund's row: of its event, and of the part that has an id of its own."""
+    return f"refund:{event_id}" + ("" if refund_id is None else f",{refund_id}")
+
+
 def _packed(whole: Sequence[tuple[Item, Unpacked]]) -> Iterator[bytes]:
     for (shard, generation, entry), call in whole:
         lease, kind = entry.drawn_from or (None, "spend")
@@ -97,7 +102,7 @@ def _rows(item: Item) -> Iterator[spend_log.SpendRow]:
     recorded_at = at_ms(entry.ms)
     for spend in entry.spends():
         request = entry.request_id or (
-            f"{spend.campaign_id}:{spend.hold_id}" if spend.hold_id else f"refund:{spend.event_id}"
+            f"{spend.campaign_id}:{spend.hold_id}" if spend.hold_id else refund_request(spend.event_id, spend.refund_id)
         )
         yield spend_log.SpendRow(
             recorded_at, spend_day(entry, spend), spend.brand_id, spend.campaign_id, spend.amount_micros, spend.event_id, request,

@@ -239,7 +239,11 @@ class Rebuilder:
                     day = day_number(row.day)
                     events[f"{row.brand_id}:{row.event_id}"] = f"{row.campaign_id},{row.amount_micros},{day}"
                 else:
-                    events[f"-{row.brand_id}:{row.event_id}"] = f"{row.campaign_id},{-row.amount_micros}"
+                    # Its request id is that of a refund: the event, and after a comma the part's own id.
+                    part = row.request_id.removeprefix(f"refund:{row.event_id}")
+                    events[f"-{row.brand_id}:{row.event_id}{part}"] = f"{row.campaign_id},{-row.amount_micros}"
+                    total = f"={row.brand_id}:{row.event_id}"
+                    events[total] = str(int(events.get(total, "0")) - row.amount_micros)
             of_call = row.kind == "spend" and row.hold_id is None
             if of_call and ms_of(row.recorded_at) >= now - self._windows.request_ms:
                 occurred = None if row.occurred_at is None else ms_of(row.occurred_at)

@@ -15,6 +15,7 @@ from engine.domain.causes import reasons_of
 from engine.domain.ids import check_campaign_id, check_text_id
 from engine.domain.money import micros_of
 from engine.domain.periods import day_number
+from engine.domain.refunds import WHY
 from engine.errors import InvalidId, InvalidInput, Unavailable, shown
 from engine.live.keys import keys_of_campaign
 from engine.live.replies import ACCEPTED, CONFLICT, NOT_READY, REFUSED, UNKNOWN_CAMPAIGN, Answered, head, read_figures
@@ -44,6 +45,15 @@ _WORDS: Final = {
     "u": (UNKNOWN_CAMPAIGN, ""),
 }
 
+_REFUNDS: Final = {
+    "k": REFUNDED,
+    "c": CONFLICT,
+    "x": REFUSED,
+    "n": UNKNOWN_EVENT,
+    "u": UNKNOWN_CAMPAIGN,
+}
+"""Outcomes of `refund` by the first letter of their code."""
+
 
 class HoldResult(Answered):
     """The answer to reserve, settle or release.
@@ -60,7 +70,10 @@ class HoldResult(Answered):
 
 
 class RefundResult(Answered):
-    """The answer to refund: `refunded`, `conflict`, `unknown_event`, `unknown_campaign` or `not_ready`."""
+    """The answer to refund: `refunded`, `conflict`, `refused`, `unknown_event`, `unknown_campaign` or `not_ready`.
+
+    detail: of `conflict` and `refused`, why, in a sentence. Nothing was given back by either.
+    """
 
     __slots__ = ()
 
@@ -116,24 +129,29 @@ def asks_refund(
     event_id: str | None,
     amount_micros: int | None,
     spent_on: date | None,
+    refund_id: str | None = None,
 ) -> Asked[RefundResult]:
     """The call of `refund`."""
     check_campaign_id(campaign_id)
     if event_id is None:
         raise InvalidId("event_id is missing: give the id that the spend had", "event_id")
     check_text_id(event_id, "event_id")
+    part = "" if refund_id is None else check_text_id(refund_id, "refund_id")
     day = "" if spent_on is None else str(day_number(spent_on))
     keys = keys_of_campaign(campaign_id)
-    args = (LAYOUT, str(campaign_id), event_id, str(micros_of(amount, amount_micros)), day)
+    args = (LAYOUT, str(campaign_id), event_id, str(micros_of(amount, amount_micros)), day, part)
     call = Call(script("refund"), (*keys.fixed, keys.brand(campaign_id >> 16), keys.campaign(campaign_id)), args)
 
     def read(reply: Reply) -> RefundResult:
+        if reply[0] == b"invalid" and reply[2] == b"day":
+            why = "it is in the future by Redis' clock, or before 2020"
+            raise InvalidInput(f"spent_on {spent_on} is no day of a spend: {why}; nothing was written", "spent_on")
         if head(reply) == NOT_READY:
             return RefundResult(campaign_id, NOT_READY, detail=reply[1].decode())
         code = reply[1].decode()
-        outcome = {"k": REFUNDED, "n": UNKNOWN_EVENT}.get(code) or _WORDS[code][0]
         figures, masks = read_figures(reply)
-        return RefundResult(campaign_id, outcome, reasons_of(masks.get(campaign_id, 0)), figures.get(campaign_id >> 16))
+        reasons, brand = reasons_of(masks.get(campaign_id, 0)), figures.get(campaign_id >> 16)
+        return RefundResult(campaign_id, _REFUNDS[code[0]], reasons, brand, WHY.get(code, ""))
 
     return Asked(campaign_id, call, f"refund of {event_id}", read)
 
@@ -205,13 +223,16 @@ class HoldCalls:
         *,
         amount_micros: int | None = None,
         spent_on: date | None = None,
+        refund_id: str | None = None,
     ) -> RefundResult:
-        """Gives back a spend, or a part of it, that was not due: an opposite entry in the log, once for an event id.
+        """Gives back a spend, or a part of it, that was not due: an opposite entry in the log, once, and never more than was spent.
 
-        event_id: the one that the spend had. Its day's counters go down while they are open; afterwards it is a correction of a closed
-        period. spent_on: the UTC day of the spend, needed when its event id is older than its window (`unknown_event` says so).
+        event_id: the one that the spend had. Its day's counters go down while they are open, never below 0; afterwards it is a correction
+        of a closed period. spent_on: the UTC day of the spend, needed when its event id is older than its window (`unknown_event` says so).
+        refund_id: names a part of a spend, so that several can be given back; without it the event has one refund. The same call again
+        is answered the same. Raises InvalidAmount, InvalidId, InvalidInput (spent_on), Unavailable, WrongVersion.
         """
-        return self._ask(asks_refund(campaign_id, amount, event_id, amount_micros, spent_on))
+        return self._ask(asks_refund(campaign_id, amount, event_id, amount_micros, spent_on, refund_id))
 
     def _ask(self, asked: Asked[AnswerT]) -> AnswerT:
         try:

@@ -40,7 +40,7 @@ _BYTES_A_SPEND: Final = 5
 UNITEMISED: Final = "unitemised"
 
 _SPEND: Final = re.compile(r"(\d+),(\d+),([^,;]*),(-?\d*);")
-_STEP: Final = re.compile(r"([RSOTLEFCDPQ]),(\d+),([^,;]*),(\d+),(\d*);")
+_STEP: Final = re.compile(r"([RSOTLEFCDPQ]),(\d+),([^,;]*),(\d+),(\d*)(?:,([^,;]+))?;")
 _SETTLES: Final = {"S": ("spend", "settled"), "O": ("over", "over"), "T": ("late", "late")}
 _REFUNDS: Final = {"F": "refund", "C": "correction"}
 _DRAWS: Final = {"D": "spend", "P": "over", "Q": "late"}
@@ -71,6 +71,7 @@ class LoggedSpend:
     kind: str = "spend"
     hold_id: str | None = None
     day: int | None = None
+    refund_id: str | None = None
 
     @property
     def brand_id(self) -> int:
@@ -141,11 +142,12 @@ class Entry:
             size = self.packed.size
         else:
             size = yield from self._text_spends(codes)
-        for verb, campaign, name, third, fourth in self._lines():
+        for verb, campaign, name, third, fourth, part in self._lines():
             if verb in _SETTLES:
                 yield LoggedSpend(size, int(campaign), int(third), None, None, _SETTLES[verb][0], name)
             elif verb in _REFUNDS:
-                yield LoggedSpend(size, int(campaign), -int(third), name, None, _REFUNDS[verb], None, int(fourth))
+                day = int(fourth)
+                yield LoggedSpend(size, int(campaign), -int(third), name, None, _REFUNDS[verb], None, day, part)
             size += 1
 
     def _packed_spends(self, call: Unpacked, codes: list[str] | None) -> Iterator[LoggedSpend]:
@@ -198,14 +200,14 @@ class Entry:
     def drawn_from(self) -> tuple[str, str] | None:
         """The lease that the packed spends were given out from, and their kind: `spend`, `over` what it had on hold, or `late`, after its end."""
         if self.packed is not None and self.steps:
-            for verb, _, name, _, _ in self._lines():
+            for verb, _, name, *_ in self._lines():
                 if verb in _DRAWS:
                     return name, _DRAWS[verb]
         return None
 
     def hold_steps(self) -> Iterator[HoldStep]:
         """What this entry did to holds, in order."""
-        for verb, campaign, name, third, fourth in self._lines():
+        for verb, campaign, name, third, fourth, _ in self._lines():
             if verb == "R":
                 yield HoldStep(int(campaign), name, "open", int(third), 0, int(fourth))
             elif verb in _SETTLES:
@@ -229,14 +231,16 @@ class Entry:
                 except ValueError:
                     raise self._bad(line) from None
 
-    def _lines(self) -> Iterator[tuple[str, str, str, str, str]]:
+    def _lines(self) -> Iterator[tuple[str, str, str, str, str, str | None]]:
         end = 0
         for match in _STEP.finditer(self.steps):
             if match.start() != end:
                 break
             end = match.end()
-            verb, campaign, name, third, fourth = match.groups()
-            yield verb, campaign, name, third, fourth
+            verb, campaign, name, third, fourth, part = match.groups()
+            if part is not None and verb not in _REFUNDS:
+                raise self._bad(match[0])
+            yield verb, campaign, name, third, fourth, part
         if end != len(self.steps):
             raise self._bad(self.steps)
 

@@ -31,7 +31,7 @@ def entry_of(entry_id: bytes, fields: dict[bytes, bytes]) -> tuple[Entry, str]:
     """A journal entry in the twin's words, and the text of the call that it carries."""
     entry = journal.decode(entry_id, fields)
     rows = tuple(
-        Row(s.position, s.campaign_id, s.amount_micros, s.event_id, s.kind, s.hold_id, day_of(entry.ms) if s.day is None else s.day)
+        Row(s.position, s.campaign_id, s.amount_micros, s.event_id, s.kind, s.hold_id, day_of(entry.ms) if s.day is None else s.day, s.refund_id)
         for s in entry.spends()
     )  # fmt: skip
     steps = tuple(

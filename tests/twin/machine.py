@@ -65,7 +65,9 @@ class Side(Protocol):
     def operate(self, operations: list[Operation]) -> list[Answer]: ...
     def lease(self, call: Leasing) -> Granted: ...
     def draw(self, call: Drawing) -> str: ...
-    def refund(self, campaign_id: int, micros: int, event_id: str, spent_day: int | None) -> Answer: ...
+    def refund(
+        self, campaign_id: int, micros: int, event_id: str, spent_day: int | None, refund_id: str | None
+    ) -> Answer: ...
     def publish(self, brand: BrandPlan, campaigns: list[CampaignPlan], create: set[int]) -> bool: ...
     def status(self, campaign_id: int) -> tuple[str, ...] | str | None: ...
     def check(self, twin: Twin) -> None: ...
@@ -291,14 +293,15 @@ class TwinMachine(RuleBasedStateMachine):
         amount=st.sampled_from((1, 2, 5, 10)),
         event=EVENTS.filter(bool),
         day=st.sampled_from(("none", "none", "today", "yesterday", "the month's first", "last month")),
+        part=st.sampled_from((None, None, "part-1", "part-2")),
     )
-    def refunds(self, place: int, amount: int, event: str, day: str) -> None:
+    def refunds(self, place: int, amount: int, event: str, day: str, part: str | None) -> None:
         campaign = self.campaign(place)
         shard = self.twin.shard(campaign)
         on = spent_days(max(self.clock, shard.kept_now))[day]
         spent_day = None if on is None else day_number(on)
-        expected = self.twin.refund(campaign, amount, event, self.clock, spent_day)
-        assert self.side.refund(campaign, amount, event, spent_day) == expected
+        expected = self.twin.refund(campaign, amount, event, self.clock, spent_day, part)
+        assert self.side.refund(campaign, amount, event, spent_day, part) == expected
 
     @rule(place=st.integers(0, 2), daily=LIMITS, monthly=LIMITS, archived=st.sampled_from((False,) * 9 + (True,)))
     def publishes(self, place: int, daily: int | None, monthly: int | None, archived: bool) -> None:

@@ -98,7 +98,7 @@ class WholeSide(LiveSide):
         with self.system.db.connect() as conn:
             found = conn.execute(
                 text(
-                    "SELECT shard, n, recorded_at, position, campaign_id, amount_micros, event_id, kind, hold_id, day"
+                    "SELECT shard, n, recorded_at, position, campaign_id, amount_micros, event_id, kind, hold_id, day, request_id"
                     " FROM spend_log ORDER BY shard, n, position"
                 )
             ).all()
@@ -108,9 +108,10 @@ class WholeSide(LiveSide):
             )
             opened = {(campaign, hold): (micros, ms_of(at)) for campaign, hold, micros, at in held}
         got = []
-        for shard, n, at, position, campaign, micros, event, kind, hold, day in found:
+        for shard, n, at, position, campaign, micros, event, kind, hold, day, request in found:
             number = (day - date_of(0)).days
-            got.append((shard, n, ms_of(at), Row(position, campaign, micros, event, kind, hold, number)))
+            part = request.partition(f"refund:{event},")[2] or None if micros < 0 else None
+            got.append((shard, n, ms_of(at), Row(position, campaign, micros, event, kind, hold, number, part)))
         assert got == expected
         sums: dict[tuple[int, int], int] = {}
         for _, _, _, row in expected:

@@ -37,6 +37,7 @@ class Row(NamedTuple):
     kind: str
     hold_id: str | None
     day: int
+    refund_id: str | None = None
 
 
 class Step(NamedTuple):

@@ -13,7 +13,7 @@ from engine.domain.periods import day_start_ms
 from engine.domain.twin.journal import COUNTED, EARLIER, Entry, Row, Verdict
 from engine.domain.twin.plan import Hold, periods_of
 from engine.domain.twin.publishing import BrandPlan, CampaignPlan, put
-from engine.domain.twin.shard import Call, End, Refunded, Seen, Shard, event_name, hold_name
+from engine.domain.twin.shard import Call, End, Refunded, Seen, Shard, event_name, hold_name, refund_name
 
 
 def counted_in(entry: Entry, row: Row) -> Iterator[str]:
@@ -32,7 +32,7 @@ def rebuild(shard: Shard, brands: Sequence[BrandPlan], campaigns: Sequence[Campa
     last_row = max(clock, *(entry.ms for entry in shard.journal if entry.rows), 0)
     now = last_row if shard.wiped or not shard.journal else max(last_row, shard.journal[-1].ms)
     shard.brands, shard.campaigns = {}, {}
-    for memory in (shard.requests, shard.events, shard.refunds, shard.ends):
+    for memory in (shard.requests, shard.events, shard.refunds, shard.refunded, shard.ends):
         memory.forget_all()
     for plan in brands:
         put(shard, plan, [])
@@ -79,7 +79,8 @@ def _remember(shard: Shard, entry: Entry, until: int, now: int) -> None:
         if row.event_id is not None:
             name = event_name(row.campaign_id, row.event_id)
             if row.micros < 0:
-                shard.refunds.remember(name, Refunded(row.campaign_id, -row.micros), now)
+                shard.refunds.remember(refund_name(name, row.refund_id), Refunded(row.campaign_id, -row.micros), now)
+                shard.refunded.remember(name, (shard.refunded.recall(name, now) or 0) - row.micros, now)
             else:
                 shard.events.remember(name, Seen(row.campaign_id, row.micros, row.day), now)
     for step in entry.steps:

@@ -92,10 +92,18 @@ class Twin:
         except NotReady:
             return NOT_READY
 
-    def refund(self, campaign_id: int, micros: int, event_id: str, clock: int, spent_day: int | None = None) -> Answer:
+    def refund(
+        self,
+        campaign_id: int,
+        micros: int,
+        event_id: str,
+        clock: int,
+        spent_day: int | None = None,
+        refund_id: str | None = None,
+    ) -> Answer:
         """Gives back a spend, or a part of it. spent_day: its day number, for where its event is forgotten."""
         shard = self.shard(campaign_id)
-        return _ready(1, lambda: [refunds.refund(shard, campaign_id, micros, event_id, spent_day, clock)])[0]
+        return _ready(1, lambda: [refunds.refund(shard, campaign_id, micros, event_id, spent_day, clock, refund_id)])[0]
 
     def publish(self, brand: BrandPlan, campaigns: Sequence[CampaignPlan], clock: int) -> bool:
         """Brings the catalog's word. False when the shard is not ready."""
