@@ -71,15 +71,17 @@ class Placed(Protocol):
     def event_id(self) -> str | None: ...
     @property
     def kind(self) -> str: ...
+    @property
+    def refund_id(self) -> str | None: ...
 
 
 def first_day(connection: Connection, shard: int) -> date | None:
-    """The first day on which a brand of the shard spent; None when none ever did."""
+    """The first day on which a brand of the shard spent; None when none ever did. A day of which there are refunds alone is none."""
     # A probe of the index for each brand; the plain min() over the shard would read every row of the table.
     first: date | None = connection.execute(
         text(
             "SELECT min(first.day) FROM brand, LATERAL"
-            " (SELECT day FROM campaign_day WHERE brand_id = brand.id ORDER BY day LIMIT 1) AS first"
+            " (SELECT day FROM campaign_day WHERE brand_id = brand.id AND spends > 0 ORDER BY day LIMIT 1) AS first"
             " WHERE mod(brand.id, :shards) = :shard"
         ),
         {"shards": SHARDS, "shard": shard},
@@ -207,7 +209,7 @@ def already_logged(
     request_id: str,
     window: timedelta = timedelta(hours=2),
 ) -> set[int]:
-    """The positions of a call's spends that have a row already: the same call and place, or the same event of the brand.
+    """The positions of a call's spends that have a row already: the same call and place, the same event of the brand, or the same refund of it.
 
     Looked for within `window` before and after the call. Where the brand's rows of its day were dropped, its own was among them: a day is closed,
     and can be dropped, only when PostgreSQL has the last entry of it.
