@@ -5,8 +5,9 @@
 -- KEYS  1 shard  2 registry  3 journal  4-5 requests  6-7 events  8 brand  9 campaign
 -- ARGV  1 layout  2 campaign id  3 event id of the spend  4 amount in micros  5 day of the spend, where its event may be forgotten, else ''
 --       6 refund id of a part of the spend, '' or left out for the one refund that needs none
--- Reply {'ok', outcome, brands, campaigns} (figures as in lib/charge.lua): k refunded (again: the same); conflicts: ca another amount before,
---         cc another campaign, cm more than was spent; refused: xd more than the campaign's counter of the day, xm of the month, xb the brand's;
+-- Reply {'ok', outcome, brands, campaigns} (figures as in lib/charge.lua): k refunded (again: the same); w pending: the event is forgotten, so
+--         the log decides, and no money moves before; conflicts: ca another amount before, cc another campaign, cm more than was spent;
+--         refused: xd more than the campaign's counter of the day, xm of the month, xb the brand's, or as the log said (engine/domain/refunds.py);
 --         u unknown campaign, n unknown event and no day given
 --       {'not_ready', why} | {'wrong_version', layout} | {'invalid', index, field}: nothing was written
 -- include: lib/refund.lua
@@ -35,29 +36,39 @@ local seen = events and recall_refunds(events, names)
 if not seen then return lose(KEYS[1], 'events') end
 local before = refunded_before(seen, names)
 
--- The outcome where nothing is written; nil and the day of the spend where the money is to go back.
+-- The outcome where no money moves; nil and the day of the spend where it is to go back.
 local function judge()
   if seen[names.own] then
-    local of_campaign, micros = string.match(seen[names.own], '^(%d+),(%d+)')
-    if of_campaign ~= campaign_id then return 'cc' end
-    return micros == digits and 'k' or 'ca'
+    local of_campaign, micros, state = string.match(seen[names.own], '^(%d+),(%d+),?(%w*)$')
+    local same = of_campaign == campaign_id and micros == digits
+    if state ~= '' and state ~= 'w' then
+      if same then return state end -- refused by the log, which uses up nothing: with other content it is asked for afresh
+    elseif same then
+      return state == '' and 'k' or 'w'
+    else
+      return of_campaign == campaign_id and 'ca' or 'cc'
+    end
   end
-  local day = tonumber(told_day)
   if seen[names.spend] then
     local of_campaign, spent, spent_day = string.match(seen[names.spend], '^(%d+),(%d+),(%d+)$')
     if of_campaign ~= campaign_id then return 'cc' end
     if before + amount > tonumber(spent) then return 'cm' end
-    day = tonumber(spent_day)
+    return too_small(brand, campaign, amount, tonumber(spent_day), today), tonumber(spent_day)
   end
-  if not day then return 'n' end
-  return too_small(brand, campaign, amount, day, today), day
+  if told_day == '' then return 'n' end
+  return too_small(brand, campaign, amount, tonumber(told_day), today) or 'asked', tonumber(told_day)
 end
 
 local outcome, day = judge()
+local failed
+local refund = { campaign = campaign_id, event = event, digits = digits, amount = amount, day = day, part = part }
 if not outcome then
-  local failed = give_back(shard, plans, events, names, before, {
-    campaign = campaign_id, event = event, digits = digits, amount = amount, day = day, part = part,
-  })
-  if failed then return failed end
+  failed = give_back(shard, plans, events, names, before, refund)
+  outcome = 'k'
+elseif outcome == 'asked' then
+  failed = append(shard, { 'h', line_of('W', refund) }, {})
+  if not failed then remember_refund(shard, events, names.own, campaign_id .. ',' .. digits .. ',w') end
+  outcome = 'w'
 end
-return { 'ok', outcome or 'k', figures(plans, shard.now) }
+if failed then return failed end
+return { 'ok', outcome, figures(plans, shard.now) }

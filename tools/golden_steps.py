@@ -125,6 +125,14 @@ def refund(
     return step("refund", keys, [LAYOUT, campaign, event, micros, day, part], ms)
 
 
+def decide(
+    micros: object, event: str, day: object, verdict: str, part: object = "", instance: str = INSTANCE, ms: int = NOON
+) -> Step:
+    """What the log decided about a refund of the first campaign."""
+    keys = [*KEYS.fixed, KEYS.brand(BRAND), KEYS.campaign(FIRST)]
+    return step("decide_refund", keys, [LAYOUT, instance, FIRST, event, micros, day, part, verdict], ms)
+
+
 def plan(*campaigns: int, brand: int = BRAND, ms: int = NOON) -> Step:
     return step("read_plan", [KEYS.shard, KEYS.brand(brand), *map(KEYS.campaign, campaigns)], [LAYOUT], ms)
 

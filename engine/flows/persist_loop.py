@@ -73,7 +73,7 @@ class Troubles:
 
 
 class PersistLoop:
-    """Drains, rings the status writer for brands whose budget changed, hands shards that are not ready to the rebuild, publishes, trims."""
+    """Drains, has refunds decided, rings the status writer for brands whose budget changed, hands shards that are not ready to the rebuild, publishes, trims."""
 
     def __init__(
         self,
@@ -82,6 +82,7 @@ class PersistLoop:
         *,
         on_changes: Callable[[set[int]], None],
         on_not_ready: Callable[[list[LiveShard]], None],
+        on_drained: Callable[[], object],
         each_second: Callable[[], set[int]],
         each_minute: Callable[[], None],
     ) -> None:
@@ -89,6 +90,7 @@ class PersistLoop:
         self._live = live
         self._on_changes = on_changes
         self._on_not_ready = on_not_ready
+        self._on_drained = on_drained
         self._each_second = each_second
         self._each_minute = each_minute
         self._next_second = self._next_minute = self._next_rebuild = 0.0
@@ -126,6 +128,7 @@ class PersistLoop:
     def _pass(self, total: Drained, should_stop: Callable[[], bool]) -> None:
         self._look_after_shards()
         self._drain(total, should_stop)
+        self._guarded("refunds", self._on_drained)
         now = time.monotonic()
         if now >= self._next_second:
             self._guarded("publish", self._publish)
@@ -178,7 +181,7 @@ class PersistLoop:
         self._on_changes(brands)
         self._owed -= brands
 
-    def _guarded(self, duty: str, work: Callable[[], None]) -> None:
+    def _guarded(self, duty: str, work: Callable[[], object]) -> None:
         """Does a duty unless it failed a moment ago. Raises ServerAway only."""
         if duty in self.troubles.resting():
             return

@@ -218,10 +218,14 @@ def already_logged(
     found = connection.execute(
         text(
             "SELECT given.position FROM unnest(CAST(:positions AS int[]), CAST(:brands AS bigint[]),"
-            " CAST(:events AS text[]), CAST(:kinds AS text[])) AS given(position, brand_id, event_id, kind) WHERE EXISTS (SELECT FROM spend_log WHERE spend_log.brand_id = given.brand_id"
+            " CAST(:events AS text[]), CAST(:kinds AS text[]), CAST(:refunds AS text[]))"
+            " AS given(position, brand_id, event_id, kind, refund_id) WHERE EXISTS (SELECT FROM spend_log WHERE spend_log.brand_id = given.brand_id"
             " AND recorded_at BETWEEN :since AND :until AND shard = :shard"
-            " AND ((spend_log.event_id = given.event_id AND spend_log.kind = given.kind)"
+            " AND ((spend_log.event_id = given.event_id AND spend_log.kind = given.kind AND given.refund_id IS NULL)"
             " OR (spend_log.request_id = :request_id AND spend_log.position = given.position)))"
+            # A refund is once for good, whenever it came and whatever it was booked as.
+            " OR EXISTS (SELECT FROM refund WHERE refund.brand_id = given.brand_id AND refund.event_id = given.event_id"
+            " AND refund.refund_id = given.refund_id AND refund.state = 'applied')"
             " OR EXISTS (SELECT FROM dropped_day WHERE dropped_day.brand_id = given.brand_id"
             " AND day = (CAST(:recorded_at AS timestamptz) AT TIME ZONE 'UTC')::date)"
         ),
@@ -230,6 +234,9 @@ def already_logged(
             "brands": [spend.brand_id for spend in wanted],
             "events": [spend.event_id for spend in wanted],
             "kinds": [spend.kind for spend in wanted],
+            "refunds": [
+                (spend.refund_id or "") if spend.kind in ("refund", "correction") else None for spend in wanted
+            ],
             "recorded_at": recorded_at,
             "since": recorded_at - window,
             "until": recorded_at + window,

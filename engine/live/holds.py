@@ -28,6 +28,7 @@ RELEASED: Final = "released"
 EXPIRED: Final = "expired"
 UNKNOWN_HOLD: Final = "unknown_hold"
 REFUNDED: Final = "refunded"
+PENDING: Final = "pending"
 UNKNOWN_EVENT: Final = "unknown_event"
 LATE: Final = "late"
 OVER: Final = "over"
@@ -47,6 +48,7 @@ _WORDS: Final = {
 
 _REFUNDS: Final = {
     "k": REFUNDED,
+    "w": PENDING,
     "c": CONFLICT,
     "x": REFUSED,
     "n": UNKNOWN_EVENT,
@@ -70,9 +72,10 @@ class HoldResult(Answered):
 
 
 class RefundResult(Answered):
-    """The answer to refund: `refunded`, `conflict`, `refused`, `unknown_event`, `unknown_campaign` or `not_ready`.
+    """The answer to refund: `refunded`, `pending`, `conflict`, `refused`, `unknown_event`, `unknown_campaign` or `not_ready`.
 
-    detail: of `conflict` and `refused`, why, in a sentence. Nothing was given back by either.
+    Money went back only with `refunded`. `pending`: the event is older than its window, so the spend log decides, within seconds; the
+    same call again hears `pending` until then, and after it `refunded` or `refused`. detail: why it is not refunded, in a sentence.
     """
 
     __slots__ = ()
@@ -228,7 +231,8 @@ class HoldCalls:
         """Gives back a spend, or a part of it, that was not due: an opposite entry in the log, once, and never more than was spent.
 
         event_id: the one that the spend had. Its day's counters go down while they are open, never below 0; afterwards it is a correction
-        of a closed period. spent_on: the UTC day of the spend, needed when its event id is older than its window (`unknown_event` says so).
+        of a closed period. spent_on: the UTC day of the spend, needed when its event id is older than its window (`unknown_event` says so);
+        then the answer is `pending`, the spend log decides, and the same call a few seconds later hears `refunded` or `refused`.
         refund_id: names a part of a spend, so that several can be given back; without it the event has one refund. The same call again
         is answered the same. Raises InvalidAmount, InvalidId, InvalidInput (spent_on), Unavailable, WrongVersion.
         """

@@ -16,6 +16,8 @@ from typing import Any, Final, NamedTuple
 import redis
 
 from engine.domain.ids import brand_of
+from engine.domain.periods import day_of
+from engine.domain.refunds import FIRST_DAY
 from engine.errors import BudgetError, ServerAway
 from engine.live import packed
 from engine.live.keys import shard_keys
@@ -40,9 +42,10 @@ _BYTES_A_SPEND: Final = 5
 UNITEMISED: Final = "unitemised"
 
 _SPEND: Final = re.compile(r"(\d+),(\d+),([^,;]*),(-?\d*);")
-_STEP: Final = re.compile(r"([RSOTLEFCDPQ]),(\d+),([^,;]*),(\d+),(\d*)(?:,([^,;]+))?;")
+_STEP: Final = re.compile(r"([RSOTLEFCDPQW]),(\d+),([^,;]*),(\d+),(\d*)(?:,([^,;]+))?;")
 _SETTLES: Final = {"S": ("spend", "settled"), "O": ("over", "over"), "T": ("late", "late")}
 _REFUNDS: Final = {"F": "refund", "C": "correction"}
+_ASKED: Final = "W"
 _DRAWS: Final = {"D": "spend", "P": "over", "Q": "late"}
 _SPENDLESS: Final = re.compile(r"(?:[RLEDPQ],[^;]*;)*")
 _ENDS: Final = {"L": "released", "E": "expired"}
@@ -88,6 +91,18 @@ class HoldStep:
     held_micros: int
     settled_micros: int = 0
     expires_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refund:
+    """A refund that was given or, where it is `asked`, one that the log has to decide. micros: what goes back, above 0; day: a day number."""
+
+    campaign_id: int
+    event_id: str
+    micros: int
+    day: int
+    refund_id: str | None
+    asked: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +161,7 @@ class Entry:
             if verb in _SETTLES:
                 yield LoggedSpend(size, int(campaign), int(third), None, None, _SETTLES[verb][0], name)
             elif verb in _REFUNDS:
-                day = int(fourth)
-                yield LoggedSpend(size, int(campaign), -int(third), name, None, _REFUNDS[verb], None, day, part)
+                yield LoggedSpend(size, int(campaign), -int(third), name, None, _REFUNDS[verb], None, int(fourth), part)
             size += 1
 
     def _packed_spends(self, call: Unpacked, codes: list[str] | None) -> Iterator[LoggedSpend]:
@@ -221,6 +235,12 @@ class Entry:
             elif verb in _ENDS:
                 yield HoldStep(int(campaign), name, _ENDS[verb], int(third))
 
+    def refunds(self) -> Iterator[Refund]:
+        """The refunds that this entry gave, or was asked for, in order."""
+        for verb, campaign, event, micros, day, part in self._lines():
+            if verb == _ASKED or verb in _REFUNDS:
+                yield Refund(int(campaign), event, int(micros), int(day), part, verb == _ASKED)
+
     def adjustments(self) -> Iterator[Adjustment]:
         """The corrections of counters that this entry tells of."""
         for line in self.adjusted.split(";"):
@@ -238,7 +258,11 @@ class Entry:
                 break
             end = match.end()
             verb, campaign, name, third, fourth, part = match.groups()
-            if part is not None and verb not in _REFUNDS:
+            if verb == _ASKED or verb in _REFUNDS:
+                # Each day that is named gets a partition: one that no spend can have had is no day.
+                if not FIRST_DAY <= int(fourth or 0) <= day_of(self.ms):
+                    raise self._bad(match[0])
+            elif part is not None:
                 raise self._bad(match[0])
             yield verb, campaign, name, third, fourth, part
         if end != len(self.steps):

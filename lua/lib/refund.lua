@@ -1,6 +1,7 @@
 -- What is remembered of refunds, what bounds them, and what one does to the counters. Beside an event's own field the memory of events holds
 -- `-<brand>:<event>` -> `<campaign>,<micros>` for the refund of the event, `-<brand>:<event>,<refund id>` for a part of it that has an id of its
--- own, and `=<brand>:<event>` -> the sum of both, which only grows. A comma stands in no id, so no two of these names are the same.
+-- own, and `=<brand>:<event>` -> the sum of both, which only grows. A comma stands in no id, so no two of these names are the same. A refund
+-- that the log has to decide has `,w` at the end of its value while it waits, and its cause (`,xu`) after it was refused.
 -- include: lib/call.lua
 local FIRST_DAY = 18262 -- 2020-01-01: nothing of this engine is older, and a day that is grows into thousands of periods elsewhere
 
@@ -38,6 +39,13 @@ local function remember_refund(shard, events, ...)
   redis.call('HSET', KEYS[1], unpack(shard_fields))
 end
 
+-- The journal's line of a refund.
+local function line_of(kind, refund)
+  local line = { kind, refund.campaign, refund.event, refund.digits, text(refund.day) }
+  if refund.part ~= '' then line[6] = refund.part end
+  return table.concat(line, ',') .. ';'
+end
+
 -- Lowers the counters of a day and its month that are open, and writes the refund to the journal and into the memory. nil, or the reply.
 -- refund: {campaign, event, digits, amount, day, part}
 local function give_back(shard, plans, events, names, before, refund)
@@ -52,9 +60,7 @@ local function give_back(shard, plans, events, names, before, refund)
   end
   brand.charged, campaign.charged = true, true
   local moved, messages = changes_of(plans.brands, shard.now)
-  local line = { refund.day == today and 'F' or 'C', refund.campaign, refund.event, refund.digits, text(refund.day) }
-  if refund.part ~= '' then line[6] = refund.part end
-  local failed = append(shard, { 'h', table.concat(line, ',') .. ';' }, moved)
+  local failed = append(shard, { 'h', line_of(refund.day == today and 'F' or 'C', refund) }, moved)
   if failed then return failed end
   remember_refund(shard, events, names.own, refund.campaign .. ',' .. refund.digits, names.total, text(before + refund.amount))
   write_plans(plans)

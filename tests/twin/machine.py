@@ -89,6 +89,7 @@ class TwinMachine(RuleBasedStateMachine):
         self.unnamed = 0
         self.lease_calls = 0
         self.draws: deque[Drawing] = deque(maxlen=4)
+        self.refunded: deque[tuple[int, int, str, str, str | None]] = deque(maxlen=4)
 
     # What is drawn: ids by place, so that a smaller example is a simpler story.
 
@@ -296,7 +297,15 @@ class TwinMachine(RuleBasedStateMachine):
         part=st.sampled_from((None, None, "part-1", "part-2")),
     )
     def refunds(self, place: int, amount: int, event: str, day: str, part: str | None) -> None:
-        campaign = self.campaign(place)
+        self.refunded.append((self.campaign(place), amount, event, day, part))
+        self.refund(*self.refunded[-1])
+
+    @rule(place=st.integers(0, 3))
+    def asks_for_a_refund_again(self, place: int) -> None:
+        if self.refunded:
+            self.refund(*self.refunded[-1 - place % len(self.refunded)])
+
+    def refund(self, campaign: int, amount: int, event: str, day: str, part: str | None) -> None:
         shard = self.twin.shard(campaign)
         on = spent_days(max(self.clock, shard.kept_now))[day]
         spent_day = None if on is None else day_number(on)

@@ -40,6 +40,16 @@ class Row(NamedTuple):
     refund_id: str | None = None
 
 
+class Asked(NamedTuple):
+    """A refund that the log has to decide. No money has moved."""
+
+    campaign_id: int
+    event_id: str
+    micros: int
+    day: int
+    refund_id: str | None
+
+
 class Step(NamedTuple):
     """What became of a hold: open, settled, over, late, released, expired."""
 
@@ -73,6 +83,7 @@ class Entry:
     steps: tuple[Step, ...] = ()
     changes: frozenset[Change] = frozenset()
     generation: int | None = None
+    asked: tuple[Asked, ...] = ()
 
 
 Limits = Mapping[str, int | None]

@@ -34,10 +34,14 @@ class Seen(NamedTuple):
 
 
 class Refunded(NamedTuple):
-    """What is remembered of a refund: an event's one without an id, or a part of it that has an id of its own."""
+    """What is remembered of a refund: an event's one without an id, or a part of it that has an id of its own.
+
+    state: "" given back, "w" waits for the log, else the code of why the log refused it.
+    """
 
     campaign_id: int
     micros: int
+    state: str = ""
 
 
 class End(NamedTuple):
