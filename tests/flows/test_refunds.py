@@ -12,7 +12,9 @@ from sqlalchemy import text
 from engine.domain.ids import shard_of
 from engine.domain.periods import DAY_MS, HOUR_MS, day_of, ms_of
 from engine.flows.check import check_all
+from engine.flows.persist import Drained
 from engine.flows.refunds import TRY_AGAIN_MS
+from engine.jobs import persist_loop
 from engine.ledger import audit, migrate
 from engine.live.holds import RefundResult
 from engine.live.journal import decode
@@ -350,4 +352,32 @@ def test_an_old_redis_that_comes_back_gives_back_nothing_twice_and_keeps_both_pa
         ("forgotten", "", "waiting"),
         *(("win", part, "applied") for part in ("one", "three", "two")),
     ]
+    passes(system)
+
+
+def test_the_persist_job_decides_what_is_pending(won: tuple[System, int]) -> None:
+    system, campaign = won
+    at(system, NINE + 3 * HOUR_MS)
+    assert refund(system, campaign).outcome == "pending"
+    loop, passes_left = persist_loop(system), [True] * 40
+
+    def should_stop() -> bool:
+        return not (passes_left and passes_left.pop()) or refund(system, campaign).outcome == "refunded"
+
+    loop.run(should_stop, Drained())
+    assert (refund(system, campaign).outcome, loop.alarm()) == ("refunded", "")
+
+
+def test_refunds_whose_events_are_of_many_days_are_decided_in_one_pass(won: tuple[System, int]) -> None:
+    system, campaign = won
+    at(system, NINE + DAY_MS)
+    system.client.record_spend(campaign, "3", event_id="next")
+    at(system, NINE + DAY_MS + 3 * HOUR_MS)
+    for event, on in (("win", TODAY), ("next", date(2030, 5, 16)), ("next", TODAY), ("win", YESTERDAY)):
+        assert refund(system, campaign, "1", event, on=on, part=f"of-{on}").outcome == "pending"
+    system.persister.drain_all()
+    done = system.refund_desk.decide()
+    assert (done.approved, done.refused, done.brands) == (2, 2, {campaign >> 16})
+    system.persister.drain_all()
+    assert given_back(system) == [("win", -1_000_000, "correction"), ("next", -1_000_000, "refund")]
     passes(system)

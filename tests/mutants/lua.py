@@ -1,4 +1,4 @@
-"""Faults in the scripts: what a spend, a hold, a refund, a publish or a correction may do, and what is remembered."""
+"""Faults in the scripts: what a spend, a hold, a publish or a correction may do, and what is remembered."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ CHARGE: Final = "tests/live/test_charge.py::test_"
 LEASES: Final = "tests/live/test_leases.py::test_"
 SCRIPTS: Final = "tests/live/test_scripts.py::test_"
 PACKED: Final = "tests/live/test_packed.py::test_"
-REFUNDS: Final = "tests/live/test_refunds.py::test_"
 HOLDS: Final = "tests/live/test_holds.py::test_"
 MIDNIGHT: Final = "tests/live/test_midnight.py::test_"
 NOT_READY: Final = "tests/live/test_not_ready.py::test_"
@@ -317,35 +316,6 @@ LUA: Final = (
     M("holds that were lost are none", "lua/lib/holds.lua",
       "return holds == 'hash' and expiry == 'zset'", "return true",
       (HOLDS + "holds_that_were_lost_take_their_shard_out_of_use",)),
-
-    # Refunds
-    M("a refund of yesterday lowers today", "lua/lib/refund.lua",
-      "if i == 1 and refund.day == today or", "if i == 1 or",
-      (HOLDS + "a_refund_of_an_earlier_day_lowers_the_month_only",)),
-    M("a refund of last month lowers this one", "lua/lib/refund.lua",
-      "i == 2 and same_month", "i == 2",
-      (HOLDS + "a_refund_of_an_earlier_month_lowers_neither_day_nor_month",)),
-    M("a refund that comes again gives again", "lua/refund.lua",
-      "if seen[names.own] then", "if false then",
-      (HOLDS + "a_refund_of_today_gives_the_money_back_to_day_and_month_once",)),
-    M("a refund may be larger than its spend", "lua/refund.lua",
-      "if before + amount > tonumber(spent) then return 'cm' end", "",
-      (HOLDS + "a_refund_of_more_than_was_spent_is_a_conflict",)),
-    M("a part of a spend does not count against the next part", "lua/lib/refund.lua",
-      "names.total, text(before + refund.amount))", "names.total, '0')",
-      (REFUNDS + "parts_of_a_spend_are_together_at_most_the_spend",)),
-    M("a part does not count against a refund without an id", "lua/lib/refund.lua",
-      "if seen[names.total] then return tonumber(seen[names.total]) end", "",
-      (REFUNDS + "parts_of_a_spend_are_together_at_most_the_spend",)),
-    M("the older of two windows says how much was given back", "lua/lib/refund.lua",
-      "  if #memory.read == 2 and memory.active == 0 then memory.read = { memory.read[2], memory.read[1] } end\n", "",
-      (REFUNDS + "what_was_given_back_of_an_event_counts_over_the_turn_of_a_window",)),
-    M("a refund of today takes the campaign's day below 0", "lua/lib/refund.lua",
-      "if day == today and campaign.daily < amount then return 'xd' end", "",
-      (REFUNDS + "a_refund_of_an_event_that_never_was_gives_back_nothing_beyond_what_the_campaign_spent",)),
-    M("a refund takes the campaign's month below 0", "lua/lib/refund.lua",
-      "if campaign.monthly < amount then return 'xm' end", "",
-      (REFUNDS + "a_refund_of_an_event_that_never_was_gives_back_nothing_beyond_what_the_campaign_spent",)),
 
     # Publish, correct, prune, trim
     M("an old version of a plan wins", "lua/publish.lua",
