@@ -129,7 +129,13 @@ def _refunds_again(connection: Connection, day: date, limit: int) -> list[Again]
         ),
         {"day": day, "limit": limit},
     )
-    return [Again(*row[:6], "refund", row.request_id.partition(f"refund:{row.event_id},")[2] or None) for row in found]
+    return [
+        Again(
+            row.brand_id, row.event_id, row.times, row.again_micros, row.first_at, row.last_at, "refund",
+            row.request_id.partition(f"refund:{row.event_id},")[2] or None,
+        )
+        for row in found
+    ]  # fmt: skip
 
 
 def daily_sums_off(connection: Connection, first: date, last: date, limit: int = 100) -> list[Disagreement]:
