@@ -55,7 +55,7 @@ GIVEN_BACK: Final = (
       "        if not bounds.dropped:\n", "        if False:\n",
       (DECIDED + "what_the_log_does_not_know_is_refused_with_its_cause_and_nothing_moves",)),
     M("a refund that has its row is waited for again", "engine/ledger/refunds.py",
-      "state = CASE WHEN refund.state = 'refused' THEN 'waiting' ELSE refund.state END, cause = NULL", "state = 'waiting', ended_at = NULL, cause = NULL",
+      "DO UPDATE SET told = false,", "DO UPDATE SET told = false, state = 'waiting', cause = NULL, ended_at = NULL --",
       (DECIDED + "one_refund_asked_for_again_after_hours_pays_once",)),
     M("what a dead process gave back is given again", "lua/decide_refund.lua",
       "if seen[names.own] == value then return { 'ok', 'k' } end", "",
