@@ -203,7 +203,9 @@ def test_a_pending_refund_and_what_was_refunded_of_an_event_outlive_a_rebuild(wo
     system.hot_redis.flushall()
     at(system, NINE + 3 * HOUR_MS)
     system.rebuilder.rebuild_missing()
+    n = system.live.read_shard(shard_of(campaign >> 16)).n
     assert refund(system, campaign, "4", "later").outcome == "pending"
+    assert system.live.read_shard(shard_of(campaign >> 16)).n == n
     decided(system)
     assert refund(system, campaign, "4", "later").outcome == "refunded"
     assert sum(row[1] for row in given_back(system)) == -9_000_000
@@ -341,6 +343,7 @@ def test_an_old_redis_that_comes_back_gives_back_nothing_twice_and_keeps_both_pa
     # Redis of a moment ago: the bidders, who had their answers, ask for both again, and for a third.
     for key, content in old.items():
         system.hot_redis.restore(key, 0, content, replace=True)
+    at(system, NINE + 1000)
     for part in ("two", "one", "three"):
         assert refund(system, campaign, "1", part=part).outcome == "refunded"
     assert refund(system, campaign, "1", "forgotten").outcome == "pending"
