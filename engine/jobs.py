@@ -133,6 +133,7 @@ def persist_loop(made: System) -> PersistLoop:
         made.live,
         on_changes=lambda brands: ignore(made.status.refresh(brands, rests=False)),
         on_not_ready=rebuild,
+        on_drained=made.refund_desk.decide,
         each_second=made.publisher.publish_pending,
         each_minute=lambda: ignore(trim_all(made.db, made.live, made.instance, made.settings.journal_keep_minutes)),
     )

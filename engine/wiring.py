@@ -23,6 +23,7 @@ from engine.flows.quarantine import Quarantined
 from engine.flows.rebuild import Rebuilder, Windows
 from engine.flows.rebuild_beside import RebuildBeside
 from engine.flows.reconcile import Reconciler
+from engine.flows.refunds import RefundDesk
 from engine.flows.status import StatusWriter
 from engine.flows.verify import Verifier
 from engine.flows.verify.journals import Journals
@@ -134,6 +135,11 @@ class System:
     @cached_property
     def persister(self) -> Persister:
         return Persister(self.db, self.live, self.journal, self.instance)
+
+    @cached_property
+    def refund_desk(self) -> RefundDesk:
+        windows = Windows.of(self.settings.request_id_minutes, self.settings.event_id_hours)
+        return RefundDesk(self.db, self.live, self.instance, windows.event_ms)
 
     @cached_property
     def closer(self) -> Closer:

@@ -9,6 +9,7 @@ from engine.domain.periods import day_of
 from engine.domain.schedule import Schedule
 from engine.live.scripts import LAYOUT
 from tools.golden_holds import HELD
+from tools.golden_refunds import REFUNDED
 from tools.golden_steps import (
     BRAND,
     EARLY,
@@ -177,21 +178,7 @@ CASES: Final = (
         ],
     ),
     *HELD,
-    Case(
-        "a refund counts once, gives room today, and leaves closed days alone",
-        [
-            record("a", line(FIRST, 10_000_000, "win-1"), line(FIRST, 5, "win-2")),
-            refund(4_000_000, "win-1"),
-            refund(4_000_000, "win-1"),
-            refund(3_000_000, "win-1"),
-            refund(6, "win-2"),
-            refund(5, "win-3"),
-            refund(5, "win-3", 20779),
-            refund(5, "win-4", 20700),
-            refund(5, "win-4", 20781),
-            ask("b", line(FIRST, 3_999_995)),
-        ],
-    ),
+    *REFUNDED,
     Case(
         "reconcile adds a difference, once",
         [

@@ -118,9 +118,19 @@ def hold(*operations: str, ms: int = NOON) -> Step:
     return step("holds", keys, [LAYOUT, "".join(operations)], ms)
 
 
-def refund(micros: object, event: str, day: object = "", campaign: int = FIRST, ms: int = NOON) -> Step:
+def refund(
+    micros: object, event: str, day: object = "", campaign: int = FIRST, ms: int = NOON, part: object = ""
+) -> Step:
     keys = [*KEYS.fixed, KEYS.brand(BRAND), KEYS.campaign(campaign)]
-    return step("refund", keys, [LAYOUT, campaign, event, micros, day], ms)
+    return step("refund", keys, [LAYOUT, campaign, event, micros, day, part], ms)
+
+
+def decide(
+    micros: object, event: str, day: object, verdict: str, part: object = "", instance: str = INSTANCE, ms: int = NOON
+) -> Step:
+    """What the log decided about a refund of the first campaign."""
+    keys = [*KEYS.fixed, KEYS.brand(BRAND), KEYS.campaign(FIRST)]
+    return step("decide_refund", keys, [LAYOUT, instance, FIRST, event, micros, day, part, verdict], ms)
 
 
 def plan(*campaigns: int, brand: int = BRAND, ms: int = NOON) -> Step:

@@ -44,7 +44,7 @@ def persist(app: App) -> int:
     "--duplicates",
     type=DAY,
     metavar="DAY",
-    help="Only list the event ids of DAY that a brand counted again, after their window; changes nothing.",
+    help="Only list the event ids of DAY that a brand counted again, after their window, and refunds paid again; changes nothing.",
 )
 @pass_app
 def reconcile(app: App, dry_run: bool, duplicates: datetime | None) -> int:
@@ -106,6 +106,8 @@ def _persist(app: App) -> tuple[dict[str, Any], str, bool]:
     system = app.system
     with bar("spends", system.persister.backlog()) as advance:
         drained = system.persister.drain_all(lambda so_far: advance(so_far.entries, so_far.rows))
+    if system.refund_desk.decide().approved:
+        drained.add(system.persister.drain_all())
     if drained.changed_brands:
         system.status.refresh(drained.changed_brands)
     trim_all(system.db, system.live, system.instance, system.settings.journal_keep_minutes)
@@ -165,7 +167,8 @@ def _duplicates(app: App, day: date) -> int:
     rows = (
         (
             str(line.brand_id),
-            line.event_id,
+            line.kind,
+            line.event_id + (f", part {line.refund_id}" if line.refund_id else ""),
             str(line.times),
             format_micros(line.again_micros),
             f"{line.first_at:%Y-%m-%d %H:%M:%S}",
@@ -174,7 +177,7 @@ def _duplicates(app: App, day: date) -> int:
         for line in found
     )
     print_table(
-        ("brand", "event id", "times", "counted again", "first", "last"), rows, right=("times", "counted again")
+        ("brand", "kind", "event id", "times", "counted again", "first", "last"), rows, right=("times", "counted again")
     )
     return 0
 

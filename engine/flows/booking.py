@@ -89,6 +89,7 @@ def read(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Read:
         for spend in () if entry.simple else entry.spends():
             at_ms(spend.occurred_ms or 0)
         list(entry.hold_steps())
+        list(entry.refunds())
         list(entry.adjustments())
         return Read(fields, entry)
     except (BadEntry, ValueError, OverflowError) as bad:

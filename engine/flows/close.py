@@ -192,7 +192,9 @@ class Closer:
                 done.drift.append(
                     f"brand {brand_id} {period} {starts_on}: counter {format_micros(counter)}, log {format_micros(logged)}"
                 )
-        budgets = [(b.id, b.daily_budget_micros if period == "day" else b.monthly_budget_micros) for b in brands]
+        # A brand's periods begin with it, or with its first spend where that is older.
+        there = [b for b in brands if b.created_at.date() <= _last_day(period, starts_on) or totals.get(b.id, 0) > 0]
+        budgets = [(b.id, b.daily_budget_micros if period == "day" else b.monthly_budget_micros) for b in there]
         return periods.close(conn, shard, period, starts_on, [(b, totals.get(b, 0), limit) for b, limit in budgets])
 
     def _counters(self, shard: int, brand_ids: list[int], fields: Sequence[str]) -> dict[tuple[int, str], int]:
@@ -205,6 +207,10 @@ class Closer:
                 for field_name, micros in zip(fields, totals.values[keys.brand(brand_id)], strict=True):
                     out[brand_id, field_name] = micros
         return out
+
+
+def _last_day(period: Period, starts_on: date) -> date:
+    return starts_on if period == "day" else date_of(day_number(month_date(next_month(month_of_date(starts_on)))) - 1)
 
 
 def _field(period: Period, starts_on: date) -> str:

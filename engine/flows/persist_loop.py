@@ -73,7 +73,7 @@ class Troubles:
 
 
 class PersistLoop:
-    """Drains, rings the status writer for brands whose budget changed, hands shards that are not ready to the rebuild, publishes, trims."""
+    """Drains, has refunds decided, rings the status writer for brands whose budget changed, hands shards that are not ready to the rebuild, publishes, trims."""
 
     def __init__(
         self,
@@ -82,6 +82,7 @@ class PersistLoop:
         *,
         on_changes: Callable[[set[int]], None],
         on_not_ready: Callable[[list[LiveShard]], bool],
+        on_drained: Callable[[], object],
         each_second: Callable[[], set[int]],
         each_minute: Callable[[], None],
     ) -> None:
@@ -90,6 +91,7 @@ class PersistLoop:
         # on_not_ready begins a rebuild, or looks after the one that it began, and answers whether one is under way.
         self._on_changes = on_changes
         self._on_not_ready = on_not_ready
+        self._on_drained = on_drained
         self._each_second = each_second
         self._each_minute = each_minute
         self._next_second = self._next_minute = self._next_rebuild = 0.0
@@ -128,6 +130,7 @@ class PersistLoop:
     def _pass(self, total: Drained, should_stop: Callable[[], bool]) -> None:
         self._look_after_shards()
         self._drain(total, should_stop)
+        self._guarded("refunds", self._on_drained)
         now = time.monotonic()
         if now >= self._next_second:
             self._guarded("publish", self._publish)
@@ -186,7 +189,7 @@ class PersistLoop:
         self._on_changes(brands)
         self._owed -= brands
 
-    def _guarded(self, duty: str, work: Callable[[], bool | None]) -> None:
+    def _guarded(self, duty: str, work: Callable[[], object]) -> None:
         """Does a duty unless it failed a moment ago. One that answers True is still under way. Raises ServerAway only."""
         if duty in self.troubles.resting():
             return

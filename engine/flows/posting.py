@@ -14,7 +14,8 @@ from sqlalchemy import Connection
 
 from engine.domain.ids import brand_of
 from engine.domain.periods import at_ms, date_of, day_of
-from engine.ledger import corrections, holds, spend_log
+from engine.domain.refunds import refund_request
+from engine.ledger import corrections, holds, refunds, spend_log
 from engine.live.journal import COUNTED, Entry, LoggedSpend
 from engine.live.packed import Unpacked
 
@@ -68,13 +69,14 @@ class Posting:
         return sum(micros for _, micros, _ in self._sums.values())
 
     def write(self, conn: Connection) -> int:
-        """Writes rows, sums, requests to be remembered, holds and corrections; answers how many rows. Raises RowsRefused, and what else PostgreSQL
+        """Writes rows, sums, requests to be remembered, holds, corrections and refunds; answers how many rows. Raises RowsRefused, and what else PostgreSQL
         refuses."""
         written = spend_log.copy_rows(conn, chain(_packed(self._packed), spend_log.rows_of(self._rows)))
         spend_log.add_sums(conn, self._sums)
         spend_log.add_mixed_requests(conn, list(_remembered(self._items)))
         holds.write(conn, list(_holds(self._items)))
         corrections.write(conn, list(_corrections(self._items)))
+        refunds.write(conn, list(_refunds(self._items)))
         return written
 
 
@@ -97,7 +99,7 @@ def _rows(item: Item) -> Iterator[spend_log.SpendRow]:
     recorded_at = at_ms(entry.ms)
     for spend in entry.spends():
         request = entry.request_id or (
-            f"{spend.campaign_id}:{spend.hold_id}" if spend.hold_id else f"refund:{spend.event_id}"
+            f"{spend.campaign_id}:{spend.hold_id}" if spend.hold_id else refund_request(spend.event_id, spend.refund_id)
         )
         yield spend_log.SpendRow(
             recorded_at, spend_day(entry, spend), spend.brand_id, spend.campaign_id, spend.amount_micros, spend.event_id, request,
@@ -137,4 +139,13 @@ def _corrections(items: Sequence[Item]) -> Iterator[corrections.CorrectionRow]:
             yield corrections.CorrectionRow(
                 step.name, brand_id, None if of_brand else step.owner_id, step.field, step.difference_micros,
                 at_ms(entry.ms), shard, entry.n,
+            )  # fmt: skip
+
+
+def _refunds(items: Sequence[Item]) -> Iterator[refunds.Told]:
+    for _, _, entry in items:
+        for refund in entry.refunds() if entry.steps else ():
+            yield refunds.Told(
+                brand_of(refund.campaign_id), refund.event_id, refund.refund_id or "", refund.campaign_id, refund.micros,
+                date_of(refund.day), at_ms(entry.ms), entry.n, refund.asked,
             )  # fmt: skip

@@ -21,7 +21,7 @@ from engine.errors import BudgetError, ServerAway
 from engine.flows.contents import Counted, Hash, hold_slices, memory_slices, open_counters, plan_hashes, set_calls
 from engine.flows.persist import Persister
 from engine.flows.salvage import carry_over
-from engine.ledger import holds, spend_log
+from engine.ledger import holds, refunds, spend_log
 from engine.ledger.catalog import Catalog
 from engine.ledger.cursors import CursorMoved
 from engine.ledger.holds import HoldRow
@@ -232,6 +232,7 @@ class Rebuilder:
         with self._db.connect() as conn:
             rows = list(spend_log.recent_spends(conn, shard, at_ms(now) - timedelta(milliseconds=longest)))
             mixed = list(spend_log.recent_mixed(conn, shard, at_ms(now - self._windows.request_ms)))
+            undone = refunds.remembered(conn, shard, at_ms(now - self._windows.event_ms))
         bodies: dict[str, list[str]] = {}
         for row in rows:
             if row.event_id is not None and ms_of(row.recorded_at) >= now - self._windows.event_ms:
@@ -239,13 +240,20 @@ class Rebuilder:
                     day = day_number(row.day)
                     events[f"{row.brand_id}:{row.event_id}"] = f"{row.campaign_id},{row.amount_micros},{day}"
                 else:
-                    events[f"-{row.brand_id}:{row.event_id}"] = f"{row.campaign_id},{-row.amount_micros}"
+                    # Its request id is that of a refund: the event, and after a comma the part's own id.
+                    part = row.request_id.removeprefix(f"refund:{row.event_id}")
+                    events[f"-{row.brand_id}:{row.event_id}{part}"] = f"{row.campaign_id},{-row.amount_micros}"
+                    total = f"={row.brand_id}:{row.event_id}"
+                    events[total] = str(int(events.get(total, "0")) - row.amount_micros)
             of_call = row.kind == "spend" and row.hold_id is None
             if of_call and ms_of(row.recorded_at) >= now - self._windows.request_ms:
                 occurred = None if row.occurred_at is None else ms_of(row.occurred_at)
                 bodies.setdefault(row.request_id, []).append(
                     spend_text(row.campaign_id, row.amount_micros, row.event_id, occurred)
                 )
+        for refund in undone:
+            name = f"-{refund.brand_id}:{refund.event_id}" + (f",{refund.refund_id}" if refund.refund_id else "")
+            events[name] = f"{refund.campaign_id},{refund.micros},{refund.cause or 'w'}"
         for request_id, lines in bodies.items():
             requests[request_id] = f"*{digest_of(''.join(lines))} {COUNTED}*{len(lines)}"
         for item in mixed:

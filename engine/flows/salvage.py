@@ -134,6 +134,8 @@ def _missing(conn: Connection, shard: int, item: Read, quarantined: set[str]) ->
         return None if item.entry_id in quarantined else item
     spends = list(item.entry.spends())
     logged = spend_log.already_logged(conn, shard, at_ms(item.entry.ms), spends, item.entry.request_id)
-    if not {spend.position for spend in spends} - logged or item.entry_id in quarantined:
+    # Asked for twice, a refund has one row all the same.
+    asked = any(refund.asked for refund in item.entry.refunds())
+    if not (asked or {spend.position for spend in spends} - logged) or item.entry_id in quarantined:
         return None
     return Read(item.fields, replace(item.entry, skip=frozenset(logged), generation=None))

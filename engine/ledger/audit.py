@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import date, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, Row, text
 
@@ -71,8 +71,26 @@ def _repeated(
     return [Twice(f"{name} {row.name}", row.brand_id, row.micros) for row in found]
 
 
+_REFUNDS: Final = "kind IN ('refund', 'correction') AND event_id IS NOT NULL"
+
+
+def repeated_refunds(connection: Connection, since: date, limit: int = 100) -> list[Twice]:
+    """Refunds of an event that were paid more often than the event was counted."""
+    found = connection.execute(
+        text(
+            "SELECT brand_id, request_id, (sum(amount_micros) - (array_agg(amount_micros ORDER BY recorded_at, n, position))[1])::bigint"
+            f" AS micros FROM spend_log AS r WHERE day >= :since AND {_REFUNDS} GROUP BY brand_id, event_id, request_id"
+            " HAVING count(*) > 1 AND count(*) > (SELECT count(*) FROM spend_log AS s WHERE s.brand_id = r.brand_id"
+            " AND s.event_id = r.event_id AND s.kind = 'spend' AND s.day >= :since) ORDER BY 1, 2 LIMIT :limit"
+        ),
+        {"since": since, "limit": limit},
+    )
+    return [Twice(row.request_id.replace(":", " of event ", 1), row.brand_id, row.micros) for row in found]
+
+
 class Again(NamedTuple):
-    """An event id that a brand counted more than once, after its window; again_micros: all but the first."""
+    """An event id that a brand counted more than once, after its window, or a refund that was paid more than once; again_micros: all but
+    the first. kind: `spend` or `refund`; refund_id: of a part of a spend."""
 
     brand_id: int
     event_id: str
@@ -80,6 +98,8 @@ class Again(NamedTuple):
     again_micros: int
     first_at: datetime
     last_at: datetime
+    kind: str = "spend"
+    refund_id: str | None = None
 
 
 def events_again(connection: Connection, day: date, limit: int = 1000) -> list[Again]:
@@ -94,7 +114,28 @@ def events_again(connection: Connection, day: date, limit: int = 1000) -> list[A
         ),
         {"day": day, "limit": limit},
     )
-    return [Again(*row) for row in found]
+    return [Again(*row) for row in found] + _refunds_again(connection, day, limit)
+
+
+def _refunds_again(connection: Connection, day: date, limit: int) -> list[Again]:
+    """Refunds that name a day and stand there again: what versions paid that forgot a refund with its event."""
+    found = connection.execute(
+        text(
+            "SELECT brand_id, event_id, count(*) AS times,"
+            " (sum(amount_micros) - (array_agg(amount_micros ORDER BY recorded_at, n, position))[1])::bigint AS again_micros,"
+            " min(recorded_at) AS first_at, max(recorded_at) AS last_at, request_id FROM spend_log"
+            f" WHERE {_REFUNDS} AND day BETWEEN CAST(:day AS date) - 1 AND CAST(:day AS date) + 1"
+            " GROUP BY brand_id, event_id, request_id HAVING count(*) > 1 AND bool_or(day = :day) ORDER BY 1, 2, 7 LIMIT :limit"
+        ),
+        {"day": day, "limit": limit},
+    )
+    return [
+        Again(
+            row.brand_id, row.event_id, row.times, row.again_micros, row.first_at, row.last_at, "refund",
+            row.request_id.partition(f"refund:{row.event_id},")[2] or None,
+        )
+        for row in found
+    ]  # fmt: skip
 
 
 def daily_sums_off(connection: Connection, first: date, last: date, limit: int = 100) -> list[Disagreement]:

@@ -18,6 +18,7 @@ class Lock(IntEnum):
     BRAND = 3
     REBUILD = 4
     RETENTION = 5
+    REFUND = 6
 
 
 _BITS = 40

@@ -38,12 +38,12 @@ def logged_days(connection: Connection) -> list[date]:
 
 
 def closed_days(connection: Connection, days: Sequence[date]) -> list[date]:
-    """Those of the days that are closed, with their month, on every shard that had a brand or a spend by then; oldest first."""
+    """Those of the days that are closed, with their month, on every shard that had a brand by then or a spend; oldest first."""
     found = connection.execute(
         text(
             "SELECT given.day FROM unnest(CAST(:days AS date[])) AS given(day) WHERE NOT EXISTS (SELECT FROM"
             " (SELECT mod(id, 64) AS shard FROM brand WHERE created_at < CAST(given.day + 1 AS timestamp) AT TIME ZONE 'UTC'"
-            " UNION SELECT mod(brand_id, 64) FROM campaign_day WHERE campaign_day.day = given.day) AS used WHERE NOT EXISTS"
+            " UNION SELECT mod(brand_id, 64) FROM campaign_day WHERE campaign_day.day = given.day AND spends > 0) AS used WHERE NOT EXISTS"
             " (SELECT FROM shard_close AS c WHERE c.shard = used.shard AND c.period = 'day' AND c.starts_on = given.day) OR NOT EXISTS"
             " (SELECT FROM shard_close AS c WHERE c.shard = used.shard AND c.period = 'month'"
             " AND c.starts_on = CAST(date_trunc('month', given.day) AS date))) ORDER BY 1"

@@ -73,15 +73,17 @@ class Placed(Protocol):
     def event_id(self) -> str | None: ...
     @property
     def kind(self) -> str: ...
+    @property
+    def refund_id(self) -> str | None: ...
 
 
 def first_day(connection: Connection, shard: int) -> date | None:
-    """The first day on which a brand of the shard spent; None when none ever did."""
+    """The first day on which a brand of the shard spent; None when none ever did. A day of which there are refunds alone is none."""
     # A probe of the index for each brand; the plain min() over the shard would read every row of the table.
     first: date | None = connection.execute(
         text(
             "SELECT min(first.day) FROM brand, LATERAL"
-            " (SELECT day FROM campaign_day WHERE brand_id = brand.id ORDER BY day LIMIT 1) AS first"
+            " (SELECT day FROM campaign_day WHERE brand_id = brand.id AND spends > 0 ORDER BY day LIMIT 1) AS first"
             " WHERE mod(brand.id, :shards) = :shard"
         ),
         {"shards": SHARDS, "shard": shard},
@@ -224,7 +226,7 @@ def already_logged(
     request_id: str,
     window: timedelta = timedelta(hours=2),
 ) -> set[int]:
-    """The positions of a call's spends that have a row already: the same call and place, or the same event of the brand.
+    """The positions of a call's spends that have a row already: the same call and place, the same event of the brand, or the same refund of it.
 
     Looked for within `window` before and after the call. Where the brand's rows of its day were dropped, its own was among them: a day is closed,
     and can be dropped, only when PostgreSQL has the last entry of it.
@@ -233,10 +235,14 @@ def already_logged(
     found = connection.execute(
         text(
             "SELECT given.position FROM unnest(CAST(:positions AS int[]), CAST(:brands AS bigint[]),"
-            " CAST(:events AS text[]), CAST(:kinds AS text[])) AS given(position, brand_id, event_id, kind) WHERE EXISTS (SELECT FROM spend_log WHERE spend_log.brand_id = given.brand_id"
+            " CAST(:events AS text[]), CAST(:kinds AS text[]), CAST(:refunds AS text[]))"
+            " AS given(position, brand_id, event_id, kind, refund_id) WHERE EXISTS (SELECT FROM spend_log WHERE spend_log.brand_id = given.brand_id"
             " AND recorded_at BETWEEN :since AND :until AND shard = :shard"
-            " AND ((spend_log.event_id = given.event_id AND spend_log.kind = given.kind)"
+            " AND ((spend_log.event_id = given.event_id AND spend_log.kind = given.kind AND given.refund_id IS NULL)"
             " OR (spend_log.request_id = :request_id AND spend_log.position = given.position)))"
+            # A refund is once for good, whenever it came and whatever it was booked as.
+            " OR EXISTS (SELECT FROM refund WHERE refund.brand_id = given.brand_id AND refund.event_id = given.event_id"
+            " AND refund.refund_id = given.refund_id AND refund.state = 'applied')"
             " OR EXISTS (SELECT FROM dropped_day WHERE dropped_day.brand_id = given.brand_id"
             " AND day = (CAST(:recorded_at AS timestamptz) AT TIME ZONE 'UTC')::date)"
         ),
@@ -245,6 +251,9 @@ def already_logged(
             "brands": [spend.brand_id for spend in wanted],
             "events": [spend.event_id for spend in wanted],
             "kinds": [spend.kind for spend in wanted],
+            "refunds": [
+                (spend.refund_id or "") if spend.kind in ("refund", "correction") else None for spend in wanted
+            ],
             "recorded_at": recorded_at,
             "since": recorded_at - window,
             "until": recorded_at + window,

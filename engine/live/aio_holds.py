@@ -56,9 +56,10 @@ class AsyncHoldCalls:
         *,
         amount_micros: int | None = None,
         spent_on: date | None = None,
+        refund_id: str | None = None,
     ) -> RefundResult:
         """`BudgetClient.refund`, awaited."""
-        return await self._ask(asks_refund(campaign_id, amount, event_id, amount_micros, spent_on))
+        return await self._ask(asks_refund(campaign_id, amount, event_id, amount_micros, spent_on, refund_id))
 
     async def _ask(self, asked: Asked[AnswerT]) -> AnswerT:
         try:

@@ -15,6 +15,7 @@ from engine.domain.causes import reasons_of
 from engine.domain.ids import check_campaign_id, check_text_id
 from engine.domain.money import micros_of
 from engine.domain.periods import day_number
+from engine.domain.refunds import WHY
 from engine.errors import BudgetError, InvalidId, InvalidInput, Unavailable, UnreadableReply, shown
 from engine.live.keys import keys_of_campaign
 from engine.live.replies import (
@@ -37,6 +38,7 @@ RELEASED: Final = "released"
 EXPIRED: Final = "expired"
 UNKNOWN_HOLD: Final = "unknown_hold"
 REFUNDED: Final = "refunded"
+PENDING: Final = "pending"
 UNKNOWN_EVENT: Final = "unknown_event"
 LATE: Final = "late"
 OVER: Final = "over"
@@ -53,6 +55,16 @@ _WORDS: Final = {
     "c": (CONFLICT, ""),
     "u": (UNKNOWN_CAMPAIGN, ""),
 }
+
+_REFUNDS: Final = {
+    "k": REFUNDED,
+    "w": PENDING,
+    "c": CONFLICT,
+    "x": REFUSED,
+    "n": UNKNOWN_EVENT,
+    "u": UNKNOWN_CAMPAIGN,
+}
+"""Outcomes of `refund` by the first letter of their code."""
 
 
 class HoldResult(Answered):
@@ -78,7 +90,12 @@ class HoldResult(Answered):
 
 
 class RefundResult(Answered):
-    """The answer to refund: `refunded`, `conflict`, `unknown_event`, `unknown_campaign` or `not_ready`. True when it is `refunded`."""
+    """The answer to refund: `refunded`, `pending`, `conflict`, `refused`, `unknown_event`, `unknown_campaign` or `not_ready`.
+
+    Money went back only with `refunded`: only then the answer is true. `pending`: the event is older than its window, so the spend log
+    decides, within seconds; the same call again hears `pending` until then, and after it `refunded` or `refused`. detail: why it is not
+    refunded, in a sentence.
+    """
 
     __slots__ = ()
 
@@ -147,30 +164,32 @@ def asks_refund(
     event_id: str | None,
     amount_micros: int | None,
     spent_on: date | None,
+    refund_id: str | None = None,
 ) -> Asked[RefundResult]:
     """The call of `refund`."""
     check_campaign_id(campaign_id)
     if event_id is None:
         raise InvalidId("event_id is missing: give the id that the spend had", "event_id")
     check_text_id(event_id, "event_id")
+    part = "" if refund_id is None else check_text_id(refund_id, "refund_id")
     day = "" if spent_on is None else str(day_number(_a_day(spent_on)))
     keys = keys_of_campaign(campaign_id)
-    args = (LAYOUT, str(campaign_id), event_id, str(micros_of(amount, amount_micros)), day)
+    args = (LAYOUT, str(campaign_id), event_id, str(micros_of(amount, amount_micros)), day, part)
     call = Call(script("refund"), (*keys.fixed, keys.brand(campaign_id >> 16), keys.campaign(campaign_id)), args)
 
     def read(reply: Reply) -> RefundResult:
         if reply[0] == b"invalid" and reply[2] == b"day":
             raise InvalidInput(
-                f"spent_on {spent_on} is not a day until today by Redis' clock, in UTC: give the day of the spend;"
-                " nothing was written",
+                f"spent_on {spent_on} is not a day of a spend, which is from 2020 on and until today by Redis' clock, in UTC: give the day of"
+                " the spend; nothing was written",
                 "spent_on",
             )
         if head(reply) == NOT_READY:
             return RefundResult(campaign_id, NOT_READY, detail=reply[1].decode())
         code = reply[1].decode()
-        outcome = {"k": REFUNDED, "n": UNKNOWN_EVENT}.get(code) or _WORDS[code][0]
         figures, masks = read_figures(reply)
-        return RefundResult(campaign_id, outcome, reasons_of(masks.get(campaign_id, 0)), figures.get(campaign_id >> 16))
+        reasons, brand = reasons_of(masks.get(campaign_id, 0)), figures.get(campaign_id >> 16)
+        return RefundResult(campaign_id, _REFUNDS[code[0]], reasons, brand, WHY.get(code, ""))
 
     return Asked(campaign_id, call, f"refund of {event_id}", read)
 
@@ -243,13 +262,17 @@ class HoldCalls:
         *,
         amount_micros: int | None = None,
         spent_on: date | None = None,
+        refund_id: str | None = None,
     ) -> RefundResult:
-        """Gives back a spend, or a part of it, that was not due: an opposite entry in the log, once for an event id.
+        """Gives back a spend, or a part of it, that was not due: an opposite entry in the log, once, and never more than was spent.
 
-        event_id: the one that the spend had. Its day's counters go down while they are open; afterwards it is a correction of a closed
-        period. spent_on: the UTC day of the spend, needed when its event id is older than its window (`unknown_event` says so).
+        event_id: the one that the spend had. Its day's counters go down while they are open, never below 0; afterwards it is a correction
+        of a closed period. spent_on: the UTC day of the spend, needed when its event id is older than its window (`unknown_event` says so);
+        then the answer is `pending`, the spend log decides, and the same call a few seconds later hears `refunded` or `refused`.
+        refund_id: names a part of a spend, so that several can be given back; without it the event has one refund. The same call again
+        is answered the same. Raises InvalidAmount, InvalidId, InvalidInput (spent_on), Unavailable, WrongVersion.
         """
-        return self._ask(asks_refund(campaign_id, amount, event_id, amount_micros, spent_on))
+        return self._ask(asks_refund(campaign_id, amount, event_id, amount_micros, spent_on, refund_id))
 
     def _ask(self, asked: Asked[AnswerT]) -> AnswerT:
         try:

@@ -16,6 +16,8 @@ from typing import Any, Final, NamedTuple
 import redis
 
 from engine.domain.ids import brand_of
+from engine.domain.periods import day_of
+from engine.domain.refunds import FIRST_DAY
 from engine.errors import BudgetError
 from engine.live import packed
 from engine.live.hush import away
@@ -41,9 +43,10 @@ _BYTES_A_SPEND: Final = 5
 UNITEMISED: Final = "unitemised"
 
 _SPEND: Final = re.compile(r"(\d+),(\d+),([^,;]*),(-?\d*);")
-_STEP: Final = re.compile(r"([RSOTLEFCDPQ]),(\d+),([^,;]*),(\d+),(\d*);")
+_STEP: Final = re.compile(r"([RSOTLEFCDPQW]),(\d+),([^,;]*),(\d+),(\d*)(?:,([^,;]+))?;")
 _SETTLES: Final = {"S": ("spend", "settled"), "O": ("over", "over"), "T": ("late", "late")}
 _REFUNDS: Final = {"F": "refund", "C": "correction"}
+_ASKED: Final = "W"
 _DRAWS: Final = {"D": "spend", "P": "over", "Q": "late"}
 _SPENDLESS: Final = re.compile(r"(?:[RLEDPQ],[^;]*;)*")
 _ENDS: Final = {"L": "released", "E": "expired"}
@@ -72,6 +75,7 @@ class LoggedSpend:
     kind: str = "spend"
     hold_id: str | None = None
     day: int | None = None
+    refund_id: str | None = None
 
     @property
     def brand_id(self) -> int:
@@ -88,6 +92,18 @@ class HoldStep:
     held_micros: int
     settled_micros: int = 0
     expires_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refund:
+    """A refund that was given or, where it is `asked`, one that the log has to decide. micros: what goes back, above 0; day: a day number."""
+
+    campaign_id: int
+    event_id: str
+    micros: int
+    day: int
+    refund_id: str | None
+    asked: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,11 +158,11 @@ class Entry:
             size = self.packed.size
         else:
             size = yield from self._text_spends(codes)
-        for verb, campaign, name, third, fourth in self._lines():
+        for verb, campaign, name, third, fourth, part in self._lines():
             if verb in _SETTLES:
                 yield LoggedSpend(size, int(campaign), int(third), None, None, _SETTLES[verb][0], name)
             elif verb in _REFUNDS:
-                yield LoggedSpend(size, int(campaign), -int(third), name, None, _REFUNDS[verb], None, int(fourth))
+                yield LoggedSpend(size, int(campaign), -int(third), name, None, _REFUNDS[verb], None, int(fourth), part)
             size += 1
 
     def _packed_spends(self, call: Unpacked, codes: list[str] | None) -> Iterator[LoggedSpend]:
@@ -199,14 +215,14 @@ class Entry:
     def drawn_from(self) -> tuple[str, str] | None:
         """The lease that the packed spends were given out from, and their kind: `spend`, `over` what it had on hold, or `late`, after its end."""
         if self.packed is not None and self.steps:
-            for verb, _, name, _, _ in self._lines():
+            for verb, _, name, *_ in self._lines():
                 if verb in _DRAWS:
                     return name, _DRAWS[verb]
         return None
 
     def hold_steps(self) -> Iterator[HoldStep]:
         """What this entry did to holds, in order."""
-        for verb, campaign, name, third, fourth in self._lines():
+        for verb, campaign, name, third, fourth, _ in self._lines():
             if verb == "R":
                 yield HoldStep(int(campaign), name, "open", int(third), 0, int(fourth))
             elif verb in _SETTLES:
@@ -220,6 +236,12 @@ class Entry:
             elif verb in _ENDS:
                 yield HoldStep(int(campaign), name, _ENDS[verb], int(third))
 
+    def refunds(self) -> Iterator[Refund]:
+        """The refunds that this entry gave, or was asked for, in order."""
+        for verb, campaign, event, micros, day, part in self._lines():
+            if verb == _ASKED or verb in _REFUNDS:
+                yield Refund(int(campaign), event, int(micros), int(day), part, verb == _ASKED)
+
     def adjustments(self) -> Iterator[Adjustment]:
         """The corrections of counters that this entry tells of."""
         for line in self.adjusted.split(";"):
@@ -230,14 +252,20 @@ class Entry:
                 except ValueError:
                     raise self._bad(line) from None
 
-    def _lines(self) -> Iterator[tuple[str, str, str, str, str]]:
+    def _lines(self) -> Iterator[tuple[str, str, str, str, str, str | None]]:
         end = 0
         for match in _STEP.finditer(self.steps):
             if match.start() != end:
                 break
             end = match.end()
-            verb, campaign, name, third, fourth = match.groups()
-            yield verb, campaign, name, third, fourth
+            verb, campaign, name, third, fourth, part = match.groups()
+            if verb == _ASKED or verb in _REFUNDS:
+                # Each day that is named gets a partition: one that no spend can have had is no day.
+                if not FIRST_DAY <= int(fourth or 0) <= day_of(self.ms):
+                    raise self._bad(match[0])
+            elif part is not None:
+                raise self._bad(match[0])
+            yield verb, campaign, name, third, fourth, part
         if end != len(self.steps):
             raise self._bad(self.steps)
 

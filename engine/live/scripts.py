@@ -26,6 +26,7 @@ NAMES: Final = (
     "lease",
     "holds",
     "refund",
+    "decide_refund",
     "adjust",
     "probe",
     "publish",

@@ -126,15 +126,14 @@ def test_fault_08_lua_refuses_bad_holds_and_refunds_and_writes_nothing(
         assert _raw(plant, "holds", [*plan, *keys.holds(BRAND)], [LAYOUT, body])[0] == b"invalid", body
         assert whole(plant) == before, body
     refunds = [("good", amount, "") for amount in AMOUNTS] + [(name, "5", "") for name in EVENTS]
-    refunds += [("good", "5", day) for day in ("-1", "x", "1e3", "9999999", "999999", " 1", "nan")]
-    for event, amount, day in refunds:
+    days = ("-1", "x", "1e3", "9999999", "999999", " 1", "nan", "0", "18261")
+    refunds += [("good", "5", day) for day in days]
+    parts = [("good", "5", "", name) for name in (*EVENTS, "one,two") if name]
+    for event, amount, day, *part in [*refunds, *parts]:
         calls += 1
-        assert _raw(plant, "refund", plan, [LAYOUT, str(CAMPAIGN), event, amount, day])[0] == b"invalid", (
-            event,
-            amount,
-            day,
-        )
-        assert whole(plant) == before, (event, amount, day)
+        said = _raw(plant, "refund", plan, [LAYOUT, str(CAMPAIGN), event, amount, day, *part])
+        assert said[0] == b"invalid", (event, amount, day, part)
+        assert whole(plant) == before, (event, amount, day, part)
     figures(Figures(calls, 0, calls, more="holds and refunds"))
 
 

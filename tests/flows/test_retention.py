@@ -52,13 +52,15 @@ def lived(system: System) -> System:
     for day in [*GONE, *KEPT]:
         at(system, noon(day))
         settled(system, day)
-        client.record_spends([Spend(ONE, "1")] * 3)
+        client.record_spends([Spend(ONE, "1"), Spend(ONE, "1"), Spend(ONE, "1", f"one-{day}")])
         client.record_spend(TWO, "5", event_id=f"win-{day}")
         client.refund(TWO, "1", f"win-{day}")
         client.settle(client.reserve(ONE, "4", 600).hold_id, "2.5")
         if day == GONE[3]:
-            client.refund(ONE, "0.5", "of-the-month", spent_on=GONE[2])
-            client.refund(ONE, "0.25", "of-september", spent_on=GONE[1])
+            client.refund(ONE, "0.5", f"one-{GONE[2]}", spent_on=GONE[2])
+            client.refund(ONE, "0.25", f"one-{GONE[1]}", spent_on=GONE[1])
+        system.persister.drain_all()
+        system.refund_desk.decide()
         system.persister.drain_all()
     settled(system, TODAY)
     return system
@@ -295,8 +297,13 @@ def test_a_refund_of_a_day_that_is_gone_has_its_row_and_goes_with_it_later(old: 
     # Another worker's persister has seen that day's partition, and does not know that it went.
     old.persister.make_partitions([GONE[2]])
     drop(old)
-    answer = old.client.refund(TWO, "0.75", "late", spent_on=GONE[2])
-    assert answer.outcome == "refunded"
+    assert old.client.refund(TWO, "0.75", "late", spent_on=GONE[2]).outcome == "pending"
+    # Its rows are gone, so what the campaign has left of the day is the bound: 5.00 less the 1.00 that was refunded.
+    assert old.client.refund(TWO, "3.250001", "too-much", spent_on=GONE[2]).outcome == "pending"
+    old.persister.drain_all()
+    old.refund_desk.decide()
+    assert old.client.refund(TWO, "0.75", "late", spent_on=GONE[2]).outcome == "refunded"
+    assert old.client.refund(TWO, "3.250001", "too-much", spent_on=GONE[2]).outcome == "refused"
     drained = old.persister.drain_all()
     assert (drained.rows, drained.quarantined) == (1, 0)
     assert rows(old, "SELECT day, kind, amount_micros FROM spend_log WHERE event_id = 'late'") == [

@@ -51,6 +51,8 @@ def a_day_of_everything(clock: System) -> tuple[int, int, int]:
     clock.client.refund(two, "2", "win")
     clock.client.refund(one, "4", "old", spent_on=YESTERDAY)
     clock.persister.drain_all()
+    assert clock.refund_desk.decide().approved == 1
+    clock.persister.drain_all()
     return brand_id, one, two
 
 

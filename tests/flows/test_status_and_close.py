@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from engine.domain.ids import SHARDS
 from engine.domain.periods import DAY_MS, ms_of
 from engine.domain.schedule import Schedule
 from engine.flows.check import check_all
@@ -20,6 +21,7 @@ from engine.live.admin import LiveRedis
 from engine.live.keys import keys_of_brand
 from engine.wiring import System
 from tests.flows.conftest import at
+from tests.flows.test_holds_and_quarantine import poison
 from tests.flows.test_persist import brand_with_campaigns, rows
 from tests.patience import TIMES
 
@@ -280,3 +282,45 @@ def test_a_status_waits_for_the_writer_before_it(ready: System) -> None:
         assert ready.catalog.campaign(campaign).status == "active"
     thread.join()
     assert ready.catalog.campaign(campaign).reasons == ("daily_budget",)
+
+
+def closed_periods(system: System) -> list[tuple[int, str, str]]:
+    return rows(system, "SELECT brand_id, period, starts_on::text FROM period_total ORDER BY 1, 2 DESC, 3")
+
+
+def test_a_refund_that_names_an_old_day_makes_no_period_before_its_brand_began(clock: System) -> None:
+    at(clock, instant(2030, 5, 15, 12))
+    brand_id, (campaign,) = brand_with_campaigns(clock)
+    with clock.db.begin() as conn:
+        conn.execute(text("UPDATE brand SET created_at = '2030-05-15'"))
+    clock.client.record_spend(campaign, "3")
+    # As scripts of an older version wrote them: years before the brand, and before everything.
+    poison(clock, brand_id, {"h": f"C,{campaign},never,1000000,18300;"})
+    poison(clock, brand_id, {"h": f"C,{campaign},never,1000000,0;"})
+    assert clock.persister.drain_all().quarantined == 1
+    at(clock, instant(2030, 5, 17))
+    closed = clock.closer.close_ended()
+    assert (closed.days, closed.months, closed.drift) == (2, 0, [])
+    assert closed_periods(clock) == [(brand_id, "day", "2030-05-15"), (brand_id, "day", "2030-05-16")]
+
+
+def test_a_brands_periods_begin_with_it_also_on_a_shard_that_is_older(clock: System) -> None:
+    at(clock, instant(2030, 4, 29, 12))
+    brand_id, (campaign,) = brand_with_campaigns(clock)
+    with clock.db.begin() as conn:
+        conn.execute(text(f"ALTER TABLE brand ALTER COLUMN id RESTART WITH {brand_id + SHARDS}"))
+    clock.client.record_spend(campaign, "3")
+    at(clock, instant(2030, 5, 1, 12))
+    younger, (other,) = brand_with_campaigns(clock, name="Borealis")
+    with clock.db.begin() as conn:
+        conn.execute(text("UPDATE brand SET created_at = '2030-04-29' WHERE id = :id"), {"id": brand_id})
+        conn.execute(text("UPDATE brand SET created_at = '2030-05-01 06:00Z' WHERE id = :id"), {"id": younger})
+    clock.client.record_spend(other, "3")
+    clock.persister.drain_all()
+    at(clock, instant(2030, 5, 2))
+    clock.closer.close_ended()
+    assert closed_periods(clock) == [
+        (brand_id, "month", "2030-04-01"),
+        *((brand_id, "day", f"2030-{day}") for day in ("04-29", "04-30", "05-01")),
+        (younger, "day", "2030-05-01"),
+    ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
@@ -59,6 +59,10 @@ CALLS: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
     ("release", (f"{CAMPAIGN}:h3",), {}),
     ("refund", (CAMPAIGN, "1", "e1"), {}),
     ("refund", (CAMPAIGN, "1", "e9"), {}),
+    ("refund", (CAMPAIGN, "1", "e9"), {"spent_on": datetime.now(UTC).date(), "refund_id": "part-1"}),
+    ("refund", (CAMPAIGN, "99", "e1"), {"refund_id": "part-1"}),
+    ("refund", (CAMPAIGN, "1", "e1"), {"refund_id": "two words"}),
+    ("refund", (CAMPAIGN, "1", "e9"), {"spent_on": date(1970, 1, 1)}),
     ("status", (CAMPAIGN,), {}),
     ("record_spend", (CAMPAIGN, "1000"), {}),
     ("status", (CAMPAIGN,), {}),

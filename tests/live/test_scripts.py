@@ -13,6 +13,7 @@ from engine.domain.causes import ORDER, mask_of
 from engine.domain.ids import ORDINALS, SHARDS
 from engine.domain.money import MAX_AMOUNT_MICROS, MAX_TOTAL_MICROS
 from engine.domain.periods import month_of_date
+from engine.domain.refunds import FIRST_DAY
 from engine.live import scripts
 from engine.live.batches import MAX_SPENDS_A_CALL
 from engine.live.journal import SHORT
@@ -67,6 +68,7 @@ def test_python_and_lua_agree_on_the_numbers() -> None:
     names = "MANUAL, ARCHIVED, SCHEDULE, DAILY_BUDGET, MONTHLY_BUDGET"
     assert f"local {names} = {', '.join(str(mask_of([cause])) for cause in ORDER)}" in lua
     assert f"home * {ORDINALS}" in lua
+    assert f"FIRST_DAY = {FIRST_DAY} " in lua
     assert SHARDS == 64
 
 

@@ -1,4 +1,4 @@
-"""Faults in the scripts: what a spend, a hold, a refund, a publish or a correction may do, and what is remembered."""
+"""Faults in the scripts: what a spend, a hold, a publish or a correction may do, and what is remembered."""
 
 from __future__ import annotations
 
@@ -316,20 +316,6 @@ LUA: Final = (
     M("holds that were lost are none", "lua/lib/holds.lua",
       "return holds == 'hash' and expiry == 'zset'", "return true",
       (HOLDS + "holds_that_were_lost_take_their_shard_out_of_use",)),
-
-    # Refunds
-    M("a refund of yesterday lowers today", "lua/refund.lua",
-      "if i == 1 and day == today or", "if i == 1 or",
-      (HOLDS + "a_refund_of_an_earlier_day_lowers_the_month_only",)),
-    M("a refund of last month lowers this one", "lua/refund.lua",
-      "i == 2 and same_month", "i == 2",
-      (HOLDS + "a_refund_of_an_earlier_month_lowers_neither_day_nor_month",)),
-    M("a refund that comes again gives again", "lua/refund.lua",
-      "if seen[refund_name] then", "if false then",
-      (HOLDS + "a_refund_of_today_gives_the_money_back_to_day_and_month_once",)),
-    M("a refund may be larger than its spend", "lua/refund.lua",
-      "if of_campaign ~= campaign_id or amount > tonumber(spent) then", "if of_campaign ~= campaign_id then",
-      (HOLDS + "a_refund_of_more_than_was_spent_is_a_conflict",)),
 
     # Publish, correct, prune, trim
     M("an old version of a plan wins", "lua/publish.lua",

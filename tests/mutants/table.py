@@ -10,6 +10,15 @@ from tests.mutants.lua import LUA
 from tests.mutants.mutant import Mutant
 from tests.mutants.persist import WRITTEN_DOWN
 from tests.mutants.rebuild import MADE_WHOLE
+from tests.mutants.refunds import GIVEN_BACK
 from tests.mutants.retention import LET_GO
 
-MUTANTS: Final[tuple[Mutant, ...]] = (*LUA, *WRITTEN_DOWN, *CLOSED, *LET_GO, *MADE_WHOLE, *EXPLAINED)
+MUTANTS: Final[tuple[Mutant, ...]] = (
+    *LUA,
+    *GIVEN_BACK,
+    *WRITTEN_DOWN,
+    *CLOSED,
+    *LET_GO,
+    *MADE_WHOLE,
+    *EXPLAINED,
+)

@@ -10,6 +10,7 @@ import os
 import random
 import sys
 import time
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ DONE = {
     "settled",
     "released",
     "refunded",
+    "pending",
     "unknown_event",
     "unknown_hold",
 }
@@ -56,7 +58,8 @@ def _outcomes(client: BudgetClient, call: Call) -> list[str]:
         return [client.settle(name, amount_micros=first[3]).outcome]
     if do == "release":
         return [client.release(name).outcome]
-    return [client.refund(first[0], event_id=first[2], amount_micros=first[3]).outcome]
+    spent_on = date.fromisoformat(call["day"]) if "day" in call else None
+    return [client.refund(first[0], event_id=first[2], amount_micros=first[3], spent_on=spent_on).outcome]
 
 
 class Bidder:
@@ -111,6 +114,10 @@ class Bidder:
         if kind < 0.6 and self._events:
             campaign, micros, event = self._events.pop()
             return {"id": f"{name}", "do": "refund", "spends": [(campaign, micros, event)]}
+        if kind < 0.61:
+            # Of an event that never was: pending, then refused by the log, and no row.
+            never = (chance.choice(self._facts), chance.randint(1, 1_000_000), f"{name}-never")
+            return {"id": name, "do": "refund", "day": datetime.now(UTC).date().isoformat(), "spends": [never]}
         if kind < 0.7:
             spends = [
                 (chance.choice(self._asked), chance.randint(1, 20_000), None) for _ in range(chance.randint(2, 20))

@@ -17,6 +17,7 @@ from tests.soak.bidder import Call, send
 Row = tuple[str, int, int, str | None]
 """Of a call: its name, campaign, micros, event id."""
 COUNTED = {"recorded", "accepted", "settled", "refunded"}
+"""A `pending` refund is none of them: bidders ask so only for events that never were, and the log refuses those."""
 _RESENDS = 200
 
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from engine.domain.causes import reasons_of
 from engine.domain.periods import day_of
-from engine.domain.twin import Answer, Change, Entry, Figures, Row, Shard, Step, Twin, Verdict
+from engine.domain.twin import Answer, Asked, Change, Entry, Figures, Row, Shard, Step, Twin, Verdict
 from engine.domain.twin.plan import Counter, periods_of
 from engine.live import journal
 from engine.live.holds import HoldResult, RefundResult
@@ -31,7 +31,7 @@ def entry_of(entry_id: bytes, fields: dict[bytes, bytes]) -> tuple[Entry, str]:
     """A journal entry in the twin's words, and the text of the call that it carries."""
     entry = journal.decode(entry_id, fields)
     rows = tuple(
-        Row(s.position, s.campaign_id, s.amount_micros, s.event_id, s.kind, s.hold_id, day_of(entry.ms) if s.day is None else s.day)
+        Row(s.position, s.campaign_id, s.amount_micros, s.event_id, s.kind, s.hold_id, day_of(entry.ms) if s.day is None else s.day, s.refund_id)
         for s in entry.spends()
     )  # fmt: skip
     steps = tuple(
@@ -44,8 +44,9 @@ def entry_of(entry_id: bytes, fields: dict[bytes, bytes]) -> tuple[Entry, str]:
     )
     changes = frozenset(Change(c.brand_id, c.cause, c.direction) for c in entry.changes)
     verb = {"r": "record", "t": "try", "": ""}[entry.verb]
+    asked = tuple(Asked(r.campaign_id, r.event_id, r.micros, r.day, r.refund_id) for r in entry.refunds() if r.asked)
     made = Entry(
-        entry.n, entry.ms, entry.request_id, verb, (), verdicts, rows, in_order(steps), changes, entry.generation
+        entry.n, entry.ms, entry.request_id, verb, (), verdicts, rows, in_order(steps), changes, entry.generation, asked
     )
     return made, _text_of(entry)
 
@@ -75,6 +76,7 @@ def told(entry: Entry) -> tuple[Entry, str]:
         steps,
         entry.changes,
         entry.generation,
+        entry.asked,
     ), body
 
 

@@ -143,9 +143,14 @@ class LiveSide:
             self.wire.call(asks_draw(call.campaign_id, call.lease_id, number, call.micros, call.first_sent), 20.0)
         )
 
-    def refund(self, campaign_id: int, micros: int, event_id: str, spent_day: int | None) -> Answer:
+    def refund(
+        self, campaign_id: int, micros: int, event_id: str, spent_day: int | None, refund_id: str | None
+    ) -> Answer:
         on = None if spent_day is None else date_of(spent_day)
-        return answer_of(self.client.refund(campaign_id, event_id=event_id, amount_micros=micros, spent_on=on))
+        given = self.client.refund(
+            campaign_id, event_id=event_id, amount_micros=micros, spent_on=on, refund_id=refund_id
+        )
+        return answer_of(given)
 
     def publish(self, brand: BrandPlan, campaigns: list[CampaignPlan], create: set[int]) -> bool:
         plans = [admin.CampaignPlan(*plan, plan.campaign_id in create) for plan in campaigns]

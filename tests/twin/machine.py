@@ -65,7 +65,9 @@ class Side(Protocol):
     def operate(self, operations: list[Operation]) -> list[Answer]: ...
     def lease(self, call: Leasing) -> Granted: ...
     def draw(self, call: Drawing) -> str: ...
-    def refund(self, campaign_id: int, micros: int, event_id: str, spent_day: int | None) -> Answer: ...
+    def refund(
+        self, campaign_id: int, micros: int, event_id: str, spent_day: int | None, refund_id: str | None
+    ) -> Answer: ...
     def publish(self, brand: BrandPlan, campaigns: list[CampaignPlan], create: set[int]) -> bool: ...
     def status(self, campaign_id: int) -> tuple[str, ...] | str | None: ...
     def check(self, twin: Twin) -> None: ...
@@ -87,6 +89,7 @@ class TwinMachine(RuleBasedStateMachine):
         self.unnamed = 0
         self.lease_calls = 0
         self.draws: deque[Drawing] = deque(maxlen=4)
+        self.refunded: deque[tuple[int, int, str, str, str | None]] = deque(maxlen=4)
 
     # What is drawn: ids by place, so that a smaller example is a simpler story.
 
@@ -291,14 +294,23 @@ class TwinMachine(RuleBasedStateMachine):
         amount=st.sampled_from((1, 2, 5, 10)),
         event=EVENTS.filter(bool),
         day=st.sampled_from(("none", "none", "today", "yesterday", "the month's first", "last month")),
+        part=st.sampled_from((None, None, "part-1", "part-2")),
     )
-    def refunds(self, place: int, amount: int, event: str, day: str) -> None:
-        campaign = self.campaign(place)
+    def refunds(self, place: int, amount: int, event: str, day: str, part: str | None) -> None:
+        self.refunded.append((self.campaign(place), amount, event, day, part))
+        self.refund(*self.refunded[-1])
+
+    @rule(place=st.integers(0, 3))
+    def asks_for_a_refund_again(self, place: int) -> None:
+        if self.refunded:
+            self.refund(*self.refunded[-1 - place % len(self.refunded)])
+
+    def refund(self, campaign: int, amount: int, event: str, day: str, part: str | None) -> None:
         shard = self.twin.shard(campaign)
         on = spent_days(max(self.clock, shard.kept_now))[day]
         spent_day = None if on is None else day_number(on)
-        expected = self.twin.refund(campaign, amount, event, self.clock, spent_day)
-        assert self.side.refund(campaign, amount, event, spent_day) == expected
+        expected = self.twin.refund(campaign, amount, event, self.clock, spent_day, part)
+        assert self.side.refund(campaign, amount, event, spent_day, part) == expected
 
     @rule(place=st.integers(0, 2), daily=LIMITS, monthly=LIMITS, archived=st.sampled_from((False,) * 9 + (True,)))
     def publishes(self, place: int, daily: int | None, monthly: int | None, archived: bool) -> None:

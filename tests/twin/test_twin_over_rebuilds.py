@@ -46,6 +46,13 @@ class OverRebuilds(TwinMachine):
         self.whole.check_log(self.twin)
         check_fold(self.twin)
 
+    @rule()
+    def the_log_decides_refunds(self) -> None:
+        self.is_persisted()
+        self.whole.system.refund_desk.decide()
+        self.twin.decide(self.clock)
+        self.is_persisted()
+
     @rule(drained=st.booleans(), place=st.integers(0, 99))
     def is_wiped_and_rebuilt(self, drained: bool, place: int) -> None:
         if drained:

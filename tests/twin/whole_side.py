@@ -18,7 +18,7 @@ from tests.twin.live_side import LiveSide
 
 _EMPTIED: Final = (
     "brand, campaign, spend_log, campaign_day, campaign_hour, mixed_request, hold, counter_correction, quarantine, status_change,"
-    " catalog_change, period_total, shard_close, dropped_day"
+    " catalog_change, period_total, shard_close, dropped_day, refund"
 )
 
 
@@ -98,7 +98,7 @@ class WholeSide(LiveSide):
         with self.system.db.connect() as conn:
             found = conn.execute(
                 text(
-                    "SELECT shard, n, recorded_at, position, campaign_id, amount_micros, event_id, kind, hold_id, day"
+                    "SELECT shard, n, recorded_at, position, campaign_id, amount_micros, event_id, kind, hold_id, day, request_id"
                     " FROM spend_log ORDER BY shard, n, position"
                 )
             ).all()
@@ -108,10 +108,17 @@ class WholeSide(LiveSide):
             )
             opened = {(campaign, hold): (micros, ms_of(at)) for campaign, hold, micros, at in held}
         got = []
-        for shard, n, at, position, campaign, micros, event, kind, hold, day in found:
+        for shard, n, at, position, campaign, micros, event, kind, hold, day, request in found:
             number = (day - date_of(0)).days
-            got.append((shard, n, ms_of(at), Row(position, campaign, micros, event, kind, hold, number)))
+            part = request.partition(f"refund:{event},")[2] or None if micros < 0 else None
+            got.append((shard, n, ms_of(at), Row(position, campaign, micros, event, kind, hold, number, part)))
         assert got == expected
+        with self.system.db.connect() as conn:
+            refunds = conn.execute(text("SELECT brand_id, event_id, refund_id, micros, state, cause FROM refund")).all()
+        assert {
+            f"{brand}:{event}" + (f",{part}" if part else ""): (micros, state, cause or "")
+            for brand, event, part, micros, state, cause in refunds
+        } == {name: (row.asked.micros, row.state, row.cause) for name, row in twin.ledger.refunds.items()}
         sums: dict[tuple[int, int], int] = {}
         for _, _, _, row in expected:
             sums[row.campaign_id, row.day] = sums.get((row.campaign_id, row.day), 0) + row.micros

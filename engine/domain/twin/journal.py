@@ -37,6 +37,17 @@ class Row(NamedTuple):
     kind: str
     hold_id: str | None
     day: int
+    refund_id: str | None = None
+
+
+class Asked(NamedTuple):
+    """A refund that the log has to decide. No money has moved."""
+
+    campaign_id: int
+    event_id: str
+    micros: int
+    day: int
+    refund_id: str | None
 
 
 class Step(NamedTuple):
@@ -72,6 +83,7 @@ class Entry:
     steps: tuple[Step, ...] = ()
     changes: frozenset[Change] = frozenset()
     generation: int | None = None
+    asked: tuple[Asked, ...] = ()
 
 
 Limits = Mapping[str, int | None]

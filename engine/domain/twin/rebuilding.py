@@ -10,10 +10,11 @@ from collections.abc import Iterator, Sequence
 
 from engine.domain.ids import brand_of
 from engine.domain.periods import day_start_ms
+from engine.domain.twin.decisions import APPROVED, REFUSED, WAITING, Ledger
 from engine.domain.twin.journal import COUNTED, EARLIER, Entry, Row, Verdict
 from engine.domain.twin.plan import Hold, periods_of
 from engine.domain.twin.publishing import BrandPlan, CampaignPlan, put
-from engine.domain.twin.shard import Call, End, Refunded, Seen, Shard, event_name, hold_name
+from engine.domain.twin.shard import Call, End, Refunded, Seen, Shard, event_name, hold_name, refund_name
 
 
 def counted_in(entry: Entry, row: Row) -> Iterator[str]:
@@ -26,13 +27,15 @@ def counted_in(entry: Entry, row: Row) -> Iterator[str]:
         yield month
 
 
-def rebuild(shard: Shard, brands: Sequence[BrandPlan], campaigns: Sequence[CampaignPlan], clock: int) -> None:
+def rebuild(
+    shard: Shard, brands: Sequence[BrandPlan], campaigns: Sequence[CampaignPlan], ledger: Ledger, clock: int
+) -> None:
     """Makes the shard from the plan and from its journal, and opens the next generation with a mark."""
     # Time goes on from the last row, and from the last entry where the stream still stands.
     last_row = max(clock, *(entry.ms for entry in shard.journal if entry.rows), 0)
     now = last_row if shard.wiped or not shard.journal else max(last_row, shard.journal[-1].ms)
     shard.brands, shard.campaigns = {}, {}
-    for memory in (shard.requests, shard.events, shard.refunds, shard.ends):
+    for memory in (shard.requests, shard.events, shard.refunds, shard.refunded, shard.ends):
         memory.forget_all()
     for plan in brands:
         put(shard, plan, [])
@@ -41,6 +44,12 @@ def rebuild(shard: Shard, brands: Sequence[BrandPlan], campaigns: Sequence[Campa
         _count(shard, entry)
         _hold(shard, entry)
         _remember(shard, entry, last_row, now)
+    for name, refund in ledger.refunds.items():
+        of_shard = brand_of(refund.asked.campaign_id) in shard.brands
+        recent = refund.state == REFUSED and refund.order[0] >= last_row - shard.events.window_ms
+        if of_shard and (recent or refund.state in (WAITING, APPROVED)):
+            kept = Refunded(refund.asked.campaign_id, refund.asked.micros, refund.cause or "w")
+            shard.refunds.remember(name, kept, now)
     shard.generation += 1
     shard.marked, shard.wiped, shard.kept_now = True, False, now
     shard.append(Entry(shard.n + 1, now, generation=shard.generation))
@@ -79,7 +88,8 @@ def _remember(shard: Shard, entry: Entry, until: int, now: int) -> None:
         if row.event_id is not None:
             name = event_name(row.campaign_id, row.event_id)
             if row.micros < 0:
-                shard.refunds.remember(name, Refunded(row.campaign_id, -row.micros), now)
+                shard.refunds.remember(refund_name(name, row.refund_id), Refunded(row.campaign_id, -row.micros), now)
+                shard.refunded.remember(name, (shard.refunded.recall(name, now) or 0) - row.micros, now)
             else:
                 shard.events.remember(name, Seen(row.campaign_id, row.micros, row.day), now)
     for step in entry.steps:

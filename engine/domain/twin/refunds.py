@@ -1,42 +1,104 @@
-"""Refunds: an opposite entry, once for an event id, that belongs to the day of its spend.
+"""Refunds: an opposite entry, once for an event id (or for each refund id of it), that belongs to the day of its spend.
 
 While that day is today, both counters go down; later in the same month the month's only, because a closed day never changes; after that none.
+All refunds of an event together are at most its spend, and none takes a counter below 0. Of an event that is forgotten the log decides.
 """
 
 from __future__ import annotations
 
 from engine.domain.ids import brand_of
 from engine.domain.periods import day_of, day_start_ms
-from engine.domain.twin.answers import CONFLICT, REFUNDED, UNKNOWN_CAMPAIGN, UNKNOWN_EVENT, Answer
-from engine.domain.twin.journal import Entry, Row
+from engine.domain.refunds import WHY
+from engine.domain.twin.answers import (
+    CONFLICT,
+    PENDING,
+    REFUNDED,
+    REFUSED,
+    UNKNOWN_CAMPAIGN,
+    UNKNOWN_EVENT,
+    Answer,
+)
+from engine.domain.twin.journal import Asked, Entry, Row
 from engine.domain.twin.plan import periods_of
-from engine.domain.twin.shard import Refunded, Shard, event_name
+from engine.domain.twin.shard import Refunded, Shard, event_name, refund_name
+
+_ASKS = "asks"
+_OUTCOMES = {"k": REFUNDED, "w": PENDING, "c": CONFLICT, "x": REFUSED, "n": UNKNOWN_EVENT, "u": UNKNOWN_CAMPAIGN}
 
 
-def refund(shard: Shard, campaign_id: int, micros: int, event_id: str, told_day: int | None, clock: int) -> Answer:
+def refund(
+    shard: Shard,
+    campaign_id: int,
+    micros: int,
+    event_id: str,
+    told_day: int | None,
+    clock: int,
+    refund_id: str | None = None,
+) -> Answer:
     """One refund. told_day: the day of the spend, for where its event is forgotten. Raises shard.NotReady."""
     now = shard.now(clock)
     if campaign_id not in shard.campaigns:
         return shard.answer(campaign_id, UNKNOWN_CAMPAIGN, now)
-    name = event_name(campaign_id, event_id)
-    before, spend = shard.refunds.recall(name, now), shard.events.recall(name, now)
-    if before is not None:
-        return shard.answer(campaign_id, REFUNDED if before == (campaign_id, micros) else CONFLICT, now)
-    if spend is not None and (spend.campaign_id != campaign_id or micros > spend.micros):
-        return shard.answer(campaign_id, CONFLICT, now)
-    day = told_day if spend is None else spend.day
-    if day is None:
-        return shard.answer(campaign_id, UNKNOWN_EVENT, now)
+    code, day = _judge(shard, campaign_id, micros, event_id, told_day, now, refund_id)
+    if not code:
+        give_back(shard, campaign_id, micros, event_id, day, now, refund_id)
+    elif code == _ASKS:
+        code = "w"
+        asked = Asked(campaign_id, event_id, micros, day, refund_id)
+        shard.append(Entry(shard.n + 1, now, asked=(asked,)))
+        name = refund_name(event_name(campaign_id, event_id), refund_id)
+        shard.refunds.remember(name, Refunded(campaign_id, micros, "w"), now)
+        shard.kept_now = now
+    return shard.answer(campaign_id, _OUTCOMES[(code or "k")[0]], now, detail=WHY.get(code, ""))
 
-    brand, today = shard.brands[brand_of(campaign_id)], periods_of(now)
+
+def _judge(
+    shard: Shard, campaign_id: int, micros: int, event_id: str, told_day: int | None, now: int, refund_id: str | None
+) -> tuple[str, int]:
+    """The outcome where no money moves; else "" and the day of the spend."""
+    event = event_name(campaign_id, event_id)
+    before, spend = shard.refunds.recall(refund_name(event, refund_id), now), shard.events.recall(event, now)
+    if before is not None:
+        same = before[:2] == (campaign_id, micros)
+        if before.state in ("", "w"):
+            return (before.state or "k") if same else "ca" if before.campaign_id == campaign_id else "cc", 0
+        if same:
+            return before.state, 0
+        # A refusal of the log uses up nothing: with other content it is asked for afresh.
+    if spend is not None:
+        if spend.campaign_id != campaign_id:
+            return "cc", 0
+        if (shard.refunded.recall(event, now) or 0) + micros > spend.micros:
+            return "cm", 0
+        return too_small(shard, campaign_id, micros, spend.day, now), spend.day
+    if told_day is None:
+        return "n", 0
+    return too_small(shard, campaign_id, micros, told_day, now) or _ASKS, told_day
+
+
+def too_small(shard: Shard, campaign_id: int, micros: int, day: int, now: int) -> str:
+    """Which open counter is smaller than an amount of a day; "" where none is."""
+    brand, campaign = shard.brands[brand_of(campaign_id)].spent, shard.campaigns[campaign_id].spent
+    for code, period in zip(("xd", "xm"), periods_of(day_start_ms(day)), strict=True):
+        if period in periods_of(now) and campaign[period] < micros:
+            return code
+    below = (period for period in periods_of(day_start_ms(day)) if period in periods_of(now) and brand[period] < micros)
+    return "xb" if any(below) else ""
+
+
+def give_back(
+    shard: Shard, campaign_id: int, micros: int, event_id: str, day: int, now: int, refund_id: str | None
+) -> None:
+    """Lowers the open counters of a day, and writes the refund down."""
+    event, brand, today = event_name(campaign_id, event_id), shard.brands[brand_of(campaign_id)], periods_of(now)
     with shard.watching([brand], now) as changes:
         for period in periods_of(day_start_ms(day)):
             if period in today:
                 brand.spent[period] -= micros
                 shard.campaigns[campaign_id].spent[period] -= micros
     kind = "refund" if day == day_of(now) else "correction"
-    row = Row(0, campaign_id, -micros, event_id, kind, None, day)
+    row = Row(0, campaign_id, -micros, event_id, kind, None, day, refund_id)
     shard.append(Entry(shard.n + 1, now, rows=(row,), changes=frozenset(changes)))
-    shard.refunds.remember(name, Refunded(campaign_id, micros), now)
+    shard.refunds.remember(refund_name(event, refund_id), Refunded(campaign_id, micros), now)
+    shard.refunded.remember(event, (shard.refunded.recall(event, now) or 0) + micros, now)
     shard.kept_now = now
-    return shard.answer(campaign_id, REFUNDED, now)

@@ -34,10 +34,14 @@ class Seen(NamedTuple):
 
 
 class Refunded(NamedTuple):
-    """What is remembered of an event's refund."""
+    """What is remembered of a refund: an event's one without an id, or a part of it that has an id of its own.
+
+    state: "" given back, "w" waits for the log, else the code of why the log refused it.
+    """
 
     campaign_id: int
     micros: int
+    state: str = ""
 
 
 class End(NamedTuple):
@@ -66,6 +70,8 @@ class Shard:
         self.requests: Memory[Call] = Memory(request_window_ms)
         self.events: Memory[Seen] = Memory(event_window_ms)
         self.refunds: Memory[Refunded] = Memory(event_window_ms)
+        self.refunded: Memory[int] = Memory(event_window_ms)
+        """What was given back of each event."""
         self.ends: Memory[End] = Memory(event_window_ms)
         self.journal: list[Entry] = []
 
@@ -112,17 +118,28 @@ class Shard:
                     changes.add(Change(brand.brand_id, cause, "exhausted" if cause in after else "restored"))
 
     def answer(
-        self, campaign_id: int, outcome: str, now: int, refused: tuple[str, ...] | None = None, mark: str = ""
+        self,
+        campaign_id: int,
+        outcome: str,
+        now: int,
+        refused: tuple[str, ...] | None = None,
+        mark: str = "",
+        detail: str = "",
     ) -> Answer:
         """An answer with the figures that stand now."""
         brand, campaign = self.brands.get(brand_of(campaign_id)), self.campaigns.get(campaign_id)
         if refused is None:
             refused = reasons(brand, campaign, now) if brand and campaign else ()
-        return Answer(outcome, refused, brand.figures(now) if brand else None, mark)
+        return Answer(outcome, refused, brand.figures(now) if brand else None, mark, detail)
 
 
 def hold_name(campaign_id: int, hold_id: str) -> str:
     return f"{campaign_id}:{hold_id}"
+
+
+def refund_name(event: str, refund_id: str | None) -> str:
+    """event: as `event_name` says it. A comma stands in no id."""
+    return event if refund_id is None else f"{event},{refund_id}"
 
 
 def event_name(campaign_id: int, event_id: str) -> str:

@@ -14,6 +14,7 @@ from engine.domain.ids import brand_of, shard_of
 from engine.domain.periods import HOUR_MS, MINUTE_MS
 from engine.domain.twin import holds, leases, publishing, rebuilding, refunds, spends
 from engine.domain.twin.answers import NOT_READY, Answer
+from engine.domain.twin.decisions import Ledger
 from engine.domain.twin.holds import Operation
 from engine.domain.twin.journal import Spend
 from engine.domain.twin.leases import Drawing, Granted, Leasing
@@ -32,6 +33,7 @@ class Twin:
         self.shards: defaultdict[int, Shard] = defaultdict(lambda: Shard(request_window_ms, event_window_ms))
         self.persisted: defaultdict[int, int] = defaultdict(int)
         """How many entries of each shard's journal PostgreSQL has."""
+        self.ledger = Ledger()
 
     def shard(self, campaign_id: int) -> Shard:
         """The shard of a campaign."""
@@ -92,10 +94,18 @@ class Twin:
         except NotReady:
             return NOT_READY
 
-    def refund(self, campaign_id: int, micros: int, event_id: str, clock: int, spent_day: int | None = None) -> Answer:
+    def refund(
+        self,
+        campaign_id: int,
+        micros: int,
+        event_id: str,
+        clock: int,
+        spent_day: int | None = None,
+        refund_id: str | None = None,
+    ) -> Answer:
         """Gives back a spend, or a part of it. spent_day: its day number, for where its event is forgotten."""
         shard = self.shard(campaign_id)
-        return _ready(1, lambda: [refunds.refund(shard, campaign_id, micros, event_id, spent_day, clock)])[0]
+        return _ready(1, lambda: [refunds.refund(shard, campaign_id, micros, event_id, spent_day, clock, refund_id)])[0]
 
     def publish(self, brand: BrandPlan, campaigns: Sequence[CampaignPlan], clock: int) -> bool:
         """Brings the catalog's word. False when the shard is not ready."""
@@ -113,8 +123,17 @@ class Twin:
 
     def persist(self) -> None:
         """Carries every journal into the log."""
-        for number, shard in self.shards.items():
-            self.persisted[number] = len(shard.journal)
+        for number in list(self.shards):
+            self._persist(number)
+
+    def _persist(self, number: int) -> None:
+        for entry in self.shards[number].journal[self.persisted[number] :]:
+            self.ledger.persist(entry)
+        self.persisted[number] = len(self.shards[number].journal)
+
+    def decide(self, clock: int) -> None:
+        """The log decides the refunds that wait. Raises shard.NotReady."""
+        self.ledger.decide(self.shard, clock)
 
     def crash(self) -> None:
         """All that is live is gone, and with it what was not persisted."""
@@ -129,10 +148,10 @@ class Twin:
         """Makes shards whole again from the catalog and the log, after the rest of their journal was carried over."""
         for number in numbers:
             shard = self.shards[number]
-            self.persisted[number] = len(shard.journal)
+            self._persist(number)
             of_shard = [brand for brand in brands if shard_of(brand.brand_id) == number]
             theirs = [c for c in campaigns if shard_of(brand_of(c.campaign_id)) == number]
-            rebuilding.rebuild(shard, of_shard, theirs, clock)
+            rebuilding.rebuild(shard, of_shard, theirs, self.ledger, clock)
 
 
 def _ready(size: int, call: Callable[[], list[Answer]]) -> list[Answer]:

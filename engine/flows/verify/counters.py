@@ -53,7 +53,15 @@ class Difference:
         """Micros that Redis counts too many (or too few, negative)."""
         return self.counted - self.logged
 
+    @property
+    def wrong_micros(self) -> int:
+        """What is wrong with the counter: how far it is from the log or, where it agrees, how far below 0."""
+        return self.apart or self.counted
+
     def __str__(self) -> str:
+        if not self.apart:
+            below = "no counter is below 0: more was given back than spent"
+            return f"{self.owner} {self.period}: Redis and the log count {self.counted} micros, and {below}"
         return f"{self.owner} {self.period}: Redis counts {self.counted} micros, logged are {self.logged} ({self.apart:+d})"
 
 
@@ -87,8 +95,8 @@ class Counters:
         for shard, owners in brands.items():
             try:
                 for check, wanted in ((conservation, owners), (hierarchy, campaigns.get(shard, {}))):
-                    for off in self.differences(shard, wanted):
-                        check.find(str(off), str(off.owner), off.apart, off.owner.brand_id)
+                    for off in self._suspects(shard, wanted):
+                        check.find(str(off), str(off.owner), off.wrong_micros, off.owner.brand_id)
             except NotVerifiable as why:
                 conservation.find(str(why))
         conservation.checked = f"{sum(map(len, brands.values()))} brands"
@@ -128,6 +136,10 @@ class Counters:
 
     def differences(self, shard: int, owners: Owners) -> list[Difference]:
         """The differences of a shard that do not go away when looked at again. Raises NotVerifiable."""
+        return [off for off in self._suspects(shard, owners) if off.apart]
+
+    def _suspects(self, shard: int, owners: Owners) -> list[Difference]:
+        """The same, and counters below 0 that the log agrees with."""
         out: list[Difference] = []
         for block in blocks(owners, _BLOCK):
             suspects = block
@@ -155,7 +167,7 @@ class Counters:
             if not log.yesterday_closed:
                 expected.append((f"d:{seen.today - 1}", f"day {yesterday}", counted_yesterday, logged.yesterday))
             for field_, period, counted, micros in expected:
-                if counted != micros:
+                if counted != micros or counted < 0:
                     yield Difference(shard, key, owner, field_, period, counted, micros, seen.n[owner])
 
     def _read(self, shard: int, owners: Owners) -> _Seen:

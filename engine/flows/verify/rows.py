@@ -27,13 +27,14 @@ class Rows:
 
     def once(self) -> Check:
         """V4."""
-        check = Check("V4", "once: no entry, event id or request counted twice", f"the last {self._days} days")
+        check = Check("V4", "once: no entry, event id, request or refund counted twice", f"the last {self._days} days")
         since = self._since()
         with self._db.connect() as conn:
             found: Iterable[audit.Twice] = (
                 *audit.repeated_positions(conn, since),
                 *audit.repeated_events(conn, since, self._event_window),
                 *audit.repeated_requests(conn, since, self._request_window),
+                *audit.repeated_refunds(conn, since),
             )
         for twice in found:
             text = f"brand {twice.brand_id} {twice.what}: {twice.micros} micros counted again"

@@ -1,0 +1,31 @@
+"""Refunds: why one is not given, as a short code that scripts and tables carry and as a sentence for people."""
+
+from __future__ import annotations
+
+from typing import Final
+
+FIRST_DAY: Final = 18_262
+"""2020-01-01 as a day number: no spend is older, and a refund that says so is refused. `lua/lib/refund.lua` says the same; a test holds them together."""
+
+WHY: Final = {
+    "ca": "this refund was asked for before with another amount: give a part of a spend a refund_id of its own",
+    "cc": "the spend, or its refund before, is of another campaign",
+    "cm": "it would be more than was spent, with what was refunded of this event before",
+    "xd": "it is more than the campaign has spent on that day",
+    "xm": "it is more than the campaign has spent in that month",
+    "xb": "it is more than the brand has spent in that day or month",
+    "xu": "the spend log has no spend of this event on that day",
+    "xy": "the spend log has this event on the day before or after: give the UTC day of the spend",
+    "xc": "the spend log has this event for another campaign",
+    "xs": "it is more than was spent, with what was refunded of this event before",
+    "xe": "that day is before the brand began",
+    "xq": "the event stands in a journal entry that was given up in quarantine: a person must look",
+    "w": "the event is older than its window, so the spend log decides within seconds: ask again",
+    "n": "no such event is remembered: where it is older than its window, say the day of the spend (spent_on)",
+}
+"""{code: sentence}. `c..` is a conflict with what was counted, `x..` a refusal; no money was moved by either, nor by `w` and `n`."""
+
+
+def refund_request(event_id: str | None, refund_id: str | None) -> str:
+    """The request id of a refund's row in the log: of its event and, after a comma, of the part that has an id of its own."""
+    return f"refund:{event_id}" + (f",{refund_id}" if refund_id else "")

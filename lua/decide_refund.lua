@@ -1,0 +1,36 @@
+#!lua
+-- What the log has decided about a refund that was pending: gives the money back, or lets the memory know why not, so that a repeat of the
+-- bidder's call hears it.
+-- KEYS  as of refund
+-- ARGV  1 layout  2 instance uuid  3 campaign id  4 event id  5 micros  6 day of the spend  7 refund id or ''
+--       8 `a` give it back now, once  `k` it was given back before  `x..` refused, and why
+-- Reply {'ok', outcome}: k given back, now or before; x.. refused, also where an open counter is smaller than the amount by now; u unknown campaign
+--       {'not_ready', why} | {'wrong_version', layout} | {'foreign', mark}: nothing was written
+-- include: lib/refund.lua
+local campaign_id, verdict = ARGV[3], ARGV[8]
+if ARGV[1] ~= LAYOUT then return { 'wrong_version', LAYOUT } end
+local shard, refused = open_shard(KEYS[1], ARGV[2])
+if not shard then return refused end
+local today = day_of(shard.now)
+local plans, lost = read_plans(today, month_of(today))
+if not plans then return lost end
+local campaign = plans.campaigns[campaign_id]
+local brand = campaign and plans.brands[campaign.home]
+if not brand then return { 'ok', 'u' } end
+local refund = { campaign = campaign_id, event = ARGV[4], digits = ARGV[5], amount = tonumber(ARGV[5]), day = tonumber(ARGV[6]), part = ARGV[7] }
+local names = refund_names(campaign.home, refund.event, refund.part)
+local events = open_memory(KEYS[1], 'ev', { KEYS[6], KEYS[7] }, shard.now)
+local seen = events and recall_refunds(events, names)
+if not seen then return lose(KEYS[1], 'events') end
+local before, value = refunded_before(seen, names), campaign_id .. ',' .. refund.digits
+if seen[names.own] == value then return { 'ok', 'k' } end
+if verdict == 'a' then
+  local small = too_small(brand, campaign, refund.amount, refund.day, today)
+  if small then return { 'ok', small } end
+  return give_back(shard, plans, events, names, before, refund) or { 'ok', 'k' }
+elseif verdict == 'k' then
+  remember_refund(shard, events, names.own, value, names.total, text(before + refund.amount))
+else
+  remember_refund(shard, events, names.own, value .. ',' .. verdict)
+end
+return { 'ok', verdict }

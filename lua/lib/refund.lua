@@ -1,0 +1,68 @@
+-- What is remembered of refunds, what bounds them, and what one does to the counters. Beside an event's own field the memory of events holds
+-- `-<brand>:<event>` -> `<campaign>,<micros>` for the refund of the event, `-<brand>:<event>,<refund id>` for a part of it that has an id of its
+-- own, and `=<brand>:<event>` -> the sum of both, which only grows. A comma stands in no id, so no two of these names are the same. A refund
+-- that the log has to decide has `,w` at the end of its value while it waits, and its cause (`,xu`) after it was refused.
+-- include: lib/call.lua
+local FIRST_DAY = 18262 -- 2020-01-01: nothing of this engine is older, and a day that is grows into thousands of periods elsewhere
+
+local function refund_names(home, event, part)
+  local spend = home .. ':' .. event
+  local whole = '-' .. spend
+  return { spend = spend, whole = whole, own = part == '' and whole or whole .. ',' .. part, total = '=' .. spend }
+end
+
+-- What is remembered of an event and its refunds; nil when a hash was lost. These fields are written more than once, so the newer hash wins.
+local function recall_refunds(memory, names)
+  if #memory.read == 2 and memory.active == 0 then memory.read = { memory.read[2], memory.read[1] } end
+  return recall(memory, { names.spend, names.whole, names.own, names.total })
+end
+
+-- What was given back of an event so far. An older script wrote no sum.
+local function refunded_before(seen, names)
+  if seen[names.total] then return tonumber(seen[names.total]) end
+  return tonumber(seen[names.whole] and string.match(seen[names.whole], '^%d+,(%d+)$') or 0)
+end
+
+-- Which open counter is smaller than an amount of a day: no refund takes one below 0. nil where each has so much.
+local function too_small(brand, campaign, amount, day, today)
+  if month_of(day) ~= month_of(today) then return nil end
+  if day == today and campaign.daily < amount then return 'xd' end
+  if campaign.monthly < amount then return 'xm' end
+  if day == today and brand.budgets[1].spent < amount or brand.budgets[2].spent < amount then return 'xb' end
+end
+
+-- Writes what is remembered of a refund beside the shard's own fields. Call after the last guard.
+local function remember_refund(shard, events, ...)
+  local shard_fields = { 'now', text(shard.now), 'n', text(shard.n) }
+  turn(events, shard_fields)
+  redis.call('HSET', events.write, ...)
+  redis.call('HSET', KEYS[1], unpack(shard_fields))
+end
+
+-- The journal's line of a refund.
+local function line_of(kind, refund)
+  local line = { kind, refund.campaign, refund.event, refund.digits, text(refund.day) }
+  if refund.part ~= '' then line[6] = refund.part end
+  return table.concat(line, ',') .. ';'
+end
+
+-- Lowers the counters of a day and its month that are open, and writes the refund to the journal and into the memory. nil, or the reply.
+-- refund: {campaign, event, digits, amount, day, part}
+local function give_back(shard, plans, events, names, before, refund)
+  local campaign, today = plans.campaigns[refund.campaign], day_of(shard.now)
+  local brand, same_month = plans.brands[campaign.home], month_of(refund.day) == month_of(today)
+  for i, budget in ipairs(brand.budgets) do
+    budget.was_used_up = used_up(budget)
+    if i == 1 and refund.day == today or i == 2 and same_month then
+      budget.spent = budget.spent - refund.amount
+      if i == 1 then campaign.daily = campaign.daily - refund.amount else campaign.monthly = campaign.monthly - refund.amount end
+    end
+  end
+  brand.charged, campaign.charged = true, true
+  local moved, messages = changes_of(plans.brands, shard.now)
+  local failed = append(shard, { 'h', line_of(refund.day == today and 'F' or 'C', refund) }, moved)
+  if failed then return failed end
+  remember_refund(shard, events, names.own, refund.campaign .. ',' .. refund.digits, names.total, text(before + refund.amount))
+  write_plans(plans)
+  tell(messages)
+end
