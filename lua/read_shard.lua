@@ -10,7 +10,7 @@
 local clock = read_clock()
 local state = redis.pcall('HMGET', KEYS[1], 'mark', 'layout', 'now', 'n', 'lost', 'rebuilding')
 if state.err then return { '', '', '', '', KEYS[1], '', text(clock), '0', '' } end
-local foreign_layout = state[2] and state[2] ~= LAYOUT and string.find(state[2], '^%d+$')
+local foreign_layout = is_other_layout(state[2])
 local odd = not foreign_layout and (state[1] and not is_mark(state[1]) and 'mark' or state[2] ~= LAYOUT and 'layout' or not whole(state[3]) and 'now'
   or not whole(state[4]) and 'n')
 if odd and state[1] then

@@ -24,7 +24,7 @@ local function open_memory(shard_key, name, keys, now)
 end
 
 -- What a call (its verb, its content, its outcomes) or an event, a refund or a hold's end is remembered as.
-local KEPT = { req = '^[rtd*]%S* [%w*,]+$', ev = '^[%w=-][%w,]*$' }
+local KEPT = { req = '^[rtd*]%S* [%w*,]+$', ev = '^%w+,%d+[,%d]*$' }
 
 -- What is remembered of each id: {id = value}. nil when a hash was lost, or has something that no script wrote.
 local function recall(memory, ids)

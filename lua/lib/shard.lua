@@ -14,6 +14,11 @@ local function lose(key, what)
   return { 'not_ready', 'lost' }
 end
 
+-- Whether this is the layout of an older or newer release, and not just something that no script wrote.
+local function is_other_layout(value)
+  return value and value ~= LAYOUT and string.find(value, '^%d%d?%d?$') ~= nil
+end
+
 -- Whether this is a mark: `<instance>:<generation>`.
 local function is_mark(value)
   return string.find(value, '^[%w-]+:%d+$') ~= nil and #value <= 64
@@ -32,7 +37,7 @@ local function open_shard(key, instance, counter, ...)
   local state = redis.pcall('HMGET', key, 'mark', 'layout', 'now', 'n', 'rebuilding', counter or 'n', ...)
   if state.err then return nil, { 'not_ready', 'unmarked' } end
   local mark, layout = state[1], state[2]
-  if layout and layout ~= LAYOUT and string.find(layout, '^%d+$') then return nil, { 'wrong_version', layout } end
+  if is_other_layout(layout) then return nil, { 'wrong_version', layout } end
   if not mark then return nil, { 'not_ready', state[5] and 'rebuilding' or 'unmarked' } end
   if not is_mark(mark) then return nil, lose(key, 'mark') end
   if instance ~= '' and string.sub(mark, 1, #instance + 1) ~= instance .. ':' then return nil, { 'foreign', mark } end
