@@ -18,7 +18,8 @@ repeat
   local amount, prefix = digits + 0, string.sub(shard_key, 1, -6)
   local brand_id = format('%d', (campaign_id - campaign_id % 65536) / 65536)
   local brand_key, campaign_key = prefix .. 'brand:' .. brand_id, prefix .. 'campaign:' .. campaign_id
-  if KEYS[3] ~= prefix .. 'journal' or KEYS[4] ~= prefix .. 'requests:0' or KEYS[5] ~= prefix .. 'requests:1' then break end
+  if KEYS[2] ~= prefix .. 'registry' or KEYS[3] ~= prefix .. 'journal' or KEYS[6] ~= prefix .. 'events:0' or KEYS[7] ~= prefix .. 'events:1' then break end
+  if KEYS[4] ~= prefix .. 'requests:0' or KEYS[5] ~= prefix .. 'requests:1' then break end
   if KEYS[8] ~= brand_key or KEYS[7 + plan] ~= campaign_key or amount < 1 or amount > MAX_AMOUNT then break end
 
   local counter = verb == 't' and 'count:accepted' or 'count:recorded'
