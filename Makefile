@@ -7,7 +7,7 @@ RUN := exec .venv/bin/python -u -m
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lint bench storms kills soak twin mutants redis-versions golden clean clean-data venv
+.PHONY: help demo up test lint bench storms kills odd fuzz soak twin mutants redis-versions golden clean clean-data venv
 
 help: ## this list
 	@echo "make what?"
@@ -38,6 +38,13 @@ KILLS ?= 100
 SPENDS ?= 1000000
 kills: venv ## the persisting worker killed 100 times over 1,000,000 spends; KILLS=n SPENDS=n
 	@TEST_KILLS=$(KILLS) TEST_KILLS_SPENDS=$(SPENDS) $(RUN) pytest tests/faults/test_fault_04_kills.py $(ARGS)
+
+odd: venv ## every odd value in every field of every key in Redis, under load: no budget opens, each shard heals
+	@TEST_ODD_EVERY=1 $(RUN) pytest tests/faults/test_odd_values.py $(ARGS)
+
+ENTRIES ?= 1000000
+fuzz: venv ## a million journal entries with changed bytes: none stops persist, rebuild or verify; ENTRIES=n ARGS="--seed n"
+	@$(RUN) tests.fuzz --entries $(ENTRIES) $(ARGS)
 
 MINUTES ?= 10
 soak: venv ## load while parts are killed and stopped at random, then every invariant; MINUTES=n ARGS="--seed n --write"

@@ -149,7 +149,8 @@ def _next_stands_ready(made: System) -> bool:
 
 def _rebuild(made: System, why: list[str], shards: list[int]) -> None:
     """Brings shards without a mark back, as a run of its own."""
-    log.warning("rebuilding %d shards of Redis: %s", len(shards), ", ".join(why))
+    told = ", ".join(why[:5]) + (f" and {len(why) - 5} more" if len(why) > 5 else "")
+    log.warning("rebuilding %d shards of Redis: %s", len(shards), told)
     with runs.run(made.db, "rebuild") as run:
         failure: NotAllRebuilt | None = None
         try:
@@ -165,7 +166,7 @@ def _rebuild(made: System, why: list[str], shards: list[int]) -> None:
             )
         if failure is not None:
             raise failure
-        run.detail = f"{len(done)} shards rebuilt: {', '.join(why)}{lost_in(done)}"
+        run.detail = f"{len(done)} shards rebuilt: {told}{lost_in(done)}"
     if done:
         log.warning("rebuild: %s", run.detail)
 

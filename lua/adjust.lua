@@ -20,6 +20,7 @@ local value = not got.err and got[1] and stored(got[2])
 if not value then return lose(KEYS[1], KEYS[4]) end
 local last = redis.call('HMGET', KEYS[1], 'adjusted', 'adjusted_n')
 if last[1] == ARGV[5] then return { 'done', text(value), last[2] } end
+if last[2] and not whole(last[2]) then return lose(KEYS[1], 'adjusted_n') end
 if last[2] and tonumber(last[2]) > judged_n then return { 'moved' } end
 local owner, id = string.match(KEYS[4], ':(%a+):(%d+)$')
 

@@ -59,6 +59,7 @@ local lines, due, swept = {}, {}, {}
 for _, brand in pairs(plans.brands) do
   if brand.holds_key then
     due[brand] = expire_holds(brand, brand.holds_key, brand.expiry_key, now)
+    if not due[brand] then return lose(shard_key, brand.holds_key) end
     expired_lines(due[brand], lines)
     brand.holds_changed = #due[brand] > 0
     for _, hold in ipairs(due[brand]) do swept[hold.name] = 'e,' .. hold.held .. ',0' end
@@ -68,7 +69,10 @@ for _, operation in ipairs(operations) do
   local name = operation.name
   if operation.verb ~= 'E' and operation.brand and ended[name] == nil and open[name] == nil then
     local value = not swept[name] and operation.brand.held > 0 and redis.call('HGET', operation.brand.holds_key, name)
-    if value then open[name] = string.match(value, '^%d+') end
+    if value then
+      open[name] = hold_of(value)
+      if not open[name] then return lose(shard_key, operation.brand.holds_key) end
+    end
     ended[name] = swept[name] or recalled['!' .. name] or false
   end
 end
@@ -125,7 +129,10 @@ end
 local outcomes, refusals = {}, {}
 for i, operation in ipairs(operations) do
   local was, was_held, was_settled
-  if ended[operation.name] then was, was_held, was_settled = string.match(ended[operation.name], '^(%a),(%d+),(%d+)$') end
+  if ended[operation.name] then
+    was, was_held, was_settled = string.match(ended[operation.name], '^(%a),(%d+),(%d+)$')
+    if not was then return lose(shard_key, 'events') end
+  end
   if not operation.brand then
     outcomes[i] = 'u'
   elseif operation.verb == 'E' then

@@ -32,13 +32,18 @@ if not brand.holds_key then return { 'invalid', 0, 'keys' } end
 
 local lines, events, memory_fields, shard_fields = {}, nil, {}, {}
 local due = expire_holds(brand, brand.holds_key, brand.expiry_key, now)
+if not due then return lose(shard_key, brand.holds_key) end
 expired_lines(due, lines)
 if #due > 0 then
   events = open_memory(shard_key, 'ev', { KEYS[6], KEYS[7] }, now)
   if not events or not recall(events, {}) then return lose(shard_key, 'events') end
 end
 local name = campaign_id .. ':' .. lease
-local held, expires, last = string.match(redis.call('HGET', brand.holds_key, name) or '', '^(%d+),(%d+),?(%d*)$')
+local value, held, expires, last = redis.call('HGET', brand.holds_key, name), nil, nil, nil
+if value then
+  held, expires, last = hold_of(value)
+  if not held then return lose(shard_key, brand.holds_key) end
+end
 local before = held and tonumber(expires) > now and tonumber(held) or 0
 local is_old = before > 0 and number <= (tonumber(last) or 0)
 

@@ -5,6 +5,7 @@
 -- ARGV  1 layout
 -- Reply {'ok'} | {'not_ready', why}: `lost` where this call found it | {'wrong_version', layout}
 -- include: lib/call.lua
+local HOLDS = 200 -- of a brand are looked at one by one; where there are more, the calls that name them look
 if ARGV[1] ~= LAYOUT then return { 'wrong_version', LAYOUT } end
 local shard, refused = open_shard(KEYS[1], '')
 if not shard then return refused end
@@ -13,6 +14,19 @@ for _, i in ipairs({ 2, 4, 5, 6, 7 }) do
   local guard = redis.pcall('HEXISTS', KEYS[i], '#')
   if guard ~= 1 then return lose(KEYS[1], KEYS[i]) end
 end
+local turned = redis.call('HGET', KEYS[1], 'adjusted_n')
+if turned and not whole(turned) then return lose(KEYS[1], 'adjusted_n') end
+if not open_memory(KEYS[1], 'req', { KEYS[4], KEYS[5] }, shard.now) then return lose(KEYS[1], 'requests') end
+if not open_memory(KEYS[1], 'ev', { KEYS[6], KEYS[7] }, shard.now) then return lose(KEYS[1], 'events') end
 local day = day_of(shard.now)
 local plans, lost = read_plans(day, month_of(day))
-return plans and { 'ok' } or lost
+if not plans then return lost end
+for id, brand in pairs(plans.brands) do
+  if published(id) == math.huge then return lose(KEYS[1], KEYS[2]) end
+  if brand.holds_key and brand.held > 0 and redis.call('HLEN', brand.holds_key) <= HOLDS then
+    for _, value in ipairs(redis.call('HVALS', brand.holds_key)) do
+      if not hold_of(value) then return lose(KEYS[1], brand.holds_key) end
+    end
+  end
+end
+return { 'ok' }

@@ -19,6 +19,7 @@ local month = month_of(day)
 
 local registered = redis.pcall('HGET', registry, id)
 if type(registered) == 'table' or redis.call('HEXISTS', registry, '#') == 0 then return lose(shard_key, registry) end
+if registered and not whole(registered) then return lose(shard_key, registry) end
 local brand = read_brand(brand_key, day, month)
 if brand == false or (not brand and (registered or ARGV[8] ~= '1')) then return lose(shard_key, brand_key) end
 

@@ -32,10 +32,11 @@ for i = 3, #KEYS do
   if got and got.err then return { 'not_ready', 'lost' } end
   if got and got[1] then
     local on, archived, schedule = got[2], got[3], got[4]
-    if not on or not archived or not schedule or not stored(got[5]) or not stored(got[6]) then return { 'not_ready', 'lost' } end
+    if not on or not archived or not schedule or not whole(got[1]) or not stored(got[5]) or not stored(got[6]) then return { 'not_ready', 'lost' } end
     local switches = on .. archived .. schedule
     local mask = masks[switches]
     if not mask then
+      if not is_flag(on) or not is_flag(archived) or not is_schedule(schedule) then return { 'not_ready', 'lost' } end
       mask = text(budgets + switch_mask(brand, { on = on == '1', archived = archived == '1', schedule = schedule }, shard.now))
       masks[switches] = mask
     end

@@ -15,14 +15,20 @@ if #ARGV > 2 then
   local got = redis.pcall('HMGET', KEYS[2], '#', unpack(ARGV, 3))
   if got.err or not got[1] then return { 'not_ready', 'lost' } end
   for i = 3, #ARGV do
-    if got[i - 1] then found[#found + 1] = ARGV[i] .. ':' .. got[i - 1] .. ';' end
+    if got[i - 1] then
+      if not whole(got[i - 1]) then return { 'not_ready', 'lost' } end
+      found[#found + 1] = ARGV[i] .. ':' .. got[i - 1] .. ';'
+    end
   end
 else
   local page = redis.call('HGET', KEYS[2], '#') and redis.call('HSCAN', KEYS[2], ARGV[2], 'COUNT', '500')
   if not page then return { 'not_ready', 'lost' } end
   cursor = page[1]
   for i = 1, #page[2], 2 do
-    if page[2][i] ~= '#' then found[#found + 1] = page[2][i] .. ':' .. page[2][i + 1] .. ';' end
+    if page[2][i] ~= '#' then
+      if not whole(page[2][i]) or not whole(page[2][i + 1]) then return { 'not_ready', 'lost' } end
+      found[#found + 1] = page[2][i] .. ':' .. page[2][i + 1] .. ';'
+    end
   end
 end
 return { 'ok', shard.mark, text(shard.now), text(shard.n), cursor, table.concat(found) }

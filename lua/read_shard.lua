@@ -1,15 +1,26 @@
 #!lua flags=allow-oom
--- The state of one shard, marked or not. With tick = 1 its now is moved on and kept, so that no later entry can be stamped before it:
+-- The state of one shard, marked or not. A shard whose mark, layout, now or n no script wrote is taken out of use here: jobs ask for it every second.
+-- With tick = 1 its now is moved on and kept, so that no later entry can be stamped before it:
 -- that is how the close of a day knows the day's last entry.
 -- KEYS  1 shard  2 journal
 -- ARGV  1 tick 0|1
 -- Reply {mark, layout, now, n, lost, rebuilding, clock, entries, last entry id}: text, '' where there is none; clock is Redis' own time
--- include: lib/clock.lua
+-- include: lib/shard.lua
 -- include: lib/text.lua
 local clock = read_clock()
 local state = redis.pcall('HMGET', KEYS[1], 'mark', 'layout', 'now', 'n', 'lost', 'rebuilding')
 if state.err then return { '', '', '', '', KEYS[1], '', text(clock), '0', '' } end
-if ARGV[1] == '1' and state[1] and state[3] then
+local foreign_layout = is_other_layout(state[2])
+local odd = not foreign_layout and (state[1] and not is_mark(state[1]) and 'mark' or state[2] ~= LAYOUT and 'layout' or not whole(state[3]) and 'now'
+  or not whole(state[4]) and 'n')
+if odd and state[1] then
+  lose(KEYS[1], odd)
+  state[1], state[5] = false, odd
+end
+-- What does not read is not passed on.
+if not foreign_layout and state[2] ~= LAYOUT then state[2] = false end
+for i = 3, 4 do state[i] = whole(state[i]) and state[i] or false end
+if ARGV[1] == '1' and state[1] and whole(state[3]) then
   state[3] = text(math.max(clock, tonumber(state[3])))
   redis.call('HSET', KEYS[1], 'now', state[3])
 end

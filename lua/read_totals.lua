@@ -14,7 +14,10 @@ local reply = { 'ok', shard.mark, text(shard.now), text(shard.n) }
 for i = 2, #KEYS do
   local got = redis.pcall('HMGET', KEYS[i], unpack(fields))
   if got.err then return { 'not_ready', 'lost' } end
-  for j = 1, #fields do got[j] = got[j] or '0' end
+  for j = 1, #fields do
+    if not stored(got[j]) then return { 'not_ready', 'lost' } end
+    got[j] = got[j] or '0'
+  end
   reply[i + 3] = table.concat(got, ':')
 end
 return reply

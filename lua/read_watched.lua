@@ -22,6 +22,7 @@ reply[5] = brand and watched_brand(brand) or ''
 for i = 3, #KEYS do
   local got = brand and redis.pcall('HMGET', KEYS[i], 'v', 'on', 'archived', 'schedule') or {}
   if got.err then return { 'not_ready', 'lost' } end
+  if got[1] and not (whole(got[1]) and is_flag(got[2]) and is_flag(got[3]) and got[4] and is_schedule(got[4])) then return { 'not_ready', 'lost' } end
   reply[i + 3] = got[1] and got[2] and got[3] and got[4] and table.concat(got, ':') or ''
 end
 return reply

@@ -2,13 +2,14 @@
 -- Takes a shard out of use under a token: from here every call answers `not_ready`, until rebuild_finish writes the new mark.
 -- A later begin takes over from an earlier one, whose token then opens nothing any more.
 -- KEYS  1 shard  2 journal
--- ARGV  1 instance uuid  2 token
+-- ARGV  1 instance uuid  2 token  3 take over 0|1: also a shard that another instance owns, which a person must ask for
 -- Reply {'ok', kept now, n, type of the journal, last entry id} | {'foreign', mark}: text, '' where there is none
 local kind = redis.call('TYPE', KEYS[1]).ok
 if kind ~= 'hash' and kind ~= 'none' then redis.call('UNLINK', KEYS[1]) end
 local state = redis.call('HMGET', KEYS[1], 'mark', 'now', 'n', 'owner')
-local owner = state[4] or (state[1] and string.match(state[1], '^(.*):%d+$'))
-if owner and owner ~= ARGV[1] then return { 'foreign', owner } end
+-- The mark says whose the shard is; without one, the owner that the last rebuild wrote.
+local owner = state[1] and string.match(state[1], '^([%w-]+):%d+$') or state[4]
+if owner and owner ~= ARGV[1] and ARGV[3] ~= '1' then return { 'foreign', owner } end
 redis.call('HDEL', KEYS[1], 'mark')
 if state[1] then redis.call('PUBLISH', string.gsub(KEYS[1], 'shard$', 'changes'), '0 shard lost') end
 redis.call('HSET', KEYS[1], 'rebuilding', ARGV[2], 'owner', ARGV[1])

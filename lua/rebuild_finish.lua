@@ -25,6 +25,9 @@ end
 redis.call('HSET', shard_key, 'mark', ARGV[2] .. ':' .. ARGV[3], 'owner', ARGV[2], 'layout', LAYOUT, 'now', text(now), 'n', text(n))
 redis.call('HSET', shard_key, window('req', ARGV[7]))
 redis.call('HSET', shard_key, window('ev', ARGV[8]))
+-- A difference that was judged before the rebuild is not to be added after it.
+local adjusted = redis.call('HGET', shard_key, 'adjusted_n')
+if adjusted and not whole(adjusted) then redis.call('HSET', shard_key, 'adjusted_n', text(n)) end
 redis.call('HDEL', shard_key, 'rebuilding', 'lost')
 redis.call('PUBLISH', string.gsub(shard_key, 'shard$', 'changes'), '0 shard ready ' .. text(now))
 return { 'ok', text(now) }

@@ -53,13 +53,17 @@ local function judge()
     local of_campaign, spent, spent_day = string.match(seen[names.spend], '^(%d+),(%d+),(%d+)$')
     if of_campaign ~= campaign_id then return 'cc' end
     if before + amount > tonumber(spent) then return 'cm' end
-    return too_small(brand, campaign, amount, tonumber(spent_day), today), tonumber(spent_day)
+    -- Whoever packs its calls itself may have said any day.
+    local day = whole(spent_day)
+    if not day or day > today or day < FIRST_DAY then return 'lost' end
+    return too_small(brand, campaign, amount, day, today), day
   end
   if told_day == '' then return 'n' end
   return too_small(brand, campaign, amount, tonumber(told_day), today) or 'asked', tonumber(told_day)
 end
 
 local outcome, day = judge()
+if outcome == 'lost' then return lose(KEYS[1], 'events') end
 local failed
 local refund = { campaign = campaign_id, event = event, digits = digits, amount = amount, day = day, part = part }
 if not outcome then

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from itertools import count
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +13,9 @@ from engine.cli.app import DAY, App, pass_app
 from engine.cli.group import Command
 from engine.cli.output import bar, note, print_json, print_table
 from engine.domain.ids import SHARDS
+
+if TYPE_CHECKING:
+    from engine.flows.rebuild import How
 
 
 @click.command(cls=Command)
@@ -57,10 +60,22 @@ def reconcile(app: App, dry_run: bool, duplicates: datetime | None) -> int:
 @click.command(cls=Command)
 @click.option("--all", "every", is_flag=True, help="Every shard, also those that are whole.")
 @click.option("--shard", "shards", type=click.IntRange(0, 63), multiple=True, help="This shard, also when it is whole.")
+@click.option(
+    "--take-over", is_flag=True, help="Also a shard that another instance owns; what that one has in it is given up."
+)
+@click.option(
+    "--accept-clock",
+    is_flag=True,
+    help="Redis' clock is right now, though it was ahead when the last rows were recorded; days closed too early open again.",
+)
 @pass_app
-def rebuild(app: App, every: bool, shards: tuple[int, ...]) -> int:
+def rebuild(app: App, every: bool, shards: tuple[int, ...], take_over: bool, accept_clock: bool) -> int:
     """Make the shards of Redis that lost something whole again from PostgreSQL."""
-    return _run(app, "rebuild", lambda: _rebuild(app, every, shards))
+    from engine.flows.rebuild import How
+
+    if (take_over or accept_clock) and not shards:
+        raise click.UsageError("--take-over and --accept-clock need --shard N: name each shard that they are for")
+    return _run(app, "rebuild", lambda: _rebuild(app, every, shards, How(take_over, accept_clock)))
 
 
 def _run(app: App, job: str, work: Callable[[], tuple[dict[str, Any], str, bool]]) -> int:
@@ -182,7 +197,7 @@ def _duplicates(app: App, day: date) -> int:
     return 0
 
 
-def _rebuild(app: App, every: bool, shards: tuple[int, ...]) -> tuple[dict[str, Any], str, bool]:
+def _rebuild(app: App, every: bool, shards: tuple[int, ...], how: How) -> tuple[dict[str, Any], str, bool]:
     from engine.flows.rebuild import Rebuilt, lost_in
 
     system = app.system
@@ -196,7 +211,7 @@ def _rebuild(app: App, every: bool, shards: tuple[int, ...]) -> tuple[dict[str, 
             so_far = next(ready)
             advance(so_far, so_far)
 
-        done = rebuilder.rebuild(wanted, told, only_missing=not every and not shards)
+        done = rebuilder.rebuild(wanted, told, only_missing=not every and not shards, how=how)
     if done:
         system.status.refresh_all()
     left = [state.shard for state in system.live.read_shards() if not state.ready]

@@ -17,14 +17,18 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DataError, IntegrityError
 
 from engine.domain.ids import brand_of
-from engine.domain.periods import at_ms, date_of, day_of
+from engine.domain.periods import date_of, day_of
 from engine.errors import BudgetError
+from engine.flows.entry_laws import LAST_INSTANT_MS, MOST_BYTES, check_entry, check_size
 from engine.flows.posting import Item, Posting, spend_day
 from engine.ledger import quarantine, spend_log
-from engine.live.journal import UNITEMISED, BadEntry, Entry, decode
+from engine.live.grammar import whole
+from engine.live.journal import UNITEMISED, Entry, decode
 
 log = logging.getLogger(__name__)
 
+_REASON: Final = 400
+"""Characters of why an entry does not read."""
 REFUSED: Final = (spend_log.RowsRefused, IntegrityError, DataError)
 _SUM: Final = re.compile(rb"(\d{1,16}),(\d{1,13}),[^,;]*,\d*;")
 _PACKED_SUM: Final = re.compile(rb"(\d{1,16}),(\d{1,16}),\d{1,4};")
@@ -85,17 +89,13 @@ class Booked:
 def read(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Read:
     """Reads an entry whole, its spends and steps included, so that nothing surprises the booking."""
     try:
+        check_size(fields)
         entry = decode(entry_id, fields)
-        for spend in () if entry.simple else entry.spends():
-            at_ms(spend.occurred_ms or 0)
-        list(entry.hold_steps())
-        list(entry.refunds())
-        list(entry.adjustments())
+        check_entry(entry)
         return Read(fields, entry)
-    except (BadEntry, ValueError, OverflowError) as bad:
-        name, digits = entry_id.decode(), fields.get(b"n", b"")
-        n = int(digits) if digits.isdigit() and len(digits) < 16 else None
-        return Read(fields, Broken(name, int(name.partition("-")[0]), n, str(bad)))
+    except Exception as bad:  # noqa: BLE001  # whatever an entry holds, it stops nothing but itself
+        name = entry_id.decode()
+        return Read(fields, Broken(name, int(name.partition("-")[0]), whole(fields.get(b"n")), str(bad)[:_REASON]))
 
 
 def book(conn: Connection, parts: Sequence[Part], make_partitions: MakePartitions) -> Booked:
@@ -165,7 +165,7 @@ def _set_aside(
 ) -> None:
     log.error(
         "journal entry set aside: %s", reason,
-        extra={"shard": shard, "entry": item.entry_id, "n": item.n, "request_id": item.fields.get(b"r", b"").decode(errors="replace")},
+        extra={"shard": shard, "entry": item.entry_id, "n": item.n, "request_id": item.fields.get(b"r", b"")[:80].decode(errors="replace")},
     )  # fmt: skip
     quarantine.put(
         conn, shard, generation, item.n, item.entry_id, item.fields, counted_by(item) if sums is None else sums, reason
@@ -181,8 +181,10 @@ def counted_by(item: Read) -> dict[tuple[int, int, date], int]:
             key = (spend.brand_id, spend.campaign_id, spend_day(item.entry, spend))
             sums[key] = sums.get(key, 0) + spend.amount_micros
         return sums
-    if item.n is None or b"o" in item.fields:
+    if item.n is None or b"o" in item.fields or item.entry.ms > LAST_INSTANT_MS:
         return sums
+    if sum(map(len, item.fields.values())) > MOST_BYTES:
+        return sums  # no script wrote it
     day = date_of(day_of(item.entry.ms))
     packed = item.fields.get(b"s")
     for campaign, amount in _SUM.findall(item.fields.get(b"b", b"")) if packed is None else _PACKED_SUM.findall(packed):
@@ -193,6 +195,8 @@ def counted_by(item: Read) -> dict[tuple[int, int, date], int]:
 
 def retry(conn: Connection, row: quarantine.QuarantineRow, make_partitions: MakePartitions) -> int:
     """Books an entry that was set aside; answers its rows. Raises BudgetError when it still does not go."""
+    if row.cut:
+        raise BudgetError(f"it was too large to keep whole ({row.cut}): look at how it begins, then drop it")
     item = read(row.entry_id.encode(), row.raw())
     if isinstance(item.entry, Broken):
         raise BudgetError(item.entry.reason)

@@ -15,6 +15,7 @@ from engine.domain.periods import (
     day_start_ms,
     days_of_month,
     month_of,
+    month_of_date,
     ms_of,
 )
 from engine.ledger import quarantine, spend_log
@@ -34,12 +35,16 @@ Counted = Mapping[tuple[int, int | None], list[str]]
 _VALUES_A_CALL: Final = 600
 
 
-def open_counters(db: Engine, brand_ids: Sequence[int], now: int) -> Counted:
-    """The fields of the days and months that are not closed."""
+def open_counters(db: Engine, brand_ids: Sequence[int], now: int, last_ms: int) -> Counted:
+    """The fields of the days and months that are not closed. last_ms: the instant of the latest row, which a clock that was wrong may have put after
+    `now`: what it counted stands in the counters of its own day.
+    """
     day, month = day_of(now), month_of(now)
     first = next(days_of_month(month))
     with db.connect() as conn:
-        totals = spend_log.campaign_totals(conn, brand_ids, date_of(min(first, day - 1)), date_of(day))
+        totals = spend_log.campaign_totals(
+            conn, brand_ids, date_of(min(first, day - 1)), date_of(max(day, day_of(last_ms)))
+        )
         # A correction of yesterday came when its counter had its last word: it is in the month's only.
         corrected = spend_log.correction_totals(
             conn, brand_ids, date_of(day - 1), date_of(day - 1), at_ms(day_start_ms(day))
@@ -55,7 +60,7 @@ def open_counters(db: Engine, brand_ids: Sequence[int], now: int) -> Counted:
                 [(f"d:{number}", micros - corrected.get((brand_id, campaign_id, on), 0))] if number >= day - 1 else []
             )
             if number >= first:
-                counted.append((f"m:{month}", micros))
+                counted.append((f"m:{month_of_date(on)}", micros))
             for name, amount in counted:
                 fields[name] = fields.get(name, 0) + amount
     return {

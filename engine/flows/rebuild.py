@@ -16,27 +16,43 @@ from typing import Final, NamedTuple
 from sqlalchemy import Engine
 
 from engine.domain.ids import SHARDS
-from engine.domain.periods import HOUR_MS, MINUTE_MS, at_ms, day_number, ms_of
+from engine.domain.periods import HOUR_MS, MINUTE_MS, at_ms, date_of, day_number, day_of, ms_of
 from engine.errors import BudgetError, ServerAway
 from engine.flows.contents import Counted, Hash, hold_slices, memory_slices, open_counters, plan_hashes, set_calls
 from engine.flows.persist import Persister
-from engine.flows.salvage import carry_over
-from engine.ledger import holds, refunds, spend_log
+from engine.flows.salvage import carry_over, ms_of_entry
+from engine.ledger import holds, periods, refunds, spend_log
 from engine.ledger.catalog import Catalog
 from engine.ledger.cursors import CursorMoved
 from engine.ledger.holds import HoldRow
 from engine.ledger.locks import Lock, try_take
 from engine.ledger.records import BrandRecord, CampaignRecord
 from engine.live.admin import LiveRedis
+from engine.live.grammar import whole
 from engine.live.journal import COUNTED, EARLIER, START, Journal, digest_of, expand, pack, spend_text
 from engine.live.keys import ShardKeys, shard_keys
 from engine.live.replies import head
-from engine.live.scripts import script
+from engine.live.scripts import LAYOUT, script
 from engine.live.wire import Call
 
 log = logging.getLogger(__name__)
 
 _ENDS: Final = {"settled": "s", "over": "o", "late": "t", "released": "l", "expired": "e"}
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """What a person allowed a rebuild beyond the usual.
+
+    take_over: also shards that another instance owns, whose data in them is given up. accept_clock: Redis' clock is right though rows were recorded
+    later by it, when it was wrong; periods that were closed before their end are opened again.
+    """
+
+    take_over: bool = False
+    accept_clock: bool = False
+
+
+_USUAL: Final = How()
 
 
 class Taken(BudgetError):
@@ -128,16 +144,17 @@ class Rebuilder:
         progress: Callable[[Rebuilt], None] | None = None,
         *,
         only_missing: bool = False,
+        how: How = _USUAL,
     ) -> list[Rebuilt]:
         """Rebuilds shards one after the other; one that another process is rebuilding is left to it.
 
-        only_missing: passes over shards that have a mark again when their turn comes. Raises NotAllRebuilt after the others, ServerAway.
+        only_missing: passes over shards that have a mark again when their turn comes. how: what a person allowed beyond the usual. Raises NotAllRebuilt after the others, ServerAway.
         """
         done: list[Rebuilt] = []
         failed: list[str] = []
         for shard in shards:
             try:
-                rebuilt = self._alone(shard, only_missing)
+                rebuilt = self._alone(shard, only_missing, how)
             except (Taken, CursorMoved) as other:
                 log.info("shard %d is left to another rebuild: %s", shard, other)
                 continue
@@ -160,29 +177,42 @@ class Rebuilder:
         missing = [state.shard for state in self._live.read_shards() if not state.mark]
         return self.rebuild(missing, progress, only_missing=True)
 
-    def _alone(self, shard: int, only_missing: bool) -> Rebuilt | None:
+    def _alone(self, shard: int, only_missing: bool, how: How) -> Rebuilt | None:
         """Rebuilds a shard unless another process does. The token keeps two rebuilds from harming each other, but in step they would void
         each other's for ever; this lock, which goes with its process, lets one of them end."""
         with self._db.begin() as conn:
             if not try_take(conn, Lock.REBUILD, shard) or (only_missing and self._live.read_shard(shard).mark):
                 return None
-            return self._rebuild(shard)
+            rebuilt = self._rebuild(shard, how)
+        self._prove(shard)
+        return rebuilt
 
-    def _rebuild(self, shard: int) -> Rebuilt:
+    def _rebuild(self, shard: int, how: How) -> Rebuilt:
         keys, token = shard_keys(shard), uuid.uuid4().hex
         reply = self._live.call_all(
-            [Call(script("rebuild_begin"), (keys.shard, keys.journal), (self._instance, token))]
+            [
+                Call(
+                    script("rebuild_begin"),
+                    (keys.shard, keys.journal),
+                    (self._instance, token, "1" if how.take_over else "0"),
+                )
+            ]
         )[0]
         head(reply)
-        kept_now, journal_type = int(reply[1] or 0), reply[3].decode()
+        kept_now, journal_type = whole(reply[1]) or 0, reply[3].decode()
 
         def is_ours() -> bool:
             return self._live.read_shard(shard).rebuilding == token
 
-        carried = carry_over(self._db, self._journal, self._persister, shard, journal_type == "stream", is_ours)
+        clock_ms = self._live.read_shard(shard).clock_ms
+        carried = carry_over(
+            self._db, self._journal, self._persister, shard, journal_type == "stream", clock_ms, is_ours
+        )
+        if how.accept_clock:
+            self._reopen(shard, clock_ms)
         # Read after the begin: what was published before it is in PostgreSQL, what comes after it finds the shard closed and is tried again.
         brands = self._catalog.brands(include_archived=True, shard=shard)
-        has = self._read(shard, brands, self._live.read_shard(shard).clock_ms)
+        has = self._read(shard, brands, self._live.read_shard(shard).clock_ms, how)
         self._set(keys, token, "replace", plan_hashes(keys, brands, has.campaigns, has.counted, has.held))
         for hold_slice in hold_slices(keys, has.held):
             self._set(keys, token, "add", [hold_slice[0]])
@@ -192,8 +222,7 @@ class Rebuilder:
         self._catalog_published(brands, has.campaigns)
 
         # No entry may be stamped before the last one that stays.
-        last_entry_ms = 0 if carried.entry_id == START else int(carried.entry_id.partition("-")[0])
-        floor = max(has.last_ms, last_entry_ms, min(kept_now, has.now))
+        floor = max(0 if how.accept_clock else has.last_ms, ms_of_entry(carried.entry_id), min(kept_now, has.now))
         args = (
             token,
             self._instance,
@@ -212,17 +241,41 @@ class Rebuilder:
             carried.n if carried.lost else None,
         )  # fmt: skip
 
-    def _read(self, shard: int, brands: Sequence[BrandRecord], clock_ms: int) -> _Has:
+    def _read(self, shard: int, brands: Sequence[BrandRecord], clock_ms: int, how: How) -> _Has:
         """What PostgreSQL has of a shard's brands. Without a brand there is nothing to be read: a first start has sixty-four such shards."""
         if not brands:
             return _Has([], 0, clock_ms, {}, {}, [], {})
         campaigns, ids = self._catalog.campaigns(include_archived=True, shard=shard), [brand.id for brand in brands]
         with self._db.connect() as conn:
             last_ms = spend_log.last_recorded_ms(conn, shard)
-        now = max(clock_ms, last_ms)
+        now = clock_ms if how.accept_clock else max(clock_ms, last_ms)
         requests, events = self._memories(shard, now)
         held, ends = self._holds(ids, now)
-        return _Has(campaigns, last_ms, now, requests, events | ends, held, open_counters(self._db, ids, now))
+        return _Has(campaigns, last_ms, now, requests, events | ends, held, open_counters(self._db, ids, now, last_ms))
+
+    def _reopen(self, shard: int, clock_ms: int) -> None:
+        """Takes back the closing of periods that are not over by a clock that a person says is right."""
+        with self._db.begin() as conn:
+            reopened = periods.reopen(conn, shard, date_of(day_of(clock_ms)))
+        if reopened:
+            log.warning("shard %d: %d periods that were closed before their end are open again", shard, reopened)
+
+    def _prove(self, shard: int) -> None:
+        """Asks the shard as a bidder would. Raises BudgetError that says what stands in the way, and the way out."""
+        reply = self._live.call_all([Call(script("probe"), shard_keys(shard).fixed, (LAYOUT,))])[0]
+        if reply[0] == b"ok":
+            return
+        why = b" ".join(reply).decode(errors="replace")
+        if reply[:2] == [b"not_ready", b"clock"]:
+            state = self._live.read_shard(shard)
+            raise BudgetError(
+                f"rebuilt, but it takes no spends before {at_ms(state.now_ms):%Y-%m-%d %H:%M:%S} UTC, when its last row was recorded: Redis' clock says"
+                f" {at_ms(state.clock_ms):%Y-%m-%d %H:%M:%S}. Set Redis' clock right, or if it is right now:"
+                f" `budget-engine rebuild --shard {shard} --accept-clock`"
+            )
+        raise BudgetError(
+            f"rebuilt, and out of use again ({why}): something else writes to its keys; it is tried again"
+        )
 
     def _memories(self, shard: int, now: int) -> tuple[dict[str, str], dict[str, str]]:
         """The request and event ids of the promised windows, as the scripts remember them."""

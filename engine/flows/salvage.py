@@ -22,6 +22,8 @@ from engine.ledger import quarantine, spend_log
 from engine.live.journal import START, Journal
 
 _PAGE: Final = 1000
+CLOCK_SLACK_MS: Final = 1000
+"""`lua/lib/constants.lua` says the same."""
 PATIENCE_S: Final = 10.0
 _POLL_S: Final = 0.02
 
@@ -42,11 +44,17 @@ class CarriedOver:
 
 
 def carry_over(
-    db: Engine, journal: Journal, persister: Persister, shard: int, has_journal: bool, is_ours: Callable[[], bool]
+    db: Engine,
+    journal: Journal,
+    persister: Persister,
+    shard: int,
+    has_journal: bool,
+    clock_ms: int,
+    is_ours: Callable[[], bool],
 ) -> CarriedOver:
     """Persists the shard's journal to its end and moves the cursor into the next generation. Nothing may write to the shard meanwhile.
 
-    is_ours: whether the rebuild that asks still has the shard. It is asked with the cursor locked: a slow rebuild must not move the cursor of
+    clock_ms: Redis' own time. is_ours: whether the rebuild that asks still has the shard. It is asked with the cursor locked: a slow rebuild must not move the cursor of
     a shard that a later one has made ready. Raises CursorMoved when it has lost it.
     """
     persisted = salvaged = 0
@@ -60,11 +68,19 @@ def carry_over(
                     break
             with db.connect() as conn:
                 entry_id = spend_log.read_cursors(conn)[shard].entry_id
+            if ms_of_entry(entry_id) > clock_ms + CLOCK_SLACK_MS:
+                # No script wrote an entry of the future, and none can write after it: PostgreSQL has all of this journal, the next begins anew.
+                entry_id = START
         except HistoryLost:
             lost = True
             salvaged = _salvage(db, journal, persister, shard, is_ours)
     cursor = _when_free(shard, lambda: _restart(db, shard, entry_id, is_ours))
     return CarriedOver(cursor.generation + 1, cursor.n, entry_id, persisted, salvaged, lost and cursor.n > 0)
+
+
+def ms_of_entry(entry_id: str) -> int:
+    """The instant (epoch ms) of a journal entry's id; 0 of the cursor before the first."""
+    return 0 if entry_id == START else int(entry_id.partition("-")[0])
 
 
 def _when_free(shard: int, attempt: Callable[[], T | None]) -> T:

@@ -8,6 +8,7 @@ from datetime import date
 from sqlalchemy import Connection, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 
+from engine.domain.ids import SHARDS
 from engine.domain.periods import Period
 from engine.ledger.models import ShardClose
 
@@ -21,6 +22,16 @@ def closed(connection: Connection, shard: int, period: Period, starts_on: date) 
         ShardClose.shard == shard, ShardClose.period == period, ShardClose.starts_on == starts_on
     )
     return connection.execute(query).one_or_none() is not None
+
+
+def reopen(connection: Connection, shard: int, today: date) -> int:
+    """Takes back the closing of the days from `today` on and of the months from its month on: a wrong clock closed them before their end. Answers how
+    many the shard had closed.
+    """
+    early = "(period = 'day' AND starts_on >= :today OR period = 'month' AND starts_on >= date_trunc('month', CAST(:today AS date)))"
+    given = {"shard": shard, "today": today, "shards": SHARDS}
+    connection.execute(text(f"DELETE FROM period_total WHERE mod(brand_id, :shards) = :shard AND {early}"), given)
+    return connection.execute(text(f"DELETE FROM shard_close WHERE shard = :shard AND {early}"), given).rowcount
 
 
 def last_closed(connection: Connection, shard: int, period: Period) -> date | None:

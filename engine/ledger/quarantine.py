@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from itertools import islice
 from typing import Any, Final
 
 from sqlalchemy import Connection, text
@@ -14,6 +16,11 @@ from engine.domain.periods import Period, month_of_date
 from engine.errors import NotFound
 
 _NUL: Final = "\u2400"
+_MOST_BYTES: Final = 1 << 20
+_CUT_TO: Final = 4096
+_MOST_FIELDS: Final = 64
+CUT: Final = "#cut"
+"""Beside the beginnings of an entry that was too large to keep: how large it was, and its digest."""
 Sums = Mapping[tuple[int, int, date], int]
 """What the script counted for an entry: {(brand_id, campaign_id, day): micros}."""
 
@@ -34,6 +41,11 @@ class QuarantineRow:
     created_at: datetime
     ended_at: datetime | None
     actor: str | None
+
+    @property
+    def cut(self) -> str:
+        """Of an entry that was too large to keep whole: its size and digest. Empty where all of it is here."""
+        return self.fields.get(CUT, "")
 
     def raw(self) -> dict[bytes, bytes]:
         """The fields as they stood in the stream."""
@@ -73,7 +85,7 @@ def put(
             "generation": generation,
             "n": n,
             "entry_id": entry_id,
-            "fields": json.dumps({_text(name): _text(value) for name, value in fields.items()}),
+            "fields": json.dumps(_kept(fields)),
             "sums": json.dumps(
                 [[brand, campaign, day.isoformat(), micros] for (brand, campaign, day), micros in sums.items()]
             ),
@@ -145,6 +157,18 @@ def brand_sums(connection: Connection, brand_ids: Sequence[int], period: Period,
         if day == starts_on or (period == "month" and month_of_date(day) == month_of_date(starts_on)):
             found[brand] = found.get(brand, 0) + micros
     return found
+
+
+def _kept(fields: Mapping[bytes, bytes]) -> dict[str, str]:
+    """The fields as they are kept: whole, or the beginning of each where together they are too large."""
+    size = sum(len(name) + len(value) for name, value in fields.items())
+    if size <= _MOST_BYTES:
+        return {_text(name): _text(value) for name, value in fields.items()}
+    digest = hashlib.sha256()
+    for name, value in fields.items():
+        digest.update(name + b"\0" + value + b"\0")
+    begins = {_text(name[:80]): _text(value[:_CUT_TO]) for name, value in islice(fields.items(), _MOST_FIELDS)}
+    return {**begins, CUT: f"{size} bytes, sha256 {digest.hexdigest()}"}
 
 
 def _text(value: bytes) -> str:

@@ -214,7 +214,9 @@ class LiveRedis:
         calls = [Call(code, (shard_keys(s).shard, shard_keys(s).journal), ("1" if tick else "0",)) for s in wanted]
         out = []
         for shard, reply in zip(wanted, self.call_all(calls), strict=True):
-            mark, layout, now, n, lost, rebuilding, clock, entries, last = (part.decode() for part in reply)
+            mark, layout, now, n, lost, rebuilding, clock, entries, last = (
+                part.decode(errors="replace") for part in reply
+            )
             out.append(
                 LiveShard(
                     shard, mark, layout, int(now or 0), int(n or 0), lost, rebuilding, int(clock), int(entries), last

@@ -20,6 +20,7 @@ from engine.domain.periods import day_of
 from engine.domain.refunds import FIRST_DAY
 from engine.errors import BudgetError
 from engine.live import packed
+from engine.live.grammar import strictly
 from engine.live.hush import away
 from engine.live.keys import shard_keys
 from engine.live.packed import Unpacked
@@ -318,7 +319,7 @@ def decode(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Entry:
         outcomes = text.get("o", "")
         changes = (
             tuple(
-                Change(int(brand), cause, direction)
+                Change(strictly(brand, "a brand"), cause, direction)
                 for brand, cause, direction in (part.split(":") for part in text["t"].split(",") if part)
             )
             if "t" in text
@@ -327,20 +328,21 @@ def decode(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Entry:
         return Entry(
             name,
             int(name.partition("-")[0]),
-            int(text["n"]),
+            strictly(text["n"], "the number of an entry"),
             text.get("r", ""),
             text["s"] if "s" in text else text.get("b", ""),
             outcomes[:1],
             outcomes[1:],
             changes,
-            int(text["g"]) if "g" in text else None,
+            strictly(text["g"], "a generation") if "g" in text else None,
             text.get("h", ""),
             text.get("a", ""),
             fields.get(b"l", b"") + fields.get(b"e", b""),
             packed.read(text["s"], fields[b"l"], text.get("e")) if "s" in text else None,
         )
     except (KeyError, ValueError) as error:
-        raise BadEntry(f"journal entry {name} does not read ({error}): {dict(fields)!r:.200}") from None
+        begins = {key[:20]: value[:60] for key, value in list(fields.items())[:4]}
+        raise BadEntry(f"journal entry {name} does not read ({str(error)[:200]}): {begins!r:.200}") from None
 
 
 class JournalPart(NamedTuple):

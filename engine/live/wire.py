@@ -131,7 +131,9 @@ class Wire:
             except (exceptions.AuthenticationError, exceptions.AuthorizationError) as error:
                 raise NoAnswer(f"Redis at {self.where} refuses the login: {error}", replies) from None
             except exceptions.ResponseError as error:
-                raise translated(error, self.where, replies) from None
+                if not passes(error):
+                    raise translated(error, self.where, replies) from None
+                why = f"Redis at {self.where} takes no calls just now: {one_line(error)}"
             except (exceptions.RedisError, OSError) as error:
                 why = f"Redis at {self.where} does not answer: {one_line(error)}"
                 silent = isinstance(error, exceptions.TimeoutError | TimeoutError)
@@ -298,6 +300,16 @@ def named(error: BaseException) -> str:
     return f"{type(error).__name__}: {one_line(error)}"
 
 
+_PASSES: Final = ("BUSY", "LOADING", "MASTERDOWN", "NOREPLICAS", "MISCONF", "TRYAGAIN", "CLUSTERDOWN")
+"""How Redis begins an error that says nothing of the call: it wrote nothing, and takes the same call again later."""
+
+
+def passes(error: exceptions.ResponseError) -> bool:
+    """Whether a repeat is right."""
+    code = getattr(error, "status_code", "")
+    return (code or str(error)).split(" ", 1)[0] in _PASSES
+
+
 def translated(error: exceptions.ResponseError, where: str, replies: list[Reply | None]) -> Exception:
     """Redis' own errors in our words."""
     text = one_line(error)
@@ -309,6 +321,8 @@ def translated(error: exceptions.ResponseError, where: str, replies: list[Reply 
         return NoAnswer(f"Redis at {where} is a read-only replica: point REDIS_URL at the primary", replies)
     if isinstance(error, exceptions.NoPermissionError):
         return NoAnswer(f"Redis at {where} does not permit this login to run scripts: {text}", replies)
+    if passes(error):
+        return NoAnswer(f"Redis at {where} takes no calls just now: {text}", replies)
     if "compiling script" in text or "unexpected symbol near '#'" in text:
         return WrongVersion(f"Redis at {where} does not know #!lua scripts: use Redis or Valkey 7.0 or newer ({text})")
     return BudgetError(f"Redis at {where} refused a script: {text}")

@@ -22,7 +22,7 @@ end
 local function published(brand_id)
   local got = redis.pcall('HMGET', KEYS[2], '#', brand_id)
   if got.err or not got[1] then return math.huge end
-  return tonumber(got[2] or '')
+  return got[2] and (whole(got[2]) or math.huge) or nil
 end
 
 -- The brands and campaigns that KEYS name from the eighth on ({id = plan}, brands with their holds where those keys are given); or nil and

@@ -256,6 +256,7 @@ local function charge(verb)
   for _, brand in pairs(plans.brands) do
     if brand.holds_key then
       due[brand] = expire_holds(brand, brand.holds_key, brand.expiry_key, now)
+      if not due[brand] then return lose(shard_key, brand.holds_key) end
       expired_lines(due[brand], lines)
     end
   end
@@ -304,7 +305,9 @@ local function charge(verb)
   local drawn
   if verb == 'd' and verdict.counted > 0 then
     local campaign = plans.campaigns[sums[1].campaign]
-    drawn = draw(plans.brands[campaign.home], campaign.id, ARGV[5], sums[1].amount, now)
+    local brand = plans.brands[campaign.home]
+    drawn = draw(brand, campaign.id, ARGV[5], sums[1].amount, now)
+    if not drawn then return lose(shard_key, brand.holds_key) end
     lines[#lines + 1] = drawn.line
   end
 

@@ -21,11 +21,16 @@ local function is_forgotten(requests, now)
 end
 
 -- Takes an amount off a lease's hold, in the tables; answers what write_draw must do, with the journal's line: `D` within the hold, `P` past it,
--- `Q` after its end, then what is left of it and until when. Writes nothing.
+-- `Q` after its end, then what is left of it and until when. Writes nothing. nil where the hold is not one that a script wrote.
 local function draw(brand, campaign, lease, amount, now)
   local name = campaign .. ':' .. lease
-  local value = redis.call('HGET', brand.holds_key, name) or ''
-  local held, expires, number = string.match(value, '^(%d+),(%d+)(.*)$')
+  local value = redis.call('HGET', brand.holds_key, name)
+  local held, expires, number
+  if value then
+    held, expires, number = hold_of(value)
+    if not held then return nil end
+    number = number ~= '' and ',' .. number or ''
+  end
   local rest = held and tonumber(expires) > now and tonumber(held) or 0
   local kind, left = rest >= amount and 'D' or (rest > 0 and 'P' or 'Q'), math.max(rest - amount, 0)
   brand.held = brand.held - (rest - left)

@@ -14,7 +14,15 @@ local function holds_stand(brand, holds_key, expiry_key)
   return holds == 'hash' and expiry == 'zset'
 end
 
--- Takes what has expired by `now` off the brand's `held`, as far as SWEEP reaches, and notes what the write phase must do. Writes nothing.
+-- A stored hold: its amount, until when, and of a lease the number of the call that set it ('' else); nil where a value stands that no script wrote.
+local function hold_of(value)
+  local held, expires, number = string.match(value, '^(%d+),(%d+),?(%d*)$')
+  if not whole(held) or not whole(expires) or #number > 15 then return nil end
+  return held, expires, number
+end
+
+-- Takes what has expired by `now` off the brand's `held`, as far as SWEEP reaches, and notes what the write phase must do. Writes nothing. nil where
+-- something expires that no script wrote.
 local function expire_holds(brand, holds_key, expiry_key, now)
   local due = {}
   if brand.held > 0 and sweeps_left > 0 then
@@ -22,7 +30,8 @@ local function expire_holds(brand, holds_key, expiry_key, now)
     sweeps_left = sweeps_left - #names
     local values = #names > 0 and redis.call('HMGET', holds_key, unpack(names)) or {}
     for i, name in ipairs(names) do
-      local held = string.match(values[i] or '0', '^%d+')
+      local held = hold_of(values[i] or '0,0')
+      if not held or #name > 82 or not string.find(name, '^%d+:[%w._:/+=@~-]+$') then return nil end
       due[i] = { name = name, held = held }
       brand.held = brand.held - tonumber(held)
     end

@@ -1,12 +1,13 @@
 -- What was seen before: request ids and event ids, each in two hashes a shard that take turns. A window ends by the shard's own now;
 -- then the older hash is unlinked whole (DEL of a million ids held Redis for 460 ms) and becomes the new one. An id is therefore
 -- remembered for at least one window and at most two. Field `#` guards each hash: without it the hash was lost, which is never "nothing seen".
+-- include: lib/stored.lua
 
 -- name: 'req' or 'ev', the prefix of the fields in the shard's hash; keys: the two hashes.
 local function open_memory(shard_key, name, keys, now)
   local state = redis.call('HMGET', shard_key, name .. '_active', name .. '_until', name .. '_window')
-  local active, till, window = tonumber(state[1] or ''), tonumber(state[2] or ''), tonumber(state[3] or '')
-  if not active or not till or not window then return nil end
+  local active, till, window = is_flag(state[1]) and tonumber(state[1]), whole(state[2]), whole(state[3])
+  if not active or not till or not window or window == 0 then return nil end
   local memory = { name = name, window = window, active = active, till = till, rotate = {}, read = { keys[1], keys[2] } }
   if now >= till then
     memory.active = 1 - active
@@ -22,7 +23,13 @@ local function open_memory(shard_key, name, keys, now)
   return memory
 end
 
--- What is remembered of each id: {id = value}. nil when a hash was lost.
+-- What a call (its verb, its content, its outcomes) or an event, a refund or a hold's end is remembered as; what was refunded of an event is a sum.
+local KEPT = { req = '^[rtd*]%S* [%w*,]+$', ev = '^%w+,%d+[,%w]*$' }
+local function is_kept(memory, id, value)
+  return string.find(value, KEPT[memory.name]) ~= nil or (string.byte(id) == 61 and whole(value) ~= nil)
+end
+
+-- What is remembered of each id: {id = value}. nil when a hash was lost, or has something that no script wrote.
 local function recall(memory, ids)
   local found = {}
   for _, key in ipairs(memory.read) do
@@ -31,7 +38,11 @@ local function recall(memory, ids)
     local got = alone and redis.pcall('HMGET', key, '#') or redis.pcall('HMGET', key, '#', unpack(ids))
     if got.err or not got[1] then return nil end
     for i = 2, #got do
-      if got[i] then found[ids[i - 1]] = got[i] end
+      local value = got[i]
+      if value then
+        if not is_kept(memory, ids[i - 1], value) then return nil end
+        found[ids[i - 1]] = value
+      end
     end
   end
   return found

@@ -26,10 +26,11 @@ local function read_brand(key, day, month)
   local got = redis.pcall('HMGET', key, 'v', 'daily', 'monthly', 'archived', day_field, month_field, 'daily_at', 'monthly_at', 'held')
   if got.err then return false end
   if not got[1] then return absent(key) end
-  local daily_spend, monthly_spend, held = stored(got[5]), stored(got[6]), stored(got[9])
-  if not got[2] or not got[3] or not got[4] or not daily_spend or not monthly_spend or not held then return false end
+  local version, daily_spend, monthly_spend, held = whole(got[1]), stored(got[5]), stored(got[6]), whole(got[9] or '0')
+  if not version or not is_limit(got[2]) or not is_limit(got[3]) or not is_flag(got[4]) then return false end
+  if not daily_spend or not monthly_spend or not held or not is_since(got[7]) or not is_since(got[8]) then return false end
   return {
-    key = key, version = tonumber(got[1]), archived = got[4] == '1', held = held,
+    key = key, version = version, archived = got[4] == '1', held = held,
     budgets = {
       { cause = DAILY_BUDGET, name = 'daily_budget', field = day_field, limit = tonumber(got[2]), spent = daily_spend, since_field = 'daily_at', since = got[7] or '' },
       { cause = MONTHLY_BUDGET, name = 'monthly_budget', field = month_field, limit = tonumber(got[3]), spent = monthly_spend, since_field = 'monthly_at', since = got[8] or '' },
@@ -44,7 +45,8 @@ local function read_campaign(key, day, month)
   if got.err then return false end
   if not got[1] then return absent(key) end
   local daily, monthly = stored(got[5]), stored(got[6])
-  if not got[2] or not got[3] or not got[4] or not daily or not monthly then return false end
+  if not whole(got[1]) or not is_flag(got[2]) or not is_flag(got[3]) or not got[4] or not is_schedule(got[4]) then return false end
+  if not daily or not monthly then return false end
   return {
     key = key, version = got[1], on = got[2] == '1', archived = got[3] == '1', schedule = got[4],
     day_field = day_field, month_field = month_field, daily = daily, monthly = monthly,

@@ -18,6 +18,8 @@ repeat
   local amount, prefix = digits + 0, string.sub(shard_key, 1, -6)
   local brand_id = format('%d', (campaign_id - campaign_id % 65536) / 65536)
   local brand_key, campaign_key = prefix .. 'brand:' .. brand_id, prefix .. 'campaign:' .. campaign_id
+  if KEYS[2] ~= prefix .. 'registry' or KEYS[3] ~= prefix .. 'journal' or KEYS[6] ~= prefix .. 'events:0' or KEYS[7] ~= prefix .. 'events:1' then break end
+  if KEYS[4] ~= prefix .. 'requests:0' or KEYS[5] ~= prefix .. 'requests:1' then break end
   if KEYS[8] ~= brand_key or KEYS[7 + plan] ~= campaign_key or amount < 1 or amount > MAX_AMOUNT then break end
 
   local counter = verb == 't' and 'count:accepted' or 'count:recorded'
@@ -42,13 +44,18 @@ repeat
   if daily == '' or monthly == '' or held == '' or own_daily == '' or own_monthly == '' then break end
   if not string.find(daily .. monthly .. held .. own_daily .. own_monthly, WHOLE) then break end
   daily, monthly, own_daily, own_monthly = daily + amount, monthly + amount, own_daily + amount, own_monthly + amount
-  if monthly > MAX_TOTAL or daily > MAX_TOTAL then break end
+  if monthly > MAX_TOTAL or daily > MAX_TOTAL or own_daily > MAX_TOTAL or own_monthly > MAX_TOTAL or n > MAX_TOTAL or counted > MAX_TOTAL then break end
   if daily % ROUND == 0 or monthly % ROUND == 0 or own_daily % ROUND == 0 or own_monthly % ROUND == 0 or n % ROUND == 0 or counted % ROUND == 0 then
     break
   end
+  local schedule = campaign[3]
+  -- What is not of its grammar is told by the general way, which takes the shard out of use.
+  if not string.find(brand[1] .. brand[2], '^%d*$') or #brand[1] > 16 or #brand[2] > 16 then break end
+  if not string.find(campaign[1] .. campaign[2] .. brand[3], '^[01][01][01]$') then break end
+  if schedule ~= '' and not is_schedule(schedule) then break end
   local daily_limit, monthly_limit = tonumber(brand[1]) or math.huge, tonumber(brand[2]) or math.huge
   local mask = (campaign[1] == '1' and 0 or MANUAL) + ((campaign[2] == '1' or brand[3] == '1') and ARCHIVED or 0)
-    + (within_schedule(campaign[3], now) and 0 or SCHEDULE)
+    + (within_schedule(schedule, now) and 0 or SCHEDULE)
   if verb == 't' and (mask > 0 or held ~= '0' or daily > daily_limit or monthly > monthly_limit) then break end
   -- A budget that becomes used up is told to the journal and to watchers: the general way.
   if (daily - amount < daily_limit) ~= (daily < daily_limit) or (monthly - amount < monthly_limit) ~= (monthly < monthly_limit) then

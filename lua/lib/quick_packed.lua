@@ -15,6 +15,7 @@ local function usual_brands(verb, at, day_field, month_field, found)
     local got = redis.pcall('HMGET', key, 'daily', 'monthly', 'archived', day_field, month_field, 'held')
     local daily, monthly, held = got[4] or '0', got[5] or '0', got[6] or '0'
     if homes[id + 0] or not got[1] or not got[2] or not got[3] or daily == '' or monthly == '' or held == '' or (verb == 't' and held ~= '0') then return nil end
+    if not string.find(got[1] .. got[2], '^%d*$') or #got[1] > 16 or #got[2] > 16 or not is_flag(got[3]) then return nil end
     found[n + 1], found[n + 2], found[n + 3] = daily, monthly, held
     local brand = {
       key = key, id = id, daily_limit = got[1], monthly_limit = got[2], archived = got[3] == '1', daily = daily, monthly = monthly, amount = 0, mask = 0,
@@ -59,7 +60,7 @@ local function quick_packed(verb)
   local shard, state = open_shard(KEYS[1], '', counter, 'req_active', 'req_until')
   if not shard then return nil end
   local now, day = shard.now, day_of(shard.now)
-  local active, till = tonumber(state[7] or ''), tonumber(state[8] or '')
+  local active, till = is_flag(state[7]) and tonumber(state[7]), whole(state[8])
   if not active or not till or now >= till then return nil end
   local day_field, month_field = period_fields(day, month_of(day))
   local found = {}
@@ -79,6 +80,8 @@ local function quick_packed(verb)
     local got = redis.pcall('HMGET', key, 'on', 'archived', 'schedule', day_field, month_field)
     local on, archived, schedule = got[1], got[2], got[3]
     if not on or not archived or not schedule or got[4] == '' or got[5] == '' then return nil end
+    if #(got[4] or '') > 16 or #(got[5] or '') > 16 then return nil end
+    if not is_flag(on) or not is_flag(archived) or (schedule ~= '' and not is_schedule(schedule)) then return nil end
     local mask = 0
     if on ~= '1' or archived ~= '0' or schedule ~= '' or brand.archived then
       mask = switches(on == '1', archived == '1' or brand.archived, schedule, now)

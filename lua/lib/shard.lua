@@ -2,29 +2,49 @@
 -- The mark is `<instance uuid>:<generation>`; only a rebuild writes it. Without it nothing is read as money: missing is never zero.
 -- include: lib/clock.lua
 -- include: lib/constants.lua
+-- include: lib/stored.lua
 
--- Answers the opened shard, or nil and the reply to give.
+-- A key that must exist is gone, of a wrong type, or holds what no script wrote: the shard is not to be believed any more. Its mark goes, a rebuild
+-- brings it back. A script that only reads may not write: it says the same, and whoever asked has the shard looked at (probe.lua).
+local function lose(key, what)
+  local gone = redis.pcall('HDEL', key, 'mark')
+  if type(gone) ~= 'number' then return { 'not_ready', 'lost' } end
+  redis.call('HSET', key, 'lost', what)
+  redis.call('PUBLISH', string.gsub(key, 'shard$', 'changes'), '0 shard lost')
+  return { 'not_ready', 'lost' }
+end
+
+-- Whether this is the layout of an older or newer release, and not just something that no script wrote.
+local function is_other_layout(value)
+  return value and value ~= LAYOUT and string.find(value, '^%d%d?%d?$') ~= nil
+end
+
+-- Whether this is a mark: `<instance>:<generation>`.
+local function is_mark(value)
+  return string.find(value, '^[%w-]+:%d+$') ~= nil and #value <= 64
+end
+
+-- Answers the opened shard, or nil and the reply to give. A call has the keys of one shard: one that names another's would be remembered in one and
+-- counted in the other.
 -- instance: the uuid that the mark must carry, or '' from callers that cannot know it (bidders).
 -- counter: a `count:` field that the call will raise, read along because each command of a script costs; nil where there is none. So are further
 -- fields, which stand from the seventh on in the hash's values, the second answer.
 local function open_shard(key, instance, counter, ...)
+  local tag = string.sub(key, 1, -6)
+  for i = 2, #KEYS do
+    if string.sub(KEYS[i], 1, #tag) ~= tag then return nil, { 'invalid', 0, 'keys' } end
+  end
   local state = redis.pcall('HMGET', key, 'mark', 'layout', 'now', 'n', 'rebuilding', counter or 'n', ...)
   if state.err then return nil, { 'not_ready', 'unmarked' } end
   local mark, layout = state[1], state[2]
-  if layout and layout ~= LAYOUT then return nil, { 'wrong_version', layout } end
+  if is_other_layout(layout) then return nil, { 'wrong_version', layout } end
   if not mark then return nil, { 'not_ready', state[5] and 'rebuilding' or 'unmarked' } end
+  if not is_mark(mark) then return nil, lose(key, 'mark') end
   if instance ~= '' and string.sub(mark, 1, #instance + 1) ~= instance .. ':' then return nil, { 'foreign', mark } end
-  local kept, n = tonumber(state[3] or ''), tonumber(state[4] or '')
-  if not layout or not kept or not n then return nil, { 'not_ready', 'unmarked' } end
+  local kept, n = whole(state[3]), whole(state[4])
+  if layout ~= LAYOUT then return nil, lose(key, 'layout') end
+  if not kept or not n then return nil, lose(key, kept and 'n' or 'now') end
   local now = read_clock()
   if now < kept - CLOCK_SLACK_MS then return nil, { 'not_ready', 'clock' } end
-  return { mark = mark, now = math.max(now, kept), n = n, count = tonumber(state[6] or '0') or 0 }, state
-end
-
--- A key that must exist is gone or of a wrong type: the shard is not to be believed any more. Its mark goes, a rebuild brings it back.
-local function lose(key, what)
-  redis.call('HDEL', key, 'mark')
-  redis.call('HSET', key, 'lost', what)
-  redis.call('PUBLISH', string.gsub(key, 'shard$', 'changes'), '0 shard lost')
-  return { 'not_ready', 'lost' }
+  return { mark = mark, now = math.max(now, kept), n = n, count = stored(state[6]) or 0 }, state
 end

@@ -1,0 +1,126 @@
+"""The laws of a journal entry: what the scripts can have written, and the ledger can hold. Whatever breaks one is set aside whole.
+
+Whoever can write to Redis can append an entry. Each value is looked at here once, so that nothing surprises the booking, a rebuild or verify.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from engine.domain.causes import ORDER
+from engine.domain.ids import MAX_BRAND_ID, ORDINALS, are_text_ids
+from engine.domain.money import MAX_AMOUNT_MICROS, MAX_TOTAL_MICROS
+from engine.domain.periods import day_of
+from engine.live.grammar import whole
+from engine.live.journal import UNITEMISED, Entry, LoggedSpend
+
+MOST_BYTES: Final = 1 << 20
+"""Bytes of the largest entry that is read: a call of 1,000 spends with the longest ids has about 130,000."""
+LAST_INSTANT_MS: Final = 253_402_300_799_999
+"""The end of the year 9999: neither Python nor PostgreSQL goes beyond it with us. `lua/lib/spends.lua` says the same."""
+_MAX_GENERATION: Final = 2**31 - 1
+_MAX_REQUEST_ID: Final = 80
+_SPENDS: Final = 1000
+_LAST_DAY: Final = day_of(LAST_INSTANT_MS)
+
+
+def check_size(fields: Mapping[bytes, bytes]) -> None:
+    """Raises ValueError for an entry that is larger than any that a script writes."""
+    size = sum(len(name) + len(value) for name, value in fields.items())
+    if size > MOST_BYTES:
+        raise ValueError(f"it has {size:,} bytes, more than a script writes ({MOST_BYTES:,} at most)")
+
+
+def check_entry(entry: Entry) -> None:
+    """Raises ValueError that names the first value that no script writes."""
+    if entry.ms > LAST_INSTANT_MS:
+        raise ValueError(f"{entry.ms} is not an instant")
+    if not 1 <= entry.n <= MAX_TOTAL_MICROS:
+        raise ValueError(f"{entry.n} is not the number of an entry")
+    if entry.generation is not None and not 1 <= entry.generation <= _MAX_GENERATION:
+        raise ValueError(f"{entry.generation} is not a generation")
+    if len(entry.request_id) > _MAX_REQUEST_ID or (entry.request_id and not _are_ids(entry.request_id)):
+        raise ValueError(f"{entry.request_id[:60]!r} is not a request id")
+    for change in entry.changes:
+        if not 1 <= change.brand_id <= MAX_BRAND_ID or change.cause not in ORDER:
+            raise ValueError(f"{change.cause[:40]!r} of brand {change.brand_id} is not a budget")
+        if change.direction not in ("exhausted", "restored"):
+            raise ValueError(f"{change.direction[:40]!r} is not what becomes of a budget")
+    _check_spends(entry)
+    for step in entry.hold_steps():
+        _check_campaign(step.campaign_id)
+        _check_names([step.hold_id])
+        _check_range(step.held_micros, MAX_TOTAL_MICROS, "what a hold has")
+        _check_range(step.settled_micros, MAX_TOTAL_MICROS, "what a hold has")
+        _check_range(step.expires_ms or 0, LAST_INSTANT_MS, "the end of a hold")
+    for refund in entry.refunds():
+        _check_campaign(refund.campaign_id)
+        _check_range(refund.micros - 1, MAX_AMOUNT_MICROS - 1, "less than a refund")
+        _check_names([name for name in (refund.event_id, refund.refund_id) if name is not None])
+    for line in entry.adjustments():
+        _check_adjustment(line.owner, line.owner_id, line.field, line.difference_micros)
+        _check_names([line.name])
+
+
+def _check_spends(entry: Entry) -> None:
+    call, today = entry.simple, day_of(entry.ms)
+    if call is not None:
+        for line in call.sums:
+            _check_campaign(line.campaign_id)
+            _check_range(line.micros, _SPENDS * MAX_AMOUNT_MICROS, "a sum")
+        if max(call.micros, default=0) > MAX_AMOUNT_MICROS:
+            raise ValueError(f"{max(call.micros)} micros is not an amount")
+        _check_names(call.events or ())
+        return
+    names: list[str] = []
+    for spend in entry.spends():
+        _check_spend(spend, today)
+        names += [name for name in (spend.event_id, spend.hold_id, spend.refund_id) if name is not None]
+    _check_names(names)
+
+
+def _check_spend(spend: LoggedSpend, today: int) -> None:
+    campaign_id, micros = spend.campaign_id, abs(spend.amount_micros)
+    _check_campaign(campaign_id)
+    if not 0 < micros <= (MAX_AMOUNT_MICROS if spend.kind != UNITEMISED else _SPENDS * MAX_AMOUNT_MICROS):
+        raise ValueError(f"{spend.amount_micros} micros is not an amount")
+    if spend.occurred_ms is not None:
+        _check_range(spend.occurred_ms, LAST_INSTANT_MS, "an instant")
+    if spend.day is not None and not 0 <= spend.day <= today:
+        raise ValueError(f"day {spend.day} is not one up to that of its entry")
+
+
+def _check_adjustment(owner: str, owner_id: int, field: str, difference_micros: int) -> None:
+    if owner == "campaign":
+        _check_campaign(owner_id)
+    elif owner != "brand" or not 1 <= owner_id <= MAX_BRAND_ID:
+        raise ValueError(f"{owner[:20]!r} {owner_id} is neither a brand nor a campaign")
+    kind, _, digits = field.partition(":")
+    number = whole(digits)
+    if number is None or (number > _LAST_DAY if kind == "d" else kind != "m" or not _is_month(number)):
+        raise ValueError(f"{field[:40]!r} is not a counter of a day or a month")
+    _check_range(abs(difference_micros), MAX_TOTAL_MICROS, "what a counter has")
+
+
+def _is_month(number: int) -> bool:
+    return 1970_01 <= number <= 9999_12 and 1 <= number % 100 <= 12
+
+
+def _check_campaign(campaign_id: int) -> None:
+    if not ORDINALS < campaign_id < (MAX_BRAND_ID + 1) * ORDINALS or campaign_id % ORDINALS == 0:
+        raise ValueError(f"{campaign_id} is not a campaign")
+
+
+def _check_range(number: int, most: int, what: str) -> None:
+    if not 0 <= number <= most:
+        raise ValueError(f"{number} is not {what}")
+
+
+def _check_names(names: list[str] | tuple[str, ...]) -> None:
+    if names and not are_text_ids(names):
+        raise ValueError(f"among {' '.join(names)[:80]!r} is something that is not an id")
+
+
+def _are_ids(request_id: str) -> bool:
+    return are_text_ids([request_id[start : start + 64] for start in range(0, len(request_id), 64)])

@@ -1,0 +1,129 @@
+"""Every shard that takes no spends has a way out: by itself, or by one command that says what a person must decide."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from engine.domain.ids import shard_of
+from engine.domain.periods import DAY_MS, HOUR_MS, ms_of
+from engine.errors import InvalidInput
+from engine.flows.check import check_all
+from engine.flows.quarantine import Quarantined
+from engine.flows.rebuild import How, NotAllRebuilt
+from engine.live.keys import keys_of_brand, shard_keys
+from engine.live.replies import head
+from engine.live.scripts import LAYOUT, script
+from engine.live.wire import Call
+from engine.wiring import System
+from tests.flows.conftest import at, born_on_the_moved_clock
+from tests.flows.test_persist import rows
+
+NOON = ms_of(datetime(2037, 11, 23, 12, tzinfo=UTC))
+
+
+def one_campaign(system: System) -> tuple[int, int]:
+    brand = system.manage.create_brand("one", 10_000_000, None, None, "test").row.id
+    campaign = system.manage.create_campaigns(brand, ["c"], "test")[0].id
+    born_on_the_moved_clock(system)
+    return brand, campaign
+
+
+def failures(system: System) -> list[str]:
+    return [finding for check in system.verifier.verify() for finding in check.findings]
+
+
+def test_an_entry_of_the_future_in_a_journal_is_left_behind_by_a_rebuild_and_no_spend_is_lost(ready: System) -> None:
+    brand, campaign = one_campaign(ready)
+    assert ready.client.record_spend(campaign, "2")
+    ready.hot_redis.xadd(keys_of_brand(brand).journal, {"f": "1"}, id="9999999999999-0")
+    assert ready.client.record_spend(campaign, "1").detail == "clock"
+    assert len(ready.rebuilder.rebuild([shard_of(brand)])) == 1
+    after = ready.client.record_spend(campaign, "1")
+    assert (after.outcome, str(after.daily_spend)) == ("recorded", "3.000000")
+    ready.persister.drain_all()
+    assert [line[:30] for line in failures(ready)] == ["1 entry waits in quarantine (0"]
+    Quarantined(ready.db, ready.persister).drop([1], "no script wrote it", "test")
+    assert failures(ready) == []
+
+
+@pytest.mark.parametrize("n", ["9007199254740992", "9007199254740993", "9000000000000001"])
+def test_a_journal_number_that_no_double_holds_takes_its_shard_out_of_use_and_a_rebuild_brings_it_back(
+    ready: System, n: str
+) -> None:
+    brand, campaign = one_campaign(ready)
+    assert ready.client.record_spend(campaign, "2")
+    ready.hot_redis.hset(keys_of_brand(brand).shard, "n", n)
+    assert ready.client.record_spend(campaign, "1").detail == "lost"
+    assert len(ready.rebuilder.rebuild_missing()) == 1
+    assert str(ready.client.record_spend(campaign, "1").daily_spend) == "3.000000"
+    ready.persister.drain_all()
+    assert failures(ready) == []
+
+
+def test_a_shard_of_another_owner_is_taken_over_by_name_and_by_no_job(ready: System) -> None:
+    brand, campaign = one_campaign(ready)
+    keys = keys_of_brand(brand)
+    ready.hot_redis.hdel(keys.shard, "mark")
+    ready.hot_redis.hset(keys.shard, "owner", "someone-else")
+    with pytest.raises(NotAllRebuilt, match="another instance"):
+        ready.rebuilder.rebuild_missing()
+    assert len(ready.rebuilder.rebuild([shard_of(brand)], how=How(take_over=True))) == 1
+    assert ready.client.record_spend(campaign, "1")
+
+
+def test_a_shard_with_our_mark_is_ours_whatever_its_owner_says(ready: System) -> None:
+    brand, campaign = one_campaign(ready)
+    ready.hot_redis.hset(keys_of_brand(brand).shard, "owner", "someone-else")
+    assert len(ready.rebuilder.rebuild([shard_of(brand)])) == 1
+    assert ready.client.record_spend(campaign, "1")
+
+
+def test_a_clock_that_was_a_day_ahead_and_came_back_is_accepted_by_name_and_the_day_goes_on(clock: System) -> None:
+    at(clock, NOON)
+    brand, campaign = one_campaign(clock)
+    shard = shard_of(brand)
+    assert clock.client.record_spend(campaign, "2")
+    at(clock, NOON + DAY_MS + HOUR_MS)
+    assert clock.client.record_spend(campaign, "3")
+    clock.persister.drain_all()
+    clock.closer.close_ended()
+    assert rows(clock, "SELECT spend_micros FROM period_total WHERE spend_micros > 0") == [(2_000_000,)]
+
+    at(clock, NOON + HOUR_MS)
+    assert clock.client.record_spend(campaign, "1").detail == "clock"
+    with pytest.raises(NotAllRebuilt, match=r"takes no spends before 2037-11-24 13:00:00 UTC.*--accept-clock"):
+        clock.rebuilder.rebuild([shard])
+    assert len(clock.rebuilder.rebuild([shard], how=How(accept_clock=True))) == 1
+    # The day of the 23rd is open again, with what was spent in it.
+    again = clock.client.try_spend(campaign, "8")
+    assert (again.outcome, str(again.daily_spend)) == ("accepted", "10.000000")
+    assert clock.client.try_spend(campaign, "0.000001").outcome == "refused"
+    clock.persister.drain_all()
+
+    at(clock, NOON + DAY_MS + 2 * HOUR_MS)
+    next_day = clock.client.try_spend(campaign, "7")
+    assert (next_day.outcome, str(next_day.daily_spend)) == ("accepted", "10.000000")
+    clock.persister.drain_all()
+    clock.closer.close_ended()
+    check_all(clock.publisher, clock.status)
+    assert rows(clock, "SELECT spend_micros FROM period_total WHERE spend_micros > 0") == [(10_000_000,)]
+    assert failures(clock) == []
+
+
+def test_the_keys_of_two_shards_in_one_call_are_refused_and_nothing_is_written(ready: System) -> None:
+    brand, campaign = one_campaign(ready)
+    keys, other = keys_of_brand(brand), shard_keys((shard_of(brand) + 1) % 64)
+    plan = (keys.brand(brand), keys.campaign(campaign))
+    good = (*keys.fixed, *plan)
+    for place in range(1, len(good)):
+        mixed = list(good)
+        mixed[place] = [*other.fixed, "budget:{9}:brand:9", "budget:{9}:campaign:589825"][place]
+        for event in ("", "e"):
+            args = (LAYOUT, f"r{place}{event}", f"{campaign},1,{event},;")
+            reply = ready.live.call_all([Call(script("record_spends"), mixed, args)])[0]
+            with pytest.raises(InvalidInput):
+                head(reply)
+    answer = ready.client.record_spend(campaign, "1")
+    assert str(answer.daily_spend) == "1.000000"

@@ -1,0 +1,5 @@
+from __future__ import annotations
+
+from tests.flows.conftest import ready
+
+__all__ = ["ready"]

@@ -1,0 +1,13 @@
+"""The short form of `make fuzz`."""
+
+from __future__ import annotations
+
+from engine.wiring import System
+from tests.fuzz.run import fuzz
+
+
+def test_no_bytes_in_a_journal_entry_stop_persist_a_rebuild_or_verify(ready: System) -> None:
+    seen = fuzz(ready, 4000, seed=15)
+    assert seen.entries == 4000
+    assert seen.read > 100, "too few entries still read to say anything"
+    assert seen.set_aside > 100
