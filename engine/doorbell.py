@@ -28,6 +28,7 @@ from engine.domain.periods import at_ms, month_of, month_start_ms, next_month_ms
 from engine.errors import BudgetError
 from engine.flows.health import HEARTBEAT_KEY
 from engine.jobs import JOBS_QUEUE, PERSIST_QUEUE
+from engine.rq_gate import refusal
 
 log = logging.getLogger(__name__)
 
@@ -219,8 +220,8 @@ class StoppableWorker(SimpleWorker):
 
     def handle_exception(self, job: Job, *exc_info: Any) -> None:
         """What was raised on purpose is one line; anything else is told with its traceback."""
-        if isinstance(exc_info[1], BudgetError):
-            log.error("%s failed: %s", job.id, exc_info[1])
+        if isinstance(why := refusal(exc_info[1]), BudgetError):
+            log.error("%s failed: %s", job.id, why)
         elif not isinstance(exc_info[1], redis.ConnectionError | redis.TimeoutError):
             super().handle_exception(job, *exc_info)
 

@@ -22,10 +22,11 @@ FLOORS = {
     "flows": 4,
     "wiring": 5,
     "jobs": 6,
-    "doorbell": 7,
-    "processes": 8,
-    "up": 8,
-    "cli": 9,
+    "rq_gate": 7,
+    "doorbell": 8,
+    "processes": 9,
+    "up": 9,
+    "cli": 10,
 }
 """The floor of each room; a room imports from floors below its own (and from itself). Rooms that share a floor, as `live` and `ledger`, do not see each other."""
 

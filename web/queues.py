@@ -8,13 +8,17 @@ import rq_dashboard
 from flask import Flask, Response, abort, request
 from flask_wtf import CSRFProtect
 from markupsafe import Markup
-from rq_dashboard.web import setup_rq_connection
+from rq_dashboard.web import config, setup_rq_connection
+
+from engine.rq_gate import JsonOnly
 
 
 def install(app: Flask, jobs_redis_url: str, csrf: CSRFProtect, warning: str | None) -> None:
     """Mounts the job pages. Their buttons post without a token, so guard's same-origin check stands in for it."""
     app.config["RQ_DASHBOARD_REDIS_URL"] = _impatient(jobs_redis_url)
     app.config["RQ_DASHBOARD_POLL_INTERVAL"] = 2500
+    # It was read when rq-dashboard was imported, maybe before the gate was closed.
+    config.serializer = JsonOnly
     setup_rq_connection(app)
     app.register_blueprint(rq_dashboard.blueprint, url_prefix="/rq")
     csrf.exempt(rq_dashboard.blueprint)
