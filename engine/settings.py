@@ -139,7 +139,7 @@ class Settings:
 
     @property
     def jobs_on_hot_redis(self) -> bool:
-        """Whether both Redis are one server, which is allowed with a warning: whoever may write to RQ's can run code in the worker."""
+        """Whether both Redis are one server, which is allowed with a warning: whoever may write to RQ's can start and delete jobs."""
         return bool(self.redis_url) and _server_of(self.redis_url) == _server_of(self.jobs_redis_url)
 
     def as_environment(self) -> dict[str, str]:

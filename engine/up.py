@@ -129,9 +129,7 @@ def _say_where(settings: Settings, out: Printer) -> None:
         f"using {masked(settings.redis_url)}, {masked(settings.jobs_redis_url)} and {masked(settings.database_url)}"
     )
     if settings.jobs_on_hot_redis:
-        out.say(
-            "warning: REDIS_URL and JOBS_REDIS_URL are one server: whoever may write to it can run code in the worker"
-        )
+        out.say("warning: REDIS_URL and JOBS_REDIS_URL are one server: a bidder's login may then start and delete jobs")
 
 
 class _Page:

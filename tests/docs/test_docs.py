@@ -14,6 +14,7 @@ import redis
 from engine import BudgetClient
 from engine.cli import cli
 from engine.doorbell import MONTHLY, SCHEDULE
+from engine.live.acl import acl_setuser
 from engine.live.batches import most_spends
 from engine.local.valkey import _CONFIG
 from engine.settings import TABLE
@@ -152,7 +153,9 @@ def test_redis_is_told_what_our_own_is_told() -> None:
 def test_a_bidder_s_login_is_enough_to_spend_and_no_more(hot_redis: redis.Redis, plant: Plant) -> None:
     plant.brand(daily="10")
     (acl,) = blocks(OPERATIONS, "acl")
+    assert acl.split() == ["ACL", "SETUSER", *acl_setuser("bidder")]
     hot_redis.execute_command(*acl.split())
+    hot_redis.execute_command("ACL", "SETUSER", "bidder", ">password")
     place = hot_redis.connection_pool.connection_kwargs
     url = f"redis://bidder:password@{place['host']}:{place['port']}/{place.get('db', 0)}"
     try:
