@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from engine.errors import InvalidSetting, shown
+from engine.secret_files import FROM_FILE, SUFFIX, secret
 
 
 class Setting(NamedTuple):
@@ -195,13 +196,25 @@ class _Reader:
         # Path's `/` keeps an absolute name as it is.
         self.file_path = None if env_file is None else root() / (other or env_file)
         self.file = _read_file(self.file_path) if self.file_path is not None else {}
+        self._read: dict[str, str] = {}
+        """What was found, so that a secret's file is read once."""
 
     def text(self, name: str) -> str:
         """The value; one that is empty counts as unset and gives the default."""
-        value = self.environ.get(name, "").strip() or self.file.get(name, "") or _ROWS[name].default
+        if name not in self._read:
+            self._read[name] = self._given(name)
+        value = self._read[name] or _ROWS[name].default
         if "\0" in value or "\n" in value or "\r" in value:
             raise _wrong(name, value, "holds a line break or a NUL")
         return value
+
+    def _given(self, name: str) -> str:
+        """What the environment says, else `.env`; a secret may stand in a file that `NAME_FILE` names in either."""
+        value = self.environ.get(name, "").strip() or self.file.get(name, "")
+        if name not in FROM_FILE:
+            return value
+        path = self.environ.get(name + SUFFIX, "").strip()
+        return secret(name, value, path or self.file.get(name + SUFFIX, ""), Path.cwd() if path else root())
 
     def checked(self, name: str, complaint: Callable[[str], str | None]) -> str:
         value = self.text(name)

@@ -36,6 +36,7 @@ def _unset_environment() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for setting in TABLE:
             patch.delenv(setting.name, raising=False)
+            patch.delenv(f"{setting.name}_FILE", raising=False)
         patch.setenv("BUDGET_ENV_FILE", os.devnull)
         yield
 

@@ -14,6 +14,7 @@ FLOORS = {
     "errors": 0,
     "domain": 1,
     "running": 1,
+    "secret_files": 1,
     "logs": 1,
     "settings": 2,
     "live": 3,

@@ -17,6 +17,7 @@ from engine.doorbell import MONTHLY, SCHEDULE
 from engine.live.acl import acl_setuser
 from engine.live.batches import most_spends
 from engine.local.valkey import _CONFIG
+from engine.secret_files import FROM_FILE
 from engine.settings import TABLE
 from tests.docs.documents import DOCUMENTS, README, ROOT, blocks, prose
 from tests.live.plant import CAMPAIGN, Plant
@@ -101,7 +102,7 @@ def test_every_file_that_is_named_exists(path: Path) -> None:
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_every_setting_that_is_named_exists(path: Path) -> None:
-    settings = {row.name for row in TABLE}
+    settings = {row.name for row in TABLE} | {f"{name}_FILE" for name in FROM_FILE}
     for name in code(path):
         if re.fullmatch(r"[A-Z]+(?:_[A-Z]+)+", name):
             assert name in settings | OTHER_NAMES, name
