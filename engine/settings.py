@@ -172,6 +172,12 @@ def hot_redis_url(environ: Mapping[str, str] | None = None, env_file: str | Path
     return read.checked("REDIS_URL", _redis_url) or Settings.load(environ, env_file).resolved().redis_url
 
 
+def jobs_redis_url(environ: Mapping[str, str] | None = None, env_file: str | Path | None = ".env") -> str:
+    """What the scheduler needs: JOBS_REDIS_URL alone, whether or not the others are set; else the running embedded one. Raises as `hot_redis_url` does."""
+    read = _Reader(environ, env_file)
+    return read.checked("JOBS_REDIS_URL", _redis_url) or Settings.load(environ, env_file).resolved().jobs_redis_url
+
+
 def masked(url: str) -> str:
     """A URL as it may be shown: every password in it, in the address or the query, is `***`."""
     scheme, mark, rest = url.partition("://")

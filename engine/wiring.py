@@ -35,6 +35,11 @@ from engine.live.wire import Wire
 from engine.settings import Settings
 
 
+def jobs_redis_at(url: str) -> redis.Redis:
+    """RQ's Redis. Away is said within a second: whoever waits for it does so where a signal can end the wait."""
+    return redis.Redis.from_url(url, socket_connect_timeout=2, retry=Retry(ConstantBackoff(0.1), 3))
+
+
 class System:
     """The parts of one process. Nothing connects before it is used."""
 
@@ -57,10 +62,7 @@ class System:
 
     @cached_property
     def jobs_redis(self) -> redis.Redis:
-        """RQ's Redis. Away is said within a second: whoever waits for it does so where a signal can end the wait."""
-        return redis.Redis.from_url(
-            self.settings.jobs_redis_url, socket_connect_timeout=2, retry=Retry(ConstantBackoff(0.1), 3)
-        )
+        return jobs_redis_at(self.settings.jobs_redis_url)
 
     @cached_property
     def live(self) -> LiveRedis:

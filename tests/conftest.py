@@ -54,7 +54,7 @@ def servers() -> Iterator[Urls]:
     folder = Path(tempfile.mkdtemp(prefix="budget engine tests "))
     embedded = EmbeddedServers(folder / "data")
     try:
-        yield embedded.start()
+        yield embedded.start(may_create_databases=True)
     finally:
         embedded.remove()
         shutil.rmtree(folder, ignore_errors=True)
