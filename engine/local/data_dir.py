@@ -27,6 +27,7 @@ ACCOUNTS: Final = ("budget-engine", "nobody")
 _POINTER: Final = "servers-at"
 _OWNER: Final = "owner"
 _SECRETS: Final = "secrets.json"
+_SUPERUSER: Final = "superuser"
 _PORTS: Final = "ports.json"
 _LOCK_PATIENCE_S: Final = 1.0
 """A command that looks whether an `up` runs holds the lock for a blink."""
@@ -46,7 +47,6 @@ class Secrets(NamedTuple):
     jobs: str
     database: str
     secret_key: str
-    superuser: str = ""
 
 
 class DataDir:
@@ -141,16 +141,18 @@ class DataDir:
             made = Secrets(hot, jobs, database, secrets.token_hex(32))
             write_private(path, json.dumps(made._asdict()))
         try:
-            found = Secrets(**json.loads(path.read_text(encoding="utf-8")))
-            if not found.superuser:
-                # Of a release in which the engine's own role was PostgreSQL's superuser, or just made.
-                found = found._replace(superuser=secrets.token_urlsafe(24))
-                write_private(path, json.dumps(found._asdict()))
-            return found
+            return Secrets(**json.loads(path.read_text(encoding="utf-8")))
         except (ValueError, TypeError):
             raise Refused(
                 f"{self.path / _SECRETS} is damaged: bring it back, or move {self.path} away to begin with empty servers"
             ) from None
+
+    def superuser(self) -> str:
+        """PostgreSQL's own password, made on the first call. It has a file of its own, so that an older release reads the other one as ever."""
+        path = self.place / _SUPERUSER
+        if not path.exists():
+            write_private(path, secrets.token_urlsafe(24))
+        return path.read_text(encoding="utf-8").strip()
 
     def ports(self) -> dict[str, int]:
         """The ports of the last start."""

@@ -61,13 +61,13 @@ class Postgres(Server):
         finally:
             connection.close()
         if old:
-            roles.take_superuser_away(self.url, USER, self.password, DATABASE, self.data.secrets().superuser)
+            roles.take_superuser_away(self.url, USER, self.password, DATABASE, self.data.superuser())
         return True
 
     @property
     def superuser_url(self) -> str:
         """For what the engine never does itself; nothing of ours connects so but the making of its role."""
-        return f"postgresql://{roles.SUPERUSER}:{self.data.secrets().superuser}@127.0.0.1:{self.port}/postgres"
+        return f"postgresql://{roles.SUPERUSER}:{self.data.superuser()}@127.0.0.1:{self.port}/postgres"
 
     def _make_role(self) -> bool:
         try:
@@ -89,7 +89,7 @@ class Postgres(Server):
         password.unlink(missing_ok=True)
         handle = os.open(password, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         with os.fdopen(handle, "w", encoding="ascii") as file:
-            file.write(self.data.secrets().superuser + "\n")
+            file.write(self.data.superuser() + "\n")
         self.data.give(password)
         try:
             self._run_initdb(made, password)

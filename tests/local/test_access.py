@@ -268,9 +268,8 @@ def old_data(path: Path) -> EmbeddedServers:
     servers.data.take()
     servers._make()
     postgres = servers.all[-1]
-    kept = servers.data.secrets()
-    secrets = servers.data.place / "secrets.json"
-    secrets.write_text(json.dumps({**kept._asdict(), "superuser": kept.database}))
+    password = servers.data.place / "superuser"
+    password.write_text(servers.data.secrets().database)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(roles, "SUPERUSER", "budget")
         postgres.launch()
@@ -280,7 +279,7 @@ def old_data(path: Path) -> EmbeddedServers:
     migrate.upgrade(engine)
     engine.dispose()
     assert asked(postgres.url, RIGHTS)[0][0] is True
-    secrets.write_text(json.dumps({name: value for name, value in kept._asdict().items() if name != "superuser"}))
+    password.unlink()
     servers.stop()
     return servers
 
