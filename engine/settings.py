@@ -173,9 +173,11 @@ def hot_redis_url(environ: Mapping[str, str] | None = None, env_file: str | Path
 
 
 def jobs_redis_url(environ: Mapping[str, str] | None = None, env_file: str | Path | None = ".env") -> str:
-    """What the scheduler needs: JOBS_REDIS_URL alone, whether or not the others are set; else the running embedded one. Raises as `hot_redis_url` does."""
+    """What the scheduler needs: JOBS_REDIS_URL alone. Where others are set too, all are checked as for any process. Raises as `hot_redis_url` does."""
     read = _Reader(environ, env_file)
-    return read.checked("JOBS_REDIS_URL", _redis_url) or Settings.load(environ, env_file).resolved().jobs_redis_url
+    alone = read.checked("JOBS_REDIS_URL", _redis_url)
+    others = any(read.text(name) for name in URLS if name != "JOBS_REDIS_URL")
+    return Settings.load(environ, env_file).resolved().jobs_redis_url if others or not alone else alone
 
 
 def masked(url: str) -> str:

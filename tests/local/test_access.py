@@ -15,7 +15,7 @@ import psycopg2
 import psycopg2.errors
 import pytest
 
-from engine.errors import Refused
+from engine.errors import InvalidSetting, Refused
 from engine.ledger import migrate
 from engine.ledger.database import make_engine
 from engine.local import data_dir as module
@@ -209,7 +209,11 @@ def test_each_process_is_given_the_secrets_that_it_needs_and_no_others() -> None
 
 
 def test_the_scheduler_needs_the_jobs_redis_alone() -> None:
-    assert jobs_redis_url({"JOBS_REDIS_URL": "redis://:pw@jobs:6379/0"}, None) == "redis://:pw@jobs:6379/0"
+    own = {"JOBS_REDIS_URL": "redis://:pw@jobs:6379/0"}
+    assert jobs_redis_url(own, None) == "redis://:pw@jobs:6379/0"
+    for other in ({"REDIS_URL": "nonsense"}, {"DATABASE_URL": "postgresql://db/budget"}):
+        with pytest.raises(InvalidSetting, match="REDIS_URL"):
+            jobs_redis_url({**own, **other}, None)
 
 
 def test_a_child_of_up_is_started_without_what_it_does_not_need(folder: Path) -> None:
