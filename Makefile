@@ -7,7 +7,7 @@ RUN := exec .venv/bin/python -u -m
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lint bench storms kills odd fuzz soak twin mutants redis-versions golden clean clean-data venv
+.PHONY: help demo up test lint bench storms kills odd fuzz soak twin mutants redis-versions golden lock sbom audit clean clean-data venv
 
 help: ## this list
 	@echo "make what?"
@@ -28,7 +28,7 @@ lint: venv ## ruff and mypy
 	@$(RUN) mypy
 
 bench: venv ## how fast it is, beside plain Redis, a rate limiter and a Django ORM; ARGS="--rounds 3 --brands 100", or --floors as CI does
-	@.venv/bin/python -c "import django, limits" 2>/dev/null || .venv/bin/python -m pip install --quiet --constraint constraints.txt -e ".[bench]"
+	@.venv/bin/python -c "import django, limits" 2>/dev/null || PIP_CONSTRAINT= .venv/bin/python -m pip install --quiet --require-hashes --no-build-isolation -r locks/bench.txt
 	@$(RUN) benchmarks $(ARGS)
 
 storms: venv ## eight processes race for the last money and for a new day, ten times in a row
@@ -61,6 +61,15 @@ redis-versions: venv ## the client with the oldest and the newest redis-py that 
 
 golden: venv ## write lua/golden.json anew, after a change of the scripts' answers
 	@$(RUN) tools.golden
+
+lock: venv ## write constraints.txt and locks/ anew with every file's digest; ARGS=--upgrade takes the newest releases that pyproject.toml allows
+	@$(RUN) tools.lock $(ARGS)
+
+sbom: venv ## what is installed to run it, as CycloneDX: sbom.json
+	@$(RUN) tools.sbom $(ARGS)
+
+audit: venv ## known vulnerabilities of what is locked, where an advisory source can be reached
+	@$(RUN) tools.audit $(ARGS)
 
 clean: ## take away .venv and caches; the data of `make up` stays
 	@rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

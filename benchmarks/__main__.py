@@ -177,7 +177,7 @@ def servers() -> Iterator[Urls]:
     with tempfile.TemporaryDirectory(prefix="budget bench ") as folder:
         servers = EmbeddedServers(Path(folder) / "data")
         try:
-            yield servers.start()
+            yield servers.start(may_create_databases=True)
         finally:
             servers.remove()
 

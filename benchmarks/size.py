@@ -263,7 +263,7 @@ def main(sizes: Sequence[int]) -> None:
     """The whole run on servers of its own."""
     with tempfile.TemporaryDirectory(prefix="budget size ") as folder:
         servers = EmbeddedServers(Path(folder) / "data")
-        urls = servers.start()
+        urls = servers.start(may_create_databases=True)
         try:
             print(HEAD, flush=True)
             seen = measure(urls, sizes, lambda line: print(line, flush=True))

@@ -29,6 +29,7 @@ from engine.errors import BudgetError
 from engine.flows.board import ANSWER_S
 from engine.flows.health import HEARTBEAT_KEY, QUEUES
 from engine.jobs import JOBS_QUEUE, PERSIST_QUEUE, VERIFY_QUEUE
+from engine.rq_gate import refusal
 from engine.stranded import StrandedJobs, popped, requeue
 
 log = logging.getLogger(__name__)
@@ -225,8 +226,8 @@ class StoppableWorker(SimpleWorker):
 
     def handle_exception(self, job: Job, *exc_info: Any) -> None:
         """What was raised on purpose is one line; anything else is told with its traceback."""
-        if isinstance(exc_info[1], BudgetError):
-            log.error("%s failed: %s", job.id, exc_info[1])
+        if isinstance(why := refusal(exc_info[1]), BudgetError):
+            log.error("%s failed: %s", job.id, why)
         elif not isinstance(exc_info[1], redis.ConnectionError | redis.TimeoutError):
             super().handle_exception(job, *exc_info)
 

@@ -7,10 +7,12 @@ where it is used: commands that only show something need not wait for it.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
 import sys
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, TextIO
@@ -24,6 +26,20 @@ _OURS: Final = ("engine", "web")
 _PASSWORDS: Final = re.compile(
     r"(\w://[^\s:/@]*:)\S+@|((?:password|client_secret|scram_\w+_key)\s*=\s*)('[^']*'|[^&\s'\"]+)", re.IGNORECASE
 )
+_UNSEEN: Final = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+"""What shows nothing, or shows what follows otherwise: control signs, direction and zero-width signs, line ends of Unicode."""
+
+
+def visible(text: str, kept: str = "") -> str:
+    """A text with nothing in it that cannot be seen: such signs are written as escapes, so that nobody's name or error forges a line or hides a part of one."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(c if c in kept or unicodedata.category(c) not in _UNSEEN else _escaped(c) for c in text)
+
+
+def _escaped(sign: str) -> str:
+    code = ord(sign)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def wants_text(stream: TextIO) -> bool:
@@ -46,7 +62,7 @@ def configure(stream: TextIO | None = None) -> None:
         structlog.processors.TimeStamper(fmt="%H:%M:%SZ" if text else "iso", utc=True, key="at"),
     ]
     last: list[Processor] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
-    last += [structlog.processors.format_exc_info, _without_passwords]
+    last += [structlog.processors.format_exc_info, _without_passwords, _plain_signs]
     last.append(_line if text else structlog.processors.JSONRenderer(ensure_ascii=False))
     handler = logging.StreamHandler(out)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=last))
@@ -84,10 +100,35 @@ def _masked(text: str) -> str:
     return _PASSWORDS.sub(lambda found: f"{found[1]}***@" if found[1] else f"{found[2]}***", text)
 
 
+def _plain_signs(_: Any, __: str, event: EventDict) -> EventDict:
+    """JSON has escapes of its own for line breaks; a traceback has lines of its own in either style."""
+    return {
+        visible(str(key)): _plain_value(value, "\n\t" if key == "exception" else "") for key, value in event.items()
+    }
+
+
+def _plain_value(value: Any, kept: str = "") -> Any:
+    if isinstance(value, str):
+        return visible(value, kept)
+    if isinstance(value, dict):
+        return {visible(str(key)): _plain_value(each) for key, each in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain_value(each) for each in value]
+    return value if value is None or isinstance(value, bool | int | float) else visible(str(value))
+
+
 def _line(_: Any, __: str, event: EventDict) -> str:
-    """`12:00:00Z WARNING what was said request_id=...`, and the traceback below where there is one."""
+    """`12:00:00Z WARNING what was said request_id=...`, and the traceback below where there is one.
+
+    A value with blanks stands in quotes, and a traceback behind a bar: neither can pass for a field or a line of ours.
+    """
     at, level, said = event.pop("at"), event.pop("level").upper(), event.pop("event")
     event.pop("logger", None)
     traceback = event.pop("exception", "")
-    more = "".join(f" {key}={value}" for key, value in event.items())
-    return f"{at} {level} {said}{more}" + (f"\n{traceback}" if traceback else "")
+    more = "".join(f" {key}={_quoted(value)}" for key, value in event.items())
+    return f"{at} {level} {said}{more}" + "".join(f"\n  | {line}" for line in traceback.split("\n") if traceback)
+
+
+def _quoted(value: Any) -> str:
+    text = str(value)
+    return json.dumps(text, ensure_ascii=False) if re.search(r'[\s="]|^$', text) else text

@@ -15,6 +15,8 @@ from engine.doorbell import run_scheduler, run_worker
 from engine.errors import InvalidInput, shown
 from engine.flows.health import QUEUES
 from engine.local.bound import dies_with_us
+from engine.settings import jobs_redis_url
+from engine.wiring import jobs_redis_at
 
 PATIENCE_S: Final = 10.0
 """For a worker to end by itself; its job ends within about two seconds."""
@@ -46,9 +48,9 @@ def give_way() -> None:
 
 
 def scheduler() -> None:
-    """Rings the periodic jobs until SIGTERM."""
+    """Rings the periodic jobs until SIGTERM. It needs no budgets and no database, so it is content with JOBS_REDIS_URL."""
     logs.configure()
-    run_scheduler(jobs.parts().jobs_redis)
+    run_scheduler(jobs_redis_at(jobs_redis_url()))
 
 
 def _each() -> None:

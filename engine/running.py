@@ -55,7 +55,9 @@ def forget_running(data_dir: Path) -> None:
 def write_private(path: Path, text: str) -> None:
     """Writes a file that only its owner may read, whole or not at all."""
     made = path.with_name(path.name + ".new")
-    handle = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    # Whatever stands there, a link too, is taken away and not written through.
+    made.unlink(missing_ok=True)
+    handle = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         os.fchmod(file.fileno(), 0o600)
         file.write(text)

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from engine.errors import InvalidSetting, shown
+from engine.secret_files import FROM_FILE, SUFFIX, secret
 from engine.urls import database_complaint, masked, redis_complaint
 
-__all__ = ["TABLE", "URLS", "Setting", "Settings", "hot_redis_url", "masked", "root"]
+__all__ = ["TABLE", "URLS", "Setting", "Settings", "hot_redis_url", "jobs_redis_url", "masked", "root"]
 
 
 class Setting(NamedTuple):
@@ -141,7 +142,7 @@ class Settings:
 
     @property
     def jobs_on_hot_redis(self) -> bool:
-        """Whether both Redis are one server, which is allowed with a warning: whoever may write to RQ's can run code in the worker."""
+        """Whether both Redis are one server, which is allowed with a warning: whoever may write to RQ's can start and delete jobs."""
         return bool(self.redis_url) and _server_of(self.redis_url) == _server_of(self.jobs_redis_url)
 
     def as_environment(self) -> dict[str, str]:
@@ -173,6 +174,14 @@ def hot_redis_url(environ: Mapping[str, str] | None = None, env_file: str | Path
     return read.checked("REDIS_URL", redis_complaint) or Settings.load(environ, env_file).resolved().redis_url
 
 
+def jobs_redis_url(environ: Mapping[str, str] | None = None, env_file: str | Path | None = ".env") -> str:
+    """What the scheduler needs: JOBS_REDIS_URL alone. Where others are set too, all are checked as for any process. Raises as `hot_redis_url` does."""
+    read = _Reader(environ, env_file)
+    alone = read.checked("JOBS_REDIS_URL", redis_complaint)
+    others = any(read.text(name) for name in URLS if name != "JOBS_REDIS_URL")
+    return Settings.load(environ, env_file).resolved().jobs_redis_url if others or not alone else alone
+
+
 class _Reader:
     """The environment over the file, and the checks that name the setting they refuse."""
 
@@ -182,13 +191,25 @@ class _Reader:
         # Path's `/` keeps an absolute name as it is.
         self.file_path = None if env_file is None else root() / (other or env_file)
         self.file = _read_file(self.file_path) if self.file_path is not None else {}
+        self._read: dict[str, str] = {}
+        """What was found, so that a secret's file is read once."""
 
     def text(self, name: str) -> str:
         """The value; one that is empty counts as unset and gives the default."""
-        value = self.environ.get(name, "").strip() or self.file.get(name, "") or _ROWS[name].default
+        if name not in self._read:
+            self._read[name] = self._given(name)
+        value = self._read[name] or _ROWS[name].default
         if "\0" in value or "\n" in value or "\r" in value:
             raise _wrong(name, value, "holds a line break or a NUL")
         return value
+
+    def _given(self, name: str) -> str:
+        """What the environment says, else `.env`; a secret may stand in a file that `NAME_FILE` names in either."""
+        value = self.environ.get(name, "").strip() or self.file.get(name, "")
+        if name not in FROM_FILE:
+            return value
+        path = self.environ.get(name + SUFFIX, "").strip()
+        return secret(name, value, path or self.file.get(name + SUFFIX, ""), Path.cwd() if path else root())
 
     def checked(self, name: str, complaint: Callable[[str], str | None]) -> str:
         value = self.text(name)

@@ -7,6 +7,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from typing import Final
 
 from engine import logs
@@ -16,7 +17,8 @@ from engine.local.ports import next_free
 from engine.local.printer import Printer
 from engine.local.servers import EmbeddedServers
 from engine.local.supervisor import StopAsked, Supervisor
-from engine.settings import Settings, masked
+from engine.secret_files import FROM_FILE, SUFFIX
+from engine.settings import URLS, Settings, masked
 
 _ANY_HOST: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
@@ -83,7 +85,7 @@ def _with_servers(
         out.say(f"port {settings.web_port} is taken: the page is on {port}")
     environ["BUDGET_WEB_PORT"] = str(port)
     stages = [
-        [Child(name, [sys.executable, "-m", "engine", *args], environ, out) for name, args in stage]
+        [Child(name, [sys.executable, "-m", "engine", *args], needed_by(name, environ), out) for name, args in stage]
         for stage in commands(demo)
     ]
     supervisor = Supervisor(stages, servers, out, stop)
@@ -104,10 +106,17 @@ def _environment(settings: Settings) -> dict[str, str]:
     return {**os.environ, "PYTHONUNBUFFERED": "1", "BUDGET_DATA_DIR": str(settings.data_dir), **style}
 
 
+def needed_by(name: str, environ: Mapping[str, str]) -> dict[str, str]:
+    """A child's environment: of our own secrets those that it needs. Only the page signs, logs in and is scraped; the scheduler knows the jobs' Redis alone."""
+    wanted = {"web": FROM_FILE, "scheduler": ("JOBS_REDIS_URL",)}.get(name, URLS)
+    withheld = {form for secret in FROM_FILE if secret not in wanted for form in (secret, secret + SUFFIX)}
+    return {each: value for each, value in environ.items() if each not in withheld}
+
+
 def _migrate(environ: dict[str, str], out: Printer, stop: StopAsked) -> bool:
     """Brings the tables up to date; answers False when a stop was asked meanwhile."""
     out.say("migrating the database")
-    child = Child("migrate", [sys.executable, "-m", "engine", "migrate"], environ, out)
+    child = Child("migrate", [sys.executable, "-m", "engine", "migrate"], needed_by("migrate", environ), out)
     child.start()
     try:
         while child.alive and not stop():
@@ -130,9 +139,7 @@ def _say_where(settings: Settings, out: Printer) -> None:
         f"using {masked(settings.redis_url)}, {masked(settings.jobs_redis_url)} and {masked(settings.database_url)}"
     )
     if settings.jobs_on_hot_redis:
-        out.say(
-            "warning: REDIS_URL and JOBS_REDIS_URL are one server: whoever may write to it can run code in the worker"
-        )
+        out.say("warning: REDIS_URL and JOBS_REDIS_URL are one server: a bidder's login may then start and delete jobs")
 
 
 class _Page:

@@ -62,6 +62,11 @@ PAGES: Final = Patience(ANSWER_S, f" -c lock_timeout={int(ANSWER_S * 1000)} -c s
 """The same; and what somebody else keeps locked is told too. After 8 s the page itself has given up."""
 
 
+def jobs_redis_at(url: str) -> redis.Redis:
+    """RQ's Redis. Away is said within a second: whoever waits for it does so where a signal can end the wait."""
+    return redis.Redis.from_url(url, socket_connect_timeout=2, retry=Retry(ConstantBackoff(0.1), 3))
+
+
 class System:
     """The parts of one process. Nothing connects before it is used."""
 
@@ -88,10 +93,7 @@ class System:
 
     @cached_property
     def jobs_redis(self) -> redis.Redis:
-        """RQ's Redis. Away is said within a second: whoever waits for it does so where a signal can end the wait."""
-        return redis.Redis.from_url(
-            self.settings.jobs_redis_url, socket_connect_timeout=2, retry=Retry(ConstantBackoff(0.1), 3)
-        )
+        return jobs_redis_at(self.settings.jobs_redis_url)
 
     @cached_property
     def jobs_look(self) -> redis.Redis:

@@ -36,6 +36,7 @@ def _unset_environment() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for setting in TABLE:
             patch.delenv(setting.name, raising=False)
+            patch.delenv(f"{setting.name}_FILE", raising=False)
         patch.setenv("BUDGET_ENV_FILE", os.devnull)
         yield
 
@@ -53,7 +54,7 @@ def servers() -> Iterator[Urls]:
     folder = Path(tempfile.mkdtemp(prefix="budget engine tests "))
     embedded = EmbeddedServers(folder / "data")
     try:
-        yield embedded.start()
+        yield embedded.start(may_create_databases=True)
     finally:
         embedded.remove()
         shutil.rmtree(folder, ignore_errors=True)

@@ -15,6 +15,7 @@ FLOORS = {
     "domain": 1,
     "running": 1,
     "urls": 1,
+    "secret_files": 1,
     "logs": 1,
     "settings": 2,
     "live": 3,
@@ -24,10 +25,11 @@ FLOORS = {
     "wiring": 5,
     "jobs": 6,
     "stranded": 6,
-    "doorbell": 7,
-    "processes": 8,
-    "up": 8,
-    "cli": 9,
+    "rq_gate": 7,
+    "doorbell": 8,
+    "processes": 9,
+    "up": 9,
+    "cli": 10,
 }
 """The floor of each room; a room imports from floors below its own (and from itself). Rooms that share a floor, as `live` and `ledger`, do not see each other."""
 

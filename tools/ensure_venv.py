@@ -12,7 +12,9 @@ import sys
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 VENV = os.path.join(ROOT, ".venv")
 STAMP = os.path.join(VENV, ".installed")
-WANTED = ("pyproject.toml", "constraints.txt", os.path.join("tools", "ensure_venv.py"))
+LOCKS = [os.path.join("locks", name) for name in ("build.txt", "dev.txt")]
+"""In this order: what builds comes first."""
+WANTED = ["pyproject.toml", os.path.join("tools", "ensure_venv.py")] + LOCKS
 
 
 def main():
@@ -55,7 +57,7 @@ def works():
 
 def install(wanted):
     """Makes the environment anew."""
-    print("installing into .venv: about a minute, only when pyproject.toml or constraints.txt has changed", flush=True)
+    print("installing into .venv: about a minute, only when pyproject.toml or locks/ has changed", flush=True)
     shutil.rmtree(VENV, ignore_errors=True)
     made = subprocess.run([sys.executable, "-m", "venv", VENV], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     if made.returncode != 0:
@@ -65,23 +67,35 @@ def install(wanted):
             "`python3 -m venv` does not work here (on Debian and Ubuntu: apt-get install python3-venv). It said: "
             + said
         )
-    # Through `python -m pip`: a script's first line breaks on a path with spaces. Constraints go by the environment, because
-    # they then hold for the build's own environment too.
-    environ = dict(os.environ, PIP_CONSTRAINT=constraints(), PIP_DISABLE_PIP_VERSION_CHECK="1")
-    done = subprocess.call([python(), "-m", "pip", "install", "--quiet", "-e", ".[dev]"], cwd=ROOT, env=environ)
-    if done != 0:
-        return complain("the installation failed: see pip's last lines above")
+    for words in steps():
+        if subprocess.call([python(), "-m", "pip", "install", "--quiet"] + words, cwd=ROOT, env=environment()) != 0:
+            return complain("the installation failed: see pip's last lines above")
     with open(STAMP, "w") as file:
         file.write(wanted)
     return 0
 
 
-def constraints():
-    """As pip wants it in its environment, where spaces divide names."""
-    from pathlib import Path
+def steps():
+    """What pip is given, in turn. Every file that it fetches must have a digest of the locks; building fetches nothing; and the project itself, which
+    can have no digest, brings nothing along."""
+    locked = [["--require-hashes", "--no-build-isolation", "--requirement", lock] for lock in LOCKS]
+    return locked + [["--no-deps", "--no-build-isolation", "--editable", "."]]
 
-    path = Path(ROOT) / "constraints.txt"
-    return path.as_uri() if " " in str(path) else str(path)
+
+def environment():
+    """Ours, without what a person's settings of pip would add to the locks or ask of the project."""
+    taken = (
+        "PIP_CONSTRAINT",
+        "PIP_REQUIRE_HASHES",
+        "PIP_REQUIREMENT",
+        "PIP_NO_DEPS",
+        "PIP_EDITABLE",
+        "PIP_TARGET",
+        "PIP_USER",
+    )
+    kept = dict((name, value) for name, value in os.environ.items() if name not in taken)
+    # Empty, it puts aside a constraint of pip's own configuration too.
+    return dict(kept, PIP_CONSTRAINT="", PIP_DISABLE_PIP_VERSION_CHECK="1")
 
 
 def python():

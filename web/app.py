@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("web")
 SHARED_REDIS = (
-    "Job queues and budgets share one Redis. Whoever can write to it can run code in the worker: give the jobs a Redis of their own "
+    "Job queues and budgets share one Redis. Whoever can write to it can start and delete jobs: give the jobs a Redis of their own "
     "(JOBS_REDIS_URL)."
 )
 

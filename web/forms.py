@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from typing import Any, Final
 
 from flask_wtf import FlaskForm
@@ -24,10 +25,16 @@ from engine.domain.money import parse_budget
 from engine.domain.names import clean_name
 from engine.domain.schedule import DAYS, Schedule
 from engine.errors import BudgetError, InvalidSchedule, shown
+from engine.flows.status import ENGINE
+from engine.jobs import BY_NAME
 from engine.ledger.records import BrandRecord, CampaignRecord
+from engine.logs import visible
 from web.formats import plain
+from web.guard import NO_LOGIN_ACTOR
 from web.words import plainly
 
+RESERVED: Final = frozenset((ENGINE, NO_LOGIN_ACTOR, "rebuild", "reconcile", "worker", "scheduler", "web", *BY_NAME))
+"""What changes of the engine itself are signed with, and what they are easily taken for."""
 DAY_NAMES: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
@@ -90,6 +97,13 @@ def version_of(form: FlaskForm) -> int | None:
     return int(data)
 
 
+def is_reserved(name: str) -> bool:
+    """Whether a change signed so would look like one of the command line, of a job or of the page without login."""
+    # NFKC: wide letters and a wide colon read like ours.
+    read = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+    return ":" in read or read in RESERVED
+
+
 class LoginForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
     """A name to sign changes with, and the password."""
 
@@ -104,6 +118,10 @@ class LoginForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
             raise ValidationError(_sentence(str(error))) from None
         if len(field.data) > 64:
             raise ValidationError("Your name is longer than 64 characters.")
+        if visible(field.data) != field.data:
+            raise ValidationError(f"Your name holds a sign that cannot be seen: {visible(field.data)}. Leave it out.")
+        if is_reserved(field.data):
+            raise ValidationError(f"{field.data} is how the engine signs its own changes. Give your own name.")
 
 
 class BrandForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types

@@ -10,10 +10,11 @@ import rq_dashboard.web
 from flask import Flask, Response, abort, request, url_for
 from flask_wtf import CSRFProtect
 from markupsafe import Markup
-from rq_dashboard.web import setup_rq_connection
+from rq_dashboard.web import config, setup_rq_connection
 
 from engine.flows.board import ANSWER_S
 from engine.live.hush import impatient_redis
+from engine.rq_gate import JsonOnly
 from web.parts import parts
 
 
@@ -21,6 +22,8 @@ def install(app: Flask, jobs_redis_url: str, csrf: CSRFProtect, warning: str | N
     """Mounts the job pages. Their buttons post without a token, so guard's same-origin check stands in for it."""
     app.config["RQ_DASHBOARD_REDIS_URL"] = jobs_redis_url
     app.config["RQ_DASHBOARD_POLL_INTERVAL"] = 2500
+    # It was read when rq-dashboard was imported, maybe before the gate was closed.
+    config.serializer = JsonOnly
     setup_rq_connection(app)
     app.register_blueprint(rq_dashboard.blueprint, url_prefix="/rq")
     csrf.exempt(rq_dashboard.blueprint)

@@ -1,4 +1,4 @@
-"""`scripts export`: what clients in other languages need."""
+"""`scripts export`: what clients in other languages need; `scripts acl`: what their login in Redis needs."""
 
 from __future__ import annotations
 
@@ -34,3 +34,22 @@ def export_(app: App, folder: str) -> None:
     for name, sha1 in done.sha1s.items():
         click.echo(f"{sha1}  {name}.lua")
     click.echo(f"{len(done.files)} files, layout {done.layout}, in {done.folder}")
+
+
+@scripts.command()
+@click.argument("user", default="bidder")
+@click.option("--read-only", is_flag=True, help="For one who watches and spends nothing.")
+@click.option("--db", type=click.IntRange(0), default=0, show_default=True, help="The number in REDIS_URL's path.")
+@pass_app
+def acl(app: App, user: str, read_only: bool, db: int) -> None:
+    """Print the least that a bidder's login in Redis needs, as an ACL SETUSER command without a password.
+
+    Set the password apart, so that it stands in no shell's history: a login without one cannot be used.
+    """
+    from engine.live.acl import acl_setuser
+
+    arguments = acl_setuser(user, read_only=read_only, db=db)
+    if app.json:
+        print_json({"user": user, "arguments": arguments})
+    else:
+        click.echo(" ".join(("ACL SETUSER", *arguments)))

@@ -95,7 +95,10 @@ def _earlier(manifest: Path) -> dict[str, str]:
 def _write(path: Path, content: bytes) -> None:
     """Whole or not at all: whoever loads a script must never find half of one."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_bytes(content)
+    # The folder may be anybody's: what stands under this name, a link too, is taken away and not written through.
+    beside.unlink(missing_ok=True)
+    with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644), "wb") as file:
+        file.write(content)
     beside.replace(path)
 
 

@@ -6,23 +6,28 @@ Started by root, the servers run as an ordinary user, who may not go through roo
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
 import pwd
 import secrets
 import shutil
+import stat
 import time
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import IO, Final, NamedTuple
 
-from engine.errors import Refused
+from engine.errors import Refused, shown
 from engine.running import LOCK, forget_running, write_private
 
 SHARED: Final = Path("/var/lib/budget-engine")
+ACCOUNTS: Final = ("budget-engine", "nobody")
+"""Users that the servers may run as, the best first. None is made: that is for who looks after the machine."""
 _POINTER: Final = "servers-at"
 _OWNER: Final = "owner"
 _SECRETS: Final = "secrets.json"
+_SUPERUSER: Final = "superuser"
 _PORTS: Final = "ports.json"
 _LOCK_PATIENCE_S: Final = 1.0
 """A command that looks whether an `up` runs holds the lock for a blink."""
@@ -50,15 +55,24 @@ class DataDir:
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
         self._lock: int | None = None
+        self._held: int | None = None
         self.account = _account()
+
+    @property
+    def place(self) -> Path:
+        """The folder that was taken, whatever stands under its name by now: who owns the folder around it may put a link there."""
+        held = Path(f"/proc/self/fd/{self._held}")
+        return held if self._held is not None and held.exists() else self.path
 
     def take(self) -> None:
         """Makes the folder and holds it. Raises Refused when another `up` holds it or it cannot be written."""
         try:
+            self._refuse_links()
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._check_owner()
-            handle = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+            self._hold()
+            handle = os.open(self.place / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         except OSError as error:
+            self._let_go()
             raise Refused(
                 f"BUDGET_DATA_DIR {self.path} cannot be written ({error.strerror}): name another folder, or make it yours"
             ) from None
@@ -73,6 +87,7 @@ class DataDir:
                     continue
                 holder = os.pread(handle, 20, 0).decode(errors="replace").strip() or "unknown"
                 os.close(handle)
+                self._let_go()
                 raise Refused(
                     f"another `up` (process {holder}) runs on {self.path}: use that one, stop it first,"
                     " or set BUDGET_DATA_DIR to another folder"
@@ -81,26 +96,46 @@ class DataDir:
         os.pwrite(handle, str(os.getpid()).encode(), 0)
         self._lock = handle
         # The last `up` may have been killed before it could say that it is gone.
-        forget_running(self.path)
+        forget_running(self.place)
 
-    def _check_owner(self) -> None:
-        """Root may enter everybody's folder, but would not find that user's servers there: it keeps its own elsewhere."""
-        made = self.path / _SECRETS
-        if made.exists() and (owner := made.stat().st_uid) != os.geteuid():
+    def _hold(self) -> None:
+        """Opens the folder for good. Raises Refused when a link of somebody else leads to it, or it is somebody else's: what stands in it may be links
+        to files of ours."""
+        self._refuse_links()
+        self._held = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+        if (owner := os.fstat(self._held).st_uid) != os.geteuid():
+            self._let_go()
             raise Refused(
                 f"{self.path} belongs to the user with id {owner}: run this as that user, or set BUDGET_DATA_DIR"
             )
 
+    def _refuse_links(self) -> None:
+        for part in (self.path, *self.path.parents):
+            try:
+                found = part.lstat()
+            except FileNotFoundError:
+                continue
+            if stat.S_ISLNK(found.st_mode) and found.st_uid not in (0, os.geteuid()):
+                raise Refused(
+                    f"{part} is a link that the user with id {found.st_uid} made: set BUDGET_DATA_DIR to where it leads"
+                )
+
+    def _let_go(self) -> None:
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None
+
     def release(self) -> None:
         """Lets go of the folder."""
-        forget_running(self.path)
         if self._lock is not None:
+            forget_running(self.place)
             os.close(self._lock)
             self._lock = None
+        self._let_go()
 
     def secrets(self) -> Secrets:
         """The passwords, made on the first call."""
-        path = self.path / _SECRETS
+        path = self.place / _SECRETS
         if not path.exists():
             hot, jobs, database = (secrets.token_urlsafe(24) for _ in range(3))
             made = Secrets(hot, jobs, database, secrets.token_hex(32))
@@ -109,36 +144,38 @@ class DataDir:
             return Secrets(**json.loads(path.read_text(encoding="utf-8")))
         except (ValueError, TypeError):
             raise Refused(
-                f"{path} is damaged: bring it back, or move {self.path} away to begin with empty servers"
+                f"{self.path / _SECRETS} is damaged: bring it back, or move {self.path} away to begin with empty servers"
             ) from None
+
+    def superuser(self) -> str:
+        """PostgreSQL's own password, made on the first call. It has a file of its own, so that an older release reads the other one as ever."""
+        path = self.place / _SUPERUSER
+        if not path.exists():
+            write_private(path, secrets.token_urlsafe(24))
+        return path.read_text(encoding="utf-8").strip()
 
     def ports(self) -> dict[str, int]:
         """The ports of the last start."""
         try:
-            found = json.loads((self.path / _PORTS).read_text(encoding="utf-8"))
+            found = json.loads((self.place / _PORTS).read_text(encoding="utf-8"))
             return {str(name): int(port) for name, port in found.items()}
         except (OSError, ValueError, AttributeError, TypeError):
             return {}
 
     def keep_ports(self, ports: dict[str, int]) -> None:
         """Remembers the ports for the next start."""
-        write_private(self.path / _PORTS, json.dumps(ports))
+        write_private(self.place / _PORTS, json.dumps(ports))
 
     def base(self) -> Path:
         """Where the servers' own folders are made. Raises Refused when there is no place for them."""
         if self.account is None:
             return self.path
-        pointer = self.path / _POINTER
+        pointer = self.place / _POINTER
         try:
             if pointer.exists():
-                base = Path(pointer.read_text(encoding="utf-8").strip())
-                if not base.is_dir():
-                    raise Refused(
-                        f"{pointer} says that the servers' data is in {base}, which is gone: bring it back,"
-                        f" or move {self.path} away to begin with empty servers"
-                    )
-                return base
+                return self._pointed_at(pointer)
             SHARED.mkdir(mode=0o755, parents=True, exist_ok=True)
+            _check_ours(SHARED)
             base = SHARED / secrets.token_hex(8)
             base.mkdir(mode=0o711)
             # The umask may have taken away what the servers' user needs to get through.
@@ -153,11 +190,41 @@ class DataDir:
             ) from None
         return base
 
+    def _pointed_at(self, pointer: Path) -> Path:
+        """The servers' place of an earlier start. Raises Refused when it is gone, or is none that this class makes: root would give what is there away."""
+        base = Path(pointer.read_text(encoding="utf-8").strip())
+        named = f"{self.path / _POINTER} says that the servers' data is in {shown(str(base))}, which is"
+        if base.parent != SHARED or base.name in ("", ".", ".."):
+            raise Refused(f"{named} not below {SHARED}: move {self.path} away to begin with empty servers")
+        if base.is_symlink() or not base.is_dir():
+            raise Refused(f"{named} gone: bring it back, or move {self.path} away to begin with empty servers")
+        _check_ours(SHARED)
+        _check_ours(base)
+        self._keep_account(base)
+        return base
+
+    def _keep_account(self, base: Path) -> None:
+        """Data that is there keeps the user that wrote it: a better one may have been added to the machine since."""
+        for folder in base.iterdir():
+            owner = folder.lstat().st_uid
+            for name in ACCOUNTS:
+                with contextlib.suppress(KeyError):
+                    found = pwd.getpwnam(name)
+                    if found.pw_uid == owner != 0:
+                        self.account = Account(found.pw_uid, found.pw_gid)
+
     def logs(self) -> Path:
         """Where what the servers say is kept."""
-        folder = self.path / "logs"
-        folder.mkdir(mode=0o700, exist_ok=True)
-        return folder
+        (self.place / "logs").mkdir(mode=0o700, exist_ok=True)
+        return self.path / "logs"
+
+    def open_log(self, role: str, limit: int) -> IO[bytes]:
+        """One server's log, to write on; a long one is put aside first."""
+        (self.place / "logs").mkdir(mode=0o700, exist_ok=True)
+        log = self.place / "logs" / f"{role}.log"
+        if log.exists() and log.stat().st_size > limit:
+            log.replace(log.with_suffix(".log.old"))
+        return os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600), "ab")
 
     def folder(self, role: str, data_name: str) -> Path:
         """One server's folder, named by engine and major version. Raises Refused when another version's data is there."""
@@ -188,24 +255,39 @@ class DataDir:
             return
         self.take()
         try:
-            pointer = self.path / _POINTER
+            pointer = self.place / _POINTER
             if pointer.exists():
                 base = Path(pointer.read_text(encoding="utf-8").strip())
                 # Only what this class has made: a damaged pointer must not name anything else.
-                if base.parent == SHARED and (base / _OWNER).exists():
+                if base.parent == SHARED and not base.is_symlink() and (base / _OWNER).exists():
                     shutil.rmtree(base, ignore_errors=True)
             shutil.rmtree(self.path, ignore_errors=True)
         finally:
             self.release()
 
 
+def _check_ours(folder: Path) -> None:
+    """Raises Refused when somebody else may put things into a folder in which root makes, opens and gives away others."""
+    found = folder.stat()
+    if found.st_uid != os.geteuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise Refused(
+            f"{folder} may be written by others (owner {found.st_uid}, mode {stat.S_IMODE(found.st_mode):o}):"
+            f" chown it to the user with id {os.geteuid()} and chmod it 755, or move it away"
+        )
+
+
 def _account() -> Account | None:
+    """Whom the servers run as: a user of their own where the machine has one, which nobody else's programs share."""
     if os.geteuid() != 0:
         return None
-    try:
-        found = pwd.getpwnam("nobody")
-    except KeyError:
-        raise Refused(
-            "as root, the servers run as the user `nobody`, which this machine lacks: add it, or run this as an ordinary user"
-        ) from None
-    return Account(found.pw_uid, found.pw_gid)
+    for name in ACCOUNTS:
+        try:
+            found = pwd.getpwnam(name)
+        except KeyError:
+            continue
+        if found.pw_uid != 0:
+            return Account(found.pw_uid, found.pw_gid)
+    raise Refused(
+        f"as root, the servers run as the user `{ACCOUNTS[0]}` or `{ACCOUNTS[-1]}`, and this machine has neither:"
+        " add one, or run this as an ordinary user"
+    )

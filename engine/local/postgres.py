@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import ClassVar, Final
 
 import psycopg2
-from psycopg2 import errors, sql
 
 from engine.errors import ServerAway
+from engine.local import roles
 from engine.local.server import Server, plain_environment
 
 USER: Final = "budget"
@@ -27,7 +27,7 @@ class Postgres(Server):
 
     @property
     def url(self) -> str:
-        return self._url(DATABASE)
+        return f"postgresql://{USER}:{self.password}@127.0.0.1:{self.port}/{DATABASE}"
 
     def launch(self) -> None:
         if not self.folder.exists():
@@ -52,26 +52,33 @@ class Postgres(Server):
 
     def answers(self) -> bool:
         try:
-            psycopg2.connect(self.url, connect_timeout=2).close()
-            return True
-        except psycopg2.OperationalError as error:
-            if f'database "{DATABASE}" does not exist' in str(error):
-                return self._create_database()
-            return False
-
-    def _url(self, database: str) -> str:
-        return f"postgresql://{USER}:{self.password}@127.0.0.1:{self.port}/{database}"
-
-    def _create_database(self) -> bool:
-        connection = psycopg2.connect(self._url("postgres"), connect_timeout=2)
+            connection = psycopg2.connect(self.url, connect_timeout=2)
+        except psycopg2.OperationalError:
+            # Away, or so fresh that there is no role of ours yet.
+            return self._make_role()
         try:
-            connection.autocommit = True
-            with connection.cursor() as cursor:
-                cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
-        except errors.DuplicateDatabase:
-            pass
+            old = roles.is_superuser(connection)
         finally:
             connection.close()
+        if old:
+            roles.take_superuser_away(self.url, USER, self.password, DATABASE, self.data.superuser())
+        return True
+
+    @property
+    def superuser_url(self) -> str:
+        """For what the engine never does itself; nothing of ours connects so but the making of its role."""
+        return f"postgresql://{roles.SUPERUSER}:{self.data.superuser()}@127.0.0.1:{self.port}/postgres"
+
+    def _make_role(self) -> bool:
+        try:
+            superuser = psycopg2.connect(self.superuser_url, connect_timeout=2)
+        except psycopg2.OperationalError:
+            return False
+        try:
+            superuser.autocommit = True
+            roles.make_role(superuser, USER, self.password, DATABASE)
+        finally:
+            superuser.close()
         return True
 
     def _initdb(self) -> None:
@@ -79,9 +86,10 @@ class Postgres(Server):
         shutil.rmtree(made, ignore_errors=True)
         self.data.make_private(made)
         password = made.with_name(made.name + ".password")
-        handle = os.open(password, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        password.unlink(missing_ok=True)
+        handle = os.open(password, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         with os.fdopen(handle, "w", encoding="ascii") as file:
-            file.write(self.password + "\n")
+            file.write(self.data.superuser() + "\n")
         self.data.give(password)
         try:
             self._run_initdb(made, password)
@@ -94,7 +102,7 @@ class Postgres(Server):
         done = subprocess.run(
             [
                 self.program.path("initdb"),
-                *("-D", folder, "-U", USER, "-A", "scram-sha-256", "--pwfile", password),
+                *("-D", folder, "-U", roles.SUPERUSER, "-A", "scram-sha-256", "--pwfile", password),
                 *("-E", "UTF8", "--no-locale", "--no-instructions"),
             ],
             stdin=subprocess.DEVNULL,
@@ -120,7 +128,10 @@ class Postgres(Server):
         """
         file = self.folder / "postmaster.pid"
         try:
-            pid = int(file.read_text(encoding="ascii", errors="replace").split("\n", 1)[0])
+            # The folder is the servers' user's: what stands there may be a link or a pipe.
+            handle = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            with os.fdopen(handle, encoding="ascii", errors="replace") as opened:
+                pid = int(opened.readline(20))
         except (OSError, ValueError):
             return
         if Path("/proc/self").exists() and Path(f"/proc/{pid}").exists():

@@ -9,8 +9,11 @@ import threading
 from collections.abc import Mapping
 from typing import Final, TextIO
 
+from engine.logs import visible
+
 _COLOURS: Final = (36, 32, 33, 35, 34, 96, 92, 93)
 WIDTH: Final = 9
+TAB: Final = "\t"
 
 
 class Printer:
@@ -25,7 +28,8 @@ class Printer:
     def line(self, name: str, text: str) -> None:
         """One line of one process. A terminal that has gone away stops nothing."""
         with self._lock, contextlib.suppress(OSError, ValueError):
-            self._out.write(f"{self._head(name)} {text.rstrip()}\n")
+            # A child's own words may hold a terminal's commands, or what looks like another child's line.
+            self._out.write(f"{self._head(name)} {visible(text.rstrip(), kept=TAB)}\n")
             self._out.flush()
 
     def say(self, text: str) -> None:

@@ -10,7 +10,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, ClassVar, Final
+from typing import ClassVar, Final
 
 from engine.errors import ServerAway
 from engine.local.binaries import Program
@@ -129,7 +129,7 @@ class Server(ABC):
 
     def spawn(self, args: Sequence[str | Path], config: bytes = b"") -> None:
         """Runs the program as the servers' user, in its folder, its words in the log, `config` on its standard input."""
-        with self._open_log() as log:
+        with self.data.open_log(self.role, _LOG_LIMIT) as log:
             self.process = subprocess.Popen(
                 args,
                 stdin=subprocess.PIPE,
@@ -151,11 +151,6 @@ class Server(ABC):
         except BrokenPipeError:
             # It ended already; wait() tells why.
             pass
-
-    def _open_log(self) -> IO[bytes]:
-        if self.log.exists() and self.log.stat().st_size > _LOG_LIMIT:
-            self.log.replace(self.log.with_suffix(".log.old"))
-        return os.fdopen(os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")
 
     def _away(self, hint: str) -> ServerAway:
         return ServerAway(self.title, f"127.0.0.1:{self.port}", hint)

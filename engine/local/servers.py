@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Final, NamedTuple, Self
+from typing import Final, NamedTuple, Self, cast
+
+import psycopg2
 
 from engine.errors import Refused
 from engine.local.binaries import find_postgres, find_valkey, open_copy
 from engine.local.data_dir import SHARED, DataDir
 from engine.local.ports import kept_or_free
-from engine.local.postgres import Postgres
+from engine.local.postgres import USER, Postgres
 from engine.local.server import PortTaken, Server
 from engine.local.valkey import Valkey
 from engine.running import Running, write_running
@@ -50,10 +52,11 @@ class EmbeddedServers:
         self._say = say
         self._should_stop = should_stop
 
-    def start(self) -> Urls:
+    def start(self, *, may_create_databases: bool = False) -> Urls:
         """Starts what does not run. Raises Refused (folder taken, no programs, no place) or ServerAway (a server will not start).
 
-        When `should_stop` answers True meanwhile, it raises KeyboardInterrupt and nothing runs.
+        When `should_stop` answers True meanwhile, it raises KeyboardInterrupt and nothing runs. may_create_databases: for tests and benchmarks, which
+        make databases of their own; the role is no superuser all the same.
         """
         self.data.take()
         try:
@@ -64,8 +67,10 @@ class EmbeddedServers:
             for server in self.all:
                 self._say(f"waiting for {server.title} on 127.0.0.1:{server.port}")
                 self._wait(server)
+            if may_create_databases:
+                self._let_role_create_databases()
             self.data.keep_ports({server.role: server.port for server in self.all})
-            write_running(self.data.path, Running(*self.urls, self.data.secrets().secret_key))
+            write_running(self.data.place, Running(*self.urls, self.data.secrets().secret_key))
         except BaseException:
             self.stop()
             raise
@@ -92,6 +97,15 @@ class EmbeddedServers:
             raise Refused(f"the embedded servers on {self.data.path} are not started: call start() first")
         hot, jobs, database = (server.url for server in self.all)
         return Urls(hot, jobs, database)
+
+    def _let_role_create_databases(self) -> None:
+        connection = psycopg2.connect(cast(Postgres, self.all[-1]).superuser_url)
+        try:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute(f"ALTER ROLE {USER} CREATEDB")
+        finally:
+            connection.close()
 
     def __enter__(self) -> Self:
         self.start()

@@ -133,7 +133,7 @@ def test_doctor_warns_of_one_redis_for_both(
 ) -> None:
     monkeypatch.setenv("JOBS_REDIS_URL", environment["REDIS_URL"])
     found = findings(be("doctor", "--json"))["separate Redis"]
-    assert (found["state"], "can run code" in found["detail"]) == ("warn", True)
+    assert (found["state"], "can start and delete jobs" in found["detail"]) == ("warn", True)
 
 
 def test_doctor_sees_eviction_and_a_missing_append_only_file(be: Be, ready: System) -> None:

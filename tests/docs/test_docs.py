@@ -14,8 +14,10 @@ import redis
 from engine import BudgetClient
 from engine.cli import cli
 from engine.doorbell import MONTHLY, SCHEDULE
+from engine.live.acl import acl_setuser
 from engine.live.batches import most_spends
 from engine.local.valkey import _CONFIG
+from engine.secret_files import FROM_FILE
 from engine.settings import TABLE
 from tests.docs.documents import DOCUMENTS, README, ROOT, blocks, prose
 from tests.live.plant import CAMPAIGN, Plant
@@ -100,7 +102,7 @@ def test_every_file_that_is_named_exists(path: Path) -> None:
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_every_setting_that_is_named_exists(path: Path) -> None:
-    settings = {row.name for row in TABLE}
+    settings = {row.name for row in TABLE} | {f"{name}_FILE" for name in FROM_FILE}
     for name in code(path):
         if re.fullmatch(r"[A-Z]+(?:_[A-Z]+)+", name):
             assert name in settings | OTHER_NAMES, name
@@ -152,7 +154,9 @@ def test_redis_is_told_what_our_own_is_told() -> None:
 def test_a_bidder_s_login_is_enough_to_spend_and_no_more(hot_redis: redis.Redis, plant: Plant) -> None:
     plant.brand(daily="10")
     (acl,) = blocks(OPERATIONS, "acl")
+    assert acl.split() == ["ACL", "SETUSER", *acl_setuser("bidder")]
     hot_redis.execute_command(*acl.split())
+    hot_redis.execute_command("ACL", "SETUSER", "bidder", ">password")
     place = hot_redis.connection_pool.connection_kwargs
     url = f"redis://bidder:password@{place['host']}:{place['port']}/{place.get('db', 0)}"
     try:

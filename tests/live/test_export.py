@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -74,3 +75,14 @@ def test_the_command_says_what_it_wrote(tmp_path: Path) -> None:
     assert document["layout"] == LAYOUT
     assert set(document["scripts"]) == set(NAMES)
     assert all((tmp_path / "out" / name).is_file() for name in document["files"])
+
+
+def test_a_link_in_the_folder_is_not_written_through(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    folder = tmp_path / "out"
+    folder.mkdir()
+    (folder / f".golden.json.{os.getpid()}").symlink_to(victim)
+    export(folder)
+    assert victim.read_text() == "precious"
+    assert not (folder / "golden.json").is_symlink()

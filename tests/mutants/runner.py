@@ -121,7 +121,7 @@ def laboratory() -> Iterator[Laboratory]:
     folder = Path(tempfile.mkdtemp(prefix="mutants "))
     servers = EmbeddedServers(folder / "data")
     try:
-        yield Laboratory(folder, servers.start())
+        yield Laboratory(folder, servers.start(may_create_databases=True))
     finally:
         servers.remove()
         shutil.rmtree(folder, ignore_errors=True)

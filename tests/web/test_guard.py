@@ -169,3 +169,34 @@ def test_one_redis_for_both_is_warned_of_on_every_page(ready: System) -> None:
     for path in ("/", "/changes", "/brands/new", f"/brands/{brand_id}/edit", "/nowhere"):
         assert "share one Redis" in visitor.get(path)[1]
     assert "share one Redis" in visitor.get("/rq/")[1]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "cli:root",
+        "CLI:root",
+        "cli\uff1aroot",
+        "engine",
+        "Engine",
+        "persist",
+        "close_day",
+        "rebuild",
+        "ｖｅｒｉｆｙ",
+        "web (no  login)",
+        "sso:mia",
+    ],
+)
+def test_nobody_logs_in_under_the_name_that_the_engine_signs_with(guarded: Callable[[], Visitor], name: str) -> None:
+    visitor = guarded()
+    status, page = visitor.post("/login", actor=name, password=PASSWORD)
+    assert status == 200 and "is how the engine signs its own changes" in page
+    assert visitor.get("/changes")[0] == 302, "not logged in"
+
+
+@pytest.mark.parametrize("sign", ["\u202e", "\u200b", "\u2066", "\ufeff", "\u00ad"])
+def test_nobody_logs_in_under_a_name_with_a_sign_that_cannot_be_seen(guarded: Callable[[], Visitor], sign: str) -> None:
+    visitor = guarded()
+    status, page = visitor.post("/login", actor=f"Mi{sign}a", password=PASSWORD)
+    assert status == 200 and "cannot be seen" in page and sign not in page.split("cannot be seen")[1][:40]
+    assert visitor.get("/changes")[0] == 302

@@ -6,7 +6,7 @@ import io
 import json
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -16,6 +16,7 @@ from rq import Queue, SimpleWorker
 
 from engine import jobs, logs
 from engine.ledger import reports
+from engine.local.printer import Printer
 from engine.wiring import System
 from tests.web.conftest import HERE, brand_with
 
@@ -118,3 +119,80 @@ def test_on_a_terminal_lines_are_for_people(monkeypatch: pytest.MonkeyPatch) -> 
     finally:
         root.handlers[:] = before
     assert re.fullmatch(r"\d\d:\d\d:\d\dZ WARNING said job=check\n", stream.getvalue())
+
+
+HIDDEN = {
+    "a line break": "\n",
+    "a carriage return": "\r",
+    "a terminal's command": "\x1b[2J",
+    "NUL": "\0",
+    "a backspace": "\b",
+    "delete": "\x7f",
+    "a C1 line break": "\x85",
+    "Unicode's line end": "\u2028",
+    "Unicode's paragraph end": "\u2029",
+    "text from right to left": "\u202e",
+    "an isolate": "\u2066",
+    "a zero-width space": "\u200b",
+    "a byte order mark": "\ufeff",
+    "a tag": "\U000e0041",
+    "half a pair": "\ud800",
+}
+
+
+@pytest.mark.parametrize("style", ["text", "json"])
+@pytest.mark.parametrize("what", HIDDEN)
+def test_a_sign_that_cannot_be_seen_stands_in_no_log_line(
+    what: str, style: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sign = HIDDEN[what]
+    name = f"Acme{sign}12:00:00Z ERROR all budgets are open"
+    stream = told(
+        style,
+        monkeypatch,
+        lambda log: log.warning("renamed %s", name, extra={"actor": name, "names": [name, {name: name}]}),
+    )
+    assert stream.count("\n") == 1, "one record is one line"
+    assert sign not in stream.rstrip("\n")
+    assert stream.count("Acme") == 5
+
+
+@pytest.mark.parametrize("style", ["text", "json"])
+def test_an_error_s_message_cannot_pass_for_another_line_of_the_log(
+    style: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(log: logging.Logger) -> None:
+        try:
+            raise ValueError("x\n12:00:00Z WARNING anna raised a budget\r12:00:00Z WARNING twice")
+        except ValueError:
+            log.exception("failed")
+
+    said = told(style, monkeypatch, fail)
+    first, *rest = said.splitlines()
+    assert re.match(r"\d\d:\d\d:\d\dZ ERROR failed" if style == "text" else r"\{", first)
+    assert all(line.startswith("  | ") for line in rest), "whatever an error says stands behind a bar"
+
+
+def test_a_value_cannot_pass_for_a_field_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = told("text", monkeypatch, lambda log: log.warning("x", extra={"actor": "bob status=200", "empty": ""}))
+    assert said.endswith(' WARNING x actor="bob status=200" empty=""\n')
+
+
+def test_the_supervisors_terminal_obeys_no_command_of_a_child() -> None:
+    out = io.StringIO()
+    Printer(out, {}).line("web", "Acme\x1b[2J\u202e gone\tby\n")
+    assert out.getvalue() == "web      | Acme\\x1b[2J\\u202e gone\tby\n"
+
+
+def told(style: str, monkeypatch: pytest.MonkeyPatch, say: Callable[[logging.Logger], None]) -> str:
+    """What a record looks like in a style."""
+    monkeypatch.setenv(logs.STYLE, style)
+    root, before, stream = logging.getLogger(), logging.getLogger().handlers[:], io.StringIO()
+    try:
+        logs.configure(stream)
+        say(logging.getLogger("engine.x"))
+    finally:
+        root.handlers[:] = before
+        for name in ("engine", "web"):
+            logging.getLogger(name).setLevel(logging.NOTSET)
+    return stream.getvalue()

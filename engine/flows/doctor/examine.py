@@ -135,7 +135,7 @@ def _same_redis(hot: Mapping[str, Any], jobs: Mapping[str, Any]) -> Iterator[Fin
         yield Finding(
             "separate Redis",
             "warn",
-            "REDIS_URL and JOBS_REDIS_URL are the same server: whoever can write to it can run code in the workers",
+            "REDIS_URL and JOBS_REDIS_URL are the same server: whoever can write to it can start and delete jobs, and change budgets",
             "give RQ a Redis of its own",
         )
     else:

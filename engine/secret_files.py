@@ -1,0 +1,65 @@
+"""Settings that may stand in a file of their own, as containers are given secrets: `REDIS_URL_FILE=/run/secrets/redis` instead of `REDIS_URL=...`.
+
+A file shows in no list of processes and in no environment of a child. Standard library only, because bidders import it.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import Final
+
+from engine.errors import InvalidSetting, shown
+
+FROM_FILE: Final = (
+    "REDIS_URL",
+    "JOBS_REDIS_URL",
+    "DATABASE_URL",
+    "SECRET_KEY",
+    "BUDGET_ADMIN_PASSWORD",
+    "METRICS_TOKEN",
+)
+SUFFIX: Final = "_FILE"
+_LONGEST: Final = 64 << 10
+
+
+def secret(name: str, value: str, path: str, base: Path) -> str:
+    """A setting's value: the given one, or what the file holds. base: where a relative path begins. Raises InvalidSetting; never shows what is in the file."""
+    if not path:
+        return value
+    setting = f"{name}{SUFFIX}"
+    if value:
+        raise InvalidSetting(f"{name} and {setting} are both set: set one of them", setting)
+    named = f"{setting} names {shown(path)}, which"
+    try:
+        held = _read(base / Path(path).expanduser())
+    except OSError as error:
+        raise InvalidSetting(
+            f"{named} cannot be read ({error.strerror}): make it readable, or set {name}", setting
+        ) from None
+    except (ValueError, RuntimeError):
+        raise InvalidSetting(f"{named} is no path: name a file that holds {name}", setting) from None
+    if held is None:
+        raise InvalidSetting(
+            f"{named} is not a file of at most {_LONGEST >> 10} KiB: name one that holds {name}", setting
+        )
+    try:
+        text = held.decode().strip()
+    except UnicodeDecodeError:
+        raise InvalidSetting(f"{named} is not UTF-8 text: write {name} into it, on one line", setting) from None
+    if not text:
+        raise InvalidSetting(f"{named} is empty: write {name} into it, on one line", setting)
+    if len(text.splitlines()) > 1 or "\0" in text:
+        raise InvalidSetting(f"{named} holds more than one line: write {name} alone into it", setting)
+    return text
+
+
+def _read(path: Path) -> bytes | None:
+    """What a file holds; None for what is no file or too much. A pipe that nobody writes to holds nothing up."""
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    with os.fdopen(handle, "rb") as file:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            return None
+        held = file.read(_LONGEST + 1)
+        return held if len(held) <= _LONGEST else None

@@ -1,0 +1,192 @@
+"""Whoever can write to the jobs Redis runs no code of his own: not in the worker, not in the scheduler, not in the page."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import pickle
+from base64 import b64encode
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from flask import Flask
+from rq import Queue
+from rq.job import Job
+
+from engine import jobs
+from engine.doorbell import HealingScheduler, StoppableWorker, ring_now
+from engine.rq_gate import ALLOWED, UNREAD
+from engine.wiring import System
+from tests.web.conftest import HERE, app, ready  # noqa: F401  # fixtures of the page
+
+CREATED = "2026-11-28T00:00:00.000000Z"
+
+
+class Payload:
+    """Unpickling it makes a file."""
+
+    def __init__(self, proof: Path) -> None:
+        self.proof = proof
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (str(self.proof),)
+
+
+def call(name: str, args: list[Any], instance: Any = None) -> bytes:
+    return json.dumps([name, instance, args, {}]).encode()
+
+
+def planted(connection: redis.Redis, job_id: str, data: bytes, **fields: Any) -> None:
+    """A job that an attacker wrote, next in the queue."""
+    connection.hset(
+        f"rq:job:{job_id}",
+        mapping={"data": data, "created_at": CREATED, "origin": "jobs", "status": "queued", "timeout": 30, **fields},
+    )
+    connection.sadd("rq:queues", "rq:queue:jobs")
+    connection.rpush("rq:queue:jobs", job_id)
+
+
+def work_off(connection: redis.Redis) -> None:
+    StoppableWorker(["jobs"], connection=connection, name="gate").work(burst=True, logging_level="WARNING")
+
+
+HOSTILE = {
+    "a function of the system": lambda proof: {"data": call("os.mkdir", [str(proof)])},
+    "a builtin": lambda proof: {"data": call("exec", [f"import os; os.mkdir({str(proof)!r})"])},
+    "one of ours that is no job": lambda proof: {"data": call("engine.settings.root", [])},
+    "a method of an instance": lambda proof: {"data": call("format", [], instance="{0.__class__}")},
+    "a name that is a list": lambda proof: {"data": json.dumps([["os.mkdir"], None, [str(proof)], {}]).encode()},
+    "four letters": lambda proof: {"data": b'"abcd"'},
+    "an object of four keys": lambda proof: {"data": b'{"os.mkdir": 1, "b": 2, "c": 3, "d": 4}'},
+    "nesting without end": lambda proof: {"data": b"[" * 100_000},
+    "a pickled call": lambda proof: {"data": pickle.dumps(Payload(proof))},
+    "a pickled call of ours": lambda proof: {"data": pickle.dumps(("engine.jobs.publish", None, (), {}))},
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_a_planted_job_is_refused_and_logged_and_the_next_job_of_ours_runs(
+    what: str,
+    tmp_path: Path,
+    jobs_redis: redis.Redis,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    proof, ran = tmp_path / "proof", list[str]()
+    monkeypatch.setitem(ALLOWED, "engine.jobs.publish", lambda: ran.append("publish"))
+    planted(jobs_redis, "planted", **HOSTILE[what](proof))
+    planted(jobs_redis, "publish-after-it", call("engine.jobs.publish", []))
+    with caplog.at_level(logging.ERROR):
+        work_off(jobs_redis)
+    assert not proof.exists()
+    assert ran == ["publish"], "the planted one did not end the loop"
+    said = [line.getMessage() for line in caplog.records]
+    assert len(said) == 1 and said[0].startswith("planted failed: ") and "nothing was run" in said[0], said
+
+
+@pytest.mark.parametrize("which", ["success", "failure", "stopped"])
+def test_a_callback_that_is_not_ours_is_never_called(
+    which: str, tmp_path: Path, jobs_redis: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "trap.py").write_text(
+        f"import os\nos.mkdir({str(tmp_path / 'proof')!r})\n\ndef spring(*a):\n    pass\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def publish() -> None:
+        if which == "failure":
+            raise ValueError("as the attacker hopes")
+
+    monkeypatch.setitem(ALLOWED, "engine.jobs.publish", publish)
+    planted(jobs_redis, "planted", call("engine.jobs.publish", []), **{f"{which}_callback_name": "trap.spring"})
+    work_off(jobs_redis)
+    assert not (tmp_path / "proof").exists(), "not even its module was imported"
+
+
+def test_an_address_in_a_job_is_not_called(
+    jobs_redis: redis.Redis, monkeypatch: pytest.MonkeyPatch, servers: Any
+) -> None:
+    """The address is that of the jobs Redis itself, which counts its connections."""
+    monkeypatch.setitem(ALLOWED, "engine.jobs.publish", lambda: None)
+    address = f"http://127.0.0.1:{jobs_redis.connection_pool.connection_kwargs['port']}/"
+    hook = [{"url": address, "job_status": "finished", "method": "GET", "headers": None, "timeout": 2}]
+    planted(jobs_redis, "planted", call("engine.jobs.publish", []), webhooks=json.dumps(hook))
+    assert Job.fetch("planted", connection=jobs_redis).webhooks, "RQ reads it"
+    work_off(jobs_redis)
+    before = jobs_redis.info("stats")["total_connections_received"]
+    assert Job.fetch("planted", connection=jobs_redis).send_webhooks("finished") is None
+    assert jobs_redis.info("stats")["total_connections_received"] == before
+
+
+def test_the_scheduler_writes_a_planted_line_of_its_schedule_anew_and_unpickles_nothing(
+    tmp_path: Path, jobs_redis: redis.Redis
+) -> None:
+    proof = tmp_path / "proof"
+    scheduler = HealingScheduler("jobs", interval=2, connection=jobs_redis)
+    scheduler.enqueue_jobs()
+    for name, data in (
+        ("check", pickle.dumps(Payload(proof))),
+        ("publish", call("os.mkdir", [str(proof)])),
+        ("sweep", b"x"),
+    ):
+        jobs_redis.hset(f"rq:job:schedule-{name}", mapping={"data": data, "meta": pickle.dumps(Payload(proof))})
+    scheduler.enqueue_jobs()
+    for name in ("check", "publish", "sweep"):
+        assert Job.fetch(f"schedule-{name}", connection=jobs_redis).func_name == f"engine.jobs.{name}"
+    assert not proof.exists()
+
+
+def test_the_page_shows_planted_jobs_without_running_them(
+    tmp_path: Path,
+    ready: System,  # noqa: F811
+    app: Flask,  # noqa: F811
+) -> None:
+    proof, jobs_redis = tmp_path / "proof", ready.jobs_redis
+    evil = pickle.dumps(Payload(proof))
+    planted(jobs_redis, "planted", evil, meta=evil, result=evil, description="planted")
+    planted(jobs_redis, "finished", call("engine.jobs.publish", []))
+    jobs_redis.xadd(
+        "rq:results:finished", {"type": 1, "created_at": CREATED, "return_value": b64encode(evil), "worker_name": "w"}
+    )
+    jobs_redis.hset(
+        "rq:worker:w",
+        mapping={
+            "birth": CREATED,
+            "last_heartbeat": CREATED,
+            "queues": "jobs",
+            "state": "busy",
+            "current_job": "planted",
+        },
+    )
+    jobs_redis.sadd("rq:workers", "rq:worker:w")
+    client = app.test_client()
+    answers = {
+        path: client.get(path, base_url=HERE)
+        for path in (
+            "/rq/0/view/job/planted",
+            "/rq/0/data/job/planted.json",
+            "/rq/0/data/job/finished.json",
+            "/rq/0/data/jobs/jobs/queued/8/asc/1.json",
+            "/rq/0/data/workers.json",
+        )
+    }
+    assert not proof.exists()
+    assert answers["/rq/0/data/job/finished.json"].get_json()["result"] == UNREAD
+    assert len(answers["/rq/0/data/jobs/jobs/queued/8/asc/1.json"].get_json()["jobs"]) == 2
+    client.post("/rq/job/planted/requeue", base_url=HERE, headers={"Origin": HERE})
+    client.post("/rq/job/planted/delete", base_url=HERE, headers={"Origin": HERE})
+    assert not proof.exists()
+
+
+def test_every_job_that_is_rung_passes_the_gate(jobs_redis: redis.Redis) -> None:
+    from engine.doorbell import SCHEDULE
+
+    for ring in SCHEDULE:
+        assert ring_now(jobs_redis, ring)
+    for name in ("persist", "jobs"):
+        for job in Queue(name, connection=jobs_redis).jobs:
+            assert job.func is jobs.BY_NAME[str(job.func_name).rsplit(".", 1)[1]]
+            assert jobs_redis.hget(job.key, "data") is not None
