@@ -96,7 +96,7 @@ def main(campaigns: int) -> None:
     with tempfile.TemporaryDirectory(prefix="budget large brand ") as folder:
         servers = EmbeddedServers(Path(folder) / "data")
         try:
-            urls = servers.start()
+            urls = servers.start(may_create_databases=True)
             print(HEAD, flush=True)
             table(urls, lambda line: print(line, flush=True), campaigns)
         finally:

@@ -32,7 +32,7 @@ def main() -> None:
     """The whole run on servers of its own."""
     with tempfile.TemporaryDirectory(prefix="budget watch ") as folder:
         servers = EmbeddedServers(Path(folder) / "data")
-        urls = servers.start()
+        urls = servers.start(may_create_databases=True)
         try:
             with size.fresh(urls) as system, BudgetClient.from_url(urls.hot) as client:
                 brand = system.manage.create_brand("Aurora", None, None, None, "bench").row
