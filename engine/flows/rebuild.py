@@ -198,6 +198,11 @@ class Rebuilder:
                 )
             ]
         )[0]
+        if reply[0] == b"foreign":
+            raise BudgetError(
+                f"it belongs to another instance ({reply[1].decode(errors='replace')}): check that REDIS_URL and DATABASE_URL belong together;"
+                f" to give up what that one has in it: `budget-engine rebuild --shard {shard} --take-over`"
+            )
         head(reply)
         kept_now, journal_type = whole(reply[1]) or 0, reply[3].decode()
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
+from sqlalchemy import text
 
 from engine.domain.ids import shard_of
 from engine.domain.periods import DAY_MS, HOUR_MS, ms_of
 from engine.errors import InvalidInput
 from engine.flows.check import check_all
+from engine.flows.doctor.examine import examine
 from engine.flows.quarantine import Quarantined
 from engine.flows.rebuild import How, NotAllRebuilt
 from engine.live.keys import keys_of_brand, shard_keys
@@ -127,3 +129,28 @@ def test_the_keys_of_two_shards_in_one_call_are_refused_and_nothing_is_written(r
                 head(reply)
     answer = ready.client.record_spend(campaign, "1")
     assert str(answer.daily_spend) == "1.000000"
+
+
+def test_data_that_no_invariant_can_read_fails_that_invariant_and_the_others_are_judged(ready: System) -> None:
+    one_campaign(ready)
+    with ready.db.begin() as conn:
+        conn.execute(
+            text(
+                "INSERT INTO quarantine (shard, generation, n, entry_id, fields, sums, reason)"
+                " VALUES (1, 1, NULL, '1-0', '{}', '[[\"brand\"]]', 'planted')"
+            )
+        )
+    checks = {check.id: check for check in ready.verifier.verify()}
+    assert "could not be judged" in checks["V1"].findings[0]
+    assert set(checks) >= {f"V{n}" for n in (1, 3, 4, 5, 7, 8, 9, 10, 11, 12)}
+    assert checks["V12"].findings == []
+
+
+def test_doctor_names_the_shards_whose_journal_ends_in_the_future_and_the_way_out(ready: System) -> None:
+    brand, campaign = one_campaign(ready)
+    ready.hot_redis.xadd(keys_of_brand(brand).journal, {"f": "1"}, id="9999999999999-0")
+    (found,) = [f for f in examine(ready.settings, lambda _: ()) if f.name == "shard journals"]
+    assert found.state == "fail" and f"({shard_of(brand)})" in found.detail
+    assert "rebuild --shard N" in found.todo
+    assert ready.rebuilder.rebuild([shard_of(brand)])
+    assert ready.client.record_spend(campaign, "1")

@@ -37,7 +37,7 @@ LUA: Final = (
       "own_daily + amount, own_monthly + amount", "own_daily, own_monthly + amount",
       (CHARGE + "a_spend_is_counted_to_its_brand_and_to_its_campaign_alike",)),
     M("judged alone, a counter grows beyond what a double holds exactly", "lua/lib/quick.lua",
-      "if monthly > MAX_TOTAL or daily > MAX_TOTAL then break end", "",
+      "if monthly > MAX_TOTAL or daily > MAX_TOTAL or own_daily", "if own_daily",
       (CHARGE + "a_total_beyond_what_is_counted_exactly_is_refused_and_nothing_is_written",)),
     M("judged alone, a counter is whatever Lua takes for a number", "lua/lib/quick.lua",
       "if not string.find(daily .. monthly .. held .. own_daily .. own_monthly, WHOLE) then break end", "",
@@ -276,10 +276,10 @@ LUA: Final = (
 
     # Whole or not ready
     M("a shard that lost a key goes on", "lua/lib/shard.lua",
-      "redis.call('HDEL', key, 'mark')", "",
+      "redis.pcall('HDEL', key, 'mark')", "0",
       (NOT_READY + "a_key_that_is_gone_or_of_a_wrong_type_takes_its_shard_out_of_use[deleted-brand]",)),
     M("a shard of another layout is written to", "lua/lib/shard.lua",
-      "if layout and layout ~= LAYOUT then", "if false then",
+      "  if is_other_layout(layout) then return nil,", "  if false then return nil,",
       (NOT_READY + "another_layout_is_a_wrong_version_and_writes_nothing",)),
     M("another instance's shard is written to", "lua/lib/shard.lua",
       "if instance ~= '' and string.sub", "if false and string.sub",

@@ -12,6 +12,7 @@ from tests.mutants.persist import WRITTEN_DOWN
 from tests.mutants.rebuild import MADE_WHOLE
 from tests.mutants.refunds import GIVEN_BACK
 from tests.mutants.retention import LET_GO
+from tests.mutants.stored import READ
 
 MUTANTS: Final[tuple[Mutant, ...]] = (
     *LUA,
@@ -21,4 +22,5 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *LET_GO,
     *MADE_WHOLE,
     *EXPLAINED,
+    *READ,
 )

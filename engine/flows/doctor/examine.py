@@ -23,10 +23,12 @@ from engine.flows.doctor.agreement import agreement
 from engine.flows.doctor.capacity import capacity
 from engine.flows.doctor.finding import Finding, State, guarded
 from engine.flows.doctor.names import look_at_names
+from engine.flows.salvage import ms_of_entry
 from engine.ledger import migrate, spend_log
 from engine.ledger.catalog import Catalog
 from engine.ledger.database import make_engine, where
 from engine.live.admin import LiveRedis
+from engine.live.journal import START
 from engine.live.wire import Wire
 from engine.settings import Settings, masked
 
@@ -291,7 +293,16 @@ def _shards(settings: Settings, db: Engine | None, instance: str | None) -> Iter
     if behind:
         most = max(state.now_ms - state.clock_ms for state in behind)
         detail = f"the hot Redis' clock is {most / 1000:.1f} s behind what {len(behind)} shards have seen: they refuse spends"
-        yield Finding("shard clocks", "fail", detail, "set its clock right, or wait until it has caught up")
+        named = ", ".join(str(state.shard) for state in behind[:10]) + (" ..." if len(behind) > 10 else "")
+        todo = f"set its clock right, or wait until it has caught up; else `budget-engine rebuild --shard N` for each ({named})"
+        yield Finding("shard clocks", "fail", detail, todo)
+    ahead = [s for s in states if s.ready and ms_of_entry(s.last_entry_id or START) > s.clock_ms + CLOCK_WARN_MS]
+    if ahead:
+        named = ", ".join(str(state.shard) for state in ahead[:10]) + (" ..." if len(ahead) > 10 else "")
+        detail = f"the journals of {len(ahead)} shards end in the future ({named}): nothing can be appended, so they take no spends"
+        yield Finding(
+            "shard journals", "fail", detail, "`budget-engine rebuild --shard N` for each: it begins a new journal"
+        )
     if db is not None and instance is not None:
         with db.connect() as conn:
             cursors = spend_log.read_cursors(conn)

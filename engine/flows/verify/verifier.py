@@ -5,12 +5,13 @@ V6 (a request repeated gives the same outcomes) cannot be seen from outside with
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from typing import Final
 
 from sqlalchemy import Engine
 
+from engine.errors import ServerAway
 from engine.flows.verify.agreement import Agreement
 from engine.flows.verify.counters import Counters
 from engine.flows.verify.findings import Check
@@ -61,13 +62,29 @@ class Verifier:
         rows = Rows(self._db, self._live, self._event_window, self._request_window, days)
         journals = Journals(self._db, self._live, self._journal)
         agreement = Agreement(self._db, self._catalog, self._live, self._inspector)
-        yield from self.counters.check()
-        yield Limits(self._db, self._catalog, self._live, self._inspector).check()
-        yield rows.once()
-        yield rows.founded()
-        yield rows.dated()
-        yield agreement.statuses()
-        yield journals.check()
-        yield Keyspace(self._catalog, self._inspector).check()
-        yield journals.marks(self._catalog.instance_uuid())
-        yield agreement.plans()
+        yield from self._judged("V1", "conservation", self.counters.check)
+        limits = Limits(self._db, self._catalog, self._live, self._inspector)
+        keyspace = Keyspace(self._catalog, self._inspector)
+        for invariant, title, judge in (
+            ("V3", "no overspend", limits.check),
+            ("V4", "once", rows.once),
+            ("V5", "nothing invented", rows.founded),
+            ("V7", "period", rows.dated),
+            ("V8", "status", agreement.statuses),
+            ("V9", "journal", journals.check),
+            ("V10", "keyspace", keyspace.check),
+            ("V11", "readiness", lambda: journals.marks(self._catalog.instance_uuid())),
+            ("V12", "agreement", agreement.plans),
+        ):
+            yield from self._judged(invariant, title, lambda judge=judge: (judge(),))  # type: ignore[misc]  # mypy cannot infer a default
+
+    def _judged(self, invariant: str, title: str, judge: Callable[[], Iterable[Check]]) -> Iterable[Check]:
+        """What a check finds. One that dies of what it reads is a FAIL that says so, and the others are judged."""
+        try:
+            return list(judge())
+        except ServerAway:
+            raise
+        except Exception as error:  # noqa: BLE001  # odd data in one place never stops another
+            failed = Check(invariant, title)
+            failed.find(f"could not be judged: {type(error).__name__}: {' '.join(str(error).split())[:200]}")
+            return [failed]
