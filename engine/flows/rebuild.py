@@ -187,7 +187,7 @@ class Rebuilder:
         self._prove(shard)
         return rebuilt
 
-    def _rebuild(self, shard: int, how: How) -> Rebuilt:
+    def _rebuild(self, shard: int, how: How = _USUAL) -> Rebuilt:
         keys, token = shard_keys(shard), uuid.uuid4().hex
         reply = self._live.call_all(
             [

@@ -148,6 +148,10 @@ class Totals:
     values: Mapping[str, tuple[int, ...]]
 
 
+rest: Final = time.sleep
+"""How a walk stays away."""
+
+
 class LiveRedis:
     """The live state, for jobs and pages."""
 
@@ -189,7 +193,7 @@ class LiveRedis:
             asked_s = time.monotonic()
             reply = self.call_all((call,))[0]
             if rests:
-                time.sleep(min(RESTS * (time.monotonic() - asked_s), REST_S))
+                rest(min(RESTS * (time.monotonic() - asked_s), REST_S))
             yield reply
 
     def ping(self) -> None:

@@ -187,6 +187,8 @@ def asks_refund(
         if head(reply) == NOT_READY:
             return RefundResult(campaign_id, NOT_READY, detail=reply[1].decode())
         code = reply[1].decode()
+        if len(code) > 1 and code not in WHY:
+            raise ValueError(f"{code[:20]!r} is not what becomes of a refund")
         figures, masks = read_figures(reply)
         reasons, brand = reasons_of(masks.get(campaign_id, 0)), figures.get(campaign_id >> 16)
         return RefundResult(campaign_id, _REFUNDS[code[0]], reasons, brand, WHY.get(code, ""))

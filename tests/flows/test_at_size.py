@@ -172,7 +172,7 @@ def test_a_check_rests_after_each_call_so_that_most_of_redis_time_is_the_spends(
         shortest.append(min(3 * took, admin.REST_S))
 
     monkeypatch.setattr(LiveRedis, "call_all", timed)
-    monkeypatch.setattr(admin.time, "sleep", rest)
+    monkeypatch.setattr(admin, "rest", rest)
     with pipelines(ready) as seen:
         check_all(ready.publisher, ready.status)
     assert len(rests) == len(walks(seen))
@@ -191,7 +191,7 @@ def test_a_person_and_persist_do_not_wait_for_the_rests_of_a_large_brand(
     publish_all(ready)
     ready.status.refresh_all()
     rests: list[float] = []
-    monkeypatch.setattr(admin.time, "sleep", rests.append)
+    monkeypatch.setattr(admin, "rest", rests.append)
     ready.manage.pause_campaign(sized.campaigns[0], "anna")
     assert ready.catalog.campaign(sized.campaigns[0]).status == "paused"
     ready.manage.update_brand(sized.brands[0], "anna", daily_budget_micros=1)
@@ -216,7 +216,7 @@ def test_closing_prunes_in_slices_that_shrink_with_the_periods_and_rests_between
     assert all((len(call.keys) - 1) * (len(call.args) - 2) <= 2 * admin.SLICE for call in prunes)
     at(clock, day_start_ms(today + 41) + 1)
     rests: list[float] = []
-    monkeypatch.setattr(admin.time, "sleep", rests.append)
+    monkeypatch.setattr(admin, "rest", rests.append)
     with pipelines(clock) as seen:
         clock.closer.close_ended()
     prunes = [call for calls in walks(seen) for call in calls if call.script.name == "prune"]

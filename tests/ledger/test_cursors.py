@@ -70,9 +70,9 @@ def test_only_what_has_been_safe_for_ten_minutes_may_be_trimmed(engine: Engine) 
     pass_minutes(engine, 10)
     assert age(engine) == "0-0"
     advance(engine, 5, 6, "200-0")
-    pass_minutes(engine, 9)
+    pass_minutes(engine, 5)
     assert age(engine) == "0-0"
-    pass_minutes(engine, 1)
+    pass_minutes(engine, 5)
     assert age(engine) == "100-0"
     pass_minutes(engine, 10)
     assert age(engine) == "200-0"

@@ -60,7 +60,7 @@ def test_a_day_that_is_not_yet_or_before_every_spend_is_bad_input_and_writes_not
     entries = len(plant.entries())
     for day in (today_of(plant) + timedelta(days=1), date(1970, 1, 1), date(2013, 5, 5), date(2019, 12, 31)):
         for event in ("win", "zz"):
-            with pytest.raises(InvalidInput, match=f"spent_on {day} is no day of a spend"):
+            with pytest.raises(InvalidInput, match=f"spent_on {day} is not a day of a spend"):
                 client.refund(CAMPAIGN, "1", event, spent_on=day)
     assert len(plant.entries()) == entries
 

@@ -79,7 +79,7 @@ def test_each_wrong_part_of_a_schedule_is_named_where_it_was_typed(ready: System
     assert 'id="start_time-error"' in page
     assert "From '9:00' is not a time" in words(page)
     assert "schedule." not in words(page).lower()
-    page = visitor.post(where, name="x", mode="window", start_time="09:00")[1]
+    page = visitor.post(where, name="x", mode="window", start_time="09:00", end_time="")[1]
     assert 'id="end_time-error"' in page
     assert "Until is missing: give both start time and end time" in words(page)
     page = visitor.post(where, name="x", mode="json", schedule_json='[{"days": ["mo"]}]')[1]
@@ -195,7 +195,7 @@ def test_a_campaign_runs_always_only_where_somebody_said_so(ready: System, visit
     cases: list[tuple[dict[str, str], str]] = [
         ({}, "nothing was sent for mode"),
         ({"mode": "json"}, "nothing was sent for schedule_json"),
-        ({"mode": "json", "schedule_json": ""}, "Schedule JSON is empty: give windows such as"),
+        ({"mode": "json", "schedule_json": ""}, "Schedule is empty: give windows such as"),
         ({"mode": "json", "schedule_json": "  "}, "or always for no windows"),
         ({"mode": "window"}, "nothing was sent for start_time"),
         ({"mode": "window", "start_time": "", "end_time": ""}, "tick a day, give hours, or choose Always"),

@@ -18,7 +18,12 @@ def told(page: str) -> str:
 
 def saved(ready: System, visitor: Visitor, brand_id: int, **fields: str) -> str:
     brand = ready.catalog.brand(brand_id)
-    given = {"name": brand.name, "expected_version": str(brand.version), "daily_budget": "", "monthly_budget": ""}
+    given = {
+        "name": brand.name,
+        "expected_version": str(brand.version),
+        "daily_budget": "none",
+        "monthly_budget": "none",
+    }
     return told(visitor.post(f"/brands/{brand_id}/edit", **{**given, **fields})[1])
 
 
@@ -79,7 +84,7 @@ def test_a_new_schedule_is_told_in_words(ready: System, visitor: Visitor) -> Non
 def test_archiving_a_brand_says_how_many_campaigns_stop(ready: System, visitor: Visitor) -> None:
     brand_id, _ = brand_with(ready, campaigns=2)
     said = told(visitor.post(f"/brands/{brand_id}/archive")[1])
-    assert said == "Brand Aurora archived. 2 campaigns stop at once."
+    assert said == "Brand Aurora archived. Bring it back 2 campaigns stop at once."
 
 
 def test_a_message_is_told_once_on_the_next_page_and_a_button_is_answered_with_it_alone(
