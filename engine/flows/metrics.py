@@ -16,13 +16,14 @@ import redis
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from engine.domain.causes import reasons_of
+from engine.domain.causes import ORDER, reasons_of
 from engine.domain.ids import SHARDS
 from engine.errors import ServerAway
 from engine.flows.health import HEARTBEAT_KEY, QUEUES, JobHealth, read_jobs
 from engine.flows.verify.findings import failed_in
 from engine.ledger import quarantine, runs
 from engine.ledger.cursors import CursorRow, read_cursors
+from engine.live.grammar import whole
 from engine.live.keys import shard_keys
 from engine.live.scripts import LAYOUT
 
@@ -74,6 +75,11 @@ class Queue(NamedTuple):
 
     workers: int
     waiting: int
+
+
+_Jobs = tuple[int | None, Mapping[str, Queue], int | None]
+_NO_JOBS: Final[_Jobs] = (None, {}, None)
+_ALL_CAUSES: Final = (1 << len(ORDER)) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +144,7 @@ class Metrics:
         if hot is not None and self._cursors:
             numbers = hot.journal_numbers.items()
             backlog = sum(max(0, n - self._cursors[shard].n) for shard, n in numbers if shard in self._cursors)
-        workers = (None, None) if self._hangs("jobs_redis") else self._read_jobs()
+        workers = _NO_JOBS if self._hangs("jobs_redis") else self._read_jobs()
         return Figures(hot, cold, backlog, *workers)
 
     def _read_hot(self) -> HotFigures | None:
@@ -165,7 +171,7 @@ class Metrics:
             spends={key: n for key, n in counts.items() if key[0] != "hold"},
             holds_refused={cause: n for (what, cause), n in counts.items() if what == "hold"},
             not_ready=sum(1 for s in states if not s.get(b"mark") or s.get(b"layout") != LAYOUT.encode()),
-            journal_numbers={shard: int(s.get(b"n", 0)) for shard, s in enumerate(states)},
+            journal_numbers={shard: whole(s.get(b"n")) or 0 for shard, s in enumerate(states)},
             oldest_ms=min((int(name.partition(b"-")[0]) for name in waiting), default=None) if self._cursors else None,
             now_ms=now_ms,
             used_bytes=used,
@@ -197,7 +203,7 @@ class Metrics:
         except (ServerAway, SQLAlchemyError):
             return None
 
-    def _read_jobs(self) -> tuple[int | None, Mapping[str, Queue], int | None]:
+    def _read_jobs(self) -> _Jobs:
         from rq import Queue as RqQueue  # as in health
         from rq import Worker
 
@@ -208,7 +214,7 @@ class Metrics:
             queues = {name: Queue(worked.count(name), RqQueue(name, connection=self._jobs).count) for name in QUEUES}
             return len(workers), queues, int(beat) if beat and beat.isdigit() else 0
         except (redis.RedisError, OSError):
-            return None, {}, None
+            return _NO_JOBS
 
 
 def _counts(states: list[dict[bytes, bytes]]) -> dict[tuple[str, str], int]:
@@ -217,13 +223,13 @@ def _counts(states: list[dict[bytes, bytes]]) -> dict[tuple[str, str], int]:
     for state in states:
         for name, value in state.items():
             what = name.removeprefix(b"count:").decode(errors="replace")
-            if not name.startswith(b"count:") or not value.isdigit():
+            if not name.startswith(b"count:") or (number := whole(value)) is None:
                 continue
             if what in _COUNTED:
                 key = (_COUNTED[what], "")
-            elif (mask := what.removeprefix("h").removeprefix("x")).isdigit() and "x" in what:
-                key = ("hold" if what.startswith("h") else "refused", ",".join(reasons_of(int(mask))))
+            elif "x" in what and (mask := whole(what.removeprefix("h").removeprefix("x"), _ALL_CAUSES)) is not None:
+                key = ("hold" if what.startswith("h") else "refused", ",".join(reasons_of(mask)))
             else:
                 continue
-            found[key] = found.get(key, 0) + int(value)
+            found[key] = found.get(key, 0) + number
     return found
