@@ -155,6 +155,15 @@ CASES: Final = (
         ],
     ),
     Case(
+        "an older plan, and another one under the same version, are ignored and told",
+        [
+            publish(BRAND, 3, "10000000", "25000000", [(FIRST, 3, 0, 0, "", 0), (SECOND, 1, 1, 0, "", 0)], NOON, 0),
+            publish(BRAND, 2, "1", "1", [(FIRST, 2, 1, 0, "", 0), (SECOND, 1, 1, 0, OFFICE, 0)], NOON + 1, 0),
+            publish(BRAND, 3, "", "25000000", [(FIRST, 3, 0, 0, "", 0)], NOON + 2, 0),
+            publish(BRAND, 4, "", "25000000", [(FIRST, 4, 1, 0, "", 0)], NOON + 3, 0),
+        ],
+    ),
+    Case(
         "a campaign that was never published is unknown, and asked again when it was",
         [
             ask("a", line(UNKNOWN, 5)),
