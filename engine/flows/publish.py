@@ -6,8 +6,10 @@ import logging
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from engine.domain.ids import shard_of
 from engine.errors import BudgetError, ServerAway
 from engine.ledger.catalog import Catalog, Owed
+from engine.ledger.published import MAX_VERSION, Ahead
 from engine.ledger.records import BrandRecord, CampaignRecord
 from engine.live.admin import BrandPlan, CampaignPlan, LiveRedis
 
@@ -15,6 +17,10 @@ log = logging.getLogger(__name__)
 
 BRANDS_AT_ONCE: Final = 50
 """Brands that are read and noted together: a few statements each time, whatever their number."""
+
+
+_TRIES: Final = 4
+"""A brand is published again when the catalog went above Redis' version, or when another publisher came first."""
 
 
 class NotAllPublished(BudgetError):
@@ -50,19 +56,33 @@ class Publisher:
         return self.publish(self._catalog.unpublished(limit))
 
     def _publish(self, brand_ids: Sequence[int], done: set[int], failed: list[str]) -> None:
+        left = list(brand_ids)
+        for _ in range(_TRIES):
+            left = self._publish_once(left, done, failed)
+            if not left:
+                return
+        failed += [f"brand {b}: Redis has a later version than the catalog again and again" for b in left]
+
+    def _publish_once(self, brand_ids: Sequence[int], done: set[int], failed: list[str]) -> list[int]:
+        """Answers the brands of which Redis kept something against the catalog, which is now above it: they are to be published again."""
         owed = self._catalog.owed(brand_ids)
         missing = set(brand_ids) - {one.brand.id for one in owed}
         failed += [f"brand {brand_id}: not in the catalog" for brand_id in sorted(missing)]
         taken: list[Owed] = []
+        kept: dict[int, tuple[Owed, dict[int, int]]] = {}
         try:
             for one in owed:
                 try:
-                    if self._bring(one):
-                        taken.append(one)
+                    ahead = self._bring(one)
                 except ServerAway:
                     raise
                 except BudgetError as error:
                     failed.append(f"brand {one.brand.id}: {error}")
+                    continue
+                if ahead:
+                    kept[one.brand.id] = one, ahead
+                elif ahead is not None:
+                    taken.append(one)
         finally:
             # What Redis has taken is noted also when it went away half-way.
             if taken:
@@ -71,16 +91,37 @@ class Publisher:
                     {c.id: c.version for one in taken for c in one.campaigns},
                 )
         done |= {one.brand.id for one in taken}
+        self._overtake(kept)
+        return list(kept)
 
-    def _bring(self, one: Owed) -> bool:
+    def _overtake(self, kept: dict[int, tuple[Owed, dict[int, int]]]) -> None:
+        """The catalog's word wins: PostgreSQL went back to an earlier state, or somebody wrote to Redis by hand. Unless the publish was late."""
+        of_brands: dict[int, Ahead] = {}
+        of_campaigns: dict[int, Ahead] = {}
+        for brand_id, (one, ahead) in kept.items():
+            if max(ahead.values()) > MAX_VERSION:
+                # No publish wrote that: a rebuild writes the catalog's own.
+                self._live.unmark(self._instance, shard_of(brand_id), f"version {max(ahead.values())} of brand {brand_id}")
+                continue
+            sent = {c.id: c.version for c in one.campaigns}
+            of_brands |= {i: Ahead(one.brand.version, v) for i, v in ahead.items() if i == brand_id}
+            of_campaigns |= {i: Ahead(sent[i], v) for i, v in ahead.items() if i != brand_id}
+        brands, campaigns = self._catalog.overtake(of_brands, of_campaigns)
+        if brands or campaigns:
+            log.warning(
+                "Redis had later versions than the catalog: the catalog's are published above them",
+                extra={"brands": brands, "campaigns": campaigns},
+            )
+
+    def _bring(self, one: Owed) -> dict[int, int] | None:
         plans = [campaign_plan(c, create=c.id in one.new) for c in one.campaigns]
-        if not self._live.publish(self._instance, brand_plan(one.brand, create=one.is_new), plans):
-            return False
-        log.info(
-            "published",
-            extra={"brand": one.brand.id, "version": one.brand.version, "campaigns": [c.id for c in one.campaigns]},
-        )
-        return True
+        ahead = self._live.bring(self._instance, brand_plan(one.brand, create=one.is_new), plans)
+        if ahead is not None:
+            log.info(
+                "published",
+                extra={"brand": one.brand.id, "version": one.brand.version, "campaigns": [c.id for c in one.campaigns]},
+            )
+        return ahead
 
 
 def brand_plan(brand: BrandRecord, *, create: bool) -> BrandPlan:
