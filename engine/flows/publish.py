@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from engine.domain.ids import shard_of
 from engine.errors import BudgetError, ServerAway
+from engine.flows.plans import Apart, plans_off
+from engine.flows.restored import Restored, TakenBack
 from engine.ledger.catalog import Catalog, Owed
 from engine.ledger.published import MAX_VERSION, Ahead
 from engine.ledger.records import BrandRecord, CampaignRecord
 from engine.live.admin import BrandPlan, CampaignPlan, LiveRedis
+from engine.live.inspect import Inspector
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +27,9 @@ _TRIES: Final = 4
 """A brand is published again when the catalog went above Redis' version, or when another publisher came first."""
 
 
+_LOOKS: Final = 2
+
+
 class NotAllPublished(BudgetError):
     """Some brands could not be published; `done` are those that were."""
 
@@ -31,13 +38,29 @@ class NotAllPublished(BudgetError):
         self.done = done
 
 
+@dataclass(frozen=True, slots=True)
+class Mended:
+    """What a look for differences found: what the catalog had lost, and how many plans differed in Redis."""
+
+    back: TakenBack
+    plans: int
+
+    def __str__(self) -> str:
+        plans = f"{self.plans} plans that differed in Redis published again" if self.plans else ""
+        return "; ".join(filter(None, (str(self.back) if self.back else "", plans)))
+
+
 class Publisher:
     """Publishes brands with those of their campaigns that changed."""
 
-    def __init__(self, catalog: Catalog, live: LiveRedis, instance: str) -> None:
+    def __init__(
+        self, catalog: Catalog, live: LiveRedis, instance: str, inspector: Inspector, restored: Restored
+    ) -> None:
         self._catalog = catalog
         self._live = live
         self._instance = instance
+        self._inspector = inspector
+        self._restored = restored
 
     def publish(self, brand_ids: Iterable[int]) -> set[int]:
         """Brings brands into the live state; answers those whose shard took them. Raises ServerAway; NotAllPublished after all others."""
@@ -54,6 +77,30 @@ class Publisher:
     def publish_pending(self, limit: int = 1000) -> set[int]:
         """Everything whose version was not published yet."""
         return self.publish(self._catalog.unpublished(limit))
+
+    def mend(self) -> Mended:
+        """Finds where Redis and the catalog differ though all was published, and leaves that to be published again. Raises ServerAway."""
+        back = self._restored.take_back()
+        suspects: set[int] | None = None
+        off: dict[str, Apart] = {}
+        for _ in range(_LOOKS):
+            # A change may be under way: what differs twice, differs.
+            brands = [b for b in self._catalog.brands(include_archived=True) if _noted(b, suspects, b.id)]
+            campaigns = [c for c in self._catalog.campaigns(include_archived=True) if _noted(c, suspects, c.brand_id)]
+            apart = plans_off(self._inspector, brands, campaigns, rests=True)
+            # What is gone is no plan that differs: its shard must be rebuilt.
+            off = {one.entity: one for one in apart if not one.missing}
+            if not off:
+                break
+            suspects = {one.brand_id for one in off.values()}
+        numbers = [entity.split() for entity in off]
+        self._catalog.doubt(
+            [int(number) for kind, number in numbers if kind == "brand"],
+            [int(number) for kind, number in numbers if kind == "campaign"],
+        )
+        for one in off.values():
+            log.warning("%s: it is published again", one.text)
+        return Mended(back, len(off))
 
     def _publish(self, brand_ids: Sequence[int], done: set[int], failed: list[str]) -> None:
         left = list(brand_ids)
@@ -101,7 +148,9 @@ class Publisher:
         for brand_id, (one, ahead) in kept.items():
             if max(ahead.values()) > MAX_VERSION:
                 # No publish wrote that: a rebuild writes the catalog's own.
-                self._live.unmark(self._instance, shard_of(brand_id), f"version {max(ahead.values())} of brand {brand_id}")
+                self._live.unmark(
+                    self._instance, shard_of(brand_id), f"version {max(ahead.values())} of brand {brand_id}"
+                )
                 continue
             sent = {c.id: c.version for c in one.campaigns}
             of_brands |= {i: Ahead(one.brand.version, v) for i, v in ahead.items() if i == brand_id}
@@ -122,6 +171,11 @@ class Publisher:
                 extra={"brand": one.brand.id, "version": one.brand.version, "campaigns": [c.id for c in one.campaigns]},
             )
         return ahead
+
+
+def _noted(row: BrandRecord | CampaignRecord, suspects: set[int] | None, brand_id: int) -> bool:
+    """Whether a row is to be in Redis as it is, and is to be looked at."""
+    return row.published_version == row.version and (suspects is None or brand_id in suspects)
 
 
 def brand_plan(brand: BrandRecord, *, create: bool) -> BrandPlan:

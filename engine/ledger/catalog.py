@@ -157,11 +157,13 @@ class Catalog:
             running = select(func.count()).where(Campaign.brand_id == brand_id, Campaign.status == "active")
             return connection.execute(running).scalar_one()
 
-    def highest_ordinals(self) -> dict[int, int]:
-        """Brand id -> the highest ordinal that it ever gave a campaign, archived ones included; 0 before its first."""
+    def highest_ordinals(self, brand_ids: Sequence[int] | None = None) -> dict[int, int]:
+        """Brand id -> the highest ordinal that it ever gave a campaign, archived ones included; 0 before its first. Of all brands, or of some."""
+        query = select(Brand.id, Brand.next_ordinal - 1)
+        if brand_ids is not None:
+            query = query.where(Brand.id == func.any(list(brand_ids)))
         with self._engine.connect() as connection:
-            found = connection.execute(select(Brand.id, Brand.next_ordinal - 1))
-            return {int(row[0]): int(row[1]) for row in found}
+            return {int(row[0]): int(row[1]) for row in connection.execute(query)}
 
     # Campaigns
 
@@ -350,7 +352,9 @@ class Catalog:
             published.mark(connection, "brand", brand_versions)
             published.mark(connection, "campaign", campaign_versions)
 
-    def overtake(self, of_brands: Mapping[int, Ahead], of_campaigns: Mapping[int, Ahead]) -> tuple[list[int], list[int]]:
+    def overtake(
+        self, of_brands: Mapping[int, Ahead], of_campaigns: Mapping[int, Ahead]
+    ) -> tuple[list[int], list[int]]:
         """Raises rows above what Redis has of them, and answers which; see published.overtake."""
         with self._engine.begin() as connection:
             raised = published.overtake(connection, "brand", of_brands)

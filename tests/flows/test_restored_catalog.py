@@ -121,9 +121,7 @@ def test_a_raised_version_stands_in_the_trail_with_the_reason(ready: System, bac
     earlier.restore()
     ready.manage.update_brand(brand, "ann", daily_budget_micros=5_000_000)
     with ready.db.connect() as conn:
-        trail = conn.execute(
-            text("SELECT actor, old, new, note FROM catalog_change WHERE field = 'version'")
-        ).one()
+        trail = conn.execute(text("SELECT actor, old, new, note FROM catalog_change WHERE field = 'version'")).one()
     assert trail[:3] == ("engine", "2", "3")
     assert trail[3] == "Redis had version 2 with other content: the catalog's word stands, under a version above it"
 
@@ -134,4 +132,116 @@ def test_a_version_that_no_publish_wrote_takes_its_shard_out_of_use_and_a_rebuil
     assert not ready.manage.update_brand(brand, "ann", daily_budget_micros=5_000_000).published
     ready.rebuilder.rebuild_missing()
     assert limits(ready, brand) == (5_000_000, None)
+    assert not_passed(ready) == []
+
+
+def test_a_new_brand_gets_no_id_that_a_lost_one_had_and_none_of_its_spend_and_budget(
+    ready: System, backup: Callable[[], Backup]
+) -> None:
+    brand_with_campaigns(ready)
+    earlier = backup()
+    lost, (campaign,) = brand_with_campaigns(ready, daily=7_000_000, name="Borealis")
+    ready.client.record_spend(campaign, "6")
+    earlier.restore()
+    made, (its,) = brand_with_campaigns(ready, daily=10_000_000, name="Corona")
+    assert made != lost
+    assert limits(ready, made) == (10_000_000, None)
+    assert ready.client.try_spend(its, "10").outcome == "accepted"
+    assert ready.overview.brand(made).daily_spend == 10_000_000
+
+
+def test_a_brand_that_a_restore_lost_comes_back_archived_with_its_budgets_and_what_it_spent(
+    ready: System, backup: Callable[[], Backup]
+) -> None:
+    brand_with_campaigns(ready)
+    earlier = backup()
+    lost, (campaign,) = brand_with_campaigns(ready, daily=7_000_000, name="Borealis")
+    ready.client.record_spend(campaign, "6")
+    earlier.restore()
+    assert str(check_all(ready.publisher, ready.status).mended) == (
+        "1 brands and 1 campaigns that the catalog had lost came back from Redis, archived"
+    )
+    brand = ready.catalog.brand(lost)
+    assert (brand.name, brand.daily_budget_micros, brand.archived) == (f"Lost brand {lost}", 7_000_000, True)
+    assert ready.client.try_spend(campaign, "1").reasons == ("archived",)
+    ready.persister.drain_all()
+    assert ready.overview.brand(lost).daily_spend == 6_000_000
+    assert not_passed(ready) == []
+    ready.manage.unarchive_brand(lost, "ann", name="Borealis")
+    ready.manage.unarchive_campaign(campaign, "ann")
+    assert ready.client.try_spend(campaign, "1").outcome == "accepted"
+    assert ready.client.try_spend(campaign, "0.01").outcome == "refused"
+
+
+def test_new_campaigns_get_no_numbers_of_lost_ones(ready: System, backup: Callable[[], Backup]) -> None:
+    brand, _ = brand_with_campaigns(ready)
+    earlier = backup()
+    lost = [c.id for c in ready.manage.create_campaigns(brand, ["x", "y"], "ann")]
+    earlier.restore()
+    made = ready.manage.create_campaign(brand, "z", None, None, "ann")
+    assert made.published
+    assert made.row.id == max(lost) + 1
+    assert [ready.catalog.campaign(campaign).archived for campaign in lost] == [True, True]
+    assert ready.client.status(made.row.id).status == "active"
+    assert [ready.client.status(campaign).reasons for campaign in lost] == [("archived",)] * 2
+    check_all(ready.publisher, ready.status)
+    assert not_passed(ready) == []
+
+
+def test_a_rebuild_after_a_restore_forgets_no_id(ready: System, backup: Callable[[], Backup]) -> None:
+    brand_with_campaigns(ready)
+    earlier = backup()
+    lost, (campaign,) = brand_with_campaigns(ready, daily=7_000_000, name="Borealis")
+    ready.client.record_spend(campaign, "6")
+    earlier.restore()
+    ready.rebuilder.rebuild()
+    made, _ = brand_with_campaigns(ready, name="Corona")
+    assert made > lost
+    check_all(ready.publisher, ready.status)
+    assert ready.overview.brand(lost).daily_spend == 6_000_000
+    assert not_passed(ready) == []
+
+
+def test_a_brand_is_made_while_redis_is_away_or_not_ready(ready: System) -> None:
+    """The look at ids is no condition: a change is kept whatever Redis does."""
+    for shard in range(64):
+        ready.live.unmark(ready.instance, shard, "test")
+    assert ready.manage.create_brand("Aurora", None, None, None, "ann").row.id == 1
+
+
+def test_another_instances_brands_are_not_taken_for_lost_ones(ready: System) -> None:
+    ready.hot_redis.hset("budget:{1}:registry", "1", "3")
+    mark = ready.hot_redis.hget("budget:{1}:shard", "mark")
+    assert mark is not None
+    ready.hot_redis.hset("budget:{1}:shard", "mark", "someone-else:1")
+    assert not ready.restored.take_back()
+    assert not ready.restored.before_a_brand()
+
+
+def test_a_number_in_a_registry_without_its_brand_moves_no_ids(ready: System) -> None:
+    ready.hot_redis.hset("budget:{63}:registry", str(2**37 - 1), "3")
+    ready.hot_redis.hset("budget:{1}:registry", "65", "99999")
+    assert not ready.restored.take_back()
+    assert brand_with_campaigns(ready)[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("daily", "9000000000"), ("archived", "1"), ("v", "7"), ("monthly", "1000000")]
+)
+def test_a_check_mends_a_plan_that_differs_in_redis_and_says_so(ready: System, field: str, value: str) -> None:
+    brand, _ = brand_with_campaigns(ready, daily=10_000_000)
+    ready.hot_redis.hset(keys_of_brand(brand).brand(brand), field, value)
+    assert [check.id for check in ready.verifier.verify() if check.result != "PASS"] != []
+    checked = check_all(ready.publisher, ready.status)
+    assert str(checked).endswith("; 1 plans that differed in Redis published again")
+    assert limits(ready, brand) == (10_000_000, None)
+    assert not_passed(ready) == []
+    assert str(check_all(ready.publisher, ready.status)) == "0 brands published, 0 campaigns changed"
+
+
+def test_a_check_mends_a_campaign_that_was_switched_in_redis_by_hand(ready: System) -> None:
+    brand, (campaign,) = brand_with_campaigns(ready)
+    ready.hot_redis.hset(keys_of_brand(brand).campaign(campaign), "on", "0")
+    check_all(ready.publisher, ready.status)
+    assert ready.client.try_spend(campaign, "1").outcome == "accepted"
     assert not_passed(ready) == []

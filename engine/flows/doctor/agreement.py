@@ -169,7 +169,9 @@ def published(sides: Sides) -> Iterator[Apart]:
             detail = (
                 f"{name} has {here} in Redis, the catalog is at version {row.version}: an older PostgreSQL came back"
             )
-            yield Apart(detail, f"{_rebuild(brand_id % SHARDS)}; until then Redis takes no change of it")
+            yield Apart(
+                detail, "run `budget-engine check`: it publishes the catalog's word above that, as each change does"
+            )
         elif row.published is not None and (not version or not version.isdigit() or int(version) < row.published):
             detail = f"{name} has {here} in Redis, PostgreSQL has published version {row.published}"
             yield Apart(f"{detail}: an older Redis came back", _rebuild(brand_id % SHARDS))
