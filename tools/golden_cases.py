@@ -344,7 +344,7 @@ CASES: Final = (
         ],
     ),
     Case(
-        "the engine's own calls: totals, probe, tick, prune, trim, unmark",
+        "the engine's own calls: totals, probe, tick, prune, trim, stamp, unmark",
         [
             record("a", line(FIRST, 3)),
             step(
@@ -362,6 +362,10 @@ CASES: Final = (
             ),
             step("trim", [KEYS.shard, KEYS.journal], [LAYOUT, INSTANCE, f"{NOON}-0"], NOON + 86_400_000),
             step("trim", [KEYS.shard, KEYS.journal], [LAYOUT, "another-instance", f"{NOON}-0"], NOON + 86_400_000),
+            step("stamp", [KEYS.shard], [LAYOUT, INSTANCE, 7, 0], NOON + 86_400_000),
+            step("stamp", [KEYS.shard], [LAYOUT, INSTANCE, 5, 0], NOON + 86_400_000),
+            step("stamp", [KEYS.shard], [LAYOUT, INSTANCE, 5, 1], NOON + 86_400_000),
+            step("stamp", [KEYS.shard], [LAYOUT, INSTANCE, 0, 0], NOON + 86_400_000),
             step("unmark", [KEYS.shard], [INSTANCE, "found at a check"], NOON + 86_400_000),
             step("probe", [*KEYS.fixed], [LAYOUT], NOON + 86_400_000),
             record("b", line(FIRST, 3), ms=NOON + 86_400_000),

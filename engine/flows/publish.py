@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from engine.domain.ids import shard_of
+from engine.domain.ids import SHARDS, shard_of
 from engine.errors import BudgetError, ServerAway
 from engine.flows.plans import Apart, plans_off
 from engine.flows.restored import Restored, TakenBack
@@ -16,6 +16,7 @@ from engine.ledger.published import MAX_VERSION, Ahead
 from engine.ledger.records import BrandRecord, CampaignRecord
 from engine.live.admin import BrandPlan, CampaignPlan, LiveRedis
 from engine.live.inspect import Inspector
+from engine.live.registry import stamp
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +79,22 @@ class Publisher:
         """Everything whose version was not published yet."""
         return self.publish(self._catalog.unpublished(limit))
 
+    def recognise(self) -> Mended | None:
+        """Where Redis has seen a later change than the catalog's last, PostgreSQL went back to an earlier state: mends all of it. None where it has not.
+
+        What the catalog lost is looked for in any case. Raises ServerAway.
+        """
+        seen = stamp(self._live, self._instance, range(SHARDS))
+        last = self._catalog.last_change()
+        if seen <= last:
+            back = self._restored.take_back()
+            return Mended(back, 0) if back else None
+        log.warning("an older PostgreSQL came back: Redis has seen change %d, the catalog's last is %d", seen, last)
+        mended = self.mend()
+        self.publish_pending()
+        stamp(self._live, self._instance, range(SHARDS), self._catalog.last_change(), lower=True)
+        return mended
+
     def mend(self) -> Mended:
         """Finds where Redis and the catalog differ though all was published, and leaves that to be published again. Raises ServerAway."""
         back = self._restored.take_back()
@@ -112,6 +129,7 @@ class Publisher:
 
     def _publish_once(self, brand_ids: Sequence[int], done: set[int], failed: list[str]) -> list[int]:
         """Answers the brands of which Redis kept something against the catalog, which is now above it: they are to be published again."""
+        number = self._catalog.last_change()
         owed = self._catalog.owed(brand_ids)
         missing = set(brand_ids) - {one.brand.id for one in owed}
         failed += [f"brand {brand_id}: not in the catalog" for brand_id in sorted(missing)]
@@ -139,6 +157,7 @@ class Publisher:
                 )
         done |= {one.brand.id for one in taken}
         self._overtake(kept)
+        stamp(self._live, self._instance, sorted({shard_of(one.brand.id) for one in taken}), number)
         return list(kept)
 
     def _overtake(self, kept: dict[int, tuple[Owed, dict[int, int]]]) -> None:

@@ -360,6 +360,11 @@ class Catalog:
             raised = published.overtake(connection, "brand", of_brands)
             return raised, published.overtake(connection, "campaign", of_campaigns)
 
+    def last_change(self) -> int:
+        """The number of the last change; see published.last_change."""
+        with self._engine.connect() as connection:
+            return published.last_change(connection)
+
     def doubt(self, brand_ids: Sequence[int], campaign_ids: Sequence[int]) -> None:
         """Has rows published again of which Redis holds something else than was noted."""
         with self._engine.begin() as connection:

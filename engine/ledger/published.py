@@ -35,6 +35,12 @@ def mark(connection: Connection, entity: Entity, versions: Mapping[int, int]) ->
     )
 
 
+def last_change(connection: Connection) -> int:
+    """The number of the catalog's last change: it grows with each, and falls only where PostgreSQL goes back to an earlier state."""
+    number: int = connection.execute(text("SELECT coalesce(max(id), 0) FROM catalog_change")).scalar_one()
+    return number
+
+
 class Ahead(NamedTuple):
     """Versions of one row: the one that was sent to Redis, and the one that Redis kept against it."""
 

@@ -1,4 +1,4 @@
-"""Which brands a shard of Redis knows, and how many campaigns of each were ever published."""
+"""What a shard of Redis knows of the catalog: its brands, how many campaigns of each were ever published, and up to which change."""
 
 from __future__ import annotations
 
@@ -33,6 +33,16 @@ def registered_of(live: LiveRedis, instance: str, brand_ids: Iterable[int]) -> d
     for brand_id, reply in zip(asked, replies, strict=True):
         found |= _brands(reply, instance, shard_of(brand_id))
     return found
+
+
+def stamp(live: LiveRedis, instance: str, shards: Iterable[int], number: int = 0, *, lower: bool = False) -> int:
+    """Keeps the number of the catalog's last change in shards, where it is higher; answers the highest that they had before. Raises ServerAway.
+
+    lower: also where it is not, once the catalog's word was published again.
+    """
+    args = (LAYOUT, instance, str(number), "1" if lower else "0")
+    replies = live.call_all([Call(script("stamp"), (shard_keys(shard).shard,), args) for shard in shards])
+    return max((int(reply[1]) for reply in replies if reply[0] == b"ok"), default=0)
 
 
 def _call(shard: int, cursor: str, *brand_ids: int) -> Call:

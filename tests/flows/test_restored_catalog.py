@@ -245,3 +245,39 @@ def test_a_check_mends_a_campaign_that_was_switched_in_redis_by_hand(ready: Syst
     check_all(ready.publisher, ready.status)
     assert ready.client.try_spend(campaign, "1").outcome == "accepted"
     assert not_passed(ready) == []
+
+
+def test_the_persist_job_recognises_a_restored_catalog_and_publishes_everything_again(
+    ready: System, backup: Callable[[], Backup]
+) -> None:
+    brand, _ = brand_with_campaigns(ready, daily=10_000_000)
+    earlier = backup()
+    ready.manage.update_brand(brand, "ann", daily_budget_micros=12_000_000)
+    lost, _ = brand_with_campaigns(ready, daily=7_000_000, name="Borealis")
+    earlier.restore()
+    mended = ready.publisher.recognise()
+    assert str(mended) == (
+        "1 brands and 1 campaigns that the catalog had lost came back from Redis, archived;"
+        " 1 plans that differed in Redis published again"
+    )
+    assert limits(ready, brand) == (10_000_000, None)
+    assert ready.catalog.brand(lost).archived
+    assert ready.publisher.recognise() is None, "once"
+    ready.status.refresh_all()
+    assert not_passed(ready) == []
+
+
+def test_a_catalog_that_only_went_on_is_not_taken_for_a_restored_one(ready: System) -> None:
+    brand, _ = brand_with_campaigns(ready, daily=10_000_000)
+    for micros in (11_000_000, 12_000_000):
+        ready.manage.update_brand(brand, "ann", daily_budget_micros=micros)
+        assert ready.publisher.recognise() is None
+
+
+@pytest.mark.parametrize("odd", ["", "nan", "-1", "9" * 40])
+def test_an_odd_number_of_changes_in_redis_stops_nothing(ready: System, odd: str) -> None:
+    brand, (campaign,) = brand_with_campaigns(ready, daily=10_000_000)
+    ready.hot_redis.hset(keys_of_brand(brand).shard, "catalog", odd)
+    assert ready.publisher.recognise() is None
+    assert ready.manage.update_brand(brand, "ann", daily_budget_micros=5_000_000).published
+    assert ready.client.try_spend(campaign, "5").outcome == "accepted"
