@@ -159,9 +159,8 @@ class Catalog:
 
     def highest_ordinals(self, brand_ids: Sequence[int] | None = None) -> dict[int, int]:
         """Brand id -> the highest ordinal that it ever gave a campaign, archived ones included; 0 before its first. Of all brands, or of some."""
-        query = select(Brand.id, Brand.next_ordinal - 1)
-        if brand_ids is not None:
-            query = query.where(Brand.id == func.any(list(brand_ids)))
+        some = [] if brand_ids is None else [Brand.id == func.any(list(brand_ids))]
+        query = select(Brand.id, Brand.next_ordinal - 1).where(*some)
         with self._engine.connect() as connection:
             return {int(row[0]): int(row[1]) for row in connection.execute(query)}
 
@@ -357,8 +356,8 @@ class Catalog:
     ) -> tuple[list[int], list[int]]:
         """Raises rows above what Redis has of them, and answers which; see published.overtake."""
         with self._engine.begin() as connection:
-            raised = published.overtake(connection, "brand", of_brands)
-            return raised, published.overtake(connection, "campaign", of_campaigns)
+            brand_ids = published.overtake(connection, "brand", of_brands)
+            return brand_ids, published.overtake(connection, "campaign", of_campaigns)
 
     def last_change(self) -> int:
         """The number of the last change; see published.last_change."""

@@ -2,53 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import text
 
 from engine.domain.schedule import Schedule
 from engine.flows.check import check_all
 from engine.flows.publish import brand_plan
 from engine.live.keys import keys_of_brand
 from engine.wiring import System
-from tests.conftest import run_sql
+from tests.backup import Backup
 from tests.flows.test_persist import brand_with_campaigns
-
-
-class Backup:
-    """A copy of the database as it is now; `restore` puts it back."""
-
-    def __init__(self, postgres: Engine, system: System) -> None:
-        self._postgres, self._system = postgres, system
-        with system.db.connect() as conn:
-            self._name = str(conn.execute(text("SELECT current_database()")).scalar_one())
-        self._copy(self._name, f"{self._name}_kept")
-
-    def restore(self) -> None:
-        self._system.db.dispose()
-        run_sql(self._postgres, f"DROP DATABASE {self._name} WITH (FORCE)")
-        self._copy(f"{self._name}_kept", self._name)
-
-    def remove(self) -> None:
-        run_sql(self._postgres, f"DROP DATABASE IF EXISTS {self._name}_kept WITH (FORCE)")
-
-    def _copy(self, source: str, target: str) -> None:
-        self._system.db.dispose()
-        run_sql(self._postgres, f"CREATE DATABASE {target} TEMPLATE {source}")
-
-
-@pytest.fixture
-def backup(postgres: Engine, ready: System) -> Iterator[Callable[[], Backup]]:
-    made: list[Backup] = []
-
-    def take() -> Backup:
-        made.append(Backup(postgres, ready))
-        return made[-1]
-
-    yield take
-    for one in made:
-        one.remove()
 
 
 def limits(system: System, brand_id: int) -> tuple[int | None, int | None]:
