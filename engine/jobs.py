@@ -107,6 +107,7 @@ def _persist(run: runs.Run, made: System) -> None:
 
     loop = persist_loop(made)
     total = Drained()
+    _recognise(made)
     try:
         loop.run(should_stop, total)
     finally:
@@ -115,6 +116,14 @@ def _persist(run: runs.Run, made: System) -> None:
         run.detail = f"{total.rows} spends from {total.entries} entries"
         if alarm := loop.alarm():
             run.outcome, run.detail = "failed", f"{run.detail}; {alarm}"
+
+
+def _recognise(made: System) -> None:
+    """Before a journal is read: spends of brands that a restored PostgreSQL lost are to find them, and a rebuild is not to forget their ids."""
+    try:
+        made.publisher.recognise()
+    except Exception as error:  # noqa: BLE001  # nothing keeps spends from being written down
+        log.warning("Redis was not compared with the catalog: %s", " ".join(str(error).split()))
 
 
 def persist_loop(made: System) -> PersistLoop:

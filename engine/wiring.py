@@ -24,6 +24,7 @@ from engine.flows.rebuild import Rebuilder, Windows
 from engine.flows.rebuild_beside import RebuildBeside
 from engine.flows.reconcile import Reconciler
 from engine.flows.refunds import RefundDesk
+from engine.flows.restored import Restored
 from engine.flows.status import StatusWriter
 from engine.flows.verify import Verifier
 from engine.flows.verify.journals import Journals
@@ -124,7 +125,7 @@ class System:
 
     @cached_property
     def publisher(self) -> Publisher:
-        return Publisher(self.catalog, self.live, self.instance)
+        return Publisher(self.catalog, self.live, self.instance, self.inspector, self.restored)
 
     @cached_property
     def status(self) -> StatusWriter:
@@ -132,7 +133,11 @@ class System:
 
     @cached_property
     def manage(self) -> Manage:
-        return Manage(self.catalog, lambda: self.publisher, lambda: self.status)
+        return Manage(self.catalog, lambda: self.publisher, lambda: self.status, lambda: self.restored)
+
+    @cached_property
+    def restored(self) -> Restored:
+        return Restored(self.db, self.catalog, self.live, self.instance)
 
     @cached_property
     def persister(self) -> Persister:
@@ -154,7 +159,9 @@ class System:
     @cached_property
     def rebuilder(self) -> Rebuilder:
         windows = Windows.of(self.settings.request_id_minutes, self.settings.event_id_hours)
-        return Rebuilder(self.db, self.catalog, self.live, self.journal, self.persister, self.instance, windows)
+        return Rebuilder(
+            self.db, self.catalog, self.live, self.journal, self.persister, self.restored, self.instance, windows
+        )
 
     @cached_property
     def rebuild_beside(self) -> RebuildBeside:

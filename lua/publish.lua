@@ -1,10 +1,12 @@
 #!lua
--- Brings the catalog's word on one brand and up to 200 of its campaigns into the live state. An older version than Redis has is ignored.
+-- Brings the catalog's word on one brand and up to 200 of its campaigns into the live state. A version not above the one in Redis changes nothing.
 -- KEYS  1 shard  2 registry  3 journal  4 brand  5.. its campaigns, by ascending ordinal
 -- ARGV  1 layout  2 instance uuid  3 brand id  4 version  5 daily limit  6 monthly limit (micros, empty = none)  7 archived 0|1
 --       8 create 0|1: this brand was never published and has no log rows, so that a missing hash is new and not lost
 --       then for each campaign: id, version, on 0|1, archived 0|1, compiled schedule, create 0|1
--- Reply {'ok', brand version, n, now} | {'not_ready', why} | {'wrong_version', layout} | {'foreign', mark}
+-- Reply {'ok', brand version, n, now, ahead}; ahead: `<id>:<version>` joined by `,`, each brand or campaign that Redis has in a higher version, or in
+--         this version with another content. A late publish meets the first, a catalog that went back to an earlier state meets both
+--       {'not_ready', why} | {'wrong_version', layout} | {'foreign', mark}
 -- include: lib/shard.lua
 -- include: lib/calendar.lua
 -- include: lib/plan.lua
@@ -23,7 +25,7 @@ if registered and not whole(registered) then return lose(shard_key, registry) en
 local brand = read_brand(brand_key, day, month)
 if brand == false or (not brand and (registered or ARGV[8] ~= '1')) then return lose(shard_key, brand_key) end
 
-local highest, writes = tonumber(registered or '0'), {}
+local highest, writes, ahead = tonumber(registered or '0'), {}, {}
 for i = 5, #KEYS do
   local at = 9 + (i - 5) * 6
   local campaign = read_campaign(KEYS[i], day, month)
@@ -31,8 +33,11 @@ for i = 5, #KEYS do
   if campaign == false or (not campaign and (ordinal <= highest or ARGV[at + 5] ~= '1')) then return lose(shard_key, KEYS[i]) end
   if not campaign and ordinal ~= highest + 1 then return redis.error_reply('publish: campaign ' .. ARGV[at] .. ' before its elder') end
   if not campaign then highest = ordinal end
-  if not campaign or tonumber(ARGV[at + 1]) > tonumber(campaign.version) then
+  local given, has = tonumber(ARGV[at + 1]), campaign and tonumber(campaign.version) or 0
+  if not campaign or given > has then
     writes[#writes + 1] = { KEYS[i], 'v', ARGV[at + 1], 'on', ARGV[at + 2], 'archived', ARGV[at + 3], 'schedule', ARGV[at + 4] }
+  elseif given < has or campaign.on ~= (ARGV[at + 2] == '1') or campaign.archived ~= (ARGV[at + 3] == '1') or campaign.schedule ~= ARGV[at + 4] then
+    ahead[#ahead + 1] = ARGV[at] .. ':' .. text(has)
   end
 end
 
@@ -47,6 +52,9 @@ if not brand or version > brand.version then
       moved[#moved + 1] = id .. ':' .. budget.name .. ':' .. (was and 'restored' or 'exhausted')
     end
   end
+elseif version < brand.version or brand.archived ~= (ARGV[7] == '1') or brand.budgets[1].limit ~= tonumber(ARGV[5])
+  or brand.budgets[2].limit ~= tonumber(ARGV[6]) then
+  ahead[#ahead + 1] = id .. ':' .. text(brand.version)
 end
 
 -- The last guard is the journal itself; every write comes after it.
@@ -73,4 +81,4 @@ if brand_write or #writes > 0 then
   end
   redis.call('PUBLISH', string.gsub(shard_key, 'shard$', 'changes'), table.concat(words, ' '))
 end
-return { 'ok', ARGV[4], text(n), text(shard.now) }
+return { 'ok', ARGV[4], text(n), text(shard.now), table.concat(ahead, ',') }

@@ -9,8 +9,9 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
@@ -23,6 +24,9 @@ from engine.local.servers import EmbeddedServers, Urls
 from engine.settings import TABLE, Settings
 from engine.wiring import System
 from tests.faults.figures import pytest_terminal_summary
+
+if TYPE_CHECKING:
+    from tests.backup import Backup
 
 __all__ = ["pytest_terminal_summary"]
 
@@ -172,3 +176,19 @@ def system(environment: dict[str, str]) -> Iterator[System]:
     made = System(Settings.load(environment, None))
     yield made
     made.close()
+
+
+@pytest.fixture
+def backup(postgres: Engine, system: System) -> Iterator[Callable[[], Backup]]:
+    """Takes backups of the system's database."""
+    from tests.backup import Backup
+
+    made: list[Backup] = []
+
+    def take() -> Backup:
+        made.append(Backup(postgres, system))
+        return made[-1]
+
+    yield take
+    for one in made:
+        one.remove()

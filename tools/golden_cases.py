@@ -155,6 +155,15 @@ CASES: Final = (
         ],
     ),
     Case(
+        "an older plan, and another one under the same version, are ignored and told",
+        [
+            publish(BRAND, 3, "10000000", "25000000", [(FIRST, 3, 0, 0, "", 0), (SECOND, 1, 1, 0, "", 0)], NOON, 0),
+            publish(BRAND, 2, "1", "1", [(FIRST, 2, 1, 0, "", 0), (SECOND, 1, 1, 0, OFFICE, 0)], NOON + 1, 0),
+            publish(BRAND, 3, "", "25000000", [(FIRST, 3, 0, 0, "", 0)], NOON + 2, 0),
+            publish(BRAND, 4, "", "25000000", [(FIRST, 4, 1, 0, "", 0)], NOON + 3, 0),
+        ],
+    ),
+    Case(
         "a campaign that was never published is unknown, and asked again when it was",
         [
             ask("a", line(UNKNOWN, 5)),
@@ -335,7 +344,7 @@ CASES: Final = (
         ],
     ),
     Case(
-        "the engine's own calls: totals, probe, tick, prune, trim, unmark",
+        "the engine's own calls: totals, probe, tick, prune, trim, stamp, unmark",
         [
             record("a", line(FIRST, 3)),
             step(
@@ -353,6 +362,10 @@ CASES: Final = (
             ),
             step("trim", [KEYS.shard, KEYS.journal], [LAYOUT, INSTANCE, f"{NOON}-0"], NOON + 86_400_000),
             step("trim", [KEYS.shard, KEYS.journal], [LAYOUT, "another-instance", f"{NOON}-0"], NOON + 86_400_000),
+            step("stamp", [KEYS.shard], [LAYOUT, INSTANCE, 7, 0], NOON + 86_400_000),
+            step("stamp", [KEYS.shard], [LAYOUT, INSTANCE, 5, 0], NOON + 86_400_000),
+            step("stamp", [KEYS.shard], [LAYOUT, INSTANCE, 5, 1], NOON + 86_400_000),
+            step("stamp", [KEYS.shard], [LAYOUT, INSTANCE, 0, 0], NOON + 86_400_000),
             step("unmark", [KEYS.shard], [INSTANCE, "found at a check"], NOON + 86_400_000),
             step("probe", [*KEYS.fixed], [LAYOUT], NOON + 86_400_000),
             record("b", line(FIRST, 3), ms=NOON + 86_400_000),

@@ -119,15 +119,18 @@ def _persist(app: App) -> tuple[dict[str, Any], str, bool]:
     from engine.flows.persist import trim_all
 
     system = app.system
+    mended = system.publisher.recognise()
     with bar("spends", system.persister.backlog()) as advance:
         drained = system.persister.drain_all(lambda so_far: advance(so_far.entries, so_far.rows))
     if system.refund_desk.decide().approved:
         drained.add(system.persister.drain_all())
-    if drained.changed_brands:
-        system.status.refresh(drained.changed_brands)
+    changed = drained.changed_brands | (system.publisher.publish_pending() if mended else set())
+    if changed:
+        system.status.refresh(changed)
     trim_all(system.db, system.live, system.instance, system.settings.journal_keep_minutes)
     broken = [state.shard for state in system.live.read_shards() if not state.ready]
     words = f"{drained.rows} spends from {drained.entries} entries, {format_micros(drained.micros)}"
+    words += f"; {mended}" if mended else ""
     if broken:
         words += f"; {len(broken)} shards are not ready: run `budget-engine rebuild`"
     figures = {"entries": drained.entries, "rows": drained.rows, "amount": format_micros(drained.micros)}

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from engine.flows.publish import Publisher
+from engine.flows.publish import Mended, Publisher
 from engine.flows.status import StatusWriter
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What a check did: brands published late, campaigns whose causes changed."""
+    """What a check did: brands published late, campaigns whose causes changed, and what differed between Redis and the catalog."""
 
     published: int
     changed: int
+    mended: Mended
 
     def __str__(self) -> str:
-        return f"{self.published} brands published, {self.changed} campaigns changed"
+        done = f"{self.published} brands published, {self.changed} campaigns changed"
+        return "; ".join(filter(None, (done, str(self.mended))))
 
 
 def check_all(publisher: Publisher, status: StatusWriter) -> Checked:
-    """Publishes what is still owed and writes every campaign's status. Raises ServerAway."""
+    """Publishes what is still owed, or differs in Redis, and writes every campaign's status. Raises ServerAway."""
+    mended = publisher.mend()
     published = publisher.publish_pending()
-    return Checked(len(published), status.refresh_all())
+    return Checked(len(published), status.refresh_all(), mended)

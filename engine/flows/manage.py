@@ -5,15 +5,19 @@ With Redis away the change is kept all the same and published later; the answer 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from engine.errors import BudgetError, ServerAway
 from engine.flows.publish import Publisher
+from engine.flows.restored import Restored, TakenBack
 from engine.flows.status import StatusWriter
 from engine.ledger.catalog import Catalog
 from engine.ledger.records import KEEP, BrandRecord, CampaignRecord, Keep
+
+log = logging.getLogger(__name__)
 
 Row = TypeVar("Row", BrandRecord, CampaignRecord)
 
@@ -48,11 +52,16 @@ class Manage:
     """The catalog's calls, each followed by publish and status."""
 
     def __init__(
-        self, catalog: Catalog, publisher: Callable[[], Publisher], status: Callable[[], StatusWriter]
+        self,
+        catalog: Catalog,
+        publisher: Callable[[], Publisher],
+        status: Callable[[], StatusWriter],
+        restored: Callable[[], Restored],
     ) -> None:
         self._catalog = catalog
         self._publisher = publisher
         self._status = status
+        self._restored = restored
 
     def create_brand(
         self,
@@ -63,6 +72,7 @@ class Manage:
         actor: str,
     ) -> Changed[BrandRecord]:
         """A new brand. Raises InvalidName, InvalidBudget, InvalidId, Conflict."""
+        self._free_ids(lambda: self._restored().before_a_brand())
         return self._brand(
             self._catalog.create_brand(name, daily_budget_micros, monthly_budget_micros, external_id, actor), actor
         )
@@ -86,10 +96,12 @@ class Manage:
         self, brand_id: int, name: str, schedule: Any, external_id: str | None, actor: str
     ) -> Changed[CampaignRecord]:
         """A new campaign of a brand. Raises InvalidName, InvalidSchedule, InvalidId, Conflict, NotFound."""
+        self._free_ids(lambda: self._restored().before_campaigns(brand_id))
         return self._campaign(self._catalog.create_campaign(brand_id, name, schedule, external_id, actor), actor)
 
     def create_campaigns(self, brand_id: int, names: Sequence[str], actor: str) -> list[CampaignRecord]:
         """Many campaigns of a brand by name, published together."""
+        self._free_ids(lambda: self._restored().before_campaigns(brand_id))
         made = self._catalog.create_campaigns(brand_id, names, actor)
         self._bring(brand_id, actor)
         return made
@@ -133,6 +145,15 @@ class Manage:
         now = self._catalog.campaign(row.id)
         ran = before is not None and before.status == "active"
         return Changed(now, not why_not, why_not, before, int(ran), int(now.status == "active"))
+
+    def _free_ids(self, look: Callable[[], TakenBack]) -> None:
+        """Sees to it that what is made now gets no id that Redis still knows from before PostgreSQL went back to an earlier state."""
+        try:
+            if look():
+                self._status().refresh(self._publisher().publish_pending())
+        except BudgetError as error:
+            # Redis is away or is not ours: the change is kept all the same.
+            log.warning("ids in Redis were not looked at: %s", error)
 
     def _bring(self, brand_id: int, actor: str) -> str:
         """Publishes and writes the statuses; answers why it could not, else nothing."""

@@ -4,17 +4,31 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
+from engine.domain.ids import SHARDS, shard_of
 from engine.errors import BudgetError, ServerAway
+from engine.flows.plans import Apart, plans_off
+from engine.flows.restored import Restored, TakenBack
 from engine.ledger.catalog import Catalog, Owed
+from engine.ledger.published import MAX_VERSION, Ahead
 from engine.ledger.records import BrandRecord, CampaignRecord
 from engine.live.admin import BrandPlan, CampaignPlan, LiveRedis
+from engine.live.inspect import Inspector
+from engine.live.registry import stamp
 
 log = logging.getLogger(__name__)
 
 BRANDS_AT_ONCE: Final = 50
 """Brands that are read and noted together: a few statements each time, whatever their number."""
+
+
+_TRIES: Final = 4
+"""A brand is published again when the catalog went above Redis' version, or when another publisher came first."""
+
+
+_LOOKS: Final = 2
 
 
 class NotAllPublished(BudgetError):
@@ -25,13 +39,29 @@ class NotAllPublished(BudgetError):
         self.done = done
 
 
+@dataclass(frozen=True, slots=True)
+class Mended:
+    """What a look for differences found: what the catalog had lost, and how many plans differed in Redis."""
+
+    back: TakenBack
+    plans: int
+
+    def __str__(self) -> str:
+        plans = f"{self.plans} plans that differed in Redis published again" if self.plans else ""
+        return "; ".join(filter(None, (str(self.back) if self.back else "", plans)))
+
+
 class Publisher:
     """Publishes brands with those of their campaigns that changed."""
 
-    def __init__(self, catalog: Catalog, live: LiveRedis, instance: str) -> None:
+    def __init__(
+        self, catalog: Catalog, live: LiveRedis, instance: str, inspector: Inspector, restored: Restored
+    ) -> None:
         self._catalog = catalog
         self._live = live
         self._instance = instance
+        self._inspector = inspector
+        self._restored = restored
 
     def publish(self, brand_ids: Iterable[int]) -> set[int]:
         """Brings brands into the live state; answers those whose shard took them. Raises ServerAway; NotAllPublished after all others."""
@@ -49,20 +79,75 @@ class Publisher:
         """Everything whose version was not published yet."""
         return self.publish(self._catalog.unpublished(limit))
 
+    def recognise(self) -> Mended | None:
+        """Where Redis has seen a later change than the catalog's last, PostgreSQL went back to an earlier state: mends all of it. None where it has not.
+
+        What the catalog lost is looked for in any case. Raises ServerAway.
+        """
+        seen = stamp(self._live, self._instance, range(SHARDS))
+        last = self._catalog.last_change()
+        if seen <= last:
+            back = self._restored.take_back()
+            return Mended(back, 0) if back else None
+        log.warning("an older PostgreSQL came back: Redis has seen change %d, the catalog's last is %d", seen, last)
+        mended = self.mend()
+        self.publish_pending()
+        stamp(self._live, self._instance, range(SHARDS), self._catalog.last_change(), lower=True)
+        return mended
+
+    def mend(self) -> Mended:
+        """Finds where Redis and the catalog differ though all was published, and leaves that to be published again. Raises ServerAway."""
+        back = self._restored.take_back()
+        suspects: set[int] | None = None
+        off: dict[str, Apart] = {}
+        for _ in range(_LOOKS):
+            # A change may be under way: what differs twice, differs.
+            brands = [b for b in self._catalog.brands(include_archived=True) if _noted(b, suspects, b.id)]
+            campaigns = [c for c in self._catalog.campaigns(include_archived=True) if _noted(c, suspects, c.brand_id)]
+            apart = plans_off(self._inspector, brands, campaigns, rests=True)
+            # What is gone is no plan that differs: its shard must be rebuilt.
+            off = {one.entity: one for one in apart if not one.missing}
+            if not off:
+                break
+            suspects = {one.brand_id for one in off.values()}
+        numbers = [entity.split() for entity in off]
+        self._catalog.doubt(
+            [int(number) for kind, number in numbers if kind == "brand"],
+            [int(number) for kind, number in numbers if kind == "campaign"],
+        )
+        for one in off.values():
+            log.warning("%s: it is published again", one.text)
+        return Mended(back, len(off))
+
     def _publish(self, brand_ids: Sequence[int], done: set[int], failed: list[str]) -> None:
+        left = list(brand_ids)
+        for _ in range(_TRIES):
+            left = self._publish_once(left, done, failed)
+            if not left:
+                return
+        failed += [f"brand {b}: Redis has a later version than the catalog again and again" for b in left]
+
+    def _publish_once(self, brand_ids: Sequence[int], done: set[int], failed: list[str]) -> list[int]:
+        """Answers the brands of which Redis kept something against the catalog, which is now above it: they are to be published again."""
+        number = self._catalog.last_change()
         owed = self._catalog.owed(brand_ids)
         missing = set(brand_ids) - {one.brand.id for one in owed}
         failed += [f"brand {brand_id}: not in the catalog" for brand_id in sorted(missing)]
         taken: list[Owed] = []
+        kept: dict[int, tuple[Owed, dict[int, int]]] = {}
         try:
             for one in owed:
                 try:
-                    if self._bring(one):
-                        taken.append(one)
+                    ahead = self._bring(one)
                 except ServerAway:
                     raise
                 except BudgetError as error:
                     failed.append(f"brand {one.brand.id}: {error}")
+                    continue
+                if ahead:
+                    kept[one.brand.id] = one, ahead
+                elif ahead is not None:
+                    taken.append(one)
         finally:
             # What Redis has taken is noted also when it went away half-way.
             if taken:
@@ -71,16 +156,45 @@ class Publisher:
                     {c.id: c.version for one in taken for c in one.campaigns},
                 )
         done |= {one.brand.id for one in taken}
+        self._overtake(kept)
+        stamp(self._live, self._instance, sorted({shard_of(one.brand.id) for one in taken}), number)
+        return list(kept)
 
-    def _bring(self, one: Owed) -> bool:
+    def _overtake(self, kept: dict[int, tuple[Owed, dict[int, int]]]) -> None:
+        """The catalog's word wins: PostgreSQL went back to an earlier state, or somebody wrote to Redis by hand. Unless the publish was late."""
+        of_brands: dict[int, Ahead] = {}
+        of_campaigns: dict[int, Ahead] = {}
+        for brand_id, (one, ahead) in kept.items():
+            if max(ahead.values()) > MAX_VERSION:
+                # No publish wrote that: a rebuild writes the catalog's own.
+                self._live.unmark(
+                    self._instance, shard_of(brand_id), f"version {max(ahead.values())} of brand {brand_id}"
+                )
+                continue
+            sent = {c.id: c.version for c in one.campaigns}
+            of_brands |= {i: Ahead(one.brand.version, v) for i, v in ahead.items() if i == brand_id}
+            of_campaigns |= {i: Ahead(sent[i], v) for i, v in ahead.items() if i != brand_id}
+        brands, campaigns = self._catalog.overtake(of_brands, of_campaigns)
+        if brands or campaigns:
+            log.warning(
+                "Redis had later versions than the catalog: the catalog's are published above them",
+                extra={"brands": brands, "campaigns": campaigns},
+            )
+
+    def _bring(self, one: Owed) -> dict[int, int] | None:
         plans = [campaign_plan(c, create=c.id in one.new) for c in one.campaigns]
-        if not self._live.publish(self._instance, brand_plan(one.brand, create=one.is_new), plans):
-            return False
-        log.info(
-            "published",
-            extra={"brand": one.brand.id, "version": one.brand.version, "campaigns": [c.id for c in one.campaigns]},
-        )
-        return True
+        ahead = self._live.bring(self._instance, brand_plan(one.brand, create=one.is_new), plans)
+        if ahead is not None:
+            log.info(
+                "published",
+                extra={"brand": one.brand.id, "version": one.brand.version, "campaigns": [c.id for c in one.campaigns]},
+            )
+        return ahead
+
+
+def _noted(row: BrandRecord | CampaignRecord, suspects: set[int] | None, brand_id: int) -> bool:
+    """Whether a row is to be in Redis as it is, and is to be looked at."""
+    return row.published_version == row.version and (suspects is None or brand_id in suspects)
 
 
 def brand_plan(brand: BrandRecord, *, create: bool) -> BrandPlan:

@@ -20,6 +20,7 @@ from engine.domain.periods import HOUR_MS, MINUTE_MS, at_ms, date_of, day_number
 from engine.errors import BudgetError, ServerAway
 from engine.flows.contents import Counted, Hash, hold_slices, memory_slices, open_counters, plan_hashes, set_calls
 from engine.flows.persist import Persister
+from engine.flows.restored import Restored
 from engine.flows.salvage import carry_over, ms_of_entry
 from engine.ledger import holds, periods, refunds, spend_log
 from engine.ledger.catalog import Catalog
@@ -127,6 +128,7 @@ class Rebuilder:
         live: LiveRedis,
         journal: Journal,
         persister: Persister,
+        restored: Restored,
         instance: str,
         windows: Windows,
     ) -> None:
@@ -135,6 +137,7 @@ class Rebuilder:
         self._live = live
         self._journal = journal
         self._persister = persister
+        self._restored = restored
         self._instance = instance
         self._windows = windows
 
@@ -152,6 +155,10 @@ class Rebuilder:
         """
         done: list[Rebuilt] = []
         failed: list[str] = []
+        shards = list(shards)
+        if not only_missing:
+            # A registry is written from the catalog: what only Redis knows would be forgotten, and its ids given out again.
+            self._restored.take_back(shards)
         for shard in shards:
             try:
                 rebuilt = self._alone(shard, only_missing, how)

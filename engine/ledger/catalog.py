@@ -13,8 +13,9 @@ from engine.domain.ids import ORDINALS, SHARDS, check_brand_id, check_campaign_i
 from engine.domain.names import clean_name
 from engine.domain.schedule import Schedule
 from engine.errors import InvalidId, NotFound, shown
-from engine.ledger import brands, campaigns
+from engine.ledger import brands, campaigns, published
 from engine.ledger.models import Brand, Campaign, Instance
+from engine.ledger.published import Ahead
 from engine.ledger.records import (
     KEEP,
     BrandRecord,
@@ -156,11 +157,12 @@ class Catalog:
             running = select(func.count()).where(Campaign.brand_id == brand_id, Campaign.status == "active")
             return connection.execute(running).scalar_one()
 
-    def highest_ordinals(self) -> dict[int, int]:
-        """Brand id -> the highest ordinal that it ever gave a campaign, archived ones included; 0 before its first."""
+    def highest_ordinals(self, brand_ids: Sequence[int] | None = None) -> dict[int, int]:
+        """Brand id -> the highest ordinal that it ever gave a campaign, archived ones included; 0 before its first. Of all brands, or of some."""
+        some = [] if brand_ids is None else [Brand.id == func.any(list(brand_ids))]
+        query = select(Brand.id, Brand.next_ordinal - 1).where(*some)
         with self._engine.connect() as connection:
-            found = connection.execute(select(Brand.id, Brand.next_ordinal - 1))
-            return {int(row[0]): int(row[1]) for row in found}
+            return {int(row[0]): int(row[1]) for row in connection.execute(query)}
 
     # Campaigns
 
@@ -346,26 +348,27 @@ class Catalog:
         if not brand_versions and not campaign_versions:
             return
         with self._engine.begin() as connection:
-            for table, versions in (("brand", brand_versions), ("campaign", campaign_versions)):
-                if not versions:
-                    continue
-                ids = sorted(versions)
-                given = {"ids": ids, "versions": [versions[id_] for id_ in ids]}
-                # Locked in the order of their ids first, brands before campaigns, as every other writer does.
-                connection.execute(
-                    text(
-                        f"SELECT id FROM {table} WHERE id = ANY(CAST(:ids AS bigint[])) ORDER BY id FOR NO KEY UPDATE"
-                    ),
-                    {"ids": ids},
-                )
-                connection.execute(
-                    text(
-                        f"UPDATE {table} SET published_version = given.version"
-                        " FROM unnest(CAST(:ids AS bigint[]), CAST(:versions AS integer[])) AS given(id, version)"
-                        f" WHERE {table}.id = given.id AND coalesce({table}.published_version, 0) < given.version"
-                    ),
-                    given,
-                )
+            published.mark(connection, "brand", brand_versions)
+            published.mark(connection, "campaign", campaign_versions)
+
+    def overtake(
+        self, of_brands: Mapping[int, Ahead], of_campaigns: Mapping[int, Ahead]
+    ) -> tuple[list[int], list[int]]:
+        """Raises rows above what Redis has of them, and answers which; see published.overtake."""
+        with self._engine.begin() as connection:
+            brand_ids = published.overtake(connection, "brand", of_brands)
+            return brand_ids, published.overtake(connection, "campaign", of_campaigns)
+
+    def last_change(self) -> int:
+        """The number of the last change; see published.last_change."""
+        with self._engine.connect() as connection:
+            return published.last_change(connection)
+
+    def doubt(self, brand_ids: Sequence[int], campaign_ids: Sequence[int]) -> None:
+        """Has rows published again of which Redis holds something else than was noted."""
+        with self._engine.begin() as connection:
+            published.doubt(connection, "brand", brand_ids)
+            published.doubt(connection, "campaign", campaign_ids)
 
     def _switch(self, campaign_id: int, actor: str, *, enabled: bool) -> CampaignRecord:
         actor = clean_name(actor, "actor")

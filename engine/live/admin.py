@@ -277,7 +277,12 @@ class LiveRedis:
         return self.read_plans({brand_id: highest_ordinal})[brand_id]
 
     def publish(self, instance: str, brand: BrandPlan, campaigns: Sequence[CampaignPlan]) -> bool:
-        """Brings one brand and campaigns of it (ascending ordinals) into the live state. False when its shard is not ready."""
+        """The same as `bring`, for who only asks whether the shard took it."""
+        return self.bring(instance, brand, campaigns) is not None
+
+    def bring(self, instance: str, brand: BrandPlan, campaigns: Sequence[CampaignPlan]) -> dict[int, int] | None:
+        """Brings one brand and campaigns of it (ascending ordinals) into the live state. None when its shard is not ready, else what Redis kept
+        against it, {id: version}: a higher version, or another content under the same one."""
         keys = keys_of_brand(brand.brand_id)
         limits = ("" if limit is None else str(limit) for limit in (brand.daily_limit, brand.monthly_limit))
         head_args = (LAYOUT, instance, str(brand.brand_id), str(brand.version), *limits, _bit(brand.archived))
@@ -286,17 +291,16 @@ class LiveRedis:
             part = campaigns[start : start + TURN]
             args = [*head_args, _bit(brand.create and start == 0)]
             for c in part:
-                args += [
-                    str(c.campaign_id),
-                    str(c.version),
-                    _bit(c.enabled),
-                    _bit(c.archived),
-                    c.schedule.compiled,
-                    _bit(c.create),
-                ]
+                args += (str(c.campaign_id), str(c.version), _bit(c.enabled), _bit(c.archived))
+                args += (c.schedule.compiled, _bit(c.create))
             plan_keys = (keys.shard, keys.registry, keys.journal, keys.brand(brand.brand_id))
             calls.append(Call(script("publish"), (*plan_keys, *(keys.campaign(c.campaign_id) for c in part)), args))
-        return all(head(reply) == "ok" for reply in self.call_each(calls))
+        ahead: dict[int, int] = {}
+        for reply in self.call_each(calls):
+            if head(reply) != "ok":
+                return None
+            ahead |= {int(id_): int(v) for id_, v in (pair.split(b":") for pair in reply[4].split(b",") if pair)}
+        return ahead
 
     def read_totals(self, shard: int, hash_keys: Sequence[str], fields: Sequence[str]) -> Totals | None:
         """Counters of up to 200 hashes of a shard at one instant; None when the shard is not ready."""

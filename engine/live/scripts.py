@@ -37,6 +37,7 @@ NAMES: Final = (
     "read_watched",
     "prune",
     "trim",
+    "stamp",
     "unmark",
     "rebuild_begin",
     "rebuild_set",

@@ -83,6 +83,8 @@ APART: Final[dict[str, tuple[str, Callable[[System], None], str]]] = {
         "closed periods", close_a_day_whose_counter_stands, r"brand 1 still counts 7 micros for day \S+ in Redis"),
     "a month closed that redis still counts": (
         "closed periods", close_a_month_whose_counter_stands, r"brand 1 still counts 7 micros for month 2026-01 in Redis"),
+    "a change that the catalog does not have": (
+        "catalog changes", hset(SHARD, "catalog", 99), r"Redis has seen change 99 of the catalog, PostgreSQL's last is \d+"),
     "a brand newer than the catalog": (
         "published versions", hset(BRAND, "v", 9), r"brand 1 has version 9 in Redis, the catalog is at version 1"),
     "a campaign newer than the catalog": (

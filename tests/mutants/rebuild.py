@@ -13,10 +13,31 @@ HOLDS: Final = "tests/flows/test_holds_and_quarantine.py::test_"
 VERIFY: Final = "tests/flows/test_verify.py::test_"
 RECONCILE: Final = "tests/flows/test_reconcile.py::test_"
 PROBE: Final = "tests/live/test_not_ready.py::test_"
+RESTORED: Final = "tests/flows/test_restored_catalog.py::test_"
 EXPORT: Final = "tests/live/test_export.py::test_"
 
 # fmt: off
 MADE_WHOLE: Final = (
+    # PostgreSQL restored to an earlier state
+    M("a restored catalog's word is under what Redis has", "engine/ledger/published.py",
+      "SET version = greatest({entity}.version, given.ahead) + 1", "SET version = {entity}.version + 0",
+      (RESTORED + "a_budget_changed_after_a_restore_is_the_one_that_redis_enforces",)),
+    M("another plan under the same version is taken for the same", "lua/publish.lua",
+      "elseif version < brand.version or brand.archived ~= (ARGV[7] == '1') or brand.budgets[1].limit ~= tonumber(ARGV[5])\n"
+      "  or brand.budgets[2].limit ~= tonumber(ARGV[6]) then", "elseif version < brand.version then",
+      (RESTORED + "a_budget_under_the_very_version_that_redis_has_with_another_content_is_enforced_too",)),
+    M("a late publish raises the catalog's version", "engine/ledger/published.py",
+      "ahead[id_].kept - (ahead[id_].sent < ahead[id_].kept)", "ahead[id_].kept",
+      (RESTORED + "a_late_publish_of_an_older_plan_changes_neither_redis_nor_the_catalog",)),
+    M("a brand is made without a look at Redis' ids", "engine/flows/manage.py",
+      "self._free_ids(lambda: self._restored().before_a_brand())", "pass",
+      (RESTORED + "a_new_brand_gets_no_id_that_a_lost_one_had_and_none_of_its_spend_and_budget",)),
+    M("a rebuild forgets what only Redis knew", "engine/flows/rebuild.py",
+      "            self._restored.take_back(shards)\n", "            pass\n",
+      (RESTORED + "a_rebuild_after_a_restore_forgets_no_id",)),
+    M("a check leaves plans that differ", "engine/flows/check.py",
+      "mended = publisher.mend()", "mended = publisher._restored.take_back()",
+      (RESTORED + "a_check_mends_a_campaign_that_was_switched_in_redis_by_hand",)),
     # The token, the mark and the journal
     M("a rebuild adds to the counters that stand there", "lua/rebuild_set.lua",
       "  if ARGV[2] == 'replace' then redis.call('UNLINK', KEYS[i]) end\n"

@@ -152,9 +152,9 @@ class LiveSide:
         )
         return answer_of(given)
 
-    def publish(self, brand: BrandPlan, campaigns: list[CampaignPlan], create: set[int]) -> bool:
+    def publish(self, brand: BrandPlan, campaigns: list[CampaignPlan], create: set[int]) -> dict[int, int] | None:
         plans = [admin.CampaignPlan(*plan, plan.campaign_id in create) for plan in campaigns]
-        return self.live.publish(self.instance, admin.BrandPlan(*brand, brand.brand_id in create), plans)
+        return self.live.bring(self.instance, admin.BrandPlan(*brand, brand.brand_id in create), plans)
 
     def status(self, campaign_id: int) -> tuple[str, ...] | str | None:
         try:

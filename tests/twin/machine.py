@@ -68,7 +68,7 @@ class Side(Protocol):
     def refund(
         self, campaign_id: int, micros: int, event_id: str, spent_day: int | None, refund_id: str | None
     ) -> Answer: ...
-    def publish(self, brand: BrandPlan, campaigns: list[CampaignPlan], create: set[int]) -> bool: ...
+    def publish(self, brand: BrandPlan, campaigns: list[CampaignPlan], create: set[int]) -> dict[int, int] | None: ...
     def status(self, campaign_id: int) -> tuple[str, ...] | str | None: ...
     def check(self, twin: Twin) -> None: ...
 
@@ -347,7 +347,7 @@ class TwinMachine(RuleBasedStateMachine):
 
     @rule(place=st.integers(0, 8), limit=LIMITS, schedule=st.sampled_from(SCHEDULES), by=st.sampled_from((0, 1)))
     def hears_of_an_old_plan(self, place: int, limit: int | None, schedule: Schedule, by: int) -> None:
-        """Two publishers may come in the wrong order: what is not newer changes nothing."""
+        """Two publishers may come in the wrong order: what is not newer changes nothing, and is told."""
         plan = self.campaigns[sorted(self.campaigns)[place % len(self.campaigns)]]
         brand = self.plans[brand_of(plan.campaign_id)]
         older = BrandPlan(brand.brand_id, brand.version - by, limit, limit, not brand.archived)

@@ -31,10 +31,11 @@ class CampaignPlan(NamedTuple):
     schedule: Schedule = Schedule()
 
 
-def publish(shard: Shard, plan: BrandPlan, campaigns: Sequence[CampaignPlan], clock: int) -> None:
+def publish(shard: Shard, plan: BrandPlan, campaigns: Sequence[CampaignPlan], clock: int) -> dict[int, int]:
     """Brings one brand and some of its campaigns, in the order of their ordinals. A budget that turns by it is told to the journal.
-    Raises shard.NotReady."""
+    Answers what is kept against it, {id: version}. Raises shard.NotReady."""
     now = shard.now(clock)
+    ahead = kept_against(shard, plan, campaigns)
     brand = shard.brands.get(plan.brand_id)
     if brand is None:
         put(shard, plan, [])
@@ -45,6 +46,26 @@ def publish(shard: Shard, plan: BrandPlan, campaigns: Sequence[CampaignPlan], cl
             shard.append(Entry(shard.n + 1, now, changes=frozenset(changes)))
     put(shard, None, campaigns)
     shard.kept_now = now
+    return ahead
+
+
+def kept_against(shard: Shard, plan: BrandPlan, campaigns: Sequence[CampaignPlan]) -> dict[int, int]:
+    """What is there in a higher version than the plan's, or in the same one with another content."""
+    ahead: dict[int, int] = {}
+    brand = shard.brands.get(plan.brand_id)
+    if brand is not None:
+        same = (brand.limits, brand.archived) == ((plan.daily_limit, plan.monthly_limit), plan.archived)
+        if brand.version > plan.version or (brand.version == plan.version and not same):
+            ahead[plan.brand_id] = brand.version
+    for item in campaigns:
+        campaign = shard.campaigns.get(item.campaign_id)
+        if campaign is not None:
+            same = (campaign.enabled, campaign.archived, campaign.schedule.compiled) == (
+                item.enabled, item.archived, item.schedule.compiled,
+            )  # fmt: skip
+            if campaign.version > item.version or (campaign.version == item.version and not same):
+                ahead[item.campaign_id] = campaign.version
+    return ahead
 
 
 def put(shard: Shard, plan: BrandPlan | None, campaigns: Sequence[CampaignPlan]) -> None:

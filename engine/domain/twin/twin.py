@@ -107,13 +107,12 @@ class Twin:
         shard = self.shard(campaign_id)
         return _ready(1, lambda: [refunds.refund(shard, campaign_id, micros, event_id, spent_day, clock, refund_id)])[0]
 
-    def publish(self, brand: BrandPlan, campaigns: Sequence[CampaignPlan], clock: int) -> bool:
-        """Brings the catalog's word. False when the shard is not ready."""
+    def publish(self, brand: BrandPlan, campaigns: Sequence[CampaignPlan], clock: int) -> dict[int, int] | None:
+        """Brings the catalog's word; answers what is kept against it, {id: version}. None when the shard is not ready."""
         try:
-            publishing.publish(self.shards[shard_of(brand.brand_id)], brand, campaigns, clock)
+            return publishing.publish(self.shards[shard_of(brand.brand_id)], brand, campaigns, clock)
         except NotReady:
-            return False
-        return True
+            return None
 
     def status(self, campaign_id: int, clock: int) -> tuple[str, ...] | None:
         """Why a campaign is not running at this instant; None when it is unknown. Raises NotReady. Changes nothing."""

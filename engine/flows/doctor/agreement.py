@@ -19,9 +19,11 @@ from engine.domain.ids import ORDINALS, SHARDS
 from engine.domain.periods import date_of, day_number, day_of, month_of_date
 from engine.flows.doctor.finding import Finding, guarded
 from engine.ledger import facts, periods, spend_log
+from engine.ledger.published import last_change
 from engine.live.admin import LiveRedis, LiveShard
 from engine.live.inspect import Inspector
 from engine.live.keys import keys_of_brand
+from engine.live.registry import stamp
 from engine.live.scripts import LAYOUT
 from engine.live.wire import Wire
 
@@ -150,6 +152,21 @@ def closed_periods(sides: Sides) -> Iterator[Apart]:
                     yield Apart(detail, _rebuild(shard))
 
 
+def changed(sides: Sides) -> Iterator[Apart]:
+    """The last change of the catalog that Redis has seen, against the catalog's last."""
+    # Redis first: each change was in PostgreSQL before.
+    seen = stamp(sides.live, sides.instance, range(SHARDS))
+    with sides.db.begin() as conn:
+        last = last_change(sides.asked(conn))
+    if seen > last:
+        detail = (
+            f"Redis has seen change {seen} of the catalog, PostgreSQL's last is {last}: an older PostgreSQL came back"
+        )
+        yield Apart(
+            detail, "run `budget-engine persist`, which publishes everything again, then `budget-engine verify`"
+        )
+
+
 def published(sides: Sides) -> Iterator[Apart]:
     """Versions of brands and campaigns in Redis, against those in the catalog and those that it noted as published."""
     with sides.db.begin() as conn:
@@ -169,7 +186,9 @@ def published(sides: Sides) -> Iterator[Apart]:
             detail = (
                 f"{name} has {here} in Redis, the catalog is at version {row.version}: an older PostgreSQL came back"
             )
-            yield Apart(detail, f"{_rebuild(brand_id % SHARDS)}; until then Redis takes no change of it")
+            yield Apart(
+                detail, "run `budget-engine check`: it publishes the catalog's word above that, as each change does"
+            )
         elif row.published is not None and (not version or not version.isdigit() or int(version) < row.published):
             detail = f"{name} has {here} in Redis, PostgreSQL has published version {row.published}"
             yield Apart(f"{detail}: an older Redis came back", _rebuild(brand_id % SHARDS))
@@ -218,6 +237,7 @@ LOOKS: Final = (
     ("generation", "Redis and PostgreSQL know of the same rebuilds", generations),
     ("journal number", "PostgreSQL is not ahead of Redis", numbers),
     ("closed periods", "what PostgreSQL has closed is closed in Redis", closed_periods),
+    ("catalog changes", "Redis has seen no change that the catalog does not have", changed),
     ("published versions", f"Redis has what was published, of the {_NEWEST} newest brands and campaigns", published),
     ("registry", "Redis knows every campaign that was published", registered),
     ("holds", "Redis and PostgreSQL have the same on hold", held),

@@ -2,37 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
-from typing import Final, NamedTuple
+from typing import Final
 
 from sqlalchemy import Engine
 
 from engine.domain.causes import status_of
 from engine.domain.periods import at_ms, ms_of
+from engine.flows.plans import Apart, plans_off
 from engine.flows.status import began
 from engine.flows.verify.findings import Check, confirmed
 from engine.ledger import audit_plan
 from engine.ledger.catalog import Catalog
-from engine.ledger.records import BrandRecord, CampaignRecord
+from engine.ledger.records import CampaignRecord
 from engine.live.admin import LiveRedis
 from engine.live.inspect import Inspector
-from engine.live.keys import keys_of_brand
 
 ONE_CHECK_S: Final = 330
 """Every five minutes all is compared and written; with half a minute for the check itself."""
 _BRANDS_AT_ONCE: Final = 50
 _DAYS_OF_CHANGES: Final = 2
-
-
-class _Apart(NamedTuple):
-    """Something that the two sides say differently."""
-
-    entity: str
-    brand_id: int
-    text: str
-    micros: int = 0
-    live_is_older: bool = False
 
 
 class Agreement:
@@ -69,7 +59,7 @@ class Agreement:
         wanted = set(ids)
         return [campaign for campaign in self._catalog.campaigns(include_archived=True) if campaign.id in wanted]
 
-    def _causes_off(self, campaigns: Sequence[CampaignRecord]) -> Iterator[_Apart]:
+    def _causes_off(self, campaigns: Sequence[CampaignRecord]) -> Iterator[Apart]:
         """Campaigns whose causes differ for longer than one check."""
         of_brand: dict[int, list[CampaignRecord]] = {}
         for campaign in campaigns:
@@ -92,7 +82,7 @@ class Agreement:
                 if brand.now_ms - at > ONE_CHECK_S * 1000:
                     said, is_so = ", ".join(campaign.reasons) or "no cause", ", ".join(live.reasons) or "no cause"
                     text = f"campaign {campaign.id} is written {campaign.status} ({said}), Redis says {status_of(live.reasons)} ({is_so}) since {at_ms(at):%Y-%m-%d %H:%M} UTC"
-                    yield _Apart(f"campaign {campaign.id}", campaign.brand_id, text)
+                    yield Apart(f"campaign {campaign.id}", campaign.brand_id, text)
 
     def plans(self) -> Check:
         """V12."""
@@ -100,11 +90,12 @@ class Agreement:
         brands = self._catalog.brands(include_archived=True)
         campaigns = self._catalog.campaigns(include_archived=True)
         check.checked = f"{len(brands)} brands, {len(campaigns)} campaigns"
-        suspects = {apart.brand_id for apart in self._plans_off(brands, campaigns)}
+        suspects = {apart.brand_id for apart in plans_off(self._inspector, brands, campaigns)}
 
-        def again() -> Iterator[_Apart]:
+        def again() -> Iterator[Apart]:
             found = list(
-                self._plans_off(
+                plans_off(
+                    self._inspector,
                     [b for b in self._catalog.brands(include_archived=True) if b.id in suspects],
                     [c for c in self._catalog.campaigns(include_archived=True) if c.brand_id in suspects],
                 )
@@ -116,51 +107,3 @@ class Agreement:
         for apart in confirmed(again) if suspects else ():
             check.find(apart.text, f"brand {apart.brand_id}", apart.micros, apart.brand_id)
         return check
-
-    def _plans_off(self, brands: Iterable[BrandRecord], campaigns: Iterable[CampaignRecord]) -> Iterator[_Apart]:
-        listed = list(brands)
-        plans = self._inspector.fields(
-            [keys_of_brand(b.id).brand(b.id) for b in listed], ("v", "daily", "monthly", "archived")
-        )
-        for b, plan in zip(listed, plans, strict=True):
-            wanted = [
-                str(b.version),
-                *map(_limit, (b.daily_budget_micros, b.monthly_budget_micros)),
-                _bit(b.archived_at is not None),
-            ]
-            yield from _compare(
-                f"brand {b.id}", b.id, plan, wanted, ("version", "daily budget", "monthly budget", "archived")
-            )
-        own = list(campaigns)
-        switches = self._inspector.fields(
-            [keys_of_brand(c.brand_id).campaign(c.id) for c in own], ("v", "on", "archived", "schedule")
-        )
-        for c, switch in zip(own, switches, strict=True):
-            wanted = [str(c.version), _bit(c.enabled), _bit(c.archived_at is not None), c.schedule.compiled]
-            yield from _compare(
-                f"campaign {c.id}", c.brand_id, switch, wanted, ("version", "switch", "archived", "schedule")
-            )
-
-
-def _compare(
-    name: str, brand_id: int, live: list[str | None] | None, wanted: list[str], fields: tuple[str, ...]
-) -> Iterator[_Apart]:
-    if live is None or live[0] is None:
-        yield _Apart(name, brand_id, f"{name} is not in Redis, the catalog has it at version {wanted[0]}", 0, True)
-        return
-    older = live[0].isdigit() and int(live[0]) < int(wanted[0])
-    for field, is_so, agreed in zip(fields, live, wanted, strict=True):
-        if is_so != agreed:
-            micros = 0
-            if field.endswith("budget") and (is_so or "").isdigit() and agreed.isdigit():
-                micros = int(is_so or 0) - int(agreed)
-            text = f"{name} has {field} {is_so or 'none'} in Redis, the catalog says {agreed or 'none'}"
-            yield _Apart(name, brand_id, text, micros, older)
-
-
-def _limit(micros: int | None) -> str:
-    return "" if micros is None else str(micros)
-
-
-def _bit(value: bool) -> str:
-    return "1" if value else "0"

@@ -1,0 +1,76 @@
+"""The plans in Redis against the catalog: what differs, brand by brand and campaign by campaign."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final, NamedTuple
+
+from engine.ledger.records import BrandRecord, CampaignRecord
+from engine.live.admin import REST_S
+from engine.live.inspect import PAGE, Inspector
+from engine.live.keys import keys_of_brand
+
+_OF_BRAND: Final = {"v": "version", "daily": "daily budget", "monthly": "monthly budget", "archived": "archived"}
+_OF_CAMPAIGN: Final = {"v": "version", "on": "switch", "archived": "archived", "schedule": "schedule"}
+
+
+class Apart(NamedTuple):
+    """Something that the two sides say differently. missing: Redis does not have it at all."""
+
+    entity: str
+    brand_id: int
+    text: str
+    micros: int = 0
+    live_is_older: bool = False
+    missing: bool = False
+
+
+def plans_off(
+    inspector: Inspector, brands: Iterable[BrandRecord], campaigns: Iterable[CampaignRecord], *, rests: bool = False
+) -> Iterator[Apart]:
+    """What Redis holds otherwise than these rows. rests: leaves Redis alone for a moment after each page."""
+    listed, own = list(brands), list(campaigns)
+    found = _read(inspector, [keys_of_brand(b.id).brand(b.id) for b in listed], tuple(_OF_BRAND), rests)
+    for b, plan in zip(listed, found, strict=True):
+        limits = map(_limit, (b.daily_budget_micros, b.monthly_budget_micros))
+        wanted = [str(b.version), *limits, _bit(b.archived_at is not None)]
+        yield from _compare(f"brand {b.id}", b.id, plan, wanted, _OF_BRAND.values())
+    found = _read(inspector, [keys_of_brand(c.brand_id).campaign(c.id) for c in own], tuple(_OF_CAMPAIGN), rests)
+    for c, switch in zip(own, found, strict=True):
+        wanted = [str(c.version), _bit(c.enabled), _bit(c.archived_at is not None), c.schedule.compiled]
+        yield from _compare(f"campaign {c.id}", c.brand_id, switch, wanted, _OF_CAMPAIGN.values())
+
+
+def _read(
+    inspector: Inspector, keys: Sequence[str], names: Sequence[str], rests: bool
+) -> Iterator[list[str | None] | None]:
+    for start in range(0, len(keys), PAGE):
+        yield from inspector.fields(keys[start : start + PAGE], names)
+        if rests:
+            time.sleep(REST_S)
+
+
+def _compare(
+    name: str, brand_id: int, live: list[str | None] | None, wanted: list[str], fields: Iterable[str]
+) -> Iterator[Apart]:
+    if live is None or live[0] is None:
+        text = f"{name} is not in Redis, the catalog has it at version {wanted[0]}"
+        yield Apart(name, brand_id, text, 0, True, missing=True)
+        return
+    older = live[0].isdigit() and int(live[0]) < int(wanted[0])
+    for field, is_so, agreed in zip(fields, live, wanted, strict=True):
+        if is_so != agreed:
+            micros = 0
+            if field.endswith("budget") and (is_so or "").isdigit() and agreed.isdigit():
+                micros = int(is_so or 0) - int(agreed)
+            text = f"{name} has {field} {is_so or 'none'} in Redis, the catalog says {agreed or 'none'}"
+            yield Apart(name, brand_id, text, micros, older)
+
+
+def _limit(micros: int | None) -> str:
+    return "" if micros is None else str(micros)
+
+
+def _bit(value: bool) -> str:
+    return "1" if value else "0"

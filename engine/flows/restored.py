@@ -1,0 +1,88 @@
+"""PostgreSQL restored to an earlier state: what Redis knows and the catalog lost comes back, archived, so that no id is ever given out twice.
+
+Redis is asked first and the catalog after it: what was published had been committed, so what only Redis has was lost.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import Engine
+
+from engine.domain.ids import SHARDS, campaign_id_of
+from engine.ledger.catalog import Catalog
+from engine.ledger.lost import LostBrand, LostCampaign, last_brand_id, take_back
+from engine.live.admin import LiveRedis
+from engine.live.registry import registered, registered_of
+
+log = logging.getLogger(__name__)
+
+_NEXT: Final = 16
+"""So many ids after the last one given are looked for before another is given: between the look and the id, others may take some."""
+
+
+@dataclass(frozen=True, slots=True)
+class TakenBack:
+    """How many brands and campaigns the catalog had lost."""
+
+    brands: int = 0
+    campaigns: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.brands or self.campaigns)
+
+    def __str__(self) -> str:
+        return f"{self.brands} brands and {self.campaigns} campaigns that the catalog had lost came back from Redis, archived"
+
+
+class Restored:
+    """Compares the ids that Redis knows with those of the catalog."""
+
+    def __init__(self, db: Engine, catalog: Catalog, live: LiveRedis, instance: str) -> None:
+        self._db = db
+        self._catalog = catalog
+        self._live = live
+        self._instance = instance
+
+    def take_back(self, shards: Iterable[int] = range(SHARDS)) -> TakenBack:
+        """Enters into the catalog what only Redis has, of shards that are in use. Raises ServerAway."""
+        return self._take_back(registered(self._live, self._instance, shards))
+
+    def before_a_brand(self) -> TakenBack:
+        """Sees to it that the next ids of brands are nobody's. Raises ServerAway."""
+        with self._db.connect() as conn:
+            last = last_brand_id(conn)
+        next_ids = range(last + 1, last + 1 + _NEXT)
+        return self.take_back() if registered_of(self._live, self._instance, next_ids) else TakenBack()
+
+    def before_campaigns(self, brand_id: int) -> TakenBack:
+        """The same for a brand's next campaigns. Raises ServerAway."""
+        return self._take_back(registered_of(self._live, self._instance, [brand_id]))
+
+    def _take_back(self, known: Mapping[int, int]) -> TakenBack:
+        if not known:
+            return TakenBack()
+        given = self._catalog.highest_ordinals(list(known))
+        apart = {b: highest for b, highest in known.items() if b not in given or highest > given[b]}
+        lost = [one for b, highest in apart.items() if (one := self._lost(b, given.get(b, 0), highest)) is not None]
+        if not lost:
+            return TakenBack()
+        with self._db.begin() as conn:
+            back = TakenBack(*take_back(conn, lost))
+        log.warning("%s: an older PostgreSQL came back", back)
+        return back
+
+    def _lost(self, brand_id: int, given: int, highest: int) -> LostBrand | None:
+        """What Redis has of a brand beyond what the catalog gave out; None where its registry names a brand that is not there."""
+        brand = self._live.read_brand(brand_id, highest)
+        if brand is None:
+            return None
+        campaigns = []
+        for ordinal in range(given + 1, highest + 1):
+            one = brand.campaigns.get(campaign_id_of(brand_id, ordinal))
+            # One that is gone from Redis keeps its number all the same: its publish has the shard rebuilt.
+            campaigns.append(LostCampaign(ordinal, one.version if one else 0, one.enabled if one else False))
+        return LostBrand(brand_id, brand.version, brand.daily_limit, brand.monthly_limit, campaigns)

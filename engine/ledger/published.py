@@ -1,0 +1,85 @@
+"""What Redis has of the catalog, as PostgreSQL notes it: which version was published, and who goes first where the two disagree."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
+
+from sqlalchemy import Connection, text
+
+from engine.ledger import changes
+from engine.ledger.changes import Entity, FieldChange
+
+MAX_VERSION: Final = 2**31 - 2
+"""The highest version in Redis that the catalog can still go above; a higher one was written by no publish."""
+ACTOR: Final = "engine"
+_NOTE: Final = "Redis had version {} with other content: the catalog's word stands, under a version above it"
+
+# Locked in the order of their ids first, brands before campaigns, as every other writer does.
+_LOCKED: Final = "SELECT id, version FROM {} WHERE id = ANY(CAST(:ids AS bigint[])) ORDER BY id FOR NO KEY UPDATE"
+
+
+def mark(connection: Connection, entity: Entity, versions: Mapping[int, int]) -> None:
+    """Notes which versions Redis has, {id: version}; a later one noted meanwhile by another publisher stays."""
+    if not versions:
+        return
+    ids = sorted(versions)
+    connection.execute(text(_LOCKED.format(entity)), {"ids": ids})
+    connection.execute(
+        text(
+            f"UPDATE {entity} SET published_version = given.version"
+            " FROM unnest(CAST(:ids AS bigint[]), CAST(:versions AS integer[])) AS given(id, version)"
+            f" WHERE {entity}.id = given.id AND coalesce({entity}.published_version, 0) < given.version"
+        ),
+        {"ids": ids, "versions": [versions[id_] for id_ in ids]},
+    )
+
+
+def last_change(connection: Connection) -> int:
+    """The number of the catalog's last change: it grows with each, and falls only where PostgreSQL goes back to an earlier state."""
+    number: int = connection.execute(text("SELECT coalesce(max(id), 0) FROM catalog_change")).scalar_one()
+    return number
+
+
+class Ahead(NamedTuple):
+    """Versions of one row: the one that was sent to Redis, and the one that Redis kept against it."""
+
+    sent: int
+    kept: int
+
+
+def overtake(connection: Connection, entity: Entity, ahead: Mapping[int, Ahead]) -> list[int]:
+    """Raises rows above the version that Redis has of them, so that their content can be published; answers which.
+
+    A row that meanwhile moved on by itself stays: then what was sent came late, and Redis was right to keep what it had.
+    """
+    ids = sorted(ahead)
+    if not ids:
+        return []
+    before = {row.id: row.version for row in connection.execute(text(_LOCKED.format(entity)), {"ids": ids})}
+    # Under the very version that was sent, Redis has another content: that row must move too.
+    bounds = [ahead[id_].kept - (ahead[id_].sent < ahead[id_].kept) for id_ in ids]
+    raised = connection.execute(
+        text(
+            f"UPDATE {entity} SET version = greatest({entity}.version, given.ahead) + 1, updated_at = clock_timestamp()"
+            " FROM unnest(CAST(:ids AS bigint[]), CAST(:ahead AS integer[]), CAST(:bounds AS integer[])) AS given(id, ahead, bound)"
+            f" WHERE {entity}.id = given.id AND {entity}.version <= given.bound RETURNING {entity}.id, {entity}.version"
+        ),
+        {"ids": ids, "ahead": [ahead[id_].kept for id_ in ids], "bounds": bounds},
+    )
+    trail = [
+        FieldChange(row.id, "version", str(before[row.id]), str(row.version), _NOTE.format(ahead[row.id].kept))
+        for row in raised
+    ]
+    changes.write(connection, entity, ACTOR, trail)
+    return [change.entity_id for change in trail]
+
+
+def doubt(connection: Connection, entity: Entity, ids: Sequence[int]) -> None:
+    """Has rows published again: Redis holds something else than what was noted. 0 and not none, which would be new to Redis."""
+    if ids:
+        connection.execute(text(_LOCKED.format(entity)), {"ids": sorted(ids)})
+        connection.execute(
+            text(f"UPDATE {entity} SET published_version = 0 WHERE id = ANY(CAST(:ids AS bigint[]))"),
+            {"ids": sorted(ids)},
+        )

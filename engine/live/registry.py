@@ -1,0 +1,61 @@
+"""What a shard of Redis knows of the catalog: its brands, how many campaigns of each were ever published, and up to which change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from engine.domain.ids import MAX_BRAND_ID, ORDINALS, SHARDS, shard_of
+from engine.live.admin import LiveRedis
+from engine.live.keys import shard_keys
+from engine.live.scripts import LAYOUT, script
+from engine.live.wire import Call, Reply
+
+# What can be no brand's or campaign's number is left out, and a shard that is not ready, of another layout or another instance, has none.
+
+
+def registered(live: LiveRedis, instance: str, shards: Iterable[int] = range(SHARDS)) -> dict[int, int]:
+    """{brand id: highest ordinal} of all brands of shards, page by page. Raises ServerAway."""
+    found: dict[int, int] = {}
+    for shard in shards:
+        cursor = "0"
+        while True:
+            (reply,) = live.call_all([_call(shard, cursor)])
+            found |= _brands(reply, instance, shard)
+            if reply[0] != b"ok" or (cursor := reply[4].decode()) == "0":
+                break
+    return found
+
+
+def registered_of(live: LiveRedis, instance: str, brand_ids: Iterable[int]) -> dict[int, int]:
+    """The same of single brands, in one round trip; those that Redis does not know are left out. Raises ServerAway."""
+    asked, found = list(brand_ids), dict[int, int]()
+    replies = live.call_all([_call(shard_of(brand_id), "0", brand_id) for brand_id in asked])
+    for brand_id, reply in zip(asked, replies, strict=True):
+        found |= _brands(reply, instance, shard_of(brand_id))
+    return found
+
+
+def stamp(live: LiveRedis, instance: str, shards: Iterable[int], number: int = 0, *, lower: bool = False) -> int:
+    """Keeps the number of the catalog's last change in shards, where it is higher; answers the highest that they had before. Raises ServerAway.
+
+    lower: also where it is not, once the catalog's word was published again.
+    """
+    args = (LAYOUT, instance, str(number), "1" if lower else "0")
+    replies = live.call_all([Call(script("stamp"), (shard_keys(shard).shard,), args) for shard in shards])
+    return max((int(reply[1]) for reply in replies if reply[0] == b"ok"), default=0)
+
+
+def _call(shard: int, cursor: str, *brand_ids: int) -> Call:
+    keys = shard_keys(shard)
+    return Call(script("read_registry"), (keys.shard, keys.registry), (LAYOUT, cursor, *map(str, brand_ids)))
+
+
+def _brands(reply: Reply, instance: str, shard: int) -> dict[int, int]:
+    if reply[0] != b"ok" or reply[1].decode().rpartition(":")[0] != instance:
+        return {}
+    pairs = (tuple(map(int, pair.split(":"))) for pair in reply[5].decode().split(";") if pair)
+    return {
+        brand_id: highest
+        for brand_id, highest in pairs
+        if 1 <= brand_id <= MAX_BRAND_ID and shard_of(brand_id) == shard and highest < ORDINALS
+    }
