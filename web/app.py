@@ -28,6 +28,8 @@ from web import (
     words,
 )
 from web.parts import KEY
+from web.sessions import Sessions
+from web.throttle import Throttle
 
 if TYPE_CHECKING:
     from engine.wiring import System
@@ -55,7 +57,8 @@ def create_app(system: System) -> Flask:
         MAX_CONTENT_LENGTH=256 * 1024,
     )
     app.extensions[KEY] = system
-    app.extensions["login_throttle"] = login.Throttle()
+    app.extensions["login_throttle"] = Throttle()
+    app.extensions["sessions"] = Sessions(lambda: system.db)
     app.session_interface = SecureWhenHttps()
     formats.install(app)
     words.install(app)

@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 from flask import Flask, Request, Response, abort, current_app, g, redirect, request, session, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
+from web.sessions import Sessions, Unknown
+
 NO_LOGIN_ACTOR = "web (no login)"
 OPEN_ENDPOINTS = frozenset({"health.healthz", "health.readyz", "static", "login.login", "metrics.metrics"})
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -56,19 +58,41 @@ def host_of(netloc: str) -> str:
         return ""
 
 
-def password_proof(password: str) -> str:
-    """What a session keeps instead of the password: a new password ends every session."""
+def signing_key() -> bytes:
+    """The key of cookies and forms."""
     key = current_app.secret_key
     assert isinstance(key, (str, bytes))
-    return hmac.new(key.encode() if isinstance(key, str) else key, password.encode(), hashlib.sha256).hexdigest()
+    return key.encode() if isinstance(key, str) else key
 
 
-def logged_in(password: str) -> bool:
-    """Whether this session holds a name and proves the password in force."""
-    proof = session.get("proof")
-    return (
-        bool(session.get("actor")) and isinstance(proof, str) and hmac.compare_digest(proof, password_proof(password))
-    )
+def password_proof(password: str) -> str:
+    """What a session keeps instead of the password: a new password ends every session."""
+    return hmac.new(signing_key(), password.encode(), hashlib.sha256).hexdigest()
+
+
+def sessions() -> Sessions:
+    """Where logins are kept."""
+    found = current_app.extensions["sessions"]
+    assert isinstance(found, Sessions)
+    return found
+
+
+def actor_of_session(password: str) -> str | None:
+    """Whose session this request has, once it proves the password in force. Raises Unknown where PostgreSQL cannot say."""
+    proof, token = session.get("proof"), session.get("token")
+    if not (isinstance(proof, str) and isinstance(token, str)):
+        return None
+    if not hmac.compare_digest(proof, password_proof(password)):
+        return None
+    return sessions().actor(token, reading=request.method in SAFE_METHODS)
+
+
+def has_session(password: str) -> bool:
+    """The same for the login page, which is shown where nobody can say."""
+    try:
+        return actor_of_session(password) is not None
+    except Unknown:
+        return False
 
 
 def is_htmx() -> bool:
@@ -98,12 +122,17 @@ def install(app: Flask, password: str | None) -> None:
     @app.before_request
     def check() -> BaseResponse | None:
         g.login_needed = password is not None
-        g.actor = session.get("actor") if password is not None else NO_LOGIN_ACTOR
-        if password is None:
-            return _check_loopback()
-        if request.endpoint in OPEN_ENDPOINTS or logged_in(password):
-            return _check_origin()
         g.actor = None
+        if password is None:
+            g.actor = NO_LOGIN_ACTOR
+            return _check_loopback()
+        if request.endpoint in OPEN_ENDPOINTS:
+            return _check_origin()
+        # Another site's page is refused before PostgreSQL is asked anything, and a logout while it cannot say who asks.
+        refused = _check_origin()
+        g.actor = actor_of_session(password) if request.endpoint != "login.logout" else None
+        if g.actor is not None or request.endpoint == "login.logout":
+            return refused
         wanted = request.full_path.rstrip("?") if request.method == "GET" and not is_htmx() else "/"
         target = url_for("login.login", next=None if wanted == "/" else wanted)
         if is_htmx():
