@@ -15,13 +15,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from granian import Granian
-from granian.constants import Interfaces
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
 from granian.log import LogLevels
 
 from engine import logs
 from engine.errors import InvalidSetting
 from engine.settings import Settings
-from web.gate import THREADS, Gate
+from web.door import Door
+from web.gate import Gate
 from web.guard import is_loopback
 
 if TYPE_CHECKING:
@@ -31,6 +33,9 @@ LOG = logging.getLogger("web")
 STOP_S: Final = 8
 """A request that takes longer than this is cut off when the process ends."""
 WATCH_S: Final = 1.0
+CONNECTIONS: Final = 1024
+HEAD_MS: Final = 10_000
+"""For the head of a request, and for a connection on which none comes."""
 
 
 def run_web(settings: Settings) -> None:
@@ -42,10 +47,13 @@ def run_web(settings: Settings) -> None:
         "web",
         address=settings.web_host,
         port=settings.web_port,
-        interface=Interfaces.WSGI,
+        interface=Interfaces.ASGINL,
         workers=1,
-        blocking_threads=THREADS,
-        backpressure=16 * THREADS,
+        http=HTTPModes.http1,
+        websockets=False,
+        # Connections, which cost no thread: `web/door.py` reads what comes on them.
+        backpressure=CONNECTIONS,
+        http1_settings=HTTP1Settings(header_read_timeout=HEAD_MS),
         log_level=LogLevels.warning,
         log_dictconfig={
             "handlers": {},
@@ -90,10 +98,9 @@ def _load(settings: Settings, parent: int) -> Any:
     threading.Thread(target=_watch, args=(parent,), name="watch-parent", daemon=True).start()
     system = System(settings, PAGES)
     app = create_app(system)
-    app.wsgi_app = Gate(app.wsgi_app)  # type: ignore[method-assign, assignment]  # as Flask's own documentation does it
     # So that /readyz has an answer at once, whatever hangs.
     system.overview.parts.board.keep_asking()
-    return app
+    return Door(Gate(app.wsgi_app))
 
 
 def _watch(parent: int) -> None:
