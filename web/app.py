@@ -28,6 +28,7 @@ from web import (
     words,
 )
 from web.parts import KEY
+from web.proxies import Proxies
 from web.sessions import Sessions
 from web.throttle import Throttle
 
@@ -60,6 +61,7 @@ def create_app(system: System) -> Flask:
     app.extensions["login_throttle"] = Throttle()
     app.extensions["sessions"] = Sessions(lambda: system.db)
     app.session_interface = SecureWhenHttps()
+    app.wsgi_app = Proxies(app.wsgi_app, settings.trusted_proxies, settings.public_url)  # type: ignore[method-assign, assignment]  # as Flask's own documentation does it
     formats.install(app)
     words.install(app)
     requests.install(app)

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from flask import Flask, Request, Response, abort, current_app, g, redirect, request, session, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
+from web.proxies import is_forwarded
 from web.sessions import Sessions, Unknown
 
 NO_LOGIN_ACTOR = "web (no login)"
@@ -100,13 +101,14 @@ def is_htmx() -> bool:
     return request.headers.get("HX-Request") == "true"
 
 
-def same_origin(asked: Request) -> bool:
+def same_origin(asked: Request, *, open_house: bool) -> bool:
     """Whether a changing request comes from our own pages: browsers say so, and what says nothing is not one of them."""
     site = asked.headers.get("Sec-Fetch-Site")
-    if site is not None:
-        return site == "same-origin"
     source = asked.headers.get("Origin") or asked.headers.get("Referer")
-    return source is not None and urlsplit(source).netloc == asked.host
+    if site is not None and (site != "same-origin" or source is None or not open_house):
+        return site == "same-origin"
+    # Without a password both must say so: behind a proxy that rewrites Host, a page of elsewhere is one origin with us for its browser.
+    return source is not None and urlsplit(source).netloc.lower() == asked.host.lower()
 
 
 def local_path(path: str | None) -> str | None:
@@ -156,6 +158,12 @@ def install(app: Flask, password: str | None) -> None:
 
 
 def _check_loopback() -> BaseResponse | None:
+    if is_forwarded(request.headers):
+        abort(
+            403,
+            "A proxy sends this for somebody else, and without BUDGET_ADMIN_PASSWORD this page is for this machine alone."
+            " Set a password to open it up.",
+        )
     if not is_loopback(host_of(request.host)) or not _remote_is_loopback():
         abort(
             403,
@@ -172,7 +180,7 @@ def _check_origin() -> BaseResponse | None:
     """Nothing is changed from another site's page; a GET that changes something (rq-dashboard has one) is refused altogether."""
     if request.endpoint == "rq_dashboard.requeue_all" and request.method in SAFE_METHODS:
         abort(405, "Requeue from the button on the page: a link must not change anything.")
-    if request.method not in SAFE_METHODS and not same_origin(request):
+    if request.method not in SAFE_METHODS and not same_origin(request, open_house=not g.login_needed):
         abort(
             403,
             "This request did not come from a page of this site, so nothing was changed. Reload the page and try again.",

@@ -42,6 +42,7 @@ def run_web(settings: Settings) -> None:
     """Serves the pages on settings.web_host and web_port until SIGTERM. Raises InvalidSetting for a port that is taken."""
     logs.configure()
     settings = replace(settings.resolved(), web_host=address_for(settings))
+    refuse_weak_secrets(settings)
     _check_port(settings.web_host, settings.web_port)
     server = Granian(
         "web",
@@ -87,6 +88,19 @@ def address_for(settings: Settings) -> str:
         settings.web_host,
     )
     return "127.0.0.1"
+
+
+def refuse_weak_secrets(settings: Settings) -> None:
+    """Raises InvalidSetting for secrets that can be guessed, where others than this machine can reach the page."""
+    if not is_loopback(settings.web_host) or settings.public_url or settings.trusted_proxies:
+        if not settings.admin_password:
+            name = "BUDGET_PUBLIC_URL" if settings.public_url else "BUDGET_TRUSTED_PROXIES"
+            raise InvalidSetting(
+                f"{name} is set, and BUDGET_ADMIN_PASSWORD is not: without a password the page is for this machine alone;"
+                " write it like BUDGET_ADMIN_PASSWORD=correct-horse-battery",
+                "BUDGET_ADMIN_PASSWORD",
+            )
+        settings.refuse_weak_secrets()
 
 
 def _load(settings: Settings, parent: int) -> Any:
