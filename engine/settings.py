@@ -9,8 +9,10 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Final, NamedTuple
+from urllib.parse import urlsplit
 
 from engine.errors import InvalidSetting, shown
 from engine.secret_files import FROM_FILE, SUFFIX, secret
@@ -45,6 +47,18 @@ TABLE: Final = (
         "",
         "the page's password; needed to listen beyond this machine",
         "correct-horse-battery",
+    ),
+    Setting(
+        "BUDGET_PUBLIC_URL",
+        "",
+        "where people reach the page, through a proxy; https makes cookies Secure and sends HSTS",
+        "https://budgets.example.com",
+    ),
+    Setting(
+        "BUDGET_TRUSTED_PROXIES",
+        "",
+        "addresses or networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed",
+        "10.0.0.5,10.1.0.0/24",
     ),
     Setting(
         "METRICS_TOKEN",
@@ -88,6 +102,8 @@ class Settings:
     web_host: str
     web_port: int
     admin_password: str
+    public_url: str
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...]
     metrics_token: str
     request_id_minutes: int
     event_id_hours: int
@@ -115,7 +131,9 @@ class Settings:
             data_dir=read.folder("BUDGET_DATA_DIR"),
             web_host=read.checked("BUDGET_WEB_HOST", _host),
             web_port=read.number("BUDGET_WEB_PORT", 1, 65535),
-            admin_password=read.text("BUDGET_ADMIN_PASSWORD"),
+            admin_password=read.not_empty("BUDGET_ADMIN_PASSWORD"),
+            public_url=read.checked("BUDGET_PUBLIC_URL", _public_url).rstrip("/"),
+            trusted_proxies=read.networks("BUDGET_TRUSTED_PROXIES"),
             metrics_token=read.text("METRICS_TOKEN"),
             request_id_minutes=read.number("REQUEST_ID_MINUTES", 1, 1440),
             event_id_hours=read.number("EVENT_ID_HOURS", 1, 720),
@@ -140,6 +158,19 @@ class Settings:
             secret_key=self.secret_key or found.secret_key,
         )
 
+    def refuse_weak_secrets(self) -> None:
+        """For a page that others can reach. Raises InvalidSetting; never shows the secret."""
+        for name, value, least, what in (
+            ("BUDGET_ADMIN_PASSWORD", len(self.admin_password), 12, "characters"),
+            ("SECRET_KEY", len(self.secret_key.encode()), 32, "bytes"),
+        ):
+            if 0 < value < least:
+                raise InvalidSetting(
+                    f"{name} has {value} {what}, and a page that others can reach needs {least} or more:"
+                    f" write it like {name}={_ROWS[name].example}",
+                    name,
+                )
+
     @property
     def jobs_on_hot_redis(self) -> bool:
         """Whether both Redis are one server, which is allowed with a warning: whoever may write to RQ's can start and delete jobs."""
@@ -156,6 +187,8 @@ class Settings:
             "BUDGET_WEB_HOST": self.web_host,
             "BUDGET_WEB_PORT": str(self.web_port),
             "BUDGET_ADMIN_PASSWORD": self.admin_password,
+            "BUDGET_PUBLIC_URL": self.public_url,
+            "BUDGET_TRUSTED_PROXIES": ",".join(str(network) for network in self.trusted_proxies),
             "METRICS_TOKEN": self.metrics_token,
             "REQUEST_ID_MINUTES": str(self.request_id_minutes),
             "EVENT_ID_HOURS": str(self.event_id_hours),
@@ -233,6 +266,31 @@ class _Reader:
             raise _wrong(name, value, f"is neither none nor a whole number from {least} to {most}")
         return int(value)
 
+    def not_empty(self, name: str) -> str:
+        """For a password: set to nothing is a mistake, not a wish for a page without one."""
+        value = self.text(name)
+        given = name in self.environ or name in self.file
+        if given and not value:
+            raise InvalidSetting(
+                f"{name} is set, and empty: give a password, or take the setting away; for example {name}={_ROWS[name].example}",
+                name,
+            )
+        return value
+
+    def networks(self, name: str) -> tuple[IPv4Network | IPv6Network, ...]:
+        """Addresses and networks with commas between them."""
+        value = self.text(name)
+        found = []
+        for each in value.split(",") if value else ():
+            try:
+                network = ip_network(each.strip())
+            except ValueError:
+                raise _wrong(name, each.strip(), "is neither an address nor a network") from None
+            if network.prefixlen == 0:
+                raise _wrong(name, each.strip(), "is everybody, and so no proxy")
+            found.append(network)
+        return tuple(found)
+
     def folder(self, name: str) -> Path:
         """Absolute: a path in the environment stands to the current folder, one in `.env` or the default to the root."""
         path = Path(self.text(name)).expanduser()
@@ -258,6 +316,17 @@ def _server_of(redis_url: str) -> str:
 
 def _host(value: str) -> str | None:
     return None if re.fullmatch(r"[A-Za-z0-9._:%-]+", value) else "is not a host name or address"
+
+
+def _public_url(value: str) -> str | None:
+    try:
+        url = urlsplit(value)
+        port = url.port
+    except ValueError:
+        return "is not a URL"
+    if url.scheme not in ("http", "https") or not url.hostname or port == 0 or "@" in url.netloc:
+        return "is not http:// or https:// with a host"
+    return "has more than a host and a port" if url.path.strip("/") or url.query or url.fragment else None
 
 
 def _read_file(path: Path) -> dict[str, str]:

@@ -16,6 +16,8 @@ URLS = {
     "DATABASE_URL": "postgresql://budget:pw@db:5432/budget",
 }
 
+PROXIED = {"BUDGET_PUBLIC_URL": "https://budgets.example.com", "BUDGET_TRUSTED_PROXIES": "10.0.0.5/32,10.1.0.0/24"}
+
 
 def load(**environ: str) -> Settings:
     return Settings.load(environ, None)
@@ -171,8 +173,37 @@ def test_one_redis_for_both_is_noticed() -> None:
 
 def test_every_setting_of_the_table_reaches_env_and_the_example_file() -> None:
     example = (Path(__file__).resolve().parents[1] / ".env.example").read_text()
-    given = load(**URLS, SECRET_KEY="k", BUDGET_ADMIN_PASSWORD="p", METRICS_TOKEN="t").as_environment()
+    given = load(**URLS, SECRET_KEY="k", BUDGET_ADMIN_PASSWORD="p", METRICS_TOKEN="t", **PROXIED).as_environment()
     for row in TABLE:
         assert row.name in given
         assert f"#{row.name}=" in example
         assert Settings.load({**URLS, row.name: row.example}, None), "each example is a good value"
+
+
+@pytest.mark.parametrize("empty", ["", "  "])
+def test_a_password_that_is_set_and_empty_is_refused_and_opens_no_page(tmp_path: Path, empty: str) -> None:
+    with pytest.raises(InvalidSetting, match="^BUDGET_ADMIN_PASSWORD is set, and empty: give a password"):
+        load(BUDGET_ADMIN_PASSWORD=empty)
+    (tmp_path / "env").write_text(f"BUDGET_ADMIN_PASSWORD={empty}\n")
+    with pytest.raises(InvalidSetting, match="^BUDGET_ADMIN_PASSWORD is set, and empty"):
+        Settings.load({}, tmp_path / "env")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("BUDGET_PUBLIC_URL", "budgets.example.com", "is not http"),
+        ("BUDGET_PUBLIC_URL", "ftp://budgets.example.com", "is not http"),
+        ("BUDGET_PUBLIC_URL", "https://me:pw@budgets.example.com", "is not http"),
+        ("BUDGET_PUBLIC_URL", "https://budgets.example.com:http", "is not a URL"),
+        ("BUDGET_PUBLIC_URL", "https://budgets.example.com/page", "more than a host"),
+        ("BUDGET_TRUSTED_PROXIES", "proxy.internal", "neither an address nor a network"),
+        ("BUDGET_TRUSTED_PROXIES", "10.0.0.1,", "neither an address nor a network"),
+        ("BUDGET_TRUSTED_PROXIES", "10.0.0.1/8", "neither an address nor a network"),
+        ("BUDGET_TRUSTED_PROXIES", "0.0.0.0/0", "is everybody"),
+        ("BUDGET_TRUSTED_PROXIES", "::/0", "is everybody"),
+    ],
+)
+def test_a_public_address_and_proxies_that_cannot_be_are_refused_by_name(name: str, value: str, said: str) -> None:
+    with pytest.raises(InvalidSetting, match=f"^{name} .*{said}"):
+        load(**{name: value})

@@ -28,6 +28,9 @@ from web import (
     words,
 )
 from web.parts import KEY
+from web.proxies import Proxies
+from web.sessions import Sessions
+from web.throttle import Throttle
 
 if TYPE_CHECKING:
     from engine.wiring import System
@@ -55,8 +58,10 @@ def create_app(system: System) -> Flask:
         MAX_CONTENT_LENGTH=256 * 1024,
     )
     app.extensions[KEY] = system
-    app.extensions["login_throttle"] = login.Throttle()
+    app.extensions["login_throttle"] = Throttle()
+    app.extensions["sessions"] = Sessions(lambda: system.db)
     app.session_interface = SecureWhenHttps()
+    app.wsgi_app = Proxies(app.wsgi_app, settings.trusted_proxies, settings.public_url)  # type: ignore[method-assign, assignment]  # as Flask's own documentation does it
     formats.install(app)
     words.install(app)
     requests.install(app)

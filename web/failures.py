@@ -6,7 +6,7 @@ import logging
 import secrets
 
 import redis
-from flask import Flask, render_template, request
+from flask import Flask, g, render_template, request
 from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFError
 from sqlalchemy.exc import OperationalError
@@ -15,6 +15,7 @@ from werkzeug.exceptions import HTTPException
 from engine.errors import BudgetError, InvalidId, InvalidInput, NotFound, ServerAway, ServerHangs
 from web import told
 from web.guard import is_htmx
+from web.sessions import Unknown
 from web.words import plainly
 
 LOG = logging.getLogger("web")
@@ -39,6 +40,14 @@ def install(app: Flask) -> None:
             said = f"It was asked at {error.where} and has not answered for {error.silent_s:.1f} s."
             return _page(503, f"{part} hangs", said, error.hint)
         return _page(503, f"{part} is away", f"It was looked for at {error.where}.", error.hint)
+
+    @app.errorhandler(Unknown)
+    def who_is_it(error: Unknown) -> ResponseReturnValue:
+        g.actor = None
+        said = "It keeps the logins, so whether yours is in force cannot be asked, and nothing was changed."
+        hint = "What Redis knows is shown to whoever looked at this page within the last minute. Try again when it is back."
+        away = isinstance(error.cause, ServerAway)
+        return _page(503, "PostgreSQL is away" if away else "PostgreSQL is too slow", said, hint)
 
     @app.errorhandler(redis.ConnectionError)
     @app.errorhandler(redis.TimeoutError)

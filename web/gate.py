@@ -15,10 +15,9 @@ PAGES: Final = 16
 WAITING: Final = 16
 """Pages that wait for their turn, each for WAIT_S at most; more are told to come again."""
 WAIT_S: Final = 1.0
-FREE: Final = 4
-"""Threads for what waits for nobody."""
-THREADS: Final = PAGES + WAITING + FREE
 NEVER_WAITS: Final = ("/healthz", "/readyz")
+OWN_THREADS: Final = (*NEVER_WAITS, "/metrics")
+"""What has threads of its own (`web/door.py`), so that no page takes them."""
 _BUSY: Final = b"Too many pages are being answered at once: try again in a moment.\n"
 
 Start = Callable[..., Any]
@@ -35,7 +34,7 @@ class Gate:
         self._wait_s = wait_s
 
     def __call__(self, environ: dict[str, Any], start: Start) -> Iterable[bytes]:
-        if environ.get("PATH_INFO") in NEVER_WAITS:
+        if environ.get("PATH_INFO") in OWN_THREADS:
             return self._app(environ, start)
         if not self._places.acquire(blocking=False):
             return _busy(start)

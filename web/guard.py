@@ -14,6 +14,9 @@ from urllib.parse import urlsplit
 from flask import Flask, Request, Response, abort, current_app, g, redirect, request, session, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
+from web.proxies import is_forwarded
+from web.sessions import Sessions, Unknown
+
 NO_LOGIN_ACTOR = "web (no login)"
 OPEN_ENDPOINTS = frozenset({"health.healthz", "health.readyz", "static", "login.login", "metrics.metrics"})
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -56,19 +59,41 @@ def host_of(netloc: str) -> str:
         return ""
 
 
-def password_proof(password: str) -> str:
-    """What a session keeps instead of the password: a new password ends every session."""
+def signing_key() -> bytes:
+    """The key of cookies and forms."""
     key = current_app.secret_key
     assert isinstance(key, (str, bytes))
-    return hmac.new(key.encode() if isinstance(key, str) else key, password.encode(), hashlib.sha256).hexdigest()
+    return key.encode() if isinstance(key, str) else key
 
 
-def logged_in(password: str) -> bool:
-    """Whether this session holds a name and proves the password in force."""
-    proof = session.get("proof")
-    return (
-        bool(session.get("actor")) and isinstance(proof, str) and hmac.compare_digest(proof, password_proof(password))
-    )
+def password_proof(password: str) -> str:
+    """What a session keeps instead of the password: a new password ends every session."""
+    return hmac.new(signing_key(), password.encode(), hashlib.sha256).hexdigest()
+
+
+def sessions() -> Sessions:
+    """Where logins are kept."""
+    found = current_app.extensions["sessions"]
+    assert isinstance(found, Sessions)
+    return found
+
+
+def actor_of_session(password: str) -> str | None:
+    """Whose session this request has, once it proves the password in force. Raises Unknown where PostgreSQL cannot say."""
+    proof, token = session.get("proof"), session.get("token")
+    if not (isinstance(proof, str) and isinstance(token, str)):
+        return None
+    if not hmac.compare_digest(proof, password_proof(password)):
+        return None
+    return sessions().actor(token, reading=request.method in SAFE_METHODS)
+
+
+def has_session(password: str) -> bool:
+    """The same for the login page, which is shown where nobody can say."""
+    try:
+        return actor_of_session(password) is not None
+    except Unknown:
+        return False
 
 
 def is_htmx() -> bool:
@@ -76,13 +101,14 @@ def is_htmx() -> bool:
     return request.headers.get("HX-Request") == "true"
 
 
-def same_origin(asked: Request) -> bool:
+def same_origin(asked: Request, *, open_house: bool) -> bool:
     """Whether a changing request comes from our own pages: browsers say so, and what says nothing is not one of them."""
     site = asked.headers.get("Sec-Fetch-Site")
-    if site is not None:
-        return site == "same-origin"
     source = asked.headers.get("Origin") or asked.headers.get("Referer")
-    return source is not None and urlsplit(source).netloc == asked.host
+    if site is not None and (site != "same-origin" or source is None or not open_house):
+        return site == "same-origin"
+    # Without a password both must say so: behind a proxy that rewrites Host, a page of elsewhere is one origin with us for its browser.
+    return source is not None and urlsplit(source).netloc.lower() == asked.host.lower()
 
 
 def local_path(path: str | None) -> str | None:
@@ -98,12 +124,17 @@ def install(app: Flask, password: str | None) -> None:
     @app.before_request
     def check() -> BaseResponse | None:
         g.login_needed = password is not None
-        g.actor = session.get("actor") if password is not None else NO_LOGIN_ACTOR
-        if password is None:
-            return _check_loopback()
-        if request.endpoint in OPEN_ENDPOINTS or logged_in(password):
-            return _check_origin()
         g.actor = None
+        if password is None:
+            g.actor = NO_LOGIN_ACTOR
+            return _check_loopback()
+        if request.endpoint in OPEN_ENDPOINTS:
+            return _check_origin()
+        # Another site's page is refused before PostgreSQL is asked anything, and a logout while it cannot say who asks.
+        refused = _check_origin()
+        g.actor = actor_of_session(password) if request.endpoint != "login.logout" else None
+        if g.actor is not None or request.endpoint == "login.logout":
+            return refused
         wanted = request.full_path.rstrip("?") if request.method == "GET" and not is_htmx() else "/"
         target = url_for("login.login", next=None if wanted == "/" else wanted)
         if is_htmx():
@@ -127,6 +158,12 @@ def install(app: Flask, password: str | None) -> None:
 
 
 def _check_loopback() -> BaseResponse | None:
+    if is_forwarded(request.headers):
+        abort(
+            403,
+            "A proxy sends this for somebody else, and without BUDGET_ADMIN_PASSWORD this page is for this machine alone."
+            " Set a password to open it up.",
+        )
     if not is_loopback(host_of(request.host)) or not _remote_is_loopback():
         abort(
             403,
@@ -143,7 +180,7 @@ def _check_origin() -> BaseResponse | None:
     """Nothing is changed from another site's page; a GET that changes something (rq-dashboard has one) is refused altogether."""
     if request.endpoint == "rq_dashboard.requeue_all" and request.method in SAFE_METHODS:
         abort(405, "Requeue from the button on the page: a link must not change anything.")
-    if request.method not in SAFE_METHODS and not same_origin(request):
+    if request.method not in SAFE_METHODS and not same_origin(request, open_house=not g.login_needed):
         abort(
             403,
             "This request did not come from a page of this site, so nothing was changed. Reload the page and try again.",

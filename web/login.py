@@ -1,65 +1,39 @@
-"""Login: a name, which every change is signed with, and the password of BUDGET_ADMIN_PASSWORD. Wrong tries wait longer and longer, by address."""
+"""Login: a name, which every change is signed with, and the password of BUDGET_ADMIN_PASSWORD. Wrong tries wait (`web/throttle.py`)."""
 
 from __future__ import annotations
 
+import hashlib
 import hmac
-import threading
-import time
-from dataclasses import dataclass
+import logging
+import secrets
 from typing import Final
 
-from flask import Blueprint, current_app, g, redirect, render_template, request, session, url_for
+from flask import (
+    Blueprint,
+    Response,
+    current_app,
+    g,
+    make_response,
+    redirect,
+    render_template,
+    request,
+    session,
+    url_for,
+)
 from flask.typing import ResponseReturnValue
+from itsdangerous import BadSignature, URLSafeTimedSerializer
+from sqlalchemy.exc import OperationalError
 
+from engine.errors import ServerAway
 from web.forms import LoginForm
-from web.guard import local_path, logged_in, password_proof
+from web.guard import has_session, local_path, password_proof, sessions, signing_key
+from web.throttle import Throttle, keys_of
 
-FREE_TRIES: Final = 5
-LONGEST_WAIT_S: Final = 60
-FORGET_S: Final = 900
-MOST_ADDRESSES: Final = 10_000
+LOG = logging.getLogger("web")
+BROWSER_COOKIE: Final = "budget_engine_browser"
+_BROWSER_S: Final = 90 * 86400
 
 blueprint = Blueprint("login", __name__)
-
-
-@dataclass(slots=True)
-class _Failures:
-    count: int
-    last: float
-
-
-class Throttle:
-    """Counts wrong passwords by address. After five, each next try waits 1, 2, 4 ... 60 seconds; forgotten after a quarter of an hour."""
-
-    def __init__(self, clock: object = time.monotonic) -> None:
-        assert callable(clock)
-        self._clock = clock
-        self._failures: dict[str, _Failures] = {}
-        self._lock = threading.Lock()
-
-    def wait_s(self, address: str) -> int:
-        """Seconds until this address may try again; 0 for now."""
-        with self._lock:
-            failures = self._failures.get(address)
-            if failures is None or failures.count < FREE_TRIES:
-                return 0
-            wait = min(LONGEST_WAIT_S, 2 ** min(failures.count - FREE_TRIES, 10))
-            return max(0, -int(-(failures.last + wait - self._clock()) // 1))
-
-    def failed(self, address: str) -> None:
-        with self._lock:
-            now = self._clock()
-            if len(self._failures) >= MOST_ADDRESSES:
-                self._failures = {a: f for a, f in self._failures.items() if now - f.last < LONGEST_WAIT_S}
-            failures = self._failures.get(address)
-            if failures is None or now - failures.last > FORGET_S:
-                failures = self._failures[address] = _Failures(0, now)
-            failures.count += 1
-            failures.last = now
-
-    def succeeded(self, address: str) -> None:
-        with self._lock:
-            self._failures.pop(address, None)
 
 
 def _throttle() -> Throttle:
@@ -73,31 +47,68 @@ def login() -> ResponseReturnValue:
     """The login page. A right password begins a fresh session and goes on to the page that was wanted."""
     password: str | None = current_app.config["ADMIN_PASSWORD"]
     target = local_path(request.args.get("next")) or url_for("status.status")
-    if password is None or logged_in(password):
+    if password is None or has_session(password):
         return redirect(target)
     form = LoginForm()
     if not form.validate_on_submit():
         return render_template("login.html", form=form)
-    address = request.remote_addr or "unknown"
-    wait = _throttle().wait_s(address)
+    name, address = str(form.actor.data), request.remote_addr or "unknown"
+    keys = keys_of(address, name, sessions().known(name), _browser(name))
+    wait = _throttle().take(keys)
     if wait:
         form.password.errors = [f"Too many wrong passwords: try again in {wait} s."]
         return render_template("login.html", form=form), 429, {"Retry-After": str(wait)}
-    if not hmac.compare_digest((form.password.data or "").encode(), password.encode()):
-        _throttle().failed(address)
+    if not hmac.compare_digest(_digest(form.password.data or ""), _digest(password)):
+        LOG.warning("login refused", extra={"actor": name, "address": address})
         form.password.errors = ["That is not the password."]
         return render_template("login.html", form=form), 401
-    _throttle().succeeded(address)
+    _throttle().succeeded(keys)
+    try:
+        token = sessions().begin(name, address)
+    except (ServerAway, OperationalError) as error:
+        LOG.warning("login failed: PostgreSQL keeps the sessions: %s", " ".join(str(error).split()))
+        form.password.errors = ["PostgreSQL is away, and keeps the logins: nobody can log in until it is back."]
+        return render_template("login.html", form=form), 503
+    LOG.info("login", extra={"actor": name, "address": address})
     session.clear()
     session.permanent = True
-    session["actor"] = form.actor.data
+    session["token"] = token
     session["proof"] = password_proof(password)
-    return redirect(target)
+    response = make_response(redirect(target))
+    _mark_browser(response, name)
+    return response
 
 
 @blueprint.post("/logout")
 def logout() -> ResponseReturnValue:
-    """Ends the session."""
+    """Ends the session, and with it every copy of its cookie."""
+    token = session.get("token")
     session.clear()
+    if isinstance(token, str):
+        sessions().end(token)
     g.actor = None
     return redirect(url_for("login.login"))
+
+
+def _digest(password: str) -> bytes:
+    """Of one length, so that comparing tells nothing of the password's."""
+    return hashlib.sha256(password.encode()).digest()
+
+
+def _signer() -> URLSafeTimedSerializer:
+    return URLSafeTimedSerializer(signing_key(), salt="a browser that has logged in")
+
+
+def _browser(name: str) -> str | None:
+    """The mark of a browser in which this name has logged in. It opens nothing: its own wrong passwords are counted, and no others."""
+    try:
+        whose, mark = _signer().loads(request.cookies.get(BROWSER_COOKIE, ""), max_age=_BROWSER_S)
+    except (BadSignature, ValueError, TypeError):
+        return None
+    return str(mark) if whose == name else None
+
+
+def _mark_browser(response: Response, name: str) -> None:
+    value = _signer().dumps([name, secrets.token_hex(8)])
+    secure = current_app.session_interface.get_cookie_secure(current_app._get_current_object())  # type: ignore[attr-defined]
+    response.set_cookie(BROWSER_COOKIE, value, _BROWSER_S, path="/login", secure=secure, httponly=True, samesite="Lax")

@@ -20,12 +20,12 @@ from prometheus_client.registry import Collector
 from engine.domain.periods import ms_of
 from engine.flows.metrics import ColdFigures, Figures, HotFigures, Metrics
 from web.guard import host_of, is_loopback
+from web.proxies import is_forwarded
 
 blueprint = Blueprint("metrics", __name__)
 KEPT_S: Final = 2.0
 _KEY: Final = "budget_engine_metrics"
 _NAME: Final = "budget_engine_"
-_FORWARDED: Final = ("Forwarded", "X-Forwarded-For", "X-Real-IP")
 
 
 def install(app: Flask, metrics: Metrics, token: str) -> None:
@@ -54,7 +54,7 @@ def metrics() -> Response:
 def _from_this_machine() -> bool:
     """A proxy on this machine forwards for others: it says so, or passes their Host on."""
     near = request.remote_addr is None or is_loopback(request.remote_addr)
-    return near and is_loopback(host_of(request.host)) and not any(name in request.headers for name in _FORWARDED)
+    return near and is_loopback(host_of(request.host)) and not is_forwarded(request.headers)
 
 
 class EngineCollector(Collector):

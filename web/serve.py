@@ -15,13 +15,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from granian import Granian
-from granian.constants import Interfaces
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
 from granian.log import LogLevels
 
 from engine import logs
 from engine.errors import InvalidSetting
 from engine.settings import Settings
-from web.gate import THREADS, Gate
+from web.door import Door
+from web.gate import Gate
 from web.guard import is_loopback
 
 if TYPE_CHECKING:
@@ -31,21 +33,28 @@ LOG = logging.getLogger("web")
 STOP_S: Final = 8
 """A request that takes longer than this is cut off when the process ends."""
 WATCH_S: Final = 1.0
+CONNECTIONS: Final = 1024
+HEAD_MS: Final = 10_000
+"""For the head of a request, and for a connection on which none comes."""
 
 
 def run_web(settings: Settings) -> None:
     """Serves the pages on settings.web_host and web_port until SIGTERM. Raises InvalidSetting for a port that is taken."""
     logs.configure()
     settings = replace(settings.resolved(), web_host=address_for(settings))
+    refuse_weak_secrets(settings)
     _check_port(settings.web_host, settings.web_port)
     server = Granian(
         "web",
         address=settings.web_host,
         port=settings.web_port,
-        interface=Interfaces.WSGI,
+        interface=Interfaces.ASGINL,
         workers=1,
-        blocking_threads=THREADS,
-        backpressure=16 * THREADS,
+        http=HTTPModes.http1,
+        websockets=False,
+        # Connections, which cost no thread: `web/door.py` reads what comes on them.
+        backpressure=CONNECTIONS,
+        http1_settings=HTTP1Settings(header_read_timeout=HEAD_MS),
         log_level=LogLevels.warning,
         log_dictconfig={
             "handlers": {},
@@ -81,6 +90,19 @@ def address_for(settings: Settings) -> str:
     return "127.0.0.1"
 
 
+def refuse_weak_secrets(settings: Settings) -> None:
+    """Raises InvalidSetting for secrets that can be guessed, where others than this machine can reach the page."""
+    if not is_loopback(settings.web_host) or settings.public_url or settings.trusted_proxies:
+        if not settings.admin_password:
+            name = "BUDGET_PUBLIC_URL" if settings.public_url else "BUDGET_TRUSTED_PROXIES"
+            raise InvalidSetting(
+                f"{name} is set, and BUDGET_ADMIN_PASSWORD is not: without a password the page is for this machine alone;"
+                " write it like BUDGET_ADMIN_PASSWORD=correct-horse-battery",
+                "BUDGET_ADMIN_PASSWORD",
+            )
+        settings.refuse_weak_secrets()
+
+
 def _load(settings: Settings, parent: int) -> Any:
     """The application, in the serving process."""
     from engine.wiring import PAGES, System
@@ -90,10 +112,9 @@ def _load(settings: Settings, parent: int) -> Any:
     threading.Thread(target=_watch, args=(parent,), name="watch-parent", daemon=True).start()
     system = System(settings, PAGES)
     app = create_app(system)
-    app.wsgi_app = Gate(app.wsgi_app)  # type: ignore[method-assign, assignment]  # as Flask's own documentation does it
     # So that /readyz has an answer at once, whatever hangs.
     system.overview.parts.board.keep_asking()
-    return app
+    return Door(Gate(app.wsgi_app))
 
 
 def _watch(parent: int) -> None:

@@ -12,7 +12,6 @@ from engine.wiring import System
 from tests.web.conftest import HERE, PASSWORD, Visitor, brand_with
 from web import create_app
 from web.guard import is_loopback, local_path
-from web.login import Throttle
 from web.serve import address_for
 
 
@@ -88,34 +87,6 @@ def test_a_new_password_ends_every_session(ready: System, guarded: Callable[[], 
     client = create_app(ready).test_client()
     client.set_cookie("budget_engine", cookie.value)
     assert client.get("/", base_url=HERE).status_code == 302
-
-
-def test_wrong_tries_wait_longer_and_longer_by_address(guarded: Callable[[], Visitor]) -> None:
-    visitor = guarded()
-    for _ in range(6):
-        visitor.post("/login", actor="Mia", password="guess")
-    status, page = visitor.post("/login", actor="Mia", password=PASSWORD)
-    assert status == 429
-    assert "try again in" in page
-
-
-def test_the_wait_doubles_to_a_minute_and_is_forgotten() -> None:
-    now = [0.0]
-    throttle = Throttle(lambda: now[0])
-    for _ in range(5):
-        assert throttle.wait_s("a") == 0
-        throttle.failed("a")
-    waits = []
-    for _ in range(8):
-        waits.append(throttle.wait_s("a"))
-        now[0] += waits[-1]
-        assert throttle.wait_s("a") == 0
-        throttle.failed("a")
-    assert waits == [1, 2, 4, 8, 16, 32, 60, 60]
-    assert throttle.wait_s("b") == 0
-    now[0] += 1000
-    throttle.failed("a")
-    assert throttle.wait_s("a") == 0
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from engine.flows.doctor.agreement import agreement
 from engine.flows.doctor.capacity import capacity
 from engine.flows.doctor.finding import Finding, State, guarded
 from engine.flows.doctor.names import look_at_names
+from engine.flows.doctor.waits import look_at_waits
 from engine.flows.salvage import ms_of_entry
 from engine.ledger import migrate, spend_log
 from engine.ledger.catalog import Catalog
@@ -36,6 +37,8 @@ LEAST_REDIS: Final = 7
 LEAST_POSTGRESQL: Final = 14
 CLOCK_WARN_MS: Final = 1000
 _TIMEOUT_S: Final = ANSWER_S
+_LIMITS: Final = f" -c lock_timeout={int(ANSWER_S * 1000)} -c statement_timeout=30000"
+"""What somebody keeps locked costs a look its finding, and holds up no other."""
 _ASK: Final = "look at it in the provider's console: it must be noeviction, appendonly yes, appendfsync everysec"
 
 
@@ -45,7 +48,7 @@ def examine(settings: Settings, look_at_jobs: Callable[[redis.Redis], Iterable[F
     look_at_jobs: what is found in RQ's Redis, which the doorbell knows and this floor does not.
     """
     yield from _versions()
-    db = make_engine(settings.database_url, patience_s=ANSWER_S)
+    db = make_engine(settings.database_url, patience_s=ANSWER_S, options=_LIMITS)
     try:
         (hot_info, hot), (jobs_info, jobs), cold = _side_by_side(
             lambda: _redis("hot Redis", "REDIS_URL", settings.redis_url),
@@ -62,6 +65,8 @@ def examine(settings: Settings, look_at_jobs: Callable[[redis.Redis], Iterable[F
         there = any(finding.name == "PostgreSQL" and finding.state != "fail" for finding in cold)
         instance = None
         if there:
+            # First: what follows may wait for the same lock.
+            yield from guarded("locks", lambda: look_at_waits(db))
             instance = _instance(db)
         if instance is not None:
             yield from guarded("names", lambda: look_at_names(db))

@@ -1,0 +1,49 @@
+"""Who waits for a lock in PostgreSQL, and who holds it: a persist that waits is a journal that grows, and nothing of ours says why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from sqlalchemy import Engine, text
+
+from engine.flows.doctor.finding import Finding
+from engine.logs import visible
+
+WAITED_S: Final = 2
+"""Our own transactions hold locks for less."""
+_WAITS: Final = """
+SELECT w.pid, w.application_name, extract(epoch FROM clock_timestamp() - w.query_start)::float AS waited_s, w.query,
+       b.pid AS holder, coalesce(b.application_name, '') AS holder_name, coalesce(b.usename, '') AS holder_role,
+       extract(epoch FROM clock_timestamp() - b.xact_start)::float AS held_s
+FROM pg_stat_activity AS w
+LEFT JOIN LATERAL (SELECT * FROM pg_stat_activity WHERE pid = ANY (pg_blocking_pids(w.pid)) ORDER BY xact_start NULLS LAST LIMIT 1) AS b ON true
+WHERE w.datname = current_database() AND w.usename = current_user AND w.wait_event_type = 'Lock' AND w.pid <> pg_backend_pid()
+ORDER BY w.query_start
+"""
+
+
+def look_at_waits(db: Engine) -> Iterator[Finding]:
+    """A finding for each session of this role that waits for a lock. It reads no table of ours, so no lock of ours keeps it from saying so."""
+    with db.connect() as conn:
+        rows = [row for row in conn.execute(text(_WAITS)).mappings() if row["waited_s"] >= WAITED_S]
+    if not rows:
+        yield Finding("locks", "ok", f"nobody has waited for a lock for {WAITED_S} s")
+        return
+    for row in rows:
+        statement = " ".join(visible(row["query"]).split())
+        persist = any(table in statement for table in ("journal_cursor", "spend_log"))
+        who = "persist, or another that writes the spend log," if persist else "a session of ours"
+        holder, held_s = row["holder"], row["held_s"]
+        held = f"held by process {holder}" if holder is not None else "held by a process that this role may not see"
+        if holder is not None:
+            named = ", ".join(part for part in (visible(row["holder_name"]), visible(row["holder_role"])) if part)
+            held += f" ({named})" if named else ""
+            held += f", whose transaction is {held_s:.0f} s old" if held_s is not None else ""
+        detail = (
+            f"{who} (process {row['pid']}) has waited for {row['waited_s']:.0f} s for a lock {held}: {statement[:120]}"
+        )
+        todo = f"let it end; if nobody needs it: SELECT pg_terminate_backend({holder})" if holder is not None else ""
+        yield Finding(
+            "locks", "fail" if persist else "warn", detail, todo or "look at pg_locks as PostgreSQL's superuser"
+        )

@@ -1,0 +1,121 @@
+"""Whoever sends half a request costs no thread: the served page answers everybody else meanwhile, and says good-bye to him in time."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.web.test_serve import page as page  # noqa: PLC0414  # a fixture is used by its name
+from web.door import BODIES, BODY_S, SMALL
+
+Page = tuple[subprocess.Popen[str], int]
+HALF = (
+    b"POST /login HTTP/1.1\r\nHost: localhost\r\nOrigin: http://localhost\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+    b"Content-Length: 100\r\n\r\nactor="
+)
+PATHS = ("/", "/live", "/healthz", "/readyz", "/metrics", "/static/app.css")
+
+
+@contextmanager
+def half_bodies(port: int, count: int, sent: bytes = HALF) -> Iterator[list[socket.socket]]:
+    """So many sockets, each with a head and the beginning of a body."""
+    lines = [socket.create_connection(("127.0.0.1", port), timeout=30) for _ in range(count)]
+    try:
+        for line in lines:
+            line.sendall(sent)
+        yield lines
+    finally:
+        for line in lines:
+            line.close()
+
+
+def asked(port: int, path: str) -> tuple[int, float]:
+    """The status of a page, and how long it took."""
+    began = time.monotonic()
+    line = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        line.request("GET", path, headers={"Host": "localhost"})
+        answer = line.getresponse()
+        answer.read()
+        return answer.status, time.monotonic() - began
+    finally:
+        line.close()
+
+
+def posted(port: int, body: bytes, **headers: str) -> int:
+    line = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        line.request("POST", "/login", body, {"Host": "localhost", "Origin": "http://localhost", **headers})
+        return line.getresponse().status
+    finally:
+        line.close()
+
+
+@pytest.mark.parametrize("count", [8, 64, 400])
+def test_while_many_send_half_a_body_every_page_is_answered(page: Page, count: int) -> None:
+    port = page[1]
+    usual = {path: asked(port, path)[0] for path in PATHS}
+    with half_bodies(port, count):
+        began = time.monotonic()
+        while time.monotonic() - began < 2:
+            for path in PATHS:
+                status, took = asked(port, path)
+                assert status == usual[path] and took < BODY_S - 1, f"{path} took {took:.1f} s"
+
+
+def test_half_a_body_is_told_so_in_five_seconds_and_its_connection_is_closed(page: Page) -> None:
+    with half_bodies(page[1], 64) as lines:
+        began = time.monotonic()
+        for line in lines:
+            with line.makefile("rb") as read:
+                said = read.read()  # to the end: the server hangs up
+            assert b" 408 " in said.splitlines()[0]
+        assert BODY_S - 1 < time.monotonic() - began < 3 * BODY_S
+
+
+def test_a_body_that_drips_is_given_no_more_time(page: Page) -> None:
+    with half_bodies(page[1], 1) as (line,):
+        began = time.monotonic()
+        line.settimeout(0.5)
+        said = b""
+        while not said and time.monotonic() - began < 4 * BODY_S:
+            line.sendall(b"a")
+            try:
+                said = line.recv(100)
+            except TimeoutError:
+                continue
+        assert b" 408 " in said
+        assert time.monotonic() - began < 2 * BODY_S
+
+
+def test_more_than_may_be_read_at_once_are_told_to_come_again_and_a_page_is_still_answered(page: Page) -> None:
+    with half_bodies(page[1], BODIES + 40) as lines:
+        assert asked(page[1], "/live")[0] == 200
+        statuses = [line.recv(100).split(b" ", 2)[1] for line in lines]
+    assert statuses.count(b"503") == 40
+    assert statuses.count(b"408") == BODIES
+
+
+def test_a_long_body_without_a_login_is_not_read_at_all(page: Page) -> None:
+    port = page[1]
+    assert posted(port, b"a" * SMALL) != 413
+    assert posted(port, b"a" * (SMALL + 1)) == 413
+    assert posted(port, b"a" * (SMALL + 1), Cookie="budget_engine=x") != 413
+    chunk = b"%x\r\n%s\r\n" % (SMALL + 1, b"a" * (SMALL + 1))
+    head = b"POST /login HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with half_bodies(port, 1, head + chunk) as (line,):
+        assert b" 413 " in line.recv(100)
+    with half_bodies(port, 1, HALF.replace(b"100", b"9" * 12)) as (line,):
+        assert b" 413 " in line.recv(100)
+
+
+def test_half_a_head_holds_up_nobody(page: Page) -> None:
+    with half_bodies(page[1], 400, b"POST /login HTTP/1.1\r\nHost: local"):
+        for path in PATHS:
+            assert asked(page[1], path)[1] < BODY_S - 1

@@ -1,0 +1,121 @@
+"""What a cookie is worth. A session stands in PostgreSQL, and every request asks for it: a logout and twelve hours end each copy of the cookie.
+
+While PostgreSQL is away nothing can be asked, and the page must still show what Redis knows. Then a session goes on for reading alone, when this
+process has let it in within the last minute. One that was ended is never let in again by the process that ended it.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import OperationalError
+
+from engine.errors import ServerAway
+from engine.ledger import sessions
+
+LOG = logging.getLogger("web")
+GOES_ON_S: Final = 60.0
+"""A session that was not used for so long is not believed without PostgreSQL."""
+_MOST: Final = 10_000
+
+
+class Unknown(Exception):  # not an error of the program: nobody can say
+    """PostgreSQL does not answer, and what is known is not enough."""
+
+    def __init__(self, cause: ServerAway | OperationalError) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+
+
+@dataclass(slots=True)
+class _Seen:
+    actor: str
+    let_in: float
+    ends: float
+    """Both by this process' own clock."""
+
+
+class Sessions:
+    """The door to the table, and what this process saw last. Thread-safe."""
+
+    def __init__(self, db: Callable[[], Engine], clock: Callable[[], float] = time.monotonic) -> None:
+        self._db = db
+        self._clock = clock
+        self._seen: dict[str, _Seen] = {}
+        self._ended: dict[str, float] = {}
+        """What was ended here while PostgreSQL could not be told, until it would end by itself."""
+        self._lock = threading.Lock()
+
+    def begin(self, actor: str, address: str) -> str:
+        """A new session's token. Raises ServerAway: nobody logs in while PostgreSQL is away."""
+        return sessions.begin(self._db(), actor, address)
+
+    def actor(self, token: str, *, reading: bool) -> str | None:
+        """Whose session it is, None when it is in force no more. reading: nothing is changed. Raises Unknown."""
+        key = sessions.hash_of(token)
+        with self._lock:
+            if key in self._ended:
+                return None
+        try:
+            found = sessions.find(self._db(), token)
+        except (ServerAway, OperationalError) as error:
+            return self._without_postgresql(key, reading, error)
+        with self._lock:
+            if found is None:
+                self._seen.pop(key, None)
+                return None
+            now = self._clock()
+            self._make_room(now)
+            self._seen[key] = _Seen(found.actor, now, now + found.left_s)
+            owed = list(self._ended)
+        for each in owed:
+            self._tell(each, "logout")
+        return found.actor
+
+    def end(self, token: str, why: str = "logout") -> None:
+        """Ends it in every process; where PostgreSQL is away, in this one, and in the others when it is back."""
+        key = sessions.hash_of(token)
+        with self._lock:
+            self._seen.pop(key, None)
+            self._ended[key] = self._clock() + sessions.LIFE_H * 3600
+        self._tell(key, why)
+
+    def _tell(self, key: str, why: str) -> None:
+        try:
+            sessions.end(self._db(), key, why)
+        except (ServerAway, OperationalError) as error:
+            LOG.warning("a logout is not in PostgreSQL yet: %s", " ".join(str(error).split()))
+            return
+        with self._lock:
+            self._ended.pop(key, None)
+
+    def known(self, actor: str) -> bool:
+        """Whether somebody logged in under this name before; no where that cannot be asked."""
+        try:
+            return sessions.has_been_here(self._db(), actor)
+        except (ServerAway, OperationalError):
+            return False
+
+    def _without_postgresql(self, key: str, reading: bool, error: ServerAway | OperationalError) -> str | None:
+        now = self._clock()
+        with self._lock:
+            seen = self._seen.get(key)
+            if seen is None or not reading or now - seen.let_in > GOES_ON_S:
+                raise Unknown(error) from error
+            if now >= seen.ends:
+                del self._seen[key]
+                return None
+            seen.let_in = now
+            return seen.actor
+
+    def _make_room(self, now: float) -> None:
+        if len(self._seen) >= _MOST:
+            self._seen = {key: seen for key, seen in self._seen.items() if now - seen.let_in <= GOES_ON_S}
+        if len(self._ended) >= _MOST:
+            self._ended = {key: until for key, until in self._ended.items() if now < until}

@@ -1,0 +1,99 @@
+"""How often passwords may be tried. No key waits for more than a few seconds, so nobody can lock out another for long.
+
+All names share one password, so names alone bound nothing: a guesser makes new ones up. A name counts by itself only once somebody has logged in
+under it; the others of an address are one. And a browser that has logged in before counts by itself, whoever fails beside it.
+The counts are of one process: each process of the page that is started beside another lets a guesser try as often again.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+LONGEST_WAIT_S: Final = 4
+FORGET_S: Final = 900
+MOST_KEYS: Final = 10_000
+AT_AN_ADDRESS: Final = 5
+EVERYWHERE: Final = 50
+"""Wrong passwords that cost nothing; the next ones wait 1, 2, 4, 4 ... seconds."""
+
+
+class Key(NamedTuple):
+    """Whose tries are counted together, and how many of them are free."""
+
+    whose: tuple[str, ...]
+    free: int
+
+
+def keys_of(address: str, name: str, known: bool, browser: str | None) -> tuple[Key, ...]:
+    """What a try counts for. known: somebody has logged in as `name` before. browser: the mark of one in which he did."""
+    if browser is not None:
+        return (Key(("browser", browser), AT_AN_ADDRESS),)
+    who = name if known else ""
+    return Key(("address", address, who), AT_AN_ADDRESS), Key(("everywhere", who), EVERYWHERE)
+
+
+@dataclass(slots=True)
+class _Failures:
+    count: int
+    last: float
+
+
+class Throttle:
+    """Counts wrong passwords by key. A try that is told to wait is not looked at and counts for nothing. Thread-safe."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._failures: dict[tuple[str, ...], _Failures] = {}
+        self._lock = threading.Lock()
+
+    def take(self, keys: Iterable[Key]) -> int:
+        """Seconds until the next try; 0: this one may be made now, and counts as wrong until `succeeded` says otherwise.
+
+        Counted at once, so that many tries at the same instant are not all free.
+        """
+        keys = tuple(keys)
+        with self._lock:
+            now = self._clock()
+            wait = max(self._wait_s(key, now) for key in keys)
+            if wait > 0:
+                return math.ceil(wait)
+            self._make_room(now)
+            for key in keys:
+                failures = self._failures.get(key.whose)
+                if failures is None or now - failures.last > FORGET_S:
+                    failures = self._failures[key.whose] = _Failures(0, now)
+                failures.count += 1
+                failures.last = now
+            return 0
+
+    def succeeded(self, keys: Iterable[Key]) -> None:
+        """The password was right: the own keys begin anew."""
+        with self._lock:
+            for key in keys:
+                if key.whose[0] == "everywhere":
+                    # Others fail under it too: only this try is taken back.
+                    if key.whose in self._failures:
+                        self._failures[key.whose].count -= 1
+                else:
+                    self._failures.pop(key.whose, None)
+
+    def _wait_s(self, key: Key, now: float) -> float:
+        failures = self._failures.get(key.whose)
+        if failures is None or failures.count < key.free or now - failures.last > FORGET_S:
+            return 0
+        wait = min(LONGEST_WAIT_S, 2 ** min(failures.count - key.free, 10))
+        return float(failures.last + wait - now)
+
+    def _make_room(self, now: float) -> None:
+        if len(self._failures) >= MOST_KEYS:
+            # What has waited out is worth least; a flood of keys never forgets what counts everywhere.
+            self._failures = {
+                whose: failures
+                for whose, failures in self._failures.items()
+                if whose[0] == "everywhere" or now - failures.last < LONGEST_WAIT_S
+            }
