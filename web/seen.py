@@ -5,39 +5,27 @@ Old rows of the catalog may hold such signs, from before the door of names (`eng
 
 from __future__ import annotations
 
-import re
 from typing import Any, Final
 
 from flask import Flask
 
-from engine.domain.names import is_unseen
-from engine.logs import visible
+from engine.domain.names import seen
 
 LONGEST: Final = 4000
 """Characters of one text that a job page shows."""
 _HEAD: Final = 1000
 _ITEMS: Final = 200
 _DEPTH: Final = 6
-_DOUBTFUL: Final = re.compile(r"[^ -~]")
-_LINES: Final = re.compile(r"[^ -~\n\t]")
 
 
-def seen(text: str) -> str:
-    """One line with nothing in it that cannot be seen."""
-    return text if text.isascii() and text.isprintable() else _DOUBTFUL.sub(_shown, text)
-
-
-def seen_lines(text: str) -> str:
-    """The same for a text of several lines."""
-    return _LINES.sub(_shown, text)
-
-
-def cut(text: str) -> str:
+def cut(text: str, kept: str = "\n\t") -> str:
     """A text as a job page shows it: its beginning and its end, because an error's reason stands last."""
     left_out = len(text) - LONGEST
     if left_out > 0:
-        text = f"{text[:_HEAD]}\n... {left_out:,} characters are left out here ...\n{text[_HEAD - LONGEST :]}"
-    return seen_lines(text)
+        apart = "\n" if "\n" in kept else " "
+        notice = f"... {left_out:,} characters are left out here ..."
+        text = apart.join((text[:_HEAD], notice, text[_HEAD - LONGEST :]))
+    return seen(text, kept)
 
 
 def bounded(value: Any, depth: int = _DEPTH) -> Any:
@@ -58,12 +46,4 @@ def install(app: Flask) -> None:
     renamed by saving its form.
     """
     app.jinja_env.finalize = lambda value: seen(value) if type(value) is str else value
-    app.jinja_env.filters["cut"] = lambda value: cut(str(value))
-
-
-def _shown(found: re.Match[str]) -> str:
-    sign = found[0]
-    if not is_unseen(sign):
-        return visible(sign)
-    code = ord(sign)
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+    app.jinja_env.filters["cut"] = lambda value: cut(str(value), kept="")
