@@ -15,10 +15,11 @@ from typing import Any, Final
 
 import redis
 import rq_dashboard.web
-from flask import Flask, Response, abort, jsonify, render_template, request, url_for
+from flask import Flask, Response, abort, current_app, jsonify, render_template, request, url_for
 from rq import Queue, Worker, worker_registration
 from rq.exceptions import DeserializationError, InvalidJobOperation, NoSuchJobError, TimeoutFormatError
 from rq.job import Job
+from rq.results import Result
 
 from web.seen import bounded, cut
 
@@ -34,6 +35,7 @@ _ODD: Final = (
 )  # fmt: skip
 """What RQ raises for text that it did not write. A server that is away is not among them."""
 _original_job_entry: Final = rq_dashboard.web.serialize_job
+_original_delete: Final = rq_dashboard.web.delete_job_view
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,26 @@ def _addresses(job_id: str) -> dict[str, str]:
     }
 
 
+def _delete(job_id: str, registry: Any = None) -> Any:
+    try:
+        return _original_delete(job_id, registry)
+    except _ODD:
+        return _take_away(job_id)
+
+
+def _take_away(job_id: str) -> Any:
+    """A job that RQ cannot read, out of every list; RQ itself would read it before it deletes it."""
+    jobs: redis.Redis = current_app.redis_conn  # type: ignore[attr-defined]
+    with jobs.pipeline() as steps:
+        for queue in SteadyQueue.all(jobs):
+            steps.lrem(queue.key, 0, job_id)
+            for state in REGISTRIES[1:]:
+                steps.zrem(getattr(queue, f"{state}_job_registry").key, job_id)
+        steps.delete(Job.key_for(job_id), Result.get_key(job_id))  # type: ignore[no-untyped-call]
+        steps.execute(raise_on_error=False)
+    return jsonify(status="OK")
+
+
 def _current_job_entry(job: Any) -> dict[str, Any] | str:
     if job is None:
         return "idle"
@@ -118,9 +140,11 @@ def _current_job_entry(job: Any) -> dict[str, Any] | str:
 
 def install(app: Flask) -> None:
     """After the blueprint is registered: its answers go through here."""
-    for name in ("job_view", "job_info", "list_queues", "list_jobs", "list_workers", "requeue_job_view", "delete_job_view"):  # fmt: skip
+    for name in ("job_view", "job_info", "list_queues", "list_jobs", "list_workers", "requeue_job_view"):  # fmt: skip
         endpoint = f"rq_dashboard.{name}"
         app.view_functions[endpoint] = _told(app.view_functions[endpoint])
+
+    app.view_functions["rq_dashboard.delete_job_view"] = _delete
 
     @app.before_request
     def within_reason() -> None:
@@ -179,4 +203,5 @@ dashboard: Any = rq_dashboard.web
 dashboard.Queue = SteadyQueue
 dashboard.Worker = SteadyWorker
 dashboard.serialize_job = _job_entry
+dashboard.delete_job_view = _delete
 dashboard.serialize_current_job = _current_job_entry

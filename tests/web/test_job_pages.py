@@ -182,6 +182,22 @@ def test_the_job_pages_have_the_strict_policy_of_every_page_and_none_of_rq_dashb
         assert client.get(f"/rq/static/js/{script}", base_url=HERE).status_code == 404
 
 
+def test_a_job_that_cannot_be_read_is_deleted_from_every_list_alone_and_with_all(app: Flask, ready: System) -> None:
+    jobs = ready.jobs_redis
+    jobs.sadd("rq:queues", "rq:queue:jobs")
+    for name in ("date", "odd one", "third"):
+        jobs.hset(f"rq:job:{name}", mapping={"data": "[]", "origin": "jobs", "created_at": "yesterday"})
+        jobs.rpush("rq:queue:jobs", name)
+        jobs.zadd("rq:failed:jobs", {name: time.time() + 600})
+    client = app.test_client()
+    for name in ("date", "odd one"):
+        assert client.post(f"/rq/job/{name}/delete", base_url=HERE, headers={"Origin": HERE}).status_code == 200
+        assert not jobs.exists(f"rq:job:{name}")
+    assert jobs.lrange("rq:queue:jobs", 0, -1) == jobs.zrange("rq:failed:jobs", 0, -1) == [b"third"]
+    assert client.post("/rq/queue/jobs/failed/empty", base_url=HERE, headers={"Origin": HERE}).status_code == 200
+    assert not jobs.exists("rq:job:third", "rq:failed:jobs", "rq:queue:jobs")
+
+
 @pytest.mark.parametrize(
     "path",
     [
