@@ -21,6 +21,7 @@ from web import (
     metrics,
     queues,
     requests,
+    seen,
     spending,
     status,
     told,
@@ -64,6 +65,7 @@ def create_app(system: System) -> Flask:
     app.wsgi_app = Proxies(app.wsgi_app, settings.trusted_proxies, settings.public_url)  # type: ignore[method-assign, assignment]  # as Flask's own documentation does it
     formats.install(app)
     words.install(app)
+    seen.install(app)
     requests.install(app)
     guard.install(app, password)
     csrf = CSRFProtect(app)
@@ -72,7 +74,7 @@ def create_app(system: System) -> Flask:
     metrics.install(app, system.metrics, settings.metrics_token)
     failures.install(app)
     warnings = [SHARED_REDIS] if settings.jobs_on_hot_redis else []
-    queues.install(app, settings.jobs_redis_url, csrf, next(iter(warnings), None))
+    queues.install(app, settings.jobs_redis_url, csrf)
     if warnings:
         LOG.warning(SHARED_REDIS)
 

@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from engine.domain.ids import brand_of
 from engine.domain.money import NO_LIMIT_WORD
+from engine.domain.names import seen
 from engine.errors import Conflict, InvalidInput
 from engine.flows.manage import Changed
 from web import told
@@ -202,7 +203,7 @@ def unarchive_campaign(campaign_id: int) -> ResponseReturnValue:
 
 def _archived(entity: str, name: str, back: str) -> str:
     """That something was archived, with the way back."""
-    return Markup('{} {} archived. <a href="{}">Bring it back</a>').format(entity, name, back)
+    return Markup('{} {} archived. <a href="{}">Bring it back</a>').format(entity, seen(name), back)
 
 
 def _try(form: FlaskForm, change: Callable[[], Changed[Any]]) -> Changed[Any] | None:

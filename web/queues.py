@@ -1,4 +1,7 @@
-"""rq-dashboard under /rq. It has neither login nor CSRF protection of its own: `web.guard` asks for both on every one of its requests."""
+"""rq-dashboard under /rq: it reads the jobs and answers the buttons; every page of it is a template of ours in our frame (`templates/rq_dashboard`).
+
+It has neither login nor CSRF protection of its own: `web.guard` asks for both on every one of its requests.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +10,18 @@ from functools import cache
 import redis
 import rq_dashboard
 import rq_dashboard.web
-from flask import Flask, Response, abort, request, url_for
+from flask import Flask, abort, request
 from flask_wtf import CSRFProtect
-from markupsafe import Markup
 from rq_dashboard.web import config, setup_rq_connection
 
 from engine.flows.board import ANSWER_S
 from engine.live.hush import impatient_redis
 from engine.rq_gate import JsonOnly
+from web import job_answers
 from web.parts import parts
 
 
-def install(app: Flask, jobs_redis_url: str, csrf: CSRFProtect, warning: str | None) -> None:
+def install(app: Flask, jobs_redis_url: str, csrf: CSRFProtect) -> None:
     """Mounts the job pages. Their buttons post without a token, so guard's same-origin check stands in for it."""
     app.config["RQ_DASHBOARD_REDIS_URL"] = jobs_redis_url
     app.config["RQ_DASHBOARD_POLL_INTERVAL"] = 2500
@@ -35,34 +38,18 @@ def install(app: Flask, jobs_redis_url: str, csrf: CSRFProtect, warning: str | N
             abort(404, "There is one jobs Redis here, number 0.")
 
     @app.before_request
+    def none_of_its_scripts() -> None:
+        # Our pages use no file of it, and its old jQuery and Bootstrap make scripts of plain markup.
+        if request.endpoint == "rq_dashboard.static":
+            abort(404, "Nothing of rq-dashboard's own is used here.")
+
+    @app.before_request
     def not_while_it_hangs() -> None:
         # Its pages ask again and again: with several viewers they would keep many threads waiting.
-        if request.blueprint == "rq_dashboard" and request.endpoint != "rq_dashboard.static":
+        if request.blueprint == "rq_dashboard":
             parts().overview.parts.refuse_if_silent("jobs_redis")
 
-    @app.after_request
-    def way_back(response: Response) -> Response:
-        if request.blueprint == "rq_dashboard" and response.mimetype == "text/html" and not response.direct_passthrough:
-            band = _BAND.format(Markup("<br><strong>{}</strong>").format(warning) if warning else "")
-            head, body, rest = response.get_data(as_text=True).partition("<body>")
-            if body:
-                style = Markup('<link rel="stylesheet" href="{}">').format(url_for("static", filename="queues.css"))
-                head = head.replace("</head>", f"{style}</head>")
-                for own, named in _NAMELESS:
-                    rest = rest.replace(own, named)
-                response.set_data(head + body + str(band) + rest)
-        return response
-
-
-_BAND = Markup('<p class="engine-band"><a href="/">← Budget engine status</a>{}</p>')
-_NAMELESS = (
-    ('id="rq-instances"', 'id="rq-instances" aria-label="Redis of the jobs"'),
-    *(
-        (f'title="{name}"', f'aria-label="{name}"')
-        for name in ("Queue name", "Registry name", "Job Sort Order", "Jobs per page")
-    ),
-)
-"""rq-dashboard's controls without a name, or with one in a tooltip only."""
+    job_answers.install(app)
 
 
 def _connect(url: str, **_: object) -> tuple[str, redis.Redis]:

@@ -21,6 +21,7 @@ from engine.cli.output import (
     sum_cells,
     sum_document,
 )
+from engine.domain.names import seen
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -179,7 +180,7 @@ def _answer(app: App, done: str, changed: Changed[BrandRecord]) -> None:
         return
     row = changed.row
     budgets = f"daily {money(row.daily_budget_micros)}, monthly {money(row.monthly_budget_micros)}"
-    click.echo(f"{done} brand {row.id} {row.name} ({budgets})")
+    click.echo(f"{done} brand {row.id} {seen(row.name)} ({budgets})")
 
 
 def _fields(view: BrandView) -> list[tuple[str, str]]:

@@ -10,6 +10,7 @@ import click
 from engine.cli.app import App, own_id, pass_app
 from engine.cli.group import Group
 from engine.cli.output import campaign_document, money, note, note_if_not_live, print_fields, print_json, print_table
+from engine.domain.names import seen
 
 if TYPE_CHECKING:
     from engine.flows.manage import Changed
@@ -160,4 +161,4 @@ def _answer(app: App, done: str, changed: Changed[CampaignRecord]) -> None:
     if app.json:
         print_json(campaign_document(view))
     else:
-        click.echo(f"{done} campaign {view.id} {view.name}: {view.sentence}")
+        click.echo(f"{done} campaign {view.id} {seen(view.name)}: {view.sentence}")

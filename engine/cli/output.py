@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from engine.domain.money import format_micros, format_optional
+from engine.domain.names import seen
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -35,7 +36,7 @@ def print_json(document: object) -> None:
 
 def note(text: str) -> None:
     """A remark beside the answer: on stderr, so that it is never part of a document."""
-    click.echo(f"budget-engine: {text}", err=True)
+    click.echo(f"budget-engine: {seen(text, kept=chr(10))}", err=True)
 
 
 def note_if_not_live(overview: Overview) -> None:
@@ -65,7 +66,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right:
         to_right = column in flush_right
         table.add_column(column, justify="right" if to_right else "left", no_wrap=to_right, overflow="fold")
     for row in listed:
-        table.add_row(*(Text(row[i]) for i in shown))
+        table.add_row(*(Text(seen(row[i])) for i in shown))
     console().print(table)
 
 
@@ -74,7 +75,7 @@ def print_fields(fields: Iterable[tuple[str, str]]) -> None:
     listed = list(fields)
     width = max(len(name) for name, _ in listed)
     for name, value in listed:
-        click.echo(f"{name:<{width}}  {value}")
+        click.echo(f"{name:<{width}}  {seen(value)}")
 
 
 def money(micros: int | None) -> str:

@@ -17,6 +17,7 @@ NAME_LENGTH: Final = 200
 
 _PLAIN: Final = re.compile(r"[!-~]+(?: [!-~]+)*", re.ASCII)
 """Printable ASCII with single spaces inside: most names, and nothing to do."""
+_DOUBTFUL: Final = re.compile(r"[^ -~]")
 _UNSEEN_CATEGORIES: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _UNSEEN: Final = re.compile(
     # Signs that are drawn as nothing though Unicode counts them among letters, marks or symbols, and noncharacters.
@@ -69,6 +70,20 @@ def first_unseen(text: str) -> str | None:
 def is_unseen(sign: str) -> bool:
     """Whether a sign is a control, a direction mark, a line end, of zero width, or drawn as nothing."""
     return unicodedata.category(sign) in _UNSEEN_CATEGORIES or _UNSEEN.match(sign) is not None
+
+
+def seen(text: str, kept: str = "") -> str:
+    """A text with each sign that cannot be seen written as an escape: for whoever looks at names from before this door, or at what others wrote."""
+    if text.isascii() and text.isprintable():
+        return text
+    return _DOUBTFUL.sub(
+        lambda found: found[0] if found[0] in kept or not is_unseen(found[0]) else _escape(found[0]), text
+    )
+
+
+def _escape(sign: str) -> str:
+    code = ord(sign)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def sign_name(sign: str) -> str:

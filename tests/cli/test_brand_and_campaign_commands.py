@@ -333,3 +333,15 @@ def test_days_and_hours_that_cannot_be_told_are_one_clear_line(
     done = be("brand", *words)
     assert done.status != 0
     assert says in done.complaint
+
+
+def test_tables_show_the_signs_of_old_names_that_nobody_can_see(be: Be, ready: System) -> None:
+    be("brand", "create", "Acme", "--daily", "100")
+    be("campaign", "create", "1", "Spring")
+    with ready.db.begin() as conn:
+        conn.execute(text("UPDATE brand SET name = :n"), {"n": "Ac\u202eme\u200b"})
+        conn.execute(text("UPDATE campaign SET name = :n"), {"n": "Spr\u2066ing"})
+    for command in (("brand", "list"), ("brand", "show", "1"), ("campaign", "list"), ("brand", "update", "1", "--daily", "7")):  # fmt: skip
+        told = be(*command)
+        assert not set("\u202e\u200b\u2066") & set(told.out + told.err), command
+        assert r"Ac\u202eme\u200b" in told.out or r"Spr\u2066ing" in told.out, command

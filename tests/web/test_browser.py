@@ -179,10 +179,12 @@ def test_a_brand_is_made_without_a_terminal_and_errors_stand_beside_their_field(
     assert campaign.schedule.words() == "Mon 22:00-06:00 (UTC)"
 
 
-def test_the_job_pages_work_under_their_own_policy_and_lead_back(ready: System, opened: Callable[..., Page]) -> None:
+def test_the_job_pages_work_under_the_policy_of_every_page_and_lead_back(
+    ready: System, opened: Callable[..., Page]
+) -> None:
     page = opened("/rq/")
     expect(page.locator("#queues")).to_contain_text("No queues.")
-    page.click("text=Budget engine status")
+    page.get_by_role("link", name="Status", exact=True).click()
     expect(page.locator("#begin")).to_be_visible()
 
 
