@@ -22,8 +22,6 @@ from engine.live.wire import Call, NoAnswer, Reply, Wire
 
 SLICE: Final = 200
 """Campaigns, hashes or ids in one script call: nothing may hold Redis for more than 5 ms."""
-
-
 TURN: Final = 25
 """Campaigns in one call of a job that walks over all of them: such calls go one after the other, so that spends have their turn in between,
 and none of them waits for long."""
