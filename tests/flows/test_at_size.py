@@ -258,20 +258,20 @@ def test_what_redis_took_before_it_went_away_is_noted_as_published(
     ready: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sized = fill(ready.db, 4, 2)
-    publish, taken = ready.live.publish, 0
+    bring, taken = ready.live.bring, 0
 
-    def going(*args: object) -> bool:
+    def going(*args: object) -> dict[int, int] | None:
         nonlocal taken
         if taken == 2:
             raise ServerAway("Redis", "here", "it went away")
         taken += 1
-        return publish(*args)  # type: ignore[arg-type]  # passed on as they came
+        return bring(*args)  # type: ignore[arg-type]  # passed on as they came
 
-    monkeypatch.setattr(ready.live, "publish", going)
+    monkeypatch.setattr(ready.live, "bring", going)
     with pytest.raises(ServerAway):
         publish_all(ready)
     assert ready.catalog.unpublished() == list(sized.brands[2:])
-    monkeypatch.setattr(ready.live, "publish", publish)
+    monkeypatch.setattr(ready.live, "bring", bring)
     assert publish_all(ready) == 2
 
 

@@ -65,6 +65,9 @@ def test_the_cursor_only_goes_forward(engine: Engine, to_n: int, generation: int
 
 
 def test_only_what_has_been_safe_for_ten_minutes_may_be_trimmed(engine: Engine) -> None:
+    # The suite copies a database that may be older than ten minutes.
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE journal_cursor SET next_at = now()"))
     advance(engine, 0, 5, "100-0")
     assert age(engine) == "0-0"
     pass_minutes(engine, 10)

@@ -279,7 +279,7 @@ def test_nothing_that_writes_is_in_a_watchers_list(plain: redis.Redis) -> None:
 def test_the_bidders_scripts_are_those_that_clients_name() -> None:
     """What `engine/live` calls, but for the modules of jobs and pages."""
     folder = Path(__file__).resolve().parents[2] / "engine" / "live"
-    admin = {"admin.py", "repair.py", "export.py", "scripts.py", "acl.py", "journal.py", "inspect.py"}
+    admin = {"admin.py", "repair.py", "export.py", "registry.py", "scripts.py", "acl.py", "journal.py", "inspect.py"}
     named = {
         found
         for path in folder.rglob("*.py")

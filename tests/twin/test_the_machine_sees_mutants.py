@@ -32,7 +32,6 @@ MUTANTS = {
     "a schedule's end is included": ("lib/schedule.lua", "minute < tonumber(to)", "minute <= tonumber(to)"),
     "a hold outlives its time": ("lib/holds.lua", "'-inf', text(now)", "'-inf', text(now - 1)"),
     "a late settle is not counted": ("holds.lua", "local state = not held and 't'", "if not held then return 'n' end\n  local state = not held and 't'"),
-    "a refund of last month lowers this one": ("lib/refund.lua", "i == 2 and same_month", "i == 2"),
     "a refund is larger than its spend": ("refund.lua", "if before + amount > tonumber(spent) then return 'cm' end", ""),
     "a pending refund is asked for at each repeat": ("refund.lua", "names.own, campaign_id .. ',' .. digits .. ',w')", "'#', '1')"),
     "an old version of a plan wins": ("publish.lua", "version > brand.version", "version >= 0"),

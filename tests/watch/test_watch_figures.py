@@ -40,13 +40,13 @@ def test_a_pause_in_the_catalog_reaches_another_process_in_under_fifty_ms(
     brand = system.manage.create_brand("Aurora", None, None, None, "test").row
     campaign = system.manage.create_campaign(brand.id, "Launch", None, None, "test").row.id
     published: list[float] = []
-    publish = system.live.publish
+    bring = system.live.bring
 
-    def timed(instance: str, brand: BrandPlan, campaigns: Sequence[CampaignPlan]) -> bool:
+    def timed(instance: str, brand: BrandPlan, campaigns: Sequence[CampaignPlan]) -> dict[int, int] | None:
         published.append(time.monotonic())
-        return publish(instance, brand, campaigns)
+        return bring(instance, brand, campaigns)
 
-    monkeypatch.setattr(system.live, "publish", timed)
+    monkeypatch.setattr(system.live, "bring", timed)
     called: list[float] = []
     seen: list[float] = []
     command = [sys.executable, "-c", BIDDER, hot_url, str(campaign), str(pause_s)]
