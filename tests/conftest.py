@@ -24,6 +24,7 @@ from engine.local.servers import EmbeddedServers, Urls
 from engine.settings import TABLE, Settings
 from engine.wiring import System
 from tests.faults.figures import pytest_terminal_summary
+from tests.first_start import FirstStart
 
 if TYPE_CHECKING:
     from tests.backup import Backup
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["pytest_terminal_summary"]
 
 SUITE_MARK = "budget-engine:test-suite"
+ROOM_IN_MEMORY = 4 * 2**30
 TEST_URLS = ("TEST_REDIS_URL", "TEST_JOBS_REDIS_URL", "TEST_DATABASE_URL")
 
 
@@ -55,13 +57,21 @@ def servers() -> Iterator[Urls]:
         _refuse_what_is_not_ours(named)
         yield Urls(*named)
         return
-    folder = Path(tempfile.mkdtemp(prefix="budget engine tests "))
+    folder = Path(tempfile.mkdtemp(prefix="budget engine tests ", dir=_quick_place()))
     embedded = EmbeddedServers(folder / "data")
     try:
         yield embedded.start(may_create_databases=True)
     finally:
         embedded.remove()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _quick_place() -> str | None:
+    """A folder in memory where there is one with room: the suite makes a thousand databases, and a disk would wait for each."""
+    memory = Path("/dev/shm")  # its owner alone may enter the folder made there
+    if os.environ.get("TMPDIR") or not os.access(memory, os.W_OK) or shutil.disk_usage(memory).free < ROOM_IN_MEMORY:
+        return None
+    return str(memory)
 
 
 def _refuse_what_is_not_ours(urls: list[str]) -> None:
@@ -176,6 +186,19 @@ def system(environment: dict[str, str]) -> Iterator[System]:
     made = System(Settings.load(environment, None))
     yield made
     made.close()
+
+
+@pytest.fixture(scope="session")
+def first_start(template: str) -> FirstStart:
+    """Makes a `system` ready; its copies are of this one template."""
+    return FirstStart()
+
+
+@pytest.fixture
+def ready(system: System, first_start: FirstStart) -> System:
+    """The system after its first start: the rebuild of an empty log."""
+    first_start.make(system)
+    return system
 
 
 @pytest.fixture

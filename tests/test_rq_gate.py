@@ -20,7 +20,7 @@ from engine import jobs
 from engine.doorbell import HealingScheduler, StoppableWorker, ring_now
 from engine.rq_gate import ALLOWED, UNREAD
 from engine.wiring import System
-from tests.web.conftest import HERE, app, ready  # noqa: F401  # fixtures of the page
+from tests.web.conftest import HERE, app  # noqa: F401  # a fixture of the page
 
 CREATED = "2026-11-28T00:00:00.000000Z"
 
@@ -141,7 +141,7 @@ def test_the_scheduler_writes_a_planted_line_of_its_schedule_anew_and_unpickles_
 
 def test_the_page_shows_planted_jobs_without_running_them(
     tmp_path: Path,
-    ready: System,  # noqa: F811
+    ready: System,
     app: Flask,  # noqa: F811
 ) -> None:
     proof, jobs_redis = tmp_path / "proof", ready.jobs_redis

@@ -104,6 +104,8 @@ class EmbeddedServers:
             connection.autocommit = True
             with connection.cursor() as cursor:
                 cursor.execute(f"ALTER ROLE {USER} CREATEDB")
+                # DROP DATABASE WITH (FORCE) may meet a process that has no role yet, such as a worker of autovacuum.
+                cursor.execute(f"GRANT pg_signal_backend TO {USER}")
         finally:
             connection.close()
 

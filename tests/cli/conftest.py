@@ -56,13 +56,6 @@ def be(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pyt
 
 
 @pytest.fixture
-def ready(system: System) -> System:
-    """The same servers after their first start."""
-    system.rebuilder.rebuild_missing()
-    return system
-
-
-@pytest.fixture
 def spent(be: Be, ready: System) -> System:
     """A brand with two campaigns, of whose three spends one is not in PostgreSQL yet."""
     be("brand", "create", "Acme", "--daily", "100")

@@ -7,11 +7,11 @@ from collections.abc import Callable
 import pytest
 
 from tests.faults.figures import Figures, tell
-from tests.flows.conftest import clock, ready
+from tests.flows.conftest import clock
 from tests.live.conftest import client, live, plain, plant, wire
 from tests.processes.conftest import own, processes
 
-__all__ = ["client", "clock", "live", "own", "plain", "plant", "processes", "ready", "wire"]
+__all__ = ["client", "clock", "live", "own", "plain", "plant", "processes", "wire"]
 
 
 @pytest.fixture

@@ -15,13 +15,6 @@ from tests.live.plant import MOVABLE_CLOCK
 
 
 @pytest.fixture
-def ready(system: System) -> System:
-    """The system after its first start: the rebuild of an empty log."""
-    system.rebuilder.rebuild_missing()
-    return system
-
-
-@pytest.fixture
 def clock(ready: System) -> Iterator[System]:
     """The same on a clock that `at(system, ms)` moves."""
     with swapping({"lib/clock.lua": MOVABLE_CLOCK}):

@@ -11,7 +11,6 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from engine.wiring import System
-from tests.flows.conftest import ready as ready  # noqa: PLC0414  # a fixture is used by its name
 from web import create_app
 
 PASSWORD = "tests-only-password"

@@ -1,0 +1,42 @@
+"""A system after its first start, without rebuilding 64 empty shards in each test: the first test's rebuild is kept and put back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import text
+
+if TYPE_CHECKING:
+    from engine.wiring import System
+
+
+class FirstStart:
+    """What the rebuild of an empty log writes: the shards' keys in Redis, and generations in `journal_cursor`.
+
+    It holds for copies of one template only, because the shards' marks carry the instance uuid.
+    """
+
+    def __init__(self) -> None:
+        self._keys: dict[bytes, bytes] = {}
+
+    def make(self, system: System) -> None:
+        """The system's empty servers become ready."""
+        if not self._keys:
+            system.rebuilder.rebuild_missing()
+            self._keys = self._dumped(system)
+            return
+        with system.hot_redis.pipeline(transaction=False) as sent:
+            for key, value in self._keys.items():
+                sent.restore(key, 0, value)
+            sent.execute()
+        with system.db.begin() as conn:
+            conn.execute(text("UPDATE journal_cursor SET generation = generation + 1, updated_at = now()"))
+
+    @staticmethod
+    def _dumped(system: System) -> dict[bytes, bytes]:
+        plain: Any = system.hot_redis
+        keys = list(plain.scan_iter("budget:{*", count=1000))
+        with plain.pipeline(transaction=False) as sent:
+            for key in keys:
+                sent.dump(key)
+            return dict(zip(keys, sent.execute(), strict=True))
