@@ -13,8 +13,8 @@ import redis
 
 from benchmarks.peers import rate
 from benchmarks.rows import BATCH, CAMPAIGNS, Bench
-from engine.live.busy_poll import MOST_US
 from engine.live.client import BudgetClient, Spend
+from engine.live.transport.busy_poll import MOST_US
 from engine.wiring import System
 
 BATCH_SIZES: Final = (1, 10, 100, 500, 1000)

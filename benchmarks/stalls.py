@@ -25,7 +25,7 @@ from engine.live.admin import SLICE
 from engine.live.client import Spend
 from engine.live.keys import ShardKeys, keys_of_brand
 from engine.live.scripts import LAYOUT, script
-from engine.live.wire import Call
+from engine.live.transport.pool import Call
 from engine.local.servers import EmbeddedServers
 from engine.settings import Settings
 from engine.wiring import System

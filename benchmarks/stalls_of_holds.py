@@ -17,7 +17,7 @@ from engine.live.keys import keys_of_brand
 from engine.live.leases.calls import COUNTED, asks_draw, asks_lease, read_draw
 from engine.live.repair import adjust
 from engine.live.scripts import LAYOUT, script
-from engine.live.wire import Call
+from engine.live.transport.pool import Call
 from engine.wiring import System
 
 Case = tuple[str, str, Callable[[], object]]

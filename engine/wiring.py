@@ -37,7 +37,7 @@ from engine.live.client import BudgetClient
 from engine.live.hush import impatient_redis
 from engine.live.inspect import Inspector
 from engine.live.journal import Journal
-from engine.live.wire import Wire
+from engine.live.transport.pool import Wire
 from engine.settings import Settings
 
 _ENDS_S: Final = 5.0

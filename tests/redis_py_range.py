@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.live.link import REDIS_PY
+from engine.live.transport.connection import REDIS_PY
 from engine.wiring import System
 from tests.docs.documents import ROOT
 

@@ -15,7 +15,7 @@ from engine import AsyncBudgetClient, BudgetClient
 from engine.errors import InvalidSetting
 from engine.flows.doctor.examine import examine
 from engine.ledger.database import libpq_params, make_engine, where
-from engine.live.wire import Wire
+from engine.live.transport.pool import Wire
 from engine.logs import _masked as masked_in_logs
 from engine.settings import Settings, hot_redis_url
 from engine.urls import LIBPQ, database_complaint, masked, redis_complaint

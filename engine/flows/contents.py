@@ -24,7 +24,7 @@ from engine.ledger.records import BrandRecord, CampaignRecord
 from engine.live.admin import TURN
 from engine.live.keys import ShardKeys
 from engine.live.scripts import script
-from engine.live.wire import Call
+from engine.live.transport.pool import Call
 
 Hash = tuple[str, list[str]]
 """A key and its fields and values, flat."""

@@ -34,7 +34,7 @@ from engine.live.journal import COUNTED, EARLIER, START, Journal, digest_of, exp
 from engine.live.keys import ShardKeys, shard_keys
 from engine.live.replies import head
 from engine.live.scripts import LAYOUT, script
-from engine.live.wire import Call
+from engine.live.transport.pool import Call
 
 log = logging.getLogger(__name__)
 

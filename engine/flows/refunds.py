@@ -26,7 +26,7 @@ from engine.live.admin import LiveRedis
 from engine.live.keys import keys_of_brand
 from engine.live.replies import head
 from engine.live.scripts import LAYOUT, script
-from engine.live.wire import Call, Reply
+from engine.live.transport.pool import Call, Reply
 
 AT_ONCE: Final = 500
 TRY_AGAIN_MS: Final = 5_000

@@ -18,7 +18,7 @@ from engine.live.hush import HANGS, Hush
 from engine.live.keys import keys_of_brand, shard_keys
 from engine.live.replies import NOT_READY, head, optional_int
 from engine.live.scripts import LAYOUT, script
-from engine.live.wire import Call, NoAnswer, Reply, Wire
+from engine.live.transport.pool import Call, NoAnswer, Reply, Wire
 
 SLICE: Final = 200
 """Campaigns, hashes or ids in one script call: nothing may hold Redis for more than 5 ms."""

@@ -20,7 +20,6 @@ from engine.errors import BudgetError, InvalidInput, shown
 from engine.live.aio_awaited import Awaited, begun
 from engine.live.aio_flusher import Flusher
 from engine.live.aio_holds import AsyncHoldCalls
-from engine.live.aio_link import AsyncAddress
 from engine.live.aio_parcels import PLACE
 from engine.live.batches import Spend, calls_of, in_order, line_of, pieces_of
 from engine.live.client import BudgetClient, asks_status, checked_request_id, read_status, status_unknown
@@ -29,8 +28,9 @@ from engine.live.leases.spool import Replayed
 from engine.live.prepared import call_for
 from engine.live.replies import ACCEPTED, RECORDED, CampaignStatus, SpendResult, spend_result, unavailable, unreadable
 from engine.live.scripts import LAYOUT, RECORD, TRY, script
+from engine.live.transport.aio import AsyncAddress
+from engine.live.transport.pool import Call, NoAnswer, Reply
 from engine.live.watch import Watch
-from engine.live.wire import Call, NoAnswer, Reply
 from engine.settings import hot_redis_url
 
 __all__ = ["AsyncBudgetClient"]

@@ -13,9 +13,9 @@ from redis import exceptions
 
 from engine.errors import BudgetError, InvalidId, Overloaded, shown
 from engine.live.aio_awaited import Awaited
-from engine.live.aio_link import AsyncAddress, AsyncLink
 from engine.live.aio_parcels import PLACE, Alone, Parcel, Together
-from engine.live.wire import Call, NoAnswer, Reply, Unreadable, named, one_line, translated
+from engine.live.transport.aio import AsyncAddress, AsyncLink
+from engine.live.transport.pool import Call, NoAnswer, Reply, Unreadable, named, one_line, translated
 
 KEPT_S: Final = 300
 """How long a call is kept that a caller gave up on: half of what Redis remembers requests for, so that its repeat never counts anew."""

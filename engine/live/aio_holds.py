@@ -16,7 +16,7 @@ from engine.live.holds import (
     asks_reserve,
     asks_settle,
 )
-from engine.live.wire import Call, NoAnswer, Reply
+from engine.live.transport.pool import Call, NoAnswer, Reply
 
 
 class AsyncHoldCalls:

@@ -22,7 +22,7 @@ from engine.live.packed import pack
 from engine.live.replies import ACCEPTED, NOT_READY, RECORDED, SpendResult, spend_result, spend_results, unavailable
 from engine.live.requests import next_id
 from engine.live.scripts import RECORD, TRY, script
-from engine.live.wire import Arg, Call, NoAnswer, Reply
+from engine.live.transport.pool import Arg, Call, NoAnswer, Reply
 
 PLACE: Final = "#"
 """Between a shared call's id and a caller's place in it. No id may hold it, so any other client refuses such a request id."""

@@ -22,7 +22,7 @@ from engine.live.packed import NAMED, each_of, pack
 from engine.live.prepared import call_for_all
 from engine.live.replies import Counted, SpendResult, spend_results, unreadable
 from engine.live.scripts import LAYOUT, RECORD, TRY, Script
-from engine.live.wire import Arg, Call, Reply
+from engine.live.transport.pool import Arg, Call, Reply
 
 MAX_SPENDS_A_CALL: Final = 1000
 MAX_SPENDS_WITH_IDS: Final = 500

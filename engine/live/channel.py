@@ -10,7 +10,7 @@ from typing import Any
 from redis import exceptions
 
 from engine.live.keys import shard_keys
-from engine.live.wire import Wire
+from engine.live.transport.pool import Wire
 
 
 class Channel:

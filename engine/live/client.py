@@ -13,7 +13,6 @@ from engine.domain.ids import ORDINALS, check_campaign_id, check_text_id
 from engine.domain.money import MAX_AMOUNT_MICROS, micros_of, parse_amount
 from engine.errors import BudgetError, InvalidInput, NotFound, NotReady, Unavailable, UnreadableReply, shown
 from engine.live.batches import Spend, calls_of, in_order, line_of, pieces_of
-from engine.live.busy_poll import MOST_US
 from engine.live.holds import HoldCalls, ttl_ms
 from engine.live.keys import keys_of_campaign
 from engine.live.leases.keeper import Keeper
@@ -33,8 +32,9 @@ from engine.live.replies import (
 )
 from engine.live.requests import next_id
 from engine.live.scripts import LAYOUT, RECORD, TRY, script
+from engine.live.transport.busy_poll import MOST_US
+from engine.live.transport.pool import Call, NoAnswer, Reply, Unreadable, Wire
 from engine.live.watch import Watch
-from engine.live.wire import Call, NoAnswer, Reply, Unreadable, Wire
 from engine.settings import hot_redis_url
 
 __all__ = ["BudgetClient", "Spend"]

@@ -31,7 +31,7 @@ from engine.live.replies import (
 )
 from engine.live.requests import next_id
 from engine.live.scripts import LAYOUT, script
-from engine.live.wire import Call, NoAnswer, Reply, Unreadable, Wire
+from engine.live.transport.pool import Call, NoAnswer, Reply, Unreadable, Wire
 
 SETTLED: Final = "settled"
 RELEASED: Final = "released"

@@ -9,7 +9,7 @@ from typing import Final
 from engine.domain.ids import ORDINALS, shard_of
 from engine.live.keys import shard_keys
 from engine.live.scripts import RECORD, Script
-from engine.live.wire import Arg, Call, encoded_head
+from engine.live.transport.pool import Arg, Call, encoded_head
 
 _CAMPAIGNS: Final = 16_384
 """Campaigns whose calls are kept: about a kilobyte each."""

@@ -8,7 +8,7 @@ from engine.domain.ids import MAX_BRAND_ID, ORDINALS, SHARDS, shard_of
 from engine.live.admin import LiveRedis
 from engine.live.keys import shard_keys
 from engine.live.scripts import LAYOUT, script
-from engine.live.wire import Call, Reply
+from engine.live.transport.pool import Call, Reply
 
 # What can be no brand's or campaign's number is left out, and a shard that is not ready, of another layout or another instance, has none.
 

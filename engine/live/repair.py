@@ -14,7 +14,7 @@ from engine.live.admin import TURN, LiveRedis
 from engine.live.keys import ShardKeys, keys_of_brand, shard_keys
 from engine.live.replies import NOT_READY, head
 from engine.live.scripts import LAYOUT, script
-from engine.live.wire import Call
+from engine.live.transport.pool import Call
 
 _BRANDS: Final = 10
 """Brands in one look at a shard, each with its holds: three keys."""

@@ -13,7 +13,7 @@ from engine.domain.money import to_decimal
 from engine.errors import BudgetError, InvalidInput, Unavailable, UnreadableReply, WrongVersion, shown
 from engine.live.packed import each_of
 from engine.live.scripts import LAYOUT
-from engine.live.wire import NoAnswer, Reply, Unreadable, named
+from engine.live.transport.pool import NoAnswer, Reply, Unreadable, named
 
 RECORDED: Final = "recorded"
 ACCEPTED: Final = "accepted"

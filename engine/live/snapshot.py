@@ -10,7 +10,7 @@ from engine.live.keys import shard_keys
 from engine.live.picture import Wanted
 from engine.live.replies import NOT_READY, head
 from engine.live.scripts import LAYOUT, script
-from engine.live.wire import Call, Reply
+from engine.live.transport.pool import Call, Reply
 
 SLICE: Final = 200
 BRANDS_A_CALL: Final = 500

@@ -27,7 +27,7 @@ from engine.live.redis_clock import RedisClock
 from engine.live.replies import NOT_READY, CampaignStatus, head
 from engine.live.scripts import LAYOUT, script
 from engine.live.snapshot import ShardNotReady, read_snapshot
-from engine.live.wire import Call, NoAnswer, Reply, Wire
+from engine.live.transport.pool import Call, NoAnswer, Reply, Wire
 
 log = logging.getLogger(__name__)
 

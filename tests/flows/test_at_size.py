@@ -19,7 +19,7 @@ from engine.jobs import persist_loop
 from engine.live import admin
 from engine.live.admin import LiveRedis
 from engine.live.keys import keys_of_campaign
-from engine.live.wire import Call, Reply
+from engine.live.transport.pool import Call, Reply
 from engine.wiring import System
 from tests.flows.conftest import at
 

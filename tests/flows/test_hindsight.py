@@ -15,7 +15,7 @@ from engine.flows.views import BrandView
 from engine.ledger import statuses
 from engine.ledger.statuses import StatusWrite
 from engine.live.admin import LiveRedis
-from engine.live.wire import Wire
+from engine.live.transport.pool import Wire
 from engine.wiring import System
 from tests.flows.test_persist import brand_with_campaigns
 from tests.ledger.spends import row, write

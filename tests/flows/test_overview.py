@@ -13,7 +13,7 @@ from engine.errors import NotFound
 from engine.flows.overview import Overview
 from engine.flows.views import BrandView
 from engine.live.admin import LiveRedis
-from engine.live.wire import Wire
+from engine.live.transport.pool import Wire
 from engine.wiring import System
 from tests.flows.test_persist import brand_with_campaigns
 from tests.flows.test_status_and_close import instant

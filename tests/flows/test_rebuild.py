@@ -15,7 +15,7 @@ from engine.flows import salvage
 from engine.live.client import Spend
 from engine.live.keys import keys_of_brand, shard_keys
 from engine.live.scripts import script
-from engine.live.wire import Call
+from engine.live.transport.pool import Call
 from engine.wiring import System
 from tests.flows.conftest import at
 from tests.flows.test_persist import brand_with_campaigns, rows

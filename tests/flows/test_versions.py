@@ -102,7 +102,7 @@ def _stale(client: BudgetClient, campaign: int) -> Any:
     """A call of the previous release, made now and sent as often as it is called: the first word of each reply."""
     from engine.live.keys import keys_of_campaign
     from engine.live.scripts import script
-    from engine.live.wire import Call, Wire
+    from engine.live.transport.pool import Call, Wire
 
     keys, wire = keys_of_campaign(campaign), client._wire
     assert isinstance(wire, Wire)

@@ -17,7 +17,7 @@ from engine.flows.rebuild import How, NotAllRebuilt
 from engine.live.keys import keys_of_brand, shard_keys
 from engine.live.replies import head
 from engine.live.scripts import LAYOUT, script
-from engine.live.wire import Call
+from engine.live.transport.pool import Call
 from engine.wiring import System
 from tests.flows.conftest import at, born_on_the_moved_clock
 from tests.flows.test_persist import rows

@@ -10,7 +10,7 @@ import redis
 from engine.live.admin import LiveRedis
 from engine.live.client import BudgetClient
 from engine.live.scripts import swapping
-from engine.live.wire import Wire
+from engine.live.transport.pool import Wire
 from tests.live.plant import MOVABLE_CLOCK, Plant
 
 

@@ -17,7 +17,7 @@ from engine.live.admin import BrandPlan, CampaignPlan, LiveRedis
 from engine.live.journal import Entry, Journal, decode
 from engine.live.keys import keys_of_brand, shard_keys
 from engine.live.scripts import script
-from engine.live.wire import Call
+from engine.live.transport.pool import Call
 
 BRAND = 81
 CAMPAIGN = BRAND * 65536 + 1

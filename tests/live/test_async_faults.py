@@ -14,9 +14,10 @@ import redis
 import redis.asyncio
 
 from engine import AsyncBudgetClient, BudgetClient, BudgetError, InvalidId, Spend, Unavailable
-from engine.live import aio_flusher, link
+from engine.live import aio_flusher
 from engine.live.admin import LiveRedis
-from engine.live.wire import Wire
+from engine.live.transport import connection as link
+from engine.live.transport.pool import Wire
 from engine.local.servers import EmbeddedServers
 from tests.live.plant import CAMPAIGN, Plant
 from tests.patience import PATIENCE_S, in_time

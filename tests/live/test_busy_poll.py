@@ -10,8 +10,8 @@ from contextlib import contextmanager
 import pytest
 
 from engine import BudgetClient, InvalidInput, Spend
-from engine.live.busy_poll import BusyPoll
-from engine.live.wire import Wire
+from engine.live.transport.busy_poll import BusyPoll
+from engine.live.transport.pool import Wire
 from tests.live.plant import CAMPAIGN, Plant
 from tests.live.test_leases import until
 

@@ -13,7 +13,7 @@ from engine.domain.periods import ms_of
 from engine.live.client import Spend
 from engine.live.keys import keys_of_brand
 from engine.live.scripts import LAYOUT, script
-from engine.live.wire import Call
+from engine.live.transport.pool import Call
 from tests.live.plant import BRAND, CAMPAIGN, Plant
 
 

@@ -20,7 +20,7 @@ from engine.live.leases.keeper import Keeper
 from engine.live.leases.lease import Lease
 from engine.live.leases.slots import PER_SLOT, SLOTS, Slots
 from engine.live.scripts import script
-from engine.live.wire import Call, Reply, Wire
+from engine.live.transport.pool import Call, Reply, Wire
 from tests.live.plant import CAMPAIGN, Plant
 from tests.live.test_leases import MICROS, burn, held, lessor, logged, until
 

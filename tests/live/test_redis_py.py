@@ -12,7 +12,7 @@ import pytest
 import redis
 
 from engine import BudgetError, WrongVersion
-from engine.live.link import REDIS_PY, check_redis_py
+from engine.live.transport.connection import REDIS_PY, check_redis_py
 from engine.wiring import System
 from tests.docs.documents import README, ROOT
 from tests.redis_py_range import STORY
@@ -45,7 +45,7 @@ MAKERS = {
     "the seed's call": "engine.record_spend(65537, '1')",
     "asyncio": "engine.AsyncBudgetClient.from_url(url)",
     "asyncio from_env": "engine.AsyncBudgetClient.from_env()",
-    "jobs": "__import__('engine.live.wire').live.wire.Wire(url)",
+    "jobs": "__import__('engine.live.transport.pool').live.wire.Wire(url)",
 }
 
 

@@ -12,7 +12,7 @@ from engine import BudgetClient, Spend, Unavailable
 from engine.domain.ids import SHARDS
 from engine.errors import BudgetError
 from engine.live.scripts import Script
-from engine.live.wire import Call, NoAnswer, Wire
+from engine.live.transport.pool import Call, NoAnswer, Wire
 from tests.live.plant import BRAND, Plant
 from tests.live.test_leases import until
 from tests.patience import in_time

@@ -11,7 +11,7 @@ import pytest
 from engine import BudgetClient, InvalidInput, Spend, Unavailable
 from engine.domain.ids import shard_of
 from engine.errors import BudgetError, InvalidSetting
-from engine.live.wire import Wire
+from engine.live.transport.pool import Wire
 from tests.live.plant import BRAND, CAMPAIGN, Plant
 from tests.patience import in_time
 from tests.proxy import Proxy

@@ -15,7 +15,7 @@ from engine.live.holds import HoldResult, RefundResult
 from engine.live.keys import keys_of_brand, keys_of_campaign, shard_keys
 from engine.live.replies import SpendResult
 from engine.live.scripts import Script
-from engine.live.wire import Call, Wire
+from engine.live.transport.pool import Call, Wire
 
 VERDICTS = {"k": "counted", "p": "earlier", "d": "duplicate", "c": "conflict", "u": "unknown_campaign"}
 

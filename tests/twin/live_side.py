@@ -31,7 +31,7 @@ from engine.live.keys import keys_of_campaign
 from engine.live.leases.calls import asks_draw, asks_lease, read_draw, read_grant
 from engine.live.replies import head, read_figures
 from engine.live.scripts import LAYOUT, script
-from engine.live.wire import Call, Wire
+from engine.live.transport.pool import Call, Wire
 from tests.live.plant import mark
 from tests.twin.compare import RedisView, answer_of
 

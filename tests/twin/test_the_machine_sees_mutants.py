@@ -12,7 +12,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from engine.errors import InvalidInput
 from engine.live.scripts import lua_folder, swapping
-from engine.live.wire import Wire
+from engine.live.transport.pool import Wire
 from tests.live.plant import MOVABLE_CLOCK
 from tests.twin.conftest import drawn
 from tests.twin.live_side import LiveSide

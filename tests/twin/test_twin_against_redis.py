@@ -9,7 +9,7 @@ import redis
 from hypothesis.stateful import run_state_machine_as_test
 
 from engine.live.scripts import swapping
-from engine.live.wire import Wire
+from engine.live.transport.pool import Wire
 from tests.live.plant import MOVABLE_CLOCK
 from tests.twin.conftest import drawn
 from tests.twin.instants import FAR_MOVES, MOVES

@@ -25,7 +25,7 @@ from engine.live.inspect import Inspector
 from engine.live.keys import keys_of_brand
 from engine.live.registry import stamp
 from engine.live.scripts import LAYOUT
-from engine.live.wire import Wire
+from engine.live.transport.pool import Wire
 
 _LOOKS: Final = 3
 _AGAIN_S: Final = 0.3

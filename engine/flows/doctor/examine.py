@@ -30,7 +30,7 @@ from engine.ledger.catalog import Catalog
 from engine.ledger.database import make_engine, where
 from engine.live.admin import LiveRedis
 from engine.live.journal import START
-from engine.live.wire import Wire
+from engine.live.transport.pool import Wire
 from engine.settings import Settings, masked
 
 LEAST_REDIS: Final = 7

@@ -10,7 +10,7 @@ from engine.live.packed import pack_one
 from engine.live.prepared import call_for
 from engine.live.replies import NOT_READY, UNKNOWN_CAMPAIGN, head
 from engine.live.scripts import LAYOUT, script
-from engine.live.wire import Call, Reply
+from engine.live.transport.pool import Call, Reply
 
 GRANTED: Final = "granted"
 PARTLY: Final = "partly"

@@ -18,8 +18,8 @@ from engine.live.leases.lease import CLOSED, Lease
 from engine.live.leases.slots import Slots
 from engine.live.replies import UNKNOWN_CAMPAIGN, unreadable
 from engine.live.requests import next_id
+from engine.live.transport.pool import Call, NoAnswer, Reply, Wire
 from engine.live.watch import STALE, Watch
-from engine.live.wire import Call, NoAnswer, Reply, Wire
 
 log = logging.getLogger(__name__)
 

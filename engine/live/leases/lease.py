@@ -21,7 +21,7 @@ from engine.errors import BudgetError, Unavailable
 from engine.live.leases.calls import COUNTED, ENDED, FORGOTTEN, REFUSED, Grant
 from engine.live.leases.slots import PER_SLOT, Draw, Slots
 from engine.live.replies import NOT_READY
-from engine.live.wire import Reply, named
+from engine.live.transport.pool import Reply, named
 
 if TYPE_CHECKING:
     from engine.live.leases.keeper import Keeper

@@ -15,7 +15,7 @@ from engine.live.leases.calls import COUNTED, FORGOTTEN, asks_draw, asks_lease, 
 from engine.live.leases.slots import Draw, InUse, Slots, files_in
 from engine.live.replies import NOT_READY, head
 from engine.live.scripts import LAYOUT, script
-from engine.live.wire import Call, NoAnswer, Reply, Wire, named
+from engine.live.transport.pool import Call, NoAnswer, Reply, Wire, named
 
 log = logging.getLogger(__name__)
 

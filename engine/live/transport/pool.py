@@ -18,9 +18,9 @@ import redis
 from redis import exceptions
 
 from engine.errors import BudgetError, WrongVersion, shown
-from engine.live.busy_poll import MOST_US, BusyPoll
-from engine.live.link import Address, Link, arguments, command, remaining, words
 from engine.live.scripts import Script
+from engine.live.transport.busy_poll import MOST_US, BusyPoll
+from engine.live.transport.connection import Address, Link, arguments, command, remaining, words
 
 Reply = list[Any]
 Arg = str | bytes

@@ -16,7 +16,7 @@ import redis
 from redis import exceptions
 
 from engine.errors import InvalidSetting, WrongVersion, shown
-from engine.live.busy_poll import BusyPoll
+from engine.live.transport.busy_poll import BusyPoll
 from engine.urls import masked, redis_complaint
 
 try:

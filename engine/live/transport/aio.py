@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from redis import exceptions
 
-from engine.live.link import MORE, Address, Replies, check_redis_py, command
 from engine.live.scripts import Script
+from engine.live.transport.connection import MORE, Address, Replies, check_redis_py, command
 
 _CHUNK: Final = 262_144
 
