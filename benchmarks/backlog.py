@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from benchmarks import size
+from engine.client.sync import Spend
 from engine.flows.persist import Drained
-from engine.live.client import Spend
 from engine.local.servers import Urls
 from engine.settings import Settings
 from engine.wiring import System

@@ -9,8 +9,8 @@ from typing import Final
 
 from sqlalchemy import Engine, text
 
+from engine.client.sync import Spend
 from engine.domain.ids import ORDINALS, campaign_id_of
-from engine.live.client import Spend
 from engine.wiring import System
 
 CAMPAIGNS_EACH: Final = 100

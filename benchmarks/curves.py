@@ -13,7 +13,7 @@ import redis
 
 from benchmarks.peers import rate
 from benchmarks.rows import BATCH, CAMPAIGNS, Bench
-from engine.live.client import BudgetClient, Spend
+from engine.client.sync import BudgetClient, Spend
 from engine.live.transport.busy_poll import MOST_US
 from engine.wiring import System
 

@@ -17,12 +17,12 @@ from typing import Final
 from benchmarks.catalog_of_size import fill, publish_all
 from benchmarks.size import STALL_MS, watching
 from benchmarks.stalls_of_holds import cases_of_holds, cases_of_many_brands, cases_of_rebuild
+from engine.client.sync import Spend
 from engine.domain.ids import SHARDS, campaign_id_of, shard_of
 from engine.domain.periods import day_of
 from engine.domain.schedule import Schedule
 from engine.ledger import migrate
 from engine.live.admin import SLICE
-from engine.live.client import Spend
 from engine.live.keys import ShardKeys, keys_of_brand
 from engine.live.scripts import LAYOUT, script
 from engine.live.transport.pool import Call

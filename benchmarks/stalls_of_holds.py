@@ -8,11 +8,11 @@ from itertools import count
 from typing import Final
 
 from benchmarks.catalog_of_size import always_open
+from engine.client.batches import MAX_BRANDS_A_CALL, Spend
 from engine.domain.ids import SHARDS, campaign_id_of, shard_of
 from engine.domain.periods import day_of
 from engine.domain.schedule import Schedule
 from engine.live.admin import BrandPlan, CampaignPlan
-from engine.live.batches import MAX_BRANDS_A_CALL, Spend
 from engine.live.keys import keys_of_brand
 from engine.live.leases.calls import COUNTED, asks_draw, asks_lease, read_draw
 from engine.live.repair import adjust

@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from functools import cache
 
+from engine.client.sync import BudgetClient, Spend
 from engine.domain.money import from_cpm
 from engine.errors import (
     BudgetError,
@@ -21,7 +22,6 @@ from engine.errors import (
     WrongVersion,
 )
 from engine.live.aio import AsyncBudgetClient
-from engine.live.client import BudgetClient, Spend
 from engine.live.leases.lease import Lease
 from engine.live.replies import CampaignStatus, SpendResult
 from engine.live.watch import Watch

@@ -11,6 +11,7 @@ from redis.backoff import ConstantBackoff
 from redis.retry import Retry
 from sqlalchemy import Engine
 
+from engine.client.sync import BudgetClient
 from engine.flows.board import ANSWER_S
 from engine.flows.close import Closer
 from engine.flows.log_days import LogDays
@@ -33,7 +34,6 @@ from engine.ledger.catalog import Catalog
 from engine.ledger.database import make_engine
 from engine.ledger.silence import JOBS_S
 from engine.live.admin import LiveRedis
-from engine.live.client import BudgetClient
 from engine.live.hush import impatient_redis
 from engine.live.inspect import Inspector
 from engine.live.journal import Journal

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 if TYPE_CHECKING:
-    from engine.live.client import BudgetClient
+    from engine.client.sync import BudgetClient
     from engine.settings import Settings
     from engine.wiring import System
 
@@ -41,7 +41,7 @@ class App:
     @cached_property
     def client(self) -> BudgetClient:
         """A bidder's client, without anything of PostgreSQL: spending on the command line starts quickly."""
-        from engine.live.client import BudgetClient
+        from engine.client.sync import BudgetClient
         from engine.settings import hot_redis_url
 
         return BudgetClient.from_url(hot_redis_url(), timeout_ms=COMMAND_MS)

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final, Protocol
 
+from engine.client.sync import Spend
 from engine.errors import BudgetError, Unavailable
 from engine.flows.spend_file import Malformed, SpendFile, SpendRow
-from engine.live.client import Spend
 from engine.live.replies import CONFLICT, DUPLICATE, NOT_READY, RECORDED, REFUSED, UNKNOWN_CAMPAIGN, SpendResult
 
 CHUNK: Final = 2000

@@ -14,13 +14,13 @@ from typing import Any, Final
 
 from sqlalchemy import Engine
 
+from engine.client.sync import BudgetClient, Spend
 from engine.domain.money import from_cpm, parse_budget
 from engine.domain.schedule import Schedule
 from engine.errors import Unavailable, WrongVersion
 from engine.flows.manage import Manage
 from engine.ledger.catalog import Catalog
 from engine.ledger.reports import brands_made_by_others
-from engine.live.client import BudgetClient, Spend
 from engine.live.replies import ACCEPTED, DUPLICATE, NOT_READY, RECORDED, REFUSED
 
 ACTOR: Final = "demo"

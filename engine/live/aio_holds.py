@@ -5,8 +5,7 @@ from __future__ import annotations
 from datetime import date, timedelta
 from decimal import Decimal
 
-from engine.live.aio_awaited import begun
-from engine.live.holds import (
+from engine.client.holds import (
     AnswerT,
     Asked,
     HoldResult,
@@ -16,6 +15,7 @@ from engine.live.holds import (
     asks_reserve,
     asks_settle,
 )
+from engine.live.aio_awaited import begun
 from engine.live.transport.pool import Call, NoAnswer, Reply
 
 

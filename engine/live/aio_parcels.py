@@ -9,18 +9,18 @@ from asyncio import AbstractEventLoop, Future
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from engine.errors import BudgetError, Unavailable
-from engine.live.aio_awaited import Awaited
-from engine.live.batches import (
+from engine.client.batches import (
     MAX_CAMPAIGNS_A_CALL,
     PACKED_FROM,
     Piece,
     fits,
     most_spends,
 )
+from engine.client.request_ids import next_id
+from engine.errors import BudgetError, Unavailable
+from engine.live.aio_awaited import Awaited
 from engine.live.packed import pack
 from engine.live.replies import ACCEPTED, NOT_READY, RECORDED, SpendResult, spend_result, spend_results, unavailable
-from engine.live.requests import next_id
 from engine.live.scripts import RECORD, TRY, script
 from engine.live.transport.pool import Arg, Call, NoAnswer, Reply
 

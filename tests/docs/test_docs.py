@@ -13,9 +13,9 @@ import redis
 
 from engine import BudgetClient
 from engine.cli import cli
+from engine.client.batches import most_spends
 from engine.doorbell import MONTHLY, SCHEDULE
 from engine.live.acl import acl_setuser
-from engine.live.batches import most_spends
 from engine.local.valkey import _CONFIG
 from engine.secret_files import FROM_FILE
 from engine.settings import TABLE

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 import redis
 
+from engine.client import batches
 from engine.domain.causes import ORDER, mask_of
 from engine.domain.ids import MAX_BRAND_ID, ORDINALS, SHARDS
 from engine.domain.money import MAX_AMOUNT_MICROS, MAX_TOTAL_MICROS
-from engine.live import batches, scripts
+from engine.live import scripts
 from engine.live.keys import shard_keys
 from engine.live.replies import _OUTCOMES
 from tests.docs import transcript

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 
 from engine import jobs
-from engine.live.client import Spend
+from engine.client.sync import Spend
 from engine.wiring import System
 from tests.faults.dying_worker import POINTS, die_at
 from tests.faults.figures import Figures

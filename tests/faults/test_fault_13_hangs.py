@@ -20,9 +20,9 @@ from sqlalchemy import text
 from engine import jobs
 from engine.cli import cli
 from engine.cli.run import run
+from engine.client.sync import BudgetClient
 from engine.errors import ServerHangs
 from engine.flows.persist import Drained
-from engine.live.client import BudgetClient
 from engine.local.bound import processes_in
 from engine.local.server import Server
 from engine.wiring import COMMANDS, System

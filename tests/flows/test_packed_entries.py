@@ -7,11 +7,11 @@ import itertools
 import pytest
 from sqlalchemy import text
 
+from engine.client.batches import PACKED_FROM, Spend, pieces_of
 from engine.domain.ids import shard_of
 from engine.errors import BudgetError
 from engine.flows import persist
 from engine.ledger import quarantine
-from engine.live.batches import PACKED_FROM, Spend, pieces_of
 from engine.live.scripts import script
 from engine.wiring import System
 from tests.flows.test_persist import brand_with_campaigns, rows

@@ -11,9 +11,9 @@ import pytest
 from sqlalchemy import text
 
 from engine import jobs
+from engine.client.sync import Spend
 from engine.domain.ids import shard_of
 from engine.ledger import runs
-from engine.live.client import Spend
 from engine.live.keys import keys_of_brand
 from engine.wiring import System
 from tests.flows.test_persist import brand_with_campaigns, rows

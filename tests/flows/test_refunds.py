@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from engine.client.holds import RefundResult
 from engine.domain.ids import shard_of
 from engine.domain.periods import DAY_MS, HOUR_MS, day_of, ms_of
 from engine.flows.check import check_all
@@ -16,7 +17,6 @@ from engine.flows.persist import Drained
 from engine.flows.refunds import TRY_AGAIN_MS
 from engine.jobs import persist_loop
 from engine.ledger import audit, migrate
-from engine.live.holds import RefundResult
 from engine.live.journal import decode
 from engine.live.keys import keys_of_brand
 from engine.wiring import System

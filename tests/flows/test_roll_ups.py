@@ -7,9 +7,9 @@ from typing import Any
 
 from sqlalchemy import text
 
+from engine.client.sync import Spend
 from engine.domain.periods import DAY_MS, HOUR_MS, ms_of
 from engine.ledger import migrate, reports
-from engine.live.client import Spend
 from engine.live.keys import keys_of_brand
 from engine.wiring import System
 from tests.flows.conftest import at

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 import redis
 
+from engine.client.sync import BudgetClient
 from engine.live.admin import LiveRedis
-from engine.live.client import BudgetClient
 from engine.live.scripts import swapping
 from engine.live.transport.pool import Wire
 from tests.live.plant import MOVABLE_CLOCK, Plant

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from engine.client import batches
+from engine.client.batches import PACKED_FROM, Spend, pieces_of
+from engine.client.sync import BudgetClient
 from engine.domain.ids import ORDINALS, SHARDS
 from engine.errors import InvalidInput
-from engine.live import batches
-from engine.live.batches import PACKED_FROM, Spend, pieces_of
-from engine.live.client import BudgetClient
 from engine.live.scripts import RECORD, TRY
 from tests.live.plant import BRAND, CAMPAIGN, Plant
 

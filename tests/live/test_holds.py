@@ -8,9 +8,9 @@ from decimal import Decimal
 import pytest
 
 from engine import BudgetClient, InvalidAmount, InvalidId, InvalidInput
+from engine.client.sync import Spend
 from engine.domain.ids import ORDINALS, SHARDS, shard_of
 from engine.domain.periods import ms_of
-from engine.live.client import Spend
 from engine.live.keys import keys_of_brand
 from engine.live.scripts import LAYOUT, script
 from engine.live.transport.pool import Call

@@ -6,11 +6,11 @@ import pytest
 import redis
 
 from engine import BudgetClient, NotReady, Spend, WrongVersion
+from engine.client.batches import PACKED_FROM
 from engine.domain.ids import shard_of
 from engine.domain.schedule import Schedule
 from engine.errors import BudgetError
 from engine.live.admin import BrandPlan, CampaignPlan, LiveRedis
-from engine.live.batches import PACKED_FROM
 from engine.live.keys import keys_of_brand
 from engine.live.repair import probe_brands, probe_shards
 from tests.live.plant import BRAND, CAMPAIGN, Plant

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from engine.client import batches
+from engine.client.batches import PACKED_FROM, Spend, pieces_of
+from engine.client.sync import BudgetClient
 from engine.domain.ids import ORDINALS, SHARDS, TEXT_ID
 from engine.domain.money import MAX_AMOUNT_MICROS, format_micros, parse_amount
 from engine.errors import InvalidInput
-from engine.live import batches
 from engine.live.admin import BrandPlan
-from engine.live.batches import PACKED_FROM, Spend, pieces_of
-from engine.live.client import BudgetClient
 from engine.live.keys import keys_of_brand
 from engine.live.scripts import script
 from tests.live.plant import BRAND, CAMPAIGN, Plant

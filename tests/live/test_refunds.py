@@ -7,10 +7,10 @@ from decimal import Decimal
 
 import pytest
 
+from engine.client.sync import BudgetClient
 from engine.domain.ids import ORDINALS, SHARDS
 from engine.domain.periods import HOUR_MS, date_of, day_of, ms_of
 from engine.errors import InvalidId, InvalidInput
-from engine.live.client import BudgetClient
 from tests.live.plant import BRAND, CAMPAIGN, Plant
 
 NOON = ms_of(datetime(2100, 3, 10, 12, tzinfo=UTC))

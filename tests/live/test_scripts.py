@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 import redis
 
+from engine.client.batches import MAX_SPENDS_A_CALL
 from engine.domain.causes import ORDER, mask_of
 from engine.domain.ids import ORDINALS, SHARDS
 from engine.domain.money import MAX_AMOUNT_MICROS, MAX_TOTAL_MICROS
 from engine.domain.periods import month_of_date
 from engine.domain.refunds import FIRST_DAY
 from engine.live import scripts
-from engine.live.batches import MAX_SPENDS_A_CALL
 from engine.live.journal import SHORT
 
 

@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from engine import AsyncBudgetClient, BudgetClient, Spend
-from engine.live.holds import HoldResult, RefundResult
+from engine.client.holds import HoldResult, RefundResult
 from engine.live.replies import SpendResult
 from tests.live.plant import BRAND, CAMPAIGN, Plant
 

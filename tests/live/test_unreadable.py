@@ -169,7 +169,7 @@ def test_what_cannot_be_read_is_of_its_own_class_and_no_repeat_is_wasted_on_it(
 
 
 def test_of_a_batch_over_two_shards_the_answers_that_can_be_read_are_given(plant: Plant, client: BudgetClient) -> None:
-    from engine.live.batches import in_order, pieces_of
+    from engine.client.batches import in_order, pieces_of
 
     pieces, size = pieces_of([Spend(CAMPAIGN, "1"), Spend(OTHER, "1"), Spend(CAMPAIGN, "1")])
     whole = [b"ok", b"k*2", b"81:2000000:2000000::", b"5308417:0"]

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from engine.client.sync import BudgetClient, Spend
 from engine.errors import Unavailable
 from engine.ledger import migrate
-from engine.live.client import BudgetClient, Spend
 from engine.local.servers import EmbeddedServers
 from engine.settings import Settings
 from engine.wiring import System

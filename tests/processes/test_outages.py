@@ -8,10 +8,10 @@ import pytest
 import redis
 from sqlalchemy import text
 
+from engine.client.sync import BudgetClient
 from engine.domain.ids import shard_of
 from engine.doorbell import SCHEDULE, ring_now
 from engine.errors import Unavailable
-from engine.live.client import BudgetClient
 from engine.wiring import System
 from tests.patience import in_time
 from tests.processes.conftest import (

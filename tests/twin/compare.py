@@ -6,12 +6,12 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from engine.client.holds import HoldResult, RefundResult
 from engine.domain.causes import reasons_of
 from engine.domain.periods import day_of
 from engine.domain.twin import Answer, Asked, Change, Entry, Figures, Row, Shard, Step, Twin, Verdict
 from engine.domain.twin.plan import Counter, periods_of
 from engine.live import journal
-from engine.live.holds import HoldResult, RefundResult
 from engine.live.keys import keys_of_brand, keys_of_campaign, shard_keys
 from engine.live.replies import SpendResult
 from engine.live.scripts import Script

@@ -8,6 +8,9 @@ from unittest import mock
 
 import redis
 
+from engine.client import batches
+from engine.client.sync import BudgetClient
+from engine.client.sync import Spend as ClientSpend
 from engine.domain.causes import reasons_of
 from engine.domain.ids import SHARDS, brand_of, campaign_id_of
 from engine.domain.periods import at_ms, date_of, day_of
@@ -24,9 +27,7 @@ from engine.domain.twin import (
     Twin,
 )
 from engine.errors import NotFound, NotReady
-from engine.live import admin, batches
-from engine.live.client import BudgetClient
-from engine.live.client import Spend as ClientSpend
+from engine.live import admin
 from engine.live.keys import keys_of_campaign
 from engine.live.leases.calls import asks_draw, asks_lease, read_draw, read_grant
 from engine.live.replies import head, read_figures

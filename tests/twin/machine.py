@@ -9,6 +9,7 @@ from typing import Final, Protocol
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from engine.client.batches import PACKED_FROM
 from engine.domain.ids import brand_of, campaign_id_of
 from engine.domain.periods import day_number
 from engine.domain.schedule import Schedule
@@ -24,7 +25,6 @@ from engine.domain.twin import (
     Spend,
     Twin,
 )
-from engine.live.batches import PACKED_FROM
 from tests.twin.instants import MOVES, STARTS, next_expiry, spent_days
 
 SCHEDULES: Final = tuple(

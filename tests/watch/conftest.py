@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import redis
 
-from engine.live.client import BudgetClient
+from engine.client.sync import BudgetClient
 from engine.live.scripts import swapping
 from engine.live.watch import Watch
 from tests.live.conftest import client, live, plain, plant, wire

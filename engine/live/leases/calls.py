@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from engine.client.prepared import call_for
 from engine.domain.causes import reasons_of
 from engine.live.packed import pack_one
-from engine.live.prepared import call_for
 from engine.live.replies import NOT_READY, UNKNOWN_CAMPAIGN, head
 from engine.live.scripts import LAYOUT, script
 from engine.live.transport.pool import Call, Reply

@@ -8,17 +8,18 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
+from engine.client.batches import Spend, calls_of, in_order, line_of, pieces_of
+from engine.client.holds import HoldCalls, ttl_ms
+from engine.client.prepared import call_for
+from engine.client.request_ids import next_id
 from engine.domain.causes import reasons_of
 from engine.domain.ids import ORDINALS, check_campaign_id, check_text_id
 from engine.domain.money import MAX_AMOUNT_MICROS, micros_of, parse_amount
 from engine.errors import BudgetError, InvalidInput, NotFound, NotReady, Unavailable, UnreadableReply, shown
-from engine.live.batches import Spend, calls_of, in_order, line_of, pieces_of
-from engine.live.holds import HoldCalls, ttl_ms
 from engine.live.keys import keys_of_campaign
 from engine.live.leases.keeper import Keeper
 from engine.live.leases.lease import Lease
 from engine.live.leases.spool import Replayed, folder_of, replay
-from engine.live.prepared import call_for
 from engine.live.replies import (
     ACCEPTED,
     NOT_READY,
@@ -30,7 +31,6 @@ from engine.live.replies import (
     unavailable,
     unreadable,
 )
-from engine.live.requests import next_id
 from engine.live.scripts import LAYOUT, RECORD, TRY, script
 from engine.live.transport.busy_poll import MOST_US
 from engine.live.transport.pool import Call, NoAnswer, Reply, Unreadable, Wire

@@ -14,12 +14,12 @@ from decimal import Decimal
 from itertools import chain, count
 from typing import Any, Final, NamedTuple
 
+from engine.client.prepared import call_for_all
 from engine.domain.ids import ORDINALS, are_text_ids, check_campaign_id, check_text_id, shard_of
 from engine.domain.money import MAX_AMOUNT_MICROS, micros_of, parse_amounts
 from engine.domain.periods import day_of, ms_of
 from engine.errors import BudgetError, InvalidId, InvalidInput, shown
 from engine.live.packed import NAMED, each_of, pack
-from engine.live.prepared import call_for_all
 from engine.live.replies import Counted, SpendResult, spend_results, unreadable
 from engine.live.scripts import LAYOUT, RECORD, TRY, Script
 from engine.live.transport.pool import Arg, Call, Reply

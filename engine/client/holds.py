@@ -11,6 +11,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Final, Generic, TypeVar
 
+from engine.client.request_ids import next_id
 from engine.domain.causes import reasons_of
 from engine.domain.ids import check_campaign_id, check_text_id
 from engine.domain.money import micros_of
@@ -29,7 +30,6 @@ from engine.live.replies import (
     read_figures,
     unreadable,
 )
-from engine.live.requests import next_id
 from engine.live.scripts import LAYOUT, script
 from engine.live.transport.pool import Call, NoAnswer, Reply, Unreadable, Wire
 
