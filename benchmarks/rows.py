@@ -17,8 +17,8 @@ from sqlalchemy import text
 
 from benchmarks import peers
 from benchmarks.peers import Django, rate
+from engine.client.aio.client import AsyncBudgetClient
 from engine.client.sync import BudgetClient, Spend
-from engine.live.aio import AsyncBudgetClient
 from engine.wiring import System
 
 BATCH: Final = 1000

@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from functools import cache
 
+from engine.client.aio.client import AsyncBudgetClient
 from engine.client.sync import BudgetClient, Spend
 from engine.domain.money import from_cpm
 from engine.errors import (
@@ -21,7 +22,6 @@ from engine.errors import (
     UnreadableReply,
     WrongVersion,
 )
-from engine.live.aio import AsyncBudgetClient
 from engine.live.leases.lease import Lease
 from engine.live.replies import CampaignStatus, SpendResult
 from engine.live.watch import Watch

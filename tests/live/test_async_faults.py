@@ -14,7 +14,7 @@ import redis
 import redis.asyncio
 
 from engine import AsyncBudgetClient, BudgetClient, BudgetError, InvalidId, Spend, Unavailable
-from engine.live import aio_flusher
+from engine.client.aio import sender as aio_flusher
 from engine.live.admin import LiveRedis
 from engine.live.transport import connection as link
 from engine.live.transport.pool import Wire

@@ -14,16 +14,16 @@ from decimal import Decimal
 from functools import partial
 from typing import Any, Final
 
+from engine.client.aio.coalescing import PLACE
+from engine.client.aio.futures import Awaited, begun
+from engine.client.aio.holds import AsyncHoldCalls
+from engine.client.aio.sender import Flusher
 from engine.client.batches import Spend, calls_of, in_order, line_of, pieces_of
 from engine.client.prepared import call_for
 from engine.client.sync import BudgetClient, asks_status, checked_request_id, read_status, status_unknown
 from engine.domain.ids import ORDINALS, check_campaign_id, shard_of
 from engine.domain.money import micros_of
 from engine.errors import BudgetError, InvalidInput, shown
-from engine.live.aio_awaited import Awaited, begun
-from engine.live.aio_flusher import Flusher
-from engine.live.aio_holds import AsyncHoldCalls
-from engine.live.aio_parcels import PLACE
 from engine.live.leases.lease import Lease
 from engine.live.leases.spool import Replayed
 from engine.live.replies import ACCEPTED, RECORDED, CampaignStatus, SpendResult, spend_result, unavailable, unreadable

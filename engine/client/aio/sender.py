@@ -11,9 +11,9 @@ from typing import Final
 
 from redis import exceptions
 
+from engine.client.aio.coalescing import PLACE, Alone, Parcel, Together
+from engine.client.aio.futures import Awaited
 from engine.errors import BudgetError, InvalidId, Overloaded, shown
-from engine.live.aio_awaited import Awaited
-from engine.live.aio_parcels import PLACE, Alone, Parcel, Together
 from engine.live.transport.aio import AsyncAddress, AsyncLink
 from engine.live.transport.pool import Call, NoAnswer, Reply, Unreadable, named, one_line, translated
 

@@ -9,6 +9,7 @@ from asyncio import AbstractEventLoop, Future
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from engine.client.aio.futures import Awaited
 from engine.client.batches import (
     MAX_CAMPAIGNS_A_CALL,
     PACKED_FROM,
@@ -18,7 +19,6 @@ from engine.client.batches import (
 )
 from engine.client.request_ids import next_id
 from engine.errors import BudgetError, Unavailable
-from engine.live.aio_awaited import Awaited
 from engine.live.packed import pack
 from engine.live.replies import ACCEPTED, NOT_READY, RECORDED, SpendResult, spend_result, spend_results, unavailable
 from engine.live.scripts import RECORD, TRY, script

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date, timedelta
 from decimal import Decimal
 
+from engine.client.aio.futures import begun
 from engine.client.holds import (
     AnswerT,
     Asked,
@@ -15,7 +16,6 @@ from engine.client.holds import (
     asks_reserve,
     asks_settle,
 )
-from engine.live.aio_awaited import begun
 from engine.live.transport.pool import Call, NoAnswer, Reply
 
 
