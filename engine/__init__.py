@@ -7,6 +7,7 @@ from functools import cache
 
 from engine.client.aio.client import AsyncBudgetClient
 from engine.client.sync import BudgetClient, Spend
+from engine.client.watch.watch import Watch
 from engine.domain.money import from_cpm
 from engine.errors import (
     BudgetError,
@@ -24,7 +25,6 @@ from engine.errors import (
 )
 from engine.live.leases.lease import Lease
 from engine.live.replies import CampaignStatus, SpendResult
-from engine.live.watch import Watch
 
 __all__ = [
     "AsyncBudgetClient",

@@ -12,6 +12,7 @@ from engine.client.batches import Spend, calls_of, in_order, line_of, pieces_of
 from engine.client.holds import HoldCalls, ttl_ms
 from engine.client.prepared import call_for
 from engine.client.request_ids import next_id
+from engine.client.watch.watch import Watch
 from engine.domain.causes import reasons_of
 from engine.domain.ids import ORDINALS, check_campaign_id, check_text_id
 from engine.domain.money import MAX_AMOUNT_MICROS, micros_of, parse_amount
@@ -34,7 +35,6 @@ from engine.live.replies import (
 from engine.live.scripts import LAYOUT, RECORD, TRY, script
 from engine.live.transport.busy_poll import MOST_US
 from engine.live.transport.pool import Call, NoAnswer, Reply, Unreadable, Wire
-from engine.live.watch import Watch
 from engine.settings import hot_redis_url
 
 __all__ = ["BudgetClient", "Spend"]

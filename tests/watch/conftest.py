@@ -9,8 +9,8 @@ import pytest
 import redis
 
 from engine.client.sync import BudgetClient
+from engine.client.watch.watch import Watch
 from engine.live.scripts import swapping
-from engine.live.watch import Watch
 from tests.live.conftest import client, live, plain, plant, wire
 from tests.live.plant import Plant
 from tests.patience import PATIENCE_S

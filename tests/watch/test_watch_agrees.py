@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine import BudgetClient, NotFound, NotReady, Watch
+from engine.client.watch import watch as watch_module
 from engine.domain.ids import shard_of
 from engine.domain.periods import DAY_MS, MINUTE_MS, ms_of
 from engine.domain.schedule import Schedule
-from engine.live import watch as watch_module
 from engine.live.admin import BrandPlan, CampaignPlan, LiveRedis
 from engine.live.repair import adjust
 from tests.live.plant import Plant

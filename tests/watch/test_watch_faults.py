@@ -16,11 +16,11 @@ import pytest
 import redis
 
 from engine import BudgetClient
+from engine.client.watch.watch import STALE_AFTER_S
 from engine.domain.periods import ms_of
 from engine.domain.schedule import DAYS, Schedule
 from engine.live.admin import LiveRedis
 from engine.live.transport.pool import Wire
-from engine.live.watch import STALE_AFTER_S
 from engine.local.servers import EmbeddedServers
 from tests.faults.figures import PROPERTY
 from tests.live.plant import CAMPAIGN, Plant

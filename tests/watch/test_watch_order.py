@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from engine import BudgetClient, Watch
+from engine.client.watch.eligibility import Picture, Wanted
+from engine.client.watch.messages import BrandSeen, BudgetMoved, CampaignSeen, Change, PlanTold, ShardTold, read_message
 from engine.domain.periods import DAY_MS
 from engine.domain.schedule import Schedule
 from engine.live.admin import LiveRedis
-from engine.live.changes import BrandSeen, BudgetMoved, CampaignSeen, Change, PlanTold, ShardTold, read_message
 from engine.live.keys import keys_of_brand
-from engine.live.picture import Picture, Wanted
 from tests.live.plant import BRAND, CAMPAIGN, Plant, mark
 from tests.patience import PATIENCE_S
 from tests.watch.conftest import until

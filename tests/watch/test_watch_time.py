@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 import pytest
 
 from engine import BudgetClient
+from engine.client.watch.clock import RedisClock
 from engine.domain.periods import ms_of
 from engine.domain.schedule import Schedule
 from engine.live.admin import LiveRedis
-from engine.live.redis_clock import RedisClock
 from tests.live.plant import CAMPAIGN, Plant
 from tests.patience import PATIENCE_S, at_best
 from tests.watch.conftest import SetClock, until

@@ -21,6 +21,7 @@ from engine.client.aio.sender import Flusher
 from engine.client.batches import Spend, calls_of, in_order, line_of, pieces_of
 from engine.client.prepared import call_for
 from engine.client.sync import BudgetClient, asks_status, checked_request_id, read_status, status_unknown
+from engine.client.watch.watch import Watch
 from engine.domain.ids import ORDINALS, check_campaign_id, shard_of
 from engine.domain.money import micros_of
 from engine.errors import BudgetError, InvalidInput, shown
@@ -30,7 +31,6 @@ from engine.live.replies import ACCEPTED, RECORDED, CampaignStatus, SpendResult,
 from engine.live.scripts import LAYOUT, RECORD, TRY, script
 from engine.live.transport.aio import AsyncAddress
 from engine.live.transport.pool import Call, NoAnswer, Reply
-from engine.live.watch import Watch
 from engine.settings import hot_redis_url
 
 __all__ = ["AsyncBudgetClient"]

@@ -16,17 +16,17 @@ from typing import Final
 
 from redis import exceptions
 
+from engine.client.watch.clock import RedisClock
+from engine.client.watch.eligibility import Picture, Wanted
+from engine.client.watch.messages import BudgetMoved, PlanTold, read_message
+from engine.client.watch.snapshot import ShardNotReady, read_snapshot
+from engine.client.watch.subscription import Channel
 from engine.domain.causes import reasons_of
 from engine.domain.ids import ORDINALS, check_brand_id, check_campaign_id, ids_of, shard_of
 from engine.errors import BudgetError, NotFound, NotReady
-from engine.live.changes import BudgetMoved, PlanTold, read_message
-from engine.live.channel import Channel
 from engine.live.keys import shard_keys
-from engine.live.picture import Picture, Wanted
-from engine.live.redis_clock import RedisClock
 from engine.live.replies import NOT_READY, CampaignStatus, head
 from engine.live.scripts import LAYOUT, script
-from engine.live.snapshot import ShardNotReady, read_snapshot
 from engine.live.transport.pool import Call, NoAnswer, Reply, Wire
 
 log = logging.getLogger(__name__)

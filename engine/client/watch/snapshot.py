@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from engine.live.changes import BrandSeen, CampaignSeen, read_brand, read_campaign
+from engine.client.watch.eligibility import Wanted
+from engine.client.watch.messages import BrandSeen, CampaignSeen, read_brand, read_campaign
 from engine.live.keys import shard_keys
-from engine.live.picture import Wanted
 from engine.live.replies import NOT_READY, head
 from engine.live.scripts import LAYOUT, script
 from engine.live.transport.pool import Call, Reply

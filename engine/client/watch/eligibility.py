@@ -1,4 +1,4 @@
-"""The picture of which campaigns may run: data and rules, no network and no thread. `engine/live/watch.py` feeds it and holds its lock.
+"""The picture of which campaigns may run: data and rules, no network and no thread. `engine/client/watch/watch.py` feeds it and holds its lock.
 
 `running` is one set for the picture's whole life, changed in place, so that asking it is one lookup. A campaign is in it when nothing of its own
 stops it (switch, archive), nothing of its brand's does (archive, budgets), its hours are open, and its shard is served. Campaigns of the same
@@ -12,11 +12,11 @@ from collections.abc import Iterable
 from itertools import count
 from typing import Final
 
+from engine.client.watch.messages import BrandSeen, BudgetMoved, CampaignSeen, PlanTold
 from engine.domain.causes import ARCHIVED, DAILY_BUDGET, MANUAL, MONTHLY_BUDGET, SCHEDULE, mask_of
 from engine.domain.hours import Hours
 from engine.domain.ids import ORDINALS, SHARDS, brand_of, shard_of
 from engine.domain.periods import day_of, month_of, next_day_ms
-from engine.live.changes import BrandSeen, BudgetMoved, CampaignSeen, PlanTold
 
 _MANUAL: Final = mask_of((MANUAL,))
 _ARCHIVED: Final = mask_of((ARCHIVED,))
