@@ -9,12 +9,12 @@ from typing import Final
 
 from benchmarks.catalog_of_size import always_open
 from engine.client.batches import MAX_BRANDS_A_CALL, Spend
+from engine.client.leases.calls import COUNTED, asks_draw, asks_lease, read_draw
 from engine.domain.ids import SHARDS, campaign_id_of, shard_of
 from engine.domain.periods import day_of
 from engine.domain.schedule import Schedule
 from engine.live.admin import BrandPlan, CampaignPlan
 from engine.live.keys import keys_of_brand
-from engine.live.leases.calls import COUNTED, asks_draw, asks_lease, read_draw
 from engine.live.repair import adjust
 from engine.live.scripts import LAYOUT, script
 from engine.live.transport.pool import Call

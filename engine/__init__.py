@@ -6,6 +6,7 @@ from decimal import Decimal
 from functools import cache
 
 from engine.client.aio.client import AsyncBudgetClient
+from engine.client.leases.lease import Lease
 from engine.client.sync import BudgetClient, Spend
 from engine.client.watch.watch import Watch
 from engine.domain.money import from_cpm
@@ -23,7 +24,6 @@ from engine.errors import (
     UnreadableReply,
     WrongVersion,
 )
-from engine.live.leases.lease import Lease
 from engine.live.replies import CampaignStatus, SpendResult
 
 __all__ = [

@@ -10,6 +10,9 @@ from typing import Final
 
 from engine.client.batches import Spend, calls_of, in_order, line_of, pieces_of
 from engine.client.holds import HoldCalls, ttl_ms
+from engine.client.leases.keeper import Keeper
+from engine.client.leases.lease import Lease
+from engine.client.leases.spool import Replayed, folder_of, replay
 from engine.client.prepared import call_for
 from engine.client.request_ids import next_id
 from engine.client.watch.watch import Watch
@@ -18,9 +21,6 @@ from engine.domain.ids import ORDINALS, check_campaign_id, check_text_id
 from engine.domain.money import MAX_AMOUNT_MICROS, micros_of, parse_amount
 from engine.errors import BudgetError, InvalidInput, NotFound, NotReady, Unavailable, UnreadableReply, shown
 from engine.live.keys import keys_of_campaign
-from engine.live.leases.keeper import Keeper
-from engine.live.leases.lease import Lease
-from engine.live.leases.spool import Replayed, folder_of, replay
 from engine.live.replies import (
     ACCEPTED,
     NOT_READY,

@@ -8,8 +8,8 @@ import time
 from decimal import Decimal
 from pathlib import Path
 
+from engine.client.leases.calls import asks_draw, asks_lease, read_draw, read_grant
 from engine.live.keys import keys_of_brand
-from engine.live.leases.calls import asks_draw, asks_lease, read_draw, read_grant
 from engine.wiring import System
 from tests.flows.test_persist import brand_with_campaigns, rows
 from tests.flows.test_verify import failed

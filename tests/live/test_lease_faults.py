@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from engine import BudgetClient, InvalidInput, Unavailable
-from engine.live.leases.calls import GRANTED, Grant, asks_lease, read_grant
-from engine.live.leases.keeper import Keeper
-from engine.live.leases.lease import Lease
-from engine.live.leases.slots import PER_SLOT, SLOTS, Slots
+from engine.client.leases.calls import GRANTED, Grant, asks_lease, read_grant
+from engine.client.leases.keeper import Keeper
+from engine.client.leases.lease import Lease
+from engine.client.leases.slots import PER_SLOT, SLOTS, Slots
 from engine.live.scripts import script
 from engine.live.transport.pool import Call, Reply, Wire
 from tests.live.plant import CAMPAIGN, Plant

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from engine import AsyncBudgetClient, BudgetClient, InvalidAmount, InvalidInput, NotFound
+from engine.client.leases.lease import Lease
 from engine.domain.periods import next_day_ms
 from engine.domain.schedule import Schedule
 from engine.live.journal import decode
 from engine.live.keys import keys_of_brand
-from engine.live.leases.lease import Lease
 from tests.live.plant import BRAND, CAMPAIGN, Plant
 from tests.patience import PATIENCE_S, at_best
 

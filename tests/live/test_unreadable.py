@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from engine import AsyncBudgetClient, BudgetClient, BudgetError, Spend, Unavailable, UnreadableReply
-from engine.live.leases.slots import Slots
+from engine.client.leases.slots import Slots
 from engine.live.replies import Figures, spend_results
 from tests.live.plant import BRAND, CAMPAIGN, Plant
 from tests.proxy import Proxy

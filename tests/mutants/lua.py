@@ -149,7 +149,7 @@ LUA: Final = (
     M("a draw that may be forgotten is counted on trust", "lua/lib/charge.lua",
       "if verb == 'd' and not before and is_forgotten(requests, now)", "if false",
       ("tests/live/test_lease_faults.py::test_a_draw_that_was_sent_longer_ago_than_redis_remembers_is_not_counted_again_but_named",)),
-    M("what a lease has left is set past what waits to be counted", "engine/live/leases/lease.py",
+    M("what a lease has left is set past what waits to be counted", "engine/client/leases/lease.py",
       "max(grant.held - self._waiting - self._in_slot(), 0)", "grant.held",
       ("tests/live/test_lease_faults.py::test_what_may_still_be_spent_never_covers_what_waits_to_be_counted",)),
     M("a draw past its hold is told as within it", "lua/lib/draw.lua",

@@ -9,6 +9,7 @@ from unittest import mock
 import redis
 
 from engine.client import batches
+from engine.client.leases.calls import asks_draw, asks_lease, read_draw, read_grant
 from engine.client.sync import BudgetClient
 from engine.client.sync import Spend as ClientSpend
 from engine.domain.causes import reasons_of
@@ -29,7 +30,6 @@ from engine.domain.twin import (
 from engine.errors import NotFound, NotReady
 from engine.live import admin
 from engine.live.keys import keys_of_campaign
-from engine.live.leases.calls import asks_draw, asks_lease, read_draw, read_grant
 from engine.live.replies import head, read_figures
 from engine.live.scripts import LAYOUT, script
 from engine.live.transport.pool import Call, Wire

@@ -19,14 +19,14 @@ from engine.client.aio.futures import Awaited, begun
 from engine.client.aio.holds import AsyncHoldCalls
 from engine.client.aio.sender import Flusher
 from engine.client.batches import Spend, calls_of, in_order, line_of, pieces_of
+from engine.client.leases.lease import Lease
+from engine.client.leases.spool import Replayed
 from engine.client.prepared import call_for
 from engine.client.sync import BudgetClient, asks_status, checked_request_id, read_status, status_unknown
 from engine.client.watch.watch import Watch
 from engine.domain.ids import ORDINALS, check_campaign_id, shard_of
 from engine.domain.money import micros_of
 from engine.errors import BudgetError, InvalidInput, shown
-from engine.live.leases.lease import Lease
-from engine.live.leases.spool import Replayed
 from engine.live.replies import ACCEPTED, RECORDED, CampaignStatus, SpendResult, spend_result, unavailable, unreadable
 from engine.live.scripts import LAYOUT, RECORD, TRY, script
 from engine.live.transport.aio import AsyncAddress

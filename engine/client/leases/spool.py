@@ -8,11 +8,11 @@ import time
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from engine.client.leases.calls import COUNTED, FORGOTTEN, asks_draw, asks_lease, read_draw
+from engine.client.leases.slots import Draw, InUse, Slots, files_in
 from engine.domain.money import to_decimal
 from engine.errors import BudgetError, InvalidInput, NotReady, Unavailable, shown
 from engine.live.keys import keys_of_campaign
-from engine.live.leases.calls import COUNTED, FORGOTTEN, asks_draw, asks_lease, read_draw
-from engine.live.leases.slots import Draw, InUse, Slots, files_in
 from engine.live.replies import NOT_READY, head
 from engine.live.scripts import LAYOUT, script
 from engine.live.transport.pool import Call, NoAnswer, Reply, Wire, named

@@ -15,16 +15,16 @@ from decimal import Decimal
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
+from engine.client.leases.calls import COUNTED, ENDED, FORGOTTEN, REFUSED, Grant
+from engine.client.leases.slots import PER_SLOT, Draw, Slots
 from engine.domain.money import MAX_AMOUNT_MICROS, micros_of, to_decimal
 from engine.domain.periods import next_day_ms
 from engine.errors import BudgetError, Unavailable
-from engine.live.leases.calls import COUNTED, ENDED, FORGOTTEN, REFUSED, Grant
-from engine.live.leases.slots import PER_SLOT, Draw, Slots
 from engine.live.replies import NOT_READY
 from engine.live.transport.pool import Reply, named
 
 if TYPE_CHECKING:
-    from engine.live.leases.keeper import Keeper
+    from engine.client.leases.keeper import Keeper
 
 log = logging.getLogger(__name__)
 

@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from engine.client.leases.calls import Grant, asks_draw, asks_lease, read_draw, read_grant
+from engine.client.leases.lease import CLOSED, Lease
+from engine.client.leases.slots import Slots
 from engine.client.request_ids import next_id
 from engine.client.watch.watch import STALE, Watch
 from engine.errors import BudgetError, NotFound, NotReady, Unavailable
-from engine.live.leases.calls import Grant, asks_draw, asks_lease, read_draw, read_grant
-from engine.live.leases.lease import CLOSED, Lease
-from engine.live.leases.slots import Slots
 from engine.live.replies import UNKNOWN_CAMPAIGN, unreadable
 from engine.live.transport.pool import Call, NoAnswer, Reply, Wire
 
