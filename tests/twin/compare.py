@@ -9,13 +9,13 @@ from typing import Final
 from engine.client.holds import HoldResult, RefundResult
 from engine.domain.causes import reasons_of
 from engine.domain.periods import day_of
-from engine.domain.twin import Answer, Asked, Change, Entry, Figures, Row, Shard, Step, Twin, Verdict
-from engine.domain.twin.plan import Counter, periods_of
 from engine.live import journal
 from engine.live.keys import keys_of_brand, keys_of_campaign, shard_keys
 from engine.live.replies import SpendResult
 from engine.live.scripts import Script
 from engine.live.transport.pool import Call, Wire
+from tests.model import Answer, Asked, Change, Entry, Figures, Row, Shard, Step, Twin, Verdict
+from tests.model.plan import Counter, periods_of
 
 VERDICTS = {"k": "counted", "p": "earlier", "d": "duplicate", "c": "conflict", "u": "unknown_campaign"}
 

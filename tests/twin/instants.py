@@ -19,7 +19,7 @@ from engine.domain.periods import (
     next_day_ms,
     next_month_ms,
 )
-from engine.domain.twin import Twin
+from tests.model import Twin
 
 STARTS: Final = tuple(
     ms_of(datetime(*parts, tzinfo=UTC))

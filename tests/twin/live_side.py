@@ -15,7 +15,14 @@ from engine.client.sync import Spend as ClientSpend
 from engine.domain.causes import reasons_of
 from engine.domain.ids import SHARDS, brand_of, campaign_id_of
 from engine.domain.periods import at_ms, date_of, day_of
-from engine.domain.twin import (
+from engine.errors import NotFound, NotReady
+from engine.live import admin
+from engine.live.keys import keys_of_campaign
+from engine.live.replies import head, read_figures
+from engine.live.scripts import LAYOUT, script
+from engine.live.transport.pool import Call, Wire
+from tests.live.plant import mark
+from tests.model import (
     Answer,
     BrandPlan,
     CampaignPlan,
@@ -27,13 +34,6 @@ from engine.domain.twin import (
     Spend,
     Twin,
 )
-from engine.errors import NotFound, NotReady
-from engine.live import admin
-from engine.live.keys import keys_of_campaign
-from engine.live.replies import head, read_figures
-from engine.live.scripts import LAYOUT, script
-from engine.live.transport.pool import Call, Wire
-from tests.live.plant import mark
 from tests.twin.compare import RedisView, answer_of
 
 _VERBS: Final = {"reserve": "R", "settle": "S", "release": "L", "sweep": "E"}

@@ -13,7 +13,7 @@ from engine.client.batches import PACKED_FROM
 from engine.domain.ids import brand_of, campaign_id_of
 from engine.domain.periods import day_number
 from engine.domain.schedule import Schedule
-from engine.domain.twin import (
+from tests.model import (
     Answer,
     BrandPlan,
     CampaignPlan,

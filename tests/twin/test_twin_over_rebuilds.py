@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule, run_state_machine_as_test
 
 from engine.domain.ids import shard_of
-from engine.domain.twin import BrandPlan, CampaignPlan, Spend
 from engine.live.keys import shard_keys
 from engine.live.scripts import swapping
 from engine.wiring import System
 from tests.live.plant import MOVABLE_CLOCK
+from tests.model import BrandPlan, CampaignPlan, Spend
 from tests.twin.conftest import drawn
 from tests.twin.machine import TwinMachine
 from tests.twin.whole_side import WholeSide, check_fold

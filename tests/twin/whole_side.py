@@ -9,10 +9,10 @@ from sqlalchemy import text
 from engine.domain.ids import ORDINALS, brand_of
 from engine.domain.periods import date_of, ms_of
 from engine.domain.schedule import Schedule
-from engine.domain.twin import BrandPlan, CampaignPlan, Twin
-from engine.domain.twin.journal import Row
-from engine.domain.twin.rebuilding import counted_in
 from engine.wiring import System
+from tests.model import BrandPlan, CampaignPlan, Twin
+from tests.model.journal import Row
+from tests.model.rebuilding import counted_in
 from tests.twin.compare import RedisView
 from tests.twin.live_side import LiveSide
 

@@ -11,10 +11,10 @@ from typing import Final
 
 from engine.domain.ids import brand_of
 from engine.domain.periods import day_of
-from engine.domain.twin.answers import ACCEPTED, CONFLICT, DUPLICATE, RECORDED, REFUSED, UNKNOWN_CAMPAIGN, Answer
-from engine.domain.twin.journal import COUNTED, EARLIER, Entry, Row, Spend, Verdict
-from engine.domain.twin.plan import count, refusal
-from engine.domain.twin.shard import Call, Seen, Shard, event_name
+from tests.model.answers import ACCEPTED, CONFLICT, DUPLICATE, RECORDED, REFUSED, UNKNOWN_CAMPAIGN, Answer
+from tests.model.journal import COUNTED, EARLIER, Entry, Row, Spend, Verdict
+from tests.model.plan import count, refusal
+from tests.model.shard import Call, Seen, Shard, event_name
 
 RECORD: Final = "record"
 TRY: Final = "try"

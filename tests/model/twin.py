@@ -12,15 +12,15 @@ from typing import Final
 
 from engine.domain.ids import brand_of, shard_of
 from engine.domain.periods import HOUR_MS, MINUTE_MS
-from engine.domain.twin import holds, leases, publishing, rebuilding, refunds, spends
-from engine.domain.twin.answers import NOT_READY, Answer
-from engine.domain.twin.decisions import Ledger
-from engine.domain.twin.holds import Operation
-from engine.domain.twin.journal import Spend
-from engine.domain.twin.leases import Drawing, Granted, Leasing
-from engine.domain.twin.plan import reasons
-from engine.domain.twin.publishing import BrandPlan, CampaignPlan
-from engine.domain.twin.shard import NotReady, Shard
+from tests.model import holds, leases, publishing, rebuilding, refunds, spends
+from tests.model.answers import NOT_READY, Answer
+from tests.model.decisions import Ledger
+from tests.model.holds import Operation
+from tests.model.journal import Spend
+from tests.model.leases import Drawing, Granted, Leasing
+from tests.model.plan import reasons
+from tests.model.publishing import BrandPlan, CampaignPlan
+from tests.model.shard import NotReady, Shard
 
 REQUEST_WINDOW_MS: Final = 10 * MINUTE_MS
 EVENT_WINDOW_MS: Final = HOUR_MS

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from engine.domain.ids import brand_of
-from engine.domain.twin.journal import Asked, Entry
-from engine.domain.twin.refunds import give_back, too_small
-from engine.domain.twin.shard import Refunded, Shard, event_name, refund_name
+from tests.model.journal import Asked, Entry
+from tests.model.refunds import give_back, too_small
+from tests.model.shard import Refunded, Shard, event_name, refund_name
 
 WAITING, APPROVED, REFUSED, APPLIED = "waiting", "approved", "refused", "applied"
 

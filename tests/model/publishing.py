@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from engine.domain.schedule import Schedule
-from engine.domain.twin.journal import Entry
-from engine.domain.twin.plan import Brand, Campaign
-from engine.domain.twin.shard import Shard
+from tests.model.journal import Entry
+from tests.model.plan import Brand, Campaign
+from tests.model.shard import Shard
 
 
 class BrandPlan(NamedTuple):

@@ -3,13 +3,13 @@
 Read it in this order: `plan` (budgets and causes), `spends`, `holds`, `refunds`, `publishing`, `decisions`, then `memory`, `journal` and `rebuilding`.
 """
 
-from engine.domain.twin.answers import Answer, Figures
-from engine.domain.twin.holds import Operation
-from engine.domain.twin.journal import Asked, Change, Entry, Row, Spend, Step, Verdict
-from engine.domain.twin.leases import Drawing, Granted, Leasing
-from engine.domain.twin.publishing import BrandPlan, CampaignPlan
-from engine.domain.twin.shard import NotReady, Shard
-from engine.domain.twin.twin import Twin
+from tests.model.answers import Answer, Figures
+from tests.model.holds import Operation
+from tests.model.journal import Asked, Change, Entry, Row, Spend, Step, Verdict
+from tests.model.leases import Drawing, Granted, Leasing
+from tests.model.publishing import BrandPlan, CampaignPlan
+from tests.model.shard import NotReady, Shard
+from tests.model.twin import Twin
 
 __all__ = [
     "Answer",

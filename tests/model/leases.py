@@ -12,11 +12,11 @@ from typing import Final, NamedTuple
 from engine.domain.causes import ORDER
 from engine.domain.ids import brand_of
 from engine.domain.periods import day_of
-from engine.domain.twin.answers import CONFLICT, LATE, OVER, REFUSED, RELEASED, UNKNOWN_CAMPAIGN
-from engine.domain.twin.journal import COUNTED, Entry, Row, Spend, Step, Verdict
-from engine.domain.twin.plan import Hold, count, switched_off
-from engine.domain.twin.shard import Call, Shard
-from engine.domain.twin.spends import RECORD, TRY
+from tests.model.answers import CONFLICT, LATE, OVER, REFUSED, RELEASED, UNKNOWN_CAMPAIGN
+from tests.model.journal import COUNTED, Entry, Row, Spend, Step, Verdict
+from tests.model.plan import Hold, count, switched_off
+from tests.model.shard import Call, Shard
+from tests.model.spends import RECORD, TRY
 
 GRANTED: Final = "granted"
 PARTLY: Final = "partly"

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Sequence
 
 from engine.domain.ids import brand_of
 from engine.domain.periods import day_start_ms
-from engine.domain.twin.decisions import APPROVED, REFUSED, WAITING, Ledger
-from engine.domain.twin.journal import COUNTED, EARLIER, Entry, Row, Verdict
-from engine.domain.twin.plan import Hold, periods_of
-from engine.domain.twin.publishing import BrandPlan, CampaignPlan, put
-from engine.domain.twin.shard import Call, End, Refunded, Seen, Shard, event_name, hold_name, refund_name
+from tests.model.decisions import APPROVED, REFUSED, WAITING, Ledger
+from tests.model.journal import COUNTED, EARLIER, Entry, Row, Verdict
+from tests.model.plan import Hold, periods_of
+from tests.model.publishing import BrandPlan, CampaignPlan, put
+from tests.model.shard import Call, End, Refunded, Seen, Shard, event_name, hold_name, refund_name
 
 
 def counted_in(entry: Entry, row: Row) -> Iterator[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from engine.domain.ids import brand_of
 from engine.domain.periods import day_of, day_start_ms
 from engine.domain.refunds import WHY
-from engine.domain.twin.answers import (
+from tests.model.answers import (
     CONFLICT,
     PENDING,
     REFUNDED,
@@ -18,9 +18,9 @@ from engine.domain.twin.answers import (
     UNKNOWN_EVENT,
     Answer,
 )
-from engine.domain.twin.journal import Asked, Entry, Row
-from engine.domain.twin.plan import periods_of
-from engine.domain.twin.shard import Refunded, Shard, event_name, refund_name
+from tests.model.journal import Asked, Entry, Row
+from tests.model.plan import periods_of
+from tests.model.shard import Refunded, Shard, event_name, refund_name
 
 _ASKS = "asks"
 _OUTCOMES = {"k": REFUNDED, "w": PENDING, "c": CONFLICT, "x": REFUSED, "n": UNKNOWN_EVENT, "u": UNKNOWN_CAMPAIGN}

@@ -9,7 +9,7 @@ from engine.domain.budget import Budget, refusal_causes, used_up_causes
 from engine.domain.causes import ARCHIVED, DAILY_BUDGET, MANUAL, MONTHLY_BUDGET, ORDER, SCHEDULE
 from engine.domain.periods import day_of, month_of
 from engine.domain.schedule import Schedule
-from engine.domain.twin.answers import Figures
+from tests.model.answers import Figures
 
 
 class Hold(NamedTuple):

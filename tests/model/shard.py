@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from typing import Final, NamedTuple
 
 from engine.domain.ids import brand_of
-from engine.domain.twin.answers import Answer
-from engine.domain.twin.journal import Change, Entry, Spend, Step, Verdict
-from engine.domain.twin.memory import Memory
-from engine.domain.twin.plan import BUDGETS, Brand, Campaign, reasons
+from tests.model.answers import Answer
+from tests.model.journal import Change, Entry, Spend, Step, Verdict
+from tests.model.memory import Memory
+from tests.model.plan import BUDGETS, Brand, Campaign, reasons
 
 CLOCK_SLACK_MS: Final = 1000
 UNMARKED: Final = "unmarked"

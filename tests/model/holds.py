@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from engine.domain.ids import brand_of
 from engine.domain.periods import day_of
-from engine.domain.twin.answers import (
+from tests.model.answers import (
     ACCEPTED,
     CONFLICT,
     LATE,
@@ -23,9 +23,9 @@ from engine.domain.twin.answers import (
     UNKNOWN_HOLD,
     Answer,
 )
-from engine.domain.twin.journal import Entry, Row, Step, Verdict
-from engine.domain.twin.plan import Hold, count, refusal
-from engine.domain.twin.shard import End, Shard, hold_name
+from tests.model.journal import Entry, Row, Step, Verdict
+from tests.model.plan import Hold, count, refusal
+from tests.model.shard import End, Shard, hold_name
 
 RESERVE: Final = "reserve"
 SETTLE: Final = "settle"
