@@ -14,7 +14,7 @@ from sqlalchemy import text
 
 from benchmarks.catalog_of_size import Sized, spend_once_each
 from engine.client.sync import BudgetClient
-from engine.flows.check import check_all
+from engine.flows.catalog.check import check_all
 from engine.flows.close import WAIT_S
 from engine.flows.persist import Drained
 from engine.jobs import persist_loop

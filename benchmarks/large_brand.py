@@ -18,7 +18,7 @@ from typing import Final
 from benchmarks import size
 from benchmarks.catalog_of_size import fill, publish_all, spend_once_each
 from engine.domain.ids import ORDINALS
-from engine.flows.check import check_all
+from engine.flows.catalog.check import check_all
 from engine.live.scripts import NAMES, script
 from engine.local.servers import EmbeddedServers, Urls
 from engine.processes import NICENESS

@@ -25,7 +25,7 @@ from benchmarks import beside
 from benchmarks.beside import BUSY, QUIET, Latency
 from benchmarks.catalog_of_size import Sized, fill, publish_all, spend_once_each
 from engine.domain.periods import DAY_MS, date_of, day_of
-from engine.flows.check import check_all
+from engine.flows.catalog.check import check_all
 from engine.ledger import migrate
 from engine.ledger.database import make_engine
 from engine.live.keys import keys_of_brand, keys_of_campaign

@@ -13,20 +13,20 @@ from sqlalchemy import Engine
 
 from engine.client.sync import BudgetClient
 from engine.flows.board import ANSWER_S
+from engine.flows.catalog.manage import Manage
+from engine.flows.catalog.publish import Publisher
+from engine.flows.catalog.restored import Restored
+from engine.flows.catalog.status import StatusWriter
 from engine.flows.close import Closer
 from engine.flows.log_days import LogDays
-from engine.flows.manage import Manage
 from engine.flows.metrics import Metrics
 from engine.flows.overview import Overview
 from engine.flows.persist import Persister
-from engine.flows.publish import Publisher
 from engine.flows.quarantine import Quarantined
 from engine.flows.rebuild import Rebuilder, Windows
 from engine.flows.rebuild_beside import RebuildBeside
 from engine.flows.reconcile import Reconciler
 from engine.flows.refunds import RefundDesk
-from engine.flows.restored import Restored
-from engine.flows.status import StatusWriter
 from engine.flows.verify import Verifier
 from engine.flows.verify.journals import Journals
 from engine.flows.verify.keyspace import Keyspace

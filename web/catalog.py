@@ -14,7 +14,7 @@ from engine.domain.ids import brand_of
 from engine.domain.money import NO_LIMIT_WORD
 from engine.domain.names import seen
 from engine.errors import Conflict, InvalidInput
-from engine.flows.manage import Changed
+from engine.flows.catalog.manage import Changed
 from web import told
 from web.forms import BrandForm, CampaignForm, ConfirmForm, ReturnForm, complain, version_of
 from web.guard import is_htmx

@@ -25,7 +25,7 @@ from engine.domain.money import parse_budget
 from engine.domain.names import clean_name
 from engine.domain.schedule import DAYS, Schedule
 from engine.errors import BudgetError, InvalidSchedule, shown
-from engine.flows.status import ENGINE
+from engine.flows.catalog.status import ENGINE
 from engine.jobs import BY_NAME
 from engine.ledger.records import BrandRecord, CampaignRecord
 from engine.logs import visible

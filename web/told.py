@@ -13,7 +13,7 @@ from flask import flash, get_flashed_messages, render_template
 
 from engine.domain.budget import daily_above_monthly
 from engine.domain.causes import sentence
-from engine.flows.manage import Changed
+from engine.flows.catalog.manage import Changed
 from engine.ledger.records import BrandRecord, CampaignRecord
 from web.formats import count, money
 from web.words import differences

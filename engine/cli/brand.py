@@ -26,7 +26,7 @@ from engine.domain.names import seen
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from engine.flows.manage import Changed
+    from engine.flows.catalog.manage import Changed
     from engine.flows.views import BrandView
     from engine.ledger.records import BrandRecord
 

@@ -13,7 +13,7 @@ from engine.cli.output import campaign_document, money, note, note_if_not_live, 
 from engine.domain.names import seen
 
 if TYPE_CHECKING:
-    from engine.flows.manage import Changed
+    from engine.flows.catalog.manage import Changed
     from engine.flows.views import CampaignView
     from engine.ledger.records import CampaignRecord
 

@@ -95,14 +95,14 @@ def _run(app: App, job: str, work: Callable[[], tuple[dict[str, Any], str, bool]
 
 
 def _check(app: App) -> tuple[dict[str, Any], str, bool]:
-    from engine.flows.check import check_all
+    from engine.flows.catalog.check import check_all
 
     checked = check_all(app.system.publisher, app.system.status)
     return {"published": checked.published, "changed": checked.changed}, str(checked), True
 
 
 def _close(app: App) -> tuple[dict[str, Any], str, bool]:
-    from engine.flows.check import check_all
+    from engine.flows.catalog.check import check_all
     from engine.flows.close import WAIT_S
 
     app.system.log_days.make_ahead()

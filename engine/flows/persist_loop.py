@@ -14,8 +14,8 @@ from typing import Final
 
 from engine.domain.ids import SHARDS
 from engine.errors import ServerAway
+from engine.flows.catalog.publish import NotAllPublished
 from engine.flows.persist import SPENDS_AT_ONCE, Drained, Persister, told
-from engine.flows.publish import NotAllPublished
 from engine.live.admin import LiveRedis, LiveShard
 
 log = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Engine
 
-from engine.flows.status import StatusWriter
+from engine.flows.catalog.status import StatusWriter
 from engine.flows.verify.counters import Counters, Difference
 from engine.flows.verify.findings import NotVerifiable, confirmed
 from engine.flows.verify.journals import Journals

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from engine.errors import BudgetError, Conflict, InvalidInput, NotFound
-from engine.flows.manage import Manage
+from engine.flows.catalog.manage import Manage
 from engine.ledger.catalog import Catalog
 from engine.ledger.records import CampaignRecord
 

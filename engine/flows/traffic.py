@@ -18,7 +18,7 @@ from engine.client.sync import BudgetClient, Spend
 from engine.domain.money import from_cpm, parse_budget
 from engine.domain.schedule import Schedule
 from engine.errors import Unavailable, WrongVersion
-from engine.flows.manage import Manage
+from engine.flows.catalog.manage import Manage
 from engine.ledger.catalog import Catalog
 from engine.ledger.reports import brands_made_by_others
 from engine.live.replies import ACCEPTED, DUPLICATE, NOT_READY, RECORDED, REFUSED

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from engine.domain.ids import SHARDS, shard_of
 from engine.domain.periods import day_of, month_of
 from engine.errors import BudgetError
-from engine.flows.check import check_all
+from engine.flows.catalog.check import check_all
 from engine.flows.doctor.examine import examine
 from engine.flows.persist import Drained
 from engine.jobs import persist_loop

@@ -13,7 +13,7 @@ from benchmarks.catalog_of_size import Sized, fill, publish_all, spend_once_each
 from benchmarks.size import BYTES_A_CAMPAIGN, bytes_a_campaign
 from engine.domain.periods import DAY_MS, date_of, day_of, day_start_ms
 from engine.errors import ServerAway
-from engine.flows.check import check_all
+from engine.flows.catalog.check import check_all
 from engine.flows.views import BrandView
 from engine.jobs import persist_loop
 from engine.live import admin

@@ -12,10 +12,10 @@ from engine import jobs
 from engine.domain.ids import shard_of
 from engine.domain.periods import DAY_MS, ms_of
 from engine.errors import BudgetError
-from engine.flows.check import check_all
+from engine.flows.catalog.check import check_all
+from engine.flows.catalog.publish import NotAllPublished
 from engine.flows.close import NotAllClosed
 from engine.flows.persist import ShardsStuck
-from engine.flows.publish import NotAllPublished
 from engine.flows.rebuild import NotAllRebuilt, Rebuilt
 from engine.ledger import runs
 from engine.live.keys import keys_of_brand, shard_keys

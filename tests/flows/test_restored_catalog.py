@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import text
 
 from engine.domain.schedule import Schedule
-from engine.flows.check import check_all
-from engine.flows.publish import brand_plan
+from engine.flows.catalog.check import check_all
+from engine.flows.catalog.publish import brand_plan
 from engine.live.keys import keys_of_brand
 from engine.wiring import System
 from tests.backup import Backup

@@ -12,7 +12,7 @@ from sqlalchemy import text
 from engine.domain.ids import SHARDS
 from engine.domain.periods import DAY_MS, ms_of
 from engine.domain.schedule import Schedule
-from engine.flows.check import check_all
+from engine.flows.catalog.check import check_all
 from engine.flows.close import WAIT_S
 from engine.flows.persist import Drained
 from engine.jobs import Stopped, persist_loop

@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from engine.client.sync import Spend
 from engine.domain.periods import DAY_MS, day_of, month_of, ms_of
-from engine.flows.check import check_all
+from engine.flows.catalog.check import check_all
 from engine.flows.verify import Check
 from engine.live.keys import keys_of_brand
 from engine.wiring import System

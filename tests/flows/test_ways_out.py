@@ -10,7 +10,7 @@ from sqlalchemy import text
 from engine.domain.ids import shard_of
 from engine.domain.periods import DAY_MS, HOUR_MS, ms_of
 from engine.errors import InvalidInput
-from engine.flows.check import check_all
+from engine.flows.catalog.check import check_all
 from engine.flows.doctor.examine import examine
 from engine.flows.quarantine import Quarantined
 from engine.flows.rebuild import How, NotAllRebuilt

@@ -10,8 +10,8 @@ from sqlalchemy import Engine
 
 from engine.domain.causes import status_of
 from engine.domain.periods import at_ms, ms_of
-from engine.flows.plans import Apart, plans_off
-from engine.flows.status import began
+from engine.flows.catalog.plans import Apart, plans_off
+from engine.flows.catalog.status import began
 from engine.flows.verify.findings import Check, confirmed
 from engine.ledger import audit_plan
 from engine.ledger.catalog import Catalog

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from engine.errors import BudgetError, ServerAway
-from engine.flows.publish import Publisher
-from engine.flows.restored import Restored, TakenBack
-from engine.flows.status import StatusWriter
+from engine.flows.catalog.publish import Publisher
+from engine.flows.catalog.restored import Restored, TakenBack
+from engine.flows.catalog.status import StatusWriter
 from engine.ledger.catalog import Catalog
 from engine.ledger.records import KEEP, BrandRecord, CampaignRecord, Keep
 

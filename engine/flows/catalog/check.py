@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from engine.flows.publish import Mended, Publisher
-from engine.flows.status import StatusWriter
+from engine.flows.catalog.publish import Mended, Publisher
+from engine.flows.catalog.status import StatusWriter
 
 
 @dataclass(frozen=True, slots=True)

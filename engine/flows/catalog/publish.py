@@ -9,8 +9,8 @@ from typing import Final
 
 from engine.domain.ids import SHARDS, shard_of
 from engine.errors import BudgetError, ServerAway
-from engine.flows.plans import Apart, plans_off
-from engine.flows.restored import Restored, TakenBack
+from engine.flows.catalog.plans import Apart, plans_off
+from engine.flows.catalog.restored import Restored, TakenBack
 from engine.ledger.catalog import Catalog, Owed
 from engine.ledger.published import MAX_VERSION, Ahead
 from engine.ledger.records import BrandRecord, CampaignRecord
