@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from benchmarks import size
 from engine.client.sync import Spend
-from engine.flows.persist import Drained
+from engine.flows.persist.persister import Drained
 from engine.local.servers import Urls
 from engine.settings import Settings
 from engine.wiring import System

@@ -16,7 +16,7 @@ from benchmarks.catalog_of_size import Sized, spend_once_each
 from engine.client.sync import BudgetClient
 from engine.flows.catalog.check import check_all
 from engine.flows.close import WAIT_S
-from engine.flows.persist import Drained
+from engine.flows.persist.persister import Drained
 from engine.jobs import persist_loop
 from engine.processes import give_way
 from engine.wiring import System

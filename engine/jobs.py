@@ -22,8 +22,8 @@ from engine.flows.catalog.check import check_all
 from engine.flows.catalog.publish import NotAllPublished
 from engine.flows.close import WAIT_S, NotAllClosed
 from engine.flows.health import QUEUES
-from engine.flows.persist import Drained, trim_all
-from engine.flows.persist_loop import PersistLoop
+from engine.flows.persist.loop import PersistLoop
+from engine.flows.persist.persister import Drained, trim_all
 from engine.flows.rebuild import NotAllRebuilt, lost_in
 from engine.flows.sweep import sweep_expired
 from engine.flows.verify import FAIL, summary

@@ -21,12 +21,12 @@ from engine.flows.close import Closer
 from engine.flows.log_days import LogDays
 from engine.flows.metrics import Metrics
 from engine.flows.overview import Overview
-from engine.flows.persist import Persister
-from engine.flows.quarantine import Quarantined
+from engine.flows.persist.persister import Persister
+from engine.flows.persist.quarantine import Quarantined
+from engine.flows.persist.refunds import RefundDesk
 from engine.flows.rebuild import Rebuilder, Windows
 from engine.flows.rebuild_beside import RebuildBeside
 from engine.flows.reconcile import Reconciler
-from engine.flows.refunds import RefundDesk
 from engine.flows.verify import Verifier
 from engine.flows.verify.journals import Journals
 from engine.flows.verify.keyspace import Keyspace

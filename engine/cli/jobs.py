@@ -116,7 +116,7 @@ def _close(app: App) -> tuple[dict[str, Any], str, bool]:
 
 def _persist(app: App) -> tuple[dict[str, Any], str, bool]:
     from engine.domain.money import format_micros
-    from engine.flows.persist import trim_all
+    from engine.flows.persist.persister import trim_all
 
     system = app.system
     mended = system.publisher.recognise()

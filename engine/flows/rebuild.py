@@ -20,7 +20,7 @@ from engine.domain.periods import HOUR_MS, MINUTE_MS, at_ms, date_of, day_number
 from engine.errors import BudgetError, ServerAway
 from engine.flows.catalog.restored import Restored
 from engine.flows.contents import Counted, Hash, hold_slices, memory_slices, open_counters, plan_hashes, set_calls
-from engine.flows.persist import Persister
+from engine.flows.persist.persister import Persister
 from engine.flows.salvage import carry_over, ms_of_entry
 from engine.ledger import holds, periods, refunds, spend_log
 from engine.ledger.catalog import Catalog

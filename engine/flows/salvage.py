@@ -16,8 +16,8 @@ from sqlalchemy import Connection, Engine
 
 from engine.domain.periods import at_ms
 from engine.errors import BudgetError
-from engine.flows.booking import Broken, Part, Read, book, read
-from engine.flows.persist import BATCH, Drained, HistoryLost, Persister
+from engine.flows.persist.ingest import Broken, Part, Read, book, read
+from engine.flows.persist.persister import BATCH, Drained, HistoryLost, Persister
 from engine.ledger import quarantine, spend_log
 from engine.live.journal import START, Journal
 

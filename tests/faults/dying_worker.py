@@ -8,7 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 from engine import jobs
-from engine.flows import booking, persist
+from engine.flows.persist import ingest as booking
+from engine.flows.persist import persister as persist
 from engine.live.admin import LiveRedis
 
 POINTS = ("after-read", "after-copy", "before-commit", "after-commit", "before-trim", "after-trim")

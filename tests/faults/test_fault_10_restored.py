@@ -9,7 +9,7 @@ from sqlalchemy import Engine, text
 
 from engine.client.sync import Spend
 from engine.domain.ids import shard_of
-from engine.flows.persist import trim_all
+from engine.flows.persist.persister import trim_all
 from engine.live.keys import keys_of_brand
 from engine.wiring import System
 from tests.conftest import run_sql

@@ -22,7 +22,7 @@ from engine.cli import cli
 from engine.cli.run import run
 from engine.client.sync import BudgetClient
 from engine.errors import ServerHangs
-from engine.flows.persist import Drained
+from engine.flows.persist.persister import Drained
 from engine.local.bound import processes_in
 from engine.local.server import Server
 from engine.wiring import COMMANDS, System

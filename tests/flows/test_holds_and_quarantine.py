@@ -11,7 +11,7 @@ from sqlalchemy import text
 from engine.domain.ids import shard_of
 from engine.domain.periods import ms_of
 from engine.errors import BudgetError
-from engine.flows import booking
+from engine.flows.persist import ingest as booking
 from engine.ledger import quarantine
 from engine.live.keys import keys_of_brand
 from engine.wiring import System

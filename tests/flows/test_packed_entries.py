@@ -10,7 +10,7 @@ from sqlalchemy import text
 from engine.client.batches import PACKED_FROM, Spend, pieces_of
 from engine.domain.ids import shard_of
 from engine.errors import BudgetError
-from engine.flows import persist
+from engine.flows.persist import persister as persist
 from engine.ledger import quarantine
 from engine.live.scripts import script
 from engine.wiring import System

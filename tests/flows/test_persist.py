@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from engine.client.sync import Spend
 from engine.domain.ids import shard_of
-from engine.flows.persist import ShardsStuck, trim_all
+from engine.flows.persist.persister import ShardsStuck, trim_all
 from engine.live.keys import keys_of_brand
 from engine.wiring import System
 from tests.flows.conftest import born_on_the_moved_clock

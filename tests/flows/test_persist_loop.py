@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
-from engine.flows.persist import Drained
+from engine.flows.persist.persister import Drained
 from engine.jobs import persist_loop
 from engine.wiring import System
 from tests.flows.test_persist import brand_with_campaigns, rows

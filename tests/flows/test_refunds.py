@@ -13,8 +13,8 @@ from engine.client.holds import RefundResult
 from engine.domain.ids import shard_of
 from engine.domain.periods import DAY_MS, HOUR_MS, day_of, ms_of
 from engine.flows.catalog.check import check_all
-from engine.flows.persist import Drained
-from engine.flows.refunds import TRY_AGAIN_MS
+from engine.flows.persist.persister import Drained
+from engine.flows.persist.refunds import TRY_AGAIN_MS
 from engine.jobs import persist_loop
 from engine.ledger import audit, migrate
 from engine.live.journal import decode

@@ -12,7 +12,7 @@ from engine.domain.periods import DAY_MS, HOUR_MS, ms_of
 from engine.errors import InvalidInput
 from engine.flows.catalog.check import check_all
 from engine.flows.doctor.examine import examine
-from engine.flows.quarantine import Quarantined
+from engine.flows.persist.quarantine import Quarantined
 from engine.flows.rebuild import How, NotAllRebuilt
 from engine.live.keys import keys_of_brand, shard_keys
 from engine.live.replies import head

@@ -18,17 +18,17 @@ RESTORED: Final = "tests/faults/test_fault_10_restored.py::test_fault_10_"
 # fmt: off
 WRITTEN_DOWN: Final = (
     # Packed calls
-    M("a packed call is not remembered for a rebuild", "engine/flows/posting.py",
+    M("a packed call is not remembered for a rebuild", "engine/flows/persist/posting.py",
       "if entry.outcomes or entry.packed is not None:", "if entry.outcomes:",
       (PACKED + "a_packed_call_that_comes_again_after_a_rebuild_is_counted_once",)),
     M("a packed log is believed whatever its sums say", "engine/live/packed.py",
       "totals[place] != line.micros or ", "",
       (PACKED + "a_log_that_does_not_add_up_is_written_down_as_its_sums_and_its_bytes_are_kept",)),
-    M("the bytes of a packed log that is no good are not kept", "engine/flows/booking.py",
+    M("the bytes of a packed log that is no good are not kept", "engine/flows/persist/ingest.py",
       "        if item.entry.packed is not None and item.entry.packed.bad:\n            # Its", "        if False:\n            # Its",
       (PACKED + "a_log_that_does_not_add_up_is_written_down_as_its_sums_and_its_bytes_are_kept",)),
     # What joins on, and what does not
-    M("entries are acknowledged before they are written", "engine/flows/persist.py",
+    M("entries are acknowledged before they are written", "engine/flows/persist/persister.py",
       "            out.add(Drained.of(book(conn, [item.part for item in found], self.make_partitions)))\n"
       "            for item in found:\n"
       "                item.move_cursor(conn)\n",
@@ -37,22 +37,22 @@ WRITTEN_DOWN: Final = (
       "            conn.connection.driver_connection.commit()\n"
       "            out.add(Drained.of(book(conn, [item.part for item in found], self.make_partitions)))\n",
       (PERSIST + "a_transaction_that_fails_leaves_no_row_and_no_moved_cursor",)),
-    M("a gap in the journal is stepped over", "engine/flows/persist.py",
+    M("a gap in the journal is stepped over", "engine/flows/persist/persister.py",
       "if item.n != n + 1:", "if item.n <= n:",
       (PERSIST + "a_gap_in_the_journal_stops_its_shard_and_names_both_numbers",)),
-    M("a shard that fell back is believed until its next spend", "engine/flows/persist.py",
+    M("a shard that fell back is believed until its next spend", "engine/flows/persist/persister.py",
       "if state is not None and state.n < cursor.n and", "if state is not None and state.n < 0 and",
       (PERSIST + "a_shard_whose_number_fell_back_is_stopped_before_it_takes_another_spend",)),
-    M("the cursor's own entry may be another", "engine/flows/persist.py",
+    M("the cursor's own entry may be another", "engine/flows/persist/persister.py",
       "found[0].entry_id != entry_id or found[0].n not in (n, None)", "found[0].n not in (n, None)",
       (RESTORED + "an_older_journal_that_has_come_up_to_the_same_number_is_found",)),
-    M("a shard waits for persist by its number alone", "engine/flows/persist.py",
+    M("a shard waits for persist by its number alone", "engine/flows/persist/persister.py",
       "s.n != cursors[s.shard].n or (s.last_entry_id or START) != cursors[s.shard].entry_id", "s.n != cursors[s.shard].n",
       (RESTORED + "an_older_journal_that_has_come_up_to_the_same_number_is_found",)),
-    M("history that was lost stops its shard in PostgreSQL only", "engine/flows/persist.py",
+    M("history that was lost stops its shard in PostgreSQL only", "engine/flows/persist/persister.py",
       "        self._live.unmark(self._instance, shard, why)\n", "",
       (PERSIST + "a_gap_in_the_journal_stops_its_shard_and_names_both_numbers",)),
-    M("another instance's journal is persisted", "engine/flows/persist.py",
+    M("another instance's journal is persisted", "engine/flows/persist/persister.py",
       "if s.ready and self.owns(s)]", "if s.ready]",
       (PERSIST + "a_journal_of_another_instance_is_not_persisted",)),
 
@@ -90,7 +90,7 @@ WRITTEN_DOWN: Final = (
     M("money taken from an earlier day is summed in the hour at which it was taken", "engine/ledger/spend_log.py",
       "return recorded_at.hour if recorded_at.date() == day else 23", "return recorded_at.hour",
       (ROLL_UPS + "each_spend_is_summed_in_its_hour_and_what_is_taken_from_an_earlier_day_in_that_days_last",)),
-    M("a correction is booked on the day it was made", "engine/flows/posting.py",
+    M("a correction is booked on the day it was made", "engine/flows/persist/posting.py",
       "date_of(day_of(entry.ms) if spend.day is None else spend.day)", "date_of(day_of(entry.ms))",
       (HOLDS + "a_refund_of_a_closed_day_is_a_correction_and_the_closed_total_stays",)),
     M("what was refused has a row like what was counted", "engine/live/journal.py",
@@ -109,10 +109,10 @@ WRITTEN_DOWN: Final = (
       (AT_SIZE + "verify_finds_one_micro_in_a_large_brand_that_is_spent_on_while_it_is_read",)),
 
     # Quarantine
-    M("an entry in quarantine counts nothing", "engine/flows/booking.py",
+    M("an entry in quarantine counts nothing", "engine/flows/persist/ingest.py",
       "counted_by(item) if sums is None else sums, reason", "{}, reason",
       (HOLDS + "a_rebuild_counts_what_lies_in_quarantine",)),
-    M("an entry in quarantine loses its bytes", "engine/flows/booking.py",
+    M("an entry in quarantine loses its bytes", "engine/flows/persist/ingest.py",
       "item.n, item.entry_id, item.fields, counted_by(item)", "item.n, item.entry_id, {}, counted_by(item)",
       (HOLDS + "fault_5_a_poisoned_entry_is_set_aside_with_its_bytes_and_the_rest_goes_through",)),
 

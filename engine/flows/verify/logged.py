@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from sqlalchemy import Connection
 
 from engine.domain.periods import date_of, days_of_month, month_of_date
-from engine.flows.booking import Read, counted_by, read
+from engine.flows.persist.ingest import Read, counted_by, read
 from engine.ledger import audit, quarantine, spend_log
 from engine.live.journal import START, Entry, Journal, NoJournal
 

@@ -19,8 +19,8 @@ from sqlalchemy.exc import DataError, IntegrityError
 from engine.domain.ids import brand_of
 from engine.domain.periods import date_of, day_of
 from engine.errors import BudgetError
-from engine.flows.entry_laws import LAST_INSTANT_MS, MOST_BYTES, check_entry, check_size
-from engine.flows.posting import Item, Posting, spend_day
+from engine.flows.persist.entry_laws import LAST_INSTANT_MS, MOST_BYTES, check_entry, check_size
+from engine.flows.persist.posting import Item, Posting, spend_day
 from engine.ledger import quarantine, spend_log
 from engine.live.grammar import whole
 from engine.live.journal import UNITEMISED, Entry, decode

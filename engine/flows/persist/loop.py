@@ -15,7 +15,7 @@ from typing import Final
 from engine.domain.ids import SHARDS
 from engine.errors import ServerAway
 from engine.flows.catalog.publish import NotAllPublished
-from engine.flows.persist import SPENDS_AT_ONCE, Drained, Persister, told
+from engine.flows.persist.persister import SPENDS_AT_ONCE, Drained, Persister, told
 from engine.live.admin import LiveRedis, LiveShard
 
 log = logging.getLogger(__name__)

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from sqlalchemy import Engine
 
 from engine.errors import BudgetError, InvalidInput
-from engine.flows import booking
-from engine.flows.persist import Persister
+from engine.flows.persist import ingest as booking
+from engine.flows.persist.persister import Persister
 from engine.ledger import quarantine
 from engine.ledger.quarantine import QuarantineRow
 

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine
 
 from engine.domain.ids import SHARDS
 from engine.errors import BudgetError, ServerAway
-from engine.flows.booking import Booked, Part, Read, book, read
+from engine.flows.persist.ingest import Booked, Part, Read, book, read
 from engine.ledger import spend_log
 from engine.ledger.cursors import CursorMoved
 from engine.live.admin import LiveRedis, LiveShard
