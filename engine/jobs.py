@@ -24,7 +24,7 @@ from engine.flows.close import WAIT_S, NotAllClosed
 from engine.flows.health import QUEUES
 from engine.flows.persist.loop import PersistLoop
 from engine.flows.persist.persister import Drained, trim_all
-from engine.flows.rebuild import NotAllRebuilt, lost_in
+from engine.flows.rebuild.rebuilder import NotAllRebuilt, lost_in
 from engine.flows.sweep import sweep_expired
 from engine.flows.verify import FAIL, summary
 from engine.ledger import runs, spend_log

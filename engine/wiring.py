@@ -24,8 +24,8 @@ from engine.flows.overview import Overview
 from engine.flows.persist.persister import Persister
 from engine.flows.persist.quarantine import Quarantined
 from engine.flows.persist.refunds import RefundDesk
-from engine.flows.rebuild import Rebuilder, Windows
-from engine.flows.rebuild_beside import RebuildBeside
+from engine.flows.rebuild.beside import RebuildBeside
+from engine.flows.rebuild.rebuilder import Rebuilder, Windows
 from engine.flows.reconcile import Reconciler
 from engine.flows.verify import Verifier
 from engine.flows.verify.journals import Journals

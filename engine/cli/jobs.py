@@ -15,7 +15,7 @@ from engine.cli.output import bar, note, print_json, print_table
 from engine.domain.ids import SHARDS
 
 if TYPE_CHECKING:
-    from engine.flows.rebuild import How
+    from engine.flows.rebuild.rebuilder import How
 
 
 @click.command(cls=Command)
@@ -71,7 +71,7 @@ def reconcile(app: App, dry_run: bool, duplicates: datetime | None) -> int:
 @pass_app
 def rebuild(app: App, every: bool, shards: tuple[int, ...], take_over: bool, accept_clock: bool) -> int:
     """Make the shards of Redis that lost something whole again from PostgreSQL."""
-    from engine.flows.rebuild import How
+    from engine.flows.rebuild.rebuilder import How
 
     if (take_over or accept_clock) and not shards:
         raise click.UsageError("--take-over and --accept-clock need --shard N: name each shard that they are for")
@@ -201,7 +201,7 @@ def _duplicates(app: App, day: date) -> int:
 
 
 def _rebuild(app: App, every: bool, shards: tuple[int, ...], how: How) -> tuple[dict[str, Any], str, bool]:
-    from engine.flows.rebuild import Rebuilt, lost_in
+    from engine.flows.rebuild.rebuilder import Rebuilt, lost_in
 
     system = app.system
     rebuilder = system.rebuilder

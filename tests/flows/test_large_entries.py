@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy import text
 
 from engine.errors import BudgetError
-from engine.flows import salvage
 from engine.flows.persist import entry_laws
 from engine.flows.persist.quarantine import Quarantined
+from engine.flows.rebuild import salvage
 from engine.live.keys import keys_of_brand
 from engine.live.scripts import lua_folder
 from engine.wiring import System

@@ -12,7 +12,7 @@ from engine.client.sync import Spend
 from engine.domain.ids import shard_of
 from engine.domain.periods import ms_of
 from engine.errors import BudgetError
-from engine.flows import salvage
+from engine.flows.rebuild import salvage
 from engine.live.keys import keys_of_brand, shard_keys
 from engine.live.scripts import script
 from engine.live.transport.pool import Call

@@ -13,7 +13,7 @@ import pytest
 from engine import BudgetClient, Spend, WrongVersion
 from engine.domain.ids import shard_of
 from engine.errors import BudgetError
-from engine.flows.rebuild import NotAllRebuilt
+from engine.flows.rebuild.rebuilder import NotAllRebuilt
 from engine.ledger import quarantine
 from engine.live import journal
 from engine.live.keys import shard_keys

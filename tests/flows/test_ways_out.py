@@ -13,7 +13,7 @@ from engine.errors import InvalidInput
 from engine.flows.catalog.check import check_all
 from engine.flows.doctor.examine import examine
 from engine.flows.persist.quarantine import Quarantined
-from engine.flows.rebuild import How, NotAllRebuilt
+from engine.flows.rebuild.rebuilder import How, NotAllRebuilt
 from engine.live.keys import keys_of_brand, shard_keys
 from engine.live.replies import head
 from engine.live.scripts import LAYOUT, script

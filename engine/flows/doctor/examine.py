@@ -24,7 +24,7 @@ from engine.flows.doctor.capacity import capacity
 from engine.flows.doctor.finding import Finding, State, guarded
 from engine.flows.doctor.names import look_at_names
 from engine.flows.doctor.waits import look_at_waits
-from engine.flows.salvage import ms_of_entry
+from engine.flows.rebuild.salvage import ms_of_entry
 from engine.ledger import migrate, spend_log
 from engine.ledger.catalog import Catalog
 from engine.ledger.database import make_engine, where

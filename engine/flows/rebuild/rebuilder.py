@@ -19,9 +19,17 @@ from engine.domain.ids import SHARDS
 from engine.domain.periods import HOUR_MS, MINUTE_MS, at_ms, date_of, day_number, day_of, ms_of
 from engine.errors import BudgetError, ServerAway
 from engine.flows.catalog.restored import Restored
-from engine.flows.contents import Counted, Hash, hold_slices, memory_slices, open_counters, plan_hashes, set_calls
 from engine.flows.persist.persister import Persister
-from engine.flows.salvage import carry_over, ms_of_entry
+from engine.flows.rebuild.contents import (
+    Counted,
+    Hash,
+    hold_slices,
+    memory_slices,
+    open_counters,
+    plan_hashes,
+    set_calls,
+)
+from engine.flows.rebuild.salvage import carry_over, ms_of_entry
 from engine.ledger import holds, periods, refunds, spend_log
 from engine.ledger.catalog import Catalog
 from engine.ledger.cursors import CursorMoved
