@@ -15,8 +15,8 @@ from sqlalchemy import text
 from benchmarks.catalog_of_size import Sized, spend_once_each
 from engine.client.sync import BudgetClient
 from engine.flows.catalog.check import check_all
-from engine.flows.close import WAIT_S
 from engine.flows.persist.persister import Drained
+from engine.flows.upkeep.close import WAIT_S
 from engine.jobs import persist_loop
 from engine.processes import give_way
 from engine.wiring import System

@@ -20,12 +20,12 @@ from engine import logs
 from engine.domain.periods import at_ms
 from engine.flows.catalog.check import check_all
 from engine.flows.catalog.publish import NotAllPublished
-from engine.flows.close import WAIT_S, NotAllClosed
 from engine.flows.health import QUEUES
 from engine.flows.persist.loop import PersistLoop
 from engine.flows.persist.persister import Drained, trim_all
 from engine.flows.rebuild.rebuilder import NotAllRebuilt, lost_in
-from engine.flows.sweep import sweep_expired
+from engine.flows.upkeep.close import WAIT_S, NotAllClosed
+from engine.flows.upkeep.sweep import sweep_expired
 from engine.flows.verify import FAIL, summary
 from engine.ledger import runs, spend_log
 from engine.ledger.database import wait_for_revision

@@ -17,8 +17,6 @@ from engine.flows.catalog.manage import Manage
 from engine.flows.catalog.publish import Publisher
 from engine.flows.catalog.restored import Restored
 from engine.flows.catalog.status import StatusWriter
-from engine.flows.close import Closer
-from engine.flows.log_days import LogDays
 from engine.flows.metrics import Metrics
 from engine.flows.overview import Overview
 from engine.flows.persist.persister import Persister
@@ -26,10 +24,12 @@ from engine.flows.persist.quarantine import Quarantined
 from engine.flows.persist.refunds import RefundDesk
 from engine.flows.rebuild.beside import RebuildBeside
 from engine.flows.rebuild.rebuilder import Rebuilder, Windows
-from engine.flows.reconcile import Reconciler
+from engine.flows.upkeep.close import Closer
+from engine.flows.upkeep.log_days import LogDays
 from engine.flows.verify import Verifier
 from engine.flows.verify.journals import Journals
 from engine.flows.verify.keyspace import Keyspace
+from engine.flows.verify.reconcile import Reconciler
 from engine.ledger.catalog import Catalog
 from engine.ledger.database import make_engine
 from engine.ledger.silence import JOBS_S

@@ -103,7 +103,7 @@ def _check(app: App) -> tuple[dict[str, Any], str, bool]:
 
 def _close(app: App) -> tuple[dict[str, Any], str, bool]:
     from engine.flows.catalog.check import check_all
-    from engine.flows.close import WAIT_S
+    from engine.flows.upkeep.close import WAIT_S
 
     app.system.log_days.make_ahead()
     closed = app.system.closer.close_ended(WAIT_S)

@@ -11,8 +11,8 @@ import pytest
 
 from engine.domain.periods import DAY_MS, day_of, ms_of
 from engine.errors import BudgetError
-from engine.flows import close
 from engine.flows.catalog.check import check_all
+from engine.flows.upkeep import close
 from engine.live.keys import keys_of_brand
 from engine.wiring import System
 from tests.faults.figures import Figures

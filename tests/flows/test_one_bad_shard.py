@@ -14,9 +14,9 @@ from engine.domain.periods import DAY_MS, ms_of
 from engine.errors import BudgetError
 from engine.flows.catalog.check import check_all
 from engine.flows.catalog.publish import NotAllPublished
-from engine.flows.close import NotAllClosed
 from engine.flows.persist.persister import ShardsStuck
 from engine.flows.rebuild.rebuilder import NotAllRebuilt, Rebuilt
+from engine.flows.upkeep.close import NotAllClosed
 from engine.ledger import runs
 from engine.live.keys import keys_of_brand, shard_keys
 from engine.wiring import System

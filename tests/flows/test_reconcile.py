@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy import text
 
 from engine.domain.periods import day_of, month_of
-from engine.flows import reconcile
 from engine.flows.alarms import money_alarms
-from engine.flows.sweep import sweep_expired
+from engine.flows.upkeep.sweep import sweep_expired
+from engine.flows.verify import reconcile
 from engine.live.keys import keys_of_brand
 from engine.live.repair import adjust
 from engine.wiring import System

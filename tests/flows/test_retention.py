@@ -15,7 +15,7 @@ from engine import jobs
 from engine.client.sync import Spend
 from engine.domain.periods import DAY_MS, ms_of
 from engine.flows.catalog.check import check_all
-from engine.flows.log_days import LogDays
+from engine.flows.upkeep.log_days import LogDays
 from engine.ledger import audit, reports, runs, spend_log
 from engine.ledger.retention import dropped_days, dropped_through, logged_days
 from engine.live.keys import keys_of_brand

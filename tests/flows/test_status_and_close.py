@@ -13,8 +13,8 @@ from engine.domain.ids import SHARDS
 from engine.domain.periods import DAY_MS, ms_of
 from engine.domain.schedule import Schedule
 from engine.flows.catalog.check import check_all
-from engine.flows.close import WAIT_S
 from engine.flows.persist.persister import Drained
+from engine.flows.upkeep.close import WAIT_S
 from engine.jobs import Stopped, persist_loop
 from engine.ledger import statuses
 from engine.live.admin import LiveRedis

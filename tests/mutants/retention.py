@@ -40,7 +40,7 @@ LET_GO: Final = (
     M("verify takes dropped rows for lost ones", "engine/ledger/audit_rows.py",
       "SELECT brand_id, day, spend_micros FROM dropped_day WHERE", "SELECT brand_id, day, 0 FROM dropped_day WHERE",
       (KEPT + "closed_days_past_their_time_go_and_every_sum_report_and_check_stays",)),
-    M("partitions are made for today only", "engine/flows/log_days.py",
+    M("partitions are made for today only", "engine/flows/upkeep/log_days.py",
       "for days in range(AHEAD + 1):", "for days in range(1):",
       (KEPT + "midnight_waits_for_no_partition",)),
 )
