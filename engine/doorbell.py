@@ -26,11 +26,11 @@ from rq_scheduler import Scheduler
 from engine import jobs
 from engine.domain.periods import at_ms, month_of, month_start_ms, next_month_ms
 from engine.errors import BudgetError
-from engine.flows.board import ANSWER_S
-from engine.flows.health import HEARTBEAT_KEY, QUEUES
 from engine.jobs import JOBS_QUEUE, PERSIST_QUEUE, VERIFY_QUEUE
 from engine.rq_gate import refusal
 from engine.stranded import StrandedJobs, popped, requeue
+from engine.views.board import ANSWER_S
+from engine.views.health import HEARTBEAT_KEY, QUEUES
 
 log = logging.getLogger(__name__)
 

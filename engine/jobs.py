@@ -20,7 +20,6 @@ from engine import logs
 from engine.domain.periods import at_ms
 from engine.flows.catalog.check import check_all
 from engine.flows.catalog.publish import NotAllPublished
-from engine.flows.health import QUEUES
 from engine.flows.persist.loop import PersistLoop
 from engine.flows.persist.persister import Drained, trim_all
 from engine.flows.rebuild.rebuilder import NotAllRebuilt, lost_in
@@ -32,6 +31,7 @@ from engine.ledger.database import wait_for_revision
 from engine.live.admin import LiveShard
 from engine.live.repair import probe_shards, told_lost
 from engine.settings import Settings
+from engine.views.health import QUEUES
 from engine.wiring import System
 
 log = logging.getLogger(__name__)

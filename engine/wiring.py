@@ -12,13 +12,10 @@ from redis.retry import Retry
 from sqlalchemy import Engine
 
 from engine.client.sync import BudgetClient
-from engine.flows.board import ANSWER_S
 from engine.flows.catalog.manage import Manage
 from engine.flows.catalog.publish import Publisher
 from engine.flows.catalog.restored import Restored
 from engine.flows.catalog.status import StatusWriter
-from engine.flows.metrics import Metrics
-from engine.flows.overview import Overview
 from engine.flows.persist.persister import Persister
 from engine.flows.persist.quarantine import Quarantined
 from engine.flows.persist.refunds import RefundDesk
@@ -39,6 +36,9 @@ from engine.live.inspect import Inspector
 from engine.live.journal import Journal
 from engine.live.transport.pool import Wire
 from engine.settings import Settings
+from engine.views.board import ANSWER_S
+from engine.views.metrics import Metrics
+from engine.views.overview import Overview
 
 _ENDS_S: Final = 5.0
 """For a rebuild that is under way, before its connections go."""

@@ -13,7 +13,7 @@ from rq import Queue
 
 from engine import doorbell
 from engine.doorbell import SCHEDULE, HealingScheduler, missing_from_schedule, ring_now, schedule_id
-from engine.flows.health import QUEUES
+from engine.views.health import QUEUES
 
 LINES = "rq:scheduler:scheduled_jobs"
 DAY = 86400

@@ -13,12 +13,12 @@ from redis.connection import parse_url
 
 from engine import AsyncBudgetClient, BudgetClient
 from engine.errors import InvalidSetting
-from engine.flows.doctor.examine import examine
 from engine.ledger.database import libpq_params, make_engine, where
 from engine.live.transport.pool import Wire
 from engine.logs import _masked as masked_in_logs
 from engine.settings import Settings, hot_redis_url
 from engine.urls import LIBPQ, database_complaint, masked, redis_complaint
+from engine.views.doctor.examine import examine
 
 SCHEMES = {"REDIS_URL": "redis", "JOBS_REDIS_URL": "rediss", "DATABASE_URL": "postgresql"}
 GOOD = {

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from engine.flows.views import Snapshot
+from engine.views.models import Snapshot
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
 from engine.domain.periods import ms_of
-from engine.flows.metrics import ColdFigures, Figures, HotFigures, Metrics
+from engine.views.metrics import ColdFigures, Figures, HotFigures, Metrics
 from web.guard import host_of, is_loopback
 from web.proxies import is_forwarded
 

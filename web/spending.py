@@ -10,8 +10,8 @@ from flask import Blueprint, render_template, request
 from flask.typing import ResponseReturnValue
 
 from engine.errors import InvalidInput, shown
-from engine.flows.overview import DAYS
 from engine.ledger.reports import BrandDay, BrandHour
+from engine.views.overview import DAYS
 from web.parts import parts
 
 HOURS = 24

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from engine.domain.causes import ARCHIVED, DAILY_BUDGET, MANUAL, MONTHLY_BUDGET, SCHEDULE
 from engine.errors import InvalidInput, shown
-from engine.flows.views import BrandView, CampaignView, Snapshot
+from engine.views.models import BrandView, CampaignView, Snapshot
 from web.query import numbers
 
 FEW_BRANDS: Final = 3

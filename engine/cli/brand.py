@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from engine.flows.catalog.manage import Changed
-    from engine.flows.views import BrandView
     from engine.ledger.records import BrandRecord
+    from engine.views.models import BrandView
 
 
 @click.group(cls=Group)

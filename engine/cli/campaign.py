@@ -14,8 +14,8 @@ from engine.domain.names import seen
 
 if TYPE_CHECKING:
     from engine.flows.catalog.manage import Changed
-    from engine.flows.views import CampaignView
     from engine.ledger.records import CampaignRecord
+    from engine.views.models import CampaignView
 
 _SCHEDULE_HELP = (
     'When it may run, in UTC: {"days": ["mon"], "start_time": "09:00", "end_time": "17:00"}, a list of such, or always.'

@@ -14,14 +14,14 @@ from engine.cli.output import print_json, print_table
 if TYPE_CHECKING:
     import redis
 
-    from engine.flows.doctor import Finding
+    from engine.views.doctor import Finding
 
 
 @click.command(cls=Command)
 @pass_app
 def doctor(app: App) -> int:
     """Say what is wrong and what to do about it. Changes nothing; exit 1 when something fails."""
-    from engine.flows.doctor import examine
+    from engine.views.doctor import examine
 
     findings = list(examine(app.settings, _jobs))
     if app.json:
@@ -89,8 +89,8 @@ def _jobs(jobs: redis.Redis) -> Iterator[Finding]:
     from rq import Worker
 
     from engine.doorbell import missing_from_schedule
-    from engine.flows.doctor import Finding
-    from engine.flows.health import HEARTBEAT_KEY, QUEUES
+    from engine.views.doctor import Finding
+    from engine.views.health import HEARTBEAT_KEY, QUEUES
 
     rings = bool(jobs.exists(HEARTBEAT_KEY))
     if rings:

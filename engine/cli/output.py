@@ -16,10 +16,10 @@ from engine.domain.names import seen
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from engine.flows.overview import Overview
-    from engine.flows.views import BrandView, CampaignView
     from engine.ledger.reports import BrandDay, BrandHour
     from engine.live.replies import SpendResult
+    from engine.views.models import BrandView, CampaignView
+    from engine.views.overview import Overview
 
 NO_LIMIT: Final = "no limit"
 LINES_SHOWN: Final = 20

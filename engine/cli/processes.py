@@ -15,10 +15,10 @@ from engine.cli.output import LINES_SHOWN, note, print_json
 @pass_app
 def migrate(app: App) -> None:
     """Bring the tables of PostgreSQL up to this version. Harmless when they are."""
-    from engine.flows.board import ANSWER_S
     from engine.ledger import names
     from engine.ledger.database import make_engine
     from engine.ledger.migrate import upgrade
+    from engine.views.board import ANSWER_S
 
     db = make_engine(app.settings.database_url, patience_s=ANSWER_S)
     moved = upgrade(db)

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from engine.domain.periods import date_of, day_of, month_of
-from engine.flows.doctor.agreement import LOOKS
+from engine.views.doctor.agreement import LOOKS
 from engine.wiring import System
 from tests.cli.conftest import Be
 from tests.cli.test_doctor_and_verify import findings, sql

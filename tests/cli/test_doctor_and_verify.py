@@ -207,8 +207,8 @@ def test_doctor_sees_whether_a_commit_is_on_disk_when_postgresql_says_so(
     be: Be, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert findings(be("doctor", "--json"))["synchronous_commit"]["state"] == "ok"
-    from engine.flows.doctor.examine import _durability
     from engine.ledger.database import make_engine
+    from engine.views.doctor.examine import _durability
 
     db = make_engine(environment["DATABASE_URL"])
     with db.connect() as conn:

@@ -14,11 +14,11 @@ from engine.domain.ids import SHARDS, shard_of
 from engine.domain.periods import day_of, month_of
 from engine.errors import BudgetError
 from engine.flows.catalog.check import check_all
-from engine.flows.doctor.examine import examine
 from engine.flows.persist.persister import Drained
 from engine.jobs import persist_loop
 from engine.live.keys import keys_of_brand, shard_keys
 from engine.live.repair import probe_shards
+from engine.views.doctor.examine import examine
 from engine.wiring import System
 from tests.faults.figures import Figures
 from tests.flows.test_persist import rows

@@ -14,12 +14,12 @@ from benchmarks.size import BYTES_A_CAMPAIGN, bytes_a_campaign
 from engine.domain.periods import DAY_MS, date_of, day_of, day_start_ms
 from engine.errors import ServerAway
 from engine.flows.catalog.check import check_all
-from engine.flows.views import BrandView
 from engine.jobs import persist_loop
 from engine.live import admin
 from engine.live.admin import LiveRedis
 from engine.live.keys import keys_of_campaign
 from engine.live.transport.pool import Call, Reply
+from engine.views.models import BrandView
 from engine.wiring import System
 from tests.flows.conftest import at
 

@@ -10,12 +10,12 @@ from sqlalchemy import text
 from engine.domain.excess import BudgetChange, Excess
 from engine.domain.periods import ms_of
 from engine.domain.schedule import Schedule
-from engine.flows.overview import Overview
-from engine.flows.views import BrandView
 from engine.ledger import statuses
 from engine.ledger.statuses import StatusWrite
 from engine.live.admin import LiveRedis
 from engine.live.transport.pool import Wire
+from engine.views.models import BrandView
+from engine.views.overview import Overview
 from engine.wiring import System
 from tests.flows.test_persist import brand_with_campaigns
 from tests.ledger.spends import row, write

@@ -10,10 +10,10 @@ import pytest
 from engine.domain.causes import again_ms
 from engine.domain.schedule import Schedule
 from engine.errors import NotFound
-from engine.flows.overview import Overview
-from engine.flows.views import BrandView
 from engine.live.admin import LiveRedis
 from engine.live.transport.pool import Wire
+from engine.views.models import BrandView
+from engine.views.overview import Overview
 from engine.wiring import System
 from tests.flows.test_persist import brand_with_campaigns
 from tests.flows.test_status_and_close import instant

@@ -9,11 +9,11 @@ import pytest
 from sqlalchemy import text
 
 from engine.domain.periods import day_of, month_of
-from engine.flows.alarms import money_alarms
 from engine.flows.upkeep.sweep import sweep_expired
 from engine.flows.verify import reconcile
 from engine.live.keys import keys_of_brand
 from engine.live.repair import adjust
+from engine.views.alarms import money_alarms
 from engine.wiring import System
 from tests.flows.conftest import at
 from tests.flows.test_persist import brand_with_campaigns, rows

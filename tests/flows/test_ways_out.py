@@ -11,13 +11,13 @@ from engine.domain.ids import shard_of
 from engine.domain.periods import DAY_MS, HOUR_MS, ms_of
 from engine.errors import InvalidInput
 from engine.flows.catalog.check import check_all
-from engine.flows.doctor.examine import examine
 from engine.flows.persist.quarantine import Quarantined
 from engine.flows.rebuild.rebuilder import How, NotAllRebuilt
 from engine.live.keys import keys_of_brand, shard_keys
 from engine.live.replies import head
 from engine.live.scripts import LAYOUT, script
 from engine.live.transport.pool import Call
+from engine.views.doctor.examine import examine
 from engine.wiring import System
 from tests.flows.conftest import at, born_on_the_moved_clock
 from tests.flows.test_persist import rows

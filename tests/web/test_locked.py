@@ -11,9 +11,9 @@ from statistics import median
 import pytest
 from sqlalchemy import text
 
-from engine.flows.doctor.examine import examine
-from engine.flows.doctor.finding import Finding
 from engine.ledger.database import make_engine
+from engine.views.doctor.examine import examine
+from engine.views.doctor.finding import Finding
 from engine.wiring import PAGES, System
 from tests.patience import PATIENCE_S
 from tests.web.conftest import Visitor, brand_with

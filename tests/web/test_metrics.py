@@ -10,8 +10,8 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import text
 
-from engine.flows.metrics import Metrics
 from engine.ledger import runs
+from engine.views.metrics import Metrics
 from engine.wiring import System
 from tests.web.conftest import HERE, Visitor, brand_with, spend_now
 from tests.web.rules import Scrape, fires, names_in, rules, scraped

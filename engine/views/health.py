@@ -14,13 +14,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from engine.domain.ids import SHARDS
 from engine.domain.periods import DAY_MS, MINUTE_MS, at_ms, month_of, month_start_ms, ms_of
 from engine.errors import BudgetError, ServerAway, ServerHangs
-from engine.flows.alarms import State, money_alarms
-from engine.flows.board import ANSWER_S, Board, Told
 from engine.ledger import runs
 from engine.ledger.cursors import CursorRow, read_cursors
 from engine.ledger.database import WHERE
 from engine.live.admin import LiveRedis, LiveShard
 from engine.live.hush import HANGS
+from engine.views.alarms import State, money_alarms
+from engine.views.board import ANSWER_S, Board, Told
 
 HEARTBEAT_KEY: Final = "budget:scheduler:heartbeat"
 """In the jobs Redis: epoch ms as a string, written by the scheduler with an expiry."""

@@ -18,12 +18,6 @@ from redis import exceptions
 from sqlalchemy import Engine, text
 
 from engine.domain.ids import SHARDS
-from engine.flows.board import ANSWER_S
-from engine.flows.doctor.agreement import agreement
-from engine.flows.doctor.capacity import capacity
-from engine.flows.doctor.finding import Finding, State, guarded
-from engine.flows.doctor.names import look_at_names
-from engine.flows.doctor.waits import look_at_waits
 from engine.flows.rebuild.salvage import ms_of_entry
 from engine.ledger import migrate, spend_log
 from engine.ledger.catalog import Catalog
@@ -32,6 +26,12 @@ from engine.live.admin import LiveRedis
 from engine.live.journal import START
 from engine.live.transport.pool import Wire
 from engine.settings import Settings, masked
+from engine.views.board import ANSWER_S
+from engine.views.doctor.agreement import agreement
+from engine.views.doctor.capacity import capacity
+from engine.views.doctor.finding import Finding, State, guarded
+from engine.views.doctor.names import look_at_names
+from engine.views.doctor.waits import look_at_waits
 
 LEAST_REDIS: Final = 7
 LEAST_POSTGRESQL: Final = 14

@@ -7,8 +7,8 @@ from typing import Final
 
 from sqlalchemy import Engine, text
 
-from engine.flows.doctor.finding import Finding
 from engine.logs import visible
+from engine.views.doctor.finding import Finding
 
 WAITED_S: Final = 2
 """Our own transactions hold locks for less."""

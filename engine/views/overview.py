@@ -19,20 +19,20 @@ from engine.domain.causes import ARCHIVED, MANUAL, SCHEDULE, Status, again_ms, s
 from engine.domain.ids import ORDINALS, brand_of
 from engine.domain.periods import at_ms, date_of, day_of, ms_of
 from engine.errors import BudgetError, InvalidInput, ServerAway
-from engine.flows.health import Health, HealthBoard
-from engine.flows.hindsight import Campaigns, Hindsight, Ran
-from engine.flows.views import (
+from engine.ledger import reports
+from engine.ledger.catalog import Alike, Catalog
+from engine.ledger.records import BrandRecord, CampaignRecord
+from engine.ledger.reports import BrandDay, BrandHour, CatalogLine, SpendLine
+from engine.live.admin import LiveBrand, LiveCampaign, LiveRedis
+from engine.views.health import Health, HealthBoard
+from engine.views.hindsight import Campaigns, Hindsight, Ran
+from engine.views.models import (
     BrandView,
     CampaignView,
     ChangeLine,
     Snapshot,
     Tally,
 )
-from engine.ledger import reports
-from engine.ledger.catalog import Alike, Catalog
-from engine.ledger.records import BrandRecord, CampaignRecord
-from engine.ledger.reports import BrandDay, BrandHour, CatalogLine, SpendLine
-from engine.live.admin import LiveBrand, LiveCampaign, LiveRedis
 
 __all__ = ["BrandView", "CampaignView", "Health", "Overview", "Snapshot"]
 

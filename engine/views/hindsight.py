@@ -13,9 +13,9 @@ from engine.domain.excess import BudgetChange, Excess, excess_of
 from engine.domain.pace import Pace, ahead_of
 from engine.domain.periods import DAY_MS, Period, at_ms, day_of, day_start_ms, month_of, month_start_ms, ms_of
 from engine.domain.schedule import Schedule
-from engine.flows.views import BrandView
 from engine.ledger import history
 from engine.ledger.history import BudgetLine, RanToday
+from engine.views.models import BrandView
 
 KEPT_MS: Final = 10_000
 """A page asks every two seconds for each of its viewers; what is read here is of the past, and may be so old."""

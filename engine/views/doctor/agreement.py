@@ -17,7 +17,6 @@ from sqlalchemy import Connection, Engine, text
 
 from engine.domain.ids import ORDINALS, SHARDS
 from engine.domain.periods import date_of, day_number, day_of, month_of_date
-from engine.flows.doctor.finding import Finding, guarded
 from engine.ledger import facts, periods, spend_log
 from engine.ledger.published import last_change
 from engine.live.admin import LiveRedis, LiveShard
@@ -26,6 +25,7 @@ from engine.live.keys import keys_of_brand
 from engine.live.registry import stamp
 from engine.live.scripts import LAYOUT
 from engine.live.transport.pool import Wire
+from engine.views.doctor.finding import Finding, guarded
 
 _LOOKS: Final = 3
 _AGAIN_S: Final = 0.3

@@ -7,8 +7,8 @@ from typing import Final
 
 from sqlalchemy import Engine
 
-from engine.flows.doctor.finding import Finding
 from engine.ledger import names
+from engine.views.doctor.finding import Finding
 
 _SHOWN: Final = 10
 

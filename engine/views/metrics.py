@@ -19,13 +19,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from engine.domain.causes import ORDER, reasons_of
 from engine.domain.ids import SHARDS
 from engine.errors import ServerAway
-from engine.flows.health import HEARTBEAT_KEY, QUEUES, JobHealth, read_jobs
 from engine.flows.verify.findings import failed_in
 from engine.ledger import quarantine, runs
 from engine.ledger.cursors import CursorRow, read_cursors
 from engine.live.grammar import whole
 from engine.live.keys import shard_keys
 from engine.live.scripts import LAYOUT
+from engine.views.health import HEARTBEAT_KEY, QUEUES, JobHealth, read_jobs
 
 _COUNTED: Final = {
     "recorded": "recorded",

@@ -10,9 +10,9 @@ from redis import exceptions
 from sqlalchemy import Engine, text
 
 from engine.domain.ids import SHARDS
-from engine.flows.doctor.finding import Finding
 from engine.live.keys import shard_keys
 from engine.settings import Settings
+from engine.views.doctor.finding import Finding
 
 _ID_BYTES: Final = 110
 """What one remembered id costs in Redis, at most."""
