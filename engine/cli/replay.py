@@ -14,7 +14,7 @@ from engine.domain.money import format_micros
 from engine.errors import ServerAway
 
 if TYPE_CHECKING:
-    from engine.flows.replay import Totals
+    from engine.feeds.replay import Totals
 
 
 @click.command(cls=Command)
@@ -27,9 +27,9 @@ def replay(app: App, file: str) -> int:
     Missing brands and campaigns are made by name. Lines that do not read, or that the catalog refuses, are reported (the first 20, then their number)
     and passed over. Exit 1 when any line failed.
     """
-    from engine.flows.replay import Replay
-    from engine.flows.replay_names import CatalogNames
-    from engine.flows.spend_file import SpendFile
+    from engine.feeds.replay import Replay
+    from engine.feeds.replay_names import CatalogNames
+    from engine.feeds.spend_file import SpendFile
 
     with SpendFile(file) as rows, bar("rows", rows.size or None) as advance:
         names = CatalogNames(app.system.catalog, app.system.manage, app.actor)

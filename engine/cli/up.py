@@ -28,7 +28,7 @@ def up(app: App, demo: bool, yes: bool) -> int:
 @pass_app
 def demo_traffic(app: App) -> None:
     """Create the sample brands and send traffic until SIGTERM: what `up --demo` runs."""
-    from engine.flows.traffic import Traffic, make_samples
+    from engine.feeds.demo import Traffic, make_samples
 
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

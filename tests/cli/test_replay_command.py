@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from engine import BudgetClient, Spend, SpendResult, Unavailable
-from engine.flows.replay import Replay, Totals
-from engine.flows.replay_names import CatalogNames
-from engine.flows.spend_file import SpendFile
+from engine.feeds.replay import Replay, Totals
+from engine.feeds.replay_names import CatalogNames
+from engine.feeds.spend_file import SpendFile
 from engine.wiring import System
 from tests.cli.conftest import Be
 

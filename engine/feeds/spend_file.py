@@ -18,7 +18,7 @@ from engine.domain.ids import check_text_id
 from engine.domain.money import MAX_AMOUNT_MICROS, check_amount_micros
 from engine.domain.names import clean_name
 from engine.errors import InvalidAmount, InvalidInput, shown
-from engine.flows.spend_lines import LONGEST_LINE, STDIN, Lines, NotLines
+from engine.feeds.spend_lines import LONGEST_LINE, STDIN, Lines, NotLines
 
 COLUMNS: Final = ("at", "event_id", "brand", "campaign", "amount_micros")
 _DIGITS: Final = re.compile(rf"[0-9]{{1,{len(str(MAX_AMOUNT_MICROS))}}}", re.ASCII)

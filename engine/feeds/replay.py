@@ -1,6 +1,6 @@
 """Replay: feeds a file of spends through the bidder's client, in order, as spend of now; `at` is kept as occurred_at.
 
-Brands and campaigns that the catalog lacks are made by name, in bulk, before the chunk of lines that needs them (`engine/flows/replay_names.py`);
+Brands and campaigns that the catalog lacks are made by name, in bulk, before the chunk of lines that needs them (`engine/feeds/replay_names.py`);
 where the catalog refuses one, the lines that name it fail and the others go on. Every chunk has one request
 id, so that repeating it after a lost reply counts nothing twice; event ids make a second replay of the whole file harmless.
 """
@@ -17,7 +17,7 @@ from typing import Final, Protocol
 
 from engine.client.sync import Spend
 from engine.errors import BudgetError, Unavailable
-from engine.flows.spend_file import Malformed, SpendFile, SpendRow
+from engine.feeds.spend_file import Malformed, SpendFile, SpendRow
 from engine.live.replies import CONFLICT, DUPLICATE, NOT_READY, RECORDED, REFUSED, UNKNOWN_CAMPAIGN, SpendResult
 
 CHUNK: Final = 2000
