@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import platform
 import statistics
-import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -21,9 +19,10 @@ import redis
 
 from benchmarks import backlog, large_brand, size, stalls
 from benchmarks.curves import Curve, curves, latency, processor_time
+from benchmarks.embedded import servers
 from benchmarks.picture import svg
 from benchmarks.rows import Bench, Row
-from engine.local.servers import EmbeddedServers, Urls
+from engine.local.servers import Urls
 from engine.wiring import System
 
 HERE: Final = Path(__file__).parent
@@ -170,16 +169,6 @@ def _saying(lines: list[str]) -> Callable[[str], None]:
         click.echo(line)
 
     return say
-
-
-@contextmanager
-def servers() -> Iterator[Urls]:
-    with tempfile.TemporaryDirectory(prefix="budget bench ") as folder:
-        servers = EmbeddedServers(Path(folder) / "data")
-        try:
-            yield servers.start(may_create_databases=True)
-        finally:
-            servers.remove()
 
 
 def _about(plain: redis.Redis, rounds: int) -> str:

@@ -114,7 +114,7 @@ def _drain_alone(environment: dict[str, str], answer: Any) -> None:
 
 
 if __name__ == "__main__":
-    from benchmarks.__main__ import servers
+    from benchmarks.embedded import servers
 
     with servers() as embedded:
         print(HEAD, flush=True)

@@ -50,12 +50,12 @@ def run_up(settings: Settings, demo: bool, yes: bool = False, printer: Printer |
 def demo_allowed(settings: Settings) -> bool:
     """Whether the catalog is the demo's own: made by it, not by people. Asked after the migration, only on named servers."""
     # Late: a plain `up` needs none of it.
-    from engine.feeds import demo as traffic
+    from engine.feeds import demo
     from engine.ledger.database import make_engine
 
     db = make_engine(settings.database_url)
     try:
-        return traffic.demo_allowed(db)
+        return demo.demo_allowed(db)
     finally:
         db.dispose()
 

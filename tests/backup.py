@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Engine, text
 
 from engine.wiring import System
-from tests.conftest import run_sql
+from tests.databases import run_sql
 
 
 class Backup:

@@ -11,23 +11,21 @@ import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import pytest
 import redis
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine
 
 from engine.ledger import migrate
 from engine.ledger.database import make_engine
 from engine.local.servers import EmbeddedServers, Urls
 from engine.settings import TABLE, Settings
 from engine.wiring import System
+from tests.backup import Backup
+from tests.databases import named_database, run_sql
 from tests.faults.figures import pytest_terminal_summary
 from tests.first_start import FirstStart
-
-if TYPE_CHECKING:
-    from tests.backup import Backup
 
 __all__ = ["pytest_terminal_summary"]
 
@@ -119,22 +117,12 @@ def server_url(servers: Urls) -> str:
     return servers.database
 
 
-def named_database(url: str, database: str) -> str:
-    """The same server, another database."""
-    return urlunsplit(urlsplit(url)._replace(path=f"/{database}"))
-
-
 @pytest.fixture(scope="session")
 def postgres(server_url: str) -> Iterator[Engine]:
     """For CREATE and DROP DATABASE."""
     engine = make_engine(server_url).execution_options(isolation_level="AUTOCOMMIT")
     yield engine
     engine.dispose()
-
-
-def run_sql(engine: Engine, statement: str) -> None:
-    with engine.connect() as connection:
-        connection.execute(text(statement))
 
 
 @pytest.fixture(scope="session")
@@ -204,8 +192,6 @@ def ready(system: System, first_start: FirstStart) -> System:
 @pytest.fixture
 def backup(postgres: Engine, system: System) -> Iterator[Callable[[], Backup]]:
     """Takes backups of the system's database."""
-    from tests.backup import Backup
-
     made: list[Backup] = []
 
     def take() -> Backup:

@@ -21,17 +21,27 @@ FLOORS = {
     "live": 3,
     "ledger": 3,
     "local": 3,
+    "client": 4,
     "flows": 4,
-    "wiring": 5,
-    "jobs": 6,
-    "stranded": 6,
-    "rq_gate": 7,
-    "doorbell": 8,
-    "processes": 9,
-    "up": 9,
-    "cli": 10,
+    "views": 5,
+    "feeds": 5,
+    "wiring": 6,
+    "jobs": 7,
+    "stranded": 7,
+    "rq_gate": 8,
+    "doorbell": 9,
+    "processes": 10,
+    "up": 10,
+    "cli": 11,
 }
 """The floor of each room; a room imports from floors below its own (and from itself). Rooms that share a floor, as `live` and `ledger`, do not see each other."""
+CORNERS = {
+    "flows": {"catalog": 0, "persist": 1, "upkeep": 1, "rebuild": 2, "verify": 2},
+    "client": {"watch": 0, "leases": 1, "aio": 2},
+}
+"""The same inside the two largest rooms."""
+MOST_LINES = 400
+MOST_LINES_OF_A_FUNCTION = 70
 
 
 def imports_of(path: Path) -> set[str]:
@@ -75,3 +85,67 @@ def test_a_bidder_that_imports_the_client_loads_neither_sqlalchemy_nor_rq_nor_fl
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=30)
     assert done.returncode == 0, done.stderr
+
+
+def corner_of(module: str) -> tuple[str, str] | None:
+    """Room and corner of a module of `engine`, where its room has corners."""
+    parts = module.split(".")
+    return (parts[1], parts[2]) if len(parts) > 2 and parts[2] in CORNERS.get(parts[1], {}) else None
+
+
+@pytest.mark.parametrize(("room", "corner"), [(room, corner) for room in CORNERS for corner in CORNERS[room]])
+def test_imports_only_point_down_inside_a_room(room: str, corner: str) -> None:
+    floors = CORNERS[room]
+    files = sorted((ROOT / "engine" / room / corner).rglob("*.py"))
+    assert files, f"engine/{room}/{corner} is gone: take it out of CORNERS"
+    for file in files:
+        for module in modules_of(file):
+            other = corner_of(module)
+            if other is not None and other[0] == room and other[1] != corner:
+                assert floors[other[1]] < floors[corner], f"{file.relative_to(ROOT)} imports {module}"
+
+
+def modules_of(path: Path) -> set[str]:
+    """The modules of ours that a file imports anywhere in it, in full."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+            found.add(node.module)
+        elif isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+    return found
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    files = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+        for top in ("engine", "web", "benchmarks", "tests")
+        for path in (ROOT / top).rglob("*.py")
+    }
+    left = {name: (modules_of(path) & set(files)) - {name} for name, path in files.items()}
+    while free := {name for name, wanted in left.items() if not wanted}:
+        left = {name: wanted - free for name, wanted in left.items() if name not in free}
+    # What is left stands in a circle, or waits for one: a package's own name is no import of all of it.
+    left = {name: {w for w in wanted if not name.startswith(f"{w}.")} for name, wanted in left.items()}
+    while free := {name for name, wanted in left.items() if not wanted}:
+        left = {name: wanted - free for name, wanted in left.items() if name not in free}
+    assert left == {}
+
+
+def test_no_file_is_too_long_to_read() -> None:
+    for top in ("engine", "web", "lua", "tests", "benchmarks", "tools"):
+        for path in sorted((ROOT / top).rglob("*")):
+            if path.suffix in (".py", ".lua", ".js", ".css", ".html") and "vendor" not in path.parts:
+                lines = len(path.read_text(encoding="utf-8").splitlines())
+                assert lines <= MOST_LINES, f"{path.relative_to(ROOT)} has {lines} lines"
+
+
+def test_no_function_is_too_long_to_read() -> None:
+    for path in [*(ROOT / "engine").rglob("*.py"), *(ROOT / "web").rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py")]:
+        if "migrations" in path.parts:
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                lines = (node.end_lineno or 0) - node.lineno + 1
+                assert lines <= MOST_LINES_OF_A_FUNCTION, f"{path.relative_to(ROOT)}: {node.name} has {lines} lines"

@@ -32,6 +32,13 @@ _TITLES = {
 
 def install(app: Flask) -> None:
     """Registers the error pages."""
+    _install_servers(app)
+    _install_ours(app)
+    _install_http(app)
+
+
+def _install_servers(app: Flask) -> None:
+    """Servers that are away, hang or refuse."""
 
     @app.errorhandler(ServerAway)
     def away(error: ServerAway) -> ResponseReturnValue:
@@ -62,7 +69,7 @@ def install(app: Flask) -> None:
     @app.errorhandler(OperationalError)
     def too_slow(error: OperationalError) -> ResponseReturnValue:
         if getattr(error.orig, "pgcode", None) not in _TOO_SLOW:
-            return unforeseen(error)
+            return _unforeseen(error)
         LOG.warning("PostgreSQL ended %s: %s", request.path, " ".join(str(error.orig).split()))
         said = "What this needs is being changed by somebody else, or took longer than a page may."
         return _page(503, "PostgreSQL is too slow", said, "Nothing was changed. Try again in a moment.")
@@ -75,6 +82,10 @@ def install(app: Flask) -> None:
             f"It said: {error}.",
             "An empty queue cannot be compacted, for one. Nothing was changed.",
         )
+
+
+def _install_ours(app: Flask) -> None:
+    """What the engine refuses."""
 
     @app.errorhandler(NotFound)
     def not_found(error: NotFound) -> ResponseReturnValue:
@@ -95,6 +106,10 @@ def install(app: Flask) -> None:
     def refused(error: BudgetError) -> ResponseReturnValue:
         return _page(409, "That was refused", _sentence(error), "Nothing was changed.")
 
+
+def _install_http(app: Flask) -> None:
+    """What Flask refuses, and what nobody foresaw."""
+
     @app.errorhandler(CSRFError)
     def stale_form(_: CSRFError) -> ResponseReturnValue:
         return _page(
@@ -109,16 +124,18 @@ def install(app: Flask) -> None:
         code = error.code or 500
         return _page(code, _TITLES.get(code, error.name), error.description or "", "")
 
-    @app.errorhandler(Exception)
-    def unforeseen(error: Exception) -> ResponseReturnValue:
-        number = secrets.token_hex(4)
-        LOG.error("error %s on %s %s", number, request.method, request.path, exc_info=error)
-        return _page(
-            500,
-            "Something went wrong here",
-            f"It is written down in the log of this server as error {number}.",
-            "Try again; if it stays, give that number to whoever looks after the engine.",
-        )
+    app.register_error_handler(Exception, _unforeseen)
+
+
+def _unforeseen(error: Exception) -> ResponseReturnValue:
+    number = secrets.token_hex(4)
+    LOG.error("error %s on %s %s", number, request.method, request.path, exc_info=error)
+    return _page(
+        500,
+        "Something went wrong here",
+        f"It is written down in the log of this server as error {number}.",
+        "Try again; if it stays, give that number to whoever looks after the engine.",
+    )
 
 
 def _page(code: int, title: str, text: str, hint: str) -> ResponseReturnValue:

@@ -8,8 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from engine import jobs
-from engine.flows.persist import ingest as booking
-from engine.flows.persist import persister as persist
+from engine.flows.persist import ingest, persister
 from engine.live.admin import LiveRedis
 
 POINTS = ("after-read", "after-copy", "before-commit", "after-commit", "before-trim", "after-trim")
@@ -42,19 +41,19 @@ def die_at(point: str, nth: int) -> None:
 
         return wrapped
 
-    step = persist.Persister.step
-    persist.Persister.step = lambda self, shards, states=None: step(self, shards, states, batch=BATCH)  # type: ignore[method-assign,misc,assignment]
+    step = persister.Persister.step
+    persister.Persister.step = lambda self, shards, states=None: step(self, shards, states, batch=BATCH)  # type: ignore[method-assign,misc,assignment]
     trim_all = jobs.trim_all
     # Twice without a wait: what the first finds persisted, the second may trim.
     jobs.trim_all = lambda db, live, instance, keep: sum(trim_all(db, live, instance, 0) for _ in range(2))
     if point == "after-read":
-        persist.in_sequence = after(persist.in_sequence)
+        persister.in_sequence = after(persister.in_sequence)
     elif point == "after-copy":
-        booking.spend_log.copy_rows = after(booking.spend_log.copy_rows, bool)
+        ingest.spend_log.copy_rows = after(ingest.spend_log.copy_rows, bool)
     elif point == "before-commit":
-        persist.spend_log.advance_cursor = after(persist.spend_log.advance_cursor)
+        persister.spend_log.advance_cursor = after(persister.spend_log.advance_cursor)
     elif point == "after-commit":
-        persist.Persister.step = after(persist.Persister.step, lambda drained: drained.rows)  # type: ignore[method-assign]
+        persister.Persister.step = after(persister.Persister.step, lambda drained: drained.rows)  # type: ignore[method-assign]
     elif point == "before-trim":
         LiveRedis.trim = before(LiveRedis.trim)  # type: ignore[method-assign]
     elif point == "after-trim":

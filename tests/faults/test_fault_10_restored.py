@@ -12,7 +12,7 @@ from engine.domain.ids import shard_of
 from engine.flows.persist.persister import trim_all
 from engine.live.keys import keys_of_brand
 from engine.wiring import System
-from tests.conftest import run_sql
+from tests.databases import run_sql
 from tests.faults.figures import Figures
 from tests.processes.conftest import Load, Processes, brand_of, count, lost_and_doubled, ready, rows, until, verified
 

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from engine.domain.ids import shard_of
 from engine.domain.periods import ms_of
 from engine.errors import BudgetError
-from engine.flows.persist import ingest as booking
+from engine.flows.persist import ingest
 from engine.ledger import quarantine
 from engine.live.keys import keys_of_brand
 from engine.wiring import System
@@ -150,11 +150,11 @@ def test_a_quarantined_entry_is_booked_by_a_retry_once_it_can_be(ready: System) 
     with ready.db.begin() as conn:
         (row,) = quarantine.rows(conn)
     with pytest.raises(BudgetError, match="no_threes"), ready.db.begin() as conn:
-        booking.retry(conn, quarantine.lock(conn, row.id), ready.persister.make_partitions)
+        ingest.retry(conn, quarantine.lock(conn, row.id), ready.persister.make_partitions)
     with ready.db.begin() as conn:
         conn.execute(text("ALTER TABLE spend_log DROP CONSTRAINT no_threes"))
     with ready.db.begin() as conn:
-        assert booking.retry(conn, quarantine.lock(conn, row.id), ready.persister.make_partitions) == 1
+        assert ingest.retry(conn, quarantine.lock(conn, row.id), ready.persister.make_partitions) == 1
         quarantine.end(conn, row.id, "persisted", "test")
     assert rows(ready, "SELECT sum(amount_micros) FROM spend_log") == [(5_000_000,)]
     assert rows(ready, "SELECT spend_micros FROM campaign_day") == [(5_000_000,)]

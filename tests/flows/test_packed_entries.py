@@ -10,7 +10,7 @@ from sqlalchemy import text
 from engine.client.batches import PACKED_FROM, Spend, pieces_of
 from engine.domain.ids import shard_of
 from engine.errors import BudgetError
-from engine.flows.persist import persister as persist
+from engine.flows.persist import persister
 from engine.ledger import quarantine
 from engine.live.scripts import script
 from engine.wiring import System
@@ -119,7 +119,7 @@ def test_a_backlog_of_large_batches_is_written_in_transactions_of_a_bounded_numb
         ready.client.record_spends(
             [Spend(campaign, None, f"e{next(events)}" if form == "text" else None, 1) for _ in range(20)]
         )
-    monkeypatch.setattr(persist, "SPENDS_AT_ONCE", 1000)
+    monkeypatch.setattr(persister, "SPENDS_AT_ONCE", 1000)
     seen: list[int] = []
     assert ready.persister.drain_all(lambda so_far: seen.append(so_far.rows)).rows == 130 * 20
     written = sorted({0, *seen})

@@ -277,12 +277,12 @@ def test_nothing_that_writes_is_in_a_watchers_list(plain: redis.Redis) -> None:
 
 
 def test_the_bidders_scripts_are_those_that_clients_name() -> None:
-    """What `engine/live` calls, but for the modules of jobs and pages."""
-    folder = Path(__file__).resolve().parents[2] / "engine" / "live"
+    """What `engine/client` calls, and what it uses of `engine/live`: all but the modules of jobs and pages."""
+    engine = Path(__file__).resolve().parents[2] / "engine"
     admin = {"admin.py", "repair.py", "export.py", "registry.py", "scripts.py", "acl.py", "journal.py", "inspect.py"}
     named = {
         found
-        for path in folder.rglob("*.py")
+        for path in [*(engine / "client").rglob("*.py"), *(engine / "live").rglob("*.py")]
         if path.name not in admin
         for found in re.findall(r'script\("(\w+)"\)', path.read_text(encoding="utf-8"))
     }

@@ -13,10 +13,10 @@ import pytest
 import redis
 import redis.asyncio
 
-from engine import AsyncBudgetClient, BudgetClient, BudgetError, InvalidId, Spend, Unavailable
-from engine.client.aio import sender as aio_flusher
+from engine import AsyncBudgetClient, BudgetClient, InvalidId, Spend, Unavailable
+from engine.client.aio import sender
 from engine.live.admin import LiveRedis
-from engine.live.transport import connection as link
+from engine.live.transport import connection
 from engine.live.transport.pool import Wire
 from engine.local.servers import EmbeddedServers
 from tests.live.plant import CAMPAIGN, Plant
@@ -144,7 +144,7 @@ def test_a_place_is_not_repeated_when_redis_may_have_forgotten_its_call(
     plant: Plant, proxy: Proxy, through: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plant.brand()
-    monkeypatch.setattr(aio_flusher, "KEPT_S", 0)
+    monkeypatch.setattr(sender, "KEPT_S", 0)
 
     async def work() -> None:
         async with AsyncBudgetClient.from_url(through, timeout_ms=500) as client:
@@ -214,40 +214,12 @@ def test_nothing_listening_ends_the_call_at_its_deadline_and_closing_does_not_ha
     asyncio.run(work())
 
 
-def test_a_wrong_password_is_said_at_once(hot_port: int) -> None:
-    async def work() -> None:
-        async with AsyncBudgetClient.from_url(f"redis://:wrong@127.0.0.1:{hot_port}", timeout_ms=10_000) as client:
-            began = time.monotonic()
-            with pytest.raises(Unavailable, match="refuses the login"):
-                await client.record_spend(CAMPAIGN, "1")
-            assert in_time(time.monotonic() - began, 2)
-
-    asyncio.run(work())
-
-
-def test_scripts_that_redis_forgot_and_connections_that_it_closed_cost_no_spend(
-    plant: Plant, plain: redis.Redis, hot_url: str
-) -> None:
-    plant.brand()
-
-    async def work() -> None:
-        async with AsyncBudgetClient.from_url(hot_url, timeout_ms=20_000) as client:
-            for turn in range(10):
-                await asyncio.gather(*(client.record_spend(CAMPAIGN, "1") for _ in range(50)))
-                plain.script_flush()
-                if turn % 2:
-                    plain.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
-
-    asyncio.run(work())
-    assert plant.spent() == 500_000_000
-
-
 @pytest.mark.parametrize("protocol", [2, 3])
 def test_without_hiredis_every_spend_counts_once_all_the_same(
     plant: Plant, plain: redis.Redis, hot_url: str, monkeypatch: pytest.MonkeyPatch, protocol: int
 ) -> None:
     plant.brand()
-    monkeypatch.setattr(link, "Reader", None)
+    monkeypatch.setattr(connection, "Reader", None)
     monkeypatch.setattr(
         redis.asyncio.connection,
         "DefaultParser",
@@ -358,66 +330,3 @@ def test_a_repeat_that_found_redis_not_ready_asks_again_and_learns_that_it_was_c
 
     assert asyncio.run(main()) == ["not_ready", "recorded", "recorded"]
     assert plant.spent() == 1_000_005
-
-
-async def relay(port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """What comes in goes to Redis, and back."""
-    from_redis, to_redis = await asyncio.open_connection("127.0.0.1", port)
-
-    async def pump(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
-        while data := await source.read(65_536):
-            target.write(data)
-        target.close()
-
-    await asyncio.gather(pump(reader, to_redis), pump(from_redis, writer))
-
-
-def test_a_spend_that_was_cancelled_before_there_was_a_connection_is_never_counted(
-    plant: Plant, hot_url: str, hot_port: int
-) -> None:
-    plant.brand()
-
-    async def main() -> None:
-        closed = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)
-        port = closed.sockets[0].getsockname()[1]
-        closed.close()
-        url = hot_url.replace(f":{hot_port}", f":{port}")
-        async with AsyncBudgetClient.from_url(url, timeout_ms=20_000) as client:
-            given_up = asyncio.create_task(client.record_spend(CAMPAIGN, amount_micros=1000))
-            stays = asyncio.create_task(client.record_spend(CAMPAIGN, amount_micros=1))
-            await asyncio.sleep(0.1)
-            given_up.cancel()
-            await asyncio.sleep(0.05)
-            await asyncio.start_server(lambda reader, writer: relay(hot_port, reader, writer), "127.0.0.1", port)
-            assert (await stays).outcome == "recorded"
-
-    asyncio.run(main())
-    assert plant.spent() == 1
-
-
-def test_spends_with_and_without_event_ids_in_turn_share_a_few_calls(
-    plant: Plant, plain: redis.Redis, hot_url: str
-) -> None:
-    plant.brand()
-
-    async def main() -> None:
-        async with AsyncBudgetClient.from_url(hot_url, timeout_ms=20_000) as client:
-            await client.record_spend(CAMPAIGN, amount_micros=1)
-            plain.config_resetstat()
-            calls = (
-                client.record_spend(CAMPAIGN, amount_micros=1, event_id=f"e{i}" if i % 2 else None) for i in range(1000)
-            )
-            assert {answer.outcome for answer in await asyncio.gather(*calls)} == {"recorded"}
-
-    asyncio.run(main())
-    stats: Any = plain.info("commandstats")
-    assert stats["cmdstat_evalsha"]["calls"] <= 10
-    assert plant.spent() == 1001
-
-
-def test_closing_on_another_event_loop_is_refused_in_one_line(plant: Plant, hot_url: str) -> None:
-    plant.brand()
-    client = AsyncBudgetClient.from_url(hot_url)
-    asyncio.run(client.record_spend(CAMPAIGN, amount_micros=1))  # type: ignore[arg-type]  # its coroutine
-    with pytest.raises(BudgetError, match="another event loop"):
-        asyncio.run(client.aclose())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Protocol
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -25,27 +25,8 @@ from tests.model import (
     Spend,
     Twin,
 )
+from tests.twin.drawn import AMOUNTS, EVENTS, HOLDS, LEASES, LIMITS, OCCURRED, REQUESTS, SCHEDULES, TTLS
 from tests.twin.instants import MOVES, STARTS, next_expiry, spent_days
-
-SCHEDULES: Final = tuple(
-    Schedule.parse(value)
-    for value in (
-        None,
-        {"start_time": "09:00", "end_time": "17:00"},
-        {"start_time": "22:00", "end_time": "06:00"},
-        {"days": ["mon", "wed", "fri"]},
-        {"days": ["sun"], "start_time": "23:30", "end_time": "00:30"},
-        [{"days": ["sat"], "end_time": "24:00", "start_time": "12:00"}, {"start_time": "00:00", "end_time": "00:01"}],
-    )
-)
-LIMITS: Final = st.sampled_from((None, 50, 200, 1000, 400, None, 20, 5, 0))
-AMOUNTS: Final = st.sampled_from((1, 2, 3, 5, 10) * 5 + ("what fits", "one more", 10**12))
-EVENTS: Final = st.sampled_from((None, None, None, "e1", "e2", "e3", "e4"))
-REQUESTS: Final = st.sampled_from((None, None, "r1", "r2", "r3"))
-HOLDS: Final = st.sampled_from(("h1", "h2", "h3", "h4"))
-LEASES: Final = st.sampled_from(("lease-1", "lease-1", "lease-2"))
-TTLS: Final = st.sampled_from((1, 500, 5_000, 60_000, 86_400_000))
-OCCURRED: Final = st.sampled_from((None, None, 0, 1_900_000_000_123))
 
 GivenSpend = tuple[int, "int | str", "str | None", "int | None"]
 

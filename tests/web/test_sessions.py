@@ -15,7 +15,7 @@ from sqlalchemy import Engine, text
 from engine.errors import ServerAway
 from engine.ledger import sessions as table
 from engine.wiring import System
-from tests.conftest import run_sql
+from tests.databases import run_sql
 from tests.web.conftest import HERE, PASSWORD, Visitor, brand_with, spend_now
 from web import create_app
 from web.sessions import GOES_ON_S, Sessions

@@ -13,7 +13,7 @@ from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 
 from engine.client.leases.calls import COUNTED, ENDED, FORGOTTEN, REFUSED, Grant
 from engine.client.leases.slots import PER_SLOT, Draw, Slots
@@ -22,9 +22,6 @@ from engine.domain.periods import next_day_ms
 from engine.errors import BudgetError, Unavailable
 from engine.live.replies import NOT_READY
 from engine.live.transport.pool import Reply, named
-
-if TYPE_CHECKING:
-    from engine.client.leases.keeper import Keeper
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +40,19 @@ BACKLOG: Final = "backlog"
 AWAY: Final = "unavailable"
 CLOSED: Final = "closed"
 FORKED: Final = "forked"
+
+
+class Filler(Protocol):
+    """What a lease asks of its keeper (`keeper.py`: `Keeper`)."""
+
+    def wake(self) -> None:
+        """A lease runs dry, or has spends that wait to be counted."""
+
+    def stopped_by(self, campaign_id: int) -> tuple[str, ...]:
+        """Why the campaign does not run, as far as the watch knows."""
+
+    def close(self, lease: Lease, timeout: float) -> bool:
+        """Ends a lease; False when its spends were not all counted in time."""
 
 
 class Lease:
@@ -64,7 +74,7 @@ class Lease:
 
     def __init__(
         self,
-        keeper: Keeper,
+        keeper: Filler,
         campaign_id: int,
         lease_id: str,
         slots: Slots,

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from sqlalchemy import Engine
 
 from engine.errors import BudgetError, InvalidInput
-from engine.flows.persist import ingest as booking
+from engine.flows.persist import ingest
 from engine.flows.persist.persister import Persister
 from engine.ledger import quarantine
 from engine.ledger.quarantine import QuarantineRow
@@ -32,10 +32,10 @@ class Quarantined:
         """Books an entry; answers its rows. Raises NotFound, BudgetError when it still does not go: the new reason is kept with it."""
         try:
             with self._db.begin() as conn:
-                rows = booking.retry(conn, quarantine.lock(conn, row_id), self._persister.make_partitions)
+                rows = ingest.retry(conn, quarantine.lock(conn, row_id), self._persister.make_partitions)
                 quarantine.end(conn, row_id, "persisted", actor)
                 return rows
-        except booking.REFUSED as error:
+        except ingest.REFUSED as error:
             why = _one_line(error)
         except BudgetError as error:
             if not self._waits(row_id):
