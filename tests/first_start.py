@@ -27,7 +27,7 @@ class FirstStart:
             return
         with system.hot_redis.pipeline(transaction=False) as sent:
             for key, value in self._keys.items():
-                sent.restore(key, 0, value)
+                sent.restore(key, 0, value, replace=True)
             sent.execute()
         with system.db.begin() as conn:
             conn.execute(text("UPDATE journal_cursor SET generation = generation + 1, updated_at = now()"))

@@ -25,6 +25,7 @@ from engine.live.transport.connection import Address, Link, arguments, command, 
 Reply = list[Any]
 Arg = str | bytes
 
+_FORGETS: Final = "it forgets scripts as soon as they are loaded"
 _PAUSE_S: Final = 0.005
 _TURN: Final = 3
 """Calls sent together; two such turns are with Redis at a time. It runs what it has of one connection before it turns to another: with all calls of a batch over all
@@ -189,6 +190,7 @@ class Wire:
         """Asks for the replies that are not there, turn by turn: while Redis is at work on one, the next is made and sent."""
         waiting = deque(i for i, reply in enumerate(replies) if reply is None)
         asked: deque[int] = deque()
+        loaded = 0
         while waiting or asked:
             while waiting and len(asked) <= _TURN:
                 turn = _taken(waiting)
@@ -204,11 +206,16 @@ class Wire:
                 with suppress(exceptions.ResponseError):
                     self._receive(link, replies, asked, deadline)
                 raise
+            except (exceptions.TimeoutError, TimeoutError):
+                if loaded > 1:
+                    raise TimeoutError(_FORGETS) from None
+                raise
+            loaded += bool(missing)
             for script in {calls[i].script for i in missing}:
                 link.send(command(("SCRIPT", "LOAD", script.text)), deadline)
                 link.receive(deadline)
             if missing and time.monotonic() > deadline:
-                raise TimeoutError("it forgets scripts as soon as they are loaded")
+                raise TimeoutError(_FORGETS)
             waiting.extendleft(reversed(missing))
 
     def _receive(self, link: Link, replies: list[Reply | None], turn: Iterable[int], deadline: float) -> list[int]:
