@@ -16,6 +16,7 @@ from engine.live.scripts import NAMES
 from engine.wiring import System
 from tests.docs.documents import README, ROOT, blocks
 
+MOST_KILOBYTES = 250
 _NO_INDEX = (
     "No matching distribution", "Could not find a version", "Failed to establish", "ConnectionError", "NewConnectionError", "Retrying",
 )  # fmt: skip
@@ -48,14 +49,58 @@ def _clean() -> dict[str, str]:
     }
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The project's wheel, built as pip builds it."""
-    folder = tmp_path_factory.mktemp("wheel")
+def _built(project: Path, folder: Path) -> Path:
+    """The wheel of a project, built as pip builds it."""
     here = ["--no-build-isolation"] if importlib.util.find_spec("hatchling") else []
-    _pip(Path(sys.executable), "wheel", "--quiet", "--no-deps", *here, "--wheel-dir", str(folder), str(ROOT))
+    _pip(Path(sys.executable), "wheel", "--quiet", "--no-deps", *here, "--wheel-dir", str(folder), str(project))
     (made,) = folder.glob("*.whl")
     return made
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The whole product's wheel."""
+    return _built(ROOT, tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture(scope="module")
+def bidders_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel that a bidder installs."""
+    return _built(ROOT / "clients" / "python", tmp_path_factory.mktemp("bidder"))
+
+
+def test_a_bidders_wheel_has_the_clients_rooms_and_the_scripts_and_is_small(wheel: Path, bidders_wheel: Path) -> None:
+    whole, held = zipfile.ZipFile(wheel), zipfile.ZipFile(bidders_wheel)
+    files = {name for name in held.namelist() if ".dist-info/" not in name}
+    rooms = {name.split("/")[1] for name in files}
+    singles = {"__init__.py", "errors.py", "running.py", "secret_files.py", "settings.py", "urls.py"}
+    assert {name.split("/")[0] for name in files} == {"engine"}
+    assert rooms == {"client", "domain", "live"} | singles
+    for room in ("client", "domain", "live"):
+        assert {name for name in whole.namelist() if name.startswith(f"engine/{room}/")} <= files, room
+    assert all(held.read(name) == whole.read(name) for name in files), (
+        "the same files, or one would overwrite the other"
+    )
+    assert bidders_wheel.stat().st_size < MOST_KILOBYTES * 1024
+    assert bidders_wheel.name.split("-")[1] == wheel.name.split("-")[1], "one version"
+
+
+def test_a_bidder_loads_nothing_of_ledger_flows_page_or_tests(bidders_wheel: Path, tmp_path: Path) -> None:
+    zipfile.ZipFile(bidders_wheel).extractall(tmp_path)
+    code = (
+        "import importlib, pkgutil, sys, engine\n"
+        "for found in pkgutil.walk_packages(engine.__path__, 'engine.'): importlib.import_module(found.name)\n"
+        "print(engine.__file__); print(*sorted({name.split('.')[0] for name in sys.modules}))\n"
+        "print(*sorted(name for name in sys.modules if name.startswith('engine.')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    where, tops, ours = done.stdout.splitlines()
+    assert where == str(tmp_path / "engine" / "__init__.py")
+    assert {"sqlalchemy", "flask", "rq", "click", "alembic", "tests", "web", "benchmarks"}.isdisjoint(tops.split())
+    assert {name.split(".")[1] for name in ours.split()} <= {
+        "client", "domain", "live", "errors", "running", "secret_files", "settings", "urls",
+    }  # fmt: skip
 
 
 def test_the_wheel_holds_what_is_read_at_run_time(wheel: Path) -> None:
