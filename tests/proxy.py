@@ -14,7 +14,8 @@ class Proxy:
     """Listens on `port`. One thread a direction and connection."""
 
     def __init__(self, port: int) -> None:
-        self._port = port
+        self.target = port
+        """Where new connections go."""
         self._server = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._server.getsockname()[1]
         self.lose_replies = 0
@@ -40,7 +41,7 @@ class Proxy:
                 near, _ = self._server.accept()
             except OSError:
                 return
-            far = socket.create_connection(("127.0.0.1", self._port))
+            far = socket.create_connection(("127.0.0.1", self.target))
             for end in (near, far):
                 end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             threading.Thread(target=self._relay, args=(near, far, "request"), daemon=True).start()

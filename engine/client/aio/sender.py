@@ -15,7 +15,7 @@ from engine.client.aio.coalescing import PLACE, Alone, Parcel, Together
 from engine.client.aio.futures import Awaited
 from engine.errors import BudgetError, InvalidId, Overloaded, shown
 from engine.live.transport.aio import AsyncAddress, AsyncLink
-from engine.live.transport.pool import Call, NoAnswer, Reply, Unreadable, named, one_line, translated
+from engine.live.transport.pool import Call, NoAnswer, Reply, Unreadable, is_of_the_server, named, one_line, translated
 
 KEPT_S: Final = 300
 """How long a call is kept that a caller gave up on: half of what Redis remembers requests for, so that its repeat never counts anew."""
@@ -177,8 +177,13 @@ class Flusher:
             self._drop()
             for parcel in self._flight:
                 self._fail(parcel, NoAnswer(f"Redis at {self._address.where} refuses the login: {error}", []))
-        except exceptions.ResponseError as error:  # of the login
+        except exceptions.ResponseError as error:
             self._drop()
+            if is_of_the_server(error):  # a new connection may reach the new primary
+                self._why = str(translated(error, self._address.where, []))
+                await asyncio.sleep(_PAUSE_S)
+                return
+            # Of the login.
             for parcel in self._flight:
                 self._fail(parcel, translated(error, self._address.where, []))
         except Exception as error:  # noqa: BLE001  # a lost connection, or an event loop's own complaint about one: it is tried again
@@ -200,11 +205,14 @@ class Flusher:
             out.append(parcel.call.encoded())
             sent.append(parcel)
         link.send(b"".join(out))
+        demoted: exceptions.ResponseError | None = None
         for waited in sent:
             reply = await link.receive()
-            if waited is None:
+            if isinstance(reply, exceptions.ResponseError) and is_of_the_server(reply):
+                demoted = reply
+            elif waited is None:
                 continue
-            if isinstance(reply, exceptions.NoScriptError):
+            elif isinstance(reply, exceptions.NoScriptError):
                 link.loaded.clear()
             elif isinstance(reply, exceptions.ResponseError):
                 self._fail(waited, translated(reply, self._address.where, []))
@@ -217,6 +225,8 @@ class Flusher:
                     self._fail(waited, error)
                 except Exception as error:  # noqa: BLE001  # it is told to those who wait for it
                     self._fail(waited, Unreadable(f"the answer cannot be read ({named(error)})", []))
+        if demoted is not None:
+            raise demoted
 
     def _fail(self, parcel: Parcel, error: Exception) -> None:
         parcel.fail(error)

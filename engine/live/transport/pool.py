@@ -134,7 +134,7 @@ class Wire:
             except exceptions.ResponseError as error:
                 if not passes(error):
                     raise translated(error, self.where, replies) from None
-                why = f"Redis at {self.where} takes no calls just now: {one_line(error)}"
+                why = str(translated(error, self.where, replies))
             except (exceptions.RedisError, OSError) as error:
                 why = f"Redis at {self.where} does not answer: {one_line(error)}"
                 silent = isinstance(error, exceptions.TimeoutError | TimeoutError)
@@ -178,8 +178,11 @@ class Wire:
         link = self._take(deadline)
         try:
             self._exchange(link, calls, replies, deadline)
-        except exceptions.ResponseError:
-            self._free.append(link)
+        except exceptions.ResponseError as error:
+            if is_of_the_server(error):
+                link.drop()
+            else:
+                self._free.append(link)
             raise
         except BaseException:
             link.drop()
@@ -311,10 +314,22 @@ _PASSES: Final = ("BUSY", "LOADING", "MASTERDOWN", "NOREPLICAS", "MISCONF", "TRY
 """How Redis begins an error that says nothing of the call: it wrote nothing, and takes the same call again later."""
 
 
+_LEAVE: Final = ("READONLY", "MASTERDOWN", "LOADING")
+
+
 def passes(error: exceptions.ResponseError) -> bool:
     """Whether a repeat is right."""
-    code = getattr(error, "status_code", "")
-    return (code or str(error)).split(" ", 1)[0] in _PASSES
+    return _code(error) in _PASSES or is_of_the_server(error)
+
+
+def is_of_the_server(error: exceptions.ResponseError) -> bool:
+    """Whether the server at the other end is no primary now, as after a failover: a new connection may reach another, this one never will."""
+    # A proxy in between may say `ERR READONLY ...`.
+    return _code(error) in _LEAVE or str(error).startswith("READONLY")
+
+
+def _code(error: exceptions.ResponseError) -> str:
+    return (getattr(error, "status_code", "") or str(error)).split(" ", 1)[0]
 
 
 def translated(error: exceptions.ResponseError, where: str, replies: list[Reply | None]) -> Exception:
