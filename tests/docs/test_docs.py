@@ -19,12 +19,11 @@ from engine.live.acl import acl_setuser
 from engine.local.valkey import _CONFIG
 from engine.secret_files import FROM_FILE
 from engine.settings import TABLE
-from tests.docs.documents import DOCUMENTS, README, ROOT, blocks, prose
+from tests.docs.documents import DECISIONS, DOCUMENTS, README, ROOT, blocks, prose
 from tests.live.plant import CAMPAIGN, Plant
 
 OPERATIONS = ROOT / "docs" / "operations.md"
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
-DECISIONS = ROOT / "docs" / "decisions"
 COMMAND = re.compile(r"^(?:\$ )?(?:python -m engine|budget-engine) (.+)$")
 OTHER_NAMES = {"BUDGET_ENV_FILE", "BUDGET_DEBUG", "BY_NAME"}
 """Names in capitals that are no settings."""
