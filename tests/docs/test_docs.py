@@ -25,7 +25,7 @@ from tests.live.plant import CAMPAIGN, Plant
 OPERATIONS = ROOT / "docs" / "operations.md"
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
 COMMAND = re.compile(r"^(?:\$ )?(?:python -m engine|budget-engine) (.+)$")
-OTHER_NAMES = {"BUDGET_ENV_FILE", "BUDGET_DEBUG", "BY_NAME"}
+OTHER_NAMES = {"BUDGET_ENV_FILE", "BUDGET_DEBUG", "BUDGET_LOGS", "BY_NAME", "TIMEOUT_S"}
 """Names in capitals that are no settings."""
 
 
