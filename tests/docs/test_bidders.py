@@ -11,6 +11,16 @@ from pathlib import Path
 
 from engine import AsyncBudgetClient, BudgetClient
 from engine.client.aio.client import MAX_WAITING
+from engine.live.replies import (
+    ACCEPTED,
+    CONFLICT,
+    COUNTED_WORDS,
+    DUPLICATE,
+    NOT_READY,
+    RECORDED,
+    REFUSED,
+    UNKNOWN_CAMPAIGN,
+)
 from engine.wiring import System
 from tests.docs.documents import ROOT, blocks
 
@@ -47,6 +57,13 @@ def test_the_defaults_for_bidders_are_those_of_the_client() -> None:
         assert f"| `{name}` | {options[name].default} |" in TEXT
     assert f"| `ttl` | {inspect.signature(BudgetClient.lease).parameters['ttl'].default} s |" in TEXT
     assert f"({MAX_WAITING:,} by default)" in TEXT
+
+
+def test_the_outcomes_for_bidders_are_true_where_the_client_s_are() -> None:
+    rows = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \| (yes|no) \| ", TEXT, re.M)
+    told = {outcome: true == "yes" for outcomes, true in rows for outcome in re.findall(r"`(\w+)`", outcomes)}
+    assert told.keys() == {RECORDED, ACCEPTED, REFUSED, DUPLICATE, CONFLICT, UNKNOWN_CAMPAIGN, NOT_READY}
+    assert {outcome for outcome, true in told.items() if true} == set(COUNTED_WORDS)
 
 
 def test_every_call_for_bidders_is_one_that_the_clients_have() -> None:

@@ -83,7 +83,7 @@ def test_the_urls_it_shows_are_settings_that_load() -> None:
 FIGURES = {
     "one `record_spend` a round trip, busy-polling": "one record_spend a round trip",
     "the same, blocking": "the same, asleep while it waits",
-    "1,000 prepared spends in one `record_spends`": "record_spends of 1,000, amount_micros",
+    "`record_spends` of 1,000 spends, made beforehand": "record_spends of 1,000, amount_micros",
     "1,000 asyncio callers, one spend each": "asyncio, 1,000 callers with a spend each",
     "`try_spend` of a lease, in memory": "try_spend of a lease, spool included",
     "sustained, every row persisted into PostgreSQL": "sustained into spend_log",
