@@ -61,9 +61,9 @@ def test_the_defaults_for_bidders_are_those_of_the_client() -> None:
 
 def test_the_outcomes_for_bidders_are_true_where_the_client_s_are() -> None:
     rows = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \| (yes|no) \| ", TEXT, re.M)
-    told = {outcome: true == "yes" for outcomes, true in rows for outcome in re.findall(r"`(\w+)`", outcomes)}
-    assert told.keys() == {RECORDED, ACCEPTED, REFUSED, DUPLICATE, CONFLICT, UNKNOWN_CAMPAIGN, NOT_READY}
-    assert {outcome for outcome, true in told.items() if true} == set(COUNTED_WORDS)
+    listed = {outcome: true == "yes" for outcomes, true in rows for outcome in re.findall(r"`(\w+)`", outcomes)}
+    assert listed.keys() == {RECORDED, ACCEPTED, REFUSED, DUPLICATE, CONFLICT, UNKNOWN_CAMPAIGN, NOT_READY}
+    assert {outcome for outcome, true in listed.items() if true} == set(COUNTED_WORDS)
 
 
 def test_every_call_for_bidders_is_one_that_the_clients_have() -> None:

@@ -5,7 +5,7 @@ What is measured, and what is not:
 - A sentence has at most 40 words, in table cells too, and a document's median sentence fewer than 20. A code span is one word.
 - A line of prose holds no more than one sentence; rows of tables may hold several.
 - Private terms are looked for outside code, so names in code are not. A block that a program writes is not read.
-- Decision records stay as they were written: only their first sentence is read.
+- Decision records before number 45 stay as they were written: only their first sentence is read.
 """
 
 from __future__ import annotations
@@ -25,7 +25,13 @@ MOST_WORDS: Final = 40
 MEDIAN_WORDS: Final = 20
 MOST_TERMS: Final = 30
 GLOSSARY: Final = ROOT / "docs" / "glossary.md"
-PROSE: Final = tuple(path for path in DOCUMENTS if path.parent != DECISIONS)
+WHOLE_FROM: Final = 45
+"""The first decision record that is read whole."""
+PROSE: Final = tuple(
+    path
+    for path in DOCUMENTS
+    if path.parent != DECISIONS or (path.name[:4].isdigit() and int(path.name[:4]) >= WHOLE_FROM)
+)
 
 INSTEAD: Final = {
     r"awake|asleep": "busy-polls; blocks",
@@ -84,7 +90,7 @@ def test_no_line_is_too_long_to_read_beside_another(path: Path) -> None:
 @pytest.mark.parametrize("path", PROSE, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_a_line_holds_one_sentence(path: Path) -> None:
     for number, line in lines(path):
-        assert is_row(line) or starts_of_sentences(line) <= 1, f"{path.name}:{number}: {line}"
+        assert is_row(line) or line.startswith("#") or starts_of_sentences(line) <= 1, f"{path.name}:{number}: {line}"
 
 
 @pytest.mark.parametrize("path", PROSE, ids=lambda path: path.relative_to(ROOT).as_posix())
@@ -92,8 +98,8 @@ def test_sentences_are_short(path: Path) -> None:
     for unit in units(path):
         for sentence in unit.sentences:
             assert len(words(sentence)) <= MOST_WORDS, f"{path.name}:{unit.number}: {len(words(sentence))} words"
-    said = [len(words(sentence)) for unit in units(path) if unit.kind == "text" for sentence in unit.sentences]
-    assert not said or median(said) < MEDIAN_WORDS
+    lengths = [len(words(sentence)) for unit in units(path) if unit.kind == "text" for sentence in unit.sentences]
+    assert not lengths or median(lengths) < MEDIAN_WORDS
 
 
 @pytest.mark.parametrize("path", PROSE, ids=lambda path: path.relative_to(ROOT).as_posix())
