@@ -80,6 +80,15 @@ def test_the_urls_it_shows_are_settings_that_load() -> None:
     assert settings.as_environment().items() >= exports.items()
 
 
+def test_it_is_short_and_half_of_it_is_code_tables_and_pictures() -> None:
+    text = README.read_text(encoding="utf-8")
+    fenced = "".join(re.findall(r"^```.*?^```$", text, re.M | re.S)).splitlines()
+    shown = [line for line in text.splitlines() if line.startswith(("|", "    make", "!["))]
+    written = [line for line in text.splitlines() if line.strip()]
+    assert len(written) <= 110
+    assert 2 * (len(fenced) + len(shown)) >= len(written)
+
+
 FIGURES = {
     "one `record_spend` a round trip, busy-polling": "one record_spend a round trip",
     "the same, blocking": "the same, asleep while it waits",
