@@ -92,7 +92,7 @@ def test_it_is_short_and_half_of_it_is_code_tables_and_pictures() -> None:
 FIGURES = {
     "one `record_spend` a round trip, busy-polling": "one record_spend a round trip",
     "the same, blocking": "the same, asleep while it waits",
-    "`record_spends` of 1,000 spends, made beforehand": "record_spends of 1,000, amount_micros",
+    "1,000 spends in one `record_spends`, objects made beforehand": "record_spends of 1,000, amount_micros",
     "1,000 asyncio callers, one spend each": "asyncio, 1,000 callers with a spend each",
     "`try_spend` of a lease, in memory": "try_spend of a lease, spool included",
     "sustained, every row persisted into PostgreSQL": "sustained into spend_log",
@@ -110,7 +110,12 @@ def test_the_figures_are_those_of_the_benchmarks() -> None:
         assert (rate, ratio) == (measured[FIGURES[name]], ratios[FIGURES[name]]), name
     cost = re.search(r"Redis' processor a spend: ([\d.]+) µs alone, ([\d.]+) µs in batches of 1,000", results)
     assert cost
+    late = re.search(
+        r"^- Single spends at half the highest load \([\d,]+/s\): p50 ([\d.]+) ms, p99 ([\d.]+) ms", results, re.M
+    )
+    assert late
     text = README.read_text(encoding="utf-8")
+    assert f"Single spends at half the highest load take {late[1]} ms (p50) and {late[2]} ms (p99)." in text
     assert f"takes {float(cost[1]):.0f} µs of Redis' CPU, a spend in a batch of 1,000 takes {cost[2]} µs" in text
 
 
