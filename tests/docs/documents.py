@@ -7,7 +7,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
-DOCUMENTS = (README, *sorted((ROOT / "docs").rglob("*.md")))
+DECISIONS = ROOT / "docs" / "decisions"
+DOCUMENTS = (README, ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md")))
 
 
 def blocks(path: Path, language: str) -> list[str]:

@@ -69,15 +69,20 @@ def test_the_numbers_are_those_of_the_code() -> None:
         f"{MAX_AMOUNT_MICROS}",
         f"{MAX_TOTAL_MICROS}",
         f"{batches.MAX_SPENDS_A_CALL} spends",
-        f"{batches.MAX_SPENDS_WITH_IDS} spends with event ids",
-        f"{batches.most_spends(100, with_ids=True, judged=False)} over 100 campaigns",
         f"up to {SWEEP} in a call",
-        f"{batches.MAX_CAMPAIGNS_A_CALL} campaigns and {batches.MAX_BRANDS_A_CALL} brands",
+        f"| {batches.MAX_CAMPAIGNS_A_CALL} campaigns |",
+        f"| {batches.MAX_BRANDS_A_CALL} brands |",
+        f"min({batches.MAX_SPENDS_WITH_IDS}, {batches.MAX_WORK_A_CALL} - {batches.IDS_A_CAMPAIGN} x campaigns)",
         f"layout `{scripts.LAYOUT}`",
     ):
         assert said in TEXT, said
-    most, judged = (batches.most_spends(1, with_ids=True, judged=judged) for judged in (False, True))
-    assert judged * 5 == most * 2 and "two fifths of that" in TEXT
+    assert "40 % of that, rounded down" in TEXT
+    rows = re.findall(r"^\| (\d+) \| (\d+) \| (\d+) \|$", TEXT, re.M)
+    assert len(rows) >= 4
+    for campaigns, fast, slow in rows:
+        most = [batches.most_spends(int(campaigns), with_ids=True, judged=judged) for judged in (False, True)]
+        assert [int(fast), int(slow)] == most
+        assert most[1] == most[0] * 40 // 100
     for cause in ORDER:
         assert f"| {mask_of([cause])} | `{cause}` |" in TEXT
     for code, outcome in _OUTCOMES.items():

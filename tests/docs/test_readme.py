@@ -1,4 +1,4 @@
-"""README.md: what it shows is run."""
+"""README.md: what it shows is run, and its figures are those of the benchmarks."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,8 @@ from engine.cli.run import run
 from engine.settings import Settings
 from engine.wiring import System
 from tests.docs.documents import README, ROOT, blocks
+
+OPERATIONS = ROOT / "docs" / "operations.md"
 
 
 @pytest.fixture
@@ -41,12 +44,17 @@ def test_the_first_spend_from_python_is_what_it_says(ready: System, environment:
     assert "0.003702" in done.stdout
 
 
+@pytest.mark.parametrize("path", [README, OPERATIONS], ids=lambda path: path.name)
 def test_the_commands_answer_word_for_word(
-    ready: System, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    path: Path,
+    ready: System,
+    environment: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    (shown,) = blocks(README, "console")
+    (shown,) = blocks(path, "console")
     assert shown == _answered(shown, capsys)
 
 
@@ -65,11 +73,50 @@ def _answered(shown: str, capsys: pytest.CaptureFixture[str]) -> str:
 
 
 def test_the_urls_it_shows_are_settings_that_load() -> None:
-    (shown,) = blocks(README, "sh")
+    shown = next(block for block in blocks(OPERATIONS, "sh") if "DATABASE_URL" in block)
     exports = dict(re.findall(r"^export (\w+)=(\S+)$", shown, re.M))
     settings = Settings.load(exports, None)
     assert not settings.embedded
     assert settings.as_environment().items() >= exports.items()
+
+
+def test_it_is_short_and_half_of_it_is_code_tables_and_pictures() -> None:
+    text = README.read_text(encoding="utf-8")
+    fenced = "".join(re.findall(r"^```.*?^```$", text, re.M | re.S)).splitlines()
+    shown = [line for line in text.splitlines() if line.startswith(("|", "    make", "!["))]
+    written = [line for line in text.splitlines() if line.strip()]
+    assert len(written) <= 110
+    assert 2 * (len(fenced) + len(shown)) >= len(written)
+
+
+FIGURES = {
+    "one `record_spend` a round trip, busy-polling": "one record_spend a round trip",
+    "the same, blocking": "the same, asleep while it waits",
+    "1,000 spends in one `record_spends`, objects made beforehand": "record_spends of 1,000, amount_micros",
+    "1,000 asyncio callers, one spend each": "asyncio, 1,000 callers with a spend each",
+    "`try_spend` of a lease, in memory": "try_spend of a lease, spool included",
+    "sustained, every row persisted into PostgreSQL": "sustained into spend_log",
+}
+"""Rows of the README's table, and the row of RESULTS.md from which each figure is."""
+
+
+def test_the_figures_are_those_of_the_benchmarks() -> None:
+    results = (ROOT / "benchmarks" / "RESULTS.md").read_text(encoding="utf-8")
+    measured = dict(re.findall(r"^\| (.+?) \| [^|]+ \| ([\d,]+/s) \| [\d,]+/s \| ", results, re.M)[::-1])
+    ratios = dict(re.findall(r"^\| (.+?) \| [^|]+ \| [\d,]+/s \| [\d,]+/s \| ([\d.]+) \| ", results, re.M)[::-1])
+    shown = re.findall(r"^\| (.+?) \| ([\d,]+/s) \| ([\d.]+) x ", README.read_text(encoding="utf-8"), re.M)
+    assert [name for name, _, _ in shown] == list(FIGURES)
+    for name, rate, ratio in shown:
+        assert (rate, ratio) == (measured[FIGURES[name]], ratios[FIGURES[name]]), name
+    cost = re.search(r"Redis' processor a spend: ([\d.]+) µs alone, ([\d.]+) µs in batches of 1,000", results)
+    assert cost
+    late = re.search(
+        r"^- Single spends at half the highest load \([\d,]+/s\): p50 ([\d.]+) ms, p99 ([\d.]+) ms", results, re.M
+    )
+    assert late
+    text = README.read_text(encoding="utf-8")
+    assert f"Single spends at half the highest load take {late[1]} ms (p50) and {late[2]} ms (p99)." in text
+    assert f"takes {float(cost[1]):.0f} µs of Redis' CPU, a spend in a batch of 1,000 takes {cost[2]} µs" in text
 
 
 def test_it_says_what_the_package_asks_for() -> None:
