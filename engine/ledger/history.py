@@ -8,12 +8,13 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
+from engine.domain.budget import BUDGETS
 from engine.domain.money import parse_budget
 from engine.domain.periods import at_ms, day_of, day_start_ms
 
 
 class BudgetLine(NamedTuple):
-    """A change of a brand's budget; field is daily_budget or monthly_budget, None is no limit."""
+    """A change of a brand's budget; field is the budget's name, None is no limit."""
 
     id: int
     brand_id: int
@@ -37,9 +38,9 @@ def budget_changes(connection: Connection, brand_ids: Sequence[int], since: date
         text(
             "SELECT id, entity_id, at, field, old, new FROM catalog_change WHERE entity = 'brand'"
             " AND entity_id = ANY(CAST(:brands AS bigint[])) AND at >= :since"
-            " AND field IN ('daily_budget', 'monthly_budget') ORDER BY id"
+            " AND field = ANY(:fields) ORDER BY id"
         ),
-        {"brands": list(brand_ids), "since": since},
+        {"brands": list(brand_ids), "since": since, "fields": [kind.cause for kind in BUDGETS]},
     )
     return [BudgetLine(id_, brand, at, field, parse_budget(old), parse_budget(new)) for id_, brand, at, field, old, new in found]  # fmt: skip
 

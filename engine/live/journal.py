@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 
 import redis
 
+from engine.domain.causes import cause_of
 from engine.domain.ids import brand_of
 from engine.domain.periods import day_of
 from engine.domain.refunds import FIRST_DAY
@@ -51,6 +52,7 @@ _ASKED: Final = "W"
 _DRAWS: Final = {"D": "spend", "P": "over", "Q": "late"}
 _SPENDLESS: Final = re.compile(r"(?:[RLEDPQ],[^;]*;)*")
 _ENDS: Final = {"L": "released", "E": "expired"}
+_CAUSE: Final = re.compile(r"[a-z][a-z_]{0,39}")
 _RUN: Final = re.compile(r"(k|p|d|c|u|x\d+)\*(\d+)")
 
 
@@ -120,7 +122,7 @@ class Adjustment:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A brand's budget became used up (`exhausted`) or free again (`restored`)."""
+    """A brand's budget became used up (`exhausted`) or free again (`restored`). cause: `other` for a budget of a later release."""
 
     brand_id: int
     cause: str
@@ -319,8 +321,8 @@ def decode(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Entry:
         outcomes = text.get("o", "")
         changes = (
             tuple(
-                Change(strictly(brand, "a brand"), cause, direction)
-                for brand, cause, direction in (part.split(":") for part in text["t"].split(",") if part)
+                Change(strictly(brand, "a brand"), _cause(cause), direction)
+                for brand, cause, direction, *_ in (part.split(":") for part in text["t"].split(",") if part)
             )
             if "t" in text
             else ()
@@ -343,6 +345,11 @@ def decode(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Entry:
     except (KeyError, ValueError) as error:
         begins = {key[:20]: value[:60] for key, value in list(fields.items())[:4]}
         raise BadEntry(f"journal entry {name} does not read ({str(error)[:200]}): {begins!r:.200}") from None
+
+
+def _cause(name: str) -> str:
+    """A cause by its name; `other` for one of a later release. A text that can be no name stays as it is, for the laws to refuse."""
+    return cause_of(name).name if _CAUSE.fullmatch(name) else name
 
 
 class JournalPart(NamedTuple):

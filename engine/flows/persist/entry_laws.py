@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from engine.domain.causes import ORDER
+from engine.domain.causes import OTHER, cause_of
 from engine.domain.ids import MAX_BRAND_ID, ORDINALS, are_text_ids
 from engine.domain.money import MAX_AMOUNT_MICROS, MAX_TOTAL_MICROS
 from engine.domain.periods import day_of
@@ -43,7 +43,7 @@ def check_entry(entry: Entry) -> None:
     if len(entry.request_id) > _MAX_REQUEST_ID or (entry.request_id and not _are_ids(entry.request_id)):
         raise ValueError(f"{entry.request_id[:60]!r} is not a request id")
     for change in entry.changes:
-        if not 1 <= change.brand_id <= MAX_BRAND_ID or change.cause not in ORDER:
+        if not 1 <= change.brand_id <= MAX_BRAND_ID or not _is_budget(change.cause):
             raise ValueError(f"{change.cause[:40]!r} of brand {change.brand_id} is not a budget")
         if change.direction not in ("exhausted", "restored"):
             raise ValueError(f"{change.direction[:40]!r} is not what becomes of a budget")
@@ -61,6 +61,11 @@ def check_entry(entry: Entry) -> None:
     for line in entry.adjustments():
         _check_adjustment(line.owner, line.owner_id, line.field, line.difference_micros)
         _check_names([line.name])
+
+
+def _is_budget(cause: str) -> bool:
+    """Whether a cause is one of money, of this release or, as `other`, of a later one."""
+    return cause_of(cause).kind == "money" or cause == OTHER
 
 
 def _check_spends(entry: Entry) -> None:

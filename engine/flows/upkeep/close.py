@@ -15,10 +15,12 @@ from typing import Final
 
 from sqlalchemy import Connection, Engine
 
+from engine.domain.budget import BUDGETS
 from engine.domain.ids import SHARDS, campaign_id_of
 from engine.domain.money import format_micros
 from engine.domain.periods import (
     Period,
+    counter_field_on,
     date_of,
     day_number,
     day_of,
@@ -162,10 +164,10 @@ class Closer:
         for start in range(0, len(owed), PERIODS_AT_ONCE):
             part = owed[start : start + PERIODS_AT_ONCE]
             with self._db.begin() as conn:
-                counters = self._counters(shard, ids, [_field(*period) for period in part])
+                counters = self._counters(shard, ids, [counter_field_on(*period) for period in part])
                 first = [self._close_one(conn, shard, *period, brands, counters, done) for period in part]
                 # Before the commit: a crash in between closes the periods again, and pruning what is gone changes nothing.
-                self._prune(shard, hashes, [_field(*period) for period in part])
+                self._prune(shard, hashes, [counter_field_on(*period) for period in part])
             done.days += sum(closed for closed, (period, _) in zip(first, part, strict=True) if period == "day")
             done.months += sum(closed for closed, (period, _) in zip(first, part, strict=True) if period == "month")
 
@@ -186,7 +188,7 @@ class Closer:
         totals = spend_log.period_totals(conn, period, starts_on, ids)
         aside = quarantine.brand_sums(conn, ids, period, starts_on)
         for brand_id in ids:
-            counter = counters.get((brand_id, _field(period, starts_on)))
+            counter = counters.get((brand_id, counter_field_on(period, starts_on)))
             logged = totals.get(brand_id, 0) + aside.get(brand_id, 0)
             if counter is not None and counter not in (0, logged):
                 done.drift.append(
@@ -194,8 +196,10 @@ class Closer:
                 )
         # A brand's periods begin with it, or with its first spend where that is older.
         there = [b for b in brands if b.created_at.date() <= _last_day(period, starts_on) or totals.get(b.id, 0) > 0]
-        budgets = [(b.id, b.daily_budget_micros if period == "day" else b.monthly_budget_micros) for b in there]
-        return periods.close(conn, shard, period, starts_on, [(b, totals.get(b, 0), limit) for b, limit in budgets])
+        # The first budget of a period is the one that its closed total is shown against.
+        kind = next(kind for kind in BUDGETS if kind.period == period)
+        lines = [(b.id, totals.get(b.id, 0), kind.limit_of(b)) for b in there]
+        return periods.close(conn, shard, period, starts_on, lines)
 
     def _counters(self, shard: int, brand_ids: list[int], fields: Sequence[str]) -> dict[tuple[int, str], int]:
         keys, out = shard_keys(shard), {}
@@ -211,8 +215,3 @@ class Closer:
 
 def _last_day(period: Period, starts_on: date) -> date:
     return starts_on if period == "day" else date_of(day_number(month_date(next_month(month_of_date(starts_on)))) - 1)
-
-
-def _field(period: Period, starts_on: date) -> str:
-    """The counter of a period in the hashes."""
-    return f"d:{day_number(starts_on)}" if period == "day" else f"m:{month_of_date(starts_on)}"

@@ -16,7 +16,7 @@ import redis
 from sqlalchemy import Connection, Engine, text
 
 from engine.domain.ids import ORDINALS, SHARDS
-from engine.domain.periods import date_of, day_number, day_of, month_of_date
+from engine.domain.periods import PREFIX, counter_field_on, date_of, day_number, day_of
 from engine.ledger import facts, periods, spend_log
 from engine.ledger.published import last_change
 from engine.live.admin import LiveRedis, LiveShard
@@ -142,8 +142,8 @@ def closed_periods(sides: Sides) -> Iterator[Apart]:
                 f"shard {shard}: PostgreSQL has closed {closed}, in Redis it is {today} and spends still count there"
             )
             yield Apart(detail, "set the clock of the hot Redis right: its day decides where a spend is counted")
-        names = [f"d:{day_number(day) - back}" for back in range(_CLOSED_DAYS)] if day else []
-        names += [f"m:{month_of_date(month)}"] if month else []
+        names = [f"{PREFIX['day']}{day_number(day) - back}" for back in range(_CLOSED_DAYS)] if day else []
+        names += [counter_field_on("month", month)] if month else []
         own = [brand.id for brand in brands if brand.id % SHARDS == shard] if names else []
         for brand_id, got in zip(own, _fields(sides, own, names), strict=True):
             for name, micros in zip(names, got, strict=True):
