@@ -13,9 +13,9 @@ from typing import Final
 from engine import jobs, logs
 from engine.doorbell import run_scheduler, run_worker
 from engine.errors import InvalidInput, shown
+from engine.job_table import PERSIST_QUEUE, QUEUES
 from engine.local.bound import dies_with_us
 from engine.settings import jobs_redis_url
-from engine.views.health import QUEUES
 from engine.wiring import jobs_redis_at
 
 PATIENCE_S: Final = 10.0
@@ -35,7 +35,7 @@ def worker(queue: str | None = None) -> None:
         _each()
     else:
         logs.configure()
-        if queue != jobs.PERSIST_QUEUE:
+        if queue != PERSIST_QUEUE:
             give_way()
         run_worker(jobs.parts().jobs_redis, queue)
 

@@ -18,6 +18,7 @@ FLOORS = {
     "secret_files": 1,
     "logs": 1,
     "settings": 2,
+    "job_table": 2,
     "live": 3,
     "ledger": 3,
     "local": 3,

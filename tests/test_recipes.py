@@ -101,3 +101,53 @@ print("seen")
 def test_a_third_budget_added_to_the_list_is_shown_verified_rebuilt_and_watched() -> None:
     cause = Row("engine.domain.causes", A_MONEY_CAUSE, END_OF_CAUSES)
     assert run_with_rows([cause, Row("engine.domain.budget", A_BUDGET, END_OF_BUDGETS)], BUDGET_SEEN) == "seen\n"
+
+
+A_JOB = """    Job("shine", JOBS_QUEUE, 3600, 60, 7_200_000, "polishes"),
+"""
+ITS_FUNCTION = """def shine() -> str:
+    return "shone"
+
+
+"""
+JOB_SEEN = """
+from datetime import UTC, datetime
+from types import SimpleNamespace
+import engine.jobs
+from engine.doorbell import schedule_id
+from engine.job_table import BY_NAME
+from engine.rq_gate import function_of
+from engine.views.health import _job
+from web.forms import RESERVED
+
+row = BY_NAME["shine"]
+assert function_of("engine.jobs.shine")() == "shone" and schedule_id(row) == "schedule-shine"
+assert (row.due, row.due_after(1), row.result_ttl_s) == ("every 60 minutes", 3600, 7200)
+begun = SimpleNamespace(started_at=datetime(1970, 1, 1, tzinfo=UTC), finished_at=None, outcome="running", detail="")
+assert not _job("shine", begun, None, 7_200_000).overdue and _job("shine", begun, None, 7_200_001).overdue
+assert "shine" in RESERVED
+print("seen")
+"""
+
+
+def test_a_job_added_to_the_table_is_rung_allowed_watched_and_reserved() -> None:
+    rows = [
+        Row("engine.job_table", A_JOB, ")  # fmt: skip\nBY_NAME"),
+        Row("engine.jobs", ITS_FUNCTION, "FUNCTIONS: Final"),
+    ]
+    assert run_with_rows(rows, JOB_SEEN) == "seen\n"
+
+
+def test_a_setting_added_to_the_table_is_read_checked_and_given_on() -> None:
+    row = Row(
+        "engine.settings",
+        """    Setting("BUDGET_COLOUR", "blue", "the page's colour", "green", "metrics_token", _text),
+""",
+        ")\n# fmt: on",
+    )
+    code = """
+from engine.settings import Settings
+assert Settings.load({"BUDGET_COLOUR": "red"}, None).as_environment()["BUDGET_COLOUR"] == "red"
+print("seen")
+"""
+    assert run_with_rows([row], code) == "seen\n"

@@ -20,12 +20,13 @@ from engine.domain.causes import reasons_of
 from engine.domain.ids import SHARDS
 from engine.errors import ServerAway
 from engine.flows.verify.findings import failed_in
+from engine.job_table import QUEUES
 from engine.ledger import quarantine, runs
 from engine.ledger.cursors import CursorRow, read_cursors
 from engine.live.grammar import whole
 from engine.live.keys import shard_keys
 from engine.live.scripts import LAYOUT
-from engine.views.health import HEARTBEAT_KEY, QUEUES, JobHealth, read_jobs
+from engine.views.health import HEARTBEAT_KEY, JobHealth, read_jobs
 
 _COUNTED: Final = {
     "recorded": "recorded",
