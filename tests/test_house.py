@@ -150,3 +150,16 @@ def test_no_function_is_too_long_to_read() -> None:
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 lines = (node.end_lineno or 0) - node.lineno + 1
                 assert lines <= MOST_LINES_OF_A_FUNCTION, f"{path.relative_to(ROOT)}: {node.name} has {lines} lines"
+
+
+def test_a_campaigns_id_is_taken_apart_in_one_place() -> None:
+    rooms = [file for file in (ROOT / "engine").rglob("*.py") if file.relative_to(ROOT / "engine").parts[0] != "client"]
+    for file in [*rooms, *(ROOT / "web").rglob("*.py")]:
+        if file.name == "ids.py":
+            continue
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.BinOp):
+                by = {ast.unparse(node.left), ast.unparse(node.right)}
+                shifted = isinstance(node.op, ast.LShift | ast.RShift) and ast.unparse(node.right) == "16"
+                divided = isinstance(node.op, ast.FloorDiv | ast.Mod | ast.Mult) and by & {"ORDINALS", "65536"}
+                assert not shifted and not divided, f"{file.relative_to(ROOT)}:{node.lineno} {ast.unparse(node)}"

@@ -105,11 +105,6 @@ def last_recorded_ms(connection: Connection, shard: int) -> int:
     return 0 if last is None else ms_of(last)
 
 
-def brand_day_totals(connection: Connection, day: date, brand_ids: Sequence[int] | None = None) -> dict[int, int]:
-    """{brand_id: micros} of a day, from the daily sums; brands that spent nothing are left out."""
-    return _brand_sums(connection, day, day, brand_ids)
-
-
 def campaign_totals(
     connection: Connection, brand_ids: Sequence[int], first: date, last: date
 ) -> dict[tuple[int, int, date], int]:

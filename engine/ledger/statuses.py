@@ -10,7 +10,7 @@ from sqlalchemy import Connection, text
 
 from engine.domain.causes import mask_of, reasons_of, status_of
 from engine.ledger import campaigns
-from engine.ledger.locks import Lock, take, take_all
+from engine.ledger.locks import Lock, take_all
 
 
 class StatusWrite(NamedTuple):
@@ -23,13 +23,8 @@ class StatusWrite(NamedTuple):
     actor: str
 
 
-def lock_brand(connection: Connection, brand_id: int) -> None:
-    """Keeps other writers of the brand's statuses out to the end of the transaction."""
-    take(connection, Lock.BRAND, brand_id)
-
-
 def lock_brands(connection: Connection, brand_ids: Iterable[int]) -> None:
-    """The same for several brands, in rising order."""
+    """Keeps other writers of these brands' statuses out to the end of the transaction. Locks are taken in rising order."""
     take_all(connection, Lock.BRAND, list(brand_ids))
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from engine.domain.ids import ORDINALS, SHARDS, campaign_id_of
+from engine.domain.ids import SHARDS, brand_of, campaign_id_of, ordinal_of
 from engine.domain.schedule import Schedule
 from engine.errors import BudgetError, ServerAway, ServerHangs
 from engine.live.hush import HANGS, Hush
@@ -197,8 +197,7 @@ class LiveRedis:
 
     def read_campaign(self, campaign_id: int) -> LiveBrand | None:
         """The brand of one campaign, with that campaign alone: a brand may have 65,535 of them."""
-        brand_id, ordinal = divmod(campaign_id, ORDINALS)
-        ((_, lines),) = self._read_lines({brand_id: [ordinal]})
+        ((_, lines),) = self._read_lines({brand_of(campaign_id): [ordinal_of(campaign_id)]})
         return None if lines is None else lines.with_figures()
 
     def read_causes(self, ordinals: Mapping[int, int], *, rests: bool = True) -> dict[int, LiveCauses | None]:

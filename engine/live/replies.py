@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from engine.domain.budget import BUDGETS, Budget, budgets_of, used_up_causes
 from engine.domain.causes import Status, in_order, reasons_of, status_of
+from engine.domain.ids import brand_of
 from engine.domain.money import to_decimal
 from engine.errors import BudgetError, InvalidInput, Unavailable, UnreadableReply, WrongVersion, shown
 from engine.live.packed import each_of
@@ -241,7 +242,7 @@ class Counted:
         figures, masks = (_figures(reply), None) if reply[3] == self._running else read_figures(reply)
         for campaign_id, result in self._by_campaign.items():
             result.outcome = counted_word
-            result.figures = figures.get(campaign_id >> 16)
+            result.figures = figures.get(brand_of(campaign_id))
             if masks is not None:
                 result.reasons = reasons_of(masks.get(campaign_id, 0))
         return self._results
@@ -264,7 +265,7 @@ def spend_results(reply: Reply, campaign_ids: Sequence[int], counted_word: str) 
                 campaign_id,
                 outcome,
                 refused if refused is not None else reasons_of(masks.get(campaign_id, 0)),
-                figures.get(campaign_id >> 16),
+                figures.get(brand_of(campaign_id)),
             )
             for campaign_id in (masks if code == "k" else set(run))
         }

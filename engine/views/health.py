@@ -49,7 +49,6 @@ class JobHealth:
     job: str
     due: str
     last_started_ms: int | None
-    last_finished_ms: int | None
     outcome: str
     detail: str
     overdue: bool
@@ -190,11 +189,10 @@ def _job(name: str, last: runs.RunRecord | None, good: runs.RunRecord | None, no
     row = BY_NAME.get(name)
     due = "when needed" if row is None else row.due
     if last is None:
-        return JobHealth(name, due, None, None, "never", "", False)
+        return JobHealth(name, due, None, "never", "", False)
     started = ms_of(last.started_at)
-    finished = None if last.finished_at is None else ms_of(last.finished_at)
     overdue = row is not None and _is_late(row, started, good, now_ms)
-    return JobHealth(name, due, started, finished, last.outcome, last.detail or "", overdue)
+    return JobHealth(name, due, started, last.outcome, last.detail or "", overdue)
 
 
 def _is_late(row: Job, started_ms: int, good: runs.RunRecord | None, now_ms: int) -> bool:

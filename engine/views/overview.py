@@ -17,7 +17,7 @@ from sqlalchemy import Engine
 
 from engine.domain.budget import BUDGETS, Budget
 from engine.domain.causes import ARCHIVED, MANUAL, SCHEDULE, Status, again_ms, in_order, sentence, status_of
-from engine.domain.ids import ORDINALS, brand_of
+from engine.domain.ids import brand_of, ordinal_of
 from engine.domain.periods import Period, at_ms, date_of, day_of, ms_of
 from engine.errors import BudgetError, InvalidInput, ServerAway
 from engine.ledger import reports
@@ -204,7 +204,7 @@ class Overview:
             ((brand_id, (campaign,)),) = of_brand.items()
             return {brand_id: self._live.read_campaign(campaign.id)}
         ordinals = {
-            brand_id: max((c.id % ORDINALS for c in campaigns), default=0) for brand_id, campaigns in of_brand.items()
+            brand_id: max((ordinal_of(c.id) for c in campaigns), default=0) for brand_id, campaigns in of_brand.items()
         }
         return self._live.read_plans(ordinals) if ordinals else {}
 

@@ -139,9 +139,6 @@ class Picture:
         self._now_ms = self._day = self._month = 0
         self._next_day_ms = 0
 
-    def is_fresh(self, shard: int) -> bool:
-        return self._shards[shard].fresh
-
     def __len__(self) -> int:
         """How many campaigns are known."""
         return sum(len(brand.campaigns) for shard in self._shards for brand in shard.brands.values())

@@ -13,7 +13,7 @@ from typing import Final
 from sqlalchemy import Engine
 
 from engine.domain.causes import OTHER, Status, cause_of, in_order, reasons_of, standing_mask, status_of
-from engine.domain.ids import ORDINALS, shard_of
+from engine.domain.ids import ordinal_of, shard_of
 from engine.domain.periods import at_ms, ms_of, period_start_ms
 from engine.ledger import campaigns, statuses
 from engine.ledger.catalog import Catalog
@@ -56,7 +56,7 @@ class StatusWriter:
             statuses.lock_brands(conn, brand_ids)
             written = statuses.written(conn, brand_ids)
             # Ordinals rise with ids, so the last campaign has the highest.
-            highest = {brand_id: rows[-1].campaign_id % ORDINALS for brand_id, rows in written.items() if rows}
+            highest = {brand_id: ordinal_of(rows[-1].campaign_id) for brand_id, rows in written.items() if rows}
             live = self._live.read_causes(highest, rests=rests)
             changed = {
                 row.campaign_id: reasons_of(standing_mask(mask))

@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from typing import Final
 
 from engine.domain.causes import OTHER, cause_of
-from engine.domain.ids import MAX_BRAND_ID, ORDINALS, are_text_ids
+from engine.domain.ids import MAX_BRAND_ID, are_text_ids, is_campaign_id
 from engine.domain.money import MAX_AMOUNT_MICROS, MAX_TOTAL_MICROS
 from engine.domain.periods import day_of
 from engine.live.grammar import whole
-from engine.live.journal import UNITEMISED, Entry, LoggedSpend
+from engine.live.journal import Entry
+from engine.live.logged import UNITEMISED, LoggedSpend
 
 MOST_BYTES: Final = 1 << 20
 """Bytes of the largest entry that is read: a call of 1,000 spends with the longest ids has about 130,000."""
@@ -113,7 +114,7 @@ def _is_month(number: int) -> bool:
 
 
 def _check_campaign(campaign_id: int) -> None:
-    if not ORDINALS < campaign_id < (MAX_BRAND_ID + 1) * ORDINALS or campaign_id % ORDINALS == 0:
+    if not is_campaign_id(campaign_id):
         raise ValueError(f"{campaign_id} is not a campaign")
 
 

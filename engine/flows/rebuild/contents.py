@@ -19,7 +19,7 @@ from engine.domain.periods import (
     month_of,
     ms_of,
 )
-from engine.ledger import quarantine, spend_log
+from engine.ledger import quarantine, spend_read
 from engine.ledger.holds import HoldRow
 from engine.ledger.records import BrandRecord, CampaignRecord
 from engine.live.admin import TURN
@@ -43,11 +43,11 @@ def open_counters(db: Engine, brand_ids: Sequence[int], now: int, last_ms: int) 
     day, month = day_of(now), month_of(now)
     first = next(days_of_month(month))
     with db.connect() as conn:
-        totals = spend_log.campaign_totals(
+        totals = spend_read.campaign_totals(
             conn, brand_ids, date_of(min(first, day - 1)), date_of(max(day, day_of(last_ms)))
         )
         # A correction of yesterday came when its counter had its last word: it is in the month's only.
-        corrected = spend_log.correction_totals(
+        corrected = spend_read.correction_totals(
             conn, brand_ids, date_of(day - 1), date_of(day - 1), at_ms(day_start_ms(day))
         )
         for key, micros in quarantine.sums(conn, brand_ids).items():

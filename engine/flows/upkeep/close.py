@@ -30,8 +30,9 @@ from engine.domain.periods import (
     next_month,
 )
 from engine.errors import BudgetError, ServerAway
-from engine.ledger import periods, quarantine, spend_log
+from engine.ledger import periods, quarantine, spend_read
 from engine.ledger.catalog import Catalog
+from engine.ledger.cursors import read_cursors
 from engine.ledger.records import BrandRecord
 from engine.live.admin import TURN, LiveRedis, LiveShard
 from engine.live.keys import shard_keys
@@ -97,7 +98,7 @@ class Closer:
         ends_s = time.monotonic() + wait_s
         while owed:
             with self._db.connect() as conn:
-                cursors = spend_log.read_cursors(conn)
+                cursors = read_cursors(conn)
             whole = [state for state in owed if cursors[state.shard].n >= state.n]
             for state in whole:
                 with self._unless_it_fails(state.shard, failed):
@@ -146,7 +147,7 @@ class Closer:
         """The first day of a shard: of its first brand or, where that was imported, of its first spend."""
         created = min(brand.created_at for brand in brands).date()
         with self._db.connect() as conn:
-            earliest = spend_log.first_day(conn, shard)
+            earliest = spend_read.first_day(conn, shard)
         return min(created, earliest) if earliest else created
 
     def _close(
@@ -185,7 +186,7 @@ class Closer:
         done: Closed,
     ) -> bool:
         ids = [brand.id for brand in brands]
-        totals = spend_log.period_totals(conn, period, starts_on, ids)
+        totals = spend_read.period_totals(conn, period, starts_on, ids)
         aside = quarantine.brand_sums(conn, ids, period, starts_on)
         for brand_id in ids:
             counter = counters.get((brand_id, counter_field_on(period, starts_on)))

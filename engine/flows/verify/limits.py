@@ -17,7 +17,7 @@ from engine.domain.budget import BUDGETS
 from engine.domain.ids import shard_of
 from engine.domain.periods import at_ms, dates_of, period_of, period_start_ms
 from engine.flows.verify.findings import Check, confirmed
-from engine.ledger import audit_plan, spend_log
+from engine.ledger import audit_plan, spend_read
 from engine.ledger.audit_plan import RecentRow
 from engine.ledger.catalog import Catalog
 from engine.live.admin import LiveRedis
@@ -95,7 +95,7 @@ class Limits:
                 if largest is None or period.spent + held <= largest:
                     continue
                 rows = audit_plan.recent_rows(conn, brand_id, now - _RECENT, _ROWS)
-                logged = spend_log.campaign_totals(conn, [brand_id], period.first, period.last)
+                logged = spend_read.campaign_totals(conn, [brand_id], period.first, period.last)
             rows = [row for row in rows if period.first <= row.day <= period.last]
             verbs = self._inspector.remembered_verbs(shard_of(brand_id), sorted({row.request_id for row in rows}))
             yield from _beyond(period, largest, held, rows, verbs, sum(logged.values()))
