@@ -19,6 +19,8 @@ from engine.ledger.locks import Lock, take
 from engine.ledger.log_rows import BEGIN, COLUMNS, END, RowsRefused
 from engine.ledger.models import PARTITION_PREFIX, MixedRequest
 
+_PRUNE_MIXED_REQUESTS: Final = text("DELETE FROM mixed_request WHERE recorded_at < :before")
+
 
 class RememberedRequest(NamedTuple):
     """One row of mixed_request."""
@@ -146,9 +148,7 @@ def add_mixed_requests(connection: Connection, requests: Sequence[RememberedRequ
 def prune_mixed_requests(connection: Connection, before: datetime) -> int:
     """Drops what is past every promised window; answers how many."""
     _in_transaction(connection)
-    return connection.execute(
-        text("DELETE FROM mixed_request WHERE recorded_at < :before"), {"before": before}
-    ).rowcount
+    return connection.execute(_PRUNE_MIXED_REQUESTS, {"before": before}).rowcount
 
 
 def _exists(connection: Connection, name: str) -> bool:
