@@ -153,9 +153,10 @@ def test_no_function_is_too_long_to_read() -> None:
 
 
 def test_a_campaigns_id_is_taken_apart_in_one_place() -> None:
-    rooms = [file for file in (ROOT / "engine").rglob("*.py") if file.relative_to(ROOT / "engine").parts[0] != "client"]
-    for file in [*rooms, *(ROOT / "web").rglob("*.py")]:
-        if file.name == "ids.py":
+    for file in [*(ROOT / "engine").rglob("*.py"), *(ROOT / "web").rglob("*.py")]:
+        place = file.relative_to(ROOT).parts
+        # The modules that make a bidder's calls still divide in their loops, where a call of a function is felt.
+        if file.name == "ids.py" or (place[:2] == ("engine", "client") and place[2] not in ("watch", "leases")):
             continue
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.BinOp):

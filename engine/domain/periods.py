@@ -90,6 +90,11 @@ def counter_field_on(period: Period, on: date) -> str:
     return f"{PREFIX[period]}{day_number(on) if period == 'day' else month_of_date(on)}"
 
 
+def split_counter_field(field: str) -> tuple[Period, str] | None:
+    """The period of a counter's field and what follows its prefix; None for what is no counter."""
+    return next(((period, field[len(p) :]) for period, p in PREFIX.items() if field.startswith(p)), None)
+
+
 def dates_of(period: Period, ms: int) -> tuple[date, date]:
     """The first and the last date of the day or month of an instant."""
     first = date_of(day_of(period_start_ms(period, ms)))

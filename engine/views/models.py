@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from engine.domain.budget import BUDGETS, Budget, BudgetKind, used_up_causes
-from engine.domain.causes import DAILY_BUDGET, MONTHLY_BUDGET, Status
+from engine.domain.causes import DAILY_BUDGET, MONTHLY_BUDGET, Status, cause_of
 from engine.domain.excess import Excess
 from engine.domain.pace import Pace
 from engine.domain.periods import Period
@@ -35,6 +35,11 @@ class CampaignView:
     version: int
     again_ms: int | None = None
     """When it runs again by itself; None when it runs now, or when only a person can start it."""
+
+    @property
+    def out_of_money(self) -> bool:
+        """Whether a used up budget is among what stops it."""
+        return any(cause_of(name).kind == "money" for name in self.reasons)
 
 
 @dataclass(frozen=True, slots=True)

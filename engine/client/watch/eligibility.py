@@ -16,7 +16,7 @@ from engine.client.watch.messages import BrandSeen, BudgetMoved, CampaignSeen, P
 from engine.domain.budget import BUDGETS
 from engine.domain.causes import ARCHIVED, MANUAL, OTHER, SCHEDULE, cause_of, mask_of
 from engine.domain.hours import Hours
-from engine.domain.ids import ORDINALS, SHARDS, brand_of, shard_of
+from engine.domain.ids import SHARDS, brand_of, campaign_id_of, shard_of
 from engine.domain.periods import Period, day_of, month_of, next_day_ms, period_of
 
 _MANUAL: Final = mask_of((MANUAL,))
@@ -54,8 +54,8 @@ class Wanted:
 
     def campaigns_of(self, brand_id: int, highest: int) -> list[int]:
         """The campaigns of a brand to keep, by the highest ordinal that it has."""
-        first = brand_id * ORDINALS
-        return [c for c in range(first + 1, first + highest + 1) if self.campaign(c)]
+        ids = range(campaign_id_of(brand_id, 1), campaign_id_of(brand_id, highest) + 1)
+        return [campaign_id for campaign_id in ids if self.campaign(campaign_id)]
 
 
 class _Group:

@@ -11,7 +11,7 @@ from typing import Final
 from engine.domain.causes import OTHER, cause_of
 from engine.domain.ids import MAX_BRAND_ID, are_text_ids, is_campaign_id
 from engine.domain.money import MAX_AMOUNT_MICROS, MAX_TOTAL_MICROS
-from engine.domain.periods import day_of
+from engine.domain.periods import day_of, split_counter_field
 from engine.live.grammar import whole
 from engine.live.journal import Entry
 from engine.live.logged import UNITEMISED, LoggedSpend
@@ -102,9 +102,9 @@ def _check_adjustment(owner: str, owner_id: int, field: str, difference_micros: 
         _check_campaign(owner_id)
     elif owner != "brand" or not 1 <= owner_id <= MAX_BRAND_ID:
         raise ValueError(f"{owner[:20]!r} {owner_id} is neither a brand nor a campaign")
-    kind, _, digits = field.partition(":")
+    period, digits = split_counter_field(field) or ("", "")
     number = whole(digits)
-    if number is None or (number > _LAST_DAY if kind == "d" else kind != "m" or not _is_month(number)):
+    if number is None or (number > _LAST_DAY if period == "day" else not _is_month(number)):
         raise ValueError(f"{field[:40]!r} is not a counter of a day or a month")
     _check_range(abs(difference_micros), MAX_TOTAL_MICROS, "what a counter has")
 

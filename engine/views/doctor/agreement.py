@@ -16,7 +16,7 @@ import redis
 from sqlalchemy import Connection, Engine, text
 
 from engine.domain.ids import SHARDS, brand_of
-from engine.domain.periods import PREFIX, counter_field_on, date_of, day_number, day_of
+from engine.domain.periods import PREFIX, counter_field_on, date_of, day_number, day_of, split_counter_field
 from engine.ledger import facts, periods
 from engine.ledger.cursors import read_cursors
 from engine.ledger.published import last_change
@@ -255,8 +255,8 @@ def _place(entry_id: str) -> tuple[int, int]:
 
 
 def _period(field: str) -> str:
-    kind, _, number = field.partition(":")
-    return f"day {date_of(int(number))}" if kind == "d" else f"month {number[:4]}-{number[4:]}"
+    period, number = split_counter_field(field) or ("day", "0")
+    return f"day {date_of(int(number))}" if period == "day" else f"{period} {number[:4]}-{number[4:]}"
 
 
 def _rebuild(shard: int) -> str:
