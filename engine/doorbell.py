@@ -12,7 +12,6 @@ import signal
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import FrameType
 from typing import Any, Final
 
@@ -24,93 +23,50 @@ from rq.worker import WorkerStatus
 from rq_scheduler import Scheduler
 
 from engine import jobs
-from engine.domain.periods import at_ms, month_of, month_start_ms, next_month_ms
+from engine.domain.periods import at_ms
 from engine.errors import BudgetError
-from engine.jobs import JOBS_QUEUE, PERSIST_QUEUE, VERIFY_QUEUE
+from engine.job_table import JOBS, JOBS_QUEUE, MONTHLY, QUEUES
+from engine.job_table import Job as Row
 from engine.rq_gate import refusal
 from engine.stranded import StrandedJobs, popped, requeue
 from engine.views.board import ANSWER_S
-from engine.views.health import HEARTBEAT_KEY, QUEUES
+from engine.views.health import HEARTBEAT_KEY
 
 log = logging.getLogger(__name__)
 
 TICK_S: Final = 2
 """How often the scheduler looks; a killed one's lock is in the way for this + 10 s."""
 HEARTBEAT_S: Final = 30
-RESULT_TTL_S: Final = 3600
 FAILURE_TTL_S: Final = 86400
 """With a job that fails each minute this is at most some thousand runs."""
 REMIND_S: Final = 30.0
 STOP_S: Final = 2.0
 """A job that has not ended by itself this long after SIGTERM is interrupted: its transaction is taken back, and the next run does it."""
-MONTHLY: Final = -1
 
 
-@dataclass(frozen=True, slots=True)
-class Ring:
-    """One wanted line of the schedule: ring `job` every `every_s` seconds, counted from 00:00 UTC (MONTHLY: on the 1st at 00:00 UTC)."""
-
-    job: str
-    queue: str
-    every_s: int
-
-    @property
-    def timeout_s(self) -> int:
-        """When RQ ends a run."""
-        return jobs.TIMEOUT_S[self.job]
-
-    @property
-    def result_ttl_s(self) -> int:
-        """How long a finished run stays: never shorter than its period, because its id is what keeps one due time from ringing twice."""
-        return RESULT_TTL_S if self.every_s == MONTHLY else max(RESULT_TTL_S, 2 * self.every_s)
-
-    def due_after(self, now_s: float) -> int:
-        """The first due time (epoch seconds) after an instant."""
-        if self.every_s == MONTHLY:
-            return next_month_ms(int(now_s * 1000)) // 1000
-        return (int(now_s) // self.every_s + 1) * self.every_s
-
-    def due_before(self, now_s: float) -> int:
-        """The last due time up to an instant."""
-        if self.every_s == MONTHLY:
-            return month_start_ms(month_of(int(now_s * 1000))) // 1000
-        return int(now_s) // self.every_s * self.every_s
-
-
-SCHEDULE: Final = (
-    Ring("persist", PERSIST_QUEUE, 60),
-    Ring("publish", JOBS_QUEUE, 60),
-    Ring("check", JOBS_QUEUE, 300),
-    Ring("close_day", JOBS_QUEUE, 86400),
-    Ring("close_month", JOBS_QUEUE, MONTHLY),
-    Ring("sweep", JOBS_QUEUE, 60),
-    Ring("verify", VERIFY_QUEUE, 900),
-)
-
-
-def schedule_id(ring: Ring) -> str:
+def schedule_id(ring: Row) -> str:
     """The fixed id under which a line stands in the schedule (rq-scheduler allows no colon)."""
-    return f"schedule-{ring.job}"
+    return f"schedule-{ring.name}"
 
 
-def ring_now(connection: redis.Redis, ring: Ring, due_s: int | None = None) -> bool:
+def ring_now(connection: redis.Redis, ring: Row, due_s: int | None = None) -> bool:
     """Queues one run under a fresh id, unless one is waiting already. True when it was queued."""
     queue = Queue(ring.queue, connection=connection)
     # Read raw: a foreign entry that is no text must not keep ours from being rung.
     waiting: Any = connection.lrange(queue.key, 0, -1)
-    if any(name.startswith(f"{ring.job}-".encode()) for name in waiting):
+    if any(name.startswith(f"{ring.name}-".encode()) for name in waiting):
         return False
     at = at_ms((int(time.time()) if due_s is None else due_s) * 1000)
-    run_id = f"{ring.job}-{at:%Y%m%dT%H%M%S}" + (f"-{uuid.uuid4().hex[:8]}" if due_s is None else "")
+    run_id = f"{ring.name}-{at:%Y%m%dT%H%M%S}" + (f"-{uuid.uuid4().hex[:8]}" if due_s is None else "")
     try:
         queue.enqueue_call(
-            jobs.BY_NAME[ring.job],
+            jobs.FUNCTIONS[ring.name],
             timeout=ring.timeout_s,
             job_id=run_id,
             unique=True,
             result_ttl=ring.result_ttl_s,
             failure_ttl=FAILURE_TTL_S,
-            description=f"engine.jobs.{ring.job}",
+            description=f"engine.jobs.{ring.name}",
         )
     except DuplicateJobError:
         return False
@@ -133,16 +89,16 @@ class HealingScheduler(Scheduler):  # type: ignore[misc]  # rq-scheduler has no 
         self._stranded.look()
         now = time.time()
         rung = []
-        for ring in SCHEDULE:
+        for ring in JOBS:
             due = self.connection.zscore(self.scheduled_jobs_key, schedule_id(ring))
             if due is None or due > now:
                 continue
             try:
                 if ring_now(self.connection, ring, ring.due_before(now)):
-                    rung.append(ring.job)
+                    rung.append(ring.name)
             except redis.ResponseError as error:
                 # Its queue is not a list. The other jobs are rung all the same.
-                log.error("%s cannot be rung: %s", ring.job, error)
+                log.error("%s cannot be rung: %s", ring.name, error)
             # One command moves the line on: there is no moment in which it is gone.
             self.connection.zadd(self.scheduled_jobs_key, {schedule_id(ring): ring.due_after(now)})
         return rung
@@ -154,7 +110,7 @@ class HealingScheduler(Scheduler):  # type: ignore[misc]  # rq-scheduler has no 
             self.connection.delete(self.scheduled_jobs_key)
             mended.append("removed a schedule that was none")
         now = time.time()
-        wanted = {schedule_id(ring): ring for ring in SCHEDULE}
+        wanted = {schedule_id(ring): ring for ring in JOBS}
         for raw, due in self.connection.zrange(self.scheduled_jobs_key, 0, -1, withscores=True):
             name = raw.decode(errors="backslashreplace")
             if name not in wanted:
@@ -166,7 +122,7 @@ class HealingScheduler(Scheduler):  # type: ignore[misc]  # rq-scheduler has no 
         for name, ring in wanted.items():
             if not self._job_reads(name):
                 self._create_job(
-                    jobs.BY_NAME[ring.job],
+                    jobs.FUNCTIONS[ring.name],
                     id=name,
                     queue_name=ring.queue,
                     timeout=ring.timeout_s,
@@ -196,7 +152,7 @@ class HealingScheduler(Scheduler):  # type: ignore[misc]  # rq-scheduler has no 
 
 def missing_from_schedule(connection: redis.Redis) -> list[str]:
     """The wanted lines that do not stand in the schedule, for doctor."""
-    return [ring.job for ring in SCHEDULE if connection.zscore(Scheduler.scheduled_jobs_key, schedule_id(ring)) is None]
+    return [ring.name for ring in JOBS if connection.zscore(Scheduler.scheduled_jobs_key, schedule_id(ring)) is None]
 
 
 class StoppableWorker(SimpleWorker):
@@ -282,7 +238,7 @@ def run_worker(connection: redis.Redis, queue: str) -> None:
 
     def work() -> None:
         requeue(connection, queue, popped(connection, queue))
-        for ring in SCHEDULE:
+        for ring in JOBS:
             if ring.queue == queue:
                 ring_now(connection, ring)
         name = f"{queue}-{os.uname().nodename}-{os.getpid()}-{uuid.uuid4().hex[:8]}"

@@ -26,33 +26,16 @@ from engine.flows.rebuild.rebuilder import NotAllRebuilt, lost_in
 from engine.flows.upkeep.close import WAIT_S, NotAllClosed
 from engine.flows.upkeep.sweep import sweep_expired
 from engine.flows.verify import FAIL, summary
+from engine.job_table import BY_NAME, JOBS, PERSIST_LONGEST_S, PERSIST_QUEUE, PERSIST_S
 from engine.ledger import runs, spend_log
 from engine.ledger.database import wait_for_revision
 from engine.live.admin import LiveShard
 from engine.live.repair import probe_shards, told_lost
 from engine.settings import Settings
-from engine.views.health import QUEUES
 from engine.wiring import System
 
 log = logging.getLogger(__name__)
 
-PERSIST_QUEUE, JOBS_QUEUE, VERIFY_QUEUE = QUEUES
-"""verify has one of its own: it may take minutes, and a check or a close waits for no other job that long."""
-
-PERSIST_S: Final = 55
-"""After this long a persist job hands over to the next one, if it stands ready."""
-PERSIST_LONGEST_S: Final = 600
-"""It goes on alone for this long when nobody rings: a dead scheduler does not stop the log."""
-TIMEOUT_S: Final[dict[str, int]] = {
-    "persist": PERSIST_LONGEST_S + 60,
-    "publish": 120,
-    "check": 600,
-    "close_day": 1800,
-    "close_month": 1800,
-    "sweep": 120,
-    "verify": 800,
-}
-"""RQ ends a run that takes longer; one that is not over by then was killed."""
 REBUILD_ENDS_S: Final = 1.2
 """For a rebuild to end with its worker: it does so between two shards."""
 KEEP_MIXED: Final = timedelta(days=1)
@@ -288,7 +271,7 @@ def _run(job: str, work: Callable[[runs.Run, System], None]) -> str:
     WORKING.set()
     try:
         made = system()
-        runs.end_lost(made.db, job, TIMEOUT_S[job] + 60)
+        runs.end_lost(made.db, job, BY_NAME[job].timeout_s + 60)
         with logs.bound(job=job, job_id=_rq_id(job)), runs.run(made.db, job) as told:
             try:
                 stop_if_asked()
@@ -312,12 +295,5 @@ def _rq_id(job: str) -> str:
     return f"{job}-by-hand" if run is None else str(run.id)
 
 
-BY_NAME: Final[dict[str, Callable[[], str]]] = {
-    "persist": persist,
-    "check": check,
-    "publish": publish,
-    "close_day": close_day,
-    "close_month": close_month,
-    "sweep": sweep,
-    "verify": verify,
-}
+FUNCTIONS: Final[dict[str, Callable[[], str]]] = {job.name: globals()[job.name] for job in JOBS}
+"""The function of each row of the table; a row without one is refused when this module is imported."""

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
 import sys
 import time
-from types import FrameType
 from typing import Final
 
 from engine import jobs, logs
 from engine.doorbell import run_scheduler, run_worker
 from engine.errors import InvalidInput, shown
-from engine.local.bound import dies_with_us
+from engine.job_table import PERSIST_QUEUE, QUEUES
+from engine.local.child import Child, stop_together
+from engine.local.supervisor import StopAsked
 from engine.settings import jobs_redis_url
-from engine.views.health import QUEUES
 from engine.wiring import jobs_redis_at
 
 PATIENCE_S: Final = 10.0
@@ -35,7 +33,7 @@ def worker(queue: str | None = None) -> None:
         _each()
     else:
         logs.configure()
-        if queue != jobs.PERSIST_QUEUE:
+        if queue != PERSIST_QUEUE:
             give_way()
         run_worker(jobs.parts().jobs_redis, queue)
 
@@ -56,33 +54,15 @@ def scheduler() -> None:
 def _each() -> None:
     """One process a queue: with two queues in one worker, a killed one can lose a job that it had taken, and a long job holds up the others.
     One that dies ends all."""
-    asked = False
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        asked = True
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
-    children = [
-        subprocess.Popen(
-            [sys.executable, "-m", "engine", "worker", "--queue", queue],
-            # Away from the terminal's Ctrl-C, which comes to us; and ended with us, however we end.
-            start_new_session=True,
-            preexec_fn=dies_with_us(signal.SIGTERM),  # noqa: PLW1509  # it makes two system calls, and no more
-        )
-        for queue in QUEUES
-    ]
-    while not asked and all(child.poll() is None for child in children):
-        time.sleep(_POLL_S)
-    for child in children:
-        child.terminate()
-    deadline = time.monotonic() + PATIENCE_S
-    for child in children:
-        try:
-            child.wait(max(deadline - time.monotonic(), 0))
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
-    if not asked:
+    stop = StopAsked()
+    with stop.listening():
+        children = [
+            Child(queue, [sys.executable, "-m", "engine", "worker", "--queue", queue], os.environ) for queue in QUEUES
+        ]
+        for child in children:
+            child.start()
+        while not stop() and all(child.alive for child in children):
+            time.sleep(_POLL_S)
+        stop_together(children, PATIENCE_S)
+    if not stop():
         raise SystemExit(1)

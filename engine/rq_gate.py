@@ -1,4 +1,4 @@
-"""RQ, closed to what is not ours: JSON in place of pickle, and no function but those of `engine.jobs.BY_NAME`.
+"""RQ, closed to what is not ours: JSON in place of pickle, and no function but those of `engine.jobs.FUNCTIONS`.
 
 RQ unpickles what stands in its Redis and imports any dotted name that it finds there, so whoever may write to that Redis could run code in worker,
 scheduler and web. Its serializer is an argument that each caller may forget, that rq-scheduler cannot be given, and that does not cover the names of
@@ -20,7 +20,7 @@ from engine import jobs
 from engine.errors import Refused, shown
 
 ALLOWED: Final[dict[str, Callable[..., Any]]] = {
-    f"{function.__module__}.{function.__name__}": function for function in jobs.BY_NAME.values()
+    f"{function.__module__}.{function.__name__}": function for function in jobs.FUNCTIONS.values()
 }
 """What a job may call, by the name that stands in Redis."""
 UNREAD: Final = "(not shown: this is not JSON)"

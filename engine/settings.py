@@ -1,6 +1,6 @@
 """The settings: read once, from the environment over `.env` at the root, each checked before anything starts.
 
-Standard library only, because bidders import it. `TABLE` is the one list of settings; the docs are tested against it.
+Standard library only, because bidders import it. `TABLE` is the one list of settings, each with its parser; the docs are tested against it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from engine.errors import InvalidSetting, shown
@@ -22,60 +22,98 @@ __all__ = ["TABLE", "URLS", "Setting", "Settings", "hot_redis_url", "jobs_redis_
 
 
 class Setting(NamedTuple):
-    """One row of the documented table; an empty default means unset."""
+    """One row of the documented table; an empty default means unset.
+
+    field: of `Settings`. parse: checks and reads it, raises InvalidSetting. show: its value as text again.
+    """
 
     name: str
     default: str
     meaning: str
     example: str
+    field: str
+    parse: Callable[[_Reader, str], Any]
+    show: Callable[[Any], str] = str
 
 
+def _text(read: _Reader, name: str) -> str:
+    return read.text(name)
+
+
+def _checked(complaint: Callable[[str], str | None]) -> Callable[[_Reader, str], str]:
+    return lambda read, name: read.checked(name, complaint)
+
+
+def _number(least: int, most: int) -> Callable[[_Reader, str], int]:
+    return lambda read, name: read.number(name, least, most)
+
+
+def _number_or_none(least: int, most: int) -> Callable[[_Reader, str], int | None]:
+    return lambda read, name: read.number_or_none(name, least, most)
+
+
+def _or_none(value: int | None) -> str:
+    return "none" if value is None else str(value)
+
+
+def _joined(networks: tuple[IPv4Network | IPv6Network, ...]) -> str:
+    return ",".join(map(str, networks))
+
+
+def _host(value: str) -> str | None:
+    return None if re.fullmatch(r"[A-Za-z0-9._:%-]+", value) else "is not a host name or address"
+
+
+def _public_url(value: str) -> str | None:
+    try:
+        url = urlsplit(value)
+        port = url.port
+    except ValueError:
+        return "is not a URL"
+    if url.scheme not in ("http", "https") or not url.hostname or port == 0 or "@" in url.netloc:
+        return "is not http:// or https:// with a host"
+    return "has more than a host and a port" if url.path.strip("/") or url.query or url.fragment else None
+
+
+def _url(read: _Reader, name: str) -> str:
+    return read.checked(name, _public_url).rstrip("/")
+
+
+# fmt: off
 TABLE: Final = (
-    Setting(
-        "REDIS_URL", "", "the hot Redis: budgets, counters and the journal", "redis://:password@redis.internal:6379/0"
-    ),
-    Setting("JOBS_REDIS_URL", "", "RQ's Redis, best one of its own", "redis://:password@jobs.internal:6379/0"),
-    Setting(
-        "DATABASE_URL", "", "PostgreSQL: catalog and spend log", "postgresql://budget:password@db.internal:5432/budget"
-    ),
-    Setting("SECRET_KEY", "", "signs the web page's sessions and forms", "6f1d5c1a0f7e4b0e8d0a3b52c8f9d7e1"),
-    Setting("BUDGET_DATA_DIR", ".data", "where embedded servers keep their data", "/var/lib/my-budgets"),
-    Setting("BUDGET_WEB_HOST", "127.0.0.1", "the address that the web page listens on", "0.0.0.0"),
-    Setting("BUDGET_WEB_PORT", "8000", "the web page's port", "8000"),
-    Setting(
-        "BUDGET_ADMIN_PASSWORD",
-        "",
-        "the page's password; needed to listen beyond this machine",
-        "correct-horse-battery",
-    ),
-    Setting(
-        "BUDGET_PUBLIC_URL",
-        "",
-        "where people reach the page, through a proxy; https makes cookies Secure and sends HSTS",
-        "https://budgets.example.com",
-    ),
-    Setting(
-        "BUDGET_TRUSTED_PROXIES",
-        "",
-        "addresses or networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed",
-        "10.0.0.5,10.1.0.0/24",
-    ),
-    Setting(
-        "METRICS_TOKEN",
-        "",
-        "what a scraper of /metrics sends as a bearer token; unset, it answers this machine alone",
-        "4be1c0d1f2a84c7c",
-    ),
-    Setting("REQUEST_ID_MINUTES", "10", "how long a request id is remembered, so that a repeat counts once", "10"),
-    Setting("EVENT_ID_HOURS", "1", "how long an event id is remembered, so that it counts once", "1"),
-    Setting("JOURNAL_KEEP_MINUTES", "10", "how long the journal outlives its rows in PostgreSQL", "10"),
-    Setting(
-        "SPEND_LOG_KEEP_DAYS",
-        "none",
-        "rows of closed days older than this are dropped, their sums stay; none keeps all, the least is 35",
-        "400",
-    ),
+    Setting("REDIS_URL", "", "the hot Redis: budgets, counters and the journal",
+            "redis://:password@redis.internal:6379/0", "redis_url", _checked(redis_complaint)),
+    Setting("JOBS_REDIS_URL", "", "RQ's Redis, best one of its own",
+            "redis://:password@jobs.internal:6379/0", "jobs_redis_url", _checked(redis_complaint)),
+    Setting("DATABASE_URL", "", "PostgreSQL: catalog and spend log",
+            "postgresql://budget:password@db.internal:5432/budget", "database_url", _checked(database_complaint)),
+    Setting("SECRET_KEY", "", "signs the web page's sessions and forms",
+            "6f1d5c1a0f7e4b0e8d0a3b52c8f9d7e1", "secret_key", _text),
+    Setting("BUDGET_DATA_DIR", ".data", "where embedded servers keep their data",
+            "/var/lib/my-budgets", "data_dir", lambda read, name: read.folder(name)),
+    Setting("BUDGET_WEB_HOST", "127.0.0.1", "the address that the web page listens on",
+            "0.0.0.0", "web_host", _checked(_host)),
+    Setting("BUDGET_WEB_PORT", "8000", "the web page's port",
+            "8000", "web_port", _number(1, 65535)),
+    Setting("BUDGET_ADMIN_PASSWORD", "", "the page's password; needed to listen beyond this machine",
+            "correct-horse-battery", "admin_password", lambda read, name: read.not_empty(name)),
+    Setting("BUDGET_PUBLIC_URL", "", "where people reach the page, through a proxy; https makes cookies Secure and sends HSTS",
+            "https://budgets.example.com", "public_url", _url),
+    Setting("BUDGET_TRUSTED_PROXIES", "", "addresses or networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed",
+            "10.0.0.5,10.1.0.0/24", "trusted_proxies", lambda read, name: read.networks(name), _joined),
+    Setting("METRICS_TOKEN", "", "what a scraper of /metrics sends as a bearer token; unset, it answers this machine alone",
+            "4be1c0d1f2a84c7c", "metrics_token", _text),
+    Setting("REQUEST_ID_MINUTES", "10", "how long a request id is remembered, so that a repeat counts once",
+            "10", "request_id_minutes", _number(1, 1440)),
+    Setting("EVENT_ID_HOURS", "1", "how long an event id is remembered, so that it counts once",
+            "1", "event_id_hours", _number(1, 720)),
+    Setting("JOURNAL_KEEP_MINUTES", "10", "how long the journal outlives its rows in PostgreSQL",
+            "10", "journal_keep_minutes", _number(1, 10080)),
+    # Longer than any id is remembered (a rebuild reads them from rows) and than the page's list of spends looks back.
+    Setting("SPEND_LOG_KEEP_DAYS", "none", "rows of closed days older than this are dropped, their sums stay; none keeps all, the least is 35",
+            "400", "spend_log_keep_days", _number_or_none(35, 36500), _or_none),
 )
+# fmt: on
 
 URLS: Final = ("REDIS_URL", "JOBS_REDIS_URL", "DATABASE_URL")
 _ROWS: Final = {row.name: row for row in TABLE}
@@ -123,25 +161,8 @@ class Settings:
                 f" for example {missing[0]}={_ROWS[missing[0]].example}",
                 missing[0],
             )
-        return cls(
-            redis_url=read.checked("REDIS_URL", redis_complaint),
-            jobs_redis_url=read.checked("JOBS_REDIS_URL", redis_complaint),
-            database_url=read.checked("DATABASE_URL", database_complaint),
-            secret_key=read.text("SECRET_KEY"),
-            data_dir=read.folder("BUDGET_DATA_DIR"),
-            web_host=read.checked("BUDGET_WEB_HOST", _host),
-            web_port=read.number("BUDGET_WEB_PORT", 1, 65535),
-            admin_password=read.not_empty("BUDGET_ADMIN_PASSWORD"),
-            public_url=read.checked("BUDGET_PUBLIC_URL", _public_url).rstrip("/"),
-            trusted_proxies=read.networks("BUDGET_TRUSTED_PROXIES"),
-            metrics_token=read.text("METRICS_TOKEN"),
-            request_id_minutes=read.number("REQUEST_ID_MINUTES", 1, 1440),
-            event_id_hours=read.number("EVENT_ID_HOURS", 1, 720),
-            journal_keep_minutes=read.number("JOURNAL_KEEP_MINUTES", 1, 10080),
-            # Longer than any id is remembered (a rebuild reads them from rows) and than the page's list of spends looks back.
-            spend_log_keep_days=read.number_or_none("SPEND_LOG_KEEP_DAYS", 35, 36500),
-            embedded=bool(missing),
-        )
+        values = {row.field: row.parse(read, row.name) for row in TABLE}
+        return cls(**values, embedded=bool(missing))
 
     def resolved(self) -> Settings:
         """The same with URLs to connect to. Raises ServerAway when the servers are embedded and none run on `data_dir`."""
@@ -178,23 +199,7 @@ class Settings:
 
     def as_environment(self) -> dict[str, str]:
         """NAME to value, passwords included, unset ones left out: what `budget-engine env` prints."""
-        values = {
-            "REDIS_URL": self.redis_url,
-            "JOBS_REDIS_URL": self.jobs_redis_url,
-            "DATABASE_URL": self.database_url,
-            "SECRET_KEY": self.secret_key,
-            "BUDGET_DATA_DIR": str(self.data_dir),
-            "BUDGET_WEB_HOST": self.web_host,
-            "BUDGET_WEB_PORT": str(self.web_port),
-            "BUDGET_ADMIN_PASSWORD": self.admin_password,
-            "BUDGET_PUBLIC_URL": self.public_url,
-            "BUDGET_TRUSTED_PROXIES": ",".join(str(network) for network in self.trusted_proxies),
-            "METRICS_TOKEN": self.metrics_token,
-            "REQUEST_ID_MINUTES": str(self.request_id_minutes),
-            "EVENT_ID_HOURS": str(self.event_id_hours),
-            "JOURNAL_KEEP_MINUTES": str(self.journal_keep_minutes),
-            "SPEND_LOG_KEEP_DAYS": str(self.spend_log_keep_days or "none"),
-        }
+        values = {row.name: row.show(getattr(self, row.field)) for row in TABLE}
         return {name: value for name, value in values.items() if value}
 
 
@@ -312,21 +317,6 @@ def _server_of(redis_url: str) -> str:
         return address
     host = address.partition("/")[0].lower() or "localhost"
     return host if re.search(r":\d+$", host) else f"{host}:6379"
-
-
-def _host(value: str) -> str | None:
-    return None if re.fullmatch(r"[A-Za-z0-9._:%-]+", value) else "is not a host name or address"
-
-
-def _public_url(value: str) -> str | None:
-    try:
-        url = urlsplit(value)
-        port = url.port
-    except ValueError:
-        return "is not a URL"
-    if url.scheme not in ("http", "https") or not url.hostname or port == 0 or "@" in url.netloc:
-        return "is not http:// or https:// with a host"
-    return "has more than a host and a port" if url.path.strip("/") or url.query or url.fragment else None
 
 
 def _read_file(path: Path) -> dict[str, str]:

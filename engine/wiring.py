@@ -40,9 +40,6 @@ from engine.views.board import ANSWER_S
 from engine.views.metrics import Metrics
 from engine.views.overview import Overview
 
-_ENDS_S: Final = 5.0
-"""For a rebuild that is under way, before its connections go."""
-
 
 class Patience(NamedTuple):
     """How long a process waits for a server that says nothing.

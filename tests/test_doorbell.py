@@ -12,8 +12,8 @@ import redis
 from rq import Queue
 
 from engine import doorbell
-from engine.doorbell import SCHEDULE, HealingScheduler, missing_from_schedule, ring_now, schedule_id
-from engine.views.health import QUEUES
+from engine.doorbell import HealingScheduler, missing_from_schedule, ring_now, schedule_id
+from engine.job_table import JOBS, QUEUES
 
 LINES = "rq:scheduler:scheduled_jobs"
 DAY = 86400
@@ -87,9 +87,9 @@ def whole(connection: redis.Redis, now: float) -> bool:
     """Every line stands in the schedule, not too late, nothing else does, and each job reads."""
     lines = dict(connection.zrange(LINES, 0, -1, withscores=True))
     return (
-        set(lines) == {schedule_id(ring).encode() for ring in SCHEDULE}
-        and all(lines[schedule_id(ring).encode()] <= ring.due_after(now) for ring in SCHEDULE)
-        and all(connection.hexists(f"rq:job:{schedule_id(ring)}", "data") for ring in SCHEDULE)
+        set(lines) == {schedule_id(ring).encode() for ring in JOBS}
+        and all(lines[schedule_id(ring).encode()] <= ring.due_after(now) for ring in JOBS)
+        and all(connection.hexists(f"rq:job:{schedule_id(ring)}", "data") for ring in JOBS)
     )
 
 
@@ -140,7 +140,7 @@ def test_each_due_time_of_six_hours_over_midnight_rings_once(
         scheduler.enqueue_jobs()
         taken += work_off(jobs_redis)
     assert len(taken) == len(set(taken))
-    counts = {ring.job: sum(run.startswith(f"{ring.job}-") for run in taken) for ring in SCHEDULE}
+    counts = {ring.name: sum(run.startswith(f"{ring.name}-") for run in taken) for ring in JOBS}
     assert counts == {
         "persist": 360,
         "publish": 360,
@@ -159,7 +159,7 @@ def test_two_days_missed_over_a_months_end_ring_once_each(
     scheduler.enqueue_jobs()
     clock.now = datetime(2027, 3, 1, 12, tzinfo=UTC).timestamp()
     scheduler.enqueue_jobs()
-    assert sorted(run.rsplit("-", 1)[0] for run in work_off(jobs_redis)) == sorted(ring.job for ring in SCHEDULE)
+    assert sorted(run.rsplit("-", 1)[0] for run in work_off(jobs_redis)) == sorted(ring.name for ring in JOBS)
     scheduler.enqueue_jobs()
     assert work_off(jobs_redis) == []
 
@@ -172,7 +172,7 @@ def test_a_queue_with_a_waiting_run_is_not_rung_again(
         clock.now += 60
         scheduler.enqueue_jobs()
     assert {name: len(ids) for name, ids in queued(jobs_redis).items()} == {"persist": 1, "jobs": 3, "verify": 0}
-    assert not ring_now(jobs_redis, SCHEDULE[0])
+    assert not ring_now(jobs_redis, JOBS[0])
 
 
 def test_a_queue_of_another_type_does_not_keep_the_other_from_being_rung(
@@ -188,7 +188,7 @@ def test_entries_of_a_queue_that_are_no_text_do_not_keep_ours_from_being_rung(
     jobs_redis: redis.Redis, clock: Clock
 ) -> None:
     jobs_redis.rpush("rq:queue:persist", b"\xff\xfe")
-    assert ring_now(jobs_redis, SCHEDULE[0])
+    assert ring_now(jobs_redis, JOBS[0])
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before a command", "after its effect"])
@@ -219,7 +219,7 @@ def test_killed_at_any_command_it_rings_each_due_time_once_and_is_whole_again(
             HealingScheduler("jobs", interval=2, connection=jobs_redis).enqueue_jobs()
             taken += work_off(jobs_redis)
             assert whole(jobs_redis, clock.now), f"{begin}, killed at {k}"
-            wanted = sorted(ring.job for ring in SCHEDULE) if begin == "due" else []
+            wanted = sorted(ring.name for ring in JOBS) if begin == "due" else []
             assert sorted(run.rsplit("-", 1)[0] for run in taken) == wanted, f"{begin}, killed at {k}"
             if not died:
                 break

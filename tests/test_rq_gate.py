@@ -182,11 +182,11 @@ def test_the_page_shows_planted_jobs_without_running_them(
 
 
 def test_every_job_that_is_rung_passes_the_gate(jobs_redis: redis.Redis) -> None:
-    from engine.doorbell import SCHEDULE
+    from engine.job_table import JOBS
 
-    for ring in SCHEDULE:
+    for ring in JOBS:
         assert ring_now(jobs_redis, ring)
     for name in ("persist", "jobs"):
         for job in Queue(name, connection=jobs_redis).jobs:
-            assert job.func is jobs.BY_NAME[str(job.func_name).rsplit(".", 1)[1]]
+            assert job.func is jobs.FUNCTIONS[str(job.func_name).rsplit(".", 1)[1]]
             assert jobs_redis.hget(job.key, "data") is not None

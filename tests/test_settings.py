@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,12 @@ def test_all_spends_are_kept_unless_a_number_of_days_is_named() -> None:
     assert load(SPEND_LOG_KEEP_DAYS="35").spend_log_keep_days == 35
     assert load(SPEND_LOG_KEEP_DAYS="400").as_environment()["SPEND_LOG_KEEP_DAYS"] == "400"
     assert load().as_environment()["SPEND_LOG_KEEP_DAYS"] == "none"
+
+
+def test_each_setting_is_one_row_with_its_field_and_parser() -> None:
+    assert [row.field for row in TABLE] == [f.name for f in fields(Settings) if f.name != "embedded"]
+    for row in TABLE:
+        assert getattr(load(**{**URLS, row.name: row.example}), row.field) not in (None, ""), row.name
 
 
 def test_an_empty_value_counts_as_unset() -> None:

@@ -26,7 +26,7 @@ from engine.domain.names import clean_name
 from engine.domain.schedule import DAYS, Schedule
 from engine.errors import BudgetError, InvalidSchedule, shown
 from engine.flows.catalog.status import ENGINE
-from engine.jobs import BY_NAME
+from engine.job_table import BY_NAME
 from engine.ledger.records import BrandRecord, CampaignRecord
 from engine.logs import visible
 from web.formats import plain

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlencode
 
-from engine.domain.causes import ARCHIVED, DAILY_BUDGET, MANUAL, MONTHLY_BUDGET, SCHEDULE
+from engine.domain.causes import ARCHIVED, CAUSES, OTHER, cause_of
 from engine.errors import InvalidInput, shown
 from engine.views.models import BrandView, CampaignView, Snapshot
 from web.query import numbers
@@ -21,23 +21,16 @@ MOST_IDS: Final = 500
 MOST_ROWS: Final = 200
 """Campaigns of one brand shown at first."""
 
+_KINDS: Final = ("money", "clock", "switch")
+_STOPPING: Final = sorted((row for row in CAUSES if row.lasting == "standing"), key=lambda row: _KINDS.index(row.kind))
+"""The causes that stop a campaign, those that people look for first."""
 FILTERS: Final[Mapping[str, str]] = {
     "": "All",
     "active": "Running",
     "stopped": "Stopped, any cause",
-    DAILY_BUDGET: "Daily budget used up",
-    MONTHLY_BUDGET: "Monthly budget used up",
-    SCHEDULE: "Outside schedule",
-    MANUAL: "Switched off by a person",
-    ARCHIVED: "Archived",
+    **{row.name: row.sentence.capitalize() for row in _STOPPING},
 }
-CAUSE_WORDS: Final[Mapping[str, str]] = {
-    DAILY_BUDGET: "daily budget",
-    MONTHLY_BUDGET: "monthly budget",
-    SCHEDULE: "schedule",
-    MANUAL: "switched off",
-    ARCHIVED: "archived",
-}
+CAUSE_WORDS: Final[Mapping[str, str]] = {row.name: row.label for row in (*_STOPPING, cause_of(OTHER))}
 
 
 @dataclass(frozen=True, slots=True)

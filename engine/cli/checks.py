@@ -89,8 +89,9 @@ def _jobs(jobs: redis.Redis) -> Iterator[Finding]:
     from rq import Worker
 
     from engine.doorbell import missing_from_schedule
+    from engine.job_table import QUEUES
     from engine.views.doctor import Finding
-    from engine.views.health import HEARTBEAT_KEY, QUEUES
+    from engine.views.health import HEARTBEAT_KEY
 
     rings = bool(jobs.exists(HEARTBEAT_KEY))
     if rings:

@@ -1,14 +1,16 @@
 """Why a campaign is not running: a set of causes kept apart. It runs when the set is empty.
 
-A person's switch (`manual`) is one cause among others, so no job can undo it. On the wire a set is a bit mask; new causes get new bits.
+`CAUSES` is the one table of causes: what reads, writes, shows or counts causes takes them from there.
+A person's switch (`manual`) is one cause among others, so no job can undo it. On the wire a set is a bit mask.
+The set is open: a bit or name of a later release reads as `other` everywhere, and stops a campaign like any standing cause.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
-from engine.domain.periods import at_ms, next_day_ms, next_month_ms
+from engine.domain.periods import Period, at_ms, next_period_ms
 from engine.domain.schedule import Schedule
 
 Status = Literal["active", "paused"]
@@ -18,38 +20,90 @@ ARCHIVED: Final = "archived"
 SCHEDULE: Final = "schedule"
 DAILY_BUDGET: Final = "daily_budget"
 MONTHLY_BUDGET: Final = "monthly_budget"
-ORDER: Final = (MANUAL, ARCHIVED, SCHEDULE, DAILY_BUDGET, MONTHLY_BUDGET)
-"""The order in which causes are listed; a cause's place is its bit in the mask. Append only."""
+OTHER: Final = "other"
+"""What a cause that this release does not know reads as."""
 
-_PASSING: Final = frozenset({SCHEDULE, DAILY_BUDGET, MONTHLY_BUDGET})
-"""Causes that end by themselves."""
-_WORDS: Final = {
-    MANUAL: "switched off by a person",
-    ARCHIVED: "archived",
-    SCHEDULE: "outside its schedule",
-    DAILY_BUDGET: "daily budget used up",
-    MONTHLY_BUDGET: "monthly budget used up",
-}
-_BITS: Final = {cause: 1 << place for place, cause in enumerate(ORDER)}
-_SETS: Final = [tuple(c for place, c in enumerate(ORDER) if mask >> place & 1) for mask in range(1 << len(ORDER))]
+
+class Cause(NamedTuple):
+    """One row of the table.
+
+    bit: its bit in a mask. kind: `switch` (a person ends it), `clock` or `money` (time ends it).
+    lasting: a `standing` cause stops a campaign and is its status; a `passing` one refuses spends of this moment and is never written down.
+    sentence and label: for people, in full and as a word or two.
+    since: what tells the instant at which it began. period: of a money cause, after which it ends.
+    """
+
+    bit: int
+    name: str
+    kind: Literal["switch", "clock", "money"]
+    lasting: Literal["standing", "passing"]
+    sentence: str
+    label: str
+    since: Literal["switch", "archive", "window", "budget", "unknown"]
+    period: Period | None = None
+
+
+CAUSES: Final = (
+    Cause(1, MANUAL, "switch", "standing", "switched off by a person", "switched off", "switch"),
+    Cause(2, ARCHIVED, "switch", "standing", "archived", "archived", "archive"),
+    Cause(4, SCHEDULE, "clock", "standing", "outside its schedule", "schedule", "window"),
+    Cause(8, DAILY_BUDGET, "money", "standing", "daily budget used up", "daily budget", "budget", "day"),
+    Cause(16, MONTHLY_BUDGET, "money", "standing", "monthly budget used up", "monthly budget", "budget", "month"),
+)
+"""Append only: a bit is never given to another cause. `lua/lib/constants.lua` has the same bits."""
+_OTHER: Final = Cause(
+    1 << 52, OTHER, "switch", "standing", "stopped by a cause of a later release", "other cause", "unknown"
+)
+"""Its bit is the last that Lua's numbers hold exactly, and is never given out."""
+
+ORDER: Final = tuple(row.name for row in CAUSES)
+"""The order in which causes are listed; `other` comes last."""
+_ROWS: Final = {row.name: row for row in CAUSES}
+_KNOWN_BITS: Final = sum(row.bit for row in CAUSES)
+_PASSING_BITS: Final = sum(row.bit for row in CAUSES if row.lasting == "passing")
+_SETS: Final = [tuple(row.name for row in CAUSES if mask & row.bit) for mask in range(_KNOWN_BITS + 1)]
+
+
+def cause_of(name: str) -> Cause:
+    """The row of a cause; that of `other` for a name that is not in the table."""
+    return _ROWS.get(name, _OTHER)
 
 
 def mask_of(reasons: Iterable[str]) -> int:
     """The bit mask of a set of causes."""
     mask = 0
-    for cause in reasons:
-        mask |= _BITS[cause]
+    for name in reasons:
+        mask |= cause_of(name).bit
     return mask
 
 
 def reasons_of(mask: int) -> tuple[str, ...]:
-    """The causes in a bit mask, in the listed order."""
-    return _SETS[mask]
+    """The causes in a bit mask, in the listed order; `other`, once, for all bits that are not in the table."""
+    if 0 <= mask <= _KNOWN_BITS:
+        return _SETS[mask]
+    return (*_SETS[mask & _KNOWN_BITS], OTHER)
+
+
+def in_order(reasons: Iterable[str]) -> tuple[str, ...]:
+    """Causes in the listed order, each once; `other` for all names that are not in the table."""
+    given = set(reasons)
+    known = tuple(name for name in ORDER if name in given)
+    return known if len(known) == len(given) else (*known, OTHER)
+
+
+def standing_mask(mask: int) -> int:
+    """A bit mask without its passing causes: what a campaign's status is written from."""
+    return mask & ~_PASSING_BITS
+
+
+def standing(reasons: Iterable[str]) -> tuple[str, ...]:
+    """The same of causes by name, in the listed order."""
+    return tuple(name for name in in_order(reasons) if cause_of(name).lasting == "standing")
 
 
 def status_of(reasons: Iterable[str]) -> Status:
-    """A campaign is active when nothing stops it."""
-    return "paused" if any(True for _ in reasons) else "active"
+    """A campaign is active when no standing cause stops it."""
+    return "paused" if any(cause_of(name).lasting == "standing" for name in reasons) else "active"
 
 
 def again_ms(reasons: Iterable[str], schedule: Schedule | None, now_ms: int) -> int | None:
@@ -57,14 +111,12 @@ def again_ms(reasons: Iterable[str], schedule: Schedule | None, now_ms: int) -> 
 
     A schedule that opens before a budget's next period may be closed again by then, so it is asked at that instant. None is a schedule that is not known.
     """
-    causes = set(reasons)
-    if not causes or not causes <= _PASSING or (SCHEDULE in causes and schedule is None):
+    causes = {cause_of(name) for name in reasons}
+    if not causes or any(cause.kind == "switch" for cause in causes):
         return None
-    at = now_ms
-    if MONTHLY_BUDGET in causes:
-        at = next_month_ms(now_ms)
-    elif DAILY_BUDGET in causes:
-        at = next_day_ms(now_ms)
+    if schedule is None and any(cause.kind == "clock" for cause in causes):
+        return None
+    at = max([now_ms, *(next_period_ms(cause.period, now_ms) for cause in causes if cause.period)])
     if schedule is None or schedule.is_within_ms(at):
         # Where the causes are older than now, its window may have opened since: nothing is left to wait for.
         return None if at == now_ms else at
@@ -76,11 +128,11 @@ def sentence(reasons: Iterable[str], schedule: Schedule | None, now_ms: int) -> 
 
     One time at most, at which it runs again: that of one cause of several would promise what the others break.
     """
-    causes = [cause for cause in ORDER if cause in set(reasons)]
+    causes = standing(reasons)
     if not causes:
         return "active"
     again = again_ms(causes, schedule, now_ms)
-    words = "paused: " + "; ".join(_WORDS[cause] for cause in causes)
+    words = "paused: " + "; ".join(cause_of(name).sentence for name in causes)
     if again is None:
         return words
     return words + (", again at " if len(causes) == 1 else "; runs again at ") + _when(again, now_ms)

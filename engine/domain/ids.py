@@ -39,6 +39,16 @@ def campaign_id_of(brand_id: int, ordinal: int) -> int:
     return brand_id * ORDINALS + ordinal
 
 
+def ordinal_of(campaign_id: int) -> int:
+    """Which campaign of its brand it is (1..65535)."""
+    return campaign_id % ORDINALS
+
+
+def is_campaign_id(number: int) -> bool:
+    """Whether a whole number can be the id of a campaign."""
+    return ORDINALS < number < (MAX_BRAND_ID + 1) * ORDINALS and number % ORDINALS != 0
+
+
 def check_brand_id(value: object, field: str = "brand_id") -> int:
     """The id, if it can be one of a brand. Raises InvalidId."""
     if type(value) is not int or not 1 <= value <= MAX_BRAND_ID:

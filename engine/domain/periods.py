@@ -14,6 +14,8 @@ HOUR_MS: Final = 60 * MINUTE_MS
 DAY_MS: Final = 24 * HOUR_MS
 
 Period = Literal["day", "month"]
+PREFIX: Final[dict[Period, str]] = {"day": "d:", "month": "m:"}
+"""How the field of a period's counter begins in the hash of a brand or campaign; its day number or month follows."""
 
 _EPOCH: Final = date(1970, 1, 1)
 
@@ -71,6 +73,42 @@ def next_day_ms(ms: int) -> int:
 def next_month_ms(ms: int) -> int:
     """The instant at which the next month begins."""
     return month_start_ms(next_month(month_of(ms)))
+
+
+def period_of(period: Period, ms: int) -> int:
+    """The day number or month (202611) of an instant."""
+    return day_of(ms) if period == "day" else month_of(ms)
+
+
+def counter_field(period: Period, ms: int) -> str:
+    """The field of the counter in which a spend of an instant is counted: `d:20748`, `m:202611`."""
+    return f"{PREFIX[period]}{period_of(period, ms)}"
+
+
+def counter_field_on(period: Period, on: date) -> str:
+    """The same of a date."""
+    return f"{PREFIX[period]}{day_number(on) if period == 'day' else month_of_date(on)}"
+
+
+def split_counter_field(field: str) -> tuple[Period, str] | None:
+    """The period of a counter's field and what follows its prefix; None for what is no counter."""
+    return next(((period, field[len(p) :]) for period, p in PREFIX.items() if field.startswith(p)), None)
+
+
+def dates_of(period: Period, ms: int) -> tuple[date, date]:
+    """The first and the last date of the day or month of an instant."""
+    first = date_of(day_of(period_start_ms(period, ms)))
+    return first, date_of(day_of(next_period_ms(period, ms)) - 1)
+
+
+def period_start_ms(period: Period, ms: int) -> int:
+    """The instant at which the day or month of an instant began."""
+    return day_start_ms(day_of(ms)) if period == "day" else month_start_ms(month_of(ms))
+
+
+def next_period_ms(period: Period, ms: int) -> int:
+    """The instant at which the next day or month begins."""
+    return next_day_ms(ms) if period == "day" else next_month_ms(ms)
 
 
 def days_of_month(month: int) -> Iterator[int]:

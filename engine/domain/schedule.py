@@ -181,11 +181,6 @@ def _compiled(schedule: Schedule) -> str:
     return ";".join(f"{days}@{start}-{end}" for (start, end), days in by_range.items())
 
 
-def is_within_schedule(schedule: Schedule, at: datetime) -> bool:
-    """Whether a campaign with this schedule may run at an instant (an aware datetime)."""
-    return schedule.is_within(at)
-
-
 def _window_words(window: Window) -> str:
     times = "all day" if window.start is None or window.end is None else f"{_clock(window.start)}-{_clock(window.end)}"
     return f"{_days_words(window.days)} {times}" if window.days else f"daily {times}"

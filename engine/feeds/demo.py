@@ -174,5 +174,8 @@ class Traffic:
         cpm = f"{self._rng.uniform(low, high):.6f}"
         campaign = self._rng.choice(self._campaigns[sample.name])
         return Spend(
-            campaign, None, uuid.UUID(int=self._rng.getrandbits(128), version=4).hex, from_cpm(cpm), datetime.now(UTC)
+            campaign,
+            event_id=uuid.UUID(int=self._rng.getrandbits(128), version=4).hex,
+            amount_micros=from_cpm(cpm),
+            occurred_at=datetime.now(UTC),
         )

@@ -126,7 +126,12 @@ class Replay:
         rows = [row for row in rows if (row.brand, row.campaign) in ids]
         if not rows:
             return ""
-        spends = [Spend(ids[row.brand, row.campaign], None, row.event_id, row.amount_micros, row.at) for row in rows]
+        spends = [
+            Spend(
+                ids[row.brand, row.campaign], event_id=row.event_id, amount_micros=row.amount_micros, occurred_at=row.at
+            )
+            for row in rows
+        ]
         answers, why = self._until_answered(spends, request_id)
         for row, answer in zip(rows, answers, strict=True):
             outcome = answer.outcome if answer is not None else ""

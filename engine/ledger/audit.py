@@ -8,6 +8,35 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, Row, text
 
+_REPEATED_POSITIONS: Final = text(
+    "SELECT shard, generation, n, position, min(brand_id) AS brand_id,"
+    " (sum(amount_micros) - min(amount_micros))::bigint AS micros FROM spend_log WHERE day >= :since"
+    " GROUP BY shard, generation, n, position HAVING count(*) > 1 ORDER BY 1, 2, 3, 4 LIMIT :limit"
+)
+_EVENTS_AGAIN: Final = text(
+    "SELECT brand_id, event_id, count(*) AS times,"
+    " (sum(amount_micros) - (array_agg(amount_micros ORDER BY recorded_at, n, position))[1])::bigint AS again_micros,"
+    " min(recorded_at) AS first_at, max(recorded_at) AS last_at FROM spend_log"
+    " WHERE kind = 'spend' AND event_id IS NOT NULL AND day BETWEEN CAST(:day AS date) - 1 AND CAST(:day AS date) + 1"
+    " GROUP BY brand_id, event_id HAVING count(*) > 1 AND bool_or(day = :day) ORDER BY 1, 2 LIMIT :limit"
+)
+_DAILY_SUMS_OFF: Final = text(
+    "SELECT coalesce(l.brand_id, c.brand_id) AS brand_id, campaign_id, day, coalesce(l.micros, 0) AS expected,"
+    " coalesce(c.spend_micros, 0) AS found"
+    " FROM (SELECT brand_id, campaign_id, day, sum(amount_micros)::bigint AS micros"
+    " FROM spend_log WHERE day BETWEEN :first AND :last GROUP BY 1, 2, 3) AS l"
+    " FULL JOIN (SELECT * FROM campaign_day WHERE day BETWEEN :first AND :last) AS c USING (campaign_id, day)"
+    " WHERE coalesce(l.micros, 0) <> coalesce(c.spend_micros, 0) ORDER BY 1, 2, 3 LIMIT :limit"
+)
+_HOURLY_SUMS_OFF: Final = text(
+    "SELECT coalesce(d.brand_id, h.brand_id) AS brand_id, campaign_id, day, coalesce(d.spend_micros, 0) AS expected,"
+    " coalesce(h.micros, 0) AS found FROM (SELECT * FROM campaign_day WHERE day BETWEEN :first AND :last) AS d"
+    " FULL JOIN (SELECT brand_id, campaign_id, day, sum(spend_micros)::bigint AS micros"
+    " FROM campaign_hour WHERE day BETWEEN :first AND :last GROUP BY 1, 2, 3) AS h USING (campaign_id, day)"
+    " WHERE coalesce(d.spend_micros, 0) <> coalesce(h.micros, 0) ORDER BY 1, 2, 3 LIMIT :limit"
+)
+_CLOSED_SHARDS: Final = text("SELECT shard FROM shard_close WHERE period = 'day' AND starts_on = :day")
+
 
 class Twice(NamedTuple):
     """Something that was counted more than once, and the micros that are too much."""
@@ -30,11 +59,7 @@ class Disagreement(NamedTuple):
 def repeated_positions(connection: Connection, since: date, limit: int = 100) -> list[Twice]:
     """Rows with the same (shard, generation, n, position): one entry written down twice."""
     found = connection.execute(
-        text(
-            "SELECT shard, generation, n, position, min(brand_id) AS brand_id,"
-            " (sum(amount_micros) - min(amount_micros))::bigint AS micros FROM spend_log WHERE day >= :since"
-            " GROUP BY shard, generation, n, position HAVING count(*) > 1 ORDER BY 1, 2, 3, 4 LIMIT :limit"
-        ),
+        _REPEATED_POSITIONS,
         {"since": since, "limit": limit},
     )
     return [
@@ -105,13 +130,7 @@ class Again(NamedTuple):
 def events_again(connection: Connection, day: date, limit: int = 1000) -> list[Again]:
     """The event ids of a day that stand there again, on it or on the day before or after."""
     found = connection.execute(
-        text(
-            "SELECT brand_id, event_id, count(*) AS times,"
-            " (sum(amount_micros) - (array_agg(amount_micros ORDER BY recorded_at, n, position))[1])::bigint AS again_micros,"
-            " min(recorded_at) AS first_at, max(recorded_at) AS last_at FROM spend_log"
-            " WHERE kind = 'spend' AND event_id IS NOT NULL AND day BETWEEN CAST(:day AS date) - 1 AND CAST(:day AS date) + 1"
-            " GROUP BY brand_id, event_id HAVING count(*) > 1 AND bool_or(day = :day) ORDER BY 1, 2 LIMIT :limit"
-        ),
+        _EVENTS_AGAIN,
         {"day": day, "limit": limit},
     )
     return [Again(*row) for row in found] + _refunds_again(connection, day, limit)
@@ -141,14 +160,7 @@ def _refunds_again(connection: Connection, day: date, limit: int) -> list[Again]
 def daily_sums_off(connection: Connection, first: date, last: date, limit: int = 100) -> list[Disagreement]:
     """Campaigns whose campaign_day is not the sum of their rows on a day."""
     found = connection.execute(
-        text(
-            "SELECT coalesce(l.brand_id, c.brand_id) AS brand_id, campaign_id, day, coalesce(l.micros, 0) AS expected,"
-            " coalesce(c.spend_micros, 0) AS found"
-            " FROM (SELECT brand_id, campaign_id, day, sum(amount_micros)::bigint AS micros"
-            " FROM spend_log WHERE day BETWEEN :first AND :last GROUP BY 1, 2, 3) AS l"
-            " FULL JOIN (SELECT * FROM campaign_day WHERE day BETWEEN :first AND :last) AS c USING (campaign_id, day)"
-            " WHERE coalesce(l.micros, 0) <> coalesce(c.spend_micros, 0) ORDER BY 1, 2, 3 LIMIT :limit"
-        ),
+        _DAILY_SUMS_OFF,
         {"first": first, "last": last, "limit": limit},
     )
     return _of_campaigns(found, "campaign_day")
@@ -157,13 +169,7 @@ def daily_sums_off(connection: Connection, first: date, last: date, limit: int =
 def hourly_sums_off(connection: Connection, first: date, last: date, limit: int = 100) -> list[Disagreement]:
     """Campaigns whose campaign_day is not the sum of its hours on a day."""
     found = connection.execute(
-        text(
-            "SELECT coalesce(d.brand_id, h.brand_id) AS brand_id, campaign_id, day, coalesce(d.spend_micros, 0) AS expected,"
-            " coalesce(h.micros, 0) AS found FROM (SELECT * FROM campaign_day WHERE day BETWEEN :first AND :last) AS d"
-            " FULL JOIN (SELECT brand_id, campaign_id, day, sum(spend_micros)::bigint AS micros"
-            " FROM campaign_hour WHERE day BETWEEN :first AND :last GROUP BY 1, 2, 3) AS h USING (campaign_id, day)"
-            " WHERE coalesce(d.spend_micros, 0) <> coalesce(h.micros, 0) ORDER BY 1, 2, 3 LIMIT :limit"
-        ),
+        _HOURLY_SUMS_OFF,
         {"first": first, "last": last, "limit": limit},
     )
     return _of_campaigns(found, "hours")
@@ -178,7 +184,5 @@ def _of_campaigns(found: Iterable[Row[Any]], what: str) -> list[Disagreement]:
 
 def closed_shards(connection: Connection, day: date) -> frozenset[int]:
     """The shards that have closed a day."""
-    found = connection.execute(
-        text("SELECT shard FROM shard_close WHERE period = 'day' AND starts_on = :day"), {"day": day}
-    )
+    found = connection.execute(_CLOSED_SHARDS, {"day": day})
     return frozenset(row.shard for row in found)

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Select, Text, cast, func, insert, select, text, update
 
-from engine.domain.ids import ORDINALS, brand_of, campaign_id_of, check_campaign_id, check_text_id
+from engine.domain.ids import ORDINALS, brand_of, campaign_id_of, check_campaign_id, check_text_id, ordinal_of
 from engine.domain.names import clean_name
 from engine.domain.schedule import Schedule
 from engine.errors import Conflict, NotFound, shown
@@ -71,7 +71,7 @@ def create(
     ids = _give_ids(connection, brand_id, len(wanted))
     as_json = (schedule or Schedule()).to_json()
     rows = [
-        {"id": id_, "brand_id": brand_id, "ordinal": id_ % ORDINALS, "name": name, "schedule": as_json}
+        {"id": id_, "brand_id": brand_id, "ordinal": ordinal_of(id_), "name": name, "schedule": as_json}
         | {"external_id": external_id}
         for id_, name in zip(ids, wanted, strict=True)
     ]

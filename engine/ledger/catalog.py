@@ -251,12 +251,6 @@ class Catalog:
         with self._engine.connect() as connection:
             return campaigns.one(connection, campaign_id)
 
-    def campaign_by_name(self, brand_id: int, name: str) -> CampaignRecord | None:
-        """The brand's campaign of that name: the one in use, else the youngest archived one; None when there is none."""
-        named = campaigns.reading().where(Campaign.brand_id == brand_id, Campaign.name == clean_name(name))
-        found = self._campaigns(named.order_by(Campaign.archived_at.is_not(None), Campaign.id.desc()).limit(1))
-        return found[0] if found else None
-
     def campaigns(
         self, brand_id: int | None = None, include_archived: bool = False, *, shard: int | None = None
     ) -> list[CampaignRecord]:

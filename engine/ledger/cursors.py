@@ -11,6 +11,24 @@ from sqlalchemy import Connection, Row, Select, select, text
 from engine.errors import BudgetError
 from engine.ledger.models import JournalCursor
 
+_ADVANCE_CURSOR: Final = text(
+    "UPDATE journal_cursor SET n = :to_n, entry_id = :entry_id, generation = :generation, updated_at = now()"
+    " WHERE shard = :shard AND n = :from_n AND generation <= :generation"
+)
+_PASS_OVER: Final = text(
+    "UPDATE journal_cursor SET entry_id = :entry_id, updated_at = now() WHERE shard = :shard AND n = :n"
+)
+_RESTART_CURSOR: Final = text(
+    "UPDATE journal_cursor SET generation = :generation, n = :n, entry_id = :entry_id, stopped = NULL, updated_at = now(),"
+    " safe_entry_id = CASE WHEN entry_id = :entry_id THEN safe_entry_id ELSE '0-0' END,"
+    " next_entry_id = CASE WHEN entry_id = :entry_id THEN next_entry_id ELSE '0-0' END,"
+    " next_at = CASE WHEN entry_id = :entry_id THEN next_at ELSE now() END"
+    " WHERE shard = :shard AND generation < :generation AND n <= :n"
+)
+_STOP_CURSOR: Final = text(
+    "UPDATE journal_cursor SET stopped = coalesce(stopped, :why), updated_at = now() WHERE shard = :shard"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class CursorRow:
@@ -58,10 +76,7 @@ def advance_cursor(connection: Connection, shard: int, from_n: int, to_n: int, e
     if to_n <= from_n:
         raise CursorMoved(f"the cursor of shard {shard} cannot go from n {from_n} to {to_n}: it only goes forward")
     moved = connection.execute(
-        text(
-            "UPDATE journal_cursor SET n = :to_n, entry_id = :entry_id, generation = :generation, updated_at = now()"
-            " WHERE shard = :shard AND n = :from_n AND generation <= :generation"
-        ),
+        _ADVANCE_CURSOR,
         {"shard": shard, "from_n": from_n, "to_n": to_n, "entry_id": entry_id, "generation": generation},
     ).rowcount
     if moved != 1:
@@ -71,7 +86,7 @@ def advance_cursor(connection: Connection, shard: int, from_n: int, to_n: int, e
 def pass_over(connection: Connection, shard: int, n: int, entry_id: str) -> None:
     """Moves the cursor past entries that carry no number (no script wrote them). Raises CursorMoved."""
     moved = connection.execute(
-        text("UPDATE journal_cursor SET entry_id = :entry_id, updated_at = now() WHERE shard = :shard AND n = :n"),
+        _PASS_OVER,
         {"shard": shard, "n": n, "entry_id": entry_id},
     ).rowcount
     if moved != 1:
@@ -84,13 +99,7 @@ def restart_cursor(connection: Connection, shard: int, generation: int, n: int, 
     Raises CursorMoved for a generation that is not new, or an n that goes back.
     """
     restarted = connection.execute(
-        text(
-            "UPDATE journal_cursor SET generation = :generation, n = :n, entry_id = :entry_id, stopped = NULL, updated_at = now(),"
-            " safe_entry_id = CASE WHEN entry_id = :entry_id THEN safe_entry_id ELSE '0-0' END,"
-            " next_entry_id = CASE WHEN entry_id = :entry_id THEN next_entry_id ELSE '0-0' END,"
-            " next_at = CASE WHEN entry_id = :entry_id THEN next_at ELSE now() END"
-            " WHERE shard = :shard AND generation < :generation AND n <= :n"
-        ),
+        _RESTART_CURSOR,
         {"shard": shard, "generation": generation, "n": n, "entry_id": entry_id},
     ).rowcount
     if restarted != 1:
@@ -100,7 +109,7 @@ def restart_cursor(connection: Connection, shard: int, generation: int, n: int, 
 def stop_cursor(connection: Connection, shard: int, why: str) -> None:
     """Notes that a shard is out of use, and why; the first reason stays."""
     connection.execute(
-        text("UPDATE journal_cursor SET stopped = coalesce(stopped, :why), updated_at = now() WHERE shard = :shard"),
+        _STOP_CURSOR,
         {"shard": shard, "why": why},
     )
 

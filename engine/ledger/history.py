@@ -4,16 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, text
 
+from engine.domain.budget import BUDGETS
 from engine.domain.money import parse_budget
 from engine.domain.periods import at_ms, day_of, day_start_ms
 
+_BUDGET_CHANGES: Final = text(
+    "SELECT id, entity_id, at, field, old, new FROM catalog_change WHERE entity = 'brand'"
+    " AND entity_id = ANY(CAST(:brands AS bigint[])) AND at >= :since"
+    " AND field = ANY(:fields) ORDER BY id"
+)
+_RAN_TODAY: Final = text(
+    "WITH change AS (SELECT campaign_id, id, at, status, lead(at) OVER (PARTITION BY campaign_id ORDER BY at, id) AS until"
+    " FROM status_change WHERE at >= :midnight AND at <= :now),"
+    " campaign_today AS (SELECT campaign_id, min(at) AS first, (array_agg(status ORDER BY id DESC))[1] AS last,"
+    " coalesce(sum(extract(epoch FROM coalesce(until, :now) - at)) FILTER (WHERE status = 'active'), 0) AS ran_s"
+    " FROM change GROUP BY campaign_id),"
+    " whole AS (SELECT campaign_id, last, ran_s + CASE WHEN before.status = 'active'"
+    " THEN extract(epoch FROM first - :midnight) ELSE 0 END AS ran_s FROM campaign_today LEFT JOIN LATERAL"
+    " (SELECT status FROM status_change AS earlier WHERE earlier.campaign_id = campaign_today.campaign_id AND earlier.at < :midnight"
+    " ORDER BY earlier.at DESC, earlier.id DESC LIMIT 1) AS before ON true)"
+    " SELECT campaign_id / 65536, (sum(ran_s) * 1000)::bigint, count(*) FILTER (WHERE ran_s > 0),"
+    " count(*) FILTER (WHERE last = 'active') FROM whole GROUP BY 1"
+)
+
 
 class BudgetLine(NamedTuple):
-    """A change of a brand's budget; field is daily_budget or monthly_budget, None is no limit."""
+    """A change of a brand's budget; field is the budget's name, None is no limit."""
 
     id: int
     brand_id: int
@@ -34,12 +54,8 @@ class RanToday(NamedTuple):
 def budget_changes(connection: Connection, brand_ids: Sequence[int], since: datetime) -> list[BudgetLine]:
     """The changes of brands' budgets since an instant, oldest first."""
     found = connection.execute(
-        text(
-            "SELECT id, entity_id, at, field, old, new FROM catalog_change WHERE entity = 'brand'"
-            " AND entity_id = ANY(CAST(:brands AS bigint[])) AND at >= :since"
-            " AND field IN ('daily_budget', 'monthly_budget') ORDER BY id"
-        ),
-        {"brands": list(brand_ids), "since": since},
+        _BUDGET_CHANGES,
+        {"brands": list(brand_ids), "since": since, "fields": [kind.cause for kind in BUDGETS]},
     )
     return [BudgetLine(id_, brand, at, field, parse_budget(old), parse_budget(new)) for id_, brand, at, field, old, new in found]  # fmt: skip
 
@@ -68,19 +84,7 @@ def spent_until(connection: Connection, instants: Sequence[tuple[int, datetime]]
 def ran_today(connection: Connection, now_ms: int) -> dict[int, RanToday]:
     """{brand id: how long those of its campaigns ran on the present UTC day whose status changed on it}. All others are as they were all day."""
     found = connection.execute(
-        text(
-            "WITH change AS (SELECT campaign_id, id, at, status, lead(at) OVER (PARTITION BY campaign_id ORDER BY at, id) AS until"
-            " FROM status_change WHERE at >= :midnight AND at <= :now),"
-            " campaign_today AS (SELECT campaign_id, min(at) AS first, (array_agg(status ORDER BY id DESC))[1] AS last,"
-            " coalesce(sum(extract(epoch FROM coalesce(until, :now) - at)) FILTER (WHERE status = 'active'), 0) AS ran_s"
-            " FROM change GROUP BY campaign_id),"
-            " whole AS (SELECT campaign_id, last, ran_s + CASE WHEN before.status = 'active'"
-            " THEN extract(epoch FROM first - :midnight) ELSE 0 END AS ran_s FROM campaign_today LEFT JOIN LATERAL"
-            " (SELECT status FROM status_change AS earlier WHERE earlier.campaign_id = campaign_today.campaign_id AND earlier.at < :midnight"
-            " ORDER BY earlier.at DESC, earlier.id DESC LIMIT 1) AS before ON true)"
-            " SELECT campaign_id / 65536, (sum(ran_s) * 1000)::bigint, count(*) FILTER (WHERE ran_s > 0),"
-            " count(*) FILTER (WHERE last = 'active') FROM whole GROUP BY 1"
-        ),
+        _RAN_TODAY,
         {"midnight": at_ms(day_start_ms(day_of(now_ms))), "now": at_ms(now_ms)},
     )
     return {brand_id: RanToday(*rest) for brand_id, *rest in found}

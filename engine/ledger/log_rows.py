@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime, timedelta
 from struct import Struct
 from typing import Final, NamedTuple
 
-from engine.domain.ids import ORDINALS
+from engine.domain.ids import brand_of
 from engine.errors import BudgetError
 
 
@@ -33,6 +33,19 @@ class SpendRow(NamedTuple):
     generation: int
     n: int
     position: int
+    hold_id: str | None = None
+
+
+class CallRow(NamedTuple):
+    """What all rows of one packed call share."""
+
+    recorded_at: datetime
+    day: date
+    request_id: str
+    shard: int
+    generation: int
+    n: int
+    kind: str = "spend"
     hold_id: str | None = None
 
 
@@ -85,27 +98,20 @@ def _when(recorded_at: datetime, day: date) -> bytes:
 
 
 def packed_rows(
-    recorded_at: datetime,
-    day: date,
+    call: CallRow,
     campaigns: Sequence[int],
     places: Sequence[int],
     micros: Sequence[int],
-    request_id: str,
-    shard: int,
-    generation: int,
-    n: int,
-    hold_id: str | None = None,
-    kind: str = "spend",
     events: Sequence[str] | None = None,
 ) -> bytes:
     """The spends of a packed call: of the campaign at each place, with its micros and event id, in order. Raises RowsRefused."""
     with _fitting():
-        when = _when(recorded_at, day)
-        where = _WHERE(2, shard, 4, generation, 8, n)
-        shared = _words(request_id) + _NULL + _words(kind) + where + _words(hold_id)
+        when = _when(call.recorded_at, call.day)
+        where = _WHERE(2, call.shard, 4, call.generation, 8, call.n)
+        shared = _words(call.request_id) + _NULL + _words(call.kind) + where + _words(call.hold_id)
         if events is None:
             shared += _NULL + _LENGTH(8)
-        heads = [when + _WHOSE(8, campaign // ORDINALS, 8, campaign) + shared for campaign in campaigns]
+        heads = [when + _WHOSE(8, brand_of(campaign), 8, campaign) + shared for campaign in campaigns]
         if events is None:
             # All heads are of one length, so a row is one Struct, which is quicker than to join its parts.
             row = Struct(f">{len(heads[0])}sqq").pack

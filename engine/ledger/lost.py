@@ -20,6 +20,11 @@ _SINCE: Final = "coalesce((SELECT max(at) FROM catalog_change), now())"
 _IDS: Final = "pg_get_serial_sequence('brand', 'id')"
 
 
+_HIGHEST_BRAND: Final = text("SELECT max(id) FROM brand")
+_NEXT_ORDINAL: Final = text("SELECT next_ordinal FROM brand WHERE id = :id FOR UPDATE")
+_SET_NEXT_ORDINAL: Final = text("UPDATE brand SET next_ordinal = :next WHERE id = :id")
+
+
 class LostCampaign(NamedTuple):
     """A campaign as Redis has it."""
 
@@ -47,7 +52,7 @@ def take_back(connection: Connection, lost: Sequence[LostBrand]) -> tuple[int, i
         brands += _brand(connection, brand)
         campaigns += _campaigns(connection, brand)
     if brands:
-        highest = connection.execute(text("SELECT max(id) FROM brand")).scalar_one()
+        highest = connection.execute(_HIGHEST_BRAND).scalar_one()
         connection.execute(text(f"SELECT setval({_IDS}, :last)"), {"last": max(highest, last_brand_id(connection))})
     return brands, campaigns
 
@@ -83,9 +88,7 @@ def _brand(connection: Connection, brand: LostBrand) -> int:
 
 def _campaigns(connection: Connection, brand: LostBrand) -> int:
     """Those from the brand's next ordinal on: what it has given out already, it has."""
-    given: int = connection.execute(
-        text("SELECT next_ordinal FROM brand WHERE id = :id FOR UPDATE"), {"id": brand.brand_id}
-    ).scalar_one()
+    given: int = connection.execute(_NEXT_ORDINAL, {"id": brand.brand_id}).scalar_one()
     lost = [campaign for campaign in brand.campaigns if campaign.ordinal >= given]
     if not lost:
         return 0
@@ -108,7 +111,7 @@ def _campaigns(connection: Connection, brand: LostBrand) -> int:
         rows,
     )
     connection.execute(
-        text("UPDATE brand SET next_ordinal = :next WHERE id = :id"),
+        _SET_NEXT_ORDINAL,
         {"id": brand.brand_id, "next": max(c.ordinal for c in lost) + 1},
     )
     trail = [FieldChange(int(str(row["id"])), "created", None, str(row["name"]), NOTE) for row in rows]

@@ -34,15 +34,8 @@ def reopen(connection: Connection, shard: int, today: date) -> int:
     return connection.execute(text(f"DELETE FROM shard_close WHERE shard = :shard AND {early}"), given).rowcount
 
 
-def last_closed(connection: Connection, shard: int, period: Period) -> date | None:
-    """The latest day or month (its 1st) that the shard has closed; None before the first."""
-    query = select(func.max(ShardClose.starts_on)).where(ShardClose.shard == shard, ShardClose.period == period)
-    last: date | None = connection.execute(query).scalar_one()
-    return last
-
-
 def all_last_closed(connection: Connection) -> dict[tuple[int, str], date]:
-    """The same of every shard that has closed any: {(shard, period): date}."""
+    """The latest day or month (its 1st) of every shard that has closed any: {(shard, period): date}."""
     query = select(ShardClose.shard, ShardClose.period, func.max(ShardClose.starts_on)).group_by(
         ShardClose.shard, ShardClose.period
     )

@@ -19,6 +19,9 @@ _NOTE: Final = "Redis had version {} with other content: the catalog's word stan
 _LOCKED: Final = "SELECT id, version FROM {} WHERE id = ANY(CAST(:ids AS bigint[])) ORDER BY id FOR NO KEY UPDATE"
 
 
+_LAST_CHANGE: Final = text("SELECT coalesce(max(id), 0) FROM catalog_change")
+
+
 def mark(connection: Connection, entity: Entity, versions: Mapping[int, int]) -> None:
     """Notes which versions Redis has, {id: version}; a later one noted meanwhile by another publisher stays."""
     if not versions:
@@ -37,7 +40,7 @@ def mark(connection: Connection, entity: Entity, versions: Mapping[int, int]) ->
 
 def last_change(connection: Connection) -> int:
     """The number of the catalog's last change: it grows with each, and falls only where PostgreSQL goes back to an earlier state."""
-    number: int = connection.execute(text("SELECT coalesce(max(id), 0) FROM catalog_change")).scalar_one()
+    number: int = connection.execute(_LAST_CHANGE).scalar_one()
     return number
 
 

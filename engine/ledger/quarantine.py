@@ -25,6 +25,17 @@ Sums = Mapping[tuple[int, int, date], int]
 """What the script counted for an entry: {(brand_id, campaign_id, day): micros}."""
 
 
+_PUT: Final = text(
+    "INSERT INTO quarantine (shard, generation, n, entry_id, fields, sums, reason)"
+    " VALUES (:shard, :generation, :n, :entry_id, CAST(:fields AS jsonb), CAST(:sums AS jsonb), :reason)"
+)
+_LOCK: Final = text("SELECT * FROM quarantine WHERE id = :id AND state = 'waiting' FOR UPDATE")
+_END: Final = text("UPDATE quarantine SET state = :state, ended_at = now(), actor = :actor WHERE id = :id")
+_SET_REASON: Final = text("UPDATE quarantine SET reason = :reason WHERE id = :id")
+_COUNT_WAITING: Final = text("SELECT count(*) FROM quarantine WHERE state = 'waiting'")
+_UNCOUNTED: Final = text("SELECT n, sums FROM quarantine WHERE state <> 'persisted'")
+
+
 @dataclass(frozen=True, slots=True)
 class QuarantineRow:
     """An entry that was set aside. fields: its stream fields, bytes as latin-1 text. state: waiting, persisted or dropped."""
@@ -76,10 +87,7 @@ def put(
 ) -> None:
     """Sets an entry aside."""
     connection.execute(
-        text(
-            "INSERT INTO quarantine (shard, generation, n, entry_id, fields, sums, reason)"
-            " VALUES (:shard, :generation, :n, :entry_id, CAST(:fields AS jsonb), CAST(:sums AS jsonb), :reason)"
-        ),
+        _PUT,
         {
             "shard": shard,
             "generation": generation,
@@ -102,9 +110,7 @@ def rows(connection: Connection, *, waiting_only: bool = True) -> list[Quarantin
 
 def lock(connection: Connection, row_id: int) -> QuarantineRow:
     """One entry that waits, locked. Raises NotFound."""
-    found = connection.execute(
-        text("SELECT * FROM quarantine WHERE id = :id AND state = 'waiting' FOR UPDATE"), {"id": row_id}
-    ).one_or_none()
+    found = connection.execute(_LOCK, {"id": row_id}).one_or_none()
     if found is None:
         raise NotFound(f"no entry {row_id} waits in quarantine: `quarantine list` shows those that do")
     return _row(found)
@@ -113,7 +119,7 @@ def lock(connection: Connection, row_id: int) -> QuarantineRow:
 def end(connection: Connection, row_id: int, state: str, actor: str) -> None:
     """Ends an entry's stay: `persisted` or `dropped`."""
     connection.execute(
-        text("UPDATE quarantine SET state = :state, ended_at = now(), actor = :actor WHERE id = :id"),
+        _END,
         {"id": row_id, "state": state, "actor": actor},
     )
 
@@ -121,14 +127,14 @@ def end(connection: Connection, row_id: int, state: str, actor: str) -> None:
 def set_reason(connection: Connection, row_id: int, reason: str) -> None:
     """Notes why a retry failed."""
     connection.execute(
-        text("UPDATE quarantine SET reason = :reason WHERE id = :id"),
+        _SET_REASON,
         {"id": row_id, "reason": " ".join(reason.split())[:500]},
     )
 
 
 def count_waiting(connection: Connection) -> int:
     """How many entries wait."""
-    return int(connection.execute(text("SELECT count(*) FROM quarantine WHERE state = 'waiting'")).scalar_one())
+    return int(connection.execute(_COUNT_WAITING).scalar_one())
 
 
 def uncounted(
@@ -136,7 +142,7 @@ def uncounted(
 ) -> Iterator[tuple[int | None, tuple[int, int, date], int]]:
     """What entries that are not in the log counted, waiting and dropped ones, line by line: (n, (brand_id, campaign_id, day), micros)."""
     wanted = set(brand_ids)
-    for n, lines in connection.execute(text("SELECT n, sums FROM quarantine WHERE state <> 'persisted'")):
+    for n, lines in connection.execute(_UNCOUNTED):
         for brand, campaign, day, micros in lines:
             if brand in wanted:
                 yield n, (brand, campaign, date.fromisoformat(day)), micros

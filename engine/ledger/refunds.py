@@ -14,9 +14,7 @@ from sqlalchemy import Connection, text
 from engine.domain.ids import SHARDS
 
 WAITING: Final = "waiting"
-APPROVED: Final = "approved"
 REFUSED: Final = "refused"
-APPLIED: Final = "applied"
 
 
 class Told(NamedTuple):

@@ -16,6 +16,26 @@ _DAYS_BACK: Final = 31
 """A list of the latest spends looks no further: each day is a partition of its own."""
 
 
+_BRAND_DAYS: Final = (
+    "SELECT day, sum(spend_micros)::bigint AS spend_micros, sum(spends)::bigint AS spends FROM campaign_day"
+    " WHERE brand_id = :brand AND day BETWEEN :first AND :last GROUP BY day ORDER BY day"
+)
+_BRAND_HOURS: Final = (
+    "SELECT hour, sum(spend_micros)::bigint AS spend_micros, sum(spends)::bigint AS spends FROM campaign_hour"
+    # A brand's campaigns are a range of ids, which the key serves.
+    " WHERE day = :day AND campaign_id >= :brand * 65536 AND campaign_id < (:brand + 1) * 65536 GROUP BY hour ORDER BY hour"
+)
+_OPEN_SPENDS: Final = (
+    "SELECT campaign_id, brand_id, coalesce(sum(spend_micros) FILTER (WHERE day = :day), 0)::bigint AS daily,"
+    " sum(spend_micros)::bigint AS monthly FROM campaign_day WHERE day BETWEEN :first AND :last"
+    " AND (CAST(:brands AS bigint[]) IS NULL OR brand_id = ANY(CAST(:brands AS bigint[]))) GROUP BY campaign_id, brand_id"
+)
+_BRANDS_MADE_BY_OTHERS: Final = (
+    "SELECT count(*) AS brands FROM brand WHERE NOT EXISTS (SELECT FROM catalog_change WHERE entity = 'brand'"
+    " AND entity_id = brand.id AND field = 'created' AND actor = :actor)"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class SpendLine:
     """A counted spend with the names of its brand and campaign."""
@@ -179,20 +199,13 @@ def catalog_changes(
 
 def brand_days(engine: Engine, brand_id: int, first: date, last: date) -> list[BrandDay]:
     """A brand's days from first to last, both included, oldest first; days without a spend are left out."""
-    query = (
-        "SELECT day, sum(spend_micros)::bigint AS spend_micros, sum(spends)::bigint AS spends FROM campaign_day"
-        " WHERE brand_id = :brand AND day BETWEEN :first AND :last GROUP BY day ORDER BY day"
-    )
+    query = _BRAND_DAYS
     return [BrandDay(**row) for row in _rows(engine, query, brand=brand_id, first=first, last=last)]
 
 
 def brand_hours(engine: Engine, brand_id: int, day: date) -> list[BrandHour]:
     """A brand's hours of a day, in order; hours without a spend are left out. Together they are the day of `brand_days`."""
-    query = (
-        "SELECT hour, sum(spend_micros)::bigint AS spend_micros, sum(spends)::bigint AS spends FROM campaign_hour"
-        # A brand's campaigns are a range of ids, which the key serves.
-        " WHERE day = :day AND campaign_id >= :brand * 65536 AND campaign_id < (:brand + 1) * 65536 GROUP BY hour ORDER BY hour"
-    )
+    query = _BRAND_HOURS
     return [BrandHour(**row) for row in _rows(engine, query, brand=brand_id, day=day)]
 
 
@@ -215,11 +228,7 @@ def period_totals(
 def open_spends(engine: Engine, on: date, brand_ids: Sequence[int] | None = None) -> dict[int, OpenSpend]:
     """{campaign_id: what it spent on a day and in its month}, for pages while Redis is away."""
     days = [date_of(day) for day in days_of_month(month_of_date(on))]
-    query = (
-        "SELECT campaign_id, brand_id, coalesce(sum(spend_micros) FILTER (WHERE day = :day), 0)::bigint AS daily,"
-        " sum(spend_micros)::bigint AS monthly FROM campaign_day WHERE day BETWEEN :first AND :last"
-        " AND (CAST(:brands AS bigint[]) IS NULL OR brand_id = ANY(CAST(:brands AS bigint[]))) GROUP BY campaign_id, brand_id"
-    )
+    query = _OPEN_SPENDS
     brands = None if brand_ids is None else list(brand_ids)
     rows = _rows(engine, query, day=on, first=days[0], last=days[-1], brands=brands)
     return {row["campaign_id"]: OpenSpend(row["brand_id"], row["daily"], row["monthly"]) for row in rows}
@@ -249,8 +258,5 @@ def _rows(engine: Engine, query: str, **values: Any) -> list[dict[str, Any]]:
 
 def brands_made_by_others(engine: Engine, actor: str) -> int:
     """How many brands were not created by an actor: those of other people."""
-    query = (
-        "SELECT count(*) AS brands FROM brand WHERE NOT EXISTS (SELECT FROM catalog_change WHERE entity = 'brand'"
-        " AND entity_id = brand.id AND field = 'created' AND actor = :actor)"
-    )
+    query = _BRANDS_MADE_BY_OTHERS
     return int(_rows(engine, query, actor=actor)[0]["brands"])

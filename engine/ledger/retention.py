@@ -21,18 +21,36 @@ _PATIENCE: Final = "800ms"
 """No lock is waited for longer. While it waits, writers wait behind it; and below PostgreSQL's deadlock_timeout it is this that gives way, never they."""
 
 
+_LOGGED_DAYS: Final = text(
+    "SELECT relname FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid"
+    " WHERE inhparent = CAST('spend_log' AS regclass) ORDER BY relname"
+)
+_CLOSED_DAYS: Final = text(
+    "SELECT given.day FROM unnest(CAST(:days AS date[])) AS given(day) WHERE NOT EXISTS (SELECT FROM"
+    " (SELECT mod(id, 64) AS shard FROM brand WHERE created_at < CAST(given.day + 1 AS timestamp) AT TIME ZONE 'UTC'"
+    " UNION SELECT mod(brand_id, 64) FROM campaign_day WHERE campaign_day.day = given.day AND spends > 0) AS used WHERE NOT EXISTS"
+    " (SELECT FROM shard_close AS c WHERE c.shard = used.shard AND c.period = 'day' AND c.starts_on = given.day) OR NOT EXISTS"
+    " (SELECT FROM shard_close AS c WHERE c.shard = used.shard AND c.period = 'month'"
+    " AND c.starts_on = CAST(date_trunc('month', given.day) AS date))) ORDER BY 1"
+)
+_DROPPED_THROUGH: Final = text("SELECT max(day) FROM dropped_day")
+_DROPPED_DAYS: Final = text("SELECT DISTINCT day FROM dropped_day WHERE day BETWEEN :first AND :last ORDER BY 1")
+_SUMS_APART: Final = text(
+    "SELECT brand_id, coalesce(l.micros, 0) AS logged, coalesce(d.micros, 0) AS summed FROM (SELECT brand_id, sum(micros)::bigint AS micros"
+    " FROM (SELECT brand_id, amount_micros AS micros FROM spend_log WHERE day = :day"
+    " UNION ALL SELECT brand_id, spend_micros + correction_micros FROM dropped_day WHERE day = :day) AS parts GROUP BY 1) AS l"
+    " FULL JOIN (SELECT brand_id, sum(spend_micros)::bigint AS micros FROM campaign_day WHERE day = :day GROUP BY 1) AS d"
+    " USING (brand_id) WHERE coalesce(l.micros, 0) <> coalesce(d.micros, 0) ORDER BY 1 LIMIT 1"
+)
+
+
 class SumsApart(BudgetError):
     """The rows of a day are not what campaign_day says: they are the evidence, and stay."""
 
 
 def logged_days(connection: Connection) -> list[date]:
     """The days that have a partition, oldest first."""
-    found = connection.execute(
-        text(
-            "SELECT relname FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid"
-            " WHERE inhparent = CAST('spend_log' AS regclass) ORDER BY relname"
-        )
-    ).scalars()
+    found = connection.execute(_LOGGED_DAYS).scalars()
     names = [name.removeprefix(PARTITION_PREFIX) for name in found]
     return [date(int(name[:4]), int(name[4:6]), int(name[6:])) for name in names]
 
@@ -40,14 +58,7 @@ def logged_days(connection: Connection) -> list[date]:
 def closed_days(connection: Connection, days: Sequence[date]) -> list[date]:
     """Those of the days that are closed, with their month, on every shard that had a brand by then or a spend; oldest first."""
     found = connection.execute(
-        text(
-            "SELECT given.day FROM unnest(CAST(:days AS date[])) AS given(day) WHERE NOT EXISTS (SELECT FROM"
-            " (SELECT mod(id, 64) AS shard FROM brand WHERE created_at < CAST(given.day + 1 AS timestamp) AT TIME ZONE 'UTC'"
-            " UNION SELECT mod(brand_id, 64) FROM campaign_day WHERE campaign_day.day = given.day AND spends > 0) AS used WHERE NOT EXISTS"
-            " (SELECT FROM shard_close AS c WHERE c.shard = used.shard AND c.period = 'day' AND c.starts_on = given.day) OR NOT EXISTS"
-            " (SELECT FROM shard_close AS c WHERE c.shard = used.shard AND c.period = 'month'"
-            " AND c.starts_on = CAST(date_trunc('month', given.day) AS date))) ORDER BY 1"
-        ),
+        _CLOSED_DAYS,
         {"days": list(days)},
     ).scalars()
     return list(found)
@@ -95,13 +106,13 @@ def drop_day(connection: Connection, day: date, before: date) -> int | None:
 
 def dropped_through(connection: Connection) -> date | None:
     """The latest day of which rows were dropped; None when none ever were."""
-    last: date | None = connection.execute(text("SELECT max(day) FROM dropped_day")).scalar_one()
+    last: date | None = connection.execute(_DROPPED_THROUGH).scalar_one()
     return last
 
 
 def dropped_days(connection: Connection, first: date, last: date) -> list[date]:
     """The days from first to last of which rows were dropped."""
-    query = text("SELECT DISTINCT day FROM dropped_day WHERE day BETWEEN :first AND :last ORDER BY 1")
+    query = _DROPPED_DAYS
     return list(connection.execute(query, {"first": first, "last": last}).scalars())
 
 
@@ -113,13 +124,7 @@ def _check_sums(connection: Connection, day: date) -> None:
         return
     # Which campaign the dropped rows were of is not kept: brands are compared.
     off = connection.execute(
-        text(
-            "SELECT brand_id, coalesce(l.micros, 0) AS logged, coalesce(d.micros, 0) AS summed FROM (SELECT brand_id, sum(micros)::bigint AS micros"
-            " FROM (SELECT brand_id, amount_micros AS micros FROM spend_log WHERE day = :day"
-            " UNION ALL SELECT brand_id, spend_micros + correction_micros FROM dropped_day WHERE day = :day) AS parts GROUP BY 1) AS l"
-            " FULL JOIN (SELECT brand_id, sum(spend_micros)::bigint AS micros FROM campaign_day WHERE day = :day GROUP BY 1) AS d"
-            " USING (brand_id) WHERE coalesce(l.micros, 0) <> coalesce(d.micros, 0) ORDER BY 1 LIMIT 1"
-        ),
+        _SUMS_APART,
         {"day": day},
     ).one_or_none()
     if off is not None:

@@ -18,6 +18,24 @@ Outcome = Literal["running", "done", "failed", "waiting"]
 _DETAIL_LENGTH: Final = 500
 
 
+_END_LOST: Final = text(
+    "UPDATE job_run SET finished_at = clock_timestamp(), outcome = 'failed',"
+    " detail = 'its process ended without a word: killed, or PostgreSQL was away at its end'"
+    " WHERE job = :job AND outcome = 'running' AND started_at < now() - make_interval(secs => :after)"
+)
+_LAST_ENDED: Final = text(
+    "SELECT * FROM job_run WHERE job = :job AND outcome IN ('done', 'failed') ORDER BY id DESC LIMIT 1"
+)
+_PRUNE: Final = text(
+    "DELETE FROM job_run WHERE started_at < now() - make_interval(days => :days)"
+    " AND id NOT IN (SELECT max(id) FROM job_run GROUP BY job)"
+    " AND id NOT IN (SELECT max(id) FROM job_run WHERE outcome = 'done' GROUP BY job)"
+)
+_FINISH: Final = text(
+    "UPDATE job_run SET finished_at = clock_timestamp(), outcome = :outcome, detail = :detail WHERE id = :id"
+)
+
+
 @dataclass(slots=True)
 class Run:
     """What a job tells of its run; `outcome` may be set to "waiting" when it must be run again."""
@@ -59,11 +77,7 @@ def end_lost(engine: Engine, job: str, after_s: int) -> int:
     """Ends the runs of a job that have been running for longer than it may: their process was killed. Answers how many."""
     with engine.begin() as connection:
         return connection.execute(
-            text(
-                "UPDATE job_run SET finished_at = clock_timestamp(), outcome = 'failed',"
-                " detail = 'its process ended without a word: killed, or PostgreSQL was away at its end'"
-                " WHERE job = :job AND outcome = 'running' AND started_at < now() - make_interval(secs => :after)"
-            ),
+            _END_LOST,
             {"job": job, "after": after_s},
         ).rowcount
 
@@ -77,7 +91,7 @@ def last_ended(engine: Engine, job: str) -> RunRecord | None:
     """The latest run of a job that has ended."""
     with engine.connect() as connection:
         row = connection.execute(
-            text("SELECT * FROM job_run WHERE job = :job AND outcome IN ('done', 'failed') ORDER BY id DESC LIMIT 1"),
+            _LAST_ENDED,
             {"job": job},
         ).one_or_none()
     return None if row is None else RunRecord(**row._asdict())
@@ -92,11 +106,7 @@ def prune(engine: Engine, keep_days: int = 14) -> int:
     """Drops old runs, but never a job's latest; answers how many."""
     with engine.begin() as connection:
         return connection.execute(
-            text(
-                "DELETE FROM job_run WHERE started_at < now() - make_interval(days => :days)"
-                " AND id NOT IN (SELECT max(id) FROM job_run GROUP BY job)"
-                " AND id NOT IN (SELECT max(id) FROM job_run WHERE outcome = 'done' GROUP BY job)"
-            ),
+            _PRUNE,
             {"days": keep_days},
         ).rowcount
 
@@ -104,9 +114,7 @@ def prune(engine: Engine, keep_days: int = 14) -> int:
 def _finish(engine: Engine, run_id: int, told: Run) -> None:
     with engine.begin() as connection:
         connection.execute(
-            text(
-                "UPDATE job_run SET finished_at = clock_timestamp(), outcome = :outcome, detail = :detail WHERE id = :id"
-            ),
+            _FINISH,
             {"id": run_id, "outcome": told.outcome, "detail": _short(told.detail)},
         )
 

@@ -14,6 +14,17 @@ _KEEP_DAYS: Final = 90
 """How long a session that has ended is remembered, for whoever asks who was logged in."""
 
 
+_FIND: Final = text(
+    "SELECT id, actor, extract(epoch FROM ends_at - now()) FROM user_session"
+    " WHERE token_hash = :token_hash AND ended_at IS NULL AND ends_at > now()"
+)
+_END: Final = text(
+    "UPDATE user_session SET ended_at = now(), ended_why = :why"
+    " WHERE token_hash = :token_hash AND ended_at IS NULL RETURNING id"
+)
+_HAS_BEEN_HERE: Final = text("SELECT EXISTS (SELECT FROM user_session WHERE actor = :actor)")
+
+
 class Session(NamedTuple):
     """A session that is in force. left_s: seconds to its end."""
 
@@ -46,10 +57,7 @@ def find(db: Engine, token: str) -> Session | None:
     """The session of a token; None where it never was, has ended, or is older than LIFE_H."""
     with db.connect() as conn:
         row = conn.execute(
-            text(
-                "SELECT id, actor, extract(epoch FROM ends_at - now()) FROM user_session"
-                " WHERE token_hash = :token_hash AND ended_at IS NULL AND ends_at > now()"
-            ),
+            _FIND,
             {"token_hash": hash_of(token)},
         ).first()
     return None if row is None else Session(row[0], row[1], float(row[2]))
@@ -59,10 +67,7 @@ def end(db: Engine, token_hash: str, why: str) -> bool:
     """Ends it for good, in every process; answers whether it was in force."""
     with db.begin() as conn:
         ended = conn.execute(
-            text(
-                "UPDATE user_session SET ended_at = now(), ended_why = :why"
-                " WHERE token_hash = :token_hash AND ended_at IS NULL RETURNING id"
-            ),
+            _END,
             {"token_hash": token_hash, "why": why},
         ).first()
     return ended is not None
@@ -71,5 +76,5 @@ def end(db: Engine, token_hash: str, why: str) -> bool:
 def has_been_here(db: Engine, actor: str) -> bool:
     """Whether somebody has logged in under this name before."""
     with db.connect() as conn:
-        found = conn.execute(text("SELECT EXISTS (SELECT FROM user_session WHERE actor = :actor)"), {"actor": actor})
+        found = conn.execute(_HAS_BEEN_HERE, {"actor": actor})
         return bool(found.scalar_one())

@@ -1,7 +1,7 @@
-"""Writing down what happened: day partitions, rows by COPY, hourly and daily sums, and the cursor that makes it all exactly once.
+"""Writing down what happened: day partitions, rows by COPY, hourly and daily sums.
 
 Everything works in the caller's transaction, so that rows, sums and the moved cursor commit together or not at all. Reading back is in
-`spend_read.py`, the cursor in `cursors.py`; both are offered here too, under the room's one name.
+`spend_read.py`, the cursor in `cursors.py`, a row's bytes in `log_rows.py`.
 """
 
 from __future__ import annotations
@@ -14,70 +14,12 @@ from typing import Any, Final, NamedTuple
 import psycopg2
 from sqlalchemy import Connection, insert, text
 
-from engine.ledger.cursors import (
-    CursorMoved,
-    CursorRow,
-    advance_cursor,
-    age_cursors,
-    lock_cursor,
-    pass_over,
-    read_cursors,
-    restart_cursor,
-    stop_cursor,
-)
 from engine.ledger.database import reaching
 from engine.ledger.locks import Lock, take
-from engine.ledger.log_rows import BEGIN, COLUMNS, END, RowsRefused, SpendRow, packed_rows, rows_of
+from engine.ledger.log_rows import BEGIN, COLUMNS, END, RowsRefused
 from engine.ledger.models import PARTITION_PREFIX, MixedRequest
-from engine.ledger.spend_read import (
-    MixedRow,
-    RecentSpend,
-    already_logged,
-    brand_day_totals,
-    campaign_totals,
-    correction_totals,
-    first_day,
-    last_recorded_ms,
-    open_totals,
-    period_totals,
-    recent_mixed,
-    recent_spends,
-)
 
-__all__ = [
-    "CursorMoved",
-    "CursorRow",
-    "MixedRow",
-    "RecentSpend",
-    "RememberedRequest",
-    "RowsRefused",
-    "SpendRow",
-    "add_mixed_requests",
-    "add_sums",
-    "advance_cursor",
-    "age_cursors",
-    "already_logged",
-    "brand_day_totals",
-    "campaign_totals",
-    "copy_rows",
-    "correction_totals",
-    "ensure_partition",
-    "first_day",
-    "hour_of",
-    "last_recorded_ms",
-    "lock_cursor",
-    "open_totals",
-    "packed_rows",
-    "pass_over",
-    "period_totals",
-    "prune_mixed_requests",
-    "read_cursors",
-    "recent_mixed",
-    "recent_spends",
-    "restart_cursor",
-    "rows_of",
-    "stop_cursor",
-]
+_PRUNE_MIXED_REQUESTS: Final = text("DELETE FROM mixed_request WHERE recorded_at < :before")
 
 
 class RememberedRequest(NamedTuple):
@@ -206,9 +148,7 @@ def add_mixed_requests(connection: Connection, requests: Sequence[RememberedRequ
 def prune_mixed_requests(connection: Connection, before: datetime) -> int:
     """Drops what is past every promised window; answers how many."""
     _in_transaction(connection)
-    return connection.execute(
-        text("DELETE FROM mixed_request WHERE recorded_at < :before"), {"before": before}
-    ).rowcount
+    return connection.execute(_PRUNE_MIXED_REQUESTS, {"before": before}).rowcount
 
 
 def _exists(connection: Connection, name: str) -> bool:

@@ -23,6 +23,49 @@ from engine.domain.periods import (
 _PAGE: Final = 10_000
 
 
+_FIRST_DAY: Final = text(
+    "SELECT min(first.day) FROM brand, LATERAL"
+    " (SELECT day FROM campaign_day WHERE brand_id = brand.id AND spends > 0 ORDER BY day LIMIT 1) AS first"
+    " WHERE mod(brand.id, :shards) = :shard"
+)
+_LAST_RECORDED_MS: Final = text(
+    "SELECT greatest(max(last.recorded_at), (SELECT max(last_at) FROM dropped_day WHERE mod(brand_id, :shards) = :shard))"
+    " FROM brand, LATERAL (SELECT recorded_at FROM spend_log"
+    " WHERE brand_id = brand.id ORDER BY recorded_at DESC LIMIT 1) AS last"
+    " WHERE mod(brand.id, :shards) = :shard"
+)
+_CAMPAIGN_TOTALS: Final = text(
+    "SELECT brand_id, campaign_id, day, spend_micros FROM campaign_day"
+    " WHERE brand_id = ANY(CAST(:brands AS bigint[])) AND day BETWEEN :first AND :last"
+)
+_PERIOD_TOTALS: Final = text(
+    "SELECT brand_id, sum(amount_micros)::bigint AS micros FROM spend_log"
+    " WHERE day = :day AND kind <> 'correction' AND brand_id = ANY(CAST(:brands AS bigint[])) GROUP BY brand_id"
+)
+_CORRECTION_TOTALS: Final = text(
+    "SELECT brand_id, campaign_id, day, sum(amount_micros)::bigint AS micros FROM spend_log"
+    " WHERE kind = 'correction' AND brand_id = ANY(CAST(:brands AS bigint[])) AND day BETWEEN :first AND :last"
+    " AND recorded_at >= coalesce(CAST(:since AS timestamptz), '-infinity') GROUP BY brand_id, campaign_id, day"
+)
+_ALREADY_LOGGED: Final = text(
+    "SELECT given.position FROM unnest(CAST(:positions AS int[]), CAST(:brands AS bigint[]),"
+    " CAST(:events AS text[]), CAST(:kinds AS text[]), CAST(:refunds AS text[]))"
+    " AS given(position, brand_id, event_id, kind, refund_id) WHERE EXISTS (SELECT FROM spend_log WHERE spend_log.brand_id = given.brand_id"
+    " AND recorded_at BETWEEN :since AND :until AND shard = :shard"
+    " AND ((spend_log.event_id = given.event_id AND spend_log.kind = given.kind AND given.refund_id IS NULL)"
+    " OR (spend_log.request_id = :request_id AND spend_log.position = given.position)))"
+    # A refund is once for good, whenever it came and whatever it was booked as.
+    " OR EXISTS (SELECT FROM refund WHERE refund.brand_id = given.brand_id AND refund.event_id = given.event_id"
+    " AND refund.refund_id = given.refund_id AND refund.state = 'applied')"
+    " OR EXISTS (SELECT FROM dropped_day WHERE dropped_day.brand_id = given.brand_id"
+    " AND day = (CAST(:recorded_at AS timestamptz) AT TIME ZONE 'UTC')::date)"
+)
+_BRAND_SUMS: Final = text(
+    "SELECT brand_id, sum(spend_micros)::bigint AS micros FROM campaign_day WHERE day BETWEEN :first AND :last"
+    " AND (CAST(:brands AS bigint[]) IS NULL OR brand_id = ANY(CAST(:brands AS bigint[]))) GROUP BY brand_id"
+)
+
+
 class RecentSpend(NamedTuple):
     """A row of the log as the rebuild needs it."""
 
@@ -81,11 +124,7 @@ def first_day(connection: Connection, shard: int) -> date | None:
     """The first day on which a brand of the shard spent; None when none ever did. A day of which there are refunds alone is none."""
     # A probe of the index for each brand; the plain min() over the shard would read every row of the table.
     first: date | None = connection.execute(
-        text(
-            "SELECT min(first.day) FROM brand, LATERAL"
-            " (SELECT day FROM campaign_day WHERE brand_id = brand.id AND spends > 0 ORDER BY day LIMIT 1) AS first"
-            " WHERE mod(brand.id, :shards) = :shard"
-        ),
+        _FIRST_DAY,
         {"shards": SHARDS, "shard": shard},
     ).scalar_one()
     return first
@@ -94,20 +133,10 @@ def first_day(connection: Connection, shard: int) -> date | None:
 def last_recorded_ms(connection: Connection, shard: int) -> int:
     """The instant (epoch ms) of the shard's latest row, one that was dropped since included; 0 when it never had one."""
     last: datetime | None = connection.execute(
-        text(
-            "SELECT greatest(max(last.recorded_at), (SELECT max(last_at) FROM dropped_day WHERE mod(brand_id, :shards) = :shard))"
-            " FROM brand, LATERAL (SELECT recorded_at FROM spend_log"
-            " WHERE brand_id = brand.id ORDER BY recorded_at DESC LIMIT 1) AS last"
-            " WHERE mod(brand.id, :shards) = :shard"
-        ),
+        _LAST_RECORDED_MS,
         {"shards": SHARDS, "shard": shard},
     ).scalar_one()
     return 0 if last is None else ms_of(last)
-
-
-def brand_day_totals(connection: Connection, day: date, brand_ids: Sequence[int] | None = None) -> dict[int, int]:
-    """{brand_id: micros} of a day, from the daily sums; brands that spent nothing are left out."""
-    return _brand_sums(connection, day, day, brand_ids)
 
 
 def campaign_totals(
@@ -115,10 +144,7 @@ def campaign_totals(
 ) -> dict[tuple[int, int, date], int]:
     """{(brand_id, campaign_id, day): micros} of the days from first to last, both included, from the daily sums."""
     found = connection.execute(
-        text(
-            "SELECT brand_id, campaign_id, day, spend_micros FROM campaign_day"
-            " WHERE brand_id = ANY(CAST(:brands AS bigint[])) AND day BETWEEN :first AND :last"
-        ),
+        _CAMPAIGN_TOTALS,
         {"brands": list(brand_ids), "first": first, "last": last},
     )
     return {(row.brand_id, row.campaign_id, row.day): row.spend_micros for row in found}
@@ -134,10 +160,7 @@ def period_totals(connection: Connection, period: Period, starts_on: date, brand
             totals[brand_id] = totals.get(brand_id, 0) - micros
         return totals
     found = connection.execute(
-        text(
-            "SELECT brand_id, sum(amount_micros)::bigint AS micros FROM spend_log"
-            " WHERE day = :day AND kind <> 'correction' AND brand_id = ANY(CAST(:brands AS bigint[])) GROUP BY brand_id"
-        ),
+        _PERIOD_TOTALS,
         {"day": starts_on, "brands": list(brand_ids)},
     )
     return {row.brand_id: row.micros for row in found}
@@ -182,11 +205,7 @@ def correction_totals(
 ) -> dict[tuple[int, int, date], int]:
     """{(brand_id, campaign_id, day): micros} of the corrections of days, all of them or those recorded at or after an instant."""
     found = connection.execute(
-        text(
-            "SELECT brand_id, campaign_id, day, sum(amount_micros)::bigint AS micros FROM spend_log"
-            " WHERE kind = 'correction' AND brand_id = ANY(CAST(:brands AS bigint[])) AND day BETWEEN :first AND :last"
-            " AND recorded_at >= coalesce(CAST(:since AS timestamptz), '-infinity') GROUP BY brand_id, campaign_id, day"
-        ),
+        _CORRECTION_TOTALS,
         {"brands": list(brand_ids), "first": first, "last": last, "since": since},
     )
     return {(row.brand_id, row.campaign_id, row.day): row.micros for row in found}
@@ -233,19 +252,7 @@ def already_logged(
     """
     wanted = list(spends)
     found = connection.execute(
-        text(
-            "SELECT given.position FROM unnest(CAST(:positions AS int[]), CAST(:brands AS bigint[]),"
-            " CAST(:events AS text[]), CAST(:kinds AS text[]), CAST(:refunds AS text[]))"
-            " AS given(position, brand_id, event_id, kind, refund_id) WHERE EXISTS (SELECT FROM spend_log WHERE spend_log.brand_id = given.brand_id"
-            " AND recorded_at BETWEEN :since AND :until AND shard = :shard"
-            " AND ((spend_log.event_id = given.event_id AND spend_log.kind = given.kind AND given.refund_id IS NULL)"
-            " OR (spend_log.request_id = :request_id AND spend_log.position = given.position)))"
-            # A refund is once for good, whenever it came and whatever it was booked as.
-            " OR EXISTS (SELECT FROM refund WHERE refund.brand_id = given.brand_id AND refund.event_id = given.event_id"
-            " AND refund.refund_id = given.refund_id AND refund.state = 'applied')"
-            " OR EXISTS (SELECT FROM dropped_day WHERE dropped_day.brand_id = given.brand_id"
-            " AND day = (CAST(:recorded_at AS timestamptz) AT TIME ZONE 'UTC')::date)"
-        ),
+        _ALREADY_LOGGED,
         {
             "positions": [spend.position for spend in wanted],
             "brands": [spend.brand_id for spend in wanted],
@@ -266,10 +273,7 @@ def already_logged(
 
 def _brand_sums(connection: Connection, first: date, last: date, brand_ids: Sequence[int] | None) -> dict[int, int]:
     found = connection.execute(
-        text(
-            "SELECT brand_id, sum(spend_micros)::bigint AS micros FROM campaign_day WHERE day BETWEEN :first AND :last"
-            " AND (CAST(:brands AS bigint[]) IS NULL OR brand_id = ANY(CAST(:brands AS bigint[]))) GROUP BY brand_id"
-        ),
+        _BRAND_SUMS,
         {"first": first, "last": last, "brands": None if brand_ids is None else list(brand_ids)},
     )
     return {row.brand_id: row.micros for row in found}

@@ -4,13 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, text
 
 from engine.domain.causes import mask_of, reasons_of, status_of
 from engine.ledger import campaigns
-from engine.ledger.locks import Lock, take, take_all
+from engine.ledger.locks import Lock, take_all
+
+_WRITTEN: Final = text(
+    "SELECT brand_id, id, status, array_to_string(reasons, ',') FROM campaign"
+    " WHERE brand_id = ANY(CAST(:brands AS bigint[])) ORDER BY id"
+)
+_APPLY: Final = text(
+    "WITH given AS (SELECT id, at, status, string_to_array(reasons, ',') AS reasons, actor, place FROM"
+    " unnest(CAST(:ids AS bigint[]), CAST(:ats AS timestamptz[]), CAST(:statuses AS text[]),"
+    " CAST(:reasons AS text[]), CAST(:actors AS text[])) WITH ORDINALITY AS g(id, at, status, reasons, actor, place)),"
+    " changed AS (UPDATE campaign SET status = given.status, reasons = given.reasons FROM given"
+    " WHERE campaign.id = given.id AND (campaign.status, campaign.reasons) IS DISTINCT FROM (given.status, given.reasons)"
+    " RETURNING campaign.id)"
+    " INSERT INTO status_change (campaign_id, at, status, reasons, actor)"
+    " SELECT given.id, at, status, reasons, actor FROM given JOIN changed ON changed.id = given.id ORDER BY at, place"
+)
 
 
 class StatusWrite(NamedTuple):
@@ -23,13 +38,8 @@ class StatusWrite(NamedTuple):
     actor: str
 
 
-def lock_brand(connection: Connection, brand_id: int) -> None:
-    """Keeps other writers of the brand's statuses out to the end of the transaction."""
-    take(connection, Lock.BRAND, brand_id)
-
-
 def lock_brands(connection: Connection, brand_ids: Iterable[int]) -> None:
-    """The same for several brands, in rising order."""
+    """Keeps other writers of these brands' statuses out to the end of the transaction. Locks are taken in rising order."""
     take_all(connection, Lock.BRAND, list(brand_ids))
 
 
@@ -45,10 +55,7 @@ def written(connection: Connection, brand_ids: Sequence[int]) -> dict[int, list[
     """What is written of the campaigns of some brands, archived ones included, by id: {brand id: its campaigns}."""
     found: dict[int, list[Written]] = {brand_id: [] for brand_id in brand_ids}
     rows = connection.execute(
-        text(
-            "SELECT brand_id, id, status, array_to_string(reasons, ',') FROM campaign"
-            " WHERE brand_id = ANY(CAST(:brands AS bigint[])) ORDER BY id"
-        ),
+        _WRITTEN,
         {"brands": list(brand_ids)},
     )
     for brand_id, *of_campaign in rows:
@@ -66,16 +73,7 @@ def apply(connection: Connection, changes: Sequence[StatusWrite]) -> int:
     ordered = [_checked(change) for change in changes]
     campaigns.lock(connection, [change.campaign_id for change in ordered])
     return connection.execute(
-        text(
-            "WITH given AS (SELECT id, at, status, string_to_array(reasons, ',') AS reasons, actor, place FROM"
-            " unnest(CAST(:ids AS bigint[]), CAST(:ats AS timestamptz[]), CAST(:statuses AS text[]),"
-            " CAST(:reasons AS text[]), CAST(:actors AS text[])) WITH ORDINALITY AS g(id, at, status, reasons, actor, place)),"
-            " changed AS (UPDATE campaign SET status = given.status, reasons = given.reasons FROM given"
-            " WHERE campaign.id = given.id AND (campaign.status, campaign.reasons) IS DISTINCT FROM (given.status, given.reasons)"
-            " RETURNING campaign.id)"
-            " INSERT INTO status_change (campaign_id, at, status, reasons, actor)"
-            " SELECT given.id, at, status, reasons, actor FROM given JOIN changed ON changed.id = given.id ORDER BY at, place"
-        ),
+        _APPLY,
         {
             "ids": [change.campaign_id for change in ordered],
             "ats": [change.at for change in ordered],

@@ -10,13 +10,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from engine.domain.causes import reasons_of
-from engine.domain.ids import ORDINALS, SHARDS, campaign_id_of
+from engine.domain.ids import SHARDS, brand_of, campaign_id_of, ordinal_of
 from engine.domain.schedule import Schedule
 from engine.errors import BudgetError, ServerAway, ServerHangs
 from engine.live.hush import HANGS, Hush
 from engine.live.keys import keys_of_brand, shard_keys
-from engine.live.replies import NOT_READY, head, optional_int
+from engine.live.plans import LiveBrand, LiveCauses, PlanLines
+from engine.live.replies import NOT_READY, head
 from engine.live.scripts import LAYOUT, script
 from engine.live.transport.pool import Call, NoAnswer, Reply, Wire
 
@@ -33,44 +33,6 @@ REST_S: Final = 0.006
 """The longest rest of a walk after a call: on a Redis far away the way there and back is rest enough."""
 AWAY_AFTER_S: Final = 0.3
 """A Redis that refuses connections for so long is away: pages and jobs say so at once, instead of after a whole timeout."""
-
-
-@dataclass(frozen=True, slots=True)
-class LiveCampaign:
-    """A campaign as Redis has it this millisecond; money in micros."""
-
-    campaign_id: int
-    version: int
-    enabled: bool
-    reasons: tuple[str, ...]
-    daily_spend: int
-    monthly_spend: int
-
-
-@dataclass(frozen=True, slots=True)
-class LiveBrand:
-    """A brand as Redis has it this millisecond; money in micros. `*_since_ms`: when its budget last became used up or free again."""
-
-    brand_id: int
-    now_ms: int
-    n: int
-    version: int
-    archived: bool
-    daily_limit: int | None
-    monthly_limit: int | None
-    daily_spend: int
-    monthly_spend: int
-    daily_since_ms: int | None
-    monthly_since_ms: int | None
-    campaigns: Mapping[int, LiveCampaign]
-
-
-@dataclass(frozen=True, slots=True)
-class LiveCauses:
-    """A brand, its `campaigns` left empty, and the causes of each campaign as a bit mask."""
-
-    brand: LiveBrand
-    masks: Mapping[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,8 +197,7 @@ class LiveRedis:
 
     def read_campaign(self, campaign_id: int) -> LiveBrand | None:
         """The brand of one campaign, with that campaign alone: a brand may have 65,535 of them."""
-        brand_id, ordinal = divmod(campaign_id, ORDINALS)
-        ((_, lines),) = self._read_lines({brand_id: [ordinal]})
+        ((_, lines),) = self._read_lines({brand_of(campaign_id): [ordinal_of(campaign_id)]})
         return None if lines is None else lines.with_figures()
 
     def read_causes(self, ordinals: Mapping[int, int], *, rests: bool = True) -> dict[int, LiveCauses | None]:
@@ -248,12 +209,12 @@ class LiveRedis:
 
     def _read_lines(
         self, wanted: Mapping[int, Sequence[int]], rests: bool = False
-    ) -> Iterator[tuple[int, _Lines | None]]:
+    ) -> Iterator[tuple[int, PlanLines | None]]:
         """{brand id: ordinals}: each brand with the replies of its slices; None where any of them said that the shard is not ready or there is no such brand."""
         code, turn = script("read_plan"), RESTING_TURN if rests else TURN
         for brand_id, ordinals in wanted.items():
             keys = keys_of_brand(brand_id)
-            lines: _Lines | None = None
+            lines: PlanLines | None = None
             slices = [
                 [campaign_id_of(brand_id, o) for o in ordinals[start : start + turn]]
                 for start in range(0, max(len(ordinals), 1), turn)
@@ -267,7 +228,7 @@ class LiveRedis:
                     break
                 found = {} if lines is None else lines.campaigns
                 found.update((id_, text) for id_, text in zip(ids, reply[4:], strict=True) if text)
-                lines = _Lines(brand_id, reply, found)
+                lines = PlanLines(brand_id, reply, found)
             yield brand_id, lines
 
     def read_brand(self, brand_id: int, highest_ordinal: int) -> LiveBrand | None:
@@ -344,24 +305,6 @@ class LiveRedis:
         head(self.call_all([Call(script("unmark"), (shard_keys(shard).shard,), (instance, found))])[0])
 
 
-@dataclass(frozen=True, slots=True)
-class _Lines:
-    """A brand as `read_plan` answered last, and the lines of its campaigns, not yet read."""
-
-    brand_id: int
-    reply: Reply
-    campaigns: dict[int, bytes]
-
-    def brand(self, campaigns: Mapping[int, LiveCampaign]) -> LiveBrand:
-        return _brand(self.brand_id, self.reply, campaigns)
-
-    def with_figures(self) -> LiveBrand:
-        return self.brand({id_: _campaign(id_, text.decode()) for id_, text in self.campaigns.items()})
-
-    def masks(self) -> dict[int, int]:
-        return {id_: int(text.split(b":", 3)[2]) for id_, text in self.campaigns.items()}
-
-
 def _all_of(highest: Mapping[int, int]) -> dict[int, Sequence[int]]:
     return {brand_id: range(1, ordinal + 1) for brand_id, ordinal in highest.items()}
 
@@ -375,26 +318,3 @@ def _totals(hash_keys: Sequence[str], reply: Reply) -> Totals:
 
 def _bit(value: bool) -> str:
     return "1" if value else "0"
-
-
-def _campaign(campaign_id: int, text: str) -> LiveCampaign:
-    version, on, mask, daily, monthly = text.split(":")
-    return LiveCampaign(campaign_id, int(version), on == "1", reasons_of(int(mask)), int(daily), int(monthly))
-
-
-def _brand(brand_id: int, reply: Reply, campaigns: Mapping[int, LiveCampaign]) -> LiveBrand:
-    version, archived, daily_limit, monthly_limit, daily, monthly, daily_at, monthly_at = reply[3].decode().split(":")
-    return LiveBrand(
-        brand_id,
-        int(reply[1]),
-        int(reply[2]),
-        int(version),
-        archived == "1",
-        optional_int(daily_limit),
-        optional_int(monthly_limit),
-        int(daily),
-        int(monthly),
-        optional_int(daily_at),
-        optional_int(monthly_at),
-        campaigns,
-    )

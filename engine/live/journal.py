@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 
 import redis
 
-from engine.domain.ids import brand_of
+from engine.domain.causes import cause_of
 from engine.domain.periods import day_of
 from engine.domain.refunds import FIRST_DAY
 from engine.errors import BudgetError
@@ -23,6 +23,7 @@ from engine.live import packed
 from engine.live.grammar import strictly
 from engine.live.hush import away
 from engine.live.keys import shard_keys
+from engine.live.logged import UNITEMISED, Adjustment, Change, HoldStep, LoggedSpend, Refund
 from engine.live.packed import Unpacked
 
 TEXT: Final = b"1"
@@ -41,8 +42,6 @@ SHORT: Final = 48
 _PAGE: Final = 100
 _BYTES_A_SPEND: Final = 5
 
-UNITEMISED: Final = "unitemised"
-
 _SPEND: Final = re.compile(r"(\d+),(\d+),([^,;]*),(-?\d*);")
 _STEP: Final = re.compile(r"([RSOTLEFCDPQW]),(\d+),([^,;]*),(\d+),(\d*)(?:,([^,;]+))?;")
 _SETTLES: Final = {"S": ("spend", "settled"), "O": ("over", "over"), "T": ("late", "late")}
@@ -51,6 +50,7 @@ _ASKED: Final = "W"
 _DRAWS: Final = {"D": "spend", "P": "over", "Q": "late"}
 _SPENDLESS: Final = re.compile(r"(?:[RLEDPQ],[^;]*;)*")
 _ENDS: Final = {"L": "released", "E": "expired"}
+_CAUSE: Final = re.compile(r"[a-z][a-z_]{0,39}")
 _RUN: Final = re.compile(r"(k|p|d|c|u|x\d+)\*(\d+)")
 
 
@@ -60,71 +60,6 @@ class BadEntry(BudgetError):
 
 class NoJournal(BudgetError):
     """Where a shard's journal should be, something else stands."""
-
-
-@dataclass(frozen=True, slots=True)
-class LoggedSpend:
-    """One counted spend of an entry; position is its place in the call. kind: `spend`, of a hold also `late` or `over`; `unitemised` is a campaign's
-    sum of a packed call whose log does not add up; `refund` and `correction` take away (negative micros), the latter from a day that is over. day: its day number where that is not its instant's.
-    """
-
-    position: int
-    campaign_id: int
-    amount_micros: int
-    event_id: str | None
-    occurred_ms: int | None
-    kind: str = "spend"
-    hold_id: str | None = None
-    day: int | None = None
-    refund_id: str | None = None
-
-    @property
-    def brand_id(self) -> int:
-        return brand_of(self.campaign_id)
-
-
-@dataclass(frozen=True, slots=True)
-class HoldStep:
-    """A hold was made (`open`) or came to its end: `settled`, `over`, `late`, `released`, `expired`. Money in micros."""
-
-    campaign_id: int
-    hold_id: str
-    state: str
-    held_micros: int
-    settled_micros: int = 0
-    expires_ms: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Refund:
-    """A refund that was given or, where it is `asked`, one that the log has to decide. micros: what goes back, above 0; day: a day number."""
-
-    campaign_id: int
-    event_id: str
-    micros: int
-    day: int
-    refund_id: str | None
-    asked: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Adjustment:
-    """Reconcile added a difference to a counter (`field`) of a brand or campaign."""
-
-    owner: str
-    owner_id: int
-    field: str
-    difference_micros: int
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """A brand's budget became used up (`exhausted`) or free again (`restored`)."""
-
-    brand_id: int
-    cause: str
-    direction: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,9 +96,23 @@ class Entry:
             size = yield from self._text_spends(codes)
         for verb, campaign, name, third, fourth, part in self._lines():
             if verb in _SETTLES:
-                yield LoggedSpend(size, int(campaign), int(third), None, None, _SETTLES[verb][0], name)
+                yield LoggedSpend(
+                    position=size,
+                    campaign_id=int(campaign),
+                    amount_micros=int(third),
+                    kind=_SETTLES[verb][0],
+                    hold_id=name,
+                )
             elif verb in _REFUNDS:
-                yield LoggedSpend(size, int(campaign), -int(third), name, None, _REFUNDS[verb], None, int(fourth), part)
+                yield LoggedSpend(
+                    position=size,
+                    campaign_id=int(campaign),
+                    amount_micros=-int(third),
+                    event_id=name,
+                    kind=_REFUNDS[verb],
+                    day=int(fourth),
+                    refund_id=part,
+                )
             size += 1
 
     def _packed_spends(self, call: Unpacked, codes: list[str] | None) -> Iterator[LoggedSpend]:
@@ -173,20 +122,25 @@ class Entry:
             if codes is not None:
                 raise self._bad(self.outcomes)
             for position, line in enumerate(call.sums):
-                yield LoggedSpend(position, line.campaign_id, line.micros, None, None, UNITEMISED, lease)
+                yield LoggedSpend(
+                    position=position,
+                    campaign_id=line.campaign_id,
+                    amount_micros=line.micros,
+                    kind=UNITEMISED,
+                    hold_id=lease,
+                )
             return
         if codes is not None and len(codes) != len(call.places):
             raise self._bad(self.outcomes)
         for position, (place, amount) in enumerate(zip(call.places, call.micros, strict=True)):
             if codes is None or codes[position] == COUNTED:
                 yield LoggedSpend(
-                    position,
-                    call.sums[place].campaign_id,
-                    amount,
-                    None if events is None else events[position],
-                    None,
-                    kind,
-                    lease,
+                    position=position,
+                    campaign_id=call.sums[place].campaign_id,
+                    amount_micros=amount,
+                    event_id=None if events is None else events[position],
+                    kind=kind,
+                    hold_id=lease,
                 )
 
     def _text_spends(self, codes: list[str] | None) -> Generator[LoggedSpend, None, int]:
@@ -198,7 +152,11 @@ class Entry:
             if codes is None or (position < len(codes) and codes[position] == COUNTED):
                 campaign, amount, event, occurred = match.groups()
                 yield LoggedSpend(
-                    position, int(campaign), int(amount), event or None, int(occurred) if occurred else None
+                    position=position,
+                    campaign_id=int(campaign),
+                    amount_micros=int(amount),
+                    event_id=event or None,
+                    occurred_ms=int(occurred) if occurred else None,
                 )
         if end != len(self.body) or (codes is not None and len(codes) != size):
             raise self._bad(self.body)
@@ -319,8 +277,8 @@ def decode(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Entry:
         outcomes = text.get("o", "")
         changes = (
             tuple(
-                Change(strictly(brand, "a brand"), cause, direction)
-                for brand, cause, direction in (part.split(":") for part in text["t"].split(",") if part)
+                Change(strictly(brand, "a brand"), _cause(cause), direction)
+                for brand, cause, direction, *_ in (part.split(":") for part in text["t"].split(",") if part)
             )
             if "t" in text
             else ()
@@ -343,6 +301,11 @@ def decode(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Entry:
     except (KeyError, ValueError) as error:
         begins = {key[:20]: value[:60] for key, value in list(fields.items())[:4]}
         raise BadEntry(f"journal entry {name} does not read ({str(error)[:200]}): {begins!r:.200}") from None
+
+
+def _cause(name: str) -> str:
+    """A cause by its name; `other` for one of a later release. A text that can be no name stays as it is, for the laws to refuse."""
+    return cause_of(name).name if _CAUSE.fullmatch(name) else name
 
 
 class JournalPart(NamedTuple):

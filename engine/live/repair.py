@@ -61,7 +61,7 @@ def sweep(live: LiveRedis, brand_ids: Iterable[int]) -> set[int]:
         keys = keys_of_brand(brand_id)
         # No campaign is needed: the brand's own number in its place is answered with `unknown`.
         wanted = (*keys.fixed, keys.brand(brand_id), *keys.holds(brand_id))
-        calls.append(Call(script("holds"), wanted, (LAYOUT, f"E,{brand_id << 16},,,;")))
+        calls.append(Call(script("holds"), wanted, (LAYOUT, f"E,{campaign_id_of(brand_id, 0)},,,;")))
     done = set()
     for brand_id, reply in zip(listed, live.call_all(calls), strict=True):
         if head(reply) != NOT_READY:

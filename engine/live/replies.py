@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 
-from engine.domain.budget import Budget, used_up_causes
-from engine.domain.causes import DAILY_BUDGET, MONTHLY_BUDGET, ORDER, Status, reasons_of, status_of
+from engine.domain.budget import BUDGETS, Budget, budgets_of, used_up_causes
+from engine.domain.causes import Status, in_order, reasons_of, status_of
+from engine.domain.ids import brand_of
 from engine.domain.money import to_decimal
 from engine.errors import BudgetError, InvalidInput, Unavailable, UnreadableReply, WrongVersion, shown
 from engine.live.packed import each_of
@@ -32,10 +33,12 @@ _RUN: Final = re.compile(r"([kdcu]|x\d+)\*(\d+)")
 
 class Figures:
     """A brand's spends and limits in micros after a call; shared by all results of one reply. Kept as the script wrote them,
-    `id:daily_spend:monthly_spend:daily_limit:monthly_limit`, and read when somebody asks for one: most callers want the outcome alone."""
+    `id:daily_spend:monthly_spend:daily_limit:monthly_limit` and fields of later releases, and read when somebody asks for one: most callers want the outcome alone."""
 
-    __slots__ = ("_causes", "_line", "daily_limit", "daily_spend", "monthly_limit", "monthly_spend")
+    __slots__ = ("_causes", "_line", "budgets", "daily_limit", "daily_spend", "monthly_limit", "monthly_spend")
 
+    budgets: tuple[Budget, ...]
+    """In the order of `BUDGETS`, as many as the script told of."""
     daily_spend: int
     monthly_spend: int
     daily_limit: int | None
@@ -45,36 +48,32 @@ class Figures:
         self._line = line
         self._causes: tuple[str, ...] | None = None
 
-    def __getattr__(self, name: str) -> int | None:
+    def __getattr__(self, name: str) -> Any:
         """Called while a figure is not there yet."""
-        if name not in ("daily_spend", "monthly_spend", "daily_limit", "monthly_limit"):
+        if name not in ("budgets", "daily_spend", "monthly_spend", "daily_limit", "monthly_limit"):
             raise AttributeError(name)
         try:
-            _, daily, monthly, daily_limit, monthly_limit = self._line.decode().split(":")
-            spends, limits = (int(daily), int(monthly)), (optional_int(daily_limit), optional_int(monthly_limit))
+            fields = budgets_of(self._line.decode().split(":")[1:], 2)
+            self.budgets = tuple(
+                Budget(kind.cause, optional_int(limit), int(spent))
+                for kind, (spent, limit) in zip(BUDGETS, fields, strict=False)
+            )
         except ValueError:
             raise UnreadableReply(
                 f"the brand's figures {shown(self._line)} cannot be read: the outcome stands, its figures are not known;"
                 " look at the brand with `budget-engine verify`",
                 "",
             ) from None
-        self.daily_spend, self.monthly_spend = spends
-        self.daily_limit, self.monthly_limit = limits
-        found: int | None = getattr(self, name)
-        return found
+        day, month, *_ = self.budgets
+        self.daily_spend, self.monthly_spend = day.spent, month.spent
+        self.daily_limit, self.monthly_limit = day.limit, month.limit
+        return getattr(self, name)
 
     def causes(self) -> tuple[str, ...]:
         """Which budgets are used up."""
         if self._causes is None:
-            self._causes = self._used_up()
+            self._causes = used_up_causes(self.budgets)
         return self._causes
-
-    def _used_up(self) -> tuple[str, ...]:
-        budgets = (
-            Budget(DAILY_BUDGET, self.daily_limit, self.daily_spend),
-            Budget(MONTHLY_BUDGET, self.monthly_limit, self.monthly_spend),
-        )
-        return used_up_causes(budgets)
 
 
 class Answered:
@@ -159,8 +158,8 @@ class SpendResult(Answered):
         if self.outcome != REFUSED:
             used_up = figures.causes()
             if used_up or self.reasons:
-                kept = set(self.reasons) - {DAILY_BUDGET, MONTHLY_BUDGET}
-                self.reasons = tuple(c for c in ORDER if c in used_up or c in kept)
+                kept = set(self.reasons) - {budget.cause for budget in figures.budgets}
+                self.reasons = in_order(kept.union(used_up))
 
 
 class CampaignStatus:
@@ -173,7 +172,7 @@ class CampaignStatus:
         self.reasons = reasons
 
     def __bool__(self) -> bool:
-        return not self.reasons
+        return self.status == "active"
 
     def __repr__(self) -> str:
         return f"CampaignStatus({self.status!r}, reasons={self.reasons})"
@@ -208,7 +207,7 @@ def read_figures(reply: Reply) -> tuple[dict[int, Figures], dict[int, int]]:
     """The brands' figures and the campaigns' causes that stand at a reply's end."""
     masks: dict[int, int] = {}
     for line in reply[3].decode().split(";") if reply[3] else ():
-        campaign, mask = line.split(":")
+        campaign, mask, *_ = line.split(":")
         masks[int(campaign)] = int(mask)
     return _figures(reply), masks
 
@@ -221,7 +220,7 @@ def spend_result(reply: Reply, campaign_id: int, counted_word: str) -> SpendResu
     """The result of a charge of one spend."""
     if reply[0] != b"ok" or reply[1] != b"k*1":
         return spend_results(reply, (campaign_id,), counted_word)[0]
-    mask = reply[3].rpartition(b":")[2]
+    mask = reply[3].split(b":", 2)[1]
     return SpendResult(campaign_id, counted_word, reasons_of(int(mask)), Figures(reply[2]))
 
 
@@ -243,7 +242,7 @@ class Counted:
         figures, masks = (_figures(reply), None) if reply[3] == self._running else read_figures(reply)
         for campaign_id, result in self._by_campaign.items():
             result.outcome = counted_word
-            result.figures = figures.get(campaign_id >> 16)
+            result.figures = figures.get(brand_of(campaign_id))
             if masks is not None:
                 result.reasons = reasons_of(masks.get(campaign_id, 0))
         return self._results
@@ -266,7 +265,7 @@ def spend_results(reply: Reply, campaign_ids: Sequence[int], counted_word: str) 
                 campaign_id,
                 outcome,
                 refused if refused is not None else reasons_of(masks.get(campaign_id, 0)),
-                figures.get(campaign_id >> 16),
+                figures.get(brand_of(campaign_id)),
             )
             for campaign_id in (masks if code == "k" else set(run))
         }

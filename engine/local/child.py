@@ -34,9 +34,14 @@ class Backoff:
 
 
 class Child:
-    """A command that is kept running. All of it in the main thread, but for the one that reads its lines."""
+    """A command that is kept running. All of it in the main thread, but for the one that reads its lines.
 
-    def __init__(self, name: str, args: Sequence[str], environ: Mapping[str, str], printer: Printer) -> None:
+    printer: prints its lines under its name; without one it writes where we write.
+    """
+
+    def __init__(
+        self, name: str, args: Sequence[str], environ: Mapping[str, str], printer: Printer | None = None
+    ) -> None:
         self.name = name
         self._args = list(args)
         self._environ = dict(environ)
@@ -71,8 +76,8 @@ class Child:
         self._process = subprocess.Popen(
             self._args,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stdout=subprocess.PIPE if self._printer else None,
+            stderr=subprocess.STDOUT if self._printer else None,
             text=True,
             encoding="utf-8",
             errors="backslashreplace",
@@ -80,10 +85,11 @@ class Child:
             start_new_session=True,
             preexec_fn=dies_with_us(signal.SIGTERM),  # noqa: PLW1509  # it makes two system calls, and no more
         )
-        self._reader = threading.Thread(
-            target=self._read, args=(self._process,), name=f"{self.name} output", daemon=True
-        )
-        self._reader.start()
+        if self._printer is not None:
+            self._reader = threading.Thread(
+                target=self._read, args=(self._process, self._printer), name=f"{self.name} output", daemon=True
+            )
+            self._reader.start()
 
     def terminate(self) -> None:
         """Asks it to end."""
@@ -108,11 +114,11 @@ class Child:
                 return f"signal {signal.Signals(-code).name}"
         return f"status {code}"
 
-    def _read(self, process: subprocess.Popen[str]) -> None:
+    def _read(self, process: subprocess.Popen[str], printer: Printer) -> None:
         assert process.stdout is not None
         with process.stdout as lines:
             for line in lines:
-                self._printer.line(self.name, line)
+                printer.line(self.name, line)
 
 
 def stop_together(

@@ -12,13 +12,14 @@ from engine.domain.money import format_micros
 from engine.domain.periods import MINUTE_MS, at_ms, ms_of
 from engine.errors import ServerAway
 from engine.flows.verify.findings import failed_in
+from engine.job_table import BY_NAME
 from engine.ledger import corrections, quarantine, runs
 
 State = Literal["ok", "wait", "down"]
 Alarm = tuple[str, str, State, str]
 """key, name, state, one line that says what, and what to do."""
 
-_VERIFY_LATE_MS: Final = 31 * MINUTE_MS
+_VERIFY: Final = BY_NAME["verify"]
 _COUNTERS: Final = ("V1", "V2")
 
 
@@ -36,12 +37,12 @@ def money_alarms(db: Engine, now_ms: int) -> tuple[Alarm, ...]:
 
 def _verify(last: runs.RunRecord | None, now_ms: int) -> Alarm:
     if last is None:
-        return "verify", "Verify", "wait", "not run yet: every 15 minutes, or `budget-engine verify`"
+        return "verify", "Verify", "wait", f"not run yet: {_VERIFY.due}, or `budget-engine verify`"
     minutes = max(0, now_ms - ms_of(last.started_at)) // MINUTE_MS
     age = f"{minutes} min ago" if minutes else "just now"
     if last.outcome == "failed":
         return "verify", "Verify", "down", f"{age}: {last.detail}"
-    if now_ms - ms_of(last.started_at) > _VERIFY_LATE_MS:
+    if now_ms - ms_of(last.started_at) > _VERIFY.late_ms:
         return "verify", "Verify", "wait", f"last run {age}, which is too long: {last.detail}"
     return "verify", "Verify", "ok", f"{age}: {last.detail}"
 

@@ -12,8 +12,9 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from engine.domain.ids import SHARDS
-from engine.domain.periods import DAY_MS, MINUTE_MS, at_ms, month_of, month_start_ms, ms_of
+from engine.domain.periods import MINUTE_MS, at_ms, ms_of
 from engine.errors import BudgetError, ServerAway, ServerHangs
+from engine.job_table import BY_NAME, QUEUES, Job
 from engine.ledger import runs
 from engine.ledger.cursors import CursorRow, read_cursors
 from engine.ledger.database import WHERE
@@ -24,31 +25,9 @@ from engine.views.board import ANSWER_S, Board, Told
 
 HEARTBEAT_KEY: Final = "budget:scheduler:heartbeat"
 """In the jobs Redis: epoch ms as a string, written by the scheduler with an expiry."""
-QUEUES: Final = ("persist", "jobs", "verify")
-"""A worker process each: none of them waits for the jobs of another."""
 HEARTBEAT_LATE_MS: Final = 90_000
 BACKLOG_WAIT: Final = 100_000
 """Journal entries not yet in PostgreSQL above which persist counts as behind."""
-
-DUE: Final[Mapping[str, str]] = {
-    "persist": "each minute",
-    "publish": "each minute",
-    "check": "every 5 minutes",
-    "close_day": "00:00 UTC",
-    "close_month": "00:00 UTC on the 1st",
-    "sweep": "each minute",
-    "verify": "every 15 minutes",
-}
-"""The jobs, and how often each is due."""
-_LATE_MS: Final[Mapping[str, int]] = {
-    "persist": 12 * MINUTE_MS,
-    "publish": 4 * MINUTE_MS,
-    "check": 11 * MINUTE_MS,
-    "sweep": 4 * MINUTE_MS,
-    "verify": 31 * MINUTE_MS,
-}
-"""How long after its last start a job counts as overdue. A persist job goes on for up to ten minutes when nobody rings."""
-_CLOSE_GRACE_MS: Final = 15 * MINUTE_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +49,6 @@ class JobHealth:
     job: str
     due: str
     last_started_ms: int | None
-    last_finished_ms: int | None
     outcome: str
     detail: str
     overdue: bool
@@ -203,24 +181,25 @@ def _cursors(cursors: Mapping[int, CursorRow]) -> tuple[Part, dict[int, int]]:
 
 def read_jobs(db: Engine, now_ms: int) -> tuple[JobHealth, ...]:
     last, good = runs.last_runs(db), runs.last_successes(db)
-    return tuple(
-        _job(name, due, last.get(name), good.get(name), now_ms)
-        for name, due in {**DUE, **{name: "when needed" for name in sorted(last) if name not in DUE}}.items()
-    )
+    others = [name for name in sorted(last) if name not in BY_NAME]
+    return tuple(_job(name, last.get(name), good.get(name), now_ms) for name in (*BY_NAME, *others))
 
 
-def _job(name: str, due: str, last: runs.RunRecord | None, good: runs.RunRecord | None, now_ms: int) -> JobHealth:
+def _job(name: str, last: runs.RunRecord | None, good: runs.RunRecord | None, now_ms: int) -> JobHealth:
+    row = BY_NAME.get(name)
+    due = "when needed" if row is None else row.due
     if last is None:
-        return JobHealth(name, due, None, None, "never", "", False)
+        return JobHealth(name, due, None, "never", "", False)
     started = ms_of(last.started_at)
-    finished = None if last.finished_at is None else ms_of(last.finished_at)
-    overdue = False
-    if name in _LATE_MS:
-        overdue = now_ms - started > _LATE_MS[name]
-    elif name in ("close_day", "close_month"):
-        begin = now_ms - now_ms % DAY_MS if name == "close_day" else month_start_ms(month_of(now_ms))
-        overdue = now_ms - begin > _CLOSE_GRACE_MS and (good is None or ms_of(good.started_at) < begin)
-    return JobHealth(name, due, started, finished, last.outcome, last.detail or "", overdue)
+    overdue = row is not None and _is_late(row, started, good, now_ms)
+    return JobHealth(name, due, started, last.outcome, last.detail or "", overdue)
+
+
+def _is_late(row: Job, started_ms: int, good: runs.RunRecord | None, now_ms: int) -> bool:
+    if not row.by_calendar:
+        return now_ms - started_ms > row.late_ms
+    begin = row.due_before(now_ms / 1000) * 1000
+    return now_ms - begin > row.late_ms and (good is None or ms_of(good.started_at) < begin)
 
 
 def _jobs_side(jobs_redis: redis.Redis, now_ms: int) -> tuple[tuple[Part, ...], bool]:

@@ -9,9 +9,10 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import Engine
 
+from engine.domain.budget import BUDGETS
 from engine.domain.excess import BudgetChange, Excess, excess_of
 from engine.domain.pace import Pace, ahead_of
-from engine.domain.periods import DAY_MS, Period, at_ms, day_of, day_start_ms, month_of, month_start_ms, ms_of
+from engine.domain.periods import DAY_MS, Period, at_ms, day_of, month_of, month_start_ms, ms_of, period_start_ms
 from engine.domain.schedule import Schedule
 from engine.ledger import history
 from engine.ledger.history import BudgetLine, RanToday
@@ -90,24 +91,16 @@ class Hindsight:
 
 
 def _past(view: BrandView) -> bool:
-    pairs = ((view.daily_spend, view.daily_budget), (view.monthly_spend, view.monthly_budget))
-    return not view.archived and any(budget is not None and spent > budget for spent, budget in pairs)
+    return not view.archived and any(not budget.allows(0) for budget in view.budgets)
 
 
 def _excess(view: BrandView, lines: Iterable[BudgetLine], spent: dict[int, tuple[int, int]]) -> dict[Period, Excess]:
-    today = day_start_ms(day_of(view.now_ms))
-    changes: dict[Period, list[BudgetChange]] = defaultdict(list)
+    changes: dict[str, list[BudgetChange]] = defaultdict(list)
+    periods = {kind.cause: kind.period for kind in BUDGETS}
     for line in lines:
-        if line.brand_id != view.id:
-            continue
-        day, month = spent[line.id]
-        at = ms_of(line.at)
-        if line.field == "monthly_budget":
-            changes["month"].append(BudgetChange(at, line.old, line.new, month))
-        elif at >= today:
-            changes["day"].append(BudgetChange(at, line.old, line.new, day))
-    both: dict[Period, Excess | None] = {
-        "day": excess_of(view.daily_spend, view.daily_budget, changes["day"]),
-        "month": excess_of(view.monthly_spend, view.monthly_budget, changes["month"]),
-    }
-    return {period: excess for period, excess in both.items() if excess is not None}
+        period = periods.get(line.field)
+        if line.brand_id == view.id and period and ms_of(line.at) >= period_start_ms(period, view.now_ms):
+            by_then: dict[Period, int] = dict(zip(("day", "month"), spent[line.id], strict=True))
+            changes[line.field].append(BudgetChange(ms_of(line.at), line.old, line.new, by_then[period]))
+    found = {kind.period: excess_of(b.spent, b.limit, changes[kind.cause]) for kind, b in view.meters}
+    return {period: excess for period, excess in found.items() if excess is not None}

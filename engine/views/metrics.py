@@ -16,16 +16,17 @@ import redis
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from engine.domain.causes import ORDER, reasons_of
+from engine.domain.causes import reasons_of
 from engine.domain.ids import SHARDS
 from engine.errors import ServerAway
 from engine.flows.verify.findings import failed_in
+from engine.job_table import QUEUES
 from engine.ledger import quarantine, runs
 from engine.ledger.cursors import CursorRow, read_cursors
 from engine.live.grammar import whole
 from engine.live.keys import shard_keys
 from engine.live.scripts import LAYOUT
-from engine.views.health import HEARTBEAT_KEY, QUEUES, JobHealth, read_jobs
+from engine.views.health import HEARTBEAT_KEY, JobHealth, read_jobs
 
 _COUNTED: Final = {
     "recorded": "recorded",
@@ -79,7 +80,6 @@ class Queue(NamedTuple):
 
 _Jobs = tuple[int | None, Mapping[str, Queue], int | None]
 _NO_JOBS: Final[_Jobs] = (None, {}, None)
-_ALL_CAUSES: Final = (1 << len(ORDER)) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +227,7 @@ def _counts(states: list[dict[bytes, bytes]]) -> dict[tuple[str, str], int]:
                 continue
             if what in _COUNTED:
                 key = (_COUNTED[what], "")
-            elif "x" in what and (mask := whole(what.removeprefix("h").removeprefix("x"), _ALL_CAUSES)) is not None:
+            elif "x" in what and (mask := whole(what.removeprefix("h").removeprefix("x"))) is not None:
                 key = ("hold" if what.startswith("h") else "refused", ",".join(reasons_of(mask)))
             else:
                 continue

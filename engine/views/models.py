@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from engine.domain.budget import Budget
-from engine.domain.causes import DAILY_BUDGET, MONTHLY_BUDGET, Status
+from engine.domain.budget import BUDGETS, Budget, BudgetKind, used_up_causes
+from engine.domain.causes import DAILY_BUDGET, MONTHLY_BUDGET, Status, cause_of
 from engine.domain.excess import Excess
 from engine.domain.pace import Pace
 from engine.domain.periods import Period
@@ -35,6 +35,11 @@ class CampaignView:
     version: int
     again_ms: int | None = None
     """When it runs again by itself; None when it runs now, or when only a person can start it."""
+
+    @property
+    def out_of_money(self) -> bool:
+        """Whether a used up budget is among what stops it."""
+        return any(cause_of(name).kind == "money" for name in self.reasons)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +70,8 @@ class BrandView:
     external_id: str | None
     name: str
     archived: bool
-    daily_budget: int | None
-    monthly_budget: int | None
-    daily_spend: int
-    monthly_spend: int
+    budgets: tuple[Budget, ...]
+    """In the order of `BUDGETS`."""
     version: int
     now_ms: int
     ready: bool
@@ -81,13 +84,38 @@ class BrandView:
     excess: Mapping[Period, Excess] = field(default_factory=dict, repr=False)
     """Why more is spent than a budget, for each that is exceeded; empty where that was not asked for."""
 
+    def of(self, cause: str) -> Budget:
+        """The budget of a cause."""
+        return next(budget for budget in self.budgets if budget.cause == cause)
+
+    @property
+    def daily_budget(self) -> int | None:
+        return self.of(DAILY_BUDGET).limit
+
+    @property
+    def monthly_budget(self) -> int | None:
+        return self.of(MONTHLY_BUDGET).limit
+
+    @property
+    def daily_spend(self) -> int:
+        return self.of(DAILY_BUDGET).spent
+
+    @property
+    def monthly_spend(self) -> int:
+        return self.of(MONTHLY_BUDGET).spent
+
     @property
     def daily_remaining(self) -> int | None:
-        return None if self.daily_budget is None else self.daily_budget - self.daily_spend
+        return self.of(DAILY_BUDGET).remaining
 
     @property
     def monthly_remaining(self) -> int | None:
-        return None if self.monthly_budget is None else self.monthly_budget - self.monthly_spend
+        return self.of(MONTHLY_BUDGET).remaining
+
+    @property
+    def meters(self) -> list[tuple[BudgetKind, Budget]]:
+        """Each budget with its row of the list, for who shows them all."""
+        return list(zip(BUDGETS, self.budgets, strict=True))
 
     @property
     def campaigns(self) -> int:
@@ -108,11 +136,7 @@ class BrandView:
     @property
     def used_up(self) -> tuple[str, ...]:
         """Which of its budgets have nothing left."""
-        budgets = (
-            Budget(DAILY_BUDGET, self.daily_budget, self.daily_spend),
-            Budget(MONTHLY_BUDGET, self.monthly_budget, self.monthly_spend),
-        )
-        return tuple(budget.cause for budget in budgets if budget.used_up)
+        return used_up_causes(self.budgets)
 
     @property
     def projected_day_micros(self) -> int | None:

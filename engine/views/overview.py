@@ -15,15 +15,17 @@ from functools import cached_property
 import redis
 from sqlalchemy import Engine
 
-from engine.domain.causes import ARCHIVED, MANUAL, SCHEDULE, Status, again_ms, sentence, status_of
-from engine.domain.ids import ORDINALS, brand_of
-from engine.domain.periods import at_ms, date_of, day_of, ms_of
+from engine.domain.budget import BUDGETS, Budget
+from engine.domain.causes import ARCHIVED, MANUAL, SCHEDULE, Status, again_ms, in_order, sentence, status_of
+from engine.domain.ids import brand_of, ordinal_of
+from engine.domain.periods import Period, at_ms, date_of, day_of, ms_of
 from engine.errors import BudgetError, InvalidInput, ServerAway
 from engine.ledger import reports
 from engine.ledger.catalog import Alike, Catalog
 from engine.ledger.records import BrandRecord, CampaignRecord
 from engine.ledger.reports import BrandDay, BrandHour, CatalogLine, SpendLine
-from engine.live.admin import LiveBrand, LiveCampaign, LiveRedis
+from engine.live.admin import LiveRedis
+from engine.live.plans import LiveBrand, LiveCampaign
 from engine.views.health import Health, HealthBoard
 from engine.views.hindsight import Campaigns, Hindsight, Ran
 from engine.views.models import (
@@ -202,7 +204,7 @@ class Overview:
             ((brand_id, (campaign,)),) = of_brand.items()
             return {brand_id: self._live.read_campaign(campaign.id)}
         ordinals = {
-            brand_id: max((c.id % ORDINALS for c in campaigns), default=0) for brand_id, campaigns in of_brand.items()
+            brand_id: max((ordinal_of(c.id) for c in campaigns), default=0) for brand_id, campaigns in of_brand.items()
         }
         return self._live.read_plans(ordinals) if ordinals else {}
 
@@ -232,10 +234,7 @@ class Overview:
             external_id=brand.external_id,
             name=brand.name,
             archived=brand.archived,
-            daily_budget=brand.daily_budget_micros,
-            monthly_budget=brand.monthly_budget_micros,
-            daily_spend=spent_of_brand[0] if live is None else live.daily_spend,
-            monthly_spend=spent_of_brand[1] if live is None else live.monthly_spend,
+            budgets=_budgets(brand, live, spent_of_brand),
             version=brand.version,
             now_ms=now_ms,
             ready=live is not None,
@@ -243,12 +242,22 @@ class Overview:
         )
 
 
+def _budgets(brand: BrandRecord, live: LiveBrand | None, logged: tuple[int, int]) -> tuple[Budget, ...]:
+    """A brand's budgets with Redis' figures. logged: what the log has of its day and month, where Redis does not speak for it."""
+    of_period: dict[Period, int] = {"day": logged[0], "month": logged[1]}
+    found = [None if live is None else live.budget(kind.cause) for kind in BUDGETS]
+    return tuple(
+        Budget(kind.cause, kind.limit_of(brand), of_period[kind.period] if seen is None else seen.spent)
+        for kind, seen in zip(BUDGETS, found, strict=True)
+    )
+
+
 def _tally(brand: BrandView, groups: Iterable[Alike]) -> Tally:
     """The numbers of a brand's campaigns: budgets by Redis' figures, or all as last written where Redis does not speak for them."""
 
     def of(alike: Alike) -> tuple[Status, tuple[str, ...], int]:
         if not (brand.ready and alike.published):
-            return "active" if alike.status == "active" else "paused", alike.reasons, alike.campaigns
+            return "active" if alike.status == "active" else "paused", in_order(alike.reasons), alike.campaigns
         manual = () if alike.enabled else (MANUAL,)
         outside = () if alike.schedule.is_within_ms(brand.now_ms) else (SCHEDULE,)
         reasons = (*manual, *outside, *brand.used_up)
@@ -260,15 +269,15 @@ def _tally(brand: BrandView, groups: Iterable[Alike]) -> Tally:
 def _campaign_view(
     campaign: CampaignRecord, live: LiveCampaign | None, logged: tuple[int, int], now_ms: int
 ) -> CampaignView:
-    reasons = campaign.reasons if live is None else live.reasons
+    reasons = in_order(campaign.reasons) if live is None else live.reasons
     if campaign.archived and ARCHIVED not in reasons:
-        reasons = (*reasons, ARCHIVED)
+        reasons = in_order((*reasons, ARCHIVED))
     return CampaignView(
         id=campaign.id,
         external_id=campaign.external_id,
         brand_id=campaign.brand_id,
         name=campaign.name,
-        status="paused" if reasons or (live is None and campaign.status == "paused") else "active",
+        status="paused" if live is None and campaign.status == "paused" else status_of(reasons),
         reasons=reasons,
         sentence=sentence(reasons, campaign.schedule, now_ms),
         schedule=campaign.schedule,

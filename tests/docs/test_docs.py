@@ -14,7 +14,7 @@ import redis
 from engine import BudgetClient
 from engine.cli import cli
 from engine.client.batches import most_spends
-from engine.doorbell import MONTHLY, SCHEDULE
+from engine.job_table import JOBS, MONTHLY
 from engine.live.acl import acl_setuser
 from engine.local.valkey import _CONFIG
 from engine.secret_files import FROM_FILE
@@ -140,9 +140,12 @@ def test_the_table_of_settings_is_the_program_s() -> None:
 def test_the_table_of_jobs_is_the_schedule() -> None:
     text = OPERATIONS.read_text(encoding="utf-8")
     table = text[text.index("## The jobs") : text.index("## Who may do what")]
-    rows = re.findall(r"^\| `(\w+)` \| (\w+) \| (.+?) \|", table, re.M)
+    rows = re.findall(r"^\| `(\w+)` \| (\w+) \| (.+?) \| (.+?) \|$", table, re.M)
     whens = {86400: "00:00 UTC", MONTHLY: "00:00 UTC on the 1st"}
-    assert rows == [(ring.job, ring.queue, whens.get(ring.every_s, f"every {ring.every_s} s")) for ring in SCHEDULE]
+    wanted = [(job.name, job.queue, whens.get(job.every_s, f"every {job.every_s} s")) for job in JOBS]
+    assert [row[:3] for row in rows] == wanted
+    for (*_, does), job in zip(rows, JOBS, strict=True):
+        assert job.words in does, job.name
 
 
 def test_redis_is_told_what_our_own_is_told() -> None:

@@ -9,11 +9,15 @@ from hypothesis import strategies as st
 from engine.domain.budget import Budget, refusal_causes, used_up_causes
 from engine.domain.causes import (
     ARCHIVED,
+    CAUSES,
     DAILY_BUDGET,
     MANUAL,
     MONTHLY_BUDGET,
     ORDER,
+    OTHER,
     SCHEDULE,
+    again_ms,
+    in_order,
     mask_of,
     reasons_of,
     sentence,
@@ -85,6 +89,30 @@ def test_the_bits_on_the_wire_are_those_that_were_always_there() -> None:
         DAILY_BUDGET: 8,
         MONTHLY_BUDGET: 16,
     }
+
+
+def test_each_cause_is_one_row_with_a_bit_of_its_own_and_words_for_people() -> None:
+    assert [row.bit for row in CAUSES] == [1 << place for place in range(len(CAUSES))]
+    assert len({row.name for row in CAUSES}) == len({row.sentence for row in CAUSES}) == len(CAUSES)
+    assert all(row.lasting == "standing" for row in CAUSES), "a passing cause comes with pacing"
+    assert all((row.period is not None) == (row.kind == "money") for row in CAUSES)
+    assert OTHER not in ORDER
+
+
+@given(st.integers(-1, 1 << 80))
+def test_bits_that_are_not_known_read_as_other_and_stop_the_campaign(mask: int) -> None:
+    reasons, strange = reasons_of(mask), mask & ~mask_of(ORDER)
+    assert (OTHER in reasons) == bool(strange)
+    assert set(reasons) - {OTHER} == set(reasons_of(mask & mask_of(ORDER)))
+    assert status_of(reasons) == ("paused" if mask else "active")
+    assert reasons_of(mask_of(reasons)) == reasons
+
+
+def test_a_name_of_a_later_release_reads_as_other_in_a_set_and_in_words() -> None:
+    assert in_order(["flight", MANUAL, "pacing"]) == (MANUAL, OTHER)
+    assert sentence(["flight"], ALWAYS, MONDAY_10) == "paused: stopped by a cause of a later release"
+    assert again_ms([DAILY_BUDGET, "flight"], ALWAYS, MONDAY_10) is None
+    assert status_of(["flight"]) == "paused"
 
 
 @given(st.sets(st.sampled_from(ORDER)))

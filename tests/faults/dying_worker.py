@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from engine import jobs
-from engine.flows.persist import ingest, persister
+from engine.flows.persist import persister, posting
 from engine.live.admin import LiveRedis
 
 POINTS = ("after-read", "after-copy", "before-commit", "after-commit", "before-trim", "after-trim")
@@ -49,9 +49,9 @@ def die_at(point: str, nth: int) -> None:
     if point == "after-read":
         persister.in_sequence = after(persister.in_sequence)
     elif point == "after-copy":
-        ingest.spend_log.copy_rows = after(ingest.spend_log.copy_rows, bool)
+        posting.spend_log.copy_rows = after(posting.spend_log.copy_rows, bool)
     elif point == "before-commit":
-        persister.spend_log.advance_cursor = after(persister.spend_log.advance_cursor)
+        persister.advance_cursor = after(persister.advance_cursor)
     elif point == "after-commit":
         persister.Persister.step = after(persister.Persister.step, lambda drained: drained.rows)  # type: ignore[method-assign]
     elif point == "before-trim":

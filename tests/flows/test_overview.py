@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from engine.domain.budget import Budget
 from engine.domain.causes import again_ms
 from engine.domain.schedule import Schedule
 from engine.errors import NotFound
@@ -22,7 +23,8 @@ NIGHT = Schedule.parse({"start_time": "22:00", "end_time": "06:00"})
 
 
 def brand_view(spent: int, budget: int | None, now_ms: int) -> BrandView:
-    return BrandView(1, None, "Aurora", False, budget, None, spent, spent, 1, now_ms, True)
+    budgets = (Budget("daily_budget", budget, spent), Budget("monthly_budget", None, spent))
+    return BrandView(1, None, "Aurora", False, budgets, 1, now_ms, True)
 
 
 def test_the_numbers_are_redis_own_before_anything_is_persisted(ready: System) -> None:

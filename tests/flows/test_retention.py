@@ -16,7 +16,7 @@ from engine.client.sync import Spend
 from engine.domain.periods import DAY_MS, ms_of
 from engine.flows.catalog.check import check_all
 from engine.flows.upkeep.log_days import LogDays
-from engine.ledger import audit, reports, runs, spend_log
+from engine.ledger import audit, reports, runs, spend_read
 from engine.ledger.retention import dropped_days, dropped_through, logged_days
 from engine.live.keys import keys_of_brand
 from engine.wiring import System
@@ -167,11 +167,11 @@ def test_a_brand_whose_rows_are_all_gone_is_not_begun_anew_and_keeps_its_last_in
     at(clock, noon(TODAY))
     settled(clock, TODAY)
     with clock.db.connect() as conn:
-        last = spend_log.last_recorded_ms(conn, BRAND)
+        last = spend_read.last_recorded_ms(conn, BRAND)
     assert drop(clock)[0] == GONE[0]
     assert days_with_rows(clock) == []
     with clock.db.begin() as conn:
-        assert spend_log.last_recorded_ms(conn, BRAND) == last == noon(GONE[0])
+        assert spend_read.last_recorded_ms(conn, BRAND) == last == noon(GONE[0])
         # A database that was restored to before it was noted as published.
         conn.execute(text("UPDATE brand SET published_version = NULL"))
         conn.execute(text("UPDATE campaign SET published_version = NULL"))

@@ -274,7 +274,7 @@ def test_a_status_waits_for_the_writer_before_it(ready: System) -> None:
     waiting = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
     thread = threading.Thread(target=ready.status.refresh, args=([brand_id],))
     with ready.db.begin() as other:
-        statuses.lock_brand(other, brand_id)
+        statuses.lock_brands(other, [brand_id])
         thread.start()
         while thread.is_alive() and not rows(ready, waiting):
             thread.join(0.01)

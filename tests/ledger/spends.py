@@ -9,8 +9,8 @@ from datetime import UTC, date, datetime, timedelta
 from sqlalchemy import Engine
 
 from engine.domain.ids import brand_of, shard_of
-from engine.ledger import spend_log
-from engine.ledger.spend_log import SpendRow
+from engine.ledger import log_rows, spend_log
+from engine.ledger.log_rows import SpendRow
 
 UNIT = 1_000_000
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -60,7 +60,7 @@ def write(engine: Engine, rows: Sequence[SpendRow]) -> None:
     with engine.begin() as connection:
         for day in sorted({r.day for r in rows}):
             spend_log.ensure_partition(connection, day)
-        spend_log.copy_rows(connection, spend_log.rows_of(rows))
+        spend_log.copy_rows(connection, log_rows.rows_of(rows))
         spend_log.add_sums(
             connection, {key: (brand_of(key[0]), micros, spends) for key, (micros, spends) in sums.items()}
         )

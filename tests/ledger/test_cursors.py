@@ -5,18 +5,26 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import Engine, text
 
-from engine.ledger import spend_log
-from engine.ledger.spend_log import CursorMoved, CursorRow
+from engine.ledger.cursors import (
+    CursorMoved,
+    CursorRow,
+    advance_cursor,
+    age_cursors,
+    lock_cursor,
+    read_cursors,
+    restart_cursor,
+    stop_cursor,
+)
 
 
 def cursor(engine: Engine, shard: int = 7) -> CursorRow:
     with engine.connect() as connection:
-        return spend_log.read_cursors(connection)[shard]
+        return read_cursors(connection)[shard]
 
 
 def advance(engine: Engine, from_n: int, to_n: int, entry_id: str = "9-0", generation: int = 1) -> None:
     with engine.begin() as connection:
-        spend_log.advance_cursor(connection, 7, from_n, to_n, entry_id, generation)
+        advance_cursor(connection, 7, from_n, to_n, entry_id, generation)
 
 
 def pass_minutes(engine: Engine, minutes: int) -> None:
@@ -28,12 +36,12 @@ def pass_minutes(engine: Engine, minutes: int) -> None:
 
 def age(engine: Engine, keep_minutes: int = 10) -> str:
     with engine.begin() as connection:
-        return spend_log.age_cursors(connection, keep_minutes)[7]
+        return age_cursors(connection, keep_minutes)[7]
 
 
 def test_every_shard_begins_before_its_first_entry(engine: Engine) -> None:
     with engine.connect() as connection:
-        cursors = spend_log.read_cursors(connection)
+        cursors = read_cursors(connection)
     assert sorted(cursors) == list(range(64))
     assert {(c.entry_id, c.n, c.generation, c.safe_entry_id, c.stopped) for c in cursors.values()} == {
         ("0-0", 0, 0, "0-0", None)
@@ -42,9 +50,9 @@ def test_every_shard_begins_before_its_first_entry(engine: Engine) -> None:
 
 def test_a_second_persister_of_a_shard_steps_aside(engine: Engine) -> None:
     with engine.begin() as one, engine.begin() as two:
-        assert spend_log.lock_cursor(one, 7) is not None
-        assert spend_log.lock_cursor(two, 7) is None
-        assert spend_log.lock_cursor(two, 8) is not None
+        assert lock_cursor(one, 7) is not None
+        assert lock_cursor(two, 7) is None
+        assert lock_cursor(two, 8) is not None
 
 
 def test_a_step_already_taken_is_not_taken_again(engine: Engine) -> None:
@@ -85,7 +93,7 @@ def test_aging_waits_for_no_persister(engine: Engine) -> None:
     advance(engine, 0, 5, "100-0")
     pass_minutes(engine, 10)
     with engine.begin() as persisting:
-        spend_log.lock_cursor(persisting, 7)
+        lock_cursor(persisting, 7)
         assert age(engine) == "0-0"
     assert cursor(engine).next_entry_id == "0-0"
     age(engine)
@@ -94,11 +102,11 @@ def test_aging_waits_for_no_persister(engine: Engine) -> None:
 
 def test_a_stop_keeps_its_first_reason_until_the_rebuild(engine: Engine) -> None:
     with engine.begin() as connection:
-        spend_log.stop_cursor(connection, 7, "gap after n 5")
-        spend_log.stop_cursor(connection, 7, "again")
+        stop_cursor(connection, 7, "gap after n 5")
+        stop_cursor(connection, 7, "again")
     assert cursor(engine).stopped == "gap after n 5"
     with engine.begin() as connection:
-        spend_log.restart_cursor(connection, 7, 1, 5, "0-0")
+        restart_cursor(connection, 7, 1, 5, "0-0")
     assert (cursor(engine).stopped, cursor(engine).n, cursor(engine).generation) == (None, 5, 1)
 
 
@@ -109,16 +117,16 @@ def test_a_new_journal_is_not_trimmed_by_the_old_ones_ids(engine: Engine) -> Non
         age(engine)
     assert cursor(engine).safe_entry_id == "100-0"
     with engine.begin() as connection:
-        spend_log.restart_cursor(connection, 7, 2, 5, "100-0")
+        restart_cursor(connection, 7, 2, 5, "100-0")
     assert cursor(engine).safe_entry_id == "100-0"
     with engine.begin() as connection:
-        spend_log.restart_cursor(connection, 7, 3, 5, "0-0")
+        restart_cursor(connection, 7, 3, 5, "0-0")
     assert (cursor(engine).safe_entry_id, cursor(engine).next_entry_id) == ("0-0", "0-0")
 
 
 def test_of_two_rebuilds_the_second_is_told(engine: Engine) -> None:
     with engine.begin() as connection:
-        spend_log.restart_cursor(connection, 7, 1, 5, "0-0")
+        restart_cursor(connection, 7, 1, 5, "0-0")
         for generation, n in ((1, 5), (2, 4)):
             with pytest.raises(CursorMoved, match="another rebuild was first"):
-                spend_log.restart_cursor(connection, 7, generation, n, "0-0")
+                restart_cursor(connection, 7, generation, n, "0-0")

@@ -14,7 +14,7 @@ from sqlalchemy import Engine, inspect, text
 from sqlalchemy.exc import DataError
 
 from engine.errors import InvalidSetting, ServerAway, WrongVersion
-from engine.ledger import migrate, spend_log
+from engine.ledger import log_rows, migrate, spend_log
 from engine.ledger.database import libpq_params, make_engine, wait_for_revision, where
 from engine.ledger.models import Base
 from tests.ledger.spends import TODAY, row, write
@@ -115,18 +115,18 @@ def test_a_connection_cut_in_the_middle_loses_the_transaction_and_says_away(engi
 
     def cut_after_copy() -> None:
         with engine.begin() as connection:
-            spend_log.copy_rows(connection, list(spend_log.rows_of([row(CAMPAIGN, n=2)])))
+            spend_log.copy_rows(connection, list(log_rows.rows_of([row(CAMPAIGN, n=2)])))
             kill_session(engine, connection.execute(text("SELECT pg_backend_pid()")).scalar_one())
             connection.execute(text("SELECT 1"))
 
     def cut_before_copy() -> None:
         with engine.begin() as connection:
             kill_session(engine, connection.execute(text("SELECT pg_backend_pid()")).scalar_one())
-            spend_log.copy_rows(connection, list(spend_log.rows_of([row(CAMPAIGN, n=3)])))
+            spend_log.copy_rows(connection, list(log_rows.rows_of([row(CAMPAIGN, n=3)])))
 
     def cut_before_commit() -> None:
         with engine.begin() as connection:
-            spend_log.copy_rows(connection, list(spend_log.rows_of([row(CAMPAIGN, n=4)])))
+            spend_log.copy_rows(connection, list(log_rows.rows_of([row(CAMPAIGN, n=4)])))
             kill_session(engine, connection.execute(text("SELECT pg_backend_pid()")).scalar_one())
 
     for cut in (cut_after_copy, cut_before_copy, cut_before_commit):

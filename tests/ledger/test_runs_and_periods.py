@@ -59,14 +59,14 @@ def test_a_closed_period_never_changes(engine: Engine, catalog: Catalog) -> None
     two = catalog.create_brand("Two", None, None, None, "ann").id
     with engine.begin() as connection:
         assert not periods.closed(connection, 1, "month", NOVEMBER)
-        assert periods.last_closed(connection, 1, "month") is None
+        assert periods.all_last_closed(connection) == {}
         assert periods.close(connection, 1, "month", NOVEMBER, [(one, 70, 100), (two, 0, None)]) is True
         assert periods.close(connection, 1, "month", NOVEMBER, [(one, 71, 100)]) is False
         assert periods.closed(connection, 1, "month", NOVEMBER)
         assert not periods.closed(connection, 2, "month", NOVEMBER)
         assert periods.close(connection, 1, "day", date(2026, 11, 22), []) is True
         assert periods.close(connection, 1, "day", date(2026, 11, 21), [(one, 5, 100)]) is True
-        assert periods.last_closed(connection, 1, "day") == date(2026, 11, 22)
+        assert periods.all_last_closed(connection)[1, "day"] == date(2026, 11, 22)
     lines = reports.period_totals(engine)
     assert [(p.brand_id, p.period, p.starts_on.day, p.spend_micros, p.budget_micros) for p in lines] == [
         (one, "day", 21, 5, 100),

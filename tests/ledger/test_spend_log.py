@@ -13,8 +13,9 @@ from psycopg2.errors import QueryCanceled
 from sqlalchemy import Engine, text
 
 from engine.domain.periods import ms_of
-from engine.ledger import spend_log
-from engine.ledger.spend_log import RowsRefused, SpendRow
+from engine.ledger import log_rows, spend_log, spend_read
+from engine.ledger.cursors import advance_cursor, lock_cursor
+from engine.ledger.log_rows import CallRow, RowsRefused, SpendRow
 from tests.ledger.spends import NOON, TODAY, ago, row, write
 
 CAMPAIGN = 7 * 65536 + 1
@@ -81,9 +82,8 @@ def test_a_packed_call_is_written_as_its_spends_one_by_one_would_be(engine: Engi
     singly = [row(c, amount, 4, i, event_id=event, request_id="r9") for i, (c, amount, event) in enumerate(spends)]
     with engine.begin() as connection:
         spend_log.ensure_partition(connection, TODAY)
-        packed = spend_log.packed_rows(
-            NOON, TODAY, [CAMPAIGN, OTHER], bytes((0, 1, 0)), micros, "r9", 7, 1, 4, events=events
-        )
+        call = CallRow(recorded_at=NOON, day=TODAY, request_id="r9", shard=7, generation=1, n=4)
+        packed = log_rows.packed_rows(call, [CAMPAIGN, OTHER], bytes((0, 1, 0)), micros, events)
         assert spend_log.copy_rows(connection, [packed]) == 3
     assert read(engine) == singly
 
@@ -93,7 +93,7 @@ def test_rows_that_fail_while_postgresql_already_writes_leave_no_row(engine: Eng
 
     def rows() -> Iterator[bytes]:
         for n in range(2, 20_000):
-            yield from spend_log.rows_of([row(CAMPAIGN, n=n)])
+            yield from log_rows.rows_of([row(CAMPAIGN, n=n)])
         raise ZeroDivisionError
 
     with pytest.raises(QueryCanceled, match="ZeroDivisionError"), engine.begin() as connection:
@@ -105,13 +105,13 @@ def test_rows_that_fail_while_postgresql_already_writes_leave_no_row(engine: Eng
 def test_a_copy_of_several_pieces_says_how_many_rows_it_wrote(engine: Engine) -> None:
     write(engine, [row(CAMPAIGN)])
     with engine.begin() as connection:
-        written = spend_log.copy_rows(connection, spend_log.rows_of(row(CAMPAIGN, n=n) for n in range(2, 5_001)))
+        written = spend_log.copy_rows(connection, log_rows.rows_of(row(CAMPAIGN, n=n) for n in range(2, 5_001)))
     assert (written, len(read(engine))) == (4_999, 5_000)
 
 
 def test_a_spend_of_a_day_without_partition_is_refused_not_lost(engine: Engine) -> None:
     with pytest.raises(RowsRefused, match="no partition"), engine.begin() as connection:
-        spend_log.copy_rows(connection, list(spend_log.rows_of([row(CAMPAIGN)])))
+        spend_log.copy_rows(connection, list(log_rows.rows_of([row(CAMPAIGN)])))
 
 
 def test_a_spend_belongs_to_the_utc_day_wherever_the_server_stands(engine: Engine) -> None:
@@ -128,7 +128,7 @@ def test_processes_that_race_for_a_new_day_make_its_partition_once(engine: Engin
             connection.execute(text("SELECT 1"))
             barrier.wait()
             spend_log.ensure_partition(connection, TODAY)
-            spend_log.copy_rows(connection, list(spend_log.rows_of([row(CAMPAIGN, n=n)])))
+            spend_log.copy_rows(connection, list(log_rows.rows_of([row(CAMPAIGN, n=n)])))
 
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(spend, range(6)))
@@ -138,7 +138,7 @@ def test_processes_that_race_for_a_new_day_make_its_partition_once(engine: Engin
 def test_a_new_day_is_made_while_another_writer_holds_the_old_one(engine: Engine) -> None:
     write(engine, [row(CAMPAIGN)])
     with engine.begin() as writing:
-        spend_log.copy_rows(writing, list(spend_log.rows_of([row(CAMPAIGN, n=2)])))
+        spend_log.copy_rows(writing, list(log_rows.rows_of([row(CAMPAIGN, n=2)])))
         write(engine, [row(CAMPAIGN, n=3, at=NOON + timedelta(days=1))])
     assert [r.n for r in read(engine)] == [1, 2, 3]
 
@@ -158,7 +158,7 @@ def test_a_partition_has_the_laws_and_indexes_of_the_table(engine: Engine) -> No
 
 def test_nothing_is_copied_outside_a_transaction(engine: Engine) -> None:
     with engine.connect() as connection, pytest.raises(RuntimeError, match="open a transaction"):
-        spend_log.copy_rows(connection, list(spend_log.rows_of([row(CAMPAIGN)])))
+        spend_log.copy_rows(connection, list(log_rows.rows_of([row(CAMPAIGN)])))
 
 
 def test_daily_sums_add_up_over_transactions(engine: Engine) -> None:
@@ -166,19 +166,16 @@ def test_daily_sums_add_up_over_transactions(engine: Engine) -> None:
     write(engine, [row(CAMPAIGN, 10, 2), row(FAR, 1, 2, at=ago(days=1))])
     with engine.begin() as connection:
         spend_log.add_sums(connection, {})
-        assert spend_log.brand_day_totals(connection, TODAY) == {7: 28}
-        assert spend_log.brand_day_totals(connection, TODAY, [8]) == {}
-        assert spend_log.brand_day_totals(connection, TODAY - timedelta(days=1), [8]) == {8: 1}
-        assert spend_log.campaign_totals(connection, [7, 8], TODAY - timedelta(days=1), TODAY) == {
+        assert spend_read.campaign_totals(connection, [7, 8], TODAY - timedelta(days=1), TODAY) == {
             (7, CAMPAIGN, TODAY): 21,
             (7, OTHER, TODAY): 7,
             (8, FAR, TODAY - timedelta(days=1)): 1,
         }
         month = TODAY.replace(day=1)
-        by_campaign = spend_log.open_totals(connection, "campaign_id", {CAMPAIGN: 1, OTHER: 9}, [7], month, TODAY)
+        by_campaign = spend_read.open_totals(connection, "campaign_id", {CAMPAIGN: 1, OTHER: 9}, [7], month, TODAY)
         assert sorted(by_campaign) == sorted([(7, CAMPAIGN, 11, 0, 11), (7, OTHER, 7, 0, 7)])
         yesterday = 1 if TODAY.day > 1 else 0
-        assert spend_log.open_totals(connection, "brand_id", {7: 9, 8: 9}, [8], month, TODAY) == [
+        assert spend_read.open_totals(connection, "brand_id", {7: 9, 8: 9}, [8], month, TODAY) == [
             (8, None, 0, 1, yesterday)
         ]
 
@@ -188,9 +185,9 @@ def test_a_period_is_the_sum_of_its_rows(engine: Engine) -> None:
     write(engine, [row(CAMPAIGN, 5, 1, at=first), row(OTHER, 6, 2, at=last), row(CAMPAIGN, 9, 3, at=ago(days=30))])
     write(engine, [row(FAR, 2, 4, at=last + timedelta(hours=1))])
     with engine.connect() as connection:
-        assert spend_log.period_totals(connection, "month", date(2026, 11, 1), [7, 8]) == {7: 11}
-        assert spend_log.period_totals(connection, "day", date(2026, 11, 30), [7, 8]) == {7: 6}
-        assert spend_log.period_totals(connection, "day", date(2026, 12, 1), [7, 8]) == {8: 2}
+        assert spend_read.period_totals(connection, "month", date(2026, 11, 1), [7, 8]) == {7: 11}
+        assert spend_read.period_totals(connection, "day", date(2026, 11, 30), [7, 8]) == {7: 6}
+        assert spend_read.period_totals(connection, "day", date(2026, 12, 1), [7, 8]) == {8: 2}
 
 
 def test_the_first_day_and_last_instant_of_a_shard_are_found(engine: Engine) -> None:
@@ -200,13 +197,13 @@ def test_the_first_day_and_last_instant_of_a_shard_are_found(engine: Engine) -> 
                 text("INSERT INTO brand (id, name) OVERRIDING SYSTEM VALUE VALUES (:id, :name)"),
                 {"id": brand_id, "name": f"b{brand_id}"},
             )
-        assert spend_log.first_day(connection, 7) is None
-        assert spend_log.last_recorded_ms(connection, 7) == 0
+        assert spend_read.first_day(connection, 7) is None
+        assert spend_read.last_recorded_ms(connection, 7) == 0
     write(engine, [row(CAMPAIGN, at=ago(days=2)), row(71 * 65536 + 1, n=2, at=ago(days=5)), row(FAR, at=NOON)])
     with engine.connect() as connection:
-        assert spend_log.first_day(connection, 7) == TODAY - timedelta(days=5)
-        assert spend_log.last_recorded_ms(connection, 7) == ms_of(ago(days=2))
-        assert spend_log.last_recorded_ms(connection, 8) == ms_of(NOON)
+        assert spend_read.first_day(connection, 7) == TODAY - timedelta(days=5)
+        assert spend_read.last_recorded_ms(connection, 7) == ms_of(ago(days=2))
+        assert spend_read.last_recorded_ms(connection, 8) == ms_of(NOON)
 
 
 def test_a_rebuild_reads_the_window_in_the_order_of_counting(engine: Engine) -> None:
@@ -224,10 +221,10 @@ def test_a_rebuild_reads_the_window_in_the_order_of_counting(engine: Engine) -> 
             connection, [spend_log.RememberedRequest(7, 1, 5, "m0", "rdef", "c*1", ago(minutes=5))]
         )
         spend_log.add_mixed_requests(connection, [spend_log.RememberedRequest(8, 1, 5, "m8", "rdef", "c*1", NOON)])
-        found = list(spend_log.recent_spends(connection, 7, ago(hours=1)))
+        found = list(spend_read.recent_spends(connection, 7, ago(hours=1)))
         assert [r.event_id for r in found] == ["late", "a", "b"]
         assert found[1].occurred_at == found[1].recorded_at == NOON
-        mixed = list(spend_log.recent_mixed(connection, 7, ago(minutes=10)))
+        mixed = list(spend_read.recent_mixed(connection, 7, ago(minutes=10)))
         assert [(m.request_id, m.digest, m.outcomes) for m in mixed] == [
             ("m0", "rdef", "c*1"),
             ("m1", "rabc", "k*1,x8*2"),
@@ -253,8 +250,8 @@ def test_a_salvaged_spend_is_known_by_its_call_and_place_or_by_its_event(
 ) -> None:
     write(engine, [row(CAMPAIGN, event_id="e1"), row(OTHER, position=1)])
     with engine.connect() as connection:
-        assert spend_log.already_logged(connection, 7, ago(minutes=30), spends, request_id) == logged
-        assert spend_log.already_logged(connection, 7, ago(hours=3), spends, request_id) == set()
+        assert spend_read.already_logged(connection, 7, ago(minutes=30), spends, request_id) == logged
+        assert spend_read.already_logged(connection, 7, ago(hours=3), spends, request_id) == set()
 
 
 def test_rows_and_cursor_commit_together_or_not_at_all(engine: Engine) -> None:
@@ -262,10 +259,10 @@ def test_rows_and_cursor_commit_together_or_not_at_all(engine: Engine) -> None:
 
     def persist(*, killed: bool) -> None:
         with engine.begin() as connection:
-            cursor = spend_log.lock_cursor(connection, 7)
+            cursor = lock_cursor(connection, 7)
             assert cursor is not None
-            spend_log.copy_rows(connection, list(spend_log.rows_of([row(CAMPAIGN, n=2)])))
-            spend_log.advance_cursor(connection, 7, cursor.n, cursor.n + 2, "5-0", 1)
+            spend_log.copy_rows(connection, list(log_rows.rows_of([row(CAMPAIGN, n=2)])))
+            advance_cursor(connection, 7, cursor.n, cursor.n + 2, "5-0", 1)
             if killed:
                 raise KeyboardInterrupt
 

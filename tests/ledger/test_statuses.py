@@ -82,7 +82,7 @@ def locked(connection: Connection, brand_id: int) -> bool:
 def test_a_brands_statuses_have_one_writer_at_a_time(engine: Engine) -> None:
     with engine.begin() as other:
         with engine.begin() as connection:
-            statuses.lock_brand(connection, 7)
+            statuses.lock_brands(connection, [7])
             statuses.lock_brands(connection, [9, 2**37 - 1, 8, 9])
             assert [locked(other, b) for b in (7, 8, 9, 2**37 - 1, 10)] == [True, True, True, True, False]
         assert not locked(other, 7)

@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from engine.client.batches import MAX_SPENDS_A_CALL
-from engine.domain.causes import ORDER, mask_of
+from engine.domain.causes import CAUSES
 from engine.domain.ids import ORDINALS, SHARDS
 from engine.domain.money import MAX_AMOUNT_MICROS, MAX_TOTAL_MICROS
 from engine.domain.periods import month_of_date
@@ -65,8 +65,8 @@ def test_python_and_lua_agree_on_the_numbers() -> None:
     assert f"MAX_AMOUNT, MAX_TOTAL = {MAX_AMOUNT_MICROS}, {MAX_TOTAL_MICROS}" in lua
     assert f"MAX_SPENDS = {MAX_SPENDS_A_CALL}" in lua
     assert f"SHORT = {SHORT} " in lua
-    names = "MANUAL, ARCHIVED, SCHEDULE, DAILY_BUDGET, MONTHLY_BUDGET"
-    assert f"local {names} = {', '.join(str(mask_of([cause])) for cause in ORDER)}" in lua
+    names, bits = ", ".join(row.name.upper() for row in CAUSES), ", ".join(str(row.bit) for row in CAUSES)
+    assert f"local {names} = {bits}\n" in lua
     assert f"home * {ORDINALS}" in lua
     assert f"FIRST_DAY = {FIRST_DAY} " in lua
     assert SHARDS == 64

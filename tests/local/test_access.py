@@ -16,13 +16,13 @@ import psycopg2.errors
 import pytest
 
 from engine.errors import InvalidSetting, Refused
+from engine.job_table import QUEUES
 from engine.ledger import migrate
 from engine.ledger.database import make_engine
 from engine.local import data_dir as module
 from engine.local import roles
 from engine.local.data_dir import DataDir
 from engine.local.servers import EmbeddedServers
-from engine.processes import QUEUES
 from engine.running import LOCK, RUNNING, Running, write_running
 from engine.secret_files import FROM_FILE
 from engine.settings import Settings, jobs_redis_url

@@ -34,7 +34,7 @@ EXPLAINED: Final = (
       " AND l.recorded_at < given.at)", ")",
       (SEEN + "a_budget_lowered_below_what_was_spent_is_named_with_its_instant_and_what_was_spent_then",)),
     M("yesterday's lower budget explains today", "engine/views/hindsight.py",
-      "elif at >= today:", "else:",
+      " and ms_of(line.at) >= period_start_ms(period, view.now_ms):", ":",
       (SEEN + "spend_past_a_budget_that_was_not_lowered_today_came_too_late",)),
 )
 # fmt: on

@@ -118,7 +118,7 @@ WRITTEN_DOWN: Final = (
 
     # Salvage
     M("salvage writes down what is written down already", "engine/flows/rebuild/salvage.py",
-      "logged = spend_log.already_logged(conn, shard, at_ms(item.entry.ms), spends, item.entry.request_id)", "logged = set()",
+      "logged = spend_read.already_logged(conn, shard, at_ms(item.entry.ms), spends, item.entry.request_id)", "logged = set()",
       (REBUILD + "spends_of_a_redis_that_fell_back_are_salvaged_and_those_logged_before_are_not_doubled",)),
     M("salvage reads one page of a journal", "engine/flows/rebuild/salvage.py",
       "        if len(page) < _PAGE:\n            break\n", "        break\n",
@@ -127,7 +127,7 @@ WRITTEN_DOWN: Final = (
       "highest = max([cursor.n, *(item.n for item in found if item.n is not None)])", "highest = cursor.n",
       (REBUILD + "a_salvage_goes_on_after_the_highest_number_of_either_store",)),
     M("a rebuild that was overtaken moves the cursor", "engine/flows/rebuild/salvage.py",
-      "            _check_ours(shard, is_ours)\n            spend_log.restart_cursor", "            spend_log.restart_cursor",
+      "            _check_ours(shard, is_ours)\n            restart_cursor", "            restart_cursor",
       (REBUILD + "a_slow_rebuild_that_was_overtaken_leaves_the_cursor_of_the_quicker_one_alone",)),
 )
 # fmt: on

@@ -12,7 +12,7 @@ import redis
 from rq import Queue
 from sqlalchemy import text
 
-from engine.views.health import QUEUES
+from engine.job_table import QUEUES
 from engine.wiring import System
 from tests.patience import in_time
 from tests.processes.conftest import Processes, brand_of, count, ready, rows, until

@@ -15,7 +15,8 @@ from rq.job import Job
 from rq.registry import FinishedJobRegistry, StartedJobRegistry
 
 from engine import stranded
-from engine.doorbell import FAILURE_TTL_S, RESULT_TTL_S, HealingScheduler
+from engine.doorbell import FAILURE_TTL_S, HealingScheduler
+from engine.job_table import RESULT_TTL_S
 from engine.stranded import StrandedJobs, popped, requeue
 from engine.wiring import System
 from tests.patience import PATIENCE_S

@@ -14,7 +14,8 @@ from rq.registry import FailedJobRegistry, FinishedJobRegistry
 from sqlalchemy import text
 
 from engine.client.sync import Spend
-from engine.doorbell import FAILURE_TTL_S, RESULT_TTL_S
+from engine.doorbell import FAILURE_TTL_S
+from engine.job_table import RESULT_TTL_S
 from engine.processes import NICENESS
 from engine.wiring import System
 from tests.conftest import SUITE_MARK

@@ -101,7 +101,7 @@ def test_a_correction_of_a_counter_uses_a_budget_up_or_frees_it(
     until(lambda: watch.may_bid(CAMPAIGN))
     brand = live.read_brand(BRAND, 0)
     assert brand is not None
-    assert brand.daily_since_ms == plant.entries()[-1].ms
+    assert brand.budgets[0].since_ms == plant.entries()[-1].ms
     correct(5, "c-3")
     until(lambda: not watch.may_bid(CAMPAIGN))
 

@@ -20,7 +20,8 @@ SHARD = 17
 
 
 def brand(n: int, *, version: int = 1, used: bool = False, zero: bool = False, archived: bool = False) -> BrandSeen:
-    return BrandSeen(n, NOON, version, archived, zero, False, used, False)
+    daily = frozenset({"daily_budget"})
+    return BrandSeen(n, NOON, version, archived, daily if zero else frozenset(), daily if used else frozenset())
 
 
 def campaign(version: int, *, enabled: bool = True, schedule: str = "", ordinal: int = 0) -> CampaignSeen:
@@ -120,7 +121,7 @@ def test_the_messages_read_as_the_scripts_write_them() -> None:
     )
     assert told == PlanTold(
         81,
-        BrandSeen(7, 1795420800000, 3, False, True, False, True, False),
+        BrandSeen(7, 1795420800000, 3, False, frozenset({"daily_budget"}), frozenset({"daily_budget"})),
         (
             CampaignSeen(5308417, 2, True, False, "12345@540-1020;6@0-360"),
             CampaignSeen(5308418, 1, False, True, ""),
@@ -156,7 +157,7 @@ def test_every_change_is_told_in_words_that_order_it(plant: Plant, client: Budge
         plant.brand(daily="10", schedule=Schedule.parse({"days": ["mon"]}))
         (told,) = heard()
         assert isinstance(told, PlanTold)
-        assert told.brand._replace(at_ms=0) == BrandSeen(1, 0, 1, False, False, False, False, False)
+        assert told.brand._replace(at_ms=0) == BrandSeen(1, 0, 1, False, frozenset(), frozenset())
         assert told.campaigns == (CampaignSeen(CAMPAIGN, 1, True, False, "1@0-1440"),)
         client.record_spend(CAMPAIGN, "10", event_id="win")
         client.refund(CAMPAIGN, "1", "win")
@@ -175,7 +176,7 @@ def test_every_change_is_told_in_words_that_order_it(plant: Plant, client: Budge
         lower, higher = heard()
         assert isinstance(lower, PlanTold)
         assert isinstance(higher, PlanTold)
-        assert (lower.brand.version, lower.brand.daily_used_up, higher.brand.daily_used_up) == (2, True, False)
+        assert (lower.brand.version, lower.brand.used_up, higher.brand.used_up) == (2, {"daily_budget"}, set())
         assert (lower.campaigns, higher.campaigns) == ((), ())
         last = live.read_shard(SHARD)
         assert higher.brand.n == last.n > lower.brand.n

@@ -13,16 +13,17 @@ from itertools import count
 from typing import Final
 
 from engine.client.watch.messages import BrandSeen, BudgetMoved, CampaignSeen, PlanTold
-from engine.domain.causes import ARCHIVED, DAILY_BUDGET, MANUAL, MONTHLY_BUDGET, SCHEDULE, mask_of
+from engine.domain.budget import BUDGETS
+from engine.domain.causes import ARCHIVED, MANUAL, OTHER, SCHEDULE, cause_of, mask_of
 from engine.domain.hours import Hours
-from engine.domain.ids import ORDINALS, SHARDS, brand_of, shard_of
-from engine.domain.periods import day_of, month_of, next_day_ms
+from engine.domain.ids import SHARDS, brand_of, campaign_id_of, shard_of
+from engine.domain.periods import Period, day_of, month_of, next_day_ms, period_of
 
 _MANUAL: Final = mask_of((MANUAL,))
 _ARCHIVED: Final = mask_of((ARCHIVED,))
 _SCHEDULE: Final = mask_of((SCHEDULE,))
-_DAILY: Final = mask_of((DAILY_BUDGET,))
-_MONTHLY: Final = mask_of((MONTHLY_BUDGET,))
+_BUDGETS: Final[dict[str, Period]] = {kind.cause: kind.period for kind in BUDGETS} | {OTHER: "day"}
+"""{cause: its period} of what stops a whole brand for a while. The period of a budget of a later release is not known: it stops for the day."""
 _NEVER: Final = -1
 
 
@@ -53,8 +54,8 @@ class Wanted:
 
     def campaigns_of(self, brand_id: int, highest: int) -> list[int]:
         """The campaigns of a brand to keep, by the highest ordinal that it has."""
-        first = brand_id * ORDINALS
-        return [c for c in range(first + 1, first + highest + 1) if self.campaign(c)]
+        ids = range(campaign_id_of(brand_id, 1), campaign_id_of(brand_id, highest) + 1)
+        return [campaign_id for campaign_id in ids if self.campaign(campaign_id)]
 
 
 class _Group:
@@ -82,11 +83,17 @@ class _Campaign:
 class _Word:
     """What was last said of a budget: in its period `period` it is used up, or not. The next period frees it by itself, except for a limit of 0."""
 
-    __slots__ = ("nothing", "period", "used_up")
+    __slots__ = ("bit", "kind", "nothing", "period", "used_up")
 
-    def __init__(self) -> None:
+    def __init__(self, cause: str, kind: Period) -> None:
+        self.bit = cause_of(cause).bit
+        self.kind = kind
         self.nothing = self.used_up = False
         self.period = _NEVER
+
+    def hear(self, used_up: bool, at_ms: int) -> None:
+        """What was said of it at an instant."""
+        self.used_up, self.period = used_up, period_of(self.kind, at_ms)
 
     def counts(self, period: int) -> bool:
         """Whether what was said is of this period (or of one that our clock has not reached yet) and makes a difference in it."""
@@ -97,12 +104,12 @@ class _Word:
 
 
 class _Brand:
-    __slots__ = ("archived", "campaigns", "daily", "home", "mask", "monthly", "n", "version")
+    __slots__ = ("archived", "budgets", "campaigns", "home", "mask", "n", "version")
 
     def __init__(self, home: _Shard) -> None:
         self.home = home
         self.n = self.version = _NEVER
-        self.daily, self.monthly = _Word(), _Word()
+        self.budgets = {cause: _Word(cause, period) for cause, period in _BUDGETS.items()}
         self.archived = False
         self.mask = 0
         self.campaigns: dict[int, _Campaign] = {}
@@ -131,9 +138,6 @@ class Picture:
         """Brands whose causes change when their day or month ends."""
         self._now_ms = self._day = self._month = 0
         self._next_day_ms = 0
-
-    def is_fresh(self, shard: int) -> bool:
-        return self._shards[shard].fresh
 
     def __len__(self) -> int:
         """How many campaigns are known."""
@@ -197,10 +201,7 @@ class Picture:
         if not home.fresh or brand is None or change.n < brand.n:
             return
         brand.n = change.n
-        if change.cause == DAILY_BUDGET:
-            brand.daily.used_up, brand.daily.period = change.used_up, day_of(change.at_ms)
-        else:
-            brand.monthly.used_up, brand.monthly.period = change.used_up, month_of(change.at_ms)
+        brand.budgets[change.cause].hear(change.used_up, change.at_ms)
         self._settle(brand)
 
     def told(self, change: PlanTold) -> None:
@@ -296,21 +297,23 @@ class Picture:
     def _see_brand(self, brand: _Brand, seen: BrandSeen) -> None:
         if seen.version >= brand.version:
             brand.version, brand.archived = seen.version, seen.archived
-            brand.daily.nothing, brand.monthly.nothing = seen.no_daily, seen.no_monthly
+            for cause, word in brand.budgets.items():
+                word.nothing = cause in seen.nothing
         if seen.n >= brand.n:
             brand.n = seen.n
-            brand.daily.used_up, brand.daily.period = seen.daily_used_up, day_of(seen.at_ms)
-            brand.monthly.used_up, brand.monthly.period = seen.monthly_used_up, month_of(seen.at_ms)
+            for cause in seen.told:
+                brand.budgets[cause].hear(cause in seen.used_up, seen.at_ms)
         self._weigh(brand)
 
     def _weigh(self, brand: _Brand) -> None:
         """The causes that stop the whole brand."""
-        brand.mask = (
-            (_ARCHIVED if brand.archived else 0)
-            | (_DAILY if brand.daily.stops(self._day) else 0)
-            | (_MONTHLY if brand.monthly.stops(self._month) else 0)
-        )
-        if brand.daily.counts(self._day) or brand.monthly.counts(self._month):
+        brand.mask, turns = _ARCHIVED if brand.archived else 0, False
+        for word in brand.budgets.values():
+            period = self._day if word.kind == "day" else self._month
+            if word.stops(period):
+                brand.mask |= word.bit
+            turns = turns or word.counts(period)
+        if turns:
             self._turning.add(brand)
         else:
             self._turning.discard(brand)

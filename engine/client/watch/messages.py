@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from engine.domain.causes import DAILY_BUDGET, MONTHLY_BUDGET
+from engine.domain.budget import BUDGETS, budgets_of
+from engine.domain.causes import OTHER, cause_of
 
+_TOLD: Final = tuple(kind.cause for kind in BUDGETS)
 _DIRECTIONS: Final = {"exhausted": True, "restored": False}
 
 
@@ -23,20 +25,23 @@ class CampaignSeen(NamedTuple):
 
 
 class BrandSeen(NamedTuple):
-    """A brand at journal number n of its shard. at_ms: the instant for whose day and month the two `*_used_up` hold. `no_*`: a limit of 0."""
+    """A brand at journal number n of its shard.
+
+    at_ms: the instant for whose periods `used_up` holds. Budgets are named by their causes: `told` are those that were spoken of,
+    `nothing` those with a limit of 0.
+    """
 
     n: int
     at_ms: int
     version: int
     archived: bool
-    no_daily: bool
-    no_monthly: bool
-    daily_used_up: bool
-    monthly_used_up: bool
+    nothing: frozenset[str]
+    used_up: frozenset[str]
+    told: tuple[str, ...] = _TOLD
 
 
 class BudgetMoved(NamedTuple):
-    """A budget of a brand was used up, or is free again."""
+    """A budget of a brand was used up, or is free again. cause: `other` for a budget of a later release."""
 
     brand_id: int
     cause: str
@@ -63,7 +68,10 @@ Change = BudgetMoved | PlanTold | ShardTold
 
 
 def read_message(message: bytes) -> Change:
-    """One message of the channel. Raises ValueError for one of another make: read the plan again instead."""
+    """One message of the channel. Words and fields after those known here are left to later releases.
+
+    Raises ValueError for a message of another make: read the plan again instead.
+    """
     words = message.decode().split(" ")
     if words[:2] == ["0", "shard"]:
         return ShardTold(words[2:3] == ["ready"])
@@ -71,30 +79,31 @@ def read_message(message: bytes) -> Change:
         brand = read_brand(int(words[4]), int(words[3]), words[5])
         campaigns = (_split(word) for word in words[6:])
         return PlanTold(int(words[0]), brand, tuple(read_campaign(*c) for c in campaigns))
-    brand_id, cause, direction, at, n = words
-    if cause not in (DAILY_BUDGET, MONTHLY_BUDGET) or direction not in _DIRECTIONS:
+    brand_id, name, direction, at, n, *_ = words
+    cause = cause_of(name)
+    if (cause.name not in _TOLD and cause.name != OTHER) or direction not in _DIRECTIONS:
         raise ValueError(f"a message that this program does not know: {message!r:.200}")
-    return BudgetMoved(int(brand_id), cause, _DIRECTIONS[direction], int(at), int(n))
+    return BudgetMoved(int(brand_id), cause.name, _DIRECTIONS[direction], int(at), int(n))
 
 
 def read_brand(n: int, at_ms: int, text: str) -> BrandSeen:
-    """`version:archived:daily_limit:monthly_limit:daily used up:monthly used up`. Raises ValueError."""
-    version, archived, daily, monthly, daily_used_up, monthly_used_up = text.split(":")
+    """`version:archived:daily_limit:monthly_limit:daily used up:monthly used up`, and fields of later releases. Raises ValueError."""
+    version, archived, *fields = text.split(":")
+    told = [(kind.cause, *of_budget) for kind, of_budget in zip(BUDGETS, budgets_of(fields, 2), strict=False)]
     return BrandSeen(
         n,
         at_ms,
         int(version),
         archived == "1",
-        daily == "0",
-        monthly == "0",
-        daily_used_up == "1",
-        monthly_used_up == "1",
+        frozenset(cause for cause, limit, _ in told if limit == "0"),
+        frozenset(cause for cause, _, used_up in told if used_up == "1"),
+        tuple(cause for cause, *_ in told),
     )
 
 
 def read_campaign(campaign_id: int, text: str) -> CampaignSeen:
-    """`version:on:archived:schedule`. Raises ValueError."""
-    version, on, archived, schedule = text.split(":")
+    """`version:on:archived:schedule`, and fields of later releases. Raises ValueError."""
+    version, on, archived, schedule, *_ = text.split(":")
     return CampaignSeen(campaign_id, int(version), on == "1", archived == "1", schedule)
 
 

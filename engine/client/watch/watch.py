@@ -22,7 +22,7 @@ from engine.client.watch.messages import BudgetMoved, PlanTold, read_message
 from engine.client.watch.snapshot import ShardNotReady, read_snapshot
 from engine.client.watch.subscription import Channel
 from engine.domain.causes import reasons_of
-from engine.domain.ids import ORDINALS, check_brand_id, check_campaign_id, ids_of, shard_of
+from engine.domain.ids import brand_of, check_brand_id, check_campaign_id, ids_of, shard_of
 from engine.errors import BudgetError, NotFound, NotReady
 from engine.live.keys import shard_keys
 from engine.live.replies import NOT_READY, CampaignStatus, head
@@ -137,7 +137,7 @@ class Watch:
 
     def add(self, campaign_id: int) -> None:
         """Watches one campaign more; its shard is stale until its snapshot is read, which `wait_ready` waits for. Raises InvalidId."""
-        shard = shard_of(check_campaign_id(campaign_id) // ORDINALS)
+        shard = shard_of(brand_of(check_campaign_id(campaign_id)))
         with self._changed:
             if self._ended or self._wanted.campaign(campaign_id):
                 return
@@ -156,7 +156,7 @@ class Watch:
         Where its shard is stale: with the reason `stale` when failing closed, as last seen when failing open.
         Raises InvalidId, NotFound, NotReady (stale, and never seen).
         """
-        shard = shard_of(check_campaign_id(campaign_id) // ORDINALS)
+        shard = shard_of(brand_of(check_campaign_id(campaign_id)))
         with self._changed:
             mask = self._picture.mask(campaign_id)
             if self._ended or (shard in self._missing and (mask is None or not self._picture.fail_open)):

@@ -6,12 +6,13 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
+from engine.domain.budget import BUDGETS
 from engine.ledger.records import BrandRecord, CampaignRecord
 from engine.live.admin import REST_S
 from engine.live.inspect import PAGE, Inspector
 from engine.live.keys import keys_of_brand
 
-_OF_BRAND: Final = {"v": "version", "daily": "daily budget", "monthly": "monthly budget", "archived": "archived"}
+_OF_BRAND: Final = {"v": "version", **{kind.stored: kind.words for kind in BUDGETS}, "archived": "archived"}
 _OF_CAMPAIGN: Final = {"v": "version", "on": "switch", "archived": "archived", "schedule": "schedule"}
 
 
@@ -33,7 +34,7 @@ def plans_off(
     listed, own = list(brands), list(campaigns)
     found = _read(inspector, [keys_of_brand(b.id).brand(b.id) for b in listed], tuple(_OF_BRAND), rests)
     for b, plan in zip(listed, found, strict=True):
-        limits = map(_limit, (b.daily_budget_micros, b.monthly_budget_micros))
+        limits = (_limit(kind.limit_of(b)) for kind in BUDGETS)
         wanted = [str(b.version), *limits, _bit(b.archived_at is not None)]
         yield from _compare(f"brand {b.id}", b.id, plan, wanted, _OF_BRAND.values())
     found = _read(inspector, [keys_of_brand(c.brand_id).campaign(c.id) for c in own], tuple(_OF_CAMPAIGN), rests)

@@ -7,34 +7,25 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Final
 
 from sqlalchemy import Engine
 
-from engine.domain.causes import (
-    ARCHIVED,
-    DAILY_BUDGET,
-    MANUAL,
-    MONTHLY_BUDGET,
-    ORDER,
-    SCHEDULE,
-    reasons_of,
-    status_of,
-)
-from engine.domain.ids import ORDINALS, shard_of
-from engine.domain.periods import at_ms, day_of, day_start_ms, month_of, month_start_ms, ms_of
+from engine.domain.causes import OTHER, Status, cause_of, in_order, reasons_of, standing_mask, status_of
+from engine.domain.ids import ordinal_of, shard_of
+from engine.domain.periods import at_ms, ms_of, period_start_ms
 from engine.ledger import campaigns, statuses
 from engine.ledger.catalog import Catalog
 from engine.ledger.records import CampaignRecord
-from engine.live.admin import LiveBrand, LiveRedis
+from engine.live.admin import LiveRedis
+from engine.live.plans import LiveBrand
 from engine.live.repair import probe_brands, told_lost
 
 log = logging.getLogger(__name__)
 
 BRANDS_A_TRANSACTION: Final = 50
 ENGINE: Final = "engine"
-_WRITTEN_AS: Final = [(status_of(reasons_of(mask)), ",".join(reasons_of(mask))) for mask in range(1 << len(ORDER))]
-"""For each mask of causes, the status and the causes as PostgreSQL gives them back: most campaigns differ in neither."""
 
 
 class StatusWriter:
@@ -65,15 +56,14 @@ class StatusWriter:
             statuses.lock_brands(conn, brand_ids)
             written = statuses.written(conn, brand_ids)
             # Ordinals rise with ids, so the last campaign has the highest.
-            highest = {brand_id: rows[-1].campaign_id % ORDINALS for brand_id, rows in written.items() if rows}
+            highest = {brand_id: ordinal_of(rows[-1].campaign_id) for brand_id, rows in written.items() if rows}
             live = self._live.read_causes(highest, rests=rests)
             changed = {
-                row.campaign_id: reasons_of(mask)
+                row.campaign_id: reasons_of(standing_mask(mask))
                 for brand_id, causes in live.items()
                 if causes is not None
                 for row in written[brand_id]
-                if (mask := causes.masks.get(row.campaign_id)) is not None
-                and (row.status, row.reasons) != _WRITTEN_AS[mask]
+                if (mask := causes.masks.get(row.campaign_id)) is not None and not _is_written(row, mask)
             }
             unseen = {
                 brand_id: last
@@ -112,17 +102,32 @@ class StatusWriter:
                 log.error("%s", told_lost(lost))
 
 
-def began(cause: str, campaign: CampaignRecord, brand: LiveBrand) -> int:
+@lru_cache(maxsize=256)
+def _written_as(mask: int) -> tuple[Status, str]:
+    """The status and the causes of a mask as PostgreSQL gives them back: most campaigns differ in neither."""
+    reasons = reasons_of(standing_mask(mask))
+    return status_of(reasons), ",".join(reasons)
+
+
+def _is_written(row: statuses.Written, mask: int) -> bool:
+    """Whether a row says what a mask says, also where a later release wrote a cause that reads as `other` here."""
+    status, reasons = _written_as(mask)
+    if row.status != status:
+        return False
+    return row.reasons == reasons or (OTHER in reasons and ",".join(in_order(row.reasons.split(","))) == reasons)
+
+
+def began(name: str, campaign: CampaignRecord, brand: LiveBrand) -> int:
     """The instant (ms) at which a cause that differs came or went: when the switch was thrown, the budget ran out, the window opened."""
-    now = brand.now_ms
-    if cause == DAILY_BUDGET:
-        return max(brand.daily_since_ms or 0, day_start_ms(day_of(now)))
-    if cause == MONTHLY_BUDGET:
-        return max(brand.monthly_since_ms or 0, month_start_ms(month_of(now)))
-    if cause == SCHEDULE:
+    now, cause = brand.now_ms, cause_of(name)
+    if cause.since == "budget":
+        assert cause.period is not None
+        budget = brand.budget(name)
+        return max((budget and budget.since_ms) or 0, period_start_ms(cause.period, now))
+    if cause.since == "window":
         return campaign.schedule.last_change_ms(now) or now
-    if cause == ARCHIVED and campaign.archived_since is not None:
+    if cause.since == "archive" and campaign.archived_since is not None:
         return ms_of(campaign.archived_since)
-    if cause == MANUAL:
+    if cause.since == "switch":
         return ms_of(campaign.switched_at)
     return now

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from engine.domain.causes import ORDER
-from engine.domain.ids import MAX_BRAND_ID, ORDINALS, are_text_ids
+from engine.domain.causes import OTHER, cause_of
+from engine.domain.ids import MAX_BRAND_ID, are_text_ids, is_campaign_id
 from engine.domain.money import MAX_AMOUNT_MICROS, MAX_TOTAL_MICROS
-from engine.domain.periods import day_of
+from engine.domain.periods import day_of, split_counter_field
 from engine.live.grammar import whole
-from engine.live.journal import UNITEMISED, Entry, LoggedSpend
+from engine.live.journal import Entry
+from engine.live.logged import UNITEMISED, LoggedSpend
 
 MOST_BYTES: Final = 1 << 20
 """Bytes of the largest entry that is read: a call of 1,000 spends with the longest ids has about 130,000."""
@@ -43,7 +44,7 @@ def check_entry(entry: Entry) -> None:
     if len(entry.request_id) > _MAX_REQUEST_ID or (entry.request_id and not _are_ids(entry.request_id)):
         raise ValueError(f"{entry.request_id[:60]!r} is not a request id")
     for change in entry.changes:
-        if not 1 <= change.brand_id <= MAX_BRAND_ID or change.cause not in ORDER:
+        if not 1 <= change.brand_id <= MAX_BRAND_ID or not _is_budget(change.cause):
             raise ValueError(f"{change.cause[:40]!r} of brand {change.brand_id} is not a budget")
         if change.direction not in ("exhausted", "restored"):
             raise ValueError(f"{change.direction[:40]!r} is not what becomes of a budget")
@@ -61,6 +62,11 @@ def check_entry(entry: Entry) -> None:
     for line in entry.adjustments():
         _check_adjustment(line.owner, line.owner_id, line.field, line.difference_micros)
         _check_names([line.name])
+
+
+def _is_budget(cause: str) -> bool:
+    """Whether a cause is one of money, of this release or, as `other`, of a later one."""
+    return cause_of(cause).kind == "money" or cause == OTHER
 
 
 def _check_spends(entry: Entry) -> None:
@@ -96,9 +102,9 @@ def _check_adjustment(owner: str, owner_id: int, field: str, difference_micros: 
         _check_campaign(owner_id)
     elif owner != "brand" or not 1 <= owner_id <= MAX_BRAND_ID:
         raise ValueError(f"{owner[:20]!r} {owner_id} is neither a brand nor a campaign")
-    kind, _, digits = field.partition(":")
+    period, digits = split_counter_field(field) or ("", "")
     number = whole(digits)
-    if number is None or (number > _LAST_DAY if kind == "d" else kind != "m" or not _is_month(number)):
+    if number is None or (number > _LAST_DAY if period == "day" else not _is_month(number)):
         raise ValueError(f"{field[:40]!r} is not a counter of a day or a month")
     _check_range(abs(difference_micros), MAX_TOTAL_MICROS, "what a counter has")
 
@@ -108,7 +114,7 @@ def _is_month(number: int) -> bool:
 
 
 def _check_campaign(campaign_id: int) -> None:
-    if not ORDINALS < campaign_id < (MAX_BRAND_ID + 1) * ORDINALS or campaign_id % ORDINALS == 0:
+    if not is_campaign_id(campaign_id):
         raise ValueError(f"{campaign_id} is not a campaign")
 
 

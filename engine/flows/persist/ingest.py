@@ -21,15 +21,16 @@ from engine.domain.periods import date_of, day_of
 from engine.errors import BudgetError
 from engine.flows.persist.entry_laws import LAST_INSTANT_MS, MOST_BYTES, check_entry, check_size
 from engine.flows.persist.posting import Item, Posting, spend_day
-from engine.ledger import quarantine, spend_log
+from engine.ledger import log_rows, quarantine
 from engine.live.grammar import whole
-from engine.live.journal import UNITEMISED, Entry, decode
+from engine.live.journal import Entry, decode
+from engine.live.logged import UNITEMISED
 
 log = logging.getLogger(__name__)
 
 _REASON: Final = 400
 """Characters of why an entry does not read."""
-REFUSED: Final = (spend_log.RowsRefused, IntegrityError, DataError)
+REFUSED: Final = (log_rows.RowsRefused, IntegrityError, DataError)
 _SUM: Final = re.compile(rb"(\d{1,16}),(\d{1,13}),[^,;]*,\d*;")
 _PACKED_SUM: Final = re.compile(rb"(\d{1,16}),(\d{1,16}),\d{1,4};")
 

@@ -18,7 +18,16 @@ from engine.domain.ids import SHARDS
 from engine.errors import BudgetError, ServerAway
 from engine.flows.persist.ingest import Booked, Part, Read, book, read
 from engine.ledger import spend_log
-from engine.ledger.cursors import CursorMoved
+from engine.ledger.cursors import (
+    CursorMoved,
+    CursorRow,
+    advance_cursor,
+    age_cursors,
+    lock_cursor,
+    pass_over,
+    read_cursors,
+    stop_cursor,
+)
 from engine.live.admin import LiveRedis, LiveShard
 from engine.live.journal import START, Entry, Journal, NoJournal
 
@@ -76,7 +85,7 @@ class Drained:
 class _Next:
     """The next entries of a shard whose cursor is locked, and where they end. more: there are others after them."""
 
-    cursor: spend_log.CursorRow
+    cursor: CursorRow
     reads: Sequence[Read]
     last_n: int
     generation: int
@@ -92,9 +101,9 @@ class _Next:
         """To behind the last of them. Raises CursorMoved."""
         shard, n, last = self.cursor.shard, self.cursor.n, self.reads[-1].entry_id
         if self.last_n > n:
-            spend_log.advance_cursor(conn, shard, n, self.last_n, last, self.generation)
+            advance_cursor(conn, shard, n, self.last_n, last, self.generation)
         else:
-            spend_log.pass_over(conn, shard, n, last)
+            pass_over(conn, shard, n, last)
 
 
 class Persister:
@@ -178,7 +187,7 @@ class Persister:
         Not n alone: an older Redis may have come up again to the very n that PostgreSQL has, with other entries.
         """
         with self._db.connect() as conn:
-            cursors = spend_log.read_cursors(conn)
+            cursors = read_cursors(conn)
         states = [s for s in self._live.read_shards() if s.ready and self.owns(s)]
         return [
             s for s in states if s.n != cursors[s.shard].n or (s.last_entry_id or START) != cursors[s.shard].entry_id
@@ -187,7 +196,7 @@ class Persister:
     def backlog(self) -> int:
         """How many journal entries of ready shards PostgreSQL does not have yet."""
         with self._db.connect() as conn:
-            cursors = spend_log.read_cursors(conn)
+            cursors = read_cursors(conn)
         return sum(max(state.n - cursors[state.shard].n, 0) for state in self.waiting())
 
     def _drain_shard(
@@ -209,7 +218,7 @@ class Persister:
     def stop(self, shard: int, why: str) -> None:
         """Takes a shard out of use, in both stores, until it is rebuilt."""
         with self._db.begin() as conn:
-            spend_log.stop_cursor(conn, shard, why)
+            stop_cursor(conn, shard, why)
         self._live.unmark(self._instance, shard, why)
 
     def step(
@@ -246,7 +255,7 @@ class Persister:
 
     def _next(self, conn: Connection, shard: int, state: LiveShard | None, entries: int, spends: int) -> _Next | None:
         """What a shard has to be carried over, its cursor locked; None when another process has that. Raises HistoryLost."""
-        cursor = spend_log.lock_cursor(conn, shard)
+        cursor = lock_cursor(conn, shard)
         if cursor is None:
             return None
         if state is not None and state.n < cursor.n and self._live.read_shard(shard).n < cursor.n:
@@ -306,7 +315,7 @@ def trim_all(db: Engine, live: LiveRedis, instance: str, keep_minutes: int) -> i
     """Drops what PostgreSQL has had for JOURNAL_KEEP_MINUTES, so that a PostgreSQL that went back loses nothing."""
     dropped = 0
     with db.begin() as conn:
-        safe = spend_log.age_cursors(conn, keep_minutes)
+        safe = age_cursors(conn, keep_minutes)
     for shard in range(SHARDS):
         if safe.get(shard, START) != START:
             dropped += live.trim(instance, shard, safe[shard])

@@ -15,8 +15,9 @@ from sqlalchemy import Connection
 from engine.domain.ids import brand_of
 from engine.domain.periods import at_ms, date_of, day_of
 from engine.domain.refunds import refund_request
-from engine.ledger import corrections, holds, refunds, spend_log
-from engine.live.journal import COUNTED, Entry, LoggedSpend
+from engine.ledger import corrections, holds, log_rows, refunds, spend_log
+from engine.live.journal import COUNTED, Entry
+from engine.live.logged import LoggedSpend
 from engine.live.packed import Unpacked
 
 
@@ -34,7 +35,7 @@ class Posting:
     def __init__(self, items: Sequence[Item]) -> None:
         self._items = items
         self._packed: list[tuple[Item, Unpacked]] = []
-        self._rows: list[spend_log.SpendRow] = []
+        self._rows: list[log_rows.SpendRow] = []
         self._sums: dict[tuple[int, date, int], tuple[int, int, int]] = {}
         for item in items:
             call = item.entry.simple
@@ -71,7 +72,7 @@ class Posting:
     def write(self, conn: Connection) -> int:
         """Writes rows, sums, requests to be remembered, holds, corrections and refunds; answers how many rows. Raises RowsRefused, and what else PostgreSQL
         refuses."""
-        written = spend_log.copy_rows(conn, chain(_packed(self._packed), spend_log.rows_of(self._rows)))
+        written = spend_log.copy_rows(conn, chain(_packed(self._packed), log_rows.rows_of(self._rows)))
         spend_log.add_sums(conn, self._sums)
         spend_log.add_mixed_requests(conn, list(_remembered(self._items)))
         holds.write(conn, list(_holds(self._items)))
@@ -88,24 +89,43 @@ def spend_day(entry: Entry, spend: LoggedSpend) -> date:
 def _packed(whole: Sequence[tuple[Item, Unpacked]]) -> Iterator[bytes]:
     for (shard, generation, entry), call in whole:
         lease, kind = entry.drawn_from or (None, "spend")
-        yield spend_log.packed_rows(
-            at_ms(entry.ms), date_of(day_of(entry.ms)), [line.campaign_id for line in call.sums], call.places, call.micros,
-            entry.request_id, shard, generation, entry.n, lease, kind, call.events,
-        )  # fmt: skip
+        shared = log_rows.CallRow(
+            recorded_at=at_ms(entry.ms),
+            day=date_of(day_of(entry.ms)),
+            request_id=entry.request_id,
+            shard=shard,
+            generation=generation,
+            n=entry.n,
+            kind=kind,
+            hold_id=lease,
+        )
+        campaigns = [line.campaign_id for line in call.sums]
+        yield log_rows.packed_rows(shared, campaigns, call.places, call.micros, call.events)
 
 
-def _rows(item: Item) -> Iterator[spend_log.SpendRow]:
+def _rows(item: Item) -> Iterator[log_rows.SpendRow]:
     shard, generation, entry = item
     recorded_at = at_ms(entry.ms)
     for spend in entry.spends():
         request = entry.request_id or (
             f"{spend.campaign_id}:{spend.hold_id}" if spend.hold_id else refund_request(spend.event_id, spend.refund_id)
         )
-        yield spend_log.SpendRow(
-            recorded_at, spend_day(entry, spend), spend.brand_id, spend.campaign_id, spend.amount_micros, spend.event_id, request,
-            None if spend.occurred_ms is None else at_ms(spend.occurred_ms), spend.kind, shard, generation, entry.n,
-            spend.position, spend.hold_id,
-        )  # fmt: skip
+        yield log_rows.SpendRow(
+            recorded_at=recorded_at,
+            day=spend_day(entry, spend),
+            brand_id=spend.brand_id,
+            campaign_id=spend.campaign_id,
+            amount_micros=spend.amount_micros,
+            event_id=spend.event_id,
+            request_id=request,
+            occurred_at=None if spend.occurred_ms is None else at_ms(spend.occurred_ms),
+            kind=spend.kind,
+            shard=shard,
+            generation=generation,
+            n=entry.n,
+            position=spend.position,
+            hold_id=spend.hold_id,
+        )
 
 
 def _remembered(items: Sequence[Item]) -> Iterator[spend_log.RememberedRequest]:

@@ -7,18 +7,19 @@ from typing import Final
 
 from sqlalchemy import Engine
 
+from engine.domain.budget import BUDGETS
 from engine.domain.periods import (
     at_ms,
+    counter_field_on,
     date_of,
     day_number,
     day_of,
     day_start_ms,
     days_of_month,
     month_of,
-    month_of_date,
     ms_of,
 )
-from engine.ledger import quarantine, spend_log
+from engine.ledger import quarantine, spend_read
 from engine.ledger.holds import HoldRow
 from engine.ledger.records import BrandRecord, CampaignRecord
 from engine.live.admin import TURN
@@ -42,11 +43,11 @@ def open_counters(db: Engine, brand_ids: Sequence[int], now: int, last_ms: int) 
     day, month = day_of(now), month_of(now)
     first = next(days_of_month(month))
     with db.connect() as conn:
-        totals = spend_log.campaign_totals(
+        totals = spend_read.campaign_totals(
             conn, brand_ids, date_of(min(first, day - 1)), date_of(max(day, day_of(last_ms)))
         )
         # A correction of yesterday came when its counter had its last word: it is in the month's only.
-        corrected = spend_log.correction_totals(
+        corrected = spend_read.correction_totals(
             conn, brand_ids, date_of(day - 1), date_of(day - 1), at_ms(day_start_ms(day))
         )
         for key, micros in quarantine.sums(conn, brand_ids).items():
@@ -57,10 +58,12 @@ def open_counters(db: Engine, brand_ids: Sequence[int], now: int, last_ms: int) 
         for owner in ((brand_id, campaign_id), (brand_id, None)):
             fields = sums.setdefault(owner, {})
             counted = (
-                [(f"d:{number}", micros - corrected.get((brand_id, campaign_id, on), 0))] if number >= day - 1 else []
+                [(counter_field_on("day", on), micros - corrected.get((brand_id, campaign_id, on), 0))]
+                if number >= day - 1
+                else []
             )
             if number >= first:
-                counted.append((f"m:{month_of_date(on)}", micros))
+                counted.append((counter_field_on("month", on), micros))
             for name, amount in counted:
                 fields[name] = fields.get(name, 0) + amount
     return {
@@ -90,11 +93,10 @@ def plan_hashes(
     for hold in held:
         held_of[hold.brand_id] = held_of.get(hold.brand_id, 0) + hold.held_micros
     for b in brands:
-        daily, monthly = (
-            "" if limit is None else str(limit) for limit in (b.daily_budget_micros, b.monthly_budget_micros)
-        )
-        fields = ["v", str(b.version), "daily", daily, "monthly", monthly, "archived", _bit(b.archived_at is not None)]
-        fields += ["held", str(held_of.get(b.id, 0))]
+        fields = ["v", str(b.version), "archived", _bit(b.archived_at is not None), "held", str(held_of.get(b.id, 0))]
+        for kind in BUDGETS:
+            limit = kind.limit_of(b)
+            fields += [kind.stored, "" if limit is None else str(limit)]
         yield keys.brand(b.id), fields + counted.get((b.id, None), [])
         for key in keys.holds(b.id):
             yield key, []

@@ -30,7 +30,7 @@ from engine.flows.rebuild.contents import (
     set_calls,
 )
 from engine.flows.rebuild.salvage import carry_over, ms_of_entry
-from engine.ledger import holds, periods, refunds, spend_log
+from engine.ledger import holds, periods, refunds, spend_read
 from engine.ledger.catalog import Catalog
 from engine.ledger.cursors import CursorMoved
 from engine.ledger.holds import HoldRow
@@ -267,7 +267,7 @@ class Rebuilder:
             return _Has([], 0, clock_ms, {}, {}, [], {})
         campaigns, ids = self._catalog.campaigns(include_archived=True, shard=shard), [brand.id for brand in brands]
         with self._db.connect() as conn:
-            last_ms = spend_log.last_recorded_ms(conn, shard)
+            last_ms = spend_read.last_recorded_ms(conn, shard)
         now = clock_ms if how.accept_clock else max(clock_ms, last_ms)
         requests, events = self._memories(shard, now)
         held, ends = self._holds(ids, now)
@@ -303,8 +303,8 @@ class Rebuilder:
         events: dict[str, str] = {}
         longest = max(self._windows.request_ms, self._windows.event_ms)
         with self._db.connect() as conn:
-            rows = list(spend_log.recent_spends(conn, shard, at_ms(now) - timedelta(milliseconds=longest)))
-            mixed = list(spend_log.recent_mixed(conn, shard, at_ms(now - self._windows.request_ms)))
+            rows = list(spend_read.recent_spends(conn, shard, at_ms(now) - timedelta(milliseconds=longest)))
+            mixed = list(spend_read.recent_mixed(conn, shard, at_ms(now - self._windows.request_ms)))
             undone = refunds.remembered(conn, shard, at_ms(now - self._windows.event_ms))
         bodies: dict[str, list[str]] = {}
         for row in rows:

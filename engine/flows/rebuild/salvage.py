@@ -18,7 +18,8 @@ from engine.domain.periods import at_ms
 from engine.errors import BudgetError
 from engine.flows.persist.ingest import Broken, Part, Read, book, read
 from engine.flows.persist.persister import BATCH, Drained, HistoryLost, Persister
-from engine.ledger import quarantine, spend_log
+from engine.ledger import quarantine, spend_read
+from engine.ledger.cursors import CursorMoved, CursorRow, lock_cursor, read_cursors, restart_cursor
 from engine.live.journal import START, Journal
 
 _PAGE: Final = 1000
@@ -67,7 +68,7 @@ def carry_over(
                 if not step.left:
                     break
             with db.connect() as conn:
-                entry_id = spend_log.read_cursors(conn)[shard].entry_id
+                entry_id = read_cursors(conn)[shard].entry_id
             if ms_of_entry(entry_id) > clock_ms + CLOCK_SLACK_MS:
                 # No script wrote an entry of the future, and none can write after it: PostgreSQL has all of this journal, the next begins anew.
                 entry_id = START
@@ -99,19 +100,19 @@ def _unlocked(step: Drained) -> Drained | None:
     return None if step.locked else step
 
 
-def _restart(db: Engine, shard: int, entry_id: str, is_ours: Callable[[], bool]) -> spend_log.CursorRow | None:
+def _restart(db: Engine, shard: int, entry_id: str, is_ours: Callable[[], bool]) -> CursorRow | None:
     """Moves the cursor into the next generation; answers it as it was."""
     with db.begin() as conn:
-        cursor = spend_log.lock_cursor(conn, shard)
+        cursor = lock_cursor(conn, shard)
         if cursor is not None:
             _check_ours(shard, is_ours)
-            spend_log.restart_cursor(conn, shard, cursor.generation + 1, cursor.n, entry_id)
+            restart_cursor(conn, shard, cursor.generation + 1, cursor.n, entry_id)
     return cursor
 
 
 def _check_ours(shard: int, is_ours: Callable[[], bool]) -> None:
     if not is_ours():
-        raise spend_log.CursorMoved(f"shard {shard}: another rebuild has begun, and goes on from here")
+        raise CursorMoved(f"shard {shard}: another rebuild has begun, and goes on from here")
 
 
 def _salvage(db: Engine, journal: Journal, persister: Persister, shard: int, is_ours: Callable[[], bool]) -> int:
@@ -131,7 +132,7 @@ def _write_missing(
     db: Engine, persister: Persister, shard: int, found: list[Read], is_ours: Callable[[], bool]
 ) -> int | None:
     with db.begin() as conn:
-        cursor = spend_log.lock_cursor(conn, shard)
+        cursor = lock_cursor(conn, shard)
         if cursor is None:
             return None
         _check_ours(shard, is_ours)
@@ -140,7 +141,7 @@ def _write_missing(
         missing = [left for item in found if (left := _missing(conn, shard, item, known)) is not None]
         booked = book(conn, [Part(shard, cursor.generation + 1, missing)], persister.make_partitions)
         highest = max([cursor.n, *(item.n for item in found if item.n is not None)])
-        spend_log.restart_cursor(conn, shard, cursor.generation + 1, highest, START)
+        restart_cursor(conn, shard, cursor.generation + 1, highest, START)
     return booked.rows
 
 
@@ -149,7 +150,7 @@ def _missing(conn: Connection, shard: int, item: Read, quarantined: set[str]) ->
     if isinstance(item.entry, Broken):
         return None if item.entry_id in quarantined else item
     spends = list(item.entry.spends())
-    logged = spend_log.already_logged(conn, shard, at_ms(item.entry.ms), spends, item.entry.request_id)
+    logged = spend_read.already_logged(conn, shard, at_ms(item.entry.ms), spends, item.entry.request_id)
     # Asked for twice, a refund has one row all the same.
     asked = any(refund.asked for refund in item.entry.refunds())
     if not (asked or {spend.position for spend in spends} - logged) or item.entry_id in quarantined:

@@ -15,10 +15,12 @@ from typing import Final
 
 from sqlalchemy import Connection, Engine
 
+from engine.domain.budget import BUDGETS
 from engine.domain.ids import SHARDS, campaign_id_of
 from engine.domain.money import format_micros
 from engine.domain.periods import (
     Period,
+    counter_field_on,
     date_of,
     day_number,
     day_of,
@@ -28,8 +30,9 @@ from engine.domain.periods import (
     next_month,
 )
 from engine.errors import BudgetError, ServerAway
-from engine.ledger import periods, quarantine, spend_log
+from engine.ledger import periods, quarantine, spend_read
 from engine.ledger.catalog import Catalog
+from engine.ledger.cursors import read_cursors
 from engine.ledger.records import BrandRecord
 from engine.live.admin import TURN, LiveRedis, LiveShard
 from engine.live.keys import shard_keys
@@ -95,7 +98,7 @@ class Closer:
         ends_s = time.monotonic() + wait_s
         while owed:
             with self._db.connect() as conn:
-                cursors = spend_log.read_cursors(conn)
+                cursors = read_cursors(conn)
             whole = [state for state in owed if cursors[state.shard].n >= state.n]
             for state in whole:
                 with self._unless_it_fails(state.shard, failed):
@@ -144,7 +147,7 @@ class Closer:
         """The first day of a shard: of its first brand or, where that was imported, of its first spend."""
         created = min(brand.created_at for brand in brands).date()
         with self._db.connect() as conn:
-            earliest = spend_log.first_day(conn, shard)
+            earliest = spend_read.first_day(conn, shard)
         return min(created, earliest) if earliest else created
 
     def _close(
@@ -162,10 +165,10 @@ class Closer:
         for start in range(0, len(owed), PERIODS_AT_ONCE):
             part = owed[start : start + PERIODS_AT_ONCE]
             with self._db.begin() as conn:
-                counters = self._counters(shard, ids, [_field(*period) for period in part])
+                counters = self._counters(shard, ids, [counter_field_on(*period) for period in part])
                 first = [self._close_one(conn, shard, *period, brands, counters, done) for period in part]
                 # Before the commit: a crash in between closes the periods again, and pruning what is gone changes nothing.
-                self._prune(shard, hashes, [_field(*period) for period in part])
+                self._prune(shard, hashes, [counter_field_on(*period) for period in part])
             done.days += sum(closed for closed, (period, _) in zip(first, part, strict=True) if period == "day")
             done.months += sum(closed for closed, (period, _) in zip(first, part, strict=True) if period == "month")
 
@@ -183,10 +186,10 @@ class Closer:
         done: Closed,
     ) -> bool:
         ids = [brand.id for brand in brands]
-        totals = spend_log.period_totals(conn, period, starts_on, ids)
+        totals = spend_read.period_totals(conn, period, starts_on, ids)
         aside = quarantine.brand_sums(conn, ids, period, starts_on)
         for brand_id in ids:
-            counter = counters.get((brand_id, _field(period, starts_on)))
+            counter = counters.get((brand_id, counter_field_on(period, starts_on)))
             logged = totals.get(brand_id, 0) + aside.get(brand_id, 0)
             if counter is not None and counter not in (0, logged):
                 done.drift.append(
@@ -194,8 +197,10 @@ class Closer:
                 )
         # A brand's periods begin with it, or with its first spend where that is older.
         there = [b for b in brands if b.created_at.date() <= _last_day(period, starts_on) or totals.get(b.id, 0) > 0]
-        budgets = [(b.id, b.daily_budget_micros if period == "day" else b.monthly_budget_micros) for b in there]
-        return periods.close(conn, shard, period, starts_on, [(b, totals.get(b, 0), limit) for b, limit in budgets])
+        # The first budget of a period is the one that its closed total is shown against.
+        kind = next(kind for kind in BUDGETS if kind.period == period)
+        lines = [(b.id, totals.get(b.id, 0), kind.limit_of(b)) for b in there]
+        return periods.close(conn, shard, period, starts_on, lines)
 
     def _counters(self, shard: int, brand_ids: list[int], fields: Sequence[str]) -> dict[tuple[int, str], int]:
         keys, out = shard_keys(shard), {}
@@ -211,8 +216,3 @@ class Closer:
 
 def _last_day(period: Period, starts_on: date) -> date:
     return starts_on if period == "day" else date_of(day_number(month_date(next_month(month_of_date(starts_on)))) - 1)
-
-
-def _field(period: Period, starts_on: date) -> str:
-    """The counter of a period in the hashes."""
-    return f"d:{day_number(starts_on)}" if period == "day" else f"m:{month_of_date(starts_on)}"

@@ -8,7 +8,7 @@ from typing import Final
 
 from sqlalchemy import Engine
 
-from engine.domain.causes import status_of
+from engine.domain.causes import in_order, standing, status_of
 from engine.domain.periods import at_ms, ms_of
 from engine.flows.catalog.plans import Apart, plans_off
 from engine.flows.catalog.status import began
@@ -73,14 +73,17 @@ class Agreement:
                 live = brand.campaigns.get(campaign.id) if brand is not None else None
                 if brand is None or live is None:
                     continue  # V11 and V12 say so.
-                before, after = frozenset(campaign.reasons), frozenset(live.reasons)
+                before, after = frozenset(in_order(campaign.reasons)), frozenset(standing(live.reasons))
                 if before == after and campaign.status == status_of(live.reasons):
                     continue
                 at = max(
                     (began(cause, campaign, brand) for cause in before ^ after), default=ms_of(campaign.created_at)
                 )
                 if brand.now_ms - at > ONE_CHECK_S * 1000:
-                    said, is_so = ", ".join(campaign.reasons) or "no cause", ", ".join(live.reasons) or "no cause"
+                    said, is_so = (
+                        ", ".join(campaign.reasons) or "no cause",
+                        ", ".join(standing(live.reasons)) or "no cause",
+                    )
                     text = f"campaign {campaign.id} is written {campaign.status} ({said}), Redis says {status_of(live.reasons)} ({is_so}) since {at_ms(at):%Y-%m-%d %H:%M} UTC"
                     yield Apart(f"campaign {campaign.id}", campaign.brand_id, text)
 

@@ -8,17 +8,17 @@ Reconcile repairs by the same differences.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Final
+from typing import Final, NamedTuple
 
 from sqlalchemy import Engine
 
 from engine.domain.ids import ORDINALS, SHARDS
-from engine.domain.periods import DAY_MS, date_of, day_of, days_of_month, month_of
+from engine.domain.periods import DAY_MS, counter_field, date_of, day_of, days_of_month, month_of
 from engine.flows.verify.findings import TRIES, Check, NotVerifiable
-from engine.flows.verify.logged import Owner, blocks, read_log
+from engine.flows.verify.logged import Logged, Owner, blocks, read_log
 from engine.ledger import audit
 from engine.ledger.catalog import Catalog
 from engine.live.admin import LiveRedis
@@ -72,6 +72,27 @@ class _Seen:
     today: int
     n: dict[Owner, int] = field(default_factory=dict)
     counters: dict[str, tuple[int, ...]] = field(default_factory=dict)
+
+
+class _OpenPeriod(NamedTuple):
+    """A period whose counter stands. words: for people. logged: what of the log it is compared with."""
+
+    field: str
+    words: str
+    logged: Callable[[Logged], int]
+    may_be_closed: bool = False
+
+
+def _open_periods(today: int) -> tuple[_OpenPeriod, ...]:
+    """The periods that are open on a day (its number), and yesterday, which may be."""
+    ms, yesterday = today * DAY_MS, (today - 1) * DAY_MS
+    return (
+        _OpenPeriod(counter_field("day", ms), f"day {date_of(today)}", lambda logged: logged.today),
+        _OpenPeriod(counter_field("month", ms), f"month {month_of(ms)}", lambda logged: logged.month),
+        _OpenPeriod(
+            counter_field("day", yesterday), f"day {date_of(today - 1)}", lambda logged: logged.yesterday, True
+        ),
+    )
 
 
 class Counters:
@@ -153,22 +174,18 @@ class Counters:
 
     def _differences(self, shard: int, owners: Owners) -> Iterator[Difference]:
         seen = self._read(shard, owners)
-        month = month_of(seen.today * DAY_MS)
-        today, yesterday = date_of(seen.today), date_of(seen.today - 1)
+        today = date_of(seen.today)
         with self._db.connect().execution_options(isolation_level="REPEATABLE READ") as conn:
             log = read_log(conn, self._journal, shard, seen.n, today)
+        open_periods = _open_periods(seen.today)
         for key, owner in owners.items():
-            counted_today, counted_yesterday, counted_month = seen.counters[key]
             logged = log.of[owner]
-            expected = [
-                (f"d:{seen.today}", f"day {today}", counted_today, logged.today),
-                (f"m:{month}", f"month {month}", counted_month, logged.month),
-            ]
-            if not log.yesterday_closed:
-                expected.append((f"d:{seen.today - 1}", f"day {yesterday}", counted_yesterday, logged.yesterday))
-            for field_, period, counted, micros in expected:
+            for of, counted in zip(open_periods, seen.counters[key], strict=True):
+                micros = of.logged(logged)
+                if of.may_be_closed and log.yesterday_closed:
+                    continue
                 if counted != micros or counted < 0:
-                    yield Difference(shard, key, owner, field_, period, counted, micros, seen.n[owner])
+                    yield Difference(shard, key, owner, of.field, of.words, counted, micros, seen.n[owner])
 
     def _read(self, shard: int, owners: Owners) -> _Seen:
         """Counters of today, yesterday and this month, by the shard's own now; once more from the beginning where a day ended meanwhile."""
@@ -182,7 +199,7 @@ class Counters:
 
     def _read_day(self, shard: int, owners: Owners, seen: _Seen, now_ms: int) -> int:
         """Reads the counters of one day into `seen`; answers the shard's last now, at which it stops when that is of another day."""
-        fields = (f"d:{seen.today}", f"d:{seen.today - 1}", f"m:{month_of(now_ms)}")
+        fields = [of.field for of in _open_periods(seen.today)]
         keys = list(owners)
         parts = [keys[start : start + _AT_ONCE] for start in range(0, len(keys), _AT_ONCE)]
         for part, totals in zip(parts, self._live.read_each_totals(shard, parts, fields, rests=True), strict=False):

@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 from engine.domain.ids import SHARDS
 from engine.flows.verify.findings import Check, confirmed
 from engine.flows.verify.logged import entries
-from engine.ledger import spend_log
+from engine.ledger.cursors import CursorRow, read_cursors
 from engine.live.admin import LiveRedis, LiveShard
 from engine.live.journal import START, Journal, NoJournal
 from engine.live.scripts import LAYOUT
@@ -46,10 +46,10 @@ class Journals:
                 check.find(f"shard {shard} {problem}")
         return check
 
-    def _all(self) -> tuple[dict[int, spend_log.CursorRow], list[LiveShard]]:
+    def _all(self) -> tuple[dict[int, CursorRow], list[LiveShard]]:
         """Every cursor, and every shard read after it: what does not fit is looked at again by itself."""
         with self._db.connect() as conn:
-            cursors = spend_log.read_cursors(conn)
+            cursors = read_cursors(conn)
         return cursors, self._live.read_shards()
 
     def _unmarked(self, shard: int, instance: str) -> Iterator[str]:
@@ -61,7 +61,7 @@ class Journals:
         cursors, states = self._all()
         yield from self._problems(states[shard], cursors[shard])
 
-    def _problems(self, state: LiveShard, cursor: spend_log.CursorRow) -> Iterator[str]:
+    def _problems(self, state: LiveShard, cursor: CursorRow) -> Iterator[str]:
         if not state.ready:
             yield f" is not ready ({state.why}): run `budget-engine rebuild`"
         elif cursor.stopped:
@@ -71,7 +71,7 @@ class Journals:
         else:
             yield from self._gaps(state, cursor)
 
-    def _gaps(self, state: LiveShard, cursor: spend_log.CursorRow) -> Iterator[str]:
+    def _gaps(self, state: LiveShard, cursor: CursorRow) -> Iterator[str]:
         shard = state.shard
         if cursor.safe_entry_id != START and not self._stands(shard, cursor.safe_entry_id):
             yield f": entry {cursor.safe_entry_id}, where the cursor stood JOURNAL_KEEP_MINUTES ago, was trimmed"
@@ -101,7 +101,7 @@ class Journals:
         return bool(raw) and raw[0][0].decode() == entry_id
 
 
-def _unmarked(state: LiveShard, cursor: spend_log.CursorRow, instance: str) -> Iterator[str]:
+def _unmarked(state: LiveShard, cursor: CursorRow, instance: str) -> Iterator[str]:
     if not state.mark:
         yield f"is not ready ({state.why}): it takes no spends until it is rebuilt"
     elif state.layout != LAYOUT:

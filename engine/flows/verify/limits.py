@@ -13,14 +13,16 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import Engine
 
+from engine.domain.budget import BUDGETS
 from engine.domain.ids import shard_of
-from engine.domain.periods import at_ms, date_of, day_of, day_start_ms, days_of_month, month_of, month_start_ms
+from engine.domain.periods import at_ms, dates_of, period_of, period_start_ms
 from engine.flows.verify.findings import Check, confirmed
-from engine.ledger import audit_plan, spend_log
+from engine.ledger import audit_plan, spend_read
 from engine.ledger.audit_plan import RecentRow
 from engine.ledger.catalog import Catalog
-from engine.live.admin import LiveBrand, LiveRedis
+from engine.live.admin import LiveRedis
 from engine.live.inspect import Inspector
+from engine.live.plans import LiveBrand
 
 _RECENT: Final = timedelta(minutes=30)
 _ROWS: Final = 20_000
@@ -60,11 +62,9 @@ class Limits:
             # Ordinal 0: the brand without its campaigns.
             brands = self._live.read_plans(dict.fromkeys(ids[start : start + _BRANDS_AT_ONCE], 0))
             for brand_id, brand in brands.items():
-                if brand is None or not list(
-                    _above(
-                        brand, 0 if brand.daily_limit is None and brand.monthly_limit is None else self._held(brand_id)
-                    )
-                ):
+                if brand is None or all(budget.limit is None for budget in brand.budgets):
+                    continue
+                if not list(_above(brand, self._held(brand_id))):
                     continue
                 above += 1
                 for text, micros in confirmed(lambda brand_id=brand_id: self._overspent(brand_id)):  # type: ignore[misc]  # mypy cannot infer a default
@@ -95,7 +95,7 @@ class Limits:
                 if largest is None or period.spent + held <= largest:
                     continue
                 rows = audit_plan.recent_rows(conn, brand_id, now - _RECENT, _ROWS)
-                logged = spend_log.campaign_totals(conn, [brand_id], period.first, period.last)
+                logged = spend_read.campaign_totals(conn, [brand_id], period.first, period.last)
             rows = [row for row in rows if period.first <= row.day <= period.last]
             verbs = self._inspector.remembered_verbs(shard_of(brand_id), sorted({row.request_id for row in rows}))
             yield from _beyond(period, largest, held, rows, verbs, sum(logged.values()))
@@ -103,22 +103,13 @@ class Limits:
 
 def _above(brand: LiveBrand, held: int) -> Iterator[_Period]:
     """The periods in which a brand's spend and holds are above its budget of now."""
-    today, month = day_of(brand.now_ms), month_of(brand.now_ms)
-    days = list(days_of_month(month))
-    if brand.daily_limit is not None and brand.daily_spend + held > brand.daily_limit:
-        on = date_of(today)
-        yield _Period(f"day {on}", "daily_budget", day_start_ms(today), on, on, brand.daily_spend, brand.daily_limit)
-    if brand.monthly_limit is not None and brand.monthly_spend + held > brand.monthly_limit:
-        first, last = date_of(days[0]), date_of(days[-1])
-        yield _Period(
-            f"month {month}",
-            "monthly_budget",
-            month_start_ms(month),
-            first,
-            last,
-            brand.monthly_spend,
-            brand.monthly_limit,
-        )
+    now = brand.now_ms
+    for kind, budget in zip(BUDGETS, brand.budgets, strict=False):
+        if budget.limit is not None and budget.spent + held > budget.limit:
+            first, last = dates_of(kind.period, now)
+            name = f"day {first}" if kind.period == "day" else f"{kind.period} {period_of(kind.period, now)}"
+            begin_ms = period_start_ms(kind.period, now)
+            yield _Period(name, kind.cause, begin_ms, first, last, budget.spent, budget.limit)
 
 
 def _beyond(

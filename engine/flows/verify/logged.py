@@ -15,7 +15,8 @@ from sqlalchemy import Connection
 
 from engine.domain.periods import date_of, days_of_month, month_of_date
 from engine.flows.persist.ingest import Read, counted_by, read
-from engine.ledger import audit, quarantine, spend_log
+from engine.ledger import audit, quarantine, spend_read
+from engine.ledger.cursors import read_cursors
 from engine.live.journal import START, Entry, Journal, NoJournal
 
 _PAGE: Final = 2000
@@ -55,7 +56,7 @@ class Log:
 def read_log(conn: Connection, journal: Journal, shard: int, up_to: Mapping[Owner, int], today: date) -> Log:
     """The log of a shard's owners in one snapshot. up_to: {owner: the journal number at which its counters were read}."""
     sums = _Sums(up_to, today)
-    cursor = spend_log.read_cursors(conn)[shard]
+    cursor = read_cursors(conn)[shard]
     # The journal first: its entries above the cursor stand, but not for as long as the sums of a large log may take.
     if cursor.n < max(up_to.values(), default=0):
         # Else the cursor moved on after the read, or an older Redis came back: V9 says which.
@@ -96,8 +97,8 @@ def _add_rows(sums: _Sums, conn: Connection, up_to: Mapping[Owner, int]) -> None
     brands = {owner.brand_id: n for owner, n in up_to.items() if owner.campaign_id is None}
     campaigns = {owner.campaign_id: n for owner, n in up_to.items() if owner.campaign_id is not None}
     found = [
-        *(spend_log.open_totals(conn, "brand_id", brands, brand_ids, first, sums.today) if brands else ()),
-        *(spend_log.open_totals(conn, "campaign_id", campaigns, brand_ids, first, sums.today) if campaigns else ()),
+        *(spend_read.open_totals(conn, "brand_id", brands, brand_ids, first, sums.today) if brands else ()),
+        *(spend_read.open_totals(conn, "campaign_id", campaigns, brand_ids, first, sums.today) if campaigns else ()),
     ]
     for total in found:
         of_owner = sums.of.get(Owner(total.brand_id, total.campaign_id))

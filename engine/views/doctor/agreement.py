@@ -15,9 +15,10 @@ from typing import Final, NamedTuple
 import redis
 from sqlalchemy import Connection, Engine, text
 
-from engine.domain.ids import ORDINALS, SHARDS
-from engine.domain.periods import date_of, day_number, day_of, month_of_date
-from engine.ledger import facts, periods, spend_log
+from engine.domain.ids import SHARDS, brand_of
+from engine.domain.periods import PREFIX, counter_field_on, date_of, day_number, day_of, split_counter_field
+from engine.ledger import facts, periods
+from engine.ledger.cursors import read_cursors
 from engine.ledger.published import last_change
 from engine.live.admin import LiveRedis, LiveShard
 from engine.live.inspect import Inspector
@@ -101,7 +102,7 @@ def layouts(sides: Sides) -> Iterator[Apart]:
 def generations(sides: Sides) -> Iterator[Apart]:
     """The rebuild that wrote a shard's mark, against the one that PostgreSQL knows of."""
     with sides.db.begin() as conn:
-        cursors = spend_log.read_cursors(sides.asked(conn))
+        cursors = read_cursors(sides.asked(conn))
     for shard, state in sides.marked().items():
         here, there = state.generation, cursors[shard].generation
         detail = f"shard {shard} is of generation {here} in Redis, of {there} in PostgreSQL"
@@ -117,7 +118,7 @@ def generations(sides: Sides) -> Iterator[Apart]:
 def numbers(sides: Sides) -> Iterator[Apart]:
     """The number and id of the last journal entry, against how far PostgreSQL has persisted it."""
     with sides.db.begin() as conn:
-        cursors = spend_log.read_cursors(sides.asked(conn))
+        cursors = read_cursors(sides.asked(conn))
     for shard, state in sides.marked().items():
         cursor = cursors[shard]
         if state.n < cursor.n:
@@ -142,8 +143,8 @@ def closed_periods(sides: Sides) -> Iterator[Apart]:
                 f"shard {shard}: PostgreSQL has closed {closed}, in Redis it is {today} and spends still count there"
             )
             yield Apart(detail, "set the clock of the hot Redis right: its day decides where a spend is counted")
-        names = [f"d:{day_number(day) - back}" for back in range(_CLOSED_DAYS)] if day else []
-        names += [f"m:{month_of_date(month)}"] if month else []
+        names = [f"{PREFIX['day']}{day_number(day) - back}" for back in range(_CLOSED_DAYS)] if day else []
+        names += [counter_field_on("month", month)] if month else []
         own = [brand.id for brand in brands if brand.id % SHARDS == shard] if names else []
         for brand_id, got in zip(own, _fields(sides, own, names), strict=True):
             for name, micros in zip(names, got, strict=True):
@@ -174,9 +175,7 @@ def published(sides: Sides) -> Iterator[Apart]:
         campaigns = facts.newest_campaigns(conn, _NEWEST)
     ready = sides.ready()
     told = [(f"brand {b.id}", b.id, keys_of_brand(b.id).brand(b.id), b) for b in brands]
-    told += [
-        (f"campaign {c.id}", c.id // ORDINALS, keys_of_brand(c.id // ORDINALS).campaign(c.id), c) for c in campaigns
-    ]
+    told += [(f"campaign {c.id}", brand_of(c.id), keys_of_brand(brand_of(c.id)).campaign(c.id), c) for c in campaigns]
     told = [one for one in told if one[1] % SHARDS in ready]
     found = sides.inspector.fields([key for _, _, key, _ in told], ["v"])
     for (name, brand_id, _, row), got in zip(told, found, strict=True):
@@ -215,7 +214,7 @@ def held(sides: Sides) -> Iterator[Apart]:
     """What is on hold of each brand, on shards of which PostgreSQL has every entry."""
     before = sides.ready()
     with sides.db.begin() as conn:
-        cursors = spend_log.read_cursors(sides.asked(conn))
+        cursors = read_cursors(sides.asked(conn))
         logged = facts.held(conn)
         brands = facts.newest_brands(conn, _NEWEST)
     wanted = sorted({brand.id for brand in brands} | logged.keys())
@@ -256,8 +255,8 @@ def _place(entry_id: str) -> tuple[int, int]:
 
 
 def _period(field: str) -> str:
-    kind, _, number = field.partition(":")
-    return f"day {date_of(int(number))}" if kind == "d" else f"month {number[:4]}-{number[4:]}"
+    period, number = split_counter_field(field) or ("day", "0")
+    return f"day {date_of(int(number))}" if period == "day" else f"{period} {number[:4]}-{number[4:]}"
 
 
 def _rebuild(shard: int) -> str:

@@ -19,8 +19,9 @@ from sqlalchemy import Engine, text
 
 from engine.domain.ids import SHARDS
 from engine.flows.rebuild.salvage import ms_of_entry
-from engine.ledger import migrate, spend_log
+from engine.ledger import migrate
 from engine.ledger.catalog import Catalog
+from engine.ledger.cursors import read_cursors
 from engine.ledger.database import make_engine, where
 from engine.live.admin import LiveRedis
 from engine.live.journal import START
@@ -310,7 +311,7 @@ def _shards(settings: Settings, db: Engine | None, instance: str | None) -> Iter
         )
     if db is not None and instance is not None:
         with db.connect() as conn:
-            cursors = spend_log.read_cursors(conn)
+            cursors = read_cursors(conn)
         stopped = [cursor for cursor in cursors.values() if cursor.stopped]
         if stopped:
             detail = f"shard {stopped[0].shard}: {stopped[0].stopped}" + (

@@ -1,0 +1,75 @@
+"""What a journal entry tells, as values: spends, steps of holds, refunds, corrections of counters, and changes of budgets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from engine.domain.ids import brand_of
+
+UNITEMISED: Final = "unitemised"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoggedSpend:
+    """One counted spend of an entry; position is its place in the call. kind: `spend`, of a hold also `late` or `over`; `unitemised` is a campaign's
+    sum of a packed call whose log does not add up; `refund` and `correction` take away (negative micros), the latter from a day that is over. day: its day number where that is not its instant's.
+    """
+
+    position: int
+    campaign_id: int
+    amount_micros: int
+    event_id: str | None = None
+    occurred_ms: int | None = None
+    kind: str = "spend"
+    hold_id: str | None = None
+    day: int | None = None
+    refund_id: str | None = None
+
+    @property
+    def brand_id(self) -> int:
+        return brand_of(self.campaign_id)
+
+
+@dataclass(frozen=True, slots=True)
+class HoldStep:
+    """A hold was made (`open`) or came to its end: `settled`, `over`, `late`, `released`, `expired`. Money in micros."""
+
+    campaign_id: int
+    hold_id: str
+    state: str
+    held_micros: int
+    settled_micros: int = 0
+    expires_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refund:
+    """A refund that was given or, where it is `asked`, one that the log has to decide. micros: what goes back, above 0; day: a day number."""
+
+    campaign_id: int
+    event_id: str
+    micros: int
+    day: int
+    refund_id: str | None
+    asked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Adjustment:
+    """Reconcile added a difference to a counter (`field`) of a brand or campaign."""
+
+    owner: str
+    owner_id: int
+    field: str
+    difference_micros: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A brand's budget became used up (`exhausted`) or free again (`restored`). cause: `other` for a budget of a later release."""
+
+    brand_id: int
+    cause: str
+    direction: str

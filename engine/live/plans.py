@@ -1,0 +1,103 @@
+"""Brands and campaigns as Redis has them this millisecond, and the lines of `lua/read_plan.lua` that they are read from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from engine.domain.budget import BUDGETS, Budget, budgets_of
+from engine.domain.causes import DAILY_BUDGET, MONTHLY_BUDGET, reasons_of
+from engine.live.replies import optional_int
+from engine.live.transport.pool import Reply
+
+
+@dataclass(frozen=True, slots=True)
+class LiveCampaign:
+    """A campaign as Redis has it this millisecond; money in micros."""
+
+    campaign_id: int
+    version: int
+    enabled: bool
+    reasons: tuple[str, ...]
+    daily_spend: int
+    monthly_spend: int
+
+
+@dataclass(frozen=True, slots=True)
+class LiveBrand:
+    """A brand as Redis has it this millisecond. budgets: in the order of `BUDGETS`, as many as its shard told of."""
+
+    brand_id: int
+    now_ms: int
+    n: int
+    version: int
+    archived: bool
+    budgets: tuple[Budget, ...]
+    campaigns: Mapping[int, LiveCampaign]
+
+    def budget(self, cause: str) -> Budget | None:
+        """The budget of a cause; None for one that its shard did not tell of."""
+        return next((budget for budget in self.budgets if budget.cause == cause), None)
+
+    @property
+    def daily_limit(self) -> int | None:
+        return self._always(DAILY_BUDGET).limit
+
+    @property
+    def monthly_limit(self) -> int | None:
+        return self._always(MONTHLY_BUDGET).limit
+
+    @property
+    def daily_spend(self) -> int:
+        return self._always(DAILY_BUDGET).spent
+
+    @property
+    def monthly_spend(self) -> int:
+        return self._always(MONTHLY_BUDGET).spent
+
+    def _always(self, cause: str) -> Budget:
+        found = self.budget(cause)
+        assert found is not None
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class LiveCauses:
+    """A brand, its `campaigns` left empty, and the causes of each campaign as a bit mask."""
+
+    brand: LiveBrand
+    masks: Mapping[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class PlanLines:
+    """A brand as `read_plan` answered last, and the lines of its campaigns, not yet read."""
+
+    brand_id: int
+    reply: Reply
+    campaigns: dict[int, bytes]
+
+    def brand(self, campaigns: Mapping[int, LiveCampaign]) -> LiveBrand:
+        return read_brand_line(self.brand_id, self.reply, campaigns)
+
+    def with_figures(self) -> LiveBrand:
+        return self.brand({id_: read_campaign_line(id_, text.decode()) for id_, text in self.campaigns.items()})
+
+    def masks(self) -> dict[int, int]:
+        return {id_: int(text.split(b":", 3)[2]) for id_, text in self.campaigns.items()}
+
+
+def read_campaign_line(campaign_id: int, text: str) -> LiveCampaign:
+    """`version:on:causes:daily_spend:monthly_spend`, and fields of later releases."""
+    version, on, mask, daily, monthly, *_ = text.split(":")
+    return LiveCampaign(campaign_id, int(version), on == "1", reasons_of(int(mask)), int(daily), int(monthly))
+
+
+def read_brand_line(brand_id: int, reply: Reply, campaigns: Mapping[int, LiveCampaign]) -> LiveBrand:
+    """`version:archived:` and the brand's budgets: limits, spends and when each last changed (`budgets_of` has the order)."""
+    version, archived, *fields = reply[3].decode().split(":")
+    budgets = tuple(
+        Budget(kind.cause, optional_int(limit), int(spent), optional_int(since))
+        for kind, (limit, spent, since) in zip(BUDGETS, budgets_of(fields, 3), strict=False)
+    )
+    return LiveBrand(brand_id, int(reply[1]), int(reply[2]), int(version), archived == "1", budgets, campaigns)
