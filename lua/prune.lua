@@ -6,7 +6,7 @@
 -- include: lib/shard.lua
 -- include: lib/calendar.lua
 -- include: lib/text.lua
-if ARGV[1] ~= LAYOUT then return { 'wrong_version', LAYOUT } end
+if not serves(ARGV[1]) then return { 'wrong_version', LAYOUT } end
 local shard, refused = open_shard(KEYS[1], ARGV[2])
 if not shard then return refused end
 local today = day_of(shard.now)

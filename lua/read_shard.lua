@@ -11,14 +11,14 @@ local clock = read_clock()
 local state = redis.pcall('HMGET', KEYS[1], 'mark', 'layout', 'now', 'n', 'lost', 'rebuilding')
 if state.err then return { '', '', '', '', KEYS[1], '', text(clock), '0', '' } end
 local foreign_layout = is_other_layout(state[2])
-local odd = not foreign_layout and (state[1] and not is_mark(state[1]) and 'mark' or state[2] ~= LAYOUT and 'layout' or not whole(state[3]) and 'now'
+local odd = not foreign_layout and (state[1] and not is_mark(state[1]) and 'mark' or not serves(state[2]) and 'layout' or not whole(state[3]) and 'now'
   or not whole(state[4]) and 'n')
 if odd and state[1] then
   lose(KEYS[1], odd)
   state[1], state[5] = false, odd
 end
 -- What does not read is not passed on.
-if not foreign_layout and state[2] ~= LAYOUT then state[2] = false end
+if not foreign_layout and not serves(state[2]) then state[2] = false end
 for i = 3, 4 do state[i] = whole(state[i]) and state[i] or false end
 if ARGV[1] == '1' and state[1] and whole(state[3]) then
   state[3] = text(math.max(clock, tonumber(state[3])))

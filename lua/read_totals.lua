@@ -6,7 +6,7 @@
 --       {'not_ready', why} | {'wrong_version', layout}
 -- include: lib/shard.lua
 -- include: lib/text.lua
-if ARGV[1] ~= LAYOUT then return { 'wrong_version', LAYOUT } end
+if not serves(ARGV[1]) then return { 'wrong_version', LAYOUT } end
 local shard, refused = open_shard(KEYS[1], '')
 if not shard then return refused end
 local fields = { unpack(ARGV, 2) }

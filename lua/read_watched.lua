@@ -10,7 +10,7 @@
 -- include: lib/calendar.lua
 -- include: lib/plan.lua
 -- include: lib/watched.lua
-if ARGV[1] ~= LAYOUT then return { 'wrong_version', LAYOUT } end
+if not serves(ARGV[1]) then return { 'wrong_version', LAYOUT } end
 local shard, refused = open_shard(KEYS[1], '')
 if not shard then return refused end
 local reply = { 'ok', shard.mark, text(shard.now), text(shard.n) }

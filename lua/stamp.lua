@@ -6,7 +6,7 @@
 -- Reply {'ok', number before} | {'not_ready', why} | {'wrong_version', layout} | {'foreign', mark}
 -- include: lib/shard.lua
 -- include: lib/text.lua
-if ARGV[1] ~= LAYOUT then return { 'wrong_version', LAYOUT } end
+if not serves(ARGV[1]) then return { 'wrong_version', LAYOUT } end
 local shard, refused = open_shard(KEYS[1], ARGV[2])
 if not shard then return refused end
 local kept = whole(redis.call('HGET', KEYS[1], 'catalog')) or 0

@@ -5,7 +5,7 @@
 -- Reply {'ok', dropped}: call again until nothing is | {'not_ready', why} | {'wrong_version', layout} | {'foreign', mark}
 -- include: lib/shard.lua
 -- include: lib/text.lua
-if ARGV[1] ~= LAYOUT then return { 'wrong_version', LAYOUT } end
+if not serves(ARGV[1]) then return { 'wrong_version', LAYOUT } end
 local shard, refused = open_shard(KEYS[1], ARGV[2])
 if not shard then return refused end
 return { 'ok', text(redis.call('XTRIM', KEYS[2], 'MINID', '~', ARGV[3])) }

@@ -65,9 +65,10 @@ def test_python_and_lua_agree_on_the_numbers() -> None:
     assert f"MAX_AMOUNT, MAX_TOTAL = {MAX_AMOUNT_MICROS}, {MAX_TOTAL_MICROS}" in lua
     assert f"MAX_SPENDS = {MAX_SPENDS_A_CALL}" in lua
     assert f"SHORT = {SHORT} " in lua
-    names = "MANUAL, ARCHIVED, SCHEDULE, DAILY_BUDGET, MONTHLY_BUDGET"
-    assert f"local {names} = {', '.join(str(mask_of([cause])) for cause in ORDER)}" in lua
-    assert f"home * {ORDINALS}" in lua
+    tables = scripts.tables(lua.splitlines())
+    causes = {row["name"]: int(row["cause"]) for table in ("gate", "budget") for row in tables[table]}
+    assert causes == {cause: mask_of([cause]) for cause in ORDER}
+    assert f"id % {ORDINALS}" in lua
     assert f"FIRST_DAY = {FIRST_DAY} " in lua
     assert SHARDS == 64
 
