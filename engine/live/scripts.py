@@ -138,8 +138,10 @@ def _unrolled(lines: Sequence[str]) -> Iterator[str]:
             owned = [row for row in known[each[2]] if each[1] is None or row["owner"] == each[1]]
             rows, block = [{**row, "i": str(number)} for number, row in enumerate(owned, 1)], []
         elif line.strip() == _END_EACH:
-            for row in rows or ():
-                yield from (_PLACE.sub(lambda place, row=row: row[place[1]], inner) for inner in block)  # type: ignore[misc]
+            if rows is None:
+                raise ValueError("lua block that ends and never began")
+            for row in rows:
+                yield from (_filled(inner, row) for inner in block)
             rows = None
         elif rows is not None:
             block.append(line)
@@ -147,6 +149,13 @@ def _unrolled(lines: Sequence[str]) -> Iterator[str]:
             yield line
     if rows is not None:
         raise ValueError(f"lua block without an end: {block[:1]}")
+
+
+def _filled(line: str, row: Mapping[str, str]) -> str:
+    try:
+        return _PLACE.sub(lambda place: row[place[1]], line)
+    except KeyError as column:
+        raise ValueError(f"lua block names {column}, which is no column of its table: {line.strip()}") from None
 
 
 _swapped: dict[str, str] = {}

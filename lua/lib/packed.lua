@@ -6,7 +6,6 @@
 -- texts, for Redis reads, copies and frees each argument by itself.
 -- include: lib/call.lua
 local PACKED, NAMED, MAX_PACKED_CAMPAIGNS = 1, 2, 200
-local find, sub = string.find, string.sub
 
 -- The sums of a call and the number of its spends, or nil and the reply that names the first bad field.
 local function parse_sums(body, blob, version)
@@ -41,6 +40,7 @@ end
 -- The names of a packed call's events: {names, fields = names and what to remember in turn, text for the journal, once = none stands there twice}; or nil
 -- and the reply.
 local function read_names(call, size)
+  local find, sub = string.find, string.sub
   local joined, kept = call.names or '', call.kept or ''
   local last, kept_last, at, kept_at = #joined + 1, #kept + 1, 1, 1
   local names, fields, met, once = {}, {}, {}, true

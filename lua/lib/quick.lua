@@ -11,7 +11,8 @@
 -- include: lib/gates.lua
 repeat
   local format, find, asks = string.format, string.find, verb == 't'
-  local shard_key, journal_key, layout, request, body, packed_log = KEYS[1], KEYS[3], ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+  local shard_key, registry_key, journal_key, requests_0, requests_1, events_0, events_1, brand_key = unpack(KEYS, 1, 8)
+  local layout, request, body, packed_log = unpack(ARGV, 1, 4)
   if packed_log or not serves(layout) then break end
   local campaign_id, digits, event, occurred = string.match(body or '', '^(%d+),(%d+),([^,;]*),(%d*);$')
   local last = asks and 11 or 9
@@ -20,14 +21,15 @@ repeat
   if occurred ~= '' and (#occurred > 15 or occurred + 0 > LAST_INSTANT) then break end
   local amount, prefix = digits + 0, string.sub(shard_key, 1, -6)
   local brand_id = format('%d', (campaign_id - campaign_id % 65536) / 65536)
-  local brand_key, campaign_key = prefix .. 'brand:' .. brand_id, prefix .. 'campaign:' .. campaign_id
-  if KEYS[2] ~= prefix .. 'registry' or journal_key ~= prefix .. 'journal' or KEYS[6] ~= prefix .. 'events:0' or KEYS[7] ~= prefix .. 'events:1' then break end
-  if KEYS[4] ~= prefix .. 'requests:0' or KEYS[5] ~= prefix .. 'requests:1' then break end
-  if KEYS[8] ~= brand_key or KEYS[last] ~= campaign_key or amount < 1 or amount > MAX_AMOUNT then break end
+  local campaign_key = KEYS[last]
+  if registry_key ~= prefix .. 'registry' or journal_key ~= prefix .. 'journal' or amount < 1 or amount > MAX_AMOUNT then break end
+  if requests_0 ~= prefix .. 'requests:0' or requests_1 ~= prefix .. 'requests:1' then break end
+  if events_0 ~= prefix .. 'events:0' or events_1 ~= prefix .. 'events:1' then break end
+  if brand_key ~= prefix .. 'brand:' .. brand_id or campaign_key ~= prefix .. 'campaign:' .. campaign_id then break end
 
   local counter = asks and 'count:accepted' or 'count:recorded'
   local state = redis.pcall('HMGET', shard_key, 'mark', 'layout', 'now', 'n', counter, 'req_active', 'req_until', 'ev_active', 'ev_until')
-  local counted, requests = state[5] or '0', state[6] == '0' and KEYS[4] or state[6] == '1' and KEYS[5]
+  local counted, requests = state[5] or '0', state[6] == '0' and requests_0 or state[6] == '1' and requests_1
   if not state[1] or not serves(state[2]) or not state[3] or not state[4] or not requests or not state[7] then break end
   if state[3] == '' or state[4] == '' or counted == '' or state[7] == '' then break end
   if not find(state[3] .. state[4] .. counted .. state[7], WHOLE) then break end
@@ -35,7 +37,7 @@ repeat
   if now < kept - CLOCK_SLACK_MS then break end
   if now < kept then now = kept end
   if now >= state[7] + 0 then break end
-  local events = state[8] == '0' and KEYS[6] or state[8] == '1' and KEYS[7]
+  local events = state[8] == '0' and events_0 or state[8] == '1' and events_1
   if event ~= '' and (not events or not whole(state[9]) or now >= state[9] + 0) then break end
 
   local day = day_of(now)
@@ -87,11 +89,11 @@ repeat
   if not fits(most_$i, was_$i, held, amount) then refused = refused + $cause end
   -- end each
 
-  local one, other = redis.pcall('HMGET', KEYS[4], '#', request), redis.pcall('HMGET', KEYS[5], '#', request)
+  local one, other = redis.pcall('HMGET', requests_0, '#', request), redis.pcall('HMGET', requests_1, '#', request)
   if not one[1] or not other[1] or one[2] or other[2] then break end
   local seen_as = event ~= '' and brand_id .. ':' .. event
   if seen_as then
-    one, other = redis.pcall('HMGET', KEYS[6], '#', seen_as), redis.pcall('HMGET', KEYS[7], '#', seen_as)
+    one, other = redis.pcall('HMGET', events_0, '#', seen_as), redis.pcall('HMGET', events_1, '#', seen_as)
     if not one[1] or not other[1] or one[2] or other[2] then break end
   end
   local content = #body <= SHORT and body or string.sub(redis.sha1hex(body), 1, 16)

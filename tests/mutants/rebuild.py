@@ -39,27 +39,27 @@ MADE_WHOLE: Final = (
       (RESTORED + "a_check_mends_a_campaign_that_was_switched_in_redis_by_hand",)),
     # The token, the mark and the journal
     M("a rebuild adds to the counters that stand there", "lua/rebuild_set.lua",
-      "  if ARGV[2] == 'replace' then redis.call('UNLINK', KEYS[i]) end\n"
-      "  if count > 0 then redis.call(ARGV[2] == 'score' and 'ZADD' or 'HSET', KEYS[i], unpack(ARGV, at + 1, at + count)) end\n",
+      "  if mode == 'replace' then redis.call('UNLINK', KEYS[i]) end\n"
+      "  if count > 0 then redis.call(mode == 'score' and 'ZADD' or 'HSET', KEYS[i], unpack(ARGV, at + 1, at + count)) end\n",
       "  for j = at + 1, at + count, 2 do\n"
-      "    local counter = ARGV[2] == 'replace' and string.find(ARGV[j], '^[dm]:')\n"
-      "    redis.call(ARGV[2] == 'score' and 'ZADD' or counter and 'HINCRBY' or 'HSET', KEYS[i], ARGV[j], ARGV[j + 1])\n"
+      "    local counter = mode == 'replace' and string.find(ARGV[j], '^[dm]:')\n"
+      "    redis.call(mode == 'score' and 'ZADD' or counter and 'HINCRBY' or 'HSET', KEYS[i], ARGV[j], ARGV[j + 1])\n"
       "  end\n",
       (REBUILD + "a_rebuild_run_twice_changes_nothing",)),
     M("a slice is written under a token that is void", "lua/rebuild_set.lua",
-      "if redis.call('HGET', KEYS[1], 'rebuilding') ~= ARGV[1] then return { 'taken' } end", "",
+      "if redis.call('HGET', shard_key, 'rebuilding') ~= token then return { 'taken' } end", "",
       (REBUILD + "a_rebuild_whose_token_is_void_writes_no_slice_and_no_mark",)),
     M("a mark is written under a token that is void", "lua/rebuild_finish.lua",
-      "if redis.call('HGET', shard_key, 'rebuilding') ~= ARGV[1] then return { 'taken' } end", "",
+      "if redis.call('HGET', shard_key, 'rebuilding') ~= token then return { 'taken' } end", "",
       (REBUILD + "a_rebuild_whose_token_is_void_writes_no_slice_and_no_mark",)),
     M("a mark is written over entries that are not persisted", "lua/rebuild_finish.lua",
-      "if not last or last[1] ~= ARGV[5] then", "if not last then",
+      "if not last or last[1] ~= last_id then", "if not last then",
       (REBUILD + "no_mark_is_written_over_an_entry_that_is_not_persisted",)),
     M("a shard takes spends while it is rebuilt", "lua/rebuild_begin.lua",
-      "redis.call('HDEL', KEYS[1], 'mark')\n", "",
+      "redis.call('HDEL', shard_key, 'mark')\n", "",
       (REBUILD + "a_shard_that_is_being_rebuilt_takes_no_spend",)),
     M("another instance's shard is rebuilt", "lua/rebuild_begin.lua",
-      "if owner and owner ~= ARGV[1] and ARGV[3] ~= '1' then", "if false then",
+      "if owner and owner ~= instance and take_over ~= '1' then", "if false then",
       (REBUILD + "another_instances_redis_is_never_rebuilt",)),
     M("a rebuilt shard's time may go back", "engine/flows/rebuild/rebuilder.py",
       "floor = max(0 if how.accept_clock else has.last_ms, ms_of_entry(carried.entry_id), min(kept_now, has.now))", "floor = 0",
