@@ -6,43 +6,49 @@
 --       last one adds nothing  6 the journal number at which the difference was judged
 -- Reply {'ok' | 'done', value after, n of its entry} | {'moved'}: another adjustment came first, judge again
 --       {'not_ready', why} | {'wrong_version', layout} | {'foreign', mark}
--- include: lib/call.lua
-if ARGV[1] ~= LAYOUT then return { 'wrong_version', LAYOUT } end
-local shard, refused = open_shard(KEYS[1], ARGV[2])
+-- include: lib/shard.lua
+-- include: lib/text.lua
+-- include: lib/stored.lua
+-- include: lib/calendar.lua
+-- include: lib/plan.lua
+-- include: lib/changes.lua
+-- include: lib/journal.lua
+local shard_key, journal_key, plan_key = KEYS[1], KEYS[3], KEYS[4]
+local layout, instance, field, digits, name, judged_at = unpack(ARGV, 1, 6)
+if not serves(layout) then return { 'wrong_version', LAYOUT } end
+local shard, refused = open_shard(shard_key, instance)
 if not shard then return refused end
-local difference = string.find(ARGV[4], '^%-?%d+$') and #ARGV[4] <= 17 and tonumber(ARGV[4])
-local judged_n = ARGV[6] and #ARGV[6] <= 16 and string.find(ARGV[6], '^%d+$') and tonumber(ARGV[6])
-if not difference or not judged_n or not string.find(ARGV[3], '^[dm]:%d+$') or not is_id(ARGV[5], 64) then
+local difference = string.find(digits, '^%-?%d+$') and #digits <= 17 and tonumber(digits)
+local judged_n = judged_at and #judged_at <= 16 and string.find(judged_at, '^%d+$') and tonumber(judged_at)
+if not difference or not judged_n or not string.find(field, '^[dm]:%d+$') or #name > 64 or not string.find(name, ID) then
   return { 'invalid', 0, 'adjustment' }
 end
-local got = redis.pcall('HMGET', KEYS[4], 'v', ARGV[3])
+local got = redis.pcall('HMGET', plan_key, 'v', field)
 local value = not got.err and got[1] and stored(got[2])
-if not value then return lose(KEYS[1], KEYS[4]) end
-local last = redis.call('HMGET', KEYS[1], 'adjusted', 'adjusted_n')
-if last[1] == ARGV[5] then return { 'done', text(value), last[2] } end
-if last[2] and not whole(last[2]) then return lose(KEYS[1], 'adjusted_n') end
+if not value then return lose(shard_key, plan_key) end
+local last = redis.call('HMGET', shard_key, 'adjusted', 'adjusted_n')
+if last[1] == name then return { 'done', text(value), last[2] } end
+if last[2] and not whole(last[2]) then return lose(shard_key, 'adjusted_n') end
 if last[2] and tonumber(last[2]) > judged_n then return { 'moved' } end
-local owner, id = string.match(KEYS[4], ':(%a+):(%d+)$')
+local owner, id = string.match(plan_key, ':(%a+):(%d+)$')
 
 -- A correction of a period that is still open may use its budget up, or free it.
 local day = day_of(shard.now)
-local brand = owner == 'brand' and read_brand(KEYS[4], day, month_of(day))
-if owner == 'brand' and not brand then return lose(KEYS[1], KEYS[4]) end
+local brand = owner == 'brand' and read_brand(plan_key, day, month_of(day))
+if owner == 'brand' and not brand then return lose(shard_key, plan_key) end
 for _, budget in ipairs(brand and brand.budgets or {}) do
-  if budget.field == ARGV[3] then
-    budget.was_used_up = used_up(budget)
+  if budget.field == field then
+    note_before(budget)
     budget.spent = budget.spent + difference
-    brand.charged = true
   end
 end
 local moved, messages = changes_of({ [id] = brand or nil }, shard.now)
-local line = 'A,' .. owner .. ',' .. id .. ',' .. ARGV[3] .. ',' .. ARGV[4] .. ',' .. ARGV[5] .. ';'
-local failed = append(shard, { 'a', line }, moved)
+local line = 'A,' .. owner .. ',' .. id .. ',' .. field .. ',' .. digits .. ',' .. name .. ';'
+local failed = append(shard, journal_key, { 'a', line }, moved)
 if failed then return failed end
-redis.call('HSET', KEYS[1], 'now', text(shard.now), 'n', text(shard.n), 'adjusted', ARGV[5], 'adjusted_n', text(shard.n))
-redis.call('HSET', KEYS[4], ARGV[3], text(value + difference))
-for _, budget in ipairs(brand and brand.budgets or {}) do
-  if budget.moved then redis.call('HSET', KEYS[4], budget.since_field, budget.since) end
-end
-tell(messages)
+redis.call('HSET', shard_key, 'now', text(shard.now), 'n', text(shard.n), 'adjusted', name, 'adjusted_n', text(shard.n))
+local written = { field, text(value + difference) }
+if brand then add_since(brand, written) end
+redis.call('HSET', plan_key, unpack(written))
+tell(shard, messages)
 return { 'ok', text(value + difference), text(shard.n) }

@@ -7,9 +7,10 @@
 -- Reply {'ok', outcome}: k given back, now or before; x.. refused, also where an open counter is smaller than the amount by now; u unknown campaign
 --       {'not_ready', why} | {'wrong_version', layout} | {'foreign', mark}: nothing was written
 -- include: lib/refund.lua
-local campaign_id, verdict = ARGV[3], ARGV[8]
-if ARGV[1] ~= LAYOUT then return { 'wrong_version', LAYOUT } end
-local shard, refused = open_shard(KEYS[1], ARGV[2])
+-- include: lib/call.lua
+local layout, instance, campaign_id, event, digits, day, part, verdict = unpack(ARGV, 1, 8)
+if not serves(layout) then return { 'wrong_version', LAYOUT } end
+local shard, refused = open_shard(shard_key, instance)
 if not shard then return refused end
 local today = day_of(shard.now)
 local plans, lost = read_plans(today, month_of(today))
@@ -17,11 +18,11 @@ if not plans then return lost end
 local campaign = plans.campaigns[campaign_id]
 local brand = campaign and plans.brands[campaign.home]
 if not brand then return { 'ok', 'u' } end
-local refund = { campaign = campaign_id, event = ARGV[4], digits = ARGV[5], amount = tonumber(ARGV[5]), day = tonumber(ARGV[6]), part = ARGV[7] }
+local refund = { campaign = campaign_id, event = event, digits = digits, amount = tonumber(digits), day = tonumber(day), part = part }
 local names = refund_names(campaign.home, refund.event, refund.part)
-local events = open_memory(KEYS[1], 'ev', { KEYS[6], KEYS[7] }, shard.now)
+local events = open_memory(shard_key, 'ev', event_keys, shard.now)
 local seen = events and recall_refunds(events, names)
-if not seen then return lose(KEYS[1], 'events') end
+if not seen then return lose(shard_key, 'events') end
 local before, value = refunded_before(seen, names), campaign_id .. ',' .. refund.digits
 if seen[names.own] == value then return { 'ok', 'k' } end
 if verdict == 'a' then

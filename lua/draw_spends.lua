@@ -5,4 +5,5 @@
 --       Redis' clock, or nothing when it never was
 -- Reply as lib/charge.lua; and {'forgotten'}: first sent so long ago that Redis cannot tell whether it was counted. Nothing was written
 -- include: lib/charge.lua
-return charge('d')
+local layout, request, sums, log, lease, first_sent = unpack(ARGV, 1, 6)
+return charge('d', { layout = layout, request = request, body = sums, log = log, lease = lease, first_sent = first_sent })

@@ -30,11 +30,11 @@ local function parse(body)
   return operations
 end
 
-local shard_key = KEYS[1]
-if ARGV[1] ~= LAYOUT then return { 'wrong_version', LAYOUT } end
+local layout, body = ARGV[1], ARGV[2]
+if not serves(layout) then return { 'wrong_version', LAYOUT } end
 local shard, refused = open_shard(shard_key, '')
 if not shard then return refused end
-local operations, bad = parse(ARGV[2])
+local operations, bad = parse(body)
 if not operations then return bad end
 local now = shard.now
 local day = day_of(now)
@@ -51,7 +51,7 @@ for _, operation in ipairs(operations) do
     ended_names[#ended_names + 1] = '!' .. operation.name
   end
 end
-local events = open_memory(shard_key, 'ev', { KEYS[6], KEYS[7] }, now)
+local events = open_memory(shard_key, 'ev', event_keys, now)
 local recalled = events and recall(events, ended_names)
 if not recalled then return lose(shard_key, 'events') end
 
@@ -150,7 +150,7 @@ end
 
 local moved, messages = changes_of(plans.brands, now)
 if #lines > 0 then
-  local failed = append(shard, { 'h', table.concat(lines) }, moved)
+  local failed = append(shard, journal_key, { 'h', table.concat(lines) }, moved)
   if failed then return failed end
 end
 local shard_fields, memory_fields = { 'now', text(now), 'n', text(shard.n) }, {}
@@ -171,5 +171,5 @@ if #memory_fields > 0 then redis.call('HSET', events.write, unpack(memory_fields
 if next(refusals) then tally(shard_key, refusals, shard_fields) end
 redis.call('HSET', shard_key, unpack(shard_fields))
 write_plans(plans)
-tell(messages)
+tell(shard, messages)
 return { 'ok', table.concat(outcomes, ','), figures(plans, now) }

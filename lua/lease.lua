@@ -9,8 +9,8 @@
 --       {'not_ready', why} | {'wrong_version', layout} | {'invalid', index, field}: nothing was written
 -- include: lib/call.lua
 local MAX_TTL_MS = 86400000
-local shard_key, campaign_id, lease, digits, ttl_text = KEYS[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-if ARGV[1] ~= LAYOUT then return { 'wrong_version', LAYOUT } end
+local layout, campaign_id, lease, digits, ttl_text, turn_text = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6] or ''
+if not serves(layout) then return { 'wrong_version', LAYOUT } end
 local shard, refused = open_shard(shard_key, '')
 if not shard then return refused end
 local amount = digits == '0' and 0 or amount_of(digits)
@@ -18,7 +18,6 @@ if not amount then return { 'invalid', 0, 'amount' } end
 if not is_id(lease, 64) then return { 'invalid', 0, 'lease' } end
 local ttl = string.find(ttl_text, '^%d+$') and #ttl_text <= 8 and tonumber(ttl_text)
 if not ttl or ttl < 1 or ttl > MAX_TTL_MS then return { 'invalid', 0, 'ttl' } end
-local turn_text = ARGV[6] or ''
 local number = string.find(turn_text, '^%d+$') and #turn_text <= 15 and tonumber(turn_text)
 if not number or number < 1 then return { 'invalid', 0, 'number' } end
 local now = shard.now
@@ -35,7 +34,7 @@ local due = expire_holds(brand, brand.holds_key, brand.expiry_key, now)
 if not due then return lose(shard_key, brand.holds_key) end
 expired_lines(due, lines)
 if #due > 0 then
-  events = open_memory(shard_key, 'ev', { KEYS[6], KEYS[7] }, now)
+  events = open_memory(shard_key, 'ev', event_keys, now)
   if not events or not recall(events, {}) then return lose(shard_key, 'events') end
 end
 local name = campaign_id .. ':' .. lease
@@ -48,13 +47,10 @@ local before = held and tonumber(expires) > now and tonumber(held) or 0
 local is_old = before > 0 and number <= (tonumber(last) or 0)
 
 -- What the brand's budgets have left beside all other holds.
-local others, room, full = brand.held - before, amount, 0
-for _, budget in ipairs(brand.budgets) do
-  local left = budget.limit and budget.limit - budget.spent - others or math.huge
-  if left < amount then full = full + budget.cause end
-  room = math.min(room, left)
-end
-local stopped = switch_mask(brand, campaign, now)
+local others, room = brand.held - before, amount
+brand.held = others
+for _, budget in ipairs(brand.budgets) do room = math.min(room, left_of(budget.limit, budget.spent, others)) end
+local stopped, full = gates_of(brand, campaign, now), unfit_mask(brand, amount)
 local after, outcome = amount, 'a'
 if is_old then
   after, outcome = before, 'o'
@@ -74,7 +70,7 @@ end
 brand.held = others + after
 
 if #lines > 0 then
-  local failed = append(shard, { 'h', table.concat(lines) }, {})
+  local failed = append(shard, journal_key, { 'h', table.concat(lines) }, {})
   if failed then return failed end
 end
 shard_fields[1], shard_fields[2], shard_fields[3], shard_fields[4] = 'now', text(now), 'n', text(shard.n)

@@ -6,8 +6,9 @@
 -- include: lib/shard.lua
 -- include: lib/calendar.lua
 -- include: lib/text.lua
-if ARGV[1] ~= LAYOUT then return { 'wrong_version', LAYOUT } end
-local shard, refused = open_shard(KEYS[1], ARGV[2])
+local shard_key, layout, instance = KEYS[1], ARGV[1], ARGV[2]
+if not serves(layout) then return { 'wrong_version', LAYOUT } end
+local shard, refused = open_shard(shard_key, instance)
 if not shard then return refused end
 local today = day_of(shard.now)
 local fields = { unpack(ARGV, 3) }
@@ -17,5 +18,5 @@ for _, field in ipairs(fields) do
 end
 local removed = 0
 for i = 2, #KEYS do removed = removed + redis.call('HDEL', KEYS[i], unpack(fields)) end
-redis.call('HSET', KEYS[1], 'now', text(shard.now))
+redis.call('HSET', shard_key, 'now', text(shard.now))
 return { 'ok', text(removed) }

@@ -4,81 +4,108 @@
 -- ARGV  1 layout  2 instance uuid  3 brand id  4 version  5 daily limit  6 monthly limit (micros, empty = none)  7 archived 0|1
 --       8 create 0|1: this brand was never published and has no log rows, so that a missing hash is new and not lost
 --       then for each campaign: id, version, on 0|1, archived 0|1, compiled schedule, create 0|1
+--       then, of further budgets in the order of the list (lib/budgets.lua), their limits; those that are left out stay as they are
 -- Reply {'ok', brand version, n, now, ahead}; ahead: `<id>:<version>` joined by `,`, each brand or campaign that Redis has in a higher version, or in
 --         this version with another content. A late publish meets the first, a catalog that went back to an earlier state meets both
 --       {'not_ready', why} | {'wrong_version', layout} | {'foreign', mark}
 -- include: lib/shard.lua
+-- include: lib/text.lua
+-- include: lib/stored.lua
 -- include: lib/calendar.lua
 -- include: lib/plan.lua
+-- include: lib/changes.lua
+-- include: lib/journal.lua
 -- include: lib/watched.lua
-local shard_key, registry, journal, brand_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-if ARGV[1] ~= LAYOUT then return { 'wrong_version', LAYOUT } end
-local shard, refused = open_shard(shard_key, ARGV[2])
+local shard_key, registry, journal, brand_key, FIRST_CAMPAIGN = KEYS[1], KEYS[2], KEYS[3], KEYS[4], 5
+local layout, instance, id, version_text, archived, create = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[7], ARGV[8]
+local OF_CAMPAIGN, A_CAMPAIGN = 9, 6 -- where their arguments begin, and how many each has
+if not serves(layout) then return { 'wrong_version', LAYOUT } end
+local shard, refused = open_shard(shard_key, instance)
 if not shard then return refused end
-local id, version = ARGV[3], tonumber(ARGV[4])
-local day = day_of(shard.now)
+local version, day = tonumber(version_text), day_of(shard.now)
 local month = month_of(day)
+
+-- The limit that the call gives a budget of the list, '' for none; nil where it says nothing of it.
+local function given_limit(i)
+  return ARGV[i <= 2 and 4 + i or OF_CAMPAIGN + A_CAMPAIGN * (#KEYS - FIRST_CAMPAIGN + 1) + i - 3]
+end
+
+-- What the call says of the campaign of a key.
+local function given_campaign(i)
+  local at = OF_CAMPAIGN + (i - FIRST_CAMPAIGN) * A_CAMPAIGN
+  return { id = ARGV[at], version = ARGV[at + 1], on = ARGV[at + 2], archived = ARGV[at + 3], schedule = ARGV[at + 4], create = ARGV[at + 5] }
+end
 
 local registered = redis.pcall('HGET', registry, id)
 if type(registered) == 'table' or redis.call('HEXISTS', registry, '#') == 0 then return lose(shard_key, registry) end
 if registered and not whole(registered) then return lose(shard_key, registry) end
 local brand = read_brand(brand_key, day, month)
-if brand == false or (not brand and (registered or ARGV[8] ~= '1')) then return lose(shard_key, brand_key) end
+if brand == false or (not brand and (registered or create ~= '1')) then return lose(shard_key, brand_key) end
 
 local highest, writes, ahead = tonumber(registered or '0'), {}, {}
-for i = 5, #KEYS do
-  local at = 9 + (i - 5) * 6
-  local campaign = read_campaign(KEYS[i], day, month)
-  local ordinal = tonumber(ARGV[at]) % 65536
-  if campaign == false or (not campaign and (ordinal <= highest or ARGV[at + 5] ~= '1')) then return lose(shard_key, KEYS[i]) end
-  if not campaign and ordinal ~= highest + 1 then return redis.error_reply('publish: campaign ' .. ARGV[at] .. ' before its elder') end
+for i = FIRST_CAMPAIGN, #KEYS do
+  local given, campaign = given_campaign(i), read_campaign(KEYS[i], day, month)
+  local ordinal = tonumber(given.id) % 65536
+  if campaign == false or (not campaign and (ordinal <= highest or given.create ~= '1')) then return lose(shard_key, KEYS[i]) end
+  if not campaign and ordinal ~= highest + 1 then return redis.error_reply('publish: campaign ' .. given.id .. ' before its elder') end
   if not campaign then highest = ordinal end
-  local given, has = tonumber(ARGV[at + 1]), campaign and tonumber(campaign.version) or 0
-  if not campaign or given > has then
-    writes[#writes + 1] = { KEYS[i], 'v', ARGV[at + 1], 'on', ARGV[at + 2], 'archived', ARGV[at + 3], 'schedule', ARGV[at + 4] }
-  elseif given < has or campaign.on ~= (ARGV[at + 2] == '1') or campaign.archived ~= (ARGV[at + 3] == '1') or campaign.schedule ~= ARGV[at + 4] then
-    ahead[#ahead + 1] = ARGV[at] .. ':' .. text(has)
+  local says, has = tonumber(given.version), campaign and tonumber(campaign.version) or 0
+  if not campaign or says > has then
+    given.key = KEYS[i]
+    writes[#writes + 1] = given
+  elseif says < has or campaign.on ~= (given.on == '1') or campaign.archived ~= (given.archived == '1') or campaign.schedule ~= given.schedule then
+    ahead[#ahead + 1] = given.id .. ':' .. text(has)
   end
+end
+
+-- Whether a limit in force is another than the call's.
+local function has_other_limits()
+  for i, budget in ipairs(brand.budgets) do
+    local limit = given_limit(i)
+    if limit and budget.limit ~= tonumber(limit) then return true end
+  end
+  return false
 end
 
 local brand_write, moved = nil, {}
 if not brand or version > brand.version then
-  brand_write = { brand_key, 'v', ARGV[4], 'daily', ARGV[5], 'monthly', ARGV[6], 'archived', ARGV[7] }
-  for i, budget in ipairs(brand and brand.budgets or {}) do
-    local was = used_up(budget)
-    budget.limit = tonumber(ARGV[4 + i])
-    if was ~= used_up(budget) then
-      brand_write[#brand_write + 1], brand_write[#brand_write + 2] = budget.since_field, text(shard.now)
-      moved[#moved + 1] = id .. ':' .. budget.name .. ':' .. (was and 'restored' or 'exhausted')
-    end
+  brand_write = { 'v', version_text, 'archived', archived }
+  brand = brand or { budgets = {
+    -- each brand budget
+    { name = '$name', spent = 0 },
+    -- end each
+  } }
+  local function set_limit(i, field)
+    local limit, budget = given_limit(i), brand.budgets[i]
+    if not limit then return end
+    brand_write[#brand_write + 1], brand_write[#brand_write + 2] = field, limit
+    if brand.version then note_before(budget) end
+    budget.limit = tonumber(limit)
   end
-elseif version < brand.version or brand.archived ~= (ARGV[7] == '1') or brand.budgets[1].limit ~= tonumber(ARGV[5])
-  or brand.budgets[2].limit ~= tonumber(ARGV[6]) then
+  -- each brand budget
+  set_limit($i, '$limit')
+  -- end each
+  moved = changes_of({ [id] = brand }, shard.now)
+  add_since(brand, brand_write)
+  brand.version, brand.archived = version, archived == '1'
+elseif version < brand.version or brand.archived ~= (archived == '1') or has_other_limits() then
   ahead[#ahead + 1] = id .. ':' .. text(brand.version)
 end
 
 -- The last guard is the journal itself; every write comes after it.
-local n = shard.n
-if #moved > 0 then
-  local added = redis.pcall('XADD', journal, 'NOMKSTREAM', text(shard.now) .. '-*', 'f', '1', 'n', text(n + 1), 't', table.concat(moved, ','))
-  if not added or added.err then return lose(shard_key, journal) end
-  n = n + 1
-end
-redis.call('HSET', shard_key, 'now', text(shard.now), 'n', text(n))
-if brand_write then redis.call('HSET', unpack(brand_write)) end
-for _, write in ipairs(writes) do redis.call('HSET', unpack(write)) end
+local failed = #moved > 0 and append(shard, journal, {}, moved)
+if failed then return failed end
+local now_text, n = text(shard.now), text(shard.n)
+redis.call('HSET', shard_key, 'now', now_text, 'n', n)
+if brand_write then redis.call('HSET', brand_key, unpack(brand_write)) end
+for _, of in ipairs(writes) do redis.call('HSET', of.key, 'v', of.version, 'on', of.on, 'archived', of.archived, 'schedule', of.schedule) end
 redis.call('HSET', registry, id, text(highest))
 -- Watchers need not ask: the message is the brand as it stands now and the campaigns that changed, each under its version.
 if brand_write or #writes > 0 then
-  local stands = brand or { budgets = { { spent = 0 }, { spent = 0 } } }
-  if brand_write then
-    stands.version, stands.archived = version, ARGV[7] == '1'
-    for i, budget in ipairs(stands.budgets) do budget.limit = tonumber(ARGV[4 + i]) end
-  end
-  local words = { id .. ' plan published ' .. text(shard.now) .. ' ' .. text(n), watched_brand(stands) }
-  for _, write in ipairs(writes) do
-    words[#words + 1] = string.match(write[1], '%d+$') .. ':' .. table.concat({ write[3], write[5], write[7], write[9] }, ':')
+  local words = { id .. ' plan published ' .. now_text .. ' ' .. n, watched_brand(brand) }
+  for _, of in ipairs(writes) do
+    words[#words + 1] = string.match(of.key, '%d+$') .. ':' .. table.concat({ of.version, of.on, of.archived, of.schedule }, ':')
   end
   redis.call('PUBLISH', string.gsub(shard_key, 'shard$', 'changes'), table.concat(words, ' '))
 end
-return { 'ok', ARGV[4], text(n), text(shard.now), table.concat(ahead, ',') }
+return { 'ok', version_text, n, now_text, table.concat(ahead, ',') }

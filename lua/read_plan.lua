@@ -7,14 +7,17 @@
 --         campaign: `version:on:causes:daily_spend:monthly_spend` or '' (causes: a bit mask, 0 = running)
 --       {'not_ready', why} | {'wrong_version', layout}
 -- include: lib/shard.lua
+-- include: lib/text.lua
+-- include: lib/stored.lua
 -- include: lib/calendar.lua
 -- include: lib/plan.lua
-if ARGV[1] ~= LAYOUT then return { 'wrong_version', LAYOUT } end
-local shard, refused = open_shard(KEYS[1], '')
+local shard_key, brand_key, layout = KEYS[1], KEYS[2], ARGV[1]
+if not serves(layout) then return { 'wrong_version', LAYOUT } end
+local shard, refused = open_shard(shard_key, '')
 if not shard then return refused end
 local day = day_of(shard.now)
 local month = month_of(day)
-local brand = read_brand(KEYS[2], day, month)
+local brand = read_brand(brand_key, day, month)
 if brand == false then return { 'not_ready', 'lost' } end
 local reply = { 'ok', text(shard.now), text(shard.n), '' }
 if brand then
@@ -25,7 +28,7 @@ end
 -- A check reads every campaign, so this is lean: no table a campaign, what was stored is passed on as it stands, and campaigns with
 -- the same switches and schedule share one mask.
 local day_field, month_field = period_fields(day, month)
-local masks, budgets = {}, brand and budget_mask(brand)
+local masks, used_up = {}, brand and budget_mask(brand)
 for i = 3, #KEYS do
   local line = ''
   local got = brand and redis.pcall('HMGET', KEYS[i], 'v', 'on', 'archived', 'schedule', day_field, month_field)
@@ -37,7 +40,7 @@ for i = 3, #KEYS do
     local mask = masks[switches]
     if not mask then
       if not is_flag(on) or not is_flag(archived) or not is_schedule(schedule) then return { 'not_ready', 'lost' } end
-      mask = text(budgets + switch_mask(brand, { on = on == '1', archived = archived == '1', schedule = schedule }, shard.now))
+      mask = text(used_up + closed_gates(on == '1', archived == '1' or brand.archived, schedule, shard.now))
       masks[switches] = mask
     end
     line = got[1] .. ':' .. (on == '1' and '1' or '0') .. ':' .. mask .. ':' .. (got[5] or '0') .. ':' .. (got[6] or '0')

@@ -7,12 +7,13 @@
 --       {'not_ready', why} | {'wrong_version', layout}
 -- include: lib/shard.lua
 -- include: lib/text.lua
-if ARGV[1] ~= LAYOUT then return { 'wrong_version', LAYOUT } end
-local shard, refused = open_shard(KEYS[1], '')
+local shard_key, registry_key, layout, after = KEYS[1], KEYS[2], ARGV[1], ARGV[2]
+if not serves(layout) then return { 'wrong_version', LAYOUT } end
+local shard, refused = open_shard(shard_key, '')
 if not shard then return refused end
 local found, cursor = {}, '0'
 if #ARGV > 2 then
-  local got = redis.pcall('HMGET', KEYS[2], '#', unpack(ARGV, 3))
+  local got = redis.pcall('HMGET', registry_key, '#', unpack(ARGV, 3))
   if got.err or not got[1] then return { 'not_ready', 'lost' } end
   for i = 3, #ARGV do
     if got[i - 1] then
@@ -21,7 +22,7 @@ if #ARGV > 2 then
     end
   end
 else
-  local page = redis.call('HGET', KEYS[2], '#') and redis.call('HSCAN', KEYS[2], ARGV[2], 'COUNT', '500')
+  local page = redis.call('HGET', registry_key, '#') and redis.call('HSCAN', registry_key, after, 'COUNT', '500')
   if not page then return { 'not_ready', 'lost' } end
   cursor = page[1]
   for i = 1, #page[2], 2 do

@@ -7,27 +7,28 @@
 -- Reply {mark, layout, now, n, lost, rebuilding, clock, entries, last entry id}: text, '' where there is none; clock is Redis' own time
 -- include: lib/shard.lua
 -- include: lib/text.lua
+local shard_key, journal_key, tick = KEYS[1], KEYS[2], ARGV[1]
 local clock = read_clock()
-local state = redis.pcall('HMGET', KEYS[1], 'mark', 'layout', 'now', 'n', 'lost', 'rebuilding')
-if state.err then return { '', '', '', '', KEYS[1], '', text(clock), '0', '' } end
+local state = redis.pcall('HMGET', shard_key, 'mark', 'layout', 'now', 'n', 'lost', 'rebuilding')
+if state.err then return { '', '', '', '', shard_key, '', text(clock), '0', '' } end
 local foreign_layout = is_other_layout(state[2])
-local odd = not foreign_layout and (state[1] and not is_mark(state[1]) and 'mark' or state[2] ~= LAYOUT and 'layout' or not whole(state[3]) and 'now'
+local odd = not foreign_layout and (state[1] and not is_mark(state[1]) and 'mark' or not serves(state[2]) and 'layout' or not whole(state[3]) and 'now'
   or not whole(state[4]) and 'n')
 if odd and state[1] then
-  lose(KEYS[1], odd)
+  lose(shard_key, odd)
   state[1], state[5] = false, odd
 end
 -- What does not read is not passed on.
-if not foreign_layout and state[2] ~= LAYOUT then state[2] = false end
+if not foreign_layout and not serves(state[2]) then state[2] = false end
 for i = 3, 4 do state[i] = whole(state[i]) and state[i] or false end
-if ARGV[1] == '1' and state[1] and whole(state[3]) then
+if tick == '1' and state[1] and whole(state[3]) then
   state[3] = text(math.max(clock, tonumber(state[3])))
-  redis.call('HSET', KEYS[1], 'now', state[3])
+  redis.call('HSET', shard_key, 'now', state[3])
 end
 local reply = {}
 for i = 1, 6 do reply[i] = state[i] or '' end
-local last = redis.pcall('XREVRANGE', KEYS[2], '+', '-', 'COUNT', '1')
-local entries = redis.pcall('XLEN', KEYS[2])
+local last = redis.pcall('XREVRANGE', journal_key, '+', '-', 'COUNT', '1')
+local entries = redis.pcall('XLEN', journal_key)
 reply[7] = text(clock)
 reply[8] = type(entries) == 'number' and text(entries) or '0'
 reply[9] = not last.err and last[1] and last[1][1] or ''

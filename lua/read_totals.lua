@@ -6,8 +6,9 @@
 --       {'not_ready', why} | {'wrong_version', layout}
 -- include: lib/shard.lua
 -- include: lib/text.lua
-if ARGV[1] ~= LAYOUT then return { 'wrong_version', LAYOUT } end
-local shard, refused = open_shard(KEYS[1], '')
+local shard_key, layout = KEYS[1], ARGV[1]
+if not serves(layout) then return { 'wrong_version', LAYOUT } end
+local shard, refused = open_shard(shard_key, '')
 if not shard then return refused end
 local fields = { unpack(ARGV, 2) }
 local reply = { 'ok', shard.mark, text(shard.now), text(shard.n) }

@@ -10,13 +10,14 @@
 -- include: lib/calendar.lua
 -- include: lib/plan.lua
 -- include: lib/watched.lua
-if ARGV[1] ~= LAYOUT then return { 'wrong_version', LAYOUT } end
-local shard, refused = open_shard(KEYS[1], '')
+local shard_key, brand_key, layout = KEYS[1], KEYS[2], ARGV[1]
+if not serves(layout) then return { 'wrong_version', LAYOUT } end
+local shard, refused = open_shard(shard_key, '')
 if not shard then return refused end
 local reply = { 'ok', shard.mark, text(shard.now), text(shard.n) }
 if #KEYS == 1 then return reply end
 local day = day_of(shard.now)
-local brand = read_brand(KEYS[2], day, month_of(day))
+local brand = read_brand(brand_key, day, month_of(day))
 if brand == false then return { 'not_ready', 'lost' } end
 reply[5] = brand and watched_brand(brand) or ''
 for i = 3, #KEYS do

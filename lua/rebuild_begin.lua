@@ -4,15 +4,16 @@
 -- KEYS  1 shard  2 journal
 -- ARGV  1 instance uuid  2 token  3 take over 0|1: also a shard that another instance owns, which a person must ask for
 -- Reply {'ok', kept now, n, type of the journal, last entry id} | {'foreign', mark}: text, '' where there is none
-local kind = redis.call('TYPE', KEYS[1]).ok
-if kind ~= 'hash' and kind ~= 'none' then redis.call('UNLINK', KEYS[1]) end
-local state = redis.call('HMGET', KEYS[1], 'mark', 'now', 'n', 'owner')
+local shard_key, journal_key, instance, token, take_over = KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3]
+local kind = redis.call('TYPE', shard_key).ok
+if kind ~= 'hash' and kind ~= 'none' then redis.call('UNLINK', shard_key) end
+local state = redis.call('HMGET', shard_key, 'mark', 'now', 'n', 'owner')
 -- The mark says whose the shard is; without one, the owner that the last rebuild wrote.
 local owner = state[1] and string.match(state[1], '^([%w-]+):%d+$') or state[4]
-if owner and owner ~= ARGV[1] and ARGV[3] ~= '1' then return { 'foreign', owner } end
-redis.call('HDEL', KEYS[1], 'mark')
-if state[1] then redis.call('PUBLISH', string.gsub(KEYS[1], 'shard$', 'changes'), '0 shard lost') end
-redis.call('HSET', KEYS[1], 'rebuilding', ARGV[2], 'owner', ARGV[1])
-local journal = redis.call('TYPE', KEYS[2]).ok
-local last = journal == 'stream' and redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', '1')[1]
+if owner and owner ~= instance and take_over ~= '1' then return { 'foreign', owner } end
+redis.call('HDEL', shard_key, 'mark')
+if state[1] then redis.call('PUBLISH', string.gsub(shard_key, 'shard$', 'changes'), '0 shard lost') end
+redis.call('HSET', shard_key, 'rebuilding', token, 'owner', instance)
+local journal = redis.call('TYPE', journal_key).ok
+local last = journal == 'stream' and redis.call('XREVRANGE', journal_key, '+', '-', 'COUNT', '1')[1]
 return { 'ok', state[2] or '', state[3] or '', journal, last and last[1] or '' }

@@ -7,24 +7,25 @@
 -- Reply {'ok', now} | {'taken'} | {'behind', last entry id}: entries came that were not persisted
 -- include: lib/shard.lua
 -- include: lib/text.lua
+local token, instance, generation, cursor_n, last_id, lowest_now, request_ms, event_ms = unpack(ARGV, 1, 8)
 local shard_key, journal = KEYS[1], KEYS[2]
-if redis.call('HGET', shard_key, 'rebuilding') ~= ARGV[1] then return { 'taken' } end
-local now = math.max(read_clock(), tonumber(ARGV[6]))
-if ARGV[5] == '' then
+if redis.call('HGET', shard_key, 'rebuilding') ~= token then return { 'taken' } end
+local now = math.max(read_clock(), tonumber(lowest_now))
+if last_id == '' then
   redis.call('UNLINK', journal)
 else
   local last = redis.call('XREVRANGE', journal, '+', '-', 'COUNT', '1')[1]
-  if not last or last[1] ~= ARGV[5] then return { 'behind', last and last[1] or '' } end
+  if not last or last[1] ~= last_id then return { 'behind', last and last[1] or '' } end
 end
-local n = tonumber(ARGV[4]) + 1
-redis.call('XADD', journal, text(now) .. '-*', 'f', '1', 'n', text(n), 'g', ARGV[3])
+local n = tonumber(cursor_n) + 1
+redis.call('XADD', journal, text(now) .. '-*', 'f', '1', 'n', text(n), 'g', generation)
 local function window(name, width)
   local ms = tonumber(width)
   return name .. '_active', '0', name .. '_until', text(now - now % ms + ms), name .. '_window', width
 end
-redis.call('HSET', shard_key, 'mark', ARGV[2] .. ':' .. ARGV[3], 'owner', ARGV[2], 'layout', LAYOUT, 'now', text(now), 'n', text(n))
-redis.call('HSET', shard_key, window('req', ARGV[7]))
-redis.call('HSET', shard_key, window('ev', ARGV[8]))
+redis.call('HSET', shard_key, 'mark', instance .. ':' .. generation, 'owner', instance, 'layout', LAYOUT, 'now', text(now), 'n', text(n))
+redis.call('HSET', shard_key, window('req', request_ms))
+redis.call('HSET', shard_key, window('ev', event_ms))
 -- A difference that was judged before the rebuild is not to be added after it.
 local adjusted = redis.call('HGET', shard_key, 'adjusted_n')
 if adjusted and not whole(adjusted) then redis.call('HSET', shard_key, 'adjusted_n', text(n)) end

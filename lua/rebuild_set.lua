@@ -4,12 +4,13 @@
 -- ARGV  1 token  2 mode: replace | add (fields and values of hashes) | score (scores and names added to sorted sets)
 --       then for each key: how many values, then the values
 -- Reply {'ok'} | {'taken'}: another rebuild has the shard
-if redis.call('HGET', KEYS[1], 'rebuilding') ~= ARGV[1] then return { 'taken' } end
+local shard_key, token, mode = KEYS[1], ARGV[1], ARGV[2]
+if redis.call('HGET', shard_key, 'rebuilding') ~= token then return { 'taken' } end
 local at = 3
 for i = 2, #KEYS do
   local count = tonumber(ARGV[at])
-  if ARGV[2] == 'replace' then redis.call('UNLINK', KEYS[i]) end
-  if count > 0 then redis.call(ARGV[2] == 'score' and 'ZADD' or 'HSET', KEYS[i], unpack(ARGV, at + 1, at + count)) end
+  if mode == 'replace' then redis.call('UNLINK', KEYS[i]) end
+  if count > 0 then redis.call(mode == 'score' and 'ZADD' or 'HSET', KEYS[i], unpack(ARGV, at + 1, at + count)) end
   at = at + count + 1
 end
 return { 'ok' }

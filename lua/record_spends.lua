@@ -2,9 +2,4 @@
 -- States facts: the money is gone, so each spend is counted and logged even past a budget or on a paused campaign, and the reply shows it.
 -- KEYS, ARGV and replies: lib/charge.lua. No spend is ever refused (no `x` outcome).
 local verb = 'r'
--- include: lib/quick.lua
--- include: lib/quick_packed.lua
-local answer = quick_packed(verb)
-if answer then return answer end
--- include: lib/charge.lua
-return charge(verb)
+-- include: lib/spend.lua

@@ -11,9 +11,11 @@
 --         u unknown campaign, n unknown event and no day given
 --       {'not_ready', why} | {'wrong_version', layout} | {'invalid', index, field}: nothing was written
 -- include: lib/refund.lua
-local campaign_id, event, digits, told_day, part = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6] or ''
-if ARGV[1] ~= LAYOUT then return { 'wrong_version', LAYOUT } end
-local shard, refused = open_shard(KEYS[1], '')
+-- include: lib/call.lua
+-- include: lib/figures.lua
+local layout, campaign_id, event, digits, told_day, part = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6] or ''
+if not serves(layout) then return { 'wrong_version', LAYOUT } end
+local shard, refused = open_shard(shard_key, '')
 if not shard then return refused end
 local amount = amount_of(digits)
 if not amount then return { 'invalid', 0, 'amount' } end
@@ -31,9 +33,9 @@ local brand = campaign and plans.brands[campaign.home]
 if not brand then return { 'ok', 'u', figures(plans, shard.now) } end
 
 local names = refund_names(campaign.home, event, part)
-local events = open_memory(KEYS[1], 'ev', { KEYS[6], KEYS[7] }, shard.now)
+local events = open_memory(shard_key, 'ev', event_keys, shard.now)
 local seen = events and recall_refunds(events, names)
-if not seen then return lose(KEYS[1], 'events') end
+if not seen then return lose(shard_key, 'events') end
 local before = refunded_before(seen, names)
 
 -- The outcome where no money moves; nil and the day of the spend where it is to go back.
@@ -63,14 +65,14 @@ local function judge()
 end
 
 local outcome, day = judge()
-if outcome == 'lost' then return lose(KEYS[1], 'events') end
+if outcome == 'lost' then return lose(shard_key, 'events') end
 local failed
 local refund = { campaign = campaign_id, event = event, digits = digits, amount = amount, day = day, part = part }
 if not outcome then
   failed = give_back(shard, plans, events, names, before, refund)
   outcome = 'k'
 elseif outcome == 'asked' then
-  failed = append(shard, { 'h', line_of('W', refund) }, {})
+  failed = append(shard, journal_key, { 'h', line_of('W', refund) }, {})
   if not failed then remember_refund(shard, events, names.own, campaign_id .. ',' .. digits .. ',w') end
   outcome = 'w'
 end

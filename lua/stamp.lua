@@ -6,9 +6,10 @@
 -- Reply {'ok', number before} | {'not_ready', why} | {'wrong_version', layout} | {'foreign', mark}
 -- include: lib/shard.lua
 -- include: lib/text.lua
-if ARGV[1] ~= LAYOUT then return { 'wrong_version', LAYOUT } end
-local shard, refused = open_shard(KEYS[1], ARGV[2])
+local shard_key, layout, instance, number, may_fall = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+if not serves(layout) then return { 'wrong_version', LAYOUT } end
+local shard, refused = open_shard(shard_key, instance)
 if not shard then return refused end
-local kept = whole(redis.call('HGET', KEYS[1], 'catalog')) or 0
-if tonumber(ARGV[3]) > kept or ARGV[4] == '1' then redis.call('HSET', KEYS[1], 'catalog', ARGV[3]) end
+local kept = whole(redis.call('HGET', shard_key, 'catalog')) or 0
+if tonumber(number) > kept or may_fall == '1' then redis.call('HSET', shard_key, 'catalog', number) end
 return { 'ok', text(kept) }

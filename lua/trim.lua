@@ -5,7 +5,8 @@
 -- Reply {'ok', dropped}: call again until nothing is | {'not_ready', why} | {'wrong_version', layout} | {'foreign', mark}
 -- include: lib/shard.lua
 -- include: lib/text.lua
-if ARGV[1] ~= LAYOUT then return { 'wrong_version', LAYOUT } end
-local shard, refused = open_shard(KEYS[1], ARGV[2])
+local shard_key, journal_key, layout, instance, lowest_kept = KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3]
+if not serves(layout) then return { 'wrong_version', LAYOUT } end
+local shard, refused = open_shard(shard_key, instance)
 if not shard then return refused end
-return { 'ok', text(redis.call('XTRIM', KEYS[2], 'MINID', '~', ARGV[3])) }
+return { 'ok', text(redis.call('XTRIM', journal_key, 'MINID', '~', lowest_kept)) }

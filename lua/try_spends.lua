@@ -2,9 +2,4 @@
 -- Asks: a spend that would take any budget past its limit, or whose campaign may not run now, is refused and consumes nothing.
 -- KEYS, ARGV and replies: lib/charge.lua.
 local verb = 't'
--- include: lib/quick.lua
--- include: lib/quick_packed.lua
-local answer = quick_packed(verb)
-if answer then return answer end
--- include: lib/charge.lua
-return charge(verb)
+-- include: lib/spend.lua

@@ -3,9 +3,10 @@
 -- KEYS  1 shard
 -- ARGV  1 instance uuid  2 what was found
 -- Reply {'ok'} | {'foreign', mark}
-local mark = redis.call('HGET', KEYS[1], 'mark')
-if mark and string.sub(mark, 1, #ARGV[1] + 1) ~= ARGV[1] .. ':' then return { 'foreign', mark } end
-redis.call('HDEL', KEYS[1], 'mark')
-redis.call('HSET', KEYS[1], 'lost', ARGV[2])
-redis.call('PUBLISH', string.gsub(KEYS[1], 'shard$', 'changes'), '0 shard lost')
+local shard_key, instance, found = KEYS[1], ARGV[1], ARGV[2]
+local mark = redis.call('HGET', shard_key, 'mark')
+if mark and string.sub(mark, 1, #instance + 1) ~= instance .. ':' then return { 'foreign', mark } end
+redis.call('HDEL', shard_key, 'mark')
+redis.call('HSET', shard_key, 'lost', found)
+redis.call('PUBLISH', string.gsub(shard_key, 'shard$', 'changes'), '0 shard lost')
 return { 'ok' }

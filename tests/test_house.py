@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -164,3 +166,23 @@ def test_a_campaigns_id_is_taken_apart_in_one_place() -> None:
                 shifted = isinstance(node.op, ast.LShift | ast.RShift) and ast.unparse(node.right) == "16"
                 divided = isinstance(node.op, ast.FloorDiv | ast.Mod | ast.Mult) and by & {"ORDINALS", "65536"}
                 assert not shifted and not divided, f"{file.relative_to(ROOT)}:{node.lineno} {ast.unparse(node)}"
+
+
+LUA_FUNCTION = re.compile(r"( *)(?:local )?function (\w+).*")
+
+
+def lua_functions(lines: list[str]) -> Iterator[tuple[str, int]]:
+    """The name and the number of lines of each function: from its head to the `end` under it, as this repository writes them."""
+    for at, line in enumerate(lines):
+        if head := LUA_FUNCTION.fullmatch(line):
+            last = next(place for place, other in enumerate(lines) if place > at and other == f"{head[1]}end")
+            yield head[2], last - at + 1
+
+
+def test_no_lua_function_is_too_long_to_read() -> None:
+    found = 0
+    for path in sorted((ROOT / "lua").rglob("*.lua")):
+        for name, lines in lua_functions(path.read_text(encoding="utf-8").splitlines()):
+            found += 1
+            assert lines <= MOST_LINES_OF_A_FUNCTION, f"{path.relative_to(ROOT)}: {name} has {lines} lines"
+    assert found > 60

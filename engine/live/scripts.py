@@ -1,4 +1,13 @@
-"""The one loader of the Lua scripts: it reads `lua/`, resolves `-- include:` lines once each, and knows each script's SHA1.
+"""The one loader of the Lua scripts: it reads `lua/`, puts each included piece in place once, unrolls `-- each` blocks, and knows each script's SHA1.
+
+A block stands once in the file and once for each row of a table in the script:
+
+    -- each brand budget
+    if not fits(limit_$i, spent_$i, held, amount) then refused = refused + $cause end
+    -- end each
+
+The tables are Markdown in comments (`lua/lib/budgets.lua`, `lua/lib/gates.lua`). The first cell of a table's head is its name, and of a row the row's.
+`$i` is the number of the row, `$name` its name, `$cause` its cell in the column `cause`. A word before the table's name picks the rows of that `owner`.
 
 In a checkout the files stand in `<root>/lua`; a wheel carries them beside this module.
 """
@@ -7,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -45,6 +54,10 @@ NAMES: Final = (
 )
 
 _INCLUDE: Final = re.compile(r"-- include: (\S+)")
+_EACH: Final = re.compile(r"-- each (?:(\w+) )?(\w+)")
+_END_EACH: Final = "-- end each"
+_ROW: Final = re.compile(r"-- \|(.+)\|")
+_PLACE: Final = re.compile(r"\$(\w+)")
 _SHEBANG: Final = re.compile(r"#!lua( flags=[a-z,-]+)?\n")
 
 
@@ -86,10 +99,63 @@ def assemble(name: str, swap: Mapping[str, str] | None = None) -> Script:
                 done.add(include[1])
         return lines
 
-    text = "\n".join(resolve(f"{name}.lua", ())) + "\n"
+    text = "\n".join(_unrolled(resolve(f"{name}.lua", ()))) + "\n"
     if _SHEBANG.match(text) is None:
         raise ValueError(f"lua/{name}.lua does not begin with #!lua")
     return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+def tables(lines: Iterable[str]) -> dict[str, list[dict[str, str]]]:
+    """The tables among lines of Lua, by name: each row as {column: cell}, with its own name and number as `name` and `i`."""
+    found: dict[str, list[dict[str, str]]] = {}
+    rows: list[dict[str, str]] = []
+    head: list[str] = []
+    for line in lines:
+        row = _ROW.fullmatch(line.strip())
+        cells = [cell.strip() for cell in row[1].split("|")] if row else []
+        if not cells:
+            head = []
+        elif not head:
+            head = ["name", *cells[1:]]
+            rows = found.setdefault(cells[0], [])
+        elif len(cells) != len(head):
+            raise ValueError(f"lua table row has {len(cells)} cells, its head {len(head)}: {line.strip()}")
+        else:
+            rows.append({**dict(zip(head, cells, strict=True)), "i": str(len(rows) + 1)})
+    return found
+
+
+def _unrolled(lines: Sequence[str]) -> Iterator[str]:
+    """The lines with each `-- each` block written out for every row of its table."""
+    known = tables(lines)
+    rows: list[dict[str, str]] | None = None
+    block: list[str] = []
+    for line in lines:
+        each = _EACH.fullmatch(line.strip())
+        if each is not None:
+            if rows is not None or each[2] not in known:
+                raise ValueError(f"lua block inside another, or of a table that is not in the script: {line.strip()}")
+            owned = [row for row in known[each[2]] if each[1] is None or row["owner"] == each[1]]
+            rows, block = [{**row, "i": str(number)} for number, row in enumerate(owned, 1)], []
+        elif line.strip() == _END_EACH:
+            if rows is None:
+                raise ValueError("lua block that ends and never began")
+            for row in rows:
+                yield from (_filled(inner, row) for inner in block)
+            rows = None
+        elif rows is not None:
+            block.append(line)
+        else:
+            yield line
+    if rows is not None:
+        raise ValueError(f"lua block without an end: {block[:1]}")
+
+
+def _filled(line: str, row: Mapping[str, str]) -> str:
+    try:
+        return _PLACE.sub(lambda place: row[place[1]], line)
+    except KeyError as column:
+        raise ValueError(f"lua block names {column}, which is no column of its table: {line.strip()}") from None
 
 
 _swapped: dict[str, str] = {}

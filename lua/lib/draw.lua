@@ -2,12 +2,14 @@
 -- The money is gone, so a draw is a fact: also one past what is left on hold (`over`) or after the hold's end (`late`) is counted, and the
 -- journal says which.
 -- include: lib/call.lua
+-- include: lib/holds.lua
+-- include: lib/text.lua
 
 -- The reply to a call that is no draw: of one campaign, packed, with its brand's holds; nil when it is one.
-local function unfit_draw(sums, blob, plans)
-  if not blob or #sums ~= 1 then return { 'invalid', 0, 'spends' } end
-  if not is_id(ARGV[5] or '', 64) then return { 'invalid', 0, 'lease' } end
-  if not string.find(ARGV[6] or '', '^%d*$') or #ARGV[6] > 15 then return { 'invalid', 0, 'first_sent' } end
+local function unfit_draw(call, sums, plans)
+  if not call.log or #sums ~= 1 then return { 'invalid', 0, 'spends' } end
+  if not is_id(call.lease or '', 64) then return { 'invalid', 0, 'lease' } end
+  if not string.find(call.first_sent or '', '^%d*$') or #call.first_sent > 15 then return { 'invalid', 0, 'first_sent' } end
   local campaign = plans.campaigns[sums[1].campaign]
   local brand = campaign and plans.brands[campaign.home]
   if brand and not brand.holds_key then return { 'invalid', 0, 'keys' } end
@@ -16,8 +18,8 @@ end
 
 -- Whether a call that was sent before may have been counted and forgotten since. A client knows Redis' clock to a few seconds.
 local CLOCKS_APART_MS = 5000
-local function is_forgotten(requests, now)
-  return ARGV[6] ~= '' and now - tonumber(ARGV[6]) > requests.window - CLOCKS_APART_MS
+local function is_forgotten(call, requests, now)
+  return call.first_sent ~= '' and now - tonumber(call.first_sent) > requests.window - CLOCKS_APART_MS
 end
 
 -- Takes an amount off a lease's hold, in the tables; answers what write_draw must do, with the journal's line: `D` within the hold, `P` past it,

@@ -2,6 +2,8 @@
 -- (of a lease also `,<number of the call that set it>`),
 -- `budget:{17}:expiry:81` a sorted set of the same names by expiry; the brand's hash keeps their sum in `held`. A sum without its keys means
 -- that they were lost. How a hold ended is remembered beside the event ids, as `!<name>` -> `<end>,<held>,<settled>`.
+-- include: lib/text.lua
+-- include: lib/stored.lua
 local SWEEP = 50
 local sweeps_left = SWEEP -- of a whole call, however many brands it names: a call has its time, and a command its number of arguments
 
@@ -12,6 +14,11 @@ local function holds_stand(brand, holds_key, expiry_key)
   if brand.held == 0 and holds == 'none' then holds = 'hash' end
   if brand.held == 0 and expiry == 'none' then expiry = 'zset' end
   return holds == 'hash' and expiry == 'zset'
+end
+
+-- Whether holds that are due wait to be swept.
+local function has_due(expiry_key, now)
+  return #redis.call('ZRANGEBYSCORE', expiry_key, '-inf', text(now), 'LIMIT', '0', '1') > 0
 end
 
 -- A stored hold: its amount, until when, and of a lease the number of the call that set it ('' else); nil where a value stands that no script wrote.

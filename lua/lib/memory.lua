@@ -2,6 +2,7 @@
 -- then the older hash is unlinked whole (DEL of a million ids held Redis for 460 ms) and becomes the new one. An id is therefore
 -- remembered for at least one window and at most two. Field `#` guards each hash: without it the hash was lost, which is never "nothing seen".
 -- include: lib/stored.lua
+-- include: lib/text.lua
 
 -- name: 'req' or 'ev', the prefix of the fields in the shard's hash; keys: the two hashes.
 local function open_memory(shard_key, name, keys, now)

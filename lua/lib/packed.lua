@@ -1,12 +1,11 @@
 -- The packed form of a call: per-campaign sums that the script counts, and the single spends as one blob that goes to the journal as it is.
 -- Sums `<campaign_id>,<micros>,<how many>;`, one line a campaign. Blob: byte version (1), byte width of an amount (4 or 8); then a byte a spend, its
 -- campaign's place among the sums (from 0); then the amounts, little-endian. Packed spends carry no occurred_at. Where each has an event id, the blob's
--- version is 2, ARGV 5 is the day by the caller's clock, ARGV 6 the names that the memory knows the events by (`<brand>:<event id>`), joined by `,`, and
--- ARGV 7 what it shall remember of each (`<campaign_id>,<micros>,<day>`), joined by `;`: ready made, so that nothing is put together here. Two
+-- version is 2, `day` is the day by the caller's clock, `names` what the memory knows the events by (`<brand>:<event id>`), joined by `,`, and
+-- `kept` what it shall remember of each (`<campaign_id>,<micros>,<day>`), joined by `;`: ready made, so that nothing is put together here. Two
 -- texts, for Redis reads, copies and frees each argument by itself.
 -- include: lib/call.lua
 local PACKED, NAMED, MAX_PACKED_CAMPAIGNS = 1, 2, 200
-local find, sub = string.find, string.sub
 
 -- The sums of a call and the number of its spends, or nil and the reply that names the first bad field.
 local function parse_sums(body, blob, version)
@@ -40,8 +39,9 @@ end
 
 -- The names of a packed call's events: {names, fields = names and what to remember in turn, text for the journal, once = none stands there twice}; or nil
 -- and the reply.
-local function read_names(size)
-  local joined, kept = ARGV[6] or '', ARGV[7] or ''
+local function read_names(call, size)
+  local find, sub = string.find, string.sub
+  local joined, kept = call.names or '', call.kept or ''
   local last, kept_last, at, kept_at = #joined + 1, #kept + 1, 1, 1
   local names, fields, met, once = {}, {}, {}, true
   for i = 1, size do
@@ -55,51 +55,33 @@ local function read_names(size)
     at, kept_at = ends + 1, kept_ends + 1
   end
   -- Where there are fewer than spends, the last are nothing.
-  local as_many = at == last + 1 and not met[''] and kept_at == kept_last + 1 and fields[2 * size] ~= '' and not ARGV[8]
+  local as_many = at == last + 1 and not met[''] and kept_at == kept_last + 1 and fields[2 * size] ~= '' and not call.more
   if not as_many or not are_names(joined) then return nil, { 'invalid', 0, 'events' } end
   return { names = names, fields = fields, text = joined, once = once }
 end
 
--- Gives unpacked spends their event ids.
-local function name_spends(spends, names)
-  for i, spend in ipairs(spends) do
-    spend.event, spend.digits = string.match(names[i], '^%d+:(.+)$') or names[i], text(spend.amount)
-  end
-end
-
--- Whether each spend of the sums will be counted whatever its place: then nobody needs to look at them one by one. Amounts are above 0, so
--- where a whole sum fits, each of its parts does.
-local function all_fit(sums, verb, plans, now)
-  local totals = {}
-  for _, sum in ipairs(sums) do
-    local campaign = plans.campaigns[sum.campaign]
-    local brand = campaign and plans.brands[campaign.home]
-    if not brand or (verb == 't' and switch_mask(brand, campaign, now) > 0) then return false end
-    totals[brand] = (totals[brand] or 0) + sum.amount
-  end
-  for brand, total in pairs(totals) do
-    for _, budget in ipairs(brand.budgets) do
-      if budget.spent + total > MAX_TOTAL then return false end
-      if verb == 't' and budget.limit and budget.spent + brand.held + total > budget.limit then return false end
-    end
-  end
-  return true
-end
-
--- The single spends, where they must be judged one by one; or nil and the reply when the blob does not add up to the sums.
-local function unpack_spends(sums, size, blob)
-  local width = string.byte(blob, 2)
-  local spends, rest, left = {}, {}, {}
+-- Gives columns of a packed call the places and amounts of its spends, and their event ids where it has some; nil, or the reply where the log does not add
+-- up to the sums.
+local function unpack_log(columns, blob)
+  local size, sums, width = columns.size, columns.sums, string.byte(blob, 2)
+  local rest, left = {}, {}
   for i, sum in ipairs(sums) do rest[i], left[i] = sum.amount, sum.times end
+  local places, amounts = { string.byte(blob, 3, 2 + size) }, { struct.unpack('<' .. string.rep('I' .. width, size), blob, 3 + size) }
   for i = 1, size do
-    local place, amount, from = string.byte(blob, 2 + i) + 1, 0, 2 + size + (i - 1) * width
-    for offset = width, 1, -1 do amount = amount * 256 + string.byte(blob, from + offset) end
-    if not sums[place] or amount < 1 or amount > MAX_AMOUNT then return nil, { 'invalid', i - 1, 'log' } end
-    rest[place], left[place] = rest[place] - amount, left[place] - 1
-    spends[i] = { campaign = sums[place].campaign, amount = amount, event = '' }
+    local place, amount = places[i] + 1, amounts[i]
+    local of_sum = rest[place]
+    if not of_sum or amount < 1 or amount > MAX_AMOUNT then return { 'invalid', i - 1, 'log' } end
+    rest[place], left[place], places[i] = of_sum - amount, left[place] - 1, place
   end
   for i in ipairs(sums) do
-    if rest[i] ~= 0 or left[i] ~= 0 then return nil, { 'invalid', i - 1, 'log' } end
+    if rest[i] ~= 0 or left[i] ~= 0 then return { 'invalid', i - 1, 'log' } end
   end
-  return spends
+  columns.places, columns.amounts = places, amounts
+end
+
+-- The event ids of a packed call's spends, of the names that it gives them.
+local function events_of(names)
+  local events = {}
+  for i, name in ipairs(names) do events[i] = string.match(name, '^%d+:(.+)$') or name end
+  return events
 end

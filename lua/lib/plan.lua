@@ -3,6 +3,9 @@
 -- include: lib/stored.lua
 -- include: lib/schedule.lua
 -- include: lib/constants.lua
+-- include: lib/calendar.lua
+-- include: lib/budgets.lua
+-- include: lib/gates.lua
 
 -- nil where a key is not there at all, false where something stands there that no publish wrote.
 local function absent(key)
@@ -19,23 +22,41 @@ local function period_fields(day, month)
   return spelled.day_field, spelled.month_field
 end
 
+-- The fields of the brand's counters, in the order of the list.
+local function counters_of(day, month)
+  local day_field, month_field = 'd:' .. text(day), 'm:' .. text(month)
+  return {
+    -- each brand budget
+    $counter,
+    -- end each
+  }
+end
+
+-- A budget as a brand's hash has it; nil where something stands there that no script wrote.
+local function budget_of(name, cause, field, since_field, limit, spent, since)
+  local counted = stored(spent)
+  if not limit or not is_limit(limit) or not counted or not is_since(since) then return nil end
+  return { name = name, cause = cause, field = field, since_field = since_field, limit = tonumber(limit), spent = counted, since = since or '' }
+end
+
 -- A brand, or nil where there is none; false where its hash is not what a publish writes.
--- budgets: what a spend is checked against, in order: {cause, field of the counter, limit or nil, spent, field of its last change}.
+-- budgets: what a spend is checked against, in the order of the list (lib/budgets.lua).
 local function read_brand(key, day, month)
   local day_field, month_field = period_fields(day, month)
-  local got = redis.pcall('HMGET', key, 'v', 'daily', 'monthly', 'archived', day_field, month_field, 'daily_at', 'monthly_at', 'held')
+  local got = redis.pcall('HMGET', key, 'v', 'archived', 'held'
+    -- each brand budget
+    , '$limit', $counter, '$since'
+    -- end each
+  )
   if got.err then return false end
   if not got[1] then return absent(key) end
-  local version, daily_spend, monthly_spend, held = whole(got[1]), stored(got[5]), stored(got[6]), whole(got[9] or '0')
-  if not version or not is_limit(got[2]) or not is_limit(got[3]) or not is_flag(got[4]) then return false end
-  if not daily_spend or not monthly_spend or not held or not is_since(got[7]) or not is_since(got[8]) then return false end
-  return {
-    key = key, version = version, archived = got[4] == '1', held = held,
-    budgets = {
-      { cause = DAILY_BUDGET, name = 'daily_budget', field = day_field, limit = tonumber(got[2]), spent = daily_spend, since_field = 'daily_at', since = got[7] or '' },
-      { cause = MONTHLY_BUDGET, name = 'monthly_budget', field = month_field, limit = tonumber(got[3]), spent = monthly_spend, since_field = 'monthly_at', since = got[8] or '' },
-    },
-  }
+  local version, held, budgets = whole(got[1]), whole(got[3] or '0'), {}
+  if not version or not is_flag(got[2]) or not held then return false end
+  -- each brand budget
+  budgets[$i] = budget_of('$name', $cause, $counter, '$since', got[3 * $i + 1] or $absent, got[3 * $i + 2], got[3 * $i + 3])
+  if not budgets[$i] then return false end
+  -- end each
+  return { key = key, version = version, archived = got[2] == '1', held = held, budgets = budgets }
 end
 
 -- A campaign, with what a call finds out about it; nil where there is none, false where its hash is not what a publish writes.
@@ -44,50 +65,44 @@ local function read_campaign(key, day, month)
   local got = redis.pcall('HMGET', key, 'v', 'on', 'archived', 'schedule', day_field, month_field)
   if got.err then return false end
   if not got[1] then return absent(key) end
-  local daily, monthly = stored(got[5]), stored(got[6])
-  if not whole(got[1]) or not is_flag(got[2]) or not is_flag(got[3]) or not got[4] or not is_schedule(got[4]) then return false end
-  if not daily or not monthly then return false end
+  local schedule, daily, monthly = got[4], stored(got[5]), stored(got[6])
+  if not whole(got[1]) or not is_flag(got[2]) or not is_flag(got[3]) or not schedule then return false end
+  if not daily or not monthly or (schedule ~= '' and not is_schedule(schedule)) then return false end
   return {
-    key = key, version = got[1], on = got[2] == '1', archived = got[3] == '1', schedule = got[4],
-    day_field = day_field, month_field = month_field, daily = daily, monthly = monthly,
-    id = false, home = false, charged = false, switched = false, -- a table that grows later is built twice
+    key = key, version = got[1], on = got[2] == '1', archived = got[3] == '1', schedule = schedule, daily = daily, monthly = monthly,
+    id = false, home = false, charged = false, closed = false, -- a table that grows later is built twice
   }
 end
 
-local function used_up(budget)
-  return budget.limit ~= nil and budget.spent >= budget.limit
-end
-
--- The causes that do not depend on money.
-local function switches(on, archived, schedule, now)
-  return (on and 0 or MANUAL) + (archived and ARCHIVED or 0) + (within_schedule(schedule, now) and 0 or SCHEDULE)
-end
-
--- The same of a campaign and its brand, worked out once a campaign: a call has one now.
-local function switch_mask(brand, campaign, now)
-  if not campaign.switched then
-    campaign.switched = switches(campaign.on, campaign.archived or brand.archived, campaign.schedule, now)
+-- The causes that do not depend on money, worked out once a campaign: a call has one now.
+local function gates_of(brand, campaign, now)
+  if not campaign.closed then
+    campaign.closed = closed_gates(campaign.on, campaign.archived or brand.archived, campaign.schedule, now)
   end
-  return campaign.switched
+  return campaign.closed
 end
 
 -- The causes that do: of which budgets nothing is left.
 local function budget_mask(brand)
   local mask = 0
   for _, budget in ipairs(brand.budgets) do
-    if used_up(budget) then mask = mask + budget.cause end
+    if is_used_up(budget.limit, budget.spent) then mask = mask + budget.cause end
   end
   return mask
 end
 
--- Why a spend or hold may not be made now: causes of the campaign, and budgets that it would take past their limits. What is on hold
--- counts against every period that it could be settled in.
-local function refusal(brand, campaign, amount, now)
-  local mask = switch_mask(brand, campaign, now)
+-- Which budgets an amount would take past their limits.
+local function unfit_mask(brand, amount)
+  local mask = 0
   for _, budget in ipairs(brand.budgets) do
-    if used_up(budget) or (budget.limit and budget.spent + brand.held + amount > budget.limit) then mask = mask + budget.cause end
+    if not fits(budget.limit, budget.spent, brand.held, amount) then mask = mask + budget.cause end
   end
   return mask
+end
+
+-- Why a spend or hold may not be made now.
+local function refusal(brand, campaign, amount, now)
+  return gates_of(brand, campaign, now) + unfit_mask(brand, amount)
 end
 
 local function optional(number)

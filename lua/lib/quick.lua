@@ -1,76 +1,132 @@
--- The usual call by the shortest way: one spend, no event id, nothing out of the ordinary. Where anything is, it is left, having written nothing: the
--- call then goes the general way (lib/charge.lua), which says what. It stands before all other pieces, and is no function, because a script makes its
--- functions anew at every call. What it remembers of the call is its text, which is short: a digest (lib/charge.lua) took a twentieth of the call's time.
--- `verb` is set by the script: 'r' states a fact, 't' asks.
+-- The fast path of a single spend: counted, or refused, where nothing is out of the ordinary. Where anything is, it is left, having written nothing: the
+-- call then goes the slow path (lib/charge.lua), which says what. It stands before all other pieces, and is no function, because a script makes its
+-- functions anew at every call. `verb` is set by the script: 'r' states a fact, 't' asks.
 -- include: lib/text.lua
+-- include: lib/stored.lua
+-- include: lib/constants.lua
 -- include: lib/calendar.lua
 -- include: lib/schedule.lua
 -- include: lib/clock.lua
--- include: lib/constants.lua
+-- include: lib/budgets.lua
+-- include: lib/gates.lua
 repeat
-  local format = string.format
-  if ARGV[4] or ARGV[1] ~= LAYOUT then break end
-  local campaign_id, digits = string.match(ARGV[3] or '', '^(%d+),(%d+),,;$')
-  local request, shard_key = ARGV[2], KEYS[1]
-  local plan = verb == 't' and 4 or 2
-  if not campaign_id or #KEYS ~= 7 + plan then break end
-  if #request > 80 or not string.find(request, ID) or #digits > 13 then break end
+  local format, find, asks = string.format, string.find, verb == 't'
+  local shard_key, registry_key, journal_key, requests_0, requests_1, events_0, events_1, brand_key = unpack(KEYS, 1, 8)
+  local layout, request, body, packed_log = unpack(ARGV, 1, 4)
+  if packed_log or not serves(layout) then break end
+  local campaign_id, digits, event, occurred = string.match(body or '', '^(%d+),(%d+),([^,;]*),(%d*);$')
+  local last = asks and 11 or 9
+  if not campaign_id or #KEYS ~= last or #request > 80 or not find(request, ID) or #digits > 13 then break end
+  if event ~= '' and (#event > 64 or not find(event, ID)) then break end
+  if occurred ~= '' and (#occurred > 15 or occurred + 0 > LAST_INSTANT) then break end
   local amount, prefix = digits + 0, string.sub(shard_key, 1, -6)
   local brand_id = format('%d', (campaign_id - campaign_id % 65536) / 65536)
-  local brand_key, campaign_key = prefix .. 'brand:' .. brand_id, prefix .. 'campaign:' .. campaign_id
-  if KEYS[2] ~= prefix .. 'registry' or KEYS[3] ~= prefix .. 'journal' or KEYS[6] ~= prefix .. 'events:0' or KEYS[7] ~= prefix .. 'events:1' then break end
-  if KEYS[4] ~= prefix .. 'requests:0' or KEYS[5] ~= prefix .. 'requests:1' then break end
-  if KEYS[8] ~= brand_key or KEYS[7 + plan] ~= campaign_key or amount < 1 or amount > MAX_AMOUNT then break end
+  local campaign_key = KEYS[last]
+  if registry_key ~= prefix .. 'registry' or journal_key ~= prefix .. 'journal' or amount < 1 or amount > MAX_AMOUNT then break end
+  if requests_0 ~= prefix .. 'requests:0' or requests_1 ~= prefix .. 'requests:1' then break end
+  if events_0 ~= prefix .. 'events:0' or events_1 ~= prefix .. 'events:1' then break end
+  if brand_key ~= prefix .. 'brand:' .. brand_id or campaign_key ~= prefix .. 'campaign:' .. campaign_id then break end
 
-  local counter = verb == 't' and 'count:accepted' or 'count:recorded'
-  local state = redis.pcall('HMGET', shard_key, 'mark', 'layout', 'now', 'n', counter, 'req_active', 'req_until')
-  local counted, memory = state[5] or '0', state[6] == '0' and KEYS[4] or state[6] == '1' and KEYS[5]
-  if not state[1] or state[2] ~= LAYOUT or not state[3] or not state[4] or not memory or not state[7] then break end
+  local counter = asks and 'count:accepted' or 'count:recorded'
+  local state = redis.pcall('HMGET', shard_key, 'mark', 'layout', 'now', 'n', counter, 'req_active', 'req_until', 'ev_active', 'ev_until')
+  local counted, requests = state[5] or '0', state[6] == '0' and requests_0 or state[6] == '1' and requests_1
+  if not state[1] or not serves(state[2]) or not state[3] or not state[4] or not requests or not state[7] then break end
   if state[3] == '' or state[4] == '' or counted == '' or state[7] == '' then break end
-  if not string.find(state[3] .. state[4] .. counted .. state[7], WHOLE) then break end
-  local kept, n, till = state[3] + 0, state[4] + 1, state[7] + 0
-  counted = counted + 1
-  local now = read_clock()
+  if not find(state[3] .. state[4] .. counted .. state[7], WHOLE) then break end
+  local kept, n, now = state[3] + 0, state[4] + 1, read_clock()
   if now < kept - CLOCK_SLACK_MS then break end
   if now < kept then now = kept end
-  if now >= till then break end
+  if now >= state[7] + 0 then break end
+  local events = state[8] == '0' and events_0 or state[8] == '1' and events_1
+  if event ~= '' and (not events or not whole(state[9]) or now >= state[9] + 0) then break end
 
   local day = day_of(now)
-  local day_field, month_field = format('d:%d', day), format('m:%d', month_of(day))
-  local brand = redis.pcall('HMGET', brand_key, 'daily', 'monthly', 'archived', day_field, month_field, 'held')
+  local month, day_text, now_text = month_of(day), format('%d', day), format('%d', now)
+  local day_field, month_field = 'd:' .. day_text, format('m:%d', month)
+  local brand = redis.pcall('HMGET', brand_key, 'archived', 'held'
+    -- each brand budget
+    , '$limit', $counter
+    -- end each
+  )
   local campaign = redis.pcall('HMGET', campaign_key, 'on', 'archived', 'schedule', day_field, month_field)
-  if not brand[1] or not brand[2] or not brand[3] or not campaign[1] or not campaign[2] or not campaign[3] then break end
-  local daily, monthly, held, own_daily, own_monthly = brand[4] or '0', brand[5] or '0', brand[6] or '0', campaign[4] or '0', campaign[5] or '0'
-  if daily == '' or monthly == '' or held == '' or own_daily == '' or own_monthly == '' then break end
-  if not string.find(daily .. monthly .. held .. own_daily .. own_monthly, WHOLE) then break end
-  daily, monthly, own_daily, own_monthly = daily + amount, monthly + amount, own_daily + amount, own_monthly + amount
-  if monthly > MAX_TOTAL or daily > MAX_TOTAL or own_daily > MAX_TOTAL or own_monthly > MAX_TOTAL or n > MAX_TOTAL or counted > MAX_TOTAL then break end
-  if daily % ROUND == 0 or monthly % ROUND == 0 or own_daily % ROUND == 0 or own_monthly % ROUND == 0 or n % ROUND == 0 or counted % ROUND == 0 then
-    break
-  end
   local schedule = campaign[3]
-  -- What is not of its grammar is told by the general way, which takes the shard out of use.
-  if not string.find(brand[1] .. brand[2], '^%d*$') or #brand[1] > 16 or #brand[2] > 16 then break end
-  if not string.find(campaign[1] .. campaign[2] .. brand[3], '^[01][01][01]$') then break end
-  if schedule ~= '' and not is_schedule(schedule) then break end
-  local daily_limit, monthly_limit = tonumber(brand[1]) or math.huge, tonumber(brand[2]) or math.huge
-  local mask = (campaign[1] == '1' and 0 or MANUAL) + ((campaign[2] == '1' or brand[3] == '1') and ARCHIVED or 0)
-    + (within_schedule(schedule, now) and 0 or SCHEDULE)
-  if verb == 't' and (mask > 0 or held ~= '0' or daily > daily_limit or monthly > monthly_limit) then break end
-  -- A budget that becomes used up is told to the journal and to watchers: the general way.
-  if (daily - amount < daily_limit) ~= (daily < daily_limit) or (monthly - amount < monthly_limit) ~= (monthly < monthly_limit) then
-    break
+  if not brand[1] or not campaign[1] or not campaign[2] or not schedule then break end
+  -- What is not of its grammar is told by the slow path, which takes the shard out of use.
+  if not find(campaign[1] .. campaign[2] .. brand[1], '^[01][01][01]$') or (schedule ~= '' and not is_schedule(schedule)) then break end
+  local held, own_daily, own_monthly = brand[2] or '0', campaign[4] or '0', campaign[5] or '0'
+  if held == '' or own_daily == '' or own_monthly == '' or #held > 16 then break end
+  -- each brand budget
+  local limit_$i, before_$i = brand[2 * $i + 1] or $absent, brand[2 * $i + 2] or '0'
+  if not limit_$i or #limit_$i > 16 or before_$i == '' then break end
+  -- end each
+  if not find(held .. own_daily .. own_monthly
+    -- each brand budget
+    .. before_$i
+    -- end each
+  , WHOLE) or not find(''
+    -- each brand budget
+    .. limit_$i
+    -- end each
+  , '^%d*$') then break end
+  if held ~= '0' and asks then
+    -- Holds count in every answer; those that have expired are swept by the slow path.
+    local holds_key, expiry_key = prefix .. 'holds:' .. brand_id, prefix .. 'expiry:' .. brand_id
+    if KEYS[9] ~= holds_key or KEYS[10] ~= expiry_key then break end
+    local holds, first = redis.pcall('HLEN', holds_key), redis.pcall('ZRANGEBYSCORE', expiry_key, '-inf', '+inf', 'WITHSCORES', 'LIMIT', '0', '1')
+    if type(holds) ~= 'number' or holds == 0 or not first[2] or first[2] + 0 <= now then break end
   end
-  mask = mask + (daily >= daily_limit and DAILY_BUDGET or 0) + (monthly >= monthly_limit and MONTHLY_BUDGET or 0)
+  held, own_daily, own_monthly = held + 0, own_daily + amount, own_monthly + amount
 
-  local one, other = redis.pcall('HMGET', KEYS[4], '#', request), redis.pcall('HMGET', KEYS[5], '#', request)
+  local on, archived = campaign[1] == '1', campaign[2] == '1' or brand[1] == '1'
+  local closed, used_up = 0, 0
+  -- each gate
+  if $closed then closed = closed + $cause end
+  -- end each
+  local refused = closed
+  -- each brand budget
+  local most_$i, was_$i = tonumber(limit_$i), before_$i + 0
+  if is_used_up(most_$i, was_$i) then used_up = used_up + $cause end
+  if not fits(most_$i, was_$i, held, amount) then refused = refused + $cause end
+  -- end each
+
+  local one, other = redis.pcall('HMGET', requests_0, '#', request), redis.pcall('HMGET', requests_1, '#', request)
   if not one[1] or not other[1] or one[2] or other[2] then break end
-  local now_text = format('%d', now)
-  local added = redis.pcall('XADD', KEYS[3], 'NOMKSTREAM', now_text .. '-*', 'f', '1', 'n', n, 'r', request, 'b', ARGV[3])
+  local seen_as = event ~= '' and brand_id .. ':' .. event
+  if seen_as then
+    one, other = redis.pcall('HMGET', events_0, '#', seen_as), redis.pcall('HMGET', events_1, '#', seen_as)
+    if not one[1] or not other[1] or one[2] or other[2] then break end
+  end
+  local content = #body <= SHORT and body or string.sub(redis.sha1hex(body), 1, 16)
+
+  if asks and refused > 0 then
+    local outcome = 'x' .. refused
+    local tally = redis.call('HGET', shard_key, 'count:' .. outcome) or '0'
+    if not whole(tally) then break end
+    redis.call('HSET', shard_key, 'now', now_text, 'n', state[4], counter, counted, 'count:' .. outcome, format('%d', tally + 1))
+    redis.call('HSET', requests, request, 't' .. content .. ' ' .. outcome .. '*1')
+    return { 'ok', outcome .. '*1', format('%s:%d:%d:%s:%s', brand_id, was_1, was_2, limit_1, limit_2), campaign_id .. ':' .. closed + used_up }
+  end
+
+  local full, round, large = 0, own_daily % ROUND == 0 or own_monthly % ROUND == 0, own_daily > MAX_TOTAL or own_monthly > MAX_TOTAL
+  -- each brand budget
+  local spent_$i = was_$i + amount
+  if is_used_up(most_$i, spent_$i) then full = full + $cause end
+  round, large = round or spent_$i % ROUND == 0, large or spent_$i > MAX_TOTAL
+  -- end each
+  counted = counted + 1
+  if large or n > MAX_TOTAL or counted > MAX_TOTAL or round or n % ROUND == 0 or counted % ROUND == 0 then break end
+  -- A budget that becomes used up is told to the journal and to watchers: the slow path.
+  if full ~= used_up then break end
+  local added = redis.pcall('XADD', journal_key, 'NOMKSTREAM', now_text .. '-*', 'f', '1', 'n', n, 'r', request, 'b', body)
   if not added or added.err then break end
   redis.call('HSET', shard_key, 'now', now_text, 'n', n, counter, counted)
-  redis.call('HSET', memory, request, verb .. ARGV[3] .. ' k*1')
-  redis.call('HSET', brand_key, day_field, daily, month_field, monthly)
+  redis.call('HSET', requests, request, verb .. content .. ' k*1')
+  if seen_as then redis.call('HSET', events, seen_as, campaign_id .. ',' .. digits .. ',' .. day_text) end
+  redis.call('HSET', brand_key
+    -- each brand budget
+    , $counter, spent_$i
+    -- end each
+  )
   redis.call('HSET', campaign_key, day_field, own_daily, month_field, own_monthly)
-  return { 'ok', 'k*1', format('%s:%d:%d:%s:%s', brand_id, daily, monthly, brand[1], brand[2]), campaign_id .. ':' .. mask }
+  return { 'ok', 'k*1', format('%s:%d:%d:%s:%s', brand_id, spent_1, spent_2, limit_1, limit_2), campaign_id .. ':' .. closed + full }
 until true

@@ -1,129 +1,152 @@
--- A packed batch (lib/packed.lua) by the shortest way: its sums in ascending order of campaigns, their keys in the same order, and
--- nothing out of the ordinary. Answers the reply, or nil, having written nothing, when anything is: the call then goes the general way
--- (lib/charge.lua), which makes a table of each campaign and may look at the spends one by one.
+-- The fast path of a packed batch (lib/packed.lua): its sums in ascending order of campaigns, their keys in the same order, and nothing out of the
+-- ordinary. It makes no table of a campaign. Where every spend is counted, quick_packed answers; where some are not, it hands on what it has read, and
+-- lib/quick_by_one.lua looks at them one by one. Where anything is unusual, nothing has been written: the call goes the slow path (lib/charge.lua).
 -- include: lib/call.lua
 -- include: lib/packed.lua
+-- include: lib/plan.lua
+-- include: lib/budgets.lua
+-- include: lib/gates.lua
+-- include: lib/memory.lua
+-- include: lib/holds.lua
+-- include: lib/changes.lua
+-- include: lib/journal.lua
+-- include: lib/figures.lua
 
--- The brands that KEYS name from the eighth on, in order and by number, and the place of the last of their keys; nil where one is not as usual. Their
--- counters are put after those that are found already, as text.
-local function usual_brands(verb, at, day_field, month_field, found)
-  local brands, homes, place, stride = {}, {}, 8, verb == 't' and 3 or 1
+-- The brands that KEYS name from the eighth on, in order and by number, and the place of the last of their keys; nil where one is not as usual: unknown,
+-- named twice, or with holds that are due.
+local function usual_brands(verb, day, month, now)
+  local brands, by_number, place, stride, at = {}, {}, FIRST_PLAN, verb == 't' and 3 or 1, #shard_key - 4
   while true do
     local id = string.match(KEYS[place] or '', '^brand:(%d+)$', at)
-    if not id then return brands, homes, place - 1 end
-    local key, n = KEYS[place], #found
-    local got = redis.pcall('HMGET', key, 'daily', 'monthly', 'archived', day_field, month_field, 'held')
-    local daily, monthly, held = got[4] or '0', got[5] or '0', got[6] or '0'
-    if homes[id + 0] or not got[1] or not got[2] or not got[3] or daily == '' or monthly == '' or held == '' or (verb == 't' and held ~= '0') then return nil end
-    if not string.find(got[1] .. got[2], '^%d*$') or #got[1] > 16 or #got[2] > 16 or not is_flag(got[3]) then return nil end
-    found[n + 1], found[n + 2], found[n + 3] = daily, monthly, held
-    local brand = {
-      key = key, id = id, daily_limit = got[1], monthly_limit = got[2], archived = got[3] == '1', daily = daily, monthly = monthly, amount = 0, mask = 0,
-    }
-    brands[#brands + 1], homes[id + 0] = brand, brand
+    if not id then return brands, by_number, place - 1 end
+    local brand = not by_number[id + 0] and read_brand(KEYS[place], day, month)
+    if not brand then return nil end
+    if verb == 't' and brand.held > 0 then
+      local tag, holds_key, expiry_key = string.sub(shard_key, 1, -6), KEYS[place + 1], KEYS[place + 2]
+      if holds_key ~= tag .. 'holds:' .. id or expiry_key ~= tag .. 'expiry:' .. id then return nil end
+      if not holds_stand(brand, holds_key, expiry_key) or has_due(expiry_key, now) then return nil end
+    end
+    brand.id, brand.amount = id, 0
+    brands[#brands + 1], by_number[id + 0] = brand, brand
     place = place + stride
   end
 end
 
--- Counts the brands' sums in the tables, and notes their causes. False where a budget becomes used up, which is told to the journal and to watchers;
--- or would be exceeded.
-local function usual_budgets(verb, brands)
+-- The sums of a batch with what their campaigns' hashes have, an array each; nil where one is not as usual. before: the place of the last key of a brand.
+local function usual_sums(body, by_number, before, day, month, now)
+  local day_field, month_field = period_fields(day, month)
+  local campaign_key, ends, count, size, last_id, any_closed = string.sub(shard_key, 1, -6) .. 'campaign:', 1, 0, 0, 0, false
+  local ids, amounts, counts, gates, brands, found = {}, {}, {}, {}, {}, {}
+  for start, campaign_id, digits, times, stop in string.gmatch(body, '()(%d+),(%d+),(%d+);()') do
+    count = count + 1
+    local key, id, amount, several = KEYS[before + count], campaign_id + 0, digits + 0, times + 0
+    local brand = by_number[(id - id % 65536) / 65536]
+    -- In ascending order none stands twice.
+    if start ~= ends or not brand or id <= last_id or key ~= campaign_key .. campaign_id then return nil end
+    if several < 1 or #times > 4 or #digits > 16 or amount < several or amount > several * MAX_AMOUNT then return nil end
+    local got = redis.pcall('HMGET', key, 'on', 'archived', 'schedule', day_field, month_field)
+    local schedule, daily, monthly = got[3], got[4] or '0', got[5] or '0'
+    if not is_flag(got[1]) or not is_flag(got[2]) or not schedule or (schedule ~= '' and not is_schedule(schedule)) then return nil end
+    if daily == '' or monthly == '' or #daily > 16 or #monthly > 16 then return nil end
+    local on, archived, closed = got[1] == '1', got[2] == '1' or brand.archived, 0
+    -- each gate
+    if $closed then closed = closed + $cause end
+    -- end each
+    any_closed = any_closed or closed > 0
+    ids[count], amounts[count], counts[count], gates[count], brands[count] = campaign_id, amount, several, closed, brand
+    found[2 * count - 1], found[2 * count] = daily, monthly
+    brand.amount = brand.amount + amount
+    size, ends, last_id = size + several, stop, id
+  end
+  if count == 0 or count > MAX_PACKED_CAMPAIGNS or ends ~= #body + 1 or KEYS[before + count + 1] or size > MAX_SPENDS then return nil end
+  if not string.find(table.concat(found), WHOLE) then return nil end
+  return {
+    count = count, size = size, ids = ids, amounts = amounts, counts = counts, gates = gates, brands = brands, found = found, before = before,
+    any_closed = any_closed,
+  }
+end
+
+-- A call's events: {names, fields, text} and what is seen of them ({name = what is remembered}) and where they are to be remembered; nil where they are not
+-- as usual: of another day, one twice, or with a memory that has to turn.
+local function usual_events(call, size, day, now)
+  if call.day ~= text(day) then return nil end
+  local named, events = read_names(call, size), open_memory(shard_key, 'ev', event_keys, now)
+  if not named or not named.once or not events or #events.rotate > 0 then return nil end
+  local seen = recall(events, named.names)
+  if not seen then return nil end
+  return named, seen, events.write
+end
+
+-- Whether all sums fit, into their budgets (of questions) and into the numbers that are exact.
+local function sums_fit(verb, brands, sums)
+  if verb == 't' and sums.any_closed then return false end
   for _, brand in ipairs(brands) do
-    local daily_limit, monthly_limit, amount = tonumber(brand.daily_limit) or math.huge, tonumber(brand.monthly_limit) or math.huge, brand.amount
-    local daily_before, monthly_before = brand.daily + 0, brand.monthly + 0
-    local daily, monthly = daily_before + amount, monthly_before + amount
-    if daily > MAX_TOTAL or monthly > MAX_TOTAL then return false end
-    if (daily_before < daily_limit) ~= (daily < daily_limit) or (monthly_before < monthly_limit) ~= (monthly < monthly_limit) then return false end
-    if verb == 't' and (daily > daily_limit or monthly > monthly_limit) then return false end
-    brand.daily, brand.monthly = daily, monthly
-    brand.mask = (daily >= daily_limit and DAILY_BUDGET or 0) + (monthly >= monthly_limit and MONTHLY_BUDGET or 0)
+    if verb == 't' and brand.amount > 0 and unfit_mask(brand, brand.amount) > 0 then return false end
+    for _, budget in ipairs(brand.budgets) do
+      if budget.spent + brand.amount > MAX_TOTAL then return false end
+    end
   end
   return true
 end
 
--- A call's events and where they are remembered, when none was seen before; nil otherwise.
-local function unseen_events(size, day, now)
-  if ARGV[5] ~= text(day) then return nil end
-  local named, events = read_names(size), open_memory(KEYS[1], 'ev', { KEYS[6], KEYS[7] }, now)
-  if not named or not named.once or not events or #events.rotate > 0 then return nil end
-  local seen = recall(events, named.names)
-  if not seen or next(seen) then return nil end
-  return named, events.write
-end
-
-local function quick_packed(verb)
-  local request, body, blob, at = ARGV[2], ARGV[3], ARGV[4], #KEYS[1] - 4
-  if not blob or ARGV[1] ~= LAYOUT or not is_id(request, 80) then return nil end
-  local version, width = string.byte(blob, 1, 2)
-  if version ~= (ARGV[5] and NAMED or PACKED) or (width ~= 4 and width ~= 8) then return nil end
-  local counter = verb == 'r' and 'count:recorded' or 'count:accepted'
-  local shard, state = open_shard(KEYS[1], '', counter, 'req_active', 'req_until')
-  if not shard then return nil end
-  local now, day = shard.now, day_of(shard.now)
-  local active, till = is_flag(state[7]) and tonumber(state[7]), whole(state[8])
-  if not active or not till or now >= till then return nil end
-  local day_field, month_field = period_fields(day, month_of(day))
-  local found = {}
-  local brands, homes, before = usual_brands(verb, at, day_field, month_field, found)
-  if not brands then return nil end
-
-  local campaign_key = string.sub(KEYS[1], 1, at - 1) .. 'campaign:'
-  local size, ends, count, last_id = 0, 1, 0, 0
-  local ids, amounts, masks, own, ahead = {}, {}, {}, {}, #found
-  for start, campaign_id, digits, times, stop in string.gmatch(body, '()(%d+),(%d+),(%d+);()') do
-    count = count + 1
-    local key, id, amount, several = KEYS[before + count], campaign_id + 0, digits + 0, times + 0
-    local brand = homes[(id - id % 65536) / 65536]
-    -- In ascending order none stands twice.
-    if start ~= ends or not brand or id <= last_id or key ~= campaign_key .. campaign_id then return nil end
-    if several < 1 or #digits > 16 or amount < several or amount > several * MAX_AMOUNT then return nil end
-    local got = redis.pcall('HMGET', key, 'on', 'archived', 'schedule', day_field, month_field)
-    local on, archived, schedule = got[1], got[2], got[3]
-    if not on or not archived or not schedule or got[4] == '' or got[5] == '' then return nil end
-    if #(got[4] or '') > 16 or #(got[5] or '') > 16 then return nil end
-    if not is_flag(on) or not is_flag(archived) or (schedule ~= '' and not is_schedule(schedule)) then return nil end
-    local mask = 0
-    if on ~= '1' or archived ~= '0' or schedule ~= '' or brand.archived then
-      mask = switches(on == '1', archived == '1' or brand.archived, schedule, now)
-      if verb == 't' and mask > 0 then return nil end
-    end
-    found[ahead + 2 * count - 1], found[ahead + 2 * count] = got[4] or '0', got[5] or '0'
-    ids[count], amounts[count], masks[count], own[count] = campaign_id, amount, mask, brand
-    brand.amount = brand.amount + amount
-    size, ends, last_id = size + several, stop, id
+-- Appends the entry and writes everything, counting what sums.amounts and each brand's amount now are. Answers the reply.
+local function write_usual(verb, call, usual, verdict)
+  local shard, sums, now, by_id = usual.shard, usual.sums, usual.shard.now, {}
+  for _, brand in ipairs(usual.brands) do
+    by_id[brand.id] = brand
+    if brand.amount > 0 then count_brand(brand, brand.amount) end
   end
-  if count == 0 or ends ~= #body + 1 or KEYS[before + count + 1] or size > MAX_SPENDS or #blob ~= 2 + size * (1 + width) then return nil end
-  if not string.find(table.concat(found), WHOLE) or not usual_budgets(verb, brands) then return nil end
-
-  local one, other = redis.pcall('HMGET', KEYS[4], '#', request), redis.pcall('HMGET', KEYS[5], '#', request)
-  if not one[1] or not other[1] or one[2] or other[2] then return nil end
-  local entry, named, events = { 'r', request, 's', body, 'l', blob }, nil, nil
-  if ARGV[5] then
-    named, events = unseen_events(size, day, now)
-    if not named then return nil end
-    entry[7], entry[8] = 'e', named.text
-  end
-  local failed = append(shard, entry, {}, '2')
+  local moved, messages = changes_of(by_id, now)
+  local failed = verdict.counted > 0 and append(shard, journal_key, entry_of(verb, call, sums.size, verdict, {}), moved, '2')
   if failed then return failed end
 
-  local outcome = 'k*' .. size
-  redis.call('HSET', KEYS[4 + active], request, verb .. string.sub(redis.sha1hex(body .. blob .. (named and named.text or '')), 1, 16) .. ' ' .. outcome)
-  if named then redis.call('HSET', events, unpack(named.fields)) end
-  redis.call('HSET', KEYS[1], 'now', text(now), 'n', text(shard.n), counter, text(shard.count + size))
-  for i, brand in ipairs(brands) do
-    local of_day, of_month = brand.daily, brand.monthly
-    brands[i] = string.format('%s:%d:%d:%s:%s', brand.id, of_day, of_month, brand.daily_limit, brand.monthly_limit)
-    if of_day % ROUND == 0 then of_day = text(of_day) end
-    if of_month % ROUND == 0 then of_month = text(of_month) end
-    if brand.amount > 0 then redis.call('HSET', brand.key, day_field, of_day, month_field, of_month) end
+  local fields = { 'now', text(now), 'n', text(shard.n), usual.counter, text(shard.count + verdict.counted) }
+  if verdict.counted < sums.size then tally(shard_key, verdict.tallies, fields) end
+  redis.call('HSET', usual.requests, call.request, verb .. digest_of(call.body, call.log, usual.names) .. ' ' .. verdict.packed)
+  if #verdict.events_set > 0 then redis.call('HSET', usual.events, unpack(verdict.events_set)) end
+  redis.call('HSET', shard_key, unpack(fields))
+  local day_field, month_field = period_fields(usual.day, month_of(usual.day))
+  local lines, masks, ids, amounts, gates, found = {}, {}, sums.ids, sums.amounts, sums.gates, sums.found
+  for i, brand in ipairs(usual.brands) do
+    write_brand(brand)
+    lines[i], masks[brand] = figures_of(brand.id, brand), budget_mask(brand)
   end
-  for i = 1, count do
-    local amount, mask, place = amounts[i], masks[i] + own[i].mask, ahead + 2 * i
-    local daily, monthly = found[place - 1] + amount, found[place] + amount
-    if daily % ROUND == 0 then daily = text(daily) end
-    if monthly % ROUND == 0 then monthly = text(monthly) end
-    redis.call('HSET', KEYS[before + i], day_field, daily, month_field, monthly)
+  for i = 1, sums.count do
+    local amount, mask = amounts[i], gates[i] + masks[sums.brands[i]]
+    if amount > 0 then
+      local daily, monthly = found[2 * i - 1] + amount, found[2 * i] + amount
+      redis.call('HSET', KEYS[sums.before + i], day_field, argument(daily), month_field, argument(monthly))
+    end
     ids[i] = ids[i] .. (mask == 0 and ':0' or ':' .. mask)
   end
-  return { 'ok', outcome, table.concat(brands, ';'), table.concat(ids, ';') }
+  tell(shard, messages)
+  return { 'ok', verdict.packed, table.concat(lines, ';'), table.concat(ids, ';') }
+end
+
+-- The reply; or nil, and what was read where the spends must be looked at one by one.
+local function quick_packed(verb, call)
+  local request, log = call.request, call.log
+  if not serves(call.layout) or not is_id(request, 80) then return nil end
+  local version, width = string.byte(log, 1, 2)
+  if version ~= (call.day and NAMED or PACKED) or (width ~= 4 and width ~= 8) then return nil end
+  local counter = verb == 'r' and 'count:recorded' or 'count:accepted'
+  local shard, state = open_shard(shard_key, '', counter, 'req_active', 'req_until')
+  if not shard then return nil end
+  local now, day = shard.now, day_of(shard.now)
+  local active, till, month = is_flag(state[7]) and tonumber(state[7]), whole(state[8]), month_of(day)
+  if not active or not till or now >= till then return nil end
+  local brands, by_number, before = usual_brands(verb, day, month, now)
+  local sums = brands and usual_sums(call.body, by_number, before, day, month, now)
+  if not sums or #log ~= 2 + sums.size * (1 + width) then return nil end
+  local one, other = redis.pcall('HMGET', request_keys[1], '#', request), redis.pcall('HMGET', request_keys[2], '#', request)
+  if not one[1] or not other[1] or one[2] or other[2] then return nil end
+  local usual = { shard = shard, brands = brands, sums = sums, counter = counter, requests = request_keys[1 + active], day = day, seen = {} }
+  if call.day then
+    usual.named, usual.seen, usual.events = usual_events(call, sums.size, day, now)
+    if not usual.named then return nil end
+    usual.names = call.names
+  end
+  if next(usual.seen) or not sums_fit(verb, brands, sums) then return nil, usual end
+  local set = usual.named and usual.named.fields or {}
+  return write_usual(verb, call, usual, { packed = 'k*' .. sums.size, events_set = set, counted = sums.size })
 end

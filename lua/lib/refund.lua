@@ -3,6 +3,12 @@
 -- own, and `=<brand>:<event>` -> the sum of both, which only grows. A comma stands in no id, so no two of these names are the same. A refund
 -- that the log has to decide has `,w` at the end of its value while it waits, and its cause (`,xu`) after it was refused.
 -- include: lib/call.lua
+-- include: lib/calendar.lua
+-- include: lib/plan.lua
+-- include: lib/memory.lua
+-- include: lib/changes.lua
+-- include: lib/journal.lua
+-- include: lib/text.lua
 local FIRST_DAY = 18262 -- 2020-01-01: nothing of this engine is older, and a day that is grows into thousands of periods elsewhere
 
 local function refund_names(home, event, part)
@@ -23,12 +29,22 @@ local function refunded_before(seen, names)
   return tonumber(seen[names.whole] and string.match(seen[names.whole], '^%d+,(%d+)$') or 0)
 end
 
+-- The brand's budgets that a spend of a day counts to still: their period goes on.
+local function open_budgets(brand, day)
+  local open = {}
+  for i, field in ipairs(counters_of(day, month_of(day))) do
+    if brand.budgets[i].field == field then open[#open + 1] = brand.budgets[i] end
+  end
+  return open
+end
+
 -- Which open counter is smaller than an amount of a day: no refund takes one below 0. nil where each has so much.
 local function too_small(brand, campaign, amount, day, today)
-  if month_of(day) ~= month_of(today) then return nil end
   if day == today and campaign.daily < amount then return 'xd' end
-  if campaign.monthly < amount then return 'xm' end
-  if day == today and brand.budgets[1].spent < amount or brand.budgets[2].spent < amount then return 'xb' end
+  if month_of(day) == month_of(today) and campaign.monthly < amount then return 'xm' end
+  for _, budget in ipairs(open_budgets(brand, day)) do
+    if budget.spent < amount then return 'xb' end
+  end
 end
 
 -- Writes what is remembered of a refund beside the shard's own fields. Call after the last guard.
@@ -36,7 +52,7 @@ local function remember_refund(shard, events, ...)
   local shard_fields = { 'now', text(shard.now), 'n', text(shard.n) }
   turn(events, shard_fields)
   redis.call('HSET', events.write, ...)
-  redis.call('HSET', KEYS[1], unpack(shard_fields))
+  redis.call('HSET', shard_key, unpack(shard_fields))
 end
 
 -- The journal's line of a refund.
@@ -46,23 +62,22 @@ local function line_of(kind, refund)
   return table.concat(line, ',') .. ';'
 end
 
--- Lowers the counters of a day and its month that are open, and writes the refund to the journal and into the memory. nil, or the reply.
+-- Lowers the counters that are open of a day, and writes the refund to the journal and into the memory. nil, or the reply.
 -- refund: {campaign, event, digits, amount, day, part}
 local function give_back(shard, plans, events, names, before, refund)
   local campaign, today = plans.campaigns[refund.campaign], day_of(shard.now)
-  local brand, same_month = plans.brands[campaign.home], month_of(refund.day) == month_of(today)
-  for i, budget in ipairs(brand.budgets) do
-    budget.was_used_up = used_up(budget)
-    if i == 1 and refund.day == today or i == 2 and same_month then
-      budget.spent = budget.spent - refund.amount
-      if i == 1 then campaign.daily = campaign.daily - refund.amount else campaign.monthly = campaign.monthly - refund.amount end
-    end
+  local brand = plans.brands[campaign.home]
+  for _, budget in ipairs(open_budgets(brand, refund.day)) do
+    note_before(budget)
+    budget.spent = budget.spent - refund.amount
   end
+  if refund.day == today then campaign.daily = campaign.daily - refund.amount end
+  if month_of(refund.day) == month_of(today) then campaign.monthly = campaign.monthly - refund.amount end
   brand.charged, campaign.charged = true, true
   local moved, messages = changes_of(plans.brands, shard.now)
-  local failed = append(shard, { 'h', line_of(refund.day == today and 'F' or 'C', refund) }, moved)
+  local failed = append(shard, journal_key, { 'h', line_of(refund.day == today and 'F' or 'C', refund) }, moved)
   if failed then return failed end
   remember_refund(shard, events, names.own, refund.campaign .. ',' .. refund.digits, names.total, text(before + refund.amount))
   write_plans(plans)
-  tell(messages)
+  tell(shard, messages)
 end

@@ -16,7 +16,7 @@ end
 
 -- Whether this is the layout of an older or newer release, and not just something that no script wrote.
 local function is_other_layout(value)
-  return value and value ~= LAYOUT and string.find(value, '^%d%d?%d?$') ~= nil
+  return value and not serves(value) and string.find(value, '^%d%d?%d?$') ~= nil
 end
 
 -- Whether this is a mark: `<instance>:<generation>`.
@@ -42,9 +42,9 @@ local function open_shard(key, instance, counter, ...)
   if not is_mark(mark) then return nil, lose(key, 'mark') end
   if instance ~= '' and string.sub(mark, 1, #instance + 1) ~= instance .. ':' then return nil, { 'foreign', mark } end
   local kept, n = whole(state[3]), whole(state[4])
-  if layout ~= LAYOUT then return nil, lose(key, 'layout') end
+  if not serves(layout) then return nil, lose(key, 'layout') end
   if not kept or not n then return nil, lose(key, kept and 'n' or 'now') end
   local now = read_clock()
   if now < kept - CLOCK_SLACK_MS then return nil, { 'not_ready', 'clock' } end
-  return { mark = mark, now = math.max(now, kept), n = n, count = stored(state[6]) or 0 }, state
+  return { key = key, mark = mark, now = math.max(now, kept), n = n, count = stored(state[6]) or 0 }, state
 end

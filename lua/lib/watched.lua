@@ -1,7 +1,10 @@
--- A brand as watchers are told of it, for the scripts that tell or read it: `version:archived:daily limit:monthly limit:daily used up:monthly used up`.
+-- A brand as watchers are told of it, for the scripts that tell or read it: `version:archived:daily limit:monthly limit:daily used up:monthly used up`:
+-- the first two budgets of the list.
+-- include: lib/text.lua
 -- include: lib/plan.lua
+-- include: lib/budgets.lua
 local function watched_brand(brand)
   local daily, monthly = brand.budgets[1], brand.budgets[2]
   return table.concat({ text(brand.version), brand.archived and '1' or '0', optional(daily.limit), optional(monthly.limit),
-    used_up(daily) and '1' or '0', used_up(monthly) and '1' or '0' }, ':')
+    is_used_up(daily.limit, daily.spent) and '1' or '0', is_used_up(monthly.limit, monthly.spent) and '1' or '0' }, ':')
 end

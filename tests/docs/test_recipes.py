@@ -49,8 +49,8 @@ def places(steps: Iterable[str]) -> set[str]:
 
 
 def naming_all(names: Iterable[str]) -> set[str]:
-    """The sources that name each of these: in quotes or as code, or as a constant in capitals."""
-    patterns = [re.compile(rf"[\"'`]{name}[\"'`]|\b{name.upper()}\b") for name in names]
+    """The sources that name each of these: in quotes or as code, as a constant in capitals, or as a row of a table in Lua."""
+    patterns = [re.compile(rf"[\"'`]{name}[\"'`]|\b{name.upper()}\b|-- \| {name} +\|") for name in names]
     folders = [ROOT / folder for folder in SOURCES if folder.endswith("/")]
     files = [ROOT / ".env.example", *(path for folder in folders for path in folder.rglob("*") if path.is_file())]
     wanted = {".py", ".lua", ".md", ".html", ".js", ".example"}

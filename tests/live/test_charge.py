@@ -276,6 +276,7 @@ def test_a_campaign_of_an_archived_brand_may_ask_for_nothing(plant: Plant, clien
     plant.brand()
     assert plant.live.publish(plant.instance, BrandPlan(BRAND, 2, None, None, True, False), [])
     assert client.try_spend(CAMPAIGN, "1").reasons == ("archived",)
+    assert client.reserve(CAMPAIGN, "1").reasons == ("archived",)
     assert client.record_spend(CAMPAIGN, "1").outcome == "recorded"
 
 
@@ -288,6 +289,8 @@ def test_a_total_beyond_what_is_counted_exactly_is_refused_and_nothing_is_writte
     entries = plant.plain.xlen(KEYS.journal)
     with pytest.raises(InvalidInput, match="total"):
         client.record_spend(CAMPAIGN, amount_micros=1)
+    with pytest.raises(InvalidInput, match="total"):
+        client.settle(f"{CAMPAIGN}:never-held", "0.000001")
     assert plant.spent() == 9 * 10**15
     assert plant.plain.xlen(KEYS.journal) == entries
 

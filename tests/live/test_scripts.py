@@ -54,6 +54,59 @@ def test_a_script_never_concatenates_a_number(name: str) -> None:
         assert not re.search(r"\.\.\s*(now|shard\.n|[a-z]+\.spent|amount)\b", line), line
 
 
+_NAMED = re.compile(r"^local (?:function (\w+)|([\w, ]+?)(?: =|$))", re.M)
+_USED = re.compile(r"(?<![\w.:'])(?:([a-z_]\w*)\(|([A-Z_]{3,})\b)")
+
+
+def names_of(text: str) -> set[str]:
+    """What a piece of Lua names for those that include it."""
+    return {name.strip() for function, names in _NAMED.findall(text) for name in (function or names).split(",")}
+
+
+def test_each_piece_includes_what_it_uses() -> None:
+    folder = scripts.lua_folder()
+    pieces = {f"lib/{path.name}": path.read_text() for path in (folder / "lib").glob("*.lua")}
+    shared: set[str] = set().union(*map(names_of, pieces.values()))
+    missing: set[tuple[str, str]] = set()
+    for name, text in pieces.items():
+        seen, waiting = {name}, [name]
+        while waiting:
+            found = set(re.findall(r"^-- include: (\S+)", pieces[waiting.pop()], re.M)) - seen
+            seen |= found
+            waiting += found
+        known = set().union(*(names_of(pieces[piece]) for piece in seen))
+        code = "\n".join(line.split("--")[0] for line in text.splitlines())
+        used = {function or constant for function, constant in _USED.findall(code)}
+        missing |= {(name, word) for word in (used & shared) - known}
+    assert missing == set()
+
+
+_TABLE = "-- | fruit | owner | price |\n-- | apple | tree | 3 |\n-- | melon | field | 5 |\n-- | cherry | tree | 7 |\n"
+
+
+def test_a_block_stands_once_for_each_row_that_its_owner_has() -> None:
+    block = "-- each tree fruit\nlocal price_$i = $price -- $name\n-- end each"
+    text = scripts.assemble("trim", {"lib/clock.lua": f"{_TABLE}{block}\nlocal after = '$i'"}).text
+    assert "local price_1 = 3 -- apple\nlocal price_2 = 7 -- cherry\nlocal after = '$i'\n" in text
+    assert "melon |" in text and "5 --" not in text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "-- each fruit\n$price",
+        "-- each fruit\n-- each fruit\n-- end each\n-- end each",
+        "-- each herb\n-- end each",
+        "-- | plum | tree |",
+        "-- end each",
+        "-- each fruit\n$color\n-- end each",
+    ],
+)
+def test_a_block_or_a_table_that_is_none_is_refused_when_a_script_is_assembled(text: str) -> None:
+    with pytest.raises(ValueError, match="lua"):
+        scripts.assemble("trim", {"lib/clock.lua": f"{_TABLE}{text}"})
+
+
 def test_an_include_that_goes_round_in_a_circle_is_refused() -> None:
     with pytest.raises(ValueError, match="circle"):
         scripts.assemble("trim", {"lib/clock.lua": "-- include: lib/shard.lua"})
@@ -65,9 +118,10 @@ def test_python_and_lua_agree_on_the_numbers() -> None:
     assert f"MAX_AMOUNT, MAX_TOTAL = {MAX_AMOUNT_MICROS}, {MAX_TOTAL_MICROS}" in lua
     assert f"MAX_SPENDS = {MAX_SPENDS_A_CALL}" in lua
     assert f"SHORT = {SHORT} " in lua
-    names, bits = ", ".join(row.name.upper() for row in CAUSES), ", ".join(str(row.bit) for row in CAUSES)
-    assert f"local {names} = {bits}\n" in lua
-    assert f"home * {ORDINALS}" in lua
+    tables = scripts.tables(lua.splitlines())
+    causes = {row["name"]: int(row["cause"]) for table in ("gate", "budget") for row in tables[table]}
+    assert causes == {row.name: row.bit for row in CAUSES}
+    assert f"id % {ORDINALS}" in lua
     assert f"FIRST_DAY = {FIRST_DAY} " in lua
     assert SHARDS == 64
 

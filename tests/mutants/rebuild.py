@@ -23,8 +23,7 @@ MADE_WHOLE: Final = (
       "SET version = greatest({entity}.version, given.ahead) + 1", "SET version = {entity}.version + 0",
       (RESTORED + "a_budget_changed_after_a_restore_is_the_one_that_redis_enforces",)),
     M("another plan under the same version is taken for the same", "lua/publish.lua",
-      "elseif version < brand.version or brand.archived ~= (ARGV[7] == '1') or brand.budgets[1].limit ~= tonumber(ARGV[5])\n"
-      "  or brand.budgets[2].limit ~= tonumber(ARGV[6]) then", "elseif version < brand.version then",
+      "elseif version < brand.version or brand.archived ~= (archived == '1') or has_other_limits() then", "elseif version < brand.version then",
       (RESTORED + "a_budget_under_the_very_version_that_redis_has_with_another_content_is_enforced_too",)),
     M("a late publish raises the catalog's version", "engine/ledger/published.py",
       "ahead[id_].kept - (ahead[id_].sent < ahead[id_].kept)", "ahead[id_].kept",
@@ -40,27 +39,27 @@ MADE_WHOLE: Final = (
       (RESTORED + "a_check_mends_a_campaign_that_was_switched_in_redis_by_hand",)),
     # The token, the mark and the journal
     M("a rebuild adds to the counters that stand there", "lua/rebuild_set.lua",
-      "  if ARGV[2] == 'replace' then redis.call('UNLINK', KEYS[i]) end\n"
-      "  if count > 0 then redis.call(ARGV[2] == 'score' and 'ZADD' or 'HSET', KEYS[i], unpack(ARGV, at + 1, at + count)) end\n",
+      "  if mode == 'replace' then redis.call('UNLINK', KEYS[i]) end\n"
+      "  if count > 0 then redis.call(mode == 'score' and 'ZADD' or 'HSET', KEYS[i], unpack(ARGV, at + 1, at + count)) end\n",
       "  for j = at + 1, at + count, 2 do\n"
-      "    local counter = ARGV[2] == 'replace' and string.find(ARGV[j], '^[dm]:')\n"
-      "    redis.call(ARGV[2] == 'score' and 'ZADD' or counter and 'HINCRBY' or 'HSET', KEYS[i], ARGV[j], ARGV[j + 1])\n"
+      "    local counter = mode == 'replace' and string.find(ARGV[j], '^[dm]:')\n"
+      "    redis.call(mode == 'score' and 'ZADD' or counter and 'HINCRBY' or 'HSET', KEYS[i], ARGV[j], ARGV[j + 1])\n"
       "  end\n",
       (REBUILD + "a_rebuild_run_twice_changes_nothing",)),
     M("a slice is written under a token that is void", "lua/rebuild_set.lua",
-      "if redis.call('HGET', KEYS[1], 'rebuilding') ~= ARGV[1] then return { 'taken' } end", "",
+      "if redis.call('HGET', shard_key, 'rebuilding') ~= token then return { 'taken' } end", "",
       (REBUILD + "a_rebuild_whose_token_is_void_writes_no_slice_and_no_mark",)),
     M("a mark is written under a token that is void", "lua/rebuild_finish.lua",
-      "if redis.call('HGET', shard_key, 'rebuilding') ~= ARGV[1] then return { 'taken' } end", "",
+      "if redis.call('HGET', shard_key, 'rebuilding') ~= token then return { 'taken' } end", "",
       (REBUILD + "a_rebuild_whose_token_is_void_writes_no_slice_and_no_mark",)),
     M("a mark is written over entries that are not persisted", "lua/rebuild_finish.lua",
-      "if not last or last[1] ~= ARGV[5] then", "if not last then",
+      "if not last or last[1] ~= last_id then", "if not last then",
       (REBUILD + "no_mark_is_written_over_an_entry_that_is_not_persisted",)),
     M("a shard takes spends while it is rebuilt", "lua/rebuild_begin.lua",
-      "redis.call('HDEL', KEYS[1], 'mark')\n", "",
+      "redis.call('HDEL', shard_key, 'mark')\n", "",
       (REBUILD + "a_shard_that_is_being_rebuilt_takes_no_spend",)),
     M("another instance's shard is rebuilt", "lua/rebuild_begin.lua",
-      "if owner and owner ~= ARGV[1] and ARGV[3] ~= '1' then", "if false then",
+      "if owner and owner ~= instance and take_over ~= '1' then", "if false then",
       (REBUILD + "another_instances_redis_is_never_rebuilt",)),
     M("a rebuilt shard's time may go back", "engine/flows/rebuild/rebuilder.py",
       "floor = max(0 if how.accept_clock else has.last_ms, ms_of_entry(carried.entry_id), min(kept_now, has.now))", "floor = 0",
@@ -118,7 +117,7 @@ MADE_WHOLE: Final = (
       "for _ in range(_ROUNDS):", "for _ in range(1):",
       (RECONCILE + "the_sweep_ends_every_expired_hold_of_brands_that_nobody_calls_for",)),
     M("a shard's own key that nobody touches is never looked at", "lua/probe.lua",
-      "if guard ~= 1 then return lose(KEYS[1], KEYS[i]) end", "",
+      "if guard ~= 1 then return lose(shard_key, key) end", "",
       (BY_ITSELF + "a_key_that_nobody_touches_is_found_lost_by_the_sweep_and_its_shard_rebuilt",
        PROBE + "a_probe_finds_a_shards_own_key_lost_though_no_call_needs_it[deleted-older requests]")),
     M("holds that nobody touches are never looked at", "lua/probe.lua",
@@ -128,7 +127,7 @@ MADE_WHOLE: Final = (
       "if (causes := live[brand_id]) is None or len(causes.masks) < last", "if (causes := live[brand_id]) is None",
       (BY_ITSELF + "a_campaign_that_nobody_spends_for_is_found_lost_by_the_check[deleted]",)),
     M("a campaign that is not published yet is taken for one that was lost", "lua/lib/call.lua",
-      "(not campaign and tonumber(id) - home * 65536 <= (published(text(home)) or 0))", "not campaign",
+      "(not campaign and ordinal <= (published(text(home)) or 0))", "not campaign",
       (BY_ITSELF + "a_check_takes_no_shard_out_of_use_for_a_campaign_that_is_not_published_yet",)),
 
     # Export

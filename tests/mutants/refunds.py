@@ -14,10 +14,10 @@ DECIDED: Final = "tests/flows/test_refunds.py::test_"
 GIVEN_BACK: Final = (
     # What Redis knows
     M("a refund of yesterday lowers today", "lua/lib/refund.lua",
-      "if i == 1 and refund.day == today or", "if i == 1 or",
+      "if brand.budgets[i].field == field then", "if true then",
       (HOLDS + "a_refund_of_an_earlier_day_lowers_the_month_only",)),
     M("a refund of last month lowers this one", "lua/lib/refund.lua",
-      "i == 2 and same_month", "i == 2",
+      "if month_of(refund.day) == month_of(today) then campaign", "if true then campaign",
       (HOLDS + "a_refund_of_an_earlier_month_lowers_neither_day_nor_month",)),
     M("a refund that comes again gives again", "lua/refund.lua",
       "if seen[names.own] then", "if false then",
@@ -38,7 +38,7 @@ GIVEN_BACK: Final = (
       "if day == today and campaign.daily < amount then return 'xd' end", "",
       (REFUNDS + "a_refund_of_an_event_that_never_was_gives_back_nothing_beyond_what_the_campaign_spent",)),
     M("a refund takes the campaign's month below 0", "lua/lib/refund.lua",
-      "if campaign.monthly < amount then return 'xm' end", "",
+      "  if month_of(day) == month_of(today) and campaign.monthly < amount then return 'xm' end\n", "",
       (REFUNDS + "a_refund_of_an_event_that_never_was_gives_back_nothing_beyond_what_the_campaign_spent",)),
 
     # What the log decides

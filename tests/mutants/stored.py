@@ -17,7 +17,7 @@ READ: Final = (
       "return value == '' or whole(value) ~= nil\nend\n\n-- Whether this is the instant", "return true\nend\n\n-- Whether this is the instant",
       (ODD + ANY,)),
     M("the fast path takes a limit of letters for none", "lua/lib/quick.lua",
-      "  if not string.find(brand[1] .. brand[2], '^%d*$') or #brand[1] > 16 or #brand[2] > 16 then break end\n", "",
+      "  , '^%d*$') then break end", "  , '') then break end",
       (ODD + ANY,)),
     M("a journal number may be any number", "lua/lib/stored.lua",
       "return number <= MAX_TOTAL and number or nil\nend\n\n-- A counter", "return number\nend\n\n-- A counter",

@@ -1,0 +1,161 @@
+"""What each kind of call costs Redis: the script's own time by `INFO commandstats`, and for single calls the main thread's processor time beside INCRBY.
+
+`python -m benchmarks.script_costs` runs it on servers of its own. The kinds are measured in turn, round by round, and the best round of each counts:
+a busy machine takes the server off the processor, which only ever adds.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+import redis
+
+from benchmarks.embedded import servers
+from benchmarks.size import fresh
+from engine.client.sync import BudgetClient, Spend
+from engine.local.servers import Urls
+from engine.wiring import System
+
+ROUNDS: Final = 15
+SINGLES: Final = 200
+BATCHES: Final = 10
+BATCH: Final = 1000
+WITH_IDS: Final = 200
+_CAMPAIGNS: Final = 20
+_MICROS: Final = 1234
+HEAD: Final = "| call | Redis us | against | ratio | at most | |\n| --- | ---: | --- | ---: | ---: | --- |"
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """One row. us: microseconds of a call. ratio: to the row named `against`. most: the highest ratio that passes, None where there is none."""
+
+    what: str
+    us: float
+    against: str
+    ratio: float
+    most: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """calls: how many calls `work` makes. processor: measured by the main thread's processor time, not by the script's own."""
+
+    what: str
+    work: Callable[[], object]
+    calls: int
+    against: str = ""
+    most: float | None = None
+    processor: bool = False
+
+
+def measure(urls: Urls, rounds: int = ROUNDS) -> list[Cost]:
+    """Every row, on empty servers."""
+    with fresh(urls) as system:
+        kinds = _kinds(system)
+        best = {kind.what: float("inf") for kind in kinds}
+        for _ in range(rounds + 1):
+            for kind in kinds:
+                best[kind.what] = min(best[kind.what], _us(system.hot_redis, kind))
+    return [
+        Cost(kind.what, best[kind.what], kind.against, best[kind.what] / best[kind.against or kind.what], kind.most)
+        for kind in kinds
+    ]
+
+
+def _us(plain: redis.Redis, kind: _Kind) -> float:
+    section, before = "cpu" if kind.processor else "commandstats", 0.0
+    before = _spent_us(plain, section)
+    kind.work()
+    return (_spent_us(plain, section) - before) / kind.calls
+
+
+def _spent_us(plain: redis.Redis, section: str) -> float:
+    info = plain.info(section)
+    if section == "cpu":
+        return 1e6 * float(info["used_cpu_user_main_thread"] + info["used_cpu_sys_main_thread"])
+    return float(info.get("cmdstat_evalsha", {}).get("usec", 0))
+
+
+def _kinds(system: System) -> list[_Kind]:
+    room, client, plain = _brand(system, "Room", None), system.client, system.hot_redis
+    used_up, small = _brand(system, "Used up", 0), _brand(system, "Small", 9 * 10**11)
+    paused = _brand(system, "Paused", None)
+    system.manage.pause_campaign(paused[7], "bench")
+    held = _brand(system, "Held", 9 * 10**14)
+    client.reserve(held[0], "1", hold_id="bench", ttl=3600)
+    now = datetime.now(UTC)
+    record, ask = "record, alone", "try, alone"
+    packed, packed_ids = "try, 1,000 packed", "try, 200 packed with event ids"
+
+    def incrby() -> None:
+        for _ in range(5 * SINGLES):
+            plain.incrby("bench:counter", _MICROS)
+
+    def processor() -> None:
+        for _ in range(5):
+            _alone(client, room[0])
+
+    return [
+        _Kind(record, lambda: _alone(client, room[0]), SINGLES),
+        _Kind("record, with event id", lambda: _alone(client, room[0], event=True), SINGLES, record, 1.5),
+        _Kind("record, with occurred_at", lambda: _alone(client, room[0], when=now), SINGLES, record, 1.15),
+        _Kind("record, with both", lambda: _alone(client, room[0], event=True, when=now), SINGLES, record, 1.5),
+        _Kind(ask, lambda: _alone(client, room[0], ask=True), SINGLES, record),
+        _Kind("try, with event id", lambda: _alone(client, room[0], ask=True, event=True), SINGLES, ask, 1.5),
+        _Kind("try, refused: used up", lambda: _alone(client, used_up[0], ask=True), SINGLES, ask, 1.3),
+        _Kind("try, refused: paused", lambda: _alone(client, paused[7], ask=True), SINGLES, ask, 1.3),
+        _Kind("try, beside a hold", lambda: _alone(client, held[0], ask=True), SINGLES, ask),
+        _Kind(packed, lambda: _batch(client, room), BATCHES),
+        _Kind("the same, one spend too large", lambda: _batch(client, small, last=10**12), BATCHES, packed, 3),
+        _Kind("the same, a campaign paused", lambda: _batch(client, paused), BATCHES, packed, 3),
+        _Kind("the same, all refused", lambda: _batch(client, used_up), BATCHES, packed),
+        _Kind(packed_ids, lambda: _batch(client, room, WITH_IDS, event=True), BATCHES),
+        _Kind("the same, one id too large", lambda: _batch(client, small, WITH_IDS, event=True, last=10**12), BATCHES, packed_ids, 3),
+        _Kind("INCRBY, all of Redis", incrby, 5 * SINGLES, processor=True),
+        _Kind("record, alone, all of Redis", processor, 5 * SINGLES, "INCRBY, all of Redis", processor=True),
+    ]  # fmt: skip
+
+
+def _brand(system: System, name: str, monthly_micros: int | None) -> list[int]:
+    brand = system.manage.create_brand(name, None, monthly_micros, None, "bench").row
+    return [c.id for c in system.manage.create_campaigns(brand.id, [f"{name} {i}" for i in range(_CAMPAIGNS)], "bench")]
+
+
+def _alone(
+    client: BudgetClient, campaign: int, *, ask: bool = False, event: bool = False, when: datetime | None = None
+) -> None:
+    verb = client.try_spend if ask else client.record_spend
+    for _ in range(SINGLES):
+        verb(campaign, amount_micros=_MICROS, event_id=uuid.uuid4().hex if event else None, occurred_at=when)
+
+
+def _batch(
+    client: BudgetClient, campaigns: Sequence[int], size: int = BATCH, *, event: bool = False, last: int = _MICROS
+) -> None:
+    for _ in range(BATCHES):
+        amounts = [*(_MICROS + i for i in range(size - 1)), last]
+        ids = [uuid.uuid4().hex if event else None for _ in amounts]
+        rows = enumerate(zip(amounts, ids, strict=True))
+        client.try_spends([Spend(campaigns[i % _CAMPAIGNS], None, id_, micros) for i, (micros, id_) in rows])
+
+
+def line_of(cost: Cost) -> str:
+    """A row as a line of the table."""
+    verdict = "" if cost.most is None else "pass" if cost.ratio <= cost.most else "above"
+    most = "" if cost.most is None else f"{cost.most:g}"
+    ratio = f"{cost.ratio:.2f}" if cost.against else ""
+    return f"| {cost.what} | {cost.us:.1f} | {cost.against} | {ratio} | {most} | {verdict} |"
+
+
+def main() -> None:
+    with servers() as urls:
+        print(HEAD, *map(line_of, measure(urls)), sep="\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,41 @@
+-- Spends by their sums: where each of them will be counted whatever its place, nobody needs to look at them one by one.
+-- include: lib/plan.lua
+-- include: lib/constants.lua
+-- include: lib/call.lua
+
+-- Whether all of them will. Amounts are above 0, so where a whole sum fits, each of its parts does.
+local function all_fit(sums, verb, plans, now)
+  local totals = {}
+  for _, sum in ipairs(sums) do
+    local campaign = plans.campaigns[sum.campaign]
+    local brand = campaign and plans.brands[campaign.home]
+    if not brand or (verb == 't' and gates_of(brand, campaign, now) > 0) then return false end
+    totals[brand] = (totals[brand] or 0) + sum.amount
+  end
+  for brand, total in pairs(totals) do
+    if verb == 't' and unfit_mask(brand, total) > 0 then return false end
+    for _, budget in ipairs(brand.budgets) do
+      if budget.spent + total > MAX_TOTAL then return false end
+    end
+  end
+  return true
+end
+
+-- Counts sums in the tables ({campaign, amount}); nothing is written yet.
+local function count_sums(sums, plans)
+  local totals = {}
+  for _, sum in ipairs(sums) do
+    if sum.amount > 0 then
+      local campaign = plans.campaigns[sum.campaign]
+      count_campaign(campaign, sum.amount)
+      totals[campaign.home] = (totals[campaign.home] or 0) + sum.amount
+    end
+  end
+  for home, total in pairs(totals) do count_brand(plans.brands[home], total) end
+end
+
+-- The verdict on columns that all fit. remember: fields of the memory of events to set.
+local function by_sums(columns, plans, remember)
+  count_sums(columns.sums, plans)
+  return { packed = 'k*' .. columns.size, events_set = remember or {}, fresh = columns.size, counted = columns.size }
+end

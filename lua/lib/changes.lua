@@ -1,0 +1,38 @@
+-- What changed: budgets that became used up, or free again, in a call.
+-- include: lib/budgets.lua
+-- include: lib/text.lua
+
+-- Call before a budget's limit or counter changes.
+local function note_before(budget)
+  if budget.was_used_up == nil then budget.was_used_up = is_used_up(budget.limit, budget.spent) end
+end
+
+-- The budgets of these brands ({id = brand}) that changed: entries for the journal, and messages for watchers. A changed budget gets `since` and `moved`.
+local function changes_of(brands, now)
+  local moved, messages = {}, {}
+  for id, brand in pairs(brands) do
+    for _, budget in ipairs(brand.budgets) do
+      local is = is_used_up(budget.limit, budget.spent)
+      if budget.was_used_up ~= nil and budget.was_used_up ~= is then
+        local direction = is and 'exhausted' or 'restored'
+        budget.since, budget.moved = text(now), true
+        moved[#moved + 1] = id .. ':' .. budget.name .. ':' .. direction
+        messages[#messages + 1] = id .. ' ' .. budget.name .. ' ' .. direction .. ' ' .. text(now)
+      end
+    end
+  end
+  return moved, messages
+end
+
+-- Adds the fields that keep when a brand's budgets changed.
+local function add_since(brand, fields)
+  for _, budget in ipairs(brand.budgets) do
+    if budget.moved then fields[#fields + 1], fields[#fields + 2] = budget.since_field, budget.since end
+  end
+end
+
+-- To whoever watches, each with the number of the entry that says the same: a watcher has seen all up to the n of its snapshot.
+local function tell(shard, messages)
+  local channel = string.gsub(shard.key, 'shard$', 'changes')
+  for _, message in ipairs(messages) do redis.call('PUBLISH', channel, message .. ' ' .. text(shard.n)) end
+end

@@ -1,0 +1,23 @@
+-- How brands and campaigns stand after a call, as replies say it: brands `id:daily_spend:monthly_spend:daily_limit:monthly_limit;`, campaigns
+-- `id:causes;`. The figures are those of the first two budgets of the list, whatever their number; causes name every budget.
+-- include: lib/plan.lua
+local function figures_of(id, brand)
+  local daily, monthly = brand.budgets[1], brand.budgets[2]
+  return string.format('%s:%d:%d:%s:%s', id, daily.spent, monthly.spent, optional(daily.limit), optional(monthly.limit))
+end
+
+local function figures(plans, now)
+  local brand_lines, campaign_lines, masks = {}, {}, {}
+  for id, brand in pairs(plans.brands) do
+    brand_lines[#brand_lines + 1] = figures_of(id, brand)
+    masks[id] = budget_mask(brand)
+  end
+  for id, campaign in pairs(plans.campaigns) do
+    local brand = plans.brands[campaign.home]
+    if brand then
+      local mask = gates_of(brand, campaign, now) + masks[campaign.home]
+      campaign_lines[#campaign_lines + 1] = id .. (mask == 0 and ':0' or ':' .. mask)
+    end
+  end
+  return table.concat(brand_lines, ';'), table.concat(campaign_lines, ';')
+end
