@@ -105,8 +105,8 @@ def _more(system: System, bench: Bench) -> Iterator[str]:
     yield "\n".join(lines)
     plain = system.hot_redis
     alone = processor_time(plain, 6000, bench.singles)
-    packed = processor_time(plain, 60_000, lambda: bench.batches(bench.of_micros))
-    with_ids = processor_time(plain, 60_000, lambda: bench.batches(bench.with_event_ids))
+    packed = processor_time(plain, 60_000, lambda: bench.batches(bench.by_columns))
+    with_ids = processor_time(plain, 60_000, lambda: bench.batches(bench.by_named))
     seen = latency(system, bench)
     cost = (
         "## Redis' processor and latency\n\n"

@@ -65,8 +65,7 @@ def _of_crowds(system: System, bench: Bench) -> list[Curve]:
 
 def _of_batches(system: System, bench: Bench, size: int) -> float:
     calls = max(_SPENDS_A_POINT // size, 10) if size > 1 else 3000
-    made = [[bench.of_micros(bench.campaigns[i % CAMPAIGNS]) for i in range(size)] for _ in range(calls)]
-    return rate(calls * size, lambda: [system.client.record_spends(batch) for batch in made])
+    return _of_made(system, [_facts(bench, bench.campaigns, size) for _ in range(calls)])
 
 
 def _of_brands(system: System, bench: Bench, brands: int) -> float:
@@ -74,8 +73,21 @@ def _of_brands(system: System, bench: Bench, brands: int) -> float:
     for number in range(brands):
         brand = system.manage.create_brand(f"Bench {brands}-{number}", None, None, None, "bench").row
         campaigns.append(system.manage.create_campaigns(brand.id, ["c"], "bench")[0].id)
-    made = [[bench.of_micros(campaigns[i % brands]) for i in range(BATCH)] for _ in range(20)]
-    return rate(20 * BATCH, lambda: [system.client.record_spends(batch) for batch in made])
+    return _of_made(system, [_facts(bench, campaigns, BATCH) for _ in range(20)])
+
+
+def _facts(bench: Bench, campaigns: Sequence[int], size: int) -> list[tuple[int, int]]:
+    """Spends that happened, campaigns in turn."""
+    return [(campaigns[i % len(campaigns)], bench.next_amount()) for i in range(size)]
+
+
+def _of_made(system: System, batches: Sequence[list[tuple[int, int]]]) -> float:
+    """Spends a second by Spends, which are made inside of the time."""
+
+    def call(facts: list[tuple[int, int]]) -> object:
+        return system.client.record_spends([Spend(campaign, None, None, micros) for campaign, micros in facts])
+
+    return rate(sum(map(len, batches)), lambda: [call(facts) for facts in batches])
 
 
 def _of_processes(system: System, bench: Bench, count: int, size: int = BATCH, busy_poll_us: int = MOST_US) -> float:
@@ -97,11 +109,11 @@ def _of_processes(system: System, bench: Bench, count: int, size: int = BATCH, b
 
 def _spend(url: str, campaigns: list[int], size: int, calls: int, busy_poll_us: int, start: Any) -> None:
     client = BudgetClient.from_url(url, timeout_ms=20_000, busy_poll_us=busy_poll_us)
-    batch = [Spend(campaigns[i % len(campaigns)], None, None, 1000 + i) for i in range(size)]
-    client.record_spends(batch)
+    facts = [(campaigns[i % len(campaigns)], 1000 + i) for i in range(size)]
+    client.record_spends([Spend(campaign, None, None, micros) for campaign, micros in facts])
     start.wait()
     for _ in range(calls):
-        client.record_spends(batch)
+        client.record_spends([Spend(campaign, None, None, micros) for campaign, micros in facts])
 
 
 def processor_time(plain: redis.Redis, spends: int, work: Callable[[], object]) -> float:

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, Final, TypeAlias
 
 from engine.client.batches import PACKED_FROM
-from engine.client.spends import SpendColumns, columns_of, line_of
+from engine.client.spends import SpendColumns, all_of, columns_of, line_of
 from engine.domain.ids import check_campaign_id
 from engine.domain.money import check_amount_micros
 from engine.errors import InvalidInput, shown
@@ -39,7 +39,10 @@ def checked_columns(
     occurred_at: Sequence[datetime | None] | None,
 ) -> SpendColumns:
     """The batch of columns of one length. Raises InvalidInput, which names the column, and the index of the first bad spend where it is one value."""
-    ids, micros = _whole(campaign_ids, "campaign_ids"), _whole(amounts_micros, "amounts_micros")
+    (ids, whole_ids), (micros, whole_micros) = (
+        _read(campaign_ids, "campaign_ids"),
+        _read(amounts_micros, "amounts_micros"),
+    )
     size = len(ids)
     events = _nothing(size) if event_ids is None else _values(event_ids, "event_ids")
     occurred = _nothing(size) if occurred_at is None else _values(occurred_at, "occurred_at")
@@ -48,8 +51,10 @@ def checked_columns(
             raise InvalidInput(
                 f"{name} has {len(column)} values and campaign_ids {size}: give columns of one length", name
             )
-    if size >= PACKED_FROM and occurred.count(None) == size and (columns := columns_of(ids, micros, events)):
-        return columns
+    if size >= PACKED_FROM and whole_ids and whole_micros and occurred.count(None) == size:
+        columns = columns_of(ids, micros, events)
+        if columns is not None:
+            return columns
     lines = [_line(index, spend) for index, spend in enumerate(zip(ids, micros, events, occurred, strict=True))]
     with_ids = [event_id is not None for event_id in events]
     return SpendColumns(ids, (), sorted(set(ids)), lines, with_ids)
@@ -78,10 +83,11 @@ def _values(column: object, name: str) -> Sequence[Any]:
     raise InvalidInput(f"{name} {shown(column)} is a {type(column).__name__}: give a list or a tuple", name)
 
 
-def _whole(column: object, name: str) -> Sequence[int]:
-    """A column of numbers as Python's own, those of a buffer all whole. Raises InvalidInput."""
+def _read(column: object, name: str) -> tuple[Sequence[int], bool]:
+    """A column of numbers as Python's own, and whether they are all whole, as those of a buffer are. Raises InvalidInput."""
     if isinstance(column, list | tuple):
-        return tuple(column)
+        values = tuple(column)
+        return values, all_of(int, values)
     try:
         if isinstance(column, bytes | bytearray):
             raise TypeError
@@ -92,10 +98,10 @@ def _whole(column: object, name: str) -> Sequence[int]:
             name,
         ) from None
     with view:
-        return _read(view, name)
+        return _numbers(view, name), True
 
 
-def _read(view: memoryview, name: str) -> Sequence[int]:
+def _numbers(view: memoryview, name: str) -> list[int]:
     order, code = ("@", view.format) if len(view.format) == 1 else (view.format[0], view.format[1:])
     if view.ndim != 1 or code not in _WHOLE or order not in ("@", "=", _NATIVE):
         raise InvalidInput(
@@ -105,7 +111,7 @@ def _read(view: memoryview, name: str) -> Sequence[int]:
         )
     if order == "@":
         return view.tolist()
-    code = "i" if view.itemsize == 4 else "q"
-    numbers = array(code if view.format[1:].islower() else code.upper())
+    native = "i" if view.itemsize == 4 else "q"
+    numbers = array(native if code.islower() else native.upper())
     numbers.frombytes(view.tobytes())
     return numbers.tolist()

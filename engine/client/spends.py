@@ -58,12 +58,13 @@ class SpendColumns(NamedTuple):
 
 def packed_columns(batch: Sequence[Any]) -> SpendColumns | None:
     """A batch of which each column is of one kind and right throughout, so that it can be packed. None where it must be read spend by spend."""
+    columns: list[Any]
     try:
         columns = list(zip(*batch, strict=True))
     except (TypeError, ValueError):
         return None
     size = len(batch)
-    nothing: tuple[Any, ...] = (None,) * size
+    nothing = (None,) * size
     match columns:
         case [ids, amounts, events, micros, occurred]:
             pass
@@ -77,27 +78,29 @@ def packed_columns(batch: Sequence[Any]) -> SpendColumns | None:
             return None
     if occurred.count(None) < size:
         return None
-    if amounts.count(None) == size:
-        return columns_of(ids, micros, events)
-    parsed = parse_amounts(amounts) if micros.count(None) == size else None
-    return None if parsed is None else columns_of(ids, parsed, events)
+    if amounts.count(None) < size:
+        micros = parse_amounts(amounts) if micros.count(None) == size else None
+        if micros is None:
+            return None
+    elif not all_of(int, micros):
+        return None
+    return columns_of(ids, micros, events) if all_of(int, ids) else None
 
 
 def columns_of(campaign_ids: Sequence[int], micros: Sequence[int], events: Sequence[str | None]) -> SpendColumns | None:
-    """Columns of one length that can be packed. None where one of them has something that is wrong, or event ids for some of its spends only."""
-    if not (_all_of(int, campaign_ids) and _all_of(int, micros) and _are_amounts(micros)):
-        return None
+    """Columns of one length that can be packed; campaign_ids and micros are ints. None where a value is wrong, or only some spends have event ids."""
     campaigns = sorted(set(campaign_ids))
-    if not _are_campaigns(tuple(campaigns)):
+    if not _are_amounts(micros) or not _are_campaigns(tuple(campaigns)):
         return None
     if events.count(None) == len(events):
         return SpendColumns(campaign_ids, micros, campaigns, None, False)
-    if not _all_of(str, events) or not are_text_ids(events):  # type: ignore[arg-type]  # all of them text
+    if not all_of(str, events) or not are_text_ids(events):  # type: ignore[arg-type]  # all of them text
         return None
     return SpendColumns(campaign_ids, micros, campaigns, None, True, events)  # type: ignore[arg-type]  # the same
 
 
-def _all_of(kind: type, values: Sequence[object]) -> bool:
+def all_of(kind: type, values: Sequence[object]) -> bool:
+    """Whether each value is of a type, and not of one below it: True is no number here."""
     return list(map(type, values)).count(kind) == len(values)
 
 
