@@ -90,7 +90,10 @@ def outcomes_of(
 ) -> Outcomes:
     """The answers of all pieces. Raises as `in_order`."""
     try:
-        read = [ChargeReply(reply, p.campaign_ids, counted_word) for p, reply in zip(pieces, replies, strict=True)]
+        read = [
+            ChargeReply(reply, piece.campaign_ids, counted_word, piece.campaigns)
+            for piece, reply in zip(pieces, replies, strict=True)
+        ]
     except BudgetError:
         raise
     except Exception:

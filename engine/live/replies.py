@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from decimal import Decimal
 from typing import Final, NamedTuple
 
@@ -260,12 +260,14 @@ class Run(NamedTuple):
 class ChargeReply:
     """The reply to one charge, read but for the results of its spends, which are made when somebody asks for them.
 
-    counted_word: `recorded` or `accepted`, after the verb that was called. Raises what `head` raises, and ValueError for a reply that is not the answer
-    to these spends."""
+    counted_word: `recorded` or `accepted`, after the verb that was called. campaigns: each campaign once, where that is known. Raises what `head` raises,
+    and ValueError for a reply that is not the answer to these spends."""
 
     __slots__ = ("_campaign_ids", "_counted_word", "_detail", "_figures", "_masks", "runs")
 
-    def __init__(self, reply: Reply, campaign_ids: Sequence[int], counted_word: str) -> None:
+    def __init__(
+        self, reply: Reply, campaign_ids: Sequence[int], counted_word: str, campaigns: Collection[int] | None = None
+    ) -> None:
         self._campaign_ids = campaign_ids
         self._counted_word = counted_word
         self._detail = ""
@@ -280,9 +282,11 @@ class ChargeReply:
         self.runs = [self._run(code, int(spends)) for code, spends in _RUN.findall(reply[1].decode())]
         told = 0
         for run in self.runs:
-            counted = campaign_ids[told : told + run.spends] if run.outcome == counted_word else ()
-            if not self._masks.keys() >= set(counted):
-                raise ValueError(f"{shown(reply[3])} leaves out a campaign that was counted")
+            if run.outcome == counted_word:
+                whole = campaigns is not None and run.spends == size
+                counted = campaigns if whole else campaign_ids[told : told + run.spends]
+                if not self._masks.keys() >= set(counted or ()):
+                    raise ValueError(f"{shown(reply[3])} leaves out a campaign that was counted")
             told += run.spends
         if told != size:
             raise ValueError(f"{shown(reply[1])} are the outcomes of {told} spends, not of {size}")
