@@ -212,6 +212,12 @@ def test_a_buffer_of_another_kind_or_with_a_bad_value_is_refused(
         client.record_spend_columns(array("q", [CAMPAIGN] * 10), array(code, values))
 
 
+def test_a_negative_amount_of_four_bytes_is_not_read_as_a_large_one(client: BudgetClient) -> None:
+    micros = (ctypes.c_int32 * 10)(*[5] * 9, -5)
+    with pytest.raises(InvalidAmount, match=r"^amounts_micros\[9\]: .* -5 is not above zero"):
+        client.record_spend_columns([CAMPAIGN] * 10, micros)
+
+
 @pytest.mark.parametrize(
     "strange",
     [None, 5, "12345678", b"12345678" * 10, bytearray(80), {CAMPAIGN: 5}, {5, 6}, iter([5] * 10), range(1, 11), object()],
