@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import statistics
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -12,7 +11,7 @@ from typing import Any, Final
 import redis
 
 from benchmarks.peers import rate
-from benchmarks.rows import BATCH, CAMPAIGNS, Bench
+from benchmarks.rows import BATCH, Bench
 from engine.client.sync import BudgetClient, Spend
 from engine.live.transport.busy_poll import MOST_US
 from engine.wiring import System
@@ -30,16 +29,6 @@ class Curve:
 
     what: str
     points: Sequence[tuple[int, float]]
-
-
-@dataclass(frozen=True, slots=True)
-class Latency:
-    """Of single spends at half the highest load, in milliseconds."""
-
-    load: float
-    p50: float
-    p99: float
-    p999: float
 
 
 def curves(system: System, bench: Bench) -> list[Curve]:
@@ -123,25 +112,3 @@ def processor_time(plain: redis.Redis, spends: int, work: Callable[[], object]) 
     after: Any = plain.info("cpu")
     fields = ("used_cpu_user", "used_cpu_sys")
     return float(sum(after[name] - before[name] for name in fields)) / spends * 1e6
-
-
-def latency(system: System, bench: Bench, seconds: float = 3.0) -> Latency:
-    """Of single spends that are sent at half the rate that one process reaches, on a fixed timetable: a late one is late for its slot. Of three runs the one
-    with the p99 in the middle: a machine that stops for a moment makes all late that were due meanwhile."""
-    load = bench.singles() / 2
-    runs = [_latency(system, bench, load, seconds) for _ in range(3)]
-    return sorted(runs, key=lambda run: run.p99)[1]
-
-
-def _latency(system: System, bench: Bench, load: float, seconds: float) -> Latency:
-    client, taken, slot = system.client, [], 1 / load
-    began = time.perf_counter()
-    for i in range(int(seconds * load)):
-        due = began + i * slot
-        while time.perf_counter() < due:
-            pass
-        client.record_spend(bench.campaigns[i % CAMPAIGNS], amount_micros=bench.next_amount())
-        taken.append(time.perf_counter() - due)
-    taken.sort()
-    at = [taken[int(len(taken) * share)] * 1000 for share in (0.5, 0.99, 0.999)]
-    return Latency(load, *at)
