@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import re
 from array import array
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -370,3 +372,13 @@ def test_plain_tuples_are_taken_as_the_spends_that_they_say(plant: Plant, client
     assert {a.outcome for a in client.record_spends(forms[0][0], request_id="t")} == {"recorded"}
     assert {a.outcome for a in client.record_spends(forms[0][1], request_id="t")} == {"recorded"}
     assert plant.spent() == 5 * size
+
+
+def test_the_example_of_the_documents_is_what_it_says(
+    plant: Plant, client: BudgetClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plant.brand(daily="4")
+    text = (Path(__file__).resolve().parents[2] / "docs" / "performance.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", text, re.S)
+    exec(example, {"client": client, "campaign": CAMPAIGN})  # it is ours
+    assert capsys.readouterr().out == "{'accepted': 2, 'refused': 1}\n750000 ('daily_budget',)\n"
