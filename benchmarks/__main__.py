@@ -18,8 +18,9 @@ import click
 import redis
 
 from benchmarks import backlog, large_brand, size, stalls
-from benchmarks.curves import Curve, curves, latency, processor_time
+from benchmarks.curves import Curve, curves, processor_time
 from benchmarks.embedded import servers
+from benchmarks.half_load import latency
 from benchmarks.picture import svg
 from benchmarks.rows import Bench, Row
 from engine.local.servers import Urls
@@ -105,13 +106,13 @@ def _more(system: System, bench: Bench) -> Iterator[str]:
     yield "\n".join(lines)
     plain = system.hot_redis
     alone = processor_time(plain, 6000, bench.singles)
-    packed = processor_time(plain, 60_000, lambda: bench.batches(bench.of_micros))
-    with_ids = processor_time(plain, 60_000, lambda: bench.batches(bench.with_event_ids))
+    packed = processor_time(plain, 60_000, lambda: bench.batches(bench.by_columns))
+    with_ids = processor_time(plain, 60_000, lambda: bench.batches(bench.by_named))
     seen = latency(system, bench)
     cost = (
         "## Redis' processor and latency\n\n"
         f"- Redis' processor a spend: {alone:.1f} µs alone, {packed:.2f} µs in batches of 1,000, {with_ids:.1f} µs there with event ids.\n"
-        f"- Single spends at half the highest load ({seen.load:,.0f}/s): p50 {seen.p50:.2f} ms, p99 {seen.p99:.2f} ms, p99.9 {seen.p999:.2f} ms."
+        f"- {seen}"
     )
     click.echo(cost)
     yield cost

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import statistics
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -12,7 +11,7 @@ from typing import Any, Final
 import redis
 
 from benchmarks.peers import rate
-from benchmarks.rows import BATCH, CAMPAIGNS, Bench
+from benchmarks.rows import BATCH, Bench
 from engine.client.sync import BudgetClient, Spend
 from engine.live.transport.busy_poll import MOST_US
 from engine.wiring import System
@@ -30,16 +29,6 @@ class Curve:
 
     what: str
     points: Sequence[tuple[int, float]]
-
-
-@dataclass(frozen=True, slots=True)
-class Latency:
-    """Of single spends at half the highest load, in milliseconds."""
-
-    load: float
-    p50: float
-    p99: float
-    p999: float
 
 
 def curves(system: System, bench: Bench) -> list[Curve]:
@@ -65,8 +54,7 @@ def _of_crowds(system: System, bench: Bench) -> list[Curve]:
 
 def _of_batches(system: System, bench: Bench, size: int) -> float:
     calls = max(_SPENDS_A_POINT // size, 10) if size > 1 else 3000
-    made = [[bench.of_micros(bench.campaigns[i % CAMPAIGNS]) for i in range(size)] for _ in range(calls)]
-    return rate(calls * size, lambda: [system.client.record_spends(batch) for batch in made])
+    return _of_made(system, [_facts(bench, bench.campaigns, size) for _ in range(calls)])
 
 
 def _of_brands(system: System, bench: Bench, brands: int) -> float:
@@ -74,8 +62,21 @@ def _of_brands(system: System, bench: Bench, brands: int) -> float:
     for number in range(brands):
         brand = system.manage.create_brand(f"Bench {brands}-{number}", None, None, None, "bench").row
         campaigns.append(system.manage.create_campaigns(brand.id, ["c"], "bench")[0].id)
-    made = [[bench.of_micros(campaigns[i % brands]) for i in range(BATCH)] for _ in range(20)]
-    return rate(20 * BATCH, lambda: [system.client.record_spends(batch) for batch in made])
+    return _of_made(system, [_facts(bench, campaigns, BATCH) for _ in range(20)])
+
+
+def _facts(bench: Bench, campaigns: Sequence[int], size: int) -> list[tuple[int, int]]:
+    """Spends that happened, campaigns in turn."""
+    return [(campaigns[i % len(campaigns)], bench.next_amount()) for i in range(size)]
+
+
+def _of_made(system: System, batches: Sequence[list[tuple[int, int]]]) -> float:
+    """Spends a second by Spends, which are made inside of the time."""
+
+    def call(facts: list[tuple[int, int]]) -> object:
+        return system.client.record_spends([Spend(campaign, None, None, micros) for campaign, micros in facts])
+
+    return rate(sum(map(len, batches)), lambda: [call(facts) for facts in batches])
 
 
 def _of_processes(system: System, bench: Bench, count: int, size: int = BATCH, busy_poll_us: int = MOST_US) -> float:
@@ -97,11 +98,11 @@ def _of_processes(system: System, bench: Bench, count: int, size: int = BATCH, b
 
 def _spend(url: str, campaigns: list[int], size: int, calls: int, busy_poll_us: int, start: Any) -> None:
     client = BudgetClient.from_url(url, timeout_ms=20_000, busy_poll_us=busy_poll_us)
-    batch = [Spend(campaigns[i % len(campaigns)], None, None, 1000 + i) for i in range(size)]
-    client.record_spends(batch)
+    facts = [(campaigns[i % len(campaigns)], 1000 + i) for i in range(size)]
+    client.record_spends([Spend(campaign, None, None, micros) for campaign, micros in facts])
     start.wait()
     for _ in range(calls):
-        client.record_spends(batch)
+        client.record_spends([Spend(campaign, None, None, micros) for campaign, micros in facts])
 
 
 def processor_time(plain: redis.Redis, spends: int, work: Callable[[], object]) -> float:
@@ -111,25 +112,3 @@ def processor_time(plain: redis.Redis, spends: int, work: Callable[[], object]) 
     after: Any = plain.info("cpu")
     fields = ("used_cpu_user", "used_cpu_sys")
     return float(sum(after[name] - before[name] for name in fields)) / spends * 1e6
-
-
-def latency(system: System, bench: Bench, seconds: float = 3.0) -> Latency:
-    """Of single spends that are sent at half the rate that one process reaches, on a fixed timetable: a late one is late for its slot. Of three runs the one
-    with the p99 in the middle: a machine that stops for a moment makes all late that were due meanwhile."""
-    load = bench.singles() / 2
-    runs = [_latency(system, bench, load, seconds) for _ in range(3)]
-    return sorted(runs, key=lambda run: run.p99)[1]
-
-
-def _latency(system: System, bench: Bench, load: float, seconds: float) -> Latency:
-    client, taken, slot = system.client, [], 1 / load
-    began = time.perf_counter()
-    for i in range(int(seconds * load)):
-        due = began + i * slot
-        while time.perf_counter() < due:
-            pass
-        client.record_spend(bench.campaigns[i % CAMPAIGNS], amount_micros=bench.next_amount())
-        taken.append(time.perf_counter() - due)
-    taken.sort()
-    at = [taken[int(len(taken) * share)] * 1000 for share in (0.5, 0.99, 0.999)]
-    return Latency(load, *at)

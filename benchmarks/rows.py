@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 import tempfile
 import threading
 import time
-import uuid
+from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import text
 
@@ -35,6 +36,15 @@ class Row:
     needed: float | None
     ours: Callable[[], float]
     peer: Callable[[], float]
+
+
+class Facts(NamedTuple):
+    """A thousand spends as a caller has them before the call."""
+
+    micros: list[tuple[int, int]]
+    texts: list[tuple[int, str]]
+    events: list[str]
+    arrays: tuple[array[int], array[int]]
 
 
 class Bench:
@@ -64,27 +74,49 @@ class Bench:
             Row("the same, asleep while it waits", "redis-py incrby", None, self.asleep, lambda: peers.incrby(plain, 2000 * scale)),
             Row("one try_spend a round trip", "redis-py incrby", None, self.tries, lambda: peers.incrby(plain, 2000 * scale)),
             Row("one record_spend a round trip", "limits, fixed window with cost", None, self.singles, lambda: peers.fixed_window(url, 1000 * scale)),
-            Row("record_spends of 1,000, amount_micros", pipelined, 10, lambda: self.batches(self.of_micros, 300), incrby_pipelined),
-            Row("the same, distinct decimal strings", pipelined, 4, lambda: self.batches(self.of_text, 150), incrby_pipelined),
-            Row("the same, a 32-hex event id each", pipelined, 1.5, lambda: self.batches(self.with_event_ids), incrby_pipelined),
+            Row("record_spend_columns of 1,000", pipelined, 10, lambda: self.batches(self.by_columns, 300), incrby_pipelined),
+            Row("the same, from int64 arrays", pipelined, None, lambda: self.batches(self.by_arrays, 300), incrby_pipelined),
+            Row("record_spends of 1,000 Spends, amount_micros", pipelined, 8, lambda: self.batches(self.by_spends, 300), incrby_pipelined),
+            Row("the same, distinct decimal strings", pipelined, 4, lambda: self.batches(self.by_texts, 150), incrby_pipelined),
+            Row("the same strings in plain tuples", pipelined, None, lambda: self.batches(self.by_tuples, 150), incrby_pipelined),
+            Row("the same, a 32-hex event id each", pipelined, 1.5, lambda: self.batches(self.by_named), incrby_pipelined),
+            Row("record_spend_columns, a 32-hex event id each", pipelined, None, lambda: self.batches(self.by_named_columns), incrby_pipelined),
             Row("asyncio, 1,000 callers with a spend each", "redis.asyncio incrby, pool of 50", 8, self.awaited, lambda: peers.incrby_asyncio(url, scale)),
             Row("the same, each in a coroutine of its own", "redis.asyncio incrby, pool of 50", None, lambda: self.awaited(wrapped=True), lambda: peers.incrby_asyncio(url, scale)),
             Row("try_spend of a lease, spool included", "redis-py incrby", None, self.leased, lambda: peers.incrby(plain, 2000 * scale)),
             Row("persisting the journal", "COPY of the same rows", 0.7, self.persist, self.copy),
-            Row("acknowledged spends, batches", "Django: F() updates and a row", 1000, lambda: self.batches(self.of_micros, 300), self.django),
+            Row("acknowledged spends, batches", "Django: F() updates and a row", 1000, lambda: self.batches(self.by_spends, 300), self.django),
             Row("acknowledged spends, alone", "Django: F() updates and a row", 15, self.singles, self.django),
             Row("sustained into spend_log", "Django: F() updates and a row", 300, self.sustained, self.django),
         ]  # fmt: skip
 
-    def of_micros(self, campaign: int) -> Spend:
-        return Spend(campaign, None, None, self.next_amount())
+    def by_columns(self, facts: Facts) -> object:
+        """A call by two columns, which the caller fills."""
+        return self._system.client.record_spend_columns([c for c, _ in facts.micros], [m for _, m in facts.micros])
 
-    def of_text(self, campaign: int) -> Spend:
-        micros = self.next_amount()
-        return Spend(campaign, f"{micros // 1_000_000}.{micros % 1_000_000:06d}")
+    def by_arrays(self, facts: Facts) -> object:
+        """The same by columns as a program keeps them that has arrays already."""
+        return self._system.client.record_spend_columns(*facts.arrays)
 
-    def with_event_ids(self, campaign: int) -> Spend:
-        return Spend(campaign, None, uuid.uuid4().hex, self.next_amount())
+    def by_spends(self, facts: Facts) -> object:
+        """A call by Spends, which the caller makes, as in all that follow."""
+        return self._system.client.record_spends([Spend(c, None, None, m) for c, m in facts.micros])
+
+    def by_texts(self, facts: Facts) -> object:
+        return self._system.client.record_spends([Spend(c, text) for c, text in facts.texts])
+
+    def by_tuples(self, facts: Facts) -> object:
+        return self._system.client.record_spends([(c, text) for c, text in facts.texts])
+
+    def by_named(self, facts: Facts) -> object:
+        return self._system.client.record_spends(
+            [Spend(c, None, event, m) for (c, m), event in zip(facts.micros, facts.events, strict=True)]
+        )
+
+    def by_named_columns(self, facts: Facts) -> object:
+        return self._system.client.record_spend_columns(
+            [c for c, _ in facts.micros], [m for _, m in facts.micros], event_ids=facts.events
+        )
 
     def singles(self) -> float:
         """One fact a call."""
@@ -111,13 +143,25 @@ class Bench:
             times, lambda: [client.try_spend(campaigns[i % 20], amount_micros=self.next_amount()) for i in range(times)]
         )
 
-    def batches(self, make: Callable[[int], Spend], times: int = 60) -> float:
-        """So many calls of a thousand spends over twenty campaigns. Making the Spends is not counted, as filling a pipeline's arguments is. The round should last
-        about as long as its peer's: right after another's, the caches of both processors are cold.
+    def batches(self, call: Callable[[Facts], object], times: int = 60) -> float:
+        """So many calls of a thousand spends over twenty campaigns. What happened is there (campaign, price, the exchange's event id); what the caller makes of
+        it for the call is timed, as the filling of the peer's pipeline is. The round should last about as long as its peer's: right after another's, the
+        caches of both processors are cold.
         """
         times = 20 if self._quick else times
-        made = [[make(self.campaigns[i % 20]) for i in range(BATCH)] for _ in range(times)]
-        return rate(times * BATCH, lambda: [self._system.client.record_spends(batch) for batch in made])
+        made = [self.facts() for _ in range(times)]
+        return rate(times * BATCH, lambda: [call(facts) for facts in made])
+
+    def facts(self) -> Facts:
+        """A thousand spends that happened."""
+        micros = [(self.campaigns[i % CAMPAIGNS], self.next_amount()) for i in range(BATCH)]
+        drawn = os.urandom(16 * BATCH).hex()
+        return Facts(
+            micros,
+            [(campaign, f"{m // 1_000_000}.{m % 1_000_000:06d}") for campaign, m in micros],
+            [drawn[i : i + 32] for i in range(0, len(drawn), 32)],
+            (array("q", [campaign for campaign, _ in micros]), array("q", [m for _, m in micros])),
+        )
 
     def awaited(self, *, wrapped: bool = False) -> float:
         """A thousand spends awaited at once. wrapped: each by a coroutine of its own, and so by a task."""
@@ -159,7 +203,7 @@ class Bench:
         """The journal of so many spends into the log, rows a second."""
         self._system.persister.drain_all()
         for _ in range(ROWS_PERSISTED // BATCH):
-            self._system.client.record_spends([self.of_micros(self.campaigns[i % 20]) for i in range(BATCH)])
+            self.by_columns(self.facts())
         return rate(ROWS_PERSISTED, self._system.persister.drain_all)
 
     def copy(self) -> float:
@@ -186,7 +230,7 @@ class Bench:
     def sustained(self) -> float:
         """Spends recorded and persisted at the same time, until the last is in spend_log: a second."""
         batches = 50 if self._quick else 150
-        made = [[self.of_micros(self.campaigns[i % 20]) for i in range(BATCH)] for _ in range(batches)]
+        made = [self.facts() for _ in range(batches)]
         self._system.persister.drain_all()
         over = threading.Event()
 
@@ -197,8 +241,8 @@ class Bench:
         def work() -> None:
             thread = threading.Thread(target=drain)
             thread.start()
-            for batch in made:
-                self._system.client.record_spends(batch)
+            for facts in made:
+                self.by_spends(facts)
             over.set()
             thread.join()
             self._system.persister.drain_all()

@@ -8,8 +8,9 @@ from itertools import count
 from typing import Final
 
 from benchmarks.catalog_of_size import always_open
-from engine.client.batches import MAX_BRANDS_A_CALL, Spend
+from engine.client.batches import MAX_BRANDS_A_CALL
 from engine.client.leases.calls import COUNTED, asks_draw, asks_lease, read_draw
+from engine.client.spends import Spend
 from engine.domain.ids import SHARDS, campaign_id_of, shard_of
 from engine.domain.periods import day_of
 from engine.domain.schedule import Schedule

@@ -7,6 +7,7 @@ from functools import cache
 
 from engine.client.aio.client import AsyncBudgetClient
 from engine.client.leases.lease import Lease
+from engine.client.outcomes import Outcomes
 from engine.client.sync import BudgetClient, Spend
 from engine.client.watch.watch import Watch
 from engine.domain.money import from_cpm
@@ -39,6 +40,7 @@ __all__ = [
     "Lease",
     "NotFound",
     "NotReady",
+    "Outcomes",
     "Overloaded",
     "Spend",
     "SpendResult",

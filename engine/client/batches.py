@@ -1,24 +1,20 @@
 """What a batch of spends becomes: script calls, one a shard where they fit, and the answers in the batch's order.
 
-Spends without occurred_at go packed (`lua/lib/packed.lua`), with event ids all of them or none: the script counts one sum a campaign. Whole columns are
-checked at once; where anything is amiss, the batch is gone through spend by spend, to say which one.
+Spends without occurred_at go packed (`lua/lib/packed.lua`), with event ids all of them or none: the script counts one sum a campaign.
 """
 
 from __future__ import annotations
 
 import time
-from array import array
 from collections.abc import Callable, Collection, Iterable, Sequence
-from datetime import datetime
-from decimal import Decimal
-from itertools import chain, count
-from typing import Any, Final, NamedTuple
+from itertools import count
+from typing import Any, Final
 
 from engine.client.prepared import call_for_all
-from engine.domain.ids import ORDINALS, are_text_ids, check_campaign_id, check_text_id, shard_of
-from engine.domain.money import MAX_AMOUNT_MICROS, micros_of, parse_amounts
-from engine.domain.periods import day_of, ms_of
-from engine.errors import BudgetError, InvalidId, InvalidInput, shown
+from engine.client.spends import SpendColumns, SpendLike, packed_columns, text_columns
+from engine.domain.ids import ORDINALS, shard_of
+from engine.domain.periods import day_of
+from engine.errors import BudgetError, InvalidInput, shown
 from engine.live.packed import NAMED, each_of, pack
 from engine.live.replies import Counted, SpendResult, spend_results, unreadable
 from engine.live.scripts import LAYOUT, RECORD, TRY, Script
@@ -35,16 +31,6 @@ MAX_BRANDS_A_CALL: Final = 50
 """A question looks at a brand's holds as well, so a brand costs more than a campaign."""
 PACKED_FROM: Final = 8
 """Smaller batches go as text: nothing is gained by packing them, and one spend has the same bytes alone and in a batch."""
-
-
-class Spend(NamedTuple):
-    """One spend of a batch: `amount` is a decimal string or Decimal, or `amount_micros` an int; one of the two."""
-
-    campaign_id: int
-    amount: str | Decimal | None = None
-    event_id: str | None = None
-    amount_micros: int | None = None
-    occurred_at: datetime | None = None
 
 
 class Piece:
@@ -70,9 +56,10 @@ class Piece:
         self.args = args
         self.counted: Counted | None = None
 
-    def call(self, code: Script, request: str) -> Call:
-        """The call of a script under a request id."""
-        return call_for_all(code, self.shard, self.campaigns, lambda: (LAYOUT, request, *self.args()), self.expect)
+    def call(self, code: Script, request: str, expected: bool = True) -> Call:
+        """The call of a script under a request id. expected: make its answers while Redis works."""
+        sent = self.expect if expected else None
+        return call_for_all(code, self.shard, self.campaigns, lambda: (LAYOUT, request, *self.args()), sent)
 
     def expect(self) -> None:
         """Gets the answers ready that are to be expected."""
@@ -85,30 +72,22 @@ class Piece:
         return spend_results(reply, self.campaign_ids, counted_word)
 
 
-class _Columns(NamedTuple):
-    """A batch that is known to be right, column by column; lines where it cannot be packed."""
-
-    campaign_ids: Sequence[int]
-    micros: Sequence[int]
-    campaigns: Sequence[int]
-    """Each campaign once."""
-    lines: Sequence[str] | None
-    with_ids: Sequence[bool] | bool
-    events: Sequence[str] | None = None
-    """The event ids of a batch that can be packed and has them."""
-
-
-def pieces_of(spends: Iterable[Spend], verb: str = RECORD) -> tuple[list[Piece], int]:
+def pieces_of(spends: Iterable[SpendLike], verb: str = RECORD) -> tuple[list[Piece], int]:
     """The pieces of a batch, order kept in each shard, and the number of its spends. Raises InvalidInput with the index of the first bad spend."""
     try:
         batch = list(spends)
     except TypeError:
         raise InvalidInput(f"spends {shown(spends)} is not a list of Spend", "spends") from None
-    columns = _whole_columns(batch) or _careful_columns(batch)
+    columns = packed_columns(batch) if len(batch) >= PACKED_FROM else None
+    return pieces_of_columns(columns or text_columns(batch), verb), len(batch)
+
+
+def pieces_of_columns(columns: SpendColumns, verb: str) -> list[Piece]:
+    """The pieces of a batch that is checked, order kept in each shard."""
     campaigns = columns.campaigns
     homes = {campaign_id: shard_of(campaign_id // ORDINALS) for campaign_id in campaigns}
     shards = set(homes.values())
-    size = len(batch)
+    size = len(columns.campaign_ids)
     simple = columns.lines is None or isinstance(columns.with_ids, bool)
     judged = verb == TRY or (columns.events is not None and len(set(columns.events)) < size)
     limit = most_spends(len(campaigns), columns.with_ids is True, judged)
@@ -117,8 +96,8 @@ def pieces_of(spends: Iterable[Spend], verb: str = RECORD) -> tuple[list[Piece],
         return [
             _piece(shard, chunk, range(start, min(start + limit, size)), columns, slice(start, start + limit))
             for chunk, start in enumerate(range(0, size, limit))
-        ], size
-    return [_piece(shard, chunk, places, columns, None) for shard, chunk, places in _cuts(columns, homes, judged)], size
+        ]
+    return [_piece(shard, chunk, places, columns, None) for shard, chunk, places in _cuts(columns, homes, judged)]
 
 
 def most_spends(campaigns: int, with_ids: bool, judged: bool) -> int:
@@ -137,7 +116,7 @@ def fits(campaigns: Collection[int]) -> bool:
     return len(campaigns) <= MAX_CAMPAIGNS_A_CALL and len({c // ORDINALS for c in campaigns}) <= MAX_BRANDS_A_CALL
 
 
-def _cuts(columns: _Columns, homes: dict[int, int], judged: bool) -> list[tuple[int, int, list[int]]]:
+def _cuts(columns: SpendColumns, homes: dict[int, int], judged: bool) -> list[tuple[int, int, list[int]]]:
     """(shard, chunk, places) of each call: spends by shard, order kept, each group cut to what one call may carry."""
     cuts: list[tuple[int, int, list[int]]] = []
     opened: dict[int, tuple[list[int], set[int], list[bool]]] = {}
@@ -159,7 +138,7 @@ def _cuts(columns: _Columns, homes: dict[int, int], judged: bool) -> list[tuple[
     return cuts
 
 
-def _piece(shard: int, chunk: int, places: Sequence[int], columns: _Columns, part: slice | None) -> Piece:
+def _piece(shard: int, chunk: int, places: Sequence[int], columns: SpendColumns, part: slice | None) -> Piece:
     def of(column: Sequence[Any]) -> Sequence[Any]:
         return column[part] if part is not None else [column[place] for place in places]
 
@@ -195,113 +174,11 @@ def named(
     return ",".join(names) if others else one + f",{one}".join(events), ";".join(kept) % tuple(micros)
 
 
-def _whole_columns(batch: list[Spend]) -> _Columns | None:
-    """A batch whose columns are each of one kind and right throughout; None where it must be looked at spend by spend."""
-    size = len(batch)
-    if size < PACKED_FROM:
-        return None
-    try:
-        if list(map(len, batch)).count(5) < size:
-            return None
-    except TypeError:
-        return None
-    # Half the time of zip(*batch), which makes an iterator of each spend.
-    flat: list[Any] = list(chain.from_iterable(batch))
-    campaign_ids, amounts, event_ids, micros, occurred = (flat[column::5] for column in range(5))
-    if occurred.count(None) < size or not _all_of(int, campaign_ids):
-        return None
-    campaigns = sorted(set(campaign_ids))
-    try:
-        for campaign_id in campaigns:
-            check_campaign_id(campaign_id)
-    except InvalidId:
-        return None
-    if amounts.count(None) < size:
-        micros = parse_amounts(amounts) or [] if micros.count(None) == size else []
-    elif not _all_of(int, micros):
-        return None
-    if not micros or not _are_amounts(micros):
-        return None
-    if event_ids.count(None) == size:
-        return _Columns(campaign_ids, micros, campaigns, None, False)
-    if not _all_of(str, event_ids):
-        return None
-    if not are_text_ids(event_ids):
-        return None
-    return _Columns(campaign_ids, micros, campaigns, None, True, event_ids)
-
-
-def _all_of(kind: type, values: Sequence[object]) -> bool:
-    return list(map(type, values)).count(kind) == len(values)
-
-
-def _are_amounts(micros: Sequence[int]) -> bool:
-    """Whether whole numbers are all above 0 and not too large. Most are small, which an array tells quickest."""
-    try:
-        array("I", micros)
-        return all(micros)
-    except OverflowError:
-        return min(micros) > 0 and max(micros) <= MAX_AMOUNT_MICROS
-
-
-def _careful_columns(batch: list[Spend]) -> _Columns:
-    """Any batch, spend by spend. Raises InvalidInput with the index of the first bad one."""
-    campaign_ids: list[int] = []
-    lines: list[str] = []
-    with_ids: list[bool] = []
-    for index, spend in enumerate(batch):
-        try:
-            campaign_id, amount, event_id, amount_micros, occurred_at = spend
-            lines.append(line_of(campaign_id, amount, event_id, amount_micros, occurred_at))
-        except InvalidInput as error:
-            raise type(error)(f"spends[{index}]: {error}", f"spends[{index}].{error.field}") from None
-        except (TypeError, ValueError):
-            raise InvalidInput(f"spends[{index}] {shown(spend)} is not a Spend", f"spends[{index}]") from None
-        campaign_ids.append(campaign_id)
-        with_ids.append(event_id is not None)
-    return _Columns(campaign_ids, (), sorted(set(campaign_ids)), lines, with_ids)
-
-
-def line_of(
-    campaign_id: int,
-    amount: str | Decimal | None,
-    event_id: str | None,
-    amount_micros: int | None,
-    occurred_at: datetime | None,
-) -> str:
-    """One spend as the scripts take it (`lua/lib/charge.lua`), after every check that Python can make."""
-    check_campaign_id(campaign_id)
-    micros = micros_of(amount, amount_micros)
-    if event_id is not None:
-        check_text_id(event_id, "event_id")
-    if occurred_at is None:
-        return f"{campaign_id},{micros},{event_id or ''},;"
-    return f"{campaign_id},{micros},{event_id or ''},{_occurred_ms(occurred_at)};"
-
-
-def _occurred_ms(at: datetime) -> int:
-    if not isinstance(at, datetime) or at.tzinfo is None:
-        raise InvalidInput(
-            f"occurred_at {shown(at)} is not an instant: give a datetime with a time zone", "occurred_at"
-        )
-    try:
-        ms = ms_of(at)
-    except (TypeError, ValueError, OverflowError):  # a time zone that gives no offset
-        raise InvalidInput(
-            f"occurred_at {shown(str(at))} is not an instant: give a datetime with a time zone", "occurred_at"
-        ) from None
-    if ms < 0:
-        raise InvalidInput(
-            f"occurred_at {shown(str(at))} is before 1970: give the instant of the impression", "occurred_at"
-        )
-    return ms
-
-
-def calls_of(code: Script, pieces: Sequence[Piece], request: str) -> list[Call]:
-    """The calls of a batch. One that needs several names them `<request id>/<shard>/<chunk>`."""
+def calls_of(code: Script, pieces: Sequence[Piece], request: str, expected: bool = True) -> list[Call]:
+    """The calls of a batch. One that needs several names them `<request id>/<shard>/<chunk>`. expected: as in `Piece.call`."""
     if len(pieces) == 1:
-        return [pieces[0].call(code, request)]
-    return [piece.call(code, f"{request}/{piece.shard}/{piece.chunk}") for piece in pieces]
+        return [pieces[0].call(code, request, expected)]
+    return [piece.call(code, f"{request}/{piece.shard}/{piece.chunk}", expected) for piece in pieces]
 
 
 def in_order(
@@ -321,15 +198,16 @@ def in_order(
             found.append(None)
     if len(found) == 1 and found[0] is not None:
         return found[0]  # type: ignore[return-value]  # none is None
-    answers = _in_places(pieces, found, size)
+    answers = in_places(pieces, found, size)
     if failure is not None:
         raise unreadable(f"a batch of {size} spends", failure, request, answers) from failure
     return answers
 
 
-def _in_places(
+def in_places(
     pieces: Sequence[Piece], found: Sequence[list[SpendResult] | None], size: int
 ) -> list[SpendResult | None]:
+    """The answers of the pieces in the order of the batch, with the figures after the last piece of their brand."""
     if len(pieces) > len({piece.shard for piece in pieces}):
         # Many spends share one result.
         each = [result for results in found for result in set(results or ())]

@@ -24,7 +24,11 @@ def call_for(code: Script, campaign_id: int, args: Sequence[Arg]) -> Call:
 
 
 def call_for_all(
-    code: Script, shard: int, campaigns: Collection[int], args: Callable[[], Sequence[Arg]], sent: Callable[[], None]
+    code: Script,
+    shard: int,
+    campaigns: Collection[int],
+    args: Callable[[], Sequence[Arg]],
+    sent: Callable[[], None] | None,
 ) -> Call:
     """A call for several campaigns of a shard, each once. args, sent: as in `Call`."""
     keys, head = _for_campaigns(code, shard, tuple(campaigns))

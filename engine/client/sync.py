@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
-from engine.client.batches import Spend, calls_of, in_order, line_of, pieces_of
+from engine.client.batches import Piece, calls_of, in_order, pieces_of, pieces_of_columns
+from engine.client.columns import IntColumn, checked_columns
 from engine.client.holds import HoldCalls, ttl_ms
 from engine.client.leases.keeper import Keeper
 from engine.client.leases.lease import Lease
 from engine.client.leases.spool import Replayed, folder_of, replay
+from engine.client.outcomes import Outcomes, outcomes_of
 from engine.client.prepared import call_for
 from engine.client.request_ids import next_id
+from engine.client.spends import Spend, SpendColumns, SpendLike, line_of
 from engine.client.watch.watch import Watch
 from engine.domain.causes import reasons_of
 from engine.domain.ids import ORDINALS, check_campaign_id, check_text_id
@@ -105,7 +108,7 @@ class BudgetClient(HoldCalls):
         """
         return self._one(TRY, ACCEPTED, campaign_id, amount, amount_micros, event_id, request_id, occurred_at)
 
-    def record_spends(self, spends: Iterable[Spend], *, request_id: str | None = None) -> list[SpendResult]:
+    def record_spends(self, spends: Iterable[SpendLike], *, request_id: str | None = None) -> list[SpendResult]:
         """Many facts at once, of any brands: one result a spend, in order, with figures after the whole batch.
 
         The batch is validated whole before anything is sent; the error names the index. Then each spend has its own outcome. A batch that
@@ -113,9 +116,43 @@ class BudgetClient(HoldCalls):
         """
         return self._many(RECORD, RECORDED, spends, request_id)
 
-    def try_spends(self, spends: Iterable[Spend], *, request_id: str | None = None) -> list[SpendResult]:
+    def try_spends(self, spends: Iterable[SpendLike], *, request_id: str | None = None) -> list[SpendResult]:
         """Many questions at once; as `record_spends`. Each is judged after those before it."""
         return self._many(TRY, ACCEPTED, spends, request_id)
+
+    def record_spend_columns(
+        self,
+        campaign_ids: IntColumn,
+        amounts_micros: IntColumn,
+        *,
+        event_ids: Sequence[str | None] | None = None,
+        occurred_at: Sequence[datetime | None] | None = None,
+        request_id: str | None = None,
+    ) -> Outcomes:
+        """`record_spends` of columns instead of Spends, which takes half the time: the same checks, calls and rows, one answer for all.
+
+        campaign_ids, amounts_micros: whole numbers, the amounts in micros; each a list, a tuple, or a buffer of one dimension with whole numbers of 4 or 8
+        bytes (`array.array`, numpy's arrays). event_ids, occurred_at: lists or tuples, with None where a spend has none. All of one length, which may be 0;
+        spend i is the i-th value of each. Everything is checked before anything is sent.
+
+        Raises InvalidInput for a column of another kind or length, InvalidId, InvalidAmount and InvalidInput for a value, with column and index as in
+        `amounts_micros[3]`; else as `record_spends`, where `Unavailable.answers` has a result or None a spend.
+        """
+        columns = checked_columns(campaign_ids, amounts_micros, event_ids, occurred_at)
+        return self._many_columns(RECORD, RECORDED, columns, request_id)
+
+    def try_spend_columns(
+        self,
+        campaign_ids: IntColumn,
+        amounts_micros: IntColumn,
+        *,
+        event_ids: Sequence[str | None] | None = None,
+        occurred_at: Sequence[datetime | None] | None = None,
+        request_id: str | None = None,
+    ) -> Outcomes:
+        """`try_spends` of columns; parameters and errors as `record_spend_columns`. Each spend is judged after those before it."""
+        columns = checked_columns(campaign_ids, amounts_micros, event_ids, occurred_at)
+        return self._many_columns(TRY, ACCEPTED, columns, request_id)
 
     def status(self, campaign_id: int) -> CampaignStatus:
         """Whether the campaign may run this millisecond, and if not why. Raises NotFound, NotReady, InvalidId, Unavailable."""
@@ -216,17 +253,33 @@ class BudgetClient(HoldCalls):
         except Exception as error:
             raise unreadable(f"a spend of campaign {campaign_id}", error, request, [None]) from error
 
-    def _many(self, verb: str, counted_word: str, spends: Iterable[Spend], request_id: str | None) -> list[SpendResult]:
+    def _many(
+        self, verb: str, counted_word: str, spends: Iterable[SpendLike], request_id: str | None
+    ) -> list[SpendResult]:
         request = checked_request_id(request_id)
         pieces, size = pieces_of(spends, verb)
-        if not pieces:
+        calls = calls_of(script(verb), pieces, request)
+        replies = self._replies(pieces, calls, counted_word, size, request)
+        return in_order(pieces, replies, counted_word, size, request)  # type: ignore[return-value]  # all there
+
+    def _many_columns(self, verb: str, counted_word: str, columns: SpendColumns, request_id: str | None) -> Outcomes:
+        request, size = checked_request_id(request_id), len(columns.campaign_ids)
+        pieces = pieces_of_columns(columns, verb)
+        calls = calls_of(script(verb), pieces, request, expected=False)
+        replies = self._replies(pieces, calls, counted_word, size, request)
+        return outcomes_of(pieces, replies, counted_word, size, request)
+
+    def _replies(
+        self, pieces: Sequence[Piece], calls: Sequence[Call], counted_word: str, size: int, request: str
+    ) -> Sequence[Reply]:
+        """The replies to the calls of a batch. Raises Unavailable with the answers that came."""
+        if not calls:
             return []
         try:
-            replies = self._wire.call_all(calls_of(script(verb), pieces, request), self._timeout_s)
+            return self._wire.call_all(calls, self._timeout_s)
         except NoAnswer as failure:
             answers = in_order(pieces, failure.replies, counted_word, size, request)
             raise unavailable(failure, request, answers) from None
-        return in_order(pieces, replies, counted_word, size, request)  # type: ignore[return-value]  # all there
 
 
 def asks_status(campaign_id: int) -> Call:

@@ -26,6 +26,9 @@ MOST_DECIMALS: Final = 64
 
 _DECIMAL: Final = re.compile(r"([0-9]{1,16})(?:\.([0-9]{1,6})0{0,58})?", re.ASCII)
 _DECIMALS: Final = re.compile(r"(?:[0-9]{1,16}(?:\.[0-9]{1,6})?,)+", re.ASCII)
+_ALIKE: Final = {
+    places: re.compile(rf"(?:[0-9]{{1,16}}\.[0-9]{{{places}}},)+", re.ASCII) for places in range(1, PLACES + 1)
+}
 _PADDED_DECIMALS: Final = re.compile(r"(?:[0-9]{1,16}(?:\.[0-9]{1,6}0{0,58})?,)+", re.ASCII)
 _EXACT_DECIMAL: Final = re.compile(r"([0-9]{1,16})(?:\.([0-9]{1,64}))?", re.ASCII)
 _TOO_FINE: Final = re.compile(r"[0-9]{1,16}\.[0-9]{7,}", re.ASCII)
@@ -80,10 +83,17 @@ def parse_amounts(values: Sequence[str | Decimal]) -> list[int] | None:
     kinds = set(map(type, values))
     if not kinds <= {str, Decimal}:
         return None
-    texts = list(map(str, values))
+    texts: Sequence[str] = values if kinds == {str} else list(map(str, values))  # type: ignore[assignment]  # all of them text
     joined = ",".join(texts) + ","
     if joined.count(",") != len(texts):
         return None
+    _, point, fraction = texts[0].partition(".")
+    alike = _ALIKE.get(len(fraction)) if point else None
+    if alike is not None and alike.fullmatch(joined):
+        # As prices are written mostly: all to so many places.
+        numbers = list(map(int, joined[:-1].replace(".", "").split(",")))
+        scale = 10 ** (PLACES - len(fraction))
+        return numbers if scale == 1 else [number * scale for number in numbers]
     if _DECIMALS.fullmatch(joined) is None:
         if _PADDED_DECIMALS.fullmatch(joined) is None:
             return None

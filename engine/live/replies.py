@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from engine.domain.budget import BUDGETS, Budget, budgets_of, used_up_causes
 from engine.domain.causes import Status, in_order, reasons_of, status_of
@@ -248,32 +248,71 @@ class Counted:
         return self._results
 
 
-def spend_results(reply: Reply, campaign_ids: Sequence[int], counted_word: str) -> list[SpendResult]:
-    """The results of one charge in the order of its spends. counted_word: `recorded` or `accepted`, after the verb that was called."""
-    if head(reply) == NOT_READY:
-        why = reply[1].decode()
-        return [SpendResult(campaign_id, NOT_READY, detail=why) for campaign_id in campaign_ids]
-    figures, masks = read_figures(reply)
-    results: list[SpendResult] = []
-    told = 0
-    for code, count in _RUN.findall(reply[1].decode()):
+class Run(NamedTuple):
+    """Spends beside each other that ended alike. refused: the causes, where they were refused."""
+
+    outcome: str
+    spends: int
+    refused: tuple[str, ...] | None
+
+
+class ChargeReply:
+    """The reply to one charge, read but for the results of its spends, which are made when somebody asks for them.
+
+    counted_word: `recorded` or `accepted`, after the verb that was called. campaigns: each campaign once, where that is known. Raises what `head` raises,
+    and ValueError for a reply that is not the answer to these spends."""
+
+    __slots__ = ("_campaign_ids", "_counted_word", "_detail", "_figures", "_masks", "runs")
+
+    def __init__(
+        self, reply: Reply, campaign_ids: Sequence[int], counted_word: str, campaigns: Collection[int] | None = None
+    ) -> None:
+        self._campaign_ids = campaign_ids
+        self._counted_word = counted_word
+        self._detail = ""
+        self._figures: dict[int, Figures] = {}
+        self._masks: dict[int, int] = {}
+        size = len(campaign_ids)
+        if head(reply) == NOT_READY:
+            self._detail = reply[1].decode()
+            self.runs = [Run(NOT_READY, size, None)]
+            return
+        self._figures, self._masks = read_figures(reply)
+        self.runs = [self._run(code, int(spends)) for code, spends in _RUN.findall(reply[1].decode())]
+        told = 0
+        for run in self.runs:
+            if run.outcome == counted_word:
+                whole = campaigns is not None and run.spends == size
+                counted = campaigns if whole else campaign_ids[told : told + run.spends]
+                if not self._masks.keys() >= set(counted or ()):
+                    raise ValueError(f"{shown(reply[3])} leaves out a campaign that was counted")
+            told += run.spends
+        if told != size:
+            raise ValueError(f"{shown(reply[1])} are the outcomes of {told} spends, not of {size}")
+
+    def _run(self, code: str, spends: int) -> Run:
         refused = reasons_of(int(code[1:])) if code[0] == "x" else None
-        outcome = counted_word if code == "k" else REFUSED if refused else _OUTCOMES[code]
-        run = campaign_ids[len(results) : len(results) + int(count)]
-        made = {
-            campaign_id: SpendResult(
-                campaign_id,
-                outcome,
-                refused if refused is not None else reasons_of(masks.get(campaign_id, 0)),
-                figures.get(brand_of(campaign_id)),
-            )
-            for campaign_id in (masks if code == "k" else set(run))
-        }
-        results += each_of(made, run)
-        told += int(count)
-    if told != len(campaign_ids):
-        raise ValueError(f"{shown(reply[1])} are the outcomes of {told} spends, not of {len(campaign_ids)}")
-    return results
+        return Run(self._counted_word if code == "k" else REFUSED if refused else _OUTCOMES[code], spends, refused)
+
+    def results(self) -> list[SpendResult]:
+        """The results in the order of the spends; those that are equal are one."""
+        results: list[SpendResult] = []
+        for run in self.runs:
+            ids = self._campaign_ids[len(results) : len(results) + run.spends]
+            made = {campaign_id: self._result(run, campaign_id) for campaign_id in set(ids)}
+            results += each_of(made, ids)
+        return results
+
+    def _result(self, run: Run, campaign_id: int) -> SpendResult:
+        if run.outcome == NOT_READY:
+            return SpendResult(campaign_id, NOT_READY, detail=self._detail)
+        reasons = run.refused if run.refused is not None else reasons_of(self._masks.get(campaign_id, 0))
+        return SpendResult(campaign_id, run.outcome, reasons, self._figures.get(brand_of(campaign_id)))
+
+
+def spend_results(reply: Reply, campaign_ids: Sequence[int], counted_word: str) -> list[SpendResult]:
+    """The results of one charge in the order of its spends. counted_word, errors: as `ChargeReply`."""
+    return ChargeReply(reply, campaign_ids, counted_word).results()
 
 
 def unavailable(failure: NoAnswer, request: str, answers: Sequence[SpendResult | None], where: str = "") -> Unavailable:

@@ -128,6 +128,31 @@ def test_a_column_of_any_scale_reads_as_the_same_micros(micros: int, zeros: int)
     assert parse_amounts([text, "0.5"]) == [micros, 500_000]
 
 
+PRICES = st.one_of(
+    st.builds(lambda units, places, digits: f"{units}.{digits:0{places}d}"[: len(str(units)) + 1 + places],
+              st.integers(0, 10**7), st.integers(1, 7), st.integers(0, 10**6)),
+    st.sampled_from(["7", "0.5", "1.", ".5", "1.5.5", "", "1,5", "+1", "1e3", " 1", "1_0.50", "12.3\n", "٣.50", "00.50", "2.7500000"]),
+)  # fmt: skip
+
+
+@given(st.lists(PRICES, min_size=1, max_size=6), st.booleans())
+def test_a_column_of_prices_reads_as_each_price_alone_or_not_at_all(texts: list[str], alike: bool) -> None:
+    column = texts[:1] * 3 if alike else texts
+
+    def alone(text: str) -> int | None:
+        try:
+            return parse_amount(text)
+        except InvalidAmount:
+            return None
+
+    read, one_by_one = parse_amounts(column), [alone(text) for text in column]
+    if read is not None:
+        # A column's size is checked after it is read: nothing and too much are refused there.
+        assert [micros if 0 < micros <= MAX_AMOUNT_MICROS else None for micros in read] == one_by_one
+    else:
+        assert None in one_by_one
+
+
 @pytest.mark.parametrize("value", [1, 1.0, True, None, b"1", ["1"]])
 def test_a_spend_that_is_not_text_or_decimal_is_refused_and_told_where_micros_go(value: object) -> None:
     with pytest.raises(InvalidAmount, match="amount_micros"):

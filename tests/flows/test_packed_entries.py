@@ -7,7 +7,8 @@ import itertools
 import pytest
 from sqlalchemy import text
 
-from engine.client.batches import PACKED_FROM, Spend, pieces_of
+from engine.client.batches import PACKED_FROM, pieces_of
+from engine.client.spends import Spend
 from engine.domain.ids import shard_of
 from engine.errors import BudgetError
 from engine.flows.persist import persister

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from engine.client import batches
-from engine.client.batches import PACKED_FROM, Spend, pieces_of
+from engine.client.batches import PACKED_FROM, pieces_of
+from engine.client.spends import Spend
 from engine.client.sync import BudgetClient
 from engine.domain.ids import ORDINALS, SHARDS
 from engine.errors import InvalidInput
@@ -53,7 +54,9 @@ NO_SPENDS: tuple[tuple[Any, ...], ...] = (
     (None,),
     (7,),
     ("abcde",),
-    ((CAMPAIGN, "1"),),
+    ((),),
+    ((CAMPAIGN,),),
+    ((CAMPAIGN, "1", None, None, None, None),),
     ((CAMPAIGN, None, None, 1, None, None),),
     # Together they are as long as two spends, and each column of them looks right.
     ((CAMPAIGN, None, None, 1), (None, CAMPAIGN, None, None, 1, None)),

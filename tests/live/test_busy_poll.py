@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 
 from engine import BudgetClient, InvalidInput, Spend
+from engine.live.transport import busy_poll
 from engine.live.transport.busy_poll import BusyPoll
 from engine.live.transport.pool import Wire
 from tests.live.plant import CAMPAIGN, Plant
@@ -62,9 +65,29 @@ def test_a_connection_that_ends_is_told_and_not_waited_for(pair: Pair) -> None:
     assert BusyPoll(LONG_US).recv(near, 100, timeout_s=60) == b""
 
 
-def test_no_reply_lets_the_call_sleep_and_after_each_try_in_vain_twice_as_many_sleep_at_once(pair: Pair) -> None:
+class Clock:
+    """A clock in milliseconds that goes on at each look for a reply, by `step`."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 0.0
+        self.step = 0.6
+        monkeypatch.setattr(busy_poll, "time", SimpleNamespace(perf_counter=lambda: self.now / 1000))
+        monkeypatch.setattr(os, "sched_yield", self._look)
+
+    def _look(self) -> None:
+        self.now += self.step
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+def test_no_reply_lets_the_call_sleep_and_after_each_try_in_vain_twice_as_many_sleep_at_once(
+    pair: Pair, clock: Clock
+) -> None:
     near, far = pair
-    awake = BusyPoll(1)
+    awake = BusyPoll(1000)
     for sleeping in (1, 2, 4, 8, 16, 32, 64, 128, 128):
         assert awake.recv(near, 1, 60) is None, "nothing was there to be found"
         far.send(b"x" * (sleeping + 1))
@@ -78,6 +101,27 @@ def test_no_reply_lets_the_call_sleep_and_after_each_try_in_vain_twice_as_many_s
     assert (awake.recv(near, 1, 60), awake.recv(near, 1, 60)) == (None, b"x"), (
         "one sleeps, as after a first try in vain"
     )
+
+
+@pytest.mark.parametrize(
+    ("step", "sleeping"),
+    [(0.6, 0), (1.2, 1), (5, 32)],
+    ids=["in time", "a little late, as of a slow Redis", "late, as where another process had the processor"],
+)
+def test_a_reply_that_is_found_late_is_taken_and_the_next_calls_sleep_at_once(
+    pair: Pair, clock: Clock, step: float, sleeping: int
+) -> None:
+    near, far = pair
+    awake = BusyPoll(1000)
+    clock.step = step
+    far.send(b"x")
+    assert awake.recv(near, 1, 60) == b"x"
+    far.send(b"x")
+    clock.step = 0
+    asleep = 0
+    while awake.recv(near, 1, 60) is None:
+        asleep += 1
+    assert asleep == sleeping
 
 
 def test_one_thread_is_awake_at_a_time_and_the_others_sleep(pair: Pair) -> None:

@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine.client import batches
-from engine.client.batches import PACKED_FROM, Spend, pieces_of
+from engine.client.batches import PACKED_FROM, pieces_of
+from engine.client.spends import Spend
 from engine.client.sync import BudgetClient
 from engine.domain.ids import ORDINALS, SHARDS, TEXT_ID
 from engine.domain.money import MAX_AMOUNT_MICROS, format_micros, parse_amount

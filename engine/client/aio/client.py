@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -18,10 +18,13 @@ from engine.client.aio.coalescing import PLACE
 from engine.client.aio.futures import Awaited, begun
 from engine.client.aio.holds import AsyncHoldCalls
 from engine.client.aio.sender import Flusher
-from engine.client.batches import Spend, calls_of, in_order, line_of, pieces_of
+from engine.client.batches import Piece, calls_of, in_order, pieces_of, pieces_of_columns
+from engine.client.columns import IntColumn, checked_columns
 from engine.client.leases.lease import Lease
 from engine.client.leases.spool import Replayed
+from engine.client.outcomes import Outcomes, outcomes_of
 from engine.client.prepared import call_for
+from engine.client.spends import SpendColumns, SpendLike, line_of
 from engine.client.sync import BudgetClient, asks_status, checked_request_id, read_status, status_unknown
 from engine.client.watch.watch import Watch
 from engine.domain.ids import ORDINALS, check_campaign_id, shard_of
@@ -97,14 +100,42 @@ class AsyncBudgetClient(AsyncHoldCalls):
         return self._spend(TRY, ACCEPTED, request_id, campaign_id, amount, amount_micros, event_id, occurred_at)
 
     @begun
-    async def record_spends(self, spends: Iterable[Spend], *, request_id: str | None = None) -> list[SpendResult]:
+    async def record_spends(self, spends: Iterable[SpendLike], *, request_id: str | None = None) -> list[SpendResult]:
         """`BudgetClient.record_spends`, awaited: all calls of the batch in one round trip. Raises Overloaded besides."""
         return await self._many(RECORD, RECORDED, spends, request_id)
 
     @begun
-    async def try_spends(self, spends: Iterable[Spend], *, request_id: str | None = None) -> list[SpendResult]:
+    async def try_spends(self, spends: Iterable[SpendLike], *, request_id: str | None = None) -> list[SpendResult]:
         """`BudgetClient.try_spends`, awaited; as `record_spends`."""
         return await self._many(TRY, ACCEPTED, spends, request_id)
+
+    @begun
+    async def record_spend_columns(
+        self,
+        campaign_ids: IntColumn,
+        amounts_micros: IntColumn,
+        *,
+        event_ids: Sequence[str | None] | None = None,
+        occurred_at: Sequence[datetime | None] | None = None,
+        request_id: str | None = None,
+    ) -> Outcomes:
+        """`BudgetClient.record_spend_columns`, awaited: all calls of the batch in one round trip. Raises Overloaded besides."""
+        columns = checked_columns(campaign_ids, amounts_micros, event_ids, occurred_at)
+        return await self._many_columns(RECORD, RECORDED, columns, request_id)
+
+    @begun
+    async def try_spend_columns(
+        self,
+        campaign_ids: IntColumn,
+        amounts_micros: IntColumn,
+        *,
+        event_ids: Sequence[str | None] | None = None,
+        occurred_at: Sequence[datetime | None] | None = None,
+        request_id: str | None = None,
+    ) -> Outcomes:
+        """`BudgetClient.try_spend_columns`, awaited; as `record_spend_columns`."""
+        columns = checked_columns(campaign_ids, amounts_micros, event_ids, occurred_at)
+        return await self._many_columns(TRY, ACCEPTED, columns, request_id)
 
     @begun
     async def status(self, campaign_id: int) -> CampaignStatus:
@@ -234,34 +265,45 @@ class AsyncBudgetClient(AsyncHoldCalls):
             flusher.leave(1)
 
     async def _many(
-        self, verb: str, counted_word: str, spends: Iterable[Spend], request_id: str | None
+        self, verb: str, counted_word: str, spends: Iterable[SpendLike], request_id: str | None
     ) -> list[SpendResult]:
         request = checked_request_id(request_id)
         pieces, size = pieces_of(spends, verb)
-        if not pieces:
-            return []
+        calls = calls_of(script(verb), pieces, request)
+        replies, failure = await self._replies(pieces, calls, size)
+        answers = in_order(pieces, replies, counted_word, size, request)
+        if failure is not None:
+            raise unavailable(failure, request, answers)
+        return answers  # type: ignore[return-value]  # all there
+
+    async def _many_columns(
+        self, verb: str, counted_word: str, columns: SpendColumns, request_id: str | None
+    ) -> Outcomes:
+        request, size = checked_request_id(request_id), len(columns.campaign_ids)
+        pieces = pieces_of_columns(columns, verb)
+        calls = calls_of(script(verb), pieces, request, expected=False)
+        replies, failure = await self._replies(pieces, calls, size)
+        if failure is not None:
+            raise unavailable(failure, request, in_order(pieces, replies, counted_word, size, request))
+        return outcomes_of(pieces, replies, counted_word, size, request)  # type: ignore[arg-type]  # all there
+
+    async def _replies(
+        self, pieces: Sequence[Piece], calls: Sequence[Call], size: int
+    ) -> tuple[list[Reply | None], NoAnswer | None]:
+        """The replies to the calls of a batch, None where there is none, and the first reason why."""
+        if not calls:
+            return [], None
         flusher = self._flusher
         loop = asyncio.get_running_loop()
         flusher.enter(loop, size)
-        calls = calls_of(script(verb), pieces, request)
         futures = [flusher.alone(loop, piece.shard, call) for piece, call in zip(pieces, calls, strict=True)]
         try:
             outcomes = await asyncio.gather(*futures, return_exceptions=True)
         finally:
             flusher.leave(size)
-        replies: list[Reply | None] = []
-        failures: list[BaseException] = []
-        for outcome in outcomes:
-            if isinstance(outcome, BaseException):
-                failures.append(outcome)
-                replies.append(None)
-            else:
-                replies.append(outcome)
+        failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
         for failure in failures:
             if not isinstance(failure, NoAnswer):
                 raise failure
-        answers = in_order(pieces, replies, counted_word, size, request)
-        if failures:
-            assert isinstance(failures[0], NoAnswer)
-            raise unavailable(failures[0], request, answers)
-        return answers  # type: ignore[return-value]  # all there
+        replies = [None if isinstance(outcome, BaseException) else outcome for outcome in outcomes]
+        return replies, failures[0] if failures else None  # type: ignore[return-value]  # all NoAnswer

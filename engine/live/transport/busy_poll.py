@@ -20,6 +20,11 @@ _BYTE_S: Final = 1e-7
 """So much longer for each byte that was sent: a batch of a thousand spends is answered within a millisecond."""
 _SELDOM: Final = 128
 """Calls that sleep at once after a try in vain, at most: 1 after the first, then twice as many each time."""
+_LOST_S: Final = 0.0005
+"""So late after its time, a thread was not waiting for Redis: another process had the processor."""
+_CROWDED: Final = 32
+"""Calls that sleep at once then. A thread that polls where processes are more than processors has used up its share, and waits for milliseconds until the others
+have had theirs, reply or not; one that sleeps is woken first."""
 _CAN: Final = hasattr(os, "sched_yield") and hasattr(socket, "MSG_DONTWAIT")
 
 
@@ -49,17 +54,18 @@ class BusyPoll:
                 self._sleeps -= 1
                 return None
             until = time.perf_counter() + min(self._most_s + sent * _BYTE_S, timeout_s / 10)
-            while True:
+            data: bytes | None = None
+            while data is None:
                 os.sched_yield()
                 try:
                     data = sock.recv(size, socket.MSG_DONTWAIT)
                 except BlockingIOError:
-                    if time.perf_counter() < until:
-                        continue
-                    self._after = min(self._after * 2, _SELDOM) or 1
+                    data = None
+                if (late_s := time.perf_counter() - until) >= 0:
+                    self._after = min(max(self._after * 2, _CROWDED if late_s > _LOST_S else 1), _SELDOM)
                     self._sleeps = self._after
-                    return None
-                self._after = 0
-                return data
+                    return data
+            self._after = 0
+            return data
         finally:
             self._alone.release()

@@ -1,0 +1,103 @@
+"""`Outcomes`: the answers to a batch that was given as columns. The reply is read at once, the result of a single spend only when somebody asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import cast, overload
+
+from engine.client.batches import Piece, in_order, in_places
+from engine.errors import BudgetError
+from engine.live.replies import COUNTED_WORDS, NOT_READY, REFUSED, ChargeReply, SpendResult
+from engine.live.transport.pool import Reply
+
+
+class Outcomes(Sequence[SpendResult]):
+    """The answers to `record_spend_columns` and `try_spend_columns`, in the order of the columns.
+
+    `outcomes[i]` is the `SpendResult` that `record_spends` would give, with figures after the whole batch. `counts` says how many spends had each outcome,
+    and `refused`, `not_ready` and `indices(outcome)` which: they cost no object a spend. True when every spend is counted (`recorded`, `accepted`,
+    `duplicate`), and so for empty columns.
+    """
+
+    __slots__ = ("_parts", "_results", "_size")
+
+    def __init__(self, parts: Sequence[tuple[Piece, ChargeReply]], size: int) -> None:
+        self._parts = parts
+        self._size = size
+        self._results: Sequence[SpendResult] | None = None
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many spends had each outcome, as in `{"recorded": 998, "duplicate": 2}`; an outcome that none had is not there."""
+        counts: dict[str, int] = {}
+        for _, reply in self._parts:
+            for run in reply.runs:
+                counts[run.outcome] = counts.get(run.outcome, 0) + run.spends
+        return counts
+
+    @property
+    def refused(self) -> list[int]:
+        """Which spends were refused, by their index in the columns."""
+        return self.indices(REFUSED)
+
+    @property
+    def not_ready(self) -> list[int]:
+        """Which spends Redis could not take now, by their index in the columns: repeat them in a moment."""
+        return self.indices(NOT_READY)
+
+    def indices(self, outcome: str) -> list[int]:
+        """Which spends had an outcome, by their index in the columns, from the lowest up."""
+        found: list[int] = []
+        for piece, reply in self._parts:
+            at = 0
+            for run in reply.runs:
+                if run.outcome == outcome:
+                    found += piece.places[at : at + run.spends]
+                at += run.spends
+        return sorted(found)
+
+    def __bool__(self) -> bool:
+        return all(run.outcome in COUNTED_WORDS for _, reply in self._parts for run in reply.runs)
+
+    def __len__(self) -> int:
+        return self._size
+
+    @overload
+    def __getitem__(self, index: int) -> SpendResult: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[SpendResult]: ...
+
+    def __getitem__(self, index: int | slice) -> SpendResult | Sequence[SpendResult]:
+        return self._all()[index]
+
+    def __iter__(self) -> Iterator[SpendResult]:
+        return iter(self._all())
+
+    def __repr__(self) -> str:
+        return f"Outcomes({self.counts})"
+
+    def _all(self) -> Sequence[SpendResult]:
+        if self._results is None:
+            pieces = [piece for piece, _ in self._parts]
+            results = in_places(pieces, [reply.results() for _, reply in self._parts], self._size)
+            self._results = cast("list[SpendResult]", results)  # each piece has its reply
+        return self._results
+
+
+def outcomes_of(
+    pieces: Sequence[Piece], replies: Sequence[Reply], counted_word: str, size: int, request: str
+) -> Outcomes:
+    """The answers of all pieces. Raises as `in_order`."""
+    try:
+        read = [
+            ChargeReply(reply, piece.campaign_ids, counted_word, piece.campaigns)
+            for piece, reply in zip(pieces, replies, strict=True)
+        ]
+    except BudgetError:
+        raise
+    except Exception:
+        # It tells which answers can be read.
+        in_order(pieces, replies, counted_word, size, request)
+        raise
+    return Outcomes(list(zip(pieces, read, strict=True)), size)
