@@ -51,7 +51,9 @@ _ASKED: Final = "W"
 _DRAWS: Final = {"D": "spend", "P": "over", "Q": "late"}
 _SPENDLESS: Final = re.compile(r"(?:[RLEDPQ],[^;]*;)*")
 _ENDS: Final = {"L": "released", "E": "expired"}
-_RUN: Final = re.compile(r"(k|p|d|c|u|x\d+)\*(\d+)")
+_RUN: Final = re.compile(r"(k|p|d|c|u|x\d{1,4})\*(\d{1,4}),", re.ASCII)
+MOST_SPENDS: Final = 1000
+"""Spends of the largest call. `lua/lib/constants.lua` says the same."""
 
 
 class BadEntry(BudgetError):
@@ -153,7 +155,7 @@ class Entry:
         return (spend for spend in self._spends() if spend.position not in self.skip)
 
     def _spends(self) -> Iterator[LoggedSpend]:
-        codes = expand(self.outcomes) if self.outcomes else None
+        codes = self._codes()
         if self.packed is not None:
             yield from self._packed_spends(self.packed, codes)
             size = self.packed.size
@@ -165,6 +167,15 @@ class Entry:
             elif verb in _REFUNDS:
                 yield LoggedSpend(size, int(campaign), -int(third), name, None, _REFUNDS[verb], None, int(fourth), part)
             size += 1
+
+    def _codes(self) -> list[str] | None:
+        """The outcome of each spend; None when all were counted."""
+        try:
+            if self.verb not in "rtd":
+                raise ValueError(f"{self.verb!r} is no verb")
+            return expand(self.outcomes) if self.outcomes else None
+        except ValueError as error:
+            raise self._bad(str(error)) from None
 
     def _packed_spends(self, call: Unpacked, codes: list[str] | None) -> Iterator[LoggedSpend]:
         lease, kind = self.drawn_from or (None, "spend")
@@ -287,8 +298,12 @@ def digest_of(body: str, log: bytes = b"") -> str:
 
 
 def expand(outcomes: str) -> list[str]:
-    """Runs of outcomes as a list: "k*2,x8*1" -> ["k", "k", "x8"]."""
-    return [code for code, times in _RUN.findall(outcomes) for _ in range(int(times))]
+    """Runs of outcomes as a list: "k*2,x8*1" -> ["k", "k", "x8"]. Raises ValueError for text that is not the outcomes of one call."""
+    runs = [(code, int(times)) for code, times in _RUN.findall(f"{outcomes},")]
+    # Before the list is made: a run that somebody made longer would take all memory.
+    if _RUN.sub("", f"{outcomes},") or sum(times for _, times in runs) > MOST_SPENDS:
+        raise ValueError(f"not the outcomes of a call: {outcomes[:60]!r}")
+    return [code for code, times in runs for _ in range(times)]
 
 
 def pack(codes: list[str]) -> str:

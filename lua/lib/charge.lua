@@ -26,26 +26,30 @@ local function pack_outcomes(outcomes)
   return table.concat(runs, ',')
 end
 
-local function unpack_outcomes(packed)
-  local outcomes = {}
-  for outcome, times in string.gmatch(packed, '(%w+)%*(%d+)') do
-    for _ = 1, tonumber(times) do outcomes[#outcomes + 1] = outcome end
+-- nil where the text is not the outcomes of so many spends: a run that somebody made longer would hold Redis for as long as it is.
+local function unpack_outcomes(packed, size)
+  local outcomes, ends = {}, 1
+  for start, code, mask, times, stop in string.gmatch(packed, '()([kdcux])(%d*)%*(%d+),?()') do
+    times = start == ends and (mask ~= '') == (code == 'x') and #mask + #times <= 7 and tonumber(times) or size + 1
+    if #outcomes + times > size then return nil end
+    for _ = 1, times do outcomes[#outcomes + 1] = code .. mask end
+    ends = stop
   end
-  return outcomes
+  return #outcomes == size and ends == #packed + 1 and outcomes or nil
 end
 
 local function digest_of(body, blob, named)
   return string.sub(redis.sha1hex(blob and body .. blob .. (named and named.text or '') or body), 1, 16)
 end
 
--- What an earlier call of the same id was answered, spend by spend; nil when there was none. Other content is a conflict throughout. Older scripts
--- remembered a digest of short calls too.
+-- What an earlier call of the same id was answered, spend by spend; nil when there was none, false where that is no answer to such a call. Other
+-- content is a conflict throughout. Older scripts remembered a digest of short calls too.
 local function outcomes_before(remembered, verb, content, body, size)
   if not remembered then return nil end
   local kept_verb, kept_content, kept = string.match(remembered, '^(.)(%S+) (.*)$')
   -- A draw is remembered as a question where its hold covered it, else as a fact.
   local same = kept_content == content or (content == body and kept_content == digest_of(body))
-  if same and (kept_verb == '*' or kept_verb == verb or verb == 'd') then return unpack_outcomes(kept) end
+  if same and (kept_verb == '*' or kept_verb == verb or verb == 'd') then return unpack_outcomes(kept, size) or false end
   local conflicts = {}
   for i = 1, size do conflicts[i] = 'c' end
   return conflicts
@@ -250,6 +254,7 @@ local function charge(verb)
   if not recalled then return lose(shard_key, 'requests') end
   local content = not blob and #body <= SHORT and body or digest_of(body, blob, named)
   local before = outcomes_before(recalled[request], verb, content, body, size)
+  if before == false then return lose(shard_key, 'requests') end
   if verb == 'd' and not before and is_forgotten(requests, now) then return { 'forgotten' } end
 
   local due, lines = {}, {}

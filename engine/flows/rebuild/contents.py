@@ -7,6 +7,7 @@ from typing import Final
 
 from sqlalchemy import Engine
 
+from engine.domain.money import MAX_TOTAL_MICROS
 from engine.domain.periods import (
     at_ms,
     date_of,
@@ -64,9 +65,15 @@ def open_counters(db: Engine, brand_ids: Sequence[int], now: int, last_ms: int) 
             for name, amount in counted:
                 fields[name] = fields.get(name, 0) + amount
     return {
-        owner: [part for name, micros in fields.items() for part in (name, str(micros))]
+        owner: [part for name, micros in fields.items() for part in (name, str(stored(micros)))]
         for owner, fields in sums.items()
     }
+
+
+def stored(micros: int) -> int:
+    """A sum as a script reads it. Beyond the largest total, which only entries that no script wrote add up to, the budget is used up and verify names the
+    difference; as it is, the number would take the shard out of use after each rebuild."""
+    return max(-MAX_TOTAL_MICROS, min(micros, MAX_TOTAL_MICROS))
 
 
 def plan_hashes(
@@ -94,7 +101,7 @@ def plan_hashes(
             "" if limit is None else str(limit) for limit in (b.daily_budget_micros, b.monthly_budget_micros)
         )
         fields = ["v", str(b.version), "daily", daily, "monthly", monthly, "archived", _bit(b.archived_at is not None)]
-        fields += ["held", str(held_of.get(b.id, 0))]
+        fields += ["held", str(stored(held_of.get(b.id, 0)))]
         yield keys.brand(b.id), fields + counted.get((b.id, None), [])
         for key in keys.holds(b.id):
             yield key, []
