@@ -155,7 +155,7 @@ class Entry:
         return (spend for spend in self._spends() if spend.position not in self.skip)
 
     def _spends(self) -> Iterator[LoggedSpend]:
-        codes = self._codes()
+        codes = expand(self.outcomes) if self.outcomes else None
         if self.packed is not None:
             yield from self._packed_spends(self.packed, codes)
             size = self.packed.size
@@ -167,15 +167,6 @@ class Entry:
             elif verb in _REFUNDS:
                 yield LoggedSpend(size, int(campaign), -int(third), name, None, _REFUNDS[verb], None, int(fourth), part)
             size += 1
-
-    def _codes(self) -> list[str] | None:
-        """The outcome of each spend; None when all were counted."""
-        try:
-            if self.verb not in "rtd":
-                raise ValueError(f"{self.verb!r} is no verb")
-            return expand(self.outcomes) if self.outcomes else None
-        except ValueError as error:
-            raise self._bad(str(error)) from None
 
     def _packed_spends(self, call: Unpacked, codes: list[str] | None) -> Iterator[LoggedSpend]:
         lease, kind = self.drawn_from or (None, "spend")
@@ -332,6 +323,10 @@ def decode(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Entry:
     try:
         text = {key.decode(): value.decode("ascii") for key, value in fields.items() if key != b"l"}
         outcomes = text.get("o", "")
+        if outcomes:
+            if outcomes[0] not in "rtd":
+                raise ValueError(f"{outcomes[0]!r} is no verb")
+            expand(outcomes[1:])
         changes = (
             tuple(
                 Change(strictly(brand, "a brand"), cause, direction)

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from engine.client.sync import Spend
 from engine.domain.ids import shard_of
 from engine.domain.money import MAX_AMOUNT_MICROS
 from engine.domain.periods import day_of
@@ -18,7 +19,7 @@ from tests.flows.test_one_bad_shard import two_brands
 from tests.flows.test_persist import rows
 
 LONG_RUNS = (
-    "tk*20000000", "tk*999999999", "tk*9007199254740993", "tk*1001", "tx8*500,k*501", "rk*1,x8*1,k*", "dk*k*999999991", "zk*1", "tk*1;d*1",
+    "tk*20000000", "tk*999999999", "tk*9007199254740993", "tk*1001", "tx8*500,k*501", "rk*1,x8*1,k*", "dk*k*999999991", "zk*1", "tk*1;d*1", "\x00", "t",
 )  # fmt: skip
 
 
@@ -135,4 +136,16 @@ def test_money_beyond_the_largest_total_uses_its_budget_up_and_its_shard_comes_b
         assert ready.live.read_shard(shard).ready
         ready.client.refund(campaign, "1", "e", refund_id="another")
         assert ready.live.read_shard(shard).ready
+    assert [check.id for check in ready.verifier.verify() if "could not be judged" in str(check.findings)] == []
+
+
+@pytest.mark.parametrize("outcomes", ["z", "t", "\x00", "tk*2000", "tk*30"])
+def test_a_packed_call_with_outcomes_that_no_script_writes_stops_nothing(ready: System, outcomes: str) -> None:
+    (brand, campaign), _ = two_brands(ready)
+    ready.client.record_spends([Spend(campaign, "1")] * 30)
+    ((_, fields),) = ready.hot_redis.xrevrange(keys_of_brand(brand).journal, count=1)
+    again = {name.decode(): value for name, value in fields.items() if name != b"n"}
+    poison(ready, brand, {**again, "o": outcomes})
+    assert ready.persister.drain_all().quarantined == (outcomes != "tk*30")
+    assert len(ready.rebuilder.rebuild([shard_of(brand)])) == 1
     assert [check.id for check in ready.verifier.verify() if "could not be judged" in str(check.findings)] == []
