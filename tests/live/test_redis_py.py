@@ -86,7 +86,7 @@ def test_a_bidder_without_hiredis_spends_holds_watches_and_leases(
 
 
 def test_the_import_of_the_client_loads_no_asyncio_client_of_redis_py_by_itself() -> None:
-    code = "import engine, sys; from engine.live import aio_link; print(hasattr(aio_link, 'redis'))"
+    code = "import engine, sys; from engine.live.transport import aio; print(hasattr(aio, 'redis'))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.stdout == "False\n", done.stderr
 
