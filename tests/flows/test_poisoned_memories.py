@@ -13,6 +13,7 @@ from engine.domain.periods import day_of
 from engine.flows.persist.entry_laws import MOST_BYTES
 from engine.ledger import quarantine
 from engine.live.keys import keys_of_brand
+from engine.live.packed import pack
 from engine.wiring import System
 from tests.flows.test_holds_and_quarantine import poison
 from tests.flows.test_one_bad_shard import two_brands
@@ -149,3 +150,27 @@ def test_a_packed_call_with_outcomes_that_no_script_writes_stops_nothing(ready: 
     assert ready.persister.drain_all().quarantined == (outcomes != "tk*30")
     assert len(ready.rebuilder.rebuild([shard_of(brand)])) == 1
     assert [check.id for check in ready.verifier.verify() if "could not be judged" in str(check.findings)] == []
+
+
+@pytest.mark.parametrize("kind", ["b", "s", "F"])
+def test_entries_of_a_brand_of_another_shard_are_set_aside_also_where_nothing_else_waits_there(
+    ready: System, kind: str
+) -> None:
+    (brand, campaign), (_, neighbour) = two_brands(ready)
+    ready.persister.drain_all()  # the mark of the first rebuild
+    today = day_of(ready.live.now_ms())
+    for number in range(3):
+        said = (
+            {"r": f"x{number}", "b": f"{neighbour},7,,;"}
+            if kind == "b"
+            else {"h": f"F,{neighbour},e{number},7,{today};"}
+        )
+        if kind == "s":
+            (text, log) = pack([neighbour] * 2, [neighbour], [3, 4])
+            said = {"f": "2", "r": f"x{number}", "s": text, "l": log}
+        poison(ready, brand, said)
+    assert ready.persister.drain_all().quarantined == 3
+    assert len(ready.rebuilder.rebuild([shard_of(brand)])) == 1
+    assert ready.client.record_spend(campaign, "1").outcome == "recorded"
+    assert ready.client.record_spend(neighbour, "1").outcome == "recorded"
+    assert ready.persister.drain_all().rows == 2
