@@ -16,13 +16,21 @@ from werkzeug.datastructures import Headers
 from web.gate import Start, Wsgi
 
 FORWARDED: Final = (
+    "CF-Connecting-IP",
+    "Fastly-Client-IP",
     "Forwarded",
+    "True-Client-IP",
     "Via",
+    "X-Client-IP",
+    "X-Cluster-Client-IP",
+    "X-Envoy-External-Address",
     "X-Forwarded-For",
     "X-Forwarded-Host",
     "X-Forwarded-Port",
+    "X-Forwarded-Prefix",
     "X-Forwarded-Proto",
     "X-Forwarded-Server",
+    "X-Original-Host",
     "X-Real-IP",
 )
 Networks = tuple[IPv4Network | IPv6Network, ...]

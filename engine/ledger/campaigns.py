@@ -50,6 +50,11 @@ def reading() -> Select[Any]:
     return select(*COLUMNS).join(Brand, Brand.id == Campaign.brand_id)
 
 
+def every_id(connection: Connection) -> list[int]:
+    """Every campaign's id, archived or not, in order."""
+    return list(connection.execute(select(Campaign.id).order_by(Campaign.id)).scalars())
+
+
 def create(
     connection: Connection,
     brand_id: int,

@@ -51,7 +51,9 @@ _DRAWS: Final = {"D": "spend", "P": "over", "Q": "late"}
 _SPENDLESS: Final = re.compile(r"(?:[RLEDPQ],[^;]*;)*")
 _ENDS: Final = {"L": "released", "E": "expired"}
 _CAUSE: Final = re.compile(r"[a-z][a-z_]{0,39}")
-_RUN: Final = re.compile(r"(k|p|d|c|u|x\d+)\*(\d+)")
+_RUN: Final = re.compile(r"(k|p|d|c|u|x\d{1,4})\*(\d{1,4}),", re.ASCII)
+MOST_SPENDS: Final = 1000
+"""Spends of the largest call. `lua/lib/constants.lua` says the same."""
 
 
 class BadEntry(BudgetError):
@@ -245,8 +247,12 @@ def digest_of(body: str, log: bytes = b"") -> str:
 
 
 def expand(outcomes: str) -> list[str]:
-    """Runs of outcomes as a list: "k*2,x8*1" -> ["k", "k", "x8"]."""
-    return [code for code, times in _RUN.findall(outcomes) for _ in range(int(times))]
+    """Runs of outcomes as a list: "k*2,x8*1" -> ["k", "k", "x8"]. Raises ValueError for text that is not the outcomes of one call."""
+    runs = [(code, int(times)) for code, times in _RUN.findall(f"{outcomes},")]
+    # Before the list is made: a run that somebody made longer would take all memory.
+    if _RUN.sub("", f"{outcomes},") or sum(times for _, times in runs) > MOST_SPENDS:
+        raise ValueError(f"not the outcomes of a call: {outcomes[:60]!r}")
+    return [code for code, times in runs for _ in range(times)]
 
 
 def pack(codes: list[str]) -> str:
@@ -275,6 +281,10 @@ def decode(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Entry:
     try:
         text = {key.decode(): value.decode("ascii") for key, value in fields.items() if key != b"l"}
         outcomes = text.get("o", "")
+        if outcomes:
+            if outcomes[0] not in "rtd":
+                raise ValueError(f"{outcomes[0]!r} is no verb")
+            expand(outcomes[1:])
         changes = (
             tuple(
                 Change(strictly(brand, "a brand"), _cause(cause), direction)

@@ -36,14 +36,14 @@ local function parse(verb, call)
   return columns
 end
 
--- What an earlier call of the same id was answered, spend by spend; nil when there was none. Other content is a conflict throughout. Older scripts
--- remembered a digest of short calls too.
+-- What an earlier call of the same id was answered, spend by spend; nil when there was none, false where that is no answer to such a call. Other
+-- content is a conflict throughout. Older scripts remembered a digest of short calls too.
 local function outcomes_before(remembered, verb, content, body, size)
   if not remembered then return nil end
   local kept_verb, kept_content, kept = string.match(remembered, '^(.)(%S+) (.*)$')
   -- A draw is remembered as a question where its hold covered it, else as a fact.
   local same = kept_content == content or (content == body and kept_content == digest_of(body))
-  if same and (kept_verb == '*' or kept_verb == verb or verb == 'd') then return unpack_outcomes(kept) end
+  if same and (kept_verb == '*' or kept_verb == verb or verb == 'd') then return unpack_outcomes(kept, size) or false end
   local conflicts = {}
   for i = 1, size do conflicts[i] = 'c' end
   return conflicts
@@ -147,6 +147,7 @@ local function charge(verb, call)
   if not recalled then return lose(shard_key, 'requests') end
   local content = not call.log and #call.body <= SHORT and call.body or digest_of(call.body, call.log, columns.named and call.names)
   local before = outcomes_before(recalled[call.request], verb, content, call.body, size)
+  if before == false then return lose(shard_key, 'requests') end
   if verb == 'd' and not before and is_forgotten(call, requests, now) then return { 'forgotten' } end
   -- Evaluate.
   local due, lines, odd = sweep(plans, now)

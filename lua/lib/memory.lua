@@ -24,10 +24,17 @@ local function open_memory(shard_key, name, keys, now)
   return memory
 end
 
--- What a call (its verb, its content, its outcomes) or an event, a refund or a hold's end is remembered as; what was refunded of an event is a sum.
-local KEPT = { req = '^[rtd*]%S* [%w*,]+$', ev = '^%w+,%d+[,%w]*$' }
+-- Whether a script wrote this. Of a call: its verb, its content and its outcomes. Of an event, by the first character of its name: the sum of its refunds
+-- (`=`), a hold's end (`!`), a refund (`-`), else its spend. Whoever reads one may take it apart without another look.
 local function is_kept(memory, id, value)
-  return string.find(value, KEPT[memory.name]) ~= nil or (string.byte(id) == 61 and whole(value) ~= nil)
+  if memory.name == 'req' then return string.find(value, '^[rtd*]%S* [%w*,]+$') ~= nil end
+  local kind = string.sub(id, 1, 1)
+  if kind == '=' then return whole(value) ~= nil end
+  if kind == '!' then
+    local held, settled = string.match(value, '^[sotle],(%d+),(%d+)$')
+    return whole(held) ~= nil and whole(settled) ~= nil
+  end
+  return whole(string.match(value, kind == '-' and '^%d+,(%d+),?%w*$' or '^%d+,(%d+),?%d*$')) ~= nil
 end
 
 -- What is remembered of each id: {id = value}. nil when a hash was lost, or has something that no script wrote.

@@ -16,12 +16,16 @@ local function pack_outcomes(outcomes)
   return table.concat(runs, ','), counts
 end
 
-local function unpack_outcomes(packed)
-  local outcomes = {}
-  for outcome, times in string.gmatch(packed, '(%w+)%*(%d+)') do
-    for _ = 1, tonumber(times) do outcomes[#outcomes + 1] = outcome end
+-- nil where the text is not the outcomes of so many spends: a run that somebody made longer would hold Redis for as long as it is.
+local function unpack_outcomes(packed, size)
+  local outcomes, ends = {}, 1
+  for start, code, mask, times, stop in string.gmatch(packed, '()([kdcux])(%d*)%*(%d+),?()') do
+    times = start == ends and (mask ~= '') == (code == 'x') and #mask + #times <= 7 and tonumber(times) or size + 1
+    if #outcomes + times > size then return nil end
+    for _ = 1, times do outcomes[#outcomes + 1] = code .. mask end
+    ends = stop
   end
-  return outcomes
+  return #outcomes == size and ends == #packed + 1 and outcomes or nil
 end
 
 -- What stands of an answer that was given before. An unknown campaign may be there by now, so that is evaluated again.

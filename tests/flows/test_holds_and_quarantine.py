@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -103,7 +104,7 @@ def test_a_refund_of_a_closed_day_is_a_correction_and_the_closed_total_stays(clo
     assert clock.closer.close_ended().drift == []
 
 
-def poison(system: System, brand_id: int, fields: dict[str, str]) -> None:
+def poison(system: System, brand_id: int, fields: Mapping[str, str | bytes]) -> None:
     """An entry in the journal as no script writes it, in its turn of n."""
     keys = keys_of_brand(brand_id)
     n = system.hot_redis.hincrby(keys.shard, "n", 1)

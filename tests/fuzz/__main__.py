@@ -12,7 +12,7 @@ from pathlib import Path
 
 from engine.local.servers import EmbeddedServers
 from engine.wiring import System
-from tests.fuzz.run import fuzz
+from tests.fuzz.run import Seen, fuzz
 from tests.processes.conftest import Own
 
 
@@ -31,7 +31,11 @@ def main() -> int:
     try:
         system = Own(embedded, folder).system
         system.rebuilder.rebuild_missing()
-        print(f"{fuzz(system, given.entries, given.seed)}, in {time.monotonic() - began:.0f} s")
+
+        def after(seen: Seen) -> None:
+            print(f"{seen}, in {time.monotonic() - began:.0f} s", flush=True)
+
+        fuzz(system, given.entries, given.seed, progress=after)
     finally:
         if system is not None:
             system.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 
@@ -16,6 +17,8 @@ from tests.fuzz.entries import Fields, changed, real_entries
 BATCH = 2000
 SENT_BROKEN = 25
 """Of entries that do not read each twenty-fifth is sent."""
+CHECKS = 20
+"""How often a run rebuilds what it wrote to and verifies everything: at equal shares of its entries, the last time at its end."""
 
 
 @dataclass(slots=True)
@@ -29,18 +32,25 @@ class Seen:
     set_aside: int = 0
     rebuilds: int = 0
 
+    checks: int = 0
+
     def __str__(self) -> str:
         return (
             f"{self.entries:,} entries: {self.read:,} read, {self.sent:,} sent through Redis and PostgreSQL: {self.rows:,} rows,"
-            f" {self.set_aside:,} set aside; {self.rebuilds} rebuilds, verify each time; nothing stopped"
+            f" {self.set_aside:,} set aside; {self.rebuilds} shards rebuilt, {self.checks} times verified; nothing stopped"
         )
 
 
-def fuzz(system: System, entries: int, seed: int) -> Seen:
-    """Raises what stops reading, persist, a rebuild or verify."""
+def fuzz(
+    system: System, entries: int, seed: int, checks: int = CHECKS, progress: Callable[[Seen], None] = lambda seen: None
+) -> Seen:
+    """Raises what stops reading, persist, a rebuild or verify. progress: called after each of the `checks` rebuilds."""
     chance, seen = random.Random(seed), Seen()
-    source = changed(real_entries(system), chance)
+    real = real_entries(system)
+    home = next(iter(system.catalog.brands())).id % SHARDS
+    source = changed(real, chance)
     system.persister.drain_all()
+    shards: set[int] = set()
     while seen.entries < entries:
         sent: list[Fields] = []
         for fields in islice(source, min(BATCH, entries - seen.entries)):
@@ -52,26 +62,40 @@ def fuzz(system: System, entries: int, seed: int) -> Seen:
                 sent.append(fields)
             elif seen.entries % SENT_BROKEN == 0:
                 sent.append(fields)
-        _send(system, sent, seen, chance.randrange(SHARDS))
+        # Half of them where the brand is at home: there its counters are compared with what was sent.
+        shard = chance.choice((home, chance.randrange(SHARDS)))
+        shards.add(shard)
+        _send(system, sent, seen, shard)
+        if seen.entries * checks // entries > seen.checks:
+            _check(system, sorted(shards), seen)
+            shards.clear()
+            progress(seen)
     return seen
 
 
 def _send(system: System, sent: list[Fields], seen: Seen, shard: int) -> None:
-    keys, plain = shard_keys(shard), system.hot_redis
+    """Into the shard's journal, as if a script had written it, and on into PostgreSQL."""
+    keys = shard_keys(shard)
     n = system.live.read_shard(shard).n
-    for fields in sent:
-        if fields.get(b"n", b"").isdigit() and len(fields[b"n"]) < 16:
-            # Else it would be lost history, which other tests plant.
-            n += 1
-            fields[b"n"] = b"%d" % n
-        if fields:
-            plain.xadd(keys.journal, fields)
-    plain.hset(keys.shard, "n", n)
+    with system.hot_redis.pipeline(transaction=False) as together:
+        for fields in sent:
+            if fields.get(b"n", b"").isdigit() and len(fields[b"n"]) < 16:
+                # Else it would be lost history, which other tests plant.
+                n += 1
+                fields[b"n"] = b"%d" % n
+            if fields:
+                together.xadd(keys.journal, fields)
+        together.hset(keys.shard, "n", n)
+        together.execute()
     drained = system.persister.drain_all()
     seen.sent += len(sent)
     seen.rows += drained.rows
     seen.set_aside += drained.quarantined
     system.status.refresh(drained.changed_brands)
-    assert len(system.rebuilder.rebuild([shard])) == 1
+
+
+def _check(system: System, shards: list[int], seen: Seen) -> None:
+    assert len(system.rebuilder.rebuild(shards)) == len(shards)
+    seen.rebuilds += len(shards)
     system.verifier.verify()
-    seen.rebuilds += 1
+    seen.checks += 1

@@ -276,6 +276,8 @@ def test_what_is_not_there_is_said_so(visitor: Visitor) -> None:
         "/campaigns/65999/edit",
         "/campaigns/5/edit",
         "/brands/99999999999999999999/edit",
+        "/brands/%D9%A1/edit",
+        "/brands/%EF%BC%91/spend",
         "/nowhere",
     ):
         status, page = visitor.get(path)

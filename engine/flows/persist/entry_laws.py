@@ -13,7 +13,7 @@ from engine.domain.ids import MAX_BRAND_ID, are_text_ids, is_campaign_id
 from engine.domain.money import MAX_AMOUNT_MICROS, MAX_TOTAL_MICROS
 from engine.domain.periods import day_of, split_counter_field
 from engine.live.grammar import whole
-from engine.live.journal import Entry
+from engine.live.journal import MOST_SPENDS, Entry
 from engine.live.logged import UNITEMISED, LoggedSpend
 
 MOST_BYTES: Final = 1 << 20
@@ -22,7 +22,6 @@ LAST_INSTANT_MS: Final = 253_402_300_799_999
 """The end of the year 9999: neither Python nor PostgreSQL goes beyond it with us. `lua/lib/spends.lua` says the same."""
 _MAX_GENERATION: Final = 2**31 - 1
 _MAX_REQUEST_ID: Final = 80
-_SPENDS: Final = 1000
 _LAST_DAY: Final = day_of(LAST_INSTANT_MS)
 
 
@@ -71,10 +70,13 @@ def _is_budget(cause: str) -> bool:
 
 def _check_spends(entry: Entry) -> None:
     call, today = entry.simple, day_of(entry.ms)
+    size = entry.body.count(";") if entry.packed is None else entry.packed.size
+    if size > MOST_SPENDS:
+        raise ValueError(f"{size} spends are more than a call has ({MOST_SPENDS} at most)")
     if call is not None:
         for line in call.sums:
             _check_campaign(line.campaign_id)
-            _check_range(line.micros, _SPENDS * MAX_AMOUNT_MICROS, "a sum")
+            _check_range(line.micros, MOST_SPENDS * MAX_AMOUNT_MICROS, "a sum")
         if max(call.micros, default=0) > MAX_AMOUNT_MICROS:
             raise ValueError(f"{max(call.micros)} micros is not an amount")
         _check_names(call.events or ())
@@ -89,7 +91,7 @@ def _check_spends(entry: Entry) -> None:
 def _check_spend(spend: LoggedSpend, today: int) -> None:
     campaign_id, micros = spend.campaign_id, abs(spend.amount_micros)
     _check_campaign(campaign_id)
-    if not 0 < micros <= (MAX_AMOUNT_MICROS if spend.kind != UNITEMISED else _SPENDS * MAX_AMOUNT_MICROS):
+    if not 0 < micros <= (MAX_AMOUNT_MICROS if spend.kind != UNITEMISED else MOST_SPENDS * MAX_AMOUNT_MICROS):
         raise ValueError(f"{spend.amount_micros} micros is not an amount")
     if spend.occurred_ms is not None:
         _check_range(spend.occurred_ms, LAST_INSTANT_MS, "an instant")

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Final, Protocol
 
-from sqlalchemy import Connection
+import psycopg2
+from sqlalchemy import CheckConstraint, Connection
 from sqlalchemy.exc import DataError, IntegrityError
 
 from engine.domain.ids import brand_of
@@ -22,6 +23,7 @@ from engine.errors import BudgetError
 from engine.flows.persist.entry_laws import LAST_INSTANT_MS, MOST_BYTES, check_entry, check_size
 from engine.flows.persist.posting import Item, Posting, spend_day
 from engine.ledger import log_rows, quarantine
+from engine.ledger.base import Base
 from engine.live.grammar import whole
 from engine.live.journal import Entry, decode
 from engine.live.logged import UNITEMISED
@@ -31,6 +33,12 @@ log = logging.getLogger(__name__)
 _REASON: Final = 400
 """Characters of why an entry does not read."""
 REFUSED: Final = (log_rows.RowsRefused, IntegrityError, DataError)
+_LAWS: Final = frozenset(
+    str(law.name)
+    for table in Base.metadata.tables.values()
+    for law in table.constraints
+    if isinstance(law, CheckConstraint)
+)
 _SUM: Final = re.compile(rb"(\d{1,16}),(\d{1,13}),[^,;]*,\d*;")
 _PACKED_SUM: Final = re.compile(rb"(\d{1,16}),(\d{1,16}),\d{1,4};")
 
@@ -147,12 +155,20 @@ def _post_each(conn: Connection, good: Sequence[tuple[Item, Read]], booked: Book
             kept.append((item, found))
         except REFUSED as error:
             refused.append((item, found, error))
-    if len(refused) == len(good) > 1:
+    doubtful = [error for _, _, error in refused if not _breaks_a_law(error)]
+    if len(doubtful) == len(good) > 1:
         # All of several: the fault is the ledger's and not theirs. Nothing is kept, the next run tries again.
-        raise refused[0][2] from None
+        raise doubtful[0] from None
     for item, found, why in refused:
         _set_aside(conn, item.shard, item.generation, found, str(why), booked)
     return kept
+
+
+def _breaks_a_law(refusal: Exception) -> bool:
+    """Whether a value is wrong by itself: it breaks a check of our own tables, or does not fit into its column. No later try would take it."""
+    error = getattr(refusal, "orig", None) or refusal.__cause__
+    law = getattr(getattr(error, "diag", None), "constraint_name", None)
+    return law in _LAWS if law else not isinstance(error, psycopg2.IntegrityError)
 
 
 def _set_aside(

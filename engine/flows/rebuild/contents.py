@@ -8,6 +8,7 @@ from typing import Final
 from sqlalchemy import Engine
 
 from engine.domain.budget import BUDGETS
+from engine.domain.money import MAX_TOTAL_MICROS
 from engine.domain.periods import (
     at_ms,
     counter_field_on,
@@ -67,9 +68,15 @@ def open_counters(db: Engine, brand_ids: Sequence[int], now: int, last_ms: int) 
             for name, amount in counted:
                 fields[name] = fields.get(name, 0) + amount
     return {
-        owner: [part for name, micros in fields.items() for part in (name, str(micros))]
+        owner: [part for name, micros in fields.items() for part in (name, str(stored(micros)))]
         for owner, fields in sums.items()
     }
+
+
+def stored(micros: int) -> int:
+    """A sum as a script reads it. Beyond the largest total, which only entries that no script wrote add up to, the budget is used up and verify names the
+    difference; as it is, the number would take the shard out of use after each rebuild."""
+    return max(-MAX_TOTAL_MICROS, min(micros, MAX_TOTAL_MICROS))
 
 
 def plan_hashes(
@@ -93,7 +100,14 @@ def plan_hashes(
     for hold in held:
         held_of[hold.brand_id] = held_of.get(hold.brand_id, 0) + hold.held_micros
     for b in brands:
-        fields = ["v", str(b.version), "archived", _bit(b.archived_at is not None), "held", str(held_of.get(b.id, 0))]
+        fields = [
+            "v",
+            str(b.version),
+            "archived",
+            _bit(b.archived_at is not None),
+            "held",
+            str(stored(held_of.get(b.id, 0))),
+        ]
         for kind in BUDGETS:
             limit = kind.limit_of(b)
             fields += [kind.stored, "" if limit is None else str(limit)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, NamedTuple
@@ -28,6 +29,7 @@ from engine.flows.rebuild.contents import (
     open_counters,
     plan_hashes,
     set_calls,
+    stored,
 )
 from engine.flows.rebuild.salvage import carry_over, ms_of_entry
 from engine.ledger import holds, periods, refunds, spend_read
@@ -317,7 +319,7 @@ class Rebuilder:
                     part = row.request_id.removeprefix(f"refund:{row.event_id}")
                     events[f"-{row.brand_id}:{row.event_id}{part}"] = f"{row.campaign_id},{-row.amount_micros}"
                     total = f"={row.brand_id}:{row.event_id}"
-                    events[total] = str(int(events.get(total, "0")) - row.amount_micros)
+                    events[total] = str(stored(int(events.get(total, "0")) - row.amount_micros))
             of_call = row.kind == "spend" and row.hold_id is None
             if of_call and ms_of(row.recorded_at) >= now - self._windows.request_ms:
                 occurred = None if row.occurred_at is None else ms_of(row.occurred_at)
@@ -330,8 +332,10 @@ class Rebuilder:
         for request_id, lines in bodies.items():
             requests[request_id] = f"*{digest_of(''.join(lines))} {COUNTED}*{len(lines)}"
         for item in mixed:
-            codes = [COUNTED if code == EARLIER else code for code in expand(item.outcomes)]
-            requests[item.request_id] = f"{item.digest} {pack(codes)}"
+            # What no script remembers would take the shard out of use again with its next repeat.
+            with suppress(ValueError):
+                codes = [COUNTED if code == EARLIER else code for code in expand(item.outcomes)]
+                requests[item.request_id] = f"{item.digest} {pack(codes)}"
         return requests, events
 
     def _holds(self, brand_ids: Sequence[int], now: int) -> tuple[list[HoldRow], dict[str, str]]:

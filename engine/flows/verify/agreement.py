@@ -8,7 +8,7 @@ from typing import Final
 
 from sqlalchemy import Engine
 
-from engine.domain.causes import in_order, standing, status_of
+from engine.domain.causes import in_order, reasons_of, standing_mask, status_of
 from engine.domain.periods import at_ms, ms_of
 from engine.flows.catalog.plans import Apart, plans_off
 from engine.flows.catalog.status import began
@@ -33,12 +33,19 @@ class Agreement:
         self._catalog = catalog
         self._live = live
         self._inspector = inspector
+        self._all: list[CampaignRecord] | None = None
+
+    def _campaigns(self) -> list[CampaignRecord]:
+        """All campaigns, read once for both checks: what differs is read again before it is told."""
+        if self._all is None:
+            self._all = self._catalog.campaigns(include_archived=True)
+        return self._all
 
     def statuses(self) -> Check:
         """V8."""
         title = "status: PostgreSQL has the causes that Redis computes, its last change says so, and every change changed something"
         check = Check("V8", title)
-        campaigns = self._catalog.campaigns(include_archived=True)
+        campaigns = self._campaigns()
         check.checked = f"{len(campaigns)} campaigns"
         suspects = {apart.brand_id for apart in self._causes_off(campaigns)}
         of_suspects = [campaign.id for campaign in campaigns if campaign.brand_id in suspects]
@@ -67,31 +74,31 @@ class Agreement:
         ids = sorted(of_brand)
         for start in range(0, len(ids), _BRANDS_AT_ONCE):
             part = ids[start : start + _BRANDS_AT_ONCE]
-            brands = self._live.read_plans({b: max(c.ordinal for c in of_brand[b]) for b in part})
+            found = self._live.read_causes({b: max(c.ordinal for c in of_brand[b]) for b in part}, rests=False)
             for campaign in (c for brand_id in part for c in of_brand[brand_id]):
-                brand = brands[campaign.brand_id]
-                live = brand.campaigns.get(campaign.id) if brand is not None else None
-                if brand is None or live is None:
+                causes = found[campaign.brand_id]
+                mask = causes.masks.get(campaign.id) if causes is not None else None
+                if causes is None or mask is None:
                     continue  # V11 and V12 say so.
-                before, after = frozenset(in_order(campaign.reasons)), frozenset(standing(live.reasons))
-                if before == after and campaign.status == status_of(live.reasons):
+                brand, reasons = causes.brand, reasons_of(standing_mask(mask))
+                if campaign.reasons == reasons and campaign.status == status_of(reasons):
+                    continue
+                before, after = frozenset(in_order(campaign.reasons)), frozenset(reasons)
+                if before == after and campaign.status == status_of(reasons):
                     continue
                 at = max(
                     (began(cause, campaign, brand) for cause in before ^ after), default=ms_of(campaign.created_at)
                 )
                 if brand.now_ms - at > ONE_CHECK_S * 1000:
-                    said, is_so = (
-                        ", ".join(campaign.reasons) or "no cause",
-                        ", ".join(standing(live.reasons)) or "no cause",
-                    )
-                    text = f"campaign {campaign.id} is written {campaign.status} ({said}), Redis says {status_of(live.reasons)} ({is_so}) since {at_ms(at):%Y-%m-%d %H:%M} UTC"
+                    said, is_so = ", ".join(campaign.reasons) or "no cause", ", ".join(reasons) or "no cause"
+                    text = f"campaign {campaign.id} is written {campaign.status} ({said}), Redis says {status_of(reasons)} ({is_so}) since {at_ms(at):%Y-%m-%d %H:%M} UTC"
                     yield Apart(f"campaign {campaign.id}", campaign.brand_id, text)
 
     def plans(self) -> Check:
         """V12."""
         check = Check("V12", "agreement: the published plan in Redis = the catalog, or younger than one check")
         brands = self._catalog.brands(include_archived=True)
-        campaigns = self._catalog.campaigns(include_archived=True)
+        campaigns = self._campaigns()
         check.checked = f"{len(brands)} brands, {len(campaigns)} campaigns"
         suspects = {apart.brand_id for apart in plans_off(self._inspector, brands, campaigns)}
 

@@ -15,11 +15,12 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import Engine
 
-from engine.domain.ids import ORDINALS, SHARDS
+from engine.domain.ids import ORDINALS, SHARDS, brand_of
 from engine.domain.periods import DAY_MS, counter_field, date_of, day_of, days_of_month, month_of
 from engine.flows.verify.findings import TRIES, Check, NotVerifiable
 from engine.flows.verify.logged import Logged, Owner, blocks, read_log
 from engine.ledger import audit
+from engine.ledger import campaigns as campaigns_ledger
 from engine.ledger.catalog import Catalog
 from engine.live.admin import LiveRedis
 from engine.live.journal import Journal
@@ -27,7 +28,7 @@ from engine.live.keys import keys_of_brand
 
 _BLOCK: Final = ORDINALS - 1
 """Hashes whose rows are summed in one pass; more only where they are of one brand."""
-_AT_ONCE: Final = 50
+_AT_ONCE: Final = 100
 """Hashes in one call: verify has time, spends have not."""
 
 
@@ -150,9 +151,12 @@ class Counters:
         campaigns: dict[int, dict[str, Owner]] = {}
         for brand in self._catalog.brands(include_archived=True):
             brands.setdefault(brand.id % SHARDS, {})[keys_of_brand(brand.id).brand(brand.id)] = Owner(brand.id, None)
-        for campaign in self._catalog.campaigns(include_archived=True):
-            key = keys_of_brand(campaign.brand_id).campaign(campaign.id)
-            campaigns.setdefault(campaign.brand_id % SHARDS, {})[key] = Owner(campaign.brand_id, campaign.id)
+        with self._db.connect() as conn:
+            ids = campaigns_ledger.every_id(conn)
+        for campaign_id in ids:
+            brand_id = brand_of(campaign_id)
+            key = keys_of_brand(brand_id).campaign(campaign_id)
+            campaigns.setdefault(brand_id % SHARDS, {})[key] = Owner(brand_id, campaign_id)
         return brands, campaigns
 
     def differences(self, shard: int, owners: Owners) -> list[Difference]:
@@ -177,15 +181,16 @@ class Counters:
         today = date_of(seen.today)
         with self._db.connect().execution_options(isolation_level="REPEATABLE READ") as conn:
             log = read_log(conn, self._journal, shard, seen.n, today)
-        open_periods = _open_periods(seen.today)
+        periods = [of for of in _open_periods(seen.today) if not (of.may_be_closed and log.yesterday_closed)]
         for key, owner in owners.items():
             logged = log.of[owner]
-            for of, counted in zip(open_periods, seen.counters[key], strict=True):
-                micros = of.logged(logged)
-                if of.may_be_closed and log.yesterday_closed:
-                    continue
-                if counted != micros or counted < 0:
-                    yield Difference(shard, key, owner, of.field, of.words, counted, micros, seen.n[owner])
+            counted = seen.counters[key][: len(periods)]
+            expected = tuple(of.logged(logged) for of in periods)
+            if counted == expected and min(counted) >= 0:
+                continue
+            for of, is_so, micros in zip(periods, counted, expected, strict=True):
+                if is_so != micros or is_so < 0:
+                    yield Difference(shard, key, owner, of.field, of.words, is_so, micros, seen.n[owner])
 
     def _read(self, shard: int, owners: Owners) -> _Seen:
         """Counters of today, yesterday and this month, by the shard's own now; once more from the beginning where a day ended meanwhile."""
