@@ -1,8 +1,6 @@
 -- The fast path of a single spend: counted, or refused, where nothing is out of the ordinary. Where anything is, it is left, having written nothing: the
 -- call then goes the slow path (lib/charge.lua), which says what. It stands before all other pieces, and is no function, because a script makes its
 -- functions anew at every call. `verb` is set by the script: 'r' states a fact, 't' asks.
--- include: lib/text.lua
--- include: lib/stored.lua
 -- include: lib/constants.lua
 -- include: lib/calendar.lua
 -- include: lib/schedule.lua
@@ -38,7 +36,7 @@ repeat
   if now < kept then now = kept end
   if now >= state[7] + 0 then break end
   local events = state[8] == '0' and events_0 or state[8] == '1' and events_1
-  if event ~= '' and (not events or not whole(state[9]) or now >= state[9] + 0) then break end
+  if event ~= '' and (not events or not find(state[9] or '', WHOLE) or now >= state[9] + 0) then break end
 
   local day = day_of(now)
   local month, day_text, now_text = month_of(day), format('%d', day), format('%d', now)
@@ -86,7 +84,7 @@ repeat
   -- each brand budget
   local most_$i, was_$i = tonumber(limit_$i), before_$i + 0
   if is_used_up(most_$i, was_$i) then used_up = used_up + $cause end
-  if not fits(most_$i, was_$i, held, amount) then refused = refused + $cause end
+  if amount > left_of(most_$i, was_$i, held) then refused = refused + $cause end
   -- end each
 
   local one, other = redis.pcall('HMGET', requests_0, '#', request), redis.pcall('HMGET', requests_1, '#', request)
@@ -101,7 +99,7 @@ repeat
   if asks and refused > 0 then
     local outcome = 'x' .. refused
     local tally = redis.call('HGET', shard_key, 'count:' .. outcome) or '0'
-    if not whole(tally) then break end
+    if not find(tally, WHOLE) or #tally > 15 then break end
     redis.call('HSET', shard_key, 'now', now_text, 'n', state[4], counter, counted, 'count:' .. outcome, format('%d', tally + 1))
     redis.call('HSET', requests, request, 't' .. content .. ' ' .. outcome .. '*1')
     return { 'ok', outcome .. '*1', format('%s:%d:%d:%s:%s', brand_id, was_1, was_2, limit_1, limit_2), campaign_id .. ':' .. closed + used_up }
