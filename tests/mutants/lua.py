@@ -38,7 +38,7 @@ LUA: Final = (
       "own_daily + amount, own_monthly + amount", "own_daily + 0, own_monthly + amount",
       (CHARGE + "a_spend_is_counted_to_its_brand_and_to_its_campaign_alike",)),
     M("judged alone, a counter grows beyond what a double holds exactly", "lua/lib/quick.lua",
-      "if large or n > MAX_TOTAL", "if n > MAX_TOTAL",
+      "if largest > MAX_TOTAL then break end", "",
       (CHARGE + "a_total_beyond_what_is_counted_exactly_is_refused_and_nothing_is_written",)),
     M("judged alone, a counter is whatever Lua takes for a number", "lua/lib/quick.lua",
       "  , WHOLE) or", "  , '.') or",
