@@ -20,7 +20,7 @@ end
 
 -- What is left of a budget beside what is spent and on hold. What is on hold counts in every period that it could be settled in.
 local function left_of(limit, spent, held)
-  return limit and limit - spent - math.max(held, 0) or math.huge
+  return limit and limit - spent - (held > 0 and held or 0) or math.huge
 end
 
 -- Whether an amount, which is above 0, fits into it.

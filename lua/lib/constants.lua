@@ -16,3 +16,6 @@ local ID = '^[%w._:/+=@~-]+$'
 -- Several numbers at once, joined: whole where each has something and nothing but digits is among them. Then Lua's arithmetic may read them, which takes
 -- half of what tonumber does; a pattern for each would take more than all else that is done with it.
 local WHOLE = '^%d+$'
+-- As an argument of a command the server writes a number itself, for half of what string.format takes, digit by digit up to 2^53. But Redis 7.2.0 to 7.2.4 write a
+-- multiple of this as 1e+08 (redis/redis#13113), so such a one must be put into text.
+local ROUND = 100000000

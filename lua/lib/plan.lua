@@ -74,6 +74,15 @@ local function read_campaign(key, day, month)
   }
 end
 
+-- The closed gates as a mask, 0 where a campaign may run.
+local function closed_gates(on, archived, schedule, now)
+  local closed = 0
+  -- each gate
+  if $closed then closed = closed + $cause end
+  -- end each
+  return closed
+end
+
 -- The causes that do not depend on money, worked out once a campaign: a call has one now.
 local function gates_of(brand, campaign, now)
   if not campaign.closed then

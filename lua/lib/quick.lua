@@ -1,8 +1,6 @@
 -- The fast path of a single spend: counted, or refused, where nothing is out of the ordinary. Where anything is, it is left, having written nothing: the
 -- call then goes the slow path (lib/charge.lua), which says what. It stands before all other pieces, and is no function, because a script makes its
 -- functions anew at every call. `verb` is set by the script: 'r' states a fact, 't' asks.
--- include: lib/text.lua
--- include: lib/stored.lua
 -- include: lib/constants.lua
 -- include: lib/calendar.lua
 -- include: lib/schedule.lua
@@ -38,7 +36,7 @@ repeat
   if now < kept then now = kept end
   if now >= state[7] + 0 then break end
   local events = state[8] == '0' and events_0 or state[8] == '1' and events_1
-  if event ~= '' and (not events or not whole(state[9]) or now >= state[9] + 0) then break end
+  if event ~= '' and (not events or not find(state[9] or '', WHOLE) or now >= state[9] + 0) then break end
 
   local day = day_of(now)
   local month, day_text, now_text = month_of(day), format('%d', day), format('%d', now)
@@ -75,19 +73,23 @@ repeat
     local holds, first = redis.pcall('HLEN', holds_key), redis.pcall('ZRANGEBYSCORE', expiry_key, '-inf', '+inf', 'WITHSCORES', 'LIMIT', '0', '1')
     if type(holds) ~= 'number' or holds == 0 or not first[2] or first[2] + 0 <= now then break end
   end
-  held, own_daily, own_monthly = held + 0, own_daily + amount, own_monthly + amount
+  held, own_daily, own_monthly, counted = held + 0, own_daily + amount, own_monthly + amount, counted + 1
 
   local on, archived = campaign[1] == '1', campaign[2] == '1' or brand[1] == '1'
-  local closed, used_up = 0, 0
+  local closed, used_up, largest = 0, 0, math.max(n, counted, held, own_daily, own_monthly)
   -- each gate
   if $closed then closed = closed + $cause end
   -- end each
   local refused = closed
   -- each brand budget
   local most_$i, was_$i = tonumber(limit_$i), before_$i + 0
+  local spent_$i = was_$i + amount
+  if spent_$i > largest then largest = spent_$i end
+  if most_$i and most_$i > largest then largest = most_$i end
   if is_used_up(most_$i, was_$i) then used_up = used_up + $cause end
-  if not fits(most_$i, was_$i, held, amount) then refused = refused + $cause end
+  if amount > left_of(most_$i, was_$i, held) then refused = refused + $cause end
   -- end each
+  if largest > MAX_TOTAL then break end
 
   local one, other = redis.pcall('HMGET', requests_0, '#', request), redis.pcall('HMGET', requests_1, '#', request)
   if not one[1] or not other[1] or one[2] or other[2] then break end
@@ -101,20 +103,18 @@ repeat
   if asks and refused > 0 then
     local outcome = 'x' .. refused
     local tally = redis.call('HGET', shard_key, 'count:' .. outcome) or '0'
-    if not whole(tally) then break end
-    redis.call('HSET', shard_key, 'now', now_text, 'n', state[4], counter, counted, 'count:' .. outcome, format('%d', tally + 1))
+    if not find(tally, WHOLE) or #tally > 15 then break end
+    redis.call('HSET', shard_key, 'now', now_text, 'n', state[4], counter, state[5] or '0', 'count:' .. outcome, format('%d', tally + 1))
     redis.call('HSET', requests, request, 't' .. content .. ' ' .. outcome .. '*1')
     return { 'ok', outcome .. '*1', format('%s:%d:%d:%s:%s', brand_id, was_1, was_2, limit_1, limit_2), campaign_id .. ':' .. closed + used_up }
   end
 
-  local full, round, large = 0, own_daily % ROUND == 0 or own_monthly % ROUND == 0, own_daily > MAX_TOTAL or own_monthly > MAX_TOTAL
+  local full, round = 0, own_daily % ROUND == 0 or own_monthly % ROUND == 0 or n % ROUND == 0 or counted % ROUND == 0
   -- each brand budget
-  local spent_$i = was_$i + amount
   if is_used_up(most_$i, spent_$i) then full = full + $cause end
-  round, large = round or spent_$i % ROUND == 0, large or spent_$i > MAX_TOTAL
+  round = round or spent_$i % ROUND == 0
   -- end each
-  counted = counted + 1
-  if large or n > MAX_TOTAL or counted > MAX_TOTAL or round or n % ROUND == 0 or counted % ROUND == 0 then break end
+  if round then break end
   -- A budget that becomes used up is told to the journal and to watchers: the slow path.
   if full ~= used_up then break end
   local added = redis.pcall('XADD', journal_key, 'NOMKSTREAM', now_text .. '-*', 'f', '1', 'n', n, 'r', request, 'b', body)

@@ -32,6 +32,13 @@ def test_a_hold_takes_room_from_spends_and_other_holds_but_is_no_spend(plant: Pl
     assert client.record_spend(CAMPAIGN, "1").outcome == "recorded"
 
 
+def test_a_budget_is_held_to_its_last_micro(plant: Plant, client: BudgetClient) -> None:
+    plant.brand(daily="10")
+    assert client.reserve(CAMPAIGN, "9.999999", 60).outcome == "accepted"
+    assert client.reserve(CAMPAIGN, "0.000002", 60).reasons == ("daily_budget",)
+    assert client.reserve(CAMPAIGN, "0.000001", 60).outcome == "accepted"
+
+
 def test_settling_counts_the_real_price_and_gives_the_rest_back(plant: Plant, client: BudgetClient) -> None:
     plant.brand(daily="10")
     held = client.reserve(CAMPAIGN, "6", 60, "bid-1")

@@ -13,6 +13,7 @@ from engine.errors import BudgetError
 from engine.live.admin import BrandPlan, CampaignPlan, LiveRedis
 from engine.live.keys import keys_of_brand
 from engine.live.repair import probe_brands, probe_shards
+from engine.live.scripts import lua_folder, swapping
 from tests.live.plant import BRAND, CAMPAIGN, Plant
 
 KEYS = keys_of_brand(BRAND)
@@ -189,6 +190,25 @@ def test_another_layout_is_a_wrong_version_and_writes_nothing(plant: Plant, clie
     with pytest.raises(WrongVersion, match="layout 2"):
         client.record_spend(CAMPAIGN, "1")
     assert plant.plain.xlen(KEYS.journal) == entries
+
+
+def test_scripts_that_serve_the_layout_before_too_count_on_data_of_both(plant: Plant, client: BudgetClient) -> None:
+    plant.brand(daily="10")
+    constants = (lua_folder() / "lib" / "constants.lua").read_text(encoding="utf-8")
+    older = constants.replace("return layout == LAYOUT", "return layout == LAYOUT or layout == '0'")
+    with swapping({"lib/constants.lua": older}):
+        for layout in ("0", "1"):
+            plant.plain.hset(KEYS.shard, "layout", layout)
+            assert client.record_spend(CAMPAIGN, "1").outcome == "recorded"
+            assert {a.outcome for a in client.try_spends([Spend(CAMPAIGN, "0.1")] * PACKED_FROM)} == {"accepted"}
+            held = client.reserve(CAMPAIGN, "1")
+            assert client.settle(held.hold_id, "1").outcome == "settled"
+        plant.plain.hset(KEYS.shard, "layout", "2")
+        with pytest.raises(WrongVersion):
+            client.record_spend(CAMPAIGN, "1")
+    plant.plain.hset(KEYS.shard, "layout", "0")
+    with pytest.raises(WrongVersion):
+        client.record_spend(CAMPAIGN, "1")
 
 
 def test_a_clock_that_jumped_back_more_than_a_second_accepts_nothing(

@@ -21,7 +21,7 @@ from tests.twin.test_twin_against_redis import OverTheYears
 MUTANTS = {
     "the last micro of a budget is not spent": ("lib/budgets.lua", "return amount <= left_of", "return amount < left_of"),
     "a budget is used up only when it is passed": ("lib/budgets.lua", "spent >= limit", "spent > limit"),
-    "what is on hold is free to spend": ("lib/budgets.lua", "limit - spent - math.max(held, 0)", "limit - spent"),
+    "what is on hold is free to spend": ("lib/budgets.lua", "limit - spent - (held > 0 and held or 0)", "limit - spent"),
     "an event counts each time": ("lib/by_one.lua", "if name and seen[name] and door ~= UNKNOWN then", "if false then"),
     "a call that comes again is counted again": ("lib/charge.lua", "if not remembered then", "if true then"),
     "the other verb is no conflict": ("lib/charge.lua", "kept_verb == verb", "true"),
@@ -35,7 +35,7 @@ MUTANTS = {
     "a refund is larger than its spend": ("refund.lua", "if before + amount > tonumber(spent) then return 'cm' end", ""),
     "a pending refund is asked for at each repeat": ("refund.lua", "names.own, campaign_id .. ',' .. digits .. ',w')", "'#', '1')"),
     "an old version of a plan wins": ("publish.lua", "version > brand.version", "version >= 0"),
-    "the shortest way takes the last micro for granted": ("lib/quick.lua", "fits(most_$i, was_$i, held, amount)", "fits(most_$i, was_$i, held, 0)"),
+    "the shortest way takes the last micro for granted": ("lib/quick.lua", "amount > left_of(most_$i, was_$i, held)", "0 > left_of(most_$i, was_$i, held)"),
     "the shortest way runs a paused campaign": ("lib/quick.lua", "local refused = closed", "local refused = 0"),
     "the shortest way counts a call again": ("lib/quick.lua", " or one[2] or other[2]", ""),
     "packed sums run a paused campaign": ("lib/by_sums.lua", "gates_of(brand, campaign, now) > 0", "false"),
