@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from engine.domain.causes import DAILY_BUDGET, MONTHLY_BUDGET
@@ -47,8 +46,7 @@ _FIRST: Final = 2
 """Budgets of which lines hold all limits together, then all spends, and so on; those added since stand behind them one by one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Budget:
+class Budget(NamedTuple):
     """One limit over one period, in micros.
 
     cause: the cause it gives when used up. limit: None is no limit. spent: in its present period.
@@ -85,7 +83,8 @@ def budgets_of(fields: Sequence[str], each: int) -> list[tuple[str, ...]]:
     if len(fields) < woven:
         raise ValueError(f"{':'.join(fields)[:100]!r} tells too little of a brand")
     found = [tuple(fields[place:woven:_FIRST]) for place in range(_FIRST)]
-    found += [tuple(fields[start : start + each]) for start in range(woven, len(fields) - each + 1, each)]
+    if len(fields) > woven:
+        found += [tuple(fields[start : start + each]) for start in range(woven, len(fields) - each + 1, each)]
     return found[: len(BUDGETS)]
 
 

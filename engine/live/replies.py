@@ -54,9 +54,12 @@ class Figures:
             raise AttributeError(name)
         try:
             fields = budgets_of(self._line.decode().split(":")[1:], 2)
+            # A list first: it is made quicker than what a generator feeds.
             self.budgets = tuple(
-                Budget(kind.cause, optional_int(limit), int(spent))
-                for kind, (spent, limit) in zip(BUDGETS, fields, strict=False)
+                [
+                    Budget(kind.cause, int(limit) if limit else None, int(spent))
+                    for kind, (spent, limit) in zip(BUDGETS, fields, strict=False)
+                ]
             )
         except ValueError:
             raise UnreadableReply(
@@ -64,7 +67,7 @@ class Figures:
                 " look at the brand with `budget-engine verify`",
                 "",
             ) from None
-        day, month, *_ = self.budgets
+        day, month = self.budgets[:2]
         self.daily_spend, self.monthly_spend = day.spent, month.spent
         self.daily_limit, self.monthly_limit = day.limit, month.limit
         return getattr(self, name)
