@@ -17,7 +17,7 @@ from engine.live.hush import HANGS, Hush
 from engine.live.keys import keys_of_brand, shard_keys
 from engine.live.plans import LiveBrand, LiveCauses, PlanLines
 from engine.live.replies import NOT_READY, head
-from engine.live.scripts import LAYOUT, script
+from engine.live.scripts import LAYOUT, script, serves
 from engine.live.transport.pool import Call, NoAnswer, Reply, Wire
 
 SLICE: Final = 200
@@ -52,7 +52,7 @@ class LiveShard:
 
     @property
     def ready(self) -> bool:
-        return bool(self.mark) and self.layout == LAYOUT
+        return bool(self.mark) and serves(self.layout)
 
     @property
     def why(self) -> str:
@@ -61,7 +61,7 @@ class LiveShard:
             return "rebuilding"
         if not self.mark:
             return f"lost {self.lost}" if self.lost else "unmarked"
-        return "" if self.layout == LAYOUT else f"layout {self.layout}"
+        return "" if serves(self.layout) else f"layout {self.layout}"
 
     @property
     def instance(self) -> str:

@@ -186,7 +186,7 @@ def head(reply: Reply) -> str:
     word: str = reply[0].decode()
     if word == "wrong_version":
         theirs = reply[1].decode()
-        older = "this program" if theirs > LAYOUT else "Redis' data"
+        older = "this program" if int(theirs) > int(LAYOUT) else "Redis' data"
         raise WrongVersion(
             f"Redis holds layout {theirs}, this program speaks {LAYOUT}: upgrade {older}; nothing was written"
         )

@@ -25,6 +25,8 @@ from typing import Final
 
 LAYOUT: Final = "1"
 """The layout of keys, plan and journal that these scripts speak (`lua/lib/shard.lua` says the same; a test holds them together)."""
+ALSO_SERVED: Final[tuple[str, ...]] = ()
+"""Layouts before this one that the scripts serve too (`serves` in `lua/lib/constants.lua`), so that a rolling upgrade refuses no bidder."""
 
 RECORD: Final = "record_spends"
 TRY: Final = "try_spends"
@@ -68,6 +70,11 @@ class Script:
     name: str
     text: str
     sha1: str
+
+
+def serves(layout: str) -> bool:
+    """Whether these scripts serve data of a layout."""
+    return layout == LAYOUT or layout in ALSO_SERVED
 
 
 @cache

@@ -25,7 +25,7 @@ from engine.ledger import quarantine, runs
 from engine.ledger.cursors import CursorRow, read_cursors
 from engine.live.grammar import whole
 from engine.live.keys import shard_keys
-from engine.live.scripts import LAYOUT
+from engine.live.scripts import serves
 from engine.views.health import HEARTBEAT_KEY, JobHealth, read_jobs
 
 _COUNTED: Final = {
@@ -170,7 +170,11 @@ class Metrics:
         return HotFigures(
             spends={key: n for key, n in counts.items() if key[0] != "hold"},
             holds_refused={cause: n for (what, cause), n in counts.items() if what == "hold"},
-            not_ready=sum(1 for s in states if not s.get(b"mark") or s.get(b"layout") != LAYOUT.encode()),
+            not_ready=sum(
+                1
+                for s in states
+                if not s.get(b"mark") or not serves((s.get(b"layout") or b"").decode("ascii", "replace"))
+            ),
             journal_numbers={shard: whole(s.get(b"n")) or 0 for shard, s in enumerate(states)},
             oldest_ms=min((int(name.partition(b"-")[0]) for name in waiting), default=None) if self._cursors else None,
             now_ms=now_ms,

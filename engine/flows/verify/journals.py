@@ -12,7 +12,7 @@ from engine.flows.verify.logged import entries
 from engine.ledger.cursors import CursorRow, read_cursors
 from engine.live.admin import LiveRedis, LiveShard
 from engine.live.journal import START, Journal, NoJournal
-from engine.live.scripts import LAYOUT
+from engine.live.scripts import LAYOUT, serves
 
 
 class Journals:
@@ -104,7 +104,7 @@ class Journals:
 def _unmarked(state: LiveShard, cursor: CursorRow, instance: str) -> Iterator[str]:
     if not state.mark:
         yield f"is not ready ({state.why}): it takes no spends until it is rebuilt"
-    elif state.layout != LAYOUT:
+    elif not serves(state.layout):
         yield f"has layout {state.layout}, this program speaks {LAYOUT}"
     elif state.instance != instance:
         yield f"is marked by another instance ({state.instance}), PostgreSQL is {instance}"

@@ -24,7 +24,7 @@ from engine.live.admin import LiveRedis, LiveShard
 from engine.live.inspect import Inspector
 from engine.live.keys import keys_of_brand
 from engine.live.registry import stamp
-from engine.live.scripts import LAYOUT
+from engine.live.scripts import LAYOUT, serves
 from engine.live.transport.pool import Wire
 from engine.views.doctor.finding import Finding, guarded
 
@@ -94,7 +94,7 @@ def _found(name: str, agreed: str, look: Callable[[Sides], Iterable[Apart]], sid
 def layouts(sides: Sides) -> Iterator[Apart]:
     """The layout of keys that each shard was written in, against this program's."""
     for shard, state in sides.marked().items():
-        if state.layout != LAYOUT:
+        if not serves(state.layout):
             todo = "run the release that speaks the newer of the two everywhere: see Upgrading in docs/operations.md"
             yield Apart(f"shard {shard} has layout {state.layout} in Redis, this program speaks {LAYOUT}", todo)
 
