@@ -108,7 +108,7 @@ def test_a_connection_that_dies_in_silence_is_noticed_after_three_seconds(
         plant.campaign(CAMPAIGN, version=2, enabled=False)
         until(lambda: not watch.may_bid(CAMPAIGN))
         took = time.monotonic() - heard_s
-        assert took > STALE_AFTER_S - 0.1
+        assert took > STALE_AFTER_S - 0.5, "a pause of the network is no silence"
         assert in_time(took, STALE_AFTER_S)
         assert watch.stale
         assert watch.age_ms >= 1900
@@ -137,7 +137,7 @@ def test_a_channel_that_alone_falls_silent_is_noticed_too(
         plant.campaign(CAMPAIGN, version=2, enabled=False)
         until(lambda: not watch.may_bid(CAMPAIGN))
         took = time.monotonic() - heard_s
-        assert took > STALE_AFTER_S - 0.1
+        assert took > STALE_AFTER_S - 0.5, "a pause of the network is no silence"
         assert in_time(took, STALE_AFTER_S)
         assert watch.stale
         proxy.silent = False
