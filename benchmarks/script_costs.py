@@ -119,7 +119,7 @@ def _kinds(system: System) -> list[_Kind]:
     return [
         _Kind(record, lambda: _alone(client, room[0]), SINGLES),
         _Kind("record, with event id", lambda: _alone(client, room[0], event=True), SINGLES, record, 1.5),
-        _Kind("record, with occurred_at", lambda: _alone(client, room[0], when=now), SINGLES, record, 1.15),
+        _Kind("record, with occurred_at", lambda: _alone(client, room[0], when=now), SINGLES, record, 1.2),
         _Kind("record, with both", lambda: _alone(client, room[0], event=True, when=now), SINGLES, record, 1.5),
         _Kind(ask, lambda: _alone(client, room[0], ask=True), SINGLES, record),
         _Kind("try, with event id", lambda: _alone(client, room[0], ask=True, event=True), SINGLES, ask, 1.5),

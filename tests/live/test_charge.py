@@ -323,7 +323,7 @@ def test_a_round_total_is_digits_also_where_the_server_would_write_it_otherwise(
     hashes = {keys.shard: [b"n", b"count:recorded"], keys.brand(BRAND): [], keys.campaign(CAMPAIGN): []}
     for key, fields in hashes.items():
         fields += [field for field in plant.plain.hkeys(key) if field[:2] in (b"d:", b"m:")]
-    with swapping({"lib/text.lua": ANOTHER_SERVER + (lua_folder() / "lib" / "text.lua").read_text()}):
+    with swapping({"lib/constants.lua": ANOTHER_SERVER + (lua_folder() / "lib" / "constants.lua").read_text()}):
         for key, field in [(key, field) for key, fields in hashes.items() for field in fields]:
             step = 1 if field == b"n" else spends
             plant.plain.hset(key, field, 100_000_000 - step)

@@ -148,7 +148,7 @@ LUA: Final = (
       "return amount <= left_of", "return amount < left_of",
       (HOLDS + "a_budget_is_held_to_its_last_micro",)),
     M("judged one by one, the last micro of a budget is never spent", "lua/lib/by_one.lua",
-      "elseif amount <= room.left then", "elseif amount < room.left then",
+      "left_of(budget.limit, budget.spent, brand.held) or", "left_of(budget.limit, budget.spent, brand.held) - 1 or",
       (CHARGE + "a_batch_is_judged_in_order_and_answered_with_figures_after_all_of_it",)),
     M("judged one by one, a counter grows beyond what a double holds exactly", "lua/lib/by_one.lua",
       "MAX_TOTAL - budget.spent)", "math.huge)",
