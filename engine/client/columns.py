@@ -15,7 +15,7 @@ from engine.client.batches import PACKED_FROM
 from engine.client.spends import SpendColumns, all_of, columns_of, line_of
 from engine.domain.ids import check_campaign_id
 from engine.domain.money import check_amount_micros
-from engine.errors import InvalidInput, shown
+from engine.errors import InvalidInput
 
 IntColumn: TypeAlias = Sequence[int] | memoryview | Any
 """Whole numbers: a list, a tuple, or a buffer of one dimension with items of 4 or 8 bytes (`array("q")`, a numpy array of int64)."""
@@ -80,7 +80,7 @@ def _values(column: object, name: str) -> Sequence[Any]:
     if isinstance(column, list | tuple):
         # A copy: the caller's own list may change while a call is repeated.
         return tuple(column)
-    raise InvalidInput(f"{name} {shown(column)} is a {type(column).__name__}: give a list or a tuple", name)
+    raise InvalidInput(f"{name} is a {type(column).__name__}: give a list or a tuple", name)
 
 
 def _read(column: object, name: str) -> tuple[Sequence[int], bool]:
@@ -94,8 +94,7 @@ def _read(column: object, name: str) -> tuple[Sequence[int], bool]:
         view = memoryview(column)  # type: ignore[arg-type]  # what is none raises
     except (TypeError, ValueError, BufferError):
         raise InvalidInput(
-            f"{name} {shown(column)} is a {type(column).__name__}: give a list, a tuple or a buffer of whole numbers",
-            name,
+            f"{name} is a {type(column).__name__}: give a list, a tuple or a buffer of whole numbers", name
         ) from None
     with view:
         return _numbers(view, name), True

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from engine import AsyncBudgetClient, BudgetClient, BudgetError, Spend, Unavailable, UnreadableReply
+from engine.client.batches import in_order, pieces_of
 from engine.client.leases.slots import Slots
+from engine.client.outcomes import outcomes_of
 from engine.live.replies import Figures, spend_results
 from tests.live.plant import BRAND, CAMPAIGN, Plant
 from tests.proxy import Proxy
@@ -69,6 +71,12 @@ SPENDS: dict[str, Callable[[Any, str | None], Any]] = {
         [Spend(CAMPAIGN, "0.1")] * 10, request_id=request
     ),
     "try_spends": lambda client, request: client.try_spends([Spend(CAMPAIGN, "0.5")] * 2, request_id=request),
+    "record_spend_columns": lambda client, request: client.record_spend_columns(
+        [CAMPAIGN] * 10, [100_000] * 10, request_id=request
+    ),
+    "try_spend_columns": lambda client, request: client.try_spend_columns(
+        [CAMPAIGN] * 2, [500_000] * 2, request_id=request
+    ),
 }
 OTHERS: dict[str, Callable[[Any], Any]] = {
     "reserve": lambda client: client.reserve(CAMPAIGN, "1", 60, "h"),
@@ -169,12 +177,14 @@ def test_what_cannot_be_read_is_of_its_own_class_and_no_repeat_is_wasted_on_it(
 
 
 def test_of_a_batch_over_two_shards_the_answers_that_can_be_read_are_given(plant: Plant, client: BudgetClient) -> None:
-    from engine.client.batches import in_order, pieces_of
-
     pieces, size = pieces_of([Spend(CAMPAIGN, "1"), Spend(OTHER, "1"), Spend(CAMPAIGN, "1")])
     whole = [b"ok", b"k*2", b"81:2000000:2000000::", b"5308417:0"]
     with pytest.raises(UnreadableReply, match="a batch of 3 spends.*with request_id mine") as caught:
         in_order(pieces, [whole, [b"ok"]], "recorded", size, "mine")
+    one, two, three = caught.value.answers
+    assert (bool(one), two, bool(three)) == (True, None, True)
+    with pytest.raises(UnreadableReply, match="a batch of 3 spends.*with request_id mine") as caught:
+        outcomes_of(pieces, [whole, [b"ok", b"k*1", b"82:1:1::", b""]], "recorded", size, "mine")
     one, two, three = caught.value.answers
     assert (bool(one), two, bool(three)) == (True, None, True)
 
