@@ -134,7 +134,7 @@ def test_a_replay_beside_a_frozen_redis_names_it_in_one_line_and_goes_on_when_it
     spends.write_text("at,event_id,brand,campaign,amount_micros\n,late,Aurora,c0,10\n")
     with frozen(own.hot):
         replay = own.processes.start("replay", str(spends))
-        until(lambda: "Redis hangs" in replay.said, LIMIT_S + 2 * plain_start + 2, own.processes.said)
+        until(lambda: "Redis hangs" in replay.said, LIMIT_S + 2 * plain_start + 6, own.processes.said)
         assert replay.alive
         assert len(_lines(replay)) == 1
     until(lambda: not replay.alive, 30)
