@@ -9,11 +9,12 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 import time
 import uuid
 from collections.abc import Callable
 from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import redis
 from rq import Queue, SimpleWorker
@@ -30,7 +31,8 @@ from engine.job_table import Job as Row
 from engine.rq_gate import refusal
 from engine.stranded import StrandedJobs, popped, requeue
 from engine.views.board import ANSWER_S
-from engine.views.health import HEARTBEAT_KEY
+from engine.views.health import HEARTBEAT_KEY, jobs_away
+from engine.wiring import JOBS_ANSWER_S
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +44,8 @@ FAILURE_TTL_S: Final = 86400
 REMIND_S: Final = 30.0
 STOP_S: Final = 2.0
 """A job that has not ended by itself this long after SIGTERM is interrupted: its transaction is taken back, and the next run does it."""
+DEQUEUE_S: Final = 1
+"""For how long a worker's wait for its next job stays with Redis."""
 
 
 def schedule_id(ring: Row) -> str:
@@ -103,6 +107,16 @@ class HealingScheduler(Scheduler):  # type: ignore[misc]  # rq-scheduler has no 
             self.connection.zadd(self.scheduled_jobs_key, {schedule_id(ring): ring.due_after(now)})
         return rung
 
+    def remove_lock(self) -> None:
+        """Lets the next pass begin; where Redis hangs nobody waits to tell it so, and the lock ends by itself."""
+        if not isinstance(sys.exc_info()[1], redis.ConnectionError | redis.TimeoutError):
+            super().remove_lock()
+
+    def register_death(self) -> None:
+        """The same of the note that a scheduler is at work."""
+        if not isinstance(sys.exc_info()[1], redis.ConnectionError | redis.TimeoutError):
+            super().register_death()
+
     def heal(self) -> list[str]:
         """Puts back what is missing or stands too late, and throws out what is not ours; answers what it mended."""
         mended = []
@@ -155,8 +169,49 @@ def missing_from_schedule(connection: redis.Redis) -> list[str]:
     return [ring.name for ring in JOBS if connection.zscore(Scheduler.scheduled_jobs_key, schedule_id(ring)) is None]
 
 
+class _Lost(StopRequested):
+    """Redis is away or hangs."""
+
+
+class _LosingQueue(Queue):
+    """A queue whose first loss of Redis ends the worker's loop; RQ's own loop would try for minutes, without a word."""
+
+    @classmethod
+    def dequeue_any(cls, *args: Any, **options: Any) -> Any:
+        """The next job and its queue. Raises _Lost."""
+        try:
+            return super().dequeue_any(*args, **options)
+        except (redis.ConnectionError, redis.TimeoutError) as error:
+            raise _Lost from error
+
+
 class StoppableWorker(SimpleWorker):
-    """An RQ worker that works in its own process, ends a job soon when it is asked to stop, and leaves without a word when Redis is away."""
+    """An RQ worker that works in its own process, ends a job soon when it is asked to stop, and leaves without a word when Redis is away.
+
+    lost: what said that Redis is away or hangs.
+    """
+
+    queue_class = _LosingQueue
+    lost: BaseException | None = None
+    dequeue_timeout = DEQUEUE_S
+    connection_timeout = JOBS_ANSWER_S
+    """RQ's own waits are minutes long, and so would be that for a Redis that hangs."""
+
+    def dequeue_job_and_maintain_ttl(self, *args: Any, **options: Any) -> tuple[Job, Queue] | None:
+        """The next job. A Redis that is away or hangs ends the loop."""
+        try:
+            return super().dequeue_job_and_maintain_ttl(*args, **options)
+        except _Lost as loss:
+            self._lose(loss.__cause__)
+
+    def teardown(self) -> None:
+        """Tells RQ that this worker is gone, where Redis can be told."""
+        if self.lost is None:
+            super().teardown()  # type: ignore[no-untyped-call]  # RQ leaves it untyped
+
+    def _lose(self, error: BaseException | None) -> NoReturn:
+        self.lost = error
+        raise StopRequested from None
 
     def handle_warm_shutdown_request(self) -> None:
         """SIGTERM or Ctrl-C: the job ends after its transaction, and is interrupted when that takes too long."""
@@ -178,7 +233,7 @@ class StoppableWorker(SimpleWorker):
             super().execute_job(job, queue)
         except (redis.ConnectionError, redis.TimeoutError) as error:
             log.warning("RQ was not told the end of %s: %s", job.id, error)
-            raise StopRequested from None
+            self._lose(error)
 
     def handle_exception(self, job: Job, *exc_info: Any) -> None:
         """What was raised on purpose is one line; anything else is told with its traceback."""
@@ -194,8 +249,8 @@ class StoppableWorker(SimpleWorker):
         """Each round of RQ's own waiting for Redis begins with it, and would wait for up to minutes: here the first loss ends the loop, and run_worker waits."""
         try:
             super().heartbeat(timeout, pipeline)
-        except (redis.ConnectionError, redis.TimeoutError):
-            raise StopRequested from None
+        except (redis.ConnectionError, redis.TimeoutError) as error:
+            self._lose(error)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
@@ -206,14 +261,15 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 class _Reminder:
     """Says why something waits: at once, when the reason changes, and every half minute."""
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str, connection: redis.Redis) -> None:
         self._what = what
+        self._connection = connection
         self._said = ("", 0.0)
 
     def waits(self, error: Exception) -> None:
         why = type(error).__name__
         if why != self._said[0] or time.monotonic() - self._said[1] >= REMIND_S:
-            log.warning("%s waits for the jobs Redis: %s", self._what, " ".join(str(error).split()))
+            log.warning("%s waits for the jobs Redis: %s", self._what, jobs_away(self._connection, error))
             self._said = (why, time.monotonic())
 
     def goes_on(self) -> None:
@@ -242,7 +298,10 @@ def run_worker(connection: redis.Redis, queue: str) -> None:
             if ring.queue == queue:
                 ring_now(connection, ring)
         name = f"{queue}-{os.uname().nodename}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-        StoppableWorker([queue], connection=connection, name=name).work(logging_level="WARNING")
+        made = StoppableWorker([queue], connection=connection, name=name)
+        made.work(logging_level="WARNING")
+        if made.lost is not None:
+            raise made.lost
 
     _until_stopped(f"worker {queue}", work, connection)
 
@@ -265,7 +324,7 @@ def _until_stopped(what: str, run: Callable[[], Any], connection: redis.Redis) -
         jobs.STOPPING.set()
         raise SystemExit(0)
 
-    reminder = _Reminder(what)
+    reminder = _Reminder(what, connection)
     try:
         while not jobs.STOPPING.is_set():
             signal.signal(signal.SIGTERM, stop)

@@ -60,9 +60,14 @@ PAGES: Final = Patience(ANSWER_S, f" -c lock_timeout={int(ANSWER_S * 1000)} -c s
 """The same; and what somebody else keeps locked is told too. After 8 s the page itself has given up."""
 
 
+JOBS_ANSWER_S: Final = 3
+"""For how long a worker or the scheduler waits for RQ's Redis before it names it: one that hangs would hold them for ever, and no signal would end them."""
+
+
 def jobs_redis_at(url: str) -> redis.Redis:
     """RQ's Redis. Away is said within a second: whoever waits for it does so where a signal can end the wait."""
-    return redis.Redis.from_url(url, socket_connect_timeout=2, retry=Retry(ConstantBackoff(0.1), 3))
+    again = Retry(ConstantBackoff(0.1), 3, supported_errors=(redis.ConnectionError,))
+    return redis.Redis.from_url(url, socket_connect_timeout=2, socket_timeout=JOBS_ANSWER_S, retry=again)
 
 
 class System:

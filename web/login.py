@@ -24,7 +24,7 @@ from flask.typing import ResponseReturnValue
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 from sqlalchemy.exc import OperationalError
 
-from engine.errors import ServerAway
+from engine.errors import ServerAway, ServerHangs
 from web.forms import LoginForm
 from web.guard import has_session, local_path, password_proof, sessions, signing_key
 from web.throttle import Throttle, keys_of
@@ -67,7 +67,8 @@ def login() -> ResponseReturnValue:
         token = sessions().begin(name, address)
     except (ServerAway, OperationalError) as error:
         LOG.warning("login failed: PostgreSQL keeps the sessions: %s", " ".join(str(error).split()))
-        form.password.errors = ["PostgreSQL is away, and keeps the logins: nobody can log in until it is back."]
+        how = "hangs" if isinstance(error, ServerHangs) else "is away"
+        form.password.errors = [f"PostgreSQL {how}, and keeps the logins: nobody can log in until it is back."]
         return render_template("login.html", form=form), 503
     LOG.info("login", extra={"actor": name, "address": address})
     session.clear()

@@ -15,6 +15,7 @@ from engine.errors import ServerAway
 
 if TYPE_CHECKING:
     from engine.feeds.replay import Totals
+    from engine.wiring import System
 
 
 @click.command(cls=Command)
@@ -33,7 +34,7 @@ def replay(app: App, file: str) -> int:
 
     with SpendFile(file) as rows, bar("rows", rows.size or None) as advance:
         names = CatalogNames(app.system.catalog, app.system.manage, app.actor)
-        bring, troubles = _telling(app.system.publisher.publish_pending), _Troubles()
+        bring, troubles = _telling(app.system), _Troubles()
         totals = Replay(
             app.system.client,
             names,
@@ -74,13 +75,15 @@ class _Troubles:
             note(f"... and {count:,} more {'line' if count == 1 else 'lines'} {words[outcome]}")
 
 
-def _telling(bring: Callable[[], object]) -> Callable[[], None]:
-    """What is done while Redis gives no answer, which says once which server it waits for."""
+def _telling(system: System) -> Callable[[], None]:
+    """What is done while Redis gives no answer to spends: says once which server is waited for, and brings what Redis does not know yet."""
     said: set[str] = set()
 
     def telling() -> None:
         try:
-            bring()
+            # With nothing to bring, publish asks no Redis: one that hangs would not be named.
+            system.live.ping()
+            system.publisher.publish_pending()
         except ServerAway as away:
             if away.part not in said:
                 said.add(away.part)

@@ -145,9 +145,11 @@ def wait_for_revision(
             reason = error
         if give_up is not None and clock() >= give_up:
             raise reason
-        if str(reason) != said:
-            said = str(reason)
-            say(f"waiting: {said}")
+        # The seconds of a silence are no new reason.
+        about = f"{reason.part} {reason.where} {reason.hint}" if isinstance(reason, ServerAway) else str(reason)
+        if about != said:
+            said = about
+            say(f"waiting: {reason}")
         if should_stop():
             return False
         sleep(poll_s)

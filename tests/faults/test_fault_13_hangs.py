@@ -5,14 +5,21 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from html import unescape
+from io import StringIO
+from pathlib import Path
 from statistics import median
 from typing import NamedTuple
+from urllib.parse import urlencode
 
 import pytest
 from sqlalchemy import text
@@ -45,27 +52,53 @@ class Answer(NamedTuple):
     status: int
     text: str
     took_s: float
+    cookie: str = ""
+
+
+class Form(NamedTuple):
+    cookie: str
+    fields: dict[str, str]
 
 
 class Web:
     """The page as a process on the servers of the test."""
 
-    def __init__(self, own: Own) -> None:
+    def __init__(self, own: Own, **settings: str) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
-        own.processes.environment = {**own.environment, "BUDGET_WEB_PORT": str(self.port)}
+        own.processes.environment = {**own.environment, "BUDGET_WEB_PORT": str(self.port), **settings}
         self.process = own.processes.start("web")
         until(lambda: self.get("/healthz").status == 200, 60, lambda: self.process.said)
         until(lambda: self.states().get("postgresql") == "ok" and self.states().get("redis") == "ok", 30)
 
     def get(self, path: str) -> Answer:
+        return self._ask("GET", path, None, {})
+
+    def post(self, path: str, form: Form, **fields: str) -> Answer:
+        """Sends a form that was opened before, as its browser does."""
+        headers = {"Cookie": form.cookie, "Origin": self.origin, "Content-Type": "application/x-www-form-urlencoded"}
+        return self._ask("POST", path, urlencode({**form.fields, **fields}), headers)
+
+    def form(self, path: str) -> Form:
+        """A page's form, with what its browser keeps and sends along."""
+        page = self.get(path)
+        assert page.status == 200, (path, page)
+        found = re.findall(r'<input[^>]*name="(\w+)"[^>]*value="([^"]*)"', page.text)
+        return Form(page.cookie, {name: unescape(value) for name, value in found})
+
+    @property
+    def origin(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def _ask(self, method: str, path: str, body: str | None, headers: dict[str, str]) -> Answer:
         began = time.monotonic()
         line = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
-            line.request("GET", path)
+            line.request(method, path, body, headers)
             answer = line.getresponse()
-            return Answer(answer.status, answer.read().decode(), time.monotonic() - began)
+            cookie = (answer.getheader("Set-Cookie") or "").partition(";")[0]
+            return Answer(answer.status, answer.read().decode(), time.monotonic() - began, cookie)
         except OSError as error:
             return Answer(0, str(error), time.monotonic() - began)
         finally:
@@ -77,13 +110,20 @@ class Web:
         return found
 
 
+def _stops(pid: int) -> bool:
+    """Stops a process; False where it ended meanwhile."""
+    try:
+        os.kill(pid, signal.SIGSTOP)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 @contextmanager
 def frozen(server: Server) -> Iterator[None]:
     """Every process of a server stopped: its kernel goes on taking connections and bytes."""
-    stopped = list(processes_in(server.folder))
+    stopped = [pid for pid in processes_in(server.folder) if _stops(pid)]
     assert stopped
-    for pid in stopped:
-        os.kill(pid, signal.SIGSTOP)
     try:
         yield
     finally:
@@ -170,7 +210,7 @@ def test_ten_viewers_of_a_frozen_server_see_which_one_it_is_and_nobody_takes_the
     assert median(answer.took_s for answer in alive) < 0.1
     # One that waited for a server would take 1.5 s; 100 ms is for a machine that does nothing else.
     assert max(answer.took_s for answer in alive) < 1
-    assert slowest < LIMIT_S + 2 * well_s
+    assert slowest < LIMIT_S + min(well_s, 1)  # a machine that is busy is slower by so much, and no more
     assert ready.status == 503
     assert during[PARTS[which]] == "down"
     assert {part for part in during if during[part] != before[part]} <= {*OURS[which], "verify"}
@@ -186,36 +226,70 @@ def test_ten_viewers_of_a_frozen_server_see_which_one_it_is_and_nobody_takes_the
 COMMANDS_OF = {
     "hot": ("brand list", "brand show 1", "campaign list", "check", "persist", "verify", "reconcile --dry-run", "rebuild --all", "close-periods", "spend 65537 0.01", "brand create Late --daily 5", "doctor"),
     "jobs": ("doctor",),
-    "postgres": ("brand list", "brand show 1", "brand days 1", "campaign list", "check", "persist", "verify", "reconcile --dry-run", "rebuild --all", "close-periods", "quarantine list", "brand create Never --daily 5", "migrate", "doctor"),
+    "postgres": ("brand list", "brand show 1", "brand days 1", "campaign list", "check", "persist", "verify", "reconcile --dry-run", "rebuild --all", "close-periods", "quarantine list", "brand create Never --daily 5", "migrate", "replay {spends}", "doctor"),
 }  # fmt: skip
+
+
+class Heard(StringIO):
+    """What each thread writes, by itself: commands that run side by side do not hear each other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._of = threading.local()
+
+    def write(self, said: str) -> int:
+        if not isinstance(said, str):
+            raise TypeError("text is wanted")  # click asks so whether this takes bytes
+        self._of.__dict__.setdefault("said", []).append(said)
+        return len(said)
+
+    def taken(self) -> str:
+        """What the thread that asks has written since it asked last."""
+        return "".join(self._of.__dict__.pop("said", []))
+
+
+class Ran(NamedTuple):
+    status: int
+    out: str
+    err: str
+    took_s: float
 
 
 @pytest.mark.parametrize("which", ["hot", "jobs", "postgres"])
 def test_every_command_names_the_frozen_server_within_three_seconds_and_ends(
-    which: str, own: Own, campaign: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
-    figures: Callable[[Figures], None],
+    which: str, own: Own, campaign: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, figures: Callable[[Figures], None]
 ) -> None:  # fmt: skip
     for name, value in own.environment.items():
         monkeypatch.setenv(name, value)
-    assert run(cli, ["brand", "list"]) == 0  # what Python has to import is no wait
-    capsys.readouterr()
-    took: dict[str, float] = {}
-    with frozen(server_of(own, which)):
-        for words in COMMANDS_OF[which]:
-            began = time.monotonic()
-            status = run(cli, words.split())
-            took[words] = time.monotonic() - began
-            said = capsys.readouterr()
-            assert "hang" in said.out + said.err or "does not answer" in said.err, (words, said)
-            assert str(server_of(own, which).port) in said.out + said.err, (words, said)
-            assert len(said.err.splitlines()) <= 1, (words, said)
-            # What can go on without that server does, and says what it lacks.
-            goes_on = which == "hot" and words.split()[0] in ("brand", "campaign")
-            assert status == (0 if goes_on else 1), (words, said)
-    slowest = max(took, key=lambda words: took[words])
-    figures(Figures(len(took), more=f"slowest: {slowest}, {_ms(took[slowest])}"))
-    assert took[slowest] < LIMIT_S, took
-    assert run(cli, ["brand", "list"]) == 0
+    spends = tmp_path / "spends.csv"
+    spends.write_text("at,event_id,brand,campaign,amount_micros\n,late,Aurora,c0,10\n")
+    out, err = Heard(), Heard()
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "stderr", err)
+
+    def ran(words: str) -> Ran:
+        began = time.monotonic()
+        status = run(cli, words.format(spends=spends).split(" "))
+        return Ran(status, out.taken(), err.taken(), time.monotonic() - began)
+
+    # What Python has to import is no wait.
+    assert [ran(words).status for words in ("doctor", f"replay {spends}", "brand list")][1:] == [0, 0]
+    with ThreadPoolExecutor(4) as together:
+        well_s = max(said.took_s for said in together.map(ran, ["brand list"] * 4))
+        with frozen(server_of(own, which)):
+            found = dict(zip(COMMANDS_OF[which], together.map(ran, COMMANDS_OF[which]), strict=True))
+    for words, said in found.items():
+        assert "hang" in said.out + said.err or "does not answer" in said.err, (words, said)
+        assert str(server_of(own, which).port) in said.out + said.err, (words, said)
+        assert len(said.err.splitlines()) <= 1, (words, said)
+        # What can go on without that server does, and says what it lacks.
+        goes_on = which == "hot" and words.split()[0] in ("brand", "campaign")
+        assert said.status == (0 if goes_on else 1), (words, said)
+    slowest = max(found, key=lambda words: found[words].took_s)
+    figures(Figures(len(found), more=f"slowest: {slowest}, {_ms(found[slowest].took_s)}"))
+    assert found[slowest].took_s < LIMIT_S + min(well_s, 1), found[slowest]
+    assert ran("brand list").status == 0
+    own.system.persister.drain_all()  # what was spent here is no other test's
 
 
 @pytest.mark.parametrize("which", ["hot", "postgres"])

@@ -1,0 +1,188 @@
+"""Fault 13 where people and machines begin: logins, saves, the starts of worker and scheduler, and jobs, each beside a server that was stopped."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from engine import jobs
+from engine.errors import ServerHangs
+from engine.views.health import HEARTBEAT_KEY
+from engine.wiring import JOBS_S, System
+from tests.faults.test_fault_13_hangs import NAMED, Web, campaign, frozen, own, server_of
+from tests.processes.conftest import Own, Process, until
+
+__all__ = ["campaign", "own"]
+
+LIMIT_S = 3.0
+ENDS_S = 8.0
+"""SIGTERM to the end: RQ is told once more where it can be, and that takes its deadline of 3 s."""
+PASSWORD = "tests-only-password"
+
+
+@pytest.fixture(scope="module")
+def guarded(own: Own, campaign: int) -> Web:
+    """The page with a password."""
+    return Web(own, BUDGET_ADMIN_PASSWORD=PASSWORD)
+
+
+@pytest.fixture(scope="module")
+def open_web(own: Own, campaign: int) -> Web:
+    return Web(own)
+
+
+@pytest.fixture
+def plain_start(own: Own) -> float:
+    """How long a process of ours takes to be up and say a line, while nothing hangs: what Python has to import is no wait."""
+    began = time.monotonic()
+    version = own.processes.start("worker", "--queue", "nonsense")
+    until(lambda: not version.alive)
+    return time.monotonic() - began
+
+
+@pytest.mark.parametrize("which", ["hot", "jobs", "postgres"])
+def test_a_login_beside_a_frozen_server_is_answered_in_time_and_names_it_where_it_is_needed(
+    which: str, own: Own, guarded: Web
+) -> None:
+    form = guarded.form("/login")
+    with frozen(server_of(own, which)):
+        page = guarded.get("/login")
+        wrong = guarded.post("/login", form, actor="Ada", password="not-the-password")
+        right = guarded.post("/login", form, actor="Ada", password=PASSWORD)
+    assert page.status == 200
+    assert wrong.status == 401
+    assert right.status == (503 if which == "postgres" else 302), right
+    assert which != "postgres" or NAMED[which] in right.text
+    assert max(answer.took_s for answer in (page, wrong, right)) < LIMIT_S
+
+
+@pytest.mark.parametrize("which", ["hot", "jobs", "postgres"])
+def test_a_budget_that_is_saved_beside_a_frozen_server_is_kept_or_refused_in_time_and_the_page_says_which(
+    which: str, own: Own, open_web: Web, campaign: int
+) -> None:
+    brand = campaign >> 16
+    form, before = open_web.form(f"/brands/{brand}/edit"), own.system.catalog.brand(brand)
+    wanted = {"hot": 21, "jobs": 22, "postgres": 23}[which]
+    with frozen(server_of(own, which)):
+        answer = open_web.post(f"/brands/{brand}/edit", form, daily_budget=str(wanted))
+        told = open_web.get("/") if which == "hot" else answer
+    assert answer.took_s < LIMIT_S, answer
+    after = own.system.catalog.brand(brand).daily_budget_micros
+    if which == "postgres":
+        assert (answer.status, after) == (503, before.daily_budget_micros)
+        assert NAMED[which] in answer.text
+        return
+    assert (answer.status, after) == (302, wanted * 1_000_000)
+    assert which == "jobs" or NAMED[which] in told.text
+    until(lambda: own.system.publisher.publish_pending() is not None and _limit(own, brand) == after, 20)
+
+
+def _limit(own: Own, brand: int) -> int | None:
+    live = own.system.live.read_brand(brand, 0)
+    return None if live is None else live.daily_limit
+
+
+STARTS = (("jobs", "worker --queue jobs"), ("jobs", "worker --queue persist"), ("jobs", "scheduler"), ("postgres", "worker --queue jobs"))  # fmt: skip
+
+
+def test_worker_and_scheduler_that_start_beside_a_frozen_server_name_it_in_one_line_and_stop_when_they_are_told_to(
+    own: Own, plain_start: float
+) -> None:
+    for which in ("jobs", "postgres"):
+        with frozen(server_of(own, which)):
+            began = time.monotonic()
+            started = [own.processes.start(*words.split()) for at, words in STARTS if at == which]
+            # They import side by side. A job gives PostgreSQL its own patience of 5 s, and then asks once more.
+            limit = (LIMIT_S if which == "jobs" else 12) + len(started) * plain_start + 2
+            for each in started:
+                until(
+                    lambda each=each: "hangs" in each.said,
+                    limit - (time.monotonic() - began),
+                    own.processes.said,
+                )
+            time.sleep(2)
+            for each in started:
+                assert each.alive
+                assert len(_lines(each)) == 1, each.said
+                assert str(server_of(own, which).port) in each.said
+            assert max(each.stop() for each in started) < ENDS_S
+
+
+def test_worker_and_scheduler_at_work_name_a_jobs_redis_that_freezes_go_on_after_it_and_stop_while_it_is_frozen(
+    own: Own,
+) -> None:
+    worker, scheduler = own.processes.start("worker", "--queue", "verify"), own.processes.start("scheduler")
+    until(lambda: own.system.jobs_redis.exists(HEARTBEAT_KEY) and "job ended" in worker.said, why=own.processes.said)
+    with frozen(own.jobs):
+        took = until(lambda: "hangs" in worker.said and "hangs" in scheduler.said, 20, own.processes.said)
+    # The scheduler looks every 2 s, and each gives Redis 3 s.
+    assert took < 2 + LIMIT_S + 3
+    until(lambda: "goes on" in worker.said and "goes on" in scheduler.said, 20, own.processes.said)
+    with frozen(own.jobs):
+        assert max(each.stop() for each in (worker, scheduler)) < ENDS_S
+
+
+def test_a_replay_beside_a_frozen_redis_names_it_in_one_line_and_goes_on_when_it_answers_again(
+    own: Own, campaign: int, plain_start: float, tmp_path: Path
+) -> None:
+    spends = tmp_path / "spends.csv"
+    spends.write_text("at,event_id,brand,campaign,amount_micros\n,late,Aurora,c0,10\n")
+    with frozen(own.hot):
+        replay = own.processes.start("replay", str(spends))
+        until(lambda: "Redis hangs" in replay.said, LIMIT_S + 2 * plain_start + 6, own.processes.said)
+        assert replay.alive
+        assert len(_lines(replay)) == 1
+    until(lambda: not replay.alive, 30)
+    assert "1 recorded" in replay.said
+
+
+def _lines(process: Process) -> list[str]:
+    return [line for line in process.remarks if re.search("hang", line)]
+
+
+def test_each_job_that_meets_a_frozen_redis_ends_within_its_patience_and_names_it(
+    own: Own, campaign: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("check", "publish", "close_day", "sweep", "verify")
+    each = threading.local()
+    monkeypatch.setattr(jobs, "parts", lambda: each.system)
+    # With nothing to bring, publish asks no Redis; and it must not be brought by another before.
+    changed = threading.Event()
+
+    def work(name: str) -> tuple[str, float]:
+        each.system = System(own.system.settings)
+        try:
+            assert each.system.catalog.brands() and each.system.live.now_ms()
+            met.wait()
+            changed.wait()
+            began = time.monotonic()
+            with pytest.raises(Exception, match="hangs") as told:
+                jobs.BY_NAME[name]()
+            return str(told.value), time.monotonic() - began
+        finally:
+            each.system.close()
+
+    met = threading.Barrier(len(names) + 1)
+    with ThreadPoolExecutor(len(names)) as together:
+        working = [together.submit(work, name) for name in names]
+        met.wait()
+        with frozen(own.hot):
+            own.system.catalog.update_brand(campaign >> 16, "test", daily_budget_micros=31_000_000)
+            changed.set()
+            found = dict(zip(names, (one.result() for one in working), strict=True))
+    for name, (said, took) in found.items():
+        assert str(own.hot.port) in said, (name, said)
+        assert took < JOBS_S + LIMIT_S, (name, took)
+    until(lambda: _well(own), 10)
+
+
+def _well(own: Own) -> bool:
+    try:
+        return bool(own.system.live.now_ms())
+    except ServerHangs:
+        return False
