@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from benchmarks import size
 from engine.client.sync import Spend
-from engine.flows.persist.persister import Drained
+from engine.flows.persist.persister import DrainStats
 from engine.local.servers import Urls
 from engine.settings import Settings
 from engine.wiring import System
@@ -104,7 +104,7 @@ def _drain_alone(environment: dict[str, str], answer: Any) -> None:
     steps: list[tuple[float, int]] = []
     began = time.perf_counter()
 
-    def note(so_far: Drained) -> None:
+    def note(so_far: DrainStats) -> None:
         steps.append((time.perf_counter() - began, so_far.rows))
 
     done = system.persister.drain_all(note)

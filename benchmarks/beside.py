@@ -15,7 +15,7 @@ from sqlalchemy import text
 from benchmarks.catalog_of_size import Sized, spend_once_each
 from engine.client.sync import BudgetClient
 from engine.flows.catalog.check import check_all
-from engine.flows.persist.persister import Drained
+from engine.flows.persist.persister import DrainStats
 from engine.flows.upkeep.close import WAIT_S
 from engine.jobs import persist_loop
 from engine.processes import give_way
@@ -47,7 +47,7 @@ def measure(system: System, sized: Sized, say: Callable[[str], None]) -> list[La
         BUSY: lambda _: sum(range(100_000)),
         "check": lambda _: check_all(system.publisher, system.status),
         "close": lambda _: _close_again(system),
-        "persist": lambda over: persist_loop(system).run(over, Drained()),
+        "persist": lambda over: persist_loop(system).run(over, DrainStats()),
     }
     spender = Spender(system.settings.redis_url, sized.campaigns)
     times: dict[str, list[float]] = {}
@@ -99,7 +99,7 @@ def _close_again(system: System) -> None:
         conn.execute(text("UPDATE brand SET created_at = now() - interval '2 days'"))
     over = threading.Event()
     with ThreadPoolExecutor(1) as pool:
-        persist = pool.submit(persist_loop(system).run, over.is_set, Drained())
+        persist = pool.submit(persist_loop(system).run, over.is_set, DrainStats())
         try:
             closed = system.closer.close_ended(WAIT_S)
         finally:

@@ -21,7 +21,7 @@ from engine.domain.periods import at_ms
 from engine.flows.catalog.check import check_all
 from engine.flows.catalog.publish import NotAllPublished
 from engine.flows.persist.loop import PersistLoop
-from engine.flows.persist.persister import Drained, trim_all
+from engine.flows.persist.persister import DrainStats, trim_all
 from engine.flows.rebuild.rebuilder import NotAllRebuilt, lost_in
 from engine.flows.upkeep.close import WAIT_S, NotAllClosed
 from engine.flows.upkeep.sweep import sweep_expired
@@ -89,7 +89,7 @@ def _persist(run: runs.Run, made: System) -> None:
         return passed >= PERSIST_S and not loop.away and _next_stands_ready(made)
 
     loop = persist_loop(made)
-    total = Drained()
+    total = DrainStats()
     _recognise(made)
     try:
         loop.run(should_stop, total)

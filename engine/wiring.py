@@ -34,7 +34,7 @@ from engine.live.admin import LiveRedis
 from engine.live.hush import impatient_redis
 from engine.live.inspect import Inspector
 from engine.live.journal import Journal
-from engine.live.transport.pool import Wire
+from engine.live.transport.pool import ConnectionPool
 from engine.settings import Settings
 from engine.views.board import ANSWER_S
 from engine.views.metrics import Metrics
@@ -85,9 +85,9 @@ class System:
         )
 
     @cached_property
-    def wire(self) -> Wire:
+    def wire(self) -> ConnectionPool:
         """That of jobs and pages, which leave the processor to bidders while they wait."""
-        return Wire(self.settings.redis_url, busy_poll_us=0)
+        return ConnectionPool(self.settings.redis_url, busy_poll_us=0)
 
     @cached_property
     def hot_redis(self) -> redis.Redis:

@@ -47,7 +47,7 @@ END_OF_BUDGETS = """)
 \"\"\"Append only: lines"""
 BUDGET_SEEN = """
 from types import SimpleNamespace
-from engine.client.watch.eligibility import Picture, Wanted
+from engine.client.watch.eligibility import EligibilityView, WatchFilter
 from engine.client.watch.messages import read_brand, read_campaign, read_message
 from engine.domain.periods import DAY_MS
 from engine.flows.catalog.plans import _OF_BRAND
@@ -86,7 +86,7 @@ fields = dict(plan_hashes(keys_of_brand(81), [row], [], {}, []))[keys_of_brand(8
 assert fields[fields.index("team") + 1] == "7"
 
 # A watcher stops at it, and goes on the next day.
-picture = Picture(False, Wanted(None, None))
+picture = EligibilityView(False, WatchFilter(None, None))
 picture.restart(now)
 picture.load(17, [(81, read_brand(1, now, "1:0:10::0:0:7:0"), [read_campaign(campaign, "1:1:0:")])])
 assert campaign in picture.running

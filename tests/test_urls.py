@@ -14,7 +14,7 @@ from redis.connection import parse_url
 from engine import AsyncBudgetClient, BudgetClient
 from engine.errors import InvalidSetting
 from engine.ledger.database import libpq_params, make_engine, where
-from engine.live.transport.pool import Wire
+from engine.live.transport.pool import ConnectionPool
 from engine.logs import _masked as masked_in_logs
 from engine.settings import Settings, hot_redis_url
 from engine.urls import LIBPQ, database_complaint, masked, redis_complaint
@@ -182,7 +182,7 @@ def test_a_parameter_that_only_a_newer_libpq_knows_is_refused_by_its_name() -> N
     ["redis://:Xq7@Wv9k@h", "redis://:Xq7/Wv9k@h", "redis://:Xq7#Wv9k@h", "redis://h/0?foo=1", None, 5, b"redis://h"],
 )
 def test_a_client_that_is_given_a_wrong_url_says_so_before_it_connects(url: object) -> None:
-    for make in (BudgetClient.from_url, AsyncBudgetClient.from_url, Wire):
+    for make in (BudgetClient.from_url, AsyncBudgetClient.from_url, ConnectionPool):
         with pytest.raises(InvalidSetting) as refused:
             make(url)  # type: ignore[operator]
         assert str(refused.value).startswith("REDIS_URL ")

@@ -32,7 +32,7 @@ _DIGITS: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
 _EXTERNAL: Final = "ext:"
 
 
-class Alike(NamedTuple):
+class CampaignGroup(NamedTuple):
     """So many campaigns of a brand that the same things decide on. published: Redis has heard of them; status, reasons: as last written."""
 
     brand_id: int
@@ -45,7 +45,7 @@ class Alike(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Owed:
+class PendingPublication:
     """What Redis has yet to hear of one brand. is_new, new: never published and without log rows, so that a missing hash is new and not lost."""
 
     brand: BrandRecord
@@ -264,7 +264,7 @@ class Catalog:
             query = query.where(func.mod(Campaign.brand_id, SHARDS) == shard)
         return self._campaigns(query)
 
-    def alike(self) -> list[Alike]:
+    def alike(self) -> list[CampaignGroup]:
         """The campaigns in use by what decides whether they run, counted: a few groups a brand, however many campaigns it has."""
         query = (
             "SELECT campaign.brand_id, enabled, schedule::text, campaign.published_version IS NOT NULL, status,"
@@ -273,7 +273,7 @@ class Catalog:
         )
         with self._engine.connect() as connection:
             return [
-                Alike(
+                CampaignGroup(
                     brand, enabled, schedule_of(schedule), live, status, tuple(filter(None, reasons.split(","))), count
                 )
                 for brand, enabled, schedule, live, status, reasons, count in connection.execute(text(query))
@@ -309,7 +309,7 @@ class Catalog:
             found = connection.execute(select(waiting.c.id).order_by(waiting.c.id).limit(limit))
             return [int(row[0]) for row in found]
 
-    def owed(self, brand_ids: Sequence[int]) -> list[Owed]:
+    def owed(self, brand_ids: Sequence[int]) -> list[PendingPublication]:
         """Brands, each with those of its campaigns whose version is not published, by ordinal. A few statements for all of them."""
         with self._engine.connect() as connection:
             query = select(*brands.COLUMNS).where(Brand.id == func.any(list(brand_ids))).order_by(Brand.id)
@@ -328,7 +328,7 @@ class Catalog:
                 [c.id for of_brand in waiting.values() for c in of_brand if c.published_version is None],
             )
         return [
-            Owed(
+            PendingPublication(
                 brand,
                 waiting[brand.id],
                 brand.published_version is None and brand.id not in known_brands,

@@ -13,12 +13,12 @@ from typing import Final
 from engine.domain.ids import SHARDS, brand_of, campaign_id_of, ordinal_of
 from engine.domain.schedule import Schedule
 from engine.errors import BudgetError, ServerAway, ServerHangs
-from engine.live.hush import HANGS, Hush
+from engine.live.hush import HANGS, SilentServer
 from engine.live.keys import keys_of_brand, shard_keys
 from engine.live.plans import LiveBrand, LiveCauses, PlanLines
 from engine.live.replies import NOT_READY, head
 from engine.live.scripts import LAYOUT, script, serves
-from engine.live.transport.pool import Call, NoAnswer, Reply, Wire
+from engine.live.transport.pool import Call, ConnectionPool, NoAnswer, Reply
 
 SLICE: Final = 200
 """Campaigns, hashes or ids in one script call: nothing may hold Redis for more than 5 ms."""
@@ -115,10 +115,10 @@ rest: Final = time.sleep
 class LiveRedis:
     """The live state, for jobs and pages."""
 
-    def __init__(self, wire: Wire, timeout_s: float = 5.0) -> None:
+    def __init__(self, wire: ConnectionPool, timeout_s: float = 5.0) -> None:
         self.wire = wire
         self._timeout_s = timeout_s
-        self._hush = Hush()
+        self._hush = SilentServer()
 
     def call_all(self, calls: Sequence[Call]) -> list[Reply]:
         """Replies to script calls, pipelined. Raises ServerAway, at once where a call before had no answer."""

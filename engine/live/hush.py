@@ -17,10 +17,10 @@ from engine.errors import ServerAway, ServerHangs
 HANGS: Final = "it takes connections and says nothing: look at its machine"
 HOLD_S: Final = 1.0
 """After so long one caller tries again; the others are told at once until it knows."""
-_ALL: Final[weakref.WeakSet[Hush]] = weakref.WeakSet()
+_ALL: Final[weakref.WeakSet[SilentServer]] = weakref.WeakSet()
 
 
-class Hush:
+class SilentServer:
     """Since when a Redis says nothing. Thread-safe; usable after fork."""
 
     def __init__(self) -> None:

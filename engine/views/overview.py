@@ -21,7 +21,7 @@ from engine.domain.ids import brand_of, ordinal_of
 from engine.domain.periods import Period, at_ms, date_of, day_of, ms_of
 from engine.errors import BudgetError, InvalidInput, ServerAway
 from engine.ledger import reports
-from engine.ledger.catalog import Alike, Catalog
+from engine.ledger.catalog import CampaignGroup, Catalog
 from engine.ledger.records import BrandRecord, CampaignRecord
 from engine.ledger.reports import BrandDay, BrandHour, CatalogLine, SpendLine
 from engine.live.admin import LiveRedis
@@ -80,7 +80,7 @@ class Overview:
         It costs as many reads of Redis as there are brands. Budgets, switches and schedules are the catalog's word, which is Redis' a second later.
         """
         brands = self._catalog.brands()
-        groups: dict[int, list[Alike]] = {}
+        groups: dict[int, list[CampaignGroup]] = {}
         for alike in self._catalog.alike():
             groups.setdefault(alike.brand_id, []).append(alike)
         ran = self._hindsight.ran_today(self._clock_ms())
@@ -195,7 +195,7 @@ class Overview:
             )
         return Snapshot(now_ms, tuple(self._hindsight.explained(views)), note)
 
-    def _summed(self, brand: BrandView, groups: list[Alike], ran: Ran) -> BrandView:
+    def _summed(self, brand: BrandView, groups: list[CampaignGroup], ran: Ran) -> BrandView:
         kinds = (Campaigns(a.enabled, a.schedule, a.status == "active", a.campaigns) for a in groups)
         return replace(self._hindsight.paced(brand, kinds, ran), tally=_tally(brand, groups))
 
@@ -252,10 +252,10 @@ def _budgets(brand: BrandRecord, live: LiveBrand | None, logged: tuple[int, int]
     )
 
 
-def _tally(brand: BrandView, groups: Iterable[Alike]) -> Tally:
+def _tally(brand: BrandView, groups: Iterable[CampaignGroup]) -> Tally:
     """The numbers of a brand's campaigns: budgets by Redis' figures, or all as last written where Redis does not speak for them."""
 
-    def of(alike: Alike) -> tuple[Status, tuple[str, ...], int]:
+    def of(alike: CampaignGroup) -> tuple[Status, tuple[str, ...], int]:
         if not (brand.ready and alike.published):
             return "active" if alike.status == "active" else "paused", in_order(alike.reasons), alike.campaigns
         manual = () if alike.enabled else (MANUAL,)

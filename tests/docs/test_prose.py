@@ -158,6 +158,6 @@ def test_the_readme_and_the_architecture_lead_to_the_glossary() -> None:
 
 def test_the_rules_find_what_they_forbid() -> None:
     assert private_terms("Nobody told the twin.") != []
-    assert private_terms("`told` and `Twin` are names in code, in turn.") == []
+    assert private_terms("`told` and `ReferenceModel` are names in code, in turn.") == []
     assert starts_of_sentences("- **Lead.** One thing. Another thing.") == 2
     assert starts_of_sentences("- **Lead.** One thing, e.g. this.") == 1

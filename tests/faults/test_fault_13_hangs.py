@@ -29,7 +29,7 @@ from engine.cli import cli
 from engine.cli.run import run
 from engine.client.sync import BudgetClient
 from engine.errors import ServerHangs
-from engine.flows.persist.persister import Drained
+from engine.flows.persist.persister import DrainStats
 from engine.local.bound import processes_in
 from engine.local.server import Server
 from engine.wiring import COMMANDS, System
@@ -297,7 +297,7 @@ def test_a_jobs_wait_for_a_frozen_server_ends_and_the_job_goes_on_when_the_serve
     which: str, own: Own, campaign: int
 ) -> None:
     system = System(own.system.settings, COMMANDS)  # a job's own patience is 5 s, with the same ways out
-    loop, done, stop = jobs.persist_loop(system), Drained(), threading.Event()
+    loop, done, stop = jobs.persist_loop(system), DrainStats(), threading.Event()
     thread = threading.Thread(target=loop.run, args=(stop.is_set, done))
     try:
         before = count(own.system)

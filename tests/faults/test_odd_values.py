@@ -14,7 +14,7 @@ from engine.domain.ids import SHARDS, shard_of
 from engine.domain.periods import day_of, month_of
 from engine.errors import BudgetError
 from engine.flows.catalog.check import check_all
-from engine.flows.persist.persister import Drained
+from engine.flows.persist.persister import DrainStats
 from engine.jobs import persist_loop
 from engine.live.keys import keys_of_brand, shard_keys
 from engine.live.repair import probe_shards
@@ -113,9 +113,9 @@ class Shop:
 
 
 @contextmanager
-def at_work(system: System) -> Iterator[Drained]:
+def at_work(system: System) -> Iterator[DrainStats]:
     """The jobs of a worker: persist with its duties, and the look at every shard that the sweep takes each minute, here each second."""
-    stop, total = threading.Event(), Drained()
+    stop, total = threading.Event(), DrainStats()
     failures: list[BaseException] = []
 
     def run(work: object) -> None:

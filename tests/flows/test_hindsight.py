@@ -13,7 +13,7 @@ from engine.domain.schedule import Schedule
 from engine.ledger import statuses
 from engine.ledger.statuses import StatusWrite
 from engine.live.admin import LiveRedis
-from engine.live.transport.pool import Wire
+from engine.live.transport.pool import ConnectionPool
 from engine.views.models import BrandView
 from engine.views.overview import Overview
 from engine.wiring import System
@@ -30,7 +30,7 @@ def hour(at: float) -> datetime:
 
 def view_at(system: System, at: datetime, brand_id: int, *, summed: bool = False) -> BrandView:
     """The brand as a page shows it at an instant; without Redis, so that its figures are those of the log of that day."""
-    away = Wire("redis://127.0.0.1:1/0")
+    away = ConnectionPool("redis://127.0.0.1:1/0")
     blind = Overview(
         system.db, system.catalog, LiveRedis(away, timeout_s=0.2), system.jobs_redis, clock_ms=lambda: ms_of(at)
     )

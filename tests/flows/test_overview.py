@@ -12,7 +12,7 @@ from engine.domain.causes import again_ms
 from engine.domain.schedule import Schedule
 from engine.errors import NotFound
 from engine.live.admin import LiveRedis
-from engine.live.transport.pool import Wire
+from engine.live.transport.pool import ConnectionPool
 from engine.views.models import BrandView
 from engine.views.overview import Overview
 from engine.wiring import System
@@ -58,7 +58,7 @@ def test_with_redis_away_spend_is_the_logs_and_the_answer_says_so(ready: System)
     ready.client.record_spend(campaign, "4")
     ready.persister.drain_all()
     ready.client.record_spend(campaign, "1")
-    away = Wire("redis://:secret@127.0.0.1:1/0")
+    away = ConnectionPool("redis://:secret@127.0.0.1:1/0")
     blind = Overview(ready.db, ready.catalog, LiveRedis(away, timeout_s=0.2), ready.jobs_redis)
     snapshot = blind.snapshot()
     assert snapshot.note is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
-from engine.flows.persist.persister import Drained
+from engine.flows.persist.persister import DrainStats
 from engine.jobs import persist_loop
 from engine.wiring import System
 from tests.flows.test_persist import brand_with_campaigns, rows
@@ -14,7 +14,7 @@ from tests.patience import in_time
 
 def test_spends_that_trickle_in_are_in_the_log_within_a_second_and_share_a_few_transactions(ready: System) -> None:
     _, (campaign,) = brand_with_campaigns(ready)
-    over, total = threading.Event(), Drained()
+    over, total = threading.Event(), DrainStats()
     persist = threading.Thread(target=persist_loop(ready).run, args=(over.is_set, total))
     began = time.monotonic()
     persist.start()

@@ -13,7 +13,7 @@ from engine.client.holds import RefundResult
 from engine.domain.ids import shard_of
 from engine.domain.periods import DAY_MS, HOUR_MS, day_of, ms_of
 from engine.flows.catalog.check import check_all
-from engine.flows.persist.persister import Drained
+from engine.flows.persist.persister import DrainStats
 from engine.flows.persist.refunds import TRY_AGAIN_MS
 from engine.jobs import persist_loop
 from engine.ledger import audit, migrate
@@ -367,7 +367,7 @@ def test_the_persist_job_decides_what_is_pending(won: tuple[System, int]) -> Non
     def should_stop() -> bool:
         return not (passes_left and passes_left.pop()) or refund(system, campaign).outcome == "refunded"
 
-    loop.run(should_stop, Drained())
+    loop.run(should_stop, DrainStats())
     assert (refund(system, campaign).outcome, loop.alarm()) == ("refunded", "")
 
 

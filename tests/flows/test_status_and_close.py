@@ -13,7 +13,7 @@ from engine.domain.ids import SHARDS
 from engine.domain.periods import DAY_MS, ms_of
 from engine.domain.schedule import Schedule
 from engine.flows.catalog.check import check_all
-from engine.flows.persist.persister import Drained
+from engine.flows.persist.persister import DrainStats
 from engine.flows.upkeep.close import WAIT_S
 from engine.jobs import Stopped, persist_loop
 from engine.ledger import statuses
@@ -200,7 +200,7 @@ def test_a_day_closes_on_a_shard_that_goes_on_spending(clock: System) -> None:
 
     threads = [
         threading.Thread(target=spend),
-        threading.Thread(target=persist_loop(clock).run, args=(over.is_set, Drained())),
+        threading.Thread(target=persist_loop(clock).run, args=(over.is_set, DrainStats())),
     ]
     clock.client.record_spend(campaign, "1")
     for thread in threads:

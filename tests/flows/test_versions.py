@@ -102,10 +102,10 @@ def _stale(client: BudgetClient, campaign: int) -> Any:
     """A call of the previous release, made now and sent as often as it is called: the first word of each reply."""
     from engine.live.keys import keys_of_campaign
     from engine.live.scripts import script
-    from engine.live.transport.pool import Call, Wire
+    from engine.live.transport.pool import Call, ConnectionPool
 
     keys, wire = keys_of_campaign(campaign), client._wire
-    assert isinstance(wire, Wire)
+    assert isinstance(wire, ConnectionPool)
     call = Call(
         script("record_spends"),
         (*keys.fixed, keys.brand(campaign >> 16), keys.campaign(campaign)),

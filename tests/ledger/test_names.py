@@ -124,12 +124,12 @@ def insert(engine: Engine, *rows: str) -> None:
 
 
 def test_the_migration_respells_what_is_alone_and_names_the_pairs_that_are_there(before: Engine) -> None:
-    insert(before, "Plain", "Alone\u00a0 Co", NFC, NFD, "Ac\u200bme", "e\u0301", "e\u0301\u00a0x", "e\u0301 x")
+    insert(before, "Plain", "SingleRequest\u00a0 Co", NFC, NFD, "Ac\u200bme", "e\u0301", "e\u0301\u00a0x", "e\u0301 x")
     migrate.upgrade(before)
     catalog = Catalog(before)
     assert [brand.name for brand in catalog.brands()] == [
         "Plain",
-        "Alone Co",
+        "SingleRequest Co",
         NFC,
         NFD,
         "Ac\u200bme",
@@ -145,7 +145,7 @@ def test_the_migration_respells_what_is_alone_and_names_the_pairs_that_are_there
     assert "brands 7 and 8 are both called 'é x' to the eye: rename with `brand update 8 --name NEW`" in told
     with before.connect() as connection:
         trail = connection.execute(text("SELECT actor, entity_id, old, new FROM catalog_change ORDER BY id")).all()
-    assert next(tuple(row) for row in trail) == ("migration 0006", 2, "Alone\u00a0 Co", "Alone Co")
+    assert next(tuple(row) for row in trail) == ("migration 0006", 2, "SingleRequest\u00a0 Co", "SingleRequest Co")
     found = catalog.brand_by_name(NFD)
     assert found is not None
     assert found.id == 3, "whoever types it means the one in its right spelling"

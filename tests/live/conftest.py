@@ -10,7 +10,7 @@ import redis
 from engine.client.sync import BudgetClient
 from engine.live.admin import LiveRedis
 from engine.live.scripts import swapping
-from engine.live.transport.pool import Wire
+from engine.live.transport.pool import ConnectionPool
 from tests.live.plant import MOVABLE_CLOCK, Plant
 
 
@@ -21,14 +21,14 @@ def plain(hot_redis: redis.Redis) -> redis.Redis:
 
 
 @pytest.fixture
-def wire(hot_url: str) -> Iterator[Wire]:
-    made = Wire(hot_url)
+def wire(hot_url: str) -> Iterator[ConnectionPool]:
+    made = ConnectionPool(hot_url)
     yield made
     made.close()
 
 
 @pytest.fixture
-def live(wire: Wire) -> LiveRedis:
+def live(wire: ConnectionPool) -> LiveRedis:
     return LiveRedis(wire)
 
 
@@ -38,7 +38,7 @@ def plant(live: LiveRedis, plain: redis.Redis) -> Plant:
 
 
 @pytest.fixture
-def client(wire: Wire) -> BudgetClient:
+def client(wire: ConnectionPool) -> BudgetClient:
     return BudgetClient(wire, timeout_ms=5000)
 
 

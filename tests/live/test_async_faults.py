@@ -17,7 +17,7 @@ from engine import AsyncBudgetClient, BudgetClient, InvalidId, Spend, Unavailabl
 from engine.client.aio import sender
 from engine.live.admin import LiveRedis
 from engine.live.transport import connection
-from engine.live.transport.pool import Wire
+from engine.live.transport.pool import ConnectionPool
 from engine.local.servers import EmbeddedServers
 from tests.live.plant import CAMPAIGN, Plant
 from tests.patience import PATIENCE_S, in_time
@@ -122,7 +122,7 @@ def test_callers_whose_time_is_over_repeat_their_place_in_the_shared_call_and_ea
                 await their.try_spend(CAMPAIGN, amount_micros=1, request_id=ids[0])
             with pytest.raises(InvalidId):
                 client.record_spend(CAMPAIGN, amount_micros=1, request_id=ids[0])
-            while later and their._flusher._flight:  # until the round trip that nobody awaits is broken off
+            while later and their._sender._flight:  # until the round trip that nobody awaits is broken off
                 await asyncio.sleep(0.001)
             for _ in range(2):
                 again = await asyncio.gather(
@@ -243,7 +243,7 @@ def test_a_redis_that_is_killed_and_started_again_costs_no_spend_and_counts_none
         url = servers.start().hot
         plain = redis.Redis.from_url(url)
         plain.config_set("appendfsync", "always")
-        plant = Plant(LiveRedis(Wire(url)), plain)
+        plant = Plant(LiveRedis(ConnectionPool(url)), plain)
         plant.brand()
         server = next(server for server in servers.all if f":{server.port}" in url)
 

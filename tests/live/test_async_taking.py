@@ -220,7 +220,7 @@ def test_whoever_waits_no_longer_leaves_his_place_to_another(
             for call in under_way:
                 call.close()
             proxy.silent = False
-            while client._flusher._flight:  # until the round trip that nobody awaits is broken off
+            while client._sender._flight:  # until the round trip that nobody awaits is broken off
                 await asyncio.sleep(0.001)
             repeated = await asyncio.gather(
                 *(client.record_spend(CAMPAIGN, "1", request_id=request_id) for request_id in ids)

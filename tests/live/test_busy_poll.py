@@ -14,7 +14,7 @@ import pytest
 from engine import BudgetClient, InvalidInput, Spend
 from engine.live.transport import busy_poll
 from engine.live.transport.busy_poll import BusyPoll
-from engine.live.transport.pool import Wire
+from engine.live.transport.pool import ConnectionPool
 from tests.live.plant import CAMPAIGN, Plant
 from tests.live.test_leases import until
 
@@ -164,7 +164,7 @@ def test_the_same_money_is_counted_however_long_a_call_is_awake(plant: Plant, ho
 
 
 def test_a_forked_child_is_awake_whatever_its_parents_threads_were_doing(hot_url: str, pair: Pair) -> None:
-    wire = Wire(hot_url, LONG_US)
+    wire = ConnectionPool(hot_url, LONG_US)
     near, far = pair
     child, child_far = socket.socketpair()
     with child, child_far, one_awake(wire.awake, near):

@@ -14,7 +14,7 @@ import redis
 
 from engine import AsyncBudgetClient, BudgetClient, Spend, Unavailable
 from engine.live.admin import LiveRedis
-from engine.live.transport.pool import Wire
+from engine.live.transport.pool import ConnectionPool
 from tests.live.plant import CAMPAIGN, Plant
 from tests.patience import PATIENCE_S
 from tests.proxy import Proxy
@@ -46,7 +46,7 @@ def other(jobs_redis: redis.Redis, hot_url: str, servers: Any) -> Iterator[Plant
     """The new primary: another server, which takes the same password."""
     password = urlsplit(hot_url).password
     jobs_redis.acl_setuser("default", enabled=True, passwords=[f"+{password}"])
-    wire = Wire(servers.jobs)
+    wire = ConnectionPool(servers.jobs)
     yield Plant(LiveRedis(wire), jobs_redis)
     wire.close()
     jobs_redis.acl_setuser("default", enabled=True, passwords=[f"-{password}"])

@@ -14,7 +14,7 @@ from engine.domain.causes import OTHER
 from engine.live.admin import LiveRedis
 from engine.live.plans import read_brand_line, read_campaign_line
 from engine.live.replies import Counted, Figures, read_figures, spend_result, spend_results
-from engine.live.transport.pool import Reply, Wire
+from engine.live.transport.pool import ConnectionPool, Reply
 from tests.later_release import later_release
 from tests.live.plant import BRAND, CAMPAIGN, Plant
 
@@ -27,7 +27,7 @@ def later() -> Iterator[None]:
 
 @pytest.mark.usefixtures("later")
 def test_a_budget_of_a_later_release_refuses_and_stops_as_other(
-    plant: Plant, client: BudgetClient, wire: Wire, live: LiveRedis
+    plant: Plant, client: BudgetClient, wire: ConnectionPool, live: LiveRedis
 ) -> None:
     plant.brand(monthly="2")
     assert client.try_spend(CAMPAIGN, "1")

@@ -20,7 +20,7 @@ from engine.client.leases.keeper import Keeper
 from engine.client.leases.lease import Lease
 from engine.client.leases.slots import PER_SLOT, SLOTS, Slots
 from engine.live.scripts import script
-from engine.live.transport.pool import Call, Reply, Wire
+from engine.live.transport.pool import Call, ConnectionPool, Reply
 from tests.live.plant import CAMPAIGN, Plant
 from tests.live.test_leases import MICROS, burn, held, lessor, logged, until
 
@@ -249,7 +249,7 @@ def test_without_a_spool_a_kill_loses_at_most_what_was_given_out_since_the_last_
     until(lambda: lessor.reserve(CAMPAIGN, "8.5").outcome == "accepted")
 
 
-def test_what_may_still_be_spent_never_covers_what_waits_to_be_counted(wire: Wire) -> None:
+def test_what_may_still_be_spent_never_covers_what_waits_to_be_counted(wire: ConnectionPool) -> None:
     lease = Lease(
         Keeper(wire),
         CAMPAIGN,

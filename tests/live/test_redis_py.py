@@ -45,7 +45,7 @@ MAKERS = {
     "the seed's call": "engine.record_spend(65537, '1')",
     "asyncio": "engine.AsyncBudgetClient.from_url(url)",
     "asyncio from_env": "engine.AsyncBudgetClient.from_env()",
-    "jobs": "__import__('engine.live.transport.pool').live.transport.pool.Wire(url)",
+    "jobs": "__import__('engine.live.transport.pool').live.transport.pool.ConnectionPool(url)",
 }
 
 

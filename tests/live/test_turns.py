@@ -12,7 +12,7 @@ from engine import BudgetClient, Spend, Unavailable
 from engine.domain.ids import SHARDS
 from engine.errors import BudgetError
 from engine.live.scripts import Script
-from engine.live.transport.pool import Call, NoAnswer, Wire
+from engine.live.transport.pool import Call, ConnectionPool, NoAnswer
 from tests.live.plant import BRAND, Plant
 from tests.live.test_leases import until
 from tests.patience import in_time
@@ -57,7 +57,7 @@ def test_a_batch_over_all_shards_counts_each_spend_once_on_its_brand_though_redi
 
 @pytest.mark.parametrize("place", [0, 2, 3, 5, 9, 19])
 def test_after_an_error_among_many_calls_each_later_call_gets_its_own_reply(
-    wire: Wire, plain: redis.Redis, place: int
+    wire: ConnectionPool, plain: redis.Redis, place: int
 ) -> None:
     calls = echoes(20)
     calls[place] = Call(ERROR, (), ())
@@ -67,7 +67,9 @@ def test_after_an_error_among_many_calls_each_later_call_gets_its_own_reply(
     assert wire.call_all(echoes(20), 5) == [[str(number).encode()] for number in range(20)]
 
 
-def test_a_redis_that_keeps_no_script_ends_the_calls_at_their_deadline(wire: Wire, plain: redis.Redis) -> None:
+def test_a_redis_that_keeps_no_script_ends_the_calls_at_their_deadline(
+    wire: ConnectionPool, plain: redis.Redis
+) -> None:
     never = Script("never", ECHO.text, "0" * 40)
     began = time.monotonic()
     with pytest.raises(NoAnswer, match="forgets scripts as soon as they are loaded") as caught:

@@ -11,7 +11,7 @@ import pytest
 from engine import BudgetClient, InvalidInput, Spend, Unavailable
 from engine.domain.ids import shard_of
 from engine.errors import BudgetError, InvalidSetting
-from engine.live.transport.pool import Wire
+from engine.live.transport.pool import ConnectionPool
 from tests.live.plant import BRAND, CAMPAIGN, Plant
 from tests.patience import in_time
 from tests.proxy import Proxy
@@ -103,7 +103,7 @@ def test_a_full_redis_says_so_and_nothing_is_half_written(plant: Plant, client: 
 @pytest.mark.parametrize("url", ["http://localhost", "localhost:6379", "redis://localhost:port"])
 def test_a_wrong_url_is_refused_with_an_example(url: str) -> None:
     with pytest.raises(InvalidSetting, match="redis://host:6379/0"):
-        Wire(url)
+        ConnectionPool(url)
 
 
 @pytest.mark.parametrize("timeout", [0, -1, 1.5, True, None])

@@ -9,7 +9,7 @@ from tests.model.journal import Asked, Change, Entry, Row, Spend, Step, Verdict
 from tests.model.leases import Drawing, Granted, Leasing
 from tests.model.publishing import BrandPlan, CampaignPlan
 from tests.model.shard import NotReady, Shard
-from tests.model.twin import Twin
+from tests.model.twin import ReferenceModel
 
 __all__ = [
     "Answer",
@@ -24,10 +24,10 @@ __all__ = [
     "Leasing",
     "NotReady",
     "Operation",
+    "ReferenceModel",
     "Row",
     "Shard",
     "Spend",
     "Step",
-    "Twin",
     "Verdict",
 ]

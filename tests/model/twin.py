@@ -26,7 +26,7 @@ REQUEST_WINDOW_MS: Final = 10 * MINUTE_MS
 EVENT_WINDOW_MS: Final = HOUR_MS
 
 
-class Twin:
+class ReferenceModel:
     """Shards by number, and what is carried over into the log. `clock` is Redis' own time, in epoch milliseconds, of the call."""
 
     def __init__(self, request_window_ms: int = REQUEST_WINDOW_MS, event_window_ms: int = EVENT_WINDOW_MS) -> None:

@@ -29,13 +29,13 @@ WRITTEN_DOWN: Final = (
       (PACKED + "a_log_that_does_not_add_up_is_written_down_as_its_sums_and_its_bytes_are_kept",)),
     # What joins on, and what does not
     M("entries are acknowledged before they are written", "engine/flows/persist/persister.py",
-      "            out.add(Drained.of(book(conn, [item.part for item in found], self.make_partitions)))\n"
+      "            out.add(DrainStats.of(book(conn, [item.part for item in found], self.make_partitions)))\n"
       "            for item in found:\n"
       "                item.move_cursor(conn)\n",
       "            for item in found:\n"
       "                item.move_cursor(conn)\n"
       "            conn.connection.driver_connection.commit()\n"
-      "            out.add(Drained.of(book(conn, [item.part for item in found], self.make_partitions)))\n",
+      "            out.add(DrainStats.of(book(conn, [item.part for item in found], self.make_partitions)))\n",
       (PERSIST + "a_transaction_that_fails_leaves_no_row_and_no_moved_cursor",)),
     M("a gap in the journal is stepped over", "engine/flows/persist/persister.py",
       "if item.n != n + 1:", "if item.n <= n:",

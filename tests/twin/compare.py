@@ -13,8 +13,8 @@ from engine.live import journal
 from engine.live.keys import keys_of_brand, keys_of_campaign, shard_keys
 from engine.live.replies import SpendResult
 from engine.live.scripts import Script
-from engine.live.transport.pool import Call, Wire
-from tests.model import Answer, Asked, Change, Entry, Figures, Row, Shard, Step, Twin, Verdict
+from engine.live.transport.pool import Call, ConnectionPool
+from tests.model import Answer, Asked, Change, Entry, Figures, ReferenceModel, Row, Shard, Step, Verdict
 from tests.model.plan import Counter, periods_of
 
 VERDICTS = {"k": "counted", "p": "earlier", "d": "duplicate", "c": "conflict", "u": "unknown_campaign"}
@@ -110,7 +110,7 @@ def pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:
 class RedisView:
     """Reads the state of some shards in one round trip."""
 
-    def __init__(self, wire: Wire, shards: Sequence[int], brands: Sequence[int], campaigns: Sequence[int]):
+    def __init__(self, wire: ConnectionPool, shards: Sequence[int], brands: Sequence[int], campaigns: Sequence[int]):
         self._wire = wire
         self._shards = shards
         self._brands = brands
@@ -133,7 +133,7 @@ class RedisView:
             keys += [keys_of_brand(brand).brand(brand), *keys_of_brand(brand).holds(brand)]
         return keys + [keys_of_campaign(campaign).campaign(campaign) for campaign in self._campaigns]
 
-    def check(self, twin: Twin, *, all_periods: bool) -> None:
+    def check(self, twin: ReferenceModel, *, all_periods: bool) -> None:
         """Compares every counter, sum on hold, open hold, version, turn and new journal entry."""
         call = Call(_VIEW, self._keys, [self._read_to[shard] for shard in self._shards])
         replies = iter(self._wire.call(call, 20.0))
@@ -170,7 +170,7 @@ class RedisView:
 
     @staticmethod
     def _check_brand(
-        twin: Twin,
+        twin: ReferenceModel,
         brand_id: int,
         fields: dict[bytes, bytes],
         holds: dict[bytes, bytes],

@@ -19,7 +19,7 @@ from engine.domain.periods import (
     next_day_ms,
     next_month_ms,
 )
-from tests.model import Twin
+from tests.model import ReferenceModel
 
 STARTS: Final = tuple(
     ms_of(datetime(*parts, tzinfo=UTC))
@@ -48,18 +48,18 @@ def _soonest(candidates: Iterable[int | None], ms: int) -> int:
     return min((at for at in candidates if at is not None and at > ms), default=ms + 1)
 
 
-def next_expiry(twin: Twin, ms: int) -> int:
+def next_expiry(twin: ReferenceModel, ms: int) -> int:
     """When the next open hold is past its time."""
     holds = [h for shard in twin.shards.values() for brand in shard.brands.values() for h in brand.holds.values()]
     return _soonest((hold.expires_ms for hold in holds), ms)
 
 
-def _schedule(twin: Twin, ms: int) -> int:
+def _schedule(twin: ReferenceModel, ms: int) -> int:
     campaigns = [campaign for shard in twin.shards.values() for campaign in shard.campaigns.values()]
     return _soonest((campaign.schedule.next_change_ms(ms) for campaign in campaigns), ms)
 
 
-MOVES: Final[dict[str, Callable[[Twin, int], int]]] = {
+MOVES: Final[dict[str, Callable[[ReferenceModel, int], int]]] = {
     "a moment": lambda _, ms: ms + 7,
     "seconds": lambda _, ms: ms + 4_000,
     "minutes": lambda _, ms: ms + 300_000,
@@ -71,7 +71,7 @@ MOVES: Final[dict[str, Callable[[Twin, int], int]]] = {
     "midnight": lambda _, ms: next_day_ms(ms),
     "the month's end": lambda _, ms: next_month_ms(ms),
 }
-FAR_MOVES: Final[dict[str, Callable[[Twin, int], int]]] = {
+FAR_MOVES: Final[dict[str, Callable[[ReferenceModel, int], int]]] = {
     "Feb 29": lambda _, ms: _leap_day(ms),
     "New Year": lambda _, ms: _new_year(ms),
 }

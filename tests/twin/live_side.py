@@ -20,7 +20,7 @@ from engine.live import admin
 from engine.live.keys import keys_of_campaign
 from engine.live.replies import head, read_figures
 from engine.live.scripts import LAYOUT, script
-from engine.live.transport.pool import Call, Wire
+from engine.live.transport.pool import Call, ConnectionPool
 from tests.live.plant import mark
 from tests.model import (
     Answer,
@@ -31,8 +31,8 @@ from tests.model import (
     Granted,
     Leasing,
     Operation,
+    ReferenceModel,
     Spend,
-    Twin,
 )
 from tests.twin.compare import RedisView, answer_of
 
@@ -59,7 +59,7 @@ class LiveSide:
     shards = (17, 18)
     all_periods = True
 
-    def __init__(self, plain: redis.Redis, wire: Wire, instance: str = "twin") -> None:
+    def __init__(self, plain: redis.Redis, wire: ConnectionPool, instance: str = "twin") -> None:
         self.plain = plain
         self.wire = wire
         self.instance = instance
@@ -72,7 +72,7 @@ class LiveSide:
         """Every campaign that could be published."""
         return [campaign_id_of(brand, ordinal) for brand in self.brands for ordinal in (1, 2, 3)]
 
-    def begin(self, twin: Twin, clock: int) -> None:
+    def begin(self, twin: ReferenceModel, clock: int) -> None:
         self.view = RedisView(self.wire, self.shards, self.brands, self.own)
         self.plain.unlink(*self.view.keys())
         self.at(clock)
@@ -165,5 +165,5 @@ class LiveSide:
         except NotReady as why:
             return str(why).partition("(")[2].partition(")")[0]
 
-    def check(self, twin: Twin) -> None:
+    def check(self, twin: ReferenceModel) -> None:
         self.view.check(twin, all_periods=self.all_periods)

@@ -22,8 +22,8 @@ from tests.model import (
     Leasing,
     NotReady,
     Operation,
+    ReferenceModel,
     Spend,
-    Twin,
 )
 from tests.twin.drawn import AMOUNTS, EVENTS, HOLDS, LEASES, LIMITS, OCCURRED, REQUESTS, SCHEDULES, TTLS
 from tests.twin.instants import MOVES, STARTS, next_expiry, spent_days
@@ -39,7 +39,7 @@ class Side(Protocol):
     strangers: tuple[int, ...]
     """Campaigns that never are."""
 
-    def begin(self, twin: Twin, clock: int) -> None: ...
+    def begin(self, twin: ReferenceModel, clock: int) -> None: ...
     def at(self, clock: int) -> None: ...
     def spend(self, verb: str, request_id: str, spends: list[Spend]) -> list[Answer]: ...
     def hold(self, operation: Operation) -> Answer: ...
@@ -51,10 +51,10 @@ class Side(Protocol):
     ) -> Answer: ...
     def publish(self, brand: BrandPlan, campaigns: list[CampaignPlan], create: set[int]) -> dict[int, int] | None: ...
     def status(self, campaign_id: int) -> tuple[str, ...] | str | None: ...
-    def check(self, twin: Twin) -> None: ...
+    def check(self, twin: ReferenceModel) -> None: ...
 
 
-class TwinMachine(RuleBasedStateMachine):
+class ModelMachine(RuleBasedStateMachine):
     """Rules that need the live state only."""
 
     moves = MOVES
@@ -62,7 +62,7 @@ class TwinMachine(RuleBasedStateMachine):
     def __init__(self, side: Side) -> None:
         super().__init__()
         self.side = side
-        self.twin = Twin()
+        self.twin = ReferenceModel()
         self.clock = 0
         self.plans: dict[int, BrandPlan] = {}
         self.campaigns: dict[int, CampaignPlan] = {}
@@ -363,7 +363,7 @@ class TwinMachine(RuleBasedStateMachine):
             for brand in self.plans:
                 self.sweeps(campaign_id_of(brand, 1))
 
-    def moves_on(self, move: Callable[[Twin, int], int], off: int) -> None:
+    def moves_on(self, move: Callable[[ReferenceModel, int], int], off: int) -> None:
         latest = max(self.clock, *(shard.kept_now for shard in self.twin.shards.values()))
         self.clock = max(move(self.twin, latest) + off, latest)
         self.side.at(self.clock)

@@ -12,7 +12,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from engine.errors import InvalidInput
 from engine.live.scripts import lua_folder, swapping
-from engine.live.transport.pool import Wire
+from engine.live.transport.pool import ConnectionPool
 from tests.live.plant import MOVABLE_CLOCK
 from tests.twin.conftest import drawn
 from tests.twin.live_side import LiveSide
@@ -59,7 +59,7 @@ def test_each_slip_is_of_words_that_stand_in_its_piece() -> None:
 
 @pytest.fixture
 def side(hot_redis: redis.Redis, hot_url: str) -> Iterator[LiveSide]:
-    wire = Wire(hot_url)
+    wire = ConnectionPool(hot_url)
     yield LiveSide(hot_redis, wire)
     wire.close()
     hot_redis.flushall()

@@ -9,15 +9,15 @@ import redis
 from hypothesis.stateful import run_state_machine_as_test
 
 from engine.live.scripts import swapping
-from engine.live.transport.pool import Wire
+from engine.live.transport.pool import ConnectionPool
 from tests.live.plant import MOVABLE_CLOCK
 from tests.twin.conftest import drawn
 from tests.twin.instants import FAR_MOVES, MOVES
 from tests.twin.live_side import LiveSide
-from tests.twin.machine import TwinMachine
+from tests.twin.machine import ModelMachine
 
 
-class OverTheYears(TwinMachine):
+class OverTheYears(ModelMachine):
     """With every move of the clock."""
 
     moves = {**MOVES, **FAR_MOVES}
@@ -25,7 +25,7 @@ class OverTheYears(TwinMachine):
 
 @pytest.fixture
 def side(hot_redis: redis.Redis, hot_url: str) -> Iterator[LiveSide]:
-    wire = Wire(hot_url)
+    wire = ConnectionPool(hot_url)
     with swapping({"lib/clock.lua": MOVABLE_CLOCK}):
         yield LiveSide(hot_redis, wire)
     wire.close()

@@ -15,11 +15,11 @@ from engine.wiring import System
 from tests.live.plant import MOVABLE_CLOCK
 from tests.model import BrandPlan, CampaignPlan, Spend
 from tests.twin.conftest import drawn
-from tests.twin.machine import TwinMachine
+from tests.twin.machine import ModelMachine
 from tests.twin.whole_side import WholeSide, check_fold
 
 
-class OverRebuilds(TwinMachine):
+class OverRebuilds(ModelMachine):
     """The live rules, and those of the log and the rebuild."""
 
     def __init__(self, side: WholeSide) -> None:

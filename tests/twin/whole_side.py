@@ -10,7 +10,7 @@ from engine.domain.ids import ORDINALS, brand_of
 from engine.domain.periods import date_of, ms_of
 from engine.domain.schedule import Schedule
 from engine.wiring import System
-from tests.model import BrandPlan, CampaignPlan, Twin
+from tests.model import BrandPlan, CampaignPlan, ReferenceModel
 from tests.model.journal import Row
 from tests.model.rebuilding import counted_in
 from tests.twin.compare import RedisView
@@ -31,7 +31,7 @@ class WholeSide(LiveSide):
         super().__init__(system.hot_redis, system.wire, system.instance)
         self.system = system
 
-    def begin(self, twin: Twin, clock: int) -> None:
+    def begin(self, twin: ReferenceModel, clock: int) -> None:
         with self.system.db.begin() as conn:
             conn.execute(text(f"TRUNCATE {_EMPTIED} CASCADE"))
             conn.execute(
@@ -87,7 +87,7 @@ class WholeSide(LiveSide):
         ]
         return sorted(brands), sorted(campaigns, key=lambda c: c.campaign_id)
 
-    def check_log(self, twin: Twin) -> None:
+    def check_log(self, twin: ReferenceModel) -> None:
         """PostgreSQL has the twin's rows of what was persisted, their daily sums, and the holds that are open."""
         expected = [
             (number, entry.n, entry.ms, row)
@@ -128,7 +128,7 @@ class WholeSide(LiveSide):
             assert opened == {name: tuple(hold[:2]) for brand in brands for name, hold in brand.holds.items()}
 
 
-def check_fold(twin: Twin) -> None:
+def check_fold(twin: ReferenceModel) -> None:
     """The twin against itself: each counter is the sum of the journal's rows that moved it."""
     for shard in twin.shards.values():
         sums: dict[tuple[int, str], int] = {}

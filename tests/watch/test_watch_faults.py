@@ -20,7 +20,7 @@ from engine.client.watch.watch import STALE_AFTER_S
 from engine.domain.periods import ms_of
 from engine.domain.schedule import DAYS, Schedule
 from engine.live.admin import LiveRedis
-from engine.live.transport.pool import Wire
+from engine.live.transport.pool import ConnectionPool
 from engine.local.servers import EmbeddedServers
 from tests.faults.figures import PROPERTY
 from tests.live.plant import CAMPAIGN, Plant
@@ -53,7 +53,7 @@ def own_hot() -> Iterator[Any]:
 
 
 def test_a_killed_redis_is_noticed_at_once_and_healed_with_what_changed_meanwhile(own_hot: Any, note: Note) -> None:
-    wire = Wire(own_hot.url)
+    wire = ConnectionPool(own_hot.url)
     with redis.Redis.from_url(own_hot.url) as plain, BudgetClient(wire, 2000) as client:
         plant = Plant(LiveRedis(wire), plain)
         plant.brand(daily="10")
@@ -123,11 +123,16 @@ def test_a_connection_that_dies_in_silence_is_noticed_after_three_seconds(
 
 
 def test_a_channel_that_alone_falls_silent_is_noticed_too(
-    plant: Plant, wire: Wire, client: BudgetClient, hot_url: str, hot_port: int, monkeypatch: pytest.MonkeyPatch
+    plant: Plant,
+    wire: ConnectionPool,
+    client: BudgetClient,
+    hot_url: str,
+    hot_port: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     proxy = Proxy(hot_port)
     parts = urlsplit(hot_url)
-    far = Wire(urlunsplit(parts._replace(netloc=parts.netloc.replace(str(parts.port), str(proxy.port)))))
+    far = ConnectionPool(urlunsplit(parts._replace(netloc=parts.netloc.replace(str(parts.port), str(proxy.port)))))
     monkeypatch.setattr(wire, "own_connection", far.own_connection)
     plant.brand()
     with client.watch() as watch:

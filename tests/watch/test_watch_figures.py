@@ -125,14 +125,14 @@ def test_a_hundred_thousand_campaigns(
         late = many.live.now_ms() - CLOSES
         assert not watch.may_bid(2 * 65536 + 1)
         assert watch.may_bid(2 * 65536 + 2)
-        assert len(watch._picture.running) == (BRANDS - 1) * EACH // 2
+        assert len(watch._view.running) == (BRANDS - 1) * EACH // 2
         # Every brand is used up, and midnight frees them all at once.
         for brand_id in range(2, BRANDS + 1):
             client.record_spend(brand_id * 65536 + 1, amount_micros=1_000_000)
-        until(lambda: not watch._picture.running)
+        until(lambda: not watch._view.running)
         midnight = CLOSES + 7 * 3_600_000
         set_clock(midnight - 2500)
-        until(lambda: len(watch._picture.running) == BRANDS * EACH // 2)
+        until(lambda: len(watch._view.running) == BRANDS * EACH // 2)
         freed = many.live.now_ms() - midnight
     note(
         f"snapshot {ready_s:.2f} s, {megabytes:.0f} MB ({megabytes * 1e6 / known:.0f} bytes a campaign); a brand of {EACH} used up"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import redis
 
 from engine import BudgetClient, Watch
-from engine.client.watch.messages import BudgetMoved, CampaignSeen, PlanTold, read_message
+from engine.client.watch.messages import BudgetMoved, CampaignSnapshot, PlanPublished, read_message
 from engine.domain.causes import OTHER
 from engine.live.admin import LiveRedis
 from engine.live.keys import keys_of_brand
@@ -18,9 +18,9 @@ def test_a_message_with_more_words_and_fields_reads_as_those_that_are_known() ->
     assert read_message(b"81 daily_budget exhausted 5 7 later words") == BudgetMoved(81, "daily_budget", True, 5, 7)
     assert read_message(b"81 weekly_budget restored 5 7") == BudgetMoved(81, OTHER, False, 5, 7)
     told = read_message(b"81 plan published 5 7 3:0:0::1:0:later:1 5308417:2:1:0:12345@540-1020:later")
-    assert isinstance(told, PlanTold)
+    assert isinstance(told, PlanPublished)
     assert (told.brand.nothing, told.brand.used_up) == ({"daily_budget"}, {"daily_budget"})
-    assert told.campaigns == (CampaignSeen(CAMPAIGN, 2, True, False, "12345@540-1020"),)
+    assert told.campaigns == (CampaignSnapshot(CAMPAIGN, 2, True, False, "12345@540-1020"),)
 
 
 def test_a_watched_brand_stops_at_a_budget_of_a_later_release_and_runs_when_it_is_free(

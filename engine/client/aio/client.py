@@ -15,9 +15,9 @@ from functools import partial
 from typing import Any, Final
 
 from engine.client.aio.coalescing import PLACE
-from engine.client.aio.futures import Awaited, begun
+from engine.client.aio.futures import SpendFuture, begun
 from engine.client.aio.holds import AsyncHoldCalls
-from engine.client.aio.sender import Flusher
+from engine.client.aio.sender import Sender
 from engine.client.batches import Piece, calls_of, in_order, pieces_of, pieces_of_columns
 from engine.client.columns import IntColumn, checked_columns
 from engine.client.leases.lease import Lease
@@ -61,7 +61,7 @@ class AsyncBudgetClient(AsyncHoldCalls):
         self._url, self._timeout_ms = url, timeout_ms
         self._beside: BudgetClient | None = None
         """Keeps the watches and leases, which have threads of their own."""
-        self._flusher = Flusher(AsyncAddress(url), timeout_ms / 1000, max_waiting)
+        self._sender = Sender(AsyncAddress(url), timeout_ms / 1000, max_waiting)
 
     @classmethod
     def from_url(cls, url: str, timeout_ms: int = 250, max_waiting: int = MAX_WAITING) -> AsyncBudgetClient:
@@ -177,7 +177,7 @@ class AsyncBudgetClient(AsyncHoldCalls):
             if self._beside is not None:
                 await asyncio.to_thread(self._beside.close)
         finally:
-            await self._flusher.close()
+            await self._sender.close()
 
     async def __aenter__(self) -> AsyncBudgetClient:
         return self
@@ -208,7 +208,7 @@ class AsyncBudgetClient(AsyncHoldCalls):
             loop = asyncio.get_running_loop()
         except RuntimeError:  # such as in the brackets of asyncio.run
             return self._later(verb, campaign_id, amount, amount_micros, event_id, occurred_at)
-        flusher = self._flusher
+        sender = self._sender
         try:
             line, micros = None, 0
             if event_id is not None or occurred_at is not None:
@@ -216,12 +216,12 @@ class AsyncBudgetClient(AsyncHoldCalls):
             else:
                 check_campaign_id(campaign_id)
                 micros = micros_of(amount, amount_micros)
-            flusher.enter(loop, 1)
+            sender.enter(loop, 1)
         except BudgetError as error:
-            refused = Awaited(loop=loop)
+            refused = SpendFuture(loop=loop)
             refused.set_exception(error)
             return refused
-        return flusher.join(loop, shard_of(campaign_id // ORDINALS), verb, campaign_id, micros, line)
+        return sender.join(loop, shard_of(campaign_id // ORDINALS), verb, campaign_id, micros, line)
 
     async def _later(self, verb: str, *facts: Any) -> SpendResult:
         """Takes a spend in when it is first awaited."""
@@ -242,7 +242,7 @@ class AsyncBudgetClient(AsyncHoldCalls):
         """A spend under a request id of the caller's: a new one, or one of a shared call that timed out here."""
         line = line_of(campaign_id, amount, event_id, amount_micros, occurred_at)
         if isinstance(request_id, str) and PLACE in request_id:
-            return await asyncio.shield(self._flusher.again(asyncio.get_running_loop(), request_id, verb, line))
+            return await asyncio.shield(self._sender.again(asyncio.get_running_loop(), request_id, verb, line))
         request = checked_request_id(request_id)
         try:
             reply = await self._reply(campaign_id, call_for(script(verb), campaign_id, (LAYOUT, request, line)))
@@ -256,13 +256,13 @@ class AsyncBudgetClient(AsyncHoldCalls):
 
     async def _reply(self, campaign_id: int, call: Call) -> Reply:
         """The reply to a call of its own. Raises NoAnswer."""
-        flusher = self._flusher
+        sender = self._sender
         loop = asyncio.get_running_loop()
-        flusher.enter(loop, 1)
+        sender.enter(loop, 1)
         try:
-            return await flusher.alone(loop, shard_of(campaign_id // ORDINALS), call)
+            return await sender.alone(loop, shard_of(campaign_id // ORDINALS), call)
         finally:
-            flusher.leave(1)
+            sender.leave(1)
 
     async def _many(
         self, verb: str, counted_word: str, spends: Iterable[SpendLike], request_id: str | None
@@ -293,14 +293,14 @@ class AsyncBudgetClient(AsyncHoldCalls):
         """The replies to the calls of a batch, None where there is none, and the first reason why."""
         if not calls:
             return [], None
-        flusher = self._flusher
+        sender = self._sender
         loop = asyncio.get_running_loop()
-        flusher.enter(loop, size)
-        futures = [flusher.alone(loop, piece.shard, call) for piece, call in zip(pieces, calls, strict=True)]
+        sender.enter(loop, size)
+        futures = [sender.alone(loop, piece.shard, call) for piece, call in zip(pieces, calls, strict=True)]
         try:
             outcomes = await asyncio.gather(*futures, return_exceptions=True)
         finally:
-            flusher.leave(size)
+            sender.leave(size)
         failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
         for failure in failures:
             if not isinstance(failure, NoAnswer):

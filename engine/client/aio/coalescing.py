@@ -1,6 +1,6 @@
-"""What an async client sends: parcels, each one script call, with those who await its answer.
+"""What an async client sends: requests, each one script call, with those who await its answer.
 
-`Together`: spends of one shard and verb that several callers reported, one place a caller. `Alone`: any other call, awaited by one caller.
+`CoalescedBatch`: spends of one shard and verb that several callers reported, one place a caller. `SingleRequest`: any other call, awaited by one caller.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from asyncio import AbstractEventLoop, Future
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from engine.client.aio.futures import Awaited
+from engine.client.aio.futures import SpendFuture
 from engine.client.batches import (
     MAX_CAMPAIGNS_A_CALL,
     PACKED_FROM,
@@ -28,7 +28,7 @@ PLACE: Final = "#"
 """Between a shared call's id and a caller's place in it. No id may hold it, so any other client refuses such a request id."""
 
 
-class Parcel:
+class PendingRequest:
     """A call that waits, is under way, or is answered. `call` is there from its sending on, and never changes: so it counts once."""
 
     __slots__ = ("answered", "call", "given_up")
@@ -59,7 +59,7 @@ class Parcel:
         raise NotImplementedError
 
 
-class Alone(Parcel):
+class SingleRequest(PendingRequest):
     """A call with one caller, who gets the reply as it came, or NoAnswer."""
 
     __slots__ = ("_planned", "deadline", "future")
@@ -99,7 +99,7 @@ class Alone(Parcel):
         return None
 
 
-class Together(Parcel):
+class CoalescedBatch(PendingRequest):
     """Spends of several callers. lines: their text where one has an event id or an instant, else None and `micros` says it. told: takes how many
     callers were told their answer or its want."""
 
@@ -129,7 +129,7 @@ class Together(Parcel):
         self.campaign_ids: list[int] = []
         self.micros: list[int] = []
         self.lines: list[str] | None = [] if with_lines else None
-        self.futures: list[Awaited] = []
+        self.futures: list[SpendFuture] = []
         self.deadlines: list[float] = []
         self.results: Sequence[SpendResult] = ()
         self.limit = most_spends(MAX_CAMPAIGNS_A_CALL, with_lines, verb == TRY)
@@ -226,10 +226,10 @@ class Together(Parcel):
         """Whether there is neither an answer for a place nor somebody who awaits it."""
         return not self.answered and self.futures[place].done()
 
-    def again(self, place: int, deadline: float, loop: AbstractEventLoop) -> Awaited:
+    def again(self, place: int, deadline: float, loop: AbstractEventLoop) -> SpendFuture:
         """Awaits the answer of a place once more."""
         if self.answered or self.lost(place):
-            future = self.futures[place] = Awaited(loop=loop)
+            future = self.futures[place] = SpendFuture(loop=loop)
             future.given_up = self._told
             self.deadlines[place] = deadline
             if self.answered:

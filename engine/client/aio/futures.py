@@ -1,6 +1,6 @@
 """What the calls of an async client give: taken when they are made, so that they keep the order in which they were made, and awaited like a coroutine.
 
-A spend needs no task of its own to wait for its answer: `Awaited` is a future, which is awaited and gathered without one; that is most of what a spend under asyncio
+A spend needs no task of its own to wait for its answer: `SpendFuture` is a future, which is awaited and gathered without one; that is most of what a spend under asyncio
 costs. `begun` is any other call. Both go wherever what an `async def` gives goes: `create_task`, a `TaskGroup`, `asyncio.run`.
 """
 
@@ -17,7 +17,7 @@ _Given = ParamSpec("_Given")
 _Result = TypeVar("_Result")
 
 
-class Awaited(asyncio.Future[SpendResult], Coroutine[Any, Any, SpendResult]):
+class SpendFuture(asyncio.Future[SpendResult], Coroutine[Any, Any, SpendResult]):
     """The answer to a spend."""
 
     __slots__ = ("given_up",)

@@ -1,5 +1,5 @@
-"""The one task of an async client that talks to Redis: it takes every parcel that waits, sends them in one round trip, hands the answers out,
-and takes what has come meanwhile. Parcels whose answer is lost are sent again as they were, in their order, while somebody awaits them.
+"""The one task of an async client that talks to Redis: it takes every request that waits, sends them in one round trip, hands the answers out,
+and takes what has come meanwhile. Requests whose answer is lost are sent again as they were, in their order, while somebody awaits them.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from typing import Final
 
 from redis import exceptions
 
-from engine.client.aio.coalescing import PLACE, Alone, Parcel, Together
-from engine.client.aio.futures import Awaited
+from engine.client.aio.coalescing import PLACE, CoalescedBatch, PendingRequest, SingleRequest
+from engine.client.aio.futures import SpendFuture
 from engine.errors import BudgetError, InvalidId, Overloaded, shown
-from engine.live.transport.aio import AsyncAddress, AsyncLink
+from engine.live.transport.aio import AsyncAddress, AsyncConnection
 from engine.live.transport.pool import Call, NoAnswer, Reply, Unreadable, is_of_the_server, named, one_line, translated
 
 KEPT_S: Final = 300
@@ -22,8 +22,8 @@ KEPT_S: Final = 300
 _PAUSE_S: Final = 0.005
 
 
-class Flusher:
-    """Parcels in arrival order and their deadlines. Bound to the event loop of its first call."""
+class Sender:
+    """Requests in arrival order and their deadlines. Bound to the event loop of its first call."""
 
     def __init__(self, address: AsyncAddress, timeout_s: float, max_waiting: int) -> None:
         self._address = address
@@ -32,14 +32,14 @@ class Flusher:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
-        self._queue: list[Parcel] = []
-        self._open: dict[int, Together] = {}
-        self._flight: list[Parcel] = []
+        self._queue: list[PendingRequest] = []
+        self._open: dict[int, CoalescedBatch] = {}
+        self._flight: list[PendingRequest] = []
         self._timer: asyncio.TimerHandle | None = None
         self._limit: asyncio.Timeout | None = None
-        self._link: AsyncLink | None = None
+        self._link: AsyncConnection | None = None
         self._why = ""
-        self._kept: OrderedDict[str, tuple[float, Together]] = OrderedDict()
+        self._kept: OrderedDict[str, tuple[float, CoalescedBatch]] = OrderedDict()
         self._kept_spends = 0
         self._closed = False
         self._leave = self.leave  # made once: each spend carries it
@@ -71,28 +71,28 @@ class Flusher:
 
     def join(
         self, loop: asyncio.AbstractEventLoop, shard: int, verb: str, campaign_id: int, micros: int, line: str | None
-    ) -> Awaited:
-        """One spend into the parcel that is open for its shard. After `enter`."""
-        parcel = self._open.get(shard)
+    ) -> SpendFuture:
+        """One spend into the batch that is open for its shard. After `enter`."""
+        pending = self._open.get(shard)
         if (
-            parcel is None
-            or parcel.verb != verb
-            or (parcel.lines is None and line is not None)
-            or len(parcel.futures) >= parcel.limit
-            or (campaign_id not in parcel.campaigns and not parcel.opens(campaign_id))
+            pending is None
+            or pending.verb != verb
+            or (pending.lines is None and line is not None)
+            or len(pending.futures) >= pending.limit
+            or (campaign_id not in pending.campaigns and not pending.opens(campaign_id))
         ):
-            parcel = self._open[shard] = Together(shard, verb, line is not None, self._leave)
-            parcel.opens(campaign_id)
-            self._add(loop, parcel)
-        if parcel.lines is None:
-            parcel.micros.append(micros)
+            pending = self._open[shard] = CoalescedBatch(shard, verb, line is not None, self._leave)
+            pending.opens(campaign_id)
+            self._add(loop, pending)
+        if pending.lines is None:
+            pending.micros.append(micros)
         else:
-            parcel.lines.append(line or f"{campaign_id},{micros},,;")
-        parcel.campaign_ids.append(campaign_id)
-        parcel.deadlines.append(loop.time() + self._timeout_s)
-        future = Awaited(loop=loop)
+            pending.lines.append(line or f"{campaign_id},{micros},,;")
+        pending.campaign_ids.append(campaign_id)
+        pending.deadlines.append(loop.time() + self._timeout_s)
+        future = SpendFuture(loop=loop)
         future.given_up = self._leave
-        parcel.futures.append(future)
+        pending.futures.append(future)
         self._arm(loop)
         return future
 
@@ -100,35 +100,35 @@ class Flusher:
         """A call of its own, behind all that came before it. After `enter`."""
         self._open.pop(shard, None)
         future: asyncio.Future[Reply] = loop.create_future()
-        self._add(loop, Alone(call, loop.time() + self._timeout_s, future))
+        self._add(loop, SingleRequest(call, loop.time() + self._timeout_s, future))
         return future
 
-    def again(self, loop: asyncio.AbstractEventLoop, request: str, verb: str, line: str) -> Awaited:
+    def again(self, loop: asyncio.AbstractEventLoop, request: str, verb: str, line: str) -> SpendFuture:
         """The answer to a spend that timed out here in a shared call. Raises InvalidId, and what `enter` raises."""
         self._check(loop)
         batch, _, place = request.partition(PLACE)
         self._prune(loop.time())
-        _, parcel = self._kept.get(batch, (0.0, None))
-        if parcel is None or not (place.isascii() and place.isdigit() and int(place) < len(parcel.futures)):
+        _, pending = self._kept.get(batch, (0.0, None))
+        if pending is None or not (place.isascii() and place.isdigit() and int(place) < len(pending.futures)):
             raise InvalidId(
                 f"request_id {shown(request)} names a place in a shared call that this client does not keep (any more):"
                 " it can be repeated on the client that made it, for five minutes",
                 "request_id",
             )
-        if parcel.verb != verb or parcel.line(int(place)) != line:
+        if pending.verb != verb or pending.line(int(place)) != line:
             raise InvalidId(
                 f"request_id {shown(request)} was another spend: repeat it with its own facts", "request_id"
             )
-        if parcel.lost(int(place)):
+        if pending.lost(int(place)):
             self.enter(loop, 1)
-        future = parcel.again(int(place), loop.time() + self._timeout_s, loop)
-        if not parcel.answered and parcel not in self._queue and parcel not in self._flight:
-            self._add(loop, parcel)
+        future = pending.again(int(place), loop.time() + self._timeout_s, loop)
+        if not pending.answered and pending not in self._queue and pending not in self._flight:
+            self._add(loop, pending)
         self._arm(loop)
         return future
 
-    def _add(self, loop: asyncio.AbstractEventLoop, parcel: Parcel) -> None:
-        self._queue.append(parcel)
+    def _add(self, loop: asyncio.AbstractEventLoop, pending: PendingRequest) -> None:
+        self._queue.append(pending)
         self._arm(loop)
         if self._task is None or self._task.done():
             self._task = loop.create_task(self._run(), name="budget-flusher")
@@ -151,15 +151,15 @@ class Flusher:
                 self._why = f"Redis at {self._address.where} does not answer in time"
                 while self._flight:
                     await self._attempt()
-                    self._flight = [parcel for parcel in self._flight if not parcel.answered and parcel.wanted()]
+                    self._flight = [pending for pending in self._flight if not pending.answered and pending.wanted()]
         except Exception as error:  # a fault of ours: nobody may hang for it
-            for parcel in (*self._flight, *self._queue):
-                self._fail(parcel, NoAnswer(f"the client's own task failed: {named(error)}", []))
+            for pending in (*self._flight, *self._queue):
+                self._fail(pending, NoAnswer(f"the client's own task failed: {named(error)}", []))
             raise
         finally:
             self._drop()
-            for parcel in (*self._flight, *self._queue):
-                self._end(parcel, float("inf"), "the client's own task was ended")
+            for pending in (*self._flight, *self._queue):
+                self._end(pending, float("inf"), "the client's own task was ended")
             self._flight, self._queue = [], []
             self._open.clear()
 
@@ -171,12 +171,12 @@ class Flusher:
                 if link is None:
                     link = self._link = await self._address.connect(self._timeout_s)
                 # Only now: who gave up before there was a connection is left out, and was never sent.
-                self._flight = [parcel for parcel in self._flight if parcel.seal()]
+                self._flight = [pending for pending in self._flight if pending.seal()]
                 await self._exchange(link, self._flight)
         except (exceptions.AuthenticationError, exceptions.AuthorizationError) as error:
             self._drop()
-            for parcel in self._flight:
-                self._fail(parcel, NoAnswer(f"Redis at {self._address.where} refuses the login: {error}", []))
+            for pending in self._flight:
+                self._fail(pending, NoAnswer(f"Redis at {self._address.where} refuses the login: {error}", []))
         except exceptions.ResponseError as error:
             self._drop()
             if is_of_the_server(error):  # a new connection may reach the new primary
@@ -184,8 +184,8 @@ class Flusher:
                 await asyncio.sleep(_PAUSE_S)
                 return
             # Of the login.
-            for parcel in self._flight:
-                self._fail(parcel, translated(error, self._address.where, []))
+            for pending in self._flight:
+                self._fail(pending, translated(error, self._address.where, []))
         except Exception as error:  # noqa: BLE001  # a lost connection, or an event loop's own complaint about one: it is tried again
             self._drop()
             said = one_line(error) if isinstance(error, exceptions.RedisError | OSError) else named(error)
@@ -194,16 +194,16 @@ class Flusher:
         finally:
             self._limit = None
 
-    async def _exchange(self, link: AsyncLink, parcels: Sequence[Parcel]) -> None:
-        sent: list[Parcel | None] = []
+    async def _exchange(self, link: AsyncConnection, requests: Sequence[PendingRequest]) -> None:
+        sent: list[PendingRequest | None] = []
         out: list[bytes] = []
-        for parcel in parcels:
-            assert parcel.call is not None
-            if parcel.call.script.sha1 not in link.loaded:
-                out.append(link.load(parcel.call.script))
+        for pending in requests:
+            assert pending.call is not None
+            if pending.call.script.sha1 not in link.loaded:
+                out.append(link.load(pending.call.script))
                 sent.append(None)
-            out.append(parcel.call.encoded())
-            sent.append(parcel)
+            out.append(pending.call.encoded())
+            sent.append(pending)
         link.send(b"".join(out))
         demoted: exceptions.ResponseError | None = None
         for waited in sent:
@@ -228,17 +228,17 @@ class Flusher:
         if demoted is not None:
             raise demoted
 
-    def _fail(self, parcel: Parcel, error: Exception) -> None:
-        parcel.fail(error)
+    def _fail(self, pending: PendingRequest, error: Exception) -> None:
+        pending.fail(error)
         if isinstance(error, NoAnswer):
-            self._keep(parcel)
+            self._keep(pending)
 
     def _expire(self) -> None:
         """The timer: ends callers whose time is over, and a round trip that nobody awaits any more."""
         assert self._loop is not None
         now = self._loop.time()
         self._timer = None
-        ends = [self._end(parcel, now, self._why) for parcel in (*self._flight, *self._queue)]
+        ends = [self._end(pending, now, self._why) for pending in (*self._flight, *self._queue)]
         soonest = min((end for end in ends if end is not None), default=None)
         if soonest is not None:
             self._timer = self._loop.call_at(soonest, self._expire)
@@ -246,18 +246,18 @@ class Flusher:
             limit, self._limit = self._limit, None
             limit.reschedule(now)
 
-    def _end(self, parcel: Parcel, now: float, why: str) -> float | None:
-        end = parcel.expire(now, why)
-        if parcel.given_up:
-            self._keep(parcel)
+    def _end(self, pending: PendingRequest, now: float, why: str) -> float | None:
+        end = pending.expire(now, why)
+        if pending.given_up:
+            self._keep(pending)
         return end
 
-    def _keep(self, parcel: Parcel) -> None:
+    def _keep(self, pending: PendingRequest) -> None:
         """Keeps a shared call that was sent and that a caller gave up on."""
-        if isinstance(parcel, Together) and parcel.call is not None and parcel.request not in self._kept:
+        if isinstance(pending, CoalescedBatch) and pending.call is not None and pending.request not in self._kept:
             assert self._loop is not None
-            self._kept[parcel.request] = self._loop.time() + KEPT_S, parcel
-            self._kept_spends += len(parcel.futures)
+            self._kept[pending.request] = self._loop.time() + KEPT_S, pending
+            self._kept_spends += len(pending.futures)
             self._prune(self._loop.time())
 
     def _prune(self, now: float) -> None:

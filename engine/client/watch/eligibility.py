@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from itertools import count
 from typing import Final
 
-from engine.client.watch.messages import BrandSeen, BudgetMoved, CampaignSeen, PlanTold
+from engine.client.watch.messages import BrandSnapshot, BudgetMoved, CampaignSnapshot, PlanPublished
 from engine.domain.budget import BUDGETS
 from engine.domain.causes import ARCHIVED, MANUAL, OTHER, SCHEDULE, cause_of, mask_of
 from engine.domain.hours import Hours
@@ -27,7 +27,7 @@ _BUDGETS: Final[dict[str, Period]] = {kind.cause: kind.period for kind in BUDGET
 _NEVER: Final = -1
 
 
-class Wanted:
+class WatchFilter:
     """What a watch is asked to keep: all, or some brands and some campaigns."""
 
     def __init__(self, brands: Iterable[int] | None, campaigns: Iterable[int] | None) -> None:
@@ -123,10 +123,10 @@ class _Shard:
         self.fresh = False
 
 
-class Picture:
+class EligibilityView:
     """Which campaigns may run. fail_open: while a shard is not fresh its campaigns stand as last seen, time going on; else none of them may run."""
 
-    def __init__(self, fail_open: bool, wanted: Wanted) -> None:
+    def __init__(self, fail_open: bool, wanted: WatchFilter) -> None:
         self.running: set[int] = set()
         self.fail_open = fail_open
         self._wanted = wanted
@@ -151,7 +151,7 @@ class Picture:
             return None
         return campaign.stops | brand.mask | (0 if campaign.group.open else _SCHEDULE)
 
-    def load(self, shard: int, brands: Iterable[tuple[int, BrandSeen, list[CampaignSeen]]]) -> None:
+    def load(self, shard: int, brands: Iterable[tuple[int, BrandSnapshot, list[CampaignSnapshot]]]) -> None:
         """A snapshot of a shard: it replaces what was known of it, and the shard is fresh from here."""
         home = self._shards[shard]
         home.fresh = True
@@ -204,7 +204,7 @@ class Picture:
         brand.budgets[change.cause].hear(change.used_up, change.at_ms)
         self._settle(brand)
 
-    def told(self, change: PlanTold) -> None:
+    def told(self, change: PlanPublished) -> None:
         """A plan was published: its brand, and those campaigns that changed."""
         home = self._shards[shard_of(change.brand_id)]
         if not home.fresh or not self._wanted.brand(change.brand_id):
@@ -264,7 +264,7 @@ class Picture:
             self._wait_for(group)
         return group
 
-    def _put(self, brand: _Brand, campaigns: Iterable[CampaignSeen], whole: bool) -> list[int]:
+    def _put(self, brand: _Brand, campaigns: Iterable[CampaignSnapshot], whole: bool) -> list[int]:
         """Takes campaigns into a brand; answers those that changed. whole: a snapshot, which older versions do not exist for."""
         changed = []
         for campaign_id, version, enabled, archived, schedule in campaigns:
@@ -294,7 +294,7 @@ class Picture:
     def _drop(self, brand: _Brand, campaign_id: int) -> None:
         self._leave(campaign_id, brand.campaigns.pop(campaign_id))
 
-    def _see_brand(self, brand: _Brand, seen: BrandSeen) -> None:
+    def _see_brand(self, brand: _Brand, seen: BrandSnapshot) -> None:
         if seen.version >= brand.version:
             brand.version, brand.archived = seen.version, seen.archived
             for cause, word in brand.budgets.items():

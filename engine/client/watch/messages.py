@@ -14,7 +14,7 @@ _TOLD: Final = tuple(kind.cause for kind in BUDGETS)
 _DIRECTIONS: Final = {"exhausted": True, "restored": False}
 
 
-class CampaignSeen(NamedTuple):
+class CampaignSnapshot(NamedTuple):
     """A campaign's published plan. schedule: the compiled text."""
 
     campaign_id: int
@@ -24,7 +24,7 @@ class CampaignSeen(NamedTuple):
     schedule: str
 
 
-class BrandSeen(NamedTuple):
+class BrandSnapshot(NamedTuple):
     """A brand at journal number n of its shard.
 
     at_ms: the instant for whose periods `used_up` holds. Budgets are named by their causes: `told` are those that were spoken of,
@@ -50,21 +50,21 @@ class BudgetMoved(NamedTuple):
     n: int
 
 
-class PlanTold(NamedTuple):
+class PlanPublished(NamedTuple):
     """A brand as it stands, and those of its campaigns that changed."""
 
     brand_id: int
-    brand: BrandSeen
-    campaigns: tuple[CampaignSeen, ...]
+    brand: BrandSnapshot
+    campaigns: tuple[CampaignSnapshot, ...]
 
 
-class ShardTold(NamedTuple):
+class ShardChanged(NamedTuple):
     """A shard lost its mark, or has it again."""
 
     ready: bool
 
 
-Change = BudgetMoved | PlanTold | ShardTold
+Change = BudgetMoved | PlanPublished | ShardChanged
 
 
 def read_message(message: bytes) -> Change:
@@ -74,11 +74,11 @@ def read_message(message: bytes) -> Change:
     """
     words = message.decode().split(" ")
     if words[:2] == ["0", "shard"]:
-        return ShardTold(words[2:3] == ["ready"])
+        return ShardChanged(words[2:3] == ["ready"])
     if words[1:3] == ["plan", "published"] and len(words) > 5:
         brand = read_brand(int(words[4]), int(words[3]), words[5])
         campaigns = (_split(word) for word in words[6:])
-        return PlanTold(int(words[0]), brand, tuple(read_campaign(*c) for c in campaigns))
+        return PlanPublished(int(words[0]), brand, tuple(read_campaign(*c) for c in campaigns))
     brand_id, name, direction, at, n, *_ = words
     cause = cause_of(name)
     if (cause.name not in _TOLD and cause.name != OTHER) or direction not in _DIRECTIONS:
@@ -86,11 +86,11 @@ def read_message(message: bytes) -> Change:
     return BudgetMoved(int(brand_id), cause.name, _DIRECTIONS[direction], int(at), int(n))
 
 
-def read_brand(n: int, at_ms: int, text: str) -> BrandSeen:
+def read_brand(n: int, at_ms: int, text: str) -> BrandSnapshot:
     """`version:archived:daily_limit:monthly_limit:daily used up:monthly used up`, and fields of later releases. Raises ValueError."""
     version, archived, *fields = text.split(":")
     told = [(kind.cause, *of_budget) for kind, of_budget in zip(BUDGETS, budgets_of(fields, 2), strict=False)]
-    return BrandSeen(
+    return BrandSnapshot(
         n,
         at_ms,
         int(version),
@@ -101,10 +101,10 @@ def read_brand(n: int, at_ms: int, text: str) -> BrandSeen:
     )
 
 
-def read_campaign(campaign_id: int, text: str) -> CampaignSeen:
+def read_campaign(campaign_id: int, text: str) -> CampaignSnapshot:
     """`version:on:archived:schedule`, and fields of later releases. Raises ValueError."""
     version, on, archived, schedule, *_ = text.split(":")
-    return CampaignSeen(campaign_id, int(version), on == "1", archived == "1", schedule)
+    return CampaignSnapshot(campaign_id, int(version), on == "1", archived == "1", schedule)
 
 
 def _split(word: str) -> tuple[int, str]:

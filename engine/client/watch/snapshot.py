@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from engine.client.watch.eligibility import Wanted
-from engine.client.watch.messages import BrandSeen, CampaignSeen, read_brand, read_campaign
+from engine.client.watch.eligibility import WatchFilter
+from engine.client.watch.messages import BrandSnapshot, CampaignSnapshot, read_brand, read_campaign
 from engine.live.keys import shard_keys
 from engine.live.replies import NOT_READY, head
 from engine.live.scripts import LAYOUT, script
@@ -25,11 +25,11 @@ class Snapshot(NamedTuple):
     """A shard under one mark. A brand stands at its own n: later messages go on from there."""
 
     mark: str
-    brands: list[tuple[int, BrandSeen, list[CampaignSeen]]]
+    brands: list[tuple[int, BrandSnapshot, list[CampaignSnapshot]]]
 
 
 def read_snapshot(
-    ask: Callable[[Call], Reply], ask_all: Callable[[list[Call]], list[Reply]], wanted: Wanted, shard: int
+    ask: Callable[[Call], Reply], ask_all: Callable[[list[Call]], list[Reply]], wanted: WatchFilter, shard: int
 ) -> Snapshot:
     """Reads what is wanted of a shard. Raises ShardNotReady, and what asking raises."""
     mark, highest = _brands_there(ask, wanted, shard)
@@ -38,7 +38,7 @@ def read_snapshot(
     for brand_id, ordinal in highest.items():
         ids = wanted.campaigns_of(brand_id, ordinal)
         asked += [(brand_id, ids[start : start + SLICE]) for start in range(0, max(len(ids), 1), SLICE)]
-    brands: dict[int, tuple[BrandSeen, list[CampaignSeen]]] = {}
+    brands: dict[int, tuple[BrandSnapshot, list[CampaignSnapshot]]] = {}
     for start in range(0, len(asked), CALLS_AT_ONCE):
         part = asked[start : start + CALLS_AT_ONCE]
         calls = [Call(code, (keys.shard, keys.brand(b), *map(keys.campaign, ids)), (LAYOUT,)) for b, ids in part]
@@ -52,7 +52,7 @@ def read_snapshot(
     return Snapshot(mark, [(brand_id, seen, campaigns) for brand_id, (seen, campaigns) in brands.items()])
 
 
-def _brands_there(ask: Callable[[Call], Reply], wanted: Wanted, shard: int) -> tuple[str, dict[int, int]]:
+def _brands_there(ask: Callable[[Call], Reply], wanted: WatchFilter, shard: int) -> tuple[str, dict[int, int]]:
     """The mark, and {brand id: highest ordinal} of the wanted brands that are published."""
     keys, code = shard_keys(shard), script("read_registry")
     named, found, cursor, mark = wanted.brands_of(shard), dict[int, int](), "0", ""

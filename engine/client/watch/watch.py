@@ -17,17 +17,17 @@ from typing import Final
 from redis import exceptions
 
 from engine.client.watch.clock import RedisClock
-from engine.client.watch.eligibility import Picture, Wanted
-from engine.client.watch.messages import BudgetMoved, PlanTold, read_message
+from engine.client.watch.eligibility import EligibilityView, WatchFilter
+from engine.client.watch.messages import BudgetMoved, PlanPublished, read_message
 from engine.client.watch.snapshot import ShardNotReady, read_snapshot
-from engine.client.watch.subscription import Channel
+from engine.client.watch.subscription import Subscription
 from engine.domain.causes import reasons_of
 from engine.domain.ids import brand_of, check_brand_id, check_campaign_id, ids_of, shard_of
 from engine.errors import BudgetError, NotFound, NotReady
 from engine.live.keys import shard_keys
 from engine.live.replies import NOT_READY, CampaignStatus, head
 from engine.live.scripts import LAYOUT, script
-from engine.live.transport.pool import Call, NoAnswer, Reply, Wire
+from engine.live.transport.pool import Call, ConnectionPool, NoAnswer, Reply
 
 log = logging.getLogger(__name__)
 
@@ -65,19 +65,19 @@ class Watch:
 
     def __init__(
         self,
-        wire: Wire,
+        wire: ConnectionPool,
         *,
         brands: Iterable[int] | None = None,
         campaigns: Iterable[int] | None = None,
         fail_open: bool = False,
     ) -> None:
         self._wire = wire
-        self._wanted = Wanted(
+        self._wanted = WatchFilter(
             None if brands is None else [check_brand_id(b) for b in ids_of(brands, "brands")],
             None if campaigns is None else [check_campaign_id(c) for c in ids_of(campaigns, "campaigns")],
         )
-        self._picture = Picture(fail_open, self._wanted)
-        self.may_bid = self._picture.running.__contains__
+        self._view = EligibilityView(fail_open, self._wanted)
+        self.may_bid = self._view.running.__contains__
         self._clock = RedisClock()
         self._changed = threading.Condition(threading.Lock())
         self._closed = threading.Event()
@@ -87,7 +87,7 @@ class Watch:
         """Watched shards that are not fresh, and why."""
         self._heard_s = time.monotonic()
         self._joined = False
-        self._channel: Channel | None = None
+        self._subscription: Subscription | None = None
         self._beat_at = 0
         self._marks: dict[int, str] = {}
         _OWN.add(self)
@@ -113,7 +113,7 @@ class Watch:
     @property
     def running(self) -> Container[int]:
         """The campaigns that may run, the very set that `may_bid` looks at."""
-        return self._picture.running
+        return self._view.running
 
     @property
     def age_ms(self) -> float:
@@ -143,7 +143,7 @@ class Watch:
                 return
             self._wanted.add([campaign_id])
             self._missing[shard] = f"shard {shard} is being read"
-            channel = self._channel if self._joined else None
+            channel = self._subscription if self._joined else None
         if channel is not None:
             try:
                 channel.subscribe([shard])
@@ -158,8 +158,8 @@ class Watch:
         """
         shard = shard_of(brand_of(check_campaign_id(campaign_id)))
         with self._changed:
-            mask = self._picture.mask(campaign_id)
-            if self._ended or (shard in self._missing and (mask is None or not self._picture.fail_open)):
+            mask = self._view.mask(campaign_id)
+            if self._ended or (shard in self._missing and (mask is None or not self._view.fail_open)):
                 if mask is None:
                     raise NotReady(f"campaign {campaign_id} was not seen yet: {self.why}")
                 return CampaignStatus((*reasons_of(mask), STALE))
@@ -170,11 +170,11 @@ class Watch:
     def __len__(self) -> int:
         """How many campaigns are known."""
         with self._changed:
-            return len(self._picture)
+            return len(self._view)
 
     def __repr__(self) -> str:
         state = f"stale: {self.why}" if self.stale else "live"
-        return f"Watch({state}, {len(self)} campaigns, {len(self._picture.running)} may bid)"
+        return f"Watch({state}, {len(self)} campaigns, {len(self._view.running)} may bid)"
 
     def close(self) -> None:
         """Ends the watch: its threads stop, and every campaign is False from here."""
@@ -182,7 +182,7 @@ class Watch:
         self._closed.set()
         with self._changed:
             self._changed.notify_all()
-        channel = self._channel
+        channel = self._subscription
         if channel is not None:
             channel.cut()
         for thread in self._threads:
@@ -198,13 +198,13 @@ class Watch:
     def _end(self, why: str) -> None:
         with self._changed:
             self._ended = self._ended or why
-            self._picture.fail_open = False
-            self._picture.lose_all()
+            self._view.fail_open = False
+            self._view.lose_all()
 
     def _forked(self) -> None:
         """In a forked child: no thread keeps this picture any more, and the parent's connection is not ours to close."""
         self._changed = threading.Condition(threading.Lock())
-        self._threads, self._channel = [], None
+        self._threads, self._subscription = [], None
         self._end("this process was forked: make a watch of its own with client.watch()")
 
     # The thread that keeps the time.
@@ -227,7 +227,7 @@ class Watch:
             self._lose_all(f"nothing was heard of Redis for {STALE_AFTER_S:.0f} s")
             wait_s = 60.0
         if self._clock.known:
-            due_ms = self._picture.advance(self._clock.now_ms())
+            due_ms = self._view.advance(self._clock.now_ms())
             wait_s = min(wait_s, (due_ms - self._clock.exact_ms()) / 1000)
         return wait_s
 
@@ -251,7 +251,7 @@ class Watch:
             tries = 0 if self._joined else tries + 1
             with self._changed:
                 self._lose_all(why)
-            channel, self._channel = self._channel, None
+            channel, self._subscription = self._subscription, None
             if channel is not None:
                 channel.hang_up()
             self._closed.wait(_PAUSES_S[min(tries, len(_PAUSES_S) - 1)])
@@ -261,13 +261,13 @@ class Watch:
         if self._joined and not self._closed.is_set():
             log.warning("watch stale: %s", why)
         self._joined = False
-        self._picture.lose_all()
+        self._view.lose_all()
         self._missing = dict.fromkeys(self._wanted.shards, why)
         self._changed.notify_all()
 
     def _follow(self) -> None:
         """Listens first, then reads the snapshot, so that nothing falls between; and goes on until the connection is lost."""
-        channel = self._channel = Channel(self._wire, _ANSWER_S)
+        channel = self._subscription = Subscription(self._wire, _ANSWER_S)
         heard: set[int] = set()
         while True:
             with self._changed:
@@ -302,7 +302,7 @@ class Watch:
                 to_load += self._beat()
                 beat_s = time.monotonic() + BEAT_S
 
-    def _hear(self, channel: Channel) -> list[int]:
+    def _hear(self, channel: Subscription) -> list[int]:
         """Takes one word of the channels; answers the shards that must be read again."""
         word, shard, message = channel.read()
         self._heard_s = time.monotonic()
@@ -316,9 +316,9 @@ class Watch:
             return [shard]
         with self._changed:
             if isinstance(change, BudgetMoved):
-                self._picture.moved(change)
-            elif isinstance(change, PlanTold):
-                self._picture.told(change)
+                self._view.moved(change)
+            elif isinstance(change, PlanPublished):
+                self._view.told(change)
                 self._changed.notify_all()  # a window may have come that ends before any other
             elif change.ready:
                 return [shard]
@@ -330,7 +330,7 @@ class Watch:
         """Needs the lock."""
         if shard not in self._missing:
             log.warning("watch stale for shard %s: %s", shard, why)
-        self._picture.lose(shard)
+        self._view.lose(shard)
         self._missing[shard] = f"shard {shard} is not ready ({why}): it is being rebuilt from PostgreSQL"
         self._changed.notify_all()
 
@@ -382,8 +382,8 @@ class Watch:
             if not self._joined or self._ended:
                 return restarted
             if not restarted:
-                self._picture.restart(self._clock.now_ms())
-            self._picture.load(shard, snapshot.brands)
+                self._view.restart(self._clock.now_ms())
+            self._view.load(shard, snapshot.brands)
             self._marks[shard] = snapshot.mark
             self._missing.pop(shard, None)
             self._changed.notify_all()

@@ -11,7 +11,7 @@ from engine.domain.ids import SHARDS, shard_of
 from engine.errors import BudgetError, ServerAway
 from engine.flows.catalog.plans import Apart, plans_off
 from engine.flows.catalog.restored import Restored, TakenBack
-from engine.ledger.catalog import Catalog, Owed
+from engine.ledger.catalog import Catalog, PendingPublication
 from engine.ledger.published import MAX_VERSION, Ahead
 from engine.ledger.records import BrandRecord, CampaignRecord
 from engine.live.admin import BrandPlan, CampaignPlan, LiveRedis
@@ -133,8 +133,8 @@ class Publisher:
         owed = self._catalog.owed(brand_ids)
         missing = set(brand_ids) - {one.brand.id for one in owed}
         failed += [f"brand {brand_id}: not in the catalog" for brand_id in sorted(missing)]
-        taken: list[Owed] = []
-        kept: dict[int, tuple[Owed, dict[int, int]]] = {}
+        taken: list[PendingPublication] = []
+        kept: dict[int, tuple[PendingPublication, dict[int, int]]] = {}
         try:
             for one in owed:
                 try:
@@ -160,7 +160,7 @@ class Publisher:
         stamp(self._live, self._instance, sorted({shard_of(one.brand.id) for one in taken}), number)
         return list(kept)
 
-    def _overtake(self, kept: dict[int, tuple[Owed, dict[int, int]]]) -> None:
+    def _overtake(self, kept: dict[int, tuple[PendingPublication, dict[int, int]]]) -> None:
         """The catalog's word wins: PostgreSQL went back to an earlier state, or somebody wrote to Redis by hand. Unless the publish was late."""
         of_brands: dict[int, Ahead] = {}
         of_campaigns: dict[int, Ahead] = {}
@@ -181,7 +181,7 @@ class Publisher:
                 extra={"brands": brands, "campaigns": campaigns},
             )
 
-    def _bring(self, one: Owed) -> dict[int, int] | None:
+    def _bring(self, one: PendingPublication) -> dict[int, int] | None:
         plans = [campaign_plan(c, create=c.id in one.new) for c in one.campaigns]
         ahead = self._live.bring(self._instance, brand_plan(one.brand, create=one.is_new), plans)
         if ahead is not None:

@@ -15,7 +15,7 @@ from typing import Final
 from engine.domain.ids import SHARDS
 from engine.errors import ServerAway
 from engine.flows.catalog.publish import NotAllPublished
-from engine.flows.persist.persister import SPENDS_AT_ONCE, Drained, Persister, told
+from engine.flows.persist.persister import SPENDS_AT_ONCE, DrainStats, Persister, told
 from engine.live.admin import LiveRedis, LiveShard
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ class _Trouble:
     told_at: float
 
 
-class Troubles:
+class RetryState:
     """What goes wrong now, by shard or duty. Each is tried again after 1 s, then after twice as long each time, up to 30 s."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -98,14 +98,14 @@ class PersistLoop:
         self._rebuilding = True
         self._owed: set[int] = set()
         self._told_away = ("", 0.0)
-        self.troubles = Troubles()
+        self.troubles = RetryState()
 
     @property
     def away(self) -> bool:
         """Whether the last pass found a server away."""
         return bool(self._told_away[0])
 
-    def run(self, should_stop: Callable[[], bool], total: Drained) -> None:
+    def run(self, should_stop: Callable[[], bool], total: DrainStats) -> None:
         """Passes until `should_stop`, which is also asked before each transaction; `total` counts what was carried over."""
         while not should_stop():
             entries, rows, began_s = total.entries, total.rows, time.monotonic()
@@ -127,7 +127,7 @@ class PersistLoop:
             self._told_away = (away.part, time.monotonic())
         time.sleep(AWAY_S)
 
-    def _pass(self, total: Drained, should_stop: Callable[[], bool]) -> None:
+    def _pass(self, total: DrainStats, should_stop: Callable[[], bool]) -> None:
         self._look_after_shards()
         self._drain(total, should_stop)
         self._guarded("refunds", self._on_drained)
@@ -166,7 +166,7 @@ class PersistLoop:
         self._rebuilding = self._on_not_ready(broken)
         return self._rebuilding
 
-    def _drain(self, total: Drained, should_stop: Callable[[], bool]) -> None:
+    def _drain(self, total: DrainStats, should_stop: Callable[[], bool]) -> None:
         resting = {what for what in self.troubles.resting() if isinstance(what, int)}
         drained = self._persister.drain(should_stop=should_stop, skip=resting)
         total.add(drained)

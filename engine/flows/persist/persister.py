@@ -49,7 +49,7 @@ class ShardsStuck(BudgetError):
 
 
 @dataclass(slots=True)
-class Drained:
+class DrainStats:
     """What one or more transactions carried over. left: shards that have more than the last took; locked: those that another process has;
     problems: {shard: what stopped it}."""
 
@@ -63,7 +63,7 @@ class Drained:
     problems: dict[int, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, booked: Booked) -> Drained:
+    def of(cls, booked: Booked) -> DrainStats:
         """One booking."""
         return cls(
             booked.entries,
@@ -73,7 +73,7 @@ class Drained:
             changed_brands=booked.changed_brands,
         )
 
-    def add(self, other: Drained) -> None:
+    def add(self, other: DrainStats) -> None:
         self.entries += other.entries
         self.rows += other.rows
         self.micros += other.micros
@@ -116,7 +116,7 @@ class Persister:
         self._instance = instance
         self._partitions: set[date] = set()
 
-    def drain_all(self, progress: Callable[[Drained], None] | None = None) -> Drained:
+    def drain_all(self, progress: Callable[[DrainStats], None] | None = None) -> DrainStats:
         """Everything that is in the journals now. Shards that are not ready are left to the rebuild. Raises ShardsStuck after all others, ServerAway."""
         total = self.drain(progress)
         if total.problems:
@@ -125,13 +125,13 @@ class Persister:
 
     def drain(
         self,
-        progress: Callable[[Drained], None] | None = None,
+        progress: Callable[[DrainStats], None] | None = None,
         *,
         should_stop: Callable[[], bool] = lambda: False,
         skip: Collection[int] = (),
-    ) -> Drained:
+    ) -> DrainStats:
         """The same, with what stopped a shard among the answers: one bad shard holds up no other. Asks `should_stop` before each transaction."""
-        total = Drained()
+        total = DrainStats()
         states = {state.shard: state for state in self.waiting() if state.shard not in skip}
         try:
             self._carry(states, total, progress, should_stop)
@@ -145,8 +145,8 @@ class Persister:
     def _carry(
         self,
         states: dict[int, LiveShard],
-        total: Drained,
-        progress: Callable[[Drained], None] | None,
+        total: DrainStats,
+        progress: Callable[[DrainStats], None] | None,
         should_stop: Callable[[], bool],
     ) -> None:
         """Transaction after transaction, until nothing is left of these shards; what is done goes out of `states`."""
@@ -162,8 +162,8 @@ class Persister:
     def _one_by_one(
         self,
         states: Sequence[LiveShard],
-        total: Drained,
-        progress: Callable[[Drained], None] | None,
+        total: DrainStats,
+        progress: Callable[[DrainStats], None] | None,
         should_stop: Callable[[], bool],
     ) -> None:
         for state in states:
@@ -202,8 +202,8 @@ class Persister:
     def _drain_shard(
         self,
         state: LiveShard,
-        total: Drained,
-        progress: Callable[[Drained], None] | None,
+        total: DrainStats,
+        progress: Callable[[DrainStats], None] | None,
         should_stop: Callable[[], bool],
     ) -> None:
         """One shard to its end. History that does not fit takes the shard out of use; the rebuild brings it back."""
@@ -223,7 +223,7 @@ class Persister:
 
     def step(
         self, shards: Sequence[int], states: Mapping[int, LiveShard] | None = None, *, batch: int = BATCH
-    ) -> Drained:
+    ) -> DrainStats:
         """One transaction: the next entries of so many of these shards, in their order, as it takes; those that have more come last among what is left, so
         that a long backlog holds up no other. states: as Redis had them a moment ago.
 
@@ -231,7 +231,7 @@ class Persister:
         """
         found: list[_Next] = []
         behind: list[int] = []
-        out = Drained()
+        out = DrainStats()
         entries, spends = batch, SPENDS_AT_ONCE
         with self._db.begin() as conn:
             for place, shard in enumerate(shards):
@@ -247,7 +247,7 @@ class Persister:
                 if item.reads:
                     found.append(item)
                     entries, spends = entries - len(item.reads), spends - item.spends
-            out.add(Drained.of(book(conn, [item.part for item in found], self.make_partitions)))
+            out.add(DrainStats.of(book(conn, [item.part for item in found], self.make_partitions)))
             for item in found:
                 item.move_cursor(conn)
         out.left += behind

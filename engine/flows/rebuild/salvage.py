@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Engine
 from engine.domain.periods import at_ms
 from engine.errors import BudgetError
 from engine.flows.persist.ingest import Broken, Part, Read, book, read
-from engine.flows.persist.persister import BATCH, Drained, HistoryLost, Persister
+from engine.flows.persist.persister import BATCH, DrainStats, HistoryLost, Persister
 from engine.ledger import quarantine, spend_read
 from engine.ledger.cursors import CursorMoved, CursorRow, lock_cursor, read_cursors, restart_cursor
 from engine.live.journal import START, Journal
@@ -96,7 +96,7 @@ def _when_free(shard: int, attempt: Callable[[], T | None]) -> T:
         time.sleep(_POLL_S)
 
 
-def _unlocked(step: Drained) -> Drained | None:
+def _unlocked(step: DrainStats) -> DrainStats | None:
     return None if step.locked else step
 
 

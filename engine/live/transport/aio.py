@@ -10,12 +10,12 @@ from typing import Any, Final
 from redis import exceptions
 
 from engine.live.scripts import Script
-from engine.live.transport.connection import MORE, Address, Replies, check_redis_py, command
+from engine.live.transport.connection import MORE, Address, ReplyReader, check_redis_py, command
 
 _CHUNK: Final = 262_144
 
 
-class AsyncLink:
+class AsyncConnection:
     """A connection that is open. `connection` is redis-py's, connected."""
 
     __slots__ = ("_connection", "_replies", "_stream", "_writer", "loaded")
@@ -24,7 +24,7 @@ class AsyncLink:
         self._connection = connection
         self._stream = connection._reader
         self._writer = connection._writer
-        self._replies = Replies.of(connection)
+        self._replies = ReplyReader.of(connection)
         self.loaded: set[str] = set()
         """The scripts that were sent over it."""
 
@@ -67,7 +67,7 @@ class AsyncAddress(Address):
 
         super().__init__(url, redis.asyncio.ConnectionPool)
 
-    async def connect(self, timeout_s: float) -> AsyncLink:
+    async def connect(self, timeout_s: float) -> AsyncConnection:
         """A new connection. Raises redis' errors, OSError, TimeoutError."""
         connection = self.connection(socket_timeout=None, socket_connect_timeout=timeout_s, health_check_interval=0)
         try:
@@ -75,4 +75,4 @@ class AsyncAddress(Address):
         except BaseException:
             await connection.disconnect(nowait=True)
             raise
-        return AsyncLink(connection)
+        return AsyncConnection(connection)

@@ -82,7 +82,7 @@ class Address:
         return self._connection_class(**{**self._kwargs, **kwargs})
 
 
-class Replies:
+class ReplyReader:
     """The replies in what a connection has received, read by hiredis."""
 
     __slots__ = ("_reader",)
@@ -91,7 +91,7 @@ class Replies:
         self._reader = Reader(replyError=connection._parser.parse_error, notEnoughData=MORE)
 
     @classmethod
-    def of(cls, connection: Any) -> Replies | None:
+    def of(cls, connection: Any) -> ReplyReader | None:
         """None where hiredis is not installed."""
         return None if Reader is None else cls(connection)
 
@@ -133,7 +133,7 @@ def words(parts: Sequence[str]) -> bytes:
     return "".join([f"${len(part)}\r\n{part}\r\n" for part in parts]).encode("ascii")
 
 
-class Link:
+class Connection:
     """A connection that is open. `connection` is redis-py's, connected."""
 
     __slots__ = ("_connection", "_replies", "_sock", "_waits_s", "asks")
@@ -141,7 +141,7 @@ class Link:
     def __init__(self, connection: Any) -> None:
         self._connection = connection
         self._sock = connection._sock
-        self._replies = Replies.of(connection)
+        self._replies = ReplyReader.of(connection)
         self._waits_s = 0.0
         """How long the kernel waits on this socket; 0 where Python does."""
         self.asks = self._replies is not None and type(self._sock) is socket.socket

@@ -20,7 +20,7 @@ from redis import exceptions
 from engine.errors import BudgetError, WrongVersion, shown
 from engine.live.scripts import Script
 from engine.live.transport.busy_poll import MOST_US, BusyPoll
-from engine.live.transport.connection import Address, Link, arguments, command, remaining, words
+from engine.live.transport.connection import Address, Connection, arguments, command, remaining, words
 
 Reply = list[Any]
 Arg = str | bytes
@@ -32,7 +32,7 @@ _TURN: Final = 3
 shards sent at once, the spends of others waited behind the whole of it."""
 _TOGETHER: Final = 8192
 """Bytes of calls that leave in one piece: less is not worth a system call, and with more Redis would wait for work."""
-_OWN: Final[weakref.WeakSet[Wire]] = weakref.WeakSet()
+_OWN: Final[weakref.WeakSet[ConnectionPool]] = weakref.WeakSet()
 
 
 class NoAnswer(Exception):
@@ -85,12 +85,12 @@ def encoded_head(script: Script, keys: Sequence[str]) -> bytes:
     return words(("EVALSHA", script.sha1, str(len(keys)), *keys))
 
 
-class Wire:
+class ConnectionPool:
     """Connections to one Redis. Thread-safe; usable after fork. busy_poll_us: how long a call waits awake for its reply, 0 for not at all."""
 
     def __init__(self, url: str, busy_poll_us: int = MOST_US) -> None:
         self._address = Address(url, redis.ConnectionPool)
-        self._free: deque[Link] = deque()
+        self._free: deque[Connection] = deque()
         self._busy_poll_us = busy_poll_us
         self.awake = BusyPoll(busy_poll_us)
         _OWN.add(self)
@@ -189,7 +189,7 @@ class Wire:
             raise
         self._free.append(link)
 
-    def _exchange(self, link: Link, calls: Sequence[Call], replies: list[Reply | None], deadline: float) -> None:
+    def _exchange(self, link: Connection, calls: Sequence[Call], replies: list[Reply | None], deadline: float) -> None:
         """Asks for the replies that are not there, turn by turn: while Redis is at work on one, the next is made and sent."""
         waiting = deque(i for i, reply in enumerate(replies) if reply is None)
         asked: deque[int] = deque()
@@ -221,7 +221,9 @@ class Wire:
                 raise TimeoutError(_FORGETS)
             waiting.extendleft(reversed(missing))
 
-    def _receive(self, link: Link, replies: list[Reply | None], turn: Iterable[int], deadline: float) -> list[int]:
+    def _receive(
+        self, link: Connection, replies: list[Reply | None], turn: Iterable[int], deadline: float
+    ) -> list[int]:
         """Puts the replies in their places; answers those whose script Redis does not have. Raises the first error that Redis answered, when all are read."""
         missing: list[int] = []
         failure: exceptions.ResponseError | None = None
@@ -244,14 +246,14 @@ class Wire:
             raise Unreadable(f"Redis at {self.where} answered {strange}, which no script does", replies)
         return missing
 
-    def _take(self, deadline: float) -> Link:
+    def _take(self, deadline: float) -> Connection:
         try:
             return self._free.pop()
         except IndexError:
             left = remaining(deadline)
             connection = self._address.connection(socket_timeout=left, socket_connect_timeout=left)
             connection.connect()
-            return Link(connection)
+            return Connection(connection)
 
     def own_connection(self, timeout_s: float) -> Any:
         """A connection for the caller alone, to listen on (RESP2, where messages come as plain replies). Raises redis' errors, OSError."""
@@ -277,7 +279,7 @@ def _taken(places: deque[int]) -> list[int]:
     return [places.popleft() for _ in range(min(_TURN, len(places)))]
 
 
-def _send(link: Link, calls: Sequence[Call], turn: Iterable[int], deadline: float) -> None:
+def _send(link: Connection, calls: Sequence[Call], turn: Iterable[int], deadline: float) -> None:
     parts: list[bytes] = []
     size = 0
     for i in turn:
