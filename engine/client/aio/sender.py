@@ -131,7 +131,7 @@ class Sender:
         self._queue.append(pending)
         self._arm(loop)
         if self._task is None or self._task.done():
-            self._task = loop.create_task(self._run(), name="budget-flusher")
+            self._task = loop.create_task(self._run(), name="budget-sender")
         self._wake.set()
 
     def _arm(self, loop: asyncio.AbstractEventLoop) -> None:
