@@ -70,7 +70,7 @@ GIVEN_BACK: Final = (
       "for refund in undone:", "for refund in undone[:0]:",
       (DECIDED + "a_pending_refund_and_what_was_refunded_of_an_event_outlive_a_rebuild",)),
     M("a rebuild forgets the sum of the parts", "engine/flows/rebuild/rebuilder.py",
-      'str(int(events.get(total, "0")) - row.amount_micros)', '"0"',
+      'str(stored(int(events.get(total, "0")) - row.amount_micros))', '"0"',
       (DECIDED + "a_pending_refund_and_what_was_refunded_of_an_event_outlive_a_rebuild",)),
     M("an older Redis gives back what is in the log", "engine/ledger/spend_read.py",
       "AND refund.refund_id = given.refund_id AND refund.state = 'applied')", "AND false)",
