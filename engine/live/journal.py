@@ -250,7 +250,7 @@ def expand(outcomes: str) -> list[str]:
     """Runs of outcomes as a list: "k*2,x8*1" -> ["k", "k", "x8"]. Raises ValueError for text that is not the outcomes of one call."""
     runs = [(code, int(times)) for code, times in _RUN.findall(f"{outcomes},")]
     # Before the list is made: a run that somebody made longer would take all memory.
-    if _RUN.sub("", f"{outcomes},") or sum(times for _, times in runs) > MOST_SPENDS:
+    if (outcomes and _RUN.sub("", f"{outcomes},")) or sum(times for _, times in runs) > MOST_SPENDS:
         raise ValueError(f"not the outcomes of a call: {outcomes[:60]!r}")
     return [code for code, times in runs for _ in range(times)]
 
@@ -284,7 +284,8 @@ def decode(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Entry:
         if outcomes:
             if outcomes[0] not in "rtd":
                 raise ValueError(f"{outcomes[0]!r} is no verb")
-            expand(outcomes[1:])
+            if not expand(outcomes[1:]):
+                raise ValueError("a verb without the outcomes of a call")
         changes = (
             tuple(
                 Change(strictly(brand, "a brand"), _cause(cause), direction)
