@@ -50,7 +50,7 @@ repeat
   local schedule = campaign[3]
   if not brand[1] or not campaign[1] or not campaign[2] or not schedule then break end
   -- What is not of its grammar is told by the slow path, which takes the shard out of use.
-  if not find(campaign[1] .. campaign[2] .. brand[1], '^[01][01][01]$') or (schedule ~= '' and not is_schedule(schedule)) then break end
+  if not find(campaign[1] .. ',' .. campaign[2] .. ',' .. brand[1], '^[01],[01],[01]$') or (schedule ~= '' and not is_schedule(schedule)) then break end
   local held, own_daily, own_monthly = brand[2] or '0', campaign[4] or '0', campaign[5] or '0'
   if held == '' or own_daily == '' or own_monthly == '' or #held > 16 then break end
   -- each brand budget

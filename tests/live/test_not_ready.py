@@ -243,3 +243,17 @@ def test_a_counter_that_is_not_digits_takes_the_shard_out_of_use(
     assert {answer.outcome for answer in report([Spend(CAMPAIGN, "1")] * spends)} == {"not_ready"}
     assert len(plant.entries()) == entries
     assert not plant.live.read_shard(shard_of(BRAND)).ready
+
+
+@pytest.mark.parametrize(
+    ("on", "archived", "brand_archived"), [("1", "", "01"), ("11", "0", ""), ("", "10", "0"), ("1", "01", "")]
+)
+@pytest.mark.parametrize("spends", [1, PACKED_FROM], ids=["one spend", "a packed batch"])
+def test_switches_of_which_two_are_odd_take_the_shard_out_of_use_and_start_no_archived_campaign(
+    plant: Plant, client: BudgetClient, on: str, archived: str, brand_archived: str, spends: int
+) -> None:
+    plant.brand(daily="100")
+    plant.plain.hset(KEYS.campaign(CAMPAIGN), mapping={"on": on, "archived": archived})
+    plant.plain.hset(KEYS.brand(BRAND), "archived", brand_archived)
+    assert {answer.outcome for answer in client.try_spends([Spend(CAMPAIGN, "1")] * spends)} == {"not_ready"}
+    assert not plant.live.read_shard(shard_of(BRAND)).ready

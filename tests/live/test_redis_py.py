@@ -91,10 +91,11 @@ def test_the_import_of_the_client_loads_no_asyncio_client_of_redis_py_by_itself(
     assert done.stdout == "False\n", done.stderr
 
 
-def test_the_package_and_the_readme_ask_for_the_redis_py_that_the_client_takes() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    assert f"redis[hiredis]{WANTED}" in project["dependencies"]
-    assert f"redis{WANTED}" in README.read_text(encoding="utf-8")
+def test_both_wheels_and_the_readme_ask_for_the_redis_py_that_the_client_takes() -> None:
+    for folder in (ROOT, ROOT / "clients" / "python"):
+        project = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+        assert f"redis[hiredis]{WANTED}" in project["dependencies"], folder
+    assert f"redis-py {WANTED}" in README.read_text(encoding="utf-8")
 
 
 def test_the_refusal_is_a_budget_error() -> None:
