@@ -162,7 +162,7 @@ def test_each_job_that_meets_a_frozen_redis_ends_within_its_patience_and_names_i
             changed.wait()
             began = time.monotonic()
             with pytest.raises(Exception, match="hangs") as told:
-                jobs.BY_NAME[name]()
+                jobs.FUNCTIONS[name]()
             return str(told.value), time.monotonic() - began
         finally:
             each.system.close()
