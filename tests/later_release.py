@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -16,16 +17,14 @@ NEW_NAME: Final = "weekly_budget"
 @contextmanager
 def later_release() -> Iterator[None]:
     """Runs this process's scripts with the new bit and name."""
-    old = ", ".join(str(row.bit) for row in CAUSES)
-    new = old.removesuffix(str(CAUSES[-1].bit)) + str(NEW_BIT)
-    pieces, changed = {}, {old: 0, MONTHLY_BUDGET: 0}
-    for path in lua_folder().rglob("*.lua"):
-        text = path.read_text(encoding="utf-8")
-        changed[old] += text.count(f"= {old}\n")
-        changed[MONTHLY_BUDGET] += text.count(f"'{MONTHLY_BUDGET}'")
-        pieces[path.relative_to(lua_folder()).as_posix()] = text.replace(f"= {old}\n", f"= {new}\n").replace(
-            f"'{MONTHLY_BUDGET}'", f"'{NEW_NAME}'"
-        )
-    assert all(changed.values()), "the scripts spell causes in another way"
-    with swapping(pieces):
+    piece = "lib/budgets.lua"
+    budgets = (lua_folder() / piece).read_text(encoding="utf-8")
+    later, rows = re.subn(
+        rf"^-- \| {MONTHLY_BUDGET} \| brand \| {CAUSES[-1].bit} ",
+        f"-- | {NEW_NAME} | brand | {NEW_BIT} ",
+        budgets,
+        flags=re.M,
+    )
+    assert rows == 1, "the list of budgets is written in another way"
+    with swapping({piece: later}):
         yield
