@@ -283,10 +283,12 @@ class Rebuilder:
             log.warning("shard %d: %d periods that were closed before their end are open again", shard, reopened)
 
     def _prove(self, shard: int) -> None:
-        """Asks the shard as a bidder would. Raises BudgetError that says what stands in the way, and the way out."""
+        """Asks the shard as a bidder would. Raises Taken where another rebuild has begun, BudgetError that says what stands in the way, and the way out."""
         reply = self._live.call_all([Call(script("probe"), shard_keys(shard).fixed, (LAYOUT,))])[0]
         if reply[0] == b"ok":
             return
+        if reply[:2] == [b"not_ready", b"rebuilding"]:
+            raise Taken(f"shard {shard} was rebuilt, and another rebuild of it has begun")
         why = b" ".join(reply).decode(errors="replace")
         if reply[:2] == [b"not_ready", b"clock"]:
             state = self._live.read_shard(shard)
