@@ -17,7 +17,7 @@ from typing import Any, Final
 import click
 import redis
 
-from benchmarks import backlog, large_brand, size, stalls
+from benchmarks import backlog, large_brand, script_costs, size, stalls
 from benchmarks.curves import Curve, curves, processor_time
 from benchmarks.embedded import servers
 from benchmarks.half_load import latency
@@ -28,6 +28,8 @@ from engine.wiring import System
 
 HERE: Final = Path(__file__).parent
 MARGIN: Final = 3
+FAR: Final = 1.5
+"""Ratios inside one server spread less than those against a peer."""
 HEAD: Final = "| what | against | ours | peer | ratio | spread | needed | |\n| --- | --- | ---: | ---: | ---: | --- | ---: | --- |"
 
 
@@ -67,11 +69,11 @@ def main(rounds: int, floors: bool, brands: int, largest: int) -> None:
                 about = _about(system.hot_redis, rounds)
             bench.close()
         if floors:
-            low += _long_stalls(urls)
+            low += _long_stalls(urls) + _dear_calls(urls)
             for line in low:
                 click.echo(f"too slow: {line}", err=True)
             raise SystemExit(1 if low else 0)
-        parts.append(_stalls(urls))
+        parts += [_script_costs(urls), _stalls(urls)]
         if brands:
             parts += [_sizes(urls, brands), _large_brand(urls)]
         if largest:
@@ -124,6 +126,23 @@ def _long_stalls(urls: Urls) -> list[str]:
         measured = stalls.measure(system, click.echo, ids=100_000)
     most_ms = size.STALL_MS * MARGIN
     return [f"{s.what}: {s.best_ms:.1f} ms, more than {most_ms:g}" for s in measured if s.best_ms > most_ms]
+
+
+def _dear_calls(urls: Urls) -> list[str]:
+    """The kinds of calls that cost Redis far too much beside the plainest of their kind."""
+    costs = script_costs.measure(urls, 3)
+    click.echo("\n".join([script_costs.HEAD, *map(script_costs.line_of, costs)]))
+    return [
+        f"{cost.what}: {cost.ratio:.1f} x {cost.against}, more than {cost.most * FAR:g}"
+        for cost in costs
+        if cost.most is not None and cost.ratio > cost.most * FAR
+    ]
+
+
+def _script_costs(urls: Urls) -> str:
+    table = "\n".join([script_costs.HEAD, *map(script_costs.line_of, script_costs.measure(urls))])
+    click.echo(table)
+    return f"## What each kind of call costs Redis\n\n{table}"
 
 
 def _stalls(urls: Urls) -> str:
