@@ -137,7 +137,7 @@ def agrees(watch: Watch, client: BudgetClient) -> bool:
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=35, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 @given(st.lists(STEPS, min_size=3, max_size=25), st.data())
 def test_the_picture_is_what_redis_answers(
