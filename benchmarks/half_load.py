@@ -1,7 +1,8 @@
 """How long single spends take at half the rate that one process reaches, and for how much of it who waits for what.
 
-At such a load nothing of ours queues. What makes a spend late is a processor that another process has: the kernel counts how long a thread that could run has
-waited for one (`/proc/<pid>/schedstat`), of the client and of Redis. Both are told, so that a run on a busy machine is seen to be one.
+At such a load nothing of ours queues. What makes a spend late is a processor that another process has.
+The kernel counts how long a thread that could run has waited for one (`/proc/<pid>/schedstat`).
+The figures of client and Redis are printed, so that a run on a busy machine is seen to be one.
 """
 
 from __future__ import annotations
@@ -16,13 +17,18 @@ from engine.wiring import System
 _RUNS: Final = 3
 _SECONDS: Final = 3.0
 _NAP_S: Final = 0.0002
-"""Before a spend is due, at least so much is left to sleep. Who only looks at the clock has used up its share of a processor, and others go first."""
+"""Seconds of sleep that are left before a spend is due.
+
+A process that only looks at the clock has used up its share of a processor, and others go first."""
 
 
 @dataclass(frozen=True, slots=True)
 class HalfLoad:
-    """Of single spends, in milliseconds. client_waited, redis_waited: for how much of the time each could run and had no processor, as a share; None
-    where the system does not tell."""
+    """Of single spends, in milliseconds.
+
+    client_waited, redis_waited: the share of the time for which each could run and had no processor.
+    None where the system does not tell.
+    """
 
     load: float
     p50: float
@@ -45,8 +51,10 @@ class HalfLoad:
 
 
 def latency(system: System, bench: Bench) -> HalfLoad:
-    """Of spends on a fixed timetable: a late one is late for its slot. Of three runs the one with the p99 in the middle: a machine that stops for a moment
-    makes all late that were due meanwhile."""
+    """Of spends on a fixed timetable: a late one is late for its slot.
+
+    Of three runs the one with the p99 in the middle: a machine that stops for a moment makes all late that were due.
+    """
     load = bench.singles() / 2
     return sorted((_run(system, bench, load) for _ in range(_RUNS)), key=lambda run: run.p99)[_RUNS // 2]
 
