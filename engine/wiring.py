@@ -34,7 +34,8 @@ from engine.live.admin import LiveRedis
 from engine.live.hush import impatient_redis
 from engine.live.inspect import Inspector
 from engine.live.journal import Journal
-from engine.live.transport.pool import ConnectionPool
+from engine.live.transport.pool import Transport
+from engine.live.transport.routed import open_transport
 from engine.settings import Settings
 from engine.views.board import ANSWER_S
 from engine.views.metrics import Metrics
@@ -85,9 +86,9 @@ class System:
         )
 
     @cached_property
-    def wire(self) -> ConnectionPool:
+    def wire(self) -> Transport:
         """That of jobs and pages, which leave the processor to bidders while they wait."""
-        return ConnectionPool(self.settings.redis_url, busy_poll_us=0)
+        return open_transport(self.settings.redis_url, busy_poll_us=0)
 
     @cached_property
     def hot_redis(self) -> redis.Redis:

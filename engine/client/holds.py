@@ -31,7 +31,7 @@ from engine.live.replies import (
     unreadable,
 )
 from engine.live.scripts import LAYOUT, script
-from engine.live.transport.pool import Call, ConnectionPool, NoAnswer, Reply, Unreadable
+from engine.live.transport.pool import Call, NoAnswer, Reply, Transport, Unreadable
 
 SETTLED: Final = "settled"
 RELEASED: Final = "released"
@@ -224,7 +224,7 @@ def _asks_hold(campaign_id: int, name: str, operation: str, wanted: str) -> Aske
 class HoldCalls:
     """The part of BudgetClient that sets money aside and gives it back."""
 
-    _wire: ConnectionPool
+    _wire: Transport
     _timeout_s: float
 
     def reserve(

@@ -37,7 +37,8 @@ from engine.live.replies import (
 )
 from engine.live.scripts import LAYOUT, RECORD, TRY, script
 from engine.live.transport.busy_poll import MOST_US
-from engine.live.transport.pool import Call, ConnectionPool, NoAnswer, Reply, Unreadable
+from engine.live.transport.pool import Call, NoAnswer, Reply, Transport, Unreadable
+from engine.live.transport.routed import open_transport
 from engine.settings import hot_redis_url
 
 __all__ = ["BudgetClient", "Spend"]
@@ -51,7 +52,7 @@ class BudgetClient(HoldCalls):
     Every call is bounded by `timeout_ms`, repeats included. When it passes, `Unavailable` carries the request id: repeating with it is safe.
     """
 
-    def __init__(self, wire: ConnectionPool, timeout_ms: int = 250) -> None:
+    def __init__(self, wire: Transport, timeout_ms: int = 250) -> None:
         if type(timeout_ms) is not int or timeout_ms <= 0:
             raise InvalidInput(
                 f"timeout_ms {shown(timeout_ms)} is not a whole number of milliseconds above 0", "timeout_ms"
@@ -62,12 +63,12 @@ class BudgetClient(HoldCalls):
 
     @classmethod
     def from_url(cls, url: str, timeout_ms: int = 250, busy_poll_us: int = MOST_US) -> BudgetClient:
-        """A client for the Redis at `url` (any form that redis-py takes).
+        """A client for the Redis at `url`: any form that redis-py takes, redis+cluster:// or redis+sentinel://.
 
         busy_poll_us: for how many microseconds a call waits awake for its reply before it sleeps, a batch longer by its size, which makes a call to a near Redis up to
         twice as quick for some processor time; 0 sleeps at once. Raises InvalidSetting, InvalidInput.
         """
-        return cls(ConnectionPool(url, busy_poll_us), timeout_ms)
+        return cls(open_transport(url, busy_poll_us), timeout_ms)
 
     @classmethod
     def from_env(cls, timeout_ms: int = 250, busy_poll_us: int = MOST_US) -> BudgetClient:

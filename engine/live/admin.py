@@ -18,7 +18,7 @@ from engine.live.keys import keys_of_brand, shard_keys
 from engine.live.plans import LiveBrand, LiveCauses, PlanLines
 from engine.live.replies import NOT_READY, head
 from engine.live.scripts import LAYOUT, script, serves
-from engine.live.transport.pool import Call, ConnectionPool, NoAnswer, Reply
+from engine.live.transport.pool import Call, NoAnswer, Reply, Transport
 
 SLICE: Final = 200
 """Campaigns, hashes or ids in one script call: nothing may hold Redis for more than 5 ms."""
@@ -115,7 +115,7 @@ rest: Final = time.sleep
 class LiveRedis:
     """The live state, for jobs and pages."""
 
-    def __init__(self, wire: ConnectionPool, timeout_s: float = 5.0) -> None:
+    def __init__(self, wire: Transport, timeout_s: float = 5.0) -> None:
         self.wire = wire
         self._timeout_s = timeout_s
         self._hush = SilentServer()

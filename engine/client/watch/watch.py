@@ -27,7 +27,7 @@ from engine.errors import BudgetError, NotFound, NotReady
 from engine.live.keys import shard_keys
 from engine.live.replies import NOT_READY, CampaignStatus, head
 from engine.live.scripts import LAYOUT, script
-from engine.live.transport.pool import Call, ConnectionPool, NoAnswer, Reply
+from engine.live.transport.pool import Call, NoAnswer, Reply, Transport
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ class Watch:
 
     def __init__(
         self,
-        wire: ConnectionPool,
+        wire: Transport,
         *,
         brands: Iterable[int] | None = None,
         campaigns: Iterable[int] | None = None,

@@ -12,7 +12,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import redis
 from redis import exceptions
@@ -27,10 +27,10 @@ Arg = str | bytes
 
 _FORGETS: Final = "it forgets scripts as soon as they are loaded"
 _PAUSE_S: Final = 0.005
-_TURN: Final = 3
+TURN: Final = 3
 """Calls sent together; two such turns are with Redis at a time. It runs what it has of one connection before it turns to another: with all calls of a batch over all
 shards sent at once, the spends of others waited behind the whole of it."""
-_TOGETHER: Final = 8192
+TOGETHER: Final = 8192
 """Bytes of calls that leave in one piece: less is not worth a system call, and with more Redis would wait for work."""
 _OWN: Final[weakref.WeakSet[ConnectionPool]] = weakref.WeakSet()
 
@@ -85,6 +85,29 @@ def encoded_head(script: Script, keys: Sequence[str]) -> bytes:
     return words(("EVALSHA", script.sha1, str(len(keys)), *keys))
 
 
+class Transport(Protocol):
+    """How calls reach the shards: `ConnectionPool` to one Redis, `RoutedPool` to the nodes of a cluster or Sentinel's primary."""
+
+    @property
+    def where(self) -> str:
+        """What the URL names, as messages show it."""
+
+    def where_of(self, shard_key: str) -> str:
+        """The server that has a shard, by the shard's first key."""
+
+    def call(self, call: Call, timeout_s: float) -> Reply:
+        """The reply to one call. Raises NoAnswer."""
+
+    def call_all(self, calls: Sequence[Call], timeout_s: float, away_after_s: float | None = None) -> list[Reply]:
+        """The replies to calls in order. Raises NoAnswer with those that did arrive."""
+
+    def own_connection(self, timeout_s: float) -> Any:
+        """A connection for the caller alone, to listen on."""
+
+    def close(self) -> None:
+        """Closes the connections that are not in use."""
+
+
 class ConnectionPool:
     """Connections to one Redis. Thread-safe; usable after fork. busy_poll_us: how long a call waits awake for its reply, 0 for not at all."""
 
@@ -99,6 +122,10 @@ class ConnectionPool:
     def where(self) -> str:
         """Host and port, or the socket's path, as messages show them."""
         return self._address.where
+
+    def where_of(self, shard_key: str) -> str:
+        """The same: one server has every shard."""
+        return self.where
 
     def call(self, call: Call, timeout_s: float) -> Reply:
         """The reply to one call. Raises NoAnswer."""
@@ -137,7 +164,7 @@ class ConnectionPool:
                 why = str(translated(error, self.where, replies))
             except (exceptions.RedisError, OSError) as error:
                 why = f"Redis at {self.where} does not answer: {one_line(error)}"
-                silent = isinstance(error, exceptions.TimeoutError | TimeoutError)
+                silent = is_timeout(error)
                 if away_after_s is not None and not silent:
                     deadline = min(deadline, began + max(away_after_s, time.monotonic() - began))
             except NoAnswer:
@@ -166,7 +193,7 @@ class ConnectionPool:
             link.drop()
             if time.monotonic() - began < timeout_s:
                 return None
-            silent = isinstance(error, exceptions.TimeoutError | TimeoutError)
+            silent = is_timeout(error)
             raise NoAnswer(f"Redis at {self.where} does not answer: {one_line(error)}", [None], silent) from None
         except BaseException:
             link.drop()
@@ -195,7 +222,7 @@ class ConnectionPool:
         asked: deque[int] = deque()
         loaded = 0
         while waiting or asked:
-            while waiting and len(asked) <= _TURN:
+            while waiting and len(asked) <= TURN:
                 turn = _taken(waiting)
                 _send(link, calls, turn, deadline)
                 asked += turn
@@ -276,7 +303,7 @@ class ConnectionPool:
 
 def _taken(places: deque[int]) -> list[int]:
     """The next turn's, which are then no longer there."""
-    return [places.popleft() for _ in range(min(_TURN, len(places)))]
+    return [places.popleft() for _ in range(min(TURN, len(places)))]
 
 
 def _send(link: Connection, calls: Sequence[Call], turn: Iterable[int], deadline: float) -> None:
@@ -285,7 +312,7 @@ def _send(link: Connection, calls: Sequence[Call], turn: Iterable[int], deadline
     for i in turn:
         parts.append(calls[i].encoded())
         size += len(parts[-1])
-        if size >= _TOGETHER:
+        if size >= TOGETHER:
             link.send(b"".join(parts), deadline)
             parts, size = [], 0
     if parts:
@@ -310,6 +337,11 @@ def one_line(error: BaseException) -> str:
 def named(error: BaseException) -> str:
     """An error that is none of Redis': its kind and what it says."""
     return f"{type(error).__name__}: {one_line(error)}"
+
+
+def is_timeout(error: BaseException) -> bool:
+    """Whether the server took what was sent, or the connection, and said nothing."""
+    return isinstance(error, exceptions.TimeoutError | TimeoutError)
 
 
 _PASSES: Final = ("BUSY", "LOADING", "MASTERDOWN", "NOREPLICAS", "MISCONF", "TRYAGAIN", "CLUSTERDOWN")
@@ -343,10 +375,19 @@ def translated(error: exceptions.ResponseError, where: str, replies: list[Reply 
         )
     if isinstance(error, exceptions.ReadOnlyError):
         return NoAnswer(f"Redis at {where} is a read-only replica: point REDIS_URL at the primary", replies)
+    if isinstance(error, exceptions.AskError):  # MOVED too
+        return NoAnswer(f"Redis at {where}: this is a cluster: use redis+cluster://{where}", replies)
+    if isinstance(error, exceptions.ClusterDownError) and not isinstance(error, exceptions.MasterDownError):
+        todo = "look at CLUSTER INFO there, and whether every slot has a node and most primaries answer"
+        return NoAnswer(f"the cluster at {where} is down ({text}): {todo}", replies)
     if isinstance(error, exceptions.NoPermissionError):
         return NoAnswer(f"Redis at {where} does not permit this login to run scripts: {text}", replies)
     if passes(error):
         return NoAnswer(f"Redis at {where} takes no calls just now: {text}", replies)
     if "compiling script" in text or "unexpected symbol near '#'" in text:
         return WrongVersion(f"Redis at {where} does not know #!lua scripts: use Redis or Valkey 7.0 or newer ({text})")
+    if "unknown command" in text.lower() and "evalsha" in text.lower():
+        return WrongVersion(
+            f"the server at {where} runs no scripts: a Sentinel is named redis+sentinel://{where}/master-name/0"
+        )
     return BudgetError(f"Redis at {where} refused a script: {text}")

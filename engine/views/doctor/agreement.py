@@ -25,7 +25,7 @@ from engine.live.inspect import Inspector
 from engine.live.keys import keys_of_brand
 from engine.live.registry import stamp
 from engine.live.scripts import LAYOUT, serves
-from engine.live.transport.pool import ConnectionPool
+from engine.live.transport.routed import open_transport
 from engine.views.doctor.finding import Finding, guarded
 
 _LOOKS: Final = 3
@@ -68,7 +68,7 @@ class Sides:
 
 def agreement(url: str, db: Engine, instance: str, timeout_s: float) -> Iterator[Finding]:
     """One finding for each kind of fact."""
-    wire = ConnectionPool(url)
+    wire = open_transport(url)
     plain = redis.Redis.from_url(url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=None)
     try:
         sides = Sides(db, LiveRedis(wire, timeout_s=timeout_s), Inspector(plain, wire.where), instance, timeout_s)

@@ -25,7 +25,7 @@ from engine.ledger.cursors import read_cursors
 from engine.ledger.database import make_engine, where
 from engine.live.admin import LiveRedis
 from engine.live.journal import START
-from engine.live.transport.pool import ConnectionPool
+from engine.live.transport.routed import open_transport
 from engine.settings import Settings, masked
 from engine.views.board import ANSWER_S
 from engine.views.doctor.agreement import agreement
@@ -267,7 +267,7 @@ def _instance(db: Engine) -> str | None:
 
 
 def _shards(settings: Settings, db: Engine | None, instance: str | None) -> Iterator[Finding]:
-    wire = ConnectionPool(settings.redis_url)
+    wire = open_transport(settings.redis_url)
     try:
         states = LiveRedis(wire, timeout_s=_TIMEOUT_S).read_shards()
     finally:

@@ -1,0 +1,230 @@
+"""One node of several: its connections, which notice while they wait that another node has been given its shards, and its part of a batch."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
+
+from redis import exceptions
+
+from engine.live.scripts import Script
+from engine.live.transport.busy_poll import BusyPoll
+from engine.live.transport.connection import MORE, Connection, command, remaining
+from engine.live.transport.pool import TOGETHER, TURN, Call, ConnectionPool
+from engine.live.transport.routes import PATIENCE_S, Place
+
+CONNECT_S: Final = 0.5
+"""Each step of connecting to a node: a frozen one takes the connection, and whoever waits for its login would miss that it was replaced."""
+_CHUNK: Final = 65_536
+_ASKING: Final = command(("ASKING",))
+_LOADS: Final = 3
+"""So many times a script is loaded for one round: a node that forgets it more often does not keep scripts."""
+
+
+class Replaced(exceptions.ConnectionError):
+    """The node says nothing, and another has its shards now."""
+
+
+class NodeConnection(Connection):
+    """A connection that looks at the map while it waits. replaced: whether another node has this one's shards."""
+
+    __slots__ = ("_replaced",)
+
+    def __init__(self, connection: Any, replaced: Callable[[], bool]) -> None:
+        super().__init__(connection)
+        self._replaced = replaced
+
+    def ask(
+        self, data: bytes, timeout_s: float, began: float, awake: BusyPoll, sent: Callable[[], None] | None = None
+    ) -> Any:
+        """As `Connection.ask`. Raises Replaced besides."""
+        if timeout_s <= PATIENCE_S:
+            return super().ask(data, timeout_s, began, awake, sent)
+        try:
+            return super().ask(data, PATIENCE_S, began, awake, sent)
+        except TimeoutError:
+            self._look()
+        return self.receive(began + timeout_s)
+
+    def receive(self, deadline: float) -> Any:
+        """As `Connection.receive`. Raises Replaced besides."""
+        while True:
+            until = min(deadline, time.monotonic() + PATIENCE_S)
+            try:
+                return self._receive_until(until)
+            except (exceptions.TimeoutError, TimeoutError):
+                if until >= deadline:
+                    raise
+                self._look()
+
+    def _receive_until(self, deadline: float) -> Any:
+        if self._replies is None:
+            # The rest of a reply may come later: redis-py would hang up.
+            return self._connection.read_response(timeout=remaining(deadline), disconnect_on_error=False)
+        return super().receive(deadline)
+
+    def _look(self) -> None:
+        if self._replaced():
+            raise Replaced("it says nothing, and another node has its shards")
+
+    def arrived(self) -> list[Any]:
+        """The replies that are here, errors among them, from a connection that has something to read. Raises what a lost connection raises."""
+        if self._replies is None:
+            try:
+                return [self._connection.read_response(timeout=PATIENCE_S, disconnect_on_error=False)]
+            except exceptions.ResponseError as error:
+                return [error]
+        self._keep_time(time.monotonic())
+        try:
+            self._replies.feed(self._sock.recv(_CHUNK))
+        except TimeoutError:  # a part of a record of TLS
+            return []
+        found = []
+        while (reply := self._replies.next()) is not MORE:
+            if isinstance(reply, exceptions.ConnectionError):  # such as LOADING
+                raise reply
+            found.append(reply)
+        return found
+
+    def fileno(self) -> int:
+        """Of its socket."""
+        return int(self._sock.fileno())
+
+    def has_read(self) -> bool:
+        """Whether bytes are here that the socket does not show any more, as with TLS or redis-py's own parser."""
+        pending = getattr(self._sock, "pending", None)
+        if pending is not None and pending():
+            return True
+        return self._replies is None and bool(self._connection.can_read(0))
+
+
+class NodePool(ConnectionPool):
+    """The connections to one node. serves: whether the map still has it, asked while it says nothing."""
+
+    def __init__(self, url: str, place: Place, busy_poll_us: int, serves: Callable[[Place, float], bool]) -> None:
+        super().__init__(url, busy_poll_us)
+        self.place = place
+        self._serves = serves
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a connection is free."""
+        return bool(self._free)
+
+    def replaced(self) -> bool:
+        """Whether another node has its shards now."""
+        return not self._serves(self.place, time.monotonic() + PATIENCE_S)
+
+    def take(self, deadline: float, connect_s: float = CONNECT_S) -> NodeConnection:
+        """A connection, a new one where none is free. connect_s: for each step of making one. Raises redis' errors, OSError."""
+        try:
+            return self._free.pop()  # type: ignore[return-value]  # only `give` adds to them
+        except IndexError:
+            pass
+        left = min(remaining(deadline), connect_s)
+        connection = self._address.connection(socket_timeout=left, socket_connect_timeout=left)
+        try:
+            connection.connect()
+        except BaseException:
+            connection.disconnect()
+            raise
+        return NodeConnection(connection, self.replaced)
+
+    def _take(self, deadline: float) -> Connection:
+        return self.take(deadline)
+
+    def give(self, link: NodeConnection) -> None:
+        """A connection on which nothing is under way is free again."""
+        self._free.append(link)
+
+
+class NodeExchange:
+    """The part of a batch that one node has: a few calls are under way at a time, as in `ConnectionPool`. took: is given each call's place and its reply or error."""
+
+    def __init__(
+        self,
+        pool: NodePool,
+        link: NodeConnection,
+        calls: Sequence[Call],
+        places: Iterable[int],
+        asking: bool,
+        took: Callable[[int, Any], None],
+    ) -> None:
+        self.pool = pool
+        self.link = link
+        self.asking = asking
+        self.heard_s = time.monotonic()
+        """When it last said something."""
+        self._calls = calls
+        self._took = took
+        self._waiting = deque(places)
+        self._asked: deque[int | None] = deque()
+        """Places whose replies are awaited in this order; None for a reply that is no call's."""
+        self._missing: list[int] = []
+        self._to_load: set[Script] = set()
+        self._loads = 0
+
+    @property
+    def done(self) -> bool:
+        """Whether every reply is here."""
+        return not self._asked and not self._waiting and not self._missing
+
+    def send(self, deadline: float) -> None:
+        """Sends what may be under way. Raises what a lost connection raises."""
+        if self._missing and not self._asked:
+            # In their old order, before what was not sent yet.
+            self._waiting.extendleft(reversed(self._missing))
+            self._missing.clear()
+            self._loads += 1
+            if self._loads > _LOADS:
+                raise TimeoutError("it forgets scripts as soon as they are loaded")
+        parts: list[bytes] = []
+        size, sent = 0, []
+        while self._waiting and not self._missing and len(self._asked) < 2 * TURN:
+            i = self._waiting.popleft()
+            call = self._calls[i]
+            if call.script in self._to_load:
+                self._to_load.discard(call.script)
+                parts.append(command(("SCRIPT", "LOAD", call.script.text)))
+                self._asked.append(None)
+            if self.asking:
+                parts.append(_ASKING)
+                self._asked.append(None)
+            parts.append(call.encoded())
+            self._asked.append(i)
+            sent.append(call)
+            size += len(parts[-1])
+            if size >= TOGETHER:
+                self.link.send(b"".join(parts), deadline)
+                parts, size = [], 0
+        if parts:
+            self.link.send(b"".join(parts), deadline)
+        for call in sent:
+            if call.sent is not None:
+                call.sent()
+
+    def receive(self) -> None:
+        """Takes what has come. Raises what a lost connection raises."""
+        for reply in self.link.arrived():
+            self.heard_s = time.monotonic()
+            i = self._asked.popleft()
+            if i is None:
+                if isinstance(reply, exceptions.ResponseError):
+                    self._refused_beside(reply)
+            elif isinstance(reply, exceptions.NoScriptError):
+                self._missing.append(i)
+                self._to_load.add(self._calls[i].script)
+            else:
+                self._took(i, reply)
+
+    def _refused_beside(self, error: exceptions.ResponseError) -> None:
+        """ASKING or SCRIPT LOAD was refused: so will be the calls behind it."""
+        for i in [each for each in self._asked if each is not None][:1]:
+            self._took(i, error)
+            self._asked = deque(None if each == i else each for each in self._asked)
+
+    def places(self) -> list[int]:
+        """The places without a reply."""
+        return [i for i in (*self._asked, *self._missing, *self._waiting) if i is not None]
