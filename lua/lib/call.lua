@@ -5,7 +5,7 @@
 -- include: lib/text.lua
 -- include: lib/calendar.lua
 -- include: lib/plan.lua
--- include: lib/memory.lua
+-- include: lib/dedup.lua
 -- include: lib/holds.lua
 -- include: lib/tally.lua
 -- include: lib/changes.lua

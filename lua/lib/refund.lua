@@ -5,7 +5,7 @@
 -- include: lib/call.lua
 -- include: lib/calendar.lua
 -- include: lib/plan.lua
--- include: lib/memory.lua
+-- include: lib/dedup.lua
 -- include: lib/changes.lua
 -- include: lib/journal.lua
 -- include: lib/text.lua

@@ -16,7 +16,7 @@ READ: Final = (
     M("a limit of letters is no limit", "lua/lib/stored.lua",
       "return value == '' or whole(value) ~= nil\nend\n\n-- Whether this is the instant", "return true\nend\n\n-- Whether this is the instant",
       (ODD + ANY,)),
-    M("the fast path takes a limit of letters for none", "lua/lib/quick.lua",
+    M("the fast path takes a limit of letters for none", "lua/lib/fast_single.lua",
       "  , '^%d*$') then break end", "  , '') then break end",
       (ODD + ANY,)),
     M("a journal number may be any number", "lua/lib/stored.lua",

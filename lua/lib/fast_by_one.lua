@@ -1,10 +1,10 @@
--- The rest of the fast path of a packed batch (lib/quick_packed.lua): where not all of its spends are counted, those are found one by one.
--- include: lib/quick_packed.lua
+-- The rest of the fast path of a packed batch (lib/fast_packed.lua): where not all of its spends are counted, those are found one by one.
+-- include: lib/fast_packed.lua
 -- include: lib/packed.lua
 -- include: lib/by_one.lua
 
--- usual: what quick_packed has read. Answers the reply.
-local function quick_by_one(verb, call, usual)
+-- usual: what fast_packed has read. Answers the reply.
+local function fast_by_one(verb, call, usual)
   local sums, rooms, doors, by_place = usual.sums, {}, {}, {}
   for i = 1, sums.count do
     local brand = sums.brands[i]

@@ -1,12 +1,12 @@
 -- The fast path of a packed batch (lib/packed.lua): its sums in ascending order of campaigns, their keys in the same order, and nothing out of the
--- ordinary. It makes no table of a campaign. Where every spend is counted, quick_packed answers; where some are not, it hands on what it has read, and
--- lib/quick_by_one.lua looks at them one by one. Where anything is unusual, nothing has been written: the call goes the slow path (lib/charge.lua).
+-- ordinary. It makes no table of a campaign. Where every spend is counted, fast_packed answers; where some are not, it hands on what it has read, and
+-- lib/fast_by_one.lua looks at them one by one. Where anything is unusual, nothing has been written: the call goes the slow path (lib/charge.lua).
 -- include: lib/call.lua
 -- include: lib/packed.lua
 -- include: lib/plan.lua
 -- include: lib/budgets.lua
 -- include: lib/gates.lua
--- include: lib/memory.lua
+-- include: lib/dedup.lua
 -- include: lib/holds.lua
 -- include: lib/changes.lua
 -- include: lib/journal.lua
@@ -124,7 +124,7 @@ local function write_usual(verb, call, usual, verdict)
 end
 
 -- The reply; or nil, and what was read where the spends must be looked at one by one.
-local function quick_packed(verb, call)
+local function fast_packed(verb, call)
   local request, log = call.request, call.log
   if not serves(call.layout) or not is_id(request, 80) then return nil end
   local version, width = string.byte(log, 1, 2)
