@@ -52,14 +52,14 @@ for _, operation in ipairs(operations) do
   end
 end
 local events = open_memory(shard_key, 'ev', event_keys, now)
-local recalled = events and recall(events, ended_names)
-if not recalled then return lose(shard_key, 'events') end
+local remembered = events and look_up(events, ended_names)
+if not remembered then return invalidate_shard(shard_key, 'events') end
 
 local lines, due, swept = {}, {}, {}
 for _, brand in pairs(plans.brands) do
   if brand.holds_key then
     due[brand] = expire_holds(brand, brand.holds_key, brand.expiry_key, now)
-    if not due[brand] then return lose(shard_key, brand.holds_key) end
+    if not due[brand] then return invalidate_shard(shard_key, brand.holds_key) end
     expired_lines(due[brand], lines)
     brand.holds_changed = #due[brand] > 0
     for _, hold in ipairs(due[brand]) do swept[hold.name] = 'e,' .. hold.held .. ',0' end
@@ -71,9 +71,9 @@ for _, operation in ipairs(operations) do
     local value = not swept[name] and operation.brand.held > 0 and redis.call('HGET', operation.brand.holds_key, name)
     if value then
       open[name] = hold_of(value)
-      if not open[name] then return lose(shard_key, operation.brand.holds_key) end
+      if not open[name] then return invalidate_shard(shard_key, operation.brand.holds_key) end
     end
-    ended[name] = swept[name] or recalled['!' .. name] or false
+    ended[name] = swept[name] or remembered['!' .. name] or false
   end
 end
 
@@ -131,7 +131,7 @@ for i, operation in ipairs(operations) do
   local was, was_held, was_settled
   if ended[operation.name] then
     was, was_held, was_settled = string.match(ended[operation.name], '^(%a),(%d+),(%d+)$')
-    if not was then return lose(shard_key, 'events') end
+    if not was then return invalidate_shard(shard_key, 'events') end
   end
   if not operation.brand then
     outcomes[i] = 'u'
@@ -166,10 +166,10 @@ for name, write in pairs(writes) do
     memory_fields[#memory_fields + 1], memory_fields[#memory_fields + 2] = '!' .. name, write.ended
   end
 end
-if #lines > 0 then turn(events, shard_fields) end
+if #lines > 0 then rotate_hashes(events, shard_fields) end
 if #memory_fields > 0 then redis.call('HSET', events.write, unpack(memory_fields)) end
 if next(refusals) then tally(shard_key, refusals, shard_fields) end
 redis.call('HSET', shard_key, unpack(shard_fields))
 write_plans(plans)
-tell(shard, messages)
+publish_messages(shard, messages)
 return { 'ok', table.concat(outcomes, ','), figures(plans, now) }

@@ -9,7 +9,7 @@
 --       {'not_ready', why} | {'wrong_version', layout} | {'invalid', index, field}: nothing was written
 -- include: lib/call.lua
 local MAX_TTL_MS = 86400000
-local layout, campaign_id, lease, digits, ttl_text, turn_text = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6] or ''
+local layout, campaign_id, lease, digits, ttl_text, number_text = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6] or ''
 if not serves(layout) then return { 'wrong_version', LAYOUT } end
 local shard, refused = open_shard(shard_key, '')
 if not shard then return refused end
@@ -18,7 +18,7 @@ if not amount then return { 'invalid', 0, 'amount' } end
 if not is_id(lease, 64) then return { 'invalid', 0, 'lease' } end
 local ttl = string.find(ttl_text, '^%d+$') and #ttl_text <= 8 and tonumber(ttl_text)
 if not ttl or ttl < 1 or ttl > MAX_TTL_MS then return { 'invalid', 0, 'ttl' } end
-local number = string.find(turn_text, '^%d+$') and #turn_text <= 15 and tonumber(turn_text)
+local number = string.find(number_text, '^%d+$') and #number_text <= 15 and tonumber(number_text)
 if not number or number < 1 then return { 'invalid', 0, 'number' } end
 local now = shard.now
 local day = day_of(now)
@@ -31,17 +31,17 @@ if not brand.holds_key then return { 'invalid', 0, 'keys' } end
 
 local lines, events, memory_fields, shard_fields = {}, nil, {}, {}
 local due = expire_holds(brand, brand.holds_key, brand.expiry_key, now)
-if not due then return lose(shard_key, brand.holds_key) end
+if not due then return invalidate_shard(shard_key, brand.holds_key) end
 expired_lines(due, lines)
 if #due > 0 then
   events = open_memory(shard_key, 'ev', event_keys, now)
-  if not events or not recall(events, {}) then return lose(shard_key, 'events') end
+  if not events or not look_up(events, {}) then return invalidate_shard(shard_key, 'events') end
 end
 local name = campaign_id .. ':' .. lease
 local value, held, expires, last = redis.call('HGET', brand.holds_key, name), nil, nil, nil
 if value then
   held, expires, last = hold_of(value)
-  if not held then return lose(shard_key, brand.holds_key) end
+  if not held then return invalidate_shard(shard_key, brand.holds_key) end
 end
 local before = held and tonumber(expires) > now and tonumber(held) or 0
 local is_old = before > 0 and number <= (tonumber(last) or 0)
@@ -76,11 +76,11 @@ end
 shard_fields[1], shard_fields[2], shard_fields[3], shard_fields[4] = 'now', text(now), 'n', text(shard.n)
 if #due > 0 then
   write_expired(due, brand.holds_key, brand.expiry_key, memory_fields)
-  turn(events, shard_fields)
+  rotate_hashes(events, shard_fields)
   redis.call('HSET', events.write, unpack(memory_fields))
 end
 if until_ms and after > 0 then
-  redis.call('HSET', brand.holds_key, name, text(after) .. ',' .. until_ms .. ',' .. turn_text)
+  redis.call('HSET', brand.holds_key, name, text(after) .. ',' .. until_ms .. ',' .. number_text)
   redis.call('ZADD', brand.expiry_key, until_ms, name)
 elseif until_ms then
   redis.call('HDEL', brand.holds_key, name)

@@ -37,16 +37,16 @@ local function given_campaign(i)
 end
 
 local registered = redis.pcall('HGET', registry, id)
-if type(registered) == 'table' or redis.call('HEXISTS', registry, '#') == 0 then return lose(shard_key, registry) end
-if registered and not whole(registered) then return lose(shard_key, registry) end
+if type(registered) == 'table' or redis.call('HEXISTS', registry, '#') == 0 then return invalidate_shard(shard_key, registry) end
+if registered and not whole(registered) then return invalidate_shard(shard_key, registry) end
 local brand = read_brand(brand_key, day, month)
-if brand == false or (not brand and (registered or create ~= '1')) then return lose(shard_key, brand_key) end
+if brand == false or (not brand and (registered or create ~= '1')) then return invalidate_shard(shard_key, brand_key) end
 
 local highest, writes, ahead = tonumber(registered or '0'), {}, {}
 for i = FIRST_CAMPAIGN, #KEYS do
   local given, campaign = given_campaign(i), read_campaign(KEYS[i], day, month)
   local ordinal = tonumber(given.id) % 65536
-  if campaign == false or (not campaign and (ordinal <= highest or given.create ~= '1')) then return lose(shard_key, KEYS[i]) end
+  if campaign == false or (not campaign and (ordinal <= highest or given.create ~= '1')) then return invalidate_shard(shard_key, KEYS[i]) end
   if not campaign and ordinal ~= highest + 1 then return redis.error_reply('publish: campaign ' .. given.id .. ' before its elder') end
   if not campaign then highest = ordinal end
   local says, has = tonumber(given.version), campaign and tonumber(campaign.version) or 0

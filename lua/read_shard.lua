@@ -15,7 +15,7 @@ local foreign_layout = is_other_layout(state[2])
 local odd = not foreign_layout and (state[1] and not is_mark(state[1]) and 'mark' or not serves(state[2]) and 'layout' or not whole(state[3]) and 'now'
   or not whole(state[4]) and 'n')
 if odd and state[1] then
-  lose(shard_key, odd)
+  invalidate_shard(shard_key, odd)
   state[1], state[5] = false, odd
 end
 -- What does not read is not passed on.

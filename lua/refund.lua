@@ -13,7 +13,7 @@
 -- include: lib/refund.lua
 -- include: lib/call.lua
 -- include: lib/figures.lua
-local layout, campaign_id, event, digits, told_day, part = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6] or ''
+local layout, campaign_id, event, digits, given_day, part = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6] or ''
 if not serves(layout) then return { 'wrong_version', LAYOUT } end
 local shard, refused = open_shard(shard_key, '')
 if not shard then return refused end
@@ -22,8 +22,8 @@ if not amount then return { 'invalid', 0, 'amount' } end
 if not is_id(event, 64) then return { 'invalid', 0, 'event_id' } end
 if part ~= '' and not is_id(part, 64) then return { 'invalid', 0, 'refund_id' } end
 local today = day_of(shard.now)
-if told_day ~= '' then
-  local day = #told_day <= 6 and string.find(told_day, '^%d+$') and tonumber(told_day)
+if given_day ~= '' then
+  local day = #given_day <= 6 and string.find(given_day, '^%d+$') and tonumber(given_day)
   if not day or day > today or day < FIRST_DAY then return { 'invalid', 0, 'day' } end
 end
 local plans, lost = read_plans(today, month_of(today))
@@ -34,12 +34,12 @@ if not brand then return { 'ok', 'u', figures(plans, shard.now) } end
 
 local names = refund_names(campaign.home, event, part)
 local events = open_memory(shard_key, 'ev', event_keys, shard.now)
-local seen = events and recall_refunds(events, names)
-if not seen then return lose(shard_key, 'events') end
+local seen = events and look_up_refunds(events, names)
+if not seen then return invalidate_shard(shard_key, 'events') end
 local before = refunded_before(seen, names)
 
 -- The outcome where no money moves; nil and the day of the spend where it is to go back.
-local function judge()
+local function outcome_without_money()
   if seen[names.own] then
     local of_campaign, micros, state = string.match(seen[names.own], '^(%d+),(%d+),?(%w*)$')
     local same = of_campaign == campaign_id and micros == digits
@@ -60,12 +60,12 @@ local function judge()
     if not day or day > today or day < FIRST_DAY then return 'lost' end
     return too_small(brand, campaign, amount, day, today), day
   end
-  if told_day == '' then return 'n' end
-  return too_small(brand, campaign, amount, tonumber(told_day), today) or 'asked', tonumber(told_day)
+  if given_day == '' then return 'n' end
+  return too_small(brand, campaign, amount, tonumber(given_day), today) or 'asked', tonumber(given_day)
 end
 
-local outcome, day = judge()
-if outcome == 'lost' then return lose(shard_key, 'events') end
+local outcome, day = outcome_without_money()
+if outcome == 'lost' then return invalidate_shard(shard_key, 'events') end
 local failed
 local refund = { campaign = campaign_id, event = event, digits = digits, amount = amount, day = day, part = part }
 if not outcome then

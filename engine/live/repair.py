@@ -37,14 +37,14 @@ def adjust(
     field: str,
     difference_micros: int,
     name: str,
-    judged_n: int,
+    compared_n: int,
 ) -> Adjusted | None:
-    """Adds a difference to a counter; None when another adjustment of the shard came after `judged_n`: judge it again.
+    """Adds a difference to a counter; None when another adjustment of the shard came after `compared_n`: judge it again.
 
     Raises BudgetError when the shard does not take it, ServerAway.
     """
     keys = shard_keys(shard)
-    args = (LAYOUT, instance, field, str(difference_micros), name, str(judged_n))
+    args = (LAYOUT, instance, field, str(difference_micros), name, str(compared_n))
     reply = live.call_all([Call(script("adjust"), (keys.shard, keys.registry, keys.journal, hash_key), args)])[0]
     said = head(reply)
     if said in ("ok", "done"):

@@ -82,7 +82,7 @@ local function by_one(columns, doors, before, verb, seen, now)
   local places, amounts, digits, names, kept = columns.places, columns.amounts, columns.digits, columns.names, columns.kept
   local day, outcomes, logged, set, fresh, counted = ',' .. text(day_of(now)), {}, {}, {}, 0, 0
   for i = 1, columns.size do
-    local outcome = before and stands(before, i)
+    local outcome = before and outcome_kept(before, i)
     if outcome then
       logged[i] = outcome == 'k' and 'p' or outcome
     else

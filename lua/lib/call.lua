@@ -44,12 +44,12 @@ local function read_plans(day, month)
     local kind, id = string.match(KEYS[i], '^(%a+):(%d+)$', tag)
     if kind == 'brand' then
       brands[id] = read_brand(KEYS[i], day, month)
-      if brands[id] == false or (not brands[id] and published(id)) then return nil, lose(shard_key, KEYS[i]) end
+      if brands[id] == false or (not brands[id] and published(id)) then return nil, invalidate_shard(shard_key, KEYS[i]) end
     elseif kind == 'campaign' then
       local campaign = read_campaign(KEYS[i], day, month)
       local ordinal = id % 65536
       local home = (id - ordinal) / 65536
-      if campaign == false or (not campaign and ordinal <= (published(text(home)) or 0)) then return nil, lose(shard_key, KEYS[i]) end
+      if campaign == false or (not campaign and ordinal <= (published(text(home)) or 0)) then return nil, invalidate_shard(shard_key, KEYS[i]) end
       if campaign then
         homes[home] = homes[home] or text(home)
         campaign.id, campaign.home = id, homes[home]
@@ -63,7 +63,7 @@ local function read_plans(day, month)
     local brand = brands[id]
     if brand then
       brand.holds_key, brand.expiry_key = KEYS[i], KEYS[i + 1]
-      if not holds_stand(brand, KEYS[i], KEYS[i + 1]) then return nil, lose(shard_key, KEYS[i]) end
+      if not holds_exist(brand, KEYS[i], KEYS[i + 1]) then return nil, invalidate_shard(shard_key, KEYS[i]) end
     end
   end
   return { brands = brands, campaigns = campaigns, day_field = day_field, month_field = month_field }

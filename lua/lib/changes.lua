@@ -32,7 +32,7 @@ local function add_since(brand, fields)
 end
 
 -- To whoever watches, each with the number of the entry that says the same: a watcher has seen all up to the n of its snapshot.
-local function tell(shard, messages)
+local function publish_messages(shard, messages)
   local channel = string.gsub(shard.key, 'shard$', 'changes')
   for _, message in ipairs(messages) do redis.call('PUBLISH', channel, message .. ' ' .. text(shard.n)) end
 end

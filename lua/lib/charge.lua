@@ -55,7 +55,7 @@ local function sweep(plans, now)
   for _, brand in pairs(plans.brands) do
     if brand.holds_key then
       due[brand] = expire_holds(brand, brand.holds_key, brand.expiry_key, now)
-      if not due[brand] then return nil, nil, lose(shard_key, brand.holds_key) end
+      if not due[brand] then return nil, nil, invalidate_shard(shard_key, brand.holds_key) end
       expired_lines(due[brand], lines)
     end
   end
@@ -63,10 +63,10 @@ local function sweep(plans, now)
 end
 
 -- What is remembered of events ({name = value}), and their memory; nil and the reply when that was lost.
-local function recall_events(names, now)
+local function look_up_events(names, now)
   local events = open_memory(shard_key, 'ev', event_keys, now)
-  local seen = events and recall(events, names)
-  if not seen then return nil, lose(shard_key, 'events') end
+  local seen = events and look_up(events, names)
+  if not seen then return nil, invalidate_shard(shard_key, 'events') end
   return seen, events
 end
 
@@ -86,7 +86,7 @@ local function evaluate(verb, call, columns, before, plans, sweeps, now)
   end
   if columns.events and wanted then columns.names, names = event_names(columns, plans) end
   if #names > 0 or sweeps then
-    seen, events = recall_events(names, now)
+    seen, events = look_up_events(names, now)
     if not seen then return nil, events end
   end
   if fit and (ready or not columns.names) and not next(seen) then return by_sums(columns, plans, columns.kept), events end
@@ -103,11 +103,11 @@ end
 local function write_memories(call, verdict, memories, kept_as, fields, swept)
   local requests, events = memories.requests, memories.events
   if verdict.fresh > 0 then
-    turn(requests, fields)
+    rotate_hashes(requests, fields)
     redis.call('HSET', requests.write, call.request, kept_as .. memories.content .. ' ' .. verdict.packed)
   end
   if events and (verdict.fresh > 0 or swept) then
-    turn(events, fields)
+    rotate_hashes(events, fields)
     if #verdict.events_set > 0 then redis.call('HSET', events.write, unpack(verdict.events_set)) end
   end
   redis.call('HSET', shard_key, unpack(fields))
@@ -119,7 +119,7 @@ local function draw_counted(call, columns, plans, lines, now)
   local campaign = plans.campaigns[sum.campaign]
   local brand = plans.brands[campaign.home]
   local drawn = draw(brand, campaign.id, call.lease, sum.amount, now)
-  if not drawn then return nil, lose(shard_key, brand.holds_key) end
+  if not drawn then return nil, invalidate_shard(shard_key, brand.holds_key) end
   lines[#lines + 1] = drawn.line
   return drawn
 end
@@ -143,11 +143,11 @@ local function charge(verb, call)
   if bad then return bad end
   -- Dedup.
   local requests = open_memory(shard_key, 'req', request_keys, now)
-  local recalled = requests and recall(requests, { call.request })
-  if not recalled then return lose(shard_key, 'requests') end
+  local remembered = requests and look_up(requests, { call.request })
+  if not remembered then return invalidate_shard(shard_key, 'requests') end
   local content = not call.log and #call.body <= SHORT and call.body or digest_of(call.body, call.log, columns.named and call.names)
-  local before = outcomes_before(recalled[call.request], verb, content, call.body, size)
-  if before == false then return lose(shard_key, 'requests') end
+  local before = outcomes_before(remembered[call.request], verb, content, call.body, size)
+  if before == false then return invalidate_shard(shard_key, 'requests') end
   if verb == 'd' and not before and is_forgotten(call, requests, now) then return { 'forgotten' } end
   -- Evaluate.
   local due, lines, odd = sweep(plans, now)
@@ -177,6 +177,6 @@ local function charge(verb, call)
   local kept_as = verb == 'd' and ((drawn and drawn.within) and 't' or 'r') or verb
   write_memories(call, verdict, { requests = requests, events = events, content = content }, kept_as, fields, swept)
   write_plans(plans)
-  tell(shard, messages)
+  publish_messages(shard, messages)
   return { 'ok', verdict.packed, figures(plans, now) }
 end

@@ -38,7 +38,7 @@ local function is_kept(memory, id, value)
 end
 
 -- What is remembered of each id: {id = value}. nil when a hash was lost, or has something that no script wrote.
-local function recall(memory, ids)
+local function look_up(memory, ids)
   local found = {}
   for _, key in ipairs(memory.read) do
     -- Where the guard stands alone, as after a quiet window, no id is looked for.
@@ -57,7 +57,7 @@ local function recall(memory, ids)
 end
 
 -- The fields to set in the shard's hash; turns the hashes over when their window has ended. Call after the last guard.
-local function turn(memory, shard_fields)
+local function rotate_hashes(memory, shard_fields)
   for _, key in ipairs(memory.rotate) do
     redis.call('UNLINK', key)
     redis.call('HSET', key, '#', '1')

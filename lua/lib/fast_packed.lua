@@ -24,7 +24,7 @@ local function usual_brands(verb, day, month, now)
     if verb == 't' and brand.held > 0 then
       local tag, holds_key, expiry_key = string.sub(shard_key, 1, -6), KEYS[place + 1], KEYS[place + 2]
       if holds_key ~= tag .. 'holds:' .. id or expiry_key ~= tag .. 'expiry:' .. id then return nil end
-      if not holds_stand(brand, holds_key, expiry_key) or has_due(expiry_key, now) then return nil end
+      if not holds_exist(brand, holds_key, expiry_key) or has_due(expiry_key, now) then return nil end
     end
     brand.id, brand.amount = id, 0
     brands[#brands + 1], by_number[id + 0] = brand, brand
@@ -72,7 +72,7 @@ local function usual_events(call, size, day, now)
   if call.day ~= text(day) then return nil end
   local named, events = read_names(call, size), open_memory(shard_key, 'ev', event_keys, now)
   if not named or not named.once or not events or #events.rotate > 0 then return nil end
-  local seen = recall(events, named.names)
+  local seen = look_up(events, named.names)
   if not seen then return nil end
   return named, seen, events.write
 end
@@ -119,7 +119,7 @@ local function write_usual(verb, call, usual, verdict)
     end
     ids[i] = ids[i] .. (mask == 0 and ':0' or ':' .. mask)
   end
-  tell(shard, messages)
+  publish_messages(shard, messages)
   return { 'ok', verdict.packed, table.concat(lines, ';'), table.concat(ids, ';') }
 end
 

@@ -8,12 +8,12 @@
 -- include: lib/budgets.lua
 -- include: lib/gates.lua
 repeat
-  local format, find, asks = string.format, string.find, verb == 't'
+  local format, find, is_try = string.format, string.find, verb == 't'
   local shard_key, registry_key, journal_key, requests_0, requests_1, events_0, events_1, brand_key = unpack(KEYS, 1, 8)
   local layout, request, body, packed_log = unpack(ARGV, 1, 4)
   if packed_log or not serves(layout) then break end
   local campaign_id, digits, event, occurred = string.match(body or '', '^(%d+),(%d+),([^,;]*),(%d*);$')
-  local last = asks and 11 or 9
+  local last = is_try and 11 or 9
   if not campaign_id or #KEYS ~= last or #request > 80 or not find(request, ID) or #digits > 13 then break end
   if event ~= '' and (#event > 64 or not find(event, ID)) then break end
   if occurred ~= '' and (#occurred > 15 or occurred + 0 > LAST_INSTANT) then break end
@@ -25,7 +25,7 @@ repeat
   if events_0 ~= prefix .. 'events:0' or events_1 ~= prefix .. 'events:1' then break end
   if brand_key ~= prefix .. 'brand:' .. brand_id or campaign_key ~= prefix .. 'campaign:' .. campaign_id then break end
 
-  local counter = asks and 'count:accepted' or 'count:recorded'
+  local counter = is_try and 'count:accepted' or 'count:recorded'
   local state = redis.pcall('HMGET', shard_key, 'mark', 'layout', 'now', 'n', counter, 'req_active', 'req_until', 'ev_active', 'ev_until')
   local counted, requests = state[5] or '0', state[6] == '0' and requests_0 or state[6] == '1' and requests_1
   if not state[1] or not serves(state[2]) or not state[3] or not state[4] or not requests or not state[7] then break end
@@ -66,7 +66,7 @@ repeat
     .. limit_$i
     -- end each
   , '^%d*$') then break end
-  if held ~= '0' and asks then
+  if held ~= '0' and is_try then
     -- Holds count in every answer; those that have expired are swept by the slow path.
     local holds_key, expiry_key = prefix .. 'holds:' .. brand_id, prefix .. 'expiry:' .. brand_id
     if KEYS[9] ~= holds_key or KEYS[10] ~= expiry_key then break end
@@ -100,7 +100,7 @@ repeat
   end
   local content = #body <= SHORT and body or string.sub(redis.sha1hex(body), 1, 16)
 
-  if asks and refused > 0 then
+  if is_try and refused > 0 then
     local outcome = 'x' .. refused
     local tally = redis.call('HGET', shard_key, 'count:' .. outcome) or '0'
     if not find(tally, WHOLE) or #tally > 15 then break end

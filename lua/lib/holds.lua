@@ -9,7 +9,7 @@ local sweeps_left = SWEEP -- of a whole call, however many brands it names: a ca
 
 -- Whether the keys that a brand's `held` speaks of are there. With nothing on hold they may be absent, never of another type: a write would
 -- fail after the journal has its entry.
-local function holds_stand(brand, holds_key, expiry_key)
+local function holds_exist(brand, holds_key, expiry_key)
   local holds, expiry = redis.call('TYPE', holds_key).ok, redis.call('TYPE', expiry_key).ok
   if brand.held == 0 and holds == 'none' then holds = 'hash' end
   if brand.held == 0 and expiry == 'none' then expiry = 'zset' end

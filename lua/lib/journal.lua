@@ -24,5 +24,5 @@ local function append(shard, journal_key, entry, moved, format)
     return nil
   end
   if added and string.find(added.err, 'equal or smaller', 1, true) then return { 'not_ready', 'clock' } end
-  return lose(shard.key, journal_key)
+  return invalidate_shard(shard.key, journal_key)
 end

@@ -29,14 +29,14 @@ local function unpack_outcomes(packed, size)
 end
 
 -- What stands of an answer that was given before. An unknown campaign may be there by now, so that is evaluated again.
-local function stands(before, i)
+local function outcome_kept(before, i)
   return before and before[i] ~= 'u' and before[i] or nil
 end
 
 -- Whether an earlier answer leaves something to evaluate.
 local function has_unknown(before)
   for i in ipairs(before) do
-    if not stands(before, i) then return true end
+    if not outcome_kept(before, i) then return true end
   end
   return false
 end
@@ -45,7 +45,7 @@ end
 local function uncounted(outcomes, before)
   local counts = {}
   for i, outcome in ipairs(outcomes) do
-    local name = stands(before, i) and 'p' or outcome
+    local name = outcome_kept(before, i) and 'p' or outcome
     if name ~= 'k' then counts[name] = (counts[name] or 0) + 1 end
   end
   return counts

@@ -18,9 +18,9 @@ local function refund_names(home, event, part)
 end
 
 -- What is remembered of an event and its refunds; nil when a hash was lost. These fields are written more than once, so the newer hash wins.
-local function recall_refunds(memory, names)
+local function look_up_refunds(memory, names)
   if #memory.read == 2 and memory.active == 0 then memory.read = { memory.read[2], memory.read[1] } end
-  return recall(memory, { names.spend, names.whole, names.own, names.total })
+  return look_up(memory, { names.spend, names.whole, names.own, names.total })
 end
 
 -- What was given back of an event so far. An older script wrote no sum.
@@ -50,7 +50,7 @@ end
 -- Writes what is remembered of a refund beside the shard's own fields. Call after the last guard.
 local function remember_refund(shard, events, ...)
   local shard_fields = { 'now', text(shard.now), 'n', text(shard.n) }
-  turn(events, shard_fields)
+  rotate_hashes(events, shard_fields)
   redis.call('HSET', events.write, ...)
   redis.call('HSET', shard_key, unpack(shard_fields))
 end
@@ -79,5 +79,5 @@ local function give_back(shard, plans, events, names, before, refund)
   if failed then return failed end
   remember_refund(shard, events, names.own, refund.campaign .. ',' .. refund.digits, names.total, text(before + refund.amount))
   write_plans(plans)
-  tell(shard, messages)
+  publish_messages(shard, messages)
 end

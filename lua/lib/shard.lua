@@ -6,7 +6,7 @@
 
 -- A key that must exist is gone, of a wrong type, or holds what no script wrote: the shard is not to be believed any more. Its mark goes, a rebuild
 -- brings it back. A script that only reads may not write: it says the same, and whoever asked has the shard looked at (probe.lua).
-local function lose(key, what)
+local function invalidate_shard(key, what)
   local gone = redis.pcall('HDEL', key, 'mark')
   if type(gone) ~= 'number' then return { 'not_ready', 'lost' } end
   redis.call('HSET', key, 'lost', what)
@@ -39,11 +39,11 @@ local function open_shard(key, instance, counter, ...)
   local mark, layout = state[1], state[2]
   if is_other_layout(layout) then return nil, { 'wrong_version', layout } end
   if not mark then return nil, { 'not_ready', state[5] and 'rebuilding' or 'unmarked' } end
-  if not is_mark(mark) then return nil, lose(key, 'mark') end
+  if not is_mark(mark) then return nil, invalidate_shard(key, 'mark') end
   if instance ~= '' and string.sub(mark, 1, #instance + 1) ~= instance .. ':' then return nil, { 'foreign', mark } end
   local kept, n = whole(state[3]), whole(state[4])
-  if not serves(layout) then return nil, lose(key, 'layout') end
-  if not kept or not n then return nil, lose(key, kept and 'n' or 'now') end
+  if not serves(layout) then return nil, invalidate_shard(key, 'layout') end
+  if not kept or not n then return nil, invalidate_shard(key, kept and 'n' or 'now') end
   local now = read_clock()
   if now < kept - CLOCK_SLACK_MS then return nil, { 'not_ready', 'clock' } end
   return { key = key, mark = mark, now = math.max(now, kept), n = n, count = stored(state[6]) or 0 }, state

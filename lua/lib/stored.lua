@@ -1,5 +1,5 @@
 -- The one door for what is stored: each value is read by its grammar, and what is not of it is nil. Lua's tonumber also takes nan, inf, 1e3, 0x10 and
--- spaces, so a value is checked before it is converted. Whoever gets nil takes the shard out of use (lib/shard.lua: lose).
+-- spaces, so a value is checked before it is converted. Whoever gets nil takes the shard out of use (lib/shard.lua: invalidate_shard).
 -- include: lib/constants.lua
 
 -- A whole number that is not negative, up to MAX_TOTAL: an instant, a journal number, a version, money that is set aside.

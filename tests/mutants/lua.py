@@ -368,7 +368,7 @@ LUA: Final = (
       "if last[1] == name then", "if false then",
       (RECONCILE + "a_difference_judged_before_another_correction_is_not_added",)),
     M("a correction is made by a judgement that is out of date", "lua/adjust.lua",
-      "if last[2] and tonumber(last[2]) > judged_n then", "if false then",
+      "if last[2] and tonumber(last[2]) > compared_n then", "if false then",
       (RECONCILE + "a_difference_judged_before_another_correction_is_not_added",)),
     M("the counter of a day that goes on is pruned", "lua/prune.lua",
       "tonumber(number) >= (kind", "tonumber(number) > (kind",
