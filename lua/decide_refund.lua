@@ -16,10 +16,10 @@ local today = day_of(shard.now)
 local plans, lost = read_plans(today, month_of(today))
 if not plans then return lost end
 local campaign = plans.campaigns[campaign_id]
-local brand = campaign and plans.brands[campaign.home]
+local brand = campaign and plans.brands[campaign.brand_id]
 if not brand then return { 'ok', 'u' } end
 local refund = { campaign = campaign_id, event = event, digits = digits, amount = tonumber(digits), day = tonumber(day), part = part }
-local names = refund_names(campaign.home, refund.event, refund.part)
+local names = refund_names(campaign.brand_id, refund.event, refund.part)
 local events = open_memory(shard_key, 'ev', event_keys, shard.now)
 local seen = events and look_up_refunds(events, names)
 if not seen then return invalidate_shard(shard_key, 'events') end

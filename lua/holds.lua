@@ -45,7 +45,7 @@ if not plans then return lost end
 local open, ended, ended_names, held_now = {}, {}, {}, {}
 for _, operation in ipairs(operations) do
   local campaign = plans.campaigns[operation.campaign]
-  operation.brand = campaign and plans.brands[campaign.home]
+  operation.brand = campaign and plans.brands[campaign.brand_id]
   if operation.verb ~= 'E' and operation.brand then
     if not operation.brand.holds_key then return { 'invalid', 0, 'keys' } end
     ended_names[#ended_names + 1] = '!' .. operation.name

@@ -25,7 +25,7 @@ local day = day_of(now)
 local plans, lost = read_plans(day, month_of(day))
 if not plans then return lost end
 local campaign = plans.campaigns[campaign_id]
-local brand = campaign and plans.brands[campaign.home]
+local brand = campaign and plans.brands[campaign.brand_id]
 if not brand then return { 'ok', 'u', '', '', '0', text(now) } end
 if not brand.holds_key then return { 'invalid', 0, 'keys' } end
 

@@ -29,10 +29,10 @@ end
 local plans, lost = read_plans(today, month_of(today))
 if not plans then return lost end
 local campaign = plans.campaigns[campaign_id]
-local brand = campaign and plans.brands[campaign.home]
+local brand = campaign and plans.brands[campaign.brand_id]
 if not brand then return { 'ok', 'u', figures(plans, shard.now) } end
 
-local names = refund_names(campaign.home, event, part)
+local names = refund_names(campaign.brand_id, event, part)
 local events = open_memory(shard_key, 'ev', event_keys, shard.now)
 local seen = events and look_up_refunds(events, names)
 if not seen then return invalidate_shard(shard_key, 'events') end

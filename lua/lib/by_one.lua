@@ -19,8 +19,8 @@ end
 
 -- What spends of a sum go through: its campaign and brand, the closed gates, the room of its brand (shut: none where a gate is closed), and what was counted.
 local SHUT = { left = -1 }
-local function door_of(campaign_id, home, closed, room)
-  return { campaign = campaign_id, home = home, closed = closed, room = closed == 0 and room or SHUT, of_brand = room, amount = 0, refusals = {} }
+local function door_of(campaign_id, brand_id, closed, room)
+  return { campaign = campaign_id, brand_id = brand_id, closed = closed, room = closed == 0 and room or SHUT, of_brand = room, amount = 0, refusals = {} }
 end
 
 -- The doors of sums, by place; UNKNOWN where a campaign is not known.
@@ -29,10 +29,10 @@ local function doors_of(sums, verb, plans, now)
   local doors, rooms = {}, {}
   for i, sum in ipairs(sums) do
     local campaign = plans.campaigns[sum.campaign]
-    local brand = campaign and plans.brands[campaign.home]
+    local brand = campaign and plans.brands[campaign.brand_id]
     if brand then
       rooms[brand] = rooms[brand] or room_of(brand, verb)
-      doors[i] = door_of(sum.campaign, campaign.home, verb == 't' and gates_of(brand, campaign, now) or 0, rooms[brand])
+      doors[i] = door_of(sum.campaign, campaign.brand_id, verb == 't' and gates_of(brand, campaign, now) or 0, rooms[brand])
     else
       doors[i] = UNKNOWN
     end
@@ -65,7 +65,7 @@ local function event_names(columns, plans)
   local names, asked, met = {}, {}, {}
   for i = 1, columns.size do
     local campaign = events[i] ~= '' and plans.campaigns[sums[places[i]].campaign]
-    local name = campaign and campaign.home .. ':' .. events[i]
+    local name = campaign and campaign.brand_id .. ':' .. events[i]
     names[i] = name
     if name and not met[name] then
       met[name] = true

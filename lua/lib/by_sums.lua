@@ -8,7 +8,7 @@ local function all_fit(sums, verb, plans, now)
   local totals = {}
   for _, sum in ipairs(sums) do
     local campaign = plans.campaigns[sum.campaign]
-    local brand = campaign and plans.brands[campaign.home]
+    local brand = campaign and plans.brands[campaign.brand_id]
     if not brand or (verb == 't' and gates_of(brand, campaign, now) > 0) then return false end
     totals[brand] = (totals[brand] or 0) + sum.amount
   end
@@ -28,10 +28,10 @@ local function count_sums(sums, plans)
     if sum.amount > 0 then
       local campaign = plans.campaigns[sum.campaign]
       count_campaign(campaign, sum.amount)
-      totals[campaign.home] = (totals[campaign.home] or 0) + sum.amount
+      totals[campaign.brand_id] = (totals[campaign.brand_id] or 0) + sum.amount
     end
   end
-  for home, total in pairs(totals) do count_brand(plans.brands[home], total) end
+  for brand_id, total in pairs(totals) do count_brand(plans.brands[brand_id], total) end
 end
 
 -- The verdict on columns that all fit. remember: fields of the memory of events to set.

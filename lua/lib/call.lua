@@ -39,7 +39,7 @@ end
 -- the reply.
 local function read_plans(day, month)
   local brands, campaigns, day_field, month_field = {}, {}, period_fields(day, month)
-  local tag, holds, homes = #shard_key - 4, {}, {}
+  local tag, holds, brand_ids = #shard_key - 4, {}, {}
   for i = FIRST_PLAN, #KEYS do
     local kind, id = string.match(KEYS[i], '^(%a+):(%d+)$', tag)
     if kind == 'brand' then
@@ -48,11 +48,11 @@ local function read_plans(day, month)
     elseif kind == 'campaign' then
       local campaign = read_campaign(KEYS[i], day, month)
       local ordinal = id % 65536
-      local home = (id - ordinal) / 65536
-      if campaign == false or (not campaign and ordinal <= (published(text(home)) or 0)) then return nil, invalidate_shard(shard_key, KEYS[i]) end
+      local brand_number = (id - ordinal) / 65536
+      if campaign == false or (not campaign and ordinal <= (published(text(brand_number)) or 0)) then return nil, invalidate_shard(shard_key, KEYS[i]) end
       if campaign then
-        homes[home] = homes[home] or text(home)
-        campaign.id, campaign.home = id, homes[home]
+        brand_ids[brand_number] = brand_ids[brand_number] or text(brand_number)
+        campaign.id, campaign.brand_id = id, brand_ids[brand_number]
         campaigns[id] = campaign
       end
     elseif kind == 'holds' and i < #KEYS then

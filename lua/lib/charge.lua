@@ -117,7 +117,7 @@ end
 local function draw_counted(call, columns, plans, lines, now)
   local sum = columns.sums[1]
   local campaign = plans.campaigns[sum.campaign]
-  local brand = plans.brands[campaign.home]
+  local brand = plans.brands[campaign.brand_id]
   local drawn = draw(brand, campaign.id, call.lease, sum.amount, now)
   if not drawn then return nil, invalidate_shard(shard_key, brand.holds_key) end
   lines[#lines + 1] = drawn.line

@@ -11,7 +11,7 @@ local function unfit_draw(call, sums, plans)
   if not is_id(call.lease or '', 64) then return { 'invalid', 0, 'lease' } end
   if not string.find(call.first_sent or '', '^%d*$') or #call.first_sent > 15 then return { 'invalid', 0, 'first_sent' } end
   local campaign = plans.campaigns[sums[1].campaign]
-  local brand = campaign and plans.brands[campaign.home]
+  local brand = campaign and plans.brands[campaign.brand_id]
   if brand and not brand.holds_key then return { 'invalid', 0, 'keys' } end
   return nil
 end

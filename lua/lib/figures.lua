@@ -13,9 +13,9 @@ local function figures(plans, now)
     masks[id] = budget_mask(brand)
   end
   for id, campaign in pairs(plans.campaigns) do
-    local brand = plans.brands[campaign.home]
+    local brand = plans.brands[campaign.brand_id]
     if brand then
-      local mask = gates_of(brand, campaign, now) + masks[campaign.home]
+      local mask = gates_of(brand, campaign, now) + masks[campaign.brand_id]
       campaign_lines[#campaign_lines + 1] = id .. (mask == 0 and ':0' or ':' .. mask)
     end
   end

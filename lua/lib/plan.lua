@@ -70,7 +70,7 @@ local function read_campaign(key, day, month)
   if not daily or not monthly or (schedule ~= '' and not is_schedule(schedule)) then return false end
   return {
     key = key, version = got[1], on = got[2] == '1', archived = got[3] == '1', schedule = schedule, daily = daily, monthly = monthly,
-    id = false, home = false, charged = false, closed = false, -- a table that grows later is built twice
+    id = false, brand_id = false, charged = false, closed = false, -- a table that grows later is built twice
   }
 end
 

@@ -11,8 +11,8 @@
 -- include: lib/text.lua
 local FIRST_DAY = 18262 -- 2020-01-01: nothing of this engine is older, and a day that is grows into thousands of periods elsewhere
 
-local function refund_names(home, event, part)
-  local spend = home .. ':' .. event
+local function refund_names(brand_id, event, part)
+  local spend = brand_id .. ':' .. event
   local whole = '-' .. spend
   return { spend = spend, whole = whole, own = part == '' and whole or whole .. ',' .. part, total = '=' .. spend }
 end
@@ -66,7 +66,7 @@ end
 -- refund: {campaign, event, digits, amount, day, part}
 local function give_back(shard, plans, events, names, before, refund)
   local campaign, today = plans.campaigns[refund.campaign], day_of(shard.now)
-  local brand = plans.brands[campaign.home]
+  local brand = plans.brands[campaign.brand_id]
   for _, budget in ipairs(open_budgets(brand, refund.day)) do
     note_before(budget)
     budget.spent = budget.spent - refund.amount

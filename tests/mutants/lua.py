@@ -245,7 +245,7 @@ LUA: Final = (
       "== content and 'd' or 'c'", "~= nil and 'd' or 'c'",
       (CHARGE + "a_win_notice_with_another_amount_or_campaign_is_a_conflict",)),
     M("an event id of one brand is every brand's", "lua/lib/by_one.lua",
-      "campaign.home .. ':' .. events[i]", "'0:' .. events[i]",
+      "campaign.brand_id .. ':' .. events[i]", "'0:' .. events[i]",
       (CHARGE + "two_brands_may_use_the_same_event_id",)),
     M("judged alone, a call that comes again is counted again", "lua/lib/fast_single.lua",
       "one[2] or other[2] then break end\n  local seen_as", "false then break end\n  local seen_as",
@@ -322,7 +322,7 @@ LUA: Final = (
       "if instance ~= '' and string.sub", "if false and string.sub",
       (NOT_READY + "another_instances_redis_is_refused",)),
     M("a campaign that was published and is gone is unknown", "lua/lib/call.lua",
-      "(not campaign and ordinal <= (published(text(home)) or 0))", "false",
+      "(not campaign and ordinal <= (published(text(brand_number)) or 0))", "false",
       (NOT_READY + "a_key_that_is_gone_or_of_a_wrong_type_takes_its_shard_out_of_use[deleted-campaign]",)),
 
     # Holds

@@ -127,7 +127,7 @@ MADE_WHOLE: Final = (
       "if (causes := live[brand_id]) is None or len(causes.masks) < last", "if (causes := live[brand_id]) is None",
       (BY_ITSELF + "a_campaign_that_nobody_spends_for_is_found_lost_by_the_check[deleted]",)),
     M("a campaign that is not published yet is taken for one that was lost", "lua/lib/call.lua",
-      "(not campaign and ordinal <= (published(text(home)) or 0))", "not campaign",
+      "(not campaign and ordinal <= (published(text(brand_number)) or 0))", "not campaign",
       (BY_ITSELF + "a_check_takes_no_shard_out_of_use_for_a_campaign_that_is_not_published_yet",)),
 
     # Export
