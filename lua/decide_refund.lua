@@ -20,7 +20,7 @@ local brand = campaign and plans.brands[campaign.brand_id]
 if not brand then return { 'ok', 'u' } end
 local refund = { campaign = campaign_id, event = event, digits = digits, amount = tonumber(digits), day = tonumber(day), part = part }
 local names = refund_names(campaign.brand_id, refund.event, refund.part)
-local events = open_memory(shard_key, 'ev', event_keys, shard.now)
+local events = open_dedup(shard_key, 'ev', event_keys, shard.now)
 local seen = events and look_up_refunds(events, names)
 if not seen then return invalidate_shard(shard_key, 'events') end
 local before, value = refunded_before(seen, names), campaign_id .. ',' .. refund.digits

@@ -51,7 +51,7 @@ for _, operation in ipairs(operations) do
     ended_names[#ended_names + 1] = '!' .. operation.name
   end
 end
-local events = open_memory(shard_key, 'ev', event_keys, now)
+local events = open_dedup(shard_key, 'ev', event_keys, now)
 local remembered = events and look_up(events, ended_names)
 if not remembered then return invalidate_shard(shard_key, 'events') end
 
@@ -153,8 +153,8 @@ if #lines > 0 then
   local failed = append(shard, journal_key, { 'h', table.concat(lines) }, moved)
   if failed then return failed end
 end
-local shard_fields, memory_fields = { 'now', text(now), 'n', text(shard.n) }, {}
-for brand, holds in pairs(due) do write_expired(holds, brand.holds_key, brand.expiry_key, memory_fields) end
+local shard_fields, event_fields = { 'now', text(now), 'n', text(shard.n) }, {}
+for brand, holds in pairs(due) do write_expired(holds, brand.holds_key, brand.expiry_key, event_fields) end
 for name, write in pairs(writes) do
   local brand = write.operation.brand
   if write.open then
@@ -163,11 +163,11 @@ for name, write in pairs(writes) do
   else
     redis.call('HDEL', brand.holds_key, name)
     redis.call('ZREM', brand.expiry_key, name)
-    memory_fields[#memory_fields + 1], memory_fields[#memory_fields + 2] = '!' .. name, write.ended
+    event_fields[#event_fields + 1], event_fields[#event_fields + 2] = '!' .. name, write.ended
   end
 end
 if #lines > 0 then rotate_hashes(events, shard_fields) end
-if #memory_fields > 0 then redis.call('HSET', events.write, unpack(memory_fields)) end
+if #event_fields > 0 then redis.call('HSET', events.write, unpack(event_fields)) end
 if next(refusals) then tally(shard_key, refusals, shard_fields) end
 redis.call('HSET', shard_key, unpack(shard_fields))
 write_plans(plans)

@@ -29,12 +29,12 @@ local brand = campaign and plans.brands[campaign.brand_id]
 if not brand then return { 'ok', 'u', '', '', '0', text(now) } end
 if not brand.holds_key then return { 'invalid', 0, 'keys' } end
 
-local lines, events, memory_fields, shard_fields = {}, nil, {}, {}
+local lines, events, event_fields, shard_fields = {}, nil, {}, {}
 local due = expire_holds(brand, brand.holds_key, brand.expiry_key, now)
 if not due then return invalidate_shard(shard_key, brand.holds_key) end
 expired_lines(due, lines)
 if #due > 0 then
-  events = open_memory(shard_key, 'ev', event_keys, now)
+  events = open_dedup(shard_key, 'ev', event_keys, now)
   if not events or not look_up(events, {}) then return invalidate_shard(shard_key, 'events') end
 end
 local name = campaign_id .. ':' .. lease
@@ -75,9 +75,9 @@ if #lines > 0 then
 end
 shard_fields[1], shard_fields[2], shard_fields[3], shard_fields[4] = 'now', text(now), 'n', text(shard.n)
 if #due > 0 then
-  write_expired(due, brand.holds_key, brand.expiry_key, memory_fields)
+  write_expired(due, brand.holds_key, brand.expiry_key, event_fields)
   rotate_hashes(events, shard_fields)
-  redis.call('HSET', events.write, unpack(memory_fields))
+  redis.call('HSET', events.write, unpack(event_fields))
 end
 if until_ms and after > 0 then
   redis.call('HSET', brand.holds_key, name, text(after) .. ',' .. until_ms .. ',' .. number_text)

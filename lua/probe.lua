@@ -17,8 +17,8 @@ for _, key in ipairs({ registry_key, request_keys[1], request_keys[2], event_key
 end
 local adjusted_n = redis.call('HGET', shard_key, 'adjusted_n')
 if adjusted_n and not whole(adjusted_n) then return invalidate_shard(shard_key, 'adjusted_n') end
-if not open_memory(shard_key, 'req', request_keys, shard.now) then return invalidate_shard(shard_key, 'requests') end
-if not open_memory(shard_key, 'ev', event_keys, shard.now) then return invalidate_shard(shard_key, 'events') end
+if not open_dedup(shard_key, 'req', request_keys, shard.now) then return invalidate_shard(shard_key, 'requests') end
+if not open_dedup(shard_key, 'ev', event_keys, shard.now) then return invalidate_shard(shard_key, 'events') end
 local day = day_of(shard.now)
 local plans, lost = read_plans(day, month_of(day))
 if not plans then return lost end

@@ -33,7 +33,7 @@ local brand = campaign and plans.brands[campaign.brand_id]
 if not brand then return { 'ok', 'u', figures(plans, shard.now) } end
 
 local names = refund_names(campaign.brand_id, event, part)
-local events = open_memory(shard_key, 'ev', event_keys, shard.now)
+local events = open_dedup(shard_key, 'ev', event_keys, shard.now)
 local seen = events and look_up_refunds(events, names)
 if not seen then return invalidate_shard(shard_key, 'events') end
 local before = refunded_before(seen, names)

@@ -64,7 +64,7 @@ end
 
 -- What is remembered of events ({name = value}), and their memory; nil and the reply when that was lost.
 local function look_up_events(names, now)
-  local events = open_memory(shard_key, 'ev', event_keys, now)
+  local events = open_dedup(shard_key, 'ev', event_keys, now)
   local seen = events and look_up(events, names)
   if not seen then return nil, invalidate_shard(shard_key, 'events') end
   return seen, events
@@ -100,11 +100,11 @@ local function evaluate(verb, call, columns, before, plans, sweeps, now)
 end
 
 -- Writes the memories and the shard's own fields. fields: those of the shard that are to be set.
-local function write_memories(call, verdict, memories, kept_as, fields, swept)
-  local requests, events = memories.requests, memories.events
+local function write_ids(call, verdict, windows, kept_as, fields, swept)
+  local requests, events = windows.requests, windows.events
   if verdict.fresh > 0 then
     rotate_hashes(requests, fields)
-    redis.call('HSET', requests.write, call.request, kept_as .. memories.content .. ' ' .. verdict.packed)
+    redis.call('HSET', requests.write, call.request, kept_as .. windows.content .. ' ' .. verdict.packed)
   end
   if events and (verdict.fresh > 0 or swept) then
     rotate_hashes(events, fields)
@@ -142,7 +142,7 @@ local function charge(verb, call)
   bad = verb == 'd' and unfit_draw(call, columns.sums, plans)
   if bad then return bad end
   -- Dedup.
-  local requests = open_memory(shard_key, 'req', request_keys, now)
+  local requests = open_dedup(shard_key, 'req', request_keys, now)
   local remembered = requests and look_up(requests, { call.request })
   if not remembered then return invalidate_shard(shard_key, 'requests') end
   local content = not call.log and #call.body <= SHORT and call.body or digest_of(call.body, call.log, columns.named and call.names)
@@ -175,7 +175,7 @@ local function charge(verb, call)
   end
   if drawn then write_draw(drawn) end
   local kept_as = verb == 'd' and ((drawn and drawn.within) and 't' or 'r') or verb
-  write_memories(call, verdict, { requests = requests, events = events, content = content }, kept_as, fields, swept)
+  write_ids(call, verdict, { requests = requests, events = events, content = content }, kept_as, fields, swept)
   write_plans(plans)
   publish_messages(shard, messages)
   return { 'ok', verdict.packed, figures(plans, now) }

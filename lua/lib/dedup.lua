@@ -5,29 +5,29 @@
 -- include: lib/text.lua
 
 -- name: 'req' or 'ev', the prefix of the fields in the shard's hash; keys: the two hashes.
-local function open_memory(shard_key, name, keys, now)
+local function open_dedup(shard_key, name, keys, now)
   local state = redis.call('HMGET', shard_key, name .. '_active', name .. '_until', name .. '_window')
   local active, till, window = is_flag(state[1]) and tonumber(state[1]), whole(state[2]), whole(state[3])
   if not active or not till or not window or window == 0 then return nil end
-  local memory = { name = name, window = window, active = active, till = till, rotate = {}, read = { keys[1], keys[2] } }
+  local dedup = { name = name, window = window, active = active, till = till, rotate = {}, read = { keys[1], keys[2] } }
   if now >= till then
-    memory.active = 1 - active
-    memory.till = now - now % window + window
-    memory.rotate = { keys[memory.active + 1] }
-    memory.read = { keys[active + 1] }
+    dedup.active = 1 - active
+    dedup.till = now - now % window + window
+    dedup.rotate = { keys[dedup.active + 1] }
+    dedup.read = { keys[active + 1] }
     if now >= till + window then
-      memory.rotate = { keys[1], keys[2] }
-      memory.read = {}
+      dedup.rotate = { keys[1], keys[2] }
+      dedup.read = {}
     end
   end
-  memory.write = keys[memory.active + 1]
-  return memory
+  dedup.write = keys[dedup.active + 1]
+  return dedup
 end
 
 -- Whether a script wrote this. Of a call: its verb, its content and its outcomes. Of an event, by the first character of its name: the sum of its refunds
 -- (`=`), a hold's end (`!`), a refund (`-`), else its spend. Whoever reads one may take it apart without another look.
-local function is_kept(memory, id, value)
-  if memory.name == 'req' then return string.find(value, '^[rtd*]%S* [%w*,]+$') ~= nil end
+local function is_kept(dedup, id, value)
+  if dedup.name == 'req' then return string.find(value, '^[rtd*]%S* [%w*,]+$') ~= nil end
   local kind = string.sub(id, 1, 1)
   if kind == '=' then return whole(value) ~= nil end
   if kind == '!' then
@@ -38,9 +38,9 @@ local function is_kept(memory, id, value)
 end
 
 -- What is remembered of each id: {id = value}. nil when a hash was lost, or has something that no script wrote.
-local function look_up(memory, ids)
+local function look_up(dedup, ids)
   local found = {}
-  for _, key in ipairs(memory.read) do
+  for _, key in ipairs(dedup.read) do
     -- Where the guard stands alone, as after a quiet window, no id is looked for.
     local alone = #ids > 1 and redis.pcall('HLEN', key) == 1
     local got = alone and redis.pcall('HMGET', key, '#') or redis.pcall('HMGET', key, '#', unpack(ids))
@@ -48,7 +48,7 @@ local function look_up(memory, ids)
     for i = 2, #got do
       local value = got[i]
       if value then
-        if not is_kept(memory, ids[i - 1], value) then return nil end
+        if not is_kept(dedup, ids[i - 1], value) then return nil end
         found[ids[i - 1]] = value
       end
     end
@@ -57,14 +57,14 @@ local function look_up(memory, ids)
 end
 
 -- The fields to set in the shard's hash; turns the hashes over when their window has ended. Call after the last guard.
-local function rotate_hashes(memory, shard_fields)
-  for _, key in ipairs(memory.rotate) do
+local function rotate_hashes(dedup, shard_fields)
+  for _, key in ipairs(dedup.rotate) do
     redis.call('UNLINK', key)
     redis.call('HSET', key, '#', '1')
   end
-  if #memory.rotate > 0 then
+  if #dedup.rotate > 0 then
     local n = #shard_fields
-    shard_fields[n + 1], shard_fields[n + 2] = memory.name .. '_active', tostring(memory.active)
-    shard_fields[n + 3], shard_fields[n + 4] = memory.name .. '_until', text(memory.till)
+    shard_fields[n + 1], shard_fields[n + 2] = dedup.name .. '_active', tostring(dedup.active)
+    shard_fields[n + 3], shard_fields[n + 4] = dedup.name .. '_until', text(dedup.till)
   end
 end

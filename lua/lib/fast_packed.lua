@@ -70,7 +70,7 @@ end
 -- as usual: of another day, one twice, or with a memory that has to turn.
 local function usual_events(call, size, day, now)
   if call.day ~= text(day) then return nil end
-  local named, events = read_names(call, size), open_memory(shard_key, 'ev', event_keys, now)
+  local named, events = read_names(call, size), open_dedup(shard_key, 'ev', event_keys, now)
   if not named or not named.once or not events or #events.rotate > 0 then return nil end
   local seen = look_up(events, named.names)
   if not seen then return nil end

@@ -47,11 +47,11 @@ local function expire_holds(brand, holds_key, expiry_key, now)
 end
 
 -- The write phase of an expiry: the holds go, and their end is added to the memory's fields.
-local function write_expired(due, holds_key, expiry_key, memory_fields)
+local function write_expired(due, holds_key, expiry_key, event_fields)
   local names = {}
   for i, hold in ipairs(due) do
     names[i] = hold.name
-    memory_fields[#memory_fields + 1], memory_fields[#memory_fields + 2] = '!' .. hold.name, 'e,' .. hold.held .. ',0'
+    event_fields[#event_fields + 1], event_fields[#event_fields + 2] = '!' .. hold.name, 'e,' .. hold.held .. ',0'
   end
   if #names > 0 then
     redis.call('HDEL', holds_key, unpack(names))

@@ -18,9 +18,9 @@ local function refund_names(brand_id, event, part)
 end
 
 -- What is remembered of an event and its refunds; nil when a hash was lost. These fields are written more than once, so the newer hash wins.
-local function look_up_refunds(memory, names)
-  if #memory.read == 2 and memory.active == 0 then memory.read = { memory.read[2], memory.read[1] } end
-  return look_up(memory, { names.spend, names.whole, names.own, names.total })
+local function look_up_refunds(dedup, names)
+  if #dedup.read == 2 and dedup.active == 0 then dedup.read = { dedup.read[2], dedup.read[1] } end
+  return look_up(dedup, { names.spend, names.whole, names.own, names.total })
 end
 
 -- What was given back of an event so far. An older script wrote no sum.

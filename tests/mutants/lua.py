@@ -269,7 +269,7 @@ LUA: Final = (
       "if now >= till then", "if false then",
       (MIDNIGHT + "ids_are_remembered_for_their_whole_window_and_let_go_after_two",)),
     M("a turn forgets the window before it", "lua/lib/dedup.lua",
-      "memory.read = { keys[active + 1] }", "memory.read = {}",
+      "dedup.read = { keys[active + 1] }", "dedup.read = {}",
       (MIDNIGHT + "ids_are_remembered_for_their_whole_window_and_let_go_after_two",)),
     M("where one event alone is remembered, it counts again", "lua/lib/dedup.lua",
       "redis.pcall('HLEN', key) == 1", "redis.pcall('HLEN', key) <= 2",

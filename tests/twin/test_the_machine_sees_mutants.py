@@ -28,7 +28,7 @@ MUTANTS = {
     "a day begins a millisecond late": ("lib/calendar.lua", "(now - now % DAY_MS) / DAY_MS", "(now - 1 - (now - 1) % DAY_MS) / DAY_MS"),
     "no Feb 29": ("lib/calendar.lua", "in_year = rest % 1461", "in_year = (rest + 4) % 1461"),
     "memories never turn over": ("lib/dedup.lua", "if now >= till then", "if false then"),
-    "a turn forgets both memories": ("lib/dedup.lua", "memory.read = { keys[active + 1] }", "memory.read = {}"),
+    "a turn forgets both memories": ("lib/dedup.lua", "dedup.read = { keys[active + 1] }", "dedup.read = {}"),
     "a schedule's end is included": ("lib/schedule.lua", "minute < tonumber(to)", "minute <= tonumber(to)"),
     "a hold outlives its time": ("lib/holds.lua", "'-inf', text(now)", "'-inf', text(now - 1)"),
     "a late settle is not counted": ("holds.lua", "local state = not held and 't'", "if not held then return 'n' end\n  local state = not held and 't'"),
