@@ -49,12 +49,12 @@ for i = FIRST_CAMPAIGN, #KEYS do
   if campaign == false or (not campaign and (ordinal <= highest or given.create ~= '1')) then return invalidate_shard(shard_key, KEYS[i]) end
   if not campaign and ordinal ~= highest + 1 then return redis.error_reply('publish: campaign ' .. given.id .. ' before its elder') end
   if not campaign then highest = ordinal end
-  local says, has = tonumber(given.version), campaign and tonumber(campaign.version) or 0
-  if not campaign or says > has then
+  local given_version, live_version = tonumber(given.version), campaign and tonumber(campaign.version) or 0
+  if not campaign or given_version > live_version then
     given.key = KEYS[i]
     writes[#writes + 1] = given
-  elseif says < has or campaign.on ~= (given.on == '1') or campaign.archived ~= (given.archived == '1') or campaign.schedule ~= given.schedule then
-    ahead[#ahead + 1] = given.id .. ':' .. text(has)
+  elseif given_version < live_version or campaign.on ~= (given.on == '1') or campaign.archived ~= (given.archived == '1') or campaign.schedule ~= given.schedule then
+    ahead[#ahead + 1] = given.id .. ':' .. text(live_version)
   end
 end
 
@@ -102,10 +102,10 @@ for _, of in ipairs(writes) do redis.call('HSET', of.key, 'v', of.version, 'on',
 redis.call('HSET', registry, id, text(highest))
 -- Watchers need not ask: the message is the brand as it stands now and the campaigns that changed, each under its version.
 if brand_write or #writes > 0 then
-  local words = { id .. ' plan published ' .. now_text .. ' ' .. n, watched_brand(brand) }
+  local parts = { id .. ' plan published ' .. now_text .. ' ' .. n, watched_brand(brand) }
   for _, of in ipairs(writes) do
-    words[#words + 1] = string.match(of.key, '%d+$') .. ':' .. table.concat({ of.version, of.on, of.archived, of.schedule }, ':')
+    parts[#parts + 1] = string.match(of.key, '%d+$') .. ':' .. table.concat({ of.version, of.on, of.archived, of.schedule }, ':')
   end
-  redis.call('PUBLISH', string.gsub(shard_key, 'shard$', 'changes'), table.concat(words, ' '))
+  redis.call('PUBLISH', string.gsub(shard_key, 'shard$', 'changes'), table.concat(parts, ' '))
 end
 return { 'ok', version_text, n, now_text, table.concat(ahead, ',') }

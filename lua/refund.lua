@@ -61,7 +61,7 @@ local function outcome_without_money()
     return too_small(brand, campaign, amount, day, today), day
   end
   if given_day == '' then return 'n' end
-  return too_small(brand, campaign, amount, tonumber(given_day), today) or 'asked', tonumber(given_day)
+  return too_small(brand, campaign, amount, tonumber(given_day), today) or 'pending', tonumber(given_day)
 end
 
 local outcome, day = outcome_without_money()
@@ -71,7 +71,7 @@ local refund = { campaign = campaign_id, event = event, digits = digits, amount 
 if not outcome then
   failed = give_back(shard, plans, events, names, before, refund)
   outcome = 'k'
-elseif outcome == 'asked' then
+elseif outcome == 'pending' then
   failed = append(shard, journal_key, { 'h', line_of('W', refund) }, {})
   if not failed then remember_refund(shard, events, names.own, campaign_id .. ',' .. digits .. ',w') end
   outcome = 'w'

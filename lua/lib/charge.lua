@@ -92,8 +92,8 @@ local function evaluate(verb, call, columns, before, plans, sweeps, now)
   if fit and (ready or not columns.names) and not next(seen) then return by_sums(columns, plans, columns.kept), events end
   local bad = unread and unpack_log(columns, call.log)
   if bad then return nil, bad end
-  local doors = doors_of(columns.sums, verb, plans, now)
-  local verdict, odd = by_one(columns, doors, before, verb, seen, now)
+  local targets = targets_of(columns.sums, verb, plans, now)
+  local verdict, odd = by_one(columns, targets, before, verb, seen, now)
   if not verdict then return nil, odd end
   count_sums(verdict.sums, plans)
   return verdict, events

@@ -5,22 +5,22 @@
 
 -- usual: what fast_packed has read. Answers the reply.
 local function fast_by_one(verb, call, usual)
-  local sums, rooms, doors, by_place = usual.sums, {}, {}, {}
+  local sums, rooms, targets, by_place = usual.sums, {}, {}, {}
   for i = 1, sums.count do
     local brand = sums.brands[i]
     rooms[brand] = rooms[brand] or room_of(brand, verb)
     by_place[i] = { campaign = sums.ids[i], amount = sums.amounts[i], times = sums.counts[i] }
-    doors[i] = door_of(sums.ids[i], brand.id, verb == 't' and sums.gates[i] or 0, rooms[brand])
+    targets[i] = target_of(sums.ids[i], brand.id, verb == 't' and sums.gates[i] or 0, rooms[brand])
     brand.amount = 0
   end
   local columns = { size = sums.size, sums = by_place, names = usual.named and usual.named.names, kept = usual.named and usual.named.fields }
   local bad = unpack_log(columns, call.log)
   if bad then return bad end
-  local verdict, odd = by_one(columns, doors, nil, verb, usual.seen, usual.shard.now)
+  local verdict, odd = by_one(columns, targets, nil, verb, usual.seen, usual.shard.now)
   if not verdict then return odd end
-  for i, door in ipairs(doors) do
+  for i, target in ipairs(targets) do
     local brand = sums.brands[i]
-    sums.amounts[i], brand.amount = door.amount, brand.amount + door.amount
+    sums.amounts[i], brand.amount = target.amount, brand.amount + target.amount
   end
   return write_usual(verb, call, usual, verdict)
 end

@@ -31,9 +31,9 @@ repeat
   if not state[1] or not serves(state[2]) or not state[3] or not state[4] or not requests or not state[7] then break end
   if state[3] == '' or state[4] == '' or counted == '' or state[7] == '' then break end
   if not find(state[3] .. state[4] .. counted .. state[7], WHOLE) then break end
-  local kept, n, now = state[3] + 0, state[4] + 1, read_clock()
-  if now < kept - CLOCK_SLACK_MS then break end
-  if now < kept then now = kept end
+  local last_now, n, now = state[3] + 0, state[4] + 1, read_clock()
+  if now < last_now - CLOCK_SLACK_MS then break end
+  if now < last_now then now = last_now end
   if now >= state[7] + 0 then break end
   local events = state[8] == '0' and events_0 or state[8] == '1' and events_1
   if event ~= '' and (not events or not find(state[9] or '', WHOLE) or now >= state[9] + 0) then break end

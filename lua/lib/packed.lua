@@ -9,13 +9,13 @@ local PACKED, NAMED, MAX_PACKED_CAMPAIGNS = 1, 2, 200
 
 -- The sums of a call and the number of its spends, or nil and the reply that names the first bad field.
 local function parse_sums(body, blob, version)
-  local sums, size, ends, asked = {}, 0, 1, {}
+  local sums, size, ends, met = {}, 0, 1, {}
   for start, campaign, digits, times, stop in string.gmatch(body, '()(%d+),(%d+),(%d+);()') do
     local index, amount, count = #sums, tonumber(digits), tonumber(times)
-    if start ~= ends or index >= MAX_PACKED_CAMPAIGNS or asked[campaign] then return nil, { 'invalid', index, 'spends' } end
+    if start ~= ends or index >= MAX_PACKED_CAMPAIGNS or met[campaign] then return nil, { 'invalid', index, 'spends' } end
     if #times > 4 or count < 1 or size + count > MAX_SPENDS then return nil, { 'invalid', index, 'spends' } end
     if #digits > 16 or amount < count or amount > count * MAX_AMOUNT then return nil, { 'invalid', index, 'amount' } end
-    asked[campaign] = true
+    met[campaign] = true
     sums[index + 1] = { campaign = campaign, amount = amount, times = count }
     size, ends = size + count, stop
   end

@@ -41,10 +41,10 @@ local function open_shard(key, instance, counter, ...)
   if not mark then return nil, { 'not_ready', state[5] and 'rebuilding' or 'unmarked' } end
   if not is_mark(mark) then return nil, invalidate_shard(key, 'mark') end
   if instance ~= '' and string.sub(mark, 1, #instance + 1) ~= instance .. ':' then return nil, { 'foreign', mark } end
-  local kept, n = whole(state[3]), whole(state[4])
+  local last_now, n = whole(state[3]), whole(state[4])
   if not serves(layout) then return nil, invalidate_shard(key, 'layout') end
-  if not kept or not n then return nil, invalidate_shard(key, kept and 'n' or 'now') end
+  if not last_now or not n then return nil, invalidate_shard(key, last_now and 'n' or 'now') end
   local now = read_clock()
-  if now < kept - CLOCK_SLACK_MS then return nil, { 'not_ready', 'clock' } end
-  return { key = key, mark = mark, now = math.max(now, kept), n = n, count = stored(state[6]) or 0 }, state
+  if now < last_now - CLOCK_SLACK_MS then return nil, { 'not_ready', 'clock' } end
+  return { key = key, mark = mark, now = math.max(now, last_now), n = n, count = stored(state[6]) or 0 }, state
 end

@@ -43,7 +43,7 @@ GIVEN_BACK: Final = (
 
     # What the log decides
     M("a refund of a forgotten event is given at once", "lua/refund.lua",
-      "tonumber(given_day), today) or 'asked', tonumber", "tonumber(given_day), today), tonumber",
+      "tonumber(given_day), today) or 'pending', tonumber", "tonumber(given_day), today), tonumber",
       (DECIDED + "no_money_moves_while_a_refund_is_pending",)),
     M("a pending refund is asked for at each repeat", "lua/refund.lua",
       "names.own, campaign_id .. ',' .. digits .. ',w')", "'#', '1')",
