@@ -1,10 +1,10 @@
 #!lua
--- Reconcile's one tool: adds a difference to a counter, with a journal entry that says so. Never a SET: spends go on meanwhile.
--- A difference is good for as long as no other adjustment of the shard came after it was judged, so two reconcilers never repair one twice.
+-- Adds a difference to a counter, with a journal entry, for reconcile. It adds and never sets, because spends go on meanwhile.
+-- A difference is valid only while no other adjustment of the shard followed the comparison, so two reconcilers never repair it twice.
 -- KEYS  1 shard  2 registry  3 journal  4 the brand's or campaign's hash
 -- ARGV  1 layout  2 instance uuid  3 field (`d:20748`, `m:202611`)  4 difference in micros, signed  5 the correction's name: a repeat of the
---       last one adds nothing  6 the journal number at which the difference was judged
--- Reply {'ok' | 'done', value after, n of its entry} | {'moved'}: another adjustment came first, judge again
+--       last one adds nothing  6 the journal number at which the counter and the log were compared
+-- Reply {'ok' | 'done', value after, n of its entry} | {'moved'}: another adjustment came first, compare again
 --       {'not_ready', why} | {'wrong_version', layout} | {'foreign', mark}
 -- include: lib/shard.lua
 -- include: lib/text.lua

@@ -1,10 +1,10 @@
 #!lua
--- What the log has decided about a refund that was pending: gives the money back, or lets the memory know why not, so that a repeat of the
--- bidder's call hears it.
+-- Applies the spend log's decision on a pending refund: gives the money back, or stores the cause, so that a repeat of the bidder's call
+-- gets it.
 -- KEYS  as of refund
 -- ARGV  1 layout  2 instance uuid  3 campaign id  4 event id  5 micros  6 day of the spend  7 refund id or ''
 --       8 `a` give it back now, once  `k` it was given back before  `x..` refused, and why
--- Reply {'ok', outcome}: k given back, now or before; x.. refused, also where an open counter is smaller than the amount by now; u unknown campaign
+-- Reply {'ok', outcome}: k given back, now or before; x.. refused, also where an open counter is now below the amount; u unknown campaign
 --       {'not_ready', why} | {'wrong_version', layout} | {'foreign', mark}: nothing was written
 -- include: lib/refund.lua
 -- include: lib/call.lua

@@ -1,14 +1,14 @@
 #!lua
--- Holds: money set aside for a bid in flight, then settled at the real price, released, or expired by Redis' time. Each has exactly one end,
--- and repeating a call answers the same. Up to 200 operations of one shard, judged in order.
+-- Reserves, settles and releases holds: money set aside for a bid in flight. Each hold ends exactly once: it is settled at the real price,
+-- released, or expires by Redis' clock. A repeated call gets the same reply. Up to 200 operations of one shard, evaluated in order.
 -- KEYS  1 shard  2 registry  3 journal  4-5 requests  6-7 events  8.. brands, campaigns, and holds and expiry of each brand, side by side
 -- ARGV  1 layout  2 operations, each one of
 --         `R,<campaign_id>,<hold id>,<amount_micros>,<ttl_ms>;` reserve  `S,<campaign_id>,<hold id>,<amount_micros>,;` settle
---         `L,<campaign_id>,<hold id>,,;` release  `E,<campaign_id>,,,;` only sweep what has expired
+--         `L,<campaign_id>,<hold id>,,;` release  `E,<campaign_id>,,,;` only remove expired holds
 -- Reply {'ok', outcomes joined by `,`, brands, campaigns} (figures as in lib/charge.lua):
 --         reserve: a accepted, x<causes> refused; settle: s settled, o settled over what was held, t counted late (after its end, or never
---         held); release: l released, n unknown hold; all: the end that a hold had before (s o t l e, e = expired), c conflict, u unknown
---         campaign, w swept
+--         held); release: l released, n unknown hold; all: how the hold ended earlier (s o t l e, e = expired), c conflict, u unknown
+--         campaign, w expired holds removed
 --       {'not_ready', why} | {'wrong_version', layout} | {'invalid', index, field}: nothing was written
 -- include: lib/call.lua
 local MAX_OPERATIONS, MAX_TTL_MS = 200, 86400000
@@ -41,7 +41,7 @@ local day = day_of(now)
 local plans, lost = read_plans(day, month_of(day))
 if not plans then return lost end
 
--- What is open and what has ended, of the holds that are named.
+-- For each named hold: the amount if it is open, and how it ended if it has.
 local open, ended, ended_names, held_now = {}, {}, {}, {}
 for _, operation in ipairs(operations) do
   local campaign = plans.campaigns[operation.campaign]
@@ -106,7 +106,7 @@ local function reserve(operation, was, was_held)
   return 'a'
 end
 
--- A settle is a fact: also after the hold's end, or of one that was never held, it is counted, once, and marked late.
+-- A settled price is money already spent. It is counted once, also after the hold's end or without a hold, and then marked late.
 local function settle(operation, was, was_held, was_settled)
   if was == 's' or was == 'o' or was == 't' then return was_settled == operation.digits and was or 'c' end
   local held = open[operation.name]

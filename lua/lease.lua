@@ -1,11 +1,11 @@
 #!lua
--- Sets what a lease has on hold: opens it, fills it up or shrinks it to an amount, or gives all of it back (amount 0). Where the budget has less
--- left than is asked for, that much is granted. A lease's calls are numbered: one that comes after a later one, or again, sets nothing.
+-- Sets the amount that a lease has on hold: opens the lease, refills it, shrinks it, or ends it (amount 0). Where less is left of the budget
+-- than requested, grants what is left. A lease numbers its calls: a repeated or overtaken call changes nothing.
 -- KEYS  1 shard  2 registry  3 journal  4-5 requests  6-7 events  8 brand  9 holds  10 expiry  11 campaign
--- ARGV  1 layout  2 campaign id  3 lease id  4 amount in micros that shall be on hold, 0 to end it  5 ttl in ms  6 number of the call, from 1
--- Reply {'ok', outcome, brands, campaigns, on hold now, now} (figures as in lib/charge.lua): a granted, p less than was asked for, x<causes>
---         refused (on hold is what was before), l given back, n nothing was on hold, o an earlier number than the last, or the same: on hold is
---         what was before, u unknown campaign
+-- ARGV  1 layout  2 campaign id  3 lease id  4 requested amount on hold in micros, 0 to end the lease  5 ttl in ms  6 number of the call, from 1
+-- Reply {'ok', outcome, brands, campaigns, on hold now, now} (figures as in lib/charge.lua): a granted, p granted in part, x<causes>
+--         refused (the hold is unchanged), l given back, n nothing was on hold, o number not above the last one (the hold is unchanged),
+--         u unknown campaign
 --       {'not_ready', why} | {'wrong_version', layout} | {'invalid', index, field}: nothing was written
 -- include: lib/call.lua
 local MAX_TTL_MS = 86400000
@@ -46,7 +46,7 @@ end
 local before = held and tonumber(expires) > now and tonumber(held) or 0
 local is_old = before > 0 and number <= (tonumber(last) or 0)
 
--- What the brand's budgets have left beside all other holds.
+-- What is left of the brand's budgets after spends and all other holds.
 local others, room = brand.held - before, amount
 brand.held = others
 for _, budget in ipairs(brand.budgets) do room = math.min(room, left_of(budget.limit, budget.spent, others)) end

@@ -1,11 +1,11 @@
 #!lua flags=allow-oom
--- Whether a shard still stands as its rebuild left it: its own keys, and brands and campaigns with their holds. A call that moves money looks at
--- what it needs; this looks at the rest. What is gone or of a wrong type takes the shard out of use.
+-- Checks that no key of a shard is missing or of a wrong type: its own keys, brands, campaigns and holds. A call that moves money checks only
+-- the keys that it needs; this checks the rest. A bad key takes the shard out of use.
 -- KEYS  1 shard  2 registry  3 journal  4-5 requests  6-7 events  8.. brands, campaigns (100 together), and holds and expiry of each brand, side by side
 -- ARGV  1 layout
 -- Reply {'ok'} | {'not_ready', why}: `lost` where this call found it | {'wrong_version', layout}
 -- include: lib/call.lua
-local HOLDS = 200 -- of a brand are looked at one by one; where there are more, the calls that name them look
+local HOLDS = 200 -- up to so many holds of a brand are checked one by one; of more, the calls that name them check theirs
 local layout = ARGV[1]
 if not serves(layout) then return { 'wrong_version', LAYOUT } end
 local shard, refused = open_shard(shard_key, '')

@@ -1,4 +1,4 @@
--- Spends one by one, in their order, each by what the ones before it left. No table is made of a spend: a call has a thousand.
+-- Evaluates spends one by one, in their order, each by what the ones before it left. It makes no table per spend, because a call may have 1,000.
 -- include: lib/plan.lua
 -- include: lib/budgets.lua
 -- include: lib/constants.lua
@@ -6,8 +6,8 @@
 -- include: lib/text.lua
 -- include: lib/outcomes.lua
 
--- What a brand has room for: {left, of the smallest of its budgets and of the numbers that are exact; from, the same before the call; lefts and causes of
--- each budget}. Facts have room until the numbers end.
+-- The room of a brand: {left, the least that any budget or MAX_TOTAL leaves; from, the value of left before the call; lefts and causes, an array each,
+-- of the budgets}. For record calls only MAX_TOTAL bounds it.
 local function room_of(brand, verb)
   local lefts, causes, left = {}, {}, math.huge
   for i, budget in ipairs(brand.budgets) do
@@ -17,13 +17,14 @@ local function room_of(brand, verb)
   return { left = left, from = left, lefts = lefts, causes = causes }
 end
 
--- What spends of a sum go through: its campaign and brand, the closed gates, the room of its brand (shut: none where a gate is closed), and what was counted.
+-- The target of the spends of one sum: campaign and brand, the mask of closed gates, the room of its brand (NO_ROOM where a gate is closed), and the
+-- amount counted so far.
 local NO_ROOM = { left = -1 }
 local function target_of(campaign_id, brand_id, closed, room)
   return { campaign = campaign_id, brand_id = brand_id, closed = closed, room = closed == 0 and room or NO_ROOM, of_brand = room, amount = 0, refusals = {} }
 end
 
--- The doors of sums, by place; UNKNOWN where a campaign is not known.
+-- The targets of sums, in their order; UNKNOWN where a campaign is not known.
 local UNKNOWN = { room = NO_ROOM }
 local function targets_of(sums, verb, plans, now)
   local targets, rooms = {}, {}
@@ -40,7 +41,7 @@ local function targets_of(sums, verb, plans, now)
   return targets
 end
 
--- What becomes of an amount that finds no room at a door; nil where no cause stands against it, but a total would grow too large.
+-- The outcome of an amount that does not fit; nil where only a total would exceed MAX_TOTAL.
 local function refused_outcome(target, amount)
   if target == UNKNOWN then return 'u' end
   local room, mask = target.of_brand, target.closed
@@ -54,12 +55,12 @@ local function refused_outcome(target, amount)
   return outcome
 end
 
--- What was seen of an event, against the content that comes now.
+-- The outcome of a repeated event: duplicate, or conflict where its content differs.
 local function repeat_outcome(known, content)
   return string.match(known, '^%d+,%d+') == content and 'd' or 'c'
 end
 
--- The names under which the events of columns are remembered, by place (false where there is none), and each once.
+-- The dedup names of the events of columns: one per spend (false where it has no event), and the list of distinct names.
 local function event_names(columns, plans)
   local events, places, sums = columns.events, columns.places, columns.sums
   local names, wanted, met = {}, {}, {}
@@ -75,9 +76,9 @@ local function event_names(columns, plans)
   return names, wanted
 end
 
--- Nothing is counted in the plans yet, and nothing written. before: the outcomes of an earlier call of the same id. seen: {name = what is remembered}.
--- Answers the verdict: {packed and logged outcomes, tallies of those that were not counted, fields of events to set, how many are fresh and counted,
--- sums that were counted}; or nil and the reply.
+-- Evaluates without counting in the plans and without writing. before: the outcomes of an earlier call of the same id. seen: {name = stored value}.
+-- Returns the verdict {packed and logged outcomes, tallies of those that were not counted, events_set, numbers of fresh and counted spends, counted
+-- sums}; or nil and the reply.
 local function by_one(columns, targets, before, verb, seen, now)
   local places, amounts, digits, names, kept = columns.places, columns.amounts, columns.digits, columns.names, columns.kept
   local day, outcomes, logged, set, fresh, counted = ',' .. text(day_of(now)), {}, {}, {}, 0, 0

@@ -1,10 +1,11 @@
--- What was seen before: request ids and event ids, each in two hashes a shard that take turns. A window ends by the shard's own now;
--- then the older hash is unlinked whole (DEL of a million ids held Redis for 460 ms) and becomes the new one. An id is therefore
--- remembered for at least one window and at most two. Field `#` guards each hash: without it the hash was lost, which is never "nothing seen".
+-- The dedup windows of request ids and event ids: two hashes each a shard, of which one is written. When a window ends, by the shard's own now, the older
+-- hash is unlinked (DEL of a million ids held Redis for 460 ms) and becomes the one that is written. So an id is kept for at least one window and at
+-- most two. Each hash has a guard field `#`: a hash without it was lost, and is never taken for an empty one.
 -- include: lib/stored.lua
 -- include: lib/text.lua
 
--- name: 'req' or 'ev', the prefix of the fields in the shard's hash; keys: the two hashes.
+-- Opens a dedup window, or returns nil where its fields in the shard's hash are malformed. name: 'req' or 'ev', the prefix of those fields. keys: the two
+-- hashes.
 local function open_dedup(shard_key, name, keys, now)
   local state = redis.call('HMGET', shard_key, name .. '_active', name .. '_until', name .. '_window')
   local active, till, window = is_flag(state[1]) and tonumber(state[1]), whole(state[2]), whole(state[3])
@@ -24,8 +25,8 @@ local function open_dedup(shard_key, name, keys, now)
   return dedup
 end
 
--- Whether a script wrote this. Of a call: its verb, its content and its outcomes. Of an event, by the first character of its name: the sum of its refunds
--- (`=`), a hold's end (`!`), a refund (`-`), else its spend. Whoever reads one may take it apart without another look.
+-- Whether a stored value has the format of its kind. A request has verb, content and outcomes. An event's kind is the first character of its name: `=` the
+-- sum of its refunds, `!` a hold's end, `-` a refund, else its spend. Callers may split the value without checking it again.
 local function is_kept(dedup, id, value)
   if dedup.name == 'req' then return string.find(value, '^[rtd*]%S* [%w*,]+$') ~= nil end
   local kind = string.sub(id, 1, 1)
@@ -37,11 +38,11 @@ local function is_kept(dedup, id, value)
   return whole(string.match(value, kind == '-' and '^%d+,(%d+),?%w*$' or '^%d+,(%d+),?%d*$')) ~= nil
 end
 
--- What is remembered of each id: {id = value}. nil when a hash was lost, or has something that no script wrote.
+-- Looks up ids: {id = stored value}. nil when a hash was lost or a value is malformed.
 local function look_up(dedup, ids)
   local found = {}
   for _, key in ipairs(dedup.read) do
-    -- Where the guard stands alone, as after a quiet window, no id is looked for.
+    -- Where the hash has its guard only, as after a quiet window, no id needs a look-up.
     local alone = #ids > 1 and redis.pcall('HLEN', key) == 1
     local got = alone and redis.pcall('HMGET', key, '#') or redis.pcall('HMGET', key, '#', unpack(ids))
     if got.err or not got[1] then return nil end
@@ -56,7 +57,7 @@ local function look_up(dedup, ids)
   return found
 end
 
--- The fields to set in the shard's hash; turns the hashes over when their window has ended. Call after the last guard.
+-- Rotates the hashes when their window has ended, and adds the fields to set in the shard's hash. Call it after the journal entry was appended.
 local function rotate_hashes(dedup, shard_fields)
   for _, key in ipairs(dedup.rotate) do
     redis.call('UNLINK', key)

@@ -1,9 +1,9 @@
--- The rest of the fast path of a packed batch (lib/fast_packed.lua): where not all of its spends are counted, those are found one by one.
+-- The second half of the packed fast path (lib/fast_packed.lua): where not all spends can be counted, it evaluates them one by one.
 -- include: lib/fast_packed.lua
 -- include: lib/packed.lua
 -- include: lib/by_one.lua
 
--- usual: what fast_packed has read. Answers the reply.
+-- usual: what fast_packed has read. Returns the reply.
 local function fast_by_one(verb, call, usual)
   local sums, rooms, targets, by_place = usual.sums, {}, {}, {}
   for i = 1, sums.count do

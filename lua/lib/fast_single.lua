@@ -1,6 +1,6 @@
--- The fast path of a single spend: counted, or refused, where nothing is out of the ordinary. Where anything is, it is left, having written nothing: the
--- call then goes the slow path (lib/charge.lua), which says what. It stands before all other pieces, and is no function, because a script makes its
--- functions anew at every call. `verb` is set by the script: 'r' states a fact, 't' asks.
+-- The fast path of a single spend: counts or refuses it in the usual case. In any other case it breaks off before it has written anything, and the slow
+-- path (lib/charge.lua) takes the call. It precedes all other pieces and is no function, because Lua creates a script's functions anew at every call.
+-- The script sets `verb`: 'r' record, 't' try.
 -- include: lib/constants.lua
 -- include: lib/calendar.lua
 -- include: lib/schedule.lua
@@ -49,7 +49,7 @@ repeat
   local campaign = redis.pcall('HMGET', campaign_key, 'on', 'archived', 'schedule', day_field, month_field)
   local schedule = campaign[3]
   if not brand[1] or not campaign[1] or not campaign[2] or not schedule then break end
-  -- What is not of its grammar is told by the slow path, which takes the shard out of use.
+  -- A malformed value is left to the slow path, which takes the shard out of use.
   if not find(campaign[1] .. ',' .. campaign[2] .. ',' .. brand[1], '^[01],[01],[01]$') or (schedule ~= '' and not is_schedule(schedule)) then break end
   local held, own_daily, own_monthly = brand[2] or '0', campaign[4] or '0', campaign[5] or '0'
   if held == '' or own_daily == '' or own_monthly == '' or #held > 16 then break end
@@ -67,7 +67,7 @@ repeat
     -- end each
   , '^%d*$') then break end
   if held ~= '0' and is_try then
-    -- Holds count in every answer; those that have expired are swept by the slow path.
+    -- Holds reduce what is left; expired ones are removed by the slow path.
     local holds_key, expiry_key = prefix .. 'holds:' .. brand_id, prefix .. 'expiry:' .. brand_id
     if KEYS[9] ~= holds_key or KEYS[10] ~= expiry_key then break end
     local holds, first = redis.pcall('HLEN', holds_key), redis.pcall('ZRANGEBYSCORE', expiry_key, '-inf', '+inf', 'WITHSCORES', 'LIMIT', '0', '1')
@@ -115,7 +115,7 @@ repeat
   round = round or spent_$i % ROUND == 0
   -- end each
   if round then break end
-  -- A budget that becomes used up is told to the journal and to watchers: the slow path.
+  -- A budget that becomes used up needs a journal item and a message to watchers: the slow path writes both.
   if full ~= used_up then break end
   local added = redis.pcall('XADD', journal_key, 'NOMKSTREAM', now_text .. '-*', 'f', '1', 'n', n, 'r', request, 'b', body)
   if not added or added.err then break end

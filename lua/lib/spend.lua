@@ -1,4 +1,4 @@
--- The paths of record_spends and try_spends, the fastest first, each before the pieces that it does not need. `verb` is set by the script.
+-- The paths of record_spends and try_spends, the fastest first, each before the pieces that it does not need. The script sets `verb`.
 -- include: lib/fast_single.lua
 -- include: lib/fast_packed.lua
 local layout, request, body, log, day, names, kept, more = unpack(ARGV, 1, 8)
