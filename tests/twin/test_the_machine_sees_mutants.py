@@ -22,7 +22,7 @@ MUTANTS = {
     "the last micro of a budget is not spent": ("lib/budgets.lua", "return amount <= left_of", "return amount < left_of"),
     "a budget is used up only when it is passed": ("lib/budgets.lua", "spent >= limit", "spent > limit"),
     "what is on hold is free to spend": ("lib/budgets.lua", "limit - spent - (held > 0 and held or 0)", "limit - spent"),
-    "an event counts each time": ("lib/by_one.lua", "if name and seen[name] and door ~= UNKNOWN then", "if false then"),
+    "an event counts each time": ("lib/by_one.lua", "if name and seen[name] and target ~= UNKNOWN then", "if false then"),
     "a call that comes again is counted again": ("lib/charge.lua", "if not remembered then", "if true then"),
     "the other verb is no conflict": ("lib/charge.lua", "kept_verb == verb", "true"),
     "a day begins a millisecond late": ("lib/calendar.lua", "(now - now % DAY_MS) / DAY_MS", "(now - 1 - (now - 1) % DAY_MS) / DAY_MS"),
