@@ -50,29 +50,29 @@ DEQUEUE_S: Final = 1
 """Seconds for which a worker blocks in Redis for its next job."""
 
 
-def schedule_id(ring: Row) -> str:
+def schedule_id(row: Row) -> str:
     """The fixed id of a job in the schedule (rq-scheduler allows no colon)."""
-    return f"schedule-{ring.name}"
+    return f"schedule-{row.name}"
 
 
-def ring_now(connection: redis.Redis, ring: Row, due_s: int | None = None) -> bool:
+def enqueue_now(connection: redis.Redis, row: Row, due_s: int | None = None) -> bool:
     """Enqueues one run under a new id, unless one is already in the queue. True when it was enqueued."""
-    queue = Queue(ring.queue, connection=connection)
+    queue = Queue(row.queue, connection=connection)
     # Read raw: RQ would fail on an entry that is not text.
     waiting: Any = connection.lrange(queue.key, 0, -1)
-    if any(name.startswith(f"{ring.name}-".encode()) for name in waiting):
+    if any(name.startswith(f"{row.name}-".encode()) for name in waiting):
         return False
     at = at_ms((int(time.time()) if due_s is None else due_s) * 1000)
-    run_id = f"{ring.name}-{at:%Y%m%dT%H%M%S}" + (f"-{uuid.uuid4().hex[:8]}" if due_s is None else "")
+    run_id = f"{row.name}-{at:%Y%m%dT%H%M%S}" + (f"-{uuid.uuid4().hex[:8]}" if due_s is None else "")
     try:
         queue.enqueue_call(
-            jobs.FUNCTIONS[ring.name],
-            timeout=ring.timeout_s,
+            jobs.FUNCTIONS[row.name],
+            timeout=row.timeout_s,
             job_id=run_id,
             unique=True,
-            result_ttl=ring.result_ttl_s,
+            result_ttl=row.result_ttl_s,
             failure_ttl=FAILURE_TTL_S,
-            description=f"engine.jobs.{ring.name}",
+            description=f"engine.jobs.{row.name}",
         )
     except DuplicateJobError:
         return False
@@ -92,24 +92,24 @@ class HealingScheduler(Scheduler):  # type: ignore[misc]  # rq-scheduler has no 
         """
         self.connection.set(HEARTBEAT_KEY, int(time.time() * 1000), ex=HEARTBEAT_S)
         begun = self.connection.exists(self.scheduled_jobs_key)
-        if (mended := self.heal()) and begun:
-            log.warning("the schedule was mended: %s", ", ".join(mended))
+        if (repaired := self.heal()) and begun:
+            log.warning("the schedule was repaired: %s", ", ".join(repaired))
         self._stranded.look()
         now = time.time()
-        rung = []
-        for ring in JOBS:
-            due = self.connection.zscore(self.scheduled_jobs_key, schedule_id(ring))
+        enqueued = []
+        for row in JOBS:
+            due = self.connection.zscore(self.scheduled_jobs_key, schedule_id(row))
             if due is None or due > now:
                 continue
             try:
-                if ring_now(self.connection, ring, ring.due_before(now)):
-                    rung.append(ring.name)
+                if enqueue_now(self.connection, row, row.due_before(now)):
+                    enqueued.append(row.name)
             except redis.ResponseError as error:
                 # Its queue is not a list. The other jobs are enqueued all the same.
-                log.error("%s cannot be rung: %s", ring.name, error)
+                log.error("%s cannot be enqueued: %s", row.name, error)
             # One command sets the next time, so the job is never missing from the schedule.
-            self.connection.zadd(self.scheduled_jobs_key, {schedule_id(ring): ring.due_after(now)})
-        return rung
+            self.connection.zadd(self.scheduled_jobs_key, {schedule_id(row): row.due_after(now)})
+        return enqueued
 
     def remove_lock(self) -> None:
         """Releases the lock for the next pass. Skipped where Redis is away: the lock then expires by itself."""
@@ -123,36 +123,36 @@ class HealingScheduler(Scheduler):  # type: ignore[misc]  # rq-scheduler has no 
 
     def heal(self) -> list[str]:
         """Restores jobs that are missing or scheduled too late, and removes foreign ones. Returns what it repaired."""
-        mended = []
+        repaired = []
         if self.connection.type(self.scheduled_jobs_key) not in (b"zset", b"none"):
             self.connection.delete(self.scheduled_jobs_key)
-            mended.append("removed a schedule that was none")
+            repaired.append("removed a schedule that was none")
         now = time.time()
-        wanted = {schedule_id(ring): ring for ring in JOBS}
+        wanted = {schedule_id(row): row for row in JOBS}
         for raw, due in self.connection.zrange(self.scheduled_jobs_key, 0, -1, withscores=True):
             name = raw.decode(errors="backslashreplace")
             if name not in wanted:
                 self.connection.zrem(self.scheduled_jobs_key, raw)
-                mended.append(f"removed {name!r:.80}")
+                repaired.append(f"removed {name!r:.80}")
             elif due > wanted[name].due_after(now):
                 self.connection.zadd(self.scheduled_jobs_key, {name: wanted[name].due_after(now)})
-                mended.append(f"moved {name}")
-        for name, ring in wanted.items():
+                repaired.append(f"moved {name}")
+        for name, row in wanted.items():
             if not self._job_reads(name):
                 self._create_job(
-                    jobs.FUNCTIONS[ring.name],
+                    jobs.FUNCTIONS[row.name],
                     id=name,
-                    queue_name=ring.queue,
-                    timeout=ring.timeout_s,
+                    queue_name=row.queue,
+                    timeout=row.timeout_s,
                     result_ttl=-1,
-                    description=f"every {ring.every_s} s" if ring.every_s != MONTHLY else "on the 1st",
-                    meta={"interval": ring.every_s},
+                    description=f"every {row.every_s} s" if row.every_s != MONTHLY else "on the 1st",
+                    meta={"interval": row.every_s},
                 )
-                mended.append(f"wrote {name}")
+                repaired.append(f"wrote {name}")
             if self.connection.zscore(self.scheduled_jobs_key, name) is None:
-                self.connection.zadd(self.scheduled_jobs_key, {name: ring.due_after(now)})
-                mended.append(f"scheduled {name}")
-        return mended
+                self.connection.zadd(self.scheduled_jobs_key, {name: row.due_after(now)})
+                repaired.append(f"scheduled {name}")
+        return repaired
 
     def _job_reads(self, name: str) -> bool:
         try:
@@ -170,7 +170,7 @@ class HealingScheduler(Scheduler):  # type: ignore[misc]  # rq-scheduler has no 
 
 def missing_from_schedule(connection: redis.Redis) -> list[str]:
     """The jobs that are not in the schedule, for doctor."""
-    return [ring.name for ring in JOBS if connection.zscore(Scheduler.scheduled_jobs_key, schedule_id(ring)) is None]
+    return [row.name for row in JOBS if connection.zscore(Scheduler.scheduled_jobs_key, schedule_id(row)) is None]
 
 
 class _Lost(StopRequested):
@@ -304,9 +304,9 @@ def run_worker(connection: redis.Redis, queue: str) -> None:
 
     def work() -> None:
         requeue(connection, queue, popped(connection, queue))
-        for ring in JOBS:
-            if ring.queue == queue:
-                ring_now(connection, ring)
+        for row in JOBS:
+            if row.queue == queue:
+                enqueue_now(connection, row)
         name = f"{queue}-{os.uname().nodename}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         made = StoppableWorker([queue], connection=connection, name=name)
         made.work(logging_level="WARNING")
