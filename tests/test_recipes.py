@@ -44,7 +44,7 @@ A_MONEY_CAUSE = """    Cause(32, "team_budget", "money", "standing", "team budge
 A_BUDGET = """    BudgetKind("team_budget", "day", "team", "team budget", "The team's day"),
 """
 END_OF_BUDGETS = """)
-\"\"\"Append only: lines"""
+\"\"\"Append only: replies"""
 BUDGET_SEEN = """
 from types import SimpleNamespace
 from engine.client.watch.eligibility import EligibilityView, WatchFilter
