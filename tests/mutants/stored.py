@@ -6,19 +6,18 @@ from typing import Final
 
 from tests.mutants.mutant import Mutant as M
 
-ODD: Final = "tests/faults/test_odd_values.py::test_"
+LIMITS: Final = "tests/live/test_odd_limits.py::test_"
 OUT: Final = "tests/flows/test_ways_out.py::test_"
-ANY: Final = "an_odd_value_in_any_field_opens_no_budget_and_its_shard_heals_by_itself_while_others_spend"
 BYTES: Final = "tests/fuzz/test_fuzz_entries.py::test_no_bytes_in_a_journal_entry_stop_persist_a_rebuild_or_verify"
 
 # fmt: off
 READ: Final = (
     M("a limit of letters is no limit", "lua/lib/stored.lua",
       "return value == '' or whole(value) ~= nil\nend\n\n-- Whether this is the instant", "return true\nend\n\n-- Whether this is the instant",
-      (ODD + ANY,)),
+      (LIMITS + "a_limit_that_is_no_number_counts_nothing_on_any_path_and_takes_its_shard_out_of_use",)),
     M("the fast path takes a limit of letters for none", "lua/lib/fast_single.lua",
       "  , '^%d*$') then break end", "  , '') then break end",
-      (ODD + ANY,)),
+      (LIMITS + "a_limit_that_is_no_number_counts_nothing_on_any_path_and_takes_its_shard_out_of_use",)),
     M("a journal number may be any number", "lua/lib/stored.lua",
       "return number <= MAX_TOTAL and number or nil\nend\n\n-- A counter", "return number\nend\n\n-- A counter",
       (OUT + "a_journal_number_that_no_double_holds_takes_its_shard_out_of_use_and_a_rebuild_brings_it_back",)),
