@@ -34,7 +34,7 @@ from engine.live.admin import LiveRedis
 from engine.live.hush import impatient_redis
 from engine.live.inspect import Inspector
 from engine.live.journal import Journal
-from engine.live.transport.pool import Transport
+from engine.live.transport.protocol import Transport
 from engine.live.transport.routed import open_transport
 from engine.settings import Settings
 from engine.views.board import ANSWER_S

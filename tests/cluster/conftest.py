@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from engine.live.admin import LiveRedis
-from engine.live.transport.pool import Transport
+from engine.live.transport.protocol import Transport
 from engine.live.transport.routed import open_transport
 from engine.local.forming import wait_until_whole
 from tests.cluster.load import plant_all

@@ -21,7 +21,6 @@ from engine.live.transport.pool import (
     ConnectionPool,
     NoAnswer,
     Reply,
-    Transport,
     Unreadable,
     is_of_the_server,
     is_timeout,
@@ -30,6 +29,7 @@ from engine.live.transport.pool import (
     passes,
     translated,
 )
+from engine.live.transport.protocol import Transport
 from engine.live.transport.routes import PATIENCE_S, SHARD_OF, Finder, NoRoute, Place, RouteMap
 from engine.urls import masked, redis_complaint, redis_places
 
@@ -191,6 +191,9 @@ class RoutedPool:
             batch.refresh = True
             self._refresh(batch, self.routes.version, deadline)
             batch.refresh = False
+            if not self.routes.by_key:
+                batch.pause = True
+                return
         groups: dict[tuple[NodePool, bool], list[int]] = {}
         for i in batch.left():
             key = batch.calls[i].keys[0]
