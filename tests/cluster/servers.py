@@ -155,6 +155,15 @@ class Cluster:
         source.plain.execute_command("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", slot, slot, "NODE", own_id(to.plain))
         until(lambda: self.owner(shard) is to, 10)
 
+    def fail_over(self, to: Node) -> None:
+        """Makes a replica the primary by hand, and waits until both know."""
+        other = next(
+            n for pair in zip(self.primaries, self.replicas, strict=True) if to in pair for n in pair if n is not to
+        )
+        to.plain.execute_command("CLUSTER", "FAILOVER")
+        until(lambda: to.role() == "master" and other.role() == "slave", 20)
+        until(lambda: other.plain.info("replication")["master_link_status"] == "up", 20)
+
     def restore(self) -> None:
         """All nodes run, the first ones are primaries again with the slots that they began with, and all is empty."""
         for node in self.nodes:
@@ -165,8 +174,7 @@ class Cluster:
         wait_until_whole([node.plain for node in self.nodes])
         for node in self.primaries:
             if node.role() != "master":
-                node.plain.execute_command("CLUSTER", "FAILOVER")
-                until(lambda node=node: node.role() == "master", 20)  # type: ignore[misc]  # mypy cannot infer a default
+                self.fail_over(node)
         for node in self.primaries:
             node.plain.flushall()
             node.plain.script_flush()

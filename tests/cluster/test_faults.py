@@ -46,8 +46,7 @@ def test_a_failover_by_hand_there_and_back(cluster: Cluster, plant: Plant, live:
         time.sleep(0.3)
         for _ in range(LONG):
             for node in reversed(pair):
-                node.plain.execute_command("CLUSTER", "FAILOVER")
-                until(lambda node=node: node.role() == "master", 10)  # type: ignore[misc]  # mypy cannot infer a default
+                cluster.fail_over(node)
                 time.sleep(0.5)
     account_of(load, cluster, live, f"{2 * LONG} failovers by hand")
     assert load.account.longest() < 100 * CROWD

@@ -32,7 +32,6 @@ from engine.domain.money import micros_of
 from engine.errors import BudgetError, InvalidInput, shown
 from engine.live.replies import ACCEPTED, RECORDED, CampaignStatus, SpendResult, spend_result, unavailable, unreadable
 from engine.live.scripts import LAYOUT, RECORD, TRY, script
-from engine.live.transport.aio import AsyncAddress
 from engine.live.transport.pool import Call, NoAnswer, Reply
 from engine.settings import hot_redis_url
 
@@ -64,11 +63,11 @@ class AsyncBudgetClient(AsyncHoldCalls):
         self._url, self._timeout_ms = url, timeout_ms
         self._beside: BudgetClient | None = None
         """The sync client of the watches and leases, which have threads of their own."""
-        self._sender = Sender(AsyncAddress(url), timeout_ms / 1000, max_waiting)
+        self._sender = Sender(url, timeout_ms / 1000, max_waiting)
 
     @classmethod
     def from_url(cls, url: str, timeout_ms: int = 250, max_waiting: int = MAX_WAITING) -> AsyncBudgetClient:
-        """A client for the Redis at `url` (any form that redis-py takes)."""
+        """A client for the Redis at `url`: any form that redis-py takes, redis+cluster:// or redis+sentinel://."""
         return cls(url, timeout_ms, max_waiting)
 
     @classmethod
