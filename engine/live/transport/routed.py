@@ -5,6 +5,7 @@ A call that meets a moved slot, a demoted primary or a lost node is sent again, 
 
 from __future__ import annotations
 
+import random
 import select
 import time
 from collections.abc import Sequence
@@ -110,6 +111,8 @@ class RoutedPool:
     def __init__(self, finder: Finder, busy_poll_us: int = MOST_US) -> None:
         self._busy_poll_us = busy_poll_us
         self.routes: RouteMap[NodePool] = RouteMap(finder, self._pool_at)
+        self._listeners = count(random.randrange(64))
+        """Which node is listened to next: each client begins with another one."""
 
     def _pool_at(self, place: Place) -> NodePool:
         return NodePool(self.routes.finder.url_of(place), place, self._busy_poll_us, self.routes.serves)
@@ -296,28 +299,28 @@ class RoutedPool:
             batch.failure = batch.failure or Unreadable(what, batch.replies)
 
     def own_connection(self, timeout_s: float) -> Any:
-        """A connection for the caller alone, to listen on: PUBLISH reaches every node of a cluster, so any will do. Raises redis' errors, OSError."""
-        deadline = time.monotonic() + timeout_s
+        """A connection for the caller alone, to listen on. PUBLISH reaches every node of a cluster, so any will do: each time another
+        one is tried first. Raises redis' errors, OSError.
+        """
         try:
-            self.routes.refresh(self.routes.version, None, deadline)
+            self.routes.refresh(self.routes.version, None, time.monotonic() + timeout_s)
         except NoRoute as nobody:
-            raise exceptions.ConnectionError(nobody.why) from None
-        last: Exception = exceptions.ConnectionError("no node is known")
-        for place in dict.fromkeys(self.routes.places.values()):
+            if nobody.final or not self.routes.places:
+                raise exceptions.ConnectionError(nobody.why) from None
+        places = list(dict.fromkeys(self.routes.places.values()))
+        first, last = next(self._listeners), exceptions.ConnectionError("no node is known")
+        for i in range(len(places)):
             try:
-                return self.routes.node(place).own_connection(min(timeout_s, remaining_of(deadline)))
+                place = places[(first + i) % len(places)]
+                return self.routes.node(place).own_connection(min(timeout_s, CONNECT_S))
             except (exceptions.RedisError, OSError) as error:
-                last = error
+                last = exceptions.ConnectionError(f"{place}: {one_line(error)}")
         raise last
 
     def close(self) -> None:
         """Closes the connections that are not in use."""
         for pool in list(self.routes.nodes.values()):
             pool.close()
-
-
-def remaining_of(deadline: float) -> float:
-    return max(deadline - time.monotonic(), 0.05)
 
 
 def _readable(under_way: list[NodeExchange], until: float) -> list[NodeExchange]:
