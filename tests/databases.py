@@ -9,6 +9,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
 from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import DBAPIError
 
 from engine.ledger.database import make_engine
 from engine.ledger.models import Base
@@ -85,11 +86,13 @@ class Databases:
         name = f"test_{uuid.uuid4().hex[:12]}"
         while len(self._spare) > RESTING:
             old, uses = self._spare.popleft()
-            run_sql(self.postgres, f"ALTER DATABASE {old} RENAME TO {name}")
-            if self._emptied(name):
+            if not self._renamed(old, name):
+                self._drop(old)
+            elif self._emptied(name):
                 self._uses[name] = uses
                 return name
-            self._drop(name)
+            else:
+                self._drop(name)
         run_sql(self.postgres, f"CREATE DATABASE {name} TEMPLATE {self.template}")
         if not self._shape:
             self._look(name)
@@ -113,8 +116,16 @@ class Databases:
         while self._spare:
             self._drop(self._spare.popleft()[0])
 
+    def _renamed(self, old: str, name: str) -> bool:
+        """False where something that outlived its test is still in there, or took it away."""
+        try:
+            run_sql(self.postgres, f"ALTER DATABASE {old} RENAME TO {name}")
+        except DBAPIError:
+            return False
+        return True
+
     def _drop(self, name: str) -> None:
-        run_sql(self.postgres, f"DROP DATABASE {name} WITH (FORCE)")
+        run_sql(self.postgres, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
     def _look(self, name: str) -> None:
         """What a fresh copy is like."""
