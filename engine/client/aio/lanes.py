@@ -16,7 +16,7 @@ from redis import exceptions
 from engine.client.aio.coalescing import PendingRequest
 from engine.errors import BudgetError, shown
 from engine.live.transport.aio import AsyncAddress, AsyncConnection
-from engine.live.transport.pool import NoAnswer, Unreadable, is_of_the_server, named, one_line, translated
+from engine.live.transport.pool import NoAnswer, Reply, Unreadable, is_of_the_server, named, one_line, translated
 
 PAUSE_S: Final = 0.005
 
@@ -29,6 +29,9 @@ class LaneOwner(Protocol):
 
     def taken(self, requests: Sequence[PendingRequest]) -> None:
         """These are sent now: nothing more is added to them."""
+
+    def answered(self, pending: PendingRequest, reply: Reply) -> None:
+        """Redis replied to a request."""
 
     def fail(self, pending: PendingRequest, error: Exception) -> None:
         """Ends a request with an error."""
@@ -182,6 +185,7 @@ class Lane:
                     if type(reply) is not list or not reply:
                         raise ValueError(f"{shown(reply)} is the answer of no script")
                     waited.answer(reply)
+                    self._owner.answered(waited, reply)
                 except BudgetError as error:
                     self._owner.fail(waited, error)
                 except Exception as error:  # noqa: BLE001  # it is raised in the callers

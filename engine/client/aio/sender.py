@@ -12,7 +12,9 @@ from typing import Final
 from engine.client.aio.coalescing import PLACE, CoalescedBatch, PendingRequest, SingleRequest
 from engine.client.aio.futures import SpendFuture
 from engine.client.aio.lanes import Lane
+from engine.client.aio.resend import Resender
 from engine.client.aio.routed import RoutedLanes
+from engine.client.kept import checked_keep_s
 from engine.errors import BudgetError, InvalidId, Overloaded, shown
 from engine.live.transport.aio import AsyncAddress
 from engine.live.transport.pool import Call, NoAnswer, Reply
@@ -27,10 +29,12 @@ repeat never counts again.
 class Sender:
     """Requests in arrival order and their deadlines. Bound to the event loop of its first call."""
 
-    def __init__(self, url: str, timeout_s: float, max_waiting: int) -> None:
+    def __init__(self, url: str, timeout_s: float, max_waiting: int, resend_s: float | None = None) -> None:
         finder = finder_of(url)
         self._routed = None if finder is None else RoutedLanes(self, finder)
         self._lane = Lane(self, AsyncAddress(url)) if self._routed is None else self._routed.lobby
+        keep_s = checked_keep_s(resend_s, finder is not None)
+        self._resender = Resender(self, keep_s) if keep_s else None
         self.timeout_s = timeout_s
         self._max_waiting = max_waiting
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -144,6 +148,15 @@ class Sender:
             if isinstance(pending, CoalescedBatch) and self._open.get(pending.shard) is pending:
                 del self._open[pending.shard]
 
+    def answered(self, pending: PendingRequest, reply: Reply) -> None:
+        """Redis replied to a request."""
+        if self._resender is not None and pending.call is not None:
+            self._resender.note(pending.call, reply)
+
+    def where_of(self, shard_key: str) -> str:
+        """The server that has a shard, by the shard's first key."""
+        return (self._lane if self._routed is None else self._routed.lane_of(shard_key)).where
+
     def fail(self, pending: PendingRequest, error: Exception) -> None:
         pending.fail(error)
         if isinstance(error, NoAnswer):
@@ -191,6 +204,8 @@ class Sender:
         if self._loop is not None and self._loop is not asyncio.get_running_loop():
             raise BudgetError("this AsyncBudgetClient belongs to another event loop: close it there")
         self.closed = True
+        if self._resender is not None:
+            await self._resender.close()
         await asyncio.gather(*(lane.close() for lane in self._lanes))
         if self._timer is not None:
             self._timer.cancel()
