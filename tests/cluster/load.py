@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+import redis
+
 from engine import BudgetClient, Spend
 from engine.domain.ids import SHARDS, brand_of, shard_of
 from engine.live.admin import LiveRedis
@@ -27,9 +29,9 @@ def campaign_of(shard: int) -> int:
     return brand * 65536 + 1
 
 
-def plant_all(live: LiveRedis, node: Node) -> Plant:
+def plant_all(live: LiveRedis, node: Node | None) -> Plant:
     """Every shard marked, with a brand without limits in each."""
-    plant = Plant(live, node.plain)
+    plant = Plant(live, node.plain if node is not None else redis.Redis())
     for brand_id in BRANDS:
         plant.brand(brand_id=brand_id)
     return plant

@@ -192,5 +192,7 @@ class Sender:
             raise BudgetError("this AsyncBudgetClient belongs to another event loop: close it there")
         self.closed = True
         await asyncio.gather(*(lane.close() for lane in self._lanes))
+        if self._routed is not None:
+            self._routed.close()
         if self._timer is not None:
             self._timer.cancel()

@@ -91,15 +91,11 @@ class ShardReader:
             replies: Sequence[Reply | None] = self._wire.call_all(calls, ANSWER_S) if calls else []
             why = ""
         except NoAnswer as failure:
-            if not self._several(self.home(there[0])):
+            if not self._wire.several:
                 raise
             replies, why = failure.replies, failure.why
         found.update((shard, why if reply is None else reply) for shard, reply in zip(there, replies, strict=True))
         return found
-
-    def _several(self, home: str) -> bool:
-        """Whether there are other servers than this one."""
-        return home != self._wire.where
 
     def _refuse_away(self, home: str) -> None:
         until, why = self._away.get(home, (0.0, ""))
@@ -108,7 +104,7 @@ class ShardReader:
 
     def _gone(self, home: str, failure: NoAnswer) -> Exception:
         """What is raised for a server without an answer."""
-        if not self._several(home):
+        if not self._wire.several:
             return failure
         self._away[home] = (time.monotonic() + _AWAY_S, failure.why)
         return ServerGone(failure.why)

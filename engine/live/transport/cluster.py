@@ -11,7 +11,7 @@ from redis.crc import key_slot
 
 from engine.live.transport.ask_once import address_of, ask_once
 from engine.live.transport.pool import is_timeout, one_line
-from engine.live.transport.routes import SHARD_KEYS, NoRoute, Place
+from engine.live.transport.routes import SHARD_KEYS, NoRoute, Place, RouteMap
 from engine.urls import RedisPlaces
 
 ANSWER_S: Final = 0.05
@@ -23,6 +23,8 @@ SLOT_OF: Final = {key: key_slot(key.encode()) for key in SHARD_KEYS}
 
 class ClusterFinder:
     """Knows the nodes of a cluster: those of the URL, and all that they have named since. Used by one thread at a time."""
+
+    asks_first = False
 
     def __init__(self, places: RedisPlaces) -> None:
         self._url = places
@@ -40,6 +42,9 @@ class ClusterFinder:
     def hint(self, place: Place) -> None:
         """This node is asked first."""
         self._known = [place, *(each for each in self._known if each != place)]
+
+    def follow(self, routes: RouteMap[Any]) -> None:
+        """Nodes tell of moves themselves: who asks the wrong one is told the right one."""
 
     def find(self, blamed: Place | None, deadline: float) -> Mapping[str, Place]:
         """One look at every node until one answers. Raises NoRoute."""

@@ -15,6 +15,7 @@ from engine.live.transport.connection import MORE, Connection, command, remainin
 from engine.live.transport.pool import TOGETHER, TURN, Call, ConnectionPool
 from engine.live.transport.routes import PATIENCE_S, Place
 
+NO_PRIMARY: Final = "it is a replica now"
 CONNECT_S: Final = 0.5
 """Each step of connecting to a node: a frozen one takes the connection, and whoever waits for its login would miss that it was replaced."""
 _CHUNK: Final = 65_536
@@ -103,8 +104,17 @@ class NodeConnection(Connection):
 class NodePool(ConnectionPool):
     """The connections to one node. serves: whether the map still has it, asked while it says nothing."""
 
-    def __init__(self, url: str, place: Place, busy_poll_us: int, serves: Callable[[Place, float], bool]) -> None:
+    def __init__(
+        self,
+        url: str,
+        place: Place,
+        busy_poll_us: int,
+        serves: Callable[[Place, float], bool],
+        still: Callable[[Place, float], bool] | None = None,
+    ) -> None:
+        """still: asked before each new connection, and the server for its role; None for a node of a cluster, which says MOVED."""
         super().__init__(url, busy_poll_us)
+        self._still = still
         self.place = place
         self._serves = serves
 
@@ -123,10 +133,14 @@ class NodePool(ConnectionPool):
             return self._free.pop()  # type: ignore[return-value]  # only `give` adds to them
         except IndexError:
             pass
+        if self._still is not None and not self._still(self.place, min(deadline, time.monotonic() + connect_s)):
+            raise Replaced("another server is the primary now")
         left = min(remaining(deadline), connect_s)
         connection = self._address.connection(socket_timeout=left, socket_connect_timeout=left)
         try:
             connection.connect()
+            if self._still is not None:
+                _refuse_replica(connection)
         except BaseException:
             connection.disconnect()
             raise
@@ -138,6 +152,17 @@ class NodePool(ConnectionPool):
     def give(self, link: NodeConnection) -> None:
         """A connection on which nothing is under way is free again."""
         self._free.append(link)
+
+
+def _refuse_replica(connection: Any) -> None:
+    """Raises Replaced where a connection leads to no primary. A login that may not ask is not told."""
+    connection.send_command("ROLE")
+    try:
+        role = connection.read_response()
+    except exceptions.NoPermissionError:
+        return
+    if role[0] != b"master":
+        raise Replaced(NO_PRIMARY)
 
 
 class NodeExchange:

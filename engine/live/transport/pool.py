@@ -106,6 +106,11 @@ class ConnectionPool:
         """Host and port, or the socket's path, as messages show them."""
         return self._address.where
 
+    @property
+    def several(self) -> bool:
+        """Whether there are other servers: never."""
+        return False
+
     def where_of(self, shard_key: str) -> str:
         """The same: one server has every shard."""
         return self.where

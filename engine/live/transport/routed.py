@@ -115,12 +115,19 @@ class RoutedPool:
         """Which node is listened to next: each client begins with another one."""
 
     def _pool_at(self, place: Place) -> NodePool:
-        return NodePool(self.routes.finder.url_of(place), place, self._busy_poll_us, self.routes.serves)
+        finder = self.routes.finder
+        still = self.routes.still if finder.asks_first else None
+        return NodePool(finder.url_of(place), place, self._busy_poll_us, self.routes.serves, still)
 
     @property
     def where(self) -> str:
         """What the URL names, as messages show it."""
         return self.routes.finder.where
+
+    @property
+    def several(self) -> bool:
+        """Whether the shards are on several servers, as far as is known."""
+        return len(set(self.routes.places.values())) > 1
 
     def where_of(self, shard_key: str) -> str:
         """Host and port of the server that has a shard, by the shard's first key."""
@@ -319,6 +326,7 @@ class RoutedPool:
 
     def close(self) -> None:
         """Closes the connections that are not in use."""
+        self.routes.closed = True
         for pool in list(self.routes.nodes.values()):
             pool.close()
 
