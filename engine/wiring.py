@@ -31,12 +31,14 @@ from engine.ledger.catalog import Catalog
 from engine.ledger.database import make_engine
 from engine.ledger.silence import JOBS_S
 from engine.live.admin import LiveRedis
-from engine.live.hush import impatient_redis
 from engine.live.inspect import Inspector
 from engine.live.journal import Journal
+from engine.live.transport.plain import PlainRedis, impatient_redis
+from engine.live.transport.primary import client_of
 from engine.live.transport.protocol import Transport
 from engine.live.transport.routed import open_transport
 from engine.settings import Settings
+from engine.urls import redis_places
 from engine.views.board import ANSWER_S
 from engine.views.metrics import Metrics
 from engine.views.overview import Overview
@@ -75,7 +77,7 @@ def jobs_redis_at(url: str) -> redis.Redis:
     wait.
     """
     again = Retry(ConstantBackoff(0.1), 3, supported_errors=(redis.ConnectionError,))
-    return redis.Redis.from_url(url, socket_connect_timeout=2, socket_timeout=JOBS_ANSWER_S, retry=again)
+    return client_of(url, socket_connect_timeout=2, socket_timeout=JOBS_ANSWER_S, retry=again)
 
 
 class System:
@@ -103,6 +105,13 @@ class System:
         return impatient_redis(self.settings.redis_url, self.patience.answer_s)
 
     @cached_property
+    def plain(self) -> PlainRedis:
+        """Plain commands on each hot server: stream reads, INFO."""
+        if redis_places(self.settings.redis_url).kind != "one":
+            return PlainRedis(self.settings.redis_url, self.patience.answer_s)
+        return PlainRedis.over(self.hot_redis, self.wire.where)
+
+    @cached_property
     def jobs_redis(self) -> redis.Redis:
         return jobs_redis_at(self.settings.jobs_redis_url)
 
@@ -117,7 +126,7 @@ class System:
 
     @cached_property
     def journal(self) -> Journal:
-        return Journal(self.hot_redis, self.wire.where)
+        return Journal(self.plain)
 
     @cached_property
     def client(self) -> BudgetClient:
@@ -180,7 +189,7 @@ class System:
 
     @cached_property
     def inspector(self) -> Inspector:
-        return Inspector(self.hot_redis, self.wire.where)
+        return Inspector(self.plain)
 
     @cached_property
     def verifier(self) -> Verifier:
@@ -206,12 +215,12 @@ class System:
         def hangs(name: str) -> bool:
             return self.overview.parts.board.silent_s(name) is not None
 
-        return Metrics(self.db, self.hot_redis, self.jobs_look, hangs=hangs)
+        return Metrics(self.db, self.plain, self.jobs_look, hangs=hangs)
 
     def close(self) -> None:
         """Closes every connection."""
         made: dict[str, Any] = self.__dict__
-        for name in ("wire", "client", "hot_redis", "jobs_redis", "jobs_look"):
+        for name in ("wire", "client", "plain", "hot_redis", "jobs_redis", "jobs_look"):
             if name in made:
                 made[name].close()
         if "db" in made:

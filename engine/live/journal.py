@@ -31,6 +31,7 @@ from engine.live.hush import away
 from engine.live.keys import shard_keys
 from engine.live.logged import UNITEMISED, Adjustment, Change, HoldStep, LoggedSpend, Refund
 from engine.live.packed import Unpacked
+from engine.live.transport.plain import PlainRedis
 
 TEXT: Final = b"1"
 PACKED: Final = b"2"
@@ -343,9 +344,8 @@ class JournalPart(NamedTuple):
 class Journal:
     """Reads the journals of all shards."""
 
-    def __init__(self, plain: redis.Redis, where: str) -> None:
+    def __init__(self, plain: PlainRedis) -> None:
         self._plain = plain
-        self._where = where
 
     def read_part(self, shard: int, from_id: str, count: int, most_spends: int) -> JournalPart:
         """Up to `count` raw entries from an id on, inclusive; fewer where they have more spends than the bound."""
@@ -365,9 +365,11 @@ class Journal:
         stream, BudgetError.
         """
         try:
-            raw: Any = self._plain.xrange(shard_keys(shard).journal, min=from_id, count=count)
+            raw: Any = self._plain.run(
+                shard, lambda server: server.xrange(shard_keys(shard).journal, min=from_id, count=count)
+            )
         except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
-            raise away(self._plain, self._where, error) from None
+            raise away(self._plain.where_of(shard), error, self._plain.timeout_s, self._plain.several) from None
         except redis.ResponseError as error:
             kind = NoJournal if str(error).startswith("WRONGTYPE") else BudgetError
             raise kind(f"the journal of shard {shard} does not read as one: {error}") from None

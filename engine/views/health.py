@@ -141,7 +141,8 @@ Cold = tuple[Part, tuple[JobHealth, ...], dict[int, int] | None, tuple[Part, ...
 
 def _hot_redis(live: LiveRedis) -> tuple[Hot, bool]:
     try:
-        return _shards(live.read_shards()), True
+        shards = live.read_shards()
+        return _shards(shards), not any(shard.away for shard in shards)
     except BudgetError as error:
         return _no_hot(str(error)), False
 
@@ -151,6 +152,10 @@ def _no_hot(why: str) -> Hot:
 
 
 def _shards(shards: list[LiveShard]) -> Hot:
+    gone = [shard for shard in shards if shard.away]
+    if gone:
+        whys = "; ".join(dict.fromkeys(shard.away for shard in gone))
+        return Part("redis", "Redis", "down", f"{len(gone)} of {SHARDS} shards away: {whys}"), shards
     missing = [shard for shard in shards if not shard.ready]
     if not missing:
         return Part("redis", "Redis", "ok", f"all {SHARDS} shards ready"), shards
@@ -328,6 +333,8 @@ def _utc(at: datetime) -> datetime:
 
 def where_of(client: redis.Redis) -> str:
     options = client.connection_pool.connection_kwargs
+    if "primary" in options:
+        return str(options["primary"].where)
     return str(
         options.get("path")
         or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}/{options.get('db') or 0}"
