@@ -192,6 +192,24 @@ def test_every_job_that_is_rung_passes_the_gate(jobs_redis: redis.Redis) -> None
             assert jobs_redis.hget(job.key, "data") is not None
 
 
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_planted_job_that_wants_to_run_again_and_again_runs_once(
+    fails: bool, jobs_redis: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran = list[str]()
+
+    def publish() -> None:
+        ran.append("publish")
+        if fails and len(ran) < 5:
+            raise ValueError("as the attacker hopes")
+
+    monkeypatch.setitem(ALLOWED, "engine.jobs.publish", publish)
+    again = {"repeats_left": 4, "repeat_intervals": "[0]", "retries_left": 4, "number_of_retries": 0}
+    planted(jobs_redis, "planted", call("engine.jobs.publish", []), **again)
+    work_off(jobs_redis)
+    assert ran == ["publish"]
+
+
 LISTS: dict[str, tuple[str, Any]] = {
     "workers of the queue": ("sadd", b"\xff\xfe"),
     "jobs that run": ("zadd", {b"\xff\xfe": 1, "no:such:job": 1}),
