@@ -54,8 +54,10 @@ class Patience(NamedTuple):
 
 JOBS: Final = Patience(JOBS_S)
 """Nobody watches a job, and a loaded machine may keep it waiting."""
-COMMANDS: Final = Patience(ANSWER_S)
-"""A person waits, for an answer or for the name of the server that gives none. What takes long on servers that are well goes on."""
+LOCKED_S: Final = 5
+COMMANDS: Final = Patience(ANSWER_S, f" -c lock_timeout={LOCKED_S * 1000}")
+"""A person waits, for an answer or for the name of the server that gives none. What takes long on servers that are well goes on; what somebody else keeps
+locked ends it, since nobody else would ever say so. No lock of ours is held for that long."""
 PAGES: Final = Patience(ANSWER_S, f" -c lock_timeout={int(ANSWER_S * 1000)} -c statement_timeout=8000", 20)
 """The same; and what somebody else keeps locked is told too. After 8 s the page itself has given up."""
 
@@ -146,9 +148,12 @@ class System:
         return Persister(self.db, self.live, self.journal, self.instance)
 
     @cached_property
+    def windows(self) -> Windows:
+        return Windows.of(self.settings.request_id_minutes, self.settings.event_id_hours)
+
+    @cached_property
     def refund_desk(self) -> RefundDesk:
-        windows = Windows.of(self.settings.request_id_minutes, self.settings.event_id_hours)
-        return RefundDesk(self.db, self.live, self.instance, windows.event_ms)
+        return RefundDesk(self.db, self.live, self.instance, self.windows.event_ms)
 
     @cached_property
     def closer(self) -> Closer:
@@ -160,9 +165,8 @@ class System:
 
     @cached_property
     def rebuilder(self) -> Rebuilder:
-        windows = Windows.of(self.settings.request_id_minutes, self.settings.event_id_hours)
         return Rebuilder(
-            self.db, self.catalog, self.live, self.journal, self.persister, self.restored, self.instance, windows
+            self.db, self.catalog, self.live, self.journal, self.persister, self.restored, self.instance, self.windows
         )
 
     @cached_property
