@@ -2,6 +2,8 @@
 
 All names share one password, so names alone bound nothing: a guesser makes new ones up. A name counts by itself only once somebody has logged in
 under it; the others of an address are one. And a browser that has logged in before counts by itself, whoever fails beside it.
+Where wrong passwords come from many addresses, each address stands in line for its next try, once: whoever asks more often gets no more. Those that have
+not failed yet have a line of their own, so that nobody who has the right password waits behind a crowd of guessers.
 The counts are of one process: each process of the page that is started beside another lets a guesser try as often again.
 """
 
@@ -19,6 +21,10 @@ FORGET_S: Final = 900
 MOST_KEYS: Final = 10_000
 AT_AN_ADDRESS: Final = 5
 EVERYWHERE: Final = 50
+LONGEST_LINE_S: Final = 60
+"""For whoever has not failed: a right password is in after that, however many guess."""
+TURN_S: Final = 60
+"""A turn that came is kept for so long: a person reads, and types again."""
 """Wrong passwords that cost nothing; the next ones wait 1, 2, 4, 4 ... seconds."""
 
 
@@ -27,6 +33,8 @@ class Key(NamedTuple):
 
     whose: tuple[str, ...]
     free: int
+    address: str = ""
+    """Who stands in line, where a key is of many addresses."""
 
 
 def keys_of(address: str, name: str, known: bool, browser: str | None) -> tuple[Key, ...]:
@@ -34,7 +42,7 @@ def keys_of(address: str, name: str, known: bool, browser: str | None) -> tuple[
     if browser is not None:
         return (Key(("browser", browser), AT_AN_ADDRESS),)
     who = name if known else ""
-    return Key(("address", address, who), AT_AN_ADDRESS), Key(("everywhere", who), EVERYWHERE)
+    return Key(("address", address, who), AT_AN_ADDRESS), Key(("everywhere", who), EVERYWHERE, address)
 
 
 @dataclass(slots=True)
@@ -49,6 +57,8 @@ class Throttle:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._failures: dict[tuple[str, ...], _Failures] = {}
+        self._turns: dict[Key, float] = {}
+        self._line_ends: dict[tuple[tuple[str, ...], bool], float] = {}
         self._lock = threading.Lock()
 
     def take(self, keys: Iterable[Key]) -> int:
@@ -59,9 +69,12 @@ class Throttle:
         keys = tuple(keys)
         with self._lock:
             now = self._clock()
-            wait = max(self._wait_s(key, now) for key in keys)
+            failed = any(self._failures_of(key, now) for key in keys if not key.address)
+            wait = max(self._turn_s(key, now, failed) if key.address else self._wait_s(key, now) for key in keys)
             if wait > 0:
                 return math.ceil(wait)
+            for key in keys:
+                self._turns.pop(key, None)
             self._make_room(now)
             for key in keys:
                 failures = self._failures.get(key.whose)
@@ -82,14 +95,38 @@ class Throttle:
                 else:
                     self._failures.pop(key.whose, None)
 
-    def _wait_s(self, key: Key, now: float) -> float:
+    def _failures_of(self, key: Key, now: float) -> _Failures | None:
         failures = self._failures.get(key.whose)
-        if failures is None or failures.count < key.free or now - failures.last > FORGET_S:
+        return None if failures is None or now - failures.last > FORGET_S else failures
+
+    def _turn_s(self, key: Key, now: float, failed: bool) -> float:
+        """Until this address' turn, which it gets when it first asks and keeps for a while: nobody who asks more often comes before it."""
+        wait = self._wait_s(key, now)
+        due = self._turns.get(key)
+        if due is None and wait <= 0 and self._line_ends.get((key.whose, failed), 0) <= now:
+            return 0
+        if due is None or now > due + TURN_S:
+            self._make_room(now)
+            line = key.whose, failed
+            due = max(now + wait, self._line_ends.get(line, 0) + LONGEST_WAIT_S)
+            if not failed:
+                due = min(due, now + LONGEST_LINE_S)
+            self._turns[key] = self._line_ends[line] = due
+        return max(due - now, 0)
+
+    def _wait_s(self, key: Key, now: float) -> float:
+        failures = self._failures_of(key, now)
+        if failures is None or failures.count < key.free:
             return 0
         wait = min(LONGEST_WAIT_S, 2 ** min(failures.count - key.free, 10))
         return float(failures.last + wait - now)
 
     def _make_room(self, now: float) -> None:
+        if len(self._turns) >= MOST_KEYS:
+            self._turns = {key: due for key, due in self._turns.items() if now <= due}
+            if len(self._turns) >= MOST_KEYS:
+                self._turns.clear()
+                self._line_ends.clear()
         if len(self._failures) >= MOST_KEYS:
             # What has waited out is worth least; a flood of keys never forgets what counts everywhere.
             self._failures = {
