@@ -16,12 +16,12 @@ from typing import Any, Final
 import redis
 import rq_dashboard.web
 from flask import Flask, Response, abort, current_app, jsonify, render_template, request, url_for
-from rq import Queue, Worker
+from rq import Queue
 from rq.exceptions import DeserializationError, InvalidJobOperation, NoSuchJobError, TimeoutFormatError
 from rq.job import Job
 from rq.results import Result
 
-from engine.views.workers import workers_of
+from engine.views.workers import seen_worker, workers_of
 from web.seen import bounded, cut
 
 REGISTRIES: Final = ("queued", "scheduled", "deferred", "started", "finished", "failed", "canceled")
@@ -68,7 +68,7 @@ class SteadyQueue(Queue):
         return job if job.origin == self.name else None
 
 
-class SteadyWorker(Worker):
+class SteadyWorker(seen_worker()):  # type: ignore[misc]  # it is made when it is first asked for
     """Workers, without those that cannot be read."""
 
     @classmethod

@@ -6,13 +6,19 @@ from collections.abc import Callable
 
 import pytest
 import redis
+from rq import Worker
 
 from engine.cli.checks import _jobs
+from engine.live.hush import impatient_redis
+from engine.views.board import ANSWER_S
 from engine.views.health import _jobs_side
+from engine.views.workers import workers_of
 from engine.wiring import System
 from tests.web.conftest import HERE
 from tests.web.test_metrics import healthy, scrape, value
 from web import create_app
+from web.job_answers import SteadyWorker
+from web.queues import _client
 
 BIRTH = "2026-11-23T00:00:00.000000Z"
 
@@ -60,3 +66,28 @@ def test_a_worker_that_no_worker_wrote_hides_none_of_ours(odd: str, ready: Syste
     client = create_app(ready).test_client()
     workers = client.get("/rq/0/data/workers.json", base_url=HERE)
     assert workers.status_code == 200 and "test" in [each["name"] for each in workers.get_json()["workers"]]
+
+
+@pytest.mark.parametrize("kind", [None, SteadyWorker])
+def test_a_look_at_the_workers_leaves_its_client_as_impatient_as_it_was(
+    kind: type[Worker] | None, ready: System
+) -> None:
+    healthy(ready)
+    client = impatient_redis(ready.settings.jobs_redis_url, ANSWER_S)
+    kept = dict(client.connection_pool.connection_kwargs)
+    assert [worker.name for worker in workers_of(client, kind)] == ["test"]
+    assert client.connection_pool.connection_kwargs == kept
+    assert kept["socket_timeout"] == ANSWER_S
+
+
+def test_no_client_of_the_page_or_of_doctor_waits_longer_after_it_looked_at_the_jobs(ready: System) -> None:
+    healthy(ready)
+    clients = [ready.jobs_look, _client(ready.settings.jobs_redis_url)]
+    before = [client.connection_pool.connection_kwargs["socket_timeout"] for client in clients]
+    page = create_app(ready).test_client()
+    for path in ("/", "/metrics", "/readyz", "/rq/", "/rq/0/data/workers.json", "/rq/0/data/queues.json"):
+        page.get(path, base_url=HERE)
+    list(_jobs(ready.jobs_look))
+    assert (
+        [client.connection_pool.connection_kwargs["socket_timeout"] for client in clients] == before == [ANSWER_S] * 2
+    )
