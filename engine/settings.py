@@ -81,7 +81,7 @@ def _url(read: _Reader, name: str) -> str:
 
 # fmt: off
 TABLE: Final = (
-    Setting("REDIS_URL", "", "the hot Redis: budgets, counters and the journal",
+    Setting("REDIS_URL", "", "the hot Redis, one server, a cluster or Sentinel's primary: budgets, counters and the journal",
             "redis://:password@redis.internal:6379/0", "redis_url", _checked(redis_complaint)),
     Setting("JOBS_REDIS_URL", "", "Redis for RQ's job queues; preferably a server of its own",
             "redis://:password@jobs.internal:6379/0", "jobs_redis_url", _checked(jobs_redis_complaint)),

@@ -70,17 +70,19 @@ class NodeConnection(Connection):
         if self._replaced():
             raise Replaced("it says nothing, and another node has its shards")
 
-    def arrived(self) -> list[Any]:
-        """The replies that are here, errors among them, from a connection that has something to read. Raises what a lost connection raises."""
+    def arrived(self, until: float) -> list[Any]:
+        """The replies that are here by a monotonic second, errors among them. Raises what a lost connection raises."""
         if self._replies is None:
             try:
                 return [self._connection.read_response(timeout=PATIENCE_S, disconnect_on_error=False)]
             except exceptions.ResponseError as error:
                 return [error]
-        self._keep_time(time.monotonic())
+            except exceptions.TimeoutError:
+                return []
+        self._keep_time(until)
         try:
             self._replies.feed(self._sock.recv(_CHUNK))
-        except TimeoutError:  # a part of a record of TLS
+        except TimeoutError:  # nothing yet, or a part of a record of TLS
             return []
         found = []
         while (reply := self._replies.next()) is not MORE:
@@ -207,7 +209,8 @@ class NodeExchange:
                 raise TimeoutError("it forgets scripts as soon as they are loaded")
         parts: list[bytes] = []
         size, sent = 0, []
-        while self._waiting and not self._missing and len(self._asked) < 2 * TURN:
+        room = 2 * TURN if len(self._asked) <= TURN else 0
+        while self._waiting and not self._missing and len(self._asked) < room:
             i = self._waiting.popleft()
             call = self._calls[i]
             if call.script in self._to_load:
@@ -230,9 +233,9 @@ class NodeExchange:
             if call.sent is not None:
                 call.sent()
 
-    def receive(self) -> None:
-        """Takes what has come. Raises what a lost connection raises."""
-        for reply in self.link.arrived():
+    def receive(self, until: float) -> None:
+        """Takes what has come, waiting for it until a monotonic second. Raises what a lost connection raises."""
+        for reply in self.link.arrived(until):
             self.heard_s = time.monotonic()
             i = self._asked.popleft()
             if i is None:

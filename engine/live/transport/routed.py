@@ -257,9 +257,11 @@ class RoutedPool:
 
     def _read(self, batch: _Batch, under_way: list[NodeExchange], deadline: float) -> None:
         """Waits until a node says something, and takes it. Ends with the nodes that are done, lost or replaced."""
-        for exchange in _readable(under_way, min(deadline, time.monotonic() + PATIENCE_S)):
+        until = min(deadline, time.monotonic() + PATIENCE_S)
+        # A node alone is waited for where its reply is read.
+        for exchange in _readable(under_way, until) if len(under_way) > 1 else list(under_way):
             try:
-                exchange.receive()
+                exchange.receive(until)
                 exchange.send(deadline)
             except (exceptions.RedisError, OSError) as error:
                 _end(under_way, exchange)
