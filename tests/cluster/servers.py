@@ -166,7 +166,7 @@ class Cluster:
         )
         to.plain.execute_command("CLUSTER", "FAILOVER")
         until(lambda: to.role() == "master" and other.role() == "slave", 20)
-        until(lambda: other.plain.info("replication")["master_link_status"] == "up", 20)
+        until(lambda: other.plain.info("replication").get("master_link_status") == "up", 20)
 
     def restore(self) -> None:
         """All nodes run, the first ones are primaries again with the slots that they began with, and all is empty."""

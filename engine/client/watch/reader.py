@@ -14,6 +14,8 @@ from engine.live.transport.protocol import Transport
 from engine.live.transport.routes import SHARD_OF
 
 ANSWER_S: Final = 2.0
+_NODE_ANSWER_S: Final = 1.0
+"""For one server of several: the channel is not read while it is waited for, and may not count as silent for that."""
 _PROBE_S: Final = 0.3
 """For a server that did not answer before: others must not wait for it again."""
 _AWAY_S: Final = 0.9
@@ -53,7 +55,8 @@ class ShardReader:
         self._refuse_away(home)
         sent_s = time.monotonic()
         try:
-            reply = self._wire.call(call, _PROBE_S if home in self._away else ANSWER_S)
+            patience_s = _NODE_ANSWER_S if self._wire.several else ANSWER_S
+            reply = self._wire.call(call, _PROBE_S if home in self._away else patience_s)
         except NoAnswer as failure:
             raise self._gone(home, failure) from None
         self._away.pop(home, None)
