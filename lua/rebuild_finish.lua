@@ -1,10 +1,10 @@
 #!lua
--- The end of a rebuild, and the only place that writes a mark. The journal must end where PostgreSQL's cursor stands; its first entry under
--- the new generation is the mark itself.
+-- Ends a rebuild; no other script writes a mark. The journal must end at PostgreSQL's cursor. The first entry of the new generation is the
+-- mark itself.
 -- KEYS  1 shard  2 journal
 -- ARGV  1 token  2 instance uuid  3 generation  4 n of the cursor  5 last entry id that was persisted, '' = begin a new journal
 --       6 lowest now  7 request window ms  8 event window ms
--- Reply {'ok', now} | {'taken'} | {'behind', last entry id}: entries came that were not persisted
+-- Reply {'ok', now} | {'taken'} | {'behind', last entry id}: the journal has entries that are not persisted
 -- include: lib/shard.lua
 -- include: lib/text.lua
 local token, instance, generation, cursor_n, last_id, lowest_now, request_ms, event_ms = unpack(ARGV, 1, 8)
@@ -26,7 +26,7 @@ end
 redis.call('HSET', shard_key, 'mark', instance .. ':' .. generation, 'owner', instance, 'layout', LAYOUT, 'now', text(now), 'n', text(n))
 redis.call('HSET', shard_key, window('req', request_ms))
 redis.call('HSET', shard_key, window('ev', event_ms))
--- A difference that was judged before the rebuild is not to be added after it.
+-- A malformed number is replaced by n, so that adjust refuses differences from before the rebuild.
 local adjusted = redis.call('HGET', shard_key, 'adjusted_n')
 if adjusted and not whole(adjusted) then redis.call('HSET', shard_key, 'adjusted_n', text(n)) end
 redis.call('HDEL', shard_key, 'rebuilding', 'lost')

@@ -117,7 +117,7 @@ MADE_WHOLE: Final = (
       "for _ in range(_ROUNDS):", "for _ in range(1):",
       (RECONCILE + "the_sweep_ends_every_expired_hold_of_brands_that_nobody_calls_for",)),
     M("a shard's own key that nobody touches is never looked at", "lua/probe.lua",
-      "if guard ~= 1 then return lose(shard_key, key) end", "",
+      "if guard ~= 1 then return invalidate_shard(shard_key, key) end", "",
       (BY_ITSELF + "a_key_that_nobody_touches_is_found_lost_by_the_sweep_and_its_shard_rebuilt",
        PROBE + "a_probe_finds_a_shards_own_key_lost_though_no_call_needs_it[deleted-older requests]")),
     M("holds that nobody touches are never looked at", "lua/probe.lua",
@@ -127,7 +127,7 @@ MADE_WHOLE: Final = (
       "if (causes := live[brand_id]) is None or len(causes.masks) < last", "if (causes := live[brand_id]) is None",
       (BY_ITSELF + "a_campaign_that_nobody_spends_for_is_found_lost_by_the_check[deleted]",)),
     M("a campaign that is not published yet is taken for one that was lost", "lua/lib/call.lua",
-      "(not campaign and ordinal <= (published(text(home)) or 0))", "not campaign",
+      "(not campaign and ordinal <= (published(text(brand_number)) or 0))", "not campaign",
       (BY_ITSELF + "a_check_takes_no_shard_out_of_use_for_a_campaign_that_is_not_published_yet",)),
 
     # Export

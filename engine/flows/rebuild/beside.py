@@ -1,6 +1,8 @@
-"""Rebuilds beside persist: one thread of the persist worker, so that shards that are well go on being persisted, and so can be closed on time.
+"""Runs rebuilds in one thread of the persist worker, so that healthy shards are persisted meanwhile and can be closed
+on time.
 
-No queue rings it: a shard that lost its mark takes no spends, and comes back within seconds even while RQ's Redis is away.
+It needs no queue: a shard without a mark takes no spends, and must come back within seconds even while RQ's Redis is
+away.
 """
 
 from __future__ import annotations
@@ -11,14 +13,16 @@ from collections.abc import Callable
 
 
 class RebuildBeside:
-    """Runs one rebuild at a time in a thread. An error of it is raised at the next question."""
+    """Runs one rebuild at a time in a thread. Its error is raised at the next call."""
 
     def __init__(self) -> None:
         self._thread: threading.Thread | None = None
         self._error: Exception | None = None
 
     def look_after(self, work: Callable[[], None] | None) -> bool:
-        """Begins the work unless one is under way; answers whether one is now. None begins nothing. Raises what the one before raised."""
+        """Begins the work unless one is running; returns whether one is running now. None begins nothing. Raises the
+        error of the one before.
+        """
         if self._thread is not None:
             if self._thread.is_alive():
                 return True
@@ -29,7 +33,7 @@ class RebuildBeside:
         if work is None:
             return False
         self._thread = threading.Thread(
-            # Its lines carry the job that began it.
+            # Its log lines have the id of the job that began it.
             target=contextvars.copy_context().run,
             args=(self._run, work),
             name="rebuild",
@@ -39,7 +43,7 @@ class RebuildBeside:
         return True
 
     def wait(self, patience_s: float) -> bool:
-        """Waits for its end; False when it goes on. It may be left in the middle, as by a kill: the next one begins again."""
+        """Waits for its end; False when it goes on. It may be killed in the middle: the next rebuild begins again."""
         if self._thread is not None:
             self._thread.join(patience_s)
             return not self._thread.is_alive()
@@ -48,5 +52,5 @@ class RebuildBeside:
     def _run(self, work: Callable[[], None]) -> None:
         try:
             work()
-        except Exception as error:  # noqa: BLE001  # it is raised again where persist tells its troubles
+        except Exception as error:  # noqa: BLE001  # raised again where persist logs its errors
             self._error = error

@@ -1,7 +1,8 @@
-"""Rebuild: makes a shard of Redis whole again from PostgreSQL. The first start is the rebuild of an empty log.
+"""Rebuild: writes a shard of Redis anew from PostgreSQL. The first start is the rebuild of an empty log.
 
-The shard is taken out of use under a token; what is left of its journal is carried over; plan, counters and the remembered ids are written
-with SET, each slice checking the token; the last script writes the mark. Whoever comes second takes over, and the first one's token is void.
+The shard is taken out of use under a token, and the rest of its journal is persisted. Plan, counters and remembered
+ids are set, each slice checking the token; the last script writes the mark. A second rebuild takes over and voids the
+first one's token.
 """
 
 from __future__ import annotations
@@ -53,10 +54,10 @@ _ENDS: Final = {"settled": "s", "over": "o", "late": "t", "released": "l", "expi
 
 @dataclass(frozen=True, slots=True)
 class How:
-    """What a person allowed a rebuild beyond the usual.
+    """What a person allowed a rebuild in addition.
 
-    take_over: also shards that another instance owns, whose data in them is given up. accept_clock: Redis' clock is right though rows were recorded
-    later by it, when it was wrong; periods that were closed before their end are opened again.
+    take_over: also shards of another instance, whose data is lost. accept_clock: Redis' clock is right, though later
+    rows were recorded while it was wrong; periods that were closed before their end are opened again.
     """
 
     take_over: bool = False
@@ -67,7 +68,7 @@ _USUAL: Final = How()
 
 
 class Taken(BudgetError):
-    """Another rebuild took the shard over; it goes on there."""
+    """Another rebuild took the shard over and continues."""
 
 
 class NotAllRebuilt(BudgetError):
@@ -80,7 +81,7 @@ class NotAllRebuilt(BudgetError):
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """For how long ids are remembered."""
+    """The dedup windows."""
 
     request_ms: int
     event_ms: int
@@ -92,7 +93,7 @@ class Windows:
 
 @dataclass(frozen=True, slots=True)
 class Rebuilt:
-    """What the rebuild of one shard brought back."""
+    """What the rebuild of one shard restored."""
 
     shard: int
     brands: int
@@ -102,7 +103,7 @@ class Rebuilt:
     persisted: int
     salvaged: int
     lost_after_n: int | None = None
-    """The last journal number that PostgreSQL has, when the journal after it was lost."""
+    """The last journal number in PostgreSQL, when the journal after it was lost."""
 
     def __str__(self) -> str:
         lost = (
@@ -117,7 +118,9 @@ class Rebuilt:
 
 
 class _Has(NamedTuple):
-    """What PostgreSQL has of a shard's brands at an instant `now` (epoch ms): last_ms of the latest row, what is to be remembered, open holds, counters."""
+    """PostgreSQL's data of a shard at an instant `now` (epoch ms): last_ms of the latest row, ids to remember, open
+    holds, counters.
+    """
 
     campaigns: Sequence[CampaignRecord]
     last_ms: int
@@ -159,15 +162,17 @@ class Rebuilder:
         only_missing: bool = False,
         how: How = _USUAL,
     ) -> list[Rebuilt]:
-        """Rebuilds shards one after the other; one that another process is rebuilding is left to it.
+        """Rebuilds shards one after the other, without those that another process is rebuilding.
 
-        only_missing: passes over shards that have a mark again when their turn comes. how: what a person allowed beyond the usual. Raises NotAllRebuilt after the others, ServerAway.
+        only_missing: skips shards that have a mark again by then. how: what a person allowed in addition. Raises
+        NotAllRebuilt after the others, ServerAway.
         """
         done: list[Rebuilt] = []
         failed: list[str] = []
         shards = list(shards)
         if not only_missing:
-            # A registry is written from the catalog: what only Redis knows would be forgotten, and its ids given out again.
+            # The registry is written from the catalog, so ids that only Redis has would be forgotten and given out
+            # again.
             self._restored.take_back(shards)
         for shard in shards:
             try:
@@ -195,8 +200,9 @@ class Rebuilder:
         return self.rebuild(missing, progress, only_missing=True)
 
     def _alone(self, shard: int, only_missing: bool, how: How) -> Rebuilt | None:
-        """Rebuilds a shard unless another process does. The token keeps two rebuilds from harming each other, but in step they would void
-        each other's for ever; this lock, which goes with its process, lets one of them end."""
+        """Rebuilds a shard unless another process does. The token keeps two rebuilds from harming each other, but
+        they could void each other's for ever. This lock, which ends with its process, lets one of them finish.
+        """
         with self._db.begin() as conn:
             if not try_take(conn, Lock.REBUILD, shard) or (only_missing and self._live.read_shard(shard).mark):
                 return None
@@ -232,7 +238,8 @@ class Rebuilder:
         )
         if how.accept_clock:
             self._reopen(shard, clock_ms)
-        # Read after the begin: what was published before it is in PostgreSQL, what comes after it finds the shard closed and is tried again.
+        # Read after the begin: what was published before it is in PostgreSQL; a later publish finds the shard closed
+        # and is retried.
         brands = self._catalog.brands(include_archived=True, shard=shard)
         has = self._read(shard, brands, self._live.read_shard(shard).clock_ms, how)
         self._set(keys, token, "replace", plan_hashes(keys, brands, has.campaigns, has.counted, has.held))
@@ -243,7 +250,7 @@ class Rebuilder:
         self._set(keys, token, "add", memory_slices(keys.events[0], has.events))
         self._catalog_published(brands, has.campaigns)
 
-        # No entry may be stamped before the last one that stays.
+        # No entry may have an earlier instant than the last one that stays.
         floor = max(0 if how.accept_clock else has.last_ms, ms_of_entry(carried.entry_id), min(kept_now, has.now))
         args = (
             token,
@@ -264,7 +271,7 @@ class Rebuilder:
         )  # fmt: skip
 
     def _read(self, shard: int, brands: Sequence[BrandRecord], clock_ms: int, how: How) -> _Has:
-        """What PostgreSQL has of a shard's brands. Without a brand there is nothing to be read: a first start has sixty-four such shards."""
+        """PostgreSQL's data of a shard. Without brands it reads nothing: a first start has 64 such shards."""
         if not brands:
             return _Has([], 0, clock_ms, {}, {}, [], {})
         campaigns, ids = self._catalog.campaigns(include_archived=True, shard=shard), [brand.id for brand in brands]
@@ -276,14 +283,16 @@ class Rebuilder:
         return _Has(campaigns, last_ms, now, requests, events | ends, held, open_counters(self._db, ids, now, last_ms))
 
     def _reopen(self, shard: int, clock_ms: int) -> None:
-        """Takes back the closing of periods that are not over by a clock that a person says is right."""
+        """Reopens closed periods that are not over by a clock that a person declared right."""
         with self._db.begin() as conn:
             reopened = periods.reopen(conn, shard, date_of(day_of(clock_ms)))
         if reopened:
             log.warning("shard %d: %d periods that were closed before their end are open again", shard, reopened)
 
     def _prove(self, shard: int) -> None:
-        """Asks the shard as a bidder would. Raises Taken where another rebuild has begun, BudgetError that says what stands in the way, and the way out."""
+        """Calls the shard as a bidder would. Raises Taken where another rebuild has begun, BudgetError with the
+        obstacle and what to do.
+        """
         reply = self._live.call_all([Call(script("probe"), shard_keys(shard).fixed, (LAYOUT,))])[0]
         if reply[0] == b"ok":
             return
@@ -302,7 +311,7 @@ class Rebuilder:
         )
 
     def _memories(self, shard: int, now: int) -> tuple[dict[str, str], dict[str, str]]:
-        """The request and event ids of the promised windows, as the scripts remember them."""
+        """The request and event ids of the dedup windows, as the scripts store them."""
         requests: dict[str, str] = {}
         events: dict[str, str] = {}
         longest = max(self._windows.request_ms, self._windows.event_ms)
@@ -317,7 +326,7 @@ class Rebuilder:
                     day = day_number(row.day)
                     events[f"{row.brand_id}:{row.event_id}"] = f"{row.campaign_id},{row.amount_micros},{day}"
                 else:
-                    # Its request id is that of a refund: the event, and after a comma the part's own id.
+                    # It is the request id of a refund: the event, and after a comma the refund id.
                     part = row.request_id.removeprefix(f"refund:{row.event_id}")
                     events[f"-{row.brand_id}:{row.event_id}{part}"] = f"{row.campaign_id},{-row.amount_micros}"
                     total = f"={row.brand_id}:{row.event_id}"
@@ -334,14 +343,14 @@ class Rebuilder:
         for request_id, lines in bodies.items():
             requests[request_id] = f"*{digest_of(''.join(lines))} {COUNTED}*{len(lines)}"
         for item in mixed:
-            # What no script remembers would take the shard out of use again with its next repeat.
+            # A value that no script stores would take the shard out of use at its next repeat.
             with suppress(ValueError):
                 codes = [COUNTED if code == EARLIER else code for code in expand(item.outcomes)]
                 requests[item.request_id] = f"{item.digest} {pack(codes)}"
         return requests, events
 
     def _holds(self, brand_ids: Sequence[int], now: int) -> tuple[list[HoldRow], dict[str, str]]:
-        """The open holds, and the ends of those that are still remembered, as the scripts remember them."""
+        """The open holds, and the ends of those in the dedup window, as the scripts store them."""
         with self._db.connect() as conn:
             held = holds.open_holds(conn, brand_ids)
             ended = holds.ended_since(conn, brand_ids, at_ms(now - self._windows.event_ms))
@@ -352,7 +361,9 @@ class Rebuilder:
         return held, ends
 
     def _set(self, keys: ShardKeys, token: str, mode: str, hashes: Iterable[Hash]) -> None:
-        """Writes hashes slice by slice, each answered before the next: other shards of this Redis are at work meanwhile."""
+        """Writes hashes slice by slice, each after the reply to the one before: other shards of this Redis are in
+        use.
+        """
         for reply in self._live.call_each(set_calls(keys, token, mode, hashes)):
             if head(reply) != "ok":
                 raise Taken(f"{keys.shard} was taken over by another rebuild")
@@ -365,7 +376,7 @@ class Rebuilder:
 
 
 def lost_in(done: Sequence[Rebuilt], shown: int = 5) -> str:
-    """Where a rebuild could not know what had been spent last, in words; empty when all was there."""
+    """Where a rebuild could not know the last spends, in words; empty when nothing was missing."""
     lost = [shard for shard in done if shard.lost_after_n is not None]
     said = ", ".join(f"shard {shard.shard} after n {shard.lost_after_n}" for shard in lost[:shown])
     more = f" and {len(lost) - shown} more" if len(lost) > shown else ""

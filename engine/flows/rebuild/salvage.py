@@ -1,8 +1,9 @@
-"""What a rebuild does first: carries over what is left of a shard's journal, even where it no longer joins on to PostgreSQL's cursor.
+"""The first step of a rebuild: persists the rest of a shard's journal, even where it is no longer contiguous with
+PostgreSQL's cursor.
 
-After an older Redis came back, entries may stand there under numbers that PostgreSQL has used already. Those that it does not have are facts
-that were acknowledged: they get rows of the new generation. Spends that came again after the fall-back (same event, or same call and place)
-are left out: they are in the log already.
+After an older Redis came back, its entries may have numbers that PostgreSQL has used already. Entries that PostgreSQL
+lacks are acknowledged spends: they get rows of the new generation. Repeated spends (same event, or same call and
+place) are left out, because they are in the log already.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from engine.live.journal import START, Journal
 
 _PAGE: Final = 1000
 CLOCK_SLACK_MS: Final = 1000
-"""`lua/lib/constants.lua` says the same."""
+"""`lua/lib/constants.lua` has the same."""
 PATIENCE_S: Final = 10.0
 _POLL_S: Final = 0.02
 
@@ -33,7 +34,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class CarriedOver:
-    """Where a shard's history stands after the carry-over, and under which generation it goes on."""
+    """The position and generation of a shard's history after the salvage."""
 
     generation: int
     n: int
@@ -41,7 +42,7 @@ class CarriedOver:
     persisted: int
     salvaged: int
     lost: bool
-    """Whether entries after the cursor may have been lost with the journal: what they counted cannot be known."""
+    """Whether entries after the cursor may have been lost with the journal: what they counted is unknown."""
 
 
 def carry_over(
@@ -53,10 +54,12 @@ def carry_over(
     clock_ms: int,
     is_ours: Callable[[], bool],
 ) -> CarriedOver:
-    """Persists the shard's journal to its end and moves the cursor into the next generation. Nothing may write to the shard meanwhile.
+    """Persists the shard's journal to its end and moves the cursor into the next generation. Nothing else may write
+    to the shard meanwhile.
 
-    clock_ms: Redis' own time. is_ours: whether the rebuild that asks still has the shard. It is asked with the cursor locked: a slow rebuild must not move the cursor of
-    a shard that a later one has made ready. Raises CursorMoved when it has lost it.
+    clock_ms: Redis' own time. is_ours: whether the calling rebuild still has the shard. It is called with the cursor
+    locked, because a slow rebuild must not move the cursor of a shard that a later one has finished. Raises
+    CursorMoved when it has lost it.
     """
     persisted = salvaged = 0
     entry_id, lost = START, not has_journal
@@ -70,7 +73,8 @@ def carry_over(
             with db.connect() as conn:
                 entry_id = read_cursors(conn)[shard].entry_id
             if ms_of_entry(entry_id) > clock_ms + CLOCK_SLACK_MS:
-                # No script wrote an entry of the future, and none can write after it: PostgreSQL has all of this journal, the next begins anew.
+                # Scripts write no entry of the future and cannot write after one: PostgreSQL has all of this journal,
+                # and the next begins anew.
                 entry_id = START
         except HistoryLost:
             lost = True
@@ -80,12 +84,14 @@ def carry_over(
 
 
 def ms_of_entry(entry_id: str) -> int:
-    """The instant (epoch ms) of a journal entry's id; 0 of the cursor before the first."""
+    """The instant (epoch ms) of a journal entry's id; 0 for the cursor before the first."""
     return 0 if entry_id == START else int(entry_id.partition("-")[0])
 
 
 def _when_free(shard: int, attempt: Callable[[], T | None]) -> T:
-    """What an attempt answers when no other process holds the shard's cursor: that takes one of its transactions. Raises BudgetError."""
+    """The result of an attempt once no other process has the shard's cursor locked, within one of its transactions.
+    Raises BudgetError.
+    """
     give_up = time.monotonic() + PATIENCE_S
     while True:
         answer = attempt()
@@ -101,7 +107,7 @@ def _unlocked(step: DrainStats) -> DrainStats | None:
 
 
 def _restart(db: Engine, shard: int, entry_id: str, is_ours: Callable[[], bool]) -> CursorRow | None:
-    """Moves the cursor into the next generation; answers it as it was."""
+    """Moves the cursor into the next generation; returns it as it was."""
     with db.begin() as conn:
         cursor = lock_cursor(conn, shard)
         if cursor is not None:
@@ -116,7 +122,9 @@ def _check_ours(shard: int, is_ours: Callable[[], bool]) -> None:
 
 
 def _salvage(db: Engine, journal: Journal, persister: Persister, shard: int, is_ours: Callable[[], bool]) -> int:
-    """Persists the entries that PostgreSQL does not have, as the next generation; answers how many spends. The journal begins anew after."""
+    """Persists the entries that PostgreSQL lacks, as the next generation; returns how many spends. Then the journal
+    begins anew.
+    """
     found: list[Read] = []
     from_id = "-"
     while True:
@@ -136,7 +144,7 @@ def _write_missing(
         if cursor is None:
             return None
         _check_ours(shard, is_ours)
-        # Looked for with the cursor locked: what another salvage wrote a moment ago is seen.
+        # Read with the cursor locked, so that rows of another salvage a moment ago are seen.
         known = {row.entry_id for row in quarantine.rows(conn, waiting_only=False) if row.shard == shard}
         missing = [left for item in found if (left := _missing(conn, shard, item, known)) is not None]
         booked = book(conn, [Part(shard, cursor.generation + 1, missing)], persister.make_partitions)
@@ -146,12 +154,12 @@ def _write_missing(
 
 
 def _missing(conn: Connection, shard: int, item: Read, quarantined: set[str]) -> Read | None:
-    """What PostgreSQL does not have of an entry; None when it has all of it. A mark's generation is not carried on."""
+    """What PostgreSQL lacks of an entry; None when it has all of it. A mark's generation is left out."""
     if isinstance(item.entry, Broken):
         return None if item.entry_id in quarantined else item
     spends = list(item.entry.spends())
     logged = spend_read.already_logged(conn, shard, at_ms(item.entry.ms), spends, item.entry.request_id)
-    # Asked for twice, a refund has one row all the same.
+    # A refund that was requested twice has one row all the same.
     asked = any(refund.asked for refund in item.entry.refunds())
     if not (asked or {spend.position for spend in spends} - logged) or item.entry_id in quarantined:
         return None
