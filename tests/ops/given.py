@@ -16,10 +16,10 @@ CHART: Final = OPS / "helm" / "budget-engine"
 UNITS: Final = sorted((OPS / "systemd").glob("*.service"))
 GO: Final = {"GO111MODULE": "off", "GOPATH": "/usr/share/gocode", "GOFLAGS": ""}
 """Debian's packages of Go libraries are there."""
-SECRET_VALUES: Final = {
-    name: "0123456789abcdef" * 2
-    for name in ("REDIS_URL", "JOBS_REDIS_URL", "DATABASE_URL", "SECRET_KEY", "BUDGET_ADMIN_PASSWORD", "METRICS_TOKEN")
-}
+SECRET_VALUES: Final = dict.fromkeys(
+    ("REDIS_URL", "JOBS_REDIS_URL", "DATABASE_URL", "SECRET_KEY", "BUDGET_ADMIN_PASSWORD", "METRICS_TOKEN"),
+    "0123456789abcdef" * 2,
+)
 
 
 class Given(NamedTuple):

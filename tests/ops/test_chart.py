@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import subprocess
 from typing import Any
@@ -54,9 +55,7 @@ def test_each_value_is_used_and_each_that_is_used_is_there_and_described() -> No
     assert given == (used & given) | placed
     lines = (CHART / "values.yaml").read_text(encoding="utf-8").splitlines()
     described = {
-        line.split(":")[0].strip()
-        for before, line in zip(lines, lines[1:], strict=False)
-        if before.strip().startswith("#")
+        line.split(":")[0].strip() for before, line in itertools.pairwise(lines) if before.strip().startswith("#")
     }
     assert {
         "existing",
@@ -155,7 +154,7 @@ def test_services_budgets_and_policies_select_pods_that_are_there() -> None:
     objects = manifests(**EVERYTHING)
     labels = [one["spec"]["template"]["metadata"]["labels"] for one in objects if one["kind"] in ("Deployment", "Job")]
     for one in objects:
-        spec = one["spec"] if "spec" in one else {}
+        spec = one.get("spec", {})
         chosen = {
             "Service": lambda s: s["selector"],
             "PodDisruptionBudget": lambda s: s["selector"]["matchLabels"],

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -16,6 +18,7 @@ from engine.urls import masked
 from tests.ops.given import compose
 from tests.ops.programs import OPS, ROOT, checked, program
 from tests.ops.test_processes_given import free_port
+from tests.ops.yaml_subset import documents
 from tests.processes.conftest import until
 
 SERVICES = compose()["services"]
@@ -162,15 +165,30 @@ def check_health(test: list[str], secrets: Path, port: int) -> None:
         assert subprocess.run(["sh", "-c", wrong], capture_output=True).returncode != 0
 
 
-def test_pyyaml_reads_our_files_as_our_own_reader_does() -> None:
-    from tests.ops.yaml_subset import documents
+def test_compose_itself_takes_the_file(secrets: Path, tmp_path: Path) -> None:
+    compose_program = program("docker-compose")
+    # Debian's is of before the key `name`, and reads everything else.
+    text = (ROOT / "compose.yaml").read_text(encoding="utf-8")
+    assert text.count("\nname: budget-engine\n") == 1
+    (tmp_path / "compose.yaml").write_text(text.replace("\nname: budget-engine\n", "\n"))
+    read = yaml_as_json(checked(compose_program, "-f", tmp_path / "compose.yaml", "config"))[0]["services"]
+    assert read.keys() == SERVICES.keys()
+    for name, service in read.items():
+        assert service.get("environment", {}) == SERVICES[name].get("environment", {}), name
+        assert service["depends_on"] == SERVICES[name]["depends_on"] if name in OURS else True
 
+
+def yaml_as_json(text: str) -> list[Any]:
+    """What PyYAML reads. Skips where it is not installed."""
     code = "import json,sys,yaml; print(json.dumps([d for d in yaml.safe_load_all(sys.stdin) if d is not None]))"
-    python = program("python3") if not Path("/usr/bin/python3").exists() else "/usr/bin/python3"
+    python = "/usr/bin/python3" if Path("/usr/bin/python3").exists() else program("python3")
     if subprocess.run([python, "-c", "import yaml"], capture_output=True).returncode != 0:
         program("PyYAML")
-    import json
+    found: list[Any] = json.loads(checked(python, "-c", code, given=text))
+    return found
 
+
+def test_pyyaml_reads_our_files_as_our_own_reader_does() -> None:
     for path in (ROOT / "compose.yaml", OPS / "alerts.yml", *(OPS / "helm" / "budget-engine").glob("*.yaml")):
         text = path.read_text(encoding="utf-8")
-        assert documents(text) == json.loads(checked(python, "-c", code, given=text)), path.name
+        assert documents(text) == yaml_as_json(text), path.name

@@ -94,32 +94,21 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     }
     source = root / "src"
     source.mkdir()
-    environ = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV", "PIP_CONSTRAINT")}
-    environ |= {
-        "PATH": f"{Path(sys.base_prefix) / 'bin'}:{os.environ['PATH']}",
-        "PIP_CONSTRAINT": "",
-        "PIP_RETRIES": "1",
-    }
     for step in stages()[0]:
         if step.word == "COPY":
             *names, target = step.rest.split()
             for name in names:
                 there = source / target / Path(name).name if target.endswith("/") else source / target
                 there.parent.mkdir(parents=True, exist_ok=True)
-                ignored = shutil.ignore_patterns("__pycache__")
-                (shutil.copytree if (ROOT / name).is_dir() else shutil.copy2)(
-                    ROOT / name, there, **({"ignore": ignored} if (ROOT / name).is_dir() else {})
-                )
+                if (ROOT / name).is_dir():
+                    shutil.copytree(ROOT / name, there, ignore=shutil.ignore_patterns("__pycache__"))
+                else:
+                    shutil.copy2(ROOT / name, there)
         elif step.word == "RUN":
             command = step.rest
             for place, here in places.items():
                 command = re.sub(rf"{place}(?=[/ ]|$)", str(here), command)
-            done = subprocess.run(
-                ["sh", "-euc", command], cwd=source, env=environ, capture_output=True, text=True, timeout=500
-            )
-            if any(sign in done.stderr for sign in _NO_INDEX):
-                pytest.skip(f"pip cannot reach its index: {done.stderr.strip().splitlines()[-1]}")
-            assert done.returncode == 0, done.stderr
+            run_steps(command, source)
     yield root
     shutil.rmtree(root)
 
@@ -132,6 +121,53 @@ def test_what_the_steps_make_holds_no_compiler_no_installer_and_no_test(built: P
         held
     )
     assert list(packages.glob("engine/__pycache__/settings.*.pyc")), "compiled, because nothing is written later"
+
+
+def test_the_install_for_systemd_is_the_same_by_digest(built: Path, tmp_path: Path) -> None:
+    section = (ROOT / "docs" / "install.md").read_text(encoding="utf-8").partition("## Systemd\n")[2]
+    install = blocks_of(section)[0]
+    for line in install.splitlines():
+        assert "-m venv" in line or "--no-build-isolation" in line
+        assert "pip" not in line or "--require-hashes" in line or "--no-deps" in line
+    run_steps(install.replace("/opt/budget-engine", str(tmp_path / "engine")), built / "src")
+    (made,) = (tmp_path / "engine/lib").glob("python3*/site-packages")
+    (image,) = (built / "opt/budget-engine/lib").glob("python3*/site-packages")
+    of_image = {path.name for path in image.glob("*.dist-info")}
+    assert of_image <= {path.name for path in made.glob("*.dist-info")}
+    said = subprocess.run([tmp_path / "engine/bin/budget-engine", "--help"], capture_output=True, text=True, cwd="/")
+    assert said.returncode == 0 and "worker" in said.stdout
+
+
+def test_the_files_for_systemd_are_put_where_the_units_look_for_them(tmp_path: Path) -> None:
+    section = (ROOT / "docs" / "install.md").read_text(encoding="utf-8").partition("## Systemd\n")[2]
+    put = blocks_of(section)[1]
+    (tmp_path / "etc/systemd/system").mkdir(parents=True)
+    run_steps(re.sub(r" /etc/", f" {tmp_path}/etc/", put), ROOT)
+    found = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    names = {f"etc/systemd/system/budget-engine-{name}.service" for name in ("migrate", "scheduler", "web", "worker")}
+    assert found == names | {"etc/budget-engine/budget-engine.env"}
+    assert (tmp_path / "etc/budget-engine/credentials").stat().st_mode & 0o777 == 0o700
+
+
+def blocks_of(section: str) -> list[str]:
+    return re.findall(r"^```sh\n(.*?)^```$", section, re.M | re.S)
+
+
+def run_steps(commands: str, folder: Path) -> None:
+    """Runs commands as the build would. Skips where pip cannot reach its index."""
+    environ = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    environ |= {
+        "PATH": f"{Path(sys.base_prefix) / 'bin'}:{os.environ['PATH']}",
+        "PIP_CONSTRAINT": "",
+        "PIP_RETRIES": "1",
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    }
+    done = subprocess.run(
+        ["sh", "-euc", commands], cwd=folder, env=environ, capture_output=True, text=True, timeout=500
+    )
+    if any(sign in done.stderr for sign in _NO_INDEX):
+        pytest.skip(f"pip cannot reach its index: {done.stderr.strip().splitlines()[-1]}")
+    assert done.returncode == 0, done.stderr
 
 
 def test_it_serves_with_a_root_file_system_that_nobody_can_write_and_passes_its_healthcheck(

@@ -61,6 +61,14 @@ class Front:
         return self.send(f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n{headers}\r\n")
 
 
+def listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True
+
+
 @pytest.fixture
 def front(ready: System, environment: dict[str, str], processes: Processes, tmp_path: Path) -> Iterator[Front]:
     nginx, openssl = program("nginx"), program("openssl")
@@ -98,7 +106,8 @@ def front(ready: System, environment: dict[str, str], processes: Processes, tmp_
     server = subprocess.Popen([nginx, "-c", main, "-e", tmp_path / "error.log"], stderr=subprocess.DEVNULL)
     try:
         until(lambda: answered(page, "/healthz") == 200, why=processes.said)
-        until(lambda: answered(plain, "/healthz") or server.poll() is not None)
+        until(lambda: listens(plain) or server.poll() is not None)
+        assert server.poll() is None, (tmp_path / "error.log").read_text()
         yield Front(port, plain, page, certificate, process)
     finally:
         server.terminate()
@@ -119,7 +128,7 @@ def test_a_real_nginx_serves_the_page_with_tls_and_reads_slow_requests_whole(fro
     # Half a body: nginx keeps it, and the page does not hear of it.
     with front.connect() as slow:
         head = f"POST /login HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 40\r\n"
-        slow.sendall(f"{head}Content-Type: application/x-www-form-urlencoded\r\n\r\nname=slow".encode())
+        slow.sendall(f"{head}Content-Type: application/x-www-form-urlencoded\r\n\r\nactor=slow".encode())
         time.sleep(1)
         assert '"path": "/login", "status"' not in posts(front)
         slow.sendall(b"&password=" + b"x" * 21)
@@ -137,7 +146,7 @@ def posts(front: Front) -> str:
 
 
 def test_the_page_logs_the_address_that_nginx_saw_and_not_one_that_a_client_made_up(front: Front) -> None:
-    form = "name=ada&password=wrong-wrong-wrong"
+    form = "actor=ada&password=wrong-wrong-wrong"
     cookie, token = form_of(front.get("/login"))
     body = f"{form}&csrf_token={token}"
     answer = front.send(
@@ -145,7 +154,7 @@ def test_the_page_logs_the_address_that_nginx_saw_and_not_one_that_a_client_made
         f"X-Forwarded-For: 198.51.100.7\r\nCookie: {cookie}\r\nConnection: close\r\n"
         f"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(body)}\r\n\r\n{body}"
     )
-    assert answer.status in (200, 401, 403, 422), answer.status
+    assert answer.status == 401
     until(lambda: "login refused" in front.process.said)
     assert "198.51.100.7" not in front.process.said
 
