@@ -16,8 +16,8 @@ from engine.local.binaries import find_valkey
 from engine.settings import Settings
 from engine.urls import masked
 from tests.ops.given import compose
+from tests.ops.page import free_port
 from tests.ops.programs import OPS, ROOT, checked, program
-from tests.ops.test_processes_given import free_port
 from tests.ops.yaml_subset import documents
 from tests.processes.conftest import until
 

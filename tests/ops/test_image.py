@@ -16,8 +16,8 @@ from typing import NamedTuple
 import pytest
 
 from engine.wiring import System
+from tests.ops.page import answered, free_port
 from tests.ops.programs import ROOT, program
-from tests.ops.test_processes_given import answered, free_port
 from tests.patience import PATIENCE_S
 from tests.processes.conftest import until
 from tests.test_packaging import _NO_INDEX

@@ -15,8 +15,8 @@ import pytest
 
 from engine.wiring import System
 from tests.ops.given import env_file
+from tests.ops.page import answered, free_port, listens
 from tests.ops.programs import OPS, checked, program
-from tests.ops.test_processes_given import answered, free_port
 from tests.patience import PATIENCE_S
 from tests.processes.conftest import Process, Processes, until
 from web import door
@@ -59,14 +59,6 @@ class Front:
 
     def get(self, path: str, headers: str = "") -> http.client.HTTPResponse:
         return self.send(f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n{headers}\r\n")
-
-
-def listens(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port)).close()
-    except OSError:
-        return False
-    return True
 
 
 @pytest.fixture

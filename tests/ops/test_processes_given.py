@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
+import click
 import pytest
 from rq import Worker
 
@@ -18,6 +16,7 @@ from engine.settings import TABLE, URLS, Settings
 from engine.views.health import HEARTBEAT_KEY
 from engine.wiring import System
 from tests.ops.given import Given, of_chart, of_compose, of_units
+from tests.ops.page import answered, free_port
 from tests.patience import PATIENCE_S
 from tests.processes.conftest import Processes, until
 
@@ -41,7 +40,7 @@ def test_each_process_is_a_command_with_settings_that_exist_and_the_secrets_that
     settings = {row.name for row in TABLE}
     for one in given:
         (command,) = one.command
-        assert cli.get_command(None, command) is not None, one.where  # type: ignore[arg-type]  # it is not asked
+        assert cli.get_command(click.Context(cli), command) is not None, one.where
         files = {name.removesuffix("_FILE"): value for name, value in one.environment.items() if name.endswith("_FILE")}
         plain = set(one.environment) - {f"{name}_FILE" for name in files}
         assert plain <= settings | NO_SETTINGS, one.where
@@ -101,26 +100,3 @@ def written(one: Given, secrets: dict[str, str], folder: Path) -> None:
 
 def row_example(name: str) -> str:
     return next(row.example for row in TABLE if row.name == name)
-
-
-def free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def answered(port: int, path: str, headers: dict[str, str] | None = None) -> int:
-    """The status, 0 while nobody listens."""
-    try:
-        with urllib.request.urlopen(
-            urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers=headers or {})
-        ) as answer:
-            answer.read()
-            return int(answer.status)
-    except urllib.error.HTTPError as error:
-        return error.code
-    except OSError:
-        time.sleep(0.05)
-        return 0

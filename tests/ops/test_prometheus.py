@@ -17,8 +17,8 @@ from sqlalchemy import text
 from engine.ledger import runs
 from engine.wiring import System
 from tests.docs.documents import blocks
+from tests.ops.page import answered, free_port
 from tests.ops.programs import OPS, ROOT, checked, program
-from tests.ops.test_processes_given import answered, free_port
 from tests.ops.yaml_subset import document
 from tests.patience import PATIENCE_S
 from tests.processes.conftest import Processes, brand_of, until

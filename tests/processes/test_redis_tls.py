@@ -17,8 +17,8 @@ from engine.errors import Unavailable
 from engine.settings import Settings
 from engine.wiring import System
 from tests.docs.documents import ROOT
+from tests.ops.page import free_port
 from tests.ops.programs import checked, program
-from tests.ops.test_processes_given import free_port
 from tests.patience import PATIENCE_S
 from tests.processes.conftest import Processes, brand_of, ready, until, verified
 
@@ -93,7 +93,7 @@ def test_everything_works_over_tls(
                 assert watch.wait_ready(PATIENCE_S) and campaign in watch.running
 
         async def spend() -> str:
-            async with AsyncBudgetClient.from_url(url) as client:
+            async with AsyncBudgetClient.from_url(url, timeout_ms=5000) as client:
                 return (await client.record_spend(campaign, "2")).outcome
 
         assert asyncio.run(spend()) == "recorded"

@@ -16,8 +16,8 @@ from rq import Worker
 from engine.job_table import QUEUES
 from engine.wiring import System
 from tests.ops.given import UNITS, directives
+from tests.ops.page import answered, free_port
 from tests.ops.programs import ROOT
-from tests.ops.test_processes_given import answered, free_port
 from tests.patience import PATIENCE_S
 from tests.processes.conftest import Load, brand_of, lost_and_doubled, until, verified
 
@@ -29,7 +29,7 @@ SECTION = (
 )
 STOP, START = re.findall(r"^```sh\n(.*?)^```$", SECTION, re.M | re.S)
 SYSTEMCTL = """#!/bin/sh
-# start and stop, as systemd does: `start` of a oneshot waits for its end, `stop` waits for the process.
+# start, stop and restart, as systemd does: `start` of a oneshot waits for its end, `stop` waits for the process.
 set -eu
 word=$1; shift
 for unit in "$@"; do
@@ -37,6 +37,7 @@ for unit in "$@"; do
     case $word-$type in
     start-oneshot) $start >>"$UNITS/$unit.log" 2>&1 ;;
     start-exec) $start >>"$UNITS/$unit.log" 2>&1 & echo $! >"$UNITS/$unit.pid" ;;
+    restart-exec) "$0" stop "$unit"; "$0" start "$unit" ;;
     stop-exec) pid=$(cat "$UNITS/$unit.pid"); kill "$pid"; while kill -0 "$pid" 2>/dev/null; do sleep 0.1; done; rm "$UNITS/$unit.pid" ;;
     esac
 done
