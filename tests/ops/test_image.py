@@ -83,7 +83,7 @@ def test_only_what_is_copied_may_enter_the_build_and_no_secret_does() -> None:
         assert not any(fnmatch.fnmatch(secret, name) for name in copied())
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The root in which the first stage's steps were run, word for word but for the place of their folders."""
     root = tmp_path_factory.mktemp("image")
@@ -113,7 +113,17 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     shutil.rmtree(root)
 
 
-def test_what_the_steps_make_holds_no_compiler_no_installer_and_no_test(built: Path) -> None:
+def test_the_steps_of_the_build_make_an_engine_that_serves_and_systemd_s_install_makes_the_same(
+    built: Path, environment: dict[str, str], ready: System, tmp_path: Path
+) -> None:
+    # One test: the build takes a minute, and each process that runs tests would repeat it.
+    check_contents(built)
+    check_install_for_systemd(built, tmp_path)
+    check_it_serves_read_only(built, environment, tmp_path)
+
+
+def check_contents(built: Path) -> None:
+    """No compiler, no installer, no test."""
     (packages,) = (built / "opt/budget-engine/lib").glob("python3*/site-packages")
     held = {path.name.partition("-")[0] for path in packages.glob("*.dist-info")}
     assert {"budget_engine", "granian", "hiredis", "psycopg2_binary", "rq"} <= held
@@ -123,7 +133,8 @@ def test_what_the_steps_make_holds_no_compiler_no_installer_and_no_test(built: P
     assert list(packages.glob("engine/__pycache__/settings.*.pyc")), "compiled, because nothing is written later"
 
 
-def test_the_install_for_systemd_is_the_same_by_digest(built: Path, tmp_path: Path) -> None:
+def check_install_for_systemd(built: Path, tmp_path: Path) -> None:
+    """The same packages, by digest."""
     section = (ROOT / "docs" / "install.md").read_text(encoding="utf-8").partition("## Systemd\n")[2]
     install = blocks_of(section)[0]
     for line in install.splitlines():
@@ -170,9 +181,8 @@ def run_steps(commands: str, folder: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_it_serves_with_a_root_file_system_that_nobody_can_write_and_passes_its_healthcheck(
-    built: Path, environment: dict[str, str], ready: System, tmp_path: Path
-) -> None:
+def check_it_serves_read_only(built: Path, environment: dict[str, str], tmp_path: Path) -> None:
+    """It serves with a root file system that nobody can write, passes its health check, and ends on SIGTERM."""
     unshare = program("unshare")
     if os.geteuid() != 0 or subprocess.run([unshare, "-m", "true"]).returncode != 0:
         pytest.skip("only root may take the right to write from a file system")

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +22,7 @@ from engine.views.health import HEARTBEAT_KEY
 from engine.wiring import System
 from tests.ops.given import Given, of_chart, of_compose, of_units
 from tests.ops.page import answered, free_port
+from tests.ops.programs import OPS, ROOT
 from tests.patience import PATIENCE_S
 from tests.processes.conftest import Processes, until
 
@@ -100,3 +106,22 @@ def written(one: Given, secrets: dict[str, str], folder: Path) -> None:
 
 def row_example(name: str) -> str:
     return next(row.example for row in TABLE if row.name == name)
+
+
+def test_a_command_by_hand_takes_the_settings_and_files_of_the_units(
+    environment: dict[str, str], ready: System, tmp_path: Path
+) -> None:
+    section = (ROOT / "docs" / "install.md").read_text(encoding="utf-8").partition("## Systemd\n")[2]
+    block = re.findall(r"^```sh\n(.*?)^```$", section, re.M | re.S)[2]
+    (tmp_path / "credentials").mkdir()
+    shutil.copy2(OPS / "systemd" / "budget-engine.env", tmp_path)
+    for name in URLS:
+        (tmp_path / "credentials" / name).write_text(f"{environment[name]}\n")
+    (tmp_path / "budget-engine").write_text(f"#!/bin/sh\nexec '{sys.executable}' -m engine \"$@\"\n")
+    (tmp_path / "budget-engine").chmod(0o755)
+    text = block.replace("/etc/budget-engine", str(tmp_path)).replace("/opt/budget-engine/bin", str(tmp_path))
+    kept = {name: value for name, value in os.environ.items() if name not in URLS}
+    env = {**kept, "PYTHONPATH": str(ROOT), "BUDGET_ENV_FILE": os.devnull}
+    done = subprocess.run(["sh", "-euc", text], env=env, cwd="/", capture_output=True, text=True, timeout=PATIENCE_S)
+    assert done.returncode == 0, done.stderr
+    assert "PASS" in done.stdout and ready.settings.redis_url == environment["REDIS_URL"]
