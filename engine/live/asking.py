@@ -12,6 +12,7 @@ from engine.errors import ServerAway, ServerHangs
 from engine.live.hush import HANGS, HOLD_S, SilentServer
 from engine.live.transport.pool import Call, NoAnswer, Reply
 from engine.live.transport.protocol import Transport
+from engine.live.transport.routes import SHARD_KEYS
 
 AWAY_AFTER_S: Final = 0.3
 """When Redis refuses connections for this many seconds, it counts as away, and the whole timeout is not waited for."""
@@ -27,8 +28,13 @@ class Asking:
         self.wire = wire
         self._timeout_s = timeout_s
         self._hush: dict[str, SilentServer] = {}
-        self.lacking: dict[str, ServerAway] = {}
-        """Servers, of several, that did not answer when they were last called."""
+        self._lacking: dict[str, ServerAway] = {}
+
+    @property
+    def lacking(self) -> dict[str, ServerAway]:
+        """Servers, of several, that did not answer when they were last called, and still have shards."""
+        homes = {self.wire.where_of(key) for key in SHARD_KEYS} if self._lacking else ()
+        return {where: gone for where, gone in self._lacking.items() if where in homes}
 
     def call_all(self, calls: Sequence[Call]) -> list[Reply]:
         """Replies to script calls, pipelined. Raises ServerAway, at once while an earlier call has had no reply."""
@@ -70,7 +76,7 @@ class Asking:
                 )
                 for home in {self.wire.where_of(calls[i].keys[0]) for i in asked} - set(lost):
                     self._silence(home).answered()
-                    self.lacking.pop(home, None)
+                    self._lacking.pop(home, None)
             for i, reply in zip(asked, found, strict=True):
                 replies[i] = reply
             gone += [self._gone(home, failure, asked_at) for home in lost] if failure is not None else []
@@ -78,7 +84,7 @@ class Asking:
             # All of them at once is Redis as a whole.
             one.partial = self.wire.several and (any(replies) or len({*homes}) == 1)
             if one.partial:
-                self.lacking[one.where] = one
+                self._lacking[one.where] = one
         return replies, gone[0] if gone else None
 
     def _gone(self, home: str, failure: NoAnswer, asked_at: float) -> ServerAway:

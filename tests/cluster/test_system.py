@@ -11,6 +11,7 @@ import pytest
 import redis
 from sqlalchemy import text
 
+from engine import jobs
 from engine.domain.ids import shard_of
 from engine.flows.catalog.check import check_all
 from engine.flows.persist.persister import ShardsStuck
@@ -20,7 +21,7 @@ from engine.local.servers import Urls
 from engine.settings import Settings
 from engine.views.doctor import examine
 from engine.wiring import COMMANDS, System
-from tests.cluster.servers import Cluster
+from tests.cluster.servers import Cluster, until
 from tests.cluster.test_faults import CROWD
 
 BRANDS = 24
@@ -61,7 +62,7 @@ def logged(system: System) -> list[str]:
 
 
 def findings(system: System) -> dict[str, tuple[str, str]]:
-    return {f.name: (f.state, f.detail) for f in examine(system.settings, lambda jobs: [])}
+    return {f.name: (f.state, f.detail) for f in examine(system.settings, lambda redis_of_jobs: [])}
 
 
 def failed_checks(system: System) -> dict[str, list[str]]:
@@ -78,6 +79,7 @@ def test_every_job_and_view_works_on_a_cluster_over_a_failover(cluster: Cluster,
     whole.persister.drain_all()
     assert sorted(logged(whole)) == sorted(acknowledged), "0 lost, 0 doubled"
     assert failed_checks(whole) == {}
+    assert whole.live.lacking == {}
     check_all(whole.publisher, whole.status)
     assert whole.closer.close_ended().waiting == []
     assert sweep_expired(whole.db, whole.live, whole.inspector).holds == 0
@@ -154,3 +156,25 @@ def test_one_node_away_stops_no_other_shard_and_is_named(cluster: Cluster, whole
             assert time.monotonic() < deadline
             time.sleep(0.2)
     assert failed_checks(whole) == {}
+    assert whole.live.lacking == {}
+
+
+def test_a_job_names_the_node_that_is_away_and_is_well_after_its_replica_took_over(
+    cluster: Cluster, whole: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.jobs.system", lambda: whole)
+    node, replica = cluster.primaries[2], cluster.replicas[2]
+    replica.signal(signal.SIGSTOP)
+    node.plain.execute_command("WAIT", 0, 100)
+    node.kill()
+    try:
+        assert node.place in jobs.sweep()
+        with whole.db.connect() as conn:
+            told = conn.execute(
+                text("SELECT outcome, detail FROM job_run WHERE job = 'sweep' ORDER BY id DESC")
+            ).first()
+        assert told is not None and told.outcome == "failed" and node.place in told.detail
+    finally:
+        replica.signal(signal.SIGCONT)
+    until(lambda: replica.role() == "master", 20)
+    until(lambda: "expired" in jobs.sweep() and not whole.live.lacking, 20)

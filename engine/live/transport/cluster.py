@@ -59,13 +59,16 @@ class ClusterFinder:
                 raise NoRoute(f"Redis at {place} refuses the login: {error}", final=True) from None
             except (exceptions.RedisError, OSError) as error:
                 errors.append((place, error))
-                self._known = [*(each for each in self._known if each != place), place]
+                self._last(place)
                 continue
             if isinstance(reply, Exception):
                 raise _refused(place, reply)
             found = self._read(place, reply)
             if found:
                 self._answer_s = ANSWER_S
+                if blamed in found.values():
+                    # One that is cut off from the others may never learn better: another is asked next.
+                    self._last(place)
                 return found
             errors.append((place, OSError("it knows no node that has a slot")))
         self._answer_s = min(self._answer_s * 2, _LONGEST_S)
@@ -73,6 +76,10 @@ class ClusterFinder:
         more = f"; and {len(errors) - 3} more" if len(errors) > 3 else ""
         silent = bool(errors) and all(is_timeout(error) for _, error in errors)
         raise NoRoute(f"no node of Redis {self.where} answers ({said}{more})", silent=silent)
+
+    def _last(self, place: Place) -> None:
+        """This node is asked last."""
+        self._known = [*(each for each in self._known if each != place), place]
 
     def _read(self, asked: Place, reply: Iterable[Any]) -> dict[str, Place]:
         """{first key: primary}, and takes note of every node."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from importlib import metadata
 from typing import Any, Final
 
@@ -55,7 +56,8 @@ def examine(settings: Settings, look_at_jobs: Callable[[redis.Redis], Iterable[F
         yield from (finding for of in (hot, jobs) for finding in of.findings)
         yield from _same_redis(hot, jobs)
         for server in hot.answering:
-            yield from keeping(server)
+            of = f"{server.name}: " if len(hot.answering) > 1 else ""
+            yield from (replace(finding, detail=of + finding.detail) for finding in keeping(server))
             yield from clock(server)
         yield from cold
         there = any(finding.name == "PostgreSQL" and finding.state != "fail" for finding in cold)
