@@ -58,8 +58,7 @@ def test_balance_moves_shards_under_load(
     assert told["moves"] == planned["moves"] and len(told["moves"]) == 4
     assert max(told["shards"].values()) - min(told["shards"].values()) <= 1
     how = "key by key" if key_by_key else "in one step"
-    with capsys.disabled():
-        line = figures(f"balance {how}", load.account, logged(cluster), moves=4)
+    line = figures(f"balance {how}", load.account, logged(cluster), moves=4)
     assert counted(live) == len(logged(cluster)), line
     assert load.account.longest() < (1000 if key_by_key else 250) * CROWD
     assert run(cli, ["cluster", "balance"]) == 0

@@ -21,6 +21,7 @@ from engine.local.servers import Urls
 from engine.settings import Settings
 from engine.views.doctor import examine
 from engine.wiring import COMMANDS, System
+from tests.cluster.load import note
 from tests.cluster.servers import Cluster, until
 from tests.cluster.test_faults import CROWD
 
@@ -95,7 +96,7 @@ def test_every_job_and_view_works_on_a_cluster_over_a_failover(cluster: Cluster,
     assert {name for name, (state, _) in found.items() if state == "fail"} <= {"scheduler", "schedule"}, found
     assert sum(name.startswith("hot Redis 127.0.0.1:") for name in found) == 3
     assert found["cluster"][0] == "ok" and found["shards"][0] == "ok"
-    print(f"a system on a cluster: {len(acknowledged)} acknowledged, all once in spend_log, verify passes")
+    note(f"a system on a cluster: {len(acknowledged)} acknowledged, all once in spend_log, verify passes")
 
 
 def test_one_node_away_stops_no_other_shard_and_is_named(cluster: Cluster, whole: System) -> None:
@@ -145,7 +146,7 @@ def test_one_node_away_stops_no_other_shard_and_is_named(cluster: Cluster, whole
     finally:
         node.signal(signal.SIGCONT)
         replica.signal(signal.SIGCONT)
-    print("one node frozen: " + ", ".join(f"{what} {seconds:.1f} s" for what, seconds in took.items()))
+    note("one node frozen: " + ", ".join(f"{what} {seconds:.1f} s" for what, seconds in took.items()))
     assert max(took["page"], took["metrics"]) < 3 * CROWD
     deadline = time.monotonic() + 20
     while True:
