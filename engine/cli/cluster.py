@@ -20,7 +20,7 @@ def cluster() -> None:
 @pass_app
 def balance(app: App, dry_run: bool, key_by_key: bool) -> None:
     """Place the 64 shards evenly on the primaries, those without any included. Spends go on meanwhile."""
-    from engine.live.placing import Placer, moves_to_balance
+    from engine.flows.upkeep.placing import Placer, moves_to_balance
     from engine.settings import hot_redis_url
 
     placer = Placer(hot_redis_url())

@@ -13,8 +13,8 @@ from engine import BudgetClient
 from engine.cli import cli
 from engine.cli.run import run
 from engine.errors import Refused
+from engine.flows.upkeep.placing import Move, Node, Placement, Placer, moves_to_balance
 from engine.live.admin import LiveRedis
-from engine.live.placing import Move, Node, Placement, Placer, moves_to_balance
 from engine.live.transport.routed import open_transport
 from engine.live.transport.routes import Place
 from engine.local.servers import EmbeddedServers
