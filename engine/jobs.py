@@ -6,6 +6,8 @@ Every run is one row in job_run. A function takes nothing and answers one line f
 from __future__ import annotations
 
 import logging
+import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -38,6 +40,8 @@ log = logging.getLogger(__name__)
 
 REBUILD_ENDS_S: Final = 1.2
 """For a rebuild to end with its worker: it does so between two shards."""
+REBUILD_LONGEST_S: Final = 3600
+"""A rebuild that is noted as running for longer was killed."""
 KEEP_MIXED: Final = timedelta(days=1)
 """For how long beyond every promised window the requests that were not counted whole are kept."""
 
@@ -94,7 +98,7 @@ def _persist(run: runs.Run, made: System) -> None:
     try:
         loop.run(should_stop, total)
     finally:
-        if STOPPING.is_set() and not made.rebuild_beside.wait(REBUILD_ENDS_S):
+        if STOPPING.is_set() and not made.rebuild_beside.stop(REBUILD_ENDS_S):
             log.warning("a rebuild is left in the middle: the next worker begins it again")
         run.detail = f"{total.rows} spends from {total.entries} entries"
         if alarm := loop.alarm():
@@ -110,15 +114,10 @@ def _recognise(made: System) -> None:
 
 
 def persist_loop(made: System) -> PersistLoop:
-    """Persist with its duties: status of brands, what waits to be published, the journal's trim, and rebuilds in a thread beside it."""
+    """Persist with its duties: status of brands, what waits to be published, the journal's trim, and rebuilds in a process beside it."""
 
     def rebuild(broken: list[LiveShard]) -> bool:
-        if not broken or STOPPING.is_set():
-            return made.rebuild_beside.look_after(None)
-        why, shards = sorted({state.why for state in broken}), [state.shard for state in broken]
-        # Wired here: two threads must not both make a part.
-        _ = made.rebuilder, made.status
-        return made.rebuild_beside.look_after(lambda: _rebuild(made, why, shards))
+        return made.rebuild_beside.look_after(bool(broken) and not STOPPING.is_set())
 
     return PersistLoop(
         made.persister,
@@ -139,10 +138,30 @@ def _next_stands_ready(made: System) -> bool:
         return False
 
 
+def rebuild_lost_shards() -> None:
+    """Rebuilds every shard without a mark, in a process of its own that persist began. An error is its last line, for persist to tell."""
+    logs.configure()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: STOPPING.set())
+    try:
+        made = system()
+        broken = [state for state in made.live.read_shards() if not state.mark]
+        with logs.bound(job="rebuild"):
+            _rebuild(made, sorted({state.why for state in broken}), [state.shard for state in broken])
+    except Stopped:
+        return
+    except Exception as error:  # noqa: BLE001  # whatever it is, persist tells it and has it tried again
+        print(f"{type(error).__name__}: {' '.join(str(error).split())}")
+        sys.exit(1)
+
+
 def _rebuild(made: System, why: list[str], shards: list[int]) -> None:
     """Brings shards without a mark back, as a run of its own."""
-    told = ", ".join(why[:5]) + (f" and {len(why) - 5} more" if len(why) > 5 else "")
+    if not shards:
+        return
+    told = ", ".join(why[:3]) + (f" and {len(why) - 3} more" if len(why) > 3 else "")
     log.warning("rebuilding %d shards of Redis: %s", len(shards), told)
+    runs.end_lost(made.db, "rebuild", REBUILD_LONGEST_S)
     with runs.run(made.db, "rebuild") as run:
         failure: NotAllRebuilt | None = None
         try:
@@ -157,7 +176,7 @@ def _rebuild(made: System, why: list[str], shards: list[int]) -> None:
                 brand.id for of in done for brand in made.catalog.brands(include_archived=True, shard=of.shard)
             )
         if failure is not None:
-            raise failure
+            raise NotAllRebuilt(f"{failure}{lost_in(done)}", done)
         run.detail = f"{len(done)} shards rebuilt: {told}{lost_in(done)}"
     if done:
         log.warning("rebuild: %s", run.detail)

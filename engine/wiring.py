@@ -19,8 +19,9 @@ from engine.flows.catalog.status import StatusWriter
 from engine.flows.persist.persister import Persister
 from engine.flows.persist.quarantine import Quarantined
 from engine.flows.persist.refunds import RefundDesk
-from engine.flows.rebuild.beside import RebuildBeside
-from engine.flows.rebuild.rebuilder import Rebuilder, Windows
+from engine.flows.rebuild.beside import RebuildBeside, child_environment
+from engine.flows.rebuild.memories import Windows
+from engine.flows.rebuild.rebuilder import Rebuilder
 from engine.flows.upkeep.close import Closer
 from engine.flows.upkeep.log_days import LogDays
 from engine.flows.verify import Verifier
@@ -162,13 +163,14 @@ class System:
     def rebuilder(self) -> Rebuilder:
         windows = Windows.of(self.settings.request_id_minutes, self.settings.event_id_hours)
         return Rebuilder(
-            self.db, self.catalog, self.live, self.journal, self.persister, self.restored, self.instance, windows
-        )
+            self.db, self.catalog, self.live, self.journal, self.persister, self.restored, self.inspector,
+            self.instance, windows,
+        )  # fmt: skip
 
     @cached_property
     def rebuild_beside(self) -> RebuildBeside:
         """This process' one rebuild beside persist."""
-        return RebuildBeside()
+        return RebuildBeside(child_environment(self.settings.as_environment()))
 
     @cached_property
     def inspector(self) -> Inspector:

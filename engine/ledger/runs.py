@@ -15,7 +15,8 @@ from engine.ledger.models import JobRun
 
 Outcome = Literal["running", "done", "failed", "waiting"]
 
-_DETAIL_LENGTH: Final = 500
+_DETAIL_LENGTH: Final = 4000
+"""A rebuild names for each of 64 shards what nobody knows."""
 
 
 _END_LOST: Final = text(
