@@ -1,4 +1,4 @@
-"""Rings the periodic jobs: `python scheduler.py`, the same as `budget-engine scheduler`."""
+"""Enqueues the periodic jobs: `python scheduler.py`, the same as `budget-engine scheduler`."""
 
 import sys
 

@@ -1,4 +1,6 @@
-"""`python -m engine` is `budget-engine`, and the console script begins here: it must say something useful where only the bidder's part is installed."""
+"""The entry point of `budget-engine` and `python -m engine`. It also runs where only the bidder's part is installed,
+and then says what is missing.
+"""
 
 from __future__ import annotations
 

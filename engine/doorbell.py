@@ -1,7 +1,9 @@
-"""The doorbell: RQ and rq-scheduler ring the jobs. They remember nothing that is owed; losing all of Redis' job data loses no money.
+"""The doorbell: enqueues the periodic jobs with RQ and rq-scheduler. It stores no pending work, so losing all job
+data in Redis loses no money.
 
-The schedule heals itself. rq-scheduler drops a job for good when it is killed between two commands, doubles jobs that have no id, and dies of
-one that it cannot read; here every pass writes what is wanted under fixed ids, throws out what is not, and rings each job under a fresh id.
+The schedule repairs itself. rq-scheduler loses a job when it is killed between two commands, duplicates jobs without
+an id, and dies of a job that it cannot read. So every pass writes the wanted schedule under fixed ids, removes
+everything else, and enqueues each job under a new id.
 """
 
 from __future__ import annotations
@@ -37,40 +39,40 @@ from engine.wiring import JOBS_ANSWER_S
 log = logging.getLogger(__name__)
 
 TICK_S: Final = 2
-"""How often the scheduler looks; a killed one's lock is in the way for this + 10 s."""
+"""Seconds between two passes of the scheduler. After a kill its lock stays for TICK_S + 10 s."""
 HEARTBEAT_S: Final = 30
 FAILURE_TTL_S: Final = 86400
-"""With a job that fails each minute this is at most some thousand runs."""
+"""A job that fails every minute leaves at most some thousand failed runs."""
 REMIND_S: Final = 30.0
 STOP_S: Final = 2.0
-"""A job that has not ended by itself this long after SIGTERM is interrupted: its transaction is taken back, and the next run does it."""
+"""Seconds from SIGTERM until a running job is interrupted. Its transaction rolls back, and the next run repeats it."""
 DEQUEUE_S: Final = 1
-"""For how long a worker's wait for its next job stays with Redis."""
+"""Seconds for which a worker blocks in Redis for its next job."""
 
 
-def schedule_id(ring: Row) -> str:
-    """The fixed id under which a line stands in the schedule (rq-scheduler allows no colon)."""
-    return f"schedule-{ring.name}"
+def schedule_id(row: Row) -> str:
+    """The fixed id of a job in the schedule (rq-scheduler allows no colon)."""
+    return f"schedule-{row.name}"
 
 
-def ring_now(connection: redis.Redis, ring: Row, due_s: int | None = None) -> bool:
-    """Queues one run under a fresh id, unless one is waiting already. True when it was queued."""
-    queue = Queue(ring.queue, connection=connection)
-    # Read raw: a foreign entry that is no text must not keep ours from being rung.
+def enqueue_now(connection: redis.Redis, row: Row, due_s: int | None = None) -> bool:
+    """Enqueues one run under a new id, unless one is already in the queue. True when it was enqueued."""
+    queue = Queue(row.queue, connection=connection)
+    # Read raw: RQ would fail on an entry that is not text.
     waiting: Any = connection.lrange(queue.key, 0, -1)
-    if any(name.startswith(f"{ring.name}-".encode()) for name in waiting):
+    if any(name.startswith(f"{row.name}-".encode()) for name in waiting):
         return False
     at = at_ms((int(time.time()) if due_s is None else due_s) * 1000)
-    run_id = f"{ring.name}-{at:%Y%m%dT%H%M%S}" + (f"-{uuid.uuid4().hex[:8]}" if due_s is None else "")
+    run_id = f"{row.name}-{at:%Y%m%dT%H%M%S}" + (f"-{uuid.uuid4().hex[:8]}" if due_s is None else "")
     try:
         queue.enqueue_call(
-            jobs.FUNCTIONS[ring.name],
-            timeout=ring.timeout_s,
+            jobs.FUNCTIONS[row.name],
+            timeout=row.timeout_s,
             job_id=run_id,
             unique=True,
-            result_ttl=ring.result_ttl_s,
+            result_ttl=row.result_ttl_s,
             failure_ttl=FAILURE_TTL_S,
-            description=f"engine.jobs.{ring.name}",
+            description=f"engine.jobs.{row.name}",
         )
     except DuplicateJobError:
         return False
@@ -78,77 +80,79 @@ def ring_now(connection: redis.Redis, ring: Row, due_s: int | None = None) -> bo
 
 
 class HealingScheduler(Scheduler):  # type: ignore[misc]  # rq-scheduler has no types
-    """rq-scheduler with a schedule that is written anew on each pass and rings under fresh ids."""
+    """rq-scheduler with a schedule that is rewritten on each pass, and a new id for every run."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._stranded = StrandedJobs(self.connection, QUEUES)
 
     def enqueue_jobs(self) -> list[str]:
-        """One pass: heal the schedule, queue again what a dead worker had popped, then ring what is due. Holds rq-scheduler's lock."""
+        """One pass: repair the schedule, enqueue again what a dead worker had popped, then enqueue what is due. Holds
+        rq-scheduler's lock.
+        """
         self.connection.set(HEARTBEAT_KEY, int(time.time() * 1000), ex=HEARTBEAT_S)
         begun = self.connection.exists(self.scheduled_jobs_key)
-        if (mended := self.heal()) and begun:
-            log.warning("the schedule was mended: %s", ", ".join(mended))
+        if (repaired := self.heal()) and begun:
+            log.warning("the schedule was repaired: %s", ", ".join(repaired))
         self._stranded.look()
         now = time.time()
-        rung = []
-        for ring in JOBS:
-            due = self.connection.zscore(self.scheduled_jobs_key, schedule_id(ring))
+        enqueued = []
+        for row in JOBS:
+            due = self.connection.zscore(self.scheduled_jobs_key, schedule_id(row))
             if due is None or due > now:
                 continue
             try:
-                if ring_now(self.connection, ring, ring.due_before(now)):
-                    rung.append(ring.name)
+                if enqueue_now(self.connection, row, row.due_before(now)):
+                    enqueued.append(row.name)
             except redis.ResponseError as error:
-                # Its queue is not a list. The other jobs are rung all the same.
-                log.error("%s cannot be rung: %s", ring.name, error)
-            # One command moves the line on: there is no moment in which it is gone.
-            self.connection.zadd(self.scheduled_jobs_key, {schedule_id(ring): ring.due_after(now)})
-        return rung
+                # Its queue is not a list. The other jobs are enqueued all the same.
+                log.error("%s cannot be enqueued: %s", row.name, error)
+            # One command sets the next time, so the job is never missing from the schedule.
+            self.connection.zadd(self.scheduled_jobs_key, {schedule_id(row): row.due_after(now)})
+        return enqueued
 
     def remove_lock(self) -> None:
-        """Lets the next pass begin; where Redis hangs nobody waits to tell it so, and the lock ends by itself."""
+        """Releases the lock for the next pass. Skipped where Redis is away: the lock then expires by itself."""
         if not isinstance(sys.exc_info()[1], redis.ConnectionError | redis.TimeoutError):
             super().remove_lock()
 
     def register_death(self) -> None:
-        """The same of the note that a scheduler is at work."""
+        """Removes the note that a scheduler is running. Skipped where Redis is away."""
         if not isinstance(sys.exc_info()[1], redis.ConnectionError | redis.TimeoutError):
             super().register_death()
 
     def heal(self) -> list[str]:
-        """Puts back what is missing or stands too late, and throws out what is not ours; answers what it mended."""
-        mended = []
+        """Restores jobs that are missing or scheduled too late, and removes foreign ones. Returns what it repaired."""
+        repaired = []
         if self.connection.type(self.scheduled_jobs_key) not in (b"zset", b"none"):
             self.connection.delete(self.scheduled_jobs_key)
-            mended.append("removed a schedule that was none")
+            repaired.append("removed a schedule that was none")
         now = time.time()
-        wanted = {schedule_id(ring): ring for ring in JOBS}
+        wanted = {schedule_id(row): row for row in JOBS}
         for raw, due in self.connection.zrange(self.scheduled_jobs_key, 0, -1, withscores=True):
             name = raw.decode(errors="backslashreplace")
             if name not in wanted:
                 self.connection.zrem(self.scheduled_jobs_key, raw)
-                mended.append(f"removed {name!r:.80}")
+                repaired.append(f"removed {name!r:.80}")
             elif due > wanted[name].due_after(now):
                 self.connection.zadd(self.scheduled_jobs_key, {name: wanted[name].due_after(now)})
-                mended.append(f"moved {name}")
-        for name, ring in wanted.items():
+                repaired.append(f"moved {name}")
+        for name, row in wanted.items():
             if not self._job_reads(name):
                 self._create_job(
-                    jobs.FUNCTIONS[ring.name],
+                    jobs.FUNCTIONS[row.name],
                     id=name,
-                    queue_name=ring.queue,
-                    timeout=ring.timeout_s,
+                    queue_name=row.queue,
+                    timeout=row.timeout_s,
                     result_ttl=-1,
-                    description=f"every {ring.every_s} s" if ring.every_s != MONTHLY else "on the 1st",
-                    meta={"interval": ring.every_s},
+                    description=f"every {row.every_s} s" if row.every_s != MONTHLY else "on the 1st",
+                    meta={"interval": row.every_s},
                 )
-                mended.append(f"wrote {name}")
+                repaired.append(f"wrote {name}")
             if self.connection.zscore(self.scheduled_jobs_key, name) is None:
-                self.connection.zadd(self.scheduled_jobs_key, {name: ring.due_after(now)})
-                mended.append(f"scheduled {name}")
-        return mended
+                self.connection.zadd(self.scheduled_jobs_key, {name: row.due_after(now)})
+                repaired.append(f"scheduled {name}")
+        return repaired
 
     def _job_reads(self, name: str) -> bool:
         try:
@@ -156,17 +160,17 @@ class HealingScheduler(Scheduler):  # type: ignore[misc]  # rq-scheduler has no 
             return bool(job.func_name)
         except (redis.ConnectionError, redis.TimeoutError):
             raise
-        except Exception:  # noqa: BLE001  # whatever is wrong with it, it is written anew: that is what healing means here
+        except Exception:  # noqa: BLE001  # a job that cannot be read for any reason is written again
             self.connection.delete(f"rq:job:{name}")
             return False
 
     def _install_signal_handlers(self) -> None:
-        """Ours stay: rq-scheduler's talk to Redis before they end the process, and Redis may be away."""
+        """Keeps our handlers: those of rq-scheduler call Redis before they end the process, and Redis may be away."""
 
 
 def missing_from_schedule(connection: redis.Redis) -> list[str]:
-    """The wanted lines that do not stand in the schedule, for doctor."""
-    return [ring.name for ring in JOBS if connection.zscore(Scheduler.scheduled_jobs_key, schedule_id(ring)) is None]
+    """The jobs that are not in the schedule, for doctor."""
+    return [row.name for row in JOBS if connection.zscore(Scheduler.scheduled_jobs_key, schedule_id(row)) is None]
 
 
 class _Lost(StopRequested):
@@ -174,11 +178,11 @@ class _Lost(StopRequested):
 
 
 class _LosingQueue(Queue):
-    """A queue whose first loss of Redis ends the worker's loop; RQ's own loop would try for minutes, without a word."""
+    """A queue that ends the worker's loop when Redis is lost. RQ's own loop would retry silently for minutes."""
 
     @classmethod
     def dequeue_any(cls, *args: Any, **options: Any) -> Any:
-        """The next job and its queue. Raises _Lost."""
+        """Returns the next job and its queue. Raises _Lost."""
         try:
             return super().dequeue_any(*args, **options)
         except (redis.ConnectionError, redis.TimeoutError) as error:
@@ -186,26 +190,27 @@ class _LosingQueue(Queue):
 
 
 class StoppableWorker(SimpleWorker):
-    """An RQ worker that works in its own process, ends a job soon when it is asked to stop, and leaves without a word when Redis is away.
+    """An RQ worker that runs jobs in its own process, stops a job soon after SIGTERM, and ends without a message when
+    Redis is away.
 
-    lost: what said that Redis is away or hangs.
+    lost: the error that showed that Redis is away or hangs.
     """
 
     queue_class = _LosingQueue
     lost: BaseException | None = None
     dequeue_timeout = DEQUEUE_S
     connection_timeout = JOBS_ANSWER_S
-    """RQ's own waits are minutes long, and so would be that for a Redis that hangs."""
+    """Replaces RQ's own timeouts, which are minutes long."""
 
     def dequeue_job_and_maintain_ttl(self, *args: Any, **options: Any) -> tuple[Job, Queue] | None:
-        """The next job. A Redis that is away or hangs ends the loop."""
+        """Returns the next job. Ends the loop when Redis is away or hangs."""
         try:
             return super().dequeue_job_and_maintain_ttl(*args, **options)
         except _Lost as loss:
             self._lose(loss.__cause__)
 
     def teardown(self) -> None:
-        """Tells RQ that this worker is gone, where Redis can be told."""
+        """Unregisters this worker with RQ, unless Redis is away."""
         if self.lost is None:
             super().teardown()  # type: ignore[no-untyped-call]  # RQ leaves it untyped
 
@@ -214,21 +219,23 @@ class StoppableWorker(SimpleWorker):
         raise StopRequested from None
 
     def handle_warm_shutdown_request(self) -> None:
-        """SIGTERM or Ctrl-C: the job ends after its transaction, and is interrupted when that takes too long."""
+        """On SIGTERM or Ctrl-C: lets the job end after its transaction, and interrupts it after STOP_S."""
         jobs.STOPPING.set()
         if self.get_state() == WorkerStatus.BUSY:
             signal.signal(signal.SIGALRM, _interrupt)
             signal.setitimer(signal.ITIMER_REAL, STOP_S)
 
     def set_shutdown_requested_date(self) -> None:
-        """A note for RQ's pages. With Redis away it is left out: the stop itself matters."""
+        """Writes a note for RQ's pages. Skipped where Redis is away, because the stop matters more."""
         try:
             super().set_shutdown_requested_date()  # type: ignore[no-untyped-call]  # RQ leaves it untyped
         except redis.RedisError:
             pass
 
     def execute_job(self, job: Job, queue: Queue) -> None:
-        """A job whose end cannot be written down ends the loop: the run stands in job_run, and run_worker waits for Redis."""
+        """Runs a job. Ends the loop when RQ cannot store the job's end: the run is in job_run, and run_worker waits
+        for Redis.
+        """
         try:
             super().execute_job(job, queue)
         except (redis.ConnectionError, redis.TimeoutError) as error:
@@ -236,17 +243,19 @@ class StoppableWorker(SimpleWorker):
             self._lose(error)
 
     def handle_exception(self, job: Job, *exc_info: Any) -> None:
-        """What was raised on purpose is one line; anything else is told with its traceback."""
+        """Logs an error that was raised on purpose in one line, any other with its traceback."""
         if isinstance(why := refusal(exc_info[1]), BudgetError):
             log.error("%s failed: %s", job.id, why)
         elif not isinstance(exc_info[1], redis.ConnectionError | redis.TimeoutError):
             super().handle_exception(job, *exc_info)
 
     def subscribe(self) -> None:
-        """RQ's remote commands are not used: signals stop a worker. So there is no thread that could fail beside the work."""
+        """Disabled: signals stop a worker, not RQ's remote commands. So no further thread can fail."""
 
     def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
-        """Each round of RQ's own waiting for Redis begins with it, and would wait for up to minutes: here the first loss ends the loop, and run_worker waits."""
+        """RQ calls it before each wait for Redis, which may take minutes. It ends the loop instead, and run_worker
+        waits.
+        """
         try:
             super().heartbeat(timeout, pipeline)
         except (redis.ConnectionError, redis.TimeoutError) as error:
@@ -259,7 +268,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 class _Reminder:
-    """Says why something waits: at once, when the reason changes, and every half minute."""
+    """Logs why something waits: at once, when the reason changes, and every half minute."""
 
     def __init__(self, what: str, connection: redis.Redis) -> None:
         self._what = what
@@ -279,8 +288,8 @@ class _Reminder:
 
 
 def run_scheduler(connection: redis.Redis) -> None:
-    """Rings until SIGTERM or Ctrl-C. Waits for a Redis that is away."""
-    # A second scheduler that stands by is no news each two seconds.
+    """Enqueues jobs until SIGTERM or Ctrl-C. Waits for a Redis that is away."""
+    # Otherwise a second scheduler that waits for the lock would log every two seconds.
     logging.getLogger("rq_scheduler").setLevel(logging.ERROR)
     _until_stopped(
         "scheduler", lambda: HealingScheduler(JOBS_QUEUE, interval=TICK_S, connection=connection).run(), connection
@@ -288,15 +297,16 @@ def run_scheduler(connection: redis.Redis) -> None:
 
 
 def run_worker(connection: redis.Redis, queue: str) -> None:
-    """Works one queue until SIGTERM or Ctrl-C. At the start it queues again what an earlier worker popped and never began, and rings the
-    queue's jobs once. Waits for a Redis that is away."""
+    """Works one queue until SIGTERM or Ctrl-C. At the start it enqueues again what an earlier worker popped and never
+    began, and enqueues the queue's jobs once. Waits for a Redis that is away.
+    """
     logging.getLogger("rq.worker").addFilter(lambda record: "could not connect to Redis" not in record.msg)
 
     def work() -> None:
         requeue(connection, queue, popped(connection, queue))
-        for ring in JOBS:
-            if ring.queue == queue:
-                ring_now(connection, ring)
+        for row in JOBS:
+            if row.queue == queue:
+                enqueue_now(connection, row)
         name = f"{queue}-{os.uname().nodename}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         made = StoppableWorker([queue], connection=connection, name=name)
         made.work(logging_level="WARNING")
@@ -307,7 +317,9 @@ def run_worker(connection: redis.Redis, queue: str) -> None:
 
 
 def _answers(connection: redis.Redis) -> None:
-    """Raises redis-py's errors where it does not, also where it hangs: RQ's own connection waits for minutes."""
+    """Raises redis-py's errors where Redis does not answer, also where it hangs: RQ's own connection waits for
+    minutes.
+    """
     pool = connection.connection_pool
     kwargs = {**pool.connection_kwargs, "socket_timeout": ANSWER_S, "socket_connect_timeout": ANSWER_S, "retry": None}
     with redis.Redis(

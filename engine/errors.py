@@ -1,7 +1,7 @@
-"""Every error the engine raises, in one tree.
+"""Every error that the engine raises, in one tree.
 
-A refusal (budget used up, campaign paused) is an answer, never an exception. What stands here is breakage or bad input; each message is
-one line that says what was wrong, with which value, and what to do.
+A refusal (budget used up, campaign paused) is a result, never an exception. Errors are failures and bad input. Each
+message is one line that says what was wrong, with which value, and what to do.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ _SHOWN = 80
 
 
 def shown(value: object) -> str:
-    """A value as an error message may show it: one line, never longer than 80 characters; what cannot be seen in it is escaped."""
+    """A value as an error message shows it: one line, at most 80 characters, invisible characters escaped."""
     try:
-        # Letters of every script stay as people wrote them; controls, direction marks and odd blanks do not.
+        # Letters of every script stay as they are; controls, direction marks and unusual spaces do not.
         text = repr(value)
     except ValueError:  # an int of more than 4,300 digits, which Python refuses to write out
         text = f"a number of {value.bit_length()} bits" if isinstance(value, int) else f"a {type(value).__name__}"
@@ -26,7 +26,7 @@ class BudgetError(Exception):
 
 
 class InvalidInput(BudgetError):
-    """A value from outside that is refused; `field` names it, in the caller's own words."""
+    """An invalid value from outside; `field` names it as the caller does."""
 
     def __init__(self, message: str, field: str | None = None) -> None:
         super().__init__(message)
@@ -70,7 +70,7 @@ class Conflict(BudgetError):
 
 
 class ServerAway(BudgetError):
-    """A server cannot be reached: which part, where it was looked for (password masked), and what to do."""
+    """A server cannot be reached: which one, its address (password masked), and what to do."""
 
     def __init__(self, part: str, where: str, hint: str) -> None:
         super().__init__(f"{part} cannot be reached at {where}: {hint}")
@@ -80,7 +80,9 @@ class ServerAway(BudgetError):
 
 
 class ServerHangs(ServerAway):
-    """A server that takes connections and does not answer, `silent_s` seconds by now: which part, where it is, and what to do."""
+    """A server accepts connections and has not answered for `silent_s` seconds: which one, its address, and what to
+    do.
+    """
 
     def __init__(self, part: str, where: str, silent_s: float, hint: str) -> None:
         super().__init__(part, where, hint)
@@ -89,9 +91,10 @@ class ServerHangs(ServerAway):
 
 
 class Unavailable(BudgetError):
-    """The call's deadline passed without a whole answer. Repeating it with `request_id` is safe: nothing is counted twice.
+    """The call's deadline passed without a complete reply. Repeating it with `request_id` is safe: nothing is counted
+    twice.
 
-    `answers` has one entry a spend: its SpendResult where the reply arrived, None where it is not known.
+    `answers` has one entry a spend: its SpendResult where the reply arrived, else None.
     """
 
     def __init__(self, message: str, request_id: str, answers: Sequence[object | None] = ()) -> None:
@@ -101,23 +104,30 @@ class Unavailable(BudgetError):
 
 
 class UnreadableReply(Unavailable):
-    """An answer came that is none of the script's: stored values are damaged, or something else than Redis answers there.
+    """A reply is not one that the script gives: stored values are damaged, or another program answers at this
+    address.
 
-    What was asked may have been counted; repeating it with `request_id` is safe, as for every `Unavailable`.
+    The call may have been counted; repeating it with `request_id` is safe, as for every `Unavailable`.
     """
 
 
 class Overloaded(BudgetError):
-    """The client has as many spends waiting as it may; this one was not taken. Slow down, or raise `max_waiting`."""
+    """The client already has as many spends waiting as it may; this one was not taken. Slow down, or raise
+    `max_waiting`.
+    """
 
 
 class WrongVersion(BudgetError):
-    """Redis holds another layout than this program speaks, or the redis-py beside it is none that it works with: upgrade the older of the two."""
+    """Redis has another layout than this program, or the installed redis-py is not supported: upgrade the older of
+    the two.
+    """
 
 
 class NotReady(BudgetError):
-    """A shard of Redis lacks the mark of a finished rebuild, or carries another instance's; nothing was read or written."""
+    """A shard of Redis lacks the mark of a finished rebuild, or has another instance's; nothing was read or written."""
 
 
 class Refused(BudgetError):
-    """An operation that would do harm as things stand (a second `up` on the same data, a demo on a production catalog)."""
+    """An operation that would do harm in the present state (a second `up` on the same data, a demo on a production
+    catalog).
+    """

@@ -1,6 +1,6 @@
-"""The periodic jobs, one row each: `JOBS` is the one table of what RQ may call, when, on which queue, and how long it may take.
+"""The periodic jobs, one row each: what RQ may call, when, on which queue, and how long it may take.
 
-Jobs, the scheduler, the workers' queues, health, RQ's allow list and docs/operations.md take it from here.
+Jobs, the scheduler, the workers' queues, health, RQ's allow list and docs/operations.md use this table.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ _DAY_S: Final = DAY_MS // 1000
 class Job(NamedTuple):
     """One row.
 
-    name: also that of its function in `engine.jobs`. every_s: seconds, counted from 00:00 UTC (MONTHLY: on the 1st at 00:00 UTC).
-    timeout_s: RQ ends a run that takes longer; one that is not over by then was killed.
-    late_ms: how long after its last start it is overdue; of a daily or monthly job, how long after its time. words: for people.
+    name: of the job and of its function in `engine.jobs`. every_s: seconds, counted from 00:00 UTC (MONTHLY: on the
+    1st at 00:00 UTC).
+    timeout_s: RQ ends a run that takes longer; a run that has no end by then was killed.
+    late_ms: how long after its last start it is overdue; of a daily or monthly job, how long after its due time.
+    words: for people.
     """
 
     name: str
@@ -31,12 +33,12 @@ class Job(NamedTuple):
 
     @property
     def by_calendar(self) -> bool:
-        """Whether it is due at the beginning of a day or month, and not every so often."""
+        """Whether it is due at the beginning of a day or month, and not at an interval."""
         return self.every_s in (MONTHLY, _DAY_S)
 
     @property
     def due(self) -> str:
-        """When it is due, in words."""
+        """When it is due, for people."""
         if self.every_s == MONTHLY:
             return "00:00 UTC on the 1st"
         if self.every_s == _DAY_S:
@@ -45,7 +47,9 @@ class Job(NamedTuple):
 
     @property
     def result_ttl_s(self) -> int:
-        """How long a finished run stays: never shorter than its period, because its id is what keeps one due time from ringing twice."""
+        """How long a finished run is kept: at least its period, because its id prevents a second run for the same due
+        time.
+        """
         return RESULT_TTL_S if self.every_s == MONTHLY else max(RESULT_TTL_S, 2 * self.every_s)
 
     def due_after(self, now_s: float) -> int:
@@ -62,14 +66,14 @@ class Job(NamedTuple):
 
 
 PERSIST_S: Final = 55
-"""After this long a persist job hands over to the next one, if it stands ready."""
+"""Seconds after which a persist job hands over to the next one, if that is in the queue."""
 PERSIST_LONGEST_S: Final = 600
-"""It goes on alone for this long when nobody rings: a dead scheduler does not stop the log."""
+"""Seconds for which it goes on when none is in the queue, so that a dead scheduler does not stop the log."""
 
 PERSIST_QUEUE: Final = "persist"
 JOBS_QUEUE: Final = "jobs"
 VERIFY_QUEUE: Final = "verify"
-"""verify has one of its own: it may take minutes, and a check or a close waits for no other job that long."""
+"""verify has a queue of its own: it may take minutes, and a check or a close must not wait for it."""
 
 JOBS: Final = (
     Job(
@@ -85,4 +89,4 @@ JOBS: Final = (
 )  # fmt: skip
 BY_NAME: Final = {job.name: job for job in JOBS}
 QUEUES: Final = tuple(dict.fromkeys(job.queue for job in JOBS))
-"""A worker process each: none of them waits for the jobs of another."""
+"""One worker process each, so that no queue waits for the jobs of another."""

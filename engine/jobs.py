@@ -1,6 +1,7 @@
-"""The functions that RQ calls. Each may run twice, or never, without harm: what is owed stands in the journal, PostgreSQL and the calendar.
+"""The functions that RQ calls. Each may run twice, or never, without harm: pending work is in the journal, PostgreSQL
+and the calendar.
 
-Every run is one row in job_run. A function takes nothing and answers one line for the job's page.
+Every run is one row in job_run. A function takes nothing and returns one line for the job's page.
 """
 
 from __future__ import annotations
@@ -43,29 +44,31 @@ REBUILD_ENDS_S: Final = 1.2
 REBUILD_LONGEST_S: Final = 3600
 """A rebuild that is noted as running for longer was killed."""
 KEEP_MIXED: Final = timedelta(days=1)
-"""For how long beyond every promised window the requests that were not counted whole are kept."""
+"""How long remembered requests are kept beyond every configured window."""
 
 LOOKS: Final = 3
 LOOK_AGAIN_S: Final = 5.0
-"""A verify that fails looks again, so often and after so long, before it alarms: what is being rebuilt or was made this second is no finding."""
+"""How often verify repeats a check that fails, and after how many seconds, before it alarms. Changes of this second
+and rebuilds are no findings.
+"""
 STOPPING: Final = threading.Event()
 """Set when this worker was asked to stop: a long job ends after its transaction."""
 WORKING: Final = threading.Event()
-"""Set while a job is at work, the one time at which `Stopped` may be raised in it."""
+"""Set while a job runs; only then may `Stopped` be raised in it."""
 
 
 class Stopped(BaseException):
-    """The worker was asked to stop. No Exception, so that nothing on the way takes it for a trouble of one shard."""
+    """The worker was asked to stop. A BaseException, so that no handler takes it for the failure of one shard."""
 
 
 @cache
 def parts() -> System:
-    """This worker's parts, wired once a process."""
+    """This worker's services, made once a process."""
     return System(Settings.load())
 
 
 def system() -> System:
-    """The parts, once PostgreSQL is there and speaks our version. Raises Stopped, WrongVersion."""
+    """The services, once PostgreSQL is reachable and has our version of the schema. Raises Stopped, WrongVersion."""
     made = parts()
     if not wait_for_revision(made.db, log.warning, should_stop=STOPPING.is_set, poll_s=0.5):
         raise Stopped
@@ -73,13 +76,13 @@ def system() -> System:
 
 
 def stop_if_asked(_: object = None) -> None:
-    """Between two transactions. Raises Stopped."""
+    """Call it between two transactions. Raises Stopped."""
     if STOPPING.is_set():
         raise Stopped
 
 
 def persist() -> str:
-    """Carries the journal into the spend log until the next persist job takes over."""
+    """Persists journal entries until the next persist job takes over."""
     return _run("persist", _persist)
 
 
@@ -106,10 +109,12 @@ def _persist(run: runs.Run, made: System) -> None:
 
 
 def _recognise(made: System) -> None:
-    """Before a journal is read: spends of brands that a restored PostgreSQL lost are to find them, and a rebuild is not to forget their ids."""
+    """Restores what a restored PostgreSQL lost, before a journal is read: spends need their brands, and a rebuild
+    must not lose their ids.
+    """
     try:
         made.publisher.recognise()
-    except Exception as error:  # noqa: BLE001  # nothing keeps spends from being written down
+    except Exception as error:  # noqa: BLE001  # nothing may stop persist
         log.warning("Redis was not compared with the catalog: %s", " ".join(str(error).split()))
 
 
@@ -134,7 +139,7 @@ def _next_stands_ready(made: System) -> bool:
     try:
         return Queue(PERSIST_QUEUE, connection=made.jobs_look).count > 0
     except redis.RedisError:
-        # Nobody can take over while RQ's Redis is away.
+        # While RQ's Redis is away no other job can take over.
         return False
 
 
@@ -183,16 +188,18 @@ def _rebuild(made: System, why: list[str], shards: list[int]) -> None:
 
 
 def ignore(_: object) -> None:
-    """For calls whose answer nobody needs."""
+    """For calls whose return value is not needed."""
 
 
 def check() -> str:
-    """All campaigns against budgets and schedules; also closes what had to wait for persist at midnight, and looks after the log's days."""
+    """Checks all campaigns against budgets and schedules. Also closes periods that had to wait for persist at
+    midnight, and maintains the log's partitions.
+    """
     return _run("check", _close)
 
 
 def publish() -> str:
-    """What the catalog holds and Redis does not have yet."""
+    """Publishes what the catalog has and Redis does not have yet."""
     return _run("publish", _publish)
 
 
@@ -210,12 +217,14 @@ def _publish(run: runs.Run, made: System) -> None:
 
 
 def close_day() -> str:
-    """Closes every ended period and reactivates what may run again, and drops what is past its time: 00:00 UTC."""
+    """At 00:00 UTC: closes every ended period, reactivates campaigns that may run again, and drops data past its
+    retention.
+    """
     return _run("close_day", _close_and_tidy)
 
 
 def close_month() -> str:
-    """The same at 00:00 UTC on the 1st: days and months are closed by one flow."""
+    """At 00:00 UTC on the 1st: the same close, which handles days and months."""
     return _run("close_month", _close)
 
 
@@ -244,7 +253,7 @@ def _close_and_tidy(run: runs.Run, made: System) -> None:
 
 
 def tidy(made: System) -> tuple[int, int]:
-    """Drops old runs from job_run, and mixed requests that are past every promised window; answers how many of each."""
+    """Drops old runs from job_run, and remembered requests that are past every window. Returns how many of each."""
     windows = max(timedelta(minutes=made.settings.request_id_minutes), timedelta(hours=made.settings.event_id_hours))
     before = at_ms(made.live.now_ms()) - windows - KEEP_MIXED
     dropped = runs.prune(made.db)
@@ -253,7 +262,7 @@ def tidy(made: System) -> tuple[int, int]:
 
 
 def sweep() -> str:
-    """Looks after what nobody calls for: ends holds that are past their time, and finds keys that were lost. Calls do both for what they touch."""
+    """Removes expired holds and finds lost keys of brands that no call touches; calls do both for their own brands."""
     return _run("sweep", _sweep)
 
 
@@ -266,7 +275,7 @@ def _sweep(run: runs.Run, made: System) -> None:
 
 
 def verify() -> str:
-    """Every invariant that can be judged from outside; a FAIL is a failed run, and so an alarm on the page."""
+    """Checks every invariant that can be checked from outside. A FAIL is a failed run, and so an alarm on the page."""
     return _run("verify", _verify)
 
 
@@ -285,7 +294,7 @@ def _verify(run: runs.Run, made: System) -> None:
 
 
 def _run(job: str, work: Callable[[runs.Run, System], None]) -> str:
-    """Does the work as one row of job_run; answers its line. A stop is no failure: the next run does what is left."""
+    """Does the work as one row of job_run; returns its line. A stop is no failure: the next run does the rest."""
     told = runs.Run()
     WORKING.set()
     try:
@@ -309,10 +318,10 @@ def _run(job: str, work: Callable[[runs.Run, System], None]) -> str:
 
 
 def _rq_id(job: str) -> str:
-    """RQ's id of this run, which its pages show too; by hand there is none."""
+    """RQ's id of this run, which its pages show too; `<job>-by-hand` outside RQ."""
     run = get_current_job()
     return f"{job}-by-hand" if run is None else str(run.id)
 
 
 FUNCTIONS: Final[dict[str, Callable[[], str]]] = {job.name: globals()[job.name] for job in JOBS}
-"""The function of each row of the table; a row without one is refused when this module is imported."""
+"""The function of each row of the table; importing this module fails where a row has none."""

@@ -1,8 +1,10 @@
-"""Logs, set up in one place: one JSON object a line, or readable lines on a terminal. Every library's records go the same way.
+"""Logging, configured in one place: one JSON object a line, or readable lines on a terminal. Records of all libraries
+go the same way.
 
-Modules log through the standard library (`logging.getLogger(__name__)`, figures in `extra`). What is bound here (a request's id, a job's) is in
-every line of that thread, so one id leads from a page through the catalog's trail to what followed. Bidders do not import this; structlog is imported
-where it is used: commands that only show something need not wait for it.
+Modules log through the standard library (`logging.getLogger(__name__)`, figures in `extra`). Fields that are bound
+here (the id of a request or job) are in every line of that thread. So one id connects a page, the catalog's audit
+trail and the jobs that follow. Bidders do not import this module. structlog is imported where it is used, to keep
+short commands fast.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The long-running processes: a worker for one queue or for each of them, and the scheduler. Thin: settings in, doorbell out."""
+"""The long-running processes: a worker for one queue or for each of them, and the scheduler."""
 
 from __future__ import annotations
 
@@ -17,17 +17,19 @@ from engine.settings import jobs_redis_url
 from engine.wiring import jobs_redis_at
 
 PATIENCE_S: Final = 10.0
-"""For a worker to end by itself; its job ends within about two seconds."""
+"""Seconds for a worker to end by itself; its job ends within about two."""
 _POLL_S: Final = 0.05
 NICENESS: Final = 10
-"""Of the processes that nobody waits for. Ten parts of a processor against a hundred where all want it: they get on, and spends go first."""
+"""The niceness of background processes: about a tenth of the CPU where all compete, so they advance and spends go
+first.
+"""
 
 
 def worker(queue: str | None = None) -> None:
     """Works one queue, or each in a process of its own. SIGTERM ends it cleanly, a running job after its transaction."""
     if queue is not None and queue not in QUEUES:
         raise InvalidInput(f"queue {shown(queue)} is not one of {', '.join(QUEUES)}", "queue")
-    # Wrong settings are said once, here, and not by each child.
+    # Wrong settings are reported once, here, and not by each child.
     jobs.parts()
     if queue is None:
         _each()
@@ -39,21 +41,23 @@ def worker(queue: str | None = None) -> None:
 
 
 def give_way() -> None:
-    """Lets spends go first where they share processors with this process (on Linux with this thread). Not for persist: the journal is in memory, and must
-    not grow because the machine is busy."""
+    """Lowers this process's priority (on Linux this thread's) below bidders that share its CPUs. Not for persist: the
+    journal is in memory, and must not grow because the machine is busy.
+    """
     nice = os.getpriority(os.PRIO_PROCESS, 0)
     os.setpriority(os.PRIO_PROCESS, 0, max(nice, NICENESS))
 
 
 def scheduler() -> None:
-    """Rings the periodic jobs until SIGTERM. It needs no budgets and no database, so it is content with JOBS_REDIS_URL."""
+    """Enqueues the periodic jobs until SIGTERM. It needs no budgets and no database, only JOBS_REDIS_URL."""
     logs.configure()
     run_scheduler(jobs_redis_at(jobs_redis_url()))
 
 
 def _each() -> None:
-    """One process a queue: with two queues in one worker, a killed one can lose a job that it had taken, and a long job holds up the others.
-    One that dies ends all."""
+    """Runs one process a queue. With two queues in one worker, a kill can lose a popped job, and a long job delays
+    the others. When one dies, all end.
+    """
     stop = StopAsked()
     with stop.listening():
         children = [

@@ -1,8 +1,9 @@
-"""RQ, closed to what is not ours: JSON in place of pickle, and no function but those of `engine.jobs.FUNCTIONS`.
+"""Restricts RQ: JSON in place of pickle, and no function but those of `engine.jobs.FUNCTIONS`.
 
-RQ unpickles what stands in its Redis and imports any dotted name that it finds there, so whoever may write to that Redis could run code in worker,
-scheduler and web. Its serializer is an argument that each caller may forget, that rq-scheduler cannot be given, and that does not cover the names of
-functions and callbacks. So importing this module closes the one place that all of them come through, for the whole process.
+RQ unpickles what is in its Redis and imports any dotted name that it finds there. So whoever can write to that Redis
+could run code in worker, scheduler and web. RQ's serializer does not prevent this: each caller may forget the
+argument, rq-scheduler cannot be given one, and it does not cover the names of functions and callbacks. Importing this
+module replaces the one function that all of them call, for the whole process.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from engine.errors import Refused, shown
 ALLOWED: Final[dict[str, Callable[..., Any]]] = {
     f"{function.__module__}.{function.__name__}": function for function in jobs.FUNCTIONS.values()
 }
-"""What a job may call, by the name that stands in Redis."""
+"""What a job may call, by the name that is in Redis."""
 UNREAD: Final = "(not shown: this is not JSON)"
 _CALL: Final = 4
 """RQ keeps a call as function, instance, args and kwargs."""
@@ -33,7 +34,7 @@ class ForeignJob(Refused):
 
 
 class JsonOnly:
-    """RQ's serializer: plain JSON. A result or a note of somebody else is shown as unread, so that it cannot switch a page off."""
+    """RQ's serializer: plain JSON. A foreign result or note is shown as unread, so that it cannot break a page."""
 
     @staticmethod
     def dumps(value: Any, /) -> bytes:
@@ -48,7 +49,7 @@ class JsonOnly:
 
 
 def function_of(name: object) -> Callable[..., Any]:
-    """The function of ours that has this name. Raises ForeignJob."""
+    """The function of ours with this name. Raises ForeignJob."""
     found = ALLOWED.get(name) if isinstance(name, str) else None
     if found is None:
         raise ForeignJob(
@@ -59,7 +60,7 @@ def function_of(name: object) -> Callable[..., Any]:
 
 
 def refusal(error: BaseException | None) -> BaseException | None:
-    """Why a job could not be read, where RQ only says that it could not; any other error as it is."""
+    """The reason why a job could not be read, which RQ's error hides; any other error unchanged."""
     return error.__cause__ if isinstance(error, DeserializationError) else error
 
 
@@ -84,7 +85,7 @@ def _read_call(job: Job) -> None:
 
 
 def _send_nothing(job: Job, *_: Any, **__: Any) -> None:
-    """RQ posts to any address that stands in a job. Ours name none."""
+    """Refuses callbacks: RQ would post to any address in a job, and ours have none."""
 
 
 def _close() -> None:
@@ -92,7 +93,7 @@ def _close() -> None:
     for name in ("DefaultSerializer", "PickleSerializer"):
         setattr(rq.serializers, name, gate)
     rq.serializers.SERIALIZER_ALIASES.update(pickle=gate, json=gate)
-    # Callbacks are imported by the same name as functions.
+    # Callbacks are imported by the same kind of name as functions.
     module: Any = rq.job
     module.import_attribute = function_of
     closed: Any = Job

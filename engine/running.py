@@ -1,6 +1,7 @@
-"""How other processes find the embedded servers: a private file that the running `up` writes, and the lock that proves it alive.
+"""How other processes find the embedded servers: a private file that the running `up` writes, and the lock that shows
+that it is alive.
 
-Standard library only: a bidder on the same machine comes through here.
+Standard library only, because bidders on the same machine import it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ RUNNING: Final = "running.json"
 
 
 class Running(NamedTuple):
-    """Where the servers of a running `up` are, passwords included."""
+    """The addresses of the servers of a running `up`, passwords included."""
 
     hot: str
     jobs: str
@@ -27,7 +28,9 @@ class Running(NamedTuple):
 
 
 def read_running(data_dir: Path) -> Running:
-    """The servers that run on a data folder. Raises ServerAway when none do, Refused when the folder is another user's."""
+    """The servers that run on a data folder. Raises ServerAway when none do, Refused when the folder is another
+    user's.
+    """
     try:
         if not _is_locked(data_dir / LOCK):
             raise _away(
@@ -43,19 +46,19 @@ def read_running(data_dir: Path) -> Running:
 
 
 def write_running(data_dir: Path, running: Running) -> None:
-    """Makes the servers known, in one step, to the same user only."""
+    """Publishes the servers' addresses atomically, to the same user only."""
     write_private(data_dir / RUNNING, json.dumps({**running._asdict(), "pid": os.getpid()}))
 
 
 def forget_running(data_dir: Path) -> None:
-    """After this nobody finds the servers any more."""
+    """Removes the file, so that no process finds the servers any more."""
     (data_dir / RUNNING).unlink(missing_ok=True)
 
 
 def write_private(path: Path, text: str) -> None:
-    """Writes a file that only its owner may read, whole or not at all."""
+    """Writes a file that only its owner may read, atomically."""
     made = path.with_name(path.name + ".new")
-    # Whatever stands there, a link too, is taken away and not written through.
+    # An existing file or link is removed and not written through.
     made.unlink(missing_ok=True)
     handle = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     with os.fdopen(handle, "w", encoding="utf-8") as file:

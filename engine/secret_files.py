@@ -25,7 +25,9 @@ _LONGEST: Final = 64 << 10
 
 
 def secret(name: str, value: str, path: str, base: Path) -> str:
-    """A setting's value: the given one, or what the file holds. base: where a relative path begins. Raises InvalidSetting; never shows what is in the file."""
+    """A setting's value: the given one, or the content of its file. base: the start of relative paths. Raises
+    InvalidSetting, which never shows the content.
+    """
     if not path:
         return value
     setting = f"{name}{SUFFIX}"
@@ -56,7 +58,7 @@ def secret(name: str, value: str, path: str, base: Path) -> str:
 
 
 def _read(path: Path) -> bytes | None:
-    """What a file holds; None for what is no file or too much. A pipe that nobody writes to holds nothing up."""
+    """The content of a file; None where it is no regular file or too large. A pipe without a writer does not block."""
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     with os.fdopen(handle, "rb") as file:
         if not stat.S_ISREG(os.fstat(handle).st_mode):

@@ -1,7 +1,9 @@
-"""Jobs that a worker popped and never began: RQ leaves them in its intermediate queue, and fails them after ten minutes without a run.
+"""Jobs that a worker popped and never began. RQ leaves them in its intermediate queue, and fails them after ten
+minutes without a run.
 
-A worker pops by one command, which moves the job's id from the queue to the intermediate queue, and a few commands later marks the job as begun,
-which takes the id out. A worker that ends in between, by kill -9 or by the signal that asks it to stop, leaves the id there.
+A worker pops by one command, which moves the job's id from the queue to the intermediate queue. A few commands later
+it marks the job as begun, which removes the id. A worker that ends in between, by kill -9 or by the signal that stops
+it, leaves the id there.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from rq.queue import Queue
 log = logging.getLogger(__name__)
 
 GRACE_S: Final = 5.0
-"""A worker that lives begins what it popped within milliseconds; on a machine that is busy, within this."""
+"""A running worker begins what it popped within milliseconds; on a busy machine within this."""
 
 _MOVE: Final = """
 if redis.call('LREM', KEYS[1], 1, ARGV[1]) == 0 then return 0 end
@@ -27,21 +29,23 @@ if redis.pcall('HGET', KEYS[3], 'status') ~= 'queued' then return 0 end
 redis.call('RPUSH', KEYS[2], ARGV[1])
 return 1
 """
-"""One step, so that two who look at once queue a job once, and a job that has just begun is not queued again. To the end of the queue: a job that
-RQ cannot begin must not keep the others from their turn."""
+"""One atomic step, so that two processes enqueue a job once, and never a job that has just begun. It goes to the end
+of the queue, so that a job that RQ cannot begin does not delay the others.
+"""
 
 
 def popped(connection: redis.Redis, queue: str) -> list[bytes]:
     """The ids in a queue's intermediate queue: those of stranded jobs, and for a moment the one that a worker is about to begin."""
-    # Read raw: a foreign entry that is no text must not keep ours from being found.
+    # Read raw: a foreign entry that is not text must not hide ours.
     ids: Any = connection.lrange(_intermediate(connection, queue).key, 0, -1)
     return list(ids)
 
 
 def requeue(connection: redis.Redis, queue: str, ids: list[bytes]) -> list[str]:
-    """Queues each popped job again that was never begun, and takes what cannot be run out; answers the jobs that it queued.
+    """Enqueues each popped job that was never begun, and removes jobs that cannot run; returns the jobs that it
+    enqueued.
 
-    A job that a worker begins in this very moment may run twice. Every job may, without harm.
+    A job that a worker begins at this moment may run twice. Every job may, without harm.
     """
     return [name for raw in ids if (name := _requeue_one(connection, queue, raw))]
 
@@ -50,7 +54,7 @@ def _requeue_one(connection: redis.Redis, queue: str, raw: bytes) -> str | None:
     intermediate = _intermediate(connection, queue)
     name = raw.decode(errors="backslashreplace")
     if not _reads(connection, raw):
-        # RQ would end the worker's loop over it, again and again.
+        # RQ would end the worker's loop over it again and again.
         if connection.lrem(intermediate.key, 1, raw):  # type: ignore[arg-type]  # redis-py takes bytes too
             log.error("removed %r from queue %s: it is no job that can be read", name[:80], queue)
         return None
@@ -78,14 +82,14 @@ def _intermediate(connection: redis.Redis, queue: str) -> IntermediateQueue:
 
 
 class StrandedJobs:
-    """The lookout over some queues: queues a job again that has stood popped for longer than a live worker takes to begin it."""
+    """Watches some queues: enqueues a job that has been popped for longer than a running worker takes to begin it."""
 
     def __init__(self, connection: redis.Redis, queues: tuple[str, ...]) -> None:
         self._connection, self._queues = connection, queues
         self._since: dict[tuple[str, bytes], float] = {}
 
     def look(self) -> list[str]:
-        """One look; answers the jobs that it queued again."""
+        """Checks once; returns the jobs that it enqueued."""
         now = time.monotonic()
         found = {(queue, raw) for queue in self._queues for raw in self._popped(queue)}
         self._since = {each: self._since.get(each, now) for each in found}
@@ -98,6 +102,6 @@ class StrandedJobs:
         try:
             return popped(self._connection, queue)
         except redis.ResponseError as error:
-            # It is no list. The other queues are looked at all the same.
+            # It is not a list. The other queues are checked all the same.
             log.error("the intermediate queue of %s cannot be read: %s", queue, error)
             return []

@@ -24,7 +24,7 @@ _ANY_HOST: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
 def run_up(settings: Settings, demo: bool, yes: bool = False, printer: Printer | None = None) -> int:
-    """Runs everything until Ctrl-C or SIGTERM; answers the exit status. Raises a BudgetError when it cannot start.
+    """Runs everything until Ctrl-C or SIGTERM; returns the exit status. Raises a BudgetError when it cannot start.
 
     On named servers, `demo` raises Refused without `yes`, unless the demo made their catalog itself.
     """
@@ -48,8 +48,8 @@ def run_up(settings: Settings, demo: bool, yes: bool = False, printer: Printer |
 
 
 def demo_allowed(settings: Settings) -> bool:
-    """Whether the catalog is the demo's own: made by it, not by people. Asked after the migration, only on named servers."""
-    # Late: a plain `up` needs none of it.
+    """Whether the demo made the catalog, and not people. Checked after the migration, only on named servers."""
+    # Imported here: a plain `up` does not need it.
     from engine.feeds import demo
     from engine.ledger.database import make_engine
 
@@ -61,9 +61,9 @@ def demo_allowed(settings: Settings) -> bool:
 
 
 def commands(demo: bool) -> list[list[tuple[str, list[str]]]]:
-    """What runs, by name, in the order of stopping: callers first, then what carries their spends on."""
+    """The processes by name, in the order of stopping: callers first, then those that persist their spends."""
     callers = [("web", ["web"]), *([("traffic", ["demo-traffic"])] if demo else []), ("scheduler", ["scheduler"])]
-    # Persist last: it carries on what the others leave.
+    # Persist last: it persists what the others leave.
     workers = [(queue, ["worker", "--queue", queue]) for queue in ("verify", "jobs", "persist")]
     return [callers, workers]
 
@@ -100,21 +100,23 @@ def _with_servers(
 
 
 def _environment(settings: Settings) -> dict[str, str]:
-    # The children find embedded servers through the data folder, which must not depend on where they stand.
-    # Their output is a pipe to us, so whether it is for people is ours to say.
+    # Children find embedded servers through the data folder, which must not depend on their current folder.
+    # Their output is a pipe to this process, so this process decides whether it is for people.
     style = {logs.STYLE: "text"} if logs.wants_text(sys.stdout) else {}
     return {**os.environ, "PYTHONUNBUFFERED": "1", "BUDGET_DATA_DIR": str(settings.data_dir), **style}
 
 
 def needed_by(name: str, environ: Mapping[str, str]) -> dict[str, str]:
-    """A child's environment: of our own secrets those that it needs. Only the page signs, logs in and is scraped; the scheduler knows the jobs' Redis alone."""
+    """A child's environment, with only the secrets that it needs. The page signs sessions, checks passwords and
+    serves metrics; the scheduler needs the jobs' Redis only.
+    """
     wanted = {"web": FROM_FILE, "scheduler": ("JOBS_REDIS_URL",)}.get(name, URLS)
     withheld = {form for secret in FROM_FILE if secret not in wanted for form in (secret, secret + SUFFIX)}
     return {each: value for each, value in environ.items() if each not in withheld}
 
 
 def _migrate(environ: dict[str, str], out: Printer, stop: StopAsked) -> bool:
-    """Brings the tables up to date; answers False when a stop was asked meanwhile."""
+    """Migrates the database; False when a stop was requested meanwhile."""
     out.say("migrating the database")
     child = Child("migrate", [sys.executable, "-m", "engine", "migrate"], needed_by("migrate", environ), out)
     child.start()
@@ -131,7 +133,7 @@ def _migrate(environ: dict[str, str], out: Printer, stop: StopAsked) -> bool:
 
 
 class _MigrationFailed(BudgetError):
-    """The tables could not be brought up to date."""
+    """The database could not be migrated."""
 
 
 def _say_where(settings: Settings, out: Printer) -> None:
@@ -143,7 +145,7 @@ def _say_where(settings: Settings, out: Printer) -> None:
 
 
 class _Page:
-    """Says the page's address once it answers."""
+    """Prints the page's address once it answers."""
 
     def __init__(self, host: str, port: int, out: Printer) -> None:
         near = _ANY_HOST.get(host, host)
@@ -156,7 +158,7 @@ class _Page:
         out.say(f"waiting for the page on {self._address}")
 
     def look(self) -> None:
-        """One quick question, four times a second, until it answers."""
+        """Asks the page four times a second until it answers."""
         now = time.monotonic()
         if self._open or now < self._next:
             return

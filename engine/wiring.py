@@ -1,4 +1,4 @@
-"""Where a process is wired, once: settings to connections to flows. Everything is made when first asked for."""
+"""Wires a process, in one place: settings to connections to flows. Everything is made on first use."""
 
 from __future__ import annotations
 
@@ -43,9 +43,10 @@ from engine.views.overview import Overview
 
 
 class Patience(NamedTuple):
-    """How long a process waits for a server that says nothing.
+    """How long a process waits for a server that does not reply.
 
-    answer_s: until the server counts as hanging. options: PostgreSQL's own limits for a session. connections: at most, to PostgreSQL.
+    answer_s: until the server counts as hanging. options: PostgreSQL's own limits for a session. connections: at
+    most, to PostgreSQL.
     """
 
     answer_s: float
@@ -54,25 +55,31 @@ class Patience(NamedTuple):
 
 
 JOBS: Final = Patience(JOBS_S)
-"""Nobody watches a job, and a loaded machine may keep it waiting."""
+"""No person waits for a job, and a busy machine may delay it."""
 COMMANDS: Final = Patience(ANSWER_S)
-"""A person waits, for an answer or for the name of the server that gives none. What takes long on servers that are well goes on."""
+"""A person waits, for a result or for the name of the server that does not reply. Long work on working servers is not
+cut off.
+"""
 PAGES: Final = Patience(ANSWER_S, f" -c lock_timeout={int(ANSWER_S * 1000)} -c statement_timeout=8000", 20)
-"""The same; and what somebody else keeps locked is told too. After 8 s the page itself has given up."""
+"""The same, and locks of others are reported too. After 8 s the page itself gives up."""
 
 
 JOBS_ANSWER_S: Final = 3
-"""For how long a worker or the scheduler waits for RQ's Redis before it names it: one that hangs would hold them for ever, and no signal would end them."""
+"""Seconds that a worker or the scheduler waits for RQ's Redis before it reports it. Without a limit a hanging Redis
+would block them for ever, and no signal would end them.
+"""
 
 
 def jobs_redis_at(url: str) -> redis.Redis:
-    """RQ's Redis. Away is said within a second: whoever waits for it does so where a signal can end the wait."""
+    """RQ's Redis. An unreachable server is reported within a second, so that callers wait where a signal can end the
+    wait.
+    """
     again = Retry(ConstantBackoff(0.1), 3, supported_errors=(redis.ConnectionError,))
     return redis.Redis.from_url(url, socket_connect_timeout=2, socket_timeout=JOBS_ANSWER_S, retry=again)
 
 
 class System:
-    """The parts of one process. Nothing connects before it is used."""
+    """The services of one process. Nothing connects before it is used."""
 
     def __init__(self, settings: Settings, patience: Patience = JOBS) -> None:
         self.settings = settings.resolved()
@@ -87,7 +94,7 @@ class System:
 
     @cached_property
     def wire(self) -> ConnectionPool:
-        """That of jobs and pages, which leave the processor to bidders while they wait."""
+        """The pool of jobs and pages, without busy-polling, so that bidders have the CPU."""
         return ConnectionPool(self.settings.redis_url, busy_poll_us=0)
 
     @cached_property
@@ -101,7 +108,7 @@ class System:
 
     @cached_property
     def jobs_look(self) -> redis.Redis:
-        """The same Redis for those who only look at it: RQ gives its own client minutes for an answer."""
+        """The same Redis for reading only: RQ gives its own client minutes for a reply."""
         return impatient_redis(self.settings.jobs_redis_url, ANSWER_S)
 
     @cached_property
@@ -203,7 +210,7 @@ class System:
         return Metrics(self.db, self.hot_redis, self.jobs_look, hangs=hangs)
 
     def close(self) -> None:
-        """Lets every connection go."""
+        """Closes every connection."""
         made: dict[str, Any] = self.__dict__
         for name in ("wire", "client", "hot_redis", "jobs_redis", "jobs_look"):
             if name in made:

@@ -1,10 +1,10 @@
 #!lua
--- Reconcile's one tool: adds a difference to a counter, with a journal entry that says so. Never a SET: spends go on meanwhile.
--- A difference is good for as long as no other adjustment of the shard came after it was judged, so two reconcilers never repair one twice.
+-- Adds a difference to a counter, with a journal entry, for reconcile. It adds and never sets, because spends go on meanwhile.
+-- A difference is valid only while no other adjustment of the shard followed the comparison, so two reconcilers never repair it twice.
 -- KEYS  1 shard  2 registry  3 journal  4 the brand's or campaign's hash
 -- ARGV  1 layout  2 instance uuid  3 field (`d:20748`, `m:202611`)  4 difference in micros, signed  5 the correction's name: a repeat of the
---       last one adds nothing  6 the journal number at which the difference was judged
--- Reply {'ok' | 'done', value after, n of its entry} | {'moved'}: another adjustment came first, judge again
+--       last one adds nothing  6 the journal number at which the counter and the log were compared
+-- Reply {'ok' | 'done', value after, n of its entry} | {'moved'}: another adjustment came first, compare again
 --       {'not_ready', why} | {'wrong_version', layout} | {'foreign', mark}
 -- include: lib/shard.lua
 -- include: lib/text.lua
@@ -14,28 +14,28 @@
 -- include: lib/changes.lua
 -- include: lib/journal.lua
 local shard_key, journal_key, plan_key = KEYS[1], KEYS[3], KEYS[4]
-local layout, instance, field, digits, name, judged_at = unpack(ARGV, 1, 6)
+local layout, instance, field, digits, name, compared_at = unpack(ARGV, 1, 6)
 if not serves(layout) then return { 'wrong_version', LAYOUT } end
 local shard, refused = open_shard(shard_key, instance)
 if not shard then return refused end
 local difference = string.find(digits, '^%-?%d+$') and #digits <= 17 and tonumber(digits)
-local judged_n = judged_at and #judged_at <= 16 and string.find(judged_at, '^%d+$') and tonumber(judged_at)
-if not difference or not judged_n or not string.find(field, '^[dm]:%d+$') or #name > 64 or not string.find(name, ID) then
+local compared_n = compared_at and #compared_at <= 16 and string.find(compared_at, '^%d+$') and tonumber(compared_at)
+if not difference or not compared_n or not string.find(field, '^[dm]:%d+$') or #name > 64 or not string.find(name, ID) then
   return { 'invalid', 0, 'adjustment' }
 end
 local got = redis.pcall('HMGET', plan_key, 'v', field)
 local value = not got.err and got[1] and stored(got[2])
-if not value then return lose(shard_key, plan_key) end
+if not value then return invalidate_shard(shard_key, plan_key) end
 local last = redis.call('HMGET', shard_key, 'adjusted', 'adjusted_n')
 if last[1] == name then return { 'done', text(value), last[2] } end
-if last[2] and not whole(last[2]) then return lose(shard_key, 'adjusted_n') end
-if last[2] and tonumber(last[2]) > judged_n then return { 'moved' } end
+if last[2] and not whole(last[2]) then return invalidate_shard(shard_key, 'adjusted_n') end
+if last[2] and tonumber(last[2]) > compared_n then return { 'moved' } end
 local owner, id = string.match(plan_key, ':(%a+):(%d+)$')
 
 -- A correction of a period that is still open may use its budget up, or free it.
 local day = day_of(shard.now)
 local brand = owner == 'brand' and read_brand(plan_key, day, month_of(day))
-if owner == 'brand' and not brand then return lose(shard_key, plan_key) end
+if owner == 'brand' and not brand then return invalidate_shard(shard_key, plan_key) end
 for _, budget in ipairs(brand and brand.budgets or {}) do
   if budget.field == field then
     note_before(budget)
@@ -50,5 +50,5 @@ redis.call('HSET', shard_key, 'now', text(shard.now), 'n', text(shard.n), 'adjus
 local written = { field, text(value + difference) }
 if brand then add_since(brand, written) end
 redis.call('HSET', plan_key, unpack(written))
-tell(shard, messages)
+publish_messages(shard, messages)
 return { 'ok', text(value + difference), text(shard.n) }

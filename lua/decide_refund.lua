@@ -1,10 +1,10 @@
 #!lua
--- What the log has decided about a refund that was pending: gives the money back, or lets the memory know why not, so that a repeat of the
--- bidder's call hears it.
+-- Applies the spend log's decision on a pending refund: gives the money back, or stores the cause, so that a repeat of the bidder's call
+-- gets it.
 -- KEYS  as of refund
 -- ARGV  1 layout  2 instance uuid  3 campaign id  4 event id  5 micros  6 day of the spend  7 refund id or ''
 --       8 `a` give it back now, once  `k` it was given back before  `x..` refused, and why
--- Reply {'ok', outcome}: k given back, now or before; x.. refused, also where an open counter is smaller than the amount by now; u unknown campaign
+-- Reply {'ok', outcome}: k given back, now or before; x.. refused, also where an open counter is now below the amount; u unknown campaign
 --       {'not_ready', why} | {'wrong_version', layout} | {'foreign', mark}: nothing was written
 -- include: lib/refund.lua
 -- include: lib/call.lua
@@ -16,13 +16,13 @@ local today = day_of(shard.now)
 local plans, lost = read_plans(today, month_of(today))
 if not plans then return lost end
 local campaign = plans.campaigns[campaign_id]
-local brand = campaign and plans.brands[campaign.home]
+local brand = campaign and plans.brands[campaign.brand_id]
 if not brand then return { 'ok', 'u' } end
 local refund = { campaign = campaign_id, event = event, digits = digits, amount = tonumber(digits), day = tonumber(day), part = part }
-local names = refund_names(campaign.home, refund.event, refund.part)
-local events = open_memory(shard_key, 'ev', event_keys, shard.now)
-local seen = events and recall_refunds(events, names)
-if not seen then return lose(shard_key, 'events') end
+local names = refund_names(campaign.brand_id, refund.event, refund.part)
+local events = open_dedup(shard_key, 'ev', event_keys, shard.now)
+local seen = events and look_up_refunds(events, names)
+if not seen then return invalidate_shard(shard_key, 'events') end
 local before, value = refunded_before(seen, names), campaign_id .. ',' .. refund.digits
 if seen[names.own] == value then return { 'ok', 'k' } end
 if verdict == 'a' then

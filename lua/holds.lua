@@ -1,14 +1,14 @@
 #!lua
--- Holds: money set aside for a bid in flight, then settled at the real price, released, or expired by Redis' time. Each has exactly one end,
--- and repeating a call answers the same. Up to 200 operations of one shard, judged in order.
+-- Reserves, settles and releases holds: money set aside for a bid in flight. Each hold ends exactly once: it is settled at the real price,
+-- released, or expires by Redis' clock. A repeated call gets the same reply. Up to 200 operations of one shard, evaluated in order.
 -- KEYS  1 shard  2 registry  3 journal  4-5 requests  6-7 events  8.. brands, campaigns, and holds and expiry of each brand, side by side
 -- ARGV  1 layout  2 operations, each one of
 --         `R,<campaign_id>,<hold id>,<amount_micros>,<ttl_ms>;` reserve  `S,<campaign_id>,<hold id>,<amount_micros>,;` settle
---         `L,<campaign_id>,<hold id>,,;` release  `E,<campaign_id>,,,;` only sweep what has expired
+--         `L,<campaign_id>,<hold id>,,;` release  `E,<campaign_id>,,,;` only remove expired holds
 -- Reply {'ok', outcomes joined by `,`, brands, campaigns} (figures as in lib/charge.lua):
 --         reserve: a accepted, x<causes> refused; settle: s settled, o settled over what was held, t counted late (after its end, or never
---         held); release: l released, n unknown hold; all: the end that a hold had before (s o t l e, e = expired), c conflict, u unknown
---         campaign, w swept
+--         held); release: l released, n unknown hold; all: how the hold ended earlier (s o t l e, e = expired), c conflict, u unknown
+--         campaign, w expired holds removed
 --       {'not_ready', why} | {'wrong_version', layout} | {'invalid', index, field}: nothing was written
 -- include: lib/call.lua
 local MAX_OPERATIONS, MAX_TTL_MS = 200, 86400000
@@ -41,25 +41,25 @@ local day = day_of(now)
 local plans, lost = read_plans(day, month_of(day))
 if not plans then return lost end
 
--- What is open and what has ended, of the holds that are named.
+-- For each named hold: the amount if it is open, and how it ended if it has.
 local open, ended, ended_names, held_now = {}, {}, {}, {}
 for _, operation in ipairs(operations) do
   local campaign = plans.campaigns[operation.campaign]
-  operation.brand = campaign and plans.brands[campaign.home]
+  operation.brand = campaign and plans.brands[campaign.brand_id]
   if operation.verb ~= 'E' and operation.brand then
     if not operation.brand.holds_key then return { 'invalid', 0, 'keys' } end
     ended_names[#ended_names + 1] = '!' .. operation.name
   end
 end
-local events = open_memory(shard_key, 'ev', event_keys, now)
-local recalled = events and recall(events, ended_names)
-if not recalled then return lose(shard_key, 'events') end
+local events = open_dedup(shard_key, 'ev', event_keys, now)
+local remembered = events and look_up(events, ended_names)
+if not remembered then return invalidate_shard(shard_key, 'events') end
 
 local lines, due, swept = {}, {}, {}
 for _, brand in pairs(plans.brands) do
   if brand.holds_key then
     due[brand] = expire_holds(brand, brand.holds_key, brand.expiry_key, now)
-    if not due[brand] then return lose(shard_key, brand.holds_key) end
+    if not due[brand] then return invalidate_shard(shard_key, brand.holds_key) end
     expired_lines(due[brand], lines)
     brand.holds_changed = #due[brand] > 0
     for _, hold in ipairs(due[brand]) do swept[hold.name] = 'e,' .. hold.held .. ',0' end
@@ -71,9 +71,9 @@ for _, operation in ipairs(operations) do
     local value = not swept[name] and operation.brand.held > 0 and redis.call('HGET', operation.brand.holds_key, name)
     if value then
       open[name] = hold_of(value)
-      if not open[name] then return lose(shard_key, operation.brand.holds_key) end
+      if not open[name] then return invalidate_shard(shard_key, operation.brand.holds_key) end
     end
-    ended[name] = swept[name] or recalled['!' .. name] or false
+    ended[name] = swept[name] or remembered['!' .. name] or false
   end
 end
 
@@ -106,7 +106,7 @@ local function reserve(operation, was, was_held)
   return 'a'
 end
 
--- A settle is a fact: also after the hold's end, or of one that was never held, it is counted, once, and marked late.
+-- A settled price is money already spent. It is counted once, also after the hold's end or without a hold, and then marked late.
 local function settle(operation, was, was_held, was_settled)
   if was == 's' or was == 'o' or was == 't' then return was_settled == operation.digits and was or 'c' end
   local held = open[operation.name]
@@ -131,7 +131,7 @@ for i, operation in ipairs(operations) do
   local was, was_held, was_settled
   if ended[operation.name] then
     was, was_held, was_settled = string.match(ended[operation.name], '^(%a),(%d+),(%d+)$')
-    if not was then return lose(shard_key, 'events') end
+    if not was then return invalidate_shard(shard_key, 'events') end
   end
   if not operation.brand then
     outcomes[i] = 'u'
@@ -153,8 +153,8 @@ if #lines > 0 then
   local failed = append(shard, journal_key, { 'h', table.concat(lines) }, moved)
   if failed then return failed end
 end
-local shard_fields, memory_fields = { 'now', text(now), 'n', text(shard.n) }, {}
-for brand, holds in pairs(due) do write_expired(holds, brand.holds_key, brand.expiry_key, memory_fields) end
+local shard_fields, event_fields = { 'now', text(now), 'n', text(shard.n) }, {}
+for brand, holds in pairs(due) do write_expired(holds, brand.holds_key, brand.expiry_key, event_fields) end
 for name, write in pairs(writes) do
   local brand = write.operation.brand
   if write.open then
@@ -163,13 +163,13 @@ for name, write in pairs(writes) do
   else
     redis.call('HDEL', brand.holds_key, name)
     redis.call('ZREM', brand.expiry_key, name)
-    memory_fields[#memory_fields + 1], memory_fields[#memory_fields + 2] = '!' .. name, write.ended
+    event_fields[#event_fields + 1], event_fields[#event_fields + 2] = '!' .. name, write.ended
   end
 end
-if #lines > 0 then turn(events, shard_fields) end
-if #memory_fields > 0 then redis.call('HSET', events.write, unpack(memory_fields)) end
+if #lines > 0 then rotate_hashes(events, shard_fields) end
+if #event_fields > 0 then redis.call('HSET', events.write, unpack(event_fields)) end
 if next(refusals) then tally(shard_key, refusals, shard_fields) end
 redis.call('HSET', shard_key, unpack(shard_fields))
 write_plans(plans)
-tell(shard, messages)
+publish_messages(shard, messages)
 return { 'ok', table.concat(outcomes, ','), figures(plans, now) }

@@ -1,15 +1,15 @@
 #!lua
--- Sets what a lease has on hold: opens it, fills it up or shrinks it to an amount, or gives all of it back (amount 0). Where the budget has less
--- left than is asked for, that much is granted. A lease's calls are numbered: one that comes after a later one, or again, sets nothing.
+-- Sets the amount that a lease has on hold: opens the lease, refills it, shrinks it, or ends it (amount 0). Where less is left of the budget
+-- than requested, grants what is left. A lease numbers its calls: a repeated or overtaken call changes nothing.
 -- KEYS  1 shard  2 registry  3 journal  4-5 requests  6-7 events  8 brand  9 holds  10 expiry  11 campaign
--- ARGV  1 layout  2 campaign id  3 lease id  4 amount in micros that shall be on hold, 0 to end it  5 ttl in ms  6 number of the call, from 1
--- Reply {'ok', outcome, brands, campaigns, on hold now, now} (figures as in lib/charge.lua): a granted, p less than was asked for, x<causes>
---         refused (on hold is what was before), l given back, n nothing was on hold, o an earlier number than the last, or the same: on hold is
---         what was before, u unknown campaign
+-- ARGV  1 layout  2 campaign id  3 lease id  4 requested amount on hold in micros, 0 to end the lease  5 ttl in ms  6 number of the call, from 1
+-- Reply {'ok', outcome, brands, campaigns, on hold now, now} (figures as in lib/charge.lua): a granted, p granted in part, x<causes>
+--         refused (the hold is unchanged), l given back, n nothing was on hold, o number not above the last one (the hold is unchanged),
+--         u unknown campaign
 --       {'not_ready', why} | {'wrong_version', layout} | {'invalid', index, field}: nothing was written
 -- include: lib/call.lua
 local MAX_TTL_MS = 86400000
-local layout, campaign_id, lease, digits, ttl_text, turn_text = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6] or ''
+local layout, campaign_id, lease, digits, ttl_text, number_text = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6] or ''
 if not serves(layout) then return { 'wrong_version', LAYOUT } end
 local shard, refused = open_shard(shard_key, '')
 if not shard then return refused end
@@ -18,35 +18,35 @@ if not amount then return { 'invalid', 0, 'amount' } end
 if not is_id(lease, 64) then return { 'invalid', 0, 'lease' } end
 local ttl = string.find(ttl_text, '^%d+$') and #ttl_text <= 8 and tonumber(ttl_text)
 if not ttl or ttl < 1 or ttl > MAX_TTL_MS then return { 'invalid', 0, 'ttl' } end
-local number = string.find(turn_text, '^%d+$') and #turn_text <= 15 and tonumber(turn_text)
+local number = string.find(number_text, '^%d+$') and #number_text <= 15 and tonumber(number_text)
 if not number or number < 1 then return { 'invalid', 0, 'number' } end
 local now = shard.now
 local day = day_of(now)
 local plans, lost = read_plans(day, month_of(day))
 if not plans then return lost end
 local campaign = plans.campaigns[campaign_id]
-local brand = campaign and plans.brands[campaign.home]
+local brand = campaign and plans.brands[campaign.brand_id]
 if not brand then return { 'ok', 'u', '', '', '0', text(now) } end
 if not brand.holds_key then return { 'invalid', 0, 'keys' } end
 
-local lines, events, memory_fields, shard_fields = {}, nil, {}, {}
+local lines, events, event_fields, shard_fields = {}, nil, {}, {}
 local due = expire_holds(brand, brand.holds_key, brand.expiry_key, now)
-if not due then return lose(shard_key, brand.holds_key) end
+if not due then return invalidate_shard(shard_key, brand.holds_key) end
 expired_lines(due, lines)
 if #due > 0 then
-  events = open_memory(shard_key, 'ev', event_keys, now)
-  if not events or not recall(events, {}) then return lose(shard_key, 'events') end
+  events = open_dedup(shard_key, 'ev', event_keys, now)
+  if not events or not look_up(events, {}) then return invalidate_shard(shard_key, 'events') end
 end
 local name = campaign_id .. ':' .. lease
 local value, held, expires, last = redis.call('HGET', brand.holds_key, name), nil, nil, nil
 if value then
   held, expires, last = hold_of(value)
-  if not held then return lose(shard_key, brand.holds_key) end
+  if not held then return invalidate_shard(shard_key, brand.holds_key) end
 end
 local before = held and tonumber(expires) > now and tonumber(held) or 0
 local is_old = before > 0 and number <= (tonumber(last) or 0)
 
--- What the brand's budgets have left beside all other holds.
+-- What is left of the brand's budgets after spends and all other holds.
 local others, room = brand.held - before, amount
 brand.held = others
 for _, budget in ipairs(brand.budgets) do room = math.min(room, left_of(budget.limit, budget.spent, others)) end
@@ -75,12 +75,12 @@ if #lines > 0 then
 end
 shard_fields[1], shard_fields[2], shard_fields[3], shard_fields[4] = 'now', text(now), 'n', text(shard.n)
 if #due > 0 then
-  write_expired(due, brand.holds_key, brand.expiry_key, memory_fields)
-  turn(events, shard_fields)
-  redis.call('HSET', events.write, unpack(memory_fields))
+  write_expired(due, brand.holds_key, brand.expiry_key, event_fields)
+  rotate_hashes(events, shard_fields)
+  redis.call('HSET', events.write, unpack(event_fields))
 end
 if until_ms and after > 0 then
-  redis.call('HSET', brand.holds_key, name, text(after) .. ',' .. until_ms .. ',' .. turn_text)
+  redis.call('HSET', brand.holds_key, name, text(after) .. ',' .. until_ms .. ',' .. number_text)
   redis.call('ZADD', brand.expiry_key, until_ms, name)
 elseif until_ms then
   redis.call('HDEL', brand.holds_key, name)

@@ -1,32 +1,32 @@
 #!lua flags=allow-oom
--- Whether a shard still stands as its rebuild left it: its own keys, and brands and campaigns with their holds. A call that moves money looks at
--- what it needs; this looks at the rest. What is gone or of a wrong type takes the shard out of use.
+-- Checks that no key of a shard is missing or of a wrong type: its own keys, brands, campaigns and holds. A call that moves money checks only
+-- the keys that it needs; this checks the rest. A bad key takes the shard out of use.
 -- KEYS  1 shard  2 registry  3 journal  4-5 requests  6-7 events  8.. brands, campaigns (100 together), and holds and expiry of each brand, side by side
 -- ARGV  1 layout
 -- Reply {'ok'} | {'not_ready', why}: `lost` where this call found it | {'wrong_version', layout}
 -- include: lib/call.lua
-local HOLDS = 200 -- of a brand are looked at one by one; where there are more, the calls that name them look
+local HOLDS = 200 -- up to so many holds of a brand are checked one by one; of more, the calls that name them check theirs
 local layout = ARGV[1]
 if not serves(layout) then return { 'wrong_version', LAYOUT } end
 local shard, refused = open_shard(shard_key, '')
 if not shard then return refused end
-if redis.call('TYPE', journal_key).ok ~= 'stream' then return lose(shard_key, journal_key) end
+if redis.call('TYPE', journal_key).ok ~= 'stream' then return invalidate_shard(shard_key, journal_key) end
 for _, key in ipairs({ registry_key, request_keys[1], request_keys[2], event_keys[1], event_keys[2] }) do
   local guard = redis.pcall('HEXISTS', key, '#')
-  if guard ~= 1 then return lose(shard_key, key) end
+  if guard ~= 1 then return invalidate_shard(shard_key, key) end
 end
-local turned = redis.call('HGET', shard_key, 'adjusted_n')
-if turned and not whole(turned) then return lose(shard_key, 'adjusted_n') end
-if not open_memory(shard_key, 'req', request_keys, shard.now) then return lose(shard_key, 'requests') end
-if not open_memory(shard_key, 'ev', event_keys, shard.now) then return lose(shard_key, 'events') end
+local adjusted_n = redis.call('HGET', shard_key, 'adjusted_n')
+if adjusted_n and not whole(adjusted_n) then return invalidate_shard(shard_key, 'adjusted_n') end
+if not open_dedup(shard_key, 'req', request_keys, shard.now) then return invalidate_shard(shard_key, 'requests') end
+if not open_dedup(shard_key, 'ev', event_keys, shard.now) then return invalidate_shard(shard_key, 'events') end
 local day = day_of(shard.now)
 local plans, lost = read_plans(day, month_of(day))
 if not plans then return lost end
 for id, brand in pairs(plans.brands) do
-  if published(id) == math.huge then return lose(shard_key, registry_key) end
+  if published(id) == math.huge then return invalidate_shard(shard_key, registry_key) end
   if brand.holds_key and brand.held > 0 and redis.call('HLEN', brand.holds_key) <= HOLDS then
     for _, value in ipairs(redis.call('HVALS', brand.holds_key)) do
-      if not hold_of(value) then return lose(shard_key, brand.holds_key) end
+      if not hold_of(value) then return invalidate_shard(shard_key, brand.holds_key) end
     end
   end
 end

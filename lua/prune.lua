@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Removes the counters of closed periods from up to 200 hashes of a shard. A period that the shard still counts in is refused.
+-- Removes the counters of closed periods from up to 200 hashes of a shard. Refuses a period that is not over.
 -- KEYS  1 shard  2.. brands and campaigns
 -- ARGV  1 layout  2 instance uuid  3.. up to 100 fields of a day (`d:20748`) or a month (`m:202611`)
 -- Reply {'ok', removed} | {'open', field} | {'not_ready', why} | {'wrong_version', layout} | {'foreign', mark}

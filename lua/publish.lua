@@ -1,12 +1,12 @@
 #!lua
--- Brings the catalog's word on one brand and up to 200 of its campaigns into the live state. A version not above the one in Redis changes nothing.
+-- Publishes the plan of one brand and up to 200 of its campaigns from the catalog. A version that is not above the one in Redis changes nothing.
 -- KEYS  1 shard  2 registry  3 journal  4 brand  5.. its campaigns, by ascending ordinal
 -- ARGV  1 layout  2 instance uuid  3 brand id  4 version  5 daily limit  6 monthly limit (micros, empty = none)  7 archived 0|1
 --       8 create 0|1: this brand was never published and has no log rows, so that a missing hash is new and not lost
 --       then for each campaign: id, version, on 0|1, archived 0|1, compiled schedule, create 0|1
---       then, of further budgets in the order of the list (lib/budgets.lua), their limits; those that are left out stay as they are
+--       then the limits of further budgets, in the order of the list (lib/budgets.lua); budgets that are left out keep their limits
 -- Reply {'ok', brand version, n, now, ahead}; ahead: `<id>:<version>` joined by `,`, each brand or campaign that Redis has in a higher version, or in
---         this version with another content. A late publish meets the first, a catalog that went back to an earlier state meets both
+--         this version with other content. A late publish causes the first; a catalog that was restored to an earlier state causes both
 --       {'not_ready', why} | {'wrong_version', layout} | {'foreign', mark}
 -- include: lib/shard.lua
 -- include: lib/text.lua
@@ -18,47 +18,47 @@
 -- include: lib/watched.lua
 local shard_key, registry, journal, brand_key, FIRST_CAMPAIGN = KEYS[1], KEYS[2], KEYS[3], KEYS[4], 5
 local layout, instance, id, version_text, archived, create = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[7], ARGV[8]
-local OF_CAMPAIGN, A_CAMPAIGN = 9, 6 -- where their arguments begin, and how many each has
+local OF_CAMPAIGN, A_CAMPAIGN = 9, 6 -- the first argument of campaigns, and how many each has
 if not serves(layout) then return { 'wrong_version', LAYOUT } end
 local shard, refused = open_shard(shard_key, instance)
 if not shard then return refused end
 local version, day = tonumber(version_text), day_of(shard.now)
 local month = month_of(day)
 
--- The limit that the call gives a budget of the list, '' for none; nil where it says nothing of it.
+-- The limit in ARGV of the budget in row i of the list: '' is no limit, nil is not given.
 local function given_limit(i)
   return ARGV[i <= 2 and 4 + i or OF_CAMPAIGN + A_CAMPAIGN * (#KEYS - FIRST_CAMPAIGN + 1) + i - 3]
 end
 
--- What the call says of the campaign of a key.
+-- The arguments of the campaign in KEYS[i].
 local function given_campaign(i)
   local at = OF_CAMPAIGN + (i - FIRST_CAMPAIGN) * A_CAMPAIGN
   return { id = ARGV[at], version = ARGV[at + 1], on = ARGV[at + 2], archived = ARGV[at + 3], schedule = ARGV[at + 4], create = ARGV[at + 5] }
 end
 
 local registered = redis.pcall('HGET', registry, id)
-if type(registered) == 'table' or redis.call('HEXISTS', registry, '#') == 0 then return lose(shard_key, registry) end
-if registered and not whole(registered) then return lose(shard_key, registry) end
+if type(registered) == 'table' or redis.call('HEXISTS', registry, '#') == 0 then return invalidate_shard(shard_key, registry) end
+if registered and not whole(registered) then return invalidate_shard(shard_key, registry) end
 local brand = read_brand(brand_key, day, month)
-if brand == false or (not brand and (registered or create ~= '1')) then return lose(shard_key, brand_key) end
+if brand == false or (not brand and (registered or create ~= '1')) then return invalidate_shard(shard_key, brand_key) end
 
 local highest, writes, ahead = tonumber(registered or '0'), {}, {}
 for i = FIRST_CAMPAIGN, #KEYS do
   local given, campaign = given_campaign(i), read_campaign(KEYS[i], day, month)
   local ordinal = tonumber(given.id) % 65536
-  if campaign == false or (not campaign and (ordinal <= highest or given.create ~= '1')) then return lose(shard_key, KEYS[i]) end
+  if campaign == false or (not campaign and (ordinal <= highest or given.create ~= '1')) then return invalidate_shard(shard_key, KEYS[i]) end
   if not campaign and ordinal ~= highest + 1 then return redis.error_reply('publish: campaign ' .. given.id .. ' before its elder') end
   if not campaign then highest = ordinal end
-  local says, has = tonumber(given.version), campaign and tonumber(campaign.version) or 0
-  if not campaign or says > has then
+  local given_version, live_version = tonumber(given.version), campaign and tonumber(campaign.version) or 0
+  if not campaign or given_version > live_version then
     given.key = KEYS[i]
     writes[#writes + 1] = given
-  elseif says < has or campaign.on ~= (given.on == '1') or campaign.archived ~= (given.archived == '1') or campaign.schedule ~= given.schedule then
-    ahead[#ahead + 1] = given.id .. ':' .. text(has)
+  elseif given_version < live_version or campaign.on ~= (given.on == '1') or campaign.archived ~= (given.archived == '1') or campaign.schedule ~= given.schedule then
+    ahead[#ahead + 1] = given.id .. ':' .. text(live_version)
   end
 end
 
--- Whether a limit in force is another than the call's.
+-- Whether any limit in Redis differs from the one in the call.
 local function has_other_limits()
   for i, budget in ipairs(brand.budgets) do
     local limit = given_limit(i)
@@ -92,7 +92,7 @@ elseif version < brand.version or brand.archived ~= (archived == '1') or has_oth
   ahead[#ahead + 1] = id .. ':' .. text(brand.version)
 end
 
--- The last guard is the journal itself; every write comes after it.
+-- The journal entry is the last check that can refuse; every write comes after it.
 local failed = #moved > 0 and append(shard, journal, {}, moved)
 if failed then return failed end
 local now_text, n = text(shard.now), text(shard.n)
@@ -100,12 +100,12 @@ redis.call('HSET', shard_key, 'now', now_text, 'n', n)
 if brand_write then redis.call('HSET', brand_key, unpack(brand_write)) end
 for _, of in ipairs(writes) do redis.call('HSET', of.key, 'v', of.version, 'on', of.on, 'archived', of.archived, 'schedule', of.schedule) end
 redis.call('HSET', registry, id, text(highest))
--- Watchers need not ask: the message is the brand as it stands now and the campaigns that changed, each under its version.
+-- The message has the whole brand and the changed campaigns, each with its version, so that watchers need not read them.
 if brand_write or #writes > 0 then
-  local words = { id .. ' plan published ' .. now_text .. ' ' .. n, watched_brand(brand) }
+  local parts = { id .. ' plan published ' .. now_text .. ' ' .. n, watched_brand(brand) }
   for _, of in ipairs(writes) do
-    words[#words + 1] = string.match(of.key, '%d+$') .. ':' .. table.concat({ of.version, of.on, of.archived, of.schedule }, ':')
+    parts[#parts + 1] = string.match(of.key, '%d+$') .. ':' .. table.concat({ of.version, of.on, of.archived, of.schedule }, ':')
   end
-  redis.call('PUBLISH', string.gsub(shard_key, 'shard$', 'changes'), table.concat(words, ' '))
+  redis.call('PUBLISH', string.gsub(shard_key, 'shard$', 'changes'), table.concat(parts, ' '))
 end
 return { 'ok', version_text, n, now_text, table.concat(ahead, ',') }

@@ -1,5 +1,5 @@
 #!lua flags=no-writes
--- Reads one brand and up to 200 of its campaigns as they stand this millisecond. Writes nothing.
+-- Reads one brand and up to 200 of its campaigns at one instant. Writes nothing.
 -- KEYS  1 shard  2 brand  3.. campaigns
 -- ARGV  1 layout
 -- Reply {'ok', now, n, brand, campaign, ...}
@@ -25,8 +25,8 @@ if brand then
   reply[4] = table.concat({ text(brand.version), brand.archived and '1' or '0', optional(daily.limit), optional(monthly.limit),
     text(daily.spent), text(monthly.spent), daily.since, monthly.since }, ':')
 end
--- A check reads every campaign, so this is lean: no table a campaign, what was stored is passed on as it stands, and campaigns with
--- the same switches and schedule share one mask.
+-- The check job reads every campaign, so this avoids work: it makes no table per campaign, passes stored values on unchanged, and computes
+-- one mask for all campaigns with the same switches and schedule.
 local day_field, month_field = period_fields(day, month)
 local masks, used_up = {}, brand and budget_mask(brand)
 for i = 3, #KEYS do

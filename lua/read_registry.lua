@@ -1,7 +1,7 @@
 #!lua flags=no-writes
--- Which brands a shard has, and the highest ordinal that each one's campaigns reach: page by page, or of named brands. Writes nothing.
+-- Reads the registry: the brands of a shard and each one's highest campaign ordinal, in pages or for named brands. Writes nothing.
 -- KEYS  1 shard  2 registry
--- ARGV  1 layout  2 cursor of HSCAN, '0' to begin  3.. brand ids (500 at most): then only these are answered, at once
+-- ARGV  1 layout  2 cursor of HSCAN, '0' to begin  3.. brand ids (500 at most): then only these, in one reply
 -- Reply {'ok', mark, now, n, next cursor, `<brand>:<highest ordinal>;` each}: the cursor is '0' at the end. A brand published during the pages
 --         may be missing, and one may come twice
 --       {'not_ready', why} | {'wrong_version', layout}

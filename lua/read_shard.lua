@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
--- The state of one shard, marked or not. A shard whose mark, layout, now or n no script wrote is taken out of use here: jobs ask for it every second.
--- With tick = 1 its now is moved on and kept, so that no later entry can be stamped before it:
--- that is how the close of a day knows the day's last entry.
+-- Reads the state of one shard, marked or not; jobs call it every second. Takes the shard out of use where mark, layout, now or n is malformed.
+-- With tick = 1 it also moves the shard's now forward and stores it. No later entry can then have an earlier instant, so that the close of a day
+-- knows the day's last entry.
 -- KEYS  1 shard  2 journal
 -- ARGV  1 tick 0|1
 -- Reply {mark, layout, now, n, lost, rebuilding, clock, entries, last entry id}: text, '' where there is none; clock is Redis' own time
@@ -15,10 +15,10 @@ local foreign_layout = is_other_layout(state[2])
 local odd = not foreign_layout and (state[1] and not is_mark(state[1]) and 'mark' or not serves(state[2]) and 'layout' or not whole(state[3]) and 'now'
   or not whole(state[4]) and 'n')
 if odd and state[1] then
-  lose(shard_key, odd)
+  invalidate_shard(shard_key, odd)
   state[1], state[5] = false, odd
 end
--- What does not read is not passed on.
+-- Malformed values are left out of the reply.
 if not foreign_layout and not serves(state[2]) then state[2] = false end
 for i = 3, 4 do state[i] = whole(state[i]) and state[i] or false end
 if tick == '1' and state[1] and whole(state[3]) then

@@ -1,5 +1,5 @@
 #!lua flags=no-writes
--- Named counters of up to 200 hashes of a shard, with the journal number at which they hold: counters and n are one instant.
+-- Reads counters of up to 200 hashes of a shard, and the journal number n of the same instant. Writes nothing.
 -- KEYS  1 shard  2.. brands or campaigns
 -- ARGV  1 layout  2.. fields (`d:20748`, `m:202611`)
 -- Reply {'ok', mark, now, n, values of the first hash, of the second, ...}: values joined by `:`, 0 where there is none

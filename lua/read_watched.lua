@@ -1,5 +1,6 @@
 #!lua flags=no-writes
--- What a watcher keeps of a brand and up to 200 of its campaigns, at one instant. With the shard alone it is a watcher's heartbeat. Writes nothing.
+-- Reads what a watcher needs of a brand and up to 200 of its campaigns, at one instant. With the shard's key alone it is a watcher's heartbeat.
+-- Writes nothing.
 -- KEYS  1 shard  2 brand  3.. campaigns
 -- ARGV  1 layout
 -- Reply {'ok', mark, now, n, brand, campaign, ...}

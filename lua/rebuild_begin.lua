@@ -1,14 +1,14 @@
 #!lua
--- Takes a shard out of use under a token: from here every call answers `not_ready`, until rebuild_finish writes the new mark.
--- A later begin takes over from an earlier one, whose token then opens nothing any more.
+-- Begins a rebuild: takes the shard out of use under a token. Every call answers `not_ready` until rebuild_finish writes the new mark.
+-- A later begin replaces the token of an earlier one, whose rebuild then fails with `taken`.
 -- KEYS  1 shard  2 journal
--- ARGV  1 instance uuid  2 token  3 take over 0|1: also a shard that another instance owns, which a person must ask for
--- Reply {'ok', kept now, n, type of the journal, last entry id} | {'foreign', mark}: text, '' where there is none
+-- ARGV  1 instance uuid  2 token  3 take over 0|1: also a shard that another instance owns; only on a person's request
+-- Reply {'ok', last now, n, type of the journal, last entry id} | {'foreign', mark}: text, '' where there is none
 local shard_key, journal_key, instance, token, take_over = KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3]
 local kind = redis.call('TYPE', shard_key).ok
 if kind ~= 'hash' and kind ~= 'none' then redis.call('UNLINK', shard_key) end
 local state = redis.call('HMGET', shard_key, 'mark', 'now', 'n', 'owner')
--- The mark says whose the shard is; without one, the owner that the last rebuild wrote.
+-- The mark names the owner; without a mark the field `owner` of the last rebuild does.
 local owner = state[1] and string.match(state[1], '^([%w-]+):%d+$') or state[4]
 if owner and owner ~= instance and take_over ~= '1' then return { 'foreign', owner } end
 redis.call('HDEL', shard_key, 'mark')

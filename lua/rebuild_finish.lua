@@ -1,6 +1,6 @@
 #!lua
--- The end of a rebuild, and the only place that writes a mark. The journal must end where PostgreSQL's cursor stands; its first entry under
--- the new generation is the mark itself.
+-- Ends a rebuild; no other script writes a mark. The journal must end at PostgreSQL's cursor. The first entry of the new generation is the
+-- mark itself.
 -- KEYS  1 shard  2 journal
 -- ARGV  1 token  2 instance uuid  3 generation  4 n of the cursor  5 last entry id that was persisted, '' = begin a new journal
 --       6 lowest now  7 request window ms  8 event window ms, both '' where the memories were kept, with their windows

@@ -1,5 +1,5 @@
 #!lua
--- One slice of a rebuild: writes up to 200 keys whole, or adds fields to them. SET, never INCR: a slice repeated changes nothing.
+-- Writes one slice of a rebuild: replaces up to 200 keys, or adds fields to them. It sets and never increments, so repeating a slice is harmless.
 -- KEYS  1 shard  2.. hashes
 -- ARGV  1 token  2 mode: replace | add (fields and values of hashes) | score (scores and names added to sorted sets)
 --       then for each key: how many values, then the values

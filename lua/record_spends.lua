@@ -1,5 +1,5 @@
 #!lua
--- States facts: the money is gone, so each spend is counted and logged even past a budget or on a paused campaign, and the reply shows it.
+-- Records spends: the money is already spent, so each is counted and logged, even past a budget or of a paused campaign.
 -- KEYS, ARGV and replies: lib/charge.lua. No spend is ever refused (no `x` outcome).
 local verb = 'r'
 -- include: lib/spend.lua

@@ -1,19 +1,19 @@
 #!lua
--- Gives back money of a spend that was not due, as an opposite entry in the log, never an edit. It belongs to the day of its spend: while that
--- is today both counters go down, later in the same month the month's only (a closed day never changes), after that none. Never more is given
--- back than was spent, and no counter goes below 0.
+-- Refunds a spend or a part of it with an entry of its own in the log; no row is edited. A refund belongs to the day of its spend. On the same
+-- day it lowers both counters, later in the month only the month's (a closed day never changes), and after that none. A refund never exceeds
+-- its spend, and no counter goes below 0.
 -- KEYS  1 shard  2 registry  3 journal  4-5 requests  6-7 events  8 brand  9 campaign
--- ARGV  1 layout  2 campaign id  3 event id of the spend  4 amount in micros  5 day of the spend, where its event may be forgotten, else ''
---       6 refund id of a part of the spend, '' or left out for the one refund that needs none
--- Reply {'ok', outcome, brands, campaigns} (figures as in lib/charge.lua): k refunded (again: the same); w pending: the event is forgotten, so
---         the log decides, and no money moves before; conflicts: ca another amount before, cc another campaign, cm more than was spent;
---         refused: xd more than the campaign's counter of the day, xm of the month, xb the brand's, or as the log said (engine/domain/refunds.py);
---         u unknown campaign, n unknown event and no day given
+-- ARGV  1 layout  2 campaign id  3 event id of the spend  4 amount in micros  5 day of the spend, needed once its event is outside the dedup window, else ''
+--       6 refund id of a partial refund, '' or left out for the one refund without an id
+-- Reply {'ok', outcome, brands, campaigns} (figures as in lib/charge.lua): k refunded (a repeat: the same); w pending: the event is outside the
+--         dedup window, so the spend log decides, and no money moves before; conflicts: ca refunded before with another amount, cc another
+--         campaign, cm more than was spent; refused: xd more than the campaign's counter of the day, xm of the month, xb the brand's, or the
+--         log's decision (engine/domain/refunds.py); u unknown campaign, n unknown event and no day given
 --       {'not_ready', why} | {'wrong_version', layout} | {'invalid', index, field}: nothing was written
 -- include: lib/refund.lua
 -- include: lib/call.lua
 -- include: lib/figures.lua
-local layout, campaign_id, event, digits, told_day, part = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6] or ''
+local layout, campaign_id, event, digits, given_day, part = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6] or ''
 if not serves(layout) then return { 'wrong_version', LAYOUT } end
 local shard, refused = open_shard(shard_key, '')
 if not shard then return refused end
@@ -22,29 +22,29 @@ if not amount then return { 'invalid', 0, 'amount' } end
 if not is_id(event, 64) then return { 'invalid', 0, 'event_id' } end
 if part ~= '' and not is_id(part, 64) then return { 'invalid', 0, 'refund_id' } end
 local today = day_of(shard.now)
-if told_day ~= '' then
-  local day = #told_day <= 6 and string.find(told_day, '^%d+$') and tonumber(told_day)
+if given_day ~= '' then
+  local day = #given_day <= 6 and string.find(given_day, '^%d+$') and tonumber(given_day)
   if not day or day > today or day < FIRST_DAY then return { 'invalid', 0, 'day' } end
 end
 local plans, lost = read_plans(today, month_of(today))
 if not plans then return lost end
 local campaign = plans.campaigns[campaign_id]
-local brand = campaign and plans.brands[campaign.home]
+local brand = campaign and plans.brands[campaign.brand_id]
 if not brand then return { 'ok', 'u', figures(plans, shard.now) } end
 
-local names = refund_names(campaign.home, event, part)
-local events = open_memory(shard_key, 'ev', event_keys, shard.now)
-local seen = events and recall_refunds(events, names)
-if not seen then return lose(shard_key, 'events') end
+local names = refund_names(campaign.brand_id, event, part)
+local events = open_dedup(shard_key, 'ev', event_keys, shard.now)
+local seen = events and look_up_refunds(events, names)
+if not seen then return invalidate_shard(shard_key, 'events') end
 local before = refunded_before(seen, names)
 
--- The outcome where no money moves; nil and the day of the spend where it is to go back.
-local function judge()
+-- The outcome where no money moves; else nil and the day of the spend.
+local function outcome_without_money()
   if seen[names.own] then
     local of_campaign, micros, state = string.match(seen[names.own], '^(%d+),(%d+),?(%w*)$')
     local same = of_campaign == campaign_id and micros == digits
     if state ~= '' and state ~= 'w' then
-      if same then return state end -- refused by the log, which uses up nothing: with other content it is asked for afresh
+      if same then return state end -- a refusal by the log uses nothing up, so other content is a new refund
     elseif same then
       return state == '' and 'k' or 'w'
     else
@@ -55,23 +55,23 @@ local function judge()
     local of_campaign, spent, spent_day = string.match(seen[names.spend], '^(%d+),(%d+),(%d+)$')
     if of_campaign ~= campaign_id then return 'cc' end
     if before + amount > tonumber(spent) then return 'cm' end
-    -- Whoever packs its calls itself may have said any day.
+    -- A packed call stores the day that its caller sent, which may be any text.
     local day = whole(spent_day)
     if not day or day > today or day < FIRST_DAY then return 'lost' end
     return too_small(brand, campaign, amount, day, today), day
   end
-  if told_day == '' then return 'n' end
-  return too_small(brand, campaign, amount, tonumber(told_day), today) or 'asked', tonumber(told_day)
+  if given_day == '' then return 'n' end
+  return too_small(brand, campaign, amount, tonumber(given_day), today) or 'pending', tonumber(given_day)
 end
 
-local outcome, day = judge()
-if outcome == 'lost' then return lose(shard_key, 'events') end
+local outcome, day = outcome_without_money()
+if outcome == 'lost' then return invalidate_shard(shard_key, 'events') end
 local failed
 local refund = { campaign = campaign_id, event = event, digits = digits, amount = amount, day = day, part = part }
 if not outcome then
   failed = give_back(shard, plans, events, names, before, refund)
   outcome = 'k'
-elseif outcome == 'asked' then
+elseif outcome == 'pending' then
   failed = append(shard, journal_key, { 'h', line_of('W', refund) }, {})
   if not failed then remember_refund(shard, events, names.own, campaign_id .. ',' .. digits .. ',w') end
   outcome = 'w'

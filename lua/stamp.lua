@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
--- Keeps the number of the catalog's last change that was published to this shard. It only grows: a catalog that went back to an earlier state is
--- below it. Nothing of money is read or written.
+-- Stores the number of the catalog's last change that was published to this shard. The number only grows, so a catalog that was restored to an
+-- earlier state is recognised by its lower number. Reads and writes no money.
 -- KEYS  1 shard
--- ARGV  1 layout  2 instance uuid  3 number, 0 to ask only  4 lower 0|1: it may fall, once the catalog's word was published again
+-- ARGV  1 layout  2 instance uuid  3 number, 0 to read only  4 lower 0|1: it may decrease, after the restored catalog was published again
 -- Reply {'ok', number before} | {'not_ready', why} | {'wrong_version', layout} | {'foreign', mark}
 -- include: lib/shard.lua
 -- include: lib/text.lua

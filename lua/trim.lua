@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
--- Drops journal entries below an id that PostgreSQL has had for JOURNAL_KEEP_MINUTES. Approximate (`~`): it frees whole nodes only, a hundred a call.
+-- Drops journal entries that PostgreSQL has had for JOURNAL_KEEP_MINUTES. Trimming is approximate (`~`): it frees whole nodes, about 100 a call.
 -- KEYS  1 shard  2 journal
 -- ARGV  1 layout  2 instance uuid  3 the lowest entry id to keep
--- Reply {'ok', dropped}: call again until nothing is | {'not_ready', why} | {'wrong_version', layout} | {'foreign', mark}
+-- Reply {'ok', dropped}: call again until it is 0 | {'not_ready', why} | {'wrong_version', layout} | {'foreign', mark}
 -- include: lib/shard.lua
 -- include: lib/text.lua
 local shard_key, journal_key, layout, instance, lowest_kept = KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3]

@@ -1,5 +1,5 @@
 #!lua
--- Asks: a spend that would take any budget past its limit, or whose campaign may not run now, is refused and consumes nothing.
+-- Tries spends: refuses, without counting, each spend that would exceed a budget or whose campaign may not run now.
 -- KEYS, ARGV and replies: lib/charge.lua.
 local verb = 't'
 -- include: lib/spend.lua

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Takes a shard out of use until it is rebuilt: whoever finds that its history does not fit says so here.
+-- Clears a shard's mark, which takes it out of use until it is rebuilt. Jobs call it where the journal and PostgreSQL do not agree.
 -- KEYS  1 shard
 -- ARGV  1 instance uuid  2 what was found
 -- Reply {'ok'} | {'foreign', mark}

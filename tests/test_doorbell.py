@@ -12,7 +12,7 @@ import redis
 from rq import Queue
 
 from engine import doorbell
-from engine.doorbell import HealingScheduler, missing_from_schedule, ring_now, schedule_id
+from engine.doorbell import HealingScheduler, enqueue_now, missing_from_schedule, schedule_id
 from engine.job_table import JOBS, QUEUES
 
 LINES = "rq:scheduler:scheduled_jobs"
@@ -172,7 +172,7 @@ def test_a_queue_with_a_waiting_run_is_not_rung_again(
         clock.now += 60
         scheduler.enqueue_jobs()
     assert {name: len(ids) for name, ids in queued(jobs_redis).items()} == {"persist": 1, "jobs": 3, "verify": 0}
-    assert not ring_now(jobs_redis, JOBS[0])
+    assert not enqueue_now(jobs_redis, JOBS[0])
 
 
 def test_a_queue_of_another_type_does_not_keep_the_other_from_being_rung(
@@ -188,7 +188,7 @@ def test_entries_of_a_queue_that_are_no_text_do_not_keep_ours_from_being_rung(
     jobs_redis: redis.Redis, clock: Clock
 ) -> None:
     jobs_redis.rpush("rq:queue:persist", b"\xff\xfe")
-    assert ring_now(jobs_redis, JOBS[0])
+    assert enqueue_now(jobs_redis, JOBS[0])
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before a command", "after its effect"])

@@ -44,7 +44,7 @@ A_MONEY_CAUSE = """    Cause(32, "team_budget", "money", "standing", "team budge
 A_BUDGET = """    BudgetKind("team_budget", "day", "team", "team budget", "The team's day"),
 """
 END_OF_BUDGETS = """)
-\"\"\"Append only: lines"""
+\"\"\"Append only: replies"""
 BUDGET_SEEN = """
 from types import SimpleNamespace
 from engine.client.watch.eligibility import EligibilityView, WatchFilter
@@ -90,7 +90,7 @@ picture = EligibilityView(False, WatchFilter(None, None))
 picture.restart(now)
 picture.load(17, [(81, read_brand(1, now, "1:0:10::0:0:7:0"), [read_campaign(campaign, "1:1:0:")])])
 assert campaign in picture.running
-picture.moved(read_message(b"81 team_budget exhausted %d 2" % now))
+picture.apply_budget(read_message(b"81 team_budget exhausted %d 2" % now))
 assert picture.mask(campaign) == 32
 picture.advance(21_000 * DAY_MS)
 assert campaign in picture.running

@@ -17,7 +17,7 @@ from rq import Queue
 from rq.job import Job
 
 from engine import jobs
-from engine.doorbell import HealingScheduler, StoppableWorker, ring_now
+from engine.doorbell import HealingScheduler, StoppableWorker, enqueue_now
 from engine.rq_gate import ALLOWED, UNREAD
 from engine.wiring import System
 from tests.web.conftest import HERE, app  # noqa: F401  # a fixture of the page
@@ -185,7 +185,7 @@ def test_every_job_that_is_rung_passes_the_gate(jobs_redis: redis.Redis) -> None
     from engine.job_table import JOBS
 
     for ring in JOBS:
-        assert ring_now(jobs_redis, ring)
+        assert enqueue_now(jobs_redis, ring)
     for name in ("persist", "jobs"):
         for job in Queue(name, connection=jobs_redis).jobs:
             assert job.func is jobs.FUNCTIONS[str(job.func_name).rsplit(".", 1)[1]]

@@ -1,7 +1,8 @@
-"""Between the network and the pages: a request is read whole, in bounded time, before any thread is given to it.
+"""Reads each request whole, in bounded time, before a thread is given to it.
 
-The server hands a request on when its head is there; its body may come whenever its sender likes. Waiting for it here costs no thread, so however many
-send half a body, pages are answered. What waits for nobody, and the scraper of /metrics, have threads of their own beside those of the pages.
+The server passes a request on after its head; the body arrives at the sender's pace. Waiting for it here takes no
+thread, so pages are answered however many senders stall. Endpoints that never wait, and /metrics, have threads of
+their own.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from typing import Any, Final
 from web.gate import NEVER_WAITS, PAGES, WAITING, Wsgi
 
 BODY_S: Final = 5.0
-"""For a whole body, counted from its head."""
+"""Seconds for a whole body, counted from the request's head."""
 BODIES: Final = 256
-"""So many bodies are waited for at once; more are told to come again."""
+"""Bodies that are waited for at once; further senders are told to retry."""
 SMALL: Final = 8 * 1024
-"""The most for whoever has no cookie of ours: a login is far smaller."""
+"""The largest body without a cookie of ours: a login is far smaller."""
 LARGE: Final = 256 * 1024
 _COOKIE: Final = "budget_engine="
 _SCRAPED: Final = ("/metrics",)
@@ -35,7 +36,7 @@ Answer = tuple[int, list[tuple[str, str]], bytes]
 
 
 class _Refused(Exception):
-    """A request that no page sees."""
+    """A request that is refused before any page."""
 
     def __init__(self, status: int, said: str) -> None:
         super().__init__(said)
@@ -47,7 +48,7 @@ class _Refused(Exception):
 
 
 class _Gone(Exception):
-    """Its sender has hung up."""
+    """The sender disconnected."""
 
 
 class Door:
@@ -96,7 +97,7 @@ class Door:
         return await loop.run_in_executor(self._pages, _whole, self._app, _environ(scope, headers, body))
 
     async def _body(self, headers: list[tuple[str, str]], receive: Receive) -> bytes:
-        """All of it. Raises _Refused where it is too long, or not there in time."""
+        """Reads the whole body. Raises _Refused where it is too large or too slow."""
         given = dict(headers)
         if "content-length" not in given and "transfer-encoding" not in given:
             return b""
@@ -132,7 +133,7 @@ async def _read(receive: Receive, most: int) -> bytes:
 
 
 def _environ(scope: Message, headers: list[tuple[str, str]], body: bytes) -> dict[str, Any]:
-    """What WSGI (PEP 3333) says of a request: texts hold bytes as Latin-1."""
+    """The WSGI environment (PEP 3333) of a request; texts have bytes as Latin-1."""
     server, client = scope.get("server") or ("localhost", 0), scope.get("client") or ("", 0)
     environ: dict[str, Any] = {
         "REQUEST_METHOD": scope["method"],
@@ -157,14 +158,14 @@ def _environ(scope: Message, headers: list[tuple[str, str]], body: bytes) -> dic
             environ["CONTENT_TYPE"] = value
         elif name not in ("content-length", "transfer-encoding"):
             key = "HTTP_" + name.upper().replace("-", "_")
-            # HTTP/2 sends cookies apart. A name with "_" could pass for one with "-", which a proxy has checked.
+            # HTTP/2 sends cookies separately. A name with "_" could pass for one with "-", which a proxy has checked.
             if "_" not in name:
                 environ[key] = f"{environ[key]}{'; ' if name == 'cookie' else ','}{value}" if key in environ else value
     return environ
 
 
 def _whole(app: Wsgi, environ: dict[str, Any]) -> Answer:
-    """A page, in the thread that it has."""
+    """Runs a page in a thread."""
     said: list[tuple[int, list[tuple[str, str]]]] = []
 
     def start(status: str, headers: list[tuple[str, str]], exc_info: object = None) -> None:

@@ -1,4 +1,6 @@
-"""Errors as pages: what went wrong, where, and what to do. Never a traceback; what nobody foresaw gets a number that is in the log too."""
+"""Errors as pages: what went wrong, where, and what to do. Never a traceback; an unexpected error gets a number that
+is in the log too.
+"""
 
 from __future__ import annotations
 
@@ -85,7 +87,7 @@ def _install_servers(app: Flask) -> None:
 
 
 def _install_ours(app: Flask) -> None:
-    """What the engine refuses."""
+    """Refusals by the engine."""
 
     @app.errorhandler(NotFound)
     def not_found(error: NotFound) -> ResponseReturnValue:
@@ -95,7 +97,7 @@ def _install_ours(app: Flask) -> None:
 
     @app.errorhandler(InvalidId)
     def no_such_id(error: InvalidId) -> ResponseReturnValue:
-        # Forms put a wrong id beside its field, so this one stood in the address: nothing can be there.
+        # Forms show a wrong id beside its field, so this one was in the address: nothing can be there.
         return not_found(NotFound(str(error)))
 
     @app.errorhandler(InvalidInput)
@@ -108,7 +110,7 @@ def _install_ours(app: Flask) -> None:
 
 
 def _install_http(app: Flask) -> None:
-    """What Flask refuses, and what nobody foresaw."""
+    """Refusals by Flask, and unexpected errors."""
 
     @app.errorhandler(CSRFError)
     def stale_form(_: CSRFError) -> ResponseReturnValue:

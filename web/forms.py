@@ -1,4 +1,6 @@
-"""The forms. They only carry text: the laws are the domain's and the catalog's, whose refusals are put beside the field that they name."""
+"""The forms. They only carry text; the domain and the catalog check it, and refusals are shown beside the field that
+they name.
+"""
 
 from __future__ import annotations
 
@@ -72,7 +74,7 @@ def _sentence(message: str) -> str:
 
 
 def missing(form: FlaskForm, *names: str) -> bool:
-    """Marks the fields that were not sent at all, which is no choice that anybody made; answers whether there are any."""
+    """Marks the fields that were not sent at all; returns whether there are any."""
     absent = [form[name] for name in names if not form[name].raw_data]
     for field in absent:
         error = f"{field.label.text} is missing: nothing was sent for {field.name}, so nothing was changed."
@@ -84,7 +86,9 @@ def missing(form: FlaskForm, *names: str) -> bool:
 
 
 def version_of(form: FlaskForm) -> int | None:
-    """The version that was being edited; None, with a complaint, where none was sent: a change must not run over somebody else's."""
+    """The version that was edited; None, with a message, where none was sent: a change must not overwrite another
+    person's.
+    """
     if missing(form, "expected_version"):
         return None
     data = form["expected_version"].data or ""
@@ -98,7 +102,7 @@ def version_of(form: FlaskForm) -> int | None:
 
 
 def is_reserved(name: str) -> bool:
-    """Whether a change signed so would look like one of the command line, of a job or of the page without login."""
+    """Whether a signature would look like the command line, a job, or the page without login."""
     # NFKC: wide letters and a wide colon read like ours.
     read = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
     return ":" in read or read in RESERVED
@@ -152,7 +156,7 @@ class BrandForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
         self.expected_version.data = str(brand.version)
 
     def values(self) -> dict[str, Any] | None:
-        """The catalog's words for what was typed; None when a field is wrong, all of which are marked."""
+        """The catalog's values for what was typed; None when a field is wrong, and all wrong fields are marked."""
         out: dict[str, Any] = {"name": self.name.data, **_own_id(self)}
         for name in ("daily_budget", "monthly_budget"):
             if missing(self, name):
@@ -211,7 +215,7 @@ class CampaignForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
             self.end_time.data = value.get("end_time", "")
 
     def values(self) -> dict[str, Any] | None:
-        """The catalog's words for what was typed; None when a field is wrong, all of which are marked."""
+        """The catalog's values for what was typed; None when a field is wrong, and all wrong fields are marked."""
         out: dict[str, Any] = {"name": self.name.data, **_own_id(self)}
         wanted = {"json": ("schedule_json",), "window": ("start_time", "end_time")}.get(self.mode.data, ())
         if not missing(self, "mode", *wanted):

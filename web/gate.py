@@ -1,7 +1,7 @@
 """Keeps threads free for /healthz and /readyz, whatever the pages wait for.
 
-A page may wait for a server; the process has a fixed number of threads. Without a gate a crowd of viewers of a server that hangs would have all of them, and
-an orchestrator that asks whether the process is alive would have no answer and kill it.
+A page may wait for a server, and the process has a fixed number of threads. Without this limit many viewers of a
+hanging server would use all of them. An orchestrator's health check would then get no reply and kill the process.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Any, Final
 PAGES: Final = 16
 """Pages that are answered at once."""
 WAITING: Final = 16
-"""Pages that wait for their turn, each for WAIT_S at most; more are told to come again."""
+"""Pages that wait, each for WAIT_S at most; further requests are told to retry."""
 WAIT_S: Final = 1.0
 NEVER_WAITS: Final = ("/healthz", "/readyz")
 OWN_THREADS: Final = (*NEVER_WAITS, "/metrics")
-"""What has threads of its own (`web/door.py`), so that no page takes them."""
+"""Paths with threads of their own (`web/door.py`), so that pages cannot use them up."""
 _BUSY: Final = b"Too many pages are being answered at once: try again in a moment.\n"
 
 Start = Callable[..., Any]

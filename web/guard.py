@@ -62,7 +62,7 @@ def signing_key() -> bytes:
 
 
 def password_proof(password: str) -> str:
-    """What a session keeps instead of the password: a new password ends every session."""
+    """A digest in the session instead of the password: a new password ends every session."""
     return hmac.new(signing_key(), password.encode(), hashlib.sha256).hexdigest()
 
 
@@ -74,7 +74,9 @@ def sessions() -> Sessions:
 
 
 def actor_of_session(password: str) -> str | None:
-    """Whose session this request has, once it proves the password in force. Raises Unknown where PostgreSQL cannot say."""
+    """The session of this request, if it belongs to the password in force. Raises Unknown where PostgreSQL cannot be
+    asked.
+    """
     proof, token = session.get("proof"), session.get("token")
     if not (isinstance(proof, str) and isinstance(token, str)):
         return None
@@ -84,7 +86,7 @@ def actor_of_session(password: str) -> str | None:
 
 
 def has_session(password: str) -> bool:
-    """The same for the login page, which is shown where nobody can say."""
+    """The same for the login page, which is shown also where it is unknown."""
     try:
         return actor_of_session(password) is not None
     except Unknown:
@@ -97,17 +99,18 @@ def is_htmx() -> bool:
 
 
 def same_origin(asked: Request, *, open_house: bool) -> bool:
-    """Whether a changing request comes from our own pages: browsers say so, and what says nothing is not one of them."""
+    """Whether a changing request comes from our own pages, by the browser's headers; without them it does not."""
     site = asked.headers.get("Sec-Fetch-Site")
     source = asked.headers.get("Origin") or asked.headers.get("Referer")
     if site is not None and (site != "same-origin" or source is None or not open_house):
         return site == "same-origin"
-    # Without a password both must say so: behind a proxy that rewrites Host, a page of elsewhere is one origin with us for its browser.
+    # Without a password both headers are required: behind a proxy that rewrites Host, a foreign page has the same
+    # origin for its browser.
     return source is not None and urlsplit(source).netloc.lower() == asked.host.lower()
 
 
 def local_path(path: str | None) -> str | None:
-    """A path on this site, or None for anything that a browser would take elsewhere."""
+    """A path on this site, or None for anything that leads a browser elsewhere."""
     if not path or not path.startswith("/") or path.startswith("//") or "\\" in path or any(c < " " for c in path):
         return None
     return None if urlsplit(path).netloc else path
@@ -125,7 +128,7 @@ def install(app: Flask, password: str | None) -> None:
             return _check_loopback()
         if request.endpoint in OPEN_ENDPOINTS:
             return _check_origin()
-        # Another site's page is refused before PostgreSQL is asked anything, and a logout while it cannot say who asks.
+        # A foreign page is refused before PostgreSQL is asked, and so is a logout while the session is unknown.
         refused = _check_origin()
         g.actor = actor_of_session(password) if request.endpoint != "login.logout" else None
         if g.actor is not None or request.endpoint == "login.logout":
@@ -171,7 +174,7 @@ def _remote_is_loopback() -> bool:
 
 
 def _check_origin() -> BaseResponse | None:
-    """Nothing is changed from another site's page; a GET that changes something (rq-dashboard has one) is refused altogether."""
+    """Refuses changes from a foreign page, and every GET that changes something (rq-dashboard has one)."""
     if request.endpoint == "rq_dashboard.requeue_all" and request.method in SAFE_METHODS:
         abort(405, "Requeue from the button on the page: a link must not change anything.")
     if request.method not in SAFE_METHODS and not same_origin(request, open_house=not g.login_needed):

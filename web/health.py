@@ -1,4 +1,4 @@
-"""/healthz: this process is alive. /readyz: every part answers. Both without login and without any detail that names a place."""
+"""/healthz: this process is alive. /readyz: every part answers. Both without login and without details of addresses."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def healthz() -> ResponseReturnValue:
 
 @blueprint.get("/readyz")
 def readyz() -> ResponseReturnValue:
-    """200 when no part is down, else 503; each part by name with its state. An alarm is told, and takes nothing out of use.
+    """200 when no part is down, else 503; each part by name with its state. An alarm is reported, and is not "down".
 
-    Where the process serves, a thread of its own asks the parts all the time, and this waits for none of them.
+    In a serving process a thread of its own asks the parts all the time, so this waits for none of them.
     """
     health = parts().overview.parts.health(latest=True).parts
     states = {part.key: part.state for part in health}

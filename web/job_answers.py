@@ -1,7 +1,8 @@
-"""What rq-dashboard reads from the jobs Redis, as our pages may show it: every text cut and visible, and one odd entry never hides the rest.
+"""What rq-dashboard reads from the jobs Redis, made safe for our pages: every text is cut and visible, and one
+malformed entry never hides the rest.
 
-Whoever may write to that Redis chooses each byte of a job, a worker and a queue. rq-dashboard reads them through names of its module, so those names are
-replaced here, once, for the process.
+Whoever can write to that Redis chooses each byte of a job, a worker and a queue. rq-dashboard reads them through
+names of its module, so those names are replaced here, once, for the process.
 """
 
 from __future__ import annotations
@@ -28,12 +29,12 @@ MOST: Final = 200
 """Jobs on one page."""
 _FARTHEST: Final = 10**9
 _LONGEST_ID: Final = 500
-"""An id that is longer is shown, cut, and leads nowhere."""
+"""A longer id is shown cut, without a link."""
 _ODD: Final = (
     ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError, ValueError, zlib.error,
     redis.ResponseError, DeserializationError, TimeoutFormatError,
 )  # fmt: skip
-"""What RQ raises for text that it did not write. A server that is away is not among them."""
+"""What RQ raises for text that it did not write; not the errors of a server that is away."""
 _original_job_entry: Final = rq_dashboard.web.serialize_job
 _original_delete: Final = rq_dashboard.web.delete_job_view
 
@@ -51,7 +52,7 @@ def _why(error: Exception) -> str:
 
 
 class SteadyQueue(Queue):
-    """Queues whose lists show a job that cannot be read as such, and change nothing by being looked at."""
+    """Queues that show an unreadable job as such, and are not changed by being read."""
 
     @classmethod
     def all(cls, connection: redis.Redis, *_: Any, **__: Any) -> list[Queue]:
@@ -87,7 +88,7 @@ def _readable(keys: Any, read: Callable[[str], Any]) -> Iterator[Any]:
     for key in keys:
         try:
             yield read(key.decode() if isinstance(key, bytes) else key)
-        except _ODD:  # not of RQ's grammar: no queue and no worker
+        except _ODD:  # not of RQ's format: no queue and no worker
             continue
 
 
@@ -96,7 +97,7 @@ def _job_entry(job: Any) -> dict[str, Any]:
         entry = {"id": job.id, "unread": job.why} if isinstance(job, Unread) else _original_job_entry(job)
     except _ODD as error:
         entry = {"id": job.id, "unread": _why(error)}
-    # Made from the id itself, before it is cut for the eye.
+    # Made from the id itself, before it is cut.
     return dict(bounded(entry), **_addresses(job.id))
 
 
@@ -118,7 +119,7 @@ def _delete(job_id: str, registry: Any = None) -> Any:
 
 
 def _take_away(job_id: str) -> Any:
-    """A job that RQ cannot read, out of every list; RQ itself would read it before it deletes it."""
+    """Removes a job that RQ cannot read from every list; RQ itself would read it before it deletes it."""
     jobs: redis.Redis = current_app.redis_conn  # type: ignore[attr-defined]
     with jobs.pipeline() as steps:
         for queue in SteadyQueue.all(jobs):
@@ -139,7 +140,7 @@ def _current_job_entry(job: Any) -> dict[str, Any] | str:
 
 
 def install(app: Flask) -> None:
-    """After the blueprint is registered: its answers go through here."""
+    """Routes the blueprint's views through here; call it after it is registered."""
     for name in ("job_view", "job_info", "list_queues", "list_jobs", "list_workers", "requeue_job_view"):  # fmt: skip
         endpoint = f"rq_dashboard.{name}"
         app.view_functions[endpoint] = _told(app.view_functions[endpoint])
@@ -188,7 +189,7 @@ def _jobs_faults() -> Iterator[None]:
 
 
 def _check(where: dict[str, Any]) -> None:
-    """Whether an address makes sense; most of the others end in a traceback of rq-dashboard."""
+    """Whether an address is valid; most others end in a traceback of rq-dashboard."""
     if where.get("registry_name", REGISTRIES[0]) not in REGISTRIES:
         abort(404, f"There is no such list of jobs. There are {', '.join(REGISTRIES)}.")
     if where.get("order", "asc") not in ("asc", "dsc"):

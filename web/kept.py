@@ -1,4 +1,4 @@
-"""What the page showed last, for while PostgreSQL does not answer: old figures with their age are more use than none."""
+"""The last figures that were shown, for while PostgreSQL does not answer; the page shows their age."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from engine.views.models import Snapshot
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Everything that was read together; at: monotonic seconds."""
+    """Figures that were read together; at: monotonic seconds."""
 
     snapshot: Snapshot
     spends: Any
@@ -25,7 +25,7 @@ class Seen:
 
 
 class Kept:
-    """The newest that any viewer was shown. Thread-safe."""
+    """The newest figures shown to any viewer. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

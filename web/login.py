@@ -1,4 +1,6 @@
-"""Login: a name, which every change is signed with, and the password of BUDGET_ADMIN_PASSWORD. Wrong tries wait (`web/throttle.py`)."""
+"""Login: a name, with which every change is signed, and BUDGET_ADMIN_PASSWORD. Wrong attempts are throttled
+(`web/throttle.py`).
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,7 @@ def _throttle() -> Throttle:
 
 @blueprint.route("/login", methods=["GET", "POST"])
 def login() -> ResponseReturnValue:
-    """The login page. A right password begins a fresh session and goes on to the page that was wanted."""
+    """The login page. A right password begins a new session and leads to the requested page."""
     password: str | None = current_app.config["ADMIN_PASSWORD"]
     target = local_path(request.args.get("next")) or url_for("status.status")
     if password is None or has_session(password):
@@ -92,7 +94,7 @@ def logout() -> ResponseReturnValue:
 
 
 def _digest(password: str) -> bytes:
-    """Of one length, so that comparing tells nothing of the password's."""
+    """Of a fixed length, so that comparing does not reveal the password's."""
     return hashlib.sha256(password.encode()).digest()
 
 
@@ -101,7 +103,9 @@ def _signer() -> URLSafeTimedSerializer:
 
 
 def _browser(name: str) -> str | None:
-    """The mark of a browser in which this name has logged in. It opens nothing: its own wrong passwords are counted, and no others."""
+    """Marks a browser in which this name has logged in. It grants nothing; it only separates the count of wrong
+    passwords.
+    """
     try:
         whose, mark = _signer().loads(request.cookies.get(BROWSER_COOKIE, ""), max_age=_BROWSER_S)
     except (BadSignature, ValueError, TypeError):

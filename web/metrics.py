@@ -1,6 +1,7 @@
-"""/metrics for Prometheus: with METRICS_TOKEN for whoever sends it as a bearer token, without one for this machine alone.
+"""/metrics for Prometheus: with METRICS_TOKEN for requests with that bearer token, without one for this machine only.
 
-The figures are read at the scrape and kept for two seconds, so that several scrapers ask Redis and PostgreSQL no more often than one.
+The figures are read at the scrape and cached for two seconds, so that several scrapers cost Redis and PostgreSQL no
+more than one.
 """
 
 from __future__ import annotations
@@ -52,13 +53,15 @@ def metrics() -> Response:
 
 
 def _from_this_machine() -> bool:
-    """A proxy on this machine forwards for others: it says so, or passes their Host on."""
+    """A proxy on this machine may forward for others: it adds a header, or passes their Host on."""
     near = request.remote_addr is None or is_loopback(request.remote_addr)
     return near and is_loopback(host_of(request.host)) and not is_forwarded(request.headers)
 
 
 class EngineCollector(Collector):
-    """The figures as metric families. What is away is left out, so that no alert takes it for zero; `part_up` says that it is."""
+    """The figures as metric families. Those of a server that is away are left out, so that no alert takes them for
+    zero; `part_up` shows that it is away.
+    """
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics

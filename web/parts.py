@@ -1,4 +1,4 @@
-"""What the pages need of a process' parts (`engine.wiring.System` has it all), and how a request gets at them."""
+"""How a request gets at the process's services (`engine.wiring.System`)."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ KEY = "budget_engine"
 
 
 def parts() -> System:
-    """The parts that the app was made with."""
+    """The services with which the app was made."""
     return cast("System", current_app.extensions[KEY])

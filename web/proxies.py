@@ -1,7 +1,8 @@
-"""What is believed of a proxy in front: the client's address and the scheme from BUDGET_TRUSTED_PROXIES alone, and the public address from BUDGET_PUBLIC_URL.
+"""Which headers of a proxy are trusted: the client's address and scheme from BUDGET_TRUSTED_PROXIES only, and the
+public address from BUDGET_PUBLIC_URL.
 
-A header that anybody can send is no evidence. Where no proxy is named, no forwarded header is read; and where there is no password, a request that has
-one is refused, because it comes from somewhere else than it seems.
+Anybody can send a header. Without a named proxy no forwarded header is read. Without a password a request with one is
+refused, because it comes from elsewhere.
 """
 
 from __future__ import annotations
@@ -37,12 +38,12 @@ Networks = tuple[IPv4Network | IPv6Network, ...]
 
 
 def is_forwarded(headers: Headers) -> bool:
-    """Whether a proxy says that it sends this for somebody else."""
+    """Whether a proxy forwards this for somebody else."""
     return any(name in headers for name in FORWARDED)
 
 
 class Proxies:
-    """A WSGI application in front of another, which then sees the client's own address and the scheme that its browser used."""
+    """A WSGI application in front of another, which then sees the client's own address and its browser's scheme."""
 
     def __init__(self, app: Wsgi, trusted: Networks, public_url: str) -> None:
         self._app = app
@@ -58,14 +59,14 @@ class Proxies:
             if scheme in ("http", "https"):
                 environ["wsgi.url_scheme"] = scheme
             if self._host:
-                # Some proxies put their own idea of it there.
+                # Some proxies set their own value there.
                 environ["HTTP_HOST"] = self._host
         if self._host and environ.get("HTTP_HOST", "").lower() == self._host:
             environ["wsgi.url_scheme"] = self._scheme
         return self._app(environ, start)
 
     def _client(self, environ: Mapping[str, Any]) -> str:
-        """From the right, the first address that is no trusted proxy: what stands further left is what a client made up."""
+        """From the right, the first address that is not a trusted proxy: a client can invent those further left."""
         nearest = str(environ["REMOTE_ADDR"])
         for each in reversed(environ.get("HTTP_X_FORWARDED_FOR", "").split(",")):
             try:

@@ -1,4 +1,6 @@
-"""Values of a query string: what makes no sense is refused by its name, since a page that guesses shows something else than was asked for."""
+"""Parses values of a query string. Invalid ones are refused by name, because a guess would show something else than
+was requested.
+"""
 
 from __future__ import annotations
 

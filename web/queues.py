@@ -22,10 +22,10 @@ from web.parts import parts
 
 
 def install(app: Flask, jobs_redis_url: str, csrf: CSRFProtect) -> None:
-    """Mounts the job pages. Their buttons post without a token, so guard's same-origin check stands in for it."""
+    """Mounts the job pages. Their buttons post without a token, so guard's same-origin check replaces it."""
     app.config["RQ_DASHBOARD_REDIS_URL"] = jobs_redis_url
     app.config["RQ_DASHBOARD_POLL_INTERVAL"] = 2500
-    # It was read when rq-dashboard was imported, maybe before the gate was closed.
+    # It was read when rq-dashboard was imported, perhaps before RQ was restricted.
     config.serializer = JsonOnly
     setup_rq_connection(app)
     app.register_blueprint(rq_dashboard.blueprint, url_prefix="/rq")
@@ -39,13 +39,13 @@ def install(app: Flask, jobs_redis_url: str, csrf: CSRFProtect) -> None:
 
     @app.before_request
     def none_of_its_scripts() -> None:
-        # Our pages use no file of it, and its old jQuery and Bootstrap make scripts of plain markup.
+        # Our pages use none of its files, and its old jQuery and Bootstrap make scripts of plain markup.
         if request.endpoint == "rq_dashboard.static":
             abort(404, "Nothing of rq-dashboard's own is used here.")
 
     @app.before_request
     def not_while_it_hangs() -> None:
-        # Its pages ask again and again: with several viewers they would keep many threads waiting.
+        # Its pages poll: several viewers would keep many threads waiting.
         if request.blueprint == "rq_dashboard":
             parts().overview.parts.refuse_if_silent("jobs_redis")
 
@@ -53,7 +53,7 @@ def install(app: Flask, jobs_redis_url: str, csrf: CSRFProtect) -> None:
 
 
 def _connect(url: str, **_: object) -> tuple[str, redis.Redis]:
-    """In place of rq-dashboard's own: it makes a client for each request, which asks ten times for what has no answer."""
+    """Replaces rq-dashboard's own, which makes a client for each request and retries ten times."""
     return "redis", _client(url)
 
 

@@ -1,4 +1,6 @@
-"""Each request's id: taken from X-Request-Id where a proxy made one, else made here; answered, logged, and written beside what it changed."""
+"""Each request's id: from X-Request-Id where a proxy set one, else made here. It is in the response, in the logs, and
+beside each change.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ _ID: Final = re.compile(r"[A-Za-z0-9._:/+=@~-]{1,64}")
 
 
 def install(app: Flask) -> None:
-    """Registers it; first of all, so that every refusal has an id too."""
+    """Registers it before everything else, so that every refusal has an id too."""
 
     @app.before_request
     def begin() -> None:

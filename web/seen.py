@@ -1,6 +1,7 @@
-"""Text of others, fit to be looked at: what cannot be seen in it is written as an escape, and nothing is longer than a page can bear.
+"""Makes text from others safe to show: invisible characters are escaped, and long texts are cut.
 
-Old rows of the catalog may hold such signs, from before the door of names (`engine/domain/names.py`); jobs hold whatever somebody wrote to their Redis.
+Old rows of the catalog may have such characters, from before names were normalised (`engine/domain/names.py`); jobs
+have whatever was written to their Redis.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _DEPTH: Final = 6
 
 
 def cut(text: str, kept: str = "\n\t") -> str:
-    """A text as a job page shows it: its beginning and its end, because an error's reason stands last."""
+    """A text for a job page: its beginning and its end, because an error's reason is at the end."""
     left_out = len(text) - LONGEST
     if left_out > 0:
         apart = "\n" if "\n" in kept else " "
@@ -29,7 +30,7 @@ def cut(text: str, kept: str = "\n\t") -> str:
 
 
 def bounded(value: Any, depth: int = _DEPTH) -> Any:
-    """An answer for a page with every text in it cut, and no more of a list than can be read."""
+    """A value for a page with every text in it cut, and only the first items of long lists."""
     if isinstance(value, str):
         return cut(value)
     if isinstance(value, dict) and depth:
@@ -40,10 +41,10 @@ def bounded(value: Any, depth: int = _DEPTH) -> Any:
 
 
 def install(app: Flask) -> None:
-    """From here on no template writes a text with a sign that cannot be seen.
+    """Makes every template escape invisible characters.
 
-    What is markup already was made from such texts; only the fields of forms hold what stands in the catalog, sign for sign, so that a name is not
-    renamed by saving its form.
+    Markup was made from escaped texts already. Only the fields of forms have the stored text unchanged, so that
+    saving a form does not rename anything.
     """
     app.jinja_env.finalize = lambda value: seen(value) if type(value) is str else value
     app.jinja_env.filters["cut"] = lambda value: cut(str(value), kept="")

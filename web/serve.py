@@ -1,6 +1,7 @@
-"""Runs the console on granian: one serving process with threads under one that minds it. SIGTERM or Ctrl-C ends both cleanly.
+"""Runs the console on granian: one serving process with threads, and a supervisor. SIGTERM or Ctrl-C ends both
+cleanly.
 
-The serving process also watches its parent, so that one killed without a word leaves no orphan on the port.
+The serving process also watches its parent, so that a killed parent leaves no orphan on the port.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("web")
 STOP_S: Final = 8
-"""A request that takes longer than this is cut off when the process ends."""
+"""Seconds after which a running request is cut off when the process ends."""
 WATCH_S: Final = 1.0
 CONNECTIONS: Final = 1024
 HEAD_MS: Final = 10_000
@@ -52,7 +53,7 @@ def run_web(settings: Settings) -> None:
         workers=1,
         http=HTTPModes.http1,
         websockets=False,
-        # Connections, which cost no thread: `web/door.py` reads what comes on them.
+        # Connections, which take no thread: `web/door.py` reads their requests.
         backpressure=CONNECTIONS,
         http1_settings=HTTP1Settings(header_read_timeout=HEAD_MS),
         log_level=LogLevels.warning,
@@ -62,7 +63,7 @@ def run_web(settings: Settings) -> None:
         },
         workers_kill_timeout=STOP_S,
     )
-    # Ctrl-C reaches the serving process too: that it ends by itself then is no failure.
+    # Ctrl-C reaches the serving process too: then its end is no failure.
     logging.getLogger("_granian").addFilter(
         lambda record: not server.interrupt_signal or record.levelno < logging.ERROR
     )
@@ -75,12 +76,12 @@ def run_web(settings: Settings) -> None:
 
 
 def serve(system: System) -> None:
-    """The same for a system that is wired already; the serving process makes its own connections."""
+    """The same for given services; the serving process makes its own connections."""
     run_web(system.settings)
 
 
 def address_for(settings: Settings) -> str:
-    """Where to listen: without a password on loopback only, whatever was asked for; then it says so."""
+    """Where to listen: without a password on loopback only, with a warning where another address was set."""
     if settings.admin_password or is_loopback(settings.web_host):
         return settings.web_host
     LOG.warning(
@@ -91,7 +92,7 @@ def address_for(settings: Settings) -> str:
 
 
 def refuse_weak_secrets(settings: Settings) -> None:
-    """Raises InvalidSetting for secrets that can be guessed, where others than this machine can reach the page."""
+    """Raises InvalidSetting for weak secrets where others than this machine can reach the page."""
     if not is_loopback(settings.web_host) or settings.public_url or settings.trusted_proxies:
         if not settings.admin_password:
             name = "BUDGET_PUBLIC_URL" if settings.public_url else "BUDGET_TRUSTED_PROXIES"

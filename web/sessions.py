@@ -1,7 +1,9 @@
-"""What a cookie is worth. A session stands in PostgreSQL, and every request asks for it: a logout and twelve hours end each copy of the cookie.
+"""Sessions of the console. A session is a row in PostgreSQL, and every request checks it: a logout and twelve hours
+end each copy of the cookie.
 
-While PostgreSQL is away nothing can be asked, and the page must still show what Redis knows. Then a session goes on for reading alone, when this
-process has let it in within the last minute. One that was ended is never let in again by the process that ended it.
+While PostgreSQL is away sessions cannot be checked, and the page must still show what Redis has. Then a session that
+this process accepted within the last minute goes on, for reading only. A process never accepts a session again that
+it has ended itself.
 """
 
 from __future__ import annotations
@@ -21,12 +23,12 @@ from engine.ledger import sessions
 
 LOG = logging.getLogger("web")
 GOES_ON_S: Final = 60.0
-"""A session that was not used for so long is not believed without PostgreSQL."""
+"""Seconds since the last use after which a session is not accepted without PostgreSQL."""
 _MOST: Final = 10_000
 
 
 class Unknown(Exception):  # not an error of the program: nobody can say
-    """PostgreSQL does not answer, and what is known is not enough."""
+    """PostgreSQL does not answer, and this process does not know the session."""
 
     def __init__(self, cause: ServerAway | OperationalError) -> None:
         super().__init__(str(cause))
@@ -42,14 +44,14 @@ class _Seen:
 
 
 class Sessions:
-    """The door to the table, and what this process saw last. Thread-safe."""
+    """Access to the table, and what this process saw last. Thread-safe."""
 
     def __init__(self, db: Callable[[], Engine], clock: Callable[[], float] = time.monotonic) -> None:
         self._db = db
         self._clock = clock
         self._seen: dict[str, _Seen] = {}
         self._ended: dict[str, float] = {}
-        """What was ended here while PostgreSQL could not be told, until it would end by itself."""
+        """Sessions that ended here while PostgreSQL was away, until they would expire."""
         self._lock = threading.Lock()
 
     def begin(self, actor: str, address: str) -> str:
@@ -57,7 +59,7 @@ class Sessions:
         return sessions.begin(self._db(), actor, address)
 
     def actor(self, token: str, *, reading: bool) -> str | None:
-        """Whose session it is, None when it is in force no more. reading: nothing is changed. Raises Unknown."""
+        """The name of a session; None when it is not in force any more. reading: nothing is changed. Raises Unknown."""
         key = sessions.hash_of(token)
         with self._lock:
             if key in self._ended:
@@ -79,7 +81,7 @@ class Sessions:
         return found.actor
 
     def end(self, token: str, why: str = "logout") -> None:
-        """Ends it in every process; where PostgreSQL is away, in this one, and in the others when it is back."""
+        """Ends a session in every process; where PostgreSQL is away, in this one, and in the others when it is back."""
         key = sessions.hash_of(token)
         with self._lock:
             self._seen.pop(key, None)
@@ -96,7 +98,7 @@ class Sessions:
             self._ended.pop(key, None)
 
     def known(self, actor: str) -> bool:
-        """Whether somebody logged in under this name before; no where that cannot be asked."""
+        """Whether a person logged in under this name before; False where that is unknown."""
         try:
             return sessions.has_been_here(self._db(), actor)
         except (ServerAway, OperationalError):

@@ -1,8 +1,9 @@
-"""How often passwords may be tried. No key waits for more than a few seconds, so nobody can lock out another for long.
+"""Throttles password attempts. No key waits for more than a few seconds, so nobody can lock out another for long.
 
-All names share one password, so names alone bound nothing: a guesser makes new ones up. A name counts by itself only once somebody has logged in
-under it; the others of an address are one. And a browser that has logged in before counts by itself, whoever fails beside it.
-The counts are of one process: each process of the page that is started beside another lets a guesser try as often again.
+All names share one password, and a guesser can invent names. So a name has a count of its own only after somebody has
+logged in under it; all other names of an address share one. A browser that has logged in before has a count of its
+own.
+Counts are per process: each further page process allows as many attempts again.
 """
 
 from __future__ import annotations
@@ -19,18 +20,20 @@ FORGET_S: Final = 900
 MOST_KEYS: Final = 10_000
 AT_AN_ADDRESS: Final = 5
 EVERYWHERE: Final = 50
-"""Wrong passwords that cost nothing; the next ones wait 1, 2, 4, 4 ... seconds."""
+"""Wrong passwords without a wait; the next ones wait 1, 2, 4, 4 ... seconds."""
 
 
 class Key(NamedTuple):
-    """Whose tries are counted together, and how many of them are free."""
+    """A key whose attempts are counted together, and how many of them are free."""
 
     whose: tuple[str, ...]
     free: int
 
 
 def keys_of(address: str, name: str, known: bool, browser: str | None) -> tuple[Key, ...]:
-    """What a try counts for. known: somebody has logged in as `name` before. browser: the mark of one in which he did."""
+    """The keys of an attempt. known: somebody has logged in as `name` before. browser: the mark of a browser in which
+    that happened.
+    """
     if browser is not None:
         return (Key(("browser", browser), AT_AN_ADDRESS),)
     who = name if known else ""
@@ -44,7 +47,7 @@ class _Failures:
 
 
 class Throttle:
-    """Counts wrong passwords by key. A try that is told to wait is not looked at and counts for nothing. Thread-safe."""
+    """Counts wrong passwords by key. An attempt that must wait is neither checked nor counted. Thread-safe."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -52,9 +55,9 @@ class Throttle:
         self._lock = threading.Lock()
 
     def take(self, keys: Iterable[Key]) -> int:
-        """Seconds until the next try; 0: this one may be made now, and counts as wrong until `succeeded` says otherwise.
+        """Seconds until the next attempt; 0: this one may be made now, and counts as wrong until `succeeded`.
 
-        Counted at once, so that many tries at the same instant are not all free.
+        Counted at once, so that simultaneous attempts are not all free.
         """
         keys = tuple(keys)
         with self._lock:
@@ -72,11 +75,11 @@ class Throttle:
             return 0
 
     def succeeded(self, keys: Iterable[Key]) -> None:
-        """The password was right: the own keys begin anew."""
+        """The password was right: resets the keys of this person."""
         with self._lock:
             for key in keys:
                 if key.whose[0] == "everywhere":
-                    # Others fail under it too: only this try is taken back.
+                    # Others fail under it too: only this attempt is taken back.
                     if key.whose in self._failures:
                         self._failures[key.whose].count -= 1
                 else:
@@ -91,7 +94,7 @@ class Throttle:
 
     def _make_room(self, now: float) -> None:
         if len(self._failures) >= MOST_KEYS:
-            # What has waited out is worth least; a flood of keys never forgets what counts everywhere.
+            # Expired keys go first; a flood of keys never removes the global count.
             self._failures = {
                 whose: failures
                 for whose, failures in self._failures.items()

@@ -1,6 +1,7 @@
-"""What a person is told after an action: one message, outside every part of a page that refreshes itself, until it was read.
+"""Messages after an action, outside the parts of a page that refresh themselves, until they were shown.
 
-It says what changed, what follows from it, and whether bidders have it. It waits in the session for the next page, or answers htmx at once.
+A message has what changed, what follows from it, and whether bidders have it. It is kept in the session for the next
+page, or answers htmx at once.
 """
 
 from __future__ import annotations
@@ -34,12 +35,12 @@ class Told:
 
 
 def tell(*lines: tuple[Style, str]) -> None:
-    """Keeps a message for the next page or answer."""
+    """Keeps a message for the next page or reply."""
     flash([list(line) for line in lines], _CATEGORY)  # type: ignore[arg-type]  # the session keeps any JSON value
 
 
 def waiting() -> list[Told]:
-    """The messages that nobody was shown yet; asked for once, they are gone."""
+    """Takes the messages that were not shown yet."""
     kept = cast("list[tuple[str, Any]]", get_flashed_messages(with_categories=True))
     return [_told(kind, message) for kind, message in kept]
 
@@ -51,13 +52,13 @@ def _told(kind: str, message: Any) -> Told:
 
 
 def refusal(title: str, text: str, hint: str) -> str:
-    """A refusal in the same place: an answer to a button must not be where the next refresh wipes it."""
+    """A refusal in the same place, which the next refresh does not remove."""
     lines = [("warn", title), *(("then", line) for line in (text, hint[:1].upper() + hint[1:]) if line)]
     return render_template("_toasts.html", toasts=[Told(tuple(lines))])
 
 
 def of_change(changed: Changed[Any], done: str) -> None:
-    """Tells of a change of the catalog; `done` says in a sentence what was done, where anything was."""
+    """Adds a message about a change of the catalog; `done` is a sentence on what was done, where anything was."""
     row = changed.row
     lines: list[tuple[Style, str]] = []
     if changed.nothing:

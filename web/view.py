@@ -1,4 +1,4 @@
-"""From a snapshot to what the page shows: what the filter leaves, in which order, and which brands are opened. Pure; the state is the address."""
+"""From a snapshot to what the page shows: filter, order, and opened brands. Pure functions; the state is the address."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from engine.views.models import BrandView, CampaignView, Snapshot
 from web.query import numbers
 
 FEW_BRANDS: Final = 3
-"""Up to so many brands stand open by themselves."""
+"""Up to this many brands are open by default."""
 MOST_OPENED_BY_FILTER: Final = 60
-"""A filter opens what it found as long as that is not more campaigns than a person reads through."""
+"""A filter opens its results up to this many campaigns."""
 MOST_TEXT: Final = 100
 MOST_IDS: Final = 500
 MOST_ROWS: Final = 200
@@ -59,7 +59,7 @@ class State:
 
     @property
     def archived(self) -> bool:
-        """Whether what is out of use is looked for, and nothing else."""
+        """Whether only archived rows are looked for."""
         return self.cause == ARCHIVED
 
     def query(self) -> str:

@@ -1,4 +1,4 @@
-"""The engine's names and values in the words of people: what a refusal, a trail's line or a change says on a page."""
+"""The engine's names and values in plain words for pages: refusals, the audit trail, changes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,9 @@ KINDS: Final = {"over": "above its hold", "late": "settled late"}
 
 
 def plainly(message: str) -> str:
-    """A refusal without the names of code: "schedule[0].days[1]" is "window 1, day 2", and no command is recommended. What is quoted stays."""
+    """A refusal without names of code: "schedule[0].days[1]" is "window 1, day 2", and no command is recommended.
+    Quoted text stays.
+    """
     pieces = _QUOTED.split(_COMMAND.sub("", message))
     return "".join(piece if i % 2 else _NAME.sub(_spaced, _PATH.sub(_place, piece)) for i, piece in enumerate(pieces))
 

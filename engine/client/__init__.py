@@ -1,1 +1,3 @@
-"""What bidders import: `sync` is `BudgetClient`, `aio` its form for asyncio, `watch` and `leases` answer from memory."""
+"""What bidders import: `sync` has `BudgetClient`, `aio` its asyncio form; `watch` and `leases` decide in the
+process's memory.
+"""

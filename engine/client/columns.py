@@ -1,4 +1,4 @@
-"""The columns of a batch as callers give them: lists, tuples, and buffers of whole numbers, such as `array.array` and numpy's arrays.
+"""The columns of a batch: lists, tuples, and buffers of whole numbers, such as `array.array` and numpy's arrays.
 
 numpy is not imported: its arrays are read by Python's buffer protocol.
 """
@@ -29,7 +29,7 @@ _COLUMNS: Final = {
     "event_id": "event_ids",
     "occurred_at": "occurred_at",
 }
-"""The column of each fact that a spend can be refused for."""
+"""The column of each field for which a spend can be refused."""
 
 
 def checked_columns(
@@ -38,7 +38,9 @@ def checked_columns(
     event_ids: Sequence[str | None] | None,
     occurred_at: Sequence[datetime | None] | None,
 ) -> SpendColumns:
-    """The batch of columns of one length. Raises InvalidInput, which names the column, and the index of the first bad spend where it is one value."""
+    """Checks columns of one length. Raises InvalidInput that names the column, and the index of the first bad spend
+    where one value is wrong.
+    """
     (ids, whole_ids), (micros, whole_micros) = (
         _read(campaign_ids, "campaign_ids"),
         _read(amounts_micros, "amounts_micros"),
@@ -78,13 +80,15 @@ def _line(index: int, spend: tuple[Any, Any, Any, Any]) -> str:
 def _values(column: object, name: str) -> Sequence[Any]:
     """A list or tuple. Raises InvalidInput."""
     if isinstance(column, list | tuple):
-        # A copy: the caller's own list may change while a call is repeated.
+        # A copy: the caller may change its own list while a call is repeated.
         return tuple(column)
     raise InvalidInput(f"{name} is a {type(column).__name__}: give a list or a tuple", name)
 
 
 def _read(column: object, name: str) -> tuple[Sequence[int], bool]:
-    """A column of numbers as Python's own, and whether they are all whole, as those of a buffer are. Raises InvalidInput."""
+    """A column of numbers as Python's own, and whether they are known to be whole, as in a buffer. Raises
+    InvalidInput.
+    """
     if isinstance(column, list | tuple):
         values = tuple(column)
         return values, all_of(int, values)

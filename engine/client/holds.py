@@ -1,7 +1,8 @@
 """Holds and refunds for bidders: reserve before the bid, settle the real price after the win, release after a loss.
 
-A hold counts against every budget that it could be settled in, so `try_spend` and `reserve` see spend + open holds. Its id carries its
-campaign (`5308417:<id>`), so any process can settle it; each hold has exactly one end, and repeating a call answers the same.
+A hold counts against every budget in which it may be settled, so `try_spend` and `reserve` consider spend + open
+holds. Its id has its campaign (`5308417:<id>`), so any process can settle it. Each hold ends exactly once, and a
+repeated call gets the same result.
 """
 
 from __future__ import annotations
@@ -68,14 +69,16 @@ _REFUNDS: Final = {
 
 
 class HoldResult(Answered):
-    """The answer to reserve, settle or release.
+    """The result of reserve, settle or release.
 
-    outcome: `accepted` or `refused` (reserve), `settled`, `released`, the end that the hold had before (`settled`, `released`, `expired`),
-    `unknown_hold`, `conflict`, `unknown_campaign`, `not_ready`. mark: `late` (settled after its end, or never held) or `over` (settled above
-    what was held), else empty. hold_id: the whole id, which settle and release take.
+    outcome: `accepted` or `refused` (reserve), `settled`, `released`, how the hold had ended before (`settled`,
+    `released`, `expired`), `unknown_hold`, `conflict`, `unknown_campaign`, `not_ready`. mark: `late` (settled after
+    its end, or never held) or `over` (settled above what was held), else empty. hold_id: the whole id, which settle
+    and release take.
 
-    True when the call did what it asked: reserve `accepted`, settle `settled` (late or over too, the money is counted), release `released`. False else: a
-    release that finds its hold settled has given nothing back, and a settle that finds it released has counted nothing.
+    True when the call did what it should: reserve `accepted`, settle `settled` (late or over too, the money is
+    counted), release `released`. Else false: a release that finds its hold settled has given nothing back, and a
+    settle that finds it released has counted nothing.
     """
 
     __slots__ = ("hold_id", "mark", "wanted")
@@ -83,18 +86,19 @@ class HoldResult(Answered):
     hold_id: str
     mark: str
     wanted: str
-    """The outcome that the call asked for."""
+    """The outcome that the call requested."""
 
     def __bool__(self) -> bool:
         return self.outcome == self.wanted
 
 
 class RefundResult(Answered):
-    """The answer to refund: `refunded`, `pending`, `conflict`, `refused`, `unknown_event`, `unknown_campaign` or `not_ready`.
+    """The result of refund: `refunded`, `pending`, `conflict`, `refused`, `unknown_event`, `unknown_campaign` or
+    `not_ready`.
 
-    Money went back only with `refunded`: only then the answer is true. `pending`: the event is older than its window, so the spend log
-    decides, within seconds; the same call again hears `pending` until then, and after it `refunded` or `refused`. detail: why it is not
-    refunded, in a sentence.
+    Money went back only with `refunded`; only then the result is true. `pending`: the event is outside the dedup
+    window, so the spend log decides, within seconds. The same call again gets `pending` until then, and after it
+    `refunded` or `refused`. detail: why it is not refunded, in a sentence.
     """
 
     __slots__ = ()
@@ -107,7 +111,7 @@ AnswerT = TypeVar("AnswerT", bound=Answered)
 
 
 class Asked(Generic[AnswerT]):
-    """A checked question of a bidder: the call, what messages name it, and how its reply is read."""
+    """A checked call of a bidder: the script call, its name in messages, and how its reply is read."""
 
     __slots__ = ("call", "campaign_id", "read", "what")
 
@@ -118,12 +122,12 @@ class Asked(Generic[AnswerT]):
         self.read = read
 
     def unavailable(self, failure: NoAnswer) -> Unavailable:
-        """What the caller is told when no reply came, or none that can be read."""
+        """The error without a reply, or without a readable one."""
         kind = UnreadableReply if isinstance(failure, Unreadable) else Unavailable
         return kind(f"{self.what} is not known: {failure.why}; repeat it, nothing is counted twice", "")
 
     def answer(self, reply: Reply) -> AnswerT:
-        """The answer in a reply. Raises UnreadableReply, and what `head` raises."""
+        """The result in a reply. Raises UnreadableReply, and what `head` raises."""
         try:
             return self.read(reply)
         except BudgetError:
@@ -222,7 +226,7 @@ def _asks_hold(campaign_id: int, name: str, operation: str, wanted: str) -> Aske
 
 
 class HoldCalls:
-    """The part of BudgetClient that sets money aside and gives it back."""
+    """The part of BudgetClient with holds and refunds."""
 
     _wire: ConnectionPool
     _timeout_s: float
@@ -236,9 +240,10 @@ class HoldCalls:
         *,
         amount_micros: int | None = None,
     ) -> HoldResult:
-        """Sets an amount aside for `ttl` seconds (or a timedelta; at most a day): accepted, or refused with its causes.
+        """Holds an amount for `ttl` seconds (or a timedelta; at most a day): accepted, or refused with its causes.
 
-        hold_id: names the hold (made when none is given); again with the same amount answers the same, with another is `conflict`.
+        hold_id: names the hold (made when none is given). The same id with the same amount gets the same result, with
+        another amount `conflict`.
         Raises InvalidAmount, InvalidId, InvalidInput (ttl), Unavailable, WrongVersion.
         """
         return self._ask(asks_reserve(campaign_id, amount, ttl, hold_id, amount_micros))
@@ -246,9 +251,10 @@ class HoldCalls:
     def settle(
         self, hold_id: str, amount: str | Decimal | None = None, *, amount_micros: int | None = None
     ) -> HoldResult:
-        """Counts the real price and gives the rest of the hold back. Money is a fact: after the hold's end it is counted too, marked `late`.
+        """Counts the real price and gives the rest of the hold back. The price is already spent: after the hold's end
+        it is counted too, marked `late`.
 
-        hold_id: as reserve answered it (`<campaign_id>:<id>`). Errors as reserve.
+        hold_id: as reserve returned it (`<campaign_id>:<id>`). Errors as reserve.
         """
         return self._ask(asks_settle(hold_id, amount, amount_micros))
 
@@ -266,13 +272,16 @@ class HoldCalls:
         spent_on: date | None = None,
         refund_id: str | None = None,
     ) -> RefundResult:
-        """Gives back a spend, or a part of it, that was not due: an opposite entry in the log, once, and never more than was spent.
+        """Gives back a spend, or a part of it, with an entry of its own in the log: once, and never more than was
+        spent.
 
-        event_id: the one that the spend had. Its day's counters go down while they are open, never below 0; afterwards it is a correction
-        of a closed period. spent_on: the UTC day of the spend, needed when its event id is older than its window (`unknown_event` says so);
-        then the answer is `pending`, the spend log decides, and the same call a few seconds later hears `refunded` or `refused`.
-        refund_id: names a part of a spend, so that several can be given back; without it the event has one refund. The same call again
-        is answered the same. Raises InvalidAmount, InvalidId, InvalidInput (spent_on), Unavailable, WrongVersion.
+        event_id: the one that the spend had. The counters of its day go down while they are open, never below 0;
+        later it is a correction of a closed period. spent_on: the UTC day of the spend, needed when its event id is
+        outside the dedup window (the outcome is then `unknown_event`). Then the result is `pending`, the spend log
+        decides, and the same call a few seconds later gets `refunded` or `refused`. refund_id: names a partial
+        refund, so that a spend can have several; without it the event has one refund. The same call again gets the
+        same result.
+        Raises InvalidAmount, InvalidId, InvalidInput (spent_on), Unavailable, WrongVersion.
         """
         return self._ask(asks_refund(campaign_id, amount, event_id, amount_micros, spent_on, refund_id))
 
@@ -305,7 +314,7 @@ def _a_day(spent_on: object) -> date:
 
 
 def _own_part(hold_id: str, campaign_id: int) -> str:
-    """A hold's id without its campaign, which it may carry already."""
+    """A hold's id without its campaign, which it may have already."""
     return check_text_id(hold_id.removeprefix(f"{campaign_id}:") if isinstance(hold_id, str) else hold_id, "hold_id")
 
 

@@ -1,4 +1,6 @@
-"""`Outcomes`: the answers to a batch that was given as columns. The reply is read at once, the result of a single spend only when somebody asks for it."""
+"""`Outcomes`: the results of a batch of columns. The reply is parsed at once, the result of a single spend only on
+access.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +14,11 @@ from engine.live.transport.pool import Reply
 
 
 class Outcomes(Sequence[SpendResult]):
-    """The answers to `record_spend_columns` and `try_spend_columns`, in the order of the columns.
+    """The results of `record_spend_columns` and `try_spend_columns`, in the order of the columns.
 
-    `outcomes[i]` is the `SpendResult` that `record_spends` would give, with figures after the whole batch. `counts` says how many spends had each outcome,
-    and `refused`, `not_ready` and `indices(outcome)` which: they cost no object a spend. True when every spend is counted (`recorded`, `accepted`,
-    `duplicate`), and so for empty columns.
+    `outcomes[i]` is the `SpendResult` that `record_spends` would give, with figures after the whole batch. `counts`
+    has the number of spends by outcome; `refused`, `not_ready` and `indices(outcome)` have their indices, without an
+    object a spend. True when every spend is counted (`recorded`, `accepted`, `duplicate`), and so for empty columns.
     """
 
     __slots__ = ("_parts", "_results", "_size")
@@ -28,7 +30,9 @@ class Outcomes(Sequence[SpendResult]):
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many spends had each outcome, as in `{"recorded": 998, "duplicate": 2}`; an outcome that none had is not there."""
+        """How many spends had each outcome, as in `{"recorded": 998, "duplicate": 2}`, without outcomes that none
+        had.
+        """
         counts: dict[str, int] = {}
         for _, reply in self._parts:
             for run in reply.runs:
@@ -37,16 +41,16 @@ class Outcomes(Sequence[SpendResult]):
 
     @property
     def refused(self) -> list[int]:
-        """Which spends were refused, by their index in the columns."""
+        """The indices of the refused spends in the columns."""
         return self.indices(REFUSED)
 
     @property
     def not_ready(self) -> list[int]:
-        """Which spends Redis could not take now, by their index in the columns: repeat them in a moment."""
+        """The indices of the spends that Redis could not take now: repeat them in a moment."""
         return self.indices(NOT_READY)
 
     def indices(self, outcome: str) -> list[int]:
-        """Which spends had an outcome, by their index in the columns, from the lowest up."""
+        """The indices of the spends with an outcome, ascending."""
         found: list[int] = []
         for piece, reply in self._parts:
             at = 0
@@ -88,7 +92,7 @@ class Outcomes(Sequence[SpendResult]):
 def outcomes_of(
     pieces: Sequence[Piece], replies: Sequence[Reply], counted_word: str, size: int, request: str
 ) -> Outcomes:
-    """The answers of all pieces. Raises as `in_order`."""
+    """The results of all pieces. Raises as `in_order`."""
     try:
         read = [
             ChargeReply(reply, piece.campaign_ids, counted_word, piece.campaigns)
@@ -97,7 +101,7 @@ def outcomes_of(
     except BudgetError:
         raise
     except Exception:
-        # It tells which answers can be read.
+        # It raises the error with the results that can be read.
         in_order(pieces, replies, counted_word, size, request)
         raise
     return Outcomes(list(zip(pieces, read, strict=True)), size)

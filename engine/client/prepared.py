@@ -1,4 +1,6 @@
-"""The calls that charge: their KEYS, and the words that they begin with, kept half encoded, for a bidder's calls are of the same campaigns again and again."""
+"""The calls that charge: their KEYS and first arguments. They are cached half encoded, because a bidder's calls
+repeat the same campaigns.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +14,9 @@ from engine.live.scripts import RECORD, Script
 from engine.live.transport.pool import Arg, Call, encoded_head
 
 _CAMPAIGNS: Final = 16_384
-"""Campaigns whose calls are kept: about a kilobyte each."""
+"""Campaigns whose calls are cached, about a kilobyte each."""
 _BATCHES: Final = 256
-"""Calls of several campaigns that are kept: about 12 kilobytes for a hundred of them."""
+"""Cached calls of several campaigns, about 12 kilobytes for a hundred of them."""
 
 
 def call_for(code: Script, campaign_id: int, args: Sequence[Arg]) -> Call:
@@ -51,7 +53,7 @@ def _prepared(code: Script, shard: int, campaigns: tuple[int, ...]) -> tuple[Seq
     for brand_id in dict.fromkeys(campaign_id // ORDINALS for campaign_id in campaigns):
         names.append(keys.brand(brand_id))
         if code.name != RECORD:
-            # All but facts also look at what is on hold.
+            # All but record calls also check holds.
             names += keys.holds(brand_id)
     names += map(keys.campaign, campaigns)
     return names, encoded_head(code, names)

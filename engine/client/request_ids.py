@@ -1,4 +1,6 @@
-"""Request and hold ids of this process: a random prefix and a counter, quicker than a UUID a call. A forked child draws its own prefix."""
+"""Request and hold ids of this process: a random prefix and a counter, faster than a UUID a call. A forked child
+makes its own prefix.
+"""
 
 from __future__ import annotations
 

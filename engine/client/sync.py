@@ -1,4 +1,4 @@
-"""What bidders import: `BudgetClient`. It needs redis-py and nothing else of this house's outer rooms."""
+"""What bidders import: `BudgetClient`. It needs redis-py and no other package."""
 
 from __future__ import annotations
 
@@ -48,7 +48,8 @@ _LEASES_END_S: Final = 5.0
 class BudgetClient(HoldCalls):
     """Reports spends to the budget engine. Thread-safe, usable after fork.
 
-    Every call is bounded by `timeout_ms`, repeats included. When it passes, `Unavailable` carries the request id: repeating with it is safe.
+    Every call is bounded by `timeout_ms`, retries included. When it passes, `Unavailable` carries the request id:
+    repeating with it is safe.
     """
 
     def __init__(self, wire: ConnectionPool, timeout_ms: int = 250) -> None:
@@ -64,8 +65,9 @@ class BudgetClient(HoldCalls):
     def from_url(cls, url: str, timeout_ms: int = 250, busy_poll_us: int = MOST_US) -> BudgetClient:
         """A client for the Redis at `url` (any form that redis-py takes).
 
-        busy_poll_us: for how many microseconds a call waits awake for its reply before it sleeps, a batch longer by its size, which makes a call to a near Redis up to
-        twice as quick for some processor time; 0 sleeps at once. Raises InvalidSetting, InvalidInput.
+        busy_poll_us: microseconds for which a call busy-polls for its reply, longer for a batch by its size. Next to
+        a nearby Redis this up to halves latency at the cost of CPU; 0 turns it off. Raises InvalidSetting,
+        InvalidInput.
         """
         return cls(ConnectionPool(url, busy_poll_us), timeout_ms)
 
@@ -84,11 +86,13 @@ class BudgetClient(HoldCalls):
         request_id: str | None = None,
         occurred_at: datetime | None = None,
     ) -> SpendResult:
-        """States that money was spent: counted and logged, even past a budget or on a paused campaign; the answer says so.
+        """Records money that was spent: counted and logged, even past a budget or of a paused campaign; the result
+        shows it.
 
-        amount: a decimal string or Decimal with at most six places, or whole micros in amount_micros. event_id: the exchange's id of the
-        win notice; the same one again is `duplicate`, with another campaign or amount `conflict`. request_id: names the call, so that
-        repeating it counts once; made when none is given. Raises InvalidAmount, InvalidId, Unavailable, WrongVersion.
+        amount: a decimal string or Decimal with at most six places, or whole micros in amount_micros. event_id: the
+        exchange's id of the win notice; a repeat is `duplicate`, with another campaign or amount `conflict`.
+        request_id: names the call, so that a repeat counts once; made when none is given. Raises InvalidAmount,
+        InvalidId, Unavailable, WrongVersion.
         """
         return self._one(RECORD, RECORDED, campaign_id, amount, amount_micros, event_id, request_id, occurred_at)
 
@@ -102,22 +106,23 @@ class BudgetClient(HoldCalls):
         request_id: str | None = None,
         occurred_at: datetime | None = None,
     ) -> SpendResult:
-        """Asks to spend: `accepted` and counted, or `refused` with its causes and nothing consumed. No budget is ever exceeded by it.
+        """Tries to spend: `accepted` and counted, or `refused` with its causes and not counted. It never exceeds a
+        budget.
 
         Parameters and errors as `record_spend`.
         """
         return self._one(TRY, ACCEPTED, campaign_id, amount, amount_micros, event_id, request_id, occurred_at)
 
     def record_spends(self, spends: Iterable[SpendLike], *, request_id: str | None = None) -> list[SpendResult]:
-        """Many facts at once, of any brands: one result a spend, in order, with figures after the whole batch.
+        """Records many spends of any brands: one result a spend, in order, with figures after the whole batch.
 
-        The batch is validated whole before anything is sent; the error names the index. Then each spend has its own outcome. A batch that
-        needs several calls names them `<request id>/<shard>/<chunk>`.
+        All spends are checked before anything is sent; the error names the index. Then each spend has its own
+        outcome. A batch that needs several calls names them `<request id>/<shard>/<chunk>`.
         """
         return self._many(RECORD, RECORDED, spends, request_id)
 
     def try_spends(self, spends: Iterable[SpendLike], *, request_id: str | None = None) -> list[SpendResult]:
-        """Many questions at once; as `record_spends`. Each is judged after those before it."""
+        """Tries many spends; as `record_spends`. Each is evaluated after those before it."""
         return self._many(TRY, ACCEPTED, spends, request_id)
 
     def record_spend_columns(
@@ -129,14 +134,17 @@ class BudgetClient(HoldCalls):
         occurred_at: Sequence[datetime | None] | None = None,
         request_id: str | None = None,
     ) -> Outcomes:
-        """`record_spends` of columns instead of Spends, which takes half the time: the same checks, calls and rows, one answer for all.
+        """`record_spends` of columns instead of Spends, in half the time: the same checks, calls and rows, and one
+        result object for all.
 
-        campaign_ids, amounts_micros: whole numbers, the amounts in micros; each a list, a tuple, or a buffer of one dimension with whole numbers of 4 or 8
-        bytes (`array.array`, numpy's arrays). event_ids, occurred_at: lists or tuples, with None where a spend has none. All of one length, which may be 0;
-        spend i is the i-th value of each. Everything is checked before anything is sent.
+        campaign_ids, amounts_micros: whole numbers, the amounts in micros; each a list, a tuple, or a buffer of one
+        dimension with whole numbers of 4 or 8 bytes (`array.array`, numpy's arrays). event_ids, occurred_at: lists or
+        tuples, with None where a spend has none. All have one length, which may be 0; spend i is the i-th value of
+        each. Everything is checked before anything is sent.
 
-        Raises InvalidInput for a column of another kind or length, InvalidId, InvalidAmount and InvalidInput for a value, with column and index as in
-        `amounts_micros[3]`; else as `record_spends`, where `Unavailable.answers` has a result or None a spend.
+        Raises InvalidInput for a column of another kind or length, InvalidId, InvalidAmount and InvalidInput for a
+        value, with column and index as in `amounts_micros[3]`; else as `record_spends`, where `Unavailable.answers`
+        has a result or None a spend.
         """
         columns = checked_columns(campaign_ids, amounts_micros, event_ids, occurred_at)
         return self._many_columns(RECORD, RECORDED, columns, request_id)
@@ -150,12 +158,14 @@ class BudgetClient(HoldCalls):
         occurred_at: Sequence[datetime | None] | None = None,
         request_id: str | None = None,
     ) -> Outcomes:
-        """`try_spends` of columns; parameters and errors as `record_spend_columns`. Each spend is judged after those before it."""
+        """`try_spends` of columns; parameters and errors as `record_spend_columns`. Each spend is evaluated after
+        those before it.
+        """
         columns = checked_columns(campaign_ids, amounts_micros, event_ids, occurred_at)
         return self._many_columns(TRY, ACCEPTED, columns, request_id)
 
     def status(self, campaign_id: int) -> CampaignStatus:
-        """Whether the campaign may run this millisecond, and if not why. Raises NotFound, NotReady, InvalidId, Unavailable."""
+        """Whether the campaign may run now, and if not why. Raises NotFound, NotReady, InvalidId, Unavailable."""
         try:
             return read_status(self._wire.call(asks_status(campaign_id), self._timeout_s), campaign_id)
         except NoAnswer as failure:
@@ -168,10 +178,11 @@ class BudgetClient(HoldCalls):
         campaigns: Iterable[int] | None = None,
         fail_open: bool = False,
     ) -> Watch:
-        """A local picture of which campaigns may run: `watch.may_bid(campaign_id)` asks no network. Close it, or use it in a `with`.
+        """A local view of the campaigns that may run: `watch.may_bid(campaign_id)` costs no network call. Close it,
+        or use it in a `with`.
 
-        brands, campaigns: keep only these (together: both), else all. fail_open: see `Watch`. It reads its snapshot in the background:
-        `watch.wait_ready(seconds)` waits for it. Raises InvalidId.
+        brands, campaigns: watch only these (together: both), else all. fail_open: see `Watch`. The snapshot is read
+        in the background: `watch.wait_ready(seconds)` waits for it. Raises InvalidId.
         """
         return Watch(self._wire, brands=brands, campaigns=campaigns, fail_open=fail_open)
 
@@ -185,15 +196,18 @@ class BudgetClient(HoldCalls):
         largest: str | Decimal | None = None,
         spool: str | os.PathLike[str] | None = None,
     ) -> Lease:
-        """A slice of a campaign's budget to spend from in this process's memory: `lease.try_spend(...)` costs no network. Close it, or use it in a `with`.
+        """A slice of a campaign's budget to spend from in this process's memory: `lease.try_spend(...)` costs no
+        network call. Close it, or use it in a `with`.
 
-        amount: what it begins with; it grows with the burn rate up to `largest` (ten times that when none is given). Where the budget has less
-        left, it gets that; a campaign that may not run now, or has nothing left, gets an empty lease, which says `why` and fills when it may. ttl: seconds
-        (or a timedelta, from 1 second to a day) after which what it holds comes back should this process die. spool: a folder on a local disk for
-        spends that are not counted yet; what dead processes left there is counted first (`replay_spool`). Without one they live in memory only.
+        amount: the first size; it grows with the burn rate up to `largest` (default: ten times that). Where less is
+        left of the budget, the lease gets that. A campaign that may not run now, or has nothing left, gets an empty
+        lease, whose `why` names the reason and which is refilled when it may run. ttl: seconds (or a timedelta, from
+        1 second to a day) after which the hold ends should this process die. spool: a folder on a local disk for
+        spends that are not counted yet; spends that dead processes left there are counted first (`replay_spool`).
+        Without a spool they are in memory only.
 
-        Raises InvalidAmount, InvalidId, InvalidInput (ttl, largest, spool), NotFound, Unavailable, WrongVersion; NotReady where a spool is to be
-        counted and Redis is being rebuilt.
+        Raises InvalidAmount, InvalidId, InvalidInput (ttl, largest, spool), NotFound, Unavailable, WrongVersion;
+        NotReady where a spool is to be counted and Redis is being rebuilt.
         """
         check_campaign_id(campaign_id)
         micros = micros_of(amount, amount_micros)
@@ -210,7 +224,8 @@ class BudgetClient(HoldCalls):
         return self._keeper.open(campaign_id, micros, most, ttl_s, folder, self._timeout_s)
 
     def replay_spool(self, spool: str | os.PathLike[str]) -> Replayed:
-        """Counts what processes that died left in a folder of spools, once, under the ids that it had. Repeating it is safe.
+        """Counts the spends that dead processes left in a folder of spools, under their own request ids. Repeating it
+        is safe.
 
         Raises InvalidInput, Unavailable, NotReady, WrongVersion.
         """
@@ -292,7 +307,7 @@ def asks_status(campaign_id: int) -> Call:
 
 
 def read_status(reply: Reply, campaign_id: int) -> CampaignStatus:
-    """What `read_plan` says of a campaign. Raises NotReady, NotFound, UnreadableReply."""
+    """The status of a campaign in a reply of `read_plan`. Raises NotReady, NotFound, UnreadableReply."""
     try:
         return _status_of(reply, campaign_id)
     except BudgetError:
@@ -312,7 +327,7 @@ def _status_of(reply: Reply, campaign_id: int) -> CampaignStatus:
 
 
 def status_unknown(failure: NoAnswer, campaign_id: int) -> Unavailable:
-    """What who asked for a status is told when no answer came, or none that can be read."""
+    """The error for a status call without a reply, or without a readable one."""
     kind = UnreadableReply if isinstance(failure, Unreadable) else Unavailable
     return kind(f"status of campaign {campaign_id} is not known: {failure.why}", "")
 

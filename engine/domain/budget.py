@@ -1,6 +1,6 @@
-"""The budgets that a spend is checked against, as one list, and the budget decision as pure functions.
+"""The list of budgets that a spend is checked against, and the state of one budget.
 
-`lua/lib/charge.lua` decides the same on the hot path.
+The scripts decide about spends; their list is `lua/lib/budgets.lua`.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from engine.domain.periods import Period
 class BudgetKind(NamedTuple):
     """One row of the list of budgets.
 
-    cause: its public name, and the cause it gives when used up. period: what its spend is counted over.
+    cause: its public name, and the cause that it gives when used up. period: the period over which spend counts.
     stored: the field of its limit in a brand's hash; `<stored>_at` is the instant at which it last became used up or free.
-    words and title: for people, of the budget and of the time that it is over.
+    words and title: names for people, of the budget and of its current period.
     """
 
     cause: str
@@ -41,16 +41,16 @@ BUDGETS: Final = (
     BudgetKind(DAILY_BUDGET, "day", "daily", "daily budget", "Today"),
     BudgetKind(MONTHLY_BUDGET, "month", "monthly", "monthly budget", "This month"),
 )
-"""Append only: lines of Redis hold budgets in this order. `lua/lib/plan.lua` has the same list."""
+"""Append only: replies of the scripts have budgets in this order. `lua/lib/budgets.lua` has the same list."""
 _FIRST: Final = 2
-"""Budgets of which lines hold all limits together, then all spends, and so on; those added since stand behind them one by one."""
+"""The budgets whose fields alternate in a line (`limit:limit:spend:spend`); the fields of later budgets follow, budget by budget."""
 
 
 class Budget(NamedTuple):
     """One limit over one period, in micros.
 
-    cause: the cause it gives when used up. limit: None is no limit. spent: in its present period.
-    since_ms: when it last became used up or free again, where that was told.
+    cause: the cause that it gives when used up. limit: None is no limit. spent: in the current period.
+    since_ms: when it last became used up or free again, where known.
     """
 
     cause: str
@@ -69,19 +69,19 @@ class Budget(NamedTuple):
 
     @property
     def remaining(self) -> int | None:
-        """Micros left, negative when facts went past the limit; None when there is no limit."""
+        """Micros left, negative when record calls exceeded the limit; None when there is no limit."""
         return None if self.limit is None else self.limit - self.spent
 
 
 def budgets_of(fields: Sequence[str], each: int) -> list[tuple[str, ...]]:
-    """The fields of a line, budget by budget, of `each` fields a budget. Raises ValueError where the first two are not whole.
+    """Splits a line's fields by budget, `each` fields a budget. Raises ValueError where the first two budgets are incomplete.
 
-    The first two budgets are woven (`limit:limit:spend:spend`); each further one follows whole (`:limit:spend`). What is left over is of a
-    later release.
+    The fields of the first two alternate (`limit:limit:spend:spend`); those of each further budget follow together (`:limit:spend`).
+    Ignores budgets of later releases.
     """
     woven = _FIRST * each
     if len(fields) < woven:
-        raise ValueError(f"{':'.join(fields)[:100]!r} tells too little of a brand")
+        raise ValueError(f"{':'.join(fields)[:100]!r} has too few fields of a brand")
     found = [tuple(fields[place:woven:_FIRST]) for place in range(_FIRST)]
     if len(fields) > woven:
         found += [tuple(fields[start : start + each]) for start in range(woven, len(fields) - each + 1, each)]
@@ -93,11 +93,6 @@ def used_up_causes(budgets: Iterable[Budget]) -> tuple[str, ...]:
     return tuple(budget.cause for budget in budgets if budget.used_up)
 
 
-def refusal_causes(budgets: Iterable[Budget], amount: int) -> tuple[str, ...]:
-    """The causes for which a `try_spend` of `amount` micros is refused; empty when it fits everywhere."""
-    return tuple(budget.cause for budget in budgets if budget.used_up or not budget.allows(amount))
-
-
 def daily_above_monthly(daily: int | None, monthly: int | None) -> bool:
-    """Whether a daily budget can never be reached, because its month's is smaller: allowed, and most likely a slip."""
+    """Whether a daily budget can never be reached, because the monthly one is smaller. Allowed, but probably a mistake."""
     return daily is not None and monthly is not None and daily > monthly

@@ -1,8 +1,9 @@
-"""Why a campaign is not running: a set of causes kept apart. It runs when the set is empty.
+"""Why a campaign is not running: a set of causes. It runs when the set is empty.
 
-`CAUSES` is the one table of causes: what reads, writes, shows or counts causes takes them from there.
-A person's switch (`manual`) is one cause among others, so no job can undo it. On the wire a set is a bit mask.
-The set is open: a bit or name of a later release reads as `other` everywhere, and stops a campaign like any standing cause.
+`CAUSES` is the one table of causes, for all code that reads, writes, shows or counts them.
+A person's switch (`manual`) is one cause among others, so no job can undo it. In Redis a set is a bit mask.
+The set is open: a bit or name of a later release reads as `other` everywhere, and stops a campaign like any standing
+cause.
 """
 
 from __future__ import annotations
@@ -21,16 +22,17 @@ SCHEDULE: Final = "schedule"
 DAILY_BUDGET: Final = "daily_budget"
 MONTHLY_BUDGET: Final = "monthly_budget"
 OTHER: Final = "other"
-"""What a cause that this release does not know reads as."""
+"""The name for causes that this release does not know."""
 
 
 class Cause(NamedTuple):
     """One row of the table.
 
     bit: its bit in a mask. kind: `switch` (a person ends it), `clock` or `money` (time ends it).
-    lasting: a `standing` cause stops a campaign and is its status; a `passing` one refuses spends of this moment and is never written down.
+    lasting: a `standing` cause stops a campaign and is its status; a `passing` one refuses spends of this moment and
+    is never stored.
     sentence and label: for people, in full and as a word or two.
-    since: what tells the instant at which it began. period: of a money cause, after which it ends.
+    since: which instant is its beginning. period: of a money cause, the period after which it ends.
     """
 
     bit: int
@@ -50,11 +52,13 @@ CAUSES: Final = (
     Cause(8, DAILY_BUDGET, "money", "standing", "daily budget used up", "daily budget", "budget", "day"),
     Cause(16, MONTHLY_BUDGET, "money", "standing", "monthly budget used up", "monthly budget", "budget", "month"),
 )
-"""Append only: a bit is never given to another cause. `lua/lib/constants.lua` has the same bits."""
+"""Append only: a bit is never given to another cause. `lua/lib/gates.lua` and `lua/lib/budgets.lua` have the same
+bits.
+"""
 _OTHER: Final = Cause(
     1 << 52, OTHER, "switch", "standing", "stopped by a cause of a later release", "other cause", "unknown"
 )
-"""Its bit is the last that Lua's numbers hold exactly, and is never given out."""
+"""The last bit that Lua's numbers represent exactly; no cause gets it."""
 
 ORDER: Final = tuple(row.name for row in CAUSES)
 """The order in which causes are listed; `other` comes last."""
@@ -92,12 +96,12 @@ def in_order(reasons: Iterable[str]) -> tuple[str, ...]:
 
 
 def standing_mask(mask: int) -> int:
-    """A bit mask without its passing causes: what a campaign's status is written from."""
+    """A bit mask without its passing causes; a campaign's status is written from it."""
     return mask & ~_PASSING_BITS
 
 
 def standing(reasons: Iterable[str]) -> tuple[str, ...]:
-    """The same of causes by name, in the listed order."""
+    """The same for causes by name, in the listed order."""
     return tuple(name for name in in_order(reasons) if cause_of(name).lasting == "standing")
 
 
@@ -107,9 +111,11 @@ def status_of(reasons: Iterable[str]) -> Status:
 
 
 def again_ms(reasons: Iterable[str], schedule: Schedule | None, now_ms: int) -> int | None:
-    """The instant at which every cause has ended by itself; None when there is none, or one that only a person ends, or none can be told.
+    """The instant at which every cause has ended by itself; None when there is none, or one that only a person ends,
+    or it is unknown.
 
-    A schedule that opens before a budget's next period may be closed again by then, so it is asked at that instant. None is a schedule that is not known.
+    A schedule that opens before a budget's next period may be closed again by then, so it is evaluated at that
+    instant. None is an unknown schedule.
     """
     causes = {cause_of(name) for name in reasons}
     if not causes or any(cause.kind == "switch" for cause in causes):
@@ -118,15 +124,15 @@ def again_ms(reasons: Iterable[str], schedule: Schedule | None, now_ms: int) -> 
         return None
     at = max([now_ms, *(next_period_ms(cause.period, now_ms) for cause in causes if cause.period)])
     if schedule is None or schedule.is_within_ms(at):
-        # Where the causes are older than now, its window may have opened since: nothing is left to wait for.
+        # Causes older than now: their window may have opened since.
         return None if at == now_ms else at
     return schedule.next_change_ms(at)
 
 
 def sentence(reasons: Iterable[str], schedule: Schedule | None, now_ms: int) -> str:
-    """The causes in words: "paused: daily budget used up, again at 00:00 UTC"; "active" when there are none.
+    """The causes for people: "paused: daily budget used up, again at 00:00 UTC"; "active" when there are none.
 
-    One time at most, at which it runs again: that of one cause of several would promise what the others break.
+    It names one time at most, at which the campaign runs again: the end of one cause of several would be misleading.
     """
     causes = standing(reasons)
     if not causes:

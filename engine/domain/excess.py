@@ -1,4 +1,4 @@
-"""Why more is spent than the budget: because the budget was lowered below what was spent, or because spend was recorded past it, or both."""
+"""Why spend is above the budget: the budget was lowered below it, spend was recorded past it, or both."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class BudgetChange:
-    """A change of one budget (None = no limit), and what was spent in its present period at that instant (epoch ms)."""
+    """A change of one budget (None = no limit), and what was spent in its period at that instant (epoch ms)."""
 
     at_ms: int
     old: int | None
@@ -18,9 +18,10 @@ class BudgetChange:
 
 @dataclass(frozen=True, slots=True)
 class Excess:
-    """What is spent past a budget, in micros.
+    """The amount spent past a budget, in micros.
 
-    lowered: the change that took the budget below what was spent, None where none did. late: how much of it was recorded past the budget in force.
+    lowered: the change that took the budget below what was spent, None where none did. late: how much of it was
+    recorded past the budget in force.
     """
 
     micros: int
@@ -29,9 +30,10 @@ class Excess:
 
 
 def excess_of(spent: int, budget: int | None, changes: Iterable[BudgetChange]) -> Excess | None:
-    """The excess of a period, by the changes of its budget since it began, oldest first; None when nothing is spent past it.
+    """The excess of a period, by the changes of its budget since it began, oldest first; None when nothing is spent
+    past it.
 
-    The most that was ever spent within a budget in force is no one's fault but that of a later, lower budget; the rest came too late.
+    The most that was ever spent within a budget in force is due to a later, lower budget; the rest was recorded late.
     """
     if budget is None or spent <= budget:
         return None

@@ -1,6 +1,7 @@
 """A compiled schedule as minutes of the week: whether it is open, and when that changes next, each in a microsecond.
 
-`engine/domain/schedule.py` compiles, `lua/lib/schedule.lua` reads the same text. This is for whoever keeps many schedules and waits for their boundaries.
+`engine/domain/schedule.py` compiles it, and `lua/lib/schedule.lua` reads the same text. This is for watches, which
+wait for the boundaries of many schedules.
 """
 
 from __future__ import annotations

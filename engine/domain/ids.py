@@ -1,6 +1,7 @@
-"""Ids carry their home: a campaign's id names its brand, a brand's id its shard, by arithmetic in any language.
+"""Ids contain their place: a campaign's id gives its brand, and a brand's id its shard, by arithmetic in any
+language.
 
-Both numbers below are permanent: they are in every id and every key that was ever given out.
+Both numbers below are permanent: they are in every id and key that was ever given out.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ ORDINALS: Final = 65_536
 SHARDS: Final = 64
 """shard = brand_id % SHARDS."""
 MAX_BRAND_ID: Final = 2**37 - 1
-"""So that every campaign id stays below 2^53, which Lua's doubles hold exactly."""
+"""The bound keeps every campaign id below 2^53, which Lua's doubles represent exactly."""
 
 TEXT_ID_LENGTH: Final = 64
 TEXT_ID: Final = rf"[A-Za-z0-9._:/+=@~-]{{1,{TEXT_ID_LENGTH}}}"
@@ -68,7 +69,7 @@ def check_campaign_id(value: object, field: str = "campaign_id") -> int:
 
 
 def ids_of(given: object, field: str) -> list[Any]:
-    """What is given as a list of ids, each still to be checked. Raises InvalidId."""
+    """The values given as a list of ids, not yet checked themselves. Raises InvalidId."""
     try:
         return list(given)  # type: ignore[call-overload, no-any-return]  # what is no list is told below
     except TypeError:
@@ -76,7 +77,7 @@ def ids_of(given: object, field: str) -> list[Any]:
 
 
 def are_text_ids(values: Sequence[str]) -> bool:
-    """Whether texts are all such as `check_text_id` takes: many are told in a third of the time that their patterns would take."""
+    """Whether `check_text_id` accepts all texts, in a third of the time of a pattern per text."""
     try:
         joined = "".join(values).encode("ascii")
     except UnicodeEncodeError:
@@ -97,7 +98,7 @@ def check_text_id(value: object, field: str) -> str:
 
 
 def _look_alike(value: object) -> str:
-    """The letter of another alphabet that may look like one of ours, by its name."""
+    """The name of a letter of another alphabet that may look like one of ours."""
     odd = next((sign for sign in value if not sign.isascii()), None) if isinstance(value, str) else None
     if odd is None:
         return ""

@@ -1,7 +1,7 @@
-"""Names of brands, campaigns and people: one spelling for what looks like one name, so that two names never look alike by accident.
+"""Names of brands, campaigns and people: normalised, so that no two names look alike by accident.
 
-`clean_name` is the one door. It composes letters (NFC), folds each run of blanks to one space, and takes blanks off both ends. A sign
-that nobody can see is refused by its Unicode name, because to drop it quietly would be to guess what was meant.
+`clean_name` normalises every name. It composes letters (NFC), folds each run of blanks to one space, and strips
+blanks at both ends. It refuses an invisible character by its Unicode name, because dropping it would be a guess.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from engine.errors import InvalidName, shown
 NAME_LENGTH: Final = 200
 
 _PLAIN: Final = re.compile(r"[!-~]+(?: [!-~]+)*", re.ASCII)
-"""Printable ASCII with single spaces inside: most names, and nothing to do."""
+"""Printable ASCII with single spaces inside: most names, which need no change."""
 _DOUBTFUL: Final = re.compile(r"[^ -~]")
 _UNSEEN_CATEGORIES: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _UNSEEN: Final = re.compile(
-    # Signs that are drawn as nothing though Unicode counts them among letters, marks or symbols, and noncharacters.
+    # Invisible characters that Unicode classes as letters, marks or symbols, and noncharacters.
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2065\u2800\u3164\ufdd0-\ufdef\ufe00-\ufe0f\uffa0\ufff0-\ufff8\ufffe\uffff\U000e0000-\U000e0fff]"
 )
 _CONTROLS: Final = {
@@ -34,11 +34,11 @@ _CONTROLS: Final = {
     0x7F: "DELETE",
     0x85: "NEXT LINE",
 }
-"""Unicode gives control characters no names; these are its aliases."""
+"""Aliases of control characters, for which Unicode has no names."""
 
 
 def clean_name(value: object, field: str = "name") -> str:
-    """A name in its one spelling: 1 to 200 characters that can be seen, single spaces between words. Raises InvalidName."""
+    """A normalised name: 1 to 200 visible characters, single spaces between words. Raises InvalidName."""
     if not isinstance(value, str):
         raise InvalidName(f"{field} {shown(value)} is a {type(value).__name__}: give a text", field)
     if len(value) <= NAME_LENGTH and _PLAIN.fullmatch(value):
@@ -58,22 +58,24 @@ def clean_name(value: object, field: str = "name") -> str:
 
 @lru_cache(4096)
 def likeness(name: str) -> str:
-    """What a person sees of a name, whatever is in it: two names of one likeness cannot be told apart."""
+    """What a person sees of a name. Two names with the same result look alike."""
     return _folded("".join(sign for sign in unicodedata.normalize("NFC", name) if not is_unseen(sign)))
 
 
 def first_unseen(text: str) -> str | None:
-    """The first sign of a text that cannot be seen; None when all can."""
+    """The first invisible character of a text; None when there is none."""
     return next((sign for sign in text if is_unseen(sign)), None)
 
 
 def is_unseen(sign: str) -> bool:
-    """Whether a sign is a control, a direction mark, a line end, of zero width, or drawn as nothing."""
+    """Whether a character is a control, a direction mark, a line end, of zero width, or invisible otherwise."""
     return unicodedata.category(sign) in _UNSEEN_CATEGORIES or _UNSEEN.match(sign) is not None
 
 
 def seen(text: str, kept: str = "") -> str:
-    """A text with each sign that cannot be seen written as an escape: for whoever looks at names from before this door, or at what others wrote."""
+    """A text with each invisible character escaped, for names that are older than `clean_name` and for text from
+    others.
+    """
     if text.isascii() and text.isprintable():
         return text
     return _DOUBTFUL.sub(
@@ -87,7 +89,7 @@ def _escape(sign: str) -> str:
 
 
 def sign_name(sign: str) -> str:
-    """A sign as a message names it: "ZERO WIDTH SPACE (U+200B), which cannot be seen"."""
+    """A character in a message: "ZERO WIDTH SPACE (U+200B), which cannot be seen"."""
     code = ord(sign)
     if unicodedata.category(sign) == "Cc":
         alias = _CONTROLS.get(code)

@@ -1,6 +1,8 @@
-"""Where today's spend is heading: by the time that campaigns ran today, and the time that they still may run before the UTC day ends.
+"""Projects today's spend from the time that campaigns ran today and the time that they may still run before the UTC
+day ends.
 
-Time is counted in campaign-milliseconds: two campaigns that run side by side for an hour are two hours. A stop and a closed window count for nothing.
+Time is in campaign-milliseconds: two campaigns that run side by side for an hour are two hours. Pauses and closed
+windows do not count.
 """
 
 from __future__ import annotations
@@ -15,12 +17,14 @@ from engine.domain.periods import DAY_MS, MINUTE_MS, day_of, day_start_ms
 from engine.domain.schedule import DAY_MINUTES, Schedule, weekday_of
 
 TOO_EARLY_MS: Final = 30 * MINUTE_MS
-"""Nothing is projected before the campaigns of a brand ran for half an hour: one early burst would be multiplied by 48 and more."""
+"""The least running time before a projection: an early burst would be multiplied by 48 and more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """ran_ms: how long so many campaigns ran today, together. ahead: (from, until, campaigns that may run then), in order, up to the day's end."""
+    """ran_ms: how long the campaigns ran today, together. ahead: (from, until, campaigns that may run then), in
+    order, up to the day's end.
+    """
 
     ran_ms: int
     campaigns: int
@@ -28,7 +32,7 @@ class Pace:
 
     @classmethod
     def all_day(cls, now_ms: int) -> Pace:
-        """That of one campaign that runs all day."""
+        """The time of one campaign that runs all day."""
         return cls(now_ms % DAY_MS, 1, ((now_ms, day_start_ms(day_of(now_ms) + 1), 1),))
 
     @property
@@ -57,7 +61,7 @@ class Pace:
 
 
 def ahead_of(campaigns: Iterable[tuple[Schedule, int]], now_ms: int) -> tuple[tuple[int, int, int], ...]:
-    """When how many campaigns may run from now to the end of the UTC day, from (schedule, how many have it)."""
+    """How many campaigns may run, and when, from now to the end of the UTC day, from (schedule, how many have it)."""
     day = day_of(now_ms)
     edges: dict[int, int] = {}
     for schedule, number in campaigns:

@@ -1,11 +1,13 @@
-"""Refunds: why one is not given, as a short code that scripts and tables carry and as a sentence for people."""
+"""Why a refund is refused: a short code in scripts and tables, and a sentence for people."""
 
 from __future__ import annotations
 
 from typing import Final
 
 FIRST_DAY: Final = 18_262
-"""2020-01-01 as a day number: no spend is older, and a refund that says so is refused. `lua/lib/refund.lua` says the same; a test holds them together."""
+"""2020-01-01 as a day number: no spend is older, so a refund of an earlier day is refused. `lua/lib/refund.lua` has
+the same; a test compares them.
+"""
 
 WHY: Final = {
     "ca": "this refund was asked for before with another amount: give a part of a spend a refund_id of its own",
@@ -23,9 +25,11 @@ WHY: Final = {
     "w": "the event is older than its window, so the spend log decides within seconds: ask again",
     "n": "no such event is remembered: where it is older than its window, say the day of the spend (spent_on)",
 }
-"""{code: sentence}. `c..` is a conflict with what was counted, `x..` a refusal; no money was moved by either, nor by `w` and `n`."""
+"""{code: sentence}. `c..` is a conflict with what was counted, `x..` a refusal. None of them moved money, nor did `w`
+and `n`.
+"""
 
 
 def refund_request(event_id: str | None, refund_id: str | None) -> str:
-    """The request id of a refund's row in the log: of its event and, after a comma, of the part that has an id of its own."""
+    """The request id of a refund's row in the log: its event and, after a comma, its refund id if it has one."""
     return f"refund:{event_id}" + (f",{refund_id}" if refund_id else "")

@@ -1,9 +1,12 @@
 """Dayparting: when a campaign may run, in UTC, to the minute.
 
-A schedule is a window or a list of windows: `{"days": ["mon", ...], "start_time": "09:00", "end_time": "17:00"}`. The start is included, the
-end is not; a window over midnight belongs to the day that it starts on; no days are all days, no times are all day, `24:00` is an end,
-an empty schedule (`{}`, `[]`) is always, and so are the words `always` and `none`. It compiles to text like `12345@540-1020;6@0-360` (days 1 = Monday to 7, minutes of the day), which is short
-enough for Redis' compact hashes and which the hot path reads each time it decides (`lua/lib/schedule.lua`).
+A schedule is a window or a list of windows: `{"days": ["mon", ...], "start_time": "09:00", "end_time": "17:00"}`.
+- The start is included, the end is not; `24:00` is an end.
+- A window over midnight belongs to the day on which it starts.
+- Without days it applies to all days, without times all day.
+- An empty schedule (`{}`, `[]`) and the words `always` and `none` mean always.
+It compiles to text like `12345@540-1020;6@0-360` (days 1 = Monday to 7, minutes of the day). The text is short enough
+for Redis' compact hashes, and the scripts read it at each decision (`lua/lib/schedule.lua`).
 """
 
 from __future__ import annotations
@@ -80,7 +83,8 @@ class Schedule:
     def parse(cls, value: object, field: str = "schedule") -> Schedule:
         """A schedule from text (JSON, `always` or `none`) or from its parsed value; None, {} and [] are always.
 
-        An empty text is refused: it is what an unset variable or a field that was never filled in leaves. Raises InvalidSchedule with the path.
+        Refuses an empty text, which an unset variable or an empty field would give. Raises InvalidSchedule with the
+        path.
         """
         if isinstance(value, Schedule):
             return value
@@ -122,7 +126,7 @@ class Schedule:
 
     @property
     def compiled(self) -> str:
-        """The text that Redis holds: "" is always, else `days@from-to` pieces joined by `;`."""
+        """The text in Redis: "" is always, else `days@from-to` pieces joined by `;`."""
         return _compiled(self) if self.windows else ""
 
     def is_within(self, at: datetime) -> bool:
@@ -163,7 +167,7 @@ class Schedule:
                 was_open = False
 
     def words(self) -> str:
-        """The schedule as people say it: "Mon-Fri 09:00-17:00, Sat all day (UTC)"."""
+        """The schedule for people: "Mon-Fri 09:00-17:00, Sat all day (UTC)"."""
         if self.always:
             return "always"
         return ", ".join(_window_words(window) for window in self.windows) + " (UTC)"
@@ -171,7 +175,7 @@ class Schedule:
 
 @lru_cache(4096)
 def _compiled(schedule: Schedule) -> str:
-    """Kept, because thousands of campaigns share a few schedules."""
+    """Cached, because thousands of campaigns share a few schedules."""
     by_range: dict[tuple[int, int], str] = {}
     for day, ranges in enumerate(schedule.week()):
         for piece in ranges:
@@ -209,7 +213,7 @@ def _json(text: str, field: str) -> object:
 
 
 def _named_once(pairs: list[tuple[str, Any]], field: str) -> dict[str, Any]:
-    """The object, if it names no field twice: the last would silently win, and the campaign run at hours nobody meant."""
+    """The object, if it has no field twice: the last would silently win, and the campaign run at wrong hours."""
     fields: dict[str, Any] = {}
     for name, value in pairs:
         if name in fields:

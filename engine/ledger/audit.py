@@ -1,4 +1,4 @@
-"""Questions that `verify` asks of the ledger: what stands there twice, and sums that must agree. Read only, and bounded by days."""
+"""Queries of `verify` on the ledger: duplicates, and sums that must agree. Read only, and bounded by days."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _CLOSED_SHARDS: Final = text("SELECT shard FROM shard_close WHERE period = 'day'
 
 
 class Twice(NamedTuple):
-    """Something that was counted more than once, and the micros that are too much."""
+    """Something that was counted more than once, and the excess micros."""
 
     what: str
     brand_id: int
@@ -47,7 +47,7 @@ class Twice(NamedTuple):
 
 
 class Disagreement(NamedTuple):
-    """Two sums in the ledger that ought to be one, in micros. owner: `brand 81` or `campaign 5308417`."""
+    """Two sums in the ledger that should be equal, in micros. owner: `brand 81` or `campaign 5308417`."""
 
     owner: str
     what: str
@@ -57,7 +57,7 @@ class Disagreement(NamedTuple):
 
 
 def repeated_positions(connection: Connection, since: date, limit: int = 100) -> list[Twice]:
-    """Rows with the same (shard, generation, n, position): one entry written down twice."""
+    """Rows with the same (shard, generation, n, position): one entry written twice."""
     found = connection.execute(
         _REPEATED_POSITIONS,
         {"since": since, "limit": limit},
@@ -71,12 +71,12 @@ def repeated_positions(connection: Connection, since: date, limit: int = 100) ->
 
 
 def repeated_events(connection: Connection, since: date, window: timedelta, limit: int = 100) -> list[Twice]:
-    """Spends of a brand with the same event id closer together than its window."""
+    """Spends of a brand with the same event id within its dedup window."""
     return _repeated(connection, "brand_id, event_id", "event_id", since, window, limit)
 
 
 def repeated_requests(connection: Connection, since: date, window: timedelta, limit: int = 100) -> list[Twice]:
-    """Spends at the same place of the same request of a shard, closer together than its window: a request applied twice."""
+    """Spends at the same place of the same request of a shard within its dedup window: a request applied twice."""
     return _repeated(connection, "shard, request_id, position", "request_id", since, window, limit)
 
 
@@ -114,8 +114,9 @@ def repeated_refunds(connection: Connection, since: date, limit: int = 100) -> l
 
 
 class Again(NamedTuple):
-    """An event id that a brand counted more than once, after its window, or a refund that was paid more than once; again_micros: all but
-    the first. kind: `spend` or `refund`; refund_id: of a part of a spend."""
+    """An event id that a brand counted more than once, outside its window, or a refund that was paid more than once;
+    again_micros: all but the first. kind: `spend` or `refund`; refund_id: of a partial refund.
+    """
 
     brand_id: int
     event_id: str
@@ -128,7 +129,7 @@ class Again(NamedTuple):
 
 
 def events_again(connection: Connection, day: date, limit: int = 1000) -> list[Again]:
-    """The event ids of a day that stand there again, on it or on the day before or after."""
+    """The event ids of a day that occur again, on it or on the day before or after."""
     found = connection.execute(
         _EVENTS_AGAIN,
         {"day": day, "limit": limit},
@@ -137,7 +138,9 @@ def events_again(connection: Connection, day: date, limit: int = 1000) -> list[A
 
 
 def _refunds_again(connection: Connection, day: date, limit: int) -> list[Again]:
-    """Refunds that name a day and stand there again: what versions paid that forgot a refund with its event."""
+    """Refunds that name a day and occur again: earlier releases paid them when a refund left the window with its
+    event.
+    """
     found = connection.execute(
         text(
             "SELECT brand_id, event_id, count(*) AS times,"

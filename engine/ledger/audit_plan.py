@@ -1,4 +1,4 @@
-"""Questions that `verify` asks of the catalog and the statuses: what changed a moment ago, which budgets were in force, which rows repeat."""
+"""Queries of `verify` on the catalog and the statuses: recent changes, budgets that were in force, and repeated rows."""
 
 from __future__ import annotations
 
@@ -33,15 +33,16 @@ def changed_within(connection: Connection, names: Sequence[str], seconds: int) -
 
 
 def last_changes_off(connection: Connection) -> list[WrongChange]:
-    """Campaigns whose status is not what their last status_change says.
+    """Campaigns whose status is not that of their last status_change.
 
-    `id + 0`: by the campaign's own index. With 100,000 campaigns PostgreSQL else walks back through all changes for each of them, for minutes.
+    `id + 0` makes PostgreSQL use the campaign's own index. Otherwise, with 100,000 campaigns, it scans back through
+    all changes for each of them, for minutes.
     """
     found = connection.execute(
         text(
             "SELECT c.id, c.status, c.reasons, s.status AS told, s.reasons AS why FROM campaign AS c LEFT JOIN LATERAL"
             " (SELECT status, reasons FROM status_change WHERE campaign_id = c.id ORDER BY id + 0 DESC LIMIT 1) AS s ON true"
-            # Paused without a cause and without a row: its first status is still to be written.
+            # Paused without a cause and without a row: its first status is not written yet.
             " WHERE (s.status IS NULL AND NOT (c.status = 'paused' AND c.reasons = '{}'))"
             " OR (s.status IS NOT NULL AND (c.status, c.reasons) IS DISTINCT FROM (s.status, s.reasons)) ORDER BY 1 LIMIT :limit"
         ),
@@ -85,7 +86,7 @@ def largest_budget(connection: Connection, brand_id: int, field: str, now: int |
 
 
 class RecentRow(NamedTuple):
-    """A row of the log as V3 walks it."""
+    """A row of the log as V3 reads it."""
 
     amount_micros: int
     kind: str
@@ -98,7 +99,7 @@ class RecentRow(NamedTuple):
 def recent_rows(connection: Connection, brand_id: int, since: datetime, limit: int) -> list[RecentRow]:
     """A brand's rows since an instant, the newest `limit` of them, in the order in which they were counted.
 
-    told: the verb of the call (`t` asked, `r` stated), of calls that were not counted whole.
+    told: the verb (`t` try, `r` record) of calls that were not counted whole.
     """
     found = connection.execute(
         text(

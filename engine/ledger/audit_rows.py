@@ -1,4 +1,6 @@
-"""Questions that `verify` asks of the rows: does each belong to something that was there, and has each its own day. Read only, bounded by days."""
+"""Queries of `verify` on the rows: whether each belongs to an entry and campaign, and to its own day. Read only, and
+bounded by days.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ from engine.ledger.audit import Disagreement
 
 
 class Stray(NamedTuple):
-    """Rows that fit nothing, and what they are worth in micros."""
+    """Rows that belong to nothing, and their micros."""
 
     what: str
     brand_id: int
@@ -22,7 +24,7 @@ _LIMIT: Final = 100
 
 
 def without_campaign(connection: Connection, since: date) -> list[Stray]:
-    """Rows of campaigns that are not in the catalog, or were never published: nothing could have counted them."""
+    """Rows of campaigns that are not in the catalog, or were never published."""
     return _strays(
         connection,
         "SELECT l.brand_id, l.micros, format('campaign %s was never published, and has %s rows', l.campaign_id, l.rows) AS what FROM"
@@ -33,7 +35,7 @@ def without_campaign(connection: Connection, since: date) -> list[Stray]:
 
 
 def beyond_the_cursor(connection: Connection, since: date) -> list[Stray]:
-    """Rows of journal entries that PostgreSQL's own cursor has not reached: they stem from no entry that was read."""
+    """Rows of journal entries beyond PostgreSQL's own cursor: no entry that was read has them."""
     return _strays(
         connection,
         "SELECT min(l.brand_id) AS brand_id, sum(l.amount_micros)::bigint AS micros,"
@@ -45,7 +47,9 @@ def beyond_the_cursor(connection: Connection, since: date) -> list[Stray]:
 
 
 def holds_apart(connection: Connection, since: date) -> list[Stray]:
-    """Settled holds without exactly their row, and rows of holds without their hold. Draws from a lease are calls with ids of their own."""
+    """Settled holds without exactly their row, and rows of holds without their hold. Draws from a lease are calls
+    with ids of their own.
+    """
     return _strays(
         connection,
         "SELECT coalesce(h.brand_id, l.brand_id) AS brand_id, coalesce(l.micros, 0) - coalesce(h.settled_micros, 0) AS micros,"
@@ -57,7 +61,7 @@ def holds_apart(connection: Connection, since: date) -> list[Stray]:
         " FROM spend_log WHERE day >= :since AND hold_id IS NOT NULL AND request_id = campaign_id || ':' || hold_id GROUP BY 1, 2, 3) AS l USING (campaign_id, hold_id)"
         " WHERE (h.settled_micros IS DISTINCT FROM l.micros OR l.rows <> 1"
         " OR l.kind <> (CASE h.state WHEN 'settled' THEN 'spend' ELSE h.state END))"
-        # Its row went with its day.
+        # Its row was dropped with its day.
         " AND NOT (l.rows IS NULL AND EXISTS (SELECT FROM dropped_day AS d WHERE d.brand_id = h.brand_id"
         " AND d.day = (h.ended_at AT TIME ZONE 'UTC')::date))"
         " ORDER BY 1, 3 LIMIT :limit",
@@ -77,7 +81,7 @@ def off_their_day(connection: Connection, since: date) -> list[Stray]:
     )
 
 
-# What was booked after the close, from an entry that had lain in quarantine: its day was closed without it, and stays so.
+# Rows from quarantine that came after the close: their day was closed without them, and stays so.
 _LATE_BOOKED: Final = (
     " LEFT JOIN LATERAL (SELECT sum((line->>3)::bigint)::bigint AS micros FROM quarantine AS q, jsonb_array_elements(q.sums) AS line"
     " WHERE q.state = 'persisted' AND q.ended_at > t.closed_at AND (line->>0)::bigint = t.brand_id"

@@ -1,4 +1,4 @@
-"""What every table of the ledger is made of: names of constraints, and the column that a Python type becomes."""
+"""The base of every table of the ledger: names of constraints, and the column type of each Python type."""
 
 from __future__ import annotations
 

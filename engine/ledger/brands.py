@@ -1,4 +1,6 @@
-"""Brands in the catalog: each function works in the caller's transaction, locks the row it changes, and leaves its trail."""
+"""Brands in the catalog. Each function works in the caller's transaction, locks the row that it changes, and writes
+the audit trail.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,7 @@ from engine.ledger.records import (
 )
 
 NAMES_ONLY: Final = frozenset({"name", "external_id"})
-"""What may be changed of an archived row."""
+"""The fields of an archived row that may be changed."""
 
 COLUMNS: Final = (
     Brand.id,
@@ -55,7 +57,7 @@ def create(
     }
     with refusing_taken("brand", values["name"], external_id):
         made = brand_record(connection.execute(insert(Brand).values(**values).returning(*COLUMNS)).one())
-    # The first budgets belong to the trail as much as their changes do.
+    # The audit trail has the first budgets as well as their changes.
     note = (
         f"daily_budget {format_optional(made.daily_budget_micros) or 'none'},"
         f" monthly_budget {format_optional(made.monthly_budget_micros) or 'none'}"
@@ -76,9 +78,9 @@ def change(
     expected_version: int | None = None,
     note: str | None = None,
 ) -> BrandRecord:
-    """Changes what is given; what is equal already leaves no row and no new version. Raises as `create`, and NotFound.
+    """Changes the given fields; equal values leave no row and no new version. Raises as `create`, and NotFound.
 
-    An archived brand changes nothing but what it is called, which may stand in the way of its return.
+    Of an archived brand only names may change, because one may be in the way of its return.
     """
     values: dict[str, Any] = {}
     if not isinstance(name, Keep):
@@ -111,7 +113,7 @@ def change(
 
 
 def archive(connection: Connection, brand_id: int, actor: str) -> BrandRecord:
-    """Takes a brand out of use; its campaigns stay as they are and stop by it. Again is no change. Raises NotFound."""
+    """Archives a brand; its campaigns stay as they are and stop with it. A repeat is no change. Raises NotFound."""
     before = locked(connection, brand_id)
     if before.archived:
         return before
@@ -122,9 +124,10 @@ def archive(connection: Connection, brand_id: int, actor: str) -> BrandRecord:
 
 
 def unarchive(connection: Connection, brand_id: int, actor: str, *, name: str | Keep = KEEP) -> BrandRecord:
-    """Takes a brand into use again, with its campaigns as they were. Again is no change. Raises NotFound, Conflict for a taken name.
+    """Restores an archived brand, with its campaigns as they were. A repeat is no change. Raises NotFound, Conflict
+    for a taken name.
 
-    name: what it is called from now on, where its own has been taken.
+    name: its new name, where its own is taken.
     """
     wanted = None if isinstance(name, Keep) else clean_name(name)
     before = locked(connection, brand_id)

@@ -1,4 +1,6 @@
-"""Campaigns in the catalog: each function works in the caller's transaction, locks brand before campaign, and leaves its trail."""
+"""Campaigns in the catalog. Each function works in the caller's transaction, locks brand before campaign, and writes
+the audit trail.
+"""
 
 from __future__ import annotations
 
@@ -99,9 +101,9 @@ def change(
     expected_version: int | None = None,
     note: str | None = None,
 ) -> CampaignRecord:
-    """Changes what is given; what is equal already leaves no row and no new version. Raises as `create`, and NotFound.
+    """Changes the given fields; equal values leave no row and no new version. Raises as `create`, and NotFound.
 
-    An archived campaign changes nothing but what it is called, which may stand in the way of its return.
+    Of an archived campaign only names may change, because one may be in the way of its return.
     """
     wanted: dict[str, Any] = {}
     if not isinstance(name, Keep):
@@ -130,7 +132,9 @@ def change(
 
 
 def switch(connection: Connection, campaign_id: int, actor: str, *, enabled: bool) -> CampaignRecord:
-    """A person's switch: on or off, whatever budgets and schedule say. Again is no change. Raises NotFound, Conflict if archived."""
+    """A person's switch, independent of budgets and schedule. A repeat is no change. Raises NotFound, Conflict if
+    archived.
+    """
     before = _locked(connection, campaign_id)
     _refuse_archived(before)
     if before.enabled == enabled:
@@ -140,7 +144,7 @@ def switch(connection: Connection, campaign_id: int, actor: str, *, enabled: boo
 
 
 def archive(connection: Connection, campaign_id: int, actor: str) -> CampaignRecord:
-    """Takes a campaign out of use. One that is archived already, itself or by its brand, stays as it is. Raises NotFound."""
+    """Archives a campaign. One that is archived already, itself or by its brand, stays as it is. Raises NotFound."""
     before = _locked(connection, campaign_id)
     if before.archived:
         return before
@@ -150,9 +154,10 @@ def archive(connection: Connection, campaign_id: int, actor: str) -> CampaignRec
 
 
 def unarchive(connection: Connection, campaign_id: int, actor: str, *, name: str | Keep = KEEP) -> CampaignRecord:
-    """Takes a campaign into use again, switched as it was. Again is no change. Raises NotFound, Conflict for a taken name.
+    """Restores an archived campaign, switched as it was. A repeat is no change. Raises NotFound, Conflict for a taken
+    name.
 
-    name: what it is called from now on, where its own has been taken.
+    name: its new name, where its own is taken.
     """
     wanted = None if isinstance(name, Keep) else clean_name(name)
     before = _locked(connection, campaign_id)
@@ -259,13 +264,13 @@ def _give_ids(connection: Connection, brand_id: int, count: int) -> list[int]:
             " archived ones included; create another brand",
             "room",
         )
-    # Not a change of the brand: its version stays.
+    # This is no change of the brand: its version stays.
     connection.execute(update(Brand).where(Brand.id == brand_id).values(next_ordinal=first + count))
     return [campaign_id_of(brand_id, ordinal) for ordinal in range(first, first + count)]
 
 
 def _refuse_taken_names(connection: Connection, brand_id: int, names: list[str]) -> None:
-    """The unique constraint would find them too, but not say which one of many."""
+    """The unique constraint would find them too, but not name the one of many."""
     seen: set[str] = set()
     for name in names:
         if name in seen:

@@ -1,4 +1,6 @@
-"""The catalog: what was agreed. Every method is one transaction; every change names its actor, raises a version and leaves a trail."""
+"""The catalog: brands, campaigns and their budgets. Every method is one transaction. Every change names its actor,
+raises a version and writes the audit trail.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ _EXTERNAL: Final = "ext:"
 
 
 class CampaignGroup(NamedTuple):
-    """So many campaigns of a brand that the same things decide on. published: Redis has heard of them; status, reasons: as last written."""
+    """A group of campaigns of a brand with equal conditions. published: Redis has them; status, reasons: as last
+    written.
+    """
 
     brand_id: int
     enabled: bool
@@ -46,7 +50,9 @@ class CampaignGroup(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PendingPublication:
-    """What Redis has yet to hear of one brand. is_new, new: never published and without log rows, so that a missing hash is new and not lost."""
+    """What is not published yet of one brand. is_new, new: never published and without log rows, so that a missing
+    hash is new and not lost.
+    """
 
     brand: BrandRecord
     campaigns: list[CampaignRecord]
@@ -61,7 +67,7 @@ class Catalog:
         self._engine = engine
 
     def instance_uuid(self) -> str:
-        """The name of this installation, as Redis' marks carry it."""
+        """The uuid of this installation, which Redis' marks contain."""
         with self._engine.connect() as connection:
             return str(connection.execute(select(Instance.uuid)).scalar_one())
 
@@ -279,10 +285,10 @@ class Catalog:
                 for brand, enabled, schedule, live, status, reasons, count in connection.execute(text(query))
             ]
 
-    # What people type, and what Redis has yet to hear of
+    # References that people type, and pending publications
 
     def resolve_brand(self, written: str) -> int:
-        """The id of the brand that people write as `ext:VALUE` or digits. Raises InvalidId, NotFound."""
+        """The id of a brand that a person typed as `ext:VALUE` or digits. Raises InvalidId, NotFound."""
         number, external_id = _written(written, "brand")
         match: ColumnElement[bool] = (
             Brand.id == check_brand_id(number) if external_id is None else Brand.external_id == external_id
@@ -290,7 +296,7 @@ class Catalog:
         return self._resolve(select(Brand.id).where(match), "brand", written)
 
     def resolve_campaign(self, written: str) -> int:
-        """The id of the campaign that people write as `ext:VALUE` or digits. Raises InvalidId, NotFound."""
+        """The id of a campaign that a person typed as `ext:VALUE` or digits. Raises InvalidId, NotFound."""
         number, external_id = _written(written, "campaign")
         match: ColumnElement[bool] = (
             Campaign.id == check_campaign_id(number) if external_id is None else Campaign.external_id == external_id
@@ -338,7 +344,7 @@ class Catalog:
         ]
 
     def mark_published(self, brand_versions: Mapping[int, int], campaign_versions: Mapping[int, int]) -> None:
-        """Notes which versions Redis has, {id: version}; a later one noted meanwhile by another publisher stays."""
+        """Stores which versions Redis has, {id: version}; never lowers one that another publisher stored meanwhile."""
         if not brand_versions and not campaign_versions:
             return
         with self._engine.begin() as connection:
@@ -348,7 +354,7 @@ class Catalog:
     def overtake(
         self, of_brands: Mapping[int, Ahead], of_campaigns: Mapping[int, Ahead]
     ) -> tuple[list[int], list[int]]:
-        """Raises rows above what Redis has of them, and answers which; see published.overtake."""
+        """Raises rows above Redis' versions, and returns which; see published.overtake."""
         with self._engine.begin() as connection:
             brand_ids = published.overtake(connection, "brand", of_brands)
             return brand_ids, published.overtake(connection, "campaign", of_campaigns)
@@ -359,7 +365,7 @@ class Catalog:
             return published.last_change(connection)
 
     def doubt(self, brand_ids: Sequence[int], campaign_ids: Sequence[int]) -> None:
-        """Has rows published again of which Redis holds something else than was noted."""
+        """Marks rows to be published again, because Redis has other content than was stored."""
         with self._engine.begin() as connection:
             published.doubt(connection, "brand", brand_ids)
             published.doubt(connection, "campaign", campaign_ids)
@@ -382,7 +388,7 @@ class Catalog:
 
 
 def _written(written: str, entity: str) -> tuple[int, str | None]:
-    """The number or the external id that a person wrote."""
+    """The number or the external id that a person typed."""
     value = written.strip() if isinstance(written, str) else ""
     if value.startswith(_EXTERNAL):
         return 0, check_text_id(value.removeprefix(_EXTERNAL), "external_id")

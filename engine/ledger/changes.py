@@ -1,4 +1,6 @@
-"""The trail of the catalog: who changed which field from what to what, written in the transaction of the change itself."""
+"""The audit trail of the catalog: who changed which field from what to what, written in the transaction of the
+change.
+"""
 
 from __future__ import annotations
 
@@ -25,11 +27,12 @@ class FieldChange(NamedTuple):
 
 def write(connection: Connection, entity: Entity, actor: str, changes: Sequence[FieldChange]) -> None:
     """Appends one row a change."""
-    # Where no person left a note, the request that brought the change stands there: its lines in the logs carry the same id.
+    # Without a person's note it has the id of the request, which its log lines have too.
     request = f"request {logs.request_id()}" if logs.request_id() else None
     if changes:
         connection.execute(
-            # The clock, not the transaction's start: it may have waited for the row behind a change that must stand before it.
+            # The clock and not the transaction's start, because it may have waited for the row behind an earlier
+            # change.
             insert(CatalogChange).values(at=func.clock_timestamp()),
             [
                 {"actor": actor, "entity": entity, **change._asdict(), "note": change.note or request}

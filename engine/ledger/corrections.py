@@ -23,7 +23,7 @@ class CorrectionRow(NamedTuple):
 
 
 def write(connection: Connection, rows: Iterable[CorrectionRow]) -> None:
-    """Writes corrections down, each once."""
+    """Stores corrections, each once."""
     for row in rows:
         connection.execute(
             text(

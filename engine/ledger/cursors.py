@@ -1,4 +1,4 @@
-"""How far each shard's journal is written down: one row a shard, which is both the lock of its persister and its memory."""
+"""The cursors: how far each shard's journal is persisted. One row a shard, which is also the lock of its persister."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _STOP_CURSOR: Final = text(
 
 @dataclass(frozen=True, slots=True)
 class CursorRow:
-    """Where a shard stands. stopped: why it is out of use until a rebuild, None while it runs."""
+    """A shard's cursor. stopped: why it is out of use until a rebuild, None while it runs."""
 
     shard: int
     entry_id: str
@@ -46,11 +46,14 @@ class CursorRow:
 
 
 class CursorMoved(BudgetError):
-    """The cursor is not where the caller read it: somebody else wrote the same entries. Nothing of this transaction may be kept."""
+    """The cursor moved since the caller read it: another process wrote the same entries. This transaction must be
+    rolled back.
+    """
 
 
 _READING: Final[Select[Any]] = select(*JournalCursor.__table__.c).order_by(JournalCursor.shard)
-# The candidate for `safe` is the cursor as it was before this transaction, so it was committed at `next_at` for certain.
+# The candidate for `safe` is the cursor as it was before this transaction, so it is certain to be committed at
+# `next_at`.
 _AGE: Final = (
     " safe_entry_id = CASE WHEN next_at <= now() - make_interval(mins => :keep) THEN next_entry_id ELSE safe_entry_id END,"
     " next_entry_id = CASE WHEN next_at <= now() - make_interval(mins => :keep) THEN entry_id ELSE next_entry_id END,"
@@ -72,7 +75,7 @@ def read_cursors(connection: Connection) -> dict[int, CursorRow]:
 
 
 def advance_cursor(connection: Connection, shard: int, from_n: int, to_n: int, entry_id: str, generation: int) -> None:
-    """Moves the cursor forward from where it was read. Raises CursorMoved when it is not there any more."""
+    """Moves the cursor forward from where it was read. Raises CursorMoved when it has moved since."""
     if to_n <= from_n:
         raise CursorMoved(f"the cursor of shard {shard} cannot go from n {from_n} to {to_n}: it only goes forward")
     moved = connection.execute(
@@ -94,7 +97,8 @@ def pass_over(connection: Connection, shard: int, n: int, entry_id: str) -> None
 
 
 def restart_cursor(connection: Connection, shard: int, generation: int, n: int, entry_id: str) -> None:
-    """Begins a new generation after a rebuild and takes a stop away. What may be trimmed is kept only where the journal goes on.
+    """Begins a new generation after a rebuild and clears a stop. The safe position is kept only where the journal
+    goes on.
 
     Raises CursorMoved for a generation that is not new, or an n that goes back.
     """
@@ -107,7 +111,7 @@ def restart_cursor(connection: Connection, shard: int, generation: int, n: int, 
 
 
 def stop_cursor(connection: Connection, shard: int, why: str) -> None:
-    """Notes that a shard is out of use, and why; the first reason stays."""
+    """Stores that a shard is out of use, and why; the first reason stays."""
     connection.execute(
         _STOP_CURSOR,
         {"shard": shard, "why": why},
@@ -116,7 +120,8 @@ def stop_cursor(connection: Connection, shard: int, why: str) -> None:
 
 def age_cursors(connection: Connection, keep_minutes: int) -> dict[int, str]:
     """{shard: entry id below which may be trimmed}: where its cursor stood at least `keep_minutes` ago. Call it each minute or so."""
-    # Cursors that are being moved are left for the next call, so that this waits for no persister. In order, against a second caller.
+    # Cursors that are being moved are left for the next call, so that this waits for no persister. Locked in order,
+    # against a second caller.
     connection.execute(
         text(
             f"UPDATE journal_cursor SET{_AGE} WHERE shard IN (SELECT shard FROM journal_cursor"

@@ -1,7 +1,8 @@
-"""The one door to PostgreSQL: an engine from any URL that libpq takes, failures told in our own words, and waiting for the schema.
+"""All access to PostgreSQL: an engine from any URL that libpq takes, errors converted to ours, and waiting for the
+schema.
 
-libpq reads the URL itself (hosts in a list, sslmode, service files, sockets), because SQLAlchemy's own reader knows only a part of its forms
-and takes a bare `postgresql://` for another driver.
+libpq parses the URL itself (lists of hosts, sslmode, service files, sockets), because SQLAlchemy's parser knows only
+some forms and takes a bare `postgresql://` for another driver.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ from engine.urls import database_complaint, is_port
 _UNKNOWN_PARAMETER: Final = re.compile(r'invalid URI query parameter: "([a-z_]{1,40})"')
 WHERE: Final = "budget_where"
 _EXAMPLE: Final = "postgresql://user:password@localhost:5432/budget"
-# Every session reads and writes UTC, a commit is on disk before it is acknowledged, and locks are waited for as READ COMMITTED does it.
+# Every session uses UTC, acknowledges a commit when it is on disk, and waits for locks under READ COMMITTED.
 _OPTIONS: Final = "-c timezone=UTC -c synchronous_commit=on -c default_transaction_isolation=read\\ committed"
 _DEFAULTS: Final = {
     "connect_timeout": "5",
     "application_name": "budget-engine",
-    # A peer that vanished without a word is found in about a minute, not in the system's two hours.
+    # A peer that vanished is detected in about a minute, not in the system's two hours.
     "keepalives_idle": "30",
     "keepalives_interval": "10",
     "keepalives_count": "3",
@@ -38,7 +39,9 @@ _DEFAULTS: Final = {
 
 
 def libpq_params(url: str, field: str = "DATABASE_URL") -> dict[str, str]:
-    """What libpq reads from a URL, with our defaults where it says nothing. Raises InvalidSetting (without showing the URL: it holds a password)."""
+    """What libpq reads from a URL, with our defaults. Raises InvalidSetting (without showing the URL, which has a
+    password).
+    """
     what = database_complaint(url)
     if what is not None:
         raise InvalidSetting(f"{field} {what}: write it like {_EXAMPLE}", field)
@@ -50,27 +53,29 @@ def libpq_params(url: str, field: str = "DATABASE_URL") -> dict[str, str]:
         raise InvalidSetting(f"{field} {what}: write it like {_EXAMPLE}", field) from None
     for port in str(given.get("port", "5432")).split(","):
         if port and not is_port(port):
-            # Not shown: in a URL that a password has broken up it is a piece of it.
+            # Not shown: in a malformed URL it may be a part of the password.
             raise InvalidSetting(
                 f"{field} has a port that is not a number from 1 to 65535: write it like {_EXAMPLE}", field
             )
     params = {**_DEFAULTS, **{name: str(value) for name, value in given.items()}}
-    # Ours come last, so they win over the same options in the URL.
+    # Ours come last, so they override the same options in the URL.
     params["options"] = f"{params['options']} {_OPTIONS}" if params.get("options") else _OPTIONS
     return params
 
 
 def where(url: str) -> str:
-    """Host, port and database of a URL, as an error may show them: never the password."""
+    """Host, port and database of a URL for errors; never the password."""
     return _where(libpq_params(url))
 
 
 def make_engine(
     url: str, *, pool_size: int = 5, max_overflow: int = 10, patience_s: float = JOBS_S, options: str = ""
 ) -> Engine:
-    """An engine that connects on first use. Raises InvalidSetting for a wrong URL; what it runs raises ServerAway while PostgreSQL is away.
+    """An engine that connects on first use. Raises InvalidSetting for a wrong URL; its calls raise ServerAway while
+    PostgreSQL is away.
 
-    patience_s: how long PostgreSQL may say nothing before it counts as hanging. options: more options for each session.
+    patience_s: seconds without a reply after which PostgreSQL counts as hanging. options: more options for each
+    session.
     """
     params = libpq_params(url)
     params["options"] += options
@@ -88,7 +93,7 @@ def make_engine(
 
     @event.listens_for(engine, "handle_error")
     def translate(context: ExceptionContext) -> None:
-        # A failed ping only means that the pool makes a new connection.
+        # After a failed ping the pool makes a new connection.
         if context.is_pre_ping or not isinstance(context.original_exception, psycopg2.Error):
             return
         if context.connection is None or context.is_disconnect or isinstance(context.original_exception, Silent):
@@ -103,7 +108,8 @@ def reaching(connection: Connection) -> Iterator[None]:
     try:
         yield
     except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
-        # With a SQLSTATE the server is there and said no (disk full, deadlock); class 57P is the server going away.
+        # With a SQLSTATE the server is reachable and refused (disk full, deadlock); class 57P means that it is going
+        # away.
         if error.pgcode is not None and not error.pgcode.startswith("57P"):
             raise
         place = str(connection.engine.get_execution_options().get(WHERE, "DATABASE_URL"))
@@ -121,11 +127,13 @@ def wait_for_revision(
     sleep: Callable[[float], object] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> bool:
-    """Waits until the database is at the revision that this program speaks; `say` gets each new reason for waiting once.
+    """Waits until the database has the schema revision of this program; calls `say` once for each new reason for
+    waiting.
 
-    Answers True when it is, False when `should_stop` said so first.
+    True when it has, False when `should_stop` was true first.
 
-    Raises WrongVersion at once for a database of a newer program; after `timeout_s`, ServerAway or WrongVersion by what was missing.
+    Raises WrongVersion at once for a database of a newer program; after `timeout_s`, ServerAway or WrongVersion by
+    the reason.
     """
     wanted = migrate.expected()
     give_up = None if timeout_s is None else clock() + timeout_s
@@ -145,7 +153,7 @@ def wait_for_revision(
             reason = error
         if give_up is not None and clock() >= give_up:
             raise reason
-        # The seconds of a silence are no new reason.
+        # The length of a silence is no new reason.
         about = f"{reason.part} {reason.where} {reason.hint}" if isinstance(reason, ServerAway) else str(reason)
         if about != said:
             said = about

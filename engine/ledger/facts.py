@@ -1,4 +1,4 @@
-"""What PostgreSQL says of facts that Redis holds too, for `doctor`: read only, and bounded."""
+"""PostgreSQL's values of what Redis has too, for `doctor`: read only, and bounded."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from sqlalchemy import Connection, text
 
 
 class Published(NamedTuple):
-    """A brand or campaign with its version, and the one that was brought to Redis (None: none yet)."""
+    """A brand or campaign with its version, and the one that was published (None: none yet)."""
 
     id: int
     version: int

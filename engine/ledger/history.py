@@ -1,4 +1,4 @@
-"""What the pages ask of today's past: when budgets changed and what was spent by then, and how long campaigns ran."""
+"""Queries of the pages on today: when budgets changed and what was spent by then, and how long campaigns ran."""
 
 from __future__ import annotations
 
@@ -61,9 +61,9 @@ def budget_changes(connection: Connection, brand_ids: Sequence[int], since: date
 
 
 def spent_until(connection: Connection, instants: Sequence[tuple[int, datetime]]) -> list[tuple[int, int]]:
-    """For each (brand id, instant) what the brand had spent of its day and of its month by then, as the log has it.
+    """For each (brand id, instant) what the brand had spent of its day and of its month by then, by the log.
 
-    Whole days and hours come off their sums, so only the rows of one hour are read.
+    Whole days and hours come from their sums, so only the rows of one hour are read.
     """
     query = (
         "SELECT day.micros, day.micros + coalesce((SELECT sum(spend_micros) FROM campaign_day AS d WHERE d.brand_id = given.brand"
@@ -82,7 +82,9 @@ def spent_until(connection: Connection, instants: Sequence[tuple[int, datetime]]
 
 
 def ran_today(connection: Connection, now_ms: int) -> dict[int, RanToday]:
-    """{brand id: how long those of its campaigns ran on the present UTC day whose status changed on it}. All others are as they were all day."""
+    """{brand id: how long those of its campaigns ran on the present UTC day whose status changed on it}. All others
+    did not change all day.
+    """
     found = connection.execute(
         _RAN_TODAY,
         {"midnight": at_ms(day_start_ms(day_of(now_ms))), "now": at_ms(now_ms)},

@@ -1,4 +1,4 @@
-"""Holds as the journal told them: the open ones and their ends, so that a rebuild has them."""
+"""Holds from the journal: the open ones and how others ended, for a rebuild."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class HoldRow(NamedTuple):
 
 
 def write(connection: Connection, rows: Iterable[HoldRow]) -> None:
-    """Writes what became of holds; the later word on one wins. One statement."""
+    """Stores the latest state of holds, in one statement."""
     last = {(row.campaign_id, row.hold_id): row for row in rows}
     if not last:
         return

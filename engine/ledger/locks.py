@@ -1,6 +1,6 @@
-"""Every advisory lock that the ledger takes, in one place, so that no two uses share a number.
+"""Every advisory lock of the ledger, in one place, so that no two uses share a number.
 
-All of them are held to the end of the transaction: PostgreSQL lets them go by itself when a process dies.
+All are held to the end of the transaction: PostgreSQL releases them by itself when a process dies.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Lock(IntEnum):
 
 
 _BITS = 40
-# A prefix of our own: the database may be shared with programs that take advisory locks too.
+# A prefix of our own: other programs in the database may take advisory locks too.
 _OURS = 0x42 << 48
 
 
@@ -37,7 +37,7 @@ def take(connection: Connection, kind: Lock, number: int = 0) -> None:
 
 
 def try_take(connection: Connection, kind: Lock, number: int = 0) -> bool:
-    """Takes a lock when it is free and keeps it to the end of the transaction; answers whether it did."""
+    """Takes a lock when it is free and keeps it to the end of the transaction; returns whether it did."""
     taken: bool = connection.execute(
         text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": key_of(kind, number)}
     ).scalar_one()

@@ -50,7 +50,7 @@ class CallRow(NamedTuple):
 
 
 class RowsRefused(BudgetError):
-    """One of the rows breaks a law of the table or does not fit into it; nothing of the transaction is kept."""
+    """A row breaks a constraint of the table or does not fit; nothing of the transaction is kept."""
 
 
 COLUMNS: Final = (
@@ -113,7 +113,7 @@ def packed_rows(
             shared += _NULL + _LENGTH(8)
         heads = [when + _WHOSE(8, brand_of(campaign), 8, campaign) + shared for campaign in campaigns]
         if events is None:
-            # All heads are of one length, so a row is one Struct, which is quicker than to join its parts.
+            # All heads have one length, so a row is one Struct, which is faster than joining its parts.
             row = Struct(f">{len(heads[0])}sqq").pack
             positions = range(_POSITION, _POSITION + len(places))
             return b"".join(map(row, map(heads.__getitem__, places), micros, positions))

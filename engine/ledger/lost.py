@@ -1,4 +1,6 @@
-"""Brands and campaigns that the catalog lost when PostgreSQL went back to an earlier state, entered again from what Redis has of them."""
+"""Restores brands and campaigns that the catalog lost when PostgreSQL was restored to an earlier state, from what
+Redis has of them.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,7 @@ from engine.ledger.published import ACTOR, MAX_VERSION
 
 NOTE: Final = "Redis has it and the catalog had lost it: PostgreSQL was restored. Its name and schedule are not known"
 _SINCE: Final = "coalesce((SELECT max(at) FROM catalog_change), now())"
-"""As old as the last change that the catalog still knows: the spends of a lost brand came after that."""
+"""Their creation time: that of the last change in the catalog, because the spends of a lost brand came after it."""
 
 
 _IDS: Final = "pg_get_serial_sequence('brand', 'id')"
@@ -44,9 +46,11 @@ class LostBrand(NamedTuple):
 
 
 def take_back(connection: Connection, lost: Sequence[LostBrand]) -> tuple[int, int]:
-    """Enters what the catalog does not have, archived and to be published; answers how many brands and campaigns. No id of them is given out again."""
+    """Inserts what the catalog does not have, archived and to be published; returns how many brands and campaigns.
+    None of their ids is given out again.
+    """
     brands = campaigns = 0
-    # No insert may draw an id while the ids move on.
+    # No insert may draw an id while the sequences move.
     connection.execute(text("LOCK TABLE brand IN SHARE ROW EXCLUSIVE MODE"))
     for brand in sorted(lost):
         brands += _brand(connection, brand)

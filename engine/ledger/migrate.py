@@ -1,6 +1,7 @@
-"""Moving the ledger's schema: up, down, and where it stands. One transaction under one lock, so two processes that start at once do it once.
+"""Migrates the ledger's schema up and down, in one transaction under one lock, so two processes that start at once do
+it once.
 
-Alembic is imported where it is used: a command that does not ask for the schema need not wait for it.
+Alembic is imported where it is used, so that commands without the schema need not wait for it.
 """
 
 from __future__ import annotations
@@ -45,20 +46,22 @@ def expected() -> str:
 
 
 def current(engine: Engine) -> str | None:
-    """The revision that the database is at; None when it is empty."""
+    """The revision of the database; None when it is empty."""
     with engine.connect() as connection:
         return _current(connection)
 
 
 def upgrade(engine: Engine, revision: str = "head") -> Migrated:
-    """Brings the database up to a revision; changes nothing when it is there already. Raises WrongVersion for a newer database."""
+    """Migrates the database up to a revision; no change when it is there already. Raises WrongVersion for a newer
+    database.
+    """
     from alembic import command
 
     return _run(engine, command.upgrade, revision)
 
 
 def downgrade(engine: Engine, revision: str) -> Migrated:
-    """Takes the database down to a revision ("base" is empty: every row is lost)."""
+    """Migrates the database down to a revision ("base" is empty: every row is lost)."""
     from alembic import command
 
     return _run(engine, command.downgrade, revision)

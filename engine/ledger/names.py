@@ -1,4 +1,6 @@
-"""Names in use that people cannot tell apart, or cannot see whole: they were there before the door of names (`engine/domain/names.py`)."""
+"""Names in use that look alike or have invisible characters: they are older than the normalisation
+(`engine/domain/names.py`).
+"""
 
 from __future__ import annotations
 

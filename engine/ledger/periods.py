@@ -25,8 +25,8 @@ def closed(connection: Connection, shard: int, period: Period, starts_on: date) 
 
 
 def reopen(connection: Connection, shard: int, today: date) -> int:
-    """Takes back the closing of the days from `today` on and of the months from its month on: a wrong clock closed them before their end. Answers how
-    many the shard had closed.
+    """Reopens the days from `today` on and the months from its month on, which a wrong clock closed before their end.
+    Returns how many the shard had closed.
     """
     early = "(period = 'day' AND starts_on >= :today OR period = 'month' AND starts_on >= date_trunc('month', CAST(:today AS date)))"
     given = {"shard": shard, "today": today, "shards": SHARDS}
@@ -43,7 +43,9 @@ def all_last_closed(connection: Connection) -> dict[tuple[int, str], date]:
 
 
 def close(connection: Connection, shard: int, period: Period, starts_on: date, totals: Sequence[BrandTotal]) -> bool:
-    """Closes a period with its totals; answers whether this call did. A period closed before is left as it is, whatever the totals."""
+    """Closes a period with its totals; returns whether this call did. A closed period stays as it is, whatever the
+    totals.
+    """
     first = connection.execute(
         insert(ShardClose)
         .values(shard=shard, period=period, starts_on=starts_on)

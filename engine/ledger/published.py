@@ -1,4 +1,4 @@
-"""What Redis has of the catalog, as PostgreSQL notes it: which version was published, and who goes first where the two disagree."""
+"""Which versions of the catalog Redis has, as stored in PostgreSQL, and which side wins where the two disagree."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LAST_CHANGE: Final = text("SELECT coalesce(max(id), 0) FROM catalog_change")
 
 
 def mark(connection: Connection, entity: Entity, versions: Mapping[int, int]) -> None:
-    """Notes which versions Redis has, {id: version}; a later one noted meanwhile by another publisher stays."""
+    """Stores which versions Redis has, {id: version}; never lowers one that another publisher stored meanwhile."""
     if not versions:
         return
     ids = sorted(versions)
@@ -39,28 +39,30 @@ def mark(connection: Connection, entity: Entity, versions: Mapping[int, int]) ->
 
 
 def last_change(connection: Connection) -> int:
-    """The number of the catalog's last change: it grows with each, and falls only where PostgreSQL goes back to an earlier state."""
+    """The number of the catalog's last change: it grows with each, and falls only where PostgreSQL was restored to an
+    earlier state.
+    """
     number: int = connection.execute(_LAST_CHANGE).scalar_one()
     return number
 
 
 class Ahead(NamedTuple):
-    """Versions of one row: the one that was sent to Redis, and the one that Redis kept against it."""
+    """Versions of one row: the one that was sent to Redis, and the one that Redis has."""
 
     sent: int
     kept: int
 
 
 def overtake(connection: Connection, entity: Entity, ahead: Mapping[int, Ahead]) -> list[int]:
-    """Raises rows above the version that Redis has of them, so that their content can be published; answers which.
+    """Raises rows above Redis' version of them, so that their content can be published; returns which.
 
-    A row that meanwhile moved on by itself stays: then what was sent came late, and Redis was right to keep what it had.
+    A row that moved on by itself meanwhile stays: then the publish was late, and Redis was right to keep its version.
     """
     ids = sorted(ahead)
     if not ids:
         return []
     before = {row.id: row.version for row in connection.execute(text(_LOCKED.format(entity)), {"ids": ids})}
-    # Under the very version that was sent, Redis has another content: that row must move too.
+    # Redis has other content under the version that was sent: that row must be raised too.
     bounds = [ahead[id_].kept - (ahead[id_].sent < ahead[id_].kept) for id_ in ids]
     raised = connection.execute(
         text(
@@ -79,7 +81,9 @@ def overtake(connection: Connection, entity: Entity, ahead: Mapping[int, Ahead])
 
 
 def doubt(connection: Connection, entity: Entity, ids: Sequence[int]) -> None:
-    """Has rows published again: Redis holds something else than what was noted. 0 and not none, which would be new to Redis."""
+    """Marks rows to be published again: Redis has other content than was stored. The version is 0 and not NULL, which
+    would mean new to Redis.
+    """
     if ids:
         connection.execute(text(_LOCKED.format(entity)), {"ids": sorted(ids)})
         connection.execute(

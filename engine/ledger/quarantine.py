@@ -39,7 +39,7 @@ _UNCOUNTED: Final = text("SELECT n, sums FROM quarantine WHERE state <> 'persist
 
 @dataclass(frozen=True, slots=True)
 class QuarantineRow:
-    """An entry that was set aside. fields: its stream fields, bytes as latin-1 text. state: waiting, persisted or dropped."""
+    """A quarantined entry. fields: its stream fields, bytes as latin-1 text. state: waiting, persisted or dropped."""
 
     id: int
     shard: int
@@ -86,7 +86,7 @@ def put(
     sums: Sums,
     reason: str,
 ) -> None:
-    """Sets an entry aside."""
+    """Quarantines an entry."""
     connection.execute(
         _PUT,
         {
@@ -104,7 +104,7 @@ def put(
 
 
 def rows(connection: Connection, *, waiting_only: bool = True) -> list[QuarantineRow]:
-    """What was set aside, oldest first."""
+    """The quarantined entries, oldest first."""
     where = "WHERE state = 'waiting'" if waiting_only else ""
     return [_row(found) for found in connection.execute(text(f"SELECT * FROM quarantine {where} ORDER BY id"))]
 
@@ -124,7 +124,7 @@ def lock(connection: Connection, row_id: int) -> QuarantineRow:
 
 
 def end(connection: Connection, row_id: int, state: str, actor: str) -> None:
-    """Ends an entry's stay: `persisted` or `dropped`."""
+    """Ends an entry's quarantine: `persisted` or `dropped`."""
     connection.execute(
         _END,
         {"id": row_id, "state": state, "actor": actor},
@@ -132,7 +132,7 @@ def end(connection: Connection, row_id: int, state: str, actor: str) -> None:
 
 
 def set_reason(connection: Connection, row_id: int, reason: str) -> None:
-    """Notes why a retry failed."""
+    """Stores why a retry failed."""
     connection.execute(
         _SET_REASON,
         {"id": row_id, "reason": " ".join(reason.split())[:500]},

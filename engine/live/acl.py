@@ -1,6 +1,7 @@
-"""The least that a Redis login needs: read from the scripts themselves, so that a new command in a script is in the list of the same release.
+"""The permissions that a Redis login needs, read from the scripts themselves, so that they always match the release.
 
-Redis checks what a script does against its caller's permissions. So a login that may spend may also run the same commands by hand.
+Redis checks the commands of a script against its caller's permissions. So a login that may spend may also run the
+same commands directly.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from engine.live.scripts import RECORD, TRY, script
 BIDDER: Final = (RECORD, TRY, "draw_spends", "lease", "holds", "refund", "read_plan", "read_registry", "read_watched")
 """The scripts behind every call of a client."""
 WATCHER: Final = ("read_plan", "read_registry", "read_watched")
-"""Those behind `watch` and `status`: they write nothing."""
+"""The scripts behind `watch` and `status`, which write nothing."""
 
 _CALL: Final = re.compile(r"redis\.p?call\(([^,)]*)")
 _COMMAND: Final = re.compile(r"'([A-Z]+)'")
 _NO_WRITES: Final = re.compile(r"#!lua flags=\S*no-writes")
 _WRITES: Final = frozenset(("HDEL", "HSET", "PUBLISH", "UNLINK", "XADD", "XTRIM", "ZADD", "ZREM"))
-"""What stands in shared pieces of scripts that may not write, and is never reached in them."""
+"""Commands in shared pieces that read-only scripts include and never reach."""
 _CONNECTION: Final = ("client|setinfo", "client|setname", "ping", "evalsha", "script|load", "subscribe")
 _ALL_KEYS: Final = (f"{PREFIX}{{*}}:*",)
 _PLAN_KEYS: Final = tuple(f"{PREFIX}{{*}}:{kind}" for kind in ("shard", "registry", "brand:*", "campaign:*"))
@@ -30,14 +31,16 @@ _USER: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 def commands_of(name: str) -> set[str]:
-    """What a script calls."""
+    """The commands that a script calls."""
     text = script(name).text
     found = {command for call in _CALL.findall(text) for command in _COMMAND.findall(call)}
     return found - _WRITES if _NO_WRITES.match(text) else found
 
 
 def acl_setuser(user: str, *, read_only: bool = False, db: int = 0) -> list[str]:
-    """The arguments of `ACL SETUSER` for a bidder, or for one who only watches. It sets no password and takes none away. Raises InvalidInput."""
+    """The arguments of `ACL SETUSER` for a bidder, or for a watcher. They neither set nor remove a password. Raises
+    InvalidInput.
+    """
     if not _USER.fullmatch(user) or user == "default":
         raise InvalidInput(
             f"user {shown(user)} is not a name for a login: 1 to 64 letters, digits, dots, dashes and underscores, and not default",

@@ -1,6 +1,8 @@
-"""The engine's own calls to the live state: publish, read plans and totals, close, trim. Bidders do not need this module.
+"""The engine's own calls to the live state: publish, read plans and totals, close, trim. Bidders do not need this
+module.
 
-Every call is bounded and raises ServerAway when Redis cannot be reached. A shard that is not ready answers None or a word, never zeros.
+Every call is bounded and raises ServerAway when Redis cannot be reached. For a shard that is not ready it returns
+None or a word, never zeros.
 """
 
 from __future__ import annotations
@@ -21,23 +23,28 @@ from engine.live.scripts import LAYOUT, script, serves
 from engine.live.transport.pool import Call, ConnectionPool, NoAnswer, Reply
 
 SLICE: Final = 200
-"""Campaigns, hashes or ids in one script call: nothing may hold Redis for more than 5 ms."""
+"""Campaigns, hashes or ids in one script call: no call may block Redis for more than 5 ms."""
 TURN: Final = 25
-"""Campaigns in one call of a job that walks over all of them: such calls go one after the other, so that spends have their turn in between,
-and none of them waits for long."""
+"""Campaigns in one call of a job that reads all of them, one call after the other, so that spends between them wait
+only for one.
+"""
 RESTING_TURN: Final = 10
-"""The same of a job that rests between its calls: it has time."""
+"""The same for a paced scan, which pauses between its calls."""
 RESTS: Final = 3
-"""How many times as long as a call took such a job stays away after it: three quarters of Redis' time and of a processor are left to the spends."""
+"""The length of a paced scan's pause, as a multiple of the call before it: spends keep three quarters of the time of
+Redis and of a CPU.
+"""
 REST_S: Final = 0.006
-"""The longest rest of a walk after a call: on a Redis far away the way there and back is rest enough."""
+"""The longest pause: with a Redis far away the round trip is pause enough."""
 AWAY_AFTER_S: Final = 0.3
-"""A Redis that refuses connections for so long is away: pages and jobs say so at once, instead of after a whole timeout."""
+"""When Redis refuses connections for this many seconds, it counts as away, and the whole timeout is not waited for."""
 
 
 @dataclass(frozen=True, slots=True)
 class LiveShard:
-    """The state of one shard. `why` is empty when it is ready; `clock_ms` is Redis' own time, `now_ms` the shard's kept one."""
+    """The state of one shard. `why` is empty when it is ready; `clock_ms` is Redis' own time, `now_ms` the last
+    instant that the shard used.
+    """
 
     shard: int
     mark: str
@@ -56,7 +63,7 @@ class LiveShard:
 
     @property
     def why(self) -> str:
-        """What stands in the way of calls, in one word or the lost key's name; empty when ready."""
+        """Why the shard takes no calls, in one word or the lost key's name; empty when it is ready."""
         if self.rebuilding and not self.mark:
             return "rebuilding"
         if not self.mark:
@@ -76,7 +83,7 @@ class LiveShard:
 
 @dataclass(frozen=True, slots=True)
 class BrandPlan:
-    """What publish brings: a brand's limits. create: never published and without log rows."""
+    """A brand's limits, to publish. create: never published and without log rows."""
 
     brand_id: int
     version: int
@@ -88,7 +95,7 @@ class BrandPlan:
 
 @dataclass(frozen=True, slots=True)
 class CampaignPlan:
-    """What publish brings: a campaign's switch and schedule."""
+    """A campaign's switch and schedule, to publish."""
 
     campaign_id: int
     version: int
@@ -100,7 +107,9 @@ class CampaignPlan:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Counters of some hashes of a shard and the journal number at which they hold. values: hash key -> micros a field, in order."""
+    """Counters of some hashes of a shard and the journal number n of the same instant. values: hash key -> micros a
+    field, in order.
+    """
 
     mark: str
     now_ms: int
@@ -109,7 +118,7 @@ class Totals:
 
 
 rest: Final = time.sleep
-"""How a walk stays away."""
+"""Pauses after a call of a paced scan."""
 
 
 class LiveRedis:
@@ -121,7 +130,7 @@ class LiveRedis:
         self._hush = SilentServer()
 
     def call_all(self, calls: Sequence[Call]) -> list[Reply]:
-        """Replies to script calls, pipelined. Raises ServerAway, at once where a call before had no answer."""
+        """Replies to script calls, pipelined. Raises ServerAway, at once while an earlier call has had no reply."""
         if (silent_s := self._hush.silent_s(self._timeout_s)) is not None:
             raise self._hangs(silent_s)
         asked_at = time.monotonic()
@@ -144,10 +153,10 @@ class LiveRedis:
         return ServerHangs("Redis", self.wire.where, silent_s, HANGS)
 
     def call_each(self, calls: Iterable[Call], *, rests: bool = False) -> Iterator[Reply]:
-        """Replies to script calls, each sent when the one before is answered. Raises ServerAway.
+        """Replies to script calls, each sent after the reply to the one before. Raises ServerAway.
 
-        Redis runs all that it has read of one connection before it looks at another: a pipeline of slices would stop spends like one long script.
-        rests: stays away after each call for three times as long as it took.
+        Redis serves one connection until its buffer is empty, so a pipeline would delay spends like one long script.
+        rests: pauses after each call for three times as long as it took.
         """
         for call in calls:
             asked_s = time.monotonic()
@@ -161,11 +170,11 @@ class LiveRedis:
         self.read_shard(0)
 
     def now_ms(self) -> int:
-        """The time by Redis' clock: the one door through which jobs take time."""
+        """The time by Redis' clock. Jobs read time here and nowhere else."""
         return self.read_shard(0).clock_ms
 
     def read_shard(self, shard: int, *, tick: bool = False) -> LiveShard:
-        """One shard's state; tick keeps its now, so that nothing later can be stamped before it."""
+        """One shard's state. tick: also moves its now forward, so that no later entry can have an earlier instant."""
         return self._shards([shard], tick)[0]
 
     def read_shards(self, *, tick: bool = False) -> list[LiveShard]:
@@ -189,19 +198,21 @@ class LiveRedis:
         return out
 
     def read_plans(self, ordinals: Mapping[int, int]) -> dict[int, LiveBrand | None]:
-        """Brands with their campaigns 1..highest ordinal: {brand id: highest ordinal}. None for one whose shard is not ready or that is unknown."""
+        """Reads brands with their campaigns 1..highest ordinal: {brand id: highest ordinal}. None for a brand that is
+        unknown or whose shard is not ready.
+        """
         return {
             brand_id: None if lines is None else lines.with_figures()
             for brand_id, lines in self._read_lines(_all_of(ordinals))
         }
 
     def read_campaign(self, campaign_id: int) -> LiveBrand | None:
-        """The brand of one campaign, with that campaign alone: a brand may have 65,535 of them."""
+        """Reads the brand of one campaign, with that campaign alone: a brand may have 65,535 of them."""
         ((_, lines),) = self._read_lines({brand_of(campaign_id): [ordinal_of(campaign_id)]})
         return None if lines is None else lines.with_figures()
 
     def read_causes(self, ordinals: Mapping[int, int], *, rests: bool = True) -> dict[int, LiveCauses | None]:
-        """The same without figures of campaigns, for who walks over all of them, and rests after each call: {brand id: its causes}."""
+        """The same without figures of campaigns, for a paced scan of all of them: {brand id: its causes}."""
         return {
             brand_id: None if lines is None else LiveCauses(lines.brand({}), lines.masks())
             for brand_id, lines in self._read_lines(_all_of(ordinals), rests)
@@ -210,7 +221,9 @@ class LiveRedis:
     def _read_lines(
         self, wanted: Mapping[int, Sequence[int]], rests: bool = False
     ) -> Iterator[tuple[int, PlanLines | None]]:
-        """{brand id: ordinals}: each brand with the replies of its slices; None where any of them said that the shard is not ready or there is no such brand."""
+        """{brand id: ordinals}: each brand with the replies of its slices. None where a slice found no such brand, or
+        its shard not ready.
+        """
         code, turn = script("read_plan"), RESTING_TURN if rests else TURN
         for brand_id, ordinals in wanted.items():
             keys = keys_of_brand(brand_id)
@@ -232,16 +245,17 @@ class LiveRedis:
             yield brand_id, lines
 
     def read_brand(self, brand_id: int, highest_ordinal: int) -> LiveBrand | None:
-        """One brand with its campaigns; None when its shard is not ready or it is unknown."""
+        """Reads one brand with its campaigns; None when it is unknown or its shard is not ready."""
         return self.read_plans({brand_id: highest_ordinal})[brand_id]
 
     def publish(self, instance: str, brand: BrandPlan, campaigns: Sequence[CampaignPlan]) -> bool:
-        """The same as `bring`, for who only asks whether the shard took it."""
+        """As `bring`; only whether the shard took it."""
         return self.bring(instance, brand, campaigns) is not None
 
     def bring(self, instance: str, brand: BrandPlan, campaigns: Sequence[CampaignPlan]) -> dict[int, int] | None:
-        """Brings one brand and campaigns of it (ascending ordinals) into the live state. None when its shard is not ready, else what Redis kept
-        against it, {id: version}: a higher version, or another content under the same one."""
+        """Publishes one brand and some of its campaigns (ascending ordinals). None when its shard is not ready. Else
+        {id: version} of those that Redis has in a higher version, or in this version with other content.
+        """
         keys = keys_of_brand(brand.brand_id)
         limits = ("" if limit is None else str(limit) for limit in (brand.daily_limit, brand.monthly_limit))
         head_args = (LAYOUT, instance, str(brand.brand_id), str(brand.version), *limits, _bit(brand.archived))
@@ -262,20 +276,22 @@ class LiveRedis:
         return ahead
 
     def read_totals(self, shard: int, hash_keys: Sequence[str], fields: Sequence[str]) -> Totals | None:
-        """Counters of up to 200 hashes of a shard at one instant; None when the shard is not ready."""
+        """Reads counters of up to 200 hashes of a shard at one instant; None when the shard is not ready."""
         return next(self.read_each_totals(shard, [hash_keys], fields))
 
     def read_each_totals(
         self, shard: int, parts: Sequence[Sequence[str]], fields: Sequence[str], *, rests: bool = False
     ) -> Iterator[Totals | None]:
-        """The same of many hashes: each part at an instant of its own, read when the one before is taken. rests: as call_each."""
+        """Reads counters of many hashes: each slice at an instant of its own, read when the one before is taken.
+        rests: as call_each.
+        """
         keys, code = shard_keys(shard), script("read_totals")
         calls = (Call(code, (keys.shard, *part), (LAYOUT, *fields)) for part in parts)
         for part, reply in zip(parts, self.call_each(calls, rests=rests), strict=False):
             yield None if head(reply) == NOT_READY else _totals(part, reply)
 
     def prune(self, instance: str, shard: int, hash_keys: Sequence[str], fields: Sequence[str]) -> int:
-        """Removes closed periods' counters (100 at most) from hashes of a shard; answers how many it removed."""
+        """Removes counters of closed periods (100 at most) from hashes of a shard; returns how many it removed."""
         keys, removed = shard_keys(shard), 0
         step = max(1, min(TURN, 2 * SLICE // max(1, len(fields))))
         calls = [
@@ -291,11 +307,13 @@ class LiveRedis:
         return removed
 
     def trim(self, instance: str, shard: int, lowest_kept: str) -> int:
-        """Drops the journal entries below an id, in turns with other calls; answers how many. A shard that is not ready keeps all."""
+        """Drops journal entries below an id, in short calls between those of others; returns how many. A shard that
+        is not ready keeps all.
+        """
         keys = shard_keys(shard)
         call = Call(script("trim"), (keys.shard, keys.journal), (LAYOUT, instance, lowest_kept))
         dropped = 0
-        # Redis frees a hundred nodes a call, with its own settings 10,000 entries.
+        # Redis frees about 100 nodes a call, with the engine's settings 10,000 entries.
         while head(reply := self.call_all([call])[0]) == "ok" and int(reply[1]):
             dropped += int(reply[1])
         return dropped

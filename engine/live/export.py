@@ -1,6 +1,7 @@
-"""Writes the scripts as files for clients in other languages: NAME.lua, a manifest with each SHA1, and the golden vectors.
+"""Writes the scripts as files for clients in other languages: NAME.lua, a manifest with each SHA1, and the golden
+vectors.
 
-It never overwrites what it did not write: a file that stands there must be named, unchanged, in the manifest of an earlier export.
+It overwrites only its own files: those in the manifest of an earlier export whose content is unchanged.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class Exported:
 
 
 def export(folder: Path) -> Exported:
-    """Writes everything into a folder, which is made where there is none. Raises Refused; nothing is written then."""
+    """Writes everything into a folder, which is created where missing. Raises Refused; then nothing was written."""
     sha1s = {name: script(name).sha1 for name in NAMES}
     files = {f"{name}.lua": script(name).text.encode() for name in NAMES}
     files[GOLDEN] = (lua_folder() / GOLDEN).read_bytes()
@@ -84,7 +85,7 @@ def _refuse_what_is_not_ours(folder: Path, files: Mapping[str, bytes]) -> None:
 
 
 def _earlier(manifest: Path) -> dict[str, str]:
-    """File name to SHA1 of an earlier export into this folder; empty when the manifest is none of ours."""
+    """File name to SHA1 of an earlier export into this folder; empty when the manifest is not one of ours."""
     try:
         document: Any = json.loads(manifest.read_bytes())
         return dict(document["files"]) if document["made_by"] == _MADE_BY else {}
@@ -93,9 +94,9 @@ def _earlier(manifest: Path) -> dict[str, str]:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Whole or not at all: whoever loads a script must never find half of one."""
+    """Writes a file atomically: a client must never load half a script."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
-    # The folder may be anybody's: what stands under this name, a link too, is taken away and not written through.
+    # Another user may own the folder: an existing file or link is removed and not written through.
     beside.unlink(missing_ok=True)
     with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644), "wb") as file:
         file.write(content)

@@ -1,4 +1,6 @@
-"""Whole numbers out of what Redis holds. Whoever can write to Redis can write anything, and Python's int also takes `1_0`, ` 7` and Arabic digits."""
+"""Parses whole numbers from values in Redis. Anybody with write access may have written them, and Python's int also
+accepts `1_0`, ` 7` and Arabic digits.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,7 @@ def whole(text: str | bytes | None, most: int = MAX_TOTAL_MICROS) -> int | None:
 
 
 def strictly(text: str, what: str, most: int = MAX_TOTAL_MICROS) -> int:
-    """The same. Raises ValueError that names what it should have been."""
+    """The same. Raises ValueError that names what was expected."""
     number = whole(text, most)
     if number is None:
         raise ValueError(f"{text[:40]!r} is not {what}")

@@ -1,4 +1,4 @@
-"""A Redis that hangs costs whoever asks it the whole of a deadline, each time. After the first, others are told at once, for a while."""
+"""A Redis that hangs costs each caller its whole deadline. After the first, others are refused at once for a while."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from engine.errors import ServerAway, ServerHangs
 
 HANGS: Final = "it takes connections and says nothing: look at its machine"
 HOLD_S: Final = 1.0
-"""After so long one caller tries again; the others are told at once until it knows."""
+"""Seconds after which one caller may try again; until its result is known, the others are still refused."""
 _ALL: Final[weakref.WeakSet[SilentServer]] = weakref.WeakSet()
 
 
 class SilentServer:
-    """Since when a Redis says nothing. Thread-safe; usable after fork."""
+    """Since when a Redis has not replied. Thread-safe; usable after fork."""
 
     def __init__(self) -> None:
         self._forget()
@@ -33,7 +33,7 @@ class SilentServer:
         self._again_at = 0.0
 
     def silent_s(self, deadline_s: float) -> float | None:
-        """For how long it has been silent; None for who may ask. deadline_s: how long the asking takes at most."""
+        """How long it has not replied; None for a caller that may try. deadline_s: how long a try may take."""
         if self._since is None:
             return None
         with self._lock:
@@ -44,7 +44,7 @@ class SilentServer:
         return None if since is None else now - since
 
     def nothing(self, asked_at: float) -> float:
-        """A call that was begun at a monotonic second had no answer. Answers the silence's length."""
+        """A call that began at a monotonic second had no reply. Returns the length of the silence."""
         with self._lock:
             now = time.monotonic()
             self._since = asked_at if self._since is None else self._since
@@ -52,20 +52,22 @@ class SilentServer:
             return now - self._since
 
     def answered(self) -> None:
-        """It says something again."""
+        """Redis replies again."""
         if self._since is not None:
             with self._lock:
                 self._since = None
 
 
 def impatient_redis(url: str, timeout_s: float) -> redis.Redis:
-    """A client for plain commands that repeats what was refused and not what had no answer: each try would cost the whole time again."""
+    """A client for plain commands. It retries refused connections, and not commands without a reply: each try would
+    cost the whole time again.
+    """
     again = Retry(ConstantBackoff(0.1), 3, supported_errors=(redis.ConnectionError,))
     return redis.Redis.from_url(url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=again)
 
 
 def away(plain: redis.Redis, where: str, error: Exception) -> ServerAway:
-    """What is to be told of a plain command that had no answer."""
+    """The error for a plain command without a reply."""
     if isinstance(error, redis.TimeoutError | TimeoutError):
         waited = plain.connection_pool.connection_kwargs.get("socket_timeout") or 0.0
         return ServerHangs("Redis", where, float(waited), HANGS)

@@ -1,4 +1,6 @@
-"""Looking at the live state from outside, for `verify`: plain reads in small pieces, none of which holds Redis for long. Writes nothing."""
+"""Reads the live state from outside, for `verify`: plain reads in small pieces, none of which blocks Redis for long.
+Writes nothing.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,7 @@ from engine.live.transport.connection import arguments, command
 
 PAGE: Final = 500
 _WHOLE: Final = 2000
-"""Holds of a brand that are read at one instant in one piece; more are read in pages while nothing changes."""
+"""Holds of a brand that are read at one instant; more are read in pages and compared until they did not change."""
 
 
 class SeenKey(NamedTuple):
@@ -35,14 +37,16 @@ class BrandHolds:
 
 
 class Inspector:
-    """Reads keys as they are."""
+    """Reads keys without the scripts."""
 
     def __init__(self, plain: redis.Redis, where: str) -> None:
         self._plain = plain
         self._where = where
 
     def pages(self, *, with_ttl: bool = True) -> Iterator[list[SeenKey]]:
-        """Every key, page by page. One that goes meanwhile is left out. with_ttl: asks each for how long it lives; else none is taken to expire."""
+        """Yields every key, page by page, without those that vanish meanwhile. with_ttl: reads each one's time to
+        live; else it counts as none.
+        """
         cursor = 0
         while True:
             cursor, names = self._asked(lambda at=cursor: self._plain.scan(at, count=PAGE))  # type: ignore[misc]  # mypy cannot infer a default
@@ -57,7 +61,7 @@ class Inspector:
                 return
 
     def info(self) -> Mapping[str, Any]:
-        """What the server says of itself."""
+        """The server's INFO."""
         found: Mapping[str, Any] = self._asked(self._plain.info)
         return found
 
@@ -72,7 +76,7 @@ class Inspector:
         return out
 
     def remembered_verbs(self, shard: int, request_ids: Sequence[str]) -> dict[str, str]:
-        """{request id: `r` or `t`} of the calls that the shard still remembers; after a rebuild the verb is not known any more."""
+        """{request id: `r` or `t`} of the calls in the dedup window; after a rebuild the verb is not known any more."""
         verbs: dict[str, str] = {}
         for key in shard_keys(shard).requests:
             for start in range(0, len(request_ids), PAGE):
@@ -84,7 +88,9 @@ class Inspector:
         return verbs
 
     def holds(self, brand_id: int, tries: int = 5) -> BrandHolds | None:
-        """A brand's holds at one instant; None when there are very many and they never stood still. Raises ValueError for what does not read."""
+        """A brand's holds at one instant; None when there are very many and they always changed. Raises ValueError
+        for malformed values.
+        """
         try:
             return self._brand_holds(brand_id, tries)
         except redis.ResponseError as error:
@@ -109,8 +115,8 @@ class Inspector:
         return None
 
     def due_holds(self, brand_ids: Sequence[int], now_ms: int) -> dict[int, int]:
-        """{brand id: holds that are past their time and not swept yet}, of those that have any. An expiry that is none counts as one: the
-        sweep's script finds it and has its shard rebuilt.
+        """{brand id: number of expired holds that are not removed yet}, where there are any. A key of another type
+        counts as one: the sweep's script finds it and has its shard rebuilt.
         """
         pipe = self._plain.pipeline(transaction=False)
         for brand_id in brand_ids:
@@ -120,7 +126,9 @@ class Inspector:
         return {brand: due for brand, due in found.items() if due}
 
     def _replies(self, commands: Sequence[bytes]) -> list[Any]:
-        """The replies to encoded commands that leave together, refusals among them. redis-py's own pipeline takes three times the processor for that."""
+        """The replies to encoded commands in one pipeline, errors included. redis-py's own pipeline takes three times
+        the CPU.
+        """
         return list(self._asked(lambda: self._exchange(commands))) if commands else []
 
     def _exchange(self, commands: Sequence[bytes]) -> list[Any]:
@@ -134,7 +142,7 @@ class Inspector:
         try:
             found: list[Any] = connection.retry.call_with_retry(ask, lambda _: connection.disconnect())
         except BaseException:
-            # Replies that nobody read would be taken for those of the next commands.
+            # Unread replies would be taken for those of the next commands.
             connection.disconnect()
             raise
         finally:

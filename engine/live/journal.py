@@ -1,7 +1,13 @@
-"""The journal as the scripts write it: one stream a shard, each entry with the shard's gapless number n and a format byte.
+"""The journal as the scripts write it: one stream a shard, each entry with the shard's gapless number n and a format
+byte.
 
-An entry is a charge (`r` request id, `b` spends, or packed `s` sums, `l` log and perhaps `e` events, `o` outcomes where not every spend was counted), steps of holds and refunds (`h`), an
-adjustment of a counter (`a`), a change of a brand (`t`, also beside the others) or the mark of a rebuild (`g` generation).
+An entry has one or more of these:
+- a charge: `r` request id, `b` spends, or packed `s` sums, `l` log and perhaps `e` events; `o` outcomes where not
+every spend was counted
+- `h`: steps of holds and refunds
+- `a`: an adjustment of a counter
+- `t`: a change of a brand
+- `g`: the generation, in the mark of a rebuild
 docs/protocol.md describes the fields.
 """
 
@@ -28,16 +34,16 @@ from engine.live.packed import Unpacked
 
 TEXT: Final = b"1"
 PACKED: Final = b"2"
-"""Formats of entries: all but packed charges are the first."""
+"""Formats of entries: packed charges have the second, all others the first."""
 START: Final = "0-0"
 """The cursor before the first entry."""
 
 COUNTED: Final = "k"
 EARLIER: Final = "p"
-"""Counted by an earlier call of the same request id, in an entry of its own."""
+"""Counted by an earlier call of the same request id, which has an entry of its own."""
 
 SHORT: Final = 48
-"""Characters of a call's text up to which it is its own digest."""
+"""Characters up to which a call's text is stored as it is, and not as a digest."""
 
 _PAGE: Final = 100
 _BYTES_A_SPEND: Final = 5
@@ -53,21 +59,22 @@ _ENDS: Final = {"L": "released", "E": "expired"}
 _CAUSE: Final = re.compile(r"[a-z][a-z_]{0,39}")
 _RUN: Final = re.compile(r"(k|p|d|c|u|x\d{1,4})\*(\d{1,4}),", re.ASCII)
 MOST_SPENDS: Final = 1000
-"""Spends of the largest call. `lua/lib/constants.lua` says the same."""
+"""The most spends in a call. `lua/lib/constants.lua` has the same."""
 
 
 class BadEntry(BudgetError):
-    """An entry that does not read as the scripts write it."""
+    """An entry is not as the scripts write it."""
 
 
 class NoJournal(BudgetError):
-    """Where a shard's journal should be, something else stands."""
+    """The key of a shard's journal is missing or no stream."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One journal entry. body: the text of a call, of a packed one its sums. ms is recorded_at; verb and outcomes are empty when every spend was
-    counted; generation only on a mark."""
+    """One journal entry. body: the text of a call, of a packed one its sums. ms is recorded_at. verb and outcomes are
+    empty when every spend was counted. generation: of a mark only.
+    """
 
     entry_id: str
     ms: int
@@ -83,7 +90,7 @@ class Entry:
     log: bytes = b""
     packed: Unpacked | None = None
     skip: frozenset[int] = frozenset()
-    """Positions that are in the log already, when an entry is salvaged."""
+    """Positions that are in the log already, when a lost journal's entry is salvaged."""
 
     def spends(self) -> Iterator[LoggedSpend]:
         """The spends that this entry counted, in order."""
@@ -166,7 +173,7 @@ class Entry:
 
     @property
     def simple(self) -> Unpacked | None:
-        """The packed call, where the entry is nothing but its spends and all of them were counted."""
+        """The packed call, where the entry is nothing else and all its spends were counted."""
         call = self.packed
         if call is None or call.bad or self.outcomes or self.adjusted or self.skip:
             return None
@@ -174,7 +181,7 @@ class Entry:
 
     @property
     def drawn_from(self) -> tuple[str, str] | None:
-        """The lease that the packed spends were given out from, and their kind: `spend`, `over` what it had on hold, or `late`, after its end."""
+        """The lease of the packed spends, and their kind: `spend`, `over` (past its hold) or `late` (after its end)."""
         if self.packed is not None and self.steps:
             for verb, _, name, *_ in self._lines():
                 if verb in _DRAWS:
@@ -189,7 +196,7 @@ class Entry:
             elif verb in _SETTLES:
                 yield HoldStep(int(campaign), name, _SETTLES[verb][1], int(fourth), int(third))
             elif verb in _DRAWS:
-                # A lease that was drawn whole may be filled again.
+                # A lease whose hold was drawn completely may be refilled.
                 if int(third):
                     yield HoldStep(int(campaign), name, "open", int(third), 0, int(fourth))
                 else:
@@ -198,13 +205,13 @@ class Entry:
                 yield HoldStep(int(campaign), name, _ENDS[verb], int(third))
 
     def refunds(self) -> Iterator[Refund]:
-        """The refunds that this entry gave, or was asked for, in order."""
+        """The refunds that this entry gave or requested, in order."""
         for verb, campaign, event, micros, day, part in self._lines():
             if verb == _ASKED or verb in _REFUNDS:
                 yield Refund(int(campaign), event, int(micros), int(day), part, verb == _ASKED)
 
     def adjustments(self) -> Iterator[Adjustment]:
-        """The corrections of counters that this entry tells of."""
+        """The corrections of counters in this entry."""
         for line in self.adjusted.split(";"):
             if line:
                 try:
@@ -221,7 +228,7 @@ class Entry:
             end = match.end()
             verb, campaign, name, third, fourth, part = match.groups()
             if verb == _ASKED or verb in _REFUNDS:
-                # Each day that is named gets a partition: one that no spend can have had is no day.
+                # Each day gets a partition, so a day that no spend can have is refused.
                 if not FIRST_DAY <= int(fourth or 0) <= day_of(self.ms):
                     raise self._bad(match[0])
             elif part is not None:
@@ -235,28 +242,32 @@ class Entry:
 
     @property
     def digest(self) -> str:
-        """What the scripts remember of the content of a call."""
+        """What the scripts store of the content of a call."""
         return digest_of(self.body, self.log)
 
 
 def digest_of(body: str, log: bytes = b"") -> str:
-    """A call's spends as `lua/lib/charge.lua` remembers them: a short text as it is; of a longer one, or of sums and their log, the digest."""
+    """A call's spends as `lua/lib/charge.lua` stores them: a short text as it is; of a longer one, or of sums and
+    their log, the digest.
+    """
     if not log and len(body) <= SHORT:
         return body
     return hashlib.sha1(body.encode() + log, usedforsecurity=False).hexdigest()[:16]
 
 
 def expand(outcomes: str) -> list[str]:
-    """Runs of outcomes as a list: "k*2,x8*1" -> ["k", "k", "x8"]. Raises ValueError for text that is not the outcomes of one call."""
+    """Unpacks runs of outcomes: "k*2,x8*1" -> ["k", "k", "x8"]. Raises ValueError for text that is not the outcomes
+    of one call.
+    """
     runs = [(code, int(times)) for code, times in _RUN.findall(f"{outcomes},")]
-    # Before the list is made: a run that somebody made longer would take all memory.
+    # Checked before the list is made: a corrupt run length would take all memory.
     if (outcomes and _RUN.sub("", f"{outcomes},")) or sum(times for _, times in runs) > MOST_SPENDS:
         raise ValueError(f"not the outcomes of a call: {outcomes[:60]!r}")
     return [code for code, times in runs for _ in range(times)]
 
 
 def pack(codes: list[str]) -> str:
-    """The opposite of `expand`."""
+    """Packs outcomes into runs; the opposite of `expand`."""
     runs: list[tuple[str, int]] = []
     for code in codes:
         if runs and runs[-1][0] == code:
@@ -267,12 +278,12 @@ def pack(codes: list[str]) -> str:
 
 
 def spend_text(campaign_id: int, amount_micros: int, event_id: str | None, occurred_ms: int | None) -> str:
-    """One spend as a call carries it."""
+    """One spend as text in a call."""
     return f"{campaign_id},{amount_micros},{event_id or ''},{'' if occurred_ms is None else occurred_ms};"
 
 
 def decode(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Entry:
-    """An entry from its stream fields. Raises BadEntry."""
+    """Decodes an entry from its stream fields. Raises BadEntry."""
     name = entry_id.decode()
     if fields.get(b"f") not in (TEXT, PACKED):
         raise BadEntry(
@@ -315,12 +326,14 @@ def decode(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Entry:
 
 
 def _cause(name: str) -> str:
-    """A cause by its name; `other` for one of a later release. A text that can be no name stays as it is, for the laws to refuse."""
+    """A cause by its name; `other` for one of a later release. A malformed name stays as it is, and `entry_laws`
+    refuses it.
+    """
     return cause_of(name).name if _CAUSE.fullmatch(name) else name
 
 
 class JournalPart(NamedTuple):
-    """Some raw entries of a journal. spends: how many they carry, about; more: there may be others after them."""
+    """Some raw entries of a journal. spends: about how many they have. more: there may be others after them."""
 
     entries: list[tuple[bytes, dict[bytes, bytes]]]
     spends: int
@@ -335,7 +348,7 @@ class Journal:
         self._where = where
 
     def read_part(self, shard: int, from_id: str, count: int, most_spends: int) -> JournalPart:
-        """Up to `count` raw entries from an id on, that one included, fewer where they carry more spends than that."""
+        """Up to `count` raw entries from an id on, inclusive; fewer where they have more spends than the bound."""
         found: list[tuple[bytes, dict[bytes, bytes]]] = []
         spends, at = 0, from_id
         while len(found) < count and spends < most_spends:

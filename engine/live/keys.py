@@ -1,8 +1,14 @@
-"""Every key in Redis, spelled once. All keys of a shard carry its hash tag, so they share one slot of a cluster.
+"""Every key in Redis. All keys of a shard have its hash tag, so they share one slot of a cluster.
 
-`budget:{17}:shard` hash: the mark, layout, now, journal number n, windows. `budget:{17}:registry` hash: brand id -> highest ordinal published.
-`budget:{17}:journal` stream. `budget:{17}:requests:0|1`, `budget:{17}:events:0|1` hashes: ids seen. `budget:{17}:brand:81`,
-`budget:{17}:campaign:5308417` hashes: plan and counters. `budget:{17}:holds:81` hash and `budget:{17}:expiry:81` sorted set: open holds. `budget:{17}:changes` channel: one message a change of a brand.
+| key | type | what |
+| `budget:{17}:shard` | hash | mark, layout, now, journal number n, windows |
+| `budget:{17}:registry` | hash | brand id -> highest ordinal published |
+| `budget:{17}:journal` | stream | the journal |
+| `budget:{17}:requests:0`, `:1` and `budget:{17}:events:0`, `:1` | hashes | ids in their dedup windows |
+| `budget:{17}:brand:81`, `budget:{17}:campaign:5308417` | hashes | plan and counters |
+| `budget:{17}:holds:81` | hash | open holds |
+| `budget:{17}:expiry:81` | sorted set | their expiry |
+| `budget:{17}:changes` | channel | one message a change of a brand |
 """
 
 from __future__ import annotations
@@ -29,13 +35,13 @@ class ShardKeys:
         self.events = (self.tag + "events:0", self.tag + "events:1")
         self.changes = self.tag + "changes"
         self.fixed = (self.shard, self.registry, self.journal, *self.requests, *self.events)
-        """What a charge begins its KEYS with."""
+        """The first KEYS of a charge."""
 
     def brand(self, brand_id: int) -> str:
         return f"{self.tag}brand:{brand_id}"
 
     def holds(self, brand_id: int) -> tuple[str, str]:
-        """The brand's open holds and their expiry, side by side as scripts take them."""
+        """The keys of the brand's open holds and their expiry, in the order that scripts take them."""
         return f"{self.tag}holds:{brand_id}", f"{self.tag}expiry:{brand_id}"
 
     def campaign(self, campaign_id: int) -> str:

@@ -1,4 +1,6 @@
-"""What a journal entry tells, as values: spends, steps of holds, refunds, corrections of counters, and changes of budgets."""
+"""The content of a journal entry as values: spends, steps of holds, refunds, corrections of counters, and changes of
+budgets.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +14,9 @@ UNITEMISED: Final = "unitemised"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoggedSpend:
-    """One counted spend of an entry; position is its place in the call. kind: `spend`, of a hold also `late` or `over`; `unitemised` is a campaign's
-    sum of a packed call whose log does not add up; `refund` and `correction` take away (negative micros), the latter from a day that is over. day: its day number where that is not its instant's.
+    """One counted spend of an entry; position is its place in the call. kind: `spend`; `late` or `over` of a hold;
+    `unitemised` for the sum of a campaign whose packed log does not add up to it; `refund` and `correction` (of an
+    earlier day), with negative micros. day: its day number where that is not the day of its instant.
     """
 
     position: int
@@ -33,7 +36,9 @@ class LoggedSpend:
 
 @dataclass(frozen=True, slots=True)
 class HoldStep:
-    """A hold was made (`open`) or came to its end: `settled`, `over`, `late`, `released`, `expired`. Money in micros."""
+    """A step of a hold: it was made (`open`) or ended: `settled`, `over`, `late`, `released`, `expired`. Money in
+    micros.
+    """
 
     campaign_id: int
     hold_id: str
@@ -45,7 +50,9 @@ class HoldStep:
 
 @dataclass(frozen=True, slots=True)
 class Refund:
-    """A refund that was given or, where it is `asked`, one that the log has to decide. micros: what goes back, above 0; day: a day number."""
+    """A refund that was given or, where `asked`, one that the log has to decide. micros: the amount to give back,
+    above 0; day: a day number.
+    """
 
     campaign_id: int
     event_id: str

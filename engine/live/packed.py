@@ -1,8 +1,10 @@
-"""The packed form of a call, written by `batches` and read back from the journal: one sum a campaign, and the single spends as bytes.
+"""The packed form of a call, which `batches` writes and persist reads from the journal: one sum a campaign, and the
+single spends as bytes.
 
-Sums are `<campaign_id>,<micros>,<how many>;` a campaign. The log is a byte version, a byte width of an amount (4 or 8), then a byte a spend, its campaign's place
-among the sums, then the amounts, little-endian (`lua/lib/packed.lua` and docs/protocol.md say the same). Where each spend has an event id, the version is 2,
-and the ids go beside the log under the names that Redis remembers them by, `<brand>:<event id>`.
+Sums are `<campaign_id>,<micros>,<how many>;` per campaign. The log has a byte version, a byte width of an amount (4
+or 8), a byte per spend with the place of its campaign among the sums, then the amounts, little-endian.
+`lua/lib/packed.lua` and docs/protocol.md describe the same. Where each spend has an event id, the version is 2, and
+the ids are beside the log as dedup names, `<brand>:<event id>`.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ _SUM: Final = re.compile(r"(\d{1,16}),(\d{1,16}),(\d{1,4});", re.ASCII)
 
 
 class Sum(NamedTuple):
-    """What a packed call says of one campaign."""
+    """The sum of one campaign in a packed call."""
 
     campaign_id: int
     micros: int
@@ -33,8 +35,9 @@ class Sum(NamedTuple):
 
 
 class Unpacked(NamedTuple):
-    """A packed call as it was read: its sums, and the single spends, the place of each one's campaign among the sums and its micros. bad: why they
-    do not add up to the sums; then there are none."""
+    """A packed call from the journal: its sums, and of each spend the place of its campaign among the sums, and its
+    micros. bad: why the spends do not add up to the sums; then they are left out.
+    """
 
     sums: list[Sum]
     places: bytes
@@ -50,7 +53,7 @@ class Unpacked(NamedTuple):
 
 
 def read(sums: str, log: bytes, names: str | None = None) -> Unpacked:
-    """A packed call, with the names of its events where it has some. Raises ValueError for sums that are none."""
+    """Reads a packed call, with the names of its events where it has some. Raises ValueError for malformed sums."""
     lines = read_sums(sums)
     try:
         places, micros = unpack(lines, log, VERSION if names is None else NAMED)
@@ -60,7 +63,7 @@ def read(sums: str, log: bytes, names: str | None = None) -> Unpacked:
 
 
 class DoesNotAddUp(Exception):
-    """A log that is not the single spends of its sums."""
+    """A log does not add up to its sums."""
 
 
 def _events(lines: Sequence[Sum], places: bytes, names: str) -> list[str]:
@@ -106,12 +109,12 @@ def _log(version: int, places: bytes, micros: Sequence[int]) -> bytes:
     try:
         return struct.pack(f"<BB{size}s{size}I", version, 4, places, *micros)
     except struct.error:
-        # One of them needs the wider form.
+        # An amount needs the wider form.
         return struct.pack(f"<BB{size}s{size}Q", version, 8, places, *micros)
 
 
 def read_sums(sums: str) -> list[Sum]:
-    """The sums of a call. Raises ValueError for text that is none."""
+    """Parses the sums of a call. Raises ValueError."""
     lines = [Sum(*map(int, match.groups())) for match in _SUM.finditer(sums)]
     if not lines or _SUM.sub("", sums):
         raise ValueError(f"not the sums of a call: {sums[:60]!r}")

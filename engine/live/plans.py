@@ -1,4 +1,4 @@
-"""Brands and campaigns as Redis has them this millisecond, and the lines of `lua/read_plan.lua` that they are read from."""
+"""Brands and campaigns as Redis has them at one instant, parsed from the lines of `lua/read_plan.lua`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from engine.live.transport.pool import Reply
 
 @dataclass(frozen=True, slots=True)
 class LiveCampaign:
-    """A campaign as Redis has it this millisecond; money in micros."""
+    """A campaign as Redis has it; money in micros."""
 
     campaign_id: int
     version: int
@@ -25,7 +25,7 @@ class LiveCampaign:
 
 @dataclass(frozen=True, slots=True)
 class LiveBrand:
-    """A brand as Redis has it this millisecond. budgets: in the order of `BUDGETS`, as many as its shard told of."""
+    """A brand as Redis has it. budgets: in the order of `BUDGETS`, as many as its shard reported."""
 
     brand_id: int
     now_ms: int
@@ -36,7 +36,7 @@ class LiveBrand:
     campaigns: Mapping[int, LiveCampaign]
 
     def budget(self, cause: str) -> Budget | None:
-        """The budget of a cause; None for one that its shard did not tell of."""
+        """The budget of a cause; None for one that its shard did not report."""
         return next((budget for budget in self.budgets if budget.cause == cause), None)
 
     @property
@@ -71,7 +71,7 @@ class LiveCauses:
 
 @dataclass(frozen=True, slots=True)
 class PlanLines:
-    """A brand as `read_plan` answered last, and the lines of its campaigns, not yet read."""
+    """The last reply of `read_plan` for a brand, and the lines of its campaigns, not yet parsed."""
 
     brand_id: int
     reply: Reply

@@ -1,4 +1,6 @@
-"""What a shard of Redis knows of the catalog: its brands, how many campaigns of each were ever published, and up to which change."""
+"""What Redis knows of the catalog: the brands of a shard, the highest ordinal published of each, and the number of
+the last published change.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ from engine.live.keys import shard_keys
 from engine.live.scripts import LAYOUT, script
 from engine.live.transport.pool import Call, Reply
 
-# What can be no brand's or campaign's number is left out, and a shard that is not ready, of another layout or another instance, has none.
+# Malformed numbers are left out. A shard that is not ready, of another layout or of another instance has no brands.
 
 
 def registered(live: LiveRedis, instance: str, shards: Iterable[int] = range(SHARDS)) -> dict[int, int]:
@@ -27,7 +29,7 @@ def registered(live: LiveRedis, instance: str, shards: Iterable[int] = range(SHA
 
 
 def registered_of(live: LiveRedis, instance: str, brand_ids: Iterable[int]) -> dict[int, int]:
-    """The same of single brands, in one round trip; those that Redis does not know are left out. Raises ServerAway."""
+    """The same of single brands, in one round trip, without those that Redis does not know. Raises ServerAway."""
     asked, found = list(brand_ids), dict[int, int]()
     replies = live.call_all([_call(shard_of(brand_id), "0", brand_id) for brand_id in asked])
     for brand_id, reply in zip(asked, replies, strict=True):
@@ -36,9 +38,10 @@ def registered_of(live: LiveRedis, instance: str, brand_ids: Iterable[int]) -> d
 
 
 def stamp(live: LiveRedis, instance: str, shards: Iterable[int], number: int = 0, *, lower: bool = False) -> int:
-    """Keeps the number of the catalog's last change in shards, where it is higher; answers the highest that they had before. Raises ServerAway.
+    """Stores the number of the catalog's last change in shards, where it is higher; returns the highest that they had
+    before. Raises ServerAway.
 
-    lower: also where it is not, once the catalog's word was published again.
+    lower: store it even where it is lower, after the restored catalog was published again.
     """
     args = (LAYOUT, instance, str(number), "1" if lower else "0")
     replies = live.call_all([Call(script("stamp"), (shard_keys(shard).shard,), args) for shard in shards])

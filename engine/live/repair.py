@@ -1,5 +1,5 @@
-"""The engine's hands in the live state beside publishing: adding a logged difference to a counter, sweeping holds that are past their time, and
-looking whether all of a shard still stands.
+"""Repairs of the live state beside publishing: adding a logged difference to a counter, removing expired holds, and
+probing shards for lost keys.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from engine.live.scripts import LAYOUT, script
 from engine.live.transport.pool import Call
 
 _BRANDS: Final = 10
-"""Brands in one look at a shard, each with its holds: three keys."""
+"""Brands in one probe of a shard, each with its holds: three keys."""
 
 
 @dataclass(frozen=True, slots=True)
 class Adjusted:
-    """A counter after its correction, and the journal number of the entry that tells of it. again: it had been made before."""
+    """A counter after its correction, and the number of the journal entry. again: it had been made before."""
 
     value: int
     n: int
@@ -37,14 +37,15 @@ def adjust(
     field: str,
     difference_micros: int,
     name: str,
-    judged_n: int,
+    compared_n: int,
 ) -> Adjusted | None:
-    """Adds a difference to a counter; None when another adjustment of the shard came after `judged_n`: judge it again.
+    """Adds a difference to a counter; None when another adjustment of the shard followed the comparison at
+    `compared_n`: compare again.
 
-    Raises BudgetError when the shard does not take it, ServerAway.
+    Raises BudgetError when the shard refuses it, ServerAway.
     """
     keys = shard_keys(shard)
-    args = (LAYOUT, instance, field, str(difference_micros), name, str(judged_n))
+    args = (LAYOUT, instance, field, str(difference_micros), name, str(compared_n))
     reply = live.call_all([Call(script("adjust"), (keys.shard, keys.registry, keys.journal, hash_key), args)])[0]
     said = head(reply)
     if said in ("ok", "done"):
@@ -55,11 +56,11 @@ def adjust(
 
 
 def sweep(live: LiveRedis, brand_ids: Iterable[int]) -> set[int]:
-    """Ends up to 50 holds of each brand that are past their time; answers the brands whose shard did."""
+    """Removes up to 50 expired holds of each brand; returns the brands whose shard took the call."""
     listed, calls = sorted(set(brand_ids)), []
     for brand_id in listed:
         keys = keys_of_brand(brand_id)
-        # No campaign is needed: the brand's own number in its place is answered with `unknown`.
+        # The call needs no campaign: the brand's own number in its place gets `unknown`.
         wanted = (*keys.fixed, keys.brand(brand_id), *keys.holds(brand_id))
         calls.append(Call(script("holds"), wanted, (LAYOUT, f"E,{campaign_id_of(brand_id, 0)},,,;")))
     done = set()
@@ -70,8 +71,8 @@ def sweep(live: LiveRedis, brand_ids: Iterable[int]) -> set[int]:
 
 
 def probe_shards(live: LiveRedis, brand_ids: Iterable[int]) -> set[int]:
-    """Looks at every shard's own keys, and at these brands and their holds; answers the shards of which something was gone or of a wrong type.
-    They are out of use from then on and will be rebuilt.
+    """Probes every shard's own keys, and these brands and their holds. Returns the shards of which a key was missing
+    or of a wrong type; they are out of use until they are rebuilt.
     """
     by_shard: dict[int, list[int]] = {shard: [] for shard in range(SHARDS)}
     for brand_id in sorted(set(brand_ids)):
@@ -88,7 +89,7 @@ def probe_shards(live: LiveRedis, brand_ids: Iterable[int]) -> set[int]:
 
 
 def probe_brands(live: LiveRedis, ordinals: Mapping[int, int]) -> set[int]:
-    """The same for brands with their campaigns: {brand id: highest ordinal}."""
+    """Probes brands with their campaigns: {brand id: highest ordinal}."""
     return _probe(
         live,
         (
@@ -105,7 +106,7 @@ def probe_brands(live: LiveRedis, ordinals: Mapping[int, int]) -> set[int]:
 
 
 def told_lost(shards: set[int]) -> str:
-    """What was found of shards that lost a key."""
+    """Describes shards that lost a key."""
     named = ", ".join(map(str, sorted(shards)))
     return f"keys gone or of a wrong type in shard {named}: rebuilt by persist; find out who deletes keys in this Redis"
 

@@ -1,4 +1,4 @@
-"""One table that turns the scripts' replies into answers and errors."""
+"""Converts the scripts' replies into results and errors."""
 
 from __future__ import annotations
 
@@ -32,13 +32,15 @@ _RUN: Final = re.compile(r"([kdcu]|x\d+)\*(\d+)")
 
 
 class Figures:
-    """A brand's spends and limits in micros after a call; shared by all results of one reply. Kept as the script wrote them,
-    `id:daily_spend:monthly_spend:daily_limit:monthly_limit` and fields of later releases, and read when somebody asks for one: most callers want the outcome alone."""
+    """A brand's spends and limits in micros after a call; shared by all results of one reply. Stored as the script
+    wrote them, `id:daily_spend:monthly_spend:daily_limit:monthly_limit` and fields of later releases. Parsed on
+    first access, because most callers need the outcome only.
+    """
 
     __slots__ = ("_causes", "_line", "budgets", "daily_limit", "daily_spend", "monthly_limit", "monthly_spend")
 
     budgets: tuple[Budget, ...]
-    """In the order of `BUDGETS`, as many as the script told of."""
+    """In the order of `BUDGETS`, as many as the script reported."""
     daily_spend: int
     monthly_spend: int
     daily_limit: int | None
@@ -49,12 +51,12 @@ class Figures:
         self._causes: tuple[str, ...] | None = None
 
     def __getattr__(self, name: str) -> Any:
-        """Called while a figure is not there yet."""
+        """Called while a figure is not parsed yet."""
         if name not in ("budgets", "daily_spend", "monthly_spend", "daily_limit", "monthly_limit"):
             raise AttributeError(name)
         try:
             fields = budgets_of(self._line.decode().split(":")[1:], 2)
-            # A list first: it is made quicker than what a generator feeds.
+            # A list first, which is faster than a generator.
             self.budgets = tuple(
                 [
                     Budget(kind.cause, int(limit) if limit else None, int(spent))
@@ -80,11 +82,13 @@ class Figures:
 
 
 class Answered:
-    """What every answer to a bidder's call carries.
+    """The common fields of every result.
 
-    outcome: one word. reasons: why the campaign is not running after the call, or for `refused` why. The figures are the brand's, Decimals of
-    six places or None (no limit, or not known). detail: for `not_ready` what is being waited for (`rebuilding`, `unmarked`, `clock`, `lost`).
-    An answer is true when the money was counted as the call asked, and false otherwise: `if client.try_spend(...)` bids on nothing that was refused.
+    outcome: one word. reasons: why the campaign is not running after the call, or for `refused` why. The figures are
+    the brand's, Decimals of six places or None (no limit, or not known). detail: why a `not_ready` shard is not ready
+    (`rebuilding`, `unmarked`, `clock`, `lost`).
+    A result is true when the money was counted as the call requested, and false otherwise: `if client.try_spend(...)`
+    never bids on a refused spend.
     """
 
     __slots__ = ("campaign_id", "detail", "figures", "outcome", "reasons")
@@ -116,7 +120,7 @@ class Answered:
 
     @property
     def daily_remaining(self) -> Decimal | None:
-        """What is left of the daily budget, negative when facts went past it."""
+        """What is left of the daily budget, negative when record calls exceeded it."""
         figures = self.figures
         return (
             None
@@ -126,7 +130,7 @@ class Answered:
 
     @property
     def monthly_remaining(self) -> Decimal | None:
-        """What is left of the monthly budget, negative when facts went past it."""
+        """What is left of the monthly budget, negative when record calls exceeded it."""
         figures = self.figures
         return (
             None
@@ -144,9 +148,11 @@ class Answered:
 
 
 class SpendResult(Answered):
-    """The answer to one spend: `recorded`, `accepted`, `refused`, `duplicate`, `conflict`, `unknown_campaign` or `not_ready`.
+    """The result of one spend: `recorded`, `accepted`, `refused`, `duplicate`, `conflict`, `unknown_campaign` or
+    `not_ready`.
 
-    True when the spend is counted, now or by an earlier call: `recorded`, `accepted`, `duplicate`."""
+    True when the spend is counted, now or by an earlier call: `recorded`, `accepted`, `duplicate`.
+    """
 
     __slots__ = ()
 
@@ -154,7 +160,9 @@ class SpendResult(Answered):
         return self.outcome in COUNTED_WORDS
 
     def see(self, figures: Figures | None) -> None:
-        """Takes later figures, before anybody has the answer, and the causes that follow from them; a refusal keeps the causes it had."""
+        """Sets later figures and the causes that follow from them, before the caller has the result; a refusal keeps
+        its causes.
+        """
         if figures is None or figures is self.figures or self.figures is None:
             return
         self.figures = figures
@@ -166,7 +174,7 @@ class SpendResult(Answered):
 
 
 class CampaignStatus:
-    """Whether a campaign runs this millisecond: status `active` or `paused`, and the causes. True when it is active."""
+    """Whether a campaign runs now: status `active` or `paused`, and the causes. True when it is active."""
 
     __slots__ = ("reasons", "status")
 
@@ -182,7 +190,7 @@ class CampaignStatus:
 
 
 def head(reply: Reply) -> str:
-    """The first word of a reply. Raises WrongVersion and InvalidInput, which are breakage and not answers."""
+    """The first word of a reply. Raises WrongVersion and InvalidInput for the replies that are errors."""
     word: str = reply[0].decode()
     if word == "wrong_version":
         theirs = reply[1].decode()
@@ -202,12 +210,12 @@ def head(reply: Reply) -> str:
 
 
 def optional_int(text: str) -> int | None:
-    """A limit as scripts write it: empty is none."""
+    """A limit as scripts write it; empty is none."""
     return int(text) if text else None
 
 
 def read_figures(reply: Reply) -> tuple[dict[int, Figures], dict[int, int]]:
-    """The brands' figures and the campaigns' causes that stand at a reply's end."""
+    """The brands' figures and the campaigns' causes at the end of a reply."""
     masks: dict[int, int] = {}
     for line in reply[3].decode().split(";") if reply[3] else ():
         campaign, mask, *_ = line.split(":")
@@ -228,7 +236,9 @@ def spend_result(reply: Reply, campaign_id: int, counted_word: str) -> SpendResu
 
 
 class Counted:
-    """The results of a charge in which each spend is counted, as nearly all are: made while Redis is at work, and told when it has answered."""
+    """The results of a charge in which each spend is counted, the usual case. They are made while Redis works, and
+    used only if its reply confirms them.
+    """
 
     __slots__ = ("_by_campaign", "_results", "_running")
 
@@ -236,10 +246,10 @@ class Counted:
         self._by_campaign = {campaign_id: SpendResult(campaign_id, "") for campaign_id in campaigns}
         self._results = list(each_of(self._by_campaign, campaign_ids))
         self._running = ";".join([f"{campaign_id}:0" for campaign_id in self._by_campaign]).encode()
-        """How the reply ends where all of them go on running."""
+        """The end of the reply if all campaigns go on running."""
 
     def told(self, reply: Reply, counted_word: str) -> list[SpendResult] | None:
-        """Them, in the order of the spends; None where not all were counted."""
+        """The results in the order of the spends; None where not all were counted."""
         if reply[0] != b"ok" or reply[1] != b"k*%d" % len(self._results):
             return None
         figures, masks = (_figures(reply), None) if reply[3] == self._running else read_figures(reply)
@@ -252,7 +262,7 @@ class Counted:
 
 
 class Run(NamedTuple):
-    """Spends beside each other that ended alike. refused: the causes, where they were refused."""
+    """Consecutive spends with the same outcome. refused: the causes, where they were refused."""
 
     outcome: str
     spends: int
@@ -260,10 +270,11 @@ class Run(NamedTuple):
 
 
 class ChargeReply:
-    """The reply to one charge, read but for the results of its spends, which are made when somebody asks for them.
+    """The reply to one charge. The results of its spends are made on first access.
 
-    counted_word: `recorded` or `accepted`, after the verb that was called. campaigns: each campaign once, where that is known. Raises what `head` raises,
-    and ValueError for a reply that is not the answer to these spends."""
+    counted_word: `recorded` or `accepted`, by the verb of the call. campaigns: each campaign once, where that is
+    known. Raises what `head` raises, and ValueError for a reply that does not fit these spends.
+    """
 
     __slots__ = ("_campaign_ids", "_counted_word", "_detail", "_figures", "_masks", "runs")
 
@@ -298,7 +309,7 @@ class ChargeReply:
         return Run(self._counted_word if code == "k" else REFUSED if refused else _OUTCOMES[code], spends, refused)
 
     def results(self) -> list[SpendResult]:
-        """The results in the order of the spends; those that are equal are one."""
+        """The results in the order of the spends; equal results are one object."""
         results: list[SpendResult] = []
         for run in self.runs:
             ids = self._campaign_ids[len(results) : len(results) + run.spends]
@@ -319,7 +330,7 @@ def spend_results(reply: Reply, campaign_ids: Sequence[int], counted_word: str) 
 
 
 def unavailable(failure: NoAnswer, request: str, answers: Sequence[SpendResult | None], where: str = "") -> Unavailable:
-    """What the caller of a spend is told when no answer came, or none that can be read. where: on which client alone it can be repeated."""
+    """The error for a spend without a readable reply. where: the only client on which it can be repeated."""
     kind = UnreadableReply if isinstance(failure, Unreadable) else Unavailable
     return kind(f"{failure.why}; repeat with request_id {request}{where}: nothing is counted twice", request, answers)
 
@@ -327,8 +338,9 @@ def unavailable(failure: NoAnswer, request: str, answers: Sequence[SpendResult |
 def unreadable(
     what: str, error: Exception, request: str = "", answers: Sequence[SpendResult | None] = (), *, counts: bool = True
 ) -> UnreadableReply:
-    """An answer was not understood. what: the call. request: the id under which it can be repeated, where it has one. counts: whether it may have
-    changed anything."""
+    """The error for a reply that cannot be read. what: the call. request: the id under which to repeat it, where it
+    has one. counts: whether the call may have changed anything.
+    """
     under = f" with request_id {request}" if request else ""
     repeat = f"; it may have been counted: repeat it{under}, nothing is counted twice" if counts else ""
     return UnreadableReply(f"the answer to {what} cannot be read ({named(error)}){repeat}", request, answers)

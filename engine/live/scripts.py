@@ -1,15 +1,17 @@
-"""The one loader of the Lua scripts: it reads `lua/`, puts each included piece in place once, unrolls `-- each` blocks, and knows each script's SHA1.
+"""The loader of the Lua scripts: it reads `lua/`, puts each included piece in place once, unrolls `-- each` blocks,
+and computes each script's SHA1.
 
-A block stands once in the file and once for each row of a table in the script:
+A block is written once in the file and repeated for each row of a table in the script:
 
     -- each brand budget
     if not fits(limit_$i, spent_$i, held, amount) then refused = refused + $cause end
     -- end each
 
-The tables are Markdown in comments (`lua/lib/budgets.lua`, `lua/lib/gates.lua`). The first cell of a table's head is its name, and of a row the row's.
-`$i` is the number of the row, `$name` its name, `$cause` its cell in the column `cause`. A word before the table's name picks the rows of that `owner`.
+The tables are Markdown in comments (`lua/lib/budgets.lua`, `lua/lib/gates.lua`). The first cell of a table's head is
+the table's name, the first cell of a row the row's. `$i` is the number of the row, `$name` its name, `$cause` its
+cell in the column `cause`. A word before the table's name selects the rows of that `owner`.
 
-In a checkout the files stand in `<root>/lua`; a wheel carries them beside this module.
+In a checkout the files are in `<root>/lua`; a wheel has them beside this module.
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ from pathlib import Path
 from typing import Final
 
 LAYOUT: Final = "1"
-"""The layout of keys, plan and journal that these scripts speak (`lua/lib/shard.lua` says the same; a test holds them together)."""
+"""The layout of keys, plan and journal that these scripts use. `lua/lib/constants.lua` has the same; a test compares
+them.
+"""
 ALSO_SERVED: Final[tuple[str, ...]] = ()
 """Layouts before this one that the scripts serve too (`serves` in `lua/lib/constants.lua`), so that a rolling upgrade refuses no bidder."""
 
@@ -65,7 +69,9 @@ _SHEBANG: Final = re.compile(r"#!lua( flags=[a-z,-]+)?\n")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Script:
-    """One assembled script: what SCRIPT LOAD takes and what EVALSHA names. Told apart by identity: each spend looks up what goes with its script."""
+    """One assembled script: what SCRIPT LOAD takes and what EVALSHA names. Compared by identity, because each spend
+    looks up values by its script.
+    """
 
     name: str
     text: str
@@ -73,13 +79,13 @@ class Script:
 
 
 def serves(layout: str) -> bool:
-    """Whether these scripts serve data of a layout."""
+    """Whether these scripts serve a layout of data."""
     return layout == LAYOUT or layout in ALSO_SERVED
 
 
 @cache
 def lua_folder() -> Path:
-    """Where the Lua files are."""
+    """The folder of the Lua files."""
     here = Path(__file__).resolve()
     for folder in (here.parent / "lua", here.parents[2] / "lua"):
         if (folder / "lib").is_dir():
@@ -88,7 +94,9 @@ def lua_folder() -> Path:
 
 
 def assemble(name: str, swap: Mapping[str, str] | None = None) -> Script:
-    """A script with its includes in place. `swap` gives other text for some pieces (`{"lib/clock.lua": ...}`), which only tests do."""
+    """A script with its includes in place. `swap` replaces some pieces (`{"lib/clock.lua": ...}`), which only tests
+    do.
+    """
     folder, swapped = lua_folder(), dict(swap or {})
     done: set[str] = set()
 

@@ -1,4 +1,4 @@
-"""What is wrong with the money, for the pages: the last verify and its age, entries in quarantine, counters that drifted."""
+"""Alarms about money, for the pages: the last verify and its age, entries in quarantine, counters that drifted."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _COUNTERS: Final = ("V1", "V2")
 
 
 def money_alarms(db: Engine, now_ms: int) -> tuple[Alarm, ...]:
-    """Verify, quarantine and drift. Empty while PostgreSQL does not say."""
+    """Verify, quarantine and drift. Empty while PostgreSQL does not answer."""
     try:
         told = runs.last_ended(db, "verify")
         with db.connect() as conn:

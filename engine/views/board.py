@@ -1,7 +1,9 @@
-"""The state of several servers, each asked by a thread of its own: who looks never waits for one that hangs, and sees what it said last.
+"""The state of several servers, each asked by a thread of its own. A reader never waits for a server that hangs, and
+gets its last answer.
 
-At most one question a server is under way, however many look (a crowd of viewers must not use up what a hanging server keeps busy). A look asks anew and waits
-for the answers, so that it sees what is true now; where the answer before was bad news, it waits for a moment only.
+One question per server is in flight at a time, however many read, so that many viewers do not overload a hanging
+server. A reader triggers a new question and waits for its answer. Where the last answer was bad, it waits only
+briefly.
 """
 
 from __future__ import annotations
@@ -15,22 +17,26 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 ANSWER_S: Final = 1.5
-"""A server that has not answered after so long hangs."""
+"""Seconds without an answer after which a server hangs."""
 _GRACE_S: Final = 0.3
-"""A look waits for so much longer: what a server's own client found out is known then to those who ask next, and they need not wait again."""
+"""How much longer a reader waits: the server's own client then knows the result, and later readers need not wait
+again.
+"""
 BAD_NEWS_S: Final = 0.3
-"""How long a look waits for a server that did not answer the last time."""
+"""Seconds that a reader waits for a server that did not answer the last time."""
 EACH_S: Final = 2.0
-"""Between two questions where the board asks by itself."""
+"""Seconds between two questions where the board asks by itself."""
 _IDLE_S: Final = 30.0
 _ALL: Final[weakref.WeakSet[Board]] = weakref.WeakSet()
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What a server said last, `age_s` ago; good: whether it was well, `good_value` being the last such answer, `good_age_s` ago.
+    """A server's last answer, `age_s` ago; good: whether the server was well; `good_value` is the last such answer,
+    `good_age_s` ago.
 
-    silent_s: how long the question that is under way has had no answer, where that is too long; else None. value is None before the first answer.
+    silent_s: how long the present question has had no answer, where that is too long; else None. value is None before
+    the first answer.
     """
 
     value: Any
@@ -41,7 +47,7 @@ class Told:
 
 
 class Board:
-    """asks: name -> asks one server; answers what it said, and whether it is well. Thread-safe; usable after fork."""
+    """asks: name -> asks one server; returns its answer, and whether it is well. Thread-safe; usable after fork."""
 
     def __init__(self, asks: Mapping[str, Callable[[], tuple[Any, bool]]], answer_s: float = ANSWER_S) -> None:
         self._asks = dict(asks)
@@ -54,13 +60,13 @@ class Board:
         self._askers = {name: _Asker(name, ask) for name, ask in self._asks.items()}
 
     def keep_asking(self, each_s: float = EACH_S) -> None:
-        """From now on the board asks by itself, all the time; also in a forked child, where it begins anew with the first look."""
+        """Lets the board ask by itself all the time; in a forked child from the first read on."""
         self._each_s = each_s
         for asker in self._askers.values():
             asker.keep_on(each_s)
 
     def look(self, *, latest: bool = False) -> dict[str, Told]:
-        """What each server says now. latest: what it said last, where the board asks by itself; else as without it."""
+        """The present answer of each server. latest: the last answer, where the board asks by itself."""
         now = time.monotonic()
         if self._each_s is not None:
             for asker in self._askers.values():
@@ -73,7 +79,9 @@ class Board:
         return {name: asker.told(self._answer_s) for name, asker in self._askers.items()}
 
     def silent_s(self, name: str) -> float | None:
-        """For how long a server is known to say nothing; None where it is not. It is asked anew, and waited for only where it is known to hang."""
+        """How long a server has not answered; None where that is not known. Asks it again, and waits only where it is
+        known to hang.
+        """
         asker, now = self._askers[name], time.monotonic()
         asker.want()
         if asker.silence(self._answer_s) is not None:
@@ -95,7 +103,7 @@ class _Asker:
         """Of the last answer, and of the last good one: asked at, answered at, value."""
         self._well = True
         self._silent_since: float | None = None
-        """Asked then, it said nothing in time, and has not been well since."""
+        """Asked then, it did not answer in time, and has not been well since."""
         self._error: BaseException | None = None
 
     @property
@@ -114,7 +122,9 @@ class _Asker:
             self._news.notify_all()
 
     def wait(self, since: float, answer_s: float) -> None:
-        """Until there is an answer to a question asked at `since` or later, or none is to be expected. Raises what asking raised unforeseen."""
+        """Waits for an answer to a question asked at `since` or later, unless none is to be expected. Raises
+        unexpected errors of the question.
+        """
         with self._news:
             until = since + (answer_s + _GRACE_S if self._well else BAD_NEWS_S)
             while self._answered[0] < since and (left := until - time.monotonic()) > 0:
@@ -132,7 +142,7 @@ class _Asker:
             )
 
     def silence(self, answer_s: float) -> float | None:
-        """For how long it has said nothing, as far as is known."""
+        """How long it has not answered, as far as is known."""
         with self._news:
             since = self._silent_since
             return self._silent_s(answer_s) if since is None else time.monotonic() - since
@@ -159,7 +169,7 @@ class _Asker:
             value, well, error = None, False, None
             try:
                 value, well = self._ask()
-            except BaseException as failed:  # noqa: BLE001  # told to whoever looks; the thread must not end of it
+            except BaseException as failed:  # noqa: BLE001  # raised in the readers; the thread must not end
                 error = failed
             with self._news:
                 self._asked_at, self._well, self._error = None, well, error

@@ -1,4 +1,6 @@
-"""The health of each part and job, for the pages, /readyz and `doctor`: every part is asked by itself, so one that is away hides no other."""
+"""The health of each part and job, for the pages, /readyz and `doctor`. Every part is asked separately, so one that
+is away hides no other.
+"""
 
 from __future__ import annotations
 
@@ -73,7 +75,9 @@ class Health:
 
 
 class HealthBoard:
-    """Asks every part, side by side. A server that hangs costs a look 1.5 s at most, once, and what it said last is told with its age."""
+    """Asks every part concurrently. A server that hangs costs a reader 1.5 s at most, once, and its last answer is
+    shown with its age.
+    """
 
     def __init__(
         self,
@@ -99,7 +103,9 @@ class HealthBoard:
         )
 
     def health(self, *, latest: bool = False) -> Health:
-        """What each part says now. latest: what it said last, where the board asks by itself. Raises nothing that a part's being away could cause."""
+        """The present state of each part. latest: the last answer, where the board asks by itself. Raises nothing
+        because a part is away.
+        """
         now_ms = self._clock_ms()
         told = self.board.look(latest=latest)
         (hot, shards), (postgres, jobs, cursors, alarms), jobs_side = (
@@ -111,13 +117,13 @@ class HealthBoard:
         return Health(now_ms, (hot, postgres, *jobs_side, _journal(backlog), *alarms), jobs, backlog)
 
     def refuse_if_silent(self, name: str) -> None:
-        """For whoever would ask that part for long. Raises ServerHangs when it gives no answer."""
+        """For callers that would use that part for long. Raises ServerHangs when it does not answer."""
         silent_s = self.board.silent_s(name)
         if silent_s is not None:
             raise self._silence(name, silent_s)
 
     def _of(self, name: str, told: Told) -> Any:
-        """What a part says; where it is not well, beside what it said last."""
+        """A part's answer; where it is not well, with its last good answer."""
         value = told.value
         if told.silent_s is not None or value is None:
             value = _SILENT[name](str(self._silence(name, told.silent_s or 0.0)))
@@ -160,7 +166,7 @@ def _postgres(db: Engine, now_ms: int) -> tuple[Cold, bool]:
             cursors = read_cursors(conn)
     except ServerAway as away:
         return _no_postgres(str(away)), False
-    except SQLAlchemyError as error:  # a missing table is a part that needs care, not a page that breaks
+    except SQLAlchemyError as error:  # a missing table is a part that needs care, not an error of the page
         return _no_postgres(f"{_first_line(error)}: run `budget-engine migrate`"), False
     part, numbers = _cursors(cursors)
     return (part, jobs, numbers, tuple(Part(*alarm, serves=False) for alarm in money_alarms(db, now_ms))), True
@@ -204,7 +210,7 @@ def _is_late(row: Job, started_ms: int, good: runs.RunRecord | None, now_ms: int
 
 def _jobs_side(jobs_redis: redis.Redis, now_ms: int) -> tuple[tuple[Part, ...], bool]:
     """The jobs Redis, the workers and the scheduler."""
-    from rq import Worker  # here, since commands that ask for no health need not wait for it
+    from rq import Worker  # imported here: commands without health need not wait for it
 
     try:
         beat = cast("bytes | None", jobs_redis.get(HEARTBEAT_KEY))
@@ -227,7 +233,7 @@ def _no_jobs(why: str) -> tuple[Part, ...]:
 
 
 def jobs_away(jobs_redis: redis.Redis, error: Exception) -> ServerAway:
-    """What is to be told of a jobs Redis that had no answer."""
+    """The state of a jobs Redis that did not answer."""
     if isinstance(error, redis.TimeoutError | TimeoutError):
         waited = jobs_redis.connection_pool.connection_kwargs.get("socket_timeout") or 0.0
         return ServerHangs(NAMES["jobs_redis"], where_of(jobs_redis), float(waited), HANGS)
@@ -239,7 +245,7 @@ def _old_hot(now: Hot, before: Hot, when: str) -> Hot:
 
 
 def _old_cold(now: Cold, before: Cold, when: str) -> Cold:
-    """Jobs and alarms as they were last, which is what is known of them."""
+    """The last known jobs and alarms."""
     return (
         _beside(now[0], before[0], when),
         before[1],

@@ -1,4 +1,6 @@
-"""What a brand's figures alone do not say: why one is past its budget, and how long its campaigns ran today. Read from the ledger's past, kept for some seconds."""
+"""Explanations of a brand's figures: why one is past its budget, and how long its campaigns ran today. Read from the
+ledger, cached for some seconds.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +21,12 @@ from engine.ledger.history import BudgetLine, RanToday
 from engine.views.models import BrandView
 
 KEPT_MS: Final = 10_000
-"""A page asks every two seconds for each of its viewers; what is read here is of the past, and may be so old."""
+"""A page asks every two seconds for each viewer; data of the past may be this old."""
 MOST_KEPT: Final = 10_000
 MANY: Final = 2_000
 """So many campaigns are read in some milliseconds."""
 Ran = tuple[int, dict[int, RanToday]]
-"""The instant (ms) of reading, and each brand's."""
+"""The instant (ms) of reading, and the value of each brand."""
 
 
 class Campaigns(NamedTuple):
@@ -46,7 +48,7 @@ class Hindsight:
         self._ran: Ran = (-KEPT_MS, {})
 
     def explained(self, views: Iterable[BrandView]) -> list[BrandView]:
-        """The brands, those past a budget with the reason."""
+        """The brands, with the reason for those past a budget."""
         found = list(views)
         past = {view.id: view for view in found if _past(view)}
         if not past:

@@ -1,6 +1,7 @@
-"""What is measured, for /metrics: read when it is asked for, Redis in one pipelined round trip and PostgreSQL in a few statements.
+"""The measurements for /metrics, read on request: Redis in one pipelined round trip and PostgreSQL in a few
+statements.
 
-Each side is asked by itself: with one away its figures are missing, never zero, and the rest is told.
+Each server is asked separately: with one away its figures are missing, never zero.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ _COUNTED: Final = {
     "p": "repeated",
 }
 _GROWTH_S: Final = 600.0
-"""Memory's growth is taken over this long, so that one burst is no alarm."""
+"""Memory's growth is measured over this many seconds, so that a short burst is no alarm."""
 _GROWTH_LEAST_S: Final = 20.0
 
 
@@ -84,7 +85,9 @@ _NO_JOBS: Final[_Jobs] = (None, {}, None)
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Everything at one scrape; None for what is away. backlog: journal entries that PostgreSQL does not have, by the last cursors known."""
+    """The figures of one scrape; None for a server that is away. backlog: journal entries that PostgreSQL does not
+    have, by the last known cursors.
+    """
 
     hot: HotFigures | None
     cold: ColdFigures | None
@@ -96,7 +99,7 @@ class Figures:
 
 @dataclass(slots=True)
 class _Growth:
-    """How fast the hot Redis fills, from what earlier scrapes saw."""
+    """How fast the hot Redis fills, from earlier scrapes."""
 
     clock: Callable[[], float]
     seen: deque[tuple[float, int]] = field(default_factory=deque)
@@ -118,7 +121,9 @@ class _Growth:
 
 
 class Metrics:
-    """Reads the figures. Keeps the last cursors: while PostgreSQL is away they do not move, so the backlog is told then too."""
+    """Reads the figures. Keeps the last cursors, so that the backlog is known while PostgreSQL is away and they do
+    not move.
+    """
 
     def __init__(
         self,
@@ -128,7 +133,7 @@ class Metrics:
         clock: Callable[[], float] = time.monotonic,
         hangs: Callable[[str], bool] = lambda name: False,
     ) -> None:
-        """hangs: whether `redis` or `jobs_redis` is known to say nothing; it is then not waited for."""
+        """hangs: whether `redis` or `jobs_redis` is known to hang; it is then not waited for."""
         self._db = db
         self._hangs = hangs
         self._hot = hot
@@ -137,7 +142,7 @@ class Metrics:
         self._cursors: dict[int, CursorRow] = {}
 
     def read(self) -> Figures:
-        """One look at everything. Raises nothing that a server's being away could cause."""
+        """Reads everything once. Raises nothing because a server is away."""
         cold = self._read_cold()
         hot = None if self._hangs("redis") else self._read_hot()
         backlog = None

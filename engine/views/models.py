@@ -75,10 +75,12 @@ class BrandView:
     version: int
     now_ms: int
     ready: bool
-    """False while Redis does not speak for this brand (not published yet, or its shard is being rebuilt): figures are the log's."""
+    """False while Redis has no figures of this brand (not published yet, or its shard is being rebuilt): they come
+    from the log.
+    """
     campaign_views: tuple[CampaignView, ...] = field(default=(), repr=False)
     tally: Tally | None = None
-    """Set where only the numbers of its campaigns were asked for; then `campaign_views` is empty."""
+    """Set where only the numbers of its campaigns were read; then `campaign_views` is empty."""
     pace: Pace | None = field(default=None, repr=False)
     """How long its campaigns ran today and may run yet; None counts the whole day."""
     excess: Mapping[Period, Excess] = field(default_factory=dict, repr=False)

@@ -1,7 +1,8 @@
-"""What people see: the catalog, the live numbers and the latest rows of the log, read together and never written.
+"""What people see: the catalog, the live figures and the latest rows of the log, read together and never written.
 
-One refresh costs a handful of statements and one pipelined read of Redis, however many brands there are. Statuses are those that Redis computes
-this millisecond; where Redis is away or not ready, spend comes from the log and the causes from PostgreSQL, and the answer says so.
+One refresh costs a few statements and one pipelined read of Redis, however many brands there are. Redis computes the
+statuses at that instant. Where Redis is away or not ready, spend comes from the log and causes from PostgreSQL, and
+the result shows that.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ class Overview:
         self._clock_ms = clock_ms
         self._hindsight = Hindsight(db)
         self.why_not_live = ""
-        """Why the last look had no figures of Redis, for a process with one caller."""
+        """Why the last read had no figures of Redis, for a process with one caller."""
 
     def snapshot(self, include_archived: bool = False) -> Snapshot:
         """Every brand with its campaigns, taken together. Raises ServerAway only when PostgreSQL is away."""
@@ -77,7 +78,8 @@ class Overview:
     def summary(self, opened: Collection[int] = ()) -> Snapshot:
         """As snapshot(), but only brands in `opened` have their campaigns; the others only their numbers.
 
-        It costs as many reads of Redis as there are brands. Budgets, switches and schedules are the catalog's word, which is Redis' a second later.
+        It costs as many reads of Redis as there are brands. Budgets, switches and schedules are the catalog's, which
+        Redis has a second later.
         """
         brands = self._catalog.brands()
         groups: dict[int, list[CampaignGroup]] = {}
@@ -112,7 +114,7 @@ class Overview:
     def campaign(self, campaign_id: int) -> CampaignView:
         """One campaign, archived or not. Raises NotFound."""
         record = self._catalog.campaign(campaign_id)
-        # It alone, and not the other 65,534 that its brand may have.
+        # Only this one, and not the other 65,534 that its brand may have.
         return self._snapshot([self._catalog.brand(record.brand_id)], [record]).brands[0].campaign_views[0]
 
     def latest_spends(self, limit: int = 12) -> list[SpendLine]:
@@ -140,7 +142,7 @@ class Overview:
 
     def latest_changes(self, limit: int = 12) -> list[ChangeLine]:
         """The newest status changes, with their causes in the words of their own instant."""
-        # A schedule may have been changed since, so what it said then about the next opening is not told.
+        # A schedule may have been changed since, so its next opening then is not shown.
         return [
             ChangeLine(row, sentence(row.reasons, None, ms_of(row.at)))
             for row in reports.latest_status_changes(self._db, limit)
@@ -209,7 +211,7 @@ class Overview:
         return self._live.read_plans(ordinals) if ordinals else {}
 
     def _logged(self, brand_ids: list[int], now_ms: int) -> dict[int, tuple[int, int]]:
-        """Campaign id -> (today's, this month's spend) from the log, for brands that Redis does not speak for."""
+        """Campaign id -> (today's, this month's spend) from the log, for brands without figures in Redis."""
         if not brand_ids:
             return {}
         spends = reports.open_spends(self._db, date_of(day_of(now_ms)), brand_ids)
@@ -243,7 +245,9 @@ class Overview:
 
 
 def _budgets(brand: BrandRecord, live: LiveBrand | None, logged: tuple[int, int]) -> tuple[Budget, ...]:
-    """A brand's budgets with Redis' figures. logged: what the log has of its day and month, where Redis does not speak for it."""
+    """A brand's budgets with Redis' figures. logged: the log's spend of its day and month, where Redis has no
+    figures.
+    """
     of_period: dict[Period, int] = {"day": logged[0], "month": logged[1]}
     found = [None if live is None else live.budget(kind.cause) for kind in BUDGETS]
     return tuple(
@@ -253,7 +257,7 @@ def _budgets(brand: BrandRecord, live: LiveBrand | None, logged: tuple[int, int]
 
 
 def _tally(brand: BrandView, groups: Iterable[CampaignGroup]) -> Tally:
-    """The numbers of a brand's campaigns: budgets by Redis' figures, or all as last written where Redis does not speak for them."""
+    """The numbers of a brand's campaigns: budgets by Redis' figures, or all as last written where Redis has none."""
 
     def of(alike: CampaignGroup) -> tuple[Status, tuple[str, ...], int]:
         if not (brand.ready and alike.published):

@@ -1,4 +1,4 @@
--- Spends one by one, in their order, each by what the ones before it left. No table is made of a spend: a call has a thousand.
+-- Evaluates spends one by one, in their order, each by what the ones before it left. It makes no table per spend, because a call may have 1,000.
 -- include: lib/plan.lua
 -- include: lib/budgets.lua
 -- include: lib/constants.lua
@@ -6,8 +6,8 @@
 -- include: lib/text.lua
 -- include: lib/outcomes.lua
 
--- What a brand has room for: {left, of the smallest of its budgets and of the numbers that are exact; from, the same before the call; lefts and causes of
--- each budget}. Facts have room until the numbers end.
+-- The room of a brand: {left, the least that any budget or MAX_TOTAL leaves; from, the value of left before the call; lefts and causes, an array each,
+-- of the budgets}. For record calls only MAX_TOTAL bounds it.
 local function room_of(brand, verb)
   local lefts, causes, left = {}, {}, math.huge
   for i, budget in ipairs(brand.budgets) do
@@ -17,88 +17,89 @@ local function room_of(brand, verb)
   return { left = left, from = left, lefts = lefts, causes = causes }
 end
 
--- What spends of a sum go through: its campaign and brand, the closed gates, the room of its brand (shut: none where a gate is closed), and what was counted.
-local SHUT = { left = -1 }
-local function door_of(campaign_id, home, closed, room)
-  return { campaign = campaign_id, home = home, closed = closed, room = closed == 0 and room or SHUT, of_brand = room, amount = 0, refusals = {} }
+-- The target of the spends of one sum: campaign and brand, the mask of closed gates, the room of its brand (NO_ROOM where a gate is closed), and the
+-- amount counted so far.
+local NO_ROOM = { left = -1 }
+local function target_of(campaign_id, brand_id, closed, room)
+  return { campaign = campaign_id, brand_id = brand_id, closed = closed, room = closed == 0 and room or NO_ROOM, of_brand = room, amount = 0, refusals = {} }
 end
 
--- The doors of sums, by place; UNKNOWN where a campaign is not known.
-local UNKNOWN = { room = SHUT }
-local function doors_of(sums, verb, plans, now)
-  local doors, rooms = {}, {}
+-- The targets of sums, in their order; UNKNOWN where a campaign is not known.
+local UNKNOWN = { room = NO_ROOM }
+local function targets_of(sums, verb, plans, now)
+  local targets, rooms = {}, {}
   for i, sum in ipairs(sums) do
     local campaign = plans.campaigns[sum.campaign]
-    local brand = campaign and plans.brands[campaign.home]
+    local brand = campaign and plans.brands[campaign.brand_id]
     if brand then
       rooms[brand] = rooms[brand] or room_of(brand, verb)
-      doors[i] = door_of(sum.campaign, campaign.home, verb == 't' and gates_of(brand, campaign, now) or 0, rooms[brand])
+      targets[i] = target_of(sum.campaign, campaign.brand_id, verb == 't' and gates_of(brand, campaign, now) or 0, rooms[brand])
     else
-      doors[i] = UNKNOWN
+      targets[i] = UNKNOWN
     end
   end
-  return doors
+  return targets
 end
 
--- What becomes of an amount that finds no room at a door; nil where no cause stands against it, but a total would grow too large.
-local function refused_at(door, amount)
-  if door == UNKNOWN then return 'u' end
-  local room, mask = door.of_brand, door.closed
+-- The outcome of an amount that does not fit; nil where only a total would exceed MAX_TOTAL.
+local function refused_outcome(target, amount)
+  if target == UNKNOWN then return 'u' end
+  local room, mask = target.of_brand, target.closed
   local with_counted = amount + room.from - room.left
   for i, left in ipairs(room.lefts) do
     if with_counted > left then mask = mask + room.causes[i] end
   end
   if mask == 0 then return nil end
-  local outcome = door.refusals[mask] or 'x' .. mask
-  door.refusals[mask] = outcome
+  local outcome = target.refusals[mask] or 'x' .. mask
+  target.refusals[mask] = outcome
   return outcome
 end
 
--- What was seen of an event, against the content that comes now.
-local function again(known, content)
+-- The outcome of a repeated event: duplicate, or conflict where its content differs.
+local function repeat_outcome(known, content)
   return string.match(known, '^%d+,%d+') == content and 'd' or 'c'
 end
 
--- The names under which the events of columns are remembered, by place (false where there is none), and each once.
+-- The dedup names of the events of columns: one per spend (false where it has no event), and the list of distinct names.
 local function event_names(columns, plans)
   local events, places, sums = columns.events, columns.places, columns.sums
-  local names, asked, met = {}, {}, {}
+  local names, wanted, met = {}, {}, {}
   for i = 1, columns.size do
     local campaign = events[i] ~= '' and plans.campaigns[sums[places[i]].campaign]
-    local name = campaign and campaign.home .. ':' .. events[i]
+    local name = campaign and campaign.brand_id .. ':' .. events[i]
     names[i] = name
     if name and not met[name] then
       met[name] = true
-      asked[#asked + 1] = name
+      wanted[#wanted + 1] = name
     end
   end
-  return names, asked
+  return names, wanted
 end
 
--- Nothing is counted in the plans yet, and nothing written. before: the outcomes of an earlier call of the same id. seen: {name = what is remembered}.
--- Answers the verdict: {packed and logged outcomes, tallies of those that were not counted, fields of events to set, how many are fresh and counted,
--- sums that were counted}; or nil and the reply.
-local function by_one(columns, doors, before, verb, seen, now)
+-- Evaluates without counting in the plans and without writing. before: the outcomes of an earlier call of the same id. seen: {name = stored value}.
+-- Returns the verdict {packed and logged outcomes, tallies of those that were not counted, events_set, numbers of fresh and counted spends, counted
+-- sums}; or nil and the reply.
+local function by_one(columns, targets, before, verb, seen, now)
   local places, amounts, digits, names, kept = columns.places, columns.amounts, columns.digits, columns.names, columns.kept
   local day, outcomes, logged, set, fresh, counted = ',' .. text(day_of(now)), {}, {}, {}, 0, 0
   for i = 1, columns.size do
-    local outcome = before and stands(before, i)
+    local outcome = before and outcome_kept(before, i)
     if outcome then
       logged[i] = outcome == 'k' and 'p' or outcome
     else
-      local door, amount, name = doors[places[i]], amounts[i], names and names[i]
-      local room = door.room
-      if name and seen[name] and door ~= UNKNOWN then
-        outcome = again(seen[name], door.campaign .. ',' .. (digits and digits[i] or text(amount)))
+      local target, amount, name = targets[places[i]], amounts[i], names and names[i]
+      local room = target.room
+      if name and seen[name] and target ~= UNKNOWN then
+        outcome = repeat_outcome(seen[name], target.campaign .. ',' .. (digits and digits[i] or text(amount)))
       elseif amount <= room.left then
         outcome = 'k'
-        room.left, door.amount = room.left - amount, door.amount + amount
+        room.left, target.amount = room.left - amount, target.amount + amount
         if name then
-          local value = kept and kept[2 * i] or door.campaign .. ',' .. (digits and digits[i] or text(amount)) .. day
+          local value = kept and kept[2 * i] or target.campaign .. ',' .. (digits and digits[i] or text(amount)) .. day
           seen[name], set[#set + 1], set[#set + 2] = value, name, value
         end
       else
-        outcome = refused_at(door, amount)
+        outcome = refused_outcome(target, amount)
         if not outcome then return nil, { 'invalid', i - 1, 'total' } end
       end
       if before then
@@ -108,8 +109,8 @@ local function by_one(columns, doors, before, verb, seen, now)
     outcomes[i] = outcome
   end
   local sums, packed, tallies = {}, pack_outcomes(outcomes)
-  for _, door in ipairs(doors) do
-    if door ~= UNKNOWN then sums[#sums + 1] = door end
+  for _, target in ipairs(targets) do
+    if target ~= UNKNOWN then sums[#sums + 1] = target end
   end
   if not before then fresh, counted = columns.size - (tallies.u or 0), tallies.k or 0 end
   tallies.k = nil

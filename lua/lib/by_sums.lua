@@ -1,14 +1,14 @@
--- Spends by their sums: where each of them will be counted whatever its place, nobody needs to look at them one by one.
+-- Evaluates spends by their sums. Where the sums fit, every spend is counted in any order, so none needs a look of its own.
 -- include: lib/plan.lua
 -- include: lib/constants.lua
 -- include: lib/call.lua
 
--- Whether all of them will. Amounts are above 0, so where a whole sum fits, each of its parts does.
+-- Whether all spends are counted. Amounts are above 0, so where a sum fits, each of its parts does.
 local function all_fit(sums, verb, plans, now)
   local totals = {}
   for _, sum in ipairs(sums) do
     local campaign = plans.campaigns[sum.campaign]
-    local brand = campaign and plans.brands[campaign.home]
+    local brand = campaign and plans.brands[campaign.brand_id]
     if not brand or (verb == 't' and gates_of(brand, campaign, now) > 0) then return false end
     totals[brand] = (totals[brand] or 0) + sum.amount
   end
@@ -21,20 +21,20 @@ local function all_fit(sums, verb, plans, now)
   return true
 end
 
--- Counts sums in the tables ({campaign, amount}); nothing is written yet.
+-- Counts sums ({campaign, amount}) in the tables of plans; writes nothing.
 local function count_sums(sums, plans)
   local totals = {}
   for _, sum in ipairs(sums) do
     if sum.amount > 0 then
       local campaign = plans.campaigns[sum.campaign]
       count_campaign(campaign, sum.amount)
-      totals[campaign.home] = (totals[campaign.home] or 0) + sum.amount
+      totals[campaign.brand_id] = (totals[campaign.brand_id] or 0) + sum.amount
     end
   end
-  for home, total in pairs(totals) do count_brand(plans.brands[home], total) end
+  for brand_id, total in pairs(totals) do count_brand(plans.brands[brand_id], total) end
 end
 
--- The verdict on columns that all fit. remember: fields of the memory of events to set.
+-- Returns the verdict on columns of which every spend fits. remember: event ids and their values to store.
 local function by_sums(columns, plans, remember)
   count_sums(columns.sums, plans)
   return { packed = 'k*' .. columns.size, events_set = remember or {}, fresh = columns.size, counted = columns.size }

@@ -5,8 +5,8 @@ local function day_of(now)
   return (now - now % DAY_MS) / DAY_MS
 end
 
--- Days to the month of the civil date, by C. Neri and L. Schneider's algorithm (https://doi.org/10.1002/spe.3172): years begin in March, and are counted in
--- quarters of a day. Whole quotients without calls of math.floor, which took longer than all else here.
+-- The month of a day, by the algorithm of C. Neri and L. Schneider (https://doi.org/10.1002/spe.3172): years begin in March and are counted in quarters
+-- of a day. Quotients come from subtracting remainders, because calls of math.floor took longer than all the rest.
 local function month_of(day)
   local quarters = 4 * (day + 719468) + 3
   local in_century = quarters % 146097

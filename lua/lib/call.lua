@@ -1,11 +1,11 @@
--- What every call that moves money shares: the grammar of its arguments, the plans of the brands and campaigns that its KEYS name, and writing
--- back what changed. The order in each script: guards, evaluate, append to the journal (the last guard), write.
+-- The shared parts of every call that moves money: checks of arguments, reading brands and campaigns that KEYS names, and writing back what changed.
+-- The order in each script: check, evaluate, append to the journal (the last step that can refuse), write.
 -- include: lib/keys.lua
 -- include: lib/shard.lua
 -- include: lib/text.lua
 -- include: lib/calendar.lua
 -- include: lib/plan.lua
--- include: lib/memory.lua
+-- include: lib/dedup.lua
 -- include: lib/holds.lua
 -- include: lib/tally.lua
 -- include: lib/changes.lua
@@ -22,37 +22,37 @@ local function is_id(value, longest)
   return #value <= longest and string.find(value, ID) ~= nil
 end
 
--- What a call's content is remembered as, where it is too long to be remembered itself.
+-- The digest that is stored in place of a long call's content.
 local function digest_of(body, log, names)
   return string.sub(redis.sha1hex(log and body .. log .. (names or '') or body), 1, 16)
 end
 
--- The highest ordinal that was published of a brand, nil when the brand never was: what is published and not there was lost.
--- Without the registry's guard nothing can be told unknown from lost.
+-- The highest campaign ordinal that was published of a brand; nil when the brand never was. A published campaign without a key was lost. Without the
+-- registry's guard field, unknown and lost cannot be distinguished, so everything counts as published.
 local function published(brand_id)
   local got = redis.pcall('HMGET', registry_key, '#', brand_id)
   if got.err or not got[1] then return math.huge end
   return got[2] and (whole(got[2]) or math.huge) or nil
 end
 
--- The brands and campaigns that KEYS name from the eighth on ({id = plan}, brands with their holds where those keys are given); or nil and
+-- Reads the brands and campaigns that KEYS names from FIRST_PLAN on: {id = plan} each, brands with their holds where those keys are given. Or nil and
 -- the reply.
 local function read_plans(day, month)
   local brands, campaigns, day_field, month_field = {}, {}, period_fields(day, month)
-  local tag, holds, homes = #shard_key - 4, {}, {}
+  local tag, holds, brand_ids = #shard_key - 4, {}, {}
   for i = FIRST_PLAN, #KEYS do
     local kind, id = string.match(KEYS[i], '^(%a+):(%d+)$', tag)
     if kind == 'brand' then
       brands[id] = read_brand(KEYS[i], day, month)
-      if brands[id] == false or (not brands[id] and published(id)) then return nil, lose(shard_key, KEYS[i]) end
+      if brands[id] == false or (not brands[id] and published(id)) then return nil, invalidate_shard(shard_key, KEYS[i]) end
     elseif kind == 'campaign' then
       local campaign = read_campaign(KEYS[i], day, month)
       local ordinal = id % 65536
-      local home = (id - ordinal) / 65536
-      if campaign == false or (not campaign and ordinal <= (published(text(home)) or 0)) then return nil, lose(shard_key, KEYS[i]) end
+      local brand_number = (id - ordinal) / 65536
+      if campaign == false or (not campaign and ordinal <= (published(text(brand_number)) or 0)) then return nil, invalidate_shard(shard_key, KEYS[i]) end
       if campaign then
-        homes[home] = homes[home] or text(home)
-        campaign.id, campaign.home = id, homes[home]
+        brand_ids[brand_number] = brand_ids[brand_number] or text(brand_number)
+        campaign.id, campaign.brand_id = id, brand_ids[brand_number]
         campaigns[id] = campaign
       end
     elseif kind == 'holds' and i < #KEYS then
@@ -63,13 +63,13 @@ local function read_plans(day, month)
     local brand = brands[id]
     if brand then
       brand.holds_key, brand.expiry_key = KEYS[i], KEYS[i + 1]
-      if not holds_stand(brand, KEYS[i], KEYS[i + 1]) then return nil, lose(shard_key, KEYS[i]) end
+      if not holds_exist(brand, KEYS[i], KEYS[i + 1]) then return nil, invalidate_shard(shard_key, KEYS[i]) end
     end
   end
   return { brands = brands, campaigns = campaigns, day_field = day_field, month_field = month_field }
 end
 
--- Counts an amount to a brand, in the tables. False when a total would leave the numbers that a double holds exactly.
+-- Adds an amount to a brand's budgets, in the tables. False when a total would exceed MAX_TOTAL.
 local function count_brand(brand, amount)
   for _, budget in ipairs(brand.budgets) do
     note_before(budget)
@@ -80,20 +80,20 @@ local function count_brand(brand, amount)
   return true
 end
 
--- The same to a campaign.
+-- Adds an amount to a campaign's counters, in the tables.
 local function count_campaign(campaign, amount)
   campaign.daily, campaign.monthly = campaign.daily + amount, campaign.monthly + amount
   campaign.charged = true
 end
 
--- Counts an amount to a brand and its campaign, or answers false.
+-- Adds an amount to a brand and its campaign, in the tables. False when a total would exceed MAX_TOTAL.
 local function count(brand, campaign, amount)
   if not count_brand(brand, amount) then return false end
   count_campaign(campaign, amount)
   return true
 end
 
--- Writes back a brand's counters and its sum on hold, where they changed.
+-- Writes a brand's counters and its sum on hold, where they changed.
 local function write_brand(brand)
   if brand.charged then
     local fields = {}
@@ -104,7 +104,7 @@ local function write_brand(brand)
   if brand.holds_changed then redis.call('HSET', brand.key, 'held', text(brand.held)) end
 end
 
--- The same of all brands, and the counters of campaigns.
+-- Writes all brands, and the counters of campaigns, where they changed.
 local function write_plans(plans)
   for _, brand in pairs(plans.brands) do write_brand(brand) end
   local day_field, month_field = plans.day_field, plans.month_field

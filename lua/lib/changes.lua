@@ -1,4 +1,4 @@
--- What changed: budgets that became used up, or free again, in a call.
+-- Budgets that a call used up or freed.
 -- include: lib/budgets.lua
 -- include: lib/text.lua
 
@@ -7,7 +7,7 @@ local function note_before(budget)
   if budget.was_used_up == nil then budget.was_used_up = is_used_up(budget.limit, budget.spent) end
 end
 
--- The budgets of these brands ({id = brand}) that changed: entries for the journal, and messages for watchers. A changed budget gets `since` and `moved`.
+-- Returns the changes of these brands ({id = brand}): items for the journal, and messages for watchers. Sets `since` and `moved` of each changed budget.
 local function changes_of(brands, now)
   local moved, messages = {}, {}
   for id, brand in pairs(brands) do
@@ -24,15 +24,15 @@ local function changes_of(brands, now)
   return moved, messages
 end
 
--- Adds the fields that keep when a brand's budgets changed.
+-- Adds the fields with the instants at which a brand's budgets changed.
 local function add_since(brand, fields)
   for _, budget in ipairs(brand.budgets) do
     if budget.moved then fields[#fields + 1], fields[#fields + 2] = budget.since_field, budget.since end
   end
 end
 
--- To whoever watches, each with the number of the entry that says the same: a watcher has seen all up to the n of its snapshot.
-local function tell(shard, messages)
+-- Publishes messages to watchers, each with the number n of its journal entry. A watcher ignores messages up to the n of its snapshot.
+local function publish_messages(shard, messages)
   local channel = string.gsub(shard.key, 'shard$', 'changes')
   for _, message in ipairs(messages) do redis.call('PUBLISH', channel, message .. ' ' .. text(shard.n)) end
 end

@@ -1,11 +1,11 @@
--- The one way spends are counted. A call carries up to 1,000 spends of one shard; they are evaluated in order, each by what the ones before it
--- left, and written together with their journal entry.
+-- The slow path of counting spends, which covers every case. A call has up to 1,000 spends of one shard. They are evaluated in order, each by what the
+-- ones before it left, and written together with their journal entry.
 --
 -- KEYS  1 shard  2 registry  3 journal  4-5 requests  6-7 events  8.. the brands and campaigns of the spends, in any order;
 --       try_spends and draw_spends also take holds and expiry of each brand, side by side
 -- ARGV  1 layout  2 request id  3 spends: `<campaign_id>,<amount_micros>,<event_id or nothing>,<occurred_ms or nothing>;` each; or, packed, 3 their
---       sums and 4 their log, and with event ids 5 day, 6 names and 7 what is kept of them (lib/packed.lua). A packed call gets the same answers:
---       where its sums leave a doubt, its spends are evaluated one by one. The scripts name them in a table: {layout, request, body (3), log, ...}
+--       sums and 4 their log, and with event ids 5 day, 6 names and 7 the values to store (lib/packed.lua). A packed call gets the same replies as
+--       a text call: where not every sum fits, its spends are evaluated one by one. `call` is a table: {layout, request, body (3), log, ...}
 -- Reply {'ok', outcomes, brands, campaigns}: outcomes as runs `k*998,x8*2` in the order of the spends: k counted, d duplicate, c conflict,
 --         u unknown campaign, x<causes> refused; brands `id:daily_spend:monthly_spend:daily_limit:monthly_limit;` and campaigns
 --         `id:causes;` after the whole call (limits empty = none, causes a bit mask, 0 = running)
@@ -18,7 +18,7 @@
 -- include: lib/by_one.lua
 -- include: lib/draw.lua
 
--- The spends of a call as columns (lib/spends.lua; of a packed one without places and amounts, and with `named`), or nil and the reply.
+-- The spends of a call as columns (lib/spends.lua), or nil and the reply. Columns of a packed call have `named`, and no places and amounts yet.
 local function parse(verb, call)
   if not call.log then
     local columns = parse_columns(call.body)
@@ -36,12 +36,12 @@ local function parse(verb, call)
   return columns
 end
 
--- What an earlier call of the same id was answered, spend by spend; nil when there was none, false where that is no answer to such a call. Other
--- content is a conflict throughout. Older scripts remembered a digest of short calls too.
+-- The outcomes that an earlier call of the same id got, one per spend; nil when there was none, false where the stored value is malformed. A call with
+-- other content is a conflict in every spend. Scripts of earlier releases stored a digest of short calls too.
 local function outcomes_before(remembered, verb, content, body, size)
   if not remembered then return nil end
   local kept_verb, kept_content, kept = string.match(remembered, '^(.)(%S+) (.*)$')
-  -- A draw is remembered as a question where its hold covered it, else as a fact.
+  -- A draw is stored as a try call where its hold covered it, else as a record call.
   local same = kept_content == content or (content == body and kept_content == digest_of(body))
   if same and (kept_verb == '*' or kept_verb == verb or verb == 'd') then return unpack_outcomes(kept, size) or false end
   local conflicts = {}
@@ -49,32 +49,32 @@ local function outcomes_before(remembered, verb, content, body, size)
   return conflicts
 end
 
--- Takes expired holds off their brands, in the tables: {brand = holds}, the journal's lines and nil; or the reply.
+-- Takes expired holds off their brands, in the tables. Returns {brand = holds} and the journal's lines; or nil, nil and the reply.
 local function sweep(plans, now)
   local due, lines = {}, {}
   for _, brand in pairs(plans.brands) do
     if brand.holds_key then
       due[brand] = expire_holds(brand, brand.holds_key, brand.expiry_key, now)
-      if not due[brand] then return nil, nil, lose(shard_key, brand.holds_key) end
+      if not due[brand] then return nil, nil, invalidate_shard(shard_key, brand.holds_key) end
       expired_lines(due[brand], lines)
     end
   end
   return due, lines
 end
 
--- What is remembered of events ({name = value}), and their memory; nil and the reply when that was lost.
-local function recall_events(names, now)
-  local events = open_memory(shard_key, 'ev', event_keys, now)
-  local seen = events and recall(events, names)
-  if not seen then return nil, lose(shard_key, 'events') end
+-- Looks up events: {name = stored value} and their dedup window; or nil and the reply when the window was lost.
+local function look_up_events(names, now)
+  local events = open_dedup(shard_key, 'ev', event_keys, now)
+  local seen = events and look_up(events, names)
+  if not seen then return nil, invalidate_shard(shard_key, 'events') end
   return seen, events
 end
 
--- Evaluates the spends: by their sums where all fit and no event was seen, else one by one. sweeps: whether the memory of events is written to anyhow.
--- Answers the verdict, and the memory of events where it is needed; or nil and the reply.
+-- Evaluates the spends: by their sums where all fit and no event was seen, else one by one. sweeps: whether expired holds are to be stored among events.
+-- Returns the verdict, and the dedup window of events where it is needed; or nil and the reply.
 local function evaluate(verb, call, columns, before, plans, sweeps, now)
   local named, wanted, fit = columns.named, not before or has_unknown(before), not before and all_fit(columns.sums, verb, plans, now)
-  -- Names that came ready made are those of the memory where each stands once and the caller's day is Redis' own.
+  -- The caller's names and values can be stored unchanged where no name repeats and the caller's day is that of Redis.
   local ready = named and not before and named.once and call.day == text(day_of(now))
   local unread, seen, events, names = call.log and wanted, {}, nil, {}
   if ready then names, columns.names, columns.kept = named.names, named.names, named.fields end
@@ -86,45 +86,45 @@ local function evaluate(verb, call, columns, before, plans, sweeps, now)
   end
   if columns.events and wanted then columns.names, names = event_names(columns, plans) end
   if #names > 0 or sweeps then
-    seen, events = recall_events(names, now)
+    seen, events = look_up_events(names, now)
     if not seen then return nil, events end
   end
   if fit and (ready or not columns.names) and not next(seen) then return by_sums(columns, plans, columns.kept), events end
   local bad = unread and unpack_log(columns, call.log)
   if bad then return nil, bad end
-  local doors = doors_of(columns.sums, verb, plans, now)
-  local verdict, odd = by_one(columns, doors, before, verb, seen, now)
+  local targets = targets_of(columns.sums, verb, plans, now)
+  local verdict, odd = by_one(columns, targets, before, verb, seen, now)
   if not verdict then return nil, odd end
   count_sums(verdict.sums, plans)
   return verdict, events
 end
 
--- Writes the memories and the shard's own fields. fields: those of the shard that are to be set.
-local function write_memories(call, verdict, memories, kept_as, fields, swept)
-  local requests, events = memories.requests, memories.events
+-- Writes request and event ids into their dedup windows, and the shard's own fields. fields: those to set in the shard's hash.
+local function write_ids(call, verdict, windows, kept_as, fields, swept)
+  local requests, events = windows.requests, windows.events
   if verdict.fresh > 0 then
-    turn(requests, fields)
-    redis.call('HSET', requests.write, call.request, kept_as .. memories.content .. ' ' .. verdict.packed)
+    rotate_hashes(requests, fields)
+    redis.call('HSET', requests.write, call.request, kept_as .. windows.content .. ' ' .. verdict.packed)
   end
   if events and (verdict.fresh > 0 or swept) then
-    turn(events, fields)
+    rotate_hashes(events, fields)
     if #verdict.events_set > 0 then redis.call('HSET', events.write, unpack(verdict.events_set)) end
   end
   redis.call('HSET', shard_key, unpack(fields))
 end
 
--- Draws what a lease's call counted from its hold, in the tables, with its line for the journal. Answers what is to be written; or nil and the reply.
+-- Takes what a lease's call counted off its hold, in the tables, and adds the journal's line. Returns what is to be written; or nil and the reply.
 local function draw_counted(call, columns, plans, lines, now)
   local sum = columns.sums[1]
   local campaign = plans.campaigns[sum.campaign]
-  local brand = plans.brands[campaign.home]
+  local brand = plans.brands[campaign.brand_id]
   local drawn = draw(brand, campaign.id, call.lease, sum.amount, now)
-  if not drawn then return nil, lose(shard_key, brand.holds_key) end
+  if not drawn then return nil, invalidate_shard(shard_key, brand.holds_key) end
   lines[#lines + 1] = drawn.line
   return drawn
 end
 
--- verb: 'r' states facts, 't' asks, 'd' draws from a lease.
+-- verb: 'r' record, 't' try, 'd' draw from a lease.
 local function charge(verb, call)
   local counter = verb == 'r' and 'count:recorded' or 'count:accepted'
   -- Parse.
@@ -142,12 +142,12 @@ local function charge(verb, call)
   bad = verb == 'd' and unfit_draw(call, columns.sums, plans)
   if bad then return bad end
   -- Dedup.
-  local requests = open_memory(shard_key, 'req', request_keys, now)
-  local recalled = requests and recall(requests, { call.request })
-  if not recalled then return lose(shard_key, 'requests') end
+  local requests = open_dedup(shard_key, 'req', request_keys, now)
+  local remembered = requests and look_up(requests, { call.request })
+  if not remembered then return invalidate_shard(shard_key, 'requests') end
   local content = not call.log and #call.body <= SHORT and call.body or digest_of(call.body, call.log, columns.named and call.names)
-  local before = outcomes_before(recalled[call.request], verb, content, call.body, size)
-  if before == false then return lose(shard_key, 'requests') end
+  local before = outcomes_before(remembered[call.request], verb, content, call.body, size)
+  if before == false then return invalidate_shard(shard_key, 'requests') end
   if verb == 'd' and not before and is_forgotten(call, requests, now) then return { 'forgotten' } end
   -- Evaluate.
   local due, lines, odd = sweep(plans, now)
@@ -175,8 +175,8 @@ local function charge(verb, call)
   end
   if drawn then write_draw(drawn) end
   local kept_as = verb == 'd' and ((drawn and drawn.within) and 't' or 'r') or verb
-  write_memories(call, verdict, { requests = requests, events = events, content = content }, kept_as, fields, swept)
+  write_ids(call, verdict, { requests = requests, events = events, content = content }, kept_as, fields, swept)
   write_plans(plans)
-  tell(shard, messages)
+  publish_messages(shard, messages)
   return { 'ok', verdict.packed, figures(plans, now) }
 end

@@ -1,29 +1,28 @@
--- Drawing from a lease: spends that were given out against a hold in a bidder's memory are counted, and the hold shrinks by as much.
--- The money is gone, so a draw is a fact: also one past what is left on hold (`over`) or after the hold's end (`late`) is counted, and the
--- journal says which.
+-- Draws from a lease: counts spends that a bidder made in its own memory, and shrinks the lease's hold by their sum.
+-- The money is already spent, so a draw is always counted, also past the hold (`over`) or after its end (`late`). The journal's line tells which.
 -- include: lib/call.lua
 -- include: lib/holds.lua
 -- include: lib/text.lua
 
--- The reply to a call that is no draw: of one campaign, packed, with its brand's holds; nil when it is one.
+-- nil when a call is a valid draw: packed, of one campaign, with its brand's holds among KEYS. Else the reply.
 local function unfit_draw(call, sums, plans)
   if not call.log or #sums ~= 1 then return { 'invalid', 0, 'spends' } end
   if not is_id(call.lease or '', 64) then return { 'invalid', 0, 'lease' } end
   if not string.find(call.first_sent or '', '^%d*$') or #call.first_sent > 15 then return { 'invalid', 0, 'first_sent' } end
   local campaign = plans.campaigns[sums[1].campaign]
-  local brand = campaign and plans.brands[campaign.home]
+  local brand = campaign and plans.brands[campaign.brand_id]
   if brand and not brand.holds_key then return { 'invalid', 0, 'keys' } end
   return nil
 end
 
--- Whether a call that was sent before may have been counted and forgotten since. A client knows Redis' clock to a few seconds.
+-- Whether an earlier attempt of this call may have been counted and have left the dedup window since. A client knows Redis' clock to a few seconds.
 local CLOCKS_APART_MS = 5000
 local function is_forgotten(call, requests, now)
   return call.first_sent ~= '' and now - tonumber(call.first_sent) > requests.window - CLOCKS_APART_MS
 end
 
--- Takes an amount off a lease's hold, in the tables; answers what write_draw must do, with the journal's line: `D` within the hold, `P` past it,
--- `Q` after its end, then what is left of it and until when. Writes nothing. nil where the hold is not one that a script wrote.
+-- Takes an amount off a lease's hold, in the tables. Returns what write_draw must do, with the journal's line: `D` within the hold, `P` past it, `Q` after
+-- its end, then the amount left and its expiry. Writes nothing. nil where the stored hold is malformed.
 local function draw(brand, campaign, lease, amount, now)
   local name = campaign .. ':' .. lease
   local value = redis.call('HGET', brand.holds_key, name)
@@ -42,7 +41,7 @@ local function draw(brand, campaign, lease, amount, now)
   }
 end
 
--- The write phase. A hold that was drawn whole goes without a trace in the memory of ends: its lease may fill it again.
+-- The write phase. A hold that was drawn completely is not stored as ended, because its lease may refill it.
 local function write_draw(drawn)
   local brand = drawn.brand
   if drawn.left > 0 then

@@ -1,5 +1,5 @@
--- How brands and campaigns stand after a call, as replies say it: brands `id:daily_spend:monthly_spend:daily_limit:monthly_limit;`, campaigns
--- `id:causes;`. The figures are those of the first two budgets of the list, whatever their number; causes name every budget.
+-- The figures of brands and campaigns after a call, in the format of replies: brands `id:daily_spend:monthly_spend:daily_limit:monthly_limit;`,
+-- campaigns `id:causes;`. Figures are of the first two budgets of the list only; causes include every budget.
 -- include: lib/plan.lua
 local function figures_of(id, brand)
   local daily, monthly = brand.budgets[1], brand.budgets[2]
@@ -13,9 +13,9 @@ local function figures(plans, now)
     masks[id] = budget_mask(brand)
   end
   for id, campaign in pairs(plans.campaigns) do
-    local brand = plans.brands[campaign.home]
+    local brand = plans.brands[campaign.brand_id]
     if brand then
-      local mask = gates_of(brand, campaign, now) + masks[campaign.home]
+      local mask = gates_of(brand, campaign, now) + masks[campaign.brand_id]
       campaign_lines[#campaign_lines + 1] = id .. (mask == 0 and ':0' or ':' .. mask)
     end
   end

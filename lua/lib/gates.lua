@@ -1,7 +1,7 @@
--- The one list of causes that do not depend on money: why a campaign may not run now. The loader writes `-- each gate` blocks out for each row.
+-- The one list of gates: causes that do not depend on money, for which a campaign may not run now. The loader repeats `-- each gate` blocks for each row.
 --
 -- cause   the bit; engine/domain/causes.py has the same
--- closed  when the gate is closed: an expression of `on`, `archived` (the campaign or its brand), `schedule` (compiled) and `now` (ms)
+-- closed  whether the gate is closed: an expression of `on`, `archived` (the campaign or its brand), `schedule` (compiled) and `now` (ms)
 -- | gate     | cause | closed                                                |
 -- | manual   | 1     | not on                                                |
 -- | archived | 2     | archived                                              |

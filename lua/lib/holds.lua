@@ -1,35 +1,36 @@
--- Open holds: money of a brand set aside for bids in flight. `budget:{17}:holds:81` is a hash of `<campaign_id>:<hold id>` -> `<amount>,<expires_ms>`
--- (of a lease also `,<number of the call that set it>`),
--- `budget:{17}:expiry:81` a sorted set of the same names by expiry; the brand's hash keeps their sum in `held`. A sum without its keys means
--- that they were lost. How a hold ended is remembered beside the event ids, as `!<name>` -> `<end>,<held>,<settled>`.
+-- Open holds: money of a brand set aside for bids in flight.
+-- `budget:{17}:holds:81` is a hash of `<campaign_id>:<hold id>` -> `<amount>,<expires_ms>`; a lease's value ends with `,<number of the call that set it>`.
+-- `budget:{17}:expiry:81` is a sorted set of the same names by expiry.
+-- The brand's hash has their sum in `held`. A sum without these keys means that they were lost.
+-- How a hold ended is stored among the event ids, as `!<name>` -> `<end>,<held>,<settled>`.
 -- include: lib/text.lua
 -- include: lib/stored.lua
 local SWEEP = 50
-local sweeps_left = SWEEP -- of a whole call, however many brands it names: a call has its time, and a command its number of arguments
+local sweeps_left = SWEEP -- of a call over all its brands, which bounds its time and the number of arguments of its commands
 
--- Whether the keys that a brand's `held` speaks of are there. With nothing on hold they may be absent, never of another type: a write would
--- fail after the journal has its entry.
-local function holds_stand(brand, holds_key, expiry_key)
+-- Whether the keys of a brand's holds exist. With nothing on hold they may be absent, but never of another type: a write would fail after the journal
+-- entry was written.
+local function holds_exist(brand, holds_key, expiry_key)
   local holds, expiry = redis.call('TYPE', holds_key).ok, redis.call('TYPE', expiry_key).ok
   if brand.held == 0 and holds == 'none' then holds = 'hash' end
   if brand.held == 0 and expiry == 'none' then expiry = 'zset' end
   return holds == 'hash' and expiry == 'zset'
 end
 
--- Whether holds that are due wait to be swept.
+-- Whether any hold has expired and is not removed yet.
 local function has_due(expiry_key, now)
   return #redis.call('ZRANGEBYSCORE', expiry_key, '-inf', text(now), 'LIMIT', '0', '1') > 0
 end
 
--- A stored hold: its amount, until when, and of a lease the number of the call that set it ('' else); nil where a value stands that no script wrote.
+-- A stored hold: amount, expiry in ms, and of a lease the number of the call that set it ('' else). nil where the value is malformed.
 local function hold_of(value)
   local held, expires, number = string.match(value, '^(%d+),(%d+),?(%d*)$')
   if not whole(held) or not whole(expires) or #number > 15 then return nil end
   return held, expires, number
 end
 
--- Takes what has expired by `now` off the brand's `held`, as far as SWEEP reaches, and notes what the write phase must do. Writes nothing. nil where
--- something expires that no script wrote.
+-- Takes holds that have expired by `now` off the brand's `held`, at most SWEEP in a call. Returns them for the write phase; writes nothing. nil where one
+-- is malformed.
 local function expire_holds(brand, holds_key, expiry_key, now)
   local due = {}
   if brand.held > 0 and sweeps_left > 0 then
@@ -46,12 +47,12 @@ local function expire_holds(brand, holds_key, expiry_key, now)
   return due
 end
 
--- The write phase of an expiry: the holds go, and their end is added to the memory's fields.
-local function write_expired(due, holds_key, expiry_key, memory_fields)
+-- The write phase of an expiry: removes the holds and adds their ends to the event fields to set.
+local function write_expired(due, holds_key, expiry_key, event_fields)
   local names = {}
   for i, hold in ipairs(due) do
     names[i] = hold.name
-    memory_fields[#memory_fields + 1], memory_fields[#memory_fields + 2] = '!' .. hold.name, 'e,' .. hold.held .. ',0'
+    event_fields[#event_fields + 1], event_fields[#event_fields + 2] = '!' .. hold.name, 'e,' .. hold.held .. ',0'
   end
   if #names > 0 then
     redis.call('HDEL', holds_key, unpack(names))
@@ -59,7 +60,7 @@ local function write_expired(due, holds_key, expiry_key, memory_fields)
   end
 end
 
--- The journal's lines for what expired.
+-- Adds the journal's lines of expired holds.
 local function expired_lines(due, lines)
   for _, hold in ipairs(due) do
     lines[#lines + 1] = 'E,' .. string.gsub(hold.name, ':', ',', 1) .. ',' .. hold.held .. ',;'

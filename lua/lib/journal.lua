@@ -1,4 +1,4 @@
--- The journal: one entry a call, and the last guard before anything is written.
+-- The journal: one entry a call. Appending it is the last step that can refuse; every write comes after it.
 -- include: lib/shard.lua
 -- include: lib/text.lua
 
@@ -14,8 +14,8 @@ local function entry_of(verb, call, size, verdict, lines)
   return entry
 end
 
--- Appends the entry. NOMKSTREAM refuses to begin a new journal where the old was lost. nil, or the reply; shard.n is then the entry's number.
--- moved: the budgets that were used up or freed (lib/changes.lua). format: '1' when nothing else is said, '2' of an entry with a packed log.
+-- Appends the entry and raises shard.n to its number. Returns nil, or the reply. NOMKSTREAM refuses to begin a new journal where the old one was lost.
+-- moved: the budgets that were used up or freed (lib/changes.lua). format: '2' of an entry with a packed log; '1' by default.
 local function append(shard, journal_key, entry, moved, format)
   if #moved > 0 then entry[#entry + 1], entry[#entry + 2] = 't', table.concat(moved, ',') end
   local added = redis.pcall('XADD', journal_key, 'NOMKSTREAM', text(shard.now) .. '-*', 'f', format or '1', 'n', text(shard.n + 1), unpack(entry))
@@ -24,5 +24,5 @@ local function append(shard, journal_key, entry, moved, format)
     return nil
   end
   if added and string.find(added.err, 'equal or smaller', 1, true) then return { 'not_ready', 'clock' } end
-  return lose(shard.key, journal_key)
+  return invalidate_shard(shard.key, journal_key)
 end

@@ -1,7 +1,7 @@
--- Outcomes of spends: k counted, d duplicate, c conflict, u unknown campaign, x<causes> refused; in the journal also p, counted by an earlier call. As
--- text they stand in runs: `k*998,x8*2`.
+-- Outcomes of spends: k counted, d duplicate, c conflict, u unknown campaign, x<causes> refused; in the journal also p, counted by an earlier call.
+-- Packed they are runs of equal outcomes: `k*998,x8*2`.
 
--- Runs of equal outcomes, and how many there are of each.
+-- Packs outcomes into runs; also returns {outcome = how many}.
 local function pack_outcomes(outcomes)
   local runs, counts, before, times = {}, {}, outcomes[1], 0
   for i = 1, #outcomes + 1 do
@@ -16,7 +16,7 @@ local function pack_outcomes(outcomes)
   return table.concat(runs, ','), counts
 end
 
--- nil where the text is not the outcomes of so many spends: a run that somebody made longer would hold Redis for as long as it is.
+-- Unpacks the outcomes of `size` spends; nil where the text is not exactly that many. Without the bound, a corrupt run length could block Redis.
 local function unpack_outcomes(packed, size)
   local outcomes, ends = {}, 1
   for start, code, mask, times, stop in string.gmatch(packed, '()([kdcux])(%d*)%*(%d+),?()') do
@@ -28,24 +28,24 @@ local function unpack_outcomes(packed, size)
   return #outcomes == size and ends == #packed + 1 and outcomes or nil
 end
 
--- What stands of an answer that was given before. An unknown campaign may be there by now, so that is evaluated again.
-local function stands(before, i)
+-- The earlier outcome of a spend, which a repeat keeps. nil where it was unknown: its campaign may exist by now, so it is evaluated again.
+local function outcome_kept(before, i)
   return before and before[i] ~= 'u' and before[i] or nil
 end
 
--- Whether an earlier answer leaves something to evaluate.
+-- Whether an earlier reply leaves a spend to evaluate.
 local function has_unknown(before)
   for i in ipairs(before) do
-    if not stands(before, i) then return true end
+    if not outcome_kept(before, i) then return true end
   end
   return false
 end
 
--- How many spends of a call were not counted now, by outcome: `p` answered before, others by their code.
+-- How many spends this call did not count, by outcome; `p` for those with an earlier outcome.
 local function uncounted(outcomes, before)
   local counts = {}
   for i, outcome in ipairs(outcomes) do
-    local name = stands(before, i) and 'p' or outcome
+    local name = outcome_kept(before, i) and 'p' or outcome
     if name ~= 'k' then counts[name] = (counts[name] or 0) + 1 end
   end
   return counts

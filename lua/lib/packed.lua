@@ -1,21 +1,22 @@
--- The packed form of a call: per-campaign sums that the script counts, and the single spends as one blob that goes to the journal as it is.
--- Sums `<campaign_id>,<micros>,<how many>;`, one line a campaign. Blob: byte version (1), byte width of an amount (4 or 8); then a byte a spend, its
--- campaign's place among the sums (from 0); then the amounts, little-endian. Packed spends carry no occurred_at. Where each has an event id, the blob's
--- version is 2, `day` is the day by the caller's clock, `names` what the memory knows the events by (`<brand>:<event id>`), joined by `,`, and
--- `kept` what it shall remember of each (`<campaign_id>,<micros>,<day>`), joined by `;`: ready made, so that nothing is put together here. Two
--- texts, for Redis reads, copies and frees each argument by itself.
+-- The packed form of a call: a sum per campaign, which the script counts, and the single spends as one blob, which goes to the journal unchanged.
+-- Sums: `<campaign_id>,<micros>,<how many>;` per campaign.
+-- Blob: a byte version (1), a byte width of an amount (4 or 8), then a byte per spend with the place of its campaign among the sums (from 0), then the
+-- amounts, little-endian. Packed spends have no occurred_at.
+-- Where each spend has an event id, the blob's version is 2, and three more arguments have what the script would else build itself: `day`, the day by the
+-- caller's clock; `names`, the dedup names of the events (`<brand>:<event id>`), joined by `,`; `kept`, the values to store (`<campaign_id>,<micros>,<day>`),
+-- joined by `;`. They are two texts and not many arguments, because Redis reads, copies and frees each argument by itself.
 -- include: lib/call.lua
 local PACKED, NAMED, MAX_PACKED_CAMPAIGNS = 1, 2, 200
 
 -- The sums of a call and the number of its spends, or nil and the reply that names the first bad field.
 local function parse_sums(body, blob, version)
-  local sums, size, ends, asked = {}, 0, 1, {}
+  local sums, size, ends, met = {}, 0, 1, {}
   for start, campaign, digits, times, stop in string.gmatch(body, '()(%d+),(%d+),(%d+);()') do
     local index, amount, count = #sums, tonumber(digits), tonumber(times)
-    if start ~= ends or index >= MAX_PACKED_CAMPAIGNS or asked[campaign] then return nil, { 'invalid', index, 'spends' } end
+    if start ~= ends or index >= MAX_PACKED_CAMPAIGNS or met[campaign] then return nil, { 'invalid', index, 'spends' } end
     if #times > 4 or count < 1 or size + count > MAX_SPENDS then return nil, { 'invalid', index, 'spends' } end
     if #digits > 16 or amount < count or amount > count * MAX_AMOUNT then return nil, { 'invalid', index, 'amount' } end
-    asked[campaign] = true
+    met[campaign] = true
     sums[index + 1] = { campaign = campaign, amount = amount, times = count }
     size, ends = size + count, stop
   end
@@ -27,8 +28,8 @@ local function parse_sums(body, blob, version)
   return sums, size
 end
 
--- Whether names, joined by commas, have nothing that an id may not have. One range of characters is told in half the time of a set: from `,` to `z`
--- lie all of an id's but `+` and `~`, and nine that are none, each looked for by itself.
+-- Whether names, joined by commas, have only characters of ids. Matching one range takes half the time of a set. The range `,` to `z` has all characters
+-- of ids but `+` and `~`, and nine others, for each of which there is a plain find.
 local function are_names(joined)
   if not string.find(joined, '^[,-z]*$') then return string.find(joined, '^[A-Za-z0-9._:/+=@~,-]*$') ~= nil end
   for _, strange in ipairs({ ';', '<', '>', '?', '[', '\\', ']', '^', '`' }) do
@@ -37,8 +38,8 @@ local function are_names(joined)
   return true
 end
 
--- The names of a packed call's events: {names, fields = names and what to remember in turn, text for the journal, once = none stands there twice}; or nil
--- and the reply.
+-- The events of a packed call: {names, fields (names and values to store, alternating), text (for the journal), once (no name repeats)}; or nil and the
+-- reply.
 local function read_names(call, size)
   local find, sub = string.find, string.sub
   local joined, kept = call.names or '', call.kept or ''
@@ -54,14 +55,13 @@ local function read_names(call, size)
     fields[2 * i] = sub(kept, kept_at, kept_ends - 1)
     at, kept_at = ends + 1, kept_ends + 1
   end
-  -- Where there are fewer than spends, the last are nothing.
+  -- With fewer names than spends, the last names are ''.
   local as_many = at == last + 1 and not met[''] and kept_at == kept_last + 1 and fields[2 * size] ~= '' and not call.more
   if not as_many or not are_names(joined) then return nil, { 'invalid', 0, 'events' } end
   return { names = names, fields = fields, text = joined, once = once }
 end
 
--- Gives columns of a packed call the places and amounts of its spends, and their event ids where it has some; nil, or the reply where the log does not add
--- up to the sums.
+-- Adds the places and amounts of the spends in the blob to columns. Returns nil, or the reply where the blob does not add up to the sums.
 local function unpack_log(columns, blob)
   local size, sums, width = columns.size, columns.sums, string.byte(blob, 2)
   local rest, left = {}, {}
@@ -79,7 +79,7 @@ local function unpack_log(columns, blob)
   columns.places, columns.amounts = places, amounts
 end
 
--- The event ids of a packed call's spends, of the names that it gives them.
+-- The event ids in the names of a packed call.
 local function events_of(names)
   local events = {}
   for i, name in ipairs(names) do events[i] = string.match(name, '^%d+:(.+)$') or name end

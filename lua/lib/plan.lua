@@ -1,4 +1,4 @@
--- The published plan and the counters of a brand and its campaigns, as their hashes hold them, and the causes that follow.
+-- Reads the published plan and the counters of brands and campaigns from their hashes, and derives their causes.
 -- include: lib/text.lua
 -- include: lib/stored.lua
 -- include: lib/schedule.lua
@@ -7,13 +7,13 @@
 -- include: lib/budgets.lua
 -- include: lib/gates.lua
 
--- nil where a key is not there at all, false where something stands there that no publish wrote.
+-- nil where a key does not exist, false where it exists and is not what publish writes.
 local function absent(key)
   if redis.call('EXISTS', key) == 1 then return false end
   return nil
 end
 
--- The fields of the counters of a day and a month, spelled once a call.
+-- The fields of the counters of a day and a month, formatted once a call.
 local spelled = {}
 local function period_fields(day, month)
   if spelled.day ~= day or spelled.month ~= month then
@@ -32,14 +32,14 @@ local function counters_of(day, month)
   }
 end
 
--- A budget as a brand's hash has it; nil where something stands there that no script wrote.
+-- A budget from the fields of a brand's hash; nil where one is malformed.
 local function budget_of(name, cause, field, since_field, limit, spent, since)
   local counted = stored(spent)
   if not limit or not is_limit(limit) or not counted or not is_since(since) then return nil end
   return { name = name, cause = cause, field = field, since_field = since_field, limit = tonumber(limit), spent = counted, since = since or '' }
 end
 
--- A brand, or nil where there is none; false where its hash is not what a publish writes.
+-- Reads a brand. nil where there is none, false where its hash is malformed.
 -- budgets: what a spend is checked against, in the order of the list (lib/budgets.lua).
 local function read_brand(key, day, month)
   local day_field, month_field = period_fields(day, month)
@@ -59,7 +59,7 @@ local function read_brand(key, day, month)
   return { key = key, version = version, archived = got[2] == '1', held = held, budgets = budgets }
 end
 
--- A campaign, with what a call finds out about it; nil where there is none, false where its hash is not what a publish writes.
+-- Reads a campaign. nil where there is none, false where its hash is malformed.
 local function read_campaign(key, day, month)
   local day_field, month_field = period_fields(day, month)
   local got = redis.pcall('HMGET', key, 'v', 'on', 'archived', 'schedule', day_field, month_field)
@@ -70,7 +70,7 @@ local function read_campaign(key, day, month)
   if not daily or not monthly or (schedule ~= '' and not is_schedule(schedule)) then return false end
   return {
     key = key, version = got[1], on = got[2] == '1', archived = got[3] == '1', schedule = schedule, daily = daily, monthly = monthly,
-    id = false, home = false, charged = false, closed = false, -- a table that grows later is built twice
+    id = false, brand_id = false, charged = false, closed = false, -- set here, because a table that grows later is allocated twice
   }
 end
 
@@ -83,7 +83,7 @@ local function closed_gates(on, archived, schedule, now)
   return closed
 end
 
--- The causes that do not depend on money, worked out once a campaign: a call has one now.
+-- The closed gates of a campaign, computed once a call: all of a call happens at one instant.
 local function gates_of(brand, campaign, now)
   if not campaign.closed then
     campaign.closed = closed_gates(campaign.on, campaign.archived or brand.archived, campaign.schedule, now)
@@ -91,7 +91,7 @@ local function gates_of(brand, campaign, now)
   return campaign.closed
 end
 
--- The causes that do: of which budgets nothing is left.
+-- The causes of a brand's used-up budgets.
 local function budget_mask(brand)
   local mask = 0
   for _, budget in ipairs(brand.budgets) do
@@ -100,7 +100,7 @@ local function budget_mask(brand)
   return mask
 end
 
--- Which budgets an amount would take past their limits.
+-- The causes of the budgets that an amount would exceed.
 local function unfit_mask(brand, amount)
   local mask = 0
   for _, budget in ipairs(brand.budgets) do
@@ -109,7 +109,7 @@ local function unfit_mask(brand, amount)
   return mask
 end
 
--- Why a spend or hold may not be made now.
+-- The causes for which a spend or hold is refused now; 0 where it fits.
 local function refusal(brand, campaign, amount, now)
   return gates_of(brand, campaign, now) + unfit_mask(brand, amount)
 end

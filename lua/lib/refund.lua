@@ -1,35 +1,37 @@
--- What is remembered of refunds, what bounds them, and what one does to the counters. Beside an event's own field the memory of events holds
--- `-<brand>:<event>` -> `<campaign>,<micros>` for the refund of the event, `-<brand>:<event>,<refund id>` for a part of it that has an id of its
--- own, and `=<brand>:<event>` -> the sum of both, which only grows. A comma stands in no id, so no two of these names are the same. A refund
--- that the log has to decide has `,w` at the end of its value while it waits, and its cause (`,xu`) after it was refused.
+-- Refunds: what is stored of them, their bounds, and their effect on the counters. Beside an event's own field, the event window has:
+--   `-<brand>:<event>` -> `<campaign>,<micros>`              the refund of the event
+--   `-<brand>:<event>,<refund id>` -> `<campaign>,<micros>`  a partial refund with an id of its own
+--   `=<brand>:<event>` -> `<micros>`                         the sum of all of them, which only grows
+-- No id has a comma, so these names never collide. A refund that the spend log must decide ends with `,w` while it is pending, and with its cause (`,xu`)
+-- after it was refused.
 -- include: lib/call.lua
 -- include: lib/calendar.lua
 -- include: lib/plan.lua
--- include: lib/memory.lua
+-- include: lib/dedup.lua
 -- include: lib/changes.lua
 -- include: lib/journal.lua
 -- include: lib/text.lua
-local FIRST_DAY = 18262 -- 2020-01-01: nothing of this engine is older, and a day that is grows into thousands of periods elsewhere
+local FIRST_DAY = 18262 -- 2020-01-01: no data of this engine is older; jobs open a period for each day from the oldest refund's on
 
-local function refund_names(home, event, part)
-  local spend = home .. ':' .. event
+local function refund_names(brand_id, event, part)
+  local spend = brand_id .. ':' .. event
   local whole = '-' .. spend
   return { spend = spend, whole = whole, own = part == '' and whole or whole .. ',' .. part, total = '=' .. spend }
 end
 
--- What is remembered of an event and its refunds; nil when a hash was lost. These fields are written more than once, so the newer hash wins.
-local function recall_refunds(memory, names)
-  if #memory.read == 2 and memory.active == 0 then memory.read = { memory.read[2], memory.read[1] } end
-  return recall(memory, { names.spend, names.whole, names.own, names.total })
+-- Looks up an event and its refunds; nil when a hash was lost. These fields are written more than once, so the newer hash wins.
+local function look_up_refunds(dedup, names)
+  if #dedup.read == 2 and dedup.active == 0 then dedup.read = { dedup.read[2], dedup.read[1] } end
+  return look_up(dedup, { names.spend, names.whole, names.own, names.total })
 end
 
--- What was given back of an event so far. An older script wrote no sum.
+-- The sum of an event's refunds so far. Scripts of earlier releases wrote no sum.
 local function refunded_before(seen, names)
   if seen[names.total] then return tonumber(seen[names.total]) end
   return tonumber(seen[names.whole] and string.match(seen[names.whole], '^%d+,(%d+)$') or 0)
 end
 
--- The brand's budgets that a spend of a day counts to still: their period goes on.
+-- The brand's budgets whose current period has a given day.
 local function open_budgets(brand, day)
   local open = {}
   for i, field in ipairs(counters_of(day, month_of(day))) do
@@ -38,7 +40,7 @@ local function open_budgets(brand, day)
   return open
 end
 
--- Which open counter is smaller than an amount of a day: no refund takes one below 0. nil where each has so much.
+-- The cause of a refusal where an open counter of the day is below the amount, because no refund takes a counter below 0. nil where none is.
 local function too_small(brand, campaign, amount, day, today)
   if day == today and campaign.daily < amount then return 'xd' end
   if month_of(day) == month_of(today) and campaign.monthly < amount then return 'xm' end
@@ -47,10 +49,10 @@ local function too_small(brand, campaign, amount, day, today)
   end
 end
 
--- Writes what is remembered of a refund beside the shard's own fields. Call after the last guard.
+-- Stores a refund in the event window, and the shard's own fields. Call it after the journal entry was appended.
 local function remember_refund(shard, events, ...)
   local shard_fields = { 'now', text(shard.now), 'n', text(shard.n) }
-  turn(events, shard_fields)
+  rotate_hashes(events, shard_fields)
   redis.call('HSET', events.write, ...)
   redis.call('HSET', shard_key, unpack(shard_fields))
 end
@@ -62,11 +64,11 @@ local function line_of(kind, refund)
   return table.concat(line, ',') .. ';'
 end
 
--- Lowers the counters that are open of a day, and writes the refund to the journal and into the memory. nil, or the reply.
+-- Lowers the open counters of the refund's day, and writes the refund to the journal and the event window. Returns nil, or the reply.
 -- refund: {campaign, event, digits, amount, day, part}
 local function give_back(shard, plans, events, names, before, refund)
   local campaign, today = plans.campaigns[refund.campaign], day_of(shard.now)
-  local brand = plans.brands[campaign.home]
+  local brand = plans.brands[campaign.brand_id]
   for _, budget in ipairs(open_budgets(brand, refund.day)) do
     note_before(budget)
     budget.spent = budget.spent - refund.amount
@@ -79,5 +81,5 @@ local function give_back(shard, plans, events, names, before, refund)
   if failed then return failed end
   remember_refund(shard, events, names.own, refund.campaign .. ',' .. refund.digits, names.total, text(before + refund.amount))
   write_plans(plans)
-  tell(shard, messages)
+  publish_messages(shard, messages)
 end

@@ -1,5 +1,6 @@
 -- Dayparting, as engine/domain/schedule.py compiles it: `12345@540-1020;6@0-360`, days 1 = Monday, minutes of the day, end excluded.
--- Whether a stored schedule is one.
+
+-- Whether a stored schedule has this format.
 local function is_schedule(compiled)
   return compiled == '' or not string.find(string.gsub(compiled .. ';', '[1-7]+@%d%d?%d?%d?%-%d%d?%d?%d?;', ''), '.')
 end

@@ -1,12 +1,12 @@
--- The guard that every script begins with: is this shard whole, of our layout, and its clock sane?
--- The mark is `<instance uuid>:<generation>`; only a rebuild writes it. Without it nothing is read as money: missing is never zero.
+-- The checks with which every script begins: mark, layout and clock of the shard.
+-- The mark is `<instance uuid>:<generation>`; only a rebuild writes it. Without it no counter is read, because a missing key must never count as zero.
 -- include: lib/clock.lua
 -- include: lib/constants.lua
 -- include: lib/stored.lua
 
--- A key that must exist is gone, of a wrong type, or holds what no script wrote: the shard is not to be believed any more. Its mark goes, a rebuild
--- brings it back. A script that only reads may not write: it says the same, and whoever asked has the shard looked at (probe.lua).
-local function lose(key, what)
+-- Takes a shard out of use until a rebuild, by clearing its mark. Called where a key that must exist is missing, of a wrong type, or malformed. A
+-- read-only script cannot write and only returns the reply; its caller then runs probe.lua.
+local function invalidate_shard(key, what)
   local gone = redis.pcall('HDEL', key, 'mark')
   if type(gone) ~= 'number' then return { 'not_ready', 'lost' } end
   redis.call('HSET', key, 'lost', what)
@@ -14,7 +14,7 @@ local function lose(key, what)
   return { 'not_ready', 'lost' }
 end
 
--- Whether this is the layout of an older or newer release, and not just something that no script wrote.
+-- Whether this is the layout of an older or newer release, and not a malformed value.
 local function is_other_layout(value)
   return value and not serves(value) and string.find(value, '^%d%d?%d?$') ~= nil
 end
@@ -24,11 +24,11 @@ local function is_mark(value)
   return string.find(value, '^[%w-]+:%d+$') ~= nil and #value <= 64
 end
 
--- Answers the opened shard, or nil and the reply to give. A call has the keys of one shard: one that names another's would be remembered in one and
--- counted in the other.
--- instance: the uuid that the mark must carry, or '' from callers that cannot know it (bidders).
--- counter: a `count:` field that the call will raise, read along because each command of a script costs; nil where there is none. So are further
--- fields, which stand from the seventh on in the hash's values, the second answer.
+-- Opens a shard: returns it and the values of its hash, or nil and the reply. All KEYS must be of one shard, or a call could store its id in one shard
+-- and count in another.
+-- instance: the uuid that the mark must have, or '' from callers that cannot know it (bidders).
+-- counter: a `count:` field that the call will raise, or nil. It and further fields are read in the same HMGET, because each command costs; the further
+-- fields are the values from the seventh on.
 local function open_shard(key, instance, counter, ...)
   local tag = string.sub(key, 1, -6)
   for i = 2, #KEYS do
@@ -39,12 +39,12 @@ local function open_shard(key, instance, counter, ...)
   local mark, layout = state[1], state[2]
   if is_other_layout(layout) then return nil, { 'wrong_version', layout } end
   if not mark then return nil, { 'not_ready', state[5] and 'rebuilding' or 'unmarked' } end
-  if not is_mark(mark) then return nil, lose(key, 'mark') end
+  if not is_mark(mark) then return nil, invalidate_shard(key, 'mark') end
   if instance ~= '' and string.sub(mark, 1, #instance + 1) ~= instance .. ':' then return nil, { 'foreign', mark } end
-  local kept, n = whole(state[3]), whole(state[4])
-  if not serves(layout) then return nil, lose(key, 'layout') end
-  if not kept or not n then return nil, lose(key, kept and 'n' or 'now') end
+  local last_now, n = whole(state[3]), whole(state[4])
+  if not serves(layout) then return nil, invalidate_shard(key, 'layout') end
+  if not last_now or not n then return nil, invalidate_shard(key, last_now and 'n' or 'now') end
   local now = read_clock()
-  if now < kept - CLOCK_SLACK_MS then return nil, { 'not_ready', 'clock' } end
-  return { key = key, mark = mark, now = math.max(now, kept), n = n, count = stored(state[6]) or 0 }, state
+  if now < last_now - CLOCK_SLACK_MS then return nil, { 'not_ready', 'clock' } end
+  return { key = key, mark = mark, now = math.max(now, last_now), n = n, count = stored(state[6]) or 0 }, state
 end

@@ -1,12 +1,12 @@
--- The paths of record_spends and try_spends, the fastest first, each before the pieces that it does not need. `verb` is set by the script.
--- include: lib/quick.lua
--- include: lib/quick_packed.lua
+-- The paths of record_spends and try_spends, the fastest first, each before the pieces that it does not need. The script sets `verb`.
+-- include: lib/fast_single.lua
+-- include: lib/fast_packed.lua
 local layout, request, body, log, day, names, kept, more = unpack(ARGV, 1, 8)
 local call = { layout = layout, request = request, body = body, log = log, day = day, names = names, kept = kept, more = more }
 local answer, usual
-if log then answer, usual = quick_packed(verb, call) end
+if log then answer, usual = fast_packed(verb, call) end
 if answer then return answer end
--- include: lib/quick_by_one.lua
-if usual then return quick_by_one(verb, call, usual) end
+-- include: lib/fast_by_one.lua
+if usual then return fast_by_one(verb, call, usual) end
 -- include: lib/charge.lua
 return charge(verb, call)

@@ -2,7 +2,7 @@
 -- include: lib/call.lua
 -- include: lib/constants.lua
 
--- The reply that names the first bad field of a call whose spends do not read.
+-- The reply that names the first bad field of a malformed call.
 local function first_bad(body)
   local index, ends = 0, 1
   for start, digits, event, occurred, stop in string.gmatch(body, '()%d+,([^,;]*),([^,;]*),([^,;]*);()') do
@@ -17,15 +17,15 @@ local function first_bad(body)
   return { 'invalid', index, 'spends' }
 end
 
--- The spends of a call as columns, an array each: places (of each one's campaign among the sums), amounts, digits (as they were written), events ('' where
--- there is none); with their size, and their sums a campaign ({campaign, amount, times}). nil where anything is amiss, which first_bad names.
+-- Parses the spends of a call into columns, an array each: places (of each one's campaign among the sums), amounts, digits (the amounts as text), events
+-- ('' where there is none); with their size, and their sums per campaign ({campaign, amount, times}). nil where anything is malformed: first_bad names it.
 local function parse_columns(body)
   local places, amounts, digits_of, events, sums, place_of = {}, {}, {}, {}, {}, {}
   local size, length, with_ids = 0, 0, false
   for campaign, digits, event, occurred in string.gmatch(body, '(%d+),(%d+),([^,;]*),(%d*);') do
     local amount = #digits <= 13 and tonumber(digits) or 0
     if size >= MAX_SPENDS or amount < 1 or amount > MAX_AMOUNT then return nil end
-    -- Letters and digits alone are told in half the time.
+    -- The pattern for letters and digits alone takes half the time.
     if event ~= '' and (#event > 64 or not string.find(event, '^%w+$') and not is_id(event, 64)) then return nil end
     if occurred ~= '' and (#occurred > 15 or tonumber(occurred) > LAST_INSTANT) then return nil end
     size, length = size + 1, length + #campaign + #digits + #event + #occurred + 4

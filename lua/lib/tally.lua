@@ -1,9 +1,9 @@
--- What calls were answered, counted for whoever watches: fields `count:<outcome>` of the shard's hash that only grow. They go out in the HSET
--- that ends every call, as whole numbers: HINCRBY would be one more command, and one that a bidder's login need not be allowed.
+-- Counters of outcomes for metrics: fields `count:<outcome>` of the shard's hash, which only grow. They are written with the HSET at the end of every
+-- call: HINCRBY would cost one more command, and one more permission for bidders.
 -- include: lib/text.lua
 -- include: lib/stored.lua
 
--- Adds {name = how many} to the fields that the call is about to set in the shard's hash.
+-- Raises the counters by counts ({name = how many}), in the fields that the call sets in the shard's hash.
 local function tally(shard_key, counts, shard_fields)
   local names, size = {}, #shard_fields
   for name in pairs(counts) do names[#names + 1] = 'count:' .. name end

@@ -1,5 +1,4 @@
--- A brand as watchers are told of it, for the scripts that tell or read it: `version:archived:daily limit:monthly limit:daily used up:monthly used up`:
--- the first two budgets of the list.
+-- Formats a brand for watchers: `version:archived:daily limit:monthly limit:daily used up:monthly used up`, of the first two budgets of the list.
 -- include: lib/text.lua
 -- include: lib/plan.lua
 -- include: lib/budgets.lua

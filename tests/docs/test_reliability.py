@@ -18,5 +18,5 @@ def test_each_fault_of_the_table_has_the_test_that_it_names() -> None:
 
 def test_the_soak_that_is_shown_lost_doubled_and_overspent_nothing() -> None:
     shown = TEXT.partition("<!-- soak: begin -->")[2].partition("<!-- soak: end -->")[0]
-    assert "| lost, doubled, invented, overspent | 0, 0, 0, 0 micros |" in shown
+    assert "| micros lost, duplicated, invented, overspent | 0, 0, 0, 0 |" in shown
     assert "PASS" in shown and "FAIL" not in shown

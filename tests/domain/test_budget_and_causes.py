@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.domain.budget import Budget, refusal_causes, used_up_causes
+from engine.domain.budget import Budget, used_up_causes
 from engine.domain.causes import (
     ARCHIVED,
     CAUSES,
@@ -43,29 +43,10 @@ def test_a_budget_is_used_up_when_nothing_is_left_and_not_before() -> None:
     assert Budget(DAILY_BUDGET, 100, 101).used_up
 
 
-def test_the_last_micro_may_be_spent() -> None:
-    budgets = [Budget(DAILY_BUDGET, 100, 99), Budget(MONTHLY_BUDGET, 1000, 99)]
-    assert refusal_causes(budgets, 1) == ()
-    assert refusal_causes(budgets, 2) == (DAILY_BUDGET,)
-
-
-def test_with_40_left_150_are_refused_and_40_still_fit() -> None:
-    budgets = [Budget(DAILY_BUDGET, 100, 60)]
-    assert refusal_causes(budgets, 150) == (DAILY_BUDGET,)
-    assert refusal_causes(budgets, 40) == ()
-
-
-def test_a_refusal_names_every_budget_in_the_way() -> None:
-    budgets = [Budget(DAILY_BUDGET, 10, 0), Budget(MONTHLY_BUDGET, 100, 95)]
-    assert refusal_causes(budgets, 11) == (DAILY_BUDGET, MONTHLY_BUDGET)
-    assert refusal_causes(budgets, 6) == (MONTHLY_BUDGET,)
-
-
 def test_no_limit_is_never_used_up_and_zero_always_is() -> None:
     assert not Budget(DAILY_BUDGET, None, MAX_TOTAL_MICROS).used_up
     assert Budget(DAILY_BUDGET, None, 5).remaining is None
     assert Budget(DAILY_BUDGET, 0, 0).used_up
-    assert refusal_causes([Budget(DAILY_BUDGET, 0, 0)], 1) == (DAILY_BUDGET,)
 
 
 def test_remaining_is_negative_when_facts_went_past_the_budget() -> None:
@@ -73,9 +54,11 @@ def test_remaining_is_negative_when_facts_went_past_the_budget() -> None:
 
 
 @given(st.none() | MICROS, MICROS, st.integers(1, 10**12))
-def test_what_is_not_refused_never_takes_a_budget_past_its_limit(limit: int | None, spent: int, amount: int) -> None:
+def test_an_amount_that_is_allowed_never_takes_a_budget_past_its_limit(
+    limit: int | None, spent: int, amount: int
+) -> None:
     budget = Budget(DAILY_BUDGET, limit, spent)
-    if not refusal_causes([budget], amount):
+    if budget.allows(amount):
         after = Budget(DAILY_BUDGET, limit, spent + amount)
         assert after.remaining is None or after.remaining >= 0
     assert (DAILY_BUDGET in used_up_causes([budget])) == (budget.remaining is not None and budget.remaining <= 0)

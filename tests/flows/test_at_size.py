@@ -84,7 +84,8 @@ def test_verify_finds_one_micro_in_a_large_brand_that_is_spent_on_while_it_is_re
             slices += 1
             ready.client.record_spend(first, "0.000003", event_id=f"first-{slices}")
             ready.client.record_spend(last, "0.000005", event_id=f"last-{slices}")
-            if slices % 5 == 3:
+            if slices == 2:
+                # Of what came later than a counter was read, some is in the log by then, and some waits in the journal.
                 ready.persister.drain_all()
         return answer
 

@@ -41,7 +41,10 @@ def test_an_entry_of_the_future_in_a_journal_is_left_behind_by_a_rebuild_and_no_
     assert ready.client.record_spend(campaign, "2")
     ready.hot_redis.xadd(keys_of_brand(brand).journal, {"f": "1"}, id="9999999999999-0")
     assert ready.client.record_spend(campaign, "1").detail == "clock"
-    assert len(ready.rebuilder.rebuild([shard_of(brand)])) == 1
+    try:
+        ready.rebuilder.rebuild([shard_of(brand)])
+    except NotAllRebuilt as left:
+        pytest.fail(f"the shard takes no spends: {left}")
     after = ready.client.record_spend(campaign, "1")
     assert (after.outcome, str(after.daily_spend)) == ("recorded", "3.000000")
     ready.persister.drain_all()

@@ -10,7 +10,7 @@ import pytest
 from engine import BudgetClient, InvalidAmount, InvalidId, InvalidInput
 from engine.client.sync import Spend
 from engine.domain.ids import ORDINALS, SHARDS, shard_of
-from engine.domain.periods import ms_of
+from engine.domain.periods import day_of, month_of, ms_of
 from engine.live.keys import keys_of_brand
 from engine.live.scripts import LAYOUT, script
 from engine.live.transport.pool import Call
@@ -177,6 +177,9 @@ def test_a_refund_of_an_earlier_month_lowers_neither_day_nor_month(
     client.record_spend(CAMPAIGN, "2")
     refunded = client.refund(CAMPAIGN, "5", "win")
     assert (refunded.outcome, refunded.daily_spend, refunded.monthly_spend) == ("refunded", Decimal(2), Decimal(2))
+    own = plant.plain.hgetall(keys_of_brand(BRAND).campaign(CAMPAIGN))
+    assert own[f"d:{day_of(april)}".encode()] == b"2000000"
+    assert own[f"m:{month_of(april)}".encode()] == b"2000000"
 
 
 def test_bad_holds_are_refused_before_anything_is_sent(plant: Plant, client: BudgetClient) -> None:

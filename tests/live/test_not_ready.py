@@ -221,6 +221,7 @@ def test_a_clock_that_jumped_back_more_than_a_second_accepts_nothing(
     plant.at(now - 1000)
     for event in (None, "win-1"):
         assert client.record_spend(CAMPAIGN, "1", event_id=event).outcome == "recorded"
+    assert {answer.outcome for answer in client.record_spends([Spend(CAMPAIGN, "1")] * 2)} == {"recorded"}
     plant.at(now - 1001)
     for event in (None, "win-2"):
         answer = client.record_spend(CAMPAIGN, "1", event_id=event)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from engine.domain.budget import Budget, refusal_causes, used_up_causes
+from engine.domain.budget import Budget, used_up_causes
 from engine.domain.causes import ARCHIVED, DAILY_BUDGET, MANUAL, MONTHLY_BUDGET, ORDER, SCHEDULE
 from engine.domain.periods import day_of, month_of
 from engine.domain.schedule import Schedule
@@ -96,7 +96,8 @@ def reasons(brand: Brand, campaign: Campaign, now: int) -> tuple[str, ...]:
 
 def refusal(brand: Brand, campaign: Campaign, micros: int, now: int) -> tuple[str, ...]:
     """Why a spend or hold may not be made: the campaign may not run, or a budget has no room left beside what is on hold."""
-    return switched_off(brand, campaign, now) + refusal_causes(brand.budgets(now), brand.held + micros)
+    too_small = (budget.cause for budget in brand.budgets(now) if not budget.allows(brand.held + micros))
+    return switched_off(brand, campaign, now) + tuple(too_small)
 
 
 def count(brand: Brand, campaign: Campaign, micros: int, now: int) -> None:

@@ -32,7 +32,7 @@ GIVEN_BACK: Final = (
       "if seen[names.total] then return tonumber(seen[names.total]) end", "",
       (REFUNDS + "parts_of_a_spend_are_together_at_most_the_spend",)),
     M("the older of two windows says how much was given back", "lua/lib/refund.lua",
-      "  if #memory.read == 2 and memory.active == 0 then memory.read = { memory.read[2], memory.read[1] } end\n", "",
+      "  if #dedup.read == 2 and dedup.active == 0 then dedup.read = { dedup.read[2], dedup.read[1] } end\n", "",
       (REFUNDS + "what_was_given_back_of_an_event_counts_over_the_turn_of_a_window",)),
     M("a refund of today takes the campaign's day below 0", "lua/lib/refund.lua",
       "if day == today and campaign.daily < amount then return 'xd' end", "",
@@ -43,7 +43,7 @@ GIVEN_BACK: Final = (
 
     # What the log decides
     M("a refund of a forgotten event is given at once", "lua/refund.lua",
-      "tonumber(told_day), today) or 'asked', tonumber", "tonumber(told_day), today), tonumber",
+      "tonumber(given_day), today) or 'pending', tonumber", "tonumber(given_day), today), tonumber",
       (DECIDED + "no_money_moves_while_a_refund_is_pending",)),
     M("a pending refund is asked for at each repeat", "lua/refund.lua",
       "names.own, campaign_id .. ',' .. digits .. ',w')", "'#', '1')",

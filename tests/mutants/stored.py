@@ -15,7 +15,7 @@ READ: Final = (
     M("a limit of letters is no limit", "lua/lib/stored.lua",
       "return value == '' or whole(value) ~= nil\nend\n\n-- Whether this is the instant", "return true\nend\n\n-- Whether this is the instant",
       (LIMITS + "a_limit_that_is_no_number_counts_nothing_on_any_path_and_takes_its_shard_out_of_use",)),
-    M("the fast path takes a limit of letters for none", "lua/lib/quick.lua",
+    M("the fast path takes a limit of letters for none", "lua/lib/fast_single.lua",
       "  , '^%d*$') then break end", "  , '') then break end",
       (LIMITS + "a_limit_that_is_no_number_counts_nothing_on_any_path_and_takes_its_shard_out_of_use",)),
     M("a journal number may be any number", "lua/lib/stored.lua",

@@ -12,7 +12,7 @@ import redis
 from rq import Queue
 from sqlalchemy import text
 
-from engine.doorbell import ring_now
+from engine.doorbell import enqueue_now
 from engine.job_table import BY_NAME, QUEUES
 from engine.wiring import System
 from tests.patience import in_time
@@ -77,7 +77,7 @@ def test_a_due_check_and_close_run_on_time_while_verify_or_a_rebuild_is_held_up(
         jobs_redis.zadd("rq:scheduler:scheduled_jobs", {"schedule-close_day": 1})
         until(lambda: rows(system, CLOSED, shard=brand % 64) == [(2,)], PATIENCE_S, processes.said)
         # By hand: the check of these five minutes may have run already, and a due time is rung once.
-        ring_now(jobs_redis, BY_NAME["check"])
+        enqueue_now(jobs_redis, BY_NAME["check"])
         until(lambda: count(system) == 1, PATIENCE_S, processes.said)
         until(lambda: {c.status for c in system.catalog.campaigns(brand)} == {"paused"}, PATIENCE_S, processes.said)
         until(lambda: len(rows(system, ENDED, before=before)) == 2, PATIENCE_S, processes.said)

@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from engine.client.sync import BudgetClient
 from engine.domain.ids import shard_of
-from engine.doorbell import ring_now
+from engine.doorbell import enqueue_now
 from engine.errors import Unavailable
 from engine.job_table import BY_NAME
 from engine.wiring import System
@@ -139,7 +139,7 @@ def test_rqs_redis_stopped_and_restarted_worker_and_scheduler_wait_and_go_on(own
         took = until(lambda: plain.exists("budget:scheduler:heartbeat"), why=own.processes.said)
         assert in_time(took, 12), "at most the lock that the last pass left, 12 s"
         last = rows(own.system, "SELECT max(id) FROM job_run WHERE job = 'check'")
-        until(lambda: ring_now(plain, BY_NAME["check"]))
+        until(lambda: enqueue_now(plain, BY_NAME["check"]))
         until(
             lambda last=last: (
                 rows(own.system, "SELECT max(id) FROM job_run WHERE job = 'check' AND outcome = 'done'") > last

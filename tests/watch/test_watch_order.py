@@ -47,34 +47,36 @@ def picture() -> EligibilityView:
 
 
 def test_a_pause_that_is_older_than_the_snapshot_changes_nothing(picture: EligibilityView) -> None:
-    picture.told(PlanPublished(BRAND, brand(9, version=2, archived=True, used=True), (campaign(4, enabled=False),)))
+    picture.apply_plan(
+        PlanPublished(BRAND, brand(9, version=2, archived=True, used=True), (campaign(4, enabled=False),))
+    )
     assert CAMPAIGN in picture.running
-    picture.told(PlanPublished(BRAND, brand(10, version=3), (campaign(6, enabled=False),)))
+    picture.apply_plan(PlanPublished(BRAND, brand(10, version=3), (campaign(6, enabled=False),)))
     assert CAMPAIGN not in picture.running
-    picture.told(PlanPublished(BRAND, brand(10, version=3), (campaign(5),)))
+    picture.apply_plan(PlanPublished(BRAND, brand(10, version=3), (campaign(5),)))
     assert CAMPAIGN not in picture.running
 
 
 def test_money_is_ordered_by_the_journal_and_limits_by_their_version(picture: EligibilityView) -> None:
-    picture.moved(BudgetMoved(BRAND, "daily_budget", True, NOON, 9))
+    picture.apply_budget(BudgetMoved(BRAND, "daily_budget", True, NOON, 9))
     assert CAMPAIGN in picture.running
-    picture.moved(BudgetMoved(BRAND, "daily_budget", True, NOON, 12))
+    picture.apply_budget(BudgetMoved(BRAND, "daily_budget", True, NOON, 12))
     assert CAMPAIGN not in picture.running
-    picture.moved(BudgetMoved(BRAND, "daily_budget", False, NOON, 11))
+    picture.apply_budget(BudgetMoved(BRAND, "daily_budget", False, NOON, 11))
     assert CAMPAIGN not in picture.running
     # A plan whose version is new and whose money is old: its "not used up" does not count.
-    picture.told(PlanPublished(BRAND, brand(11, version=4), ()))
+    picture.apply_plan(PlanPublished(BRAND, brand(11, version=4), ()))
     assert picture.mask(CAMPAIGN) == 8
-    picture.moved(BudgetMoved(BRAND, "daily_budget", False, NOON, 13))
+    picture.apply_budget(BudgetMoved(BRAND, "daily_budget", False, NOON, 13))
     assert CAMPAIGN in picture.running
     # One whose money is new and whose version is old: its budget counts, its archive does not.
-    picture.told(PlanPublished(BRAND, brand(14, version=3, used=True, archived=True), ()))
+    picture.apply_plan(PlanPublished(BRAND, brand(14, version=3, used=True, archived=True), ()))
     assert picture.mask(CAMPAIGN) == 8
 
 
 def test_two_budgets_of_one_entry_are_both_heard(picture: EligibilityView) -> None:
-    picture.moved(BudgetMoved(BRAND, "daily_budget", True, NOON, 11))
-    picture.moved(BudgetMoved(BRAND, "monthly_budget", True, NOON, 11))
+    picture.apply_budget(BudgetMoved(BRAND, "daily_budget", True, NOON, 11))
+    picture.apply_budget(BudgetMoved(BRAND, "monthly_budget", True, NOON, 11))
     assert picture.mask(CAMPAIGN) == 8 | 16
 
 
@@ -82,7 +84,7 @@ def test_a_budget_used_up_after_midnight_is_not_freed_by_a_midnight_that_we_reac
     picture: EligibilityView,
 ) -> None:
     midnight = 20_781 * DAY_MS
-    picture.moved(BudgetMoved(BRAND, "daily_budget", True, midnight + 3, 11))
+    picture.apply_budget(BudgetMoved(BRAND, "daily_budget", True, midnight + 3, 11))
     assert CAMPAIGN not in picture.running
     picture.advance(midnight)
     assert CAMPAIGN not in picture.running
@@ -96,31 +98,31 @@ def test_time_does_not_let_a_stale_campaign_run_when_failing_closed() -> None:
         picture.restart(NOON)
         seen = [campaign(1, schedule="1234567@780-800"), campaign(1, ordinal=1), campaign(1, ordinal=2)]
         picture.load(SHARD, [(BRAND, brand(1), seen[:1]), (BRAND + 64, brand(1, used=True), [])])
-        picture.told(
+        picture.apply_plan(
             PlanPublished(
                 BRAND + 64, brand(1, used=True), (CampaignSnapshot((BRAND + 64) * 65536 + 1, 1, True, False, ""),)
             )
         )
-        picture.lose(SHARD)
+        picture.mark_stale(SHARD)
         picture.advance(NOON + 60 * 60_000)
         assert (CAMPAIGN in picture.running) is fail_open
         picture.advance(NOON + DAY_MS)
         assert ((BRAND + 64) * 65536 + 1 in picture.running) is fail_open
         # Of a shard that is not fresh nothing is heard, since its snapshot follows.
-        picture.told(PlanPublished(BRAND, brand(5, version=9), (campaign(9, ordinal=5),)))
+        picture.apply_plan(PlanPublished(BRAND, brand(5, version=9), (campaign(9, ordinal=5),)))
         assert picture.mask(CAMPAIGN + 5) is None
 
 
 def test_a_snapshot_replaces_what_was_known_and_lets_go_of_what_is_gone(picture: EligibilityView) -> None:
-    picture.told(PlanPublished(BRAND, brand(10, version=3), (campaign(7, ordinal=1, schedule="1@0-1440"),)))
-    picture.told(
+    picture.apply_plan(PlanPublished(BRAND, brand(10, version=3), (campaign(7, ordinal=1, schedule="1@0-1440"),)))
+    picture.apply_plan(
         PlanPublished(BRAND + 64, brand(10), (CampaignSnapshot((BRAND + 64) * 65536 + 1, 1, True, False, ""),))
     )
     assert len(picture) == 3
     picture.load(SHARD, [(BRAND, brand(2, version=1), [campaign(1)])])
     assert picture.running == {CAMPAIGN}
     assert len(picture) == 1
-    picture.moved(BudgetMoved(BRAND, "daily_budget", True, NOON, 3))
+    picture.apply_budget(BudgetMoved(BRAND, "daily_budget", True, NOON, 3))
     assert picture.running == set()
 
 
@@ -222,9 +224,9 @@ def test_a_message_that_does_not_read_makes_the_watcher_read_the_shard_again(pla
 def test_a_budget_of_nothing_that_a_correction_took_below_zero_is_free_until_its_day_ends(
     picture: EligibilityView,
 ) -> None:
-    picture.told(PlanPublished(BRAND, brand(11, version=4, zero=True, used=True), ()))
+    picture.apply_plan(PlanPublished(BRAND, brand(11, version=4, zero=True, used=True), ()))
     assert picture.mask(CAMPAIGN) == 8
-    picture.moved(BudgetMoved(BRAND, "daily_budget", False, NOON, 12))
+    picture.apply_budget(BudgetMoved(BRAND, "daily_budget", False, NOON, 12))
     assert CAMPAIGN in picture.running
     picture.advance(NOON + DAY_MS)
     assert picture.mask(CAMPAIGN) == 8

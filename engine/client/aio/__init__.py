@@ -1,1 +1,3 @@
-"""The client for asyncio: `client` is what callers see, `coalescing` joins their spends into calls, `sender` sends them, `futures` is what callers await."""
+"""The asyncio client: `client` is the public class, `coalescing` merges spends into calls, `sender` sends them,
+`futures` is what callers await.
+"""

@@ -1,7 +1,7 @@
-"""`AsyncBudgetClient`: the same as `BudgetClient`, awaited. Spends that are reported at once by many tasks share script calls.
+"""`AsyncBudgetClient`: `BudgetClient` for asyncio. Concurrent spends of many tasks share script calls.
 
-Spends without a request id of their own collect by shard and verb while a round trip is under way; then each shard's go as one call. Their
-order is kept in each shard.
+Spends without a request id of their own collect by shard and verb during a round trip; then the spends of each shard
+are sent as one call. Their order is kept in each shard.
 """
 
 from __future__ import annotations
@@ -44,14 +44,17 @@ MAX_WAITING: Final = 10_000
 class AsyncBudgetClient(AsyncHoldCalls):
     """Reports spends to the budget engine from one event loop. Close it with `aclose`, or use it in an `async with`.
 
-    A call is taken when it is made, whoever awaits it and when: calls count in the order in which they were made. Each may be awaited, gathered or made a
-    task. `gather` over spends themselves is twice as fast as over tasks that await one each. (`asyncio.wait` takes tasks only.)
+    A call is accepted when it is made, not when it is awaited: calls count in the order in which they were made. Each
+    may be awaited, gathered or made a task. `gather` over spends themselves is twice as fast as over tasks that await
+    one each. (`asyncio.wait` takes tasks only.)
 
-    Every call is bounded by `timeout_ms`, waiting and repeats included. When it passes, `Unavailable` carries the request id: repeating with
-    it never counts twice. A spend that travelled in a shared call has a request id with a `#` in it: only this client can repeat it (for
-    five minutes), every other one refuses it as InvalidId. A spend that was cancelled before it was sent is not sent; after that it may count.
+    Every call is bounded by `timeout_ms`, waiting and retries included. When it passes, `Unavailable` carries the
+    request id: repeating with it never counts twice. A spend of a shared call has a request id with a `#` in it: only
+    this client can repeat it (for five minutes), every other one refuses it as InvalidId. A spend that is cancelled
+    before it is sent is not sent; after that it may count.
 
-    max_waiting: spends that may wait for an answer; one more raises Overloaded at once. A batch larger than that goes when nothing waits.
+    max_waiting: spends that may wait for a reply; one more raises Overloaded at once. A larger batch is sent when
+    nothing else waits.
     """
 
     def __init__(self, url: str, timeout_ms: int = 250, max_waiting: int = MAX_WAITING) -> None:
@@ -60,7 +63,7 @@ class AsyncBudgetClient(AsyncHoldCalls):
                 raise InvalidInput(f"{name} {shown(value)} is not a whole number above 0", name)
         self._url, self._timeout_ms = url, timeout_ms
         self._beside: BudgetClient | None = None
-        """Keeps the watches and leases, which have threads of their own."""
+        """The sync client of the watches and leases, which have threads of their own."""
         self._sender = Sender(AsyncAddress(url), timeout_ms / 1000, max_waiting)
 
     @classmethod
@@ -83,7 +86,7 @@ class AsyncBudgetClient(AsyncHoldCalls):
         request_id: str | None = None,
         occurred_at: datetime | None = None,
     ) -> Coroutine[Any, Any, SpendResult]:
-        """`BudgetClient.record_spend`, awaited. Raises Overloaded besides."""
+        """`BudgetClient.record_spend`, awaited. Also raises Overloaded."""
         return self._spend(RECORD, RECORDED, request_id, campaign_id, amount, amount_micros, event_id, occurred_at)
 
     def try_spend(
@@ -96,12 +99,12 @@ class AsyncBudgetClient(AsyncHoldCalls):
         request_id: str | None = None,
         occurred_at: datetime | None = None,
     ) -> Coroutine[Any, Any, SpendResult]:
-        """`BudgetClient.try_spend`, awaited. Raises Overloaded besides."""
+        """`BudgetClient.try_spend`, awaited. Also raises Overloaded."""
         return self._spend(TRY, ACCEPTED, request_id, campaign_id, amount, amount_micros, event_id, occurred_at)
 
     @begun
     async def record_spends(self, spends: Iterable[SpendLike], *, request_id: str | None = None) -> list[SpendResult]:
-        """`BudgetClient.record_spends`, awaited: all calls of the batch in one round trip. Raises Overloaded besides."""
+        """`BudgetClient.record_spends`, awaited: all calls of the batch in one round trip. Also raises Overloaded."""
         return await self._many(RECORD, RECORDED, spends, request_id)
 
     @begun
@@ -119,7 +122,9 @@ class AsyncBudgetClient(AsyncHoldCalls):
         occurred_at: Sequence[datetime | None] | None = None,
         request_id: str | None = None,
     ) -> Outcomes:
-        """`BudgetClient.record_spend_columns`, awaited: all calls of the batch in one round trip. Raises Overloaded besides."""
+        """`BudgetClient.record_spend_columns`, awaited: all calls of the batch in one round trip. Also raises
+        Overloaded.
+        """
         columns = checked_columns(campaign_ids, amounts_micros, event_ids, occurred_at)
         return await self._many_columns(RECORD, RECORDED, columns, request_id)
 
@@ -139,7 +144,7 @@ class AsyncBudgetClient(AsyncHoldCalls):
 
     @begun
     async def status(self, campaign_id: int) -> CampaignStatus:
-        """`BudgetClient.status`, awaited; it sees what this client reported before."""
+        """`BudgetClient.status`, awaited. It includes what this client reported before."""
         call = asks_status(campaign_id)
         try:
             return read_status(await self._reply(campaign_id, call), campaign_id)
@@ -149,7 +154,7 @@ class AsyncBudgetClient(AsyncHoldCalls):
     def watch(
         self, *, brands: Iterable[int] | None = None, campaigns: Iterable[int] | None = None, fail_open: bool = False
     ) -> Watch:
-        """As `BudgetClient.watch`; nothing of it waits but `wait_ready`."""
+        """As `BudgetClient.watch`; only `wait_ready` blocks."""
         return self._sync().watch(brands=brands, campaigns=campaigns, fail_open=fail_open)
 
     async def lease(
@@ -162,7 +167,9 @@ class AsyncBudgetClient(AsyncHoldCalls):
         largest: str | Decimal | None = None,
         spool: str | os.PathLike[str] | None = None,
     ) -> Lease:
-        """As `BudgetClient.lease`. `lease.try_spend` never waits; its `close` does: await `asyncio.to_thread(lease.close)`, or leave it to `aclose`."""
+        """As `BudgetClient.lease`. `lease.try_spend` never blocks; `lease.close` does: await
+        `asyncio.to_thread(lease.close)`, or leave it to `aclose`.
+        """
         take = partial(self._sync().lease, amount_micros=amount_micros, largest=largest, spool=spool)
         return await asyncio.to_thread(take, campaign_id, amount, ttl)
 
@@ -171,8 +178,9 @@ class AsyncBudgetClient(AsyncHoldCalls):
         return await asyncio.to_thread(self._sync().replay_spool, spool)
 
     async def aclose(self) -> None:
-        """Sends what was taken and waits for its answers, at most until their callers' time is over, and ends the leases. Later calls raise
-        BudgetError."""
+        """Sends accepted calls, waits for their replies at most until their deadlines, and ends the leases. Later
+        calls raise BudgetError.
+        """
         try:
             if self._beside is not None:
                 await asyncio.to_thread(self._beside.close)
@@ -201,12 +209,12 @@ class AsyncBudgetClient(AsyncHoldCalls):
         event_id: str | None,
         occurred_at: datetime | None,
     ) -> Coroutine[Any, Any, SpendResult]:
-        """Takes a spend in, which is sent whether or not it is awaited. What is wrong with it is told to who awaits it."""
+        """Accepts a spend, which is sent whether or not it is awaited. Errors are raised when it is awaited."""
         if request_id is not None:
             return self._own(verb, counted_word, request_id, campaign_id, amount, amount_micros, event_id, occurred_at)
         try:
             loop = asyncio.get_running_loop()
-        except RuntimeError:  # such as in the brackets of asyncio.run
+        except RuntimeError:  # such as in the parentheses of asyncio.run
             return self._later(verb, campaign_id, amount, amount_micros, event_id, occurred_at)
         sender = self._sender
         try:
@@ -224,7 +232,7 @@ class AsyncBudgetClient(AsyncHoldCalls):
         return sender.join(loop, shard_of(campaign_id // ORDINALS), verb, campaign_id, micros, line)
 
     async def _later(self, verb: str, *facts: Any) -> SpendResult:
-        """Takes a spend in when it is first awaited."""
+        """Accepts a spend when it is first awaited."""
         return await self._spend(verb, "", None, *facts)
 
     @begun
@@ -239,7 +247,7 @@ class AsyncBudgetClient(AsyncHoldCalls):
         event_id: str | None,
         occurred_at: datetime | None,
     ) -> SpendResult:
-        """A spend under a request id of the caller's: a new one, or one of a shared call that timed out here."""
+        """A spend under the caller's request id: a new one, or one of a shared call that timed out here."""
         line = line_of(campaign_id, amount, event_id, amount_micros, occurred_at)
         if isinstance(request_id, str) and PLACE in request_id:
             return await asyncio.shield(self._sender.again(asyncio.get_running_loop(), request_id, verb, line))
@@ -255,7 +263,7 @@ class AsyncBudgetClient(AsyncHoldCalls):
             raise unreadable(f"a spend of campaign {campaign_id}", error, request, [None]) from error
 
     async def _reply(self, campaign_id: int, call: Call) -> Reply:
-        """The reply to a call of its own. Raises NoAnswer."""
+        """The reply to a single request. Raises NoAnswer."""
         sender = self._sender
         loop = asyncio.get_running_loop()
         sender.enter(loop, 1)
@@ -290,7 +298,7 @@ class AsyncBudgetClient(AsyncHoldCalls):
     async def _replies(
         self, pieces: Sequence[Piece], calls: Sequence[Call], size: int
     ) -> tuple[list[Reply | None], NoAnswer | None]:
-        """The replies to the calls of a batch, None where there is none, and the first reason why."""
+        """The replies to the calls of a batch, None where there is none, and the first failure."""
         if not calls:
             return [], None
         sender = self._sender

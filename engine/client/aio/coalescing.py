@@ -1,6 +1,6 @@
-"""What an async client sends: requests, each one script call, with those who await its answer.
+"""The requests of an async client, each one script call, with the futures of its callers.
 
-`CoalescedBatch`: spends of one shard and verb that several callers reported, one place a caller. `SingleRequest`: any other call, awaited by one caller.
+`CoalescedBatch`: spends of one shard and verb by several callers. `SingleRequest`: any other call, of one caller.
 """
 
 from __future__ import annotations
@@ -25,42 +25,46 @@ from engine.live.scripts import RECORD, TRY, script
 from engine.live.transport.pool import Arg, Call, NoAnswer, Reply
 
 PLACE: Final = "#"
-"""Between a shared call's id and a caller's place in it. No id may hold it, so any other client refuses such a request id."""
+"""Separates a shared call's id and a caller's place in it. No id may have it, so every other client refuses such a
+request id.
+"""
 
 
 class PendingRequest:
-    """A call that waits, is under way, or is answered. `call` is there from its sending on, and never changes: so it counts once."""
+    """A call that is pending, in flight, or answered. `call` exists from sending on and never changes, so that it
+    counts once.
+    """
 
     __slots__ = ("answered", "call", "given_up")
 
     call: Call | None
     answered: bool
     given_up: bool
-    """A caller's time ended without an answer."""
+    """A caller's deadline passed without a reply."""
 
     def seal(self) -> bool:
-        """Ready to be sent, for those who still wait; False when nobody does."""
+        """Prepares it for sending to the callers that still wait; False when none does."""
         raise NotImplementedError
 
     def wanted(self) -> bool:
-        """Whether somebody awaits it."""
+        """Whether a caller awaits it."""
         raise NotImplementedError
 
     def answer(self, reply: Reply) -> None:
-        """Redis has answered."""
+        """Handles Redis' reply."""
         raise NotImplementedError
 
     def fail(self, error: Exception) -> None:
-        """Redis refused it in a way that no repeat mends."""
+        """Redis refused it in a way that no retry changes."""
         raise NotImplementedError
 
     def expire(self, now: float, why: str) -> float | None:
-        """Ends those whose time is over; the next deadline of those who wait on."""
+        """Ends callers whose deadline has passed; returns the next deadline of the others."""
         raise NotImplementedError
 
 
 class SingleRequest(PendingRequest):
-    """A call with one caller, who gets the reply as it came, or NoAnswer."""
+    """A call with one caller, who gets the reply itself, or NoAnswer."""
 
     __slots__ = ("_planned", "deadline", "future")
 
@@ -100,8 +104,9 @@ class SingleRequest(PendingRequest):
 
 
 class CoalescedBatch(PendingRequest):
-    """Spends of several callers. lines: their text where one has an event id or an instant, else None and `micros` says it. told: takes how many
-    callers were told their answer or its want."""
+    """Spends of several callers. lines: their text where one has an event id or an instant, else None, and `micros`
+    has the amounts. told: takes the number of callers that got a result or an error.
+    """
 
     __slots__ = (
         "_told",
@@ -136,7 +141,7 @@ class CoalescedBatch(PendingRequest):
         self.campaigns: set[int] = set()
 
     def opens(self, campaign_id: int) -> bool:
-        """Takes one more campaign in, where it fits."""
+        """Adds one more campaign, where it fits."""
         grown = {*self.campaigns, campaign_id}
         if not fits(grown):
             return False
@@ -186,7 +191,7 @@ class CoalescedBatch(PendingRequest):
         word = RECORDED if self.verb == RECORD else ACCEPTED
         ids = self.campaign_ids
         self.results = (spend_result(reply, ids[0], word),) if len(ids) == 1 else spend_results(reply, ids, word)
-        # Not ready is an answer to those who wait, and none about the spends: a repeat asks again.
+        # Not ready is a result for the present callers and leaves the spends uncounted: a repeat sends them again.
         self.answered = self.results[0].outcome != NOT_READY
         told = 0
         for future, result in zip(self.futures, self.results, strict=True):
@@ -223,11 +228,11 @@ class CoalescedBatch(PendingRequest):
         return unavailable(failure, f"{self.request}{PLACE}{place}", [None], " on this client")
 
     def lost(self, place: int) -> bool:
-        """Whether there is neither an answer for a place nor somebody who awaits it."""
+        """Whether a place has no result and no caller who awaits it."""
         return not self.answered and self.futures[place].done()
 
     def again(self, place: int, deadline: float, loop: AbstractEventLoop) -> SpendFuture:
-        """Awaits the answer of a place once more."""
+        """Awaits the result of a place again."""
         if self.answered or self.lost(place):
             future = self.futures[place] = SpendFuture(loop=loop)
             future.given_up = self._told

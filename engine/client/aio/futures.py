@@ -1,7 +1,8 @@
-"""What the calls of an async client give: taken when they are made, so that they keep the order in which they were made, and awaited like a coroutine.
+"""What the calls of an async client return. The call is accepted when it is made, which keeps the order, and is
+awaited like a coroutine.
 
-A spend needs no task of its own to wait for its answer: `SpendFuture` is a future, which is awaited and gathered without one; that is most of what a spend under asyncio
-costs. `begun` is any other call. Both go wherever what an `async def` gives goes: `create_task`, a `TaskGroup`, `asyncio.run`.
+`SpendFuture` is a future, so a spend needs no task of its own, which would be most of its cost under asyncio. `begun`
+makes any other call. Both can be passed wherever a coroutine can: `create_task`, a `TaskGroup`, `asyncio.run`.
 """
 
 from __future__ import annotations
@@ -18,12 +19,14 @@ _Result = TypeVar("_Result")
 
 
 class SpendFuture(asyncio.Future[SpendResult], Coroutine[Any, Any, SpendResult]):
-    """The answer to a spend."""
+    """The result of a spend."""
 
     __slots__ = ("given_up",)
 
     given_up: Callable[[int], None]
-    """Takes a 1 when the caller cancels it before the answer is there. Set by who makes it: an `__init__` would cost a tenth of a spend."""
+    """Gets a 1 when the caller cancels before the result exists. Set by the maker: an `__init__` would cost a tenth
+    of a spend.
+    """
 
     def cancel(self, msg: Any = None) -> bool:
         if not super().cancel(msg):
@@ -31,7 +34,8 @@ class SpendFuture(asyncio.Future[SpendResult], Coroutine[Any, Any, SpendResult])
         self.given_up(1)
         return True
 
-    # As a coroutine. Nothing is kept between two steps: whether the answer is there is all there is to know.
+    # The coroutine's methods. They need no state between two steps: whether the result exists is all there is to
+    # know.
 
     def send(self, value: None) -> Any:
         return self.__await__().send(value)
@@ -45,14 +49,16 @@ class SpendFuture(asyncio.Future[SpendResult], Coroutine[Any, Any, SpendResult])
 
 
 def begun(call: Callable[_Given, Coroutine[Any, Any, _Result]]) -> Callable[_Given, Coroutine[Any, Any, _Result]]:
-    """A call that goes to where it first waits at once. What is wrong with it is told to who awaits it."""
+    """A coroutine function whose calls run at once up to their first wait. Errors are raised when the call is
+    awaited.
+    """
 
     @wraps(call)
     def begins(*args: _Given.args, **kwargs: _Given.kwargs) -> Coroutine[Any, Any, _Result]:
         coroutine = call(*args, **kwargs)
         try:
             asyncio.get_running_loop()
-        except RuntimeError:  # such as between the brackets of asyncio.run
+        except RuntimeError:  # such as in the parentheses of asyncio.run
             return coroutine
         return _Begun(coroutine)
 
@@ -60,7 +66,7 @@ def begun(call: Callable[_Given, Coroutine[Any, Any, _Result]]) -> Callable[_Giv
 
 
 class _Begun(Coroutine[Any, Any, _Result]):
-    """A coroutine that has taken its first step: what it waits for then, or how it ended, is told when it is awaited."""
+    """A coroutine after its first step: what it waits for then, or how it ended, is passed on when it is awaited."""
 
     __slots__ = ("_end", "_rest", "_waits_for")
 
@@ -70,7 +76,7 @@ class _Begun(Coroutine[Any, Any, _Result]):
         self._waits_for: asyncio.Future[Any] | None = None
         try:
             self._waits_for = coroutine.send(None)
-        except Exception as end:  # noqa: BLE001  # an error is told when it is awaited, and a result is a StopIteration
+        except Exception as end:  # noqa: BLE001  # raised when it is awaited; a result is a StopIteration
             self._end = end
 
     def send(self, value: None) -> Any:
@@ -96,7 +102,7 @@ class _Begun(Coroutine[Any, Any, _Result]):
         waits_for, self._waits_for = self._waits_for, None
         if waits_for is not None:
             waits_for.cancel()
-            waits_for.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # nobody else looks at it
+            waits_for.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # nothing else reads it
 
     def __await__(self) -> Any:
         return self

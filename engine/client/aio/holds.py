@@ -20,7 +20,7 @@ from engine.live.transport.pool import Call, NoAnswer, Reply
 
 
 class AsyncHoldCalls:
-    """The part of AsyncBudgetClient that sets money aside and gives it back."""
+    """The part of AsyncBudgetClient with holds and refunds."""
 
     @begun
     async def reserve(

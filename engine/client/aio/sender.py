@@ -1,5 +1,6 @@
-"""The one task of an async client that talks to Redis: it takes every request that waits, sends them in one round trip, hands the answers out,
-and takes what has come meanwhile. Requests whose answer is lost are sent again as they were, in their order, while somebody awaits them.
+"""The one task of an async client that talks to Redis. It sends all pending requests in one round trip, distributes
+the replies, and takes the requests that arrived meanwhile. A request whose reply is lost is sent again unchanged,
+in order, while a caller awaits it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from engine.live.transport.aio import AsyncAddress, AsyncConnection
 from engine.live.transport.pool import Call, NoAnswer, Reply, Unreadable, is_of_the_server, named, one_line, translated
 
 KEPT_S: Final = 300
-"""How long a call is kept that a caller gave up on: half of what Redis remembers requests for, so that its repeat never counts anew."""
+"""Seconds for which a call is kept after its caller gave up: half of the dedup window of request ids, so that its
+repeat never counts again.
+"""
 _PAUSE_S: Final = 0.005
 
 
@@ -42,12 +45,12 @@ class Sender:
         self._kept: OrderedDict[str, tuple[float, CoalescedBatch]] = OrderedDict()
         self._kept_spends = 0
         self._closed = False
-        self._leave = self.leave  # made once: each spend carries it
+        self._leave = self.leave  # made once, because each spend needs it
         self.waiting = 0
-        """Spends and other calls that were taken and are not answered."""
+        """Spends and other calls that were accepted and have no reply."""
 
     def enter(self, loop: asyncio.AbstractEventLoop, size: int) -> None:
-        """Takes so many spends in. Raises Overloaded, and BudgetError when closed or on another loop."""
+        """Admits `size` spends. Raises Overloaded, and BudgetError when closed or on another loop."""
         if loop is not self._loop or self._closed:
             self._check(loop)
         waiting = self.waiting
@@ -59,7 +62,9 @@ class Sender:
         self.waiting = waiting + size
 
     def leave(self, size: int) -> None:
-        """So many spends wait no longer. A shared call says it for its callers; who awaits a call of his own says it himself."""
+        """Releases spends that no longer wait. A shared call does so for its callers; the caller of a single request
+        does so itself.
+        """
         self.waiting -= size
 
     def _check(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -72,7 +77,7 @@ class Sender:
     def join(
         self, loop: asyncio.AbstractEventLoop, shard: int, verb: str, campaign_id: int, micros: int, line: str | None
     ) -> SpendFuture:
-        """One spend into the batch that is open for its shard. After `enter`."""
+        """Adds one spend to the open batch of its shard. Call `enter` before."""
         pending = self._open.get(shard)
         if (
             pending is None
@@ -97,14 +102,14 @@ class Sender:
         return future
 
     def alone(self, loop: asyncio.AbstractEventLoop, shard: int, call: Call) -> asyncio.Future[Reply]:
-        """A call of its own, behind all that came before it. After `enter`."""
+        """Enqueues a single request behind all that came before it. Call `enter` before."""
         self._open.pop(shard, None)
         future: asyncio.Future[Reply] = loop.create_future()
         self._add(loop, SingleRequest(call, loop.time() + self._timeout_s, future))
         return future
 
     def again(self, loop: asyncio.AbstractEventLoop, request: str, verb: str, line: str) -> SpendFuture:
-        """The answer to a spend that timed out here in a shared call. Raises InvalidId, and what `enter` raises."""
+        """The result of a spend that timed out here in a shared call. Raises InvalidId, and what `enter` raises."""
         self._check(loop)
         batch, _, place = request.partition(PLACE)
         self._prune(loop.time())
@@ -152,7 +157,7 @@ class Sender:
                 while self._flight:
                     await self._attempt()
                     self._flight = [pending for pending in self._flight if not pending.answered and pending.wanted()]
-        except Exception as error:  # a fault of ours: nobody may hang for it
+        except Exception as error:  # an error of our own: no caller may hang for it
             for pending in (*self._flight, *self._queue):
                 self._fail(pending, NoAnswer(f"the client's own task failed: {named(error)}", []))
             raise
@@ -164,13 +169,14 @@ class Sender:
             self._open.clear()
 
     async def _attempt(self) -> None:
-        """One round trip of all that is in flight."""
+        """One round trip of all requests in flight."""
         try:
             async with asyncio.timeout(None) as self._limit:
                 link = self._link
                 if link is None:
                     link = self._link = await self._address.connect(self._timeout_s)
-                # Only now: who gave up before there was a connection is left out, and was never sent.
+                # Prepared only now: callers that gave up before there was a connection are left out, and nothing of
+                # them was sent.
                 self._flight = [pending for pending in self._flight if pending.seal()]
                 await self._exchange(link, self._flight)
         except (exceptions.AuthenticationError, exceptions.AuthorizationError) as error:
@@ -183,10 +189,10 @@ class Sender:
                 self._why = str(translated(error, self._address.where, []))
                 await asyncio.sleep(_PAUSE_S)
                 return
-            # Of the login.
+            # From the login.
             for pending in self._flight:
                 self._fail(pending, translated(error, self._address.where, []))
-        except Exception as error:  # noqa: BLE001  # a lost connection, or an event loop's own complaint about one: it is tried again
+        except Exception as error:  # noqa: BLE001  # a lost connection, or the event loop's own error about one: it is tried again
             self._drop()
             said = one_line(error) if isinstance(error, exceptions.RedisError | OSError) else named(error)
             self._why = f"Redis at {self._address.where} does not answer: {said}"
@@ -223,7 +229,7 @@ class Sender:
                     waited.answer(reply)
                 except BudgetError as error:
                     self._fail(waited, error)
-                except Exception as error:  # noqa: BLE001  # it is told to those who wait for it
+                except Exception as error:  # noqa: BLE001  # it is raised in the callers
                     self._fail(waited, Unreadable(f"the answer cannot be read ({named(error)})", []))
         if demoted is not None:
             raise demoted
@@ -234,7 +240,7 @@ class Sender:
             self._keep(pending)
 
     def _expire(self) -> None:
-        """The timer: ends callers whose time is over, and a round trip that nobody awaits any more."""
+        """The timer: ends callers whose deadline has passed, and a round trip that no caller awaits any more."""
         assert self._loop is not None
         now = self._loop.time()
         self._timer = None
@@ -253,7 +259,7 @@ class Sender:
         return end
 
     def _keep(self, pending: PendingRequest) -> None:
-        """Keeps a shared call that was sent and that a caller gave up on."""
+        """Keeps a shared call that was sent and whose caller gave up."""
         if isinstance(pending, CoalescedBatch) and pending.call is not None and pending.request not in self._kept:
             assert self._loop is not None
             self._kept[pending.request] = self._loop.time() + KEPT_S, pending
@@ -270,7 +276,9 @@ class Sender:
             self._link = None
 
     async def close(self) -> None:
-        """Sends what was taken, for as long as its callers wait; then nothing more is taken. Raises BudgetError on another loop."""
+        """Sends accepted requests for as long as their callers wait; accepts no more. Raises BudgetError on another
+        loop.
+        """
         if self._loop is not None and self._loop is not asyncio.get_running_loop():
             raise BudgetError("this AsyncBudgetClient belongs to another event loop: close it there")
         self._closed = True

@@ -24,7 +24,9 @@ _GRANTS: Final = {"a": GRANTED, "p": PARTLY, "l": ENDED, "n": ENDED, "o": GRANTE
 
 
 class Grant(NamedTuple):
-    """What a lease has on hold in Redis after a call: micros, by Redis' time in epoch milliseconds. reasons: why not more."""
+    """The hold of a lease after a call: micros, and expiry by Redis' time in epoch milliseconds. reasons: why it is
+    not more.
+    """
 
     outcome: str
     held: int
@@ -34,14 +36,15 @@ class Grant(NamedTuple):
 
 
 def asks_lease(campaign_id: int, lease_id: str, micros: int, ttl_ms: int, number: int) -> Call:
-    """Sets what is on hold to `micros`; 0 gives all back. number: of this call among the lease's, from 1: what a broken connection delivers late
-    must not undo a later one."""
+    """Sets the hold to `micros`; 0 gives all back. number: of this call among the lease's, from 1, so that a delayed
+    call cannot undo a later one.
+    """
     args = (LAYOUT, str(campaign_id), lease_id, str(micros), str(ttl_ms), str(number))
     return call_for(script("lease"), campaign_id, args)
 
 
 def read_grant(reply: Reply) -> Grant:
-    """The answer to `asks_lease`. Raises WrongVersion, InvalidInput."""
+    """The result of `asks_lease`. Raises WrongVersion, InvalidInput."""
     if head(reply) == NOT_READY:
         return Grant(NOT_READY, 0, 0, (), reply[1].decode())
     code = reply[1].decode()
@@ -52,7 +55,7 @@ def read_grant(reply: Reply) -> Grant:
 
 
 def asks_draw(campaign_id: int, lease_id: str, number: int, micros: Sequence[int], first_sent_ms: int) -> Call:
-    """Counts spends of a lease, its draw of this number. first_sent_ms: by Redis' clock, 0 when it was not sent before."""
+    """Counts the spends of a lease's draw. first_sent_ms: by Redis' clock, 0 when it was not sent before."""
     sums = f"{campaign_id},{sum(micros)},{len(micros)};"
     request = f"{lease_id}/{number}"
     sent = str(first_sent_ms) if first_sent_ms else ""

@@ -1,4 +1,6 @@
-"""The one thread that keeps a client's leases: it has their spends counted, fills them up, and gives back what they do not need."""
+"""The one thread that serves a client's leases: it has their spends counted, refills them, and gives back what they
+do not need.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,7 @@ from engine.live.transport.pool import Call, ConnectionPool, NoAnswer, Reply
 log = logging.getLogger(__name__)
 
 FLUSH_S: Final = 0.05
-"""A spend of a lease is counted within this time and a round trip."""
+"""Seconds within which a spend of a lease is counted, plus a round trip."""
 _TIMEOUT_S: Final = 2.0
 _AT_EXIT_S: Final = 3.0
 _READY_S: Final = 2.0
@@ -33,7 +35,7 @@ _OWN: Final[weakref.WeakSet[Keeper]] = weakref.WeakSet()
 
 
 class Keeper:
-    """The leases of one client. It begins its thread and its watch with the first of them."""
+    """The leases of one client. It starts its thread and its watch with the first of them."""
 
     def __init__(self, wire: ConnectionPool) -> None:
         self._wire = wire
@@ -48,7 +50,7 @@ class Keeper:
     def open(
         self, campaign_id: int, amount: int, largest: int, ttl_s: float, spool: Path | None, timeout_s: float
     ) -> Lease:
-        """A new lease, with its first answer from Redis. Raises NotFound, Unavailable, InvalidInput (spool)."""
+        """A new lease, after its first reply from Redis. Raises NotFound, Unavailable, InvalidInput (spool)."""
         with self._changed:
             if self._watch is None:
                 self._watch = Watch(self._wire, campaigns=[campaign_id])
@@ -92,7 +94,7 @@ class Keeper:
         return grant
 
     def wake(self) -> None:
-        """There is something to do before the next flush."""
+        """Wakes the thread before the next flush."""
         self._call.set()
 
     def stopped_by(self, campaign_id: int) -> tuple[str, ...]:
@@ -103,7 +105,7 @@ class Keeper:
             return (STALE,)
 
     def close(self, lease: Lease, timeout: float) -> bool:
-        """Ends a lease; False when its spends were not all counted in time: the keeper goes on trying."""
+        """Ends a lease. False when its spends were not all counted in time: the keeper keeps trying."""
         if lease.lease_id not in self._leases or self.is_forked:
             return True
         lease.stop(CLOSED)
@@ -125,7 +127,7 @@ class Keeper:
         return done
 
     def forked(self) -> None:
-        """In a forked child: neither the leases nor the thread are ours."""
+        """In a forked child neither the leases nor the thread may be used."""
         self.is_forked = True
         for lease in self._leases.values():
             lease.forked()
@@ -142,13 +144,13 @@ class Keeper:
                     return
             try:
                 self._round(leases)
-            except Exception:  # the thread must live: what waits is tried again
+            except Exception:  # the thread must not end; pending work is tried again
                 log.exception("leases: tried again in %s s", _AFTER_ERROR_S)
                 time.sleep(_AFTER_ERROR_S)
 
     def _round(self, leases: Sequence[Lease]) -> None:
-        # In two steps: a pipeline does not keep the order of calls where Redis must be given a script first, and a hold that shrinks before its
-        # spends are drawn leaves them uncovered.
+        # Two steps, because a pipeline does not keep the order of calls where a script must be loaded first, and a
+        # hold that shrinks before its spends are drawn leaves them uncovered.
         self._draw(leases)
         self._fill(leases)
         with self._changed:
@@ -159,7 +161,7 @@ class Keeper:
             self._changed.notify_all()
 
     def _draw(self, leases: Sequence[Lease]) -> None:
-        """Has everything counted that was spent until now."""
+        """Has all spends until now counted."""
         asked = [(lease, draw) for lease in leases for draw in lease.draws()]
         replies = self._answers(
             [asks_draw(of.campaign_id, of.lease_id, d.number, d.micros, d.first_sent_ms) for of, d in asked]
@@ -170,7 +172,7 @@ class Keeper:
                     lease.drawn(draw, read_draw(told))
 
     def _fill(self, leases: Sequence[Lease]) -> None:
-        """Sets what is on hold to what each lease needs."""
+        """Sets each lease's hold to what it needs."""
         watch = self._watch
         asked: list[Lease] = []
         calls: list[Call] = []
@@ -188,7 +190,7 @@ class Keeper:
                     lease.granted(read_grant(told), sent_s)
 
     def _answers(self, calls: list[Call]) -> Sequence[Reply | None]:
-        """The replies to calls, None where none came."""
+        """The replies to calls, None where none arrived."""
         try:
             return self._wire.call_all(calls, _TIMEOUT_S) if calls else []
         except NoAnswer as failure:

@@ -1,8 +1,8 @@
 """`BudgetClient.lease`: a slice of a budget that is spent from in the process's own memory.
 
-What is on hold in Redis covers what was spent here and not yet counted there, and what may still be spent: on hold >= waiting + left. The keeper
-(`keeper.py`) is the only one that talks to Redis; after each answer of it, left = on hold - waiting. That is the whole of the argument why no
-budget is exceeded by any number of leases.
+A lease's hold in Redis covers what was spent here and is not counted yet, and what may still be spent: on hold >=
+waiting + left. Only the keeper (`keeper.py`) talks to Redis; after each reply it sets left = on hold - waiting. So no
+number of leases can exceed a budget.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ log = logging.getLogger(__name__)
 AHEAD_S: Final = 2.0
 """A lease holds what it would spend in this time at its present rate."""
 SPEND_UNTIL: Final = 0.75
-"""The part of its time to live in which a lease spends; the rest is for its last spends to reach Redis before the hold ends there."""
+"""The part of the ttl in which a lease spends; in the rest its last spends reach Redis before the hold ends."""
 RENEW_AT: Final = 0.4
 RETRY_S: Final = 0.25
-"""A lease that was not given all that it asked for asks again after this time."""
+"""Seconds after which a lease that got less than it requested requests again."""
 _MEMORY: Final = 0.7
-"""How much of the burn rate of before goes into that of now, a flush later."""
+"""The weight of the previous burn rate in the new one, once a flush."""
 
 EMPTY: Final = "lease_empty"
 BACKLOG: Final = "backlog"
@@ -43,10 +43,10 @@ FORKED: Final = "forked"
 
 
 class Filler(Protocol):
-    """What a lease asks of its keeper (`keeper.py`: `Keeper`)."""
+    """What a lease needs of its keeper (`keeper.py`: `Keeper`)."""
 
     def wake(self) -> None:
-        """A lease runs dry, or has spends that wait to be counted."""
+        """Called when a lease runs low, or has spends to be counted."""
 
     def stopped_by(self, campaign_id: int) -> tuple[str, ...]:
         """Why the campaign does not run, as far as the watch knows."""
@@ -56,14 +56,16 @@ class Filler(Protocol):
 
 
 class Lease:
-    """A slice of a campaign's budget. Thread-safe. Use it in a `with`, or `close()` it: that counts what is waiting and gives the rest back.
+    """A slice of a campaign's budget. Thread-safe. Use it in a `with`, or `close()` it: that counts pending spends
+    and gives the rest back.
 
-    `try_spend` is True when the amount was taken from the slice: it will be counted, under an id of its own, once. False: nothing was consumed;
-    `why` says for what reason. It never waits and never asks the network.
+    `try_spend` is True when the amount was taken from the slice: it will be counted once, under an id of its own.
+    False: nothing was consumed; `why` names the reason. It never waits and makes no network call.
 
-    It is filled up before it runs dry, to what it would spend in two seconds, at least a tenth of its first amount and at most `largest`; a lease that
-    is idle shrinks. It stops when a pause, an archive or a used-up budget is heard of (`watch`), at its window's end and at midnight by
-    Redis' clock, and when Redis was silent for three seconds or could not be asked for three quarters of `ttl`; it goes on by itself when it may.
+    The lease is refilled before it runs out, to what it would spend in two seconds, at least a tenth of its first
+    amount and at most `largest`; an idle lease shrinks. It stops at a pause, an archive or a used-up budget (seen by
+    its watch), at its window's end, at midnight by Redis' clock, when Redis was silent for three seconds, or when it
+    could not be renewed for three quarters of `ttl`. It resumes by itself.
     """
 
     __slots__ = (
@@ -97,13 +99,13 @@ class Lease:
         self._end = self._place + PER_SLOT
         self._left = 0
         self._low = -1
-        """Below this the keeper is called; -1 when it has been."""
+        """Below this the keeper is called; -1 after the call."""
         self._until_s = 0.0
         self._held = 0
         self._waiting = 0
         """Micros spent here that Redis has not counted."""
         self._clock = (0, 0.0)
-        """Redis' milliseconds, and the monotonic second at which they were heard, at the latest."""
+        """Redis' milliseconds, and the latest monotonic second at which they were read."""
         self._granted_s = 0.0
         self._number = 1
         self._spent = self._spent_before = 0
@@ -113,14 +115,17 @@ class Lease:
         self._trouble: tuple[str, ...] = (EMPTY,)
         self._ended = ""
         self.lost = 0
-        """Micros of which nobody can tell whether they were counted: Redis could not be asked within its window for request ids."""
+        """Micros of spends that may or may not be counted: Redis could not be reached within its dedup window of
+        request ids.
+        """
 
     def _renew_lock(self) -> None:
         self._lock = threading.Lock()
         self._acquire, self._release = self._lock.acquire, self._lock.release
 
     def try_spend(self, amount: str | Decimal | None = None, *, amount_micros: int | None = None) -> bool:
-        """Takes an amount from the lease: True and it will be counted, or False and nothing was consumed. Raises InvalidAmount.
+        """Takes an amount from the lease: True and it will be counted, or False and nothing was consumed. Raises
+        InvalidAmount.
 
         amount: a decimal string or Decimal with at most six places, or whole micros in amount_micros.
         """
@@ -146,7 +151,7 @@ class Lease:
             self._release()
 
     def _may_go_on(self, left: int) -> bool:
-        """What is seldom: the slice runs low or out, the slot is full, time is up. Needs the lock."""
+        """The rare cases: the slice runs low or out, the slot is full, the time is over. Needs the lock."""
         if left < self._low:
             self._low = -1
             self._keeper.wake()
@@ -160,7 +165,7 @@ class Lease:
         return self._place < self._end or self._turn()
 
     def _turn(self) -> bool:
-        """The next slot; False while none is free. Needs the lock."""
+        """Opens the next slot; False while none is free. Needs the lock."""
         first = self._slots.first
         if not self._slots.turn(self._place - first):
             self._keeper.wake()
@@ -173,21 +178,23 @@ class Lease:
         self._keeper.wake()
         return True
 
-    # What callers may look at.
+    # For callers.
 
     @property
     def left(self) -> Decimal:
-        """What may be spent without asking Redis again."""
+        """What may be spent without another call to Redis."""
         return to_decimal(self._left if self._open() else 0)
 
     @property
     def held(self) -> Decimal:
-        """What this lease has on hold in Redis, as of the last answer."""
+        """This lease's hold in Redis, as of the last reply."""
         return to_decimal(self._held)
 
     @property
     def waiting(self) -> Decimal:
-        """What was spent here and is not known to be counted yet: without a spool it is lost with the process, never more than `held`."""
+        """Spends that are not known to be counted yet. Without a spool they are lost with the process; never more
+        than `held`.
+        """
         with self._lock:
             return to_decimal(self._waiting + self._in_slot())
 
@@ -199,9 +206,11 @@ class Lease:
 
     @property
     def why(self) -> tuple[str, ...]:
-        """Why `try_spend` would answer False to the smallest amount now; empty when it would not. Causes of the campaign (`manual`, `schedule`,
-        `daily_budget`, ...), `stale` (Redis is not heard), `not_ready`, `unavailable` (Redis was not reached in time), `lease_empty` (being filled),
-        `backlog` (all slots wait to be counted), `closed`, `forked`."""
+        """Why `try_spend` would refuse the smallest amount now; empty when it would not. Causes of the campaign
+        (`manual`, `schedule`, `daily_budget`, ...), `stale` (Redis is silent), `not_ready`, `unavailable` (Redis
+        was not reached in time), `lease_empty` (being refilled), `backlog` (all slots wait to be counted),
+        `closed`, `forked`.
+        """
         if self._ended:
             return (self._ended,)
         if self.campaign_id not in self._running:
@@ -225,8 +234,9 @@ class Lease:
         self.close()
 
     def close(self, timeout: float = 5.0) -> None:
-        """Stops, has what is waiting counted, and gives the rest back. Raises Unavailable when that does not happen in `timeout` seconds: call it
-        again, or leave a spool to the next process."""
+        """Stops, counts pending spends, and gives the rest back. Raises Unavailable when that takes more than
+        `timeout` seconds: call it again, or leave a spool to the next process.
+        """
         if not self._keeper.close(self, timeout):
             kept = "its spool keeps them" if self._slots.path else "call close() again, they are kept in memory only"
             raise Unavailable(
@@ -238,15 +248,15 @@ class Lease:
         state = ", ".join(self.why) or "open"
         return f"Lease(campaign_id={self.campaign_id}, {state}, left={self.left}, waiting={self.waiting})"
 
-    # What the keeper does; each takes the lock for a moment.
+    # For the keeper; each takes the lock briefly.
 
     def now_ms(self) -> int:
-        """Redis' time as this lease last heard it."""
+        """Redis' time, as far as this lease knows."""
         ms, at_s = self._clock
         return ms + int((monotonic() - at_s) * 1000) if ms else 0
 
     def stop(self, why: str) -> None:
-        """No spend from here on."""
+        """Ends spending."""
         with self._lock:
             if not self._ended:
                 if self._place > self._slots.first:
@@ -258,13 +268,13 @@ class Lease:
             self._until_s, self._left = 0.0, 0
 
     def forked(self) -> None:
-        """In a forked child: nothing of this is ours."""
+        """In a forked child the lease must not be used."""
         self._renew_lock()
         self._ended, self._until_s, self._left = FORKED, 0.0, 0
         self._slots.close()
 
     def draws(self) -> list[Draw]:
-        """What must be counted now: every sealed slot, and what the open one has so far. Notes the time at which they go."""
+        """The slots to count now: every sealed one, and the open one so far. Stores the time at which they are sent."""
         with self._lock:
             if not self._ended and self._place > self._slots.first:
                 self._turn()
@@ -276,7 +286,7 @@ class Lease:
         return waiting
 
     def drawn(self, draw: Draw, answer: str) -> None:
-        """Redis' answer to a draw."""
+        """Handles the reply to a draw."""
         micros = sum(draw.micros)
         with self._lock:
             if answer == COUNTED:
@@ -294,7 +304,7 @@ class Lease:
             self._waiting -= micros
 
     def to_ask(self, may_run: bool, now_s: float) -> int | None:
-        """How many micros shall be on hold, 0 to give all back; None when there is nothing to ask for. Learns the burn rate."""
+        """The micros to set on hold, 0 to give all back; None when nothing needs to change. Updates the burn rate."""
         with self._lock:
             unseen = self._in_slot()
             owed = self._waiting + unseen
@@ -319,12 +329,12 @@ class Lease:
             large = self._left > 2 * self._wanted
             if not (low or old or large or now_s >= self._until_s):
                 return None
-            # First it is not ours any more, then Redis hears of it.
+            # Lowered here before the call is sent, so that spends are always covered.
             self._left = min(self._left, self._wanted)
             return self._wanted + owed
 
     def granted(self, grant: Grant, sent_s: float) -> None:
-        """What is on hold now, by the answer to a call that was sent at `sent_s` (monotonic)."""
+        """Sets the hold, by the reply to a call that was sent at `sent_s` (monotonic)."""
         with self._lock:
             if grant.outcome == NOT_READY:
                 self._trouble = (NOT_READY,)
@@ -348,22 +358,24 @@ class Lease:
 
     @contextmanager
     def heard(self, reply: Reply | None) -> Iterator[Reply | None]:
-        """Takes a reply, None where none came. What is wrong with one lease's holds up no other, and is logged when it begins."""
+        """Handles a reply, None where none arrived. An error of one lease does not affect others, and is logged when
+        it begins.
+        """
         try:
             if reply is None:
                 self._trouble = (AWAY,)
             yield reply
-        except Exception as error:  # noqa: BLE001  # an answer that cannot be read is one lease's trouble as well
+        except Exception as error:  # noqa: BLE001  # an unreadable reply is an error of one lease too
             if self._trouble != (AWAY,):
                 said = str(error) if isinstance(error, BudgetError) else f"the answer cannot be read ({named(error)})"
                 log.error("lease %s of campaign %s: %s", self.lease_id, self.campaign_id, said)
             self._trouble = (AWAY,)
 
     def end(self) -> None:
-        """Its last spend is counted."""
+        """Removes its spool file: its last spend is counted."""
         self._slots.end()
 
     @property
     def is_done(self) -> bool:
-        """Nothing waits and nothing is on hold."""
+        """Whether nothing waits and nothing is on hold."""
         return not self._waiting and not self._held

@@ -1,7 +1,9 @@
-"""Where a lease's spends wait until Redis has counted them: a ring of slots, each the spends of one call, in memory or in a spool file.
+"""Where a lease's spends wait until Redis has counted them: a ring buffer of slots, each the spends of one call, in
+memory or in a spool file.
 
-A spool file is the same bytes mapped into memory: a spend is in the file when `try_spend` answers, and outlives the process (kill -9 too), not the
-machine. Everything is 64-bit words: a head, then slots of a head of four words (number, state, how many, first sent) and the micros.
+A spool file is the same bytes mapped into memory: a spend is in the file when `try_spend` returns. It survives the
+process (kill -9 too), not the machine. Everything is 64-bit words: a head, then slots with a head of four words
+(number, state, how many, first sent) and the micros.
 """
 
 from __future__ import annotations
@@ -32,12 +34,15 @@ _WORDS: Final = _HEAD + SLOTS * _STRIDE
 _SIZE: Final = _WORDS * 8
 
 FREE, FILLING, SEALED, SENT, DOUBTFUL = range(5)
-"""States of a slot. A sealed one has its final content, so that its number always names the same spends. Doubtful: it was sent so long ago that
-Redis cannot tell whether it was counted."""
+"""States of a slot. A sealed slot has its final content, so that its number always names the same spends. Doubtful:
+first sent before the dedup window, so that Redis cannot know whether it was counted.
+"""
 
 
 class Draw(NamedTuple):
-    """One slot's spends on their way: their number, their micros, and when they were first sent (Redis' milliseconds, 0 = never)."""
+    """One slot's spends in flight: their number, their micros, and when they were first sent (Redis' milliseconds, 0
+    = never).
+    """
 
     slot: int
     number: int
@@ -46,11 +51,11 @@ class Draw(NamedTuple):
 
 
 class InUse(Exception):
-    """The spool file belongs to a process that lives."""
+    """The spool file belongs to a running process."""
 
 
 class Slots:
-    """The ring. Its owner holds a lock; nothing here does."""
+    """The ring buffer. Its owner holds a lock; this class has none."""
 
     def __init__(
         self, words: memoryview, file: int | None = None, path: Path | None = None, whole: mmap.mmap | None = None
@@ -64,19 +69,19 @@ class Slots:
 
     @classmethod
     def in_memory(cls, campaign_id: int, lease_id: str) -> Slots:
-        """Slots that end with the process."""
+        """Slots in memory, which end with the process."""
         return cls(memoryview(bytearray(_SIZE)).cast("Q"))._begin(campaign_id, lease_id)
 
     @classmethod
     def in_file(cls, folder: Path, campaign_id: int, lease_id: str) -> Slots:
-        """Slots in a new file of the folder, which is made where it is missing. Raises InvalidInput."""
+        """Slots in a new file of the folder, which is created where missing. Raises InvalidInput."""
         path = folder / f"{campaign_id}-{lease_id}{SUFFIX}"
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                # Written, not only made so long: a full disk is to show now, not as a signal at a spend.
+                # Written and not only extended, so that a full disk is an error here and not a signal at a spend.
                 if os.write(file, bytes(_SIZE)) < _SIZE:
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 whole = mmap.mmap(file, _SIZE)
@@ -93,7 +98,9 @@ class Slots:
 
     @classmethod
     def found(cls, path: Path) -> Slots | None:
-        """What a dead process left; None for a file that is no spool or is still being made. Raises InUse, OSError."""
+        """Reads a dead process's file; None for a file that is no spool or is still being made. Raises InUse,
+        OSError.
+        """
         file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         try:
             try:
@@ -135,7 +142,7 @@ class Slots:
     def _open(self, slot: int, number: int) -> None:
         at = _HEAD + slot * _STRIDE
         words = self.words
-        # A slot's end is its first 0, should the process die before it is sealed.
+        # A slot ends at its first 0, should the process die before it is sealed.
         words[at + _SLOT_HEAD : at + _STRIDE] = memoryview(bytes(PER_SLOT * 8)).cast("Q")
         words[at], words[at + 2], words[at + 3] = number, 0, 0
         words[at + 1] = FILLING
@@ -147,7 +154,7 @@ class Slots:
         return _HEAD + self.current * _STRIDE + _SLOT_HEAD
 
     def _next_free(self) -> int | None:
-        """The free slot that comes next; doubtful ones stay as they are and are passed over."""
+        """The next free slot; doubtful ones stay and are skipped."""
         following = ((self.current + i) % SLOTS for i in range(1, SLOTS))
         return next((slot for slot in following if self._state(slot) == FREE), None)
 
@@ -157,7 +164,9 @@ class Slots:
         return self._next_free() is None
 
     def turn(self, count: int) -> bool:
-        """Seals the current slot with its first `count` spends and opens the next; False, and nothing done, while none is free."""
+        """Seals the current slot with its first `count` spends and opens the next; False, and no change, while none
+        is free.
+        """
         following = self._next_free()
         if following is None:
             return False
@@ -166,23 +175,23 @@ class Slots:
         return True
 
     def seal(self, count: int) -> None:
-        """Seals the current slot: no more will come."""
+        """Seals the current slot: no more spends are added."""
         at = _HEAD + self.current * _STRIDE
         self.words[at + 2] = count
         self.words[at + 1] = SEALED if count else FREE
 
     def waiting(self) -> list[Draw]:
-        """What is sealed and not counted yet, by number."""
+        """Sealed slots that are not counted yet, by number."""
         return sorted(
             (self._draw(slot) for slot in range(SLOTS) if self._state(slot) in (SEALED, SENT)), key=lambda d: d.number
         )
 
     def doubtful(self) -> list[Draw]:
-        """What nobody can tell of whether it was counted."""
+        """Slots that may or may not be counted."""
         return [self._draw(slot) for slot in range(SLOTS) if self._state(slot) == DOUBTFUL]
 
     def seal_found(self) -> None:
-        """Seals what was being filled when its process died."""
+        """Seals the slot that was open when its process died."""
         for slot in range(SLOTS):
             if self._state(slot) == FILLING:
                 at = _HEAD + slot * _STRIDE
@@ -191,18 +200,18 @@ class Slots:
                 self.words[at + 1] = SEALED if self.words[at + 2] else FREE
 
     def sent(self, draw: Draw, now_ms: int) -> None:
-        """Notes, before it is sent, when that was; the first time only."""
+        """Stores when a slot is first sent, before it is sent."""
         at = _HEAD + draw.slot * _STRIDE
         if not self.words[at + 3]:
             self.words[at + 3] = now_ms
         self.words[at + 1] = SENT
 
     def counted(self, draw: Draw) -> None:
-        """It is counted: the slot is free."""
+        """Frees a counted slot."""
         self.words[_HEAD + draw.slot * _STRIDE + 1] = FREE
 
     def doubt(self, draw: Draw) -> None:
-        """Nobody can tell."""
+        """Marks a slot as doubtful."""
         self.words[_HEAD + draw.slot * _STRIDE + 1] = DOUBTFUL
 
     def _state(self, slot: int) -> int:
@@ -214,7 +223,7 @@ class Slots:
         return Draw(slot, number, self.words[at + _SLOT_HEAD : at + _SLOT_HEAD + count].tolist(), first_sent)
 
     def close(self) -> None:
-        """Lets go of the file, which stays."""
+        """Closes the file and keeps it."""
         if self._map is not None:
             self.words.release()
             with contextlib.suppress(BufferError):
@@ -225,7 +234,9 @@ class Slots:
             self._file = None
 
     def end(self) -> None:
-        """Ends the file: everything in it is counted, or doubtful, which stays beside it under another name for a person to look at."""
+        """Removes the file: everything in it is counted. Doubtful slots are kept under another name for a person to
+        check.
+        """
         if self.path is not None:
             if self.doubtful():
                 self.path.rename(self.path.with_suffix(DOUBTFUL_SUFFIX))
@@ -235,6 +246,6 @@ class Slots:
 
 
 def files_in(folder: Path) -> Iterator[Path]:
-    """The spool files of a folder, older first."""
+    """The spool files of a folder, oldest first."""
     if folder.is_dir():
         yield from sorted(folder.glob(f"*{SUFFIX}"), key=lambda path: (path.stat().st_mtime, path.name))

@@ -1,4 +1,4 @@
-"""What a process that died left in its spool files: its spends are counted now, under the ids that they had."""
+"""Replays the spool files of dead processes: counts their spends under the ids that they had."""
 
 from __future__ import annotations
 
@@ -25,8 +25,10 @@ _LAST: Final = 10**15 - 1
 
 
 class Replayed(NamedTuple):
-    """What `replay_spool` found: files, and their spends that are counted now (again or for the first time: each once). doubtful: requests of which
-    nobody can tell whether they were counted, because they were sent longer ago than Redis remembers; their files end in `.doubtful`."""
+    """The result of `replay_spool`: files, and their spends, each of which is counted once now. doubtful: requests
+    that may or may not be counted, because they were first sent before the dedup window; their files end in
+    `.doubtful`.
+    """
 
     files: int
     spends: int
@@ -35,7 +37,7 @@ class Replayed(NamedTuple):
 
 
 def folder_of(spool: object) -> Path:
-    """The folder of a spool, as callers give it; it need not be there yet. Raises InvalidInput."""
+    """Checks the folder of a spool, which need not exist yet. Raises InvalidInput."""
     try:
         path = os.fsdecode(spool)  # type: ignore[arg-type]  # what is no path is told below
     except TypeError:
@@ -46,7 +48,9 @@ def folder_of(spool: object) -> Path:
 
 
 def replay(wire: ConnectionPool, folder: Path, timeout_s: float) -> Replayed:
-    """Counts what dead processes left in a folder. Files of processes that live are left alone. Raises Unavailable, NotReady: call it again."""
+    """Counts what dead processes left in a folder. Files of running processes are left alone. Raises Unavailable,
+    NotReady: call it again.
+    """
     files = spends = micros = 0
     doubtful: list[str] = []
     for path in files_in(folder):
@@ -64,7 +68,7 @@ def replay(wire: ConnectionPool, folder: Path, timeout_s: float) -> Replayed:
             slots.end()
         except BudgetError:
             raise
-        except Exception as error:  # an answer that cannot be read, a disk that is full
+        except Exception as error:  # an unreadable reply, a full disk
             raise Unavailable(
                 f"spool {str(path)!r} is not counted whole ({named(error)}): repeat it, nothing is counted twice", ""
             ) from error

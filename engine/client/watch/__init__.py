@@ -1,1 +1,3 @@
-"""Who may bid, answered from memory: `watch` has the threads, `eligibility` the rules, `messages` what scripts publish, `snapshot` a shard read whole."""
+"""Eligibility in memory: `watch` has the threads, `eligibility` the rules, `messages` parses what scripts publish,
+`snapshot` reads a whole shard.
+"""

@@ -1,8 +1,10 @@
-"""The picture of which campaigns may run: data and rules, no network and no thread. `engine/client/watch/watch.py` feeds it and holds its lock.
+"""The view of which campaigns may run: data and rules, no network and no thread. `engine/client/watch/watch.py` feeds
+it and holds its lock.
 
-`running` is one set for the picture's whole life, changed in place, so that asking it is one lookup. A campaign is in it when nothing of its own
-stops it (switch, archive), nothing of its brand's does (archive, budgets), its hours are open, and its shard is served. Campaigns of the same
-compiled schedule share one group; `ready` are those that nothing but the schedule stops, so that a boundary is one update of a set by another.
+`running` is one set for the view's whole life, changed in place, so that a check is one lookup. A campaign is in it
+when neither its own state stops it (switch, archive) nor its brand's (archive, budgets), its hours are open, and its
+shard is fresh. Campaigns with the same compiled schedule share one group. `ready` are those that only the schedule
+may stop, so that a boundary is one update of a set by another.
 """
 
 from __future__ import annotations
@@ -23,12 +25,14 @@ _MANUAL: Final = mask_of((MANUAL,))
 _ARCHIVED: Final = mask_of((ARCHIVED,))
 _SCHEDULE: Final = mask_of((SCHEDULE,))
 _BUDGETS: Final[dict[str, Period]] = {kind.cause: kind.period for kind in BUDGETS} | {OTHER: "day"}
-"""{cause: its period} of what stops a whole brand for a while. The period of a budget of a later release is not known: it stops for the day."""
+"""{cause: its period} of what stops a whole brand for a while. The period of a budget of a later release is not
+known: it stops for the day.
+"""
 _NEVER: Final = -1
 
 
 class WatchFilter:
-    """What a watch is asked to keep: all, or some brands and some campaigns."""
+    """What a watch covers: all, or some brands and some campaigns."""
 
     def __init__(self, brands: Iterable[int] | None, campaigns: Iterable[int] | None) -> None:
         self.all = brands is None and campaigns is None
@@ -38,7 +42,7 @@ class WatchFilter:
         self.add(campaigns or ())
 
     def add(self, campaigns: Iterable[int]) -> None:
-        """Some campaigns more."""
+        """Adds campaigns."""
         self._single = self._single.union(campaigns)
         self.brands = self._whole.union(map(brand_of, self._single))
         self.shards = tuple(range(SHARDS)) if self.all else tuple(sorted({shard_of(b) for b in self.brands}))
@@ -53,7 +57,7 @@ class WatchFilter:
         return self.all or brand_of(campaign_id) in self._whole or campaign_id in self._single
 
     def campaigns_of(self, brand_id: int, highest: int) -> list[int]:
-        """The campaigns of a brand to keep, by the highest ordinal that it has."""
+        """The campaigns of a brand to watch, by its highest ordinal."""
         ids = range(campaign_id_of(brand_id, 1), campaign_id_of(brand_id, highest) + 1)
         return [campaign_id for campaign_id in ids if self.campaign(campaign_id)]
 
@@ -80,36 +84,40 @@ class _Campaign:
         self.group = group
 
 
-class _Word:
-    """What was last said of a budget: in its period `period` it is used up, or not. The next period frees it by itself, except for a limit of 0."""
+class _BudgetState:
+    """The last known state of a budget: whether it is used up in its period `period`. The next period frees it,
+    except for a limit of 0.
+    """
 
-    __slots__ = ("bit", "kind", "nothing", "period", "used_up")
+    __slots__ = ("bit", "kind", "period", "used_up", "zero_limit")
 
     def __init__(self, cause: str, kind: Period) -> None:
         self.bit = cause_of(cause).bit
         self.kind = kind
-        self.nothing = self.used_up = False
+        self.zero_limit = self.used_up = False
         self.period = _NEVER
 
-    def hear(self, used_up: bool, at_ms: int) -> None:
-        """What was said of it at an instant."""
+    def set(self, used_up: bool, at_ms: int) -> None:
+        """Sets the state at an instant."""
         self.used_up, self.period = used_up, period_of(self.kind, at_ms)
 
     def counts(self, period: int) -> bool:
-        """Whether what was said is of this period (or of one that our clock has not reached yet) and makes a difference in it."""
-        return self.period >= period and self.used_up != self.nothing
+        """Whether the state is of this period (or of one that our clock has not reached yet) and changes anything in
+        it.
+        """
+        return self.period >= period and self.used_up != self.zero_limit
 
     def stops(self, period: int) -> bool:
-        return self.nothing != self.counts(period)
+        return self.zero_limit != self.counts(period)
 
 
 class _Brand:
-    __slots__ = ("archived", "budgets", "campaigns", "home", "mask", "n", "version")
+    __slots__ = ("archived", "budgets", "campaigns", "mask", "n", "shard_state", "version")
 
-    def __init__(self, home: _Shard) -> None:
-        self.home = home
+    def __init__(self, shard_state: _Shard) -> None:
+        self.shard_state = shard_state
         self.n = self.version = _NEVER
-        self.budgets = {cause: _Word(cause, period) for cause, period in _BUDGETS.items()}
+        self.budgets = {cause: _BudgetState(cause, period) for cause, period in _BUDGETS.items()}
         self.archived = False
         self.mask = 0
         self.campaigns: dict[int, _Campaign] = {}
@@ -124,7 +132,9 @@ class _Shard:
 
 
 class EligibilityView:
-    """Which campaigns may run. fail_open: while a shard is not fresh its campaigns stand as last seen, time going on; else none of them may run."""
+    """Which campaigns may run. fail_open: while a shard is not fresh, its campaigns keep their last known state, and
+    time goes on; else none of them may run.
+    """
 
     def __init__(self, fail_open: bool, wanted: WatchFilter) -> None:
         self.running: set[int] = set()
@@ -134,7 +144,7 @@ class EligibilityView:
         self._groups: dict[str, _Group] = {}
         self._boundaries: list[tuple[int, int, _Group]] = []
         self._order = count()
-        self._turning: set[_Brand] = set()
+        self._expiring: set[_Brand] = set()
         """Brands whose causes change when their day or month ends."""
         self._now_ms = self._day = self._month = 0
         self._next_day_ms = 0
@@ -152,86 +162,90 @@ class EligibilityView:
         return campaign.stops | brand.mask | (0 if campaign.group.open else _SCHEDULE)
 
     def load(self, shard: int, brands: Iterable[tuple[int, BrandSnapshot, list[CampaignSnapshot]]]) -> None:
-        """A snapshot of a shard: it replaces what was known of it, and the shard is fresh from here."""
-        home = self._shards[shard]
-        home.fresh = True
-        gone = set(home.brands)
+        """Replaces what is known of a shard by a snapshot; the shard is then fresh."""
+        shard_state = self._shards[shard]
+        shard_state.fresh = True
+        gone = set(shard_state.brands)
         for brand_id, seen, campaigns in brands:
             gone.discard(brand_id)
-            brand = home.brands.setdefault(brand_id, _Brand(home))
+            brand = shard_state.brands.setdefault(brand_id, _Brand(shard_state))
             brand.n = brand.version = _NEVER
-            self._see_brand(brand, seen)
-            self._put(brand, campaigns, True)
+            self._apply_brand(brand, seen)
+            self._put_campaigns(brand, campaigns, True)
             known = {c.campaign_id for c in campaigns}
             for campaign_id in [c for c in brand.campaigns if c not in known]:
                 self._drop(brand, campaign_id)
-            self._judge_all(brand)
+            self._evaluate_all(brand)
         for brand_id in gone:
-            brand = home.brands.pop(brand_id)
-            self._turning.discard(brand)
+            brand = shard_state.brands.pop(brand_id)
+            self._expiring.discard(brand)
             for campaign_id in list(brand.campaigns):
                 self._drop(brand, campaign_id)
 
-    def lose(self, shard: int) -> None:
-        """A shard is not to be believed until it is loaded again."""
-        home = self._shards[shard]
-        if home.fresh:
-            home.fresh = False
+    def mark_stale(self, shard: int) -> None:
+        """Marks a shard as not fresh until it is loaded again."""
+        shard_state = self._shards[shard]
+        if shard_state.fresh:
+            shard_state.fresh = False
             if not self.fail_open:
-                for brand in home.brands.values():
-                    self._judge_all(brand)
+                for brand in shard_state.brands.values():
+                    self._evaluate_all(brand)
 
-    def lose_all(self) -> None:
-        """The same for all shards, at once."""
-        for home in self._shards:
-            home.fresh = False
+    def mark_all_stale(self) -> None:
+        """Marks all shards as not fresh."""
+        for shard_state in self._shards:
+            shard_state.fresh = False
         if not self.fail_open:
             self.forget()
 
     def forget(self) -> None:
-        """Nothing may run until it is loaded again."""
+        """Stops every campaign until its shard is loaded again."""
         self.running.clear()
         for group in self._groups.values():
             group.ready.clear()
 
-    def moved(self, change: BudgetMoved) -> None:
-        """A budget was used up or freed. Of a shard that is not fresh nothing is heard: its snapshot follows."""
-        home = self._shards[shard_of(change.brand_id)]
-        brand = home.brands.get(change.brand_id)
-        if not home.fresh or brand is None or change.n < brand.n:
+    def apply_budget(self, change: BudgetMoved) -> None:
+        """Applies a message that a budget was used up or freed. Ignored while the shard is not fresh: its snapshot
+        follows.
+        """
+        shard_state = self._shards[shard_of(change.brand_id)]
+        brand = shard_state.brands.get(change.brand_id)
+        if not shard_state.fresh or brand is None or change.n < brand.n:
             return
         brand.n = change.n
-        brand.budgets[change.cause].hear(change.used_up, change.at_ms)
-        self._settle(brand)
+        brand.budgets[change.cause].set(change.used_up, change.at_ms)
+        self._update_brand(brand)
 
-    def told(self, change: PlanPublished) -> None:
-        """A plan was published: its brand, and those campaigns that changed."""
-        home = self._shards[shard_of(change.brand_id)]
-        if not home.fresh or not self._wanted.brand(change.brand_id):
+    def apply_plan(self, change: PlanPublished) -> None:
+        """Applies a message that a plan was published: its brand, and the campaigns that changed."""
+        shard_state = self._shards[shard_of(change.brand_id)]
+        if not shard_state.fresh or not self._wanted.brand(change.brand_id):
             return
-        brand = home.brands.setdefault(change.brand_id, _Brand(home))
+        brand = shard_state.brands.setdefault(change.brand_id, _Brand(shard_state))
         before = brand.mask
-        self._see_brand(brand, change.brand)
-        changed = self._put(brand, change.campaigns, False)
+        self._apply_brand(brand, change.brand)
+        changed = self._put_campaigns(brand, change.campaigns, False)
         if bool(before) != bool(brand.mask):
-            self._judge_all(brand)
+            self._evaluate_all(brand)
         else:
             for campaign_id in changed:
-                self._judge(brand, campaign_id, brand.campaigns[campaign_id])
+                self._evaluate(brand, campaign_id, brand.campaigns[campaign_id])
 
     def advance(self, now_ms: int) -> int:
-        """Time goes on: windows open and close, a new day or month frees what it frees. Answers the next instant at which anything may change."""
+        """Advances the time: opens and closes windows, and begins days and months. Returns the next instant at which
+        anything may change.
+        """
         self._now_ms = now_ms
         if now_ms >= self._next_day_ms or day_of(now_ms) != self._day:
             self._day, self._month, self._next_day_ms = day_of(now_ms), month_of(now_ms), next_day_ms(now_ms)
-            for brand in list(self._turning):
-                self._settle(brand)
+            for brand in list(self._expiring):
+                self._update_brand(brand)
         while self._boundaries and self._boundaries[0][0] <= now_ms:
             self._cross(heapq.heappop(self._boundaries)[2])
         return min(self._next_day_ms, self._boundaries[0][0]) if self._boundaries else self._next_day_ms
 
     def restart(self, now_ms: int) -> None:
-        """Time begins anew at `now_ms`, which may be earlier: Redis' clock was another one."""
+        """Sets the time to `now_ms`, which may be earlier, because another Redis has another clock."""
         self._next_day_ms = 0
         self.advance(now_ms)
         self._boundaries.clear()
@@ -259,13 +273,15 @@ class EligibilityView:
     def _group(self, text: str) -> _Group:
         group = self._groups.get(text)
         if group is None:
-            # With no boundary to wait for, `ready` would be a second copy of what runs.
+            # Without boundaries, `ready` would be a second copy of `running`.
             group = self._groups[text] = _Group(text, set() if text else self.running, self._now_ms)
             self._wait_for(group)
         return group
 
-    def _put(self, brand: _Brand, campaigns: Iterable[CampaignSnapshot], whole: bool) -> list[int]:
-        """Takes campaigns into a brand; answers those that changed. whole: a snapshot, which older versions do not exist for."""
+    def _put_campaigns(self, brand: _Brand, campaigns: Iterable[CampaignSnapshot], whole: bool) -> list[int]:
+        """Stores campaigns of a brand; returns those that changed. whole: from a snapshot, which also replaces later
+        versions.
+        """
         changed = []
         for campaign_id, version, enabled, archived, schedule in campaigns:
             if not self._wanted.campaign(campaign_id):
@@ -294,43 +310,43 @@ class EligibilityView:
     def _drop(self, brand: _Brand, campaign_id: int) -> None:
         self._leave(campaign_id, brand.campaigns.pop(campaign_id))
 
-    def _see_brand(self, brand: _Brand, seen: BrandSnapshot) -> None:
+    def _apply_brand(self, brand: _Brand, seen: BrandSnapshot) -> None:
         if seen.version >= brand.version:
             brand.version, brand.archived = seen.version, seen.archived
-            for cause, word in brand.budgets.items():
-                word.nothing = cause in seen.nothing
+            for cause, state in brand.budgets.items():
+                state.zero_limit = cause in seen.zero_limits
         if seen.n >= brand.n:
             brand.n = seen.n
-            for cause in seen.told:
-                brand.budgets[cause].hear(cause in seen.used_up, seen.at_ms)
-        self._weigh(brand)
+            for cause in seen.reported:
+                brand.budgets[cause].set(cause in seen.used_up, seen.at_ms)
+        self._derive_mask(brand)
 
-    def _weigh(self, brand: _Brand) -> None:
-        """The causes that stop the whole brand."""
-        brand.mask, turns = _ARCHIVED if brand.archived else 0, False
-        for word in brand.budgets.values():
-            period = self._day if word.kind == "day" else self._month
-            if word.stops(period):
-                brand.mask |= word.bit
-            turns = turns or word.counts(period)
-        if turns:
-            self._turning.add(brand)
+    def _derive_mask(self, brand: _Brand) -> None:
+        """Derives the causes that stop the whole brand."""
+        brand.mask, expires = _ARCHIVED if brand.archived else 0, False
+        for state in brand.budgets.values():
+            period = self._day if state.kind == "day" else self._month
+            if state.stops(period):
+                brand.mask |= state.bit
+            expires = expires or state.counts(period)
+        if expires:
+            self._expiring.add(brand)
         else:
-            self._turning.discard(brand)
+            self._expiring.discard(brand)
 
-    def _settle(self, brand: _Brand) -> None:
+    def _update_brand(self, brand: _Brand) -> None:
         before = brand.mask
-        self._weigh(brand)
+        self._derive_mask(brand)
         if bool(before) != bool(brand.mask):
-            self._judge_all(brand)
+            self._evaluate_all(brand)
 
-    def _judge_all(self, brand: _Brand) -> None:
+    def _evaluate_all(self, brand: _Brand) -> None:
         for campaign_id, campaign in brand.campaigns.items():
-            self._judge(brand, campaign_id, campaign)
+            self._evaluate(brand, campaign_id, campaign)
 
-    def _judge(self, brand: _Brand, campaign_id: int, campaign: _Campaign) -> None:
+    def _evaluate(self, brand: _Brand, campaign_id: int, campaign: _Campaign) -> None:
         group = campaign.group
-        if not campaign.stops and not brand.mask and (brand.home.fresh or self.fail_open):
+        if not campaign.stops and not brand.mask and (brand.shard_state.fresh or self.fail_open):
             group.ready.add(campaign_id)
             if group.open:
                 self.running.add(campaign_id)

@@ -1,6 +1,7 @@
-"""What watchers hear and read: the channel's messages and the replies of `read_watched`, as values.
+"""Parses the channel's messages and the replies of `read_watched`.
 
-Each carries what orders it: a brand's money the journal number n, a plan its version. So an older word never overwrites a newer state.
+Each has its order: budgets the journal number n, a plan its version. So an older message never overwrites a newer
+state.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import Final, NamedTuple
 from engine.domain.budget import BUDGETS, budgets_of
 from engine.domain.causes import OTHER, cause_of
 
-_TOLD: Final = tuple(kind.cause for kind in BUDGETS)
+_REPORTED: Final = tuple(kind.cause for kind in BUDGETS)
 _DIRECTIONS: Final = {"exhausted": True, "restored": False}
 
 
@@ -27,21 +28,21 @@ class CampaignSnapshot(NamedTuple):
 class BrandSnapshot(NamedTuple):
     """A brand at journal number n of its shard.
 
-    at_ms: the instant for whose periods `used_up` holds. Budgets are named by their causes: `told` are those that were spoken of,
-    `nothing` those with a limit of 0.
+    at_ms: the instant for whose periods `used_up` holds. Budgets are named by their causes: `reported` are those in the message,
+    `zero_limits` those with a limit of 0.
     """
 
     n: int
     at_ms: int
     version: int
     archived: bool
-    nothing: frozenset[str]
+    zero_limits: frozenset[str]
     used_up: frozenset[str]
-    told: tuple[str, ...] = _TOLD
+    reported: tuple[str, ...] = _REPORTED
 
 
 class BudgetMoved(NamedTuple):
-    """A budget of a brand was used up, or is free again. cause: `other` for a budget of a later release."""
+    """A budget of a brand was used up or freed. cause: `other` for a budget of a later release."""
 
     brand_id: int
     cause: str
@@ -51,7 +52,7 @@ class BudgetMoved(NamedTuple):
 
 
 class PlanPublished(NamedTuple):
-    """A brand as it stands, and those of its campaigns that changed."""
+    """A brand, and those of its campaigns that changed."""
 
     brand_id: int
     brand: BrandSnapshot
@@ -59,7 +60,7 @@ class PlanPublished(NamedTuple):
 
 
 class ShardChanged(NamedTuple):
-    """A shard lost its mark, or has it again."""
+    """A shard lost its mark, or has one again."""
 
     ready: bool
 
@@ -68,9 +69,9 @@ Change = BudgetMoved | PlanPublished | ShardChanged
 
 
 def read_message(message: bytes) -> Change:
-    """One message of the channel. Words and fields after those known here are left to later releases.
+    """Parses a message of the channel. Ignores fields of later releases.
 
-    Raises ValueError for a message of another make: read the plan again instead.
+    Raises ValueError for an unknown message: read the plan again instead.
     """
     words = message.decode().split(" ")
     if words[:2] == ["0", "shard"]:
@@ -81,7 +82,7 @@ def read_message(message: bytes) -> Change:
         return PlanPublished(int(words[0]), brand, tuple(read_campaign(*c) for c in campaigns))
     brand_id, name, direction, at, n, *_ = words
     cause = cause_of(name)
-    if (cause.name not in _TOLD and cause.name != OTHER) or direction not in _DIRECTIONS:
+    if (cause.name not in _REPORTED and cause.name != OTHER) or direction not in _DIRECTIONS:
         raise ValueError(f"a message that this program does not know: {message!r:.200}")
     return BudgetMoved(int(brand_id), cause.name, _DIRECTIONS[direction], int(at), int(n))
 
@@ -89,15 +90,15 @@ def read_message(message: bytes) -> Change:
 def read_brand(n: int, at_ms: int, text: str) -> BrandSnapshot:
     """`version:archived:daily_limit:monthly_limit:daily used up:monthly used up`, and fields of later releases. Raises ValueError."""
     version, archived, *fields = text.split(":")
-    told = [(kind.cause, *of_budget) for kind, of_budget in zip(BUDGETS, budgets_of(fields, 2), strict=False)]
+    reported = [(kind.cause, *of_budget) for kind, of_budget in zip(BUDGETS, budgets_of(fields, 2), strict=False)]
     return BrandSnapshot(
         n,
         at_ms,
         int(version),
         archived == "1",
-        frozenset(cause for cause, limit, _ in told if limit == "0"),
-        frozenset(cause for cause, _, used_up in told if used_up == "1"),
-        tuple(cause for cause, *_ in told),
+        frozenset(cause for cause, limit, _ in reported if limit == "0"),
+        frozenset(cause for cause, _, used_up in reported if used_up == "1"),
+        tuple(cause for cause, *_ in reported),
     )
 
 

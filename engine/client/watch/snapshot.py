@@ -1,4 +1,4 @@
-"""A watcher's snapshot of one shard: which brands it has, and how each stands, in calls that write nothing."""
+"""Reads a watcher's snapshot of one shard, its brands and their plans, with calls that write nothing."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ CALLS_AT_ONCE: Final = 64
 
 
 class ShardNotReady(Exception):
-    """The shard has no mark, or another one than when the reading began; the message is the reason in a few words."""
+    """The shard has no mark, or another one than when the reading began; the message is the reason."""
 
 
 class Snapshot(NamedTuple):
-    """A shard under one mark. A brand stands at its own n: later messages go on from there."""
+    """A shard under one mark. Each brand has an n of its own, from which messages continue."""
 
     mark: str
     brands: list[tuple[int, BrandSnapshot, list[CampaignSnapshot]]]
@@ -31,7 +31,7 @@ class Snapshot(NamedTuple):
 def read_snapshot(
     ask: Callable[[Call], Reply], ask_all: Callable[[list[Call]], list[Reply]], wanted: WatchFilter, shard: int
 ) -> Snapshot:
-    """Reads what is wanted of a shard. Raises ShardNotReady, and what asking raises."""
+    """Reads the watched part of a shard. Raises ShardNotReady, and what `ask` raises."""
     mark, highest = _brands_there(ask, wanted, shard)
     keys, code = shard_keys(shard), script("read_watched")
     asked: list[tuple[int, list[int]]] = []
@@ -53,7 +53,7 @@ def read_snapshot(
 
 
 def _brands_there(ask: Callable[[Call], Reply], wanted: WatchFilter, shard: int) -> tuple[str, dict[int, int]]:
-    """The mark, and {brand id: highest ordinal} of the wanted brands that are published."""
+    """The mark, and {brand id: highest ordinal} of the watched brands that are published."""
     keys, code = shard_keys(shard), script("read_registry")
     named, found, cursor, mark = wanted.brands_of(shard), dict[int, int](), "0", ""
     while True:

@@ -1,4 +1,4 @@
-"""A connection that listens to shards' channels: one thread reads, and others may ask it to listen to more."""
+"""A connection that subscribes to shards' channels: one thread reads, and others may add channels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from engine.live.transport.pool import ConnectionPool
 
 
 class Subscription:
-    """Opened when it is made. Every method raises redis' errors and OSError, but `cut` and `hang_up`."""
+    """Connected when it is made. Every method but `cut` and `hang_up` raises redis' errors and OSError."""
 
     def __init__(self, wire: ConnectionPool, answer_s: float) -> None:
         self._answer_s = answer_s
@@ -22,11 +22,11 @@ class Subscription:
         self._sending = threading.Lock()
 
     def subscribe(self, shards: Iterable[int]) -> None:
-        """Listens to shards too; each says `subscribe` when it begins."""
+        """Subscribes to more shards; each sends `subscribe` first."""
         self._say("SUBSCRIBE", *(shard_keys(shard).changes for shard in shards))
 
     def ping(self) -> None:
-        """Asks for a sign of life."""
+        """Sends a PING."""
         self._say("PING")
 
     def _say(self, *words: str) -> None:
@@ -34,11 +34,11 @@ class Subscription:
             self._connection.send_command(*words)
 
     def waits(self, seconds: float) -> bool:
-        """Whether a word has come, waiting for one so long."""
+        """Whether a message has arrived, waiting for it for some seconds."""
         return bool(self._connection.can_read(seconds))
 
     def read(self) -> tuple[bytes, int | None, bytes]:
-        """The next word: what it is (`subscribe`, `message`, ...), of which shard where it is one of these, and the message."""
+        """The next message: its kind (`subscribe`, `message`, ...), its shard if it has one, and the payload."""
         push = self._connection.read_response(timeout=self._answer_s)
         if push[0] not in (b"message", b"subscribe"):
             return push[0], None, b""
@@ -46,7 +46,7 @@ class Subscription:
         return push[0], shard, push[2] if push[0] == b"message" else b""
 
     def cut(self) -> None:
-        """Wakes whoever reads; to be called from another thread."""
+        """Wakes the reader; called from another thread."""
         if self._connection._sock is not None:
             with contextlib.suppress(OSError):
                 self._connection._sock.shutdown(2)

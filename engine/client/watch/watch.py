@@ -1,7 +1,7 @@
 """Eligibility in the bidder's memory: `BudgetClient.watch()`.
 
-One thread listens to the shards' channels, loads what it must and asks for a sign of life each second; a second one keeps the time: windows,
-midnight, and how long Redis has been silent. They change one set, and `may_bid` is that set's own lookup.
+One thread listens to the shards' channels, loads snapshots and sends a PING each second. A second one keeps the time:
+windows, midnight, and Redis' silence. They change one set, and `may_bid` is that set's own lookup.
 """
 
 from __future__ import annotations
@@ -32,33 +32,35 @@ from engine.live.transport.pool import Call, ConnectionPool, NoAnswer, Reply
 log = logging.getLogger(__name__)
 
 STALE: Final = "stale"
-"""The reason that `Watch.status` adds where the picture may be out of date and the watch fails closed."""
+"""The reason that `Watch.status` adds where the view may be out of date and the watch fails closed."""
 BEAT_S: Final = 1.0
 STALE_AFTER_S: Final = 3.0
-"""So long nothing is heard of Redis before the picture counts as out of date. A connection that breaks counts at once."""
+"""Seconds of silence after which the view counts as out of date. A connection that breaks counts at once."""
 SHARDS_A_BEAT: Final = 16
-"""Marks looked at each second, so that a shard whose keys went without a word is noticed within four."""
+"""Marks checked each second, so that a shard whose keys were deleted from outside is noticed within four."""
 _ANSWER_S: Final = 2.0
 _PAUSES_S: Final = (0.05, 0.1, 0.2, 0.5)
 _OWN: Final[weakref.WeakSet[Watch]] = weakref.WeakSet()
 
 
 class _Lost(Exception):
-    """The picture can no longer be kept: why, in words."""
+    """The view can no longer be maintained; the message is the reason."""
 
 
 class Watch:
-    """Which campaigns may run now, from memory. Make it with `BudgetClient.watch`, use it as a context manager or `close()` it.
+    """Which campaigns may run now, from memory. Make it with `BudgetClient.watch`, use it as a context manager or
+    `close()` it.
 
-    `may_bid(campaign_id)` is True when, as far as this process knows, the campaign may run: not switched off, not archived, inside its
-    schedule, daily and monthly budget not used up. It is a lookup in a set: no network, no lock, any thread. A campaign that is not known is False, always.
-
-    It decides nothing about money: `try_spend` and `reserve` do. A change in Redis is seen when its message arrives (milliseconds); a window's
-    boundary or midnight by Redis' clock as this process knows it (`clock_error_ms`), plus the time that Python takes to wake a thread.
-
-    `stale`: a part of the picture may be out of date: no first snapshot yet, the connection lost, nothing heard for 3 seconds, a shard that is
-    being rebuilt, closed, or in a forked child. Then fail-closed (the default) answers False for what is concerned; fail-open goes on with
-    what was seen last, windows and midnight included. A new snapshot heals it by itself. After close() and in a forked child, both answer False.
+    `may_bid(campaign_id)` is True when, as far as this process knows, the campaign may run: not switched off, not
+    archived, inside its schedule, no budget used up. It is a lookup in a set: no network, no lock, any thread. It is
+    False for an unknown campaign.
+    It does not decide about money: `try_spend` and `reserve` do. A change in Redis is visible when its message
+    arrives (milliseconds); a window's boundary or midnight by Redis' clock as this process knows it
+    (`clock_error_ms`), plus the wake-up of a thread.
+    `stale`: a part of the view may be out of date: no first snapshot yet, connection lost, 3 seconds of silence, a
+    shard in rebuild, closed, or in a forked child. Then fail-closed (the default) returns False for that part.
+    Fail-open keeps the last known state, with windows and midnight. A new snapshot ends it. After close() and in a
+    forked child, both return False.
     """
 
     may_bid: Callable[[int], bool]
@@ -98,45 +100,45 @@ class Watch:
         for thread in self._threads:
             thread.start()
 
-    # What callers see.
+    # For callers.
 
     @property
     def stale(self) -> bool:
-        """Whether any watched shard's picture may be out of date; `why` says for what reason."""
+        """Whether any part of the view may be out of date; `why` has the reason."""
         return bool(self._ended or self._missing)
 
     @property
     def why(self) -> str:
-        """What `stale` comes from, in words; empty when it is not stale."""
+        """Why the view is stale; empty when it is not."""
         return self._ended or next(iter(self._missing.copy().values()), "")
 
     @property
     def running(self) -> Container[int]:
-        """The campaigns that may run, the very set that `may_bid` looks at."""
+        """The campaigns that may run: the set that `may_bid` uses."""
         return self._view.running
 
     @property
     def age_ms(self) -> float:
-        """Milliseconds since Redis was last heard: nothing in the picture can have been told later. Below 1,100 while all is well."""
+        """Milliseconds since Redis' last message or reply. Below 1,100 in normal operation."""
         return (time.monotonic() - self._heard_s) * 1000
 
     @property
     def clock_skew_ms(self) -> float | None:
-        """How far Redis' clock, by which windows and days turn, is ahead of this machine's; None before the first answer."""
+        """How far Redis' clock, which rules windows and days, is ahead of this machine's; None before a reply."""
         return self._clock.skew_ms() if self._clock.known else None
 
     @property
     def clock_error_ms(self) -> float | None:
-        """How wrong that is at most: half of the quickest round trip so far and a millisecond's half."""
+        """The maximal error of Redis' time: half of the fastest round trip so far, and half a millisecond."""
         return self._clock.error_ms if self._clock.known else None
 
     def wait_ready(self, timeout: float | None = None) -> bool:
-        """Waits (seconds) until the picture is whole; False when it is not in time."""
+        """Waits (seconds) for a complete view; False when it is not in time."""
         with self._changed:
             return self._changed.wait_for(lambda: not self.stale or bool(self._ended), timeout) and not self.stale
 
     def add(self, campaign_id: int) -> None:
-        """Watches one campaign more; its shard is stale until its snapshot is read, which `wait_ready` waits for. Raises InvalidId."""
+        """Adds a campaign; its shard is stale until its snapshot is read (`wait_ready`). Raises InvalidId."""
         shard = shard_of(brand_of(check_campaign_id(campaign_id)))
         with self._changed:
             if self._ended or self._wanted.campaign(campaign_id):
@@ -147,7 +149,7 @@ class Watch:
         if channel is not None:
             try:
                 channel.subscribe([shard])
-            except Exception:  # noqa: BLE001  # whatever it is, a new channel listens to this shard too
+            except Exception:  # noqa: BLE001  # on any error a new connection subscribes to this shard too
                 channel.cut()
 
     def status(self, campaign_id: int) -> CampaignStatus:
@@ -177,7 +179,7 @@ class Watch:
         return f"Watch({state}, {len(self)} campaigns, {len(self._view.running)} may bid)"
 
     def close(self) -> None:
-        """Ends the watch: its threads stop, and every campaign is False from here."""
+        """Ends the watch: its threads stop, and no campaign may run any more."""
         self._end("the watch is closed")
         self._closed.set()
         with self._changed:
@@ -199,39 +201,39 @@ class Watch:
         with self._changed:
             self._ended = self._ended or why
             self._view.fail_open = False
-            self._view.lose_all()
+            self._view.mark_all_stale()
 
     def _forked(self) -> None:
-        """In a forked child: no thread keeps this picture any more, and the parent's connection is not ours to close."""
+        """In a forked child no thread maintains this view, and the parent's connection must not be closed."""
         self._changed = threading.Condition(threading.Lock())
         self._threads, self._subscription = [], None
         self._end("this process was forked: make a watch of its own with client.watch()")
 
-    # The thread that keeps the time.
+    # The clock thread.
 
     def _run_time(self) -> None:
         with self._changed:
             while not self._closed.is_set():
                 try:
                     wait_s = self._keep_time()
-                except Exception as error:  # as below: what is not kept must not pass for live
+                except Exception as error:  # as below: a view that is not maintained must not pass for live
                     log.exception("the watch's time")
-                    self._lose_all(f"{type(error).__name__}: {error}")
+                    self._mark_all_stale(f"{type(error).__name__}: {error}")
                     wait_s = BEAT_S
                 self._changed.wait(max(wait_s, 0.0002))
 
     def _keep_time(self) -> float:
-        """Turns what is due; answers the seconds until there is something to do. Needs the lock."""
+        """Applies what is due; returns the seconds until the next change. Needs the lock."""
         wait_s = self._heard_s + STALE_AFTER_S - time.monotonic() if self._joined else 60.0
         if wait_s <= 0:
-            self._lose_all(f"nothing was heard of Redis for {STALE_AFTER_S:.0f} s")
+            self._mark_all_stale(f"nothing was heard of Redis for {STALE_AFTER_S:.0f} s")
             wait_s = 60.0
         if self._clock.known:
             due_ms = self._view.advance(self._clock.now_ms())
             wait_s = min(wait_s, (due_ms - self._clock.exact_ms()) / 1000)
         return wait_s
 
-    # The thread that listens.
+    # The listener thread.
 
     def _run_link(self) -> None:
         tries = 0
@@ -245,28 +247,28 @@ class Watch:
                 why = failure.why
             except (exceptions.RedisError, OSError, BudgetError) as error:
                 why = f"Redis at {self._wire.where}: {' '.join(str(error).split()) or type(error).__name__}"
-            except Exception as error:  # whatever it is, a picture that nobody keeps must not pass for a live one
+            except Exception as error:  # on any error: a view that is not maintained must not pass for live
                 log.exception("the watch begins anew")
                 why = f"{type(error).__name__}: {error}"
             tries = 0 if self._joined else tries + 1
             with self._changed:
-                self._lose_all(why)
+                self._mark_all_stale(why)
             channel, self._subscription = self._subscription, None
             if channel is not None:
                 channel.hang_up()
             self._closed.wait(_PAUSES_S[min(tries, len(_PAUSES_S) - 1)])
 
-    def _lose_all(self, why: str) -> None:
-        """The connection is not to be believed any more. Needs the lock."""
+    def _mark_all_stale(self, why: str) -> None:
+        """Marks the connection as lost. Needs the lock."""
         if self._joined and not self._closed.is_set():
             log.warning("watch stale: %s", why)
         self._joined = False
-        self._view.lose_all()
+        self._view.mark_all_stale()
         self._missing = dict.fromkeys(self._wanted.shards, why)
         self._changed.notify_all()
 
     def _follow(self) -> None:
-        """Listens first, then reads the snapshot, so that nothing falls between; and goes on until the connection is lost."""
+        """Subscribes before it reads snapshots, so that no change is missed, until the connection is lost."""
         channel = self._subscription = Subscription(self._wire, _ANSWER_S)
         heard: set[int] = set()
         while True:
@@ -274,21 +276,21 @@ class Watch:
                 to_load = list(self._wanted.shards)
                 more = [shard for shard in to_load if shard not in heard]
                 if not more:
-                    # From here `add` sends its own.
+                    # From here `add` subscribes by itself.
                     self._heard_s, self._joined = time.monotonic(), True
                     self._clock.restart()
                     self._changed.notify_all()
                     break
             channel.subscribe(more)
             for _ in more:
-                self._hear(channel)
+                self._apply_message(channel)
             heard.update(more)
         self._marks.clear()
         restarted = False
         beat_s = time.monotonic() + BEAT_S
         while not self._closed.is_set():
             while channel.waits(0):
-                to_load += self._hear(channel)
+                to_load += self._apply_message(channel)
             if not self._joined:
                 raise _Lost(self.why)
             if to_load:
@@ -302,13 +304,13 @@ class Watch:
                 to_load += self._beat()
                 beat_s = time.monotonic() + BEAT_S
 
-    def _hear(self, channel: Subscription) -> list[int]:
-        """Takes one word of the channels; answers the shards that must be read again."""
-        word, shard, message = channel.read()
+    def _apply_message(self, channel: Subscription) -> list[int]:
+        """Applies one message; returns the shards to read again."""
+        kind, shard, message = channel.read()
         self._heard_s = time.monotonic()
         if shard is None:
             return []
-        if word == b"subscribe":
+        if kind == b"subscribe":
             return [shard]
         try:
             change = read_message(message)
@@ -316,46 +318,46 @@ class Watch:
             return [shard]
         with self._changed:
             if isinstance(change, BudgetMoved):
-                self._view.moved(change)
+                self._view.apply_budget(change)
             elif isinstance(change, PlanPublished):
-                self._view.told(change)
-                self._changed.notify_all()  # a window may have come that ends before any other
+                self._view.apply_plan(change)
+                self._changed.notify_all()  # a new window may end before any other
             elif change.ready:
                 return [shard]
             else:
-                self._lose(shard, "it lost its mark")
+                self._mark_stale(shard, "it lost its mark")
         return []
 
-    def _lose(self, shard: int, why: str) -> None:
+    def _mark_stale(self, shard: int, why: str) -> None:
         """Needs the lock."""
         if shard not in self._missing:
             log.warning("watch stale for shard %s: %s", shard, why)
-        self._view.lose(shard)
+        self._view.mark_stale(shard)
         self._missing[shard] = f"shard {shard} is not ready ({why}): it is being rebuilt from PostgreSQL"
         self._changed.notify_all()
 
     def _beat(self) -> list[int]:
-        """Looks at the marks of some shards and at Redis' clock; answers the shards that must be read (again)."""
+        """Checks the marks of some shards, and Redis' clock; returns the shards to read."""
         shards = self._wanted.shards
-        turn = [shards[(self._beat_at + i) % len(shards)] for i in range(min(SHARDS_A_BEAT, len(shards)))]
-        self._beat_at += len(turn)
-        turn += [shard for shard in self._missing.copy() if shard not in turn]
-        if not turn:
+        checked = [shards[(self._beat_at + i) % len(shards)] for i in range(min(SHARDS_A_BEAT, len(shards)))]
+        self._beat_at += len(checked)
+        checked += [shard for shard in self._missing.copy() if shard not in checked]
+        if not checked:
             return []
         code = script("read_watched")
-        calls = [Call(code, (shard_keys(shard).shard,), (LAYOUT,)) for shard in turn]
+        calls = [Call(code, (shard_keys(shard).shard,), (LAYOUT,)) for shard in checked]
         replies = [self._ask(calls[0]), *self._wire.call_all(calls[1:], _ANSWER_S)]
         again = []
-        for shard, reply in zip(turn, replies, strict=True):
+        for shard, reply in zip(checked, replies, strict=True):
             if head(reply) == NOT_READY:
                 with self._changed:
-                    self._lose(shard, reply[1].decode())
+                    self._mark_stale(shard, reply[1].decode())
             elif shard in self._missing or reply[1].decode() != self._marks.get(shard):
                 again.append(shard)
         return again
 
     def _ask(self, call: Call) -> Reply:
-        """One call, whose answer tells the time too."""
+        """One call, whose reply has Redis' time too."""
         sent_s = time.monotonic()
         reply = self._wire.call(call, _ANSWER_S)
         if head(reply) != NOT_READY:
@@ -365,18 +367,18 @@ class Watch:
         return reply
 
     def _ask_all(self, calls: list[Call]) -> list[Reply]:
-        """Many calls; of a very large shard the channel is not read meanwhile, so the answers are signs of life."""
+        """Many calls. The channel of a very large shard is not read meanwhile, so the replies count as signs of life."""
         replies = self._wire.call_all(calls, _ANSWER_S)
         self._heard_s = time.monotonic()
         return replies
 
     def _load(self, shard: int, restarted: bool) -> bool:
-        """Reads a shard and puts it into the picture. restarted, and the answer: whether the picture has the time of this connection."""
+        """Reads a shard into the view. restarted, and the result: whether the view has the time of this connection."""
         try:
             snapshot = read_snapshot(self._ask, self._ask_all, self._wanted, shard)
         except ShardNotReady as not_ready:
             with self._changed:
-                self._lose(shard, str(not_ready))
+                self._mark_stale(shard, str(not_ready))
             return restarted
         with self._changed:
             if not self._joined or self._ended:

@@ -1,1 +1,1 @@
-"""What people agree on reaches Redis, and what follows from it is written: `manage`, `publish`, `status`, `check`, `restored`."""
+"""How the catalog reaches Redis, and how statuses are written: `manage`, `publish`, `status`, `check`, `restored`."""

@@ -1,4 +1,6 @@
-"""Check: every five minutes all campaigns are compared with their budgets and schedules, in bulk. The floor under all the quicker ways."""
+"""The check job: every five minutes it compares all campaigns with their budgets and schedules. It corrects whatever
+the faster ways missed.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,9 @@ from engine.flows.catalog.status import StatusWriter
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What a check did: brands published late, campaigns whose causes changed, and what differed between Redis and the catalog."""
+    """What a check did: brands published late, campaigns whose causes changed, and differences between Redis and the
+    catalog.
+    """
 
     published: int
     changed: int
@@ -22,7 +26,7 @@ class Checked:
 
 
 def check_all(publisher: Publisher, status: StatusWriter) -> Checked:
-    """Publishes what is still owed, or differs in Redis, and writes every campaign's status. Raises ServerAway."""
+    """Publishes what is pending or differs in Redis, and writes every campaign's status. Raises ServerAway."""
     mended = publisher.mend()
     published = publisher.publish_pending()
     return Checked(len(published), status.refresh_all(), mended)

@@ -1,6 +1,7 @@
-"""Manage: every change of the catalog by a person or a program. It is kept, published and reflected in the statuses at once.
+"""Every change of the catalog by a person or a program: it is committed, published, and followed by a status update
+at once.
 
-With Redis away the change is kept all the same and published later; the answer says so.
+With Redis away the change is committed all the same and published later; the result shows it.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ Row = TypeVar("Row", BrandRecord, CampaignRecord)
 
 @dataclass(frozen=True, slots=True)
 class Changed(Generic[Row]):
-    """A change that was kept: the row after it, and whether Redis has it yet (`why_not` says what stands in the way).
+    """A committed change: the row after it, and whether Redis has it yet (`why_not` has the reason).
 
-    before: the row as it was, None for a new one. running_before, running: how many campaigns of the brand ran before the change and run after it,
-    as last written; they say what follows from the change only where it is published.
+    before: the row as it was, None for a new one. running_before, running: how many campaigns of the brand ran before
+    and after the change, by the last written statuses; they reflect the change only where it is published.
     """
 
     row: Row
@@ -39,7 +40,7 @@ class Changed(Generic[Row]):
 
     @property
     def nothing(self) -> bool:
-        """Whether the row was so already."""
+        """Whether the change changed nothing."""
         return self.before is not None and self.before.version == self.row.version
 
     @property
@@ -49,7 +50,7 @@ class Changed(Generic[Row]):
 
 
 class Manage:
-    """The catalog's calls, each followed by publish and status."""
+    """The catalog's calls, each followed by publish and a status update."""
 
     def __init__(
         self,
@@ -147,16 +148,16 @@ class Manage:
         return Changed(now, not why_not, why_not, before, int(ran), int(now.status == "active"))
 
     def _free_ids(self, look: Callable[[], TakenBack]) -> None:
-        """Sees to it that what is made now gets no id that Redis still knows from before PostgreSQL went back to an earlier state."""
+        """Ensures that a new row gets no id that Redis still has from before a restore of PostgreSQL."""
         try:
             if look():
                 self._status().refresh(self._publisher().publish_pending())
         except BudgetError as error:
-            # Redis is away or is not ours: the change is kept all the same.
+            # Redis is away or another instance's: the change is committed all the same.
             log.warning("ids in Redis were not looked at: %s", error)
 
     def _bring(self, brand_id: int, actor: str) -> str:
-        """Publishes and writes the statuses; answers why it could not, else nothing."""
+        """Publishes and writes the statuses; returns why it could not, else an empty text."""
         try:
             if not self._publisher().publish([brand_id]):
                 return "Redis is being rebuilt: the change is kept and published within seconds of its end"

@@ -1,4 +1,4 @@
-"""The plans in Redis against the catalog: what differs, brand by brand and campaign by campaign."""
+"""Compares the plans in Redis with the catalog, brand by brand and campaign by campaign."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _OF_CAMPAIGN: Final = {"v": "version", "on": "switch", "archived": "archived", "
 
 
 class Apart(NamedTuple):
-    """Something that the two sides say differently. missing: Redis does not have it at all."""
+    """A brand or campaign that differs. missing: Redis does not have it at all."""
 
     entity: str
     brand_id: int
@@ -30,7 +30,7 @@ class Apart(NamedTuple):
 def plans_off(
     inspector: Inspector, brands: Iterable[BrandRecord], campaigns: Iterable[CampaignRecord], *, rests: bool = False
 ) -> Iterator[Apart]:
-    """What Redis holds otherwise than these rows. rests: leaves Redis alone for a moment after each page."""
+    """The differences between Redis and these rows. rests: pauses after each page."""
     listed, own = list(brands), list(campaigns)
     found = _read(inspector, [keys_of_brand(b.id).brand(b.id) for b in listed], tuple(_OF_BRAND), rests)
     for b, plan in zip(listed, found, strict=True):

@@ -1,4 +1,6 @@
-"""Publish: brings the catalog's word into the live state, version by version; what could not be brought is tried again every second."""
+"""Publish: writes the catalog's plans into the live state, version by version. Publications that fail are retried
+every second.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +23,11 @@ from engine.live.registry import stamp
 log = logging.getLogger(__name__)
 
 BRANDS_AT_ONCE: Final = 50
-"""Brands that are read and noted together: a few statements each time, whatever their number."""
+"""Brands that are read and marked as published together, with a few statements each time."""
 
 
 _TRIES: Final = 4
-"""A brand is published again when the catalog went above Redis' version, or when another publisher came first."""
+"""Attempts to publish a brand when the catalog was raised above Redis' version, or another publisher came first."""
 
 
 _LOOKS: Final = 2
@@ -41,7 +43,7 @@ class NotAllPublished(BudgetError):
 
 @dataclass(frozen=True, slots=True)
 class Mended:
-    """What a look for differences found: what the catalog had lost, and how many plans differed in Redis."""
+    """What a comparison found: what the catalog had lost, and how many plans differed in Redis."""
 
     back: TakenBack
     plans: int
@@ -64,7 +66,7 @@ class Publisher:
         self._restored = restored
 
     def publish(self, brand_ids: Iterable[int]) -> set[int]:
-        """Brings brands into the live state; answers those whose shard took them. Raises ServerAway; NotAllPublished after all others."""
+        """Publishes brands; returns those whose shard took them. Raises ServerAway; NotAllPublished after all others."""
         done: set[int] = set()
         failed: list[str] = []
         ids = list(dict.fromkeys(brand_ids))
@@ -76,13 +78,14 @@ class Publisher:
         return done
 
     def publish_pending(self, limit: int = 1000) -> set[int]:
-        """Everything whose version was not published yet."""
+        """Publishes everything whose version is not published yet."""
         return self.publish(self._catalog.unpublished(limit))
 
     def recognise(self) -> Mended | None:
-        """Where Redis has seen a later change than the catalog's last, PostgreSQL went back to an earlier state: mends all of it. None where it has not.
+        """Detects a PostgreSQL that was restored to an earlier state: Redis has a later change than the catalog.
+        Repairs all of it; None where there is nothing to repair.
 
-        What the catalog lost is looked for in any case. Raises ServerAway.
+        Rows that the catalog lost are restored in any case. Raises ServerAway.
         """
         seen = stamp(self._live, self._instance, range(SHARDS))
         last = self._catalog.last_change()
@@ -96,16 +99,18 @@ class Publisher:
         return mended
 
     def mend(self) -> Mended:
-        """Finds where Redis and the catalog differ though all was published, and leaves that to be published again. Raises ServerAway."""
+        """Finds where Redis and the catalog differ though all was published, and marks it to be published again.
+        Raises ServerAway.
+        """
         back = self._restored.take_back()
         suspects: set[int] | None = None
         off: dict[str, Apart] = {}
         for _ in range(_LOOKS):
-            # A change may be under way: what differs twice, differs.
+            # A change may be in progress, so only a difference that is found twice counts.
             brands = [b for b in self._catalog.brands(include_archived=True) if _noted(b, suspects, b.id)]
             campaigns = [c for c in self._catalog.campaigns(include_archived=True) if _noted(c, suspects, c.brand_id)]
             apart = plans_off(self._inspector, brands, campaigns, rests=True)
-            # What is gone is no plan that differs: its shard must be rebuilt.
+            # A missing key is no differing plan: its shard must be rebuilt.
             off = {one.entity: one for one in apart if not one.missing}
             if not off:
                 break
@@ -128,7 +133,9 @@ class Publisher:
         failed += [f"brand {b}: Redis has a later version than the catalog again and again" for b in left]
 
     def _publish_once(self, brand_ids: Sequence[int], done: set[int], failed: list[str]) -> list[int]:
-        """Answers the brands of which Redis kept something against the catalog, which is now above it: they are to be published again."""
+        """Raises the catalog above Redis for brands where Redis has more than the catalog; returns them, to be
+        published again.
+        """
         number = self._catalog.last_change()
         owed = self._catalog.owed(brand_ids)
         missing = set(brand_ids) - {one.brand.id for one in owed}
@@ -149,7 +156,7 @@ class Publisher:
                 elif ahead is not None:
                     taken.append(one)
         finally:
-            # What Redis has taken is noted also when it went away half-way.
+            # What Redis took is marked as published, also when it went away half-way.
             if taken:
                 self._catalog.mark_published(
                     {one.brand.id: one.brand.version for one in taken},
@@ -161,12 +168,14 @@ class Publisher:
         return list(kept)
 
     def _overtake(self, kept: dict[int, tuple[PendingPublication, dict[int, int]]]) -> None:
-        """The catalog's word wins: PostgreSQL went back to an earlier state, or somebody wrote to Redis by hand. Unless the publish was late."""
+        """The catalog wins, whether PostgreSQL was restored or Redis was written by hand; unless this publish was
+        only late.
+        """
         of_brands: dict[int, Ahead] = {}
         of_campaigns: dict[int, Ahead] = {}
         for brand_id, (one, ahead) in kept.items():
             if max(ahead.values()) > MAX_VERSION:
-                # No publish wrote that: a rebuild writes the catalog's own.
+                # Not written by publish: a rebuild writes the catalog's version.
                 self._live.unmark(
                     self._instance, shard_of(brand_id), f"version {max(ahead.values())} of brand {brand_id}"
                 )
@@ -193,12 +202,12 @@ class Publisher:
 
 
 def _noted(row: BrandRecord | CampaignRecord, suspects: set[int] | None, brand_id: int) -> bool:
-    """Whether a row is to be in Redis as it is, and is to be looked at."""
+    """Whether a row should be in Redis as it is, and is to be compared."""
     return row.published_version == row.version and (suspects is None or brand_id in suspects)
 
 
 def brand_plan(brand: BrandRecord, *, create: bool) -> BrandPlan:
-    """A brand of the catalog as the live state takes it."""
+    """A brand of the catalog as publish takes it."""
     return BrandPlan(
         brand.id,
         brand.version,
@@ -210,7 +219,7 @@ def brand_plan(brand: BrandRecord, *, create: bool) -> BrandPlan:
 
 
 def campaign_plan(campaign: CampaignRecord, *, create: bool) -> CampaignPlan:
-    """A campaign of the catalog as the live state takes it."""
+    """A campaign of the catalog as publish takes it."""
     return CampaignPlan(
         campaign.id, campaign.version, campaign.enabled, campaign.archived_at is not None, campaign.schedule, create
     )

@@ -1,6 +1,7 @@
-"""PostgreSQL restored to an earlier state: what Redis knows and the catalog lost comes back, archived, so that no id is ever given out twice.
+"""After a restore of PostgreSQL to an earlier state: enters what only Redis has into the catalog, archived, so that
+no id is given out twice.
 
-Redis is asked first and the catalog after it: what was published had been committed, so what only Redis has was lost.
+Redis is read first and the catalog after it. What is published was committed before, so what only Redis has was lost.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from engine.live.registry import registered, registered_of
 log = logging.getLogger(__name__)
 
 _NEXT: Final = 16
-"""So many ids after the last one given are looked for before another is given: between the look and the id, others may take some."""
+"""How many ids after the last one are checked before another is given out: others may take some in between."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class TakenBack:
 
 
 class Restored:
-    """Compares the ids that Redis knows with those of the catalog."""
+    """Compares the ids in Redis with those of the catalog."""
 
     def __init__(self, db: Engine, catalog: Catalog, live: LiveRedis, instance: str) -> None:
         self._db = db
@@ -52,7 +53,7 @@ class Restored:
         return self._take_back(registered(self._live, self._instance, shards))
 
     def before_a_brand(self) -> TakenBack:
-        """Sees to it that the next ids of brands are nobody's. Raises ServerAway."""
+        """Ensures that the next ids of brands are unused in Redis. Raises ServerAway."""
         with self._db.connect() as conn:
             last = last_brand_id(conn)
         next_ids = range(last + 1, last + 1 + _NEXT)
@@ -76,13 +77,15 @@ class Restored:
         return back
 
     def _lost(self, brand_id: int, given: int, highest: int) -> LostBrand | None:
-        """What Redis has of a brand beyond what the catalog gave out; None where its registry names a brand that is not there."""
+        """What Redis has of a brand beyond what the catalog gave out; None where its registry names a brand without a
+        key.
+        """
         brand = self._live.read_brand(brand_id, highest)
         if brand is None:
             return None
         campaigns = []
         for ordinal in range(given + 1, highest + 1):
             one = brand.campaigns.get(campaign_id_of(brand_id, ordinal))
-            # One that is gone from Redis keeps its number all the same: its publish has the shard rebuilt.
+            # A campaign without a key keeps its number all the same: its publish has the shard rebuilt.
             campaigns.append(LostCampaign(ordinal, one.version if one else 0, one.enabled if one else False))
         return LostBrand(brand_id, brand.version, brand.daily_limit, brand.monthly_limit, campaigns)

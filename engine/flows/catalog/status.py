@@ -1,6 +1,7 @@
 """Status: the one writer of campaign.status, campaign.reasons and status_change.
 
-Redis computes the causes; here they are written down, under a lock a brand, a row only where the set differs, at the instant the cause began.
+Redis computes the causes. They are written here, under a lock per brand, one row where the set differs, with the
+instant at which the cause began.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ ENGINE: Final = "engine"
 
 
 class StatusWriter:
-    """Compares what Redis says with what is written, and writes the difference."""
+    """Compares the causes in Redis with the written statuses, and writes the difference."""
 
     def __init__(self, db: Engine, catalog: Catalog, live: LiveRedis) -> None:
         self._db = db
@@ -37,13 +38,14 @@ class StatusWriter:
         self._live = live
 
     def refresh_all(self, actor: str = ENGINE) -> int:
-        """Every brand; answers how many campaigns changed."""
+        """Updates every brand; returns how many campaigns changed."""
         return self.refresh([brand.id for brand in self._catalog.brands(include_archived=True)], actor)
 
     def refresh(self, brand_ids: Iterable[int], actor: str = ENGINE, *, rests: bool = True) -> int:
-        """Some brands; answers how many campaigns changed. Brands whose shard is not ready keep what is written. Raises ServerAway.
+        """Updates some brands; returns how many campaigns changed. Brands whose shard is not ready keep their
+        statuses. Raises ServerAway.
 
-        rests: leaves Redis alone between its reads. Without it where somebody waits: a person, or the shards that persist has still to carry over.
+        rests: pauses between reads. Off where a person waits, or the shards that persist has still to read.
         """
         ids = sorted(set(brand_ids))
         return sum(
@@ -94,7 +96,9 @@ class StatusWriter:
         return len(writes)
 
     def _look_closer(self, unseen: dict[int, int]) -> None:
-        """Brands {id: highest ordinal} of which Redis did not show all, though their shard is in use: are they not published yet, or lost?"""
+        """Brands {id: highest ordinal} of which Redis did not return all, though their shard is in use: unpublished,
+        or lost.
+        """
         if unseen:
             ready = {state.shard for state in self._live.read_shards() if state.ready}
             lost = probe_brands(self._live, {b: last for b, last in unseen.items() if shard_of(b) in ready})
@@ -104,13 +108,13 @@ class StatusWriter:
 
 @lru_cache(maxsize=256)
 def _written_as(mask: int) -> tuple[Status, str]:
-    """The status and the causes of a mask as PostgreSQL gives them back: most campaigns differ in neither."""
+    """The status and the causes of a mask as PostgreSQL returns them, cached: most campaigns share them."""
     reasons = reasons_of(standing_mask(mask))
     return status_of(reasons), ",".join(reasons)
 
 
 def _is_written(row: statuses.Written, mask: int) -> bool:
-    """Whether a row says what a mask says, also where a later release wrote a cause that reads as `other` here."""
+    """Whether a row matches a mask, also where a later release wrote a cause that reads as `other` here."""
     status, reasons = _written_as(mask)
     if row.status != status:
         return False
@@ -118,7 +122,7 @@ def _is_written(row: statuses.Written, mask: int) -> bool:
 
 
 def began(name: str, campaign: CampaignRecord, brand: LiveBrand) -> int:
-    """The instant (ms) at which a cause that differs came or went: when the switch was thrown, the budget ran out, the window opened."""
+    """The instant (ms) at which a differing cause began or ended: of the switch, the budget or the window."""
     now, cause = brand.now_ms, cause_of(name)
     if cause.since == "budget":
         assert cause.period is not None

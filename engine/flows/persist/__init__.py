@@ -1,1 +1,3 @@
-"""The journal becomes the spend log: `persister` is one transaction, `loop` goes on with it, `ingest` reads entries, `posting` writes their rows."""
+"""The journal becomes the spend log: `persister` runs one transaction, `loop` repeats it, `ingest` reads entries,
+`posting` writes their rows.
+"""

@@ -1,6 +1,8 @@
-"""The laws of a journal entry: what the scripts can have written, and the ledger can hold. Whatever breaks one is set aside whole.
+"""The rules for journal entries: what the scripts can write and the ledger can store. An entry that breaks one is
+quarantined whole.
 
-Whoever can write to Redis can append an entry. Each value is looked at here once, so that nothing surprises the booking, a rebuild or verify.
+Whoever can write to Redis can append an entry. Each value is checked here once, so that ingest, a rebuild and verify
+meet no surprise.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from engine.live.logged import UNITEMISED, LoggedSpend
 MOST_BYTES: Final = 1 << 20
 """Bytes of the largest entry that is read: a call of 1,000 spends with the longest ids has about 130,000."""
 LAST_INSTANT_MS: Final = 253_402_300_799_999
-"""The end of the year 9999: neither Python nor PostgreSQL goes beyond it with us. `lua/lib/spends.lua` says the same."""
+"""The end of the year 9999, the last that Python and this schema represent. `lua/lib/constants.lua` has the same."""
 _MAX_GENERATION: Final = 2**31 - 1
 _MAX_REQUEST_ID: Final = 80
 _LAST_DAY: Final = day_of(LAST_INSTANT_MS)

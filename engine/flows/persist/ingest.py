@@ -1,7 +1,8 @@
-"""Booking: journal entries into rows, hourly and daily totals, holds and corrections, all in the caller's transaction.
+"""Ingest: turns journal entries into rows, hourly and daily totals, holds and corrections, all in the caller's
+transaction.
 
-An entry that does not read, or whose rows PostgreSQL refuses, goes into the quarantine with its bytes and what the script counted for it, and
-stops nothing else.
+An entry that cannot be read, or whose rows PostgreSQL refuses, is quarantined with its bytes and what the script
+counted for it. It stops nothing else.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from engine.live.logged import UNITEMISED
 log = logging.getLogger(__name__)
 
 _REASON: Final = 400
-"""Characters of why an entry does not read."""
+"""Characters that are kept of the reason for a quarantine."""
 REFUSED: Final = (log_rows.RowsRefused, IntegrityError, DataError)
 _LAWS: Final = frozenset(
     str(law.name)
@@ -44,14 +45,14 @@ _PACKED_SUM: Final = re.compile(rb"(\d{1,16}),(\d{1,16}),\d{1,4};")
 
 
 class MakePartitions(Protocol):
-    """Sees to the partitions of days; afresh: without believing what it saw before."""
+    """Makes the partitions of days. afresh: without relying on the partitions that it saw before."""
 
     def __call__(self, days: Iterable[date], afresh: bool = False) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """An entry that does not read. n is None where not even that does."""
+    """An entry that cannot be read. n is None where not even its number can."""
 
     entry_id: str
     ms: int
@@ -61,7 +62,7 @@ class Broken:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """One entry of the journal as it stood in the stream, and what became of reading it."""
+    """One raw entry of the journal, and the result of reading it."""
 
     fields: Mapping[bytes, bytes]
     entry: Entry | Broken
@@ -77,7 +78,7 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What was read of one shard, and the generation of its cursor; a mark among them begins the next."""
+    """The entries read of one shard, and the generation of its cursor; a mark among them begins the next."""
 
     shard: int
     generation: int
@@ -86,7 +87,7 @@ class Part:
 
 @dataclass(slots=True)
 class Booked:
-    """What one booking wrote."""
+    """What one transaction wrote."""
 
     entries: int = 0
     rows: int = 0
@@ -96,19 +97,19 @@ class Booked:
 
 
 def read(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Read:
-    """Reads an entry whole, its spends and steps included, so that nothing surprises the booking."""
+    """Reads a whole entry, spends and steps included, so that no error comes later."""
     try:
         check_size(fields)
         entry = decode(entry_id, fields)
         check_entry(entry)
         return Read(fields, entry)
-    except Exception as bad:  # noqa: BLE001  # whatever an entry holds, it stops nothing but itself
+    except Exception as bad:  # noqa: BLE001  # whatever an entry has, it stops nothing else
         name = entry_id.decode()
         return Read(fields, Broken(name, int(name.partition("-")[0]), whole(fields.get(b"n")), str(bad)[:_REASON]))
 
 
 def book(conn: Connection, parts: Sequence[Part], make_partitions: MakePartitions) -> Booked:
-    """Books the entries of each part in order."""
+    """Ingests the entries of each part in order."""
     booked = Booked(entries=sum(len(part.reads) for part in parts))
     good: list[tuple[Item, Read]] = []
     for part in parts:
@@ -124,13 +125,13 @@ def book(conn: Connection, parts: Sequence[Part], make_partitions: MakePartition
     try:
         _post(conn, posting, booked)
     except REFUSED:
-        # One of them breaks a law of the log: each by itself, so that only that one stays behind. A PostgreSQL that was restored to an
-        # earlier state may also have lost a day's partition, which is no fault of theirs.
+        # One of the entries breaks a rule of the log: each is tried alone, so that only that one stays behind. A
+        # restored PostgreSQL may also have lost a day's partition, which is no error of the entries.
         make_partitions(posting.days, True)
         good = _post_each(conn, good, booked)
     for item, found in good:
         if item.entry.packed is not None and item.entry.packed.bad:
-            # Its money is in the log, as sums; only its bytes are set aside.
+            # Its money is in the log, as sums; only its bytes are quarantined.
             why = f"logged as sums, {UNITEMISED}: {item.entry.packed.bad}"
             _set_aside(conn, item.shard, item.generation, found, why, booked, {})
     booked.changed_brands.update(change.brand_id for item, _ in good for change in item.entry.changes)
@@ -138,7 +139,7 @@ def book(conn: Connection, parts: Sequence[Part], make_partitions: MakePartition
 
 
 def _post(conn: Connection, posting: Posting, booked: Booked) -> None:
-    """Writes it, or leaves nothing of it in the transaction. Raises one of REFUSED."""
+    """Writes it, or nothing of it. Raises one of REFUSED."""
     with conn.begin_nested():
         rows = posting.write(conn)
     booked.rows += rows
@@ -146,7 +147,7 @@ def _post(conn: Connection, posting: Posting, booked: Booked) -> None:
 
 
 def _post_each(conn: Connection, good: Sequence[tuple[Item, Read]], booked: Booked) -> list[tuple[Item, Read]]:
-    """Posts each by itself and sets aside those that PostgreSQL refuses; answers the others."""
+    """Posts each alone and quarantines those that PostgreSQL refuses; returns the others."""
     kept: list[tuple[Item, Read]] = []
     refused: list[tuple[Item, Read, Exception]] = []
     for item, found in good:
@@ -157,7 +158,7 @@ def _post_each(conn: Connection, good: Sequence[tuple[Item, Read]], booked: Book
             refused.append((item, found, error))
     doubtful = [error for _, _, error in refused if not _breaks_a_law(error)]
     if len(doubtful) == len(good) > 1:
-        # All of several: the fault is the ledger's and not theirs. Nothing is kept, the next run tries again.
+        # All of several failed: the cause is the ledger and not they. Nothing is kept, and the next run tries again.
         raise doubtful[0] from None
     for item, found, why in refused:
         _set_aside(conn, item.shard, item.generation, found, str(why), booked)
@@ -165,7 +166,9 @@ def _post_each(conn: Connection, good: Sequence[tuple[Item, Read]], booked: Book
 
 
 def _breaks_a_law(refusal: Exception) -> bool:
-    """Whether a value is wrong by itself: it breaks a check of our own tables, or does not fit into its column. No later try would take it."""
+    """Whether a value is wrong by itself, by a check of our tables or the size of its column, so that no retry can
+    succeed.
+    """
     error = getattr(refusal, "orig", None) or refusal.__cause__
     law = getattr(getattr(error, "diag", None), "constraint_name", None)
     return law in _LAWS if law else not isinstance(error, psycopg2.IntegrityError)
@@ -191,7 +194,7 @@ def _set_aside(
 
 
 def counted_by(item: Read) -> dict[tuple[int, int, date], int]:
-    """What the script counted for an entry, read as well as it can be."""
+    """What the script counted for an entry, as far as it can be read."""
     sums: dict[tuple[int, int, date], int] = {}
     if isinstance(item.entry, Entry):
         for spend in item.entry.spends():
@@ -201,7 +204,7 @@ def counted_by(item: Read) -> dict[tuple[int, int, date], int]:
     if item.n is None or b"o" in item.fields or item.entry.ms > LAST_INSTANT_MS:
         return sums
     if sum(map(len, item.fields.values())) > MOST_BYTES:
-        return sums  # no script wrote it
+        return sums  # not written by a script
     day = date_of(day_of(item.entry.ms))
     packed = item.fields.get(b"s")
     for campaign, amount in _SUM.findall(item.fields.get(b"b", b"")) if packed is None else _PACKED_SUM.findall(packed):
@@ -211,7 +214,7 @@ def counted_by(item: Read) -> dict[tuple[int, int, date], int]:
 
 
 def retry(conn: Connection, row: quarantine.QuarantineRow, make_partitions: MakePartitions) -> int:
-    """Books an entry that was set aside; answers its rows. Raises BudgetError when it still does not go."""
+    """Ingests a quarantined entry; returns its rows. Raises BudgetError when it is refused again."""
     if row.cut:
         raise BudgetError(f"it was too large to keep whole ({row.cut}): look at how it begins, then drop it")
     item = read(row.entry_id.encode(), row.raw())

@@ -1,7 +1,8 @@
-"""The persist job: short transactions one after the other, for about a minute, until the next job stands ready to take over.
+"""The persist job: short transactions one after the other, for about a minute, until the next job is in the queue to
+take over.
 
-A server that is away is waited for here: the spends are safe in the journal. Whatever else goes wrong with one shard or one duty is told and
-tried again after a while; it never ends the pass for the others.
+It waits for a server that is away: the spends are safe in the journal. Any other error of one shard or duty is logged
+and retried later; it never ends the pass for the others.
 """
 
 from __future__ import annotations
@@ -23,18 +24,19 @@ log = logging.getLogger(__name__)
 REST_S: Final = 0.2
 LONGEST_REST_S: Final = 0.5
 BACKLOG: Final = 10_000
-"""Journal entries of a pass from which on the next follows at once. After fewer it rests, for 0.2 s or, up to 0.5 s, for as long as the pass took: spends that come
-one by one are carried over many together, not in a commit for every few, and leave half of a processor to those who spend them."""
+"""From this many journal entries in a pass on, the next pass follows at once. After fewer it pauses for 0.2 s or, up
+to 0.5 s, as long as the pass took. So many single spends share a commit, and bidders keep half of a CPU.
+"""
 AWAY_S: Final = 1.0
 REBUILD_S: Final = 1.0
 REMIND_S: Final = 30.0
-"""A trouble that stays is told again after this long, not on every try."""
+"""Seconds after which a lasting error is logged again, instead of on every try."""
 LONGEST_WAIT_S: Final = 30.0
 
 
 @dataclass(slots=True)
 class _Trouble:
-    """Something that goes wrong: when it is tried again, and when it was last told."""
+    """An error of a shard or duty: when it is retried, and when it was last logged."""
 
     why: str
     wait_s: float
@@ -43,7 +45,9 @@ class _Trouble:
 
 
 class RetryState:
-    """What goes wrong now, by shard or duty. Each is tried again after 1 s, then after twice as long each time, up to 30 s."""
+    """The present errors, by shard or duty. Each is retried after 1 s, then after twice as long each time, up to 30
+    s.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -51,7 +55,7 @@ class RetryState:
         self.seen: dict[Hashable, str] = {}
 
     def note(self, what: Hashable, why: str) -> None:
-        """Something went wrong (again)."""
+        """Adds an error."""
         now, before = self._clock(), self._now.get(what)
         wait_s = 1.0 if before is None else min(before.wait_s * 2, LONGEST_WAIT_S)
         told_at = before.told_at if before is not None and before.why == why else None
@@ -62,18 +66,20 @@ class RetryState:
         self.seen[what] = why
 
     def over(self, what: Hashable) -> None:
-        """It went well."""
+        """Clears an error."""
         if self._now.pop(what, None) is not None:
             log.warning("persist: %s: well again", what)
 
     def resting(self) -> set[Hashable]:
-        """What is not to be tried yet."""
+        """What is not to be retried yet."""
         now = self._clock()
         return {what for what, trouble in self._now.items() if trouble.again_at > now}
 
 
 class PersistLoop:
-    """Drains, has refunds decided, rings the status writer for brands whose budget changed, hands shards that are not ready to the rebuild, publishes, trims."""
+    """Persists, has refunds decided, updates the status of brands whose budget changed, passes shards that are not
+    ready to the rebuild, publishes and trims.
+    """
 
     def __init__(
         self,
@@ -88,7 +94,7 @@ class PersistLoop:
     ) -> None:
         self._persister = persister
         self._live = live
-        # on_not_ready begins a rebuild, or looks after the one that it began, and answers whether one is under way.
+        # on_not_ready begins a rebuild, or checks the one that it began, and returns whether one is running.
         self._on_changes = on_changes
         self._on_not_ready = on_not_ready
         self._on_drained = on_drained
@@ -106,7 +112,7 @@ class PersistLoop:
         return bool(self._told_away[0])
 
     def run(self, should_stop: Callable[[], bool], total: DrainStats) -> None:
-        """Passes until `should_stop`, which is also asked before each transaction; `total` counts what was carried over."""
+        """Repeats passes until `should_stop`, which is also asked before each transaction; adds to `total`."""
         while not should_stop():
             entries, rows, began_s = total.entries, total.rows, time.monotonic()
             try:
@@ -156,12 +162,12 @@ class PersistLoop:
         broken = [state for state in states if not state.mark]
         now = time.monotonic()
         if (broken or self._rebuilding) and now >= self._next_rebuild:
-            # What is left after it is in another process's hands, or was lost again since: no hurry.
+            # What remains after it belongs to another process, or was lost again since: it can wait.
             self._next_rebuild = now + REBUILD_S
             self._guarded("rebuild", lambda: self._rebuild(broken))
 
     def _rebuild(self, broken: list[LiveShard]) -> bool:
-        # Until a whole answer: a rebuild that failed is looked after once more.
+        # Kept until a complete result: a failed rebuild is checked once more.
         self._rebuilding = True
         self._rebuilding = self._on_not_ready(broken)
         return self._rebuilding
@@ -190,21 +196,21 @@ class PersistLoop:
         self._owed -= brands
 
     def _guarded(self, duty: str, work: Callable[[], object]) -> None:
-        """Does a duty unless it failed a moment ago. One that answers True is still under way. Raises ServerAway only."""
+        """Does a duty unless it failed a moment ago. True means that it is still running. Raises ServerAway only."""
         if duty in self.troubles.resting():
             return
         try:
             under_way = work()
         except ServerAway:
             raise
-        except Exception as error:  # noqa: BLE001  # one duty that fails must not keep spends from being written down
+        except Exception as error:  # noqa: BLE001  # a duty that fails must not stop persist
             self.troubles.note(duty, f"{type(error).__name__}: {' '.join(str(error).split())}")
         else:
             if not under_way:
                 self.troubles.over(duty)
 
     def alarm(self) -> str:
-        """What went wrong since the start, in one line; empty when all went well."""
+        """The errors since the start, in one line; empty when there were none."""
         shards = {what: why for what, why in self.troubles.seen.items() if isinstance(what, int)}
         duties = [f"{what}: {why}" for what, why in self.troubles.seen.items() if not isinstance(what, int)]
         return "; ".join([*duties, *([told(shards)] if shards else [])])

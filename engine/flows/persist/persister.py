@@ -1,7 +1,8 @@
-"""Persist: carries the journal into the spend log, exactly once, within about a second of the spend.
+"""Persist: copies the journal into the spend log, exactly once, within about a second of the spend.
 
-The cursor row of a shard is the lock and the memory. Rows, daily totals and the moved cursor commit together, so a job that dies anywhere is
-simply run again. What does not join on to the cursor means lost history: that shard stops, says so, and is rebuilt.
+A shard's cursor row is the lock and the position. Rows, totals and the moved cursor commit together, so a killed job
+is simply run again. A journal that is not contiguous with the cursor has lost history: the shard stops with a reason
+and is rebuilt.
 """
 
 from __future__ import annotations
@@ -36,12 +37,12 @@ log = logging.getLogger(__name__)
 BATCH: Final = 2000
 """Entries in one transaction."""
 SPENDS_AT_ONCE: Final = 100_000
-"""Spends that are read into memory and written in one transaction, about."""
+"""Spends that are read and written in one transaction, about."""
 _SHOWN: Final = 3
 
 
 class HistoryLost(BudgetError):
-    """The journal does not join on to what PostgreSQL has: an older Redis came back, or entries were deleted."""
+    """The journal is not contiguous with PostgreSQL's cursor: an older Redis came back, or entries were deleted."""
 
 
 class ShardsStuck(BudgetError):
@@ -50,8 +51,9 @@ class ShardsStuck(BudgetError):
 
 @dataclass(slots=True)
 class DrainStats:
-    """What one or more transactions carried over. left: shards that have more than the last took; locked: those that another process has;
-    problems: {shard: what stopped it}."""
+    """What one or more transactions persisted. left: shards with more entries; locked: shards that another process
+    has; problems: {shard: the error}.
+    """
 
     entries: int = 0
     rows: int = 0
@@ -64,7 +66,7 @@ class DrainStats:
 
     @classmethod
     def of(cls, booked: Booked) -> DrainStats:
-        """One booking."""
+        """The result of one transaction."""
         return cls(
             booked.entries,
             booked.rows,
@@ -83,7 +85,7 @@ class DrainStats:
 
 @dataclass(frozen=True, slots=True)
 class _Next:
-    """The next entries of a shard whose cursor is locked, and where they end. more: there are others after them."""
+    """The next entries of a shard whose cursor is locked, and their end. more: there are others after them."""
 
     cursor: CursorRow
     reads: Sequence[Read]
@@ -94,11 +96,11 @@ class _Next:
 
     @property
     def part(self) -> Part:
-        """As it is booked."""
+        """The entries as ingest takes them."""
         return Part(self.cursor.shard, self.cursor.generation, self.reads)
 
     def move_cursor(self, conn: Connection) -> None:
-        """To behind the last of them. Raises CursorMoved."""
+        """Moves the cursor behind the last of them. Raises CursorMoved."""
         shard, n, last = self.cursor.shard, self.cursor.n, self.reads[-1].entry_id
         if self.last_n > n:
             advance_cursor(conn, shard, n, self.last_n, last, self.generation)
@@ -107,7 +109,7 @@ class _Next:
 
 
 class Persister:
-    """Carries entries over, shard by shard."""
+    """Persists entries, shard by shard."""
 
     def __init__(self, db: Engine, live: LiveRedis, journal: Journal, instance: str) -> None:
         self._db = db
@@ -117,7 +119,9 @@ class Persister:
         self._partitions: set[date] = set()
 
     def drain_all(self, progress: Callable[[DrainStats], None] | None = None) -> DrainStats:
-        """Everything that is in the journals now. Shards that are not ready are left to the rebuild. Raises ShardsStuck after all others, ServerAway."""
+        """Persists everything that is in the journals now. Shards that are not ready are left to the rebuild. Raises
+        ShardsStuck after all others, ServerAway.
+        """
         total = self.drain(progress)
         if total.problems:
             raise ShardsStuck(told(total.problems))
@@ -130,14 +134,16 @@ class Persister:
         should_stop: Callable[[], bool] = lambda: False,
         skip: Collection[int] = (),
     ) -> DrainStats:
-        """The same, with what stopped a shard among the answers: one bad shard holds up no other. Asks `should_stop` before each transaction."""
+        """The same, with errors of shards in the result: one bad shard does not delay the others. Calls `should_stop`
+        before each transaction.
+        """
         total = DrainStats()
         states = {state.shard: state for state in self.waiting() if state.shard not in skip}
         try:
             self._carry(states, total, progress, should_stop)
         except ServerAway:
             raise
-        except Exception as error:  # noqa: BLE001  # one of them it was: each by itself says which
+        except Exception as error:  # noqa: BLE001  # the error of one of them: trying each alone shows which
             log.info("persist goes on shard by shard: %s", " ".join(str(error).split()))
             self._one_by_one(list(states.values()), total, progress, should_stop)
         return total
@@ -149,7 +155,7 @@ class Persister:
         progress: Callable[[DrainStats], None] | None,
         should_stop: Callable[[], bool],
     ) -> None:
-        """Transaction after transaction, until nothing is left of these shards; what is done goes out of `states`."""
+        """Runs transactions until nothing is left of these shards; removes shards that are done from `states`."""
         while states and not should_stop():
             step = self.step(list(states), states)
             left = {shard: states[shard] for shard in step.left}
@@ -172,19 +178,20 @@ class Persister:
             except ServerAway:
                 raise
             except CursorMoved:
-                # Another persister was quicker: the rows are its.
+                # Another persister was faster and has written the rows.
                 continue
             except Exception as error:  # noqa: BLE001  # whatever it is, the other shards go on
                 total.problems[state.shard] = f"{type(error).__name__}: {' '.join(str(error).split())}"
 
     def owns(self, state: LiveShard) -> bool:
-        """Whether a shard carries our own mark."""
+        """Whether a shard has our own mark."""
         return state.instance == self._instance
 
     def waiting(self) -> list[LiveShard]:
-        """The ready shards whose journal is ahead of (or does not fit) their cursor.
+        """The ready shards whose journal is ahead of their cursor, or not contiguous with it.
 
-        Not n alone: an older Redis may have come up again to the very n that PostgreSQL has, with other entries.
+        n alone does not show it: an older Redis may have come back with exactly the n of PostgreSQL and other
+        entries.
         """
         with self._db.connect() as conn:
             cursors = read_cursors(conn)
@@ -206,14 +213,16 @@ class Persister:
         progress: Callable[[DrainStats], None] | None,
         should_stop: Callable[[], bool],
     ) -> None:
-        """One shard to its end. History that does not fit takes the shard out of use; the rebuild brings it back."""
+        """Persists one shard to its end. Where history is lost, takes the shard out of use; the rebuild brings it
+        back.
+        """
         try:
             self._carry({state.shard: state}, total, progress, should_stop)
         except (HistoryLost, NoJournal) as lost:
             if self._live.read_shard(state.shard).mark == state.mark:
                 self.stop(state.shard, str(lost))
                 log.error("%s; it takes no spends until it is rebuilt", lost)
-            # Else a rebuild has begun, or was there, since the state was read: it has seen to the history.
+            # Otherwise a rebuild began or ended since the state was read, and handles the history.
 
     def stop(self, shard: int, why: str) -> None:
         """Takes a shard out of use, in both stores, until it is rebuilt."""
@@ -224,8 +233,8 @@ class Persister:
     def step(
         self, shards: Sequence[int], states: Mapping[int, LiveShard] | None = None, *, batch: int = BATCH
     ) -> DrainStats:
-        """One transaction: the next entries of so many of these shards, in their order, as it takes; those that have more come last among what is left, so
-        that a long backlog holds up no other. states: as Redis had them a moment ago.
+        """Persists the next entries of as many shards as fit in one transaction. Shards with entries left over move
+        to the end, so that one long backlog does not delay the others. states: as Redis had them a moment ago.
 
         Raises HistoryLost, CursorMoved; nothing is written then.
         """
@@ -254,7 +263,9 @@ class Persister:
         return out
 
     def _next(self, conn: Connection, shard: int, state: LiveShard | None, entries: int, spends: int) -> _Next | None:
-        """What a shard has to be carried over, its cursor locked; None when another process has that. Raises HistoryLost."""
+        """The next entries of a shard, its cursor locked; None when another process has it locked. Raises
+        HistoryLost.
+        """
         cursor = lock_cursor(conn, shard)
         if cursor is None:
             return None
@@ -270,7 +281,9 @@ class Persister:
         return _Next(cursor, fresh, last_n, generation, page.more, page.spends)
 
     def make_partitions(self, days: Iterable[date], afresh: bool = False) -> None:
-        """The partitions of days not seen before by this process, in a transaction of their own. afresh: PostgreSQL may have gone back since."""
+        """Makes partitions of days that are new to this process, in a transaction of their own. afresh: PostgreSQL
+        may have been restored since.
+        """
         if afresh:
             self._partitions.clear()
         for day in sorted(set(days) - self._partitions):
@@ -280,7 +293,9 @@ class Persister:
 
 
 def joined(found: Sequence[Read], shard: int, entry_id: str, n: int) -> Sequence[Read]:
-    """The entries after the cursor's own, which must still stand there: below it nothing is ever trimmed. Raises HistoryLost."""
+    """The entries after the cursor's own, which must still exist, because nothing below it is ever trimmed. Raises
+    HistoryLost.
+    """
     if not found or found[0].entry_id != entry_id or found[0].n not in (n, None):
         there = f"{found[0].entry_id} (n {found[0].n})" if found else "nothing"
         raise HistoryLost(f"shard {shard}: the cursor stands at {entry_id} (n {n}), the journal has {there} there")
@@ -288,9 +303,9 @@ def joined(found: Sequence[Read], shard: int, entry_id: str, n: int) -> Sequence
 
 
 def in_sequence(found: Sequence[Read], shard: int, n: int, generation: int) -> tuple[int, int]:
-    """Checks that n runs on without a gap; answers n and the generation after the last entry. Raises HistoryLost.
+    """Checks that n is contiguous; returns n and the generation after the last entry. Raises HistoryLost.
 
-    An entry that has no number that reads was not written by a script: it takes no place in the sequence.
+    An entry without a readable number was not written by a script, and does not count in the sequence.
     """
     for item in found:
         if item.n is None:
@@ -299,7 +314,7 @@ def in_sequence(found: Sequence[Read], shard: int, n: int, generation: int) -> t
             raise HistoryLost(f"shard {shard}: after n {n} the journal goes on with n {item.n} at {item.entry_id}")
         n = item.n
         if isinstance(item.entry, Entry) and item.entry.generation is not None:
-            # Never back: a rebuild that was overtaken may have moved the cursor beyond the mark of the one that was quicker.
+            # Never back: an overtaken rebuild may have moved the cursor beyond the mark of the faster one.
             generation = max(generation, item.entry.generation)
     return n, generation
 
@@ -312,7 +327,7 @@ def told(problems: dict[int, str]) -> str:
 
 
 def trim_all(db: Engine, live: LiveRedis, instance: str, keep_minutes: int) -> int:
-    """Drops what PostgreSQL has had for JOURNAL_KEEP_MINUTES, so that a PostgreSQL that went back loses nothing."""
+    """Drops what PostgreSQL has had for JOURNAL_KEEP_MINUTES; until then a restored PostgreSQL can read it again."""
     dropped = 0
     with db.begin() as conn:
         safe = age_cursors(conn, keep_minutes)

@@ -1,6 +1,6 @@
-"""Posting: what entries of the journals become in the ledger's tables, in the caller's transaction.
+"""Posting: writes journal entries into the ledger's tables, in the caller's transaction.
 
-Rows go to PostgreSQL as they are made: it writes one down while the next is put into words.
+Rows are streamed to PostgreSQL while they are made.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from engine.live.packed import Unpacked
 
 
 class Item(NamedTuple):
-    """An entry of a shard, in the generation that it belongs to."""
+    """An entry of a shard, and its generation."""
 
     shard: int
     generation: int
@@ -30,7 +30,7 @@ class Item(NamedTuple):
 
 
 class Posting:
-    """Entries, put together for the tables: their rows, and the sums of these by campaign, day and hour."""
+    """Entries prepared for the tables: their rows, and their sums by campaign, day and hour."""
 
     def __init__(self, items: Sequence[Item]) -> None:
         self._items = items
@@ -61,17 +61,18 @@ class Posting:
 
     @property
     def days(self) -> set[date]:
-        """The UTC days that its spends are booked to."""
+        """The UTC days of its spends."""
         return {day for _, day, _ in self._sums}
 
     @property
     def micros(self) -> int:
-        """What its rows add up to."""
+        """The sum of its rows."""
         return sum(micros for _, micros, _ in self._sums.values())
 
     def write(self, conn: Connection) -> int:
-        """Writes rows, sums, requests to be remembered, holds, corrections and refunds; answers how many rows. Raises RowsRefused, and what else PostgreSQL
-        refuses."""
+        """Writes rows, sums, remembered requests, holds, corrections and refunds; returns how many rows. Raises
+        RowsRefused, and PostgreSQL's other errors.
+        """
         written = spend_log.copy_rows(conn, chain(_packed(self._packed), log_rows.rows_of(self._rows)))
         spend_log.add_sums(conn, self._sums)
         spend_log.add_mixed_requests(conn, list(_remembered(self._items)))
@@ -82,7 +83,7 @@ class Posting:
 
 
 def spend_day(entry: Entry, spend: LoggedSpend) -> date:
-    """The UTC day that a spend is booked to."""
+    """The UTC day of a spend."""
     return date_of(day_of(entry.ms) if spend.day is None else spend.day)
 
 

@@ -1,4 +1,4 @@
-"""The quarantine for people: what lies there, booking it after all, or giving it up with a name and a reason."""
+"""The quarantine for people: listing entries, ingesting them after all, or giving them up with a name and a reason."""
 
 from __future__ import annotations
 
@@ -24,12 +24,14 @@ class Quarantined:
         self._persister = persister
 
     def rows(self, *, waiting_only: bool = True) -> list[QuarantineRow]:
-        """What lies there, oldest first."""
+        """The entries, oldest first."""
         with self._db.connect() as conn:
             return quarantine.rows(conn, waiting_only=waiting_only)
 
     def retry(self, row_id: int, actor: str) -> int:
-        """Books an entry; answers its rows. Raises NotFound, BudgetError when it still does not go: the new reason is kept with it."""
+        """Ingests an entry; returns its rows. Raises NotFound, BudgetError when it is refused again: the new reason
+        is stored.
+        """
         try:
             with self._db.begin() as conn:
                 rows = ingest.retry(conn, quarantine.lock(conn, row_id), self._persister.make_partitions)
@@ -46,7 +48,7 @@ class Quarantined:
         raise BudgetError(f"entry {row_id} stays in quarantine: {why}")
 
     def retry_all(self, actor: str) -> tuple[dict[int, int], dict[int, str]]:
-        """Every entry that waits: rows of those that were booked, and why the others were not."""
+        """Tries every waiting entry: rows of those that were ingested, and why the others were not."""
         booked: dict[int, int] = {}
         stayed: dict[int, str] = {}
         for row in self.rows():

@@ -1,10 +1,10 @@
-"""Refunds that the log decides: of events that Redis has forgotten.
+"""Decides refunds of events that are outside Redis' dedup window, against the spend log.
 
-A bidder's call leaves a request in the journal, and persist a row. Here the row is decided against the spend log, for good and in one
-transaction; what is approved is given back by a script, which writes the journal's line; and the line, persisted, ends the row.
+A bidder's call leaves a request in the journal, and persist a row. Here the row is decided for good, in one
+transaction. A script gives approved money back and writes the journal's line, and the persisted line ends the row.
 
-Once: the script's memory knows what it gave back for as long as an event's window. Beyond that a row that is still approved is tried
-again only after persist has reached what the journal held later than the attempt: had it been given back, the row would say so.
+Once only: within the dedup window the script knows what it gave back. After it, an approved row is tried again only
+when persist has read past the attempt: if the money had been given back, the row would be ended.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from engine.live.transport.pool import Call, Reply
 
 AT_ONCE: Final = 500
 TRY_AGAIN_MS: Final = 5_000
-"""An attempt whose line is not persisted yet is made again after this long."""
+"""Seconds after which an attempt is repeated whose line is not persisted yet."""
 _MARGIN_MS: Final = MINUTE_MS
 
 
 @dataclass(slots=True)
 class Decided:
-    """What one pass did. brands: whose counters went down."""
+    """What one pass did. brands: whose counters were lowered."""
 
     approved: int = 0
     refused: int = 0
@@ -44,7 +44,7 @@ class Decided:
 
 
 class RefundDesk:
-    """Decides refunds and gives back what is approved. event_ms: how long Redis remembers an event, at least."""
+    """Decides refunds and gives approved ones back. event_ms: Redis' dedup window of events, at least."""
 
     def __init__(self, db: Engine, live: LiveRedis, instance: str, event_ms: int) -> None:
         self._db = db
@@ -53,7 +53,9 @@ class RefundDesk:
         self._event_ms = event_ms
 
     def decide(self) -> Decided:
-        """One pass over what is open, 500 of each kind; nothing while another process is at it. May die anywhere. Raises ServerAway."""
+        """One pass over open refunds, 500 of each kind; none while another process does the same. May be killed
+        anywhere. Raises ServerAway.
+        """
         with self._db.connect() as conn:
             if not refunds.any_open(conn):
                 return Decided()
@@ -68,7 +70,7 @@ class RefundDesk:
         return done
 
     def _judge(self, now: int) -> Decided:
-        """Approves or refuses what waits, in one transaction."""
+        """Approves or refuses pending refunds, in one transaction."""
         with self._db.begin() as conn:
             rows = refunds.waiting(conn, AT_ONCE)
             groups: dict[tuple[int, date], list[RefundRow]] = {}
@@ -84,25 +86,25 @@ class RefundDesk:
                         bounds.refunded[row.event_id] = bounds.refunded.get(row.event_id, 0) + row.micros
                         bounds.left[row.campaign_id] -= row.micros
                         approved += 1
-                # Committed states bound the next group, which may be of the same event on a neighbouring day.
+                # Committed, because they bound the next group, which may have the same event on a neighbouring day.
                 refunds.approve(conn, [row for row in group if not causes[row]], now)
             refunds.refuse(conn, [(row, cause) for row, cause in causes.items() if cause])
         return Decided(approved, len(rows) - approved)
 
     def _to_give_back(self, now: int) -> list[RefundRow]:
-        """What is approved and may be tried now, without being given back twice."""
+        """Approved refunds that may be tried now, without being given back twice."""
         ready: list[RefundRow] = []
         with self._db.begin() as conn:
             for row in refunds.approved(conn, AT_ONCE):
                 age = now - (row.tried_ms or now)
                 if age < self._event_ms - _MARGIN_MS:
-                    # The memory of the attempt, if one was made, is still there.
+                    # An earlier attempt is still in the dedup window.
                     if age == 0 or age >= TRY_AGAIN_MS:
                         ready.append(row)
                     continue
                 n = self._live.read_shard(shard_of(row.brand_id)).n
                 if row.check_n is None or n < row.check_n:
-                    # Without one, or after a rebuild that began below it.
+                    # Without an attempt, or after a rebuild that began below it.
                     refunds.check_at(conn, row, n)
                 elif row.cursor_n >= row.check_n:
                     refunds.approve(conn, [row], now)
@@ -110,7 +112,7 @@ class RefundDesk:
         return ready
 
     def _give_back(self, rows: Sequence[RefundRow]) -> list[RefundRow]:
-        """Lowers the counters; what does not fit them any more is refused. A shard that is not ready is left to a later pass."""
+        """Lowers the counters; refuses what exceeds them by now. A shard that is not ready is left to a later pass."""
         given: list[RefundRow] = []
         refused: list[tuple[RefundRow, str]] = []
         for row, reply in self._ask(rows, ["a"] * len(rows)):
@@ -125,7 +127,7 @@ class RefundDesk:
         return given
 
     def _tell(self) -> None:
-        """Lets the memory know how refunds ended, so that a repeat of the call hears it."""
+        """Stores in Redis how refunds ended, so that a repeat of the call gets it."""
         with self._db.connect() as conn:
             rows = refunds.untold(conn, AT_ONCE)
         if rows:
@@ -162,5 +164,5 @@ def why_not(row: RefundRow, bounds: Bounds) -> str:
             return "xu"
     elif bounds.refunded.get(row.event_id, 0) + row.micros > spent:
         return "xs"
-    # Of a day whose rows were dropped the event is not known any more: what the campaign has left of it is the bound.
+    # The rows of the day were dropped, so the event is unknown: the bound is what the campaign has left of that day.
     return "xd" if bounds.left.get(row.campaign_id, 0) < row.micros else ""

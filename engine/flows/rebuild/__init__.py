@@ -1,1 +1,3 @@
-"""A lost shard is written anew: `rebuilder` has the order, `contents` what a shard must hold, `salvage` what its journal still has, `beside` a thread for it."""
+"""Rebuilds a lost shard: `rebuilder` has the order, `contents` what a shard must have, `salvage` persists the rest of
+its journal, `beside` runs it in a thread.
+"""

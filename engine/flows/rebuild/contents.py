@@ -1,4 +1,6 @@
-"""What a shard of Redis must hold by PostgreSQL's word, as hashes in slices that no call is held up by: plans, open counters, remembered ids, holds."""
+"""What a shard of Redis must have by PostgreSQL, as hashes in small slices: plans, open counters, remembered ids,
+holds.
+"""
 
 from __future__ import annotations
 
@@ -38,8 +40,8 @@ _VALUES_A_CALL: Final = 600
 
 
 def open_counters(db: Engine, brand_ids: Sequence[int], now: int, last_ms: int) -> Counted:
-    """The fields of the days and months that are not closed. last_ms: the instant of the latest row, which a clock that was wrong may have put after
-    `now`: what it counted stands in the counters of its own day.
+    """The fields of the days and months that are not closed. last_ms: the instant of the latest row, which a wrong
+    clock may have put after `now`; its day's counter is included.
     """
     day, month = day_of(now), month_of(now)
     first = next(days_of_month(month))
@@ -47,7 +49,7 @@ def open_counters(db: Engine, brand_ids: Sequence[int], now: int, last_ms: int) 
         totals = spend_read.campaign_totals(
             conn, brand_ids, date_of(min(first, day - 1)), date_of(max(day, day_of(last_ms)))
         )
-        # A correction of yesterday came when its counter had its last word: it is in the month's only.
+        # Yesterday's counter is final before a correction of it: it counts in the month only.
         corrected = spend_read.correction_totals(
             conn, brand_ids, date_of(day - 1), date_of(day - 1), at_ms(day_start_ms(day))
         )
@@ -74,8 +76,10 @@ def open_counters(db: Engine, brand_ids: Sequence[int], now: int, last_ms: int) 
 
 
 def stored(micros: int) -> int:
-    """A sum as a script reads it. Beyond the largest total, which only entries that no script wrote add up to, the budget is used up and verify names the
-    difference; as it is, the number would take the shard out of use after each rebuild."""
+    """A sum as a script can read it. A sum above the largest total, from entries that no script wrote, is cut: the
+    budget is used up, and verify names the difference. Uncut, it would take the shard out of use after each
+    rebuild.
+    """
     return max(-MAX_TOTAL_MICROS, min(micros, MAX_TOTAL_MICROS))
 
 
@@ -146,9 +150,9 @@ def hold_slices(keys: ShardKeys, held: Sequence[HoldRow]) -> Iterator[tuple[Hash
 
 
 def set_calls(keys: ShardKeys, token: str, mode: str, hashes: Iterable[Hash]) -> Iterator[Call]:
-    """Calls of `rebuild_set` that write hashes under a token, each of so many keys and values that it is over in a blink.
+    """Calls of `rebuild_set` that write hashes under a token, each of few enough keys and values to be short.
 
-    A registry of very many brands is one hash and is cut into slices that add to it.
+    The registry of very many brands is one hash, and is cut into slices that add to it.
     """
     part: list[Hash] = []
     size = 0

@@ -1,7 +1,8 @@
-"""Rebuild: makes a shard of Redis whole again from PostgreSQL. The first start is the rebuild of an empty log.
+"""Rebuild: writes a shard of Redis anew from PostgreSQL. The first start is the rebuild of an empty log.
 
-The shard is taken out of use under a token; what is left of its journal is carried over; plan, counters and the remembered ids are written
-with SET, each slice checking the token; the last script writes the mark. Whoever comes second takes over, and the first one's token is void.
+The shard is taken out of use under a token, and the rest of its journal is persisted. Plan, counters and remembered
+ids are set, each slice checking the token; the last script writes the mark. A second rebuild takes over and voids the
+first one's token.
 """
 
 from __future__ import annotations
@@ -55,10 +56,10 @@ AT_ONCE: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class How:
-    """What a person allowed a rebuild beyond the usual.
+    """What a person allowed a rebuild in addition.
 
-    take_over: also shards that another instance owns, whose data in them is given up. accept_clock: Redis' clock is right though rows were recorded
-    later by it, when it was wrong; periods that were closed before their end are opened again.
+    take_over: also shards of another instance, whose data is lost. accept_clock: Redis' clock is right, though later
+    rows were recorded while it was wrong; periods that were closed before their end are opened again.
     """
 
     take_over: bool = False
@@ -69,7 +70,7 @@ _USUAL: Final = How()
 
 
 class Taken(BudgetError):
-    """Another rebuild took the shard over; it goes on there."""
+    """Another rebuild took the shard over and continues."""
 
 
 class NotAllRebuilt(BudgetError):
@@ -82,7 +83,7 @@ class NotAllRebuilt(BudgetError):
 
 @dataclass(frozen=True, slots=True)
 class Rebuilt:
-    """What the rebuild of one shard brought back."""
+    """What the rebuild of one shard restored."""
 
     shard: int
     brands: int
@@ -104,7 +105,9 @@ class Rebuilt:
 
 
 class _Has(NamedTuple):
-    """What PostgreSQL has of a shard's brands at an instant `now` (epoch ms): last_ms of the latest row, what is to be remembered, open holds, counters."""
+    """PostgreSQL's data of a shard at an instant `now` (epoch ms): last_ms of the latest row, ids to remember, open
+    holds, counters.
+    """
 
     campaigns: Sequence[CampaignRecord]
     last_ms: int
@@ -149,13 +152,15 @@ class Rebuilder:
     ) -> list[Rebuilt]:
         """Rebuilds shards, a few side by side; one that another process is rebuilding is left to it.
 
-        only_missing: passes over shards that have a mark again when their turn comes. how: what a person allowed beyond the usual. Raises NotAllRebuilt after the others, ServerAway.
+        only_missing: skips shards that have a mark again by then. how: what a person allowed in addition. Raises
+        NotAllRebuilt after the others, ServerAway.
         """
         done: list[Rebuilt] = []
         failed: list[str] = []
         shards = list(shards)
         if not only_missing:
-            # A registry is written from the catalog: what only Redis knows would be forgotten, and its ids given out again.
+            # The registry is written from the catalog, so ids that only Redis has would be forgotten and given out
+            # again.
             self._restored.take_back(shards)
         for shard, attempt in side_by_side(shards, lambda shard: self._alone(shard, only_missing, how), AT_ONCE):
             try:
@@ -183,8 +188,9 @@ class Rebuilder:
         return self.rebuild(missing, progress, only_missing=True)
 
     def _alone(self, shard: int, only_missing: bool, how: How) -> Rebuilt | None:
-        """Rebuilds a shard unless another process does. The token keeps two rebuilds from harming each other, but in step they would void
-        each other's for ever; this lock, which goes with its process, lets one of them end."""
+        """Rebuilds a shard unless another process does. The token keeps two rebuilds from harming each other, but
+        they could void each other's for ever. This lock, which ends with its process, lets one of them finish.
+        """
         with self._db.begin() as conn:
             if not try_take(conn, Lock.REBUILD, shard) or (only_missing and self._live.read_shard(shard).mark):
                 return None
@@ -219,7 +225,8 @@ class Rebuilder:
         carried = carry_over(self._db, self._journal, self._persister, shard, has_journal, shard_n, clock_ms, is_ours)
         if how.accept_clock:
             self._reopen(shard, clock_ms)
-        # Read after the begin: what was published before it is in PostgreSQL, what comes after it finds the shard closed and is tried again.
+        # Read after the begin: what was published before it is in PostgreSQL; a later publish finds the shard closed
+        # and is retried.
         brands = self._catalog.brands(include_archived=True, shard=shard)
         clock_ms = self._live.read_shard(shard).clock_ms
         active = None
@@ -280,14 +287,16 @@ class Rebuilder:
         return _Has(campaigns, last_ms, now, memories, held, counted)
 
     def _reopen(self, shard: int, clock_ms: int) -> None:
-        """Takes back the closing of periods that are not over by a clock that a person says is right."""
+        """Reopens closed periods that are not over by a clock that a person declared right."""
         with self._db.begin() as conn:
             reopened = periods.reopen(conn, shard, date_of(day_of(clock_ms)))
         if reopened:
             log.warning("shard %d: %d periods that were closed before their end are open again", shard, reopened)
 
     def _prove(self, shard: int) -> None:
-        """Asks the shard as a bidder would. Raises Taken where another rebuild has begun, BudgetError that says what stands in the way, and the way out."""
+        """Calls the shard as a bidder would. Raises Taken where another rebuild has begun, BudgetError with the
+        obstacle and what to do.
+        """
         reply = self._live.call_all([Call(script("probe"), shard_keys(shard).fixed, (LAYOUT,))])[0]
         if reply[0] == b"ok":
             return
@@ -306,7 +315,9 @@ class Rebuilder:
         )
 
     def _set(self, keys: ShardKeys, token: str, mode: str, hashes: Iterable[Hash]) -> None:
-        """Writes hashes slice by slice, each answered before the next: other shards of this Redis are at work meanwhile."""
+        """Writes hashes slice by slice, each after the reply to the one before: other shards of this Redis are in
+        use.
+        """
         for reply in self._live.call_each(set_calls(keys, token, mode, hashes)):
             if head(reply) != "ok":
                 raise Taken(f"{keys.shard} was taken over by another rebuild")

@@ -1,8 +1,9 @@
-"""What a rebuild does first: carries over what is left of a shard's journal, even where it no longer joins on to PostgreSQL's cursor.
+"""The first step of a rebuild: persists the rest of a shard's journal, even where it is no longer contiguous with
+PostgreSQL's cursor.
 
-After an older Redis came back, entries may stand there under numbers that PostgreSQL has used already. Those that it does not have are facts
-that were acknowledged: they get rows of the new generation. Spends that came again after the fall-back (same event, or same call and place)
-are left out: they are in the log already.
+After an older Redis came back, its entries may have numbers that PostgreSQL has used already. Entries that PostgreSQL
+lacks are acknowledged spends: they get rows of the new generation. Repeated spends (same event, or same call and
+place) are left out, because they are in the log already.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from engine.live.journal import START, Entry, Journal
 from engine.live.logged import LoggedSpend
 
 CLOCK_SLACK_MS: Final = 1000
-"""`lua/lib/constants.lua` says the same."""
+"""`lua/lib/constants.lua` has the same."""
 PATIENCE_S: Final = 10.0
 _POLL_S: Final = 0.02
 
@@ -37,7 +38,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class CarriedOver:
-    """Where a shard's history stands after the carry-over, and under which generation it goes on."""
+    """The position and generation of a shard's history after the salvage."""
 
     generation: int
     n: int
@@ -68,7 +69,8 @@ def carry_over(
     clock_ms: int,
     is_ours: Callable[[], bool],
 ) -> CarriedOver:
-    """Persists the shard's journal to its end and moves the cursor into the next generation. Nothing may write to the shard meanwhile.
+    """Persists the shard's journal to its end and moves the cursor into the next generation. Nothing else may write
+    to the shard meanwhile.
 
     shard_n: the number that the shard in Redis had reached, 0 where it does not say. clock_ms: Redis' own time. is_ours: whether the rebuild that asks still has the shard. It is asked with the cursor locked: a slow rebuild must not move the cursor of
     a shard that a later one has made ready. Raises CursorMoved when it has lost it.
@@ -84,7 +86,8 @@ def carry_over(
             with db.connect() as conn:
                 entry_id = read_cursors(conn)[shard].entry_id
             if ms_of_entry(entry_id) > clock_ms + CLOCK_SLACK_MS:
-                # No script wrote an entry of the future, and none can write after it: PostgreSQL has all of this journal, the next begins anew.
+                # Scripts write no entry of the future and cannot write after one: PostgreSQL has all of this journal,
+                # and the next begins anew.
                 entry_id = START
         except HistoryLost:
             salvaged = _when_free(shard, lambda: _salvage(db, journal, persister, shard, shard_n, is_ours))
@@ -97,12 +100,14 @@ def carry_over(
 
 
 def ms_of_entry(entry_id: str) -> int:
-    """The instant (epoch ms) of a journal entry's id; 0 of the cursor before the first."""
+    """The instant (epoch ms) of a journal entry's id; 0 for the cursor before the first."""
     return 0 if entry_id == START else int(entry_id.partition("-")[0])
 
 
 def _when_free(shard: int, attempt: Callable[[], T | None]) -> T:
-    """What an attempt answers when no other process holds the shard's cursor: that takes one of its transactions. Raises BudgetError."""
+    """The result of an attempt once no other process has the shard's cursor locked, within one of its transactions.
+    Raises BudgetError.
+    """
     give_up = time.monotonic() + PATIENCE_S
     while True:
         answer = attempt()
@@ -118,7 +123,7 @@ def _unlocked(step: DrainStats) -> DrainStats | None:
 
 
 def _restart(db: Engine, shard: int, entry_id: str, is_ours: Callable[[], bool]) -> CursorRow | None:
-    """Moves the cursor into the next generation; answers it as it was."""
+    """Moves the cursor into the next generation; returns it as it was."""
     with db.begin() as conn:
         cursor = lock_cursor(conn, shard)
         if cursor is not None:

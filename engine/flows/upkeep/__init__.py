@@ -1,1 +1,3 @@
-"""Periodic work: `close` ends days and months, `log_days` lets old rows go, `sweep` looks at shards that nobody calls."""
+"""Periodic work: `close` ends days and months, `log_days` makes and drops partitions, `sweep` removes expired holds
+of idle brands.
+"""

@@ -1,7 +1,8 @@
-"""Close: archives ended days and months, shard by shard, and prunes their counters. It never zeroes anything: a new period is another field.
+"""Close: archives ended days and months, shard by shard, and prunes their counters. It never resets a counter: a new
+period is another field.
 
-A shard's period is closed only when PostgreSQL has its last entry; then the total comes from the log, is compared with the counter, and the
-field goes. Every period missed is caught up on; a period closed before is left alone.
+A shard's period is closed only when PostgreSQL has its last entry. Then the total comes from the log, is compared
+with the counter, and the field is removed. Every missed period is caught up on; a closed period is left alone.
 """
 
 from __future__ import annotations
@@ -38,16 +39,18 @@ from engine.live.admin import TURN, LiveRedis, LiveShard
 from engine.live.keys import shard_keys
 
 PERIODS_AT_ONCE: Final = 32
-"""Periods of a shard that are closed in one transaction and pruned in one walk: a whole month that nobody closed."""
+"""Periods of a shard that are closed in one transaction and pruned in one scan."""
 
 WAIT_S: Final = 10.0
-"""How long a job stays for persist, which is behind by a moment on any shard that goes on spending."""
+"""Seconds for which a job waits for persist, which is slightly behind on any shard that goes on spending."""
 _POLL_S: Final = 0.1
 
 
 @dataclass(slots=True)
 class Closed:
-    """What a close did. waiting: shards whose last entries PostgreSQL does not have yet. drift: counters that differ from the log."""
+    """What a close did. waiting: shards whose last entries PostgreSQL lacks. drift: counters that differ from the
+    log.
+    """
 
     days: int = 0
     months: int = 0
@@ -66,7 +69,7 @@ class NotAllClosed(BudgetError):
 
 
 class Closer:
-    """Closes what has ended."""
+    """Closes ended periods."""
 
     def __init__(self, db: Engine, catalog: Catalog, live: LiveRedis, instance: str) -> None:
         self._db = db
@@ -75,10 +78,12 @@ class Closer:
         self._instance = instance
 
     def close_ended(self, wait_s: float = 0, stop_if_asked: Callable[[], None] = lambda: None) -> Closed:
-        """Every day and month that has ended, on every shard that is ready. Raises ServerAway; NotAllClosed after all other shards.
+        """Closes every ended day and month on every shard that is ready. Raises ServerAway; NotAllClosed after all
+        other shards.
 
-        wait_s: how long it stays for persist while no shard can be closed. A shard that goes on spending is closed when PostgreSQL has what it held at the beginning, after the
-        end of every period that is closed; what comes later belongs to none of them. `stop_if_asked` is called between its looks.
+        wait_s: how long to wait for persist when no shard can be closed yet. A shard can close once PostgreSQL has
+        every entry that existed when this call began; later entries belong to later periods. `stop_if_asked` is
+        called between the tries.
         """
         done = Closed()
         failed: list[str] = []
@@ -104,7 +109,7 @@ class Closer:
                 with self._unless_it_fails(state.shard, failed):
                     self._close(state.shard, owed.pop(state), brands[state.shard], highest, done)
             if whole:
-                # Closing takes its time, and persist went on meanwhile: that is no waiting.
+                # Closing takes time, in which persist went on: that does not count as waiting.
                 ends_s = time.monotonic() + wait_s
             elif time.monotonic() >= ends_s:
                 break
@@ -119,18 +124,18 @@ class Closer:
 
     @contextmanager
     def _unless_it_fails(self, shard: int, failed: list[str]) -> Iterator[None]:
-        """One bad shard must not hold up the day of the others. Raises ServerAway."""
+        """Closes a shard; one bad shard must not delay the day of the others. Raises ServerAway."""
         try:
             yield
         except ServerAway:
             raise
-        except Exception as error:  # noqa: BLE001  # whatever it is, it is told after the others
+        except Exception as error:  # noqa: BLE001  # whatever it is, it is raised after the others
             failed.append(f"shard {shard}: {type(error).__name__}: {' '.join(str(error).split())}")
 
     def _owed(
         self, state: LiveShard, brands: list[BrandRecord], last: Mapping[tuple[int, str], date]
     ) -> list[tuple[Period, date]]:
-        """The ended periods of a shard that are not closed yet, days first, oldest first, from its first brand's beginning on."""
+        """The ended periods of a shard that are not closed yet, days first, oldest first, from its first brand on."""
         day, month = last.get((state.shard, "day")), last.get((state.shard, "month"))
         begin = None if day and month else self._begin(state.shard, brands)
         first = day_number(day) + 1 if day else day_number(begin) if begin else day_of(state.now_ms)
@@ -158,7 +163,7 @@ class Closer:
         highest: Mapping[int, int],
         done: Closed,
     ) -> None:
-        """Closes periods of a shard together, and prunes their counters in one walk over its hashes."""
+        """Closes periods of a shard together, and prunes their counters in one scan of its hashes."""
         keys, ids = shard_keys(shard), [brand.id for brand in brands]
         hashes = [keys.brand(brand_id) for brand_id in ids]
         hashes += [keys.campaign(campaign_id_of(b, o)) for b in ids for o in range(1, highest.get(b, 0) + 1)]
@@ -167,7 +172,8 @@ class Closer:
             with self._db.begin() as conn:
                 counters = self._counters(shard, ids, [counter_field_on(*period) for period in part])
                 first = [self._close_one(conn, shard, *period, brands, counters, done) for period in part]
-                # Before the commit: a crash in between closes the periods again, and pruning what is gone changes nothing.
+                # Before the commit: after a crash in between the periods are closed again, and pruning a removed
+                # field changes nothing.
                 self._prune(shard, hashes, [counter_field_on(*period) for period in part])
             done.days += sum(closed for closed, (period, _) in zip(first, part, strict=True) if period == "day")
             done.months += sum(closed for closed, (period, _) in zip(first, part, strict=True) if period == "month")
@@ -195,9 +201,9 @@ class Closer:
                 done.drift.append(
                     f"brand {brand_id} {period} {starts_on}: counter {format_micros(counter)}, log {format_micros(logged)}"
                 )
-        # A brand's periods begin with it, or with its first spend where that is older.
+        # A brand's periods begin with the brand, or with its first spend where that is older.
         there = [b for b in brands if b.created_at.date() <= _last_day(period, starts_on) or totals.get(b.id, 0) > 0]
-        # The first budget of a period is the one that its closed total is shown against.
+        # The first budget of a period is the one that is shown beside its closed total.
         kind = next(kind for kind in BUDGETS if kind.period == period)
         lines = [(b.id, totals.get(b.id, 0), kind.limit_of(b)) for b in there]
         return periods.close(conn, shard, period, starts_on, lines)

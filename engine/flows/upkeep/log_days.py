@@ -1,4 +1,6 @@
-"""The days of the spend log: partitions stand ready before their day begins, and closed days that are past their time are dropped."""
+"""The days of the spend log: makes partitions before their day begins, and drops closed days that are past their
+retention.
+"""
 
 from __future__ import annotations
 
@@ -18,22 +20,22 @@ from engine.live.admin import LiveRedis
 log = logging.getLogger(__name__)
 
 AHEAD: Final = 3
-"""Days whose partitions are made before they begin."""
+"""Days for which partitions are made in advance."""
 DAYS_AT_ONCE: Final = 31
-"""Days that one run drops at most: a log whose retention was just set goes over some runs."""
+"""The most days that one run drops: after retention was just set, a long log takes several runs."""
 _LOCK_NOT_AVAILABLE: Final = "55P03"
 
 
 @dataclass(slots=True)
 class Dropped:
-    """What a run dropped. kept: why a day that is past its time stays."""
+    """What a run dropped. kept: why a day past its retention stays."""
 
     days: list[date] = field(default_factory=list)
     rows: int = 0
     kept: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        """Empty when there was nothing to do."""
+        """Empty when nothing was done."""
         said = []
         if self.days:
             said.append(f"{len(self.days)} days of the spend log dropped ({self.rows} rows), through {self.days[-1]}")
@@ -41,7 +43,7 @@ class Dropped:
 
 
 class LogDays:
-    """Looks after the partitions of the spend log. keep_days: SPEND_LOG_KEEP_DAYS, None for all."""
+    """Maintains the partitions of the spend log. keep_days: SPEND_LOG_KEEP_DAYS, None for all."""
 
     def __init__(self, db: Engine, live: LiveRedis, keep_days: int | None) -> None:
         self._db = db
@@ -49,16 +51,19 @@ class LogDays:
         self._keep_days = keep_days
 
     def make_ahead(self) -> None:
-        """The partitions of today and the next days, so that midnight waits for none. Persist makes one that is missing all the same."""
+        """Makes the partitions of today and the next days, so that midnight waits for none. Persist makes a missing
+        one too.
+        """
         today = self._today()
         for days in range(AHEAD + 1):
             with self._db.begin() as conn:
                 spend_log.ensure_partition(conn, today + timedelta(days=days))
 
     def drop_old(self, between: Callable[[], object] = lambda: None) -> Dropped:
-        """Drops closed days that are older than the setting, each in a transaction of its own; `between` is called before each.
+        """Drops closed days that are older than the setting, each in a transaction of its own; `between` is called
+        before each.
 
-        May be killed anywhere and run twice at once: a day goes whole, with its sums kept, or not at all.
+        May be killed anywhere and run twice at once: a day is dropped whole, with its sums kept, or not at all.
         """
         done = Dropped()
         if self._keep_days is None:
@@ -86,7 +91,7 @@ class LogDays:
         return done
 
     def _closed_before(self, before: date) -> Iterator[date]:
-        """The closed days before a day that have rows, oldest first, as they are asked for."""
+        """The closed days before a day that have rows, oldest first, read lazily."""
         with self._db.connect() as conn:
             old = [day for day in retention.logged_days(conn) if day < before]
         for start in range(0, len(old), DAYS_AT_ONCE):

@@ -1,5 +1,5 @@
-"""Sweep: ends holds that are past their time. Every call for a brand does so by itself, 50 at a time; this is the broom for brands that
-nobody calls for, so that their money shows as free and the end of each hold is written down.
+"""Sweep: removes expired holds. Every call for a brand does so by itself, 50 at a time; this is for brands without
+calls, so that their money is free and each hold's end is logged.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from engine.live.repair import sweep
 
 _BRANDS_AT_ONCE: Final = 200
 _ROUNDS: Final = 1000
-"""50 holds of a brand each: what is left after that is the next minute's."""
+"""Rounds of 50 holds a brand; the rest is left to the next minute's sweep."""
 
 
 @dataclass(slots=True)
 class Swept:
-    """What a sweep ended."""
+    """What a sweep removed."""
 
     brands: int = 0
     holds: int = 0
@@ -31,7 +31,9 @@ class Swept:
 def sweep_expired(
     db: Engine, live: LiveRedis, inspector: Inspector, between: Callable[[], None] = lambda: None
 ) -> Swept:
-    """Ends all expired holds, by Redis' clock. The log knows which brands hold anything, Redis which of it is due. Raises ServerAway."""
+    """Removes all expired holds, by Redis' clock. The log has the brands with holds, Redis the expired ones. Raises
+    ServerAway.
+    """
     with db.connect() as conn:
         candidates = holds.brands_with_open(conn)
     swept = Swept()

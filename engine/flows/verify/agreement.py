@@ -1,4 +1,4 @@
-"""V8 and V12: Redis and PostgreSQL say the same of every campaign's status and of every plan, or will within one check."""
+"""V8 and V12: Redis and PostgreSQL agree on every campaign's status and every plan, or will within one check."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from engine.live.admin import LiveRedis
 from engine.live.inspect import Inspector
 
 ONE_CHECK_S: Final = 330
-"""Every five minutes all is compared and written; with half a minute for the check itself."""
+"""The check job writes all statuses every five minutes; half a minute more for the job itself."""
 _BRANDS_AT_ONCE: Final = 50
 _DAYS_OF_CHANGES: Final = 2
 
@@ -36,7 +36,7 @@ class Agreement:
         self._all: list[CampaignRecord] | None = None
 
     def _campaigns(self) -> list[CampaignRecord]:
-        """All campaigns, read once for both checks: what differs is read again before it is told."""
+        """All campaigns, read once for both checks; differences are read again before they are reported."""
         if self._all is None:
             self._all = self._catalog.campaigns(include_archived=True)
         return self._all
@@ -79,7 +79,7 @@ class Agreement:
                 causes = found[campaign.brand_id]
                 mask = causes.masks.get(campaign.id) if causes is not None else None
                 if causes is None or mask is None:
-                    continue  # V11 and V12 say so.
+                    continue  # V11 and V12 report it.
                 brand, reasons = causes.brand, reasons_of(standing_mask(mask))
                 if campaign.reasons == reasons and campaign.status == status_of(reasons):
                     continue

@@ -1,8 +1,8 @@
-"""V1 and V2: Redis' counters against what was logged, exactly, on a live system and whatever the backlog.
+"""V1 and V2: compares Redis' counters with the log exactly, on a live system and with any backlog.
 
-A slice of a shard's counters is read together with the shard's journal number n, in one script. When all slices are read, one snapshot of
-PostgreSQL gives the cursor, the sum of the rows up to each slice's n and what lies in quarantine (`logged`).
-The journal gives what lies between cursor and n. Entries above the cursor are never trimmed, so nothing can slip between.
+A script reads a slice of a shard's counters together with the journal number n. After all slices, one snapshot of
+PostgreSQL gives the cursor, the sum of the rows up to each slice's n, and the quarantine (`logged`).
+The journal gives the entries between cursor and n. Entries above the cursor are never trimmed, so none is missed.
 Reconcile repairs by the same differences.
 """
 
@@ -29,7 +29,7 @@ from engine.live.keys import keys_of_brand
 _BLOCK: Final = ORDINALS - 1
 """Hashes whose rows are summed in one pass; more only where they are of one brand."""
 _AT_ONCE: Final = 100
-"""Hashes in one call: verify has time, spends have not."""
+"""Hashes in one call, small so that spends do not wait."""
 
 
 Owners = Mapping[str, Owner]
@@ -38,7 +38,7 @@ Owners = Mapping[str, Owner]
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A counter that is not what was logged for it, at journal number n of its shard. field: as the hash names it (`d:20748`)."""
+    """A counter that differs from its log, at journal number n of its shard. field: in the hash (`d:20748`)."""
 
     shard: int
     key: str
@@ -51,12 +51,12 @@ class Difference:
 
     @property
     def apart(self) -> int:
-        """Micros that Redis counts too many (or too few, negative)."""
+        """Micros that the counter has too many (negative: too few)."""
         return self.counted - self.logged
 
     @property
     def wrong_micros(self) -> int:
-        """What is wrong with the counter: how far it is from the log or, where it agrees, how far below 0."""
+        """What is wrong with the counter: its difference from the log or, where it agrees, how far it is below 0."""
         return self.apart or self.counted
 
     def __str__(self) -> str:
@@ -68,7 +68,7 @@ class Difference:
 
 @dataclass(slots=True)
 class _Seen:
-    """Counters of hashes of a shard, read slice by slice on one day: {owner: the journal number n at which its counters hold}."""
+    """Counters of hashes of a shard, read slice by slice on one day: {owner: the journal number n of its slice}."""
 
     today: int
     n: dict[Owner, int] = field(default_factory=dict)
@@ -76,7 +76,7 @@ class _Seen:
 
 
 class _OpenPeriod(NamedTuple):
-    """A period whose counter stands. words: for people. logged: what of the log it is compared with."""
+    """A period with a counter. words: for people. logged: the part of the log to compare with."""
 
     field: str
     words: str
@@ -85,7 +85,7 @@ class _OpenPeriod(NamedTuple):
 
 
 def _open_periods(today: int) -> tuple[_OpenPeriod, ...]:
-    """The periods that are open on a day (its number), and yesterday, which may be."""
+    """The periods that are open on a day (its number), and yesterday, which may be open."""
     ms, yesterday = today * DAY_MS, (today - 1) * DAY_MS
     return (
         _OpenPeriod(counter_field("day", ms), f"day {date_of(today)}", lambda logged: logged.today),
@@ -160,11 +160,11 @@ class Counters:
         return brands, campaigns
 
     def differences(self, shard: int, owners: Owners) -> list[Difference]:
-        """The differences of a shard that do not go away when looked at again. Raises NotVerifiable."""
+        """The differences of a shard that remain in a second look. Raises NotVerifiable."""
         return [off for off in self._suspects(shard, owners) if off.apart]
 
     def _suspects(self, shard: int, owners: Owners) -> list[Difference]:
-        """The same, and counters below 0 that the log agrees with."""
+        """The same, and negative counters with which the log agrees."""
         out: list[Difference] = []
         for block in blocks(owners, _BLOCK):
             suspects = block
@@ -193,7 +193,9 @@ class Counters:
                     yield Difference(shard, key, owner, of.field, of.words, is_so, micros, seen.n[owner])
 
     def _read(self, shard: int, owners: Owners) -> _Seen:
-        """Counters of today, yesterday and this month, by the shard's own now; once more from the beginning where a day ended meanwhile."""
+        """Counters of today, yesterday and this month, by the shard's own now; begins again where a day ended
+        meanwhile.
+        """
         now_ms = self._live.read_shard(shard).clock_ms
         for _ in range(TRIES):
             seen = _Seen(day_of(now_ms))
@@ -203,7 +205,9 @@ class Counters:
         raise self._not_ready(shard)
 
     def _read_day(self, shard: int, owners: Owners, seen: _Seen, now_ms: int) -> int:
-        """Reads the counters of one day into `seen`; answers the shard's last now, at which it stops when that is of another day."""
+        """Reads the counters of one day into `seen`; returns the shard's last now, at which it stops when that is of
+        another day.
+        """
         fields = [of.field for of in _open_periods(seen.today)]
         keys = list(owners)
         parts = [keys[start : start + _AT_ONCE] for start in range(0, len(keys), _AT_ONCE)]

@@ -1,4 +1,4 @@
-"""What a check of an invariant tells: PASS or FAIL, what was looked at, each thing that is wrong, and how much money that is."""
+"""The result of an invariant's check: PASS or FAIL, what was checked, each finding, and how much money it is."""
 
 from __future__ import annotations
 
@@ -12,23 +12,25 @@ from engine.errors import BudgetError
 PASS: Final = "PASS"
 FAIL: Final = "FAIL"
 SHOWN: Final = 20
-"""Findings told one by one; the difference counts them all."""
+"""Findings that are listed one by one; the difference includes them all."""
 TRIES: Final = 3
-"""On a live system a difference counts when it is found again: a close may prune a counter between two reads."""
+"""On a live system a difference counts when a second look finds it too: a close may prune a counter between two
+reads.
+"""
 
 T = TypeVar("T")
 
 
 @dataclass(slots=True)
 class Check:
-    """One invariant: what was looked at, and what is wrong with it."""
+    """One invariant: what was checked, and the findings."""
 
     id: str
     title: str
     checked: str = ""
     findings: list[str] = field(default_factory=list)
     brands: dict[int, int] = field(default_factory=dict)
-    """Micros by brand, where something is wrong with a brand's money: of each brand the worst, not the sum of its days and months."""
+    """Micros by brand: of each brand the largest difference, not the sum over its days and months."""
     _worst: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -37,11 +39,13 @@ class Check:
 
     @property
     def difference_micros(self) -> int:
-        """How much money is unaccounted for: of each owner the worst, so that one lost spend is not told for its day and again for its month."""
+        """How much money is unaccounted for: of each owner the largest difference, so that one lost spend does not
+        count for its day and again for its month.
+        """
         return sum(self._worst.values())
 
     def find(self, text: str, owner: str = "", micros: int = 0, brand_id: int | None = None) -> None:
-        """Notes something wrong with what a brand or campaign owns."""
+        """Adds a finding about a brand or campaign."""
         self.findings.append(text)
         self._worst[owner] = max(self._worst.get(owner, 0), abs(micros))
         if brand_id is not None and abs(micros) > abs(self.brands.get(brand_id, 0)):
@@ -49,11 +53,11 @@ class Check:
 
 
 class NotVerifiable(BudgetError):
-    """A shard cannot be looked at, because it is not in use."""
+    """A shard cannot be checked, because it is not in use."""
 
 
 def confirmed(look: Callable[[], Iterable[T]], tries: int = TRIES) -> list[T]:
-    """What is found when something is looked at, if it is still there when looked at again."""
+    """The findings of a look that a second look finds too."""
     found: list[T] = []
     for _ in range(tries):
         found = list(look())
@@ -63,7 +67,7 @@ def confirmed(look: Callable[[], Iterable[T]], tries: int = TRIES) -> list[T]:
 
 
 def summary(checks: Iterable[Check]) -> str:
-    """All checks in one line, as job_run keeps it: `PASS V2 V4; FAIL V1 500000 micros: brand 1 day ...`."""
+    """All checks in one line for job_run: `PASS V2 V4; FAIL V1 500000 micros: brand 1 day ...`."""
     listed = list(checks)
     passed = [check.id for check in listed if check.result == PASS]
     failed = [

@@ -1,4 +1,4 @@
-"""V9 and V11: each shard's journal joins on to PostgreSQL's cursor without a gap, under a mark that is ours."""
+"""V9 and V11: each shard's journal is contiguous with PostgreSQL's cursor, under our own mark."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from engine.live.scripts import LAYOUT, serves
 
 
 class Journals:
-    """Looks at journals and marks."""
+    """Checks journals and marks."""
 
     def __init__(self, db: Engine, live: LiveRedis, journal: Journal) -> None:
         self._db = db
@@ -36,7 +36,7 @@ class Journals:
         return check
 
     def marks(self, instance: str) -> Check:
-        """V11: every shard carries the mark that the last rebuild wrote. A shard without one accepts nothing meanwhile."""
+        """V11: every shard has the mark of its last rebuild. A shard without one accepts nothing meanwhile."""
         check = Check("V11", "readiness: every shard carries the mark of its last rebuild", f"{SHARDS} marks")
         cursors, states = self._all()
         for shard in range(SHARDS):
@@ -47,7 +47,7 @@ class Journals:
         return check
 
     def _all(self) -> tuple[dict[int, CursorRow], list[LiveShard]]:
-        """Every cursor, and every shard read after it: what does not fit is looked at again by itself."""
+        """Every cursor, and every shard read after it; a shard that does not match is read again alone."""
         with self._db.connect() as conn:
             cursors = read_cursors(conn)
         return cursors, self._live.read_shards()
@@ -57,7 +57,7 @@ class Journals:
         yield from _unmarked(states[shard], cursors[shard], instance)
 
     def problems(self, shard: int) -> Iterator[str]:
-        """What does not fit in one shard's journal, as the end of a sentence that begins with the shard."""
+        """What is wrong with one shard's journal, as the end of a sentence that begins with the shard."""
         cursors, states = self._all()
         yield from self._problems(states[shard], cursors[shard])
 
@@ -83,7 +83,8 @@ class Journals:
             expected = cursor.n
         for item in entries(self._journal, shard, cursor.entry_id):
             if item.n is None:
-                # Nobody's number: no script wrote it. Where the cursor stands on such an entry, the next one goes on.
+                # No script wrote an entry without a number. Where the cursor is at such an entry, the next one
+                # continues.
                 expected = cursor.n + 1 if item.entry_id == cursor.entry_id else expected
                 continue
             if item.n != expected:

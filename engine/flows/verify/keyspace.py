@@ -1,5 +1,5 @@
-"""V10: what stands in the hot Redis. Only documented keys of the documented types, none that may expire or be evicted, and held sums that are
-the sum of their holds.
+"""V10: the hot Redis has only documented keys of the documented types. None may expire or be evicted, and held sums
+equal their holds.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ _KINDS: Final = {
 }  # fmt: skip
 _FIXED: Final = ("shard", "registry", "journal")
 _NOT_THE_HOT_STATE: Final = (f"{PREFIX}scheduler:",)
-"""RQ's side keeps its heartbeat under this name, where both share one Redis."""
+"""RQ's heartbeat key, where both share one Redis."""
 
 
 class Keyspace:
-    """Looks at every key."""
+    """Checks every key."""
 
     def __init__(self, catalog: Catalog, inspector: Inspector) -> None:
         self._catalog = catalog
@@ -57,7 +57,7 @@ class Keyspace:
                 if found and found[2] in ("holds", "expiry") and found[3] and int(found[3]) in brands:
                     with_holds.add(int(found[3]))
         check.checked = f"{count} keys" + (f", and {others} of others" if others else "")
-        # A sum may stand where its keys are gone, so every brand is looked at that has either.
+        # A sum may exist without its keys, so every brand is checked that has either.
         for brand_id in sorted(with_holds | self._with_sum(brands)):
             for text, micros in confirmed(lambda brand_id=brand_id: self.holds_off(brand_id)):  # type: ignore[misc]  # mypy cannot infer a default
                 check.find(
@@ -102,7 +102,7 @@ class Keyspace:
 
 
 def _may_expire(info: Mapping[str, Any]) -> bool:
-    """Whether any key of the server has a time to live, by its own count; True where it does not tell."""
+    """Whether any key of the server has a time to live, by its own count; True where it does not report one."""
     counts = [of_db.get("expires") for name, of_db in info.items() if re.fullmatch(r"db\d+", name)]
     return not counts or any(count != 0 for count in counts)
 

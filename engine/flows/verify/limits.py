@@ -1,8 +1,9 @@
 """V3: `try_spend` never takes a brand past its budget.
 
-A counter above every budget of its period must be explained by facts (`record_spend`, late and over settles), which are counted whatever the
-budget says. The log does not tell a fact from a question, but Redis remembers the verb of each call for its window: no call that asked may have
-been counted beyond the largest budget, and what calls that asked, settles within their holds and open holds add up to must fit in it.
+A counter above every budget of its period must be explained by record calls (`record_spend`, late and over settles),
+which are counted past any budget. The log does not have the verb, but Redis stores the verb of each call in its dedup
+window. So no try call may have been counted beyond the largest budget, and try calls, settles within their holds and
+open holds together must fit into it.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from engine.live.plans import LiveBrand
 _RECENT: Final = timedelta(minutes=30)
 _ROWS: Final = 20_000
 _SLACK: Final = timedelta(minutes=5, seconds=30)
-"""A budget lowered just before the period may have been published just after it began: within one check."""
+"""A budget lowered just before the period may have been published just after it began, within one check."""
 _LONGEST_HOLD: Final = timedelta(days=1)
 _BRANDS_AT_ONCE: Final = 50
 
@@ -43,7 +44,7 @@ class _Period(NamedTuple):
 
 
 class Limits:
-    """Looks at brands whose spend and holds are above their budget."""
+    """Checks brands whose spend and holds are above their budget."""
 
     def __init__(self, db: Engine, catalog: Catalog, live: LiveRedis, inspector: Inspector) -> None:
         self._db = db
@@ -78,7 +79,7 @@ class Limits:
         try:
             found = self._inspector.holds(brand_id)
         except ValueError:
-            # V10 names what does not read.
+            # V10 reports malformed values.
             return 0
         return 0 if found is None else found.held
 
@@ -102,7 +103,7 @@ class Limits:
 
 
 def _above(brand: LiveBrand, held: int) -> Iterator[_Period]:
-    """The periods in which a brand's spend and holds are above its budget of now."""
+    """The periods in which a brand's spend and holds are above its present budget."""
     now = brand.now_ms
     for kind, budget in zip(BUDGETS, brand.budgets, strict=False):
         if budget.limit is not None and budget.spent + held > budget.limit:
@@ -115,7 +116,7 @@ def _above(brand: LiveBrand, held: int) -> Iterator[_Period]:
 def _beyond(
     period: _Period, largest: int, held: int, rows: list[RecentRow], verbs: dict[str, str], logged: int
 ) -> Iterator[tuple[str, int]]:
-    """Calls that asked and were counted beyond the largest budget, and how much of them is beyond it."""
+    """Try calls that were counted beyond the largest budget, and by how much."""
     total = logged - sum(row.amount_micros for row in rows)
     asked = given_back = beyond = 0
     for row in rows:

@@ -1,7 +1,8 @@
-"""What was logged for each counter, up to the journal number at which that counter was read: rows, quarantine, and entries not yet persisted.
+"""What was logged for each counter, up to the journal number at which that counter was read: rows, quarantine, and
+entries not yet persisted.
 
-Thousands of counters are read slice by slice, so each slice has a number of its own. All of them are compared in one pass over the rows, over
-the quarantine and over the journal: a pass for each slice would cost the square of a large brand's campaigns.
+Thousands of counters are read slice by slice, so each slice has a number of its own. All are compared in one pass
+over the rows, the quarantine and the journal: a pass per slice would cost the square of a large brand's campaigns.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _PAGE: Final = 2000
 
 
 class Owner(NamedTuple):
-    """Whose hash it is: a brand's, or that of one of its campaigns."""
+    """The owner of a hash: a brand, or one of its campaigns."""
 
     brand_id: int
     campaign_id: int | None
@@ -38,7 +39,7 @@ Key = tuple[int, int, date]
 
 @dataclass(slots=True)
 class Logged:
-    """Micros of an owner. Of the days without corrections: the counter of an ended day is left alone by them."""
+    """Micros of an owner. Days without corrections, which do not change the counter of an ended day."""
 
     today: int = 0
     yesterday: int = 0
@@ -57,9 +58,9 @@ def read_log(conn: Connection, journal: Journal, shard: int, up_to: Mapping[Owne
     """The log of a shard's owners in one snapshot. up_to: {owner: the journal number at which its counters were read}."""
     sums = _Sums(up_to, today)
     cursor = read_cursors(conn)[shard]
-    # The journal first: its entries above the cursor stand, but not for as long as the sums of a large log may take.
+    # The journal first: its entries above the cursor may be trimmed before the sums of a large log are read.
     if cursor.n < max(up_to.values(), default=0):
-        # Else the cursor moved on after the read, or an older Redis came back: V9 says which.
+        # Otherwise the cursor moved after the read, or an older Redis came back: V9 reports which.
         _add_waiting(sums, journal, shard, cursor.entry_id, cursor.n, max(up_to.values()))
     for n, key, micros in quarantine.uncounted(conn, {owner.brand_id for owner in up_to}):
         sums.add(n, key, micros)
@@ -103,7 +104,7 @@ def _add_rows(sums: _Sums, conn: Connection, up_to: Mapping[Owner, int]) -> None
     for total in found:
         of_owner = sums.of.get(Owner(total.brand_id, total.campaign_id))
         if of_owner is None:
-            # A row under another brand than its campaign's: V5 names it.
+            # A row under another brand than its campaign's: V5 reports it.
             continue
         of_owner.today += total.today
         of_owner.yesterday += total.yesterday
@@ -136,7 +137,7 @@ def _corrections(item: Read, key: Key) -> int:
 
 
 def entries(journal: Journal, shard: int, from_id: str) -> Iterator[Read]:
-    """A journal from an entry on, that one included; entries that do not read are told as such. What is no journal has no entries."""
+    """A journal from an entry on, inclusive; marks entries that cannot be read. A key of another type has no entries."""
     while True:
         try:
             raw = journal.read(shard, from_id if from_id != START else "-", _PAGE)

@@ -1,8 +1,10 @@
-"""Reconcile: finds where counters and log have drifted apart, explains it, and repairs the counter by a logged difference. Never by a SET.
+"""Reconcile: finds where counters and log differ, explains it, and repairs the counter by adding a logged difference.
+It never sets a counter.
 
-The differences are verify's, exact at a journal number. A counter that was changed by something other than the scripts gets the difference
-added, with an entry in the journal and a row in counter_correction. What points at lost history or a damaged ledger is left alone and named:
-there the counter may be right and the log wrong. docs/decisions/0014 says why corrections are no part of the sums.
+The differences are verify's, exact at a journal number. A counter that something other than the scripts changed gets
+the difference added, with an entry in the journal and a row in counter_correction. Signs of lost history or a damaged
+ledger are reported and left alone: there the counter may be right and the log wrong. docs/decisions/0014 explains why
+corrections are no part of the sums.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from engine.live.admin import LiveRedis
 from engine.live.repair import adjust
 
 _ROUNDS = 5
-"""How often a shard is judged anew when another reconcile is at work on it."""
+"""How often a shard is compared again while another reconcile works on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ class Repair:
 
 @dataclass(slots=True)
 class Reconciled:
-    """What a reconcile did. left: differences that are no counter's fault, and what to do about each."""
+    """The result of a reconcile. left: differences that are not a counter's error, and what to do about each."""
 
     counters: int = 0
     repairs: list[Repair] = field(default_factory=list)
@@ -54,7 +56,7 @@ class Reconciled:
 
     @property
     def difference_micros(self) -> int:
-        """Money that was apart: of each brand or campaign the worst, not the sum of its days and months."""
+        """The difference in money: of each brand or campaign the largest, not the sum over its days and months."""
         worst: dict[str, int] = {}
         for repair in self.repairs:
             owner = str(repair.difference.owner)
@@ -84,7 +86,7 @@ class Reconciler:
         self._status = status
 
     def reconcile(self, *, dry_run: bool = False, progress: Callable[[str], None] = lambda line: None) -> Reconciled:
-        """Compares every counter of the open periods with the log and repairs what is apart. Raises ServerAway.
+        """Compares every counter of the open periods with the log and repairs differences. Raises ServerAway.
 
         May be killed and run again, twice at once, and while spends go on: each difference is added once.
         """
@@ -111,9 +113,9 @@ class Reconciler:
     def _shard(
         self, shard: int, owners: dict[str, Owner], dry_run: bool, done: Reconciled, progress: Callable[[str], None]
     ) -> bool:
-        """One shard; False when it has to be judged anew."""
+        """Reconciles one shard; False when it must be compared again."""
         try:
-            # The oldest judgement first: where another adjustment came after it, all of them are judged again.
+            # The oldest comparison first: where another adjustment followed it, all are compared again.
             found = sorted(self._counters.differences(shard, owners), key=lambda off: off.n)
         except NotVerifiable as why:
             self._leave(done, str(why), progress)
@@ -141,7 +143,7 @@ class Reconciler:
         return True
 
     def _hindrances(self, shard: int) -> Iterator[str]:
-        """Why the log of a shard cannot be taken for what its counters should be."""
+        """Why the log of a shard cannot be trusted for its counters."""
         for problem in confirmed(lambda: self._journals.problems(shard)):
             yield f"its history does not fit, shard {shard}{problem}"
         with self._db.connect() as conn:

@@ -1,4 +1,4 @@
-"""V4, V5 and V7: the rows of the log by themselves. Nothing twice, nothing invented, nothing left out, and each on its own day."""
+"""V4, V5 and V7: the log's rows by themselves. None twice, none invented, none missing, and each on its own day."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from engine.live.admin import LiveRedis
 
 
 class Rows:
-    """Looks at rows. days: how far back."""
+    """Checks rows. days: how far back."""
 
     def __init__(
         self, db: Engine, live: LiveRedis, event_window: timedelta, request_window: timedelta, days: int
@@ -78,7 +78,7 @@ class Rows:
         check = Check("V7", "period: each row on the UTC day of its instant, closed days and months as their rows are")
         today = self._today()
         first = date_of(next(days_of_month(month_of_date(today))))
-        # The month before, and on the 1st its last day too.
+        # Also the month before, and on the 1st its last day.
         before = date_of(next(days_of_month(month_of_date(first - timedelta(days=1)))))
         check.checked = f"rows of the last {self._days} days, closed periods from {min(before, self._since())}"
 
@@ -95,7 +95,8 @@ class Rows:
             check.checked += f" (rows dropped up to {dropped}, their sums kept)"
         for stray in strays:
             check.find(f"{stray.what} ({stray.micros} micros)", stray.what, stray.micros, stray.brand_id)
-        # Again where something is found: a snapshot does not hold back the drop of a day, and may see neither its rows nor their sums.
+        # A finding is read again: a snapshot does not prevent the drop of a day, and may see neither its rows nor
+        # their sums.
         for wrong in confirmed(closed):
             apart = wrong.found - wrong.expected
             text = f"{wrong.owner} {wrong.what}: {wrong.found} micros, its rows are {wrong.expected} ({apart:+d})"

@@ -1,6 +1,6 @@
-"""The whole of `verify`: every invariant that can be judged from outside, each PASS or FAIL with the difference in micros.
+"""All of `verify`: every invariant that can be checked from outside, each PASS or FAIL with the difference in micros.
 
-V6 (a request repeated gives the same outcomes) cannot be seen from outside without repeating a bidder's call: tests hold it.
+V6 (a repeated request gets the same outcomes) cannot be checked without repeating a bidder's call: tests check it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from engine.live.inspect import Inspector
 from engine.live.journal import Journal
 
 DAYS: Final = 2
-"""How far back rows are looked at by themselves, unless asked otherwise."""
+"""Days for which rows are checked by default."""
 
 
 class Verifier:
@@ -51,7 +51,7 @@ class Verifier:
         self._request_window = request_window
 
     def verify(self, days: int = DAYS, progress: Callable[[Check], None] = lambda check: None) -> list[Check]:
-        """All checks, in order; `days` is how far back rows are looked at. Raises ServerAway."""
+        """All checks, in order; `days` is how far back rows are checked. Raises ServerAway."""
         checks: list[Check] = []
         for check in self._checks(days):
             checks.append(check)
@@ -79,12 +79,12 @@ class Verifier:
             yield from self._judged(invariant, title, lambda judge=judge: (judge(),))  # type: ignore[misc]  # mypy cannot infer a default
 
     def _judged(self, invariant: str, title: str, judge: Callable[[], Iterable[Check]]) -> Iterable[Check]:
-        """What a check finds. One that dies of what it reads is a FAIL that says so, and the others are judged."""
+        """The result of a check. A check that raises on what it reads is a FAIL with the error, and the others go on."""
         try:
             return list(judge())
         except ServerAway:
             raise
-        except Exception as error:  # noqa: BLE001  # odd data in one place never stops another
+        except Exception as error:  # noqa: BLE001  # malformed data in one place never stops another
             failed = Check(invariant, title)
             failed.find(f"could not be judged: {type(error).__name__}: {' '.join(str(error).split())[:200]}")
             return [failed]

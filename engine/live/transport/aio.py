@@ -1,6 +1,6 @@
-"""One connection to Redis under asyncio: redis-py makes it (address, TLS, login), and calls go over its streams without the layers in between.
+"""One connection to Redis under asyncio. redis-py opens it (address, TLS, login); calls use its streams directly.
 
-The twin of `link.py`.
+The asyncio form of `connection.py`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _CHUNK: Final = 262_144
 
 
 class AsyncConnection:
-    """A connection that is open. `connection` is redis-py's, connected."""
+    """An open connection. `connection` is redis-py's, connected."""
 
     __slots__ = ("_connection", "_replies", "_stream", "_writer", "loaded")
 
@@ -26,7 +26,7 @@ class AsyncConnection:
         self._writer = connection._writer
         self._replies = ReplyReader.of(connection)
         self.loaded: set[str] = set()
-        """The scripts that were sent over it."""
+        """The scripts that were loaded or called over it."""
 
     def load(self, script: Script) -> bytes:
         """The bytes that load a script. One reply."""
@@ -34,11 +34,13 @@ class AsyncConnection:
         return command(("SCRIPT", "LOAD", script.text))
 
     def send(self, data: bytes) -> None:
-        """Sends without waiting: the event loop reads replies meanwhile, so that neither side blocks the other."""
+        """Sends without waiting. The event loop reads replies meanwhile, so that neither side blocks the other."""
         self._writer.write(data)
 
     async def receive(self) -> Any:
-        """The next reply; an error that Redis answers is returned, a lost connection raises redis' or the system's errors."""
+        """The next reply. Returns an error that Redis replied; raises redis' or the system's errors for a lost
+        connection.
+        """
         replies = self._replies
         if replies is None:
             try:
@@ -58,17 +60,17 @@ class AsyncConnection:
 
 
 class AsyncAddress(Address):
-    """Where Redis is, for connections under asyncio."""
+    """The address of Redis, for connections under asyncio."""
 
     def __init__(self, url: str) -> None:
-        # Here, so that a bidder without asyncio does not load it, and a redis-py that has none of it is told by its version.
+        # Imported here: bidders without asyncio do not load it, and the version check of redis-py runs first.
         check_redis_py()
         import redis.asyncio
 
         super().__init__(url, redis.asyncio.ConnectionPool)
 
     async def connect(self, timeout_s: float) -> AsyncConnection:
-        """A new connection. Raises redis' errors, OSError, TimeoutError."""
+        """Opens a connection. Raises redis' errors, OSError, TimeoutError."""
         connection = self.connection(socket_timeout=None, socket_connect_timeout=timeout_s, health_check_interval=0)
         try:
             await connection.connect()

@@ -1,7 +1,8 @@
-"""Waiting awake for the reply of a Redis that is near: to fall asleep and be woken costs more there than the call itself.
+"""Busy-polling for the reply of a nearby Redis, where blocking and waking up cost more than the call itself.
 
-A thread that waits looks at its socket again and again, and lets others have the processor and the interpreter between two looks. One thread of a
-connection pool does so at a time. Where replies do not come in time, because Redis is far or busy, it is tried ever more seldom.
+A thread checks its socket repeatedly and yields the CPU and the interpreter lock between two checks. One thread of a
+connection pool polls at a time. Where replies do not arrive in time, because Redis is far or busy, polling is tried
+less and less often.
 """
 
 from __future__ import annotations
@@ -15,21 +16,24 @@ from typing import Final
 from engine.errors import InvalidInput, shown
 
 MOST_US: Final = 300
-"""For how long, where the caller says nothing: a single spend is answered within it. With more, processes that share few cores are in each other's way."""
+"""Microseconds of polling by default: most single spends are answered within it. More would slow down processes that
+share few cores.
+"""
 _BYTE_S: Final = 1e-7
-"""So much longer for each byte that was sent: a batch of a thousand spends is answered within a millisecond."""
+"""Additional polling time for each byte sent: a batch of 1,000 spends is answered within a millisecond."""
 _SELDOM: Final = 128
-"""Calls that sleep at once after a try in vain, at most: 1 after the first, then twice as many each time."""
+"""The most calls that block at once after a failed poll: 1 after the first, then twice as many each time."""
 _LOST_S: Final = 0.0005
-"""So late after its time, a thread was not waiting for Redis: another process had the processor."""
+"""A poll that ends this late after its time was interrupted: another process had the CPU."""
 _CROWDED: Final = 32
-"""Calls that sleep at once then. A thread that polls where processes are more than processors has used up its share, and waits for milliseconds until the others
-have had theirs, reply or not; one that sleeps is woken first."""
+"""Calls that block at once after an interruption. On an overloaded machine a polling thread uses up its CPU share and
+is then suspended for milliseconds, reply or not. A blocked thread is woken first.
+"""
 _CAN: Final = hasattr(os, "sched_yield") and hasattr(socket, "MSG_DONTWAIT")
 
 
 class BusyPoll:
-    """How the threads of one pool wait. most_us: microseconds before a small call sleeps, 0 for all calls at once."""
+    """How the threads of one pool wait. most_us: microseconds of polling for a small call; 0 always blocks."""
 
     __slots__ = ("_after", "_alone", "_most_s", "_sleeps")
 
@@ -42,11 +46,13 @@ class BusyPoll:
         self._alone = threading.Lock()
         self._after = 0
         self._sleeps = 0
-        """Calls still to sleep before the next try, and how many there were after the last that was in vain."""
+        """Calls that still block before the next poll, and how many there were after the last failed poll."""
 
     def recv(self, sock: socket.socket, size: int, timeout_s: float, sent: int = 0) -> bytes | None:
-        """What arrives while awake, at most a tenth of a call's time; None when it is better to sleep. sent: the call's bytes. The socket is one whose
-        waits the kernel times. Raises OSError."""
+        """Polls, at most for a tenth of the call's time, and returns what arrived; None when it is better to block.
+        sent: the call's size in bytes. The socket must be one on which the kernel keeps the timeout. Raises
+        OSError.
+        """
         if self._most_s == 0.0 or not self._alone.acquire(blocking=False):
             return None
         try:

@@ -1,6 +1,7 @@
-"""Connections to Redis: redis-py makes them (address, TLS, login), and calls go over their sockets without the layers in between.
+"""Connections to Redis. redis-py opens them (address, TLS, login); calls use their sockets directly.
 
-redis-py's own send and read cost as much again as the round trip. Where hiredis is not installed its parser reads the replies.
+redis-py's own send and read cost as much again as the round trip. Where hiredis is not installed, redis-py's parser
+reads the replies.
 """
 
 from __future__ import annotations
@@ -21,20 +22,23 @@ from engine.urls import masked, redis_complaint
 
 try:
     from hiredis import PushNotification, Reader
-except ImportError:  # redis-py without its fast parser
+except ImportError:  # redis-py without hiredis
     Reader = PushNotification = None  # type: ignore[assignment, misc]
 
 REDIS_PY: Final = ((8, 1), (9, 0))
-"""The versions of redis-py that this client works with, from the first up to but not with the second; pyproject.toml says the same."""
+"""The supported versions of redis-py: from the first up to, but not including, the second. pyproject.toml has the
+same.
+"""
 
 _CHUNK: Final = 65_536
 MORE: Final = object()
-"""In place of a reply that has not arrived whole."""
+"""Returned while a reply has not arrived completely."""
 
 
 def check_redis_py(version: object = redis.__version__) -> None:
-    """Whether this client works with the redis-py that is installed. With an older one a spend was counted and then ended in a TypeError, because the
-    reply is read with an option that it does not have. Raises WrongVersion."""
+    """Checks the installed redis-py. An older one lacks an option with which replies are read, so that a spend was
+    counted and then raised a TypeError. Raises WrongVersion.
+    """
     numbers = re.match(r"([0-9]{1,4})\.([0-9]{1,4})", version) if isinstance(version, str) else None
     least, below = REDIS_PY
     if numbers is None or not least <= (int(numbers[1]), int(numbers[2])) < below:
@@ -46,13 +50,15 @@ def check_redis_py(version: object = redis.__version__) -> None:
 
 
 class Address:
-    """Where Redis is, and how to log in there, from any URL that redis-py takes. pools: redis-py's pool class of the kind of connection that is wanted."""
+    """The address of Redis and its login, from any URL that redis-py takes. pools: redis-py's pool class for the kind
+    of connection.
+    """
 
     def __init__(self, url: str, pools: Any) -> None:
         check_redis_py()
         what = redis_complaint(url) if isinstance(url, str) else "is no text"
         if what is not None:
-            # A piece of a password may stand anywhere in what is wrong.
+            # The message may have a part of the password.
             said = shown(masked(url)) if isinstance(url, str) else shown(url)
             raise InvalidSetting(f"REDIS_URL {said} {what}: write it like redis://host:6379/0", "REDIS_URL")
         try:
@@ -60,7 +66,8 @@ class Address:
             self._connection_class = pool.connection_class
             self._kwargs = {**pool.connection_kwargs, "decode_responses": False, "retry": None}
             if "maint_notifications_config" in self._kwargs:
-                # Nobody here reads such notices, and without hiredis redis-py refuses them on the connections of a watch, which then is never ready.
+                # Nothing here reads such notifications. Without hiredis redis-py refuses them on a watch's
+                # connection, which then is never ready.
                 self._kwargs["maint_notifications_config"] = None
                 self._kwargs.pop("maint_notifications_pool_handler", None)
             self.connection()
@@ -78,12 +85,12 @@ class Address:
         return str(kwargs.get("path") or f"{kwargs.get('host', 'localhost')}:{kwargs.get('port', 6379)}")
 
     def connection(self, **kwargs: Any) -> Any:
-        """A connection of redis-py's that is not connected yet, with some of its options otherwise."""
+        """A connection of redis-py that is not connected yet, with some of its options replaced."""
         return self._connection_class(**{**self._kwargs, **kwargs})
 
 
 class ReplyReader:
-    """The replies in what a connection has received, read by hiredis."""
+    """Reads replies from received bytes, with hiredis."""
 
     __slots__ = ("_reader",)
 
@@ -96,31 +103,29 @@ class ReplyReader:
         return None if Reader is None else cls(connection)
 
     def feed(self, data: bytes) -> None:
-        """What was received; nothing is the connection's end. Raises ConnectionError."""
+        """Adds received bytes; no bytes mean that the connection ended. Raises ConnectionError."""
         if not data:
             raise exceptions.ConnectionError("the server closed the connection")
         self._reader.feed(data)
 
     def next(self) -> Any:
-        """The next reply, errors as exceptions of redis-py; or MORE. Messages that nobody asked for are left out."""
+        """The next reply, errors as exceptions of redis-py; or MORE. Skips push messages."""
         while True:
             try:
                 reply = self._reader.gets()
-            except (
-                Exception
-            ) as error:  # what no Redis sends: a server of another kind, or bytes that are damaged on their way
+            except Exception as error:  # not the protocol of Redis: another kind of server, or damaged bytes
                 raise exceptions.ConnectionError(f"what came is not Redis' protocol ({error})") from error
             if type(reply) is list or not isinstance(reply, PushNotification):
                 return reply
 
 
 def command(parts: Sequence[str | bytes]) -> bytes:
-    """A command as RESP has it."""
+    """A command in the Redis protocol (RESP)."""
     return b"*%d\r\n" % len(parts) + arguments(parts)
 
 
 def arguments(parts: Sequence[str | bytes]) -> bytes:
-    """Some arguments of a command, without its head."""
+    """Arguments of a command in the Redis protocol, without its head."""
     out = []
     for part in parts:
         raw = part.encode() if isinstance(part, str) else part
@@ -129,12 +134,12 @@ def arguments(parts: Sequence[str | bytes]) -> bytes:
 
 
 def words(parts: Sequence[str]) -> bytes:
-    """As `arguments`, for many that are ASCII."""
+    """As `arguments`, for many arguments that are ASCII."""
     return "".join([f"${len(part)}\r\n{part}\r\n" for part in parts]).encode("ascii")
 
 
 class Connection:
-    """A connection that is open. `connection` is redis-py's, connected."""
+    """An open connection. `connection` is redis-py's, connected."""
 
     __slots__ = ("_connection", "_replies", "_sock", "_waits_s", "asks")
 
@@ -143,15 +148,16 @@ class Connection:
         self._sock = connection._sock
         self._replies = ReplyReader.of(connection)
         self._waits_s = 0.0
-        """How long the kernel waits on this socket; 0 where Python does."""
+        """The kernel's timeout on this socket; 0 where Python keeps the time."""
         self.asks = self._replies is not None and type(self._sock) is socket.socket
         """Whether `ask` can be used: not with TLS, whose layer must see each wait."""
 
     def ask(
         self, data: bytes, timeout_s: float, began: float, awake: BusyPoll, sent: Callable[[], None] | None = None
     ) -> Any:
-        """The reply to one command that began at a monotonic second, waited for awake at first. The kernel keeps the time, which saves half of the
-        system calls. sent: called when the command is on its way. Raises as `receive`."""
+        """The reply to one command that began at a monotonic second; busy-polls first. The kernel keeps the timeout,
+        which halves the number of system calls. sent: called when the command is sent. Raises as `receive`.
+        """
         sock, replies = self._sock, self._replies
         if self._waits_s != timeout_s:
             kept = struct.pack("@ll", int(timeout_s), int(timeout_s % 1 * 1_000_000) or 1)
@@ -164,7 +170,7 @@ class Connection:
             if sent is not None:
                 sent()
             if time.monotonic() - began > timeout_s / 10:
-                # The kernel would begin to wait anew.
+                # The kernel would begin the timeout anew.
                 return self.receive(began + timeout_s)
             received = awake.recv(sock, _CHUNK, timeout_s, len(data))
             if received is None:
@@ -190,7 +196,7 @@ class Connection:
         self._sock.sendall(data)
 
     def receive(self, deadline: float) -> Any:
-        """The next reply. Raises redis-py's errors, those that Redis answers among them, and TimeoutError."""
+        """The next reply. Raises redis-py's errors, those that Redis replied included, and TimeoutError."""
         replies = self._replies
         if replies is None:
             return self._connection.read_response(timeout=remaining(deadline))
@@ -202,10 +208,10 @@ class Connection:
         return reply
 
     def drop(self) -> None:
-        """Closes it; no further call."""
+        """Closes the connection for good."""
         self._connection.disconnect()
 
 
 def remaining(deadline: float) -> float:
-    """Seconds until a deadline (monotonic), never 0, which would mean not to wait at all."""
+    """Seconds until a deadline (monotonic); never 0, which would mean no timeout."""
     return max(deadline - time.monotonic(), 0.001)

@@ -1,7 +1,8 @@
-"""Calls of scripts over redis-py connections, each bounded by one deadline that covers connecting, loading, sending and every repeat.
+"""Script calls over a pool of connections. One deadline covers connecting, loading the script, sending and every
+retry.
 
-Repeating after a lost reply is safe because the request id is inside the call. Connections are kept in a stack that threads share, and are
-left behind in a forked child.
+Retrying after a lost reply is safe, because the request id is part of the call. Connections are kept in a stack that
+threads share, and are not used in a forked child.
 """
 
 from __future__ import annotations
@@ -28,17 +29,19 @@ Arg = str | bytes
 _FORGETS: Final = "it forgets scripts as soon as they are loaded"
 _PAUSE_S: Final = 0.005
 _TURN: Final = 3
-"""Calls sent together; two such turns are with Redis at a time. It runs what it has of one connection before it turns to another: with all calls of a batch over all
-shards sent at once, the spends of others waited behind the whole of it."""
+"""Calls in one pipeline window; two windows are in flight at a time. Redis serves one connection until its buffer is
+empty. If a batch sent all its calls at once, other clients would wait for the whole batch.
+"""
 _TOGETHER: Final = 8192
-"""Bytes of calls that leave in one piece: less is not worth a system call, and with more Redis would wait for work."""
+"""Bytes of calls that are sent in one piece. Fewer are not worth a system call; with more, Redis would wait for work."""
 _OWN: Final[weakref.WeakSet[ConnectionPool]] = weakref.WeakSet()
 
 
 class NoAnswer(Exception):
-    """The deadline passed, or Redis refused in a way that no repeat mends. `replies` has None where no answer arrived.
+    """The deadline passed, or Redis refused in a way that no retry changes. `replies` has None where no reply
+    arrived.
 
-    silent: Redis took the call, or the connection, and said nothing.
+    silent: Redis accepted the call or the connection, and did not reply.
     """
 
     def __init__(self, why: str, replies: list[Reply | None], silent: bool = False) -> None:
@@ -49,13 +52,14 @@ class NoAnswer(Exception):
 
 
 class Unreadable(NoAnswer):
-    """A reply came that no script gives. A repeat would bring the same."""
+    """A reply is not one that the script gives. A retry would bring the same."""
 
 
 class Call:
-    """One script call, ready to send and to send again. head: the encoded words before the arguments, where they are known.
-    args may be made when the call is sent: Redis works on the calls before it meanwhile. sent: called when it has been sent, for what can be done while
-    Redis works on this one."""
+    """One script call, ready to be sent, repeatedly too. head: the encoded words before the arguments, where they are
+    known. args may be made when the call is sent, while Redis works on the calls before it. sent: called after
+    sending, for work that can be done while Redis works on this call.
+    """
 
     __slots__ = ("args", "head", "keys", "script", "sent")
 
@@ -74,7 +78,7 @@ class Call:
         self.sent = sent
 
     def encoded(self) -> bytes:
-        """As it goes over the wire."""
+        """The call as sent bytes."""
         args = self.args() if callable(self.args) else self.args
         head = encoded_head(self.script, self.keys) if self.head is None else self.head
         return b"*%d\r\n%b" % (3 + len(self.keys) + len(args), head) + arguments(args)
@@ -86,7 +90,9 @@ def encoded_head(script: Script, keys: Sequence[str]) -> bytes:
 
 
 class ConnectionPool:
-    """Connections to one Redis. Thread-safe; usable after fork. busy_poll_us: how long a call waits awake for its reply, 0 for not at all."""
+    """Connections to one Redis. Thread-safe; usable after fork. busy_poll_us: microseconds for which a call
+    busy-polls for its reply; 0 never.
+    """
 
     def __init__(self, url: str, busy_poll_us: int = MOST_US) -> None:
         self._address = Address(url, redis.ConnectionPool)
@@ -109,7 +115,8 @@ class ConnectionPool:
     def call_all(self, calls: Sequence[Call], timeout_s: float, away_after_s: float | None = None) -> list[Reply]:
         """The replies to calls in order, pipelined. Raises NoAnswer with the replies that did arrive.
 
-        away_after_s: give up earlier when Redis refuses connections for this long; a slow answer still has the whole time.
+        away_after_s: give up earlier when Redis refuses connections for this long; a slow reply still has the whole
+        time.
         """
         began = time.monotonic()
         if len(calls) == 1 and (only := self._quick(calls[0], timeout_s, began)) is not None:
@@ -119,7 +126,7 @@ class ConnectionPool:
     def _repeated(
         self, calls: Sequence[Call], timeout_s: float, began: float, away_after_s: float | None = None
     ) -> list[Reply]:
-        """The replies to calls that began at a monotonic second, asked for again until the time is over."""
+        """The replies to calls that began at a monotonic second; retries until the time is over."""
         deadline = began + timeout_s
         replies: list[Reply | None] = [None] * len(calls)
         why, silent = "no time was left", False
@@ -143,14 +150,15 @@ class ConnectionPool:
             except NoAnswer:
                 raise
             except Exception as error:
-                # Whatever it is, the call may have been counted: its caller must be told under which id it can be repeated.
+                # On any error the call may have been counted, so its caller must learn under which id to repeat it.
                 raise NoAnswer(f"the call to Redis at {self.where} failed: {named(error)}", replies) from error
             if deadline - time.monotonic() > _PAUSE_S:
                 time.sleep(_PAUSE_S)
 
     def _quick(self, call: Call, timeout_s: float, began: float) -> Reply | None:
-        """The usual case, one call on a connection that is open, without what several calls and repeats need. None where anything is otherwise:
-        the call is then begun anew. Raises NoAnswer when the time is over."""
+        """The fast path: one call on an open connection, without the work for several calls and retries. Returns None
+        in any other case; the call then begins anew. Raises NoAnswer when the time is over.
+        """
         try:
             link = self._free.pop()
         except IndexError:
@@ -162,7 +170,7 @@ class ConnectionPool:
             reply: Reply = link.ask(call.encoded(), timeout_s, began, self.awake, call.sent)
         except exceptions.ResponseError:
             reply = []
-        except Exception as error:  # noqa: BLE001  # the call is begun anew, where whatever happens again is told
+        except Exception as error:  # noqa: BLE001  # the call begins anew, and an error that repeats is reported there
             link.drop()
             if time.monotonic() - began < timeout_s:
                 return None
@@ -190,7 +198,9 @@ class ConnectionPool:
         self._free.append(link)
 
     def _exchange(self, link: Connection, calls: Sequence[Call], replies: list[Reply | None], deadline: float) -> None:
-        """Asks for the replies that are not there, turn by turn: while Redis is at work on one, the next is made and sent."""
+        """Sends the calls without a reply, window by window: while Redis works on one window, the next is made and
+        sent.
+        """
         waiting = deque(i for i, reply in enumerate(replies) if reply is None)
         asked: deque[int] = deque()
         loaded = 0
@@ -205,7 +215,7 @@ class ConnectionPool:
                     missing += self._receive(link, replies, asked, deadline)
                     asked.clear()
             except exceptions.ResponseError:
-                # Else the next call on this connection would be given their replies.
+                # Otherwise the next call on this connection would read their replies.
                 with suppress(exceptions.ResponseError):
                     self._receive(link, replies, asked, deadline)
                 raise
@@ -224,7 +234,9 @@ class ConnectionPool:
     def _receive(
         self, link: Connection, replies: list[Reply | None], turn: Iterable[int], deadline: float
     ) -> list[int]:
-        """Puts the replies in their places; answers those whose script Redis does not have. Raises the first error that Redis answered, when all are read."""
+        """Stores the replies in their places; returns the calls whose script Redis does not have. Raises the first
+        error that Redis replied, after all replies are read.
+        """
         missing: list[int] = []
         failure: exceptions.ResponseError | None = None
         strange: object = None
@@ -256,7 +268,9 @@ class ConnectionPool:
             return Connection(connection)
 
     def own_connection(self, timeout_s: float) -> Any:
-        """A connection for the caller alone, to listen on (RESP2, where messages come as plain replies). Raises redis' errors, OSError."""
+        """A connection for the caller alone, to subscribe on (RESP2, in which messages are plain replies). Raises
+        redis' errors, OSError.
+        """
         connection = self._address.connection(
             protocol=2, health_check_interval=0, socket_timeout=timeout_s, socket_connect_timeout=timeout_s
         )
@@ -269,13 +283,13 @@ class ConnectionPool:
             self._free.pop().drop()
 
     def forget(self) -> None:
-        """In a forked child: the parent's connections are not ours to close."""
+        """In a forked child: the parent's connections must not be closed here."""
         self._free = deque()
         self.awake = BusyPoll(self._busy_poll_us)
 
 
 def _taken(places: deque[int]) -> list[int]:
-    """The next turn's, which are then no longer there."""
+    """Takes the calls of the next window off the list."""
     return [places.popleft() for _ in range(min(_TURN, len(places)))]
 
 
@@ -308,25 +322,27 @@ def one_line(error: BaseException) -> str:
 
 
 def named(error: BaseException) -> str:
-    """An error that is none of Redis': its kind and what it says."""
+    """An error that is not from Redis: its type and message."""
     return f"{type(error).__name__}: {one_line(error)}"
 
 
 _PASSES: Final = ("BUSY", "LOADING", "MASTERDOWN", "NOREPLICAS", "MISCONF", "TRYAGAIN", "CLUSTERDOWN")
-"""How Redis begins an error that says nothing of the call: it wrote nothing, and takes the same call again later."""
+"""The beginnings of Redis' errors that do not depend on the call: nothing was written, and a retry may succeed."""
 
 
 _LEAVE: Final = ("READONLY", "MASTERDOWN", "LOADING")
 
 
 def passes(error: exceptions.ResponseError) -> bool:
-    """Whether a repeat is right."""
+    """Whether a retry may succeed."""
     return _code(error) in _PASSES or is_of_the_server(error)
 
 
 def is_of_the_server(error: exceptions.ResponseError) -> bool:
-    """Whether the server at the other end is no primary now, as after a failover: a new connection may reach another, this one never will."""
-    # A proxy in between may say `ERR READONLY ...`.
+    """Whether the server is no primary, as after a failover: a new connection may reach the primary, this one never
+    will.
+    """
+    # A proxy in between may reply `ERR READONLY ...`.
     return _code(error) in _LEAVE or str(error).startswith("READONLY")
 
 
@@ -335,7 +351,7 @@ def _code(error: exceptions.ResponseError) -> str:
 
 
 def translated(error: exceptions.ResponseError, where: str, replies: list[Reply | None]) -> Exception:
-    """Redis' own errors in our words."""
+    """Converts Redis' errors into those of `engine.errors`."""
     text = one_line(error)
     if isinstance(error, exceptions.OutOfMemoryError):
         return NoAnswer(

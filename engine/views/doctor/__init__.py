@@ -1,4 +1,4 @@
-"""Doctor: the one command that says what is wrong. It looks, changes nothing, and each finding says what to do."""
+"""Doctor: the command that reports what is wrong. It changes nothing, and each finding says what to do."""
 
 from engine.views.doctor.examine import examine
 from engine.views.doctor.finding import Finding, State

@@ -1,8 +1,9 @@
-"""Every fact that Redis and PostgreSQL both hold, compared: where they differ, both values and what to do.
+"""Compares every fact that Redis and PostgreSQL both have: where they differ, both values and what to do.
 
-What adds up money (counters, rows, causes, plans) is compared by `verify`, which takes its time. Here is what a person must know at once: whether
-one of the two went back to an earlier state. A difference counts when it is still there after a moment: the two are not read at one instant.
-docs/operations.md lists every such fact, with who compares it.
+`verify` compares sums of money (counters, rows, causes, plans), which takes time. This finds what a person must know
+at once: whether one of the two was restored to an earlier state. A difference counts when it remains after a moment,
+because the two are not read at one instant.
+docs/operations.md lists every such fact, and what compares it.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ _CLOSED_DAYS: Final = 3
 
 
 class Apart(NamedTuple):
-    """A fact that the two stores hold differently, with both values, and what to do."""
+    """A fact that differs in the two stores, with both values, and what to do."""
 
     detail: str
     todo: str
@@ -45,7 +46,7 @@ class Apart(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Sides:
-    """Both stores. PostgreSQL is asked first: what it has was in Redis before."""
+    """Both stores. PostgreSQL is read first: what it has was in Redis before."""
 
     db: Engine
     live: LiveRedis

@@ -25,7 +25,7 @@ _SHORT_H: Final = 1.0
 def capacity(settings: Settings, db: Engine, info: Mapping[str, Any], timeout_s: float) -> Iterator[Finding]:
     """The memory of ids, then the journal, from a sample of the last ten seconds."""
     with db.begin() as conn:
-        # At a million spends a second even a sample takes a while; then the answer is "cannot tell".
+        # At a million spends a second even a sample takes long; then the answer is "cannot tell".
         conn.execute(text("SET LOCAL statement_timeout = '5s'"))
         spends, calls, events = conn.execute(
             text(
@@ -33,7 +33,7 @@ def capacity(settings: Settings, db: Engine, info: Mapping[str, Any], timeout_s:
                 " WHERE recorded_at >= now() - interval '10 seconds' AND day >= (now() AT TIME ZONE 'UTC')::date - 1"
             )
         ).one()
-    # An id is remembered for at least one window and at most two.
+    # An id is kept for at least one window and at most two.
     kept = (calls * settings.request_id_minutes * 6 + events * settings.event_id_hours * 360) * 2
     rates = f"{spends / 10:.1f} spends/s in {calls / 10:.1f} calls/s, {events / 10:.1f}/s with event ids"
     yield Finding("id memory", "ok", f"{rates}: up to {kept * _ID_BYTES / 2**20:.1f} MiB for the ids kept")
@@ -71,5 +71,5 @@ def _entry_bytes(url: str, timeout_s: float) -> tuple[int, float, bool]:
         except exceptions.ResponseError:
             return sum(lengths), _ENTRY_BYTES, True
     of = sum(lengths[shard] for shard in longest)
-    # A short journal is mostly the stream's own frame, which says nothing of what an entry will cost.
+    # A short journal is mostly the stream's overhead, which does not show what an entry will cost.
     return (sum(lengths), sum(used) / of, False) if of >= _SAMPLED * 100 else (sum(lengths), _ENTRY_BYTES, False)

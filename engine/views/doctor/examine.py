@@ -1,7 +1,7 @@
-"""The looks, in the order in which a person would look: servers, how they keep what they are told, clocks, tables, shards, jobs.
+"""The checks, in the order in which a person would make them: servers, durability, clocks, tables, shards, jobs.
 
-Every look is bounded and stands alone: a server that is away costs its own findings and no others. `unknown` is what a server does not let
-us see; it fails nothing.
+Every check is bounded and independent: a server that is away costs its own findings only. `unknown` is what a server
+does not let us see; it fails nothing.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ LEAST_POSTGRESQL: Final = 14
 CLOCK_WARN_MS: Final = 1000
 _TIMEOUT_S: Final = ANSWER_S
 _LIMITS: Final = f" -c lock_timeout={int(ANSWER_S * 1000)} -c statement_timeout=30000"
-"""What somebody keeps locked costs a look its finding, and holds up no other."""
+"""A lock of others costs a check its finding, and delays no other."""
 _ASK: Final = "look at it in the provider's console: it must be noeviction, appendonly yes, appendfsync everysec"
 
 
 def examine(settings: Settings, look_at_jobs: Callable[[redis.Redis], Iterable[Finding]]) -> Iterator[Finding]:
-    """Every finding, in the order in which a person would look. Raises nothing that a server did.
+    """Every finding, in the order in which a person would check. Raises nothing that a server caused.
 
-    look_at_jobs: what is found in RQ's Redis, which the doorbell knows and this floor does not.
+    look_at_jobs: checks RQ's Redis, which the doorbell knows and this room does not.
     """
     yield from _versions()
     db = make_engine(settings.database_url, patience_s=ANSWER_S, options=_LIMITS)
@@ -66,7 +66,7 @@ def examine(settings: Settings, look_at_jobs: Callable[[redis.Redis], Iterable[F
         there = any(finding.name == "PostgreSQL" and finding.state != "fail" for finding in cold)
         instance = None
         if there:
-            # First: what follows may wait for the same lock.
+            # First: later checks may wait for the same lock.
             yield from guarded("locks", lambda: look_at_waits(db))
             instance = _instance(db)
         if instance is not None:
@@ -83,7 +83,7 @@ def examine(settings: Settings, look_at_jobs: Callable[[redis.Redis], Iterable[F
 
 
 def _side_by_side(*looks: Callable[[], Any]) -> list[Any]:
-    """What each look finds, in order: one server that hangs does not put off the others."""
+    """The findings of each check, in order; one server that hangs does not delay the others."""
     with ThreadPoolExecutor(len(looks)) as threads:
         return [each.result() for each in [threads.submit(look) for look in looks]]
 
@@ -151,7 +151,7 @@ def _same_redis(hot: Mapping[str, Any], jobs: Mapping[str, Any]) -> Iterator[Fin
 
 
 def _keeping(name: str, url: str, info: Mapping[str, Any]) -> Iterator[Finding]:
-    """Whether the hot Redis may lose what it was told: eviction and its append-only file."""
+    """Whether the hot Redis may lose data: eviction and its append-only file."""
     policy = info.get("maxmemory_policy") or _config(url, "maxmemory-policy")
     if policy is None:
         yield Finding(
@@ -262,7 +262,7 @@ def _durability(db: Engine) -> Iterator[Finding]:
 def _instance(db: Engine) -> str | None:
     try:
         return Catalog(db).instance_uuid()
-    except Exception:  # noqa: BLE001  # without tables there is no uuid, and the migrations' own finding says so
+    except Exception:  # noqa: BLE001  # without tables there is no uuid, and the finding on migrations reports it
         return None
 
 

@@ -13,7 +13,7 @@ State = Literal["ok", "warn", "fail", "unknown"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at. todo is empty where nothing is to be done."""
+    """The result of one check. todo is empty where nothing is to be done."""
 
     name: str
     state: State
@@ -22,10 +22,10 @@ class Finding:
 
 
 def guarded(name: str, look: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:
-    """What a look finds. One that breaks is a finding too, and hides no other."""
+    """The findings of a check. One that raises is a finding too, and hides no other."""
     try:
         yield from look()
     except BudgetError as error:
         yield Finding(name, "fail", str(error))
-    except Exception as error:  # noqa: BLE001  # a doctor that dies of one finding tells nothing of the others
+    except Exception as error:  # noqa: BLE001  # an error in one finding must not hide the others
         yield Finding(name, "unknown", f"cannot tell: {type(error).__name__}: {' '.join(str(error).split())[:200]}")

@@ -1,4 +1,4 @@
-"""Names in use that people cannot tell apart or see whole."""
+"""Names in use that look alike or have invisible characters."""
 
 from __future__ import annotations
 

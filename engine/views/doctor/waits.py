@@ -1,4 +1,6 @@
-"""Who waits for a lock in PostgreSQL, and who holds it: a persist that waits is a journal that grows, and nothing of ours says why."""
+"""Who waits for a lock in PostgreSQL, and who holds it: while persist waits, the journal grows, and no other check
+shows why.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ ORDER BY w.query_start
 
 
 def look_at_waits(db: Engine) -> Iterator[Finding]:
-    """A finding for each session of this role that waits for a lock. It reads no table of ours, so no lock of ours keeps it from saying so."""
+    """A finding for each session of this role that waits for a lock. It reads none of our tables, so no lock on them
+    can block it.
+    """
     with db.connect() as conn:
         rows = [row for row in conn.execute(text(_WAITS)).mappings() if row["waited_s"] >= WAITED_S]
     if not rows:

@@ -1,19 +1,19 @@
--- The fast path of a packed batch (lib/packed.lua): its sums in ascending order of campaigns, their keys in the same order, and nothing out of the
--- ordinary. It makes no table of a campaign. Where every spend is counted, quick_packed answers; where some are not, it hands on what it has read, and
--- lib/quick_by_one.lua looks at them one by one. Where anything is unusual, nothing has been written: the call goes the slow path (lib/charge.lua).
+-- The fast path of a packed batch (lib/packed.lua): sums in ascending order of campaigns, keys in the same order, and otherwise the usual case. It makes no
+-- table per campaign. Where every spend is counted, fast_packed replies. Where some are not, it passes on what it has read, and lib/fast_by_one.lua
+-- evaluates the spends one by one. In any unusual case it returns before it has written anything, and the slow path (lib/charge.lua) takes the call.
 -- include: lib/call.lua
 -- include: lib/packed.lua
 -- include: lib/plan.lua
 -- include: lib/budgets.lua
 -- include: lib/gates.lua
--- include: lib/memory.lua
+-- include: lib/dedup.lua
 -- include: lib/holds.lua
 -- include: lib/changes.lua
 -- include: lib/journal.lua
 -- include: lib/figures.lua
 
--- The brands that KEYS name from the eighth on, in order and by number, and the place of the last of their keys; nil where one is not as usual: unknown,
--- named twice, or with holds that are due.
+-- Reads the brands that KEYS names from FIRST_PLAN on: in order, by number, and the place of the last of their keys. nil where one is unusual: unknown,
+-- repeated, or with expired holds.
 local function usual_brands(verb, day, month, now)
   local brands, by_number, place, stride, at = {}, {}, FIRST_PLAN, verb == 't' and 3 or 1, #shard_key - 4
   while true do
@@ -24,7 +24,7 @@ local function usual_brands(verb, day, month, now)
     if verb == 't' and brand.held > 0 then
       local tag, holds_key, expiry_key = string.sub(shard_key, 1, -6), KEYS[place + 1], KEYS[place + 2]
       if holds_key ~= tag .. 'holds:' .. id or expiry_key ~= tag .. 'expiry:' .. id then return nil end
-      if not holds_stand(brand, holds_key, expiry_key) or has_due(expiry_key, now) then return nil end
+      if not holds_exist(brand, holds_key, expiry_key) or has_due(expiry_key, now) then return nil end
     end
     brand.id, brand.amount = id, 0
     brands[#brands + 1], by_number[id + 0] = brand, brand
@@ -32,7 +32,7 @@ local function usual_brands(verb, day, month, now)
   end
 end
 
--- The sums of a batch with what their campaigns' hashes have, an array each; nil where one is not as usual. before: the place of the last key of a brand.
+-- Parses the sums of a batch and reads their campaigns, into an array per field. nil where one is unusual. before: the place of the last key of a brand.
 local function usual_sums(body, by_number, before, day, month, now)
   local day_field, month_field = period_fields(day, month)
   local campaign_key, ends, count, size, last_id, any_closed = string.sub(shard_key, 1, -6) .. 'campaign:', 1, 0, 0, 0, false
@@ -41,7 +41,7 @@ local function usual_sums(body, by_number, before, day, month, now)
     count = count + 1
     local key, id, amount, several = KEYS[before + count], campaign_id + 0, digits + 0, times + 0
     local brand = by_number[(id - id % 65536) / 65536]
-    -- In ascending order none stands twice.
+    -- Ascending order excludes repeated campaigns.
     if start ~= ends or not brand or id <= last_id or key ~= campaign_key .. campaign_id then return nil end
     if several < 1 or #times > 4 or #digits > 16 or amount < several or amount > several * MAX_AMOUNT then return nil end
     local got = redis.pcall('HMGET', key, 'on', 'archived', 'schedule', day_field, month_field)
@@ -66,18 +66,18 @@ local function usual_sums(body, by_number, before, day, month, now)
   }
 end
 
--- A call's events: {names, fields, text} and what is seen of them ({name = what is remembered}) and where they are to be remembered; nil where they are not
--- as usual: of another day, one twice, or with a memory that has to turn.
+-- A call's events (read_names), their stored values ({name = value}) and the hash to write them to. nil where they are unusual: of another day, with a
+-- repeated name, or with a dedup window that has ended.
 local function usual_events(call, size, day, now)
   if call.day ~= text(day) then return nil end
-  local named, events = read_names(call, size), open_memory(shard_key, 'ev', event_keys, now)
+  local named, events = read_names(call, size), open_dedup(shard_key, 'ev', event_keys, now)
   if not named or not named.once or not events or #events.rotate > 0 then return nil end
-  local seen = recall(events, named.names)
+  local seen = look_up(events, named.names)
   if not seen then return nil end
   return named, seen, events.write
 end
 
--- Whether all sums fit, into their budgets (of questions) and into the numbers that are exact.
+-- Whether all sums fit into MAX_TOTAL and, of try calls, into their budgets.
 local function sums_fit(verb, brands, sums)
   if verb == 't' and sums.any_closed then return false end
   for _, brand in ipairs(brands) do
@@ -89,7 +89,7 @@ local function sums_fit(verb, brands, sums)
   return true
 end
 
--- Appends the entry and writes everything, counting what sums.amounts and each brand's amount now are. Answers the reply.
+-- Counts sums.amounts and each brand's amount, appends the entry and writes everything. Returns the reply.
 local function write_usual(verb, call, usual, verdict)
   local shard, sums, now, by_id = usual.shard, usual.sums, usual.shard.now, {}
   for _, brand in ipairs(usual.brands) do
@@ -119,12 +119,12 @@ local function write_usual(verb, call, usual, verdict)
     end
     ids[i] = ids[i] .. (mask == 0 and ':0' or ':' .. mask)
   end
-  tell(shard, messages)
+  publish_messages(shard, messages)
   return { 'ok', verdict.packed, table.concat(lines, ';'), table.concat(ids, ';') }
 end
 
--- The reply; or nil, and what was read where the spends must be looked at one by one.
-local function quick_packed(verb, call)
+-- Returns the reply. Or nil and what was read, where the spends must be evaluated one by one. Or nil alone, for the slow path.
+local function fast_packed(verb, call)
   local request, log = call.request, call.log
   if not serves(call.layout) or not is_id(request, 80) then return nil end
   local version, width = string.byte(log, 1, 2)

@@ -1,6 +1,6 @@
--- The fast path of a single spend: counted, or refused, where nothing is out of the ordinary. Where anything is, it is left, having written nothing: the
--- call then goes the slow path (lib/charge.lua), which says what. It stands before all other pieces, and is no function, because a script makes its
--- functions anew at every call. `verb` is set by the script: 'r' states a fact, 't' asks.
+-- The fast path of a single spend: counts or refuses it in the usual case. In any other case it breaks off before it has written anything, and the slow
+-- path (lib/charge.lua) takes the call. It precedes all other pieces and is no function, because Lua creates a script's functions anew at every call.
+-- The script sets `verb`: 'r' record, 't' try.
 -- include: lib/constants.lua
 -- include: lib/calendar.lua
 -- include: lib/schedule.lua
@@ -8,12 +8,12 @@
 -- include: lib/budgets.lua
 -- include: lib/gates.lua
 repeat
-  local format, find, asks = string.format, string.find, verb == 't'
+  local format, find, is_try = string.format, string.find, verb == 't'
   local shard_key, registry_key, journal_key, requests_0, requests_1, events_0, events_1, brand_key = unpack(KEYS, 1, 8)
   local layout, request, body, packed_log = unpack(ARGV, 1, 4)
   if packed_log or not serves(layout) then break end
   local campaign_id, digits, event, occurred = string.match(body or '', '^(%d+),(%d+),([^,;]*),(%d*);$')
-  local last = asks and 11 or 9
+  local last = is_try and 11 or 9
   if not campaign_id or #KEYS ~= last or #request > 80 or not find(request, ID) or #digits > 13 then break end
   if event ~= '' and (#event > 64 or not find(event, ID)) then break end
   if occurred ~= '' and (#occurred > 15 or occurred + 0 > LAST_INSTANT) then break end
@@ -25,15 +25,15 @@ repeat
   if events_0 ~= prefix .. 'events:0' or events_1 ~= prefix .. 'events:1' then break end
   if brand_key ~= prefix .. 'brand:' .. brand_id or campaign_key ~= prefix .. 'campaign:' .. campaign_id then break end
 
-  local counter = asks and 'count:accepted' or 'count:recorded'
+  local counter = is_try and 'count:accepted' or 'count:recorded'
   local state = redis.pcall('HMGET', shard_key, 'mark', 'layout', 'now', 'n', counter, 'req_active', 'req_until', 'ev_active', 'ev_until')
   local counted, requests = state[5] or '0', state[6] == '0' and requests_0 or state[6] == '1' and requests_1
   if not state[1] or not serves(state[2]) or not state[3] or not state[4] or not requests or not state[7] then break end
   if state[3] == '' or state[4] == '' or counted == '' or state[7] == '' then break end
   if not find(state[3] .. state[4] .. counted .. state[7], WHOLE) then break end
-  local kept, n, now = state[3] + 0, state[4] + 1, read_clock()
-  if now < kept - CLOCK_SLACK_MS then break end
-  if now < kept then now = kept end
+  local last_now, n, now = state[3] + 0, state[4] + 1, read_clock()
+  if now < last_now - CLOCK_SLACK_MS then break end
+  if now < last_now then now = last_now end
   if now >= state[7] + 0 then break end
   local events = state[8] == '0' and events_0 or state[8] == '1' and events_1
   if event ~= '' and (not events or not find(state[9] or '', WHOLE) or now >= state[9] + 0) then break end
@@ -49,7 +49,7 @@ repeat
   local campaign = redis.pcall('HMGET', campaign_key, 'on', 'archived', 'schedule', day_field, month_field)
   local schedule = campaign[3]
   if not brand[1] or not campaign[1] or not campaign[2] or not schedule then break end
-  -- What is not of its grammar is told by the slow path, which takes the shard out of use.
+  -- A malformed value is left to the slow path, which takes the shard out of use.
   if not find(campaign[1] .. ',' .. campaign[2] .. ',' .. brand[1], '^[01],[01],[01]$') or (schedule ~= '' and not is_schedule(schedule)) then break end
   local held, own_daily, own_monthly = brand[2] or '0', campaign[4] or '0', campaign[5] or '0'
   if held == '' or own_daily == '' or own_monthly == '' or #held > 16 then break end
@@ -66,8 +66,8 @@ repeat
     .. limit_$i
     -- end each
   , '^%d*$') then break end
-  if held ~= '0' and asks then
-    -- Holds count in every answer; those that have expired are swept by the slow path.
+  if held ~= '0' and is_try then
+    -- Holds reduce what is left; expired ones are removed by the slow path.
     local holds_key, expiry_key = prefix .. 'holds:' .. brand_id, prefix .. 'expiry:' .. brand_id
     if KEYS[9] ~= holds_key or KEYS[10] ~= expiry_key then break end
     local holds, first = redis.pcall('HLEN', holds_key), redis.pcall('ZRANGEBYSCORE', expiry_key, '-inf', '+inf', 'WITHSCORES', 'LIMIT', '0', '1')
@@ -100,7 +100,7 @@ repeat
   end
   local content = #body <= SHORT and body or string.sub(redis.sha1hex(body), 1, 16)
 
-  if asks and refused > 0 then
+  if is_try and refused > 0 then
     local outcome = 'x' .. refused
     local tally = redis.call('HGET', shard_key, 'count:' .. outcome) or '0'
     if not find(tally, WHOLE) or #tally > 15 then break end
@@ -115,7 +115,7 @@ repeat
   round = round or spent_$i % ROUND == 0
   -- end each
   if round then break end
-  -- A budget that becomes used up is told to the journal and to watchers: the slow path.
+  -- A budget that becomes used up needs a journal item and a message to watchers: the slow path writes both.
   if full ~= used_up then break end
   local added = redis.pcall('XADD', journal_key, 'NOMKSTREAM', now_text .. '-*', 'f', '1', 'n', n, 'r', request, 'b', body)
   if not added or added.err then break end

@@ -1,26 +1,26 @@
--- The rest of the fast path of a packed batch (lib/quick_packed.lua): where not all of its spends are counted, those are found one by one.
--- include: lib/quick_packed.lua
+-- The second half of the packed fast path (lib/fast_packed.lua): where not all spends can be counted, it evaluates them one by one.
+-- include: lib/fast_packed.lua
 -- include: lib/packed.lua
 -- include: lib/by_one.lua
 
--- usual: what quick_packed has read. Answers the reply.
-local function quick_by_one(verb, call, usual)
-  local sums, rooms, doors, by_place = usual.sums, {}, {}, {}
+-- usual: what fast_packed has read. Returns the reply.
+local function fast_by_one(verb, call, usual)
+  local sums, rooms, targets, by_place = usual.sums, {}, {}, {}
   for i = 1, sums.count do
     local brand = sums.brands[i]
     rooms[brand] = rooms[brand] or room_of(brand, verb)
     by_place[i] = { campaign = sums.ids[i], amount = sums.amounts[i], times = sums.counts[i] }
-    doors[i] = door_of(sums.ids[i], brand.id, verb == 't' and sums.gates[i] or 0, rooms[brand])
+    targets[i] = target_of(sums.ids[i], brand.id, verb == 't' and sums.gates[i] or 0, rooms[brand])
     brand.amount = 0
   end
   local columns = { size = sums.size, sums = by_place, names = usual.named and usual.named.names, kept = usual.named and usual.named.fields }
   local bad = unpack_log(columns, call.log)
   if bad then return bad end
-  local verdict, odd = by_one(columns, doors, nil, verb, usual.seen, usual.shard.now)
+  local verdict, odd = by_one(columns, targets, nil, verb, usual.seen, usual.shard.now)
   if not verdict then return odd end
-  for i, door in ipairs(doors) do
+  for i, target in ipairs(targets) do
     local brand = sums.brands[i]
-    sums.amounts[i], brand.amount = door.amount, brand.amount + door.amount
+    sums.amounts[i], brand.amount = target.amount, brand.amount + target.amount
   end
   return write_usual(verb, call, usual, verdict)
 end
