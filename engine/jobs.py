@@ -31,7 +31,7 @@ from engine.flows.upkeep.sweep import sweep_expired
 from engine.flows.verify import FAIL, summary
 from engine.job_table import BY_NAME, JOBS, PERSIST_LONGEST_S, PERSIST_QUEUE, PERSIST_S
 from engine.ledger import runs, spend_log
-from engine.ledger.database import wait_for_revision
+from engine.ledger.database import wait_for_revision, writing
 from engine.live.admin import LiveShard
 from engine.live.repair import probe_shards, told_lost
 from engine.settings import Settings
@@ -257,7 +257,7 @@ def tidy(made: System) -> tuple[int, int]:
     windows = max(timedelta(minutes=made.settings.request_id_minutes), timedelta(hours=made.settings.event_id_hours))
     before = at_ms(made.live.now_ms()) - windows - KEEP_MIXED
     dropped = runs.prune(made.db)
-    with made.db.begin() as conn:
+    with writing(made.db) as conn:
         return dropped, spend_log.prune_mixed_requests(conn, before)
 
 

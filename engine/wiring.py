@@ -200,7 +200,7 @@ class System:
 
     @cached_property
     def overview(self) -> Overview:
-        return Overview(self.db, self.catalog, self.live, self.jobs_look)
+        return Overview(self.db, self.catalog, self.live, self.jobs_look, hot_redis=self.hot_redis)
 
     @cached_property
     def metrics(self) -> Metrics:

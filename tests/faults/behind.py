@@ -208,6 +208,7 @@ def fail_over(stage: Stage, size: Size, patience_s: float) -> Seen:
     """The whole of it: filled, behind, failed over, healed; answers what was seen."""
     seen, url = Seen(), stage.environment["REDIS_URL"]
     stage.fill(size)
+    print(f"filled: {size}", flush=True)
     told = len(rows(stage.system, "SELECT 1 FROM job_run WHERE job = 'rebuild'"))
     spent_on = {shard: c for shard, c in stage.campaigns.items() if shard not in stage.quiet}
     callers = Callers(url, spent_on, "behind")

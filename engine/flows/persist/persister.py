@@ -29,6 +29,7 @@ from engine.ledger.cursors import (
     read_cursors,
     stop_cursor,
 )
+from engine.ledger.database import writing
 from engine.live.admin import LiveRedis, LiveShard
 from engine.live.journal import START, Entry, Journal, NoJournal
 
@@ -226,7 +227,7 @@ class Persister:
 
     def stop(self, shard: int, why: str) -> None:
         """Takes a shard out of use, in both stores, until it is rebuilt."""
-        with self._db.begin() as conn:
+        with writing(self._db) as conn:
             stop_cursor(conn, shard, why)
         self._live.unmark(self._instance, shard, why)
 
@@ -242,7 +243,7 @@ class Persister:
         behind: list[int] = []
         out = DrainStats()
         entries, spends = batch, SPENDS_AT_ONCE
-        with self._db.begin() as conn:
+        with writing(self._db) as conn:
             for place, shard in enumerate(shards):
                 if entries <= 0 or spends <= 0:
                     out.left += shards[place:]
@@ -287,7 +288,7 @@ class Persister:
         if afresh:
             self._partitions.clear()
         for day in sorted(set(days) - self._partitions):
-            with self._db.begin() as conn:
+            with writing(self._db) as conn:
                 spend_log.ensure_partition(conn, day)
             self._partitions.add(day)
 
@@ -329,7 +330,7 @@ def told(problems: dict[int, str]) -> str:
 def trim_all(db: Engine, live: LiveRedis, instance: str, keep_minutes: int) -> int:
     """Drops what PostgreSQL has had for JOURNAL_KEEP_MINUTES; until then a restored PostgreSQL can read it again."""
     dropped = 0
-    with db.begin() as conn:
+    with writing(db) as conn:
         safe = age_cursors(conn, keep_minutes)
     for shard in range(SHARDS):
         if safe.get(shard, START) != START:

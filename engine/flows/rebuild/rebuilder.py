@@ -36,6 +36,7 @@ from engine.flows.rebuild.side_by_side import side_by_side
 from engine.ledger import holds, periods, spend_read
 from engine.ledger.catalog import Catalog
 from engine.ledger.cursors import CursorMoved
+from engine.ledger.database import writing
 from engine.ledger.holds import HoldRow
 from engine.ledger.locks import Lock, try_take
 from engine.ledger.records import BrandRecord, CampaignRecord
@@ -177,6 +178,7 @@ class Rebuilder:
                 done.append(rebuilt)
                 if progress:
                     progress(rebuilt)
+        done.sort(key=_shard_of)
         if failed:
             more = f"; and {len(failed) - 2} more shards" if len(failed) > 2 else ""
             raise NotAllRebuilt(f"{len(done)} shards rebuilt, not {'; '.join(failed[:2])}{more}", done)
@@ -191,7 +193,7 @@ class Rebuilder:
         """Rebuilds a shard unless another process does. The token keeps two rebuilds from harming each other, but
         they could void each other's for ever. This lock, which ends with its process, lets one of them finish.
         """
-        with self._db.begin() as conn:
+        with writing(self._db) as conn:
             if not try_take(conn, Lock.REBUILD, shard) or (only_missing and self._live.read_shard(shard).mark):
                 return None
             rebuilt = self._rebuild(shard, how)
@@ -288,7 +290,7 @@ class Rebuilder:
 
     def _reopen(self, shard: int, clock_ms: int) -> None:
         """Reopens closed periods that are not over by a clock that a person declared right."""
-        with self._db.begin() as conn:
+        with writing(self._db) as conn:
             reopened = periods.reopen(conn, shard, date_of(day_of(clock_ms)))
         if reopened:
             log.warning("shard %d: %d periods that were closed before their end are open again", shard, reopened)
@@ -331,7 +333,7 @@ class Rebuilder:
 
 def lost_in(done: Sequence[Rebuilt]) -> str:
     """Which numbers of which shards' journals nobody knows, in words; empty where all was there."""
-    lost = [f"shard {of.shard} {', '.join(map(str, of.unknown))}" for of in sorted(done, key=_shard_of) if of.unknown]
+    lost = [f"shard {of.shard} {', '.join(map(str, of.unknown))}" for of in done if of.unknown]
     return f"; journals lost, nobody knows: {'; '.join(lost)}" if lost else ""
 
 

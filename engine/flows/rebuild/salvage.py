@@ -24,6 +24,7 @@ from engine.flows.persist.posting import request_of, spend_day
 from engine.flows.rebuild.fork import Unknown, find_fork, missing_slices
 from engine.ledger import known_rows, quarantine
 from engine.ledger.cursors import CursorMoved, CursorRow, lock_cursor, read_cursors, restart_cursor
+from engine.ledger.database import writing
 from engine.ledger.known_rows import Alike, Given
 from engine.live.journal import START, Entry, Journal
 from engine.live.logged import LoggedSpend
@@ -124,7 +125,7 @@ def _unlocked(step: DrainStats) -> DrainStats | None:
 
 def _restart(db: Engine, shard: int, entry_id: str, is_ours: Callable[[], bool]) -> CursorRow | None:
     """Moves the cursor into the next generation; returns it as it was."""
-    with db.begin() as conn:
+    with writing(db) as conn:
         cursor = lock_cursor(conn, shard)
         if cursor is not None:
             _check_ours(shard, is_ours)
@@ -144,7 +145,7 @@ def _salvage(
 
     None when another process has the cursor.
     """
-    with db.begin() as conn:
+    with writing(db) as conn:
         cursor = lock_cursor(conn, shard)
         if cursor is None:
             return None
