@@ -20,7 +20,8 @@ from sqlalchemy.engine import ExceptionContext
 
 from engine.errors import InvalidSetting, ServerAway, ServerHangs, WrongVersion
 from engine.ledger import revision
-from engine.ledger.silence import JOBS_S, Listener, Silent
+from engine.ledger.pooler import Sessions
+from engine.ledger.silence import JOBS_S, Silent
 from engine.urls import database_complaint, is_port
 
 _UNKNOWN_PARAMETER: Final = re.compile(r'invalid URI query parameter: "([a-z_]{1,40})"')
@@ -84,10 +85,10 @@ def make_engine(
     """
     params = libpq_params(url)
     params["options"] += options
-    shown_where = _where(params)
+    shown_where, sessions = _where(params), Sessions(*_patient(params, patience_s))
     engine = create_engine(
         "postgresql+psycopg2://",
-        creator=Listener(*_patient(params, patience_s)).connect,
+        creator=sessions.connect,
         pool_pre_ping=True,
         pool_size=pool_size,
         max_overflow=max_overflow,
@@ -95,6 +96,11 @@ def make_engine(
         pool_recycle=1800,
         execution_options={WHERE: shown_where},
     )
+
+    @event.listens_for(engine, "begin")
+    def set_options(connection: Connection) -> None:
+        if sessions.statement:
+            connection.exec_driver_sql(sessions.statement)
 
     @event.listens_for(engine, "handle_error")
     def translate(context: ExceptionContext) -> None:

@@ -208,8 +208,6 @@ class Watch:
         self._threads, self._subscription = [], None
         self._end("this process was forked: make a watch of its own with client.watch()")
 
-    # The clock thread.
-
     def _run_time(self) -> None:
         with self._changed:
             while not self._closed.is_set():
