@@ -132,6 +132,7 @@ def persist_loop(made: System) -> PersistLoop:
         on_drained=made.refund_desk.decide,
         each_second=made.publisher.publish_pending,
         each_minute=lambda: ignore(trim_all(made.db, made.live, made.instance, made.settings.journal_keep_minutes)),
+        each_look=lambda: probe_shards(made.live, (), made.windows.both_ms),
     )
 
 
@@ -270,7 +271,7 @@ def _sweep(run: runs.Run, made: System) -> None:
     swept = sweep_expired(made.db, made.live, made.inspector, stop_if_asked)
     run.detail = f"{swept.holds} holds of {swept.brands} brands expired"
     stop_if_asked()
-    if lost := probe_shards(made.live, made.catalog.highest_ordinals()):
+    if lost := probe_shards(made.live, made.catalog.highest_ordinals(), made.windows.both_ms):
         run.outcome, run.detail = "failed", f"{run.detail}; {told_lost(lost)}"
 
 

@@ -56,9 +56,11 @@ class Patience(NamedTuple):
 
 JOBS: Final = Patience(JOBS_S)
 """No person waits for a job, and a busy machine may delay it."""
-COMMANDS: Final = Patience(ANSWER_S)
+LOCKED_S: Final = 5
+COMMANDS: Final = Patience(ANSWER_S, f" -c lock_timeout={LOCKED_S * 1000}")
 """A person waits, for a result or for the name of the server that does not reply. Long work on working servers is not
-cut off.
+cut off; a lock that another process keeps ends the command, which no one else would report. No lock of ours is held
+for that long.
 """
 PAGES: Final = Patience(ANSWER_S, f" -c lock_timeout={int(ANSWER_S * 1000)} -c statement_timeout=8000", 20)
 """The same, and locks of others are reported too. After 8 s the page itself gives up."""
@@ -154,9 +156,12 @@ class System:
         return Persister(self.db, self.live, self.journal, self.instance)
 
     @cached_property
+    def windows(self) -> Windows:
+        return Windows.of(self.settings.request_id_minutes, self.settings.event_id_hours)
+
+    @cached_property
     def refund_desk(self) -> RefundDesk:
-        windows = Windows.of(self.settings.request_id_minutes, self.settings.event_id_hours)
-        return RefundDesk(self.db, self.live, self.instance, windows.event_ms)
+        return RefundDesk(self.db, self.live, self.instance, self.windows.event_ms)
 
     @cached_property
     def closer(self) -> Closer:
@@ -168,10 +173,9 @@ class System:
 
     @cached_property
     def rebuilder(self) -> Rebuilder:
-        windows = Windows.of(self.settings.request_id_minutes, self.settings.event_id_hours)
         return Rebuilder(
             self.db, self.catalog, self.live, self.journal, self.persister, self.restored, self.inspector,
-            self.instance, windows,
+            self.instance, self.windows,
         )  # fmt: skip
 
     @cached_property

@@ -5,6 +5,7 @@ Named servers must be empty or marked by an earlier run of the suite, because th
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import tempfile
@@ -23,7 +24,7 @@ from engine.local.servers import EmbeddedServers, Urls
 from engine.settings import TABLE, Settings
 from engine.wiring import System
 from tests.backup import Backup
-from tests.databases import named_database, run_sql
+from tests.databases import Databases, named_database, run_sql
 from tests.faults.figures import pytest_terminal_summary
 from tests.first_start import FirstStart
 
@@ -32,6 +33,12 @@ __all__ = ["pytest_terminal_summary"]
 SUITE_MARK = "budget-engine:test-suite"
 ROOM_IN_MEMORY = 4 * 2**30
 TEST_URLS = ("TEST_REDIS_URL", "TEST_JOBS_REDIS_URL", "TEST_DATABASE_URL")
+
+
+def pytest_collection_finish() -> None:
+    """What was imported and collected stays to the end: it is not looked through for garbage again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -137,23 +144,28 @@ def template(postgres: Engine, server_url: str) -> Iterator[str]:
     run_sql(postgres, f"DROP DATABASE {name} WITH (FORCE)")
 
 
+@pytest.fixture(scope="session")
+def databases(postgres: Engine, server_url: str, template: str) -> Iterator[Databases]:
+    made = Databases(postgres, server_url, template)
+    yield made
+    made.close()
+
+
 @pytest.fixture
 def empty_url(postgres: Engine, server_url: str) -> Iterator[str]:
     """A database without any table."""
-    yield from _database(postgres, server_url, "template0")
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    run_sql(postgres, f"CREATE DATABASE {name} TEMPLATE template0")
+    yield named_database(server_url, name)
+    run_sql(postgres, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture
-def ledger_url(postgres: Engine, server_url: str, template: str) -> Iterator[str]:
+def ledger_url(databases: Databases, server_url: str) -> Iterator[str]:
     """A migrated database without any brand, with an instance uuid of its own template."""
-    yield from _database(postgres, server_url, template)
-
-
-def _database(postgres: Engine, server_url: str, template: str) -> Iterator[str]:
-    name = f"test_{uuid.uuid4().hex[:12]}"
-    run_sql(postgres, f"CREATE DATABASE {name} TEMPLATE {template}")
+    name = databases.take()
     yield named_database(server_url, name)
-    run_sql(postgres, f"DROP DATABASE {name} WITH (FORCE)")
+    databases.give_back(name)
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ from engine.live.admin import LiveRedis, LiveShard
 from engine.live.hush import HANGS
 from engine.views.alarms import State, money_alarms
 from engine.views.board import ANSWER_S, Board, Told
+from engine.views.workers import workers_of
 
 HEARTBEAT_KEY: Final = "budget:scheduler:heartbeat"
 """In the jobs Redis: epoch ms as a string, written by the scheduler with an expiry."""
@@ -217,15 +218,13 @@ def _is_late(row: Job, started_ms: int, good: runs.RunRecord | None, now_ms: int
 
 def _jobs_side(jobs_redis: redis.Redis, now_ms: int) -> tuple[tuple[Part, ...], bool]:
     """The jobs Redis, the workers and the scheduler."""
-    from rq import Worker  # imported here: commands without health need not wait for it
-
     try:
         beat = cast("bytes | None", jobs_redis.get(HEARTBEAT_KEY))
         if is_replica(jobs_redis):
             return _no_jobs(
                 str(ServerAway("jobs Redis", where_of(jobs_redis), REPLICA.format("JOBS_REDIS_URL")))
             ), False
-        workers = Worker.all(connection=jobs_redis)
+        workers = workers_of(jobs_redis)
         beats = [worker.last_heartbeat for worker in workers]
         worked = {queue for worker in workers for queue in worker.queue_names()}
     except (redis.RedisError, OSError) as error:

@@ -28,6 +28,7 @@ from engine.live.grammar import whole
 from engine.live.keys import shard_keys
 from engine.live.scripts import serves
 from engine.views.health import HEARTBEAT_KEY, JobHealth, read_jobs
+from engine.views.workers import workers_of
 
 _COUNTED: Final = {
     "recorded": "recorded",
@@ -213,12 +214,11 @@ class Metrics:
             return None
 
     def _read_jobs(self) -> _Jobs:
-        from rq import Queue as RqQueue  # as in health
-        from rq import Worker
+        from rq import Queue as RqQueue  # as in workers
 
         try:
             beat: Any = self._jobs.get(HEARTBEAT_KEY)
-            workers = Worker.all(connection=self._jobs)
+            workers = workers_of(self._jobs)
             worked = [name for worker in workers for name in worker.queue_names()]
             queues = {name: Queue(worked.count(name), RqQueue(name, connection=self._jobs).count) for name in QUEUES}
             return len(workers), queues, int(beat) if beat and beat.isdigit() else 0

@@ -34,4 +34,4 @@ def side(hot_redis: redis.Redis, hot_url: str) -> Iterator[LiveSide]:
 
 @pytest.mark.timeout(0)
 def test_redis_answers_as_the_twin_does(side: LiveSide) -> None:
-    run_state_machine_as_test(lambda: OverTheYears(side), settings=drawn(220, 50))  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(lambda: OverTheYears(side), settings=drawn(150, 50))  # type: ignore[no-untyped-call]

@@ -97,4 +97,4 @@ def side(system: System) -> Iterator[WholeSide]:
 
 @pytest.mark.timeout(0)
 def test_a_rebuilt_system_answers_as_the_twin_does(side: WholeSide) -> None:
-    run_state_machine_as_test(lambda: OverRebuilds(side), settings=drawn(24, 30, share=10))  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(lambda: OverRebuilds(side), settings=drawn(16, 30, share=10))  # type: ignore[no-untyped-call]

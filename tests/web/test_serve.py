@@ -50,6 +50,10 @@ def wait_for(port: int, wanted: int, seconds: float = PATIENCE_S) -> None:
 
 @pytest.fixture
 def page(ready: System, environment: dict[str, str]) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    yield from served(environment)
+
+
+def served(environment: dict[str, str]) -> Iterator[tuple[subprocess.Popen[str], int]]:
     """A process that serves the page, in a session of its own."""
     port = free_port()
     environ = {**os.environ, **environment, "BUDGET_WEB_PORT": str(port)}

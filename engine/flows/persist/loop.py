@@ -29,6 +29,7 @@ to 0.5 s, as long as the pass took. So many single spends share a commit, and bi
 """
 AWAY_S: Final = 1.0
 REBUILD_S: Final = 1.0
+LOOK_S: Final = 10.0
 REMIND_S: Final = 30.0
 """Seconds after which a lasting error is logged again, instead of on every try."""
 LONGEST_WAIT_S: Final = 30.0
@@ -91,6 +92,7 @@ class PersistLoop:
         on_drained: Callable[[], object],
         each_second: Callable[[], set[int]],
         each_minute: Callable[[], None],
+        each_look: Callable[[], object] = lambda: None,
     ) -> None:
         self._persister = persister
         self._live = live
@@ -100,7 +102,9 @@ class PersistLoop:
         self._on_drained = on_drained
         self._each_second = each_second
         self._each_minute = each_minute
-        self._next_second = self._next_minute = self._next_rebuild = 0.0
+        # What stands in shards that nobody calls is looked at: an odd value there shows in no answer.
+        self._each_look = each_look
+        self._next_second = self._next_minute = self._next_rebuild = self._next_look = 0.0
         self._rebuilding = True
         self._owed: set[int] = set()
         self._told_away = ("", 0.0)
@@ -143,6 +147,9 @@ class PersistLoop:
             self._next_second = now + 1
         if self._owed:
             self._guarded("status", self._refresh)
+        if now >= self._next_look:
+            self._guarded("look", lambda: self._each_look() and None)
+            self._next_look = now + LOOK_S
         if now >= self._next_minute:
             self._guarded("trim", self._each_minute)
             self._next_minute = now + 60

@@ -34,6 +34,11 @@ class Windows:
     def of(cls, request_id_minutes: int, event_id_hours: int) -> Windows:
         return cls(request_id_minutes * MINUTE_MS, event_id_hours * HOUR_MS)
 
+    @property
+    def both_ms(self) -> tuple[int, int]:
+        """As scripts take them."""
+        return self.request_ms, self.event_ms
+
 
 @dataclass(slots=True)
 class Memories:
