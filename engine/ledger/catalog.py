@@ -19,15 +19,7 @@ from engine.ledger import brands, campaigns, published
 from engine.ledger.database import writing
 from engine.ledger.models import Brand, Campaign, Instance
 from engine.ledger.published import Ahead
-from engine.ledger.records import (
-    KEEP,
-    BrandRecord,
-    CampaignRecord,
-    Keep,
-    brand_record,
-    campaign_record,
-    schedule_of,
-)
+from engine.ledger.records import KEEP, BrandRecord, CampaignRecord, Keep, brand_record, campaign_record, schedule_of
 
 __all__ = ["KEEP", "BrandRecord", "CampaignRecord", "Catalog", "Keep"]
 
