@@ -61,7 +61,7 @@ def test_a_missing_mark_is_rebuilt_within_five_seconds_by_the_persist_job(persis
         15,
     )
     ((detail,),) = rows(persisting, "SELECT detail FROM job_run WHERE job = 'rebuild' ORDER BY id DESC LIMIT 1")
-    assert "journals lost, nobody knows: shard " in detail
+    assert "journals lost, nobody knows: shard" in detail
     assert n > 0
 
 

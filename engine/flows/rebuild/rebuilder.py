@@ -332,8 +332,12 @@ class Rebuilder:
 
 
 def lost_in(done: Sequence[Rebuilt]) -> str:
-    """Which numbers of which shards' journals nobody knows, in words; empty where all was there."""
-    lost = [f"shard {of.shard} {', '.join(map(str, of.unknown))}" for of in done if of.unknown]
+    """Which numbers of which shards' journals nobody knows, in words; empty where nothing was missing."""
+    alike: dict[str, list[str]] = {}
+    for of in done:
+        if of.unknown:
+            alike.setdefault(", ".join(map(str, of.unknown)), []).append(str(of.shard))
+    lost = [f"shard{'s' if shards[1:] else ''} {', '.join(shards)} {numbers}" for numbers, shards in alike.items()]
     return f"; journals lost, nobody knows: {'; '.join(lost)}" if lost else ""
 
 
