@@ -217,7 +217,7 @@ def fail_over(stage: Stage, size: Size, patience_s: float) -> Seen:
     callers.start()
     time.sleep(size.behind_s)
     stage.fail_over()
-    failed_at = time.monotonic()
+    failed_at, failed = time.monotonic(), time.time()
     lag = Lag(stage.system, stage.quiet)
     others.start()
     try:
@@ -242,6 +242,14 @@ def fail_over(stage: Stage, size: Size, patience_s: float) -> Seen:
     # What the old primary alone had died with it; nothing after that may be lost.
     seen.lost = sum(1 for event, at in acknowledged if event not in found and at > failed_at)
     seen.doubled = sum(1 for times in found.values() if times > 1)
-    runs = rows(stage.system, "SELECT detail FROM job_run WHERE job = 'rebuild' ORDER BY id")[told:]
-    seen.rebuilt, seen.detail = len(runs), " | ".join(detail for (detail,) in runs)
+    runs = rows(
+        stage.system,
+        "SELECT detail, extract(epoch FROM started_at)::float, extract(epoch FROM finished_at - started_at)::float"
+        " FROM job_run WHERE job = 'rebuild' ORDER BY id",
+    )[told:]
+    seen.rebuilt = len(runs)
+    seen.detail = "\n".join(
+        f"a rebuild began {began - failed:.1f} s after the failover and took {took:.1f} s: {detail}"
+        for detail, began, took in runs
+    )
     return seen

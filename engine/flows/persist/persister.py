@@ -134,6 +134,7 @@ class Persister:
         *,
         should_stop: Callable[[], bool] = lambda: False,
         skip: Collection[int] = (),
+        on_stop: Callable[[LiveShard], None] = lambda state: None,
     ) -> DrainStats:
         """The same, with errors of shards in the result: one bad shard does not delay the others. Calls `should_stop`
         before each transaction.
@@ -146,7 +147,7 @@ class Persister:
             raise
         except Exception as error:  # noqa: BLE001  # the error of one of them: trying each alone shows which
             log.info("persist goes on shard by shard: %s", " ".join(str(error).split()))
-            self._one_by_one(list(states.values()), total, progress, should_stop)
+            self._one_by_one(list(states.values()), total, progress, should_stop, on_stop)
         return total
 
     def _carry(
@@ -172,10 +173,11 @@ class Persister:
         total: DrainStats,
         progress: Callable[[DrainStats], None] | None,
         should_stop: Callable[[], bool],
+        on_stop: Callable[[LiveShard], None],
     ) -> None:
         for state in states:
             try:
-                self._drain_shard(state, total, progress, should_stop)
+                self._drain_shard(state, total, progress, should_stop, on_stop)
             except ServerAway:
                 raise
             except CursorMoved:
@@ -213,6 +215,7 @@ class Persister:
         total: DrainStats,
         progress: Callable[[DrainStats], None] | None,
         should_stop: Callable[[], bool],
+        on_stop: Callable[[LiveShard], None],
     ) -> None:
         """Persists one shard to its end. Where history is lost, takes the shard out of use; the rebuild brings it
         back.
@@ -223,6 +226,7 @@ class Persister:
             if self._live.read_shard(state.shard).mark == state.mark:
                 self.stop(state.shard, str(lost))
                 log.error("%s; it takes no spends until it is rebuilt", lost)
+                on_stop(state)
             # Otherwise a rebuild began or ended since the state was read, and handles the history.
 
     def stop(self, shard: int, why: str) -> None:
