@@ -14,7 +14,7 @@ def cluster() -> None:
     """Where the shards of a Redis Cluster are."""
 
 
-@cluster.command(cls=Command)
+@cluster.command(cls=Command, any_revision=True)
 @click.option("--dry-run", is_flag=True, help="Only say what would be moved.")
 @click.option("--key-by-key", is_flag=True, help="Move with MIGRATE also where the server can move a slot in one step.")
 @pass_app

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -361,13 +361,16 @@ class Journal:
         return JournalPart(found, spends, True)
 
     def read(self, shard: int, from_id: str, count: int) -> list[tuple[bytes, dict[bytes, bytes]]]:
-        """Up to `count` raw entries from an id on, inclusive. Raises ServerAway, NoJournal where the key is no
-        stream, BudgetError.
-        """
+        """Up to `count` raw entries from an id on, that one included. Raises ServerAway, NoJournal where no stream is, BudgetError."""
+        return self._entries(shard, lambda server, key: server.xrange(key, min=from_id, count=count))
+
+    def read_back(self, shard: int, to_id: str, count: int) -> list[tuple[bytes, dict[bytes, bytes]]]:
+        """Up to `count` raw entries from an id backwards, that one included, the last first. Raises as `read`."""
+        return self._entries(shard, lambda server, key: server.xrevrange(key, max=to_id, count=count))
+
+    def _entries(self, shard: int, ask: Callable[[redis.Redis, str], Any]) -> list[tuple[bytes, dict[bytes, bytes]]]:
         try:
-            raw: Any = self._plain.run(
-                shard, lambda server: server.xrange(shard_keys(shard).journal, min=from_id, count=count)
-            )
+            raw: Any = self._plain.run(shard, lambda server: ask(server, shard_keys(shard).journal))
         except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
             raise away(self._plain.where_of(shard), error, self._plain.timeout_s, self._plain.several) from None
         except redis.ResponseError as error:

@@ -12,6 +12,7 @@ from redis import exceptions
 from engine.live.scripts import Script
 from engine.live.transport.busy_poll import BusyPoll
 from engine.live.transport.connection import MORE, Connection, command, remaining
+from engine.live.transport.loading import is_refused, load, load_by_eval
 from engine.live.transport.pool import TOGETHER, TURN, Call, ConnectionPool
 from engine.live.transport.routes import PATIENCE_S, Place
 
@@ -31,11 +32,13 @@ class Replaced(exceptions.ConnectionError):
 class NodeConnection(Connection):
     """A connection that looks at the map while it waits. replaced: whether another node has this one's shards."""
 
-    __slots__ = ("_replaced",)
+    __slots__ = ("_replaced", "loads_by_eval")
 
     def __init__(self, connection: Any, replaced: Callable[[], bool]) -> None:
         super().__init__(connection)
         self._replaced = replaced
+        self.loads_by_eval = False
+        """Whether it refuses SCRIPT LOAD."""
 
     def ask(
         self, data: bytes, timeout_s: float, began: float, awake: BusyPoll, sent: Callable[[], None] | None = None
@@ -215,7 +218,7 @@ class NodeExchange:
             call = self._calls[i]
             if call.script in self._to_load:
                 self._to_load.discard(call.script)
-                parts.append(command(("SCRIPT", "LOAD", call.script.text)))
+                parts.append((load_by_eval if self.link.loads_by_eval else load)(call.script))
                 self._asked.append(None)
             if self.asking:
                 parts.append(_ASKING)
@@ -239,18 +242,24 @@ class NodeExchange:
             self.heard_s = time.monotonic()
             i = self._asked.popleft()
             if i is None:
-                if isinstance(reply, exceptions.ResponseError):
-                    self._refused_beside(reply)
+                self._took_beside(reply)
             elif isinstance(reply, exceptions.NoScriptError):
                 self._missing.append(i)
                 self._to_load.add(self._calls[i].script)
             else:
                 self._took(i, reply)
 
-    def _refused_beside(self, error: exceptions.ResponseError) -> None:
-        """ASKING or SCRIPT LOAD was refused: so will be the calls behind it."""
+    def _took_beside(self, reply: Any) -> None:
+        """The reply to ASKING or to a load. One that is refused for good is the reply of the call behind it."""
+        if not isinstance(reply, exceptions.ResponseError):
+            return
+        refused = is_refused(reply)
+        if self.link.loads_by_eval != refused:
+            # SCRIPT LOAD is refused: the call behind has no script, and loads it by EVAL. Or EVAL has loaded, and tells nothing else.
+            self.link.loads_by_eval = True
+            return
         for i in [each for each in self._asked if each is not None][:1]:
-            self._took(i, error)
+            self._took(i, reply)
             self._asked = deque(None if each == i else each for each in self._asked)
 
     def places(self) -> list[int]:

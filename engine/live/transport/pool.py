@@ -21,7 +21,8 @@ from redis import exceptions
 from engine.errors import BudgetError, WrongVersion, shown
 from engine.live.scripts import Script
 from engine.live.transport.busy_poll import MOST_US, BusyPoll
-from engine.live.transport.connection import Address, Connection, arguments, command, remaining, words
+from engine.live.transport.connection import Address, Connection, arguments, remaining, words
+from engine.live.transport.loading import load_over
 
 Reply = list[Any]
 Arg = str | bytes
@@ -234,8 +235,7 @@ class ConnectionPool:
                 raise
             loaded += bool(missing)
             for script in {calls[i].script for i in missing}:
-                link.send(command(("SCRIPT", "LOAD", script.text)), deadline)
-                link.receive(deadline)
+                load_over(link, script, deadline)
             if missing and time.monotonic() > deadline:
                 raise TimeoutError(_FORGETS)
             waiting.extendleft(reversed(missing))

@@ -100,7 +100,10 @@ def _look(name: str, setting: str, url: str) -> tuple[Mapping[str, Any], Finding
             info: dict[str, Any] = {"their_time": plain.time(), "our_ms": int(time.time() * 1000)}
             try:
                 info |= plain.info()
-            except exceptions.NoPermissionError:
+            except exceptions.BusyLoadingError:
+                raise
+            except exceptions.ResponseError:
+                # Not permitted, or renamed: a provider's own console tells.
                 detail = f"{masked(url)} answers, but does not permit INFO: its version and settings cannot be told"
                 return info, Finding(name, "unknown", detail, _ASK)
     except (exceptions.TimeoutError, TimeoutError):
