@@ -7,7 +7,7 @@ RUN := exec .venv/bin/python -u -m
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lint bench storms cluster kills odd fuzz soak twin mutants redis-versions golden lock sbom audit clean clean-data venv
+.PHONY: help demo up test lint bench storms cluster kills failover odd fuzz soak twin mutants redis-versions image golden lock sbom audit clean clean-data venv
 
 help: ## this list
 	@echo "make what?"
@@ -36,12 +36,18 @@ storms: venv ## eight processes race for the last money and for a new day, ten t
 
 LONG ?= 10
 cluster: venv ## slots moved, primaries killed, frozen and replaced under load, ten times as long; LONG=n
-	@TEST_CLUSTER_LONG=$(LONG) $(RUN) pytest tests/cluster -s $(ARGS)
+	@TEST_CLUSTER_LONG=$(LONG) $(RUN) pytest tests/cluster $(ARGS)
 
 KILLS ?= 100
 SPENDS ?= 1000000
 kills: venv ## the persisting worker killed 100 times over 1,000,000 spends; KILLS=n SPENDS=n
 	@TEST_KILLS=$(KILLS) TEST_KILLS_SPENDS=$(SPENDS) $(RUN) pytest tests/faults/test_fault_04_kills.py $(ARGS)
+
+BEHIND_S ?= 2
+KEPT ?= 600000
+ROWS ?= 1000000
+failover: venv ## a replica that is behind becomes the primary, at a size: how long each shard is out of use; KEPT=n ROWS=n BEHIND_S=n
+	@TEST_FAILOVER_ENTRIES=$(KEPT) TEST_FAILOVER_ROWS=$(ROWS) TEST_FAILOVER_BEHIND_S=$(BEHIND_S) $(RUN) pytest -s tests/faults/test_fault_12_behind.py $(ARGS)
 
 odd: venv ## every odd value in every field of every key in Redis, under load: no budget opens, each shard heals
 	@TEST_ODD_EVERY=1 $(RUN) pytest tests/faults/test_odd_values.py $(ARGS)
@@ -62,6 +68,9 @@ mutants: venv ## small faults planted in a copy of the program, each killed by a
 
 redis-versions: venv ## the client with the oldest and the newest redis-py that it takes, and with older ones, from the package index
 	@$(RUN) pytest tests/redis_py_range.py $(ARGS)
+
+image: venv ## the steps of the Dockerfile, run in a folder, and the page from their result, read-only
+	@$(RUN) pytest tests/ops/image_build.py $(ARGS)
 
 golden: venv ## write lua/golden.json anew, after a change of the scripts' answers
 	@$(RUN) tools.golden

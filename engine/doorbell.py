@@ -22,12 +22,14 @@ import redis
 from rq import Queue, SimpleWorker
 from rq.exceptions import DuplicateJobError, StopRequested
 from rq.job import Job
+from rq.utils import now as rq_now
 from rq.worker import WorkerStatus
 from rq_scheduler import Scheduler
 
 from engine import jobs
 from engine.domain.periods import at_ms
-from engine.errors import BudgetError
+from engine.domain.seldom import Seldom
+from engine.errors import BudgetError, shown
 from engine.job_table import JOBS, JOBS_QUEUE, MONTHLY, QUEUES
 from engine.job_table import Job as Row
 from engine.rq_gate import refusal
@@ -85,6 +87,7 @@ class HealingScheduler(Scheduler):  # type: ignore[misc]  # rq-scheduler has no 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._stranded = StrandedJobs(self.connection, QUEUES)
+        self._seldom = Seldom()
 
     def enqueue_jobs(self) -> list[str]:
         """One pass: repair the schedule, enqueue again what a dead worker had popped, then enqueue what is due. Holds
@@ -93,7 +96,7 @@ class HealingScheduler(Scheduler):  # type: ignore[misc]  # rq-scheduler has no 
         self.connection.set(HEARTBEAT_KEY, int(time.time() * 1000), ex=HEARTBEAT_S)
         begun = self.connection.exists(self.scheduled_jobs_key)
         if (repaired := self.heal()) and begun:
-            log.warning("the schedule was repaired: %s", ", ".join(repaired))
+            self._seldom.say(log.warning, f"the schedule was repaired: {', '.join(repaired)}")
         self._stranded.look()
         now = time.time()
         enqueued = []
@@ -248,6 +251,17 @@ class StoppableWorker(SimpleWorker):
             log.error("%s failed: %s", job.id, why)
         elif not isinstance(exc_info[1], redis.ConnectionError | redis.TimeoutError):
             super().handle_exception(job, *exc_info)
+
+    def run_maintenance_tasks(self) -> None:
+        """RQ's own housekeeping, each quarter of an hour. A foreign entry in its lists ends a part of it, and not the worker."""
+        self.last_cleaned_at = rq_now()  # type: ignore[assignment]  # RQ begins it with None
+        for part in (self.clean_registries, self.clean_group_registries):
+            try:
+                part()  # type: ignore[no-untyped-call]  # RQ leaves it untyped
+            except (redis.ConnectionError, redis.TimeoutError):
+                raise
+            except Exception as error:  # noqa: BLE001  # whatever stands there, our jobs go on
+                log.error("RQ's lists were not tidied: %s: %s", type(error).__name__, shown(str(error)))
 
     def subscribe(self) -> None:
         """Disabled: signals stop a worker, not RQ's remote commands. So no further thread can fail."""

@@ -82,6 +82,8 @@ def _read_call(job: Job) -> None:
     except ForeignJob as error:
         raise DeserializationError from error
     job._func_name, job._instance, job._args, job._kwargs = name, None, args, kwargs
+    # None of ours asks for it, and one that does without a pause would hold a worker for ever.
+    job.repeats_left = job.retries_left = None
 
 
 def _send_nothing(job: Job, *_: Any, **__: Any) -> None:

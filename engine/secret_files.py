@@ -47,7 +47,8 @@ def secret(name: str, value: str, path: str, base: Path) -> str:
             f"{named} is not a file of at most {_LONGEST >> 10} KiB: name one that holds {name}", setting
         )
     try:
-        text = held.decode().strip()
+        # An editor of Windows begins a file with a mark that nobody sees, and that would be a part of the password.
+        text = held.decode("utf-8-sig").strip()
     except UnicodeDecodeError:
         raise InvalidSetting(f"{named} is not UTF-8 text: write {name} into it, on one line", setting) from None
     if not text:

@@ -81,7 +81,7 @@ def _url(read: _Reader, name: str) -> str:
 
 # fmt: off
 TABLE: Final = (
-    Setting("REDIS_URL", "", "the hot Redis: budgets, counters and the journal",
+    Setting("REDIS_URL", "", "the hot Redis, one server, a cluster or Sentinel's primary: budgets, counters and the journal",
             "redis://:password@redis.internal:6379/0", "redis_url", _checked(redis_complaint)),
     Setting("JOBS_REDIS_URL", "", "Redis for RQ's job queues; preferably a server of its own",
             "redis://:password@jobs.internal:6379/0", "jobs_redis_url", _checked(jobs_redis_complaint)),
@@ -210,6 +210,11 @@ def hot_redis_url(environ: Mapping[str, str] | None = None, env_file: str | Path
     """
     read = _Reader(environ, env_file)
     return read.checked("REDIS_URL", redis_complaint) or Settings.load(environ, env_file).resolved().redis_url
+
+
+def database_url_if_named(environ: Mapping[str, str] | None = None, env_file: str | Path | None = ".env") -> str:
+    """DATABASE_URL where it is set, else nothing. Raises InvalidSetting for a wrong one."""
+    return _Reader(environ, env_file).checked("DATABASE_URL", database_complaint)
 
 
 def jobs_redis_url(environ: Mapping[str, str] | None = None, env_file: str | Path | None = ".env") -> str:

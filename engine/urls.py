@@ -8,26 +8,31 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from ssl import VerifyFlags
 from typing import Final, Literal, NamedTuple
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, unquote_to_bytes, urlsplit
 
-_INT: Final = re.compile(r"-?[0-9]{1,9}", re.ASCII)
+_INT: Final = re.compile(r"[0-9]{1,9}", re.ASCII)
+_ABOVE_0: Final = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
 _FLOAT: Final = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?", re.ASCII)
 _ANY: Final = re.compile(r".*", re.DOTALL)
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,39}", re.ASCII)
 _DB: Final = re.compile(r"/?(?:[0-9]{1,9}/?)?", re.ASCII)
+_VERIFY_FLAG: Final = f"(?:{'|'.join(VerifyFlags.__members__)})"
+_VERIFY_FLAGS: Final = re.compile(rf"\[?{_VERIFY_FLAG}(?:,\s*{_VERIFY_FLAG})*\]?")
 _HOST_AND_PORT: Final = re.compile(r"(?:\[[^\]]*\]|[^:\[\]]*)(?::(.*))?", re.DOTALL)
 
 _REDIS: Final = {
     "db": _INT, "username": _ANY, "password": _ANY, "client_name": _ANY, "lib_name": _ANY, "lib_version": _ANY, "protocol": re.compile("[23]"),
-    "socket_timeout": _FLOAT, "socket_connect_timeout": _FLOAT, "socket_read_size": _INT, "socket_keepalive": _ANY, "retry_on_timeout": _ANY,
-    "health_check_interval": _INT, "max_connections": _INT, "encoding": _ANY, "encoding_errors": _ANY, "legacy_responses": _ANY,
+    "socket_timeout": _FLOAT, "socket_connect_timeout": _FLOAT, "socket_read_size": _ABOVE_0, "socket_keepalive": _ANY, "retry_on_timeout": _ANY,
+    "health_check_interval": _INT, "max_connections": _ABOVE_0, "legacy_responses": _ANY,
+    "encoding": re.compile("utf-?8|ascii|latin-?1", re.IGNORECASE), "encoding_errors": re.compile("strict|replace|ignore"),
 }  # fmt: skip
 """What redis-py takes in a URL, with the values that it can read. Its other options are objects, or change what this program reads (`decode_responses`)."""
 _REDIS_TLS: Final = {
     "ssl_keyfile": _ANY, "ssl_certfile": _ANY, "ssl_cert_reqs": re.compile("none|optional|required"), "ssl_ca_certs": _ANY, "ssl_ca_path": _ANY,
     "ssl_ca_data": _ANY, "ssl_check_hostname": _ANY, "ssl_password": _ANY, "ssl_min_version": _INT, "ssl_ciphers": _ANY,
-    "ssl_include_verify_flags": _ANY, "ssl_exclude_verify_flags": _ANY,
+    "ssl_include_verify_flags": _VERIFY_FLAGS, "ssl_exclude_verify_flags": _VERIFY_FLAGS,
 }  # fmt: skip
 _SENTINEL_LOGIN: Final = {"sentinel_username": _ANY, "sentinel_password": _ANY}
 _MASTER: Final = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
@@ -108,6 +113,7 @@ _SECRET: Final = frozenset(
 )
 _WORD_PASSWORD: Final = re.compile(r"((?:^|[?&\s])(?:ssl_?|sentinel_)?password\s*=\s*)('[^']*'|[^&\s]*)", re.IGNORECASE)
 _ESCAPE: Final = "write %40 for @, %2F for /, %3F for ? and %23 for # in it"
+_NO_TEXT: Final = "has escapes that are no UTF-8 text: write each sign as its UTF-8 bytes, as %C3%A4 for \u00e4"
 _UNREADABLE: Final = f"has a user or password that breaks it up: {_ESCAPE}, %5B for [ and %5D for ]"
 
 
@@ -167,6 +173,8 @@ def redis_complaint(value: str) -> str | None:
         return what
     if "#" in rest:
         return "holds a bare #: write %23 for it"
+    if not _is_text(rest):
+        return _NO_TEXT
     what = None if scheme == "unix" else _wrong_hosts(scheme, authority.rpartition("@")[2])
     if what is not None:
         return what
@@ -195,6 +203,8 @@ def _wrong_hosts(scheme: str, hosts: str) -> str | None:
         return "has a place without a host: write host:port, with commas between several"
     if not all(_is_place(place) for place in each):
         return "has a port that is not a number from 1 to 65535"
+    if not all(_is_host(place) for place in each):
+        return "has a host that is no name and no address"
     return None
 
 
@@ -242,6 +252,8 @@ def database_complaint(value: str) -> str | None:
     what = _broken_up(authority, path, query, socket=False)
     if what is not None:
         return what
+    if not _is_text(rest):
+        return _NO_TEXT
     if not all(_is_place(place) for place in authority.rpartition("@")[2].split(",")):
         return "has a port that is not a number from 1 to 65535"
     for name, _ in _pairs(query):
@@ -349,6 +361,25 @@ def _is_place(text: str) -> bool:
     """Whether it is a host with or without a port."""
     found = _HOST_AND_PORT.fullmatch(text)
     return found is not None and (not found[1] or is_port(found[1]))
+
+
+def _is_host(place: str) -> bool:
+    """Whether the host of a place can be looked up: Python's resolver raises for one that it cannot write."""
+    host = unquote(place if place.startswith("[") else place.rpartition(":")[0] or place)
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        return False
+    return len(host) <= 255
+
+
+def _is_text(quoted: str) -> bool:
+    """Whether what stands in escapes is UTF-8."""
+    try:
+        unquote_to_bytes(quoted).decode()
+    except UnicodeError:
+        return False
+    return True
 
 
 def is_port(text: str) -> bool:

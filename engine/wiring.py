@@ -19,8 +19,9 @@ from engine.flows.catalog.status import StatusWriter
 from engine.flows.persist.persister import Persister
 from engine.flows.persist.quarantine import Quarantined
 from engine.flows.persist.refunds import RefundDesk
-from engine.flows.rebuild.beside import RebuildBeside
-from engine.flows.rebuild.rebuilder import Rebuilder, Windows
+from engine.flows.rebuild.beside import RebuildBeside, child_environment
+from engine.flows.rebuild.memories import Windows
+from engine.flows.rebuild.rebuilder import Rebuilder
 from engine.flows.upkeep.close import Closer
 from engine.flows.upkeep.log_days import LogDays
 from engine.flows.verify import Verifier
@@ -31,12 +32,14 @@ from engine.ledger.catalog import Catalog
 from engine.ledger.database import make_engine
 from engine.ledger.silence import JOBS_S
 from engine.live.admin import LiveRedis
-from engine.live.hush import impatient_redis
 from engine.live.inspect import Inspector
 from engine.live.journal import Journal
+from engine.live.transport.plain import PlainRedis, impatient_redis
+from engine.live.transport.primary import client_of
 from engine.live.transport.protocol import Transport
 from engine.live.transport.routed import open_transport
 from engine.settings import Settings
+from engine.urls import redis_places
 from engine.views.board import ANSWER_S
 from engine.views.metrics import Metrics
 from engine.views.overview import Overview
@@ -56,9 +59,11 @@ class Patience(NamedTuple):
 
 JOBS: Final = Patience(JOBS_S)
 """No person waits for a job, and a busy machine may delay it."""
-COMMANDS: Final = Patience(ANSWER_S)
+LOCKED_S: Final = 5
+COMMANDS: Final = Patience(ANSWER_S, f" -c lock_timeout={LOCKED_S * 1000}")
 """A person waits, for a result or for the name of the server that does not reply. Long work on working servers is not
-cut off.
+cut off; a lock that another process keeps ends the command, which no one else would report. No lock of ours is held
+for that long.
 """
 PAGES: Final = Patience(ANSWER_S, f" -c lock_timeout={int(ANSWER_S * 1000)} -c statement_timeout=8000", 20)
 """The same, and locks of others are reported too. After 8 s the page itself gives up."""
@@ -75,7 +80,7 @@ def jobs_redis_at(url: str) -> redis.Redis:
     wait.
     """
     again = Retry(ConstantBackoff(0.1), 3, supported_errors=(redis.ConnectionError,))
-    return redis.Redis.from_url(url, socket_connect_timeout=2, socket_timeout=JOBS_ANSWER_S, retry=again)
+    return client_of(url, socket_connect_timeout=2, socket_timeout=JOBS_ANSWER_S, retry=again)
 
 
 class System:
@@ -103,6 +108,13 @@ class System:
         return impatient_redis(self.settings.redis_url, self.patience.answer_s)
 
     @cached_property
+    def plain(self) -> PlainRedis:
+        """Plain commands on each hot server: stream reads, INFO."""
+        if redis_places(self.settings.redis_url).kind != "one":
+            return PlainRedis(self.settings.redis_url, self.patience.answer_s)
+        return PlainRedis.over(self.hot_redis, self.wire.where)
+
+    @cached_property
     def jobs_redis(self) -> redis.Redis:
         return jobs_redis_at(self.settings.jobs_redis_url)
 
@@ -117,7 +129,7 @@ class System:
 
     @cached_property
     def journal(self) -> Journal:
-        return Journal(self.hot_redis, self.wire.where)
+        return Journal(self.plain)
 
     @cached_property
     def client(self) -> BudgetClient:
@@ -154,9 +166,12 @@ class System:
         return Persister(self.db, self.live, self.journal, self.instance)
 
     @cached_property
+    def windows(self) -> Windows:
+        return Windows.of(self.settings.request_id_minutes, self.settings.event_id_hours)
+
+    @cached_property
     def refund_desk(self) -> RefundDesk:
-        windows = Windows.of(self.settings.request_id_minutes, self.settings.event_id_hours)
-        return RefundDesk(self.db, self.live, self.instance, windows.event_ms)
+        return RefundDesk(self.db, self.live, self.instance, self.windows.event_ms)
 
     @cached_property
     def closer(self) -> Closer:
@@ -168,19 +183,19 @@ class System:
 
     @cached_property
     def rebuilder(self) -> Rebuilder:
-        windows = Windows.of(self.settings.request_id_minutes, self.settings.event_id_hours)
         return Rebuilder(
-            self.db, self.catalog, self.live, self.journal, self.persister, self.restored, self.instance, windows
-        )
+            self.db, self.catalog, self.live, self.journal, self.persister, self.restored, self.inspector,
+            self.instance, self.windows,
+        )  # fmt: skip
 
     @cached_property
     def rebuild_beside(self) -> RebuildBeside:
-        """The thread of this process that rebuilds beside persist."""
-        return RebuildBeside()
+        """This process' one rebuild beside persist."""
+        return RebuildBeside(child_environment(self.settings.as_environment()))
 
     @cached_property
     def inspector(self) -> Inspector:
-        return Inspector(self.hot_redis, self.wire.where)
+        return Inspector(self.plain)
 
     @cached_property
     def verifier(self) -> Verifier:
@@ -199,19 +214,23 @@ class System:
 
     @cached_property
     def overview(self) -> Overview:
-        return Overview(self.db, self.catalog, self.live, self.jobs_look)
+        one = redis_places(self.settings.redis_url).kind == "one"
+        hot_redis = (
+            self.hot_redis if one else None
+        )  # the primary that Sentinel names, and the nodes of a cluster, are none
+        return Overview(self.db, self.catalog, self.live, self.jobs_look, hot_redis=hot_redis)
 
     @cached_property
     def metrics(self) -> Metrics:
         def hangs(name: str) -> bool:
             return self.overview.parts.board.silent_s(name) is not None
 
-        return Metrics(self.db, self.hot_redis, self.jobs_look, hangs=hangs)
+        return Metrics(self.db, self.plain, self.jobs_look, hangs=hangs)
 
     def close(self) -> None:
         """Closes every connection."""
         made: dict[str, Any] = self.__dict__
-        for name in ("wire", "client", "hot_redis", "jobs_redis", "jobs_look"):
+        for name in ("wire", "client", "plain", "hot_redis", "jobs_redis", "jobs_look"):
             if name in made:
                 made[name].close()
         if "db" in made:

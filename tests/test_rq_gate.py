@@ -190,3 +190,48 @@ def test_every_job_that_is_rung_passes_the_gate(jobs_redis: redis.Redis) -> None
         for job in Queue(name, connection=jobs_redis).jobs:
             assert job.func is jobs.FUNCTIONS[str(job.func_name).rsplit(".", 1)[1]]
             assert jobs_redis.hget(job.key, "data") is not None
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_planted_job_that_wants_to_run_again_and_again_runs_once(
+    fails: bool, jobs_redis: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran = list[str]()
+
+    def publish() -> None:
+        ran.append("publish")
+        if fails and len(ran) < 5:
+            raise ValueError("as the attacker hopes")
+
+    monkeypatch.setitem(ALLOWED, "engine.jobs.publish", publish)
+    again = {"repeats_left": 4, "repeat_intervals": "[0]", "retries_left": 4, "number_of_retries": 0}
+    planted(jobs_redis, "planted", call("engine.jobs.publish", []), **again)
+    work_off(jobs_redis)
+    assert ran == ["publish"]
+
+
+LISTS: dict[str, tuple[str, Any]] = {
+    "workers of the queue": ("sadd", b"\xff\xfe"),
+    "jobs that run": ("zadd", {b"\xff\xfe": 1, "no:such:job": 1}),
+    "jobs that wait for others": ("zadd", {b"\xff\xfe": 1}),
+    "groups": ("sadd", b"\xff\xfe"),
+}
+KEY_OF = {
+    "workers of the queue": "rq:workers:jobs",
+    "jobs that run": "rq:wip:jobs",
+    "jobs that wait for others": "rq:deferred:jobs",
+    "groups": "rq:groups",
+}
+
+
+@pytest.mark.parametrize("which", LISTS)
+def test_a_foreign_entry_in_rqs_own_lists_keeps_no_worker_from_our_jobs(
+    which: str, jobs_redis: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran = list[str]()
+    monkeypatch.setitem(ALLOWED, "engine.jobs.publish", lambda: ran.append("publish"))
+    verb, value = LISTS[which]
+    getattr(jobs_redis, verb)(KEY_OF[which], value)
+    planted(jobs_redis, "publish", call("engine.jobs.publish", []))
+    work_off(jobs_redis)
+    assert ran == ["publish"]

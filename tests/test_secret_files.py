@@ -35,6 +35,14 @@ def test_every_secret_may_stand_in_a_file_of_its_own(tmp_path: Path) -> None:
     assert load(**environ) == load(**VALUES)
 
 
+def test_the_mark_with_which_an_editor_begins_a_file_is_no_part_of_the_password(tmp_path: Path) -> None:
+    environ = {}
+    for name, value in VALUES.items():
+        (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + value.encode() + b"\r\n")
+        environ[f"{name}_FILE"] = str(tmp_path / name)
+    assert load(**environ) == load(**VALUES)
+
+
 def test_a_bidder_s_url_may_stand_in_a_file(tmp_path: Path) -> None:
     (tmp_path / "hot").write_text(VALUES["REDIS_URL"])
     assert hot_redis_url({"REDIS_URL_FILE": str(tmp_path / "hot")}, None) == VALUES["REDIS_URL"]

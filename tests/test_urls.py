@@ -230,3 +230,41 @@ def test_a_log_line_hides_a_password_with_bare_signs() -> None:
         "oauth_client_secret=Xq7",
     ):
         assert not shows_a_piece(masked_in_logs(text))
+
+
+ODD = {
+    "REDIS_URL": [
+        "redis://a..b:6379/0", f"redis://{'a' * 64}:6379/0", f"redis://{'a.' * 200}a:6379/0", "redis://\u202ehot:6379/0", "redis://:%ff@hot:6379/0",
+        "redis://:%ed%a0%80@hot:6379/0", "redis://hot:6379/0?max_connections=0", "redis://hot:6379/0?max_connections=-1", "redis://hot/0?db=-1",
+        "redis://hot:6379/0?socket_read_size=-5", "redis://hot:6379/0?socket_read_size=0", "redis://hot:6379/0?encoding=utf-16",
+        "redis://hot:6379/0?encoding_errors=nosuch", "redis://hot:6379/0?health_check_interval=-3",
+        "rediss://hot:6379/0?ssl_include_verify_flags=nosuch", "rediss://hot:6379/0?ssl_exclude_verify_flags=VERIFY_X509_STRICT,1",
+    ],
+    "DATABASE_URL": ["postgresql://u:%ff@db:5432/budget", "postgresql://u:pw@db:5432/%c3"],
+}  # fmt: skip
+ODD["JOBS_REDIS_URL"] = ODD["REDIS_URL"]
+
+
+@pytest.mark.parametrize(("name", "url"), [(name, url) for name, urls in ODD.items() for url in urls])
+def test_a_url_that_a_library_would_raise_for_later_is_refused_at_start_and_by_the_client(name: str, url: str) -> None:
+    assert " has " in refusal(name, url)
+    if name == "REDIS_URL":
+        for client in (BudgetClient, AsyncBudgetClient):
+            with pytest.raises(InvalidSetting):
+                client.from_url(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "rediss://hot:6379/0?ssl_include_verify_flags=VERIFY_X509_STRICT,VERIFY_X509_PARTIAL_CHAIN",
+        "redis://:p%C3%A4ss@[::1]:6379/0?encoding=utf-8&max_connections=50",
+        "redis://[fe80::1%25eth0]:6379/0",
+        "redis://b\u00fccher.example:6379/0",
+        "redis://:pw@/0",
+        "redis://hot_redis.internal.:6379/0",
+    ],
+)
+def test_what_the_library_takes_is_still_taken(url: str) -> None:
+    assert redis_complaint(url) is None
+    parse_url(url)

@@ -352,6 +352,7 @@ CASES: Final = (
             ),
             step("probe", [*KEYS.fixed, KEYS.brand(BRAND), *KEYS.holds(BRAND), KEYS.campaign(FIRST)], [LAYOUT]),
             step("probe", [*KEYS.fixed], ["2"]),
+            step("probe", [*KEYS.fixed], [LAYOUT, 600_000, 3_600_000]),
             step("prune", [KEYS.shard, KEYS.brand(BRAND)], [LAYOUT, INSTANCE, "d:20780"]),
             step("read_shard", [KEYS.shard, KEYS.journal], [1], NOON + 86_400_000),
             step(

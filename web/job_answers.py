@@ -17,11 +17,12 @@ from typing import Any, Final
 import redis
 import rq_dashboard.web
 from flask import Flask, Response, abort, current_app, jsonify, render_template, request, url_for
-from rq import Queue, Worker, worker_registration
+from rq import Queue
 from rq.exceptions import DeserializationError, InvalidJobOperation, NoSuchJobError, TimeoutFormatError
 from rq.job import Job
 from rq.results import Result
 
+from engine.views.workers import seen_worker, workers_of
 from web.seen import bounded, cut
 
 REGISTRIES: Final = ("queued", "scheduled", "deferred", "started", "finished", "failed", "canceled")
@@ -68,14 +69,12 @@ class SteadyQueue(Queue):
         return job if job.origin == self.name else None
 
 
-class SteadyWorker(Worker):
+class SteadyWorker(seen_worker()):  # type: ignore[misc]  # it is made when it is first asked for
     """Workers, without those that cannot be read."""
 
     @classmethod
     def all(cls, connection: redis.Redis | None = None, *_: Any, **__: Any) -> list[Any]:
-        keys = worker_registration.get_keys(connection=connection)
-        found = _readable(keys, lambda key: cls.find_by_key(key, connection=connection))  # type: ignore[arg-type]
-        return [worker for worker in found if worker is not None]
+        return workers_of(connection, cls) if connection is not None else []
 
     def get_current_job(self) -> Any:
         try:

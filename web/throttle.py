@@ -3,6 +3,8 @@
 All names share one password, and a guesser can invent names. So a name has a count of its own only after somebody has
 logged in under it; all other names of an address share one. A browser that has logged in before has a count of its
 own.
+Where wrong passwords come from many addresses, each address queues once for its next attempt; asking more often gains
+nothing. Addresses that have not failed have a queue of their own, so the right password never waits behind guessers.
 Counts are per process: each further page process allows as many attempts again.
 """
 
@@ -21,6 +23,10 @@ MOST_KEYS: Final = 10_000
 AT_AN_ADDRESS: Final = 5
 EVERYWHERE: Final = 50
 """Wrong passwords without a wait; the next ones wait 1, 2, 4, 4 ... seconds."""
+LONGEST_LINE_S: Final = 60
+"""The longest wait of an address that has not failed, however many guess."""
+TURN_S: Final = 60
+"""How long a turn is kept once it has come: a person reads, and types again."""
 
 
 class Key(NamedTuple):
@@ -28,6 +34,8 @@ class Key(NamedTuple):
 
     whose: tuple[str, ...]
     free: int
+    address: str = ""
+    """Who stands in line, where a key is of many addresses."""
 
 
 def keys_of(address: str, name: str, known: bool, browser: str | None) -> tuple[Key, ...]:
@@ -37,7 +45,7 @@ def keys_of(address: str, name: str, known: bool, browser: str | None) -> tuple[
     if browser is not None:
         return (Key(("browser", browser), AT_AN_ADDRESS),)
     who = name if known else ""
-    return Key(("address", address, who), AT_AN_ADDRESS), Key(("everywhere", who), EVERYWHERE)
+    return Key(("address", address, who), AT_AN_ADDRESS), Key(("everywhere", who), EVERYWHERE, address)
 
 
 @dataclass(slots=True)
@@ -52,6 +60,8 @@ class Throttle:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._failures: dict[tuple[str, ...], _Failures] = {}
+        self._turns: dict[Key, float] = {}
+        self._line_ends: dict[tuple[tuple[str, ...], bool], float] = {}
         self._lock = threading.Lock()
 
     def take(self, keys: Iterable[Key]) -> int:
@@ -62,9 +72,12 @@ class Throttle:
         keys = tuple(keys)
         with self._lock:
             now = self._clock()
-            wait = max(self._wait_s(key, now) for key in keys)
+            failed = any(self._failures_of(key, now) for key in keys if not key.address)
+            wait = max(self._turn_s(key, now, failed) if key.address else self._wait_s(key, now) for key in keys)
             if wait > 0:
                 return math.ceil(wait)
+            for key in keys:
+                self._turns.pop(key, None)
             self._make_room(now)
             for key in keys:
                 failures = self._failures.get(key.whose)
@@ -85,14 +98,38 @@ class Throttle:
                 else:
                     self._failures.pop(key.whose, None)
 
-    def _wait_s(self, key: Key, now: float) -> float:
+    def _failures_of(self, key: Key, now: float) -> _Failures | None:
         failures = self._failures.get(key.whose)
-        if failures is None or failures.count < key.free or now - failures.last > FORGET_S:
+        return None if failures is None or now - failures.last > FORGET_S else failures
+
+    def _turn_s(self, key: Key, now: float, failed: bool) -> float:
+        """Until this address' turn, which it gets when it first asks and keeps for a while: nobody who asks more often comes before it."""
+        wait = self._wait_s(key, now)
+        due = self._turns.get(key)
+        if due is None and wait <= 0 and self._line_ends.get((key.whose, failed), 0) <= now:
+            return 0
+        if due is None or now > due + TURN_S:
+            self._make_room(now)
+            line = key.whose, failed
+            due = max(now + wait, self._line_ends.get(line, 0) + LONGEST_WAIT_S)
+            if not failed:
+                due = min(due, now + LONGEST_LINE_S)
+            self._turns[key] = self._line_ends[line] = due
+        return max(due - now, 0)
+
+    def _wait_s(self, key: Key, now: float) -> float:
+        failures = self._failures_of(key, now)
+        if failures is None or failures.count < key.free:
             return 0
         wait = min(LONGEST_WAIT_S, 2 ** min(failures.count - key.free, 10))
         return float(failures.last + wait - now)
 
     def _make_room(self, now: float) -> None:
+        if len(self._turns) >= MOST_KEYS:
+            self._turns = {key: due for key, due in self._turns.items() if now <= due}
+            if len(self._turns) >= MOST_KEYS:
+                self._turns.clear()
+                self._line_ends.clear()
         if len(self._failures) >= MOST_KEYS:
             # Expired keys go first; a flood of keys never removes the global count.
             self._failures = {

@@ -28,6 +28,7 @@ _COMMANDS: Final = {
     "reconcile": "engine.cli.jobs:reconcile",
     "rebuild": "engine.cli.jobs:rebuild",
     "quarantine": "engine.cli.quarantine:quarantine",
+    "cluster": "engine.cli.cluster:cluster",
     "scripts": "engine.cli.scripts:scripts",
 }
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from engine.views.doctor import Finding
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, any_revision=True)
 @pass_app
 def doctor(app: App) -> int:
     """Say what is wrong and what to do about it. Changes nothing; exit 1 when something fails."""
@@ -86,12 +86,11 @@ def verify(app: App, days: int) -> int:
 
 def _jobs(jobs: redis.Redis) -> Iterator[Finding]:
     """What the doorbell finds in RQ's Redis: is the schedule complete, does somebody ring, does somebody work."""
-    from rq import Worker
-
     from engine.doorbell import missing_from_schedule
     from engine.job_table import QUEUES
     from engine.views.doctor import Finding
     from engine.views.health import HEARTBEAT_KEY
+    from engine.views.workers import workers_of
 
     rings = bool(jobs.exists(HEARTBEAT_KEY))
     if rings:
@@ -106,7 +105,7 @@ def _jobs(jobs: redis.Redis) -> Iterator[Finding]:
         yield Finding("schedule", "fail", f"not scheduled: {missing}", "run `budget-engine scheduler`")
     else:
         yield Finding("schedule", "ok", "complete")
-    working = [queue for worker in Worker.all(connection=jobs) for queue in worker.queue_names()]
+    working = [queue for worker in workers_of(jobs) for queue in worker.queue_names()]
     for queue in QUEUES:
         count = working.count(queue)
         todo = "" if count else f"run `budget-engine worker --queue {queue}`"

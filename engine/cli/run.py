@@ -21,6 +21,7 @@ FAILED: Final = 1
 WRONG_USAGE: Final = 2
 INTERRUPTED: Final = 130
 
+_LOCKED: Final = "55P03"
 _SCHEMA_MISSING: Final = ("42P01", "42703")
 """PostgreSQL's codes for a table and a column that are not there."""
 
@@ -87,7 +88,11 @@ def _unexpected(error: BaseException) -> None:
         traceback.print_exception(error)
     if isinstance(error, ModuleNotFoundError) and (error.name or "engine").split(".")[0] not in ("engine", "web"):
         _complain(f"the package {error.name} is not installed: install the wheel again without --no-deps")
-    elif getattr(getattr(error, "orig", None), "pgcode", None) in _SCHEMA_MISSING:
+    elif (code := getattr(getattr(error, "orig", None), "pgcode", None)) == _LOCKED:
+        _complain(
+            "somebody keeps locked in PostgreSQL what this command needs: run `budget-engine doctor`, which names who"
+        )
+    elif code in _SCHEMA_MISSING:
         _complain("the database lacks tables that this program needs: run `budget-engine migrate`")
     else:
         _complain(f"unexpected {type(error).__name__}: {error}; set BUDGET_DEBUG=1 for the traceback")

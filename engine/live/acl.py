@@ -32,6 +32,7 @@ _CONNECTION: Final = (
     "subscribe",
     "cluster|slots",
     "asking",
+    "role",
 )
 _ALL_KEYS: Final = (f"{PREFIX}{{*}}:*",)
 _PLAN_KEYS: Final = tuple(f"{PREFIX}{{*}}:{kind}" for kind in ("shard", "registry", "brand:*", "campaign:*"))

@@ -64,15 +64,18 @@ def sweep(live: LiveRedis, brand_ids: Iterable[int]) -> set[int]:
         wanted = (*keys.fixed, keys.brand(brand_id), *keys.holds(brand_id))
         calls.append(Call(script("holds"), wanted, (LAYOUT, f"E,{campaign_id_of(brand_id, 0)},,,;")))
     done = set()
-    for brand_id, reply in zip(listed, live.call_all(calls), strict=True):
-        if head(reply) != NOT_READY:
+    for brand_id, reply in zip(listed, live.call_some(calls), strict=True):
+        if reply is not None and head(reply) != NOT_READY:
             done.add(brand_id)
     return done
 
 
-def probe_shards(live: LiveRedis, brand_ids: Iterable[int]) -> set[int]:
+def probe_shards(live: LiveRedis, brand_ids: Iterable[int], windows_ms: tuple[int, ...] = ()) -> set[int]:
     """Probes every shard's own keys, and these brands and their holds. Returns the shards of which a key was missing
     or of a wrong type; they are out of use until they are rebuilt.
+
+    windows_ms: the dedup windows of request ids and event ids. A shard with a shorter window is out of use too, since
+    it has forgotten ids that the log still has; one that no setting allows is cut.
     """
     by_shard: dict[int, list[int]] = {shard: [] for shard in range(SHARDS)}
     for brand_id in sorted(set(brand_ids)):
@@ -85,6 +88,7 @@ def probe_shards(live: LiveRedis, brand_ids: Iterable[int]) -> set[int]:
             for start in range(0, max(len(listed), 1), _BRANDS)
             for part in [listed[start : start + _BRANDS]]
         ),
+        windows_ms,
     )
 
 
@@ -108,19 +112,22 @@ def probe_brands(live: LiveRedis, ordinals: Mapping[int, int]) -> set[int]:
 def told_lost(shards: set[int]) -> str:
     """Describes shards that lost a key."""
     named = ", ".join(map(str, sorted(shards)))
-    return f"keys gone or of a wrong type in shard {named}: rebuilt by persist; find out who deletes keys in this Redis"
+    return (
+        f"keys gone or of a wrong type in shard {named}, or values that no script writes: rebuilt by persist; find out who writes to this Redis,"
+        " unless REQUEST_ID_MINUTES or EVENT_ID_HOURS were just raised"
+    )
 
 
 def _brand_and_holds(keys: ShardKeys, brand_id: int) -> tuple[str, str, str]:
     return (keys.brand(brand_id), *keys.holds(brand_id))
 
 
-def _probe(live: LiveRedis, looks: Iterable[tuple[int, list[str]]]) -> set[int]:
-    listed = list(looks)
-    calls = (Call(script("probe"), (*shard_keys(shard).fixed, *keys), (LAYOUT,)) for shard, keys in listed)
-    replies = live.call_each(calls, rests=True)
+def _probe(live: LiveRedis, looks: Iterable[tuple[int, list[str]]], windows_ms: tuple[int, ...] = ()) -> set[int]:
+    listed, args = list(looks), (LAYOUT, *map(str, windows_ms))
+    calls = (Call(script("probe"), (*shard_keys(shard).fixed, *keys), args) for shard, keys in listed)
+    replies = live.call_each_there(calls)
     return {
         shard
         for (shard, _), reply in zip(listed, replies, strict=True)
-        if head(reply) == NOT_READY and reply[1] == b"lost"
+        if reply is not None and head(reply) == NOT_READY and reply[1] == b"lost"
     }

@@ -21,24 +21,29 @@ def even_ranges(nodes: int) -> list[tuple[int, int]]:
 
 
 def form(primaries: Sequence[redis.Redis], replicas: Sequence[redis.Redis], bus_of: Callable[[int], int]) -> None:
-    """Makes one cluster of empty nodes; the i-th replica follows the i-th primary. bus_of: a node's port for the others, by its own.
-
-    Does nothing where they are one already. Raises ServerAway when they do not find each other.
+    """Makes one cluster of nodes that are empty, or were one before; the i-th replica follows the i-th primary. bus_of: a node's port for the
+    others, by its own. Raises ServerAway when they do not find each other.
     """
     nodes = [*primaries, *replicas]
-    if len(ids_of(nodes[0])) == len(nodes):
-        wait_until_whole(nodes)
-        return
     for epoch, (node, (low, high)) in enumerate(zip(primaries, even_ranges(len(primaries)), strict=True), 1):
-        ask(node, "ADDSLOTSRANGE", low, high)
-        ask(node, "SET-CONFIG-EPOCH", epoch)
+        if len(ids_of(node)) == 1 and not _has_slots(node):
+            ask(node, "ADDSLOTSRANGE", low, high)
+            ask(node, "SET-CONFIG-EPOCH", epoch)
+    # Nodes that know each other are met too: their ports may be others than when they ran last.
     for node in nodes[1:]:
         host, port = place_of(node)
         ask(nodes[0], "MEET", host, port, bus_of(port))
     _wait("nodes find each other", lambda: all(len(ids_of(node)) == len(nodes) for node in nodes))
     for node, primary in zip(replicas, primaries, strict=False):
-        ask(node, "REPLICATE", own_id(primary))
+        if node.info("replication")["role"] == "master":
+            ask(node, "REPLICATE", own_id(primary))
     wait_until_whole(nodes)
+
+
+def _has_slots(node: redis.Redis) -> bool:
+    """Whether a node owns slots already."""
+    (myself,) = [line for line in _lines(node) if "myself" in line.split()[2]]
+    return len(myself.split()) > 8
 
 
 def wait_until_whole(nodes: Sequence[redis.Redis]) -> None:
@@ -74,8 +79,12 @@ def own_id(node: redis.Redis) -> str:
 
 def ids_of(node: redis.Redis) -> list[str]:
     """The ids of the nodes that a node knows and has shaken hands with."""
-    raw = ask(node, "NODES")
-    return [line.split()[0] for line in raw.decode().splitlines() if "handshake" not in line]
+    return [line.split()[0] for line in _lines(node) if "handshake" not in line]
+
+
+def _lines(node: redis.Redis) -> list[str]:
+    """The lines of CLUSTER NODES."""
+    return list(ask(node, "NODES").decode().splitlines())
 
 
 def place_of(node: redis.Redis) -> tuple[str, int]:

@@ -19,15 +19,17 @@ from engine.errors import BudgetError, ServerAway, ServerHangs
 from engine.job_table import BY_NAME, QUEUES, Job
 from engine.ledger import runs
 from engine.ledger.cursors import CursorRow, read_cursors
-from engine.ledger.database import WHERE
+from engine.ledger.database import TAKES_NO_WRITES, WHERE, takes_writes
 from engine.live.admin import LiveRedis, LiveShard
 from engine.live.hush import HANGS
 from engine.views.alarms import State, money_alarms
 from engine.views.board import ANSWER_S, Board, Told
+from engine.views.workers import workers_of
 
 HEARTBEAT_KEY: Final = "budget:scheduler:heartbeat"
 """In the jobs Redis: epoch ms as a string, written by the scheduler with an expiry."""
 HEARTBEAT_LATE_MS: Final = 90_000
+REPLICA: Final = "it is a read-only replica; point {} at the primary"
 BACKLOG_WAIT: Final = 100_000
 """Journal entries not yet in PostgreSQL above which persist counts as behind."""
 
@@ -86,16 +88,17 @@ class HealthBoard:
         jobs_redis: redis.Redis,
         clock_ms: Callable[[], int],
         answer_s: float = ANSWER_S,
+        hot_redis: redis.Redis | None = None,
     ) -> None:
         self._clock_ms = clock_ms
         self._where = {
             "redis": live.wire.where,
-            "postgresql": db.get_execution_options().get(WHERE),
+            "postgresql": where_in(db),
             "jobs_redis": where_of(jobs_redis),
         }
         self.board = Board(
             {
-                "redis": lambda: _hot_redis(live),
+                "redis": lambda: _hot_redis(live, hot_redis),
                 "postgresql": lambda: _postgres(db, clock_ms()),
                 "jobs_redis": lambda: _jobs_side(jobs_redis, clock_ms()),
             },
@@ -139,9 +142,13 @@ Hot = tuple[Part, list[LiveShard] | None]
 Cold = tuple[Part, tuple[JobHealth, ...], dict[int, int] | None, tuple[Part, ...]]
 
 
-def _hot_redis(live: LiveRedis) -> tuple[Hot, bool]:
+def _hot_redis(live: LiveRedis, plain: redis.Redis | None) -> tuple[Hot, bool]:
     try:
-        return _shards(live.read_shards()), True
+        # First: a replica refuses scripts, and each call to it is tried again for its whole time.
+        if plain is not None and is_replica(plain):
+            return _no_hot(str(ServerAway("Redis", live.wire.where, REPLICA.format("REDIS_URL")))), False
+        shards = live.read_shards()
+        return _shards(shards), not any(shard.away for shard in shards)
     except BudgetError as error:
         return _no_hot(str(error)), False
 
@@ -151,6 +158,10 @@ def _no_hot(why: str) -> Hot:
 
 
 def _shards(shards: list[LiveShard]) -> Hot:
+    gone = [shard for shard in shards if shard.away]
+    if gone:
+        whys = "; ".join(dict.fromkeys(shard.away for shard in gone))
+        return Part("redis", "Redis", "down", f"{len(gone)} of {SHARDS} shards away: {whys}"), shards
     missing = [shard for shard in shards if not shard.ready]
     if not missing:
         return Part("redis", "Redis", "ok", f"all {SHARDS} shards ready"), shards
@@ -164,6 +175,8 @@ def _postgres(db: Engine, now_ms: int) -> tuple[Cold, bool]:
         jobs = read_jobs(db, now_ms)
         with db.connect() as conn:
             cursors = read_cursors(conn)
+            if not takes_writes(conn):
+                return _no_postgres(str(ServerAway("PostgreSQL", where_in(db), TAKES_NO_WRITES))), False
     except ServerAway as away:
         return _no_postgres(str(away)), False
     except SQLAlchemyError as error:  # a missing table is a part that needs care, not an error of the page
@@ -210,11 +223,13 @@ def _is_late(row: Job, started_ms: int, good: runs.RunRecord | None, now_ms: int
 
 def _jobs_side(jobs_redis: redis.Redis, now_ms: int) -> tuple[tuple[Part, ...], bool]:
     """The jobs Redis, the workers and the scheduler."""
-    from rq import Worker  # imported here: commands without health need not wait for it
-
     try:
         beat = cast("bytes | None", jobs_redis.get(HEARTBEAT_KEY))
-        workers = Worker.all(connection=jobs_redis)
+        if is_replica(jobs_redis):
+            return _no_jobs(
+                str(ServerAway("jobs Redis", where_of(jobs_redis), REPLICA.format("JOBS_REDIS_URL")))
+            ), False
+        workers = workers_of(jobs_redis)
         beats = [worker.last_heartbeat for worker in workers]
         worked = {queue for worker in workers for queue in worker.queue_names()}
     except (redis.RedisError, OSError) as error:
@@ -326,8 +341,23 @@ def _utc(at: datetime) -> datetime:
     return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
 
 
+def is_replica(plain: redis.Redis) -> bool:
+    """Whether a Redis is a replica that takes no writes; False where it does not say: what it is asked next tells why."""
+    try:
+        info = plain.info("replication")
+    except redis.RedisError:
+        return False
+    return info.get("role") == "slave" and bool(info.get("slave_read_only", 1))
+
+
+def where_in(db: Engine) -> str:
+    return str(db.get_execution_options().get(WHERE))
+
+
 def where_of(client: redis.Redis) -> str:
     options = client.connection_pool.connection_kwargs
+    if "primary" in options:
+        return str(options["primary"].where)
     return str(
         options.get("path")
         or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}/{options.get('db') or 0}"

@@ -9,7 +9,8 @@
 local function open_dedup(shard_key, name, keys, now)
   local state = redis.call('HMGET', shard_key, name .. '_active', name .. '_until', name .. '_window')
   local active, till, window = is_flag(state[1]) and tonumber(state[1]), whole(state[2]), whole(state[3])
-  if not active or not till or not window or window == 0 then return nil end
+  -- No script writes an end that is further away than one window: the hashes would keep ids, and grow, for ever.
+  if not active or not till or not window or window == 0 or till > now + window then return nil end
   local dedup = { name = name, window = window, active = active, till = till, rotate = {}, read = { keys[1], keys[2] } }
   if now >= till then
     dedup.active = 1 - active

@@ -10,9 +10,17 @@ from engine.live.admin import LiveRedis
 from engine.live.transport.protocol import Transport
 from engine.live.transport.routed import open_transport
 from engine.local.forming import wait_until_whole
-from tests.cluster.load import plant_all
+from tests.cluster.load import plant_all, present
 from tests.cluster.servers import Cluster, folder_in_memory, remove
 from tests.live.plant import Plant
+
+
+@pytest.fixture(autouse=True)
+def _figures(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What the test notes is shown at the end of the run."""
+    present.append(request.node.user_properties)
+    yield
+    present.clear()
 
 
 @pytest.fixture(scope="session")

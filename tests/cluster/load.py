@@ -8,17 +8,30 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+import redis
+
 from engine import BudgetClient, Spend
 from engine.domain.ids import SHARDS, brand_of, shard_of
 from engine.live.admin import LiveRedis
 from engine.live.journal import decode
 from engine.live.keys import shard_keys
 from tests.cluster.servers import Cluster, Node
+from tests.faults.figures import PROPERTY
 from tests.live.plant import Plant
 
 BRANDS = range(1, SHARDS + 1)
 """One brand a shard."""
 TIMEOUT_MS = 20_000
+
+
+present: list[list[tuple[str, object]]] = []
+"""Where the present test's figures go, which the summary at the end of a run shows."""
+
+
+def note(line: str) -> None:
+    """One line of figures."""
+    for properties in present:
+        properties.append((PROPERTY, line))
 
 
 def campaign_of(shard: int) -> int:
@@ -27,9 +40,9 @@ def campaign_of(shard: int) -> int:
     return brand * 65536 + 1
 
 
-def plant_all(live: LiveRedis, node: Node) -> Plant:
+def plant_all(live: LiveRedis, node: Node | None) -> Plant:
     """Every shard marked, with a brand without limits in each."""
-    plant = Plant(live, node.plain)
+    plant = Plant(live, node.plain if node is not None else redis.Redis())
     for brand_id in BRANDS:
         plant.brand(brand_id=brand_id)
     return plant
@@ -130,7 +143,7 @@ def figures(what: str, account: Account, found: Counter[str], **more: object) ->
     doubled = sum(1 for times in found.values() if times > 1)
     line = f"{what}: {len(account.acknowledged)} acknowledged, {lost} lost, {doubled} doubled, longest call {account.longest():.0f} ms"
     line += "".join(f", {name} {value}" for name, value in more.items())
-    print(line)
+    note(line)
     assert lost == doubled == 0, line
     return line
 

@@ -24,6 +24,8 @@ from engine.local.forming import even_ranges, form, own_id, wait_until_whole
 
 NODE_TIMEOUT_MS = 1000
 PASSWORD = "cluster-tests"
+AGAIN = Retry(NoBackoff(), 2, supported_errors=(redis.ConnectionError,))
+"""Connections that a failover closed are made anew; a server that hangs is waited for once."""
 _CONFIG = """\
 bind 127.0.0.1
 port {port}
@@ -111,7 +113,9 @@ class Node:
         self.plain.close()
 
     def role(self) -> str:
-        return str(self.plain.info("replication")["role"])
+        with contextlib.suppress(redis.RedisError, OSError):
+            return str(self.plain.info("replication")["role"])
+        return "does not say"
 
 
 class Cluster:
@@ -162,7 +166,7 @@ class Cluster:
         )
         to.plain.execute_command("CLUSTER", "FAILOVER")
         until(lambda: to.role() == "master" and other.role() == "slave", 20)
-        until(lambda: other.plain.info("replication")["master_link_status"] == "up", 20)
+        until(lambda: other.plain.info("replication").get("master_link_status") == "up", 20)
 
     def restore(self) -> None:
         """All nodes run, the first ones are primaries again with the slots that they began with, and all is empty."""
@@ -194,6 +198,87 @@ class Cluster:
             node.end()
 
 
+SENTINEL_PASSWORD = "sentinel-tests"
+MASTER = "my-master"
+_SENTINEL = """\
+bind 127.0.0.1
+port {port}
+dir "{folder}"
+requirepass {own}
+sentinel monitor {master} 127.0.0.1 {primary} 1
+sentinel auth-pass {master} {password}
+sentinel down-after-milliseconds {master} {timeout}
+sentinel failover-timeout {master} 3000
+"""
+
+
+class Watched:
+    """A primary with a replica, and a Sentinel that watches them."""
+
+    def __init__(self, folder: Path, timeout_ms: int = NODE_TIMEOUT_MS) -> None:
+        self.timeout_s = timeout_ms / 1000
+        self.nodes = [Node(folder / "first")]
+        self.nodes.append(Node(folder / "second", f"replicaof 127.0.0.1 {self.nodes[0].port}"))
+        home = folder / "sentinel"
+        home.mkdir()
+        self.port = free_port()
+        (home / "sentinel.conf").write_text(
+            _SENTINEL.format(
+                port=self.port,
+                folder=home,
+                own=SENTINEL_PASSWORD,
+                master=MASTER,
+                primary=self.nodes[0].port,
+                password=PASSWORD,
+                timeout=timeout_ms,
+            )
+        )
+        program = find_valkey()
+        with (home / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [program.path(program.parts[0]), home / "sentinel.conf", "--sentinel"], stdout=log, stderr=log
+            )
+        self.plain = redis.Redis("127.0.0.1", self.port, password=SENTINEL_PASSWORD, retry=AGAIN)
+        until(self._knows_both, 20)
+
+    def _knows_both(self) -> bool:
+        with contextlib.suppress(redis.RedisError, OSError):
+            return len(self.plain.execute_command("SENTINEL", "REPLICAS", MASTER)) == 1 and self.current()
+        return False
+
+    def current(self) -> bool:
+        """Whether the replica follows."""
+        return any(n.answers() and n.plain.info("replication").get("master_link_status") == "up" for n in self.nodes)
+
+    @property
+    def url(self) -> str:
+        return (
+            f"redis+sentinel://:{PASSWORD}@127.0.0.1:1,127.0.0.1:{self.port}/{MASTER}/0"
+            f"?sentinel_password={SENTINEL_PASSWORD}"
+        )
+
+    @property
+    def primary(self) -> Node:
+        _, port = self.plain.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER)
+        return next(n for n in self.nodes if n.port == int(port))
+
+    def restore(self) -> None:
+        """Both run, one follows the other, and both are empty."""
+        for node in self.nodes:
+            if node.process is None or node.process.poll() is not None:
+                node.start()
+            node.signal(signal.SIGCONT)
+        until(lambda: all(n.answers() for n in self.nodes), 20)
+        until(lambda: self.primary.role() == "master" and self.current(), 30)
+        self.primary.plain.flushall()
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        for node in self.nodes:
+            node.end()
+
+
 def until(done: Callable[[], object], seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while not done():
@@ -206,7 +291,7 @@ def folder_in_memory() -> Path:
     return Path(tempfile.mkdtemp(prefix="budget cluster ", dir=memory if os.access(memory, os.W_OK) else None))
 
 
-def remove(folder: Path, things: Sequence[Cluster | Node]) -> None:
+def remove(folder: Path, things: Sequence[Cluster | Watched]) -> None:
     for thing in things:
         thing.end()
     shutil.rmtree(folder, ignore_errors=True)

@@ -172,3 +172,23 @@ def test_a_cluster_that_is_down_is_named_and_waited_for(cluster: Cluster, plant:
         finally:
             back.join()
     assert logged(cluster)["down"] == 1
+
+
+def test_without_redis_pys_fast_parser_all_is_the_same(
+    cluster: Cluster, plant: Plant, live: LiveRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.live.transport.connection.Reader", None)
+    frozen = cluster.primaries[2]
+    batch = [Spend(campaign_of(s), amount_micros=1, event_id=f"slow-{s}") for s in range(64)]
+    with BudgetClient.from_url(cluster.url, timeout_ms=20_000) as client:
+        assert {r.outcome for r in client.record_spends(batch)} == {"recorded"}
+        cluster.move(5, next(n for n in cluster.primaries if n is not cluster.owner(5)))
+        assert client.record_spend(campaign_of(5), amount_micros=1, event_id="moved").outcome == "recorded"
+        current(frozen)
+        frozen.signal(signal.SIGSTOP)
+        try:
+            assert {r.outcome for r in client.record_spends(batch)} == {"duplicate"}
+        finally:
+            frozen.signal(signal.SIGCONT)
+        until(lambda: frozen.role() == "slave", 20)
+    assert max(logged(cluster).values()) == 1

@@ -9,7 +9,7 @@ import pytest
 
 from engine import BudgetClient
 from engine.client.watch.clock import NodeClocks
-from tests.cluster.load import BRANDS, brand_in, campaign_of, logged
+from tests.cluster.load import BRANDS, brand_in, campaign_of, logged, note
 from tests.cluster.servers import Cluster, until
 from tests.cluster.test_faults import CROWD
 from tests.live.plant import Plant
@@ -37,14 +37,14 @@ def test_changes_on_every_node_are_seen_and_a_dead_listener_is_replaced(cluster:
     with BudgetClient.from_url(cluster.url, timeout_ms=5000) as client, client.watch() as watch:
         assert watch.wait_ready(10), watch.why
         assert sum(watch.may_bid(b * 65536 + 1) for b in BRANDS) == 64
-        print(f"watch: a change of any shard is seen within {see_every_shard(plant, watch, 1):.0f} ms")
+        note(f"watch: a change of any shard is seen within {see_every_shard(plant, watch, 1):.0f} ms")
         assert watch.clock_error_ms is not None and watch.clock_error_ms < 50 * CROWD
         node = next(n for n in cluster.nodes if n.port == listened(watch))
         node.kill()
         began = time.monotonic()
         until(lambda: watch.stale, 5)
         assert watch.wait_ready(20), watch.why
-        print(f"watch: whole again {time.monotonic() - began:.2f} s after the node that it listened to was killed")
+        note(f"watch: whole again {time.monotonic() - began:.2f} s after the node that it listened to was killed")
         assert listened(watch) != node.port
         see_every_shard(plant, watch, 10)
 

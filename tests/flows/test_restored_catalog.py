@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import text
 
+from engine.domain.ids import shard_of
 from engine.domain.schedule import Schedule
 from engine.flows.catalog.check import check_all
 from engine.flows.catalog.publish import brand_plan
@@ -246,3 +247,31 @@ def test_an_odd_number_of_changes_in_redis_stops_nothing(ready: System, odd: str
     assert ready.publisher.recognise() is None
     assert ready.manage.update_brand(brand, "ann", daily_budget_micros=5_000_000).published
     assert ready.client.try_spend(campaign, "5").outcome == "accepted"
+
+
+@pytest.mark.parametrize("kind", ["campaign", "brand"])
+def test_what_was_made_after_the_state_that_redis_went_back_to_is_spent_for_again_after_a_check(
+    kind: str, ready: System
+) -> None:
+    manage, redis = ready.manage, ready.hot_redis
+    first = manage.create_brand("first", 10_000_000, None, None, "test").row.id
+    old = manage.create_campaigns(first, ["old"], "test")[0].id
+    assert ready.client.record_spend(old, "1")
+    ready.persister.drain_all()
+    before = {key: redis.dump(key) for key in redis.scan_iter(f"budget:{{{shard_of(first)}}}:*")}
+    brand = first
+    while kind == "brand" and (brand == first or shard_of(brand) != shard_of(first)):
+        brand = manage.create_brand(f"brand {brand}", 10_000_000, None, None, "test").row.id
+    new = manage.create_campaigns(brand, ["new"], "test")[0].id
+    assert ready.client.status(new).status == "active"
+    redis.delete(*redis.scan_iter(f"budget:{{{shard_of(first)}}}:*"))
+    for key, value in before.items():
+        redis.restore(key, 0, value)
+    assert ready.client.record_spend(new, "1").outcome == "unknown_campaign"
+    assert str(shard_of(first)) in str(check_all(ready.publisher, ready.status))
+    assert ready.client.record_spend(new, "1").outcome == "not_ready"
+    ready.rebuilder.rebuild_missing()
+    assert ready.client.record_spend(new, "2").outcome == "recorded"
+    assert str(ready.client.try_spend(old, "10").daily_spend) == ("3.000000" if kind == "campaign" else "1.000000")
+    ready.persister.drain_all()
+    assert "lost what was published" not in str(check_all(ready.publisher, ready.status))

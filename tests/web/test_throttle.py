@@ -9,7 +9,7 @@ import pytest
 
 from engine.wiring import System
 from tests.web.conftest import HERE, PASSWORD, Visitor
-from web.throttle import LONGEST_WAIT_S, Key, Throttle, keys_of
+from web.throttle import LONGEST_LINE_S, LONGEST_WAIT_S, Key, Throttle, keys_of
 
 
 def with_clock(visitor: Visitor) -> list[float]:
@@ -114,3 +114,27 @@ def test_a_failed_login_is_in_the_log_with_name_and_address(
     (line,) = [record for record in caplog.records if record.message == "login refused"]
     assert (line.__dict__["actor"], line.__dict__["address"]) == ("Mia", "127.0.0.1")
     assert "guess-not-shown" not in caplog.text + str([record.__dict__ for record in caplog.records])
+
+
+@pytest.mark.parametrize("attackers", [1, 2, 10, 400])
+@pytest.mark.parametrize("known", [True, False])
+def test_who_has_the_right_password_gets_a_try_within_a_minute_however_often_others_ask(
+    attackers: int, known: bool
+) -> None:
+    now = [0.0]
+    throttle = Throttle(lambda: now[0])
+    due, guesses, attempts = 300.0, 0, 0
+    while now[0] < 300 + LONGEST_LINE_S + 1:
+        for i in range(attackers):
+            guesses += throttle.take(keys_of(f"10.0.{i // 250}.{i % 250}", "Mia", known, None)) == 0
+        if now[0] >= due:
+            wait = throttle.take(keys_of("192.168.7.7", "Mia", known, None))
+            attempts += 1
+            if not wait:
+                break
+            due = now[0] + wait
+        now[0] += 0.25 if attackers < 100 else 1
+    else:
+        pytest.fail("the right password was never looked at")
+    assert attempts <= 3
+    assert guesses <= 50 + now[0] / LONGEST_WAIT_S * 2 + attackers

@@ -16,6 +16,7 @@ from redis import exceptions
 from engine.client.aio.coalescing import PendingRequest
 from engine.errors import BudgetError, shown
 from engine.live.transport.aio import AsyncAddress, AsyncConnection
+from engine.live.transport.loading import is_refused
 from engine.live.transport.pool import NoAnswer, Reply, Unreadable, is_of_the_server, named, one_line, translated
 
 PAUSE_S: Final = 0.005
@@ -175,7 +176,7 @@ class Lane:
             if isinstance(reply, exceptions.ResponseError) and is_of_the_server(reply):
                 demoted = reply
             elif waited is None:
-                continue
+                link.loads_by_eval |= is_refused(reply)
             elif isinstance(reply, exceptions.NoScriptError):
                 link.loaded.clear()
             elif isinstance(reply, exceptions.ResponseError):

@@ -15,7 +15,7 @@ from engine.client.aio.coalescing import PendingRequest
 from engine.client.aio.lanes import PAUSE_S, Lane, LaneOwner
 from engine.live.transport.aio import AsyncAddress, AsyncConnection
 from engine.live.transport.connection import command
-from engine.live.transport.node import CONNECT_S
+from engine.live.transport.node import CONNECT_S, NO_PRIMARY
 from engine.live.transport.pool import NoAnswer, passes, translated
 from engine.live.transport.routes import PATIENCE_S, Finder, NoRoute, Place, RouteMap
 
@@ -41,6 +41,10 @@ class RoutedLanes:
     def lane_of(self, shard_key: str) -> Lane:
         """The lane of a shard: that of its server, or the lobby where none is known."""
         return self.routes.by_key.get(shard_key) or self.lobby
+
+    def close(self) -> None:
+        """The map is not kept any more."""
+        self.routes.closed = True
 
     async def refresh(self, blamed: Place | None) -> NoRoute | None:
         """Asks for the map, once for all lanes. Returns why nobody could say."""
@@ -72,6 +76,11 @@ class NodeLane(Lane):
         self._connect_s = CONNECT_S
 
     async def _connect(self) -> AsyncConnection:
+        asks_first = self._lanes.routes.finder.asks_first
+        if asks_first:
+            await self._lanes.refresh(None)
+            if self.place not in self._lanes.routes.places.values():
+                raise exceptions.ConnectionError("another server is the primary now")
         try:
             link = await self._address.connect_to_node(min(self._owner.timeout_s, self._connect_s))
         except (exceptions.TimeoutError, TimeoutError):
@@ -79,6 +88,12 @@ class NodeLane(Lane):
             raise
         self._connect_s = CONNECT_S
         link.watch(PATIENCE_S, self._replaced)
+        if asks_first:
+            link.send(command(("ROLE",)))
+            role = await link.receive()
+            if isinstance(role, list) and role[0] != b"master":
+                link.drop()
+                raise exceptions.ConnectionError(NO_PRIMARY)
         return link
 
     async def _replaced(self) -> bool:

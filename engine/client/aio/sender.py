@@ -207,5 +207,7 @@ class Sender:
         if self._resender is not None:
             await self._resender.close()
         await asyncio.gather(*(lane.close() for lane in self._lanes))
+        if self._routed is not None:
+            self._routed.close()
         if self._timer is not None:
             self._timer.cancel()

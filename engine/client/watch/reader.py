@@ -14,6 +14,8 @@ from engine.live.transport.protocol import Transport
 from engine.live.transport.routes import SHARD_OF
 
 ANSWER_S: Final = 2.0
+_NODE_ANSWER_S: Final = 1.0
+"""For one server of several: the channel is not read while it is waited for, and may not count as silent for that."""
 _PROBE_S: Final = 0.3
 """For a server that did not answer before: others must not wait for it again."""
 _AWAY_S: Final = 0.9
@@ -53,7 +55,8 @@ class ShardReader:
         self._refuse_away(home)
         sent_s = time.monotonic()
         try:
-            reply = self._wire.call(call, _PROBE_S if home in self._away else ANSWER_S)
+            patience_s = _NODE_ANSWER_S if self._wire.several else ANSWER_S
+            reply = self._wire.call(call, _PROBE_S if home in self._away else patience_s)
         except NoAnswer as failure:
             raise self._gone(home, failure) from None
         self._away.pop(home, None)
@@ -91,15 +94,11 @@ class ShardReader:
             replies: Sequence[Reply | None] = self._wire.call_all(calls, ANSWER_S) if calls else []
             why = ""
         except NoAnswer as failure:
-            if not self._several(self.home(there[0])):
+            if not self._wire.several:
                 raise
             replies, why = failure.replies, failure.why
         found.update((shard, why if reply is None else reply) for shard, reply in zip(there, replies, strict=True))
         return found
-
-    def _several(self, home: str) -> bool:
-        """Whether there are other servers than this one."""
-        return home != self._wire.where
 
     def _refuse_away(self, home: str) -> None:
         until, why = self._away.get(home, (0.0, ""))
@@ -108,7 +107,7 @@ class ShardReader:
 
     def _gone(self, home: str, failure: NoAnswer) -> Exception:
         """What is raised for a server without an answer."""
-        if not self._several(home):
+        if not self._wire.several:
             return failure
         self._away[home] = (time.monotonic() + _AWAY_S, failure.why)
         return ServerGone(failure.why)

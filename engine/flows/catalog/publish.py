@@ -43,14 +43,18 @@ class NotAllPublished(BudgetError):
 
 @dataclass(frozen=True, slots=True)
 class Mended:
-    """What a comparison found: what the catalog had lost, and how many plans differed in Redis."""
+    """What a comparison found: what the catalog had lost, how many plans differed in Redis, and the shards that miss one."""
 
     back: TakenBack
     plans: int
+    older: tuple[int, ...] = ()
 
     def __str__(self) -> str:
         plans = f"{self.plans} plans that differed in Redis published again" if self.plans else ""
-        return "; ".join(filter(None, (str(self.back) if self.back else "", plans)))
+        older = (
+            f"shard {', '.join(map(str, self.older))} lost what was published: rebuilt by persist" if self.older else ""
+        )
+        return "; ".join(filter(None, (str(self.back) if self.back else "", plans, older)))
 
 
 class Publisher:
@@ -110,11 +114,12 @@ class Publisher:
             brands = [b for b in self._catalog.brands(include_archived=True) if _noted(b, suspects, b.id)]
             campaigns = [c for c in self._catalog.campaigns(include_archived=True) if _noted(c, suspects, c.brand_id)]
             apart = plans_off(self._inspector, brands, campaigns, rests=True)
-            # A missing key is no differing plan: its shard must be rebuilt.
-            off = {one.entity: one for one in apart if not one.missing}
+            off = {one.entity: one for one in apart}
             if not off:
                 break
             suspects = {one.brand_id for one in off.values()}
+        # What is gone is no plan that differs: its shard must be rebuilt.
+        older = self._give_up([off.pop(entity) for entity, one in list(off.items()) if one.missing])
         numbers = [entity.split() for entity in off]
         self._catalog.doubt(
             [int(number) for kind, number in numbers if kind == "brand"],
@@ -122,7 +127,18 @@ class Publisher:
         )
         for one in off.values():
             log.warning("%s: it is published again", one.text)
-        return Mended(back, len(off))
+        return Mended(back, len(off), older)
+
+    def _give_up(self, gone: Sequence[Apart]) -> tuple[int, ...]:
+        """Takes shards out of use that once had these and have them no more, though they are in use; answers which. Where the registry has gone with
+        them no call can tell: an older state of Redis came back.
+        """
+        first = {shard_of(one.brand_id): one for one in reversed(gone)}
+        ready = {state.shard for state in self._live.read_shards() if state.ready} if first else set()
+        for shard in sorted(ready & set(first)):
+            log.warning("%s: an older Redis came back, and its shard %d is rebuilt", first[shard].text, shard)
+            self._live.unmark(self._instance, shard, first[shard].entity)
+        return tuple(sorted(ready & set(first)))
 
     def _publish(self, brand_ids: Sequence[int], done: set[int], failed: list[str]) -> None:
         left = list(brand_ids)
@@ -146,9 +162,9 @@ class Publisher:
             for one in owed:
                 try:
                     ahead = self._bring(one)
-                except ServerAway:
-                    raise
                 except BudgetError as error:
+                    if isinstance(error, ServerAway) and not error.partial:
+                        raise
                     failed.append(f"brand {one.brand.id}: {error}")
                     continue
                 if ahead:

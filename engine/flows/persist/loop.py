@@ -29,6 +29,7 @@ to 0.5 s, as long as the pass took. So many single spends share a commit, and bi
 """
 AWAY_S: Final = 1.0
 REBUILD_S: Final = 1.0
+LOOK_S: Final = 10.0
 REMIND_S: Final = 30.0
 """Seconds after which a lasting error is logged again, instead of on every try."""
 LONGEST_WAIT_S: Final = 30.0
@@ -91,6 +92,7 @@ class PersistLoop:
         on_drained: Callable[[], object],
         each_second: Callable[[], set[int]],
         each_minute: Callable[[], None],
+        each_look: Callable[[], object] = lambda: None,
     ) -> None:
         self._persister = persister
         self._live = live
@@ -100,7 +102,9 @@ class PersistLoop:
         self._on_drained = on_drained
         self._each_second = each_second
         self._each_minute = each_minute
-        self._next_second = self._next_minute = self._next_rebuild = 0.0
+        # What stands in shards that nobody calls is looked at: an odd value there shows in no answer.
+        self._each_look = each_look
+        self._next_second = self._next_minute = self._next_rebuild = self._next_look = 0.0
         self._rebuilding = True
         self._owed: set[int] = set()
         self._told_away = ("", 0.0)
@@ -143,6 +147,9 @@ class PersistLoop:
             self._next_second = now + 1
         if self._owed:
             self._guarded("status", self._refresh)
+        if now >= self._next_look:
+            self._guarded("look", lambda: self._each_look() and None)
+            self._next_look = now + LOOK_S
         if now >= self._next_minute:
             self._guarded("trim", self._each_minute)
             self._next_minute = now + 60
@@ -159,7 +166,12 @@ class PersistLoop:
             self.troubles.note("shards", f"{'; '.join(sorted(strange))}: nothing is written to them")
         else:
             self.troubles.over("shards")
-        broken = [state for state in states if not state.mark]
+        gone = dict.fromkeys(state.away for state in states if state.away)
+        if gone:
+            self.troubles.note("servers", f"{'; '.join(gone)}: the other shards go on")
+        else:
+            self.troubles.over("servers")
+        broken = [state for state in states if state.unmarked]
         now = time.monotonic()
         if (broken or self._rebuilding) and now >= self._next_rebuild:
             # What remains after it belongs to another process, or was lost again since: it can wait.
@@ -174,7 +186,7 @@ class PersistLoop:
 
     def _drain(self, total: DrainStats, should_stop: Callable[[], bool]) -> None:
         resting = {what for what in self.troubles.resting() if isinstance(what, int)}
-        drained = self._persister.drain(should_stop=should_stop, skip=resting)
+        drained = self._persister.drain(should_stop=should_stop, skip=resting, on_stop=self._begin_rebuild)
         total.add(drained)
         self._owed |= drained.changed_brands
         for shard in range(SHARDS):
@@ -182,6 +194,10 @@ class PersistLoop:
                 self.troubles.note(shard, drained.problems[shard])
             elif shard not in resting:
                 self.troubles.over(shard)
+
+    def _begin_rebuild(self, stopped: LiveShard) -> None:
+        """With the first shard that stops: its process starts while the others are looked at."""
+        self._guarded("rebuild", lambda: self._rebuild([stopped]))
 
     def _publish(self) -> None:
         try:
@@ -201,9 +217,9 @@ class PersistLoop:
             return
         try:
             under_way = work()
-        except ServerAway:
-            raise
-        except Exception as error:  # noqa: BLE001  # a duty that fails must not stop persist
+        except Exception as error:  # a duty that fails must not stop persist
+            if isinstance(error, ServerAway) and not error.partial:
+                raise
             self.troubles.note(duty, f"{type(error).__name__}: {' '.join(str(error).split())}")
         else:
             if not under_way:

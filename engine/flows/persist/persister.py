@@ -29,6 +29,7 @@ from engine.ledger.cursors import (
     read_cursors,
     stop_cursor,
 )
+from engine.ledger.database import writing
 from engine.live.admin import LiveRedis, LiveShard
 from engine.live.journal import START, Entry, Journal, NoJournal
 
@@ -123,8 +124,9 @@ class Persister:
         ShardsStuck after all others, ServerAway.
         """
         total = self.drain(progress)
-        if total.problems:
-            raise ShardsStuck(told(total.problems))
+        away = {state.shard: state.away for state in self._live.read_shards() if state.away}
+        if total.problems or away:
+            raise ShardsStuck(told({**away, **total.problems}))
         return total
 
     def drain(
@@ -133,6 +135,7 @@ class Persister:
         *,
         should_stop: Callable[[], bool] = lambda: False,
         skip: Collection[int] = (),
+        on_stop: Callable[[LiveShard], None] = lambda state: None,
     ) -> DrainStats:
         """The same, with errors of shards in the result: one bad shard does not delay the others. Calls `should_stop`
         before each transaction.
@@ -141,11 +144,11 @@ class Persister:
         states = {state.shard: state for state in self.waiting() if state.shard not in skip}
         try:
             self._carry(states, total, progress, should_stop)
-        except ServerAway:
-            raise
-        except Exception as error:  # noqa: BLE001  # the error of one of them: trying each alone shows which
+        except Exception as error:  # the error of one of them: trying each alone shows which
+            if isinstance(error, ServerAway) and not error.partial:
+                raise
             log.info("persist goes on shard by shard: %s", " ".join(str(error).split()))
-            self._one_by_one(list(states.values()), total, progress, should_stop)
+            self._one_by_one(list(states.values()), total, progress, should_stop, on_stop)
         return total
 
     def _carry(
@@ -171,16 +174,17 @@ class Persister:
         total: DrainStats,
         progress: Callable[[DrainStats], None] | None,
         should_stop: Callable[[], bool],
+        on_stop: Callable[[LiveShard], None],
     ) -> None:
         for state in states:
             try:
-                self._drain_shard(state, total, progress, should_stop)
-            except ServerAway:
-                raise
+                self._drain_shard(state, total, progress, should_stop, on_stop)
             except CursorMoved:
                 # Another persister was faster and has written the rows.
                 continue
-            except Exception as error:  # noqa: BLE001  # whatever it is, the other shards go on
+            except Exception as error:  # whatever it is, the other shards go on
+                if isinstance(error, ServerAway) and not error.partial:
+                    raise
                 total.problems[state.shard] = f"{type(error).__name__}: {' '.join(str(error).split())}"
 
     def owns(self, state: LiveShard) -> bool:
@@ -212,6 +216,7 @@ class Persister:
         total: DrainStats,
         progress: Callable[[DrainStats], None] | None,
         should_stop: Callable[[], bool],
+        on_stop: Callable[[LiveShard], None],
     ) -> None:
         """Persists one shard to its end. Where history is lost, takes the shard out of use; the rebuild brings it
         back.
@@ -222,11 +227,12 @@ class Persister:
             if self._live.read_shard(state.shard).mark == state.mark:
                 self.stop(state.shard, str(lost))
                 log.error("%s; it takes no spends until it is rebuilt", lost)
+                on_stop(state)
             # Otherwise a rebuild began or ended since the state was read, and handles the history.
 
     def stop(self, shard: int, why: str) -> None:
         """Takes a shard out of use, in both stores, until it is rebuilt."""
-        with self._db.begin() as conn:
+        with writing(self._db) as conn:
             stop_cursor(conn, shard, why)
         self._live.unmark(self._instance, shard, why)
 
@@ -242,7 +248,7 @@ class Persister:
         behind: list[int] = []
         out = DrainStats()
         entries, spends = batch, SPENDS_AT_ONCE
-        with self._db.begin() as conn:
+        with writing(self._db) as conn:
             for place, shard in enumerate(shards):
                 if entries <= 0 or spends <= 0:
                     out.left += shards[place:]
@@ -287,7 +293,7 @@ class Persister:
         if afresh:
             self._partitions.clear()
         for day in sorted(set(days) - self._partitions):
-            with self._db.begin() as conn:
+            with writing(self._db) as conn:
                 spend_log.ensure_partition(conn, day)
             self._partitions.add(day)
 
@@ -329,9 +335,17 @@ def told(problems: dict[int, str]) -> str:
 def trim_all(db: Engine, live: LiveRedis, instance: str, keep_minutes: int) -> int:
     """Drops what PostgreSQL has had for JOURNAL_KEEP_MINUTES; until then a restored PostgreSQL can read it again."""
     dropped = 0
-    with db.begin() as conn:
+    with writing(db) as conn:
         safe = age_cursors(conn, keep_minutes)
+    gone: ServerAway | None = None
     for shard in range(SHARDS):
         if safe.get(shard, START) != START:
-            dropped += live.trim(instance, shard, safe[shard])
+            try:
+                dropped += live.trim(instance, shard, safe[shard])
+            except ServerAway as error:
+                if not error.partial:
+                    raise
+                gone = error
+    if gone is not None:
+        raise gone
     return dropped

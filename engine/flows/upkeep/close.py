@@ -34,6 +34,7 @@ from engine.errors import BudgetError, ServerAway
 from engine.ledger import periods, quarantine, spend_read
 from engine.ledger.catalog import Catalog
 from engine.ledger.cursors import read_cursors
+from engine.ledger.database import writing
 from engine.ledger.records import BrandRecord
 from engine.live.admin import TURN, LiveRedis, LiveShard
 from engine.live.keys import shard_keys
@@ -95,6 +96,8 @@ class Closer:
             last = periods.all_last_closed(conn)
         owed: dict[LiveShard, list[tuple[Period, date]]] = {}
         for state in states:
+            if brands[state.shard] and state.away:
+                failed.append(f"shard {state.shard}: {state.away}")
             if brands[state.shard] and state.ready and state.instance == self._instance:
                 with self._unless_it_fails(state.shard, failed):
                     if periods_of := self._owed(state, brands[state.shard], last):
@@ -127,9 +130,9 @@ class Closer:
         """Closes a shard; one bad shard must not delay the day of the others. Raises ServerAway."""
         try:
             yield
-        except ServerAway:
-            raise
-        except Exception as error:  # noqa: BLE001  # whatever it is, it is raised after the others
+        except Exception as error:  # whatever it is, it is raised after the others
+            if isinstance(error, ServerAway) and not error.partial:
+                raise
             failed.append(f"shard {shard}: {type(error).__name__}: {' '.join(str(error).split())}")
 
     def _owed(
@@ -169,7 +172,7 @@ class Closer:
         hashes += [keys.campaign(campaign_id_of(b, o)) for b in ids for o in range(1, highest.get(b, 0) + 1)]
         for start in range(0, len(owed), PERIODS_AT_ONCE):
             part = owed[start : start + PERIODS_AT_ONCE]
-            with self._db.begin() as conn:
+            with writing(self._db) as conn:
                 counters = self._counters(shard, ids, [counter_field_on(*period) for period in part])
                 first = [self._close_one(conn, shard, *period, brands, counters, done) for period in part]
                 # Before the commit: after a crash in between the periods are closed again, and pruning a removed

@@ -11,7 +11,7 @@ from redis.crc import key_slot
 
 from engine.live.transport.ask_once import address_of, ask_once
 from engine.live.transport.pool import is_timeout, one_line
-from engine.live.transport.routes import SHARD_KEYS, NoRoute, Place
+from engine.live.transport.routes import SHARD_KEYS, NoRoute, Place, RouteMap
 from engine.urls import RedisPlaces
 
 ANSWER_S: Final = 0.05
@@ -23,6 +23,8 @@ SLOT_OF: Final = {key: key_slot(key.encode()) for key in SHARD_KEYS}
 
 class ClusterFinder:
     """Knows the nodes of a cluster: those of the URL, and all that they have named since. Used by one thread at a time."""
+
+    asks_first = False
 
     def __init__(self, places: RedisPlaces) -> None:
         self._url = places
@@ -41,6 +43,9 @@ class ClusterFinder:
         """This node is asked first."""
         self._known = [place, *(each for each in self._known if each != place)]
 
+    def follow(self, routes: RouteMap[Any]) -> None:
+        """Nodes tell of moves themselves: who asks the wrong one is told the right one."""
+
     def find(self, blamed: Place | None, deadline: float) -> Mapping[str, Place]:
         """One look at every node until one answers. Raises NoRoute."""
         errors: list[tuple[Place, Exception]] = []
@@ -54,13 +59,16 @@ class ClusterFinder:
                 raise NoRoute(f"Redis at {place} refuses the login: {error}", final=True) from None
             except (exceptions.RedisError, OSError) as error:
                 errors.append((place, error))
-                self._known = [*(each for each in self._known if each != place), place]
+                self._last(place)
                 continue
             if isinstance(reply, Exception):
                 raise _refused(place, reply)
             found = self._read(place, reply)
             if found:
                 self._answer_s = ANSWER_S
+                if blamed in found.values():
+                    # One that is cut off from the others may never learn better: another is asked next.
+                    self._last(place)
                 return found
             errors.append((place, OSError("it knows no node that has a slot")))
         self._answer_s = min(self._answer_s * 2, _LONGEST_S)
@@ -68,6 +76,10 @@ class ClusterFinder:
         more = f"; and {len(errors) - 3} more" if len(errors) > 3 else ""
         silent = bool(errors) and all(is_timeout(error) for _, error in errors)
         raise NoRoute(f"no node of Redis {self.where} answers ({said}{more})", silent=silent)
+
+    def _last(self, place: Place) -> None:
+        """This node is asked last."""
+        self._known = [*(each for each in self._known if each != place), place]
 
     def _read(self, asked: Place, reply: Iterable[Any]) -> dict[str, Place]:
         """{first key: primary}, and takes note of every node."""

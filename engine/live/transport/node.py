@@ -12,9 +12,11 @@ from redis import exceptions
 from engine.live.scripts import Script
 from engine.live.transport.busy_poll import BusyPoll
 from engine.live.transport.connection import MORE, Connection, command, remaining
+from engine.live.transport.loading import is_refused, load, load_by_eval
 from engine.live.transport.pool import TOGETHER, TURN, Call, ConnectionPool
 from engine.live.transport.routes import PATIENCE_S, Place
 
+NO_PRIMARY: Final = "it is a replica now"
 CONNECT_S: Final = 0.5
 """Each step of connecting to a node: a frozen one takes the connection, and whoever waits for its login would miss that it was replaced."""
 _CHUNK: Final = 65_536
@@ -30,11 +32,13 @@ class Replaced(exceptions.ConnectionError):
 class NodeConnection(Connection):
     """A connection that looks at the map while it waits. replaced: whether another node has this one's shards."""
 
-    __slots__ = ("_replaced",)
+    __slots__ = ("_replaced", "loads_by_eval")
 
     def __init__(self, connection: Any, replaced: Callable[[], bool]) -> None:
         super().__init__(connection)
         self._replaced = replaced
+        self.loads_by_eval = False
+        """Whether it refuses SCRIPT LOAD."""
 
     def ask(
         self, data: bytes, timeout_s: float, began: float, awake: BusyPoll, sent: Callable[[], None] | None = None
@@ -69,17 +73,19 @@ class NodeConnection(Connection):
         if self._replaced():
             raise Replaced("it says nothing, and another node has its shards")
 
-    def arrived(self) -> list[Any]:
-        """The replies that are here, errors among them, from a connection that has something to read. Raises what a lost connection raises."""
+    def arrived(self, until: float) -> list[Any]:
+        """The replies that are here by a monotonic second, errors among them. Raises what a lost connection raises."""
         if self._replies is None:
             try:
                 return [self._connection.read_response(timeout=PATIENCE_S, disconnect_on_error=False)]
             except exceptions.ResponseError as error:
                 return [error]
-        self._keep_time(time.monotonic())
+            except exceptions.TimeoutError:
+                return []
+        self._keep_time(until)
         try:
             self._replies.feed(self._sock.recv(_CHUNK))
-        except TimeoutError:  # a part of a record of TLS
+        except TimeoutError:  # nothing yet, or a part of a record of TLS
             return []
         found = []
         while (reply := self._replies.next()) is not MORE:
@@ -103,8 +109,17 @@ class NodeConnection(Connection):
 class NodePool(ConnectionPool):
     """The connections to one node. serves: whether the map still has it, asked while it says nothing."""
 
-    def __init__(self, url: str, place: Place, busy_poll_us: int, serves: Callable[[Place, float], bool]) -> None:
+    def __init__(
+        self,
+        url: str,
+        place: Place,
+        busy_poll_us: int,
+        serves: Callable[[Place, float], bool],
+        still: Callable[[Place, float], bool] | None = None,
+    ) -> None:
+        """still: asked before each new connection, and the server for its role; None for a node of a cluster, which says MOVED."""
         super().__init__(url, busy_poll_us)
+        self._still = still
         self.place = place
         self._serves = serves
 
@@ -123,10 +138,14 @@ class NodePool(ConnectionPool):
             return self._free.pop()  # type: ignore[return-value]  # only `give` adds to them
         except IndexError:
             pass
+        if self._still is not None and not self._still(self.place, min(deadline, time.monotonic() + connect_s)):
+            raise Replaced("another server is the primary now")
         left = min(remaining(deadline), connect_s)
         connection = self._address.connection(socket_timeout=left, socket_connect_timeout=left)
         try:
             connection.connect()
+            if self._still is not None:
+                _refuse_replica(connection)
         except BaseException:
             connection.disconnect()
             raise
@@ -138,6 +157,17 @@ class NodePool(ConnectionPool):
     def give(self, link: NodeConnection) -> None:
         """A connection on which nothing is under way is free again."""
         self._free.append(link)
+
+
+def _refuse_replica(connection: Any) -> None:
+    """Raises Replaced where a connection leads to no primary. A login that may not ask is not told."""
+    connection.send_command("ROLE")
+    try:
+        role = connection.read_response()
+    except exceptions.NoPermissionError:
+        return
+    if role[0] != b"master":
+        raise Replaced(NO_PRIMARY)
 
 
 class NodeExchange:
@@ -182,12 +212,13 @@ class NodeExchange:
                 raise TimeoutError("it forgets scripts as soon as they are loaded")
         parts: list[bytes] = []
         size, sent = 0, []
-        while self._waiting and not self._missing and len(self._asked) < 2 * TURN:
+        room = 2 * TURN if len(self._asked) <= TURN else 0
+        while self._waiting and not self._missing and len(self._asked) < room:
             i = self._waiting.popleft()
             call = self._calls[i]
             if call.script in self._to_load:
                 self._to_load.discard(call.script)
-                parts.append(command(("SCRIPT", "LOAD", call.script.text)))
+                parts.append((load_by_eval if self.link.loads_by_eval else load)(call.script))
                 self._asked.append(None)
             if self.asking:
                 parts.append(_ASKING)
@@ -205,24 +236,30 @@ class NodeExchange:
             if call.sent is not None:
                 call.sent()
 
-    def receive(self) -> None:
-        """Takes what has come. Raises what a lost connection raises."""
-        for reply in self.link.arrived():
+    def receive(self, until: float) -> None:
+        """Takes what has come, waiting for it until a monotonic second. Raises what a lost connection raises."""
+        for reply in self.link.arrived(until):
             self.heard_s = time.monotonic()
             i = self._asked.popleft()
             if i is None:
-                if isinstance(reply, exceptions.ResponseError):
-                    self._refused_beside(reply)
+                self._took_beside(reply)
             elif isinstance(reply, exceptions.NoScriptError):
                 self._missing.append(i)
                 self._to_load.add(self._calls[i].script)
             else:
                 self._took(i, reply)
 
-    def _refused_beside(self, error: exceptions.ResponseError) -> None:
-        """ASKING or SCRIPT LOAD was refused: so will be the calls behind it."""
+    def _took_beside(self, reply: Any) -> None:
+        """The reply to ASKING or to a load. One that is refused for good is the reply of the call behind it."""
+        if not isinstance(reply, exceptions.ResponseError):
+            return
+        refused = is_refused(reply)
+        if self.link.loads_by_eval != refused:
+            # SCRIPT LOAD is refused: the call behind has no script, and loads it by EVAL. Or EVAL has loaded, and tells nothing else.
+            self.link.loads_by_eval = True
+            return
         for i in [each for each in self._asked if each is not None][:1]:
-            self._took(i, error)
+            self._took(i, reply)
             self._asked = deque(None if each == i else each for each in self._asked)
 
     def places(self) -> list[int]:

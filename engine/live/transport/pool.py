@@ -21,7 +21,8 @@ from redis import exceptions
 from engine.errors import BudgetError, WrongVersion, shown
 from engine.live.scripts import Script
 from engine.live.transport.busy_poll import MOST_US, BusyPoll
-from engine.live.transport.connection import Address, Connection, arguments, command, remaining, words
+from engine.live.transport.connection import Address, Connection, arguments, remaining, words
+from engine.live.transport.loading import load_over
 
 Reply = list[Any]
 Arg = str | bytes
@@ -105,6 +106,11 @@ class ConnectionPool:
     def where(self) -> str:
         """Host and port, or the socket's path, as messages show them."""
         return self._address.where
+
+    @property
+    def several(self) -> bool:
+        """Whether there are other servers: never."""
+        return False
 
     def where_of(self, shard_key: str) -> str:
         """The same: one server has every shard."""
@@ -229,8 +235,7 @@ class ConnectionPool:
                 raise
             loaded += bool(missing)
             for script in {calls[i].script for i in missing}:
-                link.send(command(("SCRIPT", "LOAD", script.text)), deadline)
-                link.receive(deadline)
+                load_over(link, script, deadline)
             if missing and time.monotonic() > deadline:
                 raise TimeoutError(_FORGETS)
             waiting.extendleft(reversed(missing))

@@ -15,6 +15,10 @@ class Transport(Protocol):
     def where(self) -> str:
         """What the URL names, as messages show it."""
 
+    @property
+    def several(self) -> bool:
+        """Whether the shards are on several servers, of which one may be away."""
+
     def where_of(self, shard_key: str) -> str:
         """The server that has a shard, by the shard's first key."""
 

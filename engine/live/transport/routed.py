@@ -115,12 +115,19 @@ class RoutedPool:
         """Which node is listened to next: each client begins with another one."""
 
     def _pool_at(self, place: Place) -> NodePool:
-        return NodePool(self.routes.finder.url_of(place), place, self._busy_poll_us, self.routes.serves)
+        finder = self.routes.finder
+        still = self.routes.still if finder.asks_first else None
+        return NodePool(finder.url_of(place), place, self._busy_poll_us, self.routes.serves, still)
 
     @property
     def where(self) -> str:
         """What the URL names, as messages show it."""
         return self.routes.finder.where
+
+    @property
+    def several(self) -> bool:
+        """Whether the shards are on several servers, as far as is known."""
+        return len(set(self.routes.places.values())) > 1
 
     def where_of(self, shard_key: str) -> str:
         """Host and port of the server that has a shard, by the shard's first key."""
@@ -250,9 +257,11 @@ class RoutedPool:
 
     def _read(self, batch: _Batch, under_way: list[NodeExchange], deadline: float) -> None:
         """Waits until a node says something, and takes it. Ends with the nodes that are done, lost or replaced."""
-        for exchange in _readable(under_way, min(deadline, time.monotonic() + PATIENCE_S)):
+        until = min(deadline, time.monotonic() + PATIENCE_S)
+        # A node alone is waited for where its reply is read.
+        for exchange in _readable(under_way, until) if len(under_way) > 1 else list(under_way):
             try:
-                exchange.receive()
+                exchange.receive(until)
                 exchange.send(deadline)
             except (exceptions.RedisError, OSError) as error:
                 _end(under_way, exchange)
@@ -319,6 +328,7 @@ class RoutedPool:
 
     def close(self) -> None:
         """Closes the connections that are not in use."""
+        self.routes.closed = True
         for pool in list(self.routes.nodes.values()):
             pool.close()
 

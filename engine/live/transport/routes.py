@@ -51,6 +51,8 @@ class Finder(Protocol):
 
     where: str
     """What the URL names, as messages show it."""
+    asks_first: bool
+    """Whether it is asked before each new connection, and the server for its role: one that was demoted still answers reads."""
 
     def find(self, blamed: Place | None, deadline: float) -> Mapping[str, Place]:
         """{first key of a shard: its primary}, without shards that nobody has. blamed: a server to be asked last. Raises NoRoute."""
@@ -60,6 +62,9 @@ class Finder(Protocol):
 
     def url_of(self, place: Place) -> str:
         """The plain URL of a server."""
+
+    def follow(self, routes: RouteMap[Any]) -> None:
+        """Keeps the map up to date by itself, where the servers tell of changes. Called once a process."""
 
 
 Node = TypeVar("Node")
@@ -78,6 +83,9 @@ class RouteMap(Generic[Node]):
         """The same as places."""
         self.version = 0
         """Higher after each look at the servers, and each correction."""
+        self.fresh_s = _FRESH_S
+        self.closed = False
+        self._followed = False
         self._at_s = 0.0
         self._lock = threading.Lock()
         _ALL.add(self)
@@ -101,6 +109,9 @@ class RouteMap(Generic[Node]):
             self.by_key = {key: self.node(place) for key, place in found.items()}
             self.version += 1
             self._at_s = time.monotonic()
+            if not self._followed and not self.closed:
+                self._followed = True
+                self.finder.follow(self)
         finally:
             self._lock.release()
 
@@ -111,6 +122,14 @@ class RouteMap(Generic[Node]):
             self.places = {**self.places, key: place}
             self.by_key[key] = self.node(place)
             self.version += 1
+
+    def still(self, place: Place, deadline: float) -> bool:
+        """Whether a server has a shard, asked now. Where nobody can say, as the map has it."""
+        try:
+            self.refresh(self.version, None, deadline)
+        except NoRoute:
+            pass
+        return place in self.places.values()
 
     def serves(self, place: Place, deadline: float) -> bool:
         """Whether a server that says nothing still has a shard, as far as the others know. Asks them, once for all threads."""
@@ -124,6 +143,7 @@ class RouteMap(Generic[Node]):
     def forget(self) -> None:
         """In a forked child: another thread of the parent may have held the lock."""
         self._lock = threading.Lock()
+        self._followed = False
 
 
 def _forget_all() -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from redis import exceptions
 
 from engine.live.transport.ask_once import address_of, ask_once
 from engine.live.transport.pool import is_timeout, one_line
-from engine.live.transport.routes import SHARD_KEYS, NoRoute, Place
+from engine.live.transport.routes import SHARD_KEYS, NoRoute, Place, RouteMap
+from engine.live.transport.switches import Switches
 from engine.urls import RedisPlaces
 
 ANSWER_S: Final = 0.05
@@ -18,7 +19,9 @@ _LONGEST_S: Final = 1.0
 
 
 class SentinelFinder:
-    """Knows the Sentinels of a URL, and those that they name. Used by one thread at a time."""
+    """Knows the Sentinels of a URL. Used by one thread at a time."""
+
+    asks_first = True
 
     def __init__(self, places: RedisPlaces) -> None:
         self._url = places
@@ -33,6 +36,14 @@ class SentinelFinder:
 
     def hint(self, place: Place) -> None:
         """Only Sentinels are asked."""
+
+    def follow(self, routes: RouteMap[Any]) -> None:
+        """Listens for +switch-master in a thread of its own."""
+        Switches(
+            routes,
+            self._url.master,
+            lambda: [address_of(self._url.sentinel_url_of(*sentinel)) for sentinel in list(self._known)],
+        ).start()
 
     def find(self, blamed: Place | None, deadline: float) -> Mapping[str, Place]:
         """One look at every Sentinel until one names the primary. Raises NoRoute."""
