@@ -34,6 +34,7 @@ HEADS: Final = {
     "build": "What builds: installed first, so that nothing is fetched while building.",
     "dev": "What runs and tests the project.",
     "bench": "The peers of `make bench`.",
+    "export": "What `budget-engine export` needs beside the engine.",
 }
 SIMPLE: Final = "application/vnd.pypi.simple.v1+json"
 
@@ -46,6 +47,7 @@ def wanted() -> dict[str, list[str]]:
         "build": [*project["build-system"]["requires"], *BUILD],
         "dev": [*project["project"]["dependencies"], *extras["dev"]],
         "bench": extras["bench"],
+        "export": extras["export"],
     }
 
 
