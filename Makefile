@@ -7,7 +7,7 @@ RUN := exec .venv/bin/python -u -m
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lint bench export-size export-s3 parquet storms kills odd fuzz soak twin mutants redis-versions golden lock sbom audit clean clean-data venv
+.PHONY: help demo up test lint bench export-size export-s3 parquet storms kills odd fuzz soak twin mutants redis-versions image golden lock sbom audit clean clean-data venv
 
 help: ## this list
 	@echo "make what?"
@@ -65,6 +65,9 @@ mutants: parquet ## small faults planted in a copy of the program, each killed b
 
 redis-versions: venv ## the client with the oldest and the newest redis-py that it takes, and with older ones, from the package index
 	@$(RUN) pytest tests/redis_py_range.py $(ARGS)
+
+image: venv ## the steps of the Dockerfile, run in a folder, and the page from their result, read-only
+	@$(RUN) pytest tests/ops/image_build.py $(ARGS)
 
 golden: venv ## write lua/golden.json anew, after a change of the scripts' answers
 	@$(RUN) tools.golden
