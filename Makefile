@@ -7,7 +7,7 @@ RUN := exec .venv/bin/python -u -m
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lint bench export-size export-s3 parquet storms kills odd fuzz soak twin mutants redis-versions image golden lock sbom audit clean clean-data venv
+.PHONY: help demo up test lint bench export-size export-bucket parquet storms kills odd fuzz soak twin mutants redis-versions image golden lock sbom audit clean clean-data venv
 
 help: ## this list
 	@echo "make what?"
@@ -35,7 +35,7 @@ ROWS ?= 1000000
 export-size: parquet ## how long a day of ROWS=n rows takes to export as Parquet, and in how many bytes a row; ARGS=--events
 	@$(RUN) benchmarks.export_size --rows $(ROWS) $(ARGS)
 
-export-s3: parquet ## the export to an S3 server from the package index
+export-bucket: parquet ## the export to an S3 server from the package index
 	@$(RUN) pytest tests/export_s3.py $(ARGS)
 
 storms: venv ## eight processes race for the last money and for a new day, ten times in a row

@@ -1,6 +1,6 @@
 """Not of `make test`: installs moto's S3 server from the package index, in an environment of its own, and exports to it over HTTP.
 
-Run by `make export-s3`. TEST_S3_PYTHON names a Python that has `moto[server]` already.
+Run by `make export-bucket`. TEST_S3_PYTHON names a Python that has `moto[server]` already.
 """
 
 from __future__ import annotations
