@@ -19,6 +19,7 @@ from engine.flows.export.places import Draft, ExportPlace, Folder, PlaceRefused
 from engine.flows.export.stream import Copying
 from engine.ledger import day_rows, exported, retention
 from engine.ledger.audit import closed_shards
+from engine.ledger.database import writing
 from engine.ledger.day_rows import Sums
 from engine.ledger.locks import Lock, try_take
 
@@ -69,8 +70,8 @@ class Exporter:
                 found, why = self._found(place, day, sums, between)
                 if found is not None and not why and not again:
                     return self._recorded(Exported(day, place.name, "unchanged", found, _sha256(found)))
-                with self._db.begin() as writing:
-                    exported.unverify(writing, day, place.name)
+                with writing(self._db) as saving:
+                    exported.unverify(saving, day, place.name)
                 made = self._write(conn, place, day, sums, between)
             state: State = "written" if found is None and not why else "replaced"
             return self._recorded(Exported(day, place.name, state, made, _sha256(made), why))
@@ -86,7 +87,7 @@ class Exporter:
                 self._refuse_strangers(made, place, day)
                 _check(made, place.names(day), lambda name: place.open(day, name), between)
         except NotWhole as error:
-            with self._db.begin() as conn:
+            with writing(self._db) as conn:
                 exported.unverify(conn, day, place.name)
             raise NotWhole(f"the export of {day} in {place.name} does not add up: {error}") from None
         return self._recorded(Exported(day, place.name, "verified", made, _sha256(made)))
@@ -147,7 +148,7 @@ class Exporter:
             return made
 
     def _recorded(self, done: Exported) -> Exported:
-        with self._db.begin() as conn:
+        with writing(self._db) as conn:
             exported.record(conn, done.day, done.place, done.manifest.rows, done.manifest.micros, done.manifest_sha256)
         return done
 
