@@ -16,6 +16,7 @@ from engine.flows.catalog.manage import Manage
 from engine.flows.catalog.publish import Publisher
 from engine.flows.catalog.restored import Restored
 from engine.flows.catalog.status import StatusWriter
+from engine.flows.export.exporter import Exporter
 from engine.flows.persist.persister import Persister
 from engine.flows.persist.quarantine import Quarantined
 from engine.flows.persist.refunds import RefundDesk
@@ -36,7 +37,7 @@ from engine.live.hush import impatient_redis
 from engine.live.inspect import Inspector
 from engine.live.journal import Journal
 from engine.live.transport.pool import ConnectionPool
-from engine.settings import Settings
+from engine.settings import DROP_EXPORTED, Settings
 from engine.views.board import ANSWER_S
 from engine.views.metrics import Metrics
 from engine.views.overview import Overview
@@ -169,7 +170,12 @@ class System:
 
     @cached_property
     def log_days(self) -> LogDays:
-        return LogDays(self.db, self.live, self.settings.spend_log_keep_days)
+        only_exported = self.settings.spend_log_drop == DROP_EXPORTED
+        return LogDays(self.db, self.live, self.settings.spend_log_keep_days, only_exported)
+
+    @cached_property
+    def exporter(self) -> Exporter:
+        return Exporter(self.db, self.instance)
 
     @cached_property
     def rebuilder(self) -> Rebuilder:

@@ -20,7 +20,7 @@ RESTORED: Final = "tests/faults/test_fault_10_restored.py::test_fault_10_"
 WRITTEN_DOWN: Final = (
     # Packed calls
     M("a packed call is not remembered for a rebuild", "engine/flows/persist/posting.py",
-      "if entry.outcomes or entry.packed is not None or (", "if entry.outcomes:",
+      "if entry.outcomes or entry.packed is not None or (", "if entry.outcomes or (",
       (PACKED + "a_packed_call_that_comes_again_after_a_rebuild_is_counted_once",)),
     M("a packed log is believed whatever its sums say", "engine/live/packed.py",
       "totals[place] != line.micros or ", "",

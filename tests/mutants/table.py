@@ -6,6 +6,7 @@ from typing import Final
 
 from tests.mutants.close import CLOSED
 from tests.mutants.explained import EXPLAINED
+from tests.mutants.export import SENT_OUT
 from tests.mutants.failover import FAILED_OVER
 from tests.mutants.lua import LUA
 from tests.mutants.mutant import Mutant
@@ -21,6 +22,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *WRITTEN_DOWN,
     *CLOSED,
     *LET_GO,
+    *SENT_OUT,
     *MADE_WHOLE,
     *EXPLAINED,
     *READ,

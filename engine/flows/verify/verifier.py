@@ -14,6 +14,7 @@ from sqlalchemy import Engine
 from engine.errors import ServerAway
 from engine.flows.verify.agreement import Agreement
 from engine.flows.verify.counters import Counters
+from engine.flows.verify.exports import Exports
 from engine.flows.verify.findings import Check
 from engine.flows.verify.journals import Journals
 from engine.flows.verify.keyspace import Keyspace
@@ -75,6 +76,7 @@ class Verifier:
             ("V10", "keyspace", keyspace.check),
             ("V11", "readiness", lambda: journals.marks(self._catalog.instance_uuid())),
             ("V12", "agreement", agreement.plans),
+            ("V16", "export", Exports(self._db).check),
         ):
             yield from self._judged(invariant, title, lambda judge=judge: (judge(),))  # type: ignore[misc]  # mypy cannot infer a default
 
