@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
-from typing import Final, Literal, NamedTuple, Protocol
+from typing import Any, Final, Literal, NamedTuple, Protocol
 
 from sqlalchemy import Connection, text
 
@@ -19,6 +19,7 @@ from engine.domain.periods import (
     ms_of,
     next_month,
 )
+from engine.ledger.verified import Watermark
 
 _PAGE: Final = 10_000
 
@@ -63,6 +64,17 @@ _ALREADY_LOGGED: Final = text(
 _BRAND_SUMS: Final = text(
     "SELECT brand_id, sum(spend_micros)::bigint AS micros FROM campaign_day WHERE day BETWEEN :first AND :last"
     " AND (CAST(:brands AS bigint[]) IS NULL OR brand_id = ANY(CAST(:brands AS bigint[]))) GROUP BY brand_id"
+)
+
+
+_ALL_PARTS: Final = (
+    "SELECT brand_id, campaign_id, day, amount_micros AS micros,"
+    " CASE kind WHEN 'correction' THEN amount_micros ELSE 0 END AS corrections, n FROM spend_log"
+)
+_PARTS_ABOVE: Final = (
+    f"{_ALL_PARTS} WHERE recorded_at >= :at AND (n > :n OR generation > :generation)"
+    " UNION ALL SELECT brand_id, campaign_id, day, micros, corrections, 0 FROM verify_sum"
+    " WHERE pass_id = :pass AND shard = :shard"
 )
 
 
@@ -173,23 +185,29 @@ def open_totals(
     brand_ids: Sequence[int],
     month_first: date,
     today: date,
+    confirmed: tuple[int, Watermark] | None = None,
 ) -> list[OpenTotal]:
     """The rows of these brands in the open periods, in one pass, added up by brand or by campaign.
 
     up_to: {id: the highest journal number that counts for it}; others are left out. Of the days corrections are left out: they leave its counter alone.
+    confirmed: a pass of verify and the shard's watermark there; rows below it are taken from their sums. No id may have a lower number.
     """
-    of_day = "(coalesce(sum(amount_micros) FILTER (WHERE day = {} AND kind <> 'correction'), 0))::bigint"
+    pass_id, mark = confirmed or (0, None)
+    values: dict[str, Any] = {} if mark is None else {"pass": pass_id, **mark._asdict()}
+    of_day = "(coalesce(sum(micros - corrections) FILTER (WHERE day = {}), 0))::bigint"
     today_sql, yesterday_sql = of_day.format("CAST(:today AS date)"), of_day.format("CAST(:today AS date) - 1")
     found = connection.execute(
         text(
-            f"SELECT brand_id, {'NULL::bigint' if by == 'brand_id' else 'campaign_id'} AS campaign_id,"
+            f"SELECT part.brand_id, {'NULL::bigint' if by == 'brand_id' else 'campaign_id'} AS campaign_id,"
             f" {today_sql} AS today, {yesterday_sql} AS yesterday,"
-            " (coalesce(sum(amount_micros) FILTER (WHERE day >= :first), 0))::bigint AS month"
-            " FROM spend_log JOIN unnest(CAST(:ids AS bigint[]), CAST(:numbers AS bigint[])) AS wanted(id, up_to)"
-            f" ON wanted.id = spend_log.{by} AND n <= wanted.up_to WHERE brand_id = ANY(CAST(:brands AS bigint[]))"
+            " (coalesce(sum(micros) FILTER (WHERE day >= :first), 0))::bigint AS month"
+            f" FROM ({_ALL_PARTS if mark is None else _PARTS_ABOVE}) AS part"
+            " JOIN unnest(CAST(:ids AS bigint[]), CAST(:numbers AS bigint[])) AS wanted(id, up_to)"
+            f" ON wanted.id = part.{by} AND part.n <= wanted.up_to WHERE brand_id = ANY(CAST(:brands AS bigint[]))"
             " AND day BETWEEN least(CAST(:first AS date), CAST(:today AS date) - 1) AND :today GROUP BY 1, 2"
         ),
         {
+            **values,
             "ids": list(up_to),
             "numbers": list(up_to.values()),
             "brands": list(brand_ids),
