@@ -128,6 +128,15 @@ def test_each_pass_moves_the_watermarks_to_the_cursors_and_its_sums_are_those_of
     assert (failed(clock), len(rows(clock, "SELECT id FROM verify_pass"))) == ({}, 2)
 
 
+def test_counters_are_compared_by_the_rows_above_the_watermark(ready: System) -> None:
+    spent(ready, "4")
+    assert failed(ready) == {}
+    # Below the watermark the sums are in force: what they say is compared with counter and daily sum.
+    sql(ready, "UPDATE verify_sum SET micros = micros + 7")
+    spent(ready, "2")
+    assert recent(ready) == {"V1": 7, "V2": 7}
+
+
 def test_two_passes_at_once_confirm_what_is_new_once(ready: System) -> None:
     one = spent(ready, "4")
     assert failed(ready) == {}
