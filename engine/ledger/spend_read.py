@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final, Literal, NamedTuple, Protocol
 
 from sqlalchemy import Connection, text
@@ -11,13 +11,10 @@ from sqlalchemy import Connection, text
 from engine.domain.ids import SHARDS
 from engine.domain.periods import (
     Period,
-    at_ms,
     date_of,
     days_of_month,
     month_of_date,
-    month_start_ms,
     ms_of,
-    next_month,
 )
 from engine.ledger.verified import Watermark
 
@@ -38,10 +35,6 @@ _LAST_RECORDED_MS: Final = text(
 _CAMPAIGN_TOTALS: Final = text(
     "SELECT brand_id, campaign_id, day, spend_micros FROM campaign_day"
     " WHERE brand_id = ANY(CAST(:brands AS bigint[])) AND day BETWEEN :first AND :last"
-)
-_PERIOD_TOTALS: Final = text(
-    "SELECT brand_id, sum(amount_micros)::bigint AS micros FROM spend_log"
-    " WHERE day = :day AND kind <> 'correction' AND brand_id = ANY(CAST(:brands AS bigint[])) GROUP BY brand_id"
 )
 _CORRECTION_TOTALS: Final = text(
     "SELECT brand_id, campaign_id, day, sum(amount_micros)::bigint AS micros FROM spend_log"
@@ -163,19 +156,18 @@ def campaign_totals(
 
 
 def period_totals(connection: Connection, period: Period, starts_on: date, brand_ids: Sequence[int]) -> dict[int, int]:
-    """{brand_id: micros} of a day, summed from the log's rows; of a month, from the daily sums of those rows. Corrections that came after it had ended are left out: a closed period never changes."""
+    """{brand_id: micros} of a day or month, from the daily sums. Corrections that came after it had ended are left out: a closed period never changes.
+
+    The rows of a large day would take minutes to add up, when midnight is over and its shard waits. Verify compares daily sums and closed totals with rows.
+    """
+    last = starts_on
     if period == "month":
-        days = [date_of(day) for day in days_of_month(month_of_date(starts_on))]
-        totals = _brand_sums(connection, days[0], days[-1], brand_ids)
-        after = at_ms(month_start_ms(next_month(month_of_date(starts_on))))
-        for (brand_id, _, _), micros in correction_totals(connection, brand_ids, days[0], days[-1], after).items():
-            totals[brand_id] = totals.get(brand_id, 0) - micros
-        return totals
-    found = connection.execute(
-        _PERIOD_TOTALS,
-        {"day": starts_on, "brands": list(brand_ids)},
-    )
-    return {row.brand_id: row.micros for row in found}
+        last = date_of(list(days_of_month(month_of_date(starts_on)))[-1])
+    totals = _brand_sums(connection, starts_on, last, brand_ids)
+    after = datetime.combine(last + timedelta(days=1), time(), UTC)
+    for (brand_id, _, _), micros in correction_totals(connection, brand_ids, starts_on, last, after).items():
+        totals[brand_id] = totals.get(brand_id, 0) - micros
+    return totals
 
 
 def open_totals(
