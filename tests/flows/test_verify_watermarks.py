@@ -27,11 +27,11 @@ def recent(system: System) -> dict[str, int]:
 
 
 def mark(system: System, shard: int = 1) -> tuple[int, int]:
-    """Generation and n up to which a shard is confirmed."""
+    """Generation and n up to which a shard is confirmed; zeros when nothing is."""
     latest = "SELECT max(id) FROM verify_pass WHERE confirmed_at IS NOT NULL"
     query = f"SELECT generation, n FROM verify_watermark WHERE pass_id = ({latest}) AND shard = {shard}"
-    ((generation, n),) = rows(system, query)
-    return generation, n
+    found = rows(system, query)
+    return (found[0][0], found[0][1]) if found else (0, 0)
 
 
 def cursor(system: System, shard: int = 1) -> tuple[int, int]:

@@ -92,6 +92,7 @@ def _luminance_of(rgb: list[float]) -> float:
 
 def contrast(page: Page, selector: str) -> float:
     """WCAG's contrast of the first such element's text against the nearest background that is painted."""
+    page.wait_for_selector(selector, state="attached", timeout=PATIENCE_S * 1000)
     front, back = page.evaluate(
         """s => { let e = document.querySelector(s); const front = getComputedStyle(e).color;
         while (e && getComputedStyle(e).backgroundColor === 'rgba(0, 0, 0, 0)') e = e.parentElement;
