@@ -80,6 +80,7 @@ def fill_log(system: System, sized: Sized, rows: int, end: datetime) -> date:
         conn.execute(text("VACUUM (ANALYZE) spend_log, campaign_day, campaign_hour"))
     system.hot_redis.flushdb()
     system.rebuilder.rebuild_missing()
+    system.persister.drain_all()
     check_all(system.publisher, system.status)
     return day
 

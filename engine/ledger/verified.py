@@ -141,6 +141,17 @@ def add_day(connection: Connection, pass_id: int, day: date) -> None:
     connection.execute(_ADD_DAY, {"pass": pass_id, "day": day})
 
 
+def rows_since(connection: Connection, pass_id: int, day: date) -> int:
+    """How many rows the sums of a pass are of, since a day."""
+    query = text("SELECT coalesce(sum(rows), 0) FROM verify_sum WHERE pass_id = :pass AND day >= :day")
+    return int(connection.execute(query, {"pass": pass_id, "day": day}).scalar_one())
+
+
+def sort_in_memory(connection: Connection) -> None:
+    """More memory for this transaction, which compares many rows with each other."""
+    connection.execute(text("SET LOCAL work_mem = '128MB'"))
+
+
 def fold(
     connection: Connection, pass_id: int, before: dict[int, Watermark], to: Sequence[Watermark], first: date
 ) -> bool:

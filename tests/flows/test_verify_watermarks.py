@@ -11,6 +11,7 @@ from engine import jobs
 from engine.client.sync import Spend
 from engine.domain.periods import ms_of
 from engine.flows.catalog.check import check_all
+from engine.flows.verify import passes
 from engine.ledger import retention
 from engine.wiring import System
 from tests.flows.conftest import at
@@ -100,6 +101,17 @@ def test_a_row_above_the_watermark_that_is_odd_is_found_by_the_next_pass_and_not
     assert (mark(ready), recent(ready)) == (before, expected), "what is wrong is not confirmed by a second look"
 
 
+def test_a_full_pass_in_slices_leaves_no_shard_out(ready: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(passes, "_ROWS_A_SLICE", 1)
+    brands = [brand_with_campaigns(ready, name=f"Brand {i}")[0] for i in range(3)]
+    for brand in brands:
+        ready.client.record_spends([Spend(brand * 65_536 + 1, "1")] * 30)
+    ready.persister.drain_all()
+    assert failed(ready) == {}
+    sql(ready, "INSERT INTO spend_log SELECT DISTINCT ON (shard) * FROM spend_log")
+    assert failed(ready) == {"V1": 3_000_000, "V2": 3_000_000, "V4": 6_000_000}
+
+
 def test_a_row_above_the_cursor_is_found_by_the_next_pass(ready: System) -> None:
     spent(ready, "4")
     assert failed(ready) == {}
@@ -141,15 +153,15 @@ def test_two_passes_at_once_confirm_what_is_new_once(ready: System) -> None:
     one = spent(ready, "4")
     assert failed(ready) == {}
     spent(ready, "2")
-    passes = ready.verifier.passes
-    first = passes.recent()
+    of_verify = ready.verifier.passes
+    first = of_verify.recent()
     spent(ready, "3")
-    second = passes.recent()
+    second = of_verify.recent()
     assert first is not None
     assert second is not None
-    passes.passed(second)
+    of_verify.passed(second)
     # The first one saw less: it must not lead the watermark back below what is in the sums.
-    passes.passed(first)
+    of_verify.passed(first)
     assert mark(ready) == cursor(ready)
     assert recent(ready) == {}
     assert [(campaign, micros, count) for campaign, _, micros, _, count in sums(ready)] == [(one, 9_000_000, 3)]
@@ -210,6 +222,15 @@ def test_rows_by_a_clock_that_is_minutes_behind_are_not_missed(clock: System) ->
     check_all(clock.publisher, clock.status)
     assert recent(clock) == {}
     assert sums(clock)[0][2:] == (3_000_000, 0, 2)
+
+
+def test_after_a_rebuild_only_rows_since_the_last_one_are_read(ready: System) -> None:
+    spent(ready, "1")
+    ready.hot_redis.flushall()
+    ready.rebuilder.rebuild_missing()
+    assert failed(ready) == {}
+    query = "SELECT w.at > l.recorded_at - interval '6 minutes' FROM verify_watermark AS w JOIN spend_log AS l ON l.shard = w.shard"
+    assert rows(ready, query) == [(True,)]
 
 
 def test_watermarks_ahead_of_the_log_are_not_trusted(ready: System) -> None:

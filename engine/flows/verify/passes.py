@@ -6,16 +6,16 @@ watermarks move up to them only after the last check found nothing in rows and s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine
 
 from engine.domain.ids import SHARDS
 from engine.domain.periods import at_ms, date_of, day_of, days_of_month, month_of
-from engine.ledger import audit, verified
+from engine.ledger import audit, spend_read, verified
 from engine.ledger.audit import Scope
 from engine.ledger.cursors import CursorRow, read_cursors
 from engine.ledger.verified import Waiting, Watermark
@@ -28,7 +28,7 @@ LOOK_BACK: Final = timedelta(hours=1)
 """How long before new rows a recent pass looks for the same ids, where their dedup window is not shorter."""
 NIGHT: Final = time(2)
 """A full pass is due once a day after this time (UTC)."""
-_ROWS_A_SLICE: Final = 4_000_000
+_ROWS_A_SLICE: Final = 16_000_000
 """About how many rows one statement of a full pass sorts."""
 
 
@@ -85,7 +85,9 @@ class Passes:
         states = self._live.read_shards()
         with self._db.connect().execution_options(isolation_level="REPEATABLE READ") as conn:
             cursors, waiting = read_cursors(conn), verified.waiting(conn)
-        to = tuple(_mark(states[s], cursors[s], waiting.get(s), None) for s in range(SHARDS))
+            # A shard that was just rebuilt has no entry to tell the instant by; its last row does.
+            new = {s: spend_read.last_recorded_ms(conn, s) for s in range(SHARDS) if cursors[s].entry_id == START}
+        to = tuple(_mark(states[s], cursors[s], waiting.get(s), None, new.get(s, 0)) for s in range(SHARDS))
         now = at_ms(self._live.now_ms())
         first = min(self._first_day(), now.date() - timedelta(days=days - 1))
         with self._db.begin() as conn:
@@ -117,21 +119,20 @@ class Passes:
             with self._db.begin() as conn:
                 verified.drop(conn, done.id)
 
-    def scopes(self, one: Pass, since: date) -> Iterator[Scope]:
-        """The rows that checks of single rows read: those above the watermarks, or all since a day in slices of
-        shards.
-        """
+    def scope(self, one: Pass, since: date) -> Scope:
+        """The rows that checks of single rows read: those above the watermarks, or all since a day."""
+        return audit.since_day(one.id, one.at, since, (0, SHARDS - 1)) if one.full else one.above
+
+    def slices(self, one: Pass, since: date) -> list[Scope]:
+        """The same in slices of shards, for checks that compare rows with each other: few, as each reads the log once."""
         if not one.full:
-            yield one.above
-            return
+            return [one.above]
         with self._db.connect() as conn:
-            rows: float = conn.execute(
-                text("SELECT coalesce(sum(rows), 0) FROM verify_sum WHERE pass_id = :pass AND day >= :since"),
-                {"pass": one.id, "since": since},
-            ).scalar_one()
-        each = max(1, int(SHARDS * _ROWS_A_SLICE // max(int(rows), 1)))
-        for low in range(0, SHARDS, each):
-            yield audit.since_day(one.id, one.at, since, (low, min(low + each, SHARDS) - 1))
+            rows = verified.rows_since(conn, one.id, since)
+        each = max(1, SHARDS * _ROWS_A_SLICE // max(rows, 1))
+        return [
+            audit.since_day(one.id, one.at, since, (low, min(low + each, SHARDS) - 1)) for low in range(0, SHARDS, each)
+        ]
 
     def _first_day(self) -> date:
         """The first day of this month, and on the 1st the day before."""
@@ -140,15 +141,18 @@ class Passes:
         return date_of(min(next(iter(days_of_month(month_of(now_ms)))), today - 1))
 
 
-def _mark(state: LiveShard, cursor: CursorRow, waiting: Waiting | None, before: Watermark | None) -> Watermark:
-    """How far a shard's rows may be confirmed when all checks pass.
+def _mark(
+    state: LiveShard, cursor: CursorRow, waiting: Waiting | None, before: Watermark | None, last_row_ms: int = 0
+) -> Watermark:
+    """How far a shard's rows may be confirmed when all checks pass. last_row_ms: of the shard, where its cursor is at
+    no entry.
 
     It stays below an entry that waits in quarantine, because a retry gives it rows under the number that it has.
     """
     if before is not None and waiting is not None and waiting.n <= before.n:
         return before
     # Where nothing waits in the journal, every later entry is younger than the shard's clock is now.
-    ms = state.clock_ms if state.ready and state.n <= cursor.n else _ms_of(cursor.entry_id)
+    ms = state.clock_ms if state.ready and state.n <= cursor.n else _ms_of(cursor.entry_id) or last_row_ms
     n = cursor.n
     if waiting is not None and waiting.n <= n:
         n, ms = waiting.n - 1, min(ms, _ms_of(waiting.entry_id))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime, time, timedelta
 from typing import NamedTuple, TypeVar
 
@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine
 from engine.domain.periods import date_of, day_of, days_of_month, month_of_date
 from engine.flows.verify.findings import Check, confirmed
 from engine.flows.verify.passes import Pass, Passes
-from engine.ledger import audit, audit_rows, quarantine, retention
+from engine.ledger import audit, audit_rows, quarantine, retention, verified
 from engine.live.admin import LiveRedis
 
 T = TypeVar("T")
@@ -50,14 +50,13 @@ class Rows:
         """V4."""
         check = Check("V4", "once: no entry, event id, request or refund counted twice", self._looked_at)
         since = self._since()
-        found: list[audit.Twice] = []
-        for look in (
-            audit.repeated_positions,
-            lambda conn, scope: audit.repeated_events(conn, scope, self._windows.events),
-            lambda conn, scope: audit.repeated_requests(conn, scope, self._windows.requests),
-            lambda conn, scope: audit.repeated_refunds(conn, scope, since),
-        ):
-            found += self._each(look)
+        slices = self._passes.slices(self._one, since)
+        found = [
+            *self._each(slices, audit.repeated_positions),
+            *self._each(slices, lambda conn, scope: audit.repeated_events(conn, scope, self._windows.events)),
+            *self._each(slices, lambda conn, scope: audit.repeated_requests(conn, scope, self._windows.requests)),
+            *self._each(self._all(), lambda conn, scope: audit.repeated_refunds(conn, scope, since)),
+        ]
         for twice in found:
             text = f"brand {twice.brand_id} {twice.what}: {twice.micros} micros counted again"
             check.find(text, twice.what, twice.micros, twice.brand_id)
@@ -87,19 +86,23 @@ class Rows:
                     check.brands[brand] = check.brands.get(brand, 0) + micros
         return check
 
-    def _each(self, look: Callable[[Connection, audit.Scope], list[T]]) -> list[T]:
-        """What a query finds in the pass's rows, slice by slice, each in a snapshot of its own."""
+    def _each(self, scopes: Iterable[audit.Scope], look: Callable[[Connection, audit.Scope], list[T]]) -> list[T]:
+        """What a query finds, slice by slice, each in a snapshot of its own."""
         found: list[T] = []
-        for scope in self._passes.scopes(self._one, self._since()):
+        for scope in scopes:
             self._between()
             with self._db.connect() as conn:
+                verified.sort_in_memory(conn)
                 found += look(conn, scope)
         return found
+
+    def _all(self) -> list[audit.Scope]:
+        return [self._passes.scope(self._one, self._since())]
 
     def _strays(self) -> list[audit_rows.Stray]:
         one, today = self._one, self._today()
         since = datetime.combine(self._since(), time(), UTC) if one.full else one.at
-        strays = self._each(audit_rows.beyond_the_cursor)
+        strays = self._each(self._all(), audit_rows.beyond_the_cursor)
         with self._db.connect().execution_options(isolation_level="REPEATABLE READ") as conn:
             strays += audit_rows.without_campaign(conn, one.above, one.first, today)
             strays += audit_rows.holds_apart(conn, since)
@@ -121,7 +124,7 @@ class Rows:
                     *audit_rows.closed_month_off(conn, before, first - timedelta(days=1)),
                 ]
 
-        strays = self._each(audit_rows.off_their_day)
+        strays = self._each(self._all(), audit_rows.off_their_day)
         with self._db.connect() as conn:
             dropped = retention.dropped_through(conn)
         if dropped is not None:
