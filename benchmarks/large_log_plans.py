@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, event, text
 
-from engine.domain.periods import at_ms, date_of, day_of
+from engine.domain.periods import at_ms, date_of, day_of, day_start_ms
 from engine.ledger import audit, refund_bounds, reports, retention, spend_read
 from engine.wiring import System
 
@@ -40,8 +40,8 @@ def table(conn: Connection, system: System, brand_id: int) -> Iterator[str]:
 
 def _asked(system: System, brand_id: int) -> list[Asked]:
     """Every statement on spend_log that the engine's reading parts send, each once for each part."""
-    now = at_ms(system.live.now_ms())
-    today = date_of(day_of(system.live.now_ms()))
+    ms = system.live.now_ms()
+    now, today = at_ms(ms), date_of(day_of(ms))
     found: dict[tuple[str, str], Asked] = {}
     with system.db.connect() as conn, _listening(system, found) as who:
         who.append("verify of what is new")
@@ -58,7 +58,8 @@ def _asked(system: System, brand_id: int) -> list[Asked]:
         who.append("rebuild: last instant")
         spend_read.last_recorded_ms(conn, brand_id % 64)
         who.append("rebuild: corrections")
-        spend_read.correction_totals(conn, [brand_id], today.replace(day=1), today)
+        yesterday = today - timedelta(days=1)
+        spend_read.correction_totals(conn, [brand_id], yesterday, yesterday, at_ms(day_start_ms(day_of(ms))))
         who.append("refunds: what may be given back")
         refund_bounds.bounds_of(conn, brand_id, today, ["event-7"])
         who.append("repeated events of a day")
