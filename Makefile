@@ -7,7 +7,7 @@ RUN := exec .venv/bin/python -u -m
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lint bench storms kills odd fuzz soak twin mutants redis-versions rows golden lock sbom audit clean clean-data venv
+.PHONY: help demo up test lint bench storms kills odd fuzz soak twin mutants redis-versions image rows golden lock sbom audit clean clean-data venv
 
 help: ## this list
 	@echo "make what?"
@@ -62,6 +62,9 @@ rows: venv ## verify on a spend log of many rows, with a check and a close besid
 
 redis-versions: venv ## the client with the oldest and the newest redis-py that it takes, and with older ones, from the package index
 	@$(RUN) pytest tests/redis_py_range.py $(ARGS)
+
+image: venv ## the steps of the Dockerfile, run in a folder, and the page from their result, read-only
+	@$(RUN) pytest tests/ops/image_build.py $(ARGS)
 
 golden: venv ## write lua/golden.json anew, after a change of the scripts' answers
 	@$(RUN) tools.golden
