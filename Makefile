@@ -7,7 +7,7 @@ RUN := exec .venv/bin/python -u -m
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lint bench storms kills odd fuzz soak twin mutants redis-versions image rows golden lock sbom audit clean clean-data venv
+.PHONY: help demo up test lint bench storms kills failover odd fuzz soak twin mutants redis-versions image rows golden lock sbom audit clean clean-data venv
 
 help: ## this list
 	@echo "make what?"
@@ -38,6 +38,12 @@ KILLS ?= 100
 SPENDS ?= 1000000
 kills: venv ## the persisting worker killed 100 times over 1,000,000 spends; KILLS=n SPENDS=n
 	@TEST_KILLS=$(KILLS) TEST_KILLS_SPENDS=$(SPENDS) $(RUN) pytest tests/faults/test_fault_04_kills.py $(ARGS)
+
+BEHIND_S ?= 2
+KEPT ?= 600000
+ROWS ?= 1000000
+failover: venv ## a replica that is behind becomes the primary, at a size: how long each shard is out of use; KEPT=n ROWS=n BEHIND_S=n
+	@TEST_FAILOVER_ENTRIES=$(KEPT) TEST_FAILOVER_ROWS=$(ROWS) TEST_FAILOVER_BEHIND_S=$(BEHIND_S) $(RUN) pytest -s tests/faults/test_fault_12_behind.py $(ARGS)
 
 odd: venv ## every odd value in every field of every key in Redis, under load: no budget opens, each shard heals
 	@TEST_ODD_EVERY=1 $(RUN) pytest tests/faults/test_odd_values.py $(ARGS)

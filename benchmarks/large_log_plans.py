@@ -67,7 +67,7 @@ def _asked(system: System, brand_id: int) -> list[Asked]:
         who.append("retention: sums of a day")
         retention._check_sums(conn, today)
         who.append("rebuild: ids of the windows")
-        list(spend_read.recent_spends(conn, brand_id % 64, now - timedelta(hours=1)))
+        list(spend_read.recent_spends(conn, brand_id % 64, now - timedelta(hours=1), now - timedelta(minutes=10)))
     return list(found.values())
 
 

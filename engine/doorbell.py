@@ -28,6 +28,7 @@ from rq_scheduler import Scheduler
 
 from engine import jobs
 from engine.domain.periods import at_ms
+from engine.domain.seldom import Seldom
 from engine.errors import BudgetError, shown
 from engine.job_table import JOBS, JOBS_QUEUE, MONTHLY, QUEUES
 from engine.job_table import Job as Row
@@ -86,6 +87,7 @@ class HealingScheduler(Scheduler):  # type: ignore[misc]  # rq-scheduler has no 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._stranded = StrandedJobs(self.connection, QUEUES)
+        self._seldom = Seldom()
 
     def enqueue_jobs(self) -> list[str]:
         """One pass: repair the schedule, enqueue again what a dead worker had popped, then enqueue what is due. Holds
@@ -94,7 +96,7 @@ class HealingScheduler(Scheduler):  # type: ignore[misc]  # rq-scheduler has no 
         self.connection.set(HEARTBEAT_KEY, int(time.time() * 1000), ex=HEARTBEAT_S)
         begun = self.connection.exists(self.scheduled_jobs_key)
         if (repaired := self.heal()) and begun:
-            log.warning("the schedule was repaired: %s", ", ".join(repaired))
+            self._seldom.say(log.warning, f"the schedule was repaired: {', '.join(repaired)}")
         self._stranded.look()
         now = time.time()
         enqueued = []

@@ -7,6 +7,8 @@ Every run is one row in job_run. A function takes nothing and returns one line f
 from __future__ import annotations
 
 import logging
+import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -29,7 +31,7 @@ from engine.flows.upkeep.sweep import sweep_expired
 from engine.flows.verify import FAIL, summary
 from engine.job_table import BY_NAME, JOBS, PERSIST_LONGEST_S, PERSIST_QUEUE, PERSIST_S
 from engine.ledger import runs, spend_log
-from engine.ledger.database import wait_for_revision
+from engine.ledger.database import wait_for_revision, writing
 from engine.live.admin import LiveShard
 from engine.live.repair import probe_shards, told_lost
 from engine.settings import Settings
@@ -38,7 +40,9 @@ from engine.wiring import System
 log = logging.getLogger(__name__)
 
 REBUILD_ENDS_S: Final = 1.2
-"""Seconds that a worker waits at its end for a rebuild, which stops between two shards."""
+"""For a rebuild to end with its worker: it does so between two shards."""
+REBUILD_LONGEST_S: Final = 3600
+"""A rebuild that is noted as running for longer was killed."""
 KEEP_MIXED: Final = timedelta(days=1)
 """How long remembered requests are kept beyond every configured window."""
 
@@ -97,7 +101,7 @@ def _persist(run: runs.Run, made: System) -> None:
     try:
         loop.run(should_stop, total)
     finally:
-        if STOPPING.is_set() and not made.rebuild_beside.wait(REBUILD_ENDS_S):
+        if STOPPING.is_set() and not made.rebuild_beside.stop(REBUILD_ENDS_S):
             log.warning("a rebuild is left in the middle: the next worker begins it again")
         run.detail = f"{total.rows} spends from {total.entries} entries"
         if alarm := loop.alarm():
@@ -115,17 +119,10 @@ def _recognise(made: System) -> None:
 
 
 def persist_loop(made: System) -> PersistLoop:
-    """The persist loop with its duties: status of brands, pending publications, trimming of journals, and rebuilds in
-    a thread beside it.
-    """
+    """Persist with its duties: status of brands, what waits to be published, the journal's trim, and rebuilds in a process beside it."""
 
     def rebuild(broken: list[LiveShard]) -> bool:
-        if not broken or STOPPING.is_set():
-            return made.rebuild_beside.look_after(None)
-        why, shards = sorted({state.why for state in broken}), [state.shard for state in broken]
-        # Made here, because two threads must not both make a service.
-        _ = made.rebuilder, made.status
-        return made.rebuild_beside.look_after(lambda: _rebuild(made, why, shards))
+        return made.rebuild_beside.look_after(bool(broken) and not STOPPING.is_set())
 
     return PersistLoop(
         made.persister,
@@ -147,10 +144,30 @@ def _next_stands_ready(made: System) -> bool:
         return False
 
 
+def rebuild_lost_shards() -> None:
+    """Rebuilds every shard without a mark, in a process of its own that persist began. An error is its last line, for persist to tell."""
+    logs.configure()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: STOPPING.set())
+    try:
+        made = system()
+        broken = [state for state in made.live.read_shards() if not state.mark]
+        with logs.bound(job="rebuild"):
+            _rebuild(made, sorted({state.why for state in broken}), [state.shard for state in broken])
+    except Stopped:
+        return
+    except Exception as error:  # noqa: BLE001  # whatever it is, persist tells it and has it tried again
+        print(f"{type(error).__name__}: {' '.join(str(error).split())}")
+        sys.exit(1)
+
+
 def _rebuild(made: System, why: list[str], shards: list[int]) -> None:
-    """Rebuilds shards that have no mark, as a run of its own."""
-    told = ", ".join(why[:5]) + (f" and {len(why) - 5} more" if len(why) > 5 else "")
+    """Brings shards without a mark back, as a run of its own."""
+    if not shards:
+        return
+    told = ", ".join(why[:3]) + (f" and {len(why) - 3} more" if len(why) > 3 else "")
     log.warning("rebuilding %d shards of Redis: %s", len(shards), told)
+    runs.end_lost(made.db, "rebuild", REBUILD_LONGEST_S)
     with runs.run(made.db, "rebuild") as run:
         failure: NotAllRebuilt | None = None
         try:
@@ -165,7 +182,7 @@ def _rebuild(made: System, why: list[str], shards: list[int]) -> None:
                 brand.id for of in done for brand in made.catalog.brands(include_archived=True, shard=of.shard)
             )
         if failure is not None:
-            raise failure
+            raise NotAllRebuilt(f"{failure}{lost_in(done)}", done)
         run.detail = f"{len(done)} shards rebuilt: {told}{lost_in(done)}"
     if done:
         log.warning("rebuild: %s", run.detail)
@@ -241,7 +258,7 @@ def tidy(made: System) -> tuple[int, int]:
     windows = max(timedelta(minutes=made.settings.request_id_minutes), timedelta(hours=made.settings.event_id_hours))
     before = at_ms(made.live.now_ms()) - windows - KEEP_MIXED
     dropped = runs.prune(made.db)
-    with made.db.begin() as conn:
+    with writing(made.db) as conn:
         return dropped, spend_log.prune_mixed_requests(conn, before)
 
 

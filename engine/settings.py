@@ -212,6 +212,11 @@ def hot_redis_url(environ: Mapping[str, str] | None = None, env_file: str | Path
     return read.checked("REDIS_URL", redis_complaint) or Settings.load(environ, env_file).resolved().redis_url
 
 
+def database_url_if_named(environ: Mapping[str, str] | None = None, env_file: str | Path | None = ".env") -> str:
+    """DATABASE_URL where it is set, else nothing. Raises InvalidSetting for a wrong one."""
+    return _Reader(environ, env_file).checked("DATABASE_URL", database_complaint)
+
+
 def jobs_redis_url(environ: Mapping[str, str] | None = None, env_file: str | Path | None = ".env") -> str:
     """What the scheduler needs: JOBS_REDIS_URL alone. Where others are set too, all are checked as for any process. Raises as `hot_redis_url` does."""
     read = _Reader(environ, env_file)

@@ -17,6 +17,8 @@ from rq.intermediate_queue import IntermediateQueue
 from rq.job import Job
 from rq.queue import Queue
 
+from engine.domain.seldom import Seldom
+
 log = logging.getLogger(__name__)
 
 GRACE_S: Final = 5.0
@@ -87,6 +89,7 @@ class StrandedJobs:
     def __init__(self, connection: redis.Redis, queues: tuple[str, ...]) -> None:
         self._connection, self._queues = connection, queues
         self._since: dict[tuple[str, bytes], float] = {}
+        self._seldom = Seldom()
 
     def look(self) -> list[str]:
         """Checks once; returns the jobs that it enqueued."""
@@ -103,5 +106,5 @@ class StrandedJobs:
             return popped(self._connection, queue)
         except redis.ResponseError as error:
             # It is not a list. The other queues are checked all the same.
-            log.error("the intermediate queue of %s cannot be read: %s", queue, error)
+            self._seldom.say(log.error, f"the intermediate queue of {queue} cannot be read: {error}")
             return []

@@ -19,8 +19,9 @@ from engine.flows.catalog.status import StatusWriter
 from engine.flows.persist.persister import Persister
 from engine.flows.persist.quarantine import Quarantined
 from engine.flows.persist.refunds import RefundDesk
-from engine.flows.rebuild.beside import RebuildBeside
-from engine.flows.rebuild.rebuilder import Rebuilder, Windows
+from engine.flows.rebuild.beside import RebuildBeside, child_environment
+from engine.flows.rebuild.memories import Windows
+from engine.flows.rebuild.rebuilder import Rebuilder
 from engine.flows.upkeep.close import Closer
 from engine.flows.upkeep.log_days import LogDays
 from engine.flows.verify import Verifier
@@ -173,13 +174,14 @@ class System:
     @cached_property
     def rebuilder(self) -> Rebuilder:
         return Rebuilder(
-            self.db, self.catalog, self.live, self.journal, self.persister, self.restored, self.instance, self.windows
-        )
+            self.db, self.catalog, self.live, self.journal, self.persister, self.restored, self.inspector,
+            self.instance, self.windows,
+        )  # fmt: skip
 
     @cached_property
     def rebuild_beside(self) -> RebuildBeside:
-        """The thread of this process that rebuilds beside persist."""
-        return RebuildBeside()
+        """This process' one rebuild beside persist."""
+        return RebuildBeside(child_environment(self.settings.as_environment()))
 
     @cached_property
     def inspector(self) -> Inspector:
@@ -205,7 +207,7 @@ class System:
 
     @cached_property
     def overview(self) -> Overview:
-        return Overview(self.db, self.catalog, self.live, self.jobs_look)
+        return Overview(self.db, self.catalog, self.live, self.jobs_look, hot_redis=self.hot_redis)
 
     @cached_property
     def metrics(self) -> Metrics:

@@ -3,8 +3,8 @@
 -- mark itself.
 -- KEYS  1 shard  2 journal
 -- ARGV  1 token  2 instance uuid  3 generation  4 n of the cursor  5 last entry id that was persisted, '' = begin a new journal
---       6 lowest now  7 request window ms  8 event window ms
--- Reply {'ok', now} | {'taken'} | {'behind', last entry id}: the journal has entries that are not persisted
+--       6 lowest now  7 request window ms  8 event window ms, both '' where the memories were kept, with their windows
+-- Reply {'ok', now} | {'taken'} | {'behind', last entry id}: entries came that were not persisted
 -- include: lib/shard.lua
 -- include: lib/text.lua
 local token, instance, generation, cursor_n, last_id, lowest_now, request_ms, event_ms = unpack(ARGV, 1, 8)
@@ -24,9 +24,11 @@ local function window(name, width)
   return name .. '_active', '0', name .. '_until', text(now - now % ms + ms), name .. '_window', width
 end
 redis.call('HSET', shard_key, 'mark', instance .. ':' .. generation, 'owner', instance, 'layout', LAYOUT, 'now', text(now), 'n', text(n))
-redis.call('HSET', shard_key, window('req', request_ms))
-redis.call('HSET', shard_key, window('ev', event_ms))
--- A malformed number is replaced by n, so that adjust refuses differences from before the rebuild.
+if request_ms ~= '' then
+  redis.call('HSET', shard_key, window('req', request_ms))
+  redis.call('HSET', shard_key, window('ev', event_ms))
+end
+-- A difference that was judged before the rebuild is not to be added after it.
 local adjusted = redis.call('HGET', shard_key, 'adjusted_n')
 if adjusted and not whole(adjusted) then redis.call('HSET', shard_key, 'adjusted_n', text(n)) end
 redis.call('HDEL', shard_key, 'rebuilding', 'lost')

@@ -14,7 +14,7 @@ from flask_wtf.csrf import CSRFError
 from sqlalchemy.exc import OperationalError
 from werkzeug.exceptions import HTTPException
 
-from engine.errors import BudgetError, InvalidId, InvalidInput, NotFound, ServerAway, ServerHangs
+from engine.errors import BudgetError, InvalidId, InvalidInput, NotFound, ServerAway, ServerHangs, WrongVersion
 from web import told
 from web.guard import is_htmx
 from web.sessions import Unknown
@@ -88,6 +88,11 @@ def _install_servers(app: Flask) -> None:
 
 def _install_ours(app: Flask) -> None:
     """Refusals by the engine."""
+
+    @app.errorhandler(WrongVersion)
+    def other_release(error: WrongVersion) -> ResponseReturnValue:
+        hint = "Nothing was changed. Run the program and the database of one release."
+        return _page(503, "The database is of another release", _sentence(error), hint)
 
     @app.errorhandler(NotFound)
     def not_found(error: NotFound) -> ResponseReturnValue:

@@ -46,6 +46,20 @@ class App:
 
         return BudgetClient.from_url(hot_redis_url(), timeout_ms=COMMAND_MS)
 
+    def check_revision(self, *, where_it_answers: bool = False) -> None:
+        """Before anything is written. where_it_answers: a process that waits for its servers does not ask one that is away.
+
+        Raises WrongVersion where PostgreSQL's tables are of another release, ServerAway.
+        """
+        from engine.errors import ServerAway
+        from engine.ledger import revision
+
+        try:
+            revision.check(self.system.db)
+        except ServerAway:
+            if not where_it_answers:
+                raise
+
     @property
     def actor(self) -> str:
         """Who changes things here: the user of this process, as `cli:<name>`."""

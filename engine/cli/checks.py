@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from engine.views.doctor import Finding
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, any_revision=True)
 @pass_app
 def doctor(app: App) -> int:
     """Say what is wrong and what to do about it. Changes nothing; exit 1 when something fails."""

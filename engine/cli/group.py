@@ -27,11 +27,21 @@ def _json_option() -> click.Option:
 
 
 class Command(click.Command):
-    """A command that takes `--json`."""
+    """A command that takes `--json`, and refuses to run on a database of another release.
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    any_revision: it does not refuse, since it writes nothing of the catalog and the log, or sees to the revision itself.
+    """
+
+    def __init__(self, *args: Any, any_revision: bool = False, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.any_revision = any_revision
         self.params.append(_json_option())
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs it. Raises WrongVersion, ServerAway."""
+        if not self.any_revision:
+            ctx.ensure_object(App).check_revision()
+        return super().invoke(ctx)
 
 
 class Group(click.Group):

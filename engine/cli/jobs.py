@@ -221,5 +221,5 @@ def _rebuild(app: App, every: bool, shards: tuple[int, ...], how: How) -> tuple[
     words = f"{len(done)} shards rebuilt{lost_in(done)}" + (
         f", {len(left)} are not ready: run it again" if left else ""
     )
-    lost = {str(shard.shard): shard.lost_after_n for shard in done if shard.lost_after_n is not None}
-    return {"rebuilt": [shard.shard for shard in done], "lost_after_n": lost, "not_ready": left}, words, not left
+    unknown = {str(shard.shard): [[n.first, n.last] for n in shard.unknown] for shard in done if shard.unknown}
+    return {"rebuilt": [shard.shard for shard in done], "unknown": unknown, "not_ready": left}, words, not left

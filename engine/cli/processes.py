@@ -11,7 +11,7 @@ from engine.cli.group import Command
 from engine.cli.output import LINES_SHOWN, note, print_json
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, any_revision=True)
 @pass_app
 def migrate(app: App) -> None:
     """Bring the tables of PostgreSQL up to this version. Harmless when they are."""
@@ -36,7 +36,7 @@ def migrate(app: App) -> None:
         click.echo(f"migrated from {moved.before or 'an empty database'} to {moved.after}")
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, any_revision=True)
 @pass_app
 def env(app: App) -> None:
     """Print the settings in use as `export NAME=value` lines, passwords included, for `eval "$(budget-engine env)"`."""
@@ -48,7 +48,7 @@ def env(app: App) -> None:
         click.echo(f"export {name}={shlex.quote(value)}")
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, any_revision=True)
 @click.option(
     "--queue",
     type=click.Choice(["persist", "jobs", "verify"]),
@@ -62,19 +62,24 @@ def worker(app: App, queue: str | None) -> None:
     work(queue)
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, any_revision=True)
 @pass_app
 def scheduler(app: App) -> None:
     """Ring the periodic jobs until SIGTERM or Ctrl-C."""
     from engine.processes import scheduler as ring
+    from engine.settings import database_url_if_named
 
+    # It may be given JOBS_REDIS_URL alone; then the worker of each queue is who refuses.
+    if database_url_if_named():
+        app.check_revision(where_it_answers=True)
     ring()
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, any_revision=True)
 @pass_app
 def web(app: App) -> None:
     """Serve the pages until SIGTERM or Ctrl-C."""
     from web.serve import serve
 
+    app.check_revision(where_it_answers=True)
     serve(app.system)

@@ -16,7 +16,7 @@ def scripts() -> None:
     """The Lua scripts, for clients in other languages."""
 
 
-@scripts.command("export")
+@scripts.command("export", any_revision=True)
 @click.argument("folder", metavar="DIR")
 @pass_app
 def export_(app: App, folder: str) -> None:
@@ -36,7 +36,7 @@ def export_(app: App, folder: str) -> None:
     click.echo(f"{len(done.files)} files, layout {done.layout}, in {done.folder}")
 
 
-@scripts.command()
+@scripts.command(any_revision=True)
 @click.argument("user", default="bidder")
 @click.option("--read-only", is_flag=True, help="For one who watches and spends nothing.")
 @click.option("--db", type=click.IntRange(0), default=0, show_default=True, help="The number in REDIS_URL's path.")

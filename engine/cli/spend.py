@@ -12,7 +12,7 @@ from engine.cli.output import NO_LIMIT, print_json, spend_document
 from engine.live.replies import SpendResult
 
 
-@click.command(cls=Command, context_settings={"ignore_unknown_options": True})
+@click.command(cls=Command, any_revision=True, context_settings={"ignore_unknown_options": True})
 @click.argument("campaign_id")
 @click.argument("amount")
 @click.option("--event-id", help="The exchange's id of the win notice: the same one again counts once.")

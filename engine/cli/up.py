@@ -12,7 +12,7 @@ from engine.cli.group import Command
 from engine.settings import Settings
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, any_revision=True)
 @click.option("--demo", is_flag=True, help="Also create sample brands and send simulated bidder traffic.")
 @click.option("--yes", is_flag=True, help="Let --demo use named servers whose catalog it did not make.")
 @pass_app

@@ -16,17 +16,10 @@ from engine.domain.names import clean_name
 from engine.domain.schedule import Schedule
 from engine.errors import InvalidId, NotFound, shown
 from engine.ledger import brands, campaigns, published
+from engine.ledger.database import writing
 from engine.ledger.models import Brand, Campaign, Instance
 from engine.ledger.published import Ahead
-from engine.ledger.records import (
-    KEEP,
-    BrandRecord,
-    CampaignRecord,
-    Keep,
-    brand_record,
-    campaign_record,
-    schedule_of,
-)
+from engine.ledger.records import KEEP, BrandRecord, CampaignRecord, Keep, brand_record, campaign_record, schedule_of
 
 __all__ = ["KEEP", "BrandRecord", "CampaignRecord", "Catalog", "Keep"]
 
@@ -83,7 +76,7 @@ class Catalog:
     ) -> BrandRecord:
         """A new brand; a budget of None is no limit."""
         actor = clean_name(actor, "actor")
-        with self._engine.begin() as connection:
+        with writing(self._engine) as connection:
             return brands.create(connection, name, daily_budget_micros, monthly_budget_micros, external_id, actor)
 
     def update_brand(
@@ -100,7 +93,7 @@ class Catalog:
     ) -> BrandRecord:
         """Changes what is given. With `expected_version`, only if nobody changed the brand since that version."""
         actor = clean_name(actor, "actor")
-        with self._engine.begin() as connection:
+        with writing(self._engine) as connection:
             return brands.change(
                 connection,
                 brand_id,
@@ -116,13 +109,13 @@ class Catalog:
     def archive_brand(self, brand_id: int, actor: str) -> BrandRecord:
         """Takes a brand out of use, and with it all its campaigns, whose rows stay as they are."""
         actor = clean_name(actor, "actor")
-        with self._engine.begin() as connection:
+        with writing(self._engine) as connection:
             return brands.archive(connection, brand_id, actor)
 
     def unarchive_brand(self, brand_id: int, actor: str, *, name: str | Keep = KEEP) -> BrandRecord:
         """Takes a brand into use again, under another name where one is given, with its campaigns as they were."""
         actor = clean_name(actor, "actor")
-        with self._engine.begin() as connection:
+        with writing(self._engine) as connection:
             return brands.unarchive(connection, brand_id, actor, name=name)
 
     def brand(self, brand_id: int) -> BrandRecord:
@@ -182,7 +175,7 @@ class Catalog:
     ) -> CampaignRecord:
         """A new campaign, switched on; it stands as paused without a cause until its first status is written."""
         actor = clean_name(actor, "actor")
-        with self._engine.begin() as connection:
+        with writing(self._engine) as connection:
             made = campaigns.create(connection, brand_id, [name], actor, schedule=schedule, external_id=external_id)
             return made[0]
 
@@ -191,7 +184,7 @@ class Catalog:
     ) -> list[CampaignRecord]:
         """Many new campaigns at once, all or none, in the order of their names."""
         actor = clean_name(actor, "actor")
-        with self._engine.begin() as connection:
+        with writing(self._engine) as connection:
             return campaigns.create(connection, brand_id, names, actor, schedule=schedule)
 
     def room(self, brand_id: int) -> int:
@@ -215,7 +208,7 @@ class Catalog:
     ) -> CampaignRecord:
         """Changes what is given; a schedule of None is always."""
         actor = clean_name(actor, "actor")
-        with self._engine.begin() as connection:
+        with writing(self._engine) as connection:
             return campaigns.change(
                 connection,
                 campaign_id,
@@ -238,13 +231,13 @@ class Catalog:
     def archive_campaign(self, campaign_id: int, actor: str) -> CampaignRecord:
         """Takes a campaign out of use."""
         actor = clean_name(actor, "actor")
-        with self._engine.begin() as connection:
+        with writing(self._engine) as connection:
             return campaigns.archive(connection, campaign_id, actor)
 
     def unarchive_campaign(self, campaign_id: int, actor: str, *, name: str | Keep = KEEP) -> CampaignRecord:
         """Takes a campaign into use again, under another name where one is given, switched as it was."""
         actor = clean_name(actor, "actor")
-        with self._engine.begin() as connection:
+        with writing(self._engine) as connection:
             return campaigns.unarchive(connection, campaign_id, actor, name=name)
 
     def archived_campaigns(self, brand_id: int, limit: int = 50) -> list[CampaignRecord]:
@@ -347,7 +340,7 @@ class Catalog:
         """Stores which versions Redis has, {id: version}; never lowers one that another publisher stored meanwhile."""
         if not brand_versions and not campaign_versions:
             return
-        with self._engine.begin() as connection:
+        with writing(self._engine) as connection:
             published.mark(connection, "brand", brand_versions)
             published.mark(connection, "campaign", campaign_versions)
 
@@ -355,7 +348,7 @@ class Catalog:
         self, of_brands: Mapping[int, Ahead], of_campaigns: Mapping[int, Ahead]
     ) -> tuple[list[int], list[int]]:
         """Raises rows above Redis' versions, and returns which; see published.overtake."""
-        with self._engine.begin() as connection:
+        with writing(self._engine) as connection:
             brand_ids = published.overtake(connection, "brand", of_brands)
             return brand_ids, published.overtake(connection, "campaign", of_campaigns)
 
@@ -366,13 +359,13 @@ class Catalog:
 
     def doubt(self, brand_ids: Sequence[int], campaign_ids: Sequence[int]) -> None:
         """Marks rows to be published again, because Redis has other content than was stored."""
-        with self._engine.begin() as connection:
+        with writing(self._engine) as connection:
             published.doubt(connection, "brand", brand_ids)
             published.doubt(connection, "campaign", campaign_ids)
 
     def _switch(self, campaign_id: int, actor: str, *, enabled: bool) -> CampaignRecord:
         actor = clean_name(actor, "actor")
-        with self._engine.begin() as connection:
+        with writing(self._engine) as connection:
             return campaigns.switch(connection, campaign_id, actor, enabled=enabled)
 
     def _campaigns(self, query: Select[Any]) -> list[CampaignRecord]:

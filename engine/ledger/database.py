@@ -15,12 +15,13 @@ from typing import Final
 
 import psycopg2
 from psycopg2.extensions import parse_dsn
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import ExceptionContext
 
 from engine.errors import InvalidSetting, ServerAway, ServerHangs, WrongVersion
-from engine.ledger import migrate
-from engine.ledger.silence import JOBS_S, Listener, Silent
+from engine.ledger import revision
+from engine.ledger.pooler import Sessions
+from engine.ledger.silence import JOBS_S, Silent
 from engine.urls import database_complaint, is_port
 
 _UNKNOWN_PARAMETER: Final = re.compile(r'invalid URI query parameter: "([a-z_]{1,40})"')
@@ -28,6 +29,11 @@ WHERE: Final = "budget_where"
 _EXAMPLE: Final = "postgresql://user:password@localhost:5432/budget"
 # Every session uses UTC, acknowledges a commit when it is on disk, and waits for locks under READ COMMITTED.
 _OPTIONS: Final = "-c timezone=UTC -c synchronous_commit=on -c default_transaction_isolation=read\\ committed"
+READ_ONLY: Final = "25006"
+TAKES_NO_WRITES: Final = (
+    "it takes no writes: it is a standby, or set read-only; name the primary in DATABASE_URL,"
+    " or all servers with target_session_attrs=read-write"
+)
 _DEFAULTS: Final = {
     "connect_timeout": "5",
     "application_name": "budget-engine",
@@ -79,10 +85,10 @@ def make_engine(
     """
     params = libpq_params(url)
     params["options"] += options
-    shown_where = _where(params)
+    shown_where, sessions = _where(params), Sessions(*_patient(params, patience_s))
     engine = create_engine(
         "postgresql+psycopg2://",
-        creator=Listener(*_patient(params, patience_s)).connect,
+        creator=sessions.connect,
         pool_pre_ping=True,
         pool_size=pool_size,
         max_overflow=max_overflow,
@@ -91,11 +97,20 @@ def make_engine(
         execution_options={WHERE: shown_where},
     )
 
+    @event.listens_for(engine, "begin")
+    def set_options(connection: Connection) -> None:
+        if sessions.statement:
+            connection.exec_driver_sql(sessions.statement)
+
     @event.listens_for(engine, "handle_error")
     def translate(context: ExceptionContext) -> None:
         # After a failed ping the pool makes a new connection.
         if context.is_pre_ping or not isinstance(context.original_exception, psycopg2.Error):
             return
+        if getattr(context.original_exception, "pgcode", None) == READ_ONLY:
+            # The connection goes too: the next may lead to the primary.
+            context.is_disconnect = True
+            raise _away(shown_where, context.original_exception) from context.original_exception
         if context.connection is None or context.is_disconnect or isinstance(context.original_exception, Silent):
             raise _away(shown_where, context.original_exception) from context.original_exception
 
@@ -107,14 +122,29 @@ def reaching(connection: Connection) -> Iterator[None]:
     """Around calls on a raw psycopg2 cursor, which SQLAlchemy does not see: a lost connection becomes ServerAway."""
     try:
         yield
-    except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
+    except (psycopg2.OperationalError, psycopg2.InterfaceError, psycopg2.InternalError) as error:
         # With a SQLSTATE the server is reachable and refused (disk full, deadlock); class 57P means that it is going
         # away.
-        if error.pgcode is not None and not error.pgcode.startswith("57P"):
+        if error.pgcode is not None and not error.pgcode.startswith("57P") and error.pgcode != READ_ONLY:
             raise
         place = str(connection.engine.get_execution_options().get(WHERE, "DATABASE_URL"))
         connection.invalidate(error)
         raise _away(place, error) from error
+
+
+def takes_writes(connection: Connection) -> bool:
+    """False on a standby, and where sessions begin read-only."""
+    return str(connection.execute(text("SHOW transaction_read_only")).scalar_one()) == "off"
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """A transaction that writes. Raises WrongVersion where the database has another revision than this program: a program of another release
+    would leave out what the tables need.
+    """
+    with engine.begin() as connection:
+        revision.check_in(connection)
+        yield connection
 
 
 def wait_for_revision(
@@ -135,20 +165,18 @@ def wait_for_revision(
     Raises WrongVersion at once for a database of a newer program; after `timeout_s`, ServerAway or WrongVersion by
     the reason.
     """
-    wanted = migrate.expected()
+    wanted = revision.expected()
     give_up = None if timeout_s is None else clock() + timeout_s
     said = ""
     while True:
         reason: ServerAway | WrongVersion
         try:
-            found = migrate.current(engine)
+            found = revision.current(engine)
             if found == wanted:
                 return True
-            if found is not None and not migrate.known(found):
-                raise migrate.newer(found)
-            reason = WrongVersion(
-                f"the database is at revision {found or 'none'}, this program speaks {wanted}: run `budget-engine migrate`"
-            )
+            if found is not None and not revision.known(found):
+                raise revision.newer(found)
+            reason = revision.older(found)
         except ServerAway as error:
             reason = error
         if give_up is not None and clock() >= give_up:
@@ -184,6 +212,8 @@ def _away(where: str, error: BaseException) -> ServerAway:
         return ServerHangs(
             "PostgreSQL", where, error.silent_s, "it takes connections and says nothing: look at its machine"
         )
+    if getattr(error, "pgcode", None) == READ_ONLY:
+        return ServerAway("PostgreSQL", where, TAKES_NO_WRITES)
     lines = str(error).strip().splitlines()
     said = lines[0].strip() if lines else type(error).__name__
     return ServerAway("PostgreSQL", where, f"{said}; start it, or correct DATABASE_URL")

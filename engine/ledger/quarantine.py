@@ -32,6 +32,7 @@ _PUT: Final = text(
 _LOCK: Final = text("SELECT * FROM quarantine WHERE id = :id AND state = 'waiting' FOR UPDATE")
 _END: Final = text("UPDATE quarantine SET state = :state, ended_at = now(), actor = :actor WHERE id = :id")
 _SET_REASON: Final = text("UPDATE quarantine SET reason = :reason WHERE id = :id")
+_ENTRY_IDS: Final = text("SELECT entry_id FROM quarantine WHERE shard = :shard")
 _COUNT_WAITING: Final = text("SELECT count(*) FROM quarantine WHERE state = 'waiting'")
 _UNCOUNTED: Final = text("SELECT n, sums FROM quarantine WHERE state <> 'persisted'")
 
@@ -106,6 +107,12 @@ def rows(connection: Connection, *, waiting_only: bool = True) -> list[Quarantin
     """The quarantined entries, oldest first."""
     where = "WHERE state = 'waiting'" if waiting_only else ""
     return [_row(found) for found in connection.execute(text(f"SELECT * FROM quarantine {where} ORDER BY id"))]
+
+
+def entry_ids(connection: Connection, shard: int) -> set[str]:
+    """The ids of a shard's entries that were set aside, also of those that were booked or dropped since."""
+    found = connection.execute(_ENTRY_IDS, {"shard": shard}).scalars()
+    return set(found)
 
 
 def lock(connection: Connection, row_id: int) -> QuarantineRow:

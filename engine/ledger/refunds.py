@@ -168,3 +168,17 @@ def remembered(connection: Connection, shard: int, since: datetime) -> list[Reme
         " AND (state IN ('waiting', 'approved') OR (state = 'refused' AND asked_at >= :since))"
     )
     return [Remembered(*row) for row in connection.execute(text(query), {"shard": shard, "since": since})]
+
+
+def applied_sums(connection: Connection, events: Iterable[tuple[int, str]]) -> dict[tuple[int, str], int]:
+    """{(brand_id, event_id): micros} of what was given back of events."""
+    wanted = sorted(events)
+    if not wanted:
+        return {}
+    query = (
+        "SELECT brand_id, event_id, sum(micros)::bigint AS micros FROM refund"
+        " JOIN unnest(CAST(:brands AS bigint[]), CAST(:events AS text[])) AS given(brand_id, event_id)"
+        " USING (brand_id, event_id) WHERE state = 'applied' GROUP BY 1, 2"
+    )
+    asked = {"brands": [brand for brand, _ in wanted], "events": [event for _, event in wanted]}
+    return {(row.brand_id, row.event_id): row.micros for row in connection.execute(text(query), asked)}

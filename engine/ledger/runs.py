@@ -11,11 +11,13 @@ from typing import Final, Literal
 from sqlalchemy import Engine, insert, text
 
 from engine.errors import ServerAway
+from engine.ledger.database import writing
 from engine.ledger.models import JobRun
 
 Outcome = Literal["running", "done", "failed", "waiting"]
 
-_DETAIL_LENGTH: Final = 500
+_DETAIL_LENGTH: Final = 4000
+"""A rebuild names for each of 64 shards what nobody knows."""
 
 
 _END_LOST: Final = text(
@@ -59,7 +61,7 @@ class RunRecord:
 @contextmanager
 def run(engine: Engine, job: str) -> Iterator[Run]:
     """Writes down a run: started now, ended when the block ends. An error is written down and goes on its way."""
-    with engine.begin() as connection:
+    with writing(engine) as connection:
         run_id: int = connection.execute(insert(JobRun).values(job=job).returning(JobRun.id)).scalar_one()
     told = Run()
     try:
@@ -75,7 +77,7 @@ def run(engine: Engine, job: str) -> Iterator[Run]:
 
 def end_lost(engine: Engine, job: str, after_s: int) -> int:
     """Ends the runs of a job that have been running for longer than it may: their process was killed. Answers how many."""
-    with engine.begin() as connection:
+    with writing(engine) as connection:
         return connection.execute(
             _END_LOST,
             {"job": job, "after": after_s},
@@ -104,7 +106,7 @@ def last_successes(engine: Engine) -> dict[str, RunRecord]:
 
 def prune(engine: Engine, keep_days: int = 14) -> int:
     """Drops old runs, but never a job's latest; answers how many."""
-    with engine.begin() as connection:
+    with writing(engine) as connection:
         return connection.execute(
             _PRUNE,
             {"days": keep_days},
@@ -112,6 +114,7 @@ def prune(engine: Engine, keep_days: int = 14) -> int:
 
 
 def _finish(engine: Engine, run_id: int, told: Run) -> None:
+    # Not `writing`: that a run has ended is noted also where somebody migrated the database meanwhile.
     with engine.begin() as connection:
         connection.execute(
             _FINISH,

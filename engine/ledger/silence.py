@@ -140,6 +140,10 @@ class Listener:
         """Since when it does not answer; None while it does."""
         self._heard_at = self._used_at = 0.0
 
+    def leave_out(self, name: str) -> None:
+        """Connects without a parameter from now on."""
+        self._params = {key: value for key, value in self._params.items() if key != name}
+
     def connect(self) -> HeardConnection:
         """A new connection. Raises Silent, and psycopg2's errors."""
         self._refuse()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any, Final, Literal, NamedTuple, Protocol
+from typing import Any, Final, Literal, NamedTuple
 
 from sqlalchemy import Connection, text
 
@@ -40,19 +40,6 @@ _CORRECTION_TOTALS: Final = text(
     "SELECT brand_id, campaign_id, day, sum(amount_micros)::bigint AS micros FROM spend_log"
     " WHERE kind = 'correction' AND brand_id = ANY(CAST(:brands AS bigint[])) AND day BETWEEN :first AND :last"
     " AND recorded_at >= coalesce(CAST(:since AS timestamptz), '-infinity') GROUP BY brand_id, campaign_id, day"
-)
-_ALREADY_LOGGED: Final = text(
-    "SELECT given.position FROM unnest(CAST(:positions AS int[]), CAST(:brands AS bigint[]),"
-    " CAST(:events AS text[]), CAST(:kinds AS text[]), CAST(:refunds AS text[]))"
-    " AS given(position, brand_id, event_id, kind, refund_id) WHERE EXISTS (SELECT FROM spend_log WHERE spend_log.brand_id = given.brand_id"
-    " AND recorded_at BETWEEN :since AND :until AND shard = :shard"
-    " AND ((spend_log.event_id = given.event_id AND spend_log.kind = given.kind AND given.refund_id IS NULL)"
-    " OR (spend_log.request_id = :request_id AND spend_log.position = given.position)))"
-    # A refund is once for good, whenever it came and whatever it was booked as.
-    " OR EXISTS (SELECT FROM refund WHERE refund.brand_id = given.brand_id AND refund.event_id = given.event_id"
-    " AND refund.refund_id = given.refund_id AND refund.state = 'applied')"
-    " OR EXISTS (SELECT FROM dropped_day WHERE dropped_day.brand_id = given.brand_id"
-    " AND day = (CAST(:recorded_at AS timestamptz) AT TIME ZONE 'UTC')::date)"
 )
 _BRAND_SUMS: Final = text(
     "SELECT brand_id, sum(spend_micros)::bigint AS micros FROM campaign_day WHERE day BETWEEN :first AND :last"
@@ -108,21 +95,6 @@ class OpenTotal(NamedTuple):
     today: int
     yesterday: int
     month: int
-
-
-class Placed(Protocol):
-    """A spend of a call: its place, its brand and its event."""
-
-    @property
-    def position(self) -> int: ...
-    @property
-    def brand_id(self) -> int: ...
-    @property
-    def event_id(self) -> str | None: ...
-    @property
-    def kind(self) -> str: ...
-    @property
-    def refund_id(self) -> str | None: ...
 
 
 def first_day(connection: Connection, shard: int) -> date | None:
@@ -221,14 +193,18 @@ def correction_totals(
     return {(row.brand_id, row.campaign_id, row.day): row.micros for row in found}
 
 
-def recent_spends(connection: Connection, shard: int, since: datetime) -> Iterator[RecentSpend]:
-    """The shard's rows recorded at or after an instant, in the order in which they were counted."""
+def recent_spends(
+    connection: Connection, shard: int, events_since: datetime, requests_since: datetime
+) -> Iterator[RecentSpend]:
+    """The shard's rows with an event id recorded at or after an instant, and all of those at or after another, in the order in which they were counted."""
+    first = min(events_since, requests_since)
     found = connection.execute(
         text(
-            f"SELECT {', '.join(RecentSpend._fields)} FROM spend_log WHERE shard = :shard AND recorded_at >= :since"
+            f"SELECT {', '.join(RecentSpend._fields)} FROM spend_log WHERE shard = :shard AND recorded_at >= :first"
+            " AND (recorded_at >= :requests OR (event_id IS NOT NULL AND recorded_at >= :events))"
             " ORDER BY generation, n, position"
         ).execution_options(yield_per=_PAGE),
-        {"shard": shard, "since": since},
+        {"shard": shard, "first": first, "requests": requests_since, "events": events_since},
     )
     for row in found:
         yield RecentSpend(*row)
@@ -245,40 +221,6 @@ def recent_mixed(connection: Connection, shard: int, since: datetime) -> Iterato
     )
     for row in found:
         yield MixedRow(*row)
-
-
-def already_logged(
-    connection: Connection,
-    shard: int,
-    recorded_at: datetime,
-    spends: Iterable[Placed],
-    request_id: str,
-    window: timedelta = timedelta(hours=2),
-) -> set[int]:
-    """The positions of a call's spends that have a row already: the same call and place, the same event of the brand, or the same refund of it.
-
-    Looked for within `window` before and after the call. Where the brand's rows of its day were dropped, its own was among them: a day is closed,
-    and can be dropped, only when PostgreSQL has the last entry of it.
-    """
-    wanted = list(spends)
-    found = connection.execute(
-        _ALREADY_LOGGED,
-        {
-            "positions": [spend.position for spend in wanted],
-            "brands": [spend.brand_id for spend in wanted],
-            "events": [spend.event_id for spend in wanted],
-            "kinds": [spend.kind for spend in wanted],
-            "refunds": [
-                (spend.refund_id or "") if spend.kind in ("refund", "correction") else None for spend in wanted
-            ],
-            "recorded_at": recorded_at,
-            "since": recorded_at - window,
-            "until": recorded_at + window,
-            "shard": shard,
-            "request_id": request_id,
-        },
-    )
-    return {row.position for row in found}
 
 
 def _brand_sums(connection: Connection, first: date, last: date, brand_ids: Sequence[int] | None) -> dict[int, int]:

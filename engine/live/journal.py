@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -361,11 +361,16 @@ class Journal:
         return JournalPart(found, spends, True)
 
     def read(self, shard: int, from_id: str, count: int) -> list[tuple[bytes, dict[bytes, bytes]]]:
-        """Up to `count` raw entries from an id on, inclusive. Raises ServerAway, NoJournal where the key is no
-        stream, BudgetError.
-        """
+        """Up to `count` raw entries from an id on, that one included. Raises ServerAway, NoJournal where no stream is, BudgetError."""
+        return self._entries(shard, lambda key: self._plain.xrange(key, min=from_id, count=count))
+
+    def read_back(self, shard: int, to_id: str, count: int) -> list[tuple[bytes, dict[bytes, bytes]]]:
+        """Up to `count` raw entries from an id backwards, that one included, the last first. Raises as `read`."""
+        return self._entries(shard, lambda key: self._plain.xrevrange(key, max=to_id, count=count))
+
+    def _entries(self, shard: int, ask: Callable[[str], Any]) -> list[tuple[bytes, dict[bytes, bytes]]]:
         try:
-            raw: Any = self._plain.xrange(shard_keys(shard).journal, min=from_id, count=count)
+            raw = ask(shard_keys(shard).journal)
         except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
             raise away(self._plain, self._where, error) from None
         except redis.ResponseError as error:

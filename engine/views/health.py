@@ -19,7 +19,7 @@ from engine.errors import BudgetError, ServerAway, ServerHangs
 from engine.job_table import BY_NAME, QUEUES, Job
 from engine.ledger import runs
 from engine.ledger.cursors import CursorRow, read_cursors
-from engine.ledger.database import WHERE
+from engine.ledger.database import TAKES_NO_WRITES, WHERE, takes_writes
 from engine.live.admin import LiveRedis, LiveShard
 from engine.live.hush import HANGS
 from engine.views.alarms import State, money_alarms
@@ -29,6 +29,7 @@ from engine.views.workers import workers_of
 HEARTBEAT_KEY: Final = "budget:scheduler:heartbeat"
 """In the jobs Redis: epoch ms as a string, written by the scheduler with an expiry."""
 HEARTBEAT_LATE_MS: Final = 90_000
+REPLICA: Final = "it is a read-only replica; point {} at the primary"
 BACKLOG_WAIT: Final = 100_000
 """Journal entries not yet in PostgreSQL above which persist counts as behind."""
 
@@ -87,16 +88,17 @@ class HealthBoard:
         jobs_redis: redis.Redis,
         clock_ms: Callable[[], int],
         answer_s: float = ANSWER_S,
+        hot_redis: redis.Redis | None = None,
     ) -> None:
         self._clock_ms = clock_ms
         self._where = {
             "redis": live.wire.where,
-            "postgresql": db.get_execution_options().get(WHERE),
+            "postgresql": where_in(db),
             "jobs_redis": where_of(jobs_redis),
         }
         self.board = Board(
             {
-                "redis": lambda: _hot_redis(live),
+                "redis": lambda: _hot_redis(live, hot_redis),
                 "postgresql": lambda: _postgres(db, clock_ms()),
                 "jobs_redis": lambda: _jobs_side(jobs_redis, clock_ms()),
             },
@@ -140,8 +142,11 @@ Hot = tuple[Part, list[LiveShard] | None]
 Cold = tuple[Part, tuple[JobHealth, ...], dict[int, int] | None, tuple[Part, ...]]
 
 
-def _hot_redis(live: LiveRedis) -> tuple[Hot, bool]:
+def _hot_redis(live: LiveRedis, plain: redis.Redis | None) -> tuple[Hot, bool]:
     try:
+        # First: a replica refuses scripts, and each call to it is tried again for its whole time.
+        if plain is not None and is_replica(plain):
+            return _no_hot(str(ServerAway("Redis", live.wire.where, REPLICA.format("REDIS_URL")))), False
         return _shards(live.read_shards()), True
     except BudgetError as error:
         return _no_hot(str(error)), False
@@ -165,6 +170,8 @@ def _postgres(db: Engine, now_ms: int) -> tuple[Cold, bool]:
         jobs = read_jobs(db, now_ms)
         with db.connect() as conn:
             cursors = read_cursors(conn)
+            if not takes_writes(conn):
+                return _no_postgres(str(ServerAway("PostgreSQL", where_in(db), TAKES_NO_WRITES))), False
     except ServerAway as away:
         return _no_postgres(str(away)), False
     except SQLAlchemyError as error:  # a missing table is a part that needs care, not an error of the page
@@ -213,6 +220,10 @@ def _jobs_side(jobs_redis: redis.Redis, now_ms: int) -> tuple[tuple[Part, ...], 
     """The jobs Redis, the workers and the scheduler."""
     try:
         beat = cast("bytes | None", jobs_redis.get(HEARTBEAT_KEY))
+        if is_replica(jobs_redis):
+            return _no_jobs(
+                str(ServerAway("jobs Redis", where_of(jobs_redis), REPLICA.format("JOBS_REDIS_URL")))
+            ), False
         workers = workers_of(jobs_redis)
         beats = [worker.last_heartbeat for worker in workers]
         worked = {queue for worker in workers for queue in worker.queue_names()}
@@ -323,6 +334,19 @@ def _journal(backlog: int | None) -> Part:
 
 def _utc(at: datetime) -> datetime:
     return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+
+
+def is_replica(plain: redis.Redis) -> bool:
+    """Whether a Redis is a replica that takes no writes; False where it does not say: what it is asked next tells why."""
+    try:
+        info = plain.info("replication")
+    except redis.RedisError:
+        return False
+    return info.get("role") == "slave" and bool(info.get("slave_read_only", 1))
+
+
+def where_in(db: Engine) -> str:
+    return str(db.get_execution_options().get(WHERE))
 
 
 def where_of(client: redis.Redis) -> str:

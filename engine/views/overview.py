@@ -58,8 +58,10 @@ class Overview:
         jobs_redis: redis.Redis,
         *,
         clock_ms: Callable[[], int] = _clock_ms,
+        hot_redis: redis.Redis | None = None,
     ) -> None:
         self._db = db
+        self._hot_redis = hot_redis
         self._catalog = catalog
         self._live = live
         self._jobs_redis = jobs_redis
@@ -159,7 +161,7 @@ class Overview:
     @cached_property
     def parts(self) -> HealthBoard:
         """Where each part is asked."""
-        return HealthBoard(self._db, self._live, self._jobs_redis, self._clock_ms)
+        return HealthBoard(self._db, self._live, self._jobs_redis, self._clock_ms, hot_redis=self._hot_redis)
 
     def _snapshot(self, brands: list[BrandRecord], campaigns: list[CampaignRecord], ran: Ran | None = None) -> Snapshot:
         of_brand: dict[int, list[CampaignRecord]] = {brand.id: [] for brand in brands}

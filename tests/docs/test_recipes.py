@@ -102,7 +102,7 @@ def test_a_command_that_follows_its_recipe_works(
 ) -> None:
     assert "`_COMMANDS`" in "".join(recipes()["A command"])
 
-    @click.command("greet", cls=Command)
+    @click.command("greet", cls=Command, any_revision=True)
     def greet() -> None:
         """Greets."""
         click.echo("hello")

@@ -235,7 +235,7 @@ def test_a_check_of_campaigns_that_did_not_change_asks_postgresql_no_more_for_mo
         with statements(ready) as seen:
             assert check_all(ready.publisher, ready.status).changed == 0
         asked.append(len(seen))
-    assert asked[0] == asked[1] <= 8
+    assert asked[0] == asked[1] <= 9, "the revision is one of them"
 
 
 def _grow(system: System, each: int) -> None:
@@ -248,7 +248,7 @@ def test_a_hundred_brands_are_published_with_a_dozen_statements(ready: System) -
     sized = fill(ready.db, 100, 3)
     with statements(ready) as seen:
         assert publish_all(ready) == 100
-    assert len(seen) <= 20
+    assert len(seen) <= 24, "of which each transaction that writes reads the revision"
     assert ready.catalog.unpublished() == []
     results = ready.client.record_spends([])
     assert results == []

@@ -12,7 +12,7 @@ from engine.client.sync import Spend
 from engine.domain.ids import shard_of
 from engine.domain.periods import ms_of
 from engine.errors import BudgetError
-from engine.flows.rebuild import salvage
+from engine.flows.rebuild import fork, salvage
 from engine.live.keys import keys_of_brand, shard_keys
 from engine.live.scripts import script
 from engine.live.transport.pool import Call
@@ -169,14 +169,14 @@ def test_two_salvages_at_once_write_what_was_missing_once(ready: System, monkeyp
     ready.hot_redis.xdel(keys.journal, ready.hot_redis.xrange(keys.journal)[-1][0])
     ready.hot_redis.hset(keys.shard, "n", 3)
     ready.client.record_spend(campaign, "5")
-    write = salvage._write_missing
+    write = salvage._salvage
 
     def overtaken(*args: Any) -> Any:
-        monkeypatch.setattr(salvage, "_write_missing", write)
+        monkeypatch.setattr(salvage, "_salvage", write)
         ready.rebuilder._rebuild(shard_of(brand_id))
         return write(*args)
 
-    monkeypatch.setattr(salvage, "_write_missing", overtaken)
+    monkeypatch.setattr(salvage, "_salvage", overtaken)
     ready.rebuilder.rebuild([shard_of(brand_id)])
     ready.persister.drain_all()
     assert rows(ready, "SELECT count(*), sum(amount_micros) FROM spend_log") == [(4, 8_000_000)]
@@ -198,7 +198,7 @@ def test_a_salvage_of_more_than_a_page_carries_all_of_it_over(ready: System, mon
     for _ in range(7):
         ready.client.record_spend(campaign, "5")
     ready.persister.drain_all()
-    monkeypatch.setattr(salvage, "_PAGE", 3)
+    monkeypatch.setattr(fork, "SLICE", 3)
     (rebuilt,) = ready.rebuilder.rebuild_missing()
     assert rebuilt.salvaged == 7
     assert rows(ready, "SELECT count(*), sum(amount_micros) FROM spend_log") == [(8, 36_000_000)]

@@ -14,7 +14,7 @@ from sqlalchemy import Engine, inspect, text
 from sqlalchemy.exc import DataError
 
 from engine.errors import InvalidSetting, ServerAway, WrongVersion
-from engine.ledger import log_rows, migrate, spend_log
+from engine.ledger import log_rows, migrate, revision, spend_log
 from engine.ledger.database import libpq_params, make_engine, wait_for_revision, where
 from engine.ledger.models import Base
 from tests.ledger.spends import TODAY, row, write
@@ -173,8 +173,8 @@ def test_the_migrations_make_the_tables_of_the_models(engine: Engine) -> None:
 
 
 def test_migrating_twice_changes_nothing_and_down_leaves_nothing(empty: Engine) -> None:
-    head = migrate.expected()
-    assert migrate.current(empty) is None
+    head = revision.expected()
+    assert revision.current(empty) is None
     assert migrate.upgrade(empty) == (None, head)
     with empty.begin() as connection:
         first = connection.execute(text("SELECT uuid FROM instance")).scalar_one()
@@ -206,7 +206,7 @@ def test_a_database_of_a_newer_program_is_refused_and_left_alone(engine: Engine)
     for call in (lambda: migrate.upgrade(engine), lambda: wait_for_revision(engine)):
         with pytest.raises(WrongVersion, match="9999, which this program does not know"):
             call()
-    assert migrate.current(engine) == "9999"
+    assert revision.current(engine) == "9999"
 
 
 def test_a_process_waits_for_the_migration_and_says_so_once(empty: Engine) -> None:
@@ -220,7 +220,7 @@ def test_a_process_waits_for_the_migration_and_says_so_once(empty: Engine) -> No
 
     assert wait_for_revision(empty, said.append, sleep=sleep) is True
     assert said == [
-        f"waiting: the database is at revision none, this program speaks {migrate.expected()}: run `budget-engine migrate`"
+        f"waiting: the database is at revision none, this program speaks {revision.expected()}: run `budget-engine migrate`"
     ]
     assert len(naps) == 3
 

@@ -6,7 +6,6 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
-from types import SimpleNamespace
 
 import pytest
 from psycopg2.errors import QueryCanceled
@@ -15,6 +14,7 @@ from sqlalchemy import Engine, text
 from engine.domain.periods import ms_of
 from engine.ledger import log_rows, spend_log, spend_read
 from engine.ledger.cursors import advance_cursor, lock_cursor
+from engine.ledger.known_rows import Alike, Given
 from engine.ledger.log_rows import CallRow, RowsRefused, SpendRow
 from tests.ledger.spends import NOON, TODAY, ago, row, write
 
@@ -221,7 +221,7 @@ def test_a_rebuild_reads_the_window_in_the_order_of_counting(engine: Engine) -> 
             connection, [spend_log.RememberedRequest(7, 1, 5, "m0", "rdef", "c*1", ago(minutes=5))]
         )
         spend_log.add_mixed_requests(connection, [spend_log.RememberedRequest(8, 1, 5, "m8", "rdef", "c*1", NOON)])
-        found = list(spend_read.recent_spends(connection, 7, ago(hours=1)))
+        found = list(spend_read.recent_spends(connection, 7, ago(hours=1), ago(hours=1)))
         assert [r.event_id for r in found] == ["late", "a", "b"]
         assert found[1].occurred_at == found[1].recorded_at == NOON
         mixed = list(spend_read.recent_mixed(connection, 7, ago(minutes=10)))
@@ -232,26 +232,28 @@ def test_a_rebuild_reads_the_window_in_the_order_of_counting(engine: Engine) -> 
         assert spend_log.prune_mixed_requests(connection, ago(minutes=1)) == 1
 
 
-def placed(position: int, event_id: str | None = None, brand_id: int = 7) -> SimpleNamespace:
-    return SimpleNamespace(kind="spend", position=position, brand_id=brand_id, event_id=event_id)
+def given(position: int, event_id: str | None = None, brand_id: int = 7, request_id: str = "r9") -> Given:
+    return Given(brand_id, "spend", event_id, request_id, position, NOON.date(), None)
 
 
 @pytest.mark.parametrize(
-    ("spends", "request_id", "logged"),
+    ("spends", "logged"),
     [
-        ([placed(0), placed(1), placed(2)], "r1", {0, 1}),
-        ([placed(0, "e1"), placed(1, "e2")], "r9", {0}),
-        ([placed(0, "e1", brand_id=8)], "r9", set()),
-        ([], "r1", set()),
+        ([given(0, request_id="r1"), given(1, request_id="r1"), given(2, request_id="r1")], [True, True, False]),
+        ([given(0, "e1"), given(1, "e2")], [True, False]),
+        ([given(0, "e1", brand_id=8)], [False]),
+        ([], []),
     ],
 )
 def test_a_salvaged_spend_is_known_by_its_call_and_place_or_by_its_event(
-    engine: Engine, spends: list[SimpleNamespace], request_id: str, logged: set[int]
+    engine: Engine, spends: list[Given], logged: list[bool]
 ) -> None:
     write(engine, [row(CAMPAIGN, event_id="e1"), row(OTHER, position=1)])
     with engine.connect() as connection:
-        assert spend_read.already_logged(connection, 7, ago(minutes=30), spends, request_id) == logged
-        assert spend_read.already_logged(connection, 7, ago(hours=3), spends, request_id) == set()
+        alike = Alike.read(connection, 7, ago(minutes=30), spends)
+        assert [alike.has(spend) for spend in spends] == logged
+        later = Alike.read(connection, 7, NOON + timedelta(seconds=1), spends)
+        assert not any(later.has(spend) for spend in spends), "what was recorded before is not looked at"
 
 
 def test_rows_and_cursor_commit_together_or_not_at_all(engine: Engine) -> None:

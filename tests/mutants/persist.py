@@ -13,13 +13,14 @@ ROLL_UPS: Final = "tests/flows/test_roll_ups.py::test_"
 PACKED: Final = "tests/flows/test_packed_entries.py::test_"
 CURSORS: Final = "tests/ledger/test_cursors.py::test_"
 REBUILD: Final = "tests/flows/test_rebuild.py::test_"
+BOUNDED: Final = "tests/flows/test_bounded_rebuild.py::test_"
 RESTORED: Final = "tests/faults/test_fault_10_restored.py::test_fault_10_"
 
 # fmt: off
 WRITTEN_DOWN: Final = (
     # Packed calls
     M("a packed call is not remembered for a rebuild", "engine/flows/persist/posting.py",
-      "if entry.outcomes or entry.packed is not None:", "if entry.outcomes:",
+      "if entry.outcomes or entry.packed is not None or (", "if entry.outcomes:",
       (PACKED + "a_packed_call_that_comes_again_after_a_rebuild_is_counted_once",)),
     M("a packed log is believed whatever its sums say", "engine/live/packed.py",
       "totals[place] != line.micros or ", "",
@@ -118,16 +119,31 @@ WRITTEN_DOWN: Final = (
 
     # Salvage
     M("salvage writes down what is written down already", "engine/flows/rebuild/salvage.py",
-      "logged = spend_read.already_logged(conn, shard, at_ms(item.entry.ms), spends, item.entry.request_id)", "logged = set()",
+      "logged = {place for place, one in given.items() if (one.brand_id, on) in dropped or alike.has(one)}", "logged = set()",
       (REBUILD + "spends_of_a_redis_that_fell_back_are_salvaged_and_those_logged_before_are_not_doubled",)),
-    M("salvage reads one page of a journal", "engine/flows/rebuild/salvage.py",
-      "        if len(page) < _PAGE:\n            break\n", "        break\n",
+    M("salvage reads one slice of a journal", "engine/flows/rebuild/fork.py",
+      'at = f"({reads[-1].entry_id}" if part.more and reads else ""', 'at = ""',
       (REBUILD + "a_salvage_of_more_than_a_page_carries_all_of_it_over",)),
     M("salvage gives out numbers that the journal had used", "engine/flows/rebuild/salvage.py",
-      "highest = max([cursor.n, *(item.n for item in found if item.n is not None)])", "highest = cursor.n",
+      "max(cursor.n, fork.highest), START)", "cursor.n, START)",
       (REBUILD + "a_salvage_goes_on_after_the_highest_number_of_either_store",)),
     M("a rebuild that was overtaken moves the cursor", "engine/flows/rebuild/salvage.py",
       "            _check_ours(shard, is_ours)\n            restart_cursor", "            restart_cursor",
       (REBUILD + "a_slow_rebuild_that_was_overtaken_leaves_the_cursor_of_the_quicker_one_alone",)),
+    M("a fork is looked for through the whole journal", "engine/flows/rebuild/fork.py",
+      "if len(page) < SLICE or (fork.at_ms is not None and all(known is not False for known in verdicts)):", "if len(page) < SLICE:",
+      (BOUNDED + "a_rebuild_asks_postgresql_no_more_for_more_entries_that_it_has_already",)),
+    M("a settled hold is known by no request", "engine/flows/persist/posting.py",
+      'return f"{spend.campaign_id}:{spend.hold_id}" if spend.hold_id else', 'return f"{entry.n}:{spend.hold_id}" if spend.hold_id else',
+      (BOUNDED + "a_hold_settled_again_after_a_fall_back_is_booked_once",)),
+    M("a call of which a part was in the log is forgotten", "engine/flows/persist/posting.py",
+      " or (entry.skip and entry.body)", "",
+      (BOUNDED + "a_call_of_which_a_part_was_in_the_log_is_still_known_after_the_rebuild[False]",)),
+    M("memories whose window is over are kept", "engine/flows/rebuild/memories.py",
+      "or not until - width <= now < until:", "or not until - width <= now:",
+      (BOUNDED + "memories_that_are_not_whole_are_written_anew_after_a_fall_back[window]",)),
+    M("memories that were lost are kept", "engine/flows/rebuild/memories.py",
+      'or any(guard != ["1"] for guard in guards)', "or False",
+      (BOUNDED + "memories_that_are_not_whole_are_written_anew_after_a_fall_back[guard]",)),
 )
 # fmt: on

@@ -6,6 +6,7 @@ from typing import Final
 
 from tests.mutants.close import CLOSED
 from tests.mutants.explained import EXPLAINED
+from tests.mutants.failover import FAILED_OVER
 from tests.mutants.lua import LUA
 from tests.mutants.mutant import Mutant
 from tests.mutants.persist import WRITTEN_DOWN
@@ -25,4 +26,5 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *EXPLAINED,
     *READ,
     *CONFIRMED,
+    *FAILED_OVER,
 )

@@ -198,3 +198,30 @@ def test_a_login_that_may_not_listen_says_so(plant: Plant, hot_url: str) -> None
             assert not watch.may_bid(CAMPAIGN)
     finally:
         plant.plain.execute_command("ACL", "DELUSER", "deaf")
+
+
+def test_a_login_whose_scripts_are_refused_gets_a_line_now_and_then_and_not_twenty_a_second(
+    plant: Plant, hot_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    plant.brand()
+    plant.plain.execute_command("ACL", "SETUSER", "mute", "on", ">pw", "~*", "&*", "+@all", "-evalsha", "-eval")
+    parts = urlsplit(hot_url)
+    url = urlunsplit(parts._replace(netloc=f"mute:pw@127.0.0.1:{parts.port}"))
+    try:
+        with BudgetClient.from_url(url) as client, client.watch() as watch:
+            until(lambda: "permission" in watch.why.lower())
+            began, connections = time.monotonic(), plant.plain.info("stats")["total_connections_received"]  # type: ignore[index]
+            time.sleep(3)
+            took_s = time.monotonic() - began
+            made = plant.plain.info("stats")["total_connections_received"] - connections  # type: ignore[index]
+            assert watch.stale and not watch.may_bid(CAMPAIGN)
+        assert made <= 4 * took_s, "nor does it connect twenty times a second"
+        lines = [record for record in caplog.records if "watch stale" in record.getMessage()]
+        assert len(lines) == 1, [line.getMessage() for line in lines]
+        # The login may call scripts from now on: the watch heals by itself.
+        with BudgetClient.from_url(url) as client, client.watch() as watch:
+            until(lambda: watch.stale and "permission" in watch.why.lower())
+            plant.plain.execute_command("ACL", "SETUSER", "mute", "+evalsha")
+            assert watch.wait_ready(PATIENCE_S)
+    finally:
+        plant.plain.execute_command("ACL", "DELUSER", "mute")

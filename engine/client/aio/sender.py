@@ -16,6 +16,7 @@ from engine.client.aio.coalescing import PLACE, CoalescedBatch, PendingRequest, 
 from engine.client.aio.futures import SpendFuture
 from engine.errors import BudgetError, InvalidId, Overloaded, shown
 from engine.live.transport.aio import AsyncAddress, AsyncConnection
+from engine.live.transport.loading import is_refused
 from engine.live.transport.pool import Call, NoAnswer, Reply, Unreadable, is_of_the_server, named, one_line, translated
 
 KEPT_S: Final = 300
@@ -217,7 +218,7 @@ class Sender:
             if isinstance(reply, exceptions.ResponseError) and is_of_the_server(reply):
                 demoted = reply
             elif waited is None:
-                continue
+                link.loads_by_eval |= is_refused(reply)
             elif isinstance(reply, exceptions.NoScriptError):
                 link.loaded.clear()
             elif isinstance(reply, exceptions.ResponseError):

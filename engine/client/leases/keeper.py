@@ -19,6 +19,7 @@ from engine.client.leases.lease import CLOSED, Lease
 from engine.client.leases.slots import Slots
 from engine.client.request_ids import next_id
 from engine.client.watch.watch import STALE, Watch
+from engine.domain.seldom import Seldom
 from engine.errors import BudgetError, NotFound, NotReady, Unavailable
 from engine.live.replies import UNKNOWN_CAMPAIGN, unreadable
 from engine.live.transport.pool import Call, ConnectionPool, NoAnswer, Reply
@@ -45,6 +46,7 @@ class Keeper:
         self._changed = threading.Condition(threading.Lock())
         self._thread: threading.Thread | None = None
         self.is_forked = False
+        self._seldom = Seldom()
         _OWN.add(self)
 
     def open(
@@ -144,8 +146,9 @@ class Keeper:
                     return
             try:
                 self._round(leases)
-            except Exception:  # the thread must not end; pending work is tried again
-                log.exception("leases: tried again in %s s", _AFTER_ERROR_S)
+            except Exception as error:  # noqa: BLE001  # the thread must not end; pending work is tried again
+                what = f"{type(error).__name__}: {error}"
+                self._seldom.say(log.exception, f"leases: tried again in {_AFTER_ERROR_S} s: {what}")
                 time.sleep(_AFTER_ERROR_S)
 
     def _round(self, leases: Sequence[Lease]) -> None:

@@ -23,6 +23,7 @@ from engine.client.watch.snapshot import ShardNotReady, read_snapshot
 from engine.client.watch.subscription import Subscription
 from engine.domain.causes import reasons_of
 from engine.domain.ids import brand_of, check_brand_id, check_campaign_id, ids_of, shard_of
+from engine.domain.seldom import Seldom
 from engine.errors import BudgetError, NotFound, NotReady
 from engine.live.keys import shard_keys
 from engine.live.replies import NOT_READY, CampaignStatus, head
@@ -84,11 +85,11 @@ class Watch:
         self._changed = threading.Condition(threading.Lock())
         self._closed = threading.Event()
         self._ended = ""
-        self._why = "the first snapshot is being read"
-        self._missing: dict[int, str] = dict.fromkeys(self._wanted.shards, self._why)
+        self._missing: dict[int, str] = dict.fromkeys(self._wanted.shards, "the first snapshot is being read")
         """Watched shards that are not fresh, and why."""
-        self._heard_s = time.monotonic()
-        self._joined = False
+        # Until a connection has read all shards (`_whole`) each new try waits longer.
+        self._heard_s, self._joined, self._whole = time.monotonic(), False, False
+        self._seldom = Seldom()
         self._subscription: Subscription | None = None
         self._beat_at = 0
         self._marks: dict[int, str] = {}
@@ -99,8 +100,6 @@ class Watch:
         ]
         for thread in self._threads:
             thread.start()
-
-    # For callers.
 
     @property
     def stale(self) -> bool:
@@ -209,16 +208,15 @@ class Watch:
         self._threads, self._subscription = [], None
         self._end("this process was forked: make a watch of its own with client.watch()")
 
-    # The clock thread.
-
     def _run_time(self) -> None:
         with self._changed:
             while not self._closed.is_set():
                 try:
                     wait_s = self._keep_time()
-                except Exception as error:  # as below: a view that is not maintained must not pass for live
-                    log.exception("the watch's time")
-                    self._mark_all_stale(f"{type(error).__name__}: {error}")
+                except Exception as error:  # noqa: BLE001  # as below: a view that is not maintained must not pass for live
+                    why = f"{type(error).__name__}: {error}"
+                    self._seldom.say(log.exception, f"the watch's time: {why}")
+                    self._mark_all_stale(why)
                     wait_s = BEAT_S
                 self._changed.wait(max(wait_s, 0.0002))
 
@@ -247,10 +245,10 @@ class Watch:
                 why = failure.why
             except (exceptions.RedisError, OSError, BudgetError) as error:
                 why = f"Redis at {self._wire.where}: {' '.join(str(error).split()) or type(error).__name__}"
-            except Exception as error:  # on any error: a view that is not maintained must not pass for live
-                log.exception("the watch begins anew")
+            except Exception as error:  # noqa: BLE001  # on any error: a view that is not maintained must not pass for live
                 why = f"{type(error).__name__}: {error}"
-            tries = 0 if self._joined else tries + 1
+                self._seldom.say(log.exception, f"the watch begins anew: {why}")
+            tries = 0 if self._whole else tries + 1
             with self._changed:
                 self._mark_all_stale(why)
             channel, self._subscription = self._subscription, None
@@ -261,8 +259,8 @@ class Watch:
     def _mark_all_stale(self, why: str) -> None:
         """Marks the connection as lost. Needs the lock."""
         if self._joined and not self._closed.is_set():
-            log.warning("watch stale: %s", why)
-        self._joined = False
+            self._seldom.say(log.warning, f"watch stale: {why}")
+        self._joined = self._whole = False
         self._view.mark_all_stale()
         self._missing = dict.fromkeys(self._wanted.shards, why)
         self._changed.notify_all()
@@ -298,6 +296,7 @@ class Watch:
                 if shard not in to_load:
                     restarted = self._load(shard, restarted)
             else:
+                self._whole = True
                 channel.waits(max(beat_s - time.monotonic(), 0))
             if time.monotonic() >= beat_s:
                 channel.ping()
@@ -331,7 +330,7 @@ class Watch:
     def _mark_stale(self, shard: int, why: str) -> None:
         """Needs the lock."""
         if shard not in self._missing:
-            log.warning("watch stale for shard %s: %s", shard, why)
+            self._seldom.say(log.warning, f"watch stale for shard {shard}: {why}", shard)
         self._view.mark_stale(shard)
         self._missing[shard] = f"shard {shard} is not ready ({why}): it is being rebuilt from PostgreSQL"
         self._changed.notify_all()

@@ -15,6 +15,7 @@ from sqlalchemy import Engine
 
 from engine.domain.ids import SHARDS, campaign_id_of
 from engine.ledger.catalog import Catalog
+from engine.ledger.database import writing
 from engine.ledger.lost import LostBrand, LostCampaign, last_brand_id, take_back
 from engine.live.admin import LiveRedis
 from engine.live.registry import registered, registered_of
@@ -71,7 +72,7 @@ class Restored:
         lost = [one for b, highest in apart.items() if (one := self._lost(b, given.get(b, 0), highest)) is not None]
         if not lost:
             return TakenBack()
-        with self._db.begin() as conn:
+        with writing(self._db) as conn:
             back = TakenBack(*take_back(conn, lost))
         log.warning("%s: an older PostgreSQL came back", back)
         return back

@@ -18,6 +18,7 @@ from engine.domain.ids import ordinal_of, shard_of
 from engine.domain.periods import at_ms, ms_of, period_start_ms
 from engine.ledger import campaigns, statuses
 from engine.ledger.catalog import Catalog
+from engine.ledger.database import writing
 from engine.ledger.records import CampaignRecord
 from engine.live.admin import LiveRedis
 from engine.live.plans import LiveBrand
@@ -54,7 +55,7 @@ class StatusWriter:
         )
 
     def _refresh(self, brand_ids: Sequence[int], actor: str, rests: bool) -> int:
-        with self._db.begin() as conn:
+        with writing(self._db) as conn:
             statuses.lock_brands(conn, brand_ids)
             written = statuses.written(conn, brand_ids)
             # Ordinals rise with ids, so the last campaign has the highest.

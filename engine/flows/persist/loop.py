@@ -181,7 +181,7 @@ class PersistLoop:
 
     def _drain(self, total: DrainStats, should_stop: Callable[[], bool]) -> None:
         resting = {what for what in self.troubles.resting() if isinstance(what, int)}
-        drained = self._persister.drain(should_stop=should_stop, skip=resting)
+        drained = self._persister.drain(should_stop=should_stop, skip=resting, on_stop=self._begin_rebuild)
         total.add(drained)
         self._owed |= drained.changed_brands
         for shard in range(SHARDS):
@@ -189,6 +189,10 @@ class PersistLoop:
                 self.troubles.note(shard, drained.problems[shard])
             elif shard not in resting:
                 self.troubles.over(shard)
+
+    def _begin_rebuild(self, stopped: LiveShard) -> None:
+        """With the first shard that stops: its process starts while the others are looked at."""
+        self._guarded("rebuild", lambda: self._rebuild([stopped]))
 
     def _publish(self) -> None:
         try:

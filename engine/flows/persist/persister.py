@@ -29,6 +29,7 @@ from engine.ledger.cursors import (
     read_cursors,
     stop_cursor,
 )
+from engine.ledger.database import writing
 from engine.live.admin import LiveRedis, LiveShard
 from engine.live.journal import START, Entry, Journal, NoJournal
 
@@ -133,6 +134,7 @@ class Persister:
         *,
         should_stop: Callable[[], bool] = lambda: False,
         skip: Collection[int] = (),
+        on_stop: Callable[[LiveShard], None] = lambda state: None,
     ) -> DrainStats:
         """The same, with errors of shards in the result: one bad shard does not delay the others. Calls `should_stop`
         before each transaction.
@@ -145,7 +147,7 @@ class Persister:
             raise
         except Exception as error:  # noqa: BLE001  # the error of one of them: trying each alone shows which
             log.info("persist goes on shard by shard: %s", " ".join(str(error).split()))
-            self._one_by_one(list(states.values()), total, progress, should_stop)
+            self._one_by_one(list(states.values()), total, progress, should_stop, on_stop)
         return total
 
     def _carry(
@@ -171,10 +173,11 @@ class Persister:
         total: DrainStats,
         progress: Callable[[DrainStats], None] | None,
         should_stop: Callable[[], bool],
+        on_stop: Callable[[LiveShard], None],
     ) -> None:
         for state in states:
             try:
-                self._drain_shard(state, total, progress, should_stop)
+                self._drain_shard(state, total, progress, should_stop, on_stop)
             except ServerAway:
                 raise
             except CursorMoved:
@@ -212,6 +215,7 @@ class Persister:
         total: DrainStats,
         progress: Callable[[DrainStats], None] | None,
         should_stop: Callable[[], bool],
+        on_stop: Callable[[LiveShard], None],
     ) -> None:
         """Persists one shard to its end. Where history is lost, takes the shard out of use; the rebuild brings it
         back.
@@ -222,11 +226,12 @@ class Persister:
             if self._live.read_shard(state.shard).mark == state.mark:
                 self.stop(state.shard, str(lost))
                 log.error("%s; it takes no spends until it is rebuilt", lost)
+                on_stop(state)
             # Otherwise a rebuild began or ended since the state was read, and handles the history.
 
     def stop(self, shard: int, why: str) -> None:
         """Takes a shard out of use, in both stores, until it is rebuilt."""
-        with self._db.begin() as conn:
+        with writing(self._db) as conn:
             stop_cursor(conn, shard, why)
         self._live.unmark(self._instance, shard, why)
 
@@ -242,7 +247,7 @@ class Persister:
         behind: list[int] = []
         out = DrainStats()
         entries, spends = batch, SPENDS_AT_ONCE
-        with self._db.begin() as conn:
+        with writing(self._db) as conn:
             for place, shard in enumerate(shards):
                 if entries <= 0 or spends <= 0:
                     out.left += shards[place:]
@@ -287,7 +292,7 @@ class Persister:
         if afresh:
             self._partitions.clear()
         for day in sorted(set(days) - self._partitions):
-            with self._db.begin() as conn:
+            with writing(self._db) as conn:
                 spend_log.ensure_partition(conn, day)
             self._partitions.add(day)
 
@@ -329,7 +334,7 @@ def told(problems: dict[int, str]) -> str:
 def trim_all(db: Engine, live: LiveRedis, instance: str, keep_minutes: int) -> int:
     """Drops what PostgreSQL has had for JOURNAL_KEEP_MINUTES; until then a restored PostgreSQL can read it again."""
     dropped = 0
-    with db.begin() as conn:
+    with writing(db) as conn:
         safe = age_cursors(conn, keep_minutes)
     for shard in range(SHARDS):
         if safe.get(shard, START) != START:

@@ -87,6 +87,13 @@ def spend_day(entry: Entry, spend: LoggedSpend) -> date:
     return date_of(day_of(entry.ms) if spend.day is None else spend.day)
 
 
+def request_of(entry: Entry, spend: LoggedSpend) -> str:
+    """The request id of a spend's row: that of the call; of a hold's end or a refund, which have none, one made of what they name."""
+    if entry.request_id:
+        return entry.request_id
+    return f"{spend.campaign_id}:{spend.hold_id}" if spend.hold_id else refund_request(spend.event_id, spend.refund_id)
+
+
 def _packed(whole: Sequence[tuple[Item, Unpacked]]) -> Iterator[bytes]:
     for (shard, generation, entry), call in whole:
         lease, kind = entry.drawn_from or (None, "spend")
@@ -108,9 +115,6 @@ def _rows(item: Item) -> Iterator[log_rows.SpendRow]:
     shard, generation, entry = item
     recorded_at = at_ms(entry.ms)
     for spend in entry.spends():
-        request = entry.request_id or (
-            f"{spend.campaign_id}:{spend.hold_id}" if spend.hold_id else refund_request(spend.event_id, spend.refund_id)
-        )
         yield log_rows.SpendRow(
             recorded_at=recorded_at,
             day=spend_day(entry, spend),
@@ -118,7 +122,7 @@ def _rows(item: Item) -> Iterator[log_rows.SpendRow]:
             campaign_id=spend.campaign_id,
             amount_micros=spend.amount_micros,
             event_id=spend.event_id,
-            request_id=request,
+            request_id=request_of(entry, spend),
             occurred_at=None if spend.occurred_ms is None else at_ms(spend.occurred_ms),
             kind=spend.kind,
             shard=shard,
@@ -131,10 +135,10 @@ def _rows(item: Item) -> Iterator[log_rows.SpendRow]:
 
 def _remembered(items: Sequence[Item]) -> Iterator[spend_log.RememberedRequest]:
     for shard, generation, entry in items:
-        if entry.outcomes or entry.packed is not None:
-            # Rows alone do not show which spends were refused, nor the bytes of a packed call. The verb `*` matches
-            # both verbs.
-            outcomes = entry.outcomes or f"{COUNTED}*{entry.packed.size if entry.packed else 0}"
+        if entry.outcomes or entry.packed is not None or (entry.skip and entry.body):
+            # Rows alone do not give back which spends were refused, those that an earlier row has, nor the bytes of a packed call.
+            # A verb of `*`: of either.
+            outcomes = entry.outcomes or f"{COUNTED}*{entry.packed.size if entry.packed else entry.body.count(';')}"
             digest = (entry.verb or "*") + entry.digest
             yield spend_log.RememberedRequest(
                 shard, generation, entry.n, entry.request_id, digest, outcomes, at_ms(entry.ms)

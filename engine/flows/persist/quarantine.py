@@ -11,6 +11,7 @@ from engine.errors import BudgetError, InvalidInput
 from engine.flows.persist import ingest
 from engine.flows.persist.persister import Persister
 from engine.ledger import quarantine
+from engine.ledger.database import writing
 from engine.ledger.quarantine import QuarantineRow
 
 log = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ class Quarantined:
         is stored.
         """
         try:
-            with self._db.begin() as conn:
+            with writing(self._db) as conn:
                 rows = ingest.retry(conn, quarantine.lock(conn, row_id), self._persister.make_partitions)
                 quarantine.end(conn, row_id, "persisted", actor)
                 return rows
@@ -43,7 +44,7 @@ class Quarantined:
             if not self._waits(row_id):
                 raise
             why = _one_line(error)
-        with self._db.begin() as conn:
+        with writing(self._db) as conn:
             quarantine.set_reason(conn, row_id, why)
         raise BudgetError(f"entry {row_id} stays in quarantine: {why}")
 
@@ -63,7 +64,7 @@ class Quarantined:
         told = " ".join(reason.split())
         if not told:
             raise InvalidInput("a reason is missing: say why the entry is given up, with --reason", "reason")
-        with self._db.begin() as conn:
+        with writing(self._db) as conn:
             for row_id in row_ids:
                 row = quarantine.lock(conn, row_id)
                 quarantine.set_reason(conn, row_id, f"dropped: {told}; it was there because: {row.reason}")

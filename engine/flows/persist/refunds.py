@@ -19,6 +19,7 @@ from sqlalchemy import Engine
 from engine.domain.ids import shard_of
 from engine.domain.periods import MINUTE_MS, day_number
 from engine.ledger import refunds
+from engine.ledger.database import writing
 from engine.ledger.locks import Lock, try_take
 from engine.ledger.refund_bounds import Bounds, bounds_of
 from engine.ledger.refunds import RefundRow
@@ -59,7 +60,7 @@ class RefundDesk:
         with self._db.connect() as conn:
             if not refunds.any_open(conn):
                 return Decided()
-        with self._db.begin() as held:
+        with writing(self._db) as held:
             if not try_take(held, Lock.REFUND):
                 return Decided()
             now = self._live.now_ms()
@@ -71,7 +72,7 @@ class RefundDesk:
 
     def _judge(self, now: int) -> Decided:
         """Approves or refuses pending refunds, in one transaction."""
-        with self._db.begin() as conn:
+        with writing(self._db) as conn:
             rows = refunds.waiting(conn, AT_ONCE)
             groups: dict[tuple[int, date], list[RefundRow]] = {}
             for row in rows:
@@ -94,7 +95,7 @@ class RefundDesk:
     def _to_give_back(self, now: int) -> list[RefundRow]:
         """Approved refunds that may be tried now, without being given back twice."""
         ready: list[RefundRow] = []
-        with self._db.begin() as conn:
+        with writing(self._db) as conn:
             for row in refunds.approved(conn, AT_ONCE):
                 age = now - (row.tried_ms or now)
                 if age < self._event_ms - _MARGIN_MS:
@@ -122,7 +123,7 @@ class RefundDesk:
             elif code.startswith("x"):
                 refused.append((row, code))
         if refused:
-            with self._db.begin() as conn:
+            with writing(self._db) as conn:
                 refunds.refuse(conn, refused)
         return given
 
@@ -132,7 +133,7 @@ class RefundDesk:
             rows = refunds.untold(conn, AT_ONCE)
         if rows:
             told = [row for row, reply in self._ask(rows, [row.cause or "k" for row in rows]) if head(reply) == "ok"]
-            with self._db.begin() as conn:
+            with writing(self._db) as conn:
                 refunds.set_told(conn, told)
 
     def _ask(self, rows: Sequence[RefundRow], verdicts: Sequence[str]) -> list[tuple[RefundRow, Reply]]:

@@ -89,8 +89,9 @@ def plan_hashes(
     campaigns: Sequence[CampaignRecord],
     counted: Counted,
     held: Sequence[HoldRow],
+    keeps_memories: bool = False,
 ) -> Iterator[Hash]:
-    """Every fixed hash with its guard field, and every brand and campaign with plan and open counters."""
+    """Every fixed hash with its guard field (but for memories that are kept), and every brand and campaign with plan and the counters of the open periods."""
     highest: dict[int, int] = {}
     for c in campaigns:
         highest[c.brand_id] = max(highest.get(c.brand_id, 0), c.ordinal)
@@ -98,7 +99,7 @@ def plan_hashes(
     for b in brands:
         registry += [str(b.id), str(highest.get(b.id, 0))]
     yield keys.registry, registry
-    for key in (*keys.requests, *keys.events):
+    for key in () if keeps_memories else (*keys.requests, *keys.events):
         yield key, ["#", "1"]
     held_of: dict[int, int] = {}
     for hold in held:

@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Final, NamedTuple
 
 from sqlalchemy import Engine
 
 from engine.domain.ids import SHARDS
-from engine.domain.periods import HOUR_MS, MINUTE_MS, at_ms, date_of, day_number, day_of, ms_of
+from engine.domain.periods import at_ms, date_of, day_of
 from engine.errors import BudgetError, ServerAway
 from engine.flows.catalog.restored import Restored
 from engine.flows.persist.persister import Persister
@@ -30,18 +28,22 @@ from engine.flows.rebuild.contents import (
     open_counters,
     plan_hashes,
     set_calls,
-    stored,
 )
-from engine.flows.rebuild.salvage import carry_over, ms_of_entry
-from engine.ledger import holds, periods, refunds, spend_read
+from engine.flows.rebuild.fork import Unknown
+from engine.flows.rebuild.memories import Active, Memories, Windows, active_hashes, read_memories
+from engine.flows.rebuild.salvage import CarriedOver, carry_over, ms_of_entry
+from engine.flows.rebuild.side_by_side import side_by_side
+from engine.ledger import holds, periods, spend_read
 from engine.ledger.catalog import Catalog
 from engine.ledger.cursors import CursorMoved
+from engine.ledger.database import writing
 from engine.ledger.holds import HoldRow
 from engine.ledger.locks import Lock, try_take
 from engine.ledger.records import BrandRecord, CampaignRecord
 from engine.live.admin import LiveRedis
 from engine.live.grammar import whole
-from engine.live.journal import COUNTED, EARLIER, START, Journal, digest_of, expand, pack, spend_text
+from engine.live.inspect import Inspector
+from engine.live.journal import START, Journal
 from engine.live.keys import ShardKeys, shard_keys
 from engine.live.replies import head
 from engine.live.scripts import LAYOUT, script
@@ -49,7 +51,8 @@ from engine.live.transport.pool import Call
 
 log = logging.getLogger(__name__)
 
-_ENDS: Final = {"settled": "s", "over": "o", "late": "t", "released": "l", "expired": "e"}
+AT_ONCE: Final = 4
+"""Shards that are rebuilt side by side: while one waits for PostgreSQL or Redis, another is at work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,23 +83,6 @@ class NotAllRebuilt(BudgetError):
 
 
 @dataclass(frozen=True, slots=True)
-class Windows:
-    """The dedup windows."""
-
-    request_ms: int
-    event_ms: int
-
-    @classmethod
-    def of(cls, request_id_minutes: int, event_id_hours: int) -> Windows:
-        return cls(request_id_minutes * MINUTE_MS, event_id_hours * HOUR_MS)
-
-    @property
-    def both_ms(self) -> tuple[int, int]:
-        """As scripts take them."""
-        return self.request_ms, self.event_ms
-
-
-@dataclass(frozen=True, slots=True)
 class Rebuilt:
     """What the rebuild of one shard restored."""
 
@@ -107,15 +93,12 @@ class Rebuilt:
     events: int
     persisted: int
     salvaged: int
-    lost_after_n: int | None = None
-    """The last journal number in PostgreSQL, when the journal after it was lost."""
+    unknown: tuple[Unknown, ...] = ()
+    """Numbers of journal entries that were lost with a server or a journal, before PostgreSQL had them."""
 
     def __str__(self) -> str:
-        lost = (
-            ""
-            if self.lost_after_n is None
-            else f"; its journal was lost: what came after n {self.lost_after_n} is not known"
-        )
+        numbers = ", ".join(map(str, self.unknown))
+        lost = f"; its journal was lost: nobody knows {numbers}" if numbers else ""
         return (
             f"shard {self.shard}: {self.brands} brands, {self.campaigns} campaigns, {self.requests} request ids, {self.events} event ids; "
             f"{self.persisted} spends persisted before, {self.salvaged} salvaged{lost}"
@@ -130,8 +113,7 @@ class _Has(NamedTuple):
     campaigns: Sequence[CampaignRecord]
     last_ms: int
     now: int
-    requests: Mapping[str, str]
-    events: Mapping[str, str]
+    memories: Memories
     held: Sequence[HoldRow]
     counted: Counted
 
@@ -147,6 +129,7 @@ class Rebuilder:
         journal: Journal,
         persister: Persister,
         restored: Restored,
+        inspector: Inspector,
         instance: str,
         windows: Windows,
     ) -> None:
@@ -156,6 +139,7 @@ class Rebuilder:
         self._journal = journal
         self._persister = persister
         self._restored = restored
+        self._inspector = inspector
         self._instance = instance
         self._windows = windows
 
@@ -167,7 +151,7 @@ class Rebuilder:
         only_missing: bool = False,
         how: How = _USUAL,
     ) -> list[Rebuilt]:
-        """Rebuilds shards one after the other, without those that another process is rebuilding.
+        """Rebuilds shards, a few side by side; one that another process is rebuilding is left to it.
 
         only_missing: skips shards that have a mark again by then. how: what a person allowed in addition. Raises
         NotAllRebuilt after the others, ServerAway.
@@ -179,9 +163,9 @@ class Rebuilder:
             # The registry is written from the catalog, so ids that only Redis has would be forgotten and given out
             # again.
             self._restored.take_back(shards)
-        for shard in shards:
+        for shard, attempt in side_by_side(shards, lambda shard: self._alone(shard, only_missing, how), AT_ONCE):
             try:
-                rebuilt = self._alone(shard, only_missing, how)
+                rebuilt = attempt()
             except (Taken, CursorMoved) as other:
                 log.info("shard %d is left to another rebuild: %s", shard, other)
                 continue
@@ -194,6 +178,7 @@ class Rebuilder:
                 done.append(rebuilt)
                 if progress:
                     progress(rebuilt)
+        done.sort(key=_shard_of)
         if failed:
             more = f"; and {len(failed) - 2} more shards" if len(failed) > 2 else ""
             raise NotAllRebuilt(f"{len(done)} shards rebuilt, not {'; '.join(failed[:2])}{more}", done)
@@ -208,7 +193,7 @@ class Rebuilder:
         """Rebuilds a shard unless another process does. The token keeps two rebuilds from harming each other, but
         they could void each other's for ever. This lock, which ends with its process, lets one of them finish.
         """
-        with self._db.begin() as conn:
+        with writing(self._db) as conn:
             if not try_take(conn, Lock.REBUILD, shard) or (only_missing and self._live.read_shard(shard).mark):
                 return None
             rebuilt = self._rebuild(shard, how)
@@ -232,64 +217,80 @@ class Rebuilder:
                 f" to give up what that one has in it: `budget-engine rebuild --shard {shard} --take-over`"
             )
         head(reply)
-        kept_now, journal_type = whole(reply[1]) or 0, reply[3].decode()
+        kept_now, shard_n, journal_type = whole(reply[1]) or 0, whole(reply[2]) or 0, reply[3].decode()
 
         def is_ours() -> bool:
             return self._live.read_shard(shard).rebuilding == token
 
         clock_ms = self._live.read_shard(shard).clock_ms
-        carried = carry_over(
-            self._db, self._journal, self._persister, shard, journal_type == "stream", clock_ms, is_ours
-        )
+        has_journal = journal_type == "stream"
+        carried = carry_over(self._db, self._journal, self._persister, shard, has_journal, shard_n, clock_ms, is_ours)
         if how.accept_clock:
             self._reopen(shard, clock_ms)
         # Read after the begin: what was published before it is in PostgreSQL; a later publish finds the shard closed
         # and is retried.
         brands = self._catalog.brands(include_archived=True, shard=shard)
-        has = self._read(shard, brands, self._live.read_shard(shard).clock_ms, how)
-        self._set(keys, token, "replace", plan_hashes(keys, brands, has.campaigns, has.counted, has.held))
+        clock_ms = self._live.read_shard(shard).clock_ms
+        active = None
+        if carried.fork_ms is not None and not how.accept_clock:
+            active = active_hashes(self._inspector, keys, self._windows, max(clock_ms, kept_now))
+        has = self._read(shard, brands, clock_ms, how, carried.fork_ms or 0 if active else 0)
+        self._write(keys, token, brands, has, active)
+        # No entry may be stamped before the last one that stays.
+        floor = max(0 if how.accept_clock else has.last_ms, ms_of_entry(carried.entry_id), min(kept_now, has.now))
+        self._finish(keys, token, carried, floor, active is not None)
+        return Rebuilt(
+            shard, len(brands), len(has.campaigns), len(has.memories.requests), len(has.memories.events), carried.persisted, carried.salvaged,
+            carried.unknown,
+        )  # fmt: skip
+
+    def _write(
+        self, keys: ShardKeys, token: str, brands: Sequence[BrandRecord], has: _Has, active: Active | None
+    ) -> None:
+        """Writes what the shard must hold. active: into which of the memories that it has, None where these are written anew."""
+        kept = active is not None
+        requests_at, events_at = active or (0, 0)
+        self._set(keys, token, "replace", plan_hashes(keys, brands, has.campaigns, has.counted, has.held, kept))
         for hold_slice in hold_slices(keys, has.held):
             self._set(keys, token, "add", [hold_slice[0]])
             self._set(keys, token, "score", [hold_slice[1]])
-        self._set(keys, token, "add", memory_slices(keys.requests[0], has.requests))
-        self._set(keys, token, "add", memory_slices(keys.events[0], has.events))
+        self._set(keys, token, "add", memory_slices(keys.requests[requests_at], has.memories.requests))
+        self._set(keys, token, "add", memory_slices(keys.events[events_at], has.memories.events))
         self._catalog_published(brands, has.campaigns)
 
-        # No entry may have an earlier instant than the last one that stays.
-        floor = max(0 if how.accept_clock else has.last_ms, ms_of_entry(carried.entry_id), min(kept_now, has.now))
+    def _finish(self, keys: ShardKeys, token: str, carried: CarriedOver, floor_ms: int, keeps_windows: bool) -> None:
+        """Writes the mark. Raises Taken."""
         args = (
             token,
             self._instance,
             str(carried.generation),
             str(carried.n),
             "" if carried.entry_id == START else carried.entry_id,
-            str(floor),
-            str(self._windows.request_ms),
-            str(self._windows.event_ms),
+            str(floor_ms),
+            "" if keeps_windows else str(self._windows.request_ms),
+            "" if keeps_windows else str(self._windows.event_ms),
         )
         reply = self._live.call_all([Call(script("rebuild_finish"), (keys.shard, keys.journal), args)])[0]
         if head(reply) != "ok":
-            raise Taken(f"shard {shard} was taken over by another rebuild ({reply[0].decode()})")
-        return Rebuilt(
-            shard, len(brands), len(has.campaigns), len(has.requests), len(has.events), carried.persisted, carried.salvaged,
-            carried.n if carried.lost else None,
-        )  # fmt: skip
+            raise Taken(f"{keys.shard} was taken over by another rebuild ({reply[0].decode()})")
 
-    def _read(self, shard: int, brands: Sequence[BrandRecord], clock_ms: int, how: How) -> _Has:
-        """PostgreSQL's data of a shard. Without brands it reads nothing: a first start has 64 such shards."""
+    def _read(self, shard: int, brands: Sequence[BrandRecord], clock_ms: int, how: How, since_ms: int) -> _Has:
+        """What PostgreSQL has of a shard's brands. since_ms: of ids, only those that were counted then or later. Without a brand there is nothing to be read: a first start has sixty-four such shards."""
         if not brands:
-            return _Has([], 0, clock_ms, {}, {}, [], {})
+            return _Has([], 0, clock_ms, Memories(), [], {})
         campaigns, ids = self._catalog.campaigns(include_archived=True, shard=shard), [brand.id for brand in brands]
         with self._db.connect() as conn:
             last_ms = spend_read.last_recorded_ms(conn, shard)
         now = clock_ms if how.accept_clock else max(clock_ms, last_ms)
-        requests, events = self._memories(shard, now)
-        held, ends = self._holds(ids, now)
-        return _Has(campaigns, last_ms, now, requests, events | ends, held, open_counters(self._db, ids, now, last_ms))
+        with self._db.connect() as conn:
+            held = holds.open_holds(conn, ids)
+        counted = open_counters(self._db, ids, now, last_ms)
+        memories = read_memories(self._db, shard, ids, self._windows, now, since_ms)
+        return _Has(campaigns, last_ms, now, memories, held, counted)
 
     def _reopen(self, shard: int, clock_ms: int) -> None:
         """Reopens closed periods that are not over by a clock that a person declared right."""
-        with self._db.begin() as conn:
+        with writing(self._db) as conn:
             reopened = periods.reopen(conn, shard, date_of(day_of(clock_ms)))
         if reopened:
             log.warning("shard %d: %d periods that were closed before their end are open again", shard, reopened)
@@ -315,56 +316,6 @@ class Rebuilder:
             f"rebuilt, and out of use again ({why}): something else writes to its keys; it is tried again"
         )
 
-    def _memories(self, shard: int, now: int) -> tuple[dict[str, str], dict[str, str]]:
-        """The request and event ids of the dedup windows, as the scripts store them."""
-        requests: dict[str, str] = {}
-        events: dict[str, str] = {}
-        longest = max(self._windows.request_ms, self._windows.event_ms)
-        with self._db.connect() as conn:
-            rows = list(spend_read.recent_spends(conn, shard, at_ms(now) - timedelta(milliseconds=longest)))
-            mixed = list(spend_read.recent_mixed(conn, shard, at_ms(now - self._windows.request_ms)))
-            undone = refunds.remembered(conn, shard, at_ms(now - self._windows.event_ms))
-        bodies: dict[str, list[str]] = {}
-        for row in rows:
-            if row.event_id is not None and ms_of(row.recorded_at) >= now - self._windows.event_ms:
-                if row.kind == "spend":
-                    day = day_number(row.day)
-                    events[f"{row.brand_id}:{row.event_id}"] = f"{row.campaign_id},{row.amount_micros},{day}"
-                else:
-                    # It is the request id of a refund: the event, and after a comma the refund id.
-                    part = row.request_id.removeprefix(f"refund:{row.event_id}")
-                    events[f"-{row.brand_id}:{row.event_id}{part}"] = f"{row.campaign_id},{-row.amount_micros}"
-                    total = f"={row.brand_id}:{row.event_id}"
-                    events[total] = str(stored(int(events.get(total, "0")) - row.amount_micros))
-            of_call = row.kind == "spend" and row.hold_id is None
-            if of_call and ms_of(row.recorded_at) >= now - self._windows.request_ms:
-                occurred = None if row.occurred_at is None else ms_of(row.occurred_at)
-                bodies.setdefault(row.request_id, []).append(
-                    spend_text(row.campaign_id, row.amount_micros, row.event_id, occurred)
-                )
-        for refund in undone:
-            name = f"-{refund.brand_id}:{refund.event_id}" + (f",{refund.refund_id}" if refund.refund_id else "")
-            events[name] = f"{refund.campaign_id},{refund.micros},{refund.cause or 'w'}"
-        for request_id, lines in bodies.items():
-            requests[request_id] = f"*{digest_of(''.join(lines))} {COUNTED}*{len(lines)}"
-        for item in mixed:
-            # A value that no script stores would take the shard out of use at its next repeat.
-            with suppress(ValueError):
-                codes = [COUNTED if code == EARLIER else code for code in expand(item.outcomes)]
-                requests[item.request_id] = f"{item.digest} {pack(codes)}"
-        return requests, events
-
-    def _holds(self, brand_ids: Sequence[int], now: int) -> tuple[list[HoldRow], dict[str, str]]:
-        """The open holds, and the ends of those in the dedup window, as the scripts store them."""
-        with self._db.connect() as conn:
-            held = holds.open_holds(conn, brand_ids)
-            ended = holds.ended_since(conn, brand_ids, at_ms(now - self._windows.event_ms))
-        ends = {
-            f"!{row.campaign_id}:{row.hold_id}": f"{_ENDS[row.state]},{row.held_micros},{row.settled_micros}"
-            for row in ended
-        }
-        return held, ends
-
     def _set(self, keys: ShardKeys, token: str, mode: str, hashes: Iterable[Hash]) -> None:
         """Writes hashes slice by slice, each after the reply to the one before: other shards of this Redis are in
         use.
@@ -380,9 +331,15 @@ class Rebuilder:
         )
 
 
-def lost_in(done: Sequence[Rebuilt], shown: int = 5) -> str:
-    """Where a rebuild could not know the last spends, in words; empty when nothing was missing."""
-    lost = [shard for shard in done if shard.lost_after_n is not None]
-    said = ", ".join(f"shard {shard.shard} after n {shard.lost_after_n}" for shard in lost[:shown])
-    more = f" and {len(lost) - shown} more" if len(lost) > shown else ""
-    return f"; journals lost, what was not persisted is not known: {said}{more}" if lost else ""
+def lost_in(done: Sequence[Rebuilt]) -> str:
+    """Which numbers of which shards' journals nobody knows, in words; empty where nothing was missing."""
+    alike: dict[str, list[str]] = {}
+    for of in done:
+        if of.unknown:
+            alike.setdefault(", ".join(map(str, of.unknown)), []).append(str(of.shard))
+    lost = [f"shard{'s' if shards[1:] else ''} {', '.join(shards)} {numbers}" for numbers, shards in alike.items()]
+    return f"; journals lost, nobody knows: {'; '.join(lost)}" if lost else ""
+
+
+def _shard_of(done: Rebuilt) -> int:
+    return done.shard

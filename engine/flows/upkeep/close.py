@@ -34,6 +34,7 @@ from engine.errors import BudgetError, ServerAway
 from engine.ledger import periods, quarantine, spend_read
 from engine.ledger.catalog import Catalog
 from engine.ledger.cursors import read_cursors
+from engine.ledger.database import writing
 from engine.ledger.records import BrandRecord
 from engine.live.admin import TURN, LiveRedis, LiveShard
 from engine.live.keys import shard_keys
@@ -169,7 +170,7 @@ class Closer:
         hashes += [keys.campaign(campaign_id_of(b, o)) for b in ids for o in range(1, highest.get(b, 0) + 1)]
         for start in range(0, len(owed), PERIODS_AT_ONCE):
             part = owed[start : start + PERIODS_AT_ONCE]
-            with self._db.begin() as conn:
+            with writing(self._db) as conn:
                 counters = self._counters(shard, ids, [counter_field_on(*period) for period in part])
                 first = [self._close_one(conn, shard, *period, brands, counters, done) for period in part]
                 # Before the commit: after a crash in between the periods are closed again, and pruning a removed

@@ -15,6 +15,7 @@ from sqlalchemy.exc import OperationalError
 
 from engine.domain.periods import date_of, day_of
 from engine.ledger import retention, spend_log
+from engine.ledger.database import writing
 from engine.live.admin import LiveRedis
 
 log = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ class LogDays:
         """
         today = self._today()
         for days in range(AHEAD + 1):
-            with self._db.begin() as conn:
+            with writing(self._db) as conn:
                 spend_log.ensure_partition(conn, today + timedelta(days=days))
 
     def drop_old(self, between: Callable[[], object] = lambda: None) -> Dropped:
@@ -74,7 +75,7 @@ class LogDays:
                 break
             between()
             try:
-                with self._db.begin() as conn:
+                with writing(self._db) as conn:
                     rows = retention.drop_day(conn, day, before)
             except retention.SumsApart as apart:
                 done.kept.append(str(apart))

@@ -18,6 +18,7 @@ from engine.domain.periods import at_ms, date_of, day_of, days_of_month, month_o
 from engine.ledger import audit, spend_read, verified
 from engine.ledger.audit import Scope
 from engine.ledger.cursors import CursorRow, read_cursors
+from engine.ledger.database import writing
 from engine.ledger.verified import Waiting, Watermark
 from engine.live.admin import LiveRedis, LiveShard
 from engine.live.journal import START
@@ -90,17 +91,17 @@ class Passes:
         to = tuple(_mark(states[s], cursors[s], waiting.get(s), None, new.get(s, 0)) for s in range(SHARDS))
         now = at_ms(self._live.now_ms())
         first = min(self._first_day(), now.date() - timedelta(days=days - 1))
-        with self._db.begin() as conn:
+        with writing(self._db) as conn:
             pass_id = verified.begin(conn, now, to)
         for ahead in range((now.date() - first).days + 1):
             between()
-            with self._db.begin() as conn:
+            with writing(self._db) as conn:
                 verified.add_day(conn, pass_id, first + timedelta(days=ahead))
         return Pass(pass_id, True, {mark.shard: mark for mark in to}, to, first)
 
     def passed(self, done: Pass) -> None:
         """Confirms what a pass looked at. Another process that did so before is no harm."""
-        with self._db.begin() as conn:
+        with writing(self._db) as conn:
             if done.full:
                 verified.confirm(conn, done.id)
             elif done.to != tuple(done.before[shard] for shard in range(SHARDS)):
@@ -109,14 +110,14 @@ class Passes:
     def failed(self, done: Pass) -> None:
         """Confirms nothing. After a full pass that found something the next one is full too."""
         if done.full:
-            with self._db.begin() as conn:
+            with writing(self._db) as conn:
                 verified.doubt(conn)
                 verified.drop(conn, done.id)
 
     def leave(self, done: Pass) -> None:
         """Forgets a full pass that has no result."""
         if done.full:
-            with self._db.begin() as conn:
+            with writing(self._db) as conn:
                 verified.drop(conn, done.id)
 
     def scope(self, one: Pass, since: date) -> Scope:

@@ -10,7 +10,8 @@ from typing import Any, Final
 from redis import exceptions
 
 from engine.live.scripts import Script
-from engine.live.transport.connection import MORE, Address, ReplyReader, check_redis_py, command
+from engine.live.transport.connection import MORE, Address, ReplyReader, check_redis_py
+from engine.live.transport.loading import load, load_by_eval
 
 _CHUNK: Final = 262_144
 
@@ -18,7 +19,7 @@ _CHUNK: Final = 262_144
 class AsyncConnection:
     """An open connection. `connection` is redis-py's, connected."""
 
-    __slots__ = ("_connection", "_replies", "_stream", "_writer", "loaded")
+    __slots__ = ("_connection", "_replies", "_stream", "_writer", "loaded", "loads_by_eval")
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
@@ -27,11 +28,13 @@ class AsyncConnection:
         self._replies = ReplyReader.of(connection)
         self.loaded: set[str] = set()
         """The scripts that were loaded or called over it."""
+        self.loads_by_eval = False
+        """Whether it refuses SCRIPT LOAD."""
 
     def load(self, script: Script) -> bytes:
         """The bytes that load a script. One reply."""
         self.loaded.add(script.sha1)
-        return command(("SCRIPT", "LOAD", script.text))
+        return load_by_eval(script) if self.loads_by_eval else load(script)
 
     def send(self, data: bytes) -> None:
         """Sends without waiting. The event loop reads replies meanwhile, so that neither side blocks the other."""

@@ -21,7 +21,8 @@ from redis import exceptions
 from engine.errors import BudgetError, WrongVersion, shown
 from engine.live.scripts import Script
 from engine.live.transport.busy_poll import MOST_US, BusyPoll
-from engine.live.transport.connection import Address, Connection, arguments, command, remaining, words
+from engine.live.transport.connection import Address, Connection, arguments, remaining, words
+from engine.live.transport.loading import is_refused, load, load_by_eval
 
 Reply = list[Any]
 Arg = str | bytes
@@ -225,11 +226,25 @@ class ConnectionPool:
                 raise
             loaded += bool(missing)
             for script in {calls[i].script for i in missing}:
-                link.send(command(("SCRIPT", "LOAD", script.text)), deadline)
-                link.receive(deadline)
+                self._load(link, script, deadline)
             if missing and time.monotonic() > deadline:
                 raise TimeoutError(_FORGETS)
             waiting.extendleft(reversed(missing))
+
+    def _load(self, link: Connection, script: Script, deadline: float) -> None:
+        """Raises Redis' refusal of both ways."""
+        link.send(load(script), deadline)
+        try:
+            link.receive(deadline)
+        except exceptions.ResponseError as refusal:
+            if not is_refused(refusal):
+                raise
+            link.send(load_by_eval(script), deadline)
+            try:
+                link.receive(deadline)
+            except exceptions.ResponseError as error:
+                if is_refused(error):
+                    raise refusal from None
 
     def _receive(
         self, link: Connection, replies: list[Reply | None], turn: Iterable[int], deadline: float

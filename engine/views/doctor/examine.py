@@ -19,10 +19,10 @@ from sqlalchemy import Engine, text
 
 from engine.domain.ids import SHARDS
 from engine.flows.rebuild.salvage import ms_of_entry
-from engine.ledger import migrate
+from engine.ledger import revision
 from engine.ledger.catalog import Catalog
 from engine.ledger.cursors import read_cursors
-from engine.ledger.database import make_engine, where
+from engine.ledger.database import make_engine, takes_writes, where
 from engine.live.admin import LiveRedis
 from engine.live.journal import START
 from engine.live.transport.pool import ConnectionPool
@@ -111,7 +111,10 @@ def _redis(name: str, setting: str, url: str) -> tuple[Mapping[str, Any], Findin
             info: dict[str, Any] = {"their_time": plain.time(), "our_ms": int(time.time() * 1000)}
             try:
                 info |= plain.info()
-            except exceptions.NoPermissionError:
+            except exceptions.BusyLoadingError:
+                raise
+            except exceptions.ResponseError:
+                # Not permitted, or renamed: a provider's own console tells.
                 detail = f"{masked(url)} answers, but does not permit INFO: its version and settings cannot be told"
                 return info, Finding(name, "unknown", detail, _ASK)
     except (exceptions.TimeoutError, TimeoutError):
@@ -223,24 +226,27 @@ def _postgresql(db: Engine, settings: Settings) -> Iterator[Finding]:
     place = where(settings.database_url)
     with db.connect() as conn:
         version = str(conn.execute(text("SHOW server_version")).scalar_one())
-        read_only = conn.execute(text("SELECT pg_is_in_recovery()")).scalar_one()
+        standby = conn.execute(text("SELECT pg_is_in_recovery()")).scalar_one()
+        writable = takes_writes(conn)
     if _major(version) < LEAST_POSTGRESQL:
         yield Finding("PostgreSQL", "fail", f"{place}, {version}", f"use PostgreSQL {LEAST_POSTGRESQL} or newer")
         return
-    if read_only:
-        yield Finding("PostgreSQL", "fail", f"{place}, {version}, a standby", "point DATABASE_URL at the primary")
+    if not writable:
+        detail = "a standby" if standby else "takes no writes: default_transaction_read_only is on"
+        todo = "point DATABASE_URL at the primary, or name all servers with target_session_attrs=read-write"
+        yield Finding("PostgreSQL", "fail", f"{place}, {version}, {detail}", todo)
         return
     yield Finding("PostgreSQL", "ok", f"{place}, {version}")
     yield from _durability(db)
-    found, wanted = migrate.current(db), migrate.expected()
+    found, wanted = revision.current(db), revision.expected()
     if found == wanted:
         yield Finding("migrations", "ok", f"at revision {found}")
-    elif found is None or migrate.known(found):
+    elif found is None or revision.known(found):
         yield Finding(
             "migrations", "fail", f"at {found or 'none'}, this program speaks {wanted}", "run `budget-engine migrate`"
         )
     else:
-        yield Finding("migrations", "fail", str(migrate.newer(found)))
+        yield Finding("migrations", "fail", str(revision.newer(found)))
 
 
 def _durability(db: Engine) -> Iterator[Finding]:
