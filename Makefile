@@ -7,7 +7,7 @@ RUN := exec .venv/bin/python -u -m
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lint bench export-size export-bucket parquet storms kills failover odd fuzz soak twin mutants redis-versions image golden lock sbom audit clean clean-data venv
+.PHONY: help demo up test lint bench export-size export-bucket parquet storms kills failover odd fuzz soak twin mutants redis-versions image rows golden lock sbom audit clean clean-data venv
 
 help: ## this list
 	@echo "make what?"
@@ -68,6 +68,10 @@ twin: venv ## the rules' twin beside real servers, at random and long; prints it
 
 mutants: parquet ## small faults planted in a copy of the program, each killed by a test (ARGS="--list", "--only NAME", "--sample 6 --seed N")
 	@$(RUN) tests.mutants $(ARGS)
+
+ROWS ?= 10000000
+rows: venv ## verify on a spend log of many rows, with a check and a close beside it, and each query's plan; ROWS=100000000
+	@$(RUN) benchmarks.large_log $(ROWS) $(ARGS)
 
 redis-versions: venv ## the client with the oldest and the newest redis-py that it takes, and with older ones, from the package index
 	@$(RUN) pytest tests/redis_py_range.py $(ARGS)

@@ -202,7 +202,10 @@ class System:
     def reconciler(self) -> Reconciler:
         journals = Journals(self.db, self.live, self.journal)
         keyspace = Keyspace(self.catalog, self.inspector)
-        return Reconciler(self.db, self.live, self.instance, self.verifier.counters, journals, keyspace, self.status)
+        verifier = self.verifier
+        return Reconciler(
+            self.db, self.live, self.instance, verifier.counters, verifier.passes, journals, keyspace, self.status
+        )
 
     @cached_property
     def quarantined(self) -> Quarantined:

@@ -103,7 +103,7 @@ WRITTEN_DOWN: Final = (
 
     # What verify compares
     M("a counter is compared with rows that came after it was read", "engine/ledger/spend_read.py",
-      "AND n <= wanted.up_to", "AND n > 0",
+      "AND part.n <= wanted.up_to", "AND part.n >= 0",
       (AT_SIZE + "verify_finds_one_micro_in_a_large_brand_that_is_spent_on_while_it_is_read",)),
     M("a counter is compared with entries that came after it was read", "engine/flows/verify/logged.py",
       "up_to is None or (n is not None and n > up_to)", "up_to is None",

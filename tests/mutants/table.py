@@ -15,6 +15,7 @@ from tests.mutants.rebuild import MADE_WHOLE
 from tests.mutants.refunds import GIVEN_BACK
 from tests.mutants.retention import LET_GO
 from tests.mutants.stored import READ
+from tests.mutants.verified import CONFIRMED
 
 MUTANTS: Final[tuple[Mutant, ...]] = (
     *LUA,
@@ -26,5 +27,6 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *MADE_WHOLE,
     *EXPLAINED,
     *READ,
+    *CONFIRMED,
     *FAILED_OVER,
 )
