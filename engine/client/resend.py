@@ -41,6 +41,11 @@ class ResendingTransport:
         """As of the transport inside."""
         return self._inner.where
 
+    @property
+    def several(self) -> bool:
+        """As of the transport inside."""
+        return self._inner.several
+
     def where_of(self, shard_key: str) -> str:
         """As of the transport inside."""
         return self._inner.where_of(shard_key)
