@@ -7,7 +7,7 @@ RUN := exec .venv/bin/python -u -m
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lint bench storms cluster kills failover odd fuzz soak twin mutants redis-versions image golden lock sbom audit clean clean-data venv
+.PHONY: help demo up test lint bench export-size export-bucket parquet storms cluster kills failover odd fuzz soak twin mutants redis-versions image rows golden lock sbom audit clean clean-data venv
 
 help: ## this list
 	@echo "make what?"
@@ -19,7 +19,7 @@ demo: venv ## everything, with sample brands and simulated bidders; Ctrl-C stops
 up: venv ## the same without samples and traffic
 	@$(RUN) engine up
 
-test: venv ## every test, on embedded servers of its own
+test: parquet ## every test, on embedded servers of its own
 	@$(RUN) pytest -n 2 --dist worksteal $(ARGS)
 
 lint: venv ## ruff and mypy
@@ -30,6 +30,13 @@ lint: venv ## ruff and mypy
 bench: venv ## how fast it is, beside plain Redis, a rate limiter and a Django ORM; ARGS="--rounds 3 --brands 100", or --floors as CI does
 	@.venv/bin/python -c "import django, limits" 2>/dev/null || PIP_CONSTRAINT= .venv/bin/python -m pip install --quiet --require-hashes --no-build-isolation -r locks/bench.txt
 	@$(RUN) benchmarks $(ARGS)
+
+ROWS ?= 1000000
+export-size: parquet ## how long a day of ROWS=n rows takes to export as Parquet, and in how many bytes a row; ARGS=--events
+	@$(RUN) benchmarks.export_size --rows $(ROWS) $(ARGS)
+
+export-bucket: parquet ## the export to an S3 server from the package index
+	@$(RUN) pytest tests/export_s3.py $(ARGS)
 
 storms: venv ## eight processes race for the last money and for a new day, ten times in a row
 	@TEST_ROUNDS=10 $(RUN) pytest tests/faults/test_fault_01_02_storms.py $(ARGS)
@@ -63,8 +70,12 @@ soak: venv ## load while parts are killed and stopped at random, then every inva
 twin: venv ## the rules' twin beside real servers, at random and long; prints its seed (ARGS="--examples 5000 --seed N")
 	@$(RUN) tests.twin $(ARGS)
 
-mutants: venv ## small faults planted in a copy of the program, each killed by a test (ARGS="--list", "--only NAME", "--sample 6 --seed N")
+mutants: parquet ## small faults planted in a copy of the program, each killed by a test (ARGS="--list", "--only NAME", "--sample 6 --seed N")
 	@$(RUN) tests.mutants $(ARGS)
+
+ROWS ?= 10000000
+rows: venv ## verify on a spend log of many rows, with a check and a close beside it, and each query's plan; ROWS=100000000
+	@$(RUN) benchmarks.large_log $(ROWS) $(ARGS)
 
 redis-versions: venv ## the client with the oldest and the newest redis-py that it takes, and with older ones, from the package index
 	@$(RUN) pytest tests/redis_py_range.py $(ARGS)
@@ -83,6 +94,9 @@ sbom: venv ## what is installed to run it, as CycloneDX: sbom.json
 
 audit: venv ## known vulnerabilities of what is locked, where an advisory source can be reached
 	@$(RUN) tools.audit $(ARGS)
+
+parquet: venv
+	@.venv/bin/python -c "import pyarrow" 2>/dev/null || PIP_CONSTRAINT= .venv/bin/python -m pip install --quiet --require-hashes --no-build-isolation -r locks/export.txt
 
 clean: ## take away .venv and caches; the data of `make up` stays
 	@rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

@@ -18,7 +18,10 @@ from engine.errors import InvalidSetting, shown
 from engine.secret_files import FROM_FILE, SUFFIX, secret
 from engine.urls import database_complaint, jobs_redis_complaint, masked, redis_complaint, servers_of
 
-__all__ = ["TABLE", "URLS", "Setting", "Settings", "hot_redis_url", "jobs_redis_url", "masked", "root"]
+__all__ = ["DROP_EXPORTED", "TABLE", "URLS", "Setting", "Settings", "hot_redis_url", "jobs_redis_url", "masked", "root"]
+
+DROP_EXPORTED: Final = "exported"
+"""Of SPEND_LOG_DROP."""
 
 
 class Setting(NamedTuple):
@@ -50,6 +53,10 @@ def _number(least: int, most: int) -> Callable[[_Reader, str], int]:
 
 def _number_or_none(least: int, most: int) -> Callable[[_Reader, str], int | None]:
     return lambda read, name: read.number_or_none(name, least, most)
+
+
+def _one_of(*allowed: str) -> Callable[[_Reader, str], str]:
+    return _checked(lambda value: None if value in allowed else f"is not one of {', '.join(allowed)}")
 
 
 def _or_none(value: int | None) -> str:
@@ -112,6 +119,8 @@ TABLE: Final = (
     # Longer than any id is remembered (a rebuild reads them from rows) and than the page's list of spends looks back.
     Setting("SPEND_LOG_KEEP_DAYS", "none", "days after which rows of closed days are dropped and their sums kept; at least 35, none keeps all",
             "400", "spend_log_keep_days", _number_or_none(35, 36500), _or_none),
+    Setting("SPEND_LOG_DROP", "closed", "which days past SPEND_LOG_KEEP_DAYS are dropped: closed, or exported (and their files verified)",
+            "exported", "spend_log_drop", _one_of("closed", DROP_EXPORTED)),
 )
 # fmt: on
 
@@ -147,6 +156,7 @@ class Settings:
     event_id_hours: int
     journal_keep_minutes: int
     spend_log_keep_days: int | None
+    spend_log_drop: str
     embedded: bool
 
     @classmethod

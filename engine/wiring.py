@@ -16,6 +16,7 @@ from engine.flows.catalog.manage import Manage
 from engine.flows.catalog.publish import Publisher
 from engine.flows.catalog.restored import Restored
 from engine.flows.catalog.status import StatusWriter
+from engine.flows.export.exporter import Exporter
 from engine.flows.persist.persister import Persister
 from engine.flows.persist.quarantine import Quarantined
 from engine.flows.persist.refunds import RefundDesk
@@ -38,7 +39,7 @@ from engine.live.transport.plain import PlainRedis, impatient_redis
 from engine.live.transport.primary import client_of
 from engine.live.transport.protocol import Transport
 from engine.live.transport.routed import open_transport
-from engine.settings import Settings
+from engine.settings import DROP_EXPORTED, Settings
 from engine.urls import redis_places
 from engine.views.board import ANSWER_S
 from engine.views.metrics import Metrics
@@ -179,7 +180,12 @@ class System:
 
     @cached_property
     def log_days(self) -> LogDays:
-        return LogDays(self.db, self.live, self.settings.spend_log_keep_days)
+        only_exported = self.settings.spend_log_drop == DROP_EXPORTED
+        return LogDays(self.db, self.live, self.settings.spend_log_keep_days, only_exported)
+
+    @cached_property
+    def exporter(self) -> Exporter:
+        return Exporter(self.db, self.instance)
 
     @cached_property
     def rebuilder(self) -> Rebuilder:
@@ -206,7 +212,10 @@ class System:
     def reconciler(self) -> Reconciler:
         journals = Journals(self.db, self.live, self.journal)
         keyspace = Keyspace(self.catalog, self.inspector)
-        return Reconciler(self.db, self.live, self.instance, self.verifier.counters, journals, keyspace, self.status)
+        verifier = self.verifier
+        return Reconciler(
+            self.db, self.live, self.instance, verifier.counters, verifier.passes, journals, keyspace, self.status
+        )
 
     @cached_property
     def quarantined(self) -> Quarantined:

@@ -59,12 +59,13 @@ def test_make_installs_by_digest_and_builds_without_fetching() -> None:
     steps = ensure_venv.steps()
     assert steps[-1] == ["--no-deps", "--no-build-isolation", "--editable", "."]
     assert [step[:2] for step in steps[:-1]] == [["--require-hashes", "--no-build-isolation"]] * 2
-    bench = next(line for line in (ROOT / "Makefile").read_text().splitlines() if "locks/bench.txt" in line)
-    assert "--require-hashes" in bench
+    for name in ("bench", "export"):
+        line = next(line for line in (ROOT / "Makefile").read_text().splitlines() if f"locks/{name}.txt" in line)
+        assert "--require-hashes" in line
 
 
 def test_this_environment_is_what_is_locked() -> None:
-    locked = {**pins("build"), **pins("dev")}
+    locked = {**pins("build"), **pins("dev"), **pins("export")}
     here = {canonicalize_name(one.metadata["Name"]): one.version for one in distributions()}
     assert {name: version for name, version in here.items() if name in locked and locked[name] != version} == {}
 

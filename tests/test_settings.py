@@ -104,6 +104,7 @@ def test_every_form_of_url_passes_through_untouched(name: str, value: str) -> No
         ("SPEND_LOG_KEEP_DAYS", "0", "neither none nor a whole number"),
         ("SPEND_LOG_KEEP_DAYS", "never", "neither none nor a whole number"),
         ("SPEND_LOG_KEEP_DAYS", "40.5", "neither none nor a whole number"),
+        ("SPEND_LOG_DROP", "never", "is not one of closed, exported"),
         ("BUDGET_DATA_DIR", __file__, "is not a folder"),
         ("SECRET_KEY", "a\nb", "line break"),
     ],

@@ -37,6 +37,7 @@ HEADS: Final = {
     "run": "What the image runs: the project's dependencies without the embedded servers.",
     "dev": "What runs and tests the project.",
     "bench": "The peers of `make bench`.",
+    "export": "What `budget-engine export` needs beside the engine.",
 }
 SIMPLE: Final = "application/vnd.pypi.simple.v1+json"
 
@@ -50,6 +51,7 @@ def wanted() -> dict[str, list[str]]:
         "run": [text for text in project["project"]["dependencies"] if Requirement(text).name not in EMBEDDED],
         "dev": [*project["project"]["dependencies"], *extras["dev"]],
         "bench": extras["bench"],
+        "export": extras["export"],
     }
 
 

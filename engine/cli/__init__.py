@@ -27,6 +27,7 @@ _COMMANDS: Final = {
     "persist": "engine.cli.jobs:persist",
     "reconcile": "engine.cli.jobs:reconcile",
     "rebuild": "engine.cli.jobs:rebuild",
+    "export": "engine.cli.export:export",
     "quarantine": "engine.cli.quarantine:quarantine",
     "cluster": "engine.cli.cluster:cluster",
     "scripts": "engine.cli.scripts:scripts",

@@ -110,7 +110,7 @@ def _close(app: App) -> tuple[dict[str, Any], str, bool]:
     check_all(app.system.publisher, app.system.status)
     dropped = app.system.log_days.drop_old()
     figures = {"days": closed.days, "months": closed.months, "waiting": closed.waiting, "drift": closed.drift}
-    figures |= {"dropped_days": [day.isoformat() for day in dropped.days], "not_dropped": dropped.kept}
+    figures |= {"dropped_days": [day.isoformat() for day in dropped.days], "not_dropped": dropped.all_kept}
     return figures, "; ".join(filter(None, (str(closed), str(dropped)))), not closed.drift
 
 

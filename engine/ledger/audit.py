@@ -1,18 +1,15 @@
-"""Queries of `verify` on the ledger: duplicates, and sums that must agree. Read only, and bounded by days."""
+"""Queries of `verify` on the ledger: duplicates, and sums that must agree. Read only, and bounded by days or by watermarks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, Row, text
 
-_REPEATED_POSITIONS: Final = text(
-    "SELECT shard, generation, n, position, min(brand_id) AS brand_id,"
-    " (sum(amount_micros) - min(amount_micros))::bigint AS micros FROM spend_log WHERE day >= :since"
-    " GROUP BY shard, generation, n, position HAVING count(*) > 1 ORDER BY 1, 2, 3, 4 LIMIT :limit"
-)
+from engine.ledger.verified import ABOVE, SUMS
+
 _EVENTS_AGAIN: Final = text(
     "SELECT brand_id, event_id, count(*) AS times,"
     " (sum(amount_micros) - (array_agg(amount_micros ORDER BY recorded_at, n, position))[1])::bigint AS again_micros,"
@@ -20,11 +17,13 @@ _EVENTS_AGAIN: Final = text(
     " WHERE kind = 'spend' AND event_id IS NOT NULL AND day BETWEEN CAST(:day AS date) - 1 AND CAST(:day AS date) + 1"
     " GROUP BY brand_id, event_id HAVING count(*) > 1 AND bool_or(day = :day) ORDER BY 1, 2 LIMIT :limit"
 )
-_DAILY_SUMS_OFF: Final = text(
+_ROWS_OF_DAYS: Final = (
+    "SELECT brand_id, campaign_id, day, amount_micros AS micros FROM spend_log WHERE day BETWEEN :first AND :last"
+)
+_DAILY_SUMS_OFF: Final = (
     "SELECT coalesce(l.brand_id, c.brand_id) AS brand_id, campaign_id, day, coalesce(l.micros, 0) AS expected,"
     " coalesce(c.spend_micros, 0) AS found"
-    " FROM (SELECT brand_id, campaign_id, day, sum(amount_micros)::bigint AS micros"
-    " FROM spend_log WHERE day BETWEEN :first AND :last GROUP BY 1, 2, 3) AS l"
+    " FROM (SELECT brand_id, campaign_id, day, sum(micros)::bigint AS micros FROM ({rows}) AS rows GROUP BY 1, 2, 3) AS l"
     " FULL JOIN (SELECT * FROM campaign_day WHERE day BETWEEN :first AND :last) AS c USING (campaign_id, day)"
     " WHERE coalesce(l.micros, 0) <> coalesce(c.spend_micros, 0) ORDER BY 1, 2, 3 LIMIT :limit"
 )
@@ -46,6 +45,38 @@ class Twice(NamedTuple):
     micros: int
 
 
+class Scope(NamedTuple):
+    """The rows that a check looks at. rows: a query of them, with its values. back: how long before them the rows
+    with the same ids are looked for; None where `rows` has those too.
+    """
+
+    rows: str
+    values: Mapping[str, Any]
+    back: timedelta | None = None
+
+    def alike(self, identity: str, where: str) -> str:
+        """The rows that may be the same as one of these."""
+        wanted = f"({self.rows}) AS rows WHERE {where}"
+        if self.back is None:
+            return f"SELECT * FROM {wanted}"
+        return (
+            f"SELECT l.* FROM (SELECT * FROM spend_log WHERE recorded_at >= :at - :back AND {where}) AS l"
+            f" JOIN (SELECT DISTINCT {identity} FROM {wanted}) AS given USING ({identity})"
+        )
+
+
+def above(pass_id: int, at: datetime, back: timedelta) -> Scope:
+    """The rows above the watermarks of a pass."""
+    return Scope(ABOVE, {"pass": pass_id, "at": at, "back": back}, back)
+
+
+def since_day(pass_id: int, at: datetime, since: date, shards: tuple[int, int]) -> Scope:
+    """All rows of days, of the shards from a first to a last."""
+    low, high = shards
+    rows = "SELECT * FROM spend_log WHERE day >= :since AND shard BETWEEN :low AND :high"
+    return Scope(rows, {"pass": pass_id, "at": at, "since": since, "low": low, "high": high})
+
+
 class Disagreement(NamedTuple):
     """Two sums in the ledger that should be equal, in micros. owner: `brand 81` or `campaign 5308417`."""
 
@@ -56,11 +87,15 @@ class Disagreement(NamedTuple):
     brand_id: int
 
 
-def repeated_positions(connection: Connection, since: date, limit: int = 100) -> list[Twice]:
+def repeated_positions(connection: Connection, scope: Scope, limit: int = 100) -> list[Twice]:
     """Rows with the same (shard, generation, n, position): one entry written twice."""
     found = connection.execute(
-        _REPEATED_POSITIONS,
-        {"since": since, "limit": limit},
+        text(
+            "SELECT shard, generation, n, position, min(brand_id) AS brand_id,"
+            f" (sum(amount_micros) - min(amount_micros))::bigint AS micros FROM ({scope.rows}) AS rows"
+            " GROUP BY shard, generation, n, position HAVING count(*) > 1 ORDER BY 1, 2, 3, 4 LIMIT :limit"
+        ),
+        {**scope.values, "limit": limit},
     )
     return [
         Twice(
@@ -70,28 +105,29 @@ def repeated_positions(connection: Connection, since: date, limit: int = 100) ->
     ]
 
 
-def repeated_events(connection: Connection, since: date, window: timedelta, limit: int = 100) -> list[Twice]:
+def repeated_events(connection: Connection, scope: Scope, window: timedelta, limit: int = 100) -> list[Twice]:
     """Spends of a brand with the same event id within its dedup window."""
-    return _repeated(connection, "brand_id, event_id", "event_id", since, window, limit)
+    # Not in the order of the index on brands: to sort all rows is quicker than to fetch them brand by brand.
+    return _repeated(connection, "event_id, brand_id", "event_id", scope, window, limit)
 
 
-def repeated_requests(connection: Connection, since: date, window: timedelta, limit: int = 100) -> list[Twice]:
+def repeated_requests(connection: Connection, scope: Scope, window: timedelta, limit: int = 100) -> list[Twice]:
     """Spends at the same place of the same request of a shard within its dedup window: a request applied twice."""
-    return _repeated(connection, "shard, request_id, position", "request_id", since, window, limit)
+    return _repeated(connection, "shard, request_id, position", "request_id", scope, window, limit)
 
 
 def _repeated(
-    connection: Connection, identity: str, name: str, since: date, window: timedelta, limit: int
+    connection: Connection, identity: str, name: str, scope: Scope, window: timedelta, limit: int
 ) -> list[Twice]:
+    rows = scope.alike(identity, f"kind = 'spend' AND {name} IS NOT NULL")
     found = connection.execute(
         text(
             f"SELECT brand_id, {name} AS name, sum(amount_micros)::bigint AS micros FROM"
             f" (SELECT brand_id, {name}, amount_micros, recorded_at - lag(recorded_at) OVER"
-            f" (PARTITION BY {identity} ORDER BY recorded_at, n, position) AS gap FROM spend_log"
-            f" WHERE day >= :since AND kind = 'spend' AND {name} IS NOT NULL) AS spends"
+            f" (PARTITION BY {identity} ORDER BY recorded_at, n, position) AS gap FROM ({rows}) AS rows) AS spends"
             f" WHERE gap < :window GROUP BY brand_id, {name} ORDER BY 1, 2 LIMIT :limit"
         ),
-        {"since": since, "window": window, "limit": limit},
+        {**scope.values, "window": window, "limit": limit},
     )
     return [Twice(f"{name} {row.name}", row.brand_id, row.micros) for row in found]
 
@@ -99,16 +135,17 @@ def _repeated(
 _REFUNDS: Final = "kind IN ('refund', 'correction') AND event_id IS NOT NULL"
 
 
-def repeated_refunds(connection: Connection, since: date, limit: int = 100) -> list[Twice]:
-    """Refunds of an event that were paid more often than the event was counted."""
+def repeated_refunds(connection: Connection, scope: Scope, since: date, limit: int = 100) -> list[Twice]:
+    """Refunds of an event that were paid more often than the event was counted since a day."""
+    rows = scope.alike("brand_id, event_id, request_id", _REFUNDS)
     found = connection.execute(
         text(
             "SELECT brand_id, request_id, (sum(amount_micros) - (array_agg(amount_micros ORDER BY recorded_at, n, position))[1])::bigint"
-            f" AS micros FROM spend_log AS r WHERE day >= :since AND {_REFUNDS} GROUP BY brand_id, event_id, request_id"
+            f" AS micros FROM ({rows}) AS r GROUP BY brand_id, event_id, request_id"
             " HAVING count(*) > 1 AND count(*) > (SELECT count(*) FROM spend_log AS s WHERE s.brand_id = r.brand_id"
             " AND s.event_id = r.event_id AND s.kind = 'spend' AND s.day >= :since) ORDER BY 1, 2 LIMIT :limit"
         ),
-        {"since": since, "limit": limit},
+        {**scope.values, "since": since, "limit": limit},
     )
     return [Twice(row.request_id.replace(":", " of event ", 1), row.brand_id, row.micros) for row in found]
 
@@ -160,12 +197,13 @@ def _refunds_again(connection: Connection, day: date, limit: int) -> list[Again]
     ]  # fmt: skip
 
 
-def daily_sums_off(connection: Connection, first: date, last: date, limit: int = 100) -> list[Disagreement]:
-    """Campaigns whose campaign_day is not the sum of their rows on a day."""
-    found = connection.execute(
-        _DAILY_SUMS_OFF,
-        {"first": first, "last": last, "limit": limit},
-    )
+def daily_sums_off(
+    connection: Connection, first: date, last: date, limit: int = 100, scope: Scope | None = None
+) -> list[Disagreement]:
+    """Campaigns whose campaign_day is not the sum of their rows on a day. scope: takes their confirmed sums from a pass."""
+    rows, values = (_ROWS_OF_DAYS, {}) if scope is None else (SUMS, scope.values)
+    query = text(_DAILY_SUMS_OFF.format(rows=rows))
+    found = connection.execute(query, {**values, "first": first, "last": last, "limit": limit})
     return _of_campaigns(found, "campaign_day")
 
 

@@ -1,15 +1,18 @@
 """Queries of `verify` on the rows: whether each belongs to an entry and campaign, and to its own day. Read only, and
-bounded by days.
+bounded by days or by watermarks.
 """
 
 from __future__ import annotations
 
-from datetime import date
-from typing import Final, NamedTuple
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, text
 
-from engine.ledger.audit import Disagreement
+from engine.ledger.audit import Disagreement, Scope
+from engine.ledger.retention import dropped_days
+from engine.ledger.verified import SUMS
 
 
 class Stray(NamedTuple):
@@ -23,32 +26,32 @@ class Stray(NamedTuple):
 _LIMIT: Final = 100
 
 
-def without_campaign(connection: Connection, since: date) -> list[Stray]:
+def without_campaign(connection: Connection, scope: Scope, first: date, last: date) -> list[Stray]:
     """Rows of campaigns that are not in the catalog, or were never published."""
     return _strays(
         connection,
         "SELECT l.brand_id, l.micros, format('campaign %s was never published, and has %s rows', l.campaign_id, l.rows) AS what FROM"
-        " (SELECT brand_id, campaign_id, sum(amount_micros)::bigint AS micros, count(*) AS rows FROM spend_log WHERE day >= :since GROUP BY 1, 2) AS l"
+        f" (SELECT brand_id, campaign_id, sum(micros)::bigint AS micros, sum(rows)::bigint AS rows FROM ({SUMS}) AS s GROUP BY 1, 2) AS l"
         " LEFT JOIN campaign AS c ON c.id = l.campaign_id WHERE c.published_version IS NULL ORDER BY 1, 3 LIMIT :limit",
-        since,
+        {**scope.values, "first": first, "last": last},
     )
 
 
-def beyond_the_cursor(connection: Connection, since: date) -> list[Stray]:
+def beyond_the_cursor(connection: Connection, scope: Scope) -> list[Stray]:
     """Rows of journal entries beyond PostgreSQL's own cursor: no entry that was read has them."""
     return _strays(
         connection,
         "SELECT min(l.brand_id) AS brand_id, sum(l.amount_micros)::bigint AS micros,"
         " format('shard %s has %s rows above its cursor (n %s), the first at n %s', c.shard, count(*), c.n, min(l.n)) AS what"
-        " FROM spend_log AS l JOIN journal_cursor AS c ON c.shard = l.shard"
-        " WHERE l.day >= :since AND (l.n > c.n OR l.generation > c.generation) GROUP BY c.shard, c.n ORDER BY c.shard LIMIT :limit",
-        since,
+        f" FROM ({scope.rows}) AS l JOIN journal_cursor AS c ON c.shard = l.shard"
+        " WHERE l.n > c.n OR l.generation > c.generation GROUP BY c.shard, c.n ORDER BY c.shard LIMIT :limit",
+        scope.values,
     )
 
 
-def holds_apart(connection: Connection, since: date) -> list[Stray]:
-    """Settled holds without exactly their row, and rows of holds without their hold. Draws from a lease are calls
-    with ids of their own.
+def holds_apart(connection: Connection, since: datetime) -> list[Stray]:
+    """Holds that ended since an instant without exactly their row, and rows of holds without their hold. Draws from a
+    lease are calls with ids of their own.
     """
     return _strays(
         connection,
@@ -56,28 +59,28 @@ def holds_apart(connection: Connection, since: date) -> list[Stray]:
         " format('hold %s:%s is %s with %s micros settled, its rows (%s) are %s micros', campaign_id, hold_id,"
         " coalesce(h.state, 'not there'), coalesce(h.settled_micros, 0), coalesce(l.rows, 0), coalesce(l.micros, 0)) AS what"
         " FROM (SELECT * FROM hold WHERE state IN ('settled', 'over', 'late')"
-        " AND ended_at >= CAST(:since AS timestamp) AT TIME ZONE 'UTC') AS h"
+        " AND ended_at >= :since) AS h"
         " FULL JOIN (SELECT brand_id, campaign_id, hold_id, sum(amount_micros)::bigint AS micros, count(*) AS rows, min(kind) AS kind"
-        " FROM spend_log WHERE day >= :since AND hold_id IS NOT NULL AND request_id = campaign_id || ':' || hold_id GROUP BY 1, 2, 3) AS l USING (campaign_id, hold_id)"
+        " FROM spend_log WHERE day >= :day AND recorded_at >= :since AND hold_id IS NOT NULL AND request_id = campaign_id || ':' || hold_id GROUP BY 1, 2, 3) AS l USING (campaign_id, hold_id)"
         " WHERE (h.settled_micros IS DISTINCT FROM l.micros OR l.rows <> 1"
         " OR l.kind <> (CASE h.state WHEN 'settled' THEN 'spend' ELSE h.state END))"
         # Its row was dropped with its day.
         " AND NOT (l.rows IS NULL AND EXISTS (SELECT FROM dropped_day AS d WHERE d.brand_id = h.brand_id"
         " AND d.day = (h.ended_at AT TIME ZONE 'UTC')::date))"
         " ORDER BY 1, 3 LIMIT :limit",
-        since,
+        {"since": since, "day": since.astimezone(UTC).date()},
     )
 
 
-def off_their_day(connection: Connection, since: date) -> list[Stray]:
+def off_their_day(connection: Connection, scope: Scope) -> list[Stray]:
     """Rows whose day is not the UTC day of their instant; a correction names an earlier day of its own."""
     return _strays(
         connection,
         "SELECT brand_id, sum(amount_micros)::bigint AS micros,"
         " format('brand %s has %s rows of kind %s on %s that were recorded on another day', brand_id, count(*), kind, day) AS what"
-        " FROM spend_log WHERE day >= :since AND CASE kind WHEN 'correction' THEN day >= (recorded_at AT TIME ZONE 'UTC')::date"
+        f" FROM ({scope.rows}) AS l WHERE CASE kind WHEN 'correction' THEN day >= (recorded_at AT TIME ZONE 'UTC')::date"
         " ELSE day <> (recorded_at AT TIME ZONE 'UTC')::date END GROUP BY brand_id, day, kind ORDER BY 1, 3 LIMIT :limit",
-        since,
+        scope.values,
     )
 
 
@@ -89,20 +92,24 @@ _LATE_BOOKED: Final = (
 )
 
 
-def closed_days_off(connection: Connection, first: date, last: date) -> list[Disagreement]:
+# Of a day whose rows were dropped the sums below a watermark are not used: its rows and what was dropped are all.
+_DROPPED: Final = "(SELECT day FROM dropped_day WHERE day BETWEEN :first AND :last)"
+
+
+def closed_days_off(connection: Connection, scope: Scope, first: date, last: date) -> list[Disagreement]:
     """Brands whose closed total of a day is not the sum of its rows, dropped ones included (corrections came after the close and left it alone)."""
     return _closed(
         connection,
         "SELECT t.brand_id, t.starts_on, t.spend_micros AS found, coalesce(l.micros, 0) - coalesce(q.micros, 0) AS expected FROM period_total AS t"
-        " LEFT JOIN (SELECT brand_id, day, sum(micros)::bigint AS micros FROM (SELECT brand_id, day, sum(amount_micros) AS micros FROM spend_log"
-        " WHERE day BETWEEN :first AND :last AND kind <> 'correction' GROUP BY 1, 2"
+        " LEFT JOIN (SELECT brand_id, day, sum(micros)::bigint AS micros FROM"
+        f" (SELECT brand_id, day, micros - corrections AS micros FROM ({SUMS}) AS s WHERE day NOT IN {_DROPPED}"
+        " UNION ALL SELECT brand_id, day, amount_micros FROM spend_log WHERE day = ANY(CAST(:dropped AS date[])) AND kind <> 'correction'"
         " UNION ALL SELECT brand_id, day, spend_micros FROM dropped_day WHERE day BETWEEN :first AND :last) AS parts GROUP BY 1, 2)"
         " AS l ON l.brand_id = t.brand_id AND l.day = t.starts_on"
         + _LATE_BOOKED.replace("BETWEEN t.starts_on AND :last", "= t.starts_on")
         + " WHERE t.period = 'day' AND t.starts_on BETWEEN :first AND :last"
         " AND t.spend_micros <> coalesce(l.micros, 0) - coalesce(q.micros, 0) ORDER BY 1, 2 LIMIT :limit",
-        first,
-        last,
+        {**scope.values, "first": first, "last": last, "dropped": dropped_days(connection, first, last)},
         "closed total of",
     )
 
@@ -122,19 +129,18 @@ def closed_month_off(connection: Connection, first: date, last: date) -> list[Di
         + _LATE_BOOKED
         + " WHERE t.period = 'month' AND t.starts_on = :first"
         " AND t.spend_micros <> coalesce(d.micros, 0) - coalesce(c.micros, 0) - coalesce(q.micros, 0) ORDER BY 1 LIMIT :limit",
-        first,
-        last,
+        {"first": first, "last": last},
         "closed total of the month from",
     )
 
 
-def _strays(connection: Connection, query: str, since: date) -> list[Stray]:
-    found = connection.execute(text(query), {"since": since, "limit": _LIMIT})
+def _strays(connection: Connection, query: str, values: Mapping[str, Any]) -> list[Stray]:
+    found = connection.execute(text(query), {**values, "limit": _LIMIT})
     return [Stray(row.what, row.brand_id, row.micros) for row in found]
 
 
-def _closed(connection: Connection, query: str, first: date, last: date, what: str) -> list[Disagreement]:
-    found = connection.execute(text(query), {"first": first, "last": last, "limit": _LIMIT})
+def _closed(connection: Connection, query: str, values: Mapping[str, Any], what: str) -> list[Disagreement]:
+    found = connection.execute(text(query), {**values, "limit": _LIMIT})
     return [
         Disagreement(f"brand {row.brand_id}", f"{what} {row.starts_on}", row.expected, row.found, row.brand_id)
         for row in found

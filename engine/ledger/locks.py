@@ -19,6 +19,7 @@ class Lock(IntEnum):
     REBUILD = 4
     RETENTION = 5
     REFUND = 6
+    EXPORT = 7
 
 
 _BITS = 40

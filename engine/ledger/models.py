@@ -25,8 +25,10 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from engine.ledger.base import Base
+from engine.ledger.exported_model import ExportedDay  # noqa: F401  # its table belongs to the metadata
 from engine.ledger.refund_model import Refund  # noqa: F401  # its table belongs to the metadata
 from engine.ledger.session_model import UserSession  # noqa: F401  # the same
+from engine.ledger.verify_model import VerifyPass, VerifySum, VerifyWatermark  # noqa: F401  # the same
 
 PARTITION_PREFIX: Final = "spend_log_p"
 """Partitions are made as days come, by `spend_log.ensure_partition`, and so are in no migration."""

@@ -13,6 +13,7 @@ from typing import Final
 from sqlalchemy import Connection, text
 
 from engine.errors import BudgetError
+from engine.ledger import exported
 from engine.ledger.audit import daily_sums_off
 from engine.ledger.locks import Lock, take, try_take
 from engine.ledger.models import PARTITION_PREFIX
@@ -44,6 +45,10 @@ _SUMS_APART: Final = text(
 )
 
 
+class NotExported(BudgetError):
+    """No verified export has all rows of a day, and a day must not go without one; its message says why."""
+
+
 class SumsApart(BudgetError):
     """The rows of a day are not what campaign_day says: they are the evidence, and stay."""
 
@@ -64,11 +69,11 @@ def closed_days(connection: Connection, days: Sequence[date]) -> list[date]:
     return list(found)
 
 
-def drop_day(connection: Connection, day: date, before: date) -> int | None:
+def drop_day(connection: Connection, day: date, before: date, only_exported: bool = False) -> int | None:
     """Drops a day's rows and keeps their sums; answers how many rows. None when it is not to be done now: another process is at it or has
     done it, or one of its rows (a correction, say) was recorded on or after `before`.
 
-    Raises SumsApart; OperationalError when somebody holds a lock on the log for longer than it waits.
+    Raises SumsApart; NotExported with `only_exported`; OperationalError when somebody holds a lock on the log for longer than it waits.
     """
     partition = f"{PARTITION_PREFIX}{day:%Y%m%d}"
     if not try_take(connection, Lock.RETENTION) or day not in logged_days(connection):
@@ -82,6 +87,8 @@ def drop_day(connection: Connection, day: date, before: date) -> int | None:
     ).scalar_one()
     if young:
         return None
+    if only_exported:
+        _check_export(connection, day, partition)
     _check_sums(connection, day)
     rows: int = connection.execute(
         text(
@@ -114,6 +121,17 @@ def dropped_days(connection: Connection, first: date, last: date) -> list[date]:
     """The days from first to last of which rows were dropped."""
     query = _DROPPED_DAYS
     return list(connection.execute(query, {"first": first, "last": last}).scalars())
+
+
+def _check_export(connection: Connection, day: date, partition: str) -> None:
+    """Raises NotExported. Nobody writes to the partition meanwhile, so what is counted here is what goes."""
+    rows, micros = connection.execute(
+        text(f"SELECT count(*), coalesce(sum(amount_micros), 0)::bigint FROM {partition}")
+    ).one()
+    # Rows that came after the day was dropped are in no export, and stay.
+    why = "its rows came after it was dropped, and stay" if dropped_days(connection, day, day) else None
+    if why := why or exported.why_kept(connection, day, rows, micros):
+        raise NotExported(why)
 
 
 def _check_sums(connection: Connection, day: date) -> None:

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date, datetime
-from typing import Final, Literal, NamedTuple
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any, Final, Literal, NamedTuple
 
 from sqlalchemy import Connection, text
 
 from engine.domain.ids import SHARDS
 from engine.domain.periods import (
     Period,
-    at_ms,
     date_of,
     days_of_month,
     month_of_date,
-    month_start_ms,
     ms_of,
-    next_month,
 )
+from engine.ledger.verified import Watermark
 
 _PAGE: Final = 10_000
 
@@ -38,10 +36,6 @@ _CAMPAIGN_TOTALS: Final = text(
     "SELECT brand_id, campaign_id, day, spend_micros FROM campaign_day"
     " WHERE brand_id = ANY(CAST(:brands AS bigint[])) AND day BETWEEN :first AND :last"
 )
-_PERIOD_TOTALS: Final = text(
-    "SELECT brand_id, sum(amount_micros)::bigint AS micros FROM spend_log"
-    " WHERE day = :day AND kind <> 'correction' AND brand_id = ANY(CAST(:brands AS bigint[])) GROUP BY brand_id"
-)
 _CORRECTION_TOTALS: Final = text(
     "SELECT brand_id, campaign_id, day, sum(amount_micros)::bigint AS micros FROM spend_log"
     " WHERE kind = 'correction' AND brand_id = ANY(CAST(:brands AS bigint[])) AND day BETWEEN :first AND :last"
@@ -50,6 +44,17 @@ _CORRECTION_TOTALS: Final = text(
 _BRAND_SUMS: Final = text(
     "SELECT brand_id, sum(spend_micros)::bigint AS micros FROM campaign_day WHERE day BETWEEN :first AND :last"
     " AND (CAST(:brands AS bigint[]) IS NULL OR brand_id = ANY(CAST(:brands AS bigint[]))) GROUP BY brand_id"
+)
+
+
+_ALL_PARTS: Final = (
+    "SELECT brand_id, campaign_id, day, amount_micros AS micros,"
+    " CASE kind WHEN 'correction' THEN amount_micros ELSE 0 END AS corrections, n FROM spend_log"
+)
+_PARTS_ABOVE: Final = (
+    f"{_ALL_PARTS} WHERE recorded_at >= :at AND (n > :n OR generation > :generation)"
+    " UNION ALL SELECT brand_id, campaign_id, day, micros, corrections, 0 FROM verify_sum"
+    " WHERE pass_id = :pass AND shard = :shard"
 )
 
 
@@ -123,19 +128,18 @@ def campaign_totals(
 
 
 def period_totals(connection: Connection, period: Period, starts_on: date, brand_ids: Sequence[int]) -> dict[int, int]:
-    """{brand_id: micros} of a day, summed from the log's rows; of a month, from the daily sums of those rows. Corrections that came after it had ended are left out: a closed period never changes."""
+    """{brand_id: micros} of a day or month, from the daily sums. Corrections that came after it had ended are left out: a closed period never changes.
+
+    The rows of a large day would take minutes to add up, when midnight is over and its shard waits. Verify compares daily sums and closed totals with rows.
+    """
+    last = starts_on
     if period == "month":
-        days = [date_of(day) for day in days_of_month(month_of_date(starts_on))]
-        totals = _brand_sums(connection, days[0], days[-1], brand_ids)
-        after = at_ms(month_start_ms(next_month(month_of_date(starts_on))))
-        for (brand_id, _, _), micros in correction_totals(connection, brand_ids, days[0], days[-1], after).items():
-            totals[brand_id] = totals.get(brand_id, 0) - micros
-        return totals
-    found = connection.execute(
-        _PERIOD_TOTALS,
-        {"day": starts_on, "brands": list(brand_ids)},
-    )
-    return {row.brand_id: row.micros for row in found}
+        last = date_of(list(days_of_month(month_of_date(starts_on)))[-1])
+    totals = _brand_sums(connection, starts_on, last, brand_ids)
+    after = datetime.combine(last + timedelta(days=1), time(), UTC)
+    for (brand_id, _, _), micros in correction_totals(connection, brand_ids, starts_on, last, after).items():
+        totals[brand_id] = totals.get(brand_id, 0) - micros
+    return totals
 
 
 def open_totals(
@@ -145,23 +149,29 @@ def open_totals(
     brand_ids: Sequence[int],
     month_first: date,
     today: date,
+    confirmed: tuple[int, Watermark] | None = None,
 ) -> list[OpenTotal]:
     """The rows of these brands in the open periods, in one pass, added up by brand or by campaign.
 
     up_to: {id: the highest journal number that counts for it}; others are left out. Of the days corrections are left out: they leave its counter alone.
+    confirmed: a pass of verify and the shard's watermark there; rows below it are taken from their sums. No id may have a lower number.
     """
-    of_day = "(coalesce(sum(amount_micros) FILTER (WHERE day = {} AND kind <> 'correction'), 0))::bigint"
+    pass_id, mark = confirmed or (0, None)
+    values: dict[str, Any] = {} if mark is None else {"pass": pass_id, **mark._asdict()}
+    of_day = "(coalesce(sum(micros - corrections) FILTER (WHERE day = {}), 0))::bigint"
     today_sql, yesterday_sql = of_day.format("CAST(:today AS date)"), of_day.format("CAST(:today AS date) - 1")
     found = connection.execute(
         text(
-            f"SELECT brand_id, {'NULL::bigint' if by == 'brand_id' else 'campaign_id'} AS campaign_id,"
+            f"SELECT part.brand_id, {'NULL::bigint' if by == 'brand_id' else 'campaign_id'} AS campaign_id,"
             f" {today_sql} AS today, {yesterday_sql} AS yesterday,"
-            " (coalesce(sum(amount_micros) FILTER (WHERE day >= :first), 0))::bigint AS month"
-            " FROM spend_log JOIN unnest(CAST(:ids AS bigint[]), CAST(:numbers AS bigint[])) AS wanted(id, up_to)"
-            f" ON wanted.id = spend_log.{by} AND n <= wanted.up_to WHERE brand_id = ANY(CAST(:brands AS bigint[]))"
+            " (coalesce(sum(micros) FILTER (WHERE day >= :first), 0))::bigint AS month"
+            f" FROM ({_ALL_PARTS if mark is None else _PARTS_ABOVE}) AS part"
+            " JOIN unnest(CAST(:ids AS bigint[]), CAST(:numbers AS bigint[])) AS wanted(id, up_to)"
+            f" ON wanted.id = part.{by} AND part.n <= wanted.up_to WHERE brand_id = ANY(CAST(:brands AS bigint[]))"
             " AND day BETWEEN least(CAST(:first AS date), CAST(:today AS date) - 1) AND :today GROUP BY 1, 2"
         ),
         {
+            **values,
             "ids": list(up_to),
             "numbers": list(up_to.values()),
             "brands": list(brand_ids),

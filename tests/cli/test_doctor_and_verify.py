@@ -13,7 +13,7 @@ from engine.wiring import System
 from tests.cli.conftest import Be, Done
 from tests.cli.test_job_commands import tamper
 
-IDS = ("V1", "V2", "V3", "V4", "V5", "V7", "V8", "V9", "V10", "V11", "V12")
+IDS = ("V1", "V2", "V3", "V4", "V5", "V7", "V8", "V9", "V10", "V11", "V12", "V16")
 """V6 is not to be seen from outside: the tests of the scripts hold it."""
 
 
@@ -48,6 +48,18 @@ def test_a_row_that_vanished_fails_v1_and_v2_by_its_amount(be: Be, spent: System
     sql(spent, "DELETE FROM spend_log WHERE campaign_id = 65538")
     found = results(be("verify", "--json"))
     assert (found["V1"], found["V2"]) == (("FAIL", 2_000_000), ("FAIL", 2_000_000))
+
+
+def test_a_verify_of_what_is_new_goes_on_from_the_last_one_and_the_full_one_is_the_default(
+    be: Be, spent: System
+) -> None:
+    assert be("verify").status == 0
+    recent = be("verify", "--recent")
+    assert (recent.status, "(rows since the last pass)" in recent.out) == (0, True)
+    sql(spent, "DELETE FROM spend_log WHERE campaign_id = 65538")
+    assert be("verify", "--recent").status == 0, "the row is older than what this one reads"
+    assert results(be("verify", "--json"))["V2"] == ("FAIL", 2_000_000)
+    assert results(be("verify", "--recent", "--json"))["V2"] == ("FAIL", 2_000_000), "nothing is confirmed any more"
 
 
 def test_a_daily_sum_that_differs_from_its_rows_fails_v2(be: Be, spent: System) -> None:

@@ -25,7 +25,15 @@ from tests.live.plant import CAMPAIGN, Plant
 OPERATIONS = ROOT / "docs" / "operations.md"
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
 COMMAND = re.compile(r"^(?:\$ )?(?:python -m engine|budget-engine) (.+)$")
-OTHER_NAMES = {"BUDGET_ENV_FILE", "BUDGET_DEBUG", "BUDGET_LOGS", "BY_NAME", "TIMEOUT_S"}
+OTHER_NAMES = {
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "BUDGET_ENV_FILE",
+    "BUDGET_DEBUG",
+    "BUDGET_LOGS",
+    "BY_NAME",
+    "TIMEOUT_S",
+}
 """Names in capitals that are no settings."""
 
 

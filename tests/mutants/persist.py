@@ -20,7 +20,7 @@ RESTORED: Final = "tests/faults/test_fault_10_restored.py::test_fault_10_"
 WRITTEN_DOWN: Final = (
     # Packed calls
     M("a packed call is not remembered for a rebuild", "engine/flows/persist/posting.py",
-      "if entry.outcomes or entry.packed is not None or (", "if entry.outcomes:",
+      "if entry.outcomes or entry.packed is not None or (", "if entry.outcomes or (",
       (PACKED + "a_packed_call_that_comes_again_after_a_rebuild_is_counted_once",)),
     M("a packed log is believed whatever its sums say", "engine/live/packed.py",
       "totals[place] != line.micros or ", "",
@@ -103,7 +103,7 @@ WRITTEN_DOWN: Final = (
 
     # What verify compares
     M("a counter is compared with rows that came after it was read", "engine/ledger/spend_read.py",
-      "AND n <= wanted.up_to", "AND n > 0",
+      "AND part.n <= wanted.up_to", "AND part.n >= 0",
       (AT_SIZE + "verify_finds_one_micro_in_a_large_brand_that_is_spent_on_while_it_is_read",)),
     M("a counter is compared with entries that came after it was read", "engine/flows/verify/logged.py",
       "up_to is None or (n is not None and n > up_to)", "up_to is None",

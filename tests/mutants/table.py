@@ -6,6 +6,7 @@ from typing import Final
 
 from tests.mutants.close import CLOSED
 from tests.mutants.explained import EXPLAINED
+from tests.mutants.export import SENT_OUT
 from tests.mutants.failover import FAILED_OVER
 from tests.mutants.lua import LUA
 from tests.mutants.mutant import Mutant
@@ -14,6 +15,7 @@ from tests.mutants.rebuild import MADE_WHOLE
 from tests.mutants.refunds import GIVEN_BACK
 from tests.mutants.retention import LET_GO
 from tests.mutants.stored import READ
+from tests.mutants.verified import CONFIRMED
 
 MUTANTS: Final[tuple[Mutant, ...]] = (
     *LUA,
@@ -21,8 +23,10 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *WRITTEN_DOWN,
     *CLOSED,
     *LET_GO,
+    *SENT_OUT,
     *MADE_WHOLE,
     *EXPLAINED,
     *READ,
+    *CONFIRMED,
     *FAILED_OVER,
 )

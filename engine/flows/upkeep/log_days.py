@@ -34,22 +34,34 @@ class Dropped:
     days: list[date] = field(default_factory=list)
     rows: int = 0
     kept: list[str] = field(default_factory=list)
+    unexported: dict[str, list[date]] = field(default_factory=dict)
+    """By reason, the days that stay because of SPEND_LOG_DROP=exported."""
 
     def __str__(self) -> str:
         """Empty when nothing was done."""
         said = []
         if self.days:
             said.append(f"{len(self.days)} days of the spend log dropped ({self.rows} rows), through {self.days[-1]}")
-        return "; ".join(said + [f"not dropped: {why}" for why in self.kept])
+        return "; ".join(said + [f"not dropped: {why}" for why in self.all_kept])
+
+    @property
+    def all_kept(self) -> list[str]:
+        """Every reason, those of SPEND_LOG_DROP=exported in a line each, however many days it keeps."""
+        out = list(self.kept)
+        for why, days in self.unexported.items():
+            which = f"{days[0]}" if len(days) == 1 else f"{len(days)} days from {days[0]} to {days[-1]}"
+            out.append(f"{which} (SPEND_LOG_DROP=exported), {why}")
+        return out
 
 
 class LogDays:
-    """Maintains the partitions of the spend log. keep_days: SPEND_LOG_KEEP_DAYS, None for all."""
+    """Maintains the partitions of the spend log. keep_days: SPEND_LOG_KEEP_DAYS, None for all. only_exported: whether SPEND_LOG_DROP says so."""
 
-    def __init__(self, db: Engine, live: LiveRedis, keep_days: int | None) -> None:
+    def __init__(self, db: Engine, live: LiveRedis, keep_days: int | None, only_exported: bool = False) -> None:
         self._db = db
         self._live = live
         self._keep_days = keep_days
+        self._only_exported = only_exported
 
     def make_ahead(self) -> None:
         """Makes the partitions of today and the next days, so that midnight waits for none. Persist makes a missing
@@ -76,10 +88,13 @@ class LogDays:
             between()
             try:
                 with writing(self._db) as conn:
-                    rows = retention.drop_day(conn, day, before)
+                    rows = retention.drop_day(conn, day, before, self._only_exported)
             except retention.SumsApart as apart:
                 done.kept.append(str(apart))
                 log.error("a day of the spend log is not dropped: %s; see V2 of verify", apart)
+                continue
+            except retention.NotExported as why:
+                done.unexported.setdefault(str(why), []).append(day)
                 continue
             except OperationalError as error:
                 if getattr(error.orig, "pgcode", None) != _LOCK_NOT_AVAILABLE:

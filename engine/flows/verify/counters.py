@@ -20,6 +20,7 @@ from engine.domain.periods import DAY_MS, counter_field, date_of, day_of, days_o
 from engine.errors import ServerAway
 from engine.flows.verify.findings import TRIES, Check, NotVerifiable
 from engine.flows.verify.logged import Logged, Owner, blocks, read_log
+from engine.flows.verify.passes import Pass
 from engine.ledger import audit
 from engine.ledger import campaigns as campaigns_ledger
 from engine.ledger.catalog import Catalog
@@ -106,7 +107,7 @@ class Counters:
         self._live = live
         self._journal = journal
 
-    def check(self) -> tuple[Check, Check]:
+    def check(self, one: Pass) -> tuple[Check, Check]:
         """V1 and V2."""
         conservation = Check(
             "V1", "conservation: each brand's counter = spend log + journal not yet in it + quarantine"
@@ -119,7 +120,7 @@ class Counters:
         for shard, owners in brands.items():
             try:
                 for check, wanted in ((conservation, owners), (hierarchy, campaigns.get(shard, {}))):
-                    for off in self._suspects(shard, wanted):
+                    for off in self._suspects(shard, wanted, one):
                         check.find(str(off), str(off.owner), off.wrong_micros, off.owner.brand_id)
             except NotVerifiable as why:
                 conservation.find(str(why))
@@ -131,17 +132,17 @@ class Counters:
             conservation.find(f"{len(shards)} shards were not compared ({', '.join(map(str, shards))}): {gone_text}")
         conservation.checked = f"{sum(map(len, brands.values()))} brands"
         hierarchy.checked = f"{sum(map(len, campaigns.values()))} campaigns"
-        for of, found in (("its rows are", self.daily_sums_off()), ("campaign_day is", self._hourly_sums_off())):
+        for of, found in (("its rows are", self.daily_sums_off(one)), ("campaign_day is", self._hourly_sums_off())):
             for wrong in found:
                 apart = wrong.found - wrong.expected
                 text = f"{wrong.owner} {wrong.what}: {wrong.found} micros, {of} {wrong.expected} ({apart:+d})"
                 hierarchy.find(text, wrong.owner, apart, wrong.brand_id)
         return conservation, hierarchy
 
-    def daily_sums_off(self) -> list[audit.Disagreement]:
+    def daily_sums_off(self, one: Pass) -> list[audit.Disagreement]:
         """Where campaign_day is not the sum of its rows, in this month."""
         with self._db.connect() as conn:
-            return audit.daily_sums_off(conn, *self._this_month())
+            return audit.daily_sums_off(conn, *self._this_month(), scope=one.above)
 
     def _hourly_sums_off(self) -> list[audit.Disagreement]:
         """Where campaign_hour does not add up to campaign_day, in this month."""
@@ -167,28 +168,28 @@ class Counters:
             campaigns.setdefault(brand_id % SHARDS, {})[key] = Owner(brand_id, campaign_id)
         return brands, campaigns
 
-    def differences(self, shard: int, owners: Owners) -> list[Difference]:
+    def differences(self, shard: int, owners: Owners, one: Pass) -> list[Difference]:
         """The differences of a shard that remain in a second look. Raises NotVerifiable."""
-        return [off for off in self._suspects(shard, owners) if off.apart]
+        return [off for off in self._suspects(shard, owners, one) if off.apart]
 
-    def _suspects(self, shard: int, owners: Owners) -> list[Difference]:
+    def _suspects(self, shard: int, owners: Owners, one: Pass) -> list[Difference]:
         """The same, and negative counters with which the log agrees."""
         out: list[Difference] = []
         for block in blocks(owners, _BLOCK):
             suspects = block
             for _ in range(TRIES):
-                found = list(self._differences(shard, suspects))
+                found = list(self._differences(shard, suspects, one.id))
                 suspects = {off.key: off.owner for off in found}
                 if not found:
                     break
             out += found
         return out
 
-    def _differences(self, shard: int, owners: Owners) -> Iterator[Difference]:
+    def _differences(self, shard: int, owners: Owners, pass_id: int) -> Iterator[Difference]:
         seen = self._read(shard, owners)
         today = date_of(seen.today)
         with self._db.connect().execution_options(isolation_level="REPEATABLE READ") as conn:
-            log = read_log(conn, self._journal, shard, seen.n, today)
+            log = read_log(conn, self._journal, shard, seen.n, today, pass_id)
         periods = [of for of in _open_periods(seen.today) if not (of.may_be_closed and log.yesterday_closed)]
         for key, owner in owners.items():
             logged = log.of[owner]

@@ -31,6 +31,8 @@ class Check:
     findings: list[str] = field(default_factory=list)
     brands: dict[int, int] = field(default_factory=dict)
     """Micros by brand: of each brand the largest difference, not the sum over its days and months."""
+    waits: bool = False
+    """Whether all findings wait for a person, with rows and sums in order: verify goes on from here all the same."""
     _worst: dict[str, int] = field(default_factory=dict)
 
     @property

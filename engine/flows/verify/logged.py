@@ -16,8 +16,9 @@ from sqlalchemy import Connection
 
 from engine.domain.periods import date_of, days_of_month, month_of_date
 from engine.flows.persist.ingest import Read, counted_by, read
-from engine.ledger import audit, quarantine, spend_read
+from engine.ledger import audit, quarantine, spend_read, verified
 from engine.ledger.cursors import read_cursors
+from engine.ledger.verified import Watermark
 from engine.live.journal import START, Entry, Journal, NoJournal
 
 _PAGE: Final = 2000
@@ -54,8 +55,12 @@ class Log:
     yesterday_closed: bool
 
 
-def read_log(conn: Connection, journal: Journal, shard: int, up_to: Mapping[Owner, int], today: date) -> Log:
-    """The log of a shard's owners in one snapshot. up_to: {owner: the journal number at which its counters were read}."""
+def read_log(
+    conn: Connection, journal: Journal, shard: int, up_to: Mapping[Owner, int], today: date, pass_id: int
+) -> Log:
+    """The log of a shard's owners in one snapshot. up_to: {owner: the journal number at which its counters were read}.
+    pass_id: of verify, whose sums are used.
+    """
     sums = _Sums(up_to, today)
     cursor = read_cursors(conn)[shard]
     # The journal first: its entries above the cursor may be trimmed before the sums of a large log are read.
@@ -64,7 +69,10 @@ def read_log(conn: Connection, journal: Journal, shard: int, up_to: Mapping[Owne
         _add_waiting(sums, journal, shard, cursor.entry_id, cursor.n, max(up_to.values()))
     for n, key, micros in quarantine.uncounted(conn, {owner.brand_id for owner in up_to}):
         sums.add(n, key, micros)
-    _add_rows(sums, conn, up_to)
+    mark = verified.mark_of(conn, pass_id, shard)
+    # Another verify may have gone past the counters meanwhile, or an older Redis came back: then all rows are read.
+    confirmed = (pass_id, mark) if mark is not None and mark.n <= min(up_to.values(), default=0) else None
+    _add_rows(sums, conn, up_to, confirmed)
     return Log(sums.of, shard in audit.closed_shards(conn, sums.yesterday))
 
 
@@ -92,14 +100,20 @@ class _Sums:
             of_owner.month += micros if month_of_date(day) == self.month else 0
 
 
-def _add_rows(sums: _Sums, conn: Connection, up_to: Mapping[Owner, int]) -> None:
+def _add_rows(
+    sums: _Sums, conn: Connection, up_to: Mapping[Owner, int], confirmed: tuple[int, Watermark] | None
+) -> None:
     first = date_of(next(days_of_month(sums.month)))
     brand_ids = sorted({owner.brand_id for owner in up_to})
     brands = {owner.brand_id: n for owner, n in up_to.items() if owner.campaign_id is None}
     campaigns = {owner.campaign_id: n for owner, n in up_to.items() if owner.campaign_id is not None}
     found = [
-        *(spend_read.open_totals(conn, "brand_id", brands, brand_ids, first, sums.today) if brands else ()),
-        *(spend_read.open_totals(conn, "campaign_id", campaigns, brand_ids, first, sums.today) if campaigns else ()),
+        *(spend_read.open_totals(conn, "brand_id", brands, brand_ids, first, sums.today, confirmed) if brands else ()),
+        *(
+            spend_read.open_totals(conn, "campaign_id", campaigns, brand_ids, first, sums.today, confirmed)
+            if campaigns
+            else ()
+        ),
     ]
     for total in found:
         of_owner = sums.of.get(Owner(total.brand_id, total.campaign_id))

@@ -21,6 +21,7 @@ from engine.flows.verify.findings import NotVerifiable, confirmed
 from engine.flows.verify.journals import Journals
 from engine.flows.verify.keyspace import Keyspace
 from engine.flows.verify.logged import Owner
+from engine.flows.verify.passes import Pass, Passes
 from engine.ledger import quarantine
 from engine.live.admin import LiveRedis
 from engine.live.repair import adjust
@@ -73,6 +74,7 @@ class Reconciler:
         live: LiveRedis,
         instance: str,
         counters: Counters,
+        passes: Passes,
         journals: Journals,
         keyspace: Keyspace,
         status: StatusWriter,
@@ -81,6 +83,7 @@ class Reconciler:
         self._live = live
         self._instance = instance
         self._counters = counters
+        self._passes = passes
         self._journals = journals
         self._keyspace = keyspace
         self._status = status
@@ -90,14 +93,22 @@ class Reconciler:
 
         May be killed and run again, twice at once, and while spends go on: each difference is added once.
         """
+        # Rows are evidence here, so all of them are read, and nothing that verify confirmed before is taken for granted.
+        one = self._passes.full()
+        try:
+            return self._all(one, dry_run, progress)
+        finally:
+            self._passes.leave(one)
+
+    def _all(self, one: Pass, dry_run: bool, progress: Callable[[str], None]) -> Reconciled:
         done = Reconciled()
         brands, campaigns = self._counters.owners()
-        self._ledger_off = {wrong.brand_id for wrong in self._counters.daily_sums_off()}
+        self._ledger_off = {wrong.brand_id for wrong in self._counters.daily_sums_off(one)}
         for shard, owners in sorted(brands.items()):
             both = {**owners, **campaigns.get(shard, {})}
             done.counters += len(both)
             for _ in range(_ROUNDS):
-                if self._shard(shard, both, dry_run, done, progress):
+                if self._shard(shard, both, one, dry_run, done, progress):
                     break
             else:
                 self._leave(done, f"shard {shard}: another reconcile is at work on it; run it again", progress)
@@ -111,12 +122,18 @@ class Reconciler:
         return done
 
     def _shard(
-        self, shard: int, owners: dict[str, Owner], dry_run: bool, done: Reconciled, progress: Callable[[str], None]
+        self,
+        shard: int,
+        owners: dict[str, Owner],
+        one: Pass,
+        dry_run: bool,
+        done: Reconciled,
+        progress: Callable[[str], None],
     ) -> bool:
         """Reconciles one shard; False when it must be compared again."""
         try:
             # The oldest comparison first: where another adjustment followed it, all are compared again.
-            found = sorted(self._counters.differences(shard, owners), key=lambda off: off.n)
+            found = sorted(self._counters.differences(shard, owners, one), key=lambda off: off.n)
         except NotVerifiable as why:
             self._leave(done, str(why), progress)
             return True

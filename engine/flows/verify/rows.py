@@ -2,40 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import date, timedelta
+from collections.abc import Callable, Iterable
+from datetime import UTC, date, datetime, time, timedelta
+from typing import NamedTuple, TypeVar
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from engine.domain.periods import date_of, day_of, days_of_month, month_of_date
 from engine.flows.verify.findings import Check, confirmed
-from engine.ledger import audit, audit_rows, quarantine, retention
+from engine.flows.verify.passes import Pass, Passes
+from engine.ledger import audit, audit_rows, quarantine, retention, verified
 from engine.live.admin import LiveRedis
+
+T = TypeVar("T")
+
+
+class Windows(NamedTuple):
+    """The dedup windows of event ids and request ids."""
+
+    events: timedelta
+    requests: timedelta
 
 
 class Rows:
-    """Checks rows. days: how far back."""
+    """Checks the rows of a pass. days: how far back, where it is a full one. between: called before each statement."""
 
     def __init__(
-        self, db: Engine, live: LiveRedis, event_window: timedelta, request_window: timedelta, days: int
+        self,
+        db: Engine,
+        live: LiveRedis,
+        windows: Windows,
+        passes: Passes,
+        one: Pass,
+        days: int,
+        between: Callable[[], object],
     ) -> None:
         self._db = db
         self._live = live
-        self._event_window = event_window
-        self._request_window = request_window
+        self._windows = windows
+        self._passes = passes
+        self._one = one
         self._days = days
+        self._between = between
+        self._looked_at = f"the last {days} days" if one.full else "rows since the last pass"
 
     def once(self) -> Check:
         """V4."""
-        check = Check("V4", "once: no entry, event id, request or refund counted twice", f"the last {self._days} days")
+        check = Check("V4", "once: no entry, event id, request or refund counted twice", self._looked_at)
         since = self._since()
-        with self._db.connect() as conn:
-            found: Iterable[audit.Twice] = (
-                *audit.repeated_positions(conn, since),
-                *audit.repeated_events(conn, since, self._event_window),
-                *audit.repeated_requests(conn, since, self._request_window),
-                *audit.repeated_refunds(conn, since),
-            )
+        slices = self._passes.slices(self._one, since)
+        found = [
+            *self._each(slices, audit.repeated_positions),
+            *self._each(slices, lambda conn, scope: audit.repeated_events(conn, scope, self._windows.events)),
+            *self._each(slices, lambda conn, scope: audit.repeated_requests(conn, scope, self._windows.requests)),
+            *self._each(self._all(), lambda conn, scope: audit.repeated_refunds(conn, scope, since)),
+        ]
         for twice in found:
             text = f"brand {twice.brand_id} {twice.what}: {twice.micros} micros counted again"
             check.find(text, twice.what, twice.micros, twice.brand_id)
@@ -44,7 +65,7 @@ class Rows:
     def founded(self) -> Check:
         """V5."""
         title = "nothing invented, nothing lost: each row stems from one entry of a published campaign, each settled hold has its row"
-        check = Check("V5", title, f"the last {self._days} days and the quarantine")
+        check = Check("V5", title, f"{self._looked_at} and the quarantine")
         for stray in confirmed(self._strays):
             check.find(
                 f"brand {stray.brand_id}: {stray.what} ({stray.micros:+d} micros)",
@@ -54,6 +75,7 @@ class Rows:
             )
         with self._db.connect() as conn:
             waiting = quarantine.rows(conn)
+        check.waits = not check.findings
         if waiting:
             first = waiting[0]
             entries = "entry waits" if len(waiting) == 1 else "entries wait"
@@ -64,14 +86,27 @@ class Rows:
                     check.brands[brand] = check.brands.get(brand, 0) + micros
         return check
 
+    def _each(self, scopes: Iterable[audit.Scope], look: Callable[[Connection, audit.Scope], list[T]]) -> list[T]:
+        """What a query finds, slice by slice, each in a snapshot of its own."""
+        found: list[T] = []
+        for scope in scopes:
+            self._between()
+            with self._db.connect() as conn:
+                verified.sort_in_memory(conn)
+                found += look(conn, scope)
+        return found
+
+    def _all(self) -> list[audit.Scope]:
+        return [self._passes.scope(self._one, self._since())]
+
     def _strays(self) -> list[audit_rows.Stray]:
-        since = self._since()
+        one, today = self._one, self._today()
+        since = datetime.combine(self._since(), time(), UTC) if one.full else one.at
+        strays = self._each(self._all(), audit_rows.beyond_the_cursor)
         with self._db.connect().execution_options(isolation_level="REPEATABLE READ") as conn:
-            return [
-                *audit_rows.without_campaign(conn, since),
-                *audit_rows.beyond_the_cursor(conn, since),
-                *audit_rows.holds_apart(conn, since),
-            ]
+            strays += audit_rows.without_campaign(conn, one.above, one.first, today)
+            strays += audit_rows.holds_apart(conn, since)
+        return strays
 
     def dated(self) -> Check:
         """V7."""
@@ -80,17 +115,18 @@ class Rows:
         first = date_of(next(days_of_month(month_of_date(today))))
         # Also the month before, and on the 1st its last day.
         before = date_of(next(days_of_month(month_of_date(first - timedelta(days=1)))))
-        check.checked = f"rows of the last {self._days} days, closed periods from {min(before, self._since())}"
+        check.checked = f"{self._looked_at}, closed periods from {min(before, self._since())}"
 
         def closed() -> list[audit.Disagreement]:
             with self._db.connect().execution_options(isolation_level="REPEATABLE READ") as conn:
                 return [
-                    *audit_rows.closed_days_off(conn, min(first, self._since()), today),
+                    *audit_rows.closed_days_off(conn, self._one.above, min(first, self._since()), today),
                     *audit_rows.closed_month_off(conn, before, first - timedelta(days=1)),
                 ]
 
+        strays = self._each(self._all(), audit_rows.off_their_day)
         with self._db.connect() as conn:
-            strays, dropped = audit_rows.off_their_day(conn, self._since()), retention.dropped_through(conn)
+            dropped = retention.dropped_through(conn)
         if dropped is not None:
             check.checked += f" (rows dropped up to {dropped}, their sums kept)"
         for stray in strays:

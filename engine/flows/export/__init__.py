@@ -1,0 +1,1 @@
+"""Closed days of the spend log as Parquet files with a manifest. Nothing here imports pyarrow before it is used."""
