@@ -192,3 +192,34 @@ def test_without_redis_pys_fast_parser_all_is_the_same(
             frozen.signal(signal.SIGCONT)
         until(lambda: frozen.role() == "slave", 20)
     assert max(logged(cluster).values()) == 1
+
+
+def test_a_cluster_without_most_of_its_primaries_says_so_and_goes_on_when_they_are_back(
+    cluster: Cluster, plant: Plant
+) -> None:
+    left = cluster.primaries[0]
+    shard = cluster.shards_of(left)[0]
+    gone = [node for node in cluster.nodes if node not in (left, cluster.replicas[0])]
+    with BudgetClient.from_url(cluster.url, timeout_ms=400) as client:
+        client.record_spend(campaign_of(shard), amount_micros=1)
+        for node in gone:
+            node.signal(signal.SIGSTOP)
+        said = ""
+
+        def down() -> bool:
+            nonlocal said
+            try:
+                client.record_spend(campaign_of(shard), amount_micros=1)
+            except Unavailable as away:
+                said = str(away)
+            return "is down" in said
+
+        try:
+            until(down, 15)
+        finally:
+            for node in gone:
+                node.signal(signal.SIGCONT)
+        assert f"the cluster at {left.place} is down" in said
+        assert "\n" not in said
+    with BudgetClient.from_url(cluster.url, timeout_ms=20_000) as client:
+        assert client.record_spend(campaign_of(shard), amount_micros=1, event_id="back").outcome == "recorded"
