@@ -20,6 +20,7 @@ from redis.retry import Retry
 from engine.live.transport.cluster import SLOT_OF
 from engine.live.transport.routes import SHARD_KEYS
 from engine.local.binaries import find_valkey
+from engine.local.bound import dies_with_us
 from engine.local.forming import even_ranges, form, own_id, wait_until_whole
 
 NODE_TIMEOUT_MS = 1000
@@ -84,7 +85,12 @@ class Node:
         config = _CONFIG.format(port=self.port, folder=self.folder, password=PASSWORD, more=self.more)
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [program.path(program.parts[0]), "-"], stdin=subprocess.PIPE, stdout=log, stderr=log, cwd=self.folder
+                [program.path(program.parts[0]), "-"],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                cwd=self.folder,
+                preexec_fn=dies_with_us(signal.SIGKILL),  # noqa: PLW1509  # two system calls, and no more
             )
         assert self.process.stdin is not None
         self.process.stdin.write(config.encode())
@@ -236,7 +242,10 @@ class Watched:
         program = find_valkey()
         with (home / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [program.path(program.parts[0]), home / "sentinel.conf", "--sentinel"], stdout=log, stderr=log
+                [program.path(program.parts[0]), home / "sentinel.conf", "--sentinel"],
+                stdout=log,
+                stderr=log,
+                preexec_fn=dies_with_us(signal.SIGKILL),  # noqa: PLW1509  # two system calls, and no more
             )
         self.plain = redis.Redis("127.0.0.1", self.port, password=SENTINEL_PASSWORD, retry=AGAIN)
         until(self._knows_both, 20)
