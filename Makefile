@@ -7,7 +7,7 @@ RUN := exec .venv/bin/python -u -m
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lint bench export-size export-bucket parquet storms kills failover odd fuzz soak twin mutants redis-versions image rows golden lock sbom audit clean clean-data venv
+.PHONY: help demo up test lint bench export-size export-bucket parquet storms cluster kills failover odd fuzz soak twin mutants redis-versions image rows golden lock sbom audit clean clean-data venv
 
 help: ## this list
 	@echo "make what?"
@@ -40,6 +40,10 @@ export-bucket: parquet ## the export to an S3 server from the package index
 
 storms: venv ## eight processes race for the last money and for a new day, ten times in a row
 	@TEST_ROUNDS=10 $(RUN) pytest tests/faults/test_fault_01_02_storms.py $(ARGS)
+
+LONG ?= 10
+cluster: venv ## slots moved, primaries killed, frozen and replaced under load, ten times as long; LONG=n
+	@TEST_CLUSTER_LONG=$(LONG) $(RUN) pytest tests/cluster $(ARGS)
 
 KILLS ?= 100
 SPENDS ?= 1000000

@@ -72,8 +72,10 @@ class Conflict(BudgetError):
 class ServerAway(BudgetError):
     """A server cannot be reached: which one, its address (password masked), and what to do."""
 
-    def __init__(self, part: str, where: str, hint: str) -> None:
+    def __init__(self, part: str, where: str, hint: str, *, partial: bool = False) -> None:
+        """partial: one of several servers of that part, and the others may answer."""
         super().__init__(f"{part} cannot be reached at {where}: {hint}")
+        self.partial = partial
         self.part = part
         self.where = where
         self.hint = hint
@@ -84,8 +86,8 @@ class ServerHangs(ServerAway):
     do.
     """
 
-    def __init__(self, part: str, where: str, silent_s: float, hint: str) -> None:
-        super().__init__(part, where, hint)
+    def __init__(self, part: str, where: str, silent_s: float, hint: str, *, partial: bool = False) -> None:
+        super().__init__(part, where, hint, partial=partial)
         self.silent_s = silent_s
         self.args = (f"{part} hangs at {where}: no answer for {silent_s:.1f} s; {hint}",)
 

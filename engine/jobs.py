@@ -151,7 +151,7 @@ def rebuild_lost_shards() -> None:
         signal.signal(number, lambda *_: STOPPING.set())
     try:
         made = system()
-        broken = [state for state in made.live.read_shards() if not state.mark]
+        broken = [state for state in made.live.read_shards() if state.unmarked]
         with logs.bound(job="rebuild"):
             _rebuild(made, sorted({state.why for state in broken}), [state.shard for state in broken])
     except Stopped:
@@ -297,6 +297,13 @@ def _verify(run: runs.Run, made: System) -> None:
         log.error("verify: %s", run.detail)
 
 
+def _name_away(run: runs.Run, made: System) -> None:
+    """A job that went well for the other shards has failed all the same while a server of several is away."""
+    gone = [str(away) for away in made.live.lacking.values() if str(away) not in run.detail]
+    if gone:
+        run.outcome, run.detail = "failed", "; ".join([*([run.detail] if run.detail else []), *gone])
+
+
 def _run(job: str, work: Callable[[runs.Run, System], None]) -> str:
     """Does the work as one row of job_run; returns its line. A stop is no failure: the next run does the rest."""
     told = runs.Run()
@@ -308,6 +315,7 @@ def _run(job: str, work: Callable[[runs.Run, System], None]) -> str:
             try:
                 stop_if_asked()
                 work(told, made)
+                _name_away(told, made)
             except Stopped:
                 WORKING.clear()
                 told.outcome = "waiting"

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from engine.errors import InvalidSetting, shown
 from engine.secret_files import FROM_FILE, SUFFIX, secret
-from engine.urls import database_complaint, masked, redis_complaint
+from engine.urls import database_complaint, jobs_redis_complaint, masked, redis_complaint, servers_of
 
 __all__ = ["DROP_EXPORTED", "TABLE", "URLS", "Setting", "Settings", "hot_redis_url", "jobs_redis_url", "masked", "root"]
 
@@ -88,10 +88,10 @@ def _url(read: _Reader, name: str) -> str:
 
 # fmt: off
 TABLE: Final = (
-    Setting("REDIS_URL", "", "the hot Redis: budgets, counters and the journal",
+    Setting("REDIS_URL", "", "the hot Redis, one server, a cluster or Sentinel's primary: budgets, counters and the journal",
             "redis://:password@redis.internal:6379/0", "redis_url", _checked(redis_complaint)),
     Setting("JOBS_REDIS_URL", "", "Redis for RQ's job queues; preferably a server of its own",
-            "redis://:password@jobs.internal:6379/0", "jobs_redis_url", _checked(redis_complaint)),
+            "redis://:password@jobs.internal:6379/0", "jobs_redis_url", _checked(jobs_redis_complaint)),
     Setting("DATABASE_URL", "", "PostgreSQL: catalog and spend log",
             "postgresql://budget:password@db.internal:5432/budget", "database_url", _checked(database_complaint)),
     Setting("SECRET_KEY", "", "the key that signs the web page's sessions and forms",
@@ -205,7 +205,7 @@ class Settings:
     @property
     def jobs_on_hot_redis(self) -> bool:
         """Whether both Redis are one server, which is allowed with a warning: whoever may write to RQ's can start and delete jobs."""
-        return bool(self.redis_url) and _server_of(self.redis_url) == _server_of(self.jobs_redis_url)
+        return bool(servers_of(self.redis_url) & servers_of(self.jobs_redis_url))
 
     def as_environment(self) -> dict[str, str]:
         """NAME to value, passwords included, unset ones left out: what `budget-engine env` prints."""
@@ -230,7 +230,7 @@ def database_url_if_named(environ: Mapping[str, str] | None = None, env_file: st
 def jobs_redis_url(environ: Mapping[str, str] | None = None, env_file: str | Path | None = ".env") -> str:
     """What the scheduler needs: JOBS_REDIS_URL alone. Where others are set too, all are checked as for any process. Raises as `hot_redis_url` does."""
     read = _Reader(environ, env_file)
-    alone = read.checked("JOBS_REDIS_URL", redis_complaint)
+    alone = read.checked("JOBS_REDIS_URL", jobs_redis_complaint)
     others = any(read.text(name) for name in URLS if name != "JOBS_REDIS_URL")
     return Settings.load(environ, env_file).resolved().jobs_redis_url if others or not alone else alone
 
@@ -323,15 +323,6 @@ class _Reader:
 
 def _wrong(name: str, value: str, what: str) -> InvalidSetting:
     return InvalidSetting(f"{name} {shown(value)} {what}: write it like {name}={_ROWS[name].example}", name)
-
-
-def _server_of(redis_url: str) -> str:
-    scheme, _, rest = redis_url.partition("://")
-    address = rest.partition("?")[0].rpartition("@")[2]
-    if scheme.lower() == "unix":
-        return address
-    host = address.partition("/")[0].lower() or "localhost"
-    return host if re.search(r":\d+$", host) else f"{host}:6379"
 
 
 def _read_file(path: Path) -> dict[str, str]:

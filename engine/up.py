@@ -23,15 +23,18 @@ from engine.settings import URLS, Settings, masked
 _ANY_HOST: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
-def run_up(settings: Settings, demo: bool, yes: bool = False, printer: Printer | None = None) -> int:
+def run_up(settings: Settings, demo: bool, yes: bool = False, nodes: int = 0, printer: Printer | None = None) -> int:
     """Runs everything until Ctrl-C or SIGTERM; returns the exit status. Raises a BudgetError when it cannot start.
 
-    On named servers, `demo` raises Refused without `yes`, unless the demo made their catalog itself.
+    On named servers, `demo` raises Refused without `yes`, unless the demo made their catalog itself. nodes: as in
+    `EmbeddedServers`; refused on named servers.
     """
+    if nodes and not settings.embedded:
+        raise Refused("--cluster is for embedded servers: REDIS_URL names others; unset it, or name a cluster in it")
     out = Printer() if printer is None else printer
     stop = StopAsked()
     with stop.listening():
-        servers = EmbeddedServers(settings.data_dir, out.say, stop) if settings.embedded else None
+        servers = EmbeddedServers(settings.data_dir, out.say, stop, nodes) if settings.embedded else None
         if servers is None:
             _say_where(settings, out)
         else:

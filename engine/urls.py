@@ -7,9 +7,9 @@ reads it, and what cannot be told apart is not shown.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from ssl import VerifyFlags
-from typing import Final
+from typing import Final, Literal, NamedTuple
 from urllib.parse import unquote, unquote_to_bytes, urlsplit
 
 _INT: Final = re.compile(r"[0-9]{1,9}", re.ASCII)
@@ -34,6 +34,12 @@ _REDIS_TLS: Final = {
     "ssl_ca_data": _ANY, "ssl_check_hostname": _ANY, "ssl_password": _ANY, "ssl_min_version": _INT, "ssl_ciphers": _ANY,
     "ssl_include_verify_flags": _VERIFY_FLAGS, "ssl_exclude_verify_flags": _VERIFY_FLAGS,
 }  # fmt: skip
+_SENTINEL_LOGIN: Final = {"sentinel_username": _ANY, "sentinel_password": _ANY}
+_MASTER: Final = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
+_PLAIN: Final = ("redis", "rediss", "unix")
+_CLUSTER: Final = ("redis+cluster", "rediss+cluster")
+_SENTINEL: Final = ("redis+sentinel", "rediss+sentinel")
+_PORTS: Final = {"one": 6379, "cluster": 6379, "sentinel": 26379}
 LIBPQ: Final = frozenset(
     [
         "application_name",
@@ -95,19 +101,70 @@ LIBPQ: Final = frozenset(
 )
 """What libpq takes in a URL, of versions 10 to 18. One that the installed libpq does not know is refused by itself (`engine/ledger/database.py`)."""
 _SECRET: Final = frozenset(
-    {"password", "sslpassword", "ssl_password", "oauth_client_secret", "scram_client_key", "scram_server_key"}
+    {
+        "password",
+        "sslpassword",
+        "ssl_password",
+        "sentinel_password",
+        "oauth_client_secret",
+        "scram_client_key",
+        "scram_server_key",
+    }
 )
-_WORD_PASSWORD: Final = re.compile(r"((?:^|[?&\s])(?:ssl_?)?password\s*=\s*)('[^']*'|[^&\s]*)", re.IGNORECASE)
+_WORD_PASSWORD: Final = re.compile(r"((?:^|[?&\s])(?:ssl_?|sentinel_)?password\s*=\s*)('[^']*'|[^&\s]*)", re.IGNORECASE)
 _ESCAPE: Final = "write %40 for @, %2F for /, %3F for ? and %23 for # in it"
 _NO_TEXT: Final = "has escapes that are no UTF-8 text: write each sign as its UTF-8 bytes, as %C3%A4 for \u00e4"
 _UNREADABLE: Final = f"has a user or password that breaks it up: {_ESCAPE}, %5B for [ and %5D for ]"
 
 
+class RedisPlaces(NamedTuple):
+    """The servers that a Redis URL names. hosts: host and port of each; the nodes of a cluster, the Sentinels, or one server.
+
+    master: the name that Sentinels know the primary by, else empty. Made by `redis_places`.
+    """
+
+    kind: Literal["one", "cluster", "sentinel"]
+    hosts: tuple[tuple[str, int], ...]
+    master: str
+    scheme: str
+    login: str
+    path: str
+    query: str
+
+    def url_of(self, host: str, port: int) -> str:
+        """The plain URL of one server with data: the login, database and parameters of the whole."""
+        return f"{self.scheme}://{self.login}{bracketed(host)}:{port}{self.path}{_query(self.query, _SENTINEL_LOGIN)}"
+
+    def sentinel_url_of(self, host: str, port: int) -> str:
+        """The plain URL of one Sentinel, which has a login of its own or none."""
+        given = dict(part.partition("=")[::2] for part in self.query.removeprefix("?").split("&"))
+        user, password = given.get("sentinel_username", ""), given.get("sentinel_password", "")
+        login = f"{user}:{password}@" if user or password else ""
+        return f"{self.scheme}://{login}{bracketed(host)}:{port}{_query(self.query, {*_SENTINEL_LOGIN, 'db', 'username', 'password'})}"
+
+
+def redis_places(url: str) -> RedisPlaces:
+    """Takes apart a URL in which `redis_complaint` finds nothing. That of a unix socket names no host."""
+    scheme, _, rest = url.partition("://")
+    authority, path, query = _parts(rest)
+    login, at, hosts = authority.rpartition("@")
+    kind: Literal["one", "cluster", "sentinel"] = (
+        "cluster" if scheme in _CLUSTER else "sentinel" if scheme in _SENTINEL else "one"
+    )
+    found = tuple(_host_and_port(each, _PORTS[kind]) for each in hosts.split(",")) if scheme != "unix" else ()
+    master, _, db = path.removeprefix("/").partition("/")
+    if kind == "sentinel":
+        path = f"/{db}" if db else ""
+    return RedisPlaces(
+        kind, found, unquote(master) if kind == "sentinel" else "", scheme.partition("+")[0], login + at, path, query
+    )
+
+
 def redis_complaint(value: str) -> str | None:
     """What is wrong with the URL of a Redis, without a piece of its password; None where nothing is."""
     scheme, mark, rest = value.partition("://")
-    if not mark or scheme not in ("redis", "rediss", "unix"):
-        return "does not begin with redis://, rediss:// or unix://"
+    if not mark or scheme not in (*_PLAIN, *_CLUSTER, *_SENTINEL):
+        return "does not begin with redis://, rediss:// or unix://, nor with redis+cluster:// or redis+sentinel://"
     if not rest:
         return "names no server"
     authority, path, query = _parts(rest)
@@ -118,29 +175,71 @@ def redis_complaint(value: str) -> str | None:
         return "holds a bare #: write %23 for it"
     if not _is_text(rest):
         return _NO_TEXT
-    place = authority.rpartition("@")[2]
-    if scheme != "unix" and not _is_place(place):
-        return "has a port that is not a number from 1 to 65535"
-    if scheme != "unix" and not _is_host(place):
-        return "has a host that is no name and no address"
-    if scheme != "unix" and _DB.fullmatch(unquote(path)) is None:
-        return "names a database that is not a number: write its number, as /0"
+    what = None if scheme == "unix" else _wrong_hosts(scheme, authority.rpartition("@")[2])
+    if what is not None:
+        return what
+    what = _wrong_path(scheme, unquote(path)) if scheme != "unix" else None
+    if what is not None:
+        return what
     try:
-        _ = urlsplit(value).port
+        _ = urlsplit(value).port if scheme in _PLAIN else urlsplit(value.partition(",")[0]).netloc
     except ValueError:  # its text may hold the password
         return _UNREADABLE
-    return _redis_parameters(scheme, query)
+    return _wrong_parameter(scheme, query)
 
 
-def _redis_parameters(scheme: str, query: str) -> str | None:
-    known = _REDIS | _REDIS_TLS if scheme == "rediss" else _REDIS
+def jobs_redis_complaint(value: str) -> str | None:
+    """The same for RQ's Redis, which can be no cluster."""
+    if value.partition("://")[0] in _CLUSTER:
+        return "is a cluster, which RQ cannot use: name one Redis, or redis+sentinel://host:26379/master-name/0"
+    return redis_complaint(value)
+
+
+def _wrong_hosts(scheme: str, hosts: str) -> str | None:
+    if "," in hosts and scheme in _PLAIN:
+        return "names several servers: write redis+cluster:// for a cluster, redis+sentinel:// for Sentinels"
+    each = hosts.split(",")
+    if scheme not in _PLAIN and not all(place.partition(":")[0] for place in each):
+        return "has a place without a host: write host:port, with commas between several"
+    if not all(_is_place(place) for place in each):
+        return "has a port that is not a number from 1 to 65535"
+    if not all(_is_host(place) for place in each):
+        return "has a host that is no name and no address"
+    return None
+
+
+def _wrong_path(scheme: str, path: str) -> str | None:
+    """What is wrong with what follows the hosts: a database, behind a master's name where Sentinels are named."""
+    if scheme in _SENTINEL:
+        master, _, db = path.removeprefix("/").partition("/")
+        if not master:
+            return "names no master: write it like redis+sentinel://host:26379/master-name/0"
+        if _MASTER.fullmatch(master) is None:
+            return "has a master name with other signs than letters, digits, dots, dashes and underscores"
+        return None if _DB.fullmatch(db) else "names a database that is not a number: write its number, as /0"
+    if scheme in _CLUSTER:
+        if path in ("", "/", "/0", "/0/"):
+            return None
+        if _DB.fullmatch(path):
+            return "names another database than 0, and a cluster has no other: leave it out"
+        return "has more than hosts: a cluster takes no database and no master name (redis+sentinel:// has one)"
+    return None if _DB.fullmatch(path) else "names a database that is not a number: write its number, as /0"
+
+
+def _wrong_parameter(scheme: str, query: str) -> str | None:
+    known = _REDIS | _REDIS_TLS if scheme.startswith("rediss") else _REDIS
+    known = known | _SENTINEL_LOGIN if scheme in _SENTINEL else known
     for name, given in _pairs(query):
         if name in _REDIS_TLS and name not in known:
             return f"has the parameter {name}, which needs rediss://"
+        if name in _SENTINEL_LOGIN and name not in known:
+            return f"has the parameter {name}, which needs redis+sentinel://"
         if name not in known:
             return _unknown(name, query, "a Redis URL can have")
         if known[name].fullmatch(given) is None:
             return f"has a value of the parameter {name} that cannot be read"
+        if name == "db" and scheme in _CLUSTER and given != "0":
+            return "names another database than 0, and a cluster has no other: leave it out"
     return None
 
 
@@ -229,6 +328,33 @@ def _unknown(name: str, query: str, known: str) -> str:
     # A name of another shape, or one before an @, may be a piece of a password.
     said = f" {name}" if _NAME.fullmatch(name) and "@" not in query else ""
     return f"has a parameter{said} that is none {known}: take it away or correct its name"
+
+
+def servers_of(url: str) -> frozenset[str]:
+    """The servers that a Redis URL names, to tell whether two URLs name the same; for one with a complaint, nothing."""
+    if redis_complaint(url) is not None:
+        return frozenset()
+    places = redis_places(url)
+    if not places.hosts:
+        return frozenset([places.path])
+    behind = f"/{places.master}" if places.master else ""
+    return frozenset(f"{bracketed(host.lower())}:{port}{behind}" for host, port in places.hosts)
+
+
+def bracketed(host: str) -> str:
+    """A host as it stands before a port."""
+    return f"[{host}]" if ":" in host else host
+
+
+def _host_and_port(text: str, port: int) -> tuple[str, int]:
+    found = _HOST_AND_PORT.fullmatch(text)
+    host = text[: found.start(1) - 1] if found is not None and found[1] else text.removesuffix(":")
+    return unquote(host.strip("[]")) or "localhost", int(found[1]) if found is not None and found[1] else port
+
+
+def _query(query: str, without: Iterable[str]) -> str:
+    kept = [part for part in query.removeprefix("?").split("&") if part and part.partition("=")[0] not in without]
+    return f"?{'&'.join(kept)}" if kept else ""
 
 
 def _is_place(text: str) -> bool:

@@ -33,11 +33,14 @@ from engine.ledger.catalog import Catalog
 from engine.ledger.database import make_engine
 from engine.ledger.silence import JOBS_S
 from engine.live.admin import LiveRedis
-from engine.live.hush import impatient_redis
 from engine.live.inspect import Inspector
 from engine.live.journal import Journal
-from engine.live.transport.pool import ConnectionPool
+from engine.live.transport.plain import PlainRedis, impatient_redis
+from engine.live.transport.primary import client_of
+from engine.live.transport.protocol import Transport
+from engine.live.transport.routed import open_transport
 from engine.settings import DROP_EXPORTED, Settings
+from engine.urls import redis_places
 from engine.views.board import ANSWER_S
 from engine.views.metrics import Metrics
 from engine.views.overview import Overview
@@ -78,7 +81,7 @@ def jobs_redis_at(url: str) -> redis.Redis:
     wait.
     """
     again = Retry(ConstantBackoff(0.1), 3, supported_errors=(redis.ConnectionError,))
-    return redis.Redis.from_url(url, socket_connect_timeout=2, socket_timeout=JOBS_ANSWER_S, retry=again)
+    return client_of(url, socket_connect_timeout=2, socket_timeout=JOBS_ANSWER_S, retry=again)
 
 
 class System:
@@ -96,14 +99,21 @@ class System:
         )
 
     @cached_property
-    def wire(self) -> ConnectionPool:
+    def wire(self) -> Transport:
         """The pool of jobs and pages, without busy-polling, so that bidders have the CPU."""
-        return ConnectionPool(self.settings.redis_url, busy_poll_us=0)
+        return open_transport(self.settings.redis_url, busy_poll_us=0)
 
     @cached_property
     def hot_redis(self) -> redis.Redis:
         """Plain commands on the hot Redis: stream reads, INFO."""
         return impatient_redis(self.settings.redis_url, self.patience.answer_s)
+
+    @cached_property
+    def plain(self) -> PlainRedis:
+        """Plain commands on each hot server: stream reads, INFO."""
+        if redis_places(self.settings.redis_url).kind != "one":
+            return PlainRedis(self.settings.redis_url, self.patience.answer_s)
+        return PlainRedis.over(self.hot_redis, self.wire.where)
 
     @cached_property
     def jobs_redis(self) -> redis.Redis:
@@ -120,7 +130,7 @@ class System:
 
     @cached_property
     def journal(self) -> Journal:
-        return Journal(self.hot_redis, self.wire.where)
+        return Journal(self.plain)
 
     @cached_property
     def client(self) -> BudgetClient:
@@ -191,7 +201,7 @@ class System:
 
     @cached_property
     def inspector(self) -> Inspector:
-        return Inspector(self.hot_redis, self.wire.where)
+        return Inspector(self.plain)
 
     @cached_property
     def verifier(self) -> Verifier:
@@ -213,19 +223,23 @@ class System:
 
     @cached_property
     def overview(self) -> Overview:
-        return Overview(self.db, self.catalog, self.live, self.jobs_look, hot_redis=self.hot_redis)
+        one = redis_places(self.settings.redis_url).kind == "one"
+        hot_redis = (
+            self.hot_redis if one else None
+        )  # the primary that Sentinel names, and the nodes of a cluster, are none
+        return Overview(self.db, self.catalog, self.live, self.jobs_look, hot_redis=hot_redis)
 
     @cached_property
     def metrics(self) -> Metrics:
         def hangs(name: str) -> bool:
             return self.overview.parts.board.silent_s(name) is not None
 
-        return Metrics(self.db, self.hot_redis, self.jobs_look, hangs=hangs)
+        return Metrics(self.db, self.plain, self.jobs_look, hangs=hangs)
 
     def close(self) -> None:
         """Closes every connection."""
         made: dict[str, Any] = self.__dict__
-        for name in ("wire", "client", "hot_redis", "jobs_redis", "jobs_look"):
+        for name in ("wire", "client", "plain", "hot_redis", "jobs_redis", "jobs_look"):
             if name in made:
                 made[name].close()
         if "db" in made:

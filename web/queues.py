@@ -14,7 +14,7 @@ from flask import Flask, abort, request
 from flask_wtf import CSRFProtect
 from rq_dashboard.web import config, setup_rq_connection
 
-from engine.live.hush import impatient_redis
+from engine.live.transport.plain import impatient_redis
 from engine.rq_gate import JsonOnly
 from engine.views.board import ANSWER_S
 from web import job_answers

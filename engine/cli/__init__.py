@@ -29,6 +29,7 @@ _COMMANDS: Final = {
     "rebuild": "engine.cli.jobs:rebuild",
     "export": "engine.cli.export:export",
     "quarantine": "engine.cli.quarantine:quarantine",
+    "cluster": "engine.cli.cluster:cluster",
     "scripts": "engine.cli.scripts:scripts",
 }
 

@@ -205,7 +205,7 @@ def _rebuild(app: App, every: bool, shards: tuple[int, ...], how: How) -> tuple[
 
     system = app.system
     rebuilder = system.rebuilder
-    missing = [state.shard for state in system.live.read_shards() if not state.mark]
+    missing = [state.shard for state in system.live.read_shards() if state.unmarked]
     wanted = range(SHARDS) if every else shards or missing
     ready = count(1)
     with bar("shards", len(wanted)) as advance:

@@ -15,13 +15,20 @@ from engine.settings import Settings
 @click.command(cls=Command, any_revision=True)
 @click.option("--demo", is_flag=True, help="Also create sample brands and send simulated bidder traffic.")
 @click.option("--yes", is_flag=True, help="Let --demo use named servers whose catalog it did not make.")
+@click.option(
+    "--cluster",
+    "nodes",
+    type=click.IntRange(2, 16),
+    metavar="N",
+    help="Let the embedded hot Redis be a cluster of N nodes. A folder keeps the number that it began with.",
+)
 @pass_app
-def up(app: App, demo: bool, yes: bool) -> int:
+def up(app: App, demo: bool, yes: bool, nodes: int | None) -> int:
     """Start servers (embedded ones when none is named), worker, scheduler and web; Ctrl-C stops all, data is kept."""
     from engine.up import run_up
 
     # Not app.settings: those ask for servers that run already.
-    return run_up(Settings.load(), demo, yes)
+    return run_up(Settings.load(), demo, yes, nodes or 0)
 
 
 @click.command(cls=Command, hidden=True)

@@ -32,7 +32,8 @@ from engine.live.replies import (
     unreadable,
 )
 from engine.live.scripts import LAYOUT, script
-from engine.live.transport.pool import Call, ConnectionPool, NoAnswer, Reply, Unreadable
+from engine.live.transport.pool import Call, NoAnswer, Reply, Unreadable
+from engine.live.transport.protocol import Transport
 
 SETTLED: Final = "settled"
 RELEASED: Final = "released"
@@ -228,7 +229,7 @@ def _asks_hold(campaign_id: int, name: str, operation: str, wanted: str) -> Aske
 class HoldCalls:
     """The part of BudgetClient with holds and refunds."""
 
-    _wire: ConnectionPool
+    _wire: Transport
     _timeout_s: float
 
     def reserve(

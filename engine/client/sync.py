@@ -11,12 +11,14 @@ from typing import Final
 from engine.client.batches import Piece, calls_of, in_order, pieces_of, pieces_of_columns
 from engine.client.columns import IntColumn, checked_columns
 from engine.client.holds import HoldCalls, ttl_ms
+from engine.client.kept import checked_keep_s
 from engine.client.leases.keeper import Keeper
 from engine.client.leases.lease import Lease
 from engine.client.leases.spool import Replayed, folder_of, replay
 from engine.client.outcomes import Outcomes, outcomes_of
 from engine.client.prepared import call_for
 from engine.client.request_ids import next_id
+from engine.client.resend import ResendingTransport
 from engine.client.spends import Spend, SpendColumns, SpendLike, line_of
 from engine.client.watch.watch import Watch
 from engine.domain.causes import reasons_of
@@ -37,7 +39,9 @@ from engine.live.replies import (
 )
 from engine.live.scripts import LAYOUT, RECORD, TRY, script
 from engine.live.transport.busy_poll import MOST_US
-from engine.live.transport.pool import Call, ConnectionPool, NoAnswer, Reply, Unreadable
+from engine.live.transport.pool import Call, NoAnswer, Reply, Unreadable
+from engine.live.transport.protocol import Transport
+from engine.live.transport.routed import finder_of, open_transport
 from engine.settings import hot_redis_url
 
 __all__ = ["BudgetClient", "Spend"]
@@ -52,7 +56,7 @@ class BudgetClient(HoldCalls):
     repeating with it is safe.
     """
 
-    def __init__(self, wire: ConnectionPool, timeout_ms: int = 250) -> None:
+    def __init__(self, wire: Transport, timeout_ms: int = 250) -> None:
         if type(timeout_ms) is not int or timeout_ms <= 0:
             raise InvalidInput(
                 f"timeout_ms {shown(timeout_ms)} is not a whole number of milliseconds above 0", "timeout_ms"
@@ -62,19 +66,28 @@ class BudgetClient(HoldCalls):
         self._keeper: Keeper | None = None
 
     @classmethod
-    def from_url(cls, url: str, timeout_ms: int = 250, busy_poll_us: int = MOST_US) -> BudgetClient:
-        """A client for the Redis at `url` (any form that redis-py takes).
+    def from_url(
+        cls, url: str, timeout_ms: int = 250, busy_poll_us: int = MOST_US, resend_s: float | None = None
+    ) -> BudgetClient:
+        """A client for the Redis at `url`: any form that redis-py takes, redis+cluster:// or redis+sentinel://.
 
         busy_poll_us: microseconds for which a call busy-polls for its reply, longer for a batch by its size. Next to
-        a nearby Redis this up to halves latency at the cost of CPU; 0 turns it off. Raises InvalidSetting,
-        InvalidInput.
+        a nearby Redis this up to halves latency at the cost of CPU; 0 turns it off.
+
+        resend_s: seconds for which acknowledged calls are kept in memory and sent again, under their ids, after
+        another server took over their shard or its data was rebuilt; 0 to 60. None is 5 for a cluster or Sentinel,
+        and 0 for one Redis. Raises InvalidSetting, InvalidInput.
         """
-        return cls(ConnectionPool(url, busy_poll_us), timeout_ms)
+        keep_s = checked_keep_s(resend_s, finder_of(url) is not None)
+        wire = open_transport(url, busy_poll_us)
+        return cls(ResendingTransport(wire, keep_s) if keep_s else wire, timeout_ms)
 
     @classmethod
-    def from_env(cls, timeout_ms: int = 250, busy_poll_us: int = MOST_US) -> BudgetClient:
+    def from_env(
+        cls, timeout_ms: int = 250, busy_poll_us: int = MOST_US, resend_s: float | None = None
+    ) -> BudgetClient:
         """A client for REDIS_URL, or for the embedded servers that run on BUDGET_DATA_DIR. The rest as `from_url`."""
-        return cls.from_url(hot_redis_url(), timeout_ms, busy_poll_us)
+        return cls.from_url(hot_redis_url(), timeout_ms, busy_poll_us, resend_s)
 
     def record_spend(
         self,

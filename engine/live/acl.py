@@ -23,7 +23,17 @@ _COMMAND: Final = re.compile(r"'([A-Z]+)'")
 _NO_WRITES: Final = re.compile(r"#!lua flags=\S*no-writes")
 _WRITES: Final = frozenset(("HDEL", "HSET", "PUBLISH", "UNLINK", "XADD", "XTRIM", "ZADD", "ZREM"))
 """Commands in shared pieces that read-only scripts include and never reach."""
-_CONNECTION: Final = ("client|setinfo", "client|setname", "ping", "evalsha", "script|load", "subscribe")
+_CONNECTION: Final = (
+    "client|setinfo",
+    "client|setname",
+    "ping",
+    "evalsha",
+    "script|load",
+    "subscribe",
+    "cluster|slots",
+    "asking",
+    "role",
+)
 _ALL_KEYS: Final = (f"{PREFIX}{{*}}:*",)
 _PLAN_KEYS: Final = tuple(f"{PREFIX}{{*}}:{kind}" for kind in ("shard", "registry", "brand:*", "campaign:*"))
 _CHANNELS: Final = f"{PREFIX}{{*}}:changes"

@@ -14,13 +14,13 @@ from typing import Final
 
 from engine.domain.ids import SHARDS, brand_of, campaign_id_of, ordinal_of
 from engine.domain.schedule import Schedule
-from engine.errors import BudgetError, ServerAway, ServerHangs
-from engine.live.hush import HANGS, SilentServer
+from engine.errors import BudgetError, ServerAway
+from engine.live.asking import Asking
 from engine.live.keys import keys_of_brand, shard_keys
 from engine.live.plans import LiveBrand, LiveCauses, PlanLines
 from engine.live.replies import NOT_READY, head
 from engine.live.scripts import LAYOUT, script, serves
-from engine.live.transport.pool import Call, ConnectionPool, NoAnswer, Reply
+from engine.live.transport.pool import Call, Reply
 
 SLICE: Final = 200
 """Campaigns, hashes or ids in one script call: no call may block Redis for more than 5 ms."""
@@ -36,8 +36,6 @@ Redis and of a CPU.
 """
 REST_S: Final = 0.006
 """The longest pause: with a Redis far away the round trip is pause enough."""
-AWAY_AFTER_S: Final = 0.3
-"""When Redis refuses connections for this many seconds, it counts as away, and the whole timeout is not waited for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +54,13 @@ class LiveShard:
     clock_ms: int
     entries: int
     last_entry_id: str
+    away: str = ""
+    """Its server, one of several, does not answer: which and why. Nothing else is known then."""
+
+    @property
+    def unmarked(self) -> bool:
+        """Whether it has no mark, and so waits for a rebuild."""
+        return not self.mark and not self.away
 
     @property
     def ready(self) -> bool:
@@ -64,6 +69,8 @@ class LiveShard:
     @property
     def why(self) -> str:
         """Why the shard takes no calls, in one word or the lost key's name; empty when it is ready."""
+        if self.away:
+            return self.away
         if self.rebuilding and not self.mark:
             return "rebuilding"
         if not self.mark:
@@ -121,36 +128,8 @@ rest: Final = time.sleep
 """Pauses after a call of a paced scan."""
 
 
-class LiveRedis:
+class LiveRedis(Asking):
     """The live state, for jobs and pages."""
-
-    def __init__(self, wire: ConnectionPool, timeout_s: float = 5.0) -> None:
-        self.wire = wire
-        self._timeout_s = timeout_s
-        self._hush = SilentServer()
-
-    def call_all(self, calls: Sequence[Call]) -> list[Reply]:
-        """Replies to script calls, pipelined. Raises ServerAway, at once while an earlier call has had no reply."""
-        if (silent_s := self._hush.silent_s(self._timeout_s)) is not None:
-            raise self._hangs(silent_s)
-        asked_at = time.monotonic()
-        try:
-            replies = self.wire.call_all(calls, self._timeout_s, AWAY_AFTER_S)
-        except NoAnswer as failure:
-            if failure.silent:
-                raise self._hangs(self._hush.nothing(asked_at)) from None
-            self._hush.answered()
-            raise ServerAway(
-                "Redis", self.wire.where, f"{failure.why}; check REDIS_URL and that the server runs"
-            ) from None
-        except BudgetError:
-            self._hush.answered()
-            raise
-        self._hush.answered()
-        return replies
-
-    def _hangs(self, silent_s: float) -> ServerHangs:
-        return ServerHangs("Redis", self.wire.where, silent_s, HANGS)
 
     def call_each(self, calls: Iterable[Call], *, rests: bool = False) -> Iterator[Reply]:
         """Replies to script calls, each sent after the reply to the one before. Raises ServerAway.
@@ -165,37 +144,47 @@ class LiveRedis:
                 rest(min(RESTS * (time.monotonic() - asked_s), REST_S))
             yield reply
 
+    def call_each_there(self, calls: Iterable[Call]) -> Iterator[Reply | None]:
+        """`call_each` with pauses; None for calls to a server that is away, of several. Raises ServerAway for all."""
+        for call in calls:
+            try:
+                yield from self.call_each((call,), rests=True)
+            except ServerAway as gone:
+                if not gone.partial:
+                    raise
+                yield None
+
     def ping(self) -> None:
         """Raises ServerAway when Redis does not answer."""
-        self.read_shard(0)
+        self.now_ms()
 
     def now_ms(self) -> int:
-        """The time by Redis' clock. Jobs read time here and nowhere else."""
-        return self.read_shard(0).clock_ms
+        """The time by Redis' clock: of the first server that answers. Jobs read time here and nowhere else."""
+        firsts = {self.wire.where_of(shard_keys(shard).shard): shard for shard in reversed(range(SHARDS))}
+        shards = sorted(firsts.values())
+        for shard in shards[:-1]:
+            try:
+                return self.read_shard(shard).clock_ms
+            except ServerAway as gone:
+                if not gone.partial:
+                    raise
+        return self.read_shard(shards[-1]).clock_ms
 
     def read_shard(self, shard: int, *, tick: bool = False) -> LiveShard:
         """One shard's state. tick: also moves its now forward, so that no later entry can have an earlier instant."""
-        return self._shards([shard], tick)[0]
+        return _live_shard(shard, self.call_all([_asks_shard(shard, tick)])[0])
 
     def read_shards(self, *, tick: bool = False) -> list[LiveShard]:
-        """The state of all 64 shards in one round trip."""
-        return self._shards(range(SHARDS), tick)
+        """The state of all 64 shards in one round trip. Those of a server that is away, of several, are `away`."""
+        replies = self.call_some([_asks_shard(shard, tick) for shard in range(SHARDS)])
+        return [
+            _live_shard(shard, reply) if reply is not None else self._away_shard(shard)
+            for shard, reply in enumerate(replies)
+        ]
 
-    def _shards(self, shards: Iterable[int], tick: bool) -> list[LiveShard]:
-        wanted = list(shards)
-        code = script("read_shard")
-        calls = [Call(code, (shard_keys(s).shard, shard_keys(s).journal), ("1" if tick else "0",)) for s in wanted]
-        out = []
-        for shard, reply in zip(wanted, self.call_all(calls), strict=True):
-            mark, layout, now, n, lost, rebuilding, clock, entries, last = (
-                part.decode(errors="replace") for part in reply
-            )
-            out.append(
-                LiveShard(
-                    shard, mark, layout, int(now or 0), int(n or 0), lost, rebuilding, int(clock), int(entries), last
-                )
-            )
-        return out
+    def _away_shard(self, shard: int) -> LiveShard:
+        gone = self.lacking.get(self.wire.where_of(shard_keys(shard).shard))
+        return LiveShard(shard, "", "", 0, 0, "", "", 0, 0, "", str(gone) if gone else "its server does not answer")
 
     def read_plans(self, ordinals: Mapping[int, int]) -> dict[int, LiveBrand | None]:
         """Reads brands with their campaigns 1..highest ordinal: {brand id: highest ordinal}. None for a brand that is
@@ -221,8 +210,8 @@ class LiveRedis:
     def _read_lines(
         self, wanted: Mapping[int, Sequence[int]], rests: bool = False
     ) -> Iterator[tuple[int, PlanLines | None]]:
-        """{brand id: ordinals}: each brand with the replies of its slices. None where a slice found no such brand, or
-        its shard not ready.
+        """{brand id: ordinals}: each brand with the replies of its slices. None where a slice found no such brand,
+        its shard not ready, or its server, one of several, away.
         """
         code, turn = script("read_plan"), RESTING_TURN if rests else TURN
         for brand_id, ordinals in wanted.items():
@@ -235,13 +224,18 @@ class LiveRedis:
             calls = [
                 Call(code, (keys.shard, keys.brand(brand_id), *map(keys.campaign, ids)), (LAYOUT,)) for ids in slices
             ]
-            for ids, reply in zip(slices, self.call_each(calls, rests=rests), strict=False):
-                if head(reply) == NOT_READY or not reply[3]:
-                    lines = None
-                    break
-                found = {} if lines is None else lines.campaigns
-                found.update((id_, text) for id_, text in zip(ids, reply[4:], strict=True) if text)
-                lines = PlanLines(brand_id, reply, found)
+            try:
+                for ids, reply in zip(slices, self.call_each(calls, rests=rests), strict=False):
+                    if head(reply) == NOT_READY or not reply[3]:
+                        lines = None
+                        break
+                    found = {} if lines is None else lines.campaigns
+                    found.update((id_, text) for id_, text in zip(ids, reply[4:], strict=True) if text)
+                    lines = PlanLines(brand_id, reply, found)
+            except ServerAway as gone:
+                if not gone.partial or len(wanted) == 1:
+                    raise
+                lines = None
             yield brand_id, lines
 
     def read_brand(self, brand_id: int, highest_ordinal: int) -> LiveBrand | None:
@@ -321,6 +315,16 @@ class LiveRedis:
     def unmark(self, instance: str, shard: int, found: str) -> None:
         """Takes a shard out of use until it is rebuilt."""
         head(self.call_all([Call(script("unmark"), (shard_keys(shard).shard,), (instance, found))])[0])
+
+
+def _asks_shard(shard: int, tick: bool) -> Call:
+    keys = shard_keys(shard)
+    return Call(script("read_shard"), (keys.shard, keys.journal), ("1" if tick else "0",))
+
+
+def _live_shard(shard: int, reply: Reply) -> LiveShard:
+    mark, layout, now, n, lost, rebuilding, clock, entries, last = (part.decode(errors="replace") for part in reply)
+    return LiveShard(shard, mark, layout, int(now or 0), int(n or 0), lost, rebuilding, int(clock), int(entries), last)
 
 
 def _all_of(highest: Mapping[int, int]) -> dict[int, Sequence[int]]:

@@ -9,8 +9,6 @@ import weakref
 from typing import Final
 
 import redis
-from redis.backoff import ConstantBackoff
-from redis.retry import Retry
 
 from engine.errors import ServerAway, ServerHangs
 
@@ -23,7 +21,9 @@ _ALL: Final[weakref.WeakSet[SilentServer]] = weakref.WeakSet()
 class SilentServer:
     """Since when a Redis has not replied. Thread-safe; usable after fork."""
 
-    def __init__(self) -> None:
+    def __init__(self, hold_s: float = HOLD_S) -> None:
+        """hold_s: how long others are refused before one asks again."""
+        self._hold_s = hold_s
         self._forget()
         _ALL.add(self)
 
@@ -39,7 +39,7 @@ class SilentServer:
         with self._lock:
             since, now = self._since, time.monotonic()
             if now >= self._again_at:
-                self._again_at = now + deadline_s + HOLD_S
+                self._again_at = now + deadline_s + self._hold_s
                 return None
         return None if since is None else now - since
 
@@ -48,7 +48,7 @@ class SilentServer:
         with self._lock:
             now = time.monotonic()
             self._since = asked_at if self._since is None else self._since
-            self._again_at = now + HOLD_S
+            self._again_at = now + self._hold_s
             return now - self._since
 
     def answered(self) -> None:
@@ -58,20 +58,11 @@ class SilentServer:
                 self._since = None
 
 
-def impatient_redis(url: str, timeout_s: float) -> redis.Redis:
-    """A client for plain commands. It retries refused connections, and not commands without a reply: each try would
-    cost the whole time again.
-    """
-    again = Retry(ConstantBackoff(0.1), 3, supported_errors=(redis.ConnectionError,))
-    return redis.Redis.from_url(url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=again)
-
-
-def away(plain: redis.Redis, where: str, error: Exception) -> ServerAway:
-    """The error for a plain command without a reply."""
+def away(where: str, error: Exception, waited_s: float, partial: bool = False) -> ServerAway:
+    """The error for a plain command without a reply. waited_s: how long it waited. partial: other servers have other shards."""
     if isinstance(error, redis.TimeoutError | TimeoutError):
-        waited = plain.connection_pool.connection_kwargs.get("socket_timeout") or 0.0
-        return ServerHangs("Redis", where, float(waited), HANGS)
-    return ServerAway("Redis", where, f"{error}; check REDIS_URL and that the server runs")
+        return ServerHangs("Redis", where, waited_s, HANGS, partial=partial)
+    return ServerAway("Redis", where, f"{error}; check REDIS_URL and that the server runs", partial=partial)
 
 
 def _forget_all() -> None:

@@ -31,6 +31,7 @@ from engine.live.hush import away
 from engine.live.keys import shard_keys
 from engine.live.logged import UNITEMISED, Adjustment, Change, HoldStep, LoggedSpend, Refund
 from engine.live.packed import Unpacked
+from engine.live.transport.plain import PlainRedis
 
 TEXT: Final = b"1"
 PACKED: Final = b"2"
@@ -343,9 +344,8 @@ class JournalPart(NamedTuple):
 class Journal:
     """Reads the journals of all shards."""
 
-    def __init__(self, plain: redis.Redis, where: str) -> None:
+    def __init__(self, plain: PlainRedis) -> None:
         self._plain = plain
-        self._where = where
 
     def read_part(self, shard: int, from_id: str, count: int, most_spends: int) -> JournalPart:
         """Up to `count` raw entries from an id on, inclusive; fewer where they have more spends than the bound."""
@@ -362,17 +362,17 @@ class Journal:
 
     def read(self, shard: int, from_id: str, count: int) -> list[tuple[bytes, dict[bytes, bytes]]]:
         """Up to `count` raw entries from an id on, that one included. Raises ServerAway, NoJournal where no stream is, BudgetError."""
-        return self._entries(shard, lambda key: self._plain.xrange(key, min=from_id, count=count))
+        return self._entries(shard, lambda server, key: server.xrange(key, min=from_id, count=count))
 
     def read_back(self, shard: int, to_id: str, count: int) -> list[tuple[bytes, dict[bytes, bytes]]]:
         """Up to `count` raw entries from an id backwards, that one included, the last first. Raises as `read`."""
-        return self._entries(shard, lambda key: self._plain.xrevrange(key, max=to_id, count=count))
+        return self._entries(shard, lambda server, key: server.xrevrange(key, max=to_id, count=count))
 
-    def _entries(self, shard: int, ask: Callable[[str], Any]) -> list[tuple[bytes, dict[bytes, bytes]]]:
+    def _entries(self, shard: int, ask: Callable[[redis.Redis, str], Any]) -> list[tuple[bytes, dict[bytes, bytes]]]:
         try:
-            raw = ask(shard_keys(shard).journal)
+            raw: Any = self._plain.run(shard, lambda server: ask(server, shard_keys(shard).journal))
         except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
-            raise away(self._plain, self._where, error) from None
+            raise away(self._plain.where_of(shard), error, self._plain.timeout_s, self._plain.several) from None
         except redis.ResponseError as error:
             kind = NoJournal if str(error).startswith("WRONGTYPE") else BudgetError
             raise kind(f"the journal of shard {shard} does not read as one: {error}") from None

@@ -64,3 +64,8 @@ def keys_of_brand(brand_id: int) -> ShardKeys:
 def keys_of_campaign(campaign_id: int) -> ShardKeys:
     """The keys of the shard that holds a campaign."""
     return shard_keys(shard_of(brand_of(campaign_id)))
+
+
+def shard_of_key(key: str) -> int:
+    """The shard (0..63) of one of these keys. Raises ValueError."""
+    return int(key[len(PREFIX) + 1 : key.index("}")])

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from engine.domain.ids import MAX_BRAND_ID, ORDINALS, SHARDS, shard_of
+from engine.errors import ServerAway
 from engine.live.admin import LiveRedis
 from engine.live.keys import shard_keys
 from engine.live.scripts import LAYOUT, script
@@ -21,7 +22,12 @@ def registered(live: LiveRedis, instance: str, shards: Iterable[int] = range(SHA
     for shard in shards:
         cursor = "0"
         while True:
-            (reply,) = live.call_all([_call(shard, cursor)])
+            try:
+                (reply,) = live.call_all([_call(shard, cursor)])
+            except ServerAway as gone:
+                if not gone.partial:
+                    raise
+                break  # found by the next look
             found |= _brands(reply, instance, shard)
             if reply[0] != b"ok" or (cursor := reply[4].decode()) == "0":
                 break
@@ -39,13 +45,13 @@ def registered_of(live: LiveRedis, instance: str, brand_ids: Iterable[int]) -> d
 
 def stamp(live: LiveRedis, instance: str, shards: Iterable[int], number: int = 0, *, lower: bool = False) -> int:
     """Stores the number of the catalog's last change in shards, where it is higher; returns the highest that they had
-    before. Raises ServerAway.
+    before. Those of a server that is away, of several, are left out. Raises ServerAway.
 
     lower: store it even where it is lower, after the restored catalog was published again.
     """
     args = (LAYOUT, instance, str(number), "1" if lower else "0")
-    replies = live.call_all([Call(script("stamp"), (shard_keys(shard).shard,), args) for shard in shards])
-    return max((int(reply[1]) for reply in replies if reply[0] == b"ok"), default=0)
+    replies = live.call_some([Call(script("stamp"), (shard_keys(shard).shard,), args) for shard in shards])
+    return max((int(reply[1]) for reply in replies if reply is not None and reply[0] == b"ok"), default=0)
 
 
 def _call(shard: int, cursor: str, *brand_ids: int) -> Call:

@@ -64,8 +64,8 @@ def sweep(live: LiveRedis, brand_ids: Iterable[int]) -> set[int]:
         wanted = (*keys.fixed, keys.brand(brand_id), *keys.holds(brand_id))
         calls.append(Call(script("holds"), wanted, (LAYOUT, f"E,{campaign_id_of(brand_id, 0)},,,;")))
     done = set()
-    for brand_id, reply in zip(listed, live.call_all(calls), strict=True):
-        if head(reply) != NOT_READY:
+    for brand_id, reply in zip(listed, live.call_some(calls), strict=True):
+        if reply is not None and head(reply) != NOT_READY:
             done.add(brand_id)
     return done
 
@@ -125,9 +125,9 @@ def _brand_and_holds(keys: ShardKeys, brand_id: int) -> tuple[str, str, str]:
 def _probe(live: LiveRedis, looks: Iterable[tuple[int, list[str]]], windows_ms: tuple[int, ...] = ()) -> set[int]:
     listed, args = list(looks), (LAYOUT, *map(str, windows_ms))
     calls = (Call(script("probe"), (*shard_keys(shard).fixed, *keys), args) for shard, keys in listed)
-    replies = live.call_each(calls, rests=True)
+    replies = live.call_each_there(calls)
     return {
         shard
         for (shard, _), reply in zip(listed, replies, strict=True)
-        if head(reply) == NOT_READY and reply[1] == b"lost"
+        if reply is not None and head(reply) == NOT_READY and reply[1] == b"lost"
     }

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final, NamedTuple, Self, cast
@@ -12,10 +13,11 @@ import psycopg2
 from engine.errors import Refused
 from engine.local.binaries import find_postgres, find_valkey, open_copy
 from engine.local.data_dir import SHARED, DataDir
+from engine.local.forming import form
 from engine.local.ports import kept_or_free
 from engine.local.postgres import USER, Postgres
 from engine.local.server import PortTaken, Server
-from engine.local.valkey import Valkey
+from engine.local.valkey import ClusterNode, Valkey
 from engine.running import Running, write_running
 
 _TRIES: Final = 5
@@ -38,16 +40,28 @@ def _never() -> bool:
     return False
 
 
+def _cluster_url(nodes: Sequence[ClusterNode]) -> str:
+    """Where a cluster is; empty where there is none."""
+    places = ",".join(f"127.0.0.1:{node.port}" for node in nodes)
+    return f"redis+cluster://:{nodes[0].password}@{places}" if nodes else ""
+
+
 class EmbeddedServers:
-    """Two Valkeys and a PostgreSQL on a data folder, held by a lock. Data, passwords and, while free, ports outlive a restart.
+    """Two Valkeys (or a cluster of them, and one for jobs) and a PostgreSQL on a data folder, held by a lock. Data, passwords and, while free, ports outlive a restart.
 
     Start and stop it in the main thread: the servers end with the thread that started them.
     """
 
     def __init__(
-        self, data_dir: Path, say: Callable[[str], None] = _silent, should_stop: Callable[[], bool] = _never
+        self,
+        data_dir: Path,
+        say: Callable[[str], None] = _silent,
+        should_stop: Callable[[], bool] = _never,
+        nodes: int = 0,
     ) -> None:
+        """nodes: the hot Redis is a cluster of so many; 0 for one server, or for as many as the folder has."""
         self.data = DataDir(data_dir)
+        self._nodes = nodes
         self.all: tuple[Server, ...] = ()
         self._say = say
         self._should_stop = should_stop
@@ -67,9 +81,13 @@ class EmbeddedServers:
             for server in self.all:
                 self._say(f"waiting for {server.title} on 127.0.0.1:{server.port}")
                 self._wait(server)
+            if hot := self._cluster:
+                self._say(f"making one cluster of {len(hot)} nodes")
+                form([node.client() for node in hot], [], {node.port: node.bus_port for node in hot}.__getitem__)
             if may_create_databases:
                 self._let_role_create_databases()
-            self.data.keep_ports({server.role: server.port for server in self.all})
+            buses = {f"{node.role}-bus": node.bus_port for node in self._cluster}
+            self.data.keep_ports({server.role: server.port for server in self.all} | buses)
             write_running(self.data.place, Running(*self.urls, self.data.secrets().secret_key))
         except BaseException:
             self.stop()
@@ -95,8 +113,12 @@ class EmbeddedServers:
         """Where they are. Raises Refused before start()."""
         if not self.all:
             raise Refused(f"the embedded servers on {self.data.path} are not started: call start() first")
-        hot, jobs, database = (server.url for server in self.all)
-        return Urls(hot, jobs, database)
+        *hot, jobs, database = self.all
+        return Urls(_cluster_url(self._cluster) or hot[0].url, jobs.url, database.url)
+
+    @property
+    def _cluster(self) -> list[ClusterNode]:
+        return [server for server in self.all if isinstance(server, ClusterNode)]
 
     def _let_role_create_databases(self) -> None:
         connection = psycopg2.connect(cast(Postgres, self.all[-1]).superuser_url)
@@ -125,16 +147,40 @@ class EmbeddedServers:
             self.data.base()
             valkey, postgres = open_copy(valkey, SHARED), open_copy(postgres, SHARED)
         known, taken, passwords = self.data.ports(), set[int](), self.data.secrets()
-        ports = []
-        for role in ("hot", "jobs", "ledger"):
-            ports.append(kept_or_free(known.get(role), taken))
-            taken.add(ports[-1])
-        name = valkey.engine.capitalize()
+        ports: dict[str, int] = {}
+        nodes = self._nodes_wanted(known)
+        hot_roles = [f"node{i}" for i in range(1, nodes + 1)] or ["hot"]
+        for role in (*hot_roles, *(f"{role}-bus" for role in hot_roles if nodes), "jobs", "ledger"):
+            ports[role] = kept_or_free(known.get(role), taken)
+            taken.add(ports[role])
+        name = f"{valkey.engine.capitalize()} {valkey.version}"
+        hot: list[Server] = []
+        for role in hot_roles:
+            made = (ClusterNode if nodes else Valkey)(
+                role, f"{name}, {role}", self.data, valkey, passwords.hot, ports[role]
+            )
+            if isinstance(made, ClusterNode):
+                made.bus_port = ports[f"{role}-bus"]
+            hot.append(made)
         self.all = (
-            Valkey("hot", f"{name} {valkey.version}, hot", self.data, valkey, passwords.hot, ports[0]),
-            Valkey("jobs", f"{name} {valkey.version}, jobs", self.data, valkey, passwords.jobs, ports[1]),
-            Postgres("ledger", f"PostgreSQL {postgres.version}", self.data, postgres, passwords.database, ports[2]),
+            *hot,
+            Valkey("jobs", f"{name}, jobs", self.data, valkey, passwords.jobs, ports["jobs"]),
+            Postgres(
+                "ledger", f"PostgreSQL {postgres.version}", self.data, postgres, passwords.database, ports["ledger"]
+            ),
         )
+
+    def _nodes_wanted(self, known: Mapping[str, int]) -> int:
+        """How many nodes there are to be. Raises Refused where the folder has others: their journals may hold spends that
+        PostgreSQL does not have yet.
+        """
+        had = sum(re.fullmatch(r"node\d+", role) is not None for role in known)
+        if known and self._nodes not in (0, had):
+            before = f"a cluster of {had} nodes" if had else "one hot Redis"
+            raise Refused(
+                f"{self.data.path} has {before}: start it so, or set BUDGET_DATA_DIR to another folder for a cluster of {self._nodes}"
+            )
+        return self._nodes or had
 
     def _wait(self, server: Server) -> None:
         for tries_left in reversed(range(_TRIES)):
@@ -145,5 +191,8 @@ class EmbeddedServers:
                 if not tries_left:
                     raise Refused(f"{server.title} finds every port taken: try again") from None
                 server.stop()
-                server.port = kept_or_free(None, {other.port for other in self.all})
+                taken = {other.port for other in self.all} | {node.bus_port for node in self._cluster}
+                server.port = kept_or_free(None, taken)
+                if isinstance(server, ClusterNode):
+                    server.bus_port = kept_or_free(None, {*taken, server.port})
                 server.launch()

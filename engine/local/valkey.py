@@ -29,6 +29,14 @@ maxclients 4000
 tcp-backlog 128
 daemonize no
 """
+# While one node is away, the others go on with their slots.
+_CLUSTER_CONFIG = """\
+cluster-enabled yes
+cluster-config-file nodes.conf
+cluster-node-timeout 5000
+cluster-port {bus_port}
+cluster-require-full-coverage no
+"""
 
 
 class Valkey(Server):
@@ -47,7 +55,11 @@ class Valkey(Server):
         self.data.make_private(self.folder)
         self.end_leftovers()
         config = _CONFIG.format(port=self.port, folder=_quoted(self.folder), password=_quoted(self.password))
-        self.spawn([self.program.path(self.program.parts[0]), "-"], config.encode())
+        self.spawn([self.program.path(self.program.parts[0]), "-"], (config + self.more()).encode())
+
+    def more(self) -> str:
+        """Further lines of its configuration."""
+        return ""
 
     def answers(self) -> bool:
         client = redis.Redis.from_url(self.url, socket_connect_timeout=1, socket_timeout=2, retry=Retry(NoBackoff(), 0))
@@ -61,6 +73,19 @@ class Valkey(Server):
             return False
         finally:
             client.close()
+
+
+class ClusterNode(Valkey):
+    """One node of an embedded cluster. bus_port: where the other nodes reach it."""
+
+    bus_port = 0
+
+    def more(self) -> str:
+        return _CLUSTER_CONFIG.format(bus_port=self.bus_port)
+
+    def client(self) -> redis.Redis:
+        """For commands of the cluster."""
+        return redis.Redis.from_url(self.url, socket_timeout=5, retry=Retry(NoBackoff(), 0))
 
 
 def _quoted(value: str | Path) -> str:

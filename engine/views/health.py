@@ -147,7 +147,8 @@ def _hot_redis(live: LiveRedis, plain: redis.Redis | None) -> tuple[Hot, bool]:
         # First: a replica refuses scripts, and each call to it is tried again for its whole time.
         if plain is not None and is_replica(plain):
             return _no_hot(str(ServerAway("Redis", live.wire.where, REPLICA.format("REDIS_URL")))), False
-        return _shards(live.read_shards()), True
+        shards = live.read_shards()
+        return _shards(shards), not any(shard.away for shard in shards)
     except BudgetError as error:
         return _no_hot(str(error)), False
 
@@ -157,6 +158,10 @@ def _no_hot(why: str) -> Hot:
 
 
 def _shards(shards: list[LiveShard]) -> Hot:
+    gone = [shard for shard in shards if shard.away]
+    if gone:
+        whys = "; ".join(dict.fromkeys(shard.away for shard in gone))
+        return Part("redis", "Redis", "down", f"{len(gone)} of {SHARDS} shards away: {whys}"), shards
     missing = [shard for shard in shards if not shard.ready]
     if not missing:
         return Part("redis", "Redis", "ok", f"all {SHARDS} shards ready"), shards
@@ -351,6 +356,8 @@ def where_in(db: Engine) -> str:
 
 def where_of(client: redis.Redis) -> str:
     options = client.connection_pool.connection_kwargs
+    if "primary" in options:
+        return str(options["primary"].where)
     return str(
         options.get("path")
         or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}/{options.get('db') or 0}"

@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -27,6 +28,7 @@ from engine.ledger.cursors import CursorRow, read_cursors
 from engine.live.grammar import whole
 from engine.live.keys import shard_keys
 from engine.live.scripts import serves
+from engine.live.transport.plain import PlainRedis
 from engine.views.health import HEARTBEAT_KEY, JobHealth, read_jobs
 from engine.views.workers import workers_of
 
@@ -121,6 +123,16 @@ class _Growth:
         return (limit - used) * (now - since) / (used - before)
 
 
+class _Server(NamedTuple):
+    """What one server says. states: shard -> its hash; waiting: the first entry without a row of each shard that has one; memory: used bytes and their limit."""
+
+    states: dict[int, dict[bytes, bytes]]
+    waiting: list[bytes]
+    now_ms: int
+    memory: tuple[int, int]
+    evicted: int
+
+
 class Metrics:
     """Reads the figures. Keeps the last cursors, so that the backlog is known while PostgreSQL is away and they do
     not move.
@@ -129,7 +141,7 @@ class Metrics:
     def __init__(
         self,
         db: Engine,
-        hot: redis.Redis,
+        hot: PlainRedis,
         jobs: redis.Redis,
         clock: Callable[[], float] = time.monotonic,
         hangs: Callable[[str], bool] = lambda name: False,
@@ -140,6 +152,7 @@ class Metrics:
         self._hot = hot
         self._jobs = jobs
         self._growth = _Growth(clock)
+        self._states: dict[int, dict[bytes, bytes]] = {}
         self._cursors: dict[int, CursorRow] = {}
 
     def read(self) -> Figures:
@@ -154,10 +167,57 @@ class Metrics:
         return Figures(hot, cold, backlog, *workers)
 
     def _read_hot(self) -> HotFigures | None:
-        pipe = self._hot.pipeline(transaction=False)
+        servers = self._read_servers()
+        if not servers:
+            return None
+        here = {shard: state for server in servers for shard, state in server.states.items()}
+        # Counts never go back: those of a server that is away, of several, stay as they were.
+        self._states |= here
+        counts = _counts(list(self._states.values()))
+        states = list(here.values())
+        waiting = [name for server in servers for name in server.waiting]
+        # Of several servers the fullest one.
+        used, limit = max((server.memory for server in servers), key=lambda of: of[0] / of[1] if of[1] else 0)
+        return HotFigures(
+            spends={key: n for key, n in counts.items() if key[0] != "hold"},
+            holds_refused={cause: n for (what, cause), n in counts.items() if what == "hold"},
+            not_ready=SHARDS
+            - len(states)
+            + sum(
+                1
+                for s in states
+                if not s.get(b"mark") or not serves((s.get(b"layout") or b"").decode("ascii", "replace"))
+            ),
+            journal_numbers={shard: whole(s.get(b"n")) or 0 for shard, s in here.items()},
+            oldest_ms=min((int(name.partition(b"-")[0]) for name in waiting), default=None) if self._cursors else None,
+            now_ms=max(server.now_ms for server in servers),
+            used_bytes=used,
+            limit_bytes=limit,
+            full_in_s=self._growth.full_in_s(used, limit),
+            evicted=sum(server.evicted for server in servers),
+        )
+
+    def _read_servers(self) -> list[_Server]:
+        """What each server says, side by side: one that hangs does not put off the others."""
+        try:
+            clients = self._hot.each()
+            shards: dict[str, list[int]] = {where: [] for where in clients}
+            for shard in range(SHARDS):
+                shards.setdefault(self._hot.where_of(shard), []).append(shard)
+        except (redis.RedisError, OSError):
+            return []
+        if len(clients) == 1:
+            found = [self._read_server(client, shards[where]) for where, client in clients.items()]
+        else:
+            with ThreadPoolExecutor(len(clients)) as threads:
+                found = list(threads.map(lambda at: self._read_server(clients[at], shards[at]), clients))
+        return [server for server in found if server is not None]
+
+    def _read_server(self, client: redis.Redis, shards: Sequence[int]) -> _Server | None:
+        pipe = client.pipeline(transaction=False)
         pipe.info()
         pipe.time()
-        for shard in range(SHARDS):
+        for shard in shards:
             keys, cursor = shard_keys(shard), self._cursors.get(shard)
             pipe.hgetall(keys.shard)
             pipe.xrange(keys.journal, min=f"({cursor.entry_id}" if cursor else "+", count=1)
@@ -167,26 +227,19 @@ class Metrics:
             return None
         if isinstance(info, Exception) or isinstance(now, Exception):
             info, now = ({} if isinstance(info, Exception) else info), (time.time_ns() // 10**9, 0)
-        now_ms = now[0] * 1000 + now[1] // 1000
-        states = [state if isinstance(state, dict) else {} for state in answers[::2]]
-        waiting = [entries[0][0] for entries in answers[1::2] if isinstance(entries, list) and entries]
-        counts = _counts(states)
-        used = int(info.get("used_memory", 0))
-        limit = int(info.get("maxmemory", 0)) or int(info.get("total_system_memory", 0))
-        return HotFigures(
-            spends={key: n for key, n in counts.items() if key[0] != "hold"},
-            holds_refused={cause: n for (what, cause), n in counts.items() if what == "hold"},
-            not_ready=sum(
-                1
-                for s in states
-                if not s.get(b"mark") or not serves((s.get(b"layout") or b"").decode("ascii", "replace"))
+        states = {
+            shard: state if isinstance(state, dict) else {} for shard, state in zip(shards, answers[::2], strict=True)
+        }
+        if self._hot.several:
+            states = {shard: state for shard, state in states.items() if state}
+        return _Server(
+            states=states,
+            waiting=[entries[0][0] for entries in answers[1::2] if isinstance(entries, list) and entries],
+            now_ms=now[0] * 1000 + now[1] // 1000,
+            memory=(
+                int(info.get("used_memory", 0)),
+                int(info.get("maxmemory", 0)) or int(info.get("total_system_memory", 0)),
             ),
-            journal_numbers={shard: whole(s.get(b"n")) or 0 for shard, s in enumerate(states)},
-            oldest_ms=min((int(name.partition(b"-")[0]) for name in waiting), default=None) if self._cursors else None,
-            now_ms=now_ms,
-            used_bytes=used,
-            limit_bytes=limit,
-            full_in_s=self._growth.full_in_s(used, limit),
             evicted=int(info.get("evicted_keys", 0)),
         )
 

@@ -25,6 +25,7 @@ FREE = {
     "doctor": "changes nothing, and tells the revision",
     "worker": "waits for the revision itself, and each of its transactions checks it",
     "spend": "needs no PostgreSQL",
+    "cluster balance": "needs no PostgreSQL",
     "scripts export": "needs no server",
     "scripts acl": "needs no server",
 }

@@ -17,6 +17,7 @@ from engine.live.admin import BrandPlan, CampaignPlan, LiveRedis
 from engine.live.journal import Entry, Journal, decode
 from engine.live.keys import keys_of_brand, shard_keys
 from engine.live.scripts import script
+from engine.live.transport.plain import PlainRedis
 from engine.live.transport.pool import Call
 
 BRAND = 81
@@ -107,7 +108,9 @@ class Plant:
 
     def entries(self, brand_id: int = BRAND) -> list[Entry]:
         """The journal of the brand's shard."""
-        return [decode(*item) for item in Journal(self.plain, "test").read(shard_of(brand_id), "-", 10_000)]
+        return [
+            decode(*item) for item in Journal(PlainRedis.over(self.plain, "test")).read(shard_of(brand_id), "-", 10_000)
+        ]
 
     def key(self, brand_id: int = BRAND) -> str:
         return keys_of_brand(brand_id).brand(brand_id)

@@ -26,7 +26,7 @@ FAILED_OVER: Final = (
     M("a replica passes for well", "engine/views/health.py",
       "if plain is not None and is_replica(plain):", "if False:",
       (READ_ONLY + "a_redis_that_is_a_read_only_replica_is_down_for_readyz",)),
-    M("a refused SCRIPT LOAD is the end", "engine/live/transport/pool.py",
+    M("a refused SCRIPT LOAD is the end", "engine/live/transport/loading.py",
       "if not is_refused(refusal):", "if True:",
       (REFUSED + "spends_are_counted_where_script_load_is_refused",)),
     M("a watch that reads nothing tries as if it did", "engine/client/watch/watch.py",

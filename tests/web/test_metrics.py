@@ -144,7 +144,7 @@ def test_spends_that_wait_for_postgresql_grow_old(well: System) -> None:
 def test_the_backlog_is_told_while_postgresql_is_away(well: System) -> None:
     _, (campaign,) = brand_with(well)
     well.persister.drain_all()
-    metrics = Metrics(well.db, well.hot_redis, well.jobs_redis)
+    metrics = Metrics(well.db, well.plain, well.jobs_redis)
     assert metrics.read().backlog == 0
     metrics._db = System(replace(well.settings, database_url="postgresql://nobody@127.0.0.1:1/none")).db
     well.client.record_spend(campaign, "1")
@@ -154,7 +154,7 @@ def test_the_backlog_is_told_while_postgresql_is_away(well: System) -> None:
 
 def test_redis_is_full_when_its_growth_reaches_the_limit(well: System) -> None:
     now = [0.0]
-    metrics = Metrics(well.db, well.hot_redis, well.jobs_redis, lambda: now[0])
+    metrics = Metrics(well.db, well.plain, well.jobs_redis, lambda: now[0])
     assert metrics._growth.full_in_s(1_000, 10_000) == float("inf")
     now[0] = 100.0
     assert metrics._growth.full_in_s(2_000, 10_000) == 800

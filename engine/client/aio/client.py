@@ -32,7 +32,6 @@ from engine.domain.money import micros_of
 from engine.errors import BudgetError, InvalidInput, shown
 from engine.live.replies import ACCEPTED, RECORDED, CampaignStatus, SpendResult, spend_result, unavailable, unreadable
 from engine.live.scripts import LAYOUT, RECORD, TRY, script
-from engine.live.transport.aio import AsyncAddress
 from engine.live.transport.pool import Call, NoAnswer, Reply
 from engine.settings import hot_redis_url
 
@@ -57,24 +56,33 @@ class AsyncBudgetClient(AsyncHoldCalls):
     nothing else waits.
     """
 
-    def __init__(self, url: str, timeout_ms: int = 250, max_waiting: int = MAX_WAITING) -> None:
+    def __init__(
+        self, url: str, timeout_ms: int = 250, max_waiting: int = MAX_WAITING, resend_s: float | None = None
+    ) -> None:
         for name, value in (("timeout_ms", timeout_ms), ("max_waiting", max_waiting)):
             if type(value) is not int or value <= 0:
                 raise InvalidInput(f"{name} {shown(value)} is not a whole number above 0", name)
         self._url, self._timeout_ms = url, timeout_ms
         self._beside: BudgetClient | None = None
         """The sync client of the watches and leases, which have threads of their own."""
-        self._sender = Sender(AsyncAddress(url), timeout_ms / 1000, max_waiting)
+        self._sender = Sender(url, timeout_ms / 1000, max_waiting, resend_s)
 
     @classmethod
-    def from_url(cls, url: str, timeout_ms: int = 250, max_waiting: int = MAX_WAITING) -> AsyncBudgetClient:
-        """A client for the Redis at `url` (any form that redis-py takes)."""
-        return cls(url, timeout_ms, max_waiting)
+    def from_url(
+        cls, url: str, timeout_ms: int = 250, max_waiting: int = MAX_WAITING, resend_s: float | None = None
+    ) -> AsyncBudgetClient:
+        """A client for the Redis at `url`: any form that redis-py takes, redis+cluster:// or redis+sentinel://.
+
+        resend_s: as of `BudgetClient.from_url`.
+        """
+        return cls(url, timeout_ms, max_waiting, resend_s)
 
     @classmethod
-    def from_env(cls, timeout_ms: int = 250, max_waiting: int = MAX_WAITING) -> AsyncBudgetClient:
+    def from_env(
+        cls, timeout_ms: int = 250, max_waiting: int = MAX_WAITING, resend_s: float | None = None
+    ) -> AsyncBudgetClient:
         """A client for REDIS_URL, or for the embedded servers that run on BUDGET_DATA_DIR."""
-        return cls(hot_redis_url(), timeout_ms, max_waiting)
+        return cls(hot_redis_url(), timeout_ms, max_waiting, resend_s)
 
     def record_spend(
         self,

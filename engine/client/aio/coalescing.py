@@ -19,6 +19,7 @@ from engine.client.batches import (
 )
 from engine.client.request_ids import next_id
 from engine.errors import BudgetError, Unavailable
+from engine.live.keys import shard_keys
 from engine.live.packed import pack
 from engine.live.replies import ACCEPTED, NOT_READY, RECORDED, SpendResult, spend_result, spend_results, unavailable
 from engine.live.scripts import RECORD, TRY, script
@@ -41,6 +42,11 @@ class PendingRequest:
     answered: bool
     given_up: bool
     """A caller's deadline passed without a reply."""
+
+    @property
+    def shard_key(self) -> str:
+        """The first key of its shard."""
+        raise NotImplementedError
 
     def seal(self) -> bool:
         """Prepares it for sending to the callers that still wait; False when none does."""
@@ -75,6 +81,10 @@ class SingleRequest(PendingRequest):
         self.given_up = False
         self.deadline = deadline
         self.future = future
+
+    @property
+    def shard_key(self) -> str:
+        return self._planned.keys[0]
 
     def seal(self) -> bool:
         self.call = self._planned
@@ -139,6 +149,10 @@ class CoalescedBatch(PendingRequest):
         self.results: Sequence[SpendResult] = ()
         self.limit = most_spends(MAX_CAMPAIGNS_A_CALL, with_lines, verb == TRY)
         self.campaigns: set[int] = set()
+
+    @property
+    def shard_key(self) -> str:
+        return shard_keys(self.shard).shard
 
     def opens(self, campaign_id: int) -> bool:
         """Adds one more campaign, where it fits."""

@@ -1,6 +1,5 @@
-"""The one task of an async client that talks to Redis. It sends all pending requests in one round trip, distributes
-the replies, and takes the requests that arrived meanwhile. A request whose reply is lost is sent again unchanged,
-in order, while a caller awaits it.
+"""The pending requests of an async client: admitted up to `max_waiting`, coalesced by shard and verb, ended at their callers'
+deadlines, and kept for a while where a caller gave up. Lanes send them (`lanes.py`).
 """
 
 from __future__ import annotations
@@ -10,49 +9,47 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Final
 
-from redis import exceptions
-
 from engine.client.aio.coalescing import PLACE, CoalescedBatch, PendingRequest, SingleRequest
 from engine.client.aio.futures import SpendFuture
+from engine.client.aio.lanes import Lane
+from engine.client.aio.resend import Resender
+from engine.client.aio.routed import RoutedLanes
+from engine.client.kept import checked_keep_s
 from engine.errors import BudgetError, InvalidId, Overloaded, shown
-from engine.live.transport.aio import AsyncAddress, AsyncConnection
-from engine.live.transport.loading import is_refused
-from engine.live.transport.pool import Call, NoAnswer, Reply, Unreadable, is_of_the_server, named, one_line, translated
+from engine.live.transport.aio import AsyncAddress
+from engine.live.transport.pool import Call, NoAnswer, Reply
+from engine.live.transport.routed import finder_of
 
 KEPT_S: Final = 300
 """Seconds for which a call is kept after its caller gave up: half of the dedup window of request ids, so that its
 repeat never counts again.
 """
-_PAUSE_S: Final = 0.005
 
 
 class Sender:
     """Requests in arrival order and their deadlines. Bound to the event loop of its first call."""
 
-    def __init__(self, address: AsyncAddress, timeout_s: float, max_waiting: int) -> None:
-        self._address = address
-        self._timeout_s = timeout_s
+    def __init__(self, url: str, timeout_s: float, max_waiting: int, resend_s: float | None = None) -> None:
+        finder = finder_of(url)
+        self._routed = None if finder is None else RoutedLanes(self, finder)
+        self._lane = Lane(self, AsyncAddress(url)) if self._routed is None else self._routed.lobby
+        keep_s = checked_keep_s(resend_s, finder is not None)
+        self._resender = Resender(self, keep_s) if keep_s else None
+        self.timeout_s = timeout_s
         self._max_waiting = max_waiting
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._task: asyncio.Task[None] | None = None
-        self._wake = asyncio.Event()
-        self._queue: list[PendingRequest] = []
         self._open: dict[int, CoalescedBatch] = {}
-        self._flight: list[PendingRequest] = []
         self._timer: asyncio.TimerHandle | None = None
-        self._limit: asyncio.Timeout | None = None
-        self._link: AsyncConnection | None = None
-        self._why = ""
         self._kept: OrderedDict[str, tuple[float, CoalescedBatch]] = OrderedDict()
         self._kept_spends = 0
-        self._closed = False
+        self.closed = False
         self._leave = self.leave  # made once, because each spend needs it
         self.waiting = 0
         """Spends and other calls that were accepted and have no reply."""
 
     def enter(self, loop: asyncio.AbstractEventLoop, size: int) -> None:
         """Admits `size` spends. Raises Overloaded, and BudgetError when closed or on another loop."""
-        if loop is not self._loop or self._closed:
+        if loop is not self._loop or self.closed:
             self._check(loop)
         waiting = self.waiting
         if waiting + size > self._max_waiting and waiting:
@@ -69,7 +66,7 @@ class Sender:
         self.waiting -= size
 
     def _check(self, loop: asyncio.AbstractEventLoop) -> None:
-        if self._closed:
+        if self.closed:
             raise BudgetError("this AsyncBudgetClient is closed: make a new one")
         if self._loop not in (None, loop):
             raise BudgetError("this AsyncBudgetClient belongs to another event loop: make one in each loop")
@@ -95,7 +92,7 @@ class Sender:
         else:
             pending.lines.append(line or f"{campaign_id},{micros},,;")
         pending.campaign_ids.append(campaign_id)
-        pending.deadlines.append(loop.time() + self._timeout_s)
+        pending.deadlines.append(loop.time() + self.timeout_s)
         future = SpendFuture(loop=loop)
         future.given_up = self._leave
         pending.futures.append(future)
@@ -106,7 +103,7 @@ class Sender:
         """Enqueues a single request behind all that came before it. Call `enter` before."""
         self._open.pop(shard, None)
         future: asyncio.Future[Reply] = loop.create_future()
-        self._add(loop, SingleRequest(call, loop.time() + self._timeout_s, future))
+        self._add(loop, SingleRequest(call, loop.time() + self.timeout_s, future))
         return future
 
     def again(self, loop: asyncio.AbstractEventLoop, request: str, verb: str, line: str) -> SpendFuture:
@@ -127,133 +124,62 @@ class Sender:
             )
         if pending.lost(int(place)):
             self.enter(loop, 1)
-        future = pending.again(int(place), loop.time() + self._timeout_s, loop)
-        if not pending.answered and pending not in self._queue and pending not in self._flight:
+        future = pending.again(int(place), loop.time() + self.timeout_s, loop)
+        if not pending.answered and not any(lane.has(pending) for lane in self._lanes):
             self._add(loop, pending)
         self._arm(loop)
         return future
 
     def _add(self, loop: asyncio.AbstractEventLoop, pending: PendingRequest) -> None:
-        self._queue.append(pending)
         self._arm(loop)
-        if self._task is None or self._task.done():
-            self._task = loop.create_task(self._run(), name="budget-sender")
-        self._wake.set()
+        lane = self._lane if self._routed is None else self._routed.lane_of(pending.shard_key)
+        lane.add(loop, pending)
 
     def _arm(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._timer is None:
-            self._timer = loop.call_later(self._timeout_s, self._expire)
+            self._timer = loop.call_later(self.timeout_s, self._expire)
 
-    async def _run(self) -> None:
-        try:
-            while True:
-                while not self._queue:
-                    if self._closed:
-                        return
-                    self._wake.clear()
-                    await self._wake.wait()
-                self._flight, self._queue = self._queue, []
-                self._open.clear()
-                self._why = f"Redis at {self._address.where} does not answer in time"
-                while self._flight:
-                    await self._attempt()
-                    self._flight = [pending for pending in self._flight if not pending.answered and pending.wanted()]
-        except Exception as error:  # an error of our own: no caller may hang for it
-            for pending in (*self._flight, *self._queue):
-                self._fail(pending, NoAnswer(f"the client's own task failed: {named(error)}", []))
-            raise
-        finally:
-            self._drop()
-            for pending in (*self._flight, *self._queue):
-                self._end(pending, float("inf"), "the client's own task was ended")
-            self._flight, self._queue = [], []
+    def taken(self, requests: Sequence[PendingRequest]) -> None:
+        """These are sent now: a spend that comes later begins a new batch."""
+        if self._routed is None:
             self._open.clear()
-
-    async def _attempt(self) -> None:
-        """One round trip of all requests in flight."""
-        try:
-            async with asyncio.timeout(None) as self._limit:
-                link = self._link
-                if link is None:
-                    link = self._link = await self._address.connect(self._timeout_s)
-                # Prepared only now: callers that gave up before there was a connection are left out, and nothing of
-                # them was sent.
-                self._flight = [pending for pending in self._flight if pending.seal()]
-                await self._exchange(link, self._flight)
-        except (exceptions.AuthenticationError, exceptions.AuthorizationError) as error:
-            self._drop()
-            for pending in self._flight:
-                self._fail(pending, NoAnswer(f"Redis at {self._address.where} refuses the login: {error}", []))
-        except exceptions.ResponseError as error:
-            self._drop()
-            if is_of_the_server(error):  # a new connection may reach the new primary
-                self._why = str(translated(error, self._address.where, []))
-                await asyncio.sleep(_PAUSE_S)
-                return
-            # From the login.
-            for pending in self._flight:
-                self._fail(pending, translated(error, self._address.where, []))
-        except Exception as error:  # noqa: BLE001  # a lost connection, or the event loop's own error about one: it is tried again
-            self._drop()
-            said = one_line(error) if isinstance(error, exceptions.RedisError | OSError) else named(error)
-            self._why = f"Redis at {self._address.where} does not answer: {said}"
-            await asyncio.sleep(_PAUSE_S)
-        finally:
-            self._limit = None
-
-    async def _exchange(self, link: AsyncConnection, requests: Sequence[PendingRequest]) -> None:
-        sent: list[PendingRequest | None] = []
-        out: list[bytes] = []
+            return
         for pending in requests:
-            assert pending.call is not None
-            if pending.call.script.sha1 not in link.loaded:
-                out.append(link.load(pending.call.script))
-                sent.append(None)
-            out.append(pending.call.encoded())
-            sent.append(pending)
-        link.send(b"".join(out))
-        demoted: exceptions.ResponseError | None = None
-        for waited in sent:
-            reply = await link.receive()
-            if isinstance(reply, exceptions.ResponseError) and is_of_the_server(reply):
-                demoted = reply
-            elif waited is None:
-                link.loads_by_eval |= is_refused(reply)
-            elif isinstance(reply, exceptions.NoScriptError):
-                link.loaded.clear()
-            elif isinstance(reply, exceptions.ResponseError):
-                self._fail(waited, translated(reply, self._address.where, []))
-            else:
-                try:
-                    if type(reply) is not list or not reply:
-                        raise ValueError(f"{shown(reply)} is the answer of no script")
-                    waited.answer(reply)
-                except BudgetError as error:
-                    self._fail(waited, error)
-                except Exception as error:  # noqa: BLE001  # it is raised in the callers
-                    self._fail(waited, Unreadable(f"the answer cannot be read ({named(error)})", []))
-        if demoted is not None:
-            raise demoted
+            if isinstance(pending, CoalescedBatch) and self._open.get(pending.shard) is pending:
+                del self._open[pending.shard]
 
-    def _fail(self, pending: PendingRequest, error: Exception) -> None:
+    def answered(self, pending: PendingRequest, reply: Reply) -> None:
+        """Redis replied to a request."""
+        if self._resender is not None and pending.call is not None:
+            self._resender.note(pending.call, reply)
+
+    def where_of(self, shard_key: str) -> str:
+        """The server that has a shard, by the shard's first key."""
+        return (self._lane if self._routed is None else self._routed.lane_of(shard_key)).where
+
+    def fail(self, pending: PendingRequest, error: Exception) -> None:
         pending.fail(error)
         if isinstance(error, NoAnswer):
             self._keep(pending)
 
     def _expire(self) -> None:
-        """The timer: ends callers whose deadline has passed, and a round trip that no caller awaits any more."""
+        """The timer: ends callers whose deadline has passed, and round trips that no caller awaits any more."""
         assert self._loop is not None
         now = self._loop.time()
         self._timer = None
-        ends = [self._end(pending, now, self._why) for pending in (*self._flight, *self._queue)]
-        soonest = min((end for end in ends if end is not None), default=None)
+        soonest = min((end for lane in self._lanes for end in lane.expire(now)), default=None)
         if soonest is not None:
             self._timer = self._loop.call_at(soonest, self._expire)
-        if self._limit is not None and not any(not p.answered and p.wanted() for p in self._flight):
-            limit, self._limit = self._limit, None
-            limit.reschedule(now)
 
-    def _end(self, pending: PendingRequest, now: float, why: str) -> float | None:
+    @property
+    def _lanes(self) -> Sequence[Lane]:
+        return (self._lane,) if self._routed is None else self._routed.all
+
+    @property
+    def _flight(self) -> list[PendingRequest]:
+        return [pending for lane in self._lanes for pending in lane.flight]
+
+    def end(self, pending: PendingRequest, now: float, why: str) -> float | None:
         end = pending.expire(now, why)
         if pending.given_up:
             self._keep(pending)
@@ -271,23 +197,17 @@ class Sender:
         while self._kept and (self._kept_spends > 10 * self._max_waiting or next(iter(self._kept.values()))[0] <= now):
             self._kept_spends -= len(self._kept.popitem(last=False)[1][1].futures)
 
-    def _drop(self) -> None:
-        if self._link is not None:
-            self._link.drop()
-            self._link = None
-
     async def close(self) -> None:
         """Sends accepted requests for as long as their callers wait; accepts no more. Raises BudgetError on another
         loop.
         """
         if self._loop is not None and self._loop is not asyncio.get_running_loop():
             raise BudgetError("this AsyncBudgetClient belongs to another event loop: close it there")
-        self._closed = True
-        self._wake.set()
-        if self._task is not None:
-            await asyncio.wait([self._task], timeout=self._timeout_s + 1)
-            self._task.cancel()
-            await asyncio.wait([self._task])
+        self.closed = True
+        if self._resender is not None:
+            await self._resender.close()
+        await asyncio.gather(*(lane.close() for lane in self._lanes))
+        if self._routed is not None:
+            self._routed.close()
         if self._timer is not None:
             self._timer.cancel()
-        self._drop()

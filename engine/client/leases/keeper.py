@@ -22,7 +22,8 @@ from engine.client.watch.watch import STALE, Watch
 from engine.domain.seldom import Seldom
 from engine.errors import BudgetError, NotFound, NotReady, Unavailable
 from engine.live.replies import UNKNOWN_CAMPAIGN, unreadable
-from engine.live.transport.pool import Call, ConnectionPool, NoAnswer, Reply
+from engine.live.transport.pool import Call, NoAnswer, Reply
+from engine.live.transport.protocol import Transport
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ _OWN: Final[weakref.WeakSet[Keeper]] = weakref.WeakSet()
 class Keeper:
     """The leases of one client. It starts its thread and its watch with the first of them."""
 
-    def __init__(self, wire: ConnectionPool) -> None:
+    def __init__(self, wire: Transport) -> None:
         self._wire = wire
         self._watch: Watch | None = None
         self._leases: dict[str, Lease] = {}

@@ -15,7 +15,8 @@ from engine.errors import BudgetError, InvalidInput, NotReady, Unavailable, show
 from engine.live.keys import keys_of_campaign
 from engine.live.replies import NOT_READY, head
 from engine.live.scripts import LAYOUT, script
-from engine.live.transport.pool import Call, ConnectionPool, NoAnswer, Reply, named
+from engine.live.transport.pool import Call, NoAnswer, Reply, named
+from engine.live.transport.protocol import Transport
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +48,7 @@ def folder_of(spool: object) -> Path:
     return Path(path)
 
 
-def replay(wire: ConnectionPool, folder: Path, timeout_s: float) -> Replayed:
+def replay(wire: Transport, folder: Path, timeout_s: float) -> Replayed:
     """Counts what dead processes left in a folder. Files of running processes are left alone. Raises Unavailable,
     NotReady: call it again.
     """
@@ -86,7 +87,7 @@ def replay(wire: ConnectionPool, folder: Path, timeout_s: float) -> Replayed:
     return Replayed(files, spends, micros, tuple(doubtful))
 
 
-def _replay_one(wire: ConnectionPool, slots: Slots, timeout_s: float) -> list[Draw]:
+def _replay_one(wire: Transport, slots: Slots, timeout_s: float) -> list[Draw]:
     campaign_id, lease_id = slots.campaign_id, slots.lease_id
     slots.seal_found()
     waiting, counted = slots.waiting(), []
@@ -115,7 +116,7 @@ def _replay_one(wire: ConnectionPool, slots: Slots, timeout_s: float) -> list[Dr
     return counted
 
 
-def _now_ms(wire: ConnectionPool, campaign_id: int, timeout_s: float) -> int:
+def _now_ms(wire: Transport, campaign_id: int, timeout_s: float) -> int:
     (reply,) = _answers(
         wire, [Call(script("read_watched"), (keys_of_campaign(campaign_id).shard,), (LAYOUT,))], timeout_s
     )
@@ -124,7 +125,7 @@ def _now_ms(wire: ConnectionPool, campaign_id: int, timeout_s: float) -> int:
     return int(reply[2])
 
 
-def _answers(wire: ConnectionPool, calls: list[Call], timeout_s: float) -> list[Reply]:
+def _answers(wire: Transport, calls: list[Call], timeout_s: float) -> list[Reply]:
     try:
         return wire.call_all(calls, timeout_s)
     except NoAnswer as failure:

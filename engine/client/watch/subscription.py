@@ -10,13 +10,13 @@ from typing import Any
 from redis import exceptions
 
 from engine.live.keys import shard_keys
-from engine.live.transport.pool import ConnectionPool
+from engine.live.transport.protocol import Transport
 
 
 class Subscription:
     """Connected when it is made. Every method but `cut` and `hang_up` raises redis' errors and OSError."""
 
-    def __init__(self, wire: ConnectionPool, answer_s: float) -> None:
+    def __init__(self, wire: Transport, answer_s: float) -> None:
         self._answer_s = answer_s
         self._connection: Any = wire.own_connection(answer_s)
         self._sending = threading.Lock()

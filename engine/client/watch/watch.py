@@ -16,19 +16,19 @@ from typing import Final
 
 from redis import exceptions
 
-from engine.client.watch.clock import RedisClock
+from engine.client.watch.clock import NodeClocks
 from engine.client.watch.eligibility import EligibilityView, WatchFilter
 from engine.client.watch.messages import BudgetMoved, PlanPublished, read_message
+from engine.client.watch.reader import ANSWER_S, ServerGone, ShardReader
 from engine.client.watch.snapshot import ShardNotReady, read_snapshot
 from engine.client.watch.subscription import Subscription
 from engine.domain.causes import reasons_of
 from engine.domain.ids import brand_of, check_brand_id, check_campaign_id, ids_of, shard_of
 from engine.domain.seldom import Seldom
 from engine.errors import BudgetError, NotFound, NotReady
-from engine.live.keys import shard_keys
 from engine.live.replies import NOT_READY, CampaignStatus, head
-from engine.live.scripts import LAYOUT, script
-from engine.live.transport.pool import Call, ConnectionPool, NoAnswer, Reply
+from engine.live.transport.pool import Call, NoAnswer, Reply
+from engine.live.transport.protocol import Transport
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,6 @@ STALE_AFTER_S: Final = 3.0
 """Seconds of silence after which the view counts as out of date. A connection that breaks counts at once."""
 SHARDS_A_BEAT: Final = 16
 """Marks checked each second, so that a shard whose keys were deleted from outside is noticed within four."""
-_ANSWER_S: Final = 2.0
 _PAUSES_S: Final = (0.05, 0.1, 0.2, 0.5)
 _OWN: Final[weakref.WeakSet[Watch]] = weakref.WeakSet()
 
@@ -68,7 +67,7 @@ class Watch:
 
     def __init__(
         self,
-        wire: ConnectionPool,
+        wire: Transport,
         *,
         brands: Iterable[int] | None = None,
         campaigns: Iterable[int] | None = None,
@@ -81,7 +80,8 @@ class Watch:
         )
         self._view = EligibilityView(fail_open, self._wanted)
         self.may_bid = self._view.running.__contains__
-        self._clock = RedisClock()
+        self._clock = NodeClocks()
+        self._reader = ShardReader(wire, self._hear_time)
         self._changed = threading.Condition(threading.Lock())
         self._closed = threading.Event()
         self._ended = ""
@@ -188,7 +188,7 @@ class Watch:
             channel.cut()
         for thread in self._threads:
             if thread is not threading.current_thread():
-                thread.join(_ANSWER_S + 1)
+                thread.join(ANSWER_S + 1)
 
     def __enter__(self) -> Watch:
         return self
@@ -267,7 +267,7 @@ class Watch:
 
     def _follow(self) -> None:
         """Subscribes before it reads snapshots, so that no change is missed, until the connection is lost."""
-        channel = self._subscription = Subscription(self._wire, _ANSWER_S)
+        channel = self._subscription = Subscription(self._wire, ANSWER_S)
         heard: set[int] = set()
         while True:
             with self._changed:
@@ -327,57 +327,53 @@ class Watch:
                 self._mark_stale(shard, "it lost its mark")
         return []
 
-    def _mark_stale(self, shard: int, why: str) -> None:
-        """Needs the lock."""
+    def _mark_stale(self, shard: int, why: str, away: bool = False) -> None:
+        """away: its server does not answer, and why says so. Needs the lock."""
         if shard not in self._missing:
             self._seldom.say(log.warning, f"watch stale for shard {shard}: {why}", shard)
         self._view.mark_stale(shard)
-        self._missing[shard] = f"shard {shard} is not ready ({why}): it is being rebuilt from PostgreSQL"
+        self._missing[shard] = (
+            why if away else f"shard {shard} is not ready ({why}): it is being rebuilt from PostgreSQL"
+        )
         self._changed.notify_all()
 
     def _beat(self) -> list[int]:
-        """Checks the marks of some shards, and Redis' clock; returns the shards to read."""
+        """Checks the marks of some shards, and the clock of each server; returns the shards to read."""
         shards = self._wanted.shards
         checked = [shards[(self._beat_at + i) % len(shards)] for i in range(min(SHARDS_A_BEAT, len(shards)))]
         self._beat_at += len(checked)
         checked += [shard for shard in self._missing.copy() if shard not in checked]
-        if not checked:
-            return []
-        code = script("read_watched")
-        calls = [Call(code, (shard_keys(shard).shard,), (LAYOUT,)) for shard in checked]
-        replies = [self._ask(calls[0]), *self._wire.call_all(calls[1:], _ANSWER_S)]
-        again = []
-        for shard, reply in zip(checked, replies, strict=True):
-            if head(reply) == NOT_READY:
+        again = self._reader.moved(shards)
+        for shard, reply in self._reader.marks(checked).items():
+            if isinstance(reply, str) or head(reply) == NOT_READY:
                 with self._changed:
-                    self._mark_stale(shard, reply[1].decode())
+                    self._mark_stale(
+                        shard, reply if isinstance(reply, str) else reply[1].decode(), isinstance(reply, str)
+                    )
             elif shard in self._missing or reply[1].decode() != self._marks.get(shard):
                 again.append(shard)
+        with self._changed:
+            self._clock.keep({self._reader.home(shard) for shard in shards})
         return again
 
-    def _ask(self, call: Call) -> Reply:
-        """One call, whose reply has Redis' time too."""
-        sent_s = time.monotonic()
-        reply = self._wire.call(call, _ANSWER_S)
-        if head(reply) != NOT_READY:
-            with self._changed:
-                self._clock.heard(sent_s, time.monotonic(), int(reply[2]))
-                self._changed.notify_all()
-        return reply
+    def _hear_time(self, where: str, sent_s: float, got_s: float, redis_ms: int) -> None:
+        with self._changed:
+            self._clock.heard(where, sent_s, got_s, redis_ms)
+            self._changed.notify_all()
 
     def _ask_all(self, calls: list[Call]) -> list[Reply]:
         """Many calls. The channel of a very large shard is not read meanwhile, so the replies count as signs of life."""
-        replies = self._wire.call_all(calls, _ANSWER_S)
+        replies = self._reader.ask_all(calls)
         self._heard_s = time.monotonic()
         return replies
 
     def _load(self, shard: int, restarted: bool) -> bool:
         """Reads a shard into the view. restarted, and the result: whether the view has the time of this connection."""
         try:
-            snapshot = read_snapshot(self._ask, self._ask_all, self._wanted, shard)
-        except ShardNotReady as not_ready:
+            snapshot = read_snapshot(self._reader.first, self._ask_all, self._wanted, shard)
+        except (ShardNotReady, ServerGone) as error:
             with self._changed:
-                self._mark_stale(shard, str(not_ready))
+                self._mark_stale(shard, str(error), away=isinstance(error, ServerGone))
             return restarted
         with self._changed:
             if not self._joined or self._ended:

@@ -162,9 +162,9 @@ class Publisher:
             for one in owed:
                 try:
                     ahead = self._bring(one)
-                except ServerAway:
-                    raise
                 except BudgetError as error:
+                    if isinstance(error, ServerAway) and not error.partial:
+                        raise
                     failed.append(f"brand {one.brand.id}: {error}")
                     continue
                 if ahead:

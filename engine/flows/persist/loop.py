@@ -166,7 +166,12 @@ class PersistLoop:
             self.troubles.note("shards", f"{'; '.join(sorted(strange))}: nothing is written to them")
         else:
             self.troubles.over("shards")
-        broken = [state for state in states if not state.mark]
+        gone = dict.fromkeys(state.away for state in states if state.away)
+        if gone:
+            self.troubles.note("servers", f"{'; '.join(gone)}: the other shards go on")
+        else:
+            self.troubles.over("servers")
+        broken = [state for state in states if state.unmarked]
         now = time.monotonic()
         if (broken or self._rebuilding) and now >= self._next_rebuild:
             # What remains after it belongs to another process, or was lost again since: it can wait.
@@ -212,9 +217,9 @@ class PersistLoop:
             return
         try:
             under_way = work()
-        except ServerAway:
-            raise
-        except Exception as error:  # noqa: BLE001  # a duty that fails must not stop persist
+        except Exception as error:  # a duty that fails must not stop persist
+            if isinstance(error, ServerAway) and not error.partial:
+                raise
             self.troubles.note(duty, f"{type(error).__name__}: {' '.join(str(error).split())}")
         else:
             if not under_way:

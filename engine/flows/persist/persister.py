@@ -124,8 +124,9 @@ class Persister:
         ShardsStuck after all others, ServerAway.
         """
         total = self.drain(progress)
-        if total.problems:
-            raise ShardsStuck(told(total.problems))
+        away = {state.shard: state.away for state in self._live.read_shards() if state.away}
+        if total.problems or away:
+            raise ShardsStuck(told({**away, **total.problems}))
         return total
 
     def drain(
@@ -143,9 +144,9 @@ class Persister:
         states = {state.shard: state for state in self.waiting() if state.shard not in skip}
         try:
             self._carry(states, total, progress, should_stop)
-        except ServerAway:
-            raise
-        except Exception as error:  # noqa: BLE001  # the error of one of them: trying each alone shows which
+        except Exception as error:  # the error of one of them: trying each alone shows which
+            if isinstance(error, ServerAway) and not error.partial:
+                raise
             log.info("persist goes on shard by shard: %s", " ".join(str(error).split()))
             self._one_by_one(list(states.values()), total, progress, should_stop, on_stop)
         return total
@@ -178,12 +179,12 @@ class Persister:
         for state in states:
             try:
                 self._drain_shard(state, total, progress, should_stop, on_stop)
-            except ServerAway:
-                raise
             except CursorMoved:
                 # Another persister was faster and has written the rows.
                 continue
-            except Exception as error:  # noqa: BLE001  # whatever it is, the other shards go on
+            except Exception as error:  # whatever it is, the other shards go on
+                if isinstance(error, ServerAway) and not error.partial:
+                    raise
                 total.problems[state.shard] = f"{type(error).__name__}: {' '.join(str(error).split())}"
 
     def owns(self, state: LiveShard) -> bool:
@@ -336,7 +337,15 @@ def trim_all(db: Engine, live: LiveRedis, instance: str, keep_minutes: int) -> i
     dropped = 0
     with writing(db) as conn:
         safe = age_cursors(conn, keep_minutes)
+    gone: ServerAway | None = None
     for shard in range(SHARDS):
         if safe.get(shard, START) != START:
-            dropped += live.trim(instance, shard, safe[shard])
+            try:
+                dropped += live.trim(instance, shard, safe[shard])
+            except ServerAway as error:
+                if not error.partial:
+                    raise
+                gone = error
+    if gone is not None:
+        raise gone
     return dropped

@@ -169,9 +169,9 @@ class Rebuilder:
             except (Taken, CursorMoved) as other:
                 log.info("shard %d is left to another rebuild: %s", shard, other)
                 continue
-            except ServerAway:
-                raise
-            except Exception as error:  # noqa: BLE001  # one bad shard must not keep the others out of use
+            except Exception as error:  # one bad shard must not keep the others out of use
+                if isinstance(error, ServerAway) and not error.partial:
+                    raise
                 failed.append(f"shard {shard}: {type(error).__name__}: {' '.join(str(error).split())}")
                 continue
             if rebuilt is not None:
@@ -186,7 +186,7 @@ class Rebuilder:
 
     def rebuild_missing(self, progress: Callable[[Rebuilt], None] | None = None) -> list[Rebuilt]:
         """The shards that have no mark. Raises NotAllRebuilt when a mark is another instance's, ServerAway."""
-        missing = [state.shard for state in self._live.read_shards() if not state.mark]
+        missing = [state.shard for state in self._live.read_shards() if state.unmarked]
         return self.rebuild(missing, progress, only_missing=True)
 
     def _alone(self, shard: int, only_missing: bool, how: How) -> Rebuilt | None:

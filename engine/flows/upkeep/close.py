@@ -96,6 +96,8 @@ class Closer:
             last = periods.all_last_closed(conn)
         owed: dict[LiveShard, list[tuple[Period, date]]] = {}
         for state in states:
+            if brands[state.shard] and state.away:
+                failed.append(f"shard {state.shard}: {state.away}")
             if brands[state.shard] and state.ready and state.instance == self._instance:
                 with self._unless_it_fails(state.shard, failed):
                     if periods_of := self._owed(state, brands[state.shard], last):
@@ -128,9 +130,9 @@ class Closer:
         """Closes a shard; one bad shard must not delay the day of the others. Raises ServerAway."""
         try:
             yield
-        except ServerAway:
-            raise
-        except Exception as error:  # noqa: BLE001  # whatever it is, it is raised after the others
+        except Exception as error:  # whatever it is, it is raised after the others
+            if isinstance(error, ServerAway) and not error.partial:
+                raise
             failed.append(f"shard {shard}: {type(error).__name__}: {' '.join(str(error).split())}")
 
     def _owed(

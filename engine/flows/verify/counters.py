@@ -17,6 +17,7 @@ from sqlalchemy import Engine
 
 from engine.domain.ids import ORDINALS, SHARDS, brand_of
 from engine.domain.periods import DAY_MS, counter_field, date_of, day_of, days_of_month, month_of
+from engine.errors import ServerAway
 from engine.flows.verify.findings import TRIES, Check, NotVerifiable
 from engine.flows.verify.logged import Logged, Owner, blocks, read_log
 from engine.flows.verify.passes import Pass
@@ -115,6 +116,7 @@ class Counters:
             "V2", "hierarchy: brand = its campaigns, month = its days, campaign_day = its hours = spend log"
         )
         brands, campaigns = self.owners()
+        away: dict[str, list[int]] = {}
         for shard, owners in brands.items():
             try:
                 for check, wanted in ((conservation, owners), (hierarchy, campaigns.get(shard, {}))):
@@ -122,6 +124,12 @@ class Counters:
                         check.find(str(off), str(off.owner), off.wrong_micros, off.owner.brand_id)
             except NotVerifiable as why:
                 conservation.find(str(why))
+            except ServerAway as gone:
+                if not gone.partial:
+                    raise
+                away.setdefault(str(gone), []).append(shard)
+        for gone_text, shards in away.items():
+            conservation.find(f"{len(shards)} shards were not compared ({', '.join(map(str, shards))}): {gone_text}")
         conservation.checked = f"{sum(map(len, brands.values()))} brands"
         hierarchy.checked = f"{sum(map(len, campaigns.values()))} campaigns"
         for of, found in (("its rows are", self.daily_sums_off(one)), ("campaign_day is", self._hourly_sums_off())):

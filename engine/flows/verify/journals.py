@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from sqlalchemy import Engine
 
@@ -28,7 +28,7 @@ class Journals:
         title = "journal: n runs without a gap from the cursor to the end, nothing kept was trimmed"
         check = Check("V9", title, f"{SHARDS} journals")
         cursors, states = self._all()
-        for shard in range(SHARDS):
+        for shard in _there(states, check):
             if not list(self._problems(states[shard], cursors[shard])):
                 continue
             for problem in confirmed(lambda shard=shard: self.problems(shard)):  # type: ignore[misc]  # mypy cannot infer a default
@@ -39,7 +39,7 @@ class Journals:
         """V11: every shard has the mark of its last rebuild. A shard without one accepts nothing meanwhile."""
         check = Check("V11", "readiness: every shard carries the mark of its last rebuild", f"{SHARDS} marks")
         cursors, states = self._all()
-        for shard in range(SHARDS):
+        for shard in _there(states, check):
             if not list(_unmarked(states[shard], cursors[shard], instance)):
                 continue
             for problem in confirmed(lambda shard=shard: self._unmarked(shard, instance)):  # type: ignore[misc]  # as above
@@ -100,6 +100,17 @@ class Journals:
         except NoJournal:
             return False
         return bool(raw) and raw[0][0].decode() == entry_id
+
+
+def _there(states: Sequence[LiveShard], check: Check) -> list[int]:
+    """The shards whose server answers. Those of one that is away, of several, are one finding."""
+    away: dict[str, list[int]] = {}
+    for state in states:
+        if state.away:
+            away.setdefault(state.away, []).append(state.shard)
+    for why, shards in away.items():
+        check.find(f"{len(shards)} shards are away ({', '.join(map(str, shards))}): {why}")
+    return [state.shard for state in states if not state.away]
 
 
 def _unmarked(state: LiveShard, cursor: CursorRow, instance: str) -> Iterator[str]:

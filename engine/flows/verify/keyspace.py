@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from engine.domain.ids import SHARDS, brand_of, shard_of
+from engine.errors import ServerAway
 from engine.flows.verify.findings import Check, confirmed
 from engine.ledger.catalog import Catalog
 from engine.live.inspect import Inspector, SeenKey
@@ -36,29 +37,20 @@ class Keyspace:
         check = Check(
             "V10", "keyspace: only documented keys and types, none expires, nothing is evicted, held = its holds"
         )
-        info = self._inspector.info()
-        policy = str(info.get("maxmemory_policy", "not told"))
-        if policy not in ("noeviction", "not told"):
-            check.find(f"maxmemory-policy is {policy}: Redis may drop budgets; set noeviction")
-        if evicted := int(info.get("evicted_keys", 0)):
-            check.find(f"Redis has evicted {evicted} keys since its start: run `budget-engine rebuild --all`")
+        infos = self._inspector.infos()
+        for where, info in infos.items():
+            at = f" at {where}" if len(infos) > 1 else ""
+            policy = str(info.get("maxmemory_policy", "not told"))
+            if policy not in ("noeviction", "not told"):
+                check.find(f"maxmemory-policy{at} is {policy}: Redis may drop budgets; set noeviction")
+            if evicted := int(info.get("evicted_keys", 0)):
+                check.find(f"Redis{at} has evicted {evicted} keys since its start: run `budget-engine rebuild --all`")
         brands = {brand.id for brand in self._catalog.brands(include_archived=True)}
-        count = others = 0
-        with_holds: set[int] = set()
-        for page in self._inspector.pages(with_ttl=_may_expire(info)):
-            for key in page:
-                if not key.name.startswith(PREFIX) or key.name.startswith(_NOT_THE_HOT_STATE):
-                    others += 1
-                    continue
-                count += 1
-                for problem in _problems(key, brands):
-                    check.find(f"{key.name} {problem}")
-                found = _KEY.fullmatch(key.name)
-                if found and found[2] in ("holds", "expiry") and found[3] and int(found[3]) in brands:
-                    with_holds.add(int(found[3]))
-        check.checked = f"{count} keys" + (f", and {others} of others" if others else "")
+        with_holds = self._scan(check, brands, any(map(_may_expire, infos.values())))
         # A sum may exist without its keys, so every brand is checked that has either.
         for brand_id in sorted(with_holds | self._with_sum(brands)):
+            if self._inspector.lacks(shard_of(brand_id)):
+                continue
             for text, micros in confirmed(lambda brand_id=brand_id: self.holds_off(brand_id)):  # type: ignore[misc]  # mypy cannot infer a default
                 check.find(
                     f"brand {brand_id} {text}; `budget-engine rebuild --shard {brand_id % SHARDS}` makes it anew",
@@ -67,6 +59,29 @@ class Keyspace:
                     brand_id,
                 )
         return check
+
+    def _scan(self, check: Check, brands: set[int], with_ttl: bool) -> set[int]:
+        """Looks at every key; returns the brands that have holds."""
+        count = others = 0
+        with_holds: set[int] = set()
+        try:
+            for page in self._inspector.pages(with_ttl=with_ttl):
+                for key in page:
+                    if not key.name.startswith(PREFIX) or key.name.startswith(_NOT_THE_HOT_STATE):
+                        others += 1
+                        continue
+                    count += 1
+                    for problem in _problems(key, brands):
+                        check.find(f"{key.name} {problem}")
+                    found = _KEY.fullmatch(key.name)
+                    if found and found[2] in ("holds", "expiry") and found[3] and int(found[3]) in brands:
+                        with_holds.add(int(found[3]))
+        except ServerAway as gone:
+            if not gone.partial:
+                raise
+            check.find(f"keys were not looked at: {gone}")
+        check.checked = f"{count} keys" + (f", and {others} of others" if others else "")
+        return with_holds
 
     def brands_with_holds(self) -> set[int]:
         """Brands whose hash says that something is held."""

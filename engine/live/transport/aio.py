@@ -5,7 +5,9 @@ The asyncio form of `connection.py`.
 
 from __future__ import annotations
 
-from typing import Any, Final
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeVar
 
 from redis import exceptions
 
@@ -62,6 +64,33 @@ class AsyncConnection:
         self._connection._reader = self._connection._writer = None
 
 
+class AsyncNodeConnection(AsyncConnection):
+    """A connection to one server of several. After each `patience_s` of silence it asks whether another has its shards."""
+
+    __slots__ = ("_patience_s", "_replaced")
+
+    def watch(self, patience_s: float, replaced: Callable[[], Awaitable[bool]]) -> None:
+        """From now on."""
+        self._patience_s, self._replaced = patience_s, replaced
+
+    async def receive(self) -> Any:
+        """As `AsyncConnection.receive`; a server that was replaced counts as a lost connection."""
+        if self._replies is None:  # redis-py's own parser cannot be interrupted
+            return await super().receive()
+        while True:
+            try:
+                async with asyncio.timeout(self._patience_s) as limit:
+                    return await super().receive()
+            except TimeoutError:
+                if not limit.expired():
+                    raise
+            if await self._replaced():
+                raise exceptions.ConnectionError("it says nothing, and another server has its shards")
+
+
+_Kind = TypeVar("_Kind", bound=AsyncConnection)
+
+
 class AsyncAddress(Address):
     """The address of Redis, for connections under asyncio."""
 
@@ -74,10 +103,19 @@ class AsyncAddress(Address):
 
     async def connect(self, timeout_s: float) -> AsyncConnection:
         """Opens a connection. Raises redis' errors, OSError, TimeoutError."""
+        return await self._opened(timeout_s, AsyncConnection)
+
+    async def connect_to_node(self, timeout_s: float) -> AsyncNodeConnection:
+        """Opens a connection to one server of several. timeout_s: for the login too, since a frozen one takes connections."""
+        async with asyncio.timeout(timeout_s):
+            return await self._opened(timeout_s, AsyncNodeConnection)
+
+    async def _opened(self, timeout_s: float, kind: type[_Kind]) -> _Kind:
+        """Opens a connection. Raises redis' errors, OSError, TimeoutError."""
         connection = self.connection(socket_timeout=None, socket_connect_timeout=timeout_s, health_check_interval=0)
         try:
             await connection.connect()
         except BaseException:
             await connection.disconnect(nowait=True)
             raise
-        return AsyncConnection(connection)
+        return kind(connection)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from redis import exceptions
 
 from engine.live.scripts import Script
-from engine.live.transport.connection import command
+from engine.live.transport.connection import Connection, command
 
 
 def load(script: Script) -> bytes:
@@ -27,3 +27,19 @@ def is_refused(error: object) -> bool:
     if isinstance(error, exceptions.NoPermissionError):
         return True
     return isinstance(error, exceptions.ResponseError) and "unknown command" in str(error).lower()
+
+
+def load_over(link: Connection, script: Script, deadline: float) -> None:
+    """Loads a script over a connection. Raises Redis' refusal of both ways."""
+    link.send(load(script), deadline)
+    try:
+        link.receive(deadline)
+    except exceptions.ResponseError as refusal:
+        if not is_refused(refusal):
+            raise
+        link.send(load_by_eval(script), deadline)
+        try:
+            link.receive(deadline)
+        except exceptions.ResponseError as error:
+            if is_refused(error):
+                raise refusal from None

@@ -22,18 +22,18 @@ from engine.errors import BudgetError, WrongVersion, shown
 from engine.live.scripts import Script
 from engine.live.transport.busy_poll import MOST_US, BusyPoll
 from engine.live.transport.connection import Address, Connection, arguments, remaining, words
-from engine.live.transport.loading import is_refused, load, load_by_eval
+from engine.live.transport.loading import load_over
 
 Reply = list[Any]
 Arg = str | bytes
 
 _FORGETS: Final = "it forgets scripts as soon as they are loaded"
 _PAUSE_S: Final = 0.005
-_TURN: Final = 3
+TURN: Final = 3
 """Calls in one pipeline window; two windows are in flight at a time. Redis serves one connection until its buffer is
 empty. If a batch sent all its calls at once, other clients would wait for the whole batch.
 """
-_TOGETHER: Final = 8192
+TOGETHER: Final = 8192
 """Bytes of calls that are sent in one piece. Fewer are not worth a system call; with more, Redis would wait for work."""
 _OWN: Final[weakref.WeakSet[ConnectionPool]] = weakref.WeakSet()
 
@@ -107,6 +107,15 @@ class ConnectionPool:
         """Host and port, or the socket's path, as messages show them."""
         return self._address.where
 
+    @property
+    def several(self) -> bool:
+        """Whether there are other servers: never."""
+        return False
+
+    def where_of(self, shard_key: str) -> str:
+        """The same: one server has every shard."""
+        return self.where
+
     def call(self, call: Call, timeout_s: float) -> Reply:
         """The reply to one call. Raises NoAnswer."""
         began = time.monotonic()
@@ -145,7 +154,7 @@ class ConnectionPool:
                 why = str(translated(error, self.where, replies))
             except (exceptions.RedisError, OSError) as error:
                 why = f"Redis at {self.where} does not answer: {one_line(error)}"
-                silent = isinstance(error, exceptions.TimeoutError | TimeoutError)
+                silent = is_timeout(error)
                 if away_after_s is not None and not silent:
                     deadline = min(deadline, began + max(away_after_s, time.monotonic() - began))
             except NoAnswer:
@@ -175,7 +184,7 @@ class ConnectionPool:
             link.drop()
             if time.monotonic() - began < timeout_s:
                 return None
-            silent = isinstance(error, exceptions.TimeoutError | TimeoutError)
+            silent = is_timeout(error)
             raise NoAnswer(f"Redis at {self.where} does not answer: {one_line(error)}", [None], silent) from None
         except BaseException:
             link.drop()
@@ -206,7 +215,7 @@ class ConnectionPool:
         asked: deque[int] = deque()
         loaded = 0
         while waiting or asked:
-            while waiting and len(asked) <= _TURN:
+            while waiting and len(asked) <= TURN:
                 turn = _taken(waiting)
                 _send(link, calls, turn, deadline)
                 asked += turn
@@ -226,25 +235,10 @@ class ConnectionPool:
                 raise
             loaded += bool(missing)
             for script in {calls[i].script for i in missing}:
-                self._load(link, script, deadline)
+                load_over(link, script, deadline)
             if missing and time.monotonic() > deadline:
                 raise TimeoutError(_FORGETS)
             waiting.extendleft(reversed(missing))
-
-    def _load(self, link: Connection, script: Script, deadline: float) -> None:
-        """Raises Redis' refusal of both ways."""
-        link.send(load(script), deadline)
-        try:
-            link.receive(deadline)
-        except exceptions.ResponseError as refusal:
-            if not is_refused(refusal):
-                raise
-            link.send(load_by_eval(script), deadline)
-            try:
-                link.receive(deadline)
-            except exceptions.ResponseError as error:
-                if is_refused(error):
-                    raise refusal from None
 
     def _receive(
         self, link: Connection, replies: list[Reply | None], turn: Iterable[int], deadline: float
@@ -305,7 +299,7 @@ class ConnectionPool:
 
 def _taken(places: deque[int]) -> list[int]:
     """Takes the calls of the next window off the list."""
-    return [places.popleft() for _ in range(min(_TURN, len(places)))]
+    return [places.popleft() for _ in range(min(TURN, len(places)))]
 
 
 def _send(link: Connection, calls: Sequence[Call], turn: Iterable[int], deadline: float) -> None:
@@ -314,7 +308,7 @@ def _send(link: Connection, calls: Sequence[Call], turn: Iterable[int], deadline
     for i in turn:
         parts.append(calls[i].encoded())
         size += len(parts[-1])
-        if size >= _TOGETHER:
+        if size >= TOGETHER:
             link.send(b"".join(parts), deadline)
             parts, size = [], 0
     if parts:
@@ -339,6 +333,11 @@ def one_line(error: BaseException) -> str:
 def named(error: BaseException) -> str:
     """An error that is not from Redis: its type and message."""
     return f"{type(error).__name__}: {one_line(error)}"
+
+
+def is_timeout(error: BaseException) -> bool:
+    """Whether the server took what was sent, or the connection, and said nothing."""
+    return isinstance(error, exceptions.TimeoutError | TimeoutError)
 
 
 _PASSES: Final = ("BUSY", "LOADING", "MASTERDOWN", "NOREPLICAS", "MISCONF", "TRYAGAIN", "CLUSTERDOWN")
@@ -374,10 +373,19 @@ def translated(error: exceptions.ResponseError, where: str, replies: list[Reply 
         )
     if isinstance(error, exceptions.ReadOnlyError):
         return NoAnswer(f"Redis at {where} is a read-only replica: point REDIS_URL at the primary", replies)
+    if isinstance(error, exceptions.AskError):  # MOVED too
+        return NoAnswer(f"Redis at {where}: this is a cluster: use redis+cluster://{where}", replies)
+    if isinstance(error, exceptions.ClusterDownError) and not isinstance(error, exceptions.MasterDownError):
+        todo = "look at CLUSTER INFO there, and whether every slot has a node and most primaries answer"
+        return NoAnswer(f"the cluster at {where} is down ({text}): {todo}", replies)
     if isinstance(error, exceptions.NoPermissionError):
         return NoAnswer(f"Redis at {where} does not permit this login to run scripts: {text}", replies)
     if passes(error):
         return NoAnswer(f"Redis at {where} takes no calls just now: {text}", replies)
     if "compiling script" in text or "unexpected symbol near '#'" in text:
         return WrongVersion(f"Redis at {where} does not know #!lua scripts: use Redis or Valkey 7.0 or newer ({text})")
+    if "unknown command" in text.lower() and "evalsha" in text.lower():
+        return WrongVersion(
+            f"the server at {where} runs no scripts: a Sentinel is named redis+sentinel://{where}/master-name/0"
+        )
     return BudgetError(f"Redis at {where} refused a script: {text}")

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-import redis
 from sqlalchemy import Connection, Engine, text
 
 from engine.domain.ids import SHARDS, brand_of
@@ -26,7 +25,8 @@ from engine.live.inspect import Inspector
 from engine.live.keys import keys_of_brand
 from engine.live.registry import stamp
 from engine.live.scripts import LAYOUT, serves
-from engine.live.transport.pool import ConnectionPool
+from engine.live.transport.plain import PlainRedis
+from engine.live.transport.routed import open_transport
 from engine.views.doctor.finding import Finding, guarded
 
 _LOOKS: Final = 3
@@ -69,10 +69,10 @@ class Sides:
 
 def agreement(url: str, db: Engine, instance: str, timeout_s: float) -> Iterator[Finding]:
     """One finding for each kind of fact."""
-    wire = ConnectionPool(url)
-    plain = redis.Redis.from_url(url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=None)
+    wire = open_transport(url)
+    plain = PlainRedis(url, timeout_s)
     try:
-        sides = Sides(db, LiveRedis(wire, timeout_s=timeout_s), Inspector(plain, wire.where), instance, timeout_s)
+        sides = Sides(db, LiveRedis(wire, timeout_s=timeout_s), Inspector(plain), instance, timeout_s)
         for name, agreed, look in LOOKS:
             yield from guarded(name, lambda name=name, agreed=agreed, look=look: [_found(name, agreed, look, sides)])  # type: ignore[misc]  # mypy cannot infer a default
     finally:

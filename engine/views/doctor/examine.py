@@ -7,14 +7,13 @@ does not let us see; it fails nothing.
 from __future__ import annotations
 
 import platform
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from importlib import metadata
 from typing import Any, Final
 
 import redis
-from redis import exceptions
 from sqlalchemy import Engine, text
 
 from engine.domain.ids import SHARDS
@@ -23,24 +22,22 @@ from engine.ledger import revision
 from engine.ledger.catalog import Catalog
 from engine.ledger.cursors import read_cursors
 from engine.ledger.database import make_engine, takes_writes, where
-from engine.live.admin import LiveRedis
+from engine.live.admin import LiveRedis, LiveShard
 from engine.live.journal import START
-from engine.live.transport.pool import ConnectionPool
-from engine.settings import Settings, masked
+from engine.live.transport.routed import open_transport
+from engine.settings import Settings
 from engine.views.board import ANSWER_S
 from engine.views.doctor.agreement import agreement
 from engine.views.doctor.capacity import capacity
 from engine.views.doctor.finding import Finding, State, guarded
 from engine.views.doctor.names import look_at_names
+from engine.views.doctor.servers import CLOCK_WARN_MS, Servers, clock, keeping, look_at_servers, major
 from engine.views.doctor.waits import look_at_waits
 
-LEAST_REDIS: Final = 7
 LEAST_POSTGRESQL: Final = 14
-CLOCK_WARN_MS: Final = 1000
 _TIMEOUT_S: Final = ANSWER_S
 _LIMITS: Final = f" -c lock_timeout={int(ANSWER_S * 1000)} -c statement_timeout=30000"
 """A lock of others costs a check its finding, and delays no other."""
-_ASK: Final = "look at it in the provider's console: it must be noeviction, appendonly yes, appendfsync everysec"
 
 
 def examine(settings: Settings, look_at_jobs: Callable[[redis.Redis], Iterable[Finding]]) -> Iterator[Finding]:
@@ -51,17 +48,17 @@ def examine(settings: Settings, look_at_jobs: Callable[[redis.Redis], Iterable[F
     yield from _versions()
     db = make_engine(settings.database_url, patience_s=ANSWER_S, options=_LIMITS)
     try:
-        (hot_info, hot), (jobs_info, jobs), cold = _side_by_side(
-            lambda: _redis("hot Redis", "REDIS_URL", settings.redis_url),
-            lambda: _redis("jobs Redis", "JOBS_REDIS_URL", settings.jobs_redis_url),
+        hot, jobs, cold = _side_by_side(
+            lambda: look_at_servers("hot Redis", "REDIS_URL", settings.redis_url),
+            lambda: look_at_servers("jobs Redis", "JOBS_REDIS_URL", settings.jobs_redis_url),
             lambda: list(guarded("PostgreSQL", lambda: _postgresql(db, settings))),
         )
-        yield hot
-        yield jobs
-        yield from _same_redis(hot_info, jobs_info)
-        if hot_info:
-            yield from _keeping("hot Redis", settings.redis_url, hot_info)
-            yield from _clock(hot_info)
+        yield from (finding for of in (hot, jobs) for finding in of.findings)
+        yield from _same_redis(hot, jobs)
+        for server in hot.answering:
+            of = f"{server.name}: " if len(hot.answering) > 1 else ""
+            yield from (replace(finding, detail=of + finding.detail) for finding in keeping(server))
+            yield from clock(server)
         yield from cold
         there = any(finding.name == "PostgreSQL" and finding.state != "fail" for finding in cold)
         instance = None
@@ -71,13 +68,15 @@ def examine(settings: Settings, look_at_jobs: Callable[[redis.Redis], Iterable[F
             instance = _instance(db)
         if instance is not None:
             yield from guarded("names", lambda: look_at_names(db))
-        if hot_info:
+        if hot.answering:
             yield from guarded("shards", lambda: _shards(settings, db if there else None, instance))
             if instance is not None:
                 yield from agreement(settings.redis_url, db, instance, _TIMEOUT_S)
-                yield from guarded("id memory", lambda: capacity(settings, db, hot_info, _TIMEOUT_S))
-        if jobs_info:
-            yield from guarded("schedule", lambda: _jobs(settings, look_at_jobs))
+                yield from guarded(
+                    "id memory", lambda: capacity(settings, db, [server.info for server in hot.answering], _TIMEOUT_S)
+                )
+        if jobs.answering:
+            yield from guarded("schedule", lambda: _jobs(jobs.answering[0].url, look_at_jobs))
     finally:
         db.dispose()
 
@@ -102,47 +101,16 @@ def _versions() -> Iterator[Finding]:
     )
 
 
-def _redis(name: str, setting: str, url: str) -> tuple[Mapping[str, Any], Finding]:
-    """INFO of one Redis (empty when it is away), with whether it answers and is new enough."""
-    try:
-        with redis.Redis.from_url(
-            url, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S, retry=None
-        ) as plain:
-            info: dict[str, Any] = {"their_time": plain.time(), "our_ms": int(time.time() * 1000)}
-            try:
-                info |= plain.info()
-            except exceptions.BusyLoadingError:
-                raise
-            except exceptions.ResponseError:
-                # Not permitted, or renamed: a provider's own console tells.
-                detail = f"{masked(url)} answers, but does not permit INFO: its version and settings cannot be told"
-                return info, Finding(name, "unknown", detail, _ASK)
-    except (exceptions.TimeoutError, TimeoutError):
-        detail = f"{masked(url)} hangs: it takes connections and has not answered for {_TIMEOUT_S:g} s"
-        return {}, Finding(name, "fail", detail, "look at its machine")
-    except (exceptions.RedisError, OSError, ValueError) as error:
-        todo = f"start it, or correct {setting}"
-        return {}, Finding(name, "fail", f"{masked(url)} does not answer: {' '.join(str(error).split())}", todo)
-    valkey = "valkey_version" in info
-    version = str(info.get("valkey_version") or info.get("redis_version", "?"))
-    detail = f"{masked(url)}, {'Valkey' if valkey else 'Redis'} {version}"
-    if not valkey and _major(version) < LEAST_REDIS:
-        return info, Finding(name, "fail", detail, f"use Redis or Valkey {LEAST_REDIS}.0 or newer")
-    if info.get("role") != "master":
-        return info, Finding(name, "fail", f"{detail}, a read-only replica", f"point {setting} at the primary")
-    if info.get("loading"):
-        return info, Finding(name, "warn", f"{detail}, still loading its data", "wait until it has")
-    return info, Finding(name, "ok", detail)
-
-
-def _same_redis(hot: Mapping[str, Any], jobs: Mapping[str, Any]) -> Iterator[Finding]:
-    if not hot or not jobs:
+def _same_redis(hot: Servers, jobs: Servers) -> Iterator[Finding]:
+    if not hot.answering or not jobs.answering:
         return
-    if "run_id" not in hot or "run_id" not in jobs:
+    hot_ids = {server.info.get("run_id") for server in hot.answering}
+    jobs_ids = {server.info.get("run_id") for server in jobs.answering}
+    if None in hot_ids | jobs_ids:
         yield Finding(
             "separate Redis", "unknown", "a Redis does not permit INFO: cannot tell whether they are two servers"
         )
-    elif hot["run_id"] == jobs["run_id"]:
+    elif hot_ids & jobs_ids:
         yield Finding(
             "separate Redis",
             "warn",
@@ -153,82 +121,13 @@ def _same_redis(hot: Mapping[str, Any], jobs: Mapping[str, Any]) -> Iterator[Fin
         yield Finding("separate Redis", "ok", "budgets and jobs are on two servers")
 
 
-def _keeping(name: str, url: str, info: Mapping[str, Any]) -> Iterator[Finding]:
-    """Whether the hot Redis may lose data: eviction and its append-only file."""
-    policy = info.get("maxmemory_policy") or _config(url, "maxmemory-policy")
-    if policy is None:
-        yield Finding(
-            "eviction", "unknown", f"{name} says neither in INFO nor by CONFIG its maxmemory-policy: cannot tell", _ASK
-        )
-    elif policy == "noeviction":
-        yield Finding("eviction", "ok", "maxmemory-policy noeviction")
-    else:
-        todo = "CONFIG SET maxmemory-policy noeviction, and in its configuration"
-        yield Finding("eviction", "fail", f"maxmemory-policy {policy} lets {name} drop budgets", todo)
-    evicted = int(info.get("evicted_keys", 0))
-    if evicted:
-        yield Finding("evicted keys", "fail", f"{name} has dropped {evicted} keys", "run `budget-engine rebuild --all`")
-    if "aof_enabled" not in info:
-        yield Finding("append-only file", "unknown", f"{name} does not say: cannot tell", _ASK)
-    elif not int(info["aof_enabled"]):
-        yield Finding(
-            "append-only file",
-            "warn",
-            f"{name} forgets what PostgreSQL does not have yet when it dies",
-            "CONFIG SET appendonly yes, and in its configuration",
-        )
-    elif str(info.get("aof_last_write_status", "ok")) != "ok":
-        yield Finding("append-only file", "fail", "its last write failed", "look at the disk of the hot Redis")
-    else:
-        yield Finding("append-only file", "ok", "appendonly yes")
-        yield _appendfsync(name, _config(url, "appendfsync"))
-    if "used_memory" not in info:
-        yield Finding("memory", "unknown", f"{name} does not say: cannot tell", _ASK)
-        return
-    used, most = int(info.get("used_memory", 0)), int(info.get("maxmemory", 0))
-    if most and used > most * 0.8:
-        yield Finding("memory", "warn", f"{used >> 20} of {most >> 20} MiB used", "give the hot Redis more memory")
-    else:
-        yield Finding("memory", "ok", f"{used >> 20} MiB used" + (f" of {most >> 20}" if most else ", no maxmemory"))
-
-
-def _appendfsync(name: str, how: str | None) -> Finding:
-    if how is None:
-        return Finding("appendfsync", "unknown", f"{name} does not permit CONFIG: cannot tell", _ASK)
-    if how == "no":
-        detail = (
-            "appendfsync no: the death of the machine loses what its system had not written yet, up to half a minute"
-        )
-        return Finding("appendfsync", "warn", detail, "CONFIG SET appendfsync everysec, and in its configuration")
-    return Finding("appendfsync", "ok", f"appendfsync {how}")
-
-
-def _config(url: str, name: str) -> str | None:
-    try:
-        with redis.Redis.from_url(url, socket_timeout=_TIMEOUT_S, retry=None, decode_responses=True) as plain:
-            value: Any = plain.config_get(name)
-            return str(value[name]) if name in value else None
-    except (exceptions.RedisError, OSError):
-        return None
-
-
-def _clock(info: Mapping[str, Any]) -> Iterator[Finding]:
-    seconds, micros = info["their_time"]
-    apart = seconds * 1000 + micros // 1000 - info["our_ms"]
-    if abs(apart) > CLOCK_WARN_MS:
-        detail = f"the hot Redis' clock is {apart / 1000:+.1f} s from this machine's: its clock decides which day a spend is in"
-        yield Finding("clock", "warn", detail, "run NTP on both machines")
-    else:
-        yield Finding("clock", "ok", "the hot Redis and this machine agree within a second")
-
-
 def _postgresql(db: Engine, settings: Settings) -> Iterator[Finding]:
     place = where(settings.database_url)
     with db.connect() as conn:
         version = str(conn.execute(text("SHOW server_version")).scalar_one())
         standby = conn.execute(text("SELECT pg_is_in_recovery()")).scalar_one()
         writable = takes_writes(conn)
-    if _major(version) < LEAST_POSTGRESQL:
+    if major(version) < LEAST_POSTGRESQL:
         yield Finding("PostgreSQL", "fail", f"{place}, {version}", f"use PostgreSQL {LEAST_POSTGRESQL} or newer")
         return
     if not writable:
@@ -272,20 +171,32 @@ def _instance(db: Engine) -> str | None:
         return None
 
 
-def _shards(settings: Settings, db: Engine | None, instance: str | None) -> Iterator[Finding]:
-    wire = ConnectionPool(settings.redis_url)
-    try:
-        states = LiveRedis(wire, timeout_s=_TIMEOUT_S).read_shards()
-    finally:
-        wire.close()
-    broken = [state for state in states if not state.ready]
+def _marks(states: list[LiveShard]) -> Iterator[Finding]:
+    """Whether every shard has its server and its mark."""
+    away = [state for state in states if state.away]
+    if away:
+        whys = "; ".join(dict.fromkeys(state.away for state in away))
+        yield Finding(
+            "shards away", "fail", f"{len(away)} of {SHARDS}: {whys}", "start that server, or let a replica take over"
+        )
+    broken = [state for state in states if not state.ready and not state.away]
     if broken:
         causes = ", ".join(sorted({state.why for state in broken}))
         shards = ", ".join(str(state.shard) for state in broken[:10]) + (" ..." if len(broken) > 10 else "")
         todo = "a running worker rebuilds them by itself; else run `budget-engine rebuild`"
         yield Finding("shards", "fail", f"{len(broken)} of {SHARDS} are not ready ({shards}): {causes}", todo)
     else:
-        yield Finding("shards", "ok", f"all {SHARDS} carry their mark")
+        there = f"all {SHARDS}" if not away else f"the other {SHARDS - len(away)}"
+        yield Finding("shards", "ok", f"{there} carry their mark")
+
+
+def _shards(settings: Settings, db: Engine | None, instance: str | None) -> Iterator[Finding]:
+    wire = open_transport(settings.redis_url)
+    try:
+        states = LiveRedis(wire, timeout_s=_TIMEOUT_S).read_shards()
+    finally:
+        wire.close()
+    yield from _marks(states)
     marks = {state.instance for state in states if state.mark}
     if instance is None:
         if marks:
@@ -331,13 +242,6 @@ def _shards(settings: Settings, db: Engine | None, instance: str | None) -> Iter
             yield Finding("persist", state_of, f"{waiting} journal entries are not in PostgreSQL yet", todo)
 
 
-def _jobs(settings: Settings, look: Callable[[redis.Redis], Iterable[Finding]]) -> Iterator[Finding]:
-    with redis.Redis.from_url(
-        settings.jobs_redis_url, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S
-    ) as jobs:
+def _jobs(url: str, look: Callable[[redis.Redis], Iterable[Finding]]) -> Iterator[Finding]:
+    with redis.Redis.from_url(url, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S) as jobs:
         yield from look(jobs)
-
-
-def _major(version: str) -> int:
-    digits = version.split(".", 1)[0]
-    return int(digits) if digits.isdigit() else 0

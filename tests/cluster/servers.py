@@ -1,0 +1,306 @@
+"""Real clusters for tests: nodes of the embedded Valkey in a folder in memory, each a process that a test may stop, freeze or kill."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from engine.live.transport.cluster import SLOT_OF
+from engine.live.transport.routes import SHARD_KEYS
+from engine.local.binaries import find_valkey
+from engine.local.bound import dies_with_us
+from engine.local.forming import even_ranges, form, own_id, wait_until_whole
+
+NODE_TIMEOUT_MS = 1000
+PASSWORD = "cluster-tests"
+AGAIN = Retry(NoBackoff(), 2, supported_errors=(redis.ConnectionError,))
+"""Connections that a failover closed are made anew; a server that hangs is waited for once."""
+_CONFIG = """\
+bind 127.0.0.1
+port {port}
+dir "{folder}"
+requirepass {password}
+masterauth {password}
+appendonly yes
+appendfsync everysec
+save ""
+maxmemory-policy noeviction
+repl-diskless-sync-delay 0
+{more}
+"""
+_CLUSTER = """\
+cluster-enabled yes
+cluster-config-file nodes.conf
+cluster-node-timeout {timeout}
+cluster-port {bus}
+cluster-require-full-coverage no
+cluster-replica-validity-factor 0
+cluster-allow-replica-migration no
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Node:
+    """One server."""
+
+    def __init__(self, folder: Path, more: str = "", *args: str) -> None:
+        self.folder = folder
+        folder.mkdir()
+        self.port = free_port()
+        self.more = more
+        self.args = args
+        self.process: subprocess.Popen[bytes] | None = None
+        self.plain = redis.Redis(
+            "127.0.0.1", self.port, password=PASSWORD, socket_timeout=5, retry=Retry(NoBackoff(), 0)
+        )
+        self.start()
+
+    @property
+    def url(self) -> str:
+        return f"redis://:{PASSWORD}@127.0.0.1:{self.port}/0"
+
+    @property
+    def place(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        program = find_valkey()
+        config = _CONFIG.format(port=self.port, folder=self.folder, password=PASSWORD, more=self.more)
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [program.path(program.parts[0]), "-"],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                cwd=self.folder,
+                preexec_fn=dies_with_us(signal.SIGKILL),  # noqa: PLW1509  # two system calls, and no more
+            )
+        assert self.process.stdin is not None
+        self.process.stdin.write(config.encode())
+        self.process.stdin.close()
+        until(self.answers, 20)
+
+    def answers(self) -> bool:
+        with contextlib.suppress(redis.RedisError, OSError):
+            return bool(self.plain.ping())
+        return False
+
+    def signal(self, number: signal.Signals) -> None:
+        assert self.process is not None
+        os.kill(self.process.pid, number)
+
+    def kill(self) -> None:
+        self.signal(signal.SIGKILL)
+        assert self.process is not None
+        self.process.wait()
+
+    def end(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal.SIGCONT)
+            self.process.kill()
+            self.process.wait()
+        self.plain.close()
+
+    def role(self) -> str:
+        with contextlib.suppress(redis.RedisError, OSError):
+            return str(self.plain.info("replication")["role"])
+        return "does not say"
+
+
+class Cluster:
+    """Three primaries and, where wanted, a replica of each."""
+
+    def __init__(self, folder: Path, primaries: int = 3, replicas: int = 3, timeout_ms: int = NODE_TIMEOUT_MS) -> None:
+        self.nodes = []
+        for i in range(primaries + replicas):
+            more = _CLUSTER.format(timeout=timeout_ms, bus=free_port())
+            self.nodes.append(Node(folder / f"node-{i}", more))
+        self.primaries = self.nodes[:primaries]
+        self.replicas = self.nodes[primaries:]
+        self.timeout_s = timeout_ms / 1000
+        form([n.plain for n in self.primaries], [n.plain for n in self.replicas], bus_of=self._bus)
+
+    def _bus(self, port: int) -> int:
+        node = next(n for n in self.nodes if n.port == port)
+        return int(node.more.partition("cluster-port ")[2].split()[0])
+
+    @property
+    def url(self) -> str:
+        places = ",".join(n.place for n in self.primaries)
+        return f"redis+cluster://:{PASSWORD}@{places}"
+
+    def owner(self, shard: int) -> Node:
+        """The primary of a shard, as the first node that answers says."""
+        slot = SLOT_OF[SHARD_KEYS[shard]]
+        for node in self.nodes:
+            with contextlib.suppress(redis.RedisError, OSError):
+                for low, high, primary, *_ in node.plain.execute_command("CLUSTER SLOTS", NEVER_DECODE=True):
+                    if low <= slot <= high:
+                        return next(n for n in self.nodes if n.port == primary[1])
+        raise AssertionError(f"nobody has shard {shard}")
+
+    def shards_of(self, node: Node) -> list[int]:
+        return [shard for shard in range(64) if self.owner(shard) is node]
+
+    def move(self, shard: int, to: Node) -> None:
+        """Moves a shard's slot in one step, and waits until it is there."""
+        source, slot = self.owner(shard), SLOT_OF[SHARD_KEYS[shard]]
+        source.plain.execute_command("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", slot, slot, "NODE", own_id(to.plain))
+        until(lambda: self.owner(shard) is to, 10)
+
+    def fail_over(self, to: Node) -> None:
+        """Makes a replica the primary by hand, and waits until both know."""
+        other = next(
+            n for pair in zip(self.primaries, self.replicas, strict=True) if to in pair for n in pair if n is not to
+        )
+        to.plain.execute_command("CLUSTER", "FAILOVER")
+        until(lambda: to.role() == "master" and other.role() == "slave", 20)
+        until(lambda: other.plain.info("replication").get("master_link_status") == "up", 20)
+
+    def restore(self) -> None:
+        """All nodes run, the first ones are primaries again with the slots that they began with, and all is empty."""
+        for node in self.nodes:
+            if node.process is None or node.process.poll() is not None:
+                node.start()
+            node.signal(signal.SIGCONT)
+        until(lambda: all(node.answers() for node in self.nodes), 20)
+        wait_until_whole([node.plain for node in self.nodes])
+        for node in self.primaries:
+            if node.role() != "master":
+                self.fail_over(node)
+        for node in self.primaries:
+            node.plain.flushall()
+            node.plain.script_flush()
+        for shard in range(64):
+            home = self.primaries[
+                next(i for i, (low, high) in enumerate(even_ranges(3)) if low <= self.slot(shard) <= high)
+            ]
+            if self.owner(shard) is not home:
+                self.move(shard, home)
+        wait_until_whole([node.plain for node in self.nodes])
+
+    def slot(self, shard: int) -> int:
+        return SLOT_OF[SHARD_KEYS[shard]]
+
+    def end(self) -> None:
+        for node in self.nodes:
+            node.end()
+
+
+SENTINEL_PASSWORD = "sentinel-tests"
+MASTER = "my-master"
+_SENTINEL = """\
+bind 127.0.0.1
+port {port}
+dir "{folder}"
+requirepass {own}
+sentinel monitor {master} 127.0.0.1 {primary} 1
+sentinel auth-pass {master} {password}
+sentinel down-after-milliseconds {master} {timeout}
+sentinel failover-timeout {master} 3000
+"""
+
+
+class Watched:
+    """A primary with a replica, and a Sentinel that watches them."""
+
+    def __init__(self, folder: Path, timeout_ms: int = NODE_TIMEOUT_MS) -> None:
+        self.timeout_s = timeout_ms / 1000
+        self.nodes = [Node(folder / "first")]
+        self.nodes.append(Node(folder / "second", f"replicaof 127.0.0.1 {self.nodes[0].port}"))
+        home = folder / "sentinel"
+        home.mkdir()
+        self.port = free_port()
+        (home / "sentinel.conf").write_text(
+            _SENTINEL.format(
+                port=self.port,
+                folder=home,
+                own=SENTINEL_PASSWORD,
+                master=MASTER,
+                primary=self.nodes[0].port,
+                password=PASSWORD,
+                timeout=timeout_ms,
+            )
+        )
+        program = find_valkey()
+        with (home / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [program.path(program.parts[0]), home / "sentinel.conf", "--sentinel"],
+                stdout=log,
+                stderr=log,
+                preexec_fn=dies_with_us(signal.SIGKILL),  # noqa: PLW1509  # two system calls, and no more
+            )
+        self.plain = redis.Redis("127.0.0.1", self.port, password=SENTINEL_PASSWORD, retry=AGAIN)
+        until(self._knows_both, 20)
+
+    def _knows_both(self) -> bool:
+        with contextlib.suppress(redis.RedisError, OSError):
+            return len(self.plain.execute_command("SENTINEL", "REPLICAS", MASTER)) == 1 and self.current()
+        return False
+
+    def current(self) -> bool:
+        """Whether the replica follows."""
+        return any(n.answers() and n.plain.info("replication").get("master_link_status") == "up" for n in self.nodes)
+
+    @property
+    def url(self) -> str:
+        return (
+            f"redis+sentinel://:{PASSWORD}@127.0.0.1:1,127.0.0.1:{self.port}/{MASTER}/0"
+            f"?sentinel_password={SENTINEL_PASSWORD}"
+        )
+
+    @property
+    def primary(self) -> Node:
+        _, port = self.plain.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER)
+        return next(n for n in self.nodes if n.port == int(port))
+
+    def restore(self) -> None:
+        """Both run, one follows the other, and both are empty."""
+        for node in self.nodes:
+            if node.process is None or node.process.poll() is not None:
+                node.start()
+            node.signal(signal.SIGCONT)
+        until(lambda: all(n.answers() for n in self.nodes), 20)
+        until(lambda: self.primary.role() == "master" and self.current(), 30)
+        self.primary.plain.flushall()
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        for node in self.nodes:
+            node.end()
+
+
+def until(done: Callable[[], object], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
+
+
+def folder_in_memory() -> Path:
+    memory = Path("/dev/shm")
+    return Path(tempfile.mkdtemp(prefix="budget cluster ", dir=memory if os.access(memory, os.W_OK) else None))
+
+
+def remove(folder: Path, things: Sequence[Cluster | Watched]) -> None:
+    for thing in things:
+        thing.end()
+    shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,120 @@
+"""Redis lost what it had acknowledged and PostgreSQL never had: a client that keeps its last calls sends them again after the rebuild."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from engine import BudgetClient, InvalidInput, Spend
+from engine.client import resend
+from engine.client.resend import ResendingTransport
+from engine.wiring import System
+from tests.flows.test_persist import rows
+from tests.patience import PATIENCE_S
+
+
+@pytest.fixture
+def by_hand(ready: System, monkeypatch: pytest.MonkeyPatch) -> Iterator[BudgetClient]:
+    """A client that looks when it is told to, and once by itself when it is first used."""
+    monkeypatch.setattr(resend, "CHECK_S", 3600.0)
+    with BudgetClient.from_url(ready.settings.redis_url, timeout_ms=5000, resend_s=5) as client:
+        yield client
+
+
+def look(client: BudgetClient) -> None:
+    wire = client._wire
+    assert isinstance(wire, ResendingTransport)
+    wire.check()
+
+
+def lose_all(system: System) -> None:
+    system.hot_redis.flushall()
+    assert system.rebuilder.rebuild_missing()
+
+
+def campaign_with(system: System, daily: int | None = None) -> int:
+    brand = system.manage.create_brand("one", daily, None, None, "test").row.id
+    return system.manage.create_campaigns(brand, ["c"], "test")[0].id
+
+
+def exact(system: System, spends: int, micros: int) -> None:
+    system.persister.drain_all()
+    assert rows(system, "SELECT count(*), sum(amount_micros) FROM spend_log") == [(spends, micros)]
+    assert [str(check.findings) for check in system.verifier.verify() if check.findings] == []
+
+
+def test_spends_that_only_redis_had_are_sent_again_after_a_rebuild_and_those_that_were_persisted_are_not_doubled(
+    ready: System,
+) -> None:
+    campaign = campaign_with(ready)
+    with BudgetClient.from_url(ready.settings.redis_url, timeout_ms=5000, resend_s=5) as client:
+        for _ in range(3):
+            client.record_spend(campaign, "1")
+        client.record_spends([Spend(campaign, "0.5")] * 20)
+        ready.persister.drain_all()
+        for _ in range(4):
+            client.record_spend(campaign, "1")
+        client.record_spends([Spend(campaign, "0.5", f"win-{i}") for i in range(20)])
+        look(client)
+        lose_all(ready)
+        deadline = time.monotonic() + PATIENCE_S
+        while str(client.record_spend(campaign, "1", request_id="probe").daily_spend) != "28.000000":
+            assert time.monotonic() < deadline, "what was acknowledged did not come back"
+            time.sleep(0.1)
+    exact(ready, 48, 28_000_000)
+
+
+def test_an_accepted_question_whose_room_was_taken_meanwhile_is_counted_all_the_same(
+    ready: System, by_hand: BudgetClient
+) -> None:
+    campaign = campaign_with(ready, 10_000_000)
+    assert by_hand.try_spend(campaign, "6", event_id="mine").outcome == "accepted"
+    look(by_hand)
+    lose_all(ready)
+    assert ready.client.try_spend(campaign, "6", event_id="others").outcome == "accepted"
+    look(by_hand)
+    status = ready.client.record_spend(campaign, "6", event_id="mine")
+    assert (status.outcome, str(status.daily_spend)) == ("duplicate", "12.000000")
+    look(by_hand)
+    exact(ready, 2, 12_000_000)
+
+
+@pytest.mark.parametrize("with_ids", [False, True], ids=["plain", "with event ids"])
+def test_of_a_packed_batch_of_questions_those_that_no_longer_fit_are_counted_as_facts(
+    ready: System, by_hand: BudgetClient, with_ids: bool
+) -> None:
+    campaign = campaign_with(ready, 10_000_000)
+    batch = [Spend(campaign, "1", f"win-{i}" if with_ids else None) for i in range(10)]
+    assert {answer.outcome for answer in by_hand.try_spends(batch)} == {"accepted"}
+    look(by_hand)
+    lose_all(ready)
+    assert ready.client.try_spend(campaign, "4.5").outcome == "accepted"
+    look(by_hand)
+    exact(ready, 11, 14_500_000)
+
+
+def test_calls_older_than_the_window_are_not_kept_and_nothing_is_sent_without_need(
+    ready: System, by_hand: BudgetClient
+) -> None:
+    campaign = campaign_with(ready)
+    by_hand.record_spend(campaign, "1")
+    wire = by_hand._wire
+    assert isinstance(wire, ResendingTransport)
+    look(by_hand)
+    assert wire._kept.due() == {}
+    (shard,) = wire._kept._shards.values()
+    assert len(shard.calls) == 1
+    for _ in range(4):
+        assert shard.checked_at is not None
+        shard.checked_at -= 1.9
+        look(by_hand)
+    assert len(shard.calls) == 0
+    exact(ready, 1, 1_000_000)
+
+
+@pytest.mark.parametrize("odd", [-1, 61, "5", True, float("nan")])
+def test_a_window_that_is_none_is_refused(ready: System, odd: object) -> None:
+    with pytest.raises(InvalidInput, match="resend_s"):
+        BudgetClient.from_url(ready.settings.redis_url, resend_s=odd)  # type: ignore[arg-type]
