@@ -19,7 +19,7 @@ def test_a_message_with_more_words_and_fields_reads_as_those_that_are_known() ->
     assert read_message(b"81 weekly_budget restored 5 7") == BudgetMoved(81, OTHER, False, 5, 7)
     told = read_message(b"81 plan published 5 7 3:0:0::1:0:later:1 5308417:2:1:0:12345@540-1020:later")
     assert isinstance(told, PlanPublished)
-    assert (told.brand.nothing, told.brand.used_up) == ({"daily_budget"}, {"daily_budget"})
+    assert (told.brand.zero_limits, told.brand.used_up) == ({"daily_budget"}, {"daily_budget"})
     assert told.campaigns == (CampaignSnapshot(CAMPAIGN, 2, True, False, "12345@540-1020"),)
 
 
