@@ -140,7 +140,7 @@ def test_a_primary_is_frozen_for_longer_than_the_node_timeout(cluster: Cluster, 
 def test_a_batch_over_all_nodes_has_the_others_answers_when_one_hangs(cluster: Cluster, plant: Plant) -> None:
     frozen = cluster.primaries[2]
     mine = cluster.shards_of(frozen)
-    with BudgetClient.from_url(cluster.url, timeout_ms=400) as client:
+    with BudgetClient.from_url(cluster.url, timeout_ms=800) as client:
         batch = [Spend(campaign_of(s), amount_micros=1, event_id=f"h-{s}") for s in range(64)]
         client.record_spends(batch)
         frozen.signal(signal.SIGSTOP)
@@ -200,7 +200,7 @@ def test_a_cluster_without_most_of_its_primaries_says_so_and_goes_on_when_they_a
     left = cluster.primaries[0]
     shard = cluster.shards_of(left)[0]
     gone = [node for node in cluster.nodes if node not in (left, cluster.replicas[0])]
-    with BudgetClient.from_url(cluster.url, timeout_ms=400) as client:
+    with BudgetClient.from_url(cluster.url, timeout_ms=800) as client:
         client.record_spend(campaign_of(shard), amount_micros=1)
         for node in gone:
             node.signal(signal.SIGSTOP)

@@ -9,7 +9,7 @@ import redis
 from rq import Worker
 
 from engine.cli.checks import _jobs
-from engine.live.hush import impatient_redis
+from engine.live.transport.plain import impatient_redis
 from engine.views.board import ANSWER_S
 from engine.views.health import _jobs_side
 from engine.views.workers import workers_of
