@@ -210,7 +210,7 @@ def test_ten_viewers_of_a_frozen_server_see_which_one_it_is_and_nobody_takes_the
     assert median(answer.took_s for answer in alive) < 0.1
     # One that waited for a server would take 1.5 s; 100 ms is for a machine that does nothing else.
     assert max(answer.took_s for answer in alive) < 1
-    assert slowest < LIMIT_S + min(well_s, 1)  # a machine that is busy is slower by so much, and no more
+    assert slowest < LIMIT_S + 1  # a machine that is busy is slower by so much, and no more
     assert ready.status == 503
     assert during[PARTS[which]] == "down"
     assert {part for part in during if during[part] != before[part]} <= {*OURS[which], "verify"}
