@@ -99,7 +99,8 @@ class KeptCalls:
 
     def due(self) -> dict[str, list[Kept]]:
         """The calls to send again, by shard."""
-        return {key: list(shard.calls) for key, shard in self._shards.items() if shard.suspect}
+        # A copy first: other threads add shards meanwhile.
+        return {key: list(shard.calls) for key, shard in list(self._shards.items()) if shard.suspect}
 
     def sent(self, key: str) -> None:
         """A shard's calls were sent again, and answered."""

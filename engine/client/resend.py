@@ -87,11 +87,11 @@ class ResendingTransport:
 
     def _run(self) -> None:
         while not self._closed:
+            self._wake.clear()  # before the look: what is noted meanwhile is looked at next
             try:
                 self.check()
             except Exception:  # a thread of its own: nobody else would say so, and the next look comes anyway
                 log.exception("acknowledged spends could not be looked at")
-            self._wake.clear()
             self._wake.wait(CHECK_S)
 
     def check(self) -> None:

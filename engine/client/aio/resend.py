@@ -52,11 +52,11 @@ class Resender:
 
     async def _run(self) -> None:
         while not self._caller.closed:
+            self._wake.clear()  # before the look: what is noted meanwhile is looked at next
             try:
                 await self._check()
             except Exception:  # a task of its own: nobody else would say so, and the next look comes anyway
                 log.exception("acknowledged spends could not be looked at")
-            self._wake.clear()
             try:
                 await asyncio.wait_for(self._wake.wait(), CHECK_S)
             except TimeoutError:
