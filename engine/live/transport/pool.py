@@ -59,10 +59,14 @@ class Unreadable(NoAnswer):
 class Call:
     """One script call, ready to be sent, repeatedly too. head: the encoded words before the arguments, where they are
     known. args may be made when the call is sent, while Redis works on the calls before it. sent: called after
-    sending, for work that can be done while Redis works on this call.
+    sending, for work that can be done while Redis works on this call. held, replicated: there only where the caller
+    waits for replicas (`held.py`).
     """
 
-    __slots__ = ("args", "head", "keys", "script", "sent")
+    __slots__ = ("args", "head", "held", "keys", "replicated", "script", "sent")
+
+    held: Any
+    replicated: bool
 
     def __init__(
         self,
@@ -194,8 +198,9 @@ class ConnectionPool:
 
     def _attempt(self, calls: Sequence[Call], replies: list[Reply | None], deadline: float) -> None:
         link = self._take(deadline)
+        left = [i for i, reply in enumerate(replies) if reply is None]
         try:
-            self._exchange(link, calls, replies, deadline)
+            self._exchange(link, calls, left, replies, deadline)
         except exceptions.ResponseError as error:
             if is_of_the_server(error):
                 link.drop()
@@ -205,13 +210,17 @@ class ConnectionPool:
         except BaseException:
             link.drop()
             raise
+        self.give(link, [calls[i] for i in left])
+
+    def give(self, link: Any, calls: Sequence[Call] = ()) -> None:
+        """A connection on which nothing is under way is free again. calls: those that it answered last."""
         self._free.append(link)
 
-    def _exchange(self, link: Connection, calls: Sequence[Call], replies: list[Reply | None], deadline: float) -> None:
-        """Sends the calls without a reply, window by window: while Redis works on one window, the next is made and
-        sent.
-        """
-        waiting = deque(i for i, reply in enumerate(replies) if reply is None)
+    def _exchange(
+        self, link: Connection, calls: Sequence[Call], left: Sequence[int], replies: list[Reply | None], deadline: float
+    ) -> None:
+        """Sends the calls that are left, window by window: while Redis works on one, the next is made and sent."""
+        waiting = deque(left)
         asked: deque[int] = deque()
         loaded = 0
         while waiting or asked:
