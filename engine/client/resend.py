@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from engine.client.around import TransportAround
-from engine.client.kept import CHECK_S, Kept, KeptCalls, again, answered, refused_now
+from engine.client.kept import CHECK_S, KeptCalls, again, answered, refused_now
 from engine.live.transport.pool import Call, NoAnswer, Reply
 from engine.live.transport.protocol import Transport
 
@@ -98,7 +98,7 @@ class ResendingTransport(TransportAround):
         except NoAnswer as failure:
             return [*failure.replies, *[None] * (len(calls) - len(failure.replies))]
 
-    def _send(self, calls: Sequence[Kept]) -> bool:
+    def _send(self, calls: Sequence[Call]) -> bool:
         """Whether all of them were answered."""
         replies = self._ask([again(kept) for kept in calls])
         if not all(map(answered, replies)):

@@ -57,15 +57,16 @@ class Unreadable(NoAnswer):
 
 
 class Call:
-    """One script call, ready to be sent, repeatedly too. head: the encoded words before the arguments, where they are
-    known. args may be made when the call is sent, while Redis works on the calls before it. sent: called after
-    sending, for work that can be done while Redis works on this call. held, replicated: there only where the caller
-    waits for replicas (`held.py`).
+    """One script call, ready to be sent, repeatedly too. head: the encoded words before the arguments, where known.
+    args may be made when the call is sent, while Redis works on the calls before it. sent: called after sending, for
+    work that can be done meanwhile. The other slots are empty until somebody keeps the call or waits for its replicas.
     """
 
-    __slots__ = ("args", "head", "held", "keys", "replicated", "script", "sent")
+    __slots__ = ("args", "head", "held", "kept_at", "keys", "outcomes", "replicated", "script", "sent")
 
     held: Any
+    kept_at: float
+    outcomes: bytes
     replicated: bool
 
     def __init__(
@@ -252,9 +253,7 @@ class ConnectionPool:
     def _receive(
         self, link: Connection, replies: list[Reply | None], turn: Iterable[int], deadline: float
     ) -> list[int]:
-        """Stores the replies in their places; returns the calls whose script Redis does not have. Raises the first
-        error that Redis replied, after all replies are read.
-        """
+        """Stores the replies; returns the calls whose script Redis does not have. Raises Redis' first error, after all."""
         missing: list[int] = []
         failure: exceptions.ResponseError | None = None
         strange: object = None
