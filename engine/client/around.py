@@ -26,6 +26,10 @@ class TransportAround:
         """As of the transport inside."""
         return self._inner.where_of(shard_key)
 
+    def locate(self, timeout_s: float) -> None:
+        """As of the transport inside."""
+        self._inner.locate(timeout_s)
+
     def own_connection(self, timeout_s: float) -> Any:
         """As of the transport inside."""
         return self._inner.own_connection(timeout_s)

@@ -24,27 +24,22 @@ from engine.live.transport.routed import open_transport
 from engine.settings import Settings
 from engine.wiring import COMMANDS, System
 from tests.cluster.load import TIMEOUT_MS, Account, campaign_of, counted, figures, plant_all
-from tests.cluster.servers import MASTER, SENTINEL_PASSWORD, Watched, folder_in_memory, remove, until
+from tests.cluster.servers import MASTER, SENTINEL_PASSWORD, Watched, running, until
 from tests.cluster.test_faults import CROWD
 
 pytestmark = pytest.mark.timeout(180)
 
 
 @pytest.fixture(scope="module")
-def running() -> Iterator[Watched]:
-    folder = folder_in_memory()
-    made: list[Watched] = []
-    try:
-        made.append(Watched(folder))
-        yield made[0]
-    finally:
-        remove(folder, made)
+def started() -> Iterator[Watched]:
+    with running(Watched) as made:
+        yield made
 
 
 @pytest.fixture
-def watched(running: Watched) -> Watched:
-    running.restore()
-    return running
+def watched(started: Watched) -> Watched:
+    started.restore()
+    return started
 
 
 @pytest.fixture

@@ -19,11 +19,12 @@ from engine.flows.upkeep.sweep import sweep_expired
 from engine.live.repair import probe_shards
 from engine.local.servers import Urls
 from engine.settings import Settings
+from engine.views.board import ANSWER_S
 from engine.views.doctor import examine
 from engine.wiring import COMMANDS, System
 from tests.cluster.load import note
 from tests.cluster.servers import Cluster, until
-from tests.cluster.test_faults import CROWD
+from tests.patience import in_time
 
 BRANDS = 24
 pytestmark = pytest.mark.timeout(180)
@@ -105,13 +106,16 @@ def test_one_node_away_stops_no_other_shard_and_is_named(cluster: Cluster, whole
     others = [brand.id for brand in whole.catalog.brands() if shard_of(brand.id) not in mine]
     before = spend(whole, "before")
     whole.persister.drain_all()
-    replica.signal(signal.SIGSTOP)  # nobody takes over
-    node.signal(signal.SIGSTOP)
     took: dict[str, float] = {}
 
     def timed(what: str, began: float) -> None:
         took[what] = time.monotonic() - began
 
+    began = time.monotonic()
+    findings(whole)
+    timed("doctor before", began)
+    replica.signal(signal.SIGSTOP)  # nobody takes over
+    node.signal(signal.SIGSTOP)
     try:
         after = spend(whole, "after", others)
         began = time.monotonic()
@@ -147,7 +151,8 @@ def test_one_node_away_stops_no_other_shard_and_is_named(cluster: Cluster, whole
         node.signal(signal.SIGCONT)
         replica.signal(signal.SIGCONT)
     note("one node frozen: " + ", ".join(f"{what} {seconds:.1f} s" for what, seconds in took.items()))
-    assert max(took["page"], took["metrics"]) < 3 * CROWD
+    assert in_time(took["page"], 1) and in_time(took["metrics"], 0.5)
+    assert took["doctor"] - took["doctor before"] < 2 * ANSWER_S, "it waits for the node once"
     deadline = time.monotonic() + 20
     while True:
         try:

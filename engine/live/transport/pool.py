@@ -39,9 +39,7 @@ _OWN: Final[weakref.WeakSet[ConnectionPool]] = weakref.WeakSet()
 
 
 class NoAnswer(Exception):
-    """The deadline passed, or Redis refused in a way that no retry changes. `replies` has None where no reply
-    arrived.
-
+    """The deadline passed, or Redis refused in a way that no retry changes. `replies` has None where none arrived.
     silent: Redis accepted the call or the connection, and did not reply.
     """
 
@@ -120,6 +118,9 @@ class ConnectionPool:
     def where_of(self, shard_key: str) -> str:
         """The same: one server has every shard."""
         return self.where
+
+    def locate(self, timeout_s: float) -> None:
+        """Nothing is to be found."""
 
     def call(self, call: Call, timeout_s: float) -> Reply:
         """The reply to one call. Raises NoAnswer."""

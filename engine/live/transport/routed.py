@@ -9,6 +9,7 @@ import random
 import select
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import count
 from typing import Any, Final
 
@@ -142,6 +143,12 @@ class RoutedPool:
         """Host and port of the server that has a shard, by the shard's first key."""
         place = self.routes.places.get(shard_key)
         return self.where if place is None else str(place)
+
+    def locate(self, timeout_s: float) -> None:
+        """Reads the map, where there is none yet. Raises nothing."""
+        if not self.routes.places:
+            with suppress(NoRoute):
+                self.routes.refresh(self.routes.version, None, time.monotonic() + timeout_s)
 
     def call(self, call: Call, timeout_s: float) -> Reply:
         """The reply to one call. Raises NoAnswer."""
