@@ -91,6 +91,10 @@ class Bench:
             Row("sustained into spend_log", "Django: F() updates and a row", 300, self.sustained, self.django),
         ]  # fmt: skip
 
+    def floors(self) -> list[Row]:
+        """Those with a floor against plain Redis, which holds also while every job works beside the bidder."""
+        return [row for row in self.rows() if row.needed is not None and "incrby" in row.against]
+
     def by_columns(self, facts: Facts) -> object:
         """A call by two columns, which the caller fills."""
         return self._system.client.record_spend_columns([c for c, _ in facts.micros], [m for _, m in facts.micros])
