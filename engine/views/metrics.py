@@ -218,7 +218,9 @@ class Metrics:
             asked = {at: threads.submit(self._read_server, client, shards[at]) for at, client in clients.items()}
             threads.shutdown(wait=False)  # who hangs is left to its own timeout
             wait([each for at, each in asked.items() if at not in lacking])
-            wait(asked.values(), BAD_NEWS_S)
+            done, late = wait(asked.values(), BAD_NEWS_S)
+            if not any(each.result() for each in done):
+                wait(late)  # a busy machine: better late than nothing
             found = [each.result() if each.done() else None for each in asked.values()]
         return [server for server in found if server is not None]
 

@@ -25,6 +25,7 @@ from engine.wiring import COMMANDS, System
 from tests.cluster.load import note
 from tests.cluster.servers import Cluster, until
 from tests.patience import in_time
+from web import create_app
 
 BRANDS = 24
 pytestmark = pytest.mark.timeout(180)
@@ -134,6 +135,13 @@ def test_one_node_away_stops_no_other_shard_and_is_named(cluster: Cluster, whole
         figures = whole.metrics.read()
         timed("metrics", began)
         assert figures.hot is not None and figures.hot.not_ready == len(mine)
+        visitor = create_app(whole).test_client()
+        for path, status in (("/readyz", 503), ("/live", 200), ("/metrics", 200)):
+            began = time.monotonic()
+            answer = visitor.get(path, base_url="http://localhost")
+            timed(path, began)
+            assert answer.status_code == status, path
+            assert node.place in answer.text or path != "/live", "only the page, behind its login, names servers"
         began = time.monotonic()
         failed = failed_checks(whole)
         timed("verify", began)
@@ -151,7 +159,8 @@ def test_one_node_away_stops_no_other_shard_and_is_named(cluster: Cluster, whole
         node.signal(signal.SIGCONT)
         replica.signal(signal.SIGCONT)
     note("one node frozen: " + ", ".join(f"{what} {seconds:.1f} s" for what, seconds in took.items()))
-    assert in_time(took["page"], 1) and in_time(took["metrics"], 0.5)
+    for what, promised_s in (("page", 1), ("metrics", 0.5), ("/readyz", 0.5), ("/metrics", 0.5), ("/live", 3)):
+        assert in_time(took[what], promised_s), f"{what} waits for the node: {took[what]:.1f} s"
     assert took["doctor"] - took["doctor before"] < 2 * ANSWER_S, "it waits for the node once"
     deadline = time.monotonic() + 20
     while True:
