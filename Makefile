@@ -64,7 +64,7 @@ fuzz: venv ## a million journal entries with changed bytes: none stops persist, 
 	@$(RUN) tests.fuzz --entries $(ENTRIES) $(ARGS)
 
 MINUTES ?= 10
-soak: venv ## load while parts are killed and stopped at random, then every invariant; MINUTES=n ARGS="--seed n --write"
+soak: venv ## load while parts are killed and stopped at random, then every invariant; MINUTES=n ARGS="--cluster --seed n --write"
 	@$(RUN) tests.soak --minutes $(MINUTES) $(ARGS)
 
 twin: venv ## the rules' twin beside real servers, at random and long; prints its seed (ARGS="--examples 5000 --seed N")

@@ -24,7 +24,8 @@ MOST_S: Final = 60.0
 CHECK_S: Final = 1.0
 MOST_CALLS: Final = 20_000
 """Kept calls of one shard. Of a busier client the oldest go first."""
-_WRITES: Final = frozenset({RECORD, TRY, "draw_spends", "holds", "refund"})
+_COUNTED: Final = {RECORD: b"kd", TRY: b"kd", "draw_spends": b"kd", "holds": b"asotl", "refund": b"kw"}
+"""The calls that write, and the letters of their replies where they did. What was refused is not sent again: there may be room by then."""
 _AGAIN: Final = "/lost"
 
 
@@ -59,7 +60,7 @@ class KeptCalls:
     def note(self, call: Call, reply: Reply) -> bool:
         """Keeps a call that its reply acknowledges. True for the first of a shard, whose state is not known yet."""
         # Each spend comes here: no object is made for it.
-        if reply[0] != b"ok" or call.script.name not in _WRITES or type(call) is Resent:
+        if reply[0] != b"ok" or type(call) is Resent or not _counts(call.script.name, reply[1]):
             return False
         key = call.keys[0]
         shard = self._shards.get(key)
@@ -102,9 +103,36 @@ class KeptCalls:
         self._shards[key].suspect = False
 
 
-def again(kept: Call) -> Resent:
-    """The same call, without what its caller wanted to do meanwhile."""
+def again(kept: Call) -> Call:
+    """The same call, without what its caller wanted to do meanwhile.
+
+    Of a try call that was refused in part, what was counted, as a record call under the same id. Where the call was not lost, that is a conflict
+    and changes nothing; the whole of it might be accepted by now.
+    """
+    if kept.script.name == TRY:
+        outcomes = _each(kept.outcomes)
+        counted = [place for place, outcome in enumerate(outcomes) if outcome in ("k", "d")]
+        if len(counted) < len(outcomes):
+            return _facts(kept, counted, "")
     return Resent(kept.script, kept.keys, kept.args, kept.head)
+
+
+def _counts(name: str, outcomes: object) -> bool:
+    """Whether a reply to a script tells of a change."""
+    if outcomes == b"k*1":
+        return name in _COUNTED
+    letters = _COUNTED.get(name, b"")
+    return isinstance(outcomes, bytes) and any(letter in letters for letter in outcomes)
+
+
+def _facts(kept: Call, places: Sequence[int], more: str) -> Call:
+    """Some spends of a call as facts. more: of the request id."""
+    _, request, *body = kept.args() if callable(kept.args) else kept.args
+    lines = _lines(body)
+    chosen = [lines[place] for place in places]
+    campaigns = sorted({int(line.partition(",")[0]) for line in chosen})
+    args = (LAYOUT, f"{request!s}{more}", "".join(chosen))
+    return call_for_all(script(RECORD), SHARD_OF[kept.keys[0]], campaigns, lambda: args, None)
 
 
 def answered(reply: Reply | None) -> bool:
@@ -120,15 +148,7 @@ def refused_now(kept: Call, reply: Reply) -> Call | None:
     lost = [
         place for place, (was, is_now) in enumerate(zip(before, now, strict=False)) if was == "k" and is_now[0] == "x"
     ]
-    if not lost:
-        return None
-    _, request, *body = kept.args() if callable(kept.args) else kept.args
-    lines = _lines(body)
-    chosen = [lines[place] for place in lost]
-    campaigns = sorted({int(line.partition(",")[0]) for line in chosen})
-    return call_for_all(
-        script(RECORD), SHARD_OF[kept.keys[0]], campaigns, lambda: (LAYOUT, f"{request!s}{_AGAIN}", "".join(chosen)), None
-    )  # fmt: skip
+    return _facts(kept, lost, _AGAIN) if lost else None
 
 
 def _each(outcomes: bytes) -> list[str]:

@@ -10,6 +10,7 @@ REVISION: Final = "tests/cli/test_other_revision.py::test_"
 READ_ONLY: Final = "tests/processes/test_read_only_servers.py::test_"
 REFUSED: Final = "tests/live/test_refused_commands.py::test_"
 WATCHED: Final = "tests/watch/test_watch_faults.py::test_"
+RESENT: Final = "tests/flows/test_resend.py::test_"
 REPLICAS: Final = "tests/cluster/test_waiting_for_replicas.py::test_"
 POOLER: Final = "tests/processes/test_pooler.py::test_"
 
@@ -51,6 +52,12 @@ FAILED_OVER: Final = (
     M("awaited spends are given before their replicas were waited for", "engine/client/aio/lanes.py",
       "                    waited.heard = reply\n", "                    self._answer(waited, reply)\n",
       (REPLICAS + "awaited_spends_say_so_too_and_one_question_serves_all_of_a_round_trip",)),
+    M("what was refused is sent again", "engine/client/kept.py",
+      "any(letter in letters for letter in outcomes)", "bool(letters)",
+      (RESENT + "a_question_that_was_refused_is_not_sent_again_when_there_is_room[False]",)),
+    M("a call that was refused in part is sent again whole", "engine/client/kept.py",
+      "if len(counted) < len(outcomes):", "if False:",
+      (RESENT + "a_question_that_was_refused_is_not_sent_again_when_there_is_room[False]",)),
     M("doctor waits for a node that hangs again and again", "engine/views/doctor/examine.py",
       "        live.known_silent(hot.silent, _RUN_S)\n        plain.known_silent(hot.silent, _RUN_S)\n", "",
       ("tests/cluster/test_system.py::test_one_node_away_stops_no_other_shard_and_is_named",)),
