@@ -137,4 +137,5 @@ def test_a_question_that_was_refused_is_not_sent_again_when_there_is_room(
     ready.manage.update_brand(brand, "test", daily_budget_micros=100_000_000)
     look(by_hand)
     look(by_hand)
+    assert ready.client.release(f"{campaign}:none").outcome == "unknown_hold", "nor is a refused hold"
     exact(ready, 2, 9_000_000)
