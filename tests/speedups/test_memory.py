@@ -72,6 +72,7 @@ def test_no_call_keeps_memory_or_a_reference_whether_it_is_taken_or_refused() ->
     assert [sys.getrefcount(one) for one in (value, spend, ids, micros, ids[0])] == references
 
 
+@pytest.mark.long
 def test_the_comparisons_pass_under_python_s_own_checks_of_memory() -> None:
     compiled()
     words = ["-X", "dev", "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", "tests/speedups/test_spend.py"]
