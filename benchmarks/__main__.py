@@ -24,6 +24,7 @@ from benchmarks.half_load import latency
 from benchmarks.picture import svg
 from benchmarks.rows import Bench, Row
 from engine.local.servers import Urls
+from engine.speedups import speedups
 from engine.wiring import System
 
 HERE: Final = Path(__file__).parent
@@ -56,7 +57,7 @@ def main(rounds: int, floors: bool, brands: int, largest: int) -> None:
     with servers() as urls:
         with size.fresh(urls) as system:
             bench = Bench(system, quick=floors)
-            click.echo(HEAD)
+            click.echo(f"{speedups.why}\n\n{HEAD}")
             lines, low = [], []
             for row in bench.rows():
                 line, ratio = measure(row, 3 if floors else rounds)
@@ -196,7 +197,7 @@ def _about(plain: redis.Redis, rounds: int) -> str:
     name = "Valkey " + server["valkey_version"] if "valkey_version" in server else "Redis " + server["redis_version"]
     return (
         f"{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, {platform.system()}, two cores, Python {platform.python_version()},"
-        f" redis-py {version('redis')}, {name}; {rounds} rounds, ours and its peer in turn, medians."
+        f" redis-py {version('redis')}, {name}, {speedups.why}; {rounds} rounds, ours and its peer in turn, medians."
     )
 
 

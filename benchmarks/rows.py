@@ -20,6 +20,7 @@ from benchmarks import peers
 from benchmarks.peers import Django, rate
 from engine.client.aio.client import AsyncBudgetClient
 from engine.client.sync import BudgetClient, Spend
+from engine.speedups import speedups
 from engine.wiring import System
 
 BATCH: Final = 1000
@@ -36,6 +37,12 @@ class Row:
     needed: float | None
     ours: Callable[[], float]
     peer: Callable[[], float]
+
+
+class PythonSpend(Spend):
+    """A Spend that Python makes: the compiled speedups make Spends themselves only, none of a class below."""
+
+    __slots__ = ()
 
 
 class Facts(NamedTuple):
@@ -69,6 +76,10 @@ class Bench:
         def incrby_pipelined() -> float:
             return peers.incrby_pipelined(plain, 20_000 * scale)
 
+        by_python = [
+            Row("record_spend_columns of 1,000, pure Python", pipelined, None, lambda: self.by_python(self.by_columns), incrby_pipelined),
+            Row("record_spends of 1,000 Spends, pure Python", pipelined, None, lambda: self.by_python(self.by_python_spends), incrby_pipelined),
+        ]  # fmt: skip
         return [
             Row("one record_spend a round trip", "redis-py incrby", 0.8, self.singles, lambda: peers.incrby(plain, 2000 * scale)),
             Row("the same, asleep while it waits", "redis-py incrby", None, self.asleep, lambda: peers.incrby(plain, 2000 * scale)),
@@ -81,6 +92,7 @@ class Bench:
             Row("the same strings in plain tuples", pipelined, None, lambda: self.batches(self.by_tuples, 150), incrby_pipelined),
             Row("the same, a 32-hex event id each", pipelined, 1.5, lambda: self.batches(self.by_named), incrby_pipelined),
             Row("record_spend_columns, a 32-hex event id each", pipelined, None, lambda: self.batches(self.by_named_columns), incrby_pipelined),
+            *(by_python if speedups.pack is not None else ()),
             Row("asyncio, 1,000 callers with a spend each", "redis.asyncio incrby, pool of 50", 8, self.awaited, lambda: peers.incrby_asyncio(url, scale)),
             Row("the same, each in a coroutine of its own", "redis.asyncio incrby, pool of 50", None, lambda: self.awaited(wrapped=True), lambda: peers.incrby_asyncio(url, scale)),
             Row("try_spend of a lease, spool included", "redis-py incrby", None, self.leased, lambda: peers.incrby(plain, 2000 * scale)),
@@ -101,6 +113,17 @@ class Bench:
     def by_spends(self, facts: Facts) -> object:
         """A call by Spends, which the caller makes, as in all that follow."""
         return self._system.client.record_spends([Spend(c, None, None, m) for c, m in facts.micros])
+
+    def by_python_spends(self, facts: Facts) -> object:
+        return self._system.client.record_spends([PythonSpend(c, None, None, m) for c, m in facts.micros])
+
+    def by_python(self, call: Callable[[Facts], object]) -> float:
+        """A round of batches without the compiled speedups, which are in use otherwise."""
+        pack, speedups.pack = speedups.pack, None
+        try:
+            return self.batches(call, 300)
+        finally:
+            speedups.pack = pack
 
     def by_texts(self, facts: Facts) -> object:
         return self._system.client.record_spends([Spend(c, text) for c, text in facts.texts])

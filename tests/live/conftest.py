@@ -11,7 +11,9 @@ from engine.client.sync import BudgetClient
 from engine.live.admin import LiveRedis
 from engine.live.scripts import swapping
 from engine.live.transport.pool import ConnectionPool
+from engine.speedups import speedups
 from tests.live.plant import MOVABLE_CLOCK, Plant
+from tests.speedups.compiled import compiled
 
 
 @pytest.fixture
@@ -40,6 +42,12 @@ def plant(live: LiveRedis, plain: redis.Redis) -> Plant:
 @pytest.fixture
 def client(wire: ConnectionPool) -> BudgetClient:
     return BudgetClient(wire, timeout_ms=5000)
+
+
+@pytest.fixture(params=["compiled", "pure Python"])
+def either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls are packed by the compiled speedups, and in Python."""
+    monkeypatch.setattr(speedups, "pack", compiled().pack if request.param == "compiled" else None)
 
 
 @pytest.fixture
