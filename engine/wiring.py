@@ -134,7 +134,7 @@ class System:
 
     @cached_property
     def client(self) -> BudgetClient:
-        """A bidder's client with a long deadline, for commands."""
+        """A bidder's client for commands, with a longer deadline than a bidder's."""
         return BudgetClient.from_url(self.settings.redis_url, timeout_ms=int(self.patience.answer_s * 1000))
 
     @cached_property
