@@ -62,14 +62,14 @@ class Stopped(BaseException):
 
 
 @cache
-def parts() -> System:
+def services() -> System:
     """This worker's services, made once a process."""
     return System(Settings.load())
 
 
 def system() -> System:
     """The services, once PostgreSQL is reachable and has our version of the schema. Raises Stopped, WrongVersion."""
-    made = parts()
+    made = services()
     if not wait_for_revision(made.db, log.warning, should_stop=STOPPING.is_set, poll_s=0.5):
         raise Stopped
     return made
