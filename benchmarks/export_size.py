@@ -1,7 +1,8 @@
-"""`make export-size ROWS=n`: how long a closed day of n rows takes to export, in how many bytes a row, and in how much memory.
+"""`make export-size ROWS=n`: how long a closed day of n rows takes to export, in how many bytes a row, and in how much
+memory.
 
-The rows are those of nine calls in ten of a thousand packed spends, and single spends for the rest of a day: a tenth of the rows. `--events` gives
-each row an event id of 24 hexadecimal digits, which cannot be compressed below twelve bytes.
+The rows are those of nine calls in ten of a thousand packed spends, and single spends for the rest of a day: a tenth of
+the rows. `--events` gives each row an event id of 24 hexadecimal digits, which cannot be compressed below twelve bytes.
 """
 
 from __future__ import annotations
