@@ -122,15 +122,15 @@ class Bench:
 
     def singles(self) -> float:
         """One record call a spend."""
-        return self._record_singly(self._system.client)
+        return self._facts(self._system.client)
 
     def asleep(self) -> float:
         """The same with a client that blocks instead of busy-polling."""
         with BudgetClient.from_url(self._system.settings.redis_url, timeout_ms=5000, busy_poll_us=0) as client:
             client.record_spend(self.campaigns[0], amount_micros=1)
-            return self._record_singly(client)
+            return self._facts(client)
 
-    def _record_singly(self, client: BudgetClient) -> float:
+    def _facts(self, client: BudgetClient) -> float:
         times, campaigns = 2000 if self._quick else 6000, self.campaigns
         return rate(
             times,
