@@ -333,8 +333,8 @@ def run_worker(connection: redis.Redis, queue: str) -> None:
 
 
 def _check_answers(connection: redis.Redis) -> None:
-    """Raises redis-py's errors where Redis does not answer, also where it hangs: RQ's own connection waits for
-    minutes.
+    """Sends a PING with a short timeout. Raises redis-py's errors where Redis is away or hangs; RQ's own connection
+    would wait for minutes.
     """
     pool = connection.connection_pool
     kwargs = {**pool.connection_kwargs, "socket_timeout": ANSWER_S, "socket_connect_timeout": ANSWER_S, "retry": None}

@@ -229,7 +229,7 @@ def close_day() -> str:
 
 
 def close_month() -> str:
-    """At 00:00 UTC on the 1st: the same close, which handles days and months."""
+    """At 00:00 UTC on the 1st: closes every ended period, as `close_day` does."""
     return _run("close_month", _close)
 
 

@@ -19,9 +19,9 @@ from web.gate import NEVER_WAITS, PAGES, WAITING, Wsgi
 BODY_S: Final = 5.0
 """Seconds for a whole body, counted from the request's head."""
 BODIES: Final = 256
-"""Bodies that are waited for at once; further senders are told to retry."""
+"""The most bodies that are read at the same time. Further requests get 503 with Retry-After."""
 SMALL: Final = 8 * 1024
-"""The largest body without a cookie of ours: a login is far smaller."""
+"""The largest body in bytes of a request without this site's cookie. A login is far smaller."""
 LARGE: Final = 256 * 1024
 _COOKIE: Final = "budget_engine="
 _SCRAPED: Final = ("/metrics",)
@@ -64,7 +64,7 @@ class Door:
         self._scraped = ThreadPoolExecutor(_SCRAPES, "metrics")
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Answers one request."""
+        """Handles one request."""
         if scope["type"] != "http":
             return
         try:

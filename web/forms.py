@@ -106,7 +106,7 @@ def version_of(form: FlaskForm) -> int | None:
 
 def is_reserved(name: str) -> bool:
     """Whether a signature would look like the command line, a job, or the page without login."""
-    # NFKC: wide letters and a wide colon read like ours.
+    # NFKC maps wide letters and a wide colon to the plain ones, which they look like.
     read = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
     return ":" in read or read in RESERVED
 

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 PAGES: Final = 16
-"""Pages that are answered at once."""
+"""The most pages that run at the same time."""
 WAITING: Final = 16
-"""Pages that wait, each for WAIT_S at most; further requests are told to retry."""
+"""The most pages that wait, each for at most WAIT_S. Further requests get 503 with Retry-After."""
 WAIT_S: Final = 1.0
 NEVER_WAITS: Final = ("/healthz", "/readyz")
 OWN_THREADS: Final = (*NEVER_WAITS, "/metrics")

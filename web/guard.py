@@ -74,8 +74,8 @@ def sessions() -> Sessions:
 
 
 def actor_of_session(password: str) -> str | None:
-    """The session of this request, if it belongs to the password in force. Raises Unknown where PostgreSQL cannot be
-    asked.
+    """The actor of this request's session, if that belongs to the present password; else None. Raises Unknown where
+    PostgreSQL does not answer.
     """
     proof, token = session.get("proof"), session.get("token")
     if not (isinstance(proof, str) and isinstance(token, str)):
@@ -128,7 +128,7 @@ def install(app: Flask, password: str | None) -> None:
             return _check_loopback()
         if request.endpoint in OPEN_ENDPOINTS:
             return _check_origin()
-        # A foreign page is refused before PostgreSQL is asked, and so is a logout while the session is unknown.
+        # The origin is checked before PostgreSQL is read, and for a logout even if the session cannot be checked.
         refused = _check_origin()
         g.actor = actor_of_session(password) if request.endpoint != "login.logout" else None
         if g.actor is not None or request.endpoint == "login.logout":

@@ -69,7 +69,7 @@ class SteadyQueue(Queue):
         return job if job.origin == self.name else None
 
 
-class SteadyWorker(seen_worker()):  # type: ignore[misc]  # it is made when it is first asked for
+class SteadyWorker(seen_worker()):  # type: ignore[misc]  # the base class is made at the first call
     """Workers, without those that cannot be read."""
 
     @classmethod

@@ -58,7 +58,7 @@ def refusal(title: str, text: str, hint: str) -> str:
 
 
 def of_change(changed: Changed[Any], done: str) -> None:
-    """Adds a message about a change of the catalog; `done` is a sentence on what was done, where anything was."""
+    """Adds a message about a change of the catalog. done: the sentence for it, unless nothing changed."""
     row = changed.row
     lines: list[tuple[Style, str]] = []
     if changed.nothing:

@@ -27,8 +27,8 @@ GOES_ON_S: Final = 60.0
 _MOST: Final = 10_000
 
 
-class Unknown(Exception):  # not an error of the program: nobody can say
-    """PostgreSQL does not answer, and this process does not know the session."""
+class Unknown(Exception):  # not an error of the program: the state of the session is unknown
+    """PostgreSQL does not answer, and this process did not see the session lately."""
 
     def __init__(self, cause: ServerAway | OperationalError) -> None:
         super().__init__(str(cause))
@@ -57,7 +57,7 @@ class Sessions:
         self._lock = threading.Lock()
 
     def begin(self, actor: str, address: str) -> str:
-        """A new session's token. Raises ServerAway: nobody logs in while PostgreSQL is away."""
+        """Begins a session; returns its token. Raises ServerAway, so nobody can log in while PostgreSQL is away."""
         return sessions.begin(self._db(), actor, address)
 
     def actor(self, token: str, *, reading: bool) -> str | None:
