@@ -1,4 +1,4 @@
-"""A planted Redis for each test of the hot path, and a clock that can be moved."""
+"""Fixtures of the hot path's tests: Redis with test data, and a clock that can be moved."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.fixture
 def clock(plain: redis.Redis) -> Iterator[None]:
-    """Scripts of this process take their time from a key; `plant.at(ms)` moves it."""
+    """Lets the scripts of this process read their time from a key, which `plant.at(ms)` sets."""
     with swapping({"lib/clock.lua": MOVABLE_CLOCK}):
         yield
     plain.delete("test:clock")
