@@ -13,7 +13,7 @@ HEAD: Final = "| what | against | ours | peer | ratio | spread | needed | |\n| -
 
 
 def measure(row: Row, rounds: int) -> tuple[str, float]:
-    """One line of the table, medians of the rounds and the spread of their ratios; and the ratio."""
+    """Measures one row. Returns its line of the table (medians, and the range of the ratios) and the median ratio."""
     row.ours(), row.peer()
     pairs = [(row.ours(), row.peer()) for _ in range(rounds)]
     ratios = [ours / peer for ours, peer in pairs]

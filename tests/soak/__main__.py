@@ -1,4 +1,6 @@
-"""`make soak MINUTES=10`: load from several processes while parts are killed and stopped at random; at the end every invariant is checked."""
+"""`make soak MINUTES=10`: load from several processes while parts are killed and stopped at random; at the end every
+invariant is checked.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,7 @@ from tests.soak.judge import Record, logged, overspent, sent_as_facts
 
 DOC = ROOT / "docs" / "reliability.md"
 MARKS = "<!-- soak: begin -->", "<!-- soak: end -->"
-CLUSTER_MARKS = "<!-- soak on a cluster: begin -->", "<!-- soak on a cluster: end -->"
+CLUSTER_MARKS = "<!-- soak_on_a_cluster: begin -->", "<!-- soak on a cluster: end -->"
 
 
 def main() -> int:
@@ -53,7 +55,7 @@ def run(given: argparse.Namespace, cluster: Cluster | None) -> int:
         own = Own(embedded, folder)
         if cluster is not None:
             own.environment["REDIS_URL"] = cluster.url
-        # A call may be answered only at the end of the soak: its id must still be known then.
+        # A call may get its result only at the end of the soak; its id must still be in the dedup window then.
         own.environment |= {"REQUEST_ID_MINUTES": "240", "EVENT_ID_HOURS": "4"}
         own.processes.environment = own.environment
         table, passed = soak(own, folder, given, cluster)
@@ -107,7 +109,7 @@ def soak(own: Own, folder: Path, given: argparse.Namespace, cluster: Cluster | N
         record = Record.read(notes)
         record.resend(own.environment["REDIS_URL"])
         until(lambda: settled(system), PATIENCE_S, own.processes.said)
-        # What was spoilt and not touched since is found by what the sweep does each minute.
+        # Finds damaged keys without calls since, as the sweep does each minute.
         print(
             f"shards with a spoilt key that nobody touched: {sorted(probe_shards(system.live, everything))}", flush=True
         )
@@ -124,7 +126,7 @@ def soak(own: Own, folder: Path, given: argparse.Namespace, cluster: Cluster | N
 def judged(
     system: System, chaos: Chaos, record: Record, budgeted: list[int], lasted: float, given: argparse.Namespace
 ) -> tuple[str, bool]:
-    """The table of figures, and whether all is well."""
+    """Returns the table of figures, and whether the soak passed."""
     wanted, there = record.expected(), logged(system)
     lost = sum(abs(row[2]) * n for row, n in (wanted - there).items())
     extra = there - wanted
@@ -162,7 +164,7 @@ def judged(
 
 
 def verify(system: System) -> list[tuple[str, str]]:
-    """Each invariant that `verify` checks, and its result."""
+    """Runs `verify`; returns each check with its result, and prints findings."""
     out = []
     for check in system.verifier.verify():
         out.append((f"{check.id} {check.title}", check.result))
@@ -172,7 +174,7 @@ def verify(system: System) -> list[tuple[str, str]]:
 
 
 def write(table: str, marks: tuple[str, str]) -> None:
-    """Puts the table between its marks in the document."""
+    """Writes the table between its markers in docs/reliability.md."""
     begin, end = marks
     before, _, rest = DOC.read_text().partition(begin)
     _, _, after = rest.partition(end)
