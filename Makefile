@@ -48,7 +48,7 @@ storms: venv ## eight processes race for the last money and for a new day, ten t
 
 LONG ?= 10
 cluster: venv ## slots moved, primaries killed, frozen and replaced under load, ten times as long; LONG=n
-	@TEST_CLUSTER_LONG=$(LONG) TEST_CLUSTER_CROWD=3 $(RUN) pytest tests/cluster $(ARGS)
+	@TEST_CLUSTER_LONG=$(LONG) TEST_CLUSTER_CROWD=3 $(RUN) pytest -m "long or not long" tests/cluster $(ARGS)
 
 KILLS ?= 100
 SPENDS ?= 1000000

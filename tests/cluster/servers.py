@@ -317,8 +317,28 @@ class Watched:
                 node.start()
             node.signal(signal.SIGCONT)
         until(lambda: all(n.answers() for n in self.nodes), 20)
-        until(lambda: self.primary.role() == "master" and self.current(), 30)
+        until(lambda: self.primary.role() == "master", 30)
+        self._demote_others()
+        until(self.current, 30)
         self.primary.plain.flushall()
+
+    def fail_over(self) -> None:
+        """Has Sentinel make the replica the primary, and waits until both servers are what it says."""
+        old = self.primary
+        old.plain.execute_command("WAIT", 1, 5000)
+        self.plain.execute_command("SENTINEL", "FAILOVER", MASTER)
+        until(lambda: self.primary is not old and self.primary.role() == "master", 30)
+        self._demote_others()
+        until(lambda: old.role() == "slave", 30)
+
+    def _demote_others(self) -> None:
+        """Sentinel does so itself, and takes ten seconds, until it has asked each server for its role again."""
+        primary = self.primary
+        for node in self.nodes:
+            if node is not primary and node.role() == "master":
+                node.plain.replicaof("127.0.0.1", primary.port)
+                for kind in ("normal", "pubsub"):  # as Sentinel does too
+                    node.plain.execute_command("CLIENT", "KILL", "TYPE", kind)
 
     def end(self) -> None:
         self.process.kill()

@@ -101,24 +101,18 @@ def test_a_primary_that_dies_or_freezes_is_replaced(watched: Watched, live: Live
 
 
 def test_open_connections_to_a_demoted_primary_are_left(watched: Watched, live: LiveRedis) -> None:
-    account, old = Account(), watched.primary
-    heir = next(n for n in watched.nodes if n is not old)
+    account = Account()
 
     async def awaited() -> None:
         async with AsyncBudgetClient.from_url(watched.url, timeout_ms=TIMEOUT_MS) as client:
             await client.record_spend(campaign_of(1), amount_micros=1, event_id="a-0")
-            await asyncio.to_thread(switch)
+            await asyncio.to_thread(watched.fail_over)
             began = time.monotonic()
             await asyncio.gather(
                 *(client.record_spend(campaign_of(s), amount_micros=1, event_id=f"a-{s + 1}") for s in range(64))
             )
             account.longest_ms[1] = (time.monotonic() - began) * 1000
             account.acknowledged.update(f"a-{s}" for s in range(65))
-
-    def switch() -> None:
-        old.plain.execute_command("WAIT", 1, 5000)
-        watched.plain.execute_command("SENTINEL", "FAILOVER", MASTER)
-        until(lambda: heir.role() == "master" and old.role() == "slave" and watched.primary is heir, 30)
 
     with BudgetClient.from_url(watched.url, TIMEOUT_MS) as client, client.watch(campaigns=[campaign_of(5)]) as watch:
         assert watch.wait_ready(10), watch.why
@@ -190,9 +184,7 @@ def test_jobs_and_pages_work_through_sentinel_and_follow_it(watched: Watched, le
 def test_a_plain_client_follows_a_demotion(watched: Watched) -> None:
     client: redis.Redis = client_of(watched.url, socket_timeout=5)
     client.set("a", 1)
-    old = watched.primary
-    watched.plain.execute_command("SENTINEL", "FAILOVER", MASTER)
-    until(lambda: old.role() == "slave" and watched.primary is not old, 30)
+    watched.fail_over()
     client.set("a", 2)
     assert watched.primary.plain.get("a") == b"2"
     client.close()

@@ -24,7 +24,7 @@ from engine.settings import Settings
 from engine.views.doctor import examine
 from engine.wiring import System
 from tests.cluster.load import brand_in, campaign_of, plant_all
-from tests.cluster.servers import MASTER, PASSWORD, SENTINEL_PASSWORD, Cluster, Kind, Watched, running, until
+from tests.cluster.servers import MASTER, PASSWORD, SENTINEL_PASSWORD, Cluster, Kind, Watched, running
 from tests.docs.documents import ROOT
 from tests.live.plant import mark
 from tests.ops.programs import checked, program
@@ -158,6 +158,7 @@ def test_what_is_no_node_for_tls_is_refused(cluster: Cluster, certificates: Path
         client.record_spend(campaign_of(1), amount_micros=1)
 
 
+@pytest.mark.long
 def test_jobs_doctor_and_the_move_of_a_shard_work_over_tls(
     cluster: Cluster, certificates: Path, servers: Urls, jobs_redis: redis.Redis, ledger_url: str
 ) -> None:
@@ -187,6 +188,7 @@ def test_jobs_doctor_and_the_move_of_a_shard_work_over_tls(
         made.close()
 
 
+@pytest.mark.long
 def test_sentinel_and_its_primary_are_reached_with_tls_and_followed(
     watched: Watched, certificates: Path, ledger_url: str
 ) -> None:
@@ -200,10 +202,7 @@ def test_sentinel_and_its_primary_are_reached_with_tls_and_followed(
         campaign = campaign_in(made, "One")
         spend(url, [campaign])
         made.jobs_redis.set("told", "before")
-        old = watched.primary
-        old.plain.execute_command("WAIT", 1, 5000)
-        watched.plain.execute_command("SENTINEL", "FAILOVER", MASTER)
-        until(lambda: old.role() == "slave" and watched.primary is not old, 30)
+        watched.fail_over()
         spend(url, [campaign])
         made.persister.drain_all()
         assert {check.id: check.findings for check in made.verifier.verify() if check.findings} == {}

@@ -27,7 +27,7 @@ from tests.soak.judge import Record, logged, overspent, sent_as_facts
 
 DOC = ROOT / "docs" / "reliability.md"
 MARKS = "<!-- soak: begin -->", "<!-- soak: end -->"
-CLUSTER_MARKS = "<!-- soak_on_a_cluster: begin -->", "<!-- soak on a cluster: end -->"
+CLUSTER_MARKS = "<!-- soak_on_a_cluster: begin -->", "<!-- soak_on_a_cluster: end -->"
 
 
 def main() -> int:
