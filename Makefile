@@ -48,7 +48,7 @@ storms: venv ## eight processes race for the last money and for a new day, ten t
 
 LONG ?= 10
 cluster: venv ## slots moved, primaries killed, frozen and replaced under load, ten times as long; LONG=n
-	@TEST_CLUSTER_LONG=$(LONG) TEST_CLUSTER_CROWD=3 $(RUN) pytest tests/cluster $(ARGS)
+	@TEST_CLUSTER_LONG=$(LONG) TEST_CLUSTER_CROWD=3 $(RUN) pytest -m "long or not long" tests/cluster $(ARGS)
 
 KILLS ?= 100
 SPENDS ?= 1000000
@@ -69,7 +69,7 @@ fuzz: venv ## a million journal entries with changed bytes: none stops persist, 
 	@$(RUN) tests.fuzz --entries $(ENTRIES) $(ARGS)
 
 MINUTES ?= 10
-soak: venv ## load while parts are killed and stopped at random, then every invariant; MINUTES=n ARGS="--seed n --write"
+soak: venv ## load while parts are killed and stopped at random, then every invariant; MINUTES=n ARGS="--cluster --seed n --write"
 	@$(RUN) tests.soak --minutes $(MINUTES) $(ARGS)
 
 twin: venv ## the rules' twin beside real servers, at random and long; prints its seed (ARGS="--examples 5000 --seed N")

@@ -9,7 +9,6 @@ tolerates a noisy machine and still detects a path that became slow.
 from __future__ import annotations
 
 import platform
-import statistics
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -19,12 +18,13 @@ from typing import Any, Final
 import click
 import redis
 
-from benchmarks import backlog, large_brand, script_costs, size, stalls
+from benchmarks import all_jobs, backlog, large_brand, script_costs, size, stalls
 from benchmarks.curves import Curve, curves, processor_time
 from benchmarks.embedded import servers
 from benchmarks.half_load import latency
+from benchmarks.measured import HEAD, measure
 from benchmarks.picture import svg
-from benchmarks.rows import Bench, Row
+from benchmarks.rows import Bench
 from engine.local.servers import Urls
 from engine.speedups import speedups
 from engine.wiring import System
@@ -33,7 +33,6 @@ HERE: Final = Path(__file__).parent
 MARGIN: Final = 3
 FAR: Final = 1.5
 """The margin for ratios between calls of one server, which vary less than those to a peer."""
-HEAD: Final = "| what | against | ours | peer | ratio | spread | needed | |\n| --- | --- | ---: | ---: | ---: | --- | ---: | --- |"
 
 
 @click.command()
@@ -76,7 +75,7 @@ def main(rounds: int, floors: bool, brands: int, largest: int) -> None:
             for line in low:
                 click.echo(f"too slow: {line}", err=True)
             raise SystemExit(1 if low else 0)
-        parts += [_script_costs(urls), _stalls(urls)]
+        parts += [_all_jobs(urls, rounds), _script_costs(urls), _stalls(urls)]
         if brands:
             parts += [_sizes(urls, brands), _large_brand(urls)]
         if largest:
@@ -84,23 +83,6 @@ def main(rounds: int, floors: bool, brands: int, largest: int) -> None:
     head = f"# Results of `make bench`\n\nRatios are what counts; the machine is a small shared one. {about}"
     (HERE / "RESULTS.md").write_text("\n\n".join([head, *parts]) + "\n", encoding="utf-8")
     click.echo(f"\nwritten to benchmarks/RESULTS.md and throughput.svg: {about}")
-
-
-def measure(row: Row, rounds: int) -> tuple[str, float]:
-    """Measures one row. Returns its line of the table (medians, and the range of the ratios) and the median ratio."""
-    row.ours(), row.peer()
-    pairs = [(row.ours(), row.peer()) for _ in range(rounds)]
-    ratios = [ours / peer for ours, peer in pairs]
-    ours, peer = (statistics.median(side) for side in zip(*pairs, strict=True))
-    ratio = statistics.median(ratios)
-    verdict = "" if row.needed is None else "pass" if ratio >= row.needed else "below"
-    needed = "" if row.needed is None else f"{row.needed:g}"
-    line = (
-        f"| {row.what} | {row.against} | {ours:,.0f}/s | {peer:,.0f}/s | {ratio:.2f} | {min(ratios):.2f}-{max(ratios):.2f}"
-        f" | {needed} | {verdict} |"
-    )
-    click.echo(line)
-    return line, ratio
 
 
 def _curves_and_latency(system: System, bench: Bench) -> Iterator[str]:
@@ -140,6 +122,12 @@ def _expensive_calls(urls: Urls) -> list[str]:
         for cost in costs
         if cost.most is not None and cost.ratio > cost.most * FAR
     ]
+
+
+def _all_jobs(urls: Urls, rounds: int) -> str:
+    click.echo(f"\n{HEAD}")
+    lines = all_jobs.measure_beside(urls, rounds)
+    return "## With persist, check and the page at work beside it\n\n" + "\n".join(lines)
 
 
 def _script_costs(urls: Urls) -> str:

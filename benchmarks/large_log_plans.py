@@ -9,13 +9,15 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, event, text
 
+from engine.domain.ids import SHARDS
 from engine.domain.periods import at_ms, date_of, day_of, day_start_ms
-from engine.ledger import audit, refund_bounds, reports, retention, spend_read
+from engine.ledger import audit, known_rows, refund_bounds, reports, retention, spend_read
+from engine.ledger.known_rows import Given
 from engine.wiring import System
 
 HEAD: Final = "| query | rows of spend_log read | by | ms |\n| --- | ---: | --- | ---: |"
@@ -68,7 +70,19 @@ def _captured(system: System, brand_id: int) -> list[Statement]:
         retention._check_sums(conn, today)
         who.append("rebuild: ids of the windows")
         list(spend_read.recent_spends(conn, brand_id % 64, now - timedelta(hours=1), now - timedelta(minutes=10)))
+        _salvage(conn, who, brand_id, now)
     return list(found.values())
+
+
+def _salvage(conn: Connection, who: list[str], brand_id: int, now: datetime) -> None:
+    """What the salvage of a journal asks for each slice of it: the brands of a shard, since the fork."""
+    shard, since, today = brand_id % SHARDS, now - timedelta(hours=1), now.date()
+    brands = [brand_id + i * SHARDS for i in range(4)]
+    who.append("salvage: rows of a slice of the journal")
+    known_rows.counted_rows(conn, shard, brands, [today], since, now)
+    who.append("salvage: spends that may be there already")
+    given = [Given(brand, "spend", f"event-{i}", f"request-{i}", 0, today, None) for i in range(50) for brand in brands]
+    known_rows.Alike.read(conn, shard, since, given)
 
 
 @contextmanager

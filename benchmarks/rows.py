@@ -85,6 +85,7 @@ class Bench:
         return [
             Row("one record_spend a round trip", "redis-py incrby", 0.8, self.singles, lambda: peers.incrby(plain, 2000 * scale)),
             Row("the same, asleep while it waits", "redis-py incrby", None, self.asleep, lambda: peers.incrby(plain, 2000 * scale)),
+            Row("one record_spend, kept to be sent again", "the same, not kept", 0.97, self.kept, self.singles),
             Row("one try_spend a round trip", "redis-py incrby", None, self.tries, lambda: peers.incrby(plain, 2000 * scale)),
             Row("one record_spend a round trip", "limits, fixed window with cost", None, self.singles, lambda: peers.fixed_window(url, 1000 * scale)),
             Row("record_spend_columns of 1,000", pipelined, 10, lambda: self.batches(self.by_columns, 300), incrby_pipelined),
@@ -103,6 +104,10 @@ class Bench:
             Row("acknowledged spends, alone", "Django: F() updates and a row", 15, self.singles, self.django),
             Row("sustained into spend_log", "Django: F() updates and a row", 300, self.sustained, self.django),
         ]  # fmt: skip
+
+    def floors(self) -> list[Row]:
+        """Those with a floor against plain Redis, which holds also while every job works beside the bidder."""
+        return [row for row in self.rows() if row.needed is not None and "incrby" in row.against]
 
     def by_columns(self, facts: Facts) -> object:
         """A call with two columns, which the caller fills."""
@@ -150,6 +155,12 @@ class Bench:
     def asleep(self) -> float:
         """The same with a client that blocks instead of busy-polling."""
         with BudgetClient.from_url(self._system.settings.redis_url, timeout_ms=5000, busy_poll_us=0) as client:
+            client.record_spend(self.campaigns[0], amount_micros=1)
+            return self._facts(client)
+
+    def kept(self) -> float:
+        """By a client that keeps its acknowledged calls of five seconds, as every client of a cluster does."""
+        with BudgetClient.from_url(self._system.settings.redis_url, timeout_ms=5000, resend_s=5) as client:
             client.record_spend(self.campaigns[0], amount_micros=1)
             return self._facts(client)
 

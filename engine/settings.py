@@ -112,6 +112,8 @@ TABLE: Final = (
             "10.0.0.5,10.1.0.0/24", "trusted_proxies", lambda read, name: read.networks(name), _joined),
     Setting("METRICS_TOKEN", "", "the bearer token for /metrics; when unset, only this machine may read it",
             "4be1c0d1f2a84c7c", "metrics_token", _text),
+    Setting("BUDGET_WAIT_REPLICAS", "0", "how many replicas must confirm a bidder's call for its result to be replicated; 0 waits for none",
+            "1", "wait_replicas", _number(0, 10)),
     Setting("REQUEST_ID_MINUTES", "10", "the dedup window of request ids, in minutes",
             "10", "request_id_minutes", _number(1, 1440)),
     Setting("EVENT_ID_HOURS", "1", "the dedup window of event ids, in hours",
@@ -156,6 +158,7 @@ class Settings:
     public_url: str
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...]
     metrics_token: str
+    wait_replicas: int
     request_id_minutes: int
     event_id_hours: int
     journal_keep_minutes: int
@@ -226,6 +229,13 @@ def hot_redis_url(environ: Mapping[str, str] | None = None, env_file: str | Path
     """
     read = _Reader(environ, env_file)
     return read.checked("REDIS_URL", redis_complaint) or Settings.load(environ, env_file).resolved().redis_url
+
+
+def replicas_to_wait_for(environ: Mapping[str, str] | None = None, env_file: str | Path | None = ".env") -> int:
+    """BUDGET_WAIT_REPLICAS, for a bidder. Raises InvalidSetting for a wrong one."""
+    name = "BUDGET_WAIT_REPLICAS"
+    found: int = _ROWS[name].parse(_Reader(environ, env_file), name)
+    return found
 
 
 def database_url_if_named(environ: Mapping[str, str] | None = None, env_file: str | Path | None = ".env") -> str:

@@ -234,7 +234,7 @@ class System:
         def hangs(name: str) -> bool:
             return self.overview.parts.board.silent_s(name) is not None
 
-        return Metrics(self.db, self.plain, self.jobs_look, hangs=hangs)
+        return Metrics(self.db, self.plain, self.jobs_look, hangs=hangs, lacking=lambda: self.live.lacking)
 
     def close(self) -> None:
         """Closes every connection."""

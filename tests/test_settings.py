@@ -98,6 +98,7 @@ def test_every_form_of_url_passes_through_untouched(name: str, value: str) -> No
         ("BUDGET_WEB_PORT", "8_000", "from 1 to 65535"),
         ("BUDGET_WEB_HOST", "not a host", "is not a host name"),
         ("REQUEST_ID_MINUTES", "0", "from 1 to 1440"),
+        ("BUDGET_WAIT_REPLICAS", "11", "from 0 to 10"),
         ("EVENT_ID_HOURS", "1.5", "from 1 to 720"),
         ("JOURNAL_KEEP_MINUTES", "-1", "from 1 to 10080"),
         ("SPEND_LOG_KEEP_DAYS", "34", "neither none nor a whole number from 35 to 36500"),

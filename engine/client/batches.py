@@ -204,6 +204,14 @@ def in_order(
     return answers
 
 
+def note_replicas(answers: Sequence[SpendResult | None], pieces: Sequence[Piece], calls: Sequence[Call]) -> None:
+    """Puts into each answer whether replicas have its call."""
+    for piece, call in zip(pieces, calls, strict=True):
+        for place in piece.places:
+            if (answer := answers[place]) is not None:
+                answer.replicated = call.replicated
+
+
 def in_places(
     pieces: Sequence[Piece], found: Sequence[list[SpendResult] | None], size: int
 ) -> list[SpendResult | None]:

@@ -231,6 +231,7 @@ class HoldCalls:
 
     _wire: Transport
     _timeout_s: float
+    _waits: bool
 
     def reserve(
         self,
@@ -288,9 +289,12 @@ class HoldCalls:
 
     def _ask(self, asked: Asked[AnswerT]) -> AnswerT:
         try:
-            return asked.answer(self._wire.call(asked.call, self._timeout_s))
+            answer = asked.answer(self._wire.call(asked.call, self._timeout_s))
         except NoAnswer as failure:
             raise asked.unavailable(failure) from None
+        if self._waits:
+            answer.replicated = asked.call.replicated
+        return answer
 
 
 def ttl_ms(ttl: float | timedelta, least_s: float = 0.001) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 from engine.client.prepared import call_for_all
 from engine.errors import InvalidInput, shown
@@ -24,7 +24,8 @@ MOST_S: Final = 60.0
 CHECK_S: Final = 1.0
 MOST_CALLS: Final = 20_000
 """Kept calls of one shard. Of a busier client the oldest go first."""
-_WRITES: Final = frozenset({RECORD, TRY, "draw_spends", "holds", "refund"})
+_COUNTED: Final = {RECORD: b"kd", TRY: b"kd", "draw_spends": b"kd", "holds": b"asotl", "refund": b"kw"}
+"""The calls that write, and the letters of their replies where they did. What was refused is not sent again: there may be room by then."""
 _AGAIN: Final = "/lost"
 
 
@@ -34,19 +35,12 @@ class Resent(Call):
     __slots__ = ()
 
 
-class Kept(NamedTuple):
-    """A write that Redis acknowledged. at: by the shard's clock below. outcomes: of its spends, as the script wrote them."""
-
-    at: float
-    call: Call
-    outcomes: bytes
-
-
 class _Shard:
     __slots__ = ("calls", "checked_at", "clock", "mark", "n", "suspect", "where")
 
     def __init__(self) -> None:
-        self.calls: deque[Kept] = deque(maxlen=MOST_CALLS)
+        self.calls: deque[Call] = deque(maxlen=MOST_CALLS)
+        """Each with its time by the clock below, and the outcomes of its spends as the script wrote them."""
         self.clock = 0.0
         """Seconds for which the shard has answered. While it is away, nothing grows old."""
         self.checked_at: float | None = None
@@ -65,14 +59,16 @@ class KeptCalls:
 
     def note(self, call: Call, reply: Reply) -> bool:
         """Keeps a call that its reply acknowledges. True for the first of a shard, whose state is not known yet."""
-        if reply[0] != b"ok" or call.script.name not in _WRITES or isinstance(call, Resent):
+        # Each spend comes here: no object is made for it.
+        if reply[0] != b"ok" or type(call) is Resent or not _counts(call.script.name, reply[1]):
             return False
         key = call.keys[0]
         shard = self._shards.get(key)
         new = shard is None
         if shard is None:
             shard = self._shards.setdefault(key, _Shard())
-        shard.calls.append(Kept(shard.clock, call, reply[1] if type(reply[1]) is bytes else b""))
+        call.kept_at, call.outcomes = shard.clock, reply[1]
+        shard.calls.append(call)
         return new
 
     def questions(self) -> list[Call]:
@@ -94,10 +90,10 @@ class KeptCalls:
             shard.clock += min(now - shard.checked_at, 2 * CHECK_S)
         shard.where, shard.mark, shard.n, shard.checked_at = where, mark, n, now
         if not shard.suspect:
-            while shard.calls and shard.calls[0].at < shard.clock - self._keep_s:
+            while shard.calls and shard.calls[0].kept_at < shard.clock - self._keep_s:
                 shard.calls.popleft()
 
-    def due(self) -> dict[str, list[Kept]]:
+    def due(self) -> dict[str, list[Call]]:
         """The calls to send again, by shard."""
         # A copy first: other threads add shards meanwhile.
         return {key: list(shard.calls) for key, shard in list(self._shards.items()) if shard.suspect}
@@ -107,9 +103,36 @@ class KeptCalls:
         self._shards[key].suspect = False
 
 
-def again(kept: Kept) -> Resent:
-    """The same call, without what its caller wanted to do meanwhile."""
-    return Resent(kept.call.script, kept.call.keys, kept.call.args, kept.call.head)
+def again(kept: Call) -> Call:
+    """The same call, without what its caller wanted to do meanwhile.
+
+    Of a try call that was refused in part, what was counted, as a record call under the same id. Where the call was not lost, that is a conflict
+    and changes nothing; the whole of it might be accepted by now.
+    """
+    if kept.script.name == TRY:
+        outcomes = _each(kept.outcomes)
+        counted = [place for place, outcome in enumerate(outcomes) if outcome in ("k", "d")]
+        if len(counted) < len(outcomes):
+            return _facts(kept, counted, "")
+    return Resent(kept.script, kept.keys, kept.args, kept.head)
+
+
+def _counts(name: str, outcomes: object) -> bool:
+    """Whether a reply to a script tells of a change."""
+    if outcomes == b"k*1":
+        return name in _COUNTED
+    letters = _COUNTED.get(name, b"")
+    return isinstance(outcomes, bytes) and any(letter in letters for letter in outcomes)
+
+
+def _facts(kept: Call, places: Sequence[int], more: str) -> Call:
+    """Some spends of a call as facts. more: of the request id."""
+    _, request, *body = kept.args() if callable(kept.args) else kept.args
+    lines = _lines(body)
+    chosen = [lines[place] for place in places]
+    campaigns = sorted({int(line.partition(",")[0]) for line in chosen})
+    args = (LAYOUT, f"{request!s}{more}", "".join(chosen))
+    return call_for_all(script(RECORD), SHARD_OF[kept.keys[0]], campaigns, lambda: args, None)
 
 
 def answered(reply: Reply | None) -> bool:
@@ -117,23 +140,15 @@ def answered(reply: Reply | None) -> bool:
     return reply is not None and reply[0] != NOT_READY.encode()
 
 
-def refused_now(kept: Kept, reply: Reply) -> Call | None:
+def refused_now(kept: Call, reply: Reply) -> Call | None:
     """The spends of a question that had been accepted, were lost, and no longer fit: as facts, since their money is spent."""
-    if kept.call.script.name != TRY or reply[0] != b"ok" or reply[1] == kept.outcomes:
+    if kept.script.name != TRY or reply[0] != b"ok" or reply[1] == kept.outcomes:
         return None
     before, now = _each(kept.outcomes), _each(reply[1])
     lost = [
         place for place, (was, is_now) in enumerate(zip(before, now, strict=False)) if was == "k" and is_now[0] == "x"
     ]
-    if not lost:
-        return None
-    _, request, *body = kept.call.args() if callable(kept.call.args) else kept.call.args
-    lines = _lines(body)
-    chosen = [lines[place] for place in lost]
-    campaigns = sorted({int(line.partition(",")[0]) for line in chosen})
-    return call_for_all(
-        script(RECORD), SHARD_OF[kept.call.keys[0]], campaigns, lambda: (LAYOUT, f"{request!s}{_AGAIN}", "".join(chosen)), None
-    )  # fmt: skip
+    return _facts(kept, lost, _AGAIN) if lost else None
 
 
 def _each(outcomes: bytes) -> list[str]:

@@ -7,10 +7,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import cast, overload
 
-from engine.client.batches import Piece, in_order, in_places
+from engine.client.batches import Piece, in_order, in_places, note_replicas
 from engine.errors import BudgetError
 from engine.live.replies import COUNTED_WORDS, NOT_READY, REFUSED, ChargeReply, SpendResult
-from engine.live.transport.pool import Reply
+from engine.live.transport.pool import Call, Reply
 
 
 class Outcomes(Sequence[SpendResult]):
@@ -21,10 +21,14 @@ class Outcomes(Sequence[SpendResult]):
     object a spend. True when every spend is counted (`recorded`, `accepted`, `duplicate`), and so for empty columns.
     """
 
-    __slots__ = ("_parts", "_results", "_size")
+    __slots__ = ("_calls", "_parts", "_results", "_size")
 
-    def __init__(self, parts: Sequence[tuple[Piece, ChargeReply]], size: int) -> None:
+    def __init__(
+        self, parts: Sequence[tuple[Piece, ChargeReply]], size: int, calls: Sequence[Call] | None = None
+    ) -> None:
+        """calls: where the client waited for replicas."""
         self._parts = parts
+        self._calls = calls
         self._size = size
         self._results: Sequence[SpendResult] | None = None
 
@@ -60,6 +64,13 @@ class Outcomes(Sequence[SpendResult]):
                 at += run.spends
         return sorted(found)
 
+    @property
+    def replicated(self) -> bool | None:
+        """Whether enough replicas confirmed every call of the batch in time; None where the client did not ask.
+        `outcomes[i].replicated` is of one spend.
+        """
+        return None if self._calls is None else all(call.replicated for call in self._calls)
+
     def __bool__(self) -> bool:
         return all(run.outcome in COUNTED_WORDS for _, reply in self._parts for run in reply.runs)
 
@@ -85,14 +96,21 @@ class Outcomes(Sequence[SpendResult]):
         if self._results is None:
             pieces = [piece for piece, _ in self._parts]
             results = in_places(pieces, [reply.results() for _, reply in self._parts], self._size)
+            if self._calls is not None:
+                note_replicas(results, pieces, self._calls)
             self._results = cast("list[SpendResult]", results)  # each piece has its reply
         return self._results
 
 
 def outcomes_of(
-    pieces: Sequence[Piece], replies: Sequence[Reply], counted_word: str, size: int, request: str
+    pieces: Sequence[Piece],
+    replies: Sequence[Reply],
+    counted_word: str,
+    size: int,
+    request: str,
+    calls: Sequence[Call] | None = None,
 ) -> Outcomes:
-    """The results of all pieces. Raises as `in_order`."""
+    """The results of all pieces. calls: as of `Outcomes`. Raises as `in_order`."""
     try:
         read = [
             ChargeReply(reply, piece.campaign_ids, counted_word, piece.campaigns)
@@ -104,4 +122,4 @@ def outcomes_of(
         # It raises the error with the results that can be read.
         in_order(pieces, replies, counted_word, size, request)
         raise
-    return Outcomes(list(zip(pieces, read, strict=True)), size)
+    return Outcomes(list(zip(pieces, read, strict=True)), size, calls)

@@ -8,9 +8,10 @@ import threading
 import time
 import weakref
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
-from engine.client.kept import CHECK_S, Kept, KeptCalls, again, answered, refused_now
+from engine.client.around import TransportAround
+from engine.client.kept import CHECK_S, KeptCalls, again, answered, refused_now
 from engine.live.transport.pool import Call, NoAnswer, Reply
 from engine.live.transport.protocol import Transport
 
@@ -20,7 +21,7 @@ _TOGETHER: Final = 100
 _ALL: Final[weakref.WeakSet[ResendingTransport]] = weakref.WeakSet()
 
 
-class ResendingTransport:
+class ResendingTransport(TransportAround):
     """A transport that keeps what its calls changed for `keep_s` seconds. Thread-safe; usable after fork."""
 
     def __init__(self, inner: Transport, keep_s: float) -> None:
@@ -35,20 +36,6 @@ class ResendingTransport:
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
         self._closed = False
-
-    @property
-    def where(self) -> str:
-        """As of the transport inside."""
-        return self._inner.where
-
-    @property
-    def several(self) -> bool:
-        """As of the transport inside."""
-        return self._inner.several
-
-    def where_of(self, shard_key: str) -> str:
-        """As of the transport inside."""
-        return self._inner.where_of(shard_key)
 
     def call(self, call: Call, timeout_s: float) -> Reply:
         """The reply to one call. Raises NoAnswer."""
@@ -71,10 +58,6 @@ class ResendingTransport:
         new = [self._kept.note(call, reply) for call, reply in zip(calls, replies, strict=False) if reply is not None]
         if any(new):
             self._look_now()
-
-    def own_connection(self, timeout_s: float) -> Any:
-        """As of the transport inside."""
-        return self._inner.own_connection(timeout_s)
 
     def _look_now(self) -> None:
         """A shard's state is to be known before it can change."""
@@ -115,7 +98,7 @@ class ResendingTransport:
         except NoAnswer as failure:
             return [*failure.replies, *[None] * (len(calls) - len(failure.replies))]
 
-    def _send(self, calls: Sequence[Kept]) -> bool:
+    def _send(self, calls: Sequence[Call]) -> bool:
         """Whether all of them were answered."""
         replies = self._ask([again(kept) for kept in calls])
         if not all(map(answered, replies)):

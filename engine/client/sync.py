@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
-from engine.client.batches import Piece, calls_of, in_order, pieces_of, pieces_of_columns
+from engine.client.batches import Piece, calls_of, in_order, note_replicas, pieces_of, pieces_of_columns
 from engine.client.columns import IntColumn, checked_columns
 from engine.client.holds import HoldCalls, ttl_ms
 from engine.client.kept import checked_keep_s
@@ -20,6 +20,7 @@ from engine.client.prepared import call_for
 from engine.client.request_ids import next_id
 from engine.client.resend import ResendingTransport
 from engine.client.spends import Spend, SpendColumns, SpendLike, line_of
+from engine.client.waiting import WaitingTransport, checked_replicas
 from engine.client.watch.watch import Watch
 from engine.domain.causes import reasons_of
 from engine.domain.ids import ORDINALS, check_campaign_id, check_text_id
@@ -42,7 +43,7 @@ from engine.live.transport.busy_poll import MOST_US
 from engine.live.transport.pool import Call, NoAnswer, Reply, Unreadable
 from engine.live.transport.protocol import Transport
 from engine.live.transport.routed import finder_of, open_transport
-from engine.settings import hot_redis_url
+from engine.settings import hot_redis_url, replicas_to_wait_for
 
 __all__ = ["BudgetClient", "Spend"]
 
@@ -63,11 +64,17 @@ class BudgetClient(HoldCalls):
             )
         self._wire = wire
         self._timeout_s = timeout_ms / 1000
+        self._waits = isinstance(wire, WaitingTransport)
         self._keeper: Keeper | None = None
 
     @classmethod
     def from_url(
-        cls, url: str, timeout_ms: int = 250, busy_poll_us: int = MOST_US, resend_s: float | None = None
+        cls,
+        url: str,
+        timeout_ms: int = 250,
+        busy_poll_us: int = MOST_US,
+        resend_s: float | None = None,
+        wait_replicas: int = 0,
     ) -> BudgetClient:
         """A client for the Redis at `url`: any form that redis-py takes, redis+cluster:// or redis+sentinel://.
 
@@ -76,18 +83,32 @@ class BudgetClient(HoldCalls):
 
         resend_s: seconds for which acknowledged calls are kept in memory and sent again, under their ids, after
         another server took over their shard or its data was rebuilt; 0 to 60. None is 5 for a cluster or Sentinel,
-        and 0 for one Redis. Raises InvalidSetting, InvalidInput.
+        and 0 for one Redis.
+
+        wait_replicas: how many replicas must confirm a counted call, within `timeout_ms`, for its result to be
+        `replicated`; 0 to 10, 0 waits for none. Raises InvalidSetting, InvalidInput.
         """
         keep_s = checked_keep_s(resend_s, finder_of(url) is not None)
-        wire = open_transport(url, busy_poll_us)
-        return cls(ResendingTransport(wire, keep_s) if keep_s else wire, timeout_ms)
+        replicas = checked_replicas(wait_replicas)
+        wire = open_transport(url, busy_poll_us, holds=replicas > 0)
+        if keep_s:
+            wire = ResendingTransport(wire, keep_s)
+        # Outside: a call is kept before its replicas are waited for, else a primary that dies meanwhile takes it along.
+        return cls(WaitingTransport(wire, replicas) if replicas else wire, timeout_ms)
 
     @classmethod
     def from_env(
-        cls, timeout_ms: int = 250, busy_poll_us: int = MOST_US, resend_s: float | None = None
+        cls,
+        timeout_ms: int = 250,
+        busy_poll_us: int = MOST_US,
+        resend_s: float | None = None,
+        wait_replicas: int | None = None,
     ) -> BudgetClient:
-        """A client for REDIS_URL, or for the embedded servers that run on BUDGET_DATA_DIR. The rest as `from_url`."""
-        return cls.from_url(hot_redis_url(), timeout_ms, busy_poll_us, resend_s)
+        """A client for REDIS_URL, or for the embedded servers that run on BUDGET_DATA_DIR. wait_replicas: None for
+        BUDGET_WAIT_REPLICAS. The rest as `from_url`.
+        """
+        replicas = replicas_to_wait_for() if wait_replicas is None else wait_replicas
+        return cls.from_url(hot_redis_url(), timeout_ms, busy_poll_us, resend_s, replicas)
 
     def record_spend(
         self,
@@ -272,8 +293,11 @@ class BudgetClient(HoldCalls):
         line = line_of(campaign_id, amount, event_id, amount_micros, occurred_at)
         request = checked_request_id(request_id)
         try:
-            reply = self._wire.call(call_for(script(verb), campaign_id, (LAYOUT, request, line)), self._timeout_s)
-            return spend_result(reply, campaign_id, counted_word)
+            call = call_for(script(verb), campaign_id, (LAYOUT, request, line))
+            result = spend_result(self._wire.call(call, self._timeout_s), campaign_id, counted_word)
+            if self._waits:
+                result.replicated = call.replicated
+            return result
         except NoAnswer as failure:
             raise unavailable(failure, request, [None]) from None
         except BudgetError:
@@ -288,14 +312,17 @@ class BudgetClient(HoldCalls):
         pieces, size = pieces_of(spends, verb)
         calls = calls_of(script(verb), pieces, request)
         replies = self._replies(pieces, calls, counted_word, size, request)
-        return in_order(pieces, replies, counted_word, size, request)  # type: ignore[return-value]  # all there
+        answers = in_order(pieces, replies, counted_word, size, request)
+        if self._waits:
+            note_replicas(answers, pieces, calls)
+        return answers  # type: ignore[return-value]  # all there
 
     def _many_columns(self, verb: str, counted_word: str, columns: SpendColumns, request_id: str | None) -> Outcomes:
         request, size = checked_request_id(request_id), len(columns.campaign_ids)
         pieces = pieces_of_columns(columns, verb)
         calls = calls_of(script(verb), pieces, request, expected=False)
         replies = self._replies(pieces, calls, counted_word, size, request)
-        return outcomes_of(pieces, replies, counted_word, size, request)
+        return outcomes_of(pieces, replies, counted_word, size, request, calls if self._waits else None)
 
     def _replies(
         self, pieces: Sequence[Piece], calls: Sequence[Call], counted_word: str, size: int, request: str
@@ -307,6 +334,8 @@ class BudgetClient(HoldCalls):
             return self._wire.call_all(calls, self._timeout_s)
         except NoAnswer as failure:
             answers = in_order(pieces, failure.replies, counted_word, size, request)
+            if self._waits:
+                note_replicas(answers, pieces, calls)
             raise unavailable(failure, request, answers) from None
 
 

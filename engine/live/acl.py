@@ -34,6 +34,8 @@ _CONNECTION: Final = (
     "asking",
     "role",
 )
+_BIDS: Final = ("wait",)
+"""For BUDGET_WAIT_REPLICAS."""
 _ALL_KEYS: Final = (f"{PREFIX}{{*}}:*",)
 _PLAN_KEYS: Final = tuple(f"{PREFIX}{{*}}:{kind}" for kind in ("shard", "registry", "brand:*", "campaign:*"))
 _CHANNELS: Final = f"{PREFIX}{{*}}:changes"
@@ -67,7 +69,7 @@ def acl_setuser(user: str, *, read_only: bool = False, db: int = 0) -> list[str]
         "resetchannels",
         f"&{_CHANNELS}",
         "-@all",
-        *(f"+{command}" for command in _CONNECTION),
+        *(f"+{command}" for command in (_CONNECTION if read_only else (*_CONNECTION, *_BIDS))),
         *(["+select"] if db else []),
         *(f"+{command}" for command in inner),
     ]

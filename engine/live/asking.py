@@ -5,7 +5,7 @@ away costs its own shards only.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from engine.errors import ServerAway, ServerHangs
@@ -35,6 +35,13 @@ class Asking:
         """Servers, of several, that did not answer when they were last called, and still have shards."""
         homes = {self.wire.where_of(key) for key in SHARD_KEYS} if self._lacking else ()
         return {where: gone for where, gone in self._lacking.items() if where in homes}
+
+    def known_silent(self, servers: Iterable[str], hold_s: float) -> None:
+        """Servers of several that were seen to hang: for so long their calls are refused at once."""
+        self.wire.locate(self._timeout_s)
+        for where in servers:
+            self._hush[where] = SilentServer(hold_s)
+            self._hush[where].nothing(time.monotonic())
 
     def call_all(self, calls: Sequence[Call]) -> list[Reply]:
         """Replies to script calls, pipelined. Raises ServerAway, at once while an earlier call has had no reply."""

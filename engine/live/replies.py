@@ -91,7 +91,7 @@ class Answered:
     never bids on a refused spend.
     """
 
-    __slots__ = ("campaign_id", "detail", "figures", "outcome", "reasons")
+    __slots__ = ("_replicated", "campaign_id", "detail", "figures", "outcome", "reasons")
 
     def __init__(
         self,
@@ -109,6 +109,20 @@ class Answered:
 
     def __bool__(self) -> bool:
         raise NotImplementedError
+
+    @property
+    def replicated(self) -> bool | None:
+        """Whether enough replicas confirmed the call in time, where the client waits for them (`wait_replicas`).
+
+        False: it is counted by the primary, and may be lost if that dies now. None: the client did not ask, or
+        nothing was counted.
+        """
+        # A slot that is mostly empty: writing None into every result would cost each spend.
+        return getattr(self, "_replicated", None) if self else None
+
+    @replicated.setter
+    def replicated(self, enough: bool) -> None:
+        self._replicated = enough
 
     @property
     def daily_spend(self) -> Decimal | None:
@@ -144,7 +158,8 @@ class Answered:
         except UnreadableReply:  # a log line about it must not fail
             figures = ", figures unreadable"
         detail = f", detail={self.detail!r}" if self.detail else ""
-        return f"{type(self).__name__}({self.outcome!r}, campaign_id={self.campaign_id}, reasons={self.reasons}{figures}{detail})"
+        replicated = "" if self.replicated is None else f", replicated={self.replicated}"
+        return f"{type(self).__name__}({self.outcome!r}, campaign_id={self.campaign_id}, reasons={self.reasons}{figures}{detail}{replicated})"
 
 
 class SpendResult(Answered):

@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -29,6 +29,7 @@ from engine.live.grammar import whole
 from engine.live.keys import shard_keys
 from engine.live.scripts import serves
 from engine.live.transport.plain import PlainRedis
+from engine.views.board import BAD_NEWS_S
 from engine.views.health import HEARTBEAT_KEY, JobHealth, read_jobs
 from engine.views.workers import workers_of
 
@@ -145,8 +146,12 @@ class Metrics:
         jobs: redis.Redis,
         clock: Callable[[], float] = time.monotonic,
         hangs: Callable[[str], bool] = lambda name: False,
+        lacking: Callable[[], Collection[str]] = tuple,
     ) -> None:
-        """hangs: whether `redis` or `jobs_redis` is known to hang; it is then not waited for."""
+        """hangs: whether `redis` or `jobs_redis` is known to hang; it is then not waited for. lacking: servers, of
+        several, that did not answer a moment ago; they are waited for briefly.
+        """
+        self._lacking = lacking
         self._db = db
         self._hangs = hangs
         self._hot = hot
@@ -209,8 +214,14 @@ class Metrics:
         if len(clients) == 1:
             found = [self._read_server(client, shards[where]) for where, client in clients.items()]
         else:
-            with ThreadPoolExecutor(len(clients)) as threads:
-                found = list(threads.map(lambda at: self._read_server(clients[at], shards[at]), clients))
+            lacking, threads = set(self._lacking()), ThreadPoolExecutor(len(clients))
+            asked = {at: threads.submit(self._read_server, client, shards[at]) for at, client in clients.items()}
+            threads.shutdown(wait=False)  # who hangs is left to its own timeout
+            wait([each for at, each in asked.items() if at not in lacking])
+            done, late = wait(asked.values(), BAD_NEWS_S)
+            if not any(each.result() for each in done):
+                wait(late)  # a busy machine: better late than nothing
+            found = [each.result() if each.done() else None for each in asked.values()]
         return [server for server in found if server is not None]
 
     def _read_server(self, client: redis.Redis, shards: Sequence[int]) -> _Server | None:

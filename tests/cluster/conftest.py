@@ -11,7 +11,7 @@ from engine.live.transport.protocol import Transport
 from engine.live.transport.routed import open_transport
 from engine.local.forming import wait_until_whole
 from tests.cluster.load import plant_all, present
-from tests.cluster.servers import Cluster, folder_in_memory, remove
+from tests.cluster.servers import Cluster, running
 from tests.live.plant import Plant
 
 
@@ -25,13 +25,8 @@ def _figures(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def started() -> Iterator[Cluster]:
-    folder = folder_in_memory()
-    made: list[Cluster] = []
-    try:
-        made.append(Cluster(folder))
-        yield made[0]
-    finally:
-        remove(folder, made)
+    with running(Cluster) as made:
+        yield made
 
 
 @pytest.fixture

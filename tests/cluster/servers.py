@@ -10,8 +10,9 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import redis
 from redis.backoff import NoBackoff
@@ -29,7 +30,7 @@ AGAIN = Retry(NoBackoff(), 2, supported_errors=(redis.ConnectionError,))
 """Connections that a failover closed are made anew; a server that hangs is waited for once."""
 _CONFIG = """\
 bind 127.0.0.1
-port {port}
+{listen}
 dir "{folder}"
 requirepass {password}
 masterauth {password}
@@ -57,19 +58,38 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+class Kind:
+    """What is started as a server: the embedded Valkey, without TLS."""
+
+    def program(self) -> str:
+        """Its path."""
+        found = find_valkey()
+        return str(found.path(found.parts[0]))
+
+    def listen(self, port: int) -> str:
+        """The lines of its configuration about its port."""
+        return f"port {port}"
+
+    def client(self, port: int, password: str, retry: Retry | None = None) -> redis.Redis:
+        """For plain commands."""
+        given = retry or Retry(NoBackoff(), 0)
+        return redis.Redis("127.0.0.1", port, password=password, socket_timeout=5, retry=given)
+
+
+EMBEDDED = Kind()
+
+
 class Node:
     """One server."""
 
-    def __init__(self, folder: Path, more: str = "", *args: str) -> None:
+    def __init__(self, folder: Path, more: str = "", kind: Kind = EMBEDDED) -> None:
         self.folder = folder
         folder.mkdir()
         self.port = free_port()
         self.more = more
-        self.args = args
+        self.kind = kind
         self.process: subprocess.Popen[bytes] | None = None
-        self.plain = redis.Redis(
-            "127.0.0.1", self.port, password=PASSWORD, socket_timeout=5, retry=Retry(NoBackoff(), 0)
-        )
+        self.plain = kind.client(self.port, PASSWORD)
         self.start()
 
     @property
@@ -81,11 +101,11 @@ class Node:
         return f"127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        program = find_valkey()
-        config = _CONFIG.format(port=self.port, folder=self.folder, password=PASSWORD, more=self.more)
+        listen = self.kind.listen(self.port)
+        config = _CONFIG.format(listen=listen, folder=self.folder, password=PASSWORD, more=self.more)
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [program.path(program.parts[0]), "-"],
+                [self.kind.program(), "-"],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
@@ -127,11 +147,18 @@ class Node:
 class Cluster:
     """Three primaries and, where wanted, a replica of each."""
 
-    def __init__(self, folder: Path, primaries: int = 3, replicas: int = 3, timeout_ms: int = NODE_TIMEOUT_MS) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        primaries: int = 3,
+        replicas: int = 3,
+        timeout_ms: int = NODE_TIMEOUT_MS,
+        kind: Kind = EMBEDDED,
+    ) -> None:
         self.nodes = []
         for i in range(primaries + replicas):
             more = _CLUSTER.format(timeout=timeout_ms, bus=free_port())
-            self.nodes.append(Node(folder / f"node-{i}", more))
+            self.nodes.append(Node(folder / f"node-{i}", more, kind))
         self.primaries = self.nodes[:primaries]
         self.replicas = self.nodes[primaries:]
         self.timeout_s = timeout_ms / 1000
@@ -221,7 +248,7 @@ SENTINEL_PASSWORD = "sentinel-tests"
 MASTER = "my-master"
 _SENTINEL = """\
 bind 127.0.0.1
-port {port}
+{listen}
 dir "{folder}"
 requirepass {own}
 sentinel monitor {master} 127.0.0.1 {primary} 1
@@ -234,16 +261,16 @@ sentinel failover-timeout {master} 3000
 class Watched:
     """A primary with a replica, and a Sentinel that watches them."""
 
-    def __init__(self, folder: Path, timeout_ms: int = NODE_TIMEOUT_MS) -> None:
+    def __init__(self, folder: Path, timeout_ms: int = NODE_TIMEOUT_MS, kind: Kind = EMBEDDED) -> None:
         self.timeout_s = timeout_ms / 1000
-        self.nodes = [Node(folder / "first")]
-        self.nodes.append(Node(folder / "second", f"replicaof 127.0.0.1 {self.nodes[0].port}"))
+        self.nodes = [Node(folder / "first", kind=kind)]
+        self.nodes.append(Node(folder / "second", f"replicaof 127.0.0.1 {self.nodes[0].port}", kind))
         home = folder / "sentinel"
         home.mkdir()
         self.port = free_port()
         (home / "sentinel.conf").write_text(
             _SENTINEL.format(
-                port=self.port,
+                listen=kind.listen(self.port),
                 folder=home,
                 own=SENTINEL_PASSWORD,
                 master=MASTER,
@@ -252,15 +279,14 @@ class Watched:
                 timeout=timeout_ms,
             )
         )
-        program = find_valkey()
         with (home / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [program.path(program.parts[0]), home / "sentinel.conf", "--sentinel"],
+                [kind.program(), home / "sentinel.conf", "--sentinel"],
                 stdout=log,
                 stderr=log,
                 preexec_fn=dies_with_us(signal.SIGKILL),  # noqa: PLW1509  # two system calls, and no more
             )
-        self.plain = redis.Redis("127.0.0.1", self.port, password=SENTINEL_PASSWORD, retry=AGAIN)
+        self.plain = kind.client(self.port, SENTINEL_PASSWORD, AGAIN)
         until(self._knows_both, 20)
 
     def _knows_both(self) -> bool:
@@ -291,8 +317,28 @@ class Watched:
                 node.start()
             node.signal(signal.SIGCONT)
         until(lambda: all(n.answers() for n in self.nodes), 20)
-        until(lambda: self.primary.role() == "master" and self.current(), 30)
+        until(lambda: self.primary.role() == "master", 30)
+        self._demote_others()
+        until(self.current, 30)
         self.primary.plain.flushall()
+
+    def fail_over(self) -> None:
+        """Has Sentinel make the replica the primary, and waits until both servers are what it says."""
+        old = self.primary
+        old.plain.execute_command("WAIT", 1, 5000)
+        self.plain.execute_command("SENTINEL", "FAILOVER", MASTER)
+        until(lambda: self.primary is not old and self.primary.role() == "master", 30)
+        self._demote_others()
+        until(lambda: old.role() == "slave", 30)
+
+    def _demote_others(self) -> None:
+        """Sentinel does so itself, and takes ten seconds, until it has asked each server for its role again."""
+        primary = self.primary
+        for node in self.nodes:
+            if node is not primary and node.role() == "master":
+                node.plain.replicaof("127.0.0.1", primary.port)
+                for kind in ("normal", "pubsub"):  # as Sentinel does too
+                    node.plain.execute_command("CLIENT", "KILL", "TYPE", kind)
 
     def end(self) -> None:
         self.process.kill()
@@ -308,12 +354,19 @@ def until(done: Callable[[], object], seconds: float) -> None:
         time.sleep(0.02)
 
 
-def folder_in_memory() -> Path:
+Servers = TypeVar("Servers", Cluster, Watched)
+
+
+@contextlib.contextmanager
+def running(make: Callable[[Path], Servers]) -> Iterator[Servers]:
+    """Servers in a folder in memory, ended and removed at the end."""
     memory = Path("/dev/shm")
-    return Path(tempfile.mkdtemp(prefix="budget cluster ", dir=memory if os.access(memory, os.W_OK) else None))
-
-
-def remove(folder: Path, things: Sequence[Cluster | Watched]) -> None:
-    for thing in things:
-        thing.end()
-    shutil.rmtree(folder, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix="budget cluster ", dir=memory if os.access(memory, os.W_OK) else None))
+    try:
+        made = make(folder)
+        try:
+            yield made
+        finally:
+            made.end()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

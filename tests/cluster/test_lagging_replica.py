@@ -59,6 +59,7 @@ def test_what_a_lagging_replica_never_had_is_sent_again_and_counts_once(
     assert counted(live) == len(logged(cluster)), "the counters are the sum of the journals"
 
 
+@pytest.mark.long
 @pytest.mark.timeout(180)
 def test_without_sending_again_a_lagging_replica_loses_money(cluster: Cluster, plant: Plant) -> None:
     shard = cluster.shards_of(cluster.primaries[0])[0]

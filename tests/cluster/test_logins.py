@@ -36,9 +36,9 @@ def test_a_login_with_the_least_rights_spends_watches_and_follows_a_slot(
             assert {result.outcome for result in results} == {"recorded"}
 
     try:
-        with BudgetClient.from_url(url, timeout_ms=10_000) as client, client.watch() as watch:
+        with BudgetClient.from_url(url, timeout_ms=10_000, wait_replicas=1) as client, client.watch() as watch:
             batch = [Spend(campaign_of(s), amount_micros=1, event_id=f"b-{s}") for s in range(64)]
-            assert {r.outcome for r in client.record_spends(batch)} == {"recorded"}
+            assert {(r.outcome, r.replicated) for r in client.record_spends(batch)} == {("recorded", True)}
             cluster.move(5, next(n for n in cluster.primaries if n is not cluster.owner(5)))
             assert client.try_spend(campaign_of(5), amount_micros=1, event_id="one").outcome == "accepted"
             assert watch.wait_ready(10), watch.why

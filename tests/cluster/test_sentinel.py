@@ -24,27 +24,22 @@ from engine.live.transport.routed import open_transport
 from engine.settings import Settings
 from engine.wiring import COMMANDS, System
 from tests.cluster.load import TIMEOUT_MS, Account, campaign_of, counted, figures, plant_all
-from tests.cluster.servers import MASTER, SENTINEL_PASSWORD, Watched, folder_in_memory, remove, until
+from tests.cluster.servers import MASTER, SENTINEL_PASSWORD, Watched, running, until
 from tests.cluster.test_faults import CROWD
 
 pytestmark = pytest.mark.timeout(180)
 
 
 @pytest.fixture(scope="module")
-def running() -> Iterator[Watched]:
-    folder = folder_in_memory()
-    made: list[Watched] = []
-    try:
-        made.append(Watched(folder))
-        yield made[0]
-    finally:
-        remove(folder, made)
+def started() -> Iterator[Watched]:
+    with running(Watched) as made:
+        yield made
 
 
 @pytest.fixture
-def watched(running: Watched) -> Watched:
-    running.restore()
-    return running
+def watched(started: Watched) -> Watched:
+    started.restore()
+    return started
 
 
 @pytest.fixture
@@ -106,24 +101,18 @@ def test_a_primary_that_dies_or_freezes_is_replaced(watched: Watched, live: Live
 
 
 def test_open_connections_to_a_demoted_primary_are_left(watched: Watched, live: LiveRedis) -> None:
-    account, old = Account(), watched.primary
-    heir = next(n for n in watched.nodes if n is not old)
+    account = Account()
 
     async def awaited() -> None:
         async with AsyncBudgetClient.from_url(watched.url, timeout_ms=TIMEOUT_MS) as client:
             await client.record_spend(campaign_of(1), amount_micros=1, event_id="a-0")
-            await asyncio.to_thread(switch)
+            await asyncio.to_thread(watched.fail_over)
             began = time.monotonic()
             await asyncio.gather(
                 *(client.record_spend(campaign_of(s), amount_micros=1, event_id=f"a-{s + 1}") for s in range(64))
             )
             account.longest_ms[1] = (time.monotonic() - began) * 1000
             account.acknowledged.update(f"a-{s}" for s in range(65))
-
-    def switch() -> None:
-        old.plain.execute_command("WAIT", 1, 5000)
-        watched.plain.execute_command("SENTINEL", "FAILOVER", MASTER)
-        until(lambda: heir.role() == "master" and old.role() == "slave" and watched.primary is heir, 30)
 
     with BudgetClient.from_url(watched.url, TIMEOUT_MS) as client, client.watch(campaigns=[campaign_of(5)]) as watch:
         assert watch.wait_ready(10), watch.why
@@ -195,9 +184,7 @@ def test_jobs_and_pages_work_through_sentinel_and_follow_it(watched: Watched, le
 def test_a_plain_client_follows_a_demotion(watched: Watched) -> None:
     client: redis.Redis = client_of(watched.url, socket_timeout=5)
     client.set("a", 1)
-    old = watched.primary
-    watched.plain.execute_command("SENTINEL", "FAILOVER", MASTER)
-    until(lambda: old.role() == "slave" and watched.primary is not old, 30)
+    watched.fail_over()
     client.set("a", 2)
     assert watched.primary.plain.get("a") == b"2"
     client.close()

@@ -118,3 +118,24 @@ def test_calls_older_than_the_window_are_not_kept_and_nothing_is_sent_without_ne
 def test_a_window_that_is_none_is_refused(ready: System, odd: object) -> None:
     with pytest.raises(InvalidInput, match="resend_s"):
         BudgetClient.from_url(ready.settings.redis_url, resend_s=odd)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("persisted", [False, True])
+def test_a_question_that_was_refused_is_not_sent_again_when_there_is_room(
+    ready: System, by_hand: BudgetClient, persisted: bool
+) -> None:
+    campaign = campaign_with(ready, 10_000_000)
+    brand = campaign >> 16
+    assert by_hand.try_spend(campaign, "11").outcome == "refused"
+    batch = [Spend(campaign, amount) for amount in ("4", "7", "5", "3")]
+    assert [each.outcome for each in by_hand.try_spends(batch)] == ["accepted", "refused", "accepted", "refused"]
+    assert by_hand.reserve(campaign, "2", hold_id="none").outcome == "refused"
+    look(by_hand)
+    if persisted:
+        ready.persister.drain_all()
+    lose_all(ready)
+    ready.manage.update_brand(brand, "test", daily_budget_micros=100_000_000)
+    look(by_hand)
+    look(by_hand)
+    assert ready.client.release(f"{campaign}:none").outcome == "unknown_hold", "nor is a refused hold"
+    exact(ready, 2, 9_000_000)

@@ -184,7 +184,6 @@ REFUSED = [
     ("SUBSCRIBE", "__keyspace@0__:*"),
     ("SSUBSCRIBE", "x"),
     ("PUBSUB", "CHANNELS"),
-    ("WAIT", "0", "0"),
     ("BLPOP", f"{TAG}x", "0"),
     ("MIGRATE", "127.0.0.1", "1", f"{TAG}shard", "0", "1"),
     ("OBJECT", "FREQ", f"{TAG}shard"),

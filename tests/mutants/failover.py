@@ -10,6 +10,8 @@ REVISION: Final = "tests/cli/test_other_revision.py::test_"
 READ_ONLY: Final = "tests/processes/test_read_only_servers.py::test_"
 REFUSED: Final = "tests/live/test_refused_commands.py::test_"
 WATCHED: Final = "tests/watch/test_watch_faults.py::test_"
+RESENT: Final = "tests/flows/test_resend.py::test_"
+REPLICAS: Final = "tests/cluster/test_waiting_for_replicas.py::test_"
 POOLER: Final = "tests/processes/test_pooler.py::test_"
 
 # fmt: off
@@ -32,6 +34,33 @@ FAILED_OVER: Final = (
     M("a watch that reads nothing tries as if it did", "engine/client/watch/watch.py",
       "tries = 0 if self._whole else tries + 1", "tries = 0",
       (WATCHED + "a_login_whose_scripts_are_refused_gets_a_line_now_and_then_and_not_twenty_a_second",)),
+    M("fewer replicas than asked for are enough", "engine/live/transport/held.py",
+      "return type(reply) is int and reply >= replicas", "return type(reply) is int and reply >= 0",
+      (REPLICAS + "an_absent_replica_is_said_and_more_replicas_than_there_are_as_well",)),
+    M("a call is kept after its replica was waited for", "engine/client/sync.py",
+      "        if keep_s:\n            wire = ResendingTransport(wire, keep_s)\n",
+      "        if keep_s:\n            return cls(ResendingTransport(WaitingTransport(wire, replicas), keep_s), timeout_ms)\n",
+      (REPLICAS + "a_call_is_kept_before_its_replica_is_waited_for",)),
+    M("a connection whose WAIT is not answered is used again", "engine/live/transport/held.py",
+      "                link.drop()  # its reply may still come\n", "                pool.give(link)\n",
+      (REPLICAS + "a_frozen_replica_delays_a_spend_to_its_deadline_and_the_spend_counts_once",)),
+    M("a spend that no replica confirmed is sent again", "engine/client/waiting.py",
+      "            held.confirm(self._replicas, deadline)\n            return replies\n",
+      "            held.confirm(self._replicas, deadline)\n"
+      "            return replies if all(c.replicated for c in calls) else self._inner.call_all(calls, timeout_s, away_after_s)\n",
+      (REPLICAS + "a_frozen_replica_delays_a_spend_to_its_deadline_and_the_spend_counts_once",)),
+    M("awaited spends are given before their replicas were waited for", "engine/client/aio/lanes.py",
+      "                    waited.heard = reply\n", "                    self._answer(waited, reply)\n",
+      (REPLICAS + "awaited_spends_say_so_too_and_one_question_serves_all_of_a_round_trip",)),
+    M("what was refused is sent again", "engine/client/kept.py",
+      "any(letter in letters for letter in outcomes)", "bool(letters)",
+      (RESENT + "a_question_that_was_refused_is_not_sent_again_when_there_is_room[False]",)),
+    M("a call that was refused in part is sent again whole", "engine/client/kept.py",
+      "if len(counted) < len(outcomes):", "if False:",
+      (RESENT + "a_question_that_was_refused_is_not_sent_again_when_there_is_room[False]",)),
+    M("doctor waits for a node that hangs again and again", "engine/views/doctor/examine.py",
+      "        live.known_silent(hot.silent, _RUN_S)\n        plain.known_silent(hot.silent, _RUN_S)\n", "",
+      ("tests/cluster/test_system.py::test_one_node_away_stops_no_other_shard_and_is_named",)),
     M("a transaction of a pooler waits for locks as long as it likes", "engine/ledger/pooler.py",
       "set_local.append(f\"SET LOCAL {name} = '{quoted}'\")", "set_local.append(f\"SET LOCAL {name} = '0'\")",
       (POOLER + "options_of_a_session_become_statements_of_a_transaction",)),

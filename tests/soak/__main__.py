@@ -19,12 +19,15 @@ from pathlib import Path
 from engine.live.repair import probe_shards
 from engine.local.servers import EmbeddedServers
 from engine.wiring import System
+from tests.cluster.servers import Cluster, running
 from tests.processes.conftest import ROOT, Own, brand_of, ready, until
 from tests.soak.chaos import PATIENCE_S, Chaos, settled
-from tests.soak.judge import Record, logged, overspent
+from tests.soak.cluster import ClusterChaos
+from tests.soak.judge import Record, logged, overspent, sent_as_facts
 
 DOC = ROOT / "docs" / "reliability.md"
-BEGIN, END = "<!-- soak: begin -->", "<!-- soak: end -->"
+MARKS = "<!-- soak: begin -->", "<!-- soak: end -->"
+CLUSTER_MARKS = "<!-- soak_on_a_cluster: begin -->", "<!-- soak_on_a_cluster: end -->"
 
 
 def main() -> int:
@@ -32,19 +35,30 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--every", type=float, default=5.0, help="seconds between two faults, on average")
     parser.add_argument("--bidders", type=int, default=4)
+    parser.add_argument("--cluster", action="store_true", help="on three primaries and three replicas")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 31))
     parser.add_argument("--write", action="store_true", help="put the figures into docs/reliability.md")
     given = parser.parse_args()
     print(f"soak of {given.minutes:g} minutes, seed {given.seed}", flush=True)
+    if not given.cluster:
+        return run(given, None)
+    with running(Cluster) as cluster:
+        return run(given, cluster)
+
+
+def run(given: argparse.Namespace, cluster: Cluster | None) -> int:
+    """The soak, with servers of its own beside a cluster's."""
     folder = Path(tempfile.mkdtemp(prefix="soak "))
     embedded = EmbeddedServers(folder / "data")
     own = None
     try:
         own = Own(embedded, folder)
+        if cluster is not None:
+            own.environment["REDIS_URL"] = cluster.url
         # A call may get its result only at the end of the soak; its id must still be in the dedup window then.
         own.environment |= {"REQUEST_ID_MINUTES": "240", "EVENT_ID_HOURS": "4"}
         own.processes.environment = own.environment
-        table, passed = soak(own, folder, given)
+        table, passed = soak(own, folder, given, cluster)
     finally:
         if own is not None:
             own.processes.end()
@@ -53,11 +67,11 @@ def main() -> int:
         shutil.rmtree(folder, ignore_errors=True)
     print(table)
     if given.write:
-        write(table)
+        write(table, CLUSTER_MARKS if given.cluster else MARKS)
     return 0 if passed else 1
 
 
-def soak(own: Own, folder: Path, given: argparse.Namespace) -> tuple[str, bool]:
+def soak(own: Own, folder: Path, given: argparse.Namespace, cluster: Cluster | None) -> tuple[str, bool]:
     from engine.settings import Settings
 
     own.system.close()
@@ -72,11 +86,16 @@ def soak(own: Own, folder: Path, given: argparse.Namespace) -> tuple[str, bool]:
         "facts": [c for _, campaigns in brands.values() for c in campaigns],
         "asked": [c for _, campaigns in asked for c in campaigns],
         "held": [c for _, campaigns in held for c in campaigns],
+        # What a replica may lack is not used again under another content before it was sent again.
+        "age_s": 0 if cluster is None else 10,
     }
     (notes / "plan.json").write_text(json.dumps(plan))
     budgeted = [brand for brand, _ in (*asked, *held)]
     everything = dict((*brands.values(), *asked, *held))
-    chaos = Chaos(own, notes, given.seed, everything, budgeted)
+    if cluster is None:
+        chaos = Chaos(own, notes, given.seed, everything, budgeted)
+    else:
+        chaos = ClusterChaos(own, notes, given.seed, everything, budgeted, cluster)
     chance = random.Random(given.seed + 1)
     try:
         chaos.start(given.bidders)
@@ -127,6 +146,11 @@ def judged(
         f"| bidder processes, calls, spends | {given.bidders}, {len(record.calls):,}, {record.spends:,} |",
         f"| outcomes | {', '.join(f'{name} {n:,}' for name, n in sorted(outcomes.items()))} |",
         f"| calls without a reply, sent again under their ids | {record.resent:,} |",
+        *(
+            [f"| accepted, lost by Redis, and recorded again without room | {sent_as_facts(system):,} |"]
+            if given.cluster
+            else []
+        ),
         f"| rows expected, rows found | {sum(wanted.values()):,}, {sum(there.values()):,} |",
         f"| faults | {sum(chaos.faults.values())}: {', '.join(f'{name} {n}' for name, n in sorted(chaos.faults.items()))} |",
         f"| repeated calls with another outcome than before (V6) | {len(record.changed)} |",
@@ -149,12 +173,12 @@ def verify(system: System) -> list[tuple[str, str]]:
     return out
 
 
-def write(table: str) -> None:
-    """Writes the table between the markers of docs/reliability.md."""
-    old = DOC.read_text()
-    before, _, rest = old.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    DOC.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}")
+def write(table: str, marks: tuple[str, str]) -> None:
+    """Writes the table between its markers in docs/reliability.md."""
+    begin, end = marks
+    before, _, rest = DOC.read_text().partition(begin)
+    _, _, after = rest.partition(end)
+    DOC.write_text(f"{before}{begin}\n{table}\n{end}{after}")
 
 
 if __name__ == "__main__":

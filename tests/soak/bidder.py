@@ -12,9 +12,10 @@ import os
 import random
 import sys
 import time
+from collections import deque
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from engine import BudgetClient, Spend, Unavailable
 
@@ -64,6 +65,30 @@ def _outcomes(client: BudgetClient, call: Call) -> list[str]:
     return [client.refund(first[0], event_id=first[2], amount_micros=first[3], spent_on=spent_on).outcome]
 
 
+Kind = TypeVar("Kind")
+
+
+class Ripe(Generic[Kind]):
+    """The last things that were learnt, of which those may be used that are old enough."""
+
+    def __init__(self, age_s: float) -> None:
+        self._age_s = age_s
+        self._new: deque[tuple[float, Kind]] = deque()
+        self._old: list[Kind] = []
+
+    def add(self, thing: Kind) -> None:
+        self._new.append((time.monotonic() + self._age_s, thing))
+
+    def ripe(self) -> list[Kind]:
+        while self._new and self._new[0][0] <= time.monotonic():
+            self._old.append(self._new.popleft()[1])
+        del self._old[:-500]
+        return self._old
+
+    def pop(self) -> Kind:
+        return self._old.pop()
+
+
 class Bidder:
     """Makes calls of every kind until the folder has a file `stop`."""
 
@@ -73,9 +98,11 @@ class Bidder:
         self._file = os.open(folder / f"{name}.jsonl", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         plan = json.loads((folder / "plan.json").read_text())
         self._record_campaigns, self._try_campaigns, self._hold_campaigns = plan["facts"], plan["asked"], plan["held"]
-        self._events: list[tuple[int, int, str]] = []
+        self._events, self._repeatable = (
+            Ripe[tuple[int, int, str]](plan["age_s"]),
+            Ripe[tuple[Call, list[str]]](plan["age_s"]),
+        )
         self._holds: list[tuple[int, int, str]] = []
-        self._repeatable: list[tuple[Call, list[str]]] = []
         self._number = 0
 
     def run(self) -> None:
@@ -89,8 +116,8 @@ class Bidder:
             time.sleep(0.002)
 
     def _one(self) -> None:
-        if self._repeatable and self._chance.random() < 0.05:
-            self._repeat(*self._chance.choice(self._repeatable))
+        if self._repeatable.ripe() and self._chance.random() < 0.05:
+            self._repeat(*self._chance.choice(self._repeatable.ripe()))
             return
         call = self._call()
         self._write(call)
@@ -114,10 +141,10 @@ class Bidder:
         if kind < 0.4:
             spends = [self._random_spend(f"{name}e{i}" if i % 3 == 0 else None) for i in range(chance.randint(2, 40))]
             return {"id": name, "do": "record", "spends": spends}
-        if kind < 0.5 and self._events:
-            campaign, micros, event = chance.choice(self._events)
+        if kind < 0.5 and self._events.ripe():
+            campaign, micros, event = chance.choice(self._events.ripe())
             return {"id": name, "do": "record", "spends": [(campaign, micros + chance.randint(0, 1), event)]}
-        if kind < 0.6 and self._events:
+        if kind < 0.6 and self._events.ripe():
             campaign, micros, event = self._events.pop()
             return {"id": f"{name}", "do": "refund", "spends": [(campaign, micros, event)]}
         if kind < 0.61:
@@ -162,12 +189,11 @@ class Bidder:
     def _learn(self, call: Call, got: list[str]) -> None:
         for (campaign, micros, event), outcome in zip(call["spends"], got, strict=True):
             if outcome == "recorded" and event:
-                self._events.append((campaign, micros, event))
+                self._events.add((campaign, micros, event))
             elif outcome == "accepted" and call["do"] == "reserve":
                 self._holds.append((campaign, micros, call["hold"]))
         if "refused" not in got and call["do"] in ("record", "try"):
-            self._repeatable.append((call, got))
-        del self._events[:-500], self._repeatable[:-500]
+            self._repeatable.add((call, got))
 
     def _write(self, line: Call) -> None:
         os.write(self._file, json.dumps(line, separators=(",", ":")).encode() + b"\n")

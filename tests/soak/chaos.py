@@ -36,13 +36,17 @@ class Chaos:
         self._brands, self._budgets = brands, budgets
         self._parts: dict[str, Process] = {}
         self._bidders = 0
-        self._kinds: list[Callable[[], None]] = [
+        self._kinds = self.kinds()
+        self._left: list[Callable[[], None]] = []
+
+    def kinds(self) -> list[Callable[[], None]]:
+        """What may be broken, as often as it stands here a turn."""
+        return [
             self.worker_killed, self.worker_killed, self.jobs_worker_killed, self.scheduler_killed, self.redis_frozen,
             self.redis_killed, self.jobs_redis_killed, self.postgresql_stopped, self.postgresql_killed, self.redis_wiped,
             self.key_deleted, self.key_of_wrong_type, self.second_persister, self.second_scheduler, self.bidder_killed,
             self.shard_rebuilt_by_hand,
         ]  # fmt: skip
-        self._left: list[Callable[[], None]] = []
 
     def start(self, bidders: int) -> None:
         for name, args in (

@@ -18,7 +18,7 @@ from engine.client.aio.coalescing import PLACE
 from engine.client.aio.futures import SpendFuture, begun
 from engine.client.aio.holds import AsyncHoldCalls
 from engine.client.aio.sender import Sender
-from engine.client.batches import Piece, calls_of, in_order, pieces_of, pieces_of_columns
+from engine.client.batches import Piece, calls_of, in_order, note_replicas, pieces_of, pieces_of_columns
 from engine.client.columns import IntColumn, checked_columns
 from engine.client.leases.lease import Lease
 from engine.client.leases.spool import Replayed
@@ -26,6 +26,7 @@ from engine.client.outcomes import Outcomes, outcomes_of
 from engine.client.prepared import call_for
 from engine.client.spends import SpendColumns, SpendLike, line_of
 from engine.client.sync import BudgetClient, asks_status, checked_request_id, read_status, status_unknown
+from engine.client.waiting import checked_replicas
 from engine.client.watch.watch import Watch
 from engine.domain.ids import ORDINALS, check_campaign_id, shard_of
 from engine.domain.money import micros_of
@@ -33,7 +34,7 @@ from engine.errors import BudgetError, InvalidInput, shown
 from engine.live.replies import ACCEPTED, RECORDED, CampaignStatus, SpendResult, spend_result, unavailable, unreadable
 from engine.live.scripts import LAYOUT, RECORD, TRY, script
 from engine.live.transport.pool import Call, NoAnswer, Reply
-from engine.settings import hot_redis_url
+from engine.settings import hot_redis_url, replicas_to_wait_for
 
 __all__ = ["AsyncBudgetClient"]
 
@@ -57,7 +58,12 @@ class AsyncBudgetClient(AsyncHoldCalls):
     """
 
     def __init__(
-        self, url: str, timeout_ms: int = 250, max_waiting: int = MAX_WAITING, resend_s: float | None = None
+        self,
+        url: str,
+        timeout_ms: int = 250,
+        max_waiting: int = MAX_WAITING,
+        resend_s: float | None = None,
+        wait_replicas: int = 0,
     ) -> None:
         for name, value in (("timeout_ms", timeout_ms), ("max_waiting", max_waiting)):
             if type(value) is not int or value <= 0:
@@ -65,24 +71,37 @@ class AsyncBudgetClient(AsyncHoldCalls):
         self._url, self._timeout_ms = url, timeout_ms
         self._beside: BudgetClient | None = None
         """The sync client of the watches and leases, which have threads of their own."""
-        self._sender = Sender(url, timeout_ms / 1000, max_waiting, resend_s)
+        self._sender = Sender(url, timeout_ms / 1000, max_waiting, resend_s, checked_replicas(wait_replicas))
+        self._waits = wait_replicas > 0
 
     @classmethod
     def from_url(
-        cls, url: str, timeout_ms: int = 250, max_waiting: int = MAX_WAITING, resend_s: float | None = None
+        cls,
+        url: str,
+        timeout_ms: int = 250,
+        max_waiting: int = MAX_WAITING,
+        resend_s: float | None = None,
+        wait_replicas: int = 0,
     ) -> AsyncBudgetClient:
         """A client for the Redis at `url`: any form that redis-py takes, redis+cluster:// or redis+sentinel://.
 
-        resend_s: as of `BudgetClient.from_url`.
+        resend_s, wait_replicas: as of `BudgetClient.from_url`; replicas are waited for half of `timeout_ms` at most.
         """
-        return cls(url, timeout_ms, max_waiting, resend_s)
+        return cls(url, timeout_ms, max_waiting, resend_s, wait_replicas)
 
     @classmethod
     def from_env(
-        cls, timeout_ms: int = 250, max_waiting: int = MAX_WAITING, resend_s: float | None = None
+        cls,
+        timeout_ms: int = 250,
+        max_waiting: int = MAX_WAITING,
+        resend_s: float | None = None,
+        wait_replicas: int | None = None,
     ) -> AsyncBudgetClient:
-        """A client for REDIS_URL, or for the embedded servers that run on BUDGET_DATA_DIR."""
-        return cls(hot_redis_url(), timeout_ms, max_waiting, resend_s)
+        """A client for REDIS_URL, or for the embedded servers that run on BUDGET_DATA_DIR. wait_replicas: None for
+        BUDGET_WAIT_REPLICAS.
+        """
+        replicas = replicas_to_wait_for() if wait_replicas is None else wait_replicas
+        return cls(hot_redis_url(), timeout_ms, max_waiting, resend_s, replicas)
 
     def record_spend(
         self,
@@ -261,8 +280,11 @@ class AsyncBudgetClient(AsyncHoldCalls):
             return await asyncio.shield(self._sender.again(asyncio.get_running_loop(), request_id, verb, line))
         request = checked_request_id(request_id)
         try:
-            reply = await self._reply(campaign_id, call_for(script(verb), campaign_id, (LAYOUT, request, line)))
-            return spend_result(reply, campaign_id, counted_word)
+            call = call_for(script(verb), campaign_id, (LAYOUT, request, line))
+            result = spend_result(await self._reply(campaign_id, call), campaign_id, counted_word)
+            if self._waits:
+                result.replicated = call.replicated
+            return result
         except NoAnswer as failure:
             raise unavailable(failure, request, [None]) from None
         except BudgetError:
@@ -288,6 +310,8 @@ class AsyncBudgetClient(AsyncHoldCalls):
         calls = calls_of(script(verb), pieces, request)
         replies, failure = await self._replies(pieces, calls, size)
         answers = in_order(pieces, replies, counted_word, size, request)
+        if self._waits:
+            note_replicas(answers, pieces, calls)
         if failure is not None:
             raise unavailable(failure, request, answers)
         return answers  # type: ignore[return-value]  # all there
@@ -300,8 +324,12 @@ class AsyncBudgetClient(AsyncHoldCalls):
         calls = calls_of(script(verb), pieces, request, expected=False)
         replies, failure = await self._replies(pieces, calls, size)
         if failure is not None:
-            raise unavailable(failure, request, in_order(pieces, replies, counted_word, size, request))
-        return outcomes_of(pieces, replies, counted_word, size, request)  # type: ignore[arg-type]  # all there
+            answers = in_order(pieces, replies, counted_word, size, request)
+            if self._waits:
+                note_replicas(answers, pieces, calls)
+            raise unavailable(failure, request, answers)
+        waited = calls if self._waits else None
+        return outcomes_of(pieces, replies, counted_word, size, request, waited)  # type: ignore[arg-type]  # all there
 
     async def _replies(
         self, pieces: Sequence[Piece], calls: Sequence[Call], size: int

@@ -36,9 +36,11 @@ class PendingRequest:
     counts once.
     """
 
-    __slots__ = ("answered", "call", "given_up")
+    __slots__ = ("answered", "call", "given_up", "heard")
 
     call: Call | None
+    heard: Reply | None
+    """A reply that is not given to the callers yet: its replicas are waited for."""
     answered: bool
     given_up: bool
     """A caller's deadline passed without a reply."""
@@ -68,6 +70,10 @@ class PendingRequest:
         """Ends callers whose deadline has passed; returns the next deadline of the others."""
         raise NotImplementedError
 
+    def soonest(self) -> float:
+        """The first deadline of a caller that waits."""
+        raise NotImplementedError
+
 
 class SingleRequest(PendingRequest):
     """A call with one caller, who gets the reply itself, or NoAnswer."""
@@ -77,6 +83,7 @@ class SingleRequest(PendingRequest):
     def __init__(self, call: Call, deadline: float, future: Future[Reply]) -> None:
         self._planned = call
         self.call = None
+        self.heard = None
         self.answered = False
         self.given_up = False
         self.deadline = deadline
@@ -112,6 +119,9 @@ class SingleRequest(PendingRequest):
         self.future.set_exception(NoAnswer(why, []))
         return None
 
+    def soonest(self) -> float:
+        return self.deadline
+
 
 class CoalescedBatch(PendingRequest):
     """Spends of several callers. lines: their text where one has an event id or an instant, else None, and `micros`
@@ -139,6 +149,7 @@ class CoalescedBatch(PendingRequest):
         self._told = told
         self.request = next_id()
         self.call = None
+        self.heard = None
         self.answered = False
         self.given_up = False
         self.campaign_ids: list[int] = []
@@ -207,6 +218,10 @@ class CoalescedBatch(PendingRequest):
         self.results = (spend_result(reply, ids[0], word),) if len(ids) == 1 else spend_results(reply, ids, word)
         # Not ready is a result for the present callers and leaves the spends uncounted: a repeat sends them again.
         self.answered = self.results[0].outcome != NOT_READY
+        replicated = getattr(self.call, "replicated", None)
+        if replicated is not None:
+            for result in self.results:
+                result.replicated = replicated
         told = 0
         for future, result in zip(self.futures, self.results, strict=True):
             if not future.done():
@@ -229,6 +244,10 @@ class CoalescedBatch(PendingRequest):
                 elif soonest is None or deadline < soonest:
                     soonest = deadline
         return soonest
+
+    def soonest(self) -> float:
+        waiting = zip(self.futures, self.deadlines, strict=True)
+        return min((deadline for future, deadline in waiting if not future.done()), default=float("inf"))
 
     def _give_up(self, place: int, error: Exception) -> None:
         self.given_up = True

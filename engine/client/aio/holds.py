@@ -22,6 +22,8 @@ from engine.live.transport.pool import Call, NoAnswer, Reply
 class AsyncHoldCalls:
     """The part of AsyncBudgetClient with holds and refunds."""
 
+    _waits: bool
+
     @begun
     async def reserve(
         self,
@@ -63,9 +65,12 @@ class AsyncHoldCalls:
 
     async def _ask(self, asked: Asked[AnswerT]) -> AnswerT:
         try:
-            return asked.answer(await self._reply(asked.campaign_id, asked.call))
+            answer = asked.answer(await self._reply(asked.campaign_id, asked.call))
         except NoAnswer as failure:
             raise asked.unavailable(failure) from None
+        if self._waits:
+            answer.replicated = asked.call.replicated
+        return answer
 
     async def _reply(self, campaign_id: int, call: Call) -> Reply:
         raise NotImplementedError

@@ -8,7 +8,7 @@ With one Redis there is one lane. `routed.py` has those of several servers.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, Protocol
 
 from redis import exceptions
@@ -16,6 +16,7 @@ from redis import exceptions
 from engine.client.aio.coalescing import PendingRequest
 from engine.errors import BudgetError, shown
 from engine.live.transport.aio import AsyncAddress, AsyncConnection
+from engine.live.transport.held import confirmed, wait_command, waits
 from engine.live.transport.loading import is_refused
 from engine.live.transport.pool import NoAnswer, Reply, Unreadable, is_of_the_server, named, one_line, translated
 
@@ -27,6 +28,8 @@ class LaneOwner(Protocol):
 
     closed: bool
     timeout_s: float
+    replicas: int
+    """How many replicas are waited for; 0 for none."""
 
     def taken(self, requests: Sequence[PendingRequest]) -> None:
         """These are sent now: nothing more is added to them."""
@@ -169,6 +172,47 @@ class Lane:
         return sent
 
     async def _exchange(self, link: AsyncConnection, requests: Sequence[PendingRequest]) -> None:
+        if not self._owner.replicas:
+            await self._replies(link, requests)
+            return
+        try:
+            await self._replies(link, requests)
+            waiting = [pending for pending in requests if pending.heard is not None]
+            if waiting:
+                await self._wait_for_replicas(link, waiting)
+        finally:
+            self._give(requests)
+
+    def _give(self, requests: Iterable[PendingRequest]) -> None:
+        """Gives the replies that were held back to their callers."""
+        for pending in requests:
+            if pending.heard is not None:
+                reply, pending.heard = pending.heard, None
+                self._answer(pending, reply)
+
+    async def _wait_for_replicas(self, link: AsyncConnection, requests: Sequence[PendingRequest]) -> None:
+        """One WAIT for all. It takes half of a caller's time at most: who comes meanwhile waits for its end."""
+        replicas, wait_s = self._owner.replicas, self._owner.timeout_s / 2
+        link.send(wait_command(replicas, wait_s))
+        try:
+            async with asyncio.timeout(wait_s):
+                enough = confirmed(await link.receive(), replicas, self.where)
+        except TimeoutError:
+            self.drop()  # its reply may still come
+            return
+        for pending in requests:
+            if pending.heard is not None and pending.call is not None:
+                pending.call.replicated = enough
+
+    def _answer(self, pending: PendingRequest, reply: Reply) -> None:
+        try:
+            pending.answer(reply)
+        except BudgetError as error:
+            self._owner.fail(pending, error)
+        except Exception as error:  # noqa: BLE001  # it is raised in the callers
+            self._owner.fail(pending, Unreadable(f"the answer cannot be read ({named(error)})", []))
+
+    async def _replies(self, link: AsyncConnection, requests: Sequence[PendingRequest]) -> None:
         sent = self._send(link, requests)
         demoted: exceptions.ResponseError | None = None
         for waited in sent:
@@ -181,21 +225,23 @@ class Lane:
                 link.loaded.clear()
             elif isinstance(reply, exceptions.ResponseError):
                 self._refused(waited, reply)
+            elif type(reply) is not list or not reply:
+                what = f"the answer cannot be read ({shown(reply)} is the answer of no script)"
+                self._owner.fail(waited, Unreadable(what, []))
             else:
-                try:
-                    if type(reply) is not list or not reply:
-                        raise ValueError(f"{shown(reply)} is the answer of no script")
-                    waited.answer(reply)
-                    self._owner.answered(waited, reply)
-                except BudgetError as error:
-                    self._owner.fail(waited, error)
-                except Exception as error:  # noqa: BLE001  # it is raised in the callers
-                    self._owner.fail(waited, Unreadable(f"the answer cannot be read ({named(error)})", []))
+                self._owner.answered(waited, reply)
+                if self._owner.replicas and waited.call is not None and waits(waited.call):
+                    waited.call.replicated = False
+                    waited.heard = reply
+                else:
+                    self._answer(waited, reply)
         if demoted is not None:
             raise demoted
 
     def expire(self, now: float) -> list[float]:
         """Ends callers whose deadline has passed, and a round trip that no caller awaits any more; returns the next deadlines."""
+        if self._owner.replicas:
+            self._give([pending for pending in self.flight if pending.heard is not None and pending.soonest() <= now])
         ends = [self._owner.end(pending, now, self.why) for pending in (*self.flight, *self.queue)]
         if self.limit is not None and not any(not p.answered and p.wanted() for p in self.flight):
             limit, self.limit = self.limit, None

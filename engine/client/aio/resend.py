@@ -7,7 +7,7 @@ import logging
 from collections.abc import Sequence
 from typing import Final, Protocol
 
-from engine.client.kept import CHECK_S, Kept, KeptCalls, again, answered, refused_now
+from engine.client.kept import CHECK_S, KeptCalls, again, answered, refused_now
 from engine.errors import BudgetError
 from engine.live.transport.pool import Call, NoAnswer, Reply
 from engine.live.transport.routes import SHARD_OF
@@ -92,7 +92,7 @@ class Resender:
                 raise error
         return [None if isinstance(reply, BaseException) else reply for reply in found]
 
-    async def _send(self, calls: Sequence[Kept]) -> bool:
+    async def _send(self, calls: Sequence[Call]) -> bool:
         """Whether all of them were answered."""
         replies = await self._ask([again(kept) for kept in calls])
         if not all(map(answered, replies)):

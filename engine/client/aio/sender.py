@@ -29,7 +29,10 @@ repeat never counts again.
 class Sender:
     """Requests in arrival order and their deadlines. Bound to the event loop of its first call."""
 
-    def __init__(self, url: str, timeout_s: float, max_waiting: int, resend_s: float | None = None) -> None:
+    def __init__(
+        self, url: str, timeout_s: float, max_waiting: int, resend_s: float | None = None, replicas: int = 0
+    ) -> None:
+        self.replicas = replicas
         finder = finder_of(url)
         self._routed = None if finder is None else RoutedLanes(self, finder)
         self._lane = Lane(self, AsyncAddress(url)) if self._routed is None else self._routed.lobby

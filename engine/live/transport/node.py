@@ -154,10 +154,6 @@ class NodePool(ConnectionPool):
     def _take(self, deadline: float) -> Connection:
         return self.take(deadline)
 
-    def give(self, link: NodeConnection) -> None:
-        """A connection on which nothing is under way is free again."""
-        self._free.append(link)
-
 
 def _refuse_replica(connection: Any) -> None:
     """Raises Replaced where a connection leads to no primary. A login that may not ask is not told."""
@@ -189,7 +185,9 @@ class NodeExchange:
         """When it last said something."""
         self._calls = calls
         self._took = took
-        self._waiting = deque(places)
+        self.sent = list(places)
+        """The places of its calls."""
+        self._waiting = deque(self.sent)
         self._asked: deque[int | None] = deque()
         """Places whose replies are awaited in this order; None for a reply that is no call's."""
         self._missing: list[int] = []

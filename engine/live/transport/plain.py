@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final, TypeVar
 
 import redis
@@ -130,6 +130,11 @@ class PlainRedis:
         """Takes note of a server that gave no reply."""
         if self._routes is not None and is_timeout(error):
             self._silent[where] = time.monotonic() + _SILENT_S
+
+    def known_silent(self, servers: Iterable[str], hold_s: float) -> None:
+        """Servers of several that were seen to hang: for so long nothing is asked of them."""
+        for where in servers:
+            self._silent[where] = time.monotonic() + hold_s
 
     def _find(self, oldest_s: float = _FRESH_S) -> None:
         """Asks for the map where it is older. Raises redis.ConnectionError where none is known."""

@@ -39,9 +39,7 @@ _OWN: Final[weakref.WeakSet[ConnectionPool]] = weakref.WeakSet()
 
 
 class NoAnswer(Exception):
-    """The deadline passed, or Redis refused in a way that no retry changes. `replies` has None where no reply
-    arrived.
-
+    """The deadline passed, or Redis refused in a way that no retry changes. `replies` has None where none arrived.
     silent: Redis accepted the call or the connection, and did not reply.
     """
 
@@ -57,12 +55,17 @@ class Unreadable(NoAnswer):
 
 
 class Call:
-    """One script call, ready to be sent, repeatedly too. head: the encoded words before the arguments, where they are
-    known. args may be made when the call is sent, while Redis works on the calls before it. sent: called after
-    sending, for work that can be done while Redis works on this call.
+    """One script call, ready to be sent, repeatedly too. head: the encoded words before the arguments, where known.
+    args may be made when the call is sent, while Redis works on the calls before it. sent: called after sending, for
+    work that can be done meanwhile. The other slots are empty until somebody keeps the call or waits for its replicas.
     """
 
-    __slots__ = ("args", "head", "keys", "script", "sent")
+    __slots__ = ("args", "head", "held", "kept_at", "keys", "outcomes", "replicated", "script", "sent")
+
+    held: Any
+    kept_at: float
+    outcomes: bytes
+    replicated: bool
 
     def __init__(
         self,
@@ -115,6 +118,9 @@ class ConnectionPool:
     def where_of(self, shard_key: str) -> str:
         """The same: one server has every shard."""
         return self.where
+
+    def locate(self, timeout_s: float) -> None:
+        """Nothing is to be found."""
 
     def call(self, call: Call, timeout_s: float) -> Reply:
         """The reply to one call. Raises NoAnswer."""
@@ -194,8 +200,9 @@ class ConnectionPool:
 
     def _attempt(self, calls: Sequence[Call], replies: list[Reply | None], deadline: float) -> None:
         link = self._take(deadline)
+        left = [i for i, reply in enumerate(replies) if reply is None]
         try:
-            self._exchange(link, calls, replies, deadline)
+            self._exchange(link, calls, left, replies, deadline)
         except exceptions.ResponseError as error:
             if is_of_the_server(error):
                 link.drop()
@@ -205,13 +212,17 @@ class ConnectionPool:
         except BaseException:
             link.drop()
             raise
+        self.give(link, [calls[i] for i in left])
+
+    def give(self, link: Any, calls: Sequence[Call] = ()) -> None:
+        """A connection on which nothing is under way is free again. calls: those that it answered last."""
         self._free.append(link)
 
-    def _exchange(self, link: Connection, calls: Sequence[Call], replies: list[Reply | None], deadline: float) -> None:
-        """Sends the calls without a reply, window by window: while Redis works on one window, the next is made and
-        sent.
-        """
-        waiting = deque(i for i, reply in enumerate(replies) if reply is None)
+    def _exchange(
+        self, link: Connection, calls: Sequence[Call], left: Sequence[int], replies: list[Reply | None], deadline: float
+    ) -> None:
+        """Sends the calls that are left, window by window: while Redis works on one, the next is made and sent."""
+        waiting = deque(left)
         asked: deque[int] = deque()
         loaded = 0
         while waiting or asked:
@@ -243,9 +254,7 @@ class ConnectionPool:
     def _receive(
         self, link: Connection, replies: list[Reply | None], turn: Iterable[int], deadline: float
     ) -> list[int]:
-        """Stores the replies in their places; returns the calls whose script Redis does not have. Raises the first
-        error that Redis replied, after all replies are read.
-        """
+        """Stores the replies; returns the calls whose script Redis does not have. Raises Redis' first error, after all."""
         missing: list[int] = []
         failure: exceptions.ResponseError | None = None
         strange: object = None

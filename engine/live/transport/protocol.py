@@ -22,6 +22,9 @@ class Transport(Protocol):
     def where_of(self, shard_key: str) -> str:
         """The server that has a shard, by the shard's first key."""
 
+    def locate(self, timeout_s: float) -> None:
+        """Finds the servers of the shards, where that is not done yet. Raises nothing: the next call reports what is wrong."""
+
     def call(self, call: Call, timeout_s: float) -> Reply:
         """The reply to one call. Raises NoAnswer."""
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import random
 import select
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import count
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ from redis import exceptions
 
 from engine.errors import InvalidSetting, shown
 from engine.live.transport.busy_poll import MOST_US
+from engine.live.transport.held import HoldingNodePool, HoldingPool
 from engine.live.transport.node import CONNECT_S, NodeConnection, NodeExchange, NodePool
 from engine.live.transport.pool import (
     Call,
@@ -40,10 +42,15 @@ _AT_ONCE: Final = 2
 """A call that was sent on so often is sent on after a pause: two nodes may each say that the other has the shard, for a moment."""
 
 
-def open_transport(url: str, busy_poll_us: int = MOST_US) -> Transport:
-    """Connections for the Redis, cluster or Sentinel that a URL names. Nothing connects yet. Raises InvalidSetting."""
+def open_transport(url: str, busy_poll_us: int = MOST_US, holds: bool = False) -> Transport:
+    """Connections for the Redis, cluster or Sentinel that a URL names. Nothing connects yet. Raises InvalidSetting.
+
+    holds: for a caller that waits for replicas, see `held.py`.
+    """
     finder = finder_of(url)
-    return ConnectionPool(url, busy_poll_us) if finder is None else RoutedPool(finder, busy_poll_us)
+    if finder is None:
+        return HoldingPool(url, busy_poll_us) if holds else ConnectionPool(url, busy_poll_us)
+    return RoutedPool(finder, busy_poll_us, HoldingNodePool if holds else NodePool)
 
 
 def finder_of(url: str) -> Finder | None:
@@ -108,8 +115,11 @@ class _Batch:
 class RoutedPool:
     """Connections to all nodes of a cluster, or to the primary that Sentinel names. Thread-safe; usable after fork."""
 
-    def __init__(self, finder: Finder, busy_poll_us: int = MOST_US) -> None:
+    def __init__(
+        self, finder: Finder, busy_poll_us: int = MOST_US, node_pool: Callable[..., NodePool] = NodePool
+    ) -> None:
         self._busy_poll_us = busy_poll_us
+        self._node_pool = node_pool
         self.routes: RouteMap[NodePool] = RouteMap(finder, self._pool_at)
         self._listeners = count(random.randrange(64))
         """Which node is listened to next: each client begins with another one."""
@@ -117,7 +127,7 @@ class RoutedPool:
     def _pool_at(self, place: Place) -> NodePool:
         finder = self.routes.finder
         still = self.routes.still if finder.asks_first else None
-        return NodePool(finder.url_of(place), place, self._busy_poll_us, self.routes.serves, still)
+        return self._node_pool(finder.url_of(place), place, self._busy_poll_us, self.routes.serves, still)
 
     @property
     def where(self) -> str:
@@ -133,6 +143,12 @@ class RoutedPool:
         """Host and port of the server that has a shard, by the shard's first key."""
         place = self.routes.places.get(shard_key)
         return self.where if place is None else str(place)
+
+    def locate(self, timeout_s: float) -> None:
+        """Reads the map, where there is none yet. Raises nothing."""
+        if not self.routes.places:
+            with suppress(NoRoute):
+                self.routes.refresh(self.routes.version, None, time.monotonic() + timeout_s)
 
     def call(self, call: Call, timeout_s: float) -> Reply:
         """The reply to one call. Raises NoAnswer."""
@@ -272,7 +288,8 @@ class RoutedPool:
                 if batch.blamed == exchange.pool.place:  # it is no primary now, and never again on this connection
                     exchange.link.drop()
                 else:
-                    exchange.pool.give(exchange.link)
+                    answered = [batch.calls[i] for i in exchange.sent if batch.replies[i] is not None]
+                    exchange.pool.give(exchange.link, answered)
         now = time.monotonic()
         for exchange in list(under_way):
             if now >= deadline:

@@ -26,7 +26,6 @@ from engine.live.keys import keys_of_brand
 from engine.live.registry import stamp
 from engine.live.scripts import LAYOUT, serves
 from engine.live.transport.plain import PlainRedis
-from engine.live.transport.routed import open_transport
 from engine.views.doctor.finding import Finding, guarded
 
 _LOOKS: Final = 3
@@ -67,17 +66,11 @@ class Sides:
         return {shard: state for shard, state in self.marked().items() if state.ready}
 
 
-def agreement(url: str, db: Engine, instance: str, timeout_s: float) -> Iterator[Finding]:
+def agreement(live: LiveRedis, plain: PlainRedis, db: Engine, instance: str) -> Iterator[Finding]:
     """One finding for each kind of fact."""
-    wire = open_transport(url)
-    plain = PlainRedis(url, timeout_s)
-    try:
-        sides = Sides(db, LiveRedis(wire, timeout_s=timeout_s), Inspector(plain), instance, timeout_s)
-        for name, agreed, look in LOOKS:
-            yield from guarded(name, lambda name=name, agreed=agreed, look=look: [_found(name, agreed, look, sides)])  # type: ignore[misc]  # mypy cannot infer a default
-    finally:
-        plain.close()
-        wire.close()
+    sides = Sides(db, live, Inspector(plain), instance, plain.timeout_s)
+    for name, agreed, look in LOOKS:
+        yield from guarded(name, lambda name=name, agreed=agreed, look=look: [_found(name, agreed, look, sides)])  # type: ignore[misc]  # mypy cannot infer a default
 
 
 def _found(name: str, agreed: str, look: Callable[[Sides], Iterable[Apart]], sides: Sides) -> Finding:

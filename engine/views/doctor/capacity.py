@@ -22,7 +22,9 @@ _SAMPLED: Final = 4
 _SHORT_H: Final = 1.0
 
 
-def capacity(settings: Settings, db: Engine, infos: Sequence[Mapping[str, Any]], timeout_s: float) -> Iterator[Finding]:
+def capacity(
+    settings: Settings, db: Engine, infos: Sequence[Mapping[str, Any]], plain: PlainRedis
+) -> Iterator[Finding]:
     """The memory of ids, then the journal, from a sample of the last ten seconds."""
     with db.begin() as conn:
         # At a million spends a second even a sample takes long; then the answer is "cannot tell".
@@ -37,13 +39,11 @@ def capacity(settings: Settings, db: Engine, infos: Sequence[Mapping[str, Any]],
     kept = (calls * settings.request_id_minutes * 6 + events * settings.event_id_hours * 360) * 2
     rates = f"{spends / 10:.1f} spends/s in {calls / 10:.1f} calls/s, {events / 10:.1f}/s with event ids"
     yield Finding("id memory", "ok", f"{rates}: up to {kept * _ID_BYTES / 2**20:.1f} MiB for the ids kept")
-    yield _journal(settings, infos, calls / 10, timeout_s)
+    yield _journal(infos, calls / 10, plain)
 
 
-def _journal(
-    settings: Settings, infos: Sequence[Mapping[str, Any]], calls_a_second: float, timeout_s: float
-) -> Finding:
-    entries, each, guessed = _entry_bytes(settings.redis_url, timeout_s)
+def _journal(infos: Sequence[Mapping[str, Any]], calls_a_second: float, plain: PlainRedis) -> Finding:
+    entries, each, guessed = _entry_bytes(plain)
     per_entry = f"{each:.0f} bytes an entry" + (" (a guess: MEMORY USAGE is not permitted)" if guessed else "")
     held = f"{entries} entries, {entries * each / 2**20:.1f} MiB, {per_entry}"
     limits = [int(info.get("maxmemory", 0)) or int(info.get("total_system_memory", 0)) for info in infos]
@@ -63,18 +63,14 @@ def _journal(
     return Finding("journal memory", "ok", fits)
 
 
-def _entry_bytes(url: str, timeout_s: float) -> tuple[int, float, bool]:
+def _entry_bytes(plain: PlainRedis) -> tuple[int, float, bool]:
     """How many entries the journals have, and what one costs, from the longest ones."""
-    plain = PlainRedis(url, timeout_s)
+    lengths = [_length(plain, shard) for shard in range(SHARDS)]
+    longest = sorted(range(SHARDS), key=lambda shard: -lengths[shard])[:_SAMPLED]
     try:
-        lengths = [_length(plain, shard) for shard in range(SHARDS)]
-        longest = sorted(range(SHARDS), key=lambda shard: -lengths[shard])[:_SAMPLED]
-        try:
-            used = [_used(plain, shard) for shard in longest]
-        except exceptions.ResponseError:
-            return sum(lengths), _ENTRY_BYTES, True
-    finally:
-        plain.close()
+        used = [_used(plain, shard) for shard in longest]
+    except exceptions.ResponseError:
+        return sum(lengths), _ENTRY_BYTES, True
     of = sum(lengths[shard] for shard in longest)
     # A short journal is mostly the stream's overhead, which does not show what an entry will cost.
     return (sum(lengths), sum(used) / of, False) if of >= _SAMPLED * 100 else (sum(lengths), _ENTRY_BYTES, False)

@@ -24,6 +24,7 @@ from engine.ledger.cursors import read_cursors
 from engine.ledger.database import make_engine, takes_writes, where
 from engine.live.admin import LiveRedis, LiveShard
 from engine.live.journal import START
+from engine.live.transport.plain import PlainRedis
 from engine.live.transport.routed import open_transport
 from engine.settings import Settings
 from engine.speedups import DISTRIBUTION, speedups
@@ -37,6 +38,8 @@ from engine.views.doctor.waits import look_at_held, look_at_waits
 
 LEAST_POSTGRESQL: Final = 14
 _TIMEOUT_S: Final = ANSWER_S
+_RUN_S: Final = 60.0
+"""Longer than one examination."""
 _LIMITS: Final = f" -c lock_timeout={int(ANSWER_S * 1000)} -c statement_timeout=30000"
 """A lock of others costs a check its finding, and delays no other."""
 
@@ -71,12 +74,7 @@ def examine(settings: Settings, look_at_jobs: Callable[[redis.Redis], Iterable[F
         if instance is not None:
             yield from guarded("names", lambda: look_at_names(db))
         if hot.answering:
-            yield from guarded("shards", lambda: _shards(settings, db if there else None, instance))
-            if instance is not None:
-                yield from agreement(settings.redis_url, db, instance, _TIMEOUT_S)
-                yield from guarded(
-                    "id memory", lambda: capacity(settings, db, [server.info for server in hot.answering], _TIMEOUT_S)
-                )
+            yield from _live(settings, hot, db if there else None, instance)
         if jobs.answering:
             yield from guarded("schedule", lambda: _jobs(jobs.answering[0].url, look_at_jobs))
     finally:
@@ -194,12 +192,25 @@ def _marks(states: list[LiveShard]) -> Iterator[Finding]:
         yield Finding("shards", "ok", f"{there} carry their mark")
 
 
-def _shards(settings: Settings, db: Engine | None, instance: str | None) -> Iterator[Finding]:
-    wire = open_transport(settings.redis_url)
+def _live(settings: Settings, hot: Servers, db: Engine | None, instance: str | None) -> Iterator[Finding]:
+    """What the shards hold. A server of several that hangs was waited for already, and is not waited for again."""
+    wire, plain = open_transport(settings.redis_url), PlainRedis(settings.redis_url, _TIMEOUT_S)
+    live = LiveRedis(wire, timeout_s=_TIMEOUT_S)
     try:
-        states = LiveRedis(wire, timeout_s=_TIMEOUT_S).read_shards()
+        live.known_silent(hot.silent, _RUN_S)
+        plain.known_silent(hot.silent, _RUN_S)
+        yield from guarded("shards", lambda: _shards(live, db, instance))
+        if instance is not None and db is not None:
+            yield from agreement(live, plain, db, instance)
+            infos = [server.info for server in hot.answering]
+            yield from guarded("id memory", lambda: capacity(settings, db, infos, plain))
     finally:
+        plain.close()
         wire.close()
+
+
+def _shards(live: LiveRedis, db: Engine | None, instance: str | None) -> Iterator[Finding]:
+    states = live.read_shards()
     yield from _marks(states)
     marks = {state.instance for state in states if state.mark}
     if instance is None:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import redis
 from redis import exceptions
@@ -39,18 +39,19 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Servers:
-    """The servers of a URL that answer, and what was found of all."""
+    """The servers of a URL that answer, and what was found of all. silent: of several, where those are that hang."""
 
     answering: list[Server]
     findings: list[Finding]
+    silent: tuple[str, ...] = ()
 
 
 def look_at_servers(name: str, setting: str, url: str) -> Servers:
     """Asks every server side by side. Raises nothing that a server caused."""
     finder = finder_of(url)
     if finder is None:
-        info, finding = _look(name, setting, url)
-        return Servers([Server(name, url, info)] if info else [], [finding])
+        only = _look(name, setting, url)
+        return Servers([Server(name, url, only.info)] if only.info else [], [only.finding])
     try:
         found = finder.find(None, time.monotonic() + _TIMEOUT_S)
     except NoRoute as nobody:
@@ -61,10 +62,13 @@ def look_at_servers(name: str, setting: str, url: str) -> Servers:
     with ThreadPoolExecutor(len(places)) as threads:
         looks = list(threads.map(lambda place: _look(names[place], setting, finder.url_of(place)), places))
     answering = [
-        Server(names[place], finder.url_of(place), info) for place, (info, _) in zip(places, looks, strict=True) if info
+        Server(names[place], finder.url_of(place), look.info)
+        for place, look in zip(places, looks, strict=True)
+        if look.info
     ]
     of_cluster = list(_cluster(found, answering)) if several else []
-    return Servers(answering, [*(finding for _, finding in looks), *of_cluster])
+    silent = tuple(str(place) for place, look in zip(places, looks, strict=True) if look.hangs and several)
+    return Servers(answering, [*(look.finding for look in looks), *of_cluster], silent)
 
 
 def _cluster(found: Mapping[str, Place], answering: list[Server]) -> Iterator[Finding]:
@@ -91,8 +95,16 @@ def _cluster(found: Mapping[str, Place], answering: list[Server]) -> Iterator[Fi
         )
 
 
-def _look(name: str, setting: str, url: str) -> tuple[Mapping[str, Any], Finding]:
-    """INFO of one Redis (empty when it is away), with whether it answers and is new enough."""
+class _Look(NamedTuple):
+    """INFO of one Redis (empty when it is away), and whether it is well."""
+
+    info: Mapping[str, Any]
+    finding: Finding
+    hangs: bool = False
+
+
+def _look(name: str, setting: str, url: str) -> _Look:
+    """Whether one Redis answers and is new enough."""
     try:
         with redis.Redis.from_url(
             url, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S, retry=None
@@ -105,23 +117,24 @@ def _look(name: str, setting: str, url: str) -> tuple[Mapping[str, Any], Finding
             except exceptions.ResponseError:
                 # Not permitted, or renamed: a provider's own console tells.
                 detail = f"{masked(url)} answers, but does not permit INFO: its version and settings cannot be told"
-                return info, Finding(name, "unknown", detail, _ASK)
+                return _Look(info, Finding(name, "unknown", detail, _ASK))
     except (exceptions.TimeoutError, TimeoutError):
         detail = f"{masked(url)} hangs: it takes connections and has not answered for {_TIMEOUT_S:g} s"
-        return {}, Finding(name, "fail", detail, "look at its machine")
+        return _Look({}, Finding(name, "fail", detail, "look at its machine"), hangs=True)
     except (exceptions.RedisError, OSError, ValueError) as error:
         todo = f"start it, or correct {setting}"
-        return {}, Finding(name, "fail", f"{masked(url)} does not answer: {' '.join(str(error).split())}", todo)
+        said = " ".join(str(error).split())
+        return _Look({}, Finding(name, "fail", f"{masked(url)} does not answer: {said}", todo))
     valkey = "valkey_version" in info
     version = str(info.get("valkey_version") or info.get("redis_version", "?"))
     detail = f"{masked(url)}, {'Valkey' if valkey else 'Redis'} {version}"
     if not valkey and major(version) < LEAST_REDIS:
-        return info, Finding(name, "fail", detail, f"use Redis or Valkey {LEAST_REDIS}.0 or newer")
+        return _Look(info, Finding(name, "fail", detail, f"use Redis or Valkey {LEAST_REDIS}.0 or newer"))
     if info.get("role") != "master":
-        return info, Finding(name, "fail", f"{detail}, a read-only replica", f"point {setting} at the primary")
+        return _Look(info, Finding(name, "fail", f"{detail}, a read-only replica", f"point {setting} at the primary"))
     if info.get("loading"):
-        return info, Finding(name, "warn", f"{detail}, still loading its data", "wait until it has")
-    return info, Finding(name, "ok", detail)
+        return _Look(info, Finding(name, "warn", f"{detail}, still loading its data", "wait until it has"))
+    return _Look(info, Finding(name, "ok", detail))
 
 
 def keeping(server: Server) -> Iterator[Finding]:
