@@ -122,6 +122,10 @@ class Node:
             return bool(self.plain.ping())
         return False
 
+    def wait_for_replica(self) -> None:
+        """Waits until a replica has all of it; one that was just made may still fetch everything."""
+        until(lambda: self.plain.execute_command("WAIT", 1, 1000), 30)
+
     def signal(self, number: signal.Signals) -> None:
         assert self.process is not None
         os.kill(self.process.pid, number)
@@ -325,7 +329,7 @@ class Watched:
     def fail_over(self) -> None:
         """Has Sentinel make the replica the primary, and waits until both servers are what it says."""
         old = self.primary
-        old.plain.execute_command("WAIT", 1, 5000)
+        old.wait_for_replica()
         self.plain.execute_command("SENTINEL", "FAILOVER", MASTER)
         until(lambda: self.primary is not old and self.primary.role() == "master", 30)
         self._demote_others()

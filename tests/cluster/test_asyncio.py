@@ -101,7 +101,7 @@ def test_awaited_spends_outlive_a_primary_and_others_do_not_wait(
     async def main() -> tuple[float, Promotion]:
         async with AsyncBudgetClient.from_url(cluster.url, timeout_ms=TIMEOUT_MS) as client:
             assert (await client.record_spend(campaign_of(mine[0]), amount_micros=1, event_id="before")).outcome
-            node.plain.execute_command("WAIT", 1, 5000)
+            node.wait_for_replica()
             account.acknowledged.add("before")
             node.signal(signal.SIGSTOP) if frozen else node.kill()
             promotion, began = Promotion(heir), time.monotonic()

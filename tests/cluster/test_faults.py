@@ -53,11 +53,6 @@ def test_a_failover_by_hand_there_and_back(cluster: Cluster, plant: Plant, live:
     assert load.account.longest() < 100 * CROWD
 
 
-def current(node: Node) -> None:
-    """Waits until the replica has what the primary has."""
-    node.plain.execute_command("WAIT", 1, 5000)
-
-
 class Promotion(threading.Thread):
     """Sees when a replica becomes the primary: how long that takes is the cluster's own doing (an election may fail and begin anew)."""
 
@@ -83,7 +78,7 @@ def test_a_primary_dies_and_its_replica_takes_over(cluster: Cluster, plant: Plan
         for i in range(50):
             client.record_spend(campaign_of(mine[i % len(mine)]), amount_micros=1, event_id=f"before-{i}")
             load.account.acknowledged.add(f"before-{i}")
-        current(dead)
+        dead.wait_for_replica()
         dead.kill()
         promotion, began = Promotion(heir), time.monotonic()
         client.record_spend(campaign_of(mine[0]), amount_micros=1, event_id="after")
@@ -114,7 +109,7 @@ def test_a_primary_is_frozen_for_longer_than_the_node_timeout(cluster: Cluster, 
     with Load(cluster.url, shards=others, batches=False) as load, BudgetClient.from_url(cluster.url, 20_000) as client:
         for number in range(4):
             spend(client, load, number)
-        current(frozen)
+        frozen.wait_for_replica()
         told.clear()
         frozen.signal(signal.SIGSTOP)
         promotion = Promotion(heir)
@@ -185,7 +180,7 @@ def test_without_redis_pys_fast_parser_all_is_the_same(
         assert {r.outcome for r in client.record_spends(batch)} == {"recorded"}
         cluster.move(5, next(n for n in cluster.primaries if n is not cluster.owner(5)))
         assert client.record_spend(campaign_of(5), amount_micros=1, event_id="moved").outcome == "recorded"
-        current(frozen)
+        frozen.wait_for_replica()
         frozen.signal(signal.SIGSTOP)
         try:
             assert {r.outcome for r in client.record_spends(batch)} == {"duplicate"}

@@ -65,7 +65,7 @@ def test_without_sending_again_a_lagging_replica_loses_money(cluster: Cluster, p
     shard = cluster.shards_of(cluster.primaries[0])[0]
     with BudgetClient.from_url(cluster.url, TIMEOUT_MS, resend_s=0) as client:
         client.record_spend(campaign_of(shard), amount_micros=1, event_id="early")
-        cluster.primaries[0].plain.execute_command("WAIT", 1, 5000)
+        cluster.primaries[0].wait_for_replica()
         cluster.replicas[0].kill()
         client.record_spend(campaign_of(shard), amount_micros=1, event_id="late")
         cluster.primaries[0].kill()

@@ -72,7 +72,7 @@ def test_a_primary_that_dies_or_freezes_is_replaced(watched: Watched, live: Live
     told: list[float] = []
     with BudgetClient.from_url(watched.url, TIMEOUT_MS) as client:
         spend_until_they_fail(client, account, "before", 100)
-        old.plain.execute_command("WAIT", 1, 5000)
+        old.wait_for_replica()
         old.signal(signal.SIGSTOP) if frozen else old.kill()
         began = time.monotonic()
 
@@ -165,7 +165,7 @@ def test_jobs_and_pages_work_through_sentinel_and_follow_it(watched: Watched, le
         made.jobs_redis.set("told", "before")
         old = watched.primary
         heir = next(n for n in watched.nodes if n is not old)
-        old.plain.execute_command("WAIT", 1, 5000)
+        old.wait_for_replica()
         old.kill()
         until(lambda: heir.role() == "master" and watched.primary is heir, 30)
         made.client.record_spend(campaign.id, "1", event_id="second")

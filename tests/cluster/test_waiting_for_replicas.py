@@ -30,7 +30,7 @@ TIMEOUT_MS = 600
 def frozen(cluster: Cluster, plant: Plant) -> Iterator[Node]:
     """The replica of the first primary, which says nothing."""
     node = cluster.replicas[0]
-    cluster.primaries[0].plain.execute_command("WAIT", 1, 5000)
+    cluster.primaries[0].wait_for_replica()
     node.signal(signal.SIGSTOP)
     yield node
     node.signal(signal.SIGCONT)
