@@ -20,6 +20,7 @@ from engine.wiring import System
 
 HEAD: Final = "| query | rows of spend_log read | by | ms |\n| --- | ---: | --- | ---: |"
 _LONGEST: Final = "120s"
+_READS: Final = re.compile(r"\bFROM (spend_log|spend|spends_since|spends_of|unpacked_spend|spend_pack)\b")
 _INSERTS: Final = re.compile(r"^INSERT INTO verify_sum AS kept \([^)]*\) | ON CONFLICT .*$", re.DOTALL)
 
 
@@ -39,7 +40,7 @@ def table(conn: Connection, system: System, brand_id: int) -> Iterator[str]:
 
 
 def _asked(system: System, brand_id: int) -> list[Asked]:
-    """Every statement on spend_log that the engine's reading parts send, each once for each part."""
+    """Every statement on the spend log, in either form, that the engine's reading parts send, each once for each part."""
     ms = system.live.now_ms()
     now, today = at_ms(ms), date_of(day_of(ms))
     found: dict[tuple[str, str], Asked] = {}
@@ -76,7 +77,7 @@ def _listening(system: System, found: dict[tuple[str, str], Asked]) -> Iterator[
     who: list[str] = []
 
     def heard(_: Any, __: Any, statement: str, values: Any, *___: Any) -> None:
-        if "spend_log" in statement and not statement.startswith(("CREATE", "ALTER", "LOCK")):
+        if _READS.search(statement) and not statement.startswith(("CREATE", "ALTER", "LOCK")):
             # One line for a statement with many values: the last, which are of today.
             found[who[-1], statement] = Asked(who[-1], statement, values)
 
@@ -104,15 +105,15 @@ def _line(conn: Connection, asked: Asked) -> str:
 
 
 def _nodes(node: dict[str, Any], index: str) -> Iterator[tuple[int, str]]:
-    """Of each scan of a partition how many rows it read, and the index."""
+    """Of each scan of a partition of either form how many rows it read, and the index."""
     index = node.get("Index Name", index)
     for child in node.get("Plans", ()):
         if node["Node Type"] == "Bitmap Heap Scan":
             index = child.get("Index Name", index)
         yield from _nodes(child, "")
-    if str(node.get("Relation Name", "")).startswith("spend_log_p"):
+    if str(node.get("Relation Name", "")).startswith(("spend_log_p", "spend_pack_p")):
         removed = node.get("Rows Removed by Filter", 0) + node.get("Rows Removed by Index Recheck", 0)
         loops = node.get("Actual Loops", 0)
         read = int((node.get("Actual Rows", 0) + removed) * loops)
-        name = re.sub(r"spend_log_p\d+", "", index).strip("_").removesuffix("_idx") or "all rows"
+        name = re.sub(r"spend_(log|pack)_p\d+", "", index).strip("_").removesuffix("_idx") or "all rows"
         yield read, name

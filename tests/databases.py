@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from engine.ledger.database import make_engine
-from engine.ledger.models import Base
+from engine.ledger.models import LOG_TABLES, Base
 
 RESTING: Final = 2
 """So many of the used ones rest: PostgreSQL looks ten times a second only whether the sessions of one are gone that is to be renamed."""
@@ -20,7 +20,7 @@ _USES: Final = 40
 """Then it is dropped, with what its catalogs have gathered."""
 _DROP_DAYS: Final = """
 DO $$ DECLARE part text; BEGIN
-  FOR part IN SELECT inhrelid::regclass FROM pg_inherits WHERE inhparent = 'spend_log'::regclass LOOP
+  FOR part IN SELECT inhrelid::regclass FROM pg_inherits WHERE inhparent IN ('spend_log'::regclass, 'spend_pack'::regclass) LOOP
     EXECUTE 'DROP TABLE ' || part;
   END LOOP;
 END $$
@@ -158,8 +158,8 @@ class Databases:
 
 
 def _tables() -> list[str]:
-    """Those that hold others' rows last; `spend_log` has none without its days."""
-    return ["alembic_version", *(t.name for t in reversed(Base.metadata.sorted_tables) if t.name != "spend_log")]
+    """Those that hold others' rows last; both forms of the log have none without their days."""
+    return ["alembic_version", *(t.name for t in reversed(Base.metadata.sorted_tables) if t.name not in LOG_TABLES)]
 
 
 def _one(connection: Connection, query: str) -> Any:
