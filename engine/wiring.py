@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import uuid
 from datetime import timedelta
 from functools import cached_property
 from typing import Any, Final, NamedTuple
@@ -20,6 +22,7 @@ from engine.flows.export.exporter import Exporter
 from engine.flows.persist.persister import Persister
 from engine.flows.persist.quarantine import Quarantined
 from engine.flows.persist.refunds import RefundDesk
+from engine.flows.persist.shares import Shares
 from engine.flows.rebuild.beside import RebuildBeside, child_environment
 from engine.flows.rebuild.memories import Windows
 from engine.flows.rebuild.rebuilder import Rebuilder
@@ -169,6 +172,11 @@ class System:
     @property
     def _packed(self) -> bool:
         return self.settings.spend_log == PACKED
+
+    @cached_property
+    def shares(self) -> Shares:
+        """Of this process as one of the persist workers."""
+        return Shares(self.db, f"{os.uname().nodename}-{os.getpid()}-{uuid.uuid4().hex[:8]}")
 
     @cached_property
     def windows(self) -> Windows:

@@ -30,6 +30,7 @@ from engine.ledger.pack_model import SpendPack  # noqa: F401  # the same
 from engine.ledger.refund_model import Refund  # noqa: F401  # its table belongs to the metadata
 from engine.ledger.session_model import UserSession  # noqa: F401  # the same
 from engine.ledger.verify_model import VerifyPass, VerifySum, VerifyWatermark  # noqa: F401  # the same
+from engine.ledger.worker_model import PersistWorker  # noqa: F401  # the same
 
 LOG_TABLES: Final = ("spend_log", "spend_pack")
 """Both forms of the log: rows, and packed rows. Partitions are made as days come, by `spend_log.ensure_partition`, and so are in no migration."""

@@ -1,4 +1,4 @@
-"""Faults of packed rows: what persist puts into them, and what is read back."""
+"""Faults of packed rows, what persist puts into them and what is read back, and of persist workers side by side."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ from tests.mutants.mutant import Mutant as M
 
 FORMS: Final = "tests/flows/test_both_forms.py::test_"
 SAME: Final = (FORMS + "every_reader_says_the_same_of_rows_of_packed_rows_and_of_a_day_with_both",)
+WORKERS: Final = "tests/ledger/test_persist_workers.py::test_"
+SECOND: Final = (
+    "tests/flows/test_persist_loop.py::test_a_second_worker_persists_its_own_shards_and_leaves_the_duties_to_the_first",
+)
 MIGRATION: Final = "engine/ledger/migrations/versions/0010_packed_rows.py"
 
 # fmt: off
@@ -45,5 +49,17 @@ PACKED: Final = (
     M("an earlier release loses packed rows", MIGRATION,
       "SELECT {_COLUMNS} FROM unpacked_spend ORDER BY recorded_at", "SELECT {_COLUMNS} FROM unpacked_spend WHERE position = 0 ORDER BY recorded_at",
       (FORMS + "a_release_without_packed_rows_gets_them_as_rows",)),
+)
+SHARED: Final = (
+    M("two workers leave a shard to each other", "engine/flows/persist/shares.py",
+      "SHARDS * (place + 1) // count)", "SHARDS * (place + 1) // count - 1)",
+      (WORKERS + "workers_have_even_shares_that_are_all_shards_together_and_one_of_them_is_the_first[3]",)),
+    M("a dead worker keeps its shards", "engine/ledger/persist_workers.py",
+      "WHERE seen_at >= clock_timestamp() - make_interval(secs => :alive)", "WHERE seen_at >= clock_timestamp() - 10 * make_interval(secs => :alive)",
+      (WORKERS + "a_worker_alone_has_everything_and_shares_with_those_that_come_until_they_end_or_are_silent",)),
+    M("each worker persists every shard", "engine/flows/persist/loop.py",
+      "        left.update(set(range(SHARDS)).difference(self.share.shards))\n", "", SECOND),
+    M("each worker does the duties of one", "engine/flows/persist/loop.py",
+      "        if self.share.first:\n            self._do_duties()", "        self._do_duties()", SECOND),
 )
 # fmt: on
