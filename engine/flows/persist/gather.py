@@ -102,11 +102,11 @@ def gather(shard: int, entries: Sequence[Fields]) -> list[Read | Gathered]:
     run: Gathered | None = None
     for raw in entries:
         entry_id, fields = raw
-        found = None
-        if len(fields) == 4 and fields.get(b"f") == TEXT:
-            found = _PLAIN(
-                b"%b %b %b %b" % (entry_id, fields.get(b"n", b""), fields.get(b"r", b""), fields.get(b"b", b""))
-            )
+        try:
+            wanted = len(fields) == 4 and fields[b"f"] == TEXT
+            found = _PLAIN(b"%b %b %b %b" % (entry_id, fields[b"n"], fields[b"r"], fields[b"b"])) if wanted else None
+        except KeyError:
+            found = None
         if found is not None:
             ms, n, text, campaign, digits, more = found.groups()
             now, number = int(ms), int(n)
