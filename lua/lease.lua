@@ -48,6 +48,7 @@ local is_old = before > 0 and number <= (tonumber(last) or 0)
 
 -- What is left of the brand's budgets after spends and all other holds.
 local others, room = brand.held - before, amount
+if others < 0 then return invalidate_shard(shard_key, brand.key) end
 brand.held = others
 for _, budget in ipairs(brand.budgets) do room = math.min(room, left_of(budget.limit, budget.spent, others)) end
 local stopped, full = gates_of(brand, campaign, now), unfit_mask(brand, amount)

@@ -15,7 +15,7 @@ from sqlalchemy.exc import OperationalError
 from werkzeug.exceptions import HTTPException
 
 from engine.errors import BudgetError, InvalidId, InvalidInput, NotFound, ServerAway, ServerHangs, WrongVersion
-from web import told
+from web import messages
 from web.guard import is_htmx
 from web.sessions import Unknown
 from web.words import plainly
@@ -55,8 +55,9 @@ def _install_servers(app: Flask) -> None:
         g.actor = None
         said = "It keeps the logins, so whether yours is in force cannot be asked, and nothing was changed."
         hint = "What Redis knows is shown to whoever looked at this page within the last minute. Try again when it is back."
-        away = isinstance(error.cause, ServerAway)
-        return _page(503, "PostgreSQL is away" if away else "PostgreSQL is too slow", said, hint)
+        how = "is away" if isinstance(error.cause, ServerAway) else "is too slow"
+        how = "hangs" if isinstance(error.cause, ServerHangs) else how
+        return _page(503, f"PostgreSQL {how}", said, hint)
 
     @app.errorhandler(redis.ConnectionError)
     @app.errorhandler(redis.TimeoutError)
@@ -147,7 +148,7 @@ def _unforeseen(error: Exception) -> ResponseReturnValue:
 
 def _page(code: int, title: str, text: str, hint: str) -> ResponseReturnValue:
     if is_htmx() and request.method == "POST":
-        return told.refusal(title, text, hint), code
+        return messages.refusal(title, text, hint), code
     template = "_away.html" if is_htmx() else "error.html"
     return render_template(template, code=code, title=title, text=text, hint=hint), code
 

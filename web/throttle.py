@@ -15,7 +15,10 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from ipaddress import IPv6Address, IPv6Network
 from typing import Final, NamedTuple
+
+from web.proxies import address_of
 
 LONGEST_WAIT_S: Final = 4
 FORGET_S: Final = 900
@@ -26,7 +29,7 @@ EVERYWHERE: Final = 50
 LONGEST_LINE_S: Final = 60
 """The longest wait of an address that has not failed, however many guess."""
 TURN_S: Final = 60
-"""How long a turn is kept once it has come: a person reads, and types again."""
+"""Seconds for which an address may use its place once it is due: a person needs time to read and type."""
 
 
 class Key(NamedTuple):
@@ -35,7 +38,7 @@ class Key(NamedTuple):
     whose: tuple[str, ...]
     free: int
     address: str = ""
-    """Who stands in line, where a key is of many addresses."""
+    """The address in the queue, for a key that many addresses share."""
 
 
 def keys_of(address: str, name: str, known: bool, browser: str | None) -> tuple[Key, ...]:
@@ -44,8 +47,14 @@ def keys_of(address: str, name: str, known: bool, browser: str | None) -> tuple[
     """
     if browser is not None:
         return (Key(("browser", browser), AT_AN_ADDRESS),)
-    who = name if known else ""
+    who, address = name if known else "", _whose(address)
     return Key(("address", address, who), AT_AN_ADDRESS), Key(("everywhere", who), EVERYWHERE, address)
+
+
+def _whose(address: str) -> str:
+    """Of IPv6 the first 64 bits: one machine has all addresses with them, and would be as many guessers."""
+    found = address_of(address)
+    return str(IPv6Network((found, 64), strict=False)) if isinstance(found, IPv6Address) else str(found or address)
 
 
 @dataclass(slots=True)
@@ -103,7 +112,9 @@ class Throttle:
         return None if failures is None or now - failures.last > FORGET_S else failures
 
     def _turn_s(self, key: Key, now: float, failed: bool) -> float:
-        """Until this address' turn, which it gets when it first asks and keeps for a while: nobody who asks more often comes before it."""
+        """Seconds until this address may try. It gets its place in the queue at its first request and keeps it for a
+        while, so asking more often gains nothing.
+        """
         wait = self._wait_s(key, now)
         due = self._turns.get(key)
         if due is None and wait <= 0 and self._line_ends.get((key.whose, failed), 0) <= now:

@@ -19,7 +19,7 @@ from engine.ledger.locks import Lock, take, try_take
 from engine.ledger.models import LOG_TABLES
 from engine.ledger.spend_log import partition_of
 
-_PATIENCE: Final = "800ms"
+_PATIENCE_S: Final = 0.8
 """No lock is waited for longer. While it waits, writers wait behind it; and below PostgreSQL's deadlock_timeout it is this that gives way, never they."""
 
 
@@ -92,11 +92,11 @@ def drop_day(connection: Connection, day: date, before: date, only_exported: boo
     """Drops a day's rows and keeps their sums; answers how many rows. None when it is not to be done now: another process is at it or has
     done it, or one of its rows (a correction, say) was recorded on or after `before`.
 
-    Raises SumsApart; NotExported with `only_exported`; OperationalError when somebody holds a lock on the log for longer than it waits.
+    Raises SumsApart; NotExported with `only_exported`; OperationalError or LockHeld when somebody holds a lock on the log for longer than it waits.
     """
     if not try_take(connection, Lock.RETENTION) or day not in logged_days(connection):
         return None
-    connection.execute(text(f"SET LOCAL lock_timeout = '{_PATIENCE}'"))
+    connection.execute(text(f"SET LOCAL lock_timeout = {int(_PATIENCE_S * 1000)}"))
     there = set(connection.execute(_PARTITIONS).scalars())
     partitions = [(table, name) for table in LOG_TABLES if (name := partition_of(table, day)) in there]
     for _, partition in partitions:
@@ -109,7 +109,7 @@ def drop_day(connection: Connection, day: date, before: date, only_exported: boo
         _check_export(connection, day)
     _check_sums(connection, day)
     rows = int(connection.execute(_KEEP_SUMS, {"day": day}).scalar_one())
-    take(connection, Lock.PARTITION)
+    take(connection, Lock.PARTITION, wait_s=_PATIENCE_S, ours_s=_PATIENCE_S)
     for table, partition in partitions:
         connection.execute(text(f"ALTER TABLE {table} DETACH PARTITION {partition}"))
         connection.execute(text(f"DROP TABLE {partition}"))

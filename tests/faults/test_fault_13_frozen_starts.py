@@ -90,6 +90,7 @@ def _limit(own: Own, brand: int) -> int | None:
 STARTS = (("jobs", "worker --queue jobs"), ("jobs", "worker --queue persist"), ("jobs", "scheduler"), ("postgres", "worker --queue jobs"))  # fmt: skip
 
 
+@pytest.mark.long
 def test_worker_and_scheduler_that_start_beside_a_frozen_server_name_it_in_one_line_and_stop_when_they_are_told_to(
     own: Own, plain_start: float
 ) -> None:
@@ -113,6 +114,7 @@ def test_worker_and_scheduler_that_start_beside_a_frozen_server_name_it_in_one_l
             assert max(each.stop() for each in started) < ENDS_S
 
 
+@pytest.mark.long
 def test_worker_and_scheduler_at_work_name_a_jobs_redis_that_freezes_go_on_after_it_and_stop_while_it_is_frozen(
     own: Own,
 ) -> None:
@@ -150,7 +152,7 @@ def test_each_job_that_meets_a_frozen_redis_ends_within_its_patience_and_names_i
 ) -> None:
     names = ("check", "publish", "close_day", "sweep", "verify")
     each = threading.local()
-    monkeypatch.setattr(jobs, "parts", lambda: each.system)
+    monkeypatch.setattr(jobs, "services", lambda: each.system)
     # With nothing to bring, publish asks no Redis; and it must not be brought by another before.
     changed = threading.Event()
 

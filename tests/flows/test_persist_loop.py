@@ -67,3 +67,13 @@ def test_a_second_worker_persists_its_own_shards_and_leaves_the_duties_to_the_fi
     second.run(lambda: total.rows == 2, total)
     assert sorted(rows(ready, "SELECT campaign_id FROM spend")) == [(low,), (high,)]
     assert {"refunds", "publish", "look", "trim"} <= set(duties)
+
+
+def test_a_lock_on_the_list_of_workers_stops_no_spend(ready: System) -> None:
+    _, (campaign,) = brand_with_campaigns(ready)
+    ready.client.record_spend(campaign, "1")
+    total = DrainStats()
+    with ready.db.begin() as stranger:
+        stranger.execute(text("LOCK TABLE persist_worker IN ACCESS EXCLUSIVE MODE"))
+        persist_loop(ready).run(lambda: total.rows > 0, total)
+    assert rows(ready, "SELECT count(*) FROM spend") == [(1,)]

@@ -8,6 +8,7 @@ from tests.mutants.close import CLOSED
 from tests.mutants.explained import EXPLAINED
 from tests.mutants.export import SENT_OUT
 from tests.mutants.failover import FAILED_OVER
+from tests.mutants.hostile import HOSTILE
 from tests.mutants.lua import LUA
 from tests.mutants.mutant import Mutant
 from tests.mutants.packed import PACKED, SHARED
@@ -15,6 +16,7 @@ from tests.mutants.persist import WRITTEN_DOWN
 from tests.mutants.rebuild import MADE_WHOLE
 from tests.mutants.refunds import GIVEN_BACK
 from tests.mutants.retention import LET_GO
+from tests.mutants.speedups import COMPILED
 from tests.mutants.stored import READ
 from tests.mutants.verified import CONFIRMED
 
@@ -32,4 +34,6 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *READ,
     *CONFIRMED,
     *FAILED_OVER,
+    *COMPILED,
+    *HOSTILE,
 )

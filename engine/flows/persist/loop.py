@@ -18,6 +18,7 @@ from engine.errors import ServerAway
 from engine.flows.catalog.publish import NotAllPublished
 from engine.flows.persist.persister import SPENDS_AT_ONCE, DrainStats, Persister, told
 from engine.flows.persist.shares import ALL, Share, Shares
+from engine.ledger.locks import LockHeld
 from engine.live.admin import LiveRedis, LiveShard
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ LOOK_S: Final = 10.0
 REMIND_S: Final = 30.0
 """Seconds after which a lasting error is logged again, instead of on every try."""
 LONGEST_WAIT_S: Final = 30.0
+_LOCKED: Final = "status of locked brands"
 
 
 @dataclass(slots=True)
@@ -111,6 +113,7 @@ class PersistLoop:
         self._next_second = self._next_minute = self._next_rebuild = self._next_look = 0.0
         self._rebuilding = True
         self._owed: set[int] = set()
+        self._locked: frozenset[int] = frozenset()
         self._told_away = ("", 0.0)
         self.troubles = RetryState()
 
@@ -120,8 +123,11 @@ class PersistLoop:
         return ALL if self._shares is None else self._shares.mine
 
     def _renew(self) -> bool:
-        """Takes its share anew. True where it is another."""
-        return self._shares is not None and self._shares.renew()
+        """Takes its share anew. True where it is another. Where that fails, the worker keeps the one it has."""
+        before, shares = self.share, self._shares
+        if shares is not None:
+            self._guarded("shares", lambda: shares.renew() and None)
+        return self.share != before
 
     @property
     def away(self) -> bool:
@@ -230,9 +236,21 @@ class PersistLoop:
             raise
 
     def _refresh(self) -> None:
-        brands = set(self._owed)
-        self._on_changes(brands)
-        self._owed -= brands
+        resting = _LOCKED in self.troubles.resting()
+        if not resting:
+            self._locked = frozenset()
+        brands = self._owed - self._locked
+        try:
+            self._on_changes(brands)
+        except LockHeld as some:
+            # The others have their statuses, and do not rest with these.
+            self._locked |= some.numbers
+            self._owed -= brands - self._locked
+            self.troubles.note(_LOCKED, str(some))
+        else:
+            self._owed -= brands
+            if not resting:
+                self.troubles.over(_LOCKED)
 
     def _guarded(self, duty: str, work: Callable[[], object]) -> None:
         """Does a duty unless it failed a moment ago. True means that it is still running. Raises ServerAway only."""

@@ -32,6 +32,7 @@ from engine.ledger.cursors import (
     stop_cursor,
 )
 from engine.ledger.database import writing
+from engine.ledger.locks import LOCKED_OUT, is_held
 from engine.ledger.models import tables_of
 from engine.live.admin import LiveRedis, LiveShard
 from engine.live.grammar import whole
@@ -47,6 +48,8 @@ PACKED_BATCH: Final = 10_000
 PACKED_AT_ONCE: Final = 400_000
 """The same in packed form: the sums of campaigns cost more than packed rows, so more spends share them."""
 _SHOWN: Final = 3
+_LOCKED_SHARDS: Final = 2
+"""Shards of one pass that are waited for though another session has locked their tables or rows."""
 
 
 class HistoryLost(BudgetError):
@@ -190,7 +193,11 @@ class Persister:
         should_stop: Callable[[], bool],
         on_stop: Callable[[LiveShard], None],
     ) -> None:
+        locked = 0
         for state in states:
+            if locked == _LOCKED_SHARDS:
+                # Each of them waits; the next pass begins with the others, and persist has other duties.
+                break
             try:
                 self._drain_shard(state, total, progress, should_stop, on_stop)
             except CursorMoved:
@@ -199,7 +206,9 @@ class Persister:
             except Exception as error:  # whatever it is, the other shards go on
                 if isinstance(error, ServerAway) and not error.partial:
                     raise
-                total.problems[state.shard] = f"{type(error).__name__}: {' '.join(str(error).split())}"
+                locked += is_held(error)
+                why = LOCKED_OUT if is_held(error) else f"{type(error).__name__}: {' '.join(str(error).split())}"
+                total.problems[state.shard] = why
 
     def owns(self, state: LiveShard) -> bool:
         """Whether a shard has our own mark."""

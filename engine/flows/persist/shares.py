@@ -6,16 +6,19 @@ So two workers that disagree for a moment, because one was taken for dead and is
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final, NamedTuple
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine, text
 
 from engine.domain.ids import SHARDS
 from engine.ledger import persist_workers
 from engine.ledger.database import writing
 
 RENEW_S: Final = 1.0
+_SHORT: Final = text("SET LOCAL lock_timeout = 500")
+"""Milliseconds."""
 
 
 class Share(NamedTuple):
@@ -46,10 +49,13 @@ class Shares:
         self.mine = ALL
 
     def renew(self) -> bool:
-        """Notes that this worker is there, a second after the last time at the earliest. True where its share is another now."""
+        """Notes that this worker is there, a second after the last time at the earliest. True where its share is another now.
+
+        Raises ServerAway; DBAPIError where somebody keeps the table locked.
+        """
         if self._clock() < self._next:
             return False
-        with writing(self._db) as conn:
+        with self._rows() as conn:
             workers = persist_workers.seen(conn, self._name)
         before, self.mine = self.mine, share_of(self._name, workers)
         self._next = self._clock() + RENEW_S
@@ -58,5 +64,12 @@ class Shares:
     def leave(self) -> None:
         """Gives the share to the others. The next `renew` takes one again."""
         self._next = 0.0
-        with writing(self._db) as conn:
+        with self._rows() as conn:
             persist_workers.leave(conn, self._name)
+
+    @contextmanager
+    def _rows(self) -> Iterator[Connection]:
+        """A transaction that waits for no lock of a stranger: persist goes on with the share that it has."""
+        with writing(self._db) as conn:
+            conn.execute(_SHORT)
+            yield conn

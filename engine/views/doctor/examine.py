@@ -26,13 +26,14 @@ from engine.live.admin import LiveRedis, LiveShard
 from engine.live.journal import START
 from engine.live.transport.routed import open_transport
 from engine.settings import Settings
+from engine.speedups import DISTRIBUTION, speedups
 from engine.views.board import ANSWER_S
 from engine.views.doctor.agreement import agreement
 from engine.views.doctor.capacity import capacity
 from engine.views.doctor.finding import Finding, State, guarded
 from engine.views.doctor.names import look_at_names
 from engine.views.doctor.servers import CLOCK_WARN_MS, Servers, clock, keeping, look_at_servers, major
-from engine.views.doctor.waits import look_at_waits
+from engine.views.doctor.waits import look_at_held, look_at_waits
 
 LEAST_POSTGRESQL: Final = 14
 _TIMEOUT_S: Final = ANSWER_S
@@ -65,6 +66,7 @@ def examine(settings: Settings, look_at_jobs: Callable[[redis.Redis], Iterable[F
         if there:
             # First: later checks may wait for the same lock.
             yield from guarded("locks", lambda: look_at_waits(db))
+            yield from guarded("held locks", lambda: look_at_held(db))
             instance = _instance(db)
         if instance is not None:
             yield from guarded("names", lambda: look_at_names(db))
@@ -99,6 +101,8 @@ def _versions() -> Iterator[Finding]:
     yield Finding(
         "packages", "fail" if missing else "ok", ", ".join(found), "install the package again" if missing else ""
     )
+    todo = f"install the {DISTRIBUTION} of this release, or remove it" if speedups.broken else ""
+    yield Finding("speedups", "warn" if speedups.broken else "ok", speedups.why, todo)
 
 
 def _same_redis(hot: Servers, jobs: Servers) -> Iterator[Finding]:
