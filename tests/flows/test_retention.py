@@ -394,7 +394,7 @@ def test_midnight_waits_for_no_partition(clock: System) -> None:
             clock.client.record_spend(ONE, "1")
             clock.persister.drain_all()
             made = [statement for statement in seen if "ATTACH PARTITION" in statement]
-            assert len(made) == (ahead == 4), "a day beyond those ahead is made by persist, as ever"
+            assert bool(made) == (ahead == 4), "a day beyond those ahead is made by persist, as ever"
     finally:
         event.remove(target, "before_cursor_execute", listen)
     assert rows(clock, "SELECT count(*) FROM spend") == [(3,)]
