@@ -136,7 +136,7 @@ def seen(system: System, brand: int, campaigns: list[int]) -> dict[str, Any]:
         instants = [row.recorded_at for row in out["recent"]]
         out["until"] = history.spent_until(conn, [(brand, at) for at in instants[::40]])
         out["again"] = audit.events_again(conn, today)
-        for at in (instants[0], instants[len(instants) // 2], instants[-3]):
+        for at in (instants[0], instants[len(instants) // 2], instants[-20], instants[-3]):
             for query in ("spends_since(:at)", "spends_of(:brand, :first, :at)", "spends_of(:brand, :at, 'infinity')"):
                 found = conn.execute(
                     text(SPENDS.replace("FROM spend ", f"FROM {query} ")),
@@ -310,7 +310,9 @@ def test_only_entries_in_sequence_of_one_hour_are_gathered() -> None:
     ],
 )
 def test_an_entry_that_is_not_plain_is_read_by_itself(body: str) -> None:
-    plain, odd, again = gather(1, [single(HOUR, 2), single(HOUR, 3, body), single(HOUR, 4)])
+    found = gather(1, [single(HOUR, 2), single(HOUR, 3, body), single(HOUR, 4)])
+    assert len(found) == 3
+    plain, odd, again = found
     assert isinstance(plain, Gathered) and isinstance(again, Gathered)
     assert isinstance(odd, Read)
     assert (plain.sums, again.sums) == ({b"65537": [5, 1]}, {b"65537": [5, 1]})
