@@ -9,7 +9,7 @@ export PYTHONUNBUFFERED := 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test long lint bench export-size export-bucket parquet storms cluster kills failover odd fuzz soak twin mutants speedups redis-versions image rows golden lock sbom audit clean clean-data venv
+.PHONY: help demo up test long lint bench export-size export-bucket parquet storms cluster kills failover odd fuzz soak twin mutants speedups redis-versions image rows packed packed-log golden lock sbom audit clean clean-data venv
 
 help: ## this list
 	@echo "make what?"
@@ -77,6 +77,12 @@ twin: venv ## the rules' twin beside real servers, at random and long; prints it
 
 mutants: parquet ## small faults planted in a copy of the program, each killed by a test (ARGS="--list", "--only NAME", "--sample 6 --seed N")
 	@$(RUN) tests.mutants $(ARGS)
+
+packed-log: venv ## what persist costs in both forms of SPEND_LOG, and bytes a spend in PostgreSQL; SPENDS=n
+	@$(RUN) benchmarks.packed_log --spends $(SPENDS)
+
+packed: venv ## the tests of the ledger and its flows with SPEND_LOG=packed
+	@TEST_SPEND_LOG=packed $(RUN) pytest tests/flows tests/faults/test_fault_04_kills.py tests/faults/test_fault_06_redis.py tests/faults/test_fault_10_restored.py $(ARGS)
 
 ROWS ?= 10000000
 rows: venv ## verify on a spend log of many rows, with a check and a close beside it, and each query's plan; ROWS=100000000

@@ -7,13 +7,11 @@ indexes. TMPDIR selects the disk.
 
 from __future__ import annotations
 
-import os
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -22,9 +20,10 @@ from sqlalchemy import text
 
 from benchmarks import large_log_plans, size
 from benchmarks.catalog_of_size import Sized, fill, publish_all
+from benchmarks.processors import processor_s
 from engine.client.sync import Spend
 from engine.flows.catalog.check import check_all
-from engine.ledger.models import PARTITION_PREFIX
+from engine.ledger.spend_log import partition_of
 from engine.local.servers import EmbeddedServers
 from engine.wiring import System
 
@@ -60,7 +59,7 @@ def fill_log(system: System, sized: Sized, rows: int, end: datetime) -> date:
     """Fills one day with rows up to an instant, with sums and cursors, and rebuilds Redis from them. Returns the day."""
     day = end.date()
     begin = datetime.combine(day, datetime.min.time(), UTC)
-    partition = f"{PARTITION_PREFIX}{day:%Y%m%d}"
+    partition = partition_of("spend_log", day)
     with system.db.begin() as conn:
         conn.execute(text(f"DROP TABLE IF EXISTS {partition}"))
         # Without indexes: PostgreSQL builds each at once when the partition is attached, which is faster.
@@ -127,21 +126,6 @@ def measure(system: System, rows: int, new: int, say: Callable[[str], None]) -> 
         for line in large_log_plans.table(conn, system, sized.brands[0]):
             say(line)
     return took
-
-
-def processor_s() -> float:
-    """CPU seconds that this process and its servers have used so far, because wall time means little on a busy
-    machine. 0 without /proc.
-    """
-    stats = []
-    for file in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
-            # After the name in brackets come the state, the parent and, at 11 to 14, four counts of clock ticks.
-            stats.append((int(file.parent.name), file.read_text().rpartition(")")[2].split()))
-    ours = {os.getpid()}
-    while more := {pid for pid, fields in stats if int(fields[1]) in ours} - ours:
-        ours |= more
-    return sum(sum(map(int, fields[11:15])) for pid, fields in stats if pid in ours) / os.sysconf("SC_CLK_TCK")
 
 
 def _end(system: System) -> datetime:

@@ -22,6 +22,7 @@ from engine.wiring import System
 
 HEAD: Final = "| query | rows of spend_log read | by | ms |\n| --- | ---: | --- | ---: |"
 _LONGEST: Final = "120s"
+_READS: Final = re.compile(r"\bFROM (spend_log|spend|spends_since|spends_of|unpacked_spend|spend_pack)\b")
 _INSERTS: Final = re.compile(r"^INSERT INTO verify_sum AS kept \([^)]*\) | ON CONFLICT .*$", re.DOTALL)
 
 
@@ -41,7 +42,7 @@ def table(conn: Connection, system: System, brand_id: int) -> Iterator[str]:
 
 
 def _captured(system: System, brand_id: int) -> list[Statement]:
-    """Runs every part of the engine that reads spend_log, and returns each statement once for each part."""
+    """Runs every part of the engine that reads the spend log, and returns each statement once for each part."""
     ms = system.live.now_ms()
     now, today = at_ms(ms), date_of(day_of(ms))
     found: dict[tuple[str, str], Statement] = {}
@@ -90,7 +91,7 @@ def _capturing(system: System, found: dict[tuple[str, str], Statement]) -> Itera
     who: list[str] = []
 
     def capture(_: Any, __: Any, statement: str, values: Any, *___: Any) -> None:
-        if "spend_log" in statement and not statement.startswith(("CREATE", "ALTER", "LOCK")):
+        if _READS.search(statement) and not statement.startswith(("CREATE", "ALTER", "LOCK")):
             # One line a statement, with the last values, which are of today.
             found[who[-1], statement] = Statement(who[-1], statement, values)
 
@@ -118,15 +119,15 @@ def _line(conn: Connection, statement: Statement) -> str:
 
 
 def _nodes(node: dict[str, Any], index: str) -> Iterator[tuple[int, str]]:
-    """Yields, for each scan of a partition, the rows that it read and its index."""
+    """Yields, for each scan of a partition of either form, the rows that it read and its index."""
     index = node.get("Index Name", index)
     for child in node.get("Plans", ()):
         if node["Node Type"] == "Bitmap Heap Scan":
             index = child.get("Index Name", index)
         yield from _nodes(child, "")
-    if str(node.get("Relation Name", "")).startswith("spend_log_p"):
+    if str(node.get("Relation Name", "")).startswith(("spend_log_p", "spend_pack_p")):
         removed = node.get("Rows Removed by Filter", 0) + node.get("Rows Removed by Index Recheck", 0)
         loops = node.get("Actual Loops", 0)
         read = int((node.get("Actual Rows", 0) + removed) * loops)
-        name = re.sub(r"spend_log_p\d+", "", index).strip("_").removesuffix("_idx") or "all rows"
+        name = re.sub(r"spend_(log|pack)_p\d+", "", index).strip("_").removesuffix("_idx") or "all rows"
         yield read, name

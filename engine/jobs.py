@@ -12,15 +12,18 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from functools import cache
 from typing import Final
 
 import redis
 from rq import Queue, get_current_job
+from sqlalchemy.exc import DBAPIError
 
 from engine import logs
 from engine.domain.periods import at_ms
+from engine.errors import ServerAway
 from engine.flows.catalog.check import check_all
 from engine.flows.catalog.publish import NotAllPublished
 from engine.flows.persist.loop import PersistLoop
@@ -102,11 +105,18 @@ def _persist(run: runs.Run, made: System) -> None:
     try:
         loop.run(should_stop, total)
     finally:
+        _leave(made)
         if STOPPING.is_set() and not made.rebuild_beside.stop(REBUILD_ENDS_S):
             log.warning("a rebuild is left in the middle: the next worker begins it again")
         run.detail = f"{total.rows} spends from {total.entries} entries"
         if alarm := loop.alarm():
             run.outcome, run.detail = "failed", f"{run.detail}; {alarm}"
+
+
+def _leave(made: System) -> None:
+    """Gives this worker's shards to the others at once. Where that fails they notice its silence."""
+    with suppress(ServerAway, DBAPIError):
+        made.shares.leave()
 
 
 def _restore_catalog(made: System) -> None:
@@ -136,6 +146,7 @@ def persist_loop(made: System) -> PersistLoop:
         each_second=made.publisher.keep_published,
         each_minute=lambda: ignore(trim_all(made.db, made.live, made.instance, made.settings.journal_keep_minutes)),
         each_look=lambda: probe_shards(made.live, (), made.windows.both_ms),
+        shares=made.shares,
     )
 
 

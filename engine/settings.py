@@ -19,10 +19,23 @@ from engine.errors import InvalidSetting, shown
 from engine.secret_files import FROM_FILE, SUFFIX, secret
 from engine.urls import database_complaint, jobs_redis_complaint, masked, redis_complaint, servers_of
 
-__all__ = ["DROP_EXPORTED", "TABLE", "URLS", "Setting", "Settings", "hot_redis_url", "jobs_redis_url", "masked", "root"]
+__all__ = [
+    "DROP_EXPORTED",
+    "PACKED",
+    "TABLE",
+    "URLS",
+    "Setting",
+    "Settings",
+    "hot_redis_url",
+    "jobs_redis_url",
+    "masked",
+    "root",
+]
 
 DROP_EXPORTED: Final = "exported"
 """The value of SPEND_LOG_DROP with which only exported days are dropped."""
+PACKED: Final = "packed"
+"""The value of SPEND_LOG with which persist writes packed rows."""
 
 
 class Setting(NamedTuple):
@@ -120,6 +133,8 @@ TABLE: Final = (
             "1", "event_id_hours", _number(1, 720)),
     Setting("JOURNAL_KEEP_MINUTES", "10", "minutes for which journal entries are kept after they are in PostgreSQL",
             "10", "journal_keep_minutes", _number(1, 10080)),
+    Setting("SPEND_LOG", "rows", "how PostgreSQL keeps spends: rows, a row each, or packed, a row a journal entry or many",
+            "packed", "spend_log", _one_of("rows", PACKED)),
     # At least as long as every dedup window, because a rebuild reads ids from rows, and as the page's list of spends.
     Setting("SPEND_LOG_KEEP_DAYS", "none", "days after which rows of closed days are dropped and their sums kept; at least 35, none keeps all",
             "400", "spend_log_keep_days", _number_or_none(35, 36500), _or_none),
@@ -162,6 +177,7 @@ class Settings:
     request_id_minutes: int
     event_id_hours: int
     journal_keep_minutes: int
+    spend_log: str
     spend_log_keep_days: int | None
     spend_log_drop: str
     embedded: bool

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import uuid
 from datetime import timedelta
 from functools import cached_property
 from typing import Any, Final, NamedTuple
@@ -20,6 +22,7 @@ from engine.flows.export.exporter import Exporter
 from engine.flows.persist.persister import Persister
 from engine.flows.persist.quarantine import Quarantined
 from engine.flows.persist.refunds import RefundDesk
+from engine.flows.persist.shares import Shares
 from engine.flows.rebuild.beside import RebuildBeside, child_environment
 from engine.flows.rebuild.memories import Windows
 from engine.flows.rebuild.rebuilder import Rebuilder
@@ -39,7 +42,7 @@ from engine.live.transport.plain import PlainRedis, impatient_redis
 from engine.live.transport.primary import client_of
 from engine.live.transport.protocol import Transport
 from engine.live.transport.routed import open_transport
-from engine.settings import DROP_EXPORTED, Settings
+from engine.settings import DROP_EXPORTED, PACKED, Settings
 from engine.urls import redis_places
 from engine.views.board import ANSWER_S
 from engine.views.metrics import Metrics
@@ -164,7 +167,16 @@ class System:
 
     @cached_property
     def persister(self) -> Persister:
-        return Persister(self.db, self.live, self.journal, self.instance)
+        return Persister(self.db, self.live, self.journal, self.instance, self._packed)
+
+    @property
+    def _packed(self) -> bool:
+        return self.settings.spend_log == PACKED
+
+    @cached_property
+    def shares(self) -> Shares:
+        """Of this process as one of the persist workers."""
+        return Shares(self.db, f"{os.uname().nodename}-{os.getpid()}-{uuid.uuid4().hex[:8]}")
 
     @cached_property
     def windows(self) -> Windows:
@@ -181,7 +193,7 @@ class System:
     @cached_property
     def log_days(self) -> LogDays:
         only_exported = self.settings.spend_log_drop == DROP_EXPORTED
-        return LogDays(self.db, self.live, self.settings.spend_log_keep_days, only_exported)
+        return LogDays(self.db, self.live, self.settings.spend_log_keep_days, only_exported, self._packed)
 
     @cached_property
     def exporter(self) -> Exporter:

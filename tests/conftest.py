@@ -179,6 +179,8 @@ def environment(servers: Urls, hot_redis: redis.Redis, jobs_redis: redis.Redis, 
         "DATABASE_URL": ledger_url,
         "BUDGET_ENV_FILE": os.devnull,
         "SECRET_KEY": "tests-only",
+        # `make packed` runs tests in the other form of the log.
+        "SPEND_LOG": os.environ.get("TEST_SPEND_LOG", "rows"),
     }
 
 

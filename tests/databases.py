@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from engine.ledger.database import make_engine
-from engine.ledger.models import Base
+from engine.ledger.models import LOG_TABLES, Base
 
 RESTING: Final = 2
 """How many used databases wait before reuse. PostgreSQL checks only ten times a second whether a database's sessions
@@ -22,7 +22,7 @@ _USES: Final = 40
 """A database is dropped after this many uses, because its system catalogs grow."""
 _DROP_DAYS: Final = """
 DO $$ DECLARE part text; BEGIN
-  FOR part IN SELECT inhrelid::regclass FROM pg_inherits WHERE inhparent = 'spend_log'::regclass LOOP
+  FOR part IN SELECT inhrelid::regclass FROM pg_inherits WHERE inhparent IN ('spend_log'::regclass, 'spend_pack'::regclass) LOOP
     EXECUTE 'DROP TABLE ' || part;
   END LOOP;
 END $$
@@ -160,8 +160,8 @@ class Databases:
 
 
 def _tables() -> list[str]:
-    """The tables, those that others refer to last. `spend_log` has no rows of its own, only in its partitions."""
-    return ["alembic_version", *(t.name for t in reversed(Base.metadata.sorted_tables) if t.name != "spend_log")]
+    """The tables, those that others refer to last. Both forms of the log have no rows of their own, only in their partitions."""
+    return ["alembic_version", *(t.name for t in reversed(Base.metadata.sorted_tables) if t.name not in LOG_TABLES)]
 
 
 def _one(connection: Connection, query: str) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, Row, text
@@ -13,12 +13,12 @@ from engine.ledger.verified import ABOVE, SUMS
 _EVENTS_AGAIN: Final = text(
     "SELECT brand_id, event_id, count(*) AS times,"
     " (sum(amount_micros) - (array_agg(amount_micros ORDER BY recorded_at, n, position))[1])::bigint AS again_micros,"
-    " min(recorded_at) AS first_at, max(recorded_at) AS last_at FROM spend_log"
+    " min(recorded_at) AS first_at, max(recorded_at) AS last_at FROM spend"
     " WHERE kind = 'spend' AND event_id IS NOT NULL AND day BETWEEN CAST(:day AS date) - 1 AND CAST(:day AS date) + 1"
     " GROUP BY brand_id, event_id HAVING count(*) > 1 AND bool_or(day = :day) ORDER BY 1, 2 LIMIT :limit"
 )
 _ROWS_OF_DAYS: Final = (
-    "SELECT brand_id, campaign_id, day, amount_micros AS micros FROM spend_log WHERE day BETWEEN :first AND :last"
+    "SELECT brand_id, campaign_id, day, amount_micros AS micros FROM spend WHERE day BETWEEN :first AND :last"
 )
 _DAILY_SUMS_OFF: Final = (
     "SELECT coalesce(l.brand_id, c.brand_id) AS brand_id, campaign_id, day, coalesce(l.micros, 0) AS expected,"
@@ -60,7 +60,7 @@ class Scope(NamedTuple):
         if self.back is None:
             return f"SELECT * FROM {wanted}"
         return (
-            f"SELECT l.* FROM (SELECT * FROM spend_log WHERE recorded_at >= :at - :back AND {where}) AS l"
+            f"SELECT l.* FROM (SELECT * FROM spends_since(:at - :back) WHERE {where}) AS l"
             f" JOIN (SELECT DISTINCT {identity} FROM {wanted}) AS given USING ({identity})"
         )
 
@@ -73,7 +73,7 @@ def above(pass_id: int, at: datetime, back: timedelta) -> Scope:
 def since_day(pass_id: int, at: datetime, since: date, shards: tuple[int, int]) -> Scope:
     """All rows of days, of the shards from a first to a last."""
     low, high = shards
-    rows = "SELECT * FROM spend_log WHERE day >= :since AND shard BETWEEN :low AND :high"
+    rows = "SELECT * FROM spend WHERE day >= :since AND shard BETWEEN :low AND :high"
     return Scope(rows, {"pass": pass_id, "at": at, "since": since, "low": low, "high": high})
 
 
@@ -142,10 +142,10 @@ def repeated_refunds(connection: Connection, scope: Scope, since: date, limit: i
         text(
             "SELECT brand_id, request_id, (sum(amount_micros) - (array_agg(amount_micros ORDER BY recorded_at, n, position))[1])::bigint"
             f" AS micros FROM ({rows}) AS r GROUP BY brand_id, event_id, request_id"
-            " HAVING count(*) > 1 AND count(*) > (SELECT count(*) FROM spend_log AS s WHERE s.brand_id = r.brand_id"
-            " AND s.event_id = r.event_id AND s.kind = 'spend' AND s.day >= :since) ORDER BY 1, 2 LIMIT :limit"
+            " HAVING count(*) > 1 AND count(*) > (SELECT count(*) FROM spends_of(r.brand_id, :begin, 'infinity') AS s WHERE"
+            " s.event_id = r.event_id AND s.kind = 'spend' AND s.day >= :since) ORDER BY 1, 2 LIMIT :limit"
         ),
-        {**scope.values, "since": since, "limit": limit},
+        {**scope.values, "since": since, "begin": datetime.combine(since, time(), UTC), "limit": limit},
     )
     return [Twice(row.request_id.replace(":", " of event ", 1), row.brand_id, row.micros) for row in found]
 

@@ -103,9 +103,10 @@ def recent_rows(connection: Connection, brand_id: int, since: datetime, limit: i
     """
     found = connection.execute(
         text(
-            "SELECT l.amount_micros, l.kind, l.hold_id, l.request_id, l.day, nullif(left(m.digest, 1), '*') AS told FROM spend_log AS l"
+            "SELECT l.amount_micros, l.kind, l.hold_id, l.request_id, l.day, nullif(left(m.digest, 1), '*') AS told"
+            " FROM spends_of(:brand, :since, 'infinity') AS l"
             " LEFT JOIN mixed_request AS m ON m.shard = l.shard AND m.generation = l.generation AND m.n = l.n"
-            " WHERE l.brand_id = :brand AND l.recorded_at >= :since ORDER BY l.generation DESC, l.n DESC, l.position DESC LIMIT :limit"
+            " ORDER BY l.generation DESC, l.n DESC, l.position DESC LIMIT :limit"
         ),
         {"brand": brand_id, "since": since, "limit": limit},
     )

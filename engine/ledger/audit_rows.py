@@ -103,7 +103,7 @@ def closed_days_off(connection: Connection, scope: Scope, first: date, last: dat
         "SELECT t.brand_id, t.starts_on, t.spend_micros AS found, coalesce(l.micros, 0) - coalesce(q.micros, 0) AS expected FROM period_total AS t"
         " LEFT JOIN (SELECT brand_id, day, sum(micros)::bigint AS micros FROM"
         f" (SELECT brand_id, day, micros - corrections AS micros FROM ({SUMS}) AS s WHERE day NOT IN {_DROPPED}"
-        " UNION ALL SELECT brand_id, day, amount_micros FROM spend_log WHERE day = ANY(CAST(:dropped AS date[])) AND kind <> 'correction'"
+        " UNION ALL SELECT brand_id, day, amount_micros FROM spend WHERE day = ANY(CAST(:dropped AS date[])) AND kind <> 'correction'"
         " UNION ALL SELECT brand_id, day, spend_micros FROM dropped_day WHERE day BETWEEN :first AND :last) AS parts GROUP BY 1, 2)"
         " AS l ON l.brand_id = t.brand_id AND l.day = t.starts_on"
         + _LATE_BOOKED.replace("BETWEEN t.starts_on AND :last", "= t.starts_on")

@@ -21,7 +21,7 @@ _SORT_MEMORY: Final = "64MB"
 """Of PostgreSQL, for one export: beyond it the sort goes through PostgreSQL's temporary files."""
 
 _SUMS: Final = text(
-    "SELECT brand_id, kind, count(*) AS rows, sum(amount_micros)::bigint AS micros FROM spend_log WHERE day = :day GROUP BY 1, 2"
+    "SELECT brand_id, kind, count(*) AS rows, sum(amount_micros)::bigint AS micros FROM spend WHERE day = :day GROUP BY 1, 2"
 )
 _OPEN_SHARDS: Final = text(
     "SELECT shard FROM (SELECT mod(id, 64) AS shard FROM brand"
@@ -64,7 +64,7 @@ def copy_day(connection: Connection, day: date, into: IO[bytes]) -> None:
     """
     connection.execute(text(f"SET LOCAL work_mem = '{_SORT_MEMORY}'"))
     raw: Any = connection.connection.driver_connection
-    query = f"SELECT {', '.join(COLUMNS)} FROM spend_log WHERE day = DATE '{day.isoformat()}' ORDER BY shard, generation, n, position"
+    query = f"SELECT {', '.join(COLUMNS)} FROM spend WHERE day = DATE '{day.isoformat()}' ORDER BY shard, generation, n, position"
     with reaching(connection), raw.cursor() as cursor:
         cursor.copy_expert(f"COPY ({query}) TO STDOUT (FORMAT csv)", into, _CHUNK)
 

@@ -17,7 +17,7 @@ _VERIFIED: Final = text("SELECT rows, micros FROM exported_day WHERE day = :day 
 _DROPPED_AND_LOGGED: Final = text(
     "SELECT coalesce(sum(rows), 0)::bigint AS rows, coalesce(sum(micros), 0)::bigint AS micros FROM"
     " (SELECT rows, spend_micros + correction_micros AS micros FROM dropped_day WHERE day = :day"
-    " UNION ALL SELECT count(*), coalesce(sum(amount_micros), 0) FROM spend_log WHERE day = :day) AS parts"
+    " UNION ALL SELECT count(*), coalesce(sum(amount_micros), 0) FROM spend WHERE day = :day) AS parts"
 )
 # Sums of a day are in campaign_day; only where something is apart, or was dropped, are the day's rows counted.
 _TO_LOOK_AT: Final = text(

@@ -73,8 +73,8 @@ def spent_until(connection: Connection, instants: Sequence[tuple[int, datetime]]
         " LATERAL (SELECT (coalesce((SELECT sum(spend_micros) FROM campaign_hour AS h WHERE h.day = given.utc::date"
         " AND h.campaign_id >= given.brand * 65536 AND h.campaign_id < (given.brand + 1) * 65536"
         " AND h.hour < extract(hour FROM given.utc)), 0)"
-        " + coalesce((SELECT sum(amount_micros) FROM spend_log AS l WHERE l.brand_id = given.brand AND l.day = given.utc::date"
-        " AND l.recorded_at >= date_trunc('hour', given.utc) AT TIME ZONE 'UTC' AND l.recorded_at < given.at), 0))::bigint AS micros) AS day"
+        " + coalesce((SELECT sum(amount_micros) FROM spends_of(given.brand, date_trunc('hour', given.utc) AT TIME ZONE 'UTC', given.at) AS l"
+        " WHERE l.day = given.utc::date), 0))::bigint AS micros) AS day"
         " ORDER BY given.place"
     )
     values = {"brands": [brand for brand, _ in instants], "ats": [at for _, at in instants]}

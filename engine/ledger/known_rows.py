@@ -9,8 +9,8 @@ from typing import Final, NamedTuple
 from sqlalchemy import Connection, text
 
 _COUNTED: Final = text(
-    "SELECT n, request_id, recorded_at, count(*) AS rows FROM spend_log WHERE brand_id = ANY(CAST(:brands AS bigint[]))"
-    " AND recorded_at BETWEEN :since AND :until AND day = ANY(CAST(:days AS date[])) AND shard = :shard GROUP BY 1, 2, 3"
+    "SELECT n, request_id, recorded_at, count(*) AS rows FROM spends_since(:since) WHERE brand_id = ANY(CAST(:brands AS bigint[]))"
+    " AND recorded_at <= :until AND day = ANY(CAST(:days AS date[])) AND shard = :shard GROUP BY 1, 2, 3"
 )
 _DROPPED: Final = text(
     "SELECT brand_id, day FROM dropped_day WHERE brand_id = ANY(CAST(:brands AS bigint[]))"
@@ -18,8 +18,8 @@ _DROPPED: Final = text(
 )
 # Long lists of constants are hashed by PostgreSQL: one pass over the rows of the time, however many are asked for.
 _ALIKE: Final = text(
-    "SELECT brand_id, kind, event_id, request_id, position FROM spend_log"
-    " WHERE brand_id = ANY(CAST(:brands AS bigint[])) AND recorded_at >= :since"
+    "SELECT brand_id, kind, event_id, request_id, position FROM spends_since(:since)"
+    " WHERE brand_id = ANY(CAST(:brands AS bigint[]))"
     " AND (day >= :first_day OR day = ANY(CAST(:days AS date[]))) AND shard = :shard"
     " AND (request_id = ANY(CAST(:requests AS text[])) OR event_id = ANY(CAST(:events AS text[])))"
 )

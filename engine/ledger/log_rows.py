@@ -75,26 +75,35 @@ _POSITION: Final = 4 << 32
 
 
 @contextmanager
-def _fitting() -> Iterator[None]:
+def fitting(table: str) -> Iterator[None]:
+    """Turns a number that is too large for its bytes into RowsRefused."""
     try:
         yield
     except struct.error as error:
-        raise RowsRefused(f"a value does not fit into its column of spend_log: {error}") from error
+        raise RowsRefused(f"a value does not fit into its column of {table}: {error}") from error
 
 
-def _instant(at: datetime) -> int:
+def instant(at: datetime) -> int:
+    """An instant as PostgreSQL stores it."""
     return (at - _EPOCH) // _MICROSECOND
 
 
+def day_number(day: date) -> int:
+    """A day as PostgreSQL stores it."""
+    return day.toordinal() - _EPOCH.toordinal()
+
+
+def value(raw: bytes | None) -> bytes:
+    """A value with its length before it."""
+    return _NULL if raw is None else _LENGTH(len(raw)) + raw
+
+
 def _words(word: str | None) -> bytes:
-    if word is None:
-        return _NULL
-    raw = word.encode()
-    return _LENGTH(len(raw)) + raw
+    return value(None if word is None else word.encode())
 
 
 def _when(recorded_at: datetime, day: date) -> bytes:
-    return _WHEN(len(COLUMNS), 8, _instant(recorded_at), 4, day.toordinal() - _EPOCH.toordinal())
+    return _WHEN(len(COLUMNS), 8, instant(recorded_at), 4, day_number(day))
 
 
 def packed_rows(
@@ -105,7 +114,7 @@ def packed_rows(
     events: Sequence[str] | None = None,
 ) -> bytes:
     """The spends of a packed call: of the campaign at each place, with its micros and event id, in order. Raises RowsRefused."""
-    with _fitting():
+    with fitting("spend_log"):
         when = _when(call.recorded_at, call.day)
         where = _WHERE(2, call.shard, 4, call.generation, 8, call.n)
         shared = _words(call.request_id) + _NULL + _words(call.kind) + where + _words(call.hold_id)
@@ -127,14 +136,14 @@ def packed_rows(
 
 def rows_of(rows: Iterable[SpendRow]) -> Iterator[bytes]:
     """Any rows, each by itself. Raises RowsRefused."""
-    with _fitting():
+    with fitting("spend_log"):
         for row in rows:
             yield b"".join(
                 (
                     _when(row.recorded_at, row.day),
                     _WHOSE(8, row.brand_id, 8, row.campaign_id),
                     _words(row.request_id),
-                    _NULL if row.occurred_at is None else _INSTANT(8, _instant(row.occurred_at)),
+                    _NULL if row.occurred_at is None else _INSTANT(8, instant(row.occurred_at)),
                     _words(row.kind),
                     _WHERE(2, row.shard, 4, row.generation, 8, row.n),
                     _words(row.hold_id),

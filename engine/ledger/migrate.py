@@ -13,12 +13,13 @@ from sqlalchemy import Connection, Engine
 
 from engine.ledger import revision
 from engine.ledger.locks import Lock, take
-from engine.ledger.models import PARTITION_PREFIX
+from engine.ledger.models import LOG_TABLES
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
 _HERE = Path(__file__).parent / "migrations"
+_PARTITIONS = tuple(f"{table}_p" for table in LOG_TABLES)
 _LONGEST_S: Final = 3600.0
 """For the migration of another process of ours, which may have a large log to go through."""
 
@@ -57,7 +58,7 @@ def downgrade(engine: Engine, to: str) -> Migrated:
 
 def include_name(name: str | None, kind: str, parents: object) -> bool:
     """What of a database belongs to the models: all but the partitions, which come with the days."""
-    return not (kind == "table" and name is not None and name.startswith(PARTITION_PREFIX))
+    return not (kind == "table" and name is not None and name.startswith(_PARTITIONS))
 
 
 def _current(connection: Connection) -> str | None:

@@ -26,12 +26,20 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from engine.ledger.base import Base
 from engine.ledger.exported_model import ExportedDay  # noqa: F401  # its table belongs to the metadata
+from engine.ledger.pack_model import SpendPack  # noqa: F401  # the same
 from engine.ledger.refund_model import Refund  # noqa: F401  # its table belongs to the metadata
 from engine.ledger.session_model import UserSession  # noqa: F401  # the same
 from engine.ledger.verify_model import VerifyPass, VerifySum, VerifyWatermark  # noqa: F401  # the same
+from engine.ledger.worker_model import PersistWorker  # noqa: F401  # the same
 
-PARTITION_PREFIX: Final = "spend_log_p"
-"""Partitions are made as days come, by `spend_log.ensure_partition`, and so are in no migration."""
+LOG_TABLES: Final = ("spend_log", "spend_pack")
+"""Both forms of the log: rows, and packed rows. Partitions are made as days come, by `spend_log.ensure_partition`, and so are in no migration."""
+
+
+def tables_of(packed: bool) -> tuple[str, ...]:
+    """The tables that a form of the log writes: in packed form too some entries become rows."""
+    return LOG_TABLES if packed else LOG_TABLES[:1]
+
 
 _EXTERNAL_ID: Final = r"external_id ~ '^[A-Za-z0-9._:/+=@~-]{1,64}$'"
 _NAME: Final = r"char_length(name) BETWEEN 1 AND 200 AND name ~ '\S' AND name !~ '[\x01-\x1f\x7f]'"

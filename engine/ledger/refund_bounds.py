@@ -39,8 +39,8 @@ def bounds_of(connection: Connection, brand_id: int, day: date, events: Sequence
         return [tuple(row) for row in connection.execute(text(query), values)]
 
     spent = rows(
-        "SELECT event_id, campaign_id, day, sum(amount_micros)::bigint FROM spend_log WHERE brand_id = :brand"
-        " AND day BETWEEN :first AND :last AND recorded_at >= :since AND recorded_at < :until AND amount_micros > 0"
+        "SELECT event_id, campaign_id, day, sum(amount_micros)::bigint FROM spends_of(:brand, :since, :until)"
+        " WHERE day BETWEEN :first AND :last AND amount_micros > 0"
         " AND event_id = ANY(CAST(:events AS text[])) GROUP BY 1, 2, 3"
     )
     refunded = rows(

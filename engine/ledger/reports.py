@@ -30,6 +30,20 @@ _OPEN_SPENDS: Final = (
     " sum(spend_micros)::bigint AS monthly FROM campaign_day WHERE day BETWEEN :first AND :last"
     " AND (CAST(:brands AS bigint[]) IS NULL OR brand_id = ANY(CAST(:brands AS bigint[]))) GROUP BY campaign_id, brand_id"
 )
+_COLUMNS: Final = "recorded_at, brand_id, campaign_id, amount_micros, event_id, request_id, occurred_at, kind, generation, n, position"
+# A spender's newest spends in packed rows. The newest rows that have :limit of them give an instant, and no row that ended before it is unpacked.
+_PACKED: Final = (
+    f"(SELECT {_COLUMNS} FROM unpacked_spend AS u WHERE u.day = :day AND u.shard = spender.shard AND spender.id = ANY(u.{{having}})"
+    " AND u.{whose} = spender.id AND u.last_at >= (SELECT min(first_at) FROM"
+    " (SELECT first_at, sum(own) OVER (ORDER BY last_at DESC ROWS UNBOUNDED PRECEDING) - own AS newer FROM"
+    " (SELECT p.first_at, p.last_at, (SELECT sum(times) FROM unnest(p.campaigns, p.counts) AS c(id, times) WHERE {own} = spender.id) AS own"
+    " FROM spend_pack AS p WHERE p.day = :day AND p.shard = spender.shard AND spender.id = ANY(p.{having}) ORDER BY p.last_at DESC LIMIT :limit)"
+    " AS newest) AS counted WHERE newer < :limit) ORDER BY u.recorded_at DESC LIMIT :limit)"
+)
+_NEWEST_PACKED: Final = {
+    "brand_id": _PACKED.format(whose="brand_id", having="brands", own="c.id / 65536"),
+    "campaign_id": _PACKED.format(whose="campaign_id", having="campaigns", own="c.id"),
+}
 _BRANDS_MADE_BY_OTHERS: Final = (
     "SELECT count(*) AS brands FROM brand WHERE NOT EXISTS (SELECT FROM catalog_change WHERE entity = 'brand'"
     " AND entity_id = brand.id AND field = 'created' AND actor = :actor)"
@@ -240,9 +254,9 @@ def _spends_of_day(connection: Connection, whose: str, value: int | None, day: d
         text(
             "SELECT row.recorded_at, row.brand_id, brand.name AS brand_name, row.campaign_id, campaign.name AS campaign_name,"
             " row.amount_micros, row.event_id, row.request_id, row.occurred_at, row.kind"
-            f" FROM (SELECT DISTINCT {whose} AS id FROM campaign_day WHERE day = :day{only}) AS spender, LATERAL"
-            f" (SELECT * FROM spend_log WHERE spend_log.{whose} = spender.id AND day = :day"
-            " ORDER BY recorded_at DESC LIMIT :limit) AS row"
+            f" FROM (SELECT DISTINCT {whose} AS id, mod(brand_id, 64) AS shard FROM campaign_day WHERE day = :day{only}) AS spender, LATERAL"
+            f" ((SELECT {_COLUMNS} FROM spend_log WHERE spend_log.{whose} = spender.id AND day = :day ORDER BY recorded_at DESC LIMIT :limit)"
+            f" UNION ALL {_NEWEST_PACKED[whose]}) AS row"
             " JOIN campaign ON campaign.id = row.campaign_id JOIN brand ON brand.id = row.brand_id"
             " ORDER BY row.recorded_at DESC, row.generation DESC, row.n DESC, row.position DESC LIMIT :limit"
         ),

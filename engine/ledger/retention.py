@@ -16,15 +16,35 @@ from engine.errors import BudgetError
 from engine.ledger import exported
 from engine.ledger.audit import daily_sums_off
 from engine.ledger.locks import Lock, take, try_take
-from engine.ledger.models import PARTITION_PREFIX
+from engine.ledger.models import LOG_TABLES
+from engine.ledger.spend_log import partition_of
 
 _PATIENCE_S: Final = 0.8
 """No lock is waited for longer. While it waits, writers wait behind it; and below PostgreSQL's deadlock_timeout it is this that gives way, never they."""
 
 
-_LOGGED_DAYS: Final = text(
+_PARTITIONS: Final = text(
     "SELECT relname FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid"
-    " WHERE inhparent = CAST('spend_log' AS regclass) ORDER BY relname"
+    " WHERE inhparent IN (CAST('spend_log' AS regclass), CAST('spend_pack' AS regclass)) ORDER BY relname"
+)
+_DAY_SUMS: Final = text("SELECT count(*), coalesce(sum(amount_micros), 0)::bigint FROM spend WHERE day = :day")
+_YOUNG: Final = text(
+    "SELECT EXISTS (SELECT FROM spend_log WHERE day = :day AND recorded_at >= :before)"
+    " OR EXISTS (SELECT FROM spend_pack WHERE day = :day AND last_at >= :before)"
+)
+_KEEP_SUMS: Final = text(
+    "WITH gone AS (INSERT INTO dropped_day AS kept (brand_id, day, rows, spend_micros, correction_micros, after_month_micros, last_at)"
+    " SELECT brand_id, day, count(*), coalesce(sum(amount_micros) FILTER (WHERE kind <> 'correction'), 0),"
+    " coalesce(sum(amount_micros) FILTER (WHERE kind = 'correction'), 0),"
+    " coalesce(sum(amount_micros) FILTER (WHERE kind = 'correction'"
+    " AND recorded_at >= (date_trunc('month', CAST(day AS timestamp)) + interval '1 month') AT TIME ZONE 'UTC'), 0), max(recorded_at)"
+    " FROM spend WHERE day = :day GROUP BY 1, 2"
+    # The partition was there before, was dropped, and was made anew for rows that came after.
+    " ON CONFLICT (brand_id, day) DO UPDATE SET rows = kept.rows + excluded.rows, spend_micros = kept.spend_micros + excluded.spend_micros,"
+    " correction_micros = kept.correction_micros + excluded.correction_micros,"
+    " after_month_micros = kept.after_month_micros + excluded.after_month_micros, last_at = greatest(kept.last_at, excluded.last_at),"
+    " dropped_at = now()) SELECT (SELECT count(*) FROM spend_log WHERE day = :day)"
+    " + (SELECT coalesce(sum(spends), 0) FROM spend_pack WHERE day = :day)"
 )
 _CLOSED_DAYS: Final = text(
     "SELECT given.day FROM unnest(CAST(:days AS date[])) AS given(day) WHERE NOT EXISTS (SELECT FROM"
@@ -38,7 +58,7 @@ _DROPPED_THROUGH: Final = text("SELECT max(day) FROM dropped_day")
 _DROPPED_DAYS: Final = text("SELECT DISTINCT day FROM dropped_day WHERE day BETWEEN :first AND :last ORDER BY 1")
 _SUMS_APART: Final = text(
     "SELECT brand_id, coalesce(l.micros, 0) AS logged, coalesce(d.micros, 0) AS summed FROM (SELECT brand_id, sum(micros)::bigint AS micros"
-    " FROM (SELECT brand_id, amount_micros AS micros FROM spend_log WHERE day = :day"
+    " FROM (SELECT brand_id, amount_micros AS micros FROM spend WHERE day = :day"
     " UNION ALL SELECT brand_id, spend_micros + correction_micros FROM dropped_day WHERE day = :day) AS parts GROUP BY 1) AS l"
     " FULL JOIN (SELECT brand_id, sum(spend_micros)::bigint AS micros FROM campaign_day WHERE day = :day GROUP BY 1) AS d"
     " USING (brand_id) WHERE coalesce(l.micros, 0) <> coalesce(d.micros, 0) ORDER BY 1 LIMIT 1"
@@ -54,10 +74,9 @@ class SumsApart(BudgetError):
 
 
 def logged_days(connection: Connection) -> list[date]:
-    """The days that have a partition, oldest first."""
-    found = connection.execute(_LOGGED_DAYS).scalars()
-    names = [name.removeprefix(PARTITION_PREFIX) for name in found]
-    return [date(int(name[:4]), int(name[4:6]), int(name[6:])) for name in names]
+    """The days that have a partition of either form, oldest first."""
+    found = {name[-8:] for name in connection.execute(_PARTITIONS).scalars()}
+    return [date(int(digits[:4]), int(digits[4:6]), int(digits[6:])) for digits in sorted(found)]
 
 
 def closed_days(connection: Connection, days: Sequence[date]) -> list[date]:
@@ -75,39 +94,25 @@ def drop_day(connection: Connection, day: date, before: date, only_exported: boo
 
     Raises SumsApart; NotExported with `only_exported`; OperationalError or LockHeld when somebody holds a lock on the log for longer than it waits.
     """
-    partition = f"{PARTITION_PREFIX}{day:%Y%m%d}"
     if not try_take(connection, Lock.RETENTION) or day not in logged_days(connection):
         return None
     connection.execute(text(f"SET LOCAL lock_timeout = {int(_PATIENCE_S * 1000)}"))
-    # Whoever would write to it waits, until it is gone and they make it anew; readers go on.
-    connection.execute(text(f"LOCK TABLE ONLY {partition} IN SHARE MODE"))
-    young = connection.execute(
-        text(f"SELECT EXISTS (SELECT FROM {partition} WHERE recorded_at >= :before)"),
-        {"before": datetime.combine(before, time(), UTC)},
-    ).scalar_one()
-    if young:
+    there = set(connection.execute(_PARTITIONS).scalars())
+    partitions = [(table, name) for table in LOG_TABLES if (name := partition_of(table, day)) in there]
+    for _, partition in partitions:
+        # Whoever would write to it waits, until it is gone and they make it anew; readers go on.
+        connection.execute(text(f"LOCK TABLE ONLY {partition} IN SHARE MODE"))
+    young = {"day": day, "before": datetime.combine(before, time(), UTC)}
+    if connection.execute(_YOUNG, young).scalar_one():
         return None
     if only_exported:
-        _check_export(connection, day, partition)
+        _check_export(connection, day)
     _check_sums(connection, day)
-    rows: int = connection.execute(
-        text(
-            "WITH gone AS (INSERT INTO dropped_day AS kept (brand_id, day, rows, spend_micros, correction_micros, after_month_micros, last_at)"
-            " SELECT brand_id, day, count(*), coalesce(sum(amount_micros) FILTER (WHERE kind <> 'correction'), 0),"
-            " coalesce(sum(amount_micros) FILTER (WHERE kind = 'correction'), 0),"
-            " coalesce(sum(amount_micros) FILTER (WHERE kind = 'correction'"
-            " AND recorded_at >= (date_trunc('month', CAST(day AS timestamp)) + interval '1 month') AT TIME ZONE 'UTC'), 0), max(recorded_at)"
-            f" FROM {partition} GROUP BY 1, 2"
-            # The partition was there before, was dropped, and was made anew for rows that came after.
-            " ON CONFLICT (brand_id, day) DO UPDATE SET rows = kept.rows + excluded.rows, spend_micros = kept.spend_micros + excluded.spend_micros,"
-            " correction_micros = kept.correction_micros + excluded.correction_micros,"
-            " after_month_micros = kept.after_month_micros + excluded.after_month_micros, last_at = greatest(kept.last_at, excluded.last_at),"
-            f" dropped_at = now()) SELECT count(*) FROM {partition}"
-        )
-    ).scalar_one()
+    rows = int(connection.execute(_KEEP_SUMS, {"day": day}).scalar_one())
     take(connection, Lock.PARTITION, wait_s=_PATIENCE_S, ours_s=_PATIENCE_S)
-    connection.execute(text(f"ALTER TABLE spend_log DETACH PARTITION {partition}"))
-    connection.execute(text(f"DROP TABLE {partition}"))
+    for table, partition in partitions:
+        connection.execute(text(f"ALTER TABLE {table} DETACH PARTITION {partition}"))
+        connection.execute(text(f"DROP TABLE {partition}"))
     return rows
 
 
@@ -123,11 +128,9 @@ def dropped_days(connection: Connection, first: date, last: date) -> list[date]:
     return list(connection.execute(query, {"first": first, "last": last}).scalars())
 
 
-def _check_export(connection: Connection, day: date, partition: str) -> None:
-    """Raises NotExported. Nobody writes to the partition meanwhile, so what is counted here is what goes."""
-    rows, micros = connection.execute(
-        text(f"SELECT count(*), coalesce(sum(amount_micros), 0)::bigint FROM {partition}")
-    ).one()
+def _check_export(connection: Connection, day: date) -> None:
+    """Raises NotExported. Nobody writes to the day meanwhile, so what is counted here is what goes."""
+    rows, micros = connection.execute(_DAY_SUMS, {"day": day}).one()
     # Rows that came after the day was dropped are in no export, and stay.
     why = "its rows came after it was dropped, and stay" if dropped_days(connection, day, day) else None
     if why := why or exported.why_kept(connection, day, rows, micros):

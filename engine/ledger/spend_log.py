@@ -14,10 +14,11 @@ from typing import Any, Final, NamedTuple
 import psycopg2
 from sqlalchemy import Connection, insert, text
 
+from engine.ledger import pack_rows
 from engine.ledger.database import reaching
 from engine.ledger.locks import Lock, take
 from engine.ledger.log_rows import BEGIN, COLUMNS, END, RowsRefused
-from engine.ledger.models import PARTITION_PREFIX, MixedRequest
+from engine.ledger.models import MixedRequest
 
 _PRUNE_MIXED_REQUESTS: Final = text("DELETE FROM mixed_request WHERE recorded_at < :before")
 
@@ -34,7 +35,10 @@ class RememberedRequest(NamedTuple):
     recorded_at: datetime
 
 
-_COPY: Final = f"COPY spend_log ({', '.join(COLUMNS)}) FROM STDIN (FORMAT binary)"
+_COPY: Final = {
+    table: f"COPY {table} ({', '.join(columns)}) FROM STDIN (FORMAT binary)"
+    for table, columns in (("spend_log", COLUMNS), (pack_rows.TABLE, pack_rows.COLUMNS))
+}
 _GIVEN_SUMS: Final = (
     "unnest(CAST(:campaigns AS bigint[]), CAST(:days AS date[]), CAST(:hours AS smallint[]), CAST(:brands AS bigint[]),"
     " CAST(:micros AS bigint[]), CAST(:spends AS bigint[])) AS given(campaign_id, day, hour, brand_id, micros, spends)"
@@ -43,21 +47,26 @@ _CHUNK: Final = 1 << 17
 """Bytes of rows that are made before PostgreSQL gets them: few, so that it begins soon."""
 
 
-def ensure_partition(connection: Connection, day: date) -> None:
+def partition_of(table: str, day: date) -> str:
+    """The name of a day's partition."""
+    return f"{table}_p{day:%Y%m%d}"
+
+
+def ensure_partition(connection: Connection, day: date, table: str = "spend_log") -> None:
     """Makes the partition of a day if there is none. Two processes may race for it: one makes it, the other waits and finds it.
 
     It is attached rather than created in place: that lets writers of other days go on.
     """
-    name = f"{PARTITION_PREFIX}{day:%Y%m%d}"
-    if _exists(connection, name):
+    name = partition_of(table, day)
+    if _exists(connection, table, name):
         return
     take(connection, Lock.PARTITION)
-    if _exists(connection, name):
+    if _exists(connection, table, name):
         return
-    connection.execute(text(f"CREATE TABLE {name} (LIKE spend_log INCLUDING DEFAULTS INCLUDING CONSTRAINTS)"))
+    connection.execute(text(f"CREATE TABLE {name} (LIKE {table} INCLUDING DEFAULTS INCLUDING CONSTRAINTS)"))
     connection.execute(
         text(
-            f"ALTER TABLE spend_log ATTACH PARTITION {name}"
+            f"ALTER TABLE {table} ATTACH PARTITION {name}"
             f" FOR VALUES FROM ('{day.isoformat()}') TO ('{(day + timedelta(days=1)).isoformat()}')"
         )
     )
@@ -85,18 +94,21 @@ class _Stream:
         return b"".join(parts)
 
 
-def copy_rows(connection: Connection, rows: Iterable[bytes]) -> int:
-    """Appends rows, as `log_rows` writes them; answers how many. Raises RowsRefused for rows that break a law, ServerAway."""
+def copy_rows(connection: Connection, rows: Iterable[bytes], table: str = "spend_log") -> int:
+    """Appends rows, as `log_rows` or, to spend_pack, `pack_rows` writes them; answers how many.
+
+    Raises RowsRefused for rows that break a law, ServerAway.
+    """
     _in_transaction(connection)
     raw: Any = connection.connection.driver_connection
     stream = _Stream(rows)
     with reaching(connection), raw.cursor() as cursor:
         try:
-            cursor.copy_expert(_COPY, stream, _CHUNK)
+            cursor.copy_expert(_COPY[table], stream, _CHUNK)
             return int(cursor.rowcount)
         except (psycopg2.IntegrityError, psycopg2.DataError) as error:
             said = " ".join(str(error).split())
-            raise RowsRefused(f"PostgreSQL refuses rows of spend_log: {said}") from error
+            raise RowsRefused(f"PostgreSQL refuses rows of {table}: {said}") from error
         except psycopg2.Error:
             if stream.refused is None:
                 raise
@@ -151,10 +163,10 @@ def prune_mixed_requests(connection: Connection, before: datetime) -> int:
     return connection.execute(_PRUNE_MIXED_REQUESTS, {"before": before}).rowcount
 
 
-def _exists(connection: Connection, name: str) -> bool:
+def _exists(connection: Connection, table: str, name: str) -> bool:
     # Not to_regclass(): a session remembers that a name was not there, also after it has waited for whoever made it.
     query = "SELECT EXISTS (SELECT FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid WHERE inhparent = CAST(:parent AS regclass) AND relname = :name)"
-    return connection.execute(text(query), {"parent": "spend_log", "name": name}).scalar_one() is True
+    return connection.execute(text(query), {"parent": table, "name": name}).scalar_one() is True
 
 
 def _in_transaction(connection: Connection) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from sqlalchemy import Connection, text
 
-from engine.domain.ids import SHARDS
+from engine.domain.ids import SHARDS, shard_of
 from engine.domain.periods import (
     Period,
     date_of,
@@ -27,7 +27,8 @@ _FIRST_DAY: Final = text(
     " WHERE mod(brand.id, :shards) = :shard"
 )
 _LAST_RECORDED_MS: Final = text(
-    "SELECT greatest(max(last.recorded_at), (SELECT max(last_at) FROM dropped_day WHERE mod(brand_id, :shards) = :shard))"
+    "SELECT greatest(max(last.recorded_at), (SELECT max(last_at) FROM dropped_day WHERE mod(brand_id, :shards) = :shard),"
+    " (SELECT last_at FROM spend_pack WHERE shard = :shard ORDER BY last_at DESC LIMIT 1))"
     " FROM brand, LATERAL (SELECT recorded_at FROM spend_log"
     " WHERE brand_id = brand.id ORDER BY recorded_at DESC LIMIT 1) AS last"
     " WHERE mod(brand.id, :shards) = :shard"
@@ -36,6 +37,7 @@ _CAMPAIGN_TOTALS: Final = text(
     "SELECT brand_id, campaign_id, day, spend_micros FROM campaign_day"
     " WHERE brand_id = ANY(CAST(:brands AS bigint[])) AND day BETWEEN :first AND :last"
 )
+# Money that is taken away is never in a packed row.
 _CORRECTION_TOTALS: Final = text(
     "SELECT brand_id, campaign_id, day, sum(amount_micros)::bigint AS micros FROM spend_log"
     " WHERE kind = 'correction' AND brand_id = ANY(CAST(:brands AS bigint[])) AND day BETWEEN :first AND :last"
@@ -47,12 +49,15 @@ _BRAND_SUMS: Final = text(
 )
 
 
-_ALL_PARTS: Final = (
+_PARTS: Final = (
     "SELECT brand_id, campaign_id, day, amount_micros AS micros,"
-    " CASE kind WHEN 'correction' THEN amount_micros ELSE 0 END AS corrections, n FROM spend_log"
+    " CASE kind WHEN 'correction' THEN amount_micros ELSE 0 END AS corrections, n FROM"
 )
+# The shards name the packed rows that may have something of the brands.
+_SHARDS: Final = "shard = ANY(CAST(:shards AS smallint[]))"
+_ALL_PARTS: Final = f"{_PARTS} spend WHERE {_SHARDS}"
 _PARTS_ABOVE: Final = (
-    f"{_ALL_PARTS} WHERE recorded_at >= :at AND (n > :n OR generation > :generation)"
+    f"{_PARTS} spends_since(:at) WHERE {_SHARDS} AND (n > :n OR generation > :generation)"
     " UNION ALL SELECT brand_id, campaign_id, day, micros, corrections, 0 FROM verify_sum"
     " WHERE pass_id = :pass AND shard = :shard"
 )
@@ -175,6 +180,7 @@ def open_totals(
             "ids": list(up_to),
             "numbers": list(up_to.values()),
             "brands": list(brand_ids),
+            "shards": sorted(set(map(shard_of, brand_ids))),
             "first": month_first,
             "today": today,
         },
@@ -200,7 +206,7 @@ def recent_spends(
     first = min(events_since, requests_since)
     found = connection.execute(
         text(
-            f"SELECT {', '.join(RecentSpend._fields)} FROM spend_log WHERE shard = :shard AND recorded_at >= :first"
+            f"SELECT {', '.join(RecentSpend._fields)} FROM spends_since(:first) WHERE shard = :shard"
             " AND (recorded_at >= :requests OR (event_id IS NOT NULL AND recorded_at >= :events))"
             " ORDER BY generation, n, position"
         ).execution_options(yield_per=_PAGE),

@@ -18,8 +18,8 @@ from engine.domain.ids import SHARDS
 from engine.ledger.cursors import CursorRow
 
 ABOVE: Final = (
-    "SELECT l.* FROM spend_log AS l JOIN verify_watermark AS w ON w.pass_id = :pass AND w.shard = l.shard"
-    " WHERE l.recorded_at >= :at AND (l.n > w.n OR l.generation > w.generation)"
+    "SELECT l.* FROM spends_since(:at) AS l JOIN verify_watermark AS w ON w.pass_id = :pass AND w.shard = l.shard"
+    " WHERE (l.n > w.n OR l.generation > w.generation)"
 )
 """The rows above the watermarks. Values: pass, at."""
 SUMS: Final = (
@@ -36,7 +36,7 @@ _ADDED: Final = (
     " coalesce(sum(l.amount_micros) FILTER (WHERE l.kind = 'correction'), 0), count(*)"
 )
 _ADD_DAY: Final = text(
-    f"{_ADDED} FROM spend_log AS l JOIN verify_watermark AS w ON w.pass_id = :pass AND w.shard = l.shard"
+    f"{_ADDED} FROM spend AS l JOIN verify_watermark AS w ON w.pass_id = :pass AND w.shard = l.shard"
     " WHERE l.day = :day AND l.n <= w.n AND l.generation <= w.generation GROUP BY l.shard, l.campaign_id, l.day, l.brand_id"
 )
 _FOLD: Final = text(

@@ -47,6 +47,8 @@ SHORT: Final = 48
 """Characters up to which a call's text is stored as it is, and not as a digest."""
 
 _PAGE: Final = 100
+_LONG_PAGE, _FEW = 400, 3
+"""A page of entries that have at most so many spends each, counted as `read_part` does."""
 _BYTES_A_SPEND: Final = 5
 
 _SPEND: Final = re.compile(r"(\d+),(\d+),([^,;]*),(-?\d*);")
@@ -341,6 +343,12 @@ class JournalPart(NamedTuple):
     more: bool
 
 
+def _size(fields: Mapping[bytes, bytes]) -> int:
+    """About how many spends an entry has; at least one."""
+    text = fields.get(b"b")
+    return text.count(b";") + 1 if text is not None else len(fields.get(b"l", b"")) // _BYTES_A_SPEND + 1
+
+
 class Journal:
     """Reads the journals of all shards."""
 
@@ -352,11 +360,13 @@ class Journal:
         found: list[tuple[bytes, dict[bytes, bytes]]] = []
         spends, at = 0, from_id
         while len(found) < count and spends < most_spends:
-            page = self.read(shard, at, min(_PAGE, count - len(found)))
+            # Redis sends a page in one go. One of single spends is short.
+            page_size = _PAGE if not found or spends > _FEW * len(found) else _LONG_PAGE
+            page = self.read(shard, at, asked := min(page_size, count - len(found)))
             found += page
-            spends += sum(len(e.get(b"l", b"")) // _BYTES_A_SPEND + e.get(b"b", b"").count(b";") + 1 for _, e in page)
-            if len(page) < _PAGE:
-                return JournalPart(found, spends, len(found) >= count)
+            spends += sum([_size(fields) for _, fields in page])
+            if len(page) < asked:
+                return JournalPart(found, spends, False)
             at = "(" + page[-1][0].decode()
         return JournalPart(found, spends, True)
 

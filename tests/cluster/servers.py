@@ -330,10 +330,20 @@ class Watched:
         """Has Sentinel make the replica the primary, and waits until both servers are what it says."""
         old = self.primary
         old.wait_for_replica()
-        self.plain.execute_command("SENTINEL", "FAILOVER", MASTER)
+        until(self._begins_failover, 30)
         until(lambda: self.primary is not old and self.primary.role() == "master", 30)
         self._demote_others()
         until(lambda: old.role() == "slave", 30)
+
+    def _begins_failover(self) -> bool:
+        """Sentinel refuses as long as it has not asked the replica how it is since that was last demoted."""
+        try:
+            self.plain.execute_command("SENTINEL", "FAILOVER", MASTER)
+        except redis.ResponseError as error:
+            if str(error).startswith("NOGOODSLAVE"):
+                return False
+            raise
+        return True
 
     def _demote_others(self) -> None:
         """Sentinel does so itself, and takes ten seconds, until it has asked each server for its role again."""

@@ -234,9 +234,7 @@ def fail_over(stage: Stage, size: Size, patience_s: float) -> Seen:
     seen.lag_s = lag.longest_s
     seen.out_s = {shard: at - failed_at for shard, at in callers.answered_at.items()}
     until(stage.persisted, 60)
-    found = dict(
-        rows(stage.system, "SELECT event_id, count(*) FROM spend_log WHERE event_id NOT LIKE 'busy%' GROUP BY 1")
-    )
+    found = dict(rows(stage.system, "SELECT event_id, count(*) FROM spend WHERE event_id NOT LIKE 'busy%' GROUP BY 1"))
     acknowledged = callers.acknowledged + others.acknowledged
     seen.acknowledged = len(acknowledged)
     # What the old primary alone had died with it; nothing after that may be lost.

@@ -18,12 +18,17 @@ from tests.processes.conftest import Processes, brand_of, rows, until, verified
 
 BATCH = 100
 SHARDS = 5
+FORMS = ("rows", "packed")
+"""Of the log, in turn: each point is died at in both."""
 
 
 def kill_again_and_again(
     system: System, processes: Processes, kills: int, spends: int, seed: int, environment: Mapping[str, str]
 ) -> Figures:
-    """Reports `spends` in portions; after each a worker starts and dies at the next point. At the end one that does not die drains the rest."""
+    """Reports `spends` in portions; after each a worker starts and dies at the next point, in the next form of the log.
+
+    At the end one that does not die drains the rest.
+    """
     chance = random.Random(seed)
     system.rebuilder.rebuild_missing()
     campaigns = [c for i in range(SHARDS) for c in brand_of(system, f"brand {i}")[1]]
@@ -33,17 +38,21 @@ def kill_again_and_again(
         for first in range(0, portion, BATCH):
             batch = [Spend(campaigns[(first // BATCH) % len(campaigns)], amount_micros=chance.randint(1, 9999))]
             batch *= min(BATCH, portion - first)
-            request = f"kill-{kill}-{first}"
-            assert {a.outcome for a in system.client.record_spends(batch, request_id=request)} == {"recorded"}
-            acknowledged[request] = sum(spend.amount_micros or 0 for spend in batch)
+            # The last batch of each portion goes spend by spend.
+            calls = [batch] if first + BATCH < portion else [[spend] for spend in batch]
+            for number, call in enumerate(calls):
+                request = f"kill-{kill}-{first}-{number}"
+                assert {a.outcome for a in system.client.record_spends(call, request_id=request)} == {"recorded"}
+                acknowledged[request] = sum(spend.amount_micros or 0 for spend in call)
         point = POINTS[kill % len(POINTS)]
         most = 64 if "trim" in point else SHARDS
-        _die(point, chance.randint(1, most), environment)
+        form = FORMS[kill // len(POINTS) % len(FORMS)]
+        _die(point, chance.randint(1, most), {**environment, "SPEND_LOG": form})
     worker = processes.start("worker", "--queue", "persist")
-    until(lambda: rows(system, "SELECT count(*) FROM spend_log")[0][0] >= spends, why=lambda: worker.said[-2000:])
+    until(lambda: rows(system, "SELECT count(*) FROM spend")[0][0] >= spends, why=lambda: worker.said[-2000:])
     worker.stop()
-    found = dict(rows(system, "SELECT request_id, sum(amount_micros)::bigint FROM spend_log GROUP BY 1"))
-    count = rows(system, "SELECT count(*) FROM spend_log")[0][0]
+    found = dict(rows(system, "SELECT request_id, sum(amount_micros)::bigint FROM spend GROUP BY 1"))
+    count = rows(system, "SELECT count(*) FROM spend")[0][0]
     seen = Figures(attempts=len(acknowledged), acknowledged=spends, faults=kills, more=f"rows {count:,}  seed {seed}")
     for request, micros in acknowledged.items():
         seen.lost += max(micros - found.get(request, 0), 0)

@@ -121,9 +121,9 @@ def test_fault_06_v11_a_key_of_each_kind_lost_under_askers_is_rebuilt_and_not_on
     until(lambda: last.refused > 10, why=processes.said)
     last.stop()
     until(lambda: settled(system), why=processes.said)
-    found = dict(rows(system, "SELECT request_id, count(*) FROM spend_log GROUP BY 1"))
+    found = dict(rows(system, "SELECT request_id, count(*) FROM spend GROUP BY 1"))
     accepted = {*askers.accepted, *last.accepted}
-    total = int(rows(system, "SELECT coalesce(sum(amount_micros), 0)::bigint FROM spend_log")[0][0])
+    total = int(rows(system, "SELECT coalesce(sum(amount_micros), 0)::bigint FROM spend")[0][0])
     assert verified(system) == [], worker.said
     assert rows(system, "SELECT state FROM hold") == [("open",)]
     assert 0 <= limit - 3_000_000 - total < 20_000
@@ -266,8 +266,8 @@ def test_fault_06_a_restarted_redis_never_accepts_beyond_the_budget(
     until(lambda: len(askers.accepted) >= limit // 20_000, why=own.processes.said)
     askers.stop()
     until(lambda: settled(own.system), why=own.processes.said)
-    total = int(rows(own.system, "SELECT sum(amount_micros)::bigint FROM spend_log")[0][0])
-    found = dict(rows(own.system, "SELECT request_id, count(*) FROM spend_log GROUP BY 1"))
+    total = int(rows(own.system, "SELECT sum(amount_micros)::bigint FROM spend")[0][0])
+    found = dict(rows(own.system, "SELECT request_id, count(*) FROM spend GROUP BY 1"))
     lost = [name for name in askers.accepted if name not in found]
     doubled = sum(max(n - 1, 0) for n in found.values())
     assert verified(own.system) == []

@@ -167,7 +167,7 @@ def test_fault_10_an_older_journal_that_has_come_up_to_the_same_number_is_found(
     assert ready.client.record_spend(campaign, "1").outcome == "not_ready"
     ready.rebuilder.rebuild_missing()
     ready.persister.drain_all()
-    assert rows(ready, "SELECT count(*), sum(amount_micros) FROM spend_log") == [(4, 10_000_000)]
+    assert rows(ready, "SELECT count(*), sum(amount_micros) FROM spend") == [(4, 10_000_000)]
     assert verified(ready) == []
 
 

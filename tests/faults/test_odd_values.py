@@ -179,7 +179,7 @@ def test_an_odd_value_in_any_field_opens_no_budget_and_its_shard_heals_by_itself
     ready.persister.drain_all()
     check_all(ready.publisher, ready.status)
     assert [str(check.findings) for check in ready.verifier.verify() if check.findings] == []
-    assert rows(ready, "SELECT count(*), sum(amount_micros) FROM spend_log") == [
+    assert rows(ready, "SELECT count(*), sum(amount_micros) FROM spend") == [
         (SHARDS + counted, SHARDS * 2_000_000 + counted * 10_000)
     ]
     assert ready.client.status(shop.brands[shop.good])

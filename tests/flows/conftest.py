@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,10 @@ from engine.domain.periods import at_ms
 from engine.live.scripts import swapping
 from engine.wiring import System
 from tests.live.plant import MOVABLE_CLOCK
+
+rows_only = pytest.mark.skipif(
+    os.environ.get("TEST_SPEND_LOG") == "packed", reason="it changes rows of spend_log by hand"
+)
 
 
 @pytest.fixture

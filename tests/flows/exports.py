@@ -57,7 +57,7 @@ def correct(system: System, amount: str = "0.5") -> None:
 
 def logged(system: System, day: date = DAY) -> list[Any]:
     """The rows of a day as the log has them, in the order of the export."""
-    query = f"SELECT {', '.join(COLUMNS)} FROM spend_log WHERE day = '{day}' ORDER BY shard, generation, n, position"
+    query = f"SELECT {', '.join(COLUMNS)} FROM spend WHERE day = '{day}' ORDER BY shard, generation, n, position"
     return rows(system, query)
 
 

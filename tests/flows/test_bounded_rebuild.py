@@ -87,8 +87,8 @@ def test_entries_that_are_missing_are_asked_for_a_slice_at_a_time(ready: System)
     with statements(ready) as asked:
         (rebuilt,) = ready.rebuilder.rebuild_missing()
     assert rebuilt.salvaged == 300
-    assert len([one for one in asked if "FROM spend_log" in one and "brand_id = ANY" in one]) <= 6
-    assert rows(ready, "SELECT count(*), sum(amount_micros) FROM spend_log") == [(302, 302_000_000)]
+    assert len([one for one in asked if "FROM spend" in one and "brand_id = ANY" in one]) <= 6
+    assert rows(ready, "SELECT count(*), sum(amount_micros) FROM spend") == [(302, 302_000_000)]
     assert failed(ready) == {}
 
 
@@ -103,7 +103,7 @@ def test_a_hold_settled_again_after_a_fall_back_is_booked_once(ready: System) ->
     ready.client.record_spend(campaign, "1")
     ready.client.settle(held.hold_id, "3")
     healed(ready)
-    assert rows(ready, "SELECT amount_micros FROM spend_log ORDER BY 1") == [(1_000_000,), (3_000_000,)]
+    assert rows(ready, "SELECT amount_micros FROM spend ORDER BY 1") == [(1_000_000,), (3_000_000,)]
     assert failed(ready) == {}
 
 
@@ -121,7 +121,7 @@ def test_a_call_of_which_a_part_was_in_the_log_is_still_known_after_the_rebuild(
     healed(ready)
     assert {a.outcome for a in ready.client.record_spends(call, request_id="part")} == {"recorded"}
     assert ready.persister.drain_all().rows == 0
-    assert rows(ready, "SELECT count(*) FROM spend_log") == [(1 + len(call),)]
+    assert rows(ready, "SELECT count(*) FROM spend") == [(1 + len(call),)]
     assert failed(ready) == {}
 
 
@@ -157,7 +157,7 @@ def test_a_refund_given_again_after_a_fall_back_is_given_once_and_its_sum_is_kep
     assert ready.client.refund(campaign, "3", "win", refund_id="three").outcome == "conflict"
     assert ready.client.refund(campaign, "2", "win", refund_id="four").outcome == "refunded"
     ready.persister.drain_all()
-    assert rows(ready, "SELECT sum(amount_micros) FROM spend_log") == [(7_000_000,)]
+    assert rows(ready, "SELECT sum(amount_micros) FROM spend") == [(7_000_000,)]
     assert failed(ready) == {}
 
 
@@ -177,7 +177,7 @@ def test_an_entry_set_aside_is_not_set_aside_again_by_a_rebuild(ready: System) -
     ready.client.record_spend(campaign, "8")
     healed(ready)
     assert rows(ready, "SELECT count(*) FROM quarantine") == [(1,)]
-    assert rows(ready, "SELECT sum(amount_micros) FROM spend_log") == [(15_000_000,)]
+    assert rows(ready, "SELECT sum(amount_micros) FROM spend") == [(15_000_000,)]
 
 
 def test_a_fall_back_names_the_number_from_which_on_nobody_knows(ready: System) -> None:
@@ -211,7 +211,7 @@ def test_a_gap_in_the_journal_is_named_from_its_first_number_to_its_last(ready: 
     assert lost_in([rebuilt]) == (
         f"; journals lost, nobody knows: shard {shard_of(brand_id)} n {n + 1} to {n + 2}, n {n + 5}"
     )
-    assert rows(ready, "SELECT count(*) FROM spend_log") == [(6,)]
+    assert rows(ready, "SELECT count(*) FROM spend") == [(6,)]
 
 
 def test_a_journal_that_is_gone_is_named_up_to_the_number_that_its_shard_had_reached(ready: System) -> None:
@@ -255,7 +255,7 @@ def test_a_rebuild_after_one_that_died_before_its_end_books_nothing_twice(
         with pytest.raises(Exception, match="negative"):
             ready.rebuilder.rebuild_missing()
     healed(ready)
-    assert rows(ready, "SELECT amount_micros FROM spend_log ORDER BY 1") == [
+    assert rows(ready, "SELECT amount_micros FROM spend ORDER BY 1") == [
         (1_000_000,), (2_000_000,), (4_000_000,), (8_000_000,),
     ]  # fmt: skip
     assert failed(ready) == {}

@@ -23,6 +23,7 @@ from engine.flows.export.manifest import NAME, NotWhole
 from engine.flows.export.places import PlaceRefused
 from engine.ledger.locks import Lock, take
 from engine.wiring import System
+from tests.flows.conftest import rows_only
 from tests.flows.exports import DAY, NOON, close, closed_day, correct, exported_rows, left_in, logged, recorded
 from tests.flows.test_persist import rows
 
@@ -97,6 +98,7 @@ def test_a_day_to_which_rows_came_is_written_anew_and_until_then_verify_says_tha
     assert closed.verifier.verify()[-1].checked == "1 exports"
 
 
+@rows_only
 @pytest.mark.parametrize(
     ("change", "micros"),
     [

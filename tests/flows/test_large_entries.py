@@ -29,7 +29,7 @@ def test_a_journal_entry_of_megabytes_is_kept_cut_with_its_digest_and_the_spends
     ready.hot_redis.xadd(keys_of_brand(brand).journal, fields)
     assert ready.client.record_spend(campaign, "2")
     assert ready.persister.drain_all().quarantined == 1
-    assert rows(ready, "SELECT sum(amount_micros) FROM spend_log") == [(3_000_000,)]
+    assert rows(ready, "SELECT sum(amount_micros) FROM spend") == [(3_000_000,)]
     quarantined = Quarantined(ready.db, ready.persister)
     (row,) = quarantined.rows()
     digest = hashlib.sha256(b"".join(name + b"\0" + value + b"\0" for name, value in fields.items())).hexdigest()

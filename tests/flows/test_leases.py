@@ -33,9 +33,7 @@ def test_each_spend_of_a_lease_is_a_row_that_says_whether_its_hold_covered_it(re
         "counted"
     ] * 4
     ready.persister.drain_all()
-    assert rows(
-        ready, "SELECT request_id, position, kind, hold_id, amount_micros FROM spend_log ORDER BY n, position"
-    ) == [
+    assert rows(ready, "SELECT request_id, position, kind, hold_id, amount_micros FROM spend ORDER BY n, position") == [
         ("lease.a/0", 0, "spend", "lease.a", 1),
         ("lease.a/0", 1, "spend", "lease.a", 2),
         ("lease.a/1", 0, "spend", "lease.a", 3),
@@ -64,7 +62,7 @@ def test_a_wiped_redis_gets_a_lease_back_as_it_was_and_knows_its_draws(ready: Sy
     assert draw(ready, campaign, 1, [9]) == "counted"
     assert set_lease(ready, campaign, 0) == 0
     ready.persister.drain_all()
-    assert rows(ready, "SELECT sum(amount_micros), count(*) FROM spend_log") == [(12, 3)]
+    assert rows(ready, "SELECT sum(amount_micros), count(*) FROM spend") == [(12, 3)]
     assert failed(ready) == {}
 
 
@@ -94,6 +92,6 @@ def test_a_lease_at_work_over_rebuilds_has_each_of_its_spends_counted_once_and_t
     lease.close()
     assert list(tmp_path.iterdir()) == []
     ready.persister.drain_all()
-    ((logged, count),) = rows(ready, "SELECT sum(amount_micros), count(*) FROM spend_log")
+    ((logged, count),) = rows(ready, "SELECT sum(amount_micros), count(*) FROM spend")
     assert logged == count * 1000 == lease.spent * 1_000_000 <= 5_000_000
     assert failed(ready) == {}

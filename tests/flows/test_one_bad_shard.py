@@ -50,11 +50,11 @@ def test_a_shard_whose_cursor_postgresql_will_not_move_is_told_and_the_other_sha
         )
     with pytest.raises(ShardsStuck, match=f"shard {shard_of(bad)}: .*broken"):
         ready.persister.drain_all()
-    assert rows(ready, "SELECT campaign_id FROM spend_log") == [(campaign,)]
+    assert rows(ready, "SELECT campaign_id FROM spend") == [(campaign,)]
     with ready.db.begin() as conn:
         conn.execute(text("ALTER TABLE journal_cursor DROP CONSTRAINT broken"))
     ready.persister.drain_all()
-    assert rows(ready, "SELECT sum(amount_micros) FROM spend_log") == [(2_000_000,)]
+    assert rows(ready, "SELECT sum(amount_micros) FROM spend") == [(2_000_000,)]
 
 
 def test_a_shard_whose_journal_has_become_another_type_stops_and_the_other_shards_are_persisted(ready: System) -> None:
@@ -64,7 +64,7 @@ def test_a_shard_whose_journal_has_become_another_type_stops_and_the_other_shard
     ready.hot_redis.set(keys.journal, "x")
     ready.client.record_spend(campaign, "1")
     ready.persister.drain_all()
-    assert rows(ready, "SELECT sum(amount_micros) FROM spend_log") == [(1_000_000,)]
+    assert rows(ready, "SELECT sum(amount_micros) FROM spend") == [(1_000_000,)]
     assert [s.shard for s in ready.live.read_shards() if not s.ready] == [shard_of(bad)]
     assert ready.client.record_spend(lost, "1").outcome == "not_ready"
 
@@ -252,7 +252,7 @@ def test_rebuilds_at_once_leave_every_shard_ready_and_exact(ready: System, envir
     for campaign in (one, two):
         assert str(ready.client.record_spend(campaign, "1").daily_spend) == "3.000000"
     ready.persister.drain_all()
-    assert rows(ready, "SELECT count(*), sum(amount_micros) FROM spend_log") == [(4, 6_000_000)]
+    assert rows(ready, "SELECT count(*), sum(amount_micros) FROM spend") == [(4, 6_000_000)]
     for system in systems:
         system.close()
 

@@ -15,6 +15,7 @@ from engine.flows.persist import persister
 from engine.ledger import quarantine
 from engine.live.scripts import script
 from engine.wiring import System
+from tests.flows.conftest import rows_only
 from tests.flows.test_persist import brand_with_campaigns, rows
 from tests.flows.test_verify import failed
 
@@ -35,7 +36,7 @@ def test_each_spend_of_a_packed_batch_is_a_row_with_its_place_price_and_event(
     ready.persister.drain_all()
     assert rows(
         ready,
-        "SELECT position, campaign_id, amount_micros, event_id, request_id, occurred_at, kind FROM spend_log ORDER BY position",
+        "SELECT position, campaign_id, amount_micros, event_id, request_id, occurred_at, kind FROM spend ORDER BY position",
     ) == [
         (i, spend.campaign_id, spend.amount_micros, spend.event_id, "packed", None, "spend")
         for i, spend in enumerate(batch)
@@ -72,7 +73,7 @@ def test_a_log_that_does_not_add_up_is_written_down_as_its_sums_and_its_bytes_ar
     assert (drained.rows, drained.quarantined) == (3, 1)
     total = {campaign: sum(s.amount_micros or 0 for s in batch if s.campaign_id == campaign) for campaign in campaigns}
     assert rows(
-        ready, "SELECT position, campaign_id, amount_micros FROM spend_log WHERE kind = 'unitemised' ORDER BY 1"
+        ready, "SELECT position, campaign_id, amount_micros FROM spend WHERE kind = 'unitemised' ORDER BY 1"
     ) == [(place, campaign, total[campaign]) for place, campaign in enumerate(sorted(campaigns))]
     with ready.db.connect() as conn:
         (aside,) = quarantine.rows(conn)
@@ -106,7 +107,7 @@ def test_a_packed_call_that_comes_again_after_a_rebuild_is_counted_once(
     ready.persister.drain_all()
     with ready.db.connect() as conn:
         counted = sum(a.outcome == "accepted" for a in before)
-        assert conn.execute(text("SELECT count(*), sum(amount_micros) FROM spend_log")).one() == (counted, 7 * counted)
+        assert conn.execute(text("SELECT count(*), sum(amount_micros) FROM spend")).one() == (counted, 7 * counted)
     assert failed(ready) == {}
 
 
@@ -130,6 +131,7 @@ def test_a_backlog_of_large_batches_is_written_in_transactions_of_a_bounded_numb
     assert failed(ready) == {}
 
 
+@rows_only
 def test_a_packed_call_beside_a_row_that_is_refused_is_counted_once_in_what_persist_reports(ready: System) -> None:
     _, (campaign,) = brand_with_campaigns(ready)
     with ready.db.begin() as conn:

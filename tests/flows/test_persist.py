@@ -40,7 +40,7 @@ def test_each_recorded_spend_has_one_row_with_the_journals_instant_and_number(re
     assert (drained.rows, drained.micros) == (3, 6_234_567)
     assert rows(
         ready,
-        "SELECT amount_micros, event_id, request_id, occurred_at, kind, generation, position FROM spend_log ORDER BY n, position",
+        "SELECT amount_micros, event_id, request_id, occurred_at, kind, generation, position FROM spend ORDER BY n, position",
     ) == [
         (1_234_567, "win/1+a=", "call-1", occurred, "spend", 1, 0),
         (2_000_000, None, "call-2", None, "spend", 1, 0),
@@ -49,7 +49,7 @@ def test_each_recorded_spend_has_one_row_with_the_journals_instant_and_number(re
     assert rows(ready, "SELECT brand_id, spend_micros, spends FROM campaign_day") == [(brand_id, 6_234_567, 3)]
     ((n, entry, cursor_n, cursor_entry),) = rows(
         ready,
-        "SELECT max(l.n), max(recorded_at), max(c.n), max(c.entry_id) FROM spend_log l JOIN journal_cursor c ON c.shard = l.shard",
+        "SELECT max(l.n), max(recorded_at), max(c.n), max(c.entry_id) FROM spend l JOIN journal_cursor c ON c.shard = l.shard",
     )
     assert n == cursor_n == ready.live.read_shard(shard_of(brand_id)).n
     assert int(cursor_entry.split("-")[0]) == entry.timestamp() * 1000
@@ -67,7 +67,7 @@ def test_refused_duplicate_and_unknown_spends_of_a_batch_leave_no_row(ready: Sys
     outcomes = [a.outcome for a in ready.client.try_spends(batch, request_id="mixed")]
     assert outcomes == ["accepted", "refused", "duplicate", "unknown_campaign", "accepted"]
     ready.persister.drain_all()
-    assert rows(ready, "SELECT position, amount_micros FROM spend_log ORDER BY position") == [
+    assert rows(ready, "SELECT position, amount_micros FROM spend ORDER BY position") == [
         (0, 4_000_000),
         (4, 1_000_000),
     ]
@@ -79,7 +79,7 @@ def test_persisting_again_writes_nothing(ready: System) -> None:
     ready.client.record_spend(campaign, "1")
     assert ready.persister.drain_all().rows == 1
     assert ready.persister.drain_all().rows == 0
-    assert rows(ready, "SELECT count(*) FROM spend_log") == [(1,)]
+    assert rows(ready, "SELECT count(*) FROM spend") == [(1,)]
 
 
 def test_a_backlog_larger_than_a_transaction_is_carried_over_whole(ready: System) -> None:
@@ -91,7 +91,7 @@ def test_a_backlog_larger_than_a_transaction_is_carried_over_whole(ready: System
     while ready.persister.step([shard], batch=7).left:
         steps += 1
     assert steps == 7
-    assert rows(ready, "SELECT count(*), sum(amount_micros) FROM spend_log") == [(50, 500_000)]
+    assert rows(ready, "SELECT count(*), sum(amount_micros) FROM spend") == [(50, 500_000)]
 
 
 def spends_over_shards(ready: System, brands: int) -> list[int]:
@@ -108,7 +108,9 @@ def test_what_waits_in_many_shards_is_written_in_one_transaction(ready: System) 
     shards = spends_over_shards(ready, 6)
     assert len(shards) > 2
     ready.persister.drain_all()
-    written = rows(ready, "SELECT DISTINCT shard, xmin::text FROM spend_log ORDER BY shard")
+    written = rows(
+        ready, "SELECT shard, xmin::text FROM spend_log UNION SELECT shard, xmin::text FROM spend_pack ORDER BY shard"
+    )
     assert [shard for shard, _ in written] == shards
     assert len({transaction for _, transaction in written}) == 1, "one transaction wrote them all"
     assert rows(ready, "SELECT count(*), sum(spend_micros), sum(spends) FROM campaign_day") == [(6, 6_000_000, 6)]
@@ -122,9 +124,9 @@ def test_a_shard_that_another_process_holds_is_left_out_of_a_transaction_and_the
     with ready.db.begin() as conn:
         conn.execute(text("SELECT 1 FROM journal_cursor WHERE shard = :s FOR UPDATE"), {"s": held})
         ready.persister.drain_all()
-        assert [shard for (shard,) in rows(ready, "SELECT DISTINCT shard FROM spend_log ORDER BY shard")] == others
+        assert [shard for (shard,) in rows(ready, "SELECT DISTINCT shard FROM spend ORDER BY shard")] == others
     ready.persister.drain_all()
-    assert rows(ready, "SELECT count(*), sum(amount_micros) FROM spend_log") == [(6, 6_000_000)]
+    assert rows(ready, "SELECT count(*), sum(amount_micros) FROM spend") == [(6, 6_000_000)]
 
 
 def test_of_a_full_transaction_the_shards_that_it_did_not_come_to_are_written_by_the_next(ready: System) -> None:
@@ -135,18 +137,18 @@ def test_of_a_full_transaction_the_shards_that_it_did_not_come_to_are_written_by
         left = ready.persister.step(left, batch=2).left
         seen.append(left)
     assert len(seen) > 3
-    assert rows(ready, "SELECT count(*), sum(amount_micros) FROM spend_log") == [(6, 6_000_000)]
+    assert rows(ready, "SELECT count(*), sum(amount_micros) FROM spend") == [(6, 6_000_000)]
     assert not ready.persister.waiting()
 
 
 def test_a_shard_with_a_long_backlog_is_gone_on_with_after_the_others(ready: System) -> None:
     long, *others = spends_over_shards(ready, 6)
     ready.persister.drain_all()
-    (campaign,) = rows(ready, "SELECT min(campaign_id) FROM spend_log WHERE shard = :shard", shard=long)[0]
+    (campaign,) = rows(ready, "SELECT min(campaign_id) FROM spend WHERE shard = :shard", shard=long)[0]
     for _ in range(10):
         ready.client.record_spend(campaign, "1")
     assert ready.persister.step([long, *others], batch=3).left == [*others, long]
-    assert rows(ready, "SELECT count(*) FROM spend_log") == [(6 + 3,)]
+    assert rows(ready, "SELECT count(*) FROM spend") == [(6 + 3,)]
 
 
 def test_a_days_sum_grows_with_each_transaction_that_writes_to_it(ready: System) -> None:
@@ -168,7 +170,7 @@ def test_a_transaction_that_fails_leaves_no_row_and_no_moved_cursor(ready: Syste
     finally:
         with ready.db.begin() as conn:
             conn.execute(text("ALTER TABLE away RENAME TO campaign_day"))
-    assert rows(ready, "SELECT count(*) FROM spend_log") == [(0,)]
+    assert rows(ready, "SELECT count(*) FROM spend") == [(0,)]
     assert ready.persister.drain_all().rows == 1
 
 
@@ -189,7 +191,7 @@ def test_a_gap_in_the_journal_stops_its_shard_and_names_both_numbers(ready: Syst
     journal = keys_of_brand(brand_id).journal
     ready.hot_redis.xdel(journal, ready.hot_redis.xrange(journal)[-2][0])
     ready.persister.drain_all()
-    assert rows(ready, "SELECT count(*) FROM spend_log") == [(0,)]
+    assert rows(ready, "SELECT count(*) FROM spend") == [(0,)]
     ((stopped,),) = rows(ready, "SELECT stopped FROM journal_cursor WHERE shard = :s", s=shard_of(brand_id))
     assert "after n 2 the journal goes on with n 4" in stopped
     assert ready.client.record_spend(campaign, "1").outcome == "not_ready"
@@ -218,7 +220,7 @@ def test_new_spends_under_numbers_that_postgresql_has_already_are_found_too(read
     for _ in range(4):
         ready.client.record_spend(campaign, "5")
     ready.persister.drain_all()
-    assert rows(ready, "SELECT count(*) FROM spend_log") == [(3,)]
+    assert rows(ready, "SELECT count(*) FROM spend") == [(3,)]
     assert ready.client.record_spend(campaign, "1").outcome == "not_ready"
 
 

@@ -47,7 +47,7 @@ def test_a_packed_call_of_more_spends_than_a_call_has_is_set_aside_whole(ready: 
     poison(ready, brand, {"f": "2", "r": "x", "s": sums, "l": "nothing"})
     poison(ready, brand, {"r": "y", "b": f"{campaign},1,,;" * 1001})
     assert ready.persister.drain_all().quarantined == 2
-    assert rows(ready, "SELECT count(*) FROM spend_log") == [(0,)]
+    assert rows(ready, "SELECT count(*) FROM spend") == [(0,)]
     assert len(ready.rebuilder.rebuild([shard_of(brand)])) == 1
 
 
@@ -72,7 +72,7 @@ def test_a_call_whose_remembered_outcomes_are_not_its_own_waits_for_a_rebuild_an
     assert len(ready.rebuilder.rebuild_missing()) == 1
     assert ready.client.record_spend(campaign, "4", request_id="r").outcome == "recorded"
     ready.persister.drain_all()
-    assert rows(ready, "SELECT sum(amount_micros) FROM spend_log") == [(5_000_000,)]
+    assert rows(ready, "SELECT sum(amount_micros) FROM spend") == [(5_000_000,)]
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_a_refund_whose_memory_no_script_wrote_moves_no_money_and_is_paid_once_a
     assert ready.client.refund(campaign, "2", "e").outcome == "refunded"
     assert ready.client.refund(campaign, "7", "e", refund_id="part").outcome == "conflict"
     ready.persister.drain_all()
-    assert rows(ready, "SELECT sum(amount_micros) FROM spend_log") == [(6_000_000,)]
+    assert rows(ready, "SELECT sum(amount_micros) FROM spend") == [(6_000_000,)]
 
 
 def test_a_holds_end_that_no_script_wrote_takes_its_shard_out_of_use_and_the_end_is_known_again_after(
@@ -128,7 +128,7 @@ def test_money_beyond_the_largest_total_uses_its_budget_up_and_its_shard_comes_b
     for part in range(3):
         poison(ready, brand, {"h": f"F,{campaign},e,{MAX_AMOUNT_MICROS},{today},p{part};" * 3100})
     ready.persister.drain_all()
-    assert rows(ready, "SELECT count(*) FROM spend_log") == [(29_300,)]
+    assert rows(ready, "SELECT count(*) FROM spend") == [(29_300,)]
     shard = shard_of(brand)
     for _ in range(2):
         assert len(ready.rebuilder.rebuild([shard])) == 1

@@ -34,7 +34,7 @@ def test_a_wiped_redis_is_rebuilt_with_its_counters_and_accepts_not_one_unit_mor
     answer = ready.client.try_spend(two, "1")
     assert (answer.outcome, answer.daily_spend, answer.monthly_spend) == ("accepted", Decimal(10), Decimal(10))
     ready.persister.drain_all()
-    assert rows(ready, "SELECT generation, amount_micros FROM spend_log ORDER BY n") == [
+    assert rows(ready, "SELECT generation, amount_micros FROM spend ORDER BY n") == [
         (1, 4_000_000),
         (1, 5_000_000),
         (2, 1_000_000),
@@ -74,7 +74,7 @@ def test_a_lost_key_is_brought_back_and_what_was_still_in_the_journal_is_persist
     assert (rebuilt.shard, rebuilt.persisted, rebuilt.salvaged) == (shard_of(brand_id), 1, 0)
     assert ready.client.record_spend(campaign, "4").daily_spend == Decimal(7)
     ready.persister.drain_all()
-    assert rows(ready, "SELECT count(*), sum(amount_micros) FROM spend_log") == [(3, 7_000_000)]
+    assert rows(ready, "SELECT count(*), sum(amount_micros) FROM spend") == [(3, 7_000_000)]
 
 
 def test_spends_of_a_redis_that_fell_back_are_salvaged_and_those_logged_before_are_not_doubled(ready: System) -> None:
@@ -97,10 +97,8 @@ def test_spends_of_a_redis_that_fell_back_are_salvaged_and_those_logged_before_a
     answer = ready.client.record_spend(campaign, "8")
     assert (answer.outcome, answer.daily_spend) == ("recorded", Decimal(15))
     ready.persister.drain_all()
-    assert rows(ready, "SELECT count(*), sum(amount_micros) FROM spend_log") == [(4, 15_000_000)]
-    assert rows(ready, "SELECT count(*) FROM (SELECT DISTINCT shard, generation, n, position FROM spend_log) d") == [
-        (4,)
-    ]
+    assert rows(ready, "SELECT count(*), sum(amount_micros) FROM spend") == [(4, 15_000_000)]
+    assert rows(ready, "SELECT count(*) FROM (SELECT DISTINCT shard, generation, n, position FROM spend) d") == [(4,)]
 
 
 def test_a_rebuild_run_twice_changes_nothing(ready: System) -> None:
@@ -110,7 +108,7 @@ def test_a_rebuild_run_twice_changes_nothing(ready: System) -> None:
         ready.rebuilder.rebuild([shard_of(brand_id)])
     assert ready.client.record_spend(campaign, "1").daily_spend == Decimal(4)
     ready.persister.drain_all()
-    assert rows(ready, "SELECT count(*), sum(amount_micros) FROM spend_log") == [(2, 4_000_000)]
+    assert rows(ready, "SELECT count(*), sum(amount_micros) FROM spend") == [(2, 4_000_000)]
 
 
 def test_another_instances_redis_is_never_rebuilt(ready: System) -> None:
@@ -151,7 +149,7 @@ def test_a_slow_rebuild_that_was_overtaken_leaves_the_cursor_of_the_quicker_one_
     assert ready.rebuilder.rebuild([shard]) == []
     assert ready.client.record_spend(campaign, "4").daily_spend == Decimal(7)
     assert ready.persister.drain_all().rows == 2
-    assert rows(ready, "SELECT generation, amount_micros FROM spend_log ORDER BY n") == [
+    assert rows(ready, "SELECT generation, amount_micros FROM spend ORDER BY n") == [
         (1, 1_000_000),
         (2, 2_000_000),
         (2, 4_000_000),
@@ -179,7 +177,7 @@ def test_two_salvages_at_once_write_what_was_missing_once(ready: System, monkeyp
     monkeypatch.setattr(salvage, "_salvage", overtaken)
     ready.rebuilder.rebuild([shard_of(brand_id)])
     ready.persister.drain_all()
-    assert rows(ready, "SELECT count(*), sum(amount_micros) FROM spend_log") == [(4, 8_000_000)]
+    assert rows(ready, "SELECT count(*), sum(amount_micros) FROM spend") == [(4, 8_000_000)]
     assert ready.client.record_spend(campaign, "1").daily_spend == Decimal(9)
 
 
@@ -201,7 +199,7 @@ def test_a_salvage_of_more_than_a_page_carries_all_of_it_over(ready: System, mon
     monkeypatch.setattr(fork, "SLICE", 3)
     (rebuilt,) = ready.rebuilder.rebuild_missing()
     assert rebuilt.salvaged == 7
-    assert rows(ready, "SELECT count(*), sum(amount_micros) FROM spend_log") == [(8, 36_000_000)]
+    assert rows(ready, "SELECT count(*), sum(amount_micros) FROM spend") == [(8, 36_000_000)]
 
 
 def test_a_salvage_goes_on_after_the_highest_number_of_either_store(ready: System) -> None:

@@ -43,7 +43,7 @@ def until(what: str, holds: object, seconds: float) -> float:
 def test_a_missing_mark_is_rebuilt_within_five_seconds_by_the_persist_job(persisting: System) -> None:
     brand_id, (campaign,) = brand_with_campaigns(persisting, daily=10_000_000)
     persisting.client.record_spend(campaign, "4")
-    until("persisted", lambda: rows(persisting, "SELECT count(*) FROM spend_log") == [(1,)], 10)
+    until("persisted", lambda: rows(persisting, "SELECT count(*) FROM spend") == [(1,)], 10)
     shard = shard_of(brand_id)
     n = persisting.live.read_shard(shard).n
     persisting.live.unmark(persisting.instance, shard, "test")

@@ -15,7 +15,7 @@ from engine.live.keys import keys_of_brand
 from engine.live.repair import adjust
 from engine.views.alarms import money_alarms
 from engine.wiring import System
-from tests.flows.conftest import at
+from tests.flows.conftest import at, rows_only
 from tests.flows.test_persist import brand_with_campaigns, rows
 from tests.flows.test_verify import NOON, failed
 
@@ -109,6 +109,7 @@ def test_counters_are_repaired_while_spends_go_on(ready: System) -> None:
     assert failed(ready) == {}
 
 
+@rows_only
 def test_rows_that_vanished_from_the_log_are_not_taken_off_the_counter(ready: System) -> None:
     _, (one,) = brand_with_campaigns(ready)
     ready.client.record_spend(one, "2")
@@ -158,6 +159,7 @@ def test_the_sweep_ends_every_expired_hold_of_brands_that_nobody_calls_for(clock
     assert clock.client.release(kept.hold_id).outcome == "released"
 
 
+@rows_only
 def test_the_page_alarms_a_failed_verify_drift_and_the_quarantine_and_stays_ready(
     ready: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:

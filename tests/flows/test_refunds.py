@@ -49,7 +49,7 @@ def decided(system: System) -> None:
 
 
 def given_back(system: System) -> list[tuple[Any, ...]]:
-    return rows(system, "SELECT event_id, amount_micros, kind FROM spend_log WHERE amount_micros < 0 ORDER BY n")
+    return rows(system, "SELECT event_id, amount_micros, kind FROM spend WHERE amount_micros < 0 ORDER BY n")
 
 
 def states(system: System) -> list[tuple[Any, ...]]:

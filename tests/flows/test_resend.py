@@ -41,7 +41,7 @@ def campaign_with(system: System, daily: int | None = None) -> int:
 
 def exact(system: System, spends: int, micros: int) -> None:
     system.persister.drain_all()
-    assert rows(system, "SELECT count(*), sum(amount_micros) FROM spend_log") == [(spends, micros)]
+    assert rows(system, "SELECT count(*), sum(amount_micros) FROM spend") == [(spends, micros)]
     assert [str(check.findings) for check in system.verifier.verify() if check.findings] == []
 
 

@@ -81,14 +81,14 @@ def wrong(system: System) -> list[str]:
 
 
 def days_with_rows(system: System) -> list[date]:
-    return [day for (day,) in rows(system, "SELECT DISTINCT day FROM spend_log ORDER BY 1")]
+    return [day for (day,) in rows(system, "SELECT DISTINCT day FROM spend ORDER BY 1")]
 
 
 def whole_log(system: System) -> list[Any]:
     """Of each brand and day: rows and micros, those dropped included."""
     return rows(
         system,
-        "SELECT brand_id, day, sum(n), sum(micros) FROM (SELECT brand_id, day, 1 AS n, amount_micros AS micros FROM spend_log"
+        "SELECT brand_id, day, sum(n), sum(micros) FROM (SELECT brand_id, day, 1 AS n, amount_micros AS micros FROM spend"
         " UNION ALL SELECT brand_id, day, rows, spend_micros + correction_micros FROM dropped_day) AS l GROUP BY 1, 2 ORDER BY 1, 2",
     )
 
@@ -201,10 +201,10 @@ def test_what_is_not_closed_on_every_shard_stays_however_old(clock: System, what
 
 
 def test_with_nothing_set_every_row_is_kept(old: System) -> None:
-    log = rows(old, "SELECT count(*) FROM spend_log")
+    log = rows(old, "SELECT count(*) FROM spend")
     assert old.settings.spend_log_keep_days is None
     assert old.log_days.drop_old().days == []
-    assert rows(old, "SELECT count(*) FROM spend_log") == log
+    assert rows(old, "SELECT count(*) FROM spend") == log
 
 
 def test_a_day_whose_rows_and_sums_differ_is_kept_and_named(old: System) -> None:
@@ -306,7 +306,7 @@ def test_a_refund_of_a_day_that_is_gone_has_its_row_and_goes_with_it_later(old: 
     assert old.client.refund(TWO, "3.250001", "too-much", spent_on=GONE[2]).outcome == "refused"
     drained = old.persister.drain_all()
     assert (drained.rows, drained.quarantined) == (1, 0)
-    assert rows(old, "SELECT day, kind, amount_micros FROM spend_log WHERE event_id = 'late'") == [
+    assert rows(old, "SELECT day, kind, amount_micros FROM spend WHERE event_id = 'late'") == [
         (GONE[2], "correction", -750_000)
     ]
     assert wrong(old) == []
@@ -355,7 +355,7 @@ def test_an_old_redis_that_comes_back_with_entries_of_a_day_that_is_gone_doubles
 
 def test_a_reader_of_the_log_is_not_waited_for_and_the_next_run_drops(old: System) -> None:
     with old.db.connect() as reading:
-        reading.execute(text("SELECT count(*) FROM spend_log"))
+        reading.execute(text("SELECT count(*) FROM spend"))
         began = time.monotonic()
         done = LogDays(old.db, old.live, KEEP).drop_old()
         assert in_time(time.monotonic() - began, 2)
@@ -394,7 +394,7 @@ def test_midnight_waits_for_no_partition(clock: System) -> None:
             clock.client.record_spend(ONE, "1")
             clock.persister.drain_all()
             made = [statement for statement in seen if "ATTACH PARTITION" in statement]
-            assert len(made) == (ahead == 4), "a day beyond those ahead is made by persist, as ever"
+            assert bool(made) == (ahead == 4), "a day beyond those ahead is made by persist, as ever"
     finally:
         event.remove(target, "before_cursor_execute", listen)
-    assert rows(clock, "SELECT count(*) FROM spend_log") == [(3,)]
+    assert rows(clock, "SELECT count(*) FROM spend") == [(3,)]

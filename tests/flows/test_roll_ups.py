@@ -12,7 +12,7 @@ from engine.domain.periods import DAY_MS, HOUR_MS, ms_of
 from engine.ledger import migrate, reports
 from engine.live.keys import keys_of_brand
 from engine.wiring import System
-from tests.flows.conftest import at
+from tests.flows.conftest import at, rows_only
 from tests.flows.test_persist import brand_with_campaigns, rows
 from tests.flows.test_verify import failed
 
@@ -31,7 +31,7 @@ def apart(system: System) -> list[Any]:
         "SELECT * FROM (SELECT campaign_id, day, sum(spend_micros) AS micros, sum(spends) AS spends FROM campaign_hour GROUP BY 1, 2) AS h"
         " FULL JOIN (SELECT campaign_id, day, spend_micros, spends FROM campaign_day) AS d USING (campaign_id, day)"
         " FULL JOIN (SELECT campaign_id, day, sum(amount_micros) AS logged, count(*) FILTER (WHERE amount_micros > 0) AS counted"
-        " FROM spend_log GROUP BY 1, 2) AS l USING (campaign_id, day)"
+        " FROM spend GROUP BY 1, 2) AS l USING (campaign_id, day)"
         " WHERE (micros, h.spends) IS DISTINCT FROM (spend_micros, d.spends) OR (micros, h.spends) IS DISTINCT FROM (logged, counted)",
     )
 
@@ -100,6 +100,7 @@ def test_a_ledger_of_before_has_its_hours_from_its_rows_after_the_migration(cloc
     assert apart(clock) == []
 
 
+@rows_only
 def test_what_is_salvaged_or_comes_back_from_quarantine_is_in_its_own_hour(clock: System) -> None:
     at(clock, NINE)
     brand_id, (one,) = brand_with_campaigns(clock)

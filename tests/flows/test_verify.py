@@ -14,7 +14,7 @@ from engine.flows.catalog.check import check_all
 from engine.flows.verify import Check
 from engine.live.keys import keys_of_brand
 from engine.wiring import System
-from tests.flows.conftest import at
+from tests.flows.conftest import at, rows_only
 from tests.flows.test_holds_and_quarantine import poison
 from tests.flows.test_persist import brand_with_campaigns
 
@@ -177,12 +177,13 @@ def test_a_row_that_nobody_counted_is_named_with_its_amount(spent: System) -> No
     spent.persister.drain_all()
     sql(
         spent,
-        f"INSERT INTO spend_log ({COLUMNS}, n, position) SELECT {COLUMNS}, n + 1000, 0 FROM spend_log WHERE event_id = 'win-3' AND kind = 'spend'",
+        f"INSERT INTO spend_log ({COLUMNS}, n, position) SELECT {COLUMNS}, n + 1000, 0 FROM spend WHERE event_id = 'win-3' AND kind = 'spend'",
     )
     found = failed(spent)
     assert (found["V5"], found["V2"]) == (4_000_000, 4_000_000)
 
 
+@rows_only
 def test_an_entry_in_quarantine_is_in_the_sums_and_fails_v5_with_its_amount(clock: System) -> None:
     at(clock, NOON)
     _, (one,) = brand_with_campaigns(clock)

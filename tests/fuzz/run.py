@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from itertools import islice
 
 from engine.domain.ids import SHARDS
-from engine.flows.persist.ingest import Broken, read
 from engine.flows.persist.posting import Item, Posting
+from engine.flows.persist.reading import Broken, read
 from engine.live.keys import shard_keys
 from engine.wiring import System
 from tests.fuzz.entries import Fields, changed, real_entries

@@ -30,13 +30,13 @@ WRITTEN_DOWN: Final = (
       (PACKED + "a_log_that_does_not_add_up_is_written_down_as_its_sums_and_its_bytes_are_kept",)),
     # What joins on, and what does not
     M("entries are acknowledged before they are written", "engine/flows/persist/persister.py",
-      "            out.add(DrainStats.of(book(conn, [item.part for item in found], self.make_partitions)))\n"
+      "            out.add(DrainStats.of(book(conn, [item.part for item in found], self.make_partitions, self._packed)))\n"
       "            for item in found:\n"
       "                item.move_cursor(conn)\n",
       "            for item in found:\n"
       "                item.move_cursor(conn)\n"
       "            conn.connection.driver_connection.commit()\n"
-      "            out.add(DrainStats.of(book(conn, [item.part for item in found], self.make_partitions)))\n",
+      "            out.add(DrainStats.of(book(conn, [item.part for item in found], self.make_partitions, self._packed)))\n",
       (PERSIST + "a_transaction_that_fails_leaves_no_row_and_no_moved_cursor",)),
     M("a gap in the journal is stepped over", "engine/flows/persist/persister.py",
       "if item.n != n + 1:", "if item.n <= n:",
@@ -45,7 +45,7 @@ WRITTEN_DOWN: Final = (
       "if state is not None and state.n < cursor.n and", "if state is not None and state.n < 0 and",
       (PERSIST + "a_shard_whose_number_fell_back_is_stopped_before_it_takes_another_spend",)),
     M("the cursor's own entry may be another", "engine/flows/persist/persister.py",
-      "found[0].entry_id != entry_id or found[0].n not in (n, None)", "found[0].n not in (n, None)",
+      "first_id != entry_id or first_n not in (n, None)", "first_n not in (n, None)",
       (RESTORED + "an_older_journal_that_has_come_up_to_the_same_number_is_found",)),
     M("a shard waits for persist by its number alone", "engine/flows/persist/persister.py",
       "s.n != cursors[s.shard].n or (s.last_entry_id or START) != cursors[s.shard].entry_id", "s.n != cursors[s.shard].n",

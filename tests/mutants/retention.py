@@ -23,7 +23,7 @@ LET_GO: Final = (
       " AND c.starts_on = CAST(date_trunc('month', given.day) AS date))) ORDER BY 1", ")) ORDER BY 1",
       (KEPT + "what_is_not_closed_on_every_shard_stays_however_old",)),
     M("a row goes that was recorded a moment ago", "engine/ledger/retention.py",
-      "    if young:\n        return None\n", "",
+      "    if connection.execute(_YOUNG, young).scalar_one():\n        return None\n", "",
       (KEPT + "a_refund_of_a_day_that_is_gone_has_its_row_and_goes_with_it_later",)),
     M("evidence of a difference is dropped", "engine/ledger/retention.py",
       "    _check_sums(connection, day)\n", "",

@@ -11,6 +11,7 @@ from tests.mutants.failover import FAILED_OVER
 from tests.mutants.hostile import HOSTILE
 from tests.mutants.lua import LUA
 from tests.mutants.mutant import Mutant
+from tests.mutants.packed import PACKED, SHARED
 from tests.mutants.persist import WRITTEN_DOWN
 from tests.mutants.rebuild import MADE_WHOLE
 from tests.mutants.refunds import GIVEN_BACK
@@ -23,6 +24,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *LUA,
     *GIVEN_BACK,
     *WRITTEN_DOWN,
+    *PACKED,
+    *SHARED,
     *CLOSED,
     *LET_GO,
     *SENT_OUT,

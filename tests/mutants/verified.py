@@ -13,7 +13,7 @@ BELOW: Final = MARKS + "a_row_below_the_watermark_that_is_odd_is_found_by_the_ne
 # fmt: off
 CONFIRMED: Final = (
     M("rows of a later generation are taken for confirmed", "engine/ledger/verified.py",
-      '" WHERE l.recorded_at >= :at AND (l.n > w.n OR l.generation > w.generation)"', '" WHERE l.recorded_at >= :at AND l.n > w.n"',
+      '" WHERE (l.n > w.n OR l.generation > w.generation)"', '" WHERE l.n > w.n"',
       (MARKS + "rows_that_a_rebuild_salvages_under_numbers_below_the_watermark_are_above_it",)),
     M("two passes at once add the same rows twice", "engine/ledger/verified.py",
       "    if marks(connection, pass_id, lock=True) != before:\n", "    if not marks(connection, pass_id, lock=True):\n",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Final, Protocol
@@ -21,18 +21,18 @@ from sqlalchemy.exc import DataError, IntegrityError
 from engine.domain.ids import brand_of
 from engine.domain.periods import date_of, day_of
 from engine.errors import BudgetError
-from engine.flows.persist.entry_laws import LAST_INSTANT_MS, MOST_BYTES, check_entry, check_size
+from engine.flows.persist.entry_laws import LAST_INSTANT_MS, MOST_BYTES
+from engine.flows.persist.gather import Gathered
+from engine.flows.persist.packing import Singles
 from engine.flows.persist.posting import Item, Posting, spend_day
+from engine.flows.persist.reading import Broken, Read, read
 from engine.ledger import log_rows, quarantine
 from engine.ledger.base import Base
-from engine.live.grammar import whole
-from engine.live.journal import Entry, decode
+from engine.live.journal import Entry
 from engine.live.logged import UNITEMISED
 
 log = logging.getLogger(__name__)
 
-_REASON: Final = 400
-"""Characters that are kept of the reason for a quarantine."""
 REFUSED: Final = (log_rows.RowsRefused, IntegrityError, DataError)
 _LAWS: Final = frozenset(
     str(law.name)
@@ -51,38 +51,12 @@ class MakePartitions(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Broken:
-    """An entry that cannot be read. n is None where not even its number can."""
-
-    entry_id: str
-    ms: int
-    n: int | None
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Read:
-    """One raw entry of the journal, and the result of reading it."""
-
-    fields: Mapping[bytes, bytes]
-    entry: Entry | Broken
-
-    @property
-    def entry_id(self) -> str:
-        return self.entry.entry_id
-
-    @property
-    def n(self) -> int | None:
-        return self.entry.n
-
-
-@dataclass(frozen=True, slots=True)
 class Part:
     """The entries read of one shard, and the generation of its cursor; a mark among them begins the next."""
 
     shard: int
     generation: int
-    reads: Sequence[Read]
+    reads: Sequence[Read | Gathered]
 
 
 @dataclass(slots=True)
@@ -96,31 +70,23 @@ class Booked:
     changed_brands: set[int] = field(default_factory=set)
 
 
-def read(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Read:
-    """Reads a whole entry, spends and steps included, so that no error comes later."""
-    try:
-        check_size(fields)
-        entry = decode(entry_id, fields)
-        check_entry(entry)
-        return Read(fields, entry)
-    except Exception as bad:  # noqa: BLE001  # whatever an entry has, it stops nothing else
-        name = entry_id.decode()
-        return Read(fields, Broken(name, int(name.partition("-")[0]), whole(fields.get(b"n")), str(bad)[:_REASON]))
-
-
-def book(conn: Connection, parts: Sequence[Part], make_partitions: MakePartitions) -> Booked:
-    """Ingests the entries of each part in order."""
-    booked = Booked(entries=sum(len(part.reads) for part in parts))
+def book(conn: Connection, parts: Sequence[Part], make_partitions: MakePartitions, packed: bool = False) -> Booked:
+    """Ingests the entries of each part in order. packed: in packed rows where they fit."""
+    booked = Booked(entries=sum(item.size for part in parts for item in part.reads))
     good: list[tuple[Item, Read]] = []
+    singles: list[Singles] = []
     for part in parts:
         generation = part.generation
         for found in part.reads:
+            if isinstance(found, Gathered):
+                singles.append(Singles(part.shard, generation, found))
+                continue
             if isinstance(found.entry, Broken):
                 _set_aside(conn, part.shard, generation, found, found.entry.reason, booked)
                 continue
-            generation = max(generation, found.entry.generation or 0)
+            generation = max(generation, found.generation or 0)
             good.append((Item(part.shard, generation, found.entry), found))
-    posting = Posting([item for item, _ in good])
+    posting = Posting([item for item, _ in good], singles, packed)
     make_partitions(posting.days)
     try:
         _post(conn, posting, booked)
@@ -128,7 +94,7 @@ def book(conn: Connection, parts: Sequence[Part], make_partitions: MakePartition
         # One of the entries breaks a rule of the log: each is tried alone, so that only that one stays behind. A
         # restored PostgreSQL may also have lost a day's partition, which is no error of the entries.
         make_partitions(posting.days, True)
-        good = _post_each(conn, good, booked)
+        good = _post_each(conn, good + _apart(singles), booked)
     for item, found in good:
         if item.entry.packed is not None and item.entry.packed.bad:
             # Its money is in the log, as sums; only its bytes are quarantined.
@@ -136,6 +102,16 @@ def book(conn: Connection, parts: Sequence[Part], make_partitions: MakePartition
             _set_aside(conn, item.shard, item.generation, found, why, booked, {})
     booked.changed_brands.update(change.brand_id for item, _ in good for change in item.entry.changes)
     return booked
+
+
+def _apart(singles: Sequence[Singles]) -> list[tuple[Item, Read]]:
+    """Gathered entries, each by itself."""
+    reads = [(part, found) for part in singles for found in part.gathered.reads()]
+    return [
+        (Item(part.shard, part.generation, found.entry), found)
+        for part, found in reads
+        if isinstance(found.entry, Entry)
+    ]
 
 
 def _post(conn: Connection, posting: Posting, booked: Booked) -> None:

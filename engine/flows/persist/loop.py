@@ -17,6 +17,7 @@ from engine.domain.ids import SHARDS
 from engine.errors import ServerAway
 from engine.flows.catalog.publish import NotAllPublished
 from engine.flows.persist.persister import SPENDS_AT_ONCE, DrainStats, Persister, told
+from engine.flows.persist.shares import ALL, Share, Shares
 from engine.ledger.locks import LockHeld
 from engine.live.admin import LiveRedis, LiveShard
 
@@ -95,7 +96,10 @@ class PersistLoop:
         each_second: Callable[[], set[int]],
         each_minute: Callable[[], None],
         each_look: Callable[[], object] = lambda: None,
+        shares: Shares | None = None,
     ) -> None:
+        """shares: what this worker persists beside others; without them it persists everything, and does every duty."""
+        self._shares = shares
         self._persister = persister
         self._live = live
         # on_not_ready begins a rebuild, or checks the one that it began, and returns whether one is running.
@@ -112,6 +116,18 @@ class PersistLoop:
         self._locked: frozenset[int] = frozenset()
         self._told_away = ("", 0.0)
         self.troubles = RetryState()
+
+    @property
+    def share(self) -> Share:
+        """The shards that this worker persists, and whether it does the duties that one worker does for all."""
+        return ALL if self._shares is None else self._shares.mine
+
+    def _renew(self) -> bool:
+        """Takes its share anew. True where it is another. Where that fails, the worker keeps the one it has."""
+        before, shares = self.share, self._shares
+        if shares is not None:
+            self._guarded("shares", lambda: shares.renew() and None)
+        return self.share != before
 
     @property
     def away(self) -> bool:
@@ -141,15 +157,23 @@ class PersistLoop:
         time.sleep(AWAY_S)
 
     def _pass(self, total: DrainStats, should_stop: Callable[[], bool]) -> None:
-        self._look_after_shards()
-        self._drain(total, should_stop)
+        self._renew()
+        if self.share.first or self._rebuilding:
+            self._look_after_shards()
+        # A worker that comes or goes in the middle of a backlog changes what is to be drained here.
+        self._drain(total, lambda: self._renew() or should_stop())
+        if self.share.first:
+            self._do_duties()
+        if self._owed:
+            self._guarded("status", self._refresh)
+
+    def _do_duties(self) -> None:
+        """What one of the workers does for all."""
         self._guarded("refunds", self._on_drained)
         now = time.monotonic()
         if now >= self._next_second:
             self._guarded("publish", self._publish)
             self._next_second = now + 1
-        if self._owed:
-            self._guarded("status", self._refresh)
         if now >= self._next_look:
             self._guarded("look", lambda: self._each_look() and None)
             self._next_look = now + LOOK_S
@@ -188,19 +212,21 @@ class PersistLoop:
         return self._rebuilding
 
     def _drain(self, total: DrainStats, should_stop: Callable[[], bool]) -> None:
-        resting = {what for what in self.troubles.resting() if isinstance(what, int)}
-        drained = self._persister.drain(should_stop=should_stop, skip=resting, on_stop=self._begin_rebuild)
+        left = {what for what in self.troubles.resting() if isinstance(what, int)}
+        left.update(set(range(SHARDS)).difference(self.share.shards))
+        drained = self._persister.drain(should_stop=should_stop, skip=left, on_stop=self._begin_rebuild)
         total.add(drained)
         self._owed |= drained.changed_brands
         for shard in range(SHARDS):
             if shard in drained.problems:
                 self.troubles.note(shard, drained.problems[shard])
-            elif shard not in resting:
+            elif shard not in left:
                 self.troubles.over(shard)
 
     def _begin_rebuild(self, stopped: LiveShard) -> None:
-        """With the first shard that stops: its process starts while the others are looked at."""
-        self._guarded("rebuild", lambda: self._rebuild([stopped]))
+        """With the first shard that stops: its process starts while the others are looked at. The first worker begins it."""
+        if self.share.first:
+            self._guarded("rebuild", lambda: self._rebuild([stopped]))
 
     def _publish(self) -> None:
         try:

@@ -17,7 +17,9 @@ from sqlalchemy import Connection, Engine
 
 from engine.domain.ids import SHARDS
 from engine.errors import BudgetError, ServerAway
-from engine.flows.persist.ingest import Booked, Part, Read, book, read
+from engine.flows.persist.gather import Fields, Gathered, gather
+from engine.flows.persist.ingest import Booked, Part, book
+from engine.flows.persist.reading import Read, read
 from engine.ledger import spend_log
 from engine.ledger.cursors import (
     CursorMoved,
@@ -31,8 +33,10 @@ from engine.ledger.cursors import (
 )
 from engine.ledger.database import writing
 from engine.ledger.locks import LOCKED_OUT, is_held
+from engine.ledger.models import tables_of
 from engine.live.admin import LiveRedis, LiveShard
-from engine.live.journal import START, Entry, Journal, NoJournal
+from engine.live.grammar import whole
+from engine.live.journal import START, Journal, NoJournal
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +44,9 @@ BATCH: Final = 2000
 """Entries in one transaction."""
 SPENDS_AT_ONCE: Final = 100_000
 """Spends that are read and written in one transaction, about."""
+PACKED_BATCH: Final = 10_000
+PACKED_AT_ONCE: Final = 400_000
+"""The same in packed form: the sums of campaigns cost more than packed rows, so more spends share them."""
 _SHOWN: Final = 3
 _LOCKED_SHARDS: Final = 2
 """Shards of one pass that are waited for though another session has locked their tables or rows."""
@@ -92,11 +99,16 @@ class _Next:
     """The next entries of a shard whose cursor is locked, and their end. more: there are others after them."""
 
     cursor: CursorRow
-    reads: Sequence[Read]
+    reads: Sequence[Read | Gathered]
     last_n: int
     generation: int
     more: bool
     spends: int
+
+    @property
+    def size(self) -> int:
+        """How many entries."""
+        return sum(item.size for item in self.reads)
 
     @property
     def part(self) -> Part:
@@ -105,7 +117,7 @@ class _Next:
 
     def move_cursor(self, conn: Connection) -> None:
         """Moves the cursor behind the last of them. Raises CursorMoved."""
-        shard, n, last = self.cursor.shard, self.cursor.n, self.reads[-1].entry_id
+        shard, n, last = self.cursor.shard, self.cursor.n, self.reads[-1].last_id
         if self.last_n > n:
             advance_cursor(conn, shard, n, self.last_n, last, self.generation)
         else:
@@ -115,12 +127,14 @@ class _Next:
 class Persister:
     """Persists entries, shard by shard."""
 
-    def __init__(self, db: Engine, live: LiveRedis, journal: Journal, instance: str) -> None:
+    def __init__(self, db: Engine, live: LiveRedis, journal: Journal, instance: str, packed: bool = False) -> None:
+        """packed: whether SPEND_LOG says so."""
         self._db = db
         self._live = live
         self._journal = journal
         self._instance = instance
-        self._partitions: set[date] = set()
+        self._packed = packed
+        self._partitions: set[tuple[str, date]] = set()
 
     def drain_all(self, progress: Callable[[DrainStats], None] | None = None) -> DrainStats:
         """Persists everything that is in the journals now. Shards that are not ready are left to the rebuild. Raises
@@ -246,7 +260,7 @@ class Persister:
         self._live.unmark(self._instance, shard, why)
 
     def step(
-        self, shards: Sequence[int], states: Mapping[int, LiveShard] | None = None, *, batch: int = BATCH
+        self, shards: Sequence[int], states: Mapping[int, LiveShard] | None = None, *, batch: int | None = None
     ) -> DrainStats:
         """Persists the next entries of as many shards as fit in one transaction. Shards with entries left over move
         to the end, so that one long backlog does not delay the others. states: as Redis had them a moment ago.
@@ -256,7 +270,8 @@ class Persister:
         found: list[_Next] = []
         behind: list[int] = []
         out = DrainStats()
-        entries, spends = batch, SPENDS_AT_ONCE
+        most, spends = (PACKED_BATCH, PACKED_AT_ONCE) if self._packed else (BATCH, SPENDS_AT_ONCE)
+        entries = batch or most
         with writing(self._db) as conn:
             for place, shard in enumerate(shards):
                 if entries <= 0 or spends <= 0:
@@ -270,8 +285,8 @@ class Persister:
                     behind.append(shard)
                 if item.reads:
                     found.append(item)
-                    entries, spends = entries - len(item.reads), spends - item.spends
-            out.add(DrainStats.of(book(conn, [item.part for item in found], self.make_partitions)))
+                    entries, spends = entries - item.size, spends - item.spends
+            out.add(DrainStats.of(book(conn, [item.part for item in found], self.make_partitions, self._packed)))
             for item in found:
                 item.move_cursor(conn)
         out.left += behind
@@ -290,10 +305,13 @@ class Persister:
             )
         first = cursor.entry_id == START
         page = self._journal.read_part(shard, cursor.entry_id, entries + (0 if first else 1), spends)
-        reads = [read(*item) for item in page.entries]
-        fresh = reads if first else joined(reads, shard, cursor.entry_id, cursor.n)
-        last_n, generation = in_sequence(fresh, shard, cursor.n, cursor.generation)
-        return _Next(cursor, fresh, last_n, generation, page.more, page.spends)
+        fresh = page.entries
+        if not first:
+            check_joined(page.entries[:1], shard, cursor.entry_id, cursor.n)
+            fresh = page.entries[1:]
+        reads = gather(shard, fresh) if self._packed else [read(*item) for item in fresh]
+        last_n, generation = in_sequence(reads, shard, cursor.n, cursor.generation)
+        return _Next(cursor, reads, last_n, generation, page.more, page.spends)
 
     def make_partitions(self, days: Iterable[date], afresh: bool = False) -> None:
         """Makes partitions of days that are new to this process, in a transaction of their own. afresh: PostgreSQL
@@ -301,36 +319,37 @@ class Persister:
         """
         if afresh:
             self._partitions.clear()
-        for day in sorted(set(days) - self._partitions):
+        wanted = {(table, day) for table in tables_of(self._packed) for day in days}
+        for table, day in sorted(wanted - self._partitions):
             with writing(self._db) as conn:
-                spend_log.ensure_partition(conn, day)
-            self._partitions.add(day)
+                spend_log.ensure_partition(conn, day, table)
+            self._partitions.add((table, day))
 
 
-def joined(found: Sequence[Read], shard: int, entry_id: str, n: int) -> Sequence[Read]:
-    """The entries after the cursor's own, which must still exist, because nothing below it is ever trimmed. Raises
-    HistoryLost.
+def check_joined(found: Sequence[Fields], shard: int, entry_id: str, n: int) -> None:
+    """Checks that the first entry is the cursor's own, which must still exist, because nothing below it is ever
+    trimmed. Raises HistoryLost.
     """
-    if not found or found[0].entry_id != entry_id or found[0].n not in (n, None):
-        there = f"{found[0].entry_id} (n {found[0].n})" if found else "nothing"
+    first_id, first_n = (found[0][0].decode(), whole(found[0][1].get(b"n"))) if found else ("", None)
+    if first_id != entry_id or first_n not in (n, None):
+        there = f"{first_id} (n {first_n})" if found else "nothing"
         raise HistoryLost(f"shard {shard}: the cursor stands at {entry_id} (n {n}), the journal has {there} there")
-    return found[1:]
 
 
-def in_sequence(found: Sequence[Read], shard: int, n: int, generation: int) -> tuple[int, int]:
+def in_sequence(found: Sequence[Read | Gathered], shard: int, n: int, generation: int) -> tuple[int, int]:
     """Checks that n is contiguous; returns n and the generation after the last entry. Raises HistoryLost.
 
     An entry without a readable number was not written by a script, and does not count in the sequence.
     """
     for item in found:
-        if item.n is None:
+        if item.n is None or item.last_n is None:
             continue
         if item.n != n + 1:
             raise HistoryLost(f"shard {shard}: after n {n} the journal goes on with n {item.n} at {item.entry_id}")
-        n = item.n
-        if isinstance(item.entry, Entry) and item.entry.generation is not None:
+        n = item.last_n
+        if item.generation is not None:
             # Never back: an overtaken rebuild may have moved the cursor beyond the mark of the faster one.
-            generation = max(generation, item.entry.generation)
+            generation = max(generation, item.generation)
     return n, generation
 
 

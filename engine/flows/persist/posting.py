@@ -5,7 +5,7 @@ Rows are streamed to PostgreSQL while they are made.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from itertools import chain
 from typing import NamedTuple
@@ -15,7 +15,9 @@ from sqlalchemy import Connection
 from engine.domain.ids import brand_of
 from engine.domain.periods import at_ms, date_of, day_of
 from engine.domain.refunds import refund_request
-from engine.ledger import corrections, holds, log_rows, refunds, spend_log
+from engine.flows.persist.packing import Singles, call_row, fits, singles_rows
+from engine.ledger import corrections, holds, log_rows, pack_rows, refunds, spend_log
+from engine.ledger.pack_rows import PackRow
 from engine.live.journal import COUNTED, Entry
 from engine.live.logged import LoggedSpend
 from engine.live.packed import Unpacked
@@ -30,10 +32,15 @@ class Item(NamedTuple):
 
 
 class Posting:
-    """Entries prepared for the tables: their rows, and their sums by campaign, day and hour."""
+    """Entries prepared for the tables: their rows, and their sums by campaign, day and hour.
 
-    def __init__(self, items: Sequence[Item]) -> None:
+    singles: entries that were gathered. packed: whether a packed call becomes a packed row, where it fits.
+    """
+
+    def __init__(self, items: Sequence[Item], singles: Sequence[Singles] = (), packed: bool = False) -> None:
         self._items = items
+        self._singles = singles
+        self._calls: list[PackRow] = []
         self._packed: list[tuple[Item, Unpacked]] = []
         self._rows: list[log_rows.SpendRow] = []
         self._sums: dict[tuple[int, date, int], tuple[int, int, int]] = {}
@@ -41,13 +48,22 @@ class Posting:
             call = item.entry.simple
             if call is None:
                 self._add_rows(item)
+                continue
+            self._add_sums(item.entry.ms, call.sums)
+            if packed and fits(item.shard, item.entry, call):
+                self._calls.append(call_row(*item, call))
             else:
-                self._add_packed(item, call)
+                self._packed.append((item, call))
+        for single in singles:
+            found = single.gathered
+            self._add_sums(
+                found.instants[0], ((int(of), micros, spends) for of, (micros, spends) in found.sums.items())
+            )
 
-    def _add_packed(self, item: Item, call: Unpacked) -> None:
-        self._packed.append((item, call))
-        recorded_at, today = at_ms(item.entry.ms), date_of(day_of(item.entry.ms))
-        for campaign_id, total, spends in call.sums:
+    def _add_sums(self, ms: int, sums: Iterable[tuple[int, int, int]]) -> None:
+        """Adds sums of campaigns: micros and spends of the hour of an instant."""
+        recorded_at, today = at_ms(ms), date_of(day_of(ms))
+        for campaign_id, total, spends in sums:
             key = (campaign_id, today, recorded_at.hour)
             brand_id, micros, count = self._sums.get(key, (brand_of(campaign_id), 0, 0))
             self._sums[key] = (brand_id, micros + total, count + spends)
@@ -70,10 +86,16 @@ class Posting:
         return sum(micros for _, micros, _ in self._sums.values())
 
     def write(self, conn: Connection) -> int:
-        """Writes rows, sums, remembered requests, holds, corrections and refunds; returns how many rows. Raises
-        RowsRefused, and PostgreSQL's other errors.
+        """Writes rows, sums, remembered requests, holds, corrections and refunds; returns how many spends have rows.
+        Raises RowsRefused, and PostgreSQL's other errors.
         """
-        written = spend_log.copy_rows(conn, chain(_packed(self._packed), log_rows.rows_of(self._rows)))
+        written = 0
+        if self._packed or self._rows:
+            written = spend_log.copy_rows(conn, chain(_packed(self._packed), log_rows.rows_of(self._rows)))
+        packs = [*self._calls, *singles_rows(self._singles)]
+        if packs:
+            spend_log.copy_rows(conn, pack_rows.pack_rows(packs), pack_rows.TABLE)
+            written += sum(row.spends for row in packs)
         spend_log.add_sums(conn, self._sums)
         spend_log.add_mixed_requests(conn, list(_remembered(self._items)))
         holds.write(conn, list(_holds(self._items)))

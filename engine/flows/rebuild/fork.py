@@ -16,8 +16,8 @@ from sqlalchemy import Connection
 
 from engine.domain.ids import brand_of
 from engine.domain.periods import HOUR_MS, at_ms, date_of, day_of
-from engine.flows.persist.ingest import Broken, Read, read
 from engine.flows.persist.posting import request_of, spend_day
+from engine.flows.persist.reading import Broken, Read, read
 from engine.ledger import known_rows
 from engine.ledger.cursors import CursorRow
 from engine.ledger.known_rows import Place

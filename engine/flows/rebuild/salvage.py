@@ -18,9 +18,10 @@ from sqlalchemy import Connection, Engine
 
 from engine.domain.periods import at_ms
 from engine.errors import BudgetError
-from engine.flows.persist.ingest import Broken, Part, Read, book
+from engine.flows.persist.ingest import Part, book
 from engine.flows.persist.persister import BATCH, SPENDS_AT_ONCE, DrainStats, HistoryLost, Persister
 from engine.flows.persist.posting import request_of, spend_day
+from engine.flows.persist.reading import Broken, Read
 from engine.flows.rebuild.fork import Unknown, find_fork, missing_slices
 from engine.ledger import known_rows, quarantine
 from engine.ledger.cursors import CursorMoved, CursorRow, lock_cursor, read_cursors, restart_cursor

@@ -17,6 +17,7 @@ from engine.domain.periods import date_of, day_of
 from engine.ledger import retention, spend_log
 from engine.ledger.database import writing
 from engine.ledger.locks import LockHeld, is_held
+from engine.ledger.models import tables_of
 from engine.live.admin import LiveRedis
 
 log = logging.getLogger(__name__)
@@ -55,13 +56,18 @@ class Dropped:
 
 
 class LogDays:
-    """Maintains the partitions of the spend log. keep_days: SPEND_LOG_KEEP_DAYS, None for all. only_exported: whether SPEND_LOG_DROP says so."""
+    """Maintains the partitions of the spend log. keep_days: SPEND_LOG_KEEP_DAYS, None for all. only_exported: whether SPEND_LOG_DROP says so.
+    packed: whether SPEND_LOG says so.
+    """
 
-    def __init__(self, db: Engine, live: LiveRedis, keep_days: int | None, only_exported: bool = False) -> None:
+    def __init__(
+        self, db: Engine, live: LiveRedis, keep_days: int | None, only_exported: bool = False, packed: bool = False
+    ) -> None:
         self._db = db
         self._live = live
         self._keep_days = keep_days
         self._only_exported = only_exported
+        self._tables = tables_of(packed)
 
     def make_ahead(self) -> None:
         """Makes the partitions of today and the next days, so that midnight waits for none. Persist makes a missing
@@ -69,8 +75,9 @@ class LogDays:
         """
         today = self._today()
         for days in range(AHEAD + 1):
-            with writing(self._db) as conn:
-                spend_log.ensure_partition(conn, today + timedelta(days=days))
+            for table in self._tables:
+                with writing(self._db) as conn:
+                    spend_log.ensure_partition(conn, today + timedelta(days=days), table)
 
     def drop_old(self, between: Callable[[], object] = lambda: None) -> Dropped:
         """Drops closed days that are older than the setting, each in a transaction of its own; `between` is called

@@ -15,7 +15,8 @@ from typing import Final, NamedTuple
 from sqlalchemy import Connection
 
 from engine.domain.periods import date_of, days_of_month, month_of_date
-from engine.flows.persist.ingest import Read, counted_by, read
+from engine.flows.persist.ingest import counted_by
+from engine.flows.persist.reading import Read, read
 from engine.ledger import audit, quarantine, spend_read, verified
 from engine.ledger.cursors import read_cursors
 from engine.ledger.verified import Watermark

@@ -31,8 +31,8 @@ def capacity(
         conn.execute(text("SET LOCAL statement_timeout = '5s'"))
         spends, calls, events = conn.execute(
             text(
-                "SELECT count(*), count(DISTINCT (shard, n)), count(event_id) FROM spend_log"
-                " WHERE recorded_at >= now() - interval '10 seconds' AND day >= (now() AT TIME ZONE 'UTC')::date - 1"
+                "SELECT count(*), count(DISTINCT (shard, n)), count(event_id)"
+                " FROM spends_since(now() - interval '10 seconds') WHERE day >= (now() AT TIME ZONE 'UTC')::date - 1"
             )
         ).one()
     # An id is kept for at least one window and at most two.

@@ -10,6 +10,7 @@ from typing import Any, Final
 from sqlalchemy import Engine, text
 
 from engine.ledger.locks import HELD_BY, PREFIX, Lock
+from engine.ledger.models import LOG_TABLES
 from engine.logs import visible
 from engine.views.doctor.finding import Finding
 
@@ -72,7 +73,7 @@ def look_at_waits(db: Engine) -> Iterator[Finding]:
         return
     for row in rows:
         statement = " ".join(visible(row["query"]).split())
-        persist = any(table in statement for table in ("journal_cursor", "spend_log"))
+        persist = any(table in statement for table in ("journal_cursor", *LOG_TABLES))
         who = "persist, or another that writes the spend log," if persist else "a session of ours"
         holder, held_s = row["holder"], row["held_s"]
         held = f"held by process {holder}" if holder is not None else "held by a process that this role may not see"
