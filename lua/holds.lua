@@ -48,6 +48,7 @@ for _, operation in ipairs(operations) do
   operation.brand = campaign and plans.brands[campaign.brand_id]
   if operation.verb ~= 'E' and operation.brand then
     if not operation.brand.holds_key then return { 'invalid', 0, 'keys' } end
+    if not held_by(operation.brand, operation.campaign) then return invalidate_shard(shard_key, operation.brand.key) end
     ended_names[#ended_names + 1] = '!' .. operation.name
   end
 end
@@ -81,7 +82,7 @@ local writes = {}
 local function finish(operation, state, held)
   ended[operation.name] = state .. ',' .. held .. ',' .. (operation.digits ~= '' and operation.digits or '0')
   if open[operation.name] then
-    operation.brand.held = operation.brand.held - tonumber(open[operation.name])
+    add_held(operation.brand, operation.campaign, -tonumber(open[operation.name]))
     operation.brand.holds_changed = true
     open[operation.name] = nil
   end
@@ -98,7 +99,7 @@ local function reserve(operation, was, was_held)
   local mask = refusal(operation.brand, plans.campaigns[operation.campaign], operation.amount, now)
   if mask > 0 then return 'x' .. mask end
   local expires = text(now + operation.ttl)
-  operation.brand.held = operation.brand.held + operation.amount
+  add_held(operation.brand, operation.campaign, operation.amount)
   operation.brand.holds_changed = true
   open[operation.name] = operation.digits
   writes[operation.name] = { operation = operation, open = operation.digits .. ',' .. expires, expires = expires }
@@ -148,7 +149,7 @@ for i, operation in ipairs(operations) do
   if string.find(outcomes[i], '^x') then refusals['h' .. outcomes[i]] = (refusals['h' .. outcomes[i]] or 0) + 1 end
 end
 
-local moved, messages = changes_of(plans.brands, now)
+local moved, messages = plan_changes(plans, now)
 if #lines > 0 then
   local failed = append(shard, journal_key, { 'h', table.concat(lines) }, moved)
   if failed then return failed end

@@ -90,6 +90,9 @@ class Campaign(Base):
     status: Mapped[str] = mapped_column(server_default="paused")
     reasons: Mapped[list[str]] = mapped_column(server_default=text("'{}'::text[]"))
     schedule: Mapped[Any | None] = mapped_column(JSONB(none_as_null=True))
+    daily_budget_micros: Mapped[int | None]
+    monthly_budget_micros: Mapped[int | None]
+    lifetime_budget_micros: Mapped[int | None]
     version: Mapped[int] = mapped_column(Integer, server_default="1")
     published_version: Mapped[int | None] = mapped_column(Integer)
     switched_at: Mapped[datetime] = _now()
@@ -111,6 +114,9 @@ class Campaign(Base):
         CheckConstraint("ordinal BETWEEN 1 AND 65535", "ordinal"),
         CheckConstraint(_NAME, "name"),
         CheckConstraint(_EXTERNAL_ID, "external_id"),
+        CheckConstraint(f"daily_budget_micros {_TOTAL}", "daily_budget"),
+        CheckConstraint(f"monthly_budget_micros {_TOTAL}", "monthly_budget"),
+        CheckConstraint(f"lifetime_budget_micros {_TOTAL}", "lifetime_budget"),
         CheckConstraint("status IN ('active', 'paused')", "status"),
         # A new campaign is paused without a cause until its first status is written, so only one direction is a law here.
         CheckConstraint("status = 'paused' OR cardinality(reasons) = 0", "active_without_reasons"),

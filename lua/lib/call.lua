@@ -66,31 +66,39 @@ local function read_plans(day, month)
       if not holds_exist(brand, KEYS[i], KEYS[i + 1]) then return nil, invalidate_shard(shard_key, KEYS[i]) end
     end
   end
+  for _, campaign in pairs(campaigns) do
+    local brand = campaign.budgets[1] and brands[campaign.brand_id]
+    if brand and not held_by(brand, campaign.id) then return nil, invalidate_shard(shard_key, brand.key) end
+  end
   return { brands = brands, campaigns = campaigns, day_field = day_field, month_field = month_field }
 end
 
--- Adds an amount to a brand's budgets, in the tables. False when a total would exceed MAX_TOTAL.
-local function count_brand(brand, amount)
-  for _, budget in ipairs(brand.budgets) do
+-- Adds an amount to the budgets of a brand, or to a campaign's own, in the tables. False when a total would exceed MAX_TOTAL.
+local function count_budgets(owner, amount)
+  for _, budget in ipairs(owner.budgets) do
     note_before(budget)
     budget.spent = budget.spent + amount
     if budget.spent > MAX_TOTAL then return false end
   end
-  brand.charged = true
+  owner.charged = true
   return true
 end
 
--- Adds an amount to a campaign's counters, in the tables.
+-- Adds an amount to a campaign's counters, in the tables. False as above.
 local function count_campaign(campaign, amount)
   campaign.daily, campaign.monthly = campaign.daily + amount, campaign.monthly + amount
-  campaign.charged = true
+  return count_budgets(campaign, amount)
 end
 
 -- Adds an amount to a brand and its campaign, in the tables. False when a total would exceed MAX_TOTAL.
 local function count(brand, campaign, amount)
-  if not count_brand(brand, amount) then return false end
-  count_campaign(campaign, amount)
-  return true
+  return count_budgets(brand, amount) and count_campaign(campaign, amount)
+end
+
+-- The budgets of brands and campaigns that this call used up or freed (lib/changes.lua: changes_of).
+local function plan_changes(plans, now)
+  local moved, messages = changes_of(plans.brands, now)
+  return changes_of(plans.campaigns, now, moved, messages)
 end
 
 -- Writes a brand's counters and its sum on hold, where they changed.
@@ -101,7 +109,19 @@ local function write_brand(brand)
     add_since(brand, fields)
     redis.call('HSET', brand.key, unpack(fields))
   end
-  if brand.holds_changed then redis.call('HSET', brand.key, 'held', text(brand.held)) end
+  if brand.holds_changed then write_held(brand) end
+end
+
+-- Writes the counters and instants of a campaign's own budgets that no other code writes.
+local function write_own_budgets(campaign, day_field, month_field)
+  local fields = {}
+  for _, budget in ipairs(campaign.budgets) do
+    if budget.field ~= day_field and budget.field ~= month_field then
+      fields[#fields + 1], fields[#fields + 2] = budget.field, argument(budget.spent)
+    end
+  end
+  add_since(campaign, fields)
+  if #fields > 0 then redis.call('HSET', campaign.key, unpack(fields)) end
 end
 
 -- Writes all brands, and the counters of campaigns, where they changed.
@@ -111,6 +131,7 @@ local function write_plans(plans)
   for _, campaign in pairs(plans.campaigns) do
     if campaign.charged then
       redis.call('HSET', campaign.key, day_field, argument(campaign.daily), month_field, argument(campaign.monthly))
+      if campaign.budgets[1] then write_own_budgets(campaign, day_field, month_field) end
     end
   end
 end

@@ -160,7 +160,7 @@ local function charge(verb, call)
     if not drawn then return bad end
   end
   -- Append.
-  local moved, messages = changes_of(plans.brands, now)
+  local moved, messages = plan_changes(plans, now)
   if verdict.counted > 0 or #lines > 0 then
     local entry = entry_of(verb, call, size, verdict, lines)
     local failed = append(shard, journal_key, entry, moved, call.log and verdict.counted > 0 and '2')

@@ -47,6 +47,8 @@ def check_entry(entry: Entry) -> None:
     for change in entry.changes:
         if not 1 <= change.brand_id <= MAX_BRAND_ID or not _is_budget(change.cause):
             raise ValueError(f"{change.cause[:40]!r} of brand {change.brand_id} is not a budget")
+        if change.campaign_id is not None:
+            _check_campaign(change.campaign_id)
         if change.direction not in ("exhausted", "restored"):
             raise ValueError(f"{change.direction[:40]!r} is not what becomes of a budget")
     _check_spends(entry)

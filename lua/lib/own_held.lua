@@ -1,0 +1,35 @@
+-- What each campaign of a brand has on hold: fields `h:<campaign id>` of the brand's hash, absent is 0. Only a brand of which any campaign has, or had,
+-- limits of its own keeps them (field `own` = 1). They stand with the brand, because a call that removes expired holds does not name their campaigns.
+-- brand.own_held: nil or false where the brand keeps none, else the sums that this call knows.
+-- include: lib/stored.lua
+-- include: lib/text.lua
+
+-- The amount that a campaign has on hold; nil where the stored sum is malformed. Where the brand keeps no sums, no campaign has limits: 0.
+local function held_by(brand, campaign_id)
+  local sums = brand.own_held
+  if not sums then return 0 end
+  if not sums[campaign_id] then sums[campaign_id] = whole(redis.call('HGET', brand.key, 'h:' .. campaign_id) or '0') end
+  return sums[campaign_id]
+end
+
+-- Adds to what a brand and its campaign have on hold, in the tables. False where the campaign's stored sum is malformed.
+local function add_held(brand, campaign_id, amount)
+  local sum = held_by(brand, campaign_id)
+  if not sum then return false end
+  brand.held = brand.held + amount
+  if brand.own_held then
+    brand.own_held[campaign_id] = sum + amount
+    brand.own_held_changed = brand.own_held_changed or {}
+    brand.own_held_changed[campaign_id] = true
+  end
+  return true
+end
+
+-- Writes the sums on hold of a brand, and those of its campaigns that changed.
+local function write_held(brand)
+  redis.call('HSET', brand.key, 'held', text(brand.held))
+  for campaign_id in pairs(brand.own_held_changed or {}) do
+    local sum, field = brand.own_held[campaign_id], 'h:' .. campaign_id
+    if sum == 0 then redis.call('HDEL', brand.key, field) else redis.call('HSET', brand.key, field, text(sum)) end
+  end
+end
