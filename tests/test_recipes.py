@@ -53,7 +53,7 @@ from engine.domain.periods import DAY_MS
 from engine.flows.catalog.plans import _OF_BRAND
 from engine.flows.catalog.status import began
 from engine.flows.rebuild.contents import plan_hashes
-from engine.flows.verify.limits import _above
+from engine.flows.verify.limits import _above, _of_brand
 from engine.live.keys import keys_of_brand
 from engine.live.plans import read_brand_line
 from engine.live.replies import Figures, SpendResult
@@ -73,7 +73,7 @@ assert len(Figures(b"81:5:5:10:").budgets) == 2
 # Live plan, verify, status, page.
 live = read_brand_line(81, [b"ok", str(now).encode(), b"9", b"3:0:10::5:5:::7:7:%d" % (now - 2)], {})
 assert live.daily_limit == 10 and live.budget("team_budget").limit == 7
-assert [(p.field, p.spent, p.limit) for p in _above(live, 1)] == [("team_budget", 7, 7)]
+assert [(p.field, p.spent, p.limit) for p in _above(_of_brand(live), 1)] == [("team_budget", 7, 7)]
 assert began("team_budget", None, live) == now - 2
 row = SimpleNamespace(id=81, version=1, archived_at=None,
     daily_budget_micros=10, monthly_budget_micros=None, team_budget_micros=7)

@@ -10,6 +10,7 @@ from flask.typing import ResponseReturnValue
 from flask_wtf import FlaskForm
 from markupsafe import Markup
 
+from engine.domain.budget import CAMPAIGN_BUDGETS, OwnLimits
 from engine.domain.ids import brand_of
 from engine.domain.money import NO_LIMIT_WORD
 from engine.domain.names import seen
@@ -78,9 +79,9 @@ def new_campaign(brand_id: int) -> ResponseReturnValue:
     brand = parts().catalog.brand(brand_id)
     form = CampaignForm()
     if form.validate_on_submit() and (values := form.values()) is not None:
-        changed = _try(
-            form, lambda: parts().manage.create_campaign(brand_id, **{"external_id": None} | values, actor=g.actor)
-        )
+        limits = OwnLimits(*(values.pop(kind.column, None) for kind in CAMPAIGN_BUDGETS))
+        given = {"external_id": None} | values
+        changed = _try(form, lambda: parts().manage.create_campaign(brand_id, **given, limits=limits, actor=g.actor))
         if changed is not None:
             _told(changed, f"Campaign {changed.row.name} created. Its id for bidders is {changed.row.id}.")
             return back_to_status(brand_id)
@@ -89,7 +90,7 @@ def new_campaign(brand_id: int) -> ResponseReturnValue:
 
 @blueprint.route("/campaigns/<int:campaign_id>/edit", methods=["GET", "POST"])
 def edit_campaign(campaign_id: int) -> ResponseReturnValue:
-    """A campaign's name and schedule."""
+    """A campaign's name, schedule and own budgets."""
     campaign = parts().catalog.campaign(campaign_id)
     brand = parts().catalog.brand(campaign.brand_id)
     if campaign.archived:
@@ -111,7 +112,8 @@ def edit_campaign(campaign_id: int) -> ResponseReturnValue:
         if campaign.version != expected:
             now = CampaignForm(formdata=None)
             now.fill(campaign)
-            current = _differing(form, now, ("name", "external_id"))
+            budgets = (f"{kind.name}_budget" for kind in CAMPAIGN_BUDGETS)
+            current = _differing(form, now, ("name", "external_id", *budgets))
             if values["schedule"] != campaign.schedule:
                 current["mode"] = campaign.schedule.words()
             form.expected_version.data = str(campaign.version)

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 from sqlalchemy import Connection, text
 
 from engine.domain.money import parse_budget
+from engine.ledger.changes import Entity
 
 _LIMIT: Final = 100
 
@@ -70,16 +71,19 @@ def changes_without_change(connection: Connection, since: datetime) -> list[Wron
     ]
 
 
-def largest_budget(connection: Connection, brand_id: int, field: str, now: int | None, since: datetime) -> int | None:
-    """The largest budget (micros) of a brand that was in force since an instant; None when it had no limit for a while.
+def largest_budget(
+    connection: Connection, entity: Entity, entity_id: int, field: str, now: int | None, since: datetime
+) -> int | None:
+    """The largest budget (micros) of a brand or campaign that was in force since an instant; None when it had no limit for
+    a while.
 
-    field: daily_budget or monthly_budget; now: the one in force now.
+    field: such as daily_budget; now: the one in force now.
     """
     found = connection.execute(
         text(
-            "SELECT old FROM catalog_change WHERE entity = 'brand' AND entity_id = :id AND field = :field AND at >= :since"
+            "SELECT old FROM catalog_change WHERE entity = :entity AND entity_id = :id AND field = :field AND at >= :since"
         ),
-        {"id": brand_id, "field": field, "since": since},
+        {"entity": entity, "id": entity_id, "field": field, "since": since},
     )
     values = [now, *(parse_budget(row.old, field) for row in found)]
     return None if None in values else max(value for value in values if value is not None)
@@ -96,8 +100,11 @@ class RecentRow(NamedTuple):
     told: str | None
 
 
-def recent_rows(connection: Connection, brand_id: int, since: datetime, limit: int) -> list[RecentRow]:
-    """A brand's rows since an instant, the newest `limit` of them, in the order in which they were counted.
+def recent_rows(
+    connection: Connection, brand_id: int, since: datetime, limit: int, campaign_id: int | None = None
+) -> list[RecentRow]:
+    """The rows of a brand, or of one of its campaigns, since an instant, the newest `limit` of them, in the order in which
+    they were counted.
 
     told: the verb (`t` try, `r` record) of calls that were not counted whole.
     """
@@ -105,9 +112,10 @@ def recent_rows(connection: Connection, brand_id: int, since: datetime, limit: i
         text(
             "SELECT l.amount_micros, l.kind, l.hold_id, l.request_id, l.day, nullif(left(m.digest, 1), '*') AS told FROM spend_log AS l"
             " LEFT JOIN mixed_request AS m ON m.shard = l.shard AND m.generation = l.generation AND m.n = l.n"
-            " WHERE l.brand_id = :brand AND l.recorded_at >= :since ORDER BY l.generation DESC, l.n DESC, l.position DESC LIMIT :limit"
+            " WHERE l.brand_id = :brand AND l.campaign_id = coalesce(CAST(:campaign AS bigint), l.campaign_id) AND l.recorded_at >= :since"
+            " ORDER BY l.generation DESC, l.n DESC, l.position DESC LIMIT :limit"
         ),
-        {"brand": brand_id, "since": since, "limit": limit},
+        {"brand": brand_id, "campaign": campaign_id, "since": since, "limit": limit},
     )
     return [RecentRow(*row) for row in found][::-1]
 

@@ -45,9 +45,11 @@ def read_snapshot(
         for (brand_id, ids), reply in zip(part, ask_all(calls), strict=True):
             _check(reply, mark)
             if reply[4]:
-                seen = read_brand(int(reply[3]), int(reply[2]), reply[4].decode())
+                n, at_ms = int(reply[3]), int(reply[2])
+                seen = read_brand(n, at_ms, reply[4].decode())
                 campaigns = brands[brand_id][1] if brand_id in brands else []
-                campaigns += [read_campaign(c, text.decode()) for c, text in zip(ids, reply[5:], strict=True) if text]
+                lines = ((c, text.decode()) for c, text in zip(ids, reply[5:], strict=True) if text)
+                campaigns += [read_campaign(c, text, n=n, at_ms=at_ms) for c, text in lines]
                 brands[brand_id] = (seen, campaigns)
     return Snapshot(mark, [(brand_id, seen, campaigns) for brand_id, (seen, campaigns) in brands.items()])
 

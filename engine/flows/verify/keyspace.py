@@ -107,6 +107,17 @@ class Keyspace:
                 f"has {found.held} micros held, its {len(found.holds)} holds are {total} ({found.held - total:+d})",
                 found.held - total,
             )
+        sums: dict[int, int] = {}
+        for name, (micros, _) in found.holds.items():
+            campaign_id = int(name.partition(":")[0])
+            sums[campaign_id] = sums.get(campaign_id, 0) + micros
+        for campaign_id in sorted(sums.keys() | found.own.keys()) if found.own is not None else ():
+            held, of_holds = found.own.get(campaign_id, 0), sums.get(campaign_id, 0)
+            if held != of_holds:
+                yield (
+                    f"has {held} micros held of campaign {campaign_id}, its holds are {of_holds} ({held - of_holds:+d})",
+                    held - of_holds,
+                )
         expires = {name: at for name, (_, at) in found.holds.items()}
         if expires != found.expiry:
             apart = sorted(
