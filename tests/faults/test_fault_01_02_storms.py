@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from engine import BudgetClient
+from engine.domain.budget import OwnLimits
 from engine.domain.periods import day_of, ms_of
 from engine.live.scripts import swapping
 from tests.faults.figures import Figures
@@ -17,7 +18,7 @@ from tests.live.plant import MOVABLE_CLOCK, Plant
 from tests.patience import PATIENCE_S
 from tests.processes.conftest import until
 
-PROCESSES, TRIES = 8, 400
+PROCESSES, TRIES, OWN_TRIES = 8, 400, 40
 CROWD_S = 3 * PATIENCE_S
 """For eight processes that begin at once, each loading the client anew, on a machine with other work."""
 ROUNDS = int(os.environ.get("TEST_ROUNDS", "1"))
@@ -56,7 +57,7 @@ def _last_dollar(barrier: Any, answers: Any, over: Any, url: str) -> None:
     client = BudgetClient.from_url(url, timeout_ms=20_000)
     for number in range(ROUNDS):
         campaigns = [(81 + number) * 65536 + 1, (81 + number) * 65536 + 2]
-        for tries in (TRIES, 20):
+        for tries in (TRIES, 20, OWN_TRIES):
             barrier.wait(CROWD_S)
             outcomes = [client.try_spend(campaigns[i % 2], "1.00").outcome for i in range(tries)]
             answers.put((outcomes.count("accepted"), outcomes.count("refused")))
@@ -81,8 +82,24 @@ def test_fault_01_v3_last_dollar_storm_is_exact_each_time_in_a_row(
             seen.acknowledged += accepted
         seen.overspent += max(plant.spent(brand) - 110_000_000, 0)
         seen.lost += max(110_000_000 - plant.spent(brand), 0)
+        # A campaign's own budget has room for 30 more, its brand for all; the other campaign of the brand has none.
+        plant.brand(brand_id=brand, daily="1000", version=111)
+        live = plant.live.read_campaign(brand * 65536 + 1)
+        assert live is not None
+        spent = live.campaigns[brand * 65536 + 1].daily_spend
+        plant.campaign(brand * 65536 + 1, version=2, limits=OwnLimits(daily=spent + 30_000_000))
+        crowd.barrier.wait(CROWD_S)
+        told = crowd.told()
+        accepted, others = sum(a for a, _ in told), PROCESSES * OWN_TRIES // 2
+        assert (accepted, sum(r for _, r in told)) == (30 + others, others - 30)
+        seen.attempts += PROCESSES * OWN_TRIES
+        seen.acknowledged += accepted
+        of_brand = 140_000_000 + others * 1_000_000
+        seen.overspent += max(plant.spent(brand) - of_brand, 0)
+        seen.lost += max(of_brand - plant.spent(brand), 0)
+        plant.campaign(brand * 65536 + 1, version=3)
         # With 40.00 left, a refused 150.00 leaves 40.00 spendable.
-        plant.brand(brand_id=brand, daily="150", version=150)
+        plant.brand(brand_id=brand, daily=str(of_brand // 1_000_000 + 40), version=150)
         assert client.try_spend(brand * 65536 + 1, "150").outcome == "refused"
         assert client.try_spend(brand * 65536 + 1, "40").outcome == "accepted"
         assert client.try_spend(brand * 65536 + 1, "0.000001").outcome == "refused"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, Final
 
 import pytest
@@ -41,13 +40,13 @@ def begin(plant: Plant, version: int, limits: OwnLimits, before: int = 0) -> Non
 
 
 @pytest.fixture
-def capped(plant: Plant, request: pytest.FixtureRequest) -> Iterator[Plant]:
+def capped(plant: Plant, request: pytest.FixtureRequest) -> Plant:
     """A campaign that spent 900 micros and may spend 100 more by one budget of its own; brand and another campaign have room."""
     plant.brand(daily="10", monthly="100")
     plant.campaign(OTHER)
     call(plant, "record_spends", *alone(900))
     begin(plant, 2, OwnLimits(**{request.param: 1000}))
-    yield plant
+    return plant
 
 
 EACH: Final = pytest.mark.parametrize("capped", BITS, indirect=True)
