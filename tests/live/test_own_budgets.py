@@ -266,6 +266,24 @@ def test_a_lifetime_budget_begins_with_what_the_log_has_and_this_month_s_counter
     assert client.try_spend(CAMPAIGN, amount_micros=10).outcome == "accepted"
 
 
+def test_a_lifetime_budget_does_not_begin_with_a_log_that_lacks_a_refund_of_an_earlier_month(
+    plant: Plant, client: BudgetClient, clock: None
+) -> None:
+    month_end = next_month_ms(plant.live.now_ms())
+    plant.at(month_end - 60_000)
+    plant.brand()
+    client.record_spend(CAMPAIGN, amount_micros=100, event_id="last-month")
+    plant.at(month_end + 60_000)
+    first = bring(plant, 2, OwnLimits(lifetime=150))
+    assert client.refund(CAMPAIGN, event_id="last-month", amount_micros=30).outcome == "refunded"
+    month = month_of(first.now_ms)
+    again = bring(plant, 2, OwnLimits(lifetime=150), LifetimeBase(100, month, first.n))
+    assert again.uncounted == (CAMPAIGN,)
+    assert not bring(plant, 2, OwnLimits(lifetime=150), LifetimeBase(70, month, again.n)).uncounted
+    assert client.try_spend(CAMPAIGN, amount_micros=81).reasons == ("flight_budget",)
+    assert client.try_spend(CAMPAIGN, amount_micros=80).outcome == "accepted"
+
+
 def test_a_lifetime_counter_that_is_gone_takes_the_shard_out_of_use(plant: Plant, client: BudgetClient) -> None:
     plant.brand()
     begin(plant, 2, OwnLimits(lifetime=100))

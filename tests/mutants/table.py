@@ -10,6 +10,7 @@ from tests.mutants.export import SENT_OUT
 from tests.mutants.failover import FAILED_OVER
 from tests.mutants.lua import LUA
 from tests.mutants.mutant import Mutant
+from tests.mutants.own import OF_CAMPAIGNS
 from tests.mutants.persist import WRITTEN_DOWN
 from tests.mutants.rebuild import MADE_WHOLE
 from tests.mutants.refunds import GIVEN_BACK
@@ -20,6 +21,7 @@ from tests.mutants.verified import CONFIRMED
 MUTANTS: Final[tuple[Mutant, ...]] = (
     *LUA,
     *GIVEN_BACK,
+    *OF_CAMPAIGNS,
     *WRITTEN_DOWN,
     *CLOSED,
     *LET_GO,
