@@ -49,7 +49,9 @@ def campaign() -> None:
 @click.option("--external-id", metavar="X", help="Your own id, usable as ext:X wherever an ID is asked for.")
 @_own_budgets("none")
 @pass_app
-def create(app: App, brand_id: str, name: str, schedule: str | None, external_id: str | None, **budgets: str) -> None:
+def create(
+    app: App, /, brand_id: str, name: str, schedule: str | None, external_id: str | None, **budgets: str
+) -> None:
     """Create the campaign NAME of a brand."""
     from engine.domain.money import parse_budget
     from engine.domain.schedule import Schedule
@@ -109,6 +111,7 @@ def show(app: App, campaign_id: str) -> None:
 @pass_app
 def update(
     app: App,
+    /,
     campaign_id: str,
     name: str | None,
     schedule: str | None,
