@@ -20,11 +20,11 @@ local shard, refused = open_shard(shard_key, instance)
 if not shard then return refused end
 local difference = string.find(digits, '^%-?%d+$') and #digits <= 17 and tonumber(digits)
 local compared_n = compared_at and #compared_at <= 16 and string.find(compared_at, '^%d+$') and tonumber(compared_at)
-if not difference or not compared_n or not (string.find(field, '^[dm]:%d+$') or (field == 'f:0' and string.find(plan_key, ':campaign:%d+$'))) or #name > 64 or not string.find(name, ID) then
+if not difference or not compared_n or not (string.find(field, '^[dm]:%d+$') or (field == LIFETIME and string.find(plan_key, ':campaign:%d+$'))) or #name > 64 or not string.find(name, ID) then
   return { 'invalid', 0, 'adjustment' }
 end
 local got = redis.pcall('HMGET', plan_key, 'v', field)
-local value = not got.err and got[1] and (got[2] or field ~= 'f:0') and stored(got[2])
+local value = not got.err and got[1] and (got[2] or field ~= LIFETIME) and stored(got[2])
 if not value then return invalidate_shard(shard_key, plan_key) end
 local last = redis.call('HMGET', shard_key, 'adjusted', 'adjusted_n')
 if last[1] == name then return { 'done', text(value), last[2] } end

@@ -47,7 +47,7 @@ for i = 3, #KEYS do
     local own_line = ''
     if got[7] then
       local own, since = {}, nil
-      own.budgets, since = own_budgets(KEYS[i], got[7], day_field, month_field)
+      own.budgets, since = read_own_budgets(KEYS[i], got[7], day_field, month_field)
       if not own.budgets then return { 'not_ready', 'lost' } end
       local lifetime = ''
       for _, budget in ipairs(own.budgets) do

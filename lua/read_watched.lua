@@ -26,7 +26,7 @@ for i = 3, #KEYS do
   local got = brand and redis.pcall('HMGET', KEYS[i], 'v', 'on', 'archived', 'schedule', 'x') or {}
   if got.err then return { 'not_ready', 'lost' } end
   if got[1] and not (whole(got[1]) and is_flag(got[2]) and is_flag(got[3]) and got[4] and is_schedule(got[4])) then return { 'not_ready', 'lost' } end
-  local budgets = got[1] and got[5] and own_budgets(KEYS[i], got[5], period_fields(day, month))
+  local budgets = got[1] and got[5] and read_own_budgets(KEYS[i], got[5], period_fields(day, month))
   if got[1] and got[5] and not budgets then return { 'not_ready', 'lost' } end
   reply[i + 3] = got[1] and table.concat(got, ':', 1, 4) .. watched_own(got[5], budgets) or ''
 end

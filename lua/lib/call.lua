@@ -112,16 +112,15 @@ local function write_brand(brand)
   if brand.holds_changed then write_held(brand) end
 end
 
--- Writes the counters and instants of a campaign's own budgets that no other code writes.
-local function write_own_budgets(campaign, day_field, month_field)
-  local fields = {}
-  for _, budget in ipairs(campaign.budgets) do
-    if budget.field ~= day_field and budget.field ~= month_field then
-      fields[#fields + 1], fields[#fields + 2] = budget.field, argument(budget.spent)
-    end
+-- Writes a campaign's counters, and those of its own budgets with the instants of their changes.
+local function write_counters(key, budgets, day_field, daily, month_field, monthly)
+  if not budgets[1] then return redis.call('HSET', key, day_field, argument(daily), month_field, argument(monthly)) end
+  local fields = { day_field, argument(daily), month_field, argument(monthly) }
+  for _, budget in ipairs(budgets) do
+    if budget.field == LIFETIME then fields[#fields + 1], fields[#fields + 2] = LIFETIME, argument(budget.spent) end
   end
-  add_since(campaign, fields)
-  if #fields > 0 then redis.call('HSET', campaign.key, unpack(fields)) end
+  add_since({ budgets = budgets }, fields)
+  redis.call('HSET', key, unpack(fields))
 end
 
 -- Writes all brands, and the counters of campaigns, where they changed.
@@ -130,8 +129,7 @@ local function write_plans(plans)
   local day_field, month_field = plans.day_field, plans.month_field
   for _, campaign in pairs(plans.campaigns) do
     if campaign.charged then
-      redis.call('HSET', campaign.key, day_field, argument(campaign.daily), month_field, argument(campaign.monthly))
-      if campaign.budgets[1] then write_own_budgets(campaign, day_field, month_field) end
+      write_counters(campaign.key, campaign.budgets, day_field, campaign.daily, month_field, campaign.monthly)
     end
   end
 end

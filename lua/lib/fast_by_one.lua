@@ -11,7 +11,7 @@ local function fast_by_one(verb, call, usual)
     rooms[brand] = rooms[brand] or room_of(brand, brand.held, verb)
     by_place[i] = { campaign = sums.ids[i], amount = sums.amounts[i], times = sums.counts[i] }
     local own = sums.owns[i]
-    local own_room = own and room_of(own, held_by(brand, own.id), verb) or ANY_ROOM
+    local own_room = own and room_of(own, own.held, verb) or ANY_ROOM
     targets[i] = target_of(sums.ids[i], brand.id, verb == 't' and sums.gates[i] or 0, rooms[brand], own_room)
     brand.amount = 0
   end

@@ -34,14 +34,15 @@ local function usual_brands(verb, day, month, now)
   end
 end
 
--- A campaign's own budgets as an owner, with the brand and the place among the sums; nil where a field is malformed. limits: its field `x`.
-local function usual_own(key, id, brand, limits, day_field, month_field)
-  local budgets = own_budgets(key, limits, day_field, month_field)
-  return budgets and held_by(brand, id) and { key = key, id = id, brand = brand, budgets = budgets }
+-- A campaign's own budgets as an owner, with what it has on hold where that matters; nil where a value is malformed. got: as read in usual_sums.
+local function usual_own(verb, id, brand, got, day_field, month_field)
+  local spent = { [day_field] = got[4] or nil, [month_field] = got[5] or nil, [LIFETIME] = got[7] or nil }
+  local budgets, held = own_budgets(got[6], spent, day_field, month_field), verb == 't' and brand.held > 0 and held_by(brand, id) or 0
+  return budgets and held and { id = id, budgets = budgets, held = held }
 end
 
 -- Parses the sums of a batch and reads their campaigns, into an array per field. nil where one is unusual. before: the place of the last key of a brand.
--- with_own: whether campaigns may have limits of their own.
+-- with_own: the verb where campaigns may have limits of their own, else false.
 local function usual_sums(body, by_number, before, day, month, now, with_own)
   local day_field, month_field = period_fields(day, month)
   local campaign_key, ends, count, size, last_id, any_closed = string.sub(shard_key, 1, -6) .. 'campaign:', 1, 0, 0, 0, false
@@ -53,7 +54,7 @@ local function usual_sums(body, by_number, before, day, month, now, with_own)
     -- Ascending order excludes repeated campaigns.
     if start ~= ends or not brand or id <= last_id or key ~= campaign_key .. campaign_id then return nil end
     if several < 1 or #times > 4 or #digits > 16 or amount < several or amount > several * MAX_AMOUNT then return nil end
-    local got = with_own and redis.pcall('HMGET', key, 'on', 'archived', 'schedule', day_field, month_field, 'x')
+    local got = with_own and redis.pcall('HMGET', key, 'on', 'archived', 'schedule', day_field, month_field, 'x', LIFETIME)
       or redis.pcall('HMGET', key, 'on', 'archived', 'schedule', day_field, month_field)
     local schedule, daily, monthly = got[3], got[4] or '0', got[5] or '0'
     if not is_flag(got[1]) or not is_flag(got[2]) or not schedule or (schedule ~= '' and not is_schedule(schedule)) then return nil end
@@ -64,7 +65,7 @@ local function usual_sums(body, by_number, before, day, month, now, with_own)
     -- end each
     any_closed = any_closed or closed > 0
     if got[6] then
-      owns[count] = usual_own(key, campaign_id, brand, got[6], day_field, month_field)
+      owns[count] = usual_own(with_own, campaign_id, brand, got, day_field, month_field)
       if not owns[count] then return nil end
     end
     ids[count], amounts[count], counts[count], gates[count], brands[count] = campaign_id, amount, several, closed, brand
@@ -98,7 +99,7 @@ local function sums_fit(verb, brands, sums)
     if not has_room(brand, brand.held, brand.amount > 0 and verb or 'r', brand.amount) then return false end
   end
   for i, own in pairs(sums.owns) do
-    if not has_room(own, held_by(own.brand, own.id), verb, sums.amounts[i]) then return false end
+    if not has_room(own, own.held, verb, sums.amounts[i]) then return false end
   end
   return true
 end
@@ -134,10 +135,9 @@ local function write_usual(verb, call, usual, verdict)
   for i = 1, sums.count do
     local amount, mask, own = amounts[i], gates[i] + masks[sums.brands[i]], sums.owns[i]
     if own then mask = mask + budget_mask(own) end
-    if own and amount > 0 then write_own_budgets(own, day_field, month_field) end
     if amount > 0 then
       local daily, monthly = found[2 * i - 1] + amount, found[2 * i] + amount
-      redis.call('HSET', KEYS[sums.before + i], day_field, argument(daily), month_field, argument(monthly))
+      write_counters(KEYS[sums.before + i], own and own.budgets or NO_BUDGETS, day_field, daily, month_field, monthly)
     end
     ids[i] = ids[i] .. (mask == 0 and ':0' or ':' .. mask)
   end
@@ -158,7 +158,7 @@ local function fast_packed(verb, call)
   local active, till, month = is_flag(state[7]) and tonumber(state[7]), whole(state[8]), month_of(day)
   if not active or not till or now >= till then return nil end
   local brands, by_number, before = usual_brands(verb, day, month, now)
-  local sums = brands and usual_sums(call.body, by_number, before, day, month, now, shard.layout == WITH_OWN_LIMITS)
+  local sums = brands and usual_sums(call.body, by_number, before, day, month, now, shard.layout == WITH_OWN_LIMITS and verb)
   if not sums or #log ~= 2 + sums.size * (1 + width) then return nil end
   local one, other = redis.pcall('HMGET', request_keys[1], '#', request), redis.pcall('HMGET', request_keys[2], '#', request)
   if not one[1] or not other[1] or one[2] or other[2] then return nil end

@@ -47,7 +47,7 @@ repeat
     -- end each
   )
   -- A shard of the first layout has no campaign with limits of its own.
-  local campaign = state[2] ~= LAYOUT and redis.pcall('HMGET', campaign_key, 'on', 'archived', 'schedule', day_field, month_field, 'x')
+  local campaign = state[2] ~= LAYOUT and redis.pcall('HMGET', campaign_key, 'on', 'archived', 'schedule', day_field, month_field, 'x', LIFETIME)
     or redis.pcall('HMGET', campaign_key, 'on', 'archived', 'schedule', day_field, month_field)
   local schedule = campaign[3]
   if not brand[1] or not campaign[1] or not campaign[2] or not schedule then break end
@@ -97,16 +97,11 @@ repeat
   -- end each
   if limits then
     local own_held = is_try and held > 0 and redis.call('HGET', brand_key, 'h:' .. campaign_id) or '0'
-    local counters = redis.call('HMGET', campaign_key
-      -- each campaign budget
-      , $counter
-      -- end each
-    )
     if #limits == 0 or #own_held > 16 or not find(own_held, WHOLE) then break end
     own_held = own_held + 0
     -- each campaign budget
     if limits[$limit] ~= '' then
-      local counter = counters[$i] or $absent
+      local counter = $counter == day_field and (campaign[4] or '0') or $counter == month_field and (campaign[5] or '0') or campaign[7] or $absent
       if not counter or #counter > 16 or not find(counter, WHOLE) or #limits[$limit] > 16 then break end
       cap_$i, met_$i = limits[$limit] + 0, counter + 0
       largest = math.max(largest, own_held, cap_$i, met_$i + amount)
@@ -159,9 +154,15 @@ repeat
     , $counter, spent_$i
     -- end each
   )
-  redis.call('HSET', campaign_key, day_field, own_daily, month_field, own_monthly)
-  -- each campaign budget
-  if cap_$i and $counter ~= day_field and $counter ~= month_field then redis.call('HSET', campaign_key, $counter, met_$i + amount) end
-  -- end each
+  if limits then
+    -- A budget without a limit writes the day's counter again.
+    redis.call('HSET', campaign_key, day_field, own_daily, month_field, own_monthly
+      -- each campaign budget
+      , cap_$i and $counter or day_field, cap_$i and met_$i + amount or own_daily
+      -- end each
+    )
+  else
+    redis.call('HSET', campaign_key, day_field, own_daily, month_field, own_monthly)
+  end
   return { 'ok', 'k*1', format('%s:%d:%d:%s:%s', brand_id, spent_1, spent_2, limit_1, limit_2), campaign_id .. ':' .. closed + full }
 until true

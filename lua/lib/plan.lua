@@ -40,26 +40,36 @@ local function budget_of(name, cause, field, since_field, limit, spent, since)
   return { name = name, cause = cause, field = field, since_field = since_field, limit = tonumber(limit), spent = counted, since = since or '' }
 end
 
--- A campaign's own budgets that have a limit, in the order of the list, from its field `x`; nil where a field is malformed. Also returns the instants at
--- which each budget of the list last changed.
+-- A campaign's own budgets that have a limit, in the order of the list; nil where a value is malformed. limits: its field `x`. spent: {field = value} of
+-- its counters. since: the instants at which each budget of the list last changed, where they are needed.
 local NO_BUDGETS = {}
-local function own_budgets(key, limits, day_field, month_field)
-  local given, budgets, since = { string.match(limits, OWN_LIMITS) }, {}, {}
-  local got = redis.call('HMGET', key
-    -- each campaign budget
-    , $counter, '$since'
-    -- end each
-  )
+local function own_budgets(limits, spent, day_field, month_field, since)
+  local given, budgets = { string.match(limits, OWN_LIMITS) }, {}
   -- each campaign budget
-  since[$i] = got[2 * $i] or ''
   if given[$limit] ~= '' then
-    local spent = got[2 * $i - 1] or $absent
-    local budget = spent and budget_of('$name', $cause, $counter, '$since', given[$limit], spent, since[$i])
+    local counted = spent[$counter] or $absent
+    local budget = counted and budget_of('$name', $cause, $counter, '$since', given[$limit], counted, since and since[$i])
     if not budget then return nil end
     budgets[#budgets + 1] = budget
   end
   -- end each
-  return budgets, since
+  return budgets
+end
+
+-- The same with its counters and these instants, which it reads; returns the instants too.
+local function read_own_budgets(key, limits, day_field, month_field)
+  local got = redis.call('HMGET', key, day_field, month_field, LIFETIME
+    -- each campaign budget
+    , '$since'
+    -- end each
+  )
+  local since = {
+    -- each campaign budget
+    got[3 + $i] or '',
+    -- end each
+  }
+  local spent = { [day_field] = got[1] or nil, [month_field] = got[2] or nil, [LIFETIME] = got[3] or nil }
+  return own_budgets(limits, spent, day_field, month_field, since), since
 end
 
 -- Reads a brand. nil where there is none, false where its hash is malformed.
@@ -91,7 +101,7 @@ local function read_campaign(key, day, month)
   local schedule, daily, monthly, limits, budgets = got[4], stored(got[5]), stored(got[6]), got[7], NO_BUDGETS
   if not whole(got[1]) or not is_flag(got[2]) or not is_flag(got[3]) or not schedule then return false end
   if not daily or not monthly or (schedule ~= '' and not is_schedule(schedule)) then return false end
-  if limits then budgets = own_budgets(key, limits, day_field, month_field) end
+  if limits then budgets = read_own_budgets(key, limits, day_field, month_field) end
   if not budgets then return false end
   return {
     key = key, version = got[1], on = got[2] == '1', archived = got[3] == '1', schedule = schedule, daily = daily, monthly = monthly,
