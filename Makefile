@@ -5,9 +5,11 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; exit; }; done; echo python3)
 RUN := exec .venv/bin/python -u -m
 export PYTHONUNBUFFERED := 1
+# A process of ours that starts again and again has its compiled files: a third of its start.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lint bench export-size export-bucket parquet storms cluster kills failover odd fuzz soak twin mutants redis-versions image rows golden lock sbom audit clean clean-data venv
+.PHONY: help demo up test long lint bench export-size export-bucket parquet storms cluster kills failover odd fuzz soak twin mutants redis-versions image rows golden lock sbom audit clean clean-data venv
 
 help: ## this list
 	@echo "make what?"
@@ -19,8 +21,11 @@ demo: venv ## everything, with sample brands and simulated bidders; Ctrl-C stops
 up: venv ## the same without samples and traffic
 	@$(RUN) engine up
 
-test: parquet ## every test, on embedded servers of its own
+test: parquet ## the tests, on embedded servers of their own
 	@$(RUN) pytest -n 2 --dist worksteal $(ARGS)
+
+long: parquet ## the long tests: procedures of docs/operations.md, outages under load, sizes
+	@$(RUN) pytest -n 2 --dist worksteal -m long $(ARGS)
 
 lint: venv ## ruff and mypy
 	@.venv/bin/python -m ruff check .
@@ -54,7 +59,7 @@ BEHIND_S ?= 2
 KEPT ?= 600000
 ROWS ?= 1000000
 failover: venv ## a replica that is behind becomes the primary, at a size: how long each shard is out of use; KEPT=n ROWS=n BEHIND_S=n
-	@TEST_FAILOVER_ENTRIES=$(KEPT) TEST_FAILOVER_ROWS=$(ROWS) TEST_FAILOVER_BEHIND_S=$(BEHIND_S) $(RUN) pytest -s tests/faults/test_fault_12_behind.py $(ARGS)
+	@TEST_FAILOVER_ENTRIES=$(KEPT) TEST_FAILOVER_ROWS=$(ROWS) TEST_FAILOVER_BEHIND_S=$(BEHIND_S) $(RUN) pytest -s -m long tests/faults/test_fault_12_behind.py $(ARGS)
 
 odd: venv ## every odd value in every field of every key in Redis, under load: no budget opens, each shard heals
 	@TEST_ODD_EVERY=1 $(RUN) pytest tests/faults/test_odd_values.py $(ARGS)

@@ -135,6 +135,7 @@ def test_a_new_campaign_of_an_archived_brand_fails_its_own_line_and_no_other(be:
     assert (again["recorded"], again["duplicate"], again["failed"]) == (0, 2502, 2)
 
 
+@pytest.mark.long
 def test_the_65536th_campaign_of_a_brand_fails_its_own_line_and_no_other(
     be: Be, system: System, tmp_path: Path
 ) -> None:

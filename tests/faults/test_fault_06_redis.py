@@ -84,7 +84,7 @@ def settled(system: System) -> bool:
     return all(state.ready and state.n == cursors[state.shard] for state in system.live.read_shards())
 
 
-@pytest.mark.parametrize("how", ["delete", "wrong type"])
+@pytest.mark.parametrize("how", ["delete", pytest.param("wrong type", marks=pytest.mark.long)])
 def test_fault_06_v11_a_key_of_each_kind_lost_under_askers_is_rebuilt_and_not_one_micro_too_much_is_accepted(
     system: System, processes: Processes, hot_url: str, how: str, figures: Callable[[Figures], None]
 ) -> None:
@@ -165,7 +165,7 @@ def test_fault_06_a_wrong_type_where_nothing_is_held_is_found_before_anything_is
     assert verified(ready) == []
 
 
-@pytest.mark.parametrize("fsync", ["everysec", "always"])
+@pytest.mark.parametrize("fsync", ["everysec", pytest.param("always", marks=pytest.mark.long)])
 def test_fault_06_redis_killed_again_and_again_under_load(
     own: Own, fsync: str, figures: Callable[[Figures], None]
 ) -> None:

@@ -73,6 +73,7 @@ def drained(system: System) -> bool:
     return all(state.ready and state.n == cursors[state.shard] for state in system.live.read_shards())
 
 
+@pytest.mark.long
 def test_fault_10_postgresql_restored_under_load_within_the_kept_journal_loses_and_doubles_nothing(
     system: System,
     processes: Processes,

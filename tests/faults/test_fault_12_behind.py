@@ -23,6 +23,7 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
             yield made
 
 
+@pytest.mark.long
 @pytest.mark.timeout(7200)
 def test_every_shard_answers_within_ten_seconds_of_a_failover_to_a_replica_that_is_behind(
     stage: Stage, request: pytest.FixtureRequest

@@ -90,6 +90,7 @@ def _limit(own: Own, brand: int) -> int | None:
 STARTS = (("jobs", "worker --queue jobs"), ("jobs", "worker --queue persist"), ("jobs", "scheduler"), ("postgres", "worker --queue jobs"))  # fmt: skip
 
 
+@pytest.mark.long
 def test_worker_and_scheduler_that_start_beside_a_frozen_server_name_it_in_one_line_and_stop_when_they_are_told_to(
     own: Own, plain_start: float
 ) -> None:
@@ -113,6 +114,7 @@ def test_worker_and_scheduler_that_start_beside_a_frozen_server_name_it_in_one_l
             assert max(each.stop() for each in started) < ENDS_S
 
 
+@pytest.mark.long
 def test_worker_and_scheduler_at_work_name_a_jobs_redis_that_freezes_go_on_after_it_and_stop_while_it_is_frozen(
     own: Own,
 ) -> None:

@@ -81,7 +81,17 @@ class Laboratory:
         self._said.unlink(missing_ok=True)
         silent: dict[str, Any] = {"engine": "", "passed": 0, "failures": []}
         environment = self._environment(bytecode)
-        options = ("-x", "-q", "-p", "no:cacheprovider", "-p", "tests.mutants.witness", f"--rootdir={self._tree}")
+        options = (
+            "-x",
+            "-q",
+            "-m",
+            "long or not long",
+            "-p",
+            "no:cacheprovider",
+            "-p",
+            "tests.mutants.witness",
+            f"--rootdir={self._tree}",
+        )
         try:
             done = subprocess.run(
                 [sys.executable, "-m", "pytest", *options, *nodes],

@@ -64,6 +64,7 @@ def test_each_environment_is_one_that_the_program_takes(source: str, tmp_path: P
             assert not Settings.load(one.at(tmp_path), None).embedded
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("source", SOURCES)
 def test_what_the_files_start_runs_and_ends_cleanly(
     source: str, environment: dict[str, str], system: System, processes: Processes, tmp_path: Path

@@ -18,6 +18,8 @@ from tests.ops.programs import program
 from tests.patience import PATIENCE_S
 from tests.processes.conftest import ROOT, Own, back, brand_of, ready, rows, until, verified
 
+pytestmark = pytest.mark.long
+
 TITLE = "Back up and restore, command by command"
 SECTION = (
     (ROOT / "docs" / "operations.md").read_text(encoding="utf-8").partition(f"## {TITLE}\n")[2].partition("\n## ")[0]

@@ -77,7 +77,7 @@ def test_a_worker_started_before_postgresql_waits_and_one_stopped_while_it_is_aw
     assert "Traceback" not in worker.said
 
 
-@pytest.mark.parametrize("how", ["stopped", "killed"])
+@pytest.mark.parametrize("how", [pytest.param("stopped", marks=pytest.mark.long), "killed"])
 def test_redis_stopped_and_restarted_under_load(own: Own, how: str) -> None:
     worker = own.processes.start("worker", "--queue", "persist")
     campaigns = loaded(own)
@@ -227,6 +227,7 @@ def test_one_shard_that_cannot_be_persisted_stops_no_other_and_raises_an_alarm(
     assert worker.said.count(f"persist: {shard}:") < 3
 
 
+@pytest.mark.long
 def test_a_rebuild_beside_one_that_a_worker_runs_and_callers_that_race_both(
     system: System, processes: Processes, hot_url: str
 ) -> None:

@@ -19,6 +19,8 @@ from tests.ops.programs import ROOT, program
 from tests.processes.conftest import Load, Own, brand_of, lost_and_doubled, ready, until, verified
 from tests.processes.test_upgrade_procedure import Machine
 
+pytestmark = pytest.mark.long
+
 TITLE = "### Change a password, command by command\n"
 SECTION = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8").partition(TITLE)[2].partition("\n### ")[0]
 BOTH, NEW_ALONE = re.findall(r"^```sh\n(.*?)^```$", SECTION, re.M | re.S)

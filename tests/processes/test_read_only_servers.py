@@ -117,6 +117,7 @@ def test_a_jobs_redis_that_is_a_read_only_replica_is_down_for_readyz(system: Sys
         jobs_redis.replicaof("NO", "ONE")  # type: ignore[arg-type]
 
 
+@pytest.mark.long
 def test_every_process_works_with_a_list_of_servers_and_a_failover_of_postgresql_under_load_loses_nothing(
     pair: tuple[Own, Postgres],
 ) -> None:

@@ -75,6 +75,7 @@ def encrypted(tmp_path: Path) -> Iterator[Encrypted]:
         process.wait(PATIENCE_S)
 
 
+@pytest.mark.long
 def test_everything_works_over_tls(
     encrypted: Encrypted, environment: dict[str, str], processes: Processes, tmp_path: Path
 ) -> None:

@@ -21,6 +21,8 @@ from tests.ops.programs import ROOT
 from tests.patience import PATIENCE_S
 from tests.processes.conftest import Load, brand_of, lost_and_doubled, until, verified
 
+pytestmark = pytest.mark.long
+
 SECTION = (
     (ROOT / "docs" / "operations.md")
     .read_text(encoding="utf-8")

@@ -105,6 +105,7 @@ def test_a_signal_in_the_middle_of_a_large_backlog_ends_the_job_after_its_transa
     assert verified(system) == []
 
 
+@pytest.mark.long
 def test_workers_that_are_killed_again_and_again_under_load_lose_and_double_nothing(
     system: System, processes: Processes, hot_url: str
 ) -> None:

@@ -100,6 +100,7 @@ def many(live: LiveRedis, plain: redis.Redis, set_clock: SetClock) -> Plant:
     return plant
 
 
+@pytest.mark.long
 def test_a_hundred_thousand_campaigns(
     many: Plant, client: BudgetClient, set_clock: SetClock, hot_url: str, note: Note
 ) -> None:

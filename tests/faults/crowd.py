@@ -1,0 +1,61 @@
+"""Processes that race for the same money, all at once. Each imports this file, so it imports the client and nothing else."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable
+from typing import Any
+
+from engine import BudgetClient
+from engine.live.scripts import swapping
+from tests.patience import PATIENCE_S
+
+PROCESSES, TRIES, OWN_TRIES = 8, 400, 40
+CROWD_S = 3 * PATIENCE_S
+"""For eight processes that begin at once, each loading the client anew, on a machine with other work."""
+
+
+class Crowd:
+    """Processes that meet at a barrier before each round and tell what they were answered after it."""
+
+    def __init__(self, target: Callable[..., None], *args: Any) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.barrier = context.Barrier(PROCESSES + 1)
+        self.answers = context.Queue()
+        self.over = context.Value("i", -1)
+        self._all = [
+            context.Process(target=target, args=(self.barrier, self.answers, self.over, *args))
+            for _ in range(PROCESSES)
+        ]
+        for one in self._all:
+            one.start()
+
+    def told(self) -> list[Any]:
+        return [self.answers.get(timeout=CROWD_S) for _ in range(PROCESSES)]
+
+    def end(self) -> None:
+        for one in self._all:
+            one.join(CROWD_S)
+            assert one.exitcode == 0
+
+
+def last_dollar(barrier: Any, answers: Any, over: Any, url: str, rounds: int) -> None:
+    client = BudgetClient.from_url(url, timeout_ms=20_000)
+    for number in range(rounds):
+        campaigns = [(81 + number) * 65536 + 1, (81 + number) * 65536 + 2]
+        for tries in (TRIES, 20, OWN_TRIES):
+            barrier.wait(CROWD_S)
+            outcomes = [client.try_spend(campaigns[i % 2], "1.00").outcome for i in range(tries)]
+            answers.put((outcomes.count("accepted"), outcomes.count("refused")))
+
+
+def midnight(barrier: Any, answers: Any, over: Any, url: str, nights: int, movable_clock: str) -> None:
+    with swapping({"lib/clock.lua": movable_clock}):
+        client = BudgetClient.from_url(url, timeout_ms=20_000)
+        for number in range(nights):
+            campaign = (81 + number) * 65536 + 1
+            barrier.wait(CROWD_S)
+            outcomes: list[str] = []
+            while over.value < number:
+                outcomes.append(client.try_spend(campaign, "1.00").outcome)
+            answers.put((outcomes.count("accepted"), len(outcomes)))
