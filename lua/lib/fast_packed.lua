@@ -42,8 +42,8 @@ local function usual_own(verb, id, brand, got, day_field, month_field)
 end
 
 -- Parses the sums of a batch and reads their campaigns, into an array per field. nil where one is unusual. before: the place of the last key of a brand.
--- with_own: the verb where campaigns may have limits of their own, else false.
-local function usual_sums(body, by_number, before, day, month, now, with_own)
+local function usual_sums(verb, shard, body, by_number, before, day, month)
+  local now, with_own = shard.now, shard.layout == WITH_OWN_LIMITS
   local day_field, month_field = period_fields(day, month)
   local campaign_key, ends, count, size, last_id, any_closed = string.sub(shard_key, 1, -6) .. 'campaign:', 1, 0, 0, 0, false
   local ids, amounts, counts, gates, brands, found, owns = {}, {}, {}, {}, {}, {}, {}
@@ -65,7 +65,7 @@ local function usual_sums(body, by_number, before, day, month, now, with_own)
     -- end each
     any_closed = any_closed or closed > 0
     if got[6] then
-      owns[count] = usual_own(with_own, campaign_id, brand, got, day_field, month_field)
+      owns[count] = usual_own(verb, campaign_id, brand, got, day_field, month_field)
       if not owns[count] then return nil end
     end
     ids[count], amounts[count], counts[count], gates[count], brands[count] = campaign_id, amount, several, closed, brand
@@ -158,7 +158,7 @@ local function fast_packed(verb, call)
   local active, till, month = is_flag(state[7]) and tonumber(state[7]), whole(state[8]), month_of(day)
   if not active or not till or now >= till then return nil end
   local brands, by_number, before = usual_brands(verb, day, month, now)
-  local sums = brands and usual_sums(call.body, by_number, before, day, month, now, shard.layout == WITH_OWN_LIMITS and verb)
+  local sums = brands and usual_sums(verb, shard, call.body, by_number, before, day, month)
   if not sums or #log ~= 2 + sums.size * (1 + width) then return nil end
   local one, other = redis.pcall('HMGET', request_keys[1], '#', request), redis.pcall('HMGET', request_keys[2], '#', request)
   if not one[1] or not other[1] or one[2] or other[2] then return nil end

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import pytest
 
-from engine.client.sync import BudgetClient
+from engine.client.sync import BudgetClient, Spend
 from engine.domain.budget import NO_LIMITS, OwnLimits
 from engine.domain.periods import DAY_MS, day_of, month_of, next_month_ms
 from engine.domain.schedule import Schedule
@@ -314,6 +314,15 @@ def test_a_shard_whose_campaigns_have_no_limits_keeps_its_layout_and_its_fields(
     fields: dict[bytes, bytes] = plant.plain.hgetall(KEYS.campaign(CAMPAIGN))
     assert set(fields) == {b"v", b"on", b"archived", b"schedule", b"x", b"d:%d" % day, b"m:%d" % month_of(day * DAY_MS)}
     assert all(len(value) <= 64 for value in fields.values())
+
+
+def test_of_a_batch_in_several_pieces_each_answer_has_the_campaign_s_causes_after_the_whole_batch(
+    plant: Plant, client: BudgetClient
+) -> None:
+    plant.brand()
+    begin(plant, 2, OwnLimits(lifetime=1500))
+    answers = client.record_spends([Spend(CAMPAIGN, amount_micros=1)] * 1600)
+    assert {answer.reasons for answer in answers} == {("flight_budget",)}
 
 
 def test_the_largest_limits_fit_into_a_small_field() -> None:

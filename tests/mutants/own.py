@@ -42,7 +42,7 @@ OF_CAMPAIGNS: Final = (
       "own and own.budgets or NO_BUDGETS, day_field, daily", "NO_BUDGETS, day_field, daily",
       (PASSES + "[packed-lifetime]",)),
     M("a shard with limits is read as one without", "lua/lib/fast_packed.lua",
-      "shard.layout == WITH_OWN_LIMITS and verb)", "false)",
+      "shard.now, shard.layout == WITH_OWN_LIMITS", "shard.now, false",
       (REFUSES + "[packed-daily]",)),
     M("a hold of a campaign is bounded by its brand alone", "lua/lib/plan.lua",
       "return mask + unfit_mask(campaign, held_by(brand, campaign.id), amount)", "return mask",
