@@ -84,7 +84,7 @@ local function read_brand(key, day, month)
   if got.err then return false end
   if not got[1] then return absent(key) end
   local version, held, budgets = whole(got[1]), whole(got[3] or '0'), {}
-  if not version or not is_flag(got[2]) or not held then return false end
+  if not version or not is_flag(got[2]) or not held or (got[4] and got[4] ~= '1') then return false end
   -- each brand budget
   budgets[$i] = budget_of('$name', $cause, $counter, '$since', got[3 * $i + 2] or $absent, got[3 * $i + 3], got[3 * $i + 4])
   if not budgets[$i] then return false end

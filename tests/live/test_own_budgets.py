@@ -284,18 +284,39 @@ def test_a_lifetime_budget_does_not_begin_with_a_log_that_lacks_a_refund_of_an_e
     assert client.try_spend(CAMPAIGN, amount_micros=80).outcome == "accepted"
 
 
-def test_a_lifetime_counter_that_is_gone_takes_the_shard_out_of_use(plant: Plant, client: BudgetClient) -> None:
+def test_a_value_of_own_budgets_that_is_gone_or_odd_takes_the_shard_out_of_use_and_opens_no_budget(
+    plant: Plant, client: BudgetClient
+) -> None:
     plant.brand()
     begin(plant, 2, OwnLimits(lifetime=100))
-    for field, value in (("f:0", None), ("x", "1e3::"), ("x", "5"), ("f:0", "0x10")):
+    client.reserve(CAMPAIGN, amount_micros=50, hold_id="bid")
+    brand, campaign = KEYS.brand(BRAND), KEYS.campaign(CAMPAIGN)
+    good = {key: plant.plain.hgetall(key) for key in (brand, campaign)}
+    odd = [
+        (campaign, "f:0", None), (campaign, "f:0", "0x10"), (campaign, "x", "1e3::"), (campaign, "x", "5"), (campaign, "x", ""),
+        (campaign, "x", "::" + "9" * 17), (campaign, "lifetime_at", "nan"), (brand, "own", "2"), (brand, f"h:{CAMPAIGN}", "-1"),
+        (brand, f"h:{CAMPAIGN}", " 5"),
+    ]  # fmt: skip
+    for key, field, value in odd:
         if value is None:
-            plant.plain.hdel(KEYS.campaign(CAMPAIGN), field)
+            plant.plain.hdel(key, field)
         else:
-            plant.plain.hset(KEYS.campaign(CAMPAIGN), field, value)
-        assert client.try_spend(CAMPAIGN, amount_micros=1).detail == "lost"
-        plant.plain.hset(KEYS.campaign(CAMPAIGN), mapping={"x": "::100", "f:0": "0"})
+            plant.plain.hset(key, field, value)
+        # On the fast paths of one spend and of a packed batch the slow path takes the call.
+        answers = [
+            client.try_spend(CAMPAIGN, amount_micros=51),
+            *client.try_spends([Spend(CAMPAIGN, amount_micros=51)] * 9),
+        ]
+        assert {(answer.outcome, answer.detail) for answer in answers} <= {
+            ("not_ready", "lost"), ("not_ready", "unmarked"), ("refused", "")
+        }, (field, value)  # fmt: skip
+        live = client.record_spends([Spend(CAMPAIGN, amount_micros=1), Spend(CAMPAIGN, amount_micros=1, event_id="e")])
+        assert {answer.outcome for answer in live} == {"not_ready"}, (field, value)
+        for back, fields in good.items():
+            plant.plain.delete(back)
+            plant.plain.hset(back, mapping=fields)
         plant.plain.hset(shard_keys(BRAND % 64).shard, "mark", f"{plant.instance}:1")
-        assert client.try_spend(CAMPAIGN, amount_micros=1).outcome == "accepted"
+    assert client.try_spend(CAMPAIGN, amount_micros=50).outcome == "accepted"
 
 
 def test_a_shard_whose_campaigns_have_no_limits_keeps_its_layout_and_its_fields(

@@ -67,7 +67,7 @@ OF_CAMPAIGNS: Final = (
       (OWN + "a_lifetime_budget_does_not_begin_with_a_log_that_lacks_a_refund_of_an_earlier_month",)),
     M("a lifetime counter that is gone is nothing spent", "lua/lib/budgets.lua",
       "| 128   | 3       | nil    |", "| 128   | 3       | '0'    |",
-      (OWN + "a_lifetime_counter_that_is_gone_takes_the_shard_out_of_use",)),
+      (OWN + "a_value_of_own_budgets_that_is_gone_or_odd_takes_the_shard_out_of_use_and_opens_no_budget",)),
     M("an old client may spend where limits are", "lua/publish.lua",
       "redis.call('HSET', shard_key, 'layout', WITH_OWN_LIMITS, 'late_n', n)", "redis.call('HSET', shard_key, 'late_n', n)",
       (OWN + "a_shard_whose_campaigns_have_no_limits_keeps_its_layout_and_its_fields",)),
