@@ -247,6 +247,38 @@ def test_a_client_of_the_release_before_is_refused_where_limits_are_and_works_ev
     assert not found(ready)
 
 
+def test_a_watch_of_the_release_before_stops_where_limits_come_and_one_that_does_not_cover_them_goes_on(
+    ready: System, environment: dict[str, str], tmp_path: Path
+) -> None:
+    (archive,) = RELEASES.glob("client-*.zip")
+    zipfile.ZipFile(archive).extractall(tmp_path)
+    _, (plain,) = brand_with_campaigns(ready, name="plain")
+    brand_id, (one, _) = brand_with_campaigns(ready, 2)
+    script = (
+        "import sys, time\nfrom engine import BudgetClient\n"
+        "client = BudgetClient.from_url(sys.argv[1], timeout_ms=20_000)\n"
+        "plain, one = int(sys.argv[2]), int(sys.argv[3])\n"
+        "with client.watch(brands=[plain >> 16]) as narrow, client.watch() as wide:\n"
+        "    assert narrow.wait_ready(20) and wide.wait_ready(20)\n"
+        "    print(narrow.may_bid(plain), wide.may_bid(one), flush=True)\n"
+        "    sys.stdin.readline()\n"
+        "    ends = time.monotonic() + 20\n"
+        "    while wide.may_bid(one) and time.monotonic() < ends:\n        time.sleep(0.01)\n"
+        "    print(narrow.may_bid(plain), wide.may_bid(one), wide.why, flush=True)\n"
+    )
+    words = [sys.executable, "-P", "-c", script, environment["REDIS_URL"], str(plain), str(one)]
+    with subprocess.Popen(
+        words, env={**os.environ, "PYTHONPATH": str(tmp_path)}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as bidder:
+        assert bidder.stdin is not None and bidder.stdout is not None
+        assert bidder.stdout.readline() == "True True\n"
+        assert ready.manage.update_campaign(one, "anna", daily_budget_micros=2_000_000).published
+        bidder.stdin.write("\n")
+        bidder.stdin.flush()
+        assert bidder.stdout.readline().startswith("True False ")
+    assert brand_id != plain >> 16
+
+
 def test_a_campaign_that_the_catalog_lost_comes_back_with_its_limits(ready: System) -> None:
     _, one, two = capped(ready, daily=2_000_000)
     ready.manage.update_campaign(two, "anna", monthly_budget_micros=7_000_000)
