@@ -71,6 +71,17 @@ def changes_without_change(connection: Connection, since: datetime) -> list[Wron
     ]
 
 
+def limited_campaigns(connection: Connection) -> list[int]:
+    """The campaigns with a budget of their own, by id."""
+    found = connection.execute(
+        text(
+            "SELECT id FROM campaign WHERE daily_budget_micros IS NOT NULL OR monthly_budget_micros IS NOT NULL"
+            " OR lifetime_budget_micros IS NOT NULL ORDER BY id"
+        )
+    )
+    return list(found.scalars())
+
+
 def largest_budget(
     connection: Connection, entity: Entity, entity_id: int, field: str, now: int | None, since: datetime
 ) -> int | None:

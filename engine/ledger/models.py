@@ -37,6 +37,9 @@ _EXTERNAL_ID: Final = r"external_id ~ '^[A-Za-z0-9._:/+=@~-]{1,64}$'"
 _NAME: Final = r"char_length(name) BETWEEN 1 AND 200 AND name ~ '\S' AND name !~ '[\x01-\x1f\x7f]'"
 _ID: Final = "campaign_id / 65536 = brand_id"
 _TOTAL: Final = "BETWEEN 0 AND 9000000000000000"
+_LIMITED: Final = (
+    "daily_budget_micros IS NOT NULL OR monthly_budget_micros IS NOT NULL OR lifetime_budget_micros IS NOT NULL"
+)
 
 
 def _now() -> Mapped[datetime]:
@@ -120,6 +123,7 @@ class Campaign(Base):
         CheckConstraint("status IN ('active', 'paused')", "status"),
         # A new campaign is paused without a cause until its first status is written, so only one direction is a law here.
         CheckConstraint("status = 'paused' OR cardinality(reasons) = 0", "active_without_reasons"),
+        Index("ix_campaign_limited", "id", postgresql_where=text(_LIMITED)),
         Index(
             "ix_campaign_unpublished", "brand_id", postgresql_where=text("published_version IS DISTINCT FROM version")
         ),

@@ -79,7 +79,8 @@ class Limits:
             "V3", "no overspend by try_spend: spend and open holds fit the largest budget in force, facts apart"
         )
         ids = [brand.id for brand in self._catalog.brands(include_archived=True)]
-        limited = [c.id for c in self._catalog.campaigns(include_archived=True) if c.limits.compiled]
+        with self._db.connect() as conn:
+            limited = audit_plan.limited_campaigns(conn)
         above = 0
         for owner in chain(self._brands(ids), map(self._campaign, limited)):
             if owner is None or not list(_above(owner, self._held(owner))):

@@ -18,9 +18,12 @@ def upgrade() -> None:
         op.add_column("campaign", sa.Column(f"{name}_micros", sa.BigInteger(), nullable=True))
         law = f"{name}_micros BETWEEN 0 AND 9000000000000000"
         op.create_check_constraint(op.f(f"ck_campaign_{name}"), "campaign", law)
+    limited = " OR ".join(f"{name}_micros IS NOT NULL" for name in _BUDGETS)
+    op.create_index("ix_campaign_limited", "campaign", ["id"], postgresql_where=sa.text(limited))
 
 
 def downgrade() -> None:
+    op.drop_index("ix_campaign_limited", table_name="campaign")
     for name in reversed(_BUDGETS):
         op.drop_constraint(op.f(f"ck_campaign_{name}"), "campaign")
         op.drop_column("campaign", f"{name}_micros")
