@@ -136,8 +136,12 @@ local function write_usual(verb, call, usual, verdict)
     local amount, mask, own = amounts[i], gates[i] + masks[sums.brands[i]], sums.owns[i]
     if own then mask = mask + budget_mask(own) end
     if amount > 0 then
-      local daily, monthly = found[2 * i - 1] + amount, found[2 * i] + amount
-      write_counters(KEYS[sums.before + i], own and own.budgets or NO_BUDGETS, day_field, daily, month_field, monthly)
+      local key, daily, monthly = KEYS[sums.before + i], found[2 * i - 1] + amount, found[2 * i] + amount
+      if own then
+        write_counters(key, own.budgets, day_field, daily, month_field, monthly)
+      else
+        redis.call('HSET', key, day_field, argument(daily), month_field, argument(monthly))
+      end
     end
     ids[i] = ids[i] .. (mask == 0 and ':0' or ':' .. mask)
   end

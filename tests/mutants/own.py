@@ -39,7 +39,7 @@ OF_CAMPAIGNS: Final = (
       "if not has_room(own, own.held, verb, sums.amounts[i]) then return false end", "",
       (REFUSES + "[packed-daily]",)),
     M("by the fast path of a packed batch, a lifetime is not counted", "lua/lib/fast_packed.lua",
-      "own and own.budgets or NO_BUDGETS, day_field, daily", "NO_BUDGETS, day_field, daily",
+      "write_counters(key, own.budgets,", "write_counters(key, NO_BUDGETS,",
       (PASSES + "[packed-lifetime]",)),
     M("a shard with limits is read as one without", "lua/lib/fast_packed.lua",
       "shard.now, shard.layout == WITH_OWN_LIMITS", "shard.now, false",
