@@ -9,7 +9,7 @@ export PYTHONUNBUFFERED := 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test long lint bench export-size export-bucket parquet storms cluster kills failover odd fuzz soak twin mutants redis-versions image rows golden lock sbom audit clean clean-data venv
+.PHONY: help demo up test long lint bench export-size export-bucket parquet storms cluster kills failover odd fuzz soak twin mutants speedups redis-versions image rows golden lock sbom audit clean clean-data venv
 
 help: ## this list
 	@echo "make what?"
@@ -81,6 +81,9 @@ mutants: parquet ## small faults planted in a copy of the program, each killed b
 ROWS ?= 10000000
 rows: venv ## verify on a spend log of many rows, with a check and a close beside it, and each query's plan; ROWS=100000000
 	@$(RUN) benchmarks.large_log $(ROWS) $(ARGS)
+
+speedups: venv ## the compiled speedups beside Python with odd input, long, under the sanitizers of gcc; ARGS="--examples 20000"
+	@$(RUN) tests.speedups $(ARGS)
 
 redis-versions: venv ## the client with the oldest and the newest redis-py that it takes, and with older ones, from the package index
 	@$(RUN) pytest tests/redis_py_range.py $(ARGS)

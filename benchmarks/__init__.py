@@ -1,1 +1,1 @@
-"""How fast it is, as ratios against peers measured in the same run, in turn: `make bench`."""
+"""The benchmark, `make bench`: throughput as ratios to peers, measured in turn in the same run."""

@@ -1,7 +1,9 @@
-"""`python -m benchmarks`: starts its own servers, measures every row and its peer in turn, then curves, latency and costs against size, and writes RESULTS.md.
+"""`python -m benchmarks`: measures every row and its peer in turn on servers of its own, then curves, latency and costs
+by size. Writes RESULTS.md.
 
-`--floors` is the form for CI: shorter rounds, the table and the stalls alone, nothing written; exit 1 when a ratio falls under a third of its floor, or a
-script holds Redis for three times what it may, which is wide enough for a noisy machine and still sees a path that has become slow.
+`--floors` is the short form for CI: only the table, the stalls and the costs of calls, and nothing is written. It exits
+with 1 when a ratio is under a third of its floor, or a script blocks Redis for three times its limit. That margin
+tolerates a noisy machine and still detects a path that became slow.
 """
 
 from __future__ import annotations
@@ -24,12 +26,13 @@ from benchmarks.half_load import latency
 from benchmarks.picture import svg
 from benchmarks.rows import Bench, Row
 from engine.local.servers import Urls
+from engine.speedups import speedups
 from engine.wiring import System
 
 HERE: Final = Path(__file__).parent
 MARGIN: Final = 3
 FAR: Final = 1.5
-"""Ratios inside one server spread less than those against a peer."""
+"""The margin for ratios between calls of one server, which vary less than those to a peer."""
 HEAD: Final = "| what | against | ours | peer | ratio | spread | needed | |\n| --- | --- | ---: | ---: | ---: | --- | ---: | --- |"
 
 
@@ -56,7 +59,7 @@ def main(rounds: int, floors: bool, brands: int, largest: int) -> None:
     with servers() as urls:
         with size.fresh(urls) as system:
             bench = Bench(system, quick=floors)
-            click.echo(HEAD)
+            click.echo(f"{speedups.why}\n\n{HEAD}")
             lines, low = [], []
             for row in bench.rows():
                 line, ratio = measure(row, 3 if floors else rounds)
@@ -65,11 +68,11 @@ def main(rounds: int, floors: bool, brands: int, largest: int) -> None:
                     low.append(f"{row.what}: {ratio:.2f}, under a third of {row.needed:g}")
             parts = ["\n".join([HEAD, *lines])]
             if not floors:
-                parts += _more(system, bench)
+                parts += _curves_and_latency(system, bench)
                 about = _about(system.hot_redis, rounds)
             bench.close()
         if floors:
-            low += _long_stalls(urls) + _dear_calls(urls)
+            low += _long_stalls(urls) + _expensive_calls(urls)
             for line in low:
                 click.echo(f"too slow: {line}", err=True)
             raise SystemExit(1 if low else 0)
@@ -84,7 +87,7 @@ def main(rounds: int, floors: bool, brands: int, largest: int) -> None:
 
 
 def measure(row: Row, rounds: int) -> tuple[str, float]:
-    """One line of the table, medians of the rounds and the spread of their ratios; and the ratio."""
+    """Measures one row. Returns its line of the table (medians, and the range of the ratios) and the median ratio."""
     row.ours(), row.peer()
     pairs = [(row.ours(), row.peer()) for _ in range(rounds)]
     ratios = [ours / peer for ours, peer in pairs]
@@ -100,7 +103,7 @@ def measure(row: Row, rounds: int) -> tuple[str, float]:
     return line, ratio
 
 
-def _more(system: System, bench: Bench) -> Iterator[str]:
+def _curves_and_latency(system: System, bench: Bench) -> Iterator[str]:
     drawn = curves(system, bench)
     (HERE / "throughput.svg").write_text(svg(drawn), encoding="utf-8")
     yield "## Throughput\n\n![spends a second](throughput.svg)"
@@ -121,15 +124,15 @@ def _more(system: System, bench: Bench) -> Iterator[str]:
 
 
 def _long_stalls(urls: Urls) -> list[str]:
-    """The scripts that hold Redis far too long at their largest call."""
+    """The scripts whose largest call blocks Redis for far too long, one text each."""
     with size.fresh(urls) as system:
         measured = stalls.measure(system, click.echo, ids=100_000)
     most_ms = size.STALL_MS * MARGIN
     return [f"{s.what}: {s.best_ms:.1f} ms, more than {most_ms:g}" for s in measured if s.best_ms > most_ms]
 
 
-def _dear_calls(urls: Urls) -> list[str]:
-    """The kinds of calls that cost Redis far too much beside the plainest of their kind."""
+def _expensive_calls(urls: Urls) -> list[str]:
+    """The kinds of calls that cost Redis far more than the simplest call of their kind, one text each."""
     costs = script_costs.measure(urls, 3)
     click.echo("\n".join([script_costs.HEAD, *map(script_costs.line_of, costs)]))
     return [
@@ -148,13 +151,13 @@ def _script_costs(urls: Urls) -> str:
 def _stalls(urls: Urls) -> str:
     lines: list[str] = []
     with size.fresh(urls) as system:
-        stalls.measure(system, _saying(lines))
+        stalls.measure(system, _append_and_print(lines))
     return "## How long a script holds Redis at its largest call\n\n" + "\n".join([stalls.HEAD, *lines])
 
 
 def _sizes(urls: Urls, brands: int) -> str:
     lines: list[str] = []
-    seen = size.measure(urls, sorted({max(brands // 100, 1), max(brands // 10, 1), brands}), _saying(lines))
+    seen = size.measure(urls, sorted({max(brands // 100, 1), max(brands // 10, 1), brands}), _append_and_print(lines))
     lines.append(f"\np99 of spends beside jobs: {seen.p99_ratio:.2f} x that without them (at most {size.P99_RATIO:g});")
     lines.append(f"{seen.p99_ratio_to_busy:.2f} x that beside a process that only keeps a processor busy.")
     lines += [
@@ -166,7 +169,7 @@ def _sizes(urls: Urls, brands: int) -> str:
 def _large_brand(urls: Urls) -> str:
     lines: list[str] = []
     click.echo(large_brand.HEAD)
-    large_brand.table(urls, _saying(lines))
+    large_brand.table(urls, _append_and_print(lines))
     return "## One brand with every campaign that it can have\n\n" + "\n".join([large_brand.HEAD, *lines])
 
 
@@ -174,7 +177,7 @@ def _backlogs(urls: Urls, largest: int) -> str:
     lines: list[str] = []
     click.echo(backlog.HEAD)
     drains = backlog.measure(
-        urls, sorted({max(largest // 100, 1000), max(largest // 10, 1000), largest}), _saying(lines)
+        urls, sorted({max(largest // 100, 1000), max(largest // 10, 1000), largest}), _append_and_print(lines)
     )
     (HERE / "backlog.svg").write_text(
         svg([Curve("backlog, drained into the log", [(drain.spends, drain.rate) for drain in drains])]),
@@ -183,7 +186,7 @@ def _backlogs(urls: Urls, largest: int) -> str:
     return "## Draining a backlog\n\n![rows a second](backlog.svg)\n\n" + "\n".join([backlog.HEAD, *lines])
 
 
-def _saying(lines: list[str]) -> Callable[[str], None]:
+def _append_and_print(lines: list[str]) -> Callable[[str], None]:
     def say(line: str) -> None:
         lines.append(line)
         click.echo(line)
@@ -196,7 +199,7 @@ def _about(plain: redis.Redis, rounds: int) -> str:
     name = "Valkey " + server["valkey_version"] if "valkey_version" in server else "Redis " + server["redis_version"]
     return (
         f"{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, {platform.system()}, two cores, Python {platform.python_version()},"
-        f" redis-py {version('redis')}, {name}; {rounds} rounds, ours and its peer in turn, medians."
+        f" redis-py {version('redis')}, {name}, {speedups.why}; {rounds} rounds, ours and its peer in turn, medians."
     )
 
 

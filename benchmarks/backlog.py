@@ -1,7 +1,9 @@
-"""`python -m benchmarks.backlog [SPENDS ...]`: how long a backlog of the journal takes to drain into the log, how steadily, and in how much memory.
+"""`python -m benchmarks.backlog [SPENDS ...]`: how long the journal's backlog takes to drain into the spend log, how
+steadily, and with how much memory.
 
-For each size a journal is filled on servers of its own, one spend in a hundred by itself and the others in packed batches of a thousand over twenty
-campaigns of four brands; then a process of its own drains it, whose memory at most is what the operating system says of it.
+For each size the benchmark fills a journal on servers of its own. One spend in a hundred is a single call, the others
+are packed batches of a thousand over twenty campaigns of four brands. Then a process of its own drains the journal; the
+operating system reports its peak memory.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ _ALONE_IN: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class Drain:
-    """One backlog. tenths: rows a second of each tenth of it. memory_mb: of the draining process, at its highest."""
+    """The figures of one backlog. tenths: rows a second of each tenth. memory_mb: the draining process's peak."""
 
     spends: int
     filled_s: float
@@ -42,11 +44,11 @@ class Drain:
 
     @property
     def rate(self) -> float:
-        """Rows a second."""
+        """Drained rows a second."""
         return self.spends / self.drained_s
 
     def line(self) -> str:
-        """As a line of the table."""
+        """The figures as a line of the table."""
         return (
             f"| {self.spends:,} | {self.filled_s:.0f} s | {self.drained_s:.1f} s | {self.rate:,.0f}"
             f" | {min(self.tenths):,.0f} to {max(self.tenths):,.0f} | {self.memory_mb:.0f} MB |"
@@ -54,7 +56,7 @@ class Drain:
 
 
 def measure(urls: Urls, sizes: Sequence[int], say: Callable[[str], None]) -> list[Drain]:
-    """Every size, said line by line under HEAD."""
+    """Measures every size. say: gets each line of the table under HEAD."""
     drains = []
     for spends in sizes:
         with size.fresh(urls) as system:
@@ -71,12 +73,12 @@ def _fill(system: System, spends: int) -> float:
         made = system.manage.create_campaigns(brand.id, [f"c{i}" for i in range(_EACH)], "bench")
         campaigns.append([campaign.id for campaign in made])
     alone = spends // _ALONE_IN
-    began, left, turn = time.perf_counter(), spends - alone, 0
+    began, left, batch_number = time.perf_counter(), spends - alone, 0
     batches = [[Spend(of_brand[i % _EACH], None, None, 1000 + 7 * i) for i in range(_BATCH)] for of_brand in campaigns]
     while left:
-        batch = batches[turn % _BRANDS][:left]
+        batch = batches[batch_number % _BRANDS][:left]
         system.client.record_spends(batch)
-        left, turn = left - len(batch), turn + 1
+        left, batch_number = left - len(batch), batch_number + 1
     for i in range(alone):
         system.client.record_spend(campaigns[i % _BRANDS][i % _EACH], amount_micros=1 + i)
     return time.perf_counter() - began
@@ -85,7 +87,7 @@ def _fill(system: System, spends: int) -> float:
 def _drain(system: System, spends: int, filled_s: float) -> Drain:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_drain_alone, args=(system.settings.as_environment(), theirs))
+    process = context.Process(target=_drain_in_process, args=(system.settings.as_environment(), theirs))
     process.start()
     steps, memory_mb = ours.recv()
     process.join()
@@ -99,7 +101,7 @@ def _drain(system: System, spends: int, filled_s: float) -> Drain:
     return Drain(spends, filled_s, steps[-1][0], tenths, memory_mb)
 
 
-def _drain_alone(environment: dict[str, str], answer: Any) -> None:
+def _drain_in_process(environment: dict[str, str], answer: Any) -> None:
     system = System(Settings.load(environment, None))
     steps: list[tuple[float, int]] = []
     began = time.perf_counter()

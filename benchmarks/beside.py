@@ -1,4 +1,4 @@
-"""How long single spends take beside the jobs that walk over all campaigns, each job working as its worker does: at once, or giving way."""
+"""Measures single spends while a job that reads all campaigns runs, with the priority that its worker has."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from engine.wiring import System
 QUIET: Final = "nothing"
 BUSY: Final = "a busy processor"
 _Job = Callable[[Callable[[], bool]], object]
-"""One turn of a job; it may ask whether the time is over."""
+"""One run of a job. Its argument returns whether the time is over."""
 _PART_S: Final = 3
 _PARTS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Microseconds of single spends, one round trip each, from a process of their own."""
+    """Latency of single spends in microseconds, one round trip each, from a process of their own."""
 
     beside: str
     spends: int
@@ -41,7 +41,7 @@ class Latency:
 
 
 def measure(system: System, sized: Sized, say: Callable[[str], None]) -> list[Latency]:
-    """Single spends alone and beside each job, in turn, so that a busy machine is busy for both."""
+    """Measures single spends alone and beside each job, in turn, so that load on the machine affects all alike."""
     jobs: dict[str, _Job] = {
         QUIET: lambda _: time.sleep(0.1),
         BUSY: lambda _: sum(range(100_000)),
@@ -73,7 +73,7 @@ def measure(system: System, sized: Sized, say: Callable[[str], None]) -> list[La
 
 
 def _for_seconds(seconds: float, work: _Job, *, gives_way: bool) -> None:
-    """Works again and again, in a thread that gives way as the worker of the queue `jobs` does."""
+    """Repeats a job for some seconds in a thread. gives_way: at the low priority of the worker of the queue `jobs`."""
 
     def run() -> None:
         if gives_way:
@@ -91,8 +91,9 @@ def _for_seconds(seconds: float, work: _Job, *, gives_way: bool) -> None:
 
 
 def _close_again(system: System) -> None:
-    """Closes two days before the first spend anew, with every look at the log and every walk over the hashes that a day costs. Persist goes on beside it:
-    a shard that spends is closed as soon as its log has what it held at the beginning."""
+    """Closes two days anew, with all reads of the log and the hashes that a day needs. Persist runs beside it, because
+    a shard can close only when PostgreSQL has every entry that existed at the beginning.
+    """
     with system.db.begin() as conn:
         conn.execute(text("DELETE FROM shard_close"))
         conn.execute(text("DELETE FROM period_total"))
@@ -109,7 +110,7 @@ def _close_again(system: System) -> None:
 
 
 class Spender:
-    """A process that spends one at a time and takes the time of each: a job in this process cannot hold it up by Python's lock."""
+    """A process that sends single spends and times each. In its own process no job delays it by Python's GIL."""
 
     def __init__(self, url: str, campaigns: Sequence[int]) -> None:
         context = multiprocessing.get_context("spawn")
@@ -119,7 +120,7 @@ class Spender:
         self._ours.recv()
 
     def begin(self) -> None:
-        """Spends until end()."""
+        """Starts spending, until end()."""
         self._ours.send(True)
 
     def end(self) -> list[float]:

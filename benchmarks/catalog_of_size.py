@@ -1,4 +1,6 @@
-"""A catalog of a size, straight by SQL: a thousand brands of a hundred campaigns in seconds. Published, checked and spent on like any other."""
+"""Fills a catalog of any size by SQL: a thousand brands of a hundred campaigns in seconds. The engine then publishes
+and checks it like any other.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,7 @@ _BRANDS: Final = (
     " SELECT format('Sized %s', lpad(number::text, 6, '0')), :daily, :monthly, :each + 1"
     " FROM generate_series(1, :brands) AS number RETURNING id"
 )
-# Of nine campaigns six run always, two on weekdays in the day's hours, one over midnight.
+# Of nine campaigns six always run, two run on weekdays in the daytime, one runs over midnight.
 _CAMPAIGNS: Final = (
     f"INSERT INTO campaign (id, brand_id, ordinal, name, schedule) SELECT brand * {ORDINALS} + ordinal, brand, ordinal,"
     " format('Campaign %s', lpad(ordinal::text, 5, '0')), CASE ordinal % 9"
@@ -37,13 +39,13 @@ _TRAIL: Final = (
 
 
 def always_open(campaigns: Sequence[int]) -> list[int]:
-    """Those without a schedule: what is asked of them does not depend on the hour."""
+    """The campaigns without a schedule, so that a result does not depend on the hour."""
     return [campaign for campaign in campaigns if 1 <= campaign % ORDINALS % 9 <= 6]
 
 
 @dataclass(frozen=True, slots=True)
 class Sized:
-    """The brands that were made, each with campaigns 1 to `each`."""
+    """The brands of a filled catalog, each with campaigns 1 to `each`."""
 
     brands: tuple[int, ...]
     each: int
@@ -62,7 +64,7 @@ def fill(
     daily: int | None = 10**12,
     monthly: int | None = 10**13,
 ) -> Sized:
-    """So many brands with so many campaigns each, none of them published yet. Budgets in micros."""
+    """Inserts brands with `each` campaigns, not published yet. daily and monthly: budgets in micros."""
     with db.begin() as conn:
         found = conn.execute(text(_BRANDS), {"brands": brands, "each": each, "daily": daily, "monthly": monthly})
         ids = [int(row[0]) for row in found]
@@ -74,7 +76,7 @@ def fill(
 
 
 def publish_all(system: System) -> int:
-    """Everything that Redis does not have yet; answers how many brands."""
+    """Publishes everything that Redis does not have yet; returns the number of brands."""
     done: set[int] = set()
     while published := system.publisher.publish_pending():
         done |= published
@@ -82,7 +84,7 @@ def publish_all(system: System) -> int:
 
 
 def spend_once_each(system: System, sized: Sized, micros: int = 2_500_000) -> int:
-    """One spend on every campaign, so that every hash has the counters of a day and a month; answers how many spends."""
+    """Records one spend on every campaign, so that each hash has counters of a day and a month. Returns how many."""
     campaigns, at = sized.campaigns, datetime.now(UTC)
     for start in range(0, len(campaigns), _SPENDS_A_CALL):
         part = campaigns[start : start + _SPENDS_A_CALL]

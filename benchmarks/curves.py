@@ -1,4 +1,4 @@
-"""Throughput against batch size, number of brands and number of processes; processor time and latency of spends."""
+"""Measures throughput by batch size, number of brands and number of processes, and Redis' CPU time a spend."""
 
 from __future__ import annotations
 
@@ -25,53 +25,53 @@ _SPENDS_A_POINT: Final = 40_000
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """Spends a second at each of some sizes."""
+    """Spends a second by size: points of (size, spends a second)."""
 
     what: str
     points: Sequence[tuple[int, float]]
 
 
 def curves(system: System, bench: Bench) -> list[Curve]:
-    """All of them. Single spends by processes twice: by clients that wait awake, and by clients that sleep at once."""
+    """Measures all curves. Single spends by processes twice: by clients that busy-poll, and by clients that block."""
     return [
-        Curve("batch size", [(size, _of_batches(system, bench, size)) for size in BATCH_SIZES]),
-        Curve("brands in a batch of 1,000", [(brands, _of_brands(system, bench, brands)) for brands in BRANDS]),
-        Curve("processes with batches of 1,000", [(count, _of_processes(system, bench, count)) for count in PROCESSES]),
-        *_of_crowds(system, bench),
+        Curve("batch size", [(size, _by_batch_size(system, bench, size)) for size in BATCH_SIZES]),
+        Curve("brands in a batch of 1,000", [(brands, _by_brands(system, bench, brands)) for brands in BRANDS]),
+        Curve("processes with batches of 1,000", [(count, _by_processes(system, bench, count)) for count in PROCESSES]),
+        *_by_single_spends(system, bench),
     ]
 
 
-def _of_crowds(system: System, bench: Bench) -> list[Curve]:
-    """Medians of three rounds in turn."""
+def _by_single_spends(system: System, bench: Bench) -> list[Curve]:
+    """Single spends by number of processes: medians of three rounds, the two kinds of clients in turn."""
     waits = {"processes, single spends": MOST_US, "processes, single spends, asleep": 0}
     points: dict[str, list[tuple[int, float]]] = {what: [] for what in waits}
     for count in CROWDS:
-        rounds = [{what: _of_processes(system, bench, count, 1, us) for what, us in waits.items()} for _ in range(3)]
+        rounds = [{what: _by_processes(system, bench, count, 1, us) for what, us in waits.items()} for _ in range(3)]
         for what, drawn in points.items():
             drawn.append((count, statistics.median(seen[what] for seen in rounds)))
     return [Curve(what, drawn) for what, drawn in points.items()]
 
 
-def _of_batches(system: System, bench: Bench, size: int) -> float:
+def _by_batch_size(system: System, bench: Bench, size: int) -> float:
     calls = max(_SPENDS_A_POINT // size, 10) if size > 1 else 3000
-    return _of_made(system, [_facts(bench, bench.campaigns, size) for _ in range(calls)])
+    return _rate_of(system, [_amounts(bench, bench.campaigns, size) for _ in range(calls)])
 
 
-def _of_brands(system: System, bench: Bench, brands: int) -> float:
+def _by_brands(system: System, bench: Bench, brands: int) -> float:
     campaigns = []
     for number in range(brands):
         brand = system.manage.create_brand(f"Bench {brands}-{number}", None, None, None, "bench").row
         campaigns.append(system.manage.create_campaigns(brand.id, ["c"], "bench")[0].id)
-    return _of_made(system, [_facts(bench, campaigns, BATCH) for _ in range(20)])
+    return _rate_of(system, [_amounts(bench, campaigns, BATCH) for _ in range(20)])
 
 
-def _facts(bench: Bench, campaigns: Sequence[int], size: int) -> list[tuple[int, int]]:
-    """Spends that happened, campaigns in turn."""
+def _amounts(bench: Bench, campaigns: Sequence[int], size: int) -> list[tuple[int, int]]:
+    """Pairs of campaign and micros, campaigns in turn."""
     return [(campaigns[i % len(campaigns)], bench.next_amount()) for i in range(size)]
 
 
-def _of_made(system: System, batches: Sequence[list[tuple[int, int]]]) -> float:
-    """Spends a second by Spends, which are made inside of the time."""
+def _rate_of(system: System, batches: Sequence[list[tuple[int, int]]]) -> float:
+    """Spends a second of batches of `Spend`; making the objects is part of the time."""
 
     def call(facts: list[tuple[int, int]]) -> object:
         return system.client.record_spends([Spend(campaign, None, None, micros) for campaign, micros in facts])
@@ -79,7 +79,7 @@ def _of_made(system: System, batches: Sequence[list[tuple[int, int]]]) -> float:
     return rate(sum(map(len, batches)), lambda: [call(facts) for facts in batches])
 
 
-def _of_processes(system: System, bench: Bench, count: int, size: int = BATCH, busy_poll_us: int = MOST_US) -> float:
+def _by_processes(system: System, bench: Bench, count: int, size: int = BATCH, busy_poll_us: int = MOST_US) -> float:
     context = multiprocessing.get_context("spawn")
     start = context.Barrier(count + 1)
     url, calls = system.settings.redis_url, 60 if size == BATCH else 4000
@@ -106,7 +106,7 @@ def _spend(url: str, campaigns: list[int], size: int, calls: int, busy_poll_us: 
 
 
 def processor_time(plain: redis.Redis, spends: int, work: Callable[[], object]) -> float:
-    """Microseconds of Redis' processor a spend."""
+    """Redis' CPU time a spend during the work, in microseconds."""
     before: Any = plain.info("cpu")
     work()
     after: Any = plain.info("cpu")

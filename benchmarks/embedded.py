@@ -1,4 +1,4 @@
-"""Servers of the benchmark's own."""
+"""Embedded servers for a benchmark."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from engine.local.servers import EmbeddedServers, Urls
 
 @contextmanager
 def servers() -> Iterator[Urls]:
-    """Embedded servers, empty, removed at the end."""
+    """Starts empty embedded servers, and removes them at the end."""
     with tempfile.TemporaryDirectory(prefix="budget bench ") as folder:
         servers = EmbeddedServers(Path(folder) / "data")
         try:

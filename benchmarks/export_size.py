@@ -1,7 +1,8 @@
-"""`make export-size ROWS=n`: how long a closed day of n rows takes to export, in how many bytes a row, and in how much memory.
+"""`make export-size ROWS=n`: how long a closed day of n rows takes to export, in how many bytes a row, and in how much
+memory.
 
-The rows are those of nine calls in ten of a thousand packed spends, and single spends for the rest of a day: a tenth of the rows. `--events` gives
-each row an event id of 24 hexadecimal digits, which cannot be compressed below twelve bytes.
+The rows are those of nine calls in ten of a thousand packed spends, and single spends for the rest of a day: a tenth of
+the rows. `--events` gives each row an event id of 24 hexadecimal digits, which cannot be compressed below twelve bytes.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ _CLOSE: Final = text(
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """One export. cpu_s: of this process; PostgreSQL's is not in it. check_s: of reading it back once more."""
+    """The figures of one export. cpu_s: of this process, without PostgreSQL's. check_s: seconds to read it back."""
 
     rows: int
     bytes: int
@@ -57,7 +58,7 @@ class Size:
     process_mb: float
 
     def line(self) -> str:
-        """As a sentence."""
+        """The figures as a sentence."""
         return (
             f"{self.rows:,} rows in {self.wall_s:.1f} s ({self.rows / self.wall_s:,.0f} a second, {self.cpu_s:.1f} s of CPU beside PostgreSQL's),"
             f" {self.bytes / self.rows:.2f} bytes a row, read back in {self.check_s:.1f} s;"
@@ -66,7 +67,7 @@ class Size:
 
 
 def fill(system: System, rows: int, events: bool) -> None:
-    """A closed day of so many rows, written by PostgreSQL itself."""
+    """Fills a closed day with rows that PostgreSQL generates."""
     alone = rows // 10
     given = {"day": DAY, "events": events, "shards": SHARDS, "brands": _BRANDS_A_SHARD}
     with system.db.begin() as conn:
@@ -89,7 +90,7 @@ def measure(system: System, folder: Path) -> Size:
 
 
 def main() -> None:
-    """One run on servers of its own."""
+    """Runs the benchmark on servers of its own."""
     parser = argparse.ArgumentParser(prog="make export-size", description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--events", action="store_true", help="an event id on every row")

@@ -1,8 +1,8 @@
-"""How long single spends take at half the rate that one process reaches, and for how much of it who waits for what.
+"""Measures the latency of single spends at half the highest rate of one process, and who waited for a CPU meanwhile.
 
-At such a load nothing of ours queues. What makes a spend late is a processor that another process has.
-The kernel counts how long a thread that could run has waited for one (`/proc/<pid>/schedstat`).
-The figures of client and Redis are printed, so that a run on a busy machine is seen to be one.
+At such a load no call queues. A spend is late when another process has the CPU. The kernel counts how long a runnable
+thread waited for a CPU (`/proc/<pid>/schedstat`). The figures of client and Redis are printed, so that a run on a busy
+machine can be recognised.
 """
 
 from __future__ import annotations
@@ -17,17 +17,18 @@ from engine.wiring import System
 _RUNS: Final = 3
 _SECONDS: Final = 3.0
 _NAP_S: Final = 0.0002
-"""Seconds of sleep that are left before a spend is due.
+"""The last seconds before a spend is due, in which the loop polls the clock instead of sleeping.
 
-A process that only looks at the clock has used up its share of a processor, and others go first."""
+A process that polls all the time uses up its share of a CPU, and the kernel prefers others.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class HalfLoad:
-    """Of single spends, in milliseconds.
+    """Latency of single spends in milliseconds. load: spends a second.
 
-    client_waited, redis_waited: the share of the time for which each could run and had no processor.
-    None where the system does not tell.
+    client_waited, redis_waited: the share of the time for which the process was runnable without a CPU. None where the
+    system does not report it.
     """
 
     load: float
@@ -51,9 +52,9 @@ class HalfLoad:
 
 
 def latency(system: System, bench: Bench) -> HalfLoad:
-    """Of spends on a fixed timetable: a late one is late for its slot.
+    """Measures spends that are due at fixed instants, from the instant at which each was due.
 
-    Of three runs the one with the p99 in the middle: a machine that stops for a moment makes all late that were due.
+    Returns the run with the middle p99 of three: a machine that pauses for a moment delays every spend that was due.
     """
     load = bench.singles() / 2
     return sorted((_run(system, bench, load) for _ in range(_RUNS)), key=lambda run: run.p99)[_RUNS // 2]
@@ -81,7 +82,7 @@ def _run(system: System, bench: Bench, load: float) -> HalfLoad:
 
 
 def _waited_s(process: str) -> float | None:
-    """For how long a process' first thread could run and had no processor, since it began; Redis on another machine has none here."""
+    """Seconds for which a process's first thread was runnable without a CPU; None for a Redis on another machine."""
     try:
         with open(f"/proc/{process}/schedstat", encoding="ascii") as file:
             return int(file.read().split()[1]) / 1e9

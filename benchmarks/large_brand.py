@@ -1,6 +1,7 @@
-"""`python -m benchmarks.large_brand [CAMPAIGNS]`: one brand with as many campaigns as a brand can have. What verify costs, and a check beside it.
+"""`python -m benchmarks.large_brand [CAMPAIGNS]`: what verify and a check beside it cost with one brand of the most
+campaigns that it can have.
 
-Verify runs as its worker does, in a process of its own that gives way; its processor time is measured beside its wall time.
+Verify runs as its worker does, in a process of its own with low priority. The benchmark measures wall and CPU time.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ HEAD: Final = "| one brand | campaigns | wall s | processor s | longest script m
 
 
 def measure(system: System, say: Callable[[str], None], campaigns: int = CAMPAIGNS) -> None:
-    """The rows of the table. The system is empty before."""
+    """Measures the rows of the table on an empty system."""
     sized = fill(system.db, 1, campaigns)
     names = {script(name).sha1: name for name in NAMES}
 
@@ -50,7 +51,7 @@ def measure(system: System, say: Callable[[str], None], campaigns: int = CAMPAIG
     spend_once_each(system, sized)
     row("persist", system.persister.drain_all)
     row("check", check)
-    row(f"verify (at most {VERIFY_S:g})", lambda: _ended(_verify(system)))
+    row(f"verify (at most {VERIFY_S:g})", lambda: _wait_for(_verify(system)))
     beside: list[subprocess.Popen[bytes]] = []
 
     def check_beside() -> None:
@@ -58,41 +59,41 @@ def measure(system: System, say: Callable[[str], None], campaigns: int = CAMPAIG
         check()
 
     row("check beside verify", check_beside)
-    _ended(beside[0])
+    _wait_for(beside[0])
     row("a status page with the brand open", lambda: system.overview.summary(sized.brands))
     row("reconcile --dry-run", lambda: system.reconciler.reconcile(dry_run=True))
     row("rebuild", lambda: system.rebuilder.rebuild([sized.brands[0] % 64]))
 
 
 def _verify(system: System) -> subprocess.Popen[bytes]:
-    """A verify as its worker runs it."""
+    """Starts a verify with the priority that its worker has."""
     return subprocess.Popen(
         [sys.executable, "-m", "engine", "verify", "--json"],
         env={**os.environ, **system.settings.as_environment()},
         stdout=subprocess.DEVNULL,
-        preexec_fn=lambda: os.setpriority(os.PRIO_PROCESS, 0, NICENESS),  # noqa: PLW1509  # one system call, and no more
+        preexec_fn=lambda: os.setpriority(os.PRIO_PROCESS, 0, NICENESS),  # noqa: PLW1509  # one system call only
     )
 
 
-def _ended(verify: subprocess.Popen[bytes]) -> None:
+def _wait_for(verify: subprocess.Popen[bytes]) -> None:
     if verify.wait() != 0:
         raise RuntimeError("verify failed: run `budget-engine verify` to see what")
 
 
 def _processor_s() -> float:
-    """Of this process and of the children that ended."""
+    """CPU seconds of this process and of its children that have ended."""
     used = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return sum(each.ru_utime + each.ru_stime for each in used)
 
 
 def table(urls: Urls, say: Callable[[str], None], campaigns: int = CAMPAIGNS) -> None:
-    """The rows, on a fresh system on these servers."""
+    """Measures the rows on a fresh system on these servers."""
     with size.fresh(urls) as system:
         measure(system, say, campaigns)
 
 
 def main(campaigns: int) -> None:
-    """The whole run on servers of its own."""
+    """Runs the benchmark on servers of its own."""
     with tempfile.TemporaryDirectory(prefix="budget large brand ") as folder:
         servers = EmbeddedServers(Path(folder) / "data")
         try:

@@ -1,8 +1,8 @@
-"""`python -m benchmarks.large_log [ROWS] [NEW]`: a spend log of so many rows on one day. What verify costs there, a check
-and a close beside it, and the plan of each query that reads the log.
+"""`python -m benchmarks.large_log [ROWS] [NEW]`: what verify, and a check and a close beside it, cost with a large
+spend log of one day, and the plan of each query that reads the log.
 
-The rows are made by PostgreSQL itself, in a data folder of its own that is deleted afterwards. They take about 300
-bytes each with their indexes. TMPDIR names the disk.
+PostgreSQL generates the rows, in a data folder that is deleted afterwards. A row takes about 300 bytes with its
+indexes. TMPDIR selects the disk.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ NEW: Final = 100_000
 BRANDS: Final = 256
 CAMPAIGNS_EACH: Final = 10
 RECENT_S: Final = 10.0
-"""A verify of what is new may take no longer."""
+"""The longest time that a verify of new rows may take."""
 HEAD: Final = "| spend log | rows | seconds | processor seconds |\n| --- | ---: | ---: | ---: |"
 _A_CALL: Final = 1000
 
-# Row i belongs to brand i modulo BRANDS, so 64 rows in a row are of 64 shards, and n is i / 64.
+# Row i belongs to brand i modulo BRANDS, so 64 consecutive rows are of 64 shards, and n is i / 64.
 _ROWS: Final = (
     "INSERT INTO {partition} (recorded_at, day, brand_id, campaign_id, amount_micros, event_id, request_id, kind, shard,"
     " generation, n, position) SELECT CAST(:begin AS timestamptz) + i * CAST(:step AS interval), :day, brand,"
@@ -57,13 +57,13 @@ _A_PART: Final = 5_000_000
 
 
 def fill_log(system: System, sized: Sized, rows: int, end: datetime) -> date:
-    """Rows of one day up to an instant, with their sums and cursors; Redis is rebuilt from them. Returns the day."""
+    """Fills one day with rows up to an instant, with sums and cursors, and rebuilds Redis from them. Returns the day."""
     day = end.date()
     begin = datetime.combine(day, datetime.min.time(), UTC)
     partition = f"{PARTITION_PREFIX}{day:%Y%m%d}"
     with system.db.begin() as conn:
         conn.execute(text(f"DROP TABLE IF EXISTS {partition}"))
-        # Without indexes first: PostgreSQL makes each in one go when the partition is attached.
+        # Without indexes: PostgreSQL builds each at once when the partition is attached, which is faster.
         conn.execute(text(f"CREATE TABLE {partition} (LIKE spend_log INCLUDING DEFAULTS INCLUDING CONSTRAINTS)"))
         for low in range(0, rows, _A_PART):
             values = {"low": low, "high": min(low + _A_PART, rows) - 1, "step": (end - begin) / rows, "day": day}
@@ -86,7 +86,7 @@ def fill_log(system: System, sized: Sized, rows: int, end: datetime) -> date:
 
 
 def spend(system: System, sized: Sized, count: int) -> None:
-    """New rows, by the engine itself."""
+    """Adds new rows through the engine."""
     campaigns = sized.campaigns
     for start in range(0, count, _A_CALL):
         system.client.record_spends(
@@ -96,7 +96,7 @@ def spend(system: System, sized: Sized, count: int) -> None:
 
 
 def measure(system: System, rows: int, new: int, say: Callable[[str], None]) -> float:
-    """The rows of the table, and the seconds of a verify of what is new. The system is empty before."""
+    """Measures the rows of the table on an empty system. Returns the seconds of a verify of the new rows."""
     sized = fill(system.db, BRANDS, CAMPAIGNS_EACH, daily=None, monthly=None)
     publish_all(system)
 
@@ -108,17 +108,17 @@ def measure(system: System, rows: int, new: int, say: Callable[[str], None]) -> 
         return took
 
     row("filled", rows, lambda: fill_log(system, sized, rows, _end(system)))
-    row("verify of everything", rows, lambda: _passes(system, recent=False))
-    row("verify, nothing new", 0, lambda: _passes(system, recent=True))
+    row("verify of everything", rows, lambda: _verify(system, recent=False))
+    row("verify, nothing new", 0, lambda: _verify(system, recent=True))
     row("spends and persist", new, lambda: spend(system, sized, new))
-    took = row(f"verify of what is new (at most {RECENT_S:g} s)", new, lambda: _passes(system, recent=True))
+    took = row(f"verify of what is new (at most {RECENT_S:g} s)", new, lambda: _verify(system, recent=True))
     beside: list[threading.Thread] = []
     for what, work in (
         ("check", lambda: check_all(system.publisher, system.status)),
         ("close", system.closer.close_ended),
     ):
         alone = row(what, rows, work)
-        beside.append(threading.Thread(target=_passes, args=(system,), kwargs={"recent": False}))
+        beside.append(threading.Thread(target=_verify, args=(system,), kwargs={"recent": False}))
         beside[-1].start()
         time.sleep(min(1.0, alone))
         row(f"{what} beside a verify of everything", rows, work)
@@ -130,13 +130,13 @@ def measure(system: System, rows: int, new: int, say: Callable[[str], None]) -> 
 
 
 def processor_s() -> float:
-    """What this process and the servers that it started have used so far: on a busy machine wall time says little. 0
-    where there is no /proc.
+    """CPU seconds that this process and its servers have used so far, because wall time means little on a busy
+    machine. 0 without /proc.
     """
     stats = []
     for file in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
-            # After the name, which is in brackets: the state, the parent, and further on four counts of clock ticks.
+            # After the name in brackets come the state, the parent and, at 11 to 14, four counts of clock ticks.
             stats.append((int(file.parent.name), file.read_text().rpartition(")")[2].split()))
     ours = {os.getpid()}
     while more := {pid for pid, fields in stats if int(fields[1]) in ours} - ours:
@@ -145,19 +145,19 @@ def processor_s() -> float:
 
 
 def _end(system: System) -> datetime:
-    """The instant of the last row: before the dedup windows, so that a rebuild reads no ids back."""
+    """The instant of the last row, before the dedup windows, so that a rebuild restores no ids."""
     now = datetime.fromtimestamp(system.live.now_ms() / 1000, UTC)
     return now - timedelta(minutes=65) if now.hour >= 3 else now - timedelta(hours=now.hour + 1)
 
 
-def _passes(system: System, *, recent: bool) -> None:
+def _verify(system: System, *, recent: bool) -> None:
     wrong = [f"{c.id} {c.findings[0]}" for c in system.verifier.verify(recent=recent) if c.findings]
     if wrong:
         raise RuntimeError(f"verify fails: {wrong[0]}")
 
 
 def main(rows: int, new: int) -> int:
-    """The whole run on servers of its own; 1 when a verify of what is new takes too long."""
+    """Runs the benchmark on servers of its own; returns 1 when a verify of the new rows takes too long."""
     with tempfile.TemporaryDirectory(prefix="budget large log ") as folder:
         servers = EmbeddedServers(Path(folder) / "data")
         try:

@@ -1,6 +1,6 @@
-"""The plan of each query of the engine that reads the spend log: rows that PostgreSQL read, and by which index.
+"""The plan of each query that reads the spend log: how many rows PostgreSQL read, and by which index.
 
-The queries are taken from the program as it sends them, so a new one is in the table without a change here.
+The queries are captured as the program sends them, so a new query appears in the table without a change here.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ _LONGEST: Final = "120s"
 _INSERTS: Final = re.compile(r"^INSERT INTO verify_sum AS kept \([^)]*\) | ON CONFLICT .*$", re.DOTALL)
 
 
-class Asked(NamedTuple):
-    """A statement as it was sent."""
+class Statement(NamedTuple):
+    """A captured statement. who: the part of the engine that sent it."""
 
     who: str
     statement: str
@@ -32,18 +32,18 @@ class Asked(NamedTuple):
 
 
 def table(conn: Connection, system: System, brand_id: int) -> Iterator[str]:
-    """The table, line by line."""
+    """Yields the lines of the table."""
     yield HEAD
-    for asked in _asked(system, brand_id):
-        yield _line(conn, asked)
+    for statement in _captured(system, brand_id):
+        yield _line(conn, statement)
 
 
-def _asked(system: System, brand_id: int) -> list[Asked]:
-    """Every statement on spend_log that the engine's reading parts send, each once for each part."""
+def _captured(system: System, brand_id: int) -> list[Statement]:
+    """Runs every part of the engine that reads spend_log, and returns each statement once for each part."""
     ms = system.live.now_ms()
     now, today = at_ms(ms), date_of(day_of(ms))
-    found: dict[tuple[str, str], Asked] = {}
-    with system.db.connect() as conn, _listening(system, found) as who:
+    found: dict[tuple[str, str], Statement] = {}
+    with system.db.connect() as conn, _capturing(system, found) as who:
         who.append("verify of what is new")
         system.verifier.verify(recent=True)
         who.append("verify of everything")
@@ -72,39 +72,39 @@ def _asked(system: System, brand_id: int) -> list[Asked]:
 
 
 @contextmanager
-def _listening(system: System, found: dict[tuple[str, str], Asked]) -> Iterator[list[str]]:
+def _capturing(system: System, found: dict[tuple[str, str], Statement]) -> Iterator[list[str]]:
     who: list[str] = []
 
-    def heard(_: Any, __: Any, statement: str, values: Any, *___: Any) -> None:
+    def capture(_: Any, __: Any, statement: str, values: Any, *___: Any) -> None:
         if "spend_log" in statement and not statement.startswith(("CREATE", "ALTER", "LOCK")):
-            # One line for a statement with many values: the last, which are of today.
-            found[who[-1], statement] = Asked(who[-1], statement, values)
+            # One line a statement, with the last values, which are of today.
+            found[who[-1], statement] = Statement(who[-1], statement, values)
 
-    event.listen(system.db, "before_cursor_execute", heard)
+    event.listen(system.db, "before_cursor_execute", capture)
     try:
         yield who
     finally:
-        event.remove(system.db, "before_cursor_execute", heard)
+        event.remove(system.db, "before_cursor_execute", capture)
 
 
-def _line(conn: Connection, asked: Asked) -> str:
+def _line(conn: Connection, statement: Statement) -> str:
     raw: Any = conn.connection.driver_connection
     conn.execute(text(f"SET LOCAL statement_timeout = '{_LONGEST}'"))
     with raw.cursor() as cursor:
-        # Of an INSERT the reading part.
-        query = _INSERTS.sub("", asked.statement)
-        cursor.execute(f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {query}", asked.values)
+        # EXPLAIN ANALYZE would execute an INSERT, so only its SELECT is explained.
+        query = _INSERTS.sub("", statement.statement)
+        cursor.execute(f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {query}", statement.values)
         found = cursor.fetchone()[0]
     plan = json.loads(found)[0] if isinstance(found, str) else found[0]
     nodes = list(_nodes(plan["Plan"], ""))
     rows = sum(count for count, _ in nodes)
     by = ", ".join(sorted({index for _, index in nodes})) or "-"
-    words = " ".join(asked.statement.split())
-    return f"| {asked.who}: `{words[:70]}` | {rows:,} | {by} | {plan['Execution Time']:.0f} |"
+    words = " ".join(statement.statement.split())
+    return f"| {statement.who}: `{words[:70]}` | {rows:,} | {by} | {plan['Execution Time']:.0f} |"
 
 
 def _nodes(node: dict[str, Any], index: str) -> Iterator[tuple[int, str]]:
-    """Of each scan of a partition how many rows it read, and the index."""
+    """Yields, for each scan of a partition, the rows that it read and its index."""
     index = node.get("Index Name", index)
     for child in node.get("Plans", ()):
         if node["Node Type"] == "Bitmap Heap Scan":

@@ -1,4 +1,6 @@
-"""What the engine is measured against, each as its own users would write it: plain Redis, a rate limiter, and the Django design that it replaces."""
+"""The peers of the benchmark, each used as its documentation shows: plain Redis, a rate limiter, and the Django design
+that the engine replaces.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,7 @@ CALLERS: Final = 1000
 
 
 def rate(operations: int, work: Callable[[], Any]) -> float:
-    """Operations a second of one round of work."""
+    """Times one round of work; returns operations a second."""
     with only_its_own_garbage():
         began = time.perf_counter()
         work()
@@ -27,8 +29,11 @@ def rate(operations: int, work: Callable[[], Any]) -> float:
 
 @contextmanager
 def only_its_own_garbage() -> Iterator[None]:
-    """Sets aside what stands in memory, for ours and for peers alike. A round that is timed then pays for the garbage it makes itself, and not for
-    a walk over the thousands of spends that wait to be sent and over every library that is loaded, which takes 80 ms whenever it comes."""
+    """Excludes existing objects from garbage collection, for the engine and its peers alike.
+
+    A timed round then pays for its own garbage only. A collection over all prepared spends and loaded libraries would
+    take 80 ms at a random moment.
+    """
     gc.collect()
     gc.freeze()
     try:
@@ -38,12 +43,12 @@ def only_its_own_garbage() -> Iterator[None]:
 
 
 def incrby(plain: redis.Redis, times: int) -> float:
-    """redis-py, one command a round trip."""
+    """redis-py, one INCRBY a round trip."""
     return rate(times, lambda: [plain.incrby("bench:counter", 1000 + i) for i in range(times)])
 
 
 def incrby_pipelined(plain: redis.Redis, times: int) -> float:
-    """redis-py, so many commands a round trip."""
+    """redis-py, PIPELINE commands a round trip."""
 
     def work() -> None:
         for start in range(0, times, PIPELINE):
@@ -56,7 +61,7 @@ def incrby_pipelined(plain: redis.Redis, times: int) -> float:
 
 
 def incrby_asyncio(url: str, rounds: int) -> float:
-    """redis.asyncio on a pool of fifty connections, a thousand callers at once."""
+    """redis.asyncio with a pool of fifty connections and a thousand callers at once."""
 
     async def work() -> float:
         pool = redis.asyncio.BlockingConnectionPool.from_url(url, max_connections=50)
@@ -75,7 +80,7 @@ def incrby_asyncio(url: str, rounds: int) -> float:
 
 
 def fixed_window(url: str, times: int) -> float:
-    """The `limits` library: a fixed window a day with the amount as cost."""
+    """The `limits` library: a fixed window of a day, with the amount as cost."""
     from limits import RateLimitItemPerDay
     from limits.storage import storage_from_string
     from limits.strategies import FixedWindowRateLimiter
@@ -86,7 +91,7 @@ def fixed_window(url: str, times: int) -> float:
 
 
 class Django:
-    """The seed system's way: in one transaction F() updates of brand and campaign and a row of the log, one thread."""
+    """The Django design: one transaction with F() updates of brand and campaign and a row of the log, in one thread."""
 
     def __init__(self, url: str) -> None:
         import django
@@ -156,7 +161,7 @@ class Django:
         return rate(times, work)
 
     def close(self) -> None:
-        """Closes its connection."""
+        """Closes the connection."""
         from django.db import connection
 
         connection.close()

@@ -1,4 +1,4 @@
-"""The curves as one SVG: plots side by side, both axes logarithmic."""
+"""Draws curves as one SVG: plots side by side, both axes logarithmic."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _FRAME: Final = 'fill="none" stroke="#888" stroke-width="1"'
 
 
 def svg(curves: Sequence[Curve]) -> str:
-    """The picture's text."""
+    """The SVG document."""
     width = len(curves) * (_WIDTH + _LEFT + 20)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{_HEIGHT + 90}" font-family="sans-serif" font-size="11">',

@@ -1,4 +1,4 @@
-"""What is measured: each row ours against a peer, and the ratio that it must reach (the floors of the design)."""
+"""The rows of the benchmark: each compares the engine with a peer, and has the ratio that it must reach."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from benchmarks import peers
 from benchmarks.peers import Django, rate
 from engine.client.aio.client import AsyncBudgetClient
 from engine.client.sync import BudgetClient, Spend
+from engine.speedups import speedups
 from engine.wiring import System
 
 BATCH: Final = 1000
@@ -29,7 +30,9 @@ ROWS_PERSISTED: Final = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One comparison. ours and peer answer operations a second of one round; needed is the floor of ours / peer, None where there is none."""
+    """One comparison. ours, peer: run one round and return operations a second. needed: the floor of ours / peer, or
+    None.
+    """
 
     what: str
     against: str
@@ -38,8 +41,14 @@ class Row:
     peer: Callable[[], float]
 
 
+class PythonSpend(Spend):
+    """A Spend that Python makes: the compiled speedups make Spends themselves only, none of a class below."""
+
+    __slots__ = ()
+
+
 class Facts(NamedTuple):
-    """A thousand spends as a caller has them before the call."""
+    """A thousand spends in the forms that a caller may have them in before a call."""
 
     micros: list[tuple[int, int]]
     texts: list[tuple[int, str]]
@@ -48,7 +57,7 @@ class Facts(NamedTuple):
 
 
 class Bench:
-    """A system with a brand of twenty campaigns, and the rounds on it. quick: shorter rounds, for CI."""
+    """The rounds of the rows, on one brand with twenty campaigns. quick: shorter rounds, for CI."""
 
     def __init__(self, system: System, *, quick: bool = False) -> None:
         self._system = system
@@ -69,6 +78,10 @@ class Bench:
         def incrby_pipelined() -> float:
             return peers.incrby_pipelined(plain, 20_000 * scale)
 
+        by_python = [
+            Row("record_spend_columns of 1,000, pure Python", pipelined, None, lambda: self.by_python(self.by_columns), incrby_pipelined),
+            Row("record_spends of 1,000 Spends, pure Python", pipelined, None, lambda: self.by_python(self.by_python_spends), incrby_pipelined),
+        ]  # fmt: skip
         return [
             Row("one record_spend a round trip", "redis-py incrby", 0.8, self.singles, lambda: peers.incrby(plain, 2000 * scale)),
             Row("the same, asleep while it waits", "redis-py incrby", None, self.asleep, lambda: peers.incrby(plain, 2000 * scale)),
@@ -81,6 +94,7 @@ class Bench:
             Row("the same strings in plain tuples", pipelined, None, lambda: self.batches(self.by_tuples, 150), incrby_pipelined),
             Row("the same, a 32-hex event id each", pipelined, 1.5, lambda: self.batches(self.by_named), incrby_pipelined),
             Row("record_spend_columns, a 32-hex event id each", pipelined, None, lambda: self.batches(self.by_named_columns), incrby_pipelined),
+            *(by_python if speedups.pack is not None else ()),
             Row("asyncio, 1,000 callers with a spend each", "redis.asyncio incrby, pool of 50", 8, self.awaited, lambda: peers.incrby_asyncio(url, scale)),
             Row("the same, each in a coroutine of its own", "redis.asyncio incrby, pool of 50", None, lambda: self.awaited(wrapped=True), lambda: peers.incrby_asyncio(url, scale)),
             Row("try_spend of a lease, spool included", "redis-py incrby", None, self.leased, lambda: peers.incrby(plain, 2000 * scale)),
@@ -91,16 +105,27 @@ class Bench:
         ]  # fmt: skip
 
     def by_columns(self, facts: Facts) -> object:
-        """A call by two columns, which the caller fills."""
+        """A call with two columns, which the caller fills."""
         return self._system.client.record_spend_columns([c for c, _ in facts.micros], [m for _, m in facts.micros])
 
     def by_arrays(self, facts: Facts) -> object:
-        """The same by columns as a program keeps them that has arrays already."""
+        """The same for a program that has its columns as arrays already."""
         return self._system.client.record_spend_columns(*facts.arrays)
 
     def by_spends(self, facts: Facts) -> object:
-        """A call by Spends, which the caller makes, as in all that follow."""
+        """A call with `Spend` objects. The caller makes them, as in all following calls."""
         return self._system.client.record_spends([Spend(c, None, None, m) for c, m in facts.micros])
+
+    def by_python_spends(self, facts: Facts) -> object:
+        return self._system.client.record_spends([PythonSpend(c, None, None, m) for c, m in facts.micros])
+
+    def by_python(self, call: Callable[[Facts], object]) -> float:
+        """A round of batches without the compiled speedups, which are in use otherwise."""
+        pack, speedups.pack = speedups.pack, None
+        try:
+            return self.batches(call, 300)
+        finally:
+            speedups.pack = pack
 
     def by_texts(self, facts: Facts) -> object:
         return self._system.client.record_spends([Spend(c, text) for c, text in facts.texts])
@@ -119,11 +144,11 @@ class Bench:
         )
 
     def singles(self) -> float:
-        """One fact a call."""
+        """One record call a spend."""
         return self._facts(self._system.client)
 
     def asleep(self) -> float:
-        """The same by a client that does not wait awake."""
+        """The same with a client that blocks instead of busy-polling."""
         with BudgetClient.from_url(self._system.settings.redis_url, timeout_ms=5000, busy_poll_us=0) as client:
             client.record_spend(self.campaigns[0], amount_micros=1)
             return self._facts(client)
@@ -136,7 +161,7 @@ class Bench:
         )
 
     def tries(self) -> float:
-        """One question a call."""
+        """One try call a spend."""
         times = 2000 if self._quick else 6000
         client, campaigns = self._system.client, self.campaigns
         return rate(
@@ -144,16 +169,18 @@ class Bench:
         )
 
     def batches(self, call: Callable[[Facts], object], times: int = 60) -> float:
-        """So many calls of a thousand spends over twenty campaigns. What happened is there (campaign, price, the exchange's event id); what the caller makes of
-        it for the call is timed, as the filling of the peer's pipeline is. The round should last about as long as its peer's: right after another's, the
-        caches of both processors are cold.
+        """Makes `times` calls of a thousand spends over twenty campaigns.
+
+        Campaign, amount and event id exist before. The time includes what the caller makes of them for the call, as it
+        includes the filling of the peer's pipeline. A round should last about as long as its peer's, because both start
+        with cold CPU caches.
         """
         times = 20 if self._quick else times
         made = [self.facts() for _ in range(times)]
         return rate(times * BATCH, lambda: [call(facts) for facts in made])
 
     def facts(self) -> Facts:
-        """A thousand spends that happened."""
+        """Makes a thousand spends with distinct amounts."""
         micros = [(self.campaigns[i % CAMPAIGNS], self.next_amount()) for i in range(BATCH)]
         drawn = os.urandom(16 * BATCH).hex()
         return Facts(
@@ -164,7 +191,7 @@ class Bench:
         )
 
     def awaited(self, *, wrapped: bool = False) -> float:
-        """A thousand spends awaited at once. wrapped: each by a coroutine of its own, and so by a task."""
+        """Awaits a thousand spends at once. wrapped: each in a coroutine of its own, and so in a task."""
         rounds = 5 if self._quick else 15
 
         async def work() -> float:
@@ -188,7 +215,7 @@ class Bench:
             return asyncio.run(work())
 
     def leased(self) -> float:
-        """From a lease in memory, one thread; what it gave out is counted before the lease ends, which is not timed."""
+        """Spends from a lease in memory, in one thread. Closing the lease counts them in Redis; that is not timed."""
         times = 50_000
         with tempfile.TemporaryDirectory() as folder:
             lease = self._system.client.lease(self.campaigns[0], "1000", spool=folder)
@@ -200,14 +227,14 @@ class Bench:
         return speed
 
     def persist(self) -> float:
-        """The journal of so many spends into the log, rows a second."""
+        """Persists a journal of ROWS_PERSISTED spends; returns rows a second."""
         self._system.persister.drain_all()
         for _ in range(ROWS_PERSISTED // BATCH):
             self.by_columns(self.facts())
         return rate(ROWS_PERSISTED, self._system.persister.drain_all)
 
     def copy(self) -> float:
-        """As many rows of the log by one COPY into a table with its laws and indexes, rows a second."""
+        """Copies as many rows by one COPY into a table with the same constraints and indexes; returns rows a second."""
         with self._system.db.begin() as conn:
             raw: Any = conn.connection.driver_connection
             conn.execute(text("DROP TABLE IF EXISTS bench_copy"))
@@ -228,7 +255,7 @@ class Bench:
         return rate(ROWS_PERSISTED, work)
 
     def sustained(self) -> float:
-        """Spends recorded and persisted at the same time, until the last is in spend_log: a second."""
+        """Records and persists at the same time, until the last spend is in spend_log; returns spends a second."""
         batches = 50 if self._quick else 150
         made = [self.facts() for _ in range(batches)]
         self._system.persister.drain_all()
@@ -250,17 +277,17 @@ class Bench:
         return rate(batches * BATCH, work)
 
     def django(self) -> float:
-        """The seed system's spends a second."""
+        """Spends a second of the Django design."""
         if self._django is None:
             self._django = Django(self._system.settings.database_url)
         return self._django.spends(100 if self._quick else 300)
 
     def close(self) -> None:
-        """Closes what the peers opened."""
+        """Closes the peers' connections."""
         if self._django is not None:
             self._django.close()
 
     def next_amount(self) -> int:
-        """Amounts that differ: repeating one text would measure a memo."""
+        """The next amount in micros. Amounts differ, because a repeated one would only measure a cache."""
         self._amount = self._amount % 999_999 + 1
         return self._amount

@@ -1,7 +1,9 @@
-"""What each kind of call costs Redis: the script's own time by the slow log, and for single calls the main thread's processor time beside INCRBY.
+"""Measures what each kind of call costs Redis: the script's time by the slow log, and for single calls the main
+thread's CPU time in comparison with INCRBY.
 
-`python -m benchmarks.script_costs` runs it on servers of its own. The kinds are measured in turn, round by round. A busy machine takes the server off the
-processor in the middle of a script, which only ever adds: so the mean of the fastest quarter of all calls counts, and of processor time the best round.
+`python -m benchmarks.script_costs` runs it on servers of its own. The kinds are measured in number, round by round. A
+busy machine may preempt Redis in the middle of a script, which only ever adds time. So the result is the mean of the
+fastest quarter of all calls, and for CPU time the best round.
 """
 
 from __future__ import annotations
@@ -33,7 +35,9 @@ HEAD: Final = "| call | Redis us | against | ratio | at most | |\n| --- | ---: |
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """One row. us: microseconds of a call. ratio: to the row named `against`. most: the highest ratio that passes, None where there is none."""
+    """One row of the table. us: microseconds a call. ratio: to the row named `against`. most: the highest ratio that
+    passes, or None.
+    """
 
     what: str
     us: float
@@ -44,7 +48,9 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """calls: how many calls `work` makes. processor: measured by the main thread's processor time, not by the script's own."""
+    """One kind of call. calls: how many `work` makes. processor: measure the main thread's CPU time, not the script's
+    time.
+    """
 
     what: str
     work: Callable[[], object]
@@ -55,16 +61,16 @@ class _Kind:
 
 
 def measure(urls: Urls, rounds: int = ROUNDS) -> list[Cost]:
-    """Every row, on empty servers."""
+    """Measures every row on empty servers."""
     with fresh(urls) as system:
         kinds = _kinds(system)
         taken: dict[str, list[float]] = {kind.what: [] for kind in kinds}
-        for turn in range(rounds + 1):
+        for number in range(rounds + 1):
             for kind in kinds:
                 found = _processor_us(system.hot_redis, kind) if kind.processor else _script_us(system.hot_redis, kind)
-                taken[kind.what] += found if turn else []
+                taken[kind.what] += found if number else []
     us = {
-        kind.what: min(taken[kind.what]) if kind.processor else _of_the_fastest_quarter(taken[kind.what])
+        kind.what: min(taken[kind.what]) if kind.processor else _mean_of_fastest_quarter(taken[kind.what])
         for kind in kinds
     }
     return [
@@ -74,7 +80,7 @@ def measure(urls: Urls, rounds: int = ROUNDS) -> list[Cost]:
 
 
 def _script_us(plain: redis.Redis, kind: _Kind) -> list[float]:
-    """The server's time in each script call."""
+    """The server's time in each script call, in microseconds."""
     with watching(plain, 0):
         kind.work()
         log: list[dict[str, Any]] = plain.slowlog_get(4096)
@@ -82,7 +88,7 @@ def _script_us(plain: redis.Redis, kind: _Kind) -> list[float]:
 
 
 def _processor_us(plain: redis.Redis, kind: _Kind) -> list[float]:
-    """The main thread's processor time a call, reading and writing included."""
+    """The main thread's CPU time a call in microseconds, socket reads and writes included."""
     before = _processor(plain)
     kind.work()
     return [(_processor(plain) - before) / kind.calls]
@@ -93,7 +99,7 @@ def _processor(plain: redis.Redis) -> float:
     return 1e6 * float(info["used_cpu_user_main_thread"] + info["used_cpu_sys_main_thread"])
 
 
-def _of_the_fastest_quarter(taken: list[float]) -> float:
+def _mean_of_fastest_quarter(taken: list[float]) -> float:
     return statistics.mean(sorted(taken)[: (len(taken) + 3) // 4])
 
 
@@ -114,24 +120,24 @@ def _kinds(system: System) -> list[_Kind]:
 
     def processor() -> None:
         for _ in range(5):
-            _alone(client, room[0])
+            _send_singles(client, room[0])
 
     return [
-        _Kind(record, lambda: _alone(client, room[0]), SINGLES),
-        _Kind("record, with event id", lambda: _alone(client, room[0], event=True), SINGLES, record, 1.5),
-        _Kind("record, with occurred_at", lambda: _alone(client, room[0], when=now), SINGLES, record, 1.2),
-        _Kind("record, with both", lambda: _alone(client, room[0], event=True, when=now), SINGLES, record, 1.5),
-        _Kind(ask, lambda: _alone(client, room[0], ask=True), SINGLES, record),
-        _Kind("try, with event id", lambda: _alone(client, room[0], ask=True, event=True), SINGLES, ask, 1.5),
-        _Kind("try, refused: used up", lambda: _alone(client, used_up[0], ask=True), SINGLES, ask, 1.3),
-        _Kind("try, refused: paused", lambda: _alone(client, paused[7], ask=True), SINGLES, ask, 1.3),
-        _Kind("try, beside a hold", lambda: _alone(client, held[0], ask=True), SINGLES, ask),
-        _Kind(packed, lambda: _batch(client, room), BATCHES),
-        _Kind("the same, one spend too large", lambda: _batch(client, small, last=10**12), BATCHES, packed, 3),
-        _Kind("the same, a campaign paused", lambda: _batch(client, paused), BATCHES, packed, 3),
-        _Kind("the same, all refused", lambda: _batch(client, used_up), BATCHES, packed),
-        _Kind(packed_ids, lambda: _batch(client, room, WITH_IDS, event=True), BATCHES),
-        _Kind("the same, one id too large", lambda: _batch(client, small, WITH_IDS, event=True, last=10**12), BATCHES, packed_ids, 3),
+        _Kind(record, lambda: _send_singles(client, room[0]), SINGLES),
+        _Kind("record, with event id", lambda: _send_singles(client, room[0], event=True), SINGLES, record, 1.5),
+        _Kind("record, with occurred_at", lambda: _send_singles(client, room[0], when=now), SINGLES, record, 1.2),
+        _Kind("record, with both", lambda: _send_singles(client, room[0], event=True, when=now), SINGLES, record, 1.5),
+        _Kind(ask, lambda: _send_singles(client, room[0], ask=True), SINGLES, record),
+        _Kind("try, with event id", lambda: _send_singles(client, room[0], ask=True, event=True), SINGLES, ask, 1.5),
+        _Kind("try, refused: used up", lambda: _send_singles(client, used_up[0], ask=True), SINGLES, ask, 1.3),
+        _Kind("try, refused: paused", lambda: _send_singles(client, paused[7], ask=True), SINGLES, ask, 1.3),
+        _Kind("try, beside a hold", lambda: _send_singles(client, held[0], ask=True), SINGLES, ask),
+        _Kind(packed, lambda: _send_batches(client, room), BATCHES),
+        _Kind("the same, one spend too large", lambda: _send_batches(client, small, last=10**12), BATCHES, packed, 3),
+        _Kind("the same, a campaign paused", lambda: _send_batches(client, paused), BATCHES, packed, 3),
+        _Kind("the same, all refused", lambda: _send_batches(client, used_up), BATCHES, packed),
+        _Kind(packed_ids, lambda: _send_batches(client, room, WITH_IDS, event=True), BATCHES),
+        _Kind("the same, one id too large", lambda: _send_batches(client, small, WITH_IDS, event=True, last=10**12), BATCHES, packed_ids, 3),
         _Kind("INCRBY, all of Redis", incrby, 5 * SINGLES, processor=True),
         _Kind("record, alone, all of Redis", processor, 5 * SINGLES, "INCRBY, all of Redis", processor=True),
     ]  # fmt: skip
@@ -142,7 +148,7 @@ def _brand(system: System, name: str, monthly_micros: int | None) -> list[int]:
     return [c.id for c in system.manage.create_campaigns(brand.id, [f"{name} {i}" for i in range(_CAMPAIGNS)], "bench")]
 
 
-def _alone(
+def _send_singles(
     client: BudgetClient, campaign: int, *, ask: bool = False, event: bool = False, when: datetime | None = None
 ) -> None:
     verb = client.try_spend if ask else client.record_spend
@@ -150,7 +156,7 @@ def _alone(
         verb(campaign, amount_micros=_MICROS, event_id=uuid.uuid4().hex if event else None, occurred_at=when)
 
 
-def _batch(
+def _send_batches(
     client: BudgetClient, campaigns: Sequence[int], size: int = BATCH, *, event: bool = False, last: int = _MICROS
 ) -> None:
     for _ in range(BATCHES):
@@ -161,7 +167,7 @@ def _batch(
 
 
 def line_of(cost: Cost) -> str:
-    """A row as a line of the table."""
+    """Formats a row as a line of the table."""
     verdict = "" if cost.most is None else "pass" if cost.ratio <= cost.most else "above"
     most = "" if cost.most is None else f"{cost.most:g}"
     ratio = f"{cost.ratio:.2f}" if cost.against else ""

@@ -1,8 +1,9 @@
-"""`python -m benchmarks.size [BRANDS ...]`: what each job costs at 1,000, 10,000 and 100,000 campaigns, and what bidders notice of it.
+"""`python -m benchmarks.size [BRANDS ...]`: what each job costs at 1,000, 10,000 and 100,000 campaigns, and how it
+delays bidders.
 
-For every size it makes a fresh catalog on servers of its own and measures each job: wall time, Redis' time in scripts, the longest single
-script, statements in PostgreSQL. At the largest size it measures the time of single spends from a process of their own, with and without
-check, close and persist at work beside them.
+For each size the benchmark makes a fresh catalog on servers of its own. It measures each job: wall time, Redis' time in
+scripts, the longest script, statements in PostgreSQL. At the largest size it also measures single spends from a process
+of their own, with and without check, close and persist beside them.
 """
 
 from __future__ import annotations
@@ -38,15 +39,17 @@ from web import create_app
 SIZES: Final = (10, 100, 1000)
 """Brands, of a hundred campaigns each."""
 STALL_MS: Final = 5.0
-"""No script may hold Redis for longer."""
+"""The longest time for which a script may block Redis."""
 BYTES_A_CAMPAIGN: Final = 300
 P99_RATIO: Final = 2.0
-"""The p99 of spends while jobs run, against that without them."""
+"""The highest ratio of the p99 of spends beside jobs to the p99 without them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one job cost at one size. redis_ms: all time in scripts; longest_ms: of a single script, and longest its name."""
+    """The cost of one job at one size. redis_ms: all time in scripts. longest, longest_ms: the slowest script and its
+    time. answer: what the job returned.
+    """
 
     job: str
     campaigns: int
@@ -61,21 +64,25 @@ class Cost:
 
 @dataclass(slots=True)
 class Measured:
-    """Everything that a run saw."""
+    """All figures of a run."""
 
     costs: list[Cost] = field(default_factory=list)
     bytes_a_campaign: dict[int, float] = field(default_factory=dict)
-    """Campaigns -> bytes of Redis a campaign, its share of the brand's hash included, with counters of a day and a month."""
+    """Bytes of Redis a campaign, by the number of campaigns. They include a share of the brand's hash, and counters of
+    a day and a month.
+    """
     latency: list[Latency] = field(default_factory=list)
 
     @property
     def p99_ratio(self) -> float:
-        """The worst p99 beside a job against that without them."""
+        """The ratio of the worst p99 beside a job to the p99 without jobs."""
         return self._worst_against(QUIET)
 
     @property
     def p99_ratio_to_busy(self) -> float:
-        """The same against the p99 beside a process that only keeps a processor busy: on few cores, what is Redis' and what the machine's part."""
+        """The ratio of the worst p99 beside a job to the p99 beside a process that only keeps a CPU busy. On few cores
+        it separates Redis' part of a delay from the machine's.
+        """
         return self._worst_against(BUSY)
 
     def _worst_against(self, peer: str) -> float:
@@ -84,12 +91,14 @@ class Measured:
         return max(jobs) / p99[peer] if jobs and peer in p99 else 0.0
 
     def plain(self) -> dict[str, Any]:
-        """As JSON takes it."""
+        """The figures as JSON values."""
         return asdict(self) | {"p99_ratio": self.p99_ratio, "p99_ratio_to_busy": self.p99_ratio_to_busy}
 
 
 def measure(servers: Urls, sizes: Sequence[int] = SIZES, say: Callable[[str], None] = print) -> Measured:
-    """Every job at every size, then the spends beside them at the last size. The servers' Redis and a database of its own are emptied each time."""
+    """Measures every job at every size, and spends beside the jobs at the last one. Empties the servers' Redis before
+    each size, and uses a new database.
+    """
     out = Measured()
     for brands in sizes:
         with fresh(servers) as system:
@@ -102,7 +111,7 @@ def measure(servers: Urls, sizes: Sequence[int] = SIZES, say: Callable[[str], No
 
 @contextmanager
 def fresh(servers: Urls) -> Iterator[System]:
-    """A ready system on the emptied Redis of these servers and a database of its own, which goes afterwards."""
+    """A ready system on the emptied Redis of these servers and a new database, which is dropped at the end."""
     name = f"size_{uuid.uuid4().hex[:8]}"
     admin = make_engine(servers.database).execution_options(isolation_level="AUTOCOMMIT")
     with admin.connect() as conn:
@@ -150,7 +159,7 @@ def _measure_size(system: System, brands: int, out: Measured, say: Callable[[str
 
 
 def _after_midnight(system: System, sized: Sized, out: Measured, say: Callable[[str], None]) -> None:
-    """The jobs of a day and a month that ended, by scripts whose clock is ahead, and the rebuild."""
+    """Measures the close of a day and a month, with scripts whose clock is ahead, and the rebuild."""
     system.persister.drain_all()
     now = system.live.now_ms()
     month_later = next(d for d in range(day_of(now) + 2, day_of(now) + 40) if date_of(d).day == 2)
@@ -211,7 +220,7 @@ HEAD: Final = (
 
 
 def line_of(cost: Cost) -> str:
-    """A cost as a line of the table."""
+    """Formats a cost as a line of the table."""
     return (
         f"| {cost.job} | {cost.campaigns:,} | {cost.wall_s:.2f} | {cost.wall_s / cost.campaigns * 1e6:.0f} | {cost.redis_ms:.0f}"
         f" | {cost.calls} | {cost.longest_ms:.1f} {cost.longest} | {cost.statements} |"
@@ -220,7 +229,7 @@ def line_of(cost: Cost) -> str:
 
 @contextmanager
 def watching(plain: redis.Redis, slower_than_us: int = 500) -> Iterator[None]:
-    """Counts from zero, and keeps every script that takes so long in Redis' slow log."""
+    """Resets Redis' statistics, and makes its slow log keep every script of at least `slower_than_us`."""
     before = plain.config_get("slowlog-*")
     plain.config_set("slowlog-log-slower-than", slower_than_us)
     plain.config_set("slowlog-max-len", 4096)
@@ -234,13 +243,13 @@ def watching(plain: redis.Redis, slower_than_us: int = 500) -> Iterator[None]:
 
 
 def scripts_cost(plain: redis.Redis) -> tuple[int, float]:
-    """Script calls since `watching` began, and the microseconds that Redis spent in them."""
+    """The number of script calls since `watching` began, and Redis' time in them in microseconds."""
     stats = plain.info("commandstats").get("cmdstat_evalsha", {})
     return int(stats.get("calls", 0)), float(stats.get("usec", 0))
 
 
 def longest_script(plain: redis.Redis, names: dict[str, str]) -> tuple[float, str]:
-    """The longest single script since `watching` began in microseconds, and its name; 0 where none took half a millisecond."""
+    """The longest script since `watching` began, in microseconds, and its name; 0 where the slow log has none."""
     longest, named = 0.0, ""
     for entry in plain.slowlog_get(4096):
         words = entry["command"].split(b" ", 2)
@@ -250,7 +259,7 @@ def longest_script(plain: redis.Redis, names: dict[str, str]) -> tuple[float, st
 
 
 def bytes_a_campaign(plain: redis.Redis, sized: Sized) -> float:
-    """MEMORY USAGE of the campaigns' hashes and of their brands', divided by the campaigns."""
+    """MEMORY USAGE of the hashes of campaigns and brands, divided by the number of campaigns."""
     pipe = plain.pipeline(transaction=False)
     for campaign in sized.campaigns:
         pipe.memory_usage(keys_of_campaign(campaign).campaign(campaign))
@@ -260,7 +269,7 @@ def bytes_a_campaign(plain: redis.Redis, sized: Sized) -> float:
 
 
 def main(sizes: Sequence[int]) -> None:
-    """The whole run on servers of its own."""
+    """Runs the benchmark on servers of its own."""
     with tempfile.TemporaryDirectory(prefix="budget size ") as folder:
         servers = EmbeddedServers(Path(folder) / "data")
         urls = servers.start(may_create_databases=True)

@@ -1,7 +1,8 @@
-"""For how long each script holds Redis at the largest call that it documents: server time by SLOWLOG, the best and the median of several calls.
+"""Measures for how long each script blocks Redis at its largest documented call: server time by SLOWLOG, the best and
+the median of several calls.
 
-A busy machine takes the server off the processor in the middle of a script, so the best of some calls says what the script costs and the
-median whether that is usual. `python -m benchmarks.stalls` runs it on servers of its own.
+A busy machine may preempt Redis in the middle of a script. So the best call shows what the script costs, and the median
+whether that is usual. `python -m benchmarks.stalls` runs it on servers of its own.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ _ROUNDS: Final = 9
 
 @dataclass(frozen=True, slots=True)
 class Stall:
-    """Server time of one script at its largest."""
+    """The server time of one script's largest call, in milliseconds."""
 
     what: str
     best_ms: float
@@ -44,7 +45,7 @@ class Stall:
 
 
 def measure(system: System, say: Callable[[str], None] = print, ids: int = MANY_IDS) -> list[Stall]:
-    """Every script at its largest, on a ready system."""
+    """Measures every script at its largest call, on a ready system. ids: how many ids an expired dedup window has."""
     brand, other = fill(system.db, 2, 400, daily=None, monthly=None).brands
     publish_all(system)
     campaigns = [campaign_id_of(brand, ordinal) for ordinal in range(1, 401)]
@@ -100,7 +101,7 @@ def measure(system: System, say: Callable[[str], None] = print, ids: int = MANY_
         *cases_of_rebuild(system, brand),
     ]  # fmt: skip
     cases += cases_of_many_brands(system, brand)
-    # Last: its entries are none that a script wrote.
+    # Last, because its journal entries do not come from a script.
     cases.append(("trim", "a journal of 100,000 entries", lambda: _trim(system, keys, brand)))
     for name, size, work in cases:
         heavy = name == "trim" or "drops" in size or "rebuild" in name
@@ -115,12 +116,12 @@ HEAD: Final = "| script at its largest | best ms | median ms | |\n| --- | ---: |
 
 
 def line_of(stall: Stall) -> str:
-    """A stall as a line of the table."""
+    """Formats a stall as a line of the table."""
     return f"| {stall.what} | {stall.best_ms:.2f} | {stall.median_ms:.2f} | {'pass' if stall.best_ms <= STALL_MS else 'above'} |"
 
 
 def _server_ms(system: System, name: str, work: Callable[[], object]) -> float:
-    """The longest call of one script during the work, by the server's own clock."""
+    """The longest call of one script during the work, in milliseconds of the server's clock."""
     plain, sha1 = system.hot_redis, script(name).sha1.encode()
     with watching(plain, 0):
         work()
@@ -129,7 +130,7 @@ def _server_ms(system: System, name: str, work: Callable[[], object]) -> float:
 
 
 def _rotate(system: System, keys: ShardKeys, campaign: int, ids: int) -> None:
-    """Fills the older hash of event ids and lets its window end, so that the next call unlinks it."""
+    """Fills the older hash of event ids and ends its window, so that the next call unlinks it."""
     plain = system.hot_redis
     active = int(plain.hget(keys.shard, "ev_active") or 0)
     old = keys.events[1 - active]
@@ -143,7 +144,7 @@ def _rotate(system: System, keys: ShardKeys, campaign: int, ids: int) -> None:
 
 
 def _trim(system: System, keys: ShardKeys, brand: int) -> None:
-    """Grows the journal by plain appends of a real size and trims it to the last entry."""
+    """Appends entries of a realistic size to the journal, and trims it to the last one."""
     plain = system.hot_redis
     pipe = plain.pipeline(transaction=False)
     last = int(str(plain.xinfo_stream(keys.journal)["last-generated-id"], "ascii").partition("-")[0])
@@ -160,7 +161,7 @@ def _trim(system: System, keys: ShardKeys, brand: int) -> None:
 
 
 def main() -> None:
-    """The whole run on servers of its own."""
+    """Runs the benchmark on servers of its own."""
     with tempfile.TemporaryDirectory(prefix="budget stalls ") as folder:
         servers = EmbeddedServers(Path(folder) / "data")
         urls = servers.start()

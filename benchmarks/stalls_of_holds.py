@@ -1,4 +1,4 @@
-"""What `benchmarks.stalls` measures of holds, leases, refunds, corrections and rebuilds: each script at its largest call."""
+"""The cases of `benchmarks.stalls` for holds, leases, refunds, corrections and rebuilds: each script's largest call."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from engine.live.transport.pool import Call
 from engine.wiring import System
 
 Case = tuple[str, str, Callable[[], object]]
-"""The script, how large its call is, and the call."""
+"""The script, the size of its call, and the call."""
 
 DUE: Final = 200
-"""Holds of a brand that are past their time at once."""
+"""How many holds of a brand expire at once."""
 _TTL_MS: Final = 60_000
 
 
 def cases_of_holds(system: System, brand: int, campaigns: Sequence[int]) -> list[Case]:
-    """On a brand without limits and its campaigns."""
+    """The cases on a brand without limits and its campaigns."""
     live, client, keys = system.live, system.client, keys_of_brand(brand)
     part, names = always_open(campaigns)[:100], count()
     plan = (*keys.fixed, keys.brand(brand), *map(keys.campaign, part), *keys.holds(brand))
@@ -81,13 +81,13 @@ def cases_of_holds(system: System, brand: int, campaigns: Sequence[int]) -> list
 
 
 def _holds(system: System, plan: Sequence[str], operations: str, outcome: bytes) -> None:
-    """A call of `holds` of which each operation must have this outcome: one that is refused would measure something else."""
+    """Calls `holds` and asserts the outcome of each operation, because a refused one would measure something else."""
     (reply,) = system.live.call_all([Call(script("holds"), plan, (LAYOUT, operations))])
     assert reply[0] == b"ok" and set(reply[1].split(b",")) == {outcome}, f"not all {outcome!r}: {reply[:2]}"
 
 
 def _reserve_shortly(system: System, brand: int, campaign: int) -> None:
-    """Holds that end after a millisecond, and the millisecond."""
+    """Reserves DUE holds that expire after a millisecond, and waits until they have."""
     keys = keys_of_brand(brand)
     plan = (*keys.fixed, keys.brand(brand), keys.campaign(campaign), *keys.holds(brand))
     body = "".join(f"R,{campaign},{uuid.uuid4().hex},1000,1;" for _ in range(DUE))
@@ -98,7 +98,7 @@ def _reserve_shortly(system: System, brand: int, campaign: int) -> None:
 
 
 def cases_of_rebuild(system: System, brand: int) -> list[Case]:
-    """The rebuild of a shard with all that the cases before have left in it."""
+    """The rebuild of a shard that has the data of all previous cases."""
     shard = shard_of(brand)
 
     def rebuild() -> None:
@@ -112,8 +112,10 @@ def cases_of_rebuild(system: System, brand: int) -> list[Case]:
 
 
 def cases_of_many_brands(system: System, brand: int) -> list[Case]:
-    """A question to as many brands of a shard as a call may have, each with holds that are past their time. They are in Redis only: nothing may
-    be persisted or rebuilt once it was asked."""
+    """A try call for as many brands of a shard as a call may have, each with expired holds.
+
+    These brands are in Redis only, so nothing may be persisted or rebuilt after this case.
+    """
     brands = [brand + SHARDS * (i + 1) for i in range(MAX_BRANDS_A_CALL)]
     campaigns = [campaign_id_of(id_, 1) for id_ in brands]
 

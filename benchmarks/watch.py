@@ -1,4 +1,6 @@
-"""`python -m benchmarks.watch`: how often a second one thread may ask `may_bid`. Exit 1 where that is less than promised."""
+"""`python -m benchmarks.watch`: how many calls of `may_bid` one thread makes a second. Exits with 1 below the promised
+rate.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,7 @@ ROUNDS: Final = 8
 
 
 def asked_a_second(watch: Watch, campaign_id: int, seconds: float = 0.15) -> float:
-    """may_bid calls a second of a plain loop in this thread, at the best of some rounds."""
+    """Calls of may_bid a second in a plain loop of this thread; the best of some rounds."""
     best = 0.0
     for _ in range(ROUNDS):
         asked, began = 0, time.perf_counter()
@@ -29,7 +31,7 @@ def asked_a_second(watch: Watch, campaign_id: int, seconds: float = 0.15) -> flo
 
 
 def main() -> None:
-    """The whole run on servers of its own."""
+    """Runs the benchmark on servers of its own."""
     with tempfile.TemporaryDirectory(prefix="budget watch ") as folder:
         servers = EmbeddedServers(Path(folder) / "data")
         urls = servers.start(may_create_databases=True)

@@ -44,7 +44,7 @@ TICK_S: Final = 2
 """Seconds between two passes of the scheduler. After a kill its lock stays for TICK_S + 10 s."""
 HEARTBEAT_S: Final = 30
 FAILURE_TTL_S: Final = 86400
-"""A job that fails every minute leaves at most some thousand failed runs."""
+"""Seconds for which RQ keeps a failed run. A job that fails every minute leaves at most some thousand of them."""
 REMIND_S: Final = 30.0
 STOP_S: Final = 2.0
 """Seconds from SIGTERM until a running job is interrupted. Its transaction rolls back, and the next run repeats it."""
@@ -120,7 +120,7 @@ class HealingScheduler(Scheduler):  # type: ignore[misc]  # rq-scheduler has no 
             super().remove_lock()
 
     def register_death(self) -> None:
-        """Removes the note that a scheduler is running. Skipped where Redis is away."""
+        """Removes the entry of a running scheduler. Skipped where Redis is away."""
         if not isinstance(sys.exc_info()[1], redis.ConnectionError | redis.TimeoutError):
             super().register_death()
 
@@ -176,20 +176,20 @@ def missing_from_schedule(connection: redis.Redis) -> list[str]:
     return [row.name for row in JOBS if connection.zscore(Scheduler.scheduled_jobs_key, schedule_id(row)) is None]
 
 
-class _Lost(StopRequested):
-    """Redis is away or hangs."""
+class _RedisLost(StopRequested):
+    """Redis is away or hangs. It ends the worker's loop."""
 
 
-class _LosingQueue(Queue):
+class _EndOnLossQueue(Queue):
     """A queue that ends the worker's loop when Redis is lost. RQ's own loop would retry silently for minutes."""
 
     @classmethod
     def dequeue_any(cls, *args: Any, **options: Any) -> Any:
-        """Returns the next job and its queue. Raises _Lost."""
+        """Returns the next job and its queue. Raises _RedisLost."""
         try:
             return super().dequeue_any(*args, **options)
         except (redis.ConnectionError, redis.TimeoutError) as error:
-            raise _Lost from error
+            raise _RedisLost from error
 
 
 class StoppableWorker(SimpleWorker):
@@ -199,7 +199,7 @@ class StoppableWorker(SimpleWorker):
     lost: the error that showed that Redis is away or hangs.
     """
 
-    queue_class = _LosingQueue
+    queue_class = _EndOnLossQueue
     lost: BaseException | None = None
     dequeue_timeout = DEQUEUE_S
     connection_timeout = JOBS_ANSWER_S
@@ -209,7 +209,7 @@ class StoppableWorker(SimpleWorker):
         """Returns the next job. Ends the loop when Redis is away or hangs."""
         try:
             return super().dequeue_job_and_maintain_ttl(*args, **options)
-        except _Lost as loss:
+        except _RedisLost as loss:
             self._lose(loss.__cause__)
 
     def teardown(self) -> None:
@@ -229,7 +229,7 @@ class StoppableWorker(SimpleWorker):
             signal.setitimer(signal.ITIMER_REAL, STOP_S)
 
     def set_shutdown_requested_date(self) -> None:
-        """Writes a note for RQ's pages. Skipped where Redis is away, because the stop matters more."""
+        """Stores the time of the stop for RQ's pages. Skipped where Redis is away, because the stop matters more."""
         try:
             super().set_shutdown_requested_date()  # type: ignore[no-untyped-call]  # RQ leaves it untyped
         except redis.RedisError:
@@ -253,14 +253,16 @@ class StoppableWorker(SimpleWorker):
             super().handle_exception(job, *exc_info)
 
     def run_maintenance_tasks(self) -> None:
-        """RQ's own housekeeping, each quarter of an hour. A foreign entry in its lists ends a part of it, and not the worker."""
+        """RQ's own housekeeping, each quarter of an hour. A foreign entry in its lists ends one part of it, and never
+        the worker.
+        """
         self.last_cleaned_at = rq_now()  # type: ignore[assignment]  # RQ begins it with None
         for part in (self.clean_registries, self.clean_group_registries):
             try:
                 part()  # type: ignore[no-untyped-call]  # RQ leaves it untyped
             except (redis.ConnectionError, redis.TimeoutError):
                 raise
-            except Exception as error:  # noqa: BLE001  # whatever stands there, our jobs go on
+            except Exception as error:  # noqa: BLE001  # our jobs must run whatever is in those lists
                 log.error("RQ's lists were not tidied: %s: %s", type(error).__name__, shown(str(error)))
 
     def subscribe(self) -> None:
@@ -287,25 +289,25 @@ class _Reminder:
     def __init__(self, what: str, connection: redis.Redis) -> None:
         self._what = what
         self._connection = connection
-        self._said = ("", 0.0)
+        self._last_logged = ("", 0.0)
 
     def waits(self, error: Exception) -> None:
         why = type(error).__name__
-        if why != self._said[0] or time.monotonic() - self._said[1] >= REMIND_S:
+        if why != self._last_logged[0] or time.monotonic() - self._last_logged[1] >= REMIND_S:
             log.warning("%s waits for the jobs Redis: %s", self._what, jobs_away(self._connection, error))
-            self._said = (why, time.monotonic())
+            self._last_logged = (why, time.monotonic())
 
     def goes_on(self) -> None:
-        if self._said[0]:
+        if self._last_logged[0]:
             log.warning("%s goes on: the jobs Redis answers again", self._what)
-            self._said = ("", 0.0)
+            self._last_logged = ("", 0.0)
 
 
 def run_scheduler(connection: redis.Redis) -> None:
     """Enqueues jobs until SIGTERM or Ctrl-C. Waits for a Redis that is away."""
     # Otherwise a second scheduler that waits for the lock would log every two seconds.
     logging.getLogger("rq_scheduler").setLevel(logging.ERROR)
-    _until_stopped(
+    _run_until_stopped(
         "scheduler", lambda: HealingScheduler(JOBS_QUEUE, interval=TICK_S, connection=connection).run(), connection
     )
 
@@ -327,12 +329,12 @@ def run_worker(connection: redis.Redis, queue: str) -> None:
         if made.lost is not None:
             raise made.lost
 
-    _until_stopped(f"worker {queue}", work, connection)
+    _run_until_stopped(f"worker {queue}", work, connection)
 
 
-def _answers(connection: redis.Redis) -> None:
-    """Raises redis-py's errors where Redis does not answer, also where it hangs: RQ's own connection waits for
-    minutes.
+def _check_answers(connection: redis.Redis) -> None:
+    """Sends a PING with a short timeout. Raises redis-py's errors where Redis is away or hangs; RQ's own connection
+    would wait for minutes.
     """
     pool = connection.connection_pool
     kwargs = {**pool.connection_kwargs, "socket_timeout": ANSWER_S, "socket_connect_timeout": ANSWER_S, "retry": None}
@@ -343,7 +345,7 @@ def _answers(connection: redis.Redis) -> None:
         impatient.connection_pool.disconnect()
 
 
-def _until_stopped(what: str, run: Callable[[], Any], connection: redis.Redis) -> None:
+def _run_until_stopped(what: str, run: Callable[[], Any], connection: redis.Redis) -> None:
     """Runs a loop that redis-py's errors end, again and again, until a signal ends it for good."""
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -356,7 +358,7 @@ def _until_stopped(what: str, run: Callable[[], Any], connection: redis.Redis) -
             signal.signal(signal.SIGTERM, stop)
             signal.signal(signal.SIGINT, stop)
             try:
-                _answers(connection)
+                _check_answers(connection)
                 reminder.goes_on()
                 run()
             except (redis.RedisError, OSError) as error:
@@ -364,5 +366,5 @@ def _until_stopped(what: str, run: Callable[[], Any], connection: redis.Redis) -
                     reminder.waits(error)
             jobs.STOPPING.wait(1)
     except StopRequested:
-        # RQ's own handler, while its loop was on the way out.
+        # RQ's own handler raised it while its loop was ending.
         jobs.STOPPING.set()

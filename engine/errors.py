@@ -50,7 +50,7 @@ class InvalidSchedule(InvalidInput):
 
 
 class InvalidName(InvalidInput):
-    """A name of a brand or campaign that is blank, too long or holds a sign that cannot be seen."""
+    """A name of a brand or campaign that is blank, too long or has an invisible character."""
 
 
 class InvalidSetting(InvalidInput):
@@ -62,7 +62,9 @@ class NotFound(BudgetError):
 
 
 class Conflict(BudgetError):
-    """The name or external id is taken, the brand is archived or full, or somebody else changed the row first; `field` names it where one is to blame."""
+    """The name or external id is taken, the brand is archived or full, or another change came first. `field` names the
+    field in conflict, where there is one.
+    """
 
     def __init__(self, message: str, field: str | None = None) -> None:
         super().__init__(message)

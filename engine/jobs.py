@@ -40,9 +40,9 @@ from engine.wiring import System
 log = logging.getLogger(__name__)
 
 REBUILD_ENDS_S: Final = 1.2
-"""For a rebuild to end with its worker: it does so between two shards."""
+"""Seconds that a stopping worker waits for its rebuild, which ends between two shards."""
 REBUILD_LONGEST_S: Final = 3600
-"""A rebuild that is noted as running for longer was killed."""
+"""Seconds after which a rebuild that is still running in job_run counts as killed."""
 KEEP_MIXED: Final = timedelta(days=1)
 """How long remembered requests are kept beyond every configured window."""
 
@@ -62,14 +62,14 @@ class Stopped(BaseException):
 
 
 @cache
-def parts() -> System:
+def services() -> System:
     """This worker's services, made once a process."""
     return System(Settings.load())
 
 
 def system() -> System:
     """The services, once PostgreSQL is reachable and has our version of the schema. Raises Stopped, WrongVersion."""
-    made = parts()
+    made = services()
     if not wait_for_revision(made.db, log.warning, should_stop=STOPPING.is_set, poll_s=0.5):
         raise Stopped
     return made
@@ -93,11 +93,11 @@ def _persist(run: runs.Run, made: System) -> None:
         passed = time.monotonic() - started
         if STOPPING.is_set() or passed >= PERSIST_LONGEST_S:
             return True
-        return passed >= PERSIST_S and not loop.away and _next_stands_ready(made)
+        return passed >= PERSIST_S and not loop.away and _next_is_queued(made)
 
     loop = persist_loop(made)
     total = DrainStats()
-    _recognise(made)
+    _restore_catalog(made)
     try:
         loop.run(should_stop, total)
     finally:
@@ -108,7 +108,7 @@ def _persist(run: runs.Run, made: System) -> None:
             run.outcome, run.detail = "failed", f"{run.detail}; {alarm}"
 
 
-def _recognise(made: System) -> None:
+def _restore_catalog(made: System) -> None:
     """Restores what a restored PostgreSQL lost, before a journal is read: spends need their brands, and a rebuild
     must not lose their ids.
     """
@@ -119,7 +119,9 @@ def _recognise(made: System) -> None:
 
 
 def persist_loop(made: System) -> PersistLoop:
-    """Persist with its duties: status of brands, what waits to be published, the journal's trim, and rebuilds in a process beside it."""
+    """The persist loop with its duties: status of brands, pending publications, the journal's trim, and rebuilds in a
+    process of their own.
+    """
 
     def rebuild(broken: list[LiveShard]) -> bool:
         return made.rebuild_beside.look_after(bool(broken) and not STOPPING.is_set())
@@ -136,7 +138,7 @@ def persist_loop(made: System) -> PersistLoop:
     )
 
 
-def _next_stands_ready(made: System) -> bool:
+def _next_is_queued(made: System) -> bool:
     try:
         return Queue(PERSIST_QUEUE, connection=made.jobs_look).count > 0
     except redis.RedisError:
@@ -145,7 +147,9 @@ def _next_stands_ready(made: System) -> bool:
 
 
 def rebuild_lost_shards() -> None:
-    """Rebuilds every shard without a mark, in a process of its own that persist began. An error is its last line, for persist to tell."""
+    """Rebuilds every shard without a mark. It runs in a process that persist started, and prints an error as its last
+    line, which persist reports.
+    """
     logs.configure()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: STOPPING.set())
@@ -156,17 +160,17 @@ def rebuild_lost_shards() -> None:
             _rebuild(made, sorted({state.why for state in broken}), [state.shard for state in broken])
     except Stopped:
         return
-    except Exception as error:  # noqa: BLE001  # whatever it is, persist tells it and has it tried again
+    except Exception as error:  # noqa: BLE001  # persist reports any error and starts the rebuild again
         print(f"{type(error).__name__}: {' '.join(str(error).split())}")
         sys.exit(1)
 
 
 def _rebuild(made: System, why: list[str], shards: list[int]) -> None:
-    """Brings shards without a mark back, as a run of its own."""
+    """Rebuilds the given shards as one row of job_run. why: the causes, for the log and the run's detail."""
     if not shards:
         return
-    told = ", ".join(why[:3]) + (f" and {len(why) - 3} more" if len(why) > 3 else "")
-    log.warning("rebuilding %d shards of Redis: %s", len(shards), told)
+    causes = ", ".join(why[:3]) + (f" and {len(why) - 3} more" if len(why) > 3 else "")
+    log.warning("rebuilding %d shards of Redis: %s", len(shards), causes)
     runs.end_lost(made.db, "rebuild", REBUILD_LONGEST_S)
     with runs.run(made.db, "rebuild") as run:
         failure: NotAllRebuilt | None = None
@@ -183,7 +187,7 @@ def _rebuild(made: System, why: list[str], shards: list[int]) -> None:
             )
         if failure is not None:
             raise NotAllRebuilt(f"{failure}{lost_in(done)}", done)
-        run.detail = f"{len(done)} shards rebuilt: {told}{lost_in(done)}"
+        run.detail = f"{len(done)} shards rebuilt: {causes}{lost_in(done)}"
     if done:
         log.warning("rebuild: %s", run.detail)
 
@@ -225,7 +229,7 @@ def close_day() -> str:
 
 
 def close_month() -> str:
-    """At 00:00 UTC on the 1st: the same close, which handles days and months."""
+    """At 00:00 UTC on the 1st: closes every ended period, as `close_day` does."""
     return _run("close_month", _close)
 
 
@@ -263,7 +267,7 @@ def tidy(made: System) -> tuple[int, int]:
 
 
 def sweep() -> str:
-    """Removes expired holds and finds lost keys of brands that no call touches; calls do both for their own brands."""
+    """Removes expired holds and detects lost keys of brands without calls. Calls do both for their own brands."""
     return _run("sweep", _sweep)
 
 
@@ -276,8 +280,8 @@ def _sweep(run: runs.Run, made: System) -> None:
 
 
 def verify() -> str:
-    """Checks every invariant that can be checked from outside, by what is new, and once a night by everything. A FAIL
-    is a failed run, and so an alarm on the page.
+    """Checks every invariant that can be checked from outside: new rows on each run, and all rows once a night. A FAIL
+    makes a failed run, and so an alarm on the page.
     """
     return _run("verify", _verify)
 
@@ -297,36 +301,36 @@ def _verify(run: runs.Run, made: System) -> None:
         log.error("verify: %s", run.detail)
 
 
-def _name_away(run: runs.Run, made: System) -> None:
-    """A job that went well for the other shards has failed all the same while a server of several is away."""
+def _fail_if_away(run: runs.Run, made: System) -> None:
+    """Marks the run as failed where one server of several was away, even if all other shards were done."""
     gone = [str(away) for away in made.live.lacking.values() if str(away) not in run.detail]
     if gone:
         run.outcome, run.detail = "failed", "; ".join([*([run.detail] if run.detail else []), *gone])
 
 
 def _run(job: str, work: Callable[[runs.Run, System], None]) -> str:
-    """Does the work as one row of job_run; returns its line. A stop is no failure: the next run does the rest."""
-    told = runs.Run()
+    """Runs the work as one row of job_run; returns its detail. A stop is not a failure: the next run does the rest."""
+    row = runs.Run()
     WORKING.set()
     try:
         made = system()
         runs.end_lost(made.db, job, BY_NAME[job].timeout_s + 60)
-        with logs.bound(job=job, job_id=_rq_id(job)), runs.run(made.db, job) as told:
+        with logs.bound(job=job, job_id=_rq_id(job)), runs.run(made.db, job) as row:
             try:
                 stop_if_asked()
-                work(told, made)
-                _name_away(told, made)
+                work(row, made)
+                _fail_if_away(row, made)
             except Stopped:
                 WORKING.clear()
-                told.outcome = "waiting"
-                told.detail = f"{told.detail or 'nothing done'}; stopped with its worker, the next run does the rest"
+                row.outcome = "waiting"
+                row.detail = f"{row.detail or 'nothing done'}; stopped with its worker, the next run does the rest"
             WORKING.clear()
-            log.info("job ended", extra={"outcome": told.outcome, "detail": told.detail})
+            log.info("job ended", extra={"outcome": row.outcome, "detail": row.detail})
     except Stopped:
-        told.detail = told.detail or "stopped with its worker before it began"
+        row.detail = row.detail or "stopped with its worker before it began"
     finally:
         WORKING.clear()
-    return told.detail
+    return row.detail
 
 
 def _rq_id(job: str) -> str:

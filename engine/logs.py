@@ -23,35 +23,42 @@ if TYPE_CHECKING:
     from structlog.typing import EventDict, Processor
 
 STYLE: Final = "BUDGET_LOGS"
-"""`text` or `json`, whatever stderr is: `up` tells its children, whose output it passes on, what its own terminal wants."""
+"""The variable with `text` or `json`. `up` sets it for its children, whose stderr is a pipe to `up`'s terminal."""
 _OURS: Final = ("engine", "web")
 _PASSWORDS: Final = re.compile(
     r"(\w://[^\s:/@]*:)\S+@|((?:password|client_secret|scram_\w+_key)\s*=\s*)('[^']*'|[^&\s'\"]+)", re.IGNORECASE
 )
-_UNSEEN: Final = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
-"""What shows nothing, or shows what follows otherwise: control signs, direction and zero-width signs, line ends of Unicode."""
+_INVISIBLE: Final = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+"""Unicode categories of characters that are invisible or change how others appear: controls, direction and zero-width
+characters, line ends.
+"""
 
 
 def visible(text: str, kept: str = "") -> str:
-    """A text with nothing in it that cannot be seen: such signs are written as escapes, so that nobody's name or error forges a line or hides a part of one."""
+    """Escapes invisible characters, except those in `kept`. So a name or error from outside cannot forge a log line or
+    hide a part of one.
+    """
     if text.isascii() and text.isprintable():
         return text
-    return "".join(c if c in kept or unicodedata.category(c) not in _UNSEEN else _escaped(c) for c in text)
+    return "".join(c if c in kept or unicodedata.category(c) not in _INVISIBLE else _escape(c) for c in text)
 
 
-def _escaped(sign: str) -> str:
+def _escape(sign: str) -> str:
     code = ord(sign)
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def wants_text(stream: TextIO) -> bool:
-    """Whether lines on a stream are for people."""
+    """Whether a stream gets readable lines instead of JSON."""
     style = os.environ.get(STYLE, "")
     return style == "text" or (style != "json" and stream.isatty())
 
 
 def configure(stream: TextIO | None = None) -> None:
-    """Sends every record of this process to a stream (stderr), warnings and worse; in JSON also what the engine does."""
+    """Sends all log records of this process to a stream, stderr by default.
+
+    The level is WARNING; as JSON, the engine's own records are logged from INFO on.
+    """
     import structlog
 
     out = sys.stderr if stream is None else stream
@@ -64,7 +71,7 @@ def configure(stream: TextIO | None = None) -> None:
         structlog.processors.TimeStamper(fmt="%H:%M:%SZ" if text else "iso", utc=True, key="at"),
     ]
     last: list[Processor] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
-    last += [structlog.processors.format_exc_info, _without_passwords, _plain_signs]
+    last += [structlog.processors.format_exc_info, _without_passwords, _escape_invisible]
     last.append(_line if text else structlog.processors.JSONRenderer(ensure_ascii=False))
     handler = logging.StreamHandler(out)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=last))
@@ -79,7 +86,7 @@ def configure(stream: TextIO | None = None) -> None:
 
 @contextmanager
 def bound(**what: str) -> Iterator[None]:
-    """Puts fields into every line that this thread logs inside the block."""
+    """Adds fields to every line that this thread logs inside the block."""
     import structlog
 
     with structlog.contextvars.bound_contextvars(**what):
@@ -87,7 +94,7 @@ def bound(**what: str) -> Iterator[None]:
 
 
 def request_id() -> str | None:
-    """The id of the page's request that this thread is at work on; None outside of one."""
+    """The id of the HTTP request that this thread handles; None outside of one."""
     import structlog
 
     found: Any = structlog.contextvars.get_contextvars().get("request_id")
@@ -102,33 +109,33 @@ def _masked(text: str) -> str:
     return _PASSWORDS.sub(lambda found: f"{found[1]}***@" if found[1] else f"{found[2]}***", text)
 
 
-def _plain_signs(_: Any, __: str, event: EventDict) -> EventDict:
-    """JSON has escapes of its own for line breaks; a traceback has lines of its own in either style."""
+def _escape_invisible(_: Any, __: str, event: EventDict) -> EventDict:
+    """Escapes invisible characters in all values. A traceback keeps its line ends and tabs."""
     return {
-        visible(str(key)): _plain_value(value, "\n\t" if key == "exception" else "") for key, value in event.items()
+        visible(str(key)): _escape_value(value, "\n\t" if key == "exception" else "") for key, value in event.items()
     }
 
 
-def _plain_value(value: Any, kept: str = "") -> Any:
+def _escape_value(value: Any, kept: str = "") -> Any:
     if isinstance(value, str):
         return visible(value, kept)
     if isinstance(value, dict):
-        return {visible(str(key)): _plain_value(each) for key, each in value.items()}
+        return {visible(str(key)): _escape_value(each) for key, each in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [_plain_value(each) for each in value]
+        return [_escape_value(each) for each in value]
     return value if value is None or isinstance(value, bool | int | float) else visible(str(value))
 
 
 def _line(_: Any, __: str, event: EventDict) -> str:
-    """`12:00:00Z WARNING what was said request_id=...`, and the traceback below where there is one.
+    """Formats a readable line, `12:00:00Z WARNING message request_id=...`, with a traceback below it, if there is one.
 
-    A value with blanks stands in quotes, and a traceback behind a bar: neither can pass for a field or a line of ours.
+    A value with spaces is quoted, and each traceback line starts with a bar, so neither can imitate a field or a line.
     """
-    at, level, said = event.pop("at"), event.pop("level").upper(), event.pop("event")
+    at, level, message = event.pop("at"), event.pop("level").upper(), event.pop("event")
     event.pop("logger", None)
     traceback = event.pop("exception", "")
     more = "".join(f" {key}={_quoted(value)}" for key, value in event.items())
-    return f"{at} {level} {said}{more}" + "".join(f"\n  | {line}" for line in traceback.split("\n") if traceback)
+    return f"{at} {level} {message}{more}" + "".join(f"\n  | {line}" for line in traceback.split("\n") if traceback)
 
 
 def _quoted(value: Any) -> str:

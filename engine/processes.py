@@ -26,18 +26,18 @@ first.
 
 
 def worker(queue: str | None = None) -> None:
-    """Works one queue, or each in a process of its own. SIGTERM ends it cleanly, a running job after its transaction."""
+    """Works one queue, or each in a process of its own. On SIGTERM a running job ends after its transaction."""
     if queue is not None and queue not in QUEUES:
         raise InvalidInput(f"queue {shown(queue)} is not one of {', '.join(QUEUES)}", "queue")
     # Wrong settings are reported once, here, and not by each child.
-    jobs.parts()
+    jobs.services()
     if queue is None:
         _each()
     else:
         logs.configure()
         if queue != PERSIST_QUEUE:
             give_way()
-        run_worker(jobs.parts().jobs_redis, queue)
+        run_worker(jobs.services().jobs_redis, queue)
 
 
 def give_way() -> None:

@@ -30,7 +30,7 @@ _CALL: Final = 4
 
 
 class ForeignJob(Refused):
-    """A job whose call is not one of ours. Nothing of it was run."""
+    """A job whose call is not allowed. Nothing of it was run."""
 
 
 class JsonOnly:
@@ -49,7 +49,7 @@ class JsonOnly:
 
 
 def function_of(name: object) -> Callable[..., Any]:
-    """The function of ours with this name. Raises ForeignJob."""
+    """The allowed function with this name. Raises ForeignJob."""
     found = ALLOWED.get(name) if isinstance(name, str) else None
     if found is None:
         raise ForeignJob(
@@ -65,7 +65,7 @@ def refusal(error: BaseException | None) -> BaseException | None:
 
 
 def _read_call(job: Job) -> None:
-    """Takes a job's call from its data, when it is one of ours. Raises DeserializationError."""
+    """Reads a job's call from its data. Raises DeserializationError where it is not an allowed call."""
     try:
         call = JsonOnly.loads(job.data)
         if call == UNREAD:
@@ -82,15 +82,15 @@ def _read_call(job: Job) -> None:
     except ForeignJob as error:
         raise DeserializationError from error
     job._func_name, job._instance, job._args, job._kwargs = name, None, args, kwargs
-    # None of ours asks for it, and one that does without a pause would hold a worker for ever.
+    # Our jobs never repeat by themselves. A foreign job that repeats without a pause would occupy a worker for ever.
     job.repeats_left = job.retries_left = None
 
 
 def _send_nothing(job: Job, *_: Any, **__: Any) -> None:
-    """Refuses callbacks: RQ would post to any address in a job, and ours have none."""
+    """Replaces RQ's webhooks, which would post to any address in a job. Our jobs have none."""
 
 
-def _close() -> None:
+def _restrict_rq() -> None:
     gate: Any = JsonOnly
     for name in ("DefaultSerializer", "PickleSerializer"):
         setattr(rq.serializers, name, gate)
@@ -104,4 +104,4 @@ def _close() -> None:
     closed.send_webhooks = _send_nothing
 
 
-_close()
+_restrict_rq()

@@ -1,6 +1,7 @@
-"""Settings that may stand in a file of their own, as containers are given secrets: `REDIS_URL_FILE=/run/secrets/redis` instead of `REDIS_URL=...`.
+"""Reads secrets from files, as containers provide them: `REDIS_URL_FILE=/run/secrets/redis` instead of `REDIS_URL=...`.
 
-A file shows in no list of processes and in no environment of a child. Standard library only, because bidders import it.
+A file's content appears in no process list and in no child's environment. Standard library only, because bidders
+import it.
 """
 
 from __future__ import annotations
@@ -35,20 +36,20 @@ def secret(name: str, value: str, path: str, base: Path) -> str:
         raise InvalidSetting(f"{name} and {setting} are both set: set one of them", setting)
     named = f"{setting} names {shown(path)}, which"
     try:
-        held = _read(base / Path(path).expanduser())
+        content = _read(base / Path(path).expanduser())
     except OSError as error:
         raise InvalidSetting(
             f"{named} cannot be read ({error.strerror}): make it readable, or set {name}", setting
         ) from None
     except (ValueError, RuntimeError):
         raise InvalidSetting(f"{named} is no path: name a file that holds {name}", setting) from None
-    if held is None:
+    if content is None:
         raise InvalidSetting(
             f"{named} is not a file of at most {_LONGEST >> 10} KiB: name one that holds {name}", setting
         )
     try:
-        # An editor of Windows begins a file with a mark that nobody sees, and that would be a part of the password.
-        text = held.decode("utf-8-sig").strip()
+        # utf-8-sig drops a byte order mark, which editors on Windows write and which would become part of the password.
+        text = content.decode("utf-8-sig").strip()
     except UnicodeDecodeError:
         raise InvalidSetting(f"{named} is not UTF-8 text: write {name} into it, on one line", setting) from None
     if not text:
@@ -64,5 +65,5 @@ def _read(path: Path) -> bytes | None:
     with os.fdopen(handle, "rb") as file:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             return None
-        held = file.read(_LONGEST + 1)
-        return held if len(held) <= _LONGEST else None
+        content = file.read(_LONGEST + 1)
+        return content if len(content) <= _LONGEST else None

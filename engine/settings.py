@@ -1,6 +1,7 @@
-"""The settings: read once, from the environment over `.env` at the root, each checked before anything starts.
+"""The settings, read once: from the environment, else from `.env` at the root. Each is checked before anything starts.
 
-Standard library only, because bidders import it. `TABLE` is the one list of settings, each with its parser; the docs are tested against it.
+Standard library only, because bidders import it. `TABLE` is the one list of settings with their parsers; a test
+compares the docs to it.
 """
 
 from __future__ import annotations
@@ -21,13 +22,14 @@ from engine.urls import database_complaint, jobs_redis_complaint, masked, redis_
 __all__ = ["DROP_EXPORTED", "TABLE", "URLS", "Setting", "Settings", "hot_redis_url", "jobs_redis_url", "masked", "root"]
 
 DROP_EXPORTED: Final = "exported"
-"""Of SPEND_LOG_DROP."""
+"""The value of SPEND_LOG_DROP with which only exported days are dropped."""
 
 
 class Setting(NamedTuple):
     """One row of the documented table; an empty default means unset.
 
-    field: of `Settings`. parse: checks and reads it, raises InvalidSetting. show: its value as text again.
+    field: the attribute of `Settings`. parse: reads and checks the value, raises InvalidSetting. show: converts it to
+    text again.
     """
 
     name: str
@@ -116,7 +118,7 @@ TABLE: Final = (
             "1", "event_id_hours", _number(1, 720)),
     Setting("JOURNAL_KEEP_MINUTES", "10", "minutes for which journal entries are kept after they are in PostgreSQL",
             "10", "journal_keep_minutes", _number(1, 10080)),
-    # Longer than any id is remembered (a rebuild reads them from rows) and than the page's list of spends looks back.
+    # At least as long as every dedup window, because a rebuild reads ids from rows, and as the page's list of spends.
     Setting("SPEND_LOG_KEEP_DAYS", "none", "days after which rows of closed days are dropped and their sums kept; at least 35, none keeps all",
             "400", "spend_log_keep_days", _number_or_none(35, 36500), _or_none),
     Setting("SPEND_LOG_DROP", "closed", "which days past SPEND_LOG_KEEP_DAYS are dropped: closed, or exported (and their files verified)",
@@ -127,12 +129,14 @@ TABLE: Final = (
 URLS: Final = ("REDIS_URL", "JOBS_REDIS_URL", "DATABASE_URL")
 _ROWS: Final = {row.name: row for row in TABLE}
 _ENV_FILE: Final = "BUDGET_ENV_FILE"
-"""Names another file than `.env`; the test suite names an empty one, so that it never reads a person's own."""
+"""The variable that names another file instead of `.env`. The tests name an empty one, so that they read no real
+settings.
+"""
 _LINE: Final = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*)", re.DOTALL)
 
 
 def root() -> Path:
-    """The checkout that this package stands in; for an installed package the current folder."""
+    """The checkout that contains this package; for an installed package the current folder."""
     checkout = Path(__file__).resolve().parents[1]
     return checkout if (checkout / "pyproject.toml").is_file() else Path.cwd()
 
@@ -161,7 +165,7 @@ class Settings:
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None, env_file: str | Path | None = ".env") -> Settings:
-        """Reads and checks every setting. Raises InvalidSetting, naming the setting, what was wrong, and an example."""
+        """Reads and checks every setting. Raises InvalidSetting with the setting's name, the reason and an example."""
         read = _Reader(environ, env_file)
         missing = [name for name in URLS if not read.text(name)]
         if missing and len(missing) < len(URLS):
@@ -175,7 +179,7 @@ class Settings:
         return cls(**values, embedded=bool(missing))
 
     def resolved(self) -> Settings:
-        """The same with URLs to connect to. Raises ServerAway when the servers are embedded and none run on `data_dir`."""
+        """The same settings with the URLs of embedded servers. Raises ServerAway when none run on `data_dir`."""
         if not self.embedded or self.redis_url:
             return self
         from engine.running import read_running
@@ -190,7 +194,7 @@ class Settings:
         )
 
     def refuse_weak_secrets(self) -> None:
-        """For a page that others can reach. Raises InvalidSetting; never shows the secret."""
+        """Raises InvalidSetting for a short password or key, without showing it. For a page that others can reach."""
         for name, value, least, what in (
             ("BUDGET_ADMIN_PASSWORD", len(self.admin_password), 12, "characters"),
             ("SECRET_KEY", len(self.secret_key.encode()), 32, "bytes"),
@@ -204,31 +208,35 @@ class Settings:
 
     @property
     def jobs_on_hot_redis(self) -> bool:
-        """Whether both Redis are one server, which is allowed with a warning: whoever may write to RQ's can start and delete jobs."""
+        """Whether one server is the hot Redis and RQ's. This is allowed with a warning: whoever can write to RQ's Redis
+        can start and delete jobs.
+        """
         return bool(servers_of(self.redis_url) & servers_of(self.jobs_redis_url))
 
     def as_environment(self) -> dict[str, str]:
-        """NAME to value, passwords included, unset ones left out: what `budget-engine env` prints."""
+        """The settings by name as text, passwords included, without unset ones. `budget-engine env` prints them."""
         values = {row.name: row.show(getattr(self, row.field)) for row in TABLE}
         return {name: value for name, value in values.items() if value}
 
 
 def hot_redis_url(environ: Mapping[str, str] | None = None, env_file: str | Path | None = ".env") -> str:
-    """What a bidder needs: REDIS_URL alone, whether or not the others are set; else the running embedded hot Redis.
+    """The URL of the hot Redis, for bidders: REDIS_URL, whether or not the others are set, else the embedded one.
 
-    Raises InvalidSetting for a wrong REDIS_URL, ServerAway when none is named and none runs.
+    Raises InvalidSetting for a wrong REDIS_URL, and ServerAway where it is not set and no embedded server runs.
     """
     read = _Reader(environ, env_file)
     return read.checked("REDIS_URL", redis_complaint) or Settings.load(environ, env_file).resolved().redis_url
 
 
 def database_url_if_named(environ: Mapping[str, str] | None = None, env_file: str | Path | None = ".env") -> str:
-    """DATABASE_URL where it is set, else nothing. Raises InvalidSetting for a wrong one."""
+    """DATABASE_URL, or an empty text where it is not set. Raises InvalidSetting for a wrong one."""
     return _Reader(environ, env_file).checked("DATABASE_URL", database_complaint)
 
 
 def jobs_redis_url(environ: Mapping[str, str] | None = None, env_file: str | Path | None = ".env") -> str:
-    """What the scheduler needs: JOBS_REDIS_URL alone. Where others are set too, all are checked as for any process. Raises as `hot_redis_url` does."""
+    """The URL of RQ's Redis, for the scheduler, which needs JOBS_REDIS_URL only. Where other URLs are set too, all are
+    checked as in any process. Raises as `hot_redis_url` does.
+    """
     read = _Reader(environ, env_file)
     alone = read.checked("JOBS_REDIS_URL", jobs_redis_complaint)
     others = any(read.text(name) for name in URLS if name != "JOBS_REDIS_URL")
@@ -236,7 +244,7 @@ def jobs_redis_url(environ: Mapping[str, str] | None = None, env_file: str | Pat
 
 
 class _Reader:
-    """The environment over the file, and the checks that name the setting they refuse."""
+    """Reads values from the environment, else from the file. Checks raise InvalidSetting with the setting's name."""
 
     def __init__(self, environ: Mapping[str, str] | None, env_file: str | Path | None) -> None:
         self.environ: Mapping[str, str] = os.environ if environ is None else environ
@@ -245,10 +253,10 @@ class _Reader:
         self.file_path = None if env_file is None else root() / (other or env_file)
         self.file = _read_file(self.file_path) if self.file_path is not None else {}
         self._read: dict[str, str] = {}
-        """What was found, so that a secret's file is read once."""
+        """Values by name, so that a secret's file is read once."""
 
     def text(self, name: str) -> str:
-        """The value; one that is empty counts as unset and gives the default."""
+        """The value of a setting; its default where it is empty or not set."""
         if name not in self._read:
             self._read[name] = self._given(name)
         value = self._read[name] or _ROWS[name].default
@@ -257,7 +265,7 @@ class _Reader:
         return value
 
     def _given(self, name: str) -> str:
-        """What the environment says, else `.env`; a secret may stand in a file that `NAME_FILE` names in either."""
+        """The value in the environment, else in `.env`. For a secret, `NAME_FILE` in either may name a file with it."""
         value = self.environ.get(name, "").strip() or self.file.get(name, "")
         if name not in FROM_FILE:
             return value
@@ -278,7 +286,7 @@ class _Reader:
         return int(value)
 
     def number_or_none(self, name: str, least: int, most: int) -> int | None:
-        """The same, or the word `none`."""
+        """A whole number, or None for the word `none`."""
         value = self.text(name)
         if value == "none":
             return None
@@ -287,7 +295,7 @@ class _Reader:
         return int(value)
 
     def not_empty(self, name: str) -> str:
-        """For a password: set to nothing is a mistake, not a wish for a page without one."""
+        """The value of a password. Raises where it is set but empty: that is a mistake, not a page without password."""
         value = self.text(name)
         given = name in self.environ or name in self.file
         if given and not value:
@@ -298,7 +306,7 @@ class _Reader:
         return value
 
     def networks(self, name: str) -> tuple[IPv4Network | IPv6Network, ...]:
-        """Addresses and networks with commas between them."""
+        """A list of addresses and networks, separated by commas."""
         value = self.text(name)
         found = []
         for each in value.split(",") if value else ():
@@ -312,7 +320,7 @@ class _Reader:
         return tuple(found)
 
     def folder(self, name: str) -> Path:
-        """Absolute: a path in the environment stands to the current folder, one in `.env` or the default to the root."""
+        """An absolute path. A relative one in the environment starts at the current folder, any other at the root."""
         path = Path(self.text(name)).expanduser()
         given = bool(self.environ.get(name, "").strip())
         made = Path.cwd() / path if given else root() / path
@@ -340,7 +348,7 @@ def _read_file(path: Path) -> dict[str, str]:
             continue
         match = _LINE.fullmatch(stripped)
         if match is None:
-            # The line is not shown: it may be half a password.
+            # The error does not show the line, because it may have a part of a password.
             raise InvalidSetting(f"{path} line {number} is not NAME=value: write it like BUDGET_WEB_PORT=8000", ".env")
         out[match[1]] = _unquoted(match[2], path, number)
     return out
@@ -354,5 +362,5 @@ def _unquoted(value: str, path: Path, number: int) -> str:
         if end < 0 or (after and not after.startswith("#")):
             raise InvalidSetting(f"{path} line {number} has a quote that does not close", ".env")
         return value[1:end]
-    # A comment needs a space before its sign: passwords and URLs may hold one.
+    # A comment needs a space before its #, because passwords and URLs may contain one.
     return re.split(r"\s#", value, maxsplit=1)[0].strip()

@@ -37,7 +37,7 @@ of the queue, so that a job that RQ cannot begin does not delay the others.
 
 
 def popped(connection: redis.Redis, queue: str) -> list[bytes]:
-    """The ids in a queue's intermediate queue: those of stranded jobs, and for a moment the one that a worker is about to begin."""
+    """The ids in a queue's intermediate queue: stranded jobs, and briefly the one that a worker is about to begin."""
     # Read raw: a foreign entry that is not text must not hide ours.
     ids: Any = connection.lrange(_intermediate(connection, queue).key, 0, -1)
     return list(ids)

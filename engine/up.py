@@ -1,4 +1,4 @@
-"""`budget-engine up`: servers, migration, then worker, scheduler, web and with `demo` some traffic, in the foreground until Ctrl-C."""
+"""`budget-engine up`: starts servers, migrates, then runs worker, scheduler, web and demo traffic until Ctrl-C."""
 
 from __future__ import annotations
 

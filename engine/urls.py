@@ -1,7 +1,7 @@
-"""The URLs of servers: what is wrong with one, and how it may be shown. Standard library only, because bidders import it.
+"""Checks the URLs of servers and masks their passwords. Standard library only, because bidders import it.
 
-A password with a bare `@`, `/`, `?` or `#` makes another part of the URL out of its rest: a host, a port, a database. So a URL is refused before anything
-reads it, and what cannot be told apart is not shown.
+An unescaped `@`, `/`, `?` or `#` in a password shifts its rest into another part of the URL: host, port or database.
+So a URL is checked before any library parses it, and any part that may belong to a password is masked.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ _REDIS: Final = {
     "health_check_interval": _INT, "max_connections": _ABOVE_0, "legacy_responses": _ANY,
     "encoding": re.compile("utf-?8|ascii|latin-?1", re.IGNORECASE), "encoding_errors": re.compile("strict|replace|ignore"),
 }  # fmt: skip
-"""What redis-py takes in a URL, with the values that it can read. Its other options are objects, or change what this program reads (`decode_responses`)."""
+"""The parameters that redis-py reads in a URL, with their valid values. Its other options are objects, or change the
+replies that this program reads (`decode_responses`).
+"""
 _REDIS_TLS: Final = {
     "ssl_keyfile": _ANY, "ssl_certfile": _ANY, "ssl_cert_reqs": re.compile("none|optional|required"), "ssl_ca_certs": _ANY, "ssl_ca_path": _ANY,
     "ssl_ca_data": _ANY, "ssl_check_hostname": _ANY, "ssl_password": _ANY, "ssl_min_version": _INT, "ssl_ciphers": _ANY,
@@ -99,7 +101,9 @@ LIBPQ: Final = frozenset(
         "user",
     ]
 )
-"""What libpq takes in a URL, of versions 10 to 18. One that the installed libpq does not know is refused by itself (`engine/ledger/database.py`)."""
+"""The parameters of libpq 10 to 18. One that the installed libpq does not know is refused in
+`engine/ledger/database.py`.
+"""
 _SECRET: Final = frozenset(
     {
         "password",
@@ -118,9 +122,10 @@ _UNREADABLE: Final = f"has a user or password that breaks it up: {_ESCAPE}, %5B 
 
 
 class RedisPlaces(NamedTuple):
-    """The servers that a Redis URL names. hosts: host and port of each; the nodes of a cluster, the Sentinels, or one server.
+    """The servers that a Redis URL names. Made by `redis_places`.
 
-    master: the name that Sentinels know the primary by, else empty. Made by `redis_places`.
+    hosts: host and port of each cluster node, each Sentinel, or the one server. master: the primary's name at the
+    Sentinels, else empty.
     """
 
     kind: Literal["one", "cluster", "sentinel"]
@@ -132,11 +137,11 @@ class RedisPlaces(NamedTuple):
     query: str
 
     def url_of(self, host: str, port: int) -> str:
-        """The plain URL of one server with data: the login, database and parameters of the whole."""
+        """The plain URL of one data server, with the login, database and parameters of the whole URL."""
         return f"{self.scheme}://{self.login}{bracketed(host)}:{port}{self.path}{_query(self.query, _SENTINEL_LOGIN)}"
 
     def sentinel_url_of(self, host: str, port: int) -> str:
-        """The plain URL of one Sentinel, which has a login of its own or none."""
+        """The plain URL of one Sentinel, with the Sentinels' own login or none."""
         given = dict(part.partition("=")[::2] for part in self.query.removeprefix("?").split("&"))
         user, password = given.get("sentinel_username", ""), given.get("sentinel_password", "")
         login = f"{user}:{password}@" if user or password else ""
@@ -144,7 +149,7 @@ class RedisPlaces(NamedTuple):
 
 
 def redis_places(url: str) -> RedisPlaces:
-    """Takes apart a URL in which `redis_complaint` finds nothing. That of a unix socket names no host."""
+    """Parses a URL that `redis_complaint` accepts. The URL of a unix socket has no hosts."""
     scheme, _, rest = url.partition("://")
     authority, path, query = _parts(rest)
     login, at, hosts = authority.rpartition("@")
@@ -161,14 +166,14 @@ def redis_places(url: str) -> RedisPlaces:
 
 
 def redis_complaint(value: str) -> str | None:
-    """What is wrong with the URL of a Redis, without a piece of its password; None where nothing is."""
+    """Checks the URL of a Redis. Returns what is wrong, without any part of the password, or None."""
     scheme, mark, rest = value.partition("://")
     if not mark or scheme not in (*_PLAIN, *_CLUSTER, *_SENTINEL):
         return "does not begin with redis://, rediss:// or unix://, nor with redis+cluster:// or redis+sentinel://"
     if not rest:
         return "names no server"
     authority, path, query = _parts(rest)
-    what = _broken_up(authority, path, query, socket=scheme == "unix")
+    what = _unescaped(authority, path, query, socket=scheme == "unix")
     if what is not None:
         return what
     if "#" in rest:
@@ -183,13 +188,13 @@ def redis_complaint(value: str) -> str | None:
         return what
     try:
         _ = urlsplit(value).port if scheme in _PLAIN else urlsplit(value.partition(",")[0]).netloc
-    except ValueError:  # its text may hold the password
+    except ValueError:  # the error's text may contain the password
         return _UNREADABLE
     return _wrong_parameter(scheme, query)
 
 
 def jobs_redis_complaint(value: str) -> str | None:
-    """The same for RQ's Redis, which can be no cluster."""
+    """Checks the URL of RQ's Redis, which cannot be a cluster. Returns as `redis_complaint` does."""
     if value.partition("://")[0] in _CLUSTER:
         return "is a cluster, which RQ cannot use: name one Redis, or redis+sentinel://host:26379/master-name/0"
     return redis_complaint(value)
@@ -201,7 +206,7 @@ def _wrong_hosts(scheme: str, hosts: str) -> str | None:
     each = hosts.split(",")
     if scheme not in _PLAIN and not all(place.partition(":")[0] for place in each):
         return "has a place without a host: write host:port, with commas between several"
-    if not all(_is_place(place) for place in each):
+    if not all(_is_host_and_port(place) for place in each):
         return "has a port that is not a number from 1 to 65535"
     if not all(_is_host(place) for place in each):
         return "has a host that is no name and no address"
@@ -209,7 +214,7 @@ def _wrong_hosts(scheme: str, hosts: str) -> str | None:
 
 
 def _wrong_path(scheme: str, path: str) -> str | None:
-    """What is wrong with what follows the hosts: a database, behind a master's name where Sentinels are named."""
+    """Checks the path: a database, for Sentinels after the primary's name. Returns what is wrong, or None."""
     if scheme in _SENTINEL:
         master, _, db = path.removeprefix("/").partition("/")
         if not master:
@@ -244,17 +249,19 @@ def _wrong_parameter(scheme: str, query: str) -> str | None:
 
 
 def database_complaint(value: str) -> str | None:
-    """What is wrong with the URL of a PostgreSQL, without a piece of its password; None where nothing is, as far as can be told without libpq."""
+    """Checks the URL of a PostgreSQL as far as is possible without libpq. Returns what is wrong, without any part of
+    the password, or None.
+    """
     scheme, mark, rest = value.partition("://")
     if not mark or scheme.lower() not in ("postgresql", "postgres", "postgresql+psycopg2", "postgresql+psycopg"):
         return "does not begin with postgresql:// or postgres://"
-    authority, path, query = _parts(rest, "/?")  # to libpq a # is a sign like any other
-    what = _broken_up(authority, path, query, socket=False)
+    authority, path, query = _parts(rest, "/?")  # libpq gives # no special meaning
+    what = _unescaped(authority, path, query, socket=False)
     if what is not None:
         return what
     if not _is_text(rest):
         return _NO_TEXT
-    if not all(_is_place(place) for place in authority.rpartition("@")[2].split(",")):
+    if not all(_is_host_and_port(place) for place in authority.rpartition("@")[2].split(",")):
         return "has a port that is not a number from 1 to 65535"
     for name, _ in _pairs(query):
         if name not in LIBPQ:
@@ -263,7 +270,7 @@ def database_complaint(value: str) -> str | None:
 
 
 def masked(url: str) -> str:
-    """A URL as it may be shown: every password in it, in the address or the query, is `***`, and so is whatever might be a piece of one."""
+    """Masks a URL for display: every password in it is `***`, and so is any part that may belong to one."""
     scheme, mark, rest = url.partition("://")
     if not mark:
         return _WORD_PASSWORD.sub(r"\1***", url)
@@ -271,10 +278,10 @@ def masked(url: str) -> str:
     if complaint(url) is None:
         authority, path, query = _parts(rest, "/?" if complaint is database_complaint else "/?#")
         return f"{scheme}://{_without_password(authority)}{path}{_masked_query(query)}"
-    # What is wrong with it may be its password's doing: up to the last @ all may be a part of it.
+    # The password may be what makes the URL invalid, so everything up to the last @ may be part of it.
     before, at, after = rest.rpartition("@")
     host, path, query = _parts(after)
-    if not at and not _is_place(host.split(",")[0]):
+    if not at and not _is_host_and_port(host.split(",")[0]):
         return f"{scheme}://{host.partition(':')[0]}:***"
     if not all(_NAME.fullmatch(name) for name, _ in _pairs(query)):
         query = ""
@@ -284,14 +291,14 @@ def masked(url: str) -> str:
 
 
 def _parts(rest: str, ends: str = "/?#") -> tuple[str, str, str]:
-    """What follows the scheme: user, password and hosts; the path; and the query with its question mark."""
+    """Splits what follows the scheme: user, password and hosts; the path; the query with its question mark."""
     end = next((i for i, sign in enumerate(rest) if sign in ends), len(rest))
     path, question, query = rest[end:].partition("?")
     return rest[:end], path, question + query
 
 
-def _broken_up(authority: str, path: str, query: str, *, socket: bool) -> str | None:
-    """What a bare sign in the user or password has done."""
+def _unescaped(authority: str, path: str, query: str, *, socket: bool) -> str | None:
+    """Detects an unescaped character in the user or password. Returns what is wrong, or None."""
     if authority.count("@") > 1:
         return f"has a bare @ in its user or password: {_ESCAPE}"
     if "@" in path and not (socket and (not authority or authority.endswith("@"))):
@@ -325,13 +332,13 @@ def _without_password(authority: str) -> str:
 
 
 def _unknown(name: str, query: str, known: str) -> str:
-    # A name of another shape, or one before an @, may be a piece of a password.
+    # A name of another form, or one before an @, may be part of a password.
     said = f" {name}" if _NAME.fullmatch(name) and "@" not in query else ""
     return f"has a parameter{said} that is none {known}: take it away or correct its name"
 
 
 def servers_of(url: str) -> frozenset[str]:
-    """The servers that a Redis URL names, to tell whether two URLs name the same; for one with a complaint, nothing."""
+    """The servers that a Redis URL names, to compare two URLs; empty for an invalid URL."""
     if redis_complaint(url) is not None:
         return frozenset()
     places = redis_places(url)
@@ -342,7 +349,7 @@ def servers_of(url: str) -> frozenset[str]:
 
 
 def bracketed(host: str) -> str:
-    """A host as it stands before a port."""
+    """A host as written before a port: an IPv6 address in brackets."""
     return f"[{host}]" if ":" in host else host
 
 
@@ -357,14 +364,14 @@ def _query(query: str, without: Iterable[str]) -> str:
     return f"?{'&'.join(kept)}" if kept else ""
 
 
-def _is_place(text: str) -> bool:
-    """Whether it is a host with or without a port."""
+def _is_host_and_port(text: str) -> bool:
+    """Whether a text is a host with or without a valid port."""
     found = _HOST_AND_PORT.fullmatch(text)
     return found is not None and (not found[1] or is_port(found[1]))
 
 
 def _is_host(place: str) -> bool:
-    """Whether the host of a place can be looked up: Python's resolver raises for one that it cannot write."""
+    """Whether Python's resolver accepts the host; it raises for one that it cannot encode."""
     host = unquote(place if place.startswith("[") else place.rpartition(":")[0] or place)
     try:
         host.encode("idna")
@@ -374,7 +381,7 @@ def _is_host(place: str) -> bool:
 
 
 def _is_text(quoted: str) -> bool:
-    """Whether what stands in escapes is UTF-8."""
+    """Whether the escapes in a URL are valid UTF-8."""
     try:
         unquote_to_bytes(quoted).decode()
     except UnicodeError:
@@ -383,5 +390,5 @@ def _is_text(quoted: str) -> bool:
 
 
 def is_port(text: str) -> bool:
-    """Whether it is a number from 1 to 65535."""
+    """Whether a text is a number from 1 to 65535."""
     return text.isascii() and text.isdigit() and len(text) <= 5 and 1 <= int(text) <= 65535

@@ -62,12 +62,12 @@ JOBS: Final = Patience(JOBS_S)
 """No person waits for a job, and a busy machine may delay it."""
 LOCKED_S: Final = 5
 COMMANDS: Final = Patience(ANSWER_S, f" -c lock_timeout={LOCKED_S * 1000}")
-"""A person waits, for a result or for the name of the server that does not reply. Long work on working servers is not
-cut off; a lock that another process keeps ends the command, which no one else would report. No lock of ours is held
-for that long.
+"""A person waits, for a result or for the name of the server that does not reply. Long work on working servers has no
+limit. A lock that another program holds ends the command, because nothing else would report it. The engine holds no
+lock for that long.
 """
 PAGES: Final = Patience(ANSWER_S, f" -c lock_timeout={int(ANSWER_S * 1000)} -c statement_timeout=8000", 20)
-"""The same, and locks of others are reported too. After 8 s the page itself gives up."""
+"""A page reports locks of other programs sooner. After 8 s PostgreSQL ends the statement."""
 
 
 JOBS_ANSWER_S: Final = 3
@@ -121,7 +121,7 @@ class System:
 
     @cached_property
     def jobs_look(self) -> redis.Redis:
-        """The same Redis for reading only: RQ gives its own client minutes for a reply."""
+        """A client of the same Redis for reads, with a short timeout. RQ's own client waits for minutes."""
         return impatient_redis(self.settings.jobs_redis_url, ANSWER_S)
 
     @cached_property
@@ -134,7 +134,7 @@ class System:
 
     @cached_property
     def client(self) -> BudgetClient:
-        """A bidder's client with a long deadline, for commands."""
+        """A bidder's client for commands, with a longer deadline than a bidder's."""
         return BudgetClient.from_url(self.settings.redis_url, timeout_ms=int(self.patience.answer_s * 1000))
 
     @cached_property

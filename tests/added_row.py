@@ -1,4 +1,4 @@
-"""A fresh Python in which modules have a row more, as after following a recipe of docs/architecture.md; the rest is as it stands."""
+"""Runs code in a new Python process in which modules have additional rows, as after a recipe of docs/architecture.md."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ sys.meta_path.insert(0, Finder())
 
 
 class Row(NamedTuple):
-    """Text to stand before another text of a module."""
+    """Text to insert before another text of a module."""
 
     module: str
     text: str
@@ -35,7 +35,7 @@ class Row(NamedTuple):
 
 
 def run_with_rows(rows: list[Row], code: str) -> str:
-    """What `code` prints where the rows stand in their modules. Fails with what it raised."""
+    """Runs `code` with the rows in their modules; returns its output. Fails with its errors."""
     named = {row.module: (row.text, row.before) for row in rows}
     root = Path(__file__).resolve().parents[1]
     run = subprocess.run(

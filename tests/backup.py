@@ -1,4 +1,4 @@
-"""A backup of the real PostgreSQL: a copy of the test's database, and the way back."""
+"""A backup of the real PostgreSQL: copies the test's database, and restores the copy."""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
-"""Real servers for the suite: its own embedded ones, or those of TEST_REDIS_URL, TEST_JOBS_REDIS_URL and TEST_DATABASE_URL.
+"""Real servers for the test suite: embedded ones, or those of TEST_REDIS_URL, TEST_JOBS_REDIS_URL and
+TEST_DATABASE_URL.
 
-Named servers must be empty or marked by an earlier run of the suite, because the tests wipe them. `.env` and the production names are never read.
+Named servers must be empty, or marked by an earlier run of the suite, because the tests wipe them. The suite never
+reads `.env` or the production settings.
 """
 
 from __future__ import annotations
@@ -36,14 +38,14 @@ TEST_URLS = ("TEST_REDIS_URL", "TEST_JOBS_REDIS_URL", "TEST_DATABASE_URL")
 
 
 def pytest_collection_finish() -> None:
-    """What was imported and collected stays to the end: it is not looked through for garbage again and again."""
+    """Excludes imported modules and collected tests from garbage collection, because they stay until the end."""
     gc.collect()
     gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _unset_environment() -> Iterator[None]:
-    """No test sees a person's own settings."""
+    """Removes a developer's own settings from the environment."""
     with pytest.MonkeyPatch.context() as patch:
         for setting in TABLE:
             patch.delenv(setting.name, raising=False)
@@ -54,15 +56,15 @@ def _unset_environment() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def servers() -> Iterator[Urls]:
-    """The URLs of the suite's servers."""
+    """Starts the suite's servers where none are named; yields their URLs."""
     named = [os.environ.get(name, "") for name in TEST_URLS]
     if any(named):
         if not all(named):
             pytest.exit(f"set all of {', '.join(TEST_URLS)}, or none for embedded servers", 2)
-        _refuse_what_is_not_ours(named)
+        _refuse_foreign_keys(named)
         yield Urls(*named)
         return
-    folder = Path(tempfile.mkdtemp(prefix="budget engine tests ", dir=_quick_place()))
+    folder = Path(tempfile.mkdtemp(prefix="budget engine tests ", dir=_folder_in_memory()))
     embedded = EmbeddedServers(folder / "data")
     try:
         yield embedded.start(may_create_databases=True)
@@ -71,15 +73,15 @@ def servers() -> Iterator[Urls]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _quick_place() -> str | None:
-    """A folder in memory where there is one with room: the suite makes a thousand databases, and a disk would wait for each."""
-    memory = Path("/dev/shm")  # its owner alone may enter the folder made there
+def _folder_in_memory() -> str | None:
+    """A folder in memory, where that has room: the suite makes a thousand databases, and a disk would delay each."""
+    memory = Path("/dev/shm")  # the folder made there is private to its owner
     if os.environ.get("TMPDIR") or not os.access(memory, os.W_OK) or shutil.disk_usage(memory).free < ROOM_IN_MEMORY:
         return None
     return str(memory)
 
 
-def _refuse_what_is_not_ours(urls: list[str]) -> None:
+def _refuse_foreign_keys(urls: list[str]) -> None:
     for name, url in zip(TEST_URLS[:2], urls, strict=False):
         with redis.Redis.from_url(url) as plain:
             if plain.dbsize() and not plain.exists(SUITE_MARK):
@@ -99,7 +101,7 @@ def hot_port(hot_url: str) -> int:
 
 @pytest.fixture
 def hot_redis(hot_url: str) -> Iterator[redis.Redis]:
-    """The hot Redis, emptied."""
+    """A client of the hot Redis, which is emptied first."""
     with redis.Redis.from_url(hot_url) as plain:
         _empty(plain)
         yield plain
@@ -107,7 +109,7 @@ def hot_redis(hot_url: str) -> Iterator[redis.Redis]:
 
 @pytest.fixture
 def jobs_redis(servers: Urls) -> Iterator[redis.Redis]:
-    """RQ's Redis, emptied."""
+    """A client of RQ's Redis, which is emptied first."""
     with redis.Redis.from_url(servers.jobs) as plain:
         _empty(plain)
         yield plain
@@ -120,13 +122,13 @@ def _empty(plain: redis.Redis) -> None:
 
 @pytest.fixture(scope="session")
 def server_url(servers: Urls) -> str:
-    """PostgreSQL's maintenance database."""
+    """The URL of PostgreSQL's maintenance database."""
     return servers.database
 
 
 @pytest.fixture(scope="session")
 def postgres(server_url: str) -> Iterator[Engine]:
-    """For CREATE and DROP DATABASE."""
+    """An engine for CREATE and DROP DATABASE."""
     engine = make_engine(server_url).execution_options(isolation_level="AUTOCOMMIT")
     yield engine
     engine.dispose()
@@ -134,7 +136,7 @@ def postgres(server_url: str) -> Iterator[Engine]:
 
 @pytest.fixture(scope="session")
 def template(postgres: Engine, server_url: str) -> Iterator[str]:
-    """The name of a migrated database that no test touches: copying it takes a blink."""
+    """The name of a migrated database that no test changes; a copy of it is made in milliseconds."""
     name = f"test_template_{uuid.uuid4().hex[:8]}"
     run_sql(postgres, f"CREATE DATABASE {name}")
     engine = make_engine(named_database(server_url, name))
@@ -153,7 +155,7 @@ def databases(postgres: Engine, server_url: str, template: str) -> Iterator[Data
 
 @pytest.fixture
 def empty_url(postgres: Engine, server_url: str) -> Iterator[str]:
-    """A database without any table."""
+    """The URL of a database without tables."""
     name = f"test_{uuid.uuid4().hex[:12]}"
     run_sql(postgres, f"CREATE DATABASE {name} TEMPLATE template0")
     yield named_database(server_url, name)
@@ -162,7 +164,7 @@ def empty_url(postgres: Engine, server_url: str) -> Iterator[str]:
 
 @pytest.fixture
 def ledger_url(databases: Databases, server_url: str) -> Iterator[str]:
-    """A migrated database without any brand, with an instance uuid of its own template."""
+    """The URL of a migrated database without brands; it has the instance uuid of its template."""
     name = databases.take()
     yield named_database(server_url, name)
     databases.give_back(name)
@@ -170,7 +172,7 @@ def ledger_url(databases: Databases, server_url: str) -> Iterator[str]:
 
 @pytest.fixture
 def environment(servers: Urls, hot_redis: redis.Redis, jobs_redis: redis.Redis, ledger_url: str) -> dict[str, str]:
-    """Settings of a process on the suite's servers, all empty."""
+    """Settings of a process on the suite's servers, which are empty."""
     return {
         "REDIS_URL": servers.hot,
         "JOBS_REDIS_URL": servers.jobs,
@@ -182,7 +184,7 @@ def environment(servers: Urls, hot_redis: redis.Redis, jobs_redis: redis.Redis, 
 
 @pytest.fixture
 def system(environment: dict[str, str]) -> Iterator[System]:
-    """A whole system on empty servers: migrated, no brand, Redis without a mark."""
+    """The services on empty servers: a migrated database without brands, Redis without marks."""
     made = System(Settings.load(environment, None))
     yield made
     made.close()
@@ -190,7 +192,7 @@ def system(environment: dict[str, str]) -> Iterator[System]:
 
 @pytest.fixture(scope="session")
 def first_start(template: str) -> FirstStart:
-    """Makes a `system` ready; its copies are of this one template."""
+    """Makes a `system` ready. It copies from this one template database."""
     return FirstStart()
 
 

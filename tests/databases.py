@@ -1,4 +1,4 @@
-"""Databases on the suite's PostgreSQL. A used one is emptied and given again: that takes a tenth of copying the template anew."""
+"""Databases on the suite's PostgreSQL. A used database is emptied and reused, in a tenth of the time of a new copy."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ from engine.ledger.database import make_engine
 from engine.ledger.models import Base
 
 RESTING: Final = 2
-"""So many of the used ones rest: PostgreSQL looks ten times a second only whether the sessions of one are gone that is to be renamed."""
+"""How many used databases wait before reuse. PostgreSQL checks only ten times a second whether a database's sessions
+have ended, and it must be free of sessions to be renamed.
+"""
 _USES: Final = 40
-"""Then it is dropped, with what its catalogs have gathered."""
+"""A database is dropped after this many uses, because its system catalogs grow."""
 _DROP_DAYS: Final = """
 DO $$ DECLARE part text; BEGIN
   FOR part IN SELECT inhrelid::regclass FROM pg_inherits WHERE inhparent = 'spend_log'::regclass LOOP
@@ -34,7 +36,7 @@ DO $$ DECLARE part text; BEGIN
   FOR part IN SELECT oid::regclass FROM pg_class WHERE relkind = 'S' LOOP PERFORM setval(part, 1, false); END LOOP;
 END $$
 """
-# Everything that DDL changes, and nothing that VACUUM and ANALYZE do.
+# Everything that DDL changes, without what VACUUM and ANALYZE change.
 _SHAPE: Final = """
 SELECT md5(string_agg(row, ';' ORDER BY row)) FROM (
   SELECT concat_ws(',', oid, relname, relnamespace, relkind, relowner, relacl, reloptions, relchecks, relrowsecurity) row
@@ -58,7 +60,7 @@ SELECT md5(string_agg(row, ';' ORDER BY row)) FROM (
 
 
 def named_database(url: str, database: str) -> str:
-    """The same server, another database."""
+    """The URL of another database on the same server."""
     return urlunsplit(urlsplit(url)._replace(path=f"/{database}"))
 
 
@@ -69,20 +71,20 @@ def run_sql(engine: Engine, statement: str) -> None:
 
 @dataclass
 class Databases:
-    """Copies of a template. Each use has a name of its own, so that nothing of an earlier test reaches it."""
+    """Copies of a template. Each use has a new name, so that no leftover of an earlier test connects to it."""
 
     postgres: Engine
     url: str
     template: str
     _spare: deque[tuple[str, int]] = field(default_factory=deque)
-    """Used ones, and how often each was."""
+    """Used databases, with the number of their uses."""
     _shape: str = ""
     _rows: dict[str, str] = field(default_factory=dict)
-    """What the template holds, by table."""
+    """The template's rows by table, as JSON."""
     _uses: dict[str, int] = field(default_factory=dict)
 
     def take(self) -> str:
-        """The name of one that is as the template is."""
+        """Returns the name of a database that equals the template."""
         name = f"test_{uuid.uuid4().hex[:12]}"
         while len(self._spare) > RESTING:
             old, uses = self._spare.popleft()
@@ -109,7 +111,7 @@ class Databases:
             self._drop(name)
 
     def untouched(self, connection: Connection) -> bool:
-        """Whether no table, index, function or right is another than in a fresh copy."""
+        """Whether all tables, indexes, functions and rights equal those of a new copy."""
         return bool(_one(connection, _SHAPE) == self._shape)
 
     def close(self) -> None:
@@ -117,7 +119,7 @@ class Databases:
             self._drop(self._spare.popleft()[0])
 
     def _renamed(self, old: str, name: str) -> bool:
-        """False where something that outlived its test is still in there, or took it away."""
+        """Renames a used database. False where a session of an earlier test is still in it, or it is gone."""
         try:
             run_sql(self.postgres, f"ALTER DATABASE {old} RENAME TO {name}")
         except DBAPIError:
@@ -128,7 +130,7 @@ class Databases:
         run_sql(self.postgres, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
     def _look(self, name: str) -> None:
-        """What a fresh copy is like."""
+        """Notes the shape and the rows of a new copy."""
         engine = make_engine(named_database(self.url, name))
         with engine.connect() as connection:
             self._shape = _one(connection, _SHAPE)
@@ -139,7 +141,7 @@ class Databases:
         engine.dispose()
 
     def _emptied(self, name: str) -> bool:
-        """Whether it is as it was made; False where a test has changed a table or shut it."""
+        """Empties a used database. False where a test changed a table, or the database takes no connections."""
         engine = make_engine(named_database(self.url, name))
         try:
             with engine.begin() as connection:
@@ -158,7 +160,7 @@ class Databases:
 
 
 def _tables() -> list[str]:
-    """Those that hold others' rows last; `spend_log` has none without its days."""
+    """The tables, those that others refer to last. `spend_log` has no rows of its own, only in its partitions."""
     return ["alembic_version", *(t.name for t in reversed(Base.metadata.sorted_tables) if t.name != "spend_log")]
 
 

@@ -1,4 +1,4 @@
-"""A system after its first start, without rebuilding 64 empty shards in each test: the first test's rebuild is kept and put back."""
+"""Makes a system ready without rebuilding 64 empty shards in each test: copies the result of the first test's rebuild."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class FirstStart:
         self._keys: dict[bytes, bytes] = {}
 
     def make(self, system: System) -> None:
-        """The system's servers become ready. Where a test has marked shards itself, they stay as they are."""
+        """Makes a system's shards ready. Shards that a test marked itself stay unchanged."""
         planted = system.hot_redis.exists(shard_keys(0).shard)
         if planted or not self._keys:
             system.rebuilder.rebuild_missing()

@@ -1,4 +1,6 @@
-"""Scripts of a release after this one, as far as its readers are concerned: the month's budget has a bit and a name that this release does not know."""
+"""Scripts of a later release, as its readers see them: the monthly budget has a bit and a name that this release does
+not know.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What a promise in seconds may take in a test: several times what was promised, since the machine that runs the tests has other work too.
+"""Time limits of tests. A test allows several times the promised seconds, because its machine has other work too.
 
-A promise that is broken takes far longer, or for ever; how fast a thing is on a quiet machine is for `make bench`.
+A broken promise takes far longer, or never ends. `make bench` measures the speed on a quiet machine.
 """
 
 from __future__ import annotations
@@ -8,21 +8,25 @@ from __future__ import annotations
 from collections.abc import Callable
 
 PATIENCE_S = 60.0
-"""How long a test waits for a fact. A fact that comes ends the wait, so only a test that fails takes so long."""
+"""How long a test waits for a condition. The wait ends when the condition holds, so only a failing test takes so long.
+"""
 TIMES = 4
 TRIES = 10
 LEAST_S = 3.0
-"""However short a promise is, a machine that does other work may stand still for a second or two."""
+"""The least time limit: a busy machine may pause for a second or two."""
 
 
 def in_time(took_s: float, promised_s: float) -> bool:
-    """Whether something that took so many seconds is told apart from one that hangs."""
+    """Whether something that took `took_s` seconds is clearly faster than one that hangs."""
     return took_s < max(TIMES * promised_s, LEAST_S)
 
 
 def at_best(promised: float, measure: Callable[[int], float]) -> bool:
-    """Whether two of several tries, each given its number, keep a promise that is too short for `in_time`. A busy machine breaks it now and then; what is
-    broken keeps it by accident, and seldom twice."""
+    """Whether at least two of several tries keep a promise that is too short for `in_time`.
+
+    measure: makes one try, by its number. A busy machine fails some tries; a broken program rarely passes two by
+    chance.
+    """
     kept = 0
     for number in range(TRIES):
         kept += measure(number) < promised

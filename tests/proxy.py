@@ -1,4 +1,6 @@
-"""A TCP relay in front of Redis that loses what a wire can lose: replies, everything from now on, or all bytes from the k-th on; or it spoils replies."""
+"""A TCP relay in front of Redis that causes network faults: lost replies, silence, a connection cut after k bytes, or
+replaced replies.
+"""
 
 from __future__ import annotations
 
@@ -11,27 +13,27 @@ _LOADED = re.compile(rb"\$40\r\n[0-9a-f]{40}\r\n")
 
 
 class Proxy:
-    """Listens on `port`. One thread a direction and connection."""
+    """Relays connections to `port`, from its own `port`, with one thread for each connection and direction."""
 
     def __init__(self, port: int) -> None:
         self.target = port
-        """Where new connections go."""
+        """The port to which new connections go."""
         self._server = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._server.getsockname()[1]
         self.lose_replies = 0
-        """So many of the next replies are dropped, each with its connection."""
+        """How many of the next replies to drop, each with its connection."""
         self.silent = False
         self.spoiled: bytes | None = None
-        """What comes in place of each script's reply; Redis has done what was asked."""
+        """Replaces each script's reply; Redis has executed the script."""
         self.passed = {"request": 0, "reply": 0}
-        """Bytes that went through since the last look."""
+        """Bytes relayed since the last `cut`."""
         self.cuts = 0
-        """Connections that were cut."""
+        """How many connections were cut."""
         self._cut: tuple[str, int] | None = None
         threading.Thread(target=self._accept, daemon=True).start()
 
     def cut(self, side: str, after: int) -> None:
-        """Cuts the connection once, when so many more bytes of a `request` or of a `reply` have gone through."""
+        """Cuts a connection once, after that many more bytes of side `request` or `reply`."""
         self.passed = {"request": 0, "reply": 0}
         self._cut = (side, after)
 

@@ -19,6 +19,7 @@ FLOORS = {
     "urls": 1,
     "secret_files": 1,
     "logs": 1,
+    "speedups": 1,
     "settings": 2,
     "job_table": 2,
     "live": 3,

@@ -73,7 +73,7 @@ def test_a_bidders_wheel_has_the_clients_rooms_and_the_scripts_and_is_small(whee
     whole, held = zipfile.ZipFile(wheel), zipfile.ZipFile(bidders_wheel)
     files = {name for name in held.namelist() if ".dist-info/" not in name}
     rooms = {name.split("/")[1] for name in files}
-    singles = {"__init__.py", "errors.py", "running.py", "secret_files.py", "settings.py", "urls.py"}
+    singles = {"__init__.py", "errors.py", "running.py", "secret_files.py", "settings.py", "speedups.py", "urls.py"}
     assert {name.split("/")[0] for name in files} == {"engine"}
     assert rooms == {"client", "domain", "live"} | singles
     for room in ("client", "domain", "live"):
@@ -99,7 +99,7 @@ def test_a_bidder_loads_nothing_of_ledger_flows_page_or_tests(bidders_wheel: Pat
     assert where == str(tmp_path / "engine" / "__init__.py")
     assert {"sqlalchemy", "flask", "rq", "click", "alembic", "tests", "web", "benchmarks"}.isdisjoint(tops.split())
     assert {name.split(".")[1] for name in ours.split()} <= {
-        "client", "domain", "live", "errors", "running", "secret_files", "settings", "urls",
+        "client", "domain", "live", "errors", "running", "secret_files", "settings", "speedups", "urls",
     }  # fmt: skip
 
 

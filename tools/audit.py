@@ -1,6 +1,6 @@
-"""`make audit`: known vulnerabilities of what is locked, asked by pip-audit, which is fetched into an environment of its own for this run.
+"""`make audit`: checks the locked packages for known vulnerabilities, by pip-audit in a temporary environment.
 
-Where no advisory source answers, nothing was checked, and that is a failure of its own.
+Where no advisory source answers, nothing was checked, which has an exit status of its own.
 """
 
 from __future__ import annotations
@@ -20,20 +20,22 @@ _AWAY: Final = ("ConnectionError", "Max retries exceeded", "ServiceError", "HTTP
 
 
 def main() -> int:
-    """0: all was checked and nothing is known. 1: something is known, or pip-audit failed. 3: not all could be checked."""
+    """Returns the exit status. 0: all checked, nothing known. 1: something known, or pip-audit failed. 3: not all
+    checked.
+    """
     with tempfile.TemporaryDirectory() as folder:
         venv.create(folder, with_pip=True)
         python = Path(folder) / "bin" / "python"
-        got = subprocess.run(
+        installed = subprocess.run(
             [python, "-m", "pip", "install", "--quiet", "pip-audit>=2.10,<3"],
             capture_output=True,
             text=True,
             check=False,
         )
-        if got.returncode != 0:
+        if installed.returncode != 0:
             print("make audit: pip-audit cannot be fetched: nothing was checked", file=sys.stderr)
             return NOT_REACHED
-        words = [word for lock in LOCKS for word in ("--requirement", str(ROOT / lock))]
+        requirements = [word for lock in LOCKS for word in ("--requirement", str(ROOT / lock))]
         done = subprocess.run(
             [
                 python,
@@ -45,7 +47,7 @@ def main() -> int:
                 "off",
                 "--format",
                 "json",
-                *words,
+                *requirements,
             ],
             capture_output=True,
             text=True,
@@ -55,7 +57,7 @@ def main() -> int:
 
 
 def judged(out: str, err: str) -> int:
-    """What pip-audit found, in words: what it skipped was not checked."""
+    """Prints what pip-audit found and returns the exit status. A package that it skipped counts as not checked."""
     try:
         found = json.loads(out)["dependencies"]
     except (ValueError, KeyError):

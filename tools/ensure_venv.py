@@ -8,6 +8,8 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
+import tempfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 VENV = os.path.join(ROOT, ".venv")
@@ -15,6 +17,9 @@ STAMP = os.path.join(VENV, ".installed")
 LOCKS = [os.path.join("locks", name) for name in ("build.txt", "dev.txt")]
 """In this order: what builds comes first."""
 WANTED = ["pyproject.toml", os.path.join("tools", "ensure_venv.py")] + LOCKS
+SPEEDUPS = "speedups"
+SPEEDUPS_STAMP = os.path.join(VENV, ".speedups")
+SPEEDUPS_FILES = [os.path.join(SPEEDUPS, name) for name in ("pyproject.toml", "budget_engine_speedups.c")]
 
 
 def main():
@@ -32,16 +37,17 @@ def main():
         except BlockingIOError:
             print("waiting for another make that installs into .venv", flush=True)
             fcntl.flock(lock, fcntl.LOCK_EX)
-        wanted = fingerprint()
-        if read(STAMP) == wanted and works():
-            return 0
-        return install(wanted)
+        wanted = fingerprint(WANTED)
+        if (read(STAMP) != wanted or not works()) and install(wanted) != 0:
+            return 1
+        speed_up()
+        return 0
 
 
-def fingerprint():
+def fingerprint(names):
     """What the environment is made from: the files, this Python, and the place (a moved .venv does not work)."""
     digest = hashlib.sha256(repr((sys.version, sys.prefix, ROOT)).encode())
-    for name in WANTED:
+    for name in names:
         with open(os.path.join(ROOT, name), "rb") as file:
             digest.update(file.read())
     return digest.hexdigest()
@@ -73,6 +79,50 @@ def install(wanted):
     with open(STAMP, "w") as file:
         file.write(wanted)
     return 0
+
+
+def speed_up():
+    """Builds and installs the client's compiled steps where C can be compiled. Only speed is missing without them, so this never fails; each outcome is
+    said once."""
+    files = fingerprint(SPEEDUPS_FILES)
+    found = cannot_compile()
+    wanted = files + found
+    if read(SPEEDUPS_STAMP) == wanted:
+        return
+    if found:
+        print("without the compiled speedups, which are optional: " + found, flush=True)
+    else:
+        said = build_speedups()
+        if said:
+            print("without the compiled speedups, which are optional; building them failed: " + said, flush=True)
+    with open(SPEEDUPS_STAMP, "w") as file:
+        file.write(wanted)
+
+
+def cannot_compile():
+    """What is missing to compile C for this Python, and what to do; nothing where all is there."""
+    compiler = (os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc").split()[0]
+    if shutil.which(compiler) is None:
+        return "there is no C compiler %s (on Debian and Ubuntu: apt-get install gcc libc6-dev python3-dev)" % compiler
+    if not os.path.isfile(os.path.join(sysconfig.get_paths()["include"], "Python.h")):
+        return "there is no Python.h of this Python (on Debian and Ubuntu: apt-get install python3-dev)"
+    return ""
+
+
+def build_speedups():
+    """Answers pip's last line where it failed. It builds in a copy, so that the checkout stays clean."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = os.path.join(folder, SPEEDUPS)
+        shutil.copytree(os.path.join(ROOT, SPEEDUPS), copy)
+        words = ["--quiet", "--no-deps", "--no-build-isolation", "--force-reinstall", copy]
+        done = subprocess.run(
+            [python(), "-m", "pip", "install"] + words,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=environment(),
+        )
+    lines = done.stdout.decode(errors="replace").strip().splitlines()
+    return "" if done.returncode == 0 else (lines or ["pip said nothing"])[-1]
 
 
 def steps():

@@ -1,6 +1,8 @@
-"""Makes and replays `lua/golden.json`: calls of the scripts with their exact replies, so that a client in any language can check itself.
+"""Makes and replays `lua/golden.json`: calls of the scripts with their exact replies, by which a client in any language
+can check itself.
 
-`make golden` writes it anew on a Redis of its own; a test replays what is committed. The calls stand in `tools/golden_cases.py` and `tools/golden_holds.py`.
+`make golden` writes the file, on a Redis of its own; a test replays the committed file. The calls are in
+`tools/golden_cases.py`, `tools/golden_holds.py` and `tools/golden_refunds.py`.
 """
 
 from __future__ import annotations
@@ -31,16 +33,16 @@ HOW: Final = [
 
 
 def clock_piece() -> str:
-    """The function in the assembled scripts that reads the time."""
+    """The source of the function that reads the time, as the assembled scripts contain it."""
     text = (scripts.lua_folder() / "lib" / "clock.lua").read_text(encoding="utf-8")
     return text[text.index("local function read_clock()") :].rstrip("\n")
 
 
 def call(plain: redis.Redis, step: Step | Mapping[str, Any]) -> Any:
-    """One step's reply, as JSON has it."""
+    """Runs one step; returns its reply as JSON values."""
     made = scripts.script(step["script"]).text
     text = made.replace(clock_piece(), MOVABLE_CLOCK)
-    # Scripts that do not look at the time have no clock.
+    # A script that does not read the time has no clock function.
     assert text != made or "read_clock()" not in made
     plain.set(CLOCK_KEY, step["at"])
     try:
@@ -50,25 +52,27 @@ def call(plain: redis.Redis, step: Step | Mapping[str, Any]) -> Any:
 
 
 def as_json(reply: Any) -> Any:
-    """Bytes to text, all the way down."""
+    """Decodes all bytes in a reply to text."""
     if isinstance(reply, list):
         return [as_json(part) for part in reply]
     return reply.decode() if isinstance(reply, bytes) else reply
 
 
 def shown(raw: bytes) -> Any:
-    """Bytes as JSON has them."""
+    """Bytes as a JSON value: text, or {"hex": ...} where they are not printable ASCII."""
     text = raw.decode("latin-1")
     return text if text.isascii() and text.isprintable() else {"hex": raw.hex()}
 
 
 def raw_of(value: Any) -> Any:
-    """The opposite of `shown`."""
+    """The inverse of `shown`."""
     return bytes.fromhex(value["hex"]) if isinstance(value, dict) else value
 
 
 def contents(plain: redis.Redis) -> dict[str, Any]:
-    """Every key of the engine: a hash as an object, a stream as a list of [id, object], a sorted set as {"zset": {name: score}}."""
+    """Reads every key of the engine: a hash as an object, a stream as a list of [id, object], a sorted set as
+    {"zset": {name: score}}.
+    """
     out: dict[str, Any] = {}
     for raw in sorted(plain.scan_iter(match="budget:*")):
         key, kind = raw.decode(), plain.type(raw).decode()
@@ -84,7 +88,7 @@ def contents(plain: redis.Redis) -> dict[str, Any]:
 
 
 def write_contents(plain: redis.Redis, keys: Mapping[str, Any]) -> None:
-    """The opposite of `contents`."""
+    """The inverse of `contents`."""
     for key, value in keys.items():
         if isinstance(value, list):
             for entry_id, fields in value:
@@ -96,23 +100,23 @@ def write_contents(plain: redis.Redis, keys: Mapping[str, Any]) -> None:
 
 
 def empty(plain: redis.Redis) -> None:
-    """Takes the engine's keys away, and the clock."""
+    """Deletes the engine's keys and the clock."""
     for key in [*plain.scan_iter(match="budget:*"), CLOCK_KEY]:
         plain.delete(key)
 
 
 def same(step: Mapping[str, Any], reply: Any) -> bool:
-    """Whether a reply is the one that the step gives."""
+    """Whether a reply equals that of the step, where some parts may have any order."""
 
-    def settled(parts: Any) -> Any:
-        loose = step.get("any_order", [])
-        return [sorted(p.split(";")) if i in loose else p for i, p in enumerate(parts)] if loose else parts
+    def sorted_parts(parts: Any) -> Any:
+        unordered = step.get("any_order", [])
+        return [sorted(p.split(";")) if i in unordered else p for i, p in enumerate(parts)] if unordered else parts
 
-    return bool(settled(reply) == settled(step["reply"]))
+    return bool(sorted_parts(reply) == sorted_parts(step["reply"]))
 
 
 def replay(plain: redis.Redis, case: Mapping[str, Any]) -> list[str]:
-    """What differs from the case, in words; nothing when all is as it says."""
+    """Replays a case; returns one text for each difference."""
     empty(plain)
     write_contents(plain, case["begin"])
     wrong = []
@@ -131,7 +135,7 @@ def replay(plain: redis.Redis, case: Mapping[str, Any]) -> list[str]:
 
 
 def make(plain: redis.Redis) -> dict[str, Any]:
-    """The whole document, from the cases."""
+    """Runs all cases; returns the whole document."""
     return {
         "layout": scripts.LAYOUT,
         "how": HOW,
@@ -152,7 +156,7 @@ def _made(plain: redis.Redis, case: Case) -> dict[str, Any]:
 
 
 def text_of(document: Mapping[str, Any]) -> str:
-    """The file as it is committed: one step a line, so that a change reads well."""
+    """Formats the file: one step a line, so that a diff is readable."""
 
     def lines(items: Sequence[Any], indent: str) -> str:
         return ",\n".join(indent + json.dumps(item) for item in items)
@@ -170,7 +174,7 @@ def text_of(document: Mapping[str, Any]) -> str:
 
 
 def main() -> None:
-    """Writes the file on embedded servers made for it."""
+    """Writes the file, on embedded servers of its own."""
     from engine.local.servers import EmbeddedServers
 
     folder = Path(tempfile.mkdtemp(prefix="budget-golden-"))

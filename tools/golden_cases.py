@@ -1,4 +1,4 @@
-"""The calls of the golden vectors: what is asked, and when. `tools/golden.py` adds what the scripts answer."""
+"""The cases of the golden vectors: the calls and their instants. `tools/golden.py` adds the scripts' replies."""
 
 from __future__ import annotations
 

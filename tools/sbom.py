@@ -1,4 +1,5 @@
-"""`make sbom`: what it takes to run the project, as a CycloneDX 1.6 document in sbom.json: each package with version, licence and what it needs.
+"""`make sbom`: what it takes to run the project, as a CycloneDX 1.6 document in sbom.json: each package with version,
+licence and what it needs.
 
 Development tools are left out. The page's scripts and styles that stand in web/static/vendor are in.
 """
@@ -28,14 +29,14 @@ _VENDORED_NAME: Final = re.compile(r"([a-z]+)-(\d+(?:\.\d+)+)\.min\.(?:js|css)")
 
 
 def needs(one: Distribution) -> list[str]:
-    """The names that a package needs on this Python and system, of its optional parts those that were asked for by redis[hiredis]."""
+    """The names that a package needs on this Python and system; of all extras only redis[hiredis]."""
     extra = "hiredis" if canonicalize_name(one.metadata["Name"]) == "redis" else ""
     asked = map(Requirement, one.requires or [])
     return sorted({canonicalize_name(r.name) for r in asked if r.marker is None or r.marker.evaluate({"extra": extra})})
 
 
 def installed(name: str) -> dict[str, Distribution]:
-    """A package and all that it leads to, as far as it is installed."""
+    """A package and everything that it needs, directly or not, as far as it is installed."""
     found: dict[str, Distribution] = {}
     waiting = [name]
     while waiting:
@@ -51,16 +52,16 @@ def installed(name: str) -> dict[str, Distribution]:
 
 
 def licence(one: Distribution) -> list[dict[str, Any]]:
-    """As the package says it: an SPDX expression where it has one, else its own words."""
+    """The licence that a package names: an SPDX expression where it has one, else its own text."""
     if expression := one.metadata.get("License-Expression"):
         return [{"expression": expression}]
-    said = [
+    names = [
         line.rpartition(" :: ")[2] for line in one.metadata.get_all("Classifier", []) if line.startswith("License ::")
     ]
     text = (one.metadata.get("License") or "").strip()
-    if not said and text and "\n" not in text:
-        said = [text]
-    return [{"license": {"name": name}} for name in said]
+    if not names and text and "\n" not in text:
+        names = [text]
+    return [{"license": {"name": name}} for name in names]
 
 
 def component(name: str, one: Distribution) -> dict[str, Any]:
@@ -69,12 +70,12 @@ def component(name: str, one: Distribution) -> dict[str, Any]:
 
 
 def ref(name: str, version: str) -> str:
-    """The package's address in the world of SBOMs."""
+    """The package URL (purl) of a release."""
     return f"pkg:pypi/{name}@{version}"
 
 
 def vendored() -> Iterable[dict[str, Any]]:
-    """What stands in the checkout and was made by others, with its digest."""
+    """The third-party files in the checkout, each with its digest."""
     for path in sorted(VENDORED.iterdir()):
         if found := _VENDORED_NAME.fullmatch(path.name):
             name, version = found.groups()
@@ -90,7 +91,7 @@ def vendored() -> Iterable[dict[str, Any]]:
 
 
 def document() -> dict[str, Any]:
-    """The whole of it."""
+    """The whole CycloneDX document."""
     found = installed(PROJECT)
     own = found.pop(PROJECT)
     refs = {name: ref(name, one.version) for name, one in found.items()}
@@ -113,7 +114,7 @@ def document() -> dict[str, Any]:
 
 
 def main() -> int:
-    """Answers the exit status."""
+    """Writes the document; returns the exit status."""
     parser = argparse.ArgumentParser(prog="make sbom", description=__doc__)
     parser.add_argument("--out", type=Path, default=ROOT / "sbom.json")
     out = parser.parse_args().out

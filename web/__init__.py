@@ -1,4 +1,6 @@
-"""The console in a browser: status, forms, job pages, health. `create_app(system)` makes it, `web.serve.run_web(settings)` runs it."""
+"""The console in a browser: status, forms, job pages, health. `create_app(system)` makes the application, and
+`web.serve.run_web(settings)` runs it.
+"""
 
 from web.app import create_app
 

@@ -1,4 +1,4 @@
-"""The application factory: settings, guard, pages, job pages and error pages put together. Nothing connects here."""
+"""The application factory: puts settings, guard, pages, job pages and error pages together. It opens no connection."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from web import (
     guard,
     health,
     login,
+    messages,
     metrics,
     queues,
     requests,
     seen,
     spending,
     status,
-    told,
     view,
     words,
 )
-from web.parts import KEY
 from web.proxies import Proxies
+from web.services import KEY
 from web.sessions import Sessions
 from web.throttle import Throttle
 
@@ -45,19 +45,19 @@ SHARED_REDIS = (
 
 
 def create_app(system: System) -> Flask:
-    """The console for a system. With settings.admin_password None it answers on loopback only."""
+    """Makes the console. Without an admin password in the settings it answers on loopback only."""
     settings = system.settings
     password = settings.admin_password or None
     app = Flask(__name__)
     app.url_map.converters["int"] = Digits
-    app.secret_key = settings.secret_key or _made_up_key()
+    app.secret_key = settings.secret_key or _random_key()
     app.config.update(
         ADMIN_PASSWORD=password,
         SESSION_COOKIE_NAME="budget_engine",
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
         PERMANENT_SESSION_LIFETIME=timedelta(hours=12),
-        WTF_CSRF_TIME_LIMIT=None,  # a form left open overnight must not lose what was typed; the token ends with the session
+        WTF_CSRF_TIME_LIMIT=None,  # a form left open overnight must not lose its text; the token ends with the session
         MAX_CONTENT_LENGTH=256 * 1024,
     )
     app.extensions[KEY] = system
@@ -84,7 +84,7 @@ def create_app(system: System) -> Flask:
     def always() -> dict[str, object]:
         return {
             "actor": g.get("actor"),
-            "waiting": told.waiting,
+            "waiting": messages.waiting,
             "login_needed": password is not None,
             "warnings": warnings,
             "FILTERS": view.FILTERS,
@@ -96,18 +96,18 @@ def create_app(system: System) -> Flask:
 
 
 class Digits(IntegerConverter):
-    """A number in an address, by the one grammar of numbers: Werkzeug's own also takes the digits of other scripts."""
+    """An integer in a URL, ASCII digits only. Werkzeug's own converter also accepts the digits of other scripts."""
 
     regex = "[0-9]{1,19}"
 
 
-def _made_up_key() -> str:
+def _random_key() -> str:
     LOG.warning("SECRET_KEY is not set: one is made up, so every login ends when this process does")
     return secrets.token_hex(32)
 
 
 class SecureWhenHttps(SecureCookieSessionInterface):
-    """Cookies are Secure where the page came over https; a plain-http loopback console must keep its own."""
+    """Sets the Secure flag on cookies of https requests only, so that the console over plain http keeps its cookies."""
 
     def get_cookie_secure(self, app: Flask) -> bool:
         return request.is_secure

@@ -1,4 +1,6 @@
-"""Forms that change the catalog: create, edit, archive brands and campaigns, pause and resume. Every change goes through Manage, signed."""
+"""Forms that change the catalog: create, edit and archive brands and campaigns, pause and resume. Manage makes each
+change, with the name of who is logged in.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +18,10 @@ from engine.domain.money import NO_LIMIT_WORD
 from engine.domain.names import seen
 from engine.errors import Conflict, InvalidInput
 from engine.flows.catalog.manage import Changed
-from web import told
+from web import messages
 from web.forms import BrandForm, CampaignForm, ConfirmForm, ReturnForm, complain, version_of
 from web.guard import is_htmx
-from web.parts import parts
+from web.services import services
 from web.status import back_to_status, render_live
 
 blueprint = Blueprint("catalog", __name__)
@@ -32,23 +34,23 @@ STALE = (
 
 @blueprint.route("/brands/new", methods=["GET", "POST"])
 def new_brand() -> ResponseReturnValue:
-    """A new brand."""
+    """Creates a brand."""
     form = BrandForm()
     if not form.is_submitted():
-        # What would be sent stands in the fields, so that no limit is read before it is agreed to.
+        # The fields show "none", so that a person sees "no limit" before saving it.
         form.daily_budget.data = form.monthly_budget.data = NO_LIMIT_WORD
     elif form.validate() and (values := form.values()) is not None:
-        changed = _try(form, lambda: parts().manage.create_brand(**{"external_id": None} | values, actor=g.actor))
+        changed = _apply(form, lambda: services().manage.create_brand(**{"external_id": None} | values, actor=g.actor))
         if changed is not None:
-            _told(changed, f"Brand {changed.row.name} created. Give it a campaign, so that spend can be reported.")
+            _report(changed, f"Brand {changed.row.name} created. Give it a campaign, so that spend can be reported.")
             return redirect(url_for("catalog.new_campaign", brand_id=changed.row.id))
     return _page("brand_form.html", form, brand=None)
 
 
 @blueprint.route("/brands/<int:brand_id>/edit", methods=["GET", "POST"])
 def edit_brand(brand_id: int) -> ResponseReturnValue:
-    """A brand's name and budgets."""
-    brand = parts().catalog.brand(brand_id)
+    """Edits a brand's name, budgets and external id."""
+    brand = services().catalog.brand(brand_id)
     if brand.archived:
         flash(f"{brand.name} is archived: it changes no more until it is brought back.", "warn")
         return redirect(url_for("catalog.unarchive_brand", brand_id=brand_id))
@@ -57,42 +59,44 @@ def edit_brand(brand_id: int) -> ResponseReturnValue:
     if not form.is_submitted():
         form.fill(brand)
     elif form.validate() and (values := form.values()) is not None and (expected := version_of(form)) is not None:
-        changed = _try(
-            form, lambda: parts().manage.update_brand(brand_id, g.actor, **values, expected_version=expected)
+        changed = _apply(
+            form, lambda: services().manage.update_brand(brand_id, g.actor, **values, expected_version=expected)
         )
         if changed is not None:
-            _told(changed, f"Brand {changed.row.name} saved.")
+            _report(changed, f"Brand {changed.row.name} saved.")
             return back_to_status(brand_id)
-        brand = parts().catalog.brand(brand_id)
+        brand = services().catalog.brand(brand_id)
         if brand.version != expected:
             now = BrandForm(formdata=None)
             now.fill(brand)
-            current = _differing(form, now, ("name", "daily_budget", "monthly_budget", "external_id"))
+            current = _stored_values(form, now, ("name", "daily_budget", "monthly_budget", "external_id"))
             form.expected_version.data = str(brand.version)
-    archived = parts().catalog.archived_campaigns(brand_id)
+    archived = services().catalog.archived_campaigns(brand_id)
     return _page("brand_form.html", form, brand=brand, current=current, archived=archived)
 
 
 @blueprint.route("/brands/<int:brand_id>/campaigns/new", methods=["GET", "POST"])
 def new_campaign(brand_id: int) -> ResponseReturnValue:
-    """A new campaign of a brand."""
-    brand = parts().catalog.brand(brand_id)
+    """Creates a campaign of a brand."""
+    brand = services().catalog.brand(brand_id)
     form = CampaignForm()
     if form.validate_on_submit() and (values := form.values()) is not None:
         limits = OwnLimits(*(values.pop(kind.column, None) for kind in CAMPAIGN_BUDGETS))
         given = {"external_id": None} | values
-        changed = _try(form, lambda: parts().manage.create_campaign(brand_id, **given, limits=limits, actor=g.actor))
+        changed = _apply(
+            form, lambda: services().manage.create_campaign(brand_id, **given, limits=limits, actor=g.actor)
+        )
         if changed is not None:
-            _told(changed, f"Campaign {changed.row.name} created. Its id for bidders is {changed.row.id}.")
+            _report(changed, f"Campaign {changed.row.name} created. Its id for bidders is {changed.row.id}.")
             return back_to_status(brand_id)
     return _page("campaign_form.html", form, brand=brand, campaign=None)
 
 
 @blueprint.route("/campaigns/<int:campaign_id>/edit", methods=["GET", "POST"])
 def edit_campaign(campaign_id: int) -> ResponseReturnValue:
-    """A campaign's name, schedule and own budgets."""
-    campaign = parts().catalog.campaign(campaign_id)
-    brand = parts().catalog.brand(campaign.brand_id)
+    """Edits a campaign's name, schedule, own budgets and external id."""
+    campaign = services().catalog.campaign(campaign_id)
+    brand = services().catalog.brand(campaign.brand_id)
     if campaign.archived:
         flash(f"{campaign.name} is archived: it changes no more until it is brought back.", "warn")
         return redirect(url_for("catalog.unarchive_campaign", campaign_id=campaign_id))
@@ -101,19 +105,19 @@ def edit_campaign(campaign_id: int) -> ResponseReturnValue:
     if not form.is_submitted():
         form.fill(campaign)
     elif form.validate() and (values := form.values()) is not None and (expected := version_of(form)) is not None:
-        changed = _try(
+        changed = _apply(
             form,
-            lambda: parts().manage.update_campaign(campaign_id, g.actor, **values, expected_version=expected),
+            lambda: services().manage.update_campaign(campaign_id, g.actor, **values, expected_version=expected),
         )
         if changed is not None:
-            _told(changed, f"Campaign {changed.row.name} saved.")
+            _report(changed, f"Campaign {changed.row.name} saved.")
             return back_to_status(campaign.brand_id)
-        campaign = parts().catalog.campaign(campaign_id)
+        campaign = services().catalog.campaign(campaign_id)
         if campaign.version != expected:
             now = CampaignForm(formdata=None)
             now.fill(campaign)
             budgets = (f"{kind.name}_budget" for kind in CAMPAIGN_BUDGETS)
-            current = _differing(form, now, ("name", "external_id", *budgets))
+            current = _stored_values(form, now, ("name", "external_id", *budgets))
             if values["schedule"] != campaign.schedule:
                 current["mode"] = campaign.schedule.words()
             form.expected_version.data = str(campaign.version)
@@ -122,29 +126,29 @@ def edit_campaign(campaign_id: int) -> ResponseReturnValue:
 
 @blueprint.post("/campaigns/<int:campaign_id>/pause")
 def pause(campaign_id: int) -> ResponseReturnValue:
-    """Switches a campaign off."""
-    return _switched(
-        parts().manage.pause_campaign(campaign_id, g.actor), "paused. It stays off until somebody resumes it."
+    """Pauses a campaign by a person's switch."""
+    return _after_switch(
+        services().manage.pause_campaign(campaign_id, g.actor), "paused. It stays off until somebody resumes it."
     )
 
 
 @blueprint.post("/campaigns/<int:campaign_id>/resume")
 def resume(campaign_id: int) -> ResponseReturnValue:
-    """Switches a campaign on again."""
-    return _switched(
-        parts().manage.resume_campaign(campaign_id, g.actor), "resumed. It runs whenever budget and schedule permit."
+    """Releases a person's switch, so that the campaign runs when budgets and schedule allow it."""
+    return _after_switch(
+        services().manage.resume_campaign(campaign_id, g.actor), "resumed. It runs whenever budget and schedule permit."
     )
 
 
 @blueprint.route("/brands/<int:brand_id>/archive", methods=["GET", "POST"])
 def archive_brand(brand_id: int) -> ResponseReturnValue:
-    """Asks, then archives a brand."""
-    brand = parts().catalog.brand(brand_id)
+    """Archives a brand after a confirmation."""
+    brand = services().catalog.brand(brand_id)
     if ConfirmForm().validate_on_submit():
-        changed = parts().manage.archive_brand(brand_id, g.actor)
-        _told(changed, _archived("Brand", brand.name, url_for("catalog.unarchive_brand", brand_id=brand_id)))
+        changed = services().manage.archive_brand(brand_id, g.actor)
+        _report(changed, _archived_message("Brand", brand.name, url_for("catalog.unarchive_brand", brand_id=brand_id)))
         return redirect(url_for("status.status"))
-    running = len(parts().catalog.campaigns(brand_id))
+    running = len(services().catalog.campaigns(brand_id))
     return render_template(
         "confirm.html", form=ConfirmForm(), entity="brand", name=brand.name, brand=brand, campaigns=running
     )
@@ -152,14 +156,14 @@ def archive_brand(brand_id: int) -> ResponseReturnValue:
 
 @blueprint.route("/campaigns/<int:campaign_id>/archive", methods=["GET", "POST"])
 def archive_campaign(campaign_id: int) -> ResponseReturnValue:
-    """Asks, then archives a campaign."""
-    campaign = parts().catalog.campaign(campaign_id)
+    """Archives a campaign after a confirmation."""
+    campaign = services().catalog.campaign(campaign_id)
     if ConfirmForm().validate_on_submit():
-        changed = parts().manage.archive_campaign(campaign_id, g.actor)
+        changed = services().manage.archive_campaign(campaign_id, g.actor)
         back = url_for("catalog.unarchive_campaign", campaign_id=campaign_id)
-        _told(changed, _archived("Campaign", campaign.name, back))
+        _report(changed, _archived_message("Campaign", campaign.name, back))
         return back_to_status(brand_of(campaign_id))
-    brand = parts().catalog.brand(campaign.brand_id)
+    brand = services().catalog.brand(campaign.brand_id)
     return render_template(
         "confirm.html", form=ConfirmForm(), entity="campaign", name=campaign.name, brand=brand, campaigns=1
     )
@@ -167,26 +171,26 @@ def archive_campaign(campaign_id: int) -> ResponseReturnValue:
 
 @blueprint.route("/brands/<int:brand_id>/unarchive", methods=["GET", "POST"])
 def unarchive_brand(brand_id: int) -> ResponseReturnValue:
-    """Asks, then brings an archived brand back, under another name where somebody has taken its own."""
-    brand = parts().catalog.brand(brand_id)
+    """Restores an archived brand after a confirmation, under another name where its own is taken."""
+    brand = services().catalog.brand(brand_id)
     if not brand.archived:
         return back_to_status(brand_id)
     form = ReturnForm()
     if not form.is_submitted():
         form.name.data = brand.name
     elif form.validate() and (name := form.wanted()) is not None:
-        changed = _try(form, lambda: parts().manage.unarchive_brand(brand_id, g.actor, name=name))
+        changed = _apply(form, lambda: services().manage.unarchive_brand(brand_id, g.actor, name=name))
         if changed is not None:
-            _told(changed, f"Brand {changed.row.name} is in use again, with its campaigns as they were.")
+            _report(changed, f"Brand {changed.row.name} is in use again, with its campaigns as they were.")
             return back_to_status(brand_id)
     return _page("unarchive.html", form, entity="brand", row=brand, brand=brand)
 
 
 @blueprint.route("/campaigns/<int:campaign_id>/unarchive", methods=["GET", "POST"])
 def unarchive_campaign(campaign_id: int) -> ResponseReturnValue:
-    """Asks, then brings an archived campaign back; one that is archived with its brand comes back with it."""
-    campaign = parts().catalog.campaign(campaign_id)
-    brand = parts().catalog.brand(campaign.brand_id)
+    """Restores an archived campaign after a confirmation. Its brand must be restored first, where that is archived."""
+    campaign = services().catalog.campaign(campaign_id)
+    brand = services().catalog.brand(campaign.brand_id)
     if brand.archived:
         flash(f"{campaign.name} is archived with its brand, which must come back first.", "warn")
         return redirect(url_for("catalog.unarchive_brand", brand_id=brand.id))
@@ -196,20 +200,20 @@ def unarchive_campaign(campaign_id: int) -> ResponseReturnValue:
     if not form.is_submitted():
         form.name.data = campaign.name
     elif form.validate() and (name := form.wanted()) is not None:
-        changed = _try(form, lambda: parts().manage.unarchive_campaign(campaign_id, g.actor, name=name))
+        changed = _apply(form, lambda: services().manage.unarchive_campaign(campaign_id, g.actor, name=name))
         if changed is not None:
-            _told(changed, f"Campaign {changed.row.name} is in use again.")
+            _report(changed, f"Campaign {changed.row.name} is in use again.")
             return back_to_status(brand.id)
     return _page("unarchive.html", form, entity="campaign", row=campaign, brand=brand)
 
 
-def _archived(entity: str, name: str, back: str) -> str:
-    """That something was archived, with the way back."""
+def _archived_message(entity: str, name: str, back: str) -> str:
+    """The message after archiving, with a link that restores."""
     return Markup('{} {} archived. <a href="{}">Bring it back</a>').format(entity, seen(name), back)
 
 
-def _try(form: FlaskForm, change: Callable[[], Changed[Any]]) -> Changed[Any] | None:
-    """The change, or None with the refusal beside its field."""
+def _apply(form: FlaskForm, change: Callable[[], Changed[Any]]) -> Changed[Any] | None:
+    """Makes the change; None where it was refused, with the reason beside its field."""
     try:
         return change()
     except Conflict as error:
@@ -222,17 +226,17 @@ def _try(form: FlaskForm, change: Callable[[], Changed[Any]]) -> Changed[Any] | 
     return None
 
 
-def _differing(mine: FlaskForm, now: FlaskForm, names: tuple[str, ...]) -> dict[str, str]:
-    """What stands now, for each field where it is not what the person typed."""
+def _stored_values(mine: FlaskForm, now: FlaskForm, names: tuple[str, ...]) -> dict[str, str]:
+    """The stored value of each field in which a person typed something else."""
     return {name: now[name].data or "(empty)" for name in names if (mine[name].data or "") != (now[name].data or "")}
 
 
-def _told(changed: Changed[Any], message: str) -> None:
-    told.of_change(changed, message)
+def _report(changed: Changed[Any], message: str) -> None:
+    messages.of_change(changed, message)
 
 
-def _switched(changed: Changed[Any], what: str) -> ResponseReturnValue:
-    _told(changed, f"{changed.row.name} {what}")
+def _after_switch(changed: Changed[Any], what: str) -> ResponseReturnValue:
+    _report(changed, f"{changed.row.name} {what}")
     if is_htmx():
         return render_live()
     return back_to_status(changed.row.brand_id)

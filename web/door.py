@@ -19,9 +19,9 @@ from web.gate import NEVER_WAITS, PAGES, WAITING, Wsgi
 BODY_S: Final = 5.0
 """Seconds for a whole body, counted from the request's head."""
 BODIES: Final = 256
-"""Bodies that are waited for at once; further senders are told to retry."""
+"""The most bodies that are read at the same time. Further requests get 503 with Retry-After."""
 SMALL: Final = 8 * 1024
-"""The largest body without a cookie of ours: a login is far smaller."""
+"""The largest body in bytes of a request without this site's cookie. A login is far smaller."""
 LARGE: Final = 256 * 1024
 _COOKIE: Final = "budget_engine="
 _SCRAPED: Final = ("/metrics",)
@@ -38,16 +38,16 @@ Answer = tuple[int, list[tuple[str, str]], bytes]
 class _Refused(Exception):
     """A request that is refused before any page."""
 
-    def __init__(self, status: int, said: str) -> None:
-        super().__init__(said)
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
         self.answer: Answer = (
             status,
             [("Content-Type", "text/plain; charset=utf-8"), ("Connection", "close"), ("Retry-After", "1")],
-            f"{said}\n".encode(),
+            f"{message}\n".encode(),
         )
 
 
-class _Gone(Exception):
+class _Disconnected(Exception):
     """The sender disconnected."""
 
 
@@ -57,19 +57,19 @@ class Door:
     def __init__(self, app: Wsgi, body_s: float = BODY_S, bodies: int = BODIES) -> None:
         self._app = app
         self._body_s = body_s
-        self._places = bodies
+        self._free_bodies = bodies
         self._scrapes = _SCRAPES + _SCRAPES_WAITING
         self._pages = ThreadPoolExecutor(PAGES + WAITING + 4, "page")
         self._free = ThreadPoolExecutor(_FREE, "health")
         self._scraped = ThreadPoolExecutor(_SCRAPES, "metrics")
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Answers one request."""
+        """Handles one request."""
         if scope["type"] != "http":
             return
         try:
             status, headers, body = await self._answer(scope, receive)
-        except _Gone:
+        except _Disconnected:
             return
         except _Refused as refused:
             status, headers, body = refused.answer
@@ -85,16 +85,16 @@ class Door:
             # They take no body, so none is waited for.
             environ = _environ(scope, headers, b"")
             if path in NEVER_WAITS:
-                return await loop.run_in_executor(self._free, _whole, self._app, environ)
+                return await loop.run_in_executor(self._free, _run_page, self._app, environ)
             if self._scrapes <= 0:
                 raise _Refused(503, "Too many scrapes at once: try again in a moment.")
             self._scrapes -= 1
             try:
-                return await loop.run_in_executor(self._scraped, _whole, self._app, environ)
+                return await loop.run_in_executor(self._scraped, _run_page, self._app, environ)
             finally:
                 self._scrapes += 1
         body = await self._body(headers, receive)
-        return await loop.run_in_executor(self._pages, _whole, self._app, _environ(scope, headers, body))
+        return await loop.run_in_executor(self._pages, _run_page, self._app, _environ(scope, headers, body))
 
     async def _body(self, headers: list[tuple[str, str]], receive: Receive) -> bytes:
         """Reads the whole body. Raises _Refused where it is too large or too slow."""
@@ -107,16 +107,16 @@ class Door:
             raise _Refused(413, f"A request of that size is not read: {most} bytes are the most here.")
         if length == "0":
             return b""
-        if self._places <= 0:
+        if self._free_bodies <= 0:
             raise _Refused(503, "Too many requests are being read at once: try again in a moment.")
-        self._places -= 1
+        self._free_bodies -= 1
         try:
             async with asyncio.timeout(self._body_s):
                 return await _read(receive, most)
         except TimeoutError:
             raise _Refused(408, f"The request was not there whole within {self._body_s:g} s.") from None
         finally:
-            self._places += 1
+            self._free_bodies += 1
 
 
 async def _read(receive: Receive, most: int) -> bytes:
@@ -124,7 +124,7 @@ async def _read(receive: Receive, most: int) -> bytes:
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise _Gone
+            raise _Disconnected
         parts += message.get("body", b"")
         if len(parts) > most:
             raise _Refused(413, f"A request of that size is not read: {most} bytes are the most here.")
@@ -164,12 +164,12 @@ def _environ(scope: Message, headers: list[tuple[str, str]], body: bytes) -> dic
     return environ
 
 
-def _whole(app: Wsgi, environ: dict[str, Any]) -> Answer:
+def _run_page(app: Wsgi, environ: dict[str, Any]) -> Answer:
     """Runs a page in a thread."""
-    said: list[tuple[int, list[tuple[str, str]]]] = []
+    started: list[tuple[int, list[tuple[str, str]]]] = []
 
     def start(status: str, headers: list[tuple[str, str]], exc_info: object = None) -> None:
-        said.append((int(status.partition(" ")[0]), headers))
+        started.append((int(status.partition(" ")[0]), headers))
 
     parts: Iterable[bytes] = app(environ, start)
     try:
@@ -177,5 +177,5 @@ def _whole(app: Wsgi, environ: dict[str, Any]) -> Answer:
     finally:
         if (close := getattr(parts, "close", None)) is not None:
             close()
-    status, headers = said[-1]
+    status, headers = started[-1]
     return status, headers, body

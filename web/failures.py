@@ -15,7 +15,7 @@ from sqlalchemy.exc import OperationalError
 from werkzeug.exceptions import HTTPException
 
 from engine.errors import BudgetError, InvalidId, InvalidInput, NotFound, ServerAway, ServerHangs, WrongVersion
-from web import told
+from web import messages
 from web.guard import is_htmx
 from web.sessions import Unknown
 from web.words import plainly
@@ -147,7 +147,7 @@ def _unforeseen(error: Exception) -> ResponseReturnValue:
 
 def _page(code: int, title: str, text: str, hint: str) -> ResponseReturnValue:
     if is_htmx() and request.method == "POST":
-        return told.refusal(title, text, hint), code
+        return messages.refusal(title, text, hint), code
     template = "_away.html" if is_htmx() else "error.html"
     return render_template(template, code=code, title=title, text=text, hint=hint), code
 

@@ -37,7 +37,7 @@ from web.guard import NO_LOGIN_ACTOR
 from web.words import plainly
 
 RESERVED: Final = frozenset((ENGINE, NO_LOGIN_ACTOR, "rebuild", "reconcile", "worker", "scheduler", "web", *BY_NAME))
-"""What changes of the engine itself are signed with, and what they are easily taken for."""
+"""Actors of the engine's own changes, and names that look like them. Nobody can log in under one."""
 DAY_NAMES: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
@@ -46,14 +46,17 @@ def _text(data: object) -> str:
 
 
 def complain(form: FlaskForm, error: BudgetError, fallback: str = "form") -> None:
-    """Puts a refusal beside the field that it names (`schedule[0].days` too), in the page's words; else at the top of the form."""
+    """Shows a refusal beside the field that it names (also `schedule[0].days`), else at the top of the form.
+
+    The text has the labels of the page instead of names of code.
+    """
     path = getattr(error, "field", None) or fallback
     field = _field_for(form, path)
     message = str(error)
     if field is None:
         form.form_errors = [*form.form_errors, _sentence(plainly(message))]
         return
-    # The label stands for what the path names; where a field holds more than that (the JSON of several windows), the path stays, in words.
+    # The field's label replaces the path, unless the field has more than the path names (the JSON of several windows).
     if message.startswith(path + " ") and path.rpartition(".")[2].removesuffix("_micros") == field.name:
         message = f"{field.label.text} {message[len(path) + 1 :]}"
     field.errors = [*field.errors, _sentence(plainly(message))]
@@ -104,7 +107,7 @@ def version_of(form: FlaskForm) -> int | None:
 
 def is_reserved(name: str) -> bool:
     """Whether a signature would look like the command line, a job, or the page without login."""
-    # NFKC: wide letters and a wide colon read like ours.
+    # NFKC maps wide letters and a wide colon to the plain ones, which they look like.
     read = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
     return ":" in read or read in RESERVED
 
@@ -149,7 +152,7 @@ class BrandForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
     expected_version = HiddenField("Version")
 
     def fill(self, brand: BrandRecord) -> None:
-        """The brand as it stands."""
+        """Fills the fields from a brand."""
         self.name.data = brand.name
         self.daily_budget.data = plain(brand.daily_budget_micros)
         self.monthly_budget.data = plain(brand.monthly_budget_micros)
@@ -221,7 +224,7 @@ class CampaignForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
     expected_version = HiddenField("Version")
 
     def fill(self, campaign: CampaignRecord) -> None:
-        """The campaign as it stands."""
+        """Fills the fields from a campaign."""
         self.name.data = campaign.name
         for kind in CAMPAIGN_BUDGETS:
             self[f"{kind.name}_budget"].data = plain(kind.limit_of(campaign))
@@ -256,7 +259,7 @@ class CampaignForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
 
     def _schedule(self) -> Schedule:
         if self.mode.data == "json":
-            # The text area is empty for want of a choice: always is a choice of its own above.
+            # An empty text area is an error here, because "always" is a choice of its own.
             return Schedule.parse(self.schedule_json.data)
         if self.mode.data == "always":
             return Schedule()
@@ -275,12 +278,12 @@ class CampaignForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
 
 
 class ReturnForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
-    """What an archived brand or campaign is called when it comes back."""
+    """The name under which an archived brand or campaign is restored."""
 
     name = StringField("Name", filters=[_text], description="Another one, where its own has been taken meanwhile.")
 
     def wanted(self) -> str | None:
-        """The name; None when it is wrong, which is marked."""
+        """The name; None when it is invalid, and the field is marked."""
         out: dict[str, Any] = {"name": self.name.data}
         if not missing(self, "name"):
             _check_name(self, out)
@@ -288,11 +291,11 @@ class ReturnForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
 
 
 class ConfirmForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
-    """Nothing but the token: for a step that is confirmed by its button."""
+    """A form with only the CSRF token, for an action that its button confirms."""
 
 
 def _own_id(form: FlaskForm) -> dict[str, Any]:
-    """The external id as it was sent, none for an emptied field; a form that does not have the field leaves it alone."""
+    """The external id that was sent, None for an empty field. Without the field in the request it is left unchanged."""
     return {"external_id": form["external_id"].data or None} if form["external_id"].raw_data else {}
 
 

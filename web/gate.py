@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 PAGES: Final = 16
-"""Pages that are answered at once."""
+"""The most pages that run at the same time."""
 WAITING: Final = 16
-"""Pages that wait, each for WAIT_S at most; further requests are told to retry."""
+"""The most pages that wait, each for at most WAIT_S. Further requests get 503 with Retry-After."""
 WAIT_S: Final = 1.0
 NEVER_WAITS: Final = ("/healthz", "/readyz")
 OWN_THREADS: Final = (*NEVER_WAITS, "/metrics")
@@ -25,29 +25,29 @@ Wsgi = Callable[[dict[str, Any], Start], Iterable[bytes]]
 
 
 class Gate:
-    """A WSGI application in front of another."""
+    """A WSGI application that limits how many requests another one handles at once."""
 
     def __init__(self, app: Wsgi, pages: int = PAGES, waiting: int = WAITING, wait_s: float = WAIT_S) -> None:
         self._app = app
-        self._turns = threading.BoundedSemaphore(pages)
-        self._places = threading.BoundedSemaphore(pages + waiting)
+        self._running = threading.BoundedSemaphore(pages)
+        self._admitted = threading.BoundedSemaphore(pages + waiting)
         self._wait_s = wait_s
 
     def __call__(self, environ: dict[str, Any], start: Start) -> Iterable[bytes]:
         if environ.get("PATH_INFO") in OWN_THREADS:
             return self._app(environ, start)
-        if not self._places.acquire(blocking=False):
+        if not self._admitted.acquire(blocking=False):
             return _busy(start)
         try:
-            if not self._turns.acquire(timeout=self._wait_s):
+            if not self._running.acquire(timeout=self._wait_s):
                 return _busy(start)
             try:
-                # Whole, while it has its turn: pages are short.
+                # The body is read completely before the slot is released; pages are short.
                 return _whole(self._app(environ, start))
             finally:
-                self._turns.release()
+                self._running.release()
         finally:
-            self._places.release()
+            self._admitted.release()
 
 
 def _whole(parts: Iterable[bytes]) -> list[bytes]:

@@ -1,7 +1,7 @@
-"""Who may come in, and from where: the Host, Origin and login checks before every request, and the headers after it.
+"""Access control: checks Host, Origin and login before every request, and sets security headers after it.
 
-Without BUDGET_ADMIN_PASSWORD the app answers only on loopback and only to loopback names, so that a page elsewhere which rebinds its DNS name
-to 127.0.0.1 gets nothing. With one, everything but health, assets and the login page asks for it.
+Without BUDGET_ADMIN_PASSWORD the app answers only on loopback and only to loopback names. So a foreign page that
+rebinds its DNS name to 127.0.0.1 gets nothing. With a password, all but health, assets and the login page need a login.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _POLICY = "; ".join(
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host name or address (no port) is this machine's own."""
+    """Whether a host name or address, without a port, is loopback."""
     name = host.strip("[]").lower()
     if name == "localhost":
         return True
@@ -47,7 +47,7 @@ def is_loopback(host: str) -> bool:
 
 
 def host_of(netloc: str) -> str:
-    """The host of "host:port", "[::1]:8000" and the like; "" when it is none."""
+    """The host of "host:port", "[::1]:8000" and the like; "" where it cannot be parsed."""
     try:
         return urlsplit(f"//{netloc}").hostname or ""
     except ValueError:
@@ -55,27 +55,27 @@ def host_of(netloc: str) -> str:
 
 
 def signing_key() -> bytes:
-    """The key of cookies and forms."""
+    """The key that signs cookies and forms."""
     key = current_app.secret_key
     assert isinstance(key, (str, bytes))
     return key.encode() if isinstance(key, str) else key
 
 
 def password_proof(password: str) -> str:
-    """A digest in the session instead of the password: a new password ends every session."""
+    """A digest of the password for the session, so that a new password ends every session."""
     return hmac.new(signing_key(), password.encode(), hashlib.sha256).hexdigest()
 
 
 def sessions() -> Sessions:
-    """Where logins are kept."""
+    """The sessions of this app."""
     found = current_app.extensions["sessions"]
     assert isinstance(found, Sessions)
     return found
 
 
 def actor_of_session(password: str) -> str | None:
-    """The session of this request, if it belongs to the password in force. Raises Unknown where PostgreSQL cannot be
-    asked.
+    """The actor of this request's session, if that belongs to the present password; else None. Raises Unknown where
+    PostgreSQL does not answer.
     """
     proof, token = session.get("proof"), session.get("token")
     if not (isinstance(proof, str) and isinstance(token, str)):
@@ -86,7 +86,7 @@ def actor_of_session(password: str) -> str | None:
 
 
 def has_session(password: str) -> bool:
-    """The same for the login page, which is shown also where it is unknown."""
+    """Whether the request has a valid session; False where that is unknown, because the login page is always shown."""
     try:
         return actor_of_session(password) is not None
     except Unknown:
@@ -94,12 +94,12 @@ def has_session(password: str) -> bool:
 
 
 def is_htmx() -> bool:
-    """Whether htmx asks for a piece of a page."""
+    """Whether htmx requests a fragment of a page."""
     return request.headers.get("HX-Request") == "true"
 
 
 def same_origin(asked: Request, *, open_house: bool) -> bool:
-    """Whether a changing request comes from our own pages, by the browser's headers; without them it does not."""
+    """Whether a request comes from a page of this site, by the browser's headers; False without them."""
     site = asked.headers.get("Sec-Fetch-Site")
     source = asked.headers.get("Origin") or asked.headers.get("Referer")
     if site is not None and (site != "same-origin" or source is None or not open_house):
@@ -110,7 +110,7 @@ def same_origin(asked: Request, *, open_house: bool) -> bool:
 
 
 def local_path(path: str | None) -> str | None:
-    """A path on this site, or None for anything that leads a browser elsewhere."""
+    """Returns a path on this site, or None for anything that leads a browser elsewhere."""
     if not path or not path.startswith("/") or path.startswith("//") or "\\" in path or any(c < " " for c in path):
         return None
     return None if urlsplit(path).netloc else path
@@ -128,7 +128,7 @@ def install(app: Flask, password: str | None) -> None:
             return _check_loopback()
         if request.endpoint in OPEN_ENDPOINTS:
             return _check_origin()
-        # A foreign page is refused before PostgreSQL is asked, and so is a logout while the session is unknown.
+        # The origin is checked before PostgreSQL is read, and for a logout even if the session cannot be checked.
         refused = _check_origin()
         g.actor = actor_of_session(password) if request.endpoint != "login.logout" else None
         if g.actor is not None or request.endpoint == "login.logout":

@@ -69,7 +69,7 @@ class SteadyQueue(Queue):
         return job if job.origin == self.name else None
 
 
-class SteadyWorker(seen_worker()):  # type: ignore[misc]  # it is made when it is first asked for
+class SteadyWorker(seen_worker()):  # type: ignore[misc]  # the base class is made at the first call
     """Workers, without those that cannot be read."""
 
     @classmethod
@@ -114,10 +114,10 @@ def _delete(job_id: str, registry: Any = None) -> Any:
     try:
         return _original_delete(job_id, registry)
     except _ODD:
-        return _take_away(job_id)
+        return _remove_everywhere(job_id)
 
 
-def _take_away(job_id: str) -> Any:
+def _remove_everywhere(job_id: str) -> Any:
     """Removes a job that RQ cannot read from every list; RQ itself would read it before it deletes it."""
     jobs: redis.Redis = current_app.redis_conn  # type: ignore[attr-defined]
     with jobs.pipeline() as steps:
@@ -142,7 +142,7 @@ def install(app: Flask) -> None:
     """Routes the blueprint's views through here; call it after it is registered."""
     for name in ("job_view", "job_info", "list_queues", "list_jobs", "list_workers", "requeue_job_view"):  # fmt: skip
         endpoint = f"rq_dashboard.{name}"
-        app.view_functions[endpoint] = _told(app.view_functions[endpoint])
+        app.view_functions[endpoint] = _catch_errors(app.view_functions[endpoint])
 
     app.view_functions["rq_dashboard.delete_job_view"] = _delete
 
@@ -162,7 +162,7 @@ def install(app: Flask) -> None:
         return response
 
 
-def _told(view: Callable[..., Any]) -> Callable[..., Any]:
+def _catch_errors(view: Callable[..., Any]) -> Callable[..., Any]:
     def answer(**where: Any) -> Any:
         try:
             with _jobs_faults():

@@ -38,7 +38,7 @@ Networks = tuple[IPv4Network | IPv6Network, ...]
 
 
 def is_forwarded(headers: Headers) -> bool:
-    """Whether a proxy forwards this for somebody else."""
+    """Whether a request has a header that a proxy adds."""
     return any(name in headers for name in FORWARDED)
 
 

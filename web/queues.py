@@ -1,6 +1,7 @@
-"""rq-dashboard under /rq: it reads the jobs and answers the buttons; every page of it is a template of ours in our frame (`templates/rq_dashboard`).
+"""rq-dashboard under /rq: it reads the jobs and handles the buttons. All its pages are templates of this project
+(`templates/rq_dashboard`).
 
-It has neither login nor CSRF protection of its own: `web.guard` asks for both on every one of its requests.
+rq-dashboard has no login and no CSRF protection of its own; `web.guard` checks both on each of its requests.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from engine.live.transport.plain import impatient_redis
 from engine.rq_gate import JsonOnly
 from engine.views.board import ANSWER_S
 from web import job_answers
-from web.parts import parts
+from web.services import services
 
 
 def install(app: Flask, jobs_redis_url: str, csrf: CSRFProtect) -> None:
@@ -47,7 +48,7 @@ def install(app: Flask, jobs_redis_url: str, csrf: CSRFProtect) -> None:
     def not_while_it_hangs() -> None:
         # Its pages poll: several viewers would keep many threads waiting.
         if request.blueprint == "rq_dashboard":
-            parts().overview.parts.refuse_if_silent("jobs_redis")
+            services().overview.parts.refuse_if_silent("jobs_redis")
 
     job_answers.install(app)
 

@@ -76,7 +76,7 @@ def run_web(settings: Settings) -> None:
 
 
 def serve(system: System) -> None:
-    """The same for given services; the serving process makes its own connections."""
+    """Serves the pages with these services' settings; the serving process opens its own connections."""
     run_web(system.settings)
 
 
@@ -113,7 +113,7 @@ def _load(settings: Settings, parent: int) -> Any:
     threading.Thread(target=_watch, args=(parent,), name="watch-parent", daemon=True).start()
     system = System(settings, PAGES)
     app = create_app(system)
-    # So that /readyz has an answer at once, whatever hangs.
+    # Checks all servers in a thread, so that /readyz has a result at once even if a server hangs.
     system.overview.parts.board.keep_asking()
     return Door(Gate(app.wsgi_app))
 

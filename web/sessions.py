@@ -27,8 +27,8 @@ GOES_ON_S: Final = 60.0
 _MOST: Final = 10_000
 
 
-class Unknown(Exception):  # not an error of the program: nobody can say
-    """PostgreSQL does not answer, and this process does not know the session."""
+class Unknown(Exception):  # not an error of the program: the state of the session is unknown
+    """PostgreSQL does not answer, and this process did not see the session lately."""
 
     def __init__(self, cause: ServerAway | OperationalError) -> None:
         super().__init__(str(cause))
@@ -36,11 +36,13 @@ class Unknown(Exception):  # not an error of the program: nobody can say
 
 
 @dataclass(slots=True)
-class _Seen:
+class _KnownSession:
+    """A session that PostgreSQL confirmed to this process."""
+
     actor: str
-    let_in: float
-    ends: float
-    """Both by this process' own clock."""
+    accepted_at: float
+    ends_at: float
+    """Both in seconds of this process' own clock."""
 
 
 class Sessions:
@@ -49,13 +51,13 @@ class Sessions:
     def __init__(self, db: Callable[[], Engine], clock: Callable[[], float] = time.monotonic) -> None:
         self._db = db
         self._clock = clock
-        self._seen: dict[str, _Seen] = {}
+        self._seen: dict[str, _KnownSession] = {}
         self._ended: dict[str, float] = {}
         """Sessions that ended here while PostgreSQL was away, until they would expire."""
         self._lock = threading.Lock()
 
     def begin(self, actor: str, address: str) -> str:
-        """A new session's token. Raises ServerAway: nobody logs in while PostgreSQL is away."""
+        """Begins a session; returns its token. Raises ServerAway, so nobody can log in while PostgreSQL is away."""
         return sessions.begin(self._db(), actor, address)
 
     def actor(self, token: str, *, reading: bool) -> str | None:
@@ -74,10 +76,10 @@ class Sessions:
                 return None
             now = self._clock()
             self._make_room(now)
-            self._seen[key] = _Seen(found.actor, now, now + found.left_s)
-            owed = list(self._ended)
-        for each in owed:
-            self._tell(each, "logout")
+            self._seen[key] = _KnownSession(found.actor, now, now + found.left_s)
+            pending = list(self._ended)
+        for each in pending:
+            self._store_end(each, "logout")
         return found.actor
 
     def end(self, token: str, why: str = "logout") -> None:
@@ -86,9 +88,9 @@ class Sessions:
         with self._lock:
             self._seen.pop(key, None)
             self._ended[key] = self._clock() + sessions.LIFE_H * 3600
-        self._tell(key, why)
+        self._store_end(key, why)
 
-    def _tell(self, key: str, why: str) -> None:
+    def _store_end(self, key: str, why: str) -> None:
         try:
             sessions.end(self._db(), key, why)
         except (ServerAway, OperationalError) as error:
@@ -108,16 +110,16 @@ class Sessions:
         now = self._clock()
         with self._lock:
             seen = self._seen.get(key)
-            if seen is None or not reading or now - seen.let_in > GOES_ON_S:
+            if seen is None or not reading or now - seen.accepted_at > GOES_ON_S:
                 raise Unknown(error) from error
-            if now >= seen.ends:
+            if now >= seen.ends_at:
                 del self._seen[key]
                 return None
-            seen.let_in = now
+            seen.accepted_at = now
             return seen.actor
 
     def _make_room(self, now: float) -> None:
         if len(self._seen) >= _MOST:
-            self._seen = {key: seen for key, seen in self._seen.items() if now - seen.let_in <= GOES_ON_S}
+            self._seen = {key: seen for key, seen in self._seen.items() if now - seen.accepted_at <= GOES_ON_S}
         if len(self._ended) >= _MOST:
             self._ended = {key: until for key, until in self._ended.items() if now < until}

@@ -1,4 +1,4 @@
-"""What a brand spent, by day and by hour, as the log has it. The day that is looked at stands in the address."""
+"""The page with a brand's spend by day and by hour, from the spend log. The URL has the selected day."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from flask.typing import ResponseReturnValue
 from engine.errors import InvalidInput, shown
 from engine.ledger.reports import BrandDay, BrandHour
 from engine.views.overview import DAYS
-from web.parts import parts
+from web.services import services
 
 HOURS = 24
 
@@ -21,7 +21,7 @@ blueprint = Blueprint("spending", __name__)
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A day or an hour: what was spent in it, and how that compares with the largest, in thousandths."""
+    """The spend of a day or an hour, and its ratio to the largest one in thousandths."""
 
     of: BrandDay | BrandHour
     thousandths: int
@@ -29,9 +29,9 @@ class Line:
 
 @blueprint.get("/brands/<int:brand_id>/spend")
 def spending(brand_id: int) -> ResponseReturnValue:
-    """The last days of a brand, and one of them by the hour."""
-    overview = parts().overview
-    brand = parts().catalog.brand(brand_id)
+    """The last days of a brand, and the selected day by hours."""
+    overview = services().overview
+    brand = services().catalog.brand(brand_id)
     today = overview.today()
     day = _day(request.args.get("day"), today)
     found = {hour.hour: hour for hour in overview.brand_hours(brand_id, day)}
@@ -55,12 +55,12 @@ def _day(text: str | None, today: date) -> date:
     day: date | None = None
     with suppress(ValueError):
         day = date.fromisoformat(text)
-    if day is None or day.isoformat() != text:  # other forms of ISO 8601 are days too, but not as this page writes them
+    if day is None or day.isoformat() != text:  # only the form that this page writes, of all forms of ISO 8601
         raise InvalidInput(f"day {shown(text)} is not a day: write it as {today}", "day")
     return day
 
 
 def _compared(lines: list[BrandDay] | list[BrandHour]) -> list[Line]:
     largest = max((line.spend_micros for line in lines), default=0)
-    # An hour of refunds may be below zero; one with a spend shows at least a sliver.
+    # Refunds can make an hour negative. An hour with spend gets a bar of at least one thousandth.
     return [Line(line, max(line.spend_micros * 1000 // largest, 1) if line.spend_micros > 0 else 0) for line in lines]

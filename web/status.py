@@ -1,4 +1,6 @@
-"""The status page and its fragment, which the page fetches again every two seconds. What is filtered and opened stands in the address."""
+"""The status page, and its fragment that the page fetches every two seconds. The URL has the filter and the opened
+brands.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +13,9 @@ from flask.typing import ResponseReturnValue
 
 from engine.errors import InvalidInput, ServerAway
 from web.guard import is_htmx
-from web.kept import Kept
-from web.parts import parts
+from web.last_shown import LastShown
 from web.query import whole_number
+from web.services import services
 from web.view import FEW_BRANDS, State, page_of
 
 LATEST = 10
@@ -33,9 +35,9 @@ def status() -> ResponseReturnValue:
 
 @blueprint.get("/live")
 def live() -> ResponseReturnValue:
-    """The part of the page that refreshes itself."""
+    """The fragment of the page that refreshes itself."""
     response = Response(render_template("_live.html", **_context(State.of(request.args.to_dict()))))
-    # Ten times less on the wire every two seconds. The fragment holds no token, so its length tells nobody anything.
+    # A tenth of the bytes every two seconds. The fragment has no token, so its compressed length reveals nothing.
     if request.accept_encodings["gzip"] > 0:
         response.set_data(gzip.compress(response.get_data(), 5))
         response.headers["Content-Encoding"] = "gzip"
@@ -45,27 +47,27 @@ def live() -> ResponseReturnValue:
 
 @blueprint.get("/changes")
 def changes() -> ResponseReturnValue:
-    """Who changed what in the catalog."""
+    """The audit trail of the catalog: who changed what."""
     limit = whole_number(request.args, "limit", MOST_CHANGES) or CHANGES_A_PAGE
     before = whole_number(request.args, "before", LARGEST_ID)
-    lines = parts().overview.catalog_changes(limit, before)
+    lines = services().overview.catalog_changes(limit, before)
     older = lines[-1].id if len(lines) == limit else None
-    brands = {brand.id: brand.name for brand in parts().catalog.brands(include_archived=True)}
+    brands = {brand.id: brand.name for brand in services().catalog.brands(include_archived=True)}
     return render_template("changes.html", lines=lines, older=older, before=before, limit=limit, brands=brands)
 
 
 def render_live() -> ResponseReturnValue:
-    """What answers a button of the page: the message for its list, and the fragment by the state of the page that asked."""
+    """The reply to a button: the message, and the fragment for the state in the URL of the page."""
     query = parse_qs(urlsplit(request.headers.get("HX-Current-URL", "")).query)
     try:
         state = State.of({name: values[-1] for name, values in query.items()})
     except InvalidInput:
-        state = State()  # the change is made: an address that makes no sense must not read as if it were not
+        state = State()  # the change was made, so an invalid URL must not look like a failure
     return Response(render_template("_answer.html", **_context(state)))
 
 
 def back_to_status(brand_id: int) -> ResponseReturnValue:
-    """To the status page with this brand opened; to the very page that asked, where that was it."""
+    """Redirects to the status page with this brand opened, or back to the status page that sent the request."""
     asked = urlsplit(request.referrer or "")
     if asked.path == url_for("status.status") and asked.netloc == request.host and not is_htmx():
         return redirect(f"{asked.path}?{asked.query}" if asked.query else asked.path)
@@ -73,8 +75,8 @@ def back_to_status(brand_id: int) -> ResponseReturnValue:
 
 
 def _context(state: State) -> dict[str, Any]:
-    """Everything that the fragment shows. With a server away it shows what the others know, and says which is away."""
-    overview = parts().overview
+    """The values that the fragment shows. While a server is away it has those of the others, and names that server."""
+    overview = services().overview
     context: dict[str, Any] = {"state": state, "page": None, "away": [], "spends": None, "switches": None, "old": None}
     context["health"] = overview.health()
     try:
@@ -83,10 +85,10 @@ def _context(state: State) -> dict[str, Any]:
         context["page"] = page_of(snapshot, state)
         context["spends"] = overview.latest_spends(LATEST)
         context["switches"] = overview.latest_changes(LATEST)
-        _kept().keep(snapshot, context["spends"], context["switches"])
+        _last_shown().keep(snapshot, context["spends"], context["switches"])
     except ServerAway as away:
         context["away"].append(away)
-        if (old := _kept().seen()) is not None:
+        if (old := _last_shown().get()) is not None:
             context |= {
                 "page": page_of(old.snapshot, state),
                 "spends": old.spends,
@@ -96,7 +98,7 @@ def _context(state: State) -> dict[str, Any]:
     return context
 
 
-def _kept() -> Kept:
-    kept = current_app.extensions.setdefault("kept_figures", Kept())
-    assert isinstance(kept, Kept)
-    return kept
+def _last_shown() -> LastShown:
+    found = current_app.extensions.setdefault("last_shown", LastShown())
+    assert isinstance(found, LastShown)
+    return found

@@ -26,7 +26,7 @@ EVERYWHERE: Final = 50
 LONGEST_LINE_S: Final = 60
 """The longest wait of an address that has not failed, however many guess."""
 TURN_S: Final = 60
-"""How long a turn is kept once it has come: a person reads, and types again."""
+"""Seconds for which an address may use its place once it is due: a person needs time to read and type."""
 
 
 class Key(NamedTuple):
@@ -35,7 +35,7 @@ class Key(NamedTuple):
     whose: tuple[str, ...]
     free: int
     address: str = ""
-    """Who stands in line, where a key is of many addresses."""
+    """The address in the queue, for a key that many addresses share."""
 
 
 def keys_of(address: str, name: str, known: bool, browser: str | None) -> tuple[Key, ...]:
@@ -103,7 +103,9 @@ class Throttle:
         return None if failures is None or now - failures.last > FORGET_S else failures
 
     def _turn_s(self, key: Key, now: float, failed: bool) -> float:
-        """Until this address' turn, which it gets when it first asks and keeps for a while: nobody who asks more often comes before it."""
+        """Seconds until this address may try. It gets its place in the queue at its first request and keeps it for a
+        while, so asking more often gains nothing.
+        """
         wait = self._wait_s(key, now)
         due = self._turns.get(key)
         if due is None and wait <= 0 and self._line_ends.get((key.whose, failed), 0) <= now:

@@ -1,4 +1,4 @@
-"""From a snapshot to what the page shows: filter, order, and opened brands. Pure functions; the state is the address."""
+"""Turns a snapshot into what the page shows: filter, order and opened brands. Pure functions; the URL has the state."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from web.query import numbers
 FEW_BRANDS: Final = 3
 """Up to this many brands are open by default."""
 MOST_OPENED_BY_FILTER: Final = 60
-"""A filter opens its results up to this many campaigns."""
+"""A filter opens the brands in its result when they have at most this many campaigns."""
 MOST_TEXT: Final = 100
 MOST_IDS: Final = 500
 MOST_ROWS: Final = 200
@@ -23,7 +23,7 @@ MOST_ROWS: Final = 200
 
 _KINDS: Final = ("money", "clock", "switch")
 _STOPPING: Final = sorted((row for row in CAUSES if row.lasting == "standing"), key=lambda row: _KINDS.index(row.kind))
-"""The causes that stop a campaign, those that people look for first."""
+"""The causes that stop a campaign, the most wanted ones first."""
 FILTERS: Final[Mapping[str, str]] = {
     "": "All",
     "active": "Running",
@@ -35,7 +35,7 @@ CAUSE_WORDS: Final[Mapping[str, str]] = {row.name: row.label for row in (*_STOPP
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The page's address: text and cause filter, brands opened and folded by hand, brands of which every row is wanted."""
+    """The state in the page's URL: text and cause filter; brands opened, folded or shown with every row by hand."""
 
     text: str = ""
     cause: str = ""
@@ -45,7 +45,7 @@ class State:
 
     @classmethod
     def of(cls, query: Mapping[str, str]) -> State:
-        """From a query string's values. Raises InvalidInput for one that makes no sense."""
+        """Parses the values of a query string. Raises InvalidInput."""
         text, cause = query.get("q", "").strip(), query.get("cause", "")
         if len(text) > MOST_TEXT:
             raise InvalidInput(f"q {shown(text)} is longer than {MOST_TEXT} characters", "q")
@@ -59,29 +59,29 @@ class State:
 
     @property
     def archived(self) -> bool:
-        """Whether only archived rows are looked for."""
+        """Whether the filter shows archived rows only."""
         return self.cause == ARCHIVED
 
     def query(self) -> str:
-        """The address of this state, "" for the plain page."""
+        """The URL of this state; "/" for the plain page."""
         lists = (("open", self.opened), ("fold", self.folded), ("whole", self.whole))
         pairs = [("q", self.text), ("cause", self.cause), *((n, ".".join(map(str, sorted(ids)))) for n, ids in lists)]
         text = urlencode([(name, value) for name, value in pairs if value])
         return f"/?{text}" if text else "/"
 
     def toggled(self, brand_id: int, is_open: bool) -> str:
-        """The address after opening or folding a brand."""
+        """The URL after opening or folding a brand."""
         one = frozenset({brand_id})
         opened = self.opened - one if is_open else self.opened | one
         folded = self.folded | one if is_open else self.folded - one
         return State(self.text, self.cause, opened, folded, self.whole - one).query()
 
     def with_whole(self, brand_id: int) -> str:
-        """The address that shows every row of a brand."""
+        """The URL that shows every row of a brand."""
         return State(self.text, self.cause, self.opened, self.folded, self.whole | {brand_id}).query()
 
     def among_archived(self) -> str:
-        """The address that looks for the same text among what is archived."""
+        """The URL that searches the archived rows for the same text."""
         return State(self.text, ARCHIVED).query()
 
     def without_filter(self) -> str:
@@ -90,7 +90,11 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class BrandRow:
-    """A brand as the page shows it: the campaigns that the filter left, stopped ones first; `rows` only when it is opened."""
+    """A brand on the page.
+
+    shown: how many campaigns the filter leaves. rows: those campaigns, stopped ones first; empty for a folded brand.
+    toggle: the URL that opens or folds the brand. whole: the URL that shows all rows, None where they are shown.
+    """
 
     view: BrandView
     shown: int
@@ -102,7 +106,7 @@ class BrandRow:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """The brands that the filter left, and the totals of all."""
+    """The brands that the filter leaves, and the totals of all brands."""
 
     snapshot: Snapshot
     brands: tuple[BrandRow, ...]
@@ -115,12 +119,12 @@ class Page:
 
 
 def page_of(snapshot: Snapshot, state: State) -> Page:
-    """What the page shows of a snapshot."""
+    """Filters and sorts a snapshot for the page."""
     kept = [(view, found) for view in snapshot.brands if (found := _matching(view, state)) is not None]
     kept.sort(key=lambda pair: (_urgency(pair[0]), pair[0].name.casefold(), pair[0].id))
-    by_itself = len(snapshot.brands) <= FEW_BRANDS
+    open_by_default = len(snapshot.brands) <= FEW_BRANDS
     if state.filtered:
-        by_itself = sum(len(found) for _, found in kept) <= MOST_OPENED_BY_FILTER
+        open_by_default = sum(len(found) for _, found in kept) <= MOST_OPENED_BY_FILTER
     causes: dict[str, int] = {}
     in_use = [view for view in snapshot.brands if not view.archived]
     for view in in_use:
@@ -129,7 +133,7 @@ def page_of(snapshot: Snapshot, state: State) -> Page:
     running = sum(view.active_campaigns for view in in_use)
     return Page(
         snapshot,
-        tuple(_row(view, found, state, by_itself) for view, found in kept),
+        tuple(_row(view, found, state, open_by_default) for view, found in kept),
         len(snapshot.brands),
         running,
         sum(view.campaigns for view in in_use) - running,
@@ -139,8 +143,8 @@ def page_of(snapshot: Snapshot, state: State) -> Page:
     )
 
 
-def _row(view: BrandView, found: list[CampaignView], state: State, by_itself: bool) -> BrandRow:
-    is_open = view.id in state.opened or (by_itself and view.id not in state.folded)
+def _row(view: BrandView, found: list[CampaignView], state: State, open_by_default: bool) -> BrandRow:
+    is_open = view.id in state.opened or (open_by_default and view.id not in state.folded)
     rows: list[CampaignView] = []
     if is_open:
         rows = sorted(found, key=lambda c: (c.status == "active", c.name.casefold(), c.id))
@@ -156,7 +160,7 @@ def _row(view: BrandView, found: list[CampaignView], state: State, by_itself: bo
 
 
 def _matching(view: BrandView, state: State) -> list[CampaignView] | None:
-    """The campaigns of a brand that the filter leaves; None when the brand goes too."""
+    """The campaigns of a brand that the filter leaves; None when it removes the brand too."""
     campaigns = [c for c in view.campaign_views if c.archived == state.archived and _has_cause(c, state.cause)]
     if not state.filtered:
         return campaigns

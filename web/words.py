@@ -1,4 +1,4 @@
-"""The engine's names and values in plain words for pages: refusals, the audit trail, changes."""
+"""Translates names and values of the engine into plain text for pages: refusals, the audit trail, changes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from engine.ledger.reports import CatalogLine
 from web.formats import NO_LIMIT, money
 
 LONGEST: Final = 80
-"""A value in a message is cut here: a name may have 200 characters, and a cookie carries the message."""
+"""The longest value in a message, in characters. A name may have 200, and a cookie has the whole message."""
 
 _QUOTED: Final = re.compile(r"""('[^']*'|"[^"]*")""")
 _COMMAND: Final = re.compile(r": (?:give the whole number that )?`[a-z -]+` shows(?: all)?")
@@ -32,7 +32,7 @@ _FIELDS: Final = {
     "external_id": "external id",
 }
 KINDS: Final = {"over": "above its hold", "late": "settled late"}
-"""Kinds of spends whose own names say too little."""
+"""Labels of the kinds of spends whose own names are unclear."""
 
 
 def plainly(message: str) -> str:
@@ -50,12 +50,12 @@ def _spaced(name: re.Match[str]) -> str:
 def _place(path: re.Match[str]) -> str:
     parts = re.findall(r"\[(\d+)\]|\.([a-z_]+)", path[1])
     said = [part or f"{'day' if i else 'window'} {int(number) + 1}" for i, (number, part) in enumerate(parts)]
-    # "days" before "day 2" says nothing more.
+    # "days" before "day 2" adds nothing.
     return ", ".join(part for i, part in enumerate(said) if not (part == "days" and i + 1 < len(said)))
 
 
 def differences(before: BrandRecord | CampaignRecord, after: BrandRecord | CampaignRecord) -> list[str]:
-    """What a change changed: "daily budget 12.00 → 5.00" for each field."""
+    """The changed fields of a row, each as "daily budget 12.00 → 5.00"."""
     return [
         f"{words} {_value(field, getattr(before, field))} → {_value(field, getattr(after, field))}"
         for field, words in _FIELDS.items()
@@ -71,12 +71,12 @@ def _value(field: str, value: object) -> str:
 
 
 def trail_field(line: CatalogLine) -> str:
-    """A field of the catalog's trail by its name for people."""
+    """The name of a field in the audit trail, for people."""
     return {"enabled": "switch"}.get(line.field, line.field.replace("_", " "))
 
 
 def trail_value(line: CatalogLine, value: str | None) -> str:
-    """A value of the catalog's trail: budgets as money, schedules and switches in words."""
+    """A value in the audit trail, for people: budgets as money, schedules and switches in words."""
     if line.field == "enabled" and value is not None:
         return "on" if value == "true" else "off"
     if line.field == "archived" and value is not None:
@@ -87,18 +87,18 @@ def trail_value(line: CatalogLine, value: str | None) -> str:
             return NO_LIMIT if micros is None else money(micros)
         if line.field == "schedule":
             return Schedule.parse(value).words()
-    except BudgetError:  # written by another release, in another way: better shown as it is than not at all
+    except BudgetError:  # another release wrote it in another format: show it unchanged
         return value or "–"
     return "–" if value is None else value
 
 
 def trail_note(line: CatalogLine) -> str:
-    """A note as it was left; that of a new row lists its first budgets, by the names of code."""
+    """A note of the audit trail. The note of a new row lists its budgets under names of code, which are translated."""
     return plainly(line.note or "") if line.field == "created" else line.note or ""
 
 
 def why_past(excess: Excess | None, budget: int, period: Period) -> str:
-    """Why more is spent than a budget, to go on after "over by 4.00"; "" where that could not be read."""
+    """Why more is spent than the budget, as a continuation of "over by 4.00"; "" where that is unknown."""
     if excess is None:
         return ""
     change = excess.lowered
@@ -113,7 +113,7 @@ def why_past(excess: Excess | None, budget: int, period: Period) -> str:
 
 
 def install(app: Flask) -> None:
-    """Makes those that templates use their filters."""
+    """Registers the template filters."""
     app.jinja_env.filters.update(
         why_past=why_past, trail_field=trail_field, trail_value=trail_value, trail_note=trail_note
     )

@@ -1,4 +1,6 @@
-"""The command line, `budget-engine`: one module a group of commands, thin over the flows. `run` is the whole program as a function."""
+"""The command line, `budget-engine`: one module a group of commands, each thin over the flows. `run` runs a command
+line and returns its exit status.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a command works with: whether JSON is wanted, who is asking, and the system of this process, made when first asked for."""
+"""The context of a command: whether JSON is wanted, who runs the command, and the services, made on first use."""
 
 from __future__ import annotations
 
@@ -15,41 +15,44 @@ if TYPE_CHECKING:
 
 
 COMMAND_MS: Final = 2000
-"""How long a spend on the command line waits for Redis."""
+"""The deadline of a spend on the command line, in ms."""
 
 
 class App:
-    """One call of the command line."""
+    """The context of one run of the command line."""
 
     def __init__(self) -> None:
         self.json = False
 
     @cached_property
     def settings(self) -> Settings:
-        """The settings with the embedded servers' URLs filled in. Raises InvalidSetting; ServerAway when nothing is named and nothing runs."""
+        """The settings, with URLs of embedded servers filled in. Raises InvalidSetting, and ServerAway where no servers
+        are named and no embedded ones run.
+        """
         from engine.settings import Settings
 
         return Settings.load().resolved()
 
     @cached_property
     def system(self) -> System:
-        """The parts, wired; nothing connects before it is used."""
+        """The services of this process. Each connects on first use."""
         from engine.wiring import COMMANDS, System
 
         return System(self.settings, COMMANDS)
 
     @cached_property
     def client(self) -> BudgetClient:
-        """A bidder's client, without anything of PostgreSQL: spending on the command line starts quickly."""
+        """A bidder's client. It loads no code for PostgreSQL, so a spend on the command line starts fast."""
         from engine.client.sync import BudgetClient
         from engine.settings import hot_redis_url
 
         return BudgetClient.from_url(hot_redis_url(), timeout_ms=COMMAND_MS)
 
     def check_revision(self, *, where_it_answers: bool = False) -> None:
-        """Before anything is written. where_it_answers: a process that waits for its servers does not ask one that is away.
+        """Checks that PostgreSQL has this release's tables, before anything is written.
 
-        Raises WrongVersion where PostgreSQL's tables are of another release, ServerAway.
+        where_it_answers: skips the check while PostgreSQL is away, for processes that wait for it later. Raises
+        WrongVersion for tables of another release, ServerAway.
         """
         from engine.errors import ServerAway
         from engine.ledger import revision
@@ -62,7 +65,7 @@ class App:
 
     @property
     def actor(self) -> str:
-        """Who changes things here: the user of this process, as `cli:<name>`."""
+        """The actor of the audit trail: the user of this process, as `cli:<name>`."""
         try:
             import pwd
 
@@ -72,11 +75,11 @@ class App:
         return f"cli:{name}"
 
     def brand_id(self, text: str) -> int:
-        """A brand by its id or `ext:VALUE`. Raises InvalidId, NotFound."""
+        """Resolves a brand's id or `ext:VALUE` to its id. Raises InvalidId, NotFound."""
         return self.system.catalog.resolve_brand(text)
 
     def campaign_id(self, text: str) -> int:
-        """A campaign by its id or `ext:VALUE`; a plain id is not looked up. Raises InvalidId, NotFound."""
+        """Resolves a campaign's id or `ext:VALUE` to its id, without lookup for an id. Raises InvalidId, NotFound."""
         if text.startswith("ext:") or not (text.isascii() and text.isdigit()):
             return self.system.catalog.resolve_campaign(text)
         from engine.domain.ids import check_campaign_id
@@ -84,7 +87,7 @@ class App:
         return check_campaign_id(int(text[:20]))
 
     def close(self) -> None:
-        """Lets connections go."""
+        """Closes all connections."""
         if "system" in self.__dict__:
             self.system.close()
         if "client" in self.__dict__:
@@ -92,10 +95,10 @@ class App:
 
 
 def own_id(text: str) -> str | None:
-    """What `--external-id` says: an id, or none. An empty text is neither; it is refused where ids are checked."""
+    """The value of `--external-id`: an id, or None for `none`. The catalog refuses an empty text."""
     return None if text == "none" else text
 
 
 DAY = click.DateTime(["%Y-%m-%d"])
-"""A day on the command line; a UTC one."""
+"""The type of a UTC day on the command line."""
 pass_app = click.make_pass_decorator(App, ensure=True)

@@ -1,4 +1,4 @@
-"""`doctor` and `verify`: what is wrong, and whether the money adds up."""
+"""The commands `doctor` and `verify`: what is wrong, and whether the money adds up."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def verify(app: App, days: int, full: bool) -> int:
     from engine.flows.verify import FAIL, SHOWN, Check, summary
     from engine.ledger import runs
 
-    def told(check: Check) -> None:
+    def print_check(check: Check) -> None:
         if app.json:
             return
         click.echo(
@@ -66,7 +66,7 @@ def verify(app: App, days: int, full: bool) -> int:
             click.echo(f"     and {len(check.findings) - SHOWN} more")
 
     with runs.run(app.system.db, "verify") as run:
-        checks = app.system.verifier.verify(days, told, recent=not full)
+        checks = app.system.verifier.verify(days, print_check, recent=not full)
         failed = any(check.result == FAIL for check in checks)
         run.outcome, run.detail = "failed" if failed else "done", summary(checks)
     if app.json:
@@ -91,28 +91,28 @@ def verify(app: App, days: int, full: bool) -> int:
 
 
 def _jobs(jobs: redis.Redis) -> Iterator[Finding]:
-    """What the doorbell finds in RQ's Redis: is the schedule complete, does somebody ring, does somebody work."""
+    """Checks RQ's Redis: whether a scheduler runs, the schedule is complete, and each queue has a worker."""
     from engine.doorbell import missing_from_schedule
     from engine.job_table import QUEUES
     from engine.views.doctor import Finding
     from engine.views.health import HEARTBEAT_KEY
     from engine.views.workers import workers_of
 
-    rings = bool(jobs.exists(HEARTBEAT_KEY))
-    if rings:
+    scheduler_runs = bool(jobs.exists(HEARTBEAT_KEY))
+    if scheduler_runs:
         yield Finding("scheduler", "ok", "it runs")
     else:
         yield Finding("scheduler", "fail", "no scheduler runs", "run `budget-engine scheduler`")
     missing = ", ".join(missing_from_schedule(jobs))
-    if missing and rings:
+    if missing and scheduler_runs:
         todo = "the scheduler puts them back within seconds: look again"
         yield Finding("schedule", "warn", f"not scheduled: {missing}", todo)
     elif missing:
         yield Finding("schedule", "fail", f"not scheduled: {missing}", "run `budget-engine scheduler`")
     else:
         yield Finding("schedule", "ok", "complete")
-    working = [queue for worker in workers_of(jobs) for queue in worker.queue_names()]
+    worked_queues = [queue for worker in workers_of(jobs) for queue in worker.queue_names()]
     for queue in QUEUES:
-        count = working.count(queue)
+        count = worked_queues.count(queue)
         todo = "" if count else f"run `budget-engine worker --queue {queue}`"
         yield Finding(f"worker {queue}", "ok" if count else "fail", f"{count} running", todo)

@@ -1,4 +1,4 @@
-"""`cluster`: where the shards are on a cluster, and placing them evenly."""
+"""The commands of `cluster`: show where the shards of a Redis Cluster are, and spread them evenly."""
 
 from __future__ import annotations
 

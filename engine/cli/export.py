@@ -1,4 +1,4 @@
-"""`export`: a closed day of the spend log as Parquet, and whether what was exported still adds up."""
+"""The command `export`: writes a closed day of the spend log as Parquet, or checks exported days."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def export(app: App, day: datetime | None, to: str, again: bool, check: bool) ->
 
 
 def _check(app: App, day: date | None, to: str) -> list[Exported]:
-    """Checks one day or all; the days that do not add up are reported together, after all others were checked."""
+    """Checks one exported day, or all where `day` is None. Raises NotWhole for all wrong days together, at the end."""
     from engine.flows.export.manifest import NotWhole
 
     exporter = app.system.exporter

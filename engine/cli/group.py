@@ -1,4 +1,6 @@
-"""How commands are found and what every one of them has: `--json` before or after its name, and imports only when it is called."""
+"""The base classes of all commands. `--json` may come before or after a command's name, and a command is imported only
+when it is called.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,7 @@ def _json_option() -> click.Option:
 class Command(click.Command):
     """A command that takes `--json`, and refuses to run on a database of another release.
 
-    any_revision: it does not refuse, since it writes nothing of the catalog and the log, or sees to the revision itself.
+    any_revision: skips that check, for a command that writes neither catalog nor log, or checks the revision itself.
     """
 
     def __init__(self, *args: Any, any_revision: bool = False, **kwargs: Any) -> None:
@@ -38,14 +40,14 @@ class Command(click.Command):
         self.params.append(_json_option())
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Runs it. Raises WrongVersion, ServerAway."""
+        """Runs the command. Raises WrongVersion, ServerAway."""
         if not self.any_revision:
             ctx.ensure_object(App).check_revision()
         return super().invoke(ctx)
 
 
 class Group(click.Group):
-    """A group that takes `--json`, and whose commands do."""
+    """A group of commands that all take `--json`, as the group does."""
 
     command_class = Command
 
@@ -55,19 +57,19 @@ class Group(click.Group):
 
 
 class LazyGroup(Group):
-    """The top group: it knows where each command stands and imports the one that is called."""
+    """The top group: has the import path of each command and imports the one that is called."""
 
     def __init__(self, name: str, places: Mapping[str, str], **kwargs: Any) -> None:
         super().__init__(name, **kwargs)
-        self._places = places
+        self._import_paths = places
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self._places)
+        return list(self._import_paths)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        place = self._places.get(name)
-        if place is None:
+        import_path = self._import_paths.get(name)
+        if import_path is None:
             return None
-        module, _, attribute = place.partition(":")
+        module, _, attribute = import_path.partition(":")
         found: click.Command = getattr(import_module(module), attribute)
         return found

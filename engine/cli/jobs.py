@@ -1,4 +1,6 @@
-"""`check`, `close-periods`, `persist`, `reconcile`, `rebuild`: a job run now, in the foreground, and noted in job_run like any other run."""
+"""The commands `check`, `close-periods`, `persist`, `reconcile` and `rebuild`. Each runs a job in the foreground, as
+one row of job_run.
+"""
 
 from __future__ import annotations
 
@@ -79,7 +81,10 @@ def rebuild(app: App, every: bool, shards: tuple[int, ...], take_over: bool, acc
 
 
 def _run(app: App, job: str, work: Callable[[], tuple[dict[str, Any], str, bool]]) -> int:
-    """Does the work as one row of job_run; it answers figures, one line, and whether all is well."""
+    """Runs the work as one row of job_run and prints its result. Returns the exit status.
+
+    work: returns the figures for `--json`, one line of text, and whether it succeeded.
+    """
     from engine.ledger import runs
 
     with runs.run(app.system.db, job) as run:
@@ -119,18 +124,18 @@ def _persist(app: App) -> tuple[dict[str, Any], str, bool]:
     from engine.flows.persist.persister import trim_all
 
     system = app.system
-    mended = system.publisher.recognise()
+    restored = system.publisher.recognise()
     with bar("spends", system.persister.backlog()) as advance:
         drained = system.persister.drain_all(lambda so_far: advance(so_far.entries, so_far.rows))
     if system.refund_desk.decide().approved:
         drained.add(system.persister.drain_all())
-    changed = drained.changed_brands | (system.publisher.publish_pending() if mended else set())
+    changed = drained.changed_brands | (system.publisher.publish_pending() if restored else set())
     if changed:
         system.status.refresh(changed)
     trim_all(system.db, system.live, system.instance, system.settings.journal_keep_minutes)
     broken = [state.shard for state in system.live.read_shards() if not state.ready]
     words = f"{drained.rows} spends from {drained.entries} entries, {format_micros(drained.micros)}"
-    words += f"; {mended}" if mended else ""
+    words += f"; {restored}" if restored else ""
     if broken:
         words += f"; {len(broken)} shards are not ready: run `budget-engine rebuild`"
     figures = {"entries": drained.entries, "rows": drained.rows, "amount": format_micros(drained.micros)}
@@ -210,11 +215,11 @@ def _rebuild(app: App, every: bool, shards: tuple[int, ...], how: How) -> tuple[
     ready = count(1)
     with bar("shards", len(wanted)) as advance:
 
-        def told(_: Rebuilt) -> None:
+        def advance_bar(_: Rebuilt) -> None:
             so_far = next(ready)
             advance(so_far, so_far)
 
-        done = rebuilder.rebuild(wanted, told, only_missing=not every and not shards, how=how)
+        done = rebuilder.rebuild(wanted, advance_bar, only_missing=not every and not shards, how=how)
     if done:
         system.status.refresh_all()
     left = [state.shard for state in system.live.read_shards() if not state.ready]

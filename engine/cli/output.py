@@ -1,4 +1,6 @@
-"""What commands print: JSON documents in the contract's shapes, and tables for people. rich is imported only where a table is drawn."""
+"""Output of commands: JSON documents in the shapes of the contract, and tables for people. rich is imported only where
+a table is drawn.
+"""
 
 from __future__ import annotations
 
@@ -24,30 +26,30 @@ if TYPE_CHECKING:
 
 NO_LIMIT: Final = "no limit"
 LINES_SHOWN: Final = 20
-"""Of remarks that may be as many as a file has lines, so many are shown and the rest counted."""
+"""The most remarks that a command prints; it counts the rest. There may be as many as a file has lines."""
 SUM_COLUMNS: Final = ("spend", "spends")
 _PIPE_WIDTH: Final = 500
-"""Where output is no terminal, nothing is cut to fit one."""
+"""The width where output is not a terminal, so that nothing is cut."""
 
 
 def print_json(document: object) -> None:
-    """The one document of a `--json` command."""
+    """Prints the one document of a `--json` command."""
     click.echo(json.dumps(document, indent=2))
 
 
 def note(text: str) -> None:
-    """A remark beside the answer: on stderr, so that it is never part of a document."""
+    """Prints a remark to stderr, so that it is never part of a document."""
     click.echo(f"budget-engine: {seen(text, kept=chr(10))}", err=True)
 
 
 def note_if_not_live(overview: Overview) -> None:
-    """Says why the figures just read are not Redis'; where they are, nothing."""
+    """Prints why the figures do not come from Redis; nothing where they do."""
     if overview.why_not_live:
         note(overview.why_not_live)
 
 
 def console() -> Console:
-    """stdout for tables: no colour and no folding where it is not a terminal, and names are never read as markup."""
+    """A console on stdout for tables. Off a terminal it has no colours and wide lines. Names are never markup."""
     from rich.console import Console
 
     width = None if sys.stdout.isatty() else _PIPE_WIDTH
@@ -55,7 +57,7 @@ def console() -> Console:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[str] = ()) -> None:
-    """A table; the columns named in `right` are aligned to the right, as money is. A column without any value is left out."""
+    """Prints a table, without columns that have no value. right: columns to align to the right, such as money."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
@@ -72,7 +74,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right:
 
 
 def print_fields(fields: Iterable[tuple[str, str]]) -> None:
-    """One thing, a line a field."""
+    """Prints one record, a line a field."""
     listed = list(fields)
     width = max(len(name) for name, _ in listed)
     for name, value in listed:
@@ -80,12 +82,12 @@ def print_fields(fields: Iterable[tuple[str, str]]) -> None:
 
 
 def money(micros: int | None) -> str:
-    """Money for people: six places, or `no limit`."""
+    """Money for people: six decimals, or `no limit` for None."""
     return NO_LIMIT if micros is None else format_micros(micros)
 
 
 def campaign_document(view: CampaignView) -> dict[str, Any]:
-    """A campaign as the contract shapes it."""
+    """The JSON document of a campaign."""
     return {
         "id": view.id,
         "external_id": view.external_id,
@@ -105,7 +107,7 @@ def campaign_document(view: CampaignView) -> dict[str, Any]:
 
 
 def brand_document(view: BrandView) -> dict[str, Any]:
-    """A brand as the contract shapes it, with its campaigns' documents."""
+    """The JSON document of a brand, with those of its campaigns."""
     return {
         "id": view.id,
         "external_id": view.external_id,
@@ -122,17 +124,17 @@ def brand_document(view: BrandView) -> dict[str, Any]:
 
 
 def sum_document(line: BrandDay | BrandHour) -> dict[str, Any]:
-    """What was spent in a day or an hour."""
+    """The JSON document of the spend of a day or an hour."""
     return {"spend": format_micros(line.spend_micros), "spends": line.spends}
 
 
 def sum_cells(line: BrandDay | BrandHour) -> tuple[str, str]:
-    """The same in a table, under `SUM_COLUMNS`."""
+    """The cells of the same in a table, under `SUM_COLUMNS`."""
     return money(line.spend_micros), f"{line.spends:,}"
 
 
 def spend_document(result: SpendResult) -> dict[str, Any]:
-    """The answer to a spend as the contract shapes it."""
+    """The JSON document of a spend's result."""
     figures = {
         name: getattr(result, name) for name in ("daily_spend", "monthly_spend", "daily_remaining", "monthly_remaining")
     }
@@ -145,14 +147,18 @@ def spend_document(result: SpendResult) -> dict[str, Any]:
 
 @contextmanager
 def bar(what: str, total: int | None) -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr where that is a terminal, elsewhere nothing. The caller says how far it is, and a number that is shown beside it as `what`."""
+    """Shows a progress bar on stderr, where that is a terminal.
+
+    Yields a function of two numbers: the progress, out of `total`, and a count that is shown beside the bar with the
+    unit `what`.
+    """
     if not sys.stderr.isatty():
         yield lambda done, shown: None
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    told = TextColumn("{task.percentage:>3.0f}%  {task.fields[shown]:,} " + what)
-    with Progress(BarColumn(), told, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as progress:
+    label = TextColumn("{task.percentage:>3.0f}%  {task.fields[shown]:,} " + what)
+    with Progress(BarColumn(), label, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(what, total=total, shown=0)
         yield lambda done, shown: progress.update(task, completed=done, shown=shown)

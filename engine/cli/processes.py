@@ -1,4 +1,4 @@
-"""`migrate`, `env`, and the processes that stay: `worker`, `scheduler`, `web`. SIGTERM ends each of them cleanly."""
+"""The commands `migrate` and `env`, and the long-running `worker`, `scheduler` and `web`, which end on SIGTERM."""
 
 from __future__ import annotations
 
@@ -57,22 +57,22 @@ def env(app: App) -> None:
 @pass_app
 def worker(app: App, queue: str | None) -> None:
     """Work the job queues until SIGTERM or Ctrl-C."""
-    from engine.processes import worker as work
+    from engine.processes import worker as run_worker
 
-    work(queue)
+    run_worker(queue)
 
 
 @click.command(cls=Command, any_revision=True)
 @pass_app
 def scheduler(app: App) -> None:
     """Ring the periodic jobs until SIGTERM or Ctrl-C."""
-    from engine.processes import scheduler as ring
+    from engine.processes import scheduler as run_scheduler
     from engine.settings import database_url_if_named
 
-    # It may be given JOBS_REDIS_URL alone; then the worker of each queue is who refuses.
+    # A scheduler may have JOBS_REDIS_URL alone; then the workers check the revision.
     if database_url_if_named():
         app.check_revision(where_it_answers=True)
-    ring()
+    run_scheduler()
 
 
 @click.command(cls=Command, any_revision=True)

@@ -1,4 +1,4 @@
-"""`budget-engine quarantine`: journal entries that PostgreSQL would not take."""
+"""The commands of `quarantine`: list, retry or drop journal entries that could not be persisted."""
 
 from __future__ import annotations
 

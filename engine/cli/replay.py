@@ -1,4 +1,4 @@
-"""`budget-engine replay`: a file of spends through the real client."""
+"""The command `replay`: sends a file of spends through the real client."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ def replay(app: App, file: str) -> int:
 
     with SpendFile(file) as rows, bar("rows", rows.size or None) as advance:
         names = CatalogNames(app.system.catalog, app.system.manage, app.actor)
-        bring, troubles = _telling(app.system), _Troubles()
+        on_wait, failures = _publish_while_waiting(app.system), _FailureReport()
         totals = Replay(
             app.system.client,
             names,
-            on_trouble=troubles.tell,
+            on_trouble=failures.add,
             on_progress=lambda totals: advance(rows.bytes_read, totals.rows),
-            on_wait=bring,
+            on_wait=on_wait,
         ).run(rows)
-    troubles.tell_rest()
+    failures.print_rest()
     if totals.stopped:
         note(totals.stopped)
     if app.json:
@@ -55,42 +55,44 @@ def replay(app: App, file: str) -> int:
     return 1 if totals.failed or totals.stopped else 0
 
 
-class _Troubles:
-    """The lines that were not counted: the first ones are shown, the others counted."""
+class _FailureReport:
+    """Reports lines that were not counted: prints the first ones and counts the others by outcome."""
 
     def __init__(self) -> None:
-        self._told = 0
-        self._more: dict[str, int] = {}
+        self._printed = 0
+        self._not_printed: dict[str, int] = {}
 
-    def tell(self, outcome: str, text: str) -> None:
-        if self._told < LINES_SHOWN:
-            self._told += 1
+    def add(self, outcome: str, text: str) -> None:
+        if self._printed < LINES_SHOWN:
+            self._printed += 1
             note(text)
         else:
-            self._more[outcome] = self._more.get(outcome, 0) + 1
+            self._not_printed[outcome] = self._not_printed.get(outcome, 0) + 1
 
-    def tell_rest(self) -> None:
+    def print_rest(self) -> None:
         words = {"failed": "failed", "conflict": "were counted before with another campaign or amount"}
-        for outcome, count in self._more.items():
+        for outcome, count in self._not_printed.items():
             note(f"... and {count:,} more {'line' if count == 1 else 'lines'} {words[outcome]}")
 
 
-def _telling(system: System) -> Callable[[], None]:
-    """What is done while Redis gives no answer to spends: says once which server is waited for, and brings what Redis does not know yet."""
-    said: set[str] = set()
+def _publish_while_waiting(system: System) -> Callable[[], None]:
+    """Returns a function to call while Redis takes no spends. It names each missing server once, and publishes what
+    Redis does not know yet.
+    """
+    named: set[str] = set()
 
-    def telling() -> None:
+    def publish() -> None:
         try:
-            # With nothing to bring, publish asks no Redis: one that hangs would not be named.
+            # Publish does not call Redis when nothing is pending, so only a ping detects a server that hangs.
             system.live.ping()
             system.publisher.publish_pending()
         except ServerAway as away:
-            if away.part not in said:
-                said.add(away.part)
+            if away.part not in named:
+                named.add(away.part)
                 note(f"waiting: {away}")
             raise
 
-    return telling
+    return publish
 
 
 def _document(totals: Totals) -> dict[str, Any]:

@@ -1,4 +1,6 @@
-"""`scripts export`: what clients in other languages need; `scripts acl`: what their login in Redis needs."""
+"""The commands of `scripts`, for clients in other languages: `export` writes the scripts, `acl` prints the rights that
+a client's login in Redis needs.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`budget-engine spend`: one spend through the bidder's own client."""
+"""The command `spend`: sends one spend through the bidder's client."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ def spend(app: App, campaign_id: str, amount: str, event_id: str | None, ask: bo
 
 
 def in_words(result: SpendResult) -> str:
-    """The answer on one line."""
-    said = result.outcome.replace("_", " ")
+    """Formats a result as one line for people."""
+    text = result.outcome.replace("_", " ")
     if result.detail:
-        said += f" ({result.detail})"
+        text += f" ({result.detail})"
     if result.reasons:
-        said += f" ({'' if result.outcome == 'refused' else 'now paused: '}{', '.join(result.reasons)})"
+        text += f" ({'' if result.outcome == 'refused' else 'now paused: '}{', '.join(result.reasons)})"
     if result.daily_spend is None:
-        return said
+        return text
     return (
-        f"{said}: today {result.daily_spend} spent, {_left(result.daily_remaining)};"
+        f"{text}: today {result.daily_spend} spent, {_left(result.daily_remaining)};"
         f" this month {result.monthly_spend} spent, {_left(result.monthly_remaining)}"
     )
 

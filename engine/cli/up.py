@@ -1,4 +1,4 @@
-"""`up`: everything on this machine in one terminal; and the traffic that its demo sends."""
+"""The command `up`, which runs everything in one terminal, and `demo-traffic`, which `up --demo` starts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def up(app: App, demo: bool, yes: bool, nodes: int | None) -> int:
     """Start servers (embedded ones when none is named), worker, scheduler and web; Ctrl-C stops all, data is kept."""
     from engine.up import run_up
 
-    # Not app.settings: those ask for servers that run already.
+    # Not app.settings, which raises where the embedded servers do not run yet.
     return run_up(Settings.load(), demo, yes, nodes or 0)
 
 

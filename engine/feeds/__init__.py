@@ -1,1 +1,1 @@
-"""Where spends come from beside bidders: `replay` a file of them, `demo` samples and simulated bidders."""
+"""Sources of spends besides real bidders: `replay` sends those of a file, `demo` simulates bidders."""

@@ -1,6 +1,6 @@
-"""The demo: sample brands, and bidders that buy impressions for them through the real client until they are stopped.
+"""The demo: sample brands, and simulated bidders that buy impressions for them through the real client.
 
-Every price is drawn as a CPM and booked as one impression; some win notices are sent twice, as exchanges do, and some bids lose.
+Each price is drawn at random as a CPM and counted as one impression. Some win notices are sent twice, as exchanges do.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ _WEEKEND: Final = {"days": ["sat", "sun"]}
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A sample brand: budgets, campaigns with their schedules, bids a second and the range of its CPMs."""
+    """A sample brand: budgets (decimal strings; None is no limit), campaigns with their schedules, bids a second, and
+    the range of its CPMs in whole units of currency.
+    """
 
     name: str
     daily: str | None
@@ -78,12 +80,12 @@ SAMPLES: Final = (
 
 
 def demo_allowed(db: Engine) -> bool:
-    """Whether samples may be added here: the catalog is empty, or every brand in it was made by an earlier demo."""
+    """Whether samples may be added: the catalog is empty, or an earlier demo made every brand in it."""
     return brands_made_by_others(db, ACTOR) == 0
 
 
 def make_samples(catalog: Catalog, manage: Manage) -> dict[str, list[int]]:
-    """The sample brands and their campaigns, made where they are missing: brand name -> campaign ids."""
+    """Creates the sample brands and campaigns that are missing. Returns the campaign ids by brand name."""
     made: dict[str, list[int]] = {}
     for sample in SAMPLES:
         brand = catalog.brand_by_name(sample.name)
@@ -100,7 +102,7 @@ def make_samples(catalog: Catalog, manage: Manage) -> dict[str, list[int]]:
 
 @dataclass(slots=True)
 class Sent:
-    """What the bidders were answered so far."""
+    """The outcomes of the bidders' spends so far."""
 
     counted: int = 0
     refused: int = 0
@@ -112,18 +114,18 @@ class Sent:
 
 
 class Traffic:
-    """The bidders of all sample brands, in one process."""
+    """The simulated bidders of all sample brands, in one process."""
 
     def __init__(self, client: BudgetClient, campaigns: dict[str, list[int]], rng: random.Random | None = None) -> None:
         self._client = client
         self._campaigns = campaigns
         self._rng = rng or random.Random()
-        self._repeat: list[Spend] = []
+        self._repeated: list[Spend] = []
         self._stopped: set[int] = set()
         self.sent = Sent()
 
     def run(self, wait: Callable[[float], bool], say: Callable[[str], None]) -> None:
-        """Rounds of bids until `wait(seconds)` answers True; says how it stands about every 15 s."""
+        """Sends rounds of bids until `wait(seconds)` returns True. Reports the outcomes about every 15 s."""
         rounds = 0
         while not wait(ROUND_S):
             try:
@@ -137,22 +139,23 @@ class Traffic:
                 say(str(self.sent))
 
     def round(self) -> None:
-        """A quarter of a second of bidding: most ask first (try), one in eight only reports (record), one notice in fifty comes twice.
+        """Sends the bids of a quarter of a second. Most are try calls, one in eight is a record call, and one in fifty
+        is sent twice.
 
-        A campaign that was refused is asked for seldom, until it is accepted again; a late notice for it comes now and then.
+        After a refusal a campaign gets few bids until one is accepted; now and then a late record call arrives for it.
         """
-        asked: list[Spend] = []
-        stated, self._repeat = self._repeat, []
+        tries: list[Spend] = []
+        records, self._repeated = self._repeated, []
         for sample in SAMPLES:
             for _ in range(self._count(sample.bids_a_second * ROUND_S)):
                 spend = self._spend(sample)
-                stopped = spend.campaign_id in self._stopped
-                if stopped and self._rng.random() < 0.9:
+                refused_before = spend.campaign_id in self._stopped
+                if refused_before and self._rng.random() < 0.9:
                     continue
-                (stated if self._rng.random() < (0.01 if stopped else 0.125) else asked).append(spend)
+                (records if self._rng.random() < (0.01 if refused_before else 0.125) else tries).append(spend)
                 if self._rng.random() < 0.02:
-                    self._repeat.append(spend)
-        for results in (self._client.try_spends(asked), self._client.record_spends(stated)):
+                    self._repeated.append(spend)
+        for results in (self._client.try_spends(tries), self._client.record_spends(records)):
             for result in results:
                 if result.outcome in (RECORDED, ACCEPTED):
                     self.sent.counted += 1

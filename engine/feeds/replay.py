@@ -1,8 +1,8 @@
-"""Replay: feeds a file of spends through the bidder's client, in order, as spend of now; `at` is kept as occurred_at.
+"""Replay: sends the spends of a file through the bidder's client, in order, as spends of now. `at` becomes occurred_at.
 
-Brands and campaigns that the catalog lacks are made by name, in bulk, before the chunk of lines that needs them (`engine/feeds/replay_names.py`);
-where the catalog refuses one, the lines that name it fail and the others go on. Every chunk has one request
-id, so that repeating it after a lost reply counts nothing twice; event ids make a second replay of the whole file harmless.
+Before each chunk, `engine/feeds/replay_names.py` creates the brands and campaigns that the catalog lacks. Where the
+catalog refuses a name, the lines with that name fail and the others continue. Each chunk has one request id, so a
+repeat after a lost reply counts nothing twice. Event ids make a second replay of the whole file harmless.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from engine.feeds.spend_file import Malformed, SpendFile, SpendRow
 from engine.live.replies import CONFLICT, DUPLICATE, NOT_READY, RECORDED, REFUSED, UNKNOWN_CAMPAIGN, SpendResult
 
 CHUNK: Final = 2000
-"""Lines that are read, named and sent together; the client cuts them to what a call may carry."""
+"""Lines that are read, resolved and sent together. The client splits them into calls."""
 FAILED: Final = "failed"
 PATIENCE_S: Final = 60.0
-"""For how long Redis may be away, rebuilding, or not know a campaign that was just made."""
+"""How long to repeat while Redis is down, is being rebuilt, or does not know a campaign that was just created."""
 _PAUSE_S: Final = 0.25
 
 
 class SpendsClient(Protocol):
-    """What replay needs of BudgetClient."""
+    """The part of BudgetClient that replay uses."""
 
     def record_spends(self, spends: Iterable[Spend], *, request_id: str | None = None) -> list[SpendResult]: ...
 
@@ -39,14 +39,16 @@ Pair = tuple[str, str]
 
 
 class Names(Protocol):
-    """Turns names into campaign ids, making what is missing; for what cannot be had, says why instead."""
+    """Resolves names to campaign ids and creates what is missing. Returns the ids, and the reason for each pair
+    without one.
+    """
 
     def campaign_ids(self, wanted: Iterable[Pair]) -> tuple[dict[Pair, int], dict[Pair, str]]: ...
 
 
 @dataclass(slots=True)
 class Totals:
-    """What became of the lines. stopped: why the replay ended before the file did; empty when it did not."""
+    """Counts of lines by outcome. stopped: why the replay ended before the end of the file; else empty."""
 
     rows: int = 0
     recorded: int = 0
@@ -59,8 +61,12 @@ class Totals:
 
 
 class Replay:
-    """One replay. on_trouble gets "failed" or "conflict" with each line that was not counted and why, on_progress the totals after each chunk; on_wait is called
-    before Redis is asked again, and may bring what Redis lacks."""
+    """One replay of a file.
+
+    on_trouble: gets "failed" or "conflict", and a text with the line and the reason, for each line that was not
+    counted. on_progress: gets the totals after each chunk. on_wait: called before each repeat of a call; it may
+    publish what Redis lacks.
+    """
 
     def __init__(
         self,
@@ -85,7 +91,7 @@ class Replay:
         self._run = f"replay-{os.urandom(8).hex()}"
 
     def run(self, file: SpendFile) -> Totals:
-        """Feeds a file to its end, or until a server stays away; then `stopped` says why, and the counts are those until there."""
+        """Sends a file to its end, or until a server stays away for too long; `stopped` then has the reason."""
         totals = Totals()
         for number, chunk in enumerate(_chunks(file.rows())):
             rows: list[SpendRow] = []
@@ -97,18 +103,18 @@ class Replay:
                 else:
                     rows.append(item)
             if rows:
-                self._feed_or_stop(rows, f"{self._run}.{number}", totals)
+                self._send_or_stop(rows, f"{self._run}.{number}", totals)
             self._on_progress(totals)
             if totals.stopped:
                 break
         return totals
 
-    def _feed_or_stop(self, rows: Sequence[SpendRow], request_id: str, totals: Totals) -> None:
+    def _send_or_stop(self, rows: Sequence[SpendRow], request_id: str, totals: Totals) -> None:
         why, before = "", totals.failed
         try:
-            why = self._feed(rows, request_id, totals)
+            why = self._send(rows, request_id, totals)
         except BudgetError as error:
-            # Lines whose names were refused are among them already.
+            # Lines with refused names may be counted already.
             totals.failed = before + len(rows)
             why = str(error)
         if why:
@@ -116,7 +122,7 @@ class Replay:
                 f"stopped between lines {rows[0].line} and {rows[-1].line}: {why}; run it again when that is mended"
             )
 
-    def _feed(self, rows: Sequence[SpendRow], request_id: str, totals: Totals) -> str:
+    def _send(self, rows: Sequence[SpendRow], request_id: str, totals: Totals) -> str:
         ids, refused = self._names.campaign_ids((row.brand, row.campaign) for row in rows)
         for row in rows:
             why = refused.get((row.brand, row.campaign))
@@ -153,7 +159,9 @@ class Replay:
         return why
 
     def _until_answered(self, spends: Sequence[Spend], request_id: str) -> tuple[Sequence[SpendResult | None], str]:
-        """The final answers, and why some are missing once patience ran out. The same request id again counts nothing twice."""
+        """Repeats the call until all results are final. Returns the results, and why some are missing after
+        `patience_s`. The request id stays the same, so a repeat counts nothing twice.
+        """
         give_up = self._clock() + self._patience_s
         while True:
             answers: Sequence[SpendResult | None]
@@ -171,7 +179,9 @@ class Replay:
 
 
 def _unsettled(answers: Iterable[SpendResult]) -> str:
-    """Why the first answer that is none yet is none; such answers are remembered nowhere, so asking again is fair."""
+    """Why the first result that is not final is not; empty when all are final. Redis does not store such results, so a
+    repeat may get another one.
+    """
     for answer in answers:
         if answer.outcome == NOT_READY:
             return f"Redis is not ready ({answer.detail})"

@@ -1,6 +1,6 @@
-"""A CSV file of spends, read line by line: what replay feeds. Never more than one line in memory; a bad line is told apart from a bad file.
+"""Reads a CSV file of spends line by line, for replay. Holds one line in memory, and tells a bad line from a bad file.
 
-A line of the file is a row: names hold no line ends here, so a quote that is never closed spoils its own line and not the rest.
+Each line is one row: a name cannot contain a line end. So an unclosed quote makes one line invalid, not the rest.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ _ENCODINGS: Final = {
 }
 _DELIMITERS: Final = (",", ";", "\t")
 _SEP_LINE: Final = re.compile(rb"\"?sep=([,;\t])\"?", re.IGNORECASE)
-"""Excel's own word for what parts the fields."""
+"""The line by which Excel names the delimiter."""
 
 
 @dataclass(frozen=True, slots=True)
 class SpendRow:
-    """One readable line: who spent what, and when the log says it happened."""
+    """One valid line. line: its number in the file. at: the instant of the spend; None where the field is empty."""
 
     line: int
     at: datetime | None
@@ -48,7 +48,7 @@ class SpendRow:
 
 @dataclass(frozen=True, slots=True)
 class Malformed:
-    """One line that does not read, with the field that is wrong and why."""
+    """One invalid line: its number, the wrong field and the reason."""
 
     line: int
     field: str
@@ -59,10 +59,10 @@ class Malformed:
 
 
 class SpendFile:
-    """A CSV file with the columns `at,event_id,brand,campaign,amount_micros` in any order and case; more are ignored.
+    """A CSV file with the columns `at,event_id,brand,campaign,amount_micros`, in any order and case; it may have more.
 
-    Commas, semicolons or tabs part its fields, as its header or a first line `sep=;` says. `-` is stdin, and a gzip file is read as what is in it.
-    Opening it checks the header. Raises InvalidInput (field `file`) for what is not such a file.
+    The delimiter is a comma, semicolon or tab, found from the header or from a first line `sep=;`. `-` is stdin, and
+    gzip is decompressed. The constructor checks the header; it raises InvalidInput (field `file`) for any other file.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -92,11 +92,13 @@ class SpendFile:
 
     @property
     def bytes_read(self) -> int:
-        """How far it is read, of `size`."""
+        """The bytes read so far, of `size`."""
         return self._lines.bytes_read
 
     def rows(self) -> Iterator[SpendRow | Malformed]:
-        """Every line after the header, in order; blank ones are passed over. Where the file itself breaks off, that is its last line."""
+        """Yields each line after the header in order, without blank ones. Where the file breaks off, a last `Malformed`
+        says so.
+        """
         try:
             while raw := self._line():
                 if raw.strip():
@@ -141,7 +143,7 @@ class SpendFile:
         if twice:
             raise self._refused(f"has the column {twice[0]} twice: name each once")
         self._width = len(names)
-        self._places = [names.index(name) for name in COLUMNS]
+        self._column_indexes = [names.index(name) for name in COLUMNS]
 
     def _row(self, number: int, raw: bytes) -> SpendRow | Malformed:
         if len(raw) > LONGEST_LINE:
@@ -156,7 +158,7 @@ class SpendFile:
             return Malformed(number, "line", f"{shown(line.rstrip())} is not a line of CSV ({error})")
         if len(cells) != self._width:
             return Malformed(number, "line", f"it has {len(cells)} fields, the header names {self._width}")
-        at, event_id, brand, campaign, amount = (cells[place] for place in self._places)
+        at, event_id, brand, campaign, amount = (cells[index] for index in self._column_indexes)
         try:
             return SpendRow(
                 number,
@@ -178,7 +180,7 @@ def _cells(line: str, delimiter: str) -> Sequence[str]:
 
 
 def _delimiter_of(header: str) -> str:
-    """What parts the fields of a header: whatever shows most of the columns, else a comma."""
+    """The delimiter of a header: the one that yields most of the columns, else a comma."""
 
     def columns(delimiter: str) -> int:
         try:
@@ -191,12 +193,12 @@ def _delimiter_of(header: str) -> str:
 
 
 def _foreign_encoding(raw: bytes) -> str | None:
-    """The encoding that a file begins in, where that is UTF-16 or UTF-32."""
+    """`UTF-16` or `UTF-32` where the first bytes show that encoding, else None."""
     for sign, name in _ENCODINGS.items():
         if raw.startswith(sign):
             return name
     beginning = raw[:20]
-    # Without a mark, half of plain letters are zero bytes.
+    # Without a byte order mark, every second byte of ASCII text in UTF-16 is zero.
     zeros = [beginning[at::2].count(0) for at in (0, 1)]
     return "UTF-16" if min(zeros) == 0 and max(zeros) >= len(beginning) // 2 > 0 else None
 
@@ -206,7 +208,7 @@ def _wrong_byte(error: UnicodeDecodeError) -> str:
 
 
 def _instant(text: str) -> datetime:
-    """An ISO 8601 instant; without a zone it is UTC, as all time here is."""
+    """Parses an ISO 8601 instant. Without a zone it is UTC."""
     try:
         at = datetime.fromisoformat(text)
         return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)

@@ -1,4 +1,4 @@
-"""The lines of a file of spends, as bytes: from a path or stdin, plain or gzip, whichever sign ends its lines. Never more than one line in memory."""
+"""Reads a file's lines as bytes: from a path or stdin, plain or gzip, with any line ends. Holds one line in memory."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ _OTHERS: Final = {
 
 
 class NotLines(Exception):
-    """What was given cannot be read as lines, or not any further; the message says why, without the file's name."""
+    """The input cannot be read as lines, or no further. The message has the reason, without the file's name."""
 
 
-class _Reads(Protocol):
+class _Readable(Protocol):
     def read(self, size: int = -1, /) -> bytes: ...
 
 
-class _Counted(io.RawIOBase):
-    """Passes bytes on and counts them, so that progress is that of the file itself and not of what is packed in it."""
+class _CountingReader(io.RawIOBase):
+    """Passes bytes on and counts them. Progress is that of the file on disk, not of its decompressed content."""
 
     def __init__(self, source: BinaryIO) -> None:
         self._source = source
@@ -52,10 +52,10 @@ class _Counted(io.RawIOBase):
         return len(got)
 
 
-class _Peeked(io.RawIOBase):
-    """A beginning that was read already, then the rest; with `returns_end` each carriage return is a line's end."""
+class _PrefixedReader(io.RawIOBase):
+    """Returns a beginning that was read before, then the rest. returns_end: a carriage return ends a line."""
 
-    def __init__(self, beginning: bytes, rest: _Reads, returns_end: bool = False) -> None:
+    def __init__(self, beginning: bytes, rest: _Readable, returns_end: bool = False) -> None:
         self._beginning = beginning
         self._rest = rest
         self._returns_end = returns_end
@@ -74,7 +74,7 @@ class _Peeked(io.RawIOBase):
 
 
 class Lines:
-    """An open file of lines. size: its bytes on disk, 0 where nobody knows. Raises NotLines."""
+    """An open file of lines. size: bytes on disk, 0 for stdin. The constructor raises NotLines."""
 
     def __init__(self, path: str | Path) -> None:
         try:
@@ -89,7 +89,7 @@ class Lines:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             raise NotLines(f"cannot be read ({reason}): give the path of a CSV file, or - for stdin") from None
         self._owned = str(path) != STDIN
-        self._counted = _Counted(self._file)
+        self._counter = _CountingReader(self._file)
         try:
             self._lines = self._opened()
         except BaseException:
@@ -98,8 +98,8 @@ class Lines:
 
     @property
     def bytes_read(self) -> int:
-        """How much of the file has been read."""
-        return self._counted.passed
+        """The bytes of the file read so far."""
+        return self._counter.passed
 
     def __enter__(self) -> Lines:
         return self
@@ -114,7 +114,9 @@ class Lines:
             self._file.close()
 
     def next(self) -> bytes:
-        """The next line with its end, empty after the last; of one that is too long only its beginning, the rest is passed over."""
+        """Returns the next line with its line end, empty after the last one. A line that is too long is cut, and its
+        rest is skipped. Raises NotLines.
+        """
         try:
             raw = self._lines.readline(LONGEST_LINE + 1)
             rest = raw
@@ -127,21 +129,21 @@ class Lines:
         return raw
 
     def _opened(self) -> io.BufferedReader:
-        source = io.BufferedReader(self._counted)
+        source = io.BufferedReader(self._counter)
         try:
             beginning = source.read(6)
             for sign, what in _OTHERS.items():
                 if beginning.startswith(sign):
                     raise NotLines(f"is {what}: save it as CSV")
-            stream: _Reads = _Peeked(beginning, source)
+            stream: _Readable = _PrefixedReader(beginning, source)
             if beginning.startswith(_GZIP):
-                stream = gzip.GzipFile(fileobj=io.BufferedReader(_Peeked(beginning, source)))
-            stream = io.BufferedReader(_Peeked(b"", stream))
+                stream = gzip.GzipFile(fileobj=io.BufferedReader(_PrefixedReader(beginning, source)))
+            stream = io.BufferedReader(_PrefixedReader(b"", stream))
             first = stream.readline(LONGEST_LINE + 1)
         except (EOFError, zlib.error, gzip.BadGzipFile):
             raise NotLines("is a gzip file that is cut off or damaged: give a whole one") from None
         except OSError as error:
             raise NotLines(f"cannot be read ({error.strerror or error}): give the path of a CSV file") from None
-        # Old spreadsheets end lines with a carriage return alone.
+        # Old spreadsheets end lines with a carriage return only.
         returns_end = b"\r" in first.removesuffix(b"\n").removesuffix(b"\r")
-        return io.BufferedReader(_Peeked(first, stream, returns_end))
+        return io.BufferedReader(_PrefixedReader(first, stream, returns_end))

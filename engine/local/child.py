@@ -1,4 +1,6 @@
-"""One process of ours under the supervisor: its lines are printed, its end is noticed, its whole group ends with it."""
+"""A child process under the supervisor. Its output is printed, its exit is noticed, and its process group ends with
+it.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +20,14 @@ _POLL_S: Final = 0.05
 
 
 class Backoff:
-    """How long to wait before the next try: doubling up to `longest_s`, from the start again after a steady while."""
+    """Exponential backoff: the wait doubles up to `longest_s`, and starts anew after a run of at least `steady_s`."""
 
     def __init__(self, first_s: float = 0.5, longest_s: float = 10.0, steady_s: float = 30.0) -> None:
         self._first_s, self._longest_s, self._steady_s = first_s, longest_s, steady_s
         self._next_s = first_s
 
     def after(self, lived_s: float) -> float:
-        """The wait after a life of `lived_s` seconds."""
+        """The wait in seconds after a run of `lived_s` seconds."""
         if lived_s >= self._steady_s:
             self._next_s = self._first_s
         wait_s = self._next_s
@@ -34,9 +36,9 @@ class Backoff:
 
 
 class Child:
-    """A command that is kept running. All of it in the main thread, but for the one that reads its lines.
+    """One command as a child process. Call it from the main thread only; a thread of its own reads the output.
 
-    printer: prints its lines under its name; without one it writes where we write.
+    printer: prints the output under the child's name. Without a printer the child inherits stdout and stderr.
     """
 
     def __init__(
@@ -52,26 +54,26 @@ class Child:
 
     @property
     def pid(self) -> int | None:
-        """Its number while it has a process, running or just ended."""
+        """The process id, also of a process that has just ended; None before the first start."""
         return self._process.pid if self._process else None
 
     @property
     def returncode(self) -> int | None:
-        """How it ended; None while it runs or before it starts."""
+        """The exit status, negative for a signal; None while the process runs and before it starts."""
         return self._process.poll() if self._process else None
 
     @property
     def alive(self) -> bool:
-        """Whether it runs now."""
+        """Whether the process is running."""
         return self._process is not None and self._process.poll() is None
 
     @property
     def lived_s(self) -> float:
-        """How long ago it was started."""
+        """Seconds since the last start."""
         return time.monotonic() - self._started
 
     def start(self) -> None:
-        """Starts it, away from the terminal's Ctrl-C, which is for the supervisor alone."""
+        """Starts the process in a session of its own, so that the terminal's Ctrl-C reaches the supervisor alone."""
         self._started = time.monotonic()
         self._process = subprocess.Popen(
             self._args,
@@ -83,7 +85,7 @@ class Child:
             errors="backslashreplace",
             env=self._environ,
             start_new_session=True,
-            preexec_fn=dies_with_us(signal.SIGTERM),  # noqa: PLW1509  # it makes two system calls, and no more
+            preexec_fn=dies_with_us(signal.SIGTERM),  # noqa: PLW1509  # it makes two system calls only
         )
         if self._printer is not None:
             self._reader = threading.Thread(
@@ -92,12 +94,12 @@ class Child:
             self._reader.start()
 
     def terminate(self) -> None:
-        """Asks it to end."""
+        """Sends SIGTERM; does nothing when the process does not run."""
         if self._process is not None and self.alive:
             self._process.terminate()
 
     def end_group(self) -> None:
-        """Ends by force what is left of it and of its own children, and waits for the last line."""
+        """Kills what is left of the process group, and waits up to 2 s for the last line of output."""
         if self._process is None:
             return
         with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -107,7 +109,7 @@ class Child:
             self._reader.join(2)
 
     def how_it_ended(self) -> str:
-        """For people: `status 1`, `signal SIGKILL`."""
+        """The exit status for people: `status 1`, `signal SIGKILL`."""
         code = self.returncode
         if code is not None and code < 0:
             with contextlib.suppress(ValueError):
@@ -124,7 +126,10 @@ class Child:
 def stop_together(
     children: Sequence[Child], patience_s: float, hurried: Callable[[], bool] = lambda: False
 ) -> list[str]:
-    """Asks all to end, waits (less when hurried), then ends by force what has not. Answers the names that needed force."""
+    """Sends SIGTERM to all children, waits, then kills the rest. Returns the names of those that it killed.
+
+    patience_s: the longest wait. hurried: asked again and again; True ends the wait at once.
+    """
     for child in children:
         child.terminate()
     deadline = time.monotonic() + patience_s

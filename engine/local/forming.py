@@ -1,4 +1,4 @@
-"""Makes a cluster of servers that were started for one: who has which slots, who follows whom, and waiting until all of them know it."""
+"""Forms a Redis Cluster of nodes in cluster mode: assigns slots and replicas, then waits until all nodes agree."""
 
 from __future__ import annotations
 
@@ -16,20 +16,22 @@ _POLL_S: Final = 0.02
 
 
 def even_ranges(nodes: int) -> list[tuple[int, int]]:
-    """The first and last slot of each of so many nodes."""
+    """Splits the slots evenly: the first and last slot of each node."""
     return [(i * SLOTS // nodes, (i + 1) * SLOTS // nodes - 1) for i in range(nodes)]
 
 
 def form(primaries: Sequence[redis.Redis], replicas: Sequence[redis.Redis], bus_of: Callable[[int], int]) -> None:
-    """Makes one cluster of nodes that are empty, or were one before; the i-th replica follows the i-th primary. bus_of: a node's port for the
-    others, by its own. Raises ServerAway when they do not find each other.
+    """Forms one cluster of nodes that are empty or were that cluster before. The i-th replica follows the i-th primary.
+
+    bus_of: the port of a node's cluster bus, by its client port. Raises ServerAway when the nodes do not agree within
+    30 s.
     """
     nodes = [*primaries, *replicas]
     for epoch, (node, (low, high)) in enumerate(zip(primaries, even_ranges(len(primaries)), strict=True), 1):
         if len(ids_of(node)) == 1 and not _has_slots(node):
             ask(node, "ADDSLOTSRANGE", low, high)
             ask(node, "SET-CONFIG-EPOCH", epoch)
-    # Nodes that know each other are met too: their ports may be others than when they ran last.
+    # MEET also goes to nodes that know each other: their ports may have changed since the last start.
     for node in nodes[1:]:
         host, port = place_of(node)
         ask(nodes[0], "MEET", host, port, bus_of(port))
@@ -47,7 +49,7 @@ def _has_slots(node: redis.Redis) -> bool:
 
 
 def wait_until_whole(nodes: Sequence[redis.Redis]) -> None:
-    """Until every node knows of every slot, and every replica follows. Raises ServerAway."""
+    """Waits until every node sees all slots and every replica is connected. Raises ServerAway after 30 s."""
     _wait("nodes agree on the slots", lambda: all(_is_whole(node) for node in nodes))
 
 
@@ -60,25 +62,25 @@ def _is_whole(node: redis.Redis) -> bool:
 
 
 def ask(node: redis.Redis, *words: object) -> Any:
-    """The reply to a CLUSTER command as it comes, with texts as bytes. Raises redis' errors."""
-    # Without redis-py's readers, whose results are of other types from one release to the next.
+    """Sends a CLUSTER command and returns its raw reply, with text as bytes. Raises redis-py's errors."""
+    # redis-py's own methods return different types from release to release.
     return node.execute_command("CLUSTER", *words)  # type: ignore[no-untyped-call]
 
 
 def cluster_info(node: redis.Redis) -> dict[str, str]:
-    """CLUSTER INFO."""
+    """The fields of CLUSTER INFO."""
     raw = ask(node, "INFO")
     return dict(line.split(":", 1) for line in raw.decode().splitlines() if ":" in line)
 
 
 def own_id(node: redis.Redis) -> str:
-    """A node's id in its cluster."""
+    """The id of a node in its cluster."""
     raw = ask(node, "MYID")
     return str(raw.decode())
 
 
 def ids_of(node: redis.Redis) -> list[str]:
-    """The ids of the nodes that a node knows and has shaken hands with."""
+    """The ids of the nodes that a node knows, without those still in handshake."""
     return [line.split()[0] for line in _lines(node) if "handshake" not in line]
 
 
@@ -88,7 +90,7 @@ def _lines(node: redis.Redis) -> list[str]:
 
 
 def place_of(node: redis.Redis) -> tuple[str, int]:
-    """Host and port of a client's server."""
+    """Host and port of the server of a client."""
     kwargs = node.connection_pool.connection_kwargs
     return str(kwargs["host"]), int(kwargs["port"])
 

@@ -1,4 +1,4 @@
-"""Free ports on loopback."""
+"""Finds free TCP ports."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _NEIGHBOURS = 100
 
 
 def is_free(port: int, host: str = "127.0.0.1") -> bool:
-    """Whether a server could listen there now."""
+    """Whether a server could listen on a port now."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
-        # Connections that a stopped server has left behind do not count as taken.
+        # Connections of a stopped server in TIME_WAIT must not count as taken.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
@@ -23,14 +23,14 @@ def is_free(port: int, host: str = "127.0.0.1") -> bool:
 
 
 def any_free() -> int:
-    """A port that the system gives."""
+    """A free port on loopback, chosen by the operating system."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def kept_or_free(kept: int | None, taken: set[int]) -> int:
-    """The port of the last start while nobody else took it, else a free one."""
+    """The port of the last start if it is still free and not in `taken`, else another free one."""
     if kept is not None and 1024 <= kept <= 65535 and kept not in taken and is_free(kept):
         return kept
     while (port := any_free()) in taken:
@@ -39,7 +39,9 @@ def kept_or_free(kept: int | None, taken: set[int]) -> int:
 
 
 def next_free(port: int, host: str) -> int:
-    """The first free port from `port` on. Raises Refused when the host is not ours or a hundred are taken."""
+    """The first free port from `port` on. Raises Refused when 100 ports are taken, or the host is no address of this
+    machine.
+    """
     for candidate in range(port, min(port + _NEIGHBOURS, 65536)):
         if is_free(candidate, host):
             return candidate

@@ -1,4 +1,4 @@
-"""An embedded PostgreSQL: made by initdb on first use, loopback TCP only, SCRAM passwords, stopped with SIGINT."""
+"""An embedded PostgreSQL: made by initdb on first use, TCP on loopback only, SCRAM passwords, stopped with SIGINT."""
 
 from __future__ import annotations
 
@@ -20,9 +20,11 @@ DATABASE: Final = "budget"
 
 
 class Postgres(Server):
-    """Its folder appears in one step: an initdb that was killed leaves nothing that looks like data."""
+    """The embedded PostgreSQL server. initdb works in a temporary folder that is renamed at the end, so a killed initdb
+    leaves nothing that looks like data.
+    """
 
-    # Fast shutdown: sessions are ended, everything is written. SIGTERM would wait for every session.
+    # Fast shutdown: ends all sessions and writes everything. SIGTERM would wait for every session to end.
     stop_signal: ClassVar = signal.SIGINT
 
     @property
@@ -41,7 +43,7 @@ class Postgres(Server):
                 self.folder,
                 *("-c", "listen_addresses=127.0.0.1"),
                 *("-c", f"port={self.port}"),
-                # A socket's path breaks above 107 bytes.
+                # No unix socket: its path may have at most 107 bytes.
                 *("-c", "unix_socket_directories="),
                 *("-c", "log_destination=stderr"),
                 *("-c", "logging_collector=off"),
@@ -54,7 +56,7 @@ class Postgres(Server):
         try:
             connection = psycopg2.connect(self.url, connect_timeout=2)
         except psycopg2.OperationalError:
-            # Away, or so fresh that there is no role of ours yet.
+            # The server is not ready, or it is new and has no role of the engine yet.
             return self._make_role()
         try:
             old = roles.is_superuser(connection)
@@ -66,7 +68,7 @@ class Postgres(Server):
 
     @property
     def superuser_url(self) -> str:
-        """For what the engine never does itself; nothing of ours connects so but the making of its role."""
+        """The URL of the superuser. The engine uses it only to create its own role."""
         return f"postgresql://{roles.SUPERUSER}:{self.data.superuser()}@127.0.0.1:{self.port}/postgres"
 
     def _make_role(self) -> bool:
@@ -122,13 +124,14 @@ class Postgres(Server):
             raise ServerAway(self.title, str(folder), f"initdb failed with status {done.returncode}: {words}")
 
     def _forget_stale_pid(self) -> None:
-        """After kill -9 and a restart of the machine or container, the old number may be another process's, and PostgreSQL would refuse.
+        """Removes a stale postmaster.pid. After kill -9 and a reboot its process id may belong to another process, and
+        PostgreSQL would refuse to start.
 
-        Nothing works in the folder any more (end_leftovers), and the lock of the data folder keeps others out.
+        This is safe: `end_leftovers` ended every server in the folder, and the data folder's lock keeps others out.
         """
         file = self.folder / "postmaster.pid"
         try:
-            # The folder is the servers' user's: what stands there may be a link or a pipe.
+            # The servers' user owns the folder, so the file may be a link or a pipe.
             handle = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
             with os.fdopen(handle, encoding="ascii", errors="replace") as opened:
                 pid = int(opened.readline(20))

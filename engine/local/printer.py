@@ -1,4 +1,4 @@
-"""Output of several processes on one terminal: each line begins with the name of who said it."""
+"""Prints the output of several processes on one terminal. Each line begins with the name of its process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TAB: Final = "\t"
 
 
 class Printer:
-    """Thread-safe; colours only on a terminal that wants them (NO_COLOR is respected)."""
+    """Prints lines with a process name in front. Thread-safe. Colours appear only on a terminal without NO_COLOR."""
 
     def __init__(self, out: TextIO | None = None, environ: Mapping[str, str] = os.environ) -> None:
         self._out = sys.stdout if out is None else out
@@ -26,14 +26,14 @@ class Printer:
         self._coloured = self._out.isatty() and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
 
     def line(self, name: str, text: str) -> None:
-        """One line of one process. A terminal that has gone away stops nothing."""
+        """Prints one line of a process. Errors of a closed terminal are ignored."""
         with self._lock, contextlib.suppress(OSError, ValueError):
-            # A child's own words may hold a terminal's commands, or what looks like another child's line.
+            # A child's output may contain terminal escape codes, or text that looks like another child's line.
             self._out.write(f"{self._head(name)} {visible(text.rstrip(), kept=TAB)}\n")
             self._out.flush()
 
     def say(self, text: str) -> None:
-        """A line of the supervisor itself."""
+        """Prints a line of the supervisor itself."""
         self.line("up", text)
 
     def _head(self, name: str) -> str:

@@ -1,4 +1,4 @@
-"""`make clean-data`: deletes what the embedded servers keep, wherever it stands. Refuses while they run."""
+"""`make clean-data`: deletes all data of the embedded servers. Refuses while they run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from engine.settings import Settings
 
 
 def main() -> int:
-    """Answers the exit status."""
+    """Deletes the data folder; returns the exit status."""
     try:
         data = DataDir(Settings.load().data_dir)
         data.remove()

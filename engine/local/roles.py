@@ -1,4 +1,7 @@
-"""The embedded PostgreSQL's roles: the engine's own is no superuser and owns one database. Data of a release in which it was one is put right at the start."""
+"""The roles of the embedded PostgreSQL. The engine's role owns one database and is not a superuser.
+
+In data of an older release it is a superuser; `take_superuser_away` corrects that at the start.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,8 @@ from psycopg2.extensions import encrypt_password
 
 SUPERUSER: Final = "postgres"
 _MOVER: Final = "budget_mover"
-_PLAIN: Final = "NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS"
-_GIVE_ALL: Final = """
+_NO_RIGHTS: Final = "NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS"
+_CHANGE_OWNERS: Final = """
 DO $$
 DECLARE statement text;
 BEGIN
@@ -37,18 +40,20 @@ END $$
 
 
 def is_superuser(connection: Any) -> bool:
-    """Whether a session may do everything."""
+    """Whether a session's role is a superuser."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
         return bool(cursor.fetchone()[0])
 
 
 def make_role(superuser: Any, name: str, password: str, database: str) -> None:
-    """The engine's role and its database, where they are missing. superuser: a session that commits each statement."""
+    """Creates the engine's role and its database where they are missing. superuser: a session with autocommit."""
     with superuser.cursor() as cursor:
         cursor.execute("SELECT FROM pg_roles WHERE rolname = %s", (name,))
         if cursor.fetchone() is None:
-            cursor.execute(_role("CREATE ROLE {} LOGIN " + _PLAIN + " PASSWORD {}", superuser, name, password))
+            cursor.execute(
+                _with_password("CREATE ROLE {} LOGIN " + _NO_RIGHTS + " PASSWORD {}", superuser, name, password)
+            )
         cursor.execute("SELECT FROM pg_database WHERE datname = %s", (database,))
         if cursor.fetchone() is None:
             cursor.execute(
@@ -57,9 +62,11 @@ def make_role(superuser: Any, name: str, password: str, database: str) -> None:
 
 
 def take_superuser_away(url: str, name: str, password: str, database: str, superuser_password: str) -> None:
-    """Old data, whose first role is the engine's: that role is renamed, for it cannot lose its rights, and a plain one gets its name, password and tables.
+    """Replaces the engine's role of an older release, which is a superuser.
 
-    All in one transaction: killed at any moment, the next start does it. url: of the engine's role, which is a superuser still.
+    PostgreSQL cannot take superuser rights from the first role. So that role is renamed to `SUPERUSER`, and a new role
+    without rights gets the name, the password and the tables. One transaction does all of it, so after a kill the next
+    start repeats it. url: of the engine's role.
     """
     mover = secrets.token_urlsafe(24)
     first = psycopg2.connect(url, connect_timeout=2)
@@ -68,7 +75,7 @@ def take_superuser_away(url: str, name: str, password: str, database: str, super
         with first.cursor() as cursor:
             cursor.execute("SELECT FROM pg_roles WHERE rolname = %s", (_MOVER,))
             verb = "CREATE" if cursor.fetchone() is None else "ALTER"
-            cursor.execute(_role(verb + " ROLE {} LOGIN SUPERUSER PASSWORD {}", first, _MOVER, mover))
+            cursor.execute(_with_password(verb + " ROLE {} LOGIN SUPERUSER PASSWORD {}", first, _MOVER, mover))
     finally:
         first.close()
     moving = psycopg2.connect(url, user=_MOVER, password=mover, connect_timeout=2)
@@ -76,17 +83,21 @@ def take_superuser_away(url: str, name: str, password: str, database: str, super
         role = sql.Identifier(name)
         with moving, moving.cursor() as cursor:
             cursor.execute(sql.SQL("ALTER ROLE {} RENAME TO {}").format(role, sql.Identifier(SUPERUSER)))
-            cursor.execute(_role("ALTER ROLE {} PASSWORD {}", moving, SUPERUSER, superuser_password))
-            cursor.execute(_role("CREATE ROLE {} LOGIN " + _PLAIN + " PASSWORD {}", moving, name, password))
+            cursor.execute(_with_password("ALTER ROLE {} PASSWORD {}", moving, SUPERUSER, superuser_password))
+            cursor.execute(
+                _with_password("CREATE ROLE {} LOGIN " + _NO_RIGHTS + " PASSWORD {}", moving, name, password)
+            )
             cursor.execute(sql.SQL("ALTER DATABASE {} OWNER TO {}").format(sql.Identifier(database), role))
-            cursor.execute(sql.SQL(_GIVE_ALL).format(owner=role))
-            # Nobody knows its password; should it stay, it can do nothing.
+            cursor.execute(sql.SQL(_CHANGE_OWNERS).format(owner=role))
+            # The role stays, but it cannot log in and nobody has its password.
             cursor.execute(sql.SQL("ALTER ROLE {} NOLOGIN NOSUPERUSER").format(sql.Identifier(_MOVER)))
     finally:
         moving.close()
 
 
-def _role(statement: str, connection: Any, name: str, password: str) -> sql.Composed:
-    """A statement with a role's name and its password, which is sent as its SCRAM verifier: a statement that fails is written into the server's log."""
+def _with_password(statement: str, connection: Any, name: str, password: str) -> sql.Composed:
+    """Fills a role's name and password into a statement. The password is sent as its SCRAM verifier, because
+    PostgreSQL logs a statement that fails.
+    """
     verifier = encrypt_password(password, name, scope=connection, algorithm="scram-sha-256")
     return sql.SQL(statement).format(sql.Identifier(name), sql.Literal(verifier))

@@ -1,4 +1,4 @@
-"""What Valkey and PostgreSQL have in common as children of ours: launched, waited for, looked after, stopped cleanly."""
+"""The base class of the embedded servers: start, wait until ready, stop cleanly."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from engine.local.bound import dies_with_us, processes_in
 from engine.local.data_dir import DataDir
 
 READY_S: Final = 60.0
-"""A journal of gigabytes takes a while to read; a server that ends by itself is noticed at once."""
+"""Reading an append-only file of gigabytes takes a while. A server that exits is noticed at once."""
 STOP_S: Final = 30.0
 _LOG_LIMIT: Final = 8 << 20
 _POLL_S: Final = 0.02
 
 
 class PortTaken(Exception):
-    """Somebody took the port between our look and the server's start: the caller gives another."""
+    """Another program took the port between the check and the server's start; the caller chooses another port."""
 
 
 class Server(ABC):
-    """One embedded server. Not thread-safe: launched and stopped from the main thread."""
+    """One embedded server. Not thread-safe: start and stop it from the main thread."""
 
     stop_signal: ClassVar[signal.Signals]
-    """Ends it in order, with everything written."""
+    """The signal for a clean shutdown, after which all data is on disk."""
     environ: ClassVar[Mapping[str, str]] = {}
-    """What it needs in its environment beside what every server has."""
+    """Environment variables of this server, in addition to `plain_environment`."""
 
     def __init__(self, role: str, title: str, data: DataDir, program: Program, password: str, port: int) -> None:
         self.role = role
@@ -48,33 +48,37 @@ class Server(ABC):
     @property
     @abstractmethod
     def url(self) -> str:
-        """Where it is, password included."""
+        """The server's URL, password included."""
 
     @abstractmethod
     def launch(self) -> None:
-        """Starts the program; does not wait for it."""
+        """Starts the program; does not wait until it is ready."""
 
     @abstractmethod
     def answers(self) -> bool:
-        """Whether it takes commands now. One quick look."""
+        """Whether the server accepts commands now; one quick check."""
 
     @property
     def folder(self) -> Path:
-        """Its data."""
+        """The server's data folder."""
         return self.data.folder(self.role, self.program.data_name)
 
     @property
     def log(self) -> Path:
-        """What it says."""
+        """The server's log file."""
         return self.data.logs() / f"{self.role}.log"
 
     @property
     def alive(self) -> bool:
-        """Whether its process runs."""
+        """Whether the server's process is running."""
         return self.process is not None and self.process.poll() is None
 
     def wait(self, should_stop: Callable[[], bool], patience_s: float = READY_S) -> None:
-        """Until it answers. Raises KeyboardInterrupt when it should stop, PortTaken, or ServerAway with its last words when it ended or took too long."""
+        """Waits until the server accepts commands.
+
+        Raises KeyboardInterrupt when `should_stop` returns True, PortTaken, and ServerAway with the end of the log when
+        the server exits or takes longer than `patience_s`.
+        """
         deadline = time.monotonic() + patience_s
         while not self.answers():
             if should_stop():
@@ -91,7 +95,7 @@ class Server(ABC):
             time.sleep(_POLL_S)
 
     def stop(self, patience_s: float = STOP_S) -> None:
-        """Ends it in order; by force when it does not end. Does nothing when it does not run."""
+        """Shuts the server down cleanly, and kills it after `patience_s`. Does nothing when it does not run."""
         if self.process is None:
             return
         if self.process.poll() is None:
@@ -104,7 +108,7 @@ class Server(ABC):
         self.process = None
 
     def last_words(self) -> str:
-        """The end of its log, in one line."""
+        """The end of the server's log in one line, lines with errors preferred."""
         try:
             with self.log.open("rb") as file:
                 file.seek(max(0, self.log.stat().st_size - 2000))
@@ -115,7 +119,9 @@ class Server(ABC):
         return " ".join(" | ".join((telling or lines)[-3:]).split()) or "it said nothing"
 
     def end_leftovers(self) -> None:
-        """A killed `up` leaves servers that are still writing their last page: two on one folder would ruin it."""
+        """Ends servers that a killed `up` left in this folder, and waits for them. Two servers on one folder would
+        corrupt its data.
+        """
         deadline = time.monotonic() + STOP_S
         asked: set[int] = set()
         while left := processes_in(self.folder):
@@ -128,7 +134,7 @@ class Server(ABC):
             time.sleep(_POLL_S)
 
     def spawn(self, args: Sequence[str | Path], config: bytes = b"") -> None:
-        """Runs the program as the servers' user, in its folder, its words in the log, `config` on its standard input."""
+        """Runs the program in its folder as the servers' user. Its output goes to the log, `config` to its stdin."""
         with self.data.open_log(self.role, _LOG_LIMIT) as log:
             self.process = subprocess.Popen(
                 args,
@@ -137,9 +143,9 @@ class Server(ABC):
                 stderr=subprocess.STDOUT,
                 cwd=self.folder,
                 env={**plain_environment(), **self.environ},
-                # A terminal's Ctrl-C is for the supervisor, which ends the servers last.
+                # The terminal's Ctrl-C must reach the supervisor alone, which stops the servers last.
                 start_new_session=True,
-                preexec_fn=dies_with_us(self.stop_signal),  # noqa: PLW1509  # it makes two system calls, and no more
+                preexec_fn=dies_with_us(self.stop_signal),  # noqa: PLW1509  # it makes two system calls only
                 user=self.data.account.uid if self.data.account else None,
                 group=self.data.account.gid if self.data.account else None,
                 extra_groups=[] if self.data.account else None,
@@ -149,7 +155,7 @@ class Server(ABC):
             self.process.stdin.write(config)
             self.process.stdin.close()
         except BrokenPipeError:
-            # It ended already; wait() tells why.
+            # The server has exited already; wait() raises the reason.
             pass
 
     def _away(self, hint: str) -> ServerAway:
@@ -157,7 +163,7 @@ class Server(ABC):
 
 
 def plain_environment() -> dict[str, str]:
-    """What a server needs of ours: no PGDATA, no locale, no secrets."""
+    """The environment of a server: the few variables that it needs, without PGDATA, locale or secrets."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH") if name in os.environ}
     return {**kept, "LC_ALL": "C", "TZ": "UTC"}
 

@@ -1,4 +1,4 @@
-"""The three embedded servers as one thing: `with EmbeddedServers(folder) as servers: servers.urls.hot`."""
+"""The embedded servers together: `with EmbeddedServers(folder) as servers: servers.urls.hot`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _TRIES: Final = 5
 
 
 class Urls(NamedTuple):
-    """Where the servers are, passwords included."""
+    """The servers' URLs, passwords included."""
 
     hot: str
     jobs: str
@@ -32,24 +32,25 @@ class Urls(NamedTuple):
 
 
 def _silent(line: str) -> None:
-    """For callers who want no news."""
+    """The default `say`: prints nothing."""
 
 
 def _never() -> bool:
-    """For callers who do not stop it half-way."""
+    """The default `should_stop`: the start is never interrupted."""
     return False
 
 
 def _cluster_url(nodes: Sequence[ClusterNode]) -> str:
-    """Where a cluster is; empty where there is none."""
+    """The URL of a cluster; empty without nodes."""
     places = ",".join(f"127.0.0.1:{node.port}" for node in nodes)
     return f"redis+cluster://:{nodes[0].password}@{places}" if nodes else ""
 
 
 class EmbeddedServers:
-    """Two Valkeys (or a cluster of them, and one for jobs) and a PostgreSQL on a data folder, held by a lock. Data, passwords and, while free, ports outlive a restart.
+    """The hot Valkey (or a cluster), the Valkey for jobs and PostgreSQL, on one locked data folder.
 
-    Start and stop it in the main thread: the servers end with the thread that started them.
+    Data and passwords survive a restart, and so do ports that are still free. Start and stop from the main thread: the
+    servers end with the thread that started them.
     """
 
     def __init__(
@@ -59,7 +60,9 @@ class EmbeddedServers:
         should_stop: Callable[[], bool] = _never,
         nodes: int = 0,
     ) -> None:
-        """nodes: the hot Redis is a cluster of so many; 0 for one server, or for as many as the folder has."""
+        """say: prints progress. should_stop: interrupts the start. nodes: how many nodes the hot Redis has as a
+        cluster; 0 for one server, or for as many as the folder has.
+        """
         self.data = DataDir(data_dir)
         self._nodes = nodes
         self.all: tuple[Server, ...] = ()
@@ -67,15 +70,16 @@ class EmbeddedServers:
         self._should_stop = should_stop
 
     def start(self, *, may_create_databases: bool = False) -> Urls:
-        """Starts what does not run. Raises Refused (folder taken, no programs, no place) or ServerAway (a server will not start).
+        """Starts the servers and waits until they are ready; on any error none is left running.
 
-        When `should_stop` answers True meanwhile, it raises KeyboardInterrupt and nothing runs. may_create_databases: for tests and benchmarks, which
-        make databases of their own; the role is no superuser all the same.
+        Raises Refused (folder in use, no programs, no place for the data), ServerAway (a server does not start) and
+        KeyboardInterrupt (`should_stop` returned True). may_create_databases: lets the engine's role create databases,
+        for tests and benchmarks; the role is still not a superuser.
         """
         self.data.take()
         try:
             self._make()
-            # PostgreSQL takes longest, so the others start beside it.
+            # PostgreSQL takes longest, so all start at the same time.
             for server in self.all:
                 server.launch()
             for server in self.all:
@@ -95,7 +99,7 @@ class EmbeddedServers:
         return self.urls
 
     def stop(self) -> None:
-        """Ends all in order and lets the folder go; does nothing when they do not run."""
+        """Stops the servers in reverse order and releases the folder. Does nothing when they do not run."""
         try:
             for server in reversed(self.all):
                 server.stop()
@@ -104,13 +108,13 @@ class EmbeddedServers:
             self.data.release()
 
     def remove(self) -> None:
-        """Stops, and deletes all data: for tests and `make clean-data`."""
+        """Stops the servers and deletes all data, for tests."""
         self.stop()
         self.data.remove()
 
     @property
     def urls(self) -> Urls:
-        """Where they are. Raises Refused before start()."""
+        """The servers' URLs. Raises Refused before start()."""
         if not self.all:
             raise Refused(f"the embedded servers on {self.data.path} are not started: call start() first")
         *hot, jobs, database = self.all
@@ -126,7 +130,7 @@ class EmbeddedServers:
             connection.autocommit = True
             with connection.cursor() as cursor:
                 cursor.execute(f"ALTER ROLE {USER} CREATEDB")
-                # DROP DATABASE WITH (FORCE) may meet a process that has no role yet, such as a worker of autovacuum.
+                # DROP DATABASE WITH (FORCE) may have to end a process without a role, such as an autovacuum worker.
                 cursor.execute(f"GRANT pg_signal_backend TO {USER}")
         finally:
             connection.close()
@@ -143,12 +147,12 @@ class EmbeddedServers:
     def _make(self) -> None:
         valkey, postgres = find_valkey(), find_postgres()
         if self.data.account is not None:
-            # Asked first: it says clearly when there is no place for them.
+            # Called first, because its error is clear when there is no place for the servers.
             self.data.base()
             valkey, postgres = open_copy(valkey, SHARED), open_copy(postgres, SHARED)
         known, taken, passwords = self.data.ports(), set[int](), self.data.secrets()
         ports: dict[str, int] = {}
-        nodes = self._nodes_wanted(known)
+        nodes = self._node_count(known)
         hot_roles = [f"node{i}" for i in range(1, nodes + 1)] or ["hot"]
         for role in (*hot_roles, *(f"{role}-bus" for role in hot_roles if nodes), "jobs", "ledger"):
             ports[role] = kept_or_free(known.get(role), taken)
@@ -170,9 +174,9 @@ class EmbeddedServers:
             ),
         )
 
-    def _nodes_wanted(self, known: Mapping[str, int]) -> int:
-        """How many nodes there are to be. Raises Refused where the folder has others: their journals may hold spends that
-        PostgreSQL does not have yet.
+    def _node_count(self, known: Mapping[str, int]) -> int:
+        """The number of nodes to start; 0 for one server. Raises Refused when the folder has another number: the
+        journals there may hold spends that PostgreSQL does not have yet.
         """
         had = sum(re.fullmatch(r"node\d+", role) is not None for role in known)
         if known and self._nodes not in (0, had):

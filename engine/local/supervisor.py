@@ -1,4 +1,6 @@
-"""Keeps processes and embedded servers running until it is asked to stop, then ends them in order: callers first, servers last."""
+"""Keeps processes and embedded servers running until a stop is requested, then ends them in order: callers first,
+servers last.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,7 @@ PATIENCE_S: Final = 15.0
 
 
 class StopAsked:
-    """How often Ctrl-C, SIGTERM or SIGHUP came. The handler only counts, so no moment is a wrong one."""
+    """Counts Ctrl-C, SIGTERM and SIGHUP. The handler only counts, so a signal is safe at any moment."""
 
     def __init__(self) -> None:
         self.times = 0
@@ -31,7 +33,7 @@ class StopAsked:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Counts signals instead of ending the process."""
+        """Counts the signals inside the block, instead of ending the process."""
         before = {number: signal.signal(number, self._count) for number in _STOP_SIGNALS}
         try:
             yield
@@ -43,18 +45,22 @@ class StopAsked:
         self.times += 1
 
 
-class _Watched:
-    """When something that died may be started again."""
+class _RestartState:
+    """When a child or server that exited is started again."""
 
     def __init__(self) -> None:
         self.backoff = Backoff()
         self.started = time.monotonic()
-        self.again_at: float | None = None
+        self.restart_at: float | None = None
         self.starting = False
 
 
 class Supervisor:
-    """`stages` is the order of stopping: each is asked together, and the next one when it has ended."""
+    """Starts, restarts and stops children and embedded servers.
+
+    stages: groups of children in the order of stopping. The children of a stage stop together, and the next stage
+    follows when all have ended.
+    """
 
     def __init__(
         self,
@@ -67,32 +73,34 @@ class Supervisor:
         self._servers = servers
         self._printer = printer
         self._stop = stop
-        self._children = {child.name: _Watched() for stage in stages for child in stage}
-        self._kept = {server.role: _Watched() for server in (servers.all if servers else ())}
+        self._child_states = {child.name: _RestartState() for stage in stages for child in stage}
+        self._server_states = {server.role: _RestartState() for server in (servers.all if servers else ())}
 
     def start(self) -> None:
-        """Starts every child, those that are stopped last first."""
+        """Starts every child, in the reverse order of stopping."""
         for stage in reversed(self._stages):
             for child in stage:
                 child.start()
 
     def run(self, each_round: Callable[[], None] = lambda: None) -> None:
-        """Until a stop is asked."""
+        """Restarts what exits until a stop is requested. each_round: called about ten times a second."""
         while not self._stop():
             self.look()
             each_round()
             time.sleep(_ROUND_S)
 
     def look(self) -> None:
-        """One look at everything; what died is started again when its wait is over."""
+        """Checks every child and server once, and starts those that exited and whose wait is over."""
         for server in self._servers.all if self._servers else ():
-            self._look_at_server(server, self._kept[server.role])
+            self._look_at_server(server, self._server_states[server.role])
         for stage in self._stages:
             for child in stage:
-                self._look_at_child(child, self._children[child.name])
+                self._look_at_child(child, self._child_states[child.name])
 
     def stop(self) -> None:
-        """Ends all, servers last. A second Ctrl-C shortens the wait for our own processes, never the servers' last writes."""
+        """Stops everything, servers last. A second Ctrl-C ends the wait for the children; the servers always shut down
+        cleanly.
+        """
         for stage in self._stages:
             running = [child for child in stage if child.alive]
             if running:
@@ -106,31 +114,31 @@ class Supervisor:
             self._printer.say("stopping the embedded servers; their data stays")
             self._servers.stop()
 
-    def _look_at_child(self, child: Child, watched: _Watched) -> None:
+    def _look_at_child(self, child: Child, state: _RestartState) -> None:
         if child.alive:
             return
         now = time.monotonic()
-        if watched.again_at is None:
-            wait_s = watched.backoff.after(child.lived_s)
+        if state.restart_at is None:
+            wait_s = state.backoff.after(child.lived_s)
             self._printer.say(f"{child.name} ended with {child.how_it_ended()}; starting it again in {wait_s:g} s")
             child.end_group()
-            watched.again_at = now + wait_s
-        elif now >= watched.again_at:
-            watched.again_at = None
+            state.restart_at = now + wait_s
+        elif now >= state.restart_at:
+            state.restart_at = None
             child.start()
 
-    def _look_at_server(self, server: Server, watched: _Watched) -> None:
+    def _look_at_server(self, server: Server, state: _RestartState) -> None:
         now = time.monotonic()
         if server.alive:
-            if watched.starting and server.answers():
-                watched.starting = False
+            if state.starting and server.answers():
+                state.starting = False
                 self._printer.say(f"{server.title} answers again")
-        elif watched.again_at is None:
-            wait_s = watched.backoff.after(now - watched.started)
+        elif state.restart_at is None:
+            wait_s = state.backoff.after(now - state.started)
             self._printer.say(f"{server.title} ended ({server.last_words()}); starting it again in {wait_s:g} s")
-            watched.again_at = now + wait_s
-        elif now >= watched.again_at:
-            watched.again_at, watched.started, watched.starting = None, now, True
+            state.restart_at = now + wait_s
+        elif now >= state.restart_at:
+            state.restart_at, state.started, state.starting = None, now, True
             try:
                 server.launch()
             except BudgetError as error:

@@ -1,4 +1,4 @@
-"""An embedded Valkey (or Redis): append-only file on, nothing evicted, a password, loopback only."""
+"""An embedded Valkey (or Redis): append-only file, no eviction, a password, loopback only."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from redis.retry import Retry
 
 from engine.local.server import Server
 
-# Money must not be evicted, and the journal is on disk within a second. The file is written anew from 256 MB on, not from 64: where cores are few,
-# spends wait for it.
+# Counters must not be evicted, and the journal is on disk within a second. The append-only file is rewritten from
+# 256 MB on instead of 64, because on few cores a rewrite delays spends.
 _CONFIG = """\
 bind 127.0.0.1
 protected-mode yes
@@ -29,7 +29,7 @@ maxclients 4000
 tcp-backlog 128
 daemonize no
 """
-# While one node is away, the others go on with their slots.
+# While one node is down, the others continue to serve their slots.
 _CLUSTER_CONFIG = """\
 cluster-enabled yes
 cluster-config-file nodes.conf
@@ -40,11 +40,13 @@ cluster-require-full-coverage no
 
 
 class Valkey(Server):
-    """Started with its configuration on standard input: on the command line everybody would read the password."""
+    """The embedded Valkey server. Its configuration goes to stdin: other users can read a command line, and it has the
+    password.
+    """
 
     stop_signal: ClassVar = signal.SIGTERM
-    # This build allocates with the C library. glibc keeps 7 freed pieces of each size at hand; a call with hundreds of event ids frees more, and is
-    # a tenth slower for it (jemalloc, which Redis usually comes with, has no such need).
+    # This build uses glibc's malloc instead of jemalloc. glibc caches 7 freed chunks of each size. A call with hundreds
+    # of event ids frees more, which made it a tenth slower.
     environ: ClassVar = {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=2000"}
 
     @property
@@ -58,7 +60,7 @@ class Valkey(Server):
         self.spawn([self.program.path(self.program.parts[0]), "-"], (config + self.more()).encode())
 
     def more(self) -> str:
-        """Further lines of its configuration."""
+        """Further lines of the configuration."""
         return ""
 
     def answers(self) -> bool:
@@ -66,17 +68,17 @@ class Valkey(Server):
         try:
             return bool(client.ping())
         except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError):
-            # Not yet there, or still reading its file (BusyLoadingError).
+            # The server does not listen yet, or still reads its file (BusyLoadingError).
             return False
         except redis.exceptions.ResponseError:
-            # Another server on our port, which does not know our password.
+            # Another server has the port, and does not know this password.
             return False
         finally:
             client.close()
 
 
 class ClusterNode(Valkey):
-    """One node of an embedded cluster. bus_port: where the other nodes reach it."""
+    """One node of an embedded cluster. bus_port: the port of its cluster bus."""
 
     bus_port = 0
 
@@ -84,7 +86,7 @@ class ClusterNode(Valkey):
         return _CLUSTER_CONFIG.format(bus_port=self.bus_port)
 
     def client(self) -> redis.Redis:
-        """For commands of the cluster."""
+        """A client for CLUSTER commands."""
         return redis.Redis.from_url(self.url, socket_timeout=5, retry=Retry(NoBackoff(), 0))
 
 

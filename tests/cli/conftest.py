@@ -1,4 +1,4 @@
-"""The command line on empty real servers: `be("brand", "list")` runs one command as a shell would, without a second process."""
+"""The command line on empty real servers: `be("brand", "list")` runs one command in this process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from engine.wiring import System
 
 @dataclass(frozen=True)
 class Done:
-    """What one command left behind."""
+    """The result of one command: exit status, stdout and stderr."""
 
     status: int
     out: str
@@ -42,22 +42,22 @@ Be = Callable[..., Done]
 
 @pytest.fixture
 def be(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Be:
-    """Runs `budget-engine` with some words in the settings of this test."""
+    """Runs `budget-engine` with arguments, under the settings of this test."""
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
 
     def called(*words: str) -> Done:
         capsys.readouterr()
         status = run(cli, words)
-        said = capsys.readouterr()
-        return Done(status, said.out, said.err)
+        output = capsys.readouterr()
+        return Done(status, output.out, output.err)
 
     return called
 
 
 @pytest.fixture
 def spent(be: Be, ready: System) -> System:
-    """A brand with two campaigns, of whose three spends one is not in PostgreSQL yet."""
+    """A brand with two campaigns and three spends, of which one is not in PostgreSQL yet."""
     be("brand", "create", "Acme", "--daily", "100")
     be("campaign", "create", "1", "Spring")
     be("campaign", "create", "1", "Summer")

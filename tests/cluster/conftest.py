@@ -1,4 +1,4 @@
-"""A cluster of three primaries with a replica each, planted anew for each test."""
+"""A Redis Cluster of three primaries with a replica each, and new test data for each test."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.live.plant import Plant
 
 @pytest.fixture(autouse=True)
 def _figures(request: pytest.FixtureRequest) -> Iterator[None]:
-    """What the test notes is shown at the end of the run."""
+    """Shows the figures of each test at the end of the run."""
     present.append(request.node.user_properties)
     yield
     present.clear()
@@ -36,7 +36,7 @@ def started() -> Iterator[Cluster]:
 
 @pytest.fixture
 def cluster(started: Cluster) -> Cluster:
-    """The cluster, whole and empty, with the first three nodes as primaries again."""
+    """The cluster, complete and empty, with the first three nodes as primaries."""
     started.restore()
     return started
 

@@ -1,4 +1,4 @@
-"""The planted Redis and the movable clock of the hot path's tests, for the documents that show it."""
+"""The fixtures of tests/live, with test data in Redis and a movable clock, for documents that show the hot path."""
 
 from __future__ import annotations
 

@@ -31,6 +31,7 @@ OTHER_NAMES = {
     "BUDGET_ENV_FILE",
     "BUDGET_DEBUG",
     "BUDGET_LOGS",
+    "BUDGET_SPEEDUPS",
     "BY_NAME",
     "TIMEOUT_S",
 }

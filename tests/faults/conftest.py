@@ -1,4 +1,4 @@
-"""Faults that the engine must survive, each a test that can be run by its number; what they saw is printed at the end."""
+"""Fixtures of the fault tests. Each fault that the engine must survive has a number, and figures printed at the end."""
 
 from __future__ import annotations
 
@@ -16,5 +16,5 @@ __all__ = ["client", "clock", "live", "own", "plain", "plant", "processes", "wir
 
 @pytest.fixture
 def figures(request: pytest.FixtureRequest) -> Callable[[Figures], None]:
-    """Tells what a test saw, under its own name."""
+    """Reports a test's figures under its name."""
     return lambda seen: tell(request.node, seen)

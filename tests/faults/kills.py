@@ -60,7 +60,7 @@ def _die(point: str, nth: int, environment: Mapping[str, str]) -> None:
     if child == 0:
         try:
             os.environ.update(environment)
-            jobs.parts.cache_clear()
+            jobs.services.cache_clear()
             die_at(point, nth)
             jobs.persist()
         finally:

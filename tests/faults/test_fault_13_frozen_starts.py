@@ -152,7 +152,7 @@ def test_each_job_that_meets_a_frozen_redis_ends_within_its_patience_and_names_i
 ) -> None:
     names = ("check", "publish", "close_day", "sweep", "verify")
     each = threading.local()
-    monkeypatch.setattr(jobs, "parts", lambda: each.system)
+    monkeypatch.setattr(jobs, "services", lambda: each.system)
     # With nothing to bring, publish asks no Redis; and it must not be brought by another before.
     changed = threading.Event()
 

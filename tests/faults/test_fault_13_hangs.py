@@ -356,7 +356,7 @@ def _answers(system: System) -> bool:
 def test_persist_carries_spends_over_while_the_jobs_redis_is_frozen(own: Own, campaign: int) -> None:
     with frozen(own.jobs):
         began = time.monotonic()
-        assert jobs._next_stands_ready(own.system) is False  # asked for with RQ's own patience it would be minutes
+        assert jobs._next_is_queued(own.system) is False  # asked for with RQ's own patience it would be minutes
         assert time.monotonic() - began < LIMIT_S
         own.system.client.record_spend(campaign, "1")
         assert own.system.persister.drain_all().rows == 1

@@ -1,4 +1,4 @@
-"""A whole system on empty real servers for each test: migrated, rebuilt, ready."""
+"""Fixtures of the flows' tests: a ready system whose clock can be moved."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from tests.live.plant import MOVABLE_CLOCK
 
 @pytest.fixture
 def clock(ready: System) -> Iterator[System]:
-    """The same on a clock that `at(system, ms)` moves."""
+    """The ready system, with scripts on a clock that `at(system, ms)` sets."""
     with swapping({"lib/clock.lua": MOVABLE_CLOCK}):
         yield ready
 
 
 def at(system: System, ms: int) -> None:
-    """Moves the clock of the `clock` fixture."""
+    """Sets the clock of the `clock` fixture, in epoch milliseconds."""
     system.hot_redis.set("test:clock", ms)
 
 
 def born_on_the_moved_clock(system: System) -> None:
-    """Brands are as old as the moved clock says, where it was moved: else a close would begin at the day on which the test runs."""
+    """Sets the brands' created_at to the moved clock; otherwise a close would begin at the day of the test run."""
     moved: Any = system.hot_redis.get("test:clock")
     if moved is not None:
         with system.db.begin() as conn:

@@ -172,13 +172,13 @@ def test_the_page_alarms_a_failed_verify_drift_and_the_quarantine_and_stays_read
         conn.execute(text("ALTER TABLE spend_log ADD CONSTRAINT no_threes CHECK (amount_micros <> 3000000)"))
     ready.persister.drain_all()
     tamper(ready, 9)
-    jobs.parts.cache_clear()
+    jobs.services.cache_clear()
     try:
-        jobs_parts, jobs.parts = jobs.parts, lambda: ready  # type: ignore[assignment]
+        jobs_services, jobs.services = jobs.services, lambda: ready  # type: ignore[assignment]
         detail = jobs.verify()
         assert jobs.sweep() == "0 holds of 0 brands expired"
     finally:
-        jobs.parts = jobs_parts
+        jobs.services = jobs_services
     assert detail.startswith("FAIL V1 9 micros: brand 1 day")
     told = {alarm[0]: alarm[2:] for alarm in money_alarms(ready.db, ready.live.now_ms())}
     assert [told[name][0] for name in ("verify", "quarantine", "drift")] == ["down"] * 3
@@ -206,7 +206,7 @@ def test_the_verify_job_looks_again_before_it_alarms(ready: System, monkeypatch:
         return looks[-1]
 
     monkeypatch.setattr(jobs, "LOOK_AGAIN_S", 0.01)
-    monkeypatch.setattr(jobs, "parts", lambda: ready)
+    monkeypatch.setattr(jobs, "services", lambda: ready)
     monkeypatch.setattr(ready.verifier, "verify", mended_after_the_first)
     assert jobs.verify().startswith("PASS")
     assert len(looks) == 2

@@ -281,7 +281,7 @@ def test_the_job_reads_everything_once_a_night_and_what_is_new_else(
         return full(*args, **more)
 
     monkeypatched(clock.verifier.passes, "full", noted)
-    monkeypatched(jobs, "parts", lambda: clock)
+    monkeypatched(jobs, "services", lambda: clock)
     expected = []
     for hours, is_full in ((-14, True), (-13, False), (-10.5, False), (-9.75, True), (0, False)):
         at(clock, NOON + int(timedelta(hours=hours).total_seconds() * 1000))

@@ -22,7 +22,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 31))
     given = parser.parse_args()
     print(f"fuzz of {given.entries:,} entries, seed {given.seed}", flush=True)
-    # Each entry that is set aside is told.
+    # Persist logs each entry that it quarantines.
     logging.disable(logging.CRITICAL)
     folder = Path(tempfile.mkdtemp(prefix="fuzz "))
     embedded = EmbeddedServers(folder / "data")

@@ -1,4 +1,4 @@
-"""Journal entries with changed bytes: what anybody may write who can write to Redis."""
+"""Journal entries with random changes, as anyone who can write to Redis may make them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ _NAMES = (b"f", b"n", b"r", b"b", b"s", b"l", b"e", b"o", b"h", b"a", b"t", b"g"
 
 
 def real_entries(system: System) -> list[Fields]:
-    """Entries of every kind, as the scripts write them: spends alone, together and packed, questions, holds, refunds, corrections, budgets used up."""
+    """Journal entries of every kind, written by the scripts: single, batched and packed spends, try calls, holds,
+    refunds, corrections, used-up budgets.
+    """
     brand = system.manage.create_brand("fuzz", 1_000_000_000, None, None, "fuzz").row.id
     one, two = (c.id for c in system.manage.create_campaigns(brand, ["one", "two"], "fuzz"))
     client = system.client
@@ -56,7 +58,7 @@ def real_entries(system: System) -> list[Fields]:
 
 
 def changed(real: Sequence[Fields], chance: random.Random) -> Iterator[Fields]:
-    """Without end: a real entry in which one to four things are otherwise."""
+    """Yields real entries with one to four random changes, without end."""
     while True:
         fields = dict(chance.choice(real))
         for _ in range(chance.choice((1, 1, 1, 2, 3, 4))):
@@ -83,7 +85,7 @@ def _change(fields: Fields, real: Sequence[Fields], chance: random.Random) -> No
     elif kind == 4 and value:
         fields[name] = value[: chance.randrange(len(value))]
     elif kind == 5 and value:
-        # One number of the text becomes another.
+        # Replaces one of the comma-separated values.
         parts = value.split(b",")
         parts[chance.randrange(len(parts))] = chance.choice(_ODD)
         fields[name] = b",".join(parts)

@@ -1,4 +1,4 @@
-"""The campaign: entries are read, those that still read and some of the others go the whole way through Redis and PostgreSQL."""
+"""Reads changed journal entries. Valid ones, and some of the others, go all the way through Redis and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from tests.fuzz.entries import Fields, changed, real_entries
 
 BATCH = 2000
 SENT_BROKEN = 25
-"""Of entries that do not read each twenty-fifth is sent."""
+"""Every twenty-fifth entry is sent even if it cannot be read."""
 CHECKS = 20
-"""How often a run rebuilds what it wrote to and verifies everything: at equal shares of its entries, the last time at its end."""
+"""How often a run rebuilds the shards that it wrote to and verifies everything: at equal intervals, and at the end."""
 
 
 @dataclass(slots=True)
 class Seen:
-    """What became of the entries."""
+    """Counts of entries by what happened to them."""
 
     entries: int = 0
     read: int = 0
@@ -44,10 +44,13 @@ class Seen:
 def fuzz(
     system: System, entries: int, seed: int, checks: int = CHECKS, progress: Callable[[Seen], None] = lambda seen: None
 ) -> Seen:
-    """Raises what stops reading, persist, a rebuild or verify. progress: called after each of the `checks` rebuilds."""
+    """Runs the campaign. Raises any error that stops reading, persist, a rebuild or verify.
+
+    progress: called after each of the `checks` rebuilds.
+    """
     chance, seen = random.Random(seed), Seen()
     real = real_entries(system)
-    home = next(iter(system.catalog.brands())).id % SHARDS
+    own_shard = next(iter(system.catalog.brands())).id % SHARDS
     source = changed(real, chance)
     system.persister.drain_all()
     shards: set[int] = set()
@@ -62,8 +65,8 @@ def fuzz(
                 sent.append(fields)
             elif seen.entries % SENT_BROKEN == 0:
                 sent.append(fields)
-        # Half of them where the brand is at home: there its counters are compared with what was sent.
-        shard = chance.choice((home, chance.randrange(SHARDS)))
+        # Half of the batches go to the brand's own shard, where verify compares its counters with the rows.
+        shard = chance.choice((own_shard, chance.randrange(SHARDS)))
         shards.add(shard)
         _send(system, sent, seen, shard)
         if seen.entries * checks // entries > seen.checks:
@@ -74,13 +77,13 @@ def fuzz(
 
 
 def _send(system: System, sent: list[Fields], seen: Seen, shard: int) -> None:
-    """Into the shard's journal, as if a script had written it, and on into PostgreSQL."""
+    """Appends entries to a shard's journal, as a script would, and persists them."""
     keys = shard_keys(shard)
     n = system.live.read_shard(shard).n
     with system.hot_redis.pipeline(transaction=False) as together:
         for fields in sent:
             if fields.get(b"n", b"").isdigit() and len(fields[b"n"]) < 16:
-                # Else it would be lost history, which other tests plant.
+                # A gap in n would be lost history, which other tests cover.
                 n += 1
                 fields[b"n"] = b"%d" % n
             if fields:

@@ -11,7 +11,7 @@ from tests.fuzz.run import fuzz
 def test_no_bytes_in_a_journal_entry_stop_persist_a_rebuild_or_verify(ready: System) -> None:
     try:
         seen = fuzz(ready, 4000, seed=15, checks=2)
-    except Exception as error:  # whatever it is, it would have stopped a job
+    except Exception as error:  # any error would have stopped a job
         pytest.fail(f"stopped by {error!r}")
     assert (seen.entries, seen.checks) == (4000, 2)
     assert seen.read > 100, "too few entries still read to say anything"

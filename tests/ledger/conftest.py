@@ -1,4 +1,4 @@
-"""A migrated, empty database for each test of the ledger."""
+"""Fixtures of the ledger's tests: a migrated, empty database for each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A planted Redis for each test of the hot path, and a clock that can be moved."""
+"""Fixtures of the hot path's tests: Redis with test data, and a clock that can be moved."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from engine.client.sync import BudgetClient
 from engine.live.admin import LiveRedis
 from engine.live.scripts import swapping
 from engine.live.transport.pool import ConnectionPool
+from engine.speedups import speedups
 from tests.live.plant import MOVABLE_CLOCK, Plant
+from tests.speedups.compiled import compiled
 
 
 @pytest.fixture
@@ -42,9 +44,15 @@ def client(wire: ConnectionPool) -> BudgetClient:
     return BudgetClient(wire, timeout_ms=5000)
 
 
+@pytest.fixture(params=["compiled", "pure Python"])
+def either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls are packed by the compiled speedups, and in Python."""
+    monkeypatch.setattr(speedups, "pack", compiled().pack if request.param == "compiled" else None)
+
+
 @pytest.fixture
 def clock(plain: redis.Redis) -> Iterator[None]:
-    """Scripts of this process take their time from a key; `plant.at(ms)` moves it."""
+    """Lets the scripts of this process read their time from a key, which `plant.at(ms)` sets."""
     with swapping({"lib/clock.lua": MOVABLE_CLOCK}):
         yield
     plain.delete("test:clock")

@@ -24,6 +24,8 @@ from engine.live.keys import keys_of_brand
 from engine.live.scripts import script
 from tests.live.plant import BRAND, CAMPAIGN, Plant
 
+pytestmark = pytest.mark.usefixtures("either_way")
+
 SERIAL = count(1)
 """Two brands an example, of the same shard and with the same plan: one gets every batch packed, the other gets it as text."""
 

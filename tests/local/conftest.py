@@ -1,4 +1,4 @@
-"""A folder with a space in its name for each test, and waiting with a deadline instead of sleeping for luck."""
+"""Fixtures of the embedded servers' tests: a folder with a space in its name, and waiting with a deadline."""
 
 from __future__ import annotations
 
@@ -31,6 +31,6 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture
 def data_dir(folder: Path) -> Iterator[Path]:
-    """Where a test's servers keep their data; what it leaves is removed."""
+    """The data folder of a test's servers, removed at the end."""
     yield folder / "my data"
     EmbeddedServers(folder / "my data").remove()

@@ -16,7 +16,7 @@ from tests.mutants.table import MUTANTS
 
 
 def main() -> int:
-    """0 when every mutant was killed by an assertion of a test that is named for it."""
+    """Runs the chosen mutants; returns 0 when an assertion of a named test killed each of them."""
     parser = argparse.ArgumentParser(
         prog="make mutants ARGS=...", description="Faults on purpose, each killed by a test."
     )
@@ -47,7 +47,7 @@ def main() -> int:
 
 
 def run(chosen: Sequence[Mutant]) -> int:
-    """Runs mutants and tells of each."""
+    """Runs mutants and prints each verdict."""
     verdicts: list[Verdict] = []
     with laboratory() as lab:
         passed, seconds = lab.check(chosen)

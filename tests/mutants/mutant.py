@@ -11,12 +11,16 @@ from pathlib import Path
 
 
 class Rotten(Exception):
-    """The program was rewritten where a mutant stood: say the fault anew in the table."""
+    """The program changed at a mutant's place: write the mutant anew in the table."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """name: what is broken, as a statement. file: from the root. old stands there exactly once; killers are pytest's node ids."""
+    """One planted bug.
+
+    name: what is broken, as a statement. file: its path from the root. old: the text to replace, which occurs once.
+    killers: pytest's node ids of the tests that must fail.
+    """
 
     name: str
     file: str
@@ -34,7 +38,10 @@ class Mutant:
 
 @contextmanager
 def planted(root: Path, mutant: Mutant) -> Iterator[None]:
-    """The fault in a copy of the tree, for a while. Bytecode of the sound file goes: one second and one length may hide a change from Python."""
+    """Plants the bug in a copy of the tree inside the block.
+
+    Removes the file's bytecode, because a change of equal length within one second is invisible to Python.
+    """
     path = root / mutant.file
     sound, stat = path.read_bytes(), path.stat()
     path.write_text(mutant.of(sound.decode()), encoding="utf-8")

@@ -1,4 +1,6 @@
-"""Runs tests against mutants: in a copy of the tree, on servers of its own, one pytest a mutant. The checkout is never touched."""
+"""Runs tests against mutants: one pytest a mutant, in a copy of the tree and on servers of its own. The checkout is
+never changed.
+"""
 
 from __future__ import annotations
 
@@ -25,18 +27,20 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 COPIED: Final = ("benchmarks", "docs", "engine", "lua", "ops", "tests", "tools", "web")
 COPIED_FILES: Final = ("Makefile", "README.md", "pyproject.toml", "scheduler.py", "worker.py")
 LONGEST_S: Final = 120
-"""For one run of a mutant's killers: each of them takes a second or two."""
+"""The time limit of one mutant's killers, in seconds. Each killer takes a second or two."""
 
 _NOT_COPIED: Final = shutil.ignore_patterns("__pycache__", ".*")
 
 
 class NotSound(Exception):
-    """The killers do not pass on the program as it is: first that."""
+    """The killers fail without any mutant; repair that first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What became of a mutant. killed_by: the test that noticed it, empty when none did; why: what it said, or why it is no kill."""
+    """The result of a mutant. killed_by: the test that detected it, else empty. why: the test's message, or why the
+    mutant is not killed.
+    """
 
     mutant: Mutant
     killed_by: str
@@ -45,11 +49,11 @@ class Verdict:
 
 
 class Laboratory:
-    """A copy of the tree and three servers, for as long as it is open."""
+    """A copy of the tree, with three servers, in which mutants are tested."""
 
     def __init__(self, folder: Path, urls: Urls) -> None:
         self._tree = folder / "tree"
-        self._said = folder / "witness.json"
+        self._report_file = folder / "witness.json"
         self._urls = urls
         self._tree.mkdir()
         for name in COPIED:
@@ -58,28 +62,28 @@ class Laboratory:
             shutil.copy2(ROOT / name, self._tree / name)
 
     def check(self, mutants: Sequence[Mutant]) -> tuple[int, float]:
-        """All killers on the program as it is; answers how many and the seconds. Raises NotSound."""
+        """Runs all killers without a mutant; returns their number and the seconds. Raises NotSound."""
         killers = sorted({killer for mutant in mutants for killer in mutant.killers})
         started = time.monotonic()
-        status, said, output = self._pytest(killers, LONGEST_S * 5, bytecode=True)
-        if status != 0 or said["passed"] < len(killers):
-            raise NotSound(f"{said['passed']} of {len(killers)} killers pass without a mutant\n{output}")
+        status, report, output = self._pytest(killers, LONGEST_S * 5, bytecode=True)
+        if status != 0 or report["passed"] < len(killers):
+            raise NotSound(f"{report['passed']} of {len(killers)} killers pass without a mutant\n{output}")
         return len(killers), time.monotonic() - started
 
     def run(self, mutant: Mutant) -> Verdict:
-        """One mutant against its killers. Raises Rotten."""
+        """Runs one mutant's killers against it. Raises Rotten."""
         started = time.monotonic()
         with planted(self._tree, mutant):
-            status, said, output = self._pytest(mutant.killers, LONGEST_S, bytecode=False)
-        killed_by, why = judged(status, said, output)
+            status, report, output = self._pytest(mutant.killers, LONGEST_S, bytecode=False)
+        killed_by, why = judged(status, report, output)
         return Verdict(mutant, killed_by, why, time.monotonic() - started)
 
     def _pytest(self, nodes: Sequence[str], longest_s: float, *, bytecode: bool) -> tuple[int, dict[str, Any], str]:
         for url in (self._urls.hot, self._urls.jobs):
             with redis.Redis.from_url(url) as plain:
                 plain.flushall()
-        self._said.unlink(missing_ok=True)
-        silent: dict[str, Any] = {"engine": "", "passed": 0, "failures": []}
+        self._report_file.unlink(missing_ok=True)
+        no_report: dict[str, Any] = {"engine": "", "passed": 0, "failures": []}
         environment = self._environment(bytecode)
         options = (
             "-x",
@@ -99,23 +103,25 @@ class Laboratory:
                 text=True, timeout=longest_s, check=False,
             )  # fmt: skip
         except subprocess.TimeoutExpired:
-            return -1, silent, f"it took longer than {longest_s:.0f} s"
-        said = json.loads(self._said.read_text()) if self._said.exists() else silent
-        if said["engine"] and not Path(said["engine"]).is_relative_to(self._tree.resolve()):
-            raise NotSound(f"the tests import {said['engine']}, not the copy of the tree")
-        return done.returncode, said, done.stdout
+            return -1, no_report, f"it took longer than {longest_s:.0f} s"
+        report = json.loads(self._report_file.read_text()) if self._report_file.exists() else no_report
+        if report["engine"] and not Path(report["engine"]).is_relative_to(self._tree.resolve()):
+            raise NotSound(f"the tests import {report['engine']}, not the copy of the tree")
+        return done.returncode, report, done.stdout
 
     def _environment(self, bytecode: bool) -> dict[str, str]:
-        taken = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "TWIN_"))}
-        taken |= dict(zip(("TEST_REDIS_URL", "TEST_JOBS_REDIS_URL", "TEST_DATABASE_URL"), self._urls, strict=True))
-        taken |= {"PYTHONPATH": str(self._tree), OUT: str(self._said)}
-        taken.pop("PYTHONDONTWRITEBYTECODE", None)
-        return taken if bytecode else taken | {"PYTHONDONTWRITEBYTECODE": "1"}
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "TWIN_"))}
+        environment |= dict(
+            zip(("TEST_REDIS_URL", "TEST_JOBS_REDIS_URL", "TEST_DATABASE_URL"), self._urls, strict=True)
+        )
+        environment |= {"PYTHONPATH": str(self._tree), OUT: str(self._report_file)}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        return environment if bytecode else environment | {"PYTHONDONTWRITEBYTECODE": "1"}
 
 
-def judged(status: int, said: Mapping[str, Any], output: str) -> tuple[str, str]:
-    """(the test that killed, what it said), or ('', why it is no kill)."""
-    failures = said["failures"]
+def judged(status: int, report: Mapping[str, Any], output: str) -> tuple[str, str]:
+    """Returns (the test that killed, its message), or ('', why the mutant is not killed)."""
+    failures = report["failures"]
     if not failures:
         lines = output.strip().splitlines() or ["nothing"]
         return "", "it lives: every killer passed" if status == 0 else f"pytest broke off: {lines[-1]}"
@@ -127,7 +133,7 @@ def judged(status: int, said: Mapping[str, Any], output: str) -> tuple[str, str]
 
 @contextmanager
 def laboratory() -> Iterator[Laboratory]:
-    """Opens one; takes everything away after."""
+    """Opens a laboratory; removes its files and servers at the end."""
     folder = Path(tempfile.mkdtemp(prefix="mutants "))
     servers = EmbeddedServers(folder / "data")
     try:

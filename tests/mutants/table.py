@@ -15,6 +15,7 @@ from tests.mutants.persist import WRITTEN_DOWN
 from tests.mutants.rebuild import MADE_WHOLE
 from tests.mutants.refunds import GIVEN_BACK
 from tests.mutants.retention import LET_GO
+from tests.mutants.speedups import COMPILED
 from tests.mutants.stored import READ
 from tests.mutants.verified import CONFIRMED
 
@@ -31,4 +32,5 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *READ,
     *CONFIRMED,
     *FAILED_OVER,
+    *COMPILED,
 )

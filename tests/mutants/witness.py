@@ -1,7 +1,8 @@
-"""A pytest plugin for one run under a mutant: writes down how the first failure came about, for only an assertion of a test is a kill.
+"""A pytest plugin for one run under a mutant: it reports how the first failure occurred. Only an assertion of a test is
+a kill.
 
-A test that breaks off with another exception, a fixture that fails (a server, a rebuild), an import that fails or a time that runs out tell that
-something is wrong, but not that the money is: a mutant is not killed by them.
+Another exception, a failed fixture (a server, a rebuild), a failed import or a timeout show that something is wrong,
+but not that money is. They do not kill a mutant.
 """
 
 from __future__ import annotations
@@ -17,35 +18,35 @@ import pytest
 OUT = "MUTANT_WITNESS"
 """The variable that names the file to write to."""
 
-_said: dict[str, Any] = {"engine": "", "passed": 0, "failures": []}
+_report: dict[str, Any] = {"engine": "", "passed": 0, "failures": []}
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     import engine
 
-    _said["engine"] = str(Path(engine.__file__).resolve())
+    _report["engine"] = str(Path(engine.__file__).resolve())
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
     report = yield
     if report.passed and report.when == "call":
-        _said["passed"] += 1
+        _report["passed"] += 1
     elif report.failed and call.excinfo is not None:
-        _told(item.nodeid, report.when, call.excinfo, Path(item.config.rootpath))
+        _add_failure(item.nodeid, report.when, call.excinfo, Path(item.config.rootpath))
     return report
 
 
 def pytest_collectreport(report: pytest.CollectReport) -> None:
     if report.failed:
-        _said["failures"].append({"node": report.nodeid, "how": "collect", "why": _one_line(str(report.longrepr))})
+        _report["failures"].append({"node": report.nodeid, "how": "collect", "why": _one_line(str(report.longrepr))})
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    Path(os.environ[OUT]).write_text(json.dumps(_said), encoding="utf-8")
+    Path(os.environ[OUT]).write_text(json.dumps(_report), encoding="utf-8")
 
 
-def _told(node: str, when: str, caught: pytest.ExceptionInfo[BaseException], root: Path) -> None:
+def _add_failure(node: str, when: str, caught: pytest.ExceptionInfo[BaseException], root: Path) -> None:
     why = str(caught.value)
     raised_in = Path(caught.traceback[-1].path) if caught.traceback else root
     by_the_program = raised_in.is_relative_to(root) and not raised_in.is_relative_to(root / "tests")
@@ -58,7 +59,7 @@ def _told(node: str, when: str, caught: pytest.ExceptionInfo[BaseException], roo
         how = "assertion"
     else:
         how = caught.typename
-    _said["failures"].append({"node": node, "how": how, "why": _one_line(why)})
+    _report["failures"].append({"node": node, "how": how, "why": _one_line(why)})
 
 
 def _one_line(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Processes of ours, for tests that start what an operator's files start."""
+"""Real processes, for tests that start what an operator's files start."""
 
 from __future__ import annotations
 

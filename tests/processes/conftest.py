@@ -1,4 +1,4 @@
-"""Real processes of ours on real servers: started, watched, and ended with the test whatever happens."""
+"""Real processes of the engine on real servers. They end with their test, whatever happens."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def until(what: Callable[[], Any], patience_s: float = PATIENCE_S, why: Callable[[], str] = lambda: "") -> float:
-    """Waits until `what` holds and answers how long that took; fails the test when it does not in time."""
+    """Waits until `what` holds; returns the seconds. Fails the test after `patience_s`, with the text of `why`."""
     started = time.monotonic()
     while not what():
         assert time.monotonic() - started < patience_s, f"not within {patience_s:g} s; {why()}"
@@ -38,7 +38,7 @@ def until(what: Callable[[], Any], patience_s: float = PATIENCE_S, why: Callable
 
 
 class Process:
-    """One of our processes, with what it said."""
+    """One process of the engine, with its output in a log."""
 
     def __init__(self, args: list[str], environment: dict[str, str], log: Path) -> None:
         self.log = log
@@ -58,7 +58,7 @@ class Process:
 
     @property
     def remarks(self) -> list[str]:
-        """The lines it said, but for the one of each job that ended: there are as many of these as there was time for jobs."""
+        """The output's lines without those of ended jobs, whose number depends on time."""
         return [line for line in self.said.splitlines() if '"event": "job ended"' not in line]
 
     @property
@@ -66,7 +66,7 @@ class Process:
         return self.process.poll() is None
 
     def stop(self, number: signal.Signals = signal.SIGTERM, patience_s: float = PATIENCE_S) -> float:
-        """Sends a signal and answers how long the end took."""
+        """Sends a signal and waits for the end; returns the seconds."""
         started = time.monotonic()
         self.process.send_signal(number)
         self.process.wait(patience_s)
@@ -80,7 +80,7 @@ class Process:
 
 
 class Processes:
-    """Starts `python -m engine ...` on the servers of the test."""
+    """Starts `python -m engine ...` on the test's servers, and ends all at the end."""
 
     def __init__(self, environment: dict[str, str], folder: Path) -> None:
         self.environment = environment
@@ -109,7 +109,7 @@ def processes(environment: dict[str, str], tmp_path: Path) -> Iterator[Processes
 
 
 class Own:
-    """Servers of the test's own, which it may stop and start."""
+    """Servers of one test, which it may stop and start, with a system on them."""
 
     def __init__(self, embedded: EmbeddedServers, folder: Path) -> None:
         urls = embedded.start()
@@ -127,8 +127,11 @@ class Own:
 
 
 def kill_redis(own: Own) -> None:
-    """Kills the Redis of the budgets while no sync of its append-only file runs. With `everysec` it answers before it writes for as long as one does (2 s
-    at most), and what it acknowledged meanwhile dies with the process: docs/reliability.md promises nothing for that moment."""
+    """Kills the hot Redis while no fsync of its append-only file runs.
+
+    With `everysec`, Redis replies before it writes while an fsync runs (up to 2 s), so a kill then loses acknowledged
+    spends. docs/reliability.md promises nothing for that moment.
+    """
     process = own.hot.process
     assert process is not None
     until(lambda: own.system.hot_redis.info("persistence")["aof_pending_bio_fsync"] == 0)
@@ -138,7 +141,7 @@ def kill_redis(own: Own) -> None:
 
 
 def back(server: Any) -> None:
-    """Starts a server again that was stopped."""
+    """Starts a stopped server again and waits until it answers."""
     server.launch()
     server.wait(lambda: False)
 
@@ -149,7 +152,7 @@ def own(tmp_path: Path) -> Iterator[Own]:
 
 
 def own_servers(logs: Path) -> Iterator[Own]:
-    """The servers, until they are no longer wanted."""
+    """Starts the servers; removes them when the generator ends. logs: the folder of the processes' logs."""
     folder = Path(tempfile.mkdtemp(prefix="own servers "))
     embedded = EmbeddedServers(folder / "data")
     made = None
@@ -185,12 +188,14 @@ def brand_of(system: System, name: str, campaigns: int = 2, daily: int | None = 
 
 
 def verified(system: System) -> list[str]:
-    """What `verify` finds wrong."""
+    """The findings of `verify`, one text each."""
     return [f"{check.id} {finding}" for check in system.verifier.verify() for finding in check.findings]
 
 
 class Load:
-    """Bidders that go on reporting, each on its own connection; a call without an answer is repeated under its id until it has one."""
+    """Bidders that record spends all the time, each with its own client. A call without a reply is repeated under its
+    id until it has one.
+    """
 
     def __init__(self, url: str, campaigns: list[int], threads: int = 3, batch: int = 5) -> None:
         self.acknowledged: list[str] = []
@@ -209,7 +214,7 @@ class Load:
 
     def __exit__(self, failed: type[BaseException] | None, *exc: object) -> None:
         self._stop.set()
-        if failed is None:  # else what failed is the test's word, and Redis may be away for good
+        if failed is None:  # otherwise the test's own failure counts, and Redis may be gone
             self.stop()
 
     def stop(self) -> None:
@@ -220,7 +225,7 @@ class Load:
 
     @property
     def spends(self) -> int:
-        """Spends that were acknowledged."""
+        """The number of acknowledged spends."""
         return len(self.acknowledged) * self._batch
 
     def _run(self, number: int) -> None:
@@ -258,7 +263,7 @@ class Load:
 
 
 def lost_and_doubled(system: System, load: Load, batch: int = 5) -> tuple[set[str], list[str]]:
-    """Acknowledged calls without their rows, and calls with too many."""
+    """The acknowledged calls that lack rows, and the calls with too many rows."""
     found = dict(rows(system, "SELECT request_id, count(*) FROM spend_log GROUP BY 1"))
     lost = {request for request in load.acknowledged if found.get(request, 0) < batch}
     return lost, [request for request, n in found.items() if n > batch]

@@ -1,4 +1,6 @@
-"""`make soak MINUTES=10`: load from several processes while parts are killed and stopped at random; at the end every invariant is checked."""
+"""`make soak MINUTES=10`: load from several processes while parts are killed and stopped at random; at the end every
+invariant is checked.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,7 @@ def main() -> int:
     own = None
     try:
         own = Own(embedded, folder)
-        # A call may be answered only at the end of the soak: its id must still be known then.
+        # A call may get its result only at the end of the soak; its id must still be in the dedup window then.
         own.environment |= {"REQUEST_ID_MINUTES": "240", "EVENT_ID_HOURS": "4"}
         own.processes.environment = own.environment
         table, passed = soak(own, folder, given)
@@ -88,7 +90,7 @@ def soak(own: Own, folder: Path, given: argparse.Namespace) -> tuple[str, bool]:
         record = Record.read(notes)
         record.resend(own.environment["REDIS_URL"])
         until(lambda: settled(system), PATIENCE_S, own.processes.said)
-        # What was spoilt and not touched since is found by what the sweep does each minute.
+        # Finds damaged keys without calls since, as the sweep does each minute.
         print(
             f"shards with a spoilt key that nobody touched: {sorted(probe_shards(system.live, everything))}", flush=True
         )
@@ -105,7 +107,7 @@ def soak(own: Own, folder: Path, given: argparse.Namespace) -> tuple[str, bool]:
 def judged(
     system: System, chaos: Chaos, record: Record, budgeted: list[int], lasted: float, given: argparse.Namespace
 ) -> tuple[str, bool]:
-    """The table of figures, and whether all is well."""
+    """Returns the table of figures, and whether the soak passed."""
     wanted, there = record.expected(), logged(system)
     lost = sum(abs(row[2]) * n for row, n in (wanted - there).items())
     extra = there - wanted
@@ -138,7 +140,7 @@ def judged(
 
 
 def verify(system: System) -> list[tuple[str, str]]:
-    """Each invariant that `verify` checks, and its result."""
+    """Runs `verify`; returns each check with its result, and prints findings."""
     out = []
     for check in system.verifier.verify():
         out.append((f"{check.id} {check.title}", check.result))
@@ -148,7 +150,7 @@ def verify(system: System) -> list[tuple[str, str]]:
 
 
 def write(table: str) -> None:
-    """Puts the table between the marks of the document."""
+    """Writes the table between the markers of docs/reliability.md."""
     old = DOC.read_text()
     before, _, rest = old.partition(BEGIN)
     _, _, after = rest.partition(END)

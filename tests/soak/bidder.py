@@ -1,6 +1,8 @@
-"""One bidder of a soak: `python -m tests.soak.bidder FOLDER NAME SEED URL`. It writes down each call before it is sent and each answer after.
+"""One bidder of a soak: `python -m tests.soak.bidder FOLDER NAME SEED URL`. It logs each call before it sends it, and
+each result afterwards.
 
-Lines of its file: `{"id", "do", "spends"}` for a call, `{"id", "got"}` for its answer. One write() a line, so that a kill tears none.
+Lines of its file: `{"id", "do", "spends"}` for a call, `{"id", "got"}` for its result. Each line is one write(), so a
+kill leaves no partial line.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ DONE = {
 
 
 def send(client: BudgetClient, call: Call) -> list[str] | None:
-    """One try at a call; its outcomes, or None when it must be repeated: no answer, or a shard that is not ready."""
+    """Sends a call once. Returns its outcomes, or None when it must be repeated: no reply, or a shard is not ready."""
     try:
         outcomes = _outcomes(client, call)
     except Unavailable:
@@ -63,17 +65,17 @@ def _outcomes(client: BudgetClient, call: Call) -> list[str]:
 
 
 class Bidder:
-    """Makes calls of every kind until the folder says stop."""
+    """Makes calls of every kind until the folder has a file `stop`."""
 
     def __init__(self, folder: Path, name: str, seed: int, url: str) -> None:
         self._folder, self._name, self._chance = folder, name, random.Random(f"{seed}{name}")
         self._client = BudgetClient.from_url(url, timeout_ms=400)
         self._file = os.open(folder / f"{name}.jsonl", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         plan = json.loads((folder / "plan.json").read_text())
-        self._facts, self._asked, self._held = plan["facts"], plan["asked"], plan["held"]
+        self._record_campaigns, self._try_campaigns, self._hold_campaigns = plan["facts"], plan["asked"], plan["held"]
         self._events: list[tuple[int, int, str]] = []
         self._holds: list[tuple[int, int, str]] = []
-        self._known: list[tuple[Call, list[str]]] = []
+        self._repeatable: list[tuple[Call, list[str]]] = []
         self._number = 0
 
     def run(self) -> None:
@@ -87,8 +89,8 @@ class Bidder:
             time.sleep(0.002)
 
     def _one(self) -> None:
-        if self._known and self._chance.random() < 0.05:
-            self._repeat(*self._chance.choice(self._known))
+        if self._repeatable and self._chance.random() < 0.05:
+            self._repeat(*self._chance.choice(self._repeatable))
             return
         call = self._call()
         self._write(call)
@@ -104,9 +106,13 @@ class Bidder:
         chance, name = self._chance, f"{self._name}-{self._number}"
         kind = chance.random()
         if kind < 0.25:
-            return {"id": name, "do": "record", "spends": [self._fact(f"{name}e" if chance.random() < 0.5 else None)]}
+            return {
+                "id": name,
+                "do": "record",
+                "spends": [self._random_spend(f"{name}e" if chance.random() < 0.5 else None)],
+            }
         if kind < 0.4:
-            spends = [self._fact(f"{name}e{i}" if i % 3 == 0 else None) for i in range(chance.randint(2, 40))]
+            spends = [self._random_spend(f"{name}e{i}" if i % 3 == 0 else None) for i in range(chance.randint(2, 40))]
             return {"id": name, "do": "record", "spends": spends}
         if kind < 0.5 and self._events:
             campaign, micros, event = chance.choice(self._events)
@@ -115,16 +121,21 @@ class Bidder:
             campaign, micros, event = self._events.pop()
             return {"id": f"{name}", "do": "refund", "spends": [(campaign, micros, event)]}
         if kind < 0.61:
-            # Of an event that never was: pending, then refused by the log, and no row.
-            never = (chance.choice(self._facts), chance.randint(1, 1_000_000), f"{name}-never")
+            # A refund of an event that does not exist: pending, then refused by the spend log, without a row.
+            never = (chance.choice(self._record_campaigns), chance.randint(1, 1_000_000), f"{name}-never")
             return {"id": name, "do": "refund", "day": datetime.now(UTC).date().isoformat(), "spends": [never]}
         if kind < 0.7:
             spends = [
-                (chance.choice(self._asked), chance.randint(1, 20_000), None) for _ in range(chance.randint(2, 20))
+                (chance.choice(self._try_campaigns), chance.randint(1, 20_000), None)
+                for _ in range(chance.randint(2, 20))
             ]
             return {"id": name, "do": "try", "spends": spends}
         if kind < 0.85:
-            return {"id": name, "do": "try", "spends": [(chance.choice(self._asked), chance.randint(1, 20_000), None)]}
+            return {
+                "id": name,
+                "do": "try",
+                "spends": [(chance.choice(self._try_campaigns), chance.randint(1, 20_000), None)],
+            }
         if self._holds and kind < 0.95:
             campaign, micros, hold = self._holds.pop(0)
             do = "settle" if chance.random() < 0.7 else "release"
@@ -134,14 +145,16 @@ class Bidder:
             "id": name,
             "do": "reserve",
             "hold": name,
-            "spends": [(chance.choice(self._held), chance.randint(1, 20_000), None)],
+            "spends": [(chance.choice(self._hold_campaigns), chance.randint(1, 20_000), None)],
         }
 
-    def _fact(self, event: str | None) -> tuple[int, int, str | None]:
-        return self._chance.choice(self._facts), self._chance.randint(1, 1_000_000), event
+    def _random_spend(self, event: str | None) -> tuple[int, int, str | None]:
+        return self._chance.choice(self._record_campaigns), self._chance.randint(1, 1_000_000), event
 
     def _repeat(self, call: Call, before: list[str]) -> None:
-        """V6: the same id with the same content is answered as before; what was refused is forgotten by a rebuild and may be asked anew."""
+        """Checks V6: a repeat of a call gets the same outcomes. Refused spends may differ, because a rebuild forgets
+        refusals.
+        """
         again = send(self._client, call)
         if again is not None and any(a != b for a, b in zip(again, before, strict=True) if b != "refused"):
             self._write({"id": call["id"], "changed": [before, again]})
@@ -153,8 +166,8 @@ class Bidder:
             elif outcome == "accepted" and call["do"] == "reserve":
                 self._holds.append((campaign, micros, call["hold"]))
         if "refused" not in got and call["do"] in ("record", "try"):
-            self._known.append((call, got))
-        del self._events[:-500], self._known[:-500]
+            self._repeatable.append((call, got))
+        del self._events[:-500], self._repeatable[:-500]
 
     def _write(self, line: Call) -> None:
         os.write(self._file, json.dumps(line, separators=(",", ":")).encode() + b"\n")

@@ -1,4 +1,4 @@
-"""The faults of a soak. Each ends with everything running again; none needs a hand after it."""
+"""The faults of a soak. After each fault everything runs again without manual help."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PATIENCE_S = 90.0
 
 
 def settled(system: System) -> bool:
-    """Whether every shard is ready and PostgreSQL has all of it."""
+    """Whether every shard is ready and PostgreSQL has its whole journal."""
     try:
         cursors = dict(rows(system, "SELECT shard, n FROM journal_cursor"))
         return all(state.ready and state.n == cursors[state.shard] for state in system.live.read_shards())
@@ -28,7 +28,7 @@ def settled(system: System) -> bool:
 
 
 class Chaos:
-    """Breaks one thing at a time, at random, and counts what it broke."""
+    """Causes one random fault at a time, and counts the faults by kind."""
 
     def __init__(self, own: Own, folder: Path, seed: int, brands: dict[int, list[int]], budgets: list[int]) -> None:
         self.own, self.faults = own, Counter[str]()
@@ -62,11 +62,11 @@ class Chaos:
         self._parts[slot] = Process(args, self.own.environment, self._folder / f"{name}.log")
 
     def always(self) -> None:
-        """Nothing that was answered may be lost: each write is on disk before its reply."""
+        """Sets appendfsync to always: each write is on disk before its reply, so no acknowledged spend may be lost."""
         self.own.system.hot_redis.config_set("appendfsync", "always")
 
     def once(self) -> str:
-        """One fault; every kind has its turn before any has its second."""
+        """Causes one fault and returns its name. Every kind occurs once before any occurs again."""
         if not self._left:
             self._left = self._chance.sample(self._kinds, len(self._kinds))
         fault = self._left.pop()
@@ -77,7 +77,7 @@ class Chaos:
         return name
 
     def end(self) -> list[str]:
-        """Lets the bidders finish and everything drain; answers what was said with a traceback."""
+        """Stops the bidders and waits until PostgreSQL has everything. Returns the logs that have a traceback."""
         (self._folder / "stop").touch()
         for name, part in self._parts.items():
             if name[0] == "b":
@@ -130,7 +130,7 @@ class Chaos:
         self._postgresql_back()
 
     def redis_wiped(self) -> None:
-        """What lies nowhere but in Redis goes with a FLUSHALL, so it comes when PostgreSQL has all: the bidders wait for that moment only."""
+        """FLUSHALL loses what only Redis has, so it runs when PostgreSQL has everything. Bidders pause for it."""
         self._at_rest(self.own.system.hot_redis.flushall)
 
     def key_deleted(self) -> None:
@@ -187,7 +187,7 @@ class Chaos:
             how(tag + kind)
 
     def _at_rest(self, work: Callable[[], Any]) -> None:
-        """Does something at a moment when no call is under way and PostgreSQL has everything."""
+        """Pauses the bidders, waits until PostgreSQL has everything, and does the work."""
         for path in self._folder.glob("*.paused"):
             path.unlink()
         (self._folder / "pause").touch()
@@ -198,11 +198,11 @@ class Chaos:
         (self._folder / "pause").unlink()
 
     def _raise_a_budget(self) -> None:
-        """So that there is always a last dollar to race for."""
+        """Raises one budget, so that bidders always compete for the rest of a budget."""
         brand = self._chance.choice(self._budgets)
         try:
             now = self.own.system.catalog.brand(brand).daily_budget_micros or 0
             self.own.system.manage.update_brand(brand, "soak", daily_budget_micros=now + 20_000_000)
         except BudgetError:
-            # A server is still coming back; another time.
+            # A server is still starting; the next call raises a budget.
             pass

@@ -1,4 +1,4 @@
-"""What the bidders wrote down, against spend_log: each acknowledged spend has exactly one row, and no row is without its call (V5)."""
+"""Compares the bidders' logs with spend_log (V5): each acknowledged spend has exactly one row, and each row a call."""
 
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ from engine.wiring import System
 from tests.soak.bidder import Call, send
 
 Row = tuple[str, int, int, str | None]
-"""Of a call: its name, campaign, micros, event id."""
+"""A row: the call's name, campaign, micros, event id."""
 COUNTED = {"recorded", "accepted", "settled", "refunded"}
-"""A `pending` refund is none of them: bidders ask so only for events that never were, and the log refuses those."""
+"""The outcomes that make a row. A `pending` refund makes none: bidders send it only for events that do not exist, and
+the spend log refuses it.
+"""
 _RESENDS = 200
 
 
 @dataclass(slots=True)
 class Record:
-    """All calls and their last answers."""
+    """All calls of all bidders, and their last outcomes."""
 
     calls: dict[str, Call] = field(default_factory=dict)
     answers: dict[str, list[str]] = field(default_factory=dict)
@@ -45,7 +47,7 @@ class Record:
         return record
 
     def resend(self, url: str) -> None:
-        """Calls without an answer are repeated under their ids, as often as it takes."""
+        """Repeats each call without a result under its id, until it has one."""
         client = BudgetClient.from_url(url, timeout_ms=5000)
         for name, call in self.calls.items():
             if name not in self.answers:
@@ -56,14 +58,14 @@ class Record:
         client.close()
 
     def expected(self) -> Counter[Row]:
-        """The rows that must be there."""
+        """The rows that spend_log must have."""
         rows: Counter[Row] = Counter()
         for name, call in self.calls.items():
             for (campaign, micros, event), outcome in zip(call["spends"], self.answers[name], strict=True):
                 if outcome not in COUNTED or call["do"] == "reserve":
                     continue
                 if call["do"] == "refund":
-                    # Repeated or asked for by two calls, a refund is one row.
+                    # A refund is one row, also when it is repeated or when two calls request it.
                     rows[f"refund:{event}", campaign, -micros, event] = 1
                 elif call["do"] == "settle":
                     rows[f"{campaign}:{call['hold']}", campaign, micros, None] = 1
@@ -77,7 +79,7 @@ class Record:
 
 
 def logged(system: System) -> Counter[Row]:
-    """The rows that are there, under the names of the bidders' calls."""
+    """The rows that spend_log has, under the names of the bidders' calls."""
     rows: Counter[Row] = Counter()
     with system.db.connect() as conn:
         for request, campaign, micros, event in conn.execute(
@@ -88,7 +90,7 @@ def logged(system: System) -> Counter[Row]:
 
 
 def overspent(system: System, brands: list[int]) -> int:
-    """Micros beyond the largest budget that was in force, of brands whose money was only ever asked for."""
+    """The micros above the largest budget, of brands that got try calls and holds only."""
     total = 0
     with system.db.connect() as conn:
         for brand in brands:

@@ -1,4 +1,4 @@
-"""`make twin`: a long run of both state machines with examples that nobody saw before. Says its seed, and how to repeat it.
+"""`make twin`: a long run of all state machines with new random examples. Prints its seed, and how to repeat the run.
 
 python -m tests.twin [--examples 5000] [--seed N]
 """
@@ -15,7 +15,7 @@ import pytest
 
 
 def main() -> int:
-    """Runs until the examples are through or one fails; pytest's exit status."""
+    """Runs the machines until one fails; returns pytest's exit status."""
     parser = argparse.ArgumentParser(prog="make twin ARGS=...", description="The twin beside real servers, at random.")
     parser.add_argument("--examples", type=int, default=5000, help="of the live state; a tenth as many over rebuilds")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32))

@@ -1,4 +1,4 @@
-"""What Redis and PostgreSQL hold, in the twin's words, so that the two are compared with `==`."""
+"""Converts the contents of Redis and PostgreSQL to the format of the reference model, to compare them by `==`."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ VERDICTS = {"k": "counted", "p": "earlier", "d": "duplicate", "c": "conflict", "
 
 
 def answer_of(result: SpendResult | HoldResult | RefundResult) -> Answer:
-    """A client's answer in the twin's words."""
+    """A client's result in the format of the model."""
     got = result.figures
     figures = got and Figures(got.daily_spend, got.monthly_spend, got.daily_limit, got.monthly_limit)
     return Answer(result.outcome, result.reasons, figures, getattr(result, "mark", ""), result.detail)
 
 
 def entry_of(entry_id: bytes, fields: dict[bytes, bytes]) -> tuple[Entry, str]:
-    """A journal entry in the twin's words, and the text of the call that it carries."""
+    """A journal entry in the format of the model, with the text of its call."""
     entry = journal.decode(entry_id, fields)
     rows = tuple(
         Row(s.position, s.campaign_id, s.amount_micros, s.event_id, s.kind, s.hold_id, day_of(entry.ms) if s.day is None else s.day, s.refund_id)
@@ -62,7 +62,7 @@ def _text_of(entry: journal.Entry) -> str:
 
 
 def told(entry: Entry) -> tuple[Entry, str]:
-    """The twin's entry as the stream can tell it: the verb where outcomes are, the content as text."""
+    """The model's entry as far as the stream has it: the verb where there are outcomes, the content as text."""
     body = "".join(journal.spend_text(*spend) for spend in entry.content)
     verb = entry.verb if entry.verdicts else ""
     steps = in_order(entry.steps)
@@ -82,7 +82,7 @@ def told(entry: Entry) -> tuple[Entry, str]:
 
 
 def in_order(steps: Sequence[Step]) -> tuple[Step, ...]:
-    """Several brands' holds expire in no order of their own; the other steps stand as they were made."""
+    """Sorts the expired holds of several brands, which have no order; the other steps keep theirs."""
     return (*sorted(s for s in steps if s.state == "expired"), *(s for s in steps if s.state != "expired"))
 
 
@@ -104,7 +104,7 @@ _VIEW: Final = Script("view", _TEXT, hashlib.sha1(_TEXT.encode(), usedforsecurit
 
 
 def pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:
-    """Names and values as scripts answer them, one after the other."""
+    """A dict of a flat reply with names and values in turn."""
     return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
@@ -124,18 +124,18 @@ class RedisView:
         self._keys += [keys_of_campaign(campaign).campaign(campaign) for campaign in campaigns]
 
     def begin_anew(self, shard: int, seen: int) -> None:
-        """The shard's journal begins again after the first `seen` entries of the twin's."""
+        """Notes that the shard's journal begins anew after the first `seen` entries of the model."""
         self._read_to[shard], self._seen[shard] = "-", seen
 
     def keys(self) -> list[str]:
-        """Every key that these shards can have."""
+        """Every key that these shards may have."""
         keys = [key for shard in self._shards for key in shard_keys(shard).fixed]
         for brand in self._brands:
             keys += [keys_of_brand(brand).brand(brand), *keys_of_brand(brand).holds(brand)]
         return keys + [keys_of_campaign(campaign).campaign(campaign) for campaign in self._campaigns]
 
     def check(self, twin: ReferenceModel, *, all_periods: bool) -> None:
-        """Compares every counter, sum on hold, open hold, version, turn and new journal entry."""
+        """Compares every counter, sum on hold, open hold, version, rotation and new journal entry."""
         call = Call(_VIEW, self._keys, [self._read_to[shard] for shard in self._shards])
         replies = iter(self._wire.call(call, 20.0))
         for shard in self._shards:
@@ -208,7 +208,7 @@ class RedisView:
 
 
 def same_counters(fields: dict[bytes, bytes], spent: Counter, now: int, all_periods: bool) -> None:
-    """Each period's counter; only those of the open ones where a close or rebuild may have taken the others away."""
+    """Each period's counter; only open periods where a close or rebuild may have removed the others."""
     got = {name.decode(): int(value) for name, value in fields.items() if name[:2] in (b"d:", b"m:")}
     open_ = periods_of(now)
     for period in {*got, *spent} - {LIFETIME} if all_periods else open_:

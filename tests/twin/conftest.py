@@ -1,4 +1,4 @@
-"""How many examples, and which: a fixed set in the suite, so that it is as stable as any test; new ones by `make twin`."""
+"""The examples of the state machines: a fixed set in the suite, so that it is stable; random ones by `make twin`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from hypothesis import HealthCheck, Phase, settings
 
 
 def drawn(examples: int, steps: int, share: int = 1) -> settings:
-    """The suite's settings, or those that `make twin` asks for. share: how many machines of this kind cost as much as one of the others."""
+    """The suite's settings, or those that `make twin` requests.
+
+    share: divides the requested examples, for a machine that costs that many times as much as the others.
+    """
     asked = int(os.environ.get("TWIN_EXAMPLES", "0"))
     return settings(
         max_examples=max(asked // share, 1) if asked else examples,

@@ -1,4 +1,6 @@
-"""The instants at which something changes by time alone, and so at which rules go wrong: each is tried a millisecond before, on, and after."""
+"""The instants at which something changes by time alone. Rules often fail there, so each is tried a millisecond before,
+at, and after the change.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,7 @@ STARTS: Final = tuple(
 
 
 def _leap_day(ms: int) -> int:
-    """The beginning or the end of a Feb 29, whichever comes next."""
+    """The next beginning or end of a Feb 29."""
     leaps = (year for year in range(at_ms(ms).year, at_ms(ms).year + 9) if year % 4 == 0)
     return _soonest((ms_of(datetime(year, *day, tzinfo=UTC)) for year in leaps for day in ((2, 29), (3, 1))), ms)
 
@@ -49,7 +51,7 @@ def _soonest(candidates: Iterable[int | None], ms: int) -> int:
 
 
 def next_expiry(twin: ReferenceModel, ms: int) -> int:
-    """When the next open hold is past its time."""
+    """The instant at which the next open hold expires."""
     holds = [h for shard in twin.shards.values() for brand in shard.brands.values() for h in brand.holds.values()]
     return _soonest((hold.expires_ms for hold in holds), ms)
 
@@ -78,7 +80,7 @@ FAR_MOVES: Final[dict[str, Callable[[ReferenceModel, int], int]]] = {
 
 
 def spent_days(ms: int) -> dict[str, date | None]:
-    """The days that a refund may name."""
+    """The days that a refund may name, by description."""
     month = month_start_ms(month_of(ms))
     return {
         "none": None,

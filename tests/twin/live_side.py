@@ -1,4 +1,4 @@
-"""The live state as one side of the machine: a real Redis, driven through the client that bidders use."""
+"""The live state as the system under test: a real Redis, called through the bidders' client."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ _CODES: Final = {
 
 
 class LiveSide:
-    """Two brands on one shard and one on another; each example begins on shards that are marked and empty."""
+    """Two brands on one shard and one on another. Each example begins on marked, empty shards."""
 
     brands = (17, 17 + SHARDS, 18)
     strangers = (campaign_id_of(17, 9), campaign_id_of(17 + 3 * SHARDS, 1))
@@ -71,7 +71,7 @@ class LiveSide:
 
     @property
     def own(self) -> list[int]:
-        """Every campaign that could be published."""
+        """Every campaign that may be published."""
         return [campaign_id_of(brand, ordinal) for brand in self.brands for ordinal in (1, 2, 3)]
 
     def begin(self, twin: ReferenceModel, clock: int) -> None:
@@ -115,7 +115,7 @@ class LiveSide:
         )
 
     def operate(self, operations: list[Operation]) -> list[Answer]:
-        """Straight to the script, which takes many operations at once."""
+        """Calls the script directly, which takes many operations at once."""
         campaign = operations[0].campaign_id
         keys, brand = keys_of_campaign(campaign), brand_of(campaign)
         body = ""

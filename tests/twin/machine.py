@@ -1,4 +1,6 @@
-"""The state machine: draws what bidders, people and clocks do, does it to the twin and to real servers, and compares every answer."""
+"""The state machine: draws what bidders, people and clocks do, does it to the reference model and to real servers, and
+compares every result.
+"""
 
 from __future__ import annotations
 
@@ -46,17 +48,17 @@ class ModelMachine(RuleBasedStateMachine):
         self.draws: deque[Drawing] = deque(maxlen=4)
         self.refunded: deque[tuple[int, int, str, str, str | None]] = deque(maxlen=4)
 
-    # What is drawn: ids by place, so that a smaller example is a simpler story.
+    # Draws choose ids by index, so that a smaller example is simpler.
 
     def campaign(self, place: int) -> int:
-        """One of the campaigns that could be, a stranger now and then."""
+        """One of the campaigns that may be published, and now and then an unknown one."""
         every = [campaign_id_of(brand, ordinal) for ordinal in (1, 2, 3) for brand in self.side.brands]
         known = [campaign for campaign in every if campaign in self.campaigns]
         listed = known * 6 + every[:3] + list(self.side.strangers)
         return listed[place % len(listed)]
 
     def micros(self, campaign_id: int, amount: int | str) -> int:
-        """The amount, or what just fits into the tighter budget of the twin, or one micro more."""
+        """The amount, or exactly what is left of the model's tighter budget, or one micro more."""
         if isinstance(amount, int):
             return amount
         shard = self.twin.shard(campaign_id)
@@ -69,7 +71,7 @@ class ModelMachine(RuleBasedStateMachine):
         return max(min(lefts, default=7) + (amount == "one more"), 1)
 
     def hold(self, place: int, drawn: str) -> tuple[int, str]:
-        """An open hold (or lease, as was drawn), twice out of three times; else whatever was drawn."""
+        """In two of three cases an open hold or lease; else the drawn one."""
         shards = self.twin.shards.values()
         names = (name for shard in shards for brand in shard.brands.values() for name in brand.holds)
         listed = sorted(name for name in names if name[1][0] == drawn[0])
@@ -119,7 +121,7 @@ class ModelMachine(RuleBasedStateMachine):
     def spends_a_packed_batch(
         self, verb: str, request: str | None, places: list[int], amounts: list[int], events: str | None
     ) -> None:
-        """Without event ids, with new ones, with those of other batches and spends, or with some that stand there twice."""
+        """A batch without event ids, with new ones, with those of other calls, or with some that occur twice."""
         given = [
             (
                 places[i % len(places)],
@@ -151,7 +153,8 @@ class ModelMachine(RuleBasedStateMachine):
         elif change == "amount":
             spends = [first._replace(micros=first.micros % 10**12 + 1), *spends[1:]]
         elif change == "event":
-            # Of a batch that goes packed, all: one alone would send it as text, a conflict also on shards where nothing changed.
+            # In a packed batch all event ids change. With one change it would be sent as text, which is a conflict also
+            # on shards where nothing changed.
             changed = len(spends) if len(spends) >= PACKED_FROM else 1
             named = [s._replace(event_id=f"e{i}" if s.event_id is None else None) for i, s in enumerate(spends, 1)]
             spends = named[:changed] + spends[changed:]
@@ -161,7 +164,7 @@ class ModelMachine(RuleBasedStateMachine):
 
     @rule(place=st.integers(0, 5), verb=st.sampled_from(("record", "try")))
     def hears_of_wins_again(self, place: int, verb: str) -> None:
-        """The same events in a call of another name, as an exchange repeats its notices."""
+        """Repeats the same events under another request id, as an exchange repeats its notices."""
         if self.calls:
             self.unnamed += 1
             _, _, spends = self.calls[place % len(self.calls)]
@@ -183,7 +186,7 @@ class ModelMachine(RuleBasedStateMachine):
 
     @rule(place=st.integers(0, 99), lease=LEASES, amount=AMOUNTS, ttl=TTLS, late=st.sampled_from((0,) * 6 + (1, 2)))
     def leases(self, place: int, lease: str, amount: int | str, ttl: int, late: int) -> None:
-        """Opens, fills or shrinks; now and then a call arrives after later ones."""
+        """Opens, fills or shrinks a lease; now and then a call arrives after a later one."""
         campaign, lease = self.hold(place, lease)
         self.lease_calls += 1
         self.sets_a_lease(campaign, lease, self.micros(campaign, amount), ttl, max(self.lease_calls - late, 1))
@@ -312,7 +315,7 @@ class ModelMachine(RuleBasedStateMachine):
 
     @rule(place=st.integers(0, 8), limit=LIMITS, schedule=st.sampled_from(SCHEDULES), by=st.sampled_from((0, 1)))
     def hears_of_an_old_plan(self, place: int, limit: int | None, schedule: Schedule, by: int) -> None:
-        """Two publishers may come in the wrong order: what is not newer changes nothing, and is told."""
+        """Publishes an older plan, as two publishers may: it changes nothing, and the reply says so."""
         plan = self.campaigns[sorted(self.campaigns)[place % len(self.campaigns)]]
         brand = self.plans[brand_of(plan.campaign_id)]
         older = BrandPlan(brand.brand_id, brand.version - by, limit, limit, not brand.archived)

@@ -1,4 +1,4 @@
-"""A whole system as the other side: catalog and log in PostgreSQL, so that the live state can be lost and made again."""
+"""The whole system under test: with catalog and spend log in PostgreSQL, so that Redis can be lost and rebuilt."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _EMPTIED: Final = (
 
 
 class WholeSide(LiveSide):
-    """What is published goes through the catalog."""
+    """The whole system. Every change of a plan goes through the catalog."""
 
     all_periods = False
 
@@ -49,7 +49,7 @@ class WholeSide(LiveSide):
         twin.rebuild(self.shards, [], [], clock)
 
     def bring(self, brand: BrandPlan, campaigns: list[CampaignPlan], create: set[int]) -> None:
-        """The same change, made in the catalog. An archive is for good, so it is not drawn here for brands."""
+        """Makes the same change in the catalog. Archiving a brand is final, so it is not drawn here."""
         catalog, actor = self.system.catalog, "twin"
         if brand.brand_id in create:
             with self.system.db.begin() as conn:
@@ -79,7 +79,7 @@ class WholeSide(LiveSide):
             (catalog.resume_campaign if plan.enabled else catalog.pause_campaign)(campaign, actor)
 
     def plans(self) -> tuple[list[BrandPlan], list[CampaignPlan]]:
-        """The catalog in the twin's words."""
+        """The catalog in the format of the reference model."""
         brands = [
             BrandPlan(b.id, b.version, b.daily_budget_micros, b.monthly_budget_micros, b.archived_at is not None)
             for b in self.system.catalog.brands(include_archived=True)
@@ -91,7 +91,7 @@ class WholeSide(LiveSide):
         return sorted(brands), sorted(campaigns, key=lambda c: c.campaign_id)
 
     def check_log(self, twin: ReferenceModel) -> None:
-        """PostgreSQL has the twin's rows of what was persisted, their daily sums, and the holds that are open."""
+        """Checks that PostgreSQL has the model's rows of persisted entries, their daily sums and the open holds."""
         expected = [
             (number, entry.n, entry.ms, row)
             for number in self.shards
@@ -132,7 +132,7 @@ class WholeSide(LiveSide):
 
 
 def check_fold(twin: ReferenceModel) -> None:
-    """The twin against itself: each counter is the sum of the journal's rows that moved it."""
+    """Checks the model itself: each counter is the sum of the journal's rows that changed it."""
     for shard in twin.shards.values():
         sums: dict[tuple[int, str], int] = {}
         for entry in shard.journal:

@@ -1,4 +1,4 @@
-"""A planted Redis, a clock that can be set and then runs on, and watches that end with their test."""
+"""Fixtures of the watch's tests: Redis with test data, a clock that runs on from any instant, and a ready watch."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ end
 
 @pytest.fixture
 def watch(plant: Plant, client: BudgetClient) -> Iterator[Watch]:
-    """A watch of everything, whole."""
+    """A watch of all brands that has read everything."""
     with client.watch() as made:
         assert made.wait_ready(PATIENCE_S), made.why
         yield made
@@ -38,7 +38,7 @@ SetClock = Callable[[int], None]
 
 @pytest.fixture
 def set_clock(plain: redis.Redis) -> Iterator[SetClock]:
-    """Redis' time, as the scripts of this process see it, is set and runs on from there."""
+    """Sets the time that the scripts of this process read; it runs on from there."""
 
     def set_to(ms: int) -> None:
         seconds, micros = plain.time()
@@ -50,7 +50,7 @@ def set_clock(plain: redis.Redis) -> Iterator[SetClock]:
 
 
 def until(true: Callable[[], bool], seconds: float = PATIENCE_S) -> float:
-    """Waits for something; answers the milliseconds that it took. Fails when it does not come."""
+    """Waits until `true` returns True; returns the milliseconds. Fails after `seconds`."""
     began = time.perf_counter()
     while not true():
         assert time.perf_counter() - began < seconds, "it did not come"

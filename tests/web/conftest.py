@@ -1,4 +1,4 @@
-"""The console on real servers: a ready system, its app, and clients that behave as a browser's own pages do."""
+"""The console on real servers: a ready system, its app, and clients that behave like a browser."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TOKEN = re.compile(r'name="csrf_token"[^>]*value="([^"]+)"')
 
 
 class Visitor:
-    """A client that takes the token from the page it stands on and says where its requests come from."""
+    """A client that sends the CSRF token of its page and an Origin, as a browser does."""
 
     def __init__(self, client: FlaskClient) -> None:
         self.client = client
@@ -29,7 +29,7 @@ class Visitor:
         return answer.status_code, answer.get_data(as_text=True)
 
     def post(self, path: str, page: str | None = None, **fields: object) -> tuple[int, str]:
-        """Posts a form as from `page` (the path itself where it has a form) and follows where it leads."""
+        """Posts a form from `page` (by default the path itself) and follows redirects."""
         token = _TOKEN.search(self.get(page or path)[1])
         assert token is not None, f"{page or path} has no form"
         answer = self.client.post(
@@ -55,7 +55,7 @@ def visitor(app: Flask) -> Visitor:
 
 @pytest.fixture
 def guarded(ready: System) -> Iterator[Callable[[], Visitor]]:
-    """Makes visitors of the console with a password, none of them logged in."""
+    """Makes visitors of a console with a password. None is logged in."""
     plain = ready.settings
     ready.settings = replace(plain, admin_password=PASSWORD)
     guarded_app = create_app(ready)
@@ -66,13 +66,13 @@ def guarded(ready: System) -> Iterator[Callable[[], Visitor]]:
 def brand_with(
     system: System, name: str = "Aurora", daily: int | None = None, campaigns: int = 1
 ) -> tuple[int, list[int]]:
-    """A published brand and its campaign ids."""
+    """Creates a published brand; returns its id and its campaigns' ids."""
     brand = system.manage.create_brand(name, daily, None, None, "test").row
     made = system.manage.create_campaigns(brand.id, [f"{name} {i}" for i in range(1, campaigns + 1)], "test")
     return brand.id, [c.id for c in made]
 
 
 def spend_now(system: System, campaign_id: int, amount: str) -> None:
-    """A spend that is in the log too, with the statuses that follow from it."""
+    """Records a spend, persists it and refreshes the statuses."""
     system.client.record_spend(campaign_id, amount)
     system.status.refresh(system.persister.drain_all().changed_brands)

@@ -74,7 +74,7 @@ def test_a_request_without_a_usable_id_is_given_one(app: Flask) -> None:
 def test_a_job_logs_under_the_id_that_rq_shows(
     ready: System, monkeypatch: pytest.MonkeyPatch, written: io.StringIO
 ) -> None:
-    monkeypatch.setattr(jobs, "parts", lambda: ready)
+    monkeypatch.setattr(jobs, "services", lambda: ready)
     queue = Queue("jobs", connection=ready.jobs_redis)
     queue.enqueue_call(jobs.publish, job_id="publish-20261123T120000")
     SimpleWorker([queue], connection=ready.jobs_redis).work(burst=True, logging_level="WARNING")

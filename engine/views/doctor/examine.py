@@ -26,6 +26,7 @@ from engine.live.admin import LiveRedis, LiveShard
 from engine.live.journal import START
 from engine.live.transport.routed import open_transport
 from engine.settings import Settings
+from engine.speedups import DISTRIBUTION, speedups
 from engine.views.board import ANSWER_S
 from engine.views.doctor.agreement import agreement
 from engine.views.doctor.capacity import capacity
@@ -99,6 +100,8 @@ def _versions() -> Iterator[Finding]:
     yield Finding(
         "packages", "fail" if missing else "ok", ", ".join(found), "install the package again" if missing else ""
     )
+    todo = f"install the {DISTRIBUTION} of this release, or remove it" if speedups.broken else ""
+    yield Finding("speedups", "warn" if speedups.broken else "ok", speedups.why, todo)
 
 
 def _same_redis(hot: Servers, jobs: Servers) -> Iterator[Finding]:

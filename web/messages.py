@@ -1,7 +1,7 @@
-"""Messages after an action, outside the parts of a page that refresh themselves, until they were shown.
+"""Messages after an action. They are shown outside the fragments of a page that refresh themselves.
 
-A message has what changed, what follows from it, and whether bidders have it. It is kept in the session for the next
-page, or answers htmx at once.
+A message has what changed, what follows from it, and whether bidders have it. The session keeps it for the next page,
+or the reply to htmx shows it at once.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _CATEGORY: Final = "told"
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """One message: what was done, what follows, what to look out for."""
+class Message:
+    """One message: what was done, what follows, and warnings, each line with its style."""
 
     lines: tuple[tuple[str, str], ...]
 
@@ -35,30 +35,30 @@ class Told:
 
 
 def tell(*lines: tuple[Style, str]) -> None:
-    """Keeps a message for the next page or reply."""
+    """Stores a message for the next page or reply."""
     flash([list(line) for line in lines], _CATEGORY)  # type: ignore[arg-type]  # the session keeps any JSON value
 
 
-def waiting() -> list[Told]:
-    """Takes the messages that were not shown yet."""
+def waiting() -> list[Message]:
+    """Takes the messages that were not shown yet out of the session."""
     kept = cast("list[tuple[str, Any]]", get_flashed_messages(with_categories=True))
-    return [_told(kind, message) for kind, message in kept]
+    return [_message_of(kind, message) for kind, message in kept]
 
 
-def _told(kind: str, message: Any) -> Told:
+def _message_of(kind: str, message: Any) -> Message:
     if kind == _CATEGORY:
-        return Told(tuple((style, text) for style, text in message))  # a text may be Markup, with a link in it
-    return Told(((kind if kind in ("done", "warn") else "done", message),))
+        return Message(tuple((style, text) for style, text in message))  # a text may be Markup, with a link in it
+    return Message(((kind if kind in ("done", "warn") else "done", message),))
 
 
 def refusal(title: str, text: str, hint: str) -> str:
-    """A refusal in the same place, which the next refresh does not remove."""
+    """A refusal as such a message, which the next refresh does not remove."""
     lines = [("warn", title), *(("then", line) for line in (text, hint[:1].upper() + hint[1:]) if line)]
-    return render_template("_toasts.html", toasts=[Told(tuple(lines))])
+    return render_template("_toasts.html", toasts=[Message(tuple(lines))])
 
 
 def of_change(changed: Changed[Any], done: str) -> None:
-    """Adds a message about a change of the catalog; `done` is a sentence on what was done, where anything was."""
+    """Adds a message about a change of the catalog. done: the sentence for it, unless nothing changed."""
     row = changed.row
     lines: list[tuple[Style, str]] = []
     if changed.nothing:
@@ -67,15 +67,15 @@ def of_change(changed: Changed[Any], done: str) -> None:
         apart = differences(changed.before, row) if changed.before is not None else []
         lines.append(("done", f"{done.removesuffix('.')}: {'; '.join(apart)}." if apart else done))
         if changed.published:
-            lines += [("then", text) for text in _following(changed)]
+            lines += [("then", text) for text in _consequences(changed)]
     if isinstance(row, BrandRecord) and not row.archived and _budgets_were_set(changed):
-        lines += [("warn", text) for text in _odd_budgets(row)]
+        lines += [("warn", text) for text in _budget_warnings(row)]
     if not changed.published:
         lines.append(("warn", f"Bidders do not have it yet: {changed.why_not}."))
     tell(*lines)
 
 
-def _following(changed: Changed[Any]) -> list[str]:
+def _consequences(changed: Changed[Any]) -> list[str]:
     row, before = changed.row, changed.before
     if isinstance(row, CampaignRecord):
         return _of_campaign(row, before)
@@ -111,7 +111,7 @@ def _budgets_were_set(changed: Changed[Any]) -> bool:
     )
 
 
-def _odd_budgets(row: BrandRecord) -> list[str]:
+def _budget_warnings(row: BrandRecord) -> list[str]:
     daily, monthly = row.daily_budget_micros, row.monthly_budget_micros
     if daily is None or monthly is None or not daily_above_monthly(daily, monthly):
         return []

@@ -1,4 +1,4 @@
-"""How a request gets at the process's services (`engine.wiring.System`)."""
+"""Gives a request access to the services of its process (`engine.wiring.System`)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,6 @@ if TYPE_CHECKING:
 KEY = "budget_engine"
 
 
-def parts() -> System:
-    """The services with which the app was made."""
+def services() -> System:
+    """The services that the app was made with."""
     return cast("System", current_app.extensions[KEY])

@@ -1,4 +1,4 @@
-"""The last figures that were shown, for while PostgreSQL does not answer; the page shows their age."""
+"""Keeps the figures that the page showed last, to show them with their age while PostgreSQL does not answer."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from engine.views.models import Snapshot
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """Figures that were read together; at: monotonic seconds."""
+class ShownFigures:
+    """Figures that were read together. at: when, in monotonic seconds."""
 
     snapshot: Snapshot
     spends: Any
@@ -24,17 +24,17 @@ class Seen:
         return time.monotonic() - self.at
 
 
-class Kept:
-    """The newest figures shown to any viewer. Thread-safe."""
+class LastShown:
+    """The newest figures that any viewer saw. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._seen: Seen | None = None
+        self._figures: ShownFigures | None = None
 
     def keep(self, snapshot: Snapshot, spends: Any, switches: Any) -> None:
         with self._lock:
-            self._seen = Seen(snapshot, spends, switches, time.monotonic())
+            self._figures = ShownFigures(snapshot, spends, switches, time.monotonic())
 
-    def seen(self) -> Seen | None:
+    def get(self) -> ShownFigures | None:
         with self._lock:
-            return self._seen
+            return self._figures
