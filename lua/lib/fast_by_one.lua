@@ -10,7 +10,7 @@ local function fast_by_one(verb, call, usual)
     local brand = sums.brands[i]
     rooms[brand] = rooms[brand] or room_of(brand, brand.held, verb)
     by_place[i] = { campaign = sums.ids[i], amount = sums.amounts[i], times = sums.counts[i] }
-    local own = sums.owns[i]
+    local own = sums.owns and sums.owns[i]
     local own_room = own and room_of(own, own.held, verb) or ANY_ROOM
     targets[i] = target_of(sums.ids[i], brand.id, verb == 't' and sums.gates[i] or 0, rooms[brand], own_room)
     brand.amount = 0

@@ -46,7 +46,7 @@ local function usual_sums(verb, shard, body, by_number, before, day, month)
   local now, with_own = shard.now, shard.layout == WITH_OWN_LIMITS
   local day_field, month_field = period_fields(day, month)
   local campaign_key, ends, count, size, last_id, any_closed = string.sub(shard_key, 1, -6) .. 'campaign:', 1, 0, 0, 0, false
-  local ids, amounts, counts, gates, brands, found, owns = {}, {}, {}, {}, {}, {}, {}
+  local ids, amounts, counts, gates, brands, found, owns = {}, {}, {}, {}, {}, {}, with_own and {}
   for start, campaign_id, digits, times, stop in string.gmatch(body, '()(%d+),(%d+),(%d+);()') do
     count = count + 1
     local key, id, amount, several = KEYS[before + count], campaign_id + 0, digits + 0, times + 0
@@ -98,7 +98,7 @@ local function sums_fit(verb, brands, sums)
   for _, brand in ipairs(brands) do
     if not has_room(brand, brand.held, brand.amount > 0 and verb or 'r', brand.amount) then return false end
   end
-  for i, own in pairs(sums.owns) do
+  for i, own in pairs(sums.owns or NO_BUDGETS) do
     if not has_room(own, own.held, verb, sums.amounts[i]) then return false end
   end
   return true
@@ -111,13 +111,11 @@ local function write_usual(verb, call, usual, verdict)
     by_id[brand.id] = brand
     if brand.amount > 0 then count_budgets(brand, brand.amount) end
   end
-  local own_by_id = {}
-  for i, own in pairs(sums.owns) do
-    own_by_id[own.id] = own
-    count_budgets(own, sums.amounts[i])
-  end
   local moved, messages = changes_of(by_id, now)
-  changes_of(own_by_id, now, moved, messages)
+  for i, own in pairs(sums.owns or NO_BUDGETS) do
+    count_budgets(own, sums.amounts[i])
+    changes_of({ [own.id] = own }, now, moved, messages)
+  end
   local failed = verdict.counted > 0 and append(shard, journal_key, entry_of(verb, call, sums.size, verdict, {}), moved, '2')
   if failed then return failed end
 
@@ -133,7 +131,7 @@ local function write_usual(verb, call, usual, verdict)
     lines[i], masks[brand] = figures_of(brand.id, brand), budget_mask(brand)
   end
   for i = 1, sums.count do
-    local amount, mask, own = amounts[i], gates[i] + masks[sums.brands[i]], sums.owns[i]
+    local amount, mask, own = amounts[i], gates[i] + masks[sums.brands[i]], sums.owns and sums.owns[i]
     if own then mask = mask + budget_mask(own) end
     if amount > 0 then
       local key, daily, monthly = KEYS[sums.before + i], found[2 * i - 1] + amount, found[2 * i] + amount
