@@ -11,6 +11,7 @@
 --         campaign, w expired holds removed
 --       {'not_ready', why} | {'wrong_version', layout} | {'invalid', index, field}: nothing was written
 -- include: lib/call.lua
+-- include: lib/plan_changes.lua
 local MAX_OPERATIONS, MAX_TTL_MS = 200, 86400000
 
 local function parse(body)

@@ -95,13 +95,7 @@ local function count(brand, campaign, amount)
   return count_budgets(brand, amount) and count_campaign(campaign, amount)
 end
 
--- The budgets of brands and campaigns that this call used up or freed (lib/changes.lua: changes_of).
-local function plan_changes(plans, now)
-  local moved, messages = changes_of(plans.brands, now)
-  return changes_of(plans.campaigns, now, moved, messages)
-end
-
--- Writes a brand's counters and its sum on hold, where they changed.
+-- Writes a brand's counters, its sum on hold and those of its campaigns, where they changed.
 local function write_brand(brand)
   if brand.charged then
     local fields = {}
@@ -109,7 +103,12 @@ local function write_brand(brand)
     add_since(brand, fields)
     redis.call('HSET', brand.key, unpack(fields))
   end
-  if brand.holds_changed then write_held(brand) end
+  if not brand.holds_changed then return end
+  redis.call('HSET', brand.key, 'held', text(brand.held))
+  for campaign_id in pairs(brand.own_held_changed or {}) do
+    local sum, field = brand.own_held[campaign_id], 'h:' .. campaign_id
+    if sum == 0 then redis.call('HDEL', brand.key, field) else redis.call('HSET', brand.key, field, text(sum)) end
+  end
 end
 
 -- Writes a campaign's counters, and those of its own budgets with the instants of their changes.

@@ -17,6 +17,7 @@
 -- include: lib/by_sums.lua
 -- include: lib/by_one.lua
 -- include: lib/draw.lua
+-- include: lib/plan_changes.lua
 
 -- The spends of a call as columns (lib/spends.lua), or nil and the reply. Columns of a packed call have `named`, and no places and amounts yet.
 local function parse(verb, call)

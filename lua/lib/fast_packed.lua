@@ -34,13 +34,6 @@ local function usual_brands(verb, day, month, now)
   end
 end
 
--- A campaign's own budgets as an owner, with what it has on hold where that matters; nil where a value is malformed. got: as read in usual_sums.
-local function usual_own(verb, id, brand, got, day_field, month_field)
-  local spent = { [day_field] = got[4] or nil, [month_field] = got[5] or nil, [LIFETIME] = got[7] or nil }
-  local budgets, held = own_budgets(got[6], spent, day_field, month_field), verb == 't' and brand.held > 0 and held_by(brand, id) or 0
-  return budgets and held and { id = id, budgets = budgets, held = held }
-end
-
 -- Parses the sums of a batch and reads their campaigns, into an array per field. nil where one is unusual. before: the place of the last key of a brand.
 local function usual_sums(verb, shard, body, by_number, before, day, month)
   local now, with_own = shard.now, shard.layout == WITH_OWN_LIMITS
@@ -65,8 +58,11 @@ local function usual_sums(verb, shard, body, by_number, before, day, month)
     -- end each
     any_closed = any_closed or closed > 0
     if got[6] then
-      owns[count] = usual_own(verb, campaign_id, brand, got, day_field, month_field)
-      if not owns[count] then return nil end
+      local counted = { [day_field] = daily, [month_field] = monthly, [LIFETIME] = got[7] or nil }
+      local budgets, held = own_budgets(got[6], counted, day_field, month_field), 0
+      if verb == 't' and brand.held > 0 then held = held_by(brand, campaign_id) end
+      if not budgets or not held then return nil end
+      owns[count] = { id = campaign_id, budgets = budgets, held = held }
     end
     ids[count], amounts[count], counts[count], gates[count], brands[count] = campaign_id, amount, several, closed, brand
     found[2 * count - 1], found[2 * count] = daily, monthly

@@ -2,7 +2,6 @@
 -- limits of its own keeps them (field `own` = 1). They stand with the brand, because a call that removes expired holds does not name their campaigns.
 -- brand.own_held: nil or false where the brand keeps none, else the sums that this call knows.
 -- include: lib/stored.lua
--- include: lib/text.lua
 
 -- The amount that a campaign has on hold; nil where the stored sum is malformed. Where the brand keeps no sums, no campaign has limits: 0.
 local function held_by(brand, campaign_id)
@@ -23,13 +22,4 @@ local function add_held(brand, campaign_id, amount)
     brand.own_held_changed[campaign_id] = true
   end
   return true
-end
-
--- Writes the sums on hold of a brand, and those of its campaigns that changed.
-local function write_held(brand)
-  redis.call('HSET', brand.key, 'held', text(brand.held))
-  for campaign_id in pairs(brand.own_held_changed or {}) do
-    local sum, field = brand.own_held[campaign_id], 'h:' .. campaign_id
-    if sum == 0 then redis.call('HDEL', brand.key, field) else redis.call('HSET', brand.key, field, text(sum)) end
-  end
 end

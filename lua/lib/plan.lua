@@ -145,16 +145,10 @@ local function unfit_mask(owner, held, amount)
   return mask
 end
 
--- The causes of the budgets, of a brand and its campaign, that an amount would exceed.
-local function unfit_causes(brand, campaign, amount)
-  local mask = unfit_mask(brand, brand.held, amount)
-  if not campaign.budgets[1] then return mask end
-  return mask + unfit_mask(campaign, held_by(brand, campaign.id), amount)
-end
-
 -- The causes for which a spend or hold is refused now; 0 where it fits.
 local function refusal(brand, campaign, amount, now)
-  return gates_of(brand, campaign, now) + unfit_causes(brand, campaign, amount)
+  local mask = gates_of(brand, campaign, now) + unfit_mask(brand, brand.held, amount)
+  return campaign.budgets[1] and mask + unfit_mask(campaign, held_by(brand, campaign.id), amount) or mask
 end
 
 local function optional(number)

@@ -9,6 +9,7 @@
 -- include: lib/plan.lua
 -- include: lib/dedup.lua
 -- include: lib/changes.lua
+-- include: lib/plan_changes.lua
 -- include: lib/journal.lua
 -- include: lib/text.lua
 local FIRST_DAY = 18262 -- 2020-01-01: no data of this engine is older; jobs open a period for each day from the oldest refund's on

@@ -45,7 +45,7 @@ OF_CAMPAIGNS: Final = (
       "shard.now, shard.layout == WITH_OWN_LIMITS", "shard.now, false",
       (REFUSES + "[packed-daily]",)),
     M("a hold of a campaign is bounded by its brand alone", "lua/lib/plan.lua",
-      "return mask + unfit_mask(campaign, held_by(brand, campaign.id), amount)", "return mask",
+      "return campaign.budgets[1] and mask + unfit_mask(campaign, held_by(brand, campaign.id), amount) or mask", "return mask",
       (OWN + "a_campaign_s_own_budget_bounds_its_holds_and_not_those_of_others[daily]",)),
     M("a hold is set aside of its brand alone", "lua/lib/own_held.lua",
       "brand.own_held[campaign_id] = sum + amount", "brand.own_held[campaign_id] = sum",
