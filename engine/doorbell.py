@@ -14,13 +14,13 @@ import signal
 import sys
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import FrameType
 from typing import Any, Final, NoReturn
 
 import redis
 from rq import Queue, SimpleWorker
-from rq.exceptions import DuplicateJobError, StopRequested
+from rq.exceptions import DequeueTimeout, DuplicateJobError, StopRequested
 from rq.job import Job
 from rq.utils import now as rq_now
 from rq.worker import WorkerStatus
@@ -32,8 +32,9 @@ from engine.domain.seldom import Seldom
 from engine.errors import BudgetError, shown
 from engine.job_table import JOBS, JOBS_QUEUE, MONTHLY, QUEUES
 from engine.job_table import Job as Row
+from engine.ledger.locks import LOCKED_OUT, is_held
 from engine.rq_gate import refusal
-from engine.stranded import StrandedJobs, popped, requeue
+from engine.stranded import StrandedJobs, drop_unreadable, popped, requeue, set_aside
 from engine.views.board import ANSWER_S
 from engine.views.health import HEARTBEAT_KEY, jobs_away
 from engine.wiring import JOBS_ANSWER_S
@@ -181,15 +182,23 @@ class _RedisLost(StopRequested):
 
 
 class _EndOnLossQueue(Queue):
-    """A queue that ends the worker's loop when Redis is lost. RQ's own loop would retry silently for minutes."""
+    """A queue that ends the worker's loop when Redis is lost: RQ's own loop would retry silently for minutes. What is no job that can be read
+    is set aside: RQ's own loop would end.
+    """
 
     @classmethod
-    def dequeue_any(cls, *args: Any, **options: Any) -> Any:
+    def dequeue_any(cls, queues: Iterable[Queue], *args: Any, **options: Any) -> Any:
         """Returns the next job and its queue. Raises _RedisLost."""
-        try:
-            return super().dequeue_any(*args, **options)
-        except (redis.ConnectionError, redis.TimeoutError) as error:
-            raise _RedisLost from error
+        while True:
+            try:
+                return super().dequeue_any(queues, *args, **options)
+            except (redis.ConnectionError, redis.TimeoutError) as error:
+                raise _RedisLost from error
+            except DequeueTimeout:
+                raise
+            except Exception:
+                if not sum(drop_unreadable(queue.connection, queue.name) for queue in queues):
+                    raise
 
 
 class StoppableWorker(SimpleWorker):
@@ -244,11 +253,16 @@ class StoppableWorker(SimpleWorker):
         except (redis.ConnectionError, redis.TimeoutError) as error:
             log.warning("RQ was not told the end of %s: %s", job.id, error)
             self._lose(error)
+        except StopRequested:
+            raise
+        except Exception as error:  # noqa: BLE001  # RQ cannot begin or end what somebody planted; our jobs go on
+            log.error("%s is no job that RQ can run: %s: %s", job.id, type(error).__name__, shown(str(error)))
+            set_aside(self.connection, queue.name, job.id.encode(), "RQ could not begin it")
 
     def handle_exception(self, job: Job, *exc_info: Any) -> None:
         """Logs an error that was raised on purpose in one line, any other with its traceback."""
-        if isinstance(why := refusal(exc_info[1]), BudgetError):
-            log.error("%s failed: %s", job.id, why)
+        if isinstance(why := refusal(exc_info[1]), BudgetError) or (why is not None and is_held(why)):
+            log.error("%s failed: %s", job.id, why if isinstance(why, BudgetError) else LOCKED_OUT)
         elif not isinstance(exc_info[1], redis.ConnectionError | redis.TimeoutError):
             super().handle_exception(job, *exc_info)
 

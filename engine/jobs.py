@@ -32,6 +32,7 @@ from engine.flows.verify import FAIL, summary
 from engine.job_table import BY_NAME, JOBS, PERSIST_LONGEST_S, PERSIST_QUEUE, PERSIST_S
 from engine.ledger import runs, spend_log
 from engine.ledger.database import wait_for_revision, writing
+from engine.ledger.locks import LOCKED_OUT, is_held
 from engine.live.admin import LiveShard
 from engine.live.repair import probe_shards, told_lost
 from engine.settings import Settings
@@ -132,7 +133,7 @@ def persist_loop(made: System) -> PersistLoop:
         on_changes=lambda brands: ignore(made.status.refresh(brands, rests=False)),
         on_not_ready=rebuild,
         on_drained=made.refund_desk.decide,
-        each_second=made.publisher.publish_pending,
+        each_second=made.publisher.keep_published,
         each_minute=lambda: ignore(trim_all(made.db, made.live, made.instance, made.settings.journal_keep_minutes)),
         each_look=lambda: probe_shards(made.live, (), made.windows.both_ms),
     )
@@ -234,7 +235,7 @@ def close_month() -> str:
 
 
 def _close(run: runs.Run, made: System) -> None:
-    made.log_days.make_ahead()
+    ahead = _make_ahead(made)
     try:
         closed = made.closer.close_ended(WAIT_S, stop_if_asked)
     except NotAllClosed as some:
@@ -246,8 +247,24 @@ def _close(run: runs.Run, made: System) -> None:
     run.detail = f"{closed}; {checked}"
     if dropped := str(made.log_days.drop_old(stop_if_asked)):
         run.detail += f"; {dropped}"
-    if closed.drift:
+    if ahead:
+        run.detail += f"; no partitions were made ahead: {ahead}"
+    if closed.drift or ahead:
         run.outcome = "failed"
+
+
+def _make_ahead(made: System) -> str:
+    """Makes the log's next partitions; returns why it could not. Nothing waits for them before midnight, and persist
+    makes a missing one.
+    """
+    try:
+        made.log_days.make_ahead()
+    except Exception as error:
+        if not is_held(error):
+            raise
+        log.warning("no partitions of the spend log were made ahead: %s", why := LOCKED_OUT)
+        return why
+    return ""
 
 
 def _close_and_tidy(run: runs.Run, made: System) -> None:

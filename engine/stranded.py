@@ -52,14 +52,30 @@ def requeue(connection: redis.Redis, queue: str, ids: list[bytes]) -> list[str]:
     return [name for raw in ids if (name := _requeue_one(connection, queue, raw))]
 
 
+def drop_unreadable(connection: redis.Redis, queue: str) -> int:
+    """Removes what was popped and is no job that can be read; returns how many."""
+    return sum(_dropped(connection, queue, raw) for raw in popped(connection, queue))
+
+
+def _dropped(connection: redis.Redis, queue: str, raw: bytes) -> bool:
+    """Whether a popped id is of no job that can be read, and is gone now: RQ would end the worker's loop over it."""
+    if _reads(connection, raw):
+        return False
+    set_aside(connection, queue, raw, "it is no job that can be read")
+    return True
+
+
+def set_aside(connection: redis.Redis, queue: str, raw: bytes, why: str) -> None:
+    """Removes a popped id for good: else it would be enqueued again and again."""
+    if connection.lrem(_intermediate(connection, queue).key, 1, raw):  # type: ignore[arg-type]  # redis-py takes bytes too
+        log.error("removed %r from queue %s: %s", raw.decode(errors="backslashreplace")[:80], queue, why)
+
+
 def _requeue_one(connection: redis.Redis, queue: str, raw: bytes) -> str | None:
+    if _dropped(connection, queue, raw):
+        return None
     intermediate = _intermediate(connection, queue)
     name = raw.decode(errors="backslashreplace")
-    if not _reads(connection, raw):
-        # RQ would end the worker's loop over it again and again.
-        if connection.lrem(intermediate.key, 1, raw):  # type: ignore[arg-type]  # redis-py takes bytes too
-            log.error("removed %r from queue %s: it is no job that can be read", name[:80], queue)
-        return None
     move = connection.register_script(_MOVE)
     job = Job.key_for(name)
     keys = [intermediate.key, Queue(queue, connection=connection).key, job, intermediate.get_first_seen_key(name)]

@@ -79,11 +79,12 @@ for _, operation in ipairs(operations) do
   end
 end
 
-local writes = {}
+local writes, short = {}, nil
 local function finish(operation, state, held)
   ended[operation.name] = state .. ',' .. held .. ',' .. (operation.digits ~= '' and operation.digits or '0')
   if open[operation.name] then
-    add_held(operation.brand, operation.campaign, -tonumber(open[operation.name]))
+    -- A sum that is smaller than its holds was written by no script, and would open the budget.
+    if not add_held(operation.brand, operation.campaign, -tonumber(open[operation.name])) then short = operation.brand end
     operation.brand.holds_changed = true
     open[operation.name] = nil
   end
@@ -150,6 +151,7 @@ for i, operation in ipairs(operations) do
   if string.find(outcomes[i], '^x') then refusals['h' .. outcomes[i]] = (refusals['h' .. outcomes[i]] or 0) + 1 end
 end
 
+if short then return invalidate_shard(shard_key, short.key) end
 local moved, messages = plan_changes(plans, now)
 if #lines > 0 then
   local failed = append(shard, journal_key, { 'h', table.concat(lines) }, moved)

@@ -210,6 +210,38 @@ def test_a_planted_job_that_wants_to_run_again_and_again_runs_once(
     assert ran == ["publish"]
 
 
+UNREADABLE: dict[str, dict[str, Any]] = {
+    **{f"{field} x": {field: b"x"} for field in ("created_at", "enqueued_at", "timeout", "result_ttl", "status")},
+    **{f"{field} bytes": {field: b"\xff\xfe"} for field in ("origin", "description", "worker_name", "group_id")},
+    "a number of 400 digits": {"failure_ttl": b"9" * 400, "timeout": b"9" * 40},
+    "a timeout that no timer takes": {"timeout": b"9" * 20},
+    "a day that is none": {"last_heartbeat": b"2026-13-45T99:99:99.000000Z"},
+    "a list that is none": {"dependency_ids": b"{"},
+    "a list of a number": {"dependency_ids": b"-1"},
+    "a callback's time": {"success_callback_timeout": b"nan"},
+}
+
+
+def test_jobs_with_fields_that_do_not_read_are_set_aside_and_the_worker_goes_on_to_ours(
+    jobs_redis: redis.Redis, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    ran = list[str]()
+    monkeypatch.setitem(ALLOWED, "engine.jobs.publish", lambda: ran.append("publish"))
+    monkeypatch.setitem(ALLOWED, "engine.jobs.check", lambda: ran.append("check"))
+    for i, fields in enumerate(UNREADABLE.values()):
+        planted(jobs_redis, f"planted-{i}", call("engine.jobs.check", []), **fields)
+    jobs_redis.set("rq:job:text", "no hash")
+    jobs_redis.rpush("rq:queue:jobs", "text", b"\xff\xfe")
+    planted(jobs_redis, "publish-after-them", call("engine.jobs.publish", []))
+    with caplog.at_level(logging.ERROR):
+        work_off(jobs_redis)
+    assert "publish" in ran, "one worker took all of them, and its loop never ended"
+    assert jobs_redis.keys("rq:queue:*:intermediate") == [], "nothing is begun again for ever"
+    said = [line.getMessage() for line in caplog.records if line.name.startswith("engine.")]
+    assert all("\n" not in line for line in said)
+    assert sum("it is no job that can be read" in line for line in said) >= len(UNREADABLE) - 2
+
+
 LISTS: dict[str, tuple[str, Any]] = {
     "workers of the queue": ("sadd", b"\xff\xfe"),
     "jobs that run": ("zadd", {b"\xff\xfe": 1, "no:such:job": 1}),

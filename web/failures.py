@@ -55,8 +55,9 @@ def _install_servers(app: Flask) -> None:
         g.actor = None
         said = "It keeps the logins, so whether yours is in force cannot be asked, and nothing was changed."
         hint = "What Redis knows is shown to whoever looked at this page within the last minute. Try again when it is back."
-        away = isinstance(error.cause, ServerAway)
-        return _page(503, "PostgreSQL is away" if away else "PostgreSQL is too slow", said, hint)
+        how = "is away" if isinstance(error.cause, ServerAway) else "is too slow"
+        how = "hangs" if isinstance(error.cause, ServerHangs) else how
+        return _page(503, f"PostgreSQL {how}", said, hint)
 
     @app.errorhandler(redis.ConnectionError)
     @app.errorhandler(redis.TimeoutError)

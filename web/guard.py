@@ -106,7 +106,11 @@ def same_origin(asked: Request, *, open_house: bool) -> bool:
         return site == "same-origin"
     # Without a password both headers are required: behind a proxy that rewrites Host, a foreign page has the same
     # origin for its browser.
-    return source is not None and urlsplit(source).netloc.lower() == asked.host.lower()
+    try:
+        of = urlsplit(source or "").netloc.lower()
+    except ValueError:  # an address that no browser is at
+        return False
+    return of != "" and of == asked.host.lower()
 
 
 def local_path(path: str | None) -> str | None:

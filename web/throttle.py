@@ -15,7 +15,10 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from ipaddress import IPv6Address, IPv6Network
 from typing import Final, NamedTuple
+
+from web.proxies import address_of
 
 LONGEST_WAIT_S: Final = 4
 FORGET_S: Final = 900
@@ -44,8 +47,14 @@ def keys_of(address: str, name: str, known: bool, browser: str | None) -> tuple[
     """
     if browser is not None:
         return (Key(("browser", browser), AT_AN_ADDRESS),)
-    who = name if known else ""
+    who, address = name if known else "", _whose(address)
     return Key(("address", address, who), AT_AN_ADDRESS), Key(("everywhere", who), EVERYWHERE, address)
+
+
+def _whose(address: str) -> str:
+    """Of IPv6 the first 64 bits: one machine has all addresses with them, and would be as many guessers."""
+    found = address_of(address)
+    return str(IPv6Network((found, 64), strict=False)) if isinstance(found, IPv6Address) else str(found or address)
 
 
 @dataclass(slots=True)

@@ -7,7 +7,7 @@ Alembic is imported where it is used, so that commands without the schema need n
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sqlalchemy import Connection, Engine
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 _HERE = Path(__file__).parent / "migrations"
+_LONGEST_S: Final = 3600.0
+"""For the migration of another process of ours, which may have a large log to go through."""
 
 
 class Migrated(NamedTuple):
@@ -67,7 +69,7 @@ def _current(connection: Connection) -> str | None:
 def _run(engine: Engine, step: object, to: str) -> Migrated:
     assert callable(step)
     with engine.begin() as connection:
-        take(connection, Lock.MIGRATE)
+        take(connection, Lock.MIGRATE, ours_s=_LONGEST_S)
         before = _current(connection)
         if before is not None and not revision.known(before):
             raise revision.newer(before)

@@ -18,7 +18,7 @@ from engine.ledger.audit import daily_sums_off
 from engine.ledger.locks import Lock, take, try_take
 from engine.ledger.models import PARTITION_PREFIX
 
-_PATIENCE: Final = "800ms"
+_PATIENCE_S: Final = 0.8
 """No lock is waited for longer. While it waits, writers wait behind it; and below PostgreSQL's deadlock_timeout it is this that gives way, never they."""
 
 
@@ -73,12 +73,12 @@ def drop_day(connection: Connection, day: date, before: date, only_exported: boo
     """Drops a day's rows and keeps their sums; answers how many rows. None when it is not to be done now: another process is at it or has
     done it, or one of its rows (a correction, say) was recorded on or after `before`.
 
-    Raises SumsApart; NotExported with `only_exported`; OperationalError when somebody holds a lock on the log for longer than it waits.
+    Raises SumsApart; NotExported with `only_exported`; OperationalError or LockHeld when somebody holds a lock on the log for longer than it waits.
     """
     partition = f"{PARTITION_PREFIX}{day:%Y%m%d}"
     if not try_take(connection, Lock.RETENTION) or day not in logged_days(connection):
         return None
-    connection.execute(text(f"SET LOCAL lock_timeout = '{_PATIENCE}'"))
+    connection.execute(text(f"SET LOCAL lock_timeout = {int(_PATIENCE_S * 1000)}"))
     # Whoever would write to it waits, until it is gone and they make it anew; readers go on.
     connection.execute(text(f"LOCK TABLE ONLY {partition} IN SHARE MODE"))
     young = connection.execute(
@@ -105,7 +105,7 @@ def drop_day(connection: Connection, day: date, before: date, only_exported: boo
             f" dropped_at = now()) SELECT count(*) FROM {partition}"
         )
     ).scalar_one()
-    take(connection, Lock.PARTITION)
+    take(connection, Lock.PARTITION, wait_s=_PATIENCE_S, ours_s=_PATIENCE_S)
     connection.execute(text(f"ALTER TABLE spend_log DETACH PARTITION {partition}"))
     connection.execute(text(f"DROP TABLE {partition}"))
     return rows

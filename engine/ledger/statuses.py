@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
@@ -10,7 +10,7 @@ from sqlalchemy import Connection, text
 
 from engine.domain.causes import mask_of, reasons_of, status_of
 from engine.ledger import campaigns
-from engine.ledger.locks import Lock, take_all
+from engine.ledger.locks import Lock, try_take_all
 
 _WRITTEN: Final = text(
     "SELECT brand_id, id, status, array_to_string(reasons, ',') FROM campaign"
@@ -38,9 +38,11 @@ class StatusWrite(NamedTuple):
     actor: str
 
 
-def lock_brands(connection: Connection, brand_ids: Iterable[int]) -> None:
-    """Keeps other writers of these brands' statuses out to the end of the transaction. Locks are taken in rising order."""
-    take_all(connection, Lock.BRAND, list(brand_ids))
+def lock_brands(connection: Connection, brand_ids: Sequence[int]) -> list[int]:
+    """Keeps other writers of these brands' statuses out to the end of the transaction; returns those that no other
+    session has, in rising order.
+    """
+    return sorted(try_take_all(connection, Lock.BRAND, brand_ids))
 
 
 class Written(NamedTuple):

@@ -49,9 +49,17 @@ def stamp(live: LiveRedis, instance: str, shards: Iterable[int], number: int = 0
 
     lower: store it even where it is lower, after the restored catalog was published again.
     """
-    args = (LAYOUT, instance, str(number), "1" if lower else "0")
-    replies = live.call_some([Call(script("stamp"), (shard_keys(shard).shard,), args) for shard in shards])
-    return max((int(reply[1]) for reply in replies if reply is not None and reply[0] == b"ok"), default=0)
+    return max(stamps(live, instance, shards, number, lower=lower).values(), default=0)
+
+
+def stamps(
+    live: LiveRedis, instance: str, shards: Iterable[int], number: int = 0, *, lower: bool = False
+) -> dict[int, int]:
+    """The same, with what each shard had before. Shards that are not ready are left out."""
+    args, asked = (LAYOUT, instance, str(number), "1" if lower else "0"), list(shards)
+    replies = live.call_some([Call(script("stamp"), (shard_keys(shard).shard,), args) for shard in asked])
+    found = zip(asked, replies, strict=True)
+    return {shard: int(reply[1]) for shard, reply in found if reply is not None and reply[0] == b"ok"}
 
 
 def _call(shard: int, cursor: str, *brand_ids: int) -> Call:

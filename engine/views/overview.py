@@ -204,6 +204,9 @@ class Overview:
         return replace(self._hindsight.paced(brand, kinds, ran), tally=_tally(brand, groups))
 
     def _read_live(self, of_brand: Mapping[int, Sequence[CampaignRecord]]) -> Mapping[int, LiveBrand | None]:
+        if "parts" in self.__dict__:
+            # Who has waited for the health already does not wait for the same server again.
+            self.parts.refuse_if_silent("redis")
         if [len(campaigns) for campaigns in of_brand.values()] == [1]:
             ((brand_id, (campaign,)),) = of_brand.items()
             return {brand_id: self._live.read_campaign(campaign.id)}

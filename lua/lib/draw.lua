@@ -22,7 +22,7 @@ local function is_forgotten(call, requests, now)
 end
 
 -- Takes an amount off a lease's hold, in the tables. Returns what write_draw must do, with the journal's line: `D` within the hold, `P` past it, `Q` after
--- its end, then the amount left and its expiry. Writes nothing. nil where the stored hold is malformed.
+-- its end, then the amount left and its expiry. Writes nothing. nil where the stored hold is malformed, or above the brand's sum on hold.
 local function draw(brand, campaign, lease, amount, now)
   local name = campaign .. ':' .. lease
   local value = redis.call('HGET', brand.holds_key, name)
@@ -33,6 +33,7 @@ local function draw(brand, campaign, lease, amount, now)
     number = number ~= '' and ',' .. number or ''
   end
   local rest = held and tonumber(expires) > now and tonumber(held) or 0
+  if rest > brand.held then return nil end
   local kind, left = rest >= amount and 'D' or (rest > 0 and 'P' or 'Q'), math.max(rest - amount, 0)
   if not add_held(brand, campaign, left - rest) then return nil end
   return {

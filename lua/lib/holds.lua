@@ -9,12 +9,11 @@
 local SWEEP = 50
 local sweeps_left = SWEEP -- of a call over all its brands, which bounds its time and the number of arguments of its commands
 
--- Whether the keys of a brand's holds exist. With nothing on hold they may be absent, but never of another type: a write would fail after the journal
--- entry was written.
+-- Whether the keys of a brand's holds are there exactly where something is on hold, each of its type. Holds without their sum would count against no
+-- budget, and a write to a key of another type would fail after the journal entry was written.
 local function holds_exist(brand, holds_key, expiry_key)
   local holds, expiry = redis.call('TYPE', holds_key).ok, redis.call('TYPE', expiry_key).ok
-  if brand.held == 0 and holds == 'none' then holds = 'hash' end
-  if brand.held == 0 and expiry == 'none' then expiry = 'zset' end
+  if brand.held == 0 then return holds == 'none' and expiry == 'none' end
   return holds == 'hash' and expiry == 'zset'
 end
 
@@ -31,7 +30,7 @@ local function hold_of(value)
 end
 
 -- Takes holds that have expired by `now` off the brand's `held`, at most SWEEP in a call. Returns them for the write phase; writes nothing. nil where one
--- is malformed.
+-- is malformed, is not there, or says a later expiry itself; and where their sum is above `held`.
 local function expire_holds(brand, holds_key, expiry_key, now)
   local due = {}
   if brand.held > 0 and sweeps_left > 0 then
@@ -39,13 +38,13 @@ local function expire_holds(brand, holds_key, expiry_key, now)
     sweeps_left = sweeps_left - #names
     local values = #names > 0 and redis.call('HMGET', holds_key, unpack(names)) or {}
     for i, name in ipairs(names) do
-      local held = hold_of(values[i] or '0,0')
-      if not held or #name > 82 or not string.find(name, '^%d+:[%w._:/+=@~-]+$') then return nil end
+      local held, expires = hold_of(values[i] or '')
+      if not held or tonumber(expires) > now or #name > 82 or not string.find(name, '^%d+:[%w._:/+=@~-]+$') then return nil end
       due[i] = { name = name, held = held }
       if not add_held(brand, string.match(name, '^%d+'), -tonumber(held)) then return nil end
     end
   end
-  return due
+  return brand.held >= 0 and due or nil
 end
 
 -- The write phase of an expiry: removes the holds and adds their ends to the event fields to set.

@@ -11,15 +11,14 @@ local function held_by(brand, campaign_id)
   return sums[campaign_id]
 end
 
--- Adds to what a brand and its campaign have on hold, in the tables. False where the campaign's stored sum is malformed.
+-- Adds to what a brand and its campaign have on hold, in the tables. False where a stored sum is malformed or smaller than its holds.
 local function add_held(brand, campaign_id, amount)
   local sum = held_by(brand, campaign_id)
   if not sum then return false end
   brand.held = brand.held + amount
-  if brand.own_held then
-    brand.own_held[campaign_id] = sum + amount
-    brand.own_held_changed = brand.own_held_changed or {}
-    brand.own_held_changed[campaign_id] = true
-  end
-  return true
+  if not brand.own_held then return brand.held >= 0 end
+  brand.own_held[campaign_id] = sum + amount
+  brand.own_held_changed = brand.own_held_changed or {}
+  brand.own_held_changed[campaign_id] = true
+  return brand.held >= 0 and sum + amount >= 0
 end

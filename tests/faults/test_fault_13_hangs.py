@@ -192,6 +192,10 @@ def test_ten_viewers_of_a_frozen_server_see_which_one_it_is_and_nobody_takes_the
         time.sleep(1)
     well_s = max(answer.took_s for answer in seen)
     before = web.states()
+    with frozen(server_of(own, which)):
+        first = web.get("/")
+    assert first.took_s < LIMIT_S, "nobody knew of it yet, and one wait is enough"
+    until(lambda: web.states() == before, 20)
     with frozen(server_of(own, which)), viewers(web) as seen:
         alive = [web.get("/healthz") for _ in range(30) if not time.sleep(0.1)]
         ready = web.get("/readyz")

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from engine.domain.ids import SHARDS
 from engine.domain.periods import DAY_MS, ms_of
 from engine.domain.schedule import Schedule
+from engine.flows.catalog import status
 from engine.flows.catalog.check import check_all
 from engine.flows.persist.persister import DrainStats
 from engine.flows.upkeep.close import WAIT_S
@@ -23,7 +25,7 @@ from engine.wiring import System
 from tests.flows.conftest import at
 from tests.flows.test_holds_and_quarantine import poison
 from tests.flows.test_persist import brand_with_campaigns, rows
-from tests.patience import TIMES
+from tests.patience import PATIENCE_S, TIMES
 
 
 def instant(*parts: int) -> int:
@@ -268,17 +270,23 @@ def test_a_check_publishes_what_is_still_owed(ready: System) -> None:
     assert check_all(ready.publisher, ready.status).published == 0
 
 
-def test_a_status_waits_for_the_writer_before_it(ready: System) -> None:
+def test_a_status_waits_for_the_writer_before_it(ready: System, monkeypatch: pytest.MonkeyPatch) -> None:
     brand_id, (campaign,) = brand_with_campaigns(ready, daily=1_000_000)
     ready.client.record_spend(campaign, "1")
-    waiting = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    met, lock = threading.Event(), statuses.lock_brands
+
+    def watched(connection: Connection, brand_ids: Sequence[int]) -> list[int]:
+        if not (free := lock(connection, brand_ids)):
+            met.set()
+        return free
+
+    monkeypatch.setattr(statuses, "lock_brands", watched)
+    monkeypatch.setattr(status, "LOCKED_S", PATIENCE_S)
     thread = threading.Thread(target=ready.status.refresh, args=([brand_id],))
     with ready.db.begin() as other:
-        statuses.lock_brands(other, [brand_id])
+        lock(other, [brand_id])
         thread.start()
-        while thread.is_alive() and not rows(ready, waiting):
-            thread.join(0.01)
-        assert thread.is_alive(), "it wrote beside another writer of the brand"
+        assert met.wait(PATIENCE_S), "it wrote beside another writer of the brand"
         assert ready.catalog.campaign(campaign).status == "active"
     thread.join()
     assert ready.catalog.campaign(campaign).reasons == ("daily_budget",)

@@ -91,7 +91,7 @@ CLOSED: Final = (
       "return campaign.schedule.last_change_ms(now) or now", "return now",
       (CLOSE + "a_schedule_that_opens_is_written_with_the_minute_at_which_it_opened",)),
     M("statuses of a brand have several writers at once", "engine/flows/catalog/status.py",
-      "            statuses.lock_brands(conn, brand_ids)\n", "",
+      "brand_ids = statuses.lock_brands(conn, wanted)", "brand_ids = list(wanted)",
       (CLOSE + "a_status_waits_for_the_writer_before_it",)),
     M("a check publishes nothing that is owed", "engine/flows/catalog/check.py",
       "published = publisher.publish_pending()", "published: set[int] = set()",

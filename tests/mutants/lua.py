@@ -330,7 +330,7 @@ LUA: Final = (
       "local mask = refusal(operation.brand, plans.campaigns[operation.campaign], operation.amount, now)", "local mask = 0",
       (HOLDS + "a_hold_takes_room_from_spends_and_other_holds_but_is_no_spend",)),
     M("a settled hold keeps its money", "lua/holds.lua",
-      "add_held(operation.brand, operation.campaign, -tonumber(open[operation.name]))", "",
+      "add_held(operation.brand, operation.campaign, -tonumber(open[operation.name]))", "true",
       (HOLDS + "settling_counts_the_real_price_and_gives_the_rest_back",)),
     M("a settle that comes again counts again", "lua/holds.lua",
       "if was == 's' or was == 'o' or was == 't' then", "if false then",

@@ -29,7 +29,7 @@ LET_GO: Final = (
       "    _check_sums(connection, day)\n", "",
       (KEPT + "a_day_whose_rows_and_sums_differ_is_kept_and_named",)),
     M("a drop waits for readers, and writers behind it", "engine/ledger/retention.py",
-      '_PATIENCE: Final = "800ms"', '_PATIENCE: Final = "8s"',
+      '_PATIENCE_S: Final = 0.8', '_PATIENCE_S: Final = 8.0',
       (KEPT + "a_reader_of_the_log_is_not_waited_for_and_the_next_run_drops",)),
     M("a salvage books what was dropped", "engine/ledger/known_rows.py",
       'found = connection.execute(_DROPPED, {"brands": sorted(brands), "days": sorted(days)})', 'found = connection.execute(_DROPPED, {"brands": [], "days": sorted(days)})',

@@ -8,6 +8,7 @@ from tests.mutants.close import CLOSED
 from tests.mutants.explained import EXPLAINED
 from tests.mutants.export import SENT_OUT
 from tests.mutants.failover import FAILED_OVER
+from tests.mutants.hostile import HOSTILE
 from tests.mutants.lua import LUA
 from tests.mutants.mutant import Mutant
 from tests.mutants.own import OF_CAMPAIGNS
@@ -33,4 +34,5 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *CONFIRMED,
     *FAILED_OVER,
     *COMPILED,
+    *HOSTILE,
 )

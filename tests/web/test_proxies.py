@@ -14,7 +14,7 @@ from engine.settings import Settings
 from engine.wiring import System
 from tests.web.conftest import HERE, PASSWORD, Visitor
 from web import create_app
-from web.proxies import FORWARDED
+from web.proxies import FORWARDED, Proxies
 from web.serve import refuse_weak_secrets
 
 PUBLIC = "https://budgets.example.com"
@@ -51,6 +51,55 @@ def test_a_named_proxy_is_believed_and_nobody_else(behind: Flask) -> None:
     assert seen(behind, "198.51.100.7", "10.0.0.9:8000", **chain) == ["198.51.100.7", "http", "10.0.0.9:8000"]
     assert seen(behind, PROXY, X_Forwarded_For="nonsense")[0] == PROXY
     assert seen(behind, PROXY, X_Forwarded_For="203.0.113.9, nonsense")[0] == PROXY
+
+
+def test_an_address_has_one_spelling_whatever_a_proxy_writes(behind: Flask) -> None:
+    for written, found in (
+        ("::ffff:203.0.113.9", "203.0.113.9"),
+        ("fe80::1%eth0", "fe80::1"),
+        ("fe80::1%<script>", "fe80::1"),
+        ("2001:DB8:0::0001", "2001:db8::1"),
+        ("203.0.113.9, ::ffff:10.1.0.7", "203.0.113.9"),
+        ("203.0.113.9, 01.02.03.04", PROXY),
+    ):
+        assert seen(behind, PROXY, X_Forwarded_For=written)[0] == found, written
+
+
+@pytest.mark.parametrize(
+    ("sent", "scheme"),
+    [
+        ("http, https", "https"),
+        ("HTTPS ,https", "https"),
+        ("http", "http"),
+        ("http,http", "http"),
+        ("https,gopher", "http"),
+    ],
+)
+def test_the_scheme_of_a_chain_of_proxies_is_https_where_one_of_them_was_reached_so(sent: str, scheme: str) -> None:
+    app = Proxies(lambda environ, start: [environ["wsgi.url_scheme"].encode()], (ip_network(PROXY),), "")
+    environ = {"REMOTE_ADDR": PROXY, "HTTP_X_FORWARDED_PROTO": sent, "wsgi.url_scheme": "http"}
+    assert app(environ, lambda *_: None) == [scheme.encode()]
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "x" * 64,
+        "a." * 127 + "com",
+        "a b",
+        "[::1",
+        "evil\\@localhost",
+        "localhost@evil",
+        "a..b",
+        "h:123456",
+        "h/x",
+        "\xff",
+    ],
+)
+def test_a_host_that_is_none_is_refused_before_any_page(behind: Flask, host: str) -> None:
+    for path in ("/login", "/", "/nowhere"):
+        answer = behind.test_client().get(path, environ_overrides={"HTTP_HOST": host})
+        assert (answer.status_code, answer.mimetype) == (400, "text/plain"), path
 
 
 def test_a_named_proxy_that_rewrites_host_still_serves_the_public_address(behind: Flask) -> None:
@@ -90,7 +139,7 @@ def test_a_login_through_the_proxy_works_and_is_counted_for_the_clients_own_addr
     assert len(cookies) == 2 and all("Secure" in cookie and "HttpOnly" in cookie for cookie in cookies)
 
 
-@pytest.mark.parametrize("header", FORWARDED)
+@pytest.mark.parametrize("header", [*FORWARDED, "X-Forwarded-Anything", "x-original-anything"])
 def test_without_a_password_what_a_proxy_forwards_is_refused(app: Flask, header: str) -> None:
     for path in ("/", "/live", "/brands/new", "/rq/", "/metrics"):
         assert app.test_client().get(path, base_url=HERE, headers={header: "203.0.113.9"}).status_code == 403
@@ -105,6 +154,10 @@ def test_without_a_password_a_proxy_that_rewrites_host_lets_no_outsiders_page_ch
     fields = {"csrf_token": token, "name": "Stolen", "daily_budget": "9000000", "monthly_budget": "none"}
     sent = visitor.client.post("/brands/new", base_url=HERE, headers=outside, data=fields)
     assert sent.status_code == 403
+    assert not ready.catalog.brands()
+    for nowhere in ("http://[", "null", "//", ""):
+        outside["Origin"] = nowhere
+        assert visitor.client.post("/brands/new", base_url=HERE, headers=outside, data=fields).status_code == 403
     assert not ready.catalog.brands()
     own = {"Origin": HERE, "Sec-Fetch-Site": "same-origin"}
     assert visitor.client.post("/brands/new", base_url=HERE, headers=own, data=fields).status_code == 302

@@ -85,6 +85,15 @@ def test_new_names_and_many_addresses_do_not_make_guesses_free() -> None:
     assert throttle.take(keys_of("10.0.0.1", "Mia", True, "her browser")) == 0
 
 
+def test_the_many_addresses_of_one_ipv6_machine_are_one_guesser_and_a_mapped_address_is_the_same() -> None:
+    throttle = Throttle(lambda: 0.0)
+    tried = [throttle.take(keys_of(f"2001:db8:1:2::{i:x}", "Mia", True, None)) for i in range(500)]
+    assert tried.count(0) == 5
+    assert throttle.take(keys_of("2001:db8:1:3::1", "Mia", True, None)) == 0, "the next machine"
+    mixed = [throttle.take(keys_of(one, "Lea", True, None)) for one in ("192.0.2.1", "::ffff:192.0.2.1") * 5]
+    assert mixed.count(0) == 5
+
+
 def test_many_tries_in_the_same_instant_are_not_all_free() -> None:
     throttle = Throttle(lambda: 0.0)
     keys = keys_of("10.0.0.1", "Mia", True, None)

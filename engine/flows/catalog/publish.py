@@ -5,8 +5,9 @@ every second.
 from __future__ import annotations
 
 import logging
+import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -20,7 +21,7 @@ from engine.ledger.published import MAX_VERSION, Ahead
 from engine.ledger.records import BrandRecord, CampaignRecord
 from engine.live.admin import BrandPlan, Brought, CampaignPlan, LifetimeBase, LiveRedis
 from engine.live.inspect import Inspector
-from engine.live.registry import stamp
+from engine.live.registry import stamp, stamps
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +76,8 @@ class Publisher:
         self._instance = instance
         self._inspector = inspector
         self._restored = restored
+        self._seen: float = math.inf
+        """The last change that every shard has seen; at first all that there are, since nobody knows better."""
 
     def publish(self, brand_ids: Iterable[int]) -> set[int]:
         """Publishes brands; returns those whose shard took them. Raises ServerAway; NotAllPublished after all others."""
@@ -109,17 +112,43 @@ class Publisher:
         stamp(self._live, self._instance, range(SHARDS), self._catalog.last_change(), lower=True)
         return mended
 
-    def mend(self) -> Mended:
+    def keep_published(self) -> set[int]:
+        """Publishes what is pending, and what shards had and lost: each keeps the number of the last change that it
+        has seen, and one with an earlier number came back older. Returns the brands published. Raises ServerAway,
+        NotAllPublished.
+
+        A brand whose shard came back older has limits of then, and no spend need be missing from its journal.
+        """
+        # In this order: a change in between is published, and its number is stored a call later.
+        number = self._catalog.last_change()
+        done = self.publish_pending()
+        seen = stamps(self._live, self._instance, range(SHARDS))
+        # A PostgreSQL that was restored has a lower number than before; `recognise` is for that.
+        wanted = int(min(number, self._seen))
+        older = [shard for shard, had in seen.items() if had < wanted]
+        if older:
+            self.mend(older)
+            done |= self.publish_pending()
+            stamp(self._live, self._instance, older, wanted)
+        if not done:
+            if behind := [shard for shard, had in seen.items() if had < number]:
+                stamp(self._live, self._instance, behind, number)
+            self._seen = number
+        return done
+
+    def mend(self, shards: Collection[int] = range(SHARDS)) -> Mended:
         """Finds where Redis and the catalog differ though all was published, and marks it to be published again.
         Raises ServerAway.
         """
-        back = self._restored.take_back()
+        back = self._restored.take_back(shards)
         suspects: set[int] | None = None
         off: dict[str, Apart] = {}
         for _ in range(_LOOKS):
             # A change may be in progress, so only a difference that is found twice counts.
-            brands = [b for b in self._catalog.brands(include_archived=True) if _noted(b, suspects, b.id)]
-            campaigns = [c for c in self._catalog.campaigns(include_archived=True) if _noted(c, suspects, c.brand_id)]
+            brands = [b for b in self._catalog.brands(include_archived=True) if _noted(b, suspects, b.id, shards)]
+            campaigns = [
+                c for c in self._catalog.campaigns(include_archived=True) if _noted(c, suspects, c.brand_id, shards)
+            ]
             apart = plans_off(self._inspector, brands, campaigns, rests=True)
             off = {one.entity: one for one in apart}
             if not off:
@@ -253,9 +282,13 @@ class Publisher:
             time.sleep(_PERSIST_STEP_S)
 
 
-def _noted(row: BrandRecord | CampaignRecord, suspects: set[int] | None, brand_id: int) -> bool:
+def _noted(
+    row: BrandRecord | CampaignRecord, suspects: set[int] | None, brand_id: int, shards: Collection[int]
+) -> bool:
     """Whether a row should be in Redis as it is, and is to be compared."""
-    return row.published_version == row.version and (suspects is None or brand_id in suspects)
+    if row.published_version != row.version or shard_of(brand_id) not in shards:
+        return False
+    return suspects is None or brand_id in suspects
 
 
 def brand_plan(brand: BrandRecord, *, create: bool) -> BrandPlan:

@@ -7,6 +7,7 @@ instant at which the cause began.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Final
@@ -20,6 +21,7 @@ from engine.domain.periods import at_ms, ms_of, period_start_ms
 from engine.ledger import campaigns, statuses
 from engine.ledger.catalog import Catalog
 from engine.ledger.database import writing
+from engine.ledger.locks import Lock, LockHeld
 from engine.ledger.records import CampaignRecord
 from engine.live.admin import LiveRedis
 from engine.live.plans import LiveBrand
@@ -28,6 +30,9 @@ from engine.live.repair import probe_brands, told_lost
 log = logging.getLogger(__name__)
 
 BRANDS_A_TRANSACTION: Final = 50
+LOCKED_S: Final = 1.5
+"""Seconds for which brands are waited for that another session has locked; ours hold such a lock for less."""
+_LOCKED_REST_S: Final = 0.02
 ENGINE: Final = "engine"
 
 
@@ -45,19 +50,34 @@ class StatusWriter:
 
     def refresh(self, brand_ids: Iterable[int], actor: str = ENGINE, *, rests: bool = True) -> int:
         """Updates some brands; returns how many campaigns changed. Brands whose shard is not ready keep their
-        statuses. Raises ServerAway.
+        statuses. Raises ServerAway; LockHeld after all others, where another session keeps brands locked.
 
         rests: pauses between reads. Off where a person waits, or the shards that persist has still to read.
         """
-        ids = sorted(set(brand_ids))
-        return sum(
-            self._refresh(ids[start : start + BRANDS_A_TRANSACTION], actor, rests)
-            for start in range(0, len(ids), BRANDS_A_TRANSACTION)
-        )
+        left, changed = sorted(set(brand_ids)), 0
+        give_up = None
+        while left:
+            parts = [left[start : start + BRANDS_A_TRANSACTION] for start in range(0, len(left), BRANDS_A_TRANSACTION)]
+            left = []
+            for part in parts:
+                free, writes = self._refresh(part, actor, rests)
+                changed += writes
+                left += sorted(set(part) - set(free))
+            if left:
+                # Another writer of ours is done in a moment.
+                now = time.monotonic()
+                give_up = now + LOCKED_S if give_up is None else give_up
+                if now >= give_up:
+                    raise LockHeld(Lock.BRAND, left)
+                time.sleep(_LOCKED_REST_S)
+        return changed
 
-    def _refresh(self, brand_ids: Sequence[int], actor: str, rests: bool) -> int:
+    def _refresh(self, wanted: Sequence[int], actor: str, rests: bool) -> tuple[list[int], int]:
+        """Updates those of the brands that no other session has locked; returns which, and how many campaigns
+        changed.
+        """
         with writing(self._db) as conn:
-            statuses.lock_brands(conn, brand_ids)
+            brand_ids = statuses.lock_brands(conn, wanted)
             written = statuses.written(conn, brand_ids)
             # Ordinals rise with ids, so the last campaign has the highest.
             highest = {brand_id: ordinal_of(rows[-1].campaign_id) for brand_id, rows in written.items() if rows}
@@ -96,7 +116,7 @@ class StatusWriter:
                 },
             )
         self._look_closer(unseen)
-        return len(writes)
+        return brand_ids, len(writes)
 
     def _look_closer(self, unseen: dict[int, int]) -> None:
         """Brands {id: highest ordinal} of which Redis did not return all, though their shard is in use: unpublished,

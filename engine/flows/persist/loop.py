@@ -17,6 +17,7 @@ from engine.domain.ids import SHARDS
 from engine.errors import ServerAway
 from engine.flows.catalog.publish import NotAllPublished
 from engine.flows.persist.persister import SPENDS_AT_ONCE, DrainStats, Persister, told
+from engine.ledger.locks import LockHeld
 from engine.live.admin import LiveRedis, LiveShard
 
 log = logging.getLogger(__name__)
@@ -33,6 +34,7 @@ LOOK_S: Final = 10.0
 REMIND_S: Final = 30.0
 """Seconds after which a lasting error is logged again, instead of on every try."""
 LONGEST_WAIT_S: Final = 30.0
+_LOCKED: Final = "status of locked brands"
 
 
 @dataclass(slots=True)
@@ -107,6 +109,7 @@ class PersistLoop:
         self._next_second = self._next_minute = self._next_rebuild = self._next_look = 0.0
         self._rebuilding = True
         self._owed: set[int] = set()
+        self._locked: frozenset[int] = frozenset()
         self._told_away = ("", 0.0)
         self.troubles = RetryState()
 
@@ -207,9 +210,21 @@ class PersistLoop:
             raise
 
     def _refresh(self) -> None:
-        brands = set(self._owed)
-        self._on_changes(brands)
-        self._owed -= brands
+        resting = _LOCKED in self.troubles.resting()
+        if not resting:
+            self._locked = frozenset()
+        brands = self._owed - self._locked
+        try:
+            self._on_changes(brands)
+        except LockHeld as some:
+            # The others have their statuses, and do not rest with these.
+            self._locked |= some.numbers
+            self._owed -= brands - self._locked
+            self.troubles.note(_LOCKED, str(some))
+        else:
+            self._owed -= brands
+            if not resting:
+                self.troubles.over(_LOCKED)
 
     def _guarded(self, duty: str, work: Callable[[], object]) -> None:
         """Does a duty unless it failed a moment ago. True means that it is still running. Raises ServerAway only."""

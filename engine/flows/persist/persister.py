@@ -30,6 +30,7 @@ from engine.ledger.cursors import (
     stop_cursor,
 )
 from engine.ledger.database import writing
+from engine.ledger.locks import LOCKED_OUT, is_held
 from engine.live.admin import LiveRedis, LiveShard
 from engine.live.journal import START, Entry, Journal, NoJournal
 
@@ -40,6 +41,8 @@ BATCH: Final = 2000
 SPENDS_AT_ONCE: Final = 100_000
 """Spends that are read and written in one transaction, about."""
 _SHOWN: Final = 3
+_LOCKED_SHARDS: Final = 2
+"""Shards of one pass that are waited for though another session has locked their tables or rows."""
 
 
 class HistoryLost(BudgetError):
@@ -176,7 +179,11 @@ class Persister:
         should_stop: Callable[[], bool],
         on_stop: Callable[[LiveShard], None],
     ) -> None:
+        locked = 0
         for state in states:
+            if locked == _LOCKED_SHARDS:
+                # Each of them waits; the next pass begins with the others, and persist has other duties.
+                break
             try:
                 self._drain_shard(state, total, progress, should_stop, on_stop)
             except CursorMoved:
@@ -185,7 +192,9 @@ class Persister:
             except Exception as error:  # whatever it is, the other shards go on
                 if isinstance(error, ServerAway) and not error.partial:
                     raise
-                total.problems[state.shard] = f"{type(error).__name__}: {' '.join(str(error).split())}"
+                locked += is_held(error)
+                why = LOCKED_OUT if is_held(error) else f"{type(error).__name__}: {' '.join(str(error).split())}"
+                total.problems[state.shard] = why
 
     def owns(self, state: LiveShard) -> bool:
         """Whether a shard has our own mark."""

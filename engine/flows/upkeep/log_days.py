@@ -16,6 +16,7 @@ from sqlalchemy.exc import OperationalError
 from engine.domain.periods import date_of, day_of
 from engine.ledger import retention, spend_log
 from engine.ledger.database import writing
+from engine.ledger.locks import LockHeld, is_held
 from engine.live.admin import LiveRedis
 
 log = logging.getLogger(__name__)
@@ -24,7 +25,6 @@ AHEAD: Final = 3
 """Days for which partitions are made in advance."""
 DAYS_AT_ONCE: Final = 31
 """The most days that one run drops: after retention was just set, a long log takes several runs."""
-_LOCK_NOT_AVAILABLE: Final = "55P03"
 
 
 @dataclass(slots=True)
@@ -96,8 +96,8 @@ class LogDays:
             except retention.NotExported as why:
                 done.unexported.setdefault(str(why), []).append(day)
                 continue
-            except OperationalError as error:
-                if getattr(error.orig, "pgcode", None) != _LOCK_NOT_AVAILABLE:
+            except (OperationalError, LockHeld) as error:
+                if not is_held(error):
                     raise
                 done.kept.append(f"{day} and later: the log is in use, the next run tries again")
                 break

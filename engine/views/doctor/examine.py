@@ -33,7 +33,7 @@ from engine.views.doctor.capacity import capacity
 from engine.views.doctor.finding import Finding, State, guarded
 from engine.views.doctor.names import look_at_names
 from engine.views.doctor.servers import CLOCK_WARN_MS, Servers, clock, keeping, look_at_servers, major
-from engine.views.doctor.waits import look_at_waits
+from engine.views.doctor.waits import look_at_held, look_at_waits
 
 LEAST_POSTGRESQL: Final = 14
 _TIMEOUT_S: Final = ANSWER_S
@@ -66,6 +66,7 @@ def examine(settings: Settings, look_at_jobs: Callable[[redis.Redis], Iterable[F
         if there:
             # First: later checks may wait for the same lock.
             yield from guarded("locks", lambda: look_at_waits(db))
+            yield from guarded("held locks", lambda: look_at_held(db))
             instance = _instance(db)
         if instance is not None:
             yield from guarded("names", lambda: look_at_names(db))

@@ -5,10 +5,11 @@ shows why.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import Engine, text
 
+from engine.ledger.locks import HELD_BY, PREFIX, Lock
 from engine.logs import visible
 from engine.views.doctor.finding import Finding
 
@@ -23,6 +24,41 @@ LEFT JOIN LATERAL (SELECT * FROM pg_stat_activity WHERE pid = ANY (pg_blocking_p
 WHERE w.datname = current_database() AND w.usename = current_user AND w.wait_event_type = 'Lock' AND w.pid <> pg_backend_pid()
 ORDER BY w.query_start
 """
+
+_LONG: Final = {Lock.MIGRATE, Lock.REBUILD, Lock.EXPORT}
+"""Locks that are held for as long as the work takes."""
+_OURS_S: Final = 60
+"""Our own sessions hold the other locks for less."""
+_KINDS: Final = {int(kind): kind for kind in Lock}
+_STOPS: Final = {
+    Lock.MIGRATE: "no migration begins",
+    Lock.PARTITION: "a new day of the spend log cannot begin",
+    Lock.BRAND: "the statuses of these brands are not written",
+    Lock.REBUILD: "these shards are not rebuilt",
+    Lock.RETENTION: "no old day is dropped",
+    Lock.REFUND: "pending refunds are not decided",
+    Lock.EXPORT: "these days are not exported",
+}
+
+
+def look_at_held(db: Engine) -> Iterator[Finding]:
+    """A finding for each session that keeps advisory locks of ours and should not: our jobs pass these parts by, so
+    nobody waits for it.
+    """
+    with db.connect() as conn:
+        rows = conn.execute(text(HELD_BY), {"prefix": PREFIX}).mappings().all()
+    held: dict[tuple[int, Lock], list[Any]] = {}
+    for row in rows:
+        kind = _KINDS.get(row["kind"])
+        if kind is not None and not (row["is_ours"] and (kind in _LONG or row["held_s"] < _OURS_S)):
+            held.setdefault((row["pid"], kind), []).append(row)
+    for (pid, lock), of in held.items():
+        named = ", ".join(part for part in (visible(of[0]["holder_name"]), visible(of[0]["holder_role"])) if part)
+        numbers = ", ".join(str(row["number"]) for row in of[:5]) + (", ..." if len(of) > 5 else "")
+        detail = f"process {pid} ({named}) keeps the lock {lock.name} of {numbers}: {_STOPS[lock]}"
+        yield Finding("held locks", "fail", detail, f"let it end, or: SELECT pg_terminate_backend({pid})")
+    if not held:
+        yield Finding("held locks", "ok", "no other program keeps a lock of ours")
 
 
 def look_at_waits(db: Engine) -> Iterator[Finding]:

@@ -1,0 +1,54 @@
+"""Faults in what keeps a stranger from stopping others: locks that he keeps, sums that he plants, an older Redis that he puts back."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.mutants.mutant import Mutant as M
+
+LOCKS: Final = "tests/flows/test_held_locks.py::test_"
+OLDER: Final = "tests/flows/test_older_plans.py::test_"
+SUMS: Final = (
+    "tests/live/test_odd_holds.py::test_a_sum_that_does_not_fit_its_holds_takes_the_shard_out_of_use_and_writes_nothing"
+)
+PROXIES: Final = "tests/web/test_proxies.py::test_"
+THROTTLE: Final = "tests/web/test_throttle.py::test_"
+GATE: Final = "tests/test_rq_gate.py::test_"
+
+# fmt: off
+HOSTILE: Final = (
+    M("holds without their sum count against nothing", "lua/lib/holds.lua",
+      "if brand.held == 0 then return holds == 'none' and expiry == 'none' end", "if brand.held == 0 then return true end",
+      (SUMS,)),
+    M("a hold ends before its own end says so", "lua/lib/holds.lua",
+      "if not held or tonumber(expires) > now or", "if not held or",
+      (SUMS,)),
+    M("a release of more than is on hold opens the budget", "lua/holds.lua",
+      "if short then return", "if false then return",
+      (SUMS,)),
+    M("a lease above what is on hold opens the budget", "lua/lease.lua",
+      "if not add_held(brand, campaign_id, -before) then return invalidate_shard(shard_key, brand.key) end", "add_held(brand, campaign_id, -before)",
+      (SUMS,)),
+    M("a draw from more than is on hold opens the budget", "lua/lib/draw.lua",
+      "if rest > brand.held then", "if false then",
+      (SUMS,)),
+    M("a brand that somebody keeps locked costs the others their status", "engine/flows/persist/loop.py",
+      "        except LockHeld as some:\n", "        except ZeroDivisionError as some:\n",
+      (LOCKS + "a_brand_that_somebody_keeps_locked_costs_its_own_status_and_persist_goes_on",)),
+    M("a lock that a stranger keeps looks like work of ours", "engine/ledger/locks.py",
+      "return any((row.kind, row.number, row.is_ours) == (kind, number, False) for row in holders)", "return False",
+      (LOCKS + "work_that_waits_for_no_lock_tells_that_a_stranger_keeps_it",)),
+    M("a shard that came back with older plans keeps them", "engine/flows/catalog/publish.py",
+      "if had < wanted]", "if had < 0]",
+      (OLDER + "a_limit_of_an_older_redis_is_replaced_with_the_next_second_not_with_the_next_check",)),
+    M("each address of a network guesses by itself", "web/throttle.py",
+      "IPv6Network((found, 64), strict=False)", "IPv6Network((found, 128), strict=False)",
+      (THROTTLE + "the_many_addresses_of_one_ipv6_machine_are_one_guesser_and_a_mapped_address_is_the_same",)),
+    M("a page that is nowhere is of this site", "web/guard.py",
+      'return of != "" and of == asked.host.lower()', "return of in (\"\", asked.host.lower())",
+      (PROXIES + "without_a_password_a_proxy_that_rewrites_host_lets_no_outsiders_page_change_a_budget",)),
+    M("a job that does not read is begun again and again", "engine/doorbell.py",
+      "if not sum(drop_unreadable(queue.connection, queue.name) for queue in queues):", "if True:",
+      (GATE + "jobs_with_fields_that_do_not_read_are_set_aside_and_the_worker_goes_on_to_ours",)),
+)
+# fmt: on
