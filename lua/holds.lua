@@ -11,6 +11,7 @@
 --         campaign, w expired holds removed
 --       {'not_ready', why} | {'wrong_version', layout} | {'invalid', index, field}: nothing was written
 -- include: lib/call.lua
+-- include: lib/plan_changes.lua
 local MAX_OPERATIONS, MAX_TTL_MS = 200, 86400000
 
 local function parse(body)
@@ -48,6 +49,7 @@ for _, operation in ipairs(operations) do
   operation.brand = campaign and plans.brands[campaign.brand_id]
   if operation.verb ~= 'E' and operation.brand then
     if not operation.brand.holds_key then return { 'invalid', 0, 'keys' } end
+    if not held_by(operation.brand, operation.campaign) then return invalidate_shard(shard_key, operation.brand.key) end
     ended_names[#ended_names + 1] = '!' .. operation.name
   end
 end
@@ -81,9 +83,8 @@ local writes, short = {}, nil
 local function finish(operation, state, held)
   ended[operation.name] = state .. ',' .. held .. ',' .. (operation.digits ~= '' and operation.digits or '0')
   if open[operation.name] then
-    operation.brand.held = operation.brand.held - tonumber(open[operation.name])
     -- A sum that is smaller than its holds was written by no script, and would open the budget.
-    if operation.brand.held < 0 then short = operation.brand end
+    if not add_held(operation.brand, operation.campaign, -tonumber(open[operation.name])) then short = operation.brand end
     operation.brand.holds_changed = true
     open[operation.name] = nil
   end
@@ -100,7 +101,7 @@ local function reserve(operation, was, was_held)
   local mask = refusal(operation.brand, plans.campaigns[operation.campaign], operation.amount, now)
   if mask > 0 then return 'x' .. mask end
   local expires = text(now + operation.ttl)
-  operation.brand.held = operation.brand.held + operation.amount
+  add_held(operation.brand, operation.campaign, operation.amount)
   operation.brand.holds_changed = true
   open[operation.name] = operation.digits
   writes[operation.name] = { operation = operation, open = operation.digits .. ',' .. expires, expires = expires }
@@ -151,7 +152,7 @@ for i, operation in ipairs(operations) do
 end
 
 if short then return invalidate_shard(shard_key, short.key) end
-local moved, messages = changes_of(plans.brands, now)
+local moved, messages = plan_changes(plans, now)
 if #lines > 0 then
   local failed = append(shard, journal_key, { 'h', table.concat(lines) }, moved)
   if failed then return failed end

@@ -46,12 +46,12 @@ end
 local before = held and tonumber(expires) > now and tonumber(held) or 0
 local is_old = before > 0 and number <= (tonumber(last) or 0)
 
--- What is left of the brand's budgets after spends and all other holds.
-local others, room = brand.held - before, amount
-if others < 0 then return invalidate_shard(shard_key, brand.key) end
-brand.held = others
-for _, budget in ipairs(brand.budgets) do room = math.min(room, left_of(budget.limit, budget.spent, others)) end
-local stopped, full = gates_of(brand, campaign, now), unfit_mask(brand, amount)
+-- What is left of the budgets of brand and campaign after spends and all other holds.
+if not add_held(brand, campaign_id, -before) then return invalidate_shard(shard_key, brand.key) end
+local room, others = amount, held_by(brand, campaign_id)
+for _, budget in ipairs(brand.budgets) do room = math.min(room, left_of(budget.limit, budget.spent, brand.held)) end
+for _, budget in ipairs(campaign.budgets) do room = math.min(room, left_of(budget.limit, budget.spent, others)) end
+local stopped, causes = gates_of(brand, campaign, now), refusal(brand, campaign, amount, now)
 local after, outcome = amount, 'a'
 if is_old then
   after, outcome = before, 'o'
@@ -59,7 +59,7 @@ elseif amount == 0 then
   outcome = before > 0 and 'l' or 'n'
 elseif amount > before then
   after = stopped > 0 and before or math.max(before, room)
-  outcome = after == amount and 'a' or ((stopped > 0 or after == 0) and 'x' .. text(stopped + full) or 'p')
+  outcome = after == amount and 'a' or ((stopped > 0 or after == 0) and 'x' .. text(causes) or 'p')
 end
 local until_ms = text(now + ttl)
 if not is_old and (after > 0 and stopped == 0 or after ~= before) then
@@ -68,7 +68,7 @@ if not is_old and (after > 0 and stopped == 0 or after ~= before) then
 else
   until_ms = nil
 end
-brand.held = others + after
+add_held(brand, campaign_id, after)
 
 if #lines > 0 then
   local failed = append(shard, journal_key, { 'h', table.concat(lines) }, {})

@@ -1,12 +1,16 @@
 #!lua
 -- Publishes the plan of one brand and up to 200 of its campaigns from the catalog. A version that is not above the one in Redis changes nothing.
--- KEYS  1 shard  2 registry  3 journal  4 brand  5.. its campaigns, by ascending ordinal
+-- KEYS  1 shard  2 registry  3 journal  4 brand  5.. its campaigns, by ascending ordinal; last, where campaigns come with limits of their own, holds
 -- ARGV  1 layout  2 instance uuid  3 brand id  4 version  5 daily limit  6 monthly limit (micros, empty = none)  7 archived 0|1
 --       8 create 0|1: this brand was never published and has no log rows, so that a missing hash is new and not lost
---       then for each campaign: id, version, on 0|1, archived 0|1, compiled schedule, create 0|1
+--       then for each campaign: id, version, on 0|1, archived 0|1, compiled schedule, create 0|1; and where the last key is holds: its own limits
+--         `<daily>:<monthly>:<lifetime>` (each empty = none), and what its lifetime counter begins with, `<micros>,<month>,<n>`, or empty: the micros
+--         that the log has of it before that month, read when it had all entries up to n
 --       then the limits of further budgets, in the order of the list (lib/budgets.lua); budgets that are left out keep their limits
 -- Reply {'ok', brand version, n, now, ahead}; ahead: `<id>:<version>` joined by `,`, each brand or campaign that Redis has in a higher version, or in
---         this version with other content. A late publish causes the first; a catalog that was restored to an earlier state causes both
+--         this version with other content. A late publish causes the first; a catalog that was restored to an earlier state causes both.
+--         A sixth element, where there are any: ids joined by `,` of campaigns that were left out, because their lifetime counter needs what the log
+--         has up to n
 --       {'not_ready', why} | {'wrong_version', layout} | {'foreign', mark}
 -- include: lib/shard.lua
 -- include: lib/text.lua
@@ -16,9 +20,12 @@
 -- include: lib/changes.lua
 -- include: lib/journal.lua
 -- include: lib/watched.lua
+-- include: lib/own_limits.lua
 local shard_key, registry, journal, brand_key, FIRST_CAMPAIGN = KEYS[1], KEYS[2], KEYS[3], KEYS[4], 5
 local layout, instance, id, version_text, archived, create = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[7], ARGV[8]
-local OF_CAMPAIGN, A_CAMPAIGN = 9, 6 -- the first argument of campaigns, and how many each has
+local holds_key = string.find(KEYS[#KEYS], ':holds:%d+$') and KEYS[#KEYS]
+local LAST_CAMPAIGN = holds_key and #KEYS - 1 or #KEYS
+local OF_CAMPAIGN, A_CAMPAIGN = 9, holds_key and 8 or 6 -- the first argument of campaigns, and how many each has
 if not serves(layout) then return { 'wrong_version', LAYOUT } end
 local shard, refused = open_shard(shard_key, instance)
 if not shard then return refused end
@@ -27,13 +34,16 @@ local month = month_of(day)
 
 -- The limit in ARGV of the budget in row i of the list: '' is no limit, nil is not given.
 local function given_limit(i)
-  return ARGV[i <= 2 and 4 + i or OF_CAMPAIGN + A_CAMPAIGN * (#KEYS - FIRST_CAMPAIGN + 1) + i - 3]
+  return ARGV[i <= 2 and 4 + i or OF_CAMPAIGN + A_CAMPAIGN * (LAST_CAMPAIGN - FIRST_CAMPAIGN + 1) + i - 3]
 end
 
 -- The arguments of the campaign in KEYS[i].
 local function given_campaign(i)
   local at = OF_CAMPAIGN + (i - FIRST_CAMPAIGN) * A_CAMPAIGN
-  return { id = ARGV[at], version = ARGV[at + 1], on = ARGV[at + 2], archived = ARGV[at + 3], schedule = ARGV[at + 4], create = ARGV[at + 5] }
+  return {
+    id = ARGV[at], version = ARGV[at + 1], on = ARGV[at + 2], archived = ARGV[at + 3], schedule = ARGV[at + 4], create = ARGV[at + 5],
+    limits = holds_key and ARGV[at + 6] or '', base = holds_key and ARGV[at + 7] or '', key = KEYS[i],
+  }
 end
 
 local registered = redis.pcall('HGET', registry, id)
@@ -42,21 +52,27 @@ if registered and not whole(registered) then return invalidate_shard(shard_key, 
 local brand = read_brand(brand_key, day, month)
 if brand == false or (not brand and (registered or create ~= '1')) then return invalidate_shard(shard_key, brand_key) end
 
-local highest, writes, ahead = tonumber(registered or '0'), {}, {}
-for i = FIRST_CAMPAIGN, #KEYS do
+local late_n = shard.layout == WITH_OWN_LIMITS and whole(redis.call('HGET', shard_key, 'late_n')) or shard.n
+local highest, writes, ahead, uncounted, any_limits = tonumber(registered or '0'), {}, {}, {}, false
+for i = FIRST_CAMPAIGN, LAST_CAMPAIGN do
   local given, campaign = given_campaign(i), read_campaign(KEYS[i], day, month)
   local ordinal = tonumber(given.id) % 65536
   if campaign == false or (not campaign and (ordinal <= highest or given.create ~= '1')) then return invalidate_shard(shard_key, KEYS[i]) end
   if not campaign and ordinal ~= highest + 1 then return redis.error_reply('publish: campaign ' .. given.id .. ' before its elder') end
   if not campaign then highest = ordinal end
   local given_version, live_version = tonumber(given.version), campaign and tonumber(campaign.version) or 0
+  any_limits = any_limits or has_limits(given.limits)
+  if has_limits(given.limits) and not string.find(given.limits, OWN_LIMITS) then return redis.error_reply('publish: limits of campaign ' .. given.id) end
   if not campaign or given_version > live_version then
-    given.key = KEYS[i]
-    writes[#writes + 1] = given
-  elseif given_version < live_version or campaign.on ~= (given.on == '1') or campaign.archived ~= (given.archived == '1') or campaign.schedule ~= given.schedule then
+    local list = take_limits(given, campaign, day, month, late_n) and writes or uncounted
+    list[#list + 1] = given
+  elseif given_version < live_version or campaign.on ~= (given.on == '1') or campaign.archived ~= (given.archived == '1')
+    or campaign.schedule ~= given.schedule or not same_limits(campaign.limits, given.limits) then
     ahead[#ahead + 1] = given.id .. ':' .. text(live_version)
   end
 end
+local own_held = any_limits and not (brand and brand.own_held) and first_own_held(holds_key) or {}
+if any_limits and not own_held then return invalidate_shard(shard_key, holds_key) end
 
 -- Whether any limit in Redis differs from the one in the call.
 local function has_other_limits()
@@ -92,20 +108,38 @@ elseif version < brand.version or brand.archived ~= (archived == '1') or has_oth
   ahead[#ahead + 1] = id .. ':' .. text(brand.version)
 end
 
+for _, of in ipairs(writes) do
+  changes_of({ [of.id] = of }, shard.now, moved)
+  add_since(of, of.set)
+end
+
 -- The journal entry is the last check that can refuse; every write comes after it.
 local failed = #moved > 0 and append(shard, journal, {}, moved)
 if failed then return failed end
-local now_text, n = text(shard.now), text(shard.n)
+local now_text, n, changes = text(shard.now), text(shard.n), string.gsub(shard_key, 'shard$', 'changes')
 redis.call('HSET', shard_key, 'now', now_text, 'n', n)
 if brand_write then redis.call('HSET', brand_key, unpack(brand_write)) end
-for _, of in ipairs(writes) do redis.call('HSET', of.key, 'v', of.version, 'on', of.on, 'archived', of.archived, 'schedule', of.schedule) end
+if any_limits and shard.layout ~= WITH_OWN_LIMITS then redis.call('HSET', shard_key, 'layout', WITH_OWN_LIMITS, 'late_n', n) end
+if #own_held > 0 then redis.call('HSET', brand_key, unpack(own_held)) end
+for _, of in ipairs(writes) do
+  redis.call('HSET', of.key, 'v', of.version, 'on', of.on, 'archived', of.archived, 'schedule', of.schedule, unpack(of.set))
+  if #of.unset > 0 then redis.call('HDEL', of.key, unpack(of.unset)) end
+end
 redis.call('HSET', registry, id, text(highest))
 -- The message has the whole brand and the changed campaigns, each with its version, so that watchers need not read them.
 if brand_write or #writes > 0 then
   local parts = { id .. ' plan published ' .. now_text .. ' ' .. n, watched_brand(brand) }
   for _, of in ipairs(writes) do
     parts[#parts + 1] = string.match(of.key, '%d+$') .. ':' .. table.concat({ of.version, of.on, of.archived, of.schedule }, ':')
+      .. watched_own(of.set[2], of.budgets)
   end
-  redis.call('PUBLISH', string.gsub(shard_key, 'shard$', 'changes'), table.concat(parts, ' '))
+  redis.call('PUBLISH', changes, table.concat(parts, ' '))
 end
-return { 'ok', version_text, n, now_text, table.concat(ahead, ',') }
+if any_limits and shard.layout ~= WITH_OWN_LIMITS then
+  -- Watchers read the shard again, so those of the release before are refused at once.
+  redis.call('PUBLISH', changes, '0 shard lost')
+  redis.call('PUBLISH', changes, '0 shard ready ' .. now_text)
+end
+local left_out = {}
+for i, of in ipairs(uncounted) do left_out[i] = of.id end
+return { 'ok', version_text, n, now_text, table.concat(ahead, ','), left_out[1] and table.concat(left_out, ',') or nil }

@@ -4,7 +4,8 @@
 -- ARGV  1 layout
 -- Reply {'ok', now, n, brand, campaign, ...}
 --         brand: `version:archived:daily_limit:monthly_limit:daily_spend:monthly_spend:daily_at:monthly_at` or '' when there is none
---         campaign: `version:on:causes:daily_spend:monthly_spend` or '' (causes: a bit mask, 0 = running)
+--         campaign: `version:on:causes:daily_spend:monthly_spend` or '' (causes: a bit mask, 0 = running); with limits of its own then
+--         `:daily_limit:monthly_limit:lifetime_limit`, the lifetime's spend (empty without such a limit), and when each last changed
 --       {'not_ready', why} | {'wrong_version', layout}
 -- include: lib/shard.lua
 -- include: lib/text.lua
@@ -31,7 +32,7 @@ local day_field, month_field = period_fields(day, month)
 local masks, used_up = {}, brand and budget_mask(brand)
 for i = 3, #KEYS do
   local line = ''
-  local got = brand and redis.pcall('HMGET', KEYS[i], 'v', 'on', 'archived', 'schedule', day_field, month_field)
+  local got = brand and redis.pcall('HMGET', KEYS[i], 'v', 'on', 'archived', 'schedule', day_field, month_field, 'x')
   if got and got.err then return { 'not_ready', 'lost' } end
   if got and got[1] then
     local on, archived, schedule = got[2], got[3], got[4]
@@ -40,10 +41,22 @@ for i = 3, #KEYS do
     local mask = masks[switches]
     if not mask then
       if not is_flag(on) or not is_flag(archived) or not is_schedule(schedule) then return { 'not_ready', 'lost' } end
-      mask = text(used_up + closed_gates(on == '1', archived == '1' or brand.archived, schedule, shard.now))
+      mask = used_up + closed_gates(on == '1', archived == '1' or brand.archived, schedule, shard.now)
       masks[switches] = mask
     end
-    line = got[1] .. ':' .. (on == '1' and '1' or '0') .. ':' .. mask .. ':' .. (got[5] or '0') .. ':' .. (got[6] or '0')
+    local own_line = ''
+    if got[7] then
+      local own, since = {}, nil
+      own.budgets, since = read_own_budgets(KEYS[i], got[7], day_field, month_field)
+      if not own.budgets then return { 'not_ready', 'lost' } end
+      local lifetime = ''
+      for _, budget in ipairs(own.budgets) do
+        if budget.field ~= day_field and budget.field ~= month_field then lifetime = text(budget.spent) end
+      end
+      mask = mask + budget_mask(own)
+      own_line = table.concat({ '', got[7], lifetime, unpack(since) }, ':')
+    end
+    line = got[1] .. ':' .. (on == '1' and '1' or '0') .. ':' .. text(mask) .. ':' .. (got[5] or '0') .. ':' .. (got[6] or '0') .. own_line
   elseif got and absent(KEYS[i]) == false then
     return { 'not_ready', 'lost' }
   end

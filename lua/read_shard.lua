@@ -12,14 +12,14 @@ local clock = read_clock()
 local state = redis.pcall('HMGET', shard_key, 'mark', 'layout', 'now', 'n', 'lost', 'rebuilding')
 if state.err then return { '', '', '', '', shard_key, '', text(clock), '0', '' } end
 local foreign_layout = is_other_layout(state[2])
-local odd = not foreign_layout and (state[1] and not is_mark(state[1]) and 'mark' or not serves(state[2]) and 'layout' or not whole(state[3]) and 'now'
+local odd = not foreign_layout and (state[1] and not is_mark(state[1]) and 'mark' or not serves_data(state[2]) and 'layout' or not whole(state[3]) and 'now'
   or not whole(state[4]) and 'n')
 if odd and state[1] then
   invalidate_shard(shard_key, odd)
   state[1], state[5] = false, odd
 end
 -- Malformed values are left out of the reply.
-if not foreign_layout and not serves(state[2]) then state[2] = false end
+if not foreign_layout and not serves_data(state[2]) then state[2] = false end
 for i = 3, 4 do state[i] = whole(state[i]) and state[i] or false end
 if tick == '1' and state[1] and whole(state[3]) then
   state[3] = text(math.max(clock, tonumber(state[3])))

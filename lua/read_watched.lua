@@ -5,7 +5,7 @@
 -- ARGV  1 layout
 -- Reply {'ok', mark, now, n, brand, campaign, ...}
 --         brand: `version:archived:daily_limit:monthly_limit:daily used up 0|1:monthly used up 0|1`, '' where there is none
---         campaign: `version:on:archived:schedule`, '' where there is none
+--         campaign: `version:on:archived:schedule`, '' where there is none; with limits of its own it goes on (lib/watched.lua)
 --       {'not_ready', why} | {'wrong_version', layout}
 -- include: lib/shard.lua
 -- include: lib/calendar.lua
@@ -18,13 +18,16 @@ if not shard then return refused end
 local reply = { 'ok', shard.mark, text(shard.now), text(shard.n) }
 if #KEYS == 1 then return reply end
 local day = day_of(shard.now)
-local brand = read_brand(brand_key, day, month_of(day))
+local month = month_of(day)
+local brand = read_brand(brand_key, day, month)
 if brand == false then return { 'not_ready', 'lost' } end
 reply[5] = brand and watched_brand(brand) or ''
 for i = 3, #KEYS do
-  local got = brand and redis.pcall('HMGET', KEYS[i], 'v', 'on', 'archived', 'schedule') or {}
+  local got = brand and redis.pcall('HMGET', KEYS[i], 'v', 'on', 'archived', 'schedule', 'x') or {}
   if got.err then return { 'not_ready', 'lost' } end
   if got[1] and not (whole(got[1]) and is_flag(got[2]) and is_flag(got[3]) and got[4] and is_schedule(got[4])) then return { 'not_ready', 'lost' } end
-  reply[i + 3] = got[1] and got[2] and got[3] and got[4] and table.concat(got, ':') or ''
+  local budgets = got[1] and got[5] and read_own_budgets(KEYS[i], got[5], period_fields(day, month))
+  if got[1] and got[5] and not budgets then return { 'not_ready', 'lost' } end
+  reply[i + 3] = got[1] and table.concat(got, ':', 1, 4) .. watched_own(got[5], budgets) or ''
 end
 return reply

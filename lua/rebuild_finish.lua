@@ -4,10 +4,12 @@
 -- KEYS  1 shard  2 journal
 -- ARGV  1 token  2 instance uuid  3 generation  4 n of the cursor  5 last entry id that was persisted, '' = begin a new journal
 --       6 lowest now  7 request window ms  8 event window ms, both '' where the memories were kept, with their windows
+--       9 `own` where any campaign has limits of its own, else left out
 -- Reply {'ok', now} | {'taken'} | {'behind', last entry id}: entries came that were not persisted
 -- include: lib/shard.lua
 -- include: lib/text.lua
-local token, instance, generation, cursor_n, last_id, lowest_now, request_ms, event_ms = unpack(ARGV, 1, 8)
+local token, instance, generation, cursor_n, last_id, lowest_now, request_ms, event_ms, own = unpack(ARGV, 1, 9)
+local layout = own == 'own' and WITH_OWN_LIMITS or LAYOUT
 local shard_key, journal = KEYS[1], KEYS[2]
 if redis.call('HGET', shard_key, 'rebuilding') ~= token then return { 'taken' } end
 local now = math.max(read_clock(), tonumber(lowest_now))
@@ -23,7 +25,8 @@ local function window(name, width)
   local ms = tonumber(width)
   return name .. '_active', '0', name .. '_until', text(now - now % ms + ms), name .. '_window', width
 end
-redis.call('HSET', shard_key, 'mark', instance .. ':' .. generation, 'owner', instance, 'layout', LAYOUT, 'now', text(now), 'n', text(n))
+redis.call('HSET', shard_key, 'mark', instance .. ':' .. generation, 'owner', instance, 'layout', layout, 'now', text(now), 'n', text(n))
+if layout == WITH_OWN_LIMITS then redis.call('HSET', shard_key, 'late_n', text(n)) end
 if request_ms ~= '' then
   redis.call('HSET', shard_key, window('req', request_ms))
   redis.call('HSET', shard_key, window('ev', event_ms))

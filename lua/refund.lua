@@ -7,7 +7,7 @@
 --       6 refund id of a partial refund, '' or left out for the one refund without an id
 -- Reply {'ok', outcome, brands, campaigns} (figures as in lib/charge.lua): k refunded (a repeat: the same); w pending: the event is outside the
 --         dedup window, so the spend log decides, and no money moves before; conflicts: ca refunded before with another amount, cc another
---         campaign, cm more than was spent; refused: xd more than the campaign's counter of the day, xm of the month, xb the brand's, or the
+--         campaign, cm more than was spent; refused: xd more than the campaign's counter of the day, xm of the month, xl of one of its own budgets, xb the brand's, or the
 --         log's decision (engine/domain/refunds.py); u unknown campaign, n unknown event and no day given
 --       {'not_ready', why} | {'wrong_version', layout} | {'invalid', index, field}: nothing was written
 -- include: lib/refund.lua

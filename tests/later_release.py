@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from engine.domain.causes import CAUSES, MONTHLY_BUDGET
+from engine.domain.causes import CAUSES, MONTHLY_BUDGET, mask_of
 from engine.live.scripts import lua_folder, swapping
 
 NEW_BIT: Final = 1 << len(CAUSES)
@@ -22,7 +22,7 @@ def later_release() -> Iterator[None]:
     piece = "lib/budgets.lua"
     budgets = (lua_folder() / piece).read_text(encoding="utf-8")
     later, rows = re.subn(
-        rf"^-- \| {MONTHLY_BUDGET} \| brand \| {CAUSES[-1].bit} ",
+        rf"^-- \| {MONTHLY_BUDGET} +\| brand +\| {mask_of((MONTHLY_BUDGET,))} +",
         f"-- | {NEW_NAME} | brand | {NEW_BIT} ",
         budgets,
         flags=re.M,

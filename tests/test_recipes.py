@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from tests.added_row import Row, run_with_rows
 
-A_CAUSE = """    Cause(32, "flight", "clock", "standing", "between its flights", "flight", "unknown"),
-    Cause(64, "pacing", "clock", "passing", "paced", "pacing", "unknown"),
+A_CAUSE = """    Cause(256, "flight", "clock", "standing", "between its flights", "flight", "unknown"),
+    Cause(512, "pacing", "clock", "passing", "paced", "pacing", "unknown"),
 """
 END_OF_CAUSES = """)
 \"\"\"Append only: a bit"""
@@ -18,17 +18,17 @@ from engine.live.replies import spend_results
 from engine.views.metrics import _counts
 from web.view import CAUSE_WORDS, FILTERS, State
 
-assert mask_of(("flight", "manual")) == 33
-assert reasons_of(32 | 128) == ("flight", "other")
+assert mask_of(("flight", "manual")) == 257
+assert reasons_of(256 | 1024) == ("flight", "other")
 assert sentence(("flight",), Schedule(), 0) == "paused: between its flights"
-refused = spend_results([b"ok", b"x96*1", b"81:0:0::", b""], [81 * 65536 + 1], "accepted")[0]
+refused = spend_results([b"ok", b"x768*1", b"81:0:0::", b""], [81 * 65536 + 1], "accepted")[0]
 assert refused.reasons == ("flight", "pacing"), refused
-assert read_campaign_line(81 * 65536 + 1, "1:1:32:0:0").reasons == ("flight",)
-assert _counts([{b"count:x32": b"1", b"count:hx64": b"2"}])["refused", "flight"] == 1
+assert read_campaign_line(81 * 65536 + 1, "1:1:256:0:0").reasons == ("flight",)
+assert _counts([{b"count:x256": b"1", b"count:hx512": b"2"}])["refused", "flight"] == 1
 assert FILTERS["flight"] == "Between its flights" and CAUSE_WORDS["flight"] == "flight"
 assert State.of({"cause": "flight"}).cause == "flight"
 # The passing one refuses, and is neither status nor row.
-assert _written_as(64) == ("active", "") and _written_as(96) == ("paused", "flight")
+assert _written_as(512) == ("active", "") and _written_as(768) == ("paused", "flight")
 assert status_of(("pacing",)) == "active" and sentence(("pacing",), Schedule(), 0) == "active"
 assert "pacing" not in FILTERS
 print("seen")
@@ -39,7 +39,7 @@ def test_a_cause_added_to_the_table_is_read_written_shown_and_counted() -> None:
     assert run_with_rows([Row("engine.domain.causes", A_CAUSE, END_OF_CAUSES)], CAUSE_SEEN) == "seen\n"
 
 
-A_MONEY_CAUSE = """    Cause(32, "team_budget", "money", "standing", "team budget used up", "team budget", "budget", "day"),
+A_MONEY_CAUSE = """    Cause(256, "team_budget", "money", "standing", "team budget used up", "team budget", "budget", "day"),
 """
 A_BUDGET = """    BudgetKind("team_budget", "day", "team", "team budget", "The team's day"),
 """
@@ -53,7 +53,7 @@ from engine.domain.periods import DAY_MS
 from engine.flows.catalog.plans import _OF_BRAND
 from engine.flows.catalog.status import began
 from engine.flows.rebuild.contents import plan_hashes
-from engine.flows.verify.limits import _above
+from engine.flows.verify.limits import _above, _of_brand
 from engine.live.keys import keys_of_brand
 from engine.live.plans import read_brand_line
 from engine.live.replies import Figures, SpendResult
@@ -73,7 +73,7 @@ assert len(Figures(b"81:5:5:10:").budgets) == 2
 # Live plan, verify, status, page.
 live = read_brand_line(81, [b"ok", str(now).encode(), b"9", b"3:0:10::5:5:::7:7:%d" % (now - 2)], {})
 assert live.daily_limit == 10 and live.budget("team_budget").limit == 7
-assert [(p.field, p.spent, p.limit) for p in _above(live, 1)] == [("team_budget", 7, 7)]
+assert [(p.field, p.spent, p.limit) for p in _above(_of_brand(live), 1)] == [("team_budget", 7, 7)]
 assert began("team_budget", None, live) == now - 2
 row = SimpleNamespace(id=81, version=1, archived_at=None,
     daily_budget_micros=10, monthly_budget_micros=None, team_budget_micros=7)
@@ -91,7 +91,7 @@ picture.restart(now)
 picture.load(17, [(81, read_brand(1, now, "1:0:10::0:0:7:0"), [read_campaign(campaign, "1:1:0:")])])
 assert campaign in picture.running
 picture.apply_budget(read_message(b"81 team_budget exhausted %d 2" % now))
-assert picture.mask(campaign) == 32
+assert picture.mask(campaign) == 256
 picture.advance(21_000 * DAY_MS)
 assert campaign in picture.running
 print("seen")

@@ -9,6 +9,7 @@ from engine.domain.periods import day_of
 from engine.domain.schedule import Schedule
 from engine.live.scripts import LAYOUT
 from tools.golden_holds import HELD
+from tools.golden_own import LIMITED
 from tools.golden_refunds import REFUNDED
 from tools.golden_steps import (
     BRAND,
@@ -372,4 +373,5 @@ CASES: Final = (
             record("b", line(FIRST, 3), ms=NOON + 86_400_000),
         ],
     ),
+    *LIMITED,
 )

@@ -12,6 +12,7 @@ from flask.typing import ResponseReturnValue
 from flask_wtf import FlaskForm
 from markupsafe import Markup
 
+from engine.domain.budget import CAMPAIGN_BUDGETS, OwnLimits
 from engine.domain.ids import brand_of
 from engine.domain.money import NO_LIMIT_WORD
 from engine.domain.names import seen
@@ -80,8 +81,10 @@ def new_campaign(brand_id: int) -> ResponseReturnValue:
     brand = services().catalog.brand(brand_id)
     form = CampaignForm()
     if form.validate_on_submit() and (values := form.values()) is not None:
+        limits = OwnLimits(*(values.pop(kind.column, None) for kind in CAMPAIGN_BUDGETS))
+        given = {"external_id": None} | values
         changed = _apply(
-            form, lambda: services().manage.create_campaign(brand_id, **{"external_id": None} | values, actor=g.actor)
+            form, lambda: services().manage.create_campaign(brand_id, **given, limits=limits, actor=g.actor)
         )
         if changed is not None:
             _report(changed, f"Campaign {changed.row.name} created. Its id for bidders is {changed.row.id}.")
@@ -91,7 +94,7 @@ def new_campaign(brand_id: int) -> ResponseReturnValue:
 
 @blueprint.route("/campaigns/<int:campaign_id>/edit", methods=["GET", "POST"])
 def edit_campaign(campaign_id: int) -> ResponseReturnValue:
-    """Edits a campaign's name, schedule and external id."""
+    """Edits a campaign's name, schedule, own budgets and external id."""
     campaign = services().catalog.campaign(campaign_id)
     brand = services().catalog.brand(campaign.brand_id)
     if campaign.archived:
@@ -113,7 +116,8 @@ def edit_campaign(campaign_id: int) -> ResponseReturnValue:
         if campaign.version != expected:
             now = CampaignForm(formdata=None)
             now.fill(campaign)
-            current = _stored_values(form, now, ("name", "external_id"))
+            budgets = (f"{kind.name}_budget" for kind in CAMPAIGN_BUDGETS)
+            current = _stored_values(form, now, ("name", "external_id", *budgets))
             if values["schedule"] != campaign.schedule:
                 current["mode"] = campaign.schedule.words()
             form.expected_version.data = str(campaign.version)

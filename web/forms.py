@@ -23,6 +23,7 @@ from wtforms.fields.choices import SelectChoice
 from wtforms.validators import ValidationError
 from wtforms.widgets import CheckboxInput, ListWidget
 
+from engine.domain.budget import CAMPAIGN_BUDGETS
 from engine.domain.money import parse_budget
 from engine.domain.names import clean_name
 from engine.domain.schedule import DAYS, Schedule
@@ -199,6 +200,24 @@ class CampaignForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
         description="HH:MM, UTC, not included; 24:00 is midnight. Before the start: over midnight.",
     )
     schedule_json = TextAreaField("Schedule JSON", description="A window or a list of windows.", filters=[_text])
+    daily_budget = StringField(
+        "Daily budget",
+        filters=[_text],
+        default="none",
+        description="Of its own, for each UTC day: an amount, or none for no limit beside the brand's. 0: nothing may be spent.",
+    )
+    monthly_budget = StringField(
+        "Monthly budget",
+        filters=[_text],
+        default="none",
+        description="Of its own, for each calendar month, UTC: an amount, or none.",
+    )
+    lifetime_budget = StringField(
+        "Lifetime budget",
+        filters=[_text],
+        default="none",
+        description="For all it ever spends, what it has spent before included: an amount, or none.",
+    )
     external_id = StringField(
         "External id", filters=[_text], description="Optional: the id that another system knows it by."
     )
@@ -207,6 +226,8 @@ class CampaignForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
     def fill(self, campaign: CampaignRecord) -> None:
         """Fills the fields from a campaign."""
         self.name.data = campaign.name
+        for kind in CAMPAIGN_BUDGETS:
+            self[f"{kind.name}_budget"].data = plain(kind.limit_of(campaign))
         self.external_id.data = campaign.external_id or ""
         self.expected_version.data = str(campaign.version)
         value = campaign.schedule.to_json()
@@ -226,6 +247,13 @@ class CampaignForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
                 out["schedule"] = self._schedule()
             except BudgetError as error:
                 complain(self, error)
+        for kind in CAMPAIGN_BUDGETS:
+            name = f"{kind.name}_budget"
+            if self[name].raw_data:  # a form that does not have the field leaves it alone
+                try:
+                    out[kind.column] = parse_budget(self[name].data, name)
+                except BudgetError as error:
+                    complain(self, error)
         _check_name(self, out)
         return None if self.errors else out
 

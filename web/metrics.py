@@ -19,6 +19,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
 from engine.domain.periods import ms_of
+from engine.views.alarms import COUNTERS
 from engine.views.metrics import ColdFigures, Figures, HotFigures, Metrics
 from web.guard import host_of, is_loopback
 from web.proxies import is_forwarded
@@ -140,10 +141,10 @@ def _cold(cold: ColdFigures) -> Iterator[Metric]:
     )
     if cold.verified is not None:
         ended = ms_of(cold.verified.finished_at or cold.verified.started_at)
-        drift = any(check in ("V1", "V2") for check in cold.failed_checks)
+        drift = any(check in COUNTERS for check in cold.failed_checks)
         yield _gauge("verify_passed", "Whether the last verify passed: 1 or 0.", cold.verified.outcome == "done")
         yield _gauge("verify_last_run_timestamp_seconds", "When the last verify ended.", ended / 1000)
-        yield _gauge("drift", "Whether the last verify found counters and log apart (V1, V2): 1 or 0.", drift)
+        yield _gauge("drift", "Whether the last verify found counters and log apart (V1, V2, V13): 1 or 0.", drift)
         yield _labelled(
             "verify_check_failed", "1 for each check that the last verify failed.", "check", dict.fromkeys(cold.failed_checks, 1)
         )  # fmt: skip

@@ -27,6 +27,7 @@ _FIELDS: Final = {
     "name": "name",
     "daily_budget_micros": "daily budget",
     "monthly_budget_micros": "monthly budget",
+    "lifetime_budget_micros": "lifetime budget",
     "schedule": "schedule",
     "external_id": "external id",
 }

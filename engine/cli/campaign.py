@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from engine.cli.app import App, own_id, pass_app
 from engine.cli.group import Group
 from engine.cli.output import campaign_document, money, note, note_if_not_live, print_fields, print_json, print_table
+from engine.domain.budget import CAMPAIGN_BUDGETS, Budget, OwnLimits
 from engine.domain.names import seen
 
 if TYPE_CHECKING:
@@ -20,6 +21,20 @@ if TYPE_CHECKING:
 _SCHEDULE_HELP = (
     'When it may run, in UTC: {"days": ["mon"], "start_time": "09:00", "end_time": "17:00"}, a list of such, or always.'
 )
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def _own_budgets(default: str | None) -> Callable[[_Command], _Command]:
+    """The options for a campaign's own budgets."""
+
+    def options(command: _Command) -> _Command:
+        for kind in reversed(CAMPAIGN_BUDGETS):
+            text = f"{kind.words.capitalize()}, beside the brand's; none is no limit."
+            command = click.option(f"--{kind.name}", default=default, metavar="AMOUNT", help=text)(command)
+        return command
+
+    return options
 
 
 @click.group(cls=Group)
@@ -32,14 +47,19 @@ def campaign() -> None:
 @click.argument("name")
 @click.option("--schedule", metavar="JSON", help=_SCHEDULE_HELP)
 @click.option("--external-id", metavar="X", help="Your own id, usable as ext:X wherever an ID is asked for.")
+@_own_budgets("none")
 @pass_app
-def create(app: App, brand_id: str, name: str, schedule: str | None, external_id: str | None) -> None:
+def create(
+    app: App, /, brand_id: str, name: str, schedule: str | None, external_id: str | None, **budgets: str
+) -> None:
     """Create the campaign NAME of a brand."""
+    from engine.domain.money import parse_budget
     from engine.domain.schedule import Schedule
 
     hours = Schedule.parse(schedule)
     own = None if external_id is None else own_id(external_id)
-    made = app.system.manage.create_campaign(app.brand_id(brand_id), name, hours, own, app.actor)
+    limits = OwnLimits(*(parse_budget(budgets[kind.name], f"{kind.name}_budget") for kind in CAMPAIGN_BUDGETS))
+    made = app.system.manage.create_campaign(app.brand_id(brand_id), name, hours, own, app.actor, limits)
     _answer(app, "created", made)
 
 
@@ -77,6 +97,7 @@ def show(app: App, campaign_id: str) -> None:
             ("schedule", view.schedule.words()),
             ("today", money(view.daily_spend)),
             ("this month", money(view.monthly_spend)),
+            *((kind.words, _of(budget)) for kind, budget in view.meters),
         ]
     )
 
@@ -86,9 +107,19 @@ def show(app: App, campaign_id: str) -> None:
 @click.option("--name", help="Another name.")
 @click.option("--schedule", metavar="JSON", help=_SCHEDULE_HELP)
 @click.option("--external-id", metavar="X", help="Your own id; none takes it away.")
+@_own_budgets(None)
 @pass_app
-def update(app: App, campaign_id: str, name: str | None, schedule: str | None, external_id: str | None) -> None:
+def update(
+    app: App,
+    /,
+    campaign_id: str,
+    name: str | None,
+    schedule: str | None,
+    external_id: str | None,
+    **budgets: str | None,
+) -> None:
     """Change what is given of a campaign; of an archived one its name and external id only."""
+    from engine.domain.money import parse_budget
     from engine.domain.schedule import Schedule
 
     changes: dict[str, Any] = {}
@@ -98,8 +129,13 @@ def update(app: App, campaign_id: str, name: str | None, schedule: str | None, e
         changes["schedule"] = Schedule.parse(schedule)
     if external_id is not None:
         changes["external_id"] = own_id(external_id)
+    for kind in CAMPAIGN_BUDGETS:
+        written = budgets[kind.name]
+        if written is not None:
+            changes[kind.column] = parse_budget(written, f"{kind.name}_budget")
     if not changes:
-        raise click.UsageError("Nothing to change: give --name, --schedule or --external-id.")
+        options = ", ".join(f"--{kind.name}" for kind in CAMPAIGN_BUDGETS)
+        raise click.UsageError(f"Nothing to change: give --name, --schedule, {options} or --external-id.")
     _answer(app, "changed", app.system.manage.update_campaign(app.campaign_id(campaign_id), app.actor, **changes))
 
 
@@ -154,7 +190,15 @@ def print_campaigns(views: Iterable[CampaignView]) -> None:
     print_table(columns, rows, right=("id", "brand", "today", "this month"))
 
 
+def _of(budget: Budget) -> str:
+    return f"{money(budget.spent)} of {money(budget.limit)} spent, {money(budget.remaining)} left"
+
+
 def _answer(app: App, done: str, changed: Changed[CampaignRecord]) -> None:
+    from engine.domain.budget import daily_above_monthly
+
+    if daily_above_monthly(changed.row.daily_budget_micros, changed.row.monthly_budget_micros):
+        note("the daily budget is above the monthly one, which is used up first: is one of them a slip?")
     if not changed.published:
         note(changed.why_not)
     view = app.system.overview.campaign(changed.row.id)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from engine.domain.budget import CAMPAIGN_BUDGETS
 from engine.domain.money import format_micros, format_optional
 from engine.domain.names import seen
 
@@ -97,6 +98,11 @@ def campaign_document(view: CampaignView) -> dict[str, Any]:
         "schedule": view.schedule.to_json(),
         "daily_spend": format_micros(view.daily_spend),
         "monthly_spend": format_micros(view.monthly_spend),
+        **{
+            f"{kind.name}_budget": format_optional(budget.limit)
+            for kind, budget in zip(CAMPAIGN_BUDGETS, view.budgets, strict=True)
+        },
+        "lifetime_spend": format_micros(view.budgets[-1].spent) if view.budgets[-1].limit is not None else None,
     }
 
 

@@ -12,11 +12,12 @@ from typing import Any, Final
 
 from engine.client.prepared import call_for_all
 from engine.client.spends import SpendColumns, SpendLike, packed_columns, text_columns
+from engine.domain.budget import OWN_CAUSES
 from engine.domain.ids import ORDINALS, shard_of
 from engine.domain.periods import day_of
 from engine.errors import BudgetError, InvalidInput, shown
 from engine.live.packed import NAMED, each_of, pack
-from engine.live.replies import Counted, SpendResult, spend_results, unreadable
+from engine.live.replies import REFUSED, Counted, SpendResult, spend_results, unreadable
 from engine.live.scripts import LAYOUT, RECORD, TRY, Script
 from engine.live.transport.pool import Arg, Call, Reply
 
@@ -220,8 +221,9 @@ def in_places(
         # Many spends share one result.
         each = [result for results in found for result in set(results or ())]
         last = {result.campaign_id // ORDINALS: result.figures for result in each if result.figures is not None}
+        own = {one.campaign_id: OWN_CAUSES.intersection(one.reasons) for one in each if one.outcome != REFUSED}
         for result in each:
-            result.see(last.get(result.campaign_id // ORDINALS))
+            result.see(last.get(result.campaign_id // ORDINALS), own.get(result.campaign_id, ()))
     answers: list[SpendResult | None] = [None] * size
     for piece, results in zip(pieces, found, strict=True):
         if results is None:

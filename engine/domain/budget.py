@@ -8,7 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
-from engine.domain.causes import DAILY_BUDGET, MONTHLY_BUDGET
+from engine.domain.causes import (
+    CAMPAIGN_DAILY_BUDGET,
+    CAMPAIGN_MONTHLY_BUDGET,
+    DAILY_BUDGET,
+    FLIGHT_BUDGET,
+    MONTHLY_BUDGET,
+)
 from engine.domain.periods import Period
 
 
@@ -44,6 +50,61 @@ BUDGETS: Final = (
 """Append only: replies of the scripts have budgets in this order. `lua/lib/budgets.lua` has the same list."""
 _FIRST: Final = 2
 """The budgets whose fields alternate in a line (`limit:limit:spend:spend`); the fields of later budgets follow, budget by budget."""
+
+
+class OwnBudgetKind(NamedTuple):
+    """One row of the list of a campaign's own budgets. period: None is the campaign's whole life.
+
+    name: of its option, its form field and, with `_budget`, its JSON field. words: for people.
+    """
+
+    cause: str
+    period: Period | None
+    name: str
+    words: str
+
+    @property
+    def column(self) -> str:
+        """The column of its limit in PostgreSQL."""
+        return f"{self.name}_budget_micros"
+
+    def limit_of(self, row: object) -> int | None:
+        """Its limit in a row of the catalog."""
+        limit: int | None = getattr(row, self.column)
+        return limit
+
+
+CAMPAIGN_BUDGETS: Final = (
+    OwnBudgetKind(CAMPAIGN_DAILY_BUDGET, "day", "daily", "own daily budget"),
+    OwnBudgetKind(CAMPAIGN_MONTHLY_BUDGET, "month", "monthly", "own monthly budget"),
+    OwnBudgetKind(FLIGHT_BUDGET, None, "lifetime", "lifetime budget"),
+)
+"""Append only, as above. `lua/lib/budgets.lua` has the same list."""
+OWN_CAUSES: Final = frozenset(kind.cause for kind in CAMPAIGN_BUDGETS)
+LIFETIME_FIELD: Final = "f:0"
+"""The counter of a lifetime budget in a campaign's hash; there only while the campaign has one."""
+
+
+class OwnLimits(NamedTuple):
+    """A campaign's own limits in micros; None is no limit, 0 spends nothing."""
+
+    daily: int | None = None
+    monthly: int | None = None
+    lifetime: int | None = None
+
+    @property
+    def compiled(self) -> str:
+        """The field `x` of its hash: `<daily>:<monthly>:<lifetime>`, or nothing where none has a limit."""
+        return ":".join(map(_digits, self)) if any(limit is not None for limit in self) else ""
+
+
+NO_LIMITS: Final = OwnLimits()
+LIFTED: Final = "::"
+"""The field `x` of a campaign whose limits were all lifted."""
+
+
+def _digits(limit: int | None) -> str:
+    return "" if limit is None else str(limit)
 
 
 class Budget(NamedTuple):

@@ -21,6 +21,10 @@ ARCHIVED: Final = "archived"
 SCHEDULE: Final = "schedule"
 DAILY_BUDGET: Final = "daily_budget"
 MONTHLY_BUDGET: Final = "monthly_budget"
+CAMPAIGN_DAILY_BUDGET: Final = "campaign_daily_budget"
+CAMPAIGN_MONTHLY_BUDGET: Final = "campaign_monthly_budget"
+FLIGHT_BUDGET: Final = "flight_budget"
+"""The cause of a campaign's lifetime budget, which is a flight without ends."""
 OTHER: Final = "other"
 """The name for causes that this release does not know."""
 
@@ -32,7 +36,7 @@ class Cause(NamedTuple):
     lasting: a `standing` cause stops a campaign and is its status; a `passing` one refuses spends of this moment and
     is never stored.
     sentence and label: for people, in full and as a word or two.
-    since: which instant is its beginning. period: of a money cause, the period after which it ends.
+    since: which instant is its beginning. period: of a money cause, the period after which it ends; None: never by itself.
     """
 
     bit: int
@@ -41,7 +45,7 @@ class Cause(NamedTuple):
     lasting: Literal["standing", "passing"]
     sentence: str
     label: str
-    since: Literal["switch", "archive", "window", "budget", "unknown"]
+    since: Literal["switch", "archive", "window", "budget", "own_budget", "unknown"]
     period: Period | None = None
 
 
@@ -51,6 +55,35 @@ CAUSES: Final = (
     Cause(4, SCHEDULE, "clock", "standing", "outside its schedule", "schedule", "window"),
     Cause(8, DAILY_BUDGET, "money", "standing", "daily budget used up", "daily budget", "budget", "day"),
     Cause(16, MONTHLY_BUDGET, "money", "standing", "monthly budget used up", "monthly budget", "budget", "month"),
+    Cause(
+        32,
+        CAMPAIGN_DAILY_BUDGET,
+        "money",
+        "standing",
+        "its own daily budget used up",
+        "own daily budget",
+        "own_budget",
+        "day",
+    ),
+    Cause(
+        64,
+        CAMPAIGN_MONTHLY_BUDGET,
+        "money",
+        "standing",
+        "its own monthly budget used up",
+        "own monthly budget",
+        "own_budget",
+        "month",
+    ),
+    Cause(
+        128,
+        FLIGHT_BUDGET,
+        "money",
+        "standing",
+        "its lifetime budget used up",
+        "lifetime budget",
+        "own_budget",
+    ),
 )
 """Append only: a bit is never given to another cause. `lua/lib/gates.lua` and `lua/lib/budgets.lua` have the same
 bits.
@@ -118,7 +151,7 @@ def again_ms(reasons: Iterable[str], schedule: Schedule | None, now_ms: int) -> 
     instant. None is an unknown schedule.
     """
     causes = {cause_of(name) for name in reasons}
-    if not causes or any(cause.kind == "switch" for cause in causes):
+    if not causes or any(cause.kind == "switch" or (cause.kind == "money" and not cause.period) for cause in causes):
         return None
     if schedule is None and any(cause.kind == "clock" for cause in causes):
         return None

@@ -15,6 +15,7 @@ WHY: Final = {
     "cm": "it would be more than was spent, with what was refunded of this event before",
     "xd": "it is more than the campaign has spent on that day",
     "xm": "it is more than the campaign has spent in that month",
+    "xl": "it is more than one of the campaign's own budgets has counted",
     "xb": "it is more than the brand has spent in that day or month",
     "xu": "the spend log has no spend of this event on that day",
     "xy": "the spend log has this event on the day before or after: give the UTC day of the spend",

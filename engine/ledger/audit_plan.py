@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 from sqlalchemy import Connection, text
 
 from engine.domain.money import parse_budget
+from engine.ledger.changes import Entity
 
 _LIMIT: Final = 100
 
@@ -70,16 +71,30 @@ def changes_without_change(connection: Connection, since: datetime) -> list[Wron
     ]
 
 
-def largest_budget(connection: Connection, brand_id: int, field: str, now: int | None, since: datetime) -> int | None:
-    """The largest budget (micros) of a brand that was in force since an instant; None when it had no limit for a while.
+def limited_campaigns(connection: Connection) -> list[int]:
+    """The campaigns with a budget of their own, by id."""
+    found = connection.execute(
+        text(
+            "SELECT id FROM campaign WHERE daily_budget_micros IS NOT NULL OR monthly_budget_micros IS NOT NULL"
+            " OR lifetime_budget_micros IS NOT NULL ORDER BY id"
+        )
+    )
+    return list(found.scalars())
 
-    field: daily_budget or monthly_budget; now: the one in force now.
+
+def largest_budget(
+    connection: Connection, entity: Entity, entity_id: int, field: str, now: int | None, since: datetime
+) -> int | None:
+    """The largest budget (micros) of a brand or campaign that was in force since an instant; None when it had no limit for
+    a while.
+
+    field: such as daily_budget; now: the one in force now.
     """
     found = connection.execute(
         text(
-            "SELECT old FROM catalog_change WHERE entity = 'brand' AND entity_id = :id AND field = :field AND at >= :since"
+            "SELECT old FROM catalog_change WHERE entity = :entity AND entity_id = :id AND field = :field AND at >= :since"
         ),
-        {"id": brand_id, "field": field, "since": since},
+        {"entity": entity, "id": entity_id, "field": field, "since": since},
     )
     values = [now, *(parse_budget(row.old, field) for row in found)]
     return None if None in values else max(value for value in values if value is not None)
@@ -96,8 +111,11 @@ class RecentRow(NamedTuple):
     told: str | None
 
 
-def recent_rows(connection: Connection, brand_id: int, since: datetime, limit: int) -> list[RecentRow]:
-    """A brand's rows since an instant, the newest `limit` of them, in the order in which they were counted.
+def recent_rows(
+    connection: Connection, brand_id: int, since: datetime, limit: int, campaign_id: int | None = None
+) -> list[RecentRow]:
+    """The rows of a brand, or of one of its campaigns, since an instant, the newest `limit` of them, in the order in which
+    they were counted.
 
     told: the verb (`t` try, `r` record) of calls that were not counted whole.
     """
@@ -106,9 +124,10 @@ def recent_rows(connection: Connection, brand_id: int, since: datetime, limit: i
             "SELECT l.amount_micros, l.kind, l.hold_id, l.request_id, l.day, nullif(left(m.digest, 1), '*') AS told"
             " FROM spends_of(:brand, :since, 'infinity') AS l"
             " LEFT JOIN mixed_request AS m ON m.shard = l.shard AND m.generation = l.generation AND m.n = l.n"
+            " WHERE l.campaign_id = coalesce(CAST(:campaign AS bigint), l.campaign_id)"
             " ORDER BY l.generation DESC, l.n DESC, l.position DESC LIMIT :limit"
         ),
-        {"brand": brand_id, "since": since, "limit": limit},
+        {"brand": brand_id, "campaign": campaign_id, "since": since, "limit": limit},
     )
     return [RecentRow(*row) for row in found][::-1]
 

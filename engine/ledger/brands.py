@@ -106,7 +106,7 @@ def change(
     with refusing_taken("brand", values.get("name"), values.get("external_id")):
         after = _update(connection, brand_id, values)
     trail = [
-        FieldChange(brand_id, *_told(field, getattr(before, field), value), note) for field, value in values.items()
+        FieldChange(brand_id, *told(field, getattr(before, field), value), note) for field, value in values.items()
     ]
     changes.write(connection, "brand", actor, trail)
     return after
@@ -178,7 +178,7 @@ def _update(connection: Connection, brand_id: int, values: dict[str, Any]) -> Br
     return brand_record(connection.execute(statement).one())
 
 
-def _told(field: str, old: Any, new: Any) -> tuple[str, str | None, str | None]:
+def told(field: str, old: Any, new: Any) -> tuple[str, str | None, str | None]:
     """A field's name and values as the trail shows them."""
     if field.endswith("_budget_micros"):
         return field.removesuffix("_micros"), format_optional(old), format_optional(new)

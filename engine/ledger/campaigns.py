@@ -5,11 +5,13 @@ the audit trail.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 
 from sqlalchemy import Connection, Select, Text, cast, func, insert, select, text, update
 
+from engine.domain.budget import CAMPAIGN_BUDGETS, NO_LIMITS, OwnLimits
 from engine.domain.ids import ORDINALS, brand_of, campaign_id_of, check_campaign_id, check_text_id, ordinal_of
+from engine.domain.money import check_budget_micros, format_optional
 from engine.domain.names import clean_name
 from engine.domain.schedule import Schedule
 from engine.errors import Conflict, NotFound, shown
@@ -37,6 +39,7 @@ COLUMNS: Final[tuple[Any, ...]] = (
     Campaign.status,
     Campaign.reasons,
     cast(Campaign.schedule, Text).label("schedule"),
+    *(getattr(Campaign, kind.column) for kind in CAMPAIGN_BUDGETS),
     Campaign.version,
     Campaign.published_version,
     Campaign.switched_at,
@@ -45,6 +48,19 @@ COLUMNS: Final[tuple[Any, ...]] = (
     Campaign.updated_at,
     Brand.archived_at.label("brand_archived_at"),
 )
+
+
+class CampaignChanges(TypedDict, total=False):
+    """What `change` may be given."""
+
+    name: str | Keep
+    schedule: Schedule | Keep | None
+    external_id: str | Keep | None
+    daily_budget_micros: int | Keep | None
+    monthly_budget_micros: int | Keep | None
+    lifetime_budget_micros: int | Keep | None
+    expected_version: int | None
+    note: str | None
 
 
 def reading() -> Select[Any]:
@@ -65,9 +81,16 @@ def create(
     *,
     schedule: Schedule | None = None,
     external_id: str | None = None,
+    limits: OwnLimits = NO_LIMITS,
 ) -> list[CampaignRecord]:
-    """New campaigns of one brand, in the order of their names. Raises InvalidName, InvalidId, NotFound, Conflict."""
+    """New campaigns of one brand, in the order of their names. Raises InvalidName, InvalidBudget, InvalidId, NotFound,
+    Conflict.
+    """
     wanted = [clean_name(name) for name in names]
+    budgets = {
+        kind.column: check_budget_micros(limit, f"{kind.name}_budget")
+        for kind, limit in zip(CAMPAIGN_BUDGETS, limits, strict=True)
+    }
     if external_id is not None:
         check_text_id(external_id, "external_id")
     brand = brands.locked(connection, brand_id)
@@ -80,11 +103,18 @@ def create(
     rows = [
         {"id": id_, "brand_id": brand_id, "ordinal": ordinal_of(id_), "name": name, "schedule": as_json}
         | {"external_id": external_id}
+        | budgets
         for id_, name in zip(ids, wanted, strict=True)
     ]
     with refusing_taken("campaign", wanted[0], external_id):
         connection.execute(insert(Campaign), rows)
-    trail = [FieldChange(id_, "created", None, name) for id_, name in zip(ids, wanted, strict=True)]
+    # The audit trail has the first budgets as well as their changes.
+    told = [
+        f"{kind.name}_budget {format_optional(limit) or 'none'}"
+        for kind, limit in zip(CAMPAIGN_BUDGETS, limits, strict=True)
+    ]
+    note = ", ".join(told) if limits != NO_LIMITS else None
+    trail = [FieldChange(id_, "created", None, name, note) for id_, name in zip(ids, wanted, strict=True)]
     changes.write(connection, "campaign", actor, trail)
     found = connection.execute(reading().where(Campaign.id.in_(ids)).order_by(Campaign.id))
     return [campaign_record(row) for row in found]
@@ -98,6 +128,9 @@ def change(
     name: str | Keep = KEEP,
     schedule: Schedule | Keep | None = KEEP,
     external_id: str | Keep | None = KEEP,
+    daily_budget_micros: int | Keep | None = KEEP,
+    monthly_budget_micros: int | Keep | None = KEEP,
+    lifetime_budget_micros: int | Keep | None = KEEP,
     expected_version: int | None = None,
     note: str | None = None,
 ) -> CampaignRecord:
@@ -112,6 +145,10 @@ def change(
         wanted["schedule"] = schedule or Schedule()
     if not isinstance(external_id, Keep):
         wanted["external_id"] = None if external_id is None else check_text_id(external_id, "external_id")
+    limits = (daily_budget_micros, monthly_budget_micros, lifetime_budget_micros)
+    for kind, limit in zip(CAMPAIGN_BUDGETS, limits, strict=True):
+        if not isinstance(limit, Keep):
+            wanted[kind.column] = check_budget_micros(limit, f"{kind.name}_budget")
     note = clean_note(note)
     before = _locked(connection, campaign_id)
     if not wanted.keys() <= brands.NAMES_ONLY:
@@ -124,7 +161,7 @@ def change(
         )
     values = {field: value for field, value in wanted.items() if value != getattr(before, field)}
     trail = [
-        FieldChange(campaign_id, field, *_told(getattr(before, field), new), note) for field, new in values.items()
+        FieldChange(campaign_id, *_told(field, getattr(before, field), new), note) for field, new in values.items()
     ]
     if "schedule" in values:
         values["schedule"] = values["schedule"].to_json()
@@ -295,6 +332,8 @@ def _refuse_archived(campaign: CampaignRecord) -> None:
         )
 
 
-def _told(old: Any, new: Any) -> tuple[str | None, str | None]:
-    """Values as the trail shows them."""
-    return (schedule_text(old), schedule_text(new)) if isinstance(new, Schedule) else (old, new)
+def _told(field: str, old: Any, new: Any) -> tuple[str, str | None, str | None]:
+    """A field's name and values as the trail shows them."""
+    if isinstance(new, Schedule):
+        return field, schedule_text(old), schedule_text(new)
+    return brands.told(field, old, new)

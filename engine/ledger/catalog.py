@@ -7,15 +7,18 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from datetime import date
+from typing import Any, Final, NamedTuple, Unpack
 
 from sqlalchemy import ColumnElement, Engine, Select, func, select, text, union
 
+from engine.domain.budget import NO_LIMITS, OwnLimits
 from engine.domain.ids import ORDINALS, SHARDS, check_brand_id, check_campaign_id, check_text_id
 from engine.domain.names import clean_name
 from engine.domain.schedule import Schedule
 from engine.errors import InvalidId, NotFound, shown
-from engine.ledger import brands, campaigns, published
+from engine.ledger import brands, campaigns, cursors, lifetimes, published
+from engine.ledger.campaigns import CampaignChanges
 from engine.ledger.database import writing
 from engine.ledger.models import Brand, Campaign, Instance
 from engine.ledger.published import Ahead
@@ -172,12 +175,14 @@ class Catalog:
         schedule: Schedule | None,
         external_id: str | None,
         actor: str,
+        *,
+        limits: OwnLimits = NO_LIMITS,
     ) -> CampaignRecord:
         """A new campaign, switched on; it stands as paused without a cause until its first status is written."""
         actor = clean_name(actor, "actor")
+        given: dict[str, Any] = {"schedule": schedule, "external_id": external_id, "limits": limits}
         with writing(self._engine) as connection:
-            made = campaigns.create(connection, brand_id, [name], actor, schedule=schedule, external_id=external_id)
-            return made[0]
+            return campaigns.create(connection, brand_id, [name], actor, **given)[0]
 
     def create_campaigns(
         self, brand_id: int, names: Sequence[str], actor: str, *, schedule: Schedule | None = None
@@ -195,30 +200,11 @@ class Catalog:
             raise brands.unknown(brand_id)
         return int(found)
 
-    def update_campaign(
-        self,
-        campaign_id: int,
-        actor: str,
-        *,
-        name: str | Keep = KEEP,
-        schedule: Schedule | Keep | None = KEEP,
-        external_id: str | Keep | None = KEEP,
-        expected_version: int | None = None,
-        note: str | None = None,
-    ) -> CampaignRecord:
-        """Changes what is given; a schedule of None is always."""
+    def update_campaign(self, campaign_id: int, actor: str, **changes: Unpack[CampaignChanges]) -> CampaignRecord:
+        """Changes what is given; a schedule of None is always, a budget of None no limit."""
         actor = clean_name(actor, "actor")
         with writing(self._engine) as connection:
-            return campaigns.change(
-                connection,
-                campaign_id,
-                actor,
-                name=name,
-                schedule=schedule,
-                external_id=external_id,
-                expected_version=expected_version,
-                note=note,
-            )
+            return campaigns.change(connection, campaign_id, actor, **changes)
 
     def pause_campaign(self, campaign_id: int, actor: str) -> CampaignRecord:
         """A person's pause, which no job undoes. Again is no change."""
@@ -351,6 +337,12 @@ class Catalog:
         with writing(self._engine) as connection:
             brand_ids = published.overtake(connection, "brand", of_brands)
             return brand_ids, published.overtake(connection, "campaign", of_campaigns)
+
+    def spent_before(self, shard: int, campaign_ids: Sequence[int], before: date) -> tuple[int, dict[int, int]]:
+        """{campaign id: micros} of the days before a day, and the journal number up to which the log has the shard's entries."""
+        with self._engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
+            n = cursors.read_cursors(connection)[shard].n
+            return n, lifetimes.spent(connection, campaign_ids, before)
 
     def last_change(self) -> int:
         """The number of the last change; see published.last_change."""

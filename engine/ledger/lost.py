@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, text
 
+from engine.domain.budget import NO_LIMITS, OwnLimits
 from engine.domain.ids import campaign_id_of
 from engine.ledger import changes
 from engine.ledger.changes import FieldChange
@@ -33,6 +34,7 @@ class LostCampaign(NamedTuple):
     ordinal: int
     version: int
     enabled: bool
+    limits: OwnLimits = NO_LIMITS
 
 
 class LostBrand(NamedTuple):
@@ -104,13 +106,15 @@ def _campaigns(connection: Connection, brand: LostBrand) -> int:
             "name": f"Lost campaign {campaign_id_of(brand.brand_id, c.ordinal)}",
             "enabled": c.enabled,
             "version": _above(c.version),
+            **c.limits._asdict(),
         }
         for c in lost
     ]
     connection.execute(
         text(
-            "INSERT INTO campaign (id, brand_id, ordinal, name, enabled, version, published_version, switched_at, created_at, archived_at)"
-            f" VALUES (:id, :brand, :ordinal, :name, :enabled, :version, 0, {_SINCE}, {_SINCE}, now())"
+            "INSERT INTO campaign (id, brand_id, ordinal, name, enabled, version, published_version, switched_at, created_at, archived_at,"
+            " daily_budget_micros, monthly_budget_micros, lifetime_budget_micros)"
+            f" VALUES (:id, :brand, :ordinal, :name, :enabled, :version, 0, {_SINCE}, {_SINCE}, now(), :daily, :monthly, :lifetime)"
         ),
         rows,
     )

@@ -28,6 +28,7 @@ from engine.ledger.base import Base
 from engine.ledger.exported_model import ExportedDay  # noqa: F401  # its table belongs to the metadata
 from engine.ledger.pack_model import SpendPack  # noqa: F401  # the same
 from engine.ledger.refund_model import Refund  # noqa: F401  # its table belongs to the metadata
+from engine.ledger.run_model import JobRun  # noqa: F401  # the same
 from engine.ledger.session_model import UserSession  # noqa: F401  # the same
 from engine.ledger.verify_model import VerifyPass, VerifySum, VerifyWatermark  # noqa: F401  # the same
 from engine.ledger.worker_model import PersistWorker  # noqa: F401  # the same
@@ -45,6 +46,9 @@ _EXTERNAL_ID: Final = r"external_id ~ '^[A-Za-z0-9._:/+=@~-]{1,64}$'"
 _NAME: Final = r"char_length(name) BETWEEN 1 AND 200 AND name ~ '\S' AND name !~ '[\x01-\x1f\x7f]'"
 _ID: Final = "campaign_id / 65536 = brand_id"
 _TOTAL: Final = "BETWEEN 0 AND 9000000000000000"
+_LIMITED: Final = (
+    "daily_budget_micros IS NOT NULL OR monthly_budget_micros IS NOT NULL OR lifetime_budget_micros IS NOT NULL"
+)
 
 
 def _now() -> Mapped[datetime]:
@@ -98,6 +102,9 @@ class Campaign(Base):
     status: Mapped[str] = mapped_column(server_default="paused")
     reasons: Mapped[list[str]] = mapped_column(server_default=text("'{}'::text[]"))
     schedule: Mapped[Any | None] = mapped_column(JSONB(none_as_null=True))
+    daily_budget_micros: Mapped[int | None]
+    monthly_budget_micros: Mapped[int | None]
+    lifetime_budget_micros: Mapped[int | None]
     version: Mapped[int] = mapped_column(Integer, server_default="1")
     published_version: Mapped[int | None] = mapped_column(Integer)
     switched_at: Mapped[datetime] = _now()
@@ -119,9 +126,13 @@ class Campaign(Base):
         CheckConstraint("ordinal BETWEEN 1 AND 65535", "ordinal"),
         CheckConstraint(_NAME, "name"),
         CheckConstraint(_EXTERNAL_ID, "external_id"),
+        CheckConstraint(f"daily_budget_micros {_TOTAL}", "daily_budget"),
+        CheckConstraint(f"monthly_budget_micros {_TOTAL}", "monthly_budget"),
+        CheckConstraint(f"lifetime_budget_micros {_TOTAL}", "lifetime_budget"),
         CheckConstraint("status IN ('active', 'paused')", "status"),
         # A new campaign is paused without a cause until its first status is written, so only one direction is a law here.
         CheckConstraint("status = 'paused' OR cardinality(reasons) = 0", "active_without_reasons"),
+        Index("ix_campaign_limited", "id", postgresql_where=text(_LIMITED)),
         Index(
             "ix_campaign_unpublished", "brand_id", postgresql_where=text("published_version IS DISTINCT FROM version")
         ),
@@ -378,21 +389,4 @@ class JournalCursor(Base):
     __table_args__ = (
         CheckConstraint("shard BETWEEN 0 AND 63", "shard"),
         CheckConstraint("n >= 0", "n"),
-    )
-
-
-class JobRun(Base):
-    """One row a run of a job, by which the pages say what ran, and what is overdue."""
-
-    __tablename__ = "job_run"
-    id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
-    job: Mapped[str]
-    started_at: Mapped[datetime] = _now()
-    finished_at: Mapped[datetime | None]
-    outcome: Mapped[str] = mapped_column(server_default="running")
-    detail: Mapped[str] = mapped_column(server_default="")
-    __table_args__ = (
-        CheckConstraint("outcome IN ('running', 'done', 'failed', 'waiting')", "outcome"),
-        CheckConstraint("(outcome = 'running') = (finished_at IS NULL)", "finished"),
-        Index(None, "job", "id"),
     )

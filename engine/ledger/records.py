@@ -15,6 +15,7 @@ from typing import Any, Final
 from sqlalchemy import Row
 from sqlalchemy.exc import IntegrityError
 
+from engine.domain.budget import OwnLimits
 from engine.domain.schedule import Schedule
 from engine.errors import Conflict, InvalidInput, shown
 
@@ -51,7 +52,9 @@ class BrandRecord:
 
 @dataclass(frozen=True, slots=True)
 class CampaignRecord:
-    """A campaign as it stands in PostgreSQL. `status` and `reasons` are those last written by flows/status."""
+    """A campaign as it stands in PostgreSQL; budgets of its own in micros, None is no limit. `status` and `reasons` are
+    those last written by flows/status.
+    """
 
     id: int
     external_id: str | None
@@ -62,6 +65,9 @@ class CampaignRecord:
     status: str
     reasons: tuple[str, ...]
     schedule: Schedule
+    daily_budget_micros: int | None
+    monthly_budget_micros: int | None
+    lifetime_budget_micros: int | None
     version: int
     published_version: int | None
     switched_at: datetime
@@ -69,6 +75,11 @@ class CampaignRecord:
     created_at: datetime
     updated_at: datetime
     brand_archived_at: datetime | None
+
+    @property
+    def limits(self) -> OwnLimits:
+        """Its own budgets."""
+        return OwnLimits(self.daily_budget_micros, self.monthly_budget_micros, self.lifetime_budget_micros)
 
     @property
     def archived(self) -> bool:

@@ -12,7 +12,7 @@ from sqlalchemy import Engine, insert, text
 
 from engine.errors import ServerAway
 from engine.ledger.database import writing
-from engine.ledger.models import JobRun
+from engine.ledger.run_model import JobRun
 
 Outcome = Literal["running", "done", "failed", "waiting"]
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
+from engine.domain.budget import NO_LIMITS, OwnLimits
 from engine.domain.ids import SHARDS, brand_of, campaign_id_of, ordinal_of
 from engine.domain.schedule import Schedule
 from engine.errors import BudgetError, ServerAway
@@ -102,7 +103,7 @@ class BrandPlan:
 
 @dataclass(frozen=True, slots=True)
 class CampaignPlan:
-    """A campaign's switch and schedule, to publish."""
+    """A campaign's switch, schedule and own limits, to publish. base: what its lifetime counter begins with, where it begins."""
 
     campaign_id: int
     version: int
@@ -110,6 +111,29 @@ class CampaignPlan:
     archived: bool
     schedule: Schedule
     create: bool
+    limits: OwnLimits = NO_LIMITS
+    base: LifetimeBase | None = None
+
+
+class LifetimeBase(NamedTuple):
+    """What the log has of a campaign before a month (`202611`), in micros, read when it had all entries up to number n."""
+
+    micros: int
+    month: int
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """What a shard did with a plan. ahead: {id: version} of those that Redis has in a higher version, or in this version with
+    other content. uncounted: campaigns that were left out until their lifetime counter can begin with what the log has up
+    to number n. now_ms: the shard's time.
+    """
+
+    ahead: dict[int, int]
+    uncounted: tuple[int, ...]
+    n: int
+    now_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +227,7 @@ class LiveRedis(Asking):
     def read_causes(self, ordinals: Mapping[int, int], *, rests: bool = True) -> dict[int, LiveCauses | None]:
         """The same without figures of campaigns, for a paced scan of all of them: {brand id: its causes}."""
         return {
-            brand_id: None if lines is None else LiveCauses(lines.brand({}), lines.masks())
+            brand_id: None if lines is None else LiveCauses(lines.brand({}), lines.masks(), lines.own())
             for brand_id, lines in self._read_lines(_all_of(ordinals), rests)
         }
 
@@ -243,31 +267,38 @@ class LiveRedis(Asking):
         return self.read_plans({brand_id: highest_ordinal})[brand_id]
 
     def publish(self, instance: str, brand: BrandPlan, campaigns: Sequence[CampaignPlan]) -> bool:
-        """As `bring`; only whether the shard took it."""
-        return self.bring(instance, brand, campaigns) is not None
+        """As `bring`; only whether the shard took all of it."""
+        brought = self.bring(instance, brand, campaigns)
+        return brought is not None and not brought.uncounted
 
-    def bring(self, instance: str, brand: BrandPlan, campaigns: Sequence[CampaignPlan]) -> dict[int, int] | None:
-        """Publishes one brand and some of its campaigns (ascending ordinals). None when its shard is not ready. Else
-        {id: version} of those that Redis has in a higher version, or in this version with other content.
-        """
+    def bring(self, instance: str, brand: BrandPlan, campaigns: Sequence[CampaignPlan]) -> Brought | None:
+        """Publishes one brand and some of its campaigns (ascending ordinals). None when its shard is not ready."""
         keys = keys_of_brand(brand.brand_id)
         limits = ("" if limit is None else str(limit) for limit in (brand.daily_limit, brand.monthly_limit))
         head_args = (LAYOUT, instance, str(brand.brand_id), str(brand.version), *limits, _bit(brand.archived))
         calls = []
         for start in range(0, max(len(campaigns), 1), TURN):
             part = campaigns[start : start + TURN]
+            with_limits = any(c.limits.compiled for c in part)
             args = [*head_args, _bit(brand.create and start == 0)]
             for c in part:
                 args += (str(c.campaign_id), str(c.version), _bit(c.enabled), _bit(c.archived))
                 args += (c.schedule.compiled, _bit(c.create))
-            plan_keys = (keys.shard, keys.registry, keys.journal, keys.brand(brand.brand_id))
-            calls.append(Call(script("publish"), (*plan_keys, *(keys.campaign(c.campaign_id) for c in part)), args))
-        ahead: dict[int, int] = {}
+                # Whoever has no limits of its own is published as ever.
+                args += (c.limits.compiled, ",".join(map(str, c.base or ()))) if with_limits else ()
+            plan_keys: tuple[str, ...] = (keys.shard, keys.registry, keys.journal, keys.brand(brand.brand_id))
+            plan_keys += tuple(keys.campaign(c.campaign_id) for c in part)
+            calls.append(Call(script("publish"), plan_keys + keys.holds(brand.brand_id)[:1] * with_limits, args))
+        brought = Brought({}, (), 0, 0)
         for reply in self.call_each(calls):
             if head(reply) != "ok":
                 return None
-            ahead |= {int(id_): int(v) for id_, v in (pair.split(b":") for pair in reply[4].split(b",") if pair)}
-        return ahead
+            brought.ahead.update(
+                (int(i), int(v)) for i, v in (pair.split(b":") for pair in reply[4].split(b",") if pair)
+            )
+            left_out = tuple(map(int, reply[5].split(b","))) if len(reply) > 5 else ()
+            brought = Brought(brought.ahead, brought.uncounted + left_out, int(reply[2]), int(reply[3]))
+        return brought
 
     def read_totals(self, shard: int, hash_keys: Sequence[str], fields: Sequence[str]) -> Totals | None:
         """Reads counters of up to 200 hashes of a shard at one instant; None when the shard is not ready."""

@@ -33,11 +33,14 @@ class SeenKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class BrandHolds:
-    """A brand's open holds at one instant: the sum in its hash, {name: (micros, expires_ms)} of the holds, {name: expires_ms} of the expiry."""
+    """A brand's open holds at one instant: the sum in its hash, {name: (micros, expires_ms)} of the holds, {name: expires_ms} of the expiry.
+    own: {campaign id: sum}, None where the brand keeps no sums of its campaigns.
+    """
 
     held: int
     holds: Mapping[str, tuple[int, int]]
     expiry: Mapping[str, int]
+    own: Mapping[int, int] | None = None
 
 
 class Inspector:
@@ -135,7 +138,7 @@ class Inspector:
 
         def whole(server: redis.Redis) -> Any:
             pipe = server.pipeline(transaction=True)
-            pipe.hget(keys.brand(brand_id), "held")
+            pipe.hgetall(keys.brand(brand_id))
             pipe.hgetall(holds_key)
             pipe.zrange(expiry_key, 0, -1, withscores=True)
             return pipe.execute()
@@ -144,11 +147,11 @@ class Inspector:
             return _holds(*self._run(shard, whole))
         for _ in range(tries):
             before = self._run(shard, lambda server: server.hget(keys.shard, "n"))
-            held = self._run(shard, lambda server: server.hget(keys.brand(brand_id), "held"))
+            brand = self._run(shard, lambda server: server.hgetall(keys.brand(brand_id)))
             holds = self._run(shard, lambda server: dict(server.hscan_iter(holds_key, count=PAGE)))
             expiry = self._run(shard, lambda server: list(server.zscan_iter(expiry_key, count=PAGE)))
             if self._run(shard, lambda server: server.hget(keys.shard, "n")) == before:
-                return _holds(held, holds, expiry)
+                return _holds(brand, holds, expiry)
         return None
 
     def due_holds(self, brand_ids: Sequence[int], now_ms: int) -> dict[int, int]:
@@ -246,9 +249,14 @@ def _reply(connection: Any) -> Any:
         return error
 
 
-def _holds(held: bytes | None, holds: Mapping[bytes, bytes], expiry: Sequence[tuple[bytes, float]]) -> BrandHolds:
-    read = {}
+def _holds(
+    brand: Mapping[bytes, bytes], holds: Mapping[bytes, bytes], expiry: Sequence[tuple[bytes, float]]
+) -> BrandHolds:
+    read, own = {}, None
+    if brand.get(b"own") == b"1":
+        own = {int(name[2:]): int(value) for name, value in brand.items() if name.startswith(b"h:")}
     for name, value in holds.items():
         micros, expires, *_ = value.split(b",")
         read[name.decode()] = (int(micros), int(expires))
-    return BrandHolds(int(held or 0), read, {name.decode(): int(score) for name, score in expiry})
+    ends = {name.decode(): int(score) for name, score in expiry}
+    return BrandHolds(int(brand.get(b"held") or 0), read, ends, own)

@@ -21,7 +21,9 @@ from typing import Any, Final, NamedTuple
 
 import redis
 
+from engine.domain.budget import OWN_CAUSES
 from engine.domain.causes import cause_of
+from engine.domain.ids import brand_of
 from engine.domain.periods import day_of
 from engine.domain.refunds import FIRST_DAY
 from engine.errors import BudgetError
@@ -302,8 +304,8 @@ def decode(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Entry:
                 raise ValueError("a verb without the outcomes of a call")
         changes = (
             tuple(
-                Change(strictly(brand, "a brand"), _cause(cause), direction)
-                for brand, cause, direction, *_ in (part.split(":") for part in text["t"].split(",") if part)
+                _change(strictly(owner, "a brand"), _cause(cause), direction)
+                for owner, cause, direction, *_ in (part.split(":") for part in text["t"].split(",") if part)
             )
             if "t" in text
             else ()
@@ -326,6 +328,13 @@ def decode(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Entry:
     except (KeyError, ValueError) as error:
         begins = {key[:20]: value[:60] for key, value in list(fields.items())[:4]}
         raise BadEntry(f"journal entry {name} does not read ({str(error)[:200]}): {begins!r:.200}") from None
+
+
+def _change(owner_id: int, cause: str, direction: str) -> Change:
+    """A change of the budget of a brand, or of a campaign's own."""
+    if cause in OWN_CAUSES:
+        return Change(brand_of(owner_id), cause, direction, owner_id)
+    return Change(owner_id, cause, direction)
 
 
 def _cause(name: str) -> str:

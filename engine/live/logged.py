@@ -75,8 +75,11 @@ class Adjustment:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A brand's budget became used up (`exhausted`) or free again (`restored`). cause: `other` for a budget of a later release."""
+    """A budget became used up (`exhausted`) or free again (`restored`). cause: `other` for a budget of a later release.
+    campaign_id: of a campaign's own budget.
+    """
 
     brand_id: int
     cause: str
     direction: str
+    campaign_id: int | None = None

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
-from engine.domain.budget import BUDGETS, Budget, budgets_of
+from engine.domain.budget import BUDGETS, CAMPAIGN_BUDGETS, Budget, budgets_of
 from engine.domain.causes import DAILY_BUDGET, MONTHLY_BUDGET, reasons_of
 from engine.live.replies import optional_int
 from engine.live.transport.pool import Reply
 
+_FIELDS: Final = 5
+"""Of every campaign's line."""
+_OWN_FIELDS: Final = 7
+"""That follow where it has, or had, limits of its own."""
+
 
 @dataclass(frozen=True, slots=True)
 class LiveCampaign:
-    """A campaign as Redis has it; money in micros."""
+    """A campaign as Redis has it; money in micros. budgets: its own, in the order of `CAMPAIGN_BUDGETS`, also those without
+    a limit; empty where it never had one.
+    """
 
     campaign_id: int
     version: int
@@ -21,6 +29,7 @@ class LiveCampaign:
     reasons: tuple[str, ...]
     daily_spend: int
     monthly_spend: int
+    budgets: tuple[Budget, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +72,13 @@ class LiveBrand:
 
 @dataclass(frozen=True, slots=True)
 class LiveCauses:
-    """A brand, its `campaigns` left empty, and the causes of each campaign as a bit mask."""
+    """A brand, its `campaigns` left empty, and the causes of each campaign as a bit mask. own: the own budgets of those
+    campaigns that have, or had, any.
+    """
 
     brand: LiveBrand
     masks: Mapping[int, int]
+    own: Mapping[int, tuple[Budget, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +98,27 @@ class PlanLines:
     def masks(self) -> dict[int, int]:
         return {id_: int(text.split(b":", 3)[2]) for id_, text in self.campaigns.items()}
 
+    def own(self) -> dict[int, tuple[Budget, ...]]:
+        return {
+            id_: read_campaign_line(id_, text.decode()).budgets
+            for id_, text in self.campaigns.items()
+            if text.count(b":") >= _FIELDS
+        }
+
 
 def read_campaign_line(campaign_id: int, text: str) -> LiveCampaign:
-    """`version:on:causes:daily_spend:monthly_spend`, and fields of later releases."""
-    version, on, mask, daily, monthly, *_ = text.split(":")
-    return LiveCampaign(campaign_id, int(version), on == "1", reasons_of(int(mask)), int(daily), int(monthly))
+    """`version:on:causes:daily_spend:monthly_spend`; with limits of its own `:daily:monthly:lifetime limit:lifetime
+    spend:daily_at:monthly_at:lifetime_at`; and fields of later releases.
+    """
+    version, on, mask, daily, monthly, *own = text.split(":")
+    budgets: tuple[Budget, ...] = ()
+    if len(own) >= _OWN_FIELDS:
+        limits, spent, since = own[:3], (daily, monthly, own[3] or "0"), own[4:7]
+        budgets = tuple(
+            Budget(kind.cause, optional_int(limit), int(micros), optional_int(at))
+            for kind, limit, micros, at in zip(CAMPAIGN_BUDGETS, limits, spent, since, strict=True)
+        )
+    return LiveCampaign(campaign_id, int(version), on == "1", reasons_of(int(mask)), int(daily), int(monthly), budgets)
 
 
 def read_brand_line(brand_id: int, reply: Reply, campaigns: Mapping[int, LiveCampaign]) -> LiveBrand:

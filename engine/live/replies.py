@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
-from engine.domain.budget import BUDGETS, Budget, budgets_of, used_up_causes
+from engine.domain.budget import BUDGETS, OWN_CAUSES, Budget, budgets_of, used_up_causes
 from engine.domain.causes import Status, in_order, reasons_of, status_of
 from engine.domain.ids import brand_of
 from engine.domain.money import to_decimal
@@ -174,18 +174,18 @@ class SpendResult(Answered):
     def __bool__(self) -> bool:
         return self.outcome in COUNTED_WORDS
 
-    def see(self, figures: Figures | None) -> None:
+    def see(self, figures: Figures | None, own: Collection[str] = ()) -> None:
         """Sets later figures and the causes that follow from them, before the caller has the result; a refusal keeps
-        its causes.
+        its causes. own: the campaign's own budgets that are used up now.
         """
         if figures is None or figures is self.figures or self.figures is None:
             return
         self.figures = figures
         if self.outcome != REFUSED:
             used_up = figures.causes()
-            if used_up or self.reasons:
-                kept = set(self.reasons) - {budget.cause for budget in figures.budgets}
-                self.reasons = in_order(kept.union(used_up))
+            if used_up or self.reasons or own:
+                kept = set(self.reasons) - OWN_CAUSES - {budget.cause for budget in figures.budgets}
+                self.reasons = in_order(kept.union(used_up, own))
 
 
 class CampaignStatus:

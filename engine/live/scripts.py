@@ -29,8 +29,10 @@ LAYOUT: Final = "1"
 """The layout of keys, plan and journal that these scripts use. `lua/lib/constants.lua` has the same; a test compares
 them.
 """
-ALSO_SERVED: Final[tuple[str, ...]] = ()
-"""Layouts before this one that the scripts serve too (`serves` in `lua/lib/constants.lua`), so that a rolling upgrade refuses no bidder."""
+WITH_OWN_LIMITS: Final = "2"
+"""The layout of a shard of which any campaign has limits of its own. The release before ignores these, so it refuses this layout."""
+ALSO_SERVED: Final = (WITH_OWN_LIMITS,)
+"""Further layouts of data that the scripts serve (`serves_data` in `lua/lib/constants.lua`), so that a rolling upgrade refuses no bidder."""
 
 RECORD: Final = "record_spends"
 TRY: Final = "try_spends"

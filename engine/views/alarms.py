@@ -20,7 +20,8 @@ Alarm = tuple[str, str, State, str]
 """key, name, state, one line that says what, and what to do."""
 
 _VERIFY: Final = BY_NAME["verify"]
-_COUNTERS: Final = ("V1", "V2")
+COUNTERS: Final = ("V1", "V2", "V13")
+"""The checks of counters."""
 
 
 def money_alarms(db: Engine, now_ms: int) -> tuple[Alarm, ...]:
@@ -57,7 +58,7 @@ def _quarantine(waiting: list[quarantine.QuarantineRow]) -> Alarm:
 
 
 def _drift(last: runs.RunRecord | None, recent: list[corrections.CorrectionRow]) -> Alarm:
-    off = [name for name in failed_in(last.detail) if name in _COUNTERS] if last is not None else []
+    off = [name for name in failed_in(last.detail) if name in COUNTERS] if last is not None else []
     if off:
         return (
             "drift",

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from engine.domain.budget import BUDGETS, Budget, BudgetKind, used_up_causes
+from engine.domain.budget import BUDGETS, CAMPAIGN_BUDGETS, Budget, BudgetKind, OwnBudgetKind, used_up_causes
 from engine.domain.causes import DAILY_BUDGET, MONTHLY_BUDGET, Status, cause_of
 from engine.domain.excess import Excess
 from engine.domain.pace import Pace
@@ -35,6 +35,14 @@ class CampaignView:
     version: int
     again_ms: int | None = None
     """When it runs again by itself; None when it runs now, or when only a person can start it."""
+    budgets: tuple[Budget, ...] = ()
+    """Its own, in the order of `CAMPAIGN_BUDGETS`; those without a limit too."""
+
+    @property
+    def meters(self) -> list[tuple[OwnBudgetKind, Budget]]:
+        """Each of its own budgets that has a limit, with its row of the list."""
+        pairs = zip(CAMPAIGN_BUDGETS, self.budgets, strict=False)
+        return [(kind, budget) for kind, budget in pairs if budget.limit is not None]
 
     @property
     def out_of_money(self) -> bool:

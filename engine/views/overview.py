@@ -16,12 +16,12 @@ from functools import cached_property
 import redis
 from sqlalchemy import Engine
 
-from engine.domain.budget import BUDGETS, Budget
+from engine.domain.budget import BUDGETS, CAMPAIGN_BUDGETS, OWN_CAUSES, Budget
 from engine.domain.causes import ARCHIVED, MANUAL, SCHEDULE, Status, again_ms, in_order, sentence, status_of
 from engine.domain.ids import brand_of, ordinal_of
 from engine.domain.periods import Period, at_ms, date_of, day_of, ms_of
 from engine.errors import BudgetError, InvalidInput, ServerAway
-from engine.ledger import reports
+from engine.ledger import lifetimes, reports
 from engine.ledger.catalog import CampaignGroup, Catalog
 from engine.ledger.records import BrandRecord, CampaignRecord
 from engine.ledger.reports import BrandDay, BrandHour, CatalogLine, SpendLine
@@ -222,6 +222,17 @@ class Overview:
         spends = reports.open_spends(self._db, date_of(day_of(now_ms)), brand_ids)
         return {c: (spend.daily_spend_micros, spend.monthly_spend_micros) for c, spend in spends.items()}
 
+    def _lifetimes(self, campaigns: Sequence[CampaignRecord], live: Mapping[int, LiveCampaign]) -> dict[int, int]:
+        """What campaigns with a lifetime budget spent by the log, where Redis has no counter of it."""
+        limited = [c.id for c in campaigns if c.limits.lifetime is not None]
+        wanted = [
+            id_ for id_ in limited if id_ not in live or not live[id_].budgets or live[id_].budgets[-1].limit is None
+        ]
+        if not wanted:
+            return {}
+        with self._db.connect() as conn:
+            return lifetimes.spent(conn, wanted)
+
     def _view(
         self,
         brand: BrandRecord,
@@ -233,8 +244,10 @@ class Overview:
     ) -> BrandView:
         plans = {} if live is None else live.campaigns
         spent = [logged.get(c.id, (0, 0)) for c in campaigns]
+        in_all = self._lifetimes(campaigns, plans)
         views = tuple(
-            _campaign_view(c, plans.get(c.id), from_log, now_ms) for c, from_log in zip(campaigns, spent, strict=True)
+            _campaign_view(c, plans.get(c.id), (*from_log, in_all.get(c.id, 0)), now_ms)
+            for c, from_log in zip(campaigns, spent, strict=True)
         )
         return BrandView(
             id=brand.id,
@@ -261,6 +274,19 @@ def _budgets(brand: BrandRecord, live: LiveBrand | None, logged: tuple[int, int]
     )
 
 
+def _own_budgets(
+    campaign: CampaignRecord, live: LiveCampaign | None, logged: tuple[int, int, int]
+) -> tuple[Budget, ...]:
+    """A campaign's own budgets with Redis' figures. logged: the log's spend of its day, its month and its life."""
+    day, month = logged[:2] if live is None else (live.daily_spend, live.monthly_spend)
+    counted = live.budgets[-1] if live is not None and live.budgets else None
+    lifetime = logged[2] if counted is None or counted.limit is None else counted.spent
+    return tuple(
+        Budget(kind.cause, limit, micros)
+        for kind, limit, micros in zip(CAMPAIGN_BUDGETS, campaign.limits, (day, month, lifetime), strict=True)
+    )
+
+
 def _tally(brand: BrandView, groups: Iterable[CampaignGroup]) -> Tally:
     """The numbers of a brand's campaigns: budgets by Redis' figures, or all as last written where Redis has none."""
 
@@ -269,14 +295,16 @@ def _tally(brand: BrandView, groups: Iterable[CampaignGroup]) -> Tally:
             return "active" if alike.status == "active" else "paused", in_order(alike.reasons), alike.campaigns
         manual = () if alike.enabled else (MANUAL,)
         outside = () if alike.schedule.is_within_ms(brand.now_ms) else (SCHEDULE,)
-        reasons = (*manual, *outside, *brand.used_up)
+        # Each campaign has its own budgets: their causes are those last written.
+        own = (cause for cause in in_order(alike.reasons) if cause in OWN_CAUSES)
+        reasons = (*manual, *outside, *brand.used_up, *own)
         return status_of(reasons), reasons, alike.campaigns
 
     return Tally.of(of(alike) for alike in groups)
 
 
 def _campaign_view(
-    campaign: CampaignRecord, live: LiveCampaign | None, logged: tuple[int, int], now_ms: int
+    campaign: CampaignRecord, live: LiveCampaign | None, logged: tuple[int, int, int], now_ms: int
 ) -> CampaignView:
     reasons = in_order(campaign.reasons) if live is None else live.reasons
     if campaign.archived and ARCHIVED not in reasons:
@@ -296,4 +324,5 @@ def _campaign_view(
         enabled=campaign.enabled,
         version=campaign.version,
         again_ms=again_ms(reasons, campaign.schedule, now_ms),
+        budgets=_own_budgets(campaign, live, logged),
     )

@@ -6,22 +6,25 @@
 -- include: lib/text.lua
 -- include: lib/outcomes.lua
 
--- The room of a brand: {left, the least that any budget or MAX_TOTAL leaves; from, the value of left before the call; lefts and causes, an array each,
--- of the budgets}. For record calls only MAX_TOTAL bounds it.
-local function room_of(brand, verb)
+-- The room of a brand, or of a campaign's own budgets: {left, the least that any budget or MAX_TOTAL leaves; from, the value of left before the call;
+-- lefts and causes, an array each, of the budgets}. For record calls only MAX_TOTAL bounds it.
+local function room_of(owner, held, verb)
   local lefts, causes, left = {}, {}, math.huge
-  for i, budget in ipairs(brand.budgets) do
-    lefts[i], causes[i] = verb == 't' and left_of(budget.limit, budget.spent, brand.held) or math.huge, budget.cause
+  for i, budget in ipairs(owner.budgets) do
+    lefts[i], causes[i] = verb == 't' and left_of(budget.limit, budget.spent, held) or math.huge, budget.cause
     left = math.min(left, lefts[i], MAX_TOTAL - budget.spent)
   end
   return { left = left, from = left, lefts = lefts, causes = causes }
 end
 
--- The target of the spends of one sum: campaign and brand, the mask of closed gates, the room of its brand (NO_ROOM where a gate is closed), and the
--- amount counted so far.
-local NO_ROOM = { left = -1 }
-local function target_of(campaign_id, brand_id, closed, room)
-  return { campaign = campaign_id, brand_id = brand_id, closed = closed, room = closed == 0 and room or NO_ROOM, of_brand = room, amount = 0, refusals = {} }
+-- The target of the spends of one sum: campaign and brand, the mask of closed gates, the room of its brand (NO_ROOM where a gate is closed), the room of
+-- its own budgets before the call (ANY_ROOM where it has none), and the amount counted so far.
+local NO_ROOM, ANY_ROOM = { left = -1 }, { left = math.huge, lefts = {} }
+local function target_of(campaign_id, brand_id, closed, room, own)
+  return {
+    campaign = campaign_id, brand_id = brand_id, closed = closed, room = closed == 0 and room or NO_ROOM, of_brand = room, own = own, own_left = own.left,
+    amount = 0, refusals = {},
+  }
 end
 
 -- The targets of sums, in their order; UNKNOWN where a campaign is not known.
@@ -32,8 +35,9 @@ local function targets_of(sums, verb, plans, now)
     local campaign = plans.campaigns[sum.campaign]
     local brand = campaign and plans.brands[campaign.brand_id]
     if brand then
-      rooms[brand] = rooms[brand] or room_of(brand, verb)
-      targets[i] = target_of(sum.campaign, campaign.brand_id, verb == 't' and gates_of(brand, campaign, now) or 0, rooms[brand])
+      rooms[brand] = rooms[brand] or room_of(brand, brand.held, verb)
+      local own = campaign.budgets[1] and room_of(campaign, held_by(brand, campaign.id), verb) or ANY_ROOM
+      targets[i] = target_of(sum.campaign, campaign.brand_id, verb == 't' and gates_of(brand, campaign, now) or 0, rooms[brand], own)
     else
       targets[i] = UNKNOWN
     end
@@ -48,6 +52,9 @@ local function refused_outcome(target, amount)
   local with_counted = amount + room.from - room.left
   for i, left in ipairs(room.lefts) do
     if with_counted > left then mask = mask + room.causes[i] end
+  end
+  for i, left in ipairs(target.own.lefts) do
+    if target.amount + amount > left then mask = mask + target.own.causes[i] end
   end
   if mask == 0 then return nil end
   local outcome = target.refusals[mask] or 'x' .. mask
@@ -91,7 +98,7 @@ local function by_one(columns, targets, before, verb, seen, now)
       local room = target.room
       if name and seen[name] and target ~= UNKNOWN then
         outcome = repeat_outcome(seen[name], target.campaign .. ',' .. (digits and digits[i] or text(amount)))
-      elseif amount <= room.left then
+      elseif amount <= room.left and target.amount + amount <= target.own_left then
         outcome = 'k'
         room.left, target.amount = room.left - amount, target.amount + amount
         if name then

@@ -1,5 +1,7 @@
 -- Evaluates spends by their sums. Where the sums fit, every spend is counted in any order, so none needs a look of its own.
 -- include: lib/plan.lua
+-- include: lib/room.lua
+-- include: lib/own_held.lua
 -- include: lib/constants.lua
 -- include: lib/call.lua
 
@@ -10,13 +12,11 @@ local function all_fit(sums, verb, plans, now)
     local campaign = plans.campaigns[sum.campaign]
     local brand = campaign and plans.brands[campaign.brand_id]
     if not brand or (verb == 't' and gates_of(brand, campaign, now) > 0) then return false end
+    if campaign.budgets[1] and not has_room(campaign, held_by(brand, campaign.id), verb, sum.amount) then return false end
     totals[brand] = (totals[brand] or 0) + sum.amount
   end
   for brand, total in pairs(totals) do
-    if verb == 't' and unfit_mask(brand, total) > 0 then return false end
-    for _, budget in ipairs(brand.budgets) do
-      if budget.spent + total > MAX_TOTAL then return false end
-    end
+    if not has_room(brand, brand.held, verb, total) then return false end
   end
   return true
 end
@@ -31,7 +31,7 @@ local function count_sums(sums, plans)
       totals[campaign.brand_id] = (totals[campaign.brand_id] or 0) + sum.amount
     end
   end
-  for brand_id, total in pairs(totals) do count_brand(plans.brands[brand_id], total) end
+  for brand_id, total in pairs(totals) do count_budgets(plans.brands[brand_id], total) end
 end
 
 -- Returns the verdict on columns of which every spend fits. remember: event ids and their values to store.

@@ -66,34 +66,36 @@ local function read_plans(day, month)
       if not holds_exist(brand, KEYS[i], KEYS[i + 1]) then return nil, invalidate_shard(shard_key, KEYS[i]) end
     end
   end
+  for _, campaign in pairs(campaigns) do
+    local brand = campaign.budgets[1] and brands[campaign.brand_id]
+    if brand and not held_by(brand, campaign.id) then return nil, invalidate_shard(shard_key, brand.key) end
+  end
   return { brands = brands, campaigns = campaigns, day_field = day_field, month_field = month_field }
 end
 
--- Adds an amount to a brand's budgets, in the tables. False when a total would exceed MAX_TOTAL.
-local function count_brand(brand, amount)
-  for _, budget in ipairs(brand.budgets) do
+-- Adds an amount to the budgets of a brand, or to a campaign's own, in the tables. False when a total would exceed MAX_TOTAL.
+local function count_budgets(owner, amount)
+  for _, budget in ipairs(owner.budgets) do
     note_before(budget)
     budget.spent = budget.spent + amount
     if budget.spent > MAX_TOTAL then return false end
   end
-  brand.charged = true
+  owner.charged = true
   return true
 end
 
--- Adds an amount to a campaign's counters, in the tables.
+-- Adds an amount to a campaign's counters, in the tables. False as above.
 local function count_campaign(campaign, amount)
   campaign.daily, campaign.monthly = campaign.daily + amount, campaign.monthly + amount
-  campaign.charged = true
+  return count_budgets(campaign, amount)
 end
 
 -- Adds an amount to a brand and its campaign, in the tables. False when a total would exceed MAX_TOTAL.
 local function count(brand, campaign, amount)
-  if not count_brand(brand, amount) then return false end
-  count_campaign(campaign, amount)
-  return true
+  return count_budgets(brand, amount) and count_campaign(campaign, amount)
 end
 
--- Writes a brand's counters and its sum on hold, where they changed.
+-- Writes a brand's counters, its sum on hold and those of its campaigns, where they changed.
 local function write_brand(brand)
   if brand.charged then
     local fields = {}
@@ -101,7 +103,23 @@ local function write_brand(brand)
     add_since(brand, fields)
     redis.call('HSET', brand.key, unpack(fields))
   end
-  if brand.holds_changed then redis.call('HSET', brand.key, 'held', text(brand.held)) end
+  if not brand.holds_changed then return end
+  redis.call('HSET', brand.key, 'held', text(brand.held))
+  for campaign_id in pairs(brand.own_held_changed or {}) do
+    local sum, field = brand.own_held[campaign_id], 'h:' .. campaign_id
+    if sum == 0 then redis.call('HDEL', brand.key, field) else redis.call('HSET', brand.key, field, text(sum)) end
+  end
+end
+
+-- Writes a campaign's counters, and those of its own budgets with the instants of their changes.
+local function write_counters(key, budgets, day_field, daily, month_field, monthly)
+  if not budgets[1] then return redis.call('HSET', key, day_field, argument(daily), month_field, argument(monthly)) end
+  local fields = { day_field, argument(daily), month_field, argument(monthly) }
+  for _, budget in ipairs(budgets) do
+    if budget.field == LIFETIME then fields[#fields + 1], fields[#fields + 2] = LIFETIME, argument(budget.spent) end
+  end
+  add_since({ budgets = budgets }, fields)
+  redis.call('HSET', key, unpack(fields))
 end
 
 -- Writes all brands, and the counters of campaigns, where they changed.
@@ -110,7 +128,7 @@ local function write_plans(plans)
   local day_field, month_field = plans.day_field, plans.month_field
   for _, campaign in pairs(plans.campaigns) do
     if campaign.charged then
-      redis.call('HSET', campaign.key, day_field, argument(campaign.daily), month_field, argument(campaign.monthly))
+      write_counters(campaign.key, campaign.budgets, day_field, campaign.daily, month_field, campaign.monthly)
     end
   end
 end

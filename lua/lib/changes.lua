@@ -7,11 +7,12 @@ local function note_before(budget)
   if budget.was_used_up == nil then budget.was_used_up = is_used_up(budget.limit, budget.spent) end
 end
 
--- Returns the changes of these brands ({id = brand}): items for the journal, and messages for watchers. Sets `since` and `moved` of each changed budget.
-local function changes_of(brands, now)
-  local moved, messages = {}, {}
-  for id, brand in pairs(brands) do
-    for _, budget in ipairs(brand.budgets) do
+-- Returns the changes of these brands or campaigns ({id = owner}): items for the journal, and messages for watchers, added to those given. Sets `since`
+-- and `moved` of each changed budget.
+local function changes_of(owners, now, moved, messages)
+  moved, messages = moved or {}, messages or {}
+  for id, owner in pairs(owners) do
+    for _, budget in ipairs(owner.budgets) do
       local is = is_used_up(budget.limit, budget.spent)
       if budget.was_used_up ~= nil and budget.was_used_up ~= is then
         local direction = is and 'exhausted' or 'restored'
@@ -24,9 +25,9 @@ local function changes_of(brands, now)
   return moved, messages
 end
 
--- Adds the fields with the instants at which a brand's budgets changed.
-local function add_since(brand, fields)
-  for _, budget in ipairs(brand.budgets) do
+-- Adds the fields with the instants at which an owner's budgets changed.
+local function add_since(owner, fields)
+  for _, budget in ipairs(owner.budgets) do
     if budget.moved then fields[#fields + 1], fields[#fields + 2] = budget.since_field, budget.since end
   end
 end

@@ -17,6 +17,7 @@
 -- include: lib/by_sums.lua
 -- include: lib/by_one.lua
 -- include: lib/draw.lua
+-- include: lib/plan_changes.lua
 
 -- The spends of a call as columns (lib/spends.lua), or nil and the reply. Columns of a packed call have `named`, and no places and amounts yet.
 local function parse(verb, call)
@@ -160,7 +161,7 @@ local function charge(verb, call)
     if not drawn then return bad end
   end
   -- Append.
-  local moved, messages = changes_of(plans.brands, now)
+  local moved, messages = plan_changes(plans, now)
   if verdict.counted > 0 or #lines > 0 then
     local entry = entry_of(verb, call, size, verdict, lines)
     local failed = append(shard, journal_key, entry, moved, call.log and verdict.counted > 0 and '2')

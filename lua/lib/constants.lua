@@ -1,10 +1,18 @@
 -- Constants that several pieces share. engine/ has the same values; a test compares them.
 local LAYOUT = '1'
 
--- Whether these scripts serve a layout, of a caller or of the data. A release that changes the layout serves the one before too, as long as calls get
--- equal replies. So a rolling upgrade refuses nobody.
+-- The layout of a shard of which any campaign has limits of its own. Scripts of the release before would ignore these, and refuse this layout.
+local WITH_OWN_LIMITS = '2'
+
+-- Whether these scripts serve a caller's layout.
 local function serves(layout)
   return layout == LAYOUT
+end
+
+-- Whether these scripts serve a layout of data. A release that changes the layout serves the one before too, as long as calls get equal replies. So a
+-- rolling upgrade refuses nobody.
+local function serves_data(layout)
+  return layout == LAYOUT or layout == WITH_OWN_LIMITS
 end
 
 local CLOCK_SLACK_MS = 1000

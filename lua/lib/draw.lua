@@ -35,7 +35,7 @@ local function draw(brand, campaign, lease, amount, now)
   local rest = held and tonumber(expires) > now and tonumber(held) or 0
   if rest > brand.held then return nil end
   local kind, left = rest >= amount and 'D' or (rest > 0 and 'P' or 'Q'), math.max(rest - amount, 0)
-  brand.held = brand.held - (rest - left)
+  if not add_held(brand, campaign, left - rest) then return nil end
   return {
     brand = brand, name = name, rest = (expires or '') .. (number or ''), left = left, ends = left == 0 and rest > 0, within = kind == 'D',
     line = kind .. ',' .. campaign .. ',' .. lease .. ',' .. text(left) .. ',' .. (left > 0 and expires or '') .. ';',

@@ -8,9 +8,11 @@ local function fast_by_one(verb, call, usual)
   local sums, rooms, targets, by_place = usual.sums, {}, {}, {}
   for i = 1, sums.count do
     local brand = sums.brands[i]
-    rooms[brand] = rooms[brand] or room_of(brand, verb)
+    rooms[brand] = rooms[brand] or room_of(brand, brand.held, verb)
     by_place[i] = { campaign = sums.ids[i], amount = sums.amounts[i], times = sums.counts[i] }
-    targets[i] = target_of(sums.ids[i], brand.id, verb == 't' and sums.gates[i] or 0, rooms[brand])
+    local own = sums.owns and sums.owns[i]
+    local own_room = own and room_of(own, own.held, verb) or ANY_ROOM
+    targets[i] = target_of(sums.ids[i], brand.id, verb == 't' and sums.gates[i] or 0, rooms[brand], own_room)
     brand.amount = 0
   end
   local columns = { size = sums.size, sums = by_place, names = usual.named and usual.named.names, kept = usual.named and usual.named.fields }

@@ -4,6 +4,8 @@
 -- include: lib/call.lua
 -- include: lib/packed.lua
 -- include: lib/plan.lua
+-- include: lib/room.lua
+-- include: lib/own_held.lua
 -- include: lib/budgets.lua
 -- include: lib/gates.lua
 -- include: lib/dedup.lua
@@ -33,10 +35,11 @@ local function usual_brands(verb, day, month, now)
 end
 
 -- Parses the sums of a batch and reads their campaigns, into an array per field. nil where one is unusual. before: the place of the last key of a brand.
-local function usual_sums(body, by_number, before, day, month, now)
+local function usual_sums(verb, shard, body, by_number, before, day, month)
+  local now, with_own = shard.now, shard.layout == WITH_OWN_LIMITS
   local day_field, month_field = period_fields(day, month)
   local campaign_key, ends, count, size, last_id, any_closed = string.sub(shard_key, 1, -6) .. 'campaign:', 1, 0, 0, 0, false
-  local ids, amounts, counts, gates, brands, found = {}, {}, {}, {}, {}, {}
+  local ids, amounts, counts, gates, brands, found, owns = {}, {}, {}, {}, {}, {}, with_own and {}
   for start, campaign_id, digits, times, stop in string.gmatch(body, '()(%d+),(%d+),(%d+);()') do
     count = count + 1
     local key, id, amount, several = KEYS[before + count], campaign_id + 0, digits + 0, times + 0
@@ -44,7 +47,8 @@ local function usual_sums(body, by_number, before, day, month, now)
     -- Ascending order excludes repeated campaigns.
     if start ~= ends or not brand or id <= last_id or key ~= campaign_key .. campaign_id then return nil end
     if several < 1 or #times > 4 or #digits > 16 or amount < several or amount > several * MAX_AMOUNT then return nil end
-    local got = redis.pcall('HMGET', key, 'on', 'archived', 'schedule', day_field, month_field)
+    local got = with_own and redis.pcall('HMGET', key, 'on', 'archived', 'schedule', day_field, month_field, 'x', LIFETIME)
+      or redis.pcall('HMGET', key, 'on', 'archived', 'schedule', day_field, month_field)
     local schedule, daily, monthly = got[3], got[4] or '0', got[5] or '0'
     if not is_flag(got[1]) or not is_flag(got[2]) or not schedule or (schedule ~= '' and not is_schedule(schedule)) then return nil end
     if daily == '' or monthly == '' or #daily > 16 or #monthly > 16 then return nil end
@@ -53,6 +57,13 @@ local function usual_sums(body, by_number, before, day, month, now)
     if $closed then closed = closed + $cause end
     -- end each
     any_closed = any_closed or closed > 0
+    if got[6] then
+      local counted = { [day_field] = daily, [month_field] = monthly, [LIFETIME] = got[7] or nil }
+      local budgets, held = own_budgets(got[6], counted, day_field, month_field), 0
+      if verb == 't' and brand.held > 0 then held = held_by(brand, campaign_id) end
+      if not budgets or not held then return nil end
+      owns[count] = { id = campaign_id, budgets = budgets, held = held }
+    end
     ids[count], amounts[count], counts[count], gates[count], brands[count] = campaign_id, amount, several, closed, brand
     found[2 * count - 1], found[2 * count] = daily, monthly
     brand.amount = brand.amount + amount
@@ -62,7 +73,7 @@ local function usual_sums(body, by_number, before, day, month, now)
   if not string.find(table.concat(found), WHOLE) then return nil end
   return {
     count = count, size = size, ids = ids, amounts = amounts, counts = counts, gates = gates, brands = brands, found = found, before = before,
-    any_closed = any_closed,
+    any_closed = any_closed, owns = owns,
   }
 end
 
@@ -81,10 +92,10 @@ end
 local function sums_fit(verb, brands, sums)
   if verb == 't' and sums.any_closed then return false end
   for _, brand in ipairs(brands) do
-    if verb == 't' and brand.amount > 0 and unfit_mask(brand, brand.amount) > 0 then return false end
-    for _, budget in ipairs(brand.budgets) do
-      if budget.spent + brand.amount > MAX_TOTAL then return false end
-    end
+    if not has_room(brand, brand.held, brand.amount > 0 and verb or 'r', brand.amount) then return false end
+  end
+  for i, own in pairs(sums.owns or NO_BUDGETS) do
+    if not has_room(own, own.held, verb, sums.amounts[i]) then return false end
   end
   return true
 end
@@ -94,9 +105,13 @@ local function write_usual(verb, call, usual, verdict)
   local shard, sums, now, by_id = usual.shard, usual.sums, usual.shard.now, {}
   for _, brand in ipairs(usual.brands) do
     by_id[brand.id] = brand
-    if brand.amount > 0 then count_brand(brand, brand.amount) end
+    if brand.amount > 0 then count_budgets(brand, brand.amount) end
   end
   local moved, messages = changes_of(by_id, now)
+  for i, own in pairs(sums.owns or NO_BUDGETS) do
+    count_budgets(own, sums.amounts[i])
+    changes_of({ [own.id] = own }, now, moved, messages)
+  end
   local failed = verdict.counted > 0 and append(shard, journal_key, entry_of(verb, call, sums.size, verdict, {}), moved, '2')
   if failed then return failed end
 
@@ -112,10 +127,15 @@ local function write_usual(verb, call, usual, verdict)
     lines[i], masks[brand] = figures_of(brand.id, brand), budget_mask(brand)
   end
   for i = 1, sums.count do
-    local amount, mask = amounts[i], gates[i] + masks[sums.brands[i]]
+    local amount, mask, own = amounts[i], gates[i] + masks[sums.brands[i]], sums.owns and sums.owns[i]
+    if own then mask = mask + budget_mask(own) end
     if amount > 0 then
-      local daily, monthly = found[2 * i - 1] + amount, found[2 * i] + amount
-      redis.call('HSET', KEYS[sums.before + i], day_field, argument(daily), month_field, argument(monthly))
+      local key, daily, monthly = KEYS[sums.before + i], found[2 * i - 1] + amount, found[2 * i] + amount
+      if own then
+        write_counters(key, own.budgets, day_field, daily, month_field, monthly)
+      else
+        redis.call('HSET', key, day_field, argument(daily), month_field, argument(monthly))
+      end
     end
     ids[i] = ids[i] .. (mask == 0 and ':0' or ':' .. mask)
   end
@@ -136,7 +156,7 @@ local function fast_packed(verb, call)
   local active, till, month = is_flag(state[7]) and tonumber(state[7]), whole(state[8]), month_of(day)
   if not active or not till or now >= till then return nil end
   local brands, by_number, before = usual_brands(verb, day, month, now)
-  local sums = brands and usual_sums(call.body, by_number, before, day, month, now)
+  local sums = brands and usual_sums(verb, shard, call.body, by_number, before, day, month)
   if not sums or #log ~= 2 + sums.size * (1 + width) then return nil end
   local one, other = redis.pcall('HMGET', request_keys[1], '#', request), redis.pcall('HMGET', request_keys[2], '#', request)
   if not one[1] or not other[1] or one[2] or other[2] then return nil end

@@ -28,7 +28,7 @@ repeat
   local counter = is_try and 'count:accepted' or 'count:recorded'
   local state = redis.pcall('HMGET', shard_key, 'mark', 'layout', 'now', 'n', counter, 'req_active', 'req_until', 'ev_active', 'ev_until')
   local counted, requests = state[5] or '0', state[6] == '0' and requests_0 or state[6] == '1' and requests_1
-  if not state[1] or not serves(state[2]) or not state[3] or not state[4] or not requests or not state[7] then break end
+  if not state[1] or not serves_data(state[2]) or not state[3] or not state[4] or not requests or not state[7] then break end
   if state[3] == '' or state[4] == '' or counted == '' or state[7] == '' then break end
   if not find(state[3] .. state[4] .. counted .. state[7], WHOLE) then break end
   local last_now, n, now = state[3] + 0, state[4] + 1, read_clock()
@@ -46,7 +46,9 @@ repeat
     , '$limit', $counter
     -- end each
   )
-  local campaign = redis.pcall('HMGET', campaign_key, 'on', 'archived', 'schedule', day_field, month_field)
+  -- A shard of the first layout has no campaign with limits of its own.
+  local campaign = state[2] ~= LAYOUT and redis.pcall('HMGET', campaign_key, 'on', 'archived', 'schedule', day_field, month_field, 'x', LIFETIME)
+    or redis.pcall('HMGET', campaign_key, 'on', 'archived', 'schedule', day_field, month_field)
   local schedule = campaign[3]
   if not brand[1] or not campaign[1] or not campaign[2] or not schedule then break end
   -- A malformed value is left to the slow path, which takes the shard out of use.
@@ -89,6 +91,25 @@ repeat
   if is_used_up(most_$i, was_$i) then used_up = used_up + $cause end
   if amount > left_of(most_$i, was_$i, held) then refused = refused + $cause end
   -- end each
+  local limits = campaign[6] and campaign[6] ~= NO_LIMITS and { string.match(campaign[6], OWN_LIMITS) }
+  -- each campaign budget
+  local cap_$i, met_$i = nil, 0
+  -- end each
+  if limits then
+    local own_held = is_try and held > 0 and redis.call('HGET', brand_key, 'h:' .. campaign_id) or '0'
+    if #limits == 0 or #own_held > 16 or not find(own_held, WHOLE) then break end
+    own_held = own_held + 0
+    -- each campaign budget
+    if limits[$limit] ~= '' then
+      local counter = $counter == day_field and (campaign[4] or '0') or $counter == month_field and (campaign[5] or '0') or campaign[7] or $absent
+      if not counter or #counter > 16 or not find(counter, WHOLE) or #limits[$limit] > 16 then break end
+      cap_$i, met_$i = limits[$limit] + 0, counter + 0
+      largest = math.max(largest, own_held, cap_$i, met_$i + amount)
+      if is_used_up(cap_$i, met_$i) then used_up = used_up + $cause end
+      if amount > left_of(cap_$i, met_$i, own_held) then refused = refused + $cause end
+    end
+    -- end each
+  end
   if largest > MAX_TOTAL then break end
 
   local one, other = redis.pcall('HMGET', requests_0, '#', request), redis.pcall('HMGET', requests_1, '#', request)
@@ -114,6 +135,12 @@ repeat
   if is_used_up(most_$i, spent_$i) then full = full + $cause end
   round = round or spent_$i % ROUND == 0
   -- end each
+  -- each campaign budget
+  if cap_$i then
+    if is_used_up(cap_$i, met_$i + amount) then full = full + $cause end
+    round = round or (met_$i + amount) % ROUND == 0
+  end
+  -- end each
   if round then break end
   -- A budget that becomes used up needs a journal item and a message to watchers: the slow path writes both.
   if full ~= used_up then break end
@@ -127,6 +154,15 @@ repeat
     , $counter, spent_$i
     -- end each
   )
-  redis.call('HSET', campaign_key, day_field, own_daily, month_field, own_monthly)
+  if limits then
+    -- A budget without a limit writes the day's counter again.
+    redis.call('HSET', campaign_key, day_field, own_daily, month_field, own_monthly
+      -- each campaign budget
+      , cap_$i and $counter or day_field, cap_$i and met_$i + amount or own_daily
+      -- end each
+    )
+  else
+    redis.call('HSET', campaign_key, day_field, own_daily, month_field, own_monthly)
+  end
   return { 'ok', 'k*1', format('%s:%d:%d:%s:%s', brand_id, spent_1, spent_2, limit_1, limit_2), campaign_id .. ':' .. closed + full }
 until true

@@ -15,7 +15,7 @@ local function figures(plans, now)
   for id, campaign in pairs(plans.campaigns) do
     local brand = plans.brands[campaign.brand_id]
     if brand then
-      local mask = gates_of(brand, campaign, now) + masks[campaign.brand_id]
+      local mask = gates_of(brand, campaign, now) + masks[campaign.brand_id] + budget_mask(campaign)
       campaign_lines[#campaign_lines + 1] = id .. (mask == 0 and ':0' or ':' .. mask)
     end
   end

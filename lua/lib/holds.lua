@@ -5,6 +5,7 @@
 -- How a hold ended is stored among the event ids, as `!<name>` -> `<end>,<held>,<settled>`.
 -- include: lib/text.lua
 -- include: lib/stored.lua
+-- include: lib/own_held.lua
 local SWEEP = 50
 local sweeps_left = SWEEP -- of a call over all its brands, which bounds its time and the number of arguments of its commands
 
@@ -40,7 +41,7 @@ local function expire_holds(brand, holds_key, expiry_key, now)
       local held, expires = hold_of(values[i] or '')
       if not held or tonumber(expires) > now or #name > 82 or not string.find(name, '^%d+:[%w._:/+=@~-]+$') then return nil end
       due[i] = { name = name, held = held }
-      brand.held = brand.held - tonumber(held)
+      if not add_held(brand, string.match(name, '^%d+'), -tonumber(held)) then return nil end
     end
   end
   return brand.held >= 0 and due or nil

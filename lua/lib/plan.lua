@@ -6,6 +6,7 @@
 -- include: lib/calendar.lua
 -- include: lib/budgets.lua
 -- include: lib/gates.lua
+-- include: lib/own_held.lua
 
 -- nil where a key does not exist, false where it exists and is not what publish writes.
 local function absent(key)
@@ -22,28 +23,60 @@ local function period_fields(day, month)
   return spelled.day_field, spelled.month_field
 end
 
--- The fields of the brand's counters, in the order of the list.
+-- The fields of the counters of a day and a month: {name of the budget = field}.
 local function counters_of(day, month)
   local day_field, month_field = 'd:' .. text(day), 'm:' .. text(month)
   return {
-    -- each brand budget
-    $counter,
+    -- each budget
+    $name = $counter,
     -- end each
   }
 end
 
--- A budget from the fields of a brand's hash; nil where one is malformed.
+-- A budget from the fields of its owner's hash; nil where one is malformed.
 local function budget_of(name, cause, field, since_field, limit, spent, since)
   local counted = stored(spent)
   if not limit or not is_limit(limit) or not counted or not is_since(since) then return nil end
   return { name = name, cause = cause, field = field, since_field = since_field, limit = tonumber(limit), spent = counted, since = since or '' }
 end
 
+-- A campaign's own budgets that have a limit, in the order of the list; nil where a value is malformed. limits: its field `x`. spent: {field = value} of
+-- its counters. since: the instants at which each budget of the list last changed, where they are needed.
+local NO_BUDGETS = {}
+local function own_budgets(limits, spent, day_field, month_field, since)
+  local given, budgets = { string.match(limits, OWN_LIMITS) }, {}
+  -- each campaign budget
+  if given[$limit] ~= '' then
+    local counted = spent[$counter] or $absent
+    local budget = counted and budget_of('$name', $cause, $counter, '$since', given[$limit], counted, since and since[$i])
+    if not budget then return nil end
+    budgets[#budgets + 1] = budget
+  end
+  -- end each
+  return budgets
+end
+
+-- The same with its counters and these instants, which it reads; returns the instants too.
+local function read_own_budgets(key, limits, day_field, month_field)
+  local got = redis.call('HMGET', key, day_field, month_field, LIFETIME
+    -- each campaign budget
+    , '$since'
+    -- end each
+  )
+  local since = {
+    -- each campaign budget
+    got[3 + $i] or '',
+    -- end each
+  }
+  local spent = { [day_field] = got[1] or nil, [month_field] = got[2] or nil, [LIFETIME] = got[3] or nil }
+  return own_budgets(limits, spent, day_field, month_field, since), since
+end
+
 -- Reads a brand. nil where there is none, false where its hash is malformed.
 -- budgets: what a spend is checked against, in the order of the list (lib/budgets.lua).
 local function read_brand(key, day, month)
   local day_field, month_field = period_fields(day, month)
-  local got = redis.pcall('HMGET', key, 'v', 'archived', 'held'
+  local got = redis.pcall('HMGET', key, 'v', 'archived', 'held', 'own'
     -- each brand budget
     , '$limit', $counter, '$since'
     -- end each
@@ -51,25 +84,28 @@ local function read_brand(key, day, month)
   if got.err then return false end
   if not got[1] then return absent(key) end
   local version, held, budgets = whole(got[1]), whole(got[3] or '0'), {}
-  if not version or not is_flag(got[2]) or not held then return false end
+  if not version or not is_flag(got[2]) or not held or (got[4] and got[4] ~= '1') then return false end
   -- each brand budget
-  budgets[$i] = budget_of('$name', $cause, $counter, '$since', got[3 * $i + 1] or $absent, got[3 * $i + 2], got[3 * $i + 3])
+  budgets[$i] = budget_of('$name', $cause, $counter, '$since', got[3 * $i + 2] or $absent, got[3 * $i + 3], got[3 * $i + 4])
   if not budgets[$i] then return false end
   -- end each
-  return { key = key, version = version, archived = got[2] == '1', held = held, budgets = budgets }
+  return { key = key, version = version, archived = got[2] == '1', held = held, budgets = budgets, own_held = got[4] == '1' and {} }
 end
 
 -- Reads a campaign. nil where there is none, false where its hash is malformed.
 local function read_campaign(key, day, month)
   local day_field, month_field = period_fields(day, month)
-  local got = redis.pcall('HMGET', key, 'v', 'on', 'archived', 'schedule', day_field, month_field)
+  local got = redis.pcall('HMGET', key, 'v', 'on', 'archived', 'schedule', day_field, month_field, 'x')
   if got.err then return false end
   if not got[1] then return absent(key) end
-  local schedule, daily, monthly = got[4], stored(got[5]), stored(got[6])
+  local schedule, daily, monthly, limits, budgets = got[4], stored(got[5]), stored(got[6]), got[7], NO_BUDGETS
   if not whole(got[1]) or not is_flag(got[2]) or not is_flag(got[3]) or not schedule then return false end
   if not daily or not monthly or (schedule ~= '' and not is_schedule(schedule)) then return false end
+  if limits then budgets = read_own_budgets(key, limits, day_field, month_field) end
+  if not budgets then return false end
   return {
     key = key, version = got[1], on = got[2] == '1', archived = got[3] == '1', schedule = schedule, daily = daily, monthly = monthly,
+    limits = limits, budgets = budgets,
     id = false, brand_id = false, charged = false, closed = false, -- set here, because a table that grows later is allocated twice
   }
 end
@@ -91,27 +127,28 @@ local function gates_of(brand, campaign, now)
   return campaign.closed
 end
 
--- The causes of a brand's used-up budgets.
-local function budget_mask(brand)
+-- The causes of the used-up budgets of a brand, or of a campaign's own.
+local function budget_mask(owner)
   local mask = 0
-  for _, budget in ipairs(brand.budgets) do
+  for _, budget in ipairs(owner.budgets) do
     if is_used_up(budget.limit, budget.spent) then mask = mask + budget.cause end
   end
   return mask
 end
 
--- The causes of the budgets that an amount would exceed.
-local function unfit_mask(brand, amount)
+-- The causes of an owner's budgets that an amount would exceed, beside what the owner has on hold.
+local function unfit_mask(owner, held, amount)
   local mask = 0
-  for _, budget in ipairs(brand.budgets) do
-    if not fits(budget.limit, budget.spent, brand.held, amount) then mask = mask + budget.cause end
+  for _, budget in ipairs(owner.budgets) do
+    if not fits(budget.limit, budget.spent, held, amount) then mask = mask + budget.cause end
   end
   return mask
 end
 
 -- The causes for which a spend or hold is refused now; 0 where it fits.
 local function refusal(brand, campaign, amount, now)
-  return gates_of(brand, campaign, now) + unfit_mask(brand, amount)
+  local mask = gates_of(brand, campaign, now) + unfit_mask(brand, brand.held, amount)
+  return campaign.budgets[1] and mask + unfit_mask(campaign, held_by(brand, campaign.id), amount) or mask
 end
 
 local function optional(number)

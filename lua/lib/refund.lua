@@ -9,6 +9,7 @@
 -- include: lib/plan.lua
 -- include: lib/dedup.lua
 -- include: lib/changes.lua
+-- include: lib/plan_changes.lua
 -- include: lib/journal.lua
 -- include: lib/text.lua
 local FIRST_DAY = 18262 -- 2020-01-01: no data of this engine is older; jobs open a period for each day from the oldest refund's on
@@ -31,11 +32,11 @@ local function refunded_before(seen, names)
   return tonumber(seen[names.whole] and string.match(seen[names.whole], '^%d+,(%d+)$') or 0)
 end
 
--- The brand's budgets whose current period has a given day.
-local function open_budgets(brand, day)
-  local open = {}
-  for i, field in ipairs(counters_of(day, month_of(day))) do
-    if brand.budgets[i].field == field then open[#open + 1] = brand.budgets[i] end
+-- The budgets of a brand, or of a campaign's own, whose current period has a given day.
+local function open_budgets(owner, day)
+  local open, fields = {}, counters_of(day, month_of(day))
+  for _, budget in ipairs(owner.budgets) do
+    if fields[budget.name] == budget.field then open[#open + 1] = budget end
   end
   return open
 end
@@ -44,6 +45,9 @@ end
 local function too_small(brand, campaign, amount, day, today)
   if day == today and campaign.daily < amount then return 'xd' end
   if month_of(day) == month_of(today) and campaign.monthly < amount then return 'xm' end
+  for _, budget in ipairs(open_budgets(campaign, day)) do
+    if budget.spent < amount then return 'xl' end
+  end
   for _, budget in ipairs(open_budgets(brand, day)) do
     if budget.spent < amount then return 'xb' end
   end
@@ -69,16 +73,20 @@ end
 local function give_back(shard, plans, events, names, before, refund)
   local campaign, today = plans.campaigns[refund.campaign], day_of(shard.now)
   local brand = plans.brands[campaign.brand_id]
-  for _, budget in ipairs(open_budgets(brand, refund.day)) do
-    note_before(budget)
-    budget.spent = budget.spent - refund.amount
+  for _, owner in ipairs({ brand, campaign }) do
+    for _, budget in ipairs(open_budgets(owner, refund.day)) do
+      note_before(budget)
+      budget.spent = budget.spent - refund.amount
+    end
   end
   if refund.day == today then campaign.daily = campaign.daily - refund.amount end
   if month_of(refund.day) == month_of(today) then campaign.monthly = campaign.monthly - refund.amount end
   brand.charged, campaign.charged = true, true
-  local moved, messages = changes_of(plans.brands, shard.now)
+  local moved, messages = plan_changes(plans, shard.now)
   local failed = append(shard, journal_key, { 'h', line_of(refund.day == today and 'F' or 'C', refund) }, moved)
   if failed then return failed end
+  -- A lifetime counter that begins later adds the months before this one from the log, which must have this entry then (publish.lua).
+  if shard.layout == WITH_OWN_LIMITS and month_of(refund.day) ~= month_of(today) then redis.call('HSET', shard_key, 'late_n', text(shard.n)) end
   remember_refund(shard, events, names.own, refund.campaign .. ',' .. refund.digits, names.total, text(before + refund.amount))
   write_plans(plans)
   publish_messages(shard, messages)

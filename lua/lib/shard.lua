@@ -16,7 +16,7 @@ end
 
 -- Whether this is the layout of an older or newer release, and not a malformed value.
 local function is_other_layout(value)
-  return value and not serves(value) and string.find(value, '^%d%d?%d?$') ~= nil
+  return value and not serves_data(value) and string.find(value, '^%d%d?%d?$') ~= nil
 end
 
 -- Whether this is a mark: `<instance>:<generation>`.
@@ -42,9 +42,9 @@ local function open_shard(key, instance, counter, ...)
   if not is_mark(mark) then return nil, invalidate_shard(key, 'mark') end
   if instance ~= '' and string.sub(mark, 1, #instance + 1) ~= instance .. ':' then return nil, { 'foreign', mark } end
   local last_now, n = whole(state[3]), whole(state[4])
-  if not serves(layout) then return nil, invalidate_shard(key, 'layout') end
+  if not serves_data(layout) then return nil, invalidate_shard(key, 'layout') end
   if not last_now or not n then return nil, invalidate_shard(key, last_now and 'n' or 'now') end
   local now = read_clock()
   if now < last_now - CLOCK_SLACK_MS then return nil, { 'not_ready', 'clock' } end
-  return { key = key, mark = mark, now = math.max(now, last_now), n = n, count = stored(state[6]) or 0 }, state
+  return { key = key, mark = mark, layout = layout, now = math.max(now, last_now), n = n, count = stored(state[6]) or 0 }, state
 end

@@ -35,6 +35,10 @@ CAMPAIGN_FIELDS = [
     "schedule",
     "daily_spend",
     "monthly_spend",
+    "daily_budget",
+    "monthly_budget",
+    "lifetime_budget",
+    "lifetime_spend",
 ]
 
 
@@ -73,6 +77,26 @@ def test_a_new_campaign_is_answered_as_the_contract_shapes_it(be: Be) -> None:
     assert made["schedule"] == hours
     assert made["status"] == ("paused" if made["reasons"] else "active")
     assert (made["daily_spend"], made["monthly_spend"]) == ("0.000000", "0.000000")
+
+
+def test_a_campaign_gets_budgets_of_its_own_and_none_lifts_them(be: Be) -> None:
+    be("brand", "create", "Acme")
+    words = ("--daily", "5", "--monthly", "none", "--lifetime", "7.5")
+    made = be("campaign", "create", "1", "Spring", *words, "--json").document
+    assert (made["daily_budget"], made["monthly_budget"], made["lifetime_budget"]) == ("5.000000", None, "7.500000")
+    assert made["lifetime_spend"] == "0.000000"
+    spent = be("spend", "65537", "5", "--try", "--json").document
+    assert (spent["outcome"], spent["reasons"]) == ("accepted", ["campaign_daily_budget"])
+    refused = be("spend", "65537", "3", "--try", "--json").document
+    assert refused["reasons"] == ["campaign_daily_budget", "flight_budget"]
+    shown = be("campaign", "show", "65537").out
+    assert "own daily budget" in shown and "5.000000 of 7.500000 spent, 2.500000 left" in shown
+    lifted = be("campaign", "update", "65537", "--daily", "none", "--json").document
+    assert (lifted["daily_budget"], lifted["lifetime_budget"], lifted["reasons"]) == (None, "7.500000", [])
+    wrong = be("campaign", "update", "65537", "--lifetime", "")
+    assert (wrong.status, "lifetime_budget is empty" in wrong.complaint) == (2, True)
+    assert be("campaign", "update", "65537", "--monthly", "-1").status == 2
+    assert be("campaign", "show", "65537", "--json").document["lifetime_budget"] == "7.500000"
 
 
 def test_a_campaign_runs_once_it_is_created_and_its_brand_counts_it(be: Be) -> None:

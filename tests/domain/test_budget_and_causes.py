@@ -6,11 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.domain.budget import Budget, used_up_causes
+from engine.domain.budget import Budget, OwnLimits, used_up_causes
 from engine.domain.causes import (
     ARCHIVED,
+    CAMPAIGN_DAILY_BUDGET,
+    CAMPAIGN_MONTHLY_BUDGET,
     CAUSES,
     DAILY_BUDGET,
+    FLIGHT_BUDGET,
     MANUAL,
     MONTHLY_BUDGET,
     ORDER,
@@ -71,6 +74,9 @@ def test_the_bits_on_the_wire_are_those_that_were_always_there() -> None:
         SCHEDULE: 4,
         DAILY_BUDGET: 8,
         MONTHLY_BUDGET: 16,
+        CAMPAIGN_DAILY_BUDGET: 32,
+        CAMPAIGN_MONTHLY_BUDGET: 64,
+        FLIGHT_BUDGET: 128,
     }
 
 
@@ -78,7 +84,7 @@ def test_each_cause_is_one_row_with_a_bit_of_its_own_and_words_for_people() -> N
     assert [row.bit for row in CAUSES] == [1 << place for place in range(len(CAUSES))]
     assert len({row.name for row in CAUSES}) == len({row.sentence for row in CAUSES}) == len(CAUSES)
     assert all(row.lasting == "standing" for row in CAUSES), "a passing cause comes with pacing"
-    assert all((row.period is not None) == (row.kind == "money") for row in CAUSES)
+    assert all((row.period is not None) == (row.kind == "money") for row in CAUSES if row.name != FLIGHT_BUDGET)
     assert OTHER not in ORDER
 
 
@@ -106,6 +112,11 @@ def test_a_set_of_causes_survives_the_wire(reasons: set[str]) -> None:
     assert status_of(back) == ("paused" if reasons else "active")
 
 
+def test_own_limits_are_compiled_where_there_are_any_and_none_is_not_zero() -> None:
+    assert OwnLimits().compiled == ""
+    assert OwnLimits(None, 0, 7).compiled == ":0:7"
+
+
 def test_a_running_campaign_is_called_active() -> None:
     assert sentence((), ALWAYS, MONDAY_10) == "active"
 
@@ -115,6 +126,9 @@ def test_a_running_campaign_is_called_active() -> None:
     [
         ((DAILY_BUDGET,), "paused: daily budget used up, again at 00:00 UTC"),
         ((MONTHLY_BUDGET,), "paused: monthly budget used up, again at 01 Dec 00:00 UTC"),
+        ((CAMPAIGN_DAILY_BUDGET,), "paused: its own daily budget used up, again at 00:00 UTC"),
+        ((FLIGHT_BUDGET,), "paused: its lifetime budget used up"),
+        ((DAILY_BUDGET, FLIGHT_BUDGET), "paused: daily budget used up; its lifetime budget used up"),
         ((MANUAL,), "paused: switched off by a person"),
         ((ARCHIVED, MANUAL), "paused: switched off by a person; archived"),
     ],

@@ -10,7 +10,7 @@ from engine import BudgetClient
 from engine.live.scripts import swapping
 from tests.patience import PATIENCE_S
 
-PROCESSES, TRIES = 8, 400
+PROCESSES, TRIES, OWN_TRIES = 8, 400, 40
 CROWD_S = 3 * PATIENCE_S
 """For eight processes that begin at once, each loading the client anew, on a machine with other work."""
 
@@ -43,7 +43,7 @@ def last_dollar(barrier: Any, answers: Any, over: Any, url: str, rounds: int) ->
     client = BudgetClient.from_url(url, timeout_ms=20_000)
     for number in range(rounds):
         campaigns = [(81 + number) * 65536 + 1, (81 + number) * 65536 + 2]
-        for tries in (TRIES, 20):
+        for tries in (TRIES, 20, OWN_TRIES):
             barrier.wait(CROWD_S)
             outcomes = [client.try_spend(campaigns[i % 2], "1.00").outcome for i in range(tries)]
             answers.put((outcomes.count("accepted"), outcomes.count("refused")))

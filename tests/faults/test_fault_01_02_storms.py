@@ -8,8 +8,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from engine import BudgetClient
+from engine.domain.budget import OwnLimits
 from engine.domain.periods import day_of, ms_of
-from tests.faults.crowd import CROWD_S, PROCESSES, TRIES, Crowd, last_dollar, midnight
+from tests.faults.crowd import CROWD_S, OWN_TRIES, PROCESSES, TRIES, Crowd, last_dollar, midnight
 from tests.faults.figures import Figures
 from tests.live.plant import MOVABLE_CLOCK, Plant
 from tests.processes.conftest import until
@@ -41,8 +42,24 @@ def test_fault_01_v3_last_dollar_storm_is_exact_each_time_in_a_row(
             seen.acknowledged += accepted
         seen.overspent += max(plant.spent(brand) - 110_000_000, 0)
         seen.lost += max(110_000_000 - plant.spent(brand), 0)
+        # A campaign's own budget has room for 30 more, its brand for all; the other campaign of the brand has none.
+        plant.brand(brand_id=brand, daily="1000", version=111)
+        live = plant.live.read_campaign(brand * 65536 + 1)
+        assert live is not None
+        spent = live.campaigns[brand * 65536 + 1].daily_spend
+        plant.campaign(brand * 65536 + 1, version=2, limits=OwnLimits(daily=spent + 30_000_000))
+        crowd.barrier.wait(CROWD_S)
+        told = crowd.told()
+        accepted, others = sum(a for a, _ in told), PROCESSES * OWN_TRIES // 2
+        assert (accepted, sum(r for _, r in told)) == (30 + others, others - 30)
+        seen.attempts += PROCESSES * OWN_TRIES
+        seen.acknowledged += accepted
+        of_brand = 140_000_000 + others * 1_000_000
+        seen.overspent += max(plant.spent(brand) - of_brand, 0)
+        seen.lost += max(of_brand - plant.spent(brand), 0)
+        plant.campaign(brand * 65536 + 1, version=3)
         # With 40.00 left, a refused 150.00 leaves 40.00 spendable.
-        plant.brand(brand_id=brand, daily="150", version=150)
+        plant.brand(brand_id=brand, daily=str(of_brand // 1_000_000 + 40), version=150)
         assert client.try_spend(brand * 65536 + 1, "150").outcome == "refused"
         assert client.try_spend(brand * 65536 + 1, "40").outcome == "accepted"
         assert client.try_spend(brand * 65536 + 1, "0.000001").outcome == "refused"

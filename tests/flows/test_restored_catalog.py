@@ -74,7 +74,8 @@ def test_a_late_publish_of_an_older_plan_changes_neither_redis_nor_the_catalog(r
     brand, _ = brand_with_campaigns(ready, daily=10_000_000)
     older = ready.catalog.owed([brand])
     ready.manage.update_brand(brand, "ann", daily_budget_micros=12_000_000)
-    assert ready.live.bring(ready.instance, brand_plan(older[0].brand, create=False), []) == {brand: 2}
+    brought = ready.live.bring(ready.instance, brand_plan(older[0].brand, create=False), [])
+    assert brought is not None and brought.ahead == {brand: 2}
     ready.publisher._overtake({brand: (older[0], {brand: 2})})
     assert ready.catalog.brand(brand).version == 2
     assert limits(ready, brand) == (12_000_000, None)

@@ -21,7 +21,7 @@ from engine.live.scripts import LAYOUT, lua_folder, swapping
 from engine.wiring import System
 from tests.flows.test_persist import brand_with_campaigns
 
-PREVIOUS, NEXT = "0", "2"
+PREVIOUS, NEXT = "0", "3"
 NEXT_FORMAT = b"3"
 
 

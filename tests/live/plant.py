@@ -9,6 +9,7 @@ from typing import Any
 
 import redis
 
+from engine.domain.budget import NO_LIMITS, OwnLimits
 from engine.domain.ids import SHARDS, brand_of, shard_of
 from engine.domain.money import parse_budget
 from engine.domain.periods import at_ms
@@ -91,12 +92,18 @@ class Plant:
         self._made |= {brand_id, campaign_id}
 
     def campaign(
-        self, campaign_id: int, *, version: int = 1, enabled: bool = True, schedule: Schedule | None = None
+        self,
+        campaign_id: int,
+        *,
+        version: int = 1,
+        enabled: bool = True,
+        schedule: Schedule | None = None,
+        limits: OwnLimits = NO_LIMITS,
     ) -> None:
         """A further campaign of a planted brand, or a later version of one."""
         plan = BrandPlan(brand_of(campaign_id), 0, None, None, False, False)
         create = campaign_id not in self._made
-        campaign = CampaignPlan(campaign_id, version, enabled, False, schedule or Schedule(), create)
+        campaign = CampaignPlan(campaign_id, version, enabled, False, schedule or Schedule(), create, limits)
         assert self.live.publish(self.instance, plan, [campaign])
         self._made.add(campaign_id)
 

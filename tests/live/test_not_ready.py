@@ -185,9 +185,9 @@ def test_another_instances_redis_is_refused(plant: Plant) -> None:
 
 def test_another_layout_is_a_wrong_version_and_writes_nothing(plant: Plant, client: BudgetClient) -> None:
     plant.brand()
-    plant.plain.hset(KEYS.shard, "layout", "2")
+    plant.plain.hset(KEYS.shard, "layout", "3")
     entries = plant.plain.xlen(KEYS.journal)
-    with pytest.raises(WrongVersion, match="layout 2"):
+    with pytest.raises(WrongVersion, match="layout 3"):
         client.record_spend(CAMPAIGN, "1")
     assert plant.plain.xlen(KEYS.journal) == entries
 
@@ -195,15 +195,15 @@ def test_another_layout_is_a_wrong_version_and_writes_nothing(plant: Plant, clie
 def test_scripts_that_serve_the_layout_before_too_count_on_data_of_both(plant: Plant, client: BudgetClient) -> None:
     plant.brand(daily="10")
     constants = (lua_folder() / "lib" / "constants.lua").read_text(encoding="utf-8")
-    older = constants.replace("return layout == LAYOUT", "return layout == LAYOUT or layout == '0'")
+    older = constants.replace("return layout == LAYOUT or", "return layout == LAYOUT or layout == '0' or")
     with swapping({"lib/constants.lua": older}):
-        for layout in ("0", "1"):
+        for layout in ("0", "1", "2"):
             plant.plain.hset(KEYS.shard, "layout", layout)
             assert client.record_spend(CAMPAIGN, "1").outcome == "recorded"
             assert {a.outcome for a in client.try_spends([Spend(CAMPAIGN, "0.1")] * PACKED_FROM)} == {"accepted"}
             held = client.reserve(CAMPAIGN, "1")
             assert client.settle(held.hold_id, "1").outcome == "settled"
-        plant.plain.hset(KEYS.shard, "layout", "2")
+        plant.plain.hset(KEYS.shard, "layout", "3")
         with pytest.raises(WrongVersion):
             client.record_spend(CAMPAIGN, "1")
     plant.plain.hset(KEYS.shard, "layout", "0")

@@ -116,8 +116,9 @@ def test_python_and_lua_agree_on_the_numbers() -> None:
     lua = "".join(path.read_text() for path in scripts.lua_folder().rglob("*.lua"))
     assert f"LAYOUT = '{scripts.LAYOUT}'" in lua
     assert f"MAX_AMOUNT, MAX_TOTAL = {MAX_AMOUNT_MICROS}, {MAX_TOTAL_MICROS}" in lua
-    served = "layout == LAYOUT" + "".join(f" or layout == '{before}'" for before in scripts.ALSO_SERVED)
-    assert f"  return {served}\n" in lua
+    assert f"WITH_OWN_LIMITS = '{scripts.WITH_OWN_LIMITS}'" in lua
+    assert scripts.ALSO_SERVED == (scripts.WITH_OWN_LIMITS,)
+    assert "  return layout == LAYOUT or layout == WITH_OWN_LIMITS\n" in lua
     assert f"MAX_SPENDS = {MAX_SPENDS_A_CALL}" in lua
     assert f"SHORT = {SHORT} " in lua
     tables = scripts.tables(lua.splitlines())

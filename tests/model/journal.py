@@ -62,9 +62,9 @@ class Step(NamedTuple):
 
 
 class Change(NamedTuple):
-    """A brand's budget became used up (`exhausted`) or free again (`restored`)."""
+    """A budget of a brand or campaign became used up (`exhausted`) or free again (`restored`)."""
 
-    brand_id: int
+    owner_id: int
     cause: str
     direction: str
 

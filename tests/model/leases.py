@@ -67,6 +67,8 @@ def lease(shard: Shard, call: Leasing, clock: int) -> Granted:
     if hold is None or call.number > hold.number:
         others = brand.held - before
         lefts = {b.cause: b.remaining - others for b in brand.budgets(now) if b.remaining is not None}
+        others = brand.held_by(call.campaign_id) - before
+        lefts |= {b.cause: b.remaining - others for b in campaign.budgets(now) if b.remaining is not None}
         stopped = switched_off(brand, campaign, now)
         full = tuple(cause for cause, left in lefts.items() if left < call.micros)
         after = call.micros

@@ -5,8 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from engine.domain.budget import Budget, used_up_causes
-from engine.domain.causes import ARCHIVED, DAILY_BUDGET, MANUAL, MONTHLY_BUDGET, ORDER, SCHEDULE
+from engine.domain.budget import NO_LIMITS, Budget, OwnLimits, used_up_causes
+from engine.domain.causes import (
+    ARCHIVED,
+    CAMPAIGN_DAILY_BUDGET,
+    CAMPAIGN_MONTHLY_BUDGET,
+    DAILY_BUDGET,
+    FLIGHT_BUDGET,
+    MANUAL,
+    MONTHLY_BUDGET,
+    ORDER,
+    SCHEDULE,
+)
 from engine.domain.periods import day_of, month_of
 from engine.domain.schedule import Schedule
 from tests.model.answers import Figures
@@ -28,6 +38,9 @@ class Counter(dict[str, int]):
 
 
 BUDGETS: Final = (DAILY_BUDGET, MONTHLY_BUDGET)
+OWN_BUDGETS: Final = (CAMPAIGN_DAILY_BUDGET, CAMPAIGN_MONTHLY_BUDGET, FLIGHT_BUDGET)
+LIFETIME: Final = "f:0"
+"""A campaign's whole life, as a period that never ends."""
 
 
 def periods_of(ms: int) -> tuple[str, str]:
@@ -37,14 +50,30 @@ def periods_of(ms: int) -> tuple[str, str]:
 
 @dataclass(slots=True)
 class Campaign:
-    """A campaign as it was last published, and what it spent."""
+    """A campaign as it was last published, and what it spent. since: when each budget of its own last turned."""
 
     campaign_id: int
     version: int
     enabled: bool
     archived: bool
     schedule: Schedule
+    limits: OwnLimits = NO_LIMITS
     spent: Counter = field(default_factory=Counter)
+    since: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def owner_id(self) -> int:
+        return self.campaign_id
+
+    def budgets(self, now: int) -> tuple[Budget, ...]:
+        """Its own, in order."""
+        return tuple(
+            Budget(cause, limit, self.spent[period])
+            for cause, limit, period in zip(OWN_BUDGETS, self.limits, (*periods_of(now), LIFETIME), strict=True)
+        )
+
+    def used_up(self, now: int) -> tuple[str, ...]:
+        return used_up_causes(self.budgets(now))
 
 
 @dataclass(slots=True)
@@ -60,9 +89,17 @@ class Brand:
     holds: dict[tuple[int, str], Hold] = field(default_factory=dict)
 
     @property
+    def owner_id(self) -> int:
+        return self.brand_id
+
+    @property
     def held(self) -> int:
         """What is on hold, in whatever period it was reserved: it could be settled in any."""
         return sum(hold.held for hold in self.holds.values())
+
+    def held_by(self, campaign_id: int) -> int:
+        """What one of its campaigns has on hold."""
+        return sum(hold.held for (campaign, _), hold in self.holds.items() if campaign == campaign_id)
 
     def budgets(self, now: int) -> tuple[Budget, ...]:
         """What a spend is checked against, in order."""
@@ -91,17 +128,20 @@ def switched_off(brand: Brand, campaign: Campaign, now: int) -> tuple[str, ...]:
 
 def reasons(brand: Brand, campaign: Campaign, now: int) -> tuple[str, ...]:
     """Why a campaign is not running; empty when it is. What is on hold is not spent, and stops nothing by itself."""
-    return switched_off(brand, campaign, now) + brand.used_up(now)
+    return switched_off(brand, campaign, now) + brand.used_up(now) + campaign.used_up(now)
 
 
 def refusal(brand: Brand, campaign: Campaign, micros: int, now: int) -> tuple[str, ...]:
     """Why a spend or hold may not be made: the campaign may not run, or a budget has no room left beside what is on hold."""
-    too_small = (budget.cause for budget in brand.budgets(now) if not budget.allows(brand.held + micros))
+    held = brand.held_by(campaign.campaign_id)
+    too_small = [budget.cause for budget in brand.budgets(now) if not budget.allows(brand.held + micros)]
+    too_small += [budget.cause for budget in campaign.budgets(now) if not budget.allows(held + micros)]
     return switched_off(brand, campaign, now) + tuple(too_small)
 
 
 def count(brand: Brand, campaign: Campaign, micros: int, now: int) -> None:
-    """Money that is gone: it counts to the day and month of now, of the brand and of the campaign."""
+    """Money that is gone: it counts to the day and month of now, of the brand and of the campaign, and to the campaign's life."""
     for spent in (brand.spent, campaign.spent):
         for period in periods_of(now):
             spent[period] += micros
+    campaign.spent[LIFETIME] += micros

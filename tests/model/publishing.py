@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from engine.domain.budget import NO_LIMITS, OwnLimits
 from engine.domain.schedule import Schedule
 from tests.model.journal import Entry
 from tests.model.plan import Brand, Campaign
@@ -29,6 +30,7 @@ class CampaignPlan(NamedTuple):
     enabled: bool = True
     archived: bool = False
     schedule: Schedule = Schedule()
+    limits: OwnLimits = NO_LIMITS
 
 
 def publish(shard: Shard, plan: BrandPlan, campaigns: Sequence[CampaignPlan], clock: int) -> dict[int, int]:
@@ -37,14 +39,11 @@ def publish(shard: Shard, plan: BrandPlan, campaigns: Sequence[CampaignPlan], cl
     now = shard.now(clock)
     ahead = kept_against(shard, plan, campaigns)
     brand = shard.brands.get(plan.brand_id)
-    if brand is None:
+    with shard.watching([brand] if brand else [], now) as changes:
         put(shard, plan, [])
-    elif plan.version > brand.version:
-        with shard.watching([brand], now) as changes:
-            put(shard, plan, [])
-        if changes:
-            shard.append(Entry(shard.n + 1, now, changes=frozenset(changes)))
-    put(shard, None, campaigns)
+        put(shard, None, campaigns)
+    if changes:
+        shard.append(Entry(shard.n + 1, now, changes=frozenset(changes)))
     shard.kept_now = now
     return ahead
 
@@ -60,8 +59,8 @@ def kept_against(shard: Shard, plan: BrandPlan, campaigns: Sequence[CampaignPlan
     for item in campaigns:
         campaign = shard.campaigns.get(item.campaign_id)
         if campaign is not None:
-            same = (campaign.enabled, campaign.archived, campaign.schedule.compiled) == (
-                item.enabled, item.archived, item.schedule.compiled,
+            same = (campaign.enabled, campaign.archived, campaign.schedule.compiled, campaign.limits) == (
+                item.enabled, item.archived, item.schedule.compiled, item.limits,
             )  # fmt: skip
             if campaign.version > item.version or (campaign.version == item.version and not same):
                 ahead[item.campaign_id] = campaign.version
@@ -78,4 +77,4 @@ def put(shard: Shard, plan: BrandPlan | None, campaigns: Sequence[CampaignPlan])
     for item in campaigns:
         campaign = shard.campaigns.setdefault(item.campaign_id, Campaign(item.campaign_id, 0, False, False, Schedule()))
         if item.version > campaign.version:
-            campaign.version, campaign.enabled, campaign.archived, campaign.schedule = item[1:]
+            campaign.version, campaign.enabled, campaign.archived, campaign.schedule, campaign.limits = item[1:]

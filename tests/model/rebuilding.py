@@ -12,7 +12,7 @@ from engine.domain.ids import brand_of
 from engine.domain.periods import day_start_ms
 from tests.model.decisions import APPROVED, REFUSED, WAITING, Ledger
 from tests.model.journal import COUNTED, EARLIER, Entry, Row, Verdict
-from tests.model.plan import Hold, periods_of
+from tests.model.plan import LIFETIME, Hold, periods_of
 from tests.model.publishing import BrandPlan, CampaignPlan, put
 from tests.model.shard import Call, End, Refunded, Seen, Shard, event_name, hold_name, refund_name
 
@@ -60,6 +60,7 @@ def _count(shard: Shard, entry: Entry) -> None:
         for period in counted_in(entry, row):
             shard.brands[brand_of(row.campaign_id)].spent[period] += row.micros
             shard.campaigns[row.campaign_id].spent[period] += row.micros
+        shard.campaigns[row.campaign_id].spent[LIFETIME] += row.micros
 
 
 def _hold(shard: Shard, entry: Entry) -> None:

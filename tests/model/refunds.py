@@ -19,7 +19,7 @@ from tests.model.answers import (
     Answer,
 )
 from tests.model.journal import Asked, Entry, Row
-from tests.model.plan import periods_of
+from tests.model.plan import LIFETIME, periods_of
 from tests.model.shard import Refunded, Shard, event_name, refund_name
 
 _ASKS = "asks"
@@ -82,6 +82,9 @@ def too_small(shard: Shard, campaign_id: int, micros: int, day: int, now: int) -
     for code, period in zip(("xd", "xm"), periods_of(day_start_ms(day)), strict=True):
         if period in periods_of(now) and campaign[period] < micros:
             return code
+    life = shard.campaigns[campaign_id]
+    if life.limits.lifetime is not None and life.spent[LIFETIME] < micros:
+        return "xl"
     below = (period for period in periods_of(day_start_ms(day)) if period in periods_of(now) and brand[period] < micros)
     return "xb" if any(below) else ""
 
@@ -96,6 +99,7 @@ def give_back(
             if period in today:
                 brand.spent[period] -= micros
                 shard.campaigns[campaign_id].spent[period] -= micros
+        shard.campaigns[campaign_id].spent[LIFETIME] -= micros
     kind = "refund" if day == day_of(now) else "correction"
     row = Row(0, campaign_id, -micros, event_id, kind, None, day, refund_id)
     shard.append(Entry(shard.n + 1, now, rows=(row,), changes=frozenset(changes)))

@@ -10,7 +10,7 @@ from engine.domain.ids import brand_of
 from tests.model.answers import Answer
 from tests.model.journal import Change, Entry, Spend, Step, Verdict
 from tests.model.memory import Memory
-from tests.model.plan import BUDGETS, Brand, Campaign, reasons
+from tests.model.plan import BUDGETS, OWN_BUDGETS, Brand, Campaign, reasons
 
 CLOCK_SLACK_MS: Final = 1000
 UNMARKED: Final = "unmarked"
@@ -106,16 +106,19 @@ class Shard:
 
     @contextmanager
     def watching(self, brands: Iterable[Brand], now: int) -> Iterator[set[Change]]:
-        """The budgets that turn inside the block, at `now`: gathered when it ends."""
-        watched = [(brand, brand.used_up(now)) for brand in brands]
+        """The budgets of brands and of their campaigns that turn inside the block, at `now`: gathered when it ends."""
+        owners: list[Brand | Campaign] = list(brands)
+        ids = {owner.owner_id for owner in owners}
+        owners += [campaign for campaign in self.campaigns.values() if brand_of(campaign.campaign_id) in ids]
+        watched = [(owner, owner.used_up(now)) for owner in owners]
         changes: set[Change] = set()
         yield changes
-        for brand, before in watched:
-            after = brand.used_up(now)
-            for cause in BUDGETS:
+        for owner, before in watched:
+            after = owner.used_up(now)
+            for cause in (*BUDGETS, *OWN_BUDGETS):
                 if (cause in before) != (cause in after):
-                    brand.since[cause] = now
-                    changes.add(Change(brand.brand_id, cause, "exhausted" if cause in after else "restored"))
+                    owner.since[cause] = now
+                    changes.add(Change(owner.owner_id, cause, "exhausted" if cause in after else "restored"))
 
     def answer(
         self,

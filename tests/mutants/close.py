@@ -85,7 +85,7 @@ CLOSED: Final = (
       "IS DISTINCT FROM (given.status, given.reasons)", "IS NOT NULL",
       (STATUSES + "a_first_status_and_each_new_set_of_causes_is_one_row",)),
     M("a budget ran out when somebody looked", "engine/flows/catalog/status.py",
-      "max((budget and budget.since_ms) or 0, period_start_ms(cause.period, now))", "now",
+      "max(since, period_start_ms(cause.period, now))", "now",
       (CLOSE + "the_spend_that_uses_up_the_day_pauses_every_campaign_of_the_brand",)),
     M("a schedule opened when somebody looked", "engine/flows/catalog/status.py",
       "return campaign.schedule.last_change_ms(now) or now", "return now",

@@ -27,7 +27,7 @@ HOSTILE: Final = (
       "if short then return", "if false then return",
       (SUMS,)),
     M("a lease above what is on hold opens the budget", "lua/lease.lua",
-      "if others < 0 then", "if false then",
+      "if not add_held(brand, campaign_id, -before) then return invalidate_shard(shard_key, brand.key) end", "add_held(brand, campaign_id, -before)",
       (SUMS,)),
     M("a draw from more than is on hold opens the budget", "lua/lib/draw.lua",
       "if rest > brand.held then", "if false then",

@@ -14,7 +14,7 @@ DECIDED: Final = "tests/flows/test_refunds.py::test_"
 GIVEN_BACK: Final = (
     # What Redis knows
     M("a refund of yesterday lowers today", "lua/lib/refund.lua",
-      "if brand.budgets[i].field == field then", "if true then",
+      "if fields[budget.name] == budget.field then", "if true then",
       (HOLDS + "a_refund_of_an_earlier_day_lowers_the_month_only",)),
     M("a refund of last month lowers this one", "lua/lib/refund.lua",
       "if month_of(refund.day) == month_of(today) then campaign", "if true then campaign",

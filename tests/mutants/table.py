@@ -11,6 +11,7 @@ from tests.mutants.failover import FAILED_OVER
 from tests.mutants.hostile import HOSTILE
 from tests.mutants.lua import LUA
 from tests.mutants.mutant import Mutant
+from tests.mutants.own import OF_CAMPAIGNS
 from tests.mutants.packed import PACKED, SHARED
 from tests.mutants.persist import WRITTEN_DOWN
 from tests.mutants.rebuild import MADE_WHOLE
@@ -23,6 +24,7 @@ from tests.mutants.verified import CONFIRMED
 MUTANTS: Final[tuple[Mutant, ...]] = (
     *LUA,
     *GIVEN_BACK,
+    *OF_CAMPAIGNS,
     *WRITTEN_DOWN,
     *PACKED,
     *SHARED,

@@ -8,6 +8,7 @@ from typing import Final
 
 from engine.client.holds import HoldResult, RefundResult
 from engine.domain.causes import reasons_of
+from engine.domain.ids import brand_of
 from engine.domain.periods import day_of
 from engine.live import journal
 from engine.live.keys import keys_of_brand, keys_of_campaign, shard_keys
@@ -15,7 +16,7 @@ from engine.live.replies import SpendResult
 from engine.live.scripts import Script
 from engine.live.transport.pool import Call, ConnectionPool
 from tests.model import Answer, Asked, Change, Entry, Figures, ReferenceModel, Row, Shard, Step, Verdict
-from tests.model.plan import Counter, periods_of
+from tests.model.plan import LIFETIME, Campaign, Counter, periods_of
 
 VERDICTS = {"k": "counted", "p": "earlier", "d": "duplicate", "c": "conflict", "u": "unknown_campaign"}
 
@@ -42,7 +43,7 @@ def entry_of(entry_id: bytes, fields: dict[bytes, bytes]) -> tuple[Entry, str]:
         Verdict("refused", reasons_of(int(code[1:]))) if code[0] == "x" else Verdict(VERDICTS[code])
         for code in journal.expand(entry.outcomes)
     )
-    changes = frozenset(Change(c.brand_id, c.cause, c.direction) for c in entry.changes)
+    changes = frozenset(Change(c.campaign_id or c.brand_id, c.cause, c.direction) for c in entry.changes)
     verb = {"r": "record", "t": "try", "": ""}[entry.verb]
     asked = tuple(Asked(r.campaign_id, r.event_id, r.micros, r.day, r.refund_id) for r in entry.refunds() if r.asked)
     made = Entry(
@@ -158,6 +159,7 @@ class RedisView:
                 )
                 assert plan == (there.version, there.enabled, there.archived, there.schedule.compiled), campaign
                 same_counters(fields, there.spent, state.kept_now, all_periods)
+                same_own_budgets(fields, there)
 
     def _check_journal(self, shard: int, state: Shard, raw: Iterable[tuple[bytes, dict[bytes, bytes]]]) -> None:
         for entry_id, fields in raw:
@@ -188,6 +190,13 @@ class RedisView:
         }
         got = (int(fields[b"v"]), limits, fields[b"archived"] == b"1", since, int(fields.get(b"held", 0)))
         assert got == (brand.version, brand.limits, brand.archived, brand.since, brand.held), brand_id
+        of_campaigns = {int(name[2:]): int(value) for name, value in fields.items() if name[:2] == b"h:"}
+        if fields.get(b"own") == b"1":
+            there = {campaign for campaign, _ in brand.holds}
+            assert of_campaigns == {campaign: brand.held_by(campaign) for campaign in there}
+        else:
+            assert not of_campaigns
+            assert not any(c.limits.compiled for c in state.campaigns.values() if brand_of(c.campaign_id) == brand_id)
         assert {name.decode(): value.decode() for name, value in holds.items()} == {
             f"{campaign}:{hold}": f"{of.held},{of.expires_ms}" + (f",{of.number}" if of.number else "")
             for (campaign, hold), of in brand.holds.items()
@@ -202,5 +211,21 @@ def same_counters(fields: dict[bytes, bytes], spent: Counter, now: int, all_peri
     """Each period's counter; only open periods where a close or rebuild may have removed the others."""
     got = {name.decode(): int(value) for name, value in fields.items() if name[:2] in (b"d:", b"m:")}
     open_ = periods_of(now)
-    for period in {*got, *spent} if all_periods else open_:
+    for period in {*got, *spent} - {LIFETIME} if all_periods else open_:
         assert got.get(period, 0) == spent[period], f"{period}: Redis {got.get(period, 0)}, twin {spent[period]}"
+
+
+_SINCE: Final = {
+    b"own_daily_at": "campaign_daily_budget",
+    b"own_monthly_at": "campaign_monthly_budget",
+    b"lifetime_at": "flight_budget",
+}
+
+
+def same_own_budgets(fields: dict[bytes, bytes], there: Campaign) -> None:
+    """A campaign's own limits, when each last turned, and its lifetime counter, which is there only where it has such a limit."""
+    limits = fields.get(b"x", b"").decode()
+    assert (limits if limits != "::" else "") == there.limits.compiled
+    assert {cause: int(fields[name]) for name, cause in _SINCE.items() if fields.get(name)} == there.since
+    lifetime = None if there.limits.lifetime is None else there.spent[LIFETIME]
+    assert (int(fields[b"f:0"]) if b"f:0" in fields else None) == lifetime

@@ -6,6 +6,7 @@ from typing import Final
 
 from hypothesis import strategies as st
 
+from engine.domain.budget import OwnLimits
 from engine.domain.schedule import Schedule
 
 SCHEDULES: Final = tuple(
@@ -20,6 +21,16 @@ SCHEDULES: Final = tuple(
     )
 )
 LIMITS: Final = st.sampled_from((None, 50, 200, 1000, 400, None, 20, 5, 0))
+OWN_LIMITS: Final = st.sampled_from(
+    (
+        *(OwnLimits(),) * 2,
+        *(OwnLimits(daily) for daily in (30, 10, 0)),
+        *(OwnLimits(None, monthly) for monthly in (60, 12)),
+        *(OwnLimits(None, None, lifetime) for lifetime in (100, 40, 15, 0)),
+        OwnLimits(20, 60, 90),
+        OwnLimits(9, None, 300),
+    )
+)
 AMOUNTS: Final = st.sampled_from((1, 2, 3, 5, 10) * 5 + ("what fits", "one more", 10**12))
 EVENTS: Final = st.sampled_from((None, None, None, "e1", "e2", "e3", "e4"))
 REQUESTS: Final = st.sampled_from((None, None, "r1", "r2", "r3"))

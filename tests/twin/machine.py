@@ -6,54 +6,28 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from engine.client.batches import PACKED_FROM
+from engine.domain.budget import NO_LIMITS, OwnLimits
 from engine.domain.ids import brand_of, campaign_id_of
 from engine.domain.periods import day_number
 from engine.domain.schedule import Schedule
 from tests.model import (
-    Answer,
     BrandPlan,
     CampaignPlan,
     Drawing,
-    Granted,
     Leasing,
     NotReady,
     Operation,
     ReferenceModel,
     Spend,
 )
-from tests.twin.drawn import AMOUNTS, EVENTS, HOLDS, LEASES, LIMITS, OCCURRED, REQUESTS, SCHEDULES, TTLS
+from tests.twin.drawn import AMOUNTS, EVENTS, HOLDS, LEASES, LIMITS, OCCURRED, OWN_LIMITS, REQUESTS, SCHEDULES, TTLS
 from tests.twin.instants import MOVES, STARTS, next_expiry, spent_days
-
-GivenSpend = tuple[int, "int | str", "str | None", "int | None"]
-
-
-class Side(Protocol):
-    """Real servers, as the machine drives them. Money in micros, clocks in epoch milliseconds."""
-
-    brands: tuple[int, ...]
-    """May be published; the campaigns of each are the ordinals 1 to 3."""
-    strangers: tuple[int, ...]
-    """Campaigns that never are."""
-
-    def begin(self, twin: ReferenceModel, clock: int) -> None: ...
-    def at(self, clock: int) -> None: ...
-    def spend(self, verb: str, request_id: str, spends: list[Spend]) -> list[Answer]: ...
-    def hold(self, operation: Operation) -> Answer: ...
-    def operate(self, operations: list[Operation]) -> list[Answer]: ...
-    def lease(self, call: Leasing) -> Granted: ...
-    def draw(self, call: Drawing) -> str: ...
-    def refund(
-        self, campaign_id: int, micros: int, event_id: str, spent_day: int | None, refund_id: str | None
-    ) -> Answer: ...
-    def publish(self, brand: BrandPlan, campaigns: list[CampaignPlan], create: set[int]) -> dict[int, int] | None: ...
-    def status(self, campaign_id: int) -> tuple[str, ...] | str | None: ...
-    def check(self, twin: ReferenceModel) -> None: ...
+from tests.twin.side import Side
 
 
 class ModelMachine(RuleBasedStateMachine):
@@ -89,9 +63,12 @@ class ModelMachine(RuleBasedStateMachine):
             return amount
         shard = self.twin.shard(campaign_id)
         brand = shard.brands.get(brand_of(campaign_id))
-        lefts = [b.remaining for b in brand.budgets(max(self.clock, shard.kept_now))] if brand else []
-        left = min((one - brand.held for one in lefts if one is not None and brand), default=7)
-        return max(left + (amount == "one more"), 1)
+        now, own = max(self.clock, shard.kept_now), shard.campaigns.get(campaign_id)
+        lefts = [b.remaining - brand.held for b in brand.budgets(now) if b.remaining is not None] if brand else []
+        if brand and own:
+            held = brand.held_by(campaign_id)
+            lefts += [b.remaining - held for b in own.budgets(now) if b.remaining is not None]
+        return max(min(lefts, default=7) + (amount == "one more"), 1)
 
     def hold(self, place: int, drawn: str) -> tuple[int, str]:
         """In two of three cases an open hold or lease; else the drawn one."""
@@ -302,12 +279,19 @@ class ModelMachine(RuleBasedStateMachine):
         before = self.plans.get(brand)
         self.bring(BrandPlan(brand, before.version + 1 if before else 1, daily, monthly, archived), [])
 
-    @rule(place=st.integers(0, 2), schedule=st.sampled_from(SCHEDULES))
-    def adds_a_campaign(self, place: int, schedule: Schedule) -> None:
+    @rule(place=st.integers(0, 2), schedule=st.sampled_from(SCHEDULES), limits=OWN_LIMITS)
+    def adds_a_campaign(self, place: int, schedule: Schedule, limits: OwnLimits = NO_LIMITS) -> None:
         brand = self.side.brands[place]
         ordinal = sum(brand_of(campaign) == brand for campaign in self.campaigns) + 1
         if brand in self.plans and ordinal <= 3:
-            self.bring(self.plans[brand], [CampaignPlan(campaign_id_of(brand, ordinal), 1, True, False, schedule)])
+            plan = CampaignPlan(campaign_id_of(brand, ordinal), 1, True, False, schedule, limits)
+            self.bring(self.plans[brand], [plan])
+
+    @rule(place=st.integers(0, 8), limits=OWN_LIMITS)
+    def limits_a_campaign(self, place: int, limits: OwnLimits) -> None:
+        known = sorted(self.campaigns)
+        plan = self.campaigns[known[place % len(known)]]
+        self.bring(self.plans[brand_of(plan.campaign_id)], [plan._replace(version=plan.version + 1, limits=limits)])
 
     @rule(
         place=st.integers(0, 8),

@@ -28,6 +28,9 @@ class OverRebuilds(ModelMachine):
 
     def bring(self, brand: BrandPlan, campaigns: list[CampaignPlan]) -> None:
         create = {brand.brand_id} - set(self.plans) | {c.campaign_id for c in campaigns} - set(self.campaigns)
+        if any(c.limits.lifetime is not None and c.campaign_id in self.campaigns for c in campaigns):
+            # A lifetime budget begins with what the log has, so its publish waits for persist.
+            self.is_persisted()
         self.whole.bring(brand, campaigns, create)
         brands, every = self.whole.plans()
         plan = next(p for p in brands if p.brand_id == brand.brand_id)

@@ -6,12 +6,14 @@ from typing import Final
 
 from sqlalchemy import text
 
+from engine.domain.budget import CAMPAIGN_BUDGETS
 from engine.domain.ids import ORDINALS, brand_of
 from engine.domain.periods import date_of, ms_of
 from engine.domain.schedule import Schedule
 from engine.wiring import System
 from tests.model import BrandPlan, CampaignPlan, ReferenceModel
 from tests.model.journal import Row
+from tests.model.plan import LIFETIME
 from tests.model.rebuilding import counted_in
 from tests.twin.compare import RedisView
 from tests.twin.live_side import LiveSide
@@ -63,7 +65,7 @@ class WholeSide(LiveSide):
         catalog, campaign = self.system.catalog, plan.campaign_id
         if create:
             name = f"campaign {campaign % ORDINALS}"
-            catalog.create_campaign(brand_of(campaign), name, plan.schedule, None, actor)
+            catalog.create_campaign(brand_of(campaign), name, plan.schedule, None, actor, limits=plan.limits)
             return
         before = catalog.campaign(campaign)
         if before.archived_at is not None:
@@ -71,7 +73,8 @@ class WholeSide(LiveSide):
         if plan.archived:
             catalog.archive_campaign(campaign, actor)
             return
-        catalog.update_campaign(campaign, actor, schedule=plan.schedule)
+        budgets = zip((kind.column for kind in CAMPAIGN_BUDGETS), plan.limits, strict=True)
+        catalog.update_campaign(campaign, actor, schedule=plan.schedule, **dict(budgets))  # type: ignore[arg-type]  # by name
         if before.enabled != plan.enabled:
             (catalog.resume_campaign if plan.enabled else catalog.pause_campaign)(campaign, actor)
 
@@ -82,7 +85,7 @@ class WholeSide(LiveSide):
             for b in self.system.catalog.brands(include_archived=True)
         ]
         campaigns = [
-            CampaignPlan(c.id, c.version, c.enabled, c.archived_at is not None, Schedule.parse(c.schedule))
+            CampaignPlan(c.id, c.version, c.enabled, c.archived_at is not None, Schedule.parse(c.schedule), c.limits)
             for c in self.system.catalog.campaigns(include_archived=True)
         ]
         return sorted(brands), sorted(campaigns, key=lambda c: c.campaign_id)
@@ -134,6 +137,7 @@ def check_fold(twin: ReferenceModel) -> None:
         sums: dict[tuple[int, str], int] = {}
         for entry in shard.journal:
             for row in entry.rows:
+                sums[row.campaign_id, LIFETIME] = sums.get((row.campaign_id, LIFETIME), 0) + row.micros
                 for period in counted_in(entry, row):
                     for owner in (row.campaign_id, brand_of(row.campaign_id)):
                         sums[owner, period] = sums.get((owner, period), 0) + row.micros

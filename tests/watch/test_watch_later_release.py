@@ -43,3 +43,22 @@ def test_the_scripts_of_a_later_release_stop_a_watched_brand(plant: Plant, clien
         assert client.record_spend(CAMPAIGN, "1")
         until(lambda: not watch.may_bid(CAMPAIGN))
         assert watch.status(CAMPAIGN).reasons == (OTHER,)
+
+
+def test_a_shard_of_another_layout_stops_its_own_campaigns_and_no_others_until_it_is_back(
+    plant: Plant, watch: Watch, plain: redis.Redis
+) -> None:
+    other = BRAND + 1
+    plant.brand()
+    plant.brand(brand_id=other)
+    until(lambda: watch.may_bid(CAMPAIGN) and watch.may_bid(other * 65536 + 1))
+    keys = keys_of_brand(BRAND)
+    plain.hset(keys.shard, "layout", "3")
+    plain.publish(keys.changes, "0 shard lost")
+    plain.publish(keys.changes, "0 shard ready 1")
+    until(lambda: "layout 3" in watch.why)
+    assert not watch.may_bid(CAMPAIGN)
+    assert watch.may_bid(other * 65536 + 1)
+    plain.hset(keys.shard, "layout", "1")
+    until(lambda: watch.may_bid(CAMPAIGN))
+    assert not watch.stale

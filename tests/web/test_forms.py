@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from flask import Flask
 
+from engine.domain.budget import OwnLimits
 from engine.domain.schedule import Schedule
 from engine.wiring import System
-from tests.web.conftest import HERE, Visitor, brand_with
+from tests.web.conftest import HERE, Visitor, brand_with, spend_now
 from tests.web.test_status_page import words
 
 
@@ -30,6 +31,37 @@ def test_a_brand_and_its_campaign_are_created_published_and_signed(ready: System
     assert str(campaign.id) in page
     assert campaign.schedule == Schedule.parse({"days": ["mon", "tue"], "start_time": "09:00", "end_time": "17:00"})
     assert {line.actor for line in ready.overview.catalog_changes()} == {"web (no login)"}
+
+
+def test_a_campaign_gets_budgets_of_its_own_and_the_page_shows_what_is_spent_of_them(
+    ready: System, visitor: Visitor
+) -> None:
+    brand_id, _ = brand_with(ready, campaigns=0)
+    where = f"/brands/{brand_id}/campaigns/new"
+    status, page = visitor.post(where, name="x", mode="always", daily_budget="-1", lifetime_budget="")
+    assert status == 422
+    assert "Daily budget '-1' is not a decimal amount" in words(page)
+    assert "Lifetime budget is empty" in words(page)
+    assert ready.catalog.campaigns(brand_id) == []
+    assert 'value="none"' in visitor.get(where)[1]
+    visitor.post(where, name="Night", mode="always", daily_budget="5", monthly_budget="none", lifetime_budget="7.5")
+    (campaign,) = ready.catalog.campaigns(brand_id)
+    assert campaign.limits == OwnLimits(5_000_000, None, 7_500_000)
+    spend_now(ready, campaign.id, "5")
+    said = words(visitor.get(f"/?open={brand_id}")[1])
+    assert "own daily budget 5.00 of 5.00 · lifetime budget 5.00 of 7.50" in said
+    assert "paused: its own daily budget used up, again at" in said
+    edit = f"/campaigns/{campaign.id}/edit"
+    version = str(campaign.version)
+    # A form that does not have the fields leaves them alone.
+    visitor.post(edit, name="Day", mode="always", expected_version=version)
+    assert ready.catalog.campaign(campaign.id).limits == campaign.limits
+    status, page = visitor.post(edit, name="Day", mode="always", expected_version=version, daily_budget="9")
+    assert "Somebody else changed this" in words(page)
+    version = str(ready.catalog.campaign(campaign.id).version)
+    _, page = visitor.post(edit, name="Day", mode="always", expected_version=version, daily_budget="none")
+    assert "daily budget 5.00 → no limit" in words(page)
+    assert ready.catalog.campaign(campaign.id).limits == OwnLimits(None, None, 7_500_000)
 
 
 def test_several_windows_go_as_json(ready: System, visitor: Visitor) -> None:

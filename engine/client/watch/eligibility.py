@@ -14,12 +14,13 @@ from collections.abc import Iterable
 from itertools import count
 from typing import Final
 
+from engine.client.watch.budgets import NEVER, BudgetState, OwnBudgets, stopping
 from engine.client.watch.messages import BrandSnapshot, BudgetMoved, CampaignSnapshot, PlanPublished
 from engine.domain.budget import BUDGETS
-from engine.domain.causes import ARCHIVED, MANUAL, OTHER, SCHEDULE, cause_of, mask_of
+from engine.domain.causes import ARCHIVED, MANUAL, OTHER, SCHEDULE, mask_of
 from engine.domain.hours import Hours
 from engine.domain.ids import SHARDS, brand_of, campaign_id_of, shard_of
-from engine.domain.periods import Period, day_of, month_of, next_day_ms, period_of
+from engine.domain.periods import Period, day_of, month_of, next_day_ms
 
 _MANUAL: Final = mask_of((MANUAL,))
 _ARCHIVED: Final = mask_of((ARCHIVED,))
@@ -28,7 +29,6 @@ _BUDGETS: Final[dict[str, Period]] = {kind.cause: kind.period for kind in BUDGET
 """{cause: its period} of what stops a whole brand for a while. The period of a budget of a later release is not
 known: it stops for the day.
 """
-_NEVER: Final = -1
 
 
 class WatchFilter:
@@ -76,39 +76,16 @@ class _Group:
 
 
 class _Campaign:
-    __slots__ = ("group", "stops", "version")
+    """stops: by a person. own_stops: by its own budgets, of which most campaigns have none (`own`)."""
+
+    __slots__ = ("group", "own", "own_stops", "stops", "version")
 
     def __init__(self, version: int, stops: int, group: _Group) -> None:
         self.version = version
         self.stops = stops
         self.group = group
-
-
-class _BudgetState:
-    """The last known state of a budget: whether it is used up in its period `period`. The next period frees it,
-    except for a limit of 0.
-    """
-
-    __slots__ = ("bit", "kind", "period", "used_up", "zero_limit")
-
-    def __init__(self, cause: str, kind: Period) -> None:
-        self.bit = cause_of(cause).bit
-        self.kind = kind
-        self.zero_limit = self.used_up = False
-        self.period = _NEVER
-
-    def set(self, used_up: bool, at_ms: int) -> None:
-        """Sets the state at an instant."""
-        self.used_up, self.period = used_up, period_of(self.kind, at_ms)
-
-    def counts(self, period: int) -> bool:
-        """Whether the state is of this period (or of one that our clock has not reached yet) and changes anything in
-        it.
-        """
-        return self.period >= period and self.used_up != self.zero_limit
-
-    def stops(self, period: int) -> bool:
-        return self.zero_limit != self.counts(period)
+        self.own: OwnBudgets | None = None
+        self.own_stops = 0
 
 
 class _Brand:
@@ -116,8 +93,8 @@ class _Brand:
 
     def __init__(self, shard_state: _Shard) -> None:
         self.shard_state = shard_state
-        self.n = self.version = _NEVER
-        self.budgets = {cause: _BudgetState(cause, period) for cause, period in _BUDGETS.items()}
+        self.n = self.version = NEVER
+        self.budgets = {cause: BudgetState(cause, period) for cause, period in _BUDGETS.items()}
         self.archived = False
         self.mask = 0
         self.campaigns: dict[int, _Campaign] = {}
@@ -146,6 +123,8 @@ class EligibilityView:
         self._order = count()
         self._expiring: set[_Brand] = set()
         """Brands whose causes change when their day or month ends."""
+        self._expiring_own: dict[int, _Brand] = {}
+        """{campaign id: its brand} of campaigns whose own budgets do."""
         self._now_ms = self._day = self._month = 0
         self._next_day_ms = 0
 
@@ -159,7 +138,7 @@ class EligibilityView:
         campaign = brand and brand.campaigns.get(campaign_id)
         if not brand or not campaign:
             return None
-        return campaign.stops | brand.mask | (0 if campaign.group.open else _SCHEDULE)
+        return campaign.stops | campaign.own_stops | brand.mask | (0 if campaign.group.open else _SCHEDULE)
 
     def load(self, shard: int, brands: Iterable[tuple[int, BrandSnapshot, list[CampaignSnapshot]]]) -> None:
         """Replaces what is known of a shard by a snapshot; the shard is then fresh."""
@@ -169,7 +148,7 @@ class EligibilityView:
         for brand_id, seen, campaigns in brands:
             gone.discard(brand_id)
             brand = shard_state.brands.setdefault(brand_id, _Brand(shard_state))
-            brand.n = brand.version = _NEVER
+            brand.n = brand.version = NEVER
             self._apply_brand(brand, seen)
             self._put_campaigns(brand, campaigns, True)
             known = {c.campaign_id for c in campaigns}
@@ -210,7 +189,16 @@ class EligibilityView:
         """
         shard_state = self._shards[shard_of(change.brand_id)]
         brand = shard_state.brands.get(change.brand_id)
-        if not shard_state.fresh or brand is None or change.n < brand.n:
+        if not shard_state.fresh or brand is None:
+            return
+        if change.campaign_id is not None:
+            campaign = brand.campaigns.get(change.campaign_id)
+            if campaign is not None and campaign.own is not None:
+                campaign.own.move(change.cause, change.used_up, change.at_ms, change.n)
+                self._derive_own(brand, change.campaign_id, campaign)
+                self._evaluate(brand, change.campaign_id, campaign)
+            return
+        if change.n < brand.n:
             return
         brand.n = change.n
         brand.budgets[change.cause].set(change.used_up, change.at_ms)
@@ -240,6 +228,10 @@ class EligibilityView:
             self._day, self._month, self._next_day_ms = day_of(now_ms), month_of(now_ms), next_day_ms(now_ms)
             for brand in list(self._expiring):
                 self._update_brand(brand)
+            for campaign_id, brand in list(self._expiring_own.items()):
+                campaign = brand.campaigns[campaign_id]
+                self._derive_own(brand, campaign_id, campaign)
+                self._evaluate(brand, campaign_id, campaign)
         while self._boundaries and self._boundaries[0][0] <= now_ms:
             self._cross(heapq.heappop(self._boundaries)[2])
         return min(self._next_day_ms, self._boundaries[0][0]) if self._boundaries else self._next_day_ms
@@ -283,7 +275,7 @@ class EligibilityView:
         versions.
         """
         changed = []
-        for campaign_id, version, enabled, archived, schedule in campaigns:
+        for campaign_id, version, enabled, archived, schedule, own in campaigns:
             if not self._wanted.campaign(campaign_id):
                 continue
             stops = (0 if enabled else _MANUAL) | (_ARCHIVED if archived else 0)
@@ -299,6 +291,11 @@ class EligibilityView:
                 campaign.group = group
                 group.users += 1
             campaign.version, campaign.stops = version, stops
+            if own is None or whole or campaign.own is None:
+                campaign.own = None if own is None else OwnBudgets()
+            if own is not None and campaign.own is not None:
+                campaign.own.see(own)
+            self._derive_own(brand, campaign_id, campaign)
             changed.append(campaign_id)
         return changed
 
@@ -309,6 +306,7 @@ class EligibilityView:
 
     def _drop(self, brand: _Brand, campaign_id: int) -> None:
         self._leave(campaign_id, brand.campaigns.pop(campaign_id))
+        self._expiring_own.pop(campaign_id, None)
 
     def _apply_brand(self, brand: _Brand, seen: BrandSnapshot) -> None:
         if seen.version >= brand.version:
@@ -323,16 +321,24 @@ class EligibilityView:
 
     def _derive_mask(self, brand: _Brand) -> None:
         """Derives the causes that stop the whole brand."""
-        brand.mask, expires = _ARCHIVED if brand.archived else 0, False
-        for state in brand.budgets.values():
-            period = self._day if state.kind == "day" else self._month
-            if state.stops(period):
-                brand.mask |= state.bit
-            expires = expires or state.counts(period)
+        mask, expires = stopping(brand.budgets.values(), self._day, self._month)
+        brand.mask = mask | (_ARCHIVED if brand.archived else 0)
         if expires:
             self._expiring.add(brand)
         else:
             self._expiring.discard(brand)
+
+    def _derive_own(self, brand: _Brand, campaign_id: int, campaign: _Campaign) -> None:
+        """Derives the causes of a campaign's own budgets."""
+        expires = False
+        if campaign.own is None:
+            campaign.own_stops = 0
+        else:
+            campaign.own_stops, expires = stopping(campaign.own.budgets.values(), self._day, self._month)
+        if expires:
+            self._expiring_own[campaign_id] = brand
+        elif self._expiring_own:
+            self._expiring_own.pop(campaign_id, None)
 
     def _update_brand(self, brand: _Brand) -> None:
         before = brand.mask
@@ -346,7 +352,12 @@ class EligibilityView:
 
     def _evaluate(self, brand: _Brand, campaign_id: int, campaign: _Campaign) -> None:
         group = campaign.group
-        if not campaign.stops and not brand.mask and (brand.shard_state.fresh or self.fail_open):
+        if (
+            not campaign.stops
+            and not campaign.own_stops
+            and not brand.mask
+            and (brand.shard_state.fresh or self.fail_open)
+        ):
             group.ready.add(campaign_id)
             if group.open:
                 self.running.add(campaign_id)

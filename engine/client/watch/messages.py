@@ -8,21 +8,32 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from engine.domain.budget import BUDGETS, budgets_of
+from engine.domain.budget import BUDGETS, CAMPAIGN_BUDGETS, OWN_CAUSES, budgets_of
 from engine.domain.causes import OTHER, cause_of
+from engine.domain.ids import brand_of
 
 _REPORTED: Final = tuple(kind.cause for kind in BUDGETS)
 _DIRECTIONS: Final = {"exhausted": True, "restored": False}
 
 
+class OwnSnapshot(NamedTuple):
+    """A campaign's own budgets at journal number n of its shard, by their causes; the fields as in `BrandSnapshot`."""
+
+    n: int
+    at_ms: int
+    zero_limits: frozenset[str]
+    used_up: frozenset[str]
+
+
 class CampaignSnapshot(NamedTuple):
-    """A campaign's published plan. schedule: the compiled text."""
+    """A campaign's published plan. schedule: the compiled text. own: None where it never had limits of its own."""
 
     campaign_id: int
     version: int
     enabled: bool
     archived: bool
     schedule: str
+    own: OwnSnapshot | None = None
 
 
 class BrandSnapshot(NamedTuple):
@@ -42,13 +53,14 @@ class BrandSnapshot(NamedTuple):
 
 
 class BudgetMoved(NamedTuple):
-    """A budget of a brand was used up or freed. cause: `other` for a budget of a later release."""
+    """A budget of a brand, or a campaign's own, was used up or freed. cause: `other` for a budget of a later release."""
 
     brand_id: int
     cause: str
     used_up: bool
     at_ms: int
     n: int
+    campaign_id: int | None = None
 
 
 class PlanPublished(NamedTuple):
@@ -79,12 +91,16 @@ def read_message(message: bytes) -> Change:
     if words[1:3] == ["plan", "published"] and len(words) > 5:
         brand = read_brand(int(words[4]), int(words[3]), words[5])
         campaigns = (_split(word) for word in words[6:])
-        return PlanPublished(int(words[0]), brand, tuple(read_campaign(*c) for c in campaigns))
-    brand_id, name, direction, at, n, *_ = words
+        return PlanPublished(
+            int(words[0]), brand, tuple(read_campaign(*c, n=brand.n, at_ms=brand.at_ms) for c in campaigns)
+        )
+    owner_id, name, direction, at, n, *_ = words
     cause = cause_of(name)
-    if (cause.name not in _REPORTED and cause.name != OTHER) or direction not in _DIRECTIONS:
+    if cause.name not in (*_REPORTED, *OWN_CAUSES, OTHER) or direction not in _DIRECTIONS:
         raise ValueError(f"a message that this program does not know: {message!r:.200}")
-    return BudgetMoved(int(brand_id), cause.name, _DIRECTIONS[direction], int(at), int(n))
+    campaign_id = int(owner_id) if cause.name in OWN_CAUSES else None
+    brand_id = int(owner_id) if campaign_id is None else brand_of(campaign_id)
+    return BudgetMoved(brand_id, cause.name, _DIRECTIONS[direction], int(at), int(n), campaign_id)
 
 
 def read_brand(n: int, at_ms: int, text: str) -> BrandSnapshot:
@@ -102,10 +118,21 @@ def read_brand(n: int, at_ms: int, text: str) -> BrandSnapshot:
     )
 
 
-def read_campaign(campaign_id: int, text: str) -> CampaignSnapshot:
-    """`version:on:archived:schedule`, and fields of later releases. Raises ValueError."""
-    version, on, archived, schedule, *_ = text.split(":")
-    return CampaignSnapshot(campaign_id, int(version), on == "1", archived == "1", schedule)
+def read_campaign(campaign_id: int, text: str, *, n: int = 0, at_ms: int = 0) -> CampaignSnapshot:
+    """`version:on:archived:schedule`; with limits of its own `:daily:monthly:lifetime limit`, then of each `:used up`; and
+    fields of later releases. n, at_ms: where what is used up holds. Raises ValueError.
+    """
+    version, on, archived, schedule, *more = text.split(":")
+    own = None
+    if len(more) >= 2 * len(CAMPAIGN_BUDGETS):
+        limits, used_up = more[: len(CAMPAIGN_BUDGETS)], more[len(CAMPAIGN_BUDGETS) :]
+        own = OwnSnapshot(
+            n,
+            at_ms,
+            frozenset(kind.cause for kind, limit in zip(CAMPAIGN_BUDGETS, limits, strict=True) if limit == "0"),
+            frozenset(kind.cause for kind, word in zip(CAMPAIGN_BUDGETS, used_up, strict=False) if word == "1"),
+        )
+    return CampaignSnapshot(campaign_id, int(version), on == "1", archived == "1", schedule, own)
 
 
 def _split(word: str) -> tuple[int, str]:

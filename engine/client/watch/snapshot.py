@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 from engine.client.watch.eligibility import WatchFilter
 from engine.client.watch.messages import BrandSnapshot, CampaignSnapshot, read_brand, read_campaign
+from engine.errors import WrongVersion
 from engine.live.keys import shard_keys
 from engine.live.replies import NOT_READY, head
 from engine.live.scripts import LAYOUT, script
@@ -45,11 +46,25 @@ def read_snapshot(
         for (brand_id, ids), reply in zip(part, ask_all(calls), strict=True):
             _check(reply, mark)
             if reply[4]:
-                seen = read_brand(int(reply[3]), int(reply[2]), reply[4].decode())
+                n, at_ms = int(reply[3]), int(reply[2])
+                seen = read_brand(n, at_ms, reply[4].decode())
                 campaigns = brands[brand_id][1] if brand_id in brands else []
-                campaigns += [read_campaign(c, text.decode()) for c, text in zip(ids, reply[5:], strict=True) if text]
+                lines = ((c, text.decode()) for c, text in zip(ids, reply[5:], strict=True) if text)
+                campaigns += [read_campaign(c, text, n=n, at_ms=at_ms) for c, text in lines]
                 brands[brand_id] = (seen, campaigns)
     return Snapshot(mark, [(brand_id, seen, campaigns) for brand_id, (seen, campaigns) in brands.items()])
+
+
+def unready(reply: Reply | str) -> tuple[str, bool]:
+    """Why a shard cannot be watched, and whether its server does not answer or it is of a layout of another release; an
+    empty text where it can. reply: a text where no reply came.
+    """
+    if isinstance(reply, str):
+        return reply, True
+    try:
+        return (reply[1].decode(), False) if head(reply) == NOT_READY else ("", False)
+    except WrongVersion as error:
+        return str(error), True
 
 
 def _brands_there(ask: Callable[[Call], Reply], wanted: WatchFilter, shard: int) -> tuple[str, dict[int, int]]:

@@ -20,13 +20,13 @@ from engine.client.watch.clock import NodeClocks
 from engine.client.watch.eligibility import EligibilityView, WatchFilter
 from engine.client.watch.messages import BudgetMoved, PlanPublished, read_message
 from engine.client.watch.reader import ANSWER_S, ServerGone, ShardReader
-from engine.client.watch.snapshot import ShardNotReady, read_snapshot
+from engine.client.watch.snapshot import ShardNotReady, read_snapshot, unready
 from engine.client.watch.subscription import Subscription
 from engine.domain.causes import reasons_of
 from engine.domain.ids import brand_of, check_brand_id, check_campaign_id, ids_of, shard_of
 from engine.domain.seldom import Seldom
-from engine.errors import BudgetError, NotFound, NotReady
-from engine.live.replies import NOT_READY, CampaignStatus, head
+from engine.errors import BudgetError, NotFound, NotReady, WrongVersion
+from engine.live.replies import CampaignStatus
 from engine.live.transport.pool import Call, NoAnswer, Reply
 from engine.live.transport.protocol import Transport
 
@@ -328,7 +328,7 @@ class Watch:
         return []
 
     def _mark_stale(self, shard: int, why: str, away: bool = False) -> None:
-        """away: its server does not answer, and why says so. Needs the lock."""
+        """away: why is the whole reason, and no rebuild ends it. Needs the lock."""
         if shard not in self._missing:
             self._seldom.say(log.warning, f"watch stale for shard {shard}: {why}", shard)
         self._view.mark_stale(shard)
@@ -345,12 +345,11 @@ class Watch:
         checked += [shard for shard in self._missing.copy() if shard not in checked]
         again = self._reader.moved(shards)
         for shard, reply in self._reader.marks(checked).items():
-            if isinstance(reply, str) or head(reply) == NOT_READY:
+            why, away = unready(reply)
+            if why:
                 with self._changed:
-                    self._mark_stale(
-                        shard, reply if isinstance(reply, str) else reply[1].decode(), isinstance(reply, str)
-                    )
-            elif shard in self._missing or reply[1].decode() != self._marks.get(shard):
+                    self._mark_stale(shard, why, away)
+            elif not isinstance(reply, str) and (shard in self._missing or reply[1].decode() != self._marks.get(shard)):
                 again.append(shard)
         with self._changed:
             self._clock.keep({self._reader.home(shard) for shard in shards})
@@ -371,9 +370,10 @@ class Watch:
         """Reads a shard into the view. restarted, and the result: whether the view has the time of this connection."""
         try:
             snapshot = read_snapshot(self._reader.first, self._ask_all, self._wanted, shard)
-        except (ShardNotReady, ServerGone) as error:
+        except (ShardNotReady, ServerGone, WrongVersion) as error:
+            # Another release's shard stops its own campaigns and no others.
             with self._changed:
-                self._mark_stale(shard, str(error), away=isinstance(error, ServerGone))
+                self._mark_stale(shard, str(error), away=not isinstance(error, ShardNotReady))
             return restarted
         with self._changed:
             if not self._joined or self._ended:

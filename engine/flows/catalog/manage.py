@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from engine.domain.budget import NO_LIMITS, OwnLimits
 from engine.errors import BudgetError, ServerAway
 from engine.flows.catalog.publish import Publisher
 from engine.flows.catalog.restored import Restored, TakenBack
@@ -94,11 +95,18 @@ class Manage:
         return self._brand(self._catalog.unarchive_brand(brand_id, actor, name=name), actor, before)
 
     def create_campaign(
-        self, brand_id: int, name: str, schedule: Any, external_id: str | None, actor: str
+        self,
+        brand_id: int,
+        name: str,
+        schedule: Any,
+        external_id: str | None,
+        actor: str,
+        limits: OwnLimits = NO_LIMITS,
     ) -> Changed[CampaignRecord]:
-        """A new campaign of a brand. Raises InvalidName, InvalidSchedule, InvalidId, Conflict, NotFound."""
+        """A new campaign of a brand. Raises InvalidName, InvalidSchedule, InvalidBudget, InvalidId, Conflict, NotFound."""
         self._free_ids(lambda: self._restored().before_campaigns(brand_id))
-        return self._campaign(self._catalog.create_campaign(brand_id, name, schedule, external_id, actor), actor)
+        made = self._catalog.create_campaign(brand_id, name, schedule, external_id, actor, limits=limits)
+        return self._campaign(made, actor)
 
     def create_campaigns(self, brand_id: int, names: Sequence[str], actor: str) -> list[CampaignRecord]:
         """Many campaigns of a brand by name, published together."""

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
-from engine.domain.budget import BUDGETS
+from engine.domain.budget import BUDGETS, LIFTED
 from engine.domain.ids import shard_of
 from engine.ledger.records import BrandRecord, CampaignRecord
 from engine.live.admin import REST_S
@@ -14,7 +14,9 @@ from engine.live.inspect import PAGE, Inspector
 from engine.live.keys import keys_of_brand
 
 _OF_BRAND: Final = {"v": "version", **{kind.stored: kind.words for kind in BUDGETS}, "archived": "archived"}
-_OF_CAMPAIGN: Final = {"v": "version", "on": "switch", "archived": "archived", "schedule": "schedule"}
+_OF_CAMPAIGN: Final = {
+    "v": "version", "on": "switch", "archived": "archived", "schedule": "schedule", "x": "own budgets",
+}  # fmt: skip
 
 
 class Apart(NamedTuple):
@@ -46,7 +48,11 @@ def plans_off(
     for c, switch in zip(own, found, strict=True):
         if inspector.lacks(shard_of(c.brand_id)):
             continue
-        wanted = [str(c.version), _bit(c.enabled), _bit(c.archived_at is not None), c.schedule.compiled]
+        wanted = [
+            str(c.version), _bit(c.enabled), _bit(c.archived_at is not None), c.schedule.compiled, c.limits.compiled,
+        ]  # fmt: skip
+        if switch is not None and switch[-1] in (None, LIFTED):
+            switch[-1] = ""
         yield from _compare(f"campaign {c.id}", c.brand_id, switch, wanted, _OF_CAMPAIGN.values())
 
 

@@ -6,18 +6,20 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from engine.domain.ids import SHARDS, shard_of
+from engine.domain.periods import date_of, days_of_month, month_of
 from engine.errors import BudgetError, ServerAway
 from engine.flows.catalog.plans import Apart, plans_off
 from engine.flows.catalog.restored import Restored, TakenBack
 from engine.ledger.catalog import Catalog, PendingPublication
 from engine.ledger.published import MAX_VERSION, Ahead
 from engine.ledger.records import BrandRecord, CampaignRecord
-from engine.live.admin import BrandPlan, CampaignPlan, LiveRedis
+from engine.live.admin import BrandPlan, Brought, CampaignPlan, LifetimeBase, LiveRedis
 from engine.live.inspect import Inspector
 from engine.live.registry import stamp, stamps
 
@@ -32,6 +34,11 @@ _TRIES: Final = 4
 
 
 _LOOKS: Final = 2
+
+
+_PERSIST_S: Final = 1.5
+"""How long a lifetime budget waits for persist, which runs each second."""
+_PERSIST_STEP_S: Final = 0.1
 
 
 class NotAllPublished(BudgetError):
@@ -237,13 +244,42 @@ class Publisher:
 
     def _bring(self, one: PendingPublication) -> dict[int, int] | None:
         plans = [campaign_plan(c, create=c.id in one.new) for c in one.campaigns]
-        ahead = self._live.bring(self._instance, brand_plan(one.brand, create=one.is_new), plans)
+        brand = brand_plan(one.brand, create=one.is_new)
+        brought = self._live.bring(self._instance, brand, plans)
+        ahead = None if brought is None else brought.ahead
+        if brought is not None and brought.uncounted:
+            ahead = brought.ahead | self._begin_lifetimes(brand, plans, brought)
         if ahead is not None:
             log.info(
                 "published",
                 extra={"brand": one.brand.id, "version": one.brand.version, "campaigns": [c.id for c in one.campaigns]},
             )
         return ahead
+
+    def _begin_lifetimes(self, brand: BrandPlan, plans: Sequence[CampaignPlan], brought: Brought) -> dict[int, int]:
+        """Publishes campaigns whose lifetime counter begins with what they spent before; returns what is ahead. Waits a
+        moment for persist. Raises BudgetError where the log is too far behind: then it is published later.
+        """
+        deadline_s, shard = time.monotonic() + _PERSIST_S, shard_of(brand.brand_id)
+        while True:
+            month = month_of(brought.now_ms)
+            n, spent = self._catalog.spent_before(shard, brought.uncounted, date_of(next(days_of_month(month))))
+            if n >= brought.n:
+                based = [
+                    replace(plan, base=LifetimeBase(spent[plan.campaign_id], month, n))
+                    for plan in plans
+                    if plan.campaign_id in brought.uncounted
+                ]
+                again = self._live.bring(self._instance, brand, based)
+                if again is not None and not again.uncounted:
+                    return again.ahead
+                brought = again or brought
+            if time.monotonic() > deadline_s:
+                campaigns = ", ".join(map(str, brought.uncounted))
+                raise BudgetError(
+                    f"the lifetime budget of campaign {campaigns} begins when persist has caught up with the journal of shard {shard}"
+                )
+            time.sleep(_PERSIST_STEP_S)
 
 
 def _noted(
@@ -270,5 +306,11 @@ def brand_plan(brand: BrandRecord, *, create: bool) -> BrandPlan:
 def campaign_plan(campaign: CampaignRecord, *, create: bool) -> CampaignPlan:
     """A campaign of the catalog as publish takes it."""
     return CampaignPlan(
-        campaign.id, campaign.version, campaign.enabled, campaign.archived_at is not None, campaign.schedule, create
+        campaign.id,
+        campaign.version,
+        campaign.enabled,
+        campaign.archived_at is not None,
+        campaign.schedule,
+        create,
+        campaign.limits,
     )

@@ -13,6 +13,7 @@ from typing import Final
 
 from sqlalchemy import Engine
 
+from engine.domain.budget import NO_LIMITS, OwnLimits
 from engine.domain.ids import SHARDS, campaign_id_of
 from engine.ledger.catalog import Catalog
 from engine.ledger.database import writing
@@ -88,5 +89,6 @@ class Restored:
         for ordinal in range(given + 1, highest + 1):
             one = brand.campaigns.get(campaign_id_of(brand_id, ordinal))
             # A campaign without a key keeps its number all the same: its publish has the shard rebuilt.
-            campaigns.append(LostCampaign(ordinal, one.version if one else 0, one.enabled if one else False))
+            limits = OwnLimits(*(budget.limit for budget in one.budgets)) if one else NO_LIMITS
+            campaigns.append(LostCampaign(ordinal, one.version if one else 0, one.enabled if one else False, limits))
         return LostBrand(brand_id, brand.version, brand.daily_limit, brand.monthly_limit, campaigns)

@@ -14,6 +14,7 @@ from typing import Final
 
 from sqlalchemy import Engine
 
+from engine.domain.budget import Budget
 from engine.domain.causes import OTHER, Status, cause_of, in_order, reasons_of, standing_mask, status_of
 from engine.domain.ids import ordinal_of, shard_of
 from engine.domain.periods import at_ms, ms_of, period_start_ms
@@ -99,7 +100,8 @@ class StatusWriter:
                 assert of_brand is not None
                 apart = frozenset(campaign.reasons) ^ frozenset(reasons)
                 at = max(
-                    (began(cause, campaign, of_brand.brand) for cause in apart), default=ms_of(campaign.created_at)
+                    (began(cause, campaign, of_brand.brand, of_brand.own.get(campaign.id, ())) for cause in apart),
+                    default=ms_of(campaign.created_at),
                 )
                 writes.append(statuses.StatusWrite(campaign.id, at_ms(at), status_of(reasons), reasons, actor))
             statuses.apply(conn, writes)
@@ -142,13 +144,16 @@ def _is_written(row: statuses.Written, mask: int) -> bool:
     return row.reasons == reasons or (OTHER in reasons and ",".join(in_order(row.reasons.split(","))) == reasons)
 
 
-def began(name: str, campaign: CampaignRecord, brand: LiveBrand) -> int:
-    """The instant (ms) at which a differing cause began or ended: of the switch, the budget or the window."""
+def began(name: str, campaign: CampaignRecord, brand: LiveBrand, own: Sequence[Budget] = ()) -> int:
+    """The instant (ms) at which a differing cause began or ended: of the switch, the budget or the window. own: the
+    campaign's own budgets in Redis.
+    """
     now, cause = brand.now_ms, cause_of(name)
-    if cause.since == "budget":
-        assert cause.period is not None
-        budget = brand.budget(name)
-        return max((budget and budget.since_ms) or 0, period_start_ms(cause.period, now))
+    if cause.since in ("budget", "own_budget"):
+        budget = next((budget for budget in (*brand.budgets, *own) if budget.cause == name), None)
+        since = (budget and budget.since_ms) or 0
+        # A lifetime budget that is used up from its beginning has no instant at which it turned.
+        return max(since, period_start_ms(cause.period, now)) if cause.period else since or ms_of(campaign.updated_at)
     if cause.since == "window":
         return campaign.schedule.last_change_ms(now) or now
     if cause.since == "archive" and campaign.archived_since is not None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from engine.domain.budget import LIFETIME_FIELD
 from engine.domain.causes import OTHER, cause_of
 from engine.domain.ids import MAX_BRAND_ID, are_text_ids, is_campaign_id
 from engine.domain.money import MAX_AMOUNT_MICROS, MAX_TOTAL_MICROS
@@ -47,6 +48,8 @@ def check_entry(entry: Entry) -> None:
     for change in entry.changes:
         if not 1 <= change.brand_id <= MAX_BRAND_ID or not _is_budget(change.cause):
             raise ValueError(f"{change.cause[:40]!r} of brand {change.brand_id} is not a budget")
+        if change.campaign_id is not None:
+            _check_campaign(change.campaign_id)
         if change.direction not in ("exhausted", "restored"):
             raise ValueError(f"{change.direction[:40]!r} is not what becomes of a budget")
     _check_spends(entry)
@@ -102,15 +105,17 @@ def _check_spend(spend: LoggedSpend, today: int) -> None:
 
 
 def _check_adjustment(owner: str, owner_id: int, field: str, difference_micros: int) -> None:
+    _check_range(abs(difference_micros), MAX_TOTAL_MICROS, "what a counter has")
     if owner == "campaign":
         _check_campaign(owner_id)
+        if field == LIFETIME_FIELD:
+            return
     elif owner != "brand" or not 1 <= owner_id <= MAX_BRAND_ID:
         raise ValueError(f"{owner[:20]!r} {owner_id} is neither a brand nor a campaign")
     period, digits = split_counter_field(field) or ("", "")
     number = whole(digits)
     if number is None or (number > _LAST_DAY if period == "day" else not _is_month(number)):
         raise ValueError(f"{field[:40]!r} is not a counter of a day or a month")
-    _check_range(abs(difference_micros), MAX_TOTAL_MICROS, "what a counter has")
 
 
 def _is_month(number: int) -> bool:

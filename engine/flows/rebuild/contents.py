@@ -9,7 +9,7 @@ from typing import Final
 
 from sqlalchemy import Engine
 
-from engine.domain.budget import BUDGETS
+from engine.domain.budget import BUDGETS, LIFETIME_FIELD
 from engine.domain.money import MAX_TOTAL_MICROS
 from engine.domain.periods import (
     at_ms,
@@ -22,7 +22,7 @@ from engine.domain.periods import (
     month_of,
     ms_of,
 )
-from engine.ledger import quarantine, spend_read
+from engine.ledger import lifetimes, quarantine, spend_read
 from engine.ledger.holds import HoldRow
 from engine.ledger.records import BrandRecord, CampaignRecord
 from engine.live.admin import TURN
@@ -75,6 +75,17 @@ def open_counters(db: Engine, brand_ids: Sequence[int], now: int, last_ms: int) 
     }
 
 
+def with_lifetimes(db: Engine, counted: Counted, campaigns: Sequence[CampaignRecord]) -> Counted:
+    """The counters, with those of campaigns that have a lifetime budget."""
+    limited = [c for c in campaigns if c.limits.lifetime is not None]
+    with db.connect() as conn:
+        spent = lifetimes.spent(conn, [c.id for c in limited])
+    return {**counted} | {
+        (c.brand_id, c.id): [*counted.get((c.brand_id, c.id), ()), LIFETIME_FIELD, str(stored(spent[c.id]))]
+        for c in limited
+    }
+
+
 def stored(micros: int) -> int:
     """A sum as a script can read it. A sum above the largest total, from entries that no script wrote, is cut: the
     budget is used up, and verify names the difference. Uncut, it would take the shard out of use after each
@@ -102,8 +113,12 @@ def plan_hashes(
     for key in () if keeps_memories else (*keys.requests, *keys.events):
         yield key, ["#", "1"]
     held_of: dict[int, int] = {}
+    held_by: dict[int, dict[int, int]] = {c.brand_id: {} for c in campaigns if c.limits.compiled}
     for hold in held:
         held_of[hold.brand_id] = held_of.get(hold.brand_id, 0) + hold.held_micros
+        if hold.brand_id in held_by:
+            sums = held_by[hold.brand_id]
+            sums[hold.campaign_id] = sums.get(hold.campaign_id, 0) + hold.held_micros
     for b in brands:
         fields = [
             "v",
@@ -116,11 +131,17 @@ def plan_hashes(
         for kind in BUDGETS:
             limit = kind.limit_of(b)
             fields += [kind.stored, "" if limit is None else str(limit)]
+        if b.id in held_by:
+            fields += ["own", "1"]
+            for campaign_id, micros in held_by[b.id].items():
+                fields += [f"h:{campaign_id}", str(stored(micros))]
         yield keys.brand(b.id), fields + counted.get((b.id, None), [])
         for key in keys.holds(b.id):
             yield key, []
     for c in campaigns:
         fields = ["v", str(c.version), "on", _bit(c.enabled), "archived", _bit(c.archived_at is not None)]
+        if c.limits.compiled:
+            fields += ["x", c.limits.compiled]
         yield keys.campaign(c.id), [*fields, "schedule", c.schedule.compiled, *counted.get((c.brand_id, c.id), [])]
 
 

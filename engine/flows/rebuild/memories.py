@@ -17,7 +17,7 @@ from engine.live.grammar import whole
 from engine.live.inspect import Inspector
 from engine.live.journal import COUNTED, EARLIER, digest_of, expand, pack, spend_text
 from engine.live.keys import ShardKeys
-from engine.live.scripts import LAYOUT
+from engine.live.scripts import serves
 
 _WINDOW: Final = ("active", "until", "window")
 _ENDS: Final = {"settled": "s", "over": "o", "late": "t", "released": "l", "expired": "e"}
@@ -59,7 +59,7 @@ def active_hashes(inspector: Inspector, keys: ShardKeys, windows: Windows, now: 
     """Those of a shard whose memories are whole and of windows that have not ended `now` (epoch ms); None where they must be written anew."""
     (state,) = inspector.fields([keys.shard], ["layout", *(f"{m}_{f}" for m in ("req", "ev") for f in _WINDOW)])
     guards = inspector.fields([*keys.requests, *keys.events], ["#"])
-    if state is None or state[0] != LAYOUT or any(guard != ["1"] for guard in guards):
+    if state is None or not serves(state[0] or "") or any(guard != ["1"] for guard in guards):
         return None
     active: list[int] = []
     for at, width in ((1, windows.request_ms), (4, windows.event_ms)):

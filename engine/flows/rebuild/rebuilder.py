@@ -28,6 +28,7 @@ from engine.flows.rebuild.contents import (
     open_counters,
     plan_hashes,
     set_calls,
+    with_lifetimes,
 )
 from engine.flows.rebuild.fork import Unknown
 from engine.flows.rebuild.memories import Active, Memories, Windows, active_hashes, read_memories
@@ -238,7 +239,8 @@ class Rebuilder:
         self._write(keys, token, brands, has, active)
         # No entry may be stamped before the last one that stays.
         floor = max(0 if how.accept_clock else has.last_ms, ms_of_entry(carried.entry_id), min(kept_now, has.now))
-        self._finish(keys, token, carried, floor, active is not None)
+        with_limits = any(c.limits.compiled for c in has.campaigns)
+        self._finish(keys, token, carried, floor, active is not None, with_limits)
         return Rebuilt(
             shard, len(brands), len(has.campaigns), len(has.memories.requests), len(has.memories.events), carried.persisted, carried.salvaged,
             carried.unknown,
@@ -258,7 +260,9 @@ class Rebuilder:
         self._set(keys, token, "add", memory_slices(keys.events[events_at], has.memories.events))
         self._catalog_published(brands, has.campaigns)
 
-    def _finish(self, keys: ShardKeys, token: str, carried: CarriedOver, floor_ms: int, keeps_windows: bool) -> None:
+    def _finish(
+        self, keys: ShardKeys, token: str, carried: CarriedOver, floor_ms: int, keeps_windows: bool, with_limits: bool
+    ) -> None:
         """Writes the mark. Raises Taken."""
         args = (
             token,
@@ -269,6 +273,7 @@ class Rebuilder:
             str(floor_ms),
             "" if keeps_windows else str(self._windows.request_ms),
             "" if keeps_windows else str(self._windows.event_ms),
+            *(("own",) if with_limits else ()),
         )
         reply = self._live.call_all([Call(script("rebuild_finish"), (keys.shard, keys.journal), args)])[0]
         if head(reply) != "ok":
@@ -284,7 +289,7 @@ class Rebuilder:
         now = clock_ms if how.accept_clock else max(clock_ms, last_ms)
         with self._db.connect() as conn:
             held = holds.open_holds(conn, ids)
-        counted = open_counters(self._db, ids, now, last_ms)
+        counted = with_lifetimes(self._db, open_counters(self._db, ids, now, last_ms), campaigns)
         memories = read_memories(self._db, shard, ids, self._windows, now, since_ms)
         return _Has(campaigns, last_ms, now, memories, held, counted)
 

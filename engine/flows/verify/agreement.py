@@ -87,7 +87,8 @@ class Agreement:
                 if before == after and campaign.status == status_of(reasons):
                     continue
                 at = max(
-                    (began(cause, campaign, brand) for cause in before ^ after), default=ms_of(campaign.created_at)
+                    (began(cause, campaign, brand, causes.own.get(campaign.id, ())) for cause in before ^ after),
+                    default=ms_of(campaign.created_at),
                 )
                 if brand.now_ms - at > ONE_CHECK_S * 1000:
                     said, is_so = ", ".join(campaign.reasons) or "no cause", ", ".join(reasons) or "no cause"

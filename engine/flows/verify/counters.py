@@ -18,7 +18,9 @@ from sqlalchemy import Engine
 from engine.domain.ids import ORDINALS, SHARDS, brand_of
 from engine.domain.periods import DAY_MS, counter_field, date_of, day_of, days_of_month, month_of
 from engine.errors import ServerAway
+from engine.flows.verify.difference import Difference
 from engine.flows.verify.findings import TRIES, Check, NotVerifiable
+from engine.flows.verify.lifetimes import Lifetimes
 from engine.flows.verify.logged import Logged, Owner, blocks, read_log
 from engine.flows.verify.passes import Pass
 from engine.ledger import audit
@@ -36,36 +38,6 @@ _AT_ONCE: Final = 100
 
 Owners = Mapping[str, Owner]
 """{key of the hash: owner}"""
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """A counter that differs from its log, at journal number n of its shard. field: in the hash (`d:20748`)."""
-
-    shard: int
-    key: str
-    owner: Owner
-    field: str
-    period: str
-    counted: int
-    logged: int
-    n: int
-
-    @property
-    def apart(self) -> int:
-        """Micros that the counter has too many (negative: too few)."""
-        return self.counted - self.logged
-
-    @property
-    def wrong_micros(self) -> int:
-        """What is wrong with the counter: its difference from the log or, where it agrees, how far it is below 0."""
-        return self.apart or self.counted
-
-    def __str__(self) -> str:
-        if not self.apart:
-            below = "no counter is below 0: more was given back than spent"
-            return f"{self.owner} {self.period}: Redis and the log count {self.counted} micros, and {below}"
-        return f"{self.owner} {self.period}: Redis counts {self.counted} micros, logged are {self.logged} ({self.apart:+d})"
 
 
 @dataclass(slots=True)
@@ -106,6 +78,7 @@ class Counters:
         self._catalog = catalog
         self._live = live
         self._journal = journal
+        self.lifetimes = Lifetimes(db, live, journal)
 
     def check(self, one: Pass) -> tuple[Check, Check]:
         """V1 and V2."""
@@ -169,8 +142,9 @@ class Counters:
         return brands, campaigns
 
     def differences(self, shard: int, owners: Owners, one: Pass) -> list[Difference]:
-        """The differences of a shard that remain in a second look. Raises NotVerifiable."""
-        return [off for off in self._suspects(shard, owners, one) if off.apart]
+        """The differences of a shard that remain in a second look, of lifetimes too. Raises NotVerifiable."""
+        found = [*self._suspects(shard, owners, one), *self.lifetimes.differences(shard, one)]
+        return [off for off in found if off.apart]
 
     def _suspects(self, shard: int, owners: Owners, one: Pass) -> list[Difference]:
         """The same, and negative counters with which the log agrees."""

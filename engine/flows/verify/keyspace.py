@@ -12,7 +12,7 @@ from engine.domain.ids import SHARDS, brand_of, shard_of
 from engine.errors import ServerAway
 from engine.flows.verify.findings import Check, confirmed
 from engine.ledger.catalog import Catalog
-from engine.live.inspect import Inspector, SeenKey
+from engine.live.inspect import BrandHolds, Inspector, SeenKey
 from engine.live.keys import PREFIX, keys_of_brand
 
 _KEY: Final = re.compile(r"budget:\{(\d{1,2})\}:([a-z]+)(?::(\d+))?")
@@ -107,6 +107,7 @@ class Keyspace:
                 f"has {found.held} micros held, its {len(found.holds)} holds are {total} ({found.held - total:+d})",
                 found.held - total,
             )
+        yield from _own_sums_off(found)
         expires = {name: at for name, (_, at) in found.holds.items()}
         if expires != found.expiry:
             apart = sorted(
@@ -114,6 +115,21 @@ class Keyspace:
             )
             micros = sum(found.holds[name][0] for name in apart if name in found.holds)
             yield f"has {len(apart)} holds that are not in its expiry as they should be, first {apart[0]}", micros
+
+
+def _own_sums_off(found: BrandHolds) -> Iterator[tuple[str, int]]:
+    """Where a brand's sums of its campaigns' holds are wrong."""
+    if found.own is None:
+        return
+    sums: dict[int, int] = {}
+    for name, (micros, _) in found.holds.items():
+        campaign_id = int(name.partition(":")[0])
+        sums[campaign_id] = sums.get(campaign_id, 0) + micros
+    for campaign_id in sorted(sums.keys() | found.own.keys()):
+        apart = found.own.get(campaign_id, 0) - sums.get(campaign_id, 0)
+        if apart:
+            kept = found.own.get(campaign_id, 0)
+            yield f"has {kept} micros held of campaign {campaign_id}, its holds are {kept - apart} ({apart:+d})", apart
 
 
 def _may_expire(info: Mapping[str, Any]) -> bool:

@@ -10,17 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import date, timedelta
+from itertools import chain
 from typing import Final, NamedTuple
 
 from sqlalchemy import Engine
 
-from engine.domain.budget import BUDGETS
+from engine.domain.budget import BUDGETS, CAMPAIGN_BUDGETS, Budget, BudgetKind, OwnBudgetKind
 from engine.domain.ids import shard_of
-from engine.domain.periods import at_ms, dates_of, period_of, period_start_ms
+from engine.domain.periods import at_ms, date_of, dates_of, day_of, period_of, period_start_ms
+from engine.domain.refunds import FIRST_DAY
 from engine.flows.verify.findings import Check, confirmed
 from engine.ledger import audit_plan, spend_read
 from engine.ledger.audit_plan import RecentRow
 from engine.ledger.catalog import Catalog
+from engine.ledger.changes import Entity
 from engine.live.admin import LiveRedis
 from engine.live.inspect import Inspector
 from engine.live.plans import LiveBrand
@@ -31,9 +34,27 @@ _SLACK: Final = timedelta(minutes=5, seconds=30)
 """A budget lowered just before the period may have been published just after it began, within one check."""
 _LONGEST_HOLD: Final = timedelta(days=1)
 _BRANDS_AT_ONCE: Final = 50
+_FIRST: Final = date_of(FIRST_DAY)
+"""No row is of an earlier day."""
+
+
+class _Owner(NamedTuple):
+    """A brand, or a campaign with limits of its own, at an instant. budgets: each with its row of a list."""
+
+    entity: Entity
+    brand_id: int
+    campaign_id: int | None
+    now_ms: int
+    budgets: tuple[tuple[BudgetKind | OwnBudgetKind, Budget], ...]
+
+    @property
+    def id(self) -> int:
+        return self.campaign_id or self.brand_id
 
 
 class _Period(NamedTuple):
+    """A period in which an owner's spend and holds are above a budget. field: of the budget in the catalog's changes."""
+
     name: str
     field: str
     begin_ms: int
@@ -44,7 +65,7 @@ class _Period(NamedTuple):
 
 
 class Limits:
-    """Checks brands whose spend and holds are above their budget."""
+    """Checks brands and campaigns whose spend and holds are above their budget."""
 
     def __init__(self, db: Engine, catalog: Catalog, live: LiveRedis, inspector: Inspector) -> None:
         self._db = db
@@ -58,59 +79,84 @@ class Limits:
             "V3", "no overspend by try_spend: spend and open holds fit the largest budget in force, facts apart"
         )
         ids = [brand.id for brand in self._catalog.brands(include_archived=True)]
+        with self._db.connect() as conn:
+            limited = audit_plan.limited_campaigns(conn)
         above = 0
+        for owner in chain(self._brands(ids), map(self._campaign, limited)):
+            if owner is None or not list(_above(owner, self._held(owner))):
+                continue
+            above += 1
+            for text, micros in confirmed(lambda owner=owner: self._overspent(owner)):  # type: ignore[misc]  # mypy cannot infer a default
+                check.find(f"{owner.entity} {owner.id} {text}", f"{owner.entity} {owner.id}", micros, owner.brand_id)
+        of_campaigns = f" and {len(limited)} campaigns" if limited else ""
+        check.checked = f"{len(ids)} brands{of_campaigns}, {above} of them above a budget, calls of the last {_RECENT.seconds // 60} minutes"
+        return check
+
+    def _brands(self, ids: list[int]) -> Iterator[_Owner | None]:
         for start in range(0, len(ids), _BRANDS_AT_ONCE):
             # Ordinal 0: the brand without its campaigns.
             brands = self._live.read_plans(dict.fromkeys(ids[start : start + _BRANDS_AT_ONCE], 0))
-            for brand_id, brand in brands.items():
-                if brand is None or all(budget.limit is None for budget in brand.budgets):
-                    continue
-                if not list(_above(brand, self._held(brand_id))):
-                    continue
-                above += 1
-                for text, micros in confirmed(lambda brand_id=brand_id: self._overspent(brand_id)):  # type: ignore[misc]  # mypy cannot infer a default
-                    check.find(f"brand {brand_id} {text}", f"brand {brand_id}", micros, brand_id)
-        check.checked = (
-            f"{len(ids)} brands, {above} of them above a budget, calls of the last {_RECENT.seconds // 60} minutes"
-        )
-        return check
+            yield from (None if brand is None else _of_brand(brand) for brand in brands.values())
 
-    def _held(self, brand_id: int) -> int:
+    def _campaign(self, campaign_id: int) -> _Owner | None:
+        brand = self._live.read_campaign(campaign_id)
+        campaign = None if brand is None else brand.campaigns.get(campaign_id)
+        if brand is None or campaign is None:
+            return None
+        budgets = tuple(zip(CAMPAIGN_BUDGETS, campaign.budgets, strict=False))
+        return _Owner("campaign", brand.brand_id, campaign_id, brand.now_ms, budgets)
+
+    def _held(self, owner: _Owner) -> int:
+        if all(budget.limit is None for _, budget in owner.budgets):
+            return 0
         try:
-            found = self._inspector.holds(brand_id)
+            found = self._inspector.holds(owner.brand_id)
         except ValueError:
             # V10 reports malformed values.
             return 0
-        return 0 if found is None else found.held
+        if found is None:
+            return 0
+        return found.held if owner.campaign_id is None else (found.own or {}).get(owner.campaign_id, 0)
 
-    def _overspent(self, brand_id: int) -> Iterator[tuple[str, int]]:
-        brand = self._live.read_plans({brand_id: 0})[brand_id]
-        if brand is None:
+    def _again(self, owner: _Owner) -> _Owner | None:
+        return self._campaign(owner.campaign_id) if owner.campaign_id else next(self._brands([owner.brand_id]))
+
+    def _overspent(self, before: _Owner) -> Iterator[tuple[str, int]]:
+        owner = self._again(before)
+        if owner is None:
             return
-        held = self._held(brand_id)
-        now = at_ms(brand.now_ms)
-        for period in _above(brand, held):
+        held = self._held(owner)
+        now = at_ms(owner.now_ms)
+        for period in _above(owner, held):
             with self._db.connect().execution_options(isolation_level="REPEATABLE READ") as conn:
-                begin = at_ms(period.begin_ms) - (_LONGEST_HOLD if held else _SLACK)
-                largest = audit_plan.largest_budget(conn, brand_id, period.field, period.limit, begin)
+                begin = at_ms(max(period.begin_ms, 0)) - (_LONGEST_HOLD if held else _SLACK)
+                largest = audit_plan.largest_budget(conn, owner.entity, owner.id, period.field, period.limit, begin)
                 if largest is None or period.spent + held <= largest:
                     continue
-                rows = audit_plan.recent_rows(conn, brand_id, now - _RECENT, _ROWS)
-                logged = spend_read.campaign_totals(conn, [brand_id], period.first, period.last)
+                rows = audit_plan.recent_rows(conn, owner.brand_id, now - _RECENT, _ROWS, owner.campaign_id)
+                logged = spend_read.campaign_totals(conn, [owner.brand_id], period.first, period.last)
             rows = [row for row in rows if period.first <= row.day <= period.last]
-            verbs = self._inspector.remembered_verbs(shard_of(brand_id), sorted({row.request_id for row in rows}))
-            yield from _beyond(period, largest, held, rows, verbs, sum(logged.values()))
+            verbs = self._inspector.remembered_verbs(shard_of(owner.brand_id), sorted({row.request_id for row in rows}))
+            total = sum(micros for (_, campaign, _), micros in logged.items() if owner.campaign_id in (None, campaign))
+            yield from _beyond(period, largest, held, rows, verbs, total)
 
 
-def _above(brand: LiveBrand, held: int) -> Iterator[_Period]:
-    """The periods in which a brand's spend and holds are above its present budget."""
-    now = brand.now_ms
-    for kind, budget in zip(BUDGETS, brand.budgets, strict=False):
-        if budget.limit is not None and budget.spent + held > budget.limit:
-            first, last = dates_of(kind.period, now)
+def _of_brand(brand: LiveBrand) -> _Owner:
+    return _Owner("brand", brand.brand_id, None, brand.now_ms, tuple(zip(BUDGETS, brand.budgets, strict=False)))
+
+
+def _above(owner: _Owner, held: int) -> Iterator[_Period]:
+    """The periods in which an owner's spend and holds are above its present budget."""
+    now = owner.now_ms
+    for kind, budget in owner.budgets:
+        if budget.limit is None or budget.spent + held <= budget.limit:
+            continue
+        if kind.period is None:
+            first, last, begin_ms, name = _FIRST, date_of(day_of(now)), 0, "lifetime"
+        else:
+            (first, last), begin_ms = dates_of(kind.period, now), period_start_ms(kind.period, now)
             name = f"day {first}" if kind.period == "day" else f"{kind.period} {period_of(kind.period, now)}"
-            begin_ms = period_start_ms(kind.period, now)
-            yield _Period(name, kind.cause, begin_ms, first, last, budget.spent, budget.limit)
+        yield _Period(name, kind.column.removesuffix("_micros"), begin_ms, first, last, budget.spent, budget.limit)
 
 
 def _beyond(

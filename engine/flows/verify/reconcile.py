@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from sqlalchemy import Engine
 
 from engine.flows.catalog.status import StatusWriter
-from engine.flows.verify.counters import Counters, Difference
+from engine.flows.verify.counters import Counters
+from engine.flows.verify.difference import Difference
 from engine.flows.verify.findings import NotVerifiable, confirmed
 from engine.flows.verify.journals import Journals
 from engine.flows.verify.keyspace import Keyspace

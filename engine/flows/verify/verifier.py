@@ -30,7 +30,7 @@ DAYS: Final = 2
 """Days for which rows are checked by default."""
 
 
-_OF_THE_LOG: Final = frozenset({"V1", "V2", "V4", "V5", "V7"})
+_OF_THE_LOG: Final = frozenset({"V1", "V2", "V4", "V5", "V7", "V13"})
 """What a watermark stands on: none moves where one of these found something."""
 
 
@@ -103,6 +103,7 @@ class Verifier:
             ("V10", "keyspace", keyspace.check),
             ("V11", "readiness", lambda: journals.marks(self._catalog.instance_uuid())),
             ("V12", "agreement", agreement.plans),
+            ("V13", "lifetime", lambda: self.counters.lifetimes.check(one)),
             ("V16", "export", Exports(self._db).check),
         ):
             yield from self._judged(invariant, title, lambda judge=judge: (judge(),))  # type: ignore[misc]  # mypy cannot infer a default

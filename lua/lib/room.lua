@@ -1,0 +1,12 @@
+-- Whether a sum fits into budgets.
+-- include: lib/plan.lua
+-- include: lib/constants.lua
+
+-- Whether an owner's budgets have room for a sum: for MAX_TOTAL, and of try calls for their limits.
+local function has_room(owner, held, verb, amount)
+  if verb == 't' and unfit_mask(owner, held, amount) > 0 then return false end
+  for _, budget in ipairs(owner.budgets) do
+    if budget.spent + amount > MAX_TOTAL then return false end
+  end
+  return true
+end
