@@ -126,6 +126,10 @@ class Node:
         """Waits until a replica has all of it; one that was just made may still fetch everything."""
         until(lambda: self.plain.execute_command("WAIT", 1, 1000), 30)
 
+    @property
+    def alive(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
     def signal(self, number: signal.Signals) -> None:
         assert self.process is not None
         os.kill(self.process.pid, number)
@@ -178,14 +182,18 @@ class Cluster:
         return f"redis+cluster://:{PASSWORD}@{places}"
 
     def owner(self, shard: int) -> Node:
-        """The primary of a shard, as the first node that answers says."""
-        slot = SLOT_OF[SHARD_KEYS[shard]]
+        """The primary of a shard, as the first node that answers says. Just after a failover some still name the dead one: they are asked again."""
+        found: list[Node] = []
+        until(lambda: found.extend(self._living_owner(SLOT_OF[SHARD_KEYS[shard]])) or bool(found), 10)
+        return found[0]
+
+    def _living_owner(self, slot: int) -> Iterator[Node]:
         for node in self.nodes:
             with contextlib.suppress(redis.RedisError, OSError):
                 for low, high, primary, *_ in node.plain.execute_command("CLUSTER SLOTS", NEVER_DECODE=True):
                     if low <= slot <= high:
-                        return next(n for n in self.nodes if n.port == primary[1])
-        raise AssertionError(f"nobody has shard {shard}")
+                        yield from (n for n in self.nodes if n.port == primary[1] and n.alive)
+                        return
 
     def shards_of(self, node: Node) -> list[int]:
         return [shard for shard in range(64) if self.owner(shard) is node]
@@ -221,7 +229,7 @@ class Cluster:
     def restore(self) -> None:
         """All nodes run, the first ones are primaries again with the slots that they began with, and all is empty."""
         for node in self.nodes:
-            if node.process is None or node.process.poll() is not None:
+            if not node.alive:
                 node.start()
             node.signal(signal.SIGCONT)
         until(lambda: all(node.answers() for node in self.nodes), 20)
@@ -317,7 +325,7 @@ class Watched:
     def restore(self) -> None:
         """Both run, one follows the other, and both are empty."""
         for node in self.nodes:
-            if node.process is None or node.process.poll() is not None:
+            if not node.alive:
                 node.start()
             node.signal(signal.SIGCONT)
         until(lambda: all(n.answers() for n in self.nodes), 20)
