@@ -13,7 +13,7 @@ from typing import Final
 from sqlalchemy import Connection, text
 
 from engine.errors import BudgetError
-from engine.ledger import exported
+from engine.ledger import exported, flight_sums
 from engine.ledger.audit import daily_sums_off
 from engine.ledger.locks import Lock, take, try_take
 from engine.ledger.models import PARTITION_PREFIX
@@ -105,6 +105,7 @@ def drop_day(connection: Connection, day: date, before: date, only_exported: boo
             f" dropped_at = now()) SELECT count(*) FROM {partition}"
         )
     ).scalar_one()
+    flight_sums.forget_day(connection, day)
     take(connection, Lock.PARTITION, wait_s=_PATIENCE_S, ours_s=_PATIENCE_S)
     connection.execute(text(f"ALTER TABLE spend_log DETACH PARTITION {partition}"))
     connection.execute(text(f"DROP TABLE {partition}"))
