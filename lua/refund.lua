@@ -62,7 +62,7 @@ local function outcome_without_money()
     return too_small(brand, campaign, amount, day, today, of_flight), day, of_flight
   end
   if given_day == '' then return 'n' end
-  return too_small(brand, campaign, amount, tonumber(given_day), today, '') or 'pending', tonumber(given_day)
+  return too_small(brand, campaign, amount, tonumber(given_day), today, '') or 'pending', tonumber(given_day), ''
 end
 
 local outcome, day, flight = outcome_without_money()
