@@ -247,6 +247,7 @@ def close_month() -> str:
 
 def _close(run: runs.Run, made: System) -> None:
     ahead = _make_ahead(made)
+    made.catalog.flights.move_on()
     try:
         closed = made.closer.close_ended(WAIT_S, stop_if_asked)
     except NotAllClosed as some:

@@ -2,7 +2,7 @@
 -- Adds a difference to a counter, with a journal entry, for reconcile. It adds and never sets, because spends go on meanwhile.
 -- A difference is valid only while no other adjustment of the shard followed the comparison, so two reconcilers never repair it twice.
 -- KEYS  1 shard  2 registry  3 journal  4 the brand's or campaign's hash
--- ARGV  1 layout  2 instance uuid  3 field (`d:20748`, `m:202611`, of a campaign also `f:0`)  4 difference in micros, signed  5 the correction's name: a repeat of the
+-- ARGV  1 layout  2 instance uuid  3 field (`d:20748`, `m:202611`, of a campaign also `f:2`)  4 difference in micros, signed  5 the correction's name: a repeat of the
 --       last one adds nothing  6 the journal number at which the counter and the log were compared
 -- Reply {'ok' | 'done', value after, n of its entry} | {'moved'}: another adjustment came first, compare again
 --       {'not_ready', why} | {'wrong_version', layout} | {'foreign', mark}
@@ -20,11 +20,11 @@ local shard, refused = open_shard(shard_key, instance)
 if not shard then return refused end
 local difference = string.find(digits, '^%-?%d+$') and #digits <= 17 and tonumber(digits)
 local compared_n = compared_at and #compared_at <= 16 and string.find(compared_at, '^%d+$') and tonumber(compared_at)
-if not difference or not compared_n or not (string.find(field, '^[dm]:%d+$') or (field == LIFETIME and string.find(plan_key, ':campaign:%d+$'))) or #name > 64 or not string.find(name, ID) then
+if not difference or not compared_n or not (string.find(field, '^[dm]:%d+$') or (string.find(field, '^f:%d+$') and string.find(plan_key, ':campaign:%d+$'))) or #name > 64 or not string.find(name, ID) then
   return { 'invalid', 0, 'adjustment' }
 end
 local got = redis.pcall('HMGET', plan_key, 'v', field)
-local value = not got.err and got[1] and (got[2] or field ~= LIFETIME) and stored(got[2])
+local value = not got.err and got[1] and (got[2] or string.sub(field, 1, 2) ~= 'f:') and stored(got[2])
 if not value then return invalidate_shard(shard_key, plan_key) end
 local last = redis.call('HMGET', shard_key, 'adjusted', 'adjusted_n')
 if last[1] == name then return { 'done', text(value), last[2] } end
@@ -34,7 +34,7 @@ local owner, id = string.match(plan_key, ':(%a+):(%d+)$')
 
 -- A correction of a period that is still open may use its budget up, or free it.
 local day = day_of(shard.now)
-local plan = (owner == 'brand' and read_brand or read_campaign)(plan_key, day, month_of(day))
+local plan = (owner == 'brand' and read_brand or read_campaign)(plan_key, day, month_of(day), shard.now)
 if not plan then return invalidate_shard(shard_key, plan_key) end
 for _, budget in ipairs(plan.budgets) do
   if budget.field == field then

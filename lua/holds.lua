@@ -11,6 +11,7 @@
 --         campaign, w expired holds removed
 --       {'not_ready', why} | {'wrong_version', layout} | {'invalid', index, field}: nothing was written
 -- include: lib/call.lua
+-- include: lib/flight_entry.lua
 -- include: lib/plan_changes.lua
 local MAX_OPERATIONS, MAX_TTL_MS = 200, 86400000
 
@@ -38,8 +39,7 @@ if not shard then return refused end
 local operations, bad = parse(body)
 if not operations then return bad end
 local now = shard.now
-local day = day_of(now)
-local plans, lost = read_plans(day, month_of(day))
+local plans, lost = read_plans(now)
 if not plans then return lost end
 
 -- For each named hold: the amount if it is open, and how it ended if it has.
@@ -154,7 +154,9 @@ end
 if short then return invalidate_shard(shard_key, short.key) end
 local moved, messages = plan_changes(plans, now)
 if #lines > 0 then
-  local failed = append(shard, journal_key, { 'h', table.concat(lines) }, moved)
+  local entry = { 'h', table.concat(lines) }
+  add_flights(entry, plans.campaigns)
+  local failed = append(shard, journal_key, entry, moved)
   if failed then return failed end
 end
 local shard_fields, event_fields = { 'now', text(now), 'n', text(shard.n) }, {}

@@ -21,8 +21,7 @@ if not ttl or ttl < 1 or ttl > MAX_TTL_MS then return { 'invalid', 0, 'ttl' } en
 local number = string.find(number_text, '^%d+$') and #number_text <= 15 and tonumber(number_text)
 if not number or number < 1 then return { 'invalid', 0, 'number' } end
 local now = shard.now
-local day = day_of(now)
-local plans, lost = read_plans(day, month_of(day))
+local plans, lost = read_plans(now)
 if not plans then return lost end
 local campaign = plans.campaigns[campaign_id]
 local brand = campaign and plans.brands[campaign.brand_id]

@@ -35,8 +35,7 @@ if not requests then return invalidate_shard(shard_key, 'requests') end
 if not events then return invalidate_shard(shard_key, 'events') end
 if not has_window(requests, whole(ARGV[2]), shard.now) then return invalidate_shard(shard_key, 'req_window') end
 if not has_window(events, whole(ARGV[3]), shard.now) then return invalidate_shard(shard_key, 'ev_window') end
-local day = day_of(shard.now)
-local plans, lost = read_plans(day, month_of(day))
+local plans, lost = read_plans(shard.now)
 if not plans then return lost end
 for id, brand in pairs(plans.brands) do
   if published(id) == math.huge then return invalidate_shard(shard_key, registry_key) end

@@ -4,7 +4,7 @@
 -- ARGV  1 layout  2 instance uuid  3 brand id  4 version  5 daily limit  6 monthly limit (micros, empty = none)  7 archived 0|1
 --       8 create 0|1: this brand was never published and has no log rows, so that a missing hash is new and not lost
 --       then for each campaign: id, version, on 0|1, archived 0|1, compiled schedule, create 0|1; and where the last key is holds: its own limits
---         `<daily>:<monthly>:<lifetime>` (each empty = none), and what its lifetime counter begins with, `<micros>,<month>,<n>`, or empty: the micros
+--         `<daily>:<monthly>:<lifetime>` (each empty = none), with flights `|<f1>` or `|<f1>|<f2>` (lib/flights.lua), and what its lifetime counter begins with, `<micros>,<month>,<n>`, or empty: the micros
 --         that the log has of it before that month, read when it had all entries up to n
 --       then the limits of further budgets, in the order of the list (lib/budgets.lua); budgets that are left out keep their limits
 -- Reply {'ok', brand version, n, now, ahead}; ahead: `<id>:<version>` joined by `,`, each brand or campaign that Redis has in a higher version, or in
@@ -40,9 +40,11 @@ end
 -- The arguments of the campaign in KEYS[i].
 local function given_campaign(i)
   local at = OF_CAMPAIGN + (i - FIRST_CAMPAIGN) * A_CAMPAIGN
+  local own, f1, f2 = string.match(holds_key and ARGV[at + 6] or '', '^([^|]*)|?([^|]*)|?([^|]*)$')
+  f1, f2 = f1 ~= '' and f1 or nil, f2 ~= '' and f2 or nil
   return {
     id = ARGV[at], version = ARGV[at + 1], on = ARGV[at + 2], archived = ARGV[at + 3], schedule = ARGV[at + 4], create = ARGV[at + 5],
-    limits = holds_key and ARGV[at + 6] or '', base = holds_key and ARGV[at + 7] or '', key = KEYS[i],
+    limits = own, f1 = f1, f2 = f2, base = holds_key and ARGV[at + 7] or '', key = KEYS[i],
   }
 end
 
@@ -55,19 +57,19 @@ if brand == false or (not brand and (registered or create ~= '1')) then return i
 local late_n = shard.layout == WITH_OWN_LIMITS and whole(redis.call('HGET', shard_key, 'late_n')) or shard.n
 local highest, writes, ahead, uncounted, any_limits = tonumber(registered or '0'), {}, {}, {}, false
 for i = FIRST_CAMPAIGN, LAST_CAMPAIGN do
-  local given, campaign = given_campaign(i), read_campaign(KEYS[i], day, month)
+  local given, campaign = given_campaign(i), read_campaign(KEYS[i], day, month, shard.now)
   local ordinal = tonumber(given.id) % 65536
   if campaign == false or (not campaign and (ordinal <= highest or given.create ~= '1')) then return invalidate_shard(shard_key, KEYS[i]) end
   if not campaign and ordinal ~= highest + 1 then return redis.error_reply('publish: campaign ' .. given.id .. ' before its elder') end
   if not campaign then highest = ordinal end
   local given_version, live_version = tonumber(given.version), campaign and tonumber(campaign.version) or 0
-  any_limits = any_limits or has_limits(given.limits)
-  if has_limits(given.limits) and not string.find(given.limits, OWN_LIMITS) then return redis.error_reply('publish: limits of campaign ' .. given.id) end
+  any_limits = any_limits or has_limits(given.limits) or given.f1
+  if not fits_together(given) then return redis.error_reply('publish: limits of campaign ' .. given.id) end
   if not campaign or given_version > live_version then
-    local list = take_limits(given, campaign, day, month, late_n) and writes or uncounted
+    local list = take_limits(given, campaign, day, month, late_n, shard.now) and writes or uncounted
     list[#list + 1] = given
   elseif given_version < live_version or campaign.on ~= (given.on == '1') or campaign.archived ~= (given.archived == '1')
-    or campaign.schedule ~= given.schedule or not same_limits(campaign.limits, given.limits) then
+    or campaign.schedule ~= given.schedule or not same_limits(campaign, given) then
     ahead[#ahead + 1] = given.id .. ':' .. text(live_version)
   end
 end
@@ -131,7 +133,7 @@ if brand_write or #writes > 0 then
   local parts = { id .. ' plan published ' .. now_text .. ' ' .. n, watched_brand(brand) }
   for _, of in ipairs(writes) do
     parts[#parts + 1] = string.match(of.key, '%d+$') .. ':' .. table.concat({ of.version, of.on, of.archived, of.schedule }, ':')
-      .. watched_own(of.set[2], of.budgets)
+      .. watched_own(of.set[2], of.budgets, of.flights)
   end
   redis.call('PUBLISH', changes, table.concat(parts, ' '))
 end

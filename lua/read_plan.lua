@@ -5,13 +5,15 @@
 -- Reply {'ok', now, n, brand, campaign, ...}
 --         brand: `version:archived:daily_limit:monthly_limit:daily_spend:monthly_spend:daily_at:monthly_at` or '' when there is none
 --         campaign: `version:on:causes:daily_spend:monthly_spend` or '' (causes: a bit mask, 0 = running); with limits of its own then
---         `:daily_limit:monthly_limit:lifetime_limit`, the lifetime's spend (empty without such a limit), and when each last changed
+--         `:daily_limit:monthly_limit:lifetime_limit`, the lifetime's spend (empty without such a limit), and when each last changed; with flights then
+--         `:f1:f2` (lib/flights.lua), and the spend that each one's counter has
 --       {'not_ready', why} | {'wrong_version', layout}
 -- include: lib/shard.lua
 -- include: lib/text.lua
 -- include: lib/stored.lua
 -- include: lib/calendar.lua
 -- include: lib/plan.lua
+-- include: lib/flight_plan.lua
 local shard_key, brand_key, layout = KEYS[1], KEYS[2], ARGV[1]
 if not serves(layout) then return { 'wrong_version', LAYOUT } end
 local shard, refused = open_shard(shard_key, '')
@@ -32,29 +34,37 @@ local day_field, month_field = period_fields(day, month)
 local masks, used_up = {}, brand and budget_mask(brand)
 for i = 3, #KEYS do
   local line = ''
-  local got = brand and redis.pcall('HMGET', KEYS[i], 'v', 'on', 'archived', 'schedule', day_field, month_field, 'x')
+  local got = brand and redis.pcall('HMGET', KEYS[i], 'v', 'on', 'archived', 'schedule', day_field, month_field, 'x', 'f1', 'f2')
   if got and got.err then return { 'not_ready', 'lost' } end
   if got and got[1] then
     local on, archived, schedule = got[2], got[3], got[4]
     if not on or not archived or not schedule or not whole(got[1]) or not stored(got[5]) or not stored(got[6]) then return { 'not_ready', 'lost' } end
-    local switches = on .. archived .. schedule
+    local limits, flight_field, outside, _ = nil, nil, false, nil
+    if got[7] then
+      limits, flight_field, _, outside = limits_at(got[7], got[8], got[9], shard.now)
+      if not limits then return { 'not_ready', 'lost' } end
+    end
+    local switches = on .. archived .. schedule .. (outside and ' outside' or '')
     local mask = masks[switches]
     if not mask then
       if not is_flag(on) or not is_flag(archived) or not is_schedule(schedule) then return { 'not_ready', 'lost' } end
-      mask = used_up + closed_gates(on == '1', archived == '1' or brand.archived, schedule, shard.now)
+      mask = used_up + closed_gates(on == '1', archived == '1' or brand.archived, schedule, shard.now, outside)
       masks[switches] = mask
     end
     local own_line = ''
-    if got[7] then
-      local own, since = {}, nil
-      own.budgets, since = read_own_budgets(KEYS[i], got[7], day_field, month_field)
-      if not own.budgets then return { 'not_ready', 'lost' } end
+    if limits then
+      local own, since, flights = {}, nil, got[8] and flights_of(KEYS[i], got[8], got[9]) or {}
+      own.budgets, since = read_own_budgets(KEYS[i], limits, flight_field, day_field, month_field)
+      if not own.budgets or (got[8] and not flights[1]) then return { 'not_ready', 'lost' } end
       local lifetime = ''
       for _, budget in ipairs(own.budgets) do
-        if budget.field ~= day_field and budget.field ~= month_field then lifetime = text(budget.spent) end
+        if budget.field == LIFETIME then lifetime = text(budget.spent) end
       end
       mask = mask + budget_mask(own)
       own_line = table.concat({ '', got[7], lifetime, unpack(since) }, ':')
+      if flights[1] then
+        own_line = own_line .. ':' .. got[8] .. ':' .. (got[9] or '') .. ':' .. optional(flights[1].spent) .. ':' .. optional((flights[2] or {}).spent)
+      end
     end
     line = got[1] .. ':' .. (on == '1' and '1' or '0') .. ':' .. text(mask) .. ':' .. (got[5] or '0') .. ':' .. (got[6] or '0') .. own_line
   elseif got and absent(KEYS[i]) == false then

@@ -11,6 +11,7 @@
 -- include: lib/calendar.lua
 -- include: lib/plan.lua
 -- include: lib/watched.lua
+-- include: lib/flight_plan.lua
 local shard_key, brand_key, layout = KEYS[1], KEYS[2], ARGV[1]
 if not serves(layout) then return { 'wrong_version', LAYOUT } end
 local shard, refused = open_shard(shard_key, '')
@@ -23,11 +24,16 @@ local brand = read_brand(brand_key, day, month)
 if brand == false then return { 'not_ready', 'lost' } end
 reply[5] = brand and watched_brand(brand) or ''
 for i = 3, #KEYS do
-  local got = brand and redis.pcall('HMGET', KEYS[i], 'v', 'on', 'archived', 'schedule', 'x') or {}
+  local got = brand and redis.pcall('HMGET', KEYS[i], 'v', 'on', 'archived', 'schedule', 'x', 'f1', 'f2') or {}
   if got.err then return { 'not_ready', 'lost' } end
   if got[1] and not (whole(got[1]) and is_flag(got[2]) and is_flag(got[3]) and got[4] and is_schedule(got[4])) then return { 'not_ready', 'lost' } end
-  local budgets = got[1] and got[5] and read_own_budgets(KEYS[i], got[5], period_fields(day, month))
-  if got[1] and got[5] and not budgets then return { 'not_ready', 'lost' } end
-  reply[i + 3] = got[1] and table.concat(got, ':', 1, 4) .. watched_own(got[5], budgets) or ''
+  local limits, flight_field, budgets, flights = nil, nil, nil, {}
+  if got[1] and got[5] then
+    limits, flight_field = limits_at(got[5], got[6], got[7], shard.now)
+    budgets = limits and read_own_budgets(KEYS[i], limits, flight_field, period_fields(day, month))
+    flights = got[6] and flights_of(KEYS[i], got[6], got[7]) or {}
+    if not budgets or (got[6] and not flights[1]) then return { 'not_ready', 'lost' } end
+  end
+  reply[i + 3] = got[1] and table.concat(got, ':', 1, 4) .. watched_own(got[5], budgets, flights) or ''
 end
 return reply

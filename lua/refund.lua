@@ -26,7 +26,7 @@ if given_day ~= '' then
   local day = #given_day <= 6 and string.find(given_day, '^%d+$') and tonumber(given_day)
   if not day or day > today or day < FIRST_DAY then return { 'invalid', 0, 'day' } end
 end
-local plans, lost = read_plans(today, month_of(today))
+local plans, lost = read_plans(shard.now)
 if not plans then return lost end
 local campaign = plans.campaigns[campaign_id]
 local brand = campaign and plans.brands[campaign.brand_id]
@@ -38,7 +38,7 @@ local seen = events and look_up_refunds(events, names)
 if not seen then return invalidate_shard(shard_key, 'events') end
 local before = refunded_before(seen, names)
 
--- The outcome where no money moves; else nil and the day of the spend.
+-- The outcome where no money moves; else nil, the day of the spend, and the counter of its flight ('' where it was in none).
 local function outcome_without_money()
   if seen[names.own] then
     local of_campaign, micros, state = string.match(seen[names.own], '^(%d+),(%d+),?(%w*)$')
@@ -52,22 +52,23 @@ local function outcome_without_money()
     end
   end
   if seen[names.spend] then
-    local of_campaign, spent, spent_day = string.match(seen[names.spend], '^(%d+),(%d+),(%d+)$')
+    local of_campaign, spent, spent_day, of_flight = string.match(seen[names.spend], '^(%d+),(%d+),(%d+),?(%d*)$')
     if of_campaign ~= campaign_id then return 'cc' end
     if before + amount > tonumber(spent) then return 'cm' end
     -- A packed call stores the day that its caller sent, which may be any text.
     local day = whole(spent_day)
     if not day or day > today or day < FIRST_DAY then return 'lost' end
-    return too_small(brand, campaign, amount, day, today), day
+    of_flight = stored_flight(campaign, of_flight)
+    return too_small(brand, campaign, amount, day, today, of_flight), day, of_flight
   end
   if given_day == '' then return 'n' end
-  return too_small(brand, campaign, amount, tonumber(given_day), today) or 'pending', tonumber(given_day)
+  return too_small(brand, campaign, amount, tonumber(given_day), today, '') or 'pending', tonumber(given_day), ''
 end
 
-local outcome, day = outcome_without_money()
+local outcome, day, flight = outcome_without_money()
 if outcome == 'lost' then return invalidate_shard(shard_key, 'events') end
 local failed
-local refund = { campaign = campaign_id, event = event, digits = digits, amount = amount, day = day, part = part }
+local refund = { campaign = campaign_id, event = event, digits = digits, amount = amount, day = day, part = part, flight = flight }
 if not outcome then
   failed = give_back(shard, plans, events, names, before, refund)
   outcome = 'k'

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from tests.added_row import Row, run_with_rows
 
-A_CAUSE = """    Cause(256, "flight", "clock", "standing", "between its flights", "flight", "unknown"),
-    Cause(512, "pacing", "clock", "passing", "paced", "pacing", "unknown"),
+A_CAUSE = """    Cause(512, "rehearsal", "clock", "standing", "in rehearsal", "rehearsal", "unknown"),
+    Cause(1024, "pacing", "clock", "passing", "paced", "pacing", "unknown"),
 """
 END_OF_CAUSES = """)
 \"\"\"Append only: a bit"""
@@ -18,17 +18,17 @@ from engine.live.replies import spend_results
 from engine.views.metrics import _counts
 from web.view import CAUSE_WORDS, FILTERS, State
 
-assert mask_of(("flight", "manual")) == 257
-assert reasons_of(256 | 1024) == ("flight", "other")
-assert sentence(("flight",), Schedule(), 0) == "paused: between its flights"
-refused = spend_results([b"ok", b"x768*1", b"81:0:0::", b""], [81 * 65536 + 1], "accepted")[0]
-assert refused.reasons == ("flight", "pacing"), refused
-assert read_campaign_line(81 * 65536 + 1, "1:1:256:0:0").reasons == ("flight",)
-assert _counts([{b"count:x256": b"1", b"count:hx512": b"2"}])["refused", "flight"] == 1
-assert FILTERS["flight"] == "Between its flights" and CAUSE_WORDS["flight"] == "flight"
-assert State.of({"cause": "flight"}).cause == "flight"
+assert mask_of(("rehearsal", "manual")) == 513
+assert reasons_of(512 | 2048) == ("rehearsal", "other")
+assert sentence(("rehearsal",), Schedule(), 0) == "paused: in rehearsal"
+refused = spend_results([b"ok", b"x1536*1", b"81:0:0::", b""], [81 * 65536 + 1], "accepted")[0]
+assert refused.reasons == ("rehearsal", "pacing"), refused
+assert read_campaign_line(81 * 65536 + 1, "1:1:512:0:0").reasons == ("rehearsal",)
+assert _counts([{b"count:x512": b"1", b"count:hx1024": b"2"}])["refused", "rehearsal"] == 1
+assert FILTERS["rehearsal"] == "In rehearsal" and CAUSE_WORDS["rehearsal"] == "rehearsal"
+assert State.of({"cause": "rehearsal"}).cause == "rehearsal"
 # The passing one refuses, and is neither status nor row.
-assert _written_as(512) == ("active", "") and _written_as(768) == ("paused", "flight")
+assert _written_as(1024) == ("active", "") and _written_as(1536) == ("paused", "rehearsal")
 assert status_of(("pacing",)) == "active" and sentence(("pacing",), Schedule(), 0) == "active"
 assert "pacing" not in FILTERS
 print("seen")
@@ -39,7 +39,7 @@ def test_a_cause_added_to_the_table_is_read_written_shown_and_counted() -> None:
     assert run_with_rows([Row("engine.domain.causes", A_CAUSE, END_OF_CAUSES)], CAUSE_SEEN) == "seen\n"
 
 
-A_MONEY_CAUSE = """    Cause(256, "team_budget", "money", "standing", "team budget used up", "team budget", "budget", "day"),
+A_MONEY_CAUSE = """    Cause(512, "team_budget", "money", "standing", "team budget used up", "team budget", "budget", "day"),
 """
 A_BUDGET = """    BudgetKind("team_budget", "day", "team", "team budget", "The team's day"),
 """
@@ -91,7 +91,7 @@ picture.restart(now)
 picture.load(17, [(81, read_brand(1, now, "1:0:10::0:0:7:0"), [read_campaign(campaign, "1:1:0:")])])
 assert campaign in picture.running
 picture.apply_budget(read_message(b"81 team_budget exhausted %d 2" % now))
-assert picture.mask(campaign) == 256
+assert picture.mask(campaign) == 512
 picture.advance(21_000 * DAY_MS)
 assert campaign in picture.running
 print("seen")

@@ -8,6 +8,7 @@ from engine.domain.ids import ORDINALS
 from engine.domain.periods import day_of
 from engine.domain.schedule import Schedule
 from engine.live.scripts import LAYOUT
+from tools.golden_flights import FLOWN
 from tools.golden_holds import HELD
 from tools.golden_own import LIMITED
 from tools.golden_refunds import REFUNDED
@@ -374,4 +375,5 @@ CASES: Final = (
         ],
     ),
     *LIMITED,
+    *FLOWN,
 )

@@ -65,12 +65,14 @@ def spends(script: str, request: str, lines: Sequence[str], ms: int = NOON, layo
     return {**made, "any_order": [2, 3]} if len(campaigns) > 1 else made
 
 
-def packed(script: str, request: str, sums: str, width: int, places: Sequence[int], amounts: Sequence[int]) -> Step:
+def packed(
+    script: str, request: str, sums: str, width: int, places: Sequence[int], amounts: Sequence[int], ms: int = NOON
+) -> Step:
     """A packed charge call on the first two campaigns."""
     log = bytes((1, width, *places)) + b"".join(amount.to_bytes(width, "little") for amount in amounts)
     holds = KEYS.holds(BRAND) if script == "try_spends" else ()
     keys = [*KEYS.fixed, KEYS.brand(BRAND), *holds, KEYS.campaign(FIRST), KEYS.campaign(SECOND)]
-    return {**step(script, keys, (LAYOUT, request, sums, {"hex": log.hex()})), "any_order": [2, 3]}
+    return {**step(script, keys, (LAYOUT, request, sums, {"hex": log.hex()}), ms), "any_order": [2, 3]}
 
 
 def named(script: str, request: str, sums: str, day: int, *spends: tuple[str, int, int]) -> Step:

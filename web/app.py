@@ -15,6 +15,7 @@ from werkzeug.routing import IntegerConverter
 from web import (
     catalog,
     failures,
+    flights,
     formats,
     guard,
     health,
@@ -71,7 +72,7 @@ def create_app(system: System) -> Flask:
     requests.install(app)
     guard.install(app, password)
     csrf = CSRFProtect(app)
-    for module in (status, spending, catalog, login, health):
+    for module in (status, spending, catalog, flights, login, health):
         app.register_blueprint(module.blueprint)
     metrics.install(app, system.metrics, settings.metrics_token)
     failures.install(app)

@@ -9,6 +9,7 @@ from datetime import datetime
 from flask import Flask
 from markupsafe import Markup
 
+from engine.domain.flights import instant_text
 from engine.domain.money import MICROS, NO_LIMIT_WORD, to_decimal
 from engine.domain.periods import at_ms, ms_of
 
@@ -89,6 +90,7 @@ def install(app: Flask) -> None:
         count=count,
         since=since,
         moment=moment,
+        instant=instant_text,
         plain=plain,
     )
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True

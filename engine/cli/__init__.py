@@ -22,6 +22,7 @@ _COMMANDS: Final = {
     "scheduler": "engine.cli.processes:scheduler",
     "brand": "engine.cli.brand:brand",
     "campaign": "engine.cli.campaign:campaign",
+    "flight": "engine.cli.flight:flight",
     "spend": "engine.cli.spend:spend",
     "replay": "engine.cli.replay:replay",
     "check": "engine.cli.jobs:check",

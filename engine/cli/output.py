@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from engine.domain.budget import CAMPAIGN_BUDGETS
+from engine.domain.flights import instant_text
 from engine.domain.money import format_micros, format_optional
 from engine.domain.names import seen
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from engine.ledger.reports import BrandDay, BrandHour
     from engine.live.replies import SpendResult
-    from engine.views.models import BrandView, CampaignView
+    from engine.views.models import BrandView, CampaignView, FlightView
     from engine.views.overview import Overview
 
 NO_LIMIT: Final = "no limit"
@@ -103,6 +104,21 @@ def campaign_document(view: CampaignView) -> dict[str, Any]:
             for kind, budget in zip(CAMPAIGN_BUDGETS, view.budgets, strict=True)
         },
         "lifetime_spend": format_micros(view.budgets[-1].spent) if view.budgets[-1].limit is not None else None,
+        "flight": None if view.flight is None else flight_document(view.flight),
+    }
+
+
+def flight_document(flight: FlightView) -> dict[str, Any]:
+    """A flight as the contract shapes it."""
+    return {
+        "no": flight.no,
+        "starts_at": instant_text(flight.starts_ms),
+        "ends_at": instant_text(flight.ends_ms),
+        "budget": format_optional(flight.budget),
+        "spend": format_micros(flight.spend),
+        "left": format_optional(flight.left),
+        "carries_on": flight.carries,
+        "state": flight.state,
     }
 
 

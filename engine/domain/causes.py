@@ -24,7 +24,8 @@ MONTHLY_BUDGET: Final = "monthly_budget"
 CAMPAIGN_DAILY_BUDGET: Final = "campaign_daily_budget"
 CAMPAIGN_MONTHLY_BUDGET: Final = "campaign_monthly_budget"
 FLIGHT_BUDGET: Final = "flight_budget"
-"""The cause of a campaign's lifetime budget, which is a flight without ends."""
+"""The cause of the budget of a flight, and of a campaign's lifetime budget, which is a flight without ends."""
+FLIGHT: Final = "flight"
 OTHER: Final = "other"
 """The name for causes that this release does not know."""
 
@@ -45,7 +46,7 @@ class Cause(NamedTuple):
     lasting: Literal["standing", "passing"]
     sentence: str
     label: str
-    since: Literal["switch", "archive", "window", "budget", "own_budget", "unknown"]
+    since: Literal["switch", "archive", "window", "budget", "own_budget", "flight", "unknown"]
     period: Period | None = None
 
 
@@ -80,10 +81,11 @@ CAUSES: Final = (
         FLIGHT_BUDGET,
         "money",
         "standing",
-        "its lifetime budget used up",
-        "lifetime budget",
+        "its lifetime or flight budget used up",
+        "flight budget",
         "own_budget",
     ),
+    Cause(256, FLIGHT, "clock", "standing", "outside its flights", "flight", "flight"),
 )
 """Append only: a bit is never given to another cause. `lua/lib/gates.lua` and `lua/lib/budgets.lua` have the same
 bits.
@@ -143,26 +145,32 @@ def status_of(reasons: Iterable[str]) -> Status:
     return "paused" if any(cause_of(name).lasting == "standing" for name in reasons) else "active"
 
 
-def again_ms(reasons: Iterable[str], schedule: Schedule | None, now_ms: int) -> int | None:
+def again_ms(
+    reasons: Iterable[str], schedule: Schedule | None, now_ms: int, flight_ms: int | None = None
+) -> int | None:
     """The instant at which every cause has ended by itself; None when there is none, or one that only a person ends,
     or it is unknown.
 
     A schedule that opens before a budget's next period may be closed again by then, so it is evaluated at that
-    instant. None is an unknown schedule.
+    instant. None is an unknown schedule. flight_ms: when the campaign's next flight begins, as far as it is known.
     """
     causes = {cause_of(name) for name in reasons}
+    if flight_ms is None and any(cause.since == "flight" for cause in causes):
+        return None
     if not causes or any(cause.kind == "switch" or (cause.kind == "money" and not cause.period) for cause in causes):
         return None
     if schedule is None and any(cause.kind == "clock" for cause in causes):
         return None
     at = max([now_ms, *(next_period_ms(cause.period, now_ms) for cause in causes if cause.period)])
+    if any(cause.since == "flight" for cause in causes):
+        at = max(at, flight_ms or at)
     if schedule is None or schedule.is_within_ms(at):
         # Causes older than now: their window may have opened since.
         return None if at == now_ms else at
     return schedule.next_change_ms(at)
 
 
-def sentence(reasons: Iterable[str], schedule: Schedule | None, now_ms: int) -> str:
+def sentence(reasons: Iterable[str], schedule: Schedule | None, now_ms: int, flight_ms: int | None = None) -> str:
     """The causes for people: "paused: daily budget used up, again at 00:00 UTC"; "active" when there are none.
 
     It names one time at most, at which the campaign runs again: the end of one cause of several would be misleading.
@@ -170,7 +178,7 @@ def sentence(reasons: Iterable[str], schedule: Schedule | None, now_ms: int) -> 
     causes = standing(reasons)
     if not causes:
         return "active"
-    again = again_ms(causes, schedule, now_ms)
+    again = again_ms(causes, schedule, now_ms, flight_ms)
     words = "paused: " + "; ".join(cause_of(name).sentence for name in causes)
     if again is None:
         return words

@@ -40,6 +40,7 @@ COLUMNS: Final[tuple[Any, ...]] = (
     Campaign.reasons,
     cast(Campaign.schedule, Text).label("schedule"),
     *(getattr(Campaign, kind.column) for kind in CAMPAIGN_BUDGETS),
+    Campaign.flights,
     Campaign.version,
     Campaign.published_version,
     Campaign.switched_at,
@@ -150,9 +151,15 @@ def change(
         if not isinstance(limit, Keep):
             wanted[kind.column] = check_budget_micros(limit, f"{kind.name}_budget")
     note = clean_note(note)
-    before = _locked(connection, campaign_id)
+    before = locked(connection, campaign_id)
+    if wanted.get("lifetime_budget_micros") is not None and before.flights:
+        raise Conflict(
+            f"campaign {campaign_id} has flights, and a lifetime budget is a flight without ends: give the flights budgets,"
+            " or remove them first",
+            "lifetime_budget",
+        )
     if not wanted.keys() <= brands.NAMES_ONLY:
-        _refuse_archived(before)
+        refuse_archived(before)
     if expected_version is not None and before.version != expected_version:
         raise Conflict(
             f"campaign {campaign_id} is at version {before.version}, not {expected_version}:"
@@ -165,29 +172,29 @@ def change(
     ]
     if "schedule" in values:
         values["schedule"] = values["schedule"].to_json()
-    return _apply(connection, before, values, trail, actor)
+    return apply(connection, before, values, trail, actor)
 
 
 def switch(connection: Connection, campaign_id: int, actor: str, *, enabled: bool) -> CampaignRecord:
     """A person's switch, independent of budgets and schedule. A repeat is no change. Raises NotFound, Conflict if
     archived.
     """
-    before = _locked(connection, campaign_id)
-    _refuse_archived(before)
+    before = locked(connection, campaign_id)
+    refuse_archived(before)
     if before.enabled == enabled:
         return before
     trail = [FieldChange(campaign_id, "enabled", changes.flag(before.enabled), changes.flag(enabled))]
-    return _apply(connection, before, {"enabled": enabled, "switched_at": func.clock_timestamp()}, trail, actor)
+    return apply(connection, before, {"enabled": enabled, "switched_at": func.clock_timestamp()}, trail, actor)
 
 
 def archive(connection: Connection, campaign_id: int, actor: str) -> CampaignRecord:
     """Archives a campaign. One that is archived already, itself or by its brand, stays as it is. Raises NotFound."""
-    before = _locked(connection, campaign_id)
+    before = locked(connection, campaign_id)
     if before.archived:
         return before
     now = func.clock_timestamp()
     trail = [FieldChange(campaign_id, "archived", changes.flag(False), changes.flag(True))]
-    return _apply(connection, before, {"archived_at": now, "switched_at": now}, trail, actor)
+    return apply(connection, before, {"archived_at": now, "switched_at": now}, trail, actor)
 
 
 def unarchive(connection: Connection, campaign_id: int, actor: str, *, name: str | Keep = KEEP) -> CampaignRecord:
@@ -197,7 +204,7 @@ def unarchive(connection: Connection, campaign_id: int, actor: str, *, name: str
     name: its new name, where its own is taken.
     """
     wanted = None if isinstance(name, Keep) else clean_name(name)
-    before = _locked(connection, campaign_id)
+    before = locked(connection, campaign_id)
     if before.brand_archived_at is not None:
         raise Conflict(
             f"campaign {campaign_id} {shown(before.name)} is archived with its brand:"
@@ -211,7 +218,7 @@ def unarchive(connection: Connection, campaign_id: int, actor: str, *, name: str
     if wanted is not None and wanted != before.name:
         values["name"] = wanted
         trail.append(FieldChange(campaign_id, "name", before.name, wanted))
-    return _apply(connection, before, values, trail, actor)
+    return apply(connection, before, values, trail, actor)
 
 
 def one(connection: Connection, campaign_id: int) -> CampaignRecord:
@@ -263,7 +270,7 @@ def unknown(campaign_id: object) -> NotFound:
     return NotFound(f"there is no campaign {shown(campaign_id)}: `campaign list` shows all")
 
 
-def _locked(connection: Connection, campaign_id: int) -> CampaignRecord:
+def locked(connection: Connection, campaign_id: int) -> CampaignRecord:
     """The campaign with its row locked for a change, and its brand kept from being archived meanwhile."""
     check_campaign_id(campaign_id)
     try:
@@ -275,9 +282,10 @@ def _locked(connection: Connection, campaign_id: int) -> CampaignRecord:
     return one(connection, campaign_id)
 
 
-def _apply(
+def apply(
     connection: Connection, before: CampaignRecord, values: dict[str, Any], trail: list[FieldChange], actor: str
 ) -> CampaignRecord:
+    """Writes changed columns of a locked campaign, with the next version and its audit trail."""
     if not values:
         return before
     returning = before.id if "archived_at" in values else None
@@ -320,7 +328,8 @@ def _refuse_taken_names(connection: Connection, brand_id: int, names: list[str])
         raise taken_name("campaign", taken)
 
 
-def _refuse_archived(campaign: CampaignRecord) -> None:
+def refuse_archived(campaign: CampaignRecord) -> None:
+    """Raises Conflict for an archived campaign."""
     if campaign.archived:
         by_brand = campaign.brand_archived_at is not None
         back = f"brand unarchive {campaign.brand_id}" if by_brand else f"campaign unarchive {campaign.id}"

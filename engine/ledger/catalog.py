@@ -20,6 +20,7 @@ from engine.errors import InvalidId, NotFound, shown
 from engine.ledger import brands, campaigns, cursors, lifetimes, published
 from engine.ledger.campaigns import CampaignChanges
 from engine.ledger.database import writing
+from engine.ledger.flight_catalog import FlightCatalog
 from engine.ledger.models import Brand, Campaign, Instance
 from engine.ledger.published import Ahead
 from engine.ledger.records import KEEP, BrandRecord, CampaignRecord, Keep, brand_record, campaign_record, schedule_of
@@ -61,6 +62,7 @@ class Catalog:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self.flights = FlightCatalog(engine)
 
     def instance_uuid(self) -> str:
         """The uuid of this installation, which Redis' marks contain."""

@@ -10,8 +10,9 @@ from typing import Final, NamedTuple
 from sqlalchemy import Connection, text
 
 from engine.domain.budget import NO_LIMITS, OwnLimits
+from engine.domain.flights import PlannedFlight
 from engine.domain.ids import campaign_id_of
-from engine.ledger import changes
+from engine.ledger import changes, flights
 from engine.ledger.changes import FieldChange
 from engine.ledger.published import ACTOR, MAX_VERSION
 
@@ -35,6 +36,7 @@ class LostCampaign(NamedTuple):
     version: int
     enabled: bool
     limits: OwnLimits = NO_LIMITS
+    flights: tuple[PlannedFlight, ...] = ()
 
 
 class LostBrand(NamedTuple):
@@ -106,6 +108,7 @@ def _campaigns(connection: Connection, brand: LostBrand) -> int:
             "name": f"Lost campaign {campaign_id_of(brand.brand_id, c.ordinal)}",
             "enabled": c.enabled,
             "version": _above(c.version),
+            "flights": [flight.compiled for flight in c.flights],
             **c.limits._asdict(),
         }
         for c in lost
@@ -113,11 +116,13 @@ def _campaigns(connection: Connection, brand: LostBrand) -> int:
     connection.execute(
         text(
             "INSERT INTO campaign (id, brand_id, ordinal, name, enabled, version, published_version, switched_at, created_at, archived_at,"
-            " daily_budget_micros, monthly_budget_micros, lifetime_budget_micros)"
-            f" VALUES (:id, :brand, :ordinal, :name, :enabled, :version, 0, {_SINCE}, {_SINCE}, now(), :daily, :monthly, :lifetime)"
+            " daily_budget_micros, monthly_budget_micros, lifetime_budget_micros, flights)"
+            f" VALUES (:id, :brand, :ordinal, :name, :enabled, :version, 0, {_SINCE}, {_SINCE}, now(), :daily, :monthly, :lifetime, :flights)"
         ),
         rows,
     )
+    for campaign in lost:
+        flights.take_back(connection, campaign_id_of(brand.brand_id, campaign.ordinal), campaign.flights)
     connection.execute(
         _SET_NEXT_ORDINAL,
         {"id": brand.brand_id, "next": max(c.ordinal for c in lost) + 1},

@@ -10,22 +10,13 @@ import uuid
 from datetime import date, datetime
 from typing import Any, Final
 
-from sqlalchemy import (
-    CheckConstraint,
-    ForeignKey,
-    Identity,
-    Index,
-    Integer,
-    SmallInteger,
-    UniqueConstraint,
-    func,
-    text,
-)
+from sqlalchemy import CheckConstraint, ForeignKey, Identity, Index, Integer, SmallInteger, UniqueConstraint, func, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from engine.ledger.base import Base
 from engine.ledger.exported_model import ExportedDay  # noqa: F401  # its table belongs to the metadata
+from engine.ledger.flight_model import Flight, FlightEntry, FlightTotal  # noqa: F401  # the same
 from engine.ledger.pack_model import SpendPack  # noqa: F401  # the same
 from engine.ledger.refund_model import Refund  # noqa: F401  # its table belongs to the metadata
 from engine.ledger.run_model import JobRun  # noqa: F401  # the same
@@ -105,6 +96,8 @@ class Campaign(Base):
     daily_budget_micros: Mapped[int | None]
     monthly_budget_micros: Mapped[int | None]
     lifetime_budget_micros: Mapped[int | None]
+    flights: Mapped[list[str]] = mapped_column(server_default=text("'{}'::text[]"))
+    last_flight: Mapped[int] = mapped_column(Integer, server_default="0")
     version: Mapped[int] = mapped_column(Integer, server_default="1")
     published_version: Mapped[int | None] = mapped_column(Integer)
     switched_at: Mapped[datetime] = _now()

@@ -16,6 +16,7 @@ from sqlalchemy import Row
 from sqlalchemy.exc import IntegrityError
 
 from engine.domain.budget import OwnLimits
+from engine.domain.flights import PlannedFlight
 from engine.domain.schedule import Schedule
 from engine.errors import Conflict, InvalidInput, shown
 
@@ -52,7 +53,8 @@ class BrandRecord:
 
 @dataclass(frozen=True, slots=True)
 class CampaignRecord:
-    """A campaign as it stands in PostgreSQL; budgets of its own in micros, None is no limit. `status` and `reasons` are
+    """A campaign as it stands in PostgreSQL; budgets of its own in micros, None is no limit; flights: those in
+    its plan. `status` and `reasons` are
     those last written by flows/status.
     """
 
@@ -68,6 +70,7 @@ class CampaignRecord:
     daily_budget_micros: int | None
     monthly_budget_micros: int | None
     lifetime_budget_micros: int | None
+    flights: tuple[PlannedFlight, ...]
     version: int
     published_version: int | None
     switched_at: datetime
@@ -95,6 +98,7 @@ class CampaignRecord:
 _PLACES: Final = [field.name for field in fields(CampaignRecord)]
 _REASONS: Final = _PLACES.index("reasons")
 _SCHEDULE: Final = _PLACES.index("schedule")
+_FLIGHTS: Final = _PLACES.index("flights")
 
 
 def brand_record(row: Row[*tuple[Any, ...]]) -> BrandRecord:
@@ -106,6 +110,7 @@ def campaign_record(row: Row[*tuple[Any, ...]]) -> CampaignRecord:
     """A campaign from a row of `campaigns.COLUMNS`, whose order is that of the record's fields."""
     values: list[Any] = list(row)
     values[_REASONS], values[_SCHEDULE] = tuple(values[_REASONS]), schedule_of(values[_SCHEDULE])
+    values[_FLIGHTS] = tuple(map(PlannedFlight.parse, values[_FLIGHTS]))
     return CampaignRecord(*values)
 
 

@@ -13,7 +13,7 @@ from typing import Final
 from sqlalchemy import Connection, text
 
 from engine.errors import BudgetError
-from engine.ledger import exported
+from engine.ledger import exported, flight_sums
 from engine.ledger.audit import daily_sums_off
 from engine.ledger.locks import Lock, take, try_take
 from engine.ledger.models import LOG_TABLES
@@ -109,6 +109,7 @@ def drop_day(connection: Connection, day: date, before: date, only_exported: boo
         _check_export(connection, day)
     _check_sums(connection, day)
     rows = int(connection.execute(_KEEP_SUMS, {"day": day}).scalar_one())
+    flight_sums.forget_day(connection, day)
     take(connection, Lock.PARTITION, wait_s=_PATIENCE_S, ours_s=_PATIENCE_S)
     for table, partition in partitions:
         connection.execute(text(f"ALTER TABLE {table} DETACH PARTITION {partition}"))

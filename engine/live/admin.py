@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from engine.domain.budget import NO_LIMITS, OwnLimits
+from engine.domain.flights import PlannedFlight
 from engine.domain.ids import SHARDS, brand_of, campaign_id_of, ordinal_of
 from engine.domain.schedule import Schedule
 from engine.errors import BudgetError, ServerAway
@@ -103,7 +104,7 @@ class BrandPlan:
 
 @dataclass(frozen=True, slots=True)
 class CampaignPlan:
-    """A campaign's switch, schedule and own limits, to publish. base: what its lifetime counter begins with, where it begins."""
+    """A campaign's switch, schedule, own limits and flights, to publish. base: what its lifetime counter begins with, where it begins."""
 
     campaign_id: int
     version: int
@@ -113,6 +114,12 @@ class CampaignPlan:
     create: bool
     limits: OwnLimits = NO_LIMITS
     base: LifetimeBase | None = None
+    flights: tuple[PlannedFlight, ...] = ()
+
+    @property
+    def own(self) -> str:
+        """Its limits and flights as publish takes them; nothing where it has none."""
+        return "|".join([self.limits.compiled, *(flight.compiled for flight in self.flights)])
 
 
 class LifetimeBase(NamedTuple):
@@ -279,13 +286,13 @@ class LiveRedis(Asking):
         calls = []
         for start in range(0, max(len(campaigns), 1), TURN):
             part = campaigns[start : start + TURN]
-            with_limits = any(c.limits.compiled for c in part)
+            with_limits = any(c.own for c in part)
             args = [*head_args, _bit(brand.create and start == 0)]
             for c in part:
                 args += (str(c.campaign_id), str(c.version), _bit(c.enabled), _bit(c.archived))
                 args += (c.schedule.compiled, _bit(c.create))
                 # Whoever has no limits of its own is published as ever.
-                args += (c.limits.compiled, ",".join(map(str, c.base or ()))) if with_limits else ()
+                args += (c.own, ",".join(map(str, c.base or ()))) if with_limits else ()
             plan_keys: tuple[str, ...] = (keys.shard, keys.registry, keys.journal, keys.brand(brand.brand_id))
             plan_keys += tuple(keys.campaign(c.campaign_id) for c in part)
             calls.append(Call(script("publish"), plan_keys + keys.holds(brand.brand_id)[:1] * with_limits, args))

@@ -7,6 +7,7 @@ every spend was counted
 - `h`: steps of holds and refunds
 - `a`: an adjustment of a counter
 - `t`: a change of a brand
+- `v`: the flights in which its spends were made, `<campaign id>:<counter>` joined by `,`
 - `g`: the generation, in the mark of a rebuild
 docs/protocol.md describes the fields.
 """
@@ -94,6 +95,8 @@ class Entry:
     adjusted: str = ""
     log: bytes = b""
     packed: Unpacked | None = None
+    flights: Mapping[int, int] | None = None
+    """{campaign id: number of the counter} of the flights in which its spends were made."""
     skip: frozenset[int] = frozenset()
     """Positions that are in the log already, when a lost journal's entry is salvaged."""
 
@@ -324,10 +327,17 @@ def decode(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Entry:
             text.get("a", ""),
             fields.get(b"l", b"") + fields.get(b"e", b""),
             packed.read(text["s"], fields[b"l"], text.get("e")) if "s" in text else None,
+            flights_in(text["v"]) if "v" in text else None,
         )
     except (KeyError, ValueError) as error:
         begins = {key[:20]: value[:60] for key, value in list(fields.items())[:4]}
         raise BadEntry(f"journal entry {name} does not read ({str(error)[:200]}): {begins!r:.200}") from None
+
+
+def flights_in(text: str) -> dict[int, int]:
+    """The flights of an entry's spends from its field `v`: {campaign id: number of the counter}. Raises ValueError."""
+    pairs = (pair.partition(":") for pair in text.split(","))
+    return {strictly(campaign, "a campaign"): strictly(counter, "a flight") for campaign, _, counter in pairs}
 
 
 def _change(owner_id: int, cause: str, direction: str) -> Change:

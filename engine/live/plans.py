@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from engine.domain.budget import BUDGETS, CAMPAIGN_BUDGETS, Budget, budgets_of
 from engine.domain.causes import DAILY_BUDGET, MONTHLY_BUDGET, reasons_of
+from engine.domain.flights import PlannedFlight
 from engine.live.replies import optional_int
 from engine.live.transport.pool import Reply
 
@@ -15,12 +16,14 @@ _FIELDS: Final = 5
 """Of every campaign's line."""
 _OWN_FIELDS: Final = 7
 """That follow where it has, or had, limits of its own."""
+_FLIGHT_FIELDS: Final = 4
+"""That follow then where it has flights."""
 
 
 @dataclass(frozen=True, slots=True)
 class LiveCampaign:
     """A campaign as Redis has it; money in micros. budgets: its own, in the order of `CAMPAIGN_BUDGETS`, also those without
-    a limit; empty where it never had one.
+    a limit; empty where it never had one. flights: those in its plan, each with what its counter has.
     """
 
     campaign_id: int
@@ -30,6 +33,7 @@ class LiveCampaign:
     daily_spend: int
     monthly_spend: int
     budgets: tuple[Budget, ...] = ()
+    flights: tuple[tuple[PlannedFlight, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +112,7 @@ class PlanLines:
 
 def read_campaign_line(campaign_id: int, text: str) -> LiveCampaign:
     """`version:on:causes:daily_spend:monthly_spend`; with limits of its own `:daily:monthly:lifetime limit:lifetime
-    spend:daily_at:monthly_at:lifetime_at`; and fields of later releases.
+    spend:daily_at:monthly_at:lifetime_at`; with flights `:f1:f2:spend of each one's counter`; and fields of later releases.
     """
     version, on, mask, daily, monthly, *own = text.split(":")
     budgets: tuple[Budget, ...] = ()
@@ -118,7 +122,17 @@ def read_campaign_line(campaign_id: int, text: str) -> LiveCampaign:
             Budget(kind.cause, optional_int(limit), int(micros), optional_int(at))
             for kind, limit, micros, at in zip(CAMPAIGN_BUDGETS, limits, spent, since, strict=True)
         )
-    return LiveCampaign(campaign_id, int(version), on == "1", reasons_of(int(mask)), int(daily), int(monthly), budgets)
+    return LiveCampaign(
+        campaign_id, int(version), on == "1", reasons_of(int(mask)), int(daily), int(monthly), budgets,
+        _flights(own[_OWN_FIELDS : _OWN_FIELDS + _FLIGHT_FIELDS]),
+    )  # fmt: skip
+
+
+def _flights(fields: Sequence[str]) -> tuple[tuple[PlannedFlight, int], ...]:
+    if len(fields) < _FLIGHT_FIELDS:
+        return ()
+    pairs = zip(fields[:2], fields[2:], strict=True)
+    return tuple((PlannedFlight.parse(text), int(spent or 0)) for text, spent in pairs if text)
 
 
 def read_brand_line(brand_id: int, reply: Reply, campaigns: Mapping[int, LiveCampaign]) -> LiveBrand:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
 from engine.domain.budget import BUDGETS, OWN_CAUSES, Budget, budgets_of, used_up_causes
-from engine.domain.causes import Status, in_order, reasons_of, status_of
+from engine.domain.causes import FLIGHT, Status, in_order, reasons_of, status_of
 from engine.domain.ids import brand_of
 from engine.domain.money import to_decimal
+from engine.domain.periods import at_ms
 from engine.errors import BudgetError, InvalidInput, Unavailable, UnreadableReply, WrongVersion, shown
 from engine.live.packed import each_of
 from engine.live.scripts import LAYOUT
@@ -28,6 +30,8 @@ COUNTED_WORDS: Final = frozenset({RECORDED, ACCEPTED, DUPLICATE})
 """The outcomes of a spend that is counted."""
 
 _OUTCOMES: Final = {"d": DUPLICATE, "c": CONFLICT, "u": UNKNOWN_CAMPAIGN}
+_WITH_STARTS: Final = 5
+"""Parts of a reply about campaigns between two flights."""
 _RUN: Final = re.compile(r"([kdcu]|x\d+)\*(\d+)")
 
 
@@ -37,8 +41,19 @@ class Figures:
     first access, because most callers need the outcome only.
     """
 
-    __slots__ = ("_causes", "_line", "budgets", "daily_limit", "daily_spend", "monthly_limit", "monthly_spend")
+    __slots__ = (
+        "_causes",
+        "_line",
+        "budgets",
+        "daily_limit",
+        "daily_spend",
+        "monthly_limit",
+        "monthly_spend",
+        "starts",
+    )
 
+    starts: Mapping[int, int]
+    """{campaign id: ms} of campaigns that are between two flights: when the next begins."""
     budgets: tuple[Budget, ...]
     """In the order of `BUDGETS`, as many as the script reported."""
     daily_spend: int
@@ -52,6 +67,8 @@ class Figures:
 
     def __getattr__(self, name: str) -> Any:
         """Called while a figure is not parsed yet."""
+        if name == "starts":
+            return {}
         if name not in ("budgets", "daily_spend", "monthly_spend", "daily_limit", "monthly_limit"):
             raise AttributeError(name)
         try:
@@ -133,6 +150,16 @@ class Answered:
         return None if self.figures is None else to_decimal(self.figures.monthly_spend)
 
     @property
+    def retry_at(self) -> datetime | None:
+        """When a call that was refused would be accepted if nothing else were spent until then, exact to the
+        millisecond: when the campaign's next flight begins. None where that is not known, or something else stops it.
+        """
+        if self.figures is None or self.reasons != (FLIGHT,):
+            return None
+        start = self.figures.starts.get(self.campaign_id)
+        return None if start is None else at_ms(start)
+
+    @property
     def daily_remaining(self) -> Decimal | None:
         """What is left of the daily budget, negative when record calls exceeded it."""
         figures = self.figures
@@ -180,6 +207,8 @@ class SpendResult(Answered):
         """
         if figures is None or figures is self.figures or self.figures is None:
             return
+        if self.figures.starts:
+            figures.starts = {**self.figures.starts, **figures.starts}
         self.figures = figures
         if self.outcome != REFUSED:
             used_up = figures.causes()
@@ -239,7 +268,13 @@ def read_figures(reply: Reply) -> tuple[dict[int, Figures], dict[int, int]]:
 
 
 def _figures(reply: Reply) -> dict[int, Figures]:
-    return {int(line.partition(b":")[0]): Figures(line) for line in reply[2].split(b";")} if reply[2] else {}
+    found = {int(line.partition(b":")[0]): Figures(line) for line in reply[2].split(b";")} if reply[2] else {}
+    if len(reply) == _WITH_STARTS:
+        pairs = (pair.split(":") for pair in reply[4].decode().split(";"))
+        starts = {int(campaign): int(ms) for campaign, ms in pairs}
+        for figures in found.values():
+            figures.starts = starts
+    return found
 
 
 def spend_result(reply: Reply, campaign_id: int, counted_word: str) -> SpendResult:
@@ -247,6 +282,8 @@ def spend_result(reply: Reply, campaign_id: int, counted_word: str) -> SpendResu
     if reply[0] != b"ok" or reply[1] != b"k*1":
         return spend_results(reply, (campaign_id,), counted_word)[0]
     mask = reply[3].split(b":", 2)[1]
+    if len(reply) == _WITH_STARTS:
+        return SpendResult(campaign_id, counted_word, reasons_of(int(mask)), _figures(reply)[brand_of(campaign_id)])
     return SpendResult(campaign_id, counted_word, reasons_of(int(mask)), Figures(reply[2]))
 
 

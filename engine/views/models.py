@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from engine.domain.budget import BUDGETS, CAMPAIGN_BUDGETS, Budget, BudgetKind, OwnBudgetKind, used_up_causes
 from engine.domain.causes import DAILY_BUDGET, MONTHLY_BUDGET, Status, cause_of
@@ -13,6 +14,22 @@ from engine.domain.pace import Pace
 from engine.domain.periods import Period
 from engine.domain.schedule import Schedule
 from engine.ledger.reports import StatusLine
+
+
+@dataclass(frozen=True, slots=True)
+class FlightView:
+    """A flight for people. budget: its own, None is none. left: of the counter that it counts in, so with what the one
+    before left where that goes on; None without a budget, or where Redis has no figures. spend: of that counter.
+    """
+
+    no: int
+    starts_ms: int
+    ends_ms: int
+    budget: int | None
+    carries: bool
+    state: Literal["over", "running", "ahead"]
+    spend: int = 0
+    left: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +54,14 @@ class CampaignView:
     """When it runs again by itself; None when it runs now, or when only a person can start it."""
     budgets: tuple[Budget, ...] = ()
     """Its own, in the order of `CAMPAIGN_BUDGETS`; those without a limit too."""
+
+    flights: tuple[FlightView, ...] = ()
+    """Those in its plan."""
+
+    @property
+    def flight(self) -> FlightView | None:
+        """The flight that is in force, or else the next."""
+        return next((flight for flight in self.flights if flight.state != "over"), None)
 
     @property
     def meters(self) -> list[tuple[OwnBudgetKind, Budget]]:
@@ -121,6 +146,14 @@ class BrandView:
     @property
     def monthly_remaining(self) -> int | None:
         return self.of(MONTHLY_BUDGET).remaining
+
+    flights: tuple[FlightView, ...] = ()
+    """Those in its plan."""
+
+    @property
+    def flight(self) -> FlightView | None:
+        """The flight that is in force, or else the next."""
+        return next((flight for flight in self.flights if flight.state != "over"), None)
 
     @property
     def meters(self) -> list[tuple[BudgetKind, Budget]]:

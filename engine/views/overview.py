@@ -12,27 +12,31 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 from functools import cached_property
+from typing import Any
 
 import redis
 from sqlalchemy import Engine
 
 from engine.domain.budget import BUDGETS, CAMPAIGN_BUDGETS, OWN_CAUSES, Budget
-from engine.domain.causes import ARCHIVED, MANUAL, SCHEDULE, Status, again_ms, in_order, sentence, status_of
+from engine.domain.causes import ARCHIVED, FLIGHT, MANUAL, SCHEDULE, Status, again_ms, in_order, sentence, status_of
+from engine.domain.flights import Flight, next_start_ms
 from engine.domain.ids import brand_of, ordinal_of
 from engine.domain.periods import Period, at_ms, date_of, day_of, ms_of
 from engine.errors import BudgetError, InvalidInput, ServerAway
-from engine.ledger import lifetimes, reports
+from engine.ledger import flight_sums, lifetimes, reports
 from engine.ledger.catalog import CampaignGroup, Catalog
 from engine.ledger.records import BrandRecord, CampaignRecord
 from engine.ledger.reports import BrandDay, BrandHour, CatalogLine, SpendLine
 from engine.live.admin import LiveRedis
 from engine.live.plans import LiveBrand, LiveCampaign
+from engine.views.flights import effects_of, flight_views
 from engine.views.health import Health, HealthBoard
 from engine.views.hindsight import Campaigns, Hindsight, Ran
 from engine.views.models import (
     BrandView,
     CampaignView,
     ChangeLine,
+    FlightView,
     Snapshot,
     Tally,
 )
@@ -222,6 +226,30 @@ class Overview:
         spends = reports.open_spends(self._db, date_of(day_of(now_ms)), brand_ids)
         return {c: (spend.daily_spend_micros, spend.monthly_spend_micros) for c, spend in spends.items()}
 
+    def flights(self, campaign_id: int) -> tuple[FlightView, ...]:
+        """All flights of a campaign with their figures. Raises NotFound."""
+        self._catalog.campaign(campaign_id)
+        live = self._live_campaign(campaign_id)
+        with self._db.connect() as conn:
+            spent = flight_sums.spent(conn, [campaign_id])
+        now_ms = self._catalog.flights.now_ms() if live is None else live[0]
+        flown = {counter: micros for (_, counter), micros in spent.items()}
+        return flight_views(self._catalog.flights.of([campaign_id])[campaign_id], live and live[1], now_ms, flown)
+
+    def flight_effects(self, campaign_id: int, no: int, changes: Mapping[str, Any]) -> list[str]:
+        """What a change of a running flight will do, said before it is made. Raises NotFound."""
+        flights = self._catalog.flights.of([campaign_id])[campaign_id]
+        return effects_of(flights, self.flights(campaign_id), no, changes, self._catalog.flights.now_ms())
+
+    def _live_campaign(self, campaign_id: int) -> tuple[int, LiveCampaign] | None:
+        """A campaign as Redis has it, with its time; None where it has no figures."""
+        try:
+            brand = self._live.read_campaign(campaign_id)
+        except ServerAway:
+            return None
+        found = None if brand is None else brand.campaigns.get(campaign_id)
+        return None if brand is None or found is None else (brand.now_ms, found)
+
     def _lifetimes(self, campaigns: Sequence[CampaignRecord], live: Mapping[int, LiveCampaign]) -> dict[int, int]:
         """What campaigns with a lifetime budget spent by the log, where Redis has no counter of it."""
         limited = [c.id for c in campaigns if c.limits.lifetime is not None]
@@ -245,8 +273,9 @@ class Overview:
         plans = {} if live is None else live.campaigns
         spent = [logged.get(c.id, (0, 0)) for c in campaigns]
         in_all = self._lifetimes(campaigns, plans)
+        flights = self._catalog.flights.of([c.id for c in campaigns if c.flights])
         views = tuple(
-            _campaign_view(c, plans.get(c.id), (*from_log, in_all.get(c.id, 0)), now_ms)
+            _campaign_view(c, plans.get(c.id), (*from_log, in_all.get(c.id, 0)), now_ms, flights.get(c.id, ()))
             for c, from_log in zip(campaigns, spent, strict=True)
         )
         return BrandView(
@@ -296,7 +325,7 @@ def _tally(brand: BrandView, groups: Iterable[CampaignGroup]) -> Tally:
         manual = () if alike.enabled else (MANUAL,)
         outside = () if alike.schedule.is_within_ms(brand.now_ms) else (SCHEDULE,)
         # Each campaign has its own budgets: their causes are those last written.
-        own = (cause for cause in in_order(alike.reasons) if cause in OWN_CAUSES)
+        own = (cause for cause in in_order(alike.reasons) if cause in OWN_CAUSES or cause == FLIGHT)
         reasons = (*manual, *outside, *brand.used_up, *own)
         return status_of(reasons), reasons, alike.campaigns
 
@@ -304,8 +333,13 @@ def _tally(brand: BrandView, groups: Iterable[CampaignGroup]) -> Tally:
 
 
 def _campaign_view(
-    campaign: CampaignRecord, live: LiveCampaign | None, logged: tuple[int, int, int], now_ms: int
+    campaign: CampaignRecord,
+    live: LiveCampaign | None,
+    logged: tuple[int, int, int],
+    now_ms: int,
+    flights: Sequence[Flight] = (),
 ) -> CampaignView:
+    starts_ms = next_start_ms(campaign.flights, now_ms)
     reasons = in_order(campaign.reasons) if live is None else live.reasons
     if campaign.archived and ARCHIVED not in reasons:
         reasons = in_order((*reasons, ARCHIVED))
@@ -316,13 +350,14 @@ def _campaign_view(
         name=campaign.name,
         status="paused" if live is None and campaign.status == "paused" else status_of(reasons),
         reasons=reasons,
-        sentence=sentence(reasons, campaign.schedule, now_ms),
+        sentence=sentence(reasons, campaign.schedule, now_ms, starts_ms),
         schedule=campaign.schedule,
         daily_spend=logged[0] if live is None else live.daily_spend,
         monthly_spend=logged[1] if live is None else live.monthly_spend,
         archived=campaign.archived,
         enabled=campaign.enabled,
         version=campaign.version,
-        again_ms=again_ms(reasons, campaign.schedule, now_ms),
+        again_ms=again_ms(reasons, campaign.schedule, now_ms, starts_ms),
         budgets=_own_budgets(campaign, live, logged),
+        flights=flight_views(flights, live, now_ms),
     )

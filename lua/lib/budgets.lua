@@ -6,17 +6,17 @@
 -- limit    of a brand the field of the limit in micros, empty is no limit; of a campaign the limit's place in its field `x` (OWN_LIMITS)
 -- absent   of a brand the value of a missing limit: nil takes the shard out of use, '' is no limit (for a budget that is newer than the data); of a
 --          campaign the value of a missing counter
--- counter  the field of the present period's counter, an expression of `day`, `month`, `day_field` (`d:20780`) and `month_field` (`m:202611`); LIFETIME of
---          a campaign's whole life
+-- counter  the field of the present period's counter, an expression of `day`, `month`, `day_field` (`d:20780`), `month_field` (`m:202611`) and, of a
+--          campaign, `flight_field` (`f:2`, lib/flights.lua)
 -- since    the field that keeps when the budget was last used up or free again
 --
 -- Append only: replies have the figures of the first two rows (lib/figures.lua).
--- | budget                  | owner    | cause | limit   | absent | counter     | since          |
--- | daily_budget            | brand    | 8     | daily   | nil    | day_field   | daily_at       |
--- | monthly_budget          | brand    | 16    | monthly | nil    | month_field | monthly_at     |
--- | campaign_daily_budget   | campaign | 32    | 1       | '0'    | day_field   | own_daily_at   |
--- | campaign_monthly_budget | campaign | 64    | 2       | '0'    | month_field | own_monthly_at |
--- | flight_budget           | campaign | 128   | 3       | nil    | LIFETIME    | lifetime_at    |
+-- | budget                  | owner    | cause | limit   | absent | counter      | since          |
+-- | daily_budget            | brand    | 8     | daily   | nil    | day_field    | daily_at       |
+-- | monthly_budget          | brand    | 16    | monthly | nil    | month_field  | monthly_at     |
+-- | campaign_daily_budget   | campaign | 32    | 1       | '0'    | day_field    | own_daily_at   |
+-- | campaign_monthly_budget | campaign | 64    | 2       | '0'    | month_field  | own_monthly_at |
+-- | flight_budget           | campaign | 128   | 3       | nil    | flight_field | lifetime_at    |
 
 -- A campaign's own limits, the field `x` of its hash: `<daily>:<monthly>:<lifetime>` in micros, each empty where there is none. No field: none at all.
 local OWN_LIMITS, NO_LIMITS, LIFETIME = '^(%d*):(%d*):(%d*)$', '::', 'f:0'

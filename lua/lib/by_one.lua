@@ -38,6 +38,7 @@ local function targets_of(sums, verb, plans, now)
       rooms[brand] = rooms[brand] or room_of(brand, brand.held, verb)
       local own = campaign.budgets[1] and room_of(campaign, held_by(brand, campaign.id), verb) or ANY_ROOM
       targets[i] = target_of(sum.campaign, campaign.brand_id, verb == 't' and gates_of(brand, campaign, now) or 0, rooms[brand], own)
+      if campaign.flight then targets[i].of_flight = ',' .. campaign.flight end
     else
       targets[i] = UNKNOWN
     end
@@ -102,7 +103,7 @@ local function by_one(columns, targets, before, verb, seen, now)
         outcome = 'k'
         room.left, target.amount = room.left - amount, target.amount + amount
         if name then
-          local value = kept and kept[2 * i] or target.campaign .. ',' .. (digits and digits[i] or text(amount)) .. day
+          local value = kept and kept[2 * i] or target.campaign .. ',' .. (digits and digits[i] or text(amount)) .. day .. (target.of_flight or '')
           seen[name], set[#set + 1], set[#set + 2] = value, name, value
         end
       else

@@ -37,7 +37,9 @@ end
 
 -- Reads the brands and campaigns that KEYS names from FIRST_PLAN on: {id = plan} each, brands with their holds where those keys are given. Or nil and
 -- the reply.
-local function read_plans(day, month)
+local function read_plans(now)
+  local day = day_of(now)
+  local month = month_of(day)
   local brands, campaigns, day_field, month_field = {}, {}, period_fields(day, month)
   local tag, holds, brand_ids = #shard_key - 4, {}, {}
   for i = FIRST_PLAN, #KEYS do
@@ -46,7 +48,7 @@ local function read_plans(day, month)
       brands[id] = read_brand(KEYS[i], day, month)
       if brands[id] == false or (not brands[id] and published(id)) then return nil, invalidate_shard(shard_key, KEYS[i]) end
     elseif kind == 'campaign' then
-      local campaign = read_campaign(KEYS[i], day, month)
+      local campaign = read_campaign(KEYS[i], day, month, now)
       local ordinal = id % 65536
       local brand_number = (id - ordinal) / 65536
       if campaign == false or (not campaign and ordinal <= (published(text(brand_number)) or 0)) then return nil, invalidate_shard(shard_key, KEYS[i]) end
@@ -116,7 +118,8 @@ local function write_counters(key, budgets, day_field, daily, month_field, month
   if not budgets[1] then return redis.call('HSET', key, day_field, argument(daily), month_field, argument(monthly)) end
   local fields = { day_field, argument(daily), month_field, argument(monthly) }
   for _, budget in ipairs(budgets) do
-    if budget.field == LIFETIME then fields[#fields + 1], fields[#fields + 2] = LIFETIME, argument(budget.spent) end
+    local of_period = budget.field == day_field or budget.field == month_field
+    if not of_period then fields[#fields + 1], fields[#fields + 2] = budget.field, argument(budget.spent) end
   end
   add_since({ budgets = budgets }, fields)
   redis.call('HSET', key, unpack(fields))

@@ -17,6 +17,7 @@
 -- include: lib/by_sums.lua
 -- include: lib/by_one.lua
 -- include: lib/draw.lua
+-- include: lib/flight_entry.lua
 -- include: lib/plan_changes.lua
 
 -- The spends of a call as columns (lib/spends.lua), or nil and the reply. Columns of a packed call have `named`, and no places and amounts yet.
@@ -71,12 +72,20 @@ local function look_up_events(names, now)
   return seen, events
 end
 
+-- Whether any campaign is in a flight, which stands in the stored value of its events then.
+local function any_flight(campaigns)
+  for _, campaign in pairs(campaigns) do
+    if campaign.flight then return true end
+  end
+  return false
+end
+
 -- Evaluates the spends: by their sums where all fit and no event was seen, else one by one. sweeps: whether expired holds are to be stored among events.
 -- Returns the verdict, and the dedup window of events where it is needed; or nil and the reply.
 local function evaluate(verb, call, columns, before, plans, sweeps, now)
   local named, wanted, fit = columns.named, not before or has_unknown(before), not before and all_fit(columns.sums, verb, plans, now)
-  -- The caller's names and values can be stored unchanged where no name repeats and the caller's day is that of Redis.
-  local ready = named and not before and named.once and call.day == text(day_of(now))
+  -- The caller's names and values can be stored unchanged where no name repeats, the caller's day is that of Redis, and none is of a flight.
+  local ready = named and not before and named.once and call.day == text(day_of(now)) and not any_flight(plans.campaigns)
   local unread, seen, events, names = call.log and wanted, {}, nil, {}
   if ready then names, columns.names, columns.kept = named.names, named.names, named.fields end
   if unread and (not fit or (named and not ready)) then
@@ -137,8 +146,7 @@ local function charge(verb, call)
   if not columns then return bad end
   -- Open.
   local now, size = shard.now, columns.size
-  local day = day_of(now)
-  local plans, lost = read_plans(day, month_of(day))
+  local plans, lost = read_plans(now)
   if not plans then return lost end
   bad = verb == 'd' and unfit_draw(call, columns.sums, plans)
   if bad then return bad end
@@ -164,6 +172,7 @@ local function charge(verb, call)
   local moved, messages = plan_changes(plans, now)
   if verdict.counted > 0 or #lines > 0 then
     local entry = entry_of(verb, call, size, verdict, lines)
+    add_flights(entry, plans.campaigns)
     local failed = append(shard, journal_key, entry, moved, call.log and verdict.counted > 0 and '2')
     if failed then return failed end
   end

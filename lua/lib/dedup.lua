@@ -36,7 +36,7 @@ local function is_kept(dedup, id, value)
     local held, settled = string.match(value, '^[sotle],(%d+),(%d+)$')
     return whole(held) ~= nil and whole(settled) ~= nil
   end
-  return whole(string.match(value, kind == '-' and '^%d+,(%d+),?%w*$' or '^%d+,(%d+),?%d*$')) ~= nil
+  return whole(string.match(value, kind == '-' and '^%d+,(%d+),?%w*$' or '^%d+,(%d+),?%d*,?%d*$')) ~= nil
 end
 
 -- Looks up ids: {id = stored value}. nil when a hash was lost or a value is malformed.

@@ -8,6 +8,7 @@
 -- include: lib/own_held.lua
 -- include: lib/budgets.lua
 -- include: lib/gates.lua
+-- include: lib/flights.lua
 -- include: lib/dedup.lua
 -- include: lib/holds.lua
 -- include: lib/changes.lua
@@ -47,23 +48,27 @@ local function usual_sums(verb, shard, body, by_number, before, day, month)
     -- Ascending order excludes repeated campaigns.
     if start ~= ends or not brand or id <= last_id or key ~= campaign_key .. campaign_id then return nil end
     if several < 1 or #times > 4 or #digits > 16 or amount < several or amount > several * MAX_AMOUNT then return nil end
-    local got = with_own and redis.pcall('HMGET', key, 'on', 'archived', 'schedule', day_field, month_field, 'x', LIFETIME)
+    local got = with_own and redis.pcall('HMGET', key, 'on', 'archived', 'schedule', day_field, month_field, 'x', LIFETIME, 'f1', 'f2')
       or redis.pcall('HMGET', key, 'on', 'archived', 'schedule', day_field, month_field)
     local schedule, daily, monthly = got[3], got[4] or '0', got[5] or '0'
     if not is_flag(got[1]) or not is_flag(got[2]) or not schedule or (schedule ~= '' and not is_schedule(schedule)) then return nil end
     if daily == '' or monthly == '' or #daily > 16 or #monthly > 16 then return nil end
-    local on, archived, closed = got[1] == '1', got[2] == '1' or brand.archived, 0
+    local on, archived, closed, outside = got[1] == '1', got[2] == '1' or brand.archived, 0, false
+    if got[6] then
+      local limits, flight_field, flight, is_outside, starts = limits_at(got[6], got[8], got[9], now)
+      if not limits then return nil end
+      local counted, held = { [day_field] = daily, [month_field] = monthly, [LIFETIME] = got[7] or nil }, 0
+      if flight then counted[flight_field] = redis.call('HGET', key, flight_field) or nil end
+      local budgets = own_budgets(limits, flight_field, counted, day_field, month_field)
+      if verb == 't' and brand.held > 0 then held = held_by(brand, campaign_id) end
+      if not budgets or not held then return nil end
+      if starts and schedule ~= '' and not within_schedule(schedule, starts) then starts = nil end
+      outside, owns[count] = is_outside, { id = campaign_id, budgets = budgets, held = held, flight = flight, starts = starts }
+    end
     -- each gate
     if $closed then closed = closed + $cause end
     -- end each
     any_closed = any_closed or closed > 0
-    if got[6] then
-      local counted = { [day_field] = daily, [month_field] = monthly, [LIFETIME] = got[7] or nil }
-      local budgets, held = own_budgets(got[6], counted, day_field, month_field), 0
-      if verb == 't' and brand.held > 0 then held = held_by(brand, campaign_id) end
-      if not budgets or not held then return nil end
-      owns[count] = { id = campaign_id, budgets = budgets, held = held }
-    end
     ids[count], amounts[count], counts[count], gates[count], brands[count] = campaign_id, amount, several, closed, brand
     found[2 * count - 1], found[2 * count] = daily, monthly
     brand.amount = brand.amount + amount
@@ -108,11 +113,17 @@ local function write_usual(verb, call, usual, verdict)
     if brand.amount > 0 then count_budgets(brand, brand.amount) end
   end
   local moved, messages = changes_of(by_id, now)
+  local entry, flights, starts = entry_of(verb, call, sums.size, verdict, {}), {}, {}
   for i, own in pairs(sums.owns or NO_BUDGETS) do
-    count_budgets(own, sums.amounts[i])
-    changes_of({ [own.id] = own }, now, moved, messages)
+    if own.starts then starts[#starts + 1] = own.id .. ':' .. text(own.starts) end
+    if sums.amounts[i] > 0 then
+      count_budgets(own, sums.amounts[i])
+      changes_of({ [own.id] = own }, now, moved, messages)
+      if own.flight then flights[#flights + 1] = own.id .. ':' .. own.flight end
+    end
   end
-  local failed = verdict.counted > 0 and append(shard, journal_key, entry_of(verb, call, sums.size, verdict, {}), moved, '2')
+  if flights[1] then entry[#entry + 1], entry[#entry + 2] = 'v', table.concat(flights, ',') end
+  local failed = verdict.counted > 0 and append(shard, journal_key, entry, moved, '2')
   if failed then return failed end
 
   local fields = { 'now', text(now), 'n', text(shard.n), usual.counter, text(shard.count + verdict.counted) }
@@ -140,7 +151,7 @@ local function write_usual(verb, call, usual, verdict)
     ids[i] = ids[i] .. (mask == 0 and ':0' or ':' .. mask)
   end
   publish_messages(shard, messages)
-  return { 'ok', verdict.packed, table.concat(lines, ';'), table.concat(ids, ';') }
+  return { 'ok', verdict.packed, table.concat(lines, ';'), table.concat(ids, ';'), starts[1] and table.concat(starts, ';') or nil }
 end
 
 -- Returns the reply. Or nil and what was read, where the spends must be evaluated one by one. Or nil alone, for the slow path.
@@ -162,6 +173,10 @@ local function fast_packed(verb, call)
   if not one[1] or not other[1] or one[2] or other[2] then return nil end
   local usual = { shard = shard, brands = brands, sums = sums, counter = counter, requests = request_keys[1 + active], day = day, seen = {} }
   if call.day then
+    -- The stored value of an event of a flight names the flight, which the caller does not know.
+    for _, own in pairs(sums.owns or NO_BUDGETS) do
+      if own.flight then return nil end
+    end
     usual.named, usual.seen, usual.events = usual_events(call, sums.size, day, now)
     if not usual.named then return nil end
     usual.names = call.names

@@ -7,6 +7,7 @@
 -- include: lib/clock.lua
 -- include: lib/budgets.lua
 -- include: lib/gates.lua
+-- include: lib/flights.lua
 repeat
   local format, find, is_try = string.format, string.find, verb == 't'
   local shard_key, registry_key, journal_key, requests_0, requests_1, events_0, events_1, brand_key = unpack(KEYS, 1, 8)
@@ -47,7 +48,7 @@ repeat
     -- end each
   )
   -- A shard of the first layout has no campaign with limits of its own.
-  local campaign = state[2] ~= LAYOUT and redis.pcall('HMGET', campaign_key, 'on', 'archived', 'schedule', day_field, month_field, 'x', LIFETIME)
+  local campaign = state[2] ~= LAYOUT and redis.pcall('HMGET', campaign_key, 'on', 'archived', 'schedule', day_field, month_field, 'x', LIFETIME, 'f1', 'f2')
     or redis.pcall('HMGET', campaign_key, 'on', 'archived', 'schedule', day_field, month_field)
   local schedule = campaign[3]
   if not brand[1] or not campaign[1] or not campaign[2] or not schedule then break end
@@ -77,6 +78,12 @@ repeat
   end
   held, own_daily, own_monthly, counted = held + 0, own_daily + amount, own_monthly + amount, counted + 1
 
+  local limits, flight_field, flight, outside, starts = nil, nil, nil, false, nil
+  if campaign[6] and (campaign[6] ~= NO_LIMITS or campaign[8]) then
+    limits, flight_field, flight, outside, starts = limits_at(campaign[6], campaign[8], campaign[9], now)
+    if not limits then break end
+    if starts and schedule ~= '' and not within_schedule(schedule, starts) then starts = nil end
+  end
   local on, archived = campaign[1] == '1', campaign[2] == '1' or brand[1] == '1'
   local closed, used_up, largest = 0, 0, math.max(n, counted, held, own_daily, own_monthly)
   -- each gate
@@ -91,17 +98,18 @@ repeat
   if is_used_up(most_$i, was_$i) then used_up = used_up + $cause end
   if amount > left_of(most_$i, was_$i, held) then refused = refused + $cause end
   -- end each
-  local limits = campaign[6] and campaign[6] ~= NO_LIMITS and { string.match(campaign[6], OWN_LIMITS) }
   -- each campaign budget
   local cap_$i, met_$i = nil, 0
   -- end each
   if limits then
     local own_held = is_try and held > 0 and redis.call('HGET', brand_key, 'h:' .. campaign_id) or '0'
-    if #limits == 0 or #own_held > 16 or not find(own_held, WHOLE) then break end
+    if #own_held > 16 or not find(own_held, WHOLE) then break end
     own_held = own_held + 0
+    local counted_in_all = campaign[7]
+    if flight then counted_in_all = redis.call('HGET', campaign_key, flight_field) end
     -- each campaign budget
     if limits[$limit] ~= '' then
-      local counter = $counter == day_field and (campaign[4] or '0') or $counter == month_field and (campaign[5] or '0') or campaign[7] or $absent
+      local counter = $counter == day_field and (campaign[4] or '0') or $counter == month_field and (campaign[5] or '0') or counted_in_all or $absent
       if not counter or #counter > 16 or not find(counter, WHOLE) or #limits[$limit] > 16 then break end
       cap_$i, met_$i = limits[$limit] + 0, counter + 0
       largest = math.max(largest, own_held, cap_$i, met_$i + amount)
@@ -127,7 +135,8 @@ repeat
     if not find(tally, WHOLE) or #tally > 15 then break end
     redis.call('HSET', shard_key, 'now', now_text, 'n', state[4], counter, state[5] or '0', 'count:' .. outcome, format('%d', tally + 1))
     redis.call('HSET', requests, request, 't' .. content .. ' ' .. outcome .. '*1')
-    return { 'ok', outcome .. '*1', format('%s:%d:%d:%s:%s', brand_id, was_1, was_2, limit_1, limit_2), campaign_id .. ':' .. closed + used_up }
+    return { 'ok', outcome .. '*1', format('%s:%d:%d:%s:%s', brand_id, was_1, was_2, limit_1, limit_2), campaign_id .. ':' .. closed + used_up,
+      starts and campaign_id .. ':' .. format('%d', starts) or nil }
   end
 
   local full, round = 0, own_daily % ROUND == 0 or own_monthly % ROUND == 0 or n % ROUND == 0 or counted % ROUND == 0
@@ -144,11 +153,16 @@ repeat
   if round then break end
   -- A budget that becomes used up needs a journal item and a message to watchers: the slow path writes both.
   if full ~= used_up then break end
-  local added = redis.pcall('XADD', journal_key, 'NOMKSTREAM', now_text .. '-*', 'f', '1', 'n', n, 'r', request, 'b', body)
+  local added
+  if flight then
+    added = redis.pcall('XADD', journal_key, 'NOMKSTREAM', now_text .. '-*', 'f', '1', 'n', n, 'r', request, 'b', body, 'v', campaign_id .. ':' .. flight)
+  else
+    added = redis.pcall('XADD', journal_key, 'NOMKSTREAM', now_text .. '-*', 'f', '1', 'n', n, 'r', request, 'b', body)
+  end
   if not added or added.err then break end
   redis.call('HSET', shard_key, 'now', now_text, 'n', n, counter, counted)
   redis.call('HSET', requests, request, verb .. content .. ' k*1')
-  if seen_as then redis.call('HSET', events, seen_as, campaign_id .. ',' .. digits .. ',' .. day_text) end
+  if seen_as then redis.call('HSET', events, seen_as, campaign_id .. ',' .. digits .. ',' .. day_text .. (flight and ',' .. flight or '')) end
   redis.call('HSET', brand_key
     -- each brand budget
     , $counter, spent_$i
@@ -164,5 +178,6 @@ repeat
   else
     redis.call('HSET', campaign_key, day_field, own_daily, month_field, own_monthly)
   end
-  return { 'ok', 'k*1', format('%s:%d:%d:%s:%s', brand_id, spent_1, spent_2, limit_1, limit_2), campaign_id .. ':' .. closed + full }
+  return { 'ok', 'k*1', format('%s:%d:%d:%s:%s', brand_id, spent_1, spent_2, limit_1, limit_2), campaign_id .. ':' .. closed + full,
+    starts and campaign_id .. ':' .. format('%d', starts) or nil }
 until true

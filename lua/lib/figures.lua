@@ -1,5 +1,6 @@
 -- The figures of brands and campaigns after a call, in the format of replies: brands `id:daily_spend:monthly_spend:daily_limit:monthly_limit;`,
--- campaigns `id:causes;`. Figures are of the first two budgets of the list only; causes include every budget.
+-- campaigns `id:causes;`. Figures are of the first two budgets of the list only; causes include every budget. Of campaigns between two flights a third
+-- text follows, `id:ms;`: when the next begins.
 -- include: lib/plan.lua
 local function figures_of(id, brand)
   local daily, monthly = brand.budgets[1], brand.budgets[2]
@@ -7,7 +8,7 @@ local function figures_of(id, brand)
 end
 
 local function figures(plans, now)
-  local brand_lines, campaign_lines, masks = {}, {}, {}
+  local brand_lines, campaign_lines, masks, starts = {}, {}, {}, {}
   for id, brand in pairs(plans.brands) do
     brand_lines[#brand_lines + 1] = figures_of(id, brand)
     masks[id] = budget_mask(brand)
@@ -17,7 +18,8 @@ local function figures(plans, now)
     if brand then
       local mask = gates_of(brand, campaign, now) + masks[campaign.brand_id] + budget_mask(campaign)
       campaign_lines[#campaign_lines + 1] = id .. (mask == 0 and ':0' or ':' .. mask)
+      if campaign.starts then starts[#starts + 1] = id .. ':' .. text(campaign.starts) end
     end
   end
-  return table.concat(brand_lines, ';'), table.concat(campaign_lines, ';')
+  return table.concat(brand_lines, ';'), table.concat(campaign_lines, ';'), starts[1] and table.concat(starts, ';')
 end

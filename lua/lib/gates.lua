@@ -1,9 +1,11 @@
 -- The one list of gates: causes that do not depend on money, for which a campaign may not run now. The loader repeats `-- each gate` blocks for each row.
 --
 -- cause   the bit; engine/domain/causes.py has the same
--- closed  whether the gate is closed: an expression of `on`, `archived` (the campaign or its brand), `schedule` (compiled) and `now` (ms)
+-- closed  whether the gate is closed: an expression of `on`, `archived` (the campaign or its brand), `schedule` (compiled), `now` (ms) and `outside`
+--         (the campaign has flights and none is in force, lib/flights.lua)
 -- | gate     | cause | closed                                                |
 -- | manual   | 1     | not on                                                |
 -- | archived | 2     | archived                                              |
 -- | schedule | 4     | schedule ~= '' and not within_schedule(schedule, now) |
+-- | flight   | 256   | outside                                               |
 -- include: lib/schedule.lua

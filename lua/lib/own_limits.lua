@@ -1,9 +1,10 @@
--- What publish does about a campaign's own limits (`x`, lib/budgets.lua).
+-- What publish does about a campaign's own limits (`x`, lib/budgets.lua) and flights (lib/flights.lua).
 -- include: lib/budgets.lua
 -- include: lib/calendar.lua
 -- include: lib/changes.lua
 -- include: lib/holds.lua
 -- include: lib/plan.lua
+-- include: lib/flight_plan.lua
 -- include: lib/stored.lua
 -- include: lib/text.lua
 
@@ -11,9 +12,17 @@ local function has_limits(limits)
   return limits and limits ~= '' and limits ~= NO_LIMITS
 end
 
--- Whether two texts name the same limits: an absent field and '' name none.
+-- Whether a campaign and what is given for it have the same limits and flights: an absent field and '' name no limits.
 local function same_limits(one, other)
-  return (has_limits(one) and one or NO_LIMITS) == (has_limits(other) and other or NO_LIMITS)
+  local same = (has_limits(one.limits) and one.limits or NO_LIMITS) == (has_limits(other.limits) and other.limits or NO_LIMITS)
+  return same and (one.f1 or nil) == other.f1 and (one.f2 or nil) == other.f2
+end
+
+-- Whether limits and flights are well formed, and a campaign with flights has no lifetime budget, which is a flight without ends.
+local function fits_together(given)
+  if not has_limits(given.limits) then return not given.f1 or flights_of(given.key, given.f1, given.f2) end
+  local _, _, lifetime = string.match(given.limits, OWN_LIMITS)
+  return lifetime and (not given.f1 or (lifetime == '' and flights_of(given.key, given.f1, given.f2)))
 end
 
 -- The first value of a lifetime counter: what the log has of the months before this one, and the counter of this month. nil where the log cannot be added
@@ -25,27 +34,60 @@ local function first_lifetime(base, campaign, month, late_n)
   return tonumber(micros) + campaign.monthly
 end
 
+-- Adds to what is set and unset of a campaign its flights, and a counter of 0 for those that are new. False where one is malformed.
+local function take_flights(given, campaign)
+  local flights = flights_of(given.key, given.f1, given.f2)
+  if not flights then return false end
+  for i, flight in ipairs(flights) do
+    given.set[#given.set + 1], given.set[#given.set + 2] = 'f' .. i, flight.text
+    if not flight.spent and not (i == 2 and flights[1].counter == flight.counter) then
+      given.set[#given.set + 1], given.set[#given.set + 2] = 'f:' .. flight.counter, '0'
+    end
+  end
+  if campaign and campaign.f1 and not flights[1] then given.unset[#given.unset + 1] = 'f1' end
+  if campaign and campaign.f2 and not flights[2] then given.unset[#given.unset + 1] = 'f2' end
+  given.flights = flights
+  return true
+end
+
+-- A budget as it stands after a publish, in what a publish takes: the one before, or a new one. A budget that counts elsewhere from now on, as of another
+-- flight, keeps whether the one before was used up. spent: {field = value}, of the period's, the flights' and the lifetime's counters.
+local function taken(known, name, since_field, counter, spent)
+  if known and known.field == counter then
+    note_before(known)
+    return known
+  end
+  local was = nil
+  if known then was = is_used_up(known.limit, known.spent) end
+  return { name = name, since_field = since_field, field = counter, spent = spent[counter] or 0, was_used_up = was }
+end
+
 -- Prepares a campaign's limits: given.budgets for changes_of, given.set (fields and values) and given.unset. False where its lifetime counter cannot begin
 -- yet. campaign: as read, nil for a new one. late_n: only of use where a lifetime counter begins.
-local function take_limits(given, campaign, day, month, late_n)
-  given.budgets, given.set, given.unset = {}, {}, {}
-  if not has_limits(given.limits) and not (campaign and campaign.limits) then return true end
-  local limits, known = { string.match(has_limits(given.limits) and given.limits or NO_LIMITS, OWN_LIMITS) }, {}
+local function take_limits(given, campaign, day, month, late_n, now)
+  given.budgets, given.set, given.unset, given.flights = {}, {}, {}, {}
+  if not has_limits(given.limits) and not given.f1 and not (campaign and campaign.limits) then return true end
+  local own = has_limits(given.limits) and given.limits or NO_LIMITS
+  local limits, flight_field, known = { string.match(own, OWN_LIMITS) }, LIFETIME, {}
+  given.set = { 'x', table.concat(limits, ':') }
+  if not take_flights(given, campaign) then return false end
+  if given.f1 then limits, flight_field = limits_at(own, given.f1, given.f2, now) end
   for _, budget in ipairs(campaign and campaign.budgets or {}) do known[budget.name] = budget end
   local day_field, month_field = period_fields(day, month)
   local spent = { [day_field] = campaign and campaign.daily or 0, [month_field] = campaign and campaign.monthly or 0 }
-  given.set = { 'x', table.concat(limits, ':') }
+  for _, flight in ipairs(given.flights) do spent['f:' .. flight.counter] = flight.spent end
   local function take(name, since_field, counter, limit)
-    local budget, own_counter = known[name], counter ~= day_field and counter ~= month_field
-    if not budget and limit == '' then return true end
-    if own_counter and not budget then
+    local before = known[name]
+    if before and before.field == LIFETIME and (counter ~= LIFETIME or limit == '') then given.unset[#given.unset + 1] = LIFETIME end
+    if not before and limit == '' then return true end
+    if counter == LIFETIME and limit ~= '' and not (before and before.field == counter) then
       spent[counter] = campaign and first_lifetime(given.base, campaign, month, late_n) or (not campaign and 0)
       if not spent[counter] then return false end
       given.set[#given.set + 1], given.set[#given.set + 2] = counter, text(spent[counter])
     end
-    if own_counter and limit == '' then given.unset[#given.unset + 1] = counter end
-    budget = budget or { name = name, since_field = since_field, spent = spent[counter] }
-    if campaign then note_before(budget) end
+    local budget = taken(before, name, since_field, counter, spent)
+    -- A limit that is new to a campaign that was there may be used up from its beginning.
+    if campaign and budget.was_used_up == nil then budget.was_used_up = false end
     budget.limit = tonumber(limit)
     given.budgets[#given.budgets + 1] = budget
     return true

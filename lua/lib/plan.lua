@@ -6,6 +6,7 @@
 -- include: lib/calendar.lua
 -- include: lib/budgets.lua
 -- include: lib/gates.lua
+-- include: lib/flights.lua
 -- include: lib/own_held.lua
 
 -- nil where a key does not exist, false where it exists and is not what publish writes.
@@ -23,8 +24,8 @@ local function period_fields(day, month)
   return spelled.day_field, spelled.month_field
 end
 
--- The fields of the counters of a day and a month: {name of the budget = field}.
-local function counters_of(day, month)
+-- The fields of the counters of a day, a month and a flight: {name of the budget = field}.
+local function counters_of(day, month, flight_field)
   local day_field, month_field = 'd:' .. text(day), 'm:' .. text(month)
   return {
     -- each budget
@@ -40,11 +41,12 @@ local function budget_of(name, cause, field, since_field, limit, spent, since)
   return { name = name, cause = cause, field = field, since_field = since_field, limit = tonumber(limit), spent = counted, since = since or '' }
 end
 
--- A campaign's own budgets that have a limit, in the order of the list; nil where a value is malformed. limits: its field `x`. spent: {field = value} of
--- its counters. since: the instants at which each budget of the list last changed, where they are needed.
+-- A campaign's own budgets that have a limit, in the order of the list; nil where a value is malformed. given, flight_field: its limits and the field of
+-- its flight's counter (lib/flights.lua). spent: {field = value} of its counters. since: the instants at which each budget of the list last changed,
+-- where they are needed.
 local NO_BUDGETS = {}
-local function own_budgets(limits, spent, day_field, month_field, since)
-  local given, budgets = { string.match(limits, OWN_LIMITS) }, {}
+local function own_budgets(given, flight_field, spent, day_field, month_field, since)
+  local budgets = {}
   -- each campaign budget
   if given[$limit] ~= '' then
     local counted = spent[$counter] or $absent
@@ -57,8 +59,8 @@ local function own_budgets(limits, spent, day_field, month_field, since)
 end
 
 -- The same with its counters and these instants, which it reads; returns the instants too.
-local function read_own_budgets(key, limits, day_field, month_field)
-  local got = redis.call('HMGET', key, day_field, month_field, LIFETIME
+local function read_own_budgets(key, given, flight_field, day_field, month_field)
+  local got = redis.call('HMGET', key, day_field, month_field, flight_field
     -- each campaign budget
     , '$since'
     -- end each
@@ -68,8 +70,8 @@ local function read_own_budgets(key, limits, day_field, month_field)
     got[3 + $i] or '',
     -- end each
   }
-  local spent = { [day_field] = got[1] or nil, [month_field] = got[2] or nil, [LIFETIME] = got[3] or nil }
-  return own_budgets(limits, spent, day_field, month_field, since), since
+  local spent = { [day_field] = got[1] or nil, [month_field] = got[2] or nil, [flight_field] = got[3] or nil }
+  return own_budgets(given, flight_field, spent, day_field, month_field, since), since
 end
 
 -- Reads a brand. nil where there is none, false where its hash is malformed.
@@ -93,25 +95,32 @@ local function read_brand(key, day, month)
 end
 
 -- Reads a campaign. nil where there is none, false where its hash is malformed.
-local function read_campaign(key, day, month)
+local function read_campaign(key, day, month, now)
   local day_field, month_field = period_fields(day, month)
-  local got = redis.pcall('HMGET', key, 'v', 'on', 'archived', 'schedule', day_field, month_field, 'x')
+  local got = redis.pcall('HMGET', key, 'v', 'on', 'archived', 'schedule', day_field, month_field, 'x', 'f1', 'f2')
   if got.err then return false end
   if not got[1] then return absent(key) end
   local schedule, daily, monthly, limits, budgets = got[4], stored(got[5]), stored(got[6]), got[7], NO_BUDGETS
   if not whole(got[1]) or not is_flag(got[2]) or not is_flag(got[3]) or not schedule then return false end
   if not daily or not monthly or (schedule ~= '' and not is_schedule(schedule)) then return false end
-  if limits then budgets = read_own_budgets(key, limits, day_field, month_field) end
+  local given, flight_field, flight, outside, starts
+  if limits then
+    given, flight_field, flight, outside, starts = limits_at(limits, got[8], got[9], now)
+    if not given then return false end
+    -- Bidders are told that it runs from then on.
+    if starts and schedule ~= '' and not within_schedule(schedule, starts) then starts = nil end
+    budgets = read_own_budgets(key, given, flight_field, day_field, month_field)
+  end
   if not budgets then return false end
   return {
     key = key, version = got[1], on = got[2] == '1', archived = got[3] == '1', schedule = schedule, daily = daily, monthly = monthly,
-    limits = limits, budgets = budgets,
+    limits = limits, budgets = budgets, f1 = got[8], f2 = got[9], flight = flight, outside = outside, starts = starts,
     id = false, brand_id = false, charged = false, closed = false, -- set here, because a table that grows later is allocated twice
   }
 end
 
 -- The closed gates as a mask, 0 where a campaign may run.
-local function closed_gates(on, archived, schedule, now)
+local function closed_gates(on, archived, schedule, now, outside)
   local closed = 0
   -- each gate
   if $closed then closed = closed + $cause end
@@ -122,7 +131,7 @@ end
 -- The closed gates of a campaign, computed once a call: all of a call happens at one instant.
 local function gates_of(brand, campaign, now)
   if not campaign.closed then
-    campaign.closed = closed_gates(campaign.on, campaign.archived or brand.archived, campaign.schedule, now)
+    campaign.closed = closed_gates(campaign.on, campaign.archived or brand.archived, campaign.schedule, now, campaign.outside)
   end
   return campaign.closed
 end

@@ -2,6 +2,7 @@
 --   `-<brand>:<event>` -> `<campaign>,<micros>`              the refund of the event
 --   `-<brand>:<event>,<refund id>` -> `<campaign>,<micros>`  a partial refund with an id of its own
 --   `=<brand>:<event>` -> `<micros>`                         the sum of all of them, which only grows
+-- An event's own value is `<campaign>,<micros>,<day>` and, of a spend in a flight, `,<counter of the flight>` (lib/flights.lua).
 -- No id has a comma, so these names never collide. A refund that the spend log must decide ends with `,w` while it is pending, and with its cause (`,xu`)
 -- after it was refused.
 -- include: lib/call.lua
@@ -32,23 +33,38 @@ local function refunded_before(seen, names)
   return tonumber(seen[names.whole] and string.match(seen[names.whole], '^%d+,(%d+)$') or 0)
 end
 
--- The budgets of a brand, or of a campaign's own, whose current period has a given day.
-local function open_budgets(owner, day)
-  local open, fields = {}, counters_of(day, month_of(day))
+-- The budgets of a brand, or of a campaign's own, whose current period has a given day or is a given flight. A lifetime has all days.
+local function open_budgets(owner, day, flight)
+  local open, fields = {}, counters_of(day, month_of(day), flight ~= '' and 'f:' .. flight or LIFETIME)
   for _, budget in ipairs(owner.budgets) do
-    if fields[budget.name] == budget.field then open[#open + 1] = budget end
+    if fields[budget.name] == budget.field or budget.field == LIFETIME then open[#open + 1] = budget end
   end
   return open
 end
 
+-- The counter of a spend's flight as it was stored, '' where the campaign has none of that number: a caller may have stored any digits.
+local function stored_flight(campaign, flight)
+  if not string.find(flight, '^[1-9]%d?%d?%d?%d?$') then return '' end
+  return redis.call('HGET', campaign.key, 'f:' .. flight) and flight or ''
+end
+
+-- What the counter of a refund's flight has, where that is not the flight in force; nil where there is none.
+local function past_flight(campaign, flight)
+  if flight == '' or flight == campaign.flight then return nil end
+  local counted = redis.call('HGET', campaign.key, 'f:' .. flight)
+  return counted and stored(counted) or nil
+end
+
 -- The cause of a refusal where an open counter of the day is below the amount, because no refund takes a counter below 0. nil where none is.
-local function too_small(brand, campaign, amount, day, today)
+local function too_small(brand, campaign, amount, day, today, flight)
   if day == today and campaign.daily < amount then return 'xd' end
   if month_of(day) == month_of(today) and campaign.monthly < amount then return 'xm' end
-  for _, budget in ipairs(open_budgets(campaign, day)) do
+  for _, budget in ipairs(open_budgets(campaign, day, flight)) do
     if budget.spent < amount then return 'xl' end
   end
-  for _, budget in ipairs(open_budgets(brand, day)) do
+  local in_flight = past_flight(campaign, flight)
+  if in_flight and in_flight < amount then return 'xl' end
+  for _, budget in ipairs(open_budgets(brand, day, flight)) do
     if budget.spent < amount then return 'xb' end
   end
 end
@@ -69,12 +85,12 @@ local function line_of(kind, refund)
 end
 
 -- Lowers the open counters of the refund's day, and writes the refund to the journal and the event window. Returns nil, or the reply.
--- refund: {campaign, event, digits, amount, day, part}
+-- refund: {campaign, event, digits, amount, day, part, flight}; flight: the counter of its spend's flight, '' where it was in none
 local function give_back(shard, plans, events, names, before, refund)
   local campaign, today = plans.campaigns[refund.campaign], day_of(shard.now)
   local brand = plans.brands[campaign.brand_id]
   for _, owner in ipairs({ brand, campaign }) do
-    for _, budget in ipairs(open_budgets(owner, refund.day)) do
+    for _, budget in ipairs(open_budgets(owner, refund.day, refund.flight)) do
       note_before(budget)
       budget.spent = budget.spent - refund.amount
     end
@@ -83,11 +99,15 @@ local function give_back(shard, plans, events, names, before, refund)
   if month_of(refund.day) == month_of(today) then campaign.monthly = campaign.monthly - refund.amount end
   brand.charged, campaign.charged = true, true
   local moved, messages = plan_changes(plans, shard.now)
-  local failed = append(shard, journal_key, { 'h', line_of(refund.day == today and 'F' or 'C', refund) }, moved)
+  local entry = { 'h', line_of(refund.day == today and 'F' or 'C', refund) }
+  if refund.flight ~= '' then entry[3], entry[4] = 'v', refund.campaign .. ':' .. refund.flight end
+  local failed = append(shard, journal_key, entry, moved)
   if failed then return failed end
   -- A lifetime counter that begins later adds the months before this one from the log, which must have this entry then (publish.lua).
   if shard.layout == WITH_OWN_LIMITS and month_of(refund.day) ~= month_of(today) then redis.call('HSET', shard_key, 'late_n', text(shard.n)) end
   remember_refund(shard, events, names.own, refund.campaign .. ',' .. refund.digits, names.total, text(before + refund.amount))
+  local in_flight = past_flight(campaign, refund.flight)
+  if in_flight then redis.call('HSET', campaign.key, 'f:' .. refund.flight, text(in_flight - refund.amount)) end
   write_plans(plans)
   publish_messages(shard, messages)
 end

@@ -39,6 +39,7 @@ CAMPAIGN_FIELDS = [
     "monthly_budget",
     "lifetime_budget",
     "lifetime_spend",
+    "flight",
 ]
 
 

@@ -13,6 +13,7 @@ from engine.domain.causes import (
     CAMPAIGN_MONTHLY_BUDGET,
     CAUSES,
     DAILY_BUDGET,
+    FLIGHT,
     FLIGHT_BUDGET,
     MANUAL,
     MONTHLY_BUDGET,
@@ -77,6 +78,7 @@ def test_the_bits_on_the_wire_are_those_that_were_always_there() -> None:
         CAMPAIGN_DAILY_BUDGET: 32,
         CAMPAIGN_MONTHLY_BUDGET: 64,
         FLIGHT_BUDGET: 128,
+        FLIGHT: 256,
     }
 
 
@@ -98,10 +100,10 @@ def test_bits_that_are_not_known_read_as_other_and_stop_the_campaign(mask: int) 
 
 
 def test_a_name_of_a_later_release_reads_as_other_in_a_set_and_in_words() -> None:
-    assert in_order(["flight", MANUAL, "pacing"]) == (MANUAL, OTHER)
-    assert sentence(["flight"], ALWAYS, MONDAY_10) == "paused: stopped by a cause of a later release"
-    assert again_ms([DAILY_BUDGET, "flight"], ALWAYS, MONDAY_10) is None
-    assert status_of(["flight"]) == "paused"
+    assert in_order(["rehearsal", MANUAL, "pacing"]) == (MANUAL, OTHER)
+    assert sentence(["rehearsal"], ALWAYS, MONDAY_10) == "paused: stopped by a cause of a later release"
+    assert again_ms([DAILY_BUDGET, "rehearsal"], ALWAYS, MONDAY_10) is None
+    assert status_of(["rehearsal"]) == "paused"
 
 
 @given(st.sets(st.sampled_from(ORDER)))
@@ -127,8 +129,8 @@ def test_a_running_campaign_is_called_active() -> None:
         ((DAILY_BUDGET,), "paused: daily budget used up, again at 00:00 UTC"),
         ((MONTHLY_BUDGET,), "paused: monthly budget used up, again at 01 Dec 00:00 UTC"),
         ((CAMPAIGN_DAILY_BUDGET,), "paused: its own daily budget used up, again at 00:00 UTC"),
-        ((FLIGHT_BUDGET,), "paused: its lifetime budget used up"),
-        ((DAILY_BUDGET, FLIGHT_BUDGET), "paused: daily budget used up; its lifetime budget used up"),
+        ((FLIGHT_BUDGET,), "paused: its lifetime or flight budget used up"),
+        ((DAILY_BUDGET, FLIGHT_BUDGET), "paused: daily budget used up; its lifetime or flight budget used up"),
         ((MANUAL,), "paused: switched off by a person"),
         ((ARCHIVED, MANUAL), "paused: switched off by a person; archived"),
     ],

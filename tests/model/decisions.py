@@ -36,6 +36,8 @@ class Ledger:
     """By the name that the memory has for it."""
     spent: Counter[tuple[str, int, int]] = field(default_factory=Counter)
     """{(event, campaign, day): micros}"""
+    flights: dict[tuple[str, int, int], int | None] = field(default_factory=dict)
+    """{(event, campaign, day): the counter of the spend's flight}"""
     left: Counter[tuple[int, int]] = field(default_factory=Counter)
     """{(campaign, day): micros}"""
 
@@ -46,6 +48,7 @@ class Ledger:
             if row.event_id is None:
                 continue
             if row.micros > 0:
+                self.flights[event_name(row.campaign_id, row.event_id), row.campaign_id, row.day] = row.flight
                 self.spent[event_name(row.campaign_id, row.event_id), row.campaign_id, row.day] += row.micros
                 continue
             given = Asked(row.campaign_id, row.event_id, -row.micros, row.day, row.refund_id)
@@ -73,11 +76,14 @@ class Ledger:
         for row in self._in(APPROVED):
             shard, asked = shard_of(row.asked.campaign_id), row.asked
             now = shard.now(clock)
-            row.cause = too_small(shard, asked.campaign_id, asked.micros, asked.day, now)
+            flight = self.flights.get((event_name(asked.campaign_id, asked.event_id), asked.campaign_id, asked.day))
+            row.cause = too_small(shard, asked.campaign_id, asked.micros, asked.day, now, flight)
             if row.cause:
                 row.state = REFUSED
             else:
-                give_back(shard, asked.campaign_id, asked.micros, asked.event_id, asked.day, now, asked.refund_id)
+                give_back(
+                    shard, asked.campaign_id, asked.micros, asked.event_id, asked.day, now, asked.refund_id, flight
+                )
         for row in [*self._in(REFUSED), *self._in(APPLIED)]:
             if not row.told:
                 _tell(shard_of(row.asked.campaign_id), row, clock)

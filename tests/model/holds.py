@@ -60,7 +60,16 @@ def operate(shard: Shard, operations: Sequence[Operation], clock: int) -> list[A
             steps += [step] if step else []
     if steps:
         rows = [
-            Row(position, step.campaign_id, step.settled, None, _MONEY[step.state], step.hold_id, day_of(now))
+            Row(
+                position,
+                step.campaign_id,
+                step.settled,
+                None,
+                _MONEY[step.state],
+                step.hold_id,
+                day_of(now),
+                flight=shard.campaigns[step.campaign_id].counter(now),
+            )
             for position, step in enumerate(steps)
             if step.state in _MONEY
         ]

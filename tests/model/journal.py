@@ -28,7 +28,8 @@ class Verdict(NamedTuple):
 
 
 class Row(NamedTuple):
-    """Money that an entry moved. kind: spend, over, late, refund, correction. day: the UTC day to which it belongs."""
+    """Money that an entry moved. kind: spend, over, late, refund, correction. day: the UTC day to which it belongs. flight: the
+    number of its flight's counter."""
 
     position: int
     campaign_id: int
@@ -38,6 +39,7 @@ class Row(NamedTuple):
     hold_id: str | None
     day: int
     refund_id: str | None = None
+    flight: int | None = None
 
 
 class Asked(NamedTuple):

@@ -116,7 +116,8 @@ def draw(shard: Shard, call: Drawing, clock: int) -> str:
                 steps.append(Step(*name, RELEASED, 0))
             for position, micros in enumerate(call.micros):
                 count(brand, campaign, micros, now)
-                rows.append(Row(position, call.campaign_id, micros, None, kind, call.lease_id, day_of(now)))
+                row = Row(position, call.campaign_id, micros, None, kind, call.lease_id, day_of(now))
+                rows.append(row._replace(flight=campaign.counter(now)))
             verdicts = (Verdict(COUNTED),) * len(content)
             shard.requests.remember(call.request_id, Call(TRY if kind == "spend" else RECORD, content, verdicts), now)
     if steps:

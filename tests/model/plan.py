@@ -11,12 +11,15 @@ from engine.domain.causes import (
     CAMPAIGN_DAILY_BUDGET,
     CAMPAIGN_MONTHLY_BUDGET,
     DAILY_BUDGET,
+    FLIGHT,
     FLIGHT_BUDGET,
     MANUAL,
     MONTHLY_BUDGET,
     ORDER,
     SCHEDULE,
+    in_order,
 )
+from engine.domain.flights import PlannedFlight
 from engine.domain.periods import day_of, month_of
 from engine.domain.schedule import Schedule
 from tests.model.answers import Figures
@@ -58,6 +61,7 @@ class Campaign:
     archived: bool
     schedule: Schedule
     limits: OwnLimits = NO_LIMITS
+    flights: tuple[PlannedFlight, ...] = ()
     spent: Counter = field(default_factory=Counter)
     since: dict[str, int] = field(default_factory=dict)
 
@@ -65,11 +69,31 @@ class Campaign:
     def owner_id(self) -> int:
         return self.campaign_id
 
+    def flight(self, now: int) -> PlannedFlight | None:
+        """The flight in force."""
+        return next((flight for flight in self.flights if flight.starts_ms <= now < flight.ends_ms), None)
+
+    def counter(self, now: int) -> int | None:
+        """The number of the counter of the flight in force."""
+        flight = self.flight(now)
+        return flight.counter if flight else None
+
+    def retry_ms(self, now: int) -> int | None:
+        """When the next flight begins, outside all of them, if the campaign's hours are open then."""
+        if not self.flights or self.flight(now):
+            return None
+        start = min((flight.starts_ms for flight in self.flights if flight.starts_ms > now), default=None)
+        return start if start is not None and self.schedule.is_within_ms(start) else None
+
     def budgets(self, now: int) -> tuple[Budget, ...]:
-        """Its own, in order."""
+        """Its own, in order. The flight in force stands in the place of the life."""
+        flight = self.flight(now)
+        daily, monthly, lifetime = self.limits
+        limits = (daily, monthly, flight.limit if flight else lifetime)
+        periods = (*periods_of(now), flight.field if flight else LIFETIME)
         return tuple(
             Budget(cause, limit, self.spent[period])
-            for cause, limit, period in zip(OWN_BUDGETS, self.limits, (*periods_of(now), LIFETIME), strict=True)
+            for cause, limit, period in zip(OWN_BUDGETS, limits, periods, strict=True)
         )
 
     def used_up(self, now: int) -> tuple[str, ...]:
@@ -122,13 +146,14 @@ def switched_off(brand: Brand, campaign: Campaign, now: int) -> tuple[str, ...]:
         MANUAL: not campaign.enabled,
         ARCHIVED: campaign.archived or brand.archived,
         SCHEDULE: not campaign.schedule.is_within_ms(now),
+        FLIGHT: bool(campaign.flights) and campaign.flight(now) is None,
     }
     return tuple(cause for cause in ORDER if causes.get(cause))
 
 
 def reasons(brand: Brand, campaign: Campaign, now: int) -> tuple[str, ...]:
     """Why a campaign is not running; empty when it is. What is on hold is not spent, and stops nothing by itself."""
-    return switched_off(brand, campaign, now) + brand.used_up(now) + campaign.used_up(now)
+    return in_order(switched_off(brand, campaign, now) + brand.used_up(now) + campaign.used_up(now))
 
 
 def refusal(brand: Brand, campaign: Campaign, micros: int, now: int) -> tuple[str, ...]:
@@ -136,12 +161,16 @@ def refusal(brand: Brand, campaign: Campaign, micros: int, now: int) -> tuple[st
     held = brand.held_by(campaign.campaign_id)
     too_small = [budget.cause for budget in brand.budgets(now) if not budget.allows(brand.held + micros)]
     too_small += [budget.cause for budget in campaign.budgets(now) if not budget.allows(held + micros)]
-    return switched_off(brand, campaign, now) + tuple(too_small)
+    return in_order(switched_off(brand, campaign, now) + tuple(too_small))
 
 
 def count(brand: Brand, campaign: Campaign, micros: int, now: int) -> None:
-    """Money that is gone: it counts to the day and month of now, of the brand and of the campaign, and to the campaign's life."""
+    """Money that is gone: it counts to the day and month of now, of the brand and of the campaign, and to the campaign's life
+    and its flight."""
     for spent in (brand.spent, campaign.spent):
         for period in periods_of(now):
             spent[period] += micros
     campaign.spent[LIFETIME] += micros
+    flight = campaign.flight(now)
+    if flight:
+        campaign.spent[flight.field] += micros

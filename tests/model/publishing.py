@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from engine.domain.budget import NO_LIMITS, OwnLimits
+from engine.domain.flights import PlannedFlight
 from engine.domain.schedule import Schedule
 from tests.model.journal import Entry
 from tests.model.plan import Brand, Campaign
@@ -31,6 +32,7 @@ class CampaignPlan(NamedTuple):
     archived: bool = False
     schedule: Schedule = Schedule()
     limits: OwnLimits = NO_LIMITS
+    flights: tuple[PlannedFlight, ...] = ()
 
 
 def publish(shard: Shard, plan: BrandPlan, campaigns: Sequence[CampaignPlan], clock: int) -> dict[int, int]:
@@ -59,8 +61,8 @@ def kept_against(shard: Shard, plan: BrandPlan, campaigns: Sequence[CampaignPlan
     for item in campaigns:
         campaign = shard.campaigns.get(item.campaign_id)
         if campaign is not None:
-            same = (campaign.enabled, campaign.archived, campaign.schedule.compiled, campaign.limits) == (
-                item.enabled, item.archived, item.schedule.compiled, item.limits,
+            same = (campaign.enabled, campaign.archived, campaign.schedule.compiled, campaign.limits, campaign.flights) == (
+                item.enabled, item.archived, item.schedule.compiled, item.limits, item.flights,
             )  # fmt: skip
             if campaign.version > item.version or (campaign.version == item.version and not same):
                 ahead[item.campaign_id] = campaign.version
@@ -77,4 +79,11 @@ def put(shard: Shard, plan: BrandPlan | None, campaigns: Sequence[CampaignPlan])
     for item in campaigns:
         campaign = shard.campaigns.setdefault(item.campaign_id, Campaign(item.campaign_id, 0, False, False, Schedule()))
         if item.version > campaign.version:
-            campaign.version, campaign.enabled, campaign.archived, campaign.schedule, campaign.limits = item[1:]
+            (
+                campaign.version,
+                campaign.enabled,
+                campaign.archived,
+                campaign.schedule,
+                campaign.limits,
+                campaign.flights,
+            ) = item[1:]

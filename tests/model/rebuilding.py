@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from engine.domain.flights import flight_field
 from engine.domain.ids import brand_of
 from engine.domain.periods import day_start_ms
 from tests.model.decisions import APPROVED, REFUSED, WAITING, Ledger
@@ -61,6 +62,8 @@ def _count(shard: Shard, entry: Entry) -> None:
             shard.brands[brand_of(row.campaign_id)].spent[period] += row.micros
             shard.campaigns[row.campaign_id].spent[period] += row.micros
         shard.campaigns[row.campaign_id].spent[LIFETIME] += row.micros
+        if row.flight is not None:
+            shard.campaigns[row.campaign_id].spent[flight_field(row.flight)] += row.micros
 
 
 def _hold(shard: Shard, entry: Entry) -> None:
@@ -92,7 +95,7 @@ def _remember(shard: Shard, entry: Entry, until: int, now: int) -> None:
                 shard.refunds.remember(refund_name(name, row.refund_id), Refunded(row.campaign_id, -row.micros), now)
                 shard.refunded.remember(name, (shard.refunded.recall(name, now) or 0) - row.micros, now)
             else:
-                shard.events.remember(name, Seen(row.campaign_id, row.micros, row.day), now)
+                shard.events.remember(name, Seen(row.campaign_id, row.micros, row.day, row.flight), now)
     for step in entry.steps:
         if step.state != "open":
             end = End(step.state, step.held, step.settled)

@@ -31,6 +31,7 @@ class Seen(NamedTuple):
     campaign_id: int
     micros: int
     day: int
+    flight: int | None = None
 
 
 class Refunded(NamedTuple):

@@ -46,6 +46,7 @@ def charge(shard: Shard, verb: str, request_id: str, spends: Sequence[Spend], cl
                 fresh = True
                 if verdict.word == COUNTED:
                     row = Row(position, spend.campaign_id, spend.micros, spend.event_id, "spend", None, day_of(now))
+                    row = row._replace(flight=shard.campaigns[spend.campaign_id].counter(now))
                     rows.append(row)
 
     if rows or steps:
@@ -86,7 +87,7 @@ def _judge(shard: Shard, verb: str, spend: Spend, now: int) -> Verdict:
         return Verdict(REFUSED, causes)
     count(brand, campaign, spend.micros, now)
     if spend.event_id is not None:
-        seen = Seen(spend.campaign_id, spend.micros, day_of(now))
+        seen = Seen(spend.campaign_id, spend.micros, day_of(now), campaign.counter(now))
         shard.events.remember(event_name(spend.campaign_id, spend.event_id), seen, now)
     return Verdict(COUNTED)
 

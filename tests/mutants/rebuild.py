@@ -121,7 +121,7 @@ MADE_WHOLE: Final = (
       (BY_ITSELF + "a_key_that_nobody_touches_is_found_lost_by_the_sweep_and_its_shard_rebuilt",
        PROBE + "a_probe_finds_a_shards_own_key_lost_though_no_call_needs_it[deleted-older requests]")),
     M("holds that nobody touches are never looked at", "lua/probe.lua",
-      "local plans, lost = read_plans(day, month_of(day))", "local plans, lost = { brands = {} }, nil",
+      "local plans, lost = read_plans(shard.now)", "local plans, lost = { brands = {} }, nil",
       (PROBE + "a_probe_finds_a_brand_or_its_holds_lost_though_nobody_calls_for_it[wrong type-holds]",)),
     M("a campaign that a check misses is taken for one that is not published yet", "engine/flows/catalog/status.py",
       "if (causes := live[brand_id]) is None or len(causes.masks) < last", "if (causes := live[brand_id]) is None",

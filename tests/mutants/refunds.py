@@ -14,7 +14,7 @@ DECIDED: Final = "tests/flows/test_refunds.py::test_"
 GIVEN_BACK: Final = (
     # What Redis knows
     M("a refund of yesterday lowers today", "lua/lib/refund.lua",
-      "if fields[budget.name] == budget.field then", "if true then",
+      "if fields[budget.name] == budget.field or budget.field == LIFETIME then", "if true then",
       (HOLDS + "a_refund_of_an_earlier_day_lowers_the_month_only",)),
     M("a refund of last month lowers this one", "lua/lib/refund.lua",
       "if month_of(refund.day) == month_of(today) then campaign", "if true then campaign",
@@ -43,7 +43,7 @@ GIVEN_BACK: Final = (
 
     # What the log decides
     M("a refund of a forgotten event is given at once", "lua/refund.lua",
-      "tonumber(given_day), today) or 'pending', tonumber", "tonumber(given_day), today), tonumber",
+      "tonumber(given_day), today, '') or 'pending', tonumber", "tonumber(given_day), today, ''), tonumber",
       (DECIDED + "no_money_moves_while_a_refund_is_pending",)),
     M("a pending refund is asked for at each repeat", "lua/refund.lua",
       "names.own, campaign_id .. ',' .. digits .. ',w')", "'#', '1')",

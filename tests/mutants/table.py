@@ -8,6 +8,7 @@ from tests.mutants.close import CLOSED
 from tests.mutants.explained import EXPLAINED
 from tests.mutants.export import SENT_OUT
 from tests.mutants.failover import FAILED_OVER
+from tests.mutants.flights import FLOWN
 from tests.mutants.hostile import HOSTILE
 from tests.mutants.lua import LUA
 from tests.mutants.mutant import Mutant
@@ -25,6 +26,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *LUA,
     *GIVEN_BACK,
     *OF_CAMPAIGNS,
+    *FLOWN,
     *WRITTEN_DOWN,
     *PACKED,
     *SHARED,

@@ -32,7 +32,8 @@ def entry_of(entry_id: bytes, fields: dict[bytes, bytes]) -> tuple[Entry, str]:
     """A journal entry in the format of the model, with the text of its call."""
     entry = journal.decode(entry_id, fields)
     rows = tuple(
-        Row(s.position, s.campaign_id, s.amount_micros, s.event_id, s.kind, s.hold_id, day_of(entry.ms) if s.day is None else s.day, s.refund_id)
+        Row(s.position, s.campaign_id, s.amount_micros, s.event_id, s.kind, s.hold_id, day_of(entry.ms) if s.day is None else s.day, s.refund_id,
+            (entry.flights or {}).get(s.campaign_id))
         for s in entry.spends()
     )  # fmt: skip
     steps = tuple(
@@ -196,7 +197,9 @@ class RedisView:
             assert of_campaigns == {campaign: brand.held_by(campaign) for campaign in there}
         else:
             assert not of_campaigns
-            assert not any(c.limits.compiled for c in state.campaigns.values() if brand_of(c.campaign_id) == brand_id)
+            assert not any(
+                c.limits.compiled or c.flights for c in state.campaigns.values() if brand_of(c.campaign_id) == brand_id
+            )
         assert {name.decode(): value.decode() for name, value in holds.items()} == {
             f"{campaign}:{hold}": f"{of.held},{of.expires_ms}" + (f",{of.number}" if of.number else "")
             for (campaign, hold), of in brand.holds.items()
@@ -211,7 +214,8 @@ def same_counters(fields: dict[bytes, bytes], spent: Counter, now: int, all_peri
     """Each period's counter; only open periods where a close or rebuild may have removed the others."""
     got = {name.decode(): int(value) for name, value in fields.items() if name[:2] in (b"d:", b"m:")}
     open_ = periods_of(now)
-    for period in {*got, *spent} - {LIFETIME} if all_periods else open_:
+    rolling = {period for period in {*got, *spent} if not period.startswith("f:")}
+    for period in rolling if all_periods else open_:
         assert got.get(period, 0) == spent[period], f"{period}: Redis {got.get(period, 0)}, twin {spent[period]}"
 
 
@@ -227,5 +231,11 @@ def same_own_budgets(fields: dict[bytes, bytes], there: Campaign) -> None:
     limits = fields.get(b"x", b"").decode()
     assert (limits if limits != "::" else "") == there.limits.compiled
     assert {cause: int(fields[name]) for name, cause in _SINCE.items() if fields.get(name)} == there.since
+    plan = [fields[name].decode() for name in (b"f1", b"f2") if name in fields]
+    assert plan == [flight.compiled for flight in there.flights]
+    counters = {name.decode(): int(value) for name, value in fields.items() if name[:2] == b"f:" and name != b"f:0"}
+    assert counters == {name: there.spent[name] for name in counters}
+    assert counters.keys() >= {flight.field for flight in there.flights}
+    assert counters.keys() >= {name for name, micros in there.spent.items() if micros and name[:2] == "f:"} - {LIFETIME}
     lifetime = None if there.limits.lifetime is None else there.spent[LIFETIME]
     assert (int(fields[b"f:0"]) if b"f:0" in fields else None) == lifetime

@@ -61,11 +61,19 @@ def _schedule(twin: ReferenceModel, ms: int) -> int:
     return _soonest((campaign.schedule.next_change_ms(ms) for campaign in campaigns), ms)
 
 
+def _flight(twin: ReferenceModel, ms: int) -> int:
+    """When a flight begins or ends next."""
+    campaigns = [campaign for shard in twin.shards.values() for campaign in shard.campaigns.values()]
+    return _soonest((edge for campaign in campaigns for flight in campaign.flights for edge in flight[2:4]), ms)
+
+
 MOVES: Final[dict[str, Callable[[ReferenceModel, int], int]]] = {
     "a moment": lambda _, ms: ms + 7,
     "seconds": lambda _, ms: ms + 4_000,
     "minutes": lambda _, ms: ms + 300_000,
     "the next edge of a schedule": _schedule,
+    "the next edge of a flight": _flight,
+    "an edge of a flight again": _flight,
     "the request ids' window": lambda _, ms: (ms // 600_000 + 1) * 600_000,
     "the request ids' window but one": lambda _, ms: (ms // 600_000 + 2) * 600_000,
     "the event ids' window": lambda _, ms: (ms // 3_600_000 + 1) * 3_600_000,

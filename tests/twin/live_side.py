@@ -158,7 +158,10 @@ class LiveSide:
 
     def publish(self, brand: BrandPlan, campaigns: list[CampaignPlan], create: set[int]) -> dict[int, int] | None:
         of_brand = admin.BrandPlan(*brand, brand.brand_id in create)
-        plans = [admin.CampaignPlan(*plan[:5], plan.campaign_id in create, plan.limits) for plan in campaigns]
+        plans = [
+            admin.CampaignPlan(*plan[:5], plan.campaign_id in create, plan.limits, None, plan.flights)
+            for plan in campaigns
+        ]
         brought = self.live.bring(self.instance, of_brand, plans)
         if brought is None or not brought.uncounted:
             return brought and brought.ahead

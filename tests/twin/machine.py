@@ -26,6 +26,7 @@ from tests.model import (
     Spend,
 )
 from tests.twin.drawn import AMOUNTS, EVENTS, HOLDS, LEASES, LIMITS, OCCURRED, OWN_LIMITS, REQUESTS, SCHEDULES, TTLS
+from tests.twin.flown import FLIGHT_MOVES, FlightMove, moved_flights
 from tests.twin.instants import MOVES, STARTS, next_expiry, spent_days
 from tests.twin.side import Side
 
@@ -44,7 +45,7 @@ class ModelMachine(RuleBasedStateMachine):
         self.campaigns: dict[int, CampaignPlan] = {}
         self.calls: deque[tuple[str, str, list[Spend]]] = deque(maxlen=6)
         self.unnamed = 0
-        self.lease_calls = 0
+        self.lease_calls = self.flight_no = 0
         self.draws: deque[Drawing] = deque(maxlen=4)
         self.refunded: deque[tuple[int, int, str, str, str | None]] = deque(maxlen=4)
 
@@ -291,7 +292,19 @@ class ModelMachine(RuleBasedStateMachine):
     def limits_a_campaign(self, place: int, limits: OwnLimits) -> None:
         known = sorted(self.campaigns)
         plan = self.campaigns[known[place % len(known)]]
-        self.bring(self.plans[brand_of(plan.campaign_id)], [plan._replace(version=plan.version + 1, limits=limits)])
+        # A lifetime budget is a flight without ends, so it takes the place of flights.
+        flights = () if limits.lifetime is not None else plan.flights
+        changed = plan._replace(version=plan.version + 1, limits=limits, flights=flights)
+        self.bring(self.plans[brand_of(plan.campaign_id)], [changed])
+
+    @rule(place=st.integers(0, 8), move=FLIGHT_MOVES)
+    def flies_a_campaign(self, place: int, move: FlightMove) -> None:
+        plan = self.campaigns[sorted(self.campaigns)[place % len(self.campaigns)]]
+        now = max(self.clock, self.twin.shard(plan.campaign_id).kept_now)
+        self.flight_no += 1
+        flights, limits = moved_flights(plan.flights, self.flight_no, now, move), plan.limits._replace(lifetime=None)
+        changed = plan._replace(version=plan.version + 1, limits=limits, flights=flights)
+        self.bring(self.plans[brand_of(plan.campaign_id)], [changed])
 
     @rule(
         place=st.integers(0, 8),

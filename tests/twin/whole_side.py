@@ -7,6 +7,7 @@ from typing import Final
 from sqlalchemy import text
 
 from engine.domain.budget import CAMPAIGN_BUDGETS
+from engine.domain.flights import flight_field, unchained
 from engine.domain.ids import ORDINALS, brand_of
 from engine.domain.periods import date_of, ms_of
 from engine.domain.schedule import Schedule
@@ -20,7 +21,7 @@ from tests.twin.live_side import LiveSide
 
 _EMPTIED: Final = (
     "brand, campaign, spend_log, campaign_day, campaign_hour, mixed_request, hold, counter_correction, quarantine, status_change,"
-    " catalog_change, period_total, shard_close, dropped_day, refund"
+    " catalog_change, period_total, shard_close, dropped_day, refund, flight, flight_entry, flight_total"
 )
 
 
@@ -73,10 +74,29 @@ class WholeSide(LiveSide):
         if plan.archived:
             catalog.archive_campaign(campaign, actor)
             return
+        if plan.flights == ():
+            self._bring_flights(plan, actor)
         budgets = zip((kind.column for kind in CAMPAIGN_BUDGETS), plan.limits, strict=True)
         catalog.update_campaign(campaign, actor, schedule=plan.schedule, **dict(budgets))  # type: ignore[arg-type]  # by name
+        self._bring_flights(plan, actor)
         if before.enabled != plan.enabled:
             (catalog.resume_campaign if plan.enabled else catalog.pause_campaign)(campaign, actor)
+
+    def _bring_flights(self, plan: CampaignPlan, actor: str) -> None:
+        """Makes a plan's flights in the catalog, where all of them are still ahead. What it numbers is told by `plans`."""
+        flights, campaign = self.system.catalog.flights, plan.campaign_id
+        had = {flight.no: flight for flight in flights.of([campaign])[campaign]}
+        wanted = {flight.no: flight for flight in unchained(plan.flights)}
+        if had == wanted:
+            return
+        for no in had.keys() - wanted.keys():
+            flights.remove(campaign, no, actor)
+        for no, flight in wanted.items():
+            what = {"ends_ms": flight.ends_ms, "budget_micros": flight.budget_micros, "carries": flight.carries}
+            if no in had:
+                flights.change(campaign, no, actor, **what)  # type: ignore[arg-type]  # by name
+            else:
+                flights.add(campaign, actor, flight.starts_ms, **what)  # type: ignore[arg-type]  # by name
 
     def plans(self) -> tuple[list[BrandPlan], list[CampaignPlan]]:
         """The catalog in the format of the reference model."""
@@ -85,7 +105,9 @@ class WholeSide(LiveSide):
             for b in self.system.catalog.brands(include_archived=True)
         ]
         campaigns = [
-            CampaignPlan(c.id, c.version, c.enabled, c.archived_at is not None, Schedule.parse(c.schedule), c.limits)
+            CampaignPlan(
+                c.id, c.version, c.enabled, c.archived_at is not None, Schedule.parse(c.schedule), c.limits, c.flights
+            )
             for c in self.system.catalog.campaigns(include_archived=True)
         ]
         return sorted(brands), sorted(campaigns, key=lambda c: c.campaign_id)
@@ -102,7 +124,8 @@ class WholeSide(LiveSide):
             found = conn.execute(
                 text(
                     "SELECT shard, n, recorded_at, position, campaign_id, amount_micros, event_id, kind, hold_id, day, request_id"
-                    " FROM spend_log ORDER BY shard, n, position"
+                    ", (SELECT flight FROM flight_entry AS f WHERE (f.shard, f.generation, f.n, f.campaign_id)"
+                    " = (l.shard, l.generation, l.n, l.campaign_id)) FROM spend_log AS l ORDER BY shard, n, position"
                 )
             ).all()
             days = conn.execute(text("SELECT campaign_id, day, spend_micros FROM campaign_day")).all()
@@ -111,10 +134,10 @@ class WholeSide(LiveSide):
             )
             opened = {(campaign, hold): (micros, ms_of(at)) for campaign, hold, micros, at in held}
         got = []
-        for shard, n, at, position, campaign, micros, event, kind, hold, day, request in found:
+        for shard, n, at, position, campaign, micros, event, kind, hold, day, request, flight in found:
             number = (day - date_of(0)).days
             part = request.partition(f"refund:{event},")[2] or None if micros < 0 else None
-            got.append((shard, n, ms_of(at), Row(position, campaign, micros, event, kind, hold, number, part)))
+            got.append((shard, n, ms_of(at), Row(position, campaign, micros, event, kind, hold, number, part, flight)))
         assert got == expected
         with self.system.db.connect() as conn:
             refunds = conn.execute(text("SELECT brand_id, event_id, refund_id, micros, state, cause FROM refund")).all()
@@ -137,6 +160,9 @@ def check_fold(twin: ReferenceModel) -> None:
         sums: dict[tuple[int, str], int] = {}
         for entry in shard.journal:
             for row in entry.rows:
+                if row.flight is not None:
+                    of_flight = (row.campaign_id, flight_field(row.flight))
+                    sums[of_flight] = sums.get(of_flight, 0) + row.micros
                 sums[row.campaign_id, LIFETIME] = sums.get((row.campaign_id, LIFETIME), 0) + row.micros
                 for period in counted_in(entry, row):
                     for owner in (row.campaign_id, brand_of(row.campaign_id)):

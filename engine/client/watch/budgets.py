@@ -7,10 +7,13 @@ from typing import Final
 
 from engine.client.watch.messages import OwnSnapshot
 from engine.domain.budget import CAMPAIGN_BUDGETS
-from engine.domain.causes import cause_of
+from engine.domain.causes import FLIGHT, FLIGHT_BUDGET, cause_of
+from engine.domain.flights import PlannedFlight, in_force
 from engine.domain.periods import Period, period_of
 
 NEVER: Final = -1
+_FLIGHT: Final = cause_of(FLIGHT).bit
+_FLIGHT_BUDGET: Final = cause_of(FLIGHT_BUDGET).bit
 _ALWAYS: Final = 0
 """The one period of a budget for a whole life."""
 
@@ -54,12 +57,16 @@ def stopping(states: Iterable[BudgetState], day: int, month: int) -> tuple[int, 
 
 
 class OwnBudgets:
-    """A campaign's own budgets, as of journal number `n`."""
+    """A campaign's own budgets and flights, as of journal number `n`. edge_ms: the next edge of a flight that is waited for."""
 
-    __slots__ = ("budgets", "n")
+    __slots__ = ("budgets", "edge_ms", "flights", "full", "n")
 
     def __init__(self) -> None:
         self.n = NEVER
+        self.flights: tuple[PlannedFlight, ...] = ()
+        self.full: frozenset[int] = frozenset()
+        """The numbers of the flights whose budget is used up."""
+        self.edge_ms: int | None = None
         self.budgets = {kind.cause: BudgetState(kind.cause, kind.period) for kind in CAMPAIGN_BUDGETS}
 
     def see(self, seen: OwnSnapshot) -> None:
@@ -68,10 +75,30 @@ class OwnBudgets:
             state.zero_limit = cause in seen.zero_limits
             if seen.n >= self.n:
                 state.set(cause in seen.used_up, seen.at_ms)
+        self.flights = tuple(flight for flight, _ in seen.flights)
+        if seen.n >= self.n:
+            self.full = frozenset(flight.no for flight, used_up in seen.flights if used_up)
         self.n = max(self.n, seen.n)
 
     def move(self, cause: str, used_up: bool, at_ms: int, n: int) -> None:
         """One of them was used up or freed. An older message changes nothing."""
         if n >= self.n:
             self.n = n
+            flight = in_force(self.flights, at_ms) if cause == FLIGHT_BUDGET else None
+            if flight is not None:
+                self.full = self.full | {flight.no} if used_up else self.full - {flight.no}
             self.budgets[cause].set(used_up, at_ms)
+
+    def stopping(self, now_ms: int, day: int, month: int) -> tuple[int, bool]:
+        """As `stopping`, flights included, which stand in the place of a lifetime budget."""
+        if not self.flights:
+            return stopping(self.budgets.values(), day, month)
+        mask, expires = stopping((s for cause, s in self.budgets.items() if cause != FLIGHT_BUDGET), day, month)
+        flight = in_force(self.flights, now_ms)
+        if flight is None:
+            return mask | _FLIGHT, expires
+        return mask | (_FLIGHT_BUDGET if flight.no in self.full else 0), expires
+
+    def next_edge_ms(self, now_ms: int) -> int | None:
+        """When a flight begins or ends next."""
+        return min((edge for flight in self.flights for edge in flight[2:4] if edge > now_ms), default=None)

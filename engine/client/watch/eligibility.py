@@ -12,7 +12,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable
 from itertools import count
-from typing import Final
+from typing import Final, NamedTuple
 
 from engine.client.watch.budgets import NEVER, BudgetState, OwnBudgets, stopping
 from engine.client.watch.messages import BrandSnapshot, BudgetMoved, CampaignSnapshot, PlanPublished
@@ -100,6 +100,13 @@ class _Brand:
         self.campaigns: dict[int, _Campaign] = {}
 
 
+class _Edge(NamedTuple):
+    """A begin or end of a campaign's flight."""
+
+    brand: _Brand
+    campaign_id: int
+
+
 class _Shard:
     __slots__ = ("brands", "fresh")
 
@@ -119,12 +126,14 @@ class EligibilityView:
         self._wanted = wanted
         self._shards = [_Shard() for _ in range(SHARDS)]
         self._groups: dict[str, _Group] = {}
-        self._boundaries: list[tuple[int, int, _Group]] = []
+        self._boundaries: list[tuple[int, int, _Group | _Edge]] = []
         self._order = count()
         self._expiring: set[_Brand] = set()
         """Brands whose causes change when their day or month ends."""
         self._expiring_own: dict[int, _Brand] = {}
         """{campaign id: its brand} of campaigns whose own budgets do."""
+        self._flying: dict[int, _Brand] = {}
+        """{campaign id: its brand} of campaigns with flights."""
         self._now_ms = self._day = self._month = 0
         self._next_day_ms = 0
 
@@ -243,8 +252,17 @@ class EligibilityView:
         self._boundaries.clear()
         for group in list(self._groups.values()):
             self._cross(group)
+        for campaign_id, brand in list(self._flying.items()):
+            self._cross(_Edge(brand, campaign_id))
 
-    def _cross(self, group: _Group) -> None:
+    def _cross(self, group: _Group | _Edge) -> None:
+        if isinstance(group, _Edge):
+            campaign = group.brand.campaigns.get(group.campaign_id)
+            if campaign is not None and campaign.own is not None:
+                campaign.own.edge_ms = None
+                self._derive_own(group.brand, group.campaign_id, campaign)
+                self._evaluate(group.brand, group.campaign_id, campaign)
+            return
         if not group.users:
             self._groups.pop(group.text, None)
             return
@@ -307,6 +325,7 @@ class EligibilityView:
     def _drop(self, brand: _Brand, campaign_id: int) -> None:
         self._leave(campaign_id, brand.campaigns.pop(campaign_id))
         self._expiring_own.pop(campaign_id, None)
+        self._flying.pop(campaign_id, None)
 
     def _apply_brand(self, brand: _Brand, seen: BrandSnapshot) -> None:
         if seen.version >= brand.version:
@@ -334,11 +353,23 @@ class EligibilityView:
         if campaign.own is None:
             campaign.own_stops = 0
         else:
-            campaign.own_stops, expires = stopping(campaign.own.budgets.values(), self._day, self._month)
+            campaign.own_stops, expires = campaign.own.stopping(self._now_ms, self._day, self._month)
+            self._wait_for_edge(brand, campaign_id, campaign.own)
         if expires:
             self._expiring_own[campaign_id] = brand
         elif self._expiring_own:
             self._expiring_own.pop(campaign_id, None)
+
+    def _wait_for_edge(self, brand: _Brand, campaign_id: int, own: OwnBudgets) -> None:
+        """Waits for the next begin or end of a campaign's flights."""
+        if own.flights:
+            self._flying[campaign_id] = brand
+        elif self._flying:
+            self._flying.pop(campaign_id, None)
+        at_ms = own.next_edge_ms(self._now_ms)
+        if at_ms is not None and at_ms != own.edge_ms:
+            heapq.heappush(self._boundaries, (at_ms, next(self._order), _Edge(brand, campaign_id)))
+        own.edge_ms = at_ms
 
     def _update_brand(self, brand: _Brand) -> None:
         before = brand.mask

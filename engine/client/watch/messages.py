@@ -10,9 +10,11 @@ from typing import Final, NamedTuple
 
 from engine.domain.budget import BUDGETS, CAMPAIGN_BUDGETS, OWN_CAUSES, budgets_of
 from engine.domain.causes import OTHER, cause_of
+from engine.domain.flights import IN_PLAN, PlannedFlight
 from engine.domain.ids import brand_of
 
 _REPORTED: Final = tuple(kind.cause for kind in BUDGETS)
+_OWN: Final = len(CAMPAIGN_BUDGETS)
 _DIRECTIONS: Final = {"exhausted": True, "restored": False}
 
 
@@ -23,6 +25,8 @@ class OwnSnapshot(NamedTuple):
     at_ms: int
     zero_limits: frozenset[str]
     used_up: frozenset[str]
+    flights: tuple[tuple[PlannedFlight, bool], ...] = ()
+    """Those in the plan, and whether the budget of each is used up."""
 
 
 class CampaignSnapshot(NamedTuple):
@@ -119,18 +123,23 @@ def read_brand(n: int, at_ms: int, text: str) -> BrandSnapshot:
 
 
 def read_campaign(campaign_id: int, text: str, *, n: int = 0, at_ms: int = 0) -> CampaignSnapshot:
-    """`version:on:archived:schedule`; with limits of its own `:daily:monthly:lifetime limit`, then of each `:used up`; and
-    fields of later releases. n, at_ms: where what is used up holds. Raises ValueError.
+    """`version:on:archived:schedule`; with limits of its own `:daily:monthly:lifetime limit`, then of each `:used up`;
+    with flights `:f1:f2`, then of each of these `:used up`; and fields of later releases. n, at_ms: where what is used up holds. Raises ValueError.
     """
     version, on, archived, schedule, *more = text.split(":")
     own = None
-    if len(more) >= 2 * len(CAMPAIGN_BUDGETS):
-        limits, used_up = more[: len(CAMPAIGN_BUDGETS)], more[len(CAMPAIGN_BUDGETS) :]
+    if len(more) >= 2 * _OWN:
+        limits, used_up, flights = more[:_OWN], more[_OWN : 2 * _OWN], more[2 * _OWN : 2 * _OWN + 2 * IN_PLAN]
         own = OwnSnapshot(
             n,
             at_ms,
             frozenset(kind.cause for kind, limit in zip(CAMPAIGN_BUDGETS, limits, strict=True) if limit == "0"),
-            frozenset(kind.cause for kind, word in zip(CAMPAIGN_BUDGETS, used_up, strict=False) if word == "1"),
+            frozenset(kind.cause for kind, word in zip(CAMPAIGN_BUDGETS, used_up, strict=True) if word == "1"),
+            tuple(
+                (PlannedFlight.parse(text), word == "1")
+                for text, word in zip(flights[:IN_PLAN], flights[IN_PLAN:], strict=True)
+                if text
+            ),
         )
     return CampaignSnapshot(campaign_id, int(version), on == "1", archived == "1", schedule, own)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, Unpack
 
 from engine.domain.budget import NO_LIMITS, OwnLimits
 from engine.errors import BudgetError, ServerAway
@@ -17,6 +17,7 @@ from engine.flows.catalog.publish import Publisher
 from engine.flows.catalog.restored import Restored, TakenBack
 from engine.flows.catalog.status import StatusWriter
 from engine.ledger.catalog import Catalog
+from engine.ledger.flights import FlightChanges
 from engine.ledger.records import KEEP, BrandRecord, CampaignRecord, Keep
 
 log = logging.getLogger(__name__)
@@ -119,6 +120,32 @@ class Manage:
         """Changes fields of a campaign (see Catalog.update_campaign). Raises as create_campaign, and NotFound."""
         before = self._catalog.campaign(campaign_id)
         return self._campaign(self._catalog.update_campaign(campaign_id, actor, **changes), actor, before)
+
+    def add_flight(
+        self,
+        campaign_id: int,
+        actor: str,
+        starts_ms: int | None,
+        ends_ms: int,
+        budget_micros: int | None,
+        carries: bool,
+    ) -> Changed[CampaignRecord]:
+        """A new flight of a campaign; starts_ms: None is now. Raises InvalidFlight, InvalidBudget, Conflict, NotFound."""
+        before = self._catalog.campaign(campaign_id)
+        made = self._catalog.flights.add(campaign_id, actor, starts_ms, ends_ms, budget_micros, carries)
+        return self._campaign(made, actor, before)
+
+    def change_flight(
+        self, campaign_id: int, no: int, actor: str, **changes: Unpack[FlightChanges]
+    ) -> Changed[CampaignRecord]:
+        """Changes what is given of a flight. Raises as `add_flight`."""
+        before = self._catalog.campaign(campaign_id)
+        return self._campaign(self._catalog.flights.change(campaign_id, no, actor, **changes), actor, before)
+
+    def remove_flight(self, campaign_id: int, no: int, actor: str) -> Changed[CampaignRecord]:
+        """Removes a flight that has not begun. Raises as `add_flight`."""
+        before = self._catalog.campaign(campaign_id)
+        return self._campaign(self._catalog.flights.remove(campaign_id, no, actor), actor, before)
 
     def pause_campaign(self, campaign_id: int, actor: str) -> Changed[CampaignRecord]:
         """Switches a campaign off; no job switches it on again. Raises NotFound."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from engine.domain.budget import BUDGETS, LIFTED
+from engine.domain.flights import IN_PLAN
 from engine.domain.ids import shard_of
 from engine.ledger.records import BrandRecord, CampaignRecord
 from engine.live.admin import REST_S
@@ -15,8 +16,12 @@ from engine.live.keys import keys_of_brand
 
 _OF_BRAND: Final = {"v": "version", **{kind.stored: kind.words for kind in BUDGETS}, "archived": "archived"}
 _OF_CAMPAIGN: Final = {
-    "v": "version", "on": "switch", "archived": "archived", "schedule": "schedule", "x": "own budgets",
+    "v": "version", "on": "switch", "archived": "archived", "schedule": "schedule", "x": "own budgets", "f1": "present flight", "f2": "next flight",
 }  # fmt: skip
+
+
+_OWN: Final = 4
+"""Fields before those that only campaigns with limits or flights of their own have."""
 
 
 class Apart(NamedTuple):
@@ -50,9 +55,10 @@ def plans_off(
             continue
         wanted = [
             str(c.version), _bit(c.enabled), _bit(c.archived_at is not None), c.schedule.compiled, c.limits.compiled,
+            *(flight.compiled for flight in c.flights), *("",) * (IN_PLAN - len(c.flights)),
         ]  # fmt: skip
-        if switch is not None and switch[-1] in (None, LIFTED):
-            switch[-1] = ""
+        if switch is not None:
+            switch[_OWN:] = ["" if value in (None, LIFTED) else value for value in switch[_OWN:]]
         yield from _compare(f"campaign {c.id}", c.brand_id, switch, wanted, _OF_CAMPAIGN.values())
 
 

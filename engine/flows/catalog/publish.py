@@ -313,4 +313,5 @@ def campaign_plan(campaign: CampaignRecord, *, create: bool) -> CampaignPlan:
         campaign.schedule,
         create,
         campaign.limits,
+        flights=campaign.flights,
     )

@@ -90,5 +90,7 @@ class Restored:
             one = brand.campaigns.get(campaign_id_of(brand_id, ordinal))
             # A campaign without a key keeps its number all the same: its publish has the shard rebuilt.
             limits = OwnLimits(*(budget.limit for budget in one.budgets)) if one else NO_LIMITS
-            campaigns.append(LostCampaign(ordinal, one.version if one else 0, one.enabled if one else False, limits))
+            flights = tuple(flight for flight, _ in one.flights) if one else ()
+            state = (one.version, one.enabled) if one else (0, False)
+            campaigns.append(LostCampaign(ordinal, *state, limits, flights))
         return LostBrand(brand_id, brand.version, brand.daily_limit, brand.monthly_limit, campaigns)

@@ -16,6 +16,7 @@ from sqlalchemy import Engine
 
 from engine.domain.budget import Budget
 from engine.domain.causes import OTHER, Status, cause_of, in_order, reasons_of, standing_mask, status_of
+from engine.domain.flights import last_edge_ms
 from engine.domain.ids import ordinal_of, shard_of
 from engine.domain.periods import at_ms, ms_of, period_start_ms
 from engine.ledger import campaigns, statuses
@@ -154,6 +155,9 @@ def began(name: str, campaign: CampaignRecord, brand: LiveBrand, own: Sequence[B
         since = (budget and budget.since_ms) or 0
         # A lifetime budget that is used up from its beginning has no instant at which it turned.
         return max(since, period_start_ms(cause.period, now)) if cause.period else since or ms_of(campaign.updated_at)
+    if cause.since == "flight":
+        edge = last_edge_ms(campaign.flights, now)
+        return ms_of(campaign.updated_at) if edge is None else max(edge, min(ms_of(campaign.updated_at), now))
     if cause.since == "window":
         return campaign.schedule.last_change_ms(now) or now
     if cause.since == "archive" and campaign.archived_since is not None:

@@ -12,6 +12,7 @@ from typing import Final
 
 from engine.domain.budget import LIFETIME_FIELD
 from engine.domain.causes import OTHER, cause_of
+from engine.domain.flights import MAX_NO, flight_of_field
 from engine.domain.ids import MAX_BRAND_ID, are_text_ids, is_campaign_id
 from engine.domain.money import MAX_AMOUNT_MICROS, MAX_TOTAL_MICROS
 from engine.domain.periods import day_of, split_counter_field
@@ -52,6 +53,9 @@ def check_entry(entry: Entry) -> None:
             _check_campaign(change.campaign_id)
         if change.direction not in ("exhausted", "restored"):
             raise ValueError(f"{change.direction[:40]!r} is not what becomes of a budget")
+    for campaign_id, flight in (entry.flights or {}).items():
+        _check_campaign(campaign_id)
+        _check_range(flight, MAX_NO, "the number of a flight")
     _check_spends(entry)
     for step in entry.hold_steps():
         _check_campaign(step.campaign_id)
@@ -108,7 +112,7 @@ def _check_adjustment(owner: str, owner_id: int, field: str, difference_micros: 
     _check_range(abs(difference_micros), MAX_TOTAL_MICROS, "what a counter has")
     if owner == "campaign":
         _check_campaign(owner_id)
-        if field == LIFETIME_FIELD:
+        if field == LIFETIME_FIELD or flight_of_field(field) is not None:
             return
     elif owner != "brand" or not 1 <= owner_id <= MAX_BRAND_ID:
         raise ValueError(f"{owner[:20]!r} {owner_id} is neither a brand nor a campaign")

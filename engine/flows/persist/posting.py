@@ -16,7 +16,7 @@ from engine.domain.ids import brand_of
 from engine.domain.periods import at_ms, date_of, day_of
 from engine.domain.refunds import refund_request
 from engine.flows.persist.packing import Singles, call_row, fits, singles_rows
-from engine.ledger import corrections, holds, log_rows, pack_rows, refunds, spend_log
+from engine.ledger import corrections, flight_sums, holds, log_rows, pack_rows, refunds, spend_log
 from engine.ledger.pack_rows import PackRow
 from engine.live.journal import COUNTED, Entry
 from engine.live.logged import LoggedSpend
@@ -99,6 +99,7 @@ class Posting:
         spend_log.add_sums(conn, self._sums)
         spend_log.add_mixed_requests(conn, list(_remembered(self._items)))
         holds.write(conn, list(_holds(self._items)))
+        flight_sums.add(conn, list(_flight_parts(self._items)))
         corrections.write(conn, list(_corrections(self._items)))
         refunds.write(conn, list(_refunds(self._items)))
         return written
@@ -165,6 +166,20 @@ def _remembered(items: Sequence[Item]) -> Iterator[spend_log.RememberedRequest]:
             yield spend_log.RememberedRequest(
                 shard, generation, entry.n, entry.request_id, digest, outcomes, at_ms(entry.ms)
             )
+
+
+def _flight_parts(items: Sequence[Item]) -> Iterator[flight_sums.Part]:
+    for shard, generation, entry in items:
+        if entry.flights is None:
+            continue
+        sums: dict[tuple[int, date], int] = {}
+        for spend in entry.spends():
+            if spend.campaign_id in entry.flights:
+                key = (spend.campaign_id, spend_day(entry, spend))
+                sums[key] = sums.get(key, 0) + spend.amount_micros
+        for (campaign_id, day), micros in sums.items():
+            flight = entry.flights[campaign_id]
+            yield flight_sums.Part(shard, generation, entry.n, campaign_id, flight, day, micros)
 
 
 def _holds(items: Sequence[Item]) -> Iterator[holds.HoldRow]:

@@ -18,7 +18,7 @@ from sqlalchemy import Engine
 
 from engine.domain.ids import shard_of
 from engine.domain.periods import MINUTE_MS, day_number
-from engine.ledger import refunds
+from engine.ledger import flight_sums, refunds
 from engine.ledger.database import writing
 from engine.ledger.locks import Lock, try_take
 from engine.ledger.refund_bounds import Bounds, bounds_of
@@ -138,14 +138,31 @@ class RefundDesk:
 
     def _ask(self, rows: Sequence[RefundRow], verdicts: Sequence[str]) -> list[tuple[RefundRow, Reply]]:
         calls = []
+        flights = self._flights(rows)
         for row, verdict in zip(rows, verdicts, strict=True):
             keys = keys_of_brand(row.brand_id)
             args = (
                 LAYOUT, self._instance, str(row.campaign_id), row.event_id, str(row.micros), str(day_number(row.day)), row.refund_id, verdict,
+                *flights.get(row, ()),
             )  # fmt: skip
             wanted = (*keys.fixed, keys.brand(row.brand_id), keys.campaign(row.campaign_id))
             calls.append(Call(script("decide_refund"), wanted, args))
         return list(zip(rows, self._live.call_each(calls), strict=True))
+
+    def _flights(self, rows: Sequence[RefundRow]) -> dict[RefundRow, tuple[str]]:
+        """Of refunds whose spend was made in a flight, the number of the flight's counter as the script takes it."""
+        groups: dict[tuple[int, date], list[RefundRow]] = {}
+        for row in rows:
+            groups.setdefault((row.brand_id, row.day), []).append(row)
+        found: dict[RefundRow, tuple[str]] = {}
+        with self._db.connect() as conn:
+            for (brand_id, day), group in groups.items():
+                flights = flight_sums.of_events(conn, brand_id, day, [row.event_id for row in group])
+                for row in group:
+                    flight = flights.get((row.event_id, row.campaign_id, row.day))
+                    if flight is not None:
+                        found[row] = (str(flight),)
+        return found
 
 
 def why_not(row: RefundRow, bounds: Bounds) -> str:

@@ -9,7 +9,8 @@ from typing import Final
 
 from sqlalchemy import Engine
 
-from engine.domain.budget import BUDGETS, LIFETIME_FIELD
+from engine.domain.budget import BUDGETS, LIFETIME_FIELD, LIFTED
+from engine.domain.flights import flight_field
 from engine.domain.money import MAX_TOTAL_MICROS
 from engine.domain.periods import (
     at_ms,
@@ -22,7 +23,7 @@ from engine.domain.periods import (
     month_of,
     ms_of,
 )
-from engine.ledger import lifetimes, quarantine, spend_read
+from engine.ledger import flight_sums, lifetimes, quarantine, spend_read
 from engine.ledger.holds import HoldRow
 from engine.ledger.records import BrandRecord, CampaignRecord
 from engine.live.admin import TURN
@@ -76,14 +77,33 @@ def open_counters(db: Engine, brand_ids: Sequence[int], now: int, last_ms: int) 
 
 
 def with_lifetimes(db: Engine, counted: Counted, campaigns: Sequence[CampaignRecord]) -> Counted:
-    """The counters, with those of campaigns that have a lifetime budget."""
+    """The counters, with those of lifetime budgets and of flights."""
     limited = [c for c in campaigns if c.limits.lifetime is not None]
     with db.connect() as conn:
         spent = lifetimes.spent(conn, [c.id for c in limited])
-    return {**counted} | {
-        (c.brand_id, c.id): [*counted.get((c.brand_id, c.id), ()), LIFETIME_FIELD, str(stored(spent[c.id]))]
-        for c in limited
+        flown = flight_sums.spent(conn, [c.id for c in campaigns])
+    fields: dict[tuple[int, int | None], list[str]] = {
+        (c.brand_id, c.id): [LIFETIME_FIELD, str(stored(spent[c.id]))] for c in limited
     }
+    for c in campaigns:
+        # Those in the plan that have not spent yet need a counter too.
+        counters = {flight.counter: 0 for flight in c.flights} | {f: m for (id_, f), m in flown.items() if id_ == c.id}
+        for counter, micros in counters.items():
+            fields.setdefault((c.brand_id, c.id), []).extend((flight_field(counter), str(stored(micros))))
+    return {**counted} | {owner: [*counted.get(owner, ()), *own] for owner, own in fields.items()}
+
+
+def has_own(campaign: CampaignRecord) -> bool:
+    """Whether a campaign has limits or flights of its own."""
+    return bool(campaign.limits.compiled or campaign.flights)
+
+
+def _own(campaign: CampaignRecord) -> list[str]:
+    """The fields of its limits and flights."""
+    fields = ["x", campaign.limits.compiled or LIFTED] if has_own(campaign) else []
+    for place, flight in enumerate(campaign.flights, 1):
+        fields += [f"f{place}", flight.compiled]
+    return fields
 
 
 def stored(micros: int) -> int:
@@ -113,7 +133,7 @@ def plan_hashes(
     for key in () if keeps_memories else (*keys.requests, *keys.events):
         yield key, ["#", "1"]
     held_of: dict[int, int] = {}
-    held_by: dict[int, dict[int, int]] = {c.brand_id: {} for c in campaigns if c.limits.compiled}
+    held_by: dict[int, dict[int, int]] = {c.brand_id: {} for c in campaigns if has_own(c)}
     for hold in held:
         held_of[hold.brand_id] = held_of.get(hold.brand_id, 0) + hold.held_micros
         if hold.brand_id in held_by:
@@ -139,9 +159,7 @@ def plan_hashes(
         for key in keys.holds(b.id):
             yield key, []
     for c in campaigns:
-        fields = ["v", str(c.version), "on", _bit(c.enabled), "archived", _bit(c.archived_at is not None)]
-        if c.limits.compiled:
-            fields += ["x", c.limits.compiled]
+        fields = ["v", str(c.version), "on", _bit(c.enabled), "archived", _bit(c.archived_at is not None), *_own(c)]
         yield keys.campaign(c.id), [*fields, "schedule", c.schedule.compiled, *counted.get((c.brand_id, c.id), [])]
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine
 
 from engine.domain.periods import HOUR_MS, MINUTE_MS, at_ms, day_number, ms_of
 from engine.flows.rebuild.contents import stored
-from engine.ledger import holds, refunds, spend_read
+from engine.ledger import flight_sums, holds, refunds, spend_read
 from engine.ledger.spend_read import RecentSpend
 from engine.live.grammar import whole
 from engine.live.inspect import Inspector
@@ -80,9 +80,10 @@ def read_memories(
     events_since, requests_since = at_ms(events_ms), at_ms(requests_ms)
     again: set[tuple[int, str]] = set()
     with db.connect() as conn:
+        flights = flight_sums.of_entries(conn, shard, min(events_since, requests_since).date())
         for row in spend_read.recent_spends(conn, shard, events_since, requests_since):
             if row.event_id is not None and row.recorded_at >= events_since:
-                _remember_event(found.events, row)
+                _remember_event(found.events, row, flights.get((row.generation, row.n, row.campaign_id)))
                 if row.kind != "spend":
                     again.add((row.brand_id, row.event_id))
             if row.kind == "spend" and row.hold_id is None and row.recorded_at >= requests_since:
@@ -99,9 +100,11 @@ def read_memories(
     return found
 
 
-def _remember_event(events: dict[str, str], row: RecentSpend) -> None:
+def _remember_event(events: dict[str, str], row: RecentSpend, flight: int | None) -> None:
     if row.kind == "spend":
-        events[f"{row.brand_id}:{row.event_id}"] = f"{row.campaign_id},{row.amount_micros},{day_number(row.day)}"
+        in_flight = "" if flight is None else f",{flight}"
+        value = f"{row.campaign_id},{row.amount_micros},{day_number(row.day)}{in_flight}"
+        events[f"{row.brand_id}:{row.event_id}"] = value
         return
     # Its request id is that of a refund: the event, and after a comma the part's own id.
     part = row.request_id.removeprefix(f"refund:{row.event_id}")

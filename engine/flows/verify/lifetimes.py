@@ -1,4 +1,4 @@
-"""V13: the lifetime counter of each campaign that has such a budget = all rows of the campaign.
+"""V13: the lifetime counter of each campaign that has such a budget = all rows of the campaign. `flights` has the same of flights.
 
 It is compared as in `counters`: the months before this one are in the daily sums, this month is summed up to the journal number at which the
 counter was read.
@@ -17,6 +17,7 @@ from engine.domain.periods import date_of, day_of, days_of_month, month_of
 from engine.errors import ServerAway
 from engine.flows.verify.difference import Difference
 from engine.flows.verify.findings import TRIES, Check, NotVerifiable
+from engine.flows.verify.flights import Flights
 from engine.flows.verify.logged import Owner, read_log
 from engine.flows.verify.passes import Pass
 from engine.ledger import lifetimes
@@ -38,13 +39,17 @@ class Lifetimes:
         self._db = db
         self._live = live
         self._journal = journal
+        self._flights = Flights(db, live, journal)
 
     def check(self, one: Pass) -> Check:
         """V13."""
-        check = Check("V13", "lifetime: each campaign's lifetime counter = all its rows")
-        limited = self._limited()
-        check.checked = f"{len(limited)} campaigns with a lifetime budget"
-        for shard in sorted({brand_of(campaign_id) % SHARDS for campaign_id in limited}):
+        check = Check("V13", "lifetime: each campaign's lifetime or flight counter = all its rows")
+        limited, flying = self._limited(), self._flights.shards()
+        of_flights = f", {len(flying)} shards with flights" if flying else ""
+        check.checked = f"{len(limited)} campaigns with a lifetime budget{of_flights}"
+        for text_off, owner, apart in self._flights.parts_off() if flying else ():
+            check.find(text_off, str(owner), apart, owner.brand_id)
+        for shard in sorted({brand_of(campaign_id) % SHARDS for campaign_id in limited} | set(flying)):
             try:
                 for off in self.differences(shard, one):
                     check.find(str(off), str(off.owner), off.wrong_micros, off.owner.brand_id)
@@ -57,7 +62,10 @@ class Lifetimes:
         return check
 
     def differences(self, shard: int, one: Pass) -> list[Difference]:
-        """The differences of a shard that remain in a second look. Raises NotVerifiable."""
+        """The differences of a shard that remain in a second look, flights included. Raises NotVerifiable."""
+        return self._of_lifetimes(shard, one) + self._flights.differences(shard)
+
+    def _of_lifetimes(self, shard: int, one: Pass) -> list[Difference]:
         suspects = [campaign for campaign in self._limited() if brand_of(campaign) % SHARDS == shard]
         found: list[Difference] = []
         for _ in range(TRIES):

@@ -1,0 +1,75 @@
+"""Faults in flights: their edges, their money on each path, and what the log, a refund and a rebuild know of them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.mutants.mutant import Mutant as M
+
+LIVE: Final = "tests/live/test_flights.py::test_"
+WHOLE: Final = "tests/flows/test_flights.py::test_"
+EDGES: Final = LIVE + "a_flight_is_spent_from_its_first_to_its_last_millisecond_and_not_around_it"
+MONEY: Final = LIVE + "a_flight_s_budget_refuses_what_it_has_no_room_for_and_the_next_begins_whole"
+FACTS: Final = LIVE + "facts_pass_a_flight_s_budget_and_count_to_the_flight_they_fall_into"
+REFUND: Final = LIVE + "a_refund_goes_to_the_flight_of_its_spend_whatever_flight_it_comes_in"
+
+# fmt: off
+FLOWN: Final = (
+    M("a flight begins a millisecond late", "lua/lib/flights.lua",
+      "if now < starts + 0 then", "if now <= starts + 0 then",
+      (EDGES + "[alone]", EDGES + "[packed]")),
+    M("a flight's last millisecond is one more", "lua/lib/flights.lua",
+      "elseif now < ends + 0 then", "elseif now <= ends + 0 then",
+      (EDGES + "[alone]", EDGES + "[a batch]")),
+    M("between two flights a campaign runs", "lua/lib/gates.lua",
+      "-- | flight   | 256   | outside ", "-- | flight   | 256   | false ",
+      (EDGES + "[alone]", EDGES + "[packed]")),
+    M("by the fast path of one spend, a flight's counter is the lifetime's", "lua/lib/fast_single.lua",
+      "if flight then counted_in_all = redis.call('HGET', campaign_key, flight_field) end", "if flight then counted_in_all = '0' end",
+      (MONEY + "[alone]",)),
+    M("by the fast path of one spend, nobody is told of the flight", "lua/lib/fast_single.lua",
+      ", 'v', campaign_id .. ':' .. flight)", ")",
+      (EDGES + "[alone]",)),
+    M("an entry does not name its flights", "lua/lib/flight_entry.lua",
+      "if campaign.flight and campaign.charged then", "if false then",
+      (FACTS + "[a batch]",)),
+    M("by the fast path of a packed batch, nobody is told of the flights", "lua/lib/fast_packed.lua",
+      "if flights[1] then entry", "if false then entry",
+      (EDGES + "[packed]",)),
+    M("an event's value does not name its flight", "lua/lib/by_one.lua",
+      "if campaign.flight then targets[i].of_flight = ',' .. campaign.flight end", "",
+      (REFUND + "[batch]",)),
+    M("a packed batch keeps its events without their flight", "lua/lib/charge.lua",
+      "and not any_flight(plans.campaigns)", "",
+      (REFUND + "[packed]",)),
+    M("a refund leaves the flight of its spend as it was", "lua/lib/refund.lua",
+      "text(in_flight - refund.amount)", "text(in_flight)",
+      (REFUND + "[alone]",)),
+    M("a refund lowers the flight in force", "lua/lib/refund.lua",
+      "if flight == '' or flight == campaign.flight then return nil end", "if flight == '' or campaign.flight then return nil end",
+      (REFUND + "[alone]",)),
+    M("a refused spend is told to come back when it is refused again", "lua/lib/figures.lua",
+      "if campaign.starts then", "if false then",
+      (EDGES + "[a batch]",)),
+    M("a flight goes on with nothing of what the one before left", "engine/domain/flights.py",
+      "counter, limit = made[-1].counter, min(made[-1].limit + limit, MAX_TOTAL_MICROS)", "pass",
+      (WHOLE + "what_a_flight_left_goes_on_and_a_rebuild_and_verify_know_it",)),
+    M("the log does not know to which flight a spend counted", "engine/flows/persist/posting.py",
+      "if entry.flights is None:", "if True:",
+      (WHOLE + "two_flights_begin_and_end_with_every_job_dead_and_every_row_knows_its_flight",)),
+    M("a rebuild begins a flight anew", "engine/flows/rebuild/contents.py",
+      "| {f: m for (id_, f), m in flown.items() if id_ == c.id}", "",
+      (WHOLE + "a_rebuild_in_the_middle_of_a_flight_keeps_counters_plan_and_the_flight_of_each_event",)),
+    M("a refund that the log decides forgets the flight", "engine/flows/persist/refunds.py",
+      "found[row] = (str(flight),)", "pass",
+      (WHOLE + "a_refund_that_the_log_decides_goes_to_the_flight_of_its_spend",)),
+    M("verify does not look at flights", "engine/flows/verify/lifetimes.py",
+      "return self._of_lifetimes(shard, one) + self._flights.differences(shard)", "return self._of_lifetimes(shard, one)",
+      (WHOLE + "verify_names_a_flight_s_counter_that_is_wrong_and_reconcile_repairs_it",)),
+    M("a watch sleeps over the edges of flights", "engine/client/watch/eligibility.py",
+      "self._wait_for_edge(brand, campaign_id, campaign.own)", "pass",
+      (WHOLE + "a_watch_crosses_the_edges_of_flights_by_itself",)),
+    M("flights may overlap", "engine/ledger/flights.py",
+      "if flight.starts_ms < other.ends_ms and other.starts_ms < flight.ends_ms:", "if False:",
+      (WHOLE + "flights_that_do_not_fit_are_refused_by_name_and_value_and_nothing_changes",)),
+)
