@@ -33,6 +33,7 @@ from engine.live.grammar import strictly
 from engine.live.hush import away
 from engine.live.keys import shard_keys
 from engine.live.logged import UNITEMISED, Adjustment, Change, HoldStep, LoggedSpend, Refund
+from engine.live.outcome_runs import expand
 from engine.live.packed import Unpacked
 from engine.live.transport.plain import PlainRedis
 
@@ -63,9 +64,6 @@ _DRAWS: Final = {"D": "spend", "P": "over", "Q": "late"}
 _SPENDLESS: Final = re.compile(r"(?:[RLEDPQ],[^;]*;)*")
 _ENDS: Final = {"L": "released", "E": "expired"}
 _CAUSE: Final = re.compile(r"[a-z][a-z_]{0,39}")
-_RUN: Final = re.compile(r"(k|p|d|c|u|x\d{1,4})\*(\d{1,4}),", re.ASCII)
-MOST_SPENDS: Final = 1000
-"""The most spends in a call. `lua/lib/constants.lua` has the same."""
 
 
 class BadEntry(BudgetError):
@@ -261,28 +259,6 @@ def digest_of(body: str, log: bytes = b"") -> str:
     if not log and len(body) <= SHORT:
         return body
     return hashlib.sha1(body.encode() + log, usedforsecurity=False).hexdigest()[:16]
-
-
-def expand(outcomes: str) -> list[str]:
-    """Unpacks runs of outcomes: "k*2,x8*1" -> ["k", "k", "x8"]. Raises ValueError for text that is not the outcomes
-    of one call.
-    """
-    runs = [(code, int(times)) for code, times in _RUN.findall(f"{outcomes},")]
-    # Checked before the list is made: a corrupt run length would take all memory.
-    if (outcomes and _RUN.sub("", f"{outcomes},")) or sum(times for _, times in runs) > MOST_SPENDS:
-        raise ValueError(f"not the outcomes of a call: {outcomes[:60]!r}")
-    return [code for code, times in runs for _ in range(times)]
-
-
-def pack(codes: list[str]) -> str:
-    """Packs outcomes into runs; the opposite of `expand`."""
-    runs: list[tuple[str, int]] = []
-    for code in codes:
-        if runs and runs[-1][0] == code:
-            runs[-1] = (code, runs[-1][1] + 1)
-        else:
-            runs.append((code, 1))
-    return ",".join(f"{code}*{times}" for code, times in runs)
 
 
 def spend_text(campaign_id: int, amount_micros: int, event_id: str | None, occurred_ms: int | None) -> str:

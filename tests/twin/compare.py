@@ -10,7 +10,7 @@ from engine.client.holds import HoldResult, RefundResult
 from engine.domain.causes import reasons_of
 from engine.domain.ids import brand_of
 from engine.domain.periods import day_of
-from engine.live import journal
+from engine.live import journal, outcome_runs
 from engine.live.keys import keys_of_brand, keys_of_campaign, shard_keys
 from engine.live.replies import SpendResult
 from engine.live.scripts import Script
@@ -42,7 +42,7 @@ def entry_of(entry_id: bytes, fields: dict[bytes, bytes]) -> tuple[Entry, str]:
     )
     verdicts = tuple(
         Verdict("refused", reasons_of(int(code[1:]))) if code[0] == "x" else Verdict(VERDICTS[code])
-        for code in journal.expand(entry.outcomes)
+        for code in outcome_runs.expand(entry.outcomes)
     )
     changes = frozenset(Change(c.campaign_id or c.brand_id, c.cause, c.direction) for c in entry.changes)
     verb = {"r": "record", "t": "try", "": ""}[entry.verb]

@@ -17,8 +17,9 @@ from engine.domain.ids import MAX_BRAND_ID, are_text_ids, is_campaign_id
 from engine.domain.money import MAX_AMOUNT_MICROS, MAX_TOTAL_MICROS
 from engine.domain.periods import day_of, split_counter_field
 from engine.live.grammar import whole
-from engine.live.journal import MOST_SPENDS, Entry
+from engine.live.journal import Entry
 from engine.live.logged import UNITEMISED, LoggedSpend
+from engine.live.outcome_runs import MOST_SPENDS
 
 MOST_BYTES: Final = 1 << 20
 """Bytes of the largest entry that is read: a call of 1,000 spends with the longest ids has about 130,000."""

@@ -13,7 +13,8 @@ from engine.domain.ids import brand_of, is_campaign_id, shard_of
 from engine.domain.money import MAX_AMOUNT_MICROS
 from engine.domain.periods import HOUR_MS
 from engine.flows.persist.reading import Read, read
-from engine.live.journal import MOST_SPENDS, TEXT
+from engine.live.journal import TEXT
+from engine.live.outcome_runs import MOST_SPENDS
 
 MOST_GATHERED: Final = 1000
 """Spends in one row, about."""

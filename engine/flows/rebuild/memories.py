@@ -15,8 +15,9 @@ from engine.ledger import flight_sums, holds, refunds, spend_read
 from engine.ledger.spend_read import RecentSpend
 from engine.live.grammar import whole
 from engine.live.inspect import Inspector
-from engine.live.journal import COUNTED, EARLIER, digest_of, expand, pack, spend_text
+from engine.live.journal import COUNTED, EARLIER, digest_of, spend_text
 from engine.live.keys import ShardKeys
+from engine.live.outcome_runs import expand, pack
 from engine.live.scripts import serves
 
 _WINDOW: Final = ("active", "until", "window")
