@@ -19,7 +19,7 @@ from tests.processes.conftest import Processes, brand_of, rows, until, verified
 BATCH = 100
 SHARDS = 5
 FORMS = ("rows", "packed")
-"""Of the log, in turn: each point is died at in both."""
+"""Of the log, in turn; in twice as many kills as there are points each point is died at in both."""
 
 
 def kill_again_and_again(
@@ -46,7 +46,7 @@ def kill_again_and_again(
                 acknowledged[request] = sum(spend.amount_micros or 0 for spend in call)
         point = POINTS[kill % len(POINTS)]
         most = 64 if "trim" in point else SHARDS
-        form = FORMS[kill // len(POINTS) % len(FORMS)]
+        form = FORMS[(kill + kill // len(POINTS)) % len(FORMS)]
         _die(point, chance.randint(1, most), {**environment, "SPEND_LOG": form})
     worker = processes.start("worker", "--queue", "persist")
     until(lambda: rows(system, "SELECT count(*) FROM spend")[0][0] >= spends, why=lambda: worker.said[-2000:])

@@ -13,8 +13,8 @@ from tests.faults.figures import Figures
 from tests.faults.kills import kill_again_and_again
 from tests.processes.conftest import Processes
 
-KILLS = int(os.environ.get("TEST_KILLS", 2 * len(POINTS)))
-SPENDS = int(os.environ.get("TEST_KILLS_SPENDS", "24000"))
+KILLS = int(os.environ.get("TEST_KILLS", len(POINTS)))
+SPENDS = int(os.environ.get("TEST_KILLS_SPENDS", "12000"))
 SEED = int(os.environ.get("TEST_SEED", "20261123"))
 
 
