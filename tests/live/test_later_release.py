@@ -85,5 +85,5 @@ def test_a_plan_s_line_with_a_field_more_reads_as_the_fields_that_are_known() ->
         5,
         100,
     )
-    reply: Reply = [b"ok", b"1", b"2", b"", b"3:1:264:5:7:later"]
+    reply: Reply = [b"ok", b"1", b"2", b"", b"3:1:1073741832:5:7:later"]
     assert read_status(reply, CAMPAIGN).reasons == ("daily_budget", OTHER)
