@@ -133,7 +133,7 @@ LUA: Final = (
       "math.max(before, room)", "amount",
       (LEASES + "a_budget_that_has_less_left_than_is_asked_for_is_leased_to_its_last_micro",)),
     M("a lease is granted what other leases hold", "lua/lease.lua",
-      "left_of(budget.limit, budget.spent, others)", "left_of(budget.limit, budget.spent, 0)",
+      "left_of(budget.limit, budget.spent, brand.held)", "left_of(budget.limit, budget.spent, 0)",
       (LEASES + "leases_of_many_threads_and_clients_spend_the_budget_to_its_last_micro_and_no_further",)),
     M("a draw that may be forgotten is counted on trust", "lua/lib/charge.lua",
       "if verb == 'd' and not before and is_forgotten(call, requests, now)", "if false",
