@@ -9,6 +9,7 @@
 -- include: lib/holds.lua
 -- include: lib/tally.lua
 -- include: lib/changes.lua
+-- include: lib/minute.lua
 -- include: lib/journal.lua
 -- include: lib/figures.lua
 
@@ -101,7 +102,7 @@ end
 local function write_brand(brand)
   if brand.charged then
     local fields = {}
-    for i, budget in ipairs(brand.budgets) do fields[2 * i - 1], fields[2 * i] = budget.field, argument(budget.spent) end
+    for i, budget in ipairs(brand.budgets) do fields[2 * i - 1], fields[2 * i] = budget.field, counted_value(budget) end
     add_since(brand, fields)
     redis.call('HSET', brand.key, unpack(fields))
   end
@@ -119,7 +120,7 @@ local function write_counters(key, budgets, day_field, daily, month_field, month
   local fields = { day_field, argument(daily), month_field, argument(monthly) }
   for _, budget in ipairs(budgets) do
     local of_period = budget.field == day_field or budget.field == month_field
-    if not of_period then fields[#fields + 1], fields[#fields + 2] = budget.field, argument(budget.spent) end
+    if not of_period then fields[#fields + 1], fields[#fields + 2] = budget.field, counted_value(budget) end
   end
   add_since({ budgets = budgets }, fields)
   redis.call('HSET', key, unpack(fields))
