@@ -23,6 +23,7 @@ _COMMANDS: Final = {
     "brand": "engine.cli.brand:brand",
     "campaign": "engine.cli.campaign:campaign",
     "flight": "engine.cli.flight:flight",
+    "curve": "engine.cli.curve:curve",
     "spend": "engine.cli.spend:spend",
     "replay": "engine.cli.replay:replay",
     "check": "engine.cli.jobs:check",

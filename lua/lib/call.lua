@@ -10,6 +10,7 @@
 -- include: lib/tally.lua
 -- include: lib/changes.lua
 -- include: lib/minute.lua
+-- include: lib/pace.lua
 -- include: lib/journal.lua
 -- include: lib/figures.lua
 
@@ -69,9 +70,13 @@ local function read_plans(now)
       if not holds_exist(brand, KEYS[i], KEYS[i + 1]) then return nil, invalidate_shard(shard_key, KEYS[i]) end
     end
   end
+  for _, brand in pairs(brands) do
+    if brand.paced and not add_pace(brand, brand.paced, 'daily_budget', now, day) then return nil, invalidate_shard(shard_key, brand.key) end
+  end
   for _, campaign in pairs(campaigns) do
     local brand = campaign.budgets[1] and brands[campaign.brand_id]
     if brand and not held_by(brand, campaign.id) then return nil, invalidate_shard(shard_key, brand.key) end
+    if campaign.paced and not add_pace(campaign, campaign.paced, 'campaign_daily_budget', now, day) then return nil, invalidate_shard(shard_key, campaign.key) end
   end
   return { brands = brands, campaigns = campaigns, day_field = day_field, month_field = month_field }
 end
