@@ -13,6 +13,7 @@ from tests.mutants.hostile import HOSTILE
 from tests.mutants.lua import LUA
 from tests.mutants.mutant import Mutant
 from tests.mutants.own import OF_CAMPAIGNS
+from tests.mutants.paced import PACED
 from tests.mutants.packed import PACKED, SHARED
 from tests.mutants.persist import WRITTEN_DOWN
 from tests.mutants.rebuild import MADE_WHOLE
@@ -27,6 +28,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *GIVEN_BACK,
     *OF_CAMPAIGNS,
     *FLOWN,
+    *PACED,
     *WRITTEN_DOWN,
     *PACKED,
     *SHARED,
