@@ -26,6 +26,7 @@ from wtforms.widgets import CheckboxInput, ListWidget
 from engine.domain.budget import CAMPAIGN_BUDGETS
 from engine.domain.money import parse_budget
 from engine.domain.names import clean_name
+from engine.domain.pacing import ASAP, CATCH_UP, check_catch_up, check_pacing
 from engine.domain.schedule import DAYS, Schedule
 from engine.errors import BudgetError, InvalidSchedule, shown
 from engine.flows.catalog.status import ENGINE
@@ -146,6 +147,19 @@ class BrandForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
         filters=[_text],
         description="For each calendar month, UTC: an amount, or none for no limit.",
     )
+    pacing = StringField(
+        "Pacing",
+        filters=[_text],
+        default=ASAP,
+        description="How the daily budget is spread over its day: asap, even, ahead, traffic, or custom: and a curve's name.",
+    )
+    catch_up = StringField(
+        "Catch-up",
+        filters=[_text],
+        default=str(CATCH_UP),
+        description="What a minute may spend when money is behind: percent of its plan, asap (no bound) or spread.",
+    )
+    confirmed = HiddenField("Confirmed")
     external_id = StringField(
         "External id", filters=[_text], description="Optional: the id that another system knows it by."
     )
@@ -157,6 +171,7 @@ class BrandForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
         self.daily_budget.data = plain(brand.daily_budget_micros)
         self.monthly_budget.data = plain(brand.monthly_budget_micros)
         self.external_id.data = brand.external_id or ""
+        self.pacing.data, self.catch_up.data = brand.pacing, brand.catch_up
         self.expected_version.data = str(brand.version)
 
     def values(self) -> dict[str, Any] | None:
@@ -169,6 +184,7 @@ class BrandForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
                 out[f"{name}_micros"] = parse_budget(self[name].data, name)
             except BudgetError as error:
                 complain(self, error)
+        out |= _pacing(self)
         _check_name(self, out)
         return None if self.errors else out
 
@@ -218,6 +234,19 @@ class CampaignForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
         default="none",
         description="For all it ever spends, what it has spent before included: an amount, or none.",
     )
+    pacing = StringField(
+        "Pacing",
+        filters=[_text],
+        default=ASAP,
+        description="How the daily budget is spread over its day: asap, even, ahead, traffic, or custom: and a curve's name.",
+    )
+    catch_up = StringField(
+        "Catch-up",
+        filters=[_text],
+        default=str(CATCH_UP),
+        description="What a minute may spend when money is behind: percent of its plan, asap (no bound) or spread.",
+    )
+    confirmed = HiddenField("Confirmed")
     external_id = StringField(
         "External id", filters=[_text], description="Optional: the id that another system knows it by."
     )
@@ -229,6 +258,7 @@ class CampaignForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
         for kind in CAMPAIGN_BUDGETS:
             self[f"{kind.name}_budget"].data = plain(kind.limit_of(campaign))
         self.external_id.data = campaign.external_id or ""
+        self.pacing.data, self.catch_up.data = campaign.pacing, campaign.catch_up
         self.expected_version.data = str(campaign.version)
         value = campaign.schedule.to_json()
         self.mode.data = "always" if value is None else "json" if isinstance(value, list) else "window"
@@ -254,6 +284,7 @@ class CampaignForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
                     out[kind.column] = parse_budget(self[name].data, name)
                 except BudgetError as error:
                     complain(self, error)
+        out |= _pacing(self)
         _check_name(self, out)
         return None if self.errors else out
 
@@ -297,6 +328,18 @@ class ConfirmForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
 def _own_id(form: FlaskForm) -> dict[str, Any]:
     """The external id that was sent, None for an empty field. Without the field in the request it is left unchanged."""
     return {"external_id": form["external_id"].data or None} if form["external_id"].raw_data else {}
+
+
+def _pacing(form: FlaskForm) -> dict[str, Any]:
+    """The pacing that was sent; a form without its fields leaves it unchanged."""
+    out: dict[str, Any] = {}
+    for name, check in (("pacing", check_pacing), ("catch_up", check_catch_up)):
+        if form[name].raw_data:
+            try:
+                out[name] = check(form[name].data)
+            except BudgetError as error:
+                complain(form, error)
+    return out
 
 
 def _check_name(form: FlaskForm, values: dict[str, Any]) -> None:
