@@ -9,6 +9,7 @@
 -- include: lib/budgets.lua
 -- include: lib/gates.lua
 -- include: lib/flights.lua
+-- include: lib/brake.lua
 -- include: lib/dedup.lua
 -- include: lib/holds.lua
 -- include: lib/changes.lua
@@ -48,12 +49,12 @@ local function usual_sums(verb, shard, body, by_number, before, day, month)
     -- Ascending order excludes repeated campaigns.
     if start ~= ends or not brand or id <= last_id or key ~= campaign_key .. campaign_id then return nil end
     if several < 1 or #times > 4 or #digits > 16 or amount < several or amount > several * MAX_AMOUNT then return nil end
-    local got = with_own and redis.pcall('HMGET', key, 'on', 'archived', 'schedule', day_field, month_field, 'x', LIFETIME, 'f1', 'f2')
+    local got = with_own and redis.pcall('HMGET', key, 'on', 'archived', 'schedule', day_field, month_field, 'x', LIFETIME, 'f1', 'f2', 'br', 'bk', 's')
       or redis.pcall('HMGET', key, 'on', 'archived', 'schedule', day_field, month_field)
     local schedule, daily, monthly = got[3], got[4] or '0', got[5] or '0'
     if not is_flag(got[1]) or not is_flag(got[2]) or not schedule or (schedule ~= '' and not is_schedule(schedule)) then return nil end
     if daily == '' or monthly == '' or #daily > 16 or #monthly > 16 then return nil end
-    local on, archived, closed, outside = got[1] == '1', got[2] == '1' or brand.archived, 0, false
+    local on, archived, closed, outside, broken = got[1] == '1', got[2] == '1' or brand.archived, 0, false, false
     if got[6] then
       local limits, flight_field, flight, is_outside, starts = limits_at(got[6], got[8], got[9], now)
       if not limits then return nil end
@@ -63,7 +64,16 @@ local function usual_sums(verb, shard, body, by_number, before, day, month)
       if verb == 't' and brand.held > 0 then held = held_by(brand, campaign_id) end
       if not budgets or not held then return nil end
       if starts and schedule ~= '' and not within_schedule(schedule, starts) then starts = nil end
-      outside, owns[count] = is_outside, { id = campaign_id, budgets = budgets, held = held, flight = flight, starts = starts }
+      local own = { id = campaign_id, budgets = budgets, held = held, flight = flight, starts = starts }
+      if got[10] then
+        -- Where the breaker may open, the slow path takes the call: it tells everybody.
+        local brake = brake_at(got[10], got[11], got[12], now)
+        if not brake or amount > before_trip(brake) then return nil end
+        broken, budgets[#budgets + 1] = brake.since ~= nil, brake.row
+        own.brake, own.limits, own.f1, own.f2 = brake, got[6], got[8], got[9]
+        own.on, own.archived, own.schedule, own.broken = on, archived, schedule, broken
+      end
+      outside, owns[count] = is_outside, own
     end
     -- each gate
     if $closed then closed = closed + $cause end
@@ -115,7 +125,8 @@ local function write_usual(verb, call, usual, verdict)
   local moved, messages = changes_of(by_id, now)
   local entry, flights, starts = entry_of(verb, call, sums.size, verdict, {}), {}, {}
   for i, own in pairs(sums.owns or NO_BUDGETS) do
-    if own.starts then starts[#starts + 1] = own.id .. ':' .. text(own.starts) end
+    local again = own.starts or (own.awaited and next_minute(sums.brands[i], own))
+    if again then starts[#starts + 1] = own.id .. ':' .. text(again) end
     if sums.amounts[i] > 0 then
       count_budgets(own, sums.amounts[i])
       changes_of({ [own.id] = own }, now, moved, messages)
