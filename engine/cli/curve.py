@@ -42,7 +42,7 @@ def create(app: App, name: str, file: Path, yes: bool) -> None:
         points = read_csv(file.read_text(encoding="utf-8-sig"))
     except UnicodeDecodeError:
         raise InvalidCurve(f"{file} is not text in UTF-8: save it as CSV with the columns time,share", "file") from None
-    said = app.system.overview.curve_effects(name, {0: points})
+    said = app.system.overview.paced.of_curve(name, {0: points})
     for sentence in said:
         note(sentence)
     if said and not yes:

@@ -53,7 +53,9 @@ def pace_own(
 ) -> None:
     """Publishes the first campaign's own daily budget and its pacing."""
     limits = OwnLimits(daily)
-    plan = CampaignPlan(CAMPAIGN, version, True, False, schedule or Schedule(), False, limits, None, flights, parts)
+    plan = CampaignPlan(
+        CAMPAIGN, version, True, False, schedule or Schedule(), False, limits, None, flights, pace=parts
+    )
     brought = plant.live.bring(plant.instance, BrandPlan(BRAND, 0, None, None, False, False), [plan])
     assert brought is not None and not brought.uncounted
 

@@ -32,7 +32,7 @@ LUA: Final = (
       "left_of(most_$i, was_$i, held)", "left_of(most_$i, was_$i, 0)",
       (HOLDS + "a_hold_takes_room_from_spends_and_other_holds_but_is_no_spend",)),
     M("judged alone, a budget that runs out is told to nobody", "lua/lib/fast_single.lua",
-      "if full ~= used_up then break end", "",
+      "if full ~= used_up or amount > before_open then break end", "if amount > before_open then break end",
       (CHARGE + "running_out_and_being_restored_each_leave_one_change_in_the_journal",)),
     M("judged alone, a campaign's own counter stands still", "lua/lib/fast_single.lua",
       "own_daily + amount, own_monthly + amount", "own_daily + 0, own_monthly + amount",
@@ -327,7 +327,7 @@ LUA: Final = (
 
     # Holds
     M("a hold is given beyond the budget", "lua/holds.lua",
-      "local mask = unfit_causes(operation.brand, campaign, operation.amount, now)", "local mask = 0",
+      "local mask = refusal(operation.brand, campaign, operation.amount, now)", "local mask = 0",
       (HOLDS + "a_hold_takes_room_from_spends_and_other_holds_but_is_no_spend",)),
     M("a settled hold keeps its money", "lua/holds.lua",
       "add_held(operation.brand, operation.campaign, -tonumber(open[operation.name]))", "true",

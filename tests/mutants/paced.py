@@ -15,7 +15,7 @@ ON_HOLD: Final = LIVE + "holds_and_leases_are_bounded_by_what_is_due"
 # fmt: off
 PACED: Final = (
     M("by the fast path of one spend, pacing holds nothing back", "lua/lib/fast_single.lua",
-      "if with_control and (brand[#brand] or campaign[10]) then break end", "",
+      "if with_control and (brand[#brand] or campaign[13]) then break end", "",
       (AHEAD + "[alone-brand]", AHEAD + "[alone-campaign]")),
     M("by their sums, the spends of a batch pass what is due", "lua/lib/room.lua",
       "if verb == 't' and owner.pace and amount > gap_of(owner.pace, held) then return false end", "",
@@ -34,7 +34,7 @@ PACED: Final = (
       "pace.allowed - pace.budget.spent - (held > 0 and held or 0)", "pace.allowed - pace.budget.spent",
       (ON_HOLD,)),
     M("a hold is not paced", "lua/holds.lua",
-      "(is_held_back_by(operation.brand, campaign) and PACING or 0)", "0",
+      "if is_held_back_by(operation.brand, campaign) then mask = mask + PACING end", "",
       (ON_HOLD,)),
     M("a lease that holds all that is due grows on", "lua/lease.lua",
       "if held_back then room = 0 end", "",
