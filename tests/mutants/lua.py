@@ -32,7 +32,7 @@ LUA: Final = (
       "left_of(most_$i, was_$i, held)", "left_of(most_$i, was_$i, 0)",
       (HOLDS + "a_hold_takes_room_from_spends_and_other_holds_but_is_no_spend",)),
     M("judged alone, a budget that runs out is told to nobody", "lua/lib/fast_single.lua",
-      "if full ~= used_up then break end", "",
+      "if full ~= used_up or", "if",
       (CHARGE + "running_out_and_being_restored_each_leave_one_change_in_the_journal",)),
     M("judged alone, a campaign's own counter stands still", "lua/lib/fast_single.lua",
       "own_daily + amount, own_monthly + amount", "own_daily + 0, own_monthly + amount",
