@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,7 +11,9 @@ from engine.cli.app import App, pass_app
 from engine.cli.group import Command
 from engine.cli.output import NO_LIMIT, print_json, spend_document
 from engine.domain.causes import status_of
-from engine.live.replies import SpendResult
+
+if TYPE_CHECKING:
+    from engine.live.replies import SpendResult
 
 
 @click.command(cls=Command, any_revision=True, context_settings={"ignore_unknown_options": True})
