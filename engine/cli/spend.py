@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from engine.cli.app import App, pass_app
 from engine.cli.group import Command
 from engine.cli.output import NO_LIMIT, print_json, spend_document
-from engine.live.replies import SpendResult
+
+if TYPE_CHECKING:
+    from engine.live.replies import SpendResult
 
 
 class _SpendOrImport(Command):
