@@ -10,6 +10,7 @@ from engine.domain.schedule import Schedule
 from engine.live.scripts import LAYOUT
 from tools.golden_flights import FLOWN
 from tools.golden_holds import HELD
+from tools.golden_late import LATE
 from tools.golden_own import LIMITED
 from tools.golden_refunds import REFUNDED
 from tools.golden_steps import (
@@ -376,4 +377,5 @@ CASES: Final = (
     ),
     *LIMITED,
     *FLOWN,
+    *LATE,
 )

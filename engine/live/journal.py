@@ -8,6 +8,7 @@ every spend was counted
 - `a`: an adjustment of a counter
 - `t`: a change of a brand
 - `v`: the flights in which its spends were made, `<campaign id>:<counter>` joined by `,`
+- `y`: the spends that occurred on an earlier day, `<position>:<day to which it is booked>` joined by `,`
 - `g`: the generation, in the mark of a rebuild
 docs/protocol.md describes the fields.
 """
@@ -39,7 +40,11 @@ from engine.live.transport.plain import PlainRedis
 
 TEXT: Final = b"1"
 PACKED: Final = b"2"
-"""Formats of entries: packed charges have the second, all others the first."""
+BACKDATED: Final = b"3"
+"""Formats of entries: packed charges have the second, those with a spend of the previous day the third, all others the
+first.
+"""
+FORMATS: Final = (TEXT, PACKED, BACKDATED)
 START: Final = "0-0"
 """The cursor before the first entry."""
 
@@ -95,6 +100,8 @@ class Entry:
     packed: Unpacked | None = None
     flights: Mapping[int, int] | None = None
     """{campaign id: number of the counter} of the flights in which its spends were made."""
+    late: Mapping[int, int] | None = None
+    """{position: day} of the spends that occurred on an earlier day, with the day to which each is booked."""
     skip: frozenset[int] = frozenset()
     """Positions that are in the log already, when a lost journal's entry is salvaged."""
 
@@ -172,6 +179,7 @@ class Entry:
                     amount_micros=int(amount),
                     event_id=event or None,
                     occurred_ms=int(occurred) if occurred else None,
+                    day=None if self.late is None else self.late.get(position),
                 )
         if end != len(self.body) or (codes is not None and len(codes) != size):
             raise self._bad(self.body)
@@ -269,9 +277,9 @@ def spend_text(campaign_id: int, amount_micros: int, event_id: str | None, occur
 def decode(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Entry:
     """Decodes an entry from its stream fields. Raises BadEntry."""
     name = entry_id.decode()
-    if fields.get(b"f") not in (TEXT, PACKED):
+    if fields.get(b"f") not in FORMATS:
         raise BadEntry(
-            f"journal entry {name} has format {fields.get(b'f')!r}, this program reads {TEXT!r} and {PACKED!r}: upgrade it"
+            f"journal entry {name} has format {fields.get(b'f')!r}, this program reads {', '.join(map(repr, FORMATS))}: upgrade it"
         )
     try:
         text = {key.decode(): value.decode("ascii") for key, value in fields.items() if key != b"l"}
@@ -304,6 +312,7 @@ def decode(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Entry:
             fields.get(b"l", b"") + fields.get(b"e", b""),
             packed.read(text["s"], fields[b"l"], text.get("e")) if "s" in text else None,
             flights_in(text["v"]) if "v" in text else None,
+            late_in(text["y"]) if "y" in text else None,
         )
     except (KeyError, ValueError) as error:
         begins = {key[:20]: value[:60] for key, value in list(fields.items())[:4]}
@@ -314,6 +323,12 @@ def flights_in(text: str) -> dict[int, int]:
     """The flights of an entry's spends from its field `v`: {campaign id: number of the counter}. Raises ValueError."""
     pairs = (pair.partition(":") for pair in text.split(","))
     return {strictly(campaign, "a campaign"): strictly(counter, "a flight") for campaign, _, counter in pairs}
+
+
+def late_in(text: str) -> dict[int, int]:
+    """The late spends of an entry from its field `y`: {position: day to which it is booked}. Raises ValueError."""
+    pairs = (pair.partition(":") for pair in text.split(","))
+    return {strictly(position, "a position"): strictly(day, "a day") for position, _, day in pairs}
 
 
 def _change(owner_id: int, cause: str, direction: str) -> Change:

@@ -20,7 +20,7 @@ from engine.domain.causes import (
     in_order,
 )
 from engine.domain.flights import PlannedFlight
-from engine.domain.periods import day_of, month_of
+from engine.domain.periods import day_of, day_start_ms, month_of
 from engine.domain.schedule import Schedule
 from tests.model.answers import Figures
 
@@ -62,6 +62,8 @@ class Campaign:
     schedule: Schedule
     limits: OwnLimits = NO_LIMITS
     flights: tuple[PlannedFlight, ...] = ()
+    limits_then: tuple[int, tuple[int | None, ...]] | None = None
+    """A day, and the limits that it had at its end."""
     spent: Counter = field(default_factory=Counter)
     since: dict[str, int] = field(default_factory=dict)
 
@@ -108,6 +110,8 @@ class Brand:
     version: int
     limits: tuple[int | None, int | None]
     archived: bool
+    limits_then: tuple[int, tuple[int | None, ...]] | None = None
+    """A day, and the limits that it had at its end."""
     spent: Counter = field(default_factory=Counter)
     since: dict[str, int] = field(default_factory=dict)
     holds: dict[tuple[int, str], Hold] = field(default_factory=dict)
@@ -164,11 +168,11 @@ def refusal(brand: Brand, campaign: Campaign, micros: int, now: int) -> tuple[st
     return in_order(switched_off(brand, campaign, now) + tuple(too_small))
 
 
-def count(brand: Brand, campaign: Campaign, micros: int, now: int) -> None:
-    """Money that is gone: it counts to the day and month of now, of the brand and of the campaign, and to the campaign's life
-    and its flight."""
+def count(brand: Brand, campaign: Campaign, micros: int, now: int, day: int | None = None) -> None:
+    """Money that is gone: it counts to the day and month of now, or of a given day, of the brand and of the campaign, and to the
+    campaign's life and its flight."""
     for spent in (brand.spent, campaign.spent):
-        for period in periods_of(now):
+        for period in periods_of(now if day is None else day_start_ms(day)):
             spent[period] += micros
     campaign.spent[LIFETIME] += micros
     flight = campaign.flight(now)

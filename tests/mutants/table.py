@@ -10,6 +10,7 @@ from tests.mutants.export import SENT_OUT
 from tests.mutants.failover import FAILED_OVER
 from tests.mutants.flights import FLOWN
 from tests.mutants.hostile import HOSTILE
+from tests.mutants.late import BOOKED_BACK
 from tests.mutants.lua import LUA
 from tests.mutants.mutant import Mutant
 from tests.mutants.own import OF_CAMPAIGNS
@@ -27,6 +28,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *GIVEN_BACK,
     *OF_CAMPAIGNS,
     *FLOWN,
+    *BOOKED_BACK,
     *WRITTEN_DOWN,
     *PACKED,
     *SHARED,
