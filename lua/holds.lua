@@ -98,7 +98,9 @@ local function reserve(operation, was, was_held)
     return open[operation.name] and 'a' or was
   end
   if was then return was end
-  local mask = refusal(operation.brand, plans.campaigns[operation.campaign], operation.amount, now)
+  local campaign = plans.campaigns[operation.campaign]
+  local mask = refusal(operation.brand, campaign, operation.amount, now)
+  if mask == RATE then campaign.awaited = math.max(campaign.awaited or 0, operation.amount) end
   if mask > 0 then return 'x' .. mask end
   local expires = text(now + operation.ttl)
   add_held(operation.brand, operation.campaign, operation.amount)
@@ -156,7 +158,7 @@ local moved, messages = plan_changes(plans, now)
 if #lines > 0 then
   local entry = { 'h', table.concat(lines) }
   add_flights(entry, plans.campaigns)
-  local failed = append(shard, journal_key, entry, moved)
+  local failed = append(shard, journal_key, entry, moved, add_trips(entry, plans.campaigns))
   if failed then return failed end
 end
 local shard_fields, event_fields = { 'now', text(now), 'n', text(shard.n) }, {}

@@ -8,6 +8,7 @@ from engine.domain.ids import ORDINALS
 from engine.domain.periods import day_of
 from engine.domain.schedule import Schedule
 from engine.live.scripts import LAYOUT
+from tools.golden_brakes import BRAKED
 from tools.golden_flights import FLOWN
 from tools.golden_holds import HELD
 from tools.golden_late import LATE
@@ -378,4 +379,5 @@ CASES: Final = (
     *LIMITED,
     *FLOWN,
     *LATE,
+    *BRAKED,
 )

@@ -12,6 +12,7 @@ from flask.typing import ResponseReturnValue
 from flask_wtf import FlaskForm
 from markupsafe import Markup
 
+from engine.domain.brake import Brake
 from engine.domain.budget import CAMPAIGN_BUDGETS, OwnLimits
 from engine.domain.ids import brand_of
 from engine.domain.money import NO_LIMIT_WORD
@@ -19,7 +20,7 @@ from engine.domain.names import seen
 from engine.errors import Conflict, InvalidInput
 from engine.flows.catalog.manage import Changed
 from web import messages
-from web.forms import BrandForm, CampaignForm, ConfirmForm, ReturnForm, complain, version_of
+from web.forms import PER_MINUTE, BrandForm, CampaignForm, ConfirmForm, ReturnForm, complain, version_of
 from web.guard import is_htmx
 from web.services import services
 from web.status import back_to_status, render_live
@@ -82,10 +83,9 @@ def new_campaign(brand_id: int) -> ResponseReturnValue:
     form = CampaignForm()
     if form.validate_on_submit() and (values := form.values()) is not None:
         limits = OwnLimits(*(values.pop(kind.column, None) for kind in CAMPAIGN_BUDGETS))
-        given = {"external_id": None} | values
-        changed = _apply(
-            form, lambda: services().manage.create_campaign(brand_id, **given, limits=limits, actor=g.actor)
-        )
+        brake = Brake(values.pop("rate_limit_micros", None), values.pop("breaker_micros", None))
+        given = {"external_id": None, "limits": limits, "brake": brake} | values
+        changed = _apply(form, lambda: services().manage.create_campaign(brand_id, **given, actor=g.actor))
         if changed is not None:
             _report(changed, f"Campaign {changed.row.name} created. Its id for bidders is {changed.row.id}.")
             return back_to_status(brand_id)
@@ -94,7 +94,7 @@ def new_campaign(brand_id: int) -> ResponseReturnValue:
 
 @blueprint.route("/campaigns/<int:campaign_id>/edit", methods=["GET", "POST"])
 def edit_campaign(campaign_id: int) -> ResponseReturnValue:
-    """Edits a campaign's name, schedule, own budgets and external id."""
+    """Edits a campaign's name, schedule, own budgets, brake and external id."""
     campaign = services().catalog.campaign(campaign_id)
     brand = services().catalog.brand(campaign.brand_id)
     if campaign.archived:
@@ -117,7 +117,7 @@ def edit_campaign(campaign_id: int) -> ResponseReturnValue:
             now = CampaignForm(formdata=None)
             now.fill(campaign)
             budgets = (f"{kind.name}_budget" for kind in CAMPAIGN_BUDGETS)
-            current = _stored_values(form, now, ("name", "external_id", *budgets))
+            current = _stored_values(form, now, ("name", "external_id", *budgets, *PER_MINUTE))
             if values["schedule"] != campaign.schedule:
                 current["mode"] = campaign.schedule.words()
             form.expected_version.data = str(campaign.version)
@@ -134,10 +134,10 @@ def pause(campaign_id: int) -> ResponseReturnValue:
 
 @blueprint.post("/campaigns/<int:campaign_id>/resume")
 def resume(campaign_id: int) -> ResponseReturnValue:
-    """Releases a person's switch, so that the campaign runs when budgets and schedule allow it."""
-    return _after_switch(
-        services().manage.resume_campaign(campaign_id, g.actor), "resumed. It runs whenever budget and schedule permit."
-    )
+    """Releases a person's switch and closes an open breaker, so that the campaign runs when budgets and schedule allow it."""
+    changed = services().manage.resume_campaign(campaign_id, g.actor)
+    breaker = " Its breaker is closed." if changed.closed_breaker else ""
+    return _after_switch(changed, f"resumed.{breaker} It runs whenever budget and schedule permit.")
 
 
 @blueprint.route("/brands/<int:brand_id>/archive", methods=["GET", "POST"])

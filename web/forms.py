@@ -23,6 +23,7 @@ from wtforms.fields.choices import SelectChoice
 from wtforms.validators import ValidationError
 from wtforms.widgets import CheckboxInput, ListWidget
 
+from engine.domain.brake import parse_per_minute
 from engine.domain.budget import CAMPAIGN_BUDGETS
 from engine.domain.money import parse_budget
 from engine.domain.names import clean_name
@@ -38,6 +39,8 @@ from web.words import plainly
 
 RESERVED: Final = frozenset((ENGINE, NO_LOGIN_ACTOR, "rebuild", "reconcile", "worker", "scheduler", "web", *BY_NAME))
 """Actors of the engine's own changes, and names that look like them. Nobody can log in under one."""
+PER_MINUTE: Final = ("rate_limit", "breaker")
+"""The fields of a campaign's brake."""
 DAY_NAMES: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
@@ -218,6 +221,18 @@ class CampaignForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
         default="none",
         description="For all it ever spends, what it has spent before included: an amount, or none.",
     )
+    rate_limit = StringField(
+        "Limit for a minute",
+        filters=[_text],
+        default="none",
+        description="What tries may spend in a minute: an amount, or none. More is refused until the next minute.",
+    )
+    breaker = StringField(
+        "Breaker",
+        filters=[_text],
+        default="none",
+        description="A minute that spends more switches the campaign off until somebody resumes it: an amount, or none.",
+    )
     external_id = StringField(
         "External id", filters=[_text], description="Optional: the id that another system knows it by."
     )
@@ -228,6 +243,7 @@ class CampaignForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
         self.name.data = campaign.name
         for kind in CAMPAIGN_BUDGETS:
             self[f"{kind.name}_budget"].data = plain(kind.limit_of(campaign))
+        self.rate_limit.data, self.breaker.data = plain(campaign.rate_limit_micros), plain(campaign.breaker_micros)
         self.external_id.data = campaign.external_id or ""
         self.expected_version.data = str(campaign.version)
         value = campaign.schedule.to_json()
@@ -252,6 +268,12 @@ class CampaignForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
             if self[name].raw_data:  # a form that does not have the field leaves it alone
                 try:
                     out[kind.column] = parse_budget(self[name].data, name)
+                except BudgetError as error:
+                    complain(self, error)
+        for name in PER_MINUTE:
+            if self[name].raw_data:
+                try:
+                    out[f"{name}_micros"] = parse_per_minute(self[name].data, name)
                 except BudgetError as error:
                     complain(self, error)
         _check_name(self, out)

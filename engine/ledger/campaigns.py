@@ -9,13 +9,15 @@ from typing import Any, Final, TypedDict
 
 from sqlalchemy import Connection, Select, Text, cast, func, insert, select, text, update
 
+from engine.domain.brake import NO_BRAKE, Brake, check_per_minute, per_minute_text
 from engine.domain.budget import CAMPAIGN_BUDGETS, NO_LIMITS, OwnLimits
+from engine.domain.causes import BREAKER
 from engine.domain.ids import ORDINALS, brand_of, campaign_id_of, check_campaign_id, check_text_id, ordinal_of
 from engine.domain.money import check_budget_micros, format_optional
 from engine.domain.names import clean_name
 from engine.domain.schedule import Schedule
 from engine.errors import Conflict, NotFound, shown
-from engine.ledger import brands, changes
+from engine.ledger import brands, breakers, changes
 from engine.ledger.changes import FieldChange
 from engine.ledger.models import Brand, Campaign
 from engine.ledger.records import (
@@ -41,6 +43,10 @@ COLUMNS: Final[tuple[Any, ...]] = (
     cast(Campaign.schedule, Text).label("schedule"),
     *(getattr(Campaign, kind.column) for kind in CAMPAIGN_BUDGETS),
     Campaign.flights,
+    Campaign.rate_limit_micros,
+    Campaign.breaker_micros,
+    Campaign.breaker_round,
+    Campaign.breaker_closed_at,
     Campaign.version,
     Campaign.published_version,
     Campaign.switched_at,
@@ -49,6 +55,10 @@ COLUMNS: Final[tuple[Any, ...]] = (
     Campaign.updated_at,
     Brand.archived_at.label("brand_archived_at"),
 )
+
+
+_PER_MINUTE: Final = ("rate_limit", BREAKER)
+"""The names of the amounts a minute of a brake, in its order."""
 
 
 class CampaignChanges(TypedDict, total=False):
@@ -60,6 +70,8 @@ class CampaignChanges(TypedDict, total=False):
     daily_budget_micros: int | Keep | None
     monthly_budget_micros: int | Keep | None
     lifetime_budget_micros: int | Keep | None
+    rate_limit_micros: int | Keep | None
+    breaker_micros: int | Keep | None
     expected_version: int | None
     note: str | None
 
@@ -83,6 +95,7 @@ def create(
     schedule: Schedule | None = None,
     external_id: str | None = None,
     limits: OwnLimits = NO_LIMITS,
+    brake: Brake = NO_BRAKE,
 ) -> list[CampaignRecord]:
     """New campaigns of one brand, in the order of their names. Raises InvalidName, InvalidBudget, InvalidId, NotFound,
     Conflict.
@@ -92,6 +105,7 @@ def create(
         kind.column: check_budget_micros(limit, f"{kind.name}_budget")
         for kind, limit in zip(CAMPAIGN_BUDGETS, limits, strict=True)
     }
+    budgets |= _first_brake(brake)
     if external_id is not None:
         check_text_id(external_id, "external_id")
     brand = brands.locked(connection, brand_id)
@@ -114,7 +128,8 @@ def create(
         f"{kind.name}_budget {format_optional(limit) or 'none'}"
         for kind, limit in zip(CAMPAIGN_BUDGETS, limits, strict=True)
     ]
-    note = ", ".join(told) if limits != NO_LIMITS else None
+    told += [f"{name} {per_minute_text(micros)}" for name, micros in zip(_PER_MINUTE, brake[:2], strict=True)]
+    note = ", ".join(told) if limits != NO_LIMITS or brake != NO_BRAKE else None
     trail = [FieldChange(id_, "created", None, name, note) for id_, name in zip(ids, wanted, strict=True)]
     changes.write(connection, "campaign", actor, trail)
     found = connection.execute(reading().where(Campaign.id.in_(ids)).order_by(Campaign.id))
@@ -132,6 +147,8 @@ def change(
     daily_budget_micros: int | Keep | None = KEEP,
     monthly_budget_micros: int | Keep | None = KEEP,
     lifetime_budget_micros: int | Keep | None = KEEP,
+    rate_limit_micros: int | Keep | None = KEEP,
+    breaker_micros: int | Keep | None = KEEP,
     expected_version: int | None = None,
     note: str | None = None,
 ) -> CampaignRecord:
@@ -150,6 +167,9 @@ def change(
     for kind, limit in zip(CAMPAIGN_BUDGETS, limits, strict=True):
         if not isinstance(limit, Keep):
             wanted[kind.column] = check_budget_micros(limit, f"{kind.name}_budget")
+    for field, micros in zip(_PER_MINUTE, (rate_limit_micros, breaker_micros), strict=True):
+        if not isinstance(micros, Keep):
+            wanted[f"{field}_micros"] = check_per_minute(micros, field)
     note = clean_note(note)
     before = locked(connection, campaign_id)
     if wanted.get("lifetime_budget_micros") is not None and before.flights:
@@ -172,19 +192,31 @@ def change(
     ]
     if "schedule" in values:
         values["schedule"] = values["schedule"].to_json()
+    if not before.breaker_round and any(f"{name}_micros" in values for name in _PER_MINUTE):
+        values["breaker_round"] = 1
     return apply(connection, before, values, trail, actor)
 
 
-def switch(connection: Connection, campaign_id: int, actor: str, *, enabled: bool) -> CampaignRecord:
-    """A person's switch, independent of budgets and schedule. A repeat is no change. Raises NotFound, Conflict if
-    archived.
+def switch(
+    connection: Connection, campaign_id: int, actor: str, *, enabled: bool, broken: bool = False
+) -> CampaignRecord:
+    """A person's switch, independent of budgets and schedule. On again it closes an open breaker as well. A repeat is no
+    change. Raises NotFound, Conflict if archived.
+
+    broken: Redis has the breaker open, which the log may not know yet.
     """
     before = locked(connection, campaign_id)
     refuse_archived(before)
-    if before.enabled == enabled:
-        return before
-    trail = [FieldChange(campaign_id, "enabled", changes.flag(before.enabled), changes.flag(enabled))]
-    return apply(connection, before, {"enabled": enabled, "switched_at": func.clock_timestamp()}, trail, actor)
+    values: dict[str, Any] = {}
+    trail = []
+    if before.enabled != enabled:
+        values = {"enabled": enabled, "switched_at": func.clock_timestamp()}
+        trail.append(FieldChange(campaign_id, "enabled", changes.flag(before.enabled), changes.flag(enabled)))
+    known = broken or BREAKER in before.reasons or bool(breakers.open_of(connection, [campaign_id]))
+    if enabled and before.breaker_round and known:
+        values |= {"breaker_round": before.breaker_round + 1, "breaker_closed_at": func.clock_timestamp()}
+        trail.append(FieldChange(campaign_id, BREAKER, "open", "closed"))
+    return apply(connection, before, values, trail, actor)
 
 
 def archive(connection: Connection, campaign_id: int, actor: str) -> CampaignRecord:
@@ -314,6 +346,14 @@ def _give_ids(connection: Connection, brand_id: int, count: int) -> list[int]:
     return [campaign_id_of(brand_id, ordinal) for ordinal in range(first, first + count)]
 
 
+def _first_brake(brake: Brake) -> dict[str, int | None]:
+    """The columns of a new campaign's brake."""
+    amounts = {
+        f"{name}_micros": check_per_minute(micros, name) for name, micros in zip(_PER_MINUTE, brake[:2], strict=True)
+    }
+    return {**amounts, "breaker_round": int(any(micros is not None for micros in amounts.values()))}
+
+
 def _refuse_taken_names(connection: Connection, brand_id: int, names: list[str]) -> None:
     """The unique constraint would find them too, but not name the one of many."""
     seen: set[str] = set()
@@ -345,4 +385,6 @@ def _told(field: str, old: Any, new: Any) -> tuple[str, str | None, str | None]:
     """A field's name and values as the trail shows them."""
     if isinstance(new, Schedule):
         return field, schedule_text(old), schedule_text(new)
+    if field.removesuffix("_micros") in _PER_MINUTE:
+        return field.removesuffix("_micros"), per_minute_text(old), per_minute_text(new)
     return brands.told(field, old, new)

@@ -15,6 +15,7 @@ from typing import Any, Final
 from sqlalchemy import Row
 from sqlalchemy.exc import IntegrityError
 
+from engine.domain.brake import Brake
 from engine.domain.budget import OwnLimits
 from engine.domain.flights import PlannedFlight
 from engine.domain.schedule import Schedule
@@ -54,8 +55,7 @@ class BrandRecord:
 @dataclass(frozen=True, slots=True)
 class CampaignRecord:
     """A campaign as it stands in PostgreSQL; budgets of its own in micros, None is no limit; flights: those in
-    its plan. `status` and `reasons` are
-    those last written by flows/status.
+    its plan; rate_limit, breaker: micros a minute. `status` and `reasons` are those last written by flows/status.
     """
 
     id: int
@@ -71,6 +71,10 @@ class CampaignRecord:
     monthly_budget_micros: int | None
     lifetime_budget_micros: int | None
     flights: tuple[PlannedFlight, ...]
+    rate_limit_micros: int | None
+    breaker_micros: int | None
+    breaker_round: int
+    breaker_closed_at: datetime | None
     version: int
     published_version: int | None
     switched_at: datetime
@@ -83,6 +87,11 @@ class CampaignRecord:
     def limits(self) -> OwnLimits:
         """Its own budgets."""
         return OwnLimits(self.daily_budget_micros, self.monthly_budget_micros, self.lifetime_budget_micros)
+
+    @property
+    def brake(self) -> Brake:
+        """Its limit for a minute, and its breaker."""
+        return Brake(self.rate_limit_micros, self.breaker_micros, self.breaker_round)
 
     @property
     def archived(self) -> bool:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from engine.domain.brake import NO_BRAKE, Brake
 from engine.domain.budget import NO_LIMITS, OwnLimits
 from engine.domain.flights import PlannedFlight
 from engine.domain.ids import SHARDS, brand_of, campaign_id_of, ordinal_of
@@ -112,7 +113,7 @@ class BrandPlan:
 
 @dataclass(frozen=True, slots=True)
 class CampaignPlan:
-    """A campaign's switch, schedule, own limits and flights, to publish. base: what its lifetime counter begins with, where it begins."""
+    """A campaign's switch, schedule, own limits, flights and brake, to publish. base: what its lifetime counter begins with, where it begins."""
 
     campaign_id: int
     version: int
@@ -123,11 +124,13 @@ class CampaignPlan:
     limits: OwnLimits = NO_LIMITS
     base: LifetimeBase | None = None
     flights: tuple[PlannedFlight, ...] = ()
+    brake: Brake = NO_BRAKE
 
     @property
     def own(self) -> str:
-        """Its limits and flights as publish takes them; nothing where it has none."""
-        return "|".join([self.limits.compiled, *(flight.compiled for flight in self.flights)])
+        """Its limits, flights and brake as publish takes them; nothing where it has none."""
+        brake = [f"br={self.brake.compiled}"] if self.brake.compiled else []
+        return "|".join([self.limits.compiled, *(flight.compiled for flight in self.flights), *brake])
 
 
 class LifetimeBase(NamedTuple):
@@ -242,7 +245,7 @@ class LiveRedis(Asking):
     def read_causes(self, ordinals: Mapping[int, int], *, rests: bool = True) -> dict[int, LiveCauses | None]:
         """The same without figures of campaigns, for a paced scan of all of them: {brand id: its causes}."""
         return {
-            brand_id: None if lines is None else LiveCauses(lines.brand({}), lines.masks(), lines.own())
+            brand_id: None if lines is None else lines.causes()
             for brand_id, lines in self._read_lines(_all_of(ordinals), rests)
         }
 

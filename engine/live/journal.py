@@ -9,6 +9,7 @@ every spend was counted
 - `t`: a change of a brand
 - `v`: the flights in which its spends were made, `<campaign id>:<counter>` joined by `,`
 - `y`: the spends that occurred on an earlier day, `<position>:<day to which it is booked>` joined by `,`
+- `k`: the breakers that it opened, `<campaign id>:<round>:<micros in the minute>` joined by `,`
 - `g`: the generation, in the mark of a rebuild
 docs/protocol.md describes the fields.
 """
@@ -23,13 +24,12 @@ from typing import Any, Final, NamedTuple
 
 import redis
 
-from engine.domain.budget import OWN_CAUSES
-from engine.domain.causes import cause_of
-from engine.domain.ids import brand_of
+from engine.domain.brake import Trip
 from engine.domain.periods import day_of
 from engine.domain.refunds import FIRST_DAY
 from engine.errors import BudgetError
 from engine.live import packed
+from engine.live.entry_fields import change_of, flights_in, late_in, trips_in
 from engine.live.grammar import strictly
 from engine.live.hush import away
 from engine.live.keys import shard_keys
@@ -40,11 +40,11 @@ from engine.live.transport.plain import PlainRedis
 
 TEXT: Final = b"1"
 PACKED: Final = b"2"
-BACKDATED: Final = b"3"
-"""Formats of entries: packed charges have the second, those with a spend of the previous day the third, all others the
-first.
+CONTROLLED: Final = b"3"
+"""Formats of entries: packed charges have the second, those with a spend of the previous day and those about breakers
+the third, all others the first.
 """
-FORMATS: Final = (TEXT, PACKED, BACKDATED)
+FORMATS: Final = (TEXT, PACKED, CONTROLLED)
 START: Final = "0-0"
 """The cursor before the first entry."""
 
@@ -68,7 +68,6 @@ _ASKED: Final = "W"
 _DRAWS: Final = {"D": "spend", "P": "over", "Q": "late"}
 _SPENDLESS: Final = re.compile(r"(?:[RLEDPQ],[^;]*;)*")
 _ENDS: Final = {"L": "released", "E": "expired"}
-_CAUSE: Final = re.compile(r"[a-z][a-z_]{0,39}")
 
 
 class BadEntry(BudgetError):
@@ -102,6 +101,8 @@ class Entry:
     """{campaign id: number of the counter} of the flights in which its spends were made."""
     late: Mapping[int, int] | None = None
     """{position: day} of the spends that occurred on an earlier day, with the day to which each is booked."""
+    trips: tuple[Trip, ...] = ()
+    """The breakers that it opened."""
     skip: frozenset[int] = frozenset()
     """Positions that are in the log already, when a lost journal's entry is salvaged."""
 
@@ -291,7 +292,7 @@ def decode(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Entry:
                 raise ValueError("a verb without the outcomes of a call")
         changes = (
             tuple(
-                _change(strictly(owner, "a brand"), _cause(cause), direction)
+                change_of(strictly(owner, "a brand"), cause, direction)
                 for owner, cause, direction, *_ in (part.split(":") for part in text["t"].split(",") if part)
             )
             if "t" in text
@@ -313,36 +314,11 @@ def decode(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Entry:
             packed.read(text["s"], fields[b"l"], text.get("e")) if "s" in text else None,
             flights_in(text["v"]) if "v" in text else None,
             late_in(text["y"]) if "y" in text else None,
+            trips_in(text["k"]) if "k" in text else (),
         )
     except (KeyError, ValueError) as error:
         begins = {key[:20]: value[:60] for key, value in list(fields.items())[:4]}
         raise BadEntry(f"journal entry {name} does not read ({str(error)[:200]}): {begins!r:.200}") from None
-
-
-def flights_in(text: str) -> dict[int, int]:
-    """The flights of an entry's spends from its field `v`: {campaign id: number of the counter}. Raises ValueError."""
-    pairs = (pair.partition(":") for pair in text.split(","))
-    return {strictly(campaign, "a campaign"): strictly(counter, "a flight") for campaign, _, counter in pairs}
-
-
-def late_in(text: str) -> dict[int, int]:
-    """The late spends of an entry from its field `y`: {position: day to which it is booked}. Raises ValueError."""
-    pairs = (pair.partition(":") for pair in text.split(","))
-    return {strictly(position, "a position"): strictly(day, "a day") for position, _, day in pairs}
-
-
-def _change(owner_id: int, cause: str, direction: str) -> Change:
-    """A change of the budget of a brand, or of a campaign's own."""
-    if cause in OWN_CAUSES:
-        return Change(brand_of(owner_id), cause, direction, owner_id)
-    return Change(owner_id, cause, direction)
-
-
-def _cause(name: str) -> str:
-    """A cause by its name; `other` for one of a later release. A malformed name stays as it is, and `entry_laws`
-    refuses it.
-    """
-    return cause_of(name).name if _CAUSE.fullmatch(name) else name
 
 
 class JournalPart(NamedTuple):

@@ -8,8 +8,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
-from engine.domain.budget import BUDGETS, OWN_CAUSES, Budget, budgets_of, used_up_causes
-from engine.domain.causes import FLIGHT, Status, in_order, reasons_of, status_of
+from engine.domain.budget import BUDGETS, MOVED_CAUSES, Budget, budgets_of, used_up_causes
+from engine.domain.causes import FLIGHT, RATE, Status, in_order, reasons_of, status_of
 from engine.domain.ids import brand_of
 from engine.domain.money import to_decimal
 from engine.domain.periods import at_ms
@@ -31,7 +31,7 @@ COUNTED_WORDS: Final = frozenset({RECORDED, ACCEPTED, DUPLICATE})
 
 _OUTCOMES: Final = {"d": DUPLICATE, "c": CONFLICT, "u": UNKNOWN_CAMPAIGN}
 _WITH_STARTS: Final = 5
-"""Parts of a reply about campaigns between two flights."""
+"""Parts of a reply about campaigns of which it is known when they may spend again."""
 _RUN: Final = re.compile(r"([kdcu]|x\d+)\*(\d+)")
 
 
@@ -152,9 +152,9 @@ class Answered:
     @property
     def retry_at(self) -> datetime | None:
         """When a call that was refused would be accepted if nothing else were spent until then, exact to the
-        millisecond: when the campaign's next flight begins. None where that is not known, or something else stops it.
+        millisecond: when its next flight or, of one that its minute's limit refused, the next minute begins. None where that is not known, or something else stops it.
         """
-        if self.figures is None or self.reasons != (FLIGHT,):
+        if self.figures is None or self.reasons not in ((FLIGHT,), (RATE,)):
             return None
         start = self.figures.starts.get(self.campaign_id)
         return None if start is None else at_ms(start)
@@ -213,7 +213,7 @@ class SpendResult(Answered):
         if self.outcome != REFUSED:
             used_up = figures.causes()
             if used_up or self.reasons or own:
-                kept = set(self.reasons) - OWN_CAUSES - {budget.cause for budget in figures.budgets}
+                kept = set(self.reasons) - MOVED_CAUSES - {budget.cause for budget in figures.budgets}
                 self.reasons = in_order(kept.union(used_up, own))
 
 

@@ -18,7 +18,19 @@ import redis
 from sqlalchemy import Engine
 
 from engine.domain.budget import BUDGETS, CAMPAIGN_BUDGETS, OWN_CAUSES, Budget
-from engine.domain.causes import ARCHIVED, FLIGHT, MANUAL, SCHEDULE, Status, again_ms, in_order, sentence, status_of
+from engine.domain.causes import (
+    ARCHIVED,
+    BREAKER,
+    FLIGHT,
+    MANUAL,
+    SCHEDULE,
+    Status,
+    again_ms,
+    in_order,
+    sentence,
+    standing,
+    status_of,
+)
 from engine.domain.flights import Flight, next_start_ms
 from engine.domain.ids import brand_of, ordinal_of
 from engine.domain.periods import Period, at_ms, date_of, day_of, ms_of
@@ -325,7 +337,7 @@ def _tally(brand: BrandView, groups: Iterable[CampaignGroup]) -> Tally:
         manual = () if alike.enabled else (MANUAL,)
         outside = () if alike.schedule.is_within_ms(brand.now_ms) else (SCHEDULE,)
         # Each campaign has its own budgets: their causes are those last written.
-        own = (cause for cause in in_order(alike.reasons) if cause in OWN_CAUSES or cause == FLIGHT)
+        own = (cause for cause in in_order(alike.reasons) if cause in OWN_CAUSES or cause in (FLIGHT, BREAKER))
         reasons = (*manual, *outside, *brand.used_up, *own)
         return status_of(reasons), reasons, alike.campaigns
 
@@ -340,7 +352,7 @@ def _campaign_view(
     flights: Sequence[Flight] = (),
 ) -> CampaignView:
     starts_ms = next_start_ms(campaign.flights, now_ms)
-    reasons = in_order(campaign.reasons) if live is None else live.reasons
+    reasons = in_order(campaign.reasons) if live is None else standing(live.reasons)
     if campaign.archived and ARCHIVED not in reasons:
         reasons = in_order((*reasons, ARCHIVED))
     return CampaignView(
@@ -360,4 +372,7 @@ def _campaign_view(
         again_ms=again_ms(reasons, campaign.schedule, now_ms, starts_ms),
         budgets=_own_budgets(campaign, live, logged),
         flights=flight_views(flights, live, now_ms),
+        brake=campaign.brake,
+        broken_ms=live.brake.since_ms if live is not None and live.brake is not None else None,
+        minute_spend=live.brake.spent if live is not None and live.brake is not None else 0,
     )

@@ -9,6 +9,7 @@
 -- include: lib/holds.lua
 -- include: lib/tally.lua
 -- include: lib/changes.lua
+-- include: lib/minute.lua
 -- include: lib/journal.lua
 -- include: lib/figures.lua
 
@@ -86,10 +87,15 @@ local function count_budgets(owner, amount)
   return true
 end
 
--- Adds an amount to a campaign's counters, in the tables. False as above.
+-- Adds an amount to a campaign's counters, in the tables, and opens its breaker where that was passed. False as above.
 local function count_campaign(campaign, amount)
   campaign.daily, campaign.monthly = campaign.daily + amount, campaign.monthly + amount
-  return count_budgets(campaign, amount)
+  if not count_budgets(campaign, amount) then return false end
+  if before_trip(campaign.brake) < 0 and not campaign.broken then
+    campaign.broken, campaign.tripped = true, true
+    if campaign.closed then campaign.closed = campaign.closed + BREAKER end
+  end
+  return true
 end
 
 -- Adds an amount to a brand and its campaign, in the tables. False when a total would exceed MAX_TOTAL.
@@ -101,7 +107,7 @@ end
 local function write_brand(brand)
   if brand.charged then
     local fields = {}
-    for i, budget in ipairs(brand.budgets) do fields[2 * i - 1], fields[2 * i] = budget.field, argument(budget.spent) end
+    for i, budget in ipairs(brand.budgets) do fields[2 * i - 1], fields[2 * i] = budget.field, counted_value(budget) end
     add_since(brand, fields)
     redis.call('HSET', brand.key, unpack(fields))
   end
@@ -119,7 +125,7 @@ local function write_counters(key, budgets, day_field, daily, month_field, month
   local fields = { day_field, argument(daily), month_field, argument(monthly) }
   for _, budget in ipairs(budgets) do
     local of_period = budget.field == day_field or budget.field == month_field
-    if not of_period then fields[#fields + 1], fields[#fields + 2] = budget.field, argument(budget.spent) end
+    if not of_period then fields[#fields + 1], fields[#fields + 2] = budget.field, counted_value(budget) end
   end
   add_since({ budgets = budgets }, fields)
   redis.call('HSET', key, unpack(fields))
@@ -133,5 +139,6 @@ local function write_plans(plans)
     if campaign.charged then
       write_counters(campaign.key, campaign.budgets, day_field, campaign.daily, month_field, campaign.monthly)
     end
+    if campaign.tripped then redis.call('HSET', campaign.key, 'bk', text(campaign.brake.since)) end
   end
 end

@@ -180,7 +180,8 @@ local function charge(verb, call)
   if verdict.counted > 0 or #lines > 0 then
     local entry = entry_of(verb, call, size, verdict, lines)
     add_flights(entry, plans.campaigns)
-    local format = call.log and verdict.counted > 0 and '2' or columns.late and add_late(entry, columns.late, verdict)
+    local opened, booked = add_trips(entry, plans.campaigns), columns.late and add_late(entry, columns.late, verdict)
+    local format = opened or booked or (call.log and verdict.counted > 0 and '2')
     local failed = append(shard, journal_key, entry, moved, format)
     if failed then return failed end
   end

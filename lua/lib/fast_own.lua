@@ -10,23 +10,33 @@
 -- include: lib/schedule.lua
 -- include: lib/room.lua
 -- include: lib/call.lua
+-- include: lib/brake.lua
+-- include: lib/figures.lua
 
--- Notes the limits of the i-th campaign of a batch, in the arrays of own. Returns whether it has flights and none is in force; nil where a field is
--- malformed. got: of its hash.
-local function note_own(own, i, key, got, verb, brand, campaign_id, now)
+-- Notes the limits of the i-th campaign of a batch, in the arrays of own. Returns whether it has flights and none is in force, and whether its breaker is
+-- open; nil where a field is malformed, and where amount may open the breaker, of which the slow path tells everybody. got: of its hash.
+local function note_own(own, i, key, got, verb, brand, campaign_id, amount, now)
   local limits, flight_field, flight, outside, starts = limits_at(got[6], got[8], got[9], now)
   local held = verb == 't' and brand.held > 0 and held_by(brand, campaign_id) or 0
   if not limits or not held then return nil end
   if starts and got[3] ~= '' and not within_schedule(got[3], starts) then starts = nil end
   own.limits[i], own.fields[i], own.held[i], own.flights[i], own.starts[i] = limits, flight_field, held, flight, starts
   own.counted[i] = flight and redis.call('HGET', key, flight_field) or not flight and got[7]
-  return outside
+  if not got[10] then return outside, false end
+  local brake = brake_at(got[10], got[11], got[12], now)
+  if not brake or amount > before_trip(brake) then return nil end
+  own.braked[i] = {
+    brake = brake, broken = brake.since ~= nil, limits = got[6], f1 = got[8], f2 = got[9], schedule = got[3], on = got[1] == '1',
+    archived = got[2] == '1' or brand.archived,
+  }
+  return outside, brake.since ~= nil
 end
 
 -- Whether something is left of each own budget before and after the call. Then own.after and own.after_field have the counters to write beside those of
 -- day and month. False also where a value is odd, which owns_of finds.
 local function has_usual_room(sums)
   local own, found, amounts, day_field, month_field = sums.own, sums.found, sums.amounts, sums.day_field, sums.month_field
+  if next(own.braked) then return false end
   for i, limits in pairs(own.limits) do
     local flight_field, rest = own.fields[i], amounts[i] + own.held[i]
     -- each campaign budget
@@ -52,7 +62,9 @@ local function owns_of(sums)
     local counted = { [day_field] = sums.found[2 * i - 1], [month_field] = sums.found[2 * i], [own.fields[i]] = own.counted[i] or nil }
     local budgets = own_budgets(limits, own.fields[i], counted, day_field, month_field)
     if not budgets then return nil end
-    owns[i] = { id = sums.ids[i], budgets = budgets, held = own.held[i] }
+    local owner = own.braked[i] or {}
+    owner.id, owner.budgets, owner.held, owns[i] = sums.ids[i], budgets, own.held[i], owner
+    if owner.brake then budgets[#budgets + 1] = owner.brake.row end
   end
   return owns
 end
@@ -70,6 +82,8 @@ end
 local function count_owns(sums, now, moved, messages)
   local own, flights, starts = sums.own, {}, {}
   for i, owner in pairs(sums.owns or NO_BUDGETS) do
+    local again = owner.awaited and not own.starts[i] and next_minute(sums.brands[i], owner)
+    if again then starts[#starts + 1] = owner.id .. ':' .. text(again) end
     if sums.amounts[i] > 0 then
       count_budgets(owner, sums.amounts[i])
       changes_of({ [owner.id] = owner }, now, moved, messages)

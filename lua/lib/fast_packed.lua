@@ -39,7 +39,7 @@ local function usual_sums(verb, now, body, by_number, before, day, month, steps)
   local day_field, month_field = period_fields(day, month)
   local campaign_key, ends, place, size, last_id, any_closed = string.sub(shard_key, 1, -6) .. 'campaign:', 1, 0, 0, 0, false
   local ids, amounts, counts, gates, brands, found = {}, {}, {}, {}, {}, {}
-  local own = steps and { limits = {}, fields = {}, counted = {}, held = {}, flights = {}, starts = {}, after = {}, after_field = {} }
+  local own = steps and { limits = {}, fields = {}, counted = {}, held = {}, flights = {}, starts = {}, after = {}, after_field = {}, braked = {} }
   for start, campaign_id, digits, times, stop in string.gmatch(body, '()(%d+),(%d+),(%d+);()') do
     place = place + 1
     local key, id, amount, several = KEYS[before + place], campaign_id + 0, digits + 0, times + 0
@@ -47,14 +47,14 @@ local function usual_sums(verb, now, body, by_number, before, day, month, steps)
     -- Ascending order excludes repeated campaigns.
     if start ~= ends or not brand or id <= last_id or key ~= campaign_key .. campaign_id then return nil end
     if several < 1 or #times > 4 or #digits > 16 or amount < several or amount > several * MAX_AMOUNT then return nil end
-    local got = steps and redis.pcall('HMGET', key, 'on', 'archived', 'schedule', day_field, month_field, 'x', LIFETIME, 'f1', 'f2')
+    local got = steps and redis.pcall('HMGET', key, 'on', 'archived', 'schedule', day_field, month_field, 'x', LIFETIME, 'f1', 'f2', 'br', 'bk', 's')
       or redis.pcall('HMGET', key, 'on', 'archived', 'schedule', day_field, month_field)
     local schedule, daily, monthly = got[3], got[4] or '0', got[5] or '0'
     if not is_flag(got[1]) or not is_flag(got[2]) or not schedule or (schedule ~= '' and not is_schedule(schedule)) then return nil end
     if daily == '' or monthly == '' or #daily > 16 or #monthly > 16 then return nil end
-    local on, archived, closed, outside = got[1] == '1', got[2] == '1' or brand.archived, 0, false
+    local on, archived, closed, outside, broken = got[1] == '1', got[2] == '1' or brand.archived, 0, false, false
     if got[6] then
-      outside = steps.note(own, place, key, got, verb, brand, campaign_id, now)
+      outside, broken = steps.note(own, place, key, got, verb, brand, campaign_id, amount, now)
       if outside == nil then return nil end
     end
     -- each gate

@@ -40,6 +40,8 @@ CAMPAIGN_FIELDS = [
     "lifetime_budget",
     "lifetime_spend",
     "flight",
+    "rate_limit",
+    "breaker",
 ]
 
 

@@ -73,7 +73,9 @@ def operate(shard: Shard, operations: Sequence[Operation], clock: int) -> list[A
             for position, step in enumerate(steps)
             if step.state in _MONEY
         ]
-        shard.append(Entry(shard.n + 1, now, rows=tuple(rows), steps=tuple(steps), changes=frozenset(changes)))
+        shard.append(
+            Entry(shard.n + 1, now, rows=tuple(rows), steps=tuple(steps), changes=frozenset(changes), trips=shard.trips)
+        )
     shard.kept_now = now
     return [_answer(shard, operation, verdict, now) for operation, verdict in zip(operations, verdicts, strict=True)]
 

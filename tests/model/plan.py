@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from engine.domain.brake import NO_BRAKE, Brake
 from engine.domain.budget import NO_LIMITS, Budget, OwnLimits, used_up_causes
 from engine.domain.causes import (
     ARCHIVED,
+    BREAKER,
     CAMPAIGN_DAILY_BUDGET,
     CAMPAIGN_MONTHLY_BUDGET,
     DAILY_BUDGET,
@@ -16,11 +18,12 @@ from engine.domain.causes import (
     MANUAL,
     MONTHLY_BUDGET,
     ORDER,
+    RATE,
     SCHEDULE,
     in_order,
 )
 from engine.domain.flights import PlannedFlight
-from engine.domain.periods import day_of, day_start_ms, month_of
+from engine.domain.periods import MINUTE_MS, day_of, day_start_ms, month_of
 from engine.domain.schedule import Schedule
 from tests.model.answers import Figures
 
@@ -53,7 +56,10 @@ def periods_of(ms: int) -> tuple[str, str]:
 
 @dataclass(slots=True)
 class Campaign:
-    """A campaign as it was last published, and what it spent. since: when each budget of its own last turned."""
+    """A campaign as it was last published, and what it spent. since: when each budget of its own last turned. minute: the number
+    of the last minute in which it spent, and how much of that was spent. base: what of that minute the breaker does not count. broken_ms: since when
+    the breaker is open.
+    """
 
     campaign_id: int
     version: int
@@ -66,10 +72,25 @@ class Campaign:
     """A day, and the limits that it had at its end."""
     spent: Counter = field(default_factory=Counter)
     since: dict[str, int] = field(default_factory=dict)
+    brake: Brake = NO_BRAKE
+    minute: tuple[int, int] = (0, 0)
+    base: tuple[int, int] = (0, 0)
+    broken_ms: int | None = None
 
     @property
     def owner_id(self) -> int:
         return self.campaign_id
+
+    def in_minute(self, now: int) -> int:
+        """What it spent in the minute of an instant."""
+        return self.minute[1] if self.minute[0] == now // MINUTE_MS else 0
+
+    def before_trip(self, now: int) -> int | None:
+        """What more the minute may have before the breaker opens. None without a breaker."""
+        if self.brake.breaker is None:
+            return None
+        base = self.base[1] if self.base[0] == now // MINUTE_MS else 0
+        return self.brake.breaker - self.in_minute(now) + base
 
     def flight(self, now: int) -> PlannedFlight | None:
         """The flight in force."""
@@ -93,10 +114,9 @@ class Campaign:
         daily, monthly, lifetime = self.limits
         limits = (daily, monthly, flight.limit if flight else lifetime)
         periods = (*periods_of(now), flight.field if flight else LIFETIME)
-        return tuple(
-            Budget(cause, limit, self.spent[period])
-            for cause, limit, period in zip(OWN_BUDGETS, limits, periods, strict=True)
-        )
+        own = zip(OWN_BUDGETS, limits, periods, strict=True)
+        budgets = (Budget(cause, limit, self.spent[period]) for cause, limit, period in own)
+        return (*budgets, Budget(RATE, self.brake.limit, self.in_minute(now)))
 
     def used_up(self, now: int) -> tuple[str, ...]:
         return used_up_causes(self.budgets(now))
@@ -151,6 +171,7 @@ def switched_off(brand: Brand, campaign: Campaign, now: int) -> tuple[str, ...]:
         ARCHIVED: campaign.archived or brand.archived,
         SCHEDULE: not campaign.schedule.is_within_ms(now),
         FLIGHT: bool(campaign.flights) and campaign.flight(now) is None,
+        BREAKER: campaign.broken_ms is not None,
     }
     return tuple(cause for cause in ORDER if causes.get(cause))
 
@@ -178,3 +199,8 @@ def count(brand: Brand, campaign: Campaign, micros: int, now: int, day: int | No
     flight = campaign.flight(now)
     if flight:
         campaign.spent[flight.field] += micros
+    if campaign.brake.round:
+        campaign.minute = (now // MINUTE_MS, campaign.in_minute(now) + micros)
+        left = campaign.before_trip(now)
+        if left is not None and left < 0 and campaign.broken_ms is None:
+            campaign.broken_ms = now

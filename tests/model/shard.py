@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Final, NamedTuple
 
+from engine.domain.brake import Trip
+from engine.domain.causes import BREAKER
 from engine.domain.ids import brand_of
 from tests.model.answers import Answer
 from tests.model.journal import Change, Entry, Spend, Step, Verdict
@@ -78,6 +80,8 @@ class Shard:
         """What was given back of each event."""
         self.ends: Memory[End] = Memory(event_window_ms)
         self.journal: list[Entry] = []
+        self.trips: tuple[Trip, ...] = ()
+        """The breakers that the last `watching` saw open."""
 
     def now(self, clock: int) -> int:
         """The instant of a call: never before an earlier one's. Raises NotReady when the clock is more than a second behind."""
@@ -115,6 +119,9 @@ class Shard:
         ids = {owner.owner_id for owner in owners}
         owners += [campaign for campaign in self.campaigns.values() if brand_of(campaign.campaign_id) in ids]
         watched = [(owner, owner.used_up(now)) for owner in owners]
+        closed = [owner for owner in owners if isinstance(owner, Campaign) and owner.broken_ms is None]
+        opened = [owner for owner in owners if isinstance(owner, Campaign) and owner.broken_ms is not None]
+        self.trips = ()
         changes: set[Change] = set()
         yield changes
         for owner, before in watched:
@@ -123,6 +130,12 @@ class Shard:
                 if (cause in before) != (cause in after):
                     owner.since[cause] = now
                     changes.add(Change(owner.owner_id, cause, "exhausted" if cause in after else "restored"))
+        tripped = [campaign for campaign in closed if campaign.broken_ms is not None]
+        changes |= {Change(campaign.campaign_id, BREAKER, "exhausted") for campaign in tripped}
+        changes |= {Change(owner.campaign_id, BREAKER, "restored") for owner in opened if owner.broken_ms is None}
+        self.trips = tuple(
+            Trip(c.campaign_id, c.brake.round, c.minute[1]) for c in sorted(tripped, key=lambda c: c.campaign_id)
+        )
 
     def answer(
         self,

@@ -54,7 +54,7 @@ def charge(shard: Shard, verb: str, request_id: str, spends: Sequence[Spend], cl
     if rows or steps:
         mixed = tuple(logged) if 0 < len(rows) < len(content) else ()
         told = (request_id, verb, content) if rows else ("", "", ())
-        shard.append(Entry(shard.n + 1, now, *told, mixed, tuple(rows), steps, frozenset(changes)))
+        shard.append(Entry(shard.n + 1, now, *told, mixed, tuple(rows), steps, frozenset(changes), trips=shard.trips))
     if fresh:
         shard.requests.remember(request_id, Call(verb, content, tuple(verdicts)), now)
     shard.kept_now = now

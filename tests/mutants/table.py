@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from tests.mutants.brakes import BRAKED
 from tests.mutants.close import CLOSED
 from tests.mutants.explained import EXPLAINED
 from tests.mutants.export import SENT_OUT
@@ -29,6 +30,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *OF_CAMPAIGNS,
     *FLOWN,
     *BOOKED_BACK,
+    *BRAKED,
     *WRITTEN_DOWN,
     *PACKED,
     *SHARED,

@@ -9,7 +9,7 @@ from typing import Final
 from engine.client.holds import HoldResult, RefundResult
 from engine.domain.causes import reasons_of
 from engine.domain.ids import brand_of
-from engine.domain.periods import day_of
+from engine.domain.periods import MINUTE_MS, day_of
 from engine.live import journal, outcome_runs
 from engine.live.keys import keys_of_brand, keys_of_campaign, shard_keys
 from engine.live.replies import SpendResult
@@ -47,9 +47,10 @@ def entry_of(entry_id: bytes, fields: dict[bytes, bytes]) -> tuple[Entry, str]:
     changes = frozenset(Change(c.campaign_id or c.brand_id, c.cause, c.direction) for c in entry.changes)
     verb = {"r": "record", "t": "try", "": ""}[entry.verb]
     asked = tuple(Asked(r.campaign_id, r.event_id, r.micros, r.day, r.refund_id) for r in entry.refunds() if r.asked)
+    trips = tuple(sorted(entry.trips))
     made = Entry(
-        entry.n, entry.ms, entry.request_id, verb, (), verdicts, rows, in_order(steps), changes, entry.generation, asked
-    )
+        entry.n, entry.ms, entry.request_id, verb, (), verdicts, rows, in_order(steps), changes, entry.generation, asked, trips
+    )  # fmt: skip
     return made, _text_of(entry)
 
 
@@ -79,6 +80,7 @@ def told(entry: Entry) -> tuple[Entry, str]:
         entry.changes,
         entry.generation,
         entry.asked,
+        entry.trips,
     ), body
 
 
@@ -161,6 +163,7 @@ class RedisView:
                 assert plan == (there.version, there.enabled, there.archived, there.schedule.compiled), campaign
                 same_counters(fields, there.spent, state.kept_now, all_periods)
                 same_own_budgets(fields, there)
+                same_brake(fields, there, state.kept_now)
 
     def _check_journal(self, shard: int, state: Shard, raw: Iterable[tuple[bytes, dict[bytes, bytes]]]) -> None:
         for entry_id, fields in raw:
@@ -198,7 +201,9 @@ class RedisView:
         else:
             assert not of_campaigns
             assert not any(
-                c.limits.compiled or c.flights for c in state.campaigns.values() if brand_of(c.campaign_id) == brand_id
+                c.limits.compiled or c.flights or c.brake.round
+                for c in state.campaigns.values()
+                if brand_of(c.campaign_id) == brand_id
             )
         assert {name.decode(): value.decode() for name, value in holds.items()} == {
             f"{campaign}:{hold}": f"{of.held},{of.expires_ms}" + (f",{of.number}" if of.number else "")
@@ -217,6 +222,15 @@ def same_counters(fields: dict[bytes, bytes], spent: Counter, now: int, all_peri
     rolling = {period for period in {*got, *spent} if not period.startswith("f:")}
     for period in rolling if all_periods else open_:
         assert got.get(period, 0) == spent[period], f"{period}: Redis {got.get(period, 0)}, twin {spent[period]}"
+
+
+def same_brake(fields: dict[bytes, bytes], there: Campaign, now: int) -> None:
+    """A campaign's brake, what it spent in this minute, and since when its breaker is open."""
+    assert fields.get(b"br", b"").decode() == there.brake.compiled
+    minute, spent = map(int, fields.get(b"s", b"0,0").split(b","))
+    assert (spent if minute == now // MINUTE_MS else 0) == there.in_minute(now)
+    since = fields.get(b"bk", b"")
+    assert (int(since) if since.isdigit() else None) == there.broken_ms
 
 
 _SINCE: Final = {

@@ -160,7 +160,7 @@ class LiveSide:
     def publish(self, brand: BrandPlan, campaigns: list[CampaignPlan], create: set[int]) -> dict[int, int] | None:
         of_brand = admin.BrandPlan(*brand, brand.brand_id in create)
         plans = [
-            admin.CampaignPlan(*plan[:5], plan.campaign_id in create, plan.limits, None, plan.flights)
+            admin.CampaignPlan(*plan[:5], plan.campaign_id in create, plan.limits, None, plan.flights, plan.brake)
             for plan in campaigns
         ]
         brought = self.live.bring(self.instance, of_brand, plans)

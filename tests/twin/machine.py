@@ -25,6 +25,7 @@ from tests.model import (
     ReferenceModel,
     Spend,
 )
+from tests.twin.braked import Braking
 from tests.twin.drawn import AMOUNTS, EVENTS, GIVEN, HOLDS, LEASES, LIMITS, OWN_LIMITS, REQUESTS, SCHEDULES, TTLS
 from tests.twin.flown import FLIGHT_MOVES, FlightMove, moved_flights
 from tests.twin.instants import MOVES, STARTS, next_expiry, occurred_ms, spent_days
@@ -32,7 +33,7 @@ from tests.twin.late_rules import LateRules
 from tests.twin.side import Side
 
 
-class ModelMachine(LateRules):
+class ModelMachine(Braking, LateRules):
     """Rules that need the live state only."""
 
     moves = MOVES

@@ -16,7 +16,7 @@ from engine.domain.ids import brand_of
 from engine.domain.periods import at_ms, date_of, day_of
 from engine.domain.refunds import refund_request
 from engine.flows.persist.packing import Singles, call_row, fits, packs_of, single_rows
-from engine.ledger import corrections, flight_sums, holds, late, log_rows, pack_rows, refunds, spend_log
+from engine.ledger import breakers, corrections, flight_sums, holds, late, log_rows, pack_rows, refunds, spend_log
 from engine.ledger.pack_rows import PackRow
 from engine.live.journal import COUNTED, Entry
 from engine.live.logged import LoggedSpend
@@ -104,6 +104,7 @@ class Posting:
         holds.write(conn, list(_holds(self._items)))
         flight_sums.add(conn, list(_flight_parts(self._items)))
         late.add(conn, _late_sums(self._items))
+        breakers.add(conn, list(_trips(self._items)))
         corrections.write(conn, list(_corrections(self._items)))
         refunds.write(conn, list(_refunds(self._items)))
         return written
@@ -208,6 +209,12 @@ def _holds(items: Sequence[Item]) -> Iterator[holds.HoldRow]:
                 step.campaign_id, step.hold_id, brand_of(step.campaign_id), step.held_micros, step.settled_micros,
                 step.state, recorded_at if is_open else None, expires, None if is_open else recorded_at,
             )  # fmt: skip
+
+
+def _trips(items: Sequence[Item]) -> Iterator[breakers.TripRow]:
+    for _, _, entry in items:
+        for trip in entry.trips:
+            yield breakers.TripRow(trip.campaign_id, trip.round, at_ms(entry.ms), trip.spent)
 
 
 def _corrections(items: Sequence[Item]) -> Iterator[corrections.CorrectionRow]:
