@@ -116,5 +116,6 @@ local function count_then(brand, campaign, brand_then, campaign_then, amount)
   campaign_then.daily, campaign_then.monthly = campaign_then.daily + amount, campaign_then.monthly + amount
   if campaign_then.same_month then campaign.monthly = campaign.monthly + amount end
   brand.charged, campaign.charged = true, true
+  note_trip(campaign)
   return math.max(campaign_then.daily, campaign_then.monthly, campaign.monthly) <= MAX_TOTAL
 end

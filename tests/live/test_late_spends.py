@@ -10,6 +10,7 @@ import pytest
 
 from engine.client.spends import Spend
 from engine.client.sync import BudgetClient
+from engine.domain.brake import Brake
 from engine.domain.budget import OwnLimits
 from engine.domain.ids import shard_of
 from engine.domain.periods import HOUR_MS, MINUTE_MS, at_ms, day_of, month_of, ms_of
@@ -19,6 +20,7 @@ from engine.live.registry import stamps
 from engine.live.scripts import LAYOUT, WITH_OWN_LIMITS, script
 from engine.live.transport.pool import Call
 from tests.live.plant import BRAND, CAMPAIGN, Plant
+from tests.live.test_brakes import brake
 from tests.live.test_own_budgets import bring
 
 KEYS: Final = keys_of_brand(BRAND)
@@ -214,3 +216,18 @@ def test_a_lifetime_budget_does_not_begin_with_a_log_that_lacks_a_late_spend_of_
     assert not bring(plant, 2, OwnLimits(lifetime=150), LifetimeBase(100, month, again.n)).uncounted
     assert client.try_spend(CAMPAIGN, amount_micros=51).reasons == ("flight_budget",)
     assert client.try_spend(CAMPAIGN, amount_micros=50)
+
+
+def test_a_late_spend_counts_to_the_minute_in_which_it_comes_and_opens_the_breaker(
+    plant: Plant, client: BudgetClient, midnight: int
+) -> None:
+    plant.at(midnight)
+    brake(plant, 2, Brake(3_000_000, 4_000_000, 1))
+    occurred = at_ms(midnight - 1)
+    assert client.try_spend(CAMPAIGN, "3", occurred_at=occurred)
+    assert client.try_spend(CAMPAIGN, "0.000001", occurred_at=occurred).reasons == ("rate",)
+    answer = client.record_spend(CAMPAIGN, "1.000001", occurred_at=occurred)
+    assert (answer.outcome, "breaker" in answer.reasons) == ("recorded", True)
+    assert "breaker" in client.try_spend(CAMPAIGN, "0.000001").reasons
+    (trip,) = plant.entries()[-1].trips
+    assert trip.spent == 4_000_001

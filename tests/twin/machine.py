@@ -13,6 +13,7 @@ from hypothesis.stateful import initialize, invariant, rule
 from engine.client.batches import PACKED_FROM
 from engine.domain.budget import NO_LIMITS, OwnLimits
 from engine.domain.ids import brand_of, campaign_id_of
+from engine.domain.money import MAX_AMOUNT_MICROS
 from engine.domain.periods import day_number
 from engine.domain.schedule import Schedule
 from tests.model import (
@@ -71,7 +72,7 @@ class ModelMachine(Braking, LateRules):
         if brand and own:
             held = brand.held_by(campaign_id)
             lefts += [b.remaining - held for b in own.budgets(now) if b.remaining is not None]
-        return max(min(lefts, default=7) + (amount == "one more"), 1)
+        return max(min(min(lefts, default=7), MAX_AMOUNT_MICROS - 1) + (amount == "one more"), 1)
 
     def hold(self, place: int, drawn: str) -> tuple[int, str]:
         """In two of three cases an open hold or lease; else the drawn one."""
