@@ -131,6 +131,8 @@ TABLE: Final = (
             "10", "request_id_minutes", _number(1, 1440)),
     Setting("EVENT_ID_HOURS", "1", "the dedup window of event ids, in hours",
             "1", "event_id_hours", _number(1, 720)),
+    Setting("LATE_GRACE_MINUTES", "0", "minutes after a day's end in which a spend that occurred on that day still counts to it; at most 360",
+            "60", "late_grace_minutes", _number(0, 360)),
     Setting("JOURNAL_KEEP_MINUTES", "10", "minutes for which journal entries are kept after they are in PostgreSQL",
             "10", "journal_keep_minutes", _number(1, 10080)),
     Setting("SPEND_LOG", "rows", "how PostgreSQL keeps spends: rows, a row each, or packed, a row a journal entry or many",
@@ -176,6 +178,7 @@ class Settings:
     wait_replicas: int
     request_id_minutes: int
     event_id_hours: int
+    late_grace_minutes: int
     journal_keep_minutes: int
     spend_log: str
     spend_log_keep_days: int | None

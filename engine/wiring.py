@@ -151,7 +151,9 @@ class System:
 
     @cached_property
     def publisher(self) -> Publisher:
-        return Publisher(self.catalog, self.live, self.instance, self.inspector, self.restored)
+        return Publisher(
+            self.catalog, self.live, self.instance, self.inspector, self.restored, self.settings.late_grace_minutes
+        )
 
     @cached_property
     def status(self) -> StatusWriter:

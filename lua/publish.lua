@@ -24,6 +24,7 @@
 -- include: lib/watched.lua
 -- include: lib/own_limits.lua
 -- include: lib/paced_plan.lua
+-- include: lib/was.lua
 local shard_key, registry, journal, brand_key, FIRST_CAMPAIGN = KEYS[1], KEYS[2], KEYS[3], KEYS[4], 5
 local layout, instance, id, version_text, archived, create = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[7], ARGV[8]
 local holds_key = string.find(KEYS[#KEYS], ':holds:%d+$') and KEYS[#KEYS]
@@ -68,6 +69,7 @@ local brand = read_brand(brand_key, day, month)
 if brand == false or (not brand and (registered or create ~= '1')) then return invalidate_shard(shard_key, brand_key) end
 
 local late_n = shard.layout == WITH_OWN_LIMITS and whole(redis.call('HGET', shard_key, 'late_n')) or shard.n
+local with_grace = shard.layout == WITH_OWN_LIMITS and (whole(redis.call('HGET', shard_key, 'grace')) or 0) > 0
 local highest, writes, ahead, uncounted, any_limits = tonumber(registered or '0'), {}, {}, {}, false
 for i = FIRST_CAMPAIGN, LAST_CAMPAIGN do
   local given, campaign = given_campaign(i), read_campaign(KEYS[i], day, month, shard.now)
@@ -81,6 +83,9 @@ for i = FIRST_CAMPAIGN, LAST_CAMPAIGN do
   if not campaign or given_version > live_version then
     local list = take_limits(given, campaign, day, month, late_n, shard.now) and writes or uncounted
     list[#list + 1], given.paced = given, campaign and campaign.paced
+    if campaign and with_grace and not same_limits({ limits = campaign.limits }, { limits = given.limits }) then
+      for _, part in ipairs(kept_limits(given.key, campaign.limits or NO_LIMITS, shard.now)) do given.set[#given.set + 1] = part end
+    end
   elseif given_version < live_version or campaign.on ~= (given.on == '1') or campaign.archived ~= (given.archived == '1')
     or campaign.schedule ~= given.schedule or not same_limits(campaign, given) or not same_pacing(given.key, campaign.paced, given.parts) then
     ahead[#ahead + 1] = given.id .. ':' .. text(live_version)
@@ -100,7 +105,10 @@ end
 
 local brand_write, moved = nil, {}
 if not brand or version > brand.version then
-  brand_write = { 'v', version_text, 'archived', archived }
+  local before = {}
+  for i, budget in ipairs(brand and brand.budgets or {}) do before[i] = optional(budget.limit) end
+  local kept = brand and with_grace and has_other_limits() and kept_limits(brand_key, table.concat(before, ':'), shard.now) or {}
+  brand_write = { 'v', version_text, 'archived', archived, unpack(kept) }
   brand = brand or { budgets = {
     -- each brand budget
     { name = '$name', spent = 0 },

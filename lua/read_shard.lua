@@ -4,12 +4,13 @@
 -- knows the day's last entry.
 -- KEYS  1 shard  2 journal
 -- ARGV  1 tick 0|1
--- Reply {mark, layout, now, n, lost, rebuilding, clock, entries, last entry id}: text, '' where there is none; clock is Redis' own time
+-- Reply {mark, layout, now, n, lost, rebuilding, clock, entries, last entry id}: text, '' where there is none; clock is Redis' own time. Where one was
+--         published, a tenth: the grace for late spends in minutes (lib/grace.lua)
 -- include: lib/shard.lua
 -- include: lib/text.lua
 local shard_key, journal_key, tick = KEYS[1], KEYS[2], ARGV[1]
 local clock = read_clock()
-local state = redis.pcall('HMGET', shard_key, 'mark', 'layout', 'now', 'n', 'lost', 'rebuilding')
+local state = redis.pcall('HMGET', shard_key, 'mark', 'layout', 'now', 'n', 'lost', 'rebuilding', 'grace')
 if state.err then return { '', '', '', '', shard_key, '', text(clock), '0', '' } end
 local foreign_layout = is_other_layout(state[2])
 local odd = not foreign_layout and (state[1] and not is_mark(state[1]) and 'mark' or not serves_data(state[2]) and 'layout' or not whole(state[3]) and 'now'
@@ -32,4 +33,5 @@ local entries = redis.pcall('XLEN', journal_key)
 reply[7] = text(clock)
 reply[8] = type(entries) == 'number' and text(entries) or '0'
 reply[9] = not last.err and last[1] and last[1][1] or ''
+if whole(state[7]) then reply[10] = state[7] end
 return reply

@@ -8,9 +8,11 @@
 -- Reply {'ok', now} | {'taken'} | {'behind', last entry id}: entries came that were not persisted
 -- include: lib/shard.lua
 -- include: lib/text.lua
+-- include: lib/grace.lua
 local token, instance, generation, cursor_n, last_id, lowest_now, request_ms, event_ms, own = unpack(ARGV, 1, 9)
-local layout = own == 'own' and WITH_OWN_LIMITS or LAYOUT
 local shard_key, journal = KEYS[1], KEYS[2]
+local grace = whole(redis.call('HGET', shard_key, 'grace')) or 0
+local layout = (own == 'own' or grace > 0) and WITH_OWN_LIMITS or LAYOUT
 if redis.call('HGET', shard_key, 'rebuilding') ~= token then return { 'taken' } end
 local now = math.max(read_clock(), tonumber(lowest_now))
 if last_id == '' then
@@ -27,6 +29,8 @@ local function window(name, width)
 end
 redis.call('HSET', shard_key, 'mark', instance .. ':' .. generation, 'owner', instance, 'layout', layout, 'now', text(now), 'n', text(n))
 if layout == WITH_OWN_LIMITS then redis.call('HSET', shard_key, 'late_n', text(n)) end
+-- Limits and counters of days before are not brought back, so late spends count to the present day and later ones.
+if grace > 0 then redis.call('HSET', shard_key, 'closed', text((previous_day(now)))) end
 if request_ms ~= '' then
   redis.call('HSET', shard_key, window('req', request_ms))
   redis.call('HSET', shard_key, window('ev', event_ms))

@@ -11,6 +11,7 @@ from engine.live.scripts import LAYOUT
 from tools.golden_brakes import BRAKED
 from tools.golden_flights import FLOWN
 from tools.golden_holds import HELD
+from tools.golden_late import LATE
 from tools.golden_own import LIMITED
 from tools.golden_pacing import PACED
 from tools.golden_refunds import REFUNDED
@@ -379,5 +380,6 @@ CASES: Final = (
     *LIMITED,
     *FLOWN,
     *PACED,
+    *LATE,
     *BRAKED,
 )

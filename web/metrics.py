@@ -142,6 +142,14 @@ def _cold(cold: ColdFigures) -> Iterator[Metric]:
     yield CounterMetricFamily(
         f"{_NAME}counter_corrections_micros", "By how many micros it corrected them, up or down.", cold.corrected_micros
     )
+    spends = CounterMetricFamily(
+        f"{_NAME}late_spends", "Spends that occurred on an earlier day than they were reported.", labels=["booked"]
+    )
+    micros = CounterMetricFamily(f"{_NAME}late_spends_micros", "What they add up to, in micros.", labels=["booked"])
+    for previous, (number, amount) in cold.late.items():
+        spends.add_metric(["previous_day" if previous else "today"], number)
+        micros.add_metric(["previous_day" if previous else "today"], amount)
+    yield from (spends, micros)
     if cold.verified is not None:
         ended = ms_of(cold.verified.finished_at or cold.verified.started_at)
         drift = any(check in COUNTERS for check in cold.failed_checks)

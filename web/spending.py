@@ -37,7 +37,8 @@ def spending(brand_id: int) -> ResponseReturnValue:
     found = {hour.hour: hour for hour in overview.brand_hours(brand_id, day)}
     hours = [found.get(hour, BrandHour(hour, 0, 0)) for hour in range(HOURS)]
     days = overview.brand_days(brand_id)[::-1]
-    spent = any(each.spends or each.spend_micros for each in days)
+    backfilled = any(each.backfilled_spends for each in days)
+    spent = backfilled or any(each.spends or each.spend_micros for each in days)
     return render_template(
         "spending.html",
         brand=brand,
@@ -46,6 +47,8 @@ def spending(brand_id: int) -> ResponseReturnValue:
         last=DAYS,
         days=_compared(days) if spent else [],
         hours=_compared(hours) if found else [],
+        late=any(each.late_spends for each in days),
+        backfilled=backfilled,
     )
 
 

@@ -12,6 +12,9 @@ from engine.cli.group import Group
 from engine.cli.output import (
     SUM_COLUMNS,
     brand_document,
+    day_cells,
+    day_columns,
+    day_document,
     money,
     note,
     note_if_not_live,
@@ -113,9 +116,11 @@ def days(app: App, brand_id: str, days: int) -> None:
     """What a brand spent on each of the last days (UTC), as the log has it."""
     lines = app.system.overview.brand_days(app.brand_id(brand_id), days)
     if app.json:
-        print_json([{"day": line.day.isoformat(), **sum_document(line)} for line in lines])
+        print_json([day_document(line) for line in lines])
         return
-    print_table(("day", *SUM_COLUMNS), ((line.day.isoformat(), *sum_cells(line)) for line in lines), right=SUM_COLUMNS)
+    columns = day_columns(lines)
+    rows = ((line.day.isoformat(), *sum_cells(line), *day_cells(line, columns)) for line in lines)
+    print_table(("day", *SUM_COLUMNS, *columns), rows, right=(*SUM_COLUMNS, *columns))
 
 
 @brand.command("hours")

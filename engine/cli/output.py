@@ -175,6 +175,38 @@ def sum_cells(line: BrandDay | BrandHour) -> tuple[str, str]:
     return money(line.spend_micros), f"{line.spends:,}"
 
 
+def day_document(line: BrandDay) -> dict[str, Any]:
+    """The JSON document of a day: its spend; late, what of it occurred on an earlier day than it was reported; and what was backfilled
+    beside it.
+    """
+    return {
+        "day": line.day.isoformat(),
+        **sum_document(line),
+        "late": format_micros(line.late_micros),
+        "late_spends": line.late_spends,
+        "backfilled": format_micros(line.backfilled_micros),
+        "backfilled_spends": line.backfilled_spends,
+    }
+
+
+def day_columns(lines: Sequence[BrandDay]) -> tuple[str, ...]:
+    """The further columns of a table of days: those of which any day has something."""
+    found = {
+        "late": any(line.late_spends for line in lines),
+        "backfilled": any(line.backfilled_spends for line in lines),
+    }
+    return tuple(name for name, there in found.items() if there)
+
+
+def day_cells(line: BrandDay, columns: Sequence[str]) -> tuple[str, ...]:
+    """The cells of a day in these."""
+    cells = {
+        "late": (line.late_micros, line.late_spends),
+        "backfilled": (line.backfilled_micros, line.backfilled_spends),
+    }
+    return tuple(f"{money(cells[name][0])} ({cells[name][1]:,})" for name in columns)
+
+
 def spend_document(result: SpendResult) -> dict[str, Any]:
     """The JSON document of a spend's result."""
     figures = {

@@ -1,9 +1,9 @@
-"""The command `spend`: sends one spend through the bidder's client."""
+"""The command `spend`: sends one spend through the bidder's client. `spend import` is a command of its own."""
 
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,7 +16,21 @@ if TYPE_CHECKING:
     from engine.live.replies import SpendResult
 
 
-@click.command(cls=Command, any_revision=True, context_settings={"ignore_unknown_options": True})
+class _SpendOrImport(Command):
+    """`spend CAMPAIGN_ID AMOUNT`, or `spend import ...`, which is no id."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        place = next((at for at, word in enumerate(args) if word != "--json"), None)
+        if place is None or args[place] != "import":
+            return super().make_context(info_name, args, parent, **extra)
+        from engine.cli.backfill import import_spends
+
+        return import_spends.make_context(f"{info_name} import", args[:place] + args[place + 1 :], parent, **extra)
+
+
+@click.command(cls=_SpendOrImport, any_revision=True, context_settings={"ignore_unknown_options": True})
 @click.argument("campaign_id")
 @click.argument("amount")
 @click.option("--event-id", help="The exchange's id of the win notice: the same one again counts once.")
@@ -25,7 +39,10 @@ if TYPE_CHECKING:
 )
 @pass_app
 def spend(app: App, campaign_id: str, amount: str, event_id: str | None, ask: bool) -> int:
-    """Report a spend of AMOUNT (such as 0.001234) on a campaign, or with --try ask for it. Exit 1 when it was not counted."""
+    """Report a spend of AMOUNT (such as 0.001234) on a campaign, or with --try ask for it. Exit 1 when it was not counted.
+
+    `spend import --backfill FILE` adds spends of closed days to the ledger; `spend import --help` has more.
+    """
     verb = app.client.try_spend if ask else app.client.record_spend
     result = verb(app.campaign_id(campaign_id), amount, event_id=event_id)
     if app.json:

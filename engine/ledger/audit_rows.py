@@ -73,12 +73,16 @@ def holds_apart(connection: Connection, since: datetime) -> list[Stray]:
 
 
 def off_their_day(connection: Connection, scope: Scope) -> list[Stray]:
-    """Rows whose day is not the UTC day of their instant; a correction names an earlier day of its own."""
+    """Rows whose day is not the UTC day of their instant; a correction names an earlier day of its own, and a late spend the
+    day before, on which it occurred.
+    """
     return _strays(
         connection,
         "SELECT brand_id, sum(amount_micros)::bigint AS micros,"
         " format('brand %s has %s rows of kind %s on %s that were recorded on another day', brand_id, count(*), kind, day) AS what"
         f" FROM ({scope.rows}) AS l WHERE CASE kind WHEN 'correction' THEN day >= (recorded_at AT TIME ZONE 'UTC')::date"
+        " WHEN 'spend' THEN day <> (recorded_at AT TIME ZONE 'UTC')::date AND (day <> (recorded_at AT TIME ZONE 'UTC')::date - 1"
+        " OR occurred_at IS NULL OR day <> (occurred_at AT TIME ZONE 'UTC')::date)"
         " ELSE day <> (recorded_at AT TIME ZONE 'UTC')::date END GROUP BY brand_id, day, kind ORDER BY 1, 3 LIMIT :limit",
         scope.values,
     )

@@ -36,6 +36,7 @@ class Lock(IntEnum):
     RETENTION = 5
     REFUND = 6
     EXPORT = 7
+    BACKFILL = 12
 
 
 _BITS = 40

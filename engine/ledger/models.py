@@ -19,6 +19,7 @@ from engine.ledger.breaker_model import BreakerTrip  # noqa: F401  # its table b
 from engine.ledger.curve_model import Curve  # noqa: F401  # its table belongs to the metadata
 from engine.ledger.exported_model import ExportedDay  # noqa: F401  # its table belongs to the metadata
 from engine.ledger.flight_model import Flight, FlightEntry, FlightTotal  # noqa: F401  # the same
+from engine.ledger.late_model import Backfill, BackfillDay, BackfillFile, LateSpend  # noqa: F401  # the same
 from engine.ledger.pack_model import SpendPack  # noqa: F401  # the same
 from engine.ledger.refund_model import Refund  # noqa: F401  # its table belongs to the metadata
 from engine.ledger.run_model import JobRun  # noqa: F401  # the same
@@ -38,6 +39,7 @@ def tables_of(packed: bool) -> tuple[str, ...]:
 _EXTERNAL_ID: Final = r"external_id ~ '^[A-Za-z0-9._:/+=@~-]{1,64}$'"
 _NAME: Final = r"char_length(name) BETWEEN 1 AND 200 AND name ~ '\S' AND name !~ '[\x01-\x1f\x7f]'"
 _ID: Final = "campaign_id / 65536 = brand_id"
+_RECORDED: Final = "day = (recorded_at AT TIME ZONE 'UTC')::date"
 _TOTAL: Final = "BETWEEN 0 AND 9000000000000000"
 _LIMITED: Final = (
     "daily_budget_micros IS NOT NULL OR monthly_budget_micros IS NOT NULL OR lifetime_budget_micros IS NOT NULL"
@@ -166,10 +168,12 @@ class SpendLog(Base):
     hold_id: Mapped[str | None]
     __table_args__ = (
         CheckConstraint(f"{_ID} AND shard = mod(brand_id, 64)", "home"),
-        # A refund (of today) and a correction (of a day that is over) take away, and a correction names its own day.
+        # A refund (of today) and a correction (of a day that is over) take away, and a correction names its own day. A late spend may count to
+        # the day before, on which it occurred.
         CheckConstraint(
             "CASE WHEN kind IN ('spend', 'late', 'over') THEN amount_micros BETWEEN 1 AND 1000000000000"
-            " AND day = (recorded_at AT TIME ZONE 'UTC')::date"
+            f" AND ({_RECORDED} OR kind = 'spend' AND occurred_at IS NOT NULL AND {_RECORDED} - 1"
+            " AND day = (occurred_at AT TIME ZONE 'UTC')::date)"
             " WHEN kind = 'unitemised' THEN amount_micros BETWEEN 1 AND 1000000000000000 AND day = (recorded_at AT TIME ZONE 'UTC')::date"
             " WHEN kind IN ('refund', 'correction') THEN amount_micros BETWEEN -1000000000000 AND -1 ELSE false END",
             "kind",

@@ -17,8 +17,14 @@ _DAYS_BACK: Final = 31
 
 
 _BRAND_DAYS: Final = (
-    "SELECT day, sum(spend_micros)::bigint AS spend_micros, sum(spends)::bigint AS spends FROM campaign_day"
-    " WHERE brand_id = :brand AND day BETWEEN :first AND :last GROUP BY day ORDER BY day"
+    "SELECT day, coalesce(d.micros, 0) AS spend_micros, coalesce(d.spends, 0) AS spends, coalesce(l.micros, 0) AS late_micros,"
+    " coalesce(l.spends, 0) AS late_spends, coalesce(b.micros, 0) AS backfilled_micros, coalesce(b.spends, 0) AS backfilled_spends FROM"
+    " (SELECT day, sum(spend_micros)::bigint AS micros, sum(spends)::bigint AS spends FROM campaign_day"
+    " WHERE brand_id = :brand AND day BETWEEN :first AND :last GROUP BY day) AS d FULL JOIN"
+    " (SELECT day, sum(spend_micros)::bigint AS micros, sum(spends)::bigint AS spends FROM late_spend"
+    " WHERE brand_id = :brand AND day BETWEEN :first AND :last GROUP BY day) AS l USING (day) FULL JOIN"
+    " (SELECT day, sum(spend_micros)::bigint AS micros, sum(spends)::bigint AS spends FROM backfill_day"
+    " WHERE brand_id = :brand AND day BETWEEN :first AND :last GROUP BY day) AS b USING (day) ORDER BY day"
 )
 _BRAND_HOURS: Final = (
     "SELECT hour, sum(spend_micros)::bigint AS spend_micros, sum(spends)::bigint AS spends FROM campaign_hour"
@@ -99,11 +105,17 @@ class CatalogLine:
 
 @dataclass(frozen=True, slots=True)
 class BrandDay:
-    """A brand's sum of a day."""
+    """A brand's sum of a day. late: of these, what occurred on an earlier day than it was reported, whether it is booked to the
+    one or the other. backfilled: beside the sum, which it never changes.
+    """
 
     day: date
     spend_micros: int
     spends: int
+    late_micros: int = 0
+    late_spends: int = 0
+    backfilled_micros: int = 0
+    backfilled_spends: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +224,7 @@ def catalog_changes(
 
 
 def brand_days(engine: Engine, brand_id: int, first: date, last: date) -> list[BrandDay]:
-    """A brand's days from first to last, both included, oldest first; days without a spend are left out."""
+    """A brand's days from first to last, both included, oldest first; days without a spend, backfilled ones included, are left out."""
     query = _BRAND_DAYS
     return [BrandDay(**row) for row in _rows(engine, query, brand=brand_id, first=first, last=last)]
 

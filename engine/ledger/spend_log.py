@@ -115,9 +115,13 @@ def copy_rows(connection: Connection, rows: Iterable[bytes], table: str = "spend
             raise stream.refused from None
 
 
-def hour_of(day: date, recorded_at: datetime) -> int:
-    """The hour (0..23, UTC) that a row is summed under: of its instant or, where it names an earlier day, the last hour of that day."""
-    return recorded_at.hour if recorded_at.date() == day else 23
+def hour_of(day: date, recorded_at: datetime, occurred_at: datetime | None = None) -> int:
+    """The hour (0..23, UTC) that a row is summed under: of its instant; where it names an earlier day, of the instant at which it occurred on that day,
+    else the last hour of that day.
+    """
+    if recorded_at.date() == day:
+        return recorded_at.hour
+    return occurred_at.hour if occurred_at is not None and occurred_at.date() == day else 23
 
 
 def add_sums(connection: Connection, sums: Mapping[tuple[int, date, int], tuple[int, int, int]]) -> None:

@@ -16,6 +16,7 @@ from engine.domain.brake import NO_BRAKE, Brake
 from engine.domain.budget import NO_LIMITS, OwnLimits
 from engine.domain.flights import PlannedFlight
 from engine.domain.ids import SHARDS, brand_of, campaign_id_of, ordinal_of
+from engine.domain.periods import MINUTE_MS
 from engine.domain.schedule import Schedule
 from engine.errors import BudgetError, ServerAway
 from engine.live.asking import Asking
@@ -59,6 +60,13 @@ class LiveShard:
     last_entry_id: str
     away: str = ""
     """Its server, one of several, does not answer: which and why. Nothing else is known then."""
+    grace_minutes: int = 0
+    """The grace for late spends that was published to it."""
+
+    @property
+    def closable_ms(self) -> int:
+        """Periods that ended by this instant take no more spends, late ones included."""
+        return self.now_ms - self.grace_minutes * MINUTE_MS
 
     @property
     def unmarked(self) -> bool:
@@ -367,8 +375,13 @@ def _asks_shard(shard: int, tick: bool) -> Call:
 
 
 def _live_shard(shard: int, reply: Reply) -> LiveShard:
-    mark, layout, now, n, lost, rebuilding, clock, entries, last = (part.decode(errors="replace") for part in reply)
-    return LiveShard(shard, mark, layout, int(now or 0), int(n or 0), lost, rebuilding, int(clock), int(entries), last)
+    mark, layout, now, n, lost, rebuilding, clock, entries, last, *grace = (
+        part.decode(errors="replace") for part in reply
+    )
+    return LiveShard(
+        shard, mark, layout, int(now or 0), int(n or 0), lost, rebuilding, int(clock), int(entries), last,
+        grace_minutes=int(grace[0]) if grace else 0,
+    )  # fmt: skip
 
 
 def _all_of(highest: Mapping[int, int]) -> dict[int, Sequence[int]]:

@@ -8,6 +8,7 @@ every spend was counted
 - `a`: an adjustment of a counter
 - `t`: a change of a brand
 - `v`: the flights in which its spends were made, `<campaign id>:<counter>` joined by `,`
+- `y`: the spends that occurred on an earlier day, `<position>:<day to which it is booked>` joined by `,`
 - `k`: the breakers that it opened, `<campaign id>:<round>:<micros in the minute>` joined by `,`
 - `g`: the generation, in the mark of a rebuild
 docs/protocol.md describes the fields.
@@ -24,13 +25,11 @@ from typing import Any, Final, NamedTuple
 import redis
 
 from engine.domain.brake import Trip
-from engine.domain.budget import OWN_CAUSES
-from engine.domain.causes import BREAKER, cause_of
-from engine.domain.ids import brand_of
 from engine.domain.periods import day_of
 from engine.domain.refunds import FIRST_DAY
 from engine.errors import BudgetError
 from engine.live import packed
+from engine.live.entry_fields import change_of, flights_in, late_in, trips_in
 from engine.live.grammar import strictly
 from engine.live.hush import away
 from engine.live.keys import shard_keys
@@ -41,8 +40,11 @@ from engine.live.transport.plain import PlainRedis
 
 TEXT: Final = b"1"
 PACKED: Final = b"2"
-BRAKED: Final = b"3"
-"""Formats of entries: packed charges have the second, entries about breakers the third, all others the first."""
+CONTROLLED: Final = b"3"
+"""Formats of entries: packed charges have the second, those with a spend of the previous day and those about breakers
+the third, all others the first.
+"""
+FORMATS: Final = (TEXT, PACKED, CONTROLLED)
 START: Final = "0-0"
 """The cursor before the first entry."""
 
@@ -66,7 +68,6 @@ _ASKED: Final = "W"
 _DRAWS: Final = {"D": "spend", "P": "over", "Q": "late"}
 _SPENDLESS: Final = re.compile(r"(?:[RLEDPQ],[^;]*;)*")
 _ENDS: Final = {"L": "released", "E": "expired"}
-_CAUSE: Final = re.compile(r"[a-z][a-z_]{0,39}")
 
 
 class BadEntry(BudgetError):
@@ -98,6 +99,8 @@ class Entry:
     packed: Unpacked | None = None
     flights: Mapping[int, int] | None = None
     """{campaign id: number of the counter} of the flights in which its spends were made."""
+    late: Mapping[int, int] | None = None
+    """{position: day} of the spends that occurred on an earlier day, with the day to which each is booked."""
     trips: tuple[Trip, ...] = ()
     """The breakers that it opened."""
     skip: frozenset[int] = frozenset()
@@ -177,6 +180,7 @@ class Entry:
                     amount_micros=int(amount),
                     event_id=event or None,
                     occurred_ms=int(occurred) if occurred else None,
+                    day=None if self.late is None else self.late.get(position),
                 )
         if end != len(self.body) or (codes is not None and len(codes) != size):
             raise self._bad(self.body)
@@ -274,9 +278,9 @@ def spend_text(campaign_id: int, amount_micros: int, event_id: str | None, occur
 def decode(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Entry:
     """Decodes an entry from its stream fields. Raises BadEntry."""
     name = entry_id.decode()
-    if fields.get(b"f") not in (TEXT, PACKED, BRAKED):
+    if fields.get(b"f") not in FORMATS:
         raise BadEntry(
-            f"journal entry {name} has format {fields.get(b'f')!r}, this program reads {TEXT!r} to {BRAKED!r}: upgrade it"
+            f"journal entry {name} has format {fields.get(b'f')!r}, this program reads {', '.join(map(repr, FORMATS))}: upgrade it"
         )
     try:
         text = {key.decode(): value.decode("ascii") for key, value in fields.items() if key != b"l"}
@@ -288,7 +292,7 @@ def decode(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Entry:
                 raise ValueError("a verb without the outcomes of a call")
         changes = (
             tuple(
-                _change(strictly(owner, "a brand"), _cause(cause), direction)
+                change_of(strictly(owner, "a brand"), cause, direction)
                 for owner, cause, direction, *_ in (part.split(":") for part in text["t"].split(",") if part)
             )
             if "t" in text
@@ -309,36 +313,12 @@ def decode(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Entry:
             fields.get(b"l", b"") + fields.get(b"e", b""),
             packed.read(text["s"], fields[b"l"], text.get("e")) if "s" in text else None,
             flights_in(text["v"]) if "v" in text else None,
-            _trips(text["k"]) if "k" in text else (),
+            late_in(text["y"]) if "y" in text else None,
+            trips_in(text["k"]) if "k" in text else (),
         )
     except (KeyError, ValueError) as error:
         begins = {key[:20]: value[:60] for key, value in list(fields.items())[:4]}
         raise BadEntry(f"journal entry {name} does not read ({str(error)[:200]}): {begins!r:.200}") from None
-
-
-def flights_in(text: str) -> dict[int, int]:
-    """The flights of an entry's spends from its field `v`: {campaign id: number of the counter}. Raises ValueError."""
-    pairs = (pair.partition(":") for pair in text.split(","))
-    return {strictly(campaign, "a campaign"): strictly(counter, "a flight") for campaign, _, counter in pairs}
-
-
-def _trips(text: str) -> tuple[Trip, ...]:
-    lines = (part.split(":") for part in text.split(","))
-    return tuple(Trip(*(strictly(number, "of a breaker") for number in line)) for line in lines)
-
-
-def _change(owner_id: int, cause: str, direction: str) -> Change:
-    """A change of the budget of a brand, or of a campaign's own budget or breaker."""
-    if cause in OWN_CAUSES or cause == BREAKER:
-        return Change(brand_of(owner_id), cause, direction, owner_id)
-    return Change(owner_id, cause, direction)
-
-
-def _cause(name: str) -> str:
-    """A cause by its name; `other` for one of a later release. A malformed name stays as it is, and `entry_laws`
-    refuses it.
-    """
-    return cause_of(name).name if _CAUSE.fullmatch(name) else name
 
 
 class JournalPart(NamedTuple):

@@ -16,7 +16,8 @@ UNITEMISED: Final = "unitemised"
 class LoggedSpend:
     """One counted spend of an entry; position is its place in the call. kind: `spend`; `late` or `over` of a hold;
     `unitemised` for the sum of a campaign whose packed log does not add up to it; `refund` and `correction` (of an
-    earlier day), with negative micros. day: its day number where that is not the day of its instant.
+    earlier day), with negative micros. day: its day number where that may not be the day of its instant: of a `spend`, it is
+    late.
     """
 
     position: int
@@ -32,6 +33,11 @@ class LoggedSpend:
     @property
     def brand_id(self) -> int:
         return brand_of(self.campaign_id)
+
+    @property
+    def is_late(self) -> bool:
+        """Whether it occurred on an earlier day than that of its entry."""
+        return self.kind == "spend" and self.day is not None
 
 
 @dataclass(frozen=True, slots=True)

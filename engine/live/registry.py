@@ -53,10 +53,20 @@ def stamp(live: LiveRedis, instance: str, shards: Iterable[int], number: int = 0
 
 
 def stamps(
-    live: LiveRedis, instance: str, shards: Iterable[int], number: int = 0, *, lower: bool = False
+    live: LiveRedis,
+    instance: str,
+    shards: Iterable[int],
+    number: int = 0,
+    *,
+    lower: bool = False,
+    grace_minutes: int | None = None,
 ) -> dict[int, int]:
-    """The same, with what each shard had before. Shards that are not ready are left out."""
-    args, asked = (LAYOUT, instance, str(number), "1" if lower else "0"), list(shards)
+    """The same, with what each shard had before. Shards that are not ready are left out.
+
+    grace_minutes: the grace for late spends, published to them too; None leaves it.
+    """
+    grace = "" if grace_minutes is None else str(grace_minutes)
+    args, asked = (LAYOUT, instance, str(number), "1" if lower else "0", grace), list(shards)
     replies = live.call_some([Call(script("stamp"), (shard_keys(shard).shard,), args) for shard in asked])
     found = zip(asked, replies, strict=True)
     return {shard: int(reply[1]) for shard, reply in found if reply is not None and reply[0] == b"ok"}

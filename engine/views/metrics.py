@@ -23,7 +23,7 @@ from engine.domain.ids import SHARDS
 from engine.errors import ServerAway
 from engine.flows.verify.findings import failed_in
 from engine.job_table import QUEUES
-from engine.ledger import breakers, quarantine, runs
+from engine.ledger import breakers, late, quarantine, runs
 from engine.ledger.cursors import CursorRow, read_cursors
 from engine.live.grammar import whole
 from engine.live.keys import shard_keys
@@ -71,6 +71,8 @@ class ColdFigures:
     quarantined: int
     corrections: int
     corrected_micros: int
+    late: Mapping[bool, tuple[int, int]]
+    """Late spends and their micros, by whether they are booked to the previous day."""
     verified: runs.RunRecord | None
     failed_checks: tuple[str, ...]
     jobs: tuple[JobHealth, ...]
@@ -264,6 +266,7 @@ class Metrics:
                 corrections, micros = conn.execute(
                     text("SELECT count(*), coalesce(sum(abs(difference_micros)), 0) FROM counter_correction")
                 ).one()
+                late_sums = late.totals(conn)
                 now_ms = int(conn.execute(text("SELECT extract(epoch FROM now()) * 1000")).scalar_one())
             verified = runs.last_ended(self._db, "verify")
             return ColdFigures(
@@ -272,6 +275,7 @@ class Metrics:
                 quarantined=waiting,
                 corrections=int(corrections),
                 corrected_micros=int(micros),
+                late=late_sums,
                 verified=verified,
                 failed_checks=tuple(failed_in(verified.detail)) if verified and verified.outcome == "failed" else (),
                 jobs=read_jobs(self._db, now_ms),

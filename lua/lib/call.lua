@@ -92,14 +92,18 @@ local function count_budgets(owner, amount)
   return true
 end
 
+-- Opens a campaign's breaker, in the tables, where the minute has passed it.
+local function note_trip(campaign)
+  if before_trip(campaign.brake) >= 0 or campaign.broken then return end
+  campaign.broken, campaign.tripped = true, true
+  if campaign.closed then campaign.closed = campaign.closed + BREAKER end
+end
+
 -- Adds an amount to a campaign's counters, in the tables, and opens its breaker where that was passed. False as above.
 local function count_campaign(campaign, amount)
   campaign.daily, campaign.monthly = campaign.daily + amount, campaign.monthly + amount
   if not count_budgets(campaign, amount) then return false end
-  if before_trip(campaign.brake) < 0 and not campaign.broken then
-    campaign.broken, campaign.tripped = true, true
-    if campaign.closed then campaign.closed = campaign.closed + BREAKER end
-  end
+  note_trip(campaign)
   return true
 end
 

@@ -17,6 +17,7 @@
 -- include: lib/by_sums.lua
 -- include: lib/by_one.lua
 -- include: lib/draw.lua
+-- include: lib/late_calls.lua
 -- include: lib/flight_entry.lua
 -- include: lib/plan_changes.lua
 
@@ -83,7 +84,8 @@ end
 -- Evaluates the spends: by their sums where all fit and no event was seen, else one by one. sweeps: whether expired holds are to be stored among events.
 -- Returns the verdict, and the dedup window of events where it is needed; or nil and the reply.
 local function evaluate(verb, call, columns, before, plans, sweeps, now)
-  local named, wanted, fit = columns.named, not before or has_unknown(before), not before and all_fit(columns.sums, verb, plans, now)
+  local named, wanted, late = columns.named, not before or has_unknown(before), columns.late and columns.late.to_previous
+  local fit = not before and not late and all_fit(columns.sums, verb, plans, now)
   -- The caller's names and values can be stored unchanged where no name repeats, the caller's day is that of Redis, and none is of a flight.
   local ready = named and not before and named.once and call.day == text(day_of(now)) and not any_flight(plans.campaigns)
   local unread, seen, events, names = call.log and wanted, {}, nil, {}
@@ -102,10 +104,14 @@ local function evaluate(verb, call, columns, before, plans, sweeps, now)
   if fit and (ready or not columns.names) and not next(seen) then return by_sums(columns, plans, columns.kept), events end
   local bad = unread and unpack_log(columns, call.log)
   if bad then return nil, bad end
-  local targets = targets_of(columns.sums, verb, plans, now)
-  local verdict, odd = by_one(columns, targets, before, verb, seen, now)
+  local verdict, odd
+  if late then
+    verdict, odd = by_one_late(columns, before, verb, seen, plans, now)
+  else
+    verdict, odd = by_one(columns, targets_of(columns.sums, verb, plans, now), before, verb, seen, now)
+  end
   if not verdict then return nil, odd end
-  count_sums(verdict.sums, plans)
+  if not late then count_sums(verdict.sums, plans) end
   return verdict, events
 end
 
@@ -150,6 +156,7 @@ local function charge(verb, call)
   if not plans then return lost end
   bad = verb == 'd' and unfit_draw(call, columns.sums, plans)
   if bad then return bad end
+  columns.late = columns.instants and shard.layout == WITH_OWN_LIMITS and late_of(columns, now) or nil
   -- Dedup.
   local requests = open_dedup(shard_key, 'req', request_keys, now)
   local remembered = requests and look_up(requests, { call.request })
@@ -173,12 +180,15 @@ local function charge(verb, call)
   if verdict.counted > 0 or #lines > 0 then
     local entry = entry_of(verb, call, size, verdict, lines)
     add_flights(entry, plans.campaigns)
-    local failed = append(shard, journal_key, entry, moved, add_trips(entry, plans.campaigns) or (call.log and verdict.counted > 0 and '2'))
+    local opened, booked = add_trips(entry, plans.campaigns), columns.late and add_late(entry, columns.late, verdict)
+    local format = opened or booked or (call.log and verdict.counted > 0 and '2')
+    local failed = append(shard, journal_key, entry, moved, format)
     if failed then return failed end
   end
   -- Write.
   local fields = { 'now', text(now), 'n', text(shard.n), counter, text(shard.count + verdict.counted) }
   if verdict.counted < size then tally(shard_key, verdict.tallies, fields) end
+  if columns.late and columns.late.counted then write_late(columns.late, shard, fields) end
   for brand, holds in pairs(due) do
     write_expired(holds, brand.holds_key, brand.expiry_key, verdict.events_set)
     brand.holds_changed = #holds > 0

@@ -40,6 +40,8 @@ repeat
   if event ~= '' and (not events or not find(state[9] or '', WHOLE) or now >= state[9] + 0) then break end
 
   local day = day_of(now)
+  -- A shard of the first layout has no grace for late spends (lib/late.lua).
+  if occurred ~= '' and state[2] ~= LAYOUT and occurred + 0 < now - now % DAY_MS then break end
   local month, day_text, now_text = month_of(day), format('%d', day), format('%d', now)
   local day_field, month_field = 'd:' .. day_text, format('m:%d', month)
   local with_control = state[2] ~= LAYOUT

@@ -18,9 +18,10 @@ local function first_bad(body)
 end
 
 -- Parses the spends of a call into columns, an array each: places (of each one's campaign among the sums), amounts, digits (the amounts as text), events
--- ('' where there is none); with their size, and their sums per campaign ({campaign, amount, times}). nil where anything is malformed: first_bad names it.
+-- ('' where there is none); with their size, their sums per campaign ({campaign, amount, times}), and instants ({position = when it occurred, as text}). nil where anything is
+-- malformed: first_bad names it.
 local function parse_columns(body)
-  local places, amounts, digits_of, events, sums, place_of = {}, {}, {}, {}, {}, {}
+  local places, amounts, digits_of, events, sums, place_of, instants = {}, {}, {}, {}, {}, {}, nil
   local size, length, with_ids = 0, 0, false
   for campaign, digits, event, occurred in string.gmatch(body, '(%d+),(%d+),([^,;]*),(%d*);') do
     local amount = #digits <= 13 and tonumber(digits) or 0
@@ -38,7 +39,13 @@ local function parse_columns(body)
     sum.amount, sum.times = sum.amount + amount, sum.times + 1
     places[size], amounts[size], digits_of[size], events[size] = place, amount, digits, event
     with_ids = with_ids or event ~= ''
+    if occurred ~= '' then
+      instants = instants or {}
+      instants[size] = occurred
+    end
   end
   if size == 0 or length ~= #body then return nil end
-  return { size = size, sums = sums, places = places, amounts = amounts, digits = digits_of, events = with_ids and events or nil }
+  return {
+    size = size, sums = sums, places = places, amounts = amounts, digits = digits_of, events = with_ids and events or nil, instants = instants,
+  }
 end

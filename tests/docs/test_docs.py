@@ -13,6 +13,7 @@ import redis
 
 from engine import BudgetClient
 from engine.cli import cli
+from engine.cli.backfill import import_spends
 from engine.client.batches import most_spends
 from engine.job_table import JOBS, MONTHLY
 from engine.live.acl import acl_setuser
@@ -61,6 +62,8 @@ def check_command(words: list[str]) -> None:
             if found is None:
                 break
             command, words = found, words[1:]
+        if command.name == "spend" and words[:1] == ["import"]:
+            command, words = import_spends, words[1:]
         assert command is not cli, f"no command {words}"
         assert not isinstance(command, click.Group) or not words, f"{command.name} has no command {words}"
         options = {name for parameter in command.params for name in parameter.opts}

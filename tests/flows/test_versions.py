@@ -22,7 +22,7 @@ from engine.wiring import System
 from tests.flows.test_persist import brand_with_campaigns
 
 PREVIOUS, NEXT = "0", "3"
-NEXT_FORMAT = b"3"
+NEXT_FORMAT = b"4"
 
 
 @contextmanager
@@ -186,6 +186,6 @@ def test_an_entry_of_the_next_format_is_set_aside_whole_and_booked_by_the_releas
     assert all(check.result == "PASS" for check in ready.verifier.verify() if check.id in ("V1", "V2", "V9"))
     with pytest.raises(BudgetError, match="upgrade it"):
         ready.quarantined.retry(row.id, "test")
-    monkeypatch.setattr(journal, "TEXT", NEXT_FORMAT)
+    monkeypatch.setattr(journal, "FORMATS", (*journal.FORMATS, NEXT_FORMAT))
     assert ready.quarantined.retry(row.id, "test") == 1
     assert ready.overview.campaign(campaign).daily_spend == 7_000_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 
 import pytest
 from psycopg2.errors import QueryCanceled
@@ -60,6 +60,7 @@ def test_no_text_can_break_out_of_its_column(engine: Engine, written: str) -> No
         row(CAMPAIGN)._replace(shard=8),
         row(CAMPAIGN, kind="gift"),
         row(CAMPAIGN, day=TODAY - timedelta(days=1)),
+        row(CAMPAIGN, day=TODAY - timedelta(days=1))._replace(occurred_at=datetime.combine(TODAY, time(), UTC)),
         row(CAMPAIGN, request_id="a\0b"),
         row(CAMPAIGN, 2**63),
         row(CAMPAIGN, 2**64),

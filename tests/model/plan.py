@@ -24,7 +24,7 @@ from engine.domain.causes import (
     in_order,
 )
 from engine.domain.flights import PlannedFlight
-from engine.domain.periods import MINUTE_MS, day_of, month_of
+from engine.domain.periods import MINUTE_MS, day_of, day_start_ms, month_of
 from engine.domain.schedule import Schedule
 from tests.model import pacing
 from tests.model.answers import Figures
@@ -70,6 +70,8 @@ class Campaign:
     schedule: Schedule
     limits: OwnLimits = NO_LIMITS
     flights: tuple[PlannedFlight, ...] = ()
+    limits_then: tuple[int, tuple[int | None, ...]] | None = None
+    """A day, and the limits that it had at its end."""
     pace: tuple[str, ...] = ()
     spent: Counter = field(default_factory=Counter)
     since: dict[str, int] = field(default_factory=dict)
@@ -138,6 +140,8 @@ class Brand:
     version: int
     limits: tuple[int | None, int | None]
     archived: bool
+    limits_then: tuple[int, tuple[int | None, ...]] | None = None
+    """A day, and the limits that it had at its end."""
     pace: tuple[str, ...] = ()
     spent: Counter = field(default_factory=Counter)
     since: dict[str, int] = field(default_factory=dict)
@@ -232,11 +236,11 @@ def retry_ms(brand: Brand, campaign: Campaign, now: int) -> int | None:
     return None if switched_off(brand, campaign, at) else at
 
 
-def count(brand: Brand, campaign: Campaign, micros: int, now: int) -> None:
-    """Money that is gone: it counts to the day and month of now, of the brand and of the campaign, and to the campaign's life
-    and its flight."""
+def count(brand: Brand, campaign: Campaign, micros: int, now: int, day: int | None = None) -> None:
+    """Money that is gone: it counts to the day and month of now, or of a given day, of the brand and of the campaign, to the
+    campaign's life and its flight, and to the minute of now."""
     for owner in (brand, campaign):
-        for period in periods_of(now):
+        for period in periods_of(now if day is None else day_start_ms(day)):
             owner.spent[period] += micros
         if owner.paced(now, 0) or (isinstance(owner, Campaign) and owner.brake.round):
             owner.minute = (now // MINUTE_MS, owner.in_minute(now) + micros)

@@ -11,6 +11,7 @@ from engine.domain.flights import PlannedFlight
 from engine.domain.periods import MINUTE_MS
 from engine.domain.schedule import Schedule
 from tests.model.journal import Entry
+from tests.model.late import keep_limits
 from tests.model.plan import Brand, Campaign
 from tests.model.shard import Shard
 
@@ -46,6 +47,8 @@ def publish(shard: Shard, plan: BrandPlan, campaigns: Sequence[CampaignPlan], cl
     now = shard.now(clock)
     ahead = kept_against(shard, plan, campaigns)
     brand = shard.brands.get(plan.brand_id)
+    if shard.grace_minutes:
+        _keep_limits(shard, plan, campaigns, now)
     with shard.watching([brand] if brand else [], now) as changes:
         put(shard, plan, [])
         put(shard, None, campaigns, now)
@@ -53,6 +56,17 @@ def publish(shard: Shard, plan: BrandPlan, campaigns: Sequence[CampaignPlan], cl
         shard.append(Entry(shard.n + 1, now, changes=frozenset(changes)))
     shard.kept_now = now
     return ahead
+
+
+def _keep_limits(shard: Shard, plan: BrandPlan, campaigns: Sequence[CampaignPlan], now: int) -> None:
+    """Before limits change: those of the day before, for late spends."""
+    brand, limits = shard.brands.get(plan.brand_id), (plan.daily_limit, plan.monthly_limit)
+    if brand is not None and plan.version > brand.version and limits != brand.limits:
+        keep_limits(brand, brand.limits, now)
+    for item in campaigns:
+        campaign = shard.campaigns.get(item.campaign_id)
+        if campaign is not None and item.version > campaign.version and item.limits != campaign.limits:
+            keep_limits(campaign, campaign.limits, now)
 
 
 def kept_against(shard: Shard, plan: BrandPlan, campaigns: Sequence[CampaignPlan]) -> dict[int, int]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from engine.domain.flights import flight_field
 from engine.domain.ids import brand_of
-from engine.domain.periods import day_start_ms
+from engine.domain.periods import day_of, day_start_ms
 from tests.model.decisions import APPROVED, REFUSED, WAITING, Ledger
 from tests.model.journal import COUNTED, EARLIER, Entry, Row, Verdict
 from tests.model.plan import LIFETIME, Hold, periods_of
@@ -22,9 +22,10 @@ def counted_in(entry: Entry, row: Row) -> Iterator[str]:
     """The periods whose counters a row moved."""
     day, month = periods_of(day_start_ms(row.day))
     today, this_month = periods_of(entry.ms)
-    if day == today:
+    # A late spend moved those of its day, also where they were over.
+    if day == today or row.kind == "spend":
         yield day
-    if month == this_month:
+    if month == this_month or row.kind == "spend":
         yield month
 
 
@@ -55,6 +56,8 @@ def rebuild(
         if of_shard and (recent or refund.state in (WAITING, APPROVED)):
             kept = Refunded(refund.asked.campaign_id, refund.asked.micros, refund.cause or "w")
             shard.refunds.remember(name, kept, now)
+    if shard.grace_minutes:
+        shard.closed = day_of(now) - 1
     shard.generation += 1
     shard.marked, shard.wiped, shard.kept_now = True, False, now
     shard.append(Entry(shard.n + 1, now, generation=shard.generation))

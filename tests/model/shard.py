@@ -68,6 +68,9 @@ class Shard:
         self.generation = 0
         self.kept_now = 0
         self.n = 0
+        self.grace_minutes = 0
+        self.closed = 0
+        """The last day that takes no late spends."""
         self.brands: dict[int, Brand] = {}
         self.campaigns: dict[int, Campaign] = {}
         self.requests: Memory[Call] = Memory(request_window_ms)

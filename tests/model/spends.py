@@ -14,6 +14,7 @@ from engine.domain.ids import brand_of
 from engine.domain.periods import day_of
 from tests.model.answers import ACCEPTED, CONFLICT, DUPLICATE, RECORDED, REFUSED, UNKNOWN_CAMPAIGN, Answer
 from tests.model.journal import COUNTED, EARLIER, Entry, Row, Spend, Verdict
+from tests.model.late import booked_day, refusal_then
 from tests.model.plan import count, refusal
 from tests.model.shard import Call, Seen, Shard, event_name
 
@@ -46,7 +47,8 @@ def charge(shard: Shard, verb: str, request_id: str, spends: Sequence[Spend], cl
             if known == _UNKNOWN and verdict != _UNKNOWN:
                 fresh = True
                 if verdict.word == COUNTED:
-                    row = Row(position, spend.campaign_id, spend.micros, spend.event_id, "spend", None, day_of(now))
+                    day = booked_day(shard, spend, now)
+                    row = Row(position, spend.campaign_id, spend.micros, spend.event_id, "spend", None, day)
                     row = row._replace(flight=shard.campaigns[spend.campaign_id].counter(now))
                     rows.append(row)
 
@@ -92,12 +94,19 @@ def _judge(shard: Shard, verb: str, spend: Spend, now: int) -> Verdict:
         if seen is not None:
             same = (seen.campaign_id, seen.micros) == (spend.campaign_id, spend.micros)
             return Verdict(DUPLICATE) if same else _CONFLICT
-    causes = refusal(brand, campaign, spend.micros, now) if verb == TRY else ()
+    day, causes = booked_day(shard, spend, now), ()
+    if verb == TRY:
+        late = day != day_of(now)
+        causes = (
+            refusal_then(brand, campaign, spend.micros, day, now)
+            if late
+            else refusal(brand, campaign, spend.micros, now)
+        )
     if causes:
         return Verdict(REFUSED, causes)
-    count(brand, campaign, spend.micros, now)
+    count(brand, campaign, spend.micros, now, day)
     if spend.event_id is not None:
-        seen = Seen(spend.campaign_id, spend.micros, day_of(now), campaign.counter(now))
+        seen = Seen(spend.campaign_id, spend.micros, day, campaign.counter(now))
         shard.events.remember(event_name(spend.campaign_id, spend.event_id), seen, now)
     return Verdict(COUNTED)
 

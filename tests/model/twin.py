@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final
 
 from engine.domain.ids import brand_of, shard_of
@@ -17,6 +18,7 @@ from tests.model.answers import NOT_READY, Answer
 from tests.model.decisions import Ledger
 from tests.model.holds import Operation
 from tests.model.journal import Spend
+from tests.model.late import take_grace
 from tests.model.leases import Drawing, Granted, Leasing
 from tests.model.plan import reasons
 from tests.model.publishing import BrandPlan, CampaignPlan
@@ -114,6 +116,12 @@ class ReferenceModel:
         except NotReady:
             return None
 
+    def take_grace(self, numbers: Sequence[int], minutes: int, clock: int) -> None:
+        """Publishes the grace for late spends to shards. Those that are not ready keep theirs."""
+        for number in numbers:
+            with suppress(NotReady):
+                take_grace(self.shards[number], minutes, clock)
+
     def status(self, campaign_id: int, clock: int) -> tuple[str, ...] | None:
         """Why a campaign is not running at this instant; None when it is unknown. Raises NotReady. Changes nothing."""
         shard = self.shard(campaign_id)
@@ -140,6 +148,7 @@ class ReferenceModel:
             del shard.journal[self.persisted[number] :]
             shard.n = shard.journal[-1].n if shard.journal else 0
             shard.marked, shard.wiped, shard.kept_now = False, True, 0
+            shard.grace_minutes = shard.closed = 0
 
     def rebuild(
         self, numbers: Sequence[int], brands: Sequence[BrandPlan], campaigns: Sequence[CampaignPlan], clock: int

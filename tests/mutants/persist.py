@@ -89,7 +89,7 @@ WRITTEN_DOWN: Final = (
       (ROLL_UPS + "a_ledger_of_before_has_its_hours_from_its_rows_after_the_migration",
        ROLL_UPS + "what_is_salvaged_or_comes_back_from_quarantine_is_in_its_own_hour")),
     M("money taken from an earlier day is summed in the hour at which it was taken", "engine/ledger/spend_log.py",
-      "return recorded_at.hour if recorded_at.date() == day else 23", "return recorded_at.hour",
+      "if recorded_at.date() == day:", "if True:",
       (ROLL_UPS + "each_spend_is_summed_in_its_hour_and_what_is_taken_from_an_earlier_day_in_that_days_last",)),
     M("a correction is booked on the day it was made", "engine/flows/persist/posting.py",
       "date_of(day_of(entry.ms) if spend.day is None else spend.day)", "date_of(day_of(entry.ms))",

@@ -11,6 +11,7 @@ from tests.mutants.export import SENT_OUT
 from tests.mutants.failover import FAILED_OVER
 from tests.mutants.flights import FLOWN
 from tests.mutants.hostile import HOSTILE
+from tests.mutants.late import BOOKED_BACK
 from tests.mutants.lua import LUA
 from tests.mutants.mutant import Mutant
 from tests.mutants.own import OF_CAMPAIGNS
@@ -30,6 +31,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *OF_CAMPAIGNS,
     *FLOWN,
     *PACED,
+    *BOOKED_BACK,
     *BRAKED,
     *WRITTEN_DOWN,
     *PACKED,

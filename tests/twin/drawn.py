@@ -37,4 +37,7 @@ REQUESTS: Final = st.sampled_from((None, None, "r1", "r2", "r3"))
 HOLDS: Final = st.sampled_from(("h1", "h2", "h3", "h4"))
 LEASES: Final = st.sampled_from(("lease-1", "lease-1", "lease-2"))
 TTLS: Final = st.sampled_from((1, 500, 5_000, 60_000, 86_400_000))
-OCCURRED: Final = st.sampled_from((None, None, 0, 1_900_000_000_123))
+OCCURRED: Final = st.sampled_from((None, None, 0, 1_900_000_000_123, "yesterday", "its begin", "the day before"))
+GRACES: Final = st.sampled_from((60, 60, 360, 1, 0))
+GIVEN: Final = st.lists(st.tuples(st.integers(0, 99), AMOUNTS, EVENTS, OCCURRED), min_size=1, max_size=5)
+"""The spends of a call: of each the place of its campaign, its amount, event id, and when it occurred."""

@@ -4,11 +4,13 @@ at, and after the change.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, date, datetime
 from typing import Final
 
 from engine.domain.periods import (
+    DAY_MS,
+    MINUTE_MS,
     at_ms,
     date_of,
     day_number,
@@ -67,6 +69,21 @@ def _flight(twin: ReferenceModel, ms: int) -> int:
     return _soonest((edge for campaign in campaigns for flight in campaign.flights for edge in flight[2:4]), ms)
 
 
+def _graces(twin: ReferenceModel, ms: int) -> Iterator[int]:
+    """When a shard takes no more late spends of the day before."""
+    for shard in twin.shards.values():
+        if shard.grace_minutes:
+            yield day_start_ms(day_of(ms)) + shard.grace_minutes * MINUTE_MS
+            yield next_day_ms(ms) + shard.grace_minutes * MINUTE_MS
+
+
+def occurred_ms(ms: int, when: str | int | None) -> int | None:
+    """When a spend occurred, by its description."""
+    today = day_start_ms(day_of(ms))
+    named = {"yesterday": today - 1, "its begin": today - DAY_MS, "the day before": today - DAY_MS - 1}
+    return named[when] if isinstance(when, str) else when
+
+
 MOVES: Final[dict[str, Callable[[ReferenceModel, int], int]]] = {
     "a moment": lambda _, ms: ms + 7,
     "seconds": lambda _, ms: ms + 4_000,
@@ -79,6 +96,7 @@ MOVES: Final[dict[str, Callable[[ReferenceModel, int], int]]] = {
     "the event ids' window": lambda _, ms: (ms // 3_600_000 + 1) * 3_600_000,
     "the event ids' window but one": lambda _, ms: (ms // 3_600_000 + 2) * 3_600_000,
     "midnight": lambda _, ms: next_day_ms(ms),
+    "the end of a grace": lambda twin, ms: _soonest(_graces(twin, ms), ms),
     "the month's end": lambda _, ms: next_month_ms(ms),
 }
 FAR_MOVES: Final[dict[str, Callable[[ReferenceModel, int], int]]] = {

@@ -19,6 +19,7 @@ from engine.domain.periods import at_ms, date_of, day_of, month_of
 from engine.errors import NotFound, NotReady
 from engine.live import admin
 from engine.live.keys import keys_of_campaign
+from engine.live.registry import stamps
 from engine.live.replies import head, read_figures
 from engine.live.scripts import LAYOUT, script
 from engine.live.transport.pool import Call, ConnectionPool
@@ -180,6 +181,9 @@ class LiveSide:
         again = self.live.bring(self.instance, of_brand, based)
         assert again is not None and not again.uncounted
         return brought.ahead | again.ahead
+
+    def grace(self, minutes: int) -> None:
+        stamps(self.live, self.instance, self.shards, grace_minutes=minutes)
 
     def status(self, campaign_id: int) -> tuple[str, ...] | str | None:
         try:

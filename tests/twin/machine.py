@@ -8,22 +8,33 @@ from collections import deque
 from collections.abc import Callable
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import initialize, invariant, rule
 
 from engine.client.batches import PACKED_FROM
 from engine.domain.budget import NO_LIMITS, OwnLimits
 from engine.domain.ids import brand_of, campaign_id_of
+from engine.domain.money import MAX_AMOUNT_MICROS
 from engine.domain.periods import day_number
 from engine.domain.schedule import Schedule
-from tests.model import BrandPlan, CampaignPlan, Drawing, Leasing, NotReady, Operation, ReferenceModel, Spend
+from tests.model import (
+    BrandPlan,
+    CampaignPlan,
+    Drawing,
+    Leasing,
+    NotReady,
+    Operation,
+    ReferenceModel,
+    Spend,
+)
 from tests.twin.braked import Braking
-from tests.twin.drawn import AMOUNTS, EVENTS, HOLDS, LEASES, LIMITS, OCCURRED, OWN_LIMITS, REQUESTS, SCHEDULES, TTLS
+from tests.twin.drawn import AMOUNTS, EVENTS, GIVEN, HOLDS, LEASES, LIMITS, OWN_LIMITS, REQUESTS, SCHEDULES, TTLS
 from tests.twin.flown import FLIGHT_MOVES, FlightMove, moved_flights
-from tests.twin.instants import MOVES, STARTS, next_expiry, spent_days
+from tests.twin.instants import MOVES, STARTS, next_expiry, occurred_ms, spent_days
+from tests.twin.late_rules import LateRules
 from tests.twin.side import Side
 
 
-class ModelMachine(Braking, RuleBasedStateMachine):
+class ModelMachine(Braking, LateRules):
     """Rules that need the live state only."""
 
     moves = MOVES
@@ -61,7 +72,7 @@ class ModelMachine(Braking, RuleBasedStateMachine):
         if brand and own:
             held = brand.held_by(campaign_id)
             lefts += [b.remaining - held for b in own.budgets(now) if b.remaining is not None]
-        return min(max(min(lefts, default=7) + (amount == "one more"), 1), 10**12)
+        return max(min(min(lefts, default=7), MAX_AMOUNT_MICROS - 1) + (amount == "one more"), 1)
 
     def hold(self, place: int, drawn: str) -> tuple[int, str]:
         """In two of three cases an open hold or lease; else the drawn one."""
@@ -76,6 +87,7 @@ class ModelMachine(Braking, RuleBasedStateMachine):
     def begins(self, start: int, daily: int | None, monthly: int | None, schedule: Schedule) -> None:
         self.clock = start
         self.side.begin(self.twin, start)
+        self.publishes_a_grace(60 * (STARTS.index(start) % 2))
         for place, brand in enumerate(self.side.brands[:2]):
             self.publishes(place, daily if place == 0 else 100, monthly if place == 0 else None, False)
             self.adds_a_campaign(place, SCHEDULES[0])
@@ -85,15 +97,16 @@ class ModelMachine(Braking, RuleBasedStateMachine):
     @rule(
         verb=st.sampled_from(("record", "try")),
         request=REQUESTS,
-        given=st.lists(st.tuples(st.integers(0, 99), AMOUNTS, EVENTS, OCCURRED), min_size=1, max_size=5),
+        given=GIVEN,
     )
     def spends(
-        self, verb: str, request: str | None, given: list[tuple[int, int | str, str | None, int | None]]
+        self, verb: str, request: str | None, given: list[tuple[int, int | str, str | None, int | str | None]]
     ) -> None:
         spends = []
         for place, amount, event, occurred in given:
             campaign = self.campaign(place)
-            spends.append(Spend(campaign, self.micros(campaign, amount), event, occurred))
+            at = occurred_ms(max(self.clock, self.twin.shard(campaign).kept_now), occurred)
+            spends.append(Spend(campaign, self.micros(campaign, amount), event, at))
         if request is None:
             self.unnamed += 1
             request = f"call-{self.unnamed}"

@@ -45,6 +45,9 @@ MUTANTS = {
     "the shortest way of a packed batch runs a paused campaign": ("lib/fast_packed.lua", "verb == 't' and sums.any_closed", "false"),
     "the shortest way of a packed batch counts it again": ("lib/fast_packed.lua", " or one[2] or other[2]", ""),
     "a packed log has no spend of a micro": ("lib/packed.lua", "amount < 1 or amount > MAX_AMOUNT", "amount < 2"),
+    "a grace has a millisecond more": ("lib/grace.lua", "now - ends < minutes", "now - ends <= minutes"),
+    "a late spend counts today": ("lib/late_calls.lua", "if day ~= late.day then", "if true then"),
+    "a late try is never refused": ("lib/late.lua", "fits(budget.limit, budget.spent, budget.past and 0 or held, amount)", "true"),
     "a clock behind is believed": ("lib/shard.lua", "if now < last_now - CLOCK_SLACK_MS", "if false"),
 }  # fmt: skip
 

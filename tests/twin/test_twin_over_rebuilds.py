@@ -78,6 +78,7 @@ class OverRebuilds(ModelMachine):
         names = {"brand": [keys.brand(brand)], "requests": keys.requests, "events": keys.events}
         if key == "shard":
             self.whole.plain.delete(keys.shard)
+            self.twin.shards[number].grace_minutes = self.twin.shards[number].closed = 0
         elif key != "none":
             self.whole.plain.delete(*names[key])
         self.rebuild((number,), anew=False)

@@ -21,7 +21,7 @@ from tests.twin.live_side import LiveSide
 
 _EMPTIED: Final = (
     "brand, campaign, spend_log, campaign_day, campaign_hour, mixed_request, hold, counter_correction, quarantine, status_change,"
-    " catalog_change, period_total, shard_close, dropped_day, refund, flight, flight_entry, flight_total,"
+    " catalog_change, period_total, shard_close, dropped_day, refund, flight, flight_entry, flight_total, late_spend,"
     " breaker_trip"
 )
 

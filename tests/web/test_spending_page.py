@@ -86,3 +86,21 @@ def test_the_day_that_is_asked_for_by_default_is_the_utc_day(ready: System, visi
     before = datetime.now(UTC).date()
     assert before <= ready.overview.today() <= datetime.now(UTC).date()
     assert "Today by the hour" in visitor.get(f"/brands/{brand}/spend")[1]
+
+
+def test_what_was_late_and_what_was_backfilled_stands_beside_a_days_spend(ready: System, visitor: Visitor) -> None:
+    brand, (one,) = brand_with(ready)
+    spend_now(ready, one, "5")
+    day, _ = logged(ready)
+    assert "Late" not in visitor.get(f"/brands/{brand}/spend")[1]
+    with ready.db.begin() as conn:
+        values = {"brand": brand, "day": day, "id": one}
+        conn.execute(text("INSERT INTO late_spend VALUES (:brand, :day, true, 2, 1500000)"), values)
+        conn.execute(text("INSERT INTO late_spend VALUES (:brand, :day, false, 1, 250000)"), values)
+        conn.execute(text("INSERT INTO backfill_day VALUES (:id, :day, :brand, 7000000, 4)"), values)
+    page = visitor.get(f"/brands/{brand}/spend")[1]
+    assert rows(page, "days")[0] == [day, "5.000000", "1", "1.750000 (3)", "7.000000 (4)"]
+    status, metrics = visitor.get("/metrics")
+    assert status == 200
+    assert 'budget_engine_late_spends_total{booked="previous_day"} 2.0' in metrics
+    assert 'budget_engine_late_spends_micros_total{booked="today"} 250000.0' in metrics

@@ -69,13 +69,20 @@ class Publisher:
     """Publishes brands with those of their campaigns that changed."""
 
     def __init__(
-        self, catalog: Catalog, live: LiveRedis, instance: str, inspector: Inspector, restored: Restored
+        self,
+        catalog: Catalog,
+        live: LiveRedis,
+        instance: str,
+        inspector: Inspector,
+        restored: Restored,
+        grace_minutes: int = 0,
     ) -> None:
         self._catalog = catalog
         self._live = live
         self._instance = instance
         self._inspector = inspector
         self._restored = restored
+        self._grace_minutes = grace_minutes
         self._seen: float = math.inf
         """The last change that every shard has seen; at first all that there are, since nobody knows better."""
 
@@ -123,15 +130,15 @@ class Publisher:
 
     def keep_published(self) -> set[int]:
         """Publishes what is pending, and what shards had and lost: each keeps the number of the last change that it
-        has seen, and one with an earlier number came back older. Returns the brands published. Raises ServerAway,
-        NotAllPublished.
+        has seen, and one with an earlier number came back older. Also publishes the grace for late spends. Returns the
+        brands published. Raises ServerAway, NotAllPublished.
 
         A brand whose shard came back older has limits of then, and no spend need be missing from its journal.
         """
         # In this order: a change in between is published, and its number is stored a call later.
         number = self._catalog.last_change()
         done = self.publish_pending()
-        seen = stamps(self._live, self._instance, range(SHARDS))
+        seen = stamps(self._live, self._instance, range(SHARDS), grace_minutes=self._grace_minutes)
         # A PostgreSQL that was restored has a lower number than before; `recognise` is for that.
         wanted = int(min(number, self._seen))
         older = [shard for shard, had in seen.items() if had < wanted]

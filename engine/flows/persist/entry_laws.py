@@ -106,6 +106,8 @@ def _check_spends(entry: Entry) -> None:
     for spend in entry.spends():
         _check_spend(spend, today)
         names += [name for name in (spend.event_id, spend.hold_id, spend.refund_id) if name is not None]
+    for position in entry.late or ():
+        _check_range(position, size - 1, "the position of a spend")
     _check_names(names)
 
 
@@ -118,6 +120,16 @@ def _check_spend(spend: LoggedSpend, today: int) -> None:
         _check_range(spend.occurred_ms, LAST_INSTANT_MS, "an instant")
     if spend.day is not None and not 0 <= spend.day <= today:
         raise ValueError(f"day {spend.day} is not one up to that of its entry")
+    if spend.is_late and not _is_booked_rightly(spend, today):
+        raise ValueError(f"day {spend.day} is not one to which a late spend of that instant counts")
+
+
+def _is_booked_rightly(spend: LoggedSpend, today: int) -> bool:
+    """Whether a late spend is booked to the day before its entry, on which it occurred, or to that of its entry."""
+    occurred = None if spend.occurred_ms is None else day_of(spend.occurred_ms)
+    if occurred is None or occurred >= today:
+        return False
+    return spend.day == today or spend.day == occurred == today - 1
 
 
 def _check_adjustment(owner: str, owner_id: int, field: str, difference_micros: int) -> None:

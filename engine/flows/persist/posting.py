@@ -16,7 +16,7 @@ from engine.domain.ids import brand_of
 from engine.domain.periods import at_ms, date_of, day_of
 from engine.domain.refunds import refund_request
 from engine.flows.persist.packing import Singles, call_row, fits, packs_of, single_rows
-from engine.ledger import breakers, corrections, flight_sums, holds, log_rows, pack_rows, refunds, spend_log
+from engine.ledger import breakers, corrections, flight_sums, holds, late, log_rows, pack_rows, refunds, spend_log
 from engine.ledger.pack_rows import PackRow
 from engine.live.journal import COUNTED, Entry
 from engine.live.logged import LoggedSpend
@@ -72,7 +72,7 @@ class Posting:
     def _add_rows(self, item: Item) -> None:
         for row in spend_rows(item):
             self._rows.append(row)
-            key = (row.campaign_id, row.day, spend_log.hour_of(row.day, row.recorded_at))
+            key = (row.campaign_id, row.day, spend_log.hour_of(row.day, row.recorded_at, row.occurred_at))
             brand_id, micros, count = self._sums.get(key, (row.brand_id, 0, 0))
             self._sums[key] = (brand_id, micros + row.amount_micros, count + (row.amount_micros > 0))
 
@@ -87,7 +87,7 @@ class Posting:
         return sum(micros for _, micros, _ in self._sums.values())
 
     def write(self, conn: Connection) -> int:
-        """Writes rows, sums, remembered requests, holds, corrections and refunds; returns how many spends have rows.
+        """Writes rows, sums, remembered requests, holds, late sums, corrections and refunds; returns how many spends have rows.
         Raises RowsRefused, and PostgreSQL's other errors.
         """
         written = 0
@@ -103,6 +103,7 @@ class Posting:
         spend_log.add_mixed_requests(conn, list(_remembered(self._items)))
         holds.write(conn, list(_holds(self._items)))
         flight_sums.add(conn, list(_flight_parts(self._items)))
+        late.add(conn, _late_sums(self._items))
         breakers.add(conn, list(_trips(self._items)))
         corrections.write(conn, list(_corrections(self._items)))
         refunds.write(conn, list(_refunds(self._items)))
@@ -185,6 +186,17 @@ def _flight_parts(items: Sequence[Item]) -> Iterator[flight_sums.Part]:
         for (campaign_id, day), micros in sums.items():
             flight = entry.flights[campaign_id]
             yield flight_sums.Part(shard, generation, entry.n, campaign_id, flight, day, micros)
+
+
+def _late_sums(items: Sequence[Item]) -> dict[late.Key, tuple[int, int]]:
+    sums: dict[late.Key, tuple[int, int]] = {}
+    for _, _, entry in items:
+        for spend in entry.spends() if entry.late else ():
+            if spend.is_late:
+                key = late.Key(spend.brand_id, spend_day(entry, spend), spend.day != day_of(entry.ms))
+                spends, micros = sums.get(key, (0, 0))
+                sums[key] = spends + 1, micros + spend.amount_micros
+    return sums
 
 
 def _holds(items: Sequence[Item]) -> Iterator[holds.HoldRow]:

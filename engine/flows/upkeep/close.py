@@ -138,15 +138,19 @@ class Closer:
     def _owed(
         self, state: LiveShard, brands: list[BrandRecord], last: Mapping[tuple[int, str], date]
     ) -> list[tuple[Period, date]]:
-        """The ended periods of a shard that are not closed yet, days first, oldest first, from its first brand on."""
+        """The ended periods of a shard that are not closed yet, days first, oldest first, from its first brand on. One to
+        which late spends still count has not ended.
+        """
         day, month = last.get((state.shard, "day")), last.get((state.shard, "month"))
         begin = None if day and month else self._begin(state.shard, brands)
         first = day_number(day) + 1 if day else day_number(begin) if begin else day_of(state.now_ms)
-        owed: list[tuple[Period, date]] = [("day", date_of(number)) for number in range(first, day_of(state.now_ms))]
+        owed: list[tuple[Period, date]] = [
+            ("day", date_of(number)) for number in range(first, day_of(state.closable_ms))
+        ]
         number = (
             next_month(month_of_date(month)) if month else month_of_date(begin) if begin else month_of(state.now_ms)
         )
-        while number < month_of(state.now_ms):
+        while number < month_of(state.closable_ms):
             owed.append(("month", month_date(number)))
             number = next_month(number)
         return owed

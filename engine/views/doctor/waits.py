@@ -26,7 +26,7 @@ WHERE w.datname = current_database() AND w.usename = current_user AND w.wait_eve
 ORDER BY w.query_start
 """
 
-_LONG: Final = {Lock.MIGRATE, Lock.REBUILD, Lock.EXPORT}
+_LONG: Final = {Lock.MIGRATE, Lock.REBUILD, Lock.EXPORT, Lock.BACKFILL}
 """Locks that are held for as long as the work takes."""
 _OURS_S: Final = 60
 """Our own sessions hold the other locks for less."""
@@ -39,6 +39,7 @@ _STOPS: Final = {
     Lock.RETENTION: "no old day is dropped",
     Lock.REFUND: "pending refunds are not decided",
     Lock.EXPORT: "these days are not exported",
+    Lock.BACKFILL: "no spends are backfilled",
 }
 
 
