@@ -2,6 +2,8 @@
 
 Lua makes a script's functions anew at every call, from its top down to where the call returns. So a function that only
 the slow path needs must not stand before the fast paths, and one that nothing needs must not stand in the script.
+
+Lua allows 200 local names at a time in a script. So a function that only one other needs stands in a block with it.
 """
 
 from __future__ import annotations
@@ -58,19 +60,45 @@ def placed(lines: Sequence[str]) -> list[str]:
         raise ValueError(f"lua declares {', '.join(twice)} twice at the top level: give one another name")
     needs: dict[str, set[str]] = {}
     """Of each function the functions before it that it names: a name that comes later is another thing's."""
+    named_by: list[tuple[_Part, set[str]]] = []
+    for part in parts:
+        names = part.words() & needs.keys()
+        if part.function:
+            needs[part.function] = names
+        else:
+            named_by.append((part, names))
+    owned = _owned(needs, [names for _, names in named_by])
     made: set[str] = set()
     found: list[str] = []
-    for part in parts:
-        named = part.words() & needs.keys()
-        if part.function:
-            needs[part.function] = named
-            continue
-        wanted = _with_needs(named, needs) - made
+    for part, names in named_by:
+        wanted = _with_needs(names, needs) - made
         for name in filter(wanted.__contains__, needs):
-            found += [*functions[name].comments, *functions[name].code]
+            if not any(name in own for own in owned.values()):
+                found += _block(name, functions, owned)
         made |= wanted
         found += [*part.comments, *part.code]
     return found
+
+
+def _owned(needs: Mapping[str, set[str]], statements: Sequence[set[str]]) -> dict[str, list[str]]:
+    """Of each function those that it alone needs, in their order."""
+    there = set[str]().union(*(_with_needs(names, needs) for names in statements))
+    users = {name: [user for user in needs if user in there and name in needs[user]] for name in needs if name in there}
+    owned: dict[str, list[str]] = {}
+    for name, of in users.items():
+        if len(of) == 1 and of != [name] and not any(name in names for names in statements):
+            owned.setdefault(of[0], []).append(name)
+    return owned
+
+
+def _block(name: str, functions: Mapping[str, _Part], owned: Mapping[str, Sequence[str]]) -> list[str]:
+    """The lines of a function, in a block with those that it alone needs."""
+    part = functions[name]
+    if name not in owned:
+        return [*part.comments, *part.code]
+    head = part.code[0].removeprefix("local ")
+    inner = [line for own in owned[name] for line in _block(own, functions, owned)]
+    return [f"local {name}", "do", *inner, *part.comments, head, *part.code[1:], "end"]
 
 
 def _with_needs(names: set[str], needs: Mapping[str, set[str]]) -> set[str]:

@@ -132,6 +132,50 @@ def test_a_function_stands_before_the_first_statement_that_needs_it_and_nowhere_
     assert placing.placed(lines) == [*head, *fits, *fast, *slow, *end]
 
 
+def test_a_function_that_one_other_alone_needs_takes_no_name_of_the_script() -> None:
+    lines = [
+        "local function third() return 3 end",
+        "-- Two.",
+        "local function second() return third() - 1 end",
+        "local function shared() return 0 end",
+        "local function first() return second() - 1 + shared() end",
+        "local function other() return shared() end",
+        "return first() + other()",
+    ]
+    assert placing.placed(lines) == [
+        lines[3],
+        "local first",
+        "do",
+        "local second",
+        "do",
+        lines[0],
+        "-- Two.",
+        "function second() return third() - 1 end",
+        "end",
+        "function first() return second() - 1 + shared() end",
+        "end",
+        lines[5],
+        lines[6],
+    ]
+
+
+@pytest.mark.parametrize("name", scripts.NAMES)
+def test_a_script_has_room_for_names_of_the_next_features(name: str) -> None:
+    """Lua allows 200 at a time."""
+    count, most, blocks = 0, 0, []
+    for line in scripts.script(name).text.splitlines():
+        if declared := re.match(r"local (?:function )?(\w+(?:, \w+)*)", line):
+            count += len(declared[1].split(", "))
+            most = max(most, count)
+        if re.match(r"(local )?function |if |for |do$|repeat$", line) and not re.search(r"\bend$", line):
+            blocks.append(count if line == "do" else None)
+        elif re.match("end|until", line):
+            begun = blocks.pop()
+            count = count if begun is None else begun
+    assert not blocks
+    assert most <= 190
+
+
 def test_a_name_that_is_declared_twice_is_refused_for_a_function_could_take_the_wrong_one() -> None:
     with pytest.raises(ValueError, match="LIMIT twice"):
         placing.placed(
@@ -146,7 +190,7 @@ def test_a_call_makes_no_function_that_only_a_later_path_needs(name: str) -> Non
     single, rest = text.split("\nrepeat\n")
     packed, rest = rest.split("\nif opened and opened.shard.layout == LAYOUT", 1)
     of_features, slow = rest.split("\nif opened and opened.shard.layout ~= LAYOUT", 1)
-    made = [set(re.findall(r"^local function (\w+)", part, re.M)) for part in (single, packed, of_features, slow)]
+    made = [set(re.findall(r"^(?:local )?function (\w+)", part, re.M)) for part in (single, packed, of_features, slow)]
     assert "read_clock" in made[0] and not made[0] & {"open_shard", "fast_packed"}
     assert "fast_packed" in made[1] and not made[1] & {"own_budgets", "write_counters", "read_campaign", "by_one"}
     assert "own_budgets" in made[2] and not made[2] & {"read_campaign", "by_one"}
