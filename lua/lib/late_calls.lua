@@ -1,13 +1,18 @@
 -- The second half of lib/late.lua: evaluates and writes a call with late spends.
 -- include: lib/late.lua
 
+local function refused_as(campaign, mask, amount)
+  if mask == RATE then campaign.awaited = math.max(campaign.awaited or 0, amount) end
+  return 'x' .. mask
+end
+
 -- The outcome of one spend that is not a repeat. Counts it in the tables where it is counted. nil where a total would exceed MAX_TOTAL, and false where a
 -- stored value is malformed.
 local function outcome_then(verb, late, plans, i, campaign, amount, now)
   local brand, day = plans.brands[campaign.brand_id], late.days[i]
   if day ~= late.day then
     local mask = verb == 't' and refusal(brand, campaign, amount, now) or 0
-    if mask > 0 then return 'x' .. mask end
+    if mask > 0 then return refused_as(campaign, mask, amount) end
     return count(brand, campaign, amount) and 'k' or nil
   end
   local brand_then, campaign_then = past_of(late, brand, campaign, plans)
@@ -15,7 +20,7 @@ local function outcome_then(verb, late, plans, i, campaign, amount, now)
   if verb == 't' then
     local mask = gates_of(brand, campaign, now) + unfit_then(brand_then.budgets, brand.held, amount)
       + unfit_then(campaign_then.budgets, held_by(brand, campaign.id), amount)
-    if mask > 0 then return 'x' .. mask end
+    if mask > 0 then return refused_as(campaign, mask, amount) end
   end
   if not count_then(brand, campaign, brand_then, campaign_then, amount) then return nil end
   late.counted = true

@@ -225,7 +225,8 @@ def test_a_late_spend_counts_to_the_minute_in_which_it_comes_and_opens_the_break
     brake(plant, 2, Brake(3_000_000, 4_000_000, 1))
     occurred = at_ms(midnight - 1)
     assert client.try_spend(CAMPAIGN, "3", occurred_at=occurred)
-    assert client.try_spend(CAMPAIGN, "0.000001", occurred_at=occurred).reasons == ("rate",)
+    refused = client.try_spend(CAMPAIGN, "0.000001", occurred_at=occurred)
+    assert (refused.reasons, refused.retry_at) == (("rate",), at_ms(midnight + MINUTE_MS))
     answer = client.record_spend(CAMPAIGN, "1.000001", occurred_at=occurred)
     assert (answer.outcome, "breaker" in answer.reasons) == ("recorded", True)
     assert "breaker" in client.try_spend(CAMPAIGN, "0.000001").reasons
