@@ -22,3 +22,11 @@ class Curve(Base):
         CheckConstraint("weekday BETWEEN 0 AND 7", "weekday"),
         CheckConstraint(r"points ~ '^(\d{12}){2,50}$'", "points"),
     )
+
+
+class Paced:
+    """Columns of a brand or campaign whose daily budget may be paced. pace: what stands in the plan."""
+
+    pacing: Mapped[str] = mapped_column(server_default="asap")
+    catch_up: Mapped[str] = mapped_column(server_default="300")
+    pace: Mapped[list[str]] = mapped_column(server_default=text("'{}'::text[]"))

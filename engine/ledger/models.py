@@ -16,7 +16,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from engine.ledger.base import Base
 from engine.ledger.breaker_model import BreakerTrip  # noqa: F401  # its table belongs to the metadata
-from engine.ledger.curve_model import Curve  # noqa: F401  # its table belongs to the metadata
+from engine.ledger.curve_model import Curve, Paced  # noqa: F401  # its table belongs to the metadata
 from engine.ledger.exported_model import ExportedDay  # noqa: F401  # its table belongs to the metadata
 from engine.ledger.flight_model import Flight, FlightEntry, FlightTotal  # noqa: F401  # the same
 from engine.ledger.late_model import Backfill, BackfillDay, BackfillFile, LateSpend  # noqa: F401  # the same
@@ -60,16 +60,13 @@ class Instance(Base):
     __table_args__ = (CheckConstraint("id = 1", "one_row"),)
 
 
-class Brand(Base):
+class Brand(Paced, Base):
     __tablename__ = "brand"
     id: Mapped[int] = mapped_column(Identity(always=True, maxvalue=2**37 - 1), primary_key=True)
     external_id: Mapped[str | None]
     name: Mapped[str]
     daily_budget_micros: Mapped[int | None]
     monthly_budget_micros: Mapped[int | None]
-    pacing: Mapped[str] = mapped_column(server_default="asap")
-    catch_up: Mapped[str] = mapped_column(server_default="300")
-    pace: Mapped[list[str]] = mapped_column(server_default=text("'{}'::text[]"))
     version: Mapped[int] = mapped_column(Integer, server_default="1")
     published_version: Mapped[int | None] = mapped_column(Integer)
     next_ordinal: Mapped[int] = mapped_column(Integer, server_default="1")
@@ -89,7 +86,7 @@ class Brand(Base):
     )
 
 
-class Campaign(Base):
+class Campaign(Paced, Base):
     __tablename__ = "campaign"
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     external_id: Mapped[str | None]
@@ -105,9 +102,6 @@ class Campaign(Base):
     lifetime_budget_micros: Mapped[int | None]
     flights: Mapped[list[str]] = mapped_column(server_default=text("'{}'::text[]"))
     last_flight: Mapped[int] = mapped_column(Integer, server_default="0")
-    pacing: Mapped[str] = mapped_column(server_default="asap")
-    catch_up: Mapped[str] = mapped_column(server_default="300")
-    pace: Mapped[list[str]] = mapped_column(server_default=text("'{}'::text[]"))
     rate_limit_micros: Mapped[int | None]
     breaker_micros: Mapped[int | None]
     breaker_round: Mapped[int] = mapped_column(Integer, server_default="0")

@@ -1,5 +1,6 @@
 -- The second half of lib/late.lua: evaluates and writes a call with late spends.
 -- include: lib/late.lua
+-- include: lib/retry.lua
 
 local function refused_as(campaign, mask, amount)
   if mask == RATE then campaign.awaited = math.max(campaign.awaited or 0, amount) end
@@ -11,7 +12,7 @@ end
 local function outcome_then(verb, late, plans, i, campaign, amount, now)
   local brand, day = plans.brands[campaign.brand_id], late.days[i]
   if day ~= late.day then
-    local mask = verb == 't' and refusal(brand, campaign, amount, now) or 0
+    local mask = verb == 't' and refusal(brand, campaign, amount, now) + (is_held_back_by(brand, campaign) and PACING or 0) or 0
     if mask > 0 then return refused_as(campaign, mask, amount) end
     return count(brand, campaign, amount) and 'k' or nil
   end
