@@ -49,6 +49,10 @@ class InvalidSchedule(InvalidInput):
     """A dayparting schedule with a field that is wrong; `field` is its path, as in `schedule[1].start_time`."""
 
 
+class InvalidCurve(InvalidInput):
+    """A spend curve that falls, does not end at the whole budget, or has a point outside of the day."""
+
+
 class InvalidName(InvalidInput):
     """A name of a brand or campaign that is blank, too long or has an invisible character."""
 
