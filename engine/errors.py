@@ -49,10 +49,6 @@ class InvalidSchedule(InvalidInput):
     """A dayparting schedule with a field that is wrong; `field` is its path, as in `schedule[1].start_time`."""
 
 
-class InvalidCurve(InvalidInput):
-    """A spend curve that falls, does not end at the whole budget, or has a point outside of the day."""
-
-
 class InvalidName(InvalidInput):
     """A name of a brand or campaign that is blank, too long or has an invisible character."""
 
@@ -63,6 +59,10 @@ class InvalidSetting(InvalidInput):
 
 class NotFound(BudgetError):
     """No such brand or campaign."""
+
+
+class TooLittleHistory(BudgetError):
+    """Too few days with spend to learn or forecast from: how many there are, and how many are needed."""
 
 
 class Conflict(BudgetError):

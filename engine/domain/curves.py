@@ -1,184 +1,178 @@
-"""Spend curves: which part of a day's budget is due by each instant of the day. Integers only.
+"""Curves of pacing: which part of a day's budget is due by a time of the day. Pure; whole numbers only.
 
-A point is (second of the day, ppm of the budget that is due by then). Between two points the curve is a straight line,
-rounded down to a whole ppm. After its last point everything is due.
-Redis has a curve as text of 12 digits a point: 5 of the second, 7 of the ppm. The scripts calculate the same figures
-from it in doubles, which are exact here: no product exceeds 2^53.
-A curve is complete five minutes before the day ends, so that the last amounts find a taker.
+A part is in ppm (1,000,000 is the whole budget), a time in seconds of a day of 24 hours. `lua/lib/curve.lua` has the same rules.
 """
 
 from __future__ import annotations
 
+import csv
+import io
+import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final, Protocol
+from typing import Final
 
-from engine.domain.periods import DAY_MS
-from engine.domain.schedule import DAY_MINUTES
-from engine.errors import InvalidCurve, shown
+from engine.errors import InvalidInput, shown
 
 PPM: Final = 1_000_000
-DAY_S: Final = DAY_MS // 1000
-LONGEST_DAY_S: Final = 25 * 3600
-LANDING_S: Final = 300
-"""How long before the end of its day, or of the day's last window, a curve is complete."""
-MAX_POINTS: Final = 97
-"""A point each quarter of an hour: 1,164 bytes."""
-ALL_DAY: Final = ((0, DAY_MINUTES),)
-_DIGITS: Final = 12
+DAY_S: Final = 86_400
+LANDED_S: Final = DAY_S - 300
+"""A curve is complete five minutes before its day ends, so that the last spends still fit."""
+STRAIGHT: Final = ((0, 0), (DAY_S, PPM))
+MAX_POINTS: Final = 50
+POINT: Final = 12
+"""Digits of a point in a curve's text: 5 of its second, 7 of its ppm."""
+_TIME: Final = re.compile(r"([01]\d|2[0-3]):([0-5]\d)(?::([0-5]\d))?|24:00", re.ASCII)
+_DIGITS: Final = re.compile(r"\d{1,7}", re.ASCII)
+_COLUMNS: Final = ["time", "share"]
+
+Points = Sequence[tuple[int, int]]
+"""(second of the day, ppm due by then): later and later, and never falling."""
 
 
-class Due(Protocol):
-    """What is due by an instant, and the instant by which something is due. Instants are ms since the day began."""
-
-    def ppm_at(self, ms: int) -> int:
-        """The part of the budget that is due, 0 to 1,000,000 ppm. It never falls as time goes on."""
-        ...
-
-    def first_ms(self, ppm: int) -> int:
-        """The first instant at which at least so much is due, for 0 to 1,000,000 ppm."""
-        ...
+class InvalidCurve(InvalidInput):
+    """A curve that does not fit; `field` names what is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """Points of one day, as two tuples of one length: seconds, strictly rising from 0, and ppm, never falling, up to
-    1,000,000. Make one with `curve_of`, `read_curve` or `from_weights`, which check that.
-    """
+    """A curve as the scripts read it: it begins at second 0, ends with the whole budget, and has landed by LANDED_S."""
 
-    seconds: tuple[int, ...]
-    ppms: tuple[int, ...]
+    points: tuple[tuple[int, int], ...]
 
     @property
     def text(self) -> str:
-        """The curve as Redis has it."""
-        return "".join(f"{second:05d}{ppm:07d}" for second, ppm in zip(self.seconds, self.ppms, strict=True))
+        """The field `c1` to `c9` of a brand's or campaign's hash."""
+        return "".join(f"{second:05d}{ppm:07d}" for second, ppm in self.points)
 
-    def ppm_at(self, ms: int) -> int:
-        """See `Due`."""
-        place = bisect_right(self.seconds, ms // 1000)
-        if place == 0:
-            return self.ppms[0]
-        if place == len(self.seconds):
-            return PPM
-        x0, x1 = self.seconds[place - 1] * 1000, self.seconds[place] * 1000
-        y0, y1 = self.ppms[place - 1], self.ppms[place]
-        return y0 + (y1 - y0) * (ms - x0) // (x1 - x0)
+    @classmethod
+    def parse(cls, text: str) -> Curve:
+        """The curve of a field. Raises ValueError."""
+        return cls(tuple((int(text[i : i + 5]), int(text[i + 5 : i + POINT])) for i in range(0, len(text), POINT)))
 
-    def first_ms(self, ppm: int) -> int:
-        """See `Due`."""
-        place = bisect_left(self.ppms, ppm)
-        if place == 0:
-            return 0
-        x0, x1 = self.seconds[place - 1] * 1000, self.seconds[place] * 1000
-        y0, y1 = self.ppms[place - 1], self.ppms[place]
-        return x0 - (y0 - ppm) * (x1 - x0) // (y1 - y0)
+    def due(self, ms: int) -> int:
+        """The ppm that are due at a time of the day, in milliseconds."""
+        places = [second * 1000 for second, _ in self.points]
+        after = bisect_right(places, ms)
+        if after == len(places):
+            return self.points[-1][1]
+        (x0, y0), (x1, y1) = self.points[after - 1], self.points[after]
+        return y0 + (y1 - y0) * (ms - x0 * 1000) // ((x1 - x0) * 1000)
 
 
-@dataclass(frozen=True, slots=True)
-class Straight:
-    """A straight line through a day of `length_ms`. lead: 1,000,000 is even; 1,200,000 is a fifth ahead of even until
-    everything is due.
+def curve_of(points: Points) -> Curve:
+    """A curve from its points, which `check` has accepted."""
+    return Curve(tuple(landed(points, DAY_S)))
+
+
+def landed(points: Points, ends: int) -> list[tuple[int, int]]:
+    """The points of a curve that is complete five minutes before `ends`; what comes earlier stays where it is."""
+    last = ends - (DAY_S - LANDED_S)
+    if points[-1][0] <= last:
+        return list(points)
+    return [*(point for point in points if point[0] < last), (last, PPM)]
+
+
+def read_csv(text: str) -> tuple[tuple[int, int], ...]:
+    """The points of a curve from lines `time,share`: `HH:MM` or `HH:MM:SS` (`24:00` is the end), and the ppm of the
+    budget that are due by then. Raises InvalidCurve, which names line, field and value.
     """
-
-    lead: int = PPM
-    length_ms: int = DAY_MS
-
-    def ppm_at(self, ms: int) -> int:
-        """See `Due`."""
-        return min(PPM, max(0, ms) * self.lead // self._span)
-
-    def first_ms(self, ppm: int) -> int:
-        """See `Due`."""
-        return -(-ppm * self._span // self.lead)
-
-    @property
-    def _span(self) -> int:
-        return self.length_ms - LANDING_S * 1000
+    rows = [row for row in csv.reader(io.StringIO(text)) if row]
+    if not rows or [name.strip() for name in rows[0]] != _COLUMNS:
+        raise InvalidCurve(
+            f"line 1 {shown(','.join(rows[0]) if rows else '')} is not time,share: write this head first", "share"
+        )
+    points: list[tuple[int, int]] = []
+    for number, row in enumerate(rows[1:], 2):
+        if len(row) != len(_COLUMNS):
+            raise InvalidCurve(f"line {number} has {len(row)} values: give time,share such as 12:00,500000", "share")
+        points.append((_second(row[0].strip(), number), _share(row[1].strip(), number)))
+    return check(points)
 
 
-EVEN: Final = Straight()
+def check(points: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    """The points of a curve, with one at second 0. Raises InvalidCurve where they are none."""
+    listed = list(points)
+    if not listed:
+        raise InvalidCurve("the curve has no points: give at least 24:00,1000000", "share")
+    if len(listed) > MAX_POINTS - 1:
+        raise InvalidCurve(f"the curve has {len(listed)} points: give at most {MAX_POINTS - 1}", "share")
+    for (x0, y0), (x1, y1) in pairwise(listed):
+        if x1 <= x0:
+            raise InvalidCurve(
+                f"time {clock(x1)} is not after {clock(x0)}: put the points in order, each time once", "time"
+            )
+        if y1 < y0:
+            raise InvalidCurve(f"share {y1} at {clock(x1)} is below {y0} before it: what is due never falls", "share")
+    if listed[-1][1] != PPM:
+        raise InvalidCurve(
+            f"share {listed[-1][1]} at {clock(listed[-1][0])} is the last one: end with {PPM}, the whole budget",
+            "share",
+        )
+    first = listed[0]
+    return tuple(listed) if first[0] == 0 else ((0, 0), *listed)
 
 
-def allowed(limit: int, ppm: int) -> int:
-    """The micros of a limit that are due: floor(limit * ppm / 1,000,000).
+def clock(second: int) -> str:
+    """A second of the day for people: `09:00`, with seconds where it has any."""
+    minutes, seconds = divmod(second, 60)
+    return f"{minutes // 60:02d}:{minutes % 60:02d}" + (f":{seconds:02d}" if seconds else "")
 
-    A script computes it as (L - L % 1e6) / 1e6 * ppm + floor((L % 1e6) * ppm / 1e6), exact for limits up to 9 * 10^15.
+
+def within(points: Points, windows: Sequence[tuple[int, int]], lead: int = PPM) -> Curve:
+    """A curve that rises inside windows of a day only, in the shape of `points`; lead: in ppm, above 1,000,000 it is
+    complete earlier. windows: (from, until) in minutes, in order, at least one.
     """
-    return limit * ppm // PPM
-
-
-def first_ppm_above(limit: int, spent: int) -> int | None:
-    """The least ppm at which more than `spent` is allowed; None where the whole limit is not more than that."""
-    return None if spent >= limit else -(-(spent + 1) * PPM // limit)
-
-
-def of_day(ms: int, length_ms: int) -> int:
-    """An instant of a day of another length (23 to 25 hours) on a curve of 24 hours, which is stretched to that day."""
-    return ms * DAY_MS // length_ms
-
-
-def curve_of(points: Iterable[tuple[int, int]], field: str = "curve") -> Curve:
-    """Checks points and makes a curve of them. Raises InvalidCurve with the point that is wrong."""
-    found = list(points)
-    if not 2 <= len(found) <= MAX_POINTS:
-        raise InvalidCurve(f"{field} has {len(found)} points: give 2 to {MAX_POINTS}", field)
-    for second, ppm in found:
-        if not 0 <= second <= LONGEST_DAY_S:
-            raise InvalidCurve(f"{field} has a point at second {second}: give 0 to {LONGEST_DAY_S}", field)
-        if not 0 <= ppm <= PPM:
-            raise InvalidCurve(f"{field} is {ppm} ppm at second {second}: give 0 to {PPM}", field)
-    for (before, lower), (after, higher) in pairwise(found):
-        if after <= before:
-            raise InvalidCurve(f"{field} goes from second {before} to {after}: points must be in order", field)
-        if higher < lower:
-            raise InvalidCurve(f"{field} falls from {lower} to {higher} ppm at second {after}: it may only rise", field)
-    if found[0][0] != 0:
-        raise InvalidCurve(f"{field} begins at second {found[0][0]}: its first point must be at 0", field)
-    if found[-1][1] != PPM:
-        raise InvalidCurve(f"{field} ends at {found[-1][1]} ppm: its last point must be at {PPM}", field)
-    return Curve(tuple(second for second, _ in found), tuple(ppm for _, ppm in found))
-
-
-def read_curve(text: str, field: str = "curve") -> Curve:
-    """The curve of a stored text. Raises InvalidCurve where it is none."""
-    if len(text) % _DIGITS or not (text.isascii() and text.isdigit()):
-        raise InvalidCurve(f"{field} {shown(text)} is not of {_DIGITS} digits a point", field)
-    starts = range(0, len(text), _DIGITS)
-    return curve_of(((int(text[at : at + 5]), int(text[at + 5 : at + _DIGITS])) for at in starts), field)
-
-
-def from_weights(weights: Sequence[int], windows: Sequence[tuple[int, int]] = ALL_DAY) -> Curve:
-    """The curve of a day whose equal parts (24 for hours) have these weights.
-
-    windows: (from, to) in minutes of the day, in order and apart: the curve is flat outside of them. Where all weights
-    in the windows are 0, it rises evenly in them. The last window is complete five minutes before it ends, unless it
-    is shorter than ten. Raises InvalidCurve for no window, no weight, a negative one, or too many points.
-    """
-    if not windows or not weights or min(weights) < 0:
-        raise InvalidCurve("a curve needs a window, and weights of 0 and more: give both", "curve")
     spans = [(start * 60, end * 60) for start, end in windows]
-    if not any(_weight_until(weights, end) - _weight_until(weights, start) for start, end in spans):
-        weights = (1,)
-    total = sum(_weight_until(weights, end) - _weight_until(weights, start) for start, end in spans)
-    bounds = [part * DAY_S // len(weights) for part in range(len(weights))]
-    points, before = [(0, 0)], 0
+    if sum(_share_at(points, end) - _share_at(points, start) for start, end in spans) == 0:
+        points = STRAIGHT  # nothing of the curve falls into the windows
+    whole = sum(_share_at(points, end) - _share_at(points, start) for start, end in spans)
+    found: dict[int, int] = {0: 0}
+    before = 0
     for start, end in spans:
-        low, length = _weight_until(weights, start), end - start
-        landing = LANDING_S if end == spans[-1][1] and length >= 2 * LANDING_S else 0
-        for second in (start, *(bound for bound in bounds if start < bound < end), end):
-            so_far = before + _weight_until(weights, second) - low
-            at = start + (second - start) * (length - landing) // length
-            if at == points[-1][0]:
-                points.pop()
-            points.append((at, so_far * PPM // total))
-        before = so_far
-    return curve_of(points)
+        base = _share_at(points, start)
+        for second in (start, *(x for x, _ in points if start < x < end), end):
+            found[second] = (before + _share_at(points, second) - base) * lead // whole
+        before += _share_at(points, end) - base
+    last = spans[-1]
+    ends = last[1] if last[1] - last[0] > 2 * (DAY_S - LANDED_S) else last[1] + DAY_S - LANDED_S
+    return Curve(tuple(landed(_capped(sorted(found.items())), ends)))
 
 
-def _weight_until(weights: Sequence[int], second: int) -> int:
-    """The weight of the day up to a second, times the seconds of a day."""
-    place, into = divmod(second * len(weights), DAY_S)
-    return sum(weights[:place]) * DAY_S + (weights[place] * into if into else 0)
+def _capped(points: Points) -> list[tuple[int, int]]:
+    """Points up to the first second at which the whole budget is due."""
+    out: list[tuple[int, int]] = []
+    for (x0, y0), (x1, y1) in pairwise(points):
+        out.append((x0, y0))
+        if y1 >= PPM:
+            return [*out, (x0 + -(-(PPM - y0) * (x1 - x0) // (y1 - y0)), PPM)]
+    return [*out, (points[-1][0], PPM)]
+
+
+_FINE: Final = 1000
+"""Shares inside a curve are in thousandths of a ppm, so that short windows keep their shape."""
+
+
+def _share_at(points: Points, second: int) -> int:
+    after = bisect_left([x for x, _ in points], second)
+    if after == len(points):
+        return points[-1][1] * _FINE
+    if after == 0:
+        return points[0][1] * _FINE
+    (x0, y0), (x1, y1) = points[after - 1], points[after]
+    return (y0 * (x1 - x0) + (y1 - y0) * (second - x0)) * _FINE // (x1 - x0)
+
+
+def _second(text: str, line: int) -> int:
+    match = _TIME.fullmatch(text)
+    if match is None:
+        raise InvalidCurve(f"line {line}: time {shown(text)} is not a time: write HH:MM from 00:00 to 24:00", "time")
+    return DAY_S if match[1] is None else int(match[1]) * 3600 + int(match[2]) * 60 + int(match[3] or 0)
+
+
+def _share(text: str, line: int) -> int:
+    if _DIGITS.fullmatch(text) is None or int(text) > PPM:
+        raise InvalidCurve(f"line {line}: share {shown(text)} is not a share: write whole ppm from 0 to {PPM}", "share")
+    return int(text)

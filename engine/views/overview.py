@@ -112,6 +112,10 @@ class Overview:
         brand = self._catalog.brand(brand_id)
         return self._snapshot([brand], self._catalog.campaigns(brand_id, include_archived=True)).brands[0]
 
+    def figures(self, brand_id: int) -> BrandView:
+        """One brand without its campaigns, of which it may have 65,535. Raises NotFound."""
+        return self._snapshot([self._catalog.brand(brand_id)], []).brands[0]
+
     def campaigns(self, brand_id: int | None = None, include_archived: bool = True) -> list[CampaignView]:
         """The campaigns of a brand, or all, archived ones too unless told otherwise. Raises NotFound for an unknown brand."""
         found = self.snapshot(include_archived).brands if brand_id is None else (self.brand(brand_id),)
