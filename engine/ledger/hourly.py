@@ -12,7 +12,7 @@ from sqlalchemy import Connection, text
 
 from engine.domain.budget import BUDGETS
 from engine.domain.causes import CAUSES
-from engine.domain.ids import ORDINALS, brand_of
+from engine.domain.ids import brand_of, campaign_id_of
 from engine.domain.periods import day_number, ms_of
 
 # Day by day, because the key begins with the day: a range of days would read all campaigns of each.
@@ -49,7 +49,9 @@ class Owner(NamedTuple):
 
     @property
     def _range(self) -> dict[str, int]:
-        low, high = (self.id * ORDINALS, (self.id + 1) * ORDINALS) if self.kind == "brand" else (self.id, self.id + 1)
+        low, high = self.id, self.id + 1
+        if self.kind == "brand":
+            low, high = campaign_id_of(low, 0), campaign_id_of(high, 0)
         return {"low": low, "high": high}
 
     @property
