@@ -3,7 +3,7 @@
 Two rules are tried on each of the last 28 days, as of the same time of day and without knowing that day:
 - as today: what is spent by now, divided by the part that is usually spent by now;
 - as usual: what is spent by now, and the part of a usual day that is still to come.
-The rule that was nearer over these days forecasts today. Its errors on them are the band: the actual sum was in the
+The first forecasts today where it was clearly nearer over these days, else the second. Its errors on them are the band: the actual sum was in the
 band on about eight of ten days.
 """
 
@@ -22,6 +22,8 @@ AS_TODAY: Final = "as today"
 AS_USUAL: Final = "as usual"
 _LEAST_PART: Final = PPM // 1000
 """Of a day. What is spent before a thousandth of a day is usually spent forecasts nothing."""
+_CLEARLY: Final = 100
+"""A rule is clearly nearer by a hundredth of all that was spent."""
 
 Rule = Callable[[int, Shape, int], "int | None"]
 
@@ -103,7 +105,9 @@ def _nearest(history: History, ms: int) -> tuple[str, list[int]]:
             missed[name] += abs(actual - (found or 0))
             if found:
                 errors[name].append(actual * PPM // found)
-    name = AS_TODAY if missed[AS_TODAY] <= missed[AS_USUAL] and errors[AS_TODAY] else AS_USUAL
+    # Where both are as near, a brand that has not begun yet is not forecast as one that never will.
+    clearly = missed[AS_TODAY] + sum(map(sum, history.values())) // _CLEARLY < missed[AS_USUAL]
+    name = AS_TODAY if clearly and errors[AS_TODAY] else AS_USUAL
     return name, errors[name]
 
 

@@ -61,6 +61,11 @@ def test_where_days_differ_in_size_today_decides_and_where_they_do_not_the_usual
     assert 150 * UNIT < quiet.day.expected < 200 * UNIT
 
 
+def test_where_all_days_were_alike_a_late_start_is_no_day_without_spend() -> None:
+    found = at(12, 0, {day: (10 * UNIT,) * 24 for day in days()})
+    assert (found.day.expected, found.rule) == (120 * UNIT, AS_USUAL)
+
+
 def test_at_midnight_the_forecast_is_a_usual_day() -> None:
     found = at(0, 0, days())
     assert (found.day.expected, found.rule) == (100 * UNIT, AS_USUAL)
@@ -75,6 +80,15 @@ def test_eight_of_ten_past_days_were_within_the_band() -> None:
         inside += found.day.low <= sum(history[MONDAY - 7]) <= found.day.high
         assert found.day.low < found.day.expected < found.day.high
     assert inside >= 18
+
+
+def test_a_past_day_is_forecast_without_itself() -> None:
+    # Mondays alternate between 100 and 300, so the mean is 200. One without itself is forecast as 233 or 167.
+    mondays = {MONDAY - 7 * week: (*(0,) * 23, (300, 100)[week % 2] * UNIT) for week in range(1, 5)}
+    found = at(0, 0, days(back=6) | mondays)
+    assert found.day.expected == 200 * UNIT
+    assert found.day.low < 100 * UNIT
+    assert found.day.high > 300 * UNIT
 
 
 def test_the_band_closes_as_the_day_ends() -> None:

@@ -9,6 +9,7 @@ from tests.mutants.explained import EXPLAINED
 from tests.mutants.export import SENT_OUT
 from tests.mutants.failover import FAILED_OVER
 from tests.mutants.flights import FLOWN
+from tests.mutants.forecasts import FORESEEN
 from tests.mutants.hostile import HOSTILE
 from tests.mutants.lua import LUA
 from tests.mutants.mutant import Mutant
@@ -35,6 +36,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *SENT_OUT,
     *MADE_WHOLE,
     *EXPLAINED,
+    *FORESEEN,
     *READ,
     *CONFIRMED,
     *FAILED_OVER,
