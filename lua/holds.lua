@@ -98,7 +98,8 @@ local function reserve(operation, was, was_held)
     return open[operation.name] and 'a' or was
   end
   if was then return was end
-  local mask = refusal(operation.brand, plans.campaigns[operation.campaign], operation.amount, now)
+  local campaign = plans.campaigns[operation.campaign]
+  local mask = unfit_causes(operation.brand, campaign, operation.amount, now) + (is_held_back_by(operation.brand, campaign) and PACING or 0)
   if mask > 0 then return 'x' .. mask end
   local expires = text(now + operation.ttl)
   add_held(operation.brand, operation.campaign, operation.amount)
@@ -178,4 +179,5 @@ if next(refusals) then tally(shard_key, refusals, shard_fields) end
 redis.call('HSET', shard_key, unpack(shard_fields))
 write_plans(plans)
 publish_messages(shard, messages)
-return { 'ok', table.concat(outcomes, ','), figures(plans, now) }
+local told = table.concat(outcomes, ',')
+return { 'ok', told, figures(plans, now, told) }

@@ -3,6 +3,7 @@
 -- than requested, grants what is left. A lease numbers its calls: a repeated or overtaken call changes nothing.
 -- KEYS  1 shard  2 registry  3 journal  4-5 requests  6-7 events  8 brand  9 holds  10 expiry  11 campaign
 -- ARGV  1 layout  2 campaign id  3 lease id  4 requested amount on hold in micros, 0 to end the lease  5 ttl in ms  6 number of the call, from 1
+--       7 where known, a typical amount of its spends in micros: pacing (lib/pace.lua) grants at least that, or nothing
 -- Reply {'ok', outcome, brands, campaigns, on hold now, now} (figures as in lib/charge.lua): a granted, p granted in part, x<causes>
 --         refused (the hold is unchanged), l given back, n nothing was on hold, o number not above the last one (the hold is unchanged),
 --         u unknown campaign
@@ -20,6 +21,8 @@ local ttl = string.find(ttl_text, '^%d+$') and #ttl_text <= 8 and tonumber(ttl_t
 if not ttl or ttl < 1 or ttl > MAX_TTL_MS then return { 'invalid', 0, 'ttl' } end
 local number = string.find(number_text, '^%d+$') and #number_text <= 15 and tonumber(number_text)
 if not number or number < 1 then return { 'invalid', 0, 'number' } end
+local least = ARGV[7] and amount_of(ARGV[7]) or 0
+if ARGV[7] and least == 0 then return { 'invalid', 0, 'least' } end
 local now = shard.now
 local plans, lost = read_plans(now)
 if not plans then return lost end
@@ -43,6 +46,7 @@ if value then
   if not held then return invalidate_shard(shard_key, brand.holds_key) end
 end
 local before = held and tonumber(expires) > now and tonumber(held) or 0
+local held_back = is_held_back_by(brand, campaign)
 local is_old = before > 0 and number <= (tonumber(last) or 0)
 
 -- What is left of the budgets of brand and campaign after spends and all other holds.
@@ -50,7 +54,11 @@ if not add_held(brand, campaign_id, -before) then return invalidate_shard(shard_
 local room, others = amount, held_by(brand, campaign_id)
 for _, budget in ipairs(brand.budgets) do room = math.min(room, left_of(budget.limit, budget.spent, brand.held)) end
 for _, budget in ipairs(campaign.budgets) do room = math.min(room, left_of(budget.limit, budget.spent, others)) end
-local stopped, causes = gates_of(brand, campaign, now), refusal(brand, campaign, amount, now)
+-- Pacing lets a lease grow up to its curve, and at least to one typical amount, as it lets one spend pass.
+if brand.pace then room = math.min(room, math.max(gap_of(brand.pace, brand.held), least)) end
+if campaign.pace then room = math.min(room, math.max(gap_of(campaign.pace, others), least)) end
+if held_back then room = 0 end
+local stopped, causes = gates_of(brand, campaign, now), unfit_causes(brand, campaign, amount, now) + (held_back and PACING or 0)
 local after, outcome = amount, 'a'
 if is_old then
   after, outcome = before, 'o'

@@ -7,6 +7,7 @@
 --         `<daily>:<monthly>:<lifetime>` (each empty = none), with flights `|<f1>` or `|<f1>|<f2>` (lib/flights.lua), and what its lifetime counter begins with, `<micros>,<month>,<n>`, or empty: the micros
 --         that the log has of it before that month, read when it had all entries up to n
 --       then the limits of further budgets, in the order of the list (lib/budgets.lua); budgets that are left out keep their limits
+--       last, where the brand has pacing, its named parts (lib/paced_plan.lua); those of a campaign are at the end of its limits
 -- Reply {'ok', brand version, n, now, ahead}; ahead: `<id>:<version>` joined by `,`, each brand or campaign that Redis has in a higher version, or in
 --         this version with other content. A late publish causes the first; a catalog that was restored to an earlier state causes both.
 --         A sixth element, where there are any: ids joined by `,` of campaigns that were left out, because their lifetime counter needs what the log
@@ -21,6 +22,7 @@
 -- include: lib/journal.lua
 -- include: lib/watched.lua
 -- include: lib/own_limits.lua
+-- include: lib/paced_plan.lua
 local shard_key, registry, journal, brand_key, FIRST_CAMPAIGN = KEYS[1], KEYS[2], KEYS[3], KEYS[4], 5
 local layout, instance, id, version_text, archived, create = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[7], ARGV[8]
 local holds_key = string.find(KEYS[#KEYS], ':holds:%d+$') and KEYS[#KEYS]
@@ -37,14 +39,23 @@ local function given_limit(i)
   return ARGV[i <= 2 and 4 + i or OF_CAMPAIGN + A_CAMPAIGN * (LAST_CAMPAIGN - FIRST_CAMPAIGN + 1) + i - 3]
 end
 
+-- The brand's pacing, after the limits.
+local budgets = 0
+-- each brand budget
+budgets = $i
+-- end each
+local _, brand_parts = named_parts(given_limit(budgets + 1) or '')
+if not is_pacing(brand_parts) then return redis.error_reply('publish: pacing of brand ' .. id) end
+
 -- The arguments of the campaign in KEYS[i].
 local function given_campaign(i)
   local at = OF_CAMPAIGN + (i - FIRST_CAMPAIGN) * A_CAMPAIGN
-  local own, f1, f2 = string.match(holds_key and ARGV[at + 6] or '', '^([^|]*)|?([^|]*)|?([^|]*)$')
+  local plan, parts = named_parts(holds_key and ARGV[at + 6] or '')
+  local own, f1, f2 = string.match(plan, '^([^|]*)|?([^|]*)|?([^|]*)$')
   f1, f2 = f1 ~= '' and f1 or nil, f2 ~= '' and f2 or nil
   return {
     id = ARGV[at], version = ARGV[at + 1], on = ARGV[at + 2], archived = ARGV[at + 3], schedule = ARGV[at + 4], create = ARGV[at + 5],
-    limits = own, f1 = f1, f2 = f2, base = holds_key and ARGV[at + 7] or '', key = KEYS[i],
+    limits = own, f1 = f1, f2 = f2, parts = parts, base = holds_key and ARGV[at + 7] or '', key = KEYS[i],
   }
 end
 
@@ -63,13 +74,13 @@ for i = FIRST_CAMPAIGN, LAST_CAMPAIGN do
   if not campaign and ordinal ~= highest + 1 then return redis.error_reply('publish: campaign ' .. given.id .. ' before its elder') end
   if not campaign then highest = ordinal end
   local given_version, live_version = tonumber(given.version), campaign and tonumber(campaign.version) or 0
-  any_limits = any_limits or has_limits(given.limits) or given.f1
-  if not fits_together(given) then return redis.error_reply('publish: limits of campaign ' .. given.id) end
+  any_limits = any_limits or has_limits(given.limits) or given.f1 or given.parts.p
+  if not fits_together(given) or not is_pacing(given.parts) then return redis.error_reply('publish: limits of campaign ' .. given.id) end
   if not campaign or given_version > live_version then
     local list = take_limits(given, campaign, day, month, late_n, shard.now) and writes or uncounted
-    list[#list + 1] = given
+    list[#list + 1], given.paced = given, campaign and campaign.paced
   elseif given_version < live_version or campaign.on ~= (given.on == '1') or campaign.archived ~= (given.archived == '1')
-    or campaign.schedule ~= given.schedule or not same_limits(campaign, given) then
+    or campaign.schedule ~= given.schedule or not same_limits(campaign, given) or not same_pacing(given.key, campaign.paced, given.parts) then
     ahead[#ahead + 1] = given.id .. ':' .. text(live_version)
   end
 end
@@ -106,7 +117,8 @@ if not brand or version > brand.version then
   moved = changes_of({ [id] = brand }, shard.now)
   add_since(brand, brand_write)
   brand.version, brand.archived = version, archived == '1'
-elseif version < brand.version or brand.archived ~= (archived == '1') or has_other_limits() then
+elseif version < brand.version or brand.archived ~= (archived == '1') or has_other_limits()
+  or not same_pacing(brand_key, brand.paced, brand_parts) then
   ahead[#ahead + 1] = id .. ':' .. text(brand.version)
 end
 
@@ -120,12 +132,17 @@ local failed = #moved > 0 and append(shard, journal, {}, moved)
 if failed then return failed end
 local now_text, n, changes = text(shard.now), text(shard.n), string.gsub(shard_key, 'shard$', 'changes')
 redis.call('HSET', shard_key, 'now', now_text, 'n', n)
-if brand_write then redis.call('HSET', brand_key, unpack(brand_write)) end
-if any_limits and shard.layout ~= WITH_OWN_LIMITS then redis.call('HSET', shard_key, 'layout', WITH_OWN_LIMITS, 'late_n', n) end
+if brand_write then
+  redis.call('HSET', brand_key, unpack(brand_write))
+  write_pacing(brand_key, brand.paced, brand_parts)
+end
+local new_layout = shard.layout ~= WITH_OWN_LIMITS and (any_limits or (brand_write and brand_parts.p))
+if new_layout then redis.call('HSET', shard_key, 'layout', WITH_OWN_LIMITS, 'late_n', n) end
 if #own_held > 0 then redis.call('HSET', brand_key, unpack(own_held)) end
 for _, of in ipairs(writes) do
   redis.call('HSET', of.key, 'v', of.version, 'on', of.on, 'archived', of.archived, 'schedule', of.schedule, unpack(of.set))
   if #of.unset > 0 then redis.call('HDEL', of.key, unpack(of.unset)) end
+  write_pacing(of.key, of.paced, of.parts)
 end
 redis.call('HSET', registry, id, text(highest))
 -- The message has the whole brand and the changed campaigns, each with its version, so that watchers need not read them.
@@ -137,7 +154,7 @@ if brand_write or #writes > 0 then
   end
   redis.call('PUBLISH', changes, table.concat(parts, ' '))
 end
-if any_limits and shard.layout ~= WITH_OWN_LIMITS then
+if new_layout then
   -- Watchers read the shard again, so those of the release before are refused at once.
   redis.call('PUBLISH', changes, '0 shard lost')
   redis.call('PUBLISH', changes, '0 shard ready ' .. now_text)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from tests.added_row import Row, run_with_rows
 
-A_CAUSE = """    Cause(512, "rehearsal", "clock", "standing", "in rehearsal", "rehearsal", "unknown"),
-    Cause(1024, "pacing", "clock", "passing", "paced", "pacing", "unknown"),
+A_CAUSE = """    Cause(65536, "rehearsal", "clock", "standing", "in rehearsal", "rehearsal", "unknown"),
+    Cause(131072, "trickle", "clock", "passing", "a trickle", "trickle", "unknown"),
 """
 END_OF_CAUSES = """)
 \"\"\"Append only: a bit"""
@@ -18,19 +18,19 @@ from engine.live.replies import spend_results
 from engine.views.metrics import _counts
 from web.view import CAUSE_WORDS, FILTERS, State
 
-assert mask_of(("rehearsal", "manual")) == 513
-assert reasons_of(512 | 2048) == ("rehearsal", "other")
+assert mask_of(("rehearsal", "manual")) == 65537
+assert reasons_of(65536 | 32768) == ("rehearsal", "other")
 assert sentence(("rehearsal",), Schedule(), 0) == "paused: in rehearsal"
-refused = spend_results([b"ok", b"x1536*1", b"81:0:0::", b""], [81 * 65536 + 1], "accepted")[0]
-assert refused.reasons == ("rehearsal", "pacing"), refused
-assert read_campaign_line(81 * 65536 + 1, "1:1:512:0:0").reasons == ("rehearsal",)
-assert _counts([{b"count:x512": b"1", b"count:hx1024": b"2"}])["refused", "rehearsal"] == 1
+refused = spend_results([b"ok", b"x196608*1", b"81:0:0::", b""], [81 * 65536 + 1], "accepted")[0]
+assert refused.reasons == ("rehearsal", "trickle"), refused
+assert read_campaign_line(81 * 65536 + 1, "1:1:65536:0:0").reasons == ("rehearsal",)
+assert _counts([{b"count:x65536": b"1", b"count:hx131072": b"2"}])["refused", "rehearsal"] == 1
 assert FILTERS["rehearsal"] == "In rehearsal" and CAUSE_WORDS["rehearsal"] == "rehearsal"
 assert State.of({"cause": "rehearsal"}).cause == "rehearsal"
 # The passing one refuses, and is neither status nor row.
-assert _written_as(1024) == ("active", "") and _written_as(1536) == ("paused", "rehearsal")
-assert status_of(("pacing",)) == "active" and sentence(("pacing",), Schedule(), 0) == "active"
-assert "pacing" not in FILTERS
+assert _written_as(131072) == ("active", "") and _written_as(196608) == ("paused", "rehearsal")
+assert status_of(("trickle",)) == "active" and sentence(("trickle",), Schedule(), 0) == "active"
+assert "trickle" not in FILTERS
 print("seen")
 """
 
@@ -39,7 +39,7 @@ def test_a_cause_added_to_the_table_is_read_written_shown_and_counted() -> None:
     assert run_with_rows([Row("engine.domain.causes", A_CAUSE, END_OF_CAUSES)], CAUSE_SEEN) == "seen\n"
 
 
-A_MONEY_CAUSE = """    Cause(512, "team_budget", "money", "standing", "team budget used up", "team budget", "budget", "day"),
+A_MONEY_CAUSE = """    Cause(65536, "team_budget", "money", "standing", "team budget used up", "team budget", "budget", "day"),
 """
 A_BUDGET = """    BudgetKind("team_budget", "day", "team", "team budget", "The team's day"),
 """
@@ -76,7 +76,7 @@ assert live.daily_limit == 10 and live.budget("team_budget").limit == 7
 assert [(p.field, p.spent, p.limit) for p in _above(_of_brand(live), 1)] == [("team_budget", 7, 7)]
 assert began("team_budget", None, live) == now - 2
 row = SimpleNamespace(id=81, version=1, archived_at=None,
-    daily_budget_micros=10, monthly_budget_micros=None, team_budget_micros=7)
+    daily_budget_micros=10, monthly_budget_micros=None, team_budget_micros=7, pace=())
 view = BrandView(81, None, "A", False, _budgets(row, live, (0, 0)), 1, now, True)
 assert view.used_up == ("team_budget",) and view.meters[2][0].title == "The team's day"
 assert _OF_BRAND["team"] == "team budget"
@@ -91,7 +91,7 @@ picture.restart(now)
 picture.load(17, [(81, read_brand(1, now, "1:0:10::0:0:7:0"), [read_campaign(campaign, "1:1:0:")])])
 assert campaign in picture.running
 picture.apply_budget(read_message(b"81 team_budget exhausted %d 2" % now))
-assert picture.mask(campaign) == 512
+assert picture.mask(campaign) == 65536
 picture.advance(21_000 * DAY_MS)
 assert campaign in picture.running
 print("seen")

@@ -24,6 +24,7 @@ _COMMANDS: Final = {
     "campaign": "engine.cli.campaign:campaign",
     "flight": "engine.cli.flight:flight",
     "forecast": "engine.cli.forecast:forecast",
+    "curve": "engine.cli.curve:curve",
     "spend": "engine.cli.spend:spend",
     "replay": "engine.cli.replay:replay",
     "simulate": "engine.cli.simulate:simulate",

@@ -21,7 +21,9 @@ from engine.cli.output import (
     sum_cells,
     sum_document,
 )
+from engine.cli.pacing import paced, pacing_changes, say_pacing
 from engine.domain.names import seen
+from engine.domain.pacing import ASAP, CATCH_UP
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -41,14 +43,18 @@ def brand() -> None:
 @click.option("--daily", default="none", metavar="AMOUNT", help="Daily budget, such as 100.00; none is no limit.")
 @click.option("--monthly", default="none", metavar="AMOUNT", help="Monthly budget; none is no limit.")
 @click.option("--external-id", metavar="X", help="Your own id, usable as ext:X wherever an ID is asked for.")
+@paced(ASAP, str(CATCH_UP))
 @pass_app
-def create(app: App, name: str, daily: str, monthly: str, external_id: str | None) -> None:
+def create(app: App, name: str, daily: str, monthly: str, external_id: str | None, pacing: str, catch_up: str) -> None:
     """Create the brand NAME."""
     from engine.domain.money import parse_budget
+    from engine.domain.pacing import Pacing
 
     own = None if external_id is None else own_id(external_id)
     daily_micros, monthly_micros = parse_budget(daily, "daily_budget"), parse_budget(monthly, "monthly_budget")
-    _answer(app, "created", app.system.manage.create_brand(name, daily_micros, monthly_micros, own, app.actor))
+    budgets = (daily_micros, monthly_micros)
+    made = app.system.manage.create_brand(name, *budgets, own, app.actor, Pacing(pacing, catch_up))
+    _answer(app, "created", made)
 
 
 @brand.command("list")
@@ -131,9 +137,17 @@ def hours(app: App, brand_id: str, day: datetime | None) -> None:
 @click.option("--daily", metavar="AMOUNT", help="Daily budget; none is no limit.")
 @click.option("--monthly", metavar="AMOUNT", help="Monthly budget; none is no limit.")
 @click.option("--external-id", metavar="X", help="Your own id; none takes it away.")
+@paced(None, None)
 @pass_app
 def update(
-    app: App, brand_id: str, name: str | None, daily: str | None, monthly: str | None, external_id: str | None
+    app: App,
+    brand_id: str,
+    name: str | None,
+    daily: str | None,
+    monthly: str | None,
+    external_id: str | None,
+    pacing: str | None,
+    catch_up: str | None,
 ) -> None:
     """Change what is given of a brand; of an archived one its name and external id only."""
     from engine.domain.money import parse_budget
@@ -147,9 +161,14 @@ def update(
         changes["monthly_budget_micros"] = parse_budget(monthly, "monthly_budget")
     if external_id is not None:
         changes["external_id"] = own_id(external_id)
+    changes |= pacing_changes(pacing, catch_up)
     if not changes:
-        raise click.UsageError("Nothing to change: give --name, --daily, --monthly or --external-id.")
-    _answer(app, "changed", app.system.manage.update_brand(app.brand_id(brand_id), app.actor, **changes))
+        raise click.UsageError(
+            "Nothing to change: give --name, --daily, --monthly, --pacing, --catch-up or --external-id."
+        )
+    brand = app.brand_id(brand_id)
+    say_pacing(app, "brand", brand, changes)
+    _answer(app, "changed", app.system.manage.update_brand(brand, app.actor, **changes))
 
 
 @brand.command("archive")
@@ -189,6 +208,7 @@ def _fields(view: BrandView) -> list[tuple[str, str]]:
         ("name", view.name + (" (archived)" if view.archived else "")),
         ("today", _of(view.daily_spend, view.daily_budget, view.daily_remaining)),
         ("this month", _of(view.monthly_spend, view.monthly_budget, view.monthly_remaining)),
+        *([("pacing", view.pacing.words)] if view.pacing and view.pacing.due is not None else []),
         ("campaigns", f"{view.active_campaigns} of {len(view.campaign_views)} active"),
     ]
 

@@ -10,8 +10,10 @@ import click
 from engine.cli.app import App, own_id, pass_app
 from engine.cli.group import Group
 from engine.cli.output import campaign_document, money, note, note_if_not_live, print_fields, print_json, print_table
+from engine.cli.pacing import paced, pacing_changes, say_pacing
 from engine.domain.budget import CAMPAIGN_BUDGETS, Budget, OwnLimits
 from engine.domain.names import seen
+from engine.domain.pacing import ASAP, CATCH_UP
 
 if TYPE_CHECKING:
     from engine.flows.catalog.manage import Changed
@@ -48,18 +50,29 @@ def campaign() -> None:
 @click.option("--schedule", metavar="JSON", help=_SCHEDULE_HELP)
 @click.option("--external-id", metavar="X", help="Your own id, usable as ext:X wherever an ID is asked for.")
 @_own_budgets("none")
+@paced(ASAP, str(CATCH_UP))
 @pass_app
 def create(
-    app: App, /, brand_id: str, name: str, schedule: str | None, external_id: str | None, **budgets: str
+    app: App,
+    /,
+    brand_id: str,
+    name: str,
+    schedule: str | None,
+    external_id: str | None,
+    pacing: str,
+    catch_up: str,
+    **budgets: str,
 ) -> None:
     """Create the campaign NAME of a brand."""
     from engine.domain.money import parse_budget
+    from engine.domain.pacing import Pacing
     from engine.domain.schedule import Schedule
 
     hours = Schedule.parse(schedule)
     own = None if external_id is None else own_id(external_id)
     limits = OwnLimits(*(parse_budget(budgets[kind.name], f"{kind.name}_budget") for kind in CAMPAIGN_BUDGETS))
-    made = app.system.manage.create_campaign(app.brand_id(brand_id), name, hours, own, app.actor, limits)
+    brand, wanted = app.brand_id(brand_id), Pacing(pacing, catch_up)
+    made = app.system.manage.create_campaign(brand, name, hours, own, app.actor, limits, wanted)
     _answer(app, "created", made)
 
 
@@ -98,6 +111,7 @@ def show(app: App, campaign_id: str) -> None:
             ("today", money(view.daily_spend)),
             ("this month", money(view.monthly_spend)),
             *((kind.words, _of(budget)) for kind, budget in view.meters),
+            *([("pacing", view.pacing.words)] if view.pacing and view.pacing.due is not None else []),
         ]
     )
 
@@ -108,6 +122,7 @@ def show(app: App, campaign_id: str) -> None:
 @click.option("--schedule", metavar="JSON", help=_SCHEDULE_HELP)
 @click.option("--external-id", metavar="X", help="Your own id; none takes it away.")
 @_own_budgets(None)
+@paced(None, None)
 @pass_app
 def update(
     app: App,
@@ -116,6 +131,8 @@ def update(
     name: str | None,
     schedule: str | None,
     external_id: str | None,
+    pacing: str | None,
+    catch_up: str | None,
     **budgets: str | None,
 ) -> None:
     """Change what is given of a campaign; of an archived one its name and external id only."""
@@ -133,10 +150,15 @@ def update(
         written = budgets[kind.name]
         if written is not None:
             changes[kind.column] = parse_budget(written, f"{kind.name}_budget")
+    changes |= pacing_changes(pacing, catch_up)
     if not changes:
         options = ", ".join(f"--{kind.name}" for kind in CAMPAIGN_BUDGETS)
-        raise click.UsageError(f"Nothing to change: give --name, --schedule, {options} or --external-id.")
-    _answer(app, "changed", app.system.manage.update_campaign(app.campaign_id(campaign_id), app.actor, **changes))
+        raise click.UsageError(
+            f"Nothing to change: give --name, --schedule, {options}, --pacing, --catch-up or --external-id."
+        )
+    campaign = app.campaign_id(campaign_id)
+    say_pacing(app, "campaign", campaign, changes)
+    _answer(app, "changed", app.system.manage.update_campaign(campaign, app.actor, **changes))
 
 
 @campaign.command("pause")

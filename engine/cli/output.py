@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from engine.live.replies import SpendResult
     from engine.views.models import BrandView, CampaignView, FlightView
     from engine.views.overview import Overview
+    from engine.views.pacing import PacingView
 
 NO_LIMIT: Final = "no limit"
 LINES_SHOWN: Final = 20
@@ -103,6 +104,7 @@ def campaign_document(view: CampaignView) -> dict[str, Any]:
             f"{kind.name}_budget": format_optional(budget.limit)
             for kind, budget in zip(CAMPAIGN_BUDGETS, view.budgets, strict=True)
         },
+        **_pacing_document(view.pacing),
         "lifetime_spend": format_micros(view.budgets[-1].spent) if view.budgets[-1].limit is not None else None,
         "flight": None if view.flight is None else flight_document(view.flight),
     }
@@ -134,8 +136,18 @@ def brand_document(view: BrandView) -> dict[str, Any]:
         "monthly_spend": format_micros(view.monthly_spend),
         "daily_remaining": format_optional(view.daily_remaining),
         "monthly_remaining": format_optional(view.monthly_remaining),
+        **_pacing_document(view.pacing),
         "active_campaigns": view.active_campaigns,
         "campaigns": [campaign_document(campaign) for campaign in view.campaign_views],
+    }
+
+
+def _pacing_document(view: PacingView | None) -> dict[str, Any]:
+    """The pacing of a brand's daily budget, or of a campaign's own, and what is due of it by now."""
+    return {
+        "pacing": view.pacing.mode if view else None,
+        "catch_up": view.pacing.catch_up if view else None,
+        "due_now": format_optional(view.due) if view else None,
     }
 
 

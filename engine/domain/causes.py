@@ -26,6 +26,8 @@ CAMPAIGN_MONTHLY_BUDGET: Final = "campaign_monthly_budget"
 FLIGHT_BUDGET: Final = "flight_budget"
 """The cause of the budget of a flight, and of a campaign's lifetime budget, which is a flight without ends."""
 FLIGHT: Final = "flight"
+PACING: Final = "pacing"
+"""More is spent than is due by now, or the minute has spent its cap: a passing cause."""
 OTHER: Final = "other"
 """The name for causes that this release does not know."""
 
@@ -46,7 +48,7 @@ class Cause(NamedTuple):
     lasting: Literal["standing", "passing"]
     sentence: str
     label: str
-    since: Literal["switch", "archive", "window", "budget", "own_budget", "flight", "unknown"]
+    since: Literal["switch", "archive", "window", "budget", "own_budget", "flight", "passing", "unknown"]
     period: Period | None = None
 
 
@@ -86,6 +88,7 @@ CAUSES: Final = (
         "own_budget",
     ),
     Cause(256, FLIGHT, "clock", "standing", "outside its flights", "flight", "flight"),
+    Cause(512, PACING, "clock", "passing", "held back by its pacing", "pacing", "passing"),
 )
 """Append only: a bit is never given to another cause. `lua/lib/gates.lua` and `lua/lib/budgets.lua` have the same
 bits.
@@ -100,7 +103,8 @@ ORDER: Final = tuple(row.name for row in CAUSES)
 _ROWS: Final = {row.name: row for row in CAUSES}
 _KNOWN_BITS: Final = sum(row.bit for row in CAUSES)
 _PASSING_BITS: Final = sum(row.bit for row in CAUSES if row.lasting == "passing")
-_SETS: Final = [tuple(row.name for row in CAUSES if mask & row.bit) for mask in range(_KNOWN_BITS + 1)]
+_SETS: Final[dict[int, tuple[str, ...]]] = {}
+"""The sets of known causes that were met."""
 
 
 def cause_of(name: str) -> Cause:
@@ -118,9 +122,13 @@ def mask_of(reasons: Iterable[str]) -> int:
 
 def reasons_of(mask: int) -> tuple[str, ...]:
     """The causes in a bit mask, in the listed order; `other`, once, for all bits that are not in the table."""
-    if 0 <= mask <= _KNOWN_BITS:
-        return _SETS[mask]
-    return (*_SETS[mask & _KNOWN_BITS], OTHER)
+    found = _SETS.get(mask)
+    if found is None:
+        found = tuple(row.name for row in CAUSES if mask & row.bit)
+        if mask & ~_KNOWN_BITS:
+            return (*found, OTHER)
+        _SETS[mask] = found
+    return found
 
 
 def in_order(reasons: Iterable[str]) -> tuple[str, ...]:

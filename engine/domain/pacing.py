@@ -7,6 +7,7 @@ cap. `lua/lib/pace.lua` has the same rules, and decides.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -141,3 +142,10 @@ class Pace:
     def allowed(self, limit: int, ms: int) -> int:
         """What may be spent of a limit by an instant."""
         return limit * self.due(ms) // PPM
+
+    def passes_ms(self, limit: int, spent: int, ms: int) -> int | None:
+        """The first instant from `ms` on, of its day, at which more than `spent` is due; None where none is."""
+        at, length = time_of_day(ms)
+        rest = range(ms, ms + length - at)
+        place = bisect_left(rest, True, key=lambda instant: self.allowed(limit, instant) > spent)
+        return rest[place] if place < len(rest) else None

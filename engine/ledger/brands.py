@@ -4,20 +4,23 @@ the audit trail.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from dataclasses import replace
+from typing import Any, Final, TypedDict
 
 from sqlalchemy import Connection, func, insert, select, update
 
 from engine.domain.ids import check_brand_id, check_text_id
 from engine.domain.money import check_budget_micros, format_optional
 from engine.domain.names import clean_name
+from engine.domain.pacing import ASAP, NO_PACING, Pacing, check_catch_up, check_pacing
 from engine.errors import Conflict, NotFound, shown
-from engine.ledger import changes
+from engine.ledger import changes, curves
 from engine.ledger.changes import FieldChange
 from engine.ledger.models import Brand
 from engine.ledger.records import (
     KEEP,
     BrandRecord,
+    CampaignRecord,
     Keep,
     brand_record,
     clean_note,
@@ -27,12 +30,32 @@ from engine.ledger.records import (
 NAMES_ONLY: Final = frozenset({"name", "external_id"})
 """The fields of an archived row that may be changed."""
 
+
+class BrandChanges(TypedDict, total=False):
+    """What `change` may be given."""
+
+    name: str | Keep
+    daily_budget_micros: int | Keep | None
+    monthly_budget_micros: int | Keep | None
+    pacing: str | Keep
+    catch_up: str | Keep
+    external_id: str | Keep | None
+    expected_version: int | None
+    note: str | None
+
+
+PACED_BY: Final = frozenset({"pacing", "catch_up", "schedule", "daily_budget_micros"})
+"""The columns of which pacing in a plan follows."""
+
 COLUMNS: Final = (
     Brand.id,
     Brand.external_id,
     Brand.name,
     Brand.daily_budget_micros,
     Brand.monthly_budget_micros,
+    Brand.pacing,
+    Brand.catch_up,
+    Brand.pace,
     Brand.version,
     Brand.published_version,
     Brand.archived_at,
@@ -47,16 +70,24 @@ def create(
     monthly_budget_micros: int | None,
     external_id: str | None,
     actor: str,
+    pacing: Pacing = NO_PACING,
 ) -> BrandRecord:
-    """A new brand. Raises InvalidName, InvalidBudget, InvalidId, Conflict."""
+    """A new brand. Raises InvalidName, InvalidBudget, InvalidId, InvalidPacing, Conflict."""
     values = {
         "name": clean_name(name),
         "daily_budget_micros": check_budget_micros(daily_budget_micros, "daily_budget"),
         "monthly_budget_micros": check_budget_micros(monthly_budget_micros, "monthly_budget"),
         "external_id": None if external_id is None else check_text_id(external_id, "external_id"),
     }
+    values |= pacing_columns(pacing.mode, pacing.catch_up)
+    if pacing.mode != ASAP:
+        curves.keep(connection)
     with refusing_taken("brand", values["name"], external_id):
         made = brand_record(connection.execute(insert(Brand).values(**values).returning(*COLUMNS)).one())
+    if pacing.mode != ASAP:
+        parts = curves.parts_of(connection, pacing, made.id, made.daily_budget_micros)
+        connection.execute(update(Brand).where(Brand.id == made.id).values(pace=parts))
+        made = replace(made, pace=tuple(parts))
     # The audit trail has the first budgets as well as their changes.
     note = (
         f"daily_budget {format_optional(made.daily_budget_micros) or 'none'},"
@@ -74,6 +105,8 @@ def change(
     name: str | Keep = KEEP,
     daily_budget_micros: int | Keep | None = KEEP,
     monthly_budget_micros: int | Keep | None = KEEP,
+    pacing: str | Keep = KEEP,
+    catch_up: str | Keep = KEEP,
     external_id: str | Keep | None = KEEP,
     expected_version: int | None = None,
     note: str | None = None,
@@ -89,6 +122,9 @@ def change(
         values["daily_budget_micros"] = check_budget_micros(daily_budget_micros, "daily_budget")
     if not isinstance(monthly_budget_micros, Keep):
         values["monthly_budget_micros"] = check_budget_micros(monthly_budget_micros, "monthly_budget")
+    values |= pacing_columns(pacing, catch_up)
+    if values.keys() & PACED_BY:
+        curves.keep(connection)
     if not isinstance(external_id, Keep):
         values["external_id"] = None if external_id is None else check_text_id(external_id, "external_id")
     note = clean_note(note)
@@ -100,16 +136,40 @@ def change(
             f"brand {brand_id} is at version {before.version}, not {expected_version}: somebody changed it, load it again",
             "version",
         )
-    values = {field: value for field, value in values.items() if value != getattr(before, field)}
-    if not values:
+    told_of = {field: value for field, value in values.items() if value != getattr(before, field)}
+    if not told_of:
         return before
+    values = told_of | new_pace(connection, before, brand_id, told_of)
     with refusing_taken("brand", values.get("name"), values.get("external_id")):
         after = _update(connection, brand_id, values)
     trail = [
-        FieldChange(brand_id, *told(field, getattr(before, field), value), note) for field, value in values.items()
+        FieldChange(brand_id, *told(field, getattr(before, field), value), note) for field, value in told_of.items()
     ]
     changes.write(connection, "brand", actor, trail)
     return after
+
+
+def pacing_columns(pacing: str | Keep, catch_up: str | Keep) -> dict[str, Any]:
+    """The columns of what is given of a pacing. Raises InvalidPacing."""
+    values: dict[str, Any] = {}
+    if not isinstance(pacing, Keep):
+        values["pacing"] = check_pacing(pacing)
+    if not isinstance(catch_up, Keep):
+        values["catch_up"] = check_catch_up(catch_up)
+    return values
+
+
+def new_pace(
+    connection: Connection, before: BrandRecord | CampaignRecord, brand_id: int, values: dict[str, Any]
+) -> dict[str, Any]:
+    """The column `pace` where a change of others changes it. Raises InvalidPacing."""
+    if not values.keys() & PACED_BY:
+        return {}
+    pacing = Pacing(values.get("pacing", before.pacing), values.get("catch_up", before.catch_up))
+    daily = values.get("daily_budget_micros", before.daily_budget_micros)
+    schedule = values.get("schedule", getattr(before, "schedule", None))
+    parts = curves.parts_of(connection, pacing, brand_id, daily, schedule)
+    return {"pace": parts} if tuple(parts) != before.pace else {}
 
 
 def archive(connection: Connection, brand_id: int, actor: str) -> BrandRecord:
@@ -142,6 +202,15 @@ def unarchive(connection: Connection, brand_id: int, actor: str, *, name: str | 
         after = _update(connection, brand_id, values)
     changes.write(connection, "brand", actor, trail)
     return after
+
+
+def one(connection: Connection, brand_id: int) -> BrandRecord:
+    """The brand, archived or not. Raises InvalidId, NotFound."""
+    check_brand_id(brand_id)
+    row = connection.execute(select(*COLUMNS).where(Brand.id == brand_id)).one_or_none()
+    if row is None:
+        raise unknown(brand_id)
+    return brand_record(row)
 
 
 def locked(connection: Connection, brand_id: int, *, share: bool = False) -> BrandRecord:

@@ -13,9 +13,10 @@ from engine.domain.budget import CAMPAIGN_BUDGETS, NO_LIMITS, OwnLimits
 from engine.domain.ids import ORDINALS, brand_of, campaign_id_of, check_campaign_id, check_text_id, ordinal_of
 from engine.domain.money import check_budget_micros, format_optional
 from engine.domain.names import clean_name
+from engine.domain.pacing import ASAP, NO_PACING, Pacing
 from engine.domain.schedule import Schedule
 from engine.errors import Conflict, NotFound, shown
-from engine.ledger import brands, changes
+from engine.ledger import brands, changes, curves
 from engine.ledger.changes import FieldChange
 from engine.ledger.models import Brand, Campaign
 from engine.ledger.records import (
@@ -41,6 +42,9 @@ COLUMNS: Final[tuple[Any, ...]] = (
     cast(Campaign.schedule, Text).label("schedule"),
     *(getattr(Campaign, kind.column) for kind in CAMPAIGN_BUDGETS),
     Campaign.flights,
+    Campaign.pacing,
+    Campaign.catch_up,
+    Campaign.pace,
     Campaign.version,
     Campaign.published_version,
     Campaign.switched_at,
@@ -60,6 +64,8 @@ class CampaignChanges(TypedDict, total=False):
     daily_budget_micros: int | Keep | None
     monthly_budget_micros: int | Keep | None
     lifetime_budget_micros: int | Keep | None
+    pacing: str | Keep
+    catch_up: str | Keep
     expected_version: int | None
     note: str | None
 
@@ -83,9 +89,10 @@ def create(
     schedule: Schedule | None = None,
     external_id: str | None = None,
     limits: OwnLimits = NO_LIMITS,
+    pacing: Pacing = NO_PACING,
 ) -> list[CampaignRecord]:
-    """New campaigns of one brand, in the order of their names. Raises InvalidName, InvalidBudget, InvalidId, NotFound,
-    Conflict.
+    """New campaigns of one brand, in the order of their names. Raises InvalidName, InvalidBudget, InvalidId,
+    InvalidPacing, NotFound, Conflict.
     """
     wanted = [clean_name(name) for name in names]
     budgets = {
@@ -94,6 +101,9 @@ def create(
     }
     if external_id is not None:
         check_text_id(external_id, "external_id")
+    paced = brands.pacing_columns(pacing.mode, pacing.catch_up)
+    if pacing.mode != ASAP:
+        curves.keep(connection)
     brand = brands.locked(connection, brand_id)
     brands.refuse_archived(brand)
     if not wanted:
@@ -101,10 +111,12 @@ def create(
     _refuse_taken_names(connection, brand_id, wanted)
     ids = _give_ids(connection, brand_id, len(wanted))
     as_json = (schedule or Schedule()).to_json()
+    paced["pace"] = curves.parts_of(connection, pacing, brand_id, limits.daily, schedule)
     rows = [
         {"id": id_, "brand_id": brand_id, "ordinal": ordinal_of(id_), "name": name, "schedule": as_json}
         | {"external_id": external_id}
         | budgets
+        | paced
         for id_, name in zip(ids, wanted, strict=True)
     ]
     with refusing_taken("campaign", wanted[0], external_id):
@@ -132,6 +144,8 @@ def change(
     daily_budget_micros: int | Keep | None = KEEP,
     monthly_budget_micros: int | Keep | None = KEEP,
     lifetime_budget_micros: int | Keep | None = KEEP,
+    pacing: str | Keep = KEEP,
+    catch_up: str | Keep = KEEP,
     expected_version: int | None = None,
     note: str | None = None,
 ) -> CampaignRecord:
@@ -150,6 +164,9 @@ def change(
     for kind, limit in zip(CAMPAIGN_BUDGETS, limits, strict=True):
         if not isinstance(limit, Keep):
             wanted[kind.column] = check_budget_micros(limit, f"{kind.name}_budget")
+    wanted |= brands.pacing_columns(pacing, catch_up)
+    if wanted.keys() & brands.PACED_BY:
+        curves.keep(connection)
     note = clean_note(note)
     before = locked(connection, campaign_id)
     if wanted.get("lifetime_budget_micros") is not None and before.flights:
@@ -170,6 +187,7 @@ def change(
     trail = [
         FieldChange(campaign_id, *_told(field, getattr(before, field), new), note) for field, new in values.items()
     ]
+    values |= brands.new_pace(connection, before, before.brand_id, values)
     if "schedule" in values:
         values["schedule"] = values["schedule"].to_json()
     return apply(connection, before, values, trail, actor)

@@ -15,10 +15,13 @@ from sqlalchemy import ColumnElement, Engine, Select, func, select, text, union
 from engine.domain.budget import NO_LIMITS, OwnLimits
 from engine.domain.ids import ORDINALS, SHARDS, check_brand_id, check_campaign_id, check_text_id
 from engine.domain.names import clean_name
+from engine.domain.pacing import NO_PACING, Pacing
 from engine.domain.schedule import Schedule
 from engine.errors import InvalidId, NotFound, shown
 from engine.ledger import brands, campaigns, cursors, lifetimes, published
+from engine.ledger.brands import BrandChanges
 from engine.ledger.campaigns import CampaignChanges
+from engine.ledger.curve_catalog import CurveCatalog
 from engine.ledger.database import writing
 from engine.ledger.flight_catalog import FlightCatalog
 from engine.ledger.models import Brand, Campaign, Instance
@@ -63,6 +66,7 @@ class Catalog:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self.flights = FlightCatalog(engine)
+        self.curves = CurveCatalog(engine)
 
     def instance_uuid(self) -> str:
         """The uuid of this installation, which Redis' marks contain."""
@@ -78,38 +82,18 @@ class Catalog:
         monthly_budget_micros: int | None,
         external_id: str | None,
         actor: str,
+        pacing: Pacing = NO_PACING,
     ) -> BrandRecord:
         """A new brand; a budget of None is no limit."""
-        actor = clean_name(actor, "actor")
+        actor, budgets = clean_name(actor, "actor"), (daily_budget_micros, monthly_budget_micros)
         with writing(self._engine) as connection:
-            return brands.create(connection, name, daily_budget_micros, monthly_budget_micros, external_id, actor)
+            return brands.create(connection, name, *budgets, external_id, actor, pacing)
 
-    def update_brand(
-        self,
-        brand_id: int,
-        actor: str,
-        *,
-        name: str | Keep = KEEP,
-        daily_budget_micros: int | Keep | None = KEEP,
-        monthly_budget_micros: int | Keep | None = KEEP,
-        external_id: str | Keep | None = KEEP,
-        expected_version: int | None = None,
-        note: str | None = None,
-    ) -> BrandRecord:
+    def update_brand(self, brand_id: int, actor: str, **changes: Unpack[BrandChanges]) -> BrandRecord:
         """Changes what is given. With `expected_version`, only if nobody changed the brand since that version."""
         actor = clean_name(actor, "actor")
         with writing(self._engine) as connection:
-            return brands.change(
-                connection,
-                brand_id,
-                actor,
-                name=name,
-                daily_budget_micros=daily_budget_micros,
-                monthly_budget_micros=monthly_budget_micros,
-                external_id=external_id,
-                expected_version=expected_version,
-                note=note,
-            )
+            return brands.change(connection, brand_id, actor, **changes)
 
     def archive_brand(self, brand_id: int, actor: str) -> BrandRecord:
         """Takes a brand out of use, and with it all its campaigns, whose rows stay as they are."""
@@ -125,12 +109,8 @@ class Catalog:
 
     def brand(self, brand_id: int) -> BrandRecord:
         """The brand, archived or not. Raises NotFound."""
-        check_brand_id(brand_id)
         with self._engine.connect() as connection:
-            row = connection.execute(select(*brands.COLUMNS).where(Brand.id == brand_id)).one_or_none()
-        if row is None:
-            raise brands.unknown(brand_id)
-        return brand_record(row)
+            return brands.one(connection, brand_id)
 
     def brand_by_name(self, name: str) -> BrandRecord | None:
         """The brand of that name: the one in use, else the youngest archived one; None when there is none."""
@@ -179,10 +159,11 @@ class Catalog:
         actor: str,
         *,
         limits: OwnLimits = NO_LIMITS,
+        pacing: Pacing = NO_PACING,
     ) -> CampaignRecord:
         """A new campaign, switched on; it stands as paused without a cause until its first status is written."""
         actor = clean_name(actor, "actor")
-        given: dict[str, Any] = {"schedule": schedule, "external_id": external_id, "limits": limits}
+        given: dict[str, Any] = {"schedule": schedule, "external_id": external_id, "limits": limits, "pacing": pacing}
         with writing(self._engine) as connection:
             return campaigns.create(connection, brand_id, [name], actor, **given)[0]
 

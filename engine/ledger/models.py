@@ -15,6 +15,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from engine.ledger.base import Base
+from engine.ledger.curve_model import Curve  # noqa: F401  # its table belongs to the metadata
 from engine.ledger.exported_model import ExportedDay  # noqa: F401  # its table belongs to the metadata
 from engine.ledger.flight_model import Flight, FlightEntry, FlightTotal  # noqa: F401  # the same
 from engine.ledger.pack_model import SpendPack  # noqa: F401  # the same
@@ -63,6 +64,9 @@ class Brand(Base):
     name: Mapped[str]
     daily_budget_micros: Mapped[int | None]
     monthly_budget_micros: Mapped[int | None]
+    pacing: Mapped[str] = mapped_column(server_default="asap")
+    catch_up: Mapped[str] = mapped_column(server_default="300")
+    pace: Mapped[list[str]] = mapped_column(server_default=text("'{}'::text[]"))
     version: Mapped[int] = mapped_column(Integer, server_default="1")
     published_version: Mapped[int | None] = mapped_column(Integer)
     next_ordinal: Mapped[int] = mapped_column(Integer, server_default="1")
@@ -98,6 +102,9 @@ class Campaign(Base):
     lifetime_budget_micros: Mapped[int | None]
     flights: Mapped[list[str]] = mapped_column(server_default=text("'{}'::text[]"))
     last_flight: Mapped[int] = mapped_column(Integer, server_default="0")
+    pacing: Mapped[str] = mapped_column(server_default="asap")
+    catch_up: Mapped[str] = mapped_column(server_default="300")
+    pace: Mapped[list[str]] = mapped_column(server_default=text("'{}'::text[]"))
     version: Mapped[int] = mapped_column(Integer, server_default="1")
     published_version: Mapped[int | None] = mapped_column(Integer)
     switched_at: Mapped[datetime] = _now()

@@ -34,13 +34,16 @@ KEEP: Final = Keep.KEEP
 
 @dataclass(frozen=True, slots=True)
 class BrandRecord:
-    """A brand as it stands in PostgreSQL; budgets in micros, None is no limit."""
+    """A brand as it stands in PostgreSQL; budgets in micros, None is no limit. pace: what stands in its plan of its pacing."""
 
     id: int
     external_id: str | None
     name: str
     daily_budget_micros: int | None
     monthly_budget_micros: int | None
+    pacing: str
+    catch_up: str
+    pace: tuple[str, ...]
     version: int
     published_version: int | None
     archived_at: datetime | None
@@ -71,6 +74,9 @@ class CampaignRecord:
     monthly_budget_micros: int | None
     lifetime_budget_micros: int | None
     flights: tuple[PlannedFlight, ...]
+    pacing: str
+    catch_up: str
+    pace: tuple[str, ...]
     version: int
     published_version: int | None
     switched_at: datetime
@@ -83,6 +89,11 @@ class CampaignRecord:
     def limits(self) -> OwnLimits:
         """Its own budgets."""
         return OwnLimits(self.daily_budget_micros, self.monthly_budget_micros, self.lifetime_budget_micros)
+
+    @property
+    def has_own(self) -> bool:
+        """Whether its plan has anything of its own."""
+        return bool(self.limits.compiled or self.flights or self.pace)
 
     @property
     def archived(self) -> bool:
@@ -99,11 +110,14 @@ _PLACES: Final = [field.name for field in fields(CampaignRecord)]
 _REASONS: Final = _PLACES.index("reasons")
 _SCHEDULE: Final = _PLACES.index("schedule")
 _FLIGHTS: Final = _PLACES.index("flights")
+_PACE: Final = _PLACES.index("pace")
 
 
 def brand_record(row: Row[*tuple[Any, ...]]) -> BrandRecord:
     """A brand from a row of `brands.COLUMNS`."""
-    return BrandRecord(**row._asdict())
+    values = row._asdict()
+    values["pace"] = tuple(values["pace"])
+    return BrandRecord(**values)
 
 
 def campaign_record(row: Row[*tuple[Any, ...]]) -> CampaignRecord:
@@ -111,6 +125,7 @@ def campaign_record(row: Row[*tuple[Any, ...]]) -> CampaignRecord:
     values: list[Any] = list(row)
     values[_REASONS], values[_SCHEDULE] = tuple(values[_REASONS]), schedule_of(values[_SCHEDULE])
     values[_FLIGHTS] = tuple(map(PlannedFlight.parse, values[_FLIGHTS]))
+    values[_PACE] = tuple(values[_PACE])
     return CampaignRecord(*values)
 
 

@@ -92,7 +92,7 @@ class LiveShard:
 
 @dataclass(frozen=True, slots=True)
 class BrandPlan:
-    """A brand's limits, to publish. create: never published and without log rows."""
+    """A brand's limits, to publish. create: never published and without log rows. pace: `domain/pacing.py`: `compiled`."""
 
     brand_id: int
     version: int
@@ -100,6 +100,7 @@ class BrandPlan:
     monthly_limit: int | None
     archived: bool
     create: bool
+    pace: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +116,12 @@ class CampaignPlan:
     limits: OwnLimits = NO_LIMITS
     base: LifetimeBase | None = None
     flights: tuple[PlannedFlight, ...] = ()
+    pace: tuple[str, ...] = ()
 
     @property
     def own(self) -> str:
-        """Its limits and flights as publish takes them; nothing where it has none."""
-        return "|".join([self.limits.compiled, *(flight.compiled for flight in self.flights)])
+        """Its limits, flights and pacing as publish takes them; nothing where it has none."""
+        return "|".join([self.limits.compiled, *(flight.compiled for flight in self.flights), *self.pace])
 
 
 class LifetimeBase(NamedTuple):
@@ -293,6 +295,7 @@ class LiveRedis(Asking):
                 args += (c.schedule.compiled, _bit(c.create))
                 # Whoever has no limits of its own is published as ever.
                 args += (c.own, ",".join(map(str, c.base or ()))) if with_limits else ()
+            args += ["".join(f"|{named}" for named in brand.pace)] if brand.pace else []
             plan_keys: tuple[str, ...] = (keys.shard, keys.registry, keys.journal, keys.brand(brand.brand_id))
             plan_keys += tuple(keys.campaign(c.campaign_id) for c in part)
             calls.append(Call(script("publish"), plan_keys + keys.holds(brand.brand_id)[:1] * with_limits, args))

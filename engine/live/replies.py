@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
 from engine.domain.budget import BUDGETS, OWN_CAUSES, Budget, budgets_of, used_up_causes
-from engine.domain.causes import FLIGHT, Status, in_order, reasons_of, status_of
+from engine.domain.causes import FLIGHT, PACING, Status, in_order, reasons_of, status_of
 from engine.domain.ids import brand_of
 from engine.domain.money import to_decimal
 from engine.domain.periods import at_ms
@@ -31,7 +31,8 @@ COUNTED_WORDS: Final = frozenset({RECORDED, ACCEPTED, DUPLICATE})
 
 _OUTCOMES: Final = {"d": DUPLICATE, "c": CONFLICT, "u": UNKNOWN_CAMPAIGN}
 _WITH_STARTS: Final = 5
-"""Parts of a reply about campaigns between two flights."""
+"""Parts of a reply about campaigns that the clock alone stops."""
+_BY_CLOCK: Final = ((FLIGHT,), (PACING,))  # causes that end at an instant which a reply names
 _RUN: Final = re.compile(r"([kdcu]|x\d+)\*(\d+)")
 
 
@@ -53,7 +54,7 @@ class Figures:
     )
 
     starts: Mapping[int, int]
-    """{campaign id: ms} of campaigns that are between two flights: when the next begins."""
+    """{campaign id: ms} of campaigns between two flights, and of those that pacing refused: when they may spend again."""
     budgets: tuple[Budget, ...]
     """In the order of `BUDGETS`, as many as the script reported."""
     daily_spend: int
@@ -152,9 +153,10 @@ class Answered:
     @property
     def retry_at(self) -> datetime | None:
         """When a call that was refused would be accepted if nothing else were spent until then, exact to the
-        millisecond: when the campaign's next flight begins. None where that is not known, or something else stops it.
+        millisecond: when the campaign's next flight begins, or pacing lets it pass. Holds are taken to stay open. None
+        where it is not known, or something else stops it.
         """
-        if self.figures is None or self.reasons != (FLIGHT,):
+        if self.figures is None or self.reasons not in _BY_CLOCK:
             return None
         start = self.figures.starts.get(self.campaign_id)
         return None if start is None else at_ms(start)

@@ -14,6 +14,7 @@ from engine.domain.pace import Pace
 from engine.domain.periods import Period
 from engine.domain.schedule import Schedule
 from engine.ledger.reports import StatusLine
+from engine.views.pacing import PacingView
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,8 @@ class CampaignView:
 
     flights: tuple[FlightView, ...] = ()
     """Those in its plan."""
+    pacing: PacingView | None = None
+    """Of its own daily budget."""
 
     @property
     def flight(self) -> FlightView | None:
@@ -116,6 +119,7 @@ class BrandView:
     """Set where only the numbers of its campaigns were read; then `campaign_views` is empty."""
     pace: Pace | None = field(default=None, repr=False)
     """How long its campaigns ran today and may run yet; None counts the whole day."""
+    pacing: PacingView | None = None
     excess: Mapping[Period, Excess] = field(default_factory=dict, repr=False)
     """Why more is spent than a budget, for each that is exceeded; empty where that was not asked for."""
 

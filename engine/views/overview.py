@@ -19,8 +19,10 @@ from sqlalchemy import Engine
 
 from engine.domain.budget import BUDGETS, CAMPAIGN_BUDGETS, OWN_CAUSES, Budget
 from engine.domain.causes import ARCHIVED, FLIGHT, MANUAL, SCHEDULE, Status, again_ms, in_order, sentence, status_of
+from engine.domain.curves import Points
 from engine.domain.flights import Flight, next_start_ms
 from engine.domain.ids import brand_of, ordinal_of
+from engine.domain.pacing import Pacing, compiled
 from engine.domain.periods import Period, at_ms, date_of, day_of, ms_of
 from engine.errors import BudgetError, InvalidInput, ServerAway
 from engine.ledger import flight_sums, lifetimes, reports
@@ -40,6 +42,7 @@ from engine.views.models import (
     Snapshot,
     Tally,
 )
+from engine.views.pacing import effect_of, pacing_view
 
 __all__ = ["BrandView", "CampaignView", "Health", "Overview", "Snapshot"]
 
@@ -245,6 +248,29 @@ class Overview:
         flights = self._catalog.flights.of([campaign_id])[campaign_id]
         return effects_of(flights, self.flights(campaign_id), no, changes, self._catalog.flights.now_ms())
 
+    def curve_effects(self, name: str, points: Mapping[int, Points]) -> list[str]:
+        """What another curve of a name does to each brand and campaign that it paces, said before it is made."""
+        said = []
+        for user in self._catalog.curves.users(name):
+            row = self._catalog.brand(user.id) if user.entity == "brand" else self._catalog.campaign(user.id)
+            parts = compiled(Pacing(row.pacing, row.catch_up), getattr(row, "schedule", None), points)
+            said.append(self.pacing_effect(user.entity, user.id, parts, row.daily_budget_micros))
+        return said
+
+    def pacing_change(self, entity: str, entity_id: int, changes: Mapping[str, Any]) -> str:
+        """What a change of a brand or campaign does to its pacing, said before it is made. Raises NotFound, InvalidPacing."""
+        parts, limit = self._catalog.curves.parts(entity, entity_id, changes)
+        return self.pacing_effect(entity, entity_id, parts, limit)
+
+    def pacing_effect(self, entity: str, entity_id: int, parts: tuple[str, ...], limit: int | None) -> str:
+        """What a pacing of a brand or campaign does from now on, in a sentence. limit: of its daily budget. Raises NotFound."""
+        if entity == "brand":
+            brand = self.brand(entity_id)
+            spent, now_ms = brand.daily_spend, brand.now_ms
+        else:
+            spent, now_ms = self.campaign(entity_id).daily_spend, self._clock_ms()
+        return effect_of(f"{entity} {entity_id}", parts, limit, spent, now_ms)
+
     def _live_campaign(self, campaign_id: int) -> tuple[int, LiveCampaign] | None:
         """A campaign as Redis has it, with its time; None where it has no figures."""
         try:
@@ -282,16 +308,19 @@ class Overview:
             _campaign_view(c, plans.get(c.id), (*from_log, in_all.get(c.id, 0)), now_ms, flights.get(c.id, ()))
             for c, from_log in zip(campaigns, spent, strict=True)
         )
+        budgets = _budgets(brand, live, spent_of_brand)
+        paced = (brand.pacing, brand.catch_up, brand.pace, brand.daily_budget_micros, budgets[0].spent, now_ms)
         return BrandView(
             id=brand.id,
             external_id=brand.external_id,
             name=brand.name,
             archived=brand.archived,
-            budgets=_budgets(brand, live, spent_of_brand),
+            budgets=budgets,
             version=brand.version,
             now_ms=now_ms,
             ready=live is not None,
             campaign_views=views,
+            pacing=pacing_view(*paced),
         )
 
 
@@ -347,6 +376,8 @@ def _campaign_view(
     reasons = in_order(campaign.reasons) if live is None else live.reasons
     if campaign.archived and ARCHIVED not in reasons:
         reasons = in_order((*reasons, ARCHIVED))
+    own = _own_budgets(campaign, live, logged)
+    paced = (campaign.pacing, campaign.catch_up, campaign.pace, campaign.daily_budget_micros, own[0].spent, now_ms)
     return CampaignView(
         id=campaign.id,
         external_id=campaign.external_id,
@@ -362,6 +393,7 @@ def _campaign_view(
         enabled=campaign.enabled,
         version=campaign.version,
         again_ms=again_ms(reasons, campaign.schedule, now_ms, starts_ms),
-        budgets=_own_budgets(campaign, live, logged),
+        budgets=own,
         flights=flight_views(flights, live, now_ms),
+        pacing=pacing_view(*paced),
     )

@@ -5,21 +5,23 @@
 -- include: lib/calendar.lua
 -- include: lib/text.lua
 -- include: lib/outcomes.lua
+-- include: lib/pace.lua
 
 -- The room of a brand, or of a campaign's own budgets: {left, the least that any budget or MAX_TOTAL leaves; from, the value of left before the call;
--- lefts and causes, an array each, of the budgets}. For record calls only MAX_TOTAL bounds it.
+-- gap, how much pacing lets pass before it refuses (lib/pace.lua); lefts and causes, an array each, of the budgets}. For record calls only MAX_TOTAL bounds it.
 local function room_of(owner, held, verb)
   local lefts, causes, left = {}, {}, math.huge
   for i, budget in ipairs(owner.budgets) do
     lefts[i], causes[i] = verb == 't' and left_of(budget.limit, budget.spent, held) or math.huge, budget.cause
     left = math.min(left, lefts[i], MAX_TOTAL - budget.spent)
   end
-  return { left = left, from = left, lefts = lefts, causes = causes }
+  local gap = verb == 't' and owner.pace and gap_of(owner.pace, held) or math.huge
+  return { left = left, from = left, gap = gap, lefts = lefts, causes = causes }
 end
 
 -- The target of the spends of one sum: campaign and brand, the mask of closed gates, the room of its brand (NO_ROOM where a gate is closed), the room of
 -- its own budgets before the call (ANY_ROOM where it has none), and the amount counted so far.
-local NO_ROOM, ANY_ROOM = { left = -1 }, { left = math.huge, lefts = {} }
+local NO_ROOM, ANY_ROOM = { left = -1 }, { left = math.huge, gap = math.huge, lefts = {} }
 local function target_of(campaign_id, brand_id, closed, room, own)
   return {
     campaign = campaign_id, brand_id = brand_id, closed = closed, room = closed == 0 and room or NO_ROOM, of_brand = room, own = own, own_left = own.left,
@@ -46,6 +48,12 @@ local function targets_of(sums, verb, plans, now)
   return targets
 end
 
+-- Whether pacing refuses the next spend of a target, of its brand or its own.
+local function is_held_back(target)
+  local room = target.of_brand
+  return room.from - room.left >= room.gap or target.amount >= target.own.gap
+end
+
 -- The outcome of an amount that does not fit; nil where only a total would exceed MAX_TOTAL.
 local function refused_outcome(target, amount)
   if target == UNKNOWN then return 'u' end
@@ -57,6 +65,7 @@ local function refused_outcome(target, amount)
   for i, left in ipairs(target.own.lefts) do
     if target.amount + amount > left then mask = mask + target.own.causes[i] end
   end
+  if is_held_back(target) then mask = mask + PACING end
   if mask == 0 then return nil end
   local outcome = target.refusals[mask] or 'x' .. mask
   target.refusals[mask] = outcome
@@ -90,6 +99,10 @@ end
 local function by_one(columns, targets, before, verb, seen, now)
   local places, amounts, digits, names, kept = columns.places, columns.amounts, columns.digits, columns.names, columns.kept
   local day, outcomes, logged, set, fresh, counted = ',' .. text(day_of(now)), {}, {}, {}, 0, 0
+  local paced = false
+  for _, target in ipairs(targets) do
+    if target ~= UNKNOWN and (target.of_brand.gap < math.huge or target.own.gap < math.huge) then paced = true end
+  end
   for i = 1, columns.size do
     local outcome = before and outcome_kept(before, i)
     if outcome then
@@ -99,7 +112,7 @@ local function by_one(columns, targets, before, verb, seen, now)
       local room = target.room
       if name and seen[name] and target ~= UNKNOWN then
         outcome = repeat_outcome(seen[name], target.campaign .. ',' .. (digits and digits[i] or text(amount)))
-      elseif amount <= room.left and target.amount + amount <= target.own_left then
+      elseif amount <= room.left and target.amount + amount <= target.own_left and (not paced or not is_held_back(target)) then
         outcome = 'k'
         room.left, target.amount = room.left - amount, target.amount + amount
         if name then

@@ -9,6 +9,8 @@
 -- include: lib/holds.lua
 -- include: lib/tally.lua
 -- include: lib/changes.lua
+-- include: lib/minute.lua
+-- include: lib/pace.lua
 -- include: lib/journal.lua
 -- include: lib/figures.lua
 
@@ -68,9 +70,13 @@ local function read_plans(now)
       if not holds_exist(brand, KEYS[i], KEYS[i + 1]) then return nil, invalidate_shard(shard_key, KEYS[i]) end
     end
   end
+  for _, brand in pairs(brands) do
+    if brand.paced and not add_pace(brand, brand.paced, 'daily_budget', now, day) then return nil, invalidate_shard(shard_key, brand.key) end
+  end
   for _, campaign in pairs(campaigns) do
     local brand = campaign.budgets[1] and brands[campaign.brand_id]
     if brand and not held_by(brand, campaign.id) then return nil, invalidate_shard(shard_key, brand.key) end
+    if campaign.paced and not add_pace(campaign, campaign.paced, 'campaign_daily_budget', now, day) then return nil, invalidate_shard(shard_key, campaign.key) end
   end
   return { brands = brands, campaigns = campaigns, day_field = day_field, month_field = month_field }
 end
@@ -101,7 +107,7 @@ end
 local function write_brand(brand)
   if brand.charged then
     local fields = {}
-    for i, budget in ipairs(brand.budgets) do fields[2 * i - 1], fields[2 * i] = budget.field, argument(budget.spent) end
+    for i, budget in ipairs(brand.budgets) do fields[2 * i - 1], fields[2 * i] = budget.field, counted_value(budget) end
     add_since(brand, fields)
     redis.call('HSET', brand.key, unpack(fields))
   end
@@ -119,7 +125,7 @@ local function write_counters(key, budgets, day_field, daily, month_field, month
   local fields = { day_field, argument(daily), month_field, argument(monthly) }
   for _, budget in ipairs(budgets) do
     local of_period = budget.field == day_field or budget.field == month_field
-    if not of_period then fields[#fields + 1], fields[#fields + 2] = budget.field, argument(budget.spent) end
+    if not of_period then fields[#fields + 1], fields[#fields + 2] = budget.field, counted_value(budget) end
   end
   add_since({ budgets = budgets }, fields)
   redis.call('HSET', key, unpack(fields))

@@ -2,9 +2,9 @@
 -- include: lib/budgets.lua
 -- include: lib/text.lua
 
--- Call before a budget's limit or counter changes.
+-- Call before a budget's limit or counter changes. A minute that is used up is a passing cause, which no journal and no watcher hears of.
 local function note_before(budget)
-  if budget.was_used_up == nil then budget.was_used_up = is_used_up(budget.limit, budget.spent) end
+  if budget.was_used_up == nil and not budget.minute then budget.was_used_up = is_used_up(budget.limit, budget.spent) end
 end
 
 -- Returns the changes of these brands or campaigns ({id = owner}): items for the journal, and messages for watchers, added to those given. Sets `since`

@@ -188,5 +188,5 @@ local function charge(verb, call)
   write_ids(call, verdict, { requests = requests, events = events, content = content }, kept_as, fields, swept)
   write_plans(plans)
   publish_messages(shard, messages)
-  return { 'ok', verdict.packed, figures(plans, now) }
+  return { 'ok', verdict.packed, figures(plans, now, verdict.packed) }
 end

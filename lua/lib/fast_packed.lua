@@ -5,6 +5,8 @@
 -- include: lib/packed.lua
 -- include: lib/plan.lua
 -- include: lib/room.lua
+-- include: lib/pace.lua
+-- include: lib/retry.lua
 -- include: lib/own_held.lua
 -- include: lib/budgets.lua
 -- include: lib/gates.lua
@@ -24,6 +26,7 @@ local function usual_brands(verb, day, month, now)
     if not id then return brands, by_number, place - 1 end
     local brand = not by_number[id + 0] and read_brand(KEYS[place], day, month)
     if not brand then return nil end
+    if brand.paced and not add_pace(brand, brand.paced, 'daily_budget', now, day) then return nil end
     if verb == 't' and brand.held > 0 then
       local tag, holds_key, expiry_key = string.sub(shard_key, 1, -6), KEYS[place + 1], KEYS[place + 2]
       if holds_key ~= tag .. 'holds:' .. id or expiry_key ~= tag .. 'expiry:' .. id then return nil end
@@ -40,7 +43,7 @@ local function usual_sums(verb, shard, body, by_number, before, day, month)
   local now, with_own = shard.now, shard.layout == WITH_OWN_LIMITS
   local day_field, month_field = period_fields(day, month)
   local campaign_key, ends, count, size, last_id, any_closed = string.sub(shard_key, 1, -6) .. 'campaign:', 1, 0, 0, 0, false
-  local ids, amounts, counts, gates, brands, found, owns = {}, {}, {}, {}, {}, {}, with_own and {}
+  local ids, amounts, counts, gates, brands, found, owns, paced = {}, {}, {}, {}, {}, {}, with_own and {}, with_own and {}
   for start, campaign_id, digits, times, stop in string.gmatch(body, '()(%d+),(%d+),(%d+);()') do
     count = count + 1
     local key, id, amount, several = KEYS[before + count], campaign_id + 0, digits + 0, times + 0
@@ -48,7 +51,7 @@ local function usual_sums(verb, shard, body, by_number, before, day, month)
     -- Ascending order excludes repeated campaigns.
     if start ~= ends or not brand or id <= last_id or key ~= campaign_key .. campaign_id then return nil end
     if several < 1 or #times > 4 or #digits > 16 or amount < several or amount > several * MAX_AMOUNT then return nil end
-    local got = with_own and redis.pcall('HMGET', key, 'on', 'archived', 'schedule', day_field, month_field, 'x', LIFETIME, 'f1', 'f2')
+    local got = with_own and redis.pcall('HMGET', key, 'on', 'archived', 'schedule', day_field, month_field, 'x', LIFETIME, 'f1', 'f2', 'p')
       or redis.pcall('HMGET', key, 'on', 'archived', 'schedule', day_field, month_field)
     local schedule, daily, monthly = got[3], got[4] or '0', got[5] or '0'
     if not is_flag(got[1]) or not is_flag(got[2]) or not schedule or (schedule ~= '' and not is_schedule(schedule)) then return nil end
@@ -63,7 +66,14 @@ local function usual_sums(verb, shard, body, by_number, before, day, month)
       if verb == 't' and brand.held > 0 then held = held_by(brand, campaign_id) end
       if not budgets or not held then return nil end
       if starts and schedule ~= '' and not within_schedule(schedule, starts) then starts = nil end
-      outside, owns[count] = is_outside, { id = campaign_id, budgets = budgets, held = held, flight = flight, starts = starts }
+      local own = { id = campaign_id, key = key, budgets = budgets, held = held, flight = flight, starts = starts }
+      if got[10] and not add_pace(own, got[10], 'campaign_daily_budget', now, day) then return nil end
+      outside, owns[count] = is_outside, own
+    end
+    if with_own and (brand.pace or (owns[count] and owns[count].pace)) then
+      local own = owns[count] or { id = campaign_id }
+      own.on, own.archived, own.schedule, own.limits, own.f1, own.f2 = on, archived, schedule, got[6], got[8], got[9]
+      paced[count] = own
     end
     -- each gate
     if $closed then closed = closed + $cause end
@@ -78,7 +88,7 @@ local function usual_sums(verb, shard, body, by_number, before, day, month)
   if not string.find(table.concat(found), WHOLE) then return nil end
   return {
     count = count, size = size, ids = ids, amounts = amounts, counts = counts, gates = gates, brands = brands, found = found, before = before,
-    any_closed = any_closed, owns = owns,
+    any_closed = any_closed, owns = owns, paced = paced,
   }
 end
 
@@ -114,8 +124,8 @@ local function write_usual(verb, call, usual, verdict)
   end
   local moved, messages = changes_of(by_id, now)
   local entry, flights, starts = entry_of(verb, call, sums.size, verdict, {}), {}, {}
+  local refused = string.find(verdict.packed, 'x', 1, true)
   for i, own in pairs(sums.owns or NO_BUDGETS) do
-    if own.starts then starts[#starts + 1] = own.id .. ':' .. text(own.starts) end
     if sums.amounts[i] > 0 then
       count_budgets(own, sums.amounts[i])
       changes_of({ [own.id] = own }, now, moved, messages)
@@ -148,6 +158,9 @@ local function write_usual(verb, call, usual, verdict)
         redis.call('HSET', key, day_field, argument(daily), month_field, argument(monthly))
       end
     end
+    local plan = sums.paced and sums.paced[i] or own
+    local at = plan and (plan.starts or refused) and retry_text(sums.brands[i], plan, now)
+    if at then starts[#starts + 1] = ids[i] .. ':' .. at end
     ids[i] = ids[i] .. (mask == 0 and ':0' or ':' .. mask)
   end
   publish_messages(shard, messages)

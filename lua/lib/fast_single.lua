@@ -42,16 +42,23 @@ repeat
   local day = day_of(now)
   local month, day_text, now_text = month_of(day), format('%d', day), format('%d', now)
   local day_field, month_field = 'd:' .. day_text, format('m:%d', month)
-  local brand = redis.pcall('HMGET', brand_key, 'archived', 'held'
+  local with_control = state[2] ~= LAYOUT
+  local brand = with_control and redis.pcall('HMGET', brand_key, 'archived', 'held'
+    -- each brand budget
+    , '$limit', $counter
+    -- end each
+    , 'p') or redis.pcall('HMGET', brand_key, 'archived', 'held'
     -- each brand budget
     , '$limit', $counter
     -- end each
   )
   -- A shard of the first layout has no campaign with limits of its own.
-  local campaign = state[2] ~= LAYOUT and redis.pcall('HMGET', campaign_key, 'on', 'archived', 'schedule', day_field, month_field, 'x', LIFETIME, 'f1', 'f2')
+  local campaign = with_control
+    and redis.pcall('HMGET', campaign_key, 'on', 'archived', 'schedule', day_field, month_field, 'x', LIFETIME, 'f1', 'f2', 'p')
     or redis.pcall('HMGET', campaign_key, 'on', 'archived', 'schedule', day_field, month_field)
   local schedule = campaign[3]
   if not brand[1] or not campaign[1] or not campaign[2] or not schedule then break end
+  if with_control and (brand[#brand] or campaign[10]) then break end
   -- A malformed value is left to the slow path, which takes the shard out of use.
   if not find(campaign[1] .. ',' .. campaign[2] .. ',' .. brand[1], '^[01],[01],[01]$') or (schedule ~= '' and not is_schedule(schedule)) then break end
   local held, own_daily, own_monthly = brand[2] or '0', campaign[4] or '0', campaign[5] or '0'

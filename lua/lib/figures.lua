@@ -1,14 +1,16 @@
 -- The figures of brands and campaigns after a call, in the format of replies: brands `id:daily_spend:monthly_spend:daily_limit:monthly_limit;`,
--- campaigns `id:causes;`. Figures are of the first two budgets of the list only; causes include every budget. Of campaigns between two flights a third
--- text follows, `id:ms;`: when the next begins.
+-- campaigns `id:causes;`. Figures are of the first two budgets of the list only; causes include every budget. Of campaigns between two flights, and of
+-- those that pacing refused, a third text follows, `id:ms;`: when such a campaign may spend again.
+-- outcomes: of the call, where it may have refused anything.
 -- include: lib/plan.lua
+-- include: lib/retry.lua
 local function figures_of(id, brand)
   local daily, monthly = brand.budgets[1], brand.budgets[2]
   return string.format('%s:%d:%d:%s:%s', id, daily.spent, monthly.spent, optional(daily.limit), optional(monthly.limit))
 end
 
-local function figures(plans, now)
-  local brand_lines, campaign_lines, masks, starts = {}, {}, {}, {}
+local function figures(plans, now, outcomes)
+  local brand_lines, campaign_lines, masks, starts, refused = {}, {}, {}, {}, outcomes and string.find(outcomes, 'x', 1, true)
   for id, brand in pairs(plans.brands) do
     brand_lines[#brand_lines + 1] = figures_of(id, brand)
     masks[id] = budget_mask(brand)
@@ -18,7 +20,8 @@ local function figures(plans, now)
     if brand then
       local mask = gates_of(brand, campaign, now) + masks[campaign.brand_id] + budget_mask(campaign)
       campaign_lines[#campaign_lines + 1] = id .. (mask == 0 and ':0' or ':' .. mask)
-      if campaign.starts then starts[#starts + 1] = id .. ':' .. text(campaign.starts) end
+      local at = (campaign.starts or refused) and retry_text(brand, campaign, now)
+      if at then starts[#starts + 1] = id .. ':' .. at end
     end
   end
   return table.concat(brand_lines, ';'), table.concat(campaign_lines, ';'), starts[1] and table.concat(starts, ';')

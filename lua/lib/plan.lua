@@ -82,6 +82,7 @@ local function read_brand(key, day, month)
     -- each brand budget
     , '$limit', $counter, '$since'
     -- end each
+    , 'p'
   )
   if got.err then return false end
   if not got[1] then return absent(key) end
@@ -91,13 +92,13 @@ local function read_brand(key, day, month)
   budgets[$i] = budget_of('$name', $cause, $counter, '$since', got[3 * $i + 2] or $absent, got[3 * $i + 3], got[3 * $i + 4])
   if not budgets[$i] then return false end
   -- end each
-  return { key = key, version = version, archived = got[2] == '1', held = held, budgets = budgets, own_held = got[4] == '1' and {} }
+  return { key = key, version = version, archived = got[2] == '1', held = held, budgets = budgets, own_held = got[4] == '1' and {}, paced = got[#got] }
 end
 
 -- Reads a campaign. nil where there is none, false where its hash is malformed.
 local function read_campaign(key, day, month, now)
   local day_field, month_field = period_fields(day, month)
-  local got = redis.pcall('HMGET', key, 'v', 'on', 'archived', 'schedule', day_field, month_field, 'x', 'f1', 'f2')
+  local got = redis.pcall('HMGET', key, 'v', 'on', 'archived', 'schedule', day_field, month_field, 'x', 'f1', 'f2', 'p')
   if got.err then return false end
   if not got[1] then return absent(key) end
   local schedule, daily, monthly, limits, budgets = got[4], stored(got[5]), stored(got[6]), got[7], NO_BUDGETS
@@ -114,7 +115,7 @@ local function read_campaign(key, day, month, now)
   if not budgets then return false end
   return {
     key = key, version = got[1], on = got[2] == '1', archived = got[3] == '1', schedule = schedule, daily = daily, monthly = monthly,
-    limits = limits, budgets = budgets, f1 = got[8], f2 = got[9], flight = flight, outside = outside, starts = starts,
+    limits = limits, budgets = budgets, f1 = got[8], f2 = got[9], flight = flight, outside = outside, starts = starts, paced = got[10],
     id = false, brand_id = false, charged = false, closed = false, -- set here, because a table that grows later is allocated twice
   }
 end
@@ -154,8 +155,8 @@ local function unfit_mask(owner, held, amount)
   return mask
 end
 
--- The causes for which a spend or hold is refused now; 0 where it fits.
-local function refusal(brand, campaign, amount, now)
+-- The causes for which a hold may not be set, without pacing: closed gates, and budgets that it would exceed.
+local function unfit_causes(brand, campaign, amount, now)
   local mask = gates_of(brand, campaign, now) + unfit_mask(brand, brand.held, amount)
   return campaign.budgets[1] and mask + unfit_mask(campaign, held_by(brand, campaign.id), amount) or mask
 end

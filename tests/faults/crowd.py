@@ -59,3 +59,15 @@ def midnight(barrier: Any, answers: Any, over: Any, url: str, nights: int, movab
             while over.value < number:
                 outcomes.append(client.try_spend(campaign, "1.00").outcome)
             answers.put((outcomes.count("accepted"), len(outcomes)))
+
+
+def paced(barrier: Any, answers: Any, over: Any, url: str, movable_clock: str) -> None:
+    with swapping({"lib/clock.lua": movable_clock}):
+        client = BudgetClient.from_url(url, timeout_ms=20_000)
+        barrier.wait(CROWD_S)
+        outcomes: list[str] = []
+        place = 0
+        while over.value < 0:
+            place += 1
+            outcomes.append(client.try_spend(81 * 65536 + 1 + place % 2, "0.70").outcome)
+        answers.put((outcomes.count("accepted"), len(outcomes)))

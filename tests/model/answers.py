@@ -35,10 +35,11 @@ class Figures(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Answer:
     """One answer. reasons: why the campaign is not running after the call, or why it was refused. mark: `late` or `over`, of a settle.
-    detail: of `not_ready`, what is waited for."""
+    detail: of `not_ready`, what is waited for. retry_ms: of a refusal that time alone ends, when."""
 
     outcome: str
     reasons: tuple[str, ...] = ()
     figures: Figures | None = None
     mark: str = ""
     detail: str = ""
+    retry_ms: int | None = None

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from engine.domain.causes import ORDER
+from engine.domain.causes import ORDER, PACING
 from engine.domain.ids import brand_of
 from engine.domain.periods import day_of
 from tests.model.answers import CONFLICT, LATE, OVER, REFUSED, RELEASED, UNKNOWN_CAMPAIGN
 from tests.model.journal import COUNTED, Entry, Row, Spend, Step, Verdict
-from tests.model.plan import Hold, count, switched_off
+from tests.model.pacing import gap
+from tests.model.plan import Hold, count, is_held_back, switched_off
 from tests.model.shard import Call, Shard
 from tests.model.spends import RECORD, TRY
 
@@ -34,13 +35,16 @@ class Granted(NamedTuple):
 
 
 class Leasing(NamedTuple):
-    """One call that sets a lease: the micros that shall be on hold, 0 to end it, for how long, and the call's number."""
+    """One call that sets a lease: the micros that shall be on hold, 0 to end it, for how long, the call's number, and a
+    typical amount of its spends, 0 where none is known.
+    """
 
     campaign_id: int
     lease_id: str
     micros: int
     ttl_ms: int
     number: int
+    least: int = 0
 
 
 class Drawing(NamedTuple):
@@ -69,14 +73,19 @@ def lease(shard: Shard, call: Leasing, clock: int) -> Granted:
         lefts = {b.cause: b.remaining - others for b in brand.budgets(now) if b.remaining is not None}
         others = brand.held_by(call.campaign_id) - before
         lefts |= {b.cause: b.remaining - others for b in campaign.budgets(now) if b.remaining is not None}
+        held_back = is_held_back(brand, campaign, now)
+        own = ((brand.paced(now, brand.held - before)), campaign.paced(now, others))
+        rooms = [max(gap(owner, now), call.least) for owner in own if owner]
+        if held_back:
+            rooms = [0]
         stopped = switched_off(brand, campaign, now)
-        full = tuple(cause for cause, left in lefts.items() if left < call.micros)
+        full = tuple(cause for cause, left in lefts.items() if left < call.micros) + (PACING,) * held_back
         after = call.micros
         answer = Granted(GRANTED, after)
         if call.micros == 0:
             answer = Granted(ENDED, 0)
         elif call.micros > before:
-            after = before if stopped else max(before, min([call.micros, *lefts.values()]))
+            after = before if stopped else max(before, min([call.micros, *lefts.values(), *rooms]))
             causes = tuple(cause for cause in ORDER if cause in stopped or cause in full)
             if after < call.micros:
                 answer = Granted(REFUSED, after, causes) if stopped or not after else Granted(PARTLY, after)

@@ -16,12 +16,14 @@ from engine.domain.causes import (
     MANUAL,
     MONTHLY_BUDGET,
     ORDER,
+    PACING,
     SCHEDULE,
     in_order,
 )
 from engine.domain.flights import PlannedFlight
 from engine.domain.periods import day_of, month_of
 from engine.domain.schedule import Schedule
+from tests.model import pacing
 from tests.model.answers import Figures
 
 
@@ -46,6 +48,11 @@ LIFETIME: Final = "f:0"
 """A campaign's whole life, as a period that never ends."""
 
 
+def minute_of(ms: int) -> str:
+    """The minute that an instant belongs to, as a period."""
+    return f"s:{ms // 60_000}"
+
+
 def periods_of(ms: int) -> tuple[str, str]:
     """The day and the month that an instant belongs to."""
     return f"d:{day_of(ms)}", f"m:{month_of(ms)}"
@@ -62,6 +69,7 @@ class Campaign:
     schedule: Schedule
     limits: OwnLimits = NO_LIMITS
     flights: tuple[PlannedFlight, ...] = ()
+    pace: tuple[str, ...] = ()
     spent: Counter = field(default_factory=Counter)
     since: dict[str, int] = field(default_factory=dict)
 
@@ -99,6 +107,13 @@ class Campaign:
     def used_up(self, now: int) -> tuple[str, ...]:
         return used_up_causes(self.budgets(now))
 
+    def paced(self, now: int, held: int) -> pacing.Owner | None:
+        """Its pacing, where its daily budget has one. held: what it has on hold."""
+        limit = self.limits.daily
+        if not self.pace or limit is None:
+            return None
+        return pacing.Owner(self.pace, limit, self.spent[periods_of(now)[0]], self.spent[minute_of(now)], held)
+
 
 @dataclass(slots=True)
 class Brand:
@@ -108,6 +123,7 @@ class Brand:
     version: int
     limits: tuple[int | None, int | None]
     archived: bool
+    pace: tuple[str, ...] = ()
     spent: Counter = field(default_factory=Counter)
     since: dict[str, int] = field(default_factory=dict)
     holds: dict[tuple[int, str], Hold] = field(default_factory=dict)
@@ -135,6 +151,13 @@ class Brand:
     def used_up(self, now: int) -> tuple[str, ...]:
         return used_up_causes(self.budgets(now))
 
+    def paced(self, now: int, held: int) -> pacing.Owner | None:
+        """As of a campaign."""
+        limit = self.limits[0]
+        if not self.pace or limit is None:
+            return None
+        return pacing.Owner(self.pace, limit, self.spent[periods_of(now)[0]], self.spent[minute_of(now)], held)
+
     def figures(self, now: int) -> Figures:
         daily, monthly = self.budgets(now)
         return Figures(daily.spent, monthly.spent, daily.limit, monthly.limit)
@@ -161,15 +184,41 @@ def refusal(brand: Brand, campaign: Campaign, micros: int, now: int) -> tuple[st
     held = brand.held_by(campaign.campaign_id)
     too_small = [budget.cause for budget in brand.budgets(now) if not budget.allows(brand.held + micros)]
     too_small += [budget.cause for budget in campaign.budgets(now) if not budget.allows(held + micros)]
-    return in_order(switched_off(brand, campaign, now) + tuple(too_small))
+    paced = (PACING,) if is_held_back(brand, campaign, now) else ()
+    return in_order(switched_off(brand, campaign, now) + tuple(too_small) + paced)
+
+
+def owners(brand: Brand, campaign: Campaign, now: int) -> list[pacing.Owner]:
+    """Those of a brand and its campaign that are paced."""
+    found = (brand.paced(now, brand.held), campaign.paced(now, brand.held_by(campaign.campaign_id)))
+    return [owner for owner in found if owner]
+
+
+def is_held_back(brand: Brand, campaign: Campaign, now: int) -> bool:
+    """Whether pacing refuses the next try or hold."""
+    return any(pacing.gap(owner, now) <= 0 for owner in owners(brand, campaign, now))
+
+
+def retry_ms(brand: Brand, campaign: Campaign, now: int) -> int | None:
+    """When a try that the clock alone refuses would pass, if nothing is spent and no hold ends until then."""
+    wanted = campaign.retry_ms(now) if campaign.flights and not campaign.flight(now) else now
+    paced = owners(brand, campaign, now)
+    if wanted is None or (wanted == now and not is_held_back(brand, campaign, now)):
+        return None
+    at = pacing.passes_ms(paced, now, wanted)
+    if at is None or (wanted == now and campaign.counter(at) != campaign.counter(now)):
+        return None
+    return None if switched_off(brand, campaign, at) else at
 
 
 def count(brand: Brand, campaign: Campaign, micros: int, now: int) -> None:
     """Money that is gone: it counts to the day and month of now, of the brand and of the campaign, and to the campaign's life
     and its flight."""
-    for spent in (brand.spent, campaign.spent):
+    for owner in (brand, campaign):
         for period in periods_of(now):
-            spent[period] += micros
+            owner.spent[period] += micros
+        if owner.paced(now, 0):
+            owner.spent[minute_of(now)] += micros
     campaign.spent[LIFETIME] += micros
     flight = campaign.flight(now)
     if flight:

@@ -21,6 +21,7 @@ class BrandPlan(NamedTuple):
     daily_limit: int | None
     monthly_limit: int | None
     archived: bool = False
+    pace: tuple[str, ...] = ()
 
 
 class CampaignPlan(NamedTuple):
@@ -33,6 +34,7 @@ class CampaignPlan(NamedTuple):
     schedule: Schedule = Schedule()
     limits: OwnLimits = NO_LIMITS
     flights: tuple[PlannedFlight, ...] = ()
+    pace: tuple[str, ...] = ()
 
 
 def publish(shard: Shard, plan: BrandPlan, campaigns: Sequence[CampaignPlan], clock: int) -> dict[int, int]:
@@ -55,14 +57,15 @@ def kept_against(shard: Shard, plan: BrandPlan, campaigns: Sequence[CampaignPlan
     ahead: dict[int, int] = {}
     brand = shard.brands.get(plan.brand_id)
     if brand is not None:
-        same = (brand.limits, brand.archived) == ((plan.daily_limit, plan.monthly_limit), plan.archived)
+        given = ((plan.daily_limit, plan.monthly_limit), plan.archived, plan.pace)
+        same = (brand.limits, brand.archived, brand.pace) == given
         if brand.version > plan.version or (brand.version == plan.version and not same):
             ahead[plan.brand_id] = brand.version
     for item in campaigns:
         campaign = shard.campaigns.get(item.campaign_id)
         if campaign is not None:
-            same = (campaign.enabled, campaign.archived, campaign.schedule.compiled, campaign.limits, campaign.flights) == (
-                item.enabled, item.archived, item.schedule.compiled, item.limits, item.flights,
+            same = (campaign.enabled, campaign.archived, campaign.schedule.compiled, campaign.limits, campaign.flights, campaign.pace) == (
+                item.enabled, item.archived, item.schedule.compiled, item.limits, item.flights, item.pace,
             )  # fmt: skip
             if campaign.version > item.version or (campaign.version == item.version and not same):
                 ahead[item.campaign_id] = campaign.version
@@ -75,7 +78,7 @@ def put(shard: Shard, plan: BrandPlan | None, campaigns: Sequence[CampaignPlan])
         limits = (plan.daily_limit, plan.monthly_limit)
         brand = shard.brands.setdefault(plan.brand_id, Brand(plan.brand_id, 0, limits, plan.archived))
         if plan.version > brand.version:
-            brand.version, brand.limits, brand.archived = plan.version, limits, plan.archived
+            brand.version, brand.limits, brand.archived, brand.pace = plan.version, limits, plan.archived, plan.pace
     for item in campaigns:
         campaign = shard.campaigns.setdefault(item.campaign_id, Campaign(item.campaign_id, 0, False, False, Schedule()))
         if item.version > campaign.version:
@@ -86,4 +89,5 @@ def put(shard: Shard, plan: BrandPlan | None, campaigns: Sequence[CampaignPlan])
                 campaign.schedule,
                 campaign.limits,
                 campaign.flights,
+                campaign.pace,
             ) = item[1:]

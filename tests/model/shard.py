@@ -6,11 +6,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Final, NamedTuple
 
+from engine.domain.causes import FLIGHT, PACING
 from engine.domain.ids import brand_of
 from tests.model.answers import Answer
 from tests.model.journal import Change, Entry, Spend, Step, Verdict
 from tests.model.memory import Memory
-from tests.model.plan import BUDGETS, OWN_BUDGETS, Brand, Campaign, reasons
+from tests.model.plan import BUDGETS, OWN_BUDGETS, Brand, Campaign, reasons, retry_ms
 
 CLOCK_SLACK_MS: Final = 1000
 UNMARKED: Final = "unmarked"
@@ -132,9 +133,10 @@ class Shard:
     ) -> Answer:
         """An answer with the figures that stand now."""
         brand, campaign = self.brands.get(brand_of(campaign_id)), self.campaigns.get(campaign_id)
+        retry = retry_ms(brand, campaign, now) if brand and campaign and refused in ((FLIGHT,), (PACING,)) else None
         if refused is None:
             refused = reasons(brand, campaign, now) if brand and campaign else ()
-        return Answer(outcome, refused, brand.figures(now) if brand else None, mark, detail)
+        return Answer(outcome, refused, brand.figures(now) if brand else None, mark, detail, retry)
 
 
 def hold_name(campaign_id: int, hold_id: str) -> str:

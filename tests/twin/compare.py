@@ -9,14 +9,14 @@ from typing import Final
 from engine.client.holds import HoldResult, RefundResult
 from engine.domain.causes import reasons_of
 from engine.domain.ids import brand_of
-from engine.domain.periods import day_of
+from engine.domain.periods import day_of, ms_of
 from engine.live import journal, outcome_runs
 from engine.live.keys import keys_of_brand, keys_of_campaign, shard_keys
 from engine.live.replies import SpendResult
 from engine.live.scripts import Script
 from engine.live.transport.pool import Call, ConnectionPool
 from tests.model import Answer, Asked, Change, Entry, Figures, ReferenceModel, Row, Shard, Step, Verdict
-from tests.model.plan import LIFETIME, Campaign, Counter, periods_of
+from tests.model.plan import LIFETIME, Brand, Campaign, Counter, minute_of, periods_of
 
 VERDICTS = {"k": "counted", "p": "earlier", "d": "duplicate", "c": "conflict", "u": "unknown_campaign"}
 
@@ -25,7 +25,10 @@ def answer_of(result: SpendResult | HoldResult | RefundResult) -> Answer:
     """A client's result in the format of the model."""
     got = result.figures
     figures = got and Figures(got.daily_spend, got.monthly_spend, got.daily_limit, got.monthly_limit)
-    return Answer(result.outcome, result.reasons, figures, getattr(result, "mark", ""), result.detail)
+    refused = result.outcome == "refused" and not isinstance(result, RefundResult)
+    retry = result.retry_at if refused else None
+    mark = getattr(result, "mark", "")
+    return Answer(result.outcome, result.reasons, figures, mark, result.detail, None if retry is None else ms_of(retry))
 
 
 def entry_of(entry_id: bytes, fields: dict[bytes, bytes]) -> tuple[Entry, str]:
@@ -161,6 +164,7 @@ class RedisView:
                 assert plan == (there.version, there.enabled, there.archived, there.schedule.compiled), campaign
                 same_counters(fields, there.spent, state.kept_now, all_periods)
                 same_own_budgets(fields, there)
+                same_pacing(fields, there, state.kept_now)
 
     def _check_journal(self, shard: int, state: Shard, raw: Iterable[tuple[bytes, dict[bytes, bytes]]]) -> None:
         for entry_id, fields in raw:
@@ -198,8 +202,11 @@ class RedisView:
         else:
             assert not of_campaigns
             assert not any(
-                c.limits.compiled or c.flights for c in state.campaigns.values() if brand_of(c.campaign_id) == brand_id
+                c.limits.compiled or c.flights or c.pace
+                for c in state.campaigns.values()
+                if brand_of(c.campaign_id) == brand_id
             )
+        same_pacing(fields, brand, state.kept_now)
         assert {name.decode(): value.decode() for name, value in holds.items()} == {
             f"{campaign}:{hold}": f"{of.held},{of.expires_ms}" + (f",{of.number}" if of.number else "")
             for (campaign, hold), of in brand.holds.items()
@@ -214,9 +221,18 @@ def same_counters(fields: dict[bytes, bytes], spent: Counter, now: int, all_peri
     """Each period's counter; only open periods where a close or rebuild may have removed the others."""
     got = {name.decode(): int(value) for name, value in fields.items() if name[:2] in (b"d:", b"m:")}
     open_ = periods_of(now)
-    rolling = {period for period in {*got, *spent} if not period.startswith("f:")}
+    rolling = {period for period in {*got, *spent} if not period.startswith(("f:", "s:"))}
     for period in rolling if all_periods else open_:
         assert got.get(period, 0) == spent[period], f"{period}: Redis {got.get(period, 0)}, twin {spent[period]}"
+
+
+def same_pacing(fields: dict[bytes, bytes], there: Brand | Campaign, now: int) -> None:
+    """What was published of its pacing, and what its present minute spent."""
+    names = [b"p", *(b"c%d" % number for number in range(1, 10))]
+    assert {f"{name.decode()}={fields[name].decode()}" for name in names if name in fields} == set(there.pace)
+    if there.paced(now, 0):
+        minute, spent, *_ = fields.get(b"s", b"0,0").split(b",")
+        assert (int(spent) if int(minute) == now // 60_000 else 0) == there.spent[minute_of(now)]
 
 
 _SINCE: Final = {

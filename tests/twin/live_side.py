@@ -13,7 +13,7 @@ from engine.client import batches
 from engine.client.leases.calls import asks_draw, asks_lease, read_draw, read_grant
 from engine.client.sync import BudgetClient
 from engine.client.sync import Spend as ClientSpend
-from engine.domain.causes import reasons_of
+from engine.domain.causes import FLIGHT, PACING, reasons_of
 from engine.domain.ids import SHARDS, brand_of, campaign_id_of
 from engine.domain.periods import at_ms, date_of, day_of, month_of
 from engine.errors import NotFound, NotReady
@@ -133,11 +133,14 @@ class LiveSide:
         for code in reply[1].decode().split(","):
             word, noted = ("refused", "") if code[0] == "x" else _CODES[code]
             causes = reasons_of(int(code[1:]) if code[0] == "x" else masks.get(campaign, 0))
-            answers.append(Answer(word, causes, after, noted))
+            by_clock = word == "refused" and causes in ((FLIGHT,), (PACING,))
+            answers.append(
+                Answer(word, causes, after, noted, retry_ms=got.starts.get(campaign) if got and by_clock else None)
+            )
         return answers
 
     def lease(self, call: Leasing) -> Granted:
-        asked = asks_lease(call.campaign_id, call.lease_id, call.micros, call.ttl_ms, call.number)
+        asked = asks_lease(call.campaign_id, call.lease_id, call.micros, call.ttl_ms, call.number, call.least)
         grant = read_grant(self.wire.call(asked, 20.0))
         return Granted(grant.outcome, grant.held, grant.reasons)
 
@@ -157,9 +160,9 @@ class LiveSide:
         return answer_of(given)
 
     def publish(self, brand: BrandPlan, campaigns: list[CampaignPlan], create: set[int]) -> dict[int, int] | None:
-        of_brand = admin.BrandPlan(*brand, brand.brand_id in create)
+        of_brand = admin.BrandPlan(*brand[:5], brand.brand_id in create, brand.pace)
         plans = [
-            admin.CampaignPlan(*plan[:5], plan.campaign_id in create, plan.limits, None, plan.flights)
+            admin.CampaignPlan(*plan[:5], plan.campaign_id in create, plan.limits, None, plan.flights, plan.pace)
             for plan in campaigns
         ]
         brought = self.live.bring(self.instance, of_brand, plans)

@@ -69,7 +69,7 @@ class ModelMachine(RuleBasedStateMachine):
         if brand and own:
             held = brand.held_by(campaign_id)
             lefts += [b.remaining - held for b in own.budgets(now) if b.remaining is not None]
-        return max(min(lefts, default=7) + (amount == "one more"), 1)
+        return min(max(min(lefts, default=7) + (amount == "one more"), 1), 10**12)
 
     def hold(self, place: int, drawn: str) -> tuple[int, str]:
         """In two of three cases an open hold or lease; else the drawn one."""
@@ -199,7 +199,7 @@ class ModelMachine(RuleBasedStateMachine):
         self.sets_a_lease(campaign, lease, 0, 1, self.lease_calls)
 
     def sets_a_lease(self, campaign: int, lease: str, micros: int, ttl: int, number: int) -> None:
-        call = Leasing(campaign, lease, micros, ttl, number)
+        call = Leasing(campaign, lease, micros, ttl, number, number % 3 * 4)
         assert self.side.lease(call) == self.twin.lease(call, self.clock)
 
     @rule(
@@ -278,7 +278,8 @@ class ModelMachine(RuleBasedStateMachine):
     def publishes(self, place: int, daily: int | None, monthly: int | None, archived: bool) -> None:
         brand = self.side.brands[place]
         before = self.plans.get(brand)
-        self.bring(BrandPlan(brand, before.version + 1 if before else 1, daily, monthly, archived), [])
+        pace = before.pace if before else ()
+        self.bring(BrandPlan(brand, before.version + 1 if before else 1, daily, monthly, archived, pace), [])
 
     @rule(place=st.integers(0, 2), schedule=st.sampled_from(SCHEDULES), limits=OWN_LIMITS)
     def adds_a_campaign(self, place: int, schedule: Schedule, limits: OwnLimits = NO_LIMITS) -> None:

@@ -12,15 +12,15 @@ from engine.live.scripts import swapping
 from engine.live.transport.pool import ConnectionPool
 from tests.live.plant import MOVABLE_CLOCK
 from tests.twin.conftest import drawn
-from tests.twin.instants import FAR_MOVES, MOVES
+from tests.twin.instants import FAR_MOVES
 from tests.twin.live_side import LiveSide
-from tests.twin.machine import ModelMachine
+from tests.twin.paced import PacedMachine
 
 
-class OverTheYears(ModelMachine):
+class OverTheYears(PacedMachine):
     """With every move of the clock."""
 
-    moves = {**MOVES, **FAR_MOVES}
+    moves = {**PacedMachine.moves, **FAR_MOVES}
 
 
 @pytest.fixture

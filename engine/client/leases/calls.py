@@ -35,12 +35,13 @@ class Grant(NamedTuple):
     detail: str = ""
 
 
-def asks_lease(campaign_id: int, lease_id: str, micros: int, ttl_ms: int, number: int) -> Call:
+def asks_lease(campaign_id: int, lease_id: str, micros: int, ttl_ms: int, number: int, least: int = 0) -> Call:
     """Sets the hold to `micros`; 0 gives all back. number: of this call among the lease's, from 1, so that a delayed
-    call cannot undo a later one.
+    call cannot undo a later one. least: a typical amount of its spends, which pacing grants if anything; 0 where none is
+    known.
     """
     args = (LAYOUT, str(campaign_id), lease_id, str(micros), str(ttl_ms), str(number))
-    return call_for(script("lease"), campaign_id, args)
+    return call_for(script("lease"), campaign_id, (*args, str(least)) if least else args)
 
 
 def read_grant(reply: Reply) -> Grant:

@@ -186,7 +186,8 @@ class Keeper:
             if micros is not None:
                 asked.append(lease)
                 ttl_ms = round(lease.ttl_s * 1000)
-                calls.append(asks_lease(lease.campaign_id, lease.lease_id, micros, ttl_ms, lease.next_number()))
+                number, least = lease.next_number(), lease.typical
+                calls.append(asks_lease(lease.campaign_id, lease.lease_id, micros, ttl_ms, number, least))
         sent_s = time.monotonic()
         for lease, reply in zip(asked, self._answers(calls), strict=True):
             with lease.heard(reply) as told:

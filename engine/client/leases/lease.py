@@ -71,7 +71,7 @@ class Lease:
     __slots__ = (
         "_acquire", "_clock", "_dry", "_end", "_ended", "_granted_s", "_held", "_keeper", "_largest", "_left", "_lock", "_low", "_number", "_place", "_rate", "_rate_s", "_release",
         "_running", "_slots", "_smallest", "_spent", "_spent_before", "_trouble", "_until_s", "_waiting", "_wanted", "_words", "campaign_id",
-        "lease_id", "lost", "ttl_s",
+        "lease_id", "lost", "ttl_s", "typical",
     )  # fmt: skip
 
     def __init__(
@@ -114,6 +114,8 @@ class Lease:
         self._dry = False
         self._trouble: tuple[str, ...] = (EMPTY,)
         self._ended = ""
+        self.typical = 0
+        """The largest of its latest spends in micros, or the one that it could not make: what pacing grants at least."""
         self.lost = 0
         """Micros of spends that may or may not be counted: Redis could not be reached within its dedup window of
         request ids.
@@ -156,6 +158,7 @@ class Lease:
             self._low = -1
             self._keeper.wake()
         if left < 0:
+            self.typical = min(self._left - left, MAX_AMOUNT_MICROS)
             if self._until_s and self._trouble == (EMPTY,) and self.campaign_id in self._running:
                 self._dry = True
             self._keeper.wake()
@@ -170,7 +173,8 @@ class Lease:
         if not self._slots.turn(self._place - first):
             self._keeper.wake()
             return False
-        micros = sum(self._words[first : self._place])
+        spends = self._words[first : self._place]
+        micros, self.typical = sum(spends), max(spends, default=self.typical)
         self._waiting += micros
         self._spent += micros
         self._place = self._slots.first

@@ -7,11 +7,13 @@ With Redis away the change is committed all the same and published later; the re
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, Unpack
 
 from engine.domain.budget import NO_LIMITS, OwnLimits
+from engine.domain.curves import Points
+from engine.domain.pacing import NO_PACING, Pacing
 from engine.errors import BudgetError, ServerAway
 from engine.flows.catalog.publish import Publisher
 from engine.flows.catalog.restored import Restored, TakenBack
@@ -73,12 +75,12 @@ class Manage:
         monthly_budget_micros: int | None,
         external_id: str | None,
         actor: str,
+        pacing: Pacing = NO_PACING,
     ) -> Changed[BrandRecord]:
-        """A new brand. Raises InvalidName, InvalidBudget, InvalidId, Conflict."""
+        """A new brand. Raises InvalidName, InvalidBudget, InvalidId, InvalidPacing, Conflict."""
         self._free_ids(lambda: self._restored().before_a_brand())
-        return self._brand(
-            self._catalog.create_brand(name, daily_budget_micros, monthly_budget_micros, external_id, actor), actor
-        )
+        budgets = (daily_budget_micros, monthly_budget_micros)
+        return self._brand(self._catalog.create_brand(name, *budgets, external_id, actor, pacing), actor)
 
     def update_brand(self, brand_id: int, actor: str, **changes: Any) -> Changed[BrandRecord]:
         """Changes fields of a brand (see Catalog.update_brand). Raises as create_brand, and NotFound."""
@@ -103,10 +105,13 @@ class Manage:
         external_id: str | None,
         actor: str,
         limits: OwnLimits = NO_LIMITS,
+        pacing: Pacing = NO_PACING,
     ) -> Changed[CampaignRecord]:
-        """A new campaign of a brand. Raises InvalidName, InvalidSchedule, InvalidBudget, InvalidId, Conflict, NotFound."""
+        """A new campaign of a brand. Raises InvalidName, InvalidSchedule, InvalidBudget, InvalidId, InvalidPacing,
+        Conflict, NotFound.
+        """
         self._free_ids(lambda: self._restored().before_campaigns(brand_id))
-        made = self._catalog.create_campaign(brand_id, name, schedule, external_id, actor, limits=limits)
+        made = self._catalog.create_campaign(brand_id, name, schedule, external_id, actor, limits=limits, pacing=pacing)
         return self._campaign(made, actor)
 
     def create_campaigns(self, brand_id: int, names: Sequence[str], actor: str) -> list[CampaignRecord]:
@@ -166,6 +171,14 @@ class Manage:
         """Takes a campaign into use again, switched as it was. Raises NotFound, Conflict where its name is taken."""
         before = self._catalog.campaign(campaign_id)
         return self._campaign(self._catalog.unarchive_campaign(campaign_id, actor, name=name), actor, before)
+
+    def put_curve(self, name: str, points: Mapping[int, Points], actor: str) -> list[str]:
+        """Makes a curve, or another in its place, by weekday (0 is every day), and publishes what it paces. Returns why
+        brands could not be published. Raises InvalidPacing, InvalidCurve.
+        """
+        return [
+            why_not for brand_id in self._catalog.curves.put(name, points) if (why_not := self._bring(brand_id, actor))
+        ]
 
     def _brand(
         self, row: BrandRecord, actor: str, before: BrandRecord | None = None, running: int = 0

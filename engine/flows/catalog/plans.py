@@ -14,10 +14,15 @@ from engine.live.admin import REST_S
 from engine.live.inspect import PAGE, Inspector
 from engine.live.keys import keys_of_brand
 
-_OF_BRAND: Final = {"v": "version", **{kind.stored: kind.words for kind in BUDGETS}, "archived": "archived"}
+_OF_BRAND: Final = {
+    "v": "version", **{kind.stored: kind.words for kind in BUDGETS}, "archived": "archived", "p": "pacing",
+}  # fmt: skip
 _OF_CAMPAIGN: Final = {
     "v": "version", "on": "switch", "archived": "archived", "schedule": "schedule", "x": "own budgets", "f1": "present flight", "f2": "next flight",
+    "p": "pacing",
 }  # fmt: skip
+
+_CURVES: Final = tuple(f"c{number}" for number in range(1, 10))
 
 
 _OWN: Final = 4
@@ -47,15 +52,20 @@ def plans_off(
         if inspector.lacks(shard_of(b.id)):
             continue
         limits = (_limit(kind.limit_of(b)) for kind in BUDGETS)
-        wanted = [str(b.version), *limits, _bit(b.archived_at is not None)]
+        wanted = [str(b.version), *limits, _bit(b.archived_at is not None), _named(b.pace).get("p", "")]
+        if plan is not None:
+            plan[-1] = plan[-1] or ""
         yield from _compare(f"brand {b.id}", b.id, plan, wanted, _OF_BRAND.values())
+    paced = [(f"brand {b.id}", b.id, keys_of_brand(b.id).brand(b.id), b.pace) for b in listed if b.pace]
+    paced += [(f"campaign {c.id}", c.brand_id, keys_of_brand(c.brand_id).campaign(c.id), c.pace) for c in own if c.pace]
+    yield from _curves_off(inspector, [row for row in paced if not inspector.lacks(shard_of(row[1]))], rests)
     found = _read(inspector, [keys_of_brand(c.brand_id).campaign(c.id) for c in own], tuple(_OF_CAMPAIGN), rests)
     for c, switch in zip(own, found, strict=True):
         if inspector.lacks(shard_of(c.brand_id)):
             continue
         wanted = [
             str(c.version), _bit(c.enabled), _bit(c.archived_at is not None), c.schedule.compiled, c.limits.compiled,
-            *(flight.compiled for flight in c.flights), *("",) * (IN_PLAN - len(c.flights)),
+            *(flight.compiled for flight in c.flights), *("",) * (IN_PLAN - len(c.flights)), _named(c.pace).get("p", ""),
         ]  # fmt: skip
         if switch is not None:
             switch[_OWN:] = ["" if value in (None, LIFTED) else value for value in switch[_OWN:]]
@@ -86,6 +96,24 @@ def _compare(
                 micros = int(is_so or 0) - int(agreed)
             text = f"{name} has {field} {is_so or 'none'} in Redis, the catalog says {agreed or 'none'}"
             yield Apart(name, brand_id, text, micros, older)
+
+
+def _named(pace: Sequence[str]) -> dict[str, str]:
+    """The fields of a pacing."""
+    return dict(part.split("=", 1) for part in pace)
+
+
+def _curves_off(
+    inspector: Inspector, paced: Sequence[tuple[str, int, str, Sequence[str]]], rests: bool
+) -> Iterator[Apart]:
+    """The curves that differ, of rows with pacing: (entity, brand, key, pace). Who has none is not read again."""
+    for (entity, brand_id, _, pace), live in zip(
+        paced, _read(inspector, [row[2] for row in paced], _CURVES, rests), strict=True
+    ):
+        wanted = _named(pace)
+        for field, is_so in zip(_CURVES, live or (), strict=False):
+            if (is_so or "") != wanted.get(field, ""):
+                yield Apart(entity, brand_id, f"{entity} has another curve {field} in Redis than the catalog")
 
 
 def _limit(micros: int | None) -> str:

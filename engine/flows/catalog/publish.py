@@ -300,6 +300,7 @@ def brand_plan(brand: BrandRecord, *, create: bool) -> BrandPlan:
         brand.monthly_budget_micros,
         brand.archived_at is not None,
         create,
+        brand.pace,
     )
 
 
@@ -314,4 +315,5 @@ def campaign_plan(campaign: CampaignRecord, *, create: bool) -> CampaignPlan:
         create,
         campaign.limits,
         flights=campaign.flights,
+        pace=campaign.pace,
     )

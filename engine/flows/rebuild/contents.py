@@ -93,17 +93,17 @@ def with_lifetimes(db: Engine, counted: Counted, campaigns: Sequence[CampaignRec
     return {**counted} | {owner: [*counted.get(owner, ()), *own] for owner, own in fields.items()}
 
 
-def has_own(campaign: CampaignRecord) -> bool:
-    """Whether a campaign has limits or flights of its own."""
-    return bool(campaign.limits.compiled or campaign.flights)
-
-
 def _own(campaign: CampaignRecord) -> list[str]:
-    """The fields of its limits and flights."""
-    fields = ["x", campaign.limits.compiled or LIFTED] if has_own(campaign) else []
+    """The fields of its limits, flights and pacing."""
+    fields = ["x", campaign.limits.compiled or LIFTED] if campaign.has_own else []
     for place, flight in enumerate(campaign.flights, 1):
         fields += [f"f{place}", flight.compiled]
-    return fields
+    return fields + _pacing(campaign.pace)
+
+
+def _pacing(parts: Sequence[str]) -> list[str]:
+    """The fields of a pacing; the minute begins anew."""
+    return [text for part in parts for text in part.split("=", 1)]
 
 
 def stored(micros: int) -> int:
@@ -133,7 +133,7 @@ def plan_hashes(
     for key in () if keeps_memories else (*keys.requests, *keys.events):
         yield key, ["#", "1"]
     held_of: dict[int, int] = {}
-    held_by: dict[int, dict[int, int]] = {c.brand_id: {} for c in campaigns if has_own(c)}
+    held_by: dict[int, dict[int, int]] = {c.brand_id: {} for c in campaigns if c.has_own}
     for hold in held:
         held_of[hold.brand_id] = held_of.get(hold.brand_id, 0) + hold.held_micros
         if hold.brand_id in held_by:
@@ -155,7 +155,7 @@ def plan_hashes(
             fields += ["own", "1"]
             for campaign_id, micros in held_by[b.id].items():
                 fields += [f"h:{campaign_id}", str(stored(micros))]
-        yield keys.brand(b.id), fields + counted.get((b.id, None), [])
+        yield keys.brand(b.id), fields + _pacing(b.pace) + counted.get((b.id, None), [])
         for key in keys.holds(b.id):
             yield key, []
     for c in campaigns:

@@ -23,7 +23,6 @@ from engine.flows.persist.persister import Persister
 from engine.flows.rebuild.contents import (
     Counted,
     Hash,
-    has_own,
     hold_slices,
     memory_slices,
     open_counters,
@@ -240,7 +239,7 @@ class Rebuilder:
         self._write(keys, token, brands, has, active)
         # No entry may be stamped before the last one that stays.
         floor = max(0 if how.accept_clock else has.last_ms, ms_of_entry(carried.entry_id), min(kept_now, has.now))
-        with_limits = any(map(has_own, has.campaigns))
+        with_limits = any(c.has_own for c in has.campaigns) or any(b.pace for b in brands)
         self._finish(keys, token, carried, floor, active is not None, with_limits)
         return Rebuilt(
             shard, len(brands), len(has.campaigns), len(has.memories.requests), len(has.memories.events), carried.persisted, carried.salvaged,

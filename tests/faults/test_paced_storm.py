@@ -1,0 +1,50 @@
+"""Eight processes race for a paced budget while its day passes: nothing over the limit, and never more than one amount over the curve."""
+
+from __future__ import annotations
+
+from engine.domain.money import format_micros
+from engine.domain.pacing import Pacing, compiled
+from engine.domain.periods import MINUTE_MS, next_month_ms
+from engine.live.admin import BrandPlan
+from engine.live.keys import keys_of_brand
+from tests.faults.crowd import CROWD_S, Crowd, paced
+from tests.live.plant import BRAND, MOVABLE_CLOCK, Plant
+from tests.model import pacing as model
+from tests.processes.conftest import until
+
+DAILY = 100_000_000
+PARTS = compiled(Pacing("even", "300"))
+
+
+def tries_of(plant: Plant) -> int:
+    """How many tries the shard has answered."""
+    fields = plant.plain.hgetall(keys_of_brand(BRAND).shard)
+    return sum(int(value) for name, value in fields.items() if name.startswith(b"count:"))
+
+
+def test_v14_a_storm_on_a_paced_budget_is_never_more_than_one_amount_over_its_curve(
+    plant: Plant, clock: None, hot_url: str
+) -> None:
+    midnight = next_month_ms(plant.live.now_ms())
+    plant.at(midnight)
+    plant.brand(daily="100")
+    plant.campaign(BRAND * 65536 + 2)
+    assert plant.live.publish(plant.instance, BrandPlan(BRAND, 2, DAILY, None, False, False, PARTS), [])
+    crowd = Crowd(paced, hot_url, MOVABLE_CLOCK)
+    crowd.barrier.wait(CROWD_S)
+    # The day in steps of eleven minutes and some, as fast as it goes, and past its end.
+    for step in range(131):
+        plant.at(midnight + step * (11 * MINUTE_MS + 77))
+        until(lambda wanted=tries_of(plant) + 24: tries_of(plant) >= wanted)  # type: ignore[misc]  # mypy cannot infer a default
+    crowd.over.value = 0
+    told = crowd.told()
+    crowd.end()
+    spent = before = 0
+    for entry in plant.entries():
+        for spend in entry.spends():
+            # The law of each entry, at its own instant.
+            assert spent < model.allowed(PARTS, DAILY, entry.ms), (format_micros(spent), entry.ms)
+            spent += spend.amount_micros
+            before += 1
+    assert before == sum(accepted for accepted, _ in told) and sum(tries for _, tries in told) > before
+    assert DAILY - 700_000 < spent <= DAILY and plant.spent() == spent
