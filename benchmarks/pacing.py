@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.pacing_policies import OURS, PEERS, OurGate, OurGateAndRate, Policy
+from benchmarks.pacing_redis import compare
 from benchmarks.pacing_traffic import TRAFFIC, Day, Market, day_of_traffic, market
 from engine.domain.curves import PPM, STRAIGHT, curve_of
 from engine.domain.gate import Due
@@ -270,9 +271,16 @@ def main() -> int:
     if given.pictures is not None:
         _draw(given.pictures, found)
     all_kept = kept(found, promises(OurGate, OurGateAndRate), say)
+    all_kept &= compare(_for_redis(market(given.data), 5_000 if given.short else 100_000), say)
     if given.write:
         RESULTS.write_text("\n".join(["# Pacing, measured", "", *lines, ""]), encoding="utf-8")
     return 0 if all_kept else 1
+
+
+def _for_redis(of: Market, offers: int) -> dict[str, tuple[Due, Day, int]]:
+    """A day of each plan, for a real Redis."""
+    day = day_of_traffic(of, offers, 0)
+    return {plan: (due, day, int(sum(day.prices) * 0.4)) for plan, due in PLANS.items()}
 
 
 def played(of: Market, wanted: Sequence[Case], say: Callable[[str], None]) -> Found:

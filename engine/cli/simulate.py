@@ -30,7 +30,7 @@ _COLUMNS = ("day", "", "used", "most off plan", "dark hours", "busiest 5 min", "
     "--pacing",
     default="even",
     show_default=True,
-    metavar="asap|even|ahead|traffic",
+    metavar="asap|even|ahead|traffic|custom:NAME",
     help="traffic is the curve that the 28 days before each day teach.",
 )
 @click.option(
@@ -62,15 +62,13 @@ def simulate(
     The log has what was counted then, and not what was refused: to see more traffic, give the tries with --csv. Nothing is changed.
     """
     from engine.domain.money import parse_budget
-    from engine.domain.pacing import CUSTOM, InvalidPacing, Pacing, check_catch_up, check_pacing
+    from engine.domain.pacing import Pacing, check_catch_up, check_pacing
     from engine.views.simulations import Simulations, Wanted
 
     limit = None if daily is None else parse_budget(daily, "daily")
     if daily is not None and not limit:
         raise InvalidInput(f"daily {shown(daily)} is no budget to spend: give an amount above 0", "daily")
     mode = Pacing(check_pacing(pacing), check_catch_up(catch_up))
-    if mode.mode.startswith(CUSTOM):
-        raise InvalidPacing(f"pacing {shown(pacing)} is not simulated: use asap, even, ahead or traffic", "pacing")
     campaign = app.campaign_id(campaign_id)
     offered = None if file is None else _offered(app, campaign, file)
     done = Simulations(app.system.db, app.system.catalog).run(

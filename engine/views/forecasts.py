@@ -6,16 +6,18 @@ from datetime import date
 
 from sqlalchemy import Connection, Engine
 
+from engine.domain.curves import Points
 from engine.domain.forecast import Forecast, Spent, forecast
 from engine.domain.periods import date_of, day_of
-from engine.domain.traffic import DAYS_BACK, History, known_days, usable
+from engine.domain.schedule import DAYS
+from engine.domain.traffic import DAYS_BACK, History, known_days, shape_of, usable
 from engine.ledger import hourly
 from engine.ledger.hourly import Owner
 from engine.views.overview import Overview
 
 
 class Forecasts:
-    """Reads what a forecast needs."""
+    """Reads what a forecast or a learned curve needs."""
 
     def __init__(self, db: Engine, overview: Overview) -> None:
         self._db = db
@@ -33,6 +35,16 @@ class Forecasts:
         with self._db.connect() as connection:
             history = history_before(connection, owner, day_of(brand.now_ms))
         return forecast(history, spent, brand.now_ms, str(owner))
+
+    def learned(self, brand_id: int) -> tuple[dict[int, Points], int]:
+        """The points of a brand's usual day by weekday (1 is Monday), and by how many days. Raises NotFound,
+        TooLittleHistory.
+        """
+        today = day_of(self._overview.figures(brand_id).now_ms)
+        with self._db.connect() as connection:
+            history = teaching_days(connection, Owner("brand", brand_id), today)
+        days = sum(any(hours) for hours in history.values())
+        return {weekday + 1: shape_of(history, weekday).points for weekday in range(len(DAYS))}, days
 
 
 def history_before(connection: Connection, owner: Owner, today: int) -> History:

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import Engine
 
-from engine.domain.curves import PPM, STRAIGHT, curve_of
+from engine.domain.curves import PPM, STRAIGHT, Points, curve_of
 from engine.domain.gate import Due
 from engine.domain.pacing import LANDED_MS, TRAFFIC, Pace, Pacing, compiled
 from engine.domain.periods import date_of, day_number, day_start_ms
@@ -112,7 +112,9 @@ class Simulations:
 
     def _due(self, owner: Owner, schedule: Schedule | None, number: int, pacing: Pacing) -> Due | None:
         """The curve of a day by what was known before it; None is asap."""
-        weekday, curves = weekday_of(number), {}
+        weekday, curves = weekday_of(number), dict[int, Points]()
+        if pacing.curve is not None:
+            curves = self._catalog.curves.points(pacing.curve)
         if pacing.mode == TRAFFIC:
             with self._db.connect() as connection:
                 curves = {weekday + 1: shape_of(teaching_days(connection, owner, number), weekday).points}

@@ -109,6 +109,18 @@ def test_the_curve_of_traffic_is_what_the_days_before_teach_and_no_later_one(be:
     assert "campaign 65537 has too little history: 1 day with spend" in refused.complaint
 
 
+def test_a_curve_of_a_file_is_simulated_by_its_name(be: Be, ready: System, tmp_path: Path) -> None:
+    campaign = acme(be, "--daily", "1440")
+    rush(ready, campaign)
+    (tmp_path / "late.csv").write_text("time,share\n12:00,0\n24:00,1000000\n", encoding="utf-8")
+    be("curve", "create", "late", str(tmp_path / "late.csv"))
+    words = ("simulate", str(campaign), "--from", "2026-11-16", "--to", "2026-11-16", "--pacing", "custom:late")
+    (day,) = be(*words, "--json").document["days"]
+    # 720 are offered from noon on for 1,440 that are due, and the last five minutes are the curve's landing.
+    assert float(day["simulated"]["used"]) > 0.99
+    assert be(*words, "--json").document["days"][0]["simulated"]["refused"] >= 1440
+
+
 def test_tries_may_come_from_a_file_and_stand_beside_what_the_log_has(be: Be, ready: System, tmp_path: Path) -> None:
     campaign = acme(be, "--daily", "2")
     write(ready.db, [row(campaign, UNIT, at=DAY + timedelta(hours=12))])
@@ -141,7 +153,7 @@ WRONG = (
     (("--from", "yesterday", "--to", "2026-11-15"), 2, "'yesterday' does not match the format"),
     (("--from", "2026-11-15", "--to", "2026-11-15"), 1, "the log has no spend of campaign 65537"),
     (("--from", "2026-11-16", "--to", "2026-11-16", "--pacing", "slow"), 2, "pacing 'slow' is none"),
-    (("--from", "2026-11-16", "--to", "2026-11-16", "--pacing", "custom:a"), 2, "pacing 'custom:a' is not simulated"),
+    (("--from", "2026-11-16", "--to", "2026-11-16", "--pacing", "custom:a"), 1, "there is no curve 'a'"),
     (("--from", "2026-11-16", "--to", "2026-11-16", "--catch-up", "50"), 2, "catch_up '50' is none"),
     (("--from", "2026-11-16", "--to", "2026-11-16", "--daily", "0"), 2, "daily '0' is no budget to spend"),
     (("--from", "2026-11-16", "--to", "2026-11-16", "--daily", "none"), 2, "daily 'none' is no budget to spend"),

@@ -62,7 +62,7 @@ def test_where_days_differ_in_size_today_decides_and_where_they_do_not_the_usual
 
 
 def test_where_all_days_were_alike_a_late_start_is_no_day_without_spend() -> None:
-    found = at(12, 0, {day: (10 * UNIT,) * 24 for day in days()})
+    found = at(12, 0, dict.fromkeys(days(), (10 * UNIT,) * 24))
     assert (found.day.expected, found.rule) == (120 * UNIT, AS_USUAL)
 
 
