@@ -271,7 +271,7 @@ def main() -> int:
     if given.pictures is not None:
         _draw(given.pictures, found)
     all_kept = kept(found, promises(OurGate, OurGateAndRate), say)
-    all_kept &= compare(_for_redis(market(given.data), 5_000 if given.short else 100_000), say)
+    all_kept &= compare(_for_redis(market(given.data), 2_000 if given.short else 20_000), say)
     if given.write:
         RESULTS.write_text("\n".join(["# Pacing, measured", "", *lines, ""]), encoding="utf-8")
     return 0 if all_kept else 1

@@ -60,6 +60,18 @@ def forecast_document(owner: Owner, found: Forecast) -> dict[str, Any]:
     }
 
 
+def forecast_of(app: App, brand_id: int) -> dict[str, Any] | None:
+    """The forecast of a brand as JSON; None where it has too little history."""
+    from engine.errors import TooLittleHistory
+    from engine.ledger.hourly import Owner
+
+    owner = Owner("brand", brand_id)
+    try:
+        return forecast_document(owner, app.system.forecasts.of(owner))
+    except TooLittleHistory:
+        return None
+
+
 def _document(band: Band) -> dict[str, str]:
     return {name: format_micros(getattr(band, name)) for name in ("expected", "low", "high")}
 

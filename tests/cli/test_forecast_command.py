@@ -58,6 +58,7 @@ def test_a_brand_and_its_campaign_are_forecast_from_the_log_and_today_s_spend_in
     assert float(document["month"]["expected"]) == pytest.approx(
         float(document["day"]["expected"]) + 240 * (left.days - 1), rel=0.01
     )
+    assert be("brand", "show", "1", "--json").document["forecast"]["days"] == 14
     own = be("forecast", str(campaign), "--json").document
     assert own["campaign_id"] == campaign
     assert float(own["day"]["high"]) <= 200
@@ -85,6 +86,7 @@ def test_a_brand_with_little_history_says_so_on_the_command_line_and_on_its_page
     refused = be("forecast", "1")
     said = "brand 1 has too little history: 3 days with spend of the last 28, 7 are needed"
     assert (refused.status, refused.complaint) == (1, said)
+    assert be("brand", "show", "1", "--json").document["forecast"] is None
     page = create_app(ready).test_client().get("/brands/1/spend").get_data(as_text=True)
     assert f"No forecast yet: {said}." in page
 
