@@ -99,7 +99,9 @@ local function reserve(operation, was, was_held)
   end
   if was then return was end
   local campaign = plans.campaigns[operation.campaign]
-  local mask = unfit_causes(operation.brand, campaign, operation.amount, now) + (is_held_back_by(operation.brand, campaign) and PACING or 0)
+  local mask = refusal(operation.brand, campaign, operation.amount, now)
+  if is_held_back_by(operation.brand, campaign) then mask = mask + PACING end
+  if mask == RATE then campaign.awaited = math.max(campaign.awaited or 0, operation.amount) end
   if mask > 0 then return 'x' .. mask end
   local expires = text(now + operation.ttl)
   add_held(operation.brand, operation.campaign, operation.amount)
@@ -157,7 +159,7 @@ local moved, messages = plan_changes(plans, now)
 if #lines > 0 then
   local entry = { 'h', table.concat(lines) }
   add_flights(entry, plans.campaigns)
-  local failed = append(shard, journal_key, entry, moved)
+  local failed = append(shard, journal_key, entry, moved, add_trips(entry, plans.campaigns))
   if failed then return failed end
 end
 local shard_fields, event_fields = { 'now', text(now), 'n', text(shard.n) }, {}

@@ -58,7 +58,7 @@ for _, budget in ipairs(campaign.budgets) do room = math.min(room, left_of(budge
 if brand.pace then room = math.min(room, math.max(gap_of(brand.pace, brand.held), least)) end
 if campaign.pace then room = math.min(room, math.max(gap_of(campaign.pace, others), least)) end
 if held_back then room = 0 end
-local stopped, causes = gates_of(brand, campaign, now), unfit_causes(brand, campaign, amount, now) + (held_back and PACING or 0)
+local stopped, causes = gates_of(brand, campaign, now), refusal(brand, campaign, amount, now) + (held_back and PACING or 0)
 local after, outcome = amount, 'a'
 if is_old then
   after, outcome = before, 'o'

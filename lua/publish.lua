@@ -4,8 +4,9 @@
 -- ARGV  1 layout  2 instance uuid  3 brand id  4 version  5 daily limit  6 monthly limit (micros, empty = none)  7 archived 0|1
 --       8 create 0|1: this brand was never published and has no log rows, so that a missing hash is new and not lost
 --       then for each campaign: id, version, on 0|1, archived 0|1, compiled schedule, create 0|1; and where the last key is holds: its own limits
---         `<daily>:<monthly>:<lifetime>` (each empty = none), with flights `|<f1>` or `|<f1>|<f2>` (lib/flights.lua), and what its lifetime counter begins with, `<micros>,<month>,<n>`, or empty: the micros
---         that the log has of it before that month, read when it had all entries up to n
+--         `<daily>:<monthly>:<lifetime>` (each empty = none), with flights `|<f1>` or `|<f1>|<f2>` (lib/flights.lua), then with a brake `|br=<its field>`
+--         (lib/brake.lua), and what its lifetime counter begins with, `<micros>,<month>,<n>`, or empty: the micros that the log has of it before that month,
+--         read when it had all entries up to n
 --       then the limits of further budgets, in the order of the list (lib/budgets.lua); budgets that are left out keep their limits
 --       last, where the brand has pacing, its named parts (lib/paced_plan.lua); those of a campaign are at the end of its limits
 -- Reply {'ok', brand version, n, now, ahead}; ahead: `<id>:<version>` joined by `,`, each brand or campaign that Redis has in a higher version, or in
@@ -52,10 +53,11 @@ local function given_campaign(i)
   local at = OF_CAMPAIGN + (i - FIRST_CAMPAIGN) * A_CAMPAIGN
   local plan, parts = named_parts(holds_key and ARGV[at + 6] or '')
   local own, f1, f2 = string.match(plan, '^([^|]*)|?([^|]*)|?([^|]*)$')
-  f1, f2 = f1 ~= '' and f1 or nil, f2 ~= '' and f2 or nil
+  local br = parts.br
+  f1, f2, parts.br = f1 ~= '' and f1 or nil, f2 ~= '' and f2 or nil, nil
   return {
     id = ARGV[at], version = ARGV[at + 1], on = ARGV[at + 2], archived = ARGV[at + 3], schedule = ARGV[at + 4], create = ARGV[at + 5],
-    limits = own, f1 = f1, f2 = f2, parts = parts, base = holds_key and ARGV[at + 7] or '', key = KEYS[i],
+    limits = own, f1 = f1, f2 = f2, br = br, parts = parts, base = holds_key and ARGV[at + 7] or '', key = KEYS[i],
   }
 end
 
@@ -74,7 +76,7 @@ for i = FIRST_CAMPAIGN, LAST_CAMPAIGN do
   if not campaign and ordinal ~= highest + 1 then return redis.error_reply('publish: campaign ' .. given.id .. ' before its elder') end
   if not campaign then highest = ordinal end
   local given_version, live_version = tonumber(given.version), campaign and tonumber(campaign.version) or 0
-  any_limits = any_limits or has_limits(given.limits) or given.f1 or given.parts.p
+  any_limits = any_limits or has_limits(given.limits) or given.f1 or given.br or given.parts.p
   if not fits_together(given) or not is_pacing(given.parts) then return redis.error_reply('publish: limits of campaign ' .. given.id) end
   if not campaign or given_version > live_version then
     local list = take_limits(given, campaign, day, month, late_n, shard.now) and writes or uncounted
@@ -122,13 +124,15 @@ elseif version < brand.version or brand.archived ~= (archived == '1') or has_oth
   ahead[#ahead + 1] = id .. ':' .. text(brand.version)
 end
 
+local any_resumed = false
 for _, of in ipairs(writes) do
   changes_of({ [of.id] = of }, shard.now, moved)
   add_since(of, of.set)
+  if of.resumed then moved[#moved + 1], any_resumed = of.id .. ':breaker:restored', true end
 end
 
 -- The journal entry is the last check that can refuse; every write comes after it.
-local failed = #moved > 0 and append(shard, journal, {}, moved)
+local failed = #moved > 0 and append(shard, journal, {}, moved, any_resumed and '3')
 if failed then return failed end
 local now_text, n, changes = text(shard.now), text(shard.n), string.gsub(shard_key, 'shard$', 'changes')
 redis.call('HSET', shard_key, 'now', now_text, 'n', n)
@@ -150,7 +154,7 @@ if brand_write or #writes > 0 then
   local parts = { id .. ' plan published ' .. now_text .. ' ' .. n, watched_brand(brand) }
   for _, of in ipairs(writes) do
     parts[#parts + 1] = string.match(of.key, '%d+$') .. ':' .. table.concat({ of.version, of.on, of.archived, of.schedule }, ':')
-      .. watched_own(of.set[2], of.budgets, of.flights)
+      .. watched_own(of.set[2], of.budgets, of.flights, of.since)
   end
   redis.call('PUBLISH', changes, table.concat(parts, ' '))
 end

@@ -6,7 +6,8 @@
 --         brand: `version:archived:daily_limit:monthly_limit:daily_spend:monthly_spend:daily_at:monthly_at` or '' when there is none
 --         campaign: `version:on:causes:daily_spend:monthly_spend` or '' (causes: a bit mask, 0 = running); with limits of its own then
 --         `:daily_limit:monthly_limit:lifetime_limit`, the lifetime's spend (empty without such a limit), and when each last changed; with flights then
---         `:f1:f2` (lib/flights.lua), and the spend that each one's counter has
+--         `:f1:f2` (lib/flights.lua), and the spend that each one's counter has; with a brake then `:br=` its field, `:bk=` since when its breaker is
+--         open (empty: it is not) and `:s=` what it spent in this minute (lib/brake.lua)
 --       {'not_ready', why} | {'wrong_version', layout}
 -- include: lib/shard.lua
 -- include: lib/text.lua
@@ -44,18 +45,23 @@ for i = 3, #KEYS do
       limits, flight_field, _, outside = limits_at(got[7], got[8], got[9], shard.now)
       if not limits then return { 'not_ready', 'lost' } end
     end
-    local switches = on .. archived .. schedule .. (outside and ' outside' or '')
+    local own, since, brake = {}, nil, nil
+    if limits then
+      own.budgets, since, brake = read_own_budgets(KEYS[i], limits, flight_field, day_field, month_field, shard.now)
+      if not own.budgets then return { 'not_ready', 'lost' } end
+    end
+    local broken = brake and brake.since ~= nil
+    local switches = on .. archived .. schedule .. (outside and ' outside' or '') .. (broken and ' broken' or '')
     local mask = masks[switches]
     if not mask then
       if not is_flag(on) or not is_flag(archived) or not is_schedule(schedule) then return { 'not_ready', 'lost' } end
-      mask = used_up + closed_gates(on == '1', archived == '1' or brand.archived, schedule, shard.now, outside)
+      mask = used_up + closed_gates(on == '1', archived == '1' or brand.archived, schedule, shard.now, outside, broken)
       masks[switches] = mask
     end
     local own_line = ''
     if limits then
-      local own, since, flights = {}, nil, got[8] and flights_of(KEYS[i], got[8], got[9]) or {}
-      own.budgets, since = read_own_budgets(KEYS[i], limits, flight_field, day_field, month_field)
-      if not own.budgets or (got[8] and not flights[1]) then return { 'not_ready', 'lost' } end
+      local flights = got[8] and flights_of(KEYS[i], got[8], got[9]) or {}
+      if got[8] and not flights[1] then return { 'not_ready', 'lost' } end
       local lifetime = ''
       for _, budget in ipairs(own.budgets) do
         if budget.field == LIFETIME then lifetime = text(budget.spent) end
@@ -65,6 +71,7 @@ for i = 3, #KEYS do
       if flights[1] then
         own_line = own_line .. ':' .. got[8] .. ':' .. (got[9] or '') .. ':' .. optional(flights[1].spent) .. ':' .. optional((flights[2] or {}).spent)
       end
+      if brake then own_line = own_line .. ':br=' .. brake.text .. ':bk=' .. optional(brake.since) .. ':s=' .. text(brake.row.spent) end
     end
     line = got[1] .. ':' .. (on == '1' and '1' or '0') .. ':' .. text(mask) .. ':' .. (got[5] or '0') .. ':' .. (got[6] or '0') .. own_line
   elseif got and absent(KEYS[i]) == false then

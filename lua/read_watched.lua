@@ -27,13 +27,14 @@ for i = 3, #KEYS do
   local got = brand and redis.pcall('HMGET', KEYS[i], 'v', 'on', 'archived', 'schedule', 'x', 'f1', 'f2') or {}
   if got.err then return { 'not_ready', 'lost' } end
   if got[1] and not (whole(got[1]) and is_flag(got[2]) and is_flag(got[3]) and got[4] and is_schedule(got[4])) then return { 'not_ready', 'lost' } end
-  local limits, flight_field, budgets, flights = nil, nil, nil, {}
+  local limits, flight_field, budgets, flights, brake, _ = nil, nil, nil, {}, nil, nil
   if got[1] and got[5] then
     limits, flight_field = limits_at(got[5], got[6], got[7], shard.now)
-    budgets = limits and read_own_budgets(KEYS[i], limits, flight_field, period_fields(day, month))
+    local day_field, month_field = period_fields(day, month)
+    if limits then budgets, _, brake = read_own_budgets(KEYS[i], limits, flight_field, day_field, month_field, shard.now) end
     flights = got[6] and flights_of(KEYS[i], got[6], got[7]) or {}
     if not budgets or (got[6] and not flights[1]) then return { 'not_ready', 'lost' } end
   end
-  reply[i + 3] = got[1] and table.concat(got, ':', 1, 4) .. watched_own(got[5], budgets, flights) or ''
+  reply[i + 3] = got[1] and table.concat(got, ':', 1, 4) .. watched_own(got[5], budgets, flights, brake and brake.since) or ''
 end
 return reply

@@ -12,7 +12,7 @@ from typing import Final
 from engine.domain.causes import CAUSES, MONTHLY_BUDGET, mask_of
 from engine.live.scripts import lua_folder, swapping
 
-NEW_BIT: Final = 1 << len(CAUSES)
+NEW_BIT: Final = 2 * max(row.bit for row in CAUSES)
 NEW_NAME: Final = "weekly_budget"
 
 

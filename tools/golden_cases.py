@@ -8,9 +8,11 @@ from engine.domain.ids import ORDINALS
 from engine.domain.periods import day_of
 from engine.domain.schedule import Schedule
 from engine.live.scripts import LAYOUT
+from tools.golden_brakes import BRAKED
 from tools.golden_flights import FLOWN
 from tools.golden_holds import HELD
 from tools.golden_own import LIMITED
+from tools.golden_pacing import PACED
 from tools.golden_refunds import REFUNDED
 from tools.golden_steps import (
     BRAND,
@@ -376,4 +378,6 @@ CASES: Final = (
     ),
     *LIMITED,
     *FLOWN,
+    *PACED,
+    *BRAKED,
 )

@@ -12,14 +12,17 @@ from flask.typing import ResponseReturnValue
 from flask_wtf import FlaskForm
 from markupsafe import Markup
 
+from engine.domain.brake import Brake
 from engine.domain.budget import CAMPAIGN_BUDGETS, OwnLimits
 from engine.domain.ids import brand_of
 from engine.domain.money import NO_LIMIT_WORD
 from engine.domain.names import seen
+from engine.domain.pacing import NO_PACING, Pacing
 from engine.errors import Conflict, InvalidInput
 from engine.flows.catalog.manage import Changed
+from engine.ledger.records import BrandRecord, CampaignRecord
 from web import messages
-from web.forms import BrandForm, CampaignForm, ConfirmForm, ReturnForm, complain, version_of
+from web.forms import PER_MINUTE, BrandForm, CampaignForm, ConfirmForm, ReturnForm, complain, version_of
 from web.guard import is_htmx
 from web.services import services
 from web.status import back_to_status, render_live
@@ -40,7 +43,8 @@ def new_brand() -> ResponseReturnValue:
         # The fields show "none", so that a person sees "no limit" before saving it.
         form.daily_budget.data = form.monthly_budget.data = NO_LIMIT_WORD
     elif form.validate() and (values := form.values()) is not None:
-        changed = _apply(form, lambda: services().manage.create_brand(**{"external_id": None} | values, actor=g.actor))
+        given = {"external_id": None, "pacing": _taken_pacing(values)} | values
+        changed = _apply(form, lambda: services().manage.create_brand(**given, actor=g.actor))
         if changed is not None:
             _report(changed, f"Brand {changed.row.name} created. Give it a campaign, so that spend can be reported.")
             return redirect(url_for("catalog.new_campaign", brand_id=changed.row.id))
@@ -59,6 +63,8 @@ def edit_brand(brand_id: int) -> ResponseReturnValue:
     if not form.is_submitted():
         form.fill(brand)
     elif form.validate() and (values := form.values()) is not None and (expected := version_of(form)) is not None:
+        if said := _said_first(form, "brand", brand, values):
+            return render_template("brand_form.html", form=form, brand=brand, current={}, said=said)
         changed = _apply(
             form, lambda: services().manage.update_brand(brand_id, g.actor, **values, expected_version=expected)
         )
@@ -69,7 +75,9 @@ def edit_brand(brand_id: int) -> ResponseReturnValue:
         if brand.version != expected:
             now = BrandForm(formdata=None)
             now.fill(brand)
-            current = _stored_values(form, now, ("name", "daily_budget", "monthly_budget", "external_id"))
+            current = _stored_values(
+                form, now, ("name", "daily_budget", "monthly_budget", "pacing", "catch_up", "external_id")
+            )
             form.expected_version.data = str(brand.version)
     archived = services().catalog.archived_campaigns(brand_id)
     return _page("brand_form.html", form, brand=brand, current=current, archived=archived)
@@ -82,10 +90,9 @@ def new_campaign(brand_id: int) -> ResponseReturnValue:
     form = CampaignForm()
     if form.validate_on_submit() and (values := form.values()) is not None:
         limits = OwnLimits(*(values.pop(kind.column, None) for kind in CAMPAIGN_BUDGETS))
-        given = {"external_id": None} | values
-        changed = _apply(
-            form, lambda: services().manage.create_campaign(brand_id, **given, limits=limits, actor=g.actor)
-        )
+        brake = Brake(values.pop("rate_limit_micros", None), values.pop("breaker_micros", None))
+        given = {"external_id": None, "limits": limits, "brake": brake, "pacing": _taken_pacing(values)} | values
+        changed = _apply(form, lambda: services().manage.create_campaign(brand_id, **given, actor=g.actor))
         if changed is not None:
             _report(changed, f"Campaign {changed.row.name} created. Its id for bidders is {changed.row.id}.")
             return back_to_status(brand_id)
@@ -94,7 +101,7 @@ def new_campaign(brand_id: int) -> ResponseReturnValue:
 
 @blueprint.route("/campaigns/<int:campaign_id>/edit", methods=["GET", "POST"])
 def edit_campaign(campaign_id: int) -> ResponseReturnValue:
-    """Edits a campaign's name, schedule, own budgets and external id."""
+    """Edits a campaign's name, schedule, own budgets, brake and external id."""
     campaign = services().catalog.campaign(campaign_id)
     brand = services().catalog.brand(campaign.brand_id)
     if campaign.archived:
@@ -105,6 +112,10 @@ def edit_campaign(campaign_id: int) -> ResponseReturnValue:
     if not form.is_submitted():
         form.fill(campaign)
     elif form.validate() and (values := form.values()) is not None and (expected := version_of(form)) is not None:
+        if said := _said_first(form, "campaign", campaign, values):
+            return render_template(
+                "campaign_form.html", form=form, brand=brand, campaign=campaign, current={}, said=said
+            )
         changed = _apply(
             form,
             lambda: services().manage.update_campaign(campaign_id, g.actor, **values, expected_version=expected),
@@ -117,7 +128,8 @@ def edit_campaign(campaign_id: int) -> ResponseReturnValue:
             now = CampaignForm(formdata=None)
             now.fill(campaign)
             budgets = (f"{kind.name}_budget" for kind in CAMPAIGN_BUDGETS)
-            current = _stored_values(form, now, ("name", "external_id", *budgets))
+            names = ("name", "external_id", "pacing", "catch_up", *budgets, *PER_MINUTE)
+            current = _stored_values(form, now, names)
             if values["schedule"] != campaign.schedule:
                 current["mode"] = campaign.schedule.words()
             form.expected_version.data = str(campaign.version)
@@ -134,10 +146,10 @@ def pause(campaign_id: int) -> ResponseReturnValue:
 
 @blueprint.post("/campaigns/<int:campaign_id>/resume")
 def resume(campaign_id: int) -> ResponseReturnValue:
-    """Releases a person's switch, so that the campaign runs when budgets and schedule allow it."""
-    return _after_switch(
-        services().manage.resume_campaign(campaign_id, g.actor), "resumed. It runs whenever budget and schedule permit."
-    )
+    """Releases a person's switch and closes an open breaker, so that the campaign runs when budgets and schedule allow it."""
+    changed = services().manage.resume_campaign(campaign_id, g.actor)
+    breaker = " Its breaker is closed." if changed.closed_breaker else ""
+    return _after_switch(changed, f"resumed.{breaker} It runs whenever budget and schedule permit.")
 
 
 @blueprint.route("/brands/<int:brand_id>/archive", methods=["GET", "POST"])
@@ -224,6 +236,25 @@ def _apply(form: FlaskForm, change: Callable[[], Changed[Any]]) -> Changed[Any] 
     except InvalidInput as error:
         complain(form, error)
     return None
+
+
+def _taken_pacing(values: dict[str, Any]) -> Pacing:
+    """The pacing of a new row, taken out of a form's values."""
+    return Pacing(values.pop("pacing", NO_PACING.mode), values.pop("catch_up", NO_PACING.catch_up))
+
+
+def _said_first(form: FlaskForm, entity: str, row: BrandRecord | CampaignRecord, values: dict[str, Any]) -> list[str]:
+    """What a change of pacing will do, to be confirmed; empty where there is none, or it was confirmed."""
+    wanted = tuple(values.get(name, getattr(row, name)) for name in ("pacing", "catch_up"))
+    # What was confirmed is this very pacing.
+    if wanted == (row.pacing, row.catch_up) or form.confirmed.data == ",".join(wanted):
+        return []
+    try:
+        said = [services().overview.paced.of_change(entity, row.id, values)]
+    except InvalidInput:
+        return []  # the change is refused beside its field
+    form.confirmed.data = ",".join(wanted)
+    return said
 
 
 def _stored_values(mine: FlaskForm, now: FlaskForm, names: tuple[str, ...]) -> dict[str, str]:

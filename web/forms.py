@@ -23,9 +23,11 @@ from wtforms.fields.choices import SelectChoice
 from wtforms.validators import ValidationError
 from wtforms.widgets import CheckboxInput, ListWidget
 
+from engine.domain.brake import parse_per_minute
 from engine.domain.budget import CAMPAIGN_BUDGETS
 from engine.domain.money import parse_budget
 from engine.domain.names import clean_name
+from engine.domain.pacing import ASAP, CATCH_UP, check_catch_up, check_pacing
 from engine.domain.schedule import DAYS, Schedule
 from engine.errors import BudgetError, InvalidSchedule, shown
 from engine.flows.catalog.status import ENGINE
@@ -38,6 +40,8 @@ from web.words import plainly
 
 RESERVED: Final = frozenset((ENGINE, NO_LOGIN_ACTOR, "rebuild", "reconcile", "worker", "scheduler", "web", *BY_NAME))
 """Actors of the engine's own changes, and names that look like them. Nobody can log in under one."""
+PER_MINUTE: Final = ("rate_limit", "breaker")
+"""The fields of a campaign's brake."""
 DAY_NAMES: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
@@ -146,6 +150,19 @@ class BrandForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
         filters=[_text],
         description="For each calendar month, UTC: an amount, or none for no limit.",
     )
+    pacing = StringField(
+        "Pacing",
+        filters=[_text],
+        default=ASAP,
+        description="How the daily budget is spread over its day: asap, even, ahead, traffic, or custom: and a curve's name.",
+    )
+    catch_up = StringField(
+        "Catch-up",
+        filters=[_text],
+        default=str(CATCH_UP),
+        description="What a minute may spend when money is behind: percent of its plan, asap (no bound) or spread.",
+    )
+    confirmed = HiddenField("Confirmed")
     external_id = StringField(
         "External id", filters=[_text], description="Optional: the id that another system knows it by."
     )
@@ -157,6 +174,7 @@ class BrandForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
         self.daily_budget.data = plain(brand.daily_budget_micros)
         self.monthly_budget.data = plain(brand.monthly_budget_micros)
         self.external_id.data = brand.external_id or ""
+        self.pacing.data, self.catch_up.data = brand.pacing, brand.catch_up
         self.expected_version.data = str(brand.version)
 
     def values(self) -> dict[str, Any] | None:
@@ -169,6 +187,7 @@ class BrandForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
                 out[f"{name}_micros"] = parse_budget(self[name].data, name)
             except BudgetError as error:
                 complain(self, error)
+        out |= _pacing(self)
         _check_name(self, out)
         return None if self.errors else out
 
@@ -218,6 +237,31 @@ class CampaignForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
         default="none",
         description="For all it ever spends, what it has spent before included: an amount, or none.",
     )
+    pacing = StringField(
+        "Pacing",
+        filters=[_text],
+        default=ASAP,
+        description="How the daily budget is spread over its day: asap, even, ahead, traffic, or custom: and a curve's name.",
+    )
+    catch_up = StringField(
+        "Catch-up",
+        filters=[_text],
+        default=str(CATCH_UP),
+        description="What a minute may spend when money is behind: percent of its plan, asap (no bound) or spread.",
+    )
+    confirmed = HiddenField("Confirmed")
+    rate_limit = StringField(
+        "Limit for a minute",
+        filters=[_text],
+        default="none",
+        description="What tries may spend in a minute: an amount, or none. More is refused until the next minute.",
+    )
+    breaker = StringField(
+        "Breaker",
+        filters=[_text],
+        default="none",
+        description="A minute that spends more switches the campaign off until somebody resumes it: an amount, or none.",
+    )
     external_id = StringField(
         "External id", filters=[_text], description="Optional: the id that another system knows it by."
     )
@@ -228,7 +272,9 @@ class CampaignForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
         self.name.data = campaign.name
         for kind in CAMPAIGN_BUDGETS:
             self[f"{kind.name}_budget"].data = plain(kind.limit_of(campaign))
+        self.rate_limit.data, self.breaker.data = plain(campaign.rate_limit_micros), plain(campaign.breaker_micros)
         self.external_id.data = campaign.external_id or ""
+        self.pacing.data, self.catch_up.data = campaign.pacing, campaign.catch_up
         self.expected_version.data = str(campaign.version)
         value = campaign.schedule.to_json()
         self.mode.data = "always" if value is None else "json" if isinstance(value, list) else "window"
@@ -252,6 +298,13 @@ class CampaignForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
             if self[name].raw_data:  # a form that does not have the field leaves it alone
                 try:
                     out[kind.column] = parse_budget(self[name].data, name)
+                except BudgetError as error:
+                    complain(self, error)
+        out |= _pacing(self)
+        for name in PER_MINUTE:
+            if self[name].raw_data:
+                try:
+                    out[f"{name}_micros"] = parse_per_minute(self[name].data, name)
                 except BudgetError as error:
                     complain(self, error)
         _check_name(self, out)
@@ -297,6 +350,18 @@ class ConfirmForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
 def _own_id(form: FlaskForm) -> dict[str, Any]:
     """The external id that was sent, None for an empty field. Without the field in the request it is left unchanged."""
     return {"external_id": form["external_id"].data or None} if form["external_id"].raw_data else {}
+
+
+def _pacing(form: FlaskForm) -> dict[str, Any]:
+    """The pacing that was sent; a form without its fields leaves it unchanged."""
+    out: dict[str, Any] = {}
+    for name, check in (("pacing", check_pacing), ("catch_up", check_catch_up)):
+        if form[name].raw_data:
+            try:
+                out[name] = check(form[name].data)
+            except BudgetError as error:
+                complain(form, error)
+    return out
 
 
 def _check_name(form: FlaskForm, values: dict[str, Any]) -> None:

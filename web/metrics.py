@@ -134,6 +134,9 @@ def _hot(hot: HotFigures, backlog: int | None) -> Iterator[Metric]:
 
 def _cold(cold: ColdFigures) -> Iterator[Metric]:
     yield _gauge("shards_stopped", "Shards whose journal does not join on to PostgreSQL.", cold.stopped)
+    yield _gauge(
+        "breakers_open", "Campaigns that an open breaker stops, until a person resumes them.", cold.breakers_open
+    )
     yield _gauge("quarantine_entries", "Journal entries set aside that wait for a person.", cold.quarantined)
     yield CounterMetricFamily(f"{_NAME}counter_corrections", "Counters that reconcile corrected.", cold.corrections)
     yield CounterMetricFamily(

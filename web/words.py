@@ -28,6 +28,8 @@ _FIELDS: Final = {
     "daily_budget_micros": "daily budget",
     "monthly_budget_micros": "monthly budget",
     "lifetime_budget_micros": "lifetime budget",
+    "rate_limit_micros": "limit for a minute",
+    "breaker_micros": "breaker",
     "schedule": "schedule",
     "external_id": "external id",
 }

@@ -11,6 +11,7 @@ from engine.cli.app import App, own_id, pass_app
 from engine.cli.group import Group
 from engine.cli.output import campaign_document, money, note, note_if_not_live, print_fields, print_json, print_table
 from engine.cli.pacing import paced, pacing_changes, say_pacing
+from engine.domain.brake import Brake, parse_per_minute, per_minute_text
 from engine.domain.budget import CAMPAIGN_BUDGETS, Budget, OwnLimits
 from engine.domain.names import seen
 from engine.domain.pacing import ASAP, CATCH_UP
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
 _SCHEDULE_HELP = (
     'When it may run, in UTC: {"days": ["mon"], "start_time": "09:00", "end_time": "17:00"}, a list of such, or always.'
 )
+
+_PER_MINUTE = {
+    "breaker": "A minute that spends more, recorded spends included, switches it off until `resume`; none is no breaker.",
+    "rate-limit": "What tries may spend in a minute; more is refused until the next. None is no limit.",
+}
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -39,6 +45,17 @@ def _own_budgets(default: str | None) -> Callable[[_Command], _Command]:
     return options
 
 
+def _per_minute(default: str | None) -> Callable[[_Command], _Command]:
+    """The options for a campaign's brake."""
+
+    def options(command: _Command) -> _Command:
+        for name, text in _PER_MINUTE.items():
+            command = click.option(f"--{name}", default=default, metavar="A/min", help=text)(command)
+        return command
+
+    return options
+
+
 @click.group(cls=Group)
 def campaign() -> None:
     """Campaigns of brands."""
@@ -50,6 +67,7 @@ def campaign() -> None:
 @click.option("--schedule", metavar="JSON", help=_SCHEDULE_HELP)
 @click.option("--external-id", metavar="X", help="Your own id, usable as ext:X wherever an ID is asked for.")
 @_own_budgets("none")
+@_per_minute("none")
 @paced(ASAP, str(CATCH_UP))
 @pass_app
 def create(
@@ -61,7 +79,7 @@ def create(
     external_id: str | None,
     pacing: str,
     catch_up: str,
-    **budgets: str,
+    **amounts: str,
 ) -> None:
     """Create the campaign NAME of a brand."""
     from engine.domain.money import parse_budget
@@ -70,9 +88,12 @@ def create(
 
     hours = Schedule.parse(schedule)
     own = None if external_id is None else own_id(external_id)
-    limits = OwnLimits(*(parse_budget(budgets[kind.name], f"{kind.name}_budget") for kind in CAMPAIGN_BUDGETS))
+    limits = OwnLimits(*(parse_budget(amounts[kind.name], f"{kind.name}_budget") for kind in CAMPAIGN_BUDGETS))
+    brake = Brake(
+        parse_per_minute(amounts["rate_limit"], "rate_limit"), parse_per_minute(amounts["breaker"], "breaker")
+    )
     brand, wanted = app.brand_id(brand_id), Pacing(pacing, catch_up)
-    made = app.system.manage.create_campaign(brand, name, hours, own, app.actor, limits, wanted)
+    made = app.system.manage.create_campaign(brand, name, hours, own, app.actor, limits, wanted, brake)
     _answer(app, "created", made)
 
 
@@ -112,6 +133,7 @@ def show(app: App, campaign_id: str) -> None:
             ("this month", money(view.monthly_spend)),
             *((kind.words, _of(budget)) for kind, budget in view.meters),
             *([("pacing", view.pacing.words)] if view.pacing and view.pacing.due is not None else []),
+            *_brake_fields(view),
         ]
     )
 
@@ -122,6 +144,7 @@ def show(app: App, campaign_id: str) -> None:
 @click.option("--schedule", metavar="JSON", help=_SCHEDULE_HELP)
 @click.option("--external-id", metavar="X", help="Your own id; none takes it away.")
 @_own_budgets(None)
+@_per_minute(None)
 @paced(None, None)
 @pass_app
 def update(
@@ -133,7 +156,7 @@ def update(
     external_id: str | None,
     pacing: str | None,
     catch_up: str | None,
-    **budgets: str | None,
+    **amounts: str | None,
 ) -> None:
     """Change what is given of a campaign; of an archived one its name and external id only."""
     from engine.domain.money import parse_budget
@@ -147,12 +170,16 @@ def update(
     if external_id is not None:
         changes["external_id"] = own_id(external_id)
     for kind in CAMPAIGN_BUDGETS:
-        written = budgets[kind.name]
+        written = amounts[kind.name]
         if written is not None:
             changes[kind.column] = parse_budget(written, f"{kind.name}_budget")
+    for field in ("rate_limit", "breaker"):
+        written = amounts[field]
+        if written is not None:
+            changes[f"{field}_micros"] = parse_per_minute(written, field)
     changes |= pacing_changes(pacing, catch_up)
     if not changes:
-        options = ", ".join(f"--{kind.name}" for kind in CAMPAIGN_BUDGETS)
+        options = ", ".join(f"--{name}" for name in (*(kind.name for kind in CAMPAIGN_BUDGETS), *reversed(_PER_MINUTE)))
         raise click.UsageError(
             f"Nothing to change: give --name, --schedule, {options}, --pacing, --catch-up or --external-id."
         )
@@ -173,8 +200,9 @@ def pause(app: App, campaign_id: str) -> None:
 @click.argument("campaign_id", metavar="ID")
 @pass_app
 def resume(app: App, campaign_id: str) -> None:
-    """Switch a campaign on again: it runs when budget and schedule permit."""
-    _answer(app, "resumed", app.system.manage.resume_campaign(app.campaign_id(campaign_id), app.actor))
+    """Switch a campaign on again, and close its breaker where that is open: it runs when budget and schedule permit."""
+    changed = app.system.manage.resume_campaign(app.campaign_id(campaign_id), app.actor)
+    _answer(app, "resumed and closed the breaker of" if changed.closed_breaker else "resumed", changed)
 
 
 @campaign.command("archive")
@@ -210,6 +238,15 @@ def print_campaigns(views: Iterable[CampaignView]) -> None:
         for view in views
     )
     print_table(columns, rows, right=("id", "brand", "today", "this month"))
+
+
+def _brake_fields(view: CampaignView) -> Iterable[tuple[str, str]]:
+    """A campaign's limit for a minute and its breaker, where it has them."""
+    if view.brake.limit is not None:
+        yield "rate limit", f"{per_minute_text(view.brake.limit)}, {money(view.minute_spend)} in this minute"
+    if view.brake.breaker is not None or view.broken:
+        state = f"open: `campaign resume {view.id}` closes it" if view.broken else "closed"
+        yield "breaker", f"{per_minute_text(view.brake.breaker)}, {state}"
 
 
 def _of(budget: Budget) -> str:

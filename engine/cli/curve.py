@@ -98,7 +98,7 @@ def show(app: App, name: str) -> None:
 
 def _put(app: App, name: str, points: Mapping[int, Points], yes: bool) -> None:
     """Makes a curve, or another in its place, after what that changes was said and agreed to; with --json prints it."""
-    said = app.system.overview.curve_effects(name, points)
+    said = app.system.overview.paced.of_curve(name, points)
     for sentence in said:
         note(sentence)
     if said and not yes:

@@ -107,6 +107,20 @@ def campaign_document(view: CampaignView) -> dict[str, Any]:
         **_pacing_document(view.pacing),
         "lifetime_spend": format_micros(view.budgets[-1].spent) if view.budgets[-1].limit is not None else None,
         "flight": None if view.flight is None else flight_document(view.flight),
+        "rate_limit": format_optional(view.brake.limit),
+        "breaker": _breaker_document(view),
+    }
+
+
+def _breaker_document(view: CampaignView) -> dict[str, Any] | None:
+    """A campaign's breaker; None where it has none and none is open. limit: an amount a minute."""
+    if view.brake.breaker is None and not view.broken:
+        return None
+    return {
+        "limit": format_optional(view.brake.breaker),
+        "open": view.broken,
+        "open_since": None if view.broken_ms is None else instant_text(view.broken_ms),
+        "spend": format_micros(view.minute_spend),
     }
 
 

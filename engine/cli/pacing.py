@@ -40,4 +40,4 @@ def pacing_changes(pacing: str | None, catch_up: str | None) -> dict[str, Any]:
 def say_pacing(app: App, entity: str, entity_id: int, changes: dict[str, Any]) -> None:
     """Says what a change of pacing will do, before it is made."""
     if changes.keys() & {"pacing", "catch_up"}:
-        note(app.system.overview.pacing_change(entity, entity_id, changes))
+        note(app.system.overview.paced.of_change(entity, entity_id, changes))

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from engine.client.prepared import call_for_all
 from engine.client.spends import SpendColumns, SpendLike, packed_columns, text_columns
-from engine.domain.budget import OWN_CAUSES
+from engine.domain.budget import MOVED_CAUSES
 from engine.domain.ids import ORDINALS, shard_of
 from engine.domain.periods import day_of
 from engine.errors import BudgetError, InvalidInput, shown
@@ -221,7 +221,7 @@ def in_places(
         # Many spends share one result.
         each = [result for results in found for result in set(results or ())]
         last = {result.campaign_id // ORDINALS: result.figures for result in each if result.figures is not None}
-        own = {one.campaign_id: OWN_CAUSES.intersection(one.reasons) for one in each if one.outcome != REFUSED}
+        own = {one.campaign_id: MOVED_CAUSES.intersection(one.reasons) for one in each if one.outcome != REFUSED}
         for result in each:
             result.see(last.get(result.campaign_id // ORDINALS), own.get(result.campaign_id, ()))
     answers: list[SpendResult | None] = [None] * size

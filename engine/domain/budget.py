@@ -9,11 +9,13 @@ from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from engine.domain.causes import (
+    BREAKER,
     CAMPAIGN_DAILY_BUDGET,
     CAMPAIGN_MONTHLY_BUDGET,
     DAILY_BUDGET,
     FLIGHT_BUDGET,
     MONTHLY_BUDGET,
+    RATE,
 )
 from engine.domain.periods import Period
 
@@ -81,6 +83,8 @@ CAMPAIGN_BUDGETS: Final = (
 )
 """Append only, as above. `lua/lib/budgets.lua` has the same list."""
 OWN_CAUSES: Final = frozenset(kind.cause for kind in CAMPAIGN_BUDGETS)
+MOVED_CAUSES: Final = OWN_CAUSES | {RATE, BREAKER}
+"""The causes of a campaign alone that a call may begin."""
 LIFETIME_FIELD: Final = "f:0"
 """The counter of a lifetime budget in a campaign's hash; there only while the campaign has one."""
 

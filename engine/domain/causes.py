@@ -28,6 +28,9 @@ FLIGHT_BUDGET: Final = "flight_budget"
 FLIGHT: Final = "flight"
 PACING: Final = "pacing"
 """More is spent than is due by now, or the minute has spent its cap: a passing cause."""
+RATE: Final = "rate"
+"""The limit of a minute: a passing cause."""
+BREAKER: Final = "breaker"
 OTHER: Final = "other"
 """The name for causes that this release does not know."""
 
@@ -48,7 +51,7 @@ class Cause(NamedTuple):
     lasting: Literal["standing", "passing"]
     sentence: str
     label: str
-    since: Literal["switch", "archive", "window", "budget", "own_budget", "flight", "passing", "unknown"]
+    since: Literal["switch", "archive", "window", "budget", "own_budget", "flight", "breaker", "passing", "unknown"]
     period: Period | None = None
 
 
@@ -89,6 +92,8 @@ CAUSES: Final = (
     ),
     Cause(256, FLIGHT, "clock", "standing", "outside its flights", "flight", "flight"),
     Cause(512, PACING, "clock", "passing", "held back by its pacing", "pacing", "passing"),
+    Cause(1024, RATE, "money", "passing", "its limit for this minute reached", "minute's limit", "passing"),
+    Cause(2048, BREAKER, "switch", "standing", "switched off by its breaker", "breaker open", "breaker"),
 )
 """Append only: a bit is never given to another cause. `lua/lib/gates.lua` and `lua/lib/budgets.lua` have the same
 bits.

@@ -5,18 +5,21 @@ the audit trail.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, TypedDict
+from typing import Any, Final, Unpack
 
 from sqlalchemy import Connection, Select, Text, cast, func, insert, select, text, update
 
+from engine.domain.brake import NO_BRAKE, Brake, check_per_minute, per_minute_text
 from engine.domain.budget import CAMPAIGN_BUDGETS, NO_LIMITS, OwnLimits
+from engine.domain.causes import BREAKER
 from engine.domain.ids import ORDINALS, brand_of, campaign_id_of, check_campaign_id, check_text_id, ordinal_of
 from engine.domain.money import check_budget_micros, format_optional
 from engine.domain.names import clean_name
 from engine.domain.pacing import ASAP, NO_PACING, Pacing
 from engine.domain.schedule import Schedule
 from engine.errors import Conflict, NotFound, shown
-from engine.ledger import brands, changes, curves
+from engine.ledger import brands, breakers, changes, curves
+from engine.ledger.campaign_changes import PER_MINUTE, CampaignChanges, checked
 from engine.ledger.changes import FieldChange
 from engine.ledger.models import Brand, Campaign
 from engine.ledger.records import (
@@ -45,6 +48,10 @@ COLUMNS: Final[tuple[Any, ...]] = (
     Campaign.pacing,
     Campaign.catch_up,
     Campaign.pace,
+    Campaign.rate_limit_micros,
+    Campaign.breaker_micros,
+    Campaign.breaker_round,
+    Campaign.breaker_closed_at,
     Campaign.version,
     Campaign.published_version,
     Campaign.switched_at,
@@ -53,21 +60,6 @@ COLUMNS: Final[tuple[Any, ...]] = (
     Campaign.updated_at,
     Brand.archived_at.label("brand_archived_at"),
 )
-
-
-class CampaignChanges(TypedDict, total=False):
-    """What `change` may be given."""
-
-    name: str | Keep
-    schedule: Schedule | Keep | None
-    external_id: str | Keep | None
-    daily_budget_micros: int | Keep | None
-    monthly_budget_micros: int | Keep | None
-    lifetime_budget_micros: int | Keep | None
-    pacing: str | Keep
-    catch_up: str | Keep
-    expected_version: int | None
-    note: str | None
 
 
 def reading() -> Select[Any]:
@@ -90,6 +82,7 @@ def create(
     external_id: str | None = None,
     limits: OwnLimits = NO_LIMITS,
     pacing: Pacing = NO_PACING,
+    brake: Brake = NO_BRAKE,
 ) -> list[CampaignRecord]:
     """New campaigns of one brand, in the order of their names. Raises InvalidName, InvalidBudget, InvalidId,
     InvalidPacing, NotFound, Conflict.
@@ -99,6 +92,7 @@ def create(
         kind.column: check_budget_micros(limit, f"{kind.name}_budget")
         for kind, limit in zip(CAMPAIGN_BUDGETS, limits, strict=True)
     }
+    budgets |= _first_brake(brake)
     if external_id is not None:
         check_text_id(external_id, "external_id")
     paced = brands.pacing_columns(pacing.mode, pacing.catch_up)
@@ -126,48 +120,23 @@ def create(
         f"{kind.name}_budget {format_optional(limit) or 'none'}"
         for kind, limit in zip(CAMPAIGN_BUDGETS, limits, strict=True)
     ]
-    note = ", ".join(told) if limits != NO_LIMITS else None
+    told += [f"{name} {per_minute_text(micros)}" for name, micros in zip(PER_MINUTE, brake[:2], strict=True)]
+    note = ", ".join(told) if limits != NO_LIMITS or brake != NO_BRAKE else None
     trail = [FieldChange(id_, "created", None, name, note) for id_, name in zip(ids, wanted, strict=True)]
     changes.write(connection, "campaign", actor, trail)
     found = connection.execute(reading().where(Campaign.id.in_(ids)).order_by(Campaign.id))
     return [campaign_record(row) for row in found]
 
 
-def change(
-    connection: Connection,
-    campaign_id: int,
-    actor: str,
-    *,
-    name: str | Keep = KEEP,
-    schedule: Schedule | Keep | None = KEEP,
-    external_id: str | Keep | None = KEEP,
-    daily_budget_micros: int | Keep | None = KEEP,
-    monthly_budget_micros: int | Keep | None = KEEP,
-    lifetime_budget_micros: int | Keep | None = KEEP,
-    pacing: str | Keep = KEEP,
-    catch_up: str | Keep = KEEP,
-    expected_version: int | None = None,
-    note: str | None = None,
-) -> CampaignRecord:
+def change(connection: Connection, campaign_id: int, actor: str, **given: Unpack[CampaignChanges]) -> CampaignRecord:
     """Changes the given fields; equal values leave no row and no new version. Raises as `create`, and NotFound.
 
     Of an archived campaign only names may change, because one may be in the way of its return.
     """
-    wanted: dict[str, Any] = {}
-    if not isinstance(name, Keep):
-        wanted["name"] = clean_name(name)
-    if not isinstance(schedule, Keep):
-        wanted["schedule"] = schedule or Schedule()
-    if not isinstance(external_id, Keep):
-        wanted["external_id"] = None if external_id is None else check_text_id(external_id, "external_id")
-    limits = (daily_budget_micros, monthly_budget_micros, lifetime_budget_micros)
-    for kind, limit in zip(CAMPAIGN_BUDGETS, limits, strict=True):
-        if not isinstance(limit, Keep):
-            wanted[kind.column] = check_budget_micros(limit, f"{kind.name}_budget")
-    wanted |= brands.pacing_columns(pacing, catch_up)
+    expected_version, note = given.pop("expected_version", None), clean_note(given.pop("note", None))
+    wanted = checked(given)
     if wanted.keys() & brands.PACED_BY:
         curves.keep(connection)
-    note = clean_note(note)
     before = locked(connection, campaign_id)
     if wanted.get("lifetime_budget_micros") is not None and before.flights:
         raise Conflict(
@@ -190,19 +159,31 @@ def change(
     values |= brands.new_pace(connection, before, before.brand_id, values)
     if "schedule" in values:
         values["schedule"] = values["schedule"].to_json()
+    if not before.breaker_round and any(f"{name}_micros" in values for name in PER_MINUTE):
+        values["breaker_round"] = 1
     return apply(connection, before, values, trail, actor)
 
 
-def switch(connection: Connection, campaign_id: int, actor: str, *, enabled: bool) -> CampaignRecord:
-    """A person's switch, independent of budgets and schedule. A repeat is no change. Raises NotFound, Conflict if
-    archived.
+def switch(
+    connection: Connection, campaign_id: int, actor: str, *, enabled: bool, broken: bool = False
+) -> CampaignRecord:
+    """A person's switch, independent of budgets and schedule. On again it closes an open breaker as well. A repeat is no
+    change. Raises NotFound, Conflict if archived.
+
+    broken: Redis has the breaker open, which the log may not know yet.
     """
     before = locked(connection, campaign_id)
     refuse_archived(before)
-    if before.enabled == enabled:
-        return before
-    trail = [FieldChange(campaign_id, "enabled", changes.flag(before.enabled), changes.flag(enabled))]
-    return apply(connection, before, {"enabled": enabled, "switched_at": func.clock_timestamp()}, trail, actor)
+    values: dict[str, Any] = {}
+    trail = []
+    if before.enabled != enabled:
+        values = {"enabled": enabled, "switched_at": func.clock_timestamp()}
+        trail.append(FieldChange(campaign_id, "enabled", changes.flag(before.enabled), changes.flag(enabled)))
+    known = broken or BREAKER in before.reasons or bool(breakers.open_of(connection, [campaign_id]))
+    if enabled and before.breaker_round and known:
+        values |= {"breaker_round": before.breaker_round + 1, "breaker_closed_at": func.clock_timestamp()}
+        trail.append(FieldChange(campaign_id, BREAKER, "open", "closed"))
+    return apply(connection, before, values, trail, actor)
 
 
 def archive(connection: Connection, campaign_id: int, actor: str) -> CampaignRecord:
@@ -332,6 +313,14 @@ def _give_ids(connection: Connection, brand_id: int, count: int) -> list[int]:
     return [campaign_id_of(brand_id, ordinal) for ordinal in range(first, first + count)]
 
 
+def _first_brake(brake: Brake) -> dict[str, int | None]:
+    """The columns of a new campaign's brake."""
+    amounts = {
+        f"{name}_micros": check_per_minute(micros, name) for name, micros in zip(PER_MINUTE, brake[:2], strict=True)
+    }
+    return {**amounts, "breaker_round": int(any(micros is not None for micros in amounts.values()))}
+
+
 def _refuse_taken_names(connection: Connection, brand_id: int, names: list[str]) -> None:
     """The unique constraint would find them too, but not name the one of many."""
     seen: set[str] = set()
@@ -363,4 +352,6 @@ def _told(field: str, old: Any, new: Any) -> tuple[str, str | None, str | None]:
     """A field's name and values as the trail shows them."""
     if isinstance(new, Schedule):
         return field, schedule_text(old), schedule_text(new)
+    if field.removesuffix("_micros") in PER_MINUTE:
+        return field.removesuffix("_micros"), per_minute_text(old), per_minute_text(new)
     return brands.told(field, old, new)

@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple, Unpack
 
 from sqlalchemy import ColumnElement, Engine, Select, func, select, text, union
 
+from engine.domain.brake import NO_BRAKE, Brake
 from engine.domain.budget import NO_LIMITS, OwnLimits
 from engine.domain.ids import ORDINALS, SHARDS, check_brand_id, check_campaign_id, check_text_id
 from engine.domain.names import clean_name
@@ -20,7 +21,7 @@ from engine.domain.schedule import Schedule
 from engine.errors import InvalidId, NotFound, shown
 from engine.ledger import brands, campaigns, cursors, lifetimes, published
 from engine.ledger.brands import BrandChanges
-from engine.ledger.campaigns import CampaignChanges
+from engine.ledger.campaign_changes import CampaignChanges
 from engine.ledger.curve_catalog import CurveCatalog
 from engine.ledger.database import writing
 from engine.ledger.flight_catalog import FlightCatalog
@@ -160,10 +161,12 @@ class Catalog:
         *,
         limits: OwnLimits = NO_LIMITS,
         pacing: Pacing = NO_PACING,
+        brake: Brake = NO_BRAKE,
     ) -> CampaignRecord:
         """A new campaign, switched on; it stands as paused without a cause until its first status is written."""
         actor = clean_name(actor, "actor")
-        given: dict[str, Any] = {"schedule": schedule, "external_id": external_id, "limits": limits, "pacing": pacing}
+        given: dict[str, Any] = {"schedule": schedule, "external_id": external_id, "limits": limits}
+        given |= {"pacing": pacing, "brake": brake}
         with writing(self._engine) as connection:
             return campaigns.create(connection, brand_id, [name], actor, **given)[0]
 
@@ -193,9 +196,9 @@ class Catalog:
         """A person's pause, which no job undoes. Again is no change."""
         return self._switch(campaign_id, actor, enabled=False)
 
-    def resume_campaign(self, campaign_id: int, actor: str) -> CampaignRecord:
-        """Takes a person's pause back; budgets and schedule still count. Again is no change."""
-        return self._switch(campaign_id, actor, enabled=True)
+    def resume_campaign(self, campaign_id: int, actor: str, *, broken: bool = False) -> CampaignRecord:
+        """Takes a person's pause back and closes an open breaker (`campaigns.switch`); budgets and schedule still count."""
+        return self._switch(campaign_id, actor, enabled=True, broken=broken)
 
     def archive_campaign(self, campaign_id: int, actor: str) -> CampaignRecord:
         """Takes a campaign out of use."""
@@ -338,10 +341,10 @@ class Catalog:
             published.doubt(connection, "brand", brand_ids)
             published.doubt(connection, "campaign", campaign_ids)
 
-    def _switch(self, campaign_id: int, actor: str, *, enabled: bool) -> CampaignRecord:
+    def _switch(self, campaign_id: int, actor: str, *, enabled: bool, broken: bool = False) -> CampaignRecord:
         actor = clean_name(actor, "actor")
         with writing(self._engine) as connection:
-            return campaigns.switch(connection, campaign_id, actor, enabled=enabled)
+            return campaigns.switch(connection, campaign_id, actor, enabled=enabled, broken=broken)
 
     def _campaigns(self, query: Select[Any]) -> list[CampaignRecord]:
         with self._engine.connect() as connection:

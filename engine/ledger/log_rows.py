@@ -11,9 +11,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from struct import Struct
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from engine.domain.ids import brand_of
+from engine.domain.periods import day_of
 from engine.errors import BudgetError
 
 
@@ -49,6 +50,12 @@ class CallRow(NamedTuple):
     hold_id: str | None = None
 
 
+TextCall: TypeAlias = tuple[int, int, tuple[bytes, Sequence[tuple[bytes, bytes, bytes, bytes]]]]
+"""A text call: its instant in epoch ms, its n, and its request id with campaign, micros, event id and occurred ms
+(empty: none) of each spend, in digits.
+"""
+
+
 class RowsRefused(BudgetError):
     """A row breaks a constraint of the table or does not fit; nothing of the transaction is kept."""
 
@@ -63,6 +70,8 @@ END: Final = b"\xff\xff"
 
 _NULL: Final = b"\xff\xff\xff\xff"
 _EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
+_EPOCH_US: Final = int(_EPOCH.timestamp()) * 1_000_000
+_EPOCH_DAY: Final = day_of(_EPOCH_US // 1000)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _WHEN: Final = Struct(">hiqii").pack
 _WHOSE: Final = Struct(">iqiq").pack
@@ -70,6 +79,7 @@ _WHERE: Final = Struct(">ihiiiq").pack
 _LENGTH: Final = Struct(">i").pack
 _INSTANT: Final = Struct(">iq").pack
 _OWN: Final = Struct(">iqii").pack
+_KIND: Final = _LENGTH(5) + b"spend"
 _POSITION: Final = 4 << 32
 """Added to a position: its length and itself as one number of eight bytes."""
 
@@ -91,6 +101,10 @@ def instant(at: datetime) -> int:
 def day_number(day: date) -> int:
     """A day as PostgreSQL stores it."""
     return day.toordinal() - _EPOCH.toordinal()
+
+
+def _of_ms(ms: int) -> int:
+    return ms * 1000 - _EPOCH_US
 
 
 def value(raw: bytes | None) -> bytes:
@@ -132,6 +146,25 @@ def packed_rows(
                 for position, (place, amount, event) in enumerate(zip(places, micros, events, strict=True))
             ]
         )
+
+
+def text_rows(shard: int, generation: int, calls: Iterable[TextCall]) -> bytes:
+    """The spends of text calls of one shard and day, all counted, in order. Raises RowsRefused."""
+    whose: dict[bytes, bytes] = {}
+    out: list[bytes] = []
+    with fitting("spend_log"):
+        for ms, n, (request, spends) in calls:
+            when = _WHEN(len(COLUMNS), 8, _of_ms(ms), 4, day_of(ms) - _EPOCH_DAY)
+            called = value(request)
+            where = _KIND + _WHERE(2, shard, 4, generation, 8, n) + _NULL
+            for position, (campaign, micros, event, occurred) in enumerate(spends):
+                head = whose.get(campaign)
+                if head is None:
+                    head = whose[campaign] = _WHOSE(8, brand_of(int(campaign)), 8, int(campaign))
+                at = _INSTANT(8, _of_ms(int(occurred))) if occurred else _NULL
+                own = _OWN(8, int(micros), 4, position)
+                out += (when, head, called, at, where, value(event) if event else _NULL, own)
+    return b"".join(out)
 
 
 def rows_of(rows: Iterable[SpendRow]) -> Iterator[bytes]:

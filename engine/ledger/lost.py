@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, text
 
+from engine.domain.brake import NO_BRAKE, Brake
 from engine.domain.budget import NO_LIMITS, OwnLimits
 from engine.domain.flights import PlannedFlight
 from engine.domain.ids import campaign_id_of
@@ -37,6 +38,7 @@ class LostCampaign(NamedTuple):
     enabled: bool
     limits: OwnLimits = NO_LIMITS
     flights: tuple[PlannedFlight, ...] = ()
+    brake: Brake = NO_BRAKE
 
 
 class LostBrand(NamedTuple):
@@ -110,14 +112,18 @@ def _campaigns(connection: Connection, brand: LostBrand) -> int:
             "version": _above(c.version),
             "flights": [flight.compiled for flight in c.flights],
             **c.limits._asdict(),
+            "rate_limit": c.brake.limit,
+            "breaker": c.brake.breaker,
+            "round": c.brake.round,
         }
         for c in lost
     ]
     connection.execute(
         text(
             "INSERT INTO campaign (id, brand_id, ordinal, name, enabled, version, published_version, switched_at, created_at, archived_at,"
-            " daily_budget_micros, monthly_budget_micros, lifetime_budget_micros, flights)"
-            f" VALUES (:id, :brand, :ordinal, :name, :enabled, :version, 0, {_SINCE}, {_SINCE}, now(), :daily, :monthly, :lifetime, :flights)"
+            " daily_budget_micros, monthly_budget_micros, lifetime_budget_micros, flights, rate_limit_micros, breaker_micros, breaker_round)"
+            f" VALUES (:id, :brand, :ordinal, :name, :enabled, :version, 0, {_SINCE}, {_SINCE}, now(), :daily, :monthly, :lifetime, :flights,"
+            " :rate_limit, :breaker, :round)"
         ),
         rows,
     )

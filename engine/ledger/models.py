@@ -15,6 +15,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from engine.ledger.base import Base
+from engine.ledger.breaker_model import BreakerTrip  # noqa: F401  # its table belongs to the metadata
 from engine.ledger.curve_model import Curve  # noqa: F401  # its table belongs to the metadata
 from engine.ledger.exported_model import ExportedDay  # noqa: F401  # its table belongs to the metadata
 from engine.ledger.flight_model import Flight, FlightEntry, FlightTotal  # noqa: F401  # the same
@@ -105,6 +106,10 @@ class Campaign(Base):
     pacing: Mapped[str] = mapped_column(server_default="asap")
     catch_up: Mapped[str] = mapped_column(server_default="300")
     pace: Mapped[list[str]] = mapped_column(server_default=text("'{}'::text[]"))
+    rate_limit_micros: Mapped[int | None]
+    breaker_micros: Mapped[int | None]
+    breaker_round: Mapped[int] = mapped_column(Integer, server_default="0")
+    breaker_closed_at: Mapped[datetime | None]
     version: Mapped[int] = mapped_column(Integer, server_default="1")
     published_version: Mapped[int | None] = mapped_column(Integer)
     switched_at: Mapped[datetime] = _now()
@@ -129,6 +134,8 @@ class Campaign(Base):
         CheckConstraint(f"daily_budget_micros {_TOTAL}", "daily_budget"),
         CheckConstraint(f"monthly_budget_micros {_TOTAL}", "monthly_budget"),
         CheckConstraint(f"lifetime_budget_micros {_TOTAL}", "lifetime_budget"),
+        CheckConstraint("rate_limit_micros BETWEEN 1 AND 9000000000000000", "rate_limit"),
+        CheckConstraint("breaker_micros BETWEEN 1 AND 9000000000000000", "breaker"),
         CheckConstraint("status IN ('active', 'paused')", "status"),
         # A new campaign is paused without a cause until its first status is written, so only one direction is a law here.
         CheckConstraint("status = 'paused' OR cardinality(reasons) = 0", "active_without_reasons"),

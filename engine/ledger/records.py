@@ -15,6 +15,7 @@ from typing import Any, Final
 from sqlalchemy import Row
 from sqlalchemy.exc import IntegrityError
 
+from engine.domain.brake import Brake
 from engine.domain.budget import OwnLimits
 from engine.domain.flights import PlannedFlight
 from engine.domain.schedule import Schedule
@@ -57,8 +58,7 @@ class BrandRecord:
 @dataclass(frozen=True, slots=True)
 class CampaignRecord:
     """A campaign as it stands in PostgreSQL; budgets of its own in micros, None is no limit; flights: those in
-    its plan. `status` and `reasons` are
-    those last written by flows/status.
+    its plan; rate_limit, breaker: micros a minute. `status` and `reasons` are those last written by flows/status.
     """
 
     id: int
@@ -77,6 +77,10 @@ class CampaignRecord:
     pacing: str
     catch_up: str
     pace: tuple[str, ...]
+    rate_limit_micros: int | None
+    breaker_micros: int | None
+    breaker_round: int
+    breaker_closed_at: datetime | None
     version: int
     published_version: int | None
     switched_at: datetime
@@ -93,7 +97,12 @@ class CampaignRecord:
     @property
     def has_own(self) -> bool:
         """Whether its plan has anything of its own."""
-        return bool(self.limits.compiled or self.flights or self.pace)
+        return bool(self.limits.compiled or self.flights or self.pace or self.brake.compiled)
+
+    @property
+    def brake(self) -> Brake:
+        """Its limit for a minute, and its breaker."""
+        return Brake(self.rate_limit_micros, self.breaker_micros, self.breaker_round)
 
     @property
     def archived(self) -> bool:

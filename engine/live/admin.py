@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from engine.domain.brake import NO_BRAKE, Brake
 from engine.domain.budget import NO_LIMITS, OwnLimits
 from engine.domain.flights import PlannedFlight
 from engine.domain.ids import SHARDS, brand_of, campaign_id_of, ordinal_of
@@ -105,7 +106,7 @@ class BrandPlan:
 
 @dataclass(frozen=True, slots=True)
 class CampaignPlan:
-    """A campaign's switch, schedule, own limits and flights, to publish. base: what its lifetime counter begins with, where it begins."""
+    """A campaign's switch, schedule, own limits, flights and brake, to publish. base: what its lifetime counter begins with, where it begins."""
 
     campaign_id: int
     version: int
@@ -116,12 +117,14 @@ class CampaignPlan:
     limits: OwnLimits = NO_LIMITS
     base: LifetimeBase | None = None
     flights: tuple[PlannedFlight, ...] = ()
+    brake: Brake = NO_BRAKE
     pace: tuple[str, ...] = ()
 
     @property
     def own(self) -> str:
-        """Its limits, flights and pacing as publish takes them; nothing where it has none."""
-        return "|".join([self.limits.compiled, *(flight.compiled for flight in self.flights), *self.pace])
+        """Its limits, flights, pacing and brake as publish takes them; nothing where it has none."""
+        brake = [f"br={self.brake.compiled}"] if self.brake.compiled else []
+        return "|".join([self.limits.compiled, *(flight.compiled for flight in self.flights), *self.pace, *brake])
 
 
 class LifetimeBase(NamedTuple):
@@ -236,7 +239,7 @@ class LiveRedis(Asking):
     def read_causes(self, ordinals: Mapping[int, int], *, rests: bool = True) -> dict[int, LiveCauses | None]:
         """The same without figures of campaigns, for a paced scan of all of them: {brand id: its causes}."""
         return {
-            brand_id: None if lines is None else LiveCauses(lines.brand({}), lines.masks(), lines.own())
+            brand_id: None if lines is None else lines.causes()
             for brand_id, lines in self._read_lines(_all_of(ordinals), rests)
         }
 

@@ -8,6 +8,7 @@ every spend was counted
 - `a`: an adjustment of a counter
 - `t`: a change of a brand
 - `v`: the flights in which its spends were made, `<campaign id>:<counter>` joined by `,`
+- `k`: the breakers that it opened, `<campaign id>:<round>:<micros in the minute>` joined by `,`
 - `g`: the generation, in the mark of a rebuild
 docs/protocol.md describes the fields.
 """
@@ -22,8 +23,9 @@ from typing import Any, Final, NamedTuple
 
 import redis
 
+from engine.domain.brake import Trip
 from engine.domain.budget import OWN_CAUSES
-from engine.domain.causes import cause_of
+from engine.domain.causes import BREAKER, cause_of
 from engine.domain.ids import brand_of
 from engine.domain.periods import day_of
 from engine.domain.refunds import FIRST_DAY
@@ -39,7 +41,8 @@ from engine.live.transport.plain import PlainRedis
 
 TEXT: Final = b"1"
 PACKED: Final = b"2"
-"""Formats of entries: packed charges have the second, all others the first."""
+BRAKED: Final = b"3"
+"""Formats of entries: packed charges have the second, entries about breakers the third, all others the first."""
 START: Final = "0-0"
 """The cursor before the first entry."""
 
@@ -95,6 +98,8 @@ class Entry:
     packed: Unpacked | None = None
     flights: Mapping[int, int] | None = None
     """{campaign id: number of the counter} of the flights in which its spends were made."""
+    trips: tuple[Trip, ...] = ()
+    """The breakers that it opened."""
     skip: frozenset[int] = frozenset()
     """Positions that are in the log already, when a lost journal's entry is salvaged."""
 
@@ -269,9 +274,9 @@ def spend_text(campaign_id: int, amount_micros: int, event_id: str | None, occur
 def decode(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Entry:
     """Decodes an entry from its stream fields. Raises BadEntry."""
     name = entry_id.decode()
-    if fields.get(b"f") not in (TEXT, PACKED):
+    if fields.get(b"f") not in (TEXT, PACKED, BRAKED):
         raise BadEntry(
-            f"journal entry {name} has format {fields.get(b'f')!r}, this program reads {TEXT!r} and {PACKED!r}: upgrade it"
+            f"journal entry {name} has format {fields.get(b'f')!r}, this program reads {TEXT!r} to {BRAKED!r}: upgrade it"
         )
     try:
         text = {key.decode(): value.decode("ascii") for key, value in fields.items() if key != b"l"}
@@ -304,6 +309,7 @@ def decode(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Entry:
             fields.get(b"l", b"") + fields.get(b"e", b""),
             packed.read(text["s"], fields[b"l"], text.get("e")) if "s" in text else None,
             flights_in(text["v"]) if "v" in text else None,
+            _trips(text["k"]) if "k" in text else (),
         )
     except (KeyError, ValueError) as error:
         begins = {key[:20]: value[:60] for key, value in list(fields.items())[:4]}
@@ -316,9 +322,14 @@ def flights_in(text: str) -> dict[int, int]:
     return {strictly(campaign, "a campaign"): strictly(counter, "a flight") for campaign, _, counter in pairs}
 
 
+def _trips(text: str) -> tuple[Trip, ...]:
+    lines = (part.split(":") for part in text.split(","))
+    return tuple(Trip(*(strictly(number, "of a breaker") for number in line)) for line in lines)
+
+
 def _change(owner_id: int, cause: str, direction: str) -> Change:
-    """A change of the budget of a brand, or of a campaign's own."""
-    if cause in OWN_CAUSES:
+    """A change of the budget of a brand, or of a campaign's own budget or breaker."""
+    if cause in OWN_CAUSES or cause == BREAKER:
         return Change(brand_of(owner_id), cause, direction, owner_id)
     return Change(owner_id, cause, direction)
 

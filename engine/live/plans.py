@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
+from engine.domain.brake import Brake
 from engine.domain.budget import BUDGETS, CAMPAIGN_BUDGETS, Budget, budgets_of
 from engine.domain.causes import DAILY_BUDGET, MONTHLY_BUDGET, reasons_of
 from engine.domain.flights import PlannedFlight
@@ -18,6 +19,16 @@ _OWN_FIELDS: Final = 7
 """That follow where it has, or had, limits of its own."""
 _FLIGHT_FIELDS: Final = 4
 """That follow then where it has flights."""
+
+
+class LiveBrake(NamedTuple):
+    """A campaign's brake as Redis has it. since_ms: since when its breaker is open, None where it is not. spent: micros in this
+    minute.
+    """
+
+    plan: Brake
+    since_ms: int | None
+    spent: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +45,7 @@ class LiveCampaign:
     monthly_spend: int
     budgets: tuple[Budget, ...] = ()
     flights: tuple[tuple[PlannedFlight, int], ...] = ()
+    brake: LiveBrake | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +89,13 @@ class LiveBrand:
 @dataclass(frozen=True, slots=True)
 class LiveCauses:
     """A brand, its `campaigns` left empty, and the causes of each campaign as a bit mask. own: the own budgets of those
-    campaigns that have, or had, any.
+    campaigns that have, or had, any. broken: {campaign id: since when (ms)} of open breakers.
     """
 
     brand: LiveBrand
     masks: Mapping[int, int]
     own: Mapping[int, tuple[Budget, ...]]
+    broken: Mapping[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,19 +115,26 @@ class PlanLines:
     def masks(self) -> dict[int, int]:
         return {id_: int(text.split(b":", 3)[2]) for id_, text in self.campaigns.items()}
 
-    def own(self) -> dict[int, tuple[Budget, ...]]:
-        return {
-            id_: read_campaign_line(id_, text.decode()).budgets
+    def causes(self) -> LiveCauses:
+        of_own = {
+            id_: read_campaign_line(id_, text.decode())
             for id_, text in self.campaigns.items()
             if text.count(b":") >= _FIELDS
         }
+        own = {id_: campaign.budgets for id_, campaign in of_own.items()}
+        brakes = {id_: campaign.brake for id_, campaign in of_own.items()}
+        broken = {id_: brake.since_ms for id_, brake in brakes.items() if brake and brake.since_ms is not None}
+        return LiveCauses(self.brand({}), self.masks(), own, broken)
 
 
 def read_campaign_line(campaign_id: int, text: str) -> LiveCampaign:
     """`version:on:causes:daily_spend:monthly_spend`; with limits of its own `:daily:monthly:lifetime limit:lifetime
-    spend:daily_at:monthly_at:lifetime_at`; with flights `:f1:f2:spend of each one's counter`; and fields of later releases.
+    spend:daily_at:monthly_at:lifetime_at`; with flights `:f1:f2:spend of each one's counter`; with a brake `:br=...:bk=...:s=...`;
+    and fields of later releases.
     """
     version, on, mask, daily, monthly, *own = text.split(":")
+    tagged = dict(word.split("=", 1) for word in own if "=" in word)
+    own = [word for word in own if "=" not in word]
     budgets: tuple[Budget, ...] = ()
     if len(own) >= _OWN_FIELDS:
         limits, spent, since = own[:3], (daily, monthly, own[3] or "0"), own[4:7]
@@ -124,8 +144,14 @@ def read_campaign_line(campaign_id: int, text: str) -> LiveCampaign:
         )
     return LiveCampaign(
         campaign_id, int(version), on == "1", reasons_of(int(mask)), int(daily), int(monthly), budgets,
-        _flights(own[_OWN_FIELDS : _OWN_FIELDS + _FLIGHT_FIELDS]),
+        _flights(own[_OWN_FIELDS : _OWN_FIELDS + _FLIGHT_FIELDS]), _brake(tagged),
     )  # fmt: skip
+
+
+def _brake(tagged: Mapping[str, str]) -> LiveBrake | None:
+    if "br" not in tagged:
+        return None
+    return LiveBrake(Brake.parse(tagged["br"]), optional_int(tagged.get("bk", "")), int(tagged.get("s", 0)))
 
 
 def _flights(fields: Sequence[str]) -> tuple[tuple[PlannedFlight, int], ...]:

@@ -8,8 +8,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
-from engine.domain.budget import BUDGETS, OWN_CAUSES, Budget, budgets_of, used_up_causes
-from engine.domain.causes import FLIGHT, PACING, Status, in_order, reasons_of, status_of
+from engine.domain.budget import BUDGETS, MOVED_CAUSES, Budget, budgets_of, used_up_causes
+from engine.domain.causes import FLIGHT, PACING, RATE, Status, in_order, reasons_of, status_of
 from engine.domain.ids import brand_of
 from engine.domain.money import to_decimal
 from engine.domain.periods import at_ms
@@ -31,8 +31,8 @@ COUNTED_WORDS: Final = frozenset({RECORDED, ACCEPTED, DUPLICATE})
 
 _OUTCOMES: Final = {"d": DUPLICATE, "c": CONFLICT, "u": UNKNOWN_CAMPAIGN}
 _WITH_STARTS: Final = 5
-"""Parts of a reply about campaigns that the clock alone stops."""
-_BY_CLOCK: Final = ((FLIGHT,), (PACING,))  # causes that end at an instant which a reply names
+"""Parts of a reply about campaigns of which it is known when they may spend again."""
+_BY_CLOCK: Final = ((FLIGHT,), (PACING,), (RATE,))  # causes that end at an instant which a reply names
 _RUN: Final = re.compile(r"([kdcu]|x\d+)\*(\d+)")
 
 
@@ -153,8 +153,8 @@ class Answered:
     @property
     def retry_at(self) -> datetime | None:
         """When a call that was refused would be accepted if nothing else were spent until then, exact to the
-        millisecond: when the campaign's next flight begins, or pacing lets it pass. Holds are taken to stay open. None
-        where it is not known, or something else stops it.
+        millisecond: when its next flight begins, pacing lets it pass or, after its minute's limit, the next minute begins.
+        Holds are taken to stay open. None where it is not known, or something else stops it.
         """
         if self.figures is None or self.reasons not in _BY_CLOCK:
             return None
@@ -215,7 +215,7 @@ class SpendResult(Answered):
         if self.outcome != REFUSED:
             used_up = figures.causes()
             if used_up or self.reasons or own:
-                kept = set(self.reasons) - OWN_CAUSES - {budget.cause for budget in figures.budgets}
+                kept = set(self.reasons) - MOVED_CAUSES - {budget.cause for budget in figures.budgets}
                 self.reasons = in_order(kept.union(used_up, own))
 
 

@@ -25,7 +25,7 @@ class Forecasts:
 
     def of(self, owner: Owner) -> Forecast:
         """Where a brand or campaign is heading. Raises NotFound, TooLittleHistory, ServerAway."""
-        brand = self._overview.figures(owner.brand_id)
+        brand = self._overview.brand(owner.brand_id, alone=True)
         if owner.kind == "brand":
             spent = Spent(brand.daily_spend, brand.monthly_spend, brand.daily_budget, brand.monthly_budget)
         else:
@@ -40,7 +40,7 @@ class Forecasts:
         """The points of a brand's usual day by weekday (1 is Monday), and by how many days. Raises NotFound,
         TooLittleHistory.
         """
-        today = day_of(self._overview.figures(brand_id).now_ms)
+        today = day_of(self._overview.brand(brand_id, alone=True).now_ms)
         with self._db.connect() as connection:
             history = teaching_days(connection, Owner("brand", brand_id), today)
         days = sum(any(hours) for hours in history.values())

@@ -23,7 +23,7 @@ from engine.domain.ids import SHARDS
 from engine.errors import ServerAway
 from engine.flows.verify.findings import failed_in
 from engine.job_table import QUEUES
-from engine.ledger import quarantine, runs
+from engine.ledger import breakers, quarantine, runs
 from engine.ledger.cursors import CursorRow, read_cursors
 from engine.live.grammar import whole
 from engine.live.keys import shard_keys
@@ -67,6 +67,7 @@ class ColdFigures:
     """PostgreSQL."""
 
     stopped: int
+    breakers_open: int
     quarantined: int
     corrections: int
     corrected_micros: int
@@ -259,6 +260,7 @@ class Metrics:
             with self._db.connect() as conn:
                 self._cursors = read_cursors(conn)
                 waiting = quarantine.count_waiting(conn)
+                broken = breakers.stopped(conn)
                 corrections, micros = conn.execute(
                     text("SELECT count(*), coalesce(sum(abs(difference_micros)), 0) FROM counter_correction")
                 ).one()
@@ -266,6 +268,7 @@ class Metrics:
             verified = runs.last_ended(self._db, "verify")
             return ColdFigures(
                 stopped=sum(1 for cursor in self._cursors.values() if cursor.stopped),
+                breakers_open=len(broken),
                 quarantined=waiting,
                 corrections=int(corrections),
                 corrected_micros=int(micros),

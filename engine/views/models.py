@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from engine.domain.brake import NO_BRAKE, Brake
 from engine.domain.budget import BUDGETS, CAMPAIGN_BUDGETS, Budget, BudgetKind, OwnBudgetKind, used_up_causes
-from engine.domain.causes import DAILY_BUDGET, MONTHLY_BUDGET, Status, cause_of
+from engine.domain.causes import BREAKER, DAILY_BUDGET, MONTHLY_BUDGET, Status, cause_of
 from engine.domain.excess import Excess
 from engine.domain.pace import Pace
 from engine.domain.periods import Period
@@ -60,6 +61,16 @@ class CampaignView:
     """Those in its plan."""
     pacing: PacingView | None = None
     """Of its own daily budget."""
+    brake: Brake = NO_BRAKE
+    broken_ms: int | None = None
+    """Since when its breaker is open, where that is known."""
+    minute_spend: int = 0
+    """What it spent in this minute, where it has a brake."""
+
+    @property
+    def broken(self) -> bool:
+        """Whether its breaker is open."""
+        return BREAKER in self.reasons
 
     @property
     def flight(self) -> FlightView | None:

@@ -18,11 +18,21 @@ import redis
 from sqlalchemy import Engine
 
 from engine.domain.budget import BUDGETS, CAMPAIGN_BUDGETS, OWN_CAUSES, Budget
-from engine.domain.causes import ARCHIVED, FLIGHT, MANUAL, SCHEDULE, Status, again_ms, in_order, sentence, status_of
-from engine.domain.curves import Points
+from engine.domain.causes import (
+    ARCHIVED,
+    BREAKER,
+    FLIGHT,
+    MANUAL,
+    SCHEDULE,
+    Status,
+    again_ms,
+    in_order,
+    sentence,
+    standing,
+    status_of,
+)
 from engine.domain.flights import Flight, next_start_ms
 from engine.domain.ids import brand_of, ordinal_of
-from engine.domain.pacing import Pacing, compiled
 from engine.domain.periods import Period, at_ms, date_of, day_of, ms_of
 from engine.errors import BudgetError, InvalidInput, ServerAway
 from engine.ledger import flight_sums, lifetimes, reports
@@ -42,7 +52,8 @@ from engine.views.models import (
     Snapshot,
     Tally,
 )
-from engine.views.pacing import effect_of, pacing_view
+from engine.views.pacing import pacing_view
+from engine.views.pacing_effects import PacingEffects
 
 __all__ = ["BrandView", "CampaignView", "Health", "Overview", "Snapshot"]
 
@@ -110,14 +121,11 @@ class Overview:
         """Every brand by id, archived ones too unless told otherwise."""
         return list(self.snapshot(include_archived).brands)
 
-    def brand(self, brand_id: int) -> BrandView:
-        """One brand, archived or not, with its campaigns. Raises NotFound."""
+    def brand(self, brand_id: int, *, alone: bool = False) -> BrandView:
+        """One brand, archived or not, with its campaigns; `alone` without, of which it may have 65,535. Raises NotFound."""
         brand = self._catalog.brand(brand_id)
-        return self._snapshot([brand], self._catalog.campaigns(brand_id, include_archived=True)).brands[0]
-
-    def figures(self, brand_id: int) -> BrandView:
-        """One brand without its campaigns, of which it may have 65,535. Raises NotFound."""
-        return self._snapshot([self._catalog.brand(brand_id)], []).brands[0]
+        own = [] if alone else self._catalog.campaigns(brand_id, include_archived=True)
+        return self._snapshot([brand], own).brands[0]
 
     def campaigns(self, brand_id: int | None = None, include_archived: bool = True) -> list[CampaignView]:
         """The campaigns of a brand, or all, archived ones too unless told otherwise. Raises NotFound for an unknown brand."""
@@ -248,28 +256,17 @@ class Overview:
         flights = self._catalog.flights.of([campaign_id])[campaign_id]
         return effects_of(flights, self.flights(campaign_id), no, changes, self._catalog.flights.now_ms())
 
-    def curve_effects(self, name: str, points: Mapping[int, Points]) -> list[str]:
-        """What another curve of a name does to each brand and campaign that it paces, said before it is made."""
-        said = []
-        for user in self._catalog.curves.users(name):
-            row = self._catalog.brand(user.id) if user.entity == "brand" else self._catalog.campaign(user.id)
-            parts = compiled(Pacing(row.pacing, row.catch_up), getattr(row, "schedule", None), points)
-            said.append(self.pacing_effect(user.entity, user.id, parts, row.daily_budget_micros))
-        return said
+    @cached_property
+    def paced(self) -> PacingEffects:
+        """What changes of pacing will do."""
+        return PacingEffects(self._catalog, self._spent_today)
 
-    def pacing_change(self, entity: str, entity_id: int, changes: Mapping[str, Any]) -> str:
-        """What a change of a brand or campaign does to its pacing, said before it is made. Raises NotFound, InvalidPacing."""
-        parts, limit = self._catalog.curves.parts(entity, entity_id, changes)
-        return self.pacing_effect(entity, entity_id, parts, limit)
-
-    def pacing_effect(self, entity: str, entity_id: int, parts: tuple[str, ...], limit: int | None) -> str:
-        """What a pacing of a brand or campaign does from now on, in a sentence. limit: of its daily budget. Raises NotFound."""
+    def _spent_today(self, entity: str, entity_id: int) -> tuple[int, int]:
+        """What a brand or campaign spent today, and the time by which that is so. Raises NotFound."""
         if entity == "brand":
             brand = self.brand(entity_id)
-            spent, now_ms = brand.daily_spend, brand.now_ms
-        else:
-            spent, now_ms = self.campaign(entity_id).daily_spend, self._clock_ms()
-        return effect_of(f"{entity} {entity_id}", parts, limit, spent, now_ms)
+            return brand.daily_spend, brand.now_ms
+        return self.campaign(entity_id).daily_spend, self._clock_ms()
 
     def _live_campaign(self, campaign_id: int) -> tuple[int, LiveCampaign] | None:
         """A campaign as Redis has it, with its time; None where it has no figures."""
@@ -358,7 +355,7 @@ def _tally(brand: BrandView, groups: Iterable[CampaignGroup]) -> Tally:
         manual = () if alike.enabled else (MANUAL,)
         outside = () if alike.schedule.is_within_ms(brand.now_ms) else (SCHEDULE,)
         # Each campaign has its own budgets: their causes are those last written.
-        own = (cause for cause in in_order(alike.reasons) if cause in OWN_CAUSES or cause == FLIGHT)
+        own = (cause for cause in in_order(alike.reasons) if cause in OWN_CAUSES or cause in (FLIGHT, BREAKER))
         reasons = (*manual, *outside, *brand.used_up, *own)
         return status_of(reasons), reasons, alike.campaigns
 
@@ -373,7 +370,7 @@ def _campaign_view(
     flights: Sequence[Flight] = (),
 ) -> CampaignView:
     starts_ms = next_start_ms(campaign.flights, now_ms)
-    reasons = in_order(campaign.reasons) if live is None else live.reasons
+    reasons = in_order(campaign.reasons) if live is None else standing(live.reasons)
     if campaign.archived and ARCHIVED not in reasons:
         reasons = in_order((*reasons, ARCHIVED))
     own = _own_budgets(campaign, live, logged)
@@ -396,4 +393,7 @@ def _campaign_view(
         budgets=own,
         flights=flight_views(flights, live, now_ms),
         pacing=pacing_view(*paced),
+        brake=campaign.brake,
+        broken_ms=live.brake.since_ms if live is not None and live.brake is not None else None,
+        minute_spend=live.brake.spent if live is not None and live.brake is not None else 0,
     )

@@ -6,6 +6,7 @@
 -- include: lib/text.lua
 -- include: lib/outcomes.lua
 -- include: lib/pace.lua
+-- include: lib/brake.lua
 
 -- The room of a brand, or of a campaign's own budgets: {left, the least that any budget or MAX_TOTAL leaves; from, the value of left before the call;
 -- gap, how much pacing lets pass before it refuses (lib/pace.lua); lefts and causes, an array each, of the budgets}. For record calls only MAX_TOTAL bounds it.
@@ -20,12 +21,12 @@ local function room_of(owner, held, verb)
 end
 
 -- The target of the spends of one sum: campaign and brand, the mask of closed gates, the room of its brand (NO_ROOM where a gate is closed), the room of
--- its own budgets before the call (ANY_ROOM where it has none), and the amount counted so far.
+-- its own budgets before the call (ANY_ROOM where it has none), the amount counted so far, and that above which its breaker opens.
 local NO_ROOM, ANY_ROOM = { left = -1 }, { left = math.huge, gap = math.huge, lefts = {} }
 local function target_of(campaign_id, brand_id, closed, room, own)
   return {
     campaign = campaign_id, brand_id = brand_id, closed = closed, room = closed == 0 and room or NO_ROOM, of_brand = room, own = own, own_left = own.left,
-    amount = 0, refusals = {},
+    amount = 0, refusals = {}, trips_above = math.huge,
   }
 end
 
@@ -41,6 +42,8 @@ local function targets_of(sums, verb, plans, now)
       local own = campaign.budgets[1] and room_of(campaign, held_by(brand, campaign.id), verb) or ANY_ROOM
       targets[i] = target_of(sum.campaign, campaign.brand_id, verb == 't' and gates_of(brand, campaign, now) or 0, rooms[brand], own)
       if campaign.flight then targets[i].of_flight = ',' .. campaign.flight end
+      targets[i].plan = campaign.brake and campaign
+      if campaign.brake and verb == 't' then targets[i].trips_above = before_trip(campaign.brake) end
     else
       targets[i] = UNKNOWN
     end
@@ -67,6 +70,7 @@ local function refused_outcome(target, amount)
   end
   if is_held_back(target) then mask = mask + PACING end
   if mask == 0 then return nil end
+  if mask == RATE and target.plan then target.plan.awaited = math.max(target.plan.awaited or 0, amount) end
   local outcome = target.refusals[mask] or 'x' .. mask
   target.refusals[mask] = outcome
   return outcome
@@ -115,6 +119,7 @@ local function by_one(columns, targets, before, verb, seen, now)
       elseif amount <= room.left and target.amount + amount <= target.own_left and (not paced or not is_held_back(target)) then
         outcome = 'k'
         room.left, target.amount = room.left - amount, target.amount + amount
+        if target.amount > target.trips_above then target.room, target.closed = NO_ROOM, BREAKER end
         if name then
           local value = kept and kept[2 * i] or target.campaign .. ',' .. (digits and digits[i] or text(amount)) .. day .. (target.of_flight or '')
           seen[name], set[#set + 1], set[#set + 2] = value, name, value

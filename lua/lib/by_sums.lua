@@ -13,6 +13,8 @@ local function all_fit(sums, verb, plans, now)
     local brand = campaign and plans.brands[campaign.brand_id]
     if not brand or (verb == 't' and gates_of(brand, campaign, now) > 0) then return false end
     if campaign.budgets[1] and not has_room(campaign, held_by(brand, campaign.id), verb, sum.amount) then return false end
+    -- Where the breaker opens in the middle, the tries after it are refused.
+    if verb == 't' and campaign.brake and sum.amount > before_trip(campaign.brake) then return false end
     totals[brand] = (totals[brand] or 0) + sum.amount
   end
   for brand, total in pairs(totals) do

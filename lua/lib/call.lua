@@ -92,10 +92,15 @@ local function count_budgets(owner, amount)
   return true
 end
 
--- Adds an amount to a campaign's counters, in the tables. False as above.
+-- Adds an amount to a campaign's counters, in the tables, and opens its breaker where that was passed. False as above.
 local function count_campaign(campaign, amount)
   campaign.daily, campaign.monthly = campaign.daily + amount, campaign.monthly + amount
-  return count_budgets(campaign, amount)
+  if not count_budgets(campaign, amount) then return false end
+  if before_trip(campaign.brake) < 0 and not campaign.broken then
+    campaign.broken, campaign.tripped = true, true
+    if campaign.closed then campaign.closed = campaign.closed + BREAKER end
+  end
+  return true
 end
 
 -- Adds an amount to a brand and its campaign, in the tables. False when a total would exceed MAX_TOTAL.
@@ -139,5 +144,6 @@ local function write_plans(plans)
     if campaign.charged then
       write_counters(campaign.key, campaign.budgets, day_field, campaign.daily, month_field, campaign.monthly)
     end
+    if campaign.tripped then redis.call('HSET', campaign.key, 'bk', text(campaign.brake.since)) end
   end
 end

@@ -173,7 +173,7 @@ local function charge(verb, call)
   if verdict.counted > 0 or #lines > 0 then
     local entry = entry_of(verb, call, size, verdict, lines)
     add_flights(entry, plans.campaigns)
-    local failed = append(shard, journal_key, entry, moved, call.log and verdict.counted > 0 and '2')
+    local failed = append(shard, journal_key, entry, moved, add_trips(entry, plans.campaigns) or (call.log and verdict.counted > 0 and '2'))
     if failed then return failed end
   end
   -- Write.

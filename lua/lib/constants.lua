@@ -19,6 +19,8 @@ local CLOCK_SLACK_MS = 1000
 local MAX_AMOUNT, MAX_TOTAL = 1000000000000, 9000000000000000
 local MAX_SPENDS = 1000
 local LAST_INSTANT = 253402300799999 -- the end of the year 9999, the last that Python can represent
+-- The cause of a minute that has no room: it passes, so it is in no list of budgets (lib/minute.lua).
+local RATE = 1024
 local SHORT = 48 -- the content of a text call up to this length is stored as it is, a longer one as its digest
 local ID = '^[%w._:/+=@~-]+$'
 -- Matches when every number in a concatenation is digits only; check each for '' before. One pattern over the joined text is cheaper than one per number,

@@ -13,6 +13,7 @@ local function fast_by_one(verb, call, usual)
     local own = sums.owns and sums.owns[i]
     local own_room = own and room_of(own, own.held, verb) or ANY_ROOM
     targets[i] = target_of(sums.ids[i], brand.id, verb == 't' and sums.gates[i] or 0, rooms[brand], own_room)
+    targets[i].plan = own and own.brake and own
     brand.amount = 0
   end
   local columns = { size = sums.size, sums = by_place, names = usual.named and usual.named.names, kept = usual.named and usual.named.fields }

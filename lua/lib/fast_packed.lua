@@ -11,6 +11,7 @@
 -- include: lib/budgets.lua
 -- include: lib/gates.lua
 -- include: lib/flights.lua
+-- include: lib/brake.lua
 -- include: lib/dedup.lua
 -- include: lib/holds.lua
 -- include: lib/changes.lua
@@ -51,12 +52,12 @@ local function usual_sums(verb, shard, body, by_number, before, day, month)
     -- Ascending order excludes repeated campaigns.
     if start ~= ends or not brand or id <= last_id or key ~= campaign_key .. campaign_id then return nil end
     if several < 1 or #times > 4 or #digits > 16 or amount < several or amount > several * MAX_AMOUNT then return nil end
-    local got = with_own and redis.pcall('HMGET', key, 'on', 'archived', 'schedule', day_field, month_field, 'x', LIFETIME, 'f1', 'f2', 'p')
+    local got = with_own and redis.pcall('HMGET', key, 'on', 'archived', 'schedule', day_field, month_field, 'x', LIFETIME, 'f1', 'f2', 'br', 'bk', 's', 'p')
       or redis.pcall('HMGET', key, 'on', 'archived', 'schedule', day_field, month_field)
     local schedule, daily, monthly = got[3], got[4] or '0', got[5] or '0'
     if not is_flag(got[1]) or not is_flag(got[2]) or not schedule or (schedule ~= '' and not is_schedule(schedule)) then return nil end
     if daily == '' or monthly == '' or #daily > 16 or #monthly > 16 then return nil end
-    local on, archived, closed, outside = got[1] == '1', got[2] == '1' or brand.archived, 0, false
+    local on, archived, closed, outside, broken = got[1] == '1', got[2] == '1' or brand.archived, 0, false, false
     if got[6] then
       local limits, flight_field, flight, is_outside, starts = limits_at(got[6], got[8], got[9], now)
       if not limits then return nil end
@@ -67,11 +68,19 @@ local function usual_sums(verb, shard, body, by_number, before, day, month)
       if not budgets or not held then return nil end
       if starts and schedule ~= '' and not within_schedule(schedule, starts) then starts = nil end
       local own = { id = campaign_id, key = key, budgets = budgets, held = held, flight = flight, starts = starts }
-      if got[10] and not add_pace(own, got[10], 'campaign_daily_budget', now, day) then return nil end
+      if got[10] then
+        -- Where the breaker may open, the slow path takes the call: it tells everybody.
+        local brake = brake_at(got[10], got[11], got[12], now)
+        if not brake or amount > before_trip(brake) then return nil end
+        broken, budgets[#budgets + 1] = brake.since ~= nil, brake.row
+        own.brake, own.broken = brake, broken
+      end
+      if got[13] and not add_pace(own, got[13], 'campaign_daily_budget', now, day) then return nil end
       outside, owns[count] = is_outside, own
     end
-    if with_own and (brand.pace or (owns[count] and owns[count].pace)) then
-      local own = owns[count] or { id = campaign_id }
+    local own = with_own and owns[count]
+    if with_own and (brand.pace or (own and (own.pace or own.brake))) then
+      own = own or { id = campaign_id }
       own.on, own.archived, own.schedule, own.limits, own.f1, own.f2 = on, archived, schedule, got[6], got[8], got[9]
       paced[count] = own
     end

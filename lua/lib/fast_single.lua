@@ -54,11 +54,11 @@ repeat
   )
   -- A shard of the first layout has no campaign with limits of its own.
   local campaign = with_control
-    and redis.pcall('HMGET', campaign_key, 'on', 'archived', 'schedule', day_field, month_field, 'x', LIFETIME, 'f1', 'f2', 'p')
+    and redis.pcall('HMGET', campaign_key, 'on', 'archived', 'schedule', day_field, month_field, 'x', LIFETIME, 'f1', 'f2', 'br', 'bk', 's', 'p')
     or redis.pcall('HMGET', campaign_key, 'on', 'archived', 'schedule', day_field, month_field)
   local schedule = campaign[3]
   if not brand[1] or not campaign[1] or not campaign[2] or not schedule then break end
-  if with_control and (brand[#brand] or campaign[10]) then break end
+  if with_control and (brand[#brand] or campaign[13]) then break end
   -- A malformed value is left to the slow path, which takes the shard out of use.
   if not find(campaign[1] .. ',' .. campaign[2] .. ',' .. brand[1], '^[01],[01],[01]$') or (schedule ~= '' and not is_schedule(schedule)) then break end
   local held, own_daily, own_monthly = brand[2] or '0', campaign[4] or '0', campaign[5] or '0'
@@ -86,12 +86,26 @@ repeat
   held, own_daily, own_monthly, counted = held + 0, own_daily + amount, own_monthly + amount, counted + 1
 
   local limits, flight_field, flight, outside, starts = nil, nil, nil, false, nil
-  if campaign[6] and (campaign[6] ~= NO_LIMITS or campaign[8]) then
+  if campaign[6] and (campaign[6] ~= NO_LIMITS or campaign[8] or campaign[10]) then
     limits, flight_field, flight, outside, starts = limits_at(campaign[6], campaign[8], campaign[9], now)
     if not limits then break end
     if starts and schedule ~= '' and not within_schedule(schedule, starts) then starts = nil end
   end
-  local on, archived = campaign[1] == '1', campaign[2] == '1' or brand[1] == '1'
+  local on, archived, broken = campaign[1] == '1', campaign[2] == '1' or brand[1] == '1', false
+  -- The brake (lib/brake.lua), without its functions: each would cost every call.
+  local minute, minute_spent, minute_limit, before_open = nil, 0, nil, math.huge
+  if campaign[10] then
+    local limit, breaker = string.match(campaign[10], '^(%d*),(%d*),%d+$')
+    local no, spent = string.match(campaign[12] or '0,0', '^(%d+),(%d+)$')
+    minute = (now - now % 60000) / 60000
+    if not limit or #campaign[10] > 64 or #limit > 16 or #breaker > 16 or not no or #no > 15 or #spent > 16 or no + 0 > minute then break end
+    if no + 0 == minute then minute_spent = spent + 0 end
+    local resumed, base = string.match(campaign[11] or '', '^,(%d+),(%d+)$')
+    broken, minute_limit = campaign[11] and not resumed, tonumber(limit)
+    if broken and (#campaign[11] > 16 or not find(campaign[11], WHOLE)) or (resumed and (#resumed > 15 or #base > 16)) then break end
+    if breaker ~= '' and not broken then before_open = breaker - minute_spent + (resumed and resumed + 0 == minute and base or 0) end
+    if math.max(minute_spent + amount, minute_limit or 0, tonumber(breaker) or 0) > MAX_TOTAL then break end
+  end
   local closed, used_up, largest = 0, 0, math.max(n, counted, held, own_daily, own_monthly)
   -- each gate
   if $closed then closed = closed + $cause end
@@ -108,6 +122,7 @@ repeat
   -- each campaign budget
   local cap_$i, met_$i = nil, 0
   -- end each
+  local rate, room_in_minute = 0, math.huge
   if limits then
     local own_held = is_try and held > 0 and redis.call('HGET', brand_key, 'h:' .. campaign_id) or '0'
     if #own_held > 16 or not find(own_held, WHOLE) then break end
@@ -124,8 +139,11 @@ repeat
       if amount > left_of(cap_$i, met_$i, own_held) then refused = refused + $cause end
     end
     -- end each
+    room_in_minute = left_of(minute_limit, 0, own_held)
+    if amount > room_in_minute - minute_spent then refused = refused + RATE end
   end
   if largest > MAX_TOTAL then break end
+  if is_used_up(minute_limit, minute_spent) then rate = RATE end
 
   local one, other = redis.pcall('HMGET', requests_0, '#', request), redis.pcall('HMGET', requests_1, '#', request)
   if not one[1] or not other[1] or one[2] or other[2] then break end
@@ -138,11 +156,17 @@ repeat
 
   if is_try and refused > 0 then
     local outcome = 'x' .. refused
+    if refused == RATE and amount <= room_in_minute then
+      -- The minute alone refused it: it says when the next begins, if nothing else stops the campaign then.
+      local at = (minute + 1) * 60000
+      local _, _, _, outside_then = limits_at(campaign[6], campaign[8], campaign[9], at)
+      if not outside_then and (schedule == '' or within_schedule(schedule, at)) then starts = at end
+    end
     local tally = redis.call('HGET', shard_key, 'count:' .. outcome) or '0'
     if not find(tally, WHOLE) or #tally > 15 then break end
     redis.call('HSET', shard_key, 'now', now_text, 'n', state[4], counter, state[5] or '0', 'count:' .. outcome, format('%d', tally + 1))
     redis.call('HSET', requests, request, 't' .. content .. ' ' .. outcome .. '*1')
-    return { 'ok', outcome .. '*1', format('%s:%d:%d:%s:%s', brand_id, was_1, was_2, limit_1, limit_2), campaign_id .. ':' .. closed + used_up,
+    return { 'ok', outcome .. '*1', format('%s:%d:%d:%s:%s', brand_id, was_1, was_2, limit_1, limit_2), campaign_id .. ':' .. closed + used_up + rate,
       starts and campaign_id .. ':' .. format('%d', starts) or nil }
   end
 
@@ -158,8 +182,9 @@ repeat
   end
   -- end each
   if round then break end
-  -- A budget that becomes used up needs a journal item and a message to watchers: the slow path writes both.
-  if full ~= used_up then break end
+  -- A budget that becomes used up, and a breaker that opens, need a journal item and a message to watchers: the slow path writes both.
+  if full ~= used_up or amount > before_open then break end
+  if is_used_up(minute_limit, minute_spent + amount) then full = full + RATE end
   local added
   if flight then
     added = redis.pcall('XADD', journal_key, 'NOMKSTREAM', now_text .. '-*', 'f', '1', 'n', n, 'r', request, 'b', body, 'v', campaign_id .. ':' .. flight)
@@ -181,6 +206,7 @@ repeat
       -- each campaign budget
       , cap_$i and $counter or day_field, cap_$i and met_$i + amount or own_daily
       -- end each
+      , minute and 's' or day_field, minute and format('%d,%d', minute, minute_spent + amount) or own_daily
     )
   else
     redis.call('HSET', campaign_key, day_field, own_daily, month_field, own_monthly)

@@ -1,6 +1,6 @@
 -- The figures of brands and campaigns after a call, in the format of replies: brands `id:daily_spend:monthly_spend:daily_limit:monthly_limit;`,
--- campaigns `id:causes;`. Figures are of the first two budgets of the list only; causes include every budget. Of campaigns between two flights, and of
--- those that pacing refused, a third text follows, `id:ms;`: when such a campaign may spend again.
+-- campaigns `id:causes;`. Figures are of the first two budgets of the list only; causes include every budget. A third text follows, `id:ms;`, of campaigns
+-- that may spend again at an instant which the clock alone decides (lib/retry.lua).
 -- outcomes: of the call, where it may have refused anything.
 -- include: lib/plan.lua
 -- include: lib/retry.lua

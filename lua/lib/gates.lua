@@ -2,10 +2,11 @@
 --
 -- cause   the bit; engine/domain/causes.py has the same
 -- closed  whether the gate is closed: an expression of `on`, `archived` (the campaign or its brand), `schedule` (compiled), `now` (ms) and `outside`
---         (the campaign has flights and none is in force, lib/flights.lua)
+--         (the campaign has flights and none is in force, lib/flights.lua), and `broken` (its breaker is open, lib/brake.lua)
 -- | gate     | cause | closed                                                |
 -- | manual   | 1     | not on                                                |
 -- | archived | 2     | archived                                              |
 -- | schedule | 4     | schedule ~= '' and not within_schedule(schedule, now) |
 -- | flight   | 256   | outside                                               |
+-- | breaker  | 2048  | broken                                                |
 -- include: lib/schedule.lua

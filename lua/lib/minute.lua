@@ -4,6 +4,7 @@
 -- settle) counts it here, and each path that writes budgets writes it. A refund or correction gives no minute back: the money went out in it all the same.
 -- A rebuild begins the minute anew.
 -- include: lib/stored.lua
+-- include: lib/constants.lua
 -- include: lib/text.lua
 
 -- The row of an owner's budgets that counts its minute at `now` (lib/budgets.lua), from the stored value. limit: of the minute in micros, nil where it has
@@ -20,7 +21,7 @@ local function minute_row(value, limit, now)
     minute.asked, minute.demand, minute.rate = whole(asked), whole(demand), whole(rate)
     if minute.last_no == minute.no then spent = minute.last_spent end
   end
-  return { name = 'rate', cause = 1024, field = 's', limit = limit, spent = spent, minute = minute }
+  return { name = 'rate', cause = RATE, field = 's', limit = limit, spent = spent, minute = minute }
 end
 
 -- What is written of a budget's counter: its amount, and of a minute's row the minute with it.

@@ -1,4 +1,5 @@
 -- What publish does about a campaign's own limits (`x`, lib/budgets.lua) and flights (lib/flights.lua).
+-- include: lib/brake.lua
 -- include: lib/budgets.lua
 -- include: lib/calendar.lua
 -- include: lib/changes.lua
@@ -15,11 +16,12 @@ end
 -- Whether a campaign and what is given for it have the same limits and flights: an absent field and '' name no limits.
 local function same_limits(one, other)
   local same = (has_limits(one.limits) and one.limits or NO_LIMITS) == (has_limits(other.limits) and other.limits or NO_LIMITS)
-  return same and (one.f1 or nil) == other.f1 and (one.f2 or nil) == other.f2
+  return same and (one.f1 or nil) == other.f1 and (one.f2 or nil) == other.f2 and (one.brake and one.brake.text or NO_BRAKE) == (other.br or NO_BRAKE)
 end
 
--- Whether limits and flights are well formed, and a campaign with flights has no lifetime budget, which is a flight without ends.
+-- Whether limits, flights and brake are well formed, and a campaign with flights has no lifetime budget, which is a flight without ends.
 local function fits_together(given)
+  if given.br and not brake_at(given.br, nil, nil, 0) then return false end
   if not has_limits(given.limits) then return not given.f1 or flights_of(given.key, given.f1, given.f2) end
   local _, _, lifetime = string.match(given.limits, OWN_LIMITS)
   return lifetime and (not given.f1 or (lifetime == '' and flights_of(given.key, given.f1, given.f2)))
@@ -50,6 +52,19 @@ local function take_flights(given, campaign)
   return true
 end
 
+-- Adds to what is set and unset of a campaign its brake. A higher round closes an open breaker: a person resumed the campaign.
+local function take_brake(given, campaign, now)
+  local known = campaign and campaign.brake
+  if not given.br and not known then return end
+  local brake = brake_at(given.br or NO_BRAKE, nil, nil, now)
+  given.set[#given.set + 1], given.set[#given.set + 2] = 'br', brake.text
+  given.since = known and known.since
+  if given.since and brake.round > known.round then
+    given.since, given.resumed = nil, true
+    given.set[#given.set + 1], given.set[#given.set + 2] = 'bk', ',' .. text(known.row.minute.no) .. ',' .. text(known.row.spent)
+  end
+end
+
 -- A budget as it stands after a publish, in what a publish takes: the one before, or a new one. A budget that counts elsewhere from now on, as of another
 -- flight, keeps whether the one before was used up. spent: {field = value}, of the period's, the flights' and the lifetime's counters.
 local function taken(known, name, since_field, counter, spent)
@@ -66,11 +81,12 @@ end
 -- yet. campaign: as read, nil for a new one. late_n: only of use where a lifetime counter begins.
 local function take_limits(given, campaign, day, month, late_n, now)
   given.budgets, given.set, given.unset, given.flights = {}, {}, {}, {}
-  if not has_limits(given.limits) and not given.f1 and not (campaign and campaign.limits) then return true end
+  if not has_limits(given.limits) and not given.f1 and not given.br and not (campaign and campaign.limits) then return true end
   local own = has_limits(given.limits) and given.limits or NO_LIMITS
   local limits, flight_field, known = { string.match(own, OWN_LIMITS) }, LIFETIME, {}
   given.set = { 'x', table.concat(limits, ':') }
   if not take_flights(given, campaign) then return false end
+  take_brake(given, campaign, now)
   if given.f1 then limits, flight_field = limits_at(own, given.f1, given.f2, now) end
   for _, budget in ipairs(campaign and campaign.budgets or {}) do known[budget.name] = budget end
   local day_field, month_field = period_fields(day, month)

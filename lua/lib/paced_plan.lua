@@ -5,7 +5,7 @@ local PACED_FIELDS = { 'p', 'c1', 'c2', 'c3', 'c4', 'c5', 'c6', 'c7', 'c8', 'c9'
 -- A text without its named parts, and these: {name = value}.
 local function named_parts(given)
   local parts = {}
-  local rest = string.gsub(given, '|(%l%d?)=([^|]*)', function(name, value)
+  local rest = string.gsub(given, '|(%l+%d?)=([^|]*)', function(name, value)
     parts[name] = value
     return ''
   end)

@@ -8,6 +8,7 @@
 -- include: lib/gates.lua
 -- include: lib/flights.lua
 -- include: lib/own_held.lua
+-- include: lib/brake.lua
 
 -- nil where a key does not exist, false where it exists and is not what publish writes.
 local function absent(key)
@@ -58,20 +59,23 @@ local function own_budgets(given, flight_field, spent, day_field, month_field, s
   return budgets
 end
 
--- The same with its counters and these instants, which it reads; returns the instants too.
-local function read_own_budgets(key, given, flight_field, day_field, month_field)
-  local got = redis.call('HMGET', key, day_field, month_field, flight_field
+-- The same with its counters and these instants, which it reads; returns the instants too, and the brake where it has one, whose minute is the last row.
+local function read_own_budgets(key, given, flight_field, day_field, month_field, now)
+  local got = redis.call('HMGET', key, day_field, month_field, flight_field, 'br', 'bk', 's'
     -- each campaign budget
     , '$since'
     -- end each
   )
   local since = {
     -- each campaign budget
-    got[3 + $i] or '',
+    got[6 + $i] or '',
     -- end each
   }
   local spent = { [day_field] = got[1] or nil, [month_field] = got[2] or nil, [flight_field] = got[3] or nil }
-  return own_budgets(given, flight_field, spent, day_field, month_field, since), since
+  local budgets, brake = own_budgets(given, flight_field, spent, day_field, month_field, since), got[4] and brake_at(got[4], got[5], got[6], now)
+  if not budgets or brake == nil then return nil end
+  if brake then budgets[#budgets + 1] = brake.row end
+  return budgets, since, brake
 end
 
 -- Reads a brand. nil where there is none, false where its hash is malformed.
@@ -104,24 +108,25 @@ local function read_campaign(key, day, month, now)
   local schedule, daily, monthly, limits, budgets = got[4], stored(got[5]), stored(got[6]), got[7], NO_BUDGETS
   if not whole(got[1]) or not is_flag(got[2]) or not is_flag(got[3]) or not schedule then return false end
   if not daily or not monthly or (schedule ~= '' and not is_schedule(schedule)) then return false end
-  local given, flight_field, flight, outside, starts
+  local given, flight_field, flight, outside, starts, brake, _
   if limits then
     given, flight_field, flight, outside, starts = limits_at(limits, got[8], got[9], now)
     if not given then return false end
     -- Bidders are told that it runs from then on.
     if starts and schedule ~= '' and not within_schedule(schedule, starts) then starts = nil end
-    budgets = read_own_budgets(key, given, flight_field, day_field, month_field)
+    budgets, _, brake = read_own_budgets(key, given, flight_field, day_field, month_field, now)
   end
   if not budgets then return false end
   return {
     key = key, version = got[1], on = got[2] == '1', archived = got[3] == '1', schedule = schedule, daily = daily, monthly = monthly,
-    limits = limits, budgets = budgets, f1 = got[8], f2 = got[9], flight = flight, outside = outside, starts = starts, paced = got[10],
+    limits = limits, budgets = budgets, f1 = got[8], f2 = got[9], flight = flight, outside = outside, starts = starts,
+    brake = brake, broken = brake and brake.since ~= nil, paced = got[13],
     id = false, brand_id = false, charged = false, closed = false, -- set here, because a table that grows later is allocated twice
   }
 end
 
 -- The closed gates as a mask, 0 where a campaign may run.
-local function closed_gates(on, archived, schedule, now, outside)
+local function closed_gates(on, archived, schedule, now, outside, broken)
   local closed = 0
   -- each gate
   if $closed then closed = closed + $cause end
@@ -132,7 +137,7 @@ end
 -- The closed gates of a campaign, computed once a call: all of a call happens at one instant.
 local function gates_of(brand, campaign, now)
   if not campaign.closed then
-    campaign.closed = closed_gates(campaign.on, campaign.archived or brand.archived, campaign.schedule, now, campaign.outside)
+    campaign.closed = closed_gates(campaign.on, campaign.archived or brand.archived, campaign.schedule, now, campaign.outside, campaign.broken)
   end
   return campaign.closed
 end
@@ -156,7 +161,7 @@ local function unfit_mask(owner, held, amount)
 end
 
 -- The causes for which a hold may not be set, without pacing: closed gates, and budgets that it would exceed.
-local function unfit_causes(brand, campaign, amount, now)
+local function refusal(brand, campaign, amount, now)
   local mask = gates_of(brand, campaign, now) + unfit_mask(brand, brand.held, amount)
   return campaign.budgets[1] and mask + unfit_mask(campaign, held_by(brand, campaign.id), amount) or mask
 end

@@ -10,14 +10,14 @@ local function watched_brand(brand)
 end
 
 -- What follows in a campaign's line where it has limits of its own: `:daily limit:monthly limit:lifetime limit`, then of each `:used up` as 0 or 1, and
--- of a campaign with flights `:f1:f2` and of each of these `:used up`.
--- limits: its field `x`, or nil. budgets: those with a limit. flights: those in its plan (lib/flight_plan.lua).
-local function watched_own(limits, budgets, flights)
+-- of a campaign with flights `:f1:f2` and of each of these `:used up`; last, while its breaker is open, `:bk=<since ms>`.
+-- limits: its field `x`, or nil. budgets: those with a limit. flights: those in its plan (lib/flight_plan.lua). since: of its open breaker, or nil.
+local function watched_own(limits, budgets, flights, since)
   if not limits then return '' end
   local used_up, line = {}, { '', limits }
   for _, budget in ipairs(budgets) do used_up[budget.name] = is_used_up(budget.limit, budget.spent) and '1' or '0' end
   -- each campaign budget
   line[#line + 1] = used_up['$name'] or '0'
   -- end each
-  return table.concat(line, ':') .. (flights[1] and watched_flights(flights) or '')
+  return table.concat(line, ':') .. (flights[1] and watched_flights(flights) or '') .. (since and ':bk=' .. text(since) or '')
 end

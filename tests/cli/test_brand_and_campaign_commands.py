@@ -22,6 +22,9 @@ BRAND_FIELDS = [
     "monthly_spend",
     "daily_remaining",
     "monthly_remaining",
+    "pacing",
+    "catch_up",
+    "due_now",
     "active_campaigns",
     "campaigns",
 ]
@@ -38,6 +41,9 @@ CAMPAIGN_FIELDS = [
     "daily_budget",
     "monthly_budget",
     "lifetime_budget",
+    "pacing",
+    "catch_up",
+    "due_now",
     "lifetime_spend",
     "flight",
 ]
@@ -57,6 +63,9 @@ def test_a_new_brand_is_answered_as_the_contract_shapes_it(be: Be) -> None:
         "monthly_spend": "0.000000",
         "daily_remaining": "100.000000",
         "monthly_remaining": "2000.500000",
+        "pacing": "asap",
+        "catch_up": "300",
+        "due_now": None,
         "active_campaigns": 0,
         "campaigns": [],
     }

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from engine.domain.budget import Budget, OwnLimits, used_up_causes
 from engine.domain.causes import (
     ARCHIVED,
+    BREAKER,
     CAMPAIGN_DAILY_BUDGET,
     CAMPAIGN_MONTHLY_BUDGET,
     CAUSES,
@@ -20,6 +21,7 @@ from engine.domain.causes import (
     ORDER,
     OTHER,
     PACING,
+    RATE,
     SCHEDULE,
     again_ms,
     in_order,
@@ -81,6 +83,8 @@ def test_the_bits_on_the_wire_are_those_that_were_always_there() -> None:
         FLIGHT_BUDGET: 128,
         FLIGHT: 256,
         PACING: 512,
+        RATE: 1024,
+        BREAKER: 2048,
     }
 
 
@@ -89,8 +93,8 @@ def test_each_cause_is_one_row_with_a_bit_of_its_own_and_words_for_people() -> N
     # A gap is a bit that another part of the program has.
     assert bits == sorted(set(bits)) and all(bit.bit_count() == 1 for bit in bits)
     assert len({row.name for row in CAUSES}) == len({row.sentence for row in CAUSES}) == len(CAUSES)
-    assert [row.name for row in CAUSES if row.lasting == "passing"] == [PACING]
-    timed = [row for row in CAUSES if row.name != FLIGHT_BUDGET]
+    assert [row.name for row in CAUSES if row.lasting == "passing"] == [PACING, RATE]
+    timed = [row for row in CAUSES if row.name not in (FLIGHT_BUDGET, RATE)]
     assert all((row.period is not None) == (row.kind == "money") for row in timed)
     assert OTHER not in ORDER
 
@@ -100,7 +104,7 @@ def test_bits_that_are_not_known_read_as_other_and_stop_the_campaign(mask: int) 
     reasons, strange = reasons_of(mask), mask & ~mask_of(ORDER)
     assert (OTHER in reasons) == bool(strange)
     assert set(reasons) - {OTHER} == set(reasons_of(mask & mask_of(ORDER)))
-    assert status_of(reasons) == ("paused" if mask & ~mask_of([PACING]) else "active")
+    assert status_of(reasons) == ("paused" if mask & ~mask_of([PACING, RATE]) else "active")
     assert reasons_of(mask_of(reasons)) == reasons
 
 
@@ -116,7 +120,7 @@ def test_a_set_of_causes_survives_the_wire(reasons: set[str]) -> None:
     back = reasons_of(mask_of(reasons))
     assert set(back) == reasons
     assert list(back) == [cause for cause in ORDER if cause in reasons]
-    assert status_of(back) == ("paused" if reasons - {PACING} else "active")
+    assert status_of(back) == ("paused" if reasons - {PACING, RATE} else "active")
 
 
 def test_own_limits_are_compiled_where_there_are_any_and_none_is_not_zero() -> None:
@@ -139,6 +143,9 @@ def test_a_running_campaign_is_called_active() -> None:
         ((MANUAL,), "paused: switched off by a person"),
         ((PACING,), "active"),
         ((PACING, DAILY_BUDGET), "paused: daily budget used up, again at 00:00 UTC"),
+        ((BREAKER,), "paused: switched off by its breaker"),
+        ((RATE,), "active"),
+        ((RATE, DAILY_BUDGET), "paused: daily budget used up, again at 00:00 UTC"),
         ((ARCHIVED, MANUAL), "paused: switched off by a person; archived"),
     ],
 )

@@ -14,8 +14,9 @@ from engine.client.sync import Spend
 from engine.domain.ids import shard_of
 from engine.domain.periods import at_ms, ms_of
 from engine.flows.persist.gather import Gathered, gather
-from engine.flows.persist.packing import Singles, singles_rows
+from engine.flows.persist.packing import Singles, packs_of, single_rows
 from engine.flows.persist.persister import HistoryLost, Persister, in_sequence
+from engine.flows.persist.posting import Item, spend_rows
 from engine.flows.persist.reading import Read
 from engine.flows.rebuild.memories import read_memories
 from engine.ledger import (
@@ -24,6 +25,7 @@ from engine.ledger import (
     day_rows,
     history,
     known_rows,
+    log_rows,
     migrate,
     refund_bounds,
     reports,
@@ -321,5 +323,22 @@ def test_an_entry_that_is_not_plain_is_read_by_itself(body: str) -> None:
 def test_a_row_has_a_thousand_single_spends_at_most() -> None:
     found = [item for item in gather(1, [single(HOUR + n, n) for n in range(1, 2501)]) if isinstance(item, Gathered)]
     assert [item.spends for item in found] == [1000, 1000, 500]
-    rows_of = list(singles_rows([Singles(1, 1, item) for item in (found[2], *found[:2])]))
+    rows_of = list(packs_of([Singles(1, 1, item) for item in (found[2], *found[:2])]))
     assert [row.spends for row in rows_of] == [500, 1000, 1000]
+
+
+def test_rows_of_gathered_spends_are_byte_for_byte_those_of_each_entry_read_by_itself() -> None:
+    bodies = (
+        "65537,5,,;",
+        "4259841,1000000000000,evt/1~=@,1790000000123;",
+        "65537,1,,0;65538,2,b,;65537,3,,99999999999999;",
+        f"65537,7,{'e' * 64},;" * 900,
+    )
+    (found,) = gather(1, [single(HOUR + n, n, bodies[n % 4]) for n in range(1, 5)])
+    assert isinstance(found, Gathered)
+    assert found.spends == 905
+    alone = [Item(1, 3, item.entry) for item in found.reads()]
+    expected = b"".join(log_rows.rows_of(row for item in alone for row in spend_rows(item)))
+    assert b"".join(single_rows([Singles(1, 3, found)])) == expected
+    with pytest.raises(log_rows.RowsRefused, match="does not fit into its column of spend_log"):
+        list(single_rows([Singles(1 << 15, 3, found)]))

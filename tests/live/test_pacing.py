@@ -53,7 +53,9 @@ def pace_own(
 ) -> None:
     """Publishes the first campaign's own daily budget and its pacing."""
     limits = OwnLimits(daily)
-    plan = CampaignPlan(CAMPAIGN, version, True, False, schedule or Schedule(), False, limits, None, flights, parts)
+    plan = CampaignPlan(
+        CAMPAIGN, version, True, False, schedule or Schedule(), False, limits, None, flights, pace=parts
+    )
     brought = plant.live.bring(plant.instance, BrandPlan(BRAND, 0, None, None, False, False), [plan])
     assert brought is not None and not brought.uncounted
 
@@ -334,3 +336,24 @@ def test_a_batch_is_counted_by_its_sum_where_it_fits_and_one_by_one_where_not(
     outcomes = [bool(r) for r in client.try_spends([Spend(CAMPAIGN, None, None, 3_000_000) for _ in range(20)])]
     assert outcomes == [True] * 4 + [False] * 16
     assert plant.spent() == 12_000_000
+
+
+def test_facts_are_counted_in_a_batch_with_a_repeated_event_however_much_is_due(
+    plant: Plant, client: BudgetClient, midnight: int
+) -> None:
+    pace(plant, 2, EVEN)
+    plant.at(midnight + 8_610_000)
+    # A repeated event makes the script look at each spend.
+    spends = [Spend(CAMPAIGN, None, f"win-{number % 9}", 3_000_000) for number in range(10)]
+    assert [result.outcome for result in client.record_spends(spends)] == ["recorded"] * 9 + ["duplicate"]
+    assert plant.spent() == 27_000_000
+
+
+def test_on_a_flat_part_of_the_curve_what_is_behind_is_made_good(
+    plant: Plant, client: BudgetClient, midnight: int
+) -> None:
+    pace(plant, 2, curved(STEEP, "100"), 1_440_000_000)
+    plant.at(midnight + 50_000_000)  # flat since noon: 60 % are due, and nothing is spent
+    took = [client.try_spend(CAMPAIGN, amount_micros=250_000) for _ in range(6)]
+    assert [bool(result) for result in took] == [True] * 4 + [False] * 2
+    assert took[-1].retry_at == at_ms(midnight + 50_040_000)

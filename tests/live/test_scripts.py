@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from engine.client.batches import MAX_SPENDS_A_CALL
-from engine.domain.causes import CAUSES
+from engine.domain.causes import BREAKER, CAUSES, RATE, mask_of
 from engine.domain.ids import ORDINALS, SHARDS
 from engine.domain.money import MAX_AMOUNT_MICROS, MAX_TOTAL_MICROS
 from engine.domain.periods import month_of_date
@@ -123,7 +123,8 @@ def test_python_and_lua_agree_on_the_numbers() -> None:
     assert f"SHORT = {SHORT} " in lua
     tables = scripts.tables(lua.splitlines())
     causes = {row["name"]: int(row["cause"]) for table in ("gate", "budget") for row in tables[table]}
-    assert causes == {row.name: row.bit for row in CAUSES}
+    assert f"RATE = {mask_of([RATE])}\n" in lua and f"NO_BRAKE, BREAKER = ',,0', {mask_of([BREAKER])}\n" in lua
+    assert causes | {RATE: mask_of([RATE])} == {row.name: row.bit for row in CAUSES}
     assert f"id % {ORDINALS}" in lua
     assert f"FIRST_DAY = {FIRST_DAY} " in lua
     assert SHARDS == 64

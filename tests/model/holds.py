@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from engine.domain.causes import RATE
 from engine.domain.ids import brand_of
 from engine.domain.periods import day_of
 from tests.model.answers import (
@@ -73,9 +74,13 @@ def operate(shard: Shard, operations: Sequence[Operation], clock: int) -> list[A
             for position, step in enumerate(steps)
             if step.state in _MONEY
         ]
-        shard.append(Entry(shard.n + 1, now, rows=tuple(rows), steps=tuple(steps), changes=frozenset(changes)))
+        shard.append(
+            Entry(shard.n + 1, now, rows=tuple(rows), steps=tuple(steps), changes=frozenset(changes), trips=shard.trips)
+        )
     shard.kept_now = now
-    return [_answer(shard, operation, verdict, now) for operation, verdict in zip(operations, verdicts, strict=True)]
+    pairs = list(zip(operations, verdicts, strict=True))
+    awaited = {operation.campaign_id for operation, verdict in pairs if verdict.causes == (RATE,)}
+    return [_answer(shard, operation, verdict, now, operation.campaign_id in awaited) for operation, verdict in pairs]
 
 
 def _judge(shard: Shard, operation: Operation, now: int) -> tuple[Verdict, Step | None]:
@@ -126,8 +131,8 @@ def _end(shard: Shard, operation: Operation, end: End, now: int) -> tuple[Verdic
     return Verdict(end.state), Step(operation.campaign_id, operation.hold_id, *end)
 
 
-def _answer(shard: Shard, operation: Operation, verdict: Verdict, now: int) -> Answer:
+def _answer(shard: Shard, operation: Operation, verdict: Verdict, now: int, awaited: bool) -> Answer:
     marked = verdict.word in (OVER, LATE)
     refused = verdict.causes if verdict.word == REFUSED else None
     word = SETTLED if marked else verdict.word
-    return shard.answer(operation.campaign_id, word, now, refused, verdict.word if marked else "")
+    return shard.answer(operation.campaign_id, word, now, refused, verdict.word if marked else "", awaited=awaited)

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from engine.domain.brake import Trip
+
 COUNTED: Final = "counted"
 EARLIER: Final = "earlier"
 """Counted by an earlier call of the same request id, in an entry of its own."""
@@ -86,6 +88,8 @@ class Entry:
     changes: frozenset[Change] = frozenset()
     generation: int | None = None
     asked: tuple[Asked, ...] = ()
+    trips: tuple[Trip, ...] = ()
+    """Breakers that opened, in the order of their campaigns."""
 
 
 Limits = Mapping[str, int | None]

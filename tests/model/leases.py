@@ -131,7 +131,9 @@ def draw(shard: Shard, call: Drawing, clock: int) -> str:
             shard.requests.remember(call.request_id, Call(TRY if kind == "spend" else RECORD, content, verdicts), now)
     if steps:
         told = (call.request_id, "", content) if rows else ("", "", ())
-        shard.append(Entry(shard.n + 1, now, *told, (), tuple(rows), tuple(steps), frozenset(changes)))
+        shard.append(
+            Entry(shard.n + 1, now, *told, (), tuple(rows), tuple(steps), frozenset(changes), trips=shard.trips)
+        )
     shard.kept_now = now
     if known is not None:
         return COUNTED if known.content == content else CONFLICT

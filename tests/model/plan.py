@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from engine.domain.brake import NO_BRAKE, Brake
 from engine.domain.budget import NO_LIMITS, Budget, OwnLimits, used_up_causes
 from engine.domain.causes import (
     ARCHIVED,
+    BREAKER,
     CAMPAIGN_DAILY_BUDGET,
     CAMPAIGN_MONTHLY_BUDGET,
     DAILY_BUDGET,
@@ -17,11 +19,12 @@ from engine.domain.causes import (
     MONTHLY_BUDGET,
     ORDER,
     PACING,
+    RATE,
     SCHEDULE,
     in_order,
 )
 from engine.domain.flights import PlannedFlight
-from engine.domain.periods import day_of, month_of
+from engine.domain.periods import MINUTE_MS, day_of, month_of
 from engine.domain.schedule import Schedule
 from tests.model import pacing
 from tests.model.answers import Figures
@@ -48,11 +51,6 @@ LIFETIME: Final = "f:0"
 """A campaign's whole life, as a period that never ends."""
 
 
-def minute_of(ms: int) -> str:
-    """The minute that an instant belongs to, as a period."""
-    return f"s:{ms // 60_000}"
-
-
 def periods_of(ms: int) -> tuple[str, str]:
     """The day and the month that an instant belongs to."""
     return f"d:{day_of(ms)}", f"m:{month_of(ms)}"
@@ -60,7 +58,10 @@ def periods_of(ms: int) -> tuple[str, str]:
 
 @dataclass(slots=True)
 class Campaign:
-    """A campaign as it was last published, and what it spent. since: when each budget of its own last turned."""
+    """A campaign as it was last published, and what it spent. since: when each budget of its own last turned. minute: the number
+    of the last minute in which it spent, and how much of that was spent. base: what of that minute the breaker does not count. broken_ms: since when
+    the breaker is open.
+    """
 
     campaign_id: int
     version: int
@@ -72,10 +73,25 @@ class Campaign:
     pace: tuple[str, ...] = ()
     spent: Counter = field(default_factory=Counter)
     since: dict[str, int] = field(default_factory=dict)
+    brake: Brake = NO_BRAKE
+    minute: tuple[int, int] = (0, 0)
+    base: tuple[int, int] = (0, 0)
+    broken_ms: int | None = None
 
     @property
     def owner_id(self) -> int:
         return self.campaign_id
+
+    def in_minute(self, now: int) -> int:
+        """What it spent in the minute of an instant."""
+        return self.minute[1] if self.minute[0] == now // MINUTE_MS else 0
+
+    def before_trip(self, now: int) -> int | None:
+        """What more the minute may have before the breaker opens. None without a breaker."""
+        if self.brake.breaker is None:
+            return None
+        base = self.base[1] if self.base[0] == now // MINUTE_MS else 0
+        return self.brake.breaker - self.in_minute(now) + base
 
     def flight(self, now: int) -> PlannedFlight | None:
         """The flight in force."""
@@ -99,10 +115,9 @@ class Campaign:
         daily, monthly, lifetime = self.limits
         limits = (daily, monthly, flight.limit if flight else lifetime)
         periods = (*periods_of(now), flight.field if flight else LIFETIME)
-        return tuple(
-            Budget(cause, limit, self.spent[period])
-            for cause, limit, period in zip(OWN_BUDGETS, limits, periods, strict=True)
-        )
+        own = zip(OWN_BUDGETS, limits, periods, strict=True)
+        budgets = (Budget(cause, limit, self.spent[period]) for cause, limit, period in own)
+        return (*budgets, Budget(RATE, self.brake.limit, self.in_minute(now)))
 
     def used_up(self, now: int) -> tuple[str, ...]:
         return used_up_causes(self.budgets(now))
@@ -112,7 +127,7 @@ class Campaign:
         limit = self.limits.daily
         if not self.pace or limit is None:
             return None
-        return pacing.Owner(self.pace, limit, self.spent[periods_of(now)[0]], self.spent[minute_of(now)], held)
+        return pacing.Owner(self.pace, limit, self.spent[periods_of(now)[0]], self.in_minute(now), held)
 
 
 @dataclass(slots=True)
@@ -127,10 +142,15 @@ class Brand:
     spent: Counter = field(default_factory=Counter)
     since: dict[str, int] = field(default_factory=dict)
     holds: dict[tuple[int, str], Hold] = field(default_factory=dict)
+    minute: tuple[int, int] = (0, 0)
 
     @property
     def owner_id(self) -> int:
         return self.brand_id
+
+    def in_minute(self, now: int) -> int:
+        """As of a campaign."""
+        return self.minute[1] if self.minute[0] == now // MINUTE_MS else 0
 
     @property
     def held(self) -> int:
@@ -156,7 +176,7 @@ class Brand:
         limit = self.limits[0]
         if not self.pace or limit is None:
             return None
-        return pacing.Owner(self.pace, limit, self.spent[periods_of(now)[0]], self.spent[minute_of(now)], held)
+        return pacing.Owner(self.pace, limit, self.spent[periods_of(now)[0]], self.in_minute(now), held)
 
     def figures(self, now: int) -> Figures:
         daily, monthly = self.budgets(now)
@@ -170,6 +190,7 @@ def switched_off(brand: Brand, campaign: Campaign, now: int) -> tuple[str, ...]:
         ARCHIVED: campaign.archived or brand.archived,
         SCHEDULE: not campaign.schedule.is_within_ms(now),
         FLIGHT: bool(campaign.flights) and campaign.flight(now) is None,
+        BREAKER: campaign.broken_ms is not None,
     }
     return tuple(cause for cause in ORDER if causes.get(cause))
 
@@ -217,9 +238,12 @@ def count(brand: Brand, campaign: Campaign, micros: int, now: int) -> None:
     for owner in (brand, campaign):
         for period in periods_of(now):
             owner.spent[period] += micros
-        if owner.paced(now, 0):
-            owner.spent[minute_of(now)] += micros
+        if owner.paced(now, 0) or (isinstance(owner, Campaign) and owner.brake.round):
+            owner.minute = (now // MINUTE_MS, owner.in_minute(now) + micros)
     campaign.spent[LIFETIME] += micros
     flight = campaign.flight(now)
     if flight:
         campaign.spent[flight.field] += micros
+    left = campaign.before_trip(now)
+    if left is not None and left < 0 and campaign.broken_ms is None:
+        campaign.broken_ms = now

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from engine.domain.brake import NO_BRAKE, Brake
 from engine.domain.budget import NO_LIMITS, OwnLimits
 from engine.domain.flights import PlannedFlight
+from engine.domain.periods import MINUTE_MS
 from engine.domain.schedule import Schedule
 from tests.model.journal import Entry
 from tests.model.plan import Brand, Campaign
@@ -34,6 +36,7 @@ class CampaignPlan(NamedTuple):
     schedule: Schedule = Schedule()
     limits: OwnLimits = NO_LIMITS
     flights: tuple[PlannedFlight, ...] = ()
+    brake: Brake = NO_BRAKE
     pace: tuple[str, ...] = ()
 
 
@@ -45,7 +48,7 @@ def publish(shard: Shard, plan: BrandPlan, campaigns: Sequence[CampaignPlan], cl
     brand = shard.brands.get(plan.brand_id)
     with shard.watching([brand] if brand else [], now) as changes:
         put(shard, plan, [])
-        put(shard, None, campaigns)
+        put(shard, None, campaigns, now)
     if changes:
         shard.append(Entry(shard.n + 1, now, changes=frozenset(changes)))
     shard.kept_now = now
@@ -64,16 +67,16 @@ def kept_against(shard: Shard, plan: BrandPlan, campaigns: Sequence[CampaignPlan
     for item in campaigns:
         campaign = shard.campaigns.get(item.campaign_id)
         if campaign is not None:
-            same = (campaign.enabled, campaign.archived, campaign.schedule.compiled, campaign.limits, campaign.flights, campaign.pace) == (
-                item.enabled, item.archived, item.schedule.compiled, item.limits, item.flights, item.pace,
-            )  # fmt: skip
+            same = (
+                campaign.enabled, campaign.archived, campaign.schedule.compiled, campaign.limits, campaign.flights, campaign.pace, campaign.brake,
+            ) == (item.enabled, item.archived, item.schedule.compiled, item.limits, item.flights, item.pace, item.brake)  # fmt: skip
             if campaign.version > item.version or (campaign.version == item.version and not same):
                 ahead[item.campaign_id] = campaign.version
     return ahead
 
 
-def put(shard: Shard, plan: BrandPlan | None, campaigns: Sequence[CampaignPlan]) -> None:
-    """Writes a plan down: what is spent and on hold stays."""
+def put(shard: Shard, plan: BrandPlan | None, campaigns: Sequence[CampaignPlan], now: int = 0) -> None:
+    """Writes a plan down: what is spent and on hold stays. A later round of a brake closes an open breaker."""
     if plan is not None:
         limits = (plan.daily_limit, plan.monthly_limit)
         brand = shard.brands.setdefault(plan.brand_id, Brand(plan.brand_id, 0, limits, plan.archived))
@@ -82,6 +85,8 @@ def put(shard: Shard, plan: BrandPlan | None, campaigns: Sequence[CampaignPlan])
     for item in campaigns:
         campaign = shard.campaigns.setdefault(item.campaign_id, Campaign(item.campaign_id, 0, False, False, Schedule()))
         if item.version > campaign.version:
+            if campaign.broken_ms is not None and item.brake.round > campaign.brake.round:
+                campaign.broken_ms, campaign.base = None, (now // MINUTE_MS, campaign.in_minute(now))
             (
                 campaign.version,
                 campaign.enabled,
@@ -89,5 +94,6 @@ def put(shard: Shard, plan: BrandPlan | None, campaigns: Sequence[CampaignPlan])
                 campaign.schedule,
                 campaign.limits,
                 campaign.flights,
+                campaign.brake,
                 campaign.pace,
             ) = item[1:]

@@ -45,6 +45,10 @@ def rebuild(
         _count(shard, entry)
         _hold(shard, entry)
         _remember(shard, entry, last_row, now)
+        for trip in entry.trips:
+            # One that a person closed since is of an earlier round.
+            if (campaign := shard.campaigns[trip.campaign_id]).brake.round <= trip.round:
+                campaign.broken_ms = entry.ms
     for name, refund in ledger.refunds.items():
         of_shard = brand_of(refund.asked.campaign_id) in shard.brands
         recent = refund.state == REFUSED and refund.order[0] >= last_row - shard.events.window_ms

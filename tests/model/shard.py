@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Final, NamedTuple
 
-from engine.domain.causes import FLIGHT, PACING
+from engine.domain.brake import Trip
+from engine.domain.causes import BREAKER, FLIGHT, PACING
 from engine.domain.ids import brand_of
 from tests.model.answers import Answer
 from tests.model.journal import Change, Entry, Spend, Step, Verdict
@@ -76,6 +77,8 @@ class Shard:
         """What was given back of each event."""
         self.ends: Memory[End] = Memory(event_window_ms)
         self.journal: list[Entry] = []
+        self.trips: tuple[Trip, ...] = ()
+        """The breakers that the last `watching` saw open."""
 
     def now(self, clock: int) -> int:
         """The instant of a call: never before an earlier one's. Raises NotReady when the clock is more than a second behind."""
@@ -113,6 +116,9 @@ class Shard:
         ids = {owner.owner_id for owner in owners}
         owners += [campaign for campaign in self.campaigns.values() if brand_of(campaign.campaign_id) in ids]
         watched = [(owner, owner.used_up(now)) for owner in owners]
+        closed = [owner for owner in owners if isinstance(owner, Campaign) and owner.broken_ms is None]
+        opened = [owner for owner in owners if isinstance(owner, Campaign) and owner.broken_ms is not None]
+        self.trips = ()
         changes: set[Change] = set()
         yield changes
         for owner, before in watched:
@@ -121,6 +127,12 @@ class Shard:
                 if (cause in before) != (cause in after):
                     owner.since[cause] = now
                     changes.add(Change(owner.owner_id, cause, "exhausted" if cause in after else "restored"))
+        tripped = [campaign for campaign in closed if campaign.broken_ms is not None]
+        changes |= {Change(campaign.campaign_id, BREAKER, "exhausted") for campaign in tripped}
+        changes |= {Change(owner.campaign_id, BREAKER, "restored") for owner in opened if owner.broken_ms is None}
+        self.trips = tuple(
+            Trip(c.campaign_id, c.brake.round, c.minute[1]) for c in sorted(tripped, key=lambda c: c.campaign_id)
+        )
 
     def answer(
         self,
@@ -130,10 +142,14 @@ class Shard:
         refused: tuple[str, ...] | None = None,
         mark: str = "",
         detail: str = "",
+        awaited: bool = False,
     ) -> Answer:
-        """An answer with the figures that stand now."""
+        """An answer with the figures that stand now. awaited: the call was also refused of this campaign for its minute alone,
+        so no one instant is right for all its spends.
+        """
         brand, campaign = self.brands.get(brand_of(campaign_id)), self.campaigns.get(campaign_id)
-        retry = retry_ms(brand, campaign, now) if brand and campaign and refused in ((FLIGHT,), (PACING,)) else None
+        by_clock = refused in ((FLIGHT,), (PACING,)) and not (awaited and refused == (PACING,))
+        retry = retry_ms(brand, campaign, now) if brand and campaign and by_clock else None
         if refused is None:
             refused = reasons(brand, campaign, now) if brand and campaign else ()
         return Answer(outcome, refused, brand.figures(now) if brand else None, mark, detail, retry)

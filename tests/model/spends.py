@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from engine.domain.causes import RATE
 from engine.domain.ids import brand_of
 from engine.domain.periods import day_of
 from tests.model.answers import ACCEPTED, CONFLICT, DUPLICATE, RECORDED, REFUSED, UNKNOWN_CAMPAIGN, Answer
@@ -52,11 +53,20 @@ def charge(shard: Shard, verb: str, request_id: str, spends: Sequence[Spend], cl
     if rows or steps:
         mixed = tuple(logged) if 0 < len(rows) < len(content) else ()
         told = (request_id, verb, content) if rows else ("", "", ())
-        shard.append(Entry(shard.n + 1, now, *told, mixed, tuple(rows), steps, frozenset(changes)))
+        shard.append(Entry(shard.n + 1, now, *told, mixed, tuple(rows), steps, frozenset(changes), trips=shard.trips))
     if fresh:
         shard.requests.remember(request_id, Call(verb, content, tuple(verdicts)), now)
     shard.kept_now = now
-    return [_answer(shard, verb, spend, verdict, now) for spend, verdict in zip(content, verdicts, strict=True)]
+    fresh_ones = [
+        (s.campaign_id, v)
+        for i, (s, v) in enumerate(zip(content, verdicts, strict=True))
+        if not before or before[i] == _UNKNOWN
+    ]
+    awaited = {campaign for campaign, verdict in fresh_ones if verdict.causes == (RATE,)}
+    return [
+        _answer(shard, verb, spend, verdict, now, spend.campaign_id in awaited)
+        for spend, verdict in zip(content, verdicts, strict=True)
+    ]
 
 
 def _before(
@@ -92,7 +102,8 @@ def _judge(shard: Shard, verb: str, spend: Spend, now: int) -> Verdict:
     return Verdict(COUNTED)
 
 
-def _answer(shard: Shard, verb: str, spend: Spend, verdict: Verdict, now: int) -> Answer:
+def _answer(shard: Shard, verb: str, spend: Spend, verdict: Verdict, now: int, awaited: bool) -> Answer:
     """The verdict in the bidder's words, with the figures after the whole call; a refusal keeps the causes it had."""
     word = {COUNTED: RECORDED if verb == RECORD else ACCEPTED}.get(verdict.word, verdict.word)
-    return shard.answer(spend.campaign_id, word, now, verdict.causes if verdict.word == REFUSED else None)
+    causes = verdict.causes if verdict.word == REFUSED else None
+    return shard.answer(spend.campaign_id, word, now, causes, awaited=awaited)

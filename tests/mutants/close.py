@@ -73,7 +73,7 @@ CLOSED: Final = (
       "and not _is_written(row, mask)", "",
       (CLOSE + "a_check_that_finds_no_difference_writes_no_row",)),
     M("a cause of a later release does not stop a campaign", "engine/domain/causes.py",
-      "return (*_SETS[mask & _KNOWN_BITS], OTHER)", "return _SETS[mask & _KNOWN_BITS]",
+      "return (*found, OTHER)", "return found",
       ("tests/domain/test_budget_and_causes.py::test_bits_that_are_not_known_read_as_other_and_stop_the_campaign",)),
     M("a budget that was added to the list is not read from a line", "engine/domain/budget.py",
       "range(woven, len(fields) - each + 1, each)", "()",

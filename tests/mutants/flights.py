@@ -49,7 +49,7 @@ FLOWN: Final = (
       "if flight == '' or flight == campaign.flight then return nil end", "if flight == '' or campaign.flight then return nil end",
       (REFUND + "[alone]",)),
     M("a refused spend is told to come back when it is refused again", "lua/lib/figures.lua",
-      "if campaign.starts then", "if false then",
+      "(campaign.starts or refused)", "refused",
       (EDGES + "[a batch]",)),
     M("a flight goes on with nothing of what the one before left", "engine/domain/flights.py",
       "counter, limit = made[-1].counter, min(made[-1].limit + limit, MAX_TOTAL_MICROS)", "pass",

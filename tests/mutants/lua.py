@@ -32,7 +32,7 @@ LUA: Final = (
       "left_of(most_$i, was_$i, held)", "left_of(most_$i, was_$i, 0)",
       (HOLDS + "a_hold_takes_room_from_spends_and_other_holds_but_is_no_spend",)),
     M("judged alone, a budget that runs out is told to nobody", "lua/lib/fast_single.lua",
-      "if full ~= used_up then break end", "",
+      "if full ~= used_up or amount > before_open then break end", "if amount > before_open then break end",
       (CHARGE + "running_out_and_being_restored_each_leave_one_change_in_the_journal",)),
     M("judged alone, a campaign's own counter stands still", "lua/lib/fast_single.lua",
       "own_daily + amount, own_monthly + amount", "own_daily + 0, own_monthly + amount",
@@ -50,7 +50,7 @@ LUA: Final = (
       "month_field, argument(monthly))", "month_field, monthly)",
       (CHARGE + "a_round_total_is_digits_also_where_the_server_would_write_it_otherwise",)),
     M("by the shortest way, a brand's round total is left to the server to write", "lua/lib/call.lua",
-      "budget.field, argument(budget.spent) end\n    add_since(brand", "budget.field, budget.spent end\n    add_since(brand",
+      "budget.field, counted_value(budget) end\n    add_since(brand", "budget.field, budget.spent end\n    add_since(brand",
       (CHARGE + "a_round_total_is_digits_also_where_the_server_would_write_it_otherwise",)),
     M("by the shortest way, a counter of no digits stops the script", "lua/lib/fast_packed.lua",
       "if daily == '' or monthly == '' or #daily", "if #daily",
@@ -327,7 +327,7 @@ LUA: Final = (
 
     # Holds
     M("a hold is given beyond the budget", "lua/holds.lua",
-      "local mask = refusal(operation.brand, plans.campaigns[operation.campaign], operation.amount, now)", "local mask = 0",
+      "local mask = refusal(operation.brand, campaign, operation.amount, now)", "local mask = 0",
       (HOLDS + "a_hold_takes_room_from_spends_and_other_holds_but_is_no_spend",)),
     M("a settled hold keeps its money", "lua/holds.lua",
       "add_held(operation.brand, operation.campaign, -tonumber(open[operation.name]))", "true",

@@ -75,7 +75,7 @@ OF_CAMPAIGNS: Final = (
       "changes_of({ [of.id] = of }, shard.now, moved)", "local _ = moved",
       (OWN + "raising_a_limit_frees_a_campaign_and_lowering_it_stops_it_at_that_instant",)),
     M("a rebuild forgets a campaign's limits", "engine/flows/rebuild/contents.py",
-      '["x", campaign.limits.compiled or LIFTED] if has_own(campaign) else []', "[]",
+      '["x", campaign.limits.compiled or LIFTED] if campaign.has_own else []', "[]",
       (WHOLE + "a_rebuild_keeps_a_campaign_s_limits_counters_and_what_it_has_on_hold",)),
     M("a campaign's own budget ran out when somebody looked", "engine/flows/catalog/status.py",
       "for budget in (*brand.budgets, *own) if", "for budget in brand.budgets if",

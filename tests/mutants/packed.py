@@ -8,6 +8,7 @@ from tests.mutants.mutant import Mutant as M
 
 FORMS: Final = "tests/flows/test_both_forms.py::test_"
 SAME: Final = (FORMS + "every_reader_says_the_same_of_rows_of_packed_rows_and_of_a_day_with_both",)
+ALONE: Final = (FORMS + "rows_of_gathered_spends_are_byte_for_byte_those_of_each_entry_read_by_itself",)
 WORKERS: Final = "tests/ledger/test_persist_workers.py::test_"
 SECOND: Final = (
     "tests/flows/test_persist_loop.py::test_a_second_worker_persists_its_own_shards_and_leaves_the_duties_to_the_first",
@@ -28,6 +29,10 @@ PACKED: Final = (
     M("an entry of which a spend is wrong leaves the others in the sums", "engine/flows/persist/gather.py",
       "if len(spends) > MOST_SPENDS or not all(alone.add(shard, *spend) for spend in spends):", "if len(spends) > MOST_SPENDS:",
       (FORMS + "an_entry_that_is_not_plain_is_read_by_itself[the second]",)),
+    M("a spend of a text call forgets its event", "engine/ledger/log_rows.py",
+      "value(event) if event else _NULL, own)", "_NULL, own)", ALONE),
+    M("spends of a text call are all its first", "engine/ledger/log_rows.py",
+      "own = _OWN(8, int(micros), 4, position)", "own = _OWN(8, int(micros), 4, 0)", ALONE),
     M("a packed row forgets its call's lease", "engine/flows/persist/packing.py",
       'lease, kind = entry.drawn_from or (None, "spend")', 'lease, kind = None, "spend"', SAME),
     M("the last spend of a packed call is not read back", MIGRATION,

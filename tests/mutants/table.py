@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from tests.mutants.brakes import BRAKED
 from tests.mutants.close import CLOSED
 from tests.mutants.explained import EXPLAINED
 from tests.mutants.export import SENT_OUT
@@ -14,6 +15,7 @@ from tests.mutants.hostile import HOSTILE
 from tests.mutants.lua import LUA
 from tests.mutants.mutant import Mutant
 from tests.mutants.own import OF_CAMPAIGNS
+from tests.mutants.paced import PACED
 from tests.mutants.packed import PACKED, SHARED
 from tests.mutants.persist import WRITTEN_DOWN
 from tests.mutants.rebuild import MADE_WHOLE
@@ -28,6 +30,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *GIVEN_BACK,
     *OF_CAMPAIGNS,
     *FLOWN,
+    *PACED,
+    *BRAKED,
     *WRITTEN_DOWN,
     *PACKED,
     *SHARED,

@@ -162,7 +162,9 @@ class LiveSide:
     def publish(self, brand: BrandPlan, campaigns: list[CampaignPlan], create: set[int]) -> dict[int, int] | None:
         of_brand = admin.BrandPlan(*brand[:5], brand.brand_id in create, brand.pace)
         plans = [
-            admin.CampaignPlan(*plan[:5], plan.campaign_id in create, plan.limits, None, plan.flights, plan.pace)
+            admin.CampaignPlan(
+                *plan[:5], plan.campaign_id in create, plan.limits, None, plan.flights, plan.brake, plan.pace
+            )
             for plan in campaigns
         ]
         brought = self.live.bring(self.instance, of_brand, plans)

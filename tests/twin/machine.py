@@ -15,23 +15,15 @@ from engine.domain.budget import NO_LIMITS, OwnLimits
 from engine.domain.ids import brand_of, campaign_id_of
 from engine.domain.periods import day_number
 from engine.domain.schedule import Schedule
-from tests.model import (
-    BrandPlan,
-    CampaignPlan,
-    Drawing,
-    Leasing,
-    NotReady,
-    Operation,
-    ReferenceModel,
-    Spend,
-)
+from tests.model import BrandPlan, CampaignPlan, Drawing, Leasing, NotReady, Operation, ReferenceModel, Spend
+from tests.twin.braked import Braking
 from tests.twin.drawn import AMOUNTS, EVENTS, HOLDS, LEASES, LIMITS, OCCURRED, OWN_LIMITS, REQUESTS, SCHEDULES, TTLS
 from tests.twin.flown import FLIGHT_MOVES, FlightMove, moved_flights
 from tests.twin.instants import MOVES, STARTS, next_expiry, spent_days
 from tests.twin.side import Side
 
 
-class ModelMachine(RuleBasedStateMachine):
+class ModelMachine(Braking, RuleBasedStateMachine):
     """Rules that need the live state only."""
 
     moves = MOVES

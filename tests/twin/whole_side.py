@@ -21,7 +21,8 @@ from tests.twin.live_side import LiveSide
 
 _EMPTIED: Final = (
     "brand, campaign, spend_log, campaign_day, campaign_hour, mixed_request, hold, counter_correction, quarantine, status_change,"
-    " catalog_change, period_total, shard_close, dropped_day, refund, flight, flight_entry, flight_total"
+    " catalog_change, period_total, shard_close, dropped_day, refund, flight, flight_entry, flight_total,"
+    " breaker_trip"
 )
 
 
@@ -66,7 +67,9 @@ class WholeSide(LiveSide):
         catalog, campaign = self.system.catalog, plan.campaign_id
         if create:
             name = f"campaign {campaign % ORDINALS}"
-            catalog.create_campaign(brand_of(campaign), name, plan.schedule, None, actor, limits=plan.limits)
+            catalog.create_campaign(
+                brand_of(campaign), name, plan.schedule, None, actor, limits=plan.limits, brake=plan.brake
+            )
             return
         before = catalog.campaign(campaign)
         if before.archived_at is not None:
@@ -77,7 +80,10 @@ class WholeSide(LiveSide):
         if plan.flights == ():
             self._bring_flights(plan, actor)
         budgets = zip((kind.column for kind in CAMPAIGN_BUDGETS), plan.limits, strict=True)
-        catalog.update_campaign(campaign, actor, schedule=plan.schedule, **dict(budgets))  # type: ignore[arg-type]  # by name
+        brake = {"rate_limit_micros": plan.brake.limit, "breaker_micros": plan.brake.breaker}
+        catalog.update_campaign(campaign, actor, schedule=plan.schedule, **dict(budgets), **brake)  # type: ignore[arg-type]  # by name
+        if plan.brake.round > max(before.breaker_round, 1):
+            catalog.resume_campaign(campaign, actor, broken=True)
         self._bring_flights(plan, actor)
         if before.enabled != plan.enabled:
             (catalog.resume_campaign if plan.enabled else catalog.pause_campaign)(campaign, actor)
@@ -106,7 +112,14 @@ class WholeSide(LiveSide):
         ]
         campaigns = [
             CampaignPlan(
-                c.id, c.version, c.enabled, c.archived_at is not None, Schedule.parse(c.schedule), c.limits, c.flights
+                c.id,
+                c.version,
+                c.enabled,
+                c.archived_at is not None,
+                Schedule.parse(c.schedule),
+                c.limits,
+                c.flights,
+                c.brake,
             )
             for c in self.system.catalog.campaigns(include_archived=True)
         ]
@@ -168,6 +181,4 @@ def check_fold(twin: ReferenceModel) -> None:
                     for owner in (row.campaign_id, brand_of(row.campaign_id)):
                         sums[owner, period] = sums.get((owner, period), 0) + row.micros
         for owner_id, spent in [(k, v.spent) for k, v in [*shard.brands.items(), *shard.campaigns.items()]]:
-            assert {p: m for p, m in spent.items() if m and not p.startswith("s:")} == {
-                p: m for (o, p), m in sums.items() if o == owner_id and m
-            }
+            assert {p: m for p, m in spent.items() if m} == {p: m for (o, p), m in sums.items() if o == owner_id and m}

@@ -14,6 +14,7 @@ from flask import Flask
 from playwright.sync_api import Browser, Page, Route, expect
 from werkzeug.serving import make_server
 
+from engine.domain.periods import HOUR_MS
 from engine.wiring import System
 from tests.patience import PATIENCE_S
 from tests.web.chromium import address as address  # noqa: PLC0414  # fixtures are used by their names
@@ -27,6 +28,16 @@ expect.set_options(timeout=PATIENCE_S * 1000)
 
 def no_sideways(page: Page) -> bool:
     return bool(page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"))
+
+
+def cut_tables(page: Page) -> list[str]:
+    """The first words of each table that is wider than the room around it."""
+    return list(
+        page.evaluate(
+            """[...document.querySelectorAll("table")].filter(t => t.offsetWidth > t.parentElement.clientWidth + 1)
+            .map(t => t.innerText.slice(0, 40))"""
+        )
+    )
 
 
 def test_it_refreshes_itself_and_keeps_focus_opened_rows_and_what_is_typed(
@@ -194,8 +205,11 @@ def test_on_a_phone_nothing_scrolls_sideways(ready: System, opened: Callable[...
     )
     ready.client.record_spend(campaign, "999999.999999")
     ready.persister.drain_all()
+    hour = ready.live.now_ms() // HOUR_MS * HOUR_MS
+    ready.manage.add_flight(campaign, "ann", None, hour + 50 * HOUR_MS + 1, 9 * 10**15, False)
     for path in (
-        "/",
+        f"/?open={brand_id}",
+        f"/campaigns/{campaign}/flights",
         "/changes",
         "/brands/new",
         f"/brands/{brand_id}/edit",
@@ -205,6 +219,9 @@ def test_on_a_phone_nothing_scrolls_sideways(ready: System, opened: Callable[...
     ):
         page = opened(path, viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True)
         assert no_sideways(page), path
+        assert cut_tables(page) == [], path
+        page.set_viewport_size({"width": 1200, "height": 900})
+        assert cut_tables(page) == [], path
     page = opened("/", viewport={"width": 360, "height": 740})
     assert page.is_visible(f"#c-switch-{campaign}")
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import text
 
+from engine.domain.brake import Brake
 from engine.ledger import runs
 from engine.views.metrics import Metrics
 from engine.wiring import System
@@ -65,6 +66,13 @@ def full(system: System) -> None:
     system.hot_redis.config_set("maxmemory", int(used * 1.05))
 
 
+def breaker_opened(system: System) -> None:
+    brand = system.manage.create_brand("Fast", None, None, None, "test").row
+    made = system.manage.create_campaign(brand.id, "c", None, None, "test", brake=Brake(None, 1))
+    system.client.record_spend(made.row.id, "1")
+    system.status.refresh([brand.id])
+
+
 BREAKS: dict[str, Callable[[System], object]] = {
     "ShardsNotReady": lambda s: s.hot_redis.hdel("budget:{7}:shard", "mark"),
     "ShardsStopped": sql("UPDATE journal_cursor SET stopped = 'lost' WHERE shard = 3"),
@@ -72,6 +80,7 @@ BREAKS: dict[str, Callable[[System], object]] = {
     "Quarantine": sql(
         "INSERT INTO quarantine (shard, generation, n, entry_id, fields, sums, reason) VALUES (1, 1, 9, '5-1', '{}', '[]', 'x')"
     ),
+    "BreakerOpen": breaker_opened,
     "Drift": verify_failed,
     "VerifyFailed": verify_failed,
     "VerifyOld": sql("UPDATE job_run SET finished_at = now() - interval '1 hour' WHERE job = 'verify'"),

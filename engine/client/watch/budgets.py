@@ -7,11 +7,12 @@ from typing import Final
 
 from engine.client.watch.messages import OwnSnapshot
 from engine.domain.budget import CAMPAIGN_BUDGETS
-from engine.domain.causes import FLIGHT, FLIGHT_BUDGET, cause_of
+from engine.domain.causes import BREAKER, FLIGHT, FLIGHT_BUDGET, cause_of
 from engine.domain.flights import PlannedFlight, in_force
 from engine.domain.periods import Period, period_of
 
 NEVER: Final = -1
+_BREAKER: Final = cause_of(BREAKER).bit
 _FLIGHT: Final = cause_of(FLIGHT).bit
 _FLIGHT_BUDGET: Final = cause_of(FLIGHT_BUDGET).bit
 _ALWAYS: Final = 0
@@ -57,12 +58,15 @@ def stopping(states: Iterable[BudgetState], day: int, month: int) -> tuple[int, 
 
 
 class OwnBudgets:
-    """A campaign's own budgets and flights, as of journal number `n`. edge_ms: the next edge of a flight that is waited for."""
+    """A campaign's own budgets, flights and breaker, as of journal number `n`. edge_ms: the next edge of a flight that is waited
+    for.
+    """
 
-    __slots__ = ("budgets", "edge_ms", "flights", "full", "n")
+    __slots__ = ("breaker_n", "broken", "budgets", "edge_ms", "flights", "full", "n")
 
     def __init__(self) -> None:
-        self.n = NEVER
+        self.n = self.breaker_n = NEVER
+        self.broken = False
         self.flights: tuple[PlannedFlight, ...] = ()
         self.full: frozenset[int] = frozenset()
         """The numbers of the flights whose budget is used up."""
@@ -78,10 +82,16 @@ class OwnBudgets:
         self.flights = tuple(flight for flight, _ in seen.flights)
         if seen.n >= self.n:
             self.full = frozenset(flight.no for flight, used_up in seen.flights if used_up)
+        if seen.n >= self.breaker_n:
+            self.breaker_n, self.broken = seen.n, seen.broken
         self.n = max(self.n, seen.n)
 
     def move(self, cause: str, used_up: bool, at_ms: int, n: int) -> None:
-        """One of them was used up or freed. An older message changes nothing."""
+        """One of them was used up or freed, or the breaker opened. An older message changes nothing."""
+        if cause == BREAKER:
+            if n >= self.breaker_n:
+                self.breaker_n, self.broken = n, used_up
+            return
         if n >= self.n:
             self.n = n
             flight = in_force(self.flights, at_ms) if cause == FLIGHT_BUDGET else None
@@ -90,7 +100,11 @@ class OwnBudgets:
             self.budgets[cause].set(used_up, at_ms)
 
     def stopping(self, now_ms: int, day: int, month: int) -> tuple[int, bool]:
-        """As `stopping`, flights included, which stand in the place of a lifetime budget."""
+        """As `stopping`, with the breaker, and with flights, which stand in the place of a lifetime budget."""
+        mask, expires = self._money(now_ms, day, month)
+        return mask | (_BREAKER if self.broken else 0), expires
+
+    def _money(self, now_ms: int, day: int, month: int) -> tuple[int, bool]:
         if not self.flights:
             return stopping(self.budgets.values(), day, month)
         mask, expires = stopping((s for cause, s in self.budgets.items() if cause != FLIGHT_BUDGET), day, month)

@@ -9,12 +9,14 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from engine.domain.budget import BUDGETS, CAMPAIGN_BUDGETS, OWN_CAUSES, budgets_of
-from engine.domain.causes import OTHER, cause_of
+from engine.domain.causes import BREAKER, OTHER, cause_of
 from engine.domain.flights import IN_PLAN, PlannedFlight
 from engine.domain.ids import brand_of
 
 _REPORTED: Final = tuple(kind.cause for kind in BUDGETS)
 _OWN: Final = len(CAMPAIGN_BUDGETS)
+_OF_CAMPAIGN: Final = OWN_CAUSES | {BREAKER}
+_BROKEN: Final = "bk="
 _DIRECTIONS: Final = {"exhausted": True, "restored": False}
 
 
@@ -27,6 +29,8 @@ class OwnSnapshot(NamedTuple):
     used_up: frozenset[str]
     flights: tuple[tuple[PlannedFlight, bool], ...] = ()
     """Those in the plan, and whether the budget of each is used up."""
+    broken: bool = False
+    """Its breaker is open."""
 
 
 class CampaignSnapshot(NamedTuple):
@@ -57,7 +61,7 @@ class BrandSnapshot(NamedTuple):
 
 
 class BudgetMoved(NamedTuple):
-    """A budget of a brand, or a campaign's own, was used up or freed. cause: `other` for a budget of a later release."""
+    """A budget of a brand, or a campaign's own, was used up or freed, or its breaker opened. cause: `other` for a budget of a later release."""
 
     brand_id: int
     cause: str
@@ -100,9 +104,9 @@ def read_message(message: bytes) -> Change:
         )
     owner_id, name, direction, at, n, *_ = words
     cause = cause_of(name)
-    if cause.name not in (*_REPORTED, *OWN_CAUSES, OTHER) or direction not in _DIRECTIONS:
+    if cause.name not in (*_REPORTED, *_OF_CAMPAIGN, OTHER) or direction not in _DIRECTIONS:
         raise ValueError(f"a message that this program does not know: {message!r:.200}")
-    campaign_id = int(owner_id) if cause.name in OWN_CAUSES else None
+    campaign_id = int(owner_id) if cause.name in _OF_CAMPAIGN else None
     brand_id = int(owner_id) if campaign_id is None else brand_of(campaign_id)
     return BudgetMoved(brand_id, cause.name, _DIRECTIONS[direction], int(at), int(n), campaign_id)
 
@@ -124,9 +128,10 @@ def read_brand(n: int, at_ms: int, text: str) -> BrandSnapshot:
 
 def read_campaign(campaign_id: int, text: str, *, n: int = 0, at_ms: int = 0) -> CampaignSnapshot:
     """`version:on:archived:schedule`; with limits of its own `:daily:monthly:lifetime limit`, then of each `:used up`;
-    with flights `:f1:f2`, then of each of these `:used up`; and fields of later releases. n, at_ms: where what is used up holds. Raises ValueError.
+    with flights `:f1:f2`, then of each of these `:used up`; with an open breaker `:bk=since`; and fields of later releases. n, at_ms: where what is used up holds. Raises ValueError.
     """
-    version, on, archived, schedule, *more = text.split(":")
+    version, on, archived, schedule, *words = text.split(":")
+    more = [word for word in words if "=" not in word]
     own = None
     if len(more) >= 2 * _OWN:
         limits, used_up, flights = more[:_OWN], more[_OWN : 2 * _OWN], more[2 * _OWN : 2 * _OWN + 2 * IN_PLAN]
@@ -140,6 +145,7 @@ def read_campaign(campaign_id: int, text: str, *, n: int = 0, at_ms: int = 0) ->
                 for text, word in zip(flights[:IN_PLAN], flights[IN_PLAN:], strict=True)
                 if text
             ),
+            any(word.startswith(_BROKEN) for word in words),
         )
     return CampaignSnapshot(campaign_id, int(version), on == "1", archived == "1", schedule, own)
 

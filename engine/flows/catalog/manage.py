@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, Unpack
 
+from engine.domain.brake import NO_BRAKE, Brake
 from engine.domain.budget import NO_LIMITS, OwnLimits
 from engine.domain.curves import Points
 from engine.domain.pacing import NO_PACING, Pacing
@@ -46,6 +47,14 @@ class Changed(Generic[Row]):
     def nothing(self) -> bool:
         """Whether the change changed nothing."""
         return self.before is not None and self.before.version == self.row.version
+
+    @property
+    def closed_breaker(self) -> bool:
+        """Whether the change closed a campaign's open breaker."""
+        before, row = self.before, self.row
+        if not isinstance(before, CampaignRecord) or not isinstance(row, CampaignRecord):
+            return False
+        return before.breaker_round > 0 and row.breaker_round > before.breaker_round
 
     @property
     def starting(self) -> int:
@@ -106,12 +115,15 @@ class Manage:
         actor: str,
         limits: OwnLimits = NO_LIMITS,
         pacing: Pacing = NO_PACING,
+        brake: Brake = NO_BRAKE,
     ) -> Changed[CampaignRecord]:
         """A new campaign of a brand. Raises InvalidName, InvalidSchedule, InvalidBudget, InvalidId, InvalidPacing,
         Conflict, NotFound.
         """
         self._free_ids(lambda: self._restored().before_campaigns(brand_id))
-        made = self._catalog.create_campaign(brand_id, name, schedule, external_id, actor, limits=limits, pacing=pacing)
+        made = self._catalog.create_campaign(
+            brand_id, name, schedule, external_id, actor, limits=limits, pacing=pacing, brake=brake
+        )
         return self._campaign(made, actor)
 
     def create_campaigns(self, brand_id: int, names: Sequence[str], actor: str) -> list[CampaignRecord]:
@@ -158,9 +170,12 @@ class Manage:
         return self._campaign(self._catalog.pause_campaign(campaign_id, actor), actor, before)
 
     def resume_campaign(self, campaign_id: int, actor: str) -> Changed[CampaignRecord]:
-        """Switches a campaign on again; it runs when budget and schedule permit. Raises NotFound."""
+        """Switches a campaign on again, and closes its breaker where that is open; it runs when budget and schedule permit. Raises
+        NotFound.
+        """
         before = self._catalog.campaign(campaign_id)
-        return self._campaign(self._catalog.resume_campaign(campaign_id, actor), actor, before)
+        broken = before.breaker_round > 0 and self._publisher().is_broken(campaign_id)
+        return self._campaign(self._catalog.resume_campaign(campaign_id, actor, broken=broken), actor, before)
 
     def archive_campaign(self, campaign_id: int, actor: str) -> Changed[CampaignRecord]:
         """Takes a campaign out of use. Raises NotFound."""

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
+from engine.domain import brake
 from engine.domain.budget import BUDGETS, LIFTED
 from engine.domain.flights import IN_PLAN
 from engine.domain.ids import shard_of
@@ -18,7 +19,7 @@ _OF_BRAND: Final = {
     "v": "version", **{kind.stored: kind.words for kind in BUDGETS}, "archived": "archived", "p": "pacing",
 }  # fmt: skip
 _OF_CAMPAIGN: Final = {
-    "v": "version", "on": "switch", "archived": "archived", "schedule": "schedule", "x": "own budgets", "f1": "present flight", "f2": "next flight",
+    "v": "version", "on": "switch", "archived": "archived", "schedule": "schedule", "x": "own budgets", "f1": "present flight", "f2": "next flight", "br": "brake",
     "p": "pacing",
 }  # fmt: skip
 
@@ -65,10 +66,10 @@ def plans_off(
             continue
         wanted = [
             str(c.version), _bit(c.enabled), _bit(c.archived_at is not None), c.schedule.compiled, c.limits.compiled,
-            *(flight.compiled for flight in c.flights), *("",) * (IN_PLAN - len(c.flights)), _named(c.pace).get("p", ""),
+            *(flight.compiled for flight in c.flights), *("",) * (IN_PLAN - len(c.flights)), c.brake.compiled, _named(c.pace).get("p", ""),
         ]  # fmt: skip
         if switch is not None:
-            switch[_OWN:] = ["" if value in (None, LIFTED) else value for value in switch[_OWN:]]
+            switch[_OWN:] = ["" if value in (None, LIFTED, brake.LIFTED) else value for value in switch[_OWN:]]
         yield from _compare(f"campaign {c.id}", c.brand_id, switch, wanted, _OF_CAMPAIGN.values())
 
 

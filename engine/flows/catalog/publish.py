@@ -91,6 +91,15 @@ class Publisher:
             raise NotAllPublished(f"not published: {failed[0]}{more}", done)
         return done
 
+    def is_broken(self, campaign_id: int) -> bool:
+        """Whether Redis has a campaign's breaker open; False also where Redis cannot be asked."""
+        try:
+            live = self._live.read_campaign(campaign_id)
+        except BudgetError:
+            return False
+        found = live and live.campaigns.get(campaign_id)
+        return bool(found and found.brake and found.brake.since_ms is not None)
+
     def publish_pending(self, limit: int = 1000) -> set[int]:
         """Publishes everything whose version is not published yet."""
         return self.publish(self._catalog.unpublished(limit))
@@ -316,4 +325,5 @@ def campaign_plan(campaign: CampaignRecord, *, create: bool) -> CampaignPlan:
         campaign.limits,
         flights=campaign.flights,
         pace=campaign.pace,
+        brake=campaign.brake,
     )

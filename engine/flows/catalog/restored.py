@@ -13,6 +13,7 @@ from typing import Final
 
 from sqlalchemy import Engine
 
+from engine.domain.brake import NO_BRAKE
 from engine.domain.budget import NO_LIMITS, OwnLimits
 from engine.domain.ids import SHARDS, campaign_id_of
 from engine.ledger.catalog import Catalog
@@ -92,5 +93,6 @@ class Restored:
             limits = OwnLimits(*(budget.limit for budget in one.budgets)) if one else NO_LIMITS
             flights = tuple(flight for flight, _ in one.flights) if one else ()
             state = (one.version, one.enabled) if one else (0, False)
-            campaigns.append(LostCampaign(ordinal, *state, limits, flights))
+            brake = one.brake.plan if one and one.brake else NO_BRAKE
+            campaigns.append(LostCampaign(ordinal, *state, limits, flights, brake))
         return LostBrand(brand_id, brand.version, brand.daily_limit, brand.monthly_limit, campaigns)

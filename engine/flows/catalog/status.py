@@ -101,7 +101,16 @@ class StatusWriter:
                 assert of_brand is not None
                 apart = frozenset(campaign.reasons) ^ frozenset(reasons)
                 at = max(
-                    (began(cause, campaign, of_brand.brand, of_brand.own.get(campaign.id, ())) for cause in apart),
+                    (
+                        began(
+                            cause,
+                            campaign,
+                            of_brand.brand,
+                            of_brand.own.get(campaign.id, ()),
+                            of_brand.broken.get(campaign.id),
+                        )
+                        for cause in apart
+                    ),
                     default=ms_of(campaign.created_at),
                 )
                 writes.append(statuses.StatusWrite(campaign.id, at_ms(at), status_of(reasons), reasons, actor))
@@ -145,9 +154,11 @@ def _is_written(row: statuses.Written, mask: int) -> bool:
     return row.reasons == reasons or (OTHER in reasons and ",".join(in_order(row.reasons.split(","))) == reasons)
 
 
-def began(name: str, campaign: CampaignRecord, brand: LiveBrand, own: Sequence[Budget] = ()) -> int:
-    """The instant (ms) at which a differing cause began or ended: of the switch, the budget or the window. own: the
-    campaign's own budgets in Redis.
+def began(
+    name: str, campaign: CampaignRecord, brand: LiveBrand, own: Sequence[Budget] = (), broken_ms: int | None = None
+) -> int:
+    """The instant (ms) at which a differing cause began or ended: of the switch, the budget, the breaker or the window. own: the
+    campaign's own budgets in Redis; broken_ms: since when its breaker is open there.
     """
     now, cause = brand.now_ms, cause_of(name)
     if cause.since in ("budget", "own_budget"):
@@ -158,6 +169,9 @@ def began(name: str, campaign: CampaignRecord, brand: LiveBrand, own: Sequence[B
     if cause.since == "flight":
         edge = last_edge_ms(campaign.flights, now)
         return ms_of(campaign.updated_at) if edge is None else max(edge, min(ms_of(campaign.updated_at), now))
+    if cause.since == "breaker":
+        closed = campaign.breaker_closed_at
+        return broken_ms or (now if closed is None else ms_of(closed))
     if cause.since == "window":
         return campaign.schedule.last_change_ms(now) or now
     if cause.since == "archive" and campaign.archived_since is not None:

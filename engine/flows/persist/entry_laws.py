@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from engine.domain.brake import MAX_ROUND
 from engine.domain.budget import LIFETIME_FIELD
-from engine.domain.causes import OTHER, cause_of
+from engine.domain.causes import BREAKER, OTHER, cause_of
 from engine.domain.flights import MAX_NO, flight_of_field
 from engine.domain.ids import MAX_BRAND_ID, are_text_ids, is_campaign_id
 from engine.domain.money import MAX_AMOUNT_MICROS, MAX_TOTAL_MICROS
@@ -47,13 +48,7 @@ def check_entry(entry: Entry) -> None:
         raise ValueError(f"{entry.generation} is not a generation")
     if len(entry.request_id) > _MAX_REQUEST_ID or (entry.request_id and not _are_ids(entry.request_id)):
         raise ValueError(f"{entry.request_id[:60]!r} is not a request id")
-    for change in entry.changes:
-        if not 1 <= change.brand_id <= MAX_BRAND_ID or not _is_budget(change.cause):
-            raise ValueError(f"{change.cause[:40]!r} of brand {change.brand_id} is not a budget")
-        if change.campaign_id is not None:
-            _check_campaign(change.campaign_id)
-        if change.direction not in ("exhausted", "restored"):
-            raise ValueError(f"{change.direction[:40]!r} is not what becomes of a budget")
+    _check_changes(entry)
     for campaign_id, flight in (entry.flights or {}).items():
         _check_campaign(campaign_id)
         _check_range(flight, MAX_NO, "the number of a flight")
@@ -73,9 +68,25 @@ def check_entry(entry: Entry) -> None:
         _check_names([line.name])
 
 
+def _check_changes(entry: Entry) -> None:
+    """Budgets that turned, and breakers that opened."""
+    for change in entry.changes:
+        if not 1 <= change.brand_id <= MAX_BRAND_ID or not _is_budget(change.cause):
+            raise ValueError(f"{change.cause[:40]!r} of brand {change.brand_id} is not a budget")
+        if change.campaign_id is not None:
+            _check_campaign(change.campaign_id)
+        if change.direction not in ("exhausted", "restored"):
+            raise ValueError(f"{change.direction[:40]!r} is not what becomes of a budget")
+    for trip in entry.trips:
+        _check_campaign(trip.campaign_id)
+        _check_range(trip.round, MAX_ROUND, "the round of a breaker")
+        _check_range(trip.spent, MAX_TOTAL_MICROS, "what a minute has")
+
+
 def _is_budget(cause: str) -> bool:
-    """Whether a cause is one of money, of this release or, as `other`, of a later one."""
-    return cause_of(cause).kind == "money" or cause == OTHER
+    """Whether a cause is one of money or a breaker, of this release or, as `other`, of a later one."""
+    row = cause_of(cause)
+    return (row.kind == "money" and row.lasting == "standing") or cause in (BREAKER, OTHER)
 
 
 def _check_spends(entry: Entry) -> None:

@@ -1,4 +1,5 @@
-"""Gathers journal entries that are one text call each, all counted: in the packed form many of them are one row.
+"""Gathers journal entries that are one text call each, all counted: in the packed form many of them are one row, in
+the other their rows are made together.
 
 One pattern and two numbers a spend are all that such an entry costs. Anything else is read as an entry of its own.
 """
@@ -22,6 +23,7 @@ MOST_GATHERED: Final = 1000
 _ID: Final = rb"[A-Za-z0-9._:/+=@~-]"
 _REST: Final = rb"," + _ID + rb"{0,64},\d{0,14};"
 _SPENDS: Final = re.compile(rb"(\d+),(\d+),[^;]*;")
+_WHOLE: Final = re.compile(rb"(\d+),(\d+),([^,;]*),(\d*);").findall
 # Narrower than what an entry may be: a number that fits here fits its column.
 _PLAIN: Final = re.compile(
     rb"(\d{1,14})-\d{1,20} ([1-9]\d{0,14}) (" + _ID + rb"{1,80} (\d{5,16}),(\d{1,13})" + _REST
@@ -130,6 +132,14 @@ def gather(shard: int, entries: Sequence[Fields]) -> list[Read | Gathered]:
 def _spends(text: bytes) -> list[tuple[bytes, int]]:
     """Campaign and micros of each spend of a call's text."""
     return [(campaign, int(micros)) for campaign, micros in _SPENDS.findall(text)]
+
+
+def spends_of(text: bytes) -> tuple[bytes, list[tuple[bytes, bytes, bytes, bytes]]]:
+    """The request id of a gathered entry, and campaign, micros, event id and occurred ms of each of its spends, as it
+    wrote them.
+    """
+    request, _, body = text.partition(b" ")
+    return request, _WHOLE(body)
 
 
 def _is_home(campaign_id: int, shard: int) -> bool:

@@ -1,4 +1,4 @@
-"""Packed rows: a packed call as its entry has it, and single spends of a shard together."""
+"""Rows of what is simple in the journal: packed rows, a packed call as its entry has it and single spends of a shard together, and a row a spend."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from engine.domain.ids import brand_of, shard_of
 from engine.domain.periods import HOUR_MS, at_ms, date_of, day_of
-from engine.flows.persist.gather import MOST_GATHERED, Gathered
+from engine.flows.persist.gather import MOST_GATHERED, Gathered, spends_of
+from engine.ledger import log_rows
 from engine.ledger.pack_rows import PackRow
 from engine.live.journal import Entry
 from engine.live.packed import Unpacked
@@ -39,8 +40,15 @@ def call_row(shard: int, generation: int, entry: Entry, call: Unpacked) -> PackR
     )  # fmt: skip
 
 
-def singles_rows(found: Iterable[Singles]) -> Iterator[PackRow]:
-    """The rows of gathered entries, in their order: those of one hour share a row, up to about a thousand spends."""
+def single_rows(found: Iterable[Singles]) -> Iterator[bytes]:
+    """The rows of gathered entries, a row a spend, as COPY takes them."""
+    for shard, generation, part in found:
+        calls = zip(part.instants, range(part.n, part.next_n), map(spends_of, part.texts), strict=True)
+        yield log_rows.text_rows(shard, generation, calls)
+
+
+def packs_of(found: Iterable[Singles]) -> Iterator[PackRow]:
+    """The packed rows of gathered entries, in their order: those of one hour share a row, up to about a thousand spends."""
     together: list[Singles] = []
     spends = 0
     for item in found:

@@ -19,7 +19,7 @@ from engine.domain.ids import SHARDS
 from engine.errors import BudgetError, ServerAway
 from engine.flows.persist.gather import Fields, Gathered, gather
 from engine.flows.persist.ingest import Booked, Part, book
-from engine.flows.persist.reading import Read, read
+from engine.flows.persist.reading import Read
 from engine.ledger import spend_log
 from engine.ledger.cursors import (
     CursorMoved,
@@ -309,7 +309,7 @@ class Persister:
         if not first:
             check_joined(page.entries[:1], shard, cursor.entry_id, cursor.n)
             fresh = page.entries[1:]
-        reads = gather(shard, fresh) if self._packed else [read(*item) for item in fresh]
+        reads = gather(shard, fresh)
         last_n, generation = in_sequence(reads, shard, cursor.n, cursor.generation)
         return _Next(cursor, reads, last_n, generation, page.more, page.spends)
 

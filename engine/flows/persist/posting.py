@@ -15,8 +15,8 @@ from sqlalchemy import Connection
 from engine.domain.ids import brand_of
 from engine.domain.periods import at_ms, date_of, day_of
 from engine.domain.refunds import refund_request
-from engine.flows.persist.packing import Singles, call_row, fits, singles_rows
-from engine.ledger import corrections, flight_sums, holds, log_rows, pack_rows, refunds, spend_log
+from engine.flows.persist.packing import Singles, call_row, fits, packs_of, single_rows
+from engine.ledger import breakers, corrections, flight_sums, holds, log_rows, pack_rows, refunds, spend_log
 from engine.ledger.pack_rows import PackRow
 from engine.live.journal import COUNTED, Entry
 from engine.live.logged import LoggedSpend
@@ -34,12 +34,13 @@ class Item(NamedTuple):
 class Posting:
     """Entries prepared for the tables: their rows, and their sums by campaign, day and hour.
 
-    singles: entries that were gathered. packed: whether a packed call becomes a packed row, where it fits.
+    singles: entries that were gathered. packed: whether they, and a packed call where it fits, become packed rows.
     """
 
     def __init__(self, items: Sequence[Item], singles: Sequence[Singles] = (), packed: bool = False) -> None:
         self._items = items
         self._singles = singles
+        self._as_packs = packed
         self._calls: list[PackRow] = []
         self._packed: list[tuple[Item, Unpacked]] = []
         self._rows: list[log_rows.SpendRow] = []
@@ -69,7 +70,7 @@ class Posting:
             self._sums[key] = (brand_id, micros + total, count + spends)
 
     def _add_rows(self, item: Item) -> None:
-        for row in _rows(item):
+        for row in spend_rows(item):
             self._rows.append(row)
             key = (row.campaign_id, row.day, spend_log.hour_of(row.day, row.recorded_at))
             brand_id, micros, count = self._sums.get(key, (row.brand_id, 0, 0))
@@ -90,9 +91,11 @@ class Posting:
         Raises RowsRefused, and PostgreSQL's other errors.
         """
         written = 0
-        if self._packed or self._rows:
-            written = spend_log.copy_rows(conn, chain(_packed(self._packed), log_rows.rows_of(self._rows)))
-        packs = [*self._calls, *singles_rows(self._singles)]
+        alone, together = ((), self._singles) if self._as_packs else (self._singles, ())
+        if self._packed or self._rows or alone:
+            rows = chain(_packed(self._packed), single_rows(alone), log_rows.rows_of(self._rows))
+            written = spend_log.copy_rows(conn, rows)
+        packs = [*self._calls, *packs_of(together)]
         if packs:
             spend_log.copy_rows(conn, pack_rows.pack_rows(packs), pack_rows.TABLE)
             written += sum(row.spends for row in packs)
@@ -100,6 +103,7 @@ class Posting:
         spend_log.add_mixed_requests(conn, list(_remembered(self._items)))
         holds.write(conn, list(_holds(self._items)))
         flight_sums.add(conn, list(_flight_parts(self._items)))
+        breakers.add(conn, list(_trips(self._items)))
         corrections.write(conn, list(_corrections(self._items)))
         refunds.write(conn, list(_refunds(self._items)))
         return written
@@ -134,7 +138,8 @@ def _packed(whole: Sequence[tuple[Item, Unpacked]]) -> Iterator[bytes]:
         yield log_rows.packed_rows(shared, campaigns, call.places, call.micros, call.events)
 
 
-def _rows(item: Item) -> Iterator[log_rows.SpendRow]:
+def spend_rows(item: Item) -> Iterator[log_rows.SpendRow]:
+    """The rows of an entry."""
     shard, generation, entry = item
     recorded_at = at_ms(entry.ms)
     for spend in entry.spends():
@@ -192,6 +197,12 @@ def _holds(items: Sequence[Item]) -> Iterator[holds.HoldRow]:
                 step.campaign_id, step.hold_id, brand_of(step.campaign_id), step.held_micros, step.settled_micros,
                 step.state, recorded_at if is_open else None, expires, None if is_open else recorded_at,
             )  # fmt: skip
+
+
+def _trips(items: Sequence[Item]) -> Iterator[breakers.TripRow]:
+    for _, _, entry in items:
+        for trip in entry.trips:
+            yield breakers.TripRow(trip.campaign_id, trip.round, at_ms(entry.ms), trip.spent)
 
 
 def _corrections(items: Sequence[Item]) -> Iterator[corrections.CorrectionRow]:

@@ -23,7 +23,7 @@ from engine.domain.periods import (
     month_of,
     ms_of,
 )
-from engine.ledger import flight_sums, lifetimes, quarantine, spend_read
+from engine.ledger import breakers, flight_sums, lifetimes, quarantine, spend_read
 from engine.ledger.holds import HoldRow
 from engine.ledger.records import BrandRecord, CampaignRecord
 from engine.live.admin import TURN
@@ -77,11 +77,12 @@ def open_counters(db: Engine, brand_ids: Sequence[int], now: int, last_ms: int) 
 
 
 def with_lifetimes(db: Engine, counted: Counted, campaigns: Sequence[CampaignRecord]) -> Counted:
-    """The counters, with those of lifetime budgets and of flights."""
+    """The counters, with those of lifetime budgets and of flights, and since when breakers are open."""
     limited = [c for c in campaigns if c.limits.lifetime is not None]
     with db.connect() as conn:
         spent = lifetimes.spent(conn, [c.id for c in limited])
         flown = flight_sums.spent(conn, [c.id for c in campaigns])
+        broken = breakers.open_of(conn, [c.id for c in campaigns if c.breaker_round])
     fields: dict[tuple[int, int | None], list[str]] = {
         (c.brand_id, c.id): [LIFETIME_FIELD, str(stored(spent[c.id]))] for c in limited
     }
@@ -90,14 +91,19 @@ def with_lifetimes(db: Engine, counted: Counted, campaigns: Sequence[CampaignRec
         counters = {flight.counter: 0 for flight in c.flights} | {f: m for (id_, f), m in flown.items() if id_ == c.id}
         for counter, micros in counters.items():
             fields.setdefault((c.brand_id, c.id), []).extend((flight_field(counter), str(stored(micros))))
+    for c in campaigns:
+        if c.id in broken:
+            fields.setdefault((c.brand_id, c.id), []).extend(("bk", str(ms_of(broken[c.id]))))
     return {**counted} | {owner: [*counted.get(owner, ()), *own] for owner, own in fields.items()}
 
 
 def _own(campaign: CampaignRecord) -> list[str]:
-    """The fields of its limits, flights and pacing."""
+    """The fields of its limits, flights, brake and pacing."""
     fields = ["x", campaign.limits.compiled or LIFTED] if campaign.has_own else []
     for place, flight in enumerate(campaign.flights, 1):
         fields += [f"f{place}", flight.compiled]
+    if campaign.brake.compiled:
+        fields += ["br", campaign.brake.compiled]
     return fields + _pacing(campaign.pace)
 
 

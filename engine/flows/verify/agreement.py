@@ -12,6 +12,7 @@ from engine.domain.causes import in_order, reasons_of, standing_mask, status_of
 from engine.domain.periods import at_ms, ms_of
 from engine.flows.catalog.plans import Apart, plans_off
 from engine.flows.catalog.status import began
+from engine.flows.verify.breakers import breakers_off
 from engine.flows.verify.findings import Check, confirmed
 from engine.ledger import audit_plan
 from engine.ledger.catalog import Catalog
@@ -43,7 +44,7 @@ class Agreement:
 
     def statuses(self) -> Check:
         """V8."""
-        title = "status: PostgreSQL has the causes that Redis computes, its last change says so, and every change changed something"
+        title = "status: PostgreSQL has the causes that Redis computes, its last change says so, every change changed something, and breakers are open in both"
         check = Check("V8", title)
         campaigns = self._campaigns()
         check.checked = f"{len(campaigns)} campaigns"
@@ -60,6 +61,8 @@ class Agreement:
 
         for wrong in confirmed(rows):
             check.find(f"campaign {wrong.campaign_id} {wrong.what}")
+        for apart in confirmed(lambda: breakers_off(self._db, self._live)):
+            check.find(apart.text)
         return check
 
     def _read_again(self, ids: Sequence[int]) -> list[CampaignRecord]:
@@ -87,7 +90,10 @@ class Agreement:
                 if before == after and campaign.status == status_of(reasons):
                     continue
                 at = max(
-                    (began(cause, campaign, brand, causes.own.get(campaign.id, ())) for cause in before ^ after),
+                    (
+                        began(cause, campaign, brand, causes.own.get(campaign.id, ()), causes.broken.get(campaign.id))
+                        for cause in before ^ after
+                    ),
                     default=ms_of(campaign.created_at),
                 )
                 if brand.now_ms - at > ONE_CHECK_S * 1000:

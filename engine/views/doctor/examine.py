@@ -30,6 +30,7 @@ from engine.settings import Settings
 from engine.speedups import DISTRIBUTION, speedups
 from engine.views.board import ANSWER_S
 from engine.views.doctor.agreement import agreement
+from engine.views.doctor.breakers import look_at_breakers
 from engine.views.doctor.capacity import capacity
 from engine.views.doctor.finding import Finding, State, guarded
 from engine.views.doctor.names import look_at_names
@@ -73,6 +74,7 @@ def examine(settings: Settings, look_at_jobs: Callable[[redis.Redis], Iterable[F
             instance = _instance(db)
         if instance is not None:
             yield from guarded("names", lambda: look_at_names(db))
+            yield from guarded("breakers", lambda: look_at_breakers(db))
         if hot.answering:
             yield from _live(settings, hot, db if there else None, instance)
         if jobs.answering:
