@@ -17,8 +17,6 @@ from engine.domain.periods import DAY_MS, MINUTE_MS
 Due = Callable[[int], int]
 """The ppm of a budget that are due at a time of the day (ms). They never fall, and are 1,000,000 at its end."""
 _MINUTES: Final = 1440
-_LEAST_RATE: Final = PPM // 1000
-_IDLE_MINUTES: Final = 60
 _SPREAD: Final = (100, 300)
 
 
@@ -30,31 +28,19 @@ class Gate:
         self.limit = limit
         self.spent = 0
         self.held = 0
-        self._rate = PPM
         self._due = due
         self._catch_up = catch_up
         self._minute = -1
         self._in_minute = 0
         self._most: int | None = None
-        self._tried = 0
-        self._demand = 0
 
     def allowed(self, ms: int) -> int:
         """The micros that are due at a time."""
         return self.limit * self._due(ms) // PPM
 
-    def rate(self, ms: int) -> int:
-        """The ppm of offers that bidders should try to buy.
-
-        It is of one minute: in a minute without a try yet it is 1,000,000. Else a campaign of few offers, whose rate is
-        low after a try, would wait long for the next one.
-        """
-        return self._rate if ms // MINUTE_MS == self._minute else PPM
-
     def try_spend(self, ms: int, amount: int) -> bool:
         """Counts an amount in micros where it passes."""
         self._begin_minute(ms // MINUTE_MS)
-        self._tried += amount
         passes = self._has_room and self.spent + self.held < self.allowed(ms) and self._fits(amount)
         if passes:
             self._count(amount)
@@ -92,10 +78,7 @@ class Gate:
         plan = self.allowed((minute + 1) * MINUTE_MS) - begins
         percent = self._percent(begins)
         self._most = None if percent is None else max(1, max(plan, self.limit // _MINUTES) * percent // 100)
-        behind = max(0, begins - self.spent)
-        wanted = plan + (behind if percent is None else min(behind, plan * (percent - 100) // 100))
-        self._set_rate(minute, plan, wanted)
-        self._minute, self._in_minute, self._tried = minute, 0, 0
+        self._minute, self._in_minute = minute, 0
 
     def _percent(self, begins: int) -> int | None:
         """A minute's cap, in percent of its plan; None is no cap."""
@@ -107,15 +90,3 @@ class Gate:
         if left >= 3 * planned:
             return most
         return left * 100 // planned if left > planned else least
-
-    def _set_rate(self, minute: int, plan: int, wanted: int) -> None:
-        """The rate at which a tenth more is tried than this minute needs, by what was tried in the minutes before."""
-        whole = self._tried * PPM // self._rate
-        self._demand = (3 * self._demand + whole) // 4 if self._demand else whole
-        # In the minutes since then nothing was tried. Without them a campaign of few tries would seem to be in demand.
-        for _ in range(min(minute - self._minute - 1, _IDLE_MINUTES)):
-            self._demand = self._demand * 3 // 4
-        if self._demand <= 0 or plan <= 0:
-            self._rate = PPM
-        else:
-            self._rate = max(_LEAST_RATE, min(PPM, wanted * 1_100_000 // self._demand))

@@ -110,28 +110,6 @@ def test_outside_of_a_window_what_is_behind_may_still_be_spent() -> None:
     assert passed(gate, 3 * HOUR_MS + MINUTE_MS, UNIT, 10) == 1
 
 
-def test_the_rate_makes_a_tenth_more_tries_than_the_minute_needs() -> None:
-    gate, coin = Gate(LIMIT, EVEN), 0
-    for second in range(3600):
-        coin += gate.rate(second * 1000)
-        if coin >= PPM:
-            coin -= PPM
-            gate.try_spend(second * 1000, UNIT // 10)
-    # Six a minute are on offer and one is due: 110 % of a sixth.
-    assert 170_000 < gate.rate(HOUR_MS - 1) < 200_000
-    # A rate is of its minute.
-    assert gate.rate(HOUR_MS) == PPM
-
-
-def test_a_campaign_of_few_offers_is_not_kept_waiting_by_its_rate() -> None:
-    gate = Gate(LIMIT // 10, EVEN)
-    for ms in range(HOUR_MS, 20 * HOUR_MS, 7 * MINUTE_MS):
-        assert gate.rate(ms) == PPM
-        gate.try_spend(ms, UNIT)
-        # One every seven minutes is on offer, and one every ten is due, with what is behind more.
-        assert gate.rate(ms) > PPM // 2
-
-
 def test_the_whole_budget_is_used_by_the_end_of_a_day_with_enough_tries() -> None:
     gate = Gate(LIMIT, EVEN)
     for ms in range(0, DAY_MS, 10_000):
