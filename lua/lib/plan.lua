@@ -120,7 +120,7 @@ local function read_campaign(key, day, month, now)
   return {
     key = key, version = got[1], on = got[2] == '1', archived = got[3] == '1', schedule = schedule, daily = daily, monthly = monthly,
     limits = limits, budgets = budgets, f1 = got[8], f2 = got[9], flight = flight, outside = outside, starts = starts,
-    brake = brake, broken = brake and brake.since ~= nil, paced = got[13],
+    brake = brake, broken = brake and brake.since ~= nil, paced = got[10],
     id = false, brand_id = false, charged = false, closed = false, -- set here, because a table that grows later is allocated twice
   }
 end

@@ -46,6 +46,8 @@ CAMPAIGN_FIELDS = [
     "due_now",
     "lifetime_spend",
     "flight",
+    "rate_limit",
+    "breaker",
 ]
 
 
