@@ -21,8 +21,9 @@ demo: venv ## everything, with sample brands and simulated bidders; Ctrl-C stops
 up: venv ## the same without samples and traffic
 	@$(RUN) engine up
 
+# Half of what a test takes it waits, for a server or a process: four at once keep two cores busy.
 test: parquet ## the tests, on embedded servers of their own
-	@$(RUN) pytest -n 2 --dist worksteal $(ARGS)
+	@$(RUN) pytest -n 4 --dist worksteal $(ARGS)
 
 long: parquet ## the long tests: procedures of docs/operations.md, outages under load, sizes
 	@$(RUN) pytest -n 2 --dist worksteal -m long $(ARGS)

@@ -29,11 +29,11 @@ from tests.backup import Backup
 from tests.databases import Databases, named_database, run_sql
 from tests.faults.figures import pytest_terminal_summary
 from tests.first_start import FirstStart
+from tests.in_memory import folder_in_memory
 
 __all__ = ["pytest_terminal_summary"]
 
 SUITE_MARK = "budget-engine:test-suite"
-ROOM_IN_MEMORY = 4 * 2**30
 TEST_URLS = ("TEST_REDIS_URL", "TEST_JOBS_REDIS_URL", "TEST_DATABASE_URL")
 
 
@@ -64,21 +64,13 @@ def servers() -> Iterator[Urls]:
         _refuse_foreign_keys(named)
         yield Urls(*named)
         return
-    folder = Path(tempfile.mkdtemp(prefix="budget engine tests ", dir=_folder_in_memory()))
+    folder = Path(tempfile.mkdtemp(prefix="budget engine tests ", dir=folder_in_memory()))
     embedded = EmbeddedServers(folder / "data")
     try:
         yield embedded.start(may_create_databases=True)
     finally:
         embedded.remove()
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _folder_in_memory() -> str | None:
-    """A folder in memory, where that has room: the suite makes a thousand databases, and a disk would delay each."""
-    memory = Path("/dev/shm")  # the folder made there is private to its owner
-    if os.environ.get("TMPDIR") or not os.access(memory, os.W_OK) or shutil.disk_usage(memory).free < ROOM_IN_MEMORY:
-        return None
-    return str(memory)
 
 
 def _refuse_foreign_keys(urls: list[str]) -> None:

@@ -83,8 +83,19 @@ def test_the_domain_needs_the_standard_library_only() -> None:
 
 def test_a_bidder_that_imports_the_client_loads_neither_sqlalchemy_nor_rq_nor_flask() -> None:
     code = (
-        "import sys, engine; engine.BudgetClient.from_url('redis://localhost:1');"
+        "import sys; from engine import *; BudgetClient.from_url('redis://localhost:1');"
         "bad = {'sqlalchemy', 'rq', 'rq_scheduler', 'flask', 'psycopg2', 'click', 'alembic', 'pyarrow'} & set(sys.modules);"
+        "sys.exit(repr(bad) if bad else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_command_line_s_help_loads_no_library_of_a_server() -> None:
+    """Every name of the package is imported when it is used, so help is there in a tenth of a second."""
+    code = (
+        "import sys; from engine.cli import cli; from engine.cli.run import run; run(cli, ['--help']);"
+        "bad = {'redis', 'sqlalchemy', 'rq', 'flask', 'psycopg2', 'asyncio'} & set(sys.modules);"
         "sys.exit(repr(bad) if bad else 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=30)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 import click
 
 from engine.cli.app import App, pass_app
 from engine.cli.group import Command
 from engine.cli.output import NO_LIMIT, print_json, spend_document
-from engine.live.replies import SpendResult
+from engine.domain.causes import status_of
+
+if TYPE_CHECKING:
+    from engine.live.replies import SpendResult
 
 
 @click.command(cls=Command, any_revision=True, context_settings={"ignore_unknown_options": True})
@@ -37,7 +41,13 @@ def in_words(result: SpendResult) -> str:
     if result.detail:
         text += f" ({result.detail})"
     if result.reasons:
-        text += f" ({'' if result.outcome == 'refused' else 'now paused: '}{', '.join(result.reasons)})"
+        # A passing cause pauses nothing: it refuses what comes for a while.
+        now = (
+            ""
+            if result.outcome == "refused"
+            else f"now {'paused' if status_of(result.reasons) == 'paused' else 'held back'}: "
+        )
+        text += f" ({now}{', '.join(result.reasons)})"
     if result.daily_spend is None:
         return text
     return (

@@ -59,17 +59,21 @@ class KeptCalls:
 
     def note(self, call: Call, reply: Reply) -> bool:
         """Keeps a call that its reply acknowledges. True for the first of a shard, whose state is not known yet."""
-        # Each spend comes here: no object is made for it.
-        if reply[0] != b"ok" or type(call) is Resent or not _counts(call.script.name, reply[1]):
+        # Each spend comes here: no object is made for it, and the usual one costs no call.
+        if reply[0] != b"ok" or type(call) is Resent:
             return False
-        key = call.keys[0]
-        shard = self._shards.get(key)
-        new = shard is None
-        if shard is None:
-            shard = self._shards.setdefault(key, _Shard())
-        call.kept_at, call.outcomes = shard.clock, reply[1]
+        outcomes, name = reply[1], call.script.name
+        if name not in _COUNTED if outcomes == b"k*1" else not _counts(name, outcomes):
+            return False
+        shard = self._shards.get(call.keys[0])
+        if shard is not None:
+            call.kept_at, call.outcomes = shard.clock, outcomes
+            shard.calls.append(call)
+            return False
+        shard = self._shards.setdefault(call.keys[0], _Shard())
+        call.kept_at, call.outcomes = shard.clock, outcomes
         shard.calls.append(call)
-        return new
+        return True
 
     def questions(self) -> list[Call]:
         """What to ask the shards that have kept calls."""
@@ -119,8 +123,6 @@ def again(kept: Call) -> Call:
 
 def _counts(name: str, outcomes: object) -> bool:
     """Whether a reply to a script tells of a change."""
-    if outcomes == b"k*1":
-        return name in _COUNTED
     letters = _COUNTED.get(name, b"")
     return isinstance(outcomes, bytes) and any(letter in letters for letter in outcomes)
 

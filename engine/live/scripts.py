@@ -1,5 +1,5 @@
 """The loader of the Lua scripts: it reads `lua/`, puts each included piece in place once, unrolls `-- each` blocks,
-and computes each script's SHA1.
+puts functions where they are first needed (`engine/live/placing.py`), and computes each script's SHA1.
 
 A block is written once in the file and repeated for each row of a table in the script:
 
@@ -24,6 +24,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Final
+
+from engine.live.placing import placed
 
 LAYOUT: Final = "1"
 """The layout of keys, plan and journal that these scripts use. `lua/lib/constants.lua` has the same; a test compares
@@ -116,7 +118,7 @@ def assemble(name: str, swap: Mapping[str, str] | None = None) -> Script:
                 done.add(include[1])
         return lines
 
-    text = "\n".join(_unrolled(resolve(f"{name}.lua", ()))) + "\n"
+    text = "\n".join(placed(list(_unrolled(resolve(f"{name}.lua", ()))))) + "\n"
     if _SHEBANG.match(text) is None:
         raise ValueError(f"lua/{name}.lua does not begin with #!lua")
     return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())

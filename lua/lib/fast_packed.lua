@@ -1,17 +1,13 @@
 -- The fast path of a packed batch (lib/packed.lua): sums in ascending order of campaigns, keys in the same order, and otherwise the usual case. It makes no
 -- table per campaign. Where every spend is counted, fast_packed replies. Where some are not, it passes on what it has read, and lib/fast_by_one.lua
 -- evaluates the spends one by one. In any unusual case it returns before it has written anything, and the slow path (lib/charge.lua) takes the call.
+-- steps: what only a shard of layout 2 needs (lib/fast_own.lua); nil in layout 1, where those functions are never made.
 -- include: lib/call.lua
 -- include: lib/packed.lua
 -- include: lib/plan.lua
 -- include: lib/room.lua
--- include: lib/pace.lua
--- include: lib/retry.lua
--- include: lib/own_held.lua
 -- include: lib/budgets.lua
 -- include: lib/gates.lua
--- include: lib/flights.lua
--- include: lib/brake.lua
 -- include: lib/dedup.lua
 -- include: lib/holds.lua
 -- include: lib/changes.lua
@@ -26,8 +22,8 @@ local function usual_brands(verb, day, month, now)
     local id = string.match(KEYS[place] or '', '^brand:(%d+)$', at)
     if not id then return brands, by_number, place - 1 end
     local brand = not by_number[id + 0] and read_brand(KEYS[place], day, month)
-    if not brand then return nil end
-    if brand.paced and not add_pace(brand, brand.paced, 'daily_budget', now, day) then return nil end
+    -- Pacing is the slow path's, which counts by sums too.
+    if not brand or brand.paced then return nil end
     if verb == 't' and brand.held > 0 then
       local tag, holds_key, expiry_key = string.sub(shard_key, 1, -6), KEYS[place + 1], KEYS[place + 2]
       if holds_key ~= tag .. 'holds:' .. id or expiry_key ~= tag .. 'expiry:' .. id then return nil end
@@ -40,64 +36,43 @@ local function usual_brands(verb, day, month, now)
 end
 
 -- Parses the sums of a batch and reads their campaigns, into an array per field. nil where one is unusual. before: the place of the last key of a brand.
-local function usual_sums(verb, shard, body, by_number, before, day, month)
-  local now, with_own = shard.now, shard.layout == WITH_OWN_LIMITS
+local function usual_sums(verb, now, body, by_number, before, day, month, steps)
   local day_field, month_field = period_fields(day, month)
-  local campaign_key, ends, count, size, last_id, any_closed = string.sub(shard_key, 1, -6) .. 'campaign:', 1, 0, 0, 0, false
-  local ids, amounts, counts, gates, brands, found, owns, paced = {}, {}, {}, {}, {}, {}, with_own and {}, with_own and {}
+  local campaign_key, ends, place, size, last_id, any_closed = string.sub(shard_key, 1, -6) .. 'campaign:', 1, 0, 0, 0, false
+  local ids, amounts, counts, gates, brands, found = {}, {}, {}, {}, {}, {}
+  local own = steps and { limits = {}, fields = {}, counted = {}, held = {}, flights = {}, starts = {}, after = {}, after_field = {}, braked = {} }
   for start, campaign_id, digits, times, stop in string.gmatch(body, '()(%d+),(%d+),(%d+);()') do
-    count = count + 1
-    local key, id, amount, several = KEYS[before + count], campaign_id + 0, digits + 0, times + 0
+    place = place + 1
+    local key, id, amount, several = KEYS[before + place], campaign_id + 0, digits + 0, times + 0
     local brand = by_number[(id - id % 65536) / 65536]
     -- Ascending order excludes repeated campaigns.
     if start ~= ends or not brand or id <= last_id or key ~= campaign_key .. campaign_id then return nil end
     if several < 1 or #times > 4 or #digits > 16 or amount < several or amount > several * MAX_AMOUNT then return nil end
-    local got = with_own and redis.pcall('HMGET', key, 'on', 'archived', 'schedule', day_field, month_field, 'x', LIFETIME, 'f1', 'f2', 'br', 'bk', 's', 'p')
+    local got = steps and redis.pcall('HMGET', key, 'on', 'archived', 'schedule', day_field, month_field, 'x', LIFETIME, 'f1', 'f2', 'br', 'bk', 's', 'p')
       or redis.pcall('HMGET', key, 'on', 'archived', 'schedule', day_field, month_field)
     local schedule, daily, monthly = got[3], got[4] or '0', got[5] or '0'
     if not is_flag(got[1]) or not is_flag(got[2]) or not schedule or (schedule ~= '' and not is_schedule(schedule)) then return nil end
     if daily == '' or monthly == '' or #daily > 16 or #monthly > 16 then return nil end
     local on, archived, closed, outside, broken = got[1] == '1', got[2] == '1' or brand.archived, 0, false, false
+    if got[13] then return nil end
     if got[6] then
-      local limits, flight_field, flight, is_outside, starts = limits_at(got[6], got[8], got[9], now)
-      if not limits then return nil end
-      local counted, held = { [day_field] = daily, [month_field] = monthly, [LIFETIME] = got[7] or nil }, 0
-      if flight then counted[flight_field] = redis.call('HGET', key, flight_field) or nil end
-      local budgets = own_budgets(limits, flight_field, counted, day_field, month_field)
-      if verb == 't' and brand.held > 0 then held = held_by(brand, campaign_id) end
-      if not budgets or not held then return nil end
-      if starts and schedule ~= '' and not within_schedule(schedule, starts) then starts = nil end
-      local own = { id = campaign_id, key = key, budgets = budgets, held = held, flight = flight, starts = starts }
-      if got[10] then
-        -- Where the breaker may open, the slow path takes the call: it tells everybody.
-        local brake = brake_at(got[10], got[11], got[12], now)
-        if not brake or amount > before_trip(brake) then return nil end
-        broken, budgets[#budgets + 1] = brake.since ~= nil, brake.row
-        own.brake, own.broken = brake, broken
-      end
-      if got[13] and not add_pace(own, got[13], 'campaign_daily_budget', now, day) then return nil end
-      outside, owns[count] = is_outside, own
-    end
-    local own = with_own and owns[count]
-    if with_own and (brand.pace or (own and (own.pace or own.brake))) then
-      own = own or { id = campaign_id }
-      own.on, own.archived, own.schedule, own.limits, own.f1, own.f2 = on, archived, schedule, got[6], got[8], got[9]
-      paced[count] = own
+      outside, broken = steps.note(own, place, key, got, verb, brand, campaign_id, amount, now)
+      if outside == nil then return nil end
     end
     -- each gate
     if $closed then closed = closed + $cause end
     -- end each
     any_closed = any_closed or closed > 0
-    ids[count], amounts[count], counts[count], gates[count], brands[count] = campaign_id, amount, several, closed, brand
-    found[2 * count - 1], found[2 * count] = daily, monthly
+    ids[place], amounts[place], counts[place], gates[place], brands[place] = campaign_id, amount, several, closed, brand
+    found[2 * place - 1], found[2 * place] = daily, monthly
     brand.amount = brand.amount + amount
     size, ends, last_id = size + several, stop, id
   end
-  if count == 0 or count > MAX_PACKED_CAMPAIGNS or ends ~= #body + 1 or KEYS[before + count + 1] or size > MAX_SPENDS then return nil end
+  if place == 0 or place > MAX_PACKED_CAMPAIGNS or ends ~= #body + 1 or KEYS[before + place + 1] or size > MAX_SPENDS then return nil end
   if not string.find(table.concat(found), WHOLE) then return nil end
   return {
-    count = count, size = size, ids = ids, amounts = amounts, counts = counts, gates = gates, brands = brands, found = found, before = before,
-    any_closed = any_closed, owns = owns, paced = paced,
+    count = place, size = size, ids = ids, amounts = amounts, counts = counts, gates = gates, brands = brands, found = found, before = before,
+    any_closed = any_closed, own = own, day_field = day_field, month_field = month_field,
   }
 end
 
@@ -118,30 +93,20 @@ local function sums_fit(verb, brands, sums)
   for _, brand in ipairs(brands) do
     if not has_room(brand, brand.held, brand.amount > 0 and verb or 'r', brand.amount) then return false end
   end
-  for i, own in pairs(sums.owns or NO_BUDGETS) do
-    if not has_room(own, own.held, verb, sums.amounts[i]) then return false end
-  end
   return true
 end
 
 -- Counts sums.amounts and each brand's amount, appends the entry and writes everything. Returns the reply.
 local function write_usual(verb, call, usual, verdict)
-  local shard, sums, now, by_id = usual.shard, usual.sums, usual.shard.now, {}
+  local shard, sums, steps, now, by_id = usual.shard, usual.sums, usual.steps, usual.shard.now, {}
   for _, brand in ipairs(usual.brands) do
     by_id[brand.id] = brand
     if brand.amount > 0 then count_budgets(brand, brand.amount) end
   end
   local moved, messages = changes_of(by_id, now)
-  local entry, flights, starts = entry_of(verb, call, sums.size, verdict, {}), {}, {}
-  local refused = string.find(verdict.packed, 'x', 1, true)
-  for i, own in pairs(sums.owns or NO_BUDGETS) do
-    if sums.amounts[i] > 0 then
-      count_budgets(own, sums.amounts[i])
-      changes_of({ [own.id] = own }, now, moved, messages)
-      if own.flight then flights[#flights + 1] = own.id .. ':' .. own.flight end
-    end
-  end
-  if flights[1] then entry[#entry + 1], entry[#entry + 2] = 'v', table.concat(flights, ',') end
+  local entry, flights, starts = entry_of(verb, call, sums.size, verdict, {}), nil, nil
+  if steps then flights, starts = steps.count(sums, now, moved, messages) end
+  if flights then entry[#entry + 1], entry[#entry + 2] = 'v', flights end
   local failed = verdict.counted > 0 and append(shard, journal_key, entry, moved, '2')
   if failed then return failed end
 
@@ -150,7 +115,6 @@ local function write_usual(verb, call, usual, verdict)
   redis.call('HSET', usual.requests, call.request, verb .. digest_of(call.body, call.log, usual.names) .. ' ' .. verdict.packed)
   if #verdict.events_set > 0 then redis.call('HSET', usual.events, unpack(verdict.events_set)) end
   redis.call('HSET', shard_key, unpack(fields))
-  local day_field, month_field = period_fields(usual.day, month_of(usual.day))
   local lines, masks, ids, amounts, gates, found = {}, {}, sums.ids, sums.amounts, sums.gates, sums.found
   for i, brand in ipairs(usual.brands) do
     write_brand(brand)
@@ -161,49 +125,58 @@ local function write_usual(verb, call, usual, verdict)
     if own then mask = mask + budget_mask(own) end
     if amount > 0 then
       local key, daily, monthly = KEYS[sums.before + i], found[2 * i - 1] + amount, found[2 * i] + amount
-      if own then
-        write_counters(key, own.budgets, day_field, daily, month_field, monthly)
+      if steps then
+        steps.write(sums, i, key, daily, monthly)
       else
-        redis.call('HSET', key, day_field, argument(daily), month_field, argument(monthly))
+        redis.call('HSET', key, sums.day_field, argument(daily), sums.month_field, argument(monthly))
       end
     end
-    local plan = sums.paced and sums.paced[i] or own
-    local at = plan and (plan.starts or refused) and retry_text(sums.brands[i], plan, now)
-    if at then starts[#starts + 1] = ids[i] .. ':' .. at end
     ids[i] = ids[i] .. (mask == 0 and ':0' or ':' .. mask)
   end
   publish_messages(shard, messages)
-  return { 'ok', verdict.packed, table.concat(lines, ';'), table.concat(ids, ';'), starts[1] and table.concat(starts, ';') or nil }
+  return { 'ok', verdict.packed, table.concat(lines, ';'), table.concat(ids, ';'), starts }
 end
 
--- Returns the reply. Or nil and what was read, where the spends must be evaluated one by one. Or nil alone, for the slow path.
-local function fast_packed(verb, call)
-  local request, log = call.request, call.log
-  if not serves(call.layout) or not is_id(request, 80) then return nil end
+-- A packed call whose shard is open: {shard, counter, active: which hash of request ids is written}; nil for the slow path.
+local function open_packed(verb, call)
+  local log = call.log
+  if not serves(call.layout) or not is_id(call.request, 80) then return nil end
   local version, width = string.byte(log, 1, 2)
   if version ~= (call.day and NAMED or PACKED) or (width ~= 4 and width ~= 8) then return nil end
   local counter = verb == 'r' and 'count:recorded' or 'count:accepted'
   local shard, state = open_shard(shard_key, '', counter, 'req_active', 'req_until')
   if not shard then return nil end
+  local active, till = is_flag(state[7]) and tonumber(state[7]), whole(state[8])
+  if not active or not till or shard.now >= till then return nil end
+  return { shard = shard, counter = counter, requests = request_keys[1 + active], width = width }
+end
+
+-- Returns the reply. Or nil and what was read, where the spends must be evaluated one by one. Or nil alone, for the slow path. usual: what open_packed
+-- returned, to which this adds what it reads.
+local function fast_packed(verb, call, usual, steps)
+  local request, log, shard = call.request, call.log, usual.shard
   local now, day = shard.now, day_of(shard.now)
-  local active, till, month = is_flag(state[7]) and tonumber(state[7]), whole(state[8]), month_of(day)
-  if not active or not till or now >= till then return nil end
+  local month = month_of(day)
   local brands, by_number, before = usual_brands(verb, day, month, now)
-  local sums = brands and usual_sums(verb, shard, call.body, by_number, before, day, month)
-  if not sums or #log ~= 2 + sums.size * (1 + width) then return nil end
+  local sums = brands and usual_sums(verb, now, call.body, by_number, before, day, month, steps)
+  if not sums or #log ~= 2 + sums.size * (1 + usual.width) then return nil end
   local one, other = redis.pcall('HMGET', request_keys[1], '#', request), redis.pcall('HMGET', request_keys[2], '#', request)
   if not one[1] or not other[1] or one[2] or other[2] then return nil end
-  local usual = { shard = shard, brands = brands, sums = sums, counter = counter, requests = request_keys[1 + active], day = day, seen = {} }
+  usual.brands, usual.sums, usual.seen, usual.steps = brands, sums, {}, steps
   if call.day then
     -- The stored value of an event of a flight names the flight, which the caller does not know.
-    for _, own in pairs(sums.owns or NO_BUDGETS) do
-      if own.flight then return nil end
-    end
+    if steps and next(sums.own.flights) then return nil end
     usual.named, usual.seen, usual.events = usual_events(call, sums.size, day, now)
     if not usual.named then return nil end
     usual.names = call.names
   end
-  if next(usual.seen) or not sums_fit(verb, brands, sums) then return nil, usual end
+  local fit = not next(usual.seen) and sums_fit(verb, brands, sums)
+  if steps and not (fit and steps.has_usual_room(sums)) then
+    sums.owns = steps.owns_of(sums)
+    if not sums.owns then return nil end
+    fit = fit and steps.owns_fit(verb, sums)
+  end
+  if not fit then return nil, usual end
   local set = usual.named and usual.named.fields or {}
   return write_usual(verb, call, usual, { packed = 'k*' .. sums.size, events_set = set, counted = sums.size })
 end

@@ -162,9 +162,9 @@ repeat
       local _, _, _, outside_then = limits_at(campaign[6], campaign[8], campaign[9], at)
       if not outside_then and (schedule == '' or within_schedule(schedule, at)) then starts = at end
     end
-    local tally = redis.call('HGET', shard_key, 'count:' .. outcome) or '0'
-    if not find(tally, WHOLE) or #tally > 15 then break end
-    redis.call('HSET', shard_key, 'now', now_text, 'n', state[4], counter, state[5] or '0', 'count:' .. outcome, format('%d', tally + 1))
+    local refused_before = redis.call('HGET', shard_key, 'count:' .. outcome) or '0'
+    if not find(refused_before, WHOLE) or #refused_before > 15 then break end
+    redis.call('HSET', shard_key, 'now', now_text, 'n', state[4], counter, state[5] or '0', 'count:' .. outcome, format('%d', refused_before + 1))
     redis.call('HSET', requests, request, 't' .. content .. ' ' .. outcome .. '*1')
     return { 'ok', outcome .. '*1', format('%s:%d:%d:%s:%s', brand_id, was_1, was_2, limit_1, limit_2), campaign_id .. ':' .. closed + used_up + rate,
       starts and campaign_id .. ':' .. format('%d', starts) or nil }

@@ -1,10 +1,15 @@
--- The paths of record_spends and try_spends, the fastest first, each before the pieces that it does not need. The script sets `verb`.
+-- The paths of record_spends and try_spends, the fastest first. The loader makes each function just before the first path that needs it, so the order here
+-- is what a call pays for. The script sets `verb`.
 -- include: lib/fast_single.lua
 -- include: lib/fast_packed.lua
 local layout, request, body, log, day, names, kept, more = unpack(ARGV, 1, 8)
 local call = { layout = layout, request = request, body = body, log = log, day = day, names = names, kept = kept, more = more }
-local answer, usual
-if log then answer, usual = fast_packed(verb, call) end
+local answer, usual, opened
+if log then opened = open_packed(verb, call) end
+if opened and opened.shard.layout == LAYOUT then answer, usual = fast_packed(verb, call, opened) end
+if answer then return answer end
+-- include: lib/fast_own.lua
+if opened and opened.shard.layout ~= LAYOUT then answer, usual = fast_packed(verb, call, opened, OWN_STEPS) end
 if answer then return answer end
 -- include: lib/fast_by_one.lua
 if usual then return fast_by_one(verb, call, usual) end

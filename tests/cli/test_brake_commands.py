@@ -20,7 +20,8 @@ def test_a_brake_is_set_shown_opened_and_closed_by_resume(be: Be, ready: System)
     campaign = str(made["id"])
     assert "4.000000/min, 0.000000 in this minute" in be("campaign", "show", campaign).out
     assert be("spend", campaign, "5", "--try").out.startswith("refused (rate)")
-    assert "breaker" in be("spend", campaign, "6").out
+    assert be("spend", campaign, "4").out.startswith("recorded (now held back: rate)")
+    assert be("spend", campaign, "2").out.startswith("recorded (now paused: rate, breaker)")
     shown = be("campaign", "show", campaign, "--json").document
     assert (shown["status"], shown["breaker"]["open"], shown["breaker"]["spend"]) == ("paused", True, "6.000000")
     assert "breaker" in shown["reasons"] and shown["breaker"]["open_since"].endswith("Z")

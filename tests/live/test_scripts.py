@@ -5,17 +5,18 @@ from __future__ import annotations
 import re
 from datetime import date
 from pathlib import Path
+from typing import Final
 
 import pytest
 import redis
 
 from engine.client.batches import MAX_SPENDS_A_CALL
-from engine.domain.causes import BREAKER, CAUSES, RATE, mask_of
+from engine.domain.causes import BREAKER, CAUSES, PACING, RATE, mask_of
 from engine.domain.ids import ORDINALS, SHARDS
 from engine.domain.money import MAX_AMOUNT_MICROS, MAX_TOTAL_MICROS
 from engine.domain.periods import month_of_date
 from engine.domain.refunds import FIRST_DAY
-from engine.live import scripts
+from engine.live import placing, scripts
 from engine.live.journal import SHORT
 
 
@@ -107,6 +108,51 @@ def test_a_block_or_a_table_that_is_none_is_refused_when_a_script_is_assembled(t
         scripts.assemble("trim", {"lib/clock.lua": f"{_TABLE}{text}"})
 
 
+SLOW_AFTER_FAST: Final = """\
+local LIMIT = 5
+-- Only for the slow path.
+local function doubled(amount)
+  return amount + amount
+end
+local function fits(amount)
+  local text = 'doubled' -- doubled
+  return amount.doubled or amount < LIMIT
+end
+local function unused() return doubled(1) end
+if fits(ARGV[1]) then
+  return 1
+end
+return doubled(2)
+"""
+
+
+def test_a_function_stands_before_the_first_statement_that_needs_it_and_nowhere_if_none_does() -> None:
+    lines = SLOW_AFTER_FAST.splitlines()
+    head, slow, fits, _, fast, end = lines[:1], lines[1:5], lines[5:9], lines[9], lines[10:13], lines[13:]
+    assert placing.placed(lines) == [*head, *fits, *fast, *slow, *end]
+
+
+def test_a_name_that_is_declared_twice_is_refused_for_a_function_could_take_the_wrong_one() -> None:
+    with pytest.raises(ValueError, match="LIMIT twice"):
+        placing.placed(
+            ["local LIMIT = 5", "local function fits(a) return a < LIMIT end", "local LIMIT = 6", "return fits(5)"]
+        )
+
+
+@pytest.mark.parametrize("name", [scripts.RECORD, scripts.TRY])
+def test_a_call_makes_no_function_that_only_a_later_path_needs(name: str) -> None:
+    """Each function costs every call that comes by it, used or not."""
+    text = scripts.script(name).text
+    single, rest = text.split("\nrepeat\n")
+    packed, rest = rest.split("\nif opened and opened.shard.layout == LAYOUT", 1)
+    of_features, slow = rest.split("\nif opened and opened.shard.layout ~= LAYOUT", 1)
+    made = [set(re.findall(r"^local function (\w+)", part, re.M)) for part in (single, packed, of_features, slow)]
+    assert "read_clock" in made[0] and not made[0] & {"open_shard", "fast_packed"}
+    assert "fast_packed" in made[1] and not made[1] & {"own_budgets", "write_counters", "read_campaign", "by_one"}
+    assert "own_budgets" in made[2] and not made[2] & {"read_campaign", "by_one"}
+    assert {"by_one", "read_campaign", "charge"} <= made[3]
+
+
 def test_an_include_that_goes_round_in_a_circle_is_refused() -> None:
     with pytest.raises(ValueError, match="circle"):
         scripts.assemble("trim", {"lib/clock.lua": "-- include: lib/shard.lua"})
@@ -124,7 +170,8 @@ def test_python_and_lua_agree_on_the_numbers() -> None:
     tables = scripts.tables(lua.splitlines())
     causes = {row["name"]: int(row["cause"]) for table in ("gate", "budget") for row in tables[table]}
     assert f"RATE = {mask_of([RATE])}\n" in lua and f"NO_BRAKE, BREAKER = ',,0', {mask_of([BREAKER])}\n" in lua
-    assert causes | {RATE: mask_of([RATE])} == {row.name: row.bit for row in CAUSES}
+    assert f"PACING = {mask_of([PACING])}\n" in lua
+    assert causes | {RATE: mask_of([RATE]), PACING: mask_of([PACING])} == {row.name: row.bit for row in CAUSES}
     assert f"id % {ORDINALS}" in lua
     assert f"FIRST_DAY = {FIRST_DAY} " in lua
     assert SHARDS == 64

@@ -34,7 +34,7 @@ FLOWN: Final = (
       "if campaign.flight and campaign.charged then", "if false then",
       (FACTS + "[a batch]",)),
     M("by the fast path of a packed batch, nobody is told of the flights", "lua/lib/fast_packed.lua",
-      "if flights[1] then entry", "if false then entry",
+      "if flights then entry", "if false then entry",
       (EDGES + "[packed]",)),
     M("an event's value does not name its flight", "lua/lib/by_one.lua",
       "if campaign.flight then targets[i].of_flight = ',' .. campaign.flight end", "",

@@ -23,6 +23,7 @@ from engine.ledger import migrate
 from engine.local.servers import EmbeddedServers
 from engine.settings import Settings
 from engine.wiring import System
+from tests.in_memory import folder_in_memory
 from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -153,7 +154,7 @@ def own(tmp_path: Path) -> Iterator[Own]:
 
 def own_servers(logs: Path) -> Iterator[Own]:
     """Starts the servers; removes them when the generator ends. logs: the folder of the processes' logs."""
-    folder = Path(tempfile.mkdtemp(prefix="own servers "))
+    folder = Path(tempfile.mkdtemp(prefix="own servers ", dir=folder_in_memory()))
     embedded = EmbeddedServers(folder / "data")
     made = None
     try:

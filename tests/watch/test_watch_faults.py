@@ -23,6 +23,7 @@ from engine.live.admin import LiveRedis
 from engine.live.transport.pool import ConnectionPool
 from engine.local.servers import EmbeddedServers
 from tests.faults.figures import PROPERTY
+from tests.in_memory import folder_in_memory
 from tests.live.plant import CAMPAIGN, Plant
 from tests.patience import PATIENCE_S, in_time
 from tests.proxy import Proxy
@@ -42,7 +43,7 @@ def note(request: pytest.FixtureRequest) -> Note:
 @pytest.fixture
 def own_hot() -> Iterator[Any]:
     """A Redis of the test's own, which it may kill."""
-    folder = Path(tempfile.mkdtemp(prefix="own servers "))
+    folder = Path(tempfile.mkdtemp(prefix="own servers ", dir=folder_in_memory()))
     embedded = EmbeddedServers(folder / "data")
     try:
         embedded.start()
