@@ -9,7 +9,7 @@ export PYTHONUNBUFFERED := 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test long lint bench export-size export-bucket parquet storms cluster kills failover odd fuzz soak twin mutants speedups redis-versions image rows packed packed-log golden lock sbom audit clean clean-data venv
+.PHONY: help demo up test long lint bench export-size export-bucket parquet storms cluster kills failover odd fuzz soak twin mutants speedups redis-versions image rows pacing packed packed-log golden lock sbom audit clean clean-data venv
 
 help: ## this list
 	@echo "make what?"
@@ -81,6 +81,9 @@ mutants: parquet ## small faults planted in a copy of the program, each killed b
 
 packed-log: venv ## what persist costs in both forms of SPEND_LOG, and bytes a spend in PostgreSQL; SPENDS=n
 	@$(RUN) benchmarks.packed_log --spends $(SPENDS)
+
+pacing: venv ## how exact pacing is, beside published controllers, over seeded days; ARGS="--short", "--write", "--data DIR"
+	@$(RUN) benchmarks.pacing $(ARGS)
 
 packed: venv ## the tests of the ledger and its flows with SPEND_LOG=packed
 	@TEST_SPEND_LOG=packed $(RUN) pytest tests/flows tests/faults/test_fault_04_kills.py tests/faults/test_fault_06_redis.py tests/faults/test_fault_10_restored.py $(ARGS)

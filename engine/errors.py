@@ -61,6 +61,10 @@ class NotFound(BudgetError):
     """No such brand or campaign."""
 
 
+class TooLittleHistory(BudgetError):
+    """Too few days with spend to learn or forecast from: how many there are, and how many are needed."""
+
+
 class Conflict(BudgetError):
     """The name or external id is taken, the brand is archived or full, or another change came first. `field` names the
     field in conflict, where there is one.

@@ -45,6 +45,7 @@ from engine.live.transport.routed import open_transport
 from engine.settings import DROP_EXPORTED, PACKED, Settings
 from engine.urls import redis_places
 from engine.views.board import ANSWER_S
+from engine.views.forecasts import Forecasts
 from engine.views.metrics import Metrics
 from engine.views.overview import Overview
 
@@ -242,6 +243,10 @@ class System:
             self.hot_redis if one else None
         )  # the primary that Sentinel names, and the nodes of a cluster, are none
         return Overview(self.db, self.catalog, self.live, self.jobs_look, hot_redis=hot_redis)
+
+    @cached_property
+    def forecasts(self) -> Forecasts:
+        return Forecasts(self.db, self.overview)
 
     @cached_property
     def metrics(self) -> Metrics:

@@ -9,7 +9,9 @@ from datetime import date
 from flask import Blueprint, render_template, request
 from flask.typing import ResponseReturnValue
 
-from engine.errors import InvalidInput, shown
+from engine.domain.forecast import Forecast
+from engine.errors import InvalidInput, TooLittleHistory, shown
+from engine.ledger.hourly import Owner
 from engine.ledger.reports import BrandDay, BrandHour
 from engine.views.overview import DAYS
 from web.services import services
@@ -49,6 +51,7 @@ def spending(brand_id: int) -> ResponseReturnValue:
         hours=_compared(hours) if found else [],
         late=any(each.late_spends for each in days),
         backfilled=backfilled,
+        heading=_heading(brand.id) if day == today else None,
     )
 
 
@@ -61,6 +64,14 @@ def _day(text: str | None, today: date) -> date:
     if day is None or day.isoformat() != text:  # only the form that this page writes, of all forms of ISO 8601
         raise InvalidInput(f"day {shown(text)} is not a day: write it as {today}", "day")
     return day
+
+
+def _heading(brand_id: int) -> Forecast | str:
+    """Where the brand is heading today, or why nothing is forecast."""
+    try:
+        return services().forecasts.of(Owner("brand", brand_id))
+    except TooLittleHistory as error:
+        return str(error)
 
 
 def _compared(lines: list[BrandDay] | list[BrandHour]) -> list[Line]:

@@ -8,6 +8,7 @@ import click
 
 from engine.cli.app import DAY, App, own_id, pass_app
 from engine.cli.campaign import print_campaigns
+from engine.cli.forecast import forecast_of
 from engine.cli.group import Group
 from engine.cli.output import (
     SUM_COLUMNS,
@@ -97,7 +98,7 @@ def show(app: App, brand_id: str) -> None:
     view = app.system.overview.brand(app.brand_id(brand_id))
     note_if_not_live(app.system.overview)
     if app.json:
-        print_json(brand_document(view))
+        print_json({**brand_document(view), "forecast": forecast_of(app, view.id)})
         return
     if not view.ready and not app.system.overview.why_not_live:
         note("Redis does not speak for this brand now: spend is the log's")

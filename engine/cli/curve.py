@@ -42,17 +42,31 @@ def create(app: App, name: str, file: Path, yes: bool) -> None:
         points = read_csv(file.read_text(encoding="utf-8-sig"))
     except UnicodeDecodeError:
         raise InvalidCurve(f"{file} is not text in UTF-8: save it as CSV with the columns time,share", "file") from None
-    said = app.system.overview.paced.of_curve(name, {0: points})
-    for sentence in said:
-        note(sentence)
-    if said and not yes:
-        click.confirm("Replace it?", abort=True, err=True)
-    for why_not in app.system.manage.put_curve(name, {0: points}, app.actor):
-        note(why_not)
-    if app.json:
-        print_json(_document(app, name, {0: points}))
-    else:
+    _put(app, name, {0: points}, yes)
+    if not app.json:
         click.echo(f"curve {name} has {len(points)} points")
+
+
+@curve.command()
+@click.argument("brand_id", metavar="BRAND")
+@click.option("--yes", is_flag=True, help="Replace the curve that paces the brand without asking.")
+@pass_app
+def learn(app: App, brand_id: str, yes: bool) -> None:
+    """Learn the curve of BRAND for --pacing traffic: a curve for each weekday, from the hours of its last 28 days.
+
+    Days on which a budget ran out are left out, because they show when the money ended. A brand that is paced already
+    teaches its own curve back.
+    """
+    from engine.domain.pacing import ASAP
+    from engine.ledger.curves import traffic_name
+
+    brand = app.system.catalog.brand(app.brand_id(brand_id))
+    points, days = app.system.forecasts.learned(brand.id)
+    if brand.pacing != ASAP:
+        note(f"brand {brand.id} is paced ({brand.pacing}), so its hours show that curve as much as its traffic")
+    _put(app, traffic_name(brand.id), points, yes)
+    if not app.json:
+        click.echo(f"curve {traffic_name(brand.id)} has a curve for each weekday, by {days} days")
 
 
 @curve.command("list")
@@ -80,6 +94,19 @@ def show(app: App, name: str) -> None:
         click.echo(f"{name}, {'every day' if not weekday else DAYS[weekday - 1]}")
         for line in _drawn(points):
             click.echo(line)
+
+
+def _put(app: App, name: str, points: Mapping[int, Points], yes: bool) -> None:
+    """Makes a curve, or another in its place, after what that changes was said and agreed to; with --json prints it."""
+    said = app.system.overview.paced.of_curve(name, points)
+    for sentence in said:
+        note(sentence)
+    if said and not yes:
+        click.confirm("Replace it?", abort=True, err=True)
+    for why_not in app.system.manage.put_curve(name, points, app.actor):
+        note(why_not)
+    if app.json:
+        print_json(_document(app, name, points))
 
 
 def _document(app: App, name: str, found: Mapping[int, Points]) -> dict[str, Any]:

@@ -20,15 +20,22 @@ if TYPE_CHECKING:
 
 @click.command(cls=Command)
 @click.argument("file", metavar="FILE.csv|-")
+@click.option(
+    "--pace-by",
+    type=click.Choice(("now", "at")),
+    default="now",
+    show_default=True,
+    help="now sends all at once; at sends each line as long after the first as its `at` is.",
+)
 @pass_app
-def replay(app: App, file: str) -> int:
+def replay(app: App, file: str, pace_by: str) -> int:
     """Feed the spends of FILE.csv through the client, in order, as spend of now.
 
     Columns: at, event_id, brand, campaign, amount_micros; more are ignored. Commas, semicolons or tabs part them; gzip is read too, and - is stdin.
     Missing brands and campaigns are made by name. Lines that do not read, or that the catalog refuses, are reported (the first 20, then their number)
     and passed over. Exit 1 when any line failed.
     """
-    from engine.feeds.replay import Replay
+    from engine.feeds.replay import RealTime, Replay
     from engine.feeds.replay_names import CatalogNames
     from engine.feeds.spend_file import SpendFile
 
@@ -38,6 +45,7 @@ def replay(app: App, file: str) -> int:
         totals = Replay(
             app.system.client,
             names,
+            wait_for=RealTime() if pace_by == "at" else None,
             on_trouble=failures.add,
             on_progress=lambda totals: advance(rows.bytes_read, totals.rows),
             on_wait=on_wait,

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import islice
 from typing import Final, Protocol
 
@@ -63,6 +64,8 @@ class Totals:
 class Replay:
     """One replay of a file.
 
+    wait_for: called with the instant `at` of each line before the line is sent, so that a caller can hold it back. Lines
+    of one instant are sent together. Without it lines are sent at once.
     on_trouble: gets "failed" or "conflict", and a text with the line and the reason, for each line that was not
     counted. on_progress: gets the totals after each chunk. on_wait: called before each repeat of a call; it may
     publish what Redis lacks.
@@ -73,6 +76,7 @@ class Replay:
         client: SpendsClient,
         names: Names,
         *,
+        wait_for: Callable[[datetime], object] | None = None,
         on_trouble: Callable[[str, str], None] = lambda outcome, text: None,
         on_progress: Callable[[Totals], None] = lambda totals: None,
         on_wait: Callable[[], object] = lambda: None,
@@ -82,6 +86,7 @@ class Replay:
     ) -> None:
         self._client = client
         self._names = names
+        self._wait_for = wait_for
         self._on_trouble = on_trouble
         self._on_progress = on_progress
         self._on_wait = on_wait
@@ -93,7 +98,11 @@ class Replay:
     def run(self, file: SpendFile) -> Totals:
         """Sends a file to its end, or until a server stays away for too long; `stopped` then has the reason."""
         totals = Totals()
-        for number, chunk in enumerate(_chunks(file.rows())):
+        chunks = _chunks(file.rows()) if self._wait_for is None else _by_instant(file.rows())
+        for number, chunk in enumerate(chunks):
+            if self._wait_for is not None:
+                for at in {item.at for item in chunk if isinstance(item, SpendRow) and item.at is not None}:
+                    self._wait_for(at)
             rows: list[SpendRow] = []
             for item in chunk:
                 totals.rows += 1
@@ -193,3 +202,38 @@ def _unsettled(answers: Iterable[SpendResult]) -> str:
 def _chunks(rows: Iterator[SpendRow | Malformed]) -> Iterator[list[SpendRow | Malformed]]:
     while chunk := list(islice(rows, CHUNK)):
         yield chunk
+
+
+def _by_instant(rows: Iterator[SpendRow | Malformed]) -> Iterator[list[SpendRow | Malformed]]:
+    """Lines of one instant together. A line without one belongs to the line before it."""
+    chunk: list[SpendRow | Malformed] = []
+    last: datetime | None = None
+    for item in rows:
+        at = item.at if isinstance(item, SpendRow) else None
+        if chunk and (len(chunk) == CHUNK or (at is not None and last is not None and at != last)):
+            yield chunk
+            chunk = []
+        last = at or last
+        chunk.append(item)
+    if chunk:
+        yield chunk
+
+
+class RealTime:
+    """Holds lines back, so that each is sent as long after the first one as its `at` is. A line that is late is not."""
+
+    def __init__(
+        self, sleep: Callable[[float], object] = time.sleep, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._sleep = sleep
+        self._clock = clock
+        self._began: tuple[datetime, float] | None = None
+
+    def __call__(self, at: datetime) -> None:
+        """Waits until it is time for a line of this instant."""
+        if self._began is None:
+            self._began = (at, self._clock())
+        first, began = self._began
+        left = (at - first).total_seconds() - (self._clock() - began)
+        if left > 0:
+            self._sleep(left)

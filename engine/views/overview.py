@@ -121,10 +121,11 @@ class Overview:
         """Every brand by id, archived ones too unless told otherwise."""
         return list(self.snapshot(include_archived).brands)
 
-    def brand(self, brand_id: int) -> BrandView:
-        """One brand, archived or not, with its campaigns. Raises NotFound."""
+    def brand(self, brand_id: int, *, alone: bool = False) -> BrandView:
+        """One brand, archived or not, with its campaigns; `alone` without, of which it may have 65,535. Raises NotFound."""
         brand = self._catalog.brand(brand_id)
-        return self._snapshot([brand], self._catalog.campaigns(brand_id, include_archived=True)).brands[0]
+        own = [] if alone else self._catalog.campaigns(brand_id, include_archived=True)
+        return self._snapshot([brand], own).brands[0]
 
     def campaigns(self, brand_id: int | None = None, include_archived: bool = True) -> list[CampaignView]:
         """The campaigns of a brand, or all, archived ones too unless told otherwise. Raises NotFound for an unknown brand."""

@@ -31,7 +31,7 @@ FREE = {
 }
 """Commands that run on any revision, and why."""
 ANSWERS = {"web": "checked by itself, where PostgreSQL answers", "scheduler": "the same, where DATABASE_URL is set"}
-WORDS = {"file": "/dev/null", "day": "2026-11-23"}
+WORDS = {"file": "/dev/null", "day": "2026-11-23", "first": "2026-11-23", "last": "2026-11-23"}
 
 
 def commands(group: click.Group, path: str = "") -> Iterator[tuple[str, click.Command]]:
@@ -56,7 +56,7 @@ def words_for(command: click.Command) -> list[str]:
         if isinstance(param, click.Argument):
             words.append(WORDS.get(param.name or "", "1"))
         elif param.required:
-            words += [param.opts[0], "why"]
+            words += [param.opts[0], WORDS.get(param.name or "", "why")]
     return words
 
 

@@ -10,6 +10,7 @@ from tests.mutants.explained import EXPLAINED
 from tests.mutants.export import SENT_OUT
 from tests.mutants.failover import FAILED_OVER
 from tests.mutants.flights import FLOWN
+from tests.mutants.forecasts import FORESEEN
 from tests.mutants.hostile import HOSTILE
 from tests.mutants.late import BOOKED_BACK
 from tests.mutants.lua import LUA
@@ -41,6 +42,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *SENT_OUT,
     *MADE_WHOLE,
     *EXPLAINED,
+    *FORESEEN,
     *READ,
     *CONFIRMED,
     *FAILED_OVER,

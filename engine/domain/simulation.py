@@ -1,0 +1,104 @@
+"""A day of spends through the gate of a paced budget, and what is counted of it beside what really happened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from engine.domain.curves import PPM
+from engine.domain.gate import Due, Gate
+from engine.domain.periods import DAY_MS, HOUR_MS, MINUTE_MS
+
+SLOT_MS: Final = 5 * MINUTE_MS
+SLOTS: Final = DAY_MS // SLOT_MS
+_AN_HOUR: Final = HOUR_MS // SLOT_MS
+Spends = Iterable[tuple[int, int]]
+"""(ms since the day began, micros), in order."""
+
+
+@dataclass(slots=True)
+class Course:
+    """What was spent of a budget over a day, and refused, in each five minutes; micros. due: the plan that it is
+    compared with.
+    """
+
+    limit: int
+    due: Due
+    spent: list[int] = field(default_factory=lambda: [0] * SLOTS)
+    refused: list[int] = field(default_factory=lambda: [0] * SLOTS)
+    tries: int = 0
+    passed: int = 0
+
+    def add(self, ms: int, amount: int, *, passes: bool) -> None:
+        """Counts one try."""
+        (self.spent if passes else self.refused)[ms // SLOT_MS] += amount
+        self.tries += 1
+        self.passed += passes
+
+    @property
+    def total(self) -> int:
+        """What was spent."""
+        return sum(self.spent)
+
+    @property
+    def overspent(self) -> int:
+        """What was spent past the limit."""
+        return max(0, self.total - self.limit)
+
+    @property
+    def used_ppm(self) -> int:
+        """The part of the budget that was spent."""
+        return self.total * PPM // max(1, self.limit)
+
+    @property
+    def refused_ppm(self) -> int:
+        """The part of the tries that were refused."""
+        return (self.tries - self.passed) * PPM // max(1, self.tries)
+
+    def marks(self) -> list[int]:
+        """What is due at the beginning of each five minutes, and at the end of the day."""
+        return [self.limit * self.due(slot * SLOT_MS) // PPM for slot in range(SLOTS + 1)]
+
+    def off(self) -> Iterator[int]:
+        """What was spent above the plan by the end of each five minutes; negative below it."""
+        so_far = 0
+        for spent, planned in zip(self.spent, self.marks()[1:], strict=True):
+            so_far += spent
+            yield so_far - planned
+
+    @property
+    def most_off_ppm(self) -> int:
+        """The largest distance from the plan at the end of five minutes, in ppm of the budget."""
+        return max(map(abs, self.off())) * PPM // max(1, self.limit)
+
+    @property
+    def dark_hours(self) -> int:
+        """The hours in which something was due and nothing was spent."""
+        marks, hours = self.marks(), range(0, SLOTS, _AN_HOUR)
+        return sum(marks[at + _AN_HOUR] > marks[at] and not any(self.spent[at : at + _AN_HOUR]) for at in hours)
+
+    @property
+    def busiest_ppm(self) -> int:
+        """The largest spend of five minutes, in ppm of what was due in them or of a 288th of the budget, if that is more."""
+        marks, least = self.marks(), max(1, self.limit // SLOTS)
+        plans = (max(least, marks[slot + 1] - marks[slot]) for slot in range(SLOTS))
+        return max(spent * PPM // plan for spent, plan in zip(self.spent, plans, strict=True))
+
+
+def simulate(spends: Spends, limit: int, due: Due | None, catch_up: str, plan: Due) -> tuple[Course, Course]:
+    """Replays a day: what the gate lets through of it, and all of it.
+
+    due: the curve of the gate; None is asap, which lets pass what fits into the limit. plan: the curve that both are
+    compared with.
+    """
+    gate = Gate(limit, due or plan, catch_up)
+    simulated, actual = Course(limit, plan), Course(limit, plan)
+    for ms, amount in spends:
+        if due is not None:
+            passes = gate.try_spend(ms, amount)
+        elif passes := gate.spent + amount <= limit:
+            gate.record_spend(ms, amount)
+        simulated.add(ms, amount, passes=passes)
+        actual.add(ms, amount, passes=True)
+    return simulated, actual
