@@ -345,7 +345,7 @@ def test_days_and_hours_of_a_brand_are_sums_of_the_log(be: Be, ready: System) ->
     ready.client.record_spend(campaign.id, "0.000001")
     ready.persister.drain_all()
     (day,) = [one for one in be("brand", "days", "ext:acme-1", "--json").document if one["spends"]]
-    assert (day["spend"], day["spends"], list(day)) == ("12.500001", 2, ["day", "spend", "spends"])
+    assert (day["spend"], day["spends"], list(day)[:3]) == ("12.500001", 2, ["day", "spend", "spends"])
     (hour,) = be("brand", "hours", str(brand), "--day", day["day"], "--json").document
     assert (hour["spend"], hour["spends"], list(hour)) == ("12.500001", 2, ["hour", "spend", "spends"])
     assert be("brand", "hours", str(brand), "--day", "2020-01-01", "--json").document == []

@@ -15,10 +15,10 @@ from engine.live.scripts import LAYOUT, lua_folder, script, swapping
 from engine.live.transport.pool import Call
 from tests.live.plant import BRAND, CAMPAIGN, Plant
 
-TOTAL: Final = "-- | total_budget   | brand | 1024  | total   | ''     | 'spent:total' | total_at   |"
-FROZEN: Final = "-- | frozen   | 2048   | schedule == '1234567@0-1440'                          |"
+TOTAL: Final = "-- | total_budget   | brand | 16384  | total   | ''     | 'spent:total' | total_at   |"
+FROZEN: Final = "-- | frozen   | 32768   | schedule == '1234567@0-1440'                          |"
 OTHER: Final = CAMPAIGN + 1
-BIT: Final = b"1024"
+BIT: Final = b"16384"
 
 KEYS: Final = keys_of_brand(BRAND)
 _fresh: Final = count()
@@ -96,14 +96,14 @@ WAYS: Final[dict[str, Callable[[int], tuple[str | bytes, ...]]]] = {
 def test_a_third_budget_refuses_what_it_has_no_room_for_and_counts_the_rest(total: Plant, way: str) -> None:
     NOW[0] = total.live.now_ms()
     refused = call(total, "try_spends", *WAYS[way](101))
-    assert refused[1].endswith(b"x1024*1"), refused
+    assert refused[1].endswith(b"x16384*1"), refused
     counted = int(total.plain.hget(total.key(), "spent:total") or 0) - 900
     assert counted == (0 if "alone" in way else 1)
     taken = call(total, "try_spends", *WAYS[way](100 - 2 * counted))
     assert b"x" not in taken[1]
     assert total.plain.hget(total.key(), "spent:total") == b"1000"
-    assert taken[3] == b"%d:1024" % CAMPAIGN
-    assert call(total, "try_spends", *WAYS[way](1))[1].endswith(b"x1024*%d" % (1 if "alone" in way else 2))
+    assert taken[3] == b"%d:16384" % CAMPAIGN
+    assert call(total, "try_spends", *WAYS[way](1))[1].endswith(b"x16384*%d" % (1 if "alone" in way else 2))
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -112,7 +112,7 @@ def test_facts_pass_a_third_budget_and_its_end_is_told_once(total: Plant, way: s
     for micros in (98, 200):
         reply = call(total, "record_spends", *WAYS[way](micros))
         assert b"x" not in reply[1]
-    assert reply[3] == b"%d:1024" % CAMPAIGN
+    assert reply[3] == b"%d:16384" % CAMPAIGN
     entries: Any = total.plain.xrange(KEYS.journal)
     told = [fields[b"t"] for _, fields in entries if b"t" in fields]
     assert told == [b"%d:total_budget:exhausted" % BRAND]
@@ -120,9 +120,9 @@ def test_facts_pass_a_third_budget_and_its_end_is_told_once(total: Plant, way: s
 
 
 def test_a_third_budget_bounds_holds_and_their_settling_counts_to_it(total: Plant) -> None:
-    assert call(total, "holds", f"R,{CAMPAIGN},bid-1,101,60000;")[1] == b"x1024"
-    assert call(total, "holds", f"R,{CAMPAIGN},bid-2,60,60000;R,{CAMPAIGN},bid-3,50,60000;")[1] == b"a,x1024"
-    assert call(total, "try_spends", *alone(41))[1] == b"x1024*1"
+    assert call(total, "holds", f"R,{CAMPAIGN},bid-1,101,60000;")[1] == b"x16384"
+    assert call(total, "holds", f"R,{CAMPAIGN},bid-2,60,60000;R,{CAMPAIGN},bid-3,50,60000;")[1] == b"a,x16384"
+    assert call(total, "try_spends", *alone(41))[1] == b"x16384*1"
     assert call(total, "holds", f"S,{CAMPAIGN},bid-2,55,;")[1] == b"s"
     assert total.plain.hget(total.key(), "spent:total") == b"955"
 
@@ -130,9 +130,9 @@ def test_a_third_budget_bounds_holds_and_their_settling_counts_to_it(total: Plan
 def test_a_third_budget_bounds_a_lease_and_its_draws_count_to_it(total: Plant) -> None:
     reply = call(total, "lease", str(CAMPAIGN), "lease-1", "500", "60000", "1")
     assert (reply[1], reply[4]) == (b"p", b"100")
-    assert call(total, "lease", str(CAMPAIGN), "lease-2", "1", "60000", "1")[1] == b"x1024"
+    assert call(total, "lease", str(CAMPAIGN), "lease-2", "1", "60000", "1")[1] == b"x16384"
     drawn = call(total, "draw_spends", "draw-1", *pack([CAMPAIGN], [CAMPAIGN], [100]), "lease-1", "")
-    assert (drawn[1], drawn[3]) == (b"k*1", b"%d:1024" % CAMPAIGN)
+    assert (drawn[1], drawn[3]) == (b"k*1", b"%d:16384" % CAMPAIGN)
     assert total.plain.hget(total.key(), "spent:total") == b"1000"
 
 
@@ -146,7 +146,7 @@ def test_a_refund_gives_back_to_a_third_budget_and_a_later_limit_frees_it(total:
     head = (LAYOUT, total.instance, str(BRAND), "2", "10000000", "100000000", "0", "0")
     catalog = (KEYS.shard, KEYS.registry, KEYS.journal, KEYS.brand(BRAND))
     total.live.call_all([Call(script("publish"), catalog, head)])
-    assert call(total, "try_spends", *alone(1))[1] == b"x1024*1"
+    assert call(total, "try_spends", *alone(1))[1] == b"x16384*1"
     total.live.call_all([Call(script("publish"), catalog, (*head[:3], "3", *head[4:], "2000"))])
     assert call(total, "try_spends", *alone(1))[1] == b"k*1"
 
@@ -169,14 +169,14 @@ def test_a_limit_of_a_third_budget_that_is_no_number_takes_the_shard_out_of_use(
 def test_a_new_gate_refuses_on_every_path_and_facts_show_it(frozen: Plant, way: str) -> None:
     NOW[0] = frozen.live.now_ms()
     times = 1 if "alone" in way else 2
-    assert call(frozen, "try_spends", *WAYS[way](5))[1] == b"x2048*%d" % times
+    assert call(frozen, "try_spends", *WAYS[way](5))[1] == b"x32768*%d" % times
     fact = call(frozen, "record_spends", *WAYS[way](5))
-    assert (fact[1], fact[3]) == (b"k*%d" % times, b"%d:2048" % CAMPAIGN)
+    assert (fact[1], fact[3]) == (b"k*%d" % times, b"%d:32768" % CAMPAIGN)
 
 
 def test_a_new_gate_stops_holds_and_leases_and_stands_in_the_plan(frozen: Plant) -> None:
-    assert call(frozen, "holds", f"R,{CAMPAIGN},bid-1,1,60000;R,{OTHER},bid-2,1,60000;")[1] == b"x2048,a"
-    assert call(frozen, "lease", str(CAMPAIGN), "lease-1", "500", "60000", "1")[1] == b"x2048"
+    assert call(frozen, "holds", f"R,{CAMPAIGN},bid-1,1,60000;R,{OTHER},bid-2,1,60000;")[1] == b"x32768,a"
+    assert call(frozen, "lease", str(CAMPAIGN), "lease-1", "500", "60000", "1")[1] == b"x32768"
     keys = (KEYS.shard, KEYS.brand(BRAND), KEYS.campaign(CAMPAIGN), KEYS.campaign(OTHER))
     plan = frozen.live.call_all([Call(script("read_plan"), keys, (LAYOUT,))])[0]
-    assert [line.split(b":")[2] for line in plan[4:]] == [b"2048", b"0"]
+    assert [line.split(b":")[2] for line in plan[4:]] == [b"32768", b"0"]

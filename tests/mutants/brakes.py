@@ -30,7 +30,7 @@ BRAKED: Final = (
       "or minute.last_no > minute.no or", "or",
       (LIVE + "a_brake_that_is_malformed_takes_the_shard_out_of_use[s-99999999,1]",)),
     M("a breaker opens when it is reached", "lua/lib/call.lua",
-      "if before_trip(campaign.brake) < 0 and", "if before_trip(campaign.brake) <= 0 and",
+      "if before_trip(campaign.brake) >= 0 or", "if before_trip(campaign.brake) > 0 or",
       (BREAKER + "[record_spends-alone]", BREAKER + "[try_spends-packed]")),
     M("an open breaker stops nobody", "lua/lib/gates.lua",
       "-- | breaker  | 2048  | broken ", "-- | breaker  | 2048  | false ",

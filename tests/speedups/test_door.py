@@ -14,7 +14,7 @@ from tests.speedups.compiled import compiled, new_spend
 from tools import ensure_venv
 
 ROOT = Path(__file__).resolve().parents[2]
-ASKS = "import gc, engine; from engine.speedups import speedups as s; print(s.why, s.pack is not None, gc.is_tracked(engine.Spend(1)), sep='|')"
+ASKS = "import gc, engine; engine.Spend; from engine.speedups import speedups as s; print(s.why, s.pack is not None, gc.is_tracked(engine.Spend(1)), sep='|')"
 
 
 def asked(path: Path | None = None, **environ: str) -> list[str]:

@@ -36,7 +36,7 @@ MUTANTS = {
     "a refund is larger than its spend": ("refund.lua", "if before + amount > tonumber(spent) then return 'cm' end", ""),
     "a pending refund is asked for at each repeat": ("refund.lua", "names.own, campaign_id .. ',' .. digits .. ',w')", "'#', '1')"),
     "a minute never ends": ("lib/minute.lua", "if minute.last_no == minute.no then", "if minute.last_no then"),
-    "a breaker opens when it is reached": ("lib/call.lua", "if before_trip(campaign.brake) < 0 and", "if before_trip(campaign.brake) <= 0 and"),
+    "a breaker opens when it is reached": ("lib/call.lua", "if before_trip(campaign.brake) >= 0 or", "if before_trip(campaign.brake) > 0 or"),
     "an old version of a plan wins": ("publish.lua", "version > brand.version", "version >= 0"),
     "the shortest way takes the last micro for granted": ("lib/fast_single.lua", "amount > left_of(most_$i, was_$i, held)", "0 > left_of(most_$i, was_$i, held)"),
     "the shortest way runs a paused campaign": ("lib/fast_single.lua", "local refused = closed", "local refused = 0"),
