@@ -92,7 +92,7 @@ def test_it_is_short_and_half_of_it_is_code_tables_and_pictures() -> None:
 FIGURES = {
     "one `record_spend` a round trip, busy-polling": "one record_spend a round trip",
     "the same, blocking": "the same, asleep while it waits",
-    "1,000 spends in one `record_spends`, objects made beforehand": "record_spends of 1,000, amount_micros",
+    "1,000 spends in one `record_spends`, objects made beforehand": "record_spends of 1,000 Spends, amount_micros",
     "1,000 asyncio callers, one spend each": "asyncio, 1,000 callers with a spend each",
     "`try_spend` of a lease, in memory": "try_spend of a lease, spool included",
     "sustained, every row persisted into PostgreSQL": "sustained into spend_log",
