@@ -136,20 +136,9 @@ class LoginForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
             raise ValidationError(f"{field.data} is how the engine signs its own changes. Give your own name.")
 
 
-class BrandForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
-    """A brand: its name and budgets."""
+class _PacedForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
+    """How the daily budget of a brand or campaign is paced. confirmed: what will happen was read."""
 
-    name = StringField("Name", filters=[_text])
-    daily_budget = StringField(
-        "Daily budget",
-        filters=[_text],
-        description="For each UTC day: an amount, or none for no limit. 0: nothing may be spent.",
-    )
-    monthly_budget = StringField(
-        "Monthly budget",
-        filters=[_text],
-        description="For each calendar month, UTC: an amount, or none for no limit.",
-    )
     pacing = StringField(
         "Pacing",
         filters=[_text],
@@ -163,6 +152,22 @@ class BrandForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
         description="What a minute may spend when money is behind: percent of its plan, asap (no bound) or spread.",
     )
     confirmed = HiddenField("Confirmed")
+
+
+class BrandForm(_PacedForm):
+    """A brand: its name and budgets."""
+
+    name = StringField("Name", filters=[_text])
+    daily_budget = StringField(
+        "Daily budget",
+        filters=[_text],
+        description="For each UTC day: an amount, or none for no limit. 0: nothing may be spent.",
+    )
+    monthly_budget = StringField(
+        "Monthly budget",
+        filters=[_text],
+        description="For each calendar month, UTC: an amount, or none for no limit.",
+    )
     external_id = StringField(
         "External id", filters=[_text], description="Optional: the id that another system knows it by."
     )
@@ -192,7 +197,7 @@ class BrandForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
         return None if self.errors else out
 
 
-class CampaignForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
+class CampaignForm(_PacedForm):
     """A campaign: its name and when it may run."""
 
     name = StringField("Name", filters=[_text])
@@ -237,19 +242,6 @@ class CampaignForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
         default="none",
         description="For all it ever spends, what it has spent before included: an amount, or none.",
     )
-    pacing = StringField(
-        "Pacing",
-        filters=[_text],
-        default=ASAP,
-        description="How the daily budget is spread over its day: asap, even, ahead, traffic, or custom: and a curve's name.",
-    )
-    catch_up = StringField(
-        "Catch-up",
-        filters=[_text],
-        default=str(CATCH_UP),
-        description="What a minute may spend when money is behind: percent of its plan, asap (no bound) or spread.",
-    )
-    confirmed = HiddenField("Confirmed")
     rate_limit = StringField(
         "Limit for a minute",
         filters=[_text],
