@@ -97,8 +97,9 @@ def check(points: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
     listed = list(points)
     if not listed:
         raise InvalidCurve("the curve has no points: give at least 24:00,1000000", "share")
-    if len(listed) > MAX_POINTS - 1:
-        raise InvalidCurve(f"the curve has {len(listed)} points: give at most {MAX_POINTS - 1}", "share")
+    most = MAX_POINTS - (listed[0][0] != 0)  # a point at 00:00 is added
+    if len(listed) > most:
+        raise InvalidCurve(f"the curve has {len(listed)} points: give at most {most}", "share")
     for (x0, y0), (x1, y1) in pairwise(listed):
         if x1 <= x0:
             raise InvalidCurve(

@@ -41,7 +41,7 @@ _UNFIT: Final = text(
     "SELECT line, CASE WHEN brand_id IS NULL THEN 'brand' WHEN campaign_id IS NULL THEN 'campaign' ELSE 'at' END AS field,"
     " CASE WHEN brand_id IS NULL THEN format('brand \"%s\" is not in the catalog: create it, or correct its name', brand)"
     ' WHEN campaign_id IS NULL THEN format(\'campaign "%s" is not one of brand "%s": create it, or correct its name\', campaign, brand)'
-    " ELSE format('at %s is of %s, which is not closed: its spends are recorded', to_char(occurred_at AT TIME ZONE 'UTC',"
+    " ELSE format('at %s is of %s, which is not closed here: record its spends, or import them once it is', to_char(occurred_at AT TIME ZONE 'UTC',"
     ' \'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"\'), day) END AS why'
     f" FROM ({_LINES}) AS l WHERE campaign_id IS NULL OR closed IS NULL OR day > closed ORDER BY line"
 )

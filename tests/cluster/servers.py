@@ -124,7 +124,12 @@ class Node:
 
     def wait_for_replica(self) -> None:
         """Waits until a replica has all of it; one that was just made may still fetch everything."""
-        until(lambda: self.plain.execute_command("WAIT", 1, 1000), 30)
+        until(self._has_replica, 30)
+
+    def _has_replica(self) -> bool:
+        with contextlib.suppress(redis.ConnectionError):  # a Sentinel that changes its role closes its connections
+            return bool(self.plain.execute_command("WAIT", 1, 1000))
+        return False
 
     @property
     def alive(self) -> bool:

@@ -19,13 +19,16 @@ TAKEN_OVER_S = 10
 def test_three_workers_share_the_shards_and_a_killed_ones_are_taken_over(
     system: System, processes: Processes, hot_url: str
 ) -> None:
-    workers = [processes.start("worker", "--queue", "persist") for _ in range(3)]
-
     def there() -> list[str]:
         with system.db.connect() as conn:
             return persist_workers.there(conn)
 
-    until(lambda: ready(system) and len(there()) == 3, why=processes.said)
+    workers = []
+    for _ in range(3):
+        # Each finds the queue empty at its start and enqueues its job: there is no scheduler here.
+        workers.append(processes.start("worker", "--queue", "persist"))
+        until(lambda: len(there()) == len(workers), why=processes.said)
+    until(lambda: ready(system), why=processes.said)
     campaigns = []
     for shard in (1, 22, 43):
         # Brands of three shards of each worker.
