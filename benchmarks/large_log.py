@@ -135,7 +135,10 @@ def _end(system: System) -> datetime:
 
 
 def _verify(system: System, *, recent: bool) -> None:
-    """Raises RuntimeError where it fails. No job writes statuses here, so V8 fails where a schedule opens or closes meanwhile."""
+    """Raises RuntimeError where it fails.
+
+    No job writes statuses here, so V8 fails where a schedule opens or closes meanwhile.
+    """
     wrong = [f"{c.id} {c.findings[0]}" for c in system.verifier.verify(recent=recent) if c.findings and c.id != "V8"]
     if wrong:
         raise RuntimeError(f"verify fails: {wrong[0]}")

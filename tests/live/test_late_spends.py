@@ -22,6 +22,7 @@ from engine.live.transport.pool import Call
 from tests.live.plant import BRAND, CAMPAIGN, Plant
 from tests.live.test_brakes import brake
 from tests.live.test_own_budgets import bring
+from tests.live.test_pacing import EVEN, pace
 
 KEYS: Final = keys_of_brand(BRAND)
 OTHER: Final = CAMPAIGN + 1
@@ -232,3 +233,15 @@ def test_a_late_spend_counts_to_the_minute_in_which_it_comes_and_opens_the_break
     assert "breaker" in client.try_spend(CAMPAIGN, "0.000001").reasons
     (trip,) = plant.entries()[-1].trips
     assert trip.spent == 4_000_001
+
+
+def test_in_a_call_with_a_late_spend_a_try_of_today_waits_for_its_pacing(
+    plant: Plant, client: BudgetClient, midnight: int
+) -> None:
+    plant.at(midnight)
+    pace(plant, 2, EVEN)
+    late = Spend(CAMPAIGN, amount_micros=1, occurred_at=at_ms(midnight - 1))
+    today = Spend(CAMPAIGN, amount_micros=1)
+    # At 00:00 nothing of the new day is due, and the day before is over.
+    assert [answer.outcome for answer in client.try_spends([late, today])] == ["accepted", "refused"]
+    assert client.try_spends([late, today])[1].reasons == ("pacing",)

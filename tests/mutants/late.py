@@ -16,8 +16,20 @@ HELD: Final = LIVE + "holds_take_nothing_from_a_day_that_is_over_and_their_part_
 CLOSED: Final = LIVE + "a_day_takes_no_late_spend_after_its_counters_were_removed_and_they_stay_while_it_does"
 SUMMED: Final = WHOLE + "late_spends_are_logged_summed_and_closed_on_their_own_day_and_month"
 
+MINUTE: Final = LIVE + "a_late_spend_counts_to_the_minute_in_which_it_comes_and_opens_the_breaker"
+PACED: Final = LIVE + "in_a_call_with_a_late_spend_a_try_of_today_waits_for_its_pacing"
+
 # fmt: off
 BOOKED_BACK: Final = (
+    M("a late spend opens no breaker", "lua/lib/late.lua",
+      "  note_trip(campaign)\n", "",
+      (MINUTE + "[in a month]",)),
+    M("a late try that only the minute refuses is not told when", "lua/lib/late_calls.lua",
+      "if mask == RATE then campaign.awaited", "if mask < 0 then campaign.awaited",
+      (MINUTE + "[in a month]",)),
+    M("a try in a call with late spends passes its pacing", "lua/lib/late_calls.lua",
+      "(is_held_back_by(brand, campaign) and PACING or 0)", "0",
+      (PACED + "[in a month]",)),
     M("the grace is a millisecond longer", "lua/lib/grace.lua",
       "now - ends < minutes * MINUTE_MS", "now - ends <= minutes * MINUTE_MS",
       (OWN_DAY + "[in a month-record_spend]",)),
