@@ -1,4 +1,4 @@
-# One image for web, worker, scheduler and migrate: `docker build --tag budget-engine .`, then `docker run budget-engine worker`.
+# One image for web, api, worker, scheduler and migrate: `docker build --tag budget-engine .`, then `docker run budget-engine worker`.
 # The base is Debian with glibc: hiredis, granian and psycopg2 come as wheels for it. Name it by digest to pin it.
 ARG PYTHON_IMAGE=docker.io/library/python:3.12-slim-bookworm
 
@@ -13,6 +13,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY benchmarks benchmarks
 COPY lua lua
 COPY web web
+COPY api api
 COPY engine engine
 RUN /build/bin/python -m pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheels .
 # Without pip, and with compiled modules, so that nothing is ever written there.
@@ -29,11 +30,12 @@ COPY --from=build /opt/budget-engine /opt/budget-engine
 ENV PATH=/opt/budget-engine/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
-    BUDGET_WEB_HOST=0.0.0.0
+    BUDGET_WEB_HOST=0.0.0.0 \
+    BUDGET_API_HOST=0.0.0.0
 USER 10001:10001
 WORKDIR /
-EXPOSE 8000
-# Of the page. Worker and scheduler listen nowhere, so switch it off for them, as compose.yaml does.
+EXPOSE 8000 8001
+# Of the page. Worker and scheduler listen nowhere, and the API elsewhere: switch it off or name theirs, as compose.yaml does.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --retries=3 \
     CMD ["python", "-c", "import os, urllib.request as u; u.urlopen(f\"http://127.0.0.1:{os.environ.get('BUDGET_WEB_PORT') or 8000}/healthz\", timeout=4)"]
 ENTRYPOINT ["budget-engine"]

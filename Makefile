@@ -9,7 +9,7 @@ export PYTHONUNBUFFERED := 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test long lint bench export-size export-bucket parquet storms cluster kills failover odd fuzz soak twin mutants speedups redis-versions image rows pacing packed packed-log golden lock sbom audit clean clean-data venv
+.PHONY: help demo up test long lint api-fuzz api-bench bench export-size export-bucket oidc parquet node node-lint node-bench storms cluster kills failover odd fuzz soak twin mutants speedups redis-versions image rows pacing packed packed-log golden lock sbom audit clean clean-data venv
 
 help: ## this list
 	@echo "make what?"
@@ -22,16 +22,25 @@ up: venv ## the same without samples and traffic
 	@$(RUN) engine up
 
 # Half of what a test takes it waits, for a server or a process: four at once keep two cores busy.
-test: parquet ## the tests, on embedded servers of their own
+test: parquet oidc ## the tests, on embedded servers of their own
 	@$(RUN) pytest -n 4 --dist worksteal $(ARGS)
 
-long: parquet ## the long tests: procedures of docs/operations.md, outages under load, sizes
+long: parquet oidc ## the long tests: procedures of docs/operations.md, outages under load, sizes
 	@$(RUN) pytest -n 2 --dist worksteal -m long $(ARGS)
 
 lint: venv ## ruff and mypy
 	@.venv/bin/python -m ruff check .
 	@.venv/bin/python -m ruff format --check .
 	@$(RUN) mypy
+
+node: node-lint ## the Node client in clients/node: install, build, lint, and its tests on embedded servers
+	@$(RUN) pytest tests/clients $(ARGS)
+
+node-lint: venv ## install, build and lint the Node client
+	@.venv/bin/python -m tools.node_client
+
+node-bench: node-lint ## the Node client beside its own library's INCRBY; ARGS="--rounds 3 --floors"
+	@$(RUN) benchmarks.node_client $(ARGS)
 
 bench: venv ## how fast it is, beside plain Redis, a rate limiter and a Django ORM; ARGS="--rounds 3 --brands 100", or --floors as CI does
 	@.venv/bin/python -c "import django, limits" 2>/dev/null || PIP_CONSTRAINT= .venv/bin/python -m pip install --quiet --require-hashes --no-build-isolation -r locks/bench.txt
@@ -70,13 +79,13 @@ fuzz: venv ## a million journal entries with changed bytes: none stops persist, 
 	@$(RUN) tests.fuzz --entries $(ENTRIES) $(ARGS)
 
 MINUTES ?= 10
-soak: venv ## load while parts are killed and stopped at random, then every invariant; MINUTES=n ARGS="--cluster --seed n --write"
+soak: venv ## load while parts are killed and stopped at random, then every invariant; MINUTES=n ARGS="--node --cluster --seed n --write"
 	@$(RUN) tests.soak --minutes $(MINUTES) $(ARGS)
 
 twin: venv ## the rules' twin beside real servers, at random and long; prints its seed (ARGS="--examples 5000 --seed N")
 	@$(RUN) tests.twin $(ARGS)
 
-mutants: parquet ## small faults planted in a copy of the program, each killed by a test (ARGS="--list", "--only NAME", "--sample 6 --seed N")
+mutants: parquet oidc ## small faults planted in a copy of the program, each killed by a test (ARGS="--list", "--only NAME", "--sample 6 --seed N")
 	@$(RUN) tests.mutants $(ARGS)
 
 packed-log: venv ## what persist costs in both forms of SPEND_LOG, and bytes a spend in PostgreSQL; SPENDS=n
@@ -91,6 +100,12 @@ packed: venv ## the tests of the ledger and its flows with SPEND_LOG=packed
 ROWS ?= 10000000
 rows: venv ## verify on a spend log of many rows, with a check and a close beside it, and each query's plan; ROWS=100000000
 	@$(RUN) benchmarks.large_log $(ROWS) $(ARGS)
+
+api-fuzz: venv ## requests at random from the OpenAPI document on real servers: none gets a 5xx; ARGS="--examples 1000 --seed n"
+	@$(RUN) tests.api.fuzz $(ARGS)
+
+api-bench: venv ## spends a second over HTTP, beside the same server's empty route; ARGS="--rounds 3 --seconds 5"
+	@$(RUN) benchmarks.http_api $(ARGS)
 
 speedups: venv ## the compiled speedups beside Python with odd input, long, under the sanitizers of gcc; ARGS="--examples 20000"
 	@$(RUN) tests.speedups $(ARGS)
@@ -112,6 +127,9 @@ sbom: venv ## what is installed to run it, as CycloneDX: sbom.json
 
 audit: venv ## known vulnerabilities of what is locked, where an advisory source can be reached
 	@$(RUN) tools.audit $(ARGS)
+
+oidc: venv
+	@.venv/bin/python -c "import authlib" 2>/dev/null || PIP_CONSTRAINT= .venv/bin/python -m pip install --quiet --require-hashes --no-build-isolation -r locks/oidc.txt
 
 parquet: venv
 	@.venv/bin/python -c "import pyarrow" 2>/dev/null || PIP_CONSTRAINT= .venv/bin/python -m pip install --quiet --require-hashes --no-build-isolation -r locks/export.txt

@@ -18,7 +18,7 @@ from typing import Any, Final
 import click
 import redis
 
-from benchmarks import all_jobs, backlog, large_brand, script_costs, size, stalls
+from benchmarks import all_jobs, backlog, control_costs, large_brand, script_costs, size, stalls
 from benchmarks.curves import Curve, curves, processor_time
 from benchmarks.embedded import servers
 from benchmarks.half_load import latency
@@ -75,7 +75,7 @@ def main(rounds: int, floors: bool, brands: int, largest: int) -> None:
             for line in low:
                 click.echo(f"too slow: {line}", err=True)
             raise SystemExit(1 if low else 0)
-        parts += [_all_jobs(urls, rounds), _script_costs(urls), _stalls(urls)]
+        parts += [_all_jobs(urls, rounds), _script_costs(urls), _control_costs(urls), _stalls(urls)]
         if brands:
             parts += [_sizes(urls, brands), _large_brand(urls)]
         if largest:
@@ -134,6 +134,12 @@ def _script_costs(urls: Urls) -> str:
     table = "\n".join([script_costs.HEAD, *map(script_costs.line_of, script_costs.measure(urls))])
     click.echo(table)
     return f"## What each kind of call costs Redis\n\n{table}"
+
+
+def _control_costs(urls: Urls) -> str:
+    table = control_costs.table(*control_costs.measure(urls))
+    click.echo(table)
+    return f"## What control costs\n\n{table}"
 
 
 def _stalls(urls: Urls) -> str:

@@ -220,40 +220,12 @@ class OurGate(Policy):
 
 
 class OurGateAndRate(OurGate):
-    """The gate, and bidders who skip offers by a pass rate, as its answers could give it.
-
-    The rate makes a tenth more tries than the minute needs, by what was tried in the minutes before. It is of its minute:
-    until the first try of a minute it is 1. Minutes without a try count as such, because a rate that is low once would
-    else keep itself low where offers are few.
-    """
+    """The gate, and bidders who skip offers by its pass rate. Until the first try of a minute the rate is 1."""
 
     name = "our gate with a pass rate"
-    _MORE: Final = 1.1
-    _MOST_BEHIND: Final = 2
-    """Minutes' plans: what a catch-up of 300 % makes good."""
-
-    def start(self) -> None:
-        super().start()
-        self.minute, self.rate, self.tried, self.demand = -1, 1.0, 0, 0.0
 
     def bids(self, ms: int) -> bool:
-        return ms // MINUTE_MS != self.minute or self.drawn.random() < self.rate
-
-    def takes(self, ms: int, price: int) -> bool:
-        if ms // MINUTE_MS != self.minute:
-            self._begin(ms // MINUTE_MS)
-        self.tried += price
-        return super().takes(ms, price)
-
-    def _begin(self, minute: int) -> None:
-        whole = self.tried / self.rate
-        self.demand = (3 * self.demand + whole) / 4 if self.demand else whole
-        self.demand *= 0.75 ** (minute - self.minute - 1)
-        due = self.planned(minute * MINUTE_MS)
-        plan = self.planned((minute + 1) * MINUTE_MS) - due
-        wanted = plan + min(max(0, due - self.gate.spent), self._MOST_BEHIND * plan)
-        self.rate = min(1.0, max(0.001, wanted * self._MORE / self.demand)) if self.demand > 0 and plan > 0 else 1.0
-        self.minute, self.tried = minute, 0
+        return self.drawn.random() * PPM < self.gate.rate(ms)
 
 
 PEERS: Final = (FiveMinuteJob, Policy, LinkedIn, SmartPacing, Mystique, PiMultiplier, DualMirrorDescent)

@@ -51,7 +51,7 @@ ACTUAL: Final = (
 """Wins of each hour in another part of it (4.23 million), in parts."""
 TRAFFIC: Final = curve_of(Shape(FORECAST, 0).points).due
 """What a learned curve would be: of the forecast, not of the day."""
-_PRICES: Final = "ipinyou-2821-a.csv"
+PRICES: Final = "ipinyou-2821-a.csv"
 _ARRIVALS: Final = "arrivals-2821.csv"
 _SAMPLE_SEED: Final = 2821
 _SAMPLE: Final = 5000
@@ -79,9 +79,9 @@ class Day:
 
 def market(folder: Path) -> Market:
     """The market of a folder with the real log's files, or else the seeded one."""
-    if not all((folder / name).is_file() for name in (_PRICES, _ARRIVALS)):
+    if not all((folder / name).is_file() for name in (PRICES, _ARRIVALS)):
         return _seeded()
-    with (folder / _PRICES).open(encoding="utf-8") as file:
+    with (folder / PRICES).open(encoding="utf-8") as file:
         prices = [(int(row["bid_micros"]), int(row["amount_micros"])) for row in csv.DictReader(file)]
     hours: dict[int, list[int]] = {}
     with (folder / _ARRIVALS).open(encoding="utf-8") as file:

@@ -148,7 +148,7 @@ _LOADS: Final[dict[str, Callable[[System, list[list[int]], int], None]]] = {
 def _empty_log(system: System) -> None:
     """As before the first persist; the journal still has everything."""
     with system.db.begin() as conn:
-        conn.execute(text("TRUNCATE spend_log, spend_pack, campaign_day, campaign_hour, mixed_request"))
+        conn.execute(text("TRUNCATE spend_log, spend_pack, campaign_day, campaign_hour, brand_minute, mixed_request"))
         conn.execute(text("UPDATE journal_cursor SET n = 0, generation = 0, entry_id = '0-0'"))
 
 

@@ -14,8 +14,8 @@ from engine.client.spends import Spend
 from engine.domain.ids import SHARDS, campaign_id_of, shard_of
 from engine.domain.periods import day_of
 from engine.domain.schedule import Schedule
-from engine.live.admin import BrandPlan, CampaignPlan
 from engine.live.keys import keys_of_brand
+from engine.live.published_plans import BrandPlan, CampaignPlan
 from engine.live.repair import adjust
 from engine.live.scripts import LAYOUT, script
 from engine.live.transport.pool import Call

@@ -12,7 +12,7 @@ def main() -> None:
     try:
         from engine.cli import main as run
     except ModuleNotFoundError as error:
-        if (error.name or "engine").split(".")[0] in ("engine", "web"):
+        if (error.name or "engine").split(".")[0] in ("engine", "web", "api"):
             raise
         print(
             f"budget-engine: the package {error.name} is not installed, so this is the bidder's client alone:"

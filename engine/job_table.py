@@ -78,6 +78,11 @@ VERIFY_QUEUE: Final = "verify"
 VERIFY_LONGEST_S: Final = 3 * 3600
 """Once a night it reads all rows of the month. The passes between take seconds."""
 
+OPERATIONS_S: Final = 10
+"""Seconds after which a job of changes lets the others in its queue go first, if any wait."""
+OPERATIONS_LONGEST_S: Final = 600
+"""Seconds after which it ends in any case: the next one goes on."""
+
 JOBS: Final = (
     Job(
         "persist", PERSIST_QUEUE, 60, PERSIST_LONGEST_S + 60, 12 * MINUTE_MS,
@@ -85,8 +90,11 @@ JOBS: Final = (
     ),
     Job("publish", JOBS_QUEUE, 60, 120, 4 * MINUTE_MS, "Publishes catalog changes to Redis that could not be published at once"),
     Job("check", JOBS_QUEUE, 300, 600, 11 * MINUTE_MS, "Compares all campaigns with budgets and schedules"),
+    Job("alerts", JOBS_QUEUE, 60, 300, 6 * MINUTE_MS, "Decides the alerts of every brand"),
+    Job("webhooks", JOBS_QUEUE, 60, 120, 6 * MINUTE_MS, "Sends messages to webhooks"),
     Job("close_day", JOBS_QUEUE, _DAY_S, 1800, 15 * MINUTE_MS, "Closes every ended period"),
     Job("close_month", JOBS_QUEUE, MONTHLY, 1800, 15 * MINUTE_MS, "The same"),
+    Job("operations", JOBS_QUEUE, 60, OPERATIONS_LONGEST_S + 60, 15 * MINUTE_MS, "Goes on with changes of many rows at once"),
     Job("sweep", JOBS_QUEUE, 60, 120, 4 * MINUTE_MS, "Ends expired holds"),
     Job("verify", VERIFY_QUEUE, 900, VERIFY_LONGEST_S, 31 * MINUTE_MS, "Checks every invariant that is visible from outside"),
 )  # fmt: skip

@@ -17,8 +17,7 @@ from datetime import timedelta
 from functools import cache
 from typing import Final
 
-import redis
-from rq import Queue, get_current_job
+from rq import get_current_job
 from sqlalchemy.exc import DBAPIError
 
 from engine import logs
@@ -29,16 +28,27 @@ from engine.flows.catalog.publish import NotAllPublished
 from engine.flows.persist.loop import PersistLoop
 from engine.flows.persist.persister import DrainStats, trim_all
 from engine.flows.rebuild.rebuilder import NotAllRebuilt, lost_in
+from engine.flows.upkeep import tidy as upkeep
 from engine.flows.upkeep.close import WAIT_S, NotAllClosed
 from engine.flows.upkeep.sweep import sweep_expired
+from engine.flows.upkeep.tidy import Tidied
 from engine.flows.verify import FAIL, summary
-from engine.job_table import BY_NAME, JOBS, PERSIST_LONGEST_S, PERSIST_QUEUE, PERSIST_S
-from engine.ledger import runs, spend_log
-from engine.ledger.database import wait_for_revision, writing
+from engine.job_table import (
+    BY_NAME,
+    JOBS,
+    JOBS_QUEUE,
+    PERSIST_LONGEST_S,
+    PERSIST_QUEUE,
+    PERSIST_S,
+)
+from engine.ledger import runs
+from engine.ledger.database import wait_for_revision
 from engine.ledger.locks import LOCKED_OUT, is_held
 from engine.live.admin import LiveShard
 from engine.live.repair import probe_shards, told_lost
 from engine.settings import Settings
+from engine.stop_flag import StopFlag
+from engine.views.alert_facts import troubles
 from engine.wiring import System
 
 log = logging.getLogger(__name__)
@@ -47,16 +57,14 @@ REBUILD_ENDS_S: Final = 1.2
 """Seconds that a stopping worker waits for its rebuild, which ends between two shards."""
 REBUILD_LONGEST_S: Final = 3600
 """Seconds after which a rebuild that is still running in job_run counts as killed."""
-KEEP_MIXED: Final = timedelta(days=1)
-"""How long remembered requests are kept beyond every configured window."""
 
 LOOKS: Final = 3
 LOOK_AGAIN_S: Final = 5.0
 """How often verify repeats a check that fails, and after how many seconds, before it alarms. Changes of this second
 and rebuilds are no findings.
 """
-STOPPING: Final = threading.Event()
-"""Set when this worker was asked to stop: a long job ends after its transaction."""
+STOPPING: Final = StopFlag()
+"""Set when this worker was asked to stop: a long job ends after its transaction. Signal handlers set it."""
 WORKING: Final = threading.Event()
 """Set while a job runs; only then may `Stopped` be raised in it."""
 
@@ -97,7 +105,7 @@ def _persist(run: runs.Run, made: System) -> None:
         passed = time.monotonic() - started
         if STOPPING.is_set() or passed >= PERSIST_LONGEST_S:
             return True
-        return passed >= PERSIST_S and not loop.away and _next_is_queued(made)
+        return passed >= PERSIST_S and not loop.away and made.is_waited_for(PERSIST_QUEUE)
 
     loop = persist_loop(made)
     total = DrainStats()
@@ -148,14 +156,6 @@ def persist_loop(made: System) -> PersistLoop:
         each_look=lambda: probe_shards(made.live, (), made.windows.both_ms),
         shares=made.shares,
     )
-
-
-def _next_is_queued(made: System) -> bool:
-    try:
-        return Queue(PERSIST_QUEUE, connection=made.jobs_look).count > 0
-    except redis.RedisError:
-        # While RQ's Redis is away no other job can take over.
-        return False
 
 
 def rebuild_lost_shards() -> None:
@@ -233,6 +233,35 @@ def _publish(run: runs.Run, made: System) -> None:
     run.detail = f"{len(published)} brands published"
 
 
+def alerts() -> str:
+    """Decides the alerts of every brand, and of the engine."""
+    return _run("alerts", _alerts)
+
+
+def _alerts(run: runs.Run, made: System) -> None:
+    done = made.alerts.run(made.alert_facts.read, lambda: troubles(made.overview.health()))
+    run.detail, run.outcome = str(done), "failed" if done.failed else run.outcome
+
+
+def webhooks() -> str:
+    """Sends messages to webhooks: new ones, and those that did not arrive."""
+    return _run("webhooks", _webhooks)
+
+
+def _webhooks(run: runs.Run, made: System) -> None:
+    run.detail = str(made.sender.send_due(STOPPING.is_set, lambda: made.is_waited_for(JOBS_QUEUE)))
+
+
+def operations() -> str:
+    """Goes on with operations that have begun: large ones, and those whose process ended."""
+    return _run("operations", _operations)
+
+
+def _operations(run: runs.Run, made: System) -> None:
+    done = made.operations.apply_open(STOPPING.is_set, lambda: made.is_waited_for(JOBS_QUEUE))
+    run.detail = f"{done} operations done"
+
+
 def close_day() -> str:
     """At 00:00 UTC: closes every ended period, reactivates campaigns that may run again, and drops data past its
     retention.
@@ -286,13 +315,10 @@ def _close_and_tidy(run: runs.Run, made: System) -> None:
         tidy(made)
 
 
-def tidy(made: System) -> tuple[int, int]:
-    """Drops old runs from job_run, and remembered requests that are past every window. Returns how many of each."""
+def tidy(made: System) -> Tidied:
+    """Drops what is past its time. Returns how many of each."""
     windows = max(timedelta(minutes=made.settings.request_id_minutes), timedelta(hours=made.settings.event_id_hours))
-    before = at_ms(made.live.now_ms()) - windows - KEEP_MIXED
-    dropped = runs.prune(made.db)
-    with writing(made.db) as conn:
-        return dropped, spend_log.prune_mixed_requests(conn, before)
+    return upkeep.tidy(made.db, at_ms(made.live.now_ms()), windows)
 
 
 def sweep() -> str:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 STYLE: Final = "BUDGET_LOGS"
 """The variable with `text` or `json`. `up` sets it for its children, whose stderr is a pipe to `up`'s terminal."""
-_OURS: Final = ("engine", "web")
+_OURS: Final = ("engine", "web", "api")
 _PASSWORDS: Final = re.compile(
     r"(\w://[^\s:/@]*:)\S+@|((?:password|client_secret|scram_\w+_key)\s*=\s*)('[^']*'|[^&\s'\"]+)", re.IGNORECASE
 )

@@ -13,14 +13,23 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, Final, NamedTuple
-from urllib.parse import urlsplit
 
-from engine.errors import InvalidSetting, shown
+from engine.domain.people import Grant, parse_groups
+from engine.env_file import read_env_file
+from engine.errors import InvalidInput, InvalidSetting, shown
+from engine.page_urls import issuer_complaint, public_url_complaint
 from engine.secret_files import FROM_FILE, SUFFIX, secret
-from engine.urls import database_complaint, jobs_redis_complaint, masked, redis_complaint, servers_of
+from engine.urls import (
+    database_complaint,
+    jobs_redis_complaint,
+    masked,
+    redis_complaint,
+    servers_of,
+)
 
 __all__ = [
     "DROP_EXPORTED",
+    "LOGIN_ALWAYS",
     "PACKED",
     "TABLE",
     "URLS",
@@ -34,6 +43,8 @@ __all__ = [
 
 DROP_EXPORTED: Final = "exported"
 """The value of SPEND_LOG_DROP with which only exported days are dropped."""
+LOGIN_ALWAYS: Final = "always"
+"""The value of BUDGET_LOGIN with which the page needs a login before there is a user."""
 PACKED: Final = "packed"
 """The value of SPEND_LOG with which persist writes packed rows."""
 
@@ -86,19 +97,21 @@ def _host(value: str) -> str | None:
     return None if re.fullmatch(r"[A-Za-z0-9._:%-]+", value) else "is not a host name or address"
 
 
-def _public_url(value: str) -> str | None:
+def _groups(read: _Reader, name: str) -> dict[str, Grant]:
+    value = read.text(name)
     try:
-        url = urlsplit(value)
-        port = url.port
-    except ValueError:
-        return "is not a URL"
-    if url.scheme not in ("http", "https") or not url.hostname or port == 0 or "@" in url.netloc:
-        return "is not http:// or https:// with a host"
-    return "has more than a host and a port" if url.path.strip("/") or url.query or url.fragment else None
+        return parse_groups(value) if value else {}
+    except InvalidInput as error:
+        raise InvalidSetting(f"{name}: {error}: write it like {name}={_ROWS[name].example}", name) from None
+
+
+def _groups_text(groups: Mapping[str, Grant]) -> str:
+    scopes = {group: "" if ids is None else ":" + "+".join(map(str, sorted(ids))) for group, (_, ids) in groups.items()}
+    return ",".join(f"{group}={role}{scopes[group]}" for group, (role, _) in groups.items())
 
 
 def _url(read: _Reader, name: str) -> str:
-    return read.checked(name, _public_url).rstrip("/")
+    return read.checked(name, public_url_complaint).rstrip("/")
 
 
 # fmt: off
@@ -113,24 +126,32 @@ TABLE: Final = (
             "6f1d5c1a0f7e4b0e8d0a3b52c8f9d7e1", "secret_key", _text),
     Setting("BUDGET_DATA_DIR", ".data", "the data folder of the embedded servers",
             "/var/lib/my-budgets", "data_dir", lambda read, name: read.folder(name)),
-    Setting("BUDGET_WEB_HOST", "127.0.0.1", "the address on which the web page listens",
-            "0.0.0.0", "web_host", _checked(_host)),
-    Setting("BUDGET_WEB_PORT", "8000", "the port of the web page",
-            "8000", "web_port", _number(1, 65535)),
+    Setting("BUDGET_WEB_HOST", "127.0.0.1", "the address on which the web page listens", "0.0.0.0", "web_host", _checked(_host)),
+    Setting("BUDGET_WEB_PORT", "8000", "the port of the web page", "8000", "web_port", _number(1, 65535)),
+    Setting("BUDGET_API_HOST", "127.0.0.1", "the address on which the HTTP API listens", "0.0.0.0", "api_host", _checked(_host)),
+    Setting("BUDGET_API_PORT", "8001", "the port of the HTTP API", "8001", "api_port", _number(1, 65535)),
     Setting("BUDGET_ADMIN_PASSWORD", "", "the web page's password; required to listen beyond this machine",
             "correct-horse-battery", "admin_password", lambda read, name: read.not_empty(name)),
+    Setting("BUDGET_LOGIN", "auto", "when the web page needs a login: auto, with BUDGET_ADMIN_PASSWORD or once there is a user; always, also before",
+            "always", "login", _one_of("auto", LOGIN_ALWAYS)),
     Setting("BUDGET_PUBLIC_URL", "", "the page's public URL behind a proxy; with https, cookies are Secure and HSTS is sent",
             "https://budgets.example.com", "public_url", _url),
     Setting("BUDGET_TRUSTED_PROXIES", "", "addresses or networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are trusted",
             "10.0.0.5,10.1.0.0/24", "trusted_proxies", lambda read, name: read.networks(name), _joined),
-    Setting("METRICS_TOKEN", "", "the bearer token for /metrics; when unset, only this machine may read it",
-            "4be1c0d1f2a84c7c", "metrics_token", _text),
+    Setting("BUDGET_OIDC_ISSUER", "", "the OpenID provider with which people log in; needs budget-engine[oidc]",
+            "https://login.example.com/realms/ads", "oidc_issuer", _checked(issuer_complaint)),
+    Setting("BUDGET_OIDC_CLIENT_ID", "", "the name of this page at that provider",
+            "budget-engine", "oidc_client_id", _text),
+    Setting("BUDGET_OIDC_CLIENT_SECRET", "", "the secret of this page at that provider",
+            "b1946ac92492d2347c6235b4d2611184", "oidc_client_secret", _text),
+    Setting("BUDGET_OIDC_GROUPS", "", "what the provider's groups may do: group=role, or group=role:ID+ID for some brands",
+            "ads-admins=admin,buyers=operator:17+18", "oidc_groups", _groups, _groups_text),
+    Setting("METRICS_TOKEN", "", "the bearer token for /metrics; when unset, only this machine may read it", "4be1c0d1f2a84c7c", "metrics_token", _text),
+    Setting("BUDGET_WEBHOOK_PRIVATE", "0", "1 lets webhooks be at private, loopback and link-local addresses too", "1", "webhook_private", _number(0, 1)),
     Setting("BUDGET_WAIT_REPLICAS", "0", "how many replicas must confirm a bidder's call for its result to be replicated; 0 waits for none",
             "1", "wait_replicas", _number(0, 10)),
-    Setting("REQUEST_ID_MINUTES", "10", "the dedup window of request ids, in minutes",
-            "10", "request_id_minutes", _number(1, 1440)),
-    Setting("EVENT_ID_HOURS", "1", "the dedup window of event ids, in hours",
-            "1", "event_id_hours", _number(1, 720)),
+    Setting("REQUEST_ID_MINUTES", "10", "the dedup window of request ids, in minutes", "10", "request_id_minutes", _number(1, 1440)),
+    Setting("EVENT_ID_HOURS", "1", "the dedup window of event ids, in hours", "1", "event_id_hours", _number(1, 720)),
     Setting("LATE_GRACE_MINUTES", "0", "minutes after a day's end in which a spend that occurred on that day still counts to it; at most 360",
             "60", "late_grace_minutes", _number(0, 360)),
     Setting("JOURNAL_KEEP_MINUTES", "10", "minutes for which journal entries are kept after they are in PostgreSQL",
@@ -151,7 +172,6 @@ _ENV_FILE: Final = "BUDGET_ENV_FILE"
 """The variable that names another file instead of `.env`. The tests name an empty one, so that they read no real
 settings.
 """
-_LINE: Final = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*)", re.DOTALL)
 
 
 def root() -> Path:
@@ -171,10 +191,18 @@ class Settings:
     data_dir: Path
     web_host: str
     web_port: int
+    api_host: str
+    api_port: int
     admin_password: str
+    login: str
     public_url: str
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...]
+    oidc_issuer: str
+    oidc_client_id: str
+    oidc_client_secret: str
+    oidc_groups: Mapping[str, Grant]
     metrics_token: str
+    webhook_private: int
     wait_replicas: int
     request_id_minutes: int
     event_id_hours: int
@@ -198,6 +226,11 @@ class Settings:
                 missing[0],
             )
         values = {row.field: row.parse(read, row.name) for row in TABLE}
+        oidc = [row.name for row in TABLE if row.field.startswith("oidc_") and not values[row.field]]
+        if 0 < len(oidc) < 4:
+            raise InvalidSetting(
+                f"{oidc[0]} is not set, and other settings of the login provider are: set all four, or none", oidc[0]
+            )
         return cls(**values, embedded=bool(missing))
 
     def resolved(self) -> Settings:
@@ -227,6 +260,11 @@ class Settings:
                     f" write it like {name}={_ROWS[name].example}",
                     name,
                 )
+
+    @property
+    def needs_login(self) -> bool:
+        """Whether the page needs a login whatever users there are, so that it may listen beyond this machine."""
+        return bool(self.admin_password or self.oidc_issuer) or self.login == LOGIN_ALWAYS
 
     @property
     def jobs_on_hot_redis(self) -> bool:
@@ -280,7 +318,7 @@ class _Reader:
         other = self.environ.get(_ENV_FILE, "")
         # Path's `/` keeps an absolute name as it is.
         self.file_path = None if env_file is None else root() / (other or env_file)
-        self.file = _read_file(self.file_path) if self.file_path is not None else {}
+        self.file = read_env_file(self.file_path) if self.file_path is not None else {}
         self._read: dict[str, str] = {}
         """Values by name, so that a secret's file is read once."""
 
@@ -308,20 +346,15 @@ class _Reader:
             raise _wrong(name, masked(value), what)
         return value
 
-    def number(self, name: str, least: int, most: int) -> int:
+    def number(self, name: str, least: int, most: int, wrong: str = "is not") -> int:
         value = self.text(name)
         if not (value.isascii() and value.isdigit() and len(value) <= 9 and least <= int(value) <= most):
-            raise _wrong(name, value, f"is not a whole number from {least} to {most}")
+            raise _wrong(name, value, f"{wrong} a whole number from {least} to {most}")
         return int(value)
 
     def number_or_none(self, name: str, least: int, most: int) -> int | None:
         """A whole number, or None for the word `none`."""
-        value = self.text(name)
-        if value == "none":
-            return None
-        if not (value.isascii() and value.isdigit() and len(value) <= 9 and least <= int(value) <= most):
-            raise _wrong(name, value, f"is neither none nor a whole number from {least} to {most}")
-        return int(value)
+        return None if self.text(name) == "none" else self.number(name, least, most, "is neither none nor")
 
     def not_empty(self, name: str) -> str:
         """The value of a password. Raises where it is set but empty: that is a mistake, not a page without password."""
@@ -360,36 +393,3 @@ class _Reader:
 
 def _wrong(name: str, value: str, what: str) -> InvalidSetting:
     return InvalidSetting(f"{name} {shown(value)} {what}: write it like {name}={_ROWS[name].example}", name)
-
-
-def _read_file(path: Path) -> dict[str, str]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (FileNotFoundError, NotADirectoryError):
-        return {}
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise InvalidSetting(f"{path} cannot be read ({why}): make it readable, or take it away", ".env") from None
-    out: dict[str, str] = {}
-    for number, line in enumerate(text.splitlines(), 1):
-        stripped = line.strip()
-        if not stripped or stripped.startswith("#"):
-            continue
-        match = _LINE.fullmatch(stripped)
-        if match is None:
-            # The error does not show the line, because it may have a part of a password.
-            raise InvalidSetting(f"{path} line {number} is not NAME=value: write it like BUDGET_WEB_PORT=8000", ".env")
-        out[match[1]] = _unquoted(match[2], path, number)
-    return out
-
-
-def _unquoted(value: str, path: Path, number: int) -> str:
-    value = value.strip()
-    if value[:1] in ("'", '"'):
-        end = value.find(value[0], 1)
-        after = value[end + 1 :].strip()
-        if end < 0 or (after and not after.startswith("#")):
-            raise InvalidSetting(f"{path} line {number} has a quote that does not close", ".env")
-        return value[1:end]
-    # A comment needs a space before its #, because passwords and URLs may contain one.
-    return re.split(r"\s#", value, maxsplit=1)[0].strip()

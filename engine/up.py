@@ -65,7 +65,12 @@ def demo_allowed(settings: Settings) -> bool:
 
 def commands(demo: bool) -> list[list[tuple[str, list[str]]]]:
     """The processes by name, in the order of stopping: callers first, then those that persist their spends."""
-    callers = [("web", ["web"]), *([("traffic", ["demo-traffic"])] if demo else []), ("scheduler", ["scheduler"])]
+    callers = [
+        ("web", ["web"]),
+        ("api", ["api"]),
+        *([("traffic", ["demo-traffic"])] if demo else []),
+        ("scheduler", ["scheduler"]),
+    ]
     # Persist last: it persists what the others leave.
     workers = [(queue, ["worker", "--queue", queue]) for queue in ("verify", "jobs", "persist")]
     return [callers, workers]
@@ -87,6 +92,10 @@ def _with_servers(
     if port != settings.web_port:
         out.say(f"port {settings.web_port} is taken: the page is on {port}")
     environ["BUDGET_WEB_PORT"] = str(port)
+    api_port = next_free(settings.api_port, settings.api_host, "API", {port})
+    if api_port != settings.api_port:
+        out.say(f"port {settings.api_port} is taken: the API is on {api_port}")
+    environ["BUDGET_API_PORT"] = str(api_port)
     stages = [
         [Child(name, [sys.executable, "-m", "engine", *args], needed_by(name, environ), out) for name, args in stage]
         for stage in commands(demo)

@@ -14,11 +14,15 @@ from redis.retry import Retry
 from sqlalchemy import Engine
 
 from engine.client.sync import BudgetClient
+from engine.flows.alerts.desk import Alerts
+from engine.flows.alerts.sending import Sender
 from engine.flows.catalog.manage import Manage
 from engine.flows.catalog.publish import Publisher
 from engine.flows.catalog.restored import Restored
 from engine.flows.catalog.status import StatusWriter
 from engine.flows.export.exporter import Exporter
+from engine.flows.operations.desk import Operations
+from engine.flows.people import People
 from engine.flows.persist.persister import Persister
 from engine.flows.persist.quarantine import Quarantined
 from engine.flows.persist.refunds import RefundDesk
@@ -44,10 +48,16 @@ from engine.live.transport.protocol import Transport
 from engine.live.transport.routed import open_transport
 from engine.settings import DROP_EXPORTED, PACKED, Settings
 from engine.urls import redis_places
+from engine.views.activity import Activity
+from engine.views.alert_facts import AlertFacts
 from engine.views.board import ANSWER_S
+from engine.views.budget_board import BudgetBoard
+from engine.views.courses import Courses
 from engine.views.forecasts import Forecasts
+from engine.views.health import where_in
 from engine.views.metrics import Metrics
 from engine.views.overview import Overview
+from engine.views.sparks import Sparks
 
 
 class Patience(NamedTuple):
@@ -128,6 +138,13 @@ class System:
         """A client of the same Redis for reads, with a short timeout. RQ's own client waits for minutes."""
         return impatient_redis(self.settings.jobs_redis_url, ANSWER_S)
 
+    def is_waited_for(self, queue: str) -> bool:
+        """Whether a job waits in this queue of RQ; False while its Redis is away, because no other job can take over then."""
+        try:
+            return bool(self.jobs_look.llen(f"rq:queue:{queue}"))
+        except redis.RedisError:
+            return False
+
     @cached_property
     def live(self) -> LiveRedis:
         return LiveRedis(self.wire, self.patience.answer_s)
@@ -163,6 +180,27 @@ class System:
     @cached_property
     def manage(self) -> Manage:
         return Manage(self.catalog, lambda: self.publisher, lambda: self.status, lambda: self.restored)
+
+    @cached_property
+    def operations(self) -> Operations:
+        free = self.manage.free_ids
+        return Operations(self.db, self.catalog, self.live, lambda: self.publisher, lambda: self.status, free)
+
+    @cached_property
+    def alerts(self) -> Alerts:
+        return Alerts(self.db)
+
+    @cached_property
+    def sender(self) -> Sender:
+        return Sender(self.db, bool(self.settings.webhook_private))
+
+    @cached_property
+    def alert_facts(self) -> AlertFacts:
+        return AlertFacts(self.db, self.overview)
+
+    @cached_property
+    def people(self) -> People:
+        return People(self.db, self.settings.admin_password)
 
     @cached_property
     def restored(self) -> Restored:
@@ -206,7 +244,7 @@ class System:
     def rebuilder(self) -> Rebuilder:
         return Rebuilder(
             self.db, self.catalog, self.live, self.journal, self.persister, self.restored, self.inspector,
-            self.instance, self.windows,
+            self.instance, self.windows, self.settings.late_grace_minutes,
         )  # fmt: skip
 
     @cached_property
@@ -245,8 +283,26 @@ class System:
         return Overview(self.db, self.catalog, self.live, self.jobs_look, hot_redis=hot_redis)
 
     @cached_property
+    def activity(self) -> Activity:
+        return Activity(self.db)
+
+    @cached_property
+    def budget_board(self) -> BudgetBoard:
+        """The figures of all brands, shared by the viewers of this process."""
+        return BudgetBoard(self.overview, {"postgresql": where_in(self.db), "redis": self.wire.where})
+
+    @cached_property
+    def sparks(self) -> Sparks:
+        return Sparks(self.db)
+
+    @cached_property
     def forecasts(self) -> Forecasts:
         return Forecasts(self.db, self.overview)
+
+    @cached_property
+    def courses(self) -> Courses:
+        """The course of today, shared by the viewers of this process."""
+        return Courses(self.db, self.catalog, self.forecasts)
 
     @cached_property
     def metrics(self) -> Metrics:

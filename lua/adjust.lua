@@ -1,7 +1,7 @@
 #!lua
 -- Adds a difference to a counter, with a journal entry, for reconcile. It adds and never sets, because spends go on meanwhile.
 -- A difference is valid only while no other adjustment of the shard followed the comparison, so two reconcilers never repair it twice.
--- KEYS  1 shard  2 registry  3 journal  4 the brand's or campaign's hash
+-- KEYS  1 shard  2 registry  3 journal  4 the brand's or campaign's hash  5 of a campaign: its brand's hash, which has its time zone
 -- ARGV  1 layout  2 instance uuid  3 field (`d:20748`, `m:202611`, of a campaign also `f:2`)  4 difference in micros, signed  5 the correction's name: a repeat of the
 --       last one adds nothing  6 the journal number at which the counter and the log were compared
 -- Reply {'ok' | 'done', value after, n of its entry} | {'moved'}: another adjustment came first, compare again
@@ -13,6 +13,7 @@
 -- include: lib/plan.lua
 -- include: lib/changes.lua
 -- include: lib/journal.lua
+-- include: lib/carry_entry.lua
 local shard_key, journal_key, plan_key = KEYS[1], KEYS[3], KEYS[4]
 local layout, instance, field, digits, name, compared_at = unpack(ARGV, 1, 6)
 if not serves(layout) then return { 'wrong_version', LAYOUT } end
@@ -34,7 +35,11 @@ local owner, id = string.match(plan_key, ':(%a+):(%d+)$')
 
 -- A correction of a period that is still open may use its budget up, or free it.
 local day = day_of(shard.now)
-local plan = (owner == 'brand' and read_brand or read_campaign)(plan_key, day, month_of(day), shard.now)
+local brand_key = owner == 'brand' and plan_key or KEYS[5]
+local brand = brand_key and read_brand(brand_key, day, month_of(day), shard.now)
+if brand_key and not brand then return invalidate_shard(shard_key, brand_key) end
+local plan = brand
+if owner == 'campaign' then plan = read_campaign(plan_key, brand and brand.day or day, brand and brand.month or month_of(day), shard.now, brand and brand.zone) end
 if not plan then return invalidate_shard(shard_key, plan_key) end
 for _, budget in ipairs(plan.budgets) do
   if budget.field == field then
@@ -44,11 +49,15 @@ for _, budget in ipairs(plan.budgets) do
 end
 local moved, messages = changes_of({ [id] = plan }, shard.now)
 local line = 'A,' .. owner .. ',' .. id .. ',' .. field .. ',' .. digits .. ',' .. name .. ';'
-local failed = append(shard, journal_key, { 'a', line }, moved)
+local entry = { 'a', line }
+-- What is corrected of the present day is of a day with a carry.
+local begun = brand and add_carries(entry, { [string.match(brand_key, '%d+$')] = brand }, true)
+local failed = append(shard, journal_key, entry, moved, begun)
 if failed then return failed end
 redis.call('HSET', shard_key, 'now', text(shard.now), 'n', text(shard.n), 'adjusted', name, 'adjusted_n', text(shard.n))
 local written = { field, text(value + difference) }
 add_since(plan, written)
 redis.call('HSET', plan_key, unpack(written))
+if begun then redis.call('HSET', brand_key, 'b', carry_text(brand.carry)) end
 publish_messages(shard, messages)
 return { 'ok', text(value + difference), text(shard.n) }

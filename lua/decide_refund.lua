@@ -13,12 +13,12 @@ local layout, instance, campaign_id, event, digits, day, part, verdict, flight =
 if not serves(layout) then return { 'wrong_version', LAYOUT } end
 local shard, refused = open_shard(shard_key, instance)
 if not shard then return refused end
-local today = day_of(shard.now)
 local plans, lost = read_plans(shard.now)
 if not plans then return lost end
 local campaign = plans.campaigns[campaign_id]
 local brand = campaign and plans.brands[campaign.brand_id]
 if not brand then return { 'ok', 'u' } end
+local today = brand.day
 local refund = { campaign = campaign_id, event = event, digits = digits, amount = tonumber(digits), day = tonumber(day), part = part, flight = stored_flight(campaign, flight or '') }
 local names = refund_names(campaign.brand_id, refund.event, refund.part)
 local events = open_dedup(shard_key, 'ev', event_keys, shard.now)

@@ -12,6 +12,7 @@
 --       {'not_ready', why} | {'wrong_version', layout} | {'invalid', index, field}: nothing was written
 -- include: lib/call.lua
 -- include: lib/flight_entry.lua
+-- include: lib/zone_entry.lua
 -- include: lib/plan_changes.lua
 local MAX_OPERATIONS, MAX_TTL_MS = 200, 86400000
 
@@ -101,6 +102,10 @@ local function reserve(operation, was, was_held)
   local campaign = plans.campaigns[operation.campaign]
   local mask = refusal(operation.brand, campaign, operation.amount, now)
   if is_held_back_by(operation.brand, campaign) then mask = mask + PACING end
+  if mask == 0 or is_asked(mask) then
+    note_asked(operation.brand, operation.amount)
+    note_asked(campaign, operation.amount)
+  end
   if mask == RATE then campaign.awaited = math.max(campaign.awaited or 0, operation.amount) end
   if mask > 0 then return 'x' .. mask end
   local expires = text(now + operation.ttl)
@@ -159,7 +164,8 @@ local moved, messages = plan_changes(plans, now)
 if #lines > 0 then
   local entry = { 'h', table.concat(lines) }
   add_flights(entry, plans.campaigns)
-  local failed = append(shard, journal_key, entry, moved, add_trips(entry, plans.campaigns))
+  local zoned, begun = add_zones(entry, plans.brands, now), add_carries(entry, plans.brands)
+  local failed = append(shard, journal_key, entry, moved, add_trips(entry, plans.campaigns) or zoned or begun)
   if failed then return failed end
 end
 local shard_fields, event_fields = { 'now', text(now), 'n', text(shard.n) }, {}
@@ -180,6 +186,7 @@ if #event_fields > 0 then redis.call('HSET', events.write, unpack(event_fields))
 if next(refusals) then tally(shard_key, refusals, shard_fields) end
 redis.call('HSET', shard_key, unpack(shard_fields))
 write_plans(plans)
+add_rates(plans, now, messages)
 publish_messages(shard, messages)
 local told = table.concat(outcomes, ',')
 return { 'ok', told, figures(plans, now, told) }

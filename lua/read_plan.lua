@@ -3,7 +3,8 @@
 -- KEYS  1 shard  2 brand  3.. campaigns
 -- ARGV  1 layout
 -- Reply {'ok', now, n, brand, campaign, ...}
---         brand: `version:archived:daily_limit:monthly_limit:daily_spend:monthly_spend:daily_at:monthly_at` or '' when there is none
+--         brand: `version:archived:daily_limit:monthly_limit:daily_spend:monthly_spend:daily_at:monthly_at` or '' when there is none; with a time zone then
+--         `:zone=` its field (lib/local_day.lua)
 --         campaign: `version:on:causes:daily_spend:monthly_spend` or '' (causes: a bit mask, 0 = running); with limits of its own then
 --         `:daily_limit:monthly_limit:lifetime_limit`, the lifetime's spend (empty without such a limit), and when each last changed; with flights then
 --         `:f1:f2` (lib/flights.lua), and the spend that each one's counter has; with a brake then `:br=` its field, `:bk=` since when its breaker is
@@ -15,24 +16,31 @@
 -- include: lib/calendar.lua
 -- include: lib/plan.lua
 -- include: lib/flight_plan.lua
+-- include: lib/pace.lua
+-- include: lib/pass_rate.lua
+-- include: lib/own_held.lua
 local shard_key, brand_key, layout = KEYS[1], KEYS[2], ARGV[1]
 if not serves(layout) then return { 'wrong_version', LAYOUT } end
 local shard, refused = open_shard(shard_key, '')
 if not shard then return refused end
 local day = day_of(shard.now)
 local month = month_of(day)
-local brand = read_brand(brand_key, day, month)
+local brand = read_brand(brand_key, day, month, shard.now)
 if brand == false then return { 'not_ready', 'lost' } end
 local reply = { 'ok', text(shard.now), text(shard.n), '' }
 if brand then
   local daily, monthly = brand.budgets[1], brand.budgets[2]
   reply[4] = table.concat({ text(brand.version), brand.archived and '1' or '0', optional(daily.limit), optional(monthly.limit),
-    text(daily.spent), text(monthly.spent), daily.since, monthly.since }, ':')
+    text(daily.spent), text(monthly.spent), daily.since, monthly.since }, ':') .. (brand.zone and ':zone=' .. brand.zone_text or '') .. (brand.paused and ':paused=1' or '')
+    .. (brand.carry and ':carry=' .. text(brand.carry.cap) .. ',' .. text(brand.carry.carried) or '')
+  day, month = brand.day, brand.month
+  if brand.paced and not add_pace(brand, brand.paced, 'daily_budget', shard.now, day, brand.held) then return { 'not_ready', 'lost' } end
+  reply[4] = reply[4] .. rate_part(brand)
 end
 -- The check job reads every campaign, so this avoids work: it makes no table per campaign, passes stored values on unchanged, and computes
 -- one mask for all campaigns with the same switches and schedule.
 local day_field, month_field = period_fields(day, month)
-local masks, used_up = {}, brand and budget_mask(brand)
+local masks, used_up, at = {}, brand and budget_mask(brand), local_ms(brand and brand.zone, shard.now)
 for i = 3, #KEYS do
   local line = ''
   local got = brand and redis.pcall('HMGET', KEYS[i], 'v', 'on', 'archived', 'schedule', day_field, month_field, 'x', 'f1', 'f2')
@@ -45,9 +53,9 @@ for i = 3, #KEYS do
       limits, flight_field, _, outside = limits_at(got[7], got[8], got[9], shard.now)
       if not limits then return { 'not_ready', 'lost' } end
     end
-    local own, since, brake = {}, nil, nil
+    local own, since, brake, steps = {}, nil, nil, nil
     if limits then
-      own.budgets, since, brake = read_own_budgets(KEYS[i], limits, flight_field, day_field, month_field, shard.now)
+      own.budgets, since, brake, steps = read_own_budgets(KEYS[i], limits, flight_field, day_field, month_field, shard.now, brand.zone)
       if not own.budgets then return { 'not_ready', 'lost' } end
     end
     local broken = brake and brake.since ~= nil
@@ -55,7 +63,7 @@ for i = 3, #KEYS do
     local mask = masks[switches]
     if not mask then
       if not is_flag(on) or not is_flag(archived) or not is_schedule(schedule) then return { 'not_ready', 'lost' } end
-      mask = used_up + closed_gates(on == '1', archived == '1' or brand.archived, schedule, shard.now, outside, broken)
+      mask = used_up + closed_gates(on == '1', archived == '1' or brand.archived, schedule, at, outside, broken, brand.paused)
       masks[switches] = mask
     end
     local own_line = ''
@@ -67,11 +75,15 @@ for i = 3, #KEYS do
         if budget.field == LIFETIME then lifetime = text(budget.spent) end
       end
       mask = mask + budget_mask(own)
-      own_line = table.concat({ '', got[7], lifetime, unpack(since) }, ':')
+      own_line = table.concat({ '', in_force(got[7], steps), lifetime, unpack(since) }, ':')
       if flights[1] then
         own_line = own_line .. ':' .. got[8] .. ':' .. (got[9] or '') .. ':' .. optional(flights[1].spent) .. ':' .. optional((flights[2] or {}).spent)
       end
       if brake then own_line = own_line .. ':br=' .. brake.text .. ':bk=' .. optional(brake.since) .. ':s=' .. text(brake.row.spent) end
+      local paced, held = redis.call('HGET', KEYS[i], 'p'), held_by(brand, string.match(KEYS[i], '%d+$'))
+      own.key, own.zone = KEYS[i], brand.zone
+      if paced and not add_pace(own, paced, 'campaign_daily_budget', shard.now, day, held or 0) then return { 'not_ready', 'lost' } end
+      own_line = own_line .. rate_part(own)
     end
     line = got[1] .. ':' .. (on == '1' and '1' or '0') .. ':' .. text(mask) .. ':' .. (got[5] or '0') .. ':' .. (got[6] or '0') .. own_line
   elseif got and absent(KEYS[i]) == false then

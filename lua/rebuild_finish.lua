@@ -4,14 +4,18 @@
 -- KEYS  1 shard  2 journal
 -- ARGV  1 token  2 instance uuid  3 generation  4 n of the cursor  5 last entry id that was persisted, '' = begin a new journal
 --       6 lowest now  7 request window ms  8 event window ms, both '' where the memories were kept, with their windows
---       9 `own` where any campaign has limits of its own, else left out
+--       9 `own` where any campaign has limits of its own, else left out or empty
+--       10 the grace for late spends in minutes where the shard has none any more, and 11 the last day that the log has closed (empty = none): late spends
+--         count to the day before, where that is later. Left out, they count to the present day and later ones
+--       12 `late_from`, where each brand with a time zone has its own last closed day: 0. Left out or empty, no day of a zone that has ended takes late spends
 -- Reply {'ok', now} | {'taken'} | {'behind', last entry id}: entries came that were not persisted
 -- include: lib/shard.lua
 -- include: lib/text.lua
 -- include: lib/grace.lua
-local token, instance, generation, cursor_n, last_id, lowest_now, request_ms, event_ms, own = unpack(ARGV, 1, 9)
+local token, instance, generation, cursor_n, last_id, lowest_now, request_ms, event_ms, own, minutes, closed, from = unpack(ARGV, 1, 12)
 local shard_key, journal = KEYS[1], KEYS[2]
 local grace = whole(redis.call('HGET', shard_key, 'grace')) or 0
+if grace == 0 then grace = whole(minutes or '') or 0 end
 local layout = (own == 'own' or grace > 0) and WITH_OWN_LIMITS or LAYOUT
 if redis.call('HGET', shard_key, 'rebuilding') ~= token then return { 'taken' } end
 local now = math.max(read_clock(), tonumber(lowest_now))
@@ -29,8 +33,11 @@ local function window(name, width)
 end
 redis.call('HSET', shard_key, 'mark', instance .. ':' .. generation, 'owner', instance, 'layout', layout, 'now', text(now), 'n', text(n))
 if layout == WITH_OWN_LIMITS then redis.call('HSET', shard_key, 'late_n', text(n)) end
--- Limits and counters of days before are not brought back, so late spends count to the present day and later ones.
-if grace > 0 then redis.call('HSET', shard_key, 'closed', text((previous_day(now)))) end
+if grace > 0 then
+  closed = closed and (whole(closed) or 0) or (previous_day(now))
+  -- What ended in another time zone is not in `closed`, but in the brand's own.
+  redis.call('HSET', shard_key, 'grace', text(grace), 'closed', text(closed), 'late_from', whole(from) and from or text(now))
+end
 if request_ms ~= '' then
   redis.call('HSET', shard_key, window('req', request_ms))
   redis.call('HSET', shard_key, window('ev', event_ms))

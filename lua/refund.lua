@@ -21,15 +21,17 @@ local amount = amount_of(digits)
 if not amount then return { 'invalid', 0, 'amount' } end
 if not is_id(event, 64) then return { 'invalid', 0, 'event_id' } end
 if part ~= '' and not is_id(part, 64) then return { 'invalid', 0, 'refund_id' } end
-local today = day_of(shard.now)
 if given_day ~= '' then
   local day = #given_day <= 6 and string.find(given_day, '^%d+$') and tonumber(given_day)
-  if not day or day > today or day < FIRST_DAY then return { 'invalid', 0, 'day' } end
+  -- No brand's day is further ahead.
+  if not day or day > day_of(shard.now) + 1 or day < FIRST_DAY then return { 'invalid', 0, 'day' } end
 end
 local plans, lost = read_plans(shard.now)
 if not plans then return lost end
 local campaign = plans.campaigns[campaign_id]
 local brand = campaign and plans.brands[campaign.brand_id]
+local today = brand and brand.day or day_of(shard.now)
+if given_day ~= '' and tonumber(given_day) > today then return { 'invalid', 0, 'day' } end
 if not brand then return { 'ok', 'u', figures(plans, shard.now) } end
 
 local names = refund_names(campaign.brand_id, event, part)
@@ -73,7 +75,8 @@ if not outcome then
   failed = give_back(shard, plans, events, names, before, refund)
   outcome = 'k'
 elseif outcome == 'pending' then
-  failed = append(shard, journal_key, { 'h', line_of('W', refund) }, {})
+  local entry = { 'h', line_of('W', refund) }
+  failed = append(shard, journal_key, entry, {}, add_zones(entry, plans.brands, shard.now, brand))
   if not failed then remember_refund(shard, events, names.own, campaign_id .. ',' .. digits .. ',w') end
   outcome = 'w'
 end

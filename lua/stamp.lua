@@ -19,6 +19,8 @@ if minutes ~= '' and minutes ~= grace then
   local closed = whole(got[3]) or 0
   if grace == '0' then closed = math.max(closed, (previous_day(shard.now))) end
   redis.call('HSET', shard_key, 'now', text(shard.now), 'grace', minutes, 'closed', text(closed), 'layout', WITH_OWN_LIMITS)
+  -- In a shard of the first layout no brand has a time zone.
+  if grace == '0' and shard.layout == WITH_OWN_LIMITS then redis.call('HSET', shard_key, 'late_from', text(shard.now)) end
   if shard.layout ~= WITH_OWN_LIMITS then
     redis.call('HSET', shard_key, 'late_n', text(shard.n))
     -- Watchers read the shard again, so those of the release before are refused at once.

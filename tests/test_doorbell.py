@@ -145,8 +145,11 @@ def test_each_due_time_of_two_hours_over_midnight_rings_once(
         "persist": 120,
         "publish": 120,
         "check": 24,
+        "alerts": 120,
+        "webhooks": 120,
         "close_day": 1,
         "close_month": 0,
+        "operations": 120,
         "sweep": 120,
         "verify": 8,
     }
@@ -171,7 +174,7 @@ def test_a_queue_with_a_waiting_run_is_not_rung_again(
     for _ in range(5):
         clock.now += 60
         scheduler.enqueue_jobs()
-    assert {name: len(ids) for name, ids in queued(jobs_redis).items()} == {"persist": 1, "jobs": 3, "verify": 0}
+    assert {name: len(ids) for name, ids in queued(jobs_redis).items()} == {"persist": 1, "jobs": 6, "verify": 0}
     assert not enqueue_now(jobs_redis, JOBS[0])
 
 
@@ -181,7 +184,7 @@ def test_a_queue_of_another_type_does_not_keep_the_other_from_being_rung(
     scheduler.enqueue_jobs()
     jobs_redis.set("rq:queue:persist", "x")
     clock.now += 60
-    assert scheduler.enqueue_jobs() == ["publish", "sweep"]
+    assert scheduler.enqueue_jobs() == ["publish", "alerts", "webhooks", "operations", "sweep"]
 
 
 def test_entries_of_a_queue_that_are_no_text_do_not_keep_ours_from_being_rung(

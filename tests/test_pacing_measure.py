@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.into_docs import replaced
 from benchmarks.pacing import PLANS, Case, Outcome, play
+from benchmarks.pacing_exact import measure
 from benchmarks.pacing_policies import FiveMinuteJob, LinkedIn, OurGate, OurGateAndRate, Policy
 from benchmarks.pacing_traffic import Market, day_of_traffic, market
 from engine.domain.curves import PPM
@@ -55,3 +57,19 @@ def test_a_day_is_the_same_under_its_seed_has_its_outage_and_clumps_where_it_sho
     clumped = day_of_traffic(seeded, 3000, 1, clumped=True)
     first = sum(ms % MINUTE_MS < 1000 for ms in clumped.instants) * PPM // len(clumped.instants)
     assert 320_000 < first < 400_000
+
+
+def test_a_measured_table_takes_the_place_of_the_one_before_and_of_nothing_else() -> None:
+    text = "before\n<!-- a: begin -->\nold\n<!-- a: end -->\nafter\n"
+    new = replaced(text, "a", ["| new |"])
+    assert new == "before\n<!-- a: begin -->\n\n| new |\n\n<!-- a: end -->\nafter\n"
+    assert replaced(new, "a", ["| new |"]) == new
+    with pytest.raises(ValueError, match="no block <!-- b: begin -->"):
+        replaced(text, "b", [])
+
+
+def test_a_refused_try_passes_at_the_millisecond_that_it_was_told_and_holds_overspend_nothing() -> None:
+    told = list[str]()
+    found = measure(told.append, 60, 60)
+    assert (found.right, found.retries, found.holds, found.over) == (60, 60, 60, 0)
+    assert told[0] == "| `retry_at`: refused one ms before, accepted at it | 60 of 60 |"

@@ -47,7 +47,8 @@ END_OF_BUDGETS = """)
 \"\"\"Append only: replies"""
 BUDGET_SEEN = """
 from types import SimpleNamespace
-from engine.client.watch.eligibility import EligibilityView, WatchFilter
+from engine.client.watch.eligibility import EligibilityView
+from engine.client.watch.wanted import WatchFilter
 from engine.client.watch.messages import read_brand, read_campaign, read_message
 from engine.domain.periods import DAY_MS
 from engine.flows.catalog.plans import _OF_BRAND
@@ -58,7 +59,7 @@ from engine.live.keys import keys_of_brand
 from engine.live.plans import read_brand_line
 from engine.live.replies import Figures, SpendResult
 from engine.views.models import BrandView
-from engine.views.overview import _budgets
+from engine.views.figures import budgets_of
 
 campaign, now = 81 * 65536 + 1, 20_780 * DAY_MS + 5
 # Figures, and the causes of a result that follow from later figures.
@@ -75,9 +76,9 @@ live = read_brand_line(81, [b"ok", str(now).encode(), b"9", b"3:0:10::5:5:::7:7:
 assert live.daily_limit == 10 and live.budget("team_budget").limit == 7
 assert [(p.field, p.spent, p.limit) for p in _above(_of_brand(live), 1)] == [("team_budget", 7, 7)]
 assert began("team_budget", None, live) == now - 2
-row = SimpleNamespace(id=81, version=1, archived_at=None,
-    daily_budget_micros=10, monthly_budget_micros=None, team_budget_micros=7, pace=())
-view = BrandView(81, None, "A", False, _budgets(row, live, (0, 0)), 1, now, True)
+row = SimpleNamespace(id=81, version=1, archived_at=None, stops="0",
+    daily_budget_micros=10, monthly_budget_micros=None, team_budget_micros=7, pace=(), steps=(), zone="", rollover_cap_micros=None)
+view = BrandView(81, None, "A", False, budgets_of(row, live, (0, 0), now), 1, now, True)
 assert view.used_up == ("team_budget",) and view.meters[2][0].title == "The team's day"
 assert _OF_BRAND["team"] == "team budget"
 
@@ -118,7 +119,7 @@ from engine.doorbell import schedule_id
 from engine.job_table import BY_NAME
 from engine.rq_gate import function_of
 from engine.views.health import _job
-from web.forms import RESERVED
+from engine.ledger.user_names import RESERVED
 
 row = BY_NAME["shine"]
 assert function_of("engine.jobs.shine")() == "shone" and schedule_id(row) == "schedule-shine"

@@ -9,7 +9,7 @@ import pytest
 
 from engine.errors import InvalidSetting
 from engine.secret_files import FROM_FILE
-from engine.settings import Settings, hot_redis_url
+from engine.settings import TABLE, Settings, hot_redis_url
 
 VALUES = {
     "REDIS_URL": "redis://:s3cret@hot:6379/0",
@@ -18,12 +18,20 @@ VALUES = {
     "SECRET_KEY": "s3cret-signs",
     "BUDGET_ADMIN_PASSWORD": "s3cret word",
     "METRICS_TOKEN": "s3cret-token",
+    "BUDGET_OIDC_CLIENT_SECRET": "s3cret of the page",
 }
 URLS = {name: VALUES[name] for name in ("REDIS_URL", "JOBS_REDIS_URL", "DATABASE_URL")}
 
 
+PROVIDER = {
+    row.name: row.example
+    for row in TABLE
+    if row.name in ("BUDGET_OIDC_ISSUER", "BUDGET_OIDC_CLIENT_ID", "BUDGET_OIDC_GROUPS", "BUDGET_PUBLIC_URL")
+}
+
+
 def load(**environ: str) -> Settings:
-    return Settings.load(environ, None)
+    return Settings.load({**PROVIDER, **environ} if any("OIDC" in name for name in environ) else environ, None)
 
 
 def test_every_secret_may_stand_in_a_file_of_its_own(tmp_path: Path) -> None:

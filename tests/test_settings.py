@@ -20,6 +20,10 @@ URLS = {
 PROXIED = {"BUDGET_PUBLIC_URL": "https://budgets.example.com", "BUDGET_TRUSTED_PROXIES": "10.0.0.5/32,10.1.0.0/24"}
 
 
+PROVIDER = {row.name: row.example for row in TABLE if row.name.startswith(("BUDGET_OIDC_", "BUDGET_PUBLIC_URL"))}
+"""The settings of a login provider, which are set together."""
+
+
 def load(**environ: str) -> Settings:
     return Settings.load(environ, None)
 
@@ -44,7 +48,7 @@ def test_all_spends_are_kept_unless_a_number_of_days_is_named() -> None:
 def test_each_setting_is_one_row_with_its_field_and_parser() -> None:
     assert [row.field for row in TABLE] == [f.name for f in fields(Settings) if f.name != "embedded"]
     for row in TABLE:
-        assert getattr(load(**{**URLS, row.name: row.example}), row.field) not in (None, ""), row.name
+        assert getattr(load(**{**URLS, **PROVIDER, row.name: row.example}), row.field) not in (None, ""), row.name
 
 
 def test_an_empty_value_counts_as_unset() -> None:
@@ -182,11 +186,13 @@ def test_one_redis_for_both_is_noticed() -> None:
 
 def test_every_setting_of_the_table_reaches_env_and_the_example_file() -> None:
     example = (Path(__file__).resolve().parents[1] / ".env.example").read_text()
-    given = load(**URLS, SECRET_KEY="k", BUDGET_ADMIN_PASSWORD="p", METRICS_TOKEN="t", **PROXIED).as_environment()
+    given = load(
+        **URLS, SECRET_KEY="k", BUDGET_ADMIN_PASSWORD="p", METRICS_TOKEN="t", **(PROVIDER | PROXIED)
+    ).as_environment()
     for row in TABLE:
         assert row.name in given
         assert f"#{row.name}=" in example
-        assert Settings.load({**URLS, row.name: row.example}, None), "each example is a good value"
+        assert Settings.load({**URLS, **PROVIDER, row.name: row.example}, None), "each example is a good value"
 
 
 @pytest.mark.parametrize("empty", ["", "  "])

@@ -12,9 +12,12 @@ from tools.golden_brakes import BRAKED
 from tools.golden_flights import FLOWN
 from tools.golden_holds import HELD
 from tools.golden_late import LATE
+from tools.golden_limit_changes import SCHEDULED
 from tools.golden_own import LIMITED
 from tools.golden_pacing import PACED
+from tools.golden_pauses import PAUSED
 from tools.golden_refunds import REFUNDED
+from tools.golden_rollover import ROLLED
 from tools.golden_steps import (
     BRAND,
     EARLY,
@@ -41,6 +44,7 @@ from tools.golden_steps import (
     spends,
     step,
 )
+from tools.golden_zones import ZONED
 
 OFFICE: Final = Schedule.parse(
     {"days": ["mon", "tue", "wed", "thu", "fri"], "start_time": "09:00", "end_time": "17:00"}
@@ -381,5 +385,9 @@ CASES: Final = (
     *FLOWN,
     *PACED,
     *LATE,
+    *ZONED,
+    *PAUSED,
+    *ROLLED,
     *BRAKED,
+    *SCHEDULED,
 )

@@ -22,6 +22,7 @@ from tools.golden_steps import (
 )
 
 _HOUR: Final = 3_600_000
+_DAY: Final = 24 * _HOUR
 
 
 def _flight(no: int, starts: int, ends: int, limit: int, counter: int | None = None) -> str:
@@ -73,6 +74,23 @@ FLOWN: Final = (
             draw("d", f"{FIRST},10,1;", 10, ms=NOON + 20),
             plan(FIRST, ms=NOON + 20),
             hold(f"R,{FIRST},bid-3,1,60000;", ms=NOON + _HOUR),
+        ],
+    ),
+    Case(
+        "a flight that is spread evenly has a part for each day, and the last day has all that is left",
+        [
+            limits(2, f"|{_flight(1, -_HOUR, 3 * _DAY - 12 * _HOUR, 750)},e"),
+            ask("a", line(FIRST, 129)),
+            ask("b", line(FIRST, 128)),
+            packed("try_spends", "c", f"{FIRST},3,2;{SECOND},7,1;", 4, (0, 1, 0), (1, 7, 2)),
+            record("d", line(FIRST, 22, "win-1")),
+            plan(FIRST, SECOND),
+            watched(NOON),
+            ask("e", line(FIRST, 301), ms=NOON + _DAY),
+            hold(f"R,{FIRST},bid-1,301,60000;R,{FIRST},bid-2,20,60000;", ms=NOON + _DAY),
+            limits(3, f"|{_flight(1, -_HOUR, 3 * _DAY - 12 * _HOUR, 760)},e", ms=NOON + _DAY),
+            ask("f", line(FIRST, 10), ms=NOON + 2 * _DAY),
+            plan(FIRST, ms=NOON + 2 * _DAY),
         ],
     ),
 )

@@ -84,4 +84,21 @@ PACED: Final = (
             ask("d", line(FIRST, 1), ms=NOON + 200),
         ],
     ),
+    Case(
+        "the first call of a minute sets its pass rate by what was asked before, and a quiet minute raises it",
+        [
+            _paced(2, "|p=0,1000000,150"),
+            ask("a", line(FIRST, 9_000), line(FIRST, 9_000), line(FIRST, 9_000)),
+            record("b", line(SECOND, 3_000), ms=NOON + 60_000),
+            ask("c", line(SECOND, 9_000), ms=NOON + 60_000),
+            limits(2, "1000000::|p=0,1000000,150", ms=NOON + 60_000),
+            ask("d", line(FIRST, 4_000), ms=NOON + 60_000),
+            packed(
+                "try_spends", "e", f"{FIRST},4000,2;{SECOND},3000,1;", 4, (0, 1, 0), (2000, 3000, 2000), NOON + 120_000
+            ),
+            hold(f"R,{FIRST},bid-1,3000,60000;", ms=NOON + 120_000),
+            ask("f", line(FIRST, 2_000), line(SECOND, 2_000), ms=NOON + 300_000),
+            step("read_watched", [KEYS.shard, KEYS.brand(BRAND), KEYS.campaign(FIRST)], (LAYOUT,), NOON + 360_000),
+        ],
+    ),
 )

@@ -40,6 +40,7 @@ HEADS: Final = {
     "dev": "What runs and tests the project.",
     "bench": "The peers of `make bench`.",
     "export": "What `budget-engine export` needs beside the engine.",
+    "oidc": "What a login with an OpenID provider needs beside the engine.",
 }
 SIMPLE: Final = "application/vnd.pypi.simple.v1+json"
 
@@ -54,6 +55,7 @@ def wanted() -> dict[str, list[str]]:
         "dev": [*project["project"]["dependencies"], *extras["dev"]],
         "bench": extras["bench"],
         "export": extras["export"],
+        "oidc": extras["oidc"],
     }
 
 

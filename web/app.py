@@ -12,28 +12,52 @@ from flask.sessions import SecureCookieSessionInterface
 from flask_wtf import CSRFProtect
 from werkzeug.routing import IntegerConverter
 
+from engine.ledger import alerts as alert_rows
+from engine.ledger import users
+from engine.ledger.logins import LoginCounts
 from web import (
+    access,
+    activity,
+    alert_settings,
+    alerts,
+    brand,
+    budget_edit,
+    budgets,
+    bulk,  # noqa: F401  # its views are of the blueprint of operations
+    campaign,
     catalog,
+    diagnosis,
     failures,
     flights,
     formats,
     guard,
     health,
+    imports,
+    limits,
     login,
+    me,
     messages,
     metrics,
+    notes,
+    oidc,
+    operation_words,
+    operations,
+    people,
     queues,
     requests,
     seen,
+    spend_log,
     spending,
     status,
     view,
     words,
 )
+from web.alert_counts import AlertCounts
+from web.need import LoginNeed
 from web.proxies import Proxies
 from web.services import KEY
 from web.sessions import Sessions
-from web.throttle import Throttle
+from web.throttle import FORGET_S, Throttle
 
 if TYPE_CHECKING:
     from engine.wiring import System
@@ -43,10 +67,34 @@ SHARED_REDIS = (
     "Job queues and budgets share one Redis. Whoever can write to it can start and delete jobs: give the jobs a Redis of their own "
     "(JOBS_REDIS_URL)."
 )
+PAGES = (
+    status,
+    budgets,
+    activity,
+    imports,
+    notes,
+    spend_log,
+    alerts,
+    alert_settings,
+    brand,
+    budget_edit,
+    campaign,
+    diagnosis,
+    spending,
+    catalog,
+    flights,
+    limits,
+    operations,
+    people,
+    me,
+    login,
+    health,
+)
+"""Modules with a blueprint each."""
 
 
 def create_app(system: System) -> Flask:
-    """Makes the console. Without an admin password in the settings it answers on loopback only."""
+    """Makes the console. Without an admin password in the settings, and without users, it answers on loopback only."""
     settings = system.settings
     password = settings.admin_password or None
     app = Flask(__name__)
@@ -62,18 +110,23 @@ def create_app(system: System) -> Flask:
         MAX_CONTENT_LENGTH=256 * 1024,
     )
     app.extensions[KEY] = system
-    app.extensions["login_throttle"] = Throttle()
+    app.extensions["login_throttle"] = Throttle(LoginCounts(lambda: system.db, FORGET_S))
     app.extensions["sessions"] = Sessions(lambda: system.db)
+    app.extensions["alert_counts"] = AlertCounts(lambda: alert_rows.counts(system.db))
+    app.extensions["login_need"] = LoginNeed(settings.needs_login, lambda: users.exist(system.db))
     app.session_interface = SecureWhenHttps()
     app.wsgi_app = Proxies(app.wsgi_app, settings.trusted_proxies, settings.public_url)  # type: ignore[method-assign, assignment]  # as Flask's own documentation does it
     formats.install(app)
     words.install(app)
+    operation_words.install(app)
+    activity.install(app)
     seen.install(app)
     requests.install(app)
-    guard.install(app, password)
+    guard.install(app)
     csrf = CSRFProtect(app)
-    for module in (status, spending, catalog, flights, login, health):
+    for module in PAGES:
         app.register_blueprint(module.blueprint)
+    oidc.install(app, settings)
     metrics.install(app, system.metrics, settings.metrics_token)
     failures.install(app)
     warnings = [SHARED_REDIS] if settings.jobs_on_hot_redis else []
@@ -85,8 +138,12 @@ def create_app(system: System) -> Flask:
     def always() -> dict[str, object]:
         return {
             "actor": g.get("actor"),
+            "alert_count": alerts.open_count,
+            "may": access.may,
+            "oidc": bool(settings.oidc_issuer),
+            "sees_all": (who := g.get("person")) is not None and who.sees_all,
             "waiting": messages.waiting,
-            "login_needed": password is not None,
+            "login_needed": g.get("login_needed", True),
             "warnings": warnings,
             "FILTERS": view.FILTERS,
             "CAUSE_WORDS": view.CAUSE_WORDS,

@@ -22,8 +22,9 @@ from engine.errors import Conflict, InvalidInput
 from engine.flows.catalog.manage import Changed
 from engine.ledger.records import BrandRecord, CampaignRecord
 from web import messages
-from web.forms import PER_MINUTE, BrandForm, CampaignForm, ConfirmForm, ReturnForm, complain, version_of
+from web.forms import PER_MINUTE, BrandForm, CampaignForm, ConfirmForm, ReturnForm
 from web.guard import is_htmx
+from web.refusals import complain, version_of
 from web.services import services
 from web.status import back_to_status, render_live
 
@@ -38,7 +39,7 @@ STALE = (
 @blueprint.route("/brands/new", methods=["GET", "POST"])
 def new_brand() -> ResponseReturnValue:
     """Creates a brand."""
-    form = BrandForm()
+    form = BrandForm().offering(_curves())
     if not form.is_submitted():
         # The fields show "none", so that a person sees "no limit" before saving it.
         form.daily_budget.data = form.monthly_budget.data = NO_LIMIT_WORD
@@ -58,7 +59,7 @@ def edit_brand(brand_id: int) -> ResponseReturnValue:
     if brand.archived:
         flash(f"{brand.name} is archived: it changes no more until it is brought back.", "warn")
         return redirect(url_for("catalog.unarchive_brand", brand_id=brand_id))
-    form = BrandForm()
+    form = BrandForm().offering(_curves())
     current: dict[str, str] = {}
     if not form.is_submitted():
         form.fill(brand)
@@ -66,7 +67,10 @@ def edit_brand(brand_id: int) -> ResponseReturnValue:
         if said := _said_first(form, "brand", brand, values):
             return render_template("brand_form.html", form=form, brand=brand, current={}, said=said)
         changed = _apply(
-            form, lambda: services().manage.update_brand(brand_id, g.actor, **values, expected_version=expected)
+            form,
+            lambda: services().manage.update_brand(
+                brand_id, g.actor, **values, expected_version=expected, note=form.note.data
+            ),
         )
         if changed is not None:
             _report(changed, f"Brand {changed.row.name} saved.")
@@ -76,18 +80,30 @@ def edit_brand(brand_id: int) -> ResponseReturnValue:
             now = BrandForm(formdata=None)
             now.fill(brand)
             current = _stored_values(
-                form, now, ("name", "daily_budget", "monthly_budget", "pacing", "catch_up", "external_id")
+                form,
+                now,
+                (
+                    "name",
+                    "daily_budget",
+                    "monthly_budget",
+                    "rollover_cap",
+                    "pacing",
+                    "catch_up",
+                    "time_zone",
+                    "external_id",
+                ),
             )
             form.expected_version.data = str(brand.version)
     archived = services().catalog.archived_campaigns(brand_id)
-    return _page("brand_form.html", form, brand=brand, current=current, archived=archived)
+    zone = services().overview.brand(brand_id, alone=True).new_zone
+    return _page("brand_form.html", form, brand=brand, current=current, archived=archived, new_zone=zone)
 
 
 @blueprint.route("/brands/<int:brand_id>/campaigns/new", methods=["GET", "POST"])
 def new_campaign(brand_id: int) -> ResponseReturnValue:
     """Creates a campaign of a brand."""
     brand = services().catalog.brand(brand_id)
-    form = CampaignForm()
+    form = CampaignForm().offering(_curves())
     if form.validate_on_submit() and (values := form.values()) is not None:
         limits = OwnLimits(*(values.pop(kind.column, None) for kind in CAMPAIGN_BUDGETS))
         brake = Brake(values.pop("rate_limit_micros", None), values.pop("breaker_micros", None))
@@ -107,7 +123,7 @@ def edit_campaign(campaign_id: int) -> ResponseReturnValue:
     if campaign.archived:
         flash(f"{campaign.name} is archived: it changes no more until it is brought back.", "warn")
         return redirect(url_for("catalog.unarchive_campaign", campaign_id=campaign_id))
-    form = CampaignForm()
+    form = CampaignForm().offering(_curves())
     current: dict[str, str] = {}
     if not form.is_submitted():
         form.fill(campaign)
@@ -118,7 +134,9 @@ def edit_campaign(campaign_id: int) -> ResponseReturnValue:
             )
         changed = _apply(
             form,
-            lambda: services().manage.update_campaign(campaign_id, g.actor, **values, expected_version=expected),
+            lambda: services().manage.update_campaign(
+                campaign_id, g.actor, **values, expected_version=expected, note=form.note.data
+            ),
         )
         if changed is not None:
             _report(changed, f"Campaign {changed.row.name} saved.")
@@ -140,16 +158,31 @@ def edit_campaign(campaign_id: int) -> ResponseReturnValue:
 def pause(campaign_id: int) -> ResponseReturnValue:
     """Pauses a campaign by a person's switch."""
     return _after_switch(
-        services().manage.pause_campaign(campaign_id, g.actor), "paused. It stays off until somebody resumes it."
+        services().manage.pause_campaign(campaign_id, g.actor, request.form.get("note")),
+        "paused. It stays off until somebody resumes it.",
     )
 
 
 @blueprint.post("/campaigns/<int:campaign_id>/resume")
 def resume(campaign_id: int) -> ResponseReturnValue:
     """Releases a person's switch and closes an open breaker, so that the campaign runs when budgets and schedule allow it."""
-    changed = services().manage.resume_campaign(campaign_id, g.actor)
+    changed = services().manage.resume_campaign(campaign_id, g.actor, request.form.get("note"))
     breaker = " Its breaker is closed." if changed.closed_breaker else ""
     return _after_switch(changed, f"resumed.{breaker} It runs whenever budget and schedule permit.")
+
+
+@blueprint.post("/brands/<int:brand_id>/pause")
+def pause_brand(brand_id: int) -> ResponseReturnValue:
+    """Stops a whole brand; its campaigns keep their own switches."""
+    changed = services().manage.pause_brand(brand_id, g.actor)
+    return _after_switch(changed, "paused. It stays so until somebody resumes it.")
+
+
+@blueprint.post("/brands/<int:brand_id>/resume")
+def resume_brand(brand_id: int) -> ResponseReturnValue:
+    """Takes the pause of a brand back."""
+    changed = services().manage.resume_brand(brand_id, g.actor)
+    return _after_switch(changed, "resumed. Each campaign runs as its own switch, budget and schedule permit.")
 
 
 @blueprint.route("/brands/<int:brand_id>/archive", methods=["GET", "POST"])
@@ -159,7 +192,7 @@ def archive_brand(brand_id: int) -> ResponseReturnValue:
     if ConfirmForm().validate_on_submit():
         changed = services().manage.archive_brand(brand_id, g.actor)
         _report(changed, _archived_message("Brand", brand.name, url_for("catalog.unarchive_brand", brand_id=brand_id)))
-        return redirect(url_for("status.status"))
+        return redirect(url_for("budgets.budgets"))
     running = len(services().catalog.campaigns(brand_id))
     return render_template(
         "confirm.html", form=ConfirmForm(), entity="brand", name=brand.name, brand=brand, campaigns=running
@@ -238,19 +271,30 @@ def _apply(form: FlaskForm, change: Callable[[], Changed[Any]]) -> Changed[Any] 
     return None
 
 
+def _curves() -> list[str]:
+    """The curves that people made, for the forms' choices."""
+    return services().catalog.curves.names()
+
+
 def _taken_pacing(values: dict[str, Any]) -> Pacing:
     """The pacing of a new row, taken out of a form's values."""
     return Pacing(values.pop("pacing", NO_PACING.mode), values.pop("catch_up", NO_PACING.catch_up))
 
 
 def _said_first(form: FlaskForm, entity: str, row: BrandRecord | CampaignRecord, values: dict[str, Any]) -> list[str]:
-    """What a change of pacing will do, to be confirmed; empty where there is none, or it was confirmed."""
-    wanted = tuple(values.get(name, getattr(row, name)) for name in ("pacing", "catch_up"))
-    # What was confirmed is this very pacing.
-    if wanted == (row.pacing, row.catch_up) or form.confirmed.data == ",".join(wanted):
+    """What a change of pacing or of the time zone will do, to be confirmed; empty where there is none, or it was confirmed."""
+    wanted = [values.get(name, getattr(row, name)) for name in ("pacing", "catch_up")]
+    said = []
+    if isinstance(row, BrandRecord) and (zone := values.get("time_zone")):
+        effect = services().overview.zone_effect(row.id, zone)
+        said += [effect] if effect else []
+        wanted += [zone] if effect else []
+    # What was confirmed is this very pacing and zone.
+    if (not said and wanted == [row.pacing, row.catch_up]) or form.confirmed.data == ",".join(wanted):
         return []
     try:
-        said = [services().overview.paced.of_change(entity, row.id, values)]
+        if wanted[:2] != [row.pacing, row.catch_up]:
+            said.append(services().overview.paced.of_change(entity, row.id, values))
     except InvalidInput:
         return []  # the change is refused beside its field
     form.confirmed.data = ",".join(wanted)
@@ -270,7 +314,8 @@ def _after_switch(changed: Changed[Any], what: str) -> ResponseReturnValue:
     _report(changed, f"{changed.row.name} {what}")
     if is_htmx():
         return render_live()
-    return back_to_status(changed.row.brand_id)
+    row = changed.row
+    return back_to_status(row.id if isinstance(row, BrandRecord) else row.brand_id)
 
 
 def _page(template: str, form: FlaskForm, **values: Any) -> ResponseReturnValue:

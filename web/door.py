@@ -1,8 +1,8 @@
 """Reads each request whole, in bounded time, before a thread is given to it.
 
 The server passes a request on after its head; the body arrives at the sender's pace. Waiting for it here takes no
-thread, so pages are answered however many senders stall. Endpoints that never wait, and /metrics, have threads of
-their own.
+thread, so pages are answered however many senders stall. Endpoints that never wait, /metrics and downloads have threads
+of their own. A download is sent while it is made, so its size takes no memory.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
-from web.gate import NEVER_WAITS, PAGES, WAITING, Wsgi
+from web import imports
+from web.gate import DOWNLOAD, NEVER_WAITS, PAGES, WAITING, Wsgi
 
 BODY_S: Final = 5.0
 """Seconds for a whole body, counted from the request's head."""
@@ -23,11 +24,18 @@ BODIES: Final = 256
 SMALL: Final = 8 * 1024
 """The largest body in bytes of a request without this site's cookie. A login is far smaller."""
 LARGE: Final = 256 * 1024
+UPLOAD_S: Final = 60.0
+UPLOADS: Final = 4
+"""Files that are read at the same time, each in as many seconds as above."""
 _COOKIE: Final = "budget_engine="
 _SCRAPED: Final = ("/metrics",)
 _FREE: Final = 4
 _SCRAPES: Final = 2
 _SCRAPES_WAITING: Final = 8
+DOWNLOADS: Final = 4
+"""Downloads that are sent at the same time. Further ones get 503 with Retry-After."""
+PART_S: Final = 20.0
+"""Seconds in which a reader takes the next part of a download; then it ends."""
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -35,16 +43,12 @@ Send = Callable[[Message], Awaitable[None]]
 Answer = tuple[int, list[tuple[str, str]], bytes]
 
 
-class _Refused(Exception):
+class Refused(Exception):
     """A request that is refused before any page."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
-        self.answer: Answer = (
-            status,
-            [("Content-Type", "text/plain; charset=utf-8"), ("Connection", "close"), ("Retry-After", "1")],
-            f"{message}\n".encode(),
-        )
+        self.status = status
 
 
 class _Disconnected(Exception):
@@ -62,23 +66,28 @@ class Door:
         self._pages = ThreadPoolExecutor(PAGES + WAITING + 4, "page")
         self._free = ThreadPoolExecutor(_FREE, "health")
         self._scraped = ThreadPoolExecutor(_SCRAPES, "metrics")
+        self._downloads = DOWNLOADS
+        self._free_uploads = UPLOADS
+        self._downloaded = ThreadPoolExecutor(DOWNLOADS, "download")
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Handles one request."""
         if scope["type"] != "http":
             return
         try:
+            if scope["path"].endswith(DOWNLOAD):
+                await self._download(scope, receive, send)
+                return
             status, headers, body = await self._answer(scope, receive)
         except _Disconnected:
             return
-        except _Refused as refused:
-            status, headers, body = refused.answer
-        encoded = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-        await send({"type": "http.response.start", "status": status, "headers": encoded})
+        except Refused as refused:
+            status, headers, body = self.refusal(refused)
+        await send(_head(status, headers))
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 
     async def _answer(self, scope: Message, receive: Receive) -> Answer:
-        headers = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"]]
+        headers = _headers(scope)
         path = scope["path"]
         loop = asyncio.get_running_loop()
         if path in NEVER_WAITS or path in _SCRAPED:
@@ -87,36 +96,79 @@ class Door:
             if path in NEVER_WAITS:
                 return await loop.run_in_executor(self._free, _run_page, self._app, environ)
             if self._scrapes <= 0:
-                raise _Refused(503, "Too many scrapes at once: try again in a moment.")
+                raise Refused(503, "Too many scrapes at once: try again in a moment.")
             self._scrapes -= 1
             try:
                 return await loop.run_in_executor(self._scraped, _run_page, self._app, environ)
             finally:
                 self._scrapes += 1
-        body = await self._body(headers, receive)
-        return await loop.run_in_executor(self._pages, _run_page, self._app, _environ(scope, headers, body))
+        body = await self._body(headers, receive, path == imports.PATH)
+        return await self.run(path, _environ(scope, headers, body))
 
-    async def _body(self, headers: list[tuple[str, str]], receive: Receive) -> bytes:
-        """Reads the whole body. Raises _Refused where it is too large or too slow."""
+    async def run(self, path: str, environ: dict[str, Any]) -> Answer:
+        """The answer of the WSGI application, in a thread. Raises Refused."""
+        return await self.in_thread(self._pages, environ)
+
+    async def in_thread(self, pool: ThreadPoolExecutor, environ: dict[str, Any]) -> Answer:
+        """The same, in a thread of this pool."""
+        return await asyncio.get_running_loop().run_in_executor(pool, _run_page, self._app, environ)
+
+    def most(self, given: dict[str, str]) -> int:
+        """The largest body in bytes of a request with these headers."""
+        return LARGE if _COOKIE in given.get("cookie", "") else SMALL
+
+    def refusal(self, refused: Refused) -> Answer:
+        """The answer to a request that is refused before any page."""
+        headers = [("Content-Type", "text/plain; charset=utf-8"), ("Connection", "close"), ("Retry-After", "1")]
+        return refused.status, headers, f"{refused}\n".encode()
+
+    async def _download(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Sends a response part by part, each when its reader has taken the one before."""
+        headers = _headers(scope)
+        body = await self._body(headers, receive)
+        if self._downloads <= 0:
+            raise Refused(503, "Too many downloads at once: try again in a moment.")
+        loop, reader = asyncio.get_running_loop(), asyncio.ensure_future(_until_gone(receive))
+
+        def put(message: Message) -> None:
+            """From the download's thread. Raises _Disconnected, TimeoutError."""
+            if reader.done():
+                raise _Disconnected
+            asyncio.run_coroutine_threadsafe(_sent(send, message), loop).result(PART_S)
+
+        self._downloads -= 1
+        try:
+            environ = _environ(scope, headers, body)
+            await loop.run_in_executor(self._downloaded, _run_download, self._app, environ, put)
+        finally:
+            self._downloads += 1
+            reader.cancel()
+
+    async def _body(self, headers: list[tuple[str, str]], receive: Receive, upload: bool = False) -> bytes:
+        """Reads the whole body. upload: it may be a file. Raises Refused where it is too large or too slow."""
         given = dict(headers)
         if "content-length" not in given and "transfer-encoding" not in given:
             return b""
-        most = LARGE if _COOKIE in given.get("cookie", "") else SMALL
+        file = upload and _COOKIE in given.get("cookie", "")
+        most = imports.MOST_BODY if file else self.most(given)
         length = given.get("content-length", "")
         if length.isascii() and length.isdigit() and (len(length) > 9 or int(length) > most):
-            raise _Refused(413, f"A request of that size is not read: {most} bytes are the most here.")
+            raise Refused(413, f"A request of that size is not read: {most} bytes are the most here.")
         if length == "0":
             return b""
-        if self._free_bodies <= 0:
-            raise _Refused(503, "Too many requests are being read at once: try again in a moment.")
-        self._free_bodies -= 1
+        if (self._free_uploads if file else self._free_bodies) <= 0:
+            raise Refused(503, "Too many requests are being read at once: try again in a moment.")
+        self._free_uploads -= file
+        self._free_bodies -= not file
+        body_s = UPLOAD_S if file else self._body_s
         try:
-            async with asyncio.timeout(self._body_s):
+            async with asyncio.timeout(body_s):
                 return await _read(receive, most)
         except TimeoutError:
-            raise _Refused(408, f"The request was not there whole within {self._body_s:g} s.") from None
+            raise Refused(408, f"The request was not there whole within {body_s:g} s.") from None
         finally:
-            self._free_bodies += 1
+            self._free_uploads += file
+            self._free_bodies += not file
 
 
 async def _read(receive: Receive, most: int) -> bytes:
@@ -127,9 +179,27 @@ async def _read(receive: Receive, most: int) -> bytes:
             raise _Disconnected
         parts += message.get("body", b"")
         if len(parts) > most:
-            raise _Refused(413, f"A request of that size is not read: {most} bytes are the most here.")
+            raise Refused(413, f"A request of that size is not read: {most} bytes are the most here.")
         if not message.get("more_body", False):
             return bytes(parts)
+
+
+async def _until_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _sent(send: Send, message: Message) -> None:
+    await send(message)
+
+
+def _headers(scope: Message) -> list[tuple[str, str]]:
+    return [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"]]
+
+
+def _head(status: int, headers: list[tuple[str, str]]) -> Message:
+    encoded = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+    return {"type": "http.response.start", "status": status, "headers": encoded}
 
 
 def _environ(scope: Message, headers: list[tuple[str, str]], body: bytes) -> dict[str, Any]:
@@ -179,3 +249,22 @@ def _run_page(app: Wsgi, environ: dict[str, Any]) -> Answer:
             close()
     status, headers = started[-1]
     return status, headers, body
+
+
+def _run_download(app: Wsgi, environ: dict[str, Any], put: Callable[[Message], None]) -> None:
+    """Runs a page in a thread, and puts each of its parts. An error after the head ends the connection, so that no part passes for the whole."""
+    started: list[tuple[int, list[tuple[str, str]]]] = []
+
+    def start(status: str, headers: list[tuple[str, str]], exc_info: object = None) -> None:
+        started.append((int(status.partition(" ")[0]), headers))
+
+    parts: Iterable[bytes] = app(environ, start)
+    try:
+        put(_head(*started[-1]))
+        for part in parts if environ["REQUEST_METHOD"] != "HEAD" else ():
+            if part:
+                put({"type": "http.response.body", "body": part, "more_body": True})
+        put({"type": "http.response.body", "body": b"", "more_body": False})
+    finally:
+        if (close := getattr(parts, "close", None)) is not None:
+            close()

@@ -8,21 +8,23 @@ from typing import Any, Final
 from flask import Blueprint, flash, g, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_wtf import FlaskForm
-from wtforms import BooleanField, StringField
+from wtforms import BooleanField, SelectField, StringField
 
-from engine.domain.flights import InvalidFlight, instant_text, parse_instant
+from engine.domain.flights import InvalidFlight, parse_instant
+from engine.domain.ids import brand_of
 from engine.domain.money import parse_budget
+from engine.domain.zone_text import Local
 from engine.errors import BudgetError, Conflict, InvalidInput, NotFound
 from engine.flows.catalog.manage import Changed
 from engine.views.models import FlightView
 from web import messages
-from web.formats import plain
-from web.forms import complain
+from web.formats import instant, plain
+from web.refusals import complain
 from web.services import services
 
 blueprint = Blueprint("flights", __name__)
 
-_INSTANT: Final = "with its zone: 2026-12-01T09:00Z or 2026-12-01T10:00+01:00"
+_INSTANT: Final = "by the brand's clock, as 2026-12-01T10:00, or with a zone, as 2026-12-01T09:00Z"
 
 
 def _text(data: object) -> str:
@@ -41,19 +43,30 @@ class FlightForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
         description="What the flight may spend: an amount, or none. 0: nothing may be spent.",
     )
     carries = BooleanField("What is left at its end goes on into the next flight")
+    spread = SelectField(
+        "Spread over its days",
+        choices=[
+            ("asap", "asap: as fast as it is won"),
+            ("even", "even: each day has a part"),
+            ("none", "none: no parts"),
+        ],
+        default="asap",
+        description="even: what is left, by the day's share of the time left. The last day has all that is left.",
+    )
     confirmed = BooleanField("Change the running flight")
 
-    def fill(self, flight: FlightView) -> None:
-        """The flight as it stands."""
-        self.starts_at.data, self.ends_at.data = instant_text(flight.starts_ms), instant_text(flight.ends_ms)
+    def fill(self, flight: FlightView, local: Local) -> None:
+        """The flight as it stands, by the brand's clock."""
+        self.starts_at.data, self.ends_at.data = instant(flight.starts_ms, local), instant(flight.ends_ms, local)
         self.budget.data, self.carries.data = plain(flight.budget), flight.carries
+        self.spread.data = flight.spread
 
-    def values(self) -> dict[str, Any] | None:
+    def values(self, local: Local) -> dict[str, Any] | None:
         """The catalog's values for what was typed, None for now; None when a field is wrong, and all of these are marked."""
-        out: dict[str, Any] = {"carries": bool(self.carries.data)}
+        out: dict[str, Any] = {"carries": bool(self.carries.data), "spread": self.spread.data}
         readers: tuple[tuple[str, str, Callable[[], Any]], ...] = (
-            ("starts_at", "starts_ms", lambda: self._instant("starts_at", ("", "now"))),
-            ("ends_at", "ends_ms", lambda: self._instant("ends_at", ("now",))),
+            ("starts_at", "starts_ms", lambda: self._instant("starts_at", ("", "now"), local)),
+            ("ends_at", "ends_ms", lambda: self._instant("ends_at", ("now",), local)),
             ("budget", "budget_micros", lambda: parse_budget(self.budget.data, "budget")),
         )
         for field, name, read in readers:
@@ -63,17 +76,17 @@ class FlightForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
                 complain(self, error, field)
         return None if self.errors else out
 
-    def _instant(self, field: str, now: tuple[str, ...]) -> int | None:
+    def _instant(self, field: str, now: tuple[str, ...], local: Local) -> int | None:
         typed = self[field].data or ""
-        return None if typed in now else parse_instant(typed, field)
+        return None if typed in now else parse_instant(typed, field, local)
 
 
 @blueprint.route("/campaigns/<int:campaign_id>/flights", methods=["GET", "POST"])
 def flights(campaign_id: int) -> ResponseReturnValue:
     """A campaign's flights, and a new one."""
     campaign = services().catalog.campaign(campaign_id)
-    form = FlightForm()
-    if form.validate_on_submit() and (values := form.values()) is not None:
+    form, local = FlightForm(), services().overview.local(campaign.brand_id)
+    if form.validate_on_submit() and (values := form.values(local)) is not None:
         if values["ends_ms"] is None:
             complain(form, InvalidFlight("ends_at now is no end of a new flight: give a later instant", "ends_at"))
         else:
@@ -90,11 +103,11 @@ def edit(campaign_id: int, no: int) -> ResponseReturnValue:
     flight = next((view for view in services().overview.flights(campaign_id) if view.no == no), None)
     if flight is None:
         raise NotFound(f"campaign {campaign_id} has no flight {no}")
-    form = FlightForm()
+    form, local = FlightForm(), services().overview.local(brand_of(campaign_id))
     effects: list[str] = []
     if not form.is_submitted():
-        form.fill(flight)
-    elif form.validate() and (values := form.values()) is not None:
+        form.fill(flight, local)
+    elif form.validate() and (values := form.values(local)) is not None:
         if values["starts_ms"] is None or (flight.state == "running" and values["starts_ms"] == flight.starts_ms):
             del values["starts_ms"]
         effects = services().overview.flight_effects(campaign_id, no, values)
@@ -129,6 +142,7 @@ def _try(form: FlaskForm, change: Callable[[], Changed[Any]]) -> Changed[Any] | 
 def _page(template: str, form: FlaskForm, campaign_id: int, **values: Any) -> ResponseReturnValue:
     campaign = services().catalog.campaign(campaign_id)
     brand = services().catalog.brand(campaign.brand_id)
+    values["local"] = services().overview.local(brand.id)
     refused = request.method == "POST" and not values.get("effects")
     shown = render_template(template, form=form, campaign=campaign, brand=brand, **values)
     return shown, 422 if refused else 200

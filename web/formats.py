@@ -12,6 +12,9 @@ from markupsafe import Markup
 from engine.domain.flights import instant_text
 from engine.domain.money import MICROS, NO_LIMIT_WORD, to_decimal
 from engine.domain.periods import at_ms, ms_of
+from engine.domain.zone_text import IN_UTC, Local, offset_text
+from engine.domain.zones import names
+from web import week_grid
 
 NO_LIMIT = "no limit"
 
@@ -36,6 +39,15 @@ def short(micros: int) -> Markup:
     return Markup('<span title="{}">{}.{}</span>').format(exact, whole, decimals[:2])
 
 
+def cents(micros: int) -> Markup:
+    """Micros for a column: two decimals, truncated, and the exact figure as the tooltip where it has more."""
+    exact = money(micros)
+    whole, _, decimals = exact.partition(".")
+    if len(decimals) == 2:
+        return Markup("{}").format(exact)
+    return Markup('<span title="{}">{}.{}</span>').format(exact, whole, decimals[:2])
+
+
 def about(micros: int) -> str:
     """Micros of a projection, which is not exact: two decimals below a thousand, whole units above."""
     return f"{micros / MICROS:,.0f}" if abs(micros) >= 1000 * MICROS else f"{micros / MICROS:,.2f}"
@@ -52,9 +64,30 @@ def percent(spent: int, budget: int) -> str:
     return f"{tenths // 10:,} %" if tenths % 10 == 0 or tenths >= 2000 else f"{tenths // 10}.{tenths % 10} %"
 
 
+def signed(thousandths: int) -> str:
+    """A difference in whole per cent with its sign: "+12 %", "-3 %"."""
+    return f"{int(thousandths / 10):+,} %".replace("+0 %", "0 %")
+
+
+def clock(ms: int, local: Local = IN_UTC) -> str:
+    """The time of an instant by a brand's clock: 16:40."""
+    return local.words(ms, "%H:%M").split(" ")[0]
+
+
 def count(number: int, one: str, many: str | None = None) -> str:
     """A number with its noun: "1 campaign", "1,200 campaigns"."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def duration(ms: int) -> str:
+    """How long something was, in its two largest units: "2 d 3 h", "14 h 20 min", "45 s"."""
+    minutes = ms // 60_000
+    if minutes < 1:
+        return f"{ms // 1000} s"
+    days, hours = divmod(minutes // 60, 24)
+    if days:
+        return f"{days} d {hours} h" if hours else f"{days} d"
+    return " ".join(f"{n} {unit}" for n, unit in ((hours, "h"), (minutes % 60, "min")) if n)
 
 
 def since(ms: int, now_ms: int) -> str:
@@ -66,17 +99,25 @@ def since(ms: int, now_ms: int) -> str:
     return f"{seconds} s ago"
 
 
-def moment(at: int | datetime, how: str = "time") -> Markup:
-    """An instant in UTC, after which app.js writes the viewer's own time.
+def moment(at: int | datetime, how: str = "time", local: Local = IN_UTC) -> Markup:
+    """An instant by a brand's clock, else in UTC, after which app.js writes the viewer's own time.
 
     at: epoch milliseconds or a datetime. how: "time" 14:03:07, "minute" 14:03, "date" 23 Nov 14:03:07.
     """
     ms = at if isinstance(at, int) else ms_of(at)
     pattern = {"time": "%H:%M:%S", "minute": "%H:%M", "date": "%d %b %H:%M:%S"}[how]
     utc = at_ms(ms)
-    return Markup('<time datetime="{}" data-how="{}">{} UTC</time><span class="zone" hx-morph-skip></span>').format(
-        f"{utc:%Y-%m-%dT%H:%M:%S}.{ms % 1000:03d}Z", how, f"{utc:{pattern}}"
+    return Markup('<time datetime="{}" data-how="{}">{}</time><span class="zone" hx-morph-skip></span>').format(
+        f"{utc:%Y-%m-%dT%H:%M:%S}.{ms % 1000:03d}Z", how, local.words(ms, pattern)
     )
+
+
+def instant(ms: int, local: Local = IN_UTC) -> str:
+    """An instant to the minute by a brand's clock, with its offset; in UTC as it is typed into a form."""
+    if local == IN_UTC:
+        return instant_text(ms)
+    shown_ms = local.zone.local_ms(ms)
+    return f"{instant_text(shown_ms).removesuffix('Z')}{offset_text(shown_ms - ms)}"
 
 
 def install(app: Flask) -> None:
@@ -86,11 +127,18 @@ def install(app: Flask) -> None:
         places=places,
         short=short,
         about=about,
+        cents=cents,
+        duration=duration,
+        cell_clock=week_grid.clock,
+        zip=zip,
         percent=percent,
+        signed=signed,
+        clock=clock,
         count=count,
         since=since,
         moment=moment,
-        instant=instant_text,
+        instant=instant,
         plain=plain,
     )
+    app.jinja_env.globals["zone_names"] = names
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True

@@ -5,8 +5,8 @@ they name.
 from __future__ import annotations
 
 import json
-import unicodedata
-from typing import Any, Final
+from collections.abc import Iterable
+from typing import Any, Final, Self
 
 from flask_wtf import FlaskForm
 from wtforms import (
@@ -14,6 +14,7 @@ from wtforms import (
     HiddenField,
     PasswordField,
     RadioField,
+    SelectField,
     SelectMultipleField,
     StringField,
     SubmitField,
@@ -25,151 +26,102 @@ from wtforms.widgets import CheckboxInput, ListWidget
 
 from engine.domain.brake import parse_per_minute
 from engine.domain.budget import CAMPAIGN_BUDGETS
-from engine.domain.money import parse_budget
+from engine.domain.money import NO_LIMIT_WORD, parse_budget
 from engine.domain.names import clean_name
-from engine.domain.pacing import ASAP, CATCH_UP, check_catch_up, check_pacing
+from engine.domain.pacing import ASAP, CATCH_UP, CUSTOM, MODES, check_catch_up, check_pacing
 from engine.domain.schedule import DAYS, Schedule
-from engine.errors import BudgetError, InvalidSchedule, shown
-from engine.flows.catalog.status import ENGINE
-from engine.job_table import BY_NAME
+from engine.domain.zone_text import UTC_NAME
+from engine.domain.zones import check_zone
+from engine.errors import BudgetError, InvalidSchedule
 from engine.ledger.records import BrandRecord, CampaignRecord
-from engine.logs import visible
+from engine.ledger.user_names import check_user_name
 from web.formats import plain
-from web.guard import NO_LOGIN_ACTOR
-from web.words import plainly
+from web.refusals import complain, missing, sentence, text_of
+from web.week_grid import CELLS, cells_of, schedule_of
 
-RESERVED: Final = frozenset((ENGINE, NO_LOGIN_ACTOR, "rebuild", "reconcile", "worker", "scheduler", "web", *BY_NAME))
-"""Actors of the engine's own changes, and names that look like them. Nobody can log in under one."""
 PER_MINUTE: Final = ("rate_limit", "breaker")
 """The fields of a campaign's brake."""
 DAY_NAMES: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
-def _text(data: object) -> str:
-    return data.strip() if isinstance(data, str) else ""
-
-
-def complain(form: FlaskForm, error: BudgetError, fallback: str = "form") -> None:
-    """Shows a refusal beside the field that it names (also `schedule[0].days`), else at the top of the form.
-
-    The text has the labels of the page instead of names of code.
-    """
-    path = getattr(error, "field", None) or fallback
-    field = _field_for(form, path)
-    message = str(error)
-    if field is None:
-        form.form_errors = [*form.form_errors, _sentence(plainly(message))]
-        return
-    # The field's label replaces the path, unless the field has more than the path names (the JSON of several windows).
-    if message.startswith(path + " ") and path.rpartition(".")[2].removesuffix("_micros") == field.name:
-        message = f"{field.label.text} {message[len(path) + 1 :]}"
-    field.errors = [*field.errors, _sentence(plainly(message))]
-
-
-def _field_for(form: FlaskForm, path: str) -> Field | None:
-    name = path.removesuffix("_micros")
-    if path.startswith("schedule"):
-        if getattr(form, "mode", None) is not None and form["mode"].data == "json":
-            name = "schedule_json"
-        else:
-            last = path.rpartition(".")[2].partition("[")[0]
-            name = last if last in ("days", "start_time", "end_time") else "start_time"
-    return form._fields.get(name)
-
-
-def _sentence(message: str) -> str:
-    return message[:1].upper() + message[1:] + ("" if message.endswith(".") else ".")
-
-
-def missing(form: FlaskForm, *names: str) -> bool:
-    """Marks the fields that were not sent at all; returns whether there are any."""
-    absent = [form[name] for name in names if not form[name].raw_data]
-    for field in absent:
-        error = f"{field.label.text} is missing: nothing was sent for {field.name}, so nothing was changed."
-        if isinstance(field, HiddenField):
-            form.form_errors = [*form.form_errors, error]
-        else:
-            field.errors = [*field.errors, error]
-    return bool(absent)
-
-
-def version_of(form: FlaskForm) -> int | None:
-    """The version that was edited; None, with a message, where none was sent: a change must not overwrite another
-    person's.
-    """
-    if missing(form, "expected_version"):
-        return None
-    data = form["expected_version"].data or ""
-    if not (data.isascii() and data.isdigit() and len(data) < 10):
-        said = (
-            f"expected_version {shown(data)} is not the version of a row: load the form again, so nothing was changed."
-        )
-        form.form_errors = [*form.form_errors, said]
-        return None
-    return int(data)
-
-
-def is_reserved(name: str) -> bool:
-    """Whether a signature would look like the command line, a job, or the page without login."""
-    # NFKC maps wide letters and a wide colon to the plain ones, which they look like.
-    read = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
-    return ":" in read or read in RESERVED
-
-
 class LoginForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
-    """A name to sign changes with, and the password."""
+    """A name to sign changes with, and the password. unnamed: no name is needed, because there are no users."""
 
-    actor = StringField("Your name", filters=[_text], description="Every change you make is kept with this name.")
+    actor = StringField("Your name", filters=[text_of], description="Every change you make is kept with this name.")
     password = PasswordField("Password")
     submit = SubmitField("Log in")
+    unnamed = False
 
     def validate_actor(self, field: Field) -> None:
+        if self.unnamed and not field.data:
+            return
         try:
-            clean_name(field.data, "your name")
+            field.data = check_user_name(field.data, "your name")
         except BudgetError as error:
-            raise ValidationError(_sentence(str(error))) from None
-        if len(field.data) > 64:
-            raise ValidationError("Your name is longer than 64 characters.")
-        if visible(field.data) != field.data:
-            raise ValidationError(f"Your name holds a sign that cannot be seen: {visible(field.data)}. Leave it out.")
-        if is_reserved(field.data):
-            raise ValidationError(f"{field.data} is how the engine signs its own changes. Give your own name.")
+            raise ValidationError(sentence(str(error))) from None
 
 
 class _PacedForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
     """How the daily budget of a brand or campaign is paced. confirmed: what will happen was read."""
 
-    pacing = StringField(
+    # What is none of the choices is refused by `check_pacing`, which names the value.
+    pacing = SelectField(
         "Pacing",
-        filters=[_text],
+        filters=[text_of],
+        choices=[SelectChoice(*mode) for mode in MODES.items()],
+        validate_choice=False,
         default=ASAP,
-        description="How the daily budget is spread over its day: asap, even, ahead, traffic, or custom: and a curve's name.",
+        description="How the daily budget is spread over its day.",
     )
     catch_up = StringField(
         "Catch-up",
-        filters=[_text],
+        filters=[text_of],
         default=str(CATCH_UP),
         description="What a minute may spend when money is behind: percent of its plan, asap (no bound) or spread.",
     )
     confirmed = HiddenField("Confirmed")
 
+    def offering(self, curves: Iterable[str]) -> Self:
+        """This form with people's curves among the choices. curves: names; learned ones have a colon."""
+        made = ((CUSTOM + name, f"curve {name}") for name in curves if ":" not in name)
+        self.pacing.choices = [SelectChoice(*choice) for choice in (*MODES.items(), *made)]
+        return self
+
+
+def _reason() -> StringField:
+    return StringField("Reason", filters=[text_of], description="Optional: why, for the activity.")
+
 
 class BrandForm(_PacedForm):
-    """A brand: its name and budgets."""
+    """A brand: its name, budgets and time zone."""
 
-    name = StringField("Name", filters=[_text])
+    note = _reason()
+    name = StringField("Name", filters=[text_of])
+    time_zone = StringField(
+        "Time zone",
+        filters=[text_of],
+        default=UTC_NAME,
+        description="Of its days, months and schedules: a name such as Europe/Berlin, or UTC. Another begins at its next midnight.",
+    )
     daily_budget = StringField(
         "Daily budget",
-        filters=[_text],
-        description="For each UTC day: an amount, or none for no limit. 0: nothing may be spent.",
+        filters=[text_of],
+        description="For each day: an amount, or none for no limit. 0: nothing may be spent.",
     )
     monthly_budget = StringField(
         "Monthly budget",
-        filters=[_text],
-        description="For each calendar month, UTC: an amount, or none for no limit.",
+        filters=[text_of],
+        description="For each calendar month: an amount, or none for no limit.",
+    )
+    rollover_cap = StringField(
+        "Rollover",
+        filters=[text_of],
+        default=NO_LIMIT_WORD,
+        description="What a day leaves of its daily budget is carried into the next, at most this much; none carries nothing. "
+        "A month begins with nothing carried.",
     )
     external_id = StringField(
-        "External id", filters=[_text], description="Optional: the id that another system knows it by."
+        "External id", filters=[text_of], description="Optional: the id that another system knows it by."
     )
     expected_version = HiddenField("Version")
 
@@ -178,18 +130,30 @@ class BrandForm(_PacedForm):
         self.name.data = brand.name
         self.daily_budget.data = plain(brand.daily_budget_micros)
         self.monthly_budget.data = plain(brand.monthly_budget_micros)
+        self.rollover_cap.data = plain(brand.rollover_cap_micros)
         self.external_id.data = brand.external_id or ""
         self.pacing.data, self.catch_up.data = brand.pacing, brand.catch_up
+        self.time_zone.data = brand.time_zone or UTC_NAME
         self.expected_version.data = str(brand.version)
 
     def values(self) -> dict[str, Any] | None:
         """The catalog's values for what was typed; None when a field is wrong, and all wrong fields are marked."""
         out: dict[str, Any] = {"name": self.name.data, **_own_id(self)}
+        if self.time_zone.raw_data:
+            try:
+                out["time_zone"] = check_zone(self.time_zone.data) or UTC_NAME
+            except BudgetError as error:
+                complain(self, error)
         for name in ("daily_budget", "monthly_budget"):
             if missing(self, name):
                 continue
             try:
                 out[f"{name}_micros"] = parse_budget(self[name].data, name)
+            except BudgetError as error:
+                complain(self, error)
+        if self.rollover_cap.raw_data:
+            try:
+                out["rollover_cap_micros"] = parse_budget(self.rollover_cap.data or NO_LIMIT_WORD, "rollover_cap")
             except BudgetError as error:
                 complain(self, error)
         out |= _pacing(self)
@@ -200,13 +164,15 @@ class BrandForm(_PacedForm):
 class CampaignForm(_PacedForm):
     """A campaign: its name and when it may run."""
 
-    name = StringField("Name", filters=[_text])
+    note = _reason()
+    name = StringField("Name", filters=[text_of])
     mode = RadioField(
         "When it may run",
         choices=[
             SelectChoice("always", "Always"),
-            SelectChoice("window", "On some days or hours"),
-            SelectChoice("json", "Several windows, as JSON"),
+            SelectChoice("window", "On some days, from one time to another"),
+            SelectChoice("grid", "On the half hours of a week"),
+            SelectChoice("json", "Several windows to the minute, as JSON"),
         ],
         default="always",
     )
@@ -217,45 +183,51 @@ class CampaignForm(_PacedForm):
         option_widget=CheckboxInput(),
         description="None ticked: every day.",
     )
-    start_time = StringField("From", filters=[_text], description="HH:MM, UTC, included. Both times empty: all day.")
+    start_time = StringField(
+        "From", filters=[text_of], description="HH:MM in the brand's time zone, included. Both times empty: all day."
+    )
     end_time = StringField(
         "Until",
-        filters=[_text],
-        description="HH:MM, UTC, not included; 24:00 is midnight. Before the start: over midnight.",
+        filters=[text_of],
+        description="HH:MM, not included; 24:00 is midnight. Before the start: over midnight.",
     )
-    schedule_json = TextAreaField("Schedule JSON", description="A window or a list of windows.", filters=[_text])
+    # What is no cell is refused by `schedule_of`, which names it.
+    cells = SelectMultipleField("Half hours", choices=list(CELLS), validate_choice=False)
+    exact = ""
+    """The windows in words, where the grid cannot show them because they are not on half hours."""
+    schedule_json = TextAreaField("Schedule JSON", description="A window or a list of windows.", filters=[text_of])
     daily_budget = StringField(
         "Daily budget",
-        filters=[_text],
+        filters=[text_of],
         default="none",
-        description="Of its own, for each UTC day: an amount, or none for no limit beside the brand's. 0: nothing may be spent.",
+        description="Of its own, for each day: an amount, or none for no limit beside the brand's. 0: nothing may be spent.",
     )
     monthly_budget = StringField(
         "Monthly budget",
-        filters=[_text],
+        filters=[text_of],
         default="none",
-        description="Of its own, for each calendar month, UTC: an amount, or none.",
+        description="Of its own, for each calendar month: an amount, or none.",
     )
     lifetime_budget = StringField(
         "Lifetime budget",
-        filters=[_text],
+        filters=[text_of],
         default="none",
         description="For all it ever spends, what it has spent before included: an amount, or none.",
     )
     rate_limit = StringField(
         "Limit for a minute",
-        filters=[_text],
+        filters=[text_of],
         default="none",
         description="What tries may spend in a minute: an amount, or none. More is refused until the next minute.",
     )
     breaker = StringField(
         "Breaker",
-        filters=[_text],
+        filters=[text_of],
         default="none",
         description="A minute that spends more switches the campaign off until somebody resumes it: an amount, or none.",
     )
     external_id = StringField(
-        "External id", filters=[_text], description="Optional: the id that another system knows it by."
+        "External id", filters=[text_of], description="Optional: the id that another system knows it by."
     )
     expected_version = HiddenField("Version")
 
@@ -269,7 +241,11 @@ class CampaignForm(_PacedForm):
         self.pacing.data, self.catch_up.data = campaign.pacing, campaign.catch_up
         self.expected_version.data = str(campaign.version)
         value = campaign.schedule.to_json()
-        self.mode.data = "always" if value is None else "json" if isinstance(value, list) else "window"
+        cells = cells_of(campaign.schedule)
+        several = "json" if cells is None else "grid"
+        self.mode.data = "always" if value is None else several if isinstance(value, list) else "window"
+        self.cells.data = [] if value is None else sorted(cells or ())
+        self.exact = campaign.schedule.words() if cells is None else ""
         self.schedule_json.data = "" if value is None else json.dumps(value, indent=2)
         if isinstance(value, dict):
             self.days.data = value.get("days", [])
@@ -306,8 +282,8 @@ class CampaignForm(_PacedForm):
         if self.mode.data == "json":
             # An empty text area is an error here, because "always" is a choice of its own.
             return Schedule.parse(self.schedule_json.data)
-        if self.mode.data == "always":
-            return Schedule()
+        if self.mode.data in ("always", "grid"):
+            return Schedule() if self.mode.data == "always" else schedule_of(self.cells.data or ())
         window = {
             "days": self.days.data or [],
             "start_time": self.start_time.data,
@@ -325,7 +301,7 @@ class CampaignForm(_PacedForm):
 class ReturnForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
     """The name under which an archived brand or campaign is restored."""
 
-    name = StringField("Name", filters=[_text], description="Another one, where its own has been taken meanwhile.")
+    name = StringField("Name", filters=[text_of], description="Another one, where its own has been taken meanwhile.")
 
     def wanted(self) -> str | None:
         """The name; None when it is invalid, and the field is marked."""

@@ -18,6 +18,8 @@ WAIT_S: Final = 1.0
 NEVER_WAITS: Final = ("/healthz", "/readyz")
 OWN_THREADS: Final = (*NEVER_WAITS, "/metrics")
 """Paths with threads of their own (`web/door.py`), so that pages cannot use them up."""
+DOWNLOAD: Final = ".csv"
+"""How the paths of downloads end, which are sent while they are made; they have threads of their own too."""
 _BUSY: Final = b"Too many pages are being answered at once: try again in a moment.\n"
 
 Start = Callable[..., Any]
@@ -34,7 +36,8 @@ class Gate:
         self._wait_s = wait_s
 
     def __call__(self, environ: dict[str, Any], start: Start) -> Iterable[bytes]:
-        if environ.get("PATH_INFO") in OWN_THREADS:
+        path = environ.get("PATH_INFO", "")
+        if path in OWN_THREADS or path.endswith(DOWNLOAD):
             return self._app(environ, start)
         if not self._admitted.acquire(blocking=False):
             return _busy(start)

@@ -1,7 +1,7 @@
 """Access control: checks Host, Origin and login before every request, and sets security headers after it.
 
-Without BUDGET_ADMIN_PASSWORD the app answers only on loopback and only to loopback names. So a foreign page that
-rebinds its DNS name to 127.0.0.1 gets nothing. With a password, all but health, assets and the login page need a login.
+Without BUDGET_ADMIN_PASSWORD and without users the app answers only on loopback and only to loopback names. So a foreign page that
+rebinds its DNS name to 127.0.0.1 gets nothing. With a password or a user, all but health, assets and the login page need a login.
 """
 
 from __future__ import annotations
@@ -14,12 +14,16 @@ from urllib.parse import urlsplit
 from flask import Flask, Request, Response, abort, current_app, g, redirect, request, session, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
+from engine.domain.people import Person
+from engine.ledger import user_names
+from engine.ledger.sessions import Session
+from web import access
+from web.access import SAFE_METHODS
+from web.need import LoginNeed
 from web.proxies import is_forwarded
 from web.sessions import Sessions, Unknown
 
-NO_LOGIN_ACTOR = "web (no login)"
-OPEN_ENDPOINTS = frozenset({"health.healthz", "health.readyz", "static", "login.login", "metrics.metrics"})
-SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+NO_LOGIN_ACTOR = user_names.NO_LOGIN
 
 _POLICY = "; ".join(
     (
@@ -62,7 +66,7 @@ def signing_key() -> bytes:
 
 
 def password_proof(password: str) -> str:
-    """A digest of the password for the session, so that a new password ends every session."""
+    """A digest of the password for the session, so that a new password ends every session that was begun with it."""
     return hmac.new(signing_key(), password.encode(), hashlib.sha256).hexdigest()
 
 
@@ -73,22 +77,34 @@ def sessions() -> Sessions:
     return found
 
 
-def actor_of_session(password: str) -> str | None:
-    """The actor of this request's session, if that belongs to the present password; else None. Raises Unknown where
-    PostgreSQL does not answer.
+def need() -> LoginNeed:
+    """Whether this app needs a login."""
+    found = current_app.extensions["login_need"]
+    assert isinstance(found, LoginNeed)
+    return found
+
+
+def session_now() -> Session | None:
+    """The session of this request, if it is in force; else None. Raises Unknown where PostgreSQL does not answer.
+
+    One that was begun with BUDGET_ADMIN_PASSWORD belongs to the present one; a user's ends with his own password.
     """
-    proof, token = session.get("proof"), session.get("token")
-    if not (isinstance(proof, str) and isinstance(token, str)):
+    token, proof = session.get("token"), session.get("proof")
+    if not isinstance(token, str):
         return None
-    if not hmac.compare_digest(proof, password_proof(password)):
+    found = sessions().find(token, reading=request.method in SAFE_METHODS)
+    if found is None or found.person.user_id is not None:
+        return found
+    password: str | None = current_app.config["ADMIN_PASSWORD"]
+    if password is None or not isinstance(proof, str) or not hmac.compare_digest(proof, password_proof(password)):
         return None
-    return sessions().actor(token, reading=request.method in SAFE_METHODS)
+    return found
 
 
-def has_session(password: str) -> bool:
+def has_session() -> bool:
     """Whether the request has a valid session; False where that is unknown, because the login page is always shown."""
     try:
-        return actor_of_session(password) is not None
+        return session_now() is not None
     except Unknown:
         return False
 
@@ -120,23 +136,30 @@ def local_path(path: str | None) -> str | None:
     return None if urlsplit(path).netloc else path
 
 
-def install(app: Flask, password: str | None) -> None:
+def install(app: Flask) -> None:
     """Registers the checks and headers."""
 
     @app.before_request
     def check() -> BaseResponse | None:
-        g.login_needed = password is not None
-        g.actor = None
-        if password is None:
-            g.actor = NO_LOGIN_ACTOR
-            return _check_loopback()
-        if request.endpoint in OPEN_ENDPOINTS:
-            return _check_origin()
+        opened = access.is_open(request.endpoint)
+        # Health, assets and a logout never wait for PostgreSQL; the login page looks by itself.
+        g.login_needed = need().now(look=not opened)
+        g.actor = g.person = g.session_id = None
+        if not g.login_needed:
+            _sign(Person(NO_LOGIN_ACTOR, "admin"))
+            _check_loopback()
+            access.check_request()
+            return None
         # The origin is checked before PostgreSQL is read, and for a logout even if the session cannot be checked.
-        refused = _check_origin()
-        g.actor = actor_of_session(password) if request.endpoint != "login.logout" else None
-        if g.actor is not None or request.endpoint == "login.logout":
-            return refused
+        _check_origin()
+        if opened:
+            return None
+        found = session_now()
+        if found is not None:
+            _sign(found.person)
+            g.session_id = found.id
+            access.check_request()
+            return None
         wanted = request.full_path.rstrip("?") if request.method == "GET" and not is_htmx() else "/"
         target = url_for("login.login", next=None if wanted == "/" else wanted)
         if is_htmx():
@@ -158,7 +181,11 @@ def install(app: Flask, password: str | None) -> None:
         return response
 
 
-def _check_loopback() -> BaseResponse | None:
+def _sign(person: Person) -> None:
+    g.person, g.actor = person, person.name
+
+
+def _check_loopback() -> None:
     if is_forwarded(request.headers):
         abort(
             403,
@@ -170,14 +197,14 @@ def _check_loopback() -> BaseResponse | None:
             403,
             "Without BUDGET_ADMIN_PASSWORD this page answers only as localhost, to this machine. Set a password to open it up.",
         )
-    return _check_origin()
+    _check_origin()
 
 
 def _remote_is_loopback() -> bool:
     return request.remote_addr is None or is_loopback(request.remote_addr)
 
 
-def _check_origin() -> BaseResponse | None:
+def _check_origin() -> None:
     """Refuses changes from a foreign page, and every GET that changes something (rq-dashboard has one)."""
     if request.endpoint == "rq_dashboard.requeue_all" and request.method in SAFE_METHODS:
         abort(405, "Requeue from the button on the page: a link must not change anything.")
@@ -186,4 +213,3 @@ def _check_origin() -> BaseResponse | None:
             403,
             "This request did not come from a page of this site, so nothing was changed. Reload the page and try again.",
         )
-    return None

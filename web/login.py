@@ -1,11 +1,9 @@
-"""Login: a name, with which every change is signed, and BUDGET_ADMIN_PASSWORD. Wrong attempts are throttled
-(`web/throttle.py`).
+"""Login: a name, with which every change is signed, and the password of that user, or BUDGET_ADMIN_PASSWORD. Wrong attempts are
+throttled (`web/throttle.py`).
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import logging
 import secrets
 from typing import Final
@@ -26,9 +24,13 @@ from flask.typing import ResponseReturnValue
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 from sqlalchemy.exc import OperationalError
 
-from engine.errors import ServerAway, ServerHangs
+from engine.domain.people import Person
+from engine.errors import Overloaded, ServerAway, ServerHangs
+from engine.flows.people import UNNAMED
+from engine.ledger.user_names import key_of
 from web.forms import LoginForm
-from web.guard import has_session, local_path, password_proof, sessions, signing_key
+from web.guard import has_session, local_path, need, password_proof, sessions, signing_key
+from web.services import services
 from web.throttle import Throttle, keys_of
 
 LOG = logging.getLogger("web")
@@ -47,39 +49,69 @@ def _throttle() -> Throttle:
 @blueprint.route("/login", methods=["GET", "POST"])
 def login() -> ResponseReturnValue:
     """The login page. A right password begins a new session and leads to the requested page."""
-    password: str | None = current_app.config["ADMIN_PASSWORD"]
-    target = local_path(request.args.get("next")) or url_for("status.status")
-    if password is None or has_session(password):
+    target = local_path(request.args.get("next")) or url_for("budgets.budgets")
+    g.login_needed = need().now(look=True)
+    if not g.login_needed or has_session():
         return redirect(target)
     form = LoginForm()
-    if not form.validate_on_submit():
-        return render_template("login.html", form=form)
-    name, address = str(form.actor.data), request.remote_addr or "unknown"
-    keys = keys_of(address, name, sessions().known(name), _browser(name))
+    try:
+        form.unnamed = bool(current_app.config["ADMIN_PASSWORD"]) and not services().people.exist()
+        if not form.validate_on_submit():
+            return render_template("login.html", form=form)
+        return _try(form, str(form.actor.data or UNNAMED), str(form.password.data or ""), target)
+    except (ServerAway, OperationalError) as error:
+        LOG.warning("login failed: PostgreSQL keeps the users and sessions: %s", " ".join(str(error).split()))
+        if not form.is_submitted():
+            return render_template("login.html", form=form)
+        how = "hangs" if isinstance(error, ServerHangs) else "is away"
+        return _refused(form, f"PostgreSQL {how}, and keeps the logins: nobody can log in until it is back.", 503)
+
+
+def _try(form: LoginForm, name: str, password: str, target: str) -> ResponseReturnValue:
+    """One try of a name with a password. Raises ServerAway."""
+    address = request.remote_addr or "unknown"
+    keys = keys_of(address, key_of(name), services().people.knows(name), _browser(name))
     wait = _throttle().take(keys)
     if wait:
-        form.password.errors = [f"Too many wrong passwords: try again in {wait} s."]
-        return render_template("login.html", form=form), 429, {"Retry-After": str(wait)}
-    if not hmac.compare_digest(_digest(form.password.data or ""), _digest(password)):
-        LOG.warning("login refused", extra={"actor": name, "address": address})
-        form.password.errors = ["That is not the password."]
-        return render_template("login.html", form=form), 401
-    _throttle().succeeded(keys)
+        return _refused(form, f"Too many wrong passwords: try again in {wait} s.", 429, wait)
     try:
-        token = sessions().begin(name, address)
-    except (ServerAway, OperationalError) as error:
-        LOG.warning("login failed: PostgreSQL keeps the sessions: %s", " ".join(str(error).split()))
-        how = "hangs" if isinstance(error, ServerHangs) else "is away"
-        form.password.errors = [f"PostgreSQL {how}, and keeps the logins: nobody can log in until it is back."]
-        return render_template("login.html", form=form), 503
-    LOG.info("login", extra={"actor": name, "address": address})
+        tried = services().people.log_in(name, password, address)
+    except Overloaded as error:
+        return _refused(form, f"Not looked at, because {error}.", 503, 2)
+    if tried.person is None:
+        LOG.warning("login refused", extra={"actor": name, "address": address})
+        disabled = tried.outcome == "disabled"
+        return _refused(
+            form, "This user is disabled: ask an admin." if disabled else "The name or the password is wrong.", 401
+        )
+    _throttle().succeeded(keys)
+    response = let_in(tried.person, address, target)
+    _mark_browser(response, name)
+    return response
+
+
+def let_in(person: Person, address: str, target: str) -> Response:
+    """Begins a session, and leads to a page. Raises ServerAway."""
+    token = sessions().begin(person, address)
+    LOG.info("login", extra={"actor": person.name, "address": address})
     session.clear()
     session.permanent = True
     session["token"] = token
-    session["proof"] = password_proof(password)
-    response = make_response(redirect(target))
-    _mark_browser(response, name)
-    return response
+    if person.user_id is None:
+        session["proof"] = password_proof(current_app.config["ADMIN_PASSWORD"])
+    return make_response(redirect(target))
+
+
+def page(message: str, status: int) -> ResponseReturnValue:
+    """The login page with a message, after a login that did not succeed elsewhere."""
+    form = LoginForm(formdata=None)
+    form.password.errors = [message]
+    return render_template("login.html", form=form), status
+
+
+def _refused(form: LoginForm, message: str, status: int, wait_s: int = 0) -> ResponseReturnValue:
+    form.password.errors = [message]
+    return render_template("login.html", form=form), status, {"Retry-After": str(wait_s)} if wait_s else {}
 
 
 @blueprint.post("/logout")
@@ -91,11 +123,6 @@ def logout() -> ResponseReturnValue:
         sessions().end(token)
     g.actor = None
     return redirect(url_for("login.login"))
-
-
-def _digest(password: str) -> bytes:
-    """Of a fixed length, so that comparing does not reveal the password's."""
-    return hashlib.sha256(password.encode()).digest()
 
 
 def _signer() -> URLSafeTimedSerializer:

@@ -16,10 +16,13 @@ from engine.domain.budget import daily_above_monthly
 from engine.domain.causes import sentence
 from engine.flows.catalog.manage import Changed
 from engine.ledger.records import BrandRecord, CampaignRecord
+from engine.views.rollover import told
 from web.formats import count, money
+from web.services import services
 from web.words import differences
 
-Style = Literal["done", "then", "warn"]
+Style = Literal["done", "then", "warn", "undo"]
+"""undo: no sentence, but the id of the operation that its button takes back."""
 _CATEGORY: Final = "told"
 
 
@@ -28,6 +31,11 @@ class Message:
     """One message: what was done, what follows, and warnings, each line with its style."""
 
     lines: tuple[tuple[str, str], ...]
+
+    @property
+    def undo(self) -> str | None:
+        """The id of the operation that can be taken back."""
+        return next((text for style, text in self.lines if style == "undo"), None)
 
     @property
     def kind(self) -> str:
@@ -68,10 +76,13 @@ def of_change(changed: Changed[Any], done: str) -> None:
         lines.append(("done", f"{done.removesuffix('.')}: {'; '.join(apart)}." if apart else done))
         if changed.published:
             lines += [("then", text) for text in _consequences(changed)]
+            lines += [("then", text) for text in _rollover(row, changed.before)]
     if isinstance(row, BrandRecord) and not row.archived and _budgets_were_set(changed):
         lines += [("warn", text) for text in _budget_warnings(row)]
     if not changed.published:
         lines.append(("warn", f"Bidders do not have it yet: {changed.why_not}."))
+    if changed.before is not None and not changed.nothing and (made := services().operations.of_row(row)) is not None:
+        lines.append(("undo", str(made)))
     tell(*lines)
 
 
@@ -88,6 +99,16 @@ def _consequences(changed: Changed[Any]) -> list[str]:
             return [f"{campaigns} {'starts' if one else 'start'} again."]
         return [f"{campaigns} {'stops' if one else 'stop'} at once."]
     return ["No campaign starts or stops by it."] if _budgets_were_set(changed) or row.archived else []
+
+
+def _rollover(row: Any, before: Any) -> list[str]:
+    """What is carried into the day of a brand with a rollover."""
+    if not isinstance(row, BrandRecord) or row.archived:
+        return []
+    if row.rollover_cap_micros is None and (before is None or before.rollover_cap_micros is None):
+        return []
+    said = told(services().overview.brand(row.id, alone=True))
+    return [f"{said[0].upper()}{said[1:]}."]
 
 
 def _of_campaign(row: CampaignRecord, before: CampaignRecord | None) -> list[str]:

@@ -13,9 +13,11 @@ from typing import Final
 import structlog
 from flask import Flask, Response, g, request
 
+from web.imports import MOST_BODY
+
 LOG = logging.getLogger("web")
 HEADER: Final = "X-Request-Id"
-_ID: Final = re.compile(r"[A-Za-z0-9._:/+=@~-]{1,64}")
+ID: Final = re.compile(r"[A-Za-z0-9._:/+=@~-]{1,64}")
 
 
 def install(app: Flask) -> None:
@@ -24,8 +26,10 @@ def install(app: Flask) -> None:
     @app.before_request
     def begin() -> None:
         given = request.headers.get(HEADER, "")
-        g.request_id = given if _ID.fullmatch(given) else secrets.token_hex(8)
+        g.request_id = given if ID.fullmatch(given) else secrets.token_hex(8)
         g.began = time.monotonic()
+        if request.endpoint == "imports.page":
+            request.max_content_length = MOST_BODY  # before anything reads the form
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=g.request_id)
 

@@ -11,6 +11,7 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -23,6 +24,7 @@ from granian.log import LogLevels
 from engine import logs
 from engine.errors import InvalidSetting
 from engine.settings import Settings
+from web import oidc
 from web.door import Door
 from web.gate import Gate
 from web.guard import is_loopback
@@ -44,11 +46,18 @@ def run_web(settings: Settings) -> None:
     logs.configure()
     settings = replace(settings.resolved(), web_host=address_for(settings))
     refuse_weak_secrets(settings)
-    _check_port(settings.web_host, settings.web_port)
+    oidc.check_installed(settings)
+    check_port(settings.web_host, settings.web_port, "BUDGET_WEB_PORT")
+    print(f"the page is on http://{shown_host(settings.web_host)}:{settings.web_port}/", flush=True)
+    serve_on("web", settings.web_host, settings.web_port, partial(_load, settings, os.getpid()))
+
+
+def serve_on(name: str, host: str, port: int, load: Callable[[], Any]) -> None:
+    """Serves the ASGI application that `load` makes in the serving process, until SIGTERM."""
     server = Granian(
-        "web",
-        address=settings.web_host,
-        port=settings.web_port,
+        name,
+        address=host,
+        port=port,
         interface=Interfaces.ASGINL,
         workers=1,
         http=HTTPModes.http1,
@@ -67,9 +76,8 @@ def run_web(settings: Settings) -> None:
     logging.getLogger("_granian").addFilter(
         lambda record: not server.interrupt_signal or record.levelno < logging.ERROR
     )
-    print(f"the page is on http://{_shown(settings.web_host)}:{settings.web_port}/", flush=True)
     try:
-        server.serve(target_loader=partial(_load, settings, os.getpid()), wrap_loader=False)
+        server.serve(target_loader=load, wrap_loader=False)
     except SystemExit:
         if not server.interrupt_signal:
             raise
@@ -82,10 +90,10 @@ def serve(system: System) -> None:
 
 def address_for(settings: Settings) -> str:
     """Where to listen: without a password on loopback only, with a warning where another address was set."""
-    if settings.admin_password or is_loopback(settings.web_host):
+    if settings.needs_login or is_loopback(settings.web_host):
         return settings.web_host
     LOG.warning(
-        "BUDGET_ADMIN_PASSWORD is not set: listening on 127.0.0.1, not on %s. Set a password to open the page up.",
+        "BUDGET_ADMIN_PASSWORD is not set: listening on 127.0.0.1, not on %s. Set a password, or BUDGET_LOGIN=always, to open the page up.",
         settings.web_host,
     )
     return "127.0.0.1"
@@ -94,7 +102,7 @@ def address_for(settings: Settings) -> str:
 def refuse_weak_secrets(settings: Settings) -> None:
     """Raises InvalidSetting for weak secrets where others than this machine can reach the page."""
     if not is_loopback(settings.web_host) or settings.public_url or settings.trusted_proxies:
-        if not settings.admin_password:
+        if not settings.needs_login:
             name = "BUDGET_PUBLIC_URL" if settings.public_url else "BUDGET_TRUSTED_PROXIES"
             raise InvalidSetting(
                 f"{name} is set, and BUDGET_ADMIN_PASSWORD is not: without a password the page is for this machine alone;"
@@ -110,21 +118,24 @@ def _load(settings: Settings, parent: int) -> Any:
     from web.app import create_app
 
     logs.configure()
-    threading.Thread(target=_watch, args=(parent,), name="watch-parent", daemon=True).start()
+    threading.Thread(target=watch_parent, args=(parent,), name="watch-parent", daemon=True).start()
     system = System(settings, PAGES)
     app = create_app(system)
     # Checks all servers in a thread, so that /readyz has a result at once even if a server hangs.
     system.overview.parts.board.keep_asking()
+    system.budget_board.prepare()
     return Door(Gate(app.wsgi_app))
 
 
-def _watch(parent: int) -> None:
+def watch_parent(parent: int) -> None:
+    """Ends this process when its parent is gone."""
     while os.getppid() == parent:
         time.sleep(WATCH_S)
     os._exit(1)
 
 
-def _check_port(host: str, port: int) -> None:
+def check_port(host: str, port: int, name: str) -> None:
+    """Raises InvalidSetting for a port that is taken. name: of the setting."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -132,10 +143,11 @@ def _check_port(host: str, port: int) -> None:
             probe.bind((host, port))
         except OSError as error:
             raise InvalidSetting(
-                f"BUDGET_WEB_PORT {port} cannot be listened on at {host} ({error.strerror}): choose another port",
-                "BUDGET_WEB_PORT",
+                f"{name} {port} cannot be listened on at {host} ({error.strerror}): choose another port",
+                name,
             ) from None
 
 
-def _shown(host: str) -> str:
+def shown_host(host: str) -> str:
+    """A host as a URL has it."""
     return f"[{host}]" if ":" in host else host

@@ -18,6 +18,7 @@ from typing import Final
 from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 
+from engine.domain.people import Person
 from engine.errors import ServerAway
 from engine.ledger import sessions
 
@@ -39,7 +40,7 @@ class Unknown(Exception):  # not an error of the program: the state of the sessi
 class _KnownSession:
     """A session that PostgreSQL confirmed to this process."""
 
-    actor: str
+    session: sessions.Session
     accepted_at: float
     ends_at: float
     """Both in seconds of this process' own clock."""
@@ -56,12 +57,12 @@ class Sessions:
         """Sessions that ended here while PostgreSQL was away, until they would expire."""
         self._lock = threading.Lock()
 
-    def begin(self, actor: str, address: str) -> str:
+    def begin(self, person: Person, address: str) -> str:
         """Begins a session; returns its token. Raises ServerAway, so nobody can log in while PostgreSQL is away."""
-        return sessions.begin(self._db(), actor, address)
+        return sessions.begin(self._db(), person.name, address, person.user_id)
 
-    def actor(self, token: str, *, reading: bool) -> str | None:
-        """The name of a session; None when it is not in force any more. reading: nothing is changed. Raises Unknown."""
+    def find(self, token: str, *, reading: bool) -> sessions.Session | None:
+        """A session; None when it is not in force any more. reading: nothing is changed. Raises Unknown."""
         key = sessions.hash_of(token)
         with self._lock:
             if key in self._ended:
@@ -76,11 +77,11 @@ class Sessions:
                 return None
             now = self._clock()
             self._make_room(now)
-            self._seen[key] = _KnownSession(found.actor, now, now + found.left_s)
+            self._seen[key] = _KnownSession(found, now, now + found.left_s)
             pending = list(self._ended)
         for each in pending:
             self._store_end(each, "logout")
-        return found.actor
+        return found
 
     def end(self, token: str, why: str = "logout") -> None:
         """Ends a session in every process; where PostgreSQL is away, in this one, and in the others when it is back."""
@@ -99,14 +100,9 @@ class Sessions:
         with self._lock:
             self._ended.pop(key, None)
 
-    def known(self, actor: str) -> bool:
-        """Whether a person logged in under this name before; False where that is unknown."""
-        try:
-            return sessions.has_been_here(self._db(), actor)
-        except (ServerAway, OperationalError):
-            return False
-
-    def _without_postgresql(self, key: str, reading: bool, error: ServerAway | OperationalError) -> str | None:
+    def _without_postgresql(
+        self, key: str, reading: bool, error: ServerAway | OperationalError
+    ) -> sessions.Session | None:
         now = self._clock()
         with self._lock:
             seen = self._seen.get(key)
@@ -116,7 +112,7 @@ class Sessions:
                 del self._seen[key]
                 return None
             seen.accepted_at = now
-            return seen.actor
+            return seen.session
 
     def _make_room(self, now: float) -> None:
         if len(self._seen) >= _MOST:

@@ -5,13 +5,16 @@ brands.
 from __future__ import annotations
 
 import gzip
-from typing import Any
+import re
+from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
 from flask import Blueprint, Response, current_app, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from engine.errors import InvalidInput, ServerAway
+from web import messages
+from web.access import person
 from web.guard import is_htmx
 from web.last_shown import LastShown
 from web.query import whole_number
@@ -23,10 +26,12 @@ CHANGES_A_PAGE = 100
 MOST_CHANGES = 5000
 LARGEST_ID = 2**63 - 1
 
+_OF_A_BRAND: Final = re.compile(r"/(brands|campaigns)/\d+")
+
 blueprint = Blueprint("status", __name__)
 
 
-@blueprint.get("/")
+@blueprint.get("/status")
 def status() -> ResponseReturnValue:
     """The whole page."""
     context = _context(State.of(request.args.to_dict()))
@@ -50,15 +55,19 @@ def changes() -> ResponseReturnValue:
     """The audit trail of the catalog: who changed what."""
     limit = whole_number(request.args, "limit", MOST_CHANGES) or CHANGES_A_PAGE
     before = whole_number(request.args, "before", LARGEST_ID)
-    lines = services().overview.catalog_changes(limit, before)
+    who = person()
+    lines = services().overview.catalog_changes(limit, before, who.brands, users=who.may("admin"))
     older = lines[-1].id if len(lines) == limit else None
     brands = {brand.id: brand.name for brand in services().catalog.brands(include_archived=True)}
     return render_template("changes.html", lines=lines, older=older, before=before, limit=limit, brands=brands)
 
 
 def render_live() -> ResponseReturnValue:
-    """The reply to a button: the message, and the fragment for the state in the URL of the page."""
-    query = parse_qs(urlsplit(request.headers.get("HX-Current-URL", "")).query)
+    """The reply to a button: the message, and on the status page the fragment for the state in its URL. Other pages refresh themselves."""
+    asked = urlsplit(request.headers.get("HX-Current-URL", ""))
+    if asked.path != url_for("status.status"):
+        return Response(render_template("_toasts.html", toasts=messages.waiting()))
+    query = parse_qs(asked.query)
     try:
         state = State.of({name: values[-1] for name, values in query.items()})
     except InvalidInput:
@@ -67,9 +76,10 @@ def render_live() -> ResponseReturnValue:
 
 
 def back_to_status(brand_id: int) -> ResponseReturnValue:
-    """Redirects to the status page with this brand opened, or back to the status page that sent the request."""
+    """Redirects to the status page with this brand opened, or back to the page of the status, the list, of a brand or of a campaign that sent the request."""
     asked = urlsplit(request.referrer or "")
-    if asked.path == url_for("status.status") and asked.netloc == request.host and not is_htmx():
+    own = asked.path in (url_for("status.status"), url_for("budgets.budgets")) or _OF_A_BRAND.fullmatch(asked.path)
+    if own and asked.netloc == request.host and not is_htmx():
         return redirect(f"{asked.path}?{asked.query}" if asked.query else asked.path)
     return redirect(url_for("status.status", open=brand_id, _anchor=f"brand-{brand_id}"))
 
@@ -78,17 +88,18 @@ def _context(state: State) -> dict[str, Any]:
     """The values that the fragment shows. While a server is away it has those of the others, and names that server."""
     overview = services().overview
     context: dict[str, Any] = {"state": state, "page": None, "away": [], "spends": None, "switches": None, "old": None}
+    seen = person().brands
     context["health"] = overview.health()
     try:
         many = not state.filtered and overview.count_brands() > FEW_BRANDS
-        snapshot = overview.summary(state.opened) if many else overview.snapshot(state.archived)
+        snapshot = overview.summary(state.opened, seen) if many else overview.snapshot(state.archived, seen)
         context["page"] = page_of(snapshot, state)
-        context["spends"] = overview.latest_spends(LATEST)
-        context["switches"] = overview.latest_changes(LATEST)
-        _last_shown().keep(snapshot, context["spends"], context["switches"])
+        context["spends"] = overview.latest_spends(LATEST, seen)
+        context["switches"] = overview.latest_changes(LATEST, seen)
+        _last_shown().keep(seen, snapshot, context["spends"], context["switches"])
     except ServerAway as away:
         context["away"].append(away)
-        if (old := _last_shown().get()) is not None:
+        if (old := _last_shown().get(seen)) is not None:
             context |= {
                 "page": page_of(old.snapshot, state),
                 "spends": old.spends,

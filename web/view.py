@@ -12,6 +12,7 @@ from engine.errors import InvalidInput, shown
 from engine.views.models import BrandView, CampaignView, Snapshot
 from web.query import numbers
 
+PATH: Final = "/status"
 FEW_BRANDS: Final = 3
 """Up to this many brands are open by default."""
 MOST_OPENED_BY_FILTER: Final = 60
@@ -63,11 +64,11 @@ class State:
         return self.cause == ARCHIVED
 
     def query(self) -> str:
-        """The URL of this state; "/" for the plain page."""
+        """The URL of this state."""
         lists = (("open", self.opened), ("fold", self.folded), ("whole", self.whole))
         pairs = [("q", self.text), ("cause", self.cause), *((n, ".".join(map(str, sorted(ids)))) for n, ids in lists)]
         text = urlencode([(name, value) for name, value in pairs if value])
-        return f"/?{text}" if text else "/"
+        return f"{PATH}?{text}" if text else PATH
 
     def toggled(self, brand_id: int, is_open: bool) -> str:
         """The URL after opening or folding a brand."""
@@ -118,8 +119,8 @@ class Page:
     monthly_spend: int = 0
 
 
-def page_of(snapshot: Snapshot, state: State) -> Page:
-    """Filters and sorts a snapshot for the page."""
+def page_of(snapshot: Snapshot, state: State, *, every: bool = False) -> Page:
+    """Filters and sorts a snapshot for the page. every: with all rows of all brands, folded or not."""
     kept = [(view, found) for view in snapshot.brands if (found := _matching(view, state)) is not None]
     kept.sort(key=lambda pair: (_urgency(pair[0]), pair[0].name.casefold(), pair[0].id))
     open_by_default = len(snapshot.brands) <= FEW_BRANDS
@@ -133,7 +134,7 @@ def page_of(snapshot: Snapshot, state: State) -> Page:
     running = sum(view.active_campaigns for view in in_use)
     return Page(
         snapshot,
-        tuple(_row(view, found, state, open_by_default) for view, found in kept),
+        tuple(_row(view, found, state, open_by_default, every) for view, found in kept),
         len(snapshot.brands),
         running,
         sum(view.campaigns for view in in_use) - running,
@@ -143,12 +144,12 @@ def page_of(snapshot: Snapshot, state: State) -> Page:
     )
 
 
-def _row(view: BrandView, found: list[CampaignView], state: State, open_by_default: bool) -> BrandRow:
-    is_open = view.id in state.opened or (open_by_default and view.id not in state.folded)
+def _row(view: BrandView, found: list[CampaignView], state: State, open_by_default: bool, every: bool) -> BrandRow:
+    is_open = every or view.id in state.opened or (open_by_default and view.id not in state.folded)
     rows: list[CampaignView] = []
     if is_open:
         rows = sorted(found, key=lambda c: (c.status == "active", c.name.casefold(), c.id))
-    cut = len(rows) > MOST_ROWS and view.id not in state.whole
+    cut = not every and len(rows) > MOST_ROWS and view.id not in state.whole
     return BrandRow(
         view,
         len(found) if view.tally is None else view.tally.campaigns,

@@ -11,6 +11,7 @@ from engine.domain.excess import Excess
 from engine.domain.money import parse_budget
 from engine.domain.periods import Period, at_ms
 from engine.domain.schedule import Schedule
+from engine.domain.zone_text import UTC_NAME
 from engine.errors import BudgetError
 from engine.ledger.records import BrandRecord, CampaignRecord
 from engine.ledger.reports import CatalogLine
@@ -27,11 +28,13 @@ _FIELDS: Final = {
     "name": "name",
     "daily_budget_micros": "daily budget",
     "monthly_budget_micros": "monthly budget",
+    "rollover_cap_micros": "rollover",
     "lifetime_budget_micros": "lifetime budget",
     "rate_limit_micros": "limit for a minute",
     "breaker_micros": "breaker",
     "schedule": "schedule",
     "external_id": "external id",
+    "time_zone": "time zone",
 }
 KINDS: Final = {"over": "above its hold", "late": "settled late"}
 """Labels of the kinds of spends whose own names are unclear."""
@@ -68,6 +71,8 @@ def differences(before: BrandRecord | CampaignRecord, after: BrandRecord | Campa
 def _value(field: str, value: object) -> str:
     if field.endswith("_micros"):
         return money(value) if isinstance(value, int) else NO_LIMIT
+    if field == "time_zone" and value is None:
+        return UTC_NAME
     text = value.words() if isinstance(value, Schedule) else str(value) if value is not None else "none"
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
@@ -81,10 +86,10 @@ def trail_value(line: CatalogLine, value: str | None) -> str:
     """A value in the audit trail, for people: budgets as money, schedules and switches in words."""
     if line.field == "enabled" and value is not None:
         return "on" if value == "true" else "off"
-    if line.field == "archived" and value is not None:
+    if line.field in ("archived", "paused") and value is not None:
         return "yes" if value == "true" else "no"
     try:
-        if line.field.endswith("_budget"):
+        if line.field.endswith("_budget") or line.field == "rollover_cap":
             micros = parse_budget(value)
             return NO_LIMIT if micros is None else money(micros)
         if line.field == "schedule":

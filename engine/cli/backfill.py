@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def import_spends(app: App, file: str, dry_run: bool) -> int:
     """Add the spends of FILE.csv to closed days in the ledger: reports show them beside the closed totals, which stay.
 
-    Columns: at, event_id, brand, campaign, amount_micros; more are ignored. The day is that of `at` (UTC). A file
+    Columns: at, event_id, brand, campaign, amount_micros; more are ignored. The day is that of `at` by the brand's clock. A file
     is written whole or, where any line is bad, not at all. The same file again, or an event id that was counted
     before, writes nothing twice. Exit 1 when nothing was written for a bad line.
     """

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from engine.views.models import CampaignView
 
 _SCHEDULE_HELP = (
-    'When it may run, in UTC: {"days": ["mon"], "start_time": "09:00", "end_time": "17:00"}, a list of such, or always.'
+    "When it may run, by the clock of its brand:"
+    ' {"days": ["mon"], "start_time": "09:00", "end_time": "17:00"}, a list of such, or always.'
 )
 
 _PER_MINUTE = {
@@ -128,11 +129,12 @@ def show(app: App, campaign_id: str) -> None:
             ("name", view.name),
             ("brand", str(view.brand_id)),
             ("status", view.sentence),
-            ("schedule", view.schedule.words()),
+            ("schedule", view.hours),
             ("today", money(view.daily_spend)),
             ("this month", money(view.monthly_spend)),
             *((kind.words, _of(budget)) for kind, budget in view.meters),
             *([("pacing", view.pacing.words)] if view.pacing and view.pacing.due is not None else []),
+            *([("pass rate", view.pacing.rate_words)] if view.pacing and view.pacing.rate_words else []),
             *_brake_fields(view),
         ]
     )
@@ -232,7 +234,7 @@ def print_campaigns(views: Iterable[CampaignView]) -> None:
             view.name,
             money(view.daily_spend),
             money(view.monthly_spend),
-            view.schedule.words(),
+            view.hours,
             view.sentence,
         )
         for view in views

@@ -9,6 +9,7 @@ import click
 from engine.cli.app import App, pass_app
 from engine.cli.group import Group
 from engine.cli.output import flight_document, money, note, note_if_not_live, print_json, print_table
+from engine.domain.ids import brand_of
 
 if TYPE_CHECKING:
     from engine.flows.catalog.manage import Changed
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     from engine.views.models import FlightView
 
 _NO = click.IntRange(1, 65535)
-_INSTANT = "An instant with its zone, as 2026-12-01T09:00Z or 2026-12-01T10:00+01:00"
+_SPREAD = click.Choice(["even", "asap", "none"])
+_INSTANT = "An instant by the clock of its brand, as 2026-12-01T10:00, or with a zone, as 2026-12-01T09:00Z"
 
 
 @click.group(cls=Group)
@@ -30,17 +32,24 @@ def flight() -> None:
 @click.option("--to", "ends", required=True, metavar="T", help=f"{_INSTANT}. Not included.")
 @click.option("--budget", required=True, metavar="AMOUNT", help="What the flight may spend; none is no limit.")
 @click.option("--carry", is_flag=True, help="What is left at its end goes on into the next flight.")
+@click.option(
+    "--spread",
+    type=_SPREAD,
+    default="asap",
+    help="even: each day has a part, what is left by the day's share of the time left.",
+)
 @pass_app
-def add(app: App, campaign_id: str, starts: str, ends: str, budget: str, carry: bool) -> None:
+def add(app: App, campaign_id: str, starts: str, ends: str, budget: str, carry: bool, spread: str) -> None:
     """Add a flight to CAMPAIGN."""
     from engine.domain.flights import parse_instant
     from engine.domain.money import parse_budget
 
-    from_ms = None if starts == "now" else parse_instant(starts, "starts_at")
-    to_ms, micros = parse_instant(ends, "ends_at"), parse_budget(budget, "budget")
     campaign = app.campaign_id(campaign_id)
+    local = app.system.overview.local(brand_of(campaign))
+    from_ms = None if starts == "now" else parse_instant(starts, "starts_at", local)
+    to_ms, micros = parse_instant(ends, "ends_at", local), parse_budget(budget, "budget")
     had = {known.no for known in app.system.catalog.flights.of([campaign])[campaign]}
-    changed = app.system.manage.add_flight(campaign, app.actor, from_ms, to_ms, micros, carry)
+    changed = app.system.manage.add_flight(campaign, app.actor, from_ms, to_ms, micros, carry, spread)
     made = next(known.no for known in app.system.catalog.flights.of([campaign])[campaign] if known.no not in had)
     _answer(app, "added", changed, made)
     if not had and not app.json:
@@ -57,8 +66,8 @@ def list_(app: App, campaign_id: str) -> None:
     if app.json:
         print_json([flight_document(view) for view in views])
         return
-    columns = ("flight", "state", "from", "to", "budget", "spent", "left", "goes on")
-    print_table(columns, [_cells(view) for view in views], right=("flight", "budget", "spent", "left"))
+    columns = ("flight", "state", "from", "to", "budget", "spent", "left", "today", "goes on")
+    print_table(columns, [_cells(view) for view in views], right=("flight", "budget", "spent", "left", "today"))
 
 
 @flight.command()
@@ -68,6 +77,7 @@ def list_(app: App, campaign_id: str) -> None:
 @click.option("--to", "ends", metavar="T", help=f"{_INSTANT}, or now, which ends it at once.")
 @click.option("--budget", metavar="AMOUNT", help="What the flight may spend; none is no limit.")
 @click.option("--carry/--no-carry", default=None, help="Whether what is left at its end goes on into the next flight.")
+@click.option("--spread", type=_SPREAD, help="As of `flight add`.")
 @click.option("--yes", is_flag=True, help="Change a flight that is running without asking.")
 @pass_app
 def update(
@@ -78,6 +88,7 @@ def update(
     ends: str | None,
     budget: str | None,
     carry: bool | None,
+    spread: str | None,
     yes: bool,
 ) -> None:
     """Change what is given of flight NO of CAMPAIGN. Of one that is running, say first what will happen, and ask."""
@@ -85,17 +96,20 @@ def update(
     from engine.domain.money import parse_budget
 
     changes: dict[str, Any] = {}
+    campaign = app.campaign_id(campaign_id)
+    local = app.system.overview.local(brand_of(campaign))
     if starts is not None:
-        changes["starts_ms"] = parse_instant(starts, "starts_at")
+        changes["starts_ms"] = parse_instant(starts, "starts_at", local)
     if ends is not None:
-        changes["ends_ms"] = None if ends == "now" else parse_instant(ends, "ends_at")
+        changes["ends_ms"] = None if ends == "now" else parse_instant(ends, "ends_at", local)
     if budget is not None:
         changes["budget_micros"] = parse_budget(budget, "budget")
     if carry is not None:
         changes["carries"] = carry
+    if spread is not None:
+        changes["spread"] = spread
     if not changes:
-        raise click.UsageError("Nothing to change: give --from, --to, --budget, --carry or --no-carry.")
-    campaign = app.campaign_id(campaign_id)
+        raise click.UsageError("Nothing to change: give --from, --to, --budget, --carry, --no-carry or --spread.")
     said = app.system.overview.flight_effects(campaign, no, changes)
     for sentence in said:
         note(sentence)
@@ -121,9 +135,10 @@ def _cells(view: FlightView) -> tuple[str, ...]:
     from engine.domain.flights import instant_text
 
     left = "" if view.left is None else money(view.left)
+    today = "" if view.today is None else money(view.today)
     return (
         str(view.no), view.state, instant_text(view.starts_ms), instant_text(view.ends_ms), money(view.budget), money(view.spend),
-        left, "yes" if view.carries else "",
+        left, today, "yes" if view.carries else "",
     )  # fmt: skip
 
 

@@ -22,12 +22,13 @@ if TYPE_CHECKING:
 @click.argument("owner", metavar="BRAND|CAMPAIGN")
 @pass_app
 def forecast(app: App, owner: str) -> None:
-    """Forecast the spend of BRAND or CAMPAIGN at the end of its UTC day and month, with a band.
+    """Forecast the spend of BRAND or CAMPAIGN at the end of its day and month, with a band.
 
     By the hours of the last 28 days; 7 with spend are needed. On about eight of ten days the sum is within the band.
     """
     wanted = owner_of(app, owner)
     found = app.system.forecasts.of(wanted)
+    local = app.system.catalog.brand(wanted.brand_id).zones.local(found.now_ms)
     note_if_not_live(app.system.overview)
     if app.json:
         print_json(forecast_document(wanted, found))
@@ -40,7 +41,7 @@ def forecast(app: App, owner: str) -> None:
         ("by", f"{found.days} past days, {found.rule}"),
     ]
     if found.runs_out_ms is not None:
-        fields.insert(2, ("budget gone", f"about {at_ms(found.runs_out_ms):%H:%M} UTC"))
+        fields.insert(2, ("budget gone", f"about {local.words(found.runs_out_ms)}"))
     print_fields(fields)
 
 

@@ -134,6 +134,8 @@ def flight_document(flight: FlightView) -> dict[str, Any]:
         "spend": format_micros(flight.spend),
         "left": format_optional(flight.left),
         "carries_on": flight.carries,
+        "spread": flight.spread,
+        "today_budget": format_optional(flight.today),
         "state": flight.state,
     }
 
@@ -144,12 +146,15 @@ def brand_document(view: BrandView) -> dict[str, Any]:
         "id": view.id,
         "external_id": view.external_id,
         "name": view.name,
-        "daily_budget": format_optional(view.daily_budget),
+        "daily_budget": format_optional(view.planned_budget),
         "monthly_budget": format_optional(view.monthly_budget),
+        "rollover_cap": format_optional(view.rollover_cap),
+        "carried": format_micros(view.carried),
         "daily_spend": format_micros(view.daily_spend),
         "monthly_spend": format_micros(view.monthly_spend),
         "daily_remaining": format_optional(view.daily_remaining),
         "monthly_remaining": format_optional(view.monthly_remaining),
+        "time_zone": view.time_zone,
         **_pacing_document(view.pacing),
         "active_campaigns": view.active_campaigns,
         "campaigns": [campaign_document(campaign) for campaign in view.campaign_views],
@@ -162,6 +167,7 @@ def _pacing_document(view: PacingView | None) -> dict[str, Any]:
         "pacing": view.pacing.mode if view else None,
         "catch_up": view.pacing.catch_up if view else None,
         "due_now": format_optional(view.due) if view else None,
+        "pass_rate": view.pass_rate if view else 1.0,
     }
 
 

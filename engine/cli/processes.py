@@ -1,4 +1,4 @@
-"""The commands `migrate` and `env`, and the long-running `worker`, `scheduler` and `web`, which end on SIGTERM."""
+"""The commands `migrate` and `env`, and the long-running `worker`, `scheduler`, `web` and `api`, which end on SIGTERM."""
 
 from __future__ import annotations
 
@@ -80,6 +80,16 @@ def scheduler(app: App) -> None:
 def web(app: App) -> None:
     """Serve the pages until SIGTERM or Ctrl-C."""
     from web.serve import serve
+
+    app.check_revision(where_it_answers=True)
+    serve(app.system)
+
+
+@click.command(cls=Command, any_revision=True)
+@pass_app
+def api(app: App) -> None:
+    """Serve the HTTP API until SIGTERM or Ctrl-C."""
+    from api.serve import serve
 
     app.check_revision(where_it_answers=True)
     serve(app.system)

@@ -86,7 +86,11 @@ def _report_unexpected(error: BaseException) -> None:
         import traceback
 
         traceback.print_exception(error)
-    if isinstance(error, ModuleNotFoundError) and (error.name or "engine").split(".")[0] not in ("engine", "web"):
+    if isinstance(error, ModuleNotFoundError) and (error.name or "engine").split(".")[0] not in (
+        "engine",
+        "web",
+        "api",
+    ):
         _print_error(f"the package {error.name} is not installed: install the wheel again without --no-deps")
     elif (code := getattr(getattr(error, "orig", None), "pgcode", None)) == _LOCKED:
         _print_error(

@@ -24,7 +24,14 @@ _COLUMNS = ("day", "", "used", "most off plan", "dark hours", "busiest 5 min", "
 
 @click.command(cls=Command)
 @click.argument("campaign_id", metavar="CAMPAIGN")
-@click.option("--from", "first", type=DAY, required=True, metavar="D", help="The first UTC day, such as 2026-11-01.")
+@click.option(
+    "--from",
+    "first",
+    type=DAY,
+    required=True,
+    metavar="D",
+    help="The first day by the brand's clock, such as 2026-11-01.",
+)
 @click.option("--to", "last", type=DAY, required=True, metavar="D", help="The last day, included.")
 @click.option(
     "--pacing",
@@ -79,7 +86,8 @@ def simulate(
     if app.json:
         print_json(_document(campaign, mode, done))
         return
-    click.echo(f"daily budget {money(done.limit)} of {done.owner}, {mode.mode}, catch-up {mode.catch_up}")
+    days = f", days of {done.zones.name}" if done.zones.name else ""
+    click.echo(f"daily budget {money(done.limit)} of {done.owner}, {mode.mode}, catch-up {mode.catch_up}{days}")
     rows = [
         row for each in done.days for row in (
             (each.day.isoformat(), "simulated", *_cells(each.gate, refused=True)),
@@ -91,11 +99,12 @@ def simulate(
 
 def _offered(app: App, campaign_id: int, file: str) -> Offered:
     """The lines of a file that are of a campaign, by name. Raises InvalidInput where none is."""
-    from engine.domain.periods import DAY_MS, ms_of
+    from engine.domain.periods import ms_of
     from engine.feeds.spend_file import Malformed, SpendFile
 
     campaign = app.system.catalog.campaign(campaign_id)
-    names = app.system.catalog.brand(campaign.brand_id).name, campaign.name
+    brand = app.system.catalog.brand(campaign.brand_id)
+    names, clock = (brand.name, campaign.name), brand.zones.clock
     found: dict[int, list[tuple[int, int]]] = {}
     wrong = 0
     with SpendFile(file) as rows:
@@ -105,8 +114,8 @@ def _offered(app: App, campaign_id: int, file: str) -> Offered:
                 if wrong <= LINES_SHOWN:
                     note(str(row) if isinstance(row, Malformed) else f"line {row.line}: it has no instant in `at`")
             elif (row.brand, row.campaign) == names:
-                day, ms = divmod(ms_of(row.at), DAY_MS)
-                found.setdefault(day, []).append((ms, row.amount_micros))
+                day = clock.day_of(ms_of(row.at))
+                found.setdefault(day, []).append((ms_of(row.at) - clock.midnight_ms(day), row.amount_micros))
     if wrong > LINES_SHOWN:
         note(f"... and {wrong - LINES_SHOWN:,} more lines")
     if not found:
@@ -117,10 +126,17 @@ def _offered(app: App, campaign_id: int, file: str) -> Offered:
 
 
 def _draw(done: Simulation, file: str, pacing: Pacing) -> None:
-    from engine.views.course_picture import Plot, svg
+    from engine.domain.periods import day_number
+    from engine.views.course_picture import Plot, clock_hours, svg
 
     plots = [
-        Plot(f"{each.day}, {pacing.mode}, catch-up {pacing.catch_up}", each.gate, each.actual, "as it was")
+        Plot(
+            f"{each.day}, {pacing.mode}, catch-up {pacing.catch_up}",
+            each.gate,
+            each.actual,
+            "as it was",
+            clock_hours(done.zones.clock, day_number(each.day)),
+        )
         for each in done.days
     ]
     try:
@@ -141,12 +157,15 @@ def _cells(course: Course, *, refused: bool) -> tuple[str, ...]:
 
 
 def _document(campaign: int, pacing: Pacing, done: Simulation) -> dict[str, Any]:
+    from engine.domain.zone_text import UTC_NAME
+
     return {
         "campaign_id": campaign,
         "budget_of": done.owner.kind,
         "daily_budget": format_micros(done.limit),
         "pacing": pacing.mode,
         "catch_up": pacing.catch_up,
+        "time_zone": done.zones.name or UTC_NAME,
         "days": [
             {"day": each.day.isoformat(), "simulated": _course(each.gate), "actual": _course(each.actual)}
             for each in done.days

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import signal
-import threading
 
 import click
 
 from engine.cli.app import App, pass_app
 from engine.cli.group import Command
 from engine.settings import Settings
+from engine.stop_flag import StopFlag
 
 
 @click.command(cls=Command, any_revision=True)
@@ -35,10 +35,12 @@ def up(app: App, demo: bool, yes: bool, nodes: int | None) -> int:
 @pass_app
 def demo_traffic(app: App) -> None:
     """Create the sample brands and send traffic until SIGTERM: what `up --demo` runs."""
-    from engine.feeds.demo import Traffic, make_samples
+    from engine.feeds.demo import Traffic, make_samples, names_of
+    from engine.feeds.demo_controls import Person
 
-    stop = threading.Event()
+    stop = StopFlag()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     campaigns = make_samples(app.system.catalog, app.system.manage)
-    Traffic(app.system.client, campaigns).run(stop.wait, click.echo)
+    person = Person(app.system.manage, names_of(campaigns))
+    Traffic(app.system.client, campaigns, person=person).run(stop.wait, click.echo)

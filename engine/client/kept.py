@@ -22,6 +22,9 @@ KEEP_S: Final = 5.0
 """How long a replica may lag behind before something is lost."""
 MOST_S: Final = 60.0
 CHECK_S: Final = 1.0
+CLOSE_S: Final = 5.0
+"""How long `close` looks and sends again at most, where a shard is away or was lost."""
+CLOSE_EACH_S: Final = 0.1
 MOST_CALLS: Final = 20_000
 """Kept calls of one shard. Of a busier client the oldest go first."""
 _COUNTED: Final = {RECORD: b"kd", TRY: b"kd", "draw_spends": b"kd", "holds": b"asotl", "refund": b"kw"}
@@ -102,6 +105,12 @@ class KeptCalls:
         # A copy first: other threads add shards meanwhile.
         return {key: list(shard.calls) for key, shard in list(self._shards.items()) if shard.suspect}
 
+    def unsure(self) -> int:
+        """How many kept calls may be lost by what the last look saw: their shard gave no answer, or was lost."""
+        return sum(
+            len(shard.calls) for shard in list(self._shards.values()) if shard.suspect or shard.checked_at is None
+        )
+
     def sent(self, key: str) -> None:
         """A shard's calls were sent again, and answered."""
         self._shards[key].suspect = False
@@ -135,6 +144,11 @@ def _facts(kept: Call, places: Sequence[int], more: str) -> Call:
     campaigns = sorted({int(line.partition(",")[0]) for line in chosen})
     args = (LAYOUT, f"{request!s}{more}", "".join(chosen))
     return call_for_all(script(RECORD), SHARD_OF[kept.keys[0]], campaigns, lambda: args, None)
+
+
+def left_out(calls: int) -> str:
+    """What `close` says of acknowledged calls that it could not look at in time."""
+    return f"closed while {calls} acknowledged calls of the last seconds could not be looked at: they may be lost"
 
 
 def answered(reply: Reply | None) -> bool:

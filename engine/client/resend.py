@@ -11,7 +11,16 @@ from collections.abc import Sequence
 from typing import Final
 
 from engine.client.around import TransportAround
-from engine.client.kept import CHECK_S, KeptCalls, again, answered, refused_now
+from engine.client.kept import (
+    CHECK_S,
+    CLOSE_EACH_S,
+    CLOSE_S,
+    KeptCalls,
+    again,
+    answered,
+    left_out,
+    refused_now,
+)
 from engine.live.transport.pool import Call, NoAnswer, Reply
 from engine.live.transport.protocol import Transport
 
@@ -109,12 +118,31 @@ class ResendingTransport(TransportAround):
         return all(map(answered, self._ask(facts))) if facts else True
 
     def close(self) -> None:
-        """Ends the thread, and closes the connections that are not in use."""
+        """Ends the thread, looks at the shards once more, and closes the connections that are not in use. Where a
+        shard is away or was lost, it sends its calls again first, for at most CLOSE_S seconds.
+        """
         self._closed = True
         self._wake.set()
         if self._thread is not None:
             self._thread.join(_ANSWER_S)
+            self._thread = None
+            self._look_for_the_last_time()
         self._inner.close()
+
+    def _look_for_the_last_time(self) -> None:
+        until = time.monotonic() + CLOSE_S
+        while True:
+            try:
+                self.check()
+            except Exception:  # what is open is to be closed all the same
+                log.exception("acknowledged spends could not be looked at")
+                return
+            if not (unsure := self._kept.unsure()):
+                return
+            if time.monotonic() > until:
+                log.warning("%s", left_out(unsure))
+                return
+            time.sleep(CLOSE_EACH_S)
 
     def forget(self) -> None:
         """In a forked child: the parent's calls are the parent's to send again."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+import random
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
@@ -211,14 +212,16 @@ class BudgetClient(HoldCalls):
         brands: Iterable[int] | None = None,
         campaigns: Iterable[int] | None = None,
         fail_open: bool = False,
+        random: Callable[[], float] = random.random,
     ) -> Watch:
         """A local view of the campaigns that may run: `watch.may_bid(campaign_id)` costs no network call. Close it,
         or use it in a `with`.
 
         brands, campaigns: watch only these (together: both), else all. fail_open: see `Watch`. The snapshot is read
-        in the background: `watch.wait_ready(seconds)` waits for it. Raises InvalidId.
+        in the background: `watch.wait_ready(seconds)` waits for it. random: the coin of `watch.should_bid`, from 0 to
+        below 1. Raises InvalidId.
         """
-        return Watch(self._wire, brands=brands, campaigns=campaigns, fail_open=fail_open)
+        return Watch(self._wire, brands=brands, campaigns=campaigns, fail_open=fail_open, random=random)
 
     def lease(
         self,
@@ -266,7 +269,9 @@ class BudgetClient(HoldCalls):
         return replay(self._wire, folder_of(spool), self._timeout_s)
 
     def close(self) -> None:
-        """Ends the leases, at most 5 seconds, and closes the connections. Raises Unavailable when spends of a lease were not counted in time."""
+        """Ends the leases, at most 5 seconds, sends again what a failover may have lost, at most 5 seconds, and closes the
+        connections. Raises Unavailable when spends of a lease were not counted in time.
+        """
         if self._keeper is not None and not self._keeper.close_all(_LEASES_END_S):
             raise Unavailable(
                 "spends of leases are not counted yet: call close() again, or leave their spool to the next process", ""

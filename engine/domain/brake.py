@@ -53,7 +53,12 @@ class Trip(NamedTuple):
 def parse_per_minute(written: str, field: str) -> int | None:
     """The micros a minute of `100/min` or `100`; None for "none". Raises InvalidBudget."""
     text = written.strip()
-    return check_per_minute(parse_budget(text.removesuffix(PER_MINUTE).rstrip() or text, field), field)
+    amount = text.removesuffix(PER_MINUTE).rstrip()
+    if "/" in amount:
+        raise InvalidBudget(
+            f"{field} {shown(written)} is no amount a minute: give one as 5/min, or none for no limit", field
+        )
+    return check_per_minute(parse_budget(amount or text, field), field)
 
 
 def check_per_minute(micros: int | None, field: str) -> int | None:

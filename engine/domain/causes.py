@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final, Literal, NamedTuple
 
-from engine.domain.periods import Period, at_ms, next_period_ms
+from engine.domain.periods import Period
 from engine.domain.schedule import Schedule
+from engine.domain.zone_text import IN_UTC, Local
 
 Status = Literal["active", "paused"]
 
@@ -31,6 +32,8 @@ PACING: Final = "pacing"
 RATE: Final = "rate"
 """The limit of a minute: a passing cause."""
 BREAKER: Final = "breaker"
+BRAND_PAUSED: Final = "brand_paused"
+"""A person paused the whole brand: its campaigns keep their own switches."""
 OTHER: Final = "other"
 """The name for causes that this release does not know."""
 
@@ -51,7 +54,9 @@ class Cause(NamedTuple):
     lasting: Literal["standing", "passing"]
     sentence: str
     label: str
-    since: Literal["switch", "archive", "window", "budget", "own_budget", "flight", "breaker", "passing", "unknown"]
+    since: Literal[
+        "switch", "archive", "window", "budget", "own_budget", "flight", "breaker", "brand", "passing", "unknown"
+    ]
     period: Period | None = None
 
 
@@ -94,6 +99,7 @@ CAUSES: Final = (
     Cause(512, PACING, "clock", "passing", "held back by its pacing", "pacing", "passing"),
     Cause(1024, RATE, "money", "passing", "its limit for this minute reached", "minute's limit", "passing"),
     Cause(2048, BREAKER, "switch", "standing", "switched off by its breaker", "breaker open", "breaker"),
+    Cause(4096, BRAND_PAUSED, "switch", "standing", "brand paused", "brand paused", "brand"),
 )
 """Append only: a bit is never given to another cause. `lua/lib/gates.lua` and `lua/lib/budgets.lua` have the same
 bits.
@@ -159,13 +165,18 @@ def status_of(reasons: Iterable[str]) -> Status:
 
 
 def again_ms(
-    reasons: Iterable[str], schedule: Schedule | None, now_ms: int, flight_ms: int | None = None
+    reasons: Iterable[str],
+    schedule: Schedule | None,
+    now_ms: int,
+    flight_ms: int | None = None,
+    local: Local = IN_UTC,
 ) -> int | None:
     """The instant at which every cause has ended by itself; None when there is none, or one that only a person ends,
     or it is unknown.
 
     A schedule that opens before a budget's next period may be closed again by then, so it is evaluated at that
-    instant. None is an unknown schedule. flight_ms: when the campaign's next flight begins, as far as it is known.
+    instant. None is an unknown schedule. flight_ms: when the campaign's next flight begins, as far as it is known. local:
+    the brand's clock.
     """
     causes = {cause_of(name) for name in reasons}
     if flight_ms is None and any(cause.since == "flight" for cause in causes):
@@ -174,31 +185,37 @@ def again_ms(
         return None
     if schedule is None and any(cause.kind == "clock" for cause in causes):
         return None
-    at = max([now_ms, *(next_period_ms(cause.period, now_ms) for cause in causes if cause.period)])
+    at = max([now_ms, *(local.zone.next_period_ms(cause.period, now_ms) for cause in causes if cause.period)])
     if any(cause.since == "flight" for cause in causes):
         at = max(at, flight_ms or at)
-    if schedule is None or schedule.is_within_ms(at):
+    if schedule is None or schedule.is_within_ms(at, local.zone):
         # Causes older than now: their window may have opened since.
         return None if at == now_ms else at
-    return schedule.next_change_ms(at)
+    return schedule.next_change_ms(at, local.zone)
 
 
-def sentence(reasons: Iterable[str], schedule: Schedule | None, now_ms: int, flight_ms: int | None = None) -> str:
-    """The causes for people: "paused: daily budget used up, again at 00:00 UTC"; "active" when there are none.
+def sentence(
+    reasons: Iterable[str],
+    schedule: Schedule | None,
+    now_ms: int,
+    flight_ms: int | None = None,
+    local: Local = IN_UTC,
+) -> str:
+    """The causes for people: "paused: daily budget used up, again at 00:00 UTC"; "active" when there are none. local: the
+    brand's clock, and how its zone is called.
 
     It names one time at most, at which the campaign runs again: the end of one cause of several would be misleading.
     """
     causes = standing(reasons)
     if not causes:
         return "active"
-    again = again_ms(causes, schedule, now_ms, flight_ms)
+    again = again_ms(causes, schedule, now_ms, flight_ms, local)
     words = "paused: " + "; ".join(cause_of(name).sentence for name in causes)
     if again is None:
         return words
-    return words + (", again at " if len(causes) == 1 else "; runs again at ") + _when(again, now_ms)
+    return words + (", again at " if len(causes) == 1 else "; runs again at ") + _when(again, now_ms, local)
 
 
-def _when(ms: int, now_ms: int) -> str:
+def _when(ms: int, now_ms: int, local: Local) -> str:
     """A time of day within the coming 24 hours, else with its date."""
-    near = ms - now_ms <= 24 * 3_600_000
-    return f"{at_ms(ms):%H:%M} UTC" if near else f"{at_ms(ms):%d %b %H:%M} UTC"
+    return local.words(ms, "%H:%M" if ms - now_ms <= 24 * 3_600_000 else "%d %b %H:%M")

@@ -8,24 +8,32 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from datetime import UTC as DATETIME_UTC
 from datetime import datetime
 from typing import Final, NamedTuple
 
 from engine.domain.budget import LIFETIME_FIELD
 from engine.domain.money import MAX_TOTAL_MICROS, format_micros
 from engine.domain.periods import MINUTE_MS, at_ms, ms_of
+from engine.domain.zone_text import IN_UTC, UTC, Local, Zone, offset_text
 from engine.errors import InvalidInput, shown
 
 MAX_NO: Final = 65535
 LAST_MS: Final = 253_402_300_799_999
 """The end of the year 9999, as in `lua/lib/constants.lua`."""
 IN_PLAN: Final = 2
+ASAP: Final = "asap"
+EVEN: Final = "even"
+SPREADS: Final = (EVEN, ASAP, "none")
+"""How a flight's budget is spread over its days: evenly, or not at all, which asap and none both are."""
+_EVENLY: Final = ",e"
+_WHOLE_TIME: Final = 10_000_000
 _COUNTER: Final = re.compile(r"f:([1-9]\d{0,4})")
 
 
 class Flight(NamedTuple):
     """A flight as it was agreed. no: counted from 1, never reused. The start is included, the end is not. budget: None
-    is none. carries: what is left at its end goes on into the next flight.
+    is none. carries: what is left at its end goes on into the next flight. spread: over its days, one of SPREADS.
     """
 
     no: int
@@ -33,16 +41,20 @@ class Flight(NamedTuple):
     ends_ms: int
     budget_micros: int | None
     carries: bool = False
+    spread: str = ASAP
 
 
 class PlannedFlight(NamedTuple):
-    """A flight as the scripts read it. counter: the number of its counter, see `planned`. limit: of that counter."""
+    """A flight as the scripts read it. counter: the number of its counter, see `planned`. limit: of that counter. even:
+    each day has a part of it.
+    """
 
     no: int
     counter: int
     starts_ms: int
     ends_ms: int
     limit: int
+    even: bool = False
 
     @property
     def field(self) -> str:
@@ -52,13 +64,13 @@ class PlannedFlight(NamedTuple):
     @property
     def compiled(self) -> str:
         """The field `f1` or `f2` of the campaign's hash, at most 64 bytes."""
-        return ",".join(map(str, self))
+        return ",".join(map(str, self[:5])) + (_EVENLY if self.even else "")
 
     @classmethod
     def parse(cls, text: str) -> PlannedFlight:
         """Raises ValueError."""
-        no, counter, starts, ends, limit = map(int, text.split(","))
-        return cls(no, counter, starts, ends, limit)
+        no, counter, starts, ends, limit = map(int, text.removesuffix(_EVENLY).split(","))
+        return cls(no, counter, starts, ends, limit, text.endswith(_EVENLY))
 
 
 class InvalidFlight(InvalidInput):
@@ -89,7 +101,8 @@ def chained(flights: Iterable[Flight]) -> list[PlannedFlight]:
         counter = flight.no
         if before is not None and before.carries:
             counter, limit = made[-1].counter, min(made[-1].limit + limit, MAX_TOTAL_MICROS)
-        made.append(PlannedFlight(flight.no, counter, flight.starts_ms, flight.ends_ms, limit))
+        even = flight.spread == EVEN and limit < MAX_TOTAL_MICROS
+        made.append(PlannedFlight(flight.no, counter, flight.starts_ms, flight.ends_ms, limit, even))
         before = flight
     return made
 
@@ -114,9 +127,8 @@ def unchained(plan: Sequence[PlannedFlight]) -> list[Flight]:
             limit -= before.limit
         elif flight.counter != flight.no:
             made.append(Flight(flight.counter, flight.starts_ms - 1, flight.starts_ms, 0, True))
-        made.append(
-            Flight(flight.no, flight.starts_ms, flight.ends_ms, None if flight.limit == MAX_TOTAL_MICROS else limit)
-        )
+        budget, spread = None if flight.limit == MAX_TOTAL_MICROS else limit, EVEN if flight.even else ASAP
+        made.append(Flight(flight.no, flight.starts_ms, flight.ends_ms, budget, False, spread))
         before = flight
     return made
 
@@ -139,27 +151,64 @@ def last_edge_ms(flights: Sequence[PlannedFlight], now_ms: int) -> int | None:
     return max(edges, default=None)
 
 
-def parse_instant(text: str, field: str) -> int:
-    """An instant with its zone, as `2026-12-01T09:00Z` or `2026-12-01T10:00:00.250+01:00`, in epoch milliseconds. Raises
-    InvalidFlight.
+def part_of_day(flight: PlannedFlight, daily: int, spent: int, now_ms: int, zone: Zone = UTC) -> int:
+    """What the campaign may spend on the day of an instant, in a flight that is spread evenly. daily: what the campaign spent
+    that day; spent: what the flight's counter has. As `lua/lib/flight_part.lua`.
+    """
+    day = zone.day_of(now_ms)
+    morning = zone.midnight_ms(day)
+    begins = max(flight.starts_ms, morning)
+    share = (min(flight.ends_ms, zone.midnight_ms(day + 1)) - begins) * _WHOLE_TIME // (flight.ends_ms - begins)
+    if flight.counter == flight.no and flight.starts_ms > morning:
+        return max(flight.limit * share // _WHOLE_TIME + daily - spent, 0)
+    return max(flight.limit - max(spent - daily, 0), 0) * share // _WHOLE_TIME
+
+
+def check_spread(value: str) -> str:
+    """Raises InvalidFlight."""
+    if value not in SPREADS:
+        raise InvalidFlight(f"spread {shown(value)} is none: use {', '.join(SPREADS[:-1])} or {SPREADS[-1]}", "spread")
+    return value
+
+
+def parse_instant(text: str, field: str, local: Local = IN_UTC) -> int:
+    """An instant in epoch milliseconds: with its zone, as `2026-12-01T09:00Z` or `2026-12-01T10:00:00.250+01:00`, or by the
+    brand's clock, as `2026-12-01T10:00`. Raises InvalidFlight.
     """
     try:
         at = datetime.fromisoformat(text.strip())
     except ValueError:
         at = None
-    if at is None or at.tzinfo is None:
+    by_clock = at is not None and at.tzinfo is None and ":" in text
+    if at is None or (at.tzinfo is None and not by_clock):
         raise InvalidFlight(
-            f"{field} {shown(text)} is no instant with a zone: give one as 2026-12-01T09:00Z or 2026-12-01T10:00+01:00",
+            f"{field} {shown(text)} is no instant: give one by the clock of {local.label} as 2026-12-01T10:00, or with a zone"
+            " as 2026-12-01T09:00Z",
             field,
         )
     if at.microsecond % 1000:
         raise InvalidFlight(f"{field} {shown(text)} is finer than a millisecond: give at most three decimals", field)
     try:
-        return ms_of(at)
+        return _by_clock(text, ms_of(at.replace(tzinfo=DATETIME_UTC)), field, local) if by_clock else ms_of(at)
     except OverflowError:
         raise InvalidFlight(
             f"{field} {shown(text)} is out of range: give one of the years 1970 to 9999", field
         ) from None
+
+
+def _by_clock(text: str, local_ms: int, field: str, local: Local) -> int:
+    """The one instant at which clocks show a time. Raises InvalidFlight where they never do, or twice."""
+    found = local.zone.instants_of(local_ms)
+    if not found:
+        raise InvalidFlight(
+            f"{field} {shown(text)} does not exist in {local.label}, where clocks go forward over it: give another, or an"
+            " instant with a zone",
+            field,
+        )
+    if len(found) > 1:
+        either = " or ".join(f"{at_ms(local_ms):%Y-%m-%dT%H:%M}{offset_text(local_ms - at)}" for at in found)
+        raise InvalidFlight(f"{field} {shown(text)} comes twice in {local.label}: give {either}", field)
+    return found[0]
 
 
 def instant_text(ms: int) -> str:
@@ -189,6 +238,8 @@ def effects(flight: Flight, changed: Flight, spend_micros: int | None, now_ms: i
         said.append(
             "what is left at its end " + ("goes on into the next flight" if changed.carries else "is not spent")
         )
+    if changed.spread != flight.spread:
+        said.append("each day has an even part of it" if changed.spread == EVEN else "its days have no parts any more")
     spent = "" if spend_micros is None else f" {format_micros(spend_micros)}"
     said.append(f"what was spent{spent} stays counted to it")
     return said

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from engine.domain.curves import PPM
-from engine.domain.periods import DAY_MS, date_of, day_of, day_start_ms, days_of_month, month_of_date
+from engine.domain.periods import DAY_MS, date_of, days_of_month, month_of_date
 from engine.domain.schedule import weekday_of
 from engine.domain.traffic import History, Shape, check_enough, part_by, shape_of
+from engine.domain.zone_text import UTC, Zone
 
 AS_TODAY: Final = "as today"
 AS_USUAL: Final = "as usual"
@@ -40,7 +41,8 @@ class Band:
 @dataclass(frozen=True, slots=True)
 class Forecast:
     """day, month: the sums at their ends, budgets respected. rule: how the day was forecast. days: how many past days
-    the band is of. part: the ppm of a day that is usually spent by now. runs_out_ms: when the day's budget is used up.
+    the band is of. part: the ppm of a day that is usually spent by now. runs_out_ms: when the day's budget is used up. shape: the usual
+    hours of such a day.
     """
 
     now_ms: int
@@ -50,6 +52,11 @@ class Forecast:
     days: int
     part: int
     runs_out_ms: int | None = None
+    shape: Shape | None = None
+
+    def part_by(self, ms: int) -> int:
+        """The ppm of a day that is usually spent by a time of the day; without a shape, that of an even day."""
+        return ms * PPM // DAY_MS if self.shape is None else self.shape.part_by(ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +69,10 @@ class Spent:
     monthly: int | None = None
 
 
-def forecast(history: History, spent: Spent, now_ms: int, of: str = "the brand") -> Forecast:
-    """The forecast at an instant. Raises TooLittleHistory where fewer than seven days of the history have spend."""
+def forecast(history: History, spent: Spent, now_ms: int, of: str = "the brand", clock: Zone = UTC) -> Forecast:
+    """The forecast at an instant, by the brand's clock. Raises TooLittleHistory where fewer than seven days of the history have spend."""
     check_enough(history, of)
-    today, ms = day_of(now_ms), now_ms % DAY_MS
+    today, ms = clock.day_of(now_ms), clock.local_ms(now_ms) % DAY_MS
     name, errors = _nearest(history, ms)
     shape = shape_of(history, weekday_of(today))
     expected = _RULES[name](spent.day, shape, ms)
@@ -76,9 +83,8 @@ def forecast(history: History, spent: Spent, now_ms: int, of: str = "the brand")
     day = _within(raw, spent.daily, spent.day)
     month = _month(history, spent, day, today)
     out = None if spent.daily is None else _runs_out(shape, spent, expected, ms)
-    return Forecast(
-        now_ms, day, month, name, len(errors), shape.part_by(ms), None if out is None else day_start_ms(today) + out
-    )
+    out_ms = None if out is None else clock.clock_ms(today, out)
+    return Forecast(now_ms, day, month, name, len(errors), shape.part_by(ms), out_ms, shape)
 
 
 def _as_today(spent: int, shape: Shape, ms: int) -> int | None:

@@ -12,6 +12,7 @@ from typing import Final
 
 from engine.domain.curves import PPM
 from engine.domain.pacing import ASAP, CATCH_UP, SPREAD
+from engine.domain.pass_rate import WHOLE, PassRate
 from engine.domain.periods import DAY_MS, MINUTE_MS
 
 Due = Callable[[int], int]
@@ -33,6 +34,7 @@ class Gate:
         self._minute = -1
         self._in_minute = 0
         self._most: int | None = None
+        self._rate = PassRate()
 
     def allowed(self, ms: int) -> int:
         """The micros that are due at a time."""
@@ -42,6 +44,8 @@ class Gate:
         """Counts an amount in micros where it passes."""
         self._begin_minute(ms // MINUTE_MS)
         passes = self._has_room and self.spent + self.held < self.allowed(ms) and self._fits(amount)
+        if self._fits(amount):
+            self._rate.ask(amount)
         if passes:
             self._count(amount)
         return passes
@@ -50,6 +54,10 @@ class Gate:
         """Counts what is spent already, which is never refused."""
         self._begin_minute(ms // MINUTE_MS)
         self._count(amount)
+
+    def rate(self, ms: int) -> int:
+        """The ppm of offers to try at a time; 1,000,000 where no call of its minute has set it yet."""
+        return self._rate.rate if self._minute == ms // MINUTE_MS else WHOLE
 
     def retry_ms(self, amount: int) -> int | None:
         """The first time at which a refused amount would pass, if nothing else were spent; None where the day has none."""
@@ -75,10 +83,12 @@ class Gate:
         if minute == self._minute:
             return
         begins = self.allowed(minute * MINUTE_MS)
-        plan = self.allowed((minute + 1) * MINUTE_MS) - begins
+        ends = self.allowed((minute + 1) * MINUTE_MS)
         percent = self._percent(begins)
-        self._most = None if percent is None else max(1, max(plan, self.limit // _MINUTES) * percent // 100)
+        self._most = None if percent is None else max(1, max(ends - begins, self.limit // _MINUTES) * percent // 100)
         self._minute, self._in_minute = minute, 0
+        wanted = ends - self.spent - self.held
+        self._rate.begin(minute, wanted if self._most is None else min(wanted, self._most))
 
     def _percent(self, begins: int) -> int | None:
         """A minute's cap, in percent of its plan; None is no cap."""

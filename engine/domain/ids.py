@@ -19,6 +19,9 @@ SHARDS: Final = 64
 MAX_BRAND_ID: Final = 2**37 - 1
 """The bound keeps every campaign id below 2^53, which Lua's doubles represent exactly."""
 
+MIN_CAMPAIGN_ID: Final = ORDINALS + 1
+MAX_CAMPAIGN_ID: Final = (MAX_BRAND_ID + 1) * ORDINALS - 1
+
 TEXT_ID_LENGTH: Final = 64
 TEXT_ID: Final = rf"[A-Za-z0-9._:/+=@~-]{{1,{TEXT_ID_LENGTH}}}"
 _TEXT_ID: Final = re.compile(TEXT_ID, re.ASCII)

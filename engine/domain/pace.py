@@ -1,5 +1,5 @@
-"""Projects today's spend from the time that campaigns ran today and the time that they may still run before the UTC
-day ends.
+"""Projects today's spend from the time that campaigns ran today and the time that they may still run before their
+brand's day ends.
 
 Time is in campaign-milliseconds: two campaigns that run side by side for an hour are two hours. Pauses and closed
 windows do not count.
@@ -13,8 +13,9 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Final
 
-from engine.domain.periods import DAY_MS, MINUTE_MS, day_of, day_start_ms
+from engine.domain.periods import MINUTE_MS
 from engine.domain.schedule import DAY_MINUTES, Schedule, weekday_of
+from engine.domain.zone_text import UTC, Zone
 
 TOO_EARLY_MS: Final = 30 * MINUTE_MS
 """The least running time before a projection: an early burst would be multiplied by 48 and more."""
@@ -31,9 +32,9 @@ class Pace:
     ahead: tuple[tuple[int, int, int], ...]
 
     @classmethod
-    def all_day(cls, now_ms: int) -> Pace:
+    def all_day(cls, now_ms: int, zone: Zone = UTC) -> Pace:
         """The time of one campaign that runs all day."""
-        return cls(now_ms % DAY_MS, 1, ((now_ms, day_start_ms(day_of(now_ms) + 1), 1),))
+        return cls(zone.time_of_day(now_ms)[0], 1, ((now_ms, zone.next_day_ms(now_ms), 1),))
 
     @property
     def too_early(self) -> bool:
@@ -41,7 +42,7 @@ class Pace:
         return self.ran_ms < TOO_EARLY_MS * max(1, self.campaigns)
 
     def projected(self, spent: int) -> int | None:
-        """The spend at the end of the UTC day at the rate of the time that they ran; None when it is too early to say."""
+        """The spend at the end of the day at the rate of the time that they ran; None when it is too early to say."""
         if self.too_early:
             return None
         left = sum((until - since) * campaigns for since, until, campaigns in self.ahead)
@@ -60,14 +61,16 @@ class Pace:
         return None
 
 
-def ahead_of(campaigns: Iterable[tuple[Schedule, int]], now_ms: int) -> tuple[tuple[int, int, int], ...]:
-    """How many campaigns may run, and when, from now to the end of the UTC day, from (schedule, how many have it)."""
-    day = day_of(now_ms)
+def ahead_of(
+    campaigns: Iterable[tuple[Schedule, int]], now_ms: int, zone: Zone = UTC
+) -> tuple[tuple[int, int, int], ...]:
+    """How many campaigns may run, and when, from now to the end of the brand's day, from (schedule, how many have it)."""
+    day = zone.day_of(now_ms)
     edges: dict[int, int] = {}
     for schedule, number in campaigns:
         for start, end in _open_today(schedule, weekday_of(day)):
-            since = max(now_ms, day_start_ms(day) + start * MINUTE_MS)
-            until = day_start_ms(day) + end * MINUTE_MS
+            since, until = (zone.clock_ms(day, minute * MINUTE_MS) for minute in (start, end))
+            since = max(now_ms, since)
             if since < until:
                 edges[since] = edges.get(since, 0) + number
                 edges[until] = edges.get(until, 0) - number

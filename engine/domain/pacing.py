@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from engine.domain.curves import PPM, STRAIGHT, Curve, Points, curve_of, within
-from engine.domain.periods import DAY_MS, day_of
+from engine.domain.periods import DAY_MS
 from engine.domain.schedule import Schedule, weekday_of
+from engine.domain.zone_text import UTC, Zone
 from engine.errors import InvalidInput, shown
 
 ASAP: Final = "asap"
@@ -27,6 +28,13 @@ AHEAD_PPM: Final = 1_200_000
 LANDED_MS: Final = DAY_MS - 300_000
 CATCH_UP: Final = 300
 """Percent of its plan that a minute may spend, by default."""
+MODES: Final = {
+    ASAP: "as soon as possible",
+    EVEN: "even over the day",
+    AHEAD: "ahead: 20 % faster than even",
+    TRAFFIC: "as this brand's traffic was (learned)",
+}
+"""The modes without a name, in words. The others are `custom:NAME`."""
 _LEADS: Final = {EVEN: PPM, AHEAD: AHEAD_PPM}
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,40}", re.ASCII)
 _PERCENT: Final = re.compile(r"[1-9]\d{2,4}", re.ASCII)
@@ -56,10 +64,10 @@ NO_PACING: Final = Pacing()
 def check_pacing(value: str) -> str:
     """The mode as it is stored. Raises InvalidPacing."""
     mode = value.strip()
-    if mode in (ASAP, EVEN, AHEAD, TRAFFIC):
+    if mode in MODES:
         return mode
     if mode.startswith(CUSTOM):
-        check_curve_name(mode.removeprefix(CUSTOM), "pacing")
+        check_curve_name(mode.removeprefix(CUSTOM), "pacing", given=value)
         return mode
     raise InvalidPacing(f"pacing {shown(value)} is none: use asap, even, ahead, traffic or custom:NAME", "pacing")
 
@@ -72,16 +80,17 @@ def check_catch_up(value: str) -> str:
     raise InvalidPacing(f"catch_up {shown(value)} is none: use percent from 100 to 99999, asap or spread", "catch_up")
 
 
-def check_curve_name(name: str, field: str = "name") -> str:
-    """The name of a curve. Raises InvalidPacing."""
+def check_curve_name(name: str, field: str = "name", given: str | None = None) -> str:
+    """The name of a curve. given: the value that it is a part of, for the message. Raises InvalidPacing."""
     if _NAME.fullmatch(name) is None:
-        raise InvalidPacing(f"{field} {shown(name)} is no curve's name: use 1 to 40 of A-Z a-z 0-9 . _ -", field)
+        said = f"{shown(name)} is no curve's name" if given is None else f"{shown(given)} names no curve"
+        raise InvalidPacing(f"{field} {said}: use 1 to 40 of A-Z a-z 0-9 . _ -", field)
     return name
 
 
-def time_of_day(ms: int) -> tuple[int, int]:
-    """The time of a brand's day at an instant, and the length of that day. A brand's day is the UTC day."""
-    return ms % DAY_MS, DAY_MS
+def time_of_day(ms: int, zone: Zone = UTC) -> tuple[int, int]:
+    """The time of a brand's day at an instant, and the length of that day, which is that of its time zone."""
+    return zone.time_of_day(ms) if zone is not UTC else (ms % DAY_MS, DAY_MS)
 
 
 def compiled(
@@ -130,22 +139,22 @@ class Pace:
         curves = {name[1:]: Curve.parse(text) for name, text in named.items() if name != "p"}
         return cls(tuple(curves.get(digit) for digit in (digits * 7)[:7]), int(lead), catch_up)
 
-    def due(self, ms: int) -> int:
+    def due(self, ms: int, zone: Zone = UTC) -> int:
         """The ppm of the budget that are due at an instant."""
-        at, length = time_of_day(ms)
+        at, length = time_of_day(ms, zone)
         at = at * DAY_MS // length
-        curve = self.curves[weekday_of(day_of(ms))]
+        curve = self.curves[weekday_of(zone.day_of(ms))]
         if curve is not None:
             return curve.due(at)
         return PPM if at >= LANDED_MS else min(at * self.lead // LANDED_MS, PPM)
 
-    def allowed(self, limit: int, ms: int) -> int:
+    def allowed(self, limit: int, ms: int, zone: Zone = UTC) -> int:
         """What may be spent of a limit by an instant."""
-        return limit * self.due(ms) // PPM
+        return limit * self.due(ms, zone) // PPM
 
-    def passes_ms(self, limit: int, spent: int, ms: int) -> int | None:
+    def passes_ms(self, limit: int, spent: int, ms: int, zone: Zone = UTC) -> int | None:
         """The first instant from `ms` on, of its day, at which more than `spent` is due; None where none is."""
-        at, length = time_of_day(ms)
+        at, length = time_of_day(ms, zone)
         rest = range(ms, ms + length - at)
-        place = bisect_left(rest, True, key=lambda instant: self.allowed(limit, instant) > spent)
+        place = bisect_left(rest, True, key=lambda instant: self.allowed(limit, instant, zone) > spent)
         return rest[place] if place < len(rest) else None

@@ -1,4 +1,4 @@
-"""Dayparting: when a campaign may run, in UTC, to the minute.
+"""Dayparting: when a campaign may run, in its brand's time zone, to the minute.
 
 A schedule is a window or a list of windows: `{"days": ["mon", ...], "start_time": "09:00", "end_time": "17:00"}`.
 - The start is included, the end is not; `24:00` is an end.
@@ -20,6 +20,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from engine.domain.periods import DAY_MS, MINUTE_MS, day_of, day_start_ms, ms_of
+from engine.domain.zone_text import UTC, UTC_NAME, Zone
 from engine.errors import InvalidSchedule, shown
 
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -133,18 +134,31 @@ class Schedule:
         """Whether a campaign with this schedule may run at an instant (an aware datetime)."""
         return self.is_within_ms(ms_of(at))
 
-    def is_within_ms(self, ms: int) -> bool:
-        """The same for an instant in epoch milliseconds."""
-        minute = ms % DAY_MS // MINUTE_MS
-        return not self.windows or any(a <= minute < b for a, b in self.week()[weekday_of(day_of(ms))])
+    def is_within_ms(self, ms: int, zone: Zone = UTC) -> bool:
+        """The same for an instant in epoch milliseconds, by the clock of a zone."""
+        local = zone.local_ms(ms)
+        minute = local % DAY_MS // MINUTE_MS
+        return not self.windows or any(a <= minute < b for a, b in self.week()[weekday_of(day_of(local))])
 
-    def next_change_ms(self, ms: int) -> int | None:
+    def next_change_ms(self, ms: int, zone: Zone = UTC) -> int | None:
         """The first instant after `ms` at which it opens or closes; None when it never does."""
-        return min((edge for edge in self._edges(day_of(ms)) if edge > ms), default=None)
+        return min((edge for edge in self._changes(ms, zone) if edge > ms), default=None)
 
-    def last_change_ms(self, ms: int) -> int | None:
+    def last_change_ms(self, ms: int, zone: Zone = UTC) -> int | None:
         """The last instant up to `ms` at which it opened or closed; None when it never does."""
-        return max((edge for edge in self._edges(day_of(ms)) if edge <= ms), default=None)
+        return max((edge for edge in self._changes(ms, zone) if edge <= ms), default=None)
+
+    def _changes(self, ms: int, zone: Zone) -> Iterable[int]:
+        """Every opening and closing within eight days of an instant. Clocks that change may open or close it as well, and
+        show its edges once, twice, or not at all.
+        """
+        edges = self._edges(day_of(zone.local_ms(ms)))
+        if zone == UTC:
+            return edges
+        found = {instant for edge in edges for instant in zone.instants_of(edge)}
+        if found:
+            found.update(at for at in zone.changes if abs(at - ms) < 8 * DAY_MS)
+        return [at for at in found if self.is_within_ms(at, zone) != self.is_within_ms(at - 1, zone)]
 
     def _edges(self, around: int) -> Iterable[int]:
         """Every opening and closing within eight days of a day."""
@@ -166,11 +180,11 @@ class Schedule:
                 yield day_start_ms(day)
                 was_open = False
 
-    def words(self) -> str:
-        """The schedule for people: "Mon-Fri 09:00-17:00, Sat all day (UTC)"."""
+    def words(self, label: str = UTC_NAME) -> str:
+        """The schedule for people: "Mon-Fri 09:00-17:00, Sat all day (UTC)". label: the name of its brand's zone."""
         if self.always:
             return "always"
-        return ", ".join(_window_words(window) for window in self.windows) + " (UTC)"
+        return ", ".join(_window_words(window) for window in self.windows) + f" ({label})"
 
 
 @lru_cache(4096)

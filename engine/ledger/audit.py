@@ -34,6 +34,9 @@ _HOURLY_SUMS_OFF: Final = text(
     " FROM campaign_hour WHERE day BETWEEN :first AND :last GROUP BY 1, 2, 3) AS h USING (campaign_id, day)"
     " WHERE coalesce(d.spend_micros, 0) <> coalesce(h.micros, 0) ORDER BY 1, 2, 3 LIMIT :limit"
 )
+_CLOSED_BRANDS: Final = text(
+    "SELECT brand_id FROM period_total WHERE period = 'day' AND starts_on = :day AND mod(brand_id, 64) = :shard"
+)
 _CLOSED_SHARDS: Final = text("SELECT shard FROM shard_close WHERE period = 'day' AND starts_on = :day")
 
 
@@ -221,6 +224,11 @@ def _of_campaigns(found: Iterable[Row[Any]], what: str) -> list[Disagreement]:
         Disagreement(f"campaign {row.campaign_id}", f"{what} of {row.day}", row.expected, row.found, row.brand_id)
         for row in found
     ]
+
+
+def closed_brands(connection: Connection, shard: int, day: date) -> frozenset[int]:
+    """The brands of a shard for which a day is closed."""
+    return frozenset(connection.execute(_CLOSED_BRANDS, {"shard": shard, "day": day}).scalars())
 
 
 def closed_shards(connection: Connection, day: date) -> frozenset[int]:

@@ -8,7 +8,10 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, text
 
+from engine.domain.limit_changes import PERIODS, every_turn
 from engine.domain.money import parse_budget
+from engine.domain.periods import ms_of
+from engine.ledger import brands, campaigns, carries, limit_rows
 from engine.ledger.changes import Entity
 
 _LIMIT: Final = 100
@@ -72,32 +75,64 @@ def changes_without_change(connection: Connection, since: datetime) -> list[Wron
 
 
 def limited_campaigns(connection: Connection) -> list[int]:
-    """The campaigns with a budget of their own, by id."""
+    """The campaigns with a budget of their own or flights, by id."""
     found = connection.execute(
         text(
             "SELECT id FROM campaign WHERE daily_budget_micros IS NOT NULL OR monthly_budget_micros IS NOT NULL"
-            " OR lifetime_budget_micros IS NOT NULL ORDER BY id"
+            " OR lifetime_budget_micros IS NOT NULL OR cardinality(steps) > 0 UNION SELECT campaign_id FROM flight ORDER BY 1"
         )
     )
     return list(found.scalars())
 
 
 def largest_budget(
-    connection: Connection, entity: Entity, entity_id: int, field: str, now: int | None, since: datetime
+    connection: Connection,
+    entity: Entity,
+    entity_id: int,
+    field: str,
+    now: int | None,
+    since: datetime,
+    now_ms: int,
+    until: datetime | None = None,
 ) -> int | None:
     """The largest budget (micros) of a brand or campaign that was in force since an instant; None when it had no limit for
     a while.
 
-    field: such as daily_budget; now: the one in force now.
+    field: such as daily_budget; now: the one in force at now_ms, or at `until`, where the period is over.
     """
     found = connection.execute(
         text(
             "SELECT old FROM catalog_change WHERE entity = :entity AND entity_id = :id AND field = :field AND at >= :since"
+            " AND at < coalesce(CAST(:until AS timestamptz), 'infinity')"
         ),
-        {"entity": entity, "id": entity_id, "field": field, "since": since},
+        {"entity": entity, "id": entity_id, "field": field, "since": since, "until": until},
     )
     values = [now, *(parse_budget(row.old, field) for row in found)]
+    # Scheduled changes are in force before the catalog takes them over.
+    period = field.removesuffix("_budget")
+    if period in PERIODS:
+        row = brands.one(connection, entity_id) if entity == "brand" else campaigns.one(connection, entity_id)
+        taken = every_turn(limit_rows.limits_of(row), limit_rows.open_of(connection, entity, entity_id))
+        last_ms = now_ms if until is None else min(now_ms, ms_of(until) - 1)
+        values += [
+            turn.before for turn in taken if turn.change.period == period and ms_of(since) <= turn.at_ms <= last_ms
+        ]
     return None if None in values else max(value for value in values if value is not None)
+
+
+def largest_carry(connection: Connection, brand_id: int, day: date, since: datetime) -> int:
+    """The most (micros) that was carried into a brand's day. since: as of `largest_budget`."""
+    found = connection.execute(
+        text(
+            "SELECT old FROM catalog_change WHERE entity = 'brand' AND entity_id = :id AND field = 'rollover_cap' AND at >= :since"
+        ),
+        {"id": brand_id, "since": since},
+    )
+    caps = [
+        brands.one(connection, brand_id).rollover_cap_micros,
+        *(parse_budget(row.old, "rollover_cap") for row in found),
+    ]
+    return min(max(cap or 0 for cap in caps), carries.most_left(connection, brand_id, day))
 
 
 class RecentRow(NamedTuple):
@@ -112,12 +147,17 @@ class RecentRow(NamedTuple):
 
 
 def recent_rows(
-    connection: Connection, brand_id: int, since: datetime, limit: int, campaign_id: int | None = None
+    connection: Connection,
+    brand_id: int,
+    since: datetime,
+    limit: int,
+    campaign_id: int | None = None,
+    flight: int | None = None,
 ) -> list[RecentRow]:
     """The rows of a brand, or of one of its campaigns, since an instant, the newest `limit` of them, in the order in which
     they were counted.
 
-    told: the verb (`t` try, `r` record) of calls that were not counted whole.
+    flight: the number of a flight's counter, for its rows alone. told: the verb (`t` try, `r` record) of calls that were not counted whole.
     """
     found = connection.execute(
         text(
@@ -125,9 +165,11 @@ def recent_rows(
             " FROM spends_of(:brand, :since, 'infinity') AS l"
             " LEFT JOIN mixed_request AS m ON m.shard = l.shard AND m.generation = l.generation AND m.n = l.n"
             " WHERE l.campaign_id = coalesce(CAST(:campaign AS bigint), l.campaign_id)"
+            " AND (CAST(:flight AS integer) IS NULL OR EXISTS (SELECT FROM flight_entry AS f WHERE f.flight = :flight"
+            " AND (f.shard, f.generation, f.n, f.campaign_id) = (l.shard, l.generation, l.n, l.campaign_id)))"
             " ORDER BY l.generation DESC, l.n DESC, l.position DESC LIMIT :limit"
         ),
-        {"brand": brand_id, "campaign": campaign_id, "since": since, "limit": limit},
+        {"brand": brand_id, "campaign": campaign_id, "since": since, "limit": limit, "flight": flight},
     )
     return [RecentRow(*row) for row in found][::-1]
 

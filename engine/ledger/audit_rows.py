@@ -61,30 +61,48 @@ def holds_apart(connection: Connection, since: datetime) -> list[Stray]:
         " FROM (SELECT * FROM hold WHERE state IN ('settled', 'over', 'late')"
         " AND ended_at >= :since) AS h"
         " FULL JOIN (SELECT brand_id, campaign_id, hold_id, sum(amount_micros)::bigint AS micros, count(*) AS rows, min(kind) AS kind"
-        " FROM spend_log WHERE day >= :day AND recorded_at >= :since AND hold_id IS NOT NULL AND request_id = campaign_id || ':' || hold_id GROUP BY 1, 2, 3) AS l USING (campaign_id, hold_id)"
+        " FROM spend_log WHERE day >= CAST(:day AS date) - 1 AND recorded_at >= :since AND hold_id IS NOT NULL"
+        " AND request_id = campaign_id || ':' || hold_id GROUP BY 1, 2, 3) AS l USING (campaign_id, hold_id)"
         " WHERE (h.settled_micros IS DISTINCT FROM l.micros OR l.rows <> 1"
         " OR l.kind <> (CASE h.state WHEN 'settled' THEN 'spend' ELSE h.state END))"
         # Its row was dropped with its day.
         " AND NOT (l.rows IS NULL AND EXISTS (SELECT FROM dropped_day AS d WHERE d.brand_id = h.brand_id"
-        " AND d.day = (h.ended_at AT TIME ZONE 'UTC')::date))"
+        " AND abs(d.day - (h.ended_at AT TIME ZONE 'UTC')::date) <= 1))"
         " ORDER BY 1, 3 LIMIT :limit",
         {"since": since, "day": since.astimezone(UTC).date()},
     )
 
 
-def off_their_day(connection: Connection, scope: Scope) -> list[Stray]:
-    """Rows whose day is not the UTC day of their instant; a correction names an earlier day of its own, and a late spend the
-    day before, on which it occurred.
+# The own day of a brand with a time zone at an instant.
+_OWN_DAY: Final = (
+    " LEFT JOIN LATERAL (SELECT z.day FROM zoned AS z WHERE z.brand_id = l.brand_id AND l.{at} >= z.begins AND l.{at} < z.ends)"
+    " AS {at}_own ON true"
+)
+_ZONED: Final = (
+    "WITH zoned AS MATERIALIZED (SELECT brand_id, day, to_timestamp(begins / 1000.0) AS begins, to_timestamp(ends / 1000.0) AS ends FROM"
+    " unnest(CAST(:z_brands AS bigint[]), CAST(:z_days AS date[]), CAST(:z_begins AS bigint[]), CAST(:z_ends AS bigint[]))"
+    " AS z(brand_id, day, begins, ends)) "
+)
+
+
+def off_their_day(connection: Connection, scope: Scope, own_days: Mapping[str, Any]) -> list[Stray]:
+    """Rows whose day is not their brand's own day at their instant; a correction names an earlier day of its own, and a late spend the
+    day before, on which it occurred. own_days: of brands with a time zone, see `Clocks.own_days`.
     """
+    ats = ("recorded_at", "occurred_at")
+    joins, heads = "", ""
+    recorded, occurred = (f"(l.{at} AT TIME ZONE 'UTC')::date" for at in ats)
+    if own_days["z_brands"]:
+        recorded, occurred = f"coalesce(recorded_at_own.day, {recorded})", f"coalesce(occurred_at_own.day, {occurred})"
+        joins, heads = "".join(_OWN_DAY.format(at=at) for at in ats), _ZONED
     return _strays(
         connection,
-        "SELECT brand_id, sum(amount_micros)::bigint AS micros,"
-        " format('brand %s has %s rows of kind %s on %s that were recorded on another day', brand_id, count(*), kind, day) AS what"
-        f" FROM ({scope.rows}) AS l WHERE CASE kind WHEN 'correction' THEN day >= (recorded_at AT TIME ZONE 'UTC')::date"
-        " WHEN 'spend' THEN day <> (recorded_at AT TIME ZONE 'UTC')::date AND (day <> (recorded_at AT TIME ZONE 'UTC')::date - 1"
-        " OR occurred_at IS NULL OR day <> (occurred_at AT TIME ZONE 'UTC')::date)"
-        " ELSE day <> (recorded_at AT TIME ZONE 'UTC')::date END GROUP BY brand_id, day, kind ORDER BY 1, 3 LIMIT :limit",
-        scope.values,
+        f"{heads}SELECT l.brand_id, sum(amount_micros)::bigint AS micros,"
+        " format('brand %s has %s rows of kind %s on %s that were recorded on another day', l.brand_id, count(*), kind, l.day) AS what"
+        f" FROM ({scope.rows}) AS l{joins} WHERE CASE kind WHEN 'correction' THEN l.day >= {recorded}"
+        f" WHEN 'spend' THEN l.day <> {recorded} AND (l.day <> {recorded} - 1 OR occurred_at IS NULL OR l.day <> {occurred})"
+        f" ELSE l.day <> {recorded} END GROUP BY l.brand_id, l.day, kind ORDER BY 1, 3 LIMIT :limit",
+        {**scope.values, **(own_days if heads else {})},
     )
 
 
@@ -118,22 +136,26 @@ def closed_days_off(connection: Connection, scope: Scope, first: date, last: dat
     )
 
 
-def closed_month_off(connection: Connection, first: date, last: date) -> list[Disagreement]:
-    """Brands whose closed total of the month from first to last is not the sum of its days, corrections after its end left out."""
+def closed_month_off(connection: Connection, first: date, last: date, ends: Mapping[str, Any]) -> list[Disagreement]:
+    """Brands whose closed total of the month from first to last is not the sum of its days, corrections after its end left out. ends: when
+    it ended for brands with a time zone, see `Clocks.ends_of`.
+    """
     return _closed(
         connection,
         "SELECT t.brand_id, t.starts_on, t.spend_micros AS found,"
         " coalesce(d.micros, 0) - coalesce(c.micros, 0) - coalesce(q.micros, 0) AS expected FROM period_total AS t"
         " LEFT JOIN (SELECT brand_id, sum(spend_micros)::bigint AS micros FROM campaign_day WHERE day BETWEEN :first AND :last"
         " GROUP BY 1) AS d ON d.brand_id = t.brand_id"
+        " LEFT JOIN (SELECT brand_id, to_timestamp(ms / 1000.0) AS at FROM unnest(CAST(:e_brands AS bigint[]), CAST(:e_ends AS bigint[]))"
+        " AS given(brand_id, ms)) AS e ON e.brand_id = t.brand_id"
         " LEFT JOIN LATERAL (SELECT sum(micros)::bigint AS micros FROM (SELECT sum(amount_micros) AS micros FROM spend_log"
         " WHERE brand_id = t.brand_id AND day BETWEEN :first AND :last AND kind = 'correction'"
-        " AND recorded_at >= CAST(CAST(:last AS date) + 1 AS timestamp) AT TIME ZONE 'UTC' UNION ALL SELECT sum(after_month_micros)"
+        " AND recorded_at >= coalesce(e.at, CAST(CAST(:last AS date) + 1 AS timestamp) AT TIME ZONE 'UTC') UNION ALL SELECT sum(after_month_micros)"
         " FROM dropped_day WHERE brand_id = t.brand_id AND day BETWEEN :first AND :last) AS parts) AS c ON true"
         + _LATE_BOOKED
         + " WHERE t.period = 'month' AND t.starts_on = :first"
         " AND t.spend_micros <> coalesce(d.micros, 0) - coalesce(c.micros, 0) - coalesce(q.micros, 0) ORDER BY 1 LIMIT :limit",
-        {"first": first, "last": last},
+        {"first": first, "last": last, **ends},
         "closed total of the month from",
     )
 

@@ -7,12 +7,14 @@ caller's transaction: a file is written whole or not at all, and no process hold
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, text
 
 from engine.domain.ids import SHARDS
+from engine.domain.periods import ms_of
+from engine.domain.zones import BrandZone
 from engine.ledger.database import reaching
 from engine.ledger.locks import Lock, take
 
@@ -21,7 +23,11 @@ _STAGED: Final = text(
     " amount_micros bigint) ON COMMIT DROP"
 )
 _STAGED_PAIRS: Final = text(
-    "CREATE TEMPORARY TABLE staged_pair (brand text, campaign text, brand_id bigint, campaign_id bigint, closed date)"
+    "CREATE TEMPORARY TABLE staged_pair (brand text, campaign text, brand_id bigint, campaign_id bigint, closed date, born date)"
+    " ON COMMIT DROP"
+)
+_STAGED_ZONES: Final = text(
+    "CREATE TEMPORARY TABLE staged_zone (brand_id bigint, since timestamptz, until timestamptz, ahead interval, zone text)"
     " ON COMMIT DROP"
 )
 _COPY: Final = "COPY staged FROM STDIN (FORMAT csv)"
@@ -33,16 +39,37 @@ _PAIRS: Final = text(
     " LEFT JOIN LATERAL (SELECT id FROM campaign WHERE brand_id = b.id AND name = p.campaign"
     " ORDER BY archived_at DESC NULLS FIRST LIMIT 1) AS c ON true"
 )
+_SPAN: Final = text("SELECT min(occurred_at) AS first, max(occurred_at) AS last FROM staged")
+_ZONED: Final = text(
+    "SELECT id, zone_steps, created_at FROM brand WHERE cardinality(zone_steps) > 0"
+    " AND id IN (SELECT brand_id FROM staged_pair) ORDER BY id"
+)
+_ZONES: Final = text(
+    "INSERT INTO staged_zone SELECT brand_id, to_timestamp(since / 1000.0), to_timestamp(until / 1000.0),"
+    " ahead * interval '1 ms', zone FROM unnest(CAST(:brands AS bigint[]), CAST(:since AS bigint[]),"
+    " CAST(:until AS bigint[]), CAST(:ahead AS bigint[]), CAST(:zones AS text[])) AS given(brand_id, since, until, ahead, zone)"
+)
+_BORN: Final = text(
+    "UPDATE staged_pair AS p SET born = given.born FROM unnest(CAST(:brands AS bigint[]), CAST(:born AS date[]))"
+    " AS given(id, born) WHERE p.brand_id = given.id"
+)
+# A brand's own total closes its day, which may be before the shard's. A shard's day may have been closed before a brand was made that
+# still has it.
+_CLOSED: Final = text(
+    "UPDATE staged_pair AS p SET closed = greatest(CASE WHEN closed >= born THEN born - 1 ELSE closed END,"
+    " (SELECT max(starts_on) FROM period_total WHERE brand_id = p.brand_id AND period = 'day'))"
+)
 _LINES: Final = (
-    "SELECT s.line, s.occurred_at, (s.occurred_at AT TIME ZONE 'UTC')::date AS day, s.event_id, s.amount_micros, p.* FROM staged AS s"
-    " JOIN staged_pair AS p ON p.brand = s.brand AND p.campaign = s.campaign"
+    "SELECT s.line, s.occurred_at, ((s.occurred_at AT TIME ZONE 'UTC') + coalesce(z.ahead, interval '0'))::date AS day, z.zone, s.event_id,"
+    " s.amount_micros, p.* FROM staged AS s JOIN staged_pair AS p ON p.brand = s.brand AND p.campaign = s.campaign"
+    " LEFT JOIN staged_zone AS z ON z.brand_id = p.brand_id AND s.occurred_at >= z.since AND s.occurred_at < z.until"
 )
 _UNFIT: Final = text(
     "SELECT line, CASE WHEN brand_id IS NULL THEN 'brand' WHEN campaign_id IS NULL THEN 'campaign' ELSE 'at' END AS field,"
     " CASE WHEN brand_id IS NULL THEN format('brand \"%s\" is not in the catalog: create it, or correct its name', brand)"
     ' WHEN campaign_id IS NULL THEN format(\'campaign "%s" is not one of brand "%s": create it, or correct its name\', campaign, brand)'
-    " ELSE format('at %s is of %s, which is not closed here: record its spends, or import them once it is', to_char(occurred_at AT TIME ZONE 'UTC',"
-    ' \'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"\'), day) END AS why'
+    " ELSE format('at %s is of %s%s, which is not closed here: record its spends, or import them once it is', to_char(occurred_at AT TIME ZONE 'UTC',"
+    " 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'), day, ' ' || zone) END AS why"
     f" FROM ({_LINES}) AS l WHERE campaign_id IS NULL OR closed IS NULL OR day > closed ORDER BY line"
 )
 # Where an event id is known: in an earlier line, in an earlier file, or in the log of that day or one beside it.
@@ -114,10 +141,33 @@ def stage(connection: Connection, lines: Iterable[StagedLine]) -> None:
     take(connection, Lock.BACKFILL)
     connection.execute(_STAGED)
     connection.execute(_STAGED_PAIRS)
+    connection.execute(_STAGED_ZONES)
     raw: Any = connection.connection.driver_connection
     with reaching(connection), raw.cursor() as cursor:
         cursor.copy_expert(_COPY, _Stream(lines))
     connection.execute(_PAIRS, {"shards": SHARDS})
+    _stage_zones(connection)
+    connection.execute(_CLOSED)
+
+
+def _stage_zones(connection: Connection) -> None:
+    """Stages which offset holds when for the lines of brands with time zones, and the days on which these brands were made."""
+    span = connection.execute(_SPAN).one()
+    if span.first is None:
+        return
+    stretches: list[tuple[int, int, int, int, str]] = []
+    born: dict[int, date] = {}
+    for row in connection.execute(_ZONED):
+        zones = BrandZone.parse(row.zone_steps)
+        born[row.id] = zones.clock.date_of(ms_of(row.created_at))
+        stretches += (
+            (row.id, since, until, offset, zones.label(since))
+            for since, until, offset in zones.stretches(ms_of(span.first), ms_of(span.last) + 1)
+        )
+    if born:
+        names = ("brands", "since", "until", "ahead", "zones")
+        connection.execute(_ZONES, dict(zip(names, map(list, zip(*stretches, strict=True)), strict=True)))
+        connection.execute(_BORN, {"brands": list(born), "born": list(born.values())})
 
 
 def bad_lines(connection: Connection) -> Iterator[BadLine]:

@@ -13,8 +13,11 @@ from engine.domain.ids import check_brand_id, check_text_id
 from engine.domain.money import check_budget_micros, format_optional
 from engine.domain.names import clean_name
 from engine.domain.pacing import ASAP, NO_PACING, Pacing, check_catch_up, check_pacing
+from engine.domain.rollover import check_cap
+from engine.domain.zone_text import UTC_NAME
+from engine.domain.zones import BrandZone, check_zone
 from engine.errors import Conflict, NotFound, shown
-from engine.ledger import changes, curves
+from engine.ledger import changes, curves, limit_rows, zones
 from engine.ledger.changes import FieldChange
 from engine.ledger.models import Brand
 from engine.ledger.records import (
@@ -39,7 +42,10 @@ class BrandChanges(TypedDict, total=False):
     monthly_budget_micros: int | Keep | None
     pacing: str | Keep
     catch_up: str | Keep
+    time_zone: str | Keep
+    rollover_cap_micros: int | Keep | None
     external_id: str | Keep | None
+    at_ms: int | None
     expected_version: int | None
     note: str | None
 
@@ -56,10 +62,16 @@ COLUMNS: Final = (
     Brand.pacing,
     Brand.catch_up,
     Brand.pace,
+    Brand.steps,
     Brand.version,
     Brand.published_version,
     Brand.archived_at,
     Brand.created_at,
+    Brand.time_zone,
+    Brand.zone_steps,
+    Brand.zone,
+    Brand.paused_at,
+    Brand.rollover_cap_micros,
 )
 
 
@@ -71,15 +83,23 @@ def create(
     external_id: str | None,
     actor: str,
     pacing: Pacing = NO_PACING,
+    time_zone: str | None = None,
+    at_ms: int | None = None,
+    rollover_cap_micros: int | None = None,
 ) -> BrandRecord:
-    """A new brand. Raises InvalidName, InvalidBudget, InvalidId, InvalidPacing, Conflict."""
+    """A new brand. at_ms: the time, PostgreSQL's where none is given. Raises InvalidName, InvalidBudget, InvalidId, InvalidPacing,
+    InvalidZone, Conflict.
+    """
     values = {
         "name": clean_name(name),
         "daily_budget_micros": check_budget_micros(daily_budget_micros, "daily_budget"),
         "monthly_budget_micros": check_budget_micros(monthly_budget_micros, "monthly_budget"),
         "external_id": None if external_id is None else check_text_id(external_id, "external_id"),
+        "rollover_cap_micros": check_cap(rollover_cap_micros),
     }
     values |= pacing_columns(pacing.mode, pacing.catch_up)
+    if time_zone is not None and (name_of_zone := check_zone(time_zone)) is not None:
+        values |= zones.columns(BrandZone.of(name_of_zone), zones.now_ms(connection, at_ms))
     if pacing.mode != ASAP:
         curves.keep(connection)
     with refusing_taken("brand", values["name"], external_id):
@@ -92,7 +112,9 @@ def create(
     note = (
         f"daily_budget {format_optional(made.daily_budget_micros) or 'none'},"
         f" monthly_budget {format_optional(made.monthly_budget_micros) or 'none'}"
-    )
+    ) + (f", time_zone {made.time_zone}" if made.time_zone else "")
+    if made.rollover_cap_micros is not None:
+        note += f", rollover_cap {format_optional(made.rollover_cap_micros)}"
     changes.write(connection, "brand", actor, [FieldChange(made.id, "created", None, made.name, note)])
     return made
 
@@ -107,11 +129,15 @@ def change(
     monthly_budget_micros: int | Keep | None = KEEP,
     pacing: str | Keep = KEEP,
     catch_up: str | Keep = KEEP,
+    time_zone: str | Keep = KEEP,
+    rollover_cap_micros: int | Keep | None = KEEP,
     external_id: str | Keep | None = KEEP,
     expected_version: int | None = None,
     note: str | None = None,
+    at_ms: int | None = None,
 ) -> BrandRecord:
-    """Changes the given fields; equal values leave no row and no new version. Raises as `create`, and NotFound.
+    """Changes the given fields; equal values leave no row and no new version. Another time zone takes effect at the brand's next
+    midnight, counted from `at_ms`. Raises as `create`, and NotFound.
 
     Of an archived brand only names may change, because one may be in the way of its return.
     """
@@ -125,6 +151,10 @@ def change(
     values |= pacing_columns(pacing, catch_up)
     if values.keys() & PACED_BY:
         curves.keep(connection)
+    if not isinstance(time_zone, Keep):
+        values["time_zone"] = check_zone(time_zone)
+    if not isinstance(rollover_cap_micros, Keep):
+        values["rollover_cap_micros"] = check_cap(rollover_cap_micros)
     if not isinstance(external_id, Keep):
         values["external_id"] = None if external_id is None else check_text_id(external_id, "external_id")
     note = clean_note(note)
@@ -136,12 +166,16 @@ def change(
             f"brand {brand_id} is at version {before.version}, not {expected_version}: somebody changed it, load it again",
             "version",
         )
+    before = settled(connection, before)
     told_of = {field: value for field, value in values.items() if value != getattr(before, field)}
     if not told_of:
         return before
     values = told_of | new_pace(connection, before, brand_id, told_of)
+    values |= limit_rows.new_steps(connection, "brand", before, told_of)
+    if "time_zone" in told_of:
+        values |= zones.changed(before, told_of["time_zone"], zones.now_ms(connection, at_ms))
     with refusing_taken("brand", values.get("name"), values.get("external_id")):
-        after = _update(connection, brand_id, values)
+        after = apply(connection, brand_id, values)
     trail = [
         FieldChange(brand_id, *told(field, getattr(before, field), value), note) for field, value in told_of.items()
     ]
@@ -172,12 +206,27 @@ def new_pace(
     return {"pace": parts} if tuple(parts) != before.pace else {}
 
 
+def pause(connection: Connection, brand_id: int, actor: str, *, paused: bool, note: str | None) -> BrandRecord:
+    """A person's switch of the whole brand; its campaigns keep their own. A repeat is no change. note: the reason, for the
+    trail. Raises NotFound, Conflict if archived.
+    """
+    note = clean_note(note)
+    before = locked(connection, brand_id)
+    refuse_archived(before)
+    if before.paused == paused:
+        return before
+    after = apply(connection, brand_id, {"paused_at": func.clock_timestamp() if paused else None})
+    trail = [FieldChange(brand_id, "paused", changes.flag(before.paused), changes.flag(paused), note)]
+    changes.write(connection, "brand", actor, trail)
+    return after
+
+
 def archive(connection: Connection, brand_id: int, actor: str) -> BrandRecord:
     """Archives a brand; its campaigns stay as they are and stop with it. A repeat is no change. Raises NotFound."""
     before = locked(connection, brand_id)
     if before.archived:
         return before
-    after = _update(connection, brand_id, {"archived_at": func.clock_timestamp()})
+    after = apply(connection, brand_id, {"archived_at": func.clock_timestamp()})
     trail = [FieldChange(brand_id, "archived", changes.flag(False), changes.flag(True))]
     changes.write(connection, "brand", actor, trail)
     return after
@@ -199,7 +248,7 @@ def unarchive(connection: Connection, brand_id: int, actor: str, *, name: str | 
         values["name"] = wanted
         trail.append(FieldChange(brand_id, "name", before.name, wanted))
     with refusing_taken("brand", values.get("name", before.name), None, returning=brand_id):
-        after = _update(connection, brand_id, values)
+        after = apply(connection, brand_id, values)
     changes.write(connection, "brand", actor, trail)
     return after
 
@@ -237,7 +286,14 @@ def unknown(brand_id: object) -> NotFound:
     return NotFound(f"there is no brand {shown(brand_id)}: `brand list` shows all")
 
 
-def _update(connection: Connection, brand_id: int, values: dict[str, Any]) -> BrandRecord:
+def settled(connection: Connection, before: BrandRecord, until_ms: int | None = None) -> BrandRecord:
+    """A locked brand, with what has begun or ended of its scheduled changes taken over (`limit_rows.settle`)."""
+    values = limit_rows.settle(connection, "brand", before, until_ms)
+    return apply(connection, before.id, values) if values else before
+
+
+def apply(connection: Connection, brand_id: int, values: dict[str, Any]) -> BrandRecord:
+    """Writes changed columns of a locked brand, with the next version."""
     statement = (
         update(Brand)
         .where(Brand.id == brand_id)
@@ -249,6 +305,8 @@ def _update(connection: Connection, brand_id: int, values: dict[str, Any]) -> Br
 
 def told(field: str, old: Any, new: Any) -> tuple[str, str | None, str | None]:
     """A field's name and values as the trail shows them."""
-    if field.endswith("_budget_micros"):
+    if field.endswith("_budget_micros") or field == "rollover_cap_micros":
         return field.removesuffix("_micros"), format_optional(old), format_optional(new)
+    if field == "time_zone":
+        return field, old or UTC_NAME, new or UTC_NAME
     return field, old, new

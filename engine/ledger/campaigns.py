@@ -18,7 +18,7 @@ from engine.domain.names import clean_name
 from engine.domain.pacing import ASAP, NO_PACING, Pacing
 from engine.domain.schedule import Schedule
 from engine.errors import Conflict, NotFound, shown
-from engine.ledger import brands, breakers, changes, curves
+from engine.ledger import brands, breakers, changes, curves, limit_rows
 from engine.ledger.campaign_changes import PER_MINUTE, CampaignChanges, checked
 from engine.ledger.changes import FieldChange
 from engine.ledger.models import Brand, Campaign
@@ -48,6 +48,7 @@ COLUMNS: Final[tuple[Any, ...]] = (
     Campaign.pacing,
     Campaign.catch_up,
     Campaign.pace,
+    Campaign.steps,
     Campaign.rate_limit_micros,
     Campaign.breaker_micros,
     Campaign.breaker_round,
@@ -59,6 +60,7 @@ COLUMNS: Final[tuple[Any, ...]] = (
     Campaign.created_at,
     Campaign.updated_at,
     Brand.archived_at.label("brand_archived_at"),
+    Brand.paused_at.label("brand_paused_at"),
 )
 
 
@@ -152,11 +154,13 @@ def change(connection: Connection, campaign_id: int, actor: str, **given: Unpack
             " somebody changed it, load it again",
             "version",
         )
+    before = settled(connection, before)
     values = {field: value for field, value in wanted.items() if value != getattr(before, field)}
     trail = [
         FieldChange(campaign_id, *_told(field, getattr(before, field), new), note) for field, new in values.items()
     ]
     values |= brands.new_pace(connection, before, before.brand_id, values)
+    values |= limit_rows.new_steps(connection, "campaign", before, values)
     if "schedule" in values:
         values["schedule"] = values["schedule"].to_json()
     if not before.breaker_round and any(f"{name}_micros" in values for name in PER_MINUTE):
@@ -165,24 +169,31 @@ def change(connection: Connection, campaign_id: int, actor: str, **given: Unpack
 
 
 def switch(
-    connection: Connection, campaign_id: int, actor: str, *, enabled: bool, broken: bool = False
+    connection: Connection,
+    campaign_id: int,
+    actor: str,
+    *,
+    enabled: bool,
+    broken: bool = False,
+    note: str | None = None,
 ) -> CampaignRecord:
     """A person's switch, independent of budgets and schedule. On again it closes an open breaker as well. A repeat is no
-    change. Raises NotFound, Conflict if archived.
+    change. Raises NotFound, InvalidInput, Conflict if archived.
 
-    broken: Redis has the breaker open, which the log may not know yet.
+    broken: Redis has the breaker open, which the log may not know yet. note: the reason, for the trail.
     """
+    note = clean_note(note)
     before = locked(connection, campaign_id)
     refuse_archived(before)
     values: dict[str, Any] = {}
     trail = []
     if before.enabled != enabled:
         values = {"enabled": enabled, "switched_at": func.clock_timestamp()}
-        trail.append(FieldChange(campaign_id, "enabled", changes.flag(before.enabled), changes.flag(enabled)))
+        trail.append(FieldChange(campaign_id, "enabled", changes.flag(before.enabled), changes.flag(enabled), note))
     known = broken or BREAKER in before.reasons or bool(breakers.open_of(connection, [campaign_id]))
     if enabled and before.breaker_round and known:
         values |= {"breaker_round": before.breaker_round + 1, "breaker_closed_at": func.clock_timestamp()}
-        trail.append(FieldChange(campaign_id, BREAKER, "open", "closed"))
+        trail.append(FieldChange(campaign_id, BREAKER, "open", "closed", note))
     return apply(connection, before, values, trail, actor)
 
 
@@ -279,6 +290,11 @@ def locked(connection: Connection, campaign_id: int) -> CampaignRecord:
     row_lock = select(Campaign.id).where(Campaign.id == campaign_id).with_for_update(key_share=True)
     connection.execute(row_lock)
     return one(connection, campaign_id)
+
+
+def settled(connection: Connection, before: CampaignRecord, until_ms: int | None = None) -> CampaignRecord:
+    """A locked campaign, with what has begun or ended of its scheduled changes taken over (`limit_rows.settle`)."""
+    return apply(connection, before, limit_rows.settle(connection, "campaign", before, until_ms), [], limit_rows.ACTOR)
 
 
 def apply(

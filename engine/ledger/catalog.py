@@ -5,7 +5,7 @@ raises a version and writes the audit trail.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final, NamedTuple, Unpack
@@ -16,6 +16,7 @@ from engine.domain.brake import NO_BRAKE, Brake
 from engine.domain.budget import NO_LIMITS, OwnLimits
 from engine.domain.ids import ORDINALS, SHARDS, check_brand_id, check_campaign_id, check_text_id
 from engine.domain.names import clean_name
+from engine.domain.operations import Kind
 from engine.domain.pacing import NO_PACING, Pacing
 from engine.domain.schedule import Schedule
 from engine.errors import InvalidId, NotFound, shown
@@ -25,9 +26,12 @@ from engine.ledger.campaign_changes import CampaignChanges
 from engine.ledger.curve_catalog import CurveCatalog
 from engine.ledger.database import writing
 from engine.ledger.flight_catalog import FlightCatalog
+from engine.ledger.limit_catalog import LimitCatalog
 from engine.ledger.models import Brand, Campaign, Instance
 from engine.ledger.published import Ahead
+from engine.ledger.recording import recording
 from engine.ledger.records import KEEP, BrandRecord, CampaignRecord, Keep, brand_record, campaign_record, schedule_of
+from engine.ledger.zone_catalog import ZoneCatalog
 
 __all__ = ["KEEP", "BrandRecord", "CampaignRecord", "Catalog", "Keep"]
 
@@ -68,6 +72,8 @@ class Catalog:
         self._engine = engine
         self.flights = FlightCatalog(engine)
         self.curves = CurveCatalog(engine)
+        self.limits = LimitCatalog(engine)
+        self.zones = ZoneCatalog(engine)
 
     def instance_uuid(self) -> str:
         """The uuid of this installation, which Redis' marks contain."""
@@ -84,29 +90,40 @@ class Catalog:
         external_id: str | None,
         actor: str,
         pacing: Pacing = NO_PACING,
+        time_zone: str | None = None,
+        at_ms: int | None = None,
+        rollover_cap_micros: int | None = None,
     ) -> BrandRecord:
-        """A new brand; a budget of None is no limit."""
+        """A new brand; a budget of None is no limit, and a time zone of None UTC."""
         actor, budgets = clean_name(actor, "actor"), (daily_budget_micros, monthly_budget_micros)
         with writing(self._engine) as connection:
-            return brands.create(connection, name, *budgets, external_id, actor, pacing)
+            return brands.create(
+                connection, name, *budgets, external_id, actor, pacing, time_zone, at_ms, rollover_cap_micros
+            )
 
     def update_brand(self, brand_id: int, actor: str, **changes: Unpack[BrandChanges]) -> BrandRecord:
         """Changes what is given. With `expected_version`, only if nobody changed the brand since that version."""
         actor = clean_name(actor, "actor")
-        with writing(self._engine) as connection:
+        with recording(self._engine, "change", "brand", brand_id, actor, changes.get("note")) as connection:
             return brands.change(connection, brand_id, actor, **changes)
 
     def archive_brand(self, brand_id: int, actor: str) -> BrandRecord:
         """Takes a brand out of use, and with it all its campaigns, whose rows stay as they are."""
         actor = clean_name(actor, "actor")
-        with writing(self._engine) as connection:
+        with recording(self._engine, "archive", "brand", brand_id, actor) as connection:
             return brands.archive(connection, brand_id, actor)
 
     def unarchive_brand(self, brand_id: int, actor: str, *, name: str | Keep = KEEP) -> BrandRecord:
         """Takes a brand into use again, under another name where one is given, with its campaigns as they were."""
         actor = clean_name(actor, "actor")
-        with writing(self._engine) as connection:
+        with recording(self._engine, "unarchive", "brand", brand_id, actor) as connection:
             return brands.unarchive(connection, brand_id, actor, name=name)
+
+    def pause_brand(self, brand_id: int, actor: str, *, paused: bool, note: str | None = None) -> BrandRecord:
+        """Pauses a whole brand, or takes that back (`brands.pause`)."""
+        actor = clean_name(actor, "actor")
+        with recording(self._engine, "pause" if paused else "resume", "brand", brand_id, actor, note) as connection:
+            return brands.pause(connection, brand_id, actor, paused=paused, note=note)
 
     def brand(self, brand_id: int) -> BrandRecord:
         """The brand, archived or not. Raises NotFound."""
@@ -136,11 +153,11 @@ class Catalog:
         with self._engine.connect() as connection:
             return connection.execute(select(func.count()).where(Brand.archived_at.is_(None))).scalar_one()
 
-    def count_running(self, brand_id: int) -> int:
-        """How many campaigns of a brand run, as last written."""
+    def count_running(self, *brand_ids: int) -> int:
+        """How many campaigns of brands run, as last written."""
         with self._engine.connect() as connection:
-            running = select(func.count()).where(Campaign.brand_id == brand_id, Campaign.status == "active")
-            return connection.execute(running).scalar_one()
+            of_these = Campaign.brand_id == func.any(list(brand_ids))
+            return connection.execute(select(func.count()).where(of_these, Campaign.status == "active")).scalar_one()
 
     def highest_ordinals(self, brand_ids: Sequence[int] | None = None) -> dict[int, int]:
         """Brand id -> the highest ordinal that it ever gave a campaign, archived ones included; 0 before its first. Of all brands, or of some."""
@@ -189,27 +206,29 @@ class Catalog:
     def update_campaign(self, campaign_id: int, actor: str, **changes: Unpack[CampaignChanges]) -> CampaignRecord:
         """Changes what is given; a schedule of None is always, a budget of None no limit."""
         actor = clean_name(actor, "actor")
-        with writing(self._engine) as connection:
+        with recording(self._engine, "change", "campaign", campaign_id, actor, changes.get("note")) as connection:
             return campaigns.change(connection, campaign_id, actor, **changes)
 
-    def pause_campaign(self, campaign_id: int, actor: str) -> CampaignRecord:
-        """A person's pause, which no job undoes. Again is no change."""
-        return self._switch(campaign_id, actor, enabled=False)
+    def pause_campaign(self, campaign_id: int, actor: str, note: str | None = None) -> CampaignRecord:
+        """A person's pause, which no job undoes. Again is no change. note: the reason."""
+        return self._switch(campaign_id, actor, enabled=False, note=note)
 
-    def resume_campaign(self, campaign_id: int, actor: str, *, broken: bool = False) -> CampaignRecord:
+    def resume_campaign(
+        self, campaign_id: int, actor: str, *, broken: bool = False, note: str | None = None
+    ) -> CampaignRecord:
         """Takes a person's pause back and closes an open breaker (`campaigns.switch`); budgets and schedule still count."""
-        return self._switch(campaign_id, actor, enabled=True, broken=broken)
+        return self._switch(campaign_id, actor, enabled=True, broken=broken, note=note)
 
     def archive_campaign(self, campaign_id: int, actor: str) -> CampaignRecord:
         """Takes a campaign out of use."""
         actor = clean_name(actor, "actor")
-        with writing(self._engine) as connection:
+        with recording(self._engine, "archive", "campaign", campaign_id, actor) as connection:
             return campaigns.archive(connection, campaign_id, actor)
 
     def unarchive_campaign(self, campaign_id: int, actor: str, *, name: str | Keep = KEEP) -> CampaignRecord:
         """Takes a campaign into use again, under another name where one is given, switched as it was."""
         actor = clean_name(actor, "actor")
-        with writing(self._engine) as connection:
+        with recording(self._engine, "unarchive", "campaign", campaign_id, actor) as connection:
             return campaigns.unarchive(connection, campaign_id, actor, name=name)
 
     def archived_campaigns(self, brand_id: int, limit: int = 50) -> list[CampaignRecord]:
@@ -223,9 +242,14 @@ class Catalog:
             return campaigns.one(connection, campaign_id)
 
     def campaigns(
-        self, brand_id: int | None = None, include_archived: bool = False, *, shard: int | None = None
+        self,
+        brand_id: int | None = None,
+        include_archived: bool = False,
+        *,
+        shard: int | None = None,
+        within: Collection[int] | None = None,
     ) -> list[CampaignRecord]:
-        """All campaigns by id, or those of one brand or shard; those of an archived brand are archived too."""
+        """All campaigns by id, or those of one brand, of the brands `within`, or of a shard; those of an archived brand are archived too."""
         query = campaigns.reading().order_by(Campaign.id)
         if brand_id is not None:
             query = query.where(Campaign.brand_id == brand_id)
@@ -233,6 +257,8 @@ class Catalog:
             query = query.where(Campaign.archived_at.is_(None), Brand.archived_at.is_(None))
         if shard is not None:
             query = query.where(func.mod(Campaign.brand_id, SHARDS) == shard)
+        if within is not None:
+            query = query.where(Campaign.brand_id == func.any(sorted(within)))
         return self._campaigns(query)
 
     def alike(self) -> list[CampaignGroup]:
@@ -341,10 +367,13 @@ class Catalog:
             published.doubt(connection, "brand", brand_ids)
             published.doubt(connection, "campaign", campaign_ids)
 
-    def _switch(self, campaign_id: int, actor: str, *, enabled: bool, broken: bool = False) -> CampaignRecord:
+    def _switch(
+        self, campaign_id: int, actor: str, *, enabled: bool, broken: bool = False, note: str | None = None
+    ) -> CampaignRecord:
         actor = clean_name(actor, "actor")
-        with writing(self._engine) as connection:
-            return campaigns.switch(connection, campaign_id, actor, enabled=enabled, broken=broken)
+        kind: Kind = "resume" if enabled else "pause"
+        with recording(self._engine, kind, "campaign", campaign_id, actor) as connection:
+            return campaigns.switch(connection, campaign_id, actor, enabled=enabled, broken=broken, note=note)
 
     def _campaigns(self, query: Select[Any]) -> list[CampaignRecord]:
         with self._engine.connect() as connection:

@@ -7,7 +7,7 @@ from typing import Unpack
 
 from sqlalchemy import Engine
 
-from engine.domain.flights import Flight
+from engine.domain.flights import ASAP, Flight
 from engine.domain.names import clean_name
 from engine.ledger import flights
 from engine.ledger.database import writing
@@ -41,11 +41,12 @@ class FlightCatalog:
         ends_ms: int,
         budget_micros: int | None,
         carries: bool,
+        spread: str = ASAP,
     ) -> CampaignRecord:
         """A new flight of a campaign; starts_ms: None is now. Raises InvalidFlight, InvalidBudget, Conflict, NotFound."""
         actor = clean_name(actor, "actor")
         with writing(self._engine) as connection:
-            return flights.add(connection, campaign_id, actor, starts_ms, ends_ms, budget_micros, carries)
+            return flights.add(connection, campaign_id, actor, starts_ms, ends_ms, budget_micros, carries, spread)
 
     def change(self, campaign_id: int, no: int, actor: str, **changes: Unpack[FlightChanges]) -> CampaignRecord:
         """Changes what is given of a flight. Raises as `add`."""

@@ -20,11 +20,13 @@ class Flight(Base):
     ends_at: Mapped[datetime]
     budget_micros: Mapped[int | None]
     carries: Mapped[bool] = mapped_column(Boolean, server_default=text("false"))
+    spread: Mapped[str] = mapped_column(server_default=text("'asap'"))
     created_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
     __table_args__ = (
         CheckConstraint("no BETWEEN 1 AND 65535", "no"),
         CheckConstraint("ends_at > starts_at", "ends"),
         CheckConstraint("budget_micros BETWEEN 0 AND 9000000000000000", "budget"),
+        CheckConstraint("spread IN ('even', 'asap', 'none')", "spread"),
         Index(None, "ends_at"),
     )
 

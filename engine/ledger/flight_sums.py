@@ -46,6 +46,17 @@ _OFF: Final = text(
     " AND l.day BETWEEN :first AND :last AND l.generation = e.generation AND l.n = e.n GROUP BY 1, 2, 3, 4, e.shard, e.generation"
     " HAVING coalesce(sum(l.amount_micros), 0) <> e.spend_micros ORDER BY 1, 3 LIMIT 100"
 )
+_ENDING: Final = text(
+    "SELECT id, ends_ms, waits, overdue FROM (SELECT c.id, p.ends_ms,"
+    " EXISTS (SELECT FROM flight AS f WHERE f.campaign_id = c.id AND f.starts_at >= to_timestamp(p.ends_ms / 1000.0)) AS waits,"
+    " EXISTS (SELECT FROM flight AS f WHERE f.campaign_id = c.id AND f.starts_at >= to_timestamp(p.ends_ms / 1000.0)"
+    " AND f.starts_at < clock_timestamp() - interval '10 minutes' AND f.ends_at > clock_timestamp()) AS overdue"
+    " FROM campaign AS c JOIN brand AS b ON b.id = c.brand_id CROSS JOIN LATERAL"
+    " (SELECT max(CAST(split_part(f, ',', 4) AS bigint)) AS ends_ms FROM unnest(c.flights) AS f) AS p"
+    " WHERE cardinality(c.flights) > 0 AND c.archived_at IS NULL AND b.archived_at IS NULL"
+    " AND to_timestamp(p.ends_ms / 1000.0) < clock_timestamp() + make_interval(days => :days)) AS plan"
+    " WHERE waits OR to_timestamp(ends_ms / 1000.0) > clock_timestamp() ORDER BY ends_ms, id"
+)
 _FORGET: Final = text("DELETE FROM flight_entry WHERE day = :day")
 _OF_EVENTS: Final = text(
     "SELECT DISTINCT l.event_id, l.campaign_id, l.day, e.flight FROM"
@@ -75,6 +86,15 @@ class Part(NamedTuple):
     micros: int
 
 
+class PlanEnd(NamedTuple):
+    """A campaign whose plan ends soon. waits: it has a flight after that; overdue: which has begun, minutes ago."""
+
+    campaign_id: int
+    ends_ms: int
+    waits: bool
+    overdue: bool
+
+
 class Off(NamedTuple):
     """An entry whose part is not the sum of its rows."""
 
@@ -97,6 +117,13 @@ def totals(connection: Connection, campaign_ids: Collection[int]) -> Flown:
     """What the flights of campaigns spent by the log."""
     found = connection.execute(_TOTALS, {"campaigns": list(campaign_ids)}) if campaign_ids else ()
     return {(row.campaign_id, row.flight): row.spend_micros for row in found}
+
+
+def plans_ending(connection: Connection, days: int) -> list[PlanEnd]:
+    """The campaigns in use whose last flight in the plan is not over for long and ends within some days, or is over while
+    another one waits; the earliest first.
+    """
+    return [PlanEnd(*row) for row in connection.execute(_ENDING, {"days": days})]
 
 
 def totals_of_shard(connection: Connection, shard: int) -> Flown:

@@ -5,6 +5,7 @@ Every change is one of the campaign: its version rises, and its row has the plan
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from typing import Any, Final, TypedDict
 
@@ -12,7 +13,7 @@ from sqlalchemy import Connection, text
 
 from engine.domain import flights as rules
 from engine.domain.flights import Flight, InvalidFlight, PlannedFlight, instant_text
-from engine.domain.money import check_budget_micros, format_optional
+from engine.domain.money import check_budget_micros, format_optional, parse_budget
 from engine.domain.periods import MINUTE_MS, at_ms, ms_of
 from engine.errors import Conflict, NotFound
 from engine.ledger import campaigns
@@ -22,7 +23,7 @@ from engine.ledger.records import CampaignRecord, Keep
 _LEFT_IN_PLAN_MS: Final = MINUTE_MS
 """A flight that is over stays in the plan this long: PostgreSQL's clock may be ahead of Redis', which ends it."""
 _READ: Final = text(
-    "SELECT campaign_id, no, starts_at, ends_at, budget_micros, carries FROM flight"
+    "SELECT campaign_id, no, starts_at, ends_at, budget_micros, carries, spread FROM flight"
     " WHERE campaign_id = ANY(CAST(:campaigns AS bigint[])) ORDER BY campaign_id, starts_at"
 )
 _NOW: Final = text("SELECT clock_timestamp()")
@@ -30,12 +31,17 @@ _LAST_NO: Final = text(
     "SELECT greatest(last_flight, (SELECT max(flight) FROM flight_total WHERE campaign_id = :campaign))"
     " FROM campaign WHERE id = :campaign"
 )
+_TRAIL: Final = text(
+    "SELECT old, new FROM catalog_change WHERE entity = 'campaign' AND entity_id = :campaign AND field = 'flight'"
+)
+_BUDGET_TOLD: Final = re.compile(r"(\d+): .*, budget (none|[0-9.]+)(?:, |$)")
+"""In a line that `told` wrote."""
 _SET_LAST_NO: Final = text("UPDATE campaign SET last_flight = :no WHERE id = :campaign")
 _INSERT: Final = text(
-    "INSERT INTO flight (campaign_id, no, starts_at, ends_at, budget_micros, carries)"
-    " VALUES (:campaign, :no, :starts, :ends, :budget, :carries)"
+    "INSERT INTO flight (campaign_id, no, starts_at, ends_at, budget_micros, carries, spread)"
+    " VALUES (:campaign, :no, :starts, :ends, :budget, :carries, :spread)"
     " ON CONFLICT (campaign_id, no) DO UPDATE SET starts_at = excluded.starts_at, ends_at = excluded.ends_at,"
-    " budget_micros = excluded.budget_micros, carries = excluded.carries"
+    " budget_micros = excluded.budget_micros, carries = excluded.carries, spread = excluded.spread"
 )
 _DELETE: Final = text("DELETE FROM flight WHERE campaign_id = :campaign AND no = :no")
 # Only a campaign of which a flight is over, or about to be, may need another plan.
@@ -54,13 +60,14 @@ class FlightChanges(TypedDict, total=False):
     ends_ms: int | Keep | None
     budget_micros: int | Keep | None
     carries: bool | Keep
+    spread: str | Keep
 
 
 def of_campaigns(connection: Connection, campaign_ids: Collection[int]) -> dict[int, list[Flight]]:
     """The flights of campaigns in the order of their instants."""
     found: dict[int, list[Flight]] = {campaign_id: [] for campaign_id in campaign_ids}
     for row in connection.execute(_READ, {"campaigns": list(campaign_ids)}) if found else ():
-        flight = Flight(row.no, ms_of(row.starts_at), ms_of(row.ends_at), row.budget_micros, row.carries)
+        flight = Flight(row.no, ms_of(row.starts_at), ms_of(row.ends_at), row.budget_micros, row.carries, row.spread)
         found[row.campaign_id].append(flight)
     return found
 
@@ -87,9 +94,11 @@ def add(
     ends_ms: int,
     budget_micros: int | None,
     carries: bool,
+    spread: str = rules.ASAP,
 ) -> CampaignRecord:
     """A new flight; starts_ms: None is now. Raises InvalidFlight, InvalidBudget, NotFound, Conflict."""
     check_budget_micros(budget_micros, "budget")
+    rules.check_spread(spread)
     before = campaigns.locked(connection, campaign_id)
     campaigns.refuse_archived(before)
     if before.lifetime_budget_micros is not None:
@@ -105,7 +114,7 @@ def add(
     no = int(connection.execute(_LAST_NO, {"campaign": campaign_id}).scalar_one()) + 1
     if no > rules.MAX_NO:
         raise Conflict(f"campaign {campaign_id} had {rules.MAX_NO} flights, the most in its life", "flight")
-    made = Flight(no, now if starts_ms is None else starts_ms, ends_ms, budget_micros, carries)
+    made = Flight(no, now if starts_ms is None else starts_ms, ends_ms, budget_micros, carries, spread)
     connection.execute(_SET_LAST_NO, {"campaign": campaign_id, "no": no})
     trail = [FieldChange(campaign_id, "flight", None, told(made))]
     return _write(connection, before, made, trail, actor, now)
@@ -121,6 +130,7 @@ def change(connection: Connection, campaign_id: int, no: int, actor: str, change
         given["ends_ms"] = now
     changed = flight._replace(**given)
     check_budget_micros(changed.budget_micros, "budget")
+    rules.check_spread(changed.spread)
     if changed == flight:
         return before
     if flight.ends_ms <= now:
@@ -173,11 +183,30 @@ def take_back(connection: Connection, campaign_id: int, plan: Sequence[PlannedFl
         connection.execute(_SET_LAST_NO, {"campaign": campaign_id, "no": max(f.no for f in plan)})
 
 
+def largest_limit(connection: Connection, campaign_id: int, counter: int, no: int) -> int | None:
+    """The largest limit (micros) that a flight's counter ever had up to flight `no`; None where a flight of it had no budget
+    for a while. Never less than what was in force: each flight's largest budget counts, at whatever time it had that.
+    """
+    budgets: dict[int, list[int | None]] = {}
+    for planned in rules.chained(of_campaigns(connection, [campaign_id])[campaign_id]):
+        if planned.counter == counter and planned.no <= no:
+            budgets[planned.no] = [one(connection, campaign_id, planned.no).budget_micros]
+    for row in connection.execute(_TRAIL, {"campaign": campaign_id}):
+        for line in (row.old, row.new):
+            found = _BUDGET_TOLD.match(line or "")
+            if found and int(found[1]) in budgets:
+                budgets[int(found[1])].append(parse_budget(found[2], "budget"))
+    if not budgets or any(None in of_flight for of_flight in budgets.values()):
+        return None
+    return sum(max(micros for micros in of_flight if micros is not None) for of_flight in budgets.values())
+
+
 def told(flight: Flight) -> str:
     """A flight in one line, as the audit trail has it."""
     budget = format_optional(flight.budget_micros) or "none"
     carried = ", what is left goes on" if flight.carries else ""
-    return f"{flight.no}: {instant_text(flight.starts_ms)} to {instant_text(flight.ends_ms)}, budget {budget}{carried}"
+    spread = f", spread {flight.spread}" if flight.spread != rules.ASAP else ""
+    return f"{flight.no}: {instant_text(flight.starts_ms)} to {instant_text(flight.ends_ms)}, budget {budget}{carried}{spread}"
 
 
 def _write(
@@ -192,7 +221,7 @@ def _write(
 def _values(campaign_id: int, flight: Flight) -> dict[str, Any]:
     return {
         "campaign": campaign_id, "no": flight.no, "starts": at_ms(flight.starts_ms), "ends": at_ms(flight.ends_ms),
-        "budget": flight.budget_micros, "carries": flight.carries,
+        "budget": flight.budget_micros, "carries": flight.carries, "spread": flight.spread,
     }  # fmt: skip
 
 

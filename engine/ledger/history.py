@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, text
 
 from engine.domain.budget import BUDGETS
 from engine.domain.money import parse_budget
-from engine.domain.periods import at_ms, day_of, day_start_ms
+from engine.domain.periods import DAY_MS, HOUR_MS, at_ms, date_of, ms_of
+from engine.domain.zone_text import Zone
+from engine.ledger.changes import Entity
+from engine.ledger.hourly import Owner
 
 _BUDGET_CHANGES: Final = text(
     "SELECT id, entity_id, at, field, old, new FROM catalog_change WHERE entity = 'brand'"
@@ -32,6 +35,23 @@ _RAN_TODAY: Final = text(
 )
 
 
+_DAILY_CHANGES: Final = text(
+    "SELECT at, old, new, actor FROM catalog_change WHERE entity = :entity AND entity_id = :id AND at >= :since"
+    " AND field = 'daily_budget' ORDER BY id"
+)
+# A brand may have 65,535 campaigns, which a budget stops together.
+_STOPS: Final = text(
+    "SELECT date_trunc('minute', change.at) AS minute, change.reasons, count(*), min(campaign.name) FROM status_change AS change"
+    " JOIN campaign ON campaign.id = change.campaign_id WHERE change.campaign_id >= :low AND change.campaign_id < :high"
+    " AND change.at >= :since AND change.status = 'paused' GROUP BY 1, 2 ORDER BY 1 DESC LIMIT :limit"
+)
+_STATUSES: Final = text(
+    "(SELECT at, reasons FROM status_change WHERE campaign_id = :id AND at < :since ORDER BY at DESC, id DESC LIMIT 1)"
+    " UNION ALL (SELECT at, reasons FROM (SELECT * FROM status_change WHERE campaign_id = :id AND at >= :since"
+    " ORDER BY at DESC, id DESC LIMIT :limit) AS newest ORDER BY at, id)"
+)
+
+
 class BudgetLine(NamedTuple):
     """A change of a brand's budget; field is the budget's name, None is no limit."""
 
@@ -41,6 +61,24 @@ class BudgetLine(NamedTuple):
     field: str
     old: int | None
     new: int | None
+
+
+class DailyChange(NamedTuple):
+    """A change of a daily budget; None is no limit."""
+
+    at: datetime
+    old: int | None
+    new: int | None
+    actor: str
+
+
+class Stops(NamedTuple):
+    """Campaigns that stopped in one minute for the same causes: how many, and the name of one of them."""
+
+    minute: datetime
+    reasons: tuple[str, ...]
+    campaigns: int
+    name: str
 
 
 class RanToday(NamedTuple):
@@ -60,33 +98,66 @@ def budget_changes(connection: Connection, brand_ids: Sequence[int], since: date
     return [BudgetLine(id_, brand, at, field, parse_budget(old), parse_budget(new)) for id_, brand, at, field, old, new in found]  # fmt: skip
 
 
-def spent_until(connection: Connection, instants: Sequence[tuple[int, datetime]]) -> list[tuple[int, int]]:
-    """For each (brand id, instant) what the brand had spent of its day and of its month by then, by the log.
+def daily_changes(connection: Connection, entity: Entity, id_: int, since: datetime) -> list[DailyChange]:
+    """The changes of a daily budget since an instant, oldest first."""
+    found = connection.execute(_DAILY_CHANGES, {"entity": entity, "id": id_, "since": since})
+    return [DailyChange(at, parse_budget(old), parse_budget(new), actor) for at, old, new, actor in found]
+
+
+def stops(connection: Connection, owner: Owner, since: datetime, limit: int) -> list[Stops]:
+    """When campaigns of a brand, or one of them, stopped since an instant, oldest first; of many the newest."""
+    values = {"low": owner.low, "high": owner.high, "since": since, "limit": limit}
+    found = [
+        Stops(minute, tuple(reasons), number, name)
+        for minute, reasons, number, name in connection.execute(_STOPS, values)
+    ]
+    return found[::-1]
+
+
+def statuses(
+    connection: Connection, campaign_id: int, since: datetime, limit: int
+) -> list[tuple[datetime, tuple[str, ...]]]:
+    """From when on a campaign had which causes, oldest first: that at an instant, and each since then; of many the newest."""
+    found = connection.execute(_STATUSES, {"id": campaign_id, "since": since, "limit": limit})
+    return [(at, tuple(reasons)) for at, reasons in found]
+
+
+def spent_until(connection: Connection, instants: Sequence[tuple[int, datetime, Zone]]) -> list[tuple[int, int]]:
+    """For each (brand id, instant, its clock) what the brand had spent of its day and of its month by then, by the log.
 
     Whole days and hours come from their sums, so only the rows of one hour are read.
     """
     query = (
         "SELECT day.micros, day.micros + coalesce((SELECT sum(spend_micros) FROM campaign_day AS d WHERE d.brand_id = given.brand"
-        " AND d.day >= date_trunc('month', given.utc)::date AND d.day < given.utc::date), 0)::bigint AS month"
-        " FROM (SELECT brand, at, at AT TIME ZONE 'UTC' AS utc, place FROM unnest(CAST(:brands AS bigint[]), CAST(:ats AS timestamptz[]))"
-        " WITH ORDINALITY AS g(brand, at, place)) AS given,"
-        " LATERAL (SELECT (coalesce((SELECT sum(spend_micros) FROM campaign_hour AS h WHERE h.day = given.utc::date"
+        " AND d.day >= date_trunc('month', given.day)::date AND d.day < given.day), 0)::bigint AS month"
+        " FROM (SELECT * FROM unnest(CAST(:brands AS bigint[]), CAST(:ats AS timestamptz[]), CAST(:days AS date[]), CAST(:hours AS integer[]),"
+        " CAST(:begins AS timestamptz[])) WITH ORDINALITY AS g(brand, at, day, hour, begins, place)) AS given,"
+        " LATERAL (SELECT (coalesce((SELECT sum(spend_micros) FROM campaign_hour AS h WHERE h.day = given.day"
         " AND h.campaign_id >= given.brand * 65536 AND h.campaign_id < (given.brand + 1) * 65536"
-        " AND h.hour < extract(hour FROM given.utc)), 0)"
-        " + coalesce((SELECT sum(amount_micros) FROM spends_of(given.brand, date_trunc('hour', given.utc) AT TIME ZONE 'UTC', given.at) AS l"
-        " WHERE l.day = given.utc::date), 0))::bigint AS micros) AS day"
+        " AND h.hour < given.hour), 0)"
+        " + coalesce((SELECT sum(amount_micros) FROM spends_of(given.brand, given.begins, given.at) AS l"
+        " WHERE l.day = given.day), 0))::bigint AS micros) AS day"
         " ORDER BY given.place"
     )
-    values = {"brands": [brand for brand, _ in instants], "ats": [at for _, at in instants]}
+    values: dict[str, list[Any]] = {name: [] for name in ("brands", "ats", "days", "hours", "begins")}
+    for brand, at, clock in instants:
+        ms = ms_of(at)
+        day, local = clock.day_of(ms), clock.local_ms(ms)
+        begins = clock.instants_of(local - local % HOUR_MS) or (ms,)
+        # An hour that comes twice is one hour of the sums.
+        for name, value in zip(
+            values, (brand, at, date_of(day), local % DAY_MS // HOUR_MS, at_ms(begins[0])), strict=True
+        ):
+            values[name].append(value)
     return [(day, month) for day, month in connection.execute(text(query), values)]
 
 
-def ran_today(connection: Connection, now_ms: int) -> dict[int, RanToday]:
-    """{brand id: how long those of its campaigns ran on the present UTC day whose status changed on it}. All others
-    did not change all day.
+def ran_today(connection: Connection, now_ms: int, midnight_ms: int) -> dict[int, RanToday]:
+    """{brand id: how long those of its campaigns ran since a midnight whose status changed since then}. All others
+    did not change.
     """
     found = connection.execute(
         _RAN_TODAY,
-        {"midnight": at_ms(day_start_ms(day_of(now_ms))), "now": at_ms(now_ms)},
+        {"midnight": at_ms(midnight_ms), "now": at_ms(now_ms)},
     )
     return {brand_id: RanToday(*rest) for brand_id, *rest in found}

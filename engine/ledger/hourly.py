@@ -5,7 +5,7 @@ simulations read.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date
 from typing import Final, Literal, NamedTuple
 
 from sqlalchemy import Connection, text
@@ -13,7 +13,8 @@ from sqlalchemy import Connection, text
 from engine.domain.budget import BUDGETS
 from engine.domain.causes import CAUSES
 from engine.domain.ids import brand_of, campaign_id_of
-from engine.domain.periods import day_number, ms_of
+from engine.domain.periods import at_ms, day_number, ms_of
+from engine.domain.zone_text import UTC, Zone
 
 # Day by day, because the key begins with the day: a range of days would read all campaigns of each.
 _HOURS: Final = text(
@@ -23,7 +24,7 @@ _HOURS: Final = text(
     " WHERE h.day = wanted.day AND h.campaign_id >= :low AND h.campaign_id < :high GROUP BY 1, 2) AS found"
 )
 _USED_UP: Final = text(
-    "SELECT DISTINCT (at AT TIME ZONE 'UTC')::date FROM status_change WHERE campaign_id >= :low AND campaign_id < :high"
+    "SELECT DISTINCT at FROM status_change WHERE campaign_id >= :low AND campaign_id < :high"
     " AND at >= :since AND at < :until AND reasons && CAST(:causes AS text[])"
 )
 _SPENDS: Final = text(
@@ -48,11 +49,18 @@ class Owner(NamedTuple):
         return self.id if self.kind == "brand" else brand_of(self.id)
 
     @property
+    def low(self) -> int:
+        """The first id of its campaigns."""
+        return campaign_id_of(self.id, 0) if self.kind == "brand" else self.id
+
+    @property
+    def high(self) -> int:
+        """The id after the last of its campaigns."""
+        return campaign_id_of(self.id + 1, 0) if self.kind == "brand" else self.id + 1
+
+    @property
     def _range(self) -> dict[str, int]:
-        low, high = self.id, self.id + 1
-        if self.kind == "brand":
-            low, high = campaign_id_of(low, 0), campaign_id_of(high, 0)
-        return {"low": low, "high": high}
+        return {"low": self.low, "high": self.high}
 
     @property
     def _budget_causes(self) -> list[str]:
@@ -67,17 +75,17 @@ def hours(connection: Connection, owner: Owner, first: date, last: date) -> dict
     return {(day_number(day), hour): micros for day, hour, micros in found}
 
 
-def used_up_days(connection: Connection, owner: Owner, first: date, last: date) -> set[int]:
-    """The day numbers from first to last on which a budget ran out, so that nothing more could be spent."""
-    values = {"since": _midnight(first), "until": _midnight(last + timedelta(days=1)), "causes": owner._budget_causes}
-    return {day_number(day) for day in connection.execute(_USED_UP, {**values, **owner._range}).scalars()}
+def used_up_days(connection: Connection, owner: Owner, first: date, last: date, clock: Zone = UTC) -> set[int]:
+    """The day numbers from first to last, by the brand's clock, on which a budget ran out, so that nothing more could be spent."""
+    since, until = clock.midnight_ms(day_number(first)), clock.midnight_ms(day_number(last) + 1)
+    values = {"since": at_ms(since), "until": at_ms(until), "causes": owner._budget_causes}
+    return {clock.day_of(ms_of(at)) for at in connection.execute(_USED_UP, {**values, **owner._range}).scalars()}
 
 
-def spends_of_day(connection: Connection, owner: Owner, day: date) -> Iterator[tuple[int, int]]:
-    """Each spend that was counted on a day as (ms since the day began, micros), in order; refunds are left out."""
-    since = _midnight(day)
-    values = {"brand": owner.brand_id, "since": since, "until": since + timedelta(days=1)}
-    begin = ms_of(since)
+def spends_of_day(connection: Connection, owner: Owner, day: date, clock: Zone = UTC) -> Iterator[tuple[int, int]]:
+    """Each spend that was counted on a day of the brand's clock as (ms since the day began, micros), in order; refunds are left out."""
+    begin, end = (clock.midnight_ms(day_number(day) + ahead) for ahead in (0, 1))
+    values = {"brand": owner.brand_id, "since": at_ms(begin), "until": at_ms(end)}
     for at, micros in connection.execute(_SPENDS, {**values, **owner._range}):
         yield ms_of(at) - begin, micros
 
@@ -86,7 +94,3 @@ def is_dropped(connection: Connection, owner: Owner, day: date) -> bool:
     """Whether rows of the brand on a day are in the log no more (`SPEND_LOG_KEEP_DAYS`)."""
     found: bool = connection.execute(_DROPPED, {"day": day, "brand": owner.brand_id}).scalar_one()
     return found
-
-
-def _midnight(day: date) -> datetime:
-    return datetime.combine(day, time(), UTC)

@@ -58,7 +58,7 @@ class Backfill(Base):
     __table_args__ = (
         CheckConstraint(_HOME, "home"),
         CheckConstraint("kind = 'backfill' AND amount_micros BETWEEN 1 AND 1000000000000", "kind"),
-        CheckConstraint("day = (occurred_at AT TIME ZONE 'UTC')::date", "day"),
+        CheckConstraint("abs(day - (occurred_at AT TIME ZONE 'UTC')::date) <= 1", "day"),
         Index("uq_backfill_event", "brand_id", "event_id", unique=True, postgresql_where=text("event_id IS NOT NULL")),
         Index(None, "brand_id", "day"),
     )

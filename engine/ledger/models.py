@@ -14,18 +14,28 @@ from sqlalchemy import CheckConstraint, ForeignKey, Identity, Index, Integer, Sm
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
+from engine.ledger.alert_model import AlertEvent, AlertMute, AlertRule  # noqa: F401  # their tables belong to the metadata
 from engine.ledger.base import Base
 from engine.ledger.breaker_model import BreakerTrip  # noqa: F401  # its table belongs to the metadata
+from engine.ledger.carry_model import BrandCarry  # noqa: F401  # the same
 from engine.ledger.curve_model import Curve, Paced  # noqa: F401  # its table belongs to the metadata
 from engine.ledger.exported_model import ExportedDay  # noqa: F401  # its table belongs to the metadata
 from engine.ledger.flight_model import Flight, FlightEntry, FlightTotal  # noqa: F401  # the same
+from engine.ledger.idempotency_model import Idempotency  # noqa: F401  # the same
 from engine.ledger.late_model import Backfill, BackfillDay, BackfillFile, LateSpend  # noqa: F401  # the same
+from engine.ledger.limit_model import LimitChangeRow, Stepped  # noqa: F401  # the same
+from engine.ledger.minute_model import BrandMinute  # noqa: F401  # the same
+from engine.ledger.operation_model import CatalogChange, Operation, OperationItem  # noqa: F401  # the same
 from engine.ledger.pack_model import SpendPack  # noqa: F401  # the same
 from engine.ledger.refund_model import Refund  # noqa: F401  # its table belongs to the metadata
 from engine.ledger.run_model import JobRun  # noqa: F401  # the same
 from engine.ledger.session_model import UserSession  # noqa: F401  # the same
+from engine.ledger.token_model import ApiToken  # noqa: F401  # the same
+from engine.ledger.user_model import AppUser, LoginCount, LoginEvent  # noqa: F401  # the same
 from engine.ledger.verify_model import VerifyPass, VerifySum, VerifyWatermark  # noqa: F401  # the same
+from engine.ledger.webhook_model import Webhook, WebhookDelivery  # noqa: F401  # the same
 from engine.ledger.worker_model import PersistWorker  # noqa: F401  # the same
+from engine.ledger.zone_model import RECORDED, RECORDED_LATE, ZONE, Zoned
 
 LOG_TABLES: Final = ("spend_log", "spend_pack")
 """Both forms of the log: rows, and packed rows. Partitions are made as days come, by `spend_log.ensure_partition`, and so are in no migration."""
@@ -39,7 +49,6 @@ def tables_of(packed: bool) -> tuple[str, ...]:
 _EXTERNAL_ID: Final = r"external_id ~ '^[A-Za-z0-9._:/+=@~-]{1,64}$'"
 _NAME: Final = r"char_length(name) BETWEEN 1 AND 200 AND name ~ '\S' AND name !~ '[\x01-\x1f\x7f]'"
 _ID: Final = "campaign_id / 65536 = brand_id"
-_RECORDED: Final = "day = (recorded_at AT TIME ZONE 'UTC')::date"
 _TOTAL: Final = "BETWEEN 0 AND 9000000000000000"
 _LIMITED: Final = (
     "daily_budget_micros IS NOT NULL OR monthly_budget_micros IS NOT NULL OR lifetime_budget_micros IS NOT NULL"
@@ -60,7 +69,7 @@ class Instance(Base):
     __table_args__ = (CheckConstraint("id = 1", "one_row"),)
 
 
-class Brand(Paced, Base):
+class Brand(Paced, Stepped, Zoned, Base):
     __tablename__ = "brand"
     id: Mapped[int] = mapped_column(Identity(always=True, maxvalue=2**37 - 1), primary_key=True)
     external_id: Mapped[str | None]
@@ -71,6 +80,8 @@ class Brand(Paced, Base):
     published_version: Mapped[int | None] = mapped_column(Integer)
     next_ordinal: Mapped[int] = mapped_column(Integer, server_default="1")
     archived_at: Mapped[datetime | None]
+    paused_at: Mapped[datetime | None]
+    rollover_cap_micros: Mapped[int | None]
     created_at: Mapped[datetime] = _now()
     updated_at: Mapped[datetime] = _now()
     __table_args__ = (
@@ -81,12 +92,14 @@ class Brand(Paced, Base):
         CheckConstraint(_EXTERNAL_ID, "external_id"),
         CheckConstraint(f"daily_budget_micros {_TOTAL}", "daily_budget"),
         CheckConstraint(f"monthly_budget_micros {_TOTAL}", "monthly_budget"),
+        CheckConstraint("rollover_cap_micros BETWEEN 1 AND 9000000000000000", "rollover_cap"),
         CheckConstraint("next_ordinal BETWEEN 1 AND 65536", "next_ordinal"),
+        CheckConstraint(ZONE, "zone"),
         Index("ix_brand_unpublished", "id", postgresql_where=text("published_version IS DISTINCT FROM version")),
     )
 
 
-class Campaign(Paced, Base):
+class Campaign(Paced, Stepped, Base):
     __tablename__ = "campaign"
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     external_id: Mapped[str | None]
@@ -162,13 +175,12 @@ class SpendLog(Base):
     hold_id: Mapped[str | None]
     __table_args__ = (
         CheckConstraint(f"{_ID} AND shard = mod(brand_id, 64)", "home"),
-        # A refund (of today) and a correction (of a day that is over) take away, and a correction names its own day. A late spend may count to
-        # the day before, on which it occurred.
+        # A refund (of today) and a correction (of a day that is over) take away, and a correction names its own day. A late
+        # spend may count to the day before, on which it occurred.
         CheckConstraint(
             "CASE WHEN kind IN ('spend', 'late', 'over') THEN amount_micros BETWEEN 1 AND 1000000000000"
-            f" AND ({_RECORDED} OR kind = 'spend' AND occurred_at IS NOT NULL AND {_RECORDED} - 1"
-            " AND day = (occurred_at AT TIME ZONE 'UTC')::date)"
-            " WHEN kind = 'unitemised' THEN amount_micros BETWEEN 1 AND 1000000000000000 AND day = (recorded_at AT TIME ZONE 'UTC')::date"
+            f" AND ({RECORDED} OR kind = 'spend' AND {RECORDED_LATE})"
+            f" WHEN kind = 'unitemised' THEN amount_micros BETWEEN 1 AND 1000000000000000 AND {RECORDED}"
             " WHEN kind IN ('refund', 'correction') THEN amount_micros BETWEEN -1000000000000 AND -1 ELSE false END",
             "kind",
         ),
@@ -307,26 +319,9 @@ class StatusChange(Base):
         CheckConstraint("status IN ('active', 'paused')", "status"),
         CheckConstraint("(status = 'active') = (cardinality(reasons) = 0)", "reasons"),
         Index(None, "campaign_id", "at"),
-        Index(None, "at"),
-    )
-
-
-class CatalogChange(Base):
-    """Who changed what in the catalog, one row a field."""
-
-    __tablename__ = "catalog_change"
-    id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
-    at: Mapped[datetime] = _now()
-    actor: Mapped[str]
-    entity: Mapped[str]
-    entity_id: Mapped[int]
-    field: Mapped[str]
-    old: Mapped[str | None]
-    new: Mapped[str | None]
-    note: Mapped[str | None]
-    __table_args__ = (
-        CheckConstraint("entity IN ('brand', 'campaign')", "entity"),
-        Index(None, "entity", "entity_id", "id"),
+        Index("ix_status_change_at", "at", "id"),
+        Index("ix_status_change_actor", "actor", "at", "id"),
+        Index("ix_status_change_brand", text("(campaign_id / 65536)"), "at", "id"),
     )
 
 

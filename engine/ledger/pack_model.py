@@ -43,7 +43,8 @@ class SpendPack(Base):
     __table_args__ = (
         CheckConstraint("shard BETWEEN 0 AND 63 AND generation > 0 AND n > 0 AND n <= last_n", "place"),
         CheckConstraint(
-            "day = (first_at AT TIME ZONE 'UTC')::date AND day = (last_at AT TIME ZONE 'UTC')::date AND first_at <= last_at",
+            "abs(day - (first_at AT TIME ZONE 'UTC')::date) <= 1 AND abs(day - (last_at AT TIME ZONE 'UTC')::date) <= 1"
+            " AND first_at <= last_at",
             "day",
         ),
         CheckConstraint("spends > 0 AND kind IN ('spend', 'late', 'over')", "kind"),

@@ -18,7 +18,9 @@ from sqlalchemy.exc import IntegrityError
 from engine.domain.brake import Brake
 from engine.domain.budget import OwnLimits
 from engine.domain.flights import PlannedFlight
+from engine.domain.limit_changes import Step
 from engine.domain.schedule import Schedule
+from engine.domain.zones import UTC_ZONE, BrandZone
 from engine.errors import Conflict, InvalidInput, shown
 
 NOTE_LENGTH: Final = 1000
@@ -35,7 +37,9 @@ KEEP: Final = Keep.KEEP
 
 @dataclass(frozen=True, slots=True)
 class BrandRecord:
-    """A brand as it stands in PostgreSQL; budgets in micros, None is no limit. pace: what stands in its plan of its pacing."""
+    """A brand as it stands in PostgreSQL; budgets in micros, None is no limit. pace, zone, steps: what stands in its plan of its pacing,
+    of its time zone and of scheduled changes of its limits. zones: all zones that it had, has and will have.
+    """
 
     id: int
     external_id: str | None
@@ -45,10 +49,26 @@ class BrandRecord:
     pacing: str
     catch_up: str
     pace: tuple[str, ...]
+    steps: tuple[Step, ...]
     version: int
     published_version: int | None
     archived_at: datetime | None
     created_at: datetime
+    time_zone: str | None = None
+    zones: BrandZone = UTC_ZONE
+    zone: str = ""
+    paused_at: datetime | None = None
+    rollover_cap_micros: int | None = None
+
+    @property
+    def paused(self) -> bool:
+        """Whether a person paused all of it."""
+        return self.paused_at is not None
+
+    @property
+    def stops(self) -> str:
+        """As `BrandPlan.stops`."""
+        return str(self.archived + 2 * self.paused)
 
     @property
     def archived(self) -> bool:
@@ -77,6 +97,7 @@ class CampaignRecord:
     pacing: str
     catch_up: str
     pace: tuple[str, ...]
+    steps: tuple[Step, ...]
     rate_limit_micros: int | None
     breaker_micros: int | None
     breaker_round: int
@@ -88,6 +109,7 @@ class CampaignRecord:
     created_at: datetime
     updated_at: datetime
     brand_archived_at: datetime | None
+    brand_paused_at: datetime | None = None
 
     @property
     def limits(self) -> OwnLimits:
@@ -97,7 +119,7 @@ class CampaignRecord:
     @property
     def has_own(self) -> bool:
         """Whether its plan has anything of its own."""
-        return bool(self.limits.compiled or self.flights or self.pace or self.brake.compiled)
+        return bool(self.limits.compiled or self.flights or self.pace or self.brake.compiled or self.steps)
 
     @property
     def brake(self) -> Brake:
@@ -120,12 +142,15 @@ _REASONS: Final = _PLACES.index("reasons")
 _SCHEDULE: Final = _PLACES.index("schedule")
 _FLIGHTS: Final = _PLACES.index("flights")
 _PACE: Final = _PLACES.index("pace")
+_STEPS: Final = _PLACES.index("steps")
 
 
 def brand_record(row: Row[*tuple[Any, ...]]) -> BrandRecord:
     """A brand from a row of `brands.COLUMNS`."""
     values = row._asdict()
     values["pace"] = tuple(values["pace"])
+    values["steps"] = tuple(map(Step.parse, values["steps"]))
+    values["zones"] = BrandZone.parse(values.pop("zone_steps"))
     return BrandRecord(**values)
 
 
@@ -135,6 +160,7 @@ def campaign_record(row: Row[*tuple[Any, ...]]) -> CampaignRecord:
     values[_REASONS], values[_SCHEDULE] = tuple(values[_REASONS]), schedule_of(values[_SCHEDULE])
     values[_FLIGHTS] = tuple(map(PlannedFlight.parse, values[_FLIGHTS]))
     values[_PACE] = tuple(values[_PACE])
+    values[_STEPS] = tuple(map(Step.parse, values[_STEPS]))
     return CampaignRecord(*values)
 
 

@@ -58,7 +58,7 @@ def bounds_of(connection: Connection, brand_id: int, day: date, events: Sequence
         " AND shard = mod(CAST(:brand AS bigint), 64) AND strpos(fields->>'h', ',' || e.id || ',') > 0)"
     )
     ((began,),) = rows(
-        "SELECT least((SELECT (created_at AT TIME ZONE 'UTC')::date FROM brand WHERE id = :brand),"
+        "SELECT least((SELECT (created_at AT TIME ZONE 'UTC')::date - 1 FROM brand WHERE id = :brand),"
         " (SELECT day FROM campaign_day WHERE brand_id = :brand AND spends > 0 ORDER BY day LIMIT 1))"
     )
     return Bounds(

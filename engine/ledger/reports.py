@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
@@ -10,6 +10,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine, text
 
 from engine.domain.periods import Period, date_of, days_of_month, month_of_date
+from engine.domain.zones import UTC_ZONE, BrandZone
 from engine.ledger.changes import Entity
 
 _DAYS_BACK: Final = 31
@@ -50,6 +51,15 @@ _NEWEST_PACKED: Final = {
     "brand_id": _PACKED.format(whose="brand_id", having="brands", own="c.id / 65536"),
     "campaign_id": _PACKED.format(whose="campaign_id", having="campaigns", own="c.id"),
 }
+# Each brand's newest few come off an index.
+_CHANGES_WITHIN: Final = (
+    "(SELECT own.* FROM unnest(CAST(:brands AS bigint[])) AS seen(id), LATERAL (SELECT * FROM status_change"
+    " WHERE campaign_id >= seen.id * 65536 AND campaign_id < (seen.id + 1) * 65536 ORDER BY at DESC, id DESC LIMIT :limit) AS own)"
+)
+_OF_BRANDS: Final = (
+    "(change.entity = 'brand' AND change.entity_id = ANY(CAST(:brands AS bigint[]))"
+    " OR change.entity = 'campaign' AND change.entity_id / 65536 = ANY(CAST(:brands AS bigint[])))"
+)
 _BRANDS_MADE_BY_OTHERS: Final = (
     "SELECT count(*) AS brands FROM brand WHERE NOT EXISTS (SELECT FROM catalog_change WHERE entity = 'brand'"
     " AND entity_id = brand.id AND field = 'created' AND actor = :actor)"
@@ -74,7 +84,7 @@ class SpendLine:
 
 @dataclass(frozen=True, slots=True)
 class StatusLine:
-    """A change of a campaign's status with its names."""
+    """A change of a campaign's status with its names. zones: of its brand."""
 
     at: datetime
     brand_id: int
@@ -85,6 +95,7 @@ class StatusLine:
     reasons: tuple[str, ...]
     actor: str
     written_at: datetime
+    zones: BrandZone = UTC_ZONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,20 +165,20 @@ def latest_spends(
     brand_id: int | None = None,
     campaign_id: int | None = None,
     *,
+    within: Collection[int] | None = None,
     today: date | None = None,
 ) -> list[SpendLine]:
-    """The latest rows of the log, of all brands or of one brand or campaign; spends of the last 31 days only."""
+    """The latest rows of the log, of all brands, of those `within`, or of one brand or campaign; spends of the last 31 days only."""
     last = today or datetime.now(UTC).date()
     # Each brand's newest few come off an index, so that the size of the log does not matter; the days with rows are known from the sums.
     whose = "campaign_id" if campaign_id is not None else "brand_id"
-    value = campaign_id if campaign_id is not None else brand_id
+    value: int | list[int] | None = campaign_id if campaign_id is not None else brand_id
+    if value is None and within is not None:
+        value = sorted(within)
     lines: list[SpendLine] = []
     with engine.connect() as connection:
         days = connection.execute(
-            text(
-                f"SELECT DISTINCT day FROM campaign_day WHERE day > :since"
-                f"{'' if value is None else f' AND {whose} = :value'} ORDER BY day DESC"
-            ),
+            text(f"SELECT DISTINCT day FROM campaign_day WHERE day > :since{_only(whose, value)} ORDER BY day DESC"),
             {"since": last - timedelta(days=_DAYS_BACK), "value": value},
         ).scalars()
         for day in list(days):
@@ -177,10 +188,17 @@ def latest_spends(
 
 
 def latest_status_changes(
-    engine: Engine, limit: int = 50, brand_id: int | None = None, campaign_id: int | None = None
+    engine: Engine,
+    limit: int = 50,
+    brand_id: int | None = None,
+    campaign_id: int | None = None,
+    *,
+    within: Collection[int] | None = None,
 ) -> list[StatusLine]:
-    """The latest changes of status, of all campaigns or of one brand's or one campaign."""
-    condition = ""
+    """The latest changes of status, of all campaigns, of those of the brands `within`, or of one brand's or one campaign."""
+    condition, changed = "", "status_change"
+    if within is not None:
+        changed = _CHANGES_WITHIN
     if campaign_id is not None:
         condition = "WHERE change.campaign_id = :campaign"
     elif brand_id is not None:
@@ -188,12 +206,15 @@ def latest_status_changes(
         condition = "WHERE change.campaign_id >= :brand * 65536 AND change.campaign_id < (:brand + 1) * 65536"
     query = (
         "SELECT change.at, brand.id AS brand_id, brand.name AS brand_name, campaign.id AS campaign_id,"
-        " campaign.name AS campaign_name, change.status, change.reasons, change.actor, change.written_at FROM status_change AS change"
+        " campaign.name AS campaign_name, change.status, change.reasons, change.actor, change.written_at,"
+        f" brand.zone_steps AS zones FROM {changed} AS change"
         " JOIN campaign ON campaign.id = change.campaign_id JOIN brand ON brand.id = campaign.brand_id"
         f" {condition} ORDER BY change.at DESC, change.id DESC LIMIT :limit"
     )
-    rows = _rows(engine, query, limit=limit, brand=brand_id, campaign=campaign_id)
-    return [StatusLine(**{**row, "reasons": tuple(row["reasons"])}) for row in rows]
+    rows = _rows(engine, query, limit=limit, brand=brand_id, campaign=campaign_id, brands=sorted(within or ()))
+    return [
+        StatusLine(**{**row, "reasons": tuple(row["reasons"]), "zones": BrandZone.parse(row["zones"])}) for row in rows
+    ]
 
 
 def catalog_changes(
@@ -203,9 +224,18 @@ def catalog_changes(
     entity_id: int | None = None,
     *,
     before_id: int | None = None,
+    within: Collection[int] | None = None,
+    users: bool = True,
 ) -> list[CatalogLine]:
-    """The latest changes in the catalog, of everything, of brands or campaigns, or of one of them; with `before_id` those before a line."""
+    """The latest changes in the catalog, of everything, of brands or campaigns, or of one of them; with `before_id` those before a line.
+
+    within: those of these brands and their campaigns. users: whether changes of users and tokens are among them.
+    """
     conditions = ["true"]
+    if within is not None:
+        conditions.append(_OF_BRANDS)
+    if not users:
+        conditions.append("change.entity NOT IN ('user', 'token', 'alert', 'webhook')")
     if before_id is not None:
         conditions.append("change.id < :before_id")
     if entity is not None:
@@ -213,13 +243,18 @@ def catalog_changes(
     if entity_id is not None:
         conditions.append("change.entity_id = :entity_id")
     query = (
-        "SELECT change.id, change.at, change.actor, change.entity, change.entity_id, coalesce(brand.name, campaign.name) AS name,"
+        "SELECT change.id, change.at, change.actor, change.entity, change.entity_id, coalesce(brand.name, campaign.name, app_user.name, api_token.name, webhook.name) AS name,"
         " change.field, change.old, change.new, change.note FROM catalog_change AS change"
-        " LEFT JOIN brand ON change.entity = 'brand' AND brand.id = change.entity_id"
+        " LEFT JOIN brand ON change.entity IN ('brand', 'alert') AND brand.id = change.entity_id"
         " LEFT JOIN campaign ON change.entity = 'campaign' AND campaign.id = change.entity_id"
+        " LEFT JOIN app_user ON change.entity = 'user' AND app_user.id = change.entity_id"
+        " LEFT JOIN api_token ON change.entity = 'token' AND api_token.id = change.entity_id"
+        " LEFT JOIN webhook ON change.entity = 'webhook' AND webhook.id = change.entity_id"
         f" WHERE {' AND '.join(conditions)} ORDER BY change.id DESC LIMIT :limit"
     )
-    rows = _rows(engine, query, limit=limit, entity=entity, entity_id=entity_id, before_id=before_id)
+    rows = _rows(
+        engine, query, limit=limit, entity=entity, entity_id=entity_id, before_id=before_id, brands=sorted(within or ())
+    )
     return [CatalogLine(**row) for row in rows]
 
 
@@ -260,8 +295,17 @@ def open_spends(engine: Engine, on: date, brand_ids: Sequence[int] | None = None
     return {row["campaign_id"]: OpenSpend(row["brand_id"], row["daily"], row["monthly"]) for row in rows}
 
 
-def _spends_of_day(connection: Connection, whose: str, value: int | None, day: date, limit: int) -> list[SpendLine]:
-    only = "" if value is None else f" AND {whose} = :value"
+def _only(whose: str, value: int | list[int] | None) -> str:
+    """A condition on one id or several."""
+    if value is None:
+        return ""
+    return f" AND {whose} = ANY(CAST(:value AS bigint[]))" if isinstance(value, list) else f" AND {whose} = :value"
+
+
+def _spends_of_day(
+    connection: Connection, whose: str, value: int | list[int] | None, day: date, limit: int
+) -> list[SpendLine]:
+    only = _only(whose, value)
     found = connection.execute(
         text(
             "SELECT row.recorded_at, row.brand_id, brand.name AS brand_name, row.campaign_id, campaign.name AS campaign_name,"

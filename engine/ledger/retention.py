@@ -12,8 +12,9 @@ from typing import Final
 
 from sqlalchemy import Connection, text
 
+from engine.domain.periods import month_of_date, next_month
 from engine.errors import BudgetError
-from engine.ledger import exported, flight_sums
+from engine.ledger import exported, flight_sums, zones
 from engine.ledger.audit import daily_sums_off
 from engine.ledger.locks import Lock, take, try_take
 from engine.ledger.models import LOG_TABLES
@@ -37,8 +38,9 @@ _KEEP_SUMS: Final = text(
     " SELECT brand_id, day, count(*), coalesce(sum(amount_micros) FILTER (WHERE kind <> 'correction'), 0),"
     " coalesce(sum(amount_micros) FILTER (WHERE kind = 'correction'), 0),"
     " coalesce(sum(amount_micros) FILTER (WHERE kind = 'correction'"
-    " AND recorded_at >= (date_trunc('month', CAST(day AS timestamp)) + interval '1 month') AT TIME ZONE 'UTC'), 0), max(recorded_at)"
-    " FROM spend WHERE day = :day GROUP BY 1, 2"
+    " AND recorded_at >= coalesce(e.at, (date_trunc('month', CAST(day AS timestamp)) + interval '1 month') AT TIME ZONE 'UTC')), 0), max(recorded_at)"
+    " FROM spend LEFT JOIN (SELECT id, to_timestamp(ms / 1000.0) AS at FROM unnest(CAST(:zoned AS bigint[]), CAST(:ends AS bigint[]))"
+    " AS given(id, ms)) AS e ON e.id = brand_id WHERE day = :day GROUP BY 1, 2"
     # The partition was there before, was dropped, and was made anew for rows that came after.
     " ON CONFLICT (brand_id, day) DO UPDATE SET rows = kept.rows + excluded.rows, spend_micros = kept.spend_micros + excluded.spend_micros,"
     " correction_micros = kept.correction_micros + excluded.correction_micros,"
@@ -108,13 +110,23 @@ def drop_day(connection: Connection, day: date, before: date, only_exported: boo
     if only_exported:
         _check_export(connection, day)
     _check_sums(connection, day)
-    rows = int(connection.execute(_KEEP_SUMS, {"day": day}).scalar_one())
+    rows = int(connection.execute(_KEEP_SUMS, {"day": day, **_month_ends(connection, day)}).scalar_one())
     flight_sums.forget_day(connection, day)
     take(connection, Lock.PARTITION, wait_s=_PATIENCE_S, ours_s=_PATIENCE_S)
     for table, partition in partitions:
         connection.execute(text(f"ALTER TABLE {table} DETACH PARTITION {partition}"))
         connection.execute(text(f"DROP TABLE {partition}"))
     return rows
+
+
+def _month_ends(connection: Connection, day: date) -> dict[str, list[int]]:
+    """When the month of a day ended for brands with a time zone, in ms."""
+    following = next_month(month_of_date(day))
+    found = zones.zoned(connection)
+    return {
+        "zoned": [brand.id for brand in found],
+        "ends": [brand.zones.clock.month_start_ms(following) for brand in found],
+    }
 
 
 def dropped_through(connection: Connection) -> date | None:

@@ -116,8 +116,8 @@ def copy_rows(connection: Connection, rows: Iterable[bytes], table: str = "spend
 
 
 def hour_of(day: date, recorded_at: datetime, occurred_at: datetime | None = None) -> int:
-    """The hour (0..23, UTC) that a row is summed under: of its instant; where it names an earlier day, of the instant at which it occurred on that day,
-    else the last hour of that day.
+    """The hour (0..23) that a row is summed under: of its instant; where it names an earlier day, of the instant at which it occurred on that day,
+    else the last hour of that day. The instants are local times of its brand.
     """
     if recorded_at.date() == day:
         return recorded_at.hour

@@ -26,6 +26,10 @@ _FIRST_DAY: Final = text(
     " (SELECT day FROM campaign_day WHERE brand_id = brand.id AND spends > 0 ORDER BY day LIMIT 1) AS first"
     " WHERE mod(brand.id, :shards) = :shard"
 )
+_FIRST_DAYS: Final = text(
+    "SELECT brand_id, min(day) AS day FROM campaign_day WHERE brand_id = ANY(CAST(:brands AS bigint[])) AND day >= :since"
+    " AND spends > 0 GROUP BY 1"
+)
 _LAST_RECORDED_MS: Final = text(
     "SELECT greatest(max(last.recorded_at), (SELECT max(last_at) FROM dropped_day WHERE mod(brand_id, :shards) = :shard),"
     " (SELECT last_at FROM spend_pack WHERE shard = :shard ORDER BY last_at DESC LIMIT 1))"
@@ -112,6 +116,12 @@ def first_day(connection: Connection, shard: int) -> date | None:
     return first
 
 
+def first_days(connection: Connection, brand_ids: Sequence[int], since: date) -> dict[int, date]:
+    """{brand_id: its first day with a spend from a date on}."""
+    found = connection.execute(_FIRST_DAYS, {"brands": list(brand_ids), "since": since})
+    return {row.brand_id: row.day for row in found}
+
+
 def last_recorded_ms(connection: Connection, shard: int) -> int:
     """The instant (epoch ms) of the shard's latest row, one that was dropped since included; 0 when it never had one."""
     last: datetime | None = connection.execute(
@@ -132,8 +142,11 @@ def campaign_totals(
     return {(row.brand_id, row.campaign_id, row.day): row.spend_micros for row in found}
 
 
-def period_totals(connection: Connection, period: Period, starts_on: date, brand_ids: Sequence[int]) -> dict[int, int]:
+def period_totals(
+    connection: Connection, period: Period, starts_on: date, brand_ids: Sequence[int], ends_at: datetime | None = None
+) -> dict[int, int]:
     """{brand_id: micros} of a day or month, from the daily sums. Corrections that came after it had ended are left out: a closed period never changes.
+    ends_at: when it ended for these brands, where their time zone is not UTC.
 
     The rows of a large day would take minutes to add up, when midnight is over and its shard waits. Verify compares daily sums and closed totals with rows.
     """
@@ -141,7 +154,7 @@ def period_totals(connection: Connection, period: Period, starts_on: date, brand
     if period == "month":
         last = date_of(list(days_of_month(month_of_date(starts_on)))[-1])
     totals = _brand_sums(connection, starts_on, last, brand_ids)
-    after = datetime.combine(last + timedelta(days=1), time(), UTC)
+    after = ends_at or datetime.combine(last + timedelta(days=1), time(), UTC)
     for (brand_id, _, _), micros in correction_totals(connection, brand_ids, starts_on, last, after).items():
         totals[brand_id] = totals.get(brand_id, 0) - micros
     return totals
@@ -197,6 +210,18 @@ def correction_totals(
         {"brands": list(brand_ids), "first": first, "last": last, "since": since},
     )
     return {(row.brand_id, row.campaign_id, row.day): row.micros for row in found}
+
+
+def spent_since(connection: Connection, shard: int, since: datetime) -> dict[tuple[int, int], int]:
+    """{(brand_id, campaign_id): micros} that a shard counted since an instant. What was given back is not taken off."""
+    found = connection.execute(
+        text(
+            "SELECT brand_id, campaign_id, sum(amount_micros) AS micros FROM spends_since(:since)"
+            " WHERE shard = :shard AND recorded_at >= :since AND amount_micros > 0 GROUP BY 1, 2"
+        ),
+        {"shard": shard, "since": since},
+    )
+    return {(row.brand_id, row.campaign_id): int(row.micros) for row in found}
 
 
 def recent_spends(

@@ -10,18 +10,15 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
-from engine.domain.brake import NO_BRAKE, Brake
-from engine.domain.budget import NO_LIMITS, OwnLimits
-from engine.domain.flights import PlannedFlight
 from engine.domain.ids import SHARDS, brand_of, campaign_id_of, ordinal_of
 from engine.domain.periods import MINUTE_MS
-from engine.domain.schedule import Schedule
 from engine.errors import BudgetError, ServerAway
 from engine.live.asking import Asking
 from engine.live.keys import keys_of_brand, shard_keys
 from engine.live.plans import LiveBrand, LiveCauses, PlanLines
+from engine.live.published_plans import BrandPlan, CampaignPlan
 from engine.live.replies import NOT_READY, head
 from engine.live.scripts import LAYOUT, script, serves
 from engine.live.transport.pool import Call, Reply
@@ -97,50 +94,6 @@ class LiveShard:
     def generation(self) -> int:
         """The rebuild that wrote the mark; 0 without one."""
         return int(self.mark.rpartition(":")[2] or 0)
-
-
-@dataclass(frozen=True, slots=True)
-class BrandPlan:
-    """A brand's limits, to publish. create: never published and without log rows. pace: `domain/pacing.py`: `compiled`."""
-
-    brand_id: int
-    version: int
-    daily_limit: int | None
-    monthly_limit: int | None
-    archived: bool
-    create: bool
-    pace: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class CampaignPlan:
-    """A campaign's switch, schedule, own limits, flights and brake, to publish. base: what its lifetime counter begins with, where it begins."""
-
-    campaign_id: int
-    version: int
-    enabled: bool
-    archived: bool
-    schedule: Schedule
-    create: bool
-    limits: OwnLimits = NO_LIMITS
-    base: LifetimeBase | None = None
-    flights: tuple[PlannedFlight, ...] = ()
-    brake: Brake = NO_BRAKE
-    pace: tuple[str, ...] = ()
-
-    @property
-    def own(self) -> str:
-        """Its limits, flights, pacing and brake as publish takes them; nothing where it has none."""
-        brake = [f"br={self.brake.compiled}"] if self.brake.compiled else []
-        return "|".join([self.limits.compiled, *(flight.compiled for flight in self.flights), *self.pace, *brake])
-
-
-class LifetimeBase(NamedTuple):
-    """What the log has of a campaign before a month (`202611`), in micros, read when it had all entries up to number n."""
-
-    micros: int
-    month: int
-    n: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,10 +246,9 @@ class LiveRedis(Asking):
 
     def bring(self, instance: str, brand: BrandPlan, campaigns: Sequence[CampaignPlan]) -> Brought | None:
         """Publishes one brand and some of its campaigns (ascending ordinals). None when its shard is not ready."""
-        keys = keys_of_brand(brand.brand_id)
+        keys, calls = keys_of_brand(brand.brand_id), list[Call]()
         limits = ("" if limit is None else str(limit) for limit in (brand.daily_limit, brand.monthly_limit))
-        head_args = (LAYOUT, instance, str(brand.brand_id), str(brand.version), *limits, _bit(brand.archived))
-        calls = []
+        head_args = (LAYOUT, instance, str(brand.brand_id), str(brand.version), *limits, brand.stops)
         for start in range(0, max(len(campaigns), 1), TURN):
             part = campaigns[start : start + TURN]
             with_limits = any(c.own for c in part)
@@ -306,7 +258,7 @@ class LiveRedis(Asking):
                 args += (c.schedule.compiled, _bit(c.create))
                 # Whoever has no limits of its own is published as ever.
                 args += (c.own, ",".join(map(str, c.base or ()))) if with_limits else ()
-            args += ["".join(f"|{named}" for named in brand.pace)] if brand.pace else []
+            args += [brand.parts] if brand.parts else []
             plan_keys: tuple[str, ...] = (keys.shard, keys.registry, keys.journal, keys.brand(brand.brand_id))
             plan_keys += tuple(keys.campaign(c.campaign_id) for c in part)
             calls.append(Call(script("publish"), plan_keys + keys.holds(brand.brand_id)[:1] * with_limits, args))
@@ -341,7 +293,11 @@ class LiveRedis(Asking):
         keys, removed = shard_keys(shard), 0
         step = max(1, min(TURN, 2 * SLICE // max(1, len(fields))))
         calls = [
-            Call(script("prune"), (keys.shard, *hash_keys[start : start + step]), (LAYOUT, instance, *fields))
+            Call(
+                script("prune"),
+                (keys.shard, *hash_keys[start : start + step], keys.journal),
+                (LAYOUT, instance, *fields),
+            )
             for start in range(0, len(hash_keys), step)
         ]
         for reply in self.call_each(calls, rests=True):

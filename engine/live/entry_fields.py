@@ -9,6 +9,7 @@ from engine.domain.brake import Trip
 from engine.domain.budget import OWN_CAUSES
 from engine.domain.causes import BREAKER, cause_of
 from engine.domain.ids import brand_of
+from engine.domain.rollover import Told
 from engine.live.grammar import strictly
 from engine.live.logged import Change
 
@@ -27,10 +28,29 @@ def late_in(text: str) -> dict[int, int]:
     return {strictly(position, "a position"): strictly(day, "a day") for position, _, day in pairs}
 
 
+def zones_in(text: str) -> dict[int, int]:
+    """The time zones of an entry's brands from its field `z`: {brand id: offset in ms at its instant}. Raises ValueError."""
+    pairs = (pair.partition(":") for pair in text.split(","))
+    return {
+        strictly(brand, "a brand"): strictly(offset.removeprefix("-"), "an offset") * (-1 if offset[:1] == "-" else 1)
+        for brand, _, offset in pairs
+    }
+
+
 def trips_in(text: str) -> tuple[Trip, ...]:
     """The breakers that an entry opened, from its field `k`. Raises ValueError."""
     lines = (part.split(":") for part in text.split(","))
     return tuple(Trip(*(strictly(number, "of a breaker") for number in line)) for line in lines)
+
+
+def carries_in(text: str) -> tuple[Told, ...]:
+    """The carries of the days that begin with an entry, from its field `c`. Raises ValueError."""
+    told = []
+    for part in text.split(","):
+        brand, day, left, before = part.split(":")
+        limit = strictly(before, "a limit") if before else None
+        told.append(Told(strictly(brand, "a brand"), strictly(day, "a day"), strictly(left, "what a day left"), limit))
+    return tuple(told)
 
 
 def change_of(owner_id: int, name: str, direction: str) -> Change:

@@ -10,6 +10,7 @@ every spend was counted
 - `v`: the flights in which its spends were made, `<campaign id>:<counter>` joined by `,`
 - `y`: the spends that occurred on an earlier day, `<position>:<day to which it is booked>` joined by `,`
 - `k`: the breakers that it opened, `<campaign id>:<round>:<micros in the minute>` joined by `,`
+- `z`: of brands with a time zone the offset at its instant, `<brand id>:<ms>` joined by `,`: their day is that of the local time
 - `g`: the generation, in the mark of a rebuild
 docs/protocol.md describes the fields.
 """
@@ -25,11 +26,13 @@ from typing import Any, Final, NamedTuple
 import redis
 
 from engine.domain.brake import Trip
+from engine.domain.ids import brand_of
 from engine.domain.periods import day_of
 from engine.domain.refunds import FIRST_DAY
+from engine.domain.rollover import Told
 from engine.errors import BudgetError
 from engine.live import packed
-from engine.live.entry_fields import change_of, flights_in, late_in, trips_in
+from engine.live.entry_fields import carries_in, change_of, flights_in, late_in, trips_in, zones_in
 from engine.live.grammar import strictly
 from engine.live.hush import away
 from engine.live.keys import shard_keys
@@ -41,9 +44,7 @@ from engine.live.transport.plain import PlainRedis
 TEXT: Final = b"1"
 PACKED: Final = b"2"
 CONTROLLED: Final = b"3"
-"""Formats of entries: packed charges have the second, those with a spend of the previous day and those about breakers
-the third, all others the first.
-"""
+"""Formats of entries: packed charges have the second, those with anything of the docs' list of format 3 the third, all others the first."""
 FORMATS: Final = (TEXT, PACKED, CONTROLLED)
 START: Final = "0-0"
 """The cursor before the first entry."""
@@ -103,8 +104,25 @@ class Entry:
     """{position: day} of the spends that occurred on an earlier day, with the day to which each is booked."""
     trips: tuple[Trip, ...] = ()
     """The breakers that it opened."""
+    zones: Mapping[int, int] | None = None
+    """{brand id: offset in ms at its instant} of the brands with a time zone."""
+    carries: tuple[Told, ...] = ()
+    """What is carried into the days of brands with a rollover that begin with it."""
     skip: frozenset[int] = frozenset()
     """Positions that are in the log already, when a lost journal's entry is salvaged."""
+
+    def offset_of(self, brand_id: int) -> int:
+        """The milliseconds by which a brand's local time was ahead of UTC at this entry's instant."""
+        return (self.zones or {}).get(brand_id, 0)
+
+    def day_of(self, brand_id: int) -> int:
+        """The day number of this entry's instant in a brand's time zone."""
+        return day_of(self.ms + self.offset_of(brand_id))
+
+    def _own_day(self, campaign_id: int) -> int | None:
+        """The same, None where the campaign's brand has no time zone."""
+        brand_id = brand_of(campaign_id)
+        return self.day_of(brand_id) if self.zones is not None and brand_id in self.zones else None
 
     def spends(self) -> Iterator[LoggedSpend]:
         """The spends that this entry counted, in order."""
@@ -125,6 +143,7 @@ class Entry:
                     amount_micros=int(third),
                     kind=_SETTLES[verb][0],
                     hold_id=name,
+                    day=self._own_day(int(campaign)),
                 )
             elif verb in _REFUNDS:
                 yield LoggedSpend(
@@ -151,6 +170,7 @@ class Entry:
                     amount_micros=line.micros,
                     kind=UNITEMISED,
                     hold_id=lease,
+                    day=self._own_day(line.campaign_id),
                 )
             return
         if codes is not None and len(codes) != len(call.places):
@@ -164,6 +184,7 @@ class Entry:
                     event_id=None if events is None else events[position],
                     kind=kind,
                     hold_id=lease,
+                    day=self._own_day(call.sums[place].campaign_id),
                 )
 
     def _text_spends(self, codes: list[str] | None) -> Generator[LoggedSpend, None, int]:
@@ -174,13 +195,15 @@ class Entry:
             size, end = position + 1, match.end()
             if codes is None or (position < len(codes) and codes[position] == COUNTED):
                 campaign, amount, event, occurred = match.groups()
+                booked = None if self.late is None else self.late.get(position)
                 yield LoggedSpend(
                     position=position,
                     campaign_id=int(campaign),
                     amount_micros=int(amount),
                     event_id=event or None,
                     occurred_ms=int(occurred) if occurred else None,
-                    day=None if self.late is None else self.late.get(position),
+                    day=self._own_day(int(campaign)) if booked is None else booked,
+                    late=booked is not None,
                 )
         if end != len(self.body) or (codes is not None and len(codes) != size):
             raise self._bad(self.body)
@@ -188,9 +211,9 @@ class Entry:
 
     @property
     def simple(self) -> Unpacked | None:
-        """The packed call, where the entry is nothing else and all its spends were counted."""
+        """The packed call, where the entry is nothing else, all its spends were counted, and none is of a brand with a time zone."""
         call = self.packed
-        if call is None or call.bad or self.outcomes or self.adjusted or self.skip:
+        if call is None or call.bad or self.outcomes or self.adjusted or self.skip or self.zones is not None:
             return None
         return call if _SPENDLESS.fullmatch(self.steps) else None
 
@@ -244,7 +267,7 @@ class Entry:
             verb, campaign, name, third, fourth, part = match.groups()
             if verb == _ASKED or verb in _REFUNDS:
                 # Each day gets a partition, so a day that no spend can have is refused.
-                if not FIRST_DAY <= int(fourth or 0) <= day_of(self.ms):
+                if not FIRST_DAY <= int(fourth or 0) <= self.day_of(brand_of(int(campaign))):
                     raise self._bad(match[0])
             elif part is not None:
                 raise self._bad(match[0])
@@ -315,6 +338,8 @@ def decode(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Entry:
             flights_in(text["v"]) if "v" in text else None,
             late_in(text["y"]) if "y" in text else None,
             trips_in(text["k"]) if "k" in text else (),
+            zones_in(text["z"]) if "z" in text else None,
+            carries_in(text["c"]) if "c" in text else (),
         )
     except (KeyError, ValueError) as error:
         begins = {key[:20]: value[:60] for key, value in list(fields.items())[:4]}

@@ -16,8 +16,8 @@ UNITEMISED: Final = "unitemised"
 class LoggedSpend:
     """One counted spend of an entry; position is its place in the call. kind: `spend`; `late` or `over` of a hold;
     `unitemised` for the sum of a campaign whose packed log does not add up to it; `refund` and `correction` (of an
-    earlier day), with negative micros. day: its day number where that may not be the day of its instant: of a `spend`, it is
-    late.
+    earlier day), with negative micros. day: its day number where that may not be the UTC day of its entry. late: it occurred on an
+    earlier day than that of its entry.
     """
 
     position: int
@@ -29,15 +29,11 @@ class LoggedSpend:
     hold_id: str | None = None
     day: int | None = None
     refund_id: str | None = None
+    late: bool = False
 
     @property
     def brand_id(self) -> int:
         return brand_of(self.campaign_id)
-
-    @property
-    def is_late(self) -> bool:
-        """Whether it occurred on an earlier day than that of its entry."""
-        return self.kind == "spend" and self.day is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,11 @@
 Lua makes a script's functions anew at every call, from its top down to where the call returns. So a function that only
 the slow path needs must not stand before the fast paths, and one that nothing needs must not stand in the script.
 
-Lua allows 200 local names at a time in a script. So a function that only one other needs stands in a block with it.
+Lua allows 200 local names at a time in a script. So a function that is needed only through one other stands in a block
+with it.
+
+A statement may need some functions only in one of its branches. A line `-- make: NAME, NAME` in that branch puts them,
+and what they need, there. Later statements that need them too have them made again.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ _FUNCTION: Final = re.compile(r"local function (\w+)\(")
 _DECLARED: Final = re.compile(r"local (\w+(?:, \w+)*)")
 _GOES_ON: Final = re.compile(r"\s|$|end\b|until\b|else|[)}]")
 """The beginning of a line that belongs to the statement of the lines before it."""
+_MAKE: Final = re.compile(r"(\s+)-- make: (\w+(?:, \w+)*)")
 _TOKEN: Final = re.compile(r"'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"|--.*|(\.*)([A-Za-z_]\w*)\b(?!\s*=(?!=))")
 """A text, a comment, or a name with the dots before it; not one that is set, as a key of a table is."""
 
@@ -48,6 +53,11 @@ class _Part:
         tokens = (token for line in self.code for token in _TOKEN.findall(line))
         return {word for dots, word in tokens if word and dots != "."}
 
+    @property
+    def made_inside(self) -> set[str]:
+        """The functions that it makes in one of its branches."""
+        return {name for line in self.code if (found := _MAKE.match(line)) for name in found[2].split(", ")}
+
 
 def placed(lines: Sequence[str]) -> list[str]:
     """The lines of a script with its functions in their places, all else in its order. Raises ValueError where a name
@@ -70,29 +80,41 @@ def placed(lines: Sequence[str]) -> list[str]:
     owned = _owned(needs, [names for _, names in named_by])
     made: set[str] = set()
     found: list[str] = []
+
+    def make(wanted: set[str]) -> list[str]:
+        own = {name for names in owned.values() for name in names}
+        return [line for name in needs if name in wanted - own for line in _block(name, functions, owned)]
+
     for part, names in named_by:
-        wanted = _with_needs(names, needs) - made
-        for name in filter(wanted.__contains__, needs):
-            if not any(name in own for own in owned.values()):
-                found += _block(name, functions, owned)
+        wanted = _with_needs(names - part.made_inside, needs) - made
+        found += make(wanted)
         made |= wanted
-        found += [*part.comments, *part.code]
+        found += part.comments
+        for line in part.code:
+            found.append(line)
+            if marked := _MAKE.match(line):
+                found += [marked[1] + own for own in make(_with_needs(set(marked[2].split(", ")), needs) - made)]
     return found
 
 
 def _owned(needs: Mapping[str, set[str]], statements: Sequence[set[str]]) -> dict[str, list[str]]:
-    """Of each function those that it alone needs, in their order."""
+    """Of each function those that are needed only through it, in their order: directly in it, or in another of them."""
     there = set[str]().union(*(_with_needs(names, needs) for names in statements))
-    users = {name: [user for user in needs if user in there and name in needs[user]] for name in needs if name in there}
+    by_statements = set[str]().union(*statements)
+    through: dict[str, set[str]] = {}
+    """Of each function those without which nothing reaches it, itself included."""
+    for name in reversed([name for name in needs if name in there]):
+        users = [through[user] for user in through if name in needs[user]]
+        through[name] = {name} | (set[str]() if name in by_statements else set[str].intersection(*users))
     owned: dict[str, list[str]] = {}
-    for name, of in users.items():
-        if len(of) == 1 and of != [name] and not any(name in names for names in statements):
-            owned.setdefault(of[0], []).append(name)
+    for name in needs:
+        if owners := through.get(name, set()) - {name}:
+            owned.setdefault(max(owners, key=lambda owner: len(through[owner])), []).append(name)
     return owned
 
 
 def _block(name: str, functions: Mapping[str, _Part], owned: Mapping[str, Sequence[str]]) -> list[str]:
-    """The lines of a function, in a block with those that it alone needs."""
+    """The lines of a function, in a block with those that are needed only through it."""
     part = functions[name]
     if name not in owned:
         return [*part.comments, *part.code]

@@ -10,6 +10,8 @@ from engine.domain.brake import Brake
 from engine.domain.budget import BUDGETS, CAMPAIGN_BUDGETS, Budget, budgets_of
 from engine.domain.causes import DAILY_BUDGET, MONTHLY_BUDGET, reasons_of
 from engine.domain.flights import PlannedFlight
+from engine.domain.pass_rate import WHOLE, together
+from engine.domain.zone_text import UTC, Zone
 from engine.live.replies import optional_int
 from engine.live.transport.pool import Reply
 
@@ -19,6 +21,7 @@ _OWN_FIELDS: Final = 7
 """That follow where it has, or had, limits of its own."""
 _FLIGHT_FIELDS: Final = 4
 """That follow then where it has flights."""
+_RATE: Final = "rate"
 
 
 class LiveBrake(NamedTuple):
@@ -31,10 +34,18 @@ class LiveBrake(NamedTuple):
     spent: int
 
 
+class LiveCarry(NamedTuple):
+    """A brand's rollover as Redis has it: its cap, and what is carried into the present day, in micros. The daily limit has it."""
+
+    cap: int
+    carried: int
+
+
 @dataclass(frozen=True, slots=True)
 class LiveCampaign:
     """A campaign as Redis has it; money in micros. budgets: its own, in the order of `CAMPAIGN_BUDGETS`, also those without
-    a limit; empty where it never had one. flights: those in its plan, each with what its counter has.
+    a limit; empty where it never had one. flights: those in its plan, each with what its counter has. pass_rate: the ppm of
+    its offers to try in this minute, its brand's rate among it.
     """
 
     campaign_id: int
@@ -46,11 +57,12 @@ class LiveCampaign:
     budgets: tuple[Budget, ...] = ()
     flights: tuple[tuple[PlannedFlight, int], ...] = ()
     brake: LiveBrake | None = None
+    pass_rate: int = WHOLE
 
 
 @dataclass(frozen=True, slots=True)
 class LiveBrand:
-    """A brand as Redis has it. budgets: in the order of `BUDGETS`, as many as its shard reported."""
+    """A brand as Redis has it. budgets: in the order of `BUDGETS`, as many as its shard reported. pass_rate: ppm, as of a campaign."""
 
     brand_id: int
     now_ms: int
@@ -59,6 +71,9 @@ class LiveBrand:
     archived: bool
     budgets: tuple[Budget, ...]
     campaigns: Mapping[int, LiveCampaign]
+    zone: Zone = UTC
+    pass_rate: int = WHOLE
+    carry: LiveCarry | None = None
 
     def budget(self, cause: str) -> Budget | None:
         """The budget of a cause; None for one that its shard did not report."""
@@ -110,7 +125,8 @@ class PlanLines:
         return read_brand_line(self.brand_id, self.reply, campaigns)
 
     def with_figures(self) -> LiveBrand:
-        return self.brand({id_: read_campaign_line(id_, text.decode()) for id_, text in self.campaigns.items()})
+        rate = self.brand({}).pass_rate
+        return self.brand({id_: read_campaign_line(id_, text.decode(), rate) for id_, text in self.campaigns.items()})
 
     def masks(self) -> dict[int, int]:
         return {id_: int(text.split(b":", 3)[2]) for id_, text in self.campaigns.items()}
@@ -127,10 +143,10 @@ class PlanLines:
         return LiveCauses(self.brand({}), self.masks(), own, broken)
 
 
-def read_campaign_line(campaign_id: int, text: str) -> LiveCampaign:
+def read_campaign_line(campaign_id: int, text: str, brand_rate: int = WHOLE) -> LiveCampaign:
     """`version:on:causes:daily_spend:monthly_spend`; with limits of its own `:daily:monthly:lifetime limit:lifetime
     spend:daily_at:monthly_at:lifetime_at`; with flights `:f1:f2:spend of each one's counter`; with a brake `:br=...:bk=...:s=...`;
-    and fields of later releases.
+    with a pass rate below 1 `:rate=...`; and fields of later releases. brand_rate: the pass rate of its brand, ppm.
     """
     version, on, mask, daily, monthly, *own = text.split(":")
     tagged = dict(word.split("=", 1) for word in own if "=" in word)
@@ -145,6 +161,7 @@ def read_campaign_line(campaign_id: int, text: str) -> LiveCampaign:
     return LiveCampaign(
         campaign_id, int(version), on == "1", reasons_of(int(mask)), int(daily), int(monthly), budgets,
         _flights(own[_OWN_FIELDS : _OWN_FIELDS + _FLIGHT_FIELDS]), _brake(tagged),
+        together(brand_rate, int(tagged.get(_RATE, WHOLE))),
     )  # fmt: skip
 
 
@@ -162,10 +179,25 @@ def _flights(fields: Sequence[str]) -> tuple[tuple[PlannedFlight, int], ...]:
 
 
 def read_brand_line(brand_id: int, reply: Reply, campaigns: Mapping[int, LiveCampaign]) -> LiveBrand:
-    """`version:archived:` and the brand's budgets: limits, spends and when each last changed (`budgets_of` has the order)."""
-    version, archived, *fields = reply[3].decode().split(":")
+    """`version:archived:` and the brand's budgets: limits, spends and when each last changed (`budgets_of` has the order); with a
+    time zone then `:zone=...`, with a rollover `:carry=...`, and with a pass rate below 1 `:rate=...`.
+    """
+    version, archived, *words = reply[3].decode().split(":")
+    fields = [word for word in words if "=" not in word]
+    tagged = dict(word.split("=", 1) for word in words if "=" in word)
     budgets = tuple(
         Budget(kind.cause, optional_int(limit), int(spent), optional_int(since))
         for kind, (limit, spent, since) in zip(BUDGETS, budgets_of(fields, 3), strict=False)
     )
-    return LiveBrand(brand_id, int(reply[1]), int(reply[2]), int(version), archived == "1", budgets, campaigns)
+    return LiveBrand(
+        brand_id,
+        int(reply[1]),
+        int(reply[2]),
+        int(version),
+        archived == "1",
+        budgets,
+        campaigns,
+        Zone.parse(tagged.get("zone")),
+        int(tagged.get(_RATE, WHOLE)),
+        LiveCarry(*map(int, tagged["carry"].split(","))) if "carry" in tagged else None,
+    )

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from engine.domain.ids import SHARDS, campaign_id_of, shard_of
+from engine.domain.ids import SHARDS, brand_of, campaign_id_of, shard_of
 from engine.errors import BudgetError
 from engine.live.admin import TURN, LiveRedis
 from engine.live.keys import ShardKeys, keys_of_brand, shard_keys
@@ -46,7 +46,10 @@ def adjust(
     """
     keys = shard_keys(shard)
     args = (LAYOUT, instance, field, str(difference_micros), name, str(compared_n))
-    reply = live.call_all([Call(script("adjust"), (keys.shard, keys.registry, keys.journal, hash_key), args)])[0]
+    kind, _, of = hash_key.removeprefix(keys.tag).partition(":")
+    # The hash of a campaign's brand says which day it is.
+    wanted = (hash_key, keys.brand(brand_of(int(of)))) if kind == "campaign" else (hash_key,)
+    reply = live.call_all([Call(script("adjust"), (keys.shard, keys.registry, keys.journal, *wanted), args)])[0]
     said = head(reply)
     if said in ("ok", "done"):
         return Adjusted(int(reply[1]), int(reply[2]), said == "done")

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from engine.domain.budget import BUDGETS, MOVED_CAUSES, Budget, budgets_of, used_up_causes
+from engine.domain.budget import MOVED_CAUSES
 from engine.domain.causes import FLIGHT, PACING, RATE, Status, in_order, reasons_of, status_of
 from engine.domain.ids import brand_of
 from engine.domain.money import to_decimal
+from engine.domain.pass_rate import WHOLE
 from engine.domain.periods import at_ms
 from engine.errors import BudgetError, InvalidInput, Unavailable, UnreadableReply, WrongVersion, shown
+from engine.live.figures import WITH_STARTS, Figures, figures_in
 from engine.live.packed import each_of
 from engine.live.scripts import LAYOUT
 from engine.live.transport.pool import NoAnswer, Reply, Unreadable, named
@@ -30,73 +32,8 @@ COUNTED_WORDS: Final = frozenset({RECORDED, ACCEPTED, DUPLICATE})
 """The outcomes of a spend that is counted."""
 
 _OUTCOMES: Final = {"d": DUPLICATE, "c": CONFLICT, "u": UNKNOWN_CAMPAIGN}
-_WITH_STARTS: Final = 5
-"""Parts of a reply about campaigns of which it is known when they may spend again."""
 _BY_CLOCK: Final = ((FLIGHT,), (PACING,), (RATE,))  # causes that end at an instant which a reply names
 _RUN: Final = re.compile(r"([kdcu]|x\d+)\*(\d+)")
-
-
-class Figures:
-    """A brand's spends and limits in micros after a call; shared by all results of one reply. Stored as the script
-    wrote them, `id:daily_spend:monthly_spend:daily_limit:monthly_limit` and fields of later releases. Parsed on
-    first access, because most callers need the outcome only.
-    """
-
-    __slots__ = (
-        "_causes",
-        "_line",
-        "budgets",
-        "daily_limit",
-        "daily_spend",
-        "monthly_limit",
-        "monthly_spend",
-        "starts",
-    )
-
-    starts: Mapping[int, int]
-    """{campaign id: ms} of campaigns between two flights, and of those that pacing refused: when they may spend again."""
-    budgets: tuple[Budget, ...]
-    """In the order of `BUDGETS`, as many as the script reported."""
-    daily_spend: int
-    monthly_spend: int
-    daily_limit: int | None
-    monthly_limit: int | None
-
-    def __init__(self, line: bytes) -> None:
-        self._line = line
-        self._causes: tuple[str, ...] | None = None
-
-    def __getattr__(self, name: str) -> Any:
-        """Called while a figure is not parsed yet."""
-        if name == "starts":
-            return {}
-        if name not in ("budgets", "daily_spend", "monthly_spend", "daily_limit", "monthly_limit"):
-            raise AttributeError(name)
-        try:
-            fields = budgets_of(self._line.decode().split(":")[1:], 2)
-            # A list first, which is faster than a generator.
-            self.budgets = tuple(
-                [
-                    Budget(kind.cause, int(limit) if limit else None, int(spent))
-                    for kind, (spent, limit) in zip(BUDGETS, fields, strict=False)
-                ]
-            )
-        except ValueError:
-            raise UnreadableReply(
-                f"the brand's figures {shown(self._line)} cannot be read: the outcome stands, its figures are not known;"
-                " look at the brand with `budget-engine verify`",
-                "",
-            ) from None
-        day, month = self.budgets[:2]
-        self.daily_spend, self.monthly_spend = day.spent, month.spent
-        self.daily_limit, self.monthly_limit = day.limit, month.limit
-        return getattr(self, name)
-
-    def causes(self) -> tuple[str, ...]:
-        """Which budgets are used up."""
-        if self._causes is None:
-            self._causes = used_up_causes(self.budgets)
-        return self._causes
 
 
 class Answered:
@@ -162,6 +99,13 @@ class Answered:
         return None if start is None else at_ms(start)
 
     @property
+    def pass_rate(self) -> float:
+        """Which part of the campaign's offers to try in the minute of the call, above 0 to 1: pacing refuses most of
+        what is tried beyond it. 1.0 without pacing, and where nothing is known.
+        """
+        return 1.0 if self.figures is None else self.figures.rates.get(self.campaign_id, WHOLE) / WHOLE
+
+    @property
     def daily_remaining(self) -> Decimal | None:
         """What is left of the daily budget, negative when record calls exceeded it."""
         figures = self.figures
@@ -211,6 +155,8 @@ class SpendResult(Answered):
             return
         if self.figures.starts:
             figures.starts = {**self.figures.starts, **figures.starts}
+        if self.figures.rates:
+            figures.rates = {**self.figures.rates, **figures.rates}
         self.figures = figures
         if self.outcome != REFUSED:
             used_up = figures.causes()
@@ -266,17 +212,7 @@ def read_figures(reply: Reply) -> tuple[dict[int, Figures], dict[int, int]]:
     for line in reply[3].decode().split(";") if reply[3] else ():
         campaign, mask, *_ = line.split(":")
         masks[int(campaign)] = int(mask)
-    return _figures(reply), masks
-
-
-def _figures(reply: Reply) -> dict[int, Figures]:
-    found = {int(line.partition(b":")[0]): Figures(line) for line in reply[2].split(b";")} if reply[2] else {}
-    if len(reply) == _WITH_STARTS:
-        pairs = (pair.split(":") for pair in reply[4].decode().split(";"))
-        starts = {int(campaign): int(ms) for campaign, ms in pairs}
-        for figures in found.values():
-            figures.starts = starts
-    return found
+    return figures_in(reply), masks
 
 
 def spend_result(reply: Reply, campaign_id: int, counted_word: str) -> SpendResult:
@@ -284,8 +220,8 @@ def spend_result(reply: Reply, campaign_id: int, counted_word: str) -> SpendResu
     if reply[0] != b"ok" or reply[1] != b"k*1":
         return spend_results(reply, (campaign_id,), counted_word)[0]
     mask = reply[3].split(b":", 2)[1]
-    if len(reply) == _WITH_STARTS:
-        return SpendResult(campaign_id, counted_word, reasons_of(int(mask)), _figures(reply)[brand_of(campaign_id)])
+    if len(reply) >= WITH_STARTS:
+        return SpendResult(campaign_id, counted_word, reasons_of(int(mask)), figures_in(reply)[brand_of(campaign_id)])
     return SpendResult(campaign_id, counted_word, reasons_of(int(mask)), Figures(reply[2]))
 
 
@@ -306,7 +242,7 @@ class Counted:
         """The results in the order of the spends; None where not all were counted."""
         if reply[0] != b"ok" or reply[1] != b"k*%d" % len(self._results):
             return None
-        figures, masks = (_figures(reply), None) if reply[3] == self._running else read_figures(reply)
+        figures, masks = (figures_in(reply), None) if reply[3] == self._running else read_figures(reply)
         for campaign_id, result in self._by_campaign.items():
             result.outcome = counted_word
             result.figures = figures.get(brand_of(campaign_id))

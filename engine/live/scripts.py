@@ -183,7 +183,12 @@ _swapped: dict[str, str] = {}
 @cache
 def script(name: str) -> Script:
     """A script as this process runs it, assembled once."""
-    return assemble(name, _swapped)
+    return _assembled(name, tuple(sorted(_swapped.items())))
+
+
+@cache
+def _assembled(name: str, swapped: tuple[tuple[str, str], ...]) -> Script:
+    return assemble(name, dict(swapped))
 
 
 @contextmanager

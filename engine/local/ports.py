@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Collection
 
 from engine.errors import Refused
 
@@ -38,13 +39,14 @@ def kept_or_free(kept: int | None, taken: set[int]) -> int:
     return port
 
 
-def next_free(port: int, host: str) -> int:
-    """The first free port from `port` on. Raises Refused when 100 ports are taken, or the host is no address of this
-    machine.
+def next_free(port: int, host: str, part: str = "WEB", taken: Collection[int] = ()) -> int:
+    """The first free port from `port` on that is not in `taken`. part: as in the settings' names. Raises Refused when 100
+    ports are taken, or the host is no address of this machine.
     """
     for candidate in range(port, min(port + _NEIGHBOURS, 65536)):
-        if is_free(candidate, host):
+        if candidate not in taken and is_free(candidate, host):
             return candidate
     raise Refused(
-        f"no port from {port} on is free on {host}: set BUDGET_WEB_PORT to another, and BUDGET_WEB_HOST to an address of this machine"
+        f"no port from {port} on is free on {host}: set BUDGET_{part}_PORT to another,"
+        f" and BUDGET_{part}_HOST to an address of this machine"
     )

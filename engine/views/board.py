@@ -14,6 +14,7 @@ import time
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final
 
 ANSWER_S: Final = 1.5
@@ -27,6 +28,9 @@ BAD_NEWS_S: Final = 0.3
 EACH_S: Final = 2.0
 """Seconds between two questions where the board asks by itself."""
 _IDLE_S: Final = 30.0
+_REST: Final = 4
+"""A part rests so many times as long as its answer took, and is busy for a fifth of the time at most."""
+_LONGEST_REST_S: Final = 5.0
 _ALL: Final[weakref.WeakSet[Board]] = weakref.WeakSet()
 
 
@@ -35,7 +39,7 @@ class Told:
     """A server's last answer, `age_s` ago; good: whether the server was well; `good_value` is the last such answer,
     `good_age_s` ago.
 
-    silent_s: how long the present question has had no answer, where that is too long; else None. value is None before
+    good_asked_at: when the question of `good_value` was asked, in monotonic seconds. silent_s: how long the present question has had no answer, where that is too long; else None. value is None before
     the first answer.
     """
 
@@ -43,21 +47,33 @@ class Told:
     age_s: float
     good_value: Any
     good_age_s: float
+    good_asked_at: float
     silent_s: float | None
 
 
 class Board:
     """asks: name -> asks one server; returns its answer, and whether it is well. Thread-safe; usable after fork."""
 
-    def __init__(self, asks: Mapping[str, Callable[[], tuple[Any, bool]]], answer_s: float = ANSWER_S) -> None:
+    def __init__(
+        self,
+        asks: Mapping[str, Callable[[], tuple[Any, bool]]],
+        answer_s: float = ANSWER_S,
+        fresh_s: float = 0.0,
+        rests: Mapping[str, int] = MappingProxyType({}),
+    ) -> None:
+        """rests: how many times as long as its answer took a part is left alone, where that is another number than usual. fresh_s: a part that was asked less than this ago is not asked again. One whose answers take long is asked more seldom,
+        so that a board never keeps a server busy.
+        """
         self._asks = dict(asks)
+        self._rests = dict(rests)
+        self._fresh_s = fresh_s
         self._answer_s = answer_s
         self._each_s: float | None = None
         self._begin()
         _ALL.add(self)
 
     def _begin(self) -> None:
-        self._askers = {name: _Asker(name, ask) for name, ask in self._asks.items()}
+        self._askers = {name: _Asker(name, ask, self._rests.get(name, _REST)) for name, ask in self._asks.items()}
 
     def keep_asking(self, each_s: float = EACH_S) -> None:
         """Lets the board ask by itself all the time; in a forked child from the first read on."""
@@ -65,18 +81,40 @@ class Board:
         for asker in self._askers.values():
             asker.keep_on(each_s)
 
-    def look(self, *, latest: bool = False) -> dict[str, Told]:
-        """The present answer of each server. latest: the last answer, where the board asks by itself."""
+    def look(
+        self, *, latest: bool = False, content_s: float = 0.0, since: Mapping[str, float] = MappingProxyType({})
+    ) -> dict[str, Told]:
+        """The present answer of each server. latest: the last answer, where the board asks by itself. content_s: an answer of at most
+        this age is taken without waiting for a newer one. since: by server the instant (monotonic seconds) after which the question
+        must have been asked.
+        """
         now = time.monotonic()
         if self._each_s is not None:
             for asker in self._askers.values():
                 asker.keep_on(self._each_s)
+        least = {name: since.get(name, 0.0) for name in self._askers}
+        stale = {
+            name: asker for name, asker in self._askers.items() if not asker.is_fresh(now, self._fresh_s, least[name])
+        }
+        for name, asker in stale.items():
+            # Whoever is content with an answer of some age is with that of the question under way.
+            if not (self._fresh_s and asker.is_asking(least[name])):
+                asker.want()
+        for name, asker in stale.items():
+            if asker.is_fresh(now, content_s, least[name]):
+                continue
+            if not (latest and self._each_s is not None and asker.has_answered):
+                asker.wait(now, self._answer_s, max(now - self._fresh_s, least[name]))
+        return self.last()
+
+    def last(self) -> dict[str, Told]:
+        """The last answer of each server; asks none."""
+        return {name: asker.told(self._answer_s) for name, asker in self._askers.items()}
+
+    def prepare(self) -> None:
+        """Asks each server once, and waits for none, so that the first reader need not wait for all of the answer."""
         for asker in self._askers.values():
             asker.want()
-        for asker in self._askers.values():
-            if not (latest and self._each_s is not None and asker.has_answered):
-                asker.wait(now, self._answer_s)
-        return {name: asker.told(self._answer_s) for name, asker in self._askers.items()}
 
     def silent_s(self, name: str) -> float | None:
         """How long a server has not answered; None where that is not known. Asks it again, and waits only where it is
@@ -85,13 +123,14 @@ class Board:
         asker, now = self._askers[name], time.monotonic()
         asker.want()
         if asker.silence(self._answer_s) is not None:
-            asker.wait(now, self._answer_s)
+            asker.wait(now, self._answer_s, now)
         return asker.silence(self._answer_s)
 
 
 class _Asker:
-    def __init__(self, name: str, ask: Callable[[], tuple[Any, bool]]) -> None:
+    def __init__(self, name: str, ask: Callable[[], tuple[Any, bool]], rest: int) -> None:
         self._name = name
+        self._rest = rest
         self._ask = ask
         self._news = threading.Condition()
         self._thread: threading.Thread | None = None
@@ -110,6 +149,15 @@ class _Asker:
     def has_answered(self) -> bool:
         return self._answered[1] > 0
 
+    def is_fresh(self, now: float, fresh_s: float, since: float) -> bool:
+        """Whether its last answer is young enough, for its age and for how long it took, and was asked for after `since`."""
+        with self._news:
+            asked_at, answered_at, _ = self._answered
+            if asked_at < since:
+                return False
+            rest_s = max(fresh_s, self._rest * (answered_at - asked_at)) if fresh_s else 0.0
+            return answered_at > 0 and now - asked_at < min(rest_s, _LONGEST_REST_S)
+
     def keep_on(self, each_s: float) -> None:
         with self._news:
             self._each_s = each_s
@@ -121,12 +169,17 @@ class _Asker:
             self._start()
             self._news.notify_all()
 
-    def wait(self, since: float, answer_s: float) -> None:
-        """Waits for an answer to a question asked at `since` or later, unless none is to be expected. Raises
-        unexpected errors of the question.
+    def is_asking(self, since: float) -> bool:
+        """Whether a question is under way that was asked after `since`, or about to be."""
+        with self._news:
+            return self._wanted or (self._asked_at is not None and self._asked_at >= since)
+
+    def wait(self, now: float, answer_s: float, since: float) -> None:
+        """Waits for an answer to a question asked at `since` or later, unless none is to be expected. Raises unexpected errors of
+        the question.
         """
         with self._news:
-            until = since + (answer_s + _GRACE_S if self._well else BAD_NEWS_S)
+            until = now + (answer_s + _GRACE_S if self._well else BAD_NEWS_S)
             while self._answered[0] < since and (left := until - time.monotonic()) > 0:
                 if self._silent_s(answer_s + _GRACE_S) is not None:
                     break
@@ -138,7 +191,12 @@ class _Asker:
         with self._news:
             now = time.monotonic()
             return Told(
-                self._answered[2], now - self._answered[1], self._good[2], now - self._good[1], self._silent_s(answer_s)
+                self._answered[2],
+                now - self._answered[1],
+                self._good[2],
+                now - self._good[1],
+                self._good[0],
+                self._silent_s(answer_s),
             )
 
     def silence(self, answer_s: float) -> float | None:

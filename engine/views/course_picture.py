@@ -7,7 +7,9 @@ from html import escape
 from itertools import accumulate
 from typing import Final, NamedTuple
 
-from engine.domain.simulation import SLOTS, Course
+from engine.domain.periods import HOUR_MS
+from engine.domain.simulation import SLOT_MS, Course
+from engine.domain.zone_text import UTC, Zone
 
 _WIDTH: Final = 576
 _HEIGHT: Final = 200
@@ -19,13 +21,22 @@ _SPENT: Final = 'stroke="#1668b8" stroke-width="2"'
 _BESIDE: Final = 'stroke="#c4561d" stroke-width="1.5"'
 
 
+def clock_hours(zone: Zone = UTC, day: int = 0) -> tuple[tuple[int, int], ...]:
+    """(hour that clocks show, ms since the day began) of every third hour of a day."""
+    begins = zone.midnight_ms(day)
+    return tuple((hour, zone.clock_ms(day, hour * HOUR_MS) - begins) for hour in range(0, 25, 3))
+
+
 class Plot(NamedTuple):
-    """One plot. beside: a second course to compare with, and its name; None draws the first alone."""
+    """One plot. beside: a second course of the same day to compare with, and its name; None draws the first alone. hours: those
+    below the plot.
+    """
 
     title: str
     course: Course
     beside: Course | None = None
     beside_name: str = ""
+    hours: Sequence[tuple[int, int]] = clock_hours()
 
 
 def svg(plots: Sequence[Plot]) -> str:
@@ -60,10 +71,11 @@ def _plot(plot: Plot, top: int) -> list[str]:
     course, bottom = plot.course, top + _HEIGHT
     highest = max(1, course.limit, course.total, plot.beside.total if plot.beside is not None else 0)
     most_refused = max(1, *course.refused)
+    slots = course.slots
     parts = [f'<text x="{_LEFT}" y="{top - 10}" font-weight="bold">{escape(plot.title)}</text>']
     # A quarter of the plot, so that the lines stay readable.
     bars = (
-        f"M{_x(slot) + 1:.0f},{bottom}v-{micros * _HEIGHT / most_refused / 4:.1f}"
+        f"M{_x(slot, slots) + 1:.0f},{bottom}v-{micros * _HEIGHT / most_refused / 4:.1f}"
         for slot, micros in enumerate(course.refused)
         if micros
     )
@@ -73,20 +85,21 @@ def _plot(plot: Plot, top: int) -> list[str]:
         parts.append(f'<line x1="{_LEFT}" x2="{_LEFT + _WIDTH}" y1="{y:.1f}" y2="{y:.1f}" stroke="#ddd"/>')
         part = highest * percent / max(1, course.limit)
         parts.append(f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{part:.0f} %</text>')
-    for hour in range(0, 25, 3):
-        x = _x(hour * SLOTS // 24)
+    for hour, ms in plot.hours:
+        x = _x(ms / SLOT_MS, slots)
         parts.append(f'<text x="{x:.1f}" y="{bottom + 16}" text-anchor="middle">{hour:02}:00</text>')
-    parts.append(_line(course.marks(), highest, bottom, _PLAN))
+    parts.append(_line(course.marks(), slots, highest, bottom, _PLAN))
     if plot.beside is not None:
-        parts.append(_line(accumulate(plot.beside.spent, initial=0), highest, bottom, _BESIDE))
-    parts.append(_line(accumulate(course.spent, initial=0), highest, bottom, _SPENT))
+        parts.append(_line(accumulate(plot.beside.spent, initial=0), slots, highest, bottom, _BESIDE))
+    parts.append(_line(accumulate(course.spent, initial=0), slots, highest, bottom, _SPENT))
     return parts
 
 
-def _line(values: Iterable[int], highest: int, bottom: int, look: str) -> str:
-    points = " ".join(f"{_x(slot):.1f},{bottom - _HEIGHT * value / highest:.1f}" for slot, value in enumerate(values))
+def _line(values: Iterable[int], slots: int, highest: int, bottom: int, look: str) -> str:
+    places = enumerate(values)
+    points = " ".join(f"{_x(slot, slots):.1f},{bottom - _HEIGHT * value / highest:.1f}" for slot, value in places)
     return f'<polyline points="{points}" fill="none" {look}/>'
 
 
-def _x(slot: int) -> float:
-    return _LEFT + _WIDTH * slot / SLOTS
+def _x(slot: float, slots: int) -> float:
+    return _LEFT + _WIDTH * slot / slots

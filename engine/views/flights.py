@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from engine.domain.flights import Flight, chained, effects
+from engine.domain.flights import Flight, chained, effects, part_of_day
 from engine.domain.money import MAX_TOTAL_MICROS
 from engine.live.plans import LiveCampaign
 from engine.views.models import FlightView
@@ -23,7 +23,10 @@ def flight_views(
         )
         spend = counted.get(planned.counter)
         left = None if spend is None or planned.limit == MAX_TOTAL_MICROS else planned.limit - spend
-        views.append(FlightView(*flight, state, spend or 0, left))
+        today = None
+        if live is not None and planned.even and state == "running":
+            today = part_of_day(planned, live.daily_spend, spend or 0, now_ms)
+        views.append(FlightView(*flight, state, spend or 0, left, today))
     return tuple(views)
 
 

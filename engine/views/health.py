@@ -119,6 +119,10 @@ class HealthBoard:
             backlog = sum(max(0, shard.n - cursors.get(shard.shard, 0)) for shard in shards)
         return Health(now_ms, (hot, postgres, *jobs_side, _journal(backlog), *alarms), jobs, backlog)
 
+    def ages(self) -> dict[str, float]:
+        """Seconds since each server answered last; without those that never did."""
+        return {name: told.good_age_s for name, told in self.board.last().items() if told.good_value is not None}
+
     def refuse_if_silent(self, name: str) -> None:
         """For callers that would use that part for long. Raises ServerHangs when it does not answer."""
         silent_s = self.board.silent_s(name)

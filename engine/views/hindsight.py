@@ -5,7 +5,7 @@ ledger, cached for some seconds.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import Final, NamedTuple
 
@@ -14,8 +14,9 @@ from sqlalchemy import Engine
 from engine.domain.budget import BUDGETS
 from engine.domain.excess import BudgetChange, Excess, excess_of
 from engine.domain.pace import Pace, ahead_of
-from engine.domain.periods import DAY_MS, Period, at_ms, day_of, month_of, month_start_ms, ms_of, period_start_ms
+from engine.domain.periods import Period, at_ms, ms_of
 from engine.domain.schedule import Schedule
+from engine.domain.zone_text import UTC, Zone
 from engine.ledger import history
 from engine.ledger.history import BudgetLine, RanToday
 from engine.views.models import BrandView
@@ -25,8 +26,8 @@ KEPT_MS: Final = 10_000
 MOST_KEPT: Final = 10_000
 MANY: Final = 2_000
 """So many campaigns are read in some milliseconds."""
-Ran = tuple[int, dict[int, RanToday]]
-"""The instant (ms) of reading, and the value of each brand."""
+Ran = tuple[int, dict[Zone, dict[int, RanToday]]]
+"""The instant (ms) of reading, and by clock the value of each brand since the midnight of that clock."""
 
 
 class Campaigns(NamedTuple):
@@ -54,11 +55,17 @@ class Hindsight:
         if not past:
             return found
         now_ms = max(view.now_ms for view in past.values())
-        since = at_ms(month_start_ms(month_of(now_ms)))
+        since = at_ms(min(view.zones.clock.period_start_ms("month", now_ms) for view in past.values()))
         with self._db.connect() as connection:
             lines = history.budget_changes(connection, list(past), since)
             stale = [line for line in lines if self._spent.get(line.id, (-KEPT_MS,))[0] <= now_ms - KEPT_MS]
-            spent = history.spent_until(connection, [(line.brand_id, line.at) for line in stale]) if stale else []
+            spent = (
+                history.spent_until(
+                    connection, [(line.brand_id, line.at, past[line.brand_id].zones.clock) for line in stale]
+                )
+                if stale
+                else []
+            )
         if len(self._spent) > MOST_KEPT:
             self._spent.clear()
         of = {line.id: self._spent.get(line.id, (0, (0, 0)))[1] for line in lines}
@@ -70,25 +77,29 @@ class Hindsight:
     def paced(self, view: BrandView, campaigns: Iterable[Campaigns], ran: Ran) -> BrandView:
         """The brand with how long its campaigns ran today and may run until its end; as it is where the day has turned since `ran` was read."""
         kinds = list(campaigns)
-        elapsed = view.now_ms % DAY_MS
+        clock = view.zones.clock
+        elapsed = clock.time_of_day(view.now_ms)[0]
         read_ms, brands = ran
-        if day_of(read_ms) != day_of(view.now_ms):
+        if clock not in brands or clock.day_of(read_ms) != clock.day_of(view.now_ms):
             return view
-        changed = brands.get(view.id, RanToday(0, 0, 0))
+        changed = brands[clock].get(view.id, RanToday(0, 0, 0))
         # A campaign whose status did not change today is now as it was at midnight.
         unchanged = max(0, sum(kind.number for kind in kinds if kind.running) - changed.running)
         ran_ms = changed.ran_ms + changed.running * max(0, view.now_ms - read_ms) + unchanged * elapsed
-        ahead = ahead_of(((kind.schedule, kind.number) for kind in kinds if kind.enabled), view.now_ms)
+        ahead = ahead_of(((kind.schedule, kind.number) for kind in kinds if kind.enabled), view.now_ms, clock)
         return replace(view, pace=Pace(ran_ms, changed.ran + unchanged, ahead))
 
-    def ran_today(self, now_ms: int) -> Ran:
+    def ran_today(self, now_ms: int, clocks: Collection[Zone] = (UTC,)) -> Ran:
         """How long campaigns ran today, for all brands at once; where many changed, kept for some seconds."""
         read_ms, brands = self._ran
-        many = sum(brand.ran for brand in brands.values()) > MANY
-        if many and day_of(read_ms) == day_of(now_ms) and read_ms <= now_ms < read_ms + KEPT_MS:
+        many = sum(brand.ran for by_clock in brands.values() for brand in by_clock.values()) > MANY
+        same = all(clock in brands and clock.day_of(read_ms) == clock.day_of(now_ms) for clock in clocks)
+        if many and same and read_ms <= now_ms < read_ms + KEPT_MS:
             return self._ran
         with self._db.connect() as connection:
-            self._ran = (now_ms, history.ran_today(connection, now_ms))
+            midnights = {clock: clock.period_start_ms("day", now_ms) for clock in clocks}
+            found = {ms: history.ran_today(connection, now_ms, ms) for ms in set(midnights.values())}
+        self._ran = (now_ms, {clock: found[ms] for clock, ms in midnights.items()})
         return self._ran
 
 
@@ -101,7 +112,11 @@ def _excess(view: BrandView, lines: Iterable[BudgetLine], spent: dict[int, tuple
     periods = {kind.cause: kind.period for kind in BUDGETS}
     for line in lines:
         period = periods.get(line.field)
-        if line.brand_id == view.id and period and ms_of(line.at) >= period_start_ms(period, view.now_ms):
+        if (
+            line.brand_id == view.id
+            and period
+            and ms_of(line.at) >= view.zones.clock.period_start_ms(period, view.now_ms)
+        ):
             by_then: dict[Period, int] = dict(zip(("day", "month"), spent[line.id], strict=True))
             changes[line.field].append(BudgetChange(ms_of(line.at), line.old, line.new, by_then[period]))
     found = {kind.period: excess_of(b.spent, b.limit, changes[kind.cause]) for kind, b in view.meters}

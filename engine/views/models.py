@@ -11,9 +11,12 @@ from engine.domain.brake import NO_BRAKE, Brake
 from engine.domain.budget import BUDGETS, CAMPAIGN_BUDGETS, Budget, BudgetKind, OwnBudgetKind, used_up_causes
 from engine.domain.causes import BREAKER, DAILY_BUDGET, MONTHLY_BUDGET, Status, cause_of
 from engine.domain.excess import Excess
+from engine.domain.limit_changes import Coming
 from engine.domain.pace import Pace
 from engine.domain.periods import Period
 from engine.domain.schedule import Schedule
+from engine.domain.zone_text import IN_UTC, UTC_NAME, Local
+from engine.domain.zones import UTC_ZONE, BrandZone
 from engine.ledger.reports import StatusLine
 from engine.views.pacing import PacingView
 
@@ -21,7 +24,8 @@ from engine.views.pacing import PacingView
 @dataclass(frozen=True, slots=True)
 class FlightView:
     """A flight for people. budget: its own, None is none. left: of the counter that it counts in, so with what the one
-    before left where that goes on; None without a budget, or where Redis has no figures. spend: of that counter.
+    before left where that goes on; None without a budget, or where Redis has no figures. spend: of that counter. today: its part
+    of the present day; None where it is not running, or not spread evenly.
     """
 
     no: int
@@ -29,9 +33,11 @@ class FlightView:
     ends_ms: int
     budget: int | None
     carries: bool
+    spread: str
     state: Literal["over", "running", "ahead"]
     spend: int = 0
     left: int | None = None
+    today: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +72,13 @@ class CampaignView:
     """Since when its breaker is open, where that is known."""
     minute_spend: int = 0
     """What it spent in this minute, where it has a brake."""
+    local: Local = IN_UTC
+    """The clock of its brand."""
+
+    @property
+    def hours(self) -> str:
+        """Its schedule in words, with the name of the zone."""
+        return self.schedule.words(self.local.label)
 
     @property
     def broken(self) -> bool:
@@ -131,8 +144,32 @@ class BrandView:
     pace: Pace | None = field(default=None, repr=False)
     """How long its campaigns ran today and may run yet; None counts the whole day."""
     pacing: PacingView | None = None
+    zones: BrandZone = UTC_ZONE
+    coming: tuple[Coming, ...] = ()
+    """What the next step of a scheduled change does to its budgets."""
     excess: Mapping[Period, Excess] = field(default_factory=dict, repr=False)
     """Why more is spent than a budget, for each that is exceeded; empty where that was not asked for."""
+    paused: bool = False
+    """Whether a person paused all of it."""
+    rollover_cap: int | None = None
+    """Up to how much of a day's rest is carried into the next; None is no rollover."""
+    carried: int = 0
+    """What is carried into today. Its daily budget has it."""
+
+    @property
+    def time_zone(self) -> str:
+        """The zone that was chosen last: an IANA name, or UTC."""
+        return self.zones.name or UTC_NAME
+
+    @property
+    def local(self) -> Local:
+        """Its clock now, with the name of the zone that holds."""
+        return self.zones.local(self.now_ms)
+
+    @property
+    def new_zone(self) -> str | None:
+        """What a change of its zone does, in a sentence, while that has yet to take effect."""
+        return self.zones.told() if self.zones.pending(self.now_ms) else None
 
     def of(self, cause: str) -> Budget:
         """The budget of a cause."""
@@ -140,7 +177,18 @@ class BrandView:
 
     @property
     def daily_budget(self) -> int | None:
+        """Today's limit, with what is carried into today."""
         return self.of(DAILY_BUDGET).limit
+
+    @property
+    def planned_budget(self) -> int | None:
+        """The daily budget that is in force, without what is carried into today."""
+        return None if self.daily_budget is None else self.daily_budget - self.carried
+
+    @property
+    def own_daily_budget(self) -> int | None:
+        """The daily budget that a person set, without what is carried into today."""
+        return None if self.daily_budget is None else self.daily_budget - self.carried
 
     @property
     def monthly_budget(self) -> int | None:
@@ -198,17 +246,21 @@ class BrandView:
 
     @property
     def projected_day_micros(self) -> int | None:
-        """Today's spend at the end of the UTC day if it goes on as in the time that its campaigns ran; None before that is half an hour."""
+        """Today's spend at the end of the brand's day if it goes on as in the time that its campaigns ran; None before that is half an hour."""
         return self._pace.projected(self.daily_spend)
 
     @property
     def runs_out_ms(self) -> int | None:
         """When today's budget is used up at that rate; None when it lasts the day, is used up already, or nothing is projected."""
-        return None if self.daily_budget is None else self._pace.reaches_ms(self.daily_spend, self.daily_budget)
+        return None if self.daily_budget is None else self.runs_out_at(self.daily_budget)
+
+    def runs_out_at(self, daily_budget: int) -> int | None:
+        """The same for another daily budget."""
+        return self._pace.reaches_ms(self.daily_spend, daily_budget)
 
     @property
     def _pace(self) -> Pace:
-        return self.pace or Pace.all_day(self.now_ms)
+        return self.pace or Pace.all_day(self.now_ms, self.zones.clock)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,45 +12,33 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import redis
 from sqlalchemy import Engine
 
-from engine.domain.budget import BUDGETS, CAMPAIGN_BUDGETS, OWN_CAUSES, Budget
-from engine.domain.causes import (
-    ARCHIVED,
-    BREAKER,
-    FLIGHT,
-    MANUAL,
-    SCHEDULE,
-    Status,
-    again_ms,
-    in_order,
-    sentence,
-    standing,
-    status_of,
-)
-from engine.domain.flights import Flight, next_start_ms
 from engine.domain.ids import brand_of, ordinal_of
-from engine.domain.periods import Period, at_ms, date_of, day_of, ms_of
+from engine.domain.limit_changes import coming
+from engine.domain.periods import at_ms
+from engine.domain.zone_text import Local
+from engine.domain.zones import check_zone
 from engine.errors import BudgetError, InvalidInput, ServerAway
 from engine.ledger import flight_sums, lifetimes, reports
 from engine.ledger.catalog import CampaignGroup, Catalog
 from engine.ledger.records import BrandRecord, CampaignRecord
-from engine.ledger.reports import BrandDay, BrandHour, CatalogLine, SpendLine
+from engine.ledger.reports import BrandDay, BrandHour
 from engine.live.admin import LiveRedis
 from engine.live.plans import LiveBrand, LiveCampaign
+from engine.views.figures import budgets_of, campaign_view, carried_into, tally_of
 from engine.views.flights import effects_of, flight_views
 from engine.views.health import Health, HealthBoard
 from engine.views.hindsight import Campaigns, Hindsight, Ran
+from engine.views.history import History
 from engine.views.models import (
     BrandView,
     CampaignView,
-    ChangeLine,
     FlightView,
     Snapshot,
-    Tally,
 )
 from engine.views.pacing import pacing_view
 from engine.views.pacing_effects import PacingEffects
@@ -65,7 +53,16 @@ def _clock_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-class Overview:
+class Cataloged(NamedTuple):
+    """What PostgreSQL has of all brands at an instant. groups: {brand id: its campaigns, counted by what decides whether they run}."""
+
+    now_ms: int
+    brands: tuple[BrandRecord, ...]
+    groups: Mapping[int, list[CampaignGroup]]
+    ran: Ran
+
+
+class Overview(History):
     """The figures of the status page and of `brand list`, `campaign list` and `show`."""
 
     def __init__(
@@ -78,7 +75,7 @@ class Overview:
         clock_ms: Callable[[], int] = _clock_ms,
         hot_redis: redis.Redis | None = None,
     ) -> None:
-        self._db = db
+        super().__init__(db)
         self._hot_redis = hot_redis
         self._catalog = catalog
         self._live = live
@@ -88,24 +85,24 @@ class Overview:
         self.why_not_live = ""
         """Why the last read had no figures of Redis, for a process with one caller."""
 
-    def snapshot(self, include_archived: bool = False) -> Snapshot:
-        """Every brand with its campaigns, taken together. Raises ServerAway only when PostgreSQL is away."""
+    def snapshot(self, include_archived: bool = False, within: Collection[int] | None = None) -> Snapshot:
+        """Every brand, or those `within`, with its campaigns, taken together. Raises ServerAway only when PostgreSQL is away."""
         return self._snapshot(
-            self._catalog.brands(include_archived=include_archived),
-            self._catalog.campaigns(include_archived=include_archived),
+            self._brands(include_archived, within),
+            self._catalog.campaigns(include_archived=include_archived, within=within),
         )
 
-    def summary(self, opened: Collection[int] = ()) -> Snapshot:
+    def summary(self, opened: Collection[int] = (), within: Collection[int] | None = None) -> Snapshot:
         """As snapshot(), but only brands in `opened` have their campaigns; the others only their numbers.
 
         It costs as many reads of Redis as there are brands. Budgets, switches and schedules are the catalog's, which
         Redis has a second later.
         """
-        brands = self._catalog.brands()
+        brands = self._brands(False, within)
         groups: dict[int, list[CampaignGroup]] = {}
         for alike in self._catalog.alike():
             groups.setdefault(alike.brand_id, []).append(alike)
-        ran = self._hindsight.ran_today(self._clock_ms())
+        ran = self._hindsight.ran_today(self._clock_ms(), {brand.zones.clock for brand in brands})
         plain = self._snapshot(brands, [], ran)
         views = {view.id: self._summed(view, groups.get(view.id, []), ran) for view in plain.brands}
         for brand in brands:
@@ -113,9 +110,41 @@ class Overview:
                 views[brand.id] = self._snapshot([brand], self._catalog.campaigns(brand.id), ran).brands[0]
         return replace(plain, brands=tuple(views.values()))
 
+    def cataloged(self) -> Cataloged:
+        """What the catalog and the past have of all brands, archived ones too. Raises ServerAway."""
+        now_ms, brands = self._clock_ms(), self._catalog.brands(include_archived=True)
+        groups: dict[int, list[CampaignGroup]] = {}
+        for alike in self._catalog.alike():
+            groups.setdefault(alike.brand_id, []).append(alike)
+        ran = self._hindsight.ran_today(now_ms, {brand.zones.clock for brand in brands if not brand.archived})
+        return Cataloged(now_ms, tuple(brands), groups, ran)
+
+    def figures(self, brand_ids: Iterable[int]) -> Mapping[int, LiveBrand | None]:
+        """What Redis has of brands, without their campaigns; None where it has none. Raises ServerAway and other errors of Redis."""
+        return self._live.read_plans(dict.fromkeys(brand_ids, 0))
+
+    def joined(self, found: Cataloged, live: Mapping[int, LiveBrand | None]) -> list[BrandView]:
+        """The brands with the numbers of their campaigns and the figures of Redis; with the log's where it has none. Raises ServerAway."""
+        lacking = [brand for brand in found.brands if live.get(brand.id) is None and not brand.archived]
+        spent: dict[int, tuple[int, int]] = {}
+        for campaign_id, (day, month) in (self._logged(lacking, found.now_ms) if lacking else {}).items():
+            before = spent.get(brand_of(campaign_id), (0, 0))
+            spent[brand_of(campaign_id)] = (before[0] + day, before[1] + month)
+        out = []
+        for brand in found.brands:
+            seen = live.get(brand.id)
+            now_ms = found.now_ms if seen is None else seen.now_ms
+            view = self._view(brand, [], seen, {}, spent.get(brand.id, (0, 0)), now_ms)
+            out.append(self._summed(view, found.groups.get(brand.id, []), found.ran))
+        return out
+
     def count_brands(self) -> int:
         """How many are in use."""
         return self._catalog.count_brands()
+
+    def _brands(self, include_archived: bool, within: Collection[int] | None) -> list[BrandRecord]:
+        found = self._catalog.brands(include_archived=include_archived)
+        return found if within is None else [brand for brand in found if brand.id in within]
 
     def brands(self, include_archived: bool = True) -> list[BrandView]:
         """Every brand by id, archived ones too unless told otherwise."""
@@ -134,44 +163,34 @@ class Overview:
 
     def campaign(self, campaign_id: int) -> CampaignView:
         """One campaign, archived or not. Raises NotFound."""
+        return self.around(campaign_id).brands[0].campaign_views[0]
+
+    def around(self, campaign_id: int) -> Snapshot:
+        """One campaign as the only one of its brand. Raises NotFound, ServerAway."""
         record = self._catalog.campaign(campaign_id)
         # Only this one, and not the other 65,534 that its brand may have.
-        return self._snapshot([self._catalog.brand(record.brand_id)], [record]).brands[0].campaign_views[0]
-
-    def latest_spends(self, limit: int = 12) -> list[SpendLine]:
-        """The newest rows of the spend log."""
-        return reports.latest_spends(self._db, limit)
+        return self._snapshot([self._catalog.brand(record.brand_id)], [record])
 
     def brand_days(self, brand_id: int, days: int = DAYS) -> list[BrandDay]:
-        """A brand's spend a day as the log has it, oldest first: each of the last so many UTC days, those without any too. Raises NotFound, InvalidInput."""
+        """A brand's spend a day as the log has it, oldest first: each of the last so many of its days, those without any too. Raises NotFound, InvalidInput."""
         if not 1 <= days <= MOST_DAYS:
             raise InvalidInput(f"days {days} is not from 1 to {MOST_DAYS}", "days")
-        self._catalog.brand(brand_id)
-        today = self.today()
+        today = self.today(brand_id)
         each = [today - timedelta(days=back) for back in reversed(range(days))]
         found = {line.day: line for line in reports.brand_days(self._db, brand_id, each[0], today)}
         return [found.get(day) or BrandDay(day, 0, 0) for day in each]
 
     def brand_hours(self, brand_id: int, day: date | None = None) -> list[BrandHour]:
-        """A brand's spend an hour of a UTC day (today when none is given) as the log has it; hours without any are left out. Raises NotFound."""
-        self._catalog.brand(brand_id)
-        return reports.brand_hours(self._db, brand_id, day or self.today())
+        """A brand's spend an hour of its day (today when none is given) as the log has it; hours without any are left out. Raises NotFound."""
+        return reports.brand_hours(self._db, brand_id, day or self.today(brand_id))
 
-    def today(self) -> date:
-        """The UTC day by this machine's clock."""
-        return date_of(day_of(self._clock_ms()))
+    def today(self, brand_id: int) -> date:
+        """A brand's day by this machine's clock. Raises NotFound."""
+        return self._catalog.brand(brand_id).zones.clock.date_of(self._clock_ms())
 
-    def latest_changes(self, limit: int = 12) -> list[ChangeLine]:
-        """The newest status changes, with their causes in the words of their own instant."""
-        # A schedule may have been changed since, so its next opening then is not shown.
-        return [
-            ChangeLine(row, sentence(row.reasons, None, ms_of(row.at)))
-            for row in reports.latest_status_changes(self._db, limit)
-        ]
-
-    def catalog_changes(self, limit: int = 100, before_id: int | None = None) -> list[CatalogLine]:
-        """Who changed what in the catalog, newest first; with `before_id` those before that line, so that all can be walked through."""
-        return reports.catalog_changes(self._db, limit, before_id=before_id)
+    def local(self, brand_id: int) -> Local:
+        """A brand's clock now, with the name of its zone. Raises NotFound."""
+        return self._catalog.brand(brand_id).zones.local(self._clock_ms())
 
     def health(self) -> Health:
         """Each part and job."""
@@ -197,13 +216,12 @@ class Overview:
             note += f"Spend is the log's as of {at_ms(now_ms):%H:%M:%S} UTC, causes are those last written."
         self.why_not_live = note or ""
         now_ms = max([now_ms, *(brand.now_ms for brand in live.values() if brand is not None)])
-        behind = [brand.id for brand in brands if live.get(brand.id) is None]
-        logged = self._logged(behind, now_ms)
+        logged = self._logged([brand for brand in brands if live.get(brand.id) is None], now_ms)
         spent_of: dict[int, tuple[int, int]] = {}
         for campaign_id, (day, month) in logged.items():
             before = spent_of.get(brand_of(campaign_id), (0, 0))
             spent_of[brand_of(campaign_id)] = (before[0] + day, before[1] + month)
-        ran = ran or self._hindsight.ran_today(now_ms)
+        ran = ran or self._hindsight.ran_today(now_ms, {brand.zones.clock for brand in brands})
         views = [
             self._hindsight.paced(
                 self._view(b, of_brand[b.id], live.get(b.id), logged, spent_of.get(b.id, (0, 0)), now_ms),
@@ -220,7 +238,7 @@ class Overview:
 
     def _summed(self, brand: BrandView, groups: list[CampaignGroup], ran: Ran) -> BrandView:
         kinds = (Campaigns(a.enabled, a.schedule, a.status == "active", a.campaigns) for a in groups)
-        return replace(self._hindsight.paced(brand, kinds, ran), tally=_tally(brand, groups))
+        return replace(self._hindsight.paced(brand, kinds, ran), tally=tally_of(brand, groups))
 
     def _read_live(self, of_brand: Mapping[int, Sequence[CampaignRecord]]) -> Mapping[int, LiveBrand | None]:
         if "parts" in self.__dict__:
@@ -234,12 +252,16 @@ class Overview:
         }
         return self._live.read_plans(ordinals) if ordinals else {}
 
-    def _logged(self, brand_ids: list[int], now_ms: int) -> dict[int, tuple[int, int]]:
+    def _logged(self, brands: list[BrandRecord], now_ms: int) -> dict[int, tuple[int, int]]:
         """Campaign id -> (today's, this month's spend) from the log, for brands without figures in Redis."""
-        if not brand_ids:
-            return {}
-        spends = reports.open_spends(self._db, date_of(day_of(now_ms)), brand_ids)
-        return {c: (spend.daily_spend_micros, spend.monthly_spend_micros) for c, spend in spends.items()}
+        by_date: dict[date, list[int]] = {}
+        for brand in brands:
+            by_date.setdefault(brand.zones.clock.date_of(now_ms), []).append(brand.id)
+        return {
+            campaign_id: (spend.daily_spend_micros, spend.monthly_spend_micros)
+            for day, ids in by_date.items()
+            for campaign_id, spend in reports.open_spends(self._db, day, ids).items()
+        }
 
     def flights(self, campaign_id: int) -> tuple[FlightView, ...]:
         """All flights of a campaign with their figures. Raises NotFound."""
@@ -255,6 +277,15 @@ class Overview:
         """What a change of a running flight will do, said before it is made. Raises NotFound."""
         flights = self._catalog.flights.of([campaign_id])[campaign_id]
         return effects_of(flights, self.flights(campaign_id), no, changes, self._catalog.flights.now_ms())
+
+    def zone_effect(self, brand_id: int, zone: str) -> str | None:
+        """What another time zone of a brand does, said before it is chosen; None where it is no other. Raises NotFound, InvalidZone."""
+        wanted, brand = check_zone(zone), self._catalog.brand(brand_id)
+        if wanted == brand.time_zone:
+            return None
+        now_ms = self.brand(brand_id, alone=True).now_ms
+        changed = brand.zones.changed(wanted, now_ms)
+        return changed.told() if changed.pending(now_ms) else f"{changed.label(now_ms)} stays"
 
     @cached_property
     def paced(self) -> PacingEffects:
@@ -299,14 +330,15 @@ class Overview:
     ) -> BrandView:
         plans = {} if live is None else live.campaigns
         spent = [logged.get(c.id, (0, 0)) for c in campaigns]
-        in_all = self._lifetimes(campaigns, plans)
-        flights = self._catalog.flights.of([c.id for c in campaigns if c.flights])
+        in_all, local = self._lifetimes(campaigns, plans), brand.zones.local(now_ms)
+        flown = [c.id for c in campaigns if c.flights]
+        flights = self._catalog.flights.of(flown) if flown else {}
         views = tuple(
-            _campaign_view(c, plans.get(c.id), (*from_log, in_all.get(c.id, 0)), now_ms, flights.get(c.id, ()))
+            campaign_view(c, plans.get(c.id), (*from_log, in_all.get(c.id, 0)), now_ms, flights.get(c.id, ()), local)
             for c, from_log in zip(campaigns, spent, strict=True)
         )
-        budgets = _budgets(brand, live, spent_of_brand)
-        paced = (brand.pacing, brand.catch_up, brand.pace, brand.daily_budget_micros, budgets[0].spent, now_ms)
+        budgets = budgets_of(brand, live, spent_of_brand, now_ms)
+        paced = (brand.pacing, brand.catch_up, brand.pace, budgets[0].limit, budgets[0].spent, now_ms, local)
         return BrandView(
             id=brand.id,
             external_id=brand.external_id,
@@ -317,83 +349,10 @@ class Overview:
             now_ms=now_ms,
             ready=live is not None,
             campaign_views=views,
-            pacing=pacing_view(*paced),
+            pacing=pacing_view(*paced, live),
+            coming=tuple(coming((brand.daily_budget_micros, brand.monthly_budget_micros), brand.steps, now_ms)),
+            zones=brand.zones,
+            paused=brand.paused,
+            rollover_cap=brand.rollover_cap_micros,
+            carried=carried_into(brand, live) if budgets[0].limit else 0,
         )
-
-
-def _budgets(brand: BrandRecord, live: LiveBrand | None, logged: tuple[int, int]) -> tuple[Budget, ...]:
-    """A brand's budgets with Redis' figures. logged: the log's spend of its day and month, where Redis has no
-    figures.
-    """
-    of_period: dict[Period, int] = {"day": logged[0], "month": logged[1]}
-    found = [None if live is None else live.budget(kind.cause) for kind in BUDGETS]
-    return tuple(
-        Budget(kind.cause, kind.limit_of(brand), of_period[kind.period] if seen is None else seen.spent)
-        for kind, seen in zip(BUDGETS, found, strict=True)
-    )
-
-
-def _own_budgets(
-    campaign: CampaignRecord, live: LiveCampaign | None, logged: tuple[int, int, int]
-) -> tuple[Budget, ...]:
-    """A campaign's own budgets with Redis' figures. logged: the log's spend of its day, its month and its life."""
-    day, month = logged[:2] if live is None else (live.daily_spend, live.monthly_spend)
-    counted = live.budgets[-1] if live is not None and live.budgets else None
-    lifetime = logged[2] if counted is None or counted.limit is None else counted.spent
-    return tuple(
-        Budget(kind.cause, limit, micros)
-        for kind, limit, micros in zip(CAMPAIGN_BUDGETS, campaign.limits, (day, month, lifetime), strict=True)
-    )
-
-
-def _tally(brand: BrandView, groups: Iterable[CampaignGroup]) -> Tally:
-    """The numbers of a brand's campaigns: budgets by Redis' figures, or all as last written where Redis has none."""
-
-    def of(alike: CampaignGroup) -> tuple[Status, tuple[str, ...], int]:
-        if not (brand.ready and alike.published):
-            return "active" if alike.status == "active" else "paused", in_order(alike.reasons), alike.campaigns
-        manual = () if alike.enabled else (MANUAL,)
-        outside = () if alike.schedule.is_within_ms(brand.now_ms) else (SCHEDULE,)
-        # Each campaign has its own budgets: their causes are those last written.
-        own = (cause for cause in in_order(alike.reasons) if cause in OWN_CAUSES or cause in (FLIGHT, BREAKER))
-        reasons = (*manual, *outside, *brand.used_up, *own)
-        return status_of(reasons), reasons, alike.campaigns
-
-    return Tally.of(of(alike) for alike in groups)
-
-
-def _campaign_view(
-    campaign: CampaignRecord,
-    live: LiveCampaign | None,
-    logged: tuple[int, int, int],
-    now_ms: int,
-    flights: Sequence[Flight] = (),
-) -> CampaignView:
-    starts_ms = next_start_ms(campaign.flights, now_ms)
-    reasons = in_order(campaign.reasons) if live is None else standing(live.reasons)
-    if campaign.archived and ARCHIVED not in reasons:
-        reasons = in_order((*reasons, ARCHIVED))
-    own = _own_budgets(campaign, live, logged)
-    paced = (campaign.pacing, campaign.catch_up, campaign.pace, campaign.daily_budget_micros, own[0].spent, now_ms)
-    return CampaignView(
-        id=campaign.id,
-        external_id=campaign.external_id,
-        brand_id=campaign.brand_id,
-        name=campaign.name,
-        status="paused" if live is None and campaign.status == "paused" else status_of(reasons),
-        reasons=reasons,
-        sentence=sentence(reasons, campaign.schedule, now_ms, starts_ms),
-        schedule=campaign.schedule,
-        daily_spend=logged[0] if live is None else live.daily_spend,
-        monthly_spend=logged[1] if live is None else live.monthly_spend,
-        archived=campaign.archived,
-        enabled=campaign.enabled,
-        version=campaign.version,
-        again_ms=again_ms(reasons, campaign.schedule, now_ms, starts_ms),
-        budgets=own,
-        flights=flight_views(flights, live, now_ms),
-        pacing=pacing_view(*paced),
-        brake=campaign.brake,
-        broken_ms=live.brake.since_ms if live is not None and live.brake is not None else None,
-        minute_spend=live.brake.spent if live is not None and live.brake is not None else 0,
-    )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from engine.domain.curves import Points
+from engine.domain.ids import brand_of
 from engine.domain.pacing import Pacing, compiled
 from engine.ledger.catalog import Catalog
 from engine.views.pacing import effect_of
@@ -34,4 +35,5 @@ class PacingEffects:
 
     def _sentence(self, entity: str, entity_id: int, parts: tuple[str, ...], limit: int | None) -> str:
         spent, now_ms = self._spent(entity, entity_id)
-        return effect_of(f"{entity} {entity_id}", parts, limit, spent, now_ms)
+        brand = self._catalog.brand(entity_id if entity == "brand" else brand_of(entity_id))
+        return effect_of(f"{entity} {entity_id}", parts, limit, spent, now_ms, brand.zones.local(now_ms))

@@ -21,12 +21,12 @@ local function room_of(owner, held, verb)
 end
 
 -- The target of the spends of one sum: campaign and brand, the mask of closed gates, the room of its brand (NO_ROOM where a gate is closed), the room of
--- its own budgets before the call (ANY_ROOM where it has none), the amount counted so far, and that above which its breaker opens.
+-- its own budgets before the call (ANY_ROOM where it has none), the amounts counted and asked so far, and that above which its breaker opens.
 local NO_ROOM, ANY_ROOM = { left = -1 }, { left = math.huge, gap = math.huge, lefts = {} }
 local function target_of(campaign_id, brand_id, closed, room, own)
   return {
     campaign = campaign_id, brand_id = brand_id, closed = closed, room = closed == 0 and room or NO_ROOM, of_brand = room, own = own, own_left = own.left,
-    amount = 0, refusals = {}, trips_above = math.huge,
+    amount = 0, asked = 0, refusals = {}, trips_above = math.huge,
   }
 end
 
@@ -42,6 +42,7 @@ local function targets_of(sums, verb, plans, now)
       local own = campaign.budgets[1] and room_of(campaign, held_by(brand, campaign.id), verb) or ANY_ROOM
       targets[i] = target_of(sum.campaign, campaign.brand_id, verb == 't' and gates_of(brand, campaign, now) or 0, rooms[brand], own)
       if campaign.flight then targets[i].of_flight = ',' .. campaign.flight end
+      if brand.zone then targets[i].of_day = ',' .. text(brand.day) end
       targets[i].plan = campaign.brake and campaign
       if campaign.brake and verb == 't' then targets[i].trips_above = before_trip(campaign.brake) end
     else
@@ -70,6 +71,7 @@ local function refused_outcome(target, amount)
   end
   if is_held_back(target) then mask = mask + PACING end
   if mask == 0 then return nil end
+  if is_asked(mask) then target.asked = target.asked + amount end
   if mask == RATE and target.plan then target.plan.awaited = math.max(target.plan.awaited or 0, amount) end
   local outcome = target.refusals[mask] or 'x' .. mask
   target.refusals[mask] = outcome
@@ -118,10 +120,10 @@ local function by_one(columns, targets, before, verb, seen, now)
         outcome = repeat_outcome(seen[name], target.campaign .. ',' .. (digits and digits[i] or text(amount)))
       elseif amount <= room.left and target.amount + amount <= target.own_left and (not paced or not is_held_back(target)) then
         outcome = 'k'
-        room.left, target.amount = room.left - amount, target.amount + amount
+        room.left, target.amount, target.asked = room.left - amount, target.amount + amount, target.asked + (verb ~= 'r' and amount or 0)
         if target.amount > target.trips_above then target.room, target.closed = NO_ROOM, BREAKER end
         if name then
-          local value = kept and kept[2 * i] or target.campaign .. ',' .. (digits and digits[i] or text(amount)) .. day .. (target.of_flight or '')
+          local value = kept and kept[2 * i] or target.campaign .. ',' .. (digits and digits[i] or text(amount)) .. (target.of_day or day) .. (target.of_flight or '')
           seen[name], set[#set + 1], set[#set + 2] = value, name, value
         end
       else

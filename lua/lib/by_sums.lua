@@ -23,12 +23,15 @@ local function all_fit(sums, verb, plans, now)
   return true
 end
 
--- Counts sums ({campaign, amount}) in the tables of plans; writes nothing.
-local function count_sums(sums, plans)
+-- Counts sums ({campaign, amount, asked}) in the tables of plans; writes nothing. asked: what pacing let pass or refused, where that is not the amount of a
+-- call that asks.
+local function count_sums(sums, plans, verb)
   local totals = {}
   for _, sum in ipairs(sums) do
+    local campaign, asked = plans.campaigns[sum.campaign], sum.asked or (verb ~= 'r' and sum.amount or 0)
+    note_asked(campaign, asked)
+    note_asked(plans.brands[campaign.brand_id], asked)
     if sum.amount > 0 then
-      local campaign = plans.campaigns[sum.campaign]
       count_campaign(campaign, sum.amount)
       totals[campaign.brand_id] = (totals[campaign.brand_id] or 0) + sum.amount
     end
@@ -37,7 +40,7 @@ local function count_sums(sums, plans)
 end
 
 -- Returns the verdict on columns of which every spend fits. remember: event ids and their values to store.
-local function by_sums(columns, plans, remember)
-  count_sums(columns.sums, plans)
+local function by_sums(columns, plans, verb, remember)
+  count_sums(columns.sums, plans, verb)
   return { packed = 'k*' .. columns.size, events_set = remember or {}, fresh = columns.size, counted = columns.size }
 end

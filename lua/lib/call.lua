@@ -13,6 +13,7 @@
 -- include: lib/pace.lua
 -- include: lib/journal.lua
 -- include: lib/figures.lua
+-- include: lib/carry_entry.lua
 
 local function amount_of(digits)
   if #digits > 13 or not string.find(digits, '^%d+$') then return nil end
@@ -42,25 +43,31 @@ end
 local function read_plans(now)
   local day = day_of(now)
   local month = month_of(day)
-  local brands, campaigns, day_field, month_field = {}, {}, period_fields(day, month)
-  local tag, holds, brand_ids = #shard_key - 4, {}, {}
+  local brands, campaigns, in_utc = {}, {}, { day = day, month = month }
+  local tag, holds, brand_ids, campaign_keys = #shard_key - 4, {}, {}, {}
   for i = FIRST_PLAN, #KEYS do
     local kind, id = string.match(KEYS[i], '^(%a+):(%d+)$', tag)
     if kind == 'brand' then
-      brands[id] = read_brand(KEYS[i], day, month)
+      brands[id] = read_brand(KEYS[i], day, month, now)
       if brands[id] == false or (not brands[id] and published(id)) then return nil, invalidate_shard(shard_key, KEYS[i]) end
     elseif kind == 'campaign' then
-      local campaign = read_campaign(KEYS[i], day, month, now)
-      local ordinal = id % 65536
-      local brand_number = (id - ordinal) / 65536
-      if campaign == false or (not campaign and ordinal <= (published(text(brand_number)) or 0)) then return nil, invalidate_shard(shard_key, KEYS[i]) end
-      if campaign then
-        brand_ids[brand_number] = brand_ids[brand_number] or text(brand_number)
-        campaign.id, campaign.brand_id = id, brand_ids[brand_number]
-        campaigns[id] = campaign
-      end
+      campaign_keys[#campaign_keys + 1] = { KEYS[i], id }
     elseif kind == 'holds' and i < #KEYS then
       holds[i] = id
+    end
+  end
+  for _, of in ipairs(campaign_keys) do
+    local key, id = of[1], of[2]
+    local ordinal = id % 65536
+    local brand_number = (id - ordinal) / 65536
+    local brand_id = brand_ids[brand_number] or text(brand_number)
+    brand_ids[brand_number] = brand_id
+    local brand = brands[brand_id] or in_utc
+    local campaign = read_campaign(key, brand.day, brand.month, now, brand.zone)
+    if campaign == false or (not campaign and ordinal <= (published(brand_id) or 0)) then return nil, invalidate_shard(shard_key, key) end
+    if campaign then
+      campaign.id, campaign.brand_id = id, brand_id
+      campaigns[id] = campaign
     end
   end
   for i, id in pairs(holds) do
@@ -71,14 +78,17 @@ local function read_plans(now)
     end
   end
   for _, brand in pairs(brands) do
-    if brand.paced and not add_pace(brand, brand.paced, 'daily_budget', now, day) then return nil, invalidate_shard(shard_key, brand.key) end
+    if brand.paced and not add_pace(brand, brand.paced, 'daily_budget', now, brand.day, brand.held) then return nil, invalidate_shard(shard_key, brand.key) end
   end
   for _, campaign in pairs(campaigns) do
     local brand = campaign.budgets[1] and brands[campaign.brand_id]
     if brand and not held_by(brand, campaign.id) then return nil, invalidate_shard(shard_key, brand.key) end
-    if campaign.paced and not add_pace(campaign, campaign.paced, 'campaign_daily_budget', now, day) then return nil, invalidate_shard(shard_key, campaign.key) end
+    local held = campaign.paced and brand and held_by(brand, campaign.id) or 0
+    if campaign.paced and not add_pace(campaign, campaign.paced, 'campaign_daily_budget', now, campaign.day, held) then
+      return nil, invalidate_shard(shard_key, campaign.key)
+    end
   end
-  return { brands = brands, campaigns = campaigns, day_field = day_field, month_field = month_field }
+  return { brands = brands, campaigns = campaigns }
 end
 
 -- Adds an amount to the budgets of a brand, or to a campaign's own, in the tables. False when a total would exceed MAX_TOTAL.
@@ -118,7 +128,13 @@ local function write_brand(brand)
     local fields = {}
     for i, budget in ipairs(brand.budgets) do fields[2 * i - 1], fields[2 * i] = budget.field, counted_value(budget) end
     add_since(brand, fields)
+    if brand.carry then
+      -- make: add_carry
+      add_carry(brand, fields)
+    end
     redis.call('HSET', brand.key, unpack(fields))
+  elseif brand.asked then
+    redis.call('HSET', brand.key, 's', counted_value(brand.pace.minute))
   end
   if not brand.holds_changed then return end
   redis.call('HSET', brand.key, 'held', text(brand.held))
@@ -143,10 +159,12 @@ end
 -- Writes all brands, and the counters of campaigns, where they changed.
 local function write_plans(plans)
   for _, brand in pairs(plans.brands) do write_brand(brand) end
-  local day_field, month_field = plans.day_field, plans.month_field
   for _, campaign in pairs(plans.campaigns) do
     if campaign.charged then
+      local day_field, month_field = period_fields(campaign.day, campaign.month)
       write_counters(campaign.key, campaign.budgets, day_field, campaign.daily, month_field, campaign.monthly)
+    elseif campaign.asked then
+      redis.call('HSET', campaign.key, 's', counted_value(campaign.pace.minute))
     end
     if campaign.tripped then redis.call('HSET', campaign.key, 'bk', text(campaign.brake.since)) end
   end

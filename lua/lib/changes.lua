@@ -3,8 +3,14 @@
 -- include: lib/text.lua
 
 -- Call before a budget's limit or counter changes. A minute that is used up is a passing cause, which no journal and no watcher hears of.
+-- Where a step has turned the budget (lib/steps.lua) this is the state that was told before.
 local function note_before(budget)
-  if budget.was_used_up == nil and not budget.minute then budget.was_used_up = is_used_up(budget.limit, budget.spent) end
+  if budget.was_used_up ~= nil or budget.minute then return end
+  if budget.stepped then
+    budget.was_used_up = budget.told_used_up
+  else
+    budget.was_used_up = is_used_up(budget.limit, budget.spent)
+  end
 end
 
 -- Returns the changes of these brands or campaigns ({id = owner}): items for the journal, and messages for watchers, added to those given. Sets `since`
@@ -16,9 +22,10 @@ local function changes_of(owners, now, moved, messages)
       local is = is_used_up(budget.limit, budget.spent)
       if budget.was_used_up ~= nil and budget.was_used_up ~= is then
         local direction = is and 'exhausted' or 'restored'
-        budget.since, budget.moved = text(now), true
+        if not budget.stepped then budget.since = text(now) end
+        budget.moved = true
         moved[#moved + 1] = id .. ':' .. budget.name .. ':' .. direction
-        messages[#messages + 1] = id .. ' ' .. budget.name .. ' ' .. direction .. ' ' .. text(now)
+        messages[#messages + 1] = id .. ' ' .. budget.name .. ' ' .. direction .. ' ' .. budget.since
       end
     end
   end

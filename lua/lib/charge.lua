@@ -19,6 +19,7 @@
 -- include: lib/draw.lua
 -- include: lib/late_calls.lua
 -- include: lib/flight_entry.lua
+-- include: lib/zone_entry.lua
 -- include: lib/plan_changes.lua
 
 -- The spends of a call as columns (lib/spends.lua), or nil and the reply. Columns of a packed call have `named`, and no places and amounts yet.
@@ -73,10 +74,10 @@ local function look_up_events(names, now)
   return seen, events
 end
 
--- Whether any campaign is in a flight, which stands in the stored value of its events then.
-local function any_flight(campaigns)
+-- Whether the stored value of an event has what its caller does not know: a flight, or the day of a brand with a time zone.
+local function any_flight_or_zone(campaigns)
   for _, campaign in pairs(campaigns) do
-    if campaign.flight then return true end
+    if campaign.flight or campaign.zone then return true end
   end
   return false
 end
@@ -86,8 +87,8 @@ end
 local function evaluate(verb, call, columns, before, plans, sweeps, now)
   local named, wanted, late = columns.named, not before or has_unknown(before), columns.late and columns.late.to_previous
   local fit = not before and not late and all_fit(columns.sums, verb, plans, now)
-  -- The caller's names and values can be stored unchanged where no name repeats, the caller's day is that of Redis, and none is of a flight.
-  local ready = named and not before and named.once and call.day == text(day_of(now)) and not any_flight(plans.campaigns)
+  -- The caller's names and values can be stored unchanged where no name repeats, the caller's day is that of Redis, and none is of a flight or has a day of its own.
+  local ready = named and not before and named.once and call.day == text(day_of(now)) and not any_flight_or_zone(plans.campaigns)
   local unread, seen, events, names = call.log and wanted, {}, nil, {}
   if ready then names, columns.names, columns.kept = named.names, named.names, named.fields end
   if unread and (not fit or (named and not ready)) then
@@ -101,7 +102,7 @@ local function evaluate(verb, call, columns, before, plans, sweeps, now)
     seen, events = look_up_events(names, now)
     if not seen then return nil, events end
   end
-  if fit and (ready or not columns.names) and not next(seen) then return by_sums(columns, plans, columns.kept), events end
+  if fit and (ready or not columns.names) and not next(seen) then return by_sums(columns, plans, verb, columns.kept), events end
   local bad = unread and unpack_log(columns, call.log)
   if bad then return nil, bad end
   local verdict, odd
@@ -111,7 +112,7 @@ local function evaluate(verb, call, columns, before, plans, sweeps, now)
     verdict, odd = by_one(columns, targets_of(columns.sums, verb, plans, now), before, verb, seen, now)
   end
   if not verdict then return nil, odd end
-  if not late then count_sums(verdict.sums, plans) end
+  if not late then count_sums(verdict.sums, plans, verb) end
   return verdict, events
 end
 
@@ -156,7 +157,7 @@ local function charge(verb, call)
   if not plans then return lost end
   bad = verb == 'd' and unfit_draw(call, columns.sums, plans)
   if bad then return bad end
-  columns.late = columns.instants and shard.layout == WITH_OWN_LIMITS and late_of(columns, now) or nil
+  columns.late = columns.instants and shard.layout == WITH_OWN_LIMITS and late_of(columns, plans, now) or nil
   -- Dedup.
   local requests = open_dedup(shard_key, 'req', request_keys, now)
   local remembered = requests and look_up(requests, { call.request })
@@ -180,8 +181,9 @@ local function charge(verb, call)
   if verdict.counted > 0 or #lines > 0 then
     local entry = entry_of(verb, call, size, verdict, lines)
     add_flights(entry, plans.campaigns)
+    local zoned, begun = add_zones(entry, plans.brands, now), add_carries(entry, plans.brands)
     local opened, booked = add_trips(entry, plans.campaigns), columns.late and add_late(entry, columns.late, verdict)
-    local format = opened or booked or (call.log and verdict.counted > 0 and '2')
+    local format = opened or booked or zoned or begun or (call.log and verdict.counted > 0 and '2')
     local failed = append(shard, journal_key, entry, moved, format)
     if failed then return failed end
   end
@@ -197,6 +199,7 @@ local function charge(verb, call)
   local kept_as = verb == 'd' and ((drawn and drawn.within) and 't' or 'r') or verb
   write_ids(call, verdict, { requests = requests, events = events, content = content }, kept_as, fields, swept)
   write_plans(plans)
+  add_rates(plans, now, messages)
   publish_messages(shard, messages)
   return { 'ok', verdict.packed, figures(plans, now, verdict.packed) }
 end

@@ -5,13 +5,13 @@
 -- include: lib/text.lua
 
 -- Opens a dedup window, or returns nil where its fields in the shard's hash are malformed. name: 'req' or 'ev', the prefix of those fields. keys: the two
--- hashes.
+-- hashes. Of the two that are read, the newer one is the last: a hold's end and the sum of an event's refunds are written more than once.
 local function open_dedup(shard_key, name, keys, now)
   local state = redis.call('HMGET', shard_key, name .. '_active', name .. '_until', name .. '_window')
   local active, till, window = is_flag(state[1]) and tonumber(state[1]), whole(state[2]), whole(state[3])
   -- No script writes an end that is further away than one window: the hashes would keep ids, and grow, for ever.
   if not active or not till or not window or window == 0 or till > now + window then return nil end
-  local dedup = { name = name, window = window, active = active, till = till, rotate = {}, read = { keys[1], keys[2] } }
+  local dedup = { name = name, window = window, active = active, till = till, rotate = {}, read = { keys[2 - active], keys[active + 1] } }
   if now >= till then
     dedup.active = 1 - active
     dedup.till = now - now % window + window

@@ -1,5 +1,5 @@
 -- What the packed fast path (lib/fast_packed.lua) does about campaigns' own limits and flights. Only a shard of layout 2 has any. It is passed to that
--- path as OWN_STEPS, so a shard of layout 1 never makes these functions: what else only layout 2 needs on that path belongs here too.
+-- path as a table (own_steps), so a shard of layout 1 never makes these functions: what else only layout 2 needs on that path belongs here too.
 -- Of most campaigns something is left of each limit before and after the call. Then nothing is used up or freed, and has_usual_room is all that is needed.
 -- include: lib/fast_packed.lua
 -- include: lib/plan.lua
@@ -12,16 +12,24 @@
 -- include: lib/call.lua
 -- include: lib/brake.lua
 -- include: lib/figures.lua
+-- include: lib/pace.lua
+-- include: lib/minute.lua
+-- include: lib/pass_rate.lua
+-- include: lib/local_day.lua
+-- include: lib/zone_entry.lua
 
 -- Notes the limits of the i-th campaign of a batch, in the arrays of own. Returns whether it has flights and none is in force, and whether its breaker is
 -- open; nil where a field is malformed, and where amount may open the breaker, of which the slow path tells everybody. got: of its hash.
 local function note_own(own, i, key, got, verb, brand, campaign_id, amount, now)
   local limits, flight_field, flight, outside, starts = limits_at(got[6], got[8], got[9], now)
   local held = verb == 't' and brand.held > 0 and held_by(brand, campaign_id) or 0
-  if not limits or not held then return nil end
-  if starts and got[3] ~= '' and not within_schedule(got[3], starts) then starts = nil end
+  if not limits or limits.even or not held then return nil end
+  if starts and got[3] ~= '' and not within_schedule(got[3], local_ms(brand.zone, starts)) then starts = nil end
   own.limits[i], own.fields[i], own.held[i], own.flights[i], own.starts[i] = limits, flight_field, held, flight, starts
   own.counted[i] = flight and redis.call('HGET', key, flight_field) or not flight and got[7]
+  -- Of a paced campaign that will run again later, the slow path says when.
+  if starts and (got[13] or brand.pace) then return nil end
+  if got[13] and limits[1] ~= '' then own.paced[i] = { key = key, paced = got[13], minute = got[12] or false } end
   if not got[10] then return outside, false end
   local brake = brake_at(got[10], got[11], got[12], now)
   if not brake or amount > before_trip(brake) then return nil end
@@ -36,7 +44,7 @@ end
 -- day and month. False also where a value is odd, which owns_of finds.
 local function has_usual_room(sums)
   local own, found, amounts, day_field, month_field = sums.own, sums.found, sums.amounts, sums.day_field, sums.month_field
-  if next(own.braked) then return false end
+  if next(own.braked) or next(own.paced) then return false end
   for i, limits in pairs(own.limits) do
     local flight_field, rest = own.fields[i], amounts[i] + own.held[i]
     -- each campaign budget
@@ -56,17 +64,54 @@ local function has_usual_room(sums)
 end
 
 -- The budgets of each campaign with limits of its own: {place = {id, budgets, held}}. nil where a value is malformed.
-local function owns_of(sums)
+local function owns_of(sums, now, day)
   local own, owns, day_field, month_field = sums.own, {}, sums.day_field, sums.month_field
   for i, limits in pairs(own.limits) do
     local counted = { [day_field] = sums.found[2 * i - 1], [month_field] = sums.found[2 * i], [own.fields[i]] = own.counted[i] or nil }
     local budgets = own_budgets(limits, own.fields[i], counted, day_field, month_field)
     if not budgets then return nil end
-    local owner = own.braked[i] or {}
+    local owner, paced = own.braked[i] or {}, own.paced[i]
     owner.id, owner.budgets, owner.held, owns[i] = sums.ids[i], budgets, own.held[i], owner
+    owner.zone = sums.brands[i].zone
     if owner.brake then budgets[#budgets + 1] = owner.brake.row end
+    if paced then
+      if not owner.brake then budgets[#budgets + 1] = minute_row(paced.minute, nil, now) end
+      owner.key = paced.key
+      if not budgets[#budgets] or not add_pace(owner, paced.paced, 'campaign_daily_budget', now, day, own.held[i]) then return nil end
+      if owner.pace.minute.minute.begun then return nil end
+    end
   end
   return owns
+end
+
+-- Adds its pacing to a brand. False where that is malformed, which the slow path finds, and for the first call of a minute, which sets the pass rate there.
+local function pace_brand(brand, now, day)
+  return add_pace(brand, brand.paced, 'daily_budget', now, day, brand.held) and not (brand.pace and brand.pace.minute.minute.begun)
+end
+
+-- Notes that all amounts of a call were asked.
+local function note_all_asked(brands, sums)
+  for _, brand in ipairs(brands) do note_asked(brand, brand.amount) end
+  for i, owner in pairs(sums.owns or NO_BUDGETS) do note_asked(owner, sums.amounts[i]) end
+end
+
+-- The pass rates below the whole, as text; nil where there is none.
+local function rates_of(sums)
+  local rates = {}
+  for i = 1, sums.count do
+    local brand, owner = sums.brands[i], sums.owns and sums.owns[i] or NO_BUDGETS
+    local rate = (brand.pace or owner.pace) and pass_rate(brand, owner) or ALL
+    if rate < ALL then rates[#rates + 1] = sums.ids[i] .. ':' .. text(rate) end
+  end
+  return rates[1] and table.concat(rates, ';')
+end
+
+-- Whether pacing may refuse anything of a call.
+local function any_paced(brands, sums)
+  for _, brand in ipairs(brands) do
+    if brand.pace then return true end
+  end
+  return next(sums.own.paced) ~= nil
 end
 
 -- Whether all sums fit into MAX_TOTAL and, of try calls, into the campaigns' own budgets.
@@ -108,6 +153,9 @@ local function write_own(sums, i, key, daily, monthly)
   end
 end
 
-local OWN_STEPS = {
-  note = note_own, has_usual_room = has_usual_room, owns_of = owns_of, owns_fit = owns_fit, count = count_owns, write = write_own,
-}
+local function own_steps()
+  return {
+    note = note_own, has_usual_room = has_usual_room, owns_of = owns_of, owns_fit = owns_fit, count = count_owns, write = write_own,
+    add_zones = add_zones, pace = pace_brand, any_paced = any_paced, note_asked = note_all_asked, rates = rates_of,
+  }
+end

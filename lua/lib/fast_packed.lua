@@ -15,15 +15,17 @@
 -- include: lib/figures.lua
 
 -- Reads the brands that KEYS names from FIRST_PLAN on: in order, by number, and the place of the last of their keys. nil where one is unusual: unknown,
--- repeated, or with expired holds.
-local function usual_brands(verb, day, month, now)
+-- repeated, with expired holds, or with another day than the first one's by its time zone.
+local function usual_brands(verb, day, month, now, steps)
   local brands, by_number, place, stride, at = {}, {}, FIRST_PLAN, verb == 't' and 3 or 1, #shard_key - 4
   while true do
     local id = string.match(KEYS[place] or '', '^brand:(%d+)$', at)
     if not id then return brands, by_number, place - 1 end
-    local brand = not by_number[id + 0] and read_brand(KEYS[place], day, month)
-    -- Pacing is the slow path's, which counts by sums too.
-    if not brand or brand.paced then return nil end
+    local brand = not by_number[id + 0] and read_brand(KEYS[place], day, month, now)
+    -- Paused brands and scheduled changes of limits are the slow path's, which counts by sums too. Only a shard of layout 2 has time zones.
+    -- So is the first call of a day that a carry begins (lib/rollover.lua).
+    if not brand or brand.paused or brand.n1 or (brand.carry and brand.carry.fresh) or (brand.zone and not steps) or (brands[1] and brand.day ~= brands[1].day) then return nil end
+    if brand.paced and not (steps and steps.pace(brand, now, brand.day)) then return nil end
     if verb == 't' and brand.held > 0 then
       local tag, holds_key, expiry_key = string.sub(shard_key, 1, -6), KEYS[place + 1], KEYS[place + 2]
       if holds_key ~= tag .. 'holds:' .. id or expiry_key ~= tag .. 'expiry:' .. id then return nil end
@@ -40,7 +42,7 @@ local function usual_sums(verb, now, body, by_number, before, day, month, steps)
   local day_field, month_field = period_fields(day, month)
   local campaign_key, ends, place, size, last_id, any_closed = string.sub(shard_key, 1, -6) .. 'campaign:', 1, 0, 0, 0, false
   local ids, amounts, counts, gates, brands, found = {}, {}, {}, {}, {}, {}
-  local own = steps and { limits = {}, fields = {}, counted = {}, held = {}, flights = {}, starts = {}, after = {}, after_field = {}, braked = {} }
+  local own = steps and { limits = {}, fields = {}, counted = {}, held = {}, flights = {}, starts = {}, after = {}, after_field = {}, braked = {}, paced = {} }
   for start, campaign_id, digits, times, stop in string.gmatch(body, '()(%d+),(%d+),(%d+);()') do
     place = place + 1
     local key, id, amount, several = KEYS[before + place], campaign_id + 0, digits + 0, times + 0
@@ -48,15 +50,18 @@ local function usual_sums(verb, now, body, by_number, before, day, month, steps)
     -- Ascending order excludes repeated campaigns.
     if start ~= ends or not brand or id <= last_id or key ~= campaign_key .. campaign_id then return nil end
     if several < 1 or #times > 4 or #digits > 16 or amount < several or amount > several * MAX_AMOUNT then return nil end
-    local got = steps and redis.pcall('HMGET', key, 'on', 'archived', 'schedule', day_field, month_field, 'x', LIFETIME, 'f1', 'f2', 'br', 'bk', 's', 'p')
+    -- No campaign of a brand without `own` has limits, flights, brake or pacing (lib/own_held.lua).
+    local got = brand.own_held
+        and redis.pcall('HMGET', key, 'on', 'archived', 'schedule', day_field, month_field, 'x', LIFETIME, 'f1', 'f2', 'br', 'bk', 's', 'p', 'n1')
       or redis.pcall('HMGET', key, 'on', 'archived', 'schedule', day_field, month_field)
     local schedule, daily, monthly = got[3], got[4] or '0', got[5] or '0'
     if not is_flag(got[1]) or not is_flag(got[2]) or not schedule or (schedule ~= '' and not is_schedule(schedule)) then return nil end
     if daily == '' or monthly == '' or #daily > 16 or #monthly > 16 then return nil end
-    local on, archived, closed, outside, broken = got[1] == '1', got[2] == '1' or brand.archived, 0, false, false
-    if got[13] then return nil end
+    local on, archived, closed, outside, broken, paused = got[1] == '1', got[2] == '1' or brand.archived, 0, false, false, false
+    local instant, now = now, brand.local_now or now
+    if got[14] then return nil end
     if got[6] then
-      outside, broken = steps.note(own, place, key, got, verb, brand, campaign_id, amount, now)
+      outside, broken = steps.note(own, place, key, got, verb, brand, campaign_id, amount, instant)
       if outside == nil then return nil end
     end
     -- each gate
@@ -76,10 +81,16 @@ local function usual_sums(verb, now, body, by_number, before, day, month, steps)
   }
 end
 
--- A call's events (read_names), their stored values ({name = value}) and the hash to write them to. nil where they are unusual: of another day, with a
--- repeated name, or with a dedup window that has ended.
+-- A call's events (read_names), their stored values ({name = value}) and the hash to write them to. nil where they are unusual: of another day than UTC's,
+-- with a repeated name, or with a dedup window that has ended. day: of the brands; the values that a caller gives have UTC's.
 local function usual_events(call, size, day, now)
-  if call.day ~= text(day) then return nil end
+  local utc = text(day_of(now))
+  if call.day ~= utc then return nil end
+  if text(day) ~= utc then
+    local kept, times = string.gsub((call.kept or '') .. ';', ',' .. utc .. ';', ',' .. text(day) .. ';')
+    if times ~= size then return nil end
+    call = { names = call.names, kept = string.sub(kept, 1, -2), more = call.more }
+  end
   local named, events = read_names(call, size), open_dedup(shard_key, 'ev', event_keys, now)
   if not named or not named.once or not events or #events.rotate > 0 then return nil end
   local seen = look_up(events, named.names)
@@ -104,10 +115,14 @@ local function write_usual(verb, call, usual, verdict)
     if brand.amount > 0 then count_budgets(brand, brand.amount) end
   end
   local moved, messages = changes_of(by_id, now)
-  local entry, flights, starts = entry_of(verb, call, sums.size, verdict, {}), nil, nil
-  if steps then flights, starts = steps.count(sums, now, moved, messages) end
+  local entry, flights, starts, rates = entry_of(verb, call, sums.size, verdict, {}), nil, nil, nil
+  if steps then
+    flights, starts = steps.count(sums, now, moved, messages)
+    rates = steps.rates(sums)
+    if verb == 't' then steps.note_asked(usual.brands, sums) end
+  end
   if flights then entry[#entry + 1], entry[#entry + 2] = 'v', flights end
-  local failed = verdict.counted > 0 and append(shard, journal_key, entry, moved, '2')
+  local failed = verdict.counted > 0 and append(shard, journal_key, entry, moved, steps and steps.add_zones(entry, by_id, now) or '2')
   if failed then return failed end
 
   local fields = { 'now', text(now), 'n', text(shard.n), usual.counter, text(shard.count + verdict.counted) }
@@ -134,7 +149,7 @@ local function write_usual(verb, call, usual, verdict)
     ids[i] = ids[i] .. (mask == 0 and ':0' or ':' .. mask)
   end
   publish_messages(shard, messages)
-  return { 'ok', verdict.packed, table.concat(lines, ';'), table.concat(ids, ';'), starts }
+  return { 'ok', verdict.packed, table.concat(lines, ';'), table.concat(ids, ';'), starts or rates and '' or nil, rates }
 end
 
 -- A packed call whose shard is open: {shard, counter, active: which hash of request ids is written}; nil for the slow path.
@@ -157,7 +172,8 @@ local function fast_packed(verb, call, usual, steps)
   local request, log, shard = call.request, call.log, usual.shard
   local now, day = shard.now, day_of(shard.now)
   local month = month_of(day)
-  local brands, by_number, before = usual_brands(verb, day, month, now)
+  local brands, by_number, before = usual_brands(verb, day, month, now, steps)
+  if brands and brands[1] then day, month = brands[1].day, brands[1].month end
   local sums = brands and usual_sums(verb, now, call.body, by_number, before, day, month, steps)
   if not sums or #log ~= 2 + sums.size * (1 + usual.width) then return nil end
   local one, other = redis.pcall('HMGET', request_keys[1], '#', request), redis.pcall('HMGET', request_keys[2], '#', request)
@@ -172,10 +188,12 @@ local function fast_packed(verb, call, usual, steps)
   end
   local fit = not next(usual.seen) and sums_fit(verb, brands, sums)
   if steps and not (fit and steps.has_usual_room(sums)) then
-    sums.owns = steps.owns_of(sums)
+    sums.owns = steps.owns_of(sums, now, day)
     if not sums.owns then return nil end
     fit = fit and steps.owns_fit(verb, sums)
   end
+  -- When each of the refused may be tried again is told by the slow path.
+  if not fit and steps and steps.any_paced(brands, sums) then return nil end
   if not fit then return nil, usual end
   local set = usual.named and usual.named.fields or {}
   return write_usual(verb, call, usual, { packed = 'k*' .. sums.size, events_set = set, counted = sums.size })

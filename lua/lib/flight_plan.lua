@@ -5,8 +5,8 @@
 
 -- A flight from its field: {counter, starts, ends, limit}; nil where it is malformed.
 local function flight_of(value)
-  local no, counter, starts, ends, limit = string.match(value, FLIGHT)
-  if not no or #value > 64 or #no > 5 or #counter > 5 or not whole(starts) or not whole(ends) or not whole(limit) then return nil end
+  local no, counter, starts, ends, limit, spread = string.match(value, FLIGHT)
+  if not no or (spread ~= '' and spread ~= ',e') or #value > 64 or #no > 5 or #counter > 5 or not whole(starts) or not whole(ends) or not whole(limit) then return nil end
   return { counter = counter, starts = tonumber(starts), ends = tonumber(ends), limit = tonumber(limit) }
 end
 

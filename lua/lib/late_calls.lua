@@ -2,7 +2,11 @@
 -- include: lib/late.lua
 -- include: lib/retry.lua
 
-local function refused_as(campaign, mask, amount)
+local function refused_as(brand, campaign, mask, amount)
+  if is_asked(mask) then
+    note_asked(brand, amount)
+    note_asked(campaign, amount)
+  end
   if mask == RATE then campaign.awaited = math.max(campaign.awaited or 0, amount) end
   return 'x' .. mask
 end
@@ -11,17 +15,21 @@ end
 -- stored value is malformed.
 local function outcome_then(verb, late, plans, i, campaign, amount, now)
   local brand, day = plans.brands[campaign.brand_id], late.days[i]
-  if day ~= late.day then
+  if day ~= brand.day - 1 then
     local mask = verb == 't' and refusal(brand, campaign, amount, now) + (is_held_back_by(brand, campaign) and PACING or 0) or 0
-    if mask > 0 then return refused_as(campaign, mask, amount) end
+    if mask > 0 then return refused_as(brand, campaign, mask, amount) end
+    if verb == 't' then
+      note_asked(brand, amount)
+      note_asked(campaign, amount)
+    end
     return count(brand, campaign, amount) and 'k' or nil
   end
-  local brand_then, campaign_then = past_of(late, brand, campaign, plans)
+  local brand_then, campaign_then = past_of(late, brand, campaign)
   if not brand_then or not campaign_then then return false end
   if verb == 't' then
     local mask = gates_of(brand, campaign, now) + unfit_then(brand_then.budgets, brand.held, amount)
       + unfit_then(campaign_then.budgets, held_by(brand, campaign.id), amount)
-    if mask > 0 then return refused_as(campaign, mask, amount) end
+    if mask > 0 then return refused_as(brand, campaign, mask, amount) end
   end
   if not count_then(brand, campaign, brand_then, campaign_then, amount) then return nil end
   late.counted = true
@@ -30,7 +38,7 @@ end
 
 -- Evaluates the spends of a call one by one and counts them in the tables; arguments and verdict as of by_one (lib/by_one.lua).
 local function by_one_late(columns, before, verb, seen, plans, now)
-  local late, today, outcomes, logged, set, fresh, counted = columns.late, day_of(now), {}, {}, {}, 0, 0
+  local late, outcomes, logged, set, fresh, counted = columns.late, {}, {}, {}, 0, 0
   for i = 1, columns.size do
     local outcome = outcome_kept(before, i)
     logged[i] = outcome == 'k' and 'p' or outcome
@@ -46,7 +54,7 @@ local function by_one_late(columns, before, verb, seen, plans, now)
         if outcome == false then return nil, invalidate_shard(shard_key, campaign.key) end
         if not outcome then return nil, { 'invalid', i - 1, 'total' } end
         if outcome == 'k' and name then
-          local value = content .. ',' .. text(late.days[i] or today) .. (campaign.flight and ',' .. campaign.flight or '')
+          local value = content .. ',' .. text(late.days[i] or campaign.day) .. (campaign.flight and ',' .. campaign.flight or '')
           seen[name], set[#set + 1], set[#set + 2] = value, name, value
         end
       end
@@ -72,9 +80,10 @@ end
 
 -- Writes the counters of the previous day, and of its month where that is over. shard_fields: what the call sets in the shard's hash.
 local function write_late(late, shard, shard_fields)
-  local day_field, month_field = 'd:' .. text(late.day), 'm:' .. text(month_of(late.day))
+  local any_month = false
   for _, owner in pairs(late.past) do
-    local fields = {}
+    local fields, day_field, month_field = {}, 'd:' .. text(owner.day), 'm:' .. text(month_of(owner.day))
+    any_month = any_month or not owner.same_month
     for _, budget in ipairs(owner.budgets) do
       if budget.past then fields[#fields + 1], fields[#fields + 2] = budget.field, argument(budget.spent) end
     end
@@ -85,5 +94,5 @@ local function write_late(late, shard, shard_fields)
     if owner.charged then redis.call('HSET', owner.key, unpack(fields)) end
   end
   -- A lifetime counter that begins later adds the months before this one from the log, which must have this entry then (publish.lua).
-  if month_of(late.day) ~= month_of(late.day + 1) then shard_fields[#shard_fields + 1], shard_fields[#shard_fields + 2] = 'late_n', text(shard.n) end
+  if any_month then shard_fields[#shard_fields + 1], shard_fields[#shard_fields + 2] = 'late_n', text(shard.n) end
 end

@@ -6,6 +6,8 @@
 -- include: lib/holds.lua
 -- include: lib/plan.lua
 -- include: lib/flight_plan.lua
+-- include: lib/flight_part.lua
+-- include: lib/stepped_plan.lua
 -- include: lib/stored.lua
 -- include: lib/text.lua
 
@@ -16,12 +18,12 @@ end
 -- Whether a campaign and what is given for it have the same limits and flights: an absent field and '' name no limits.
 local function same_limits(one, other)
   local same = (has_limits(one.limits) and one.limits or NO_LIMITS) == (has_limits(other.limits) and other.limits or NO_LIMITS)
-  return same and (one.f1 or nil) == other.f1 and (one.f2 or nil) == other.f2 and (one.brake and one.brake.text or NO_BRAKE) == (other.br or NO_BRAKE)
+  return same and same_steps(one, other.n1 or nil, other.n2 or nil) and (one.f1 or nil) == other.f1 and (one.f2 or nil) == other.f2 and (one.brake and one.brake.text or NO_BRAKE) == (other.br or NO_BRAKE)
 end
 
 -- Whether limits, flights and brake are well formed, and a campaign with flights has no lifetime budget, which is a flight without ends.
 local function fits_together(given)
-  if given.br and not brake_at(given.br, nil, nil, 0) then return false end
+  if (given.br and not brake_at(given.br, nil, nil, 0)) or not are_steps(given.n1, given.n2) then return false end
   if not has_limits(given.limits) then return not given.f1 or flights_of(given.key, given.f1, given.f2) end
   local _, _, lifetime = string.match(given.limits, OWN_LIMITS)
   return lifetime and (not given.f1 or (lifetime == '' and flights_of(given.key, given.f1, given.f2)))
@@ -65,6 +67,27 @@ local function take_brake(given, campaign, now)
   end
 end
 
+-- Adds to what is set and unset of a campaign its steps. Returns its limits with these: those in force. given.steps is for whoever watches.
+local function take_steps(given, campaign, limits, now)
+  for _, name in ipairs({ 'n1', 'n2' }) do
+    if given[name] then
+      given.set[#given.set + 1], given.set[#given.set + 2] = name, given[name]
+    elseif campaign and campaign[name] then
+      given.unset[#given.unset + 1] = name
+    end
+  end
+  if not given.n1 then return limits end
+  local in_force = limits_by(limits, given.n1, given.n2, now)
+  given.steps = { n1 = given.n1, n2 = given.n2, limits = in_force }
+  return in_force
+end
+
+-- A campaign's limits at the end of the previous day, as in its field `x`.
+local function own_limits_before(campaign, now)
+  local own = campaign.limits or NO_LIMITS
+  return in_force(own, campaign.n1 and { limits = limits_before(campaign, { string.match(own, OWN_LIMITS) }, now) })
+end
+
 -- A budget as it stands after a publish, in what a publish takes: the one before, or a new one. A budget that counts elsewhere from now on, as of another
 -- flight, keeps whether the one before was used up. spent: {field = value}, of the period's, the flights' and the lifetime's counters.
 local function taken(known, name, since_field, counter, spent)
@@ -79,19 +102,22 @@ end
 
 -- Prepares a campaign's limits: given.budgets for changes_of, given.set (fields and values) and given.unset. False where its lifetime counter cannot begin
 -- yet. campaign: as read, nil for a new one. late_n: only of use where a lifetime counter begins.
-local function take_limits(given, campaign, day, month, late_n, now)
+local function take_limits(given, campaign, day, month, late_n, now, zone)
   given.budgets, given.set, given.unset, given.flights = {}, {}, {}, {}
-  if not has_limits(given.limits) and not given.f1 and not given.br and not (campaign and campaign.limits) then return true end
+  if not has_limits(given.limits) and not given.f1 and not given.br and not given.n1 and not (campaign and campaign.limits) then return true end
   local own = has_limits(given.limits) and given.limits or NO_LIMITS
   local limits, flight_field, known = { string.match(own, OWN_LIMITS) }, LIFETIME, {}
   given.set = { 'x', table.concat(limits, ':') }
   if not take_flights(given, campaign) then return false end
   take_brake(given, campaign, now)
   if given.f1 then limits, flight_field = limits_at(own, given.f1, given.f2, now) end
+  local even = limits.even
+  limits = take_steps(given, campaign, limits, now)
   for _, budget in ipairs(campaign and campaign.budgets or {}) do known[budget.name] = budget end
   local day_field, month_field = period_fields(day, month)
   local spent = { [day_field] = campaign and campaign.daily or 0, [month_field] = campaign and campaign.monthly or 0 }
   for _, flight in ipairs(given.flights) do spent['f:' .. flight.counter] = flight.spent end
+  if even then take_part(limits, spent[day_field], spent[flight_field] or 0, now, zone, even) end
   local function take(name, since_field, counter, limit)
     local before = known[name]
     if before and before.field == LIFETIME and (counter ~= LIFETIME or limit == '') then given.unset[#given.unset + 1] = LIFETIME end

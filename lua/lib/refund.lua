@@ -12,6 +12,7 @@
 -- include: lib/changes.lua
 -- include: lib/plan_changes.lua
 -- include: lib/journal.lua
+-- include: lib/zone_entry.lua
 -- include: lib/text.lua
 local FIRST_DAY = 18262 -- 2020-01-01: no data of this engine is older; jobs open a period for each day from the oldest refund's on
 
@@ -21,9 +22,8 @@ local function refund_names(brand_id, event, part)
   return { spend = spend, whole = whole, own = part == '' and whole or whole .. ',' .. part, total = '=' .. spend }
 end
 
--- Looks up an event and its refunds; nil when a hash was lost. These fields are written more than once, so the newer hash wins.
+-- Looks up an event and its refunds; nil when a hash was lost.
 local function look_up_refunds(dedup, names)
-  if #dedup.read == 2 and dedup.active == 0 then dedup.read = { dedup.read[2], dedup.read[1] } end
   return look_up(dedup, { names.spend, names.whole, names.own, names.total })
 end
 
@@ -87,8 +87,9 @@ end
 -- Lowers the open counters of the refund's day, and writes the refund to the journal and the event window. Returns nil, or the reply.
 -- refund: {campaign, event, digits, amount, day, part, flight}; flight: the counter of its spend's flight, '' where it was in none
 local function give_back(shard, plans, events, names, before, refund)
-  local campaign, today = plans.campaigns[refund.campaign], day_of(shard.now)
+  local campaign = plans.campaigns[refund.campaign]
   local brand = plans.brands[campaign.brand_id]
+  local today = brand.day
   for _, owner in ipairs({ brand, campaign }) do
     for _, budget in ipairs(open_budgets(owner, refund.day, refund.flight)) do
       note_before(budget)
@@ -101,7 +102,8 @@ local function give_back(shard, plans, events, names, before, refund)
   local moved, messages = plan_changes(plans, shard.now)
   local entry = { 'h', line_of(refund.day == today and 'F' or 'C', refund) }
   if refund.flight ~= '' then entry[3], entry[4] = 'v', refund.campaign .. ':' .. refund.flight end
-  local failed = append(shard, journal_key, entry, moved)
+  local zoned, begun = add_zones(entry, plans.brands, shard.now), add_carries(entry, plans.brands)
+  local failed = append(shard, journal_key, entry, moved, zoned or begun)
   if failed then return failed end
   -- A lifetime counter that begins later adds the months before this one from the log, which must have this entry then (publish.lua).
   if shard.layout == WITH_OWN_LIMITS and month_of(refund.day) ~= month_of(today) then redis.call('HSET', shard_key, 'late_n', text(shard.n)) end
@@ -109,5 +111,6 @@ local function give_back(shard, plans, events, names, before, refund)
   local in_flight = past_flight(campaign, refund.flight)
   if in_flight then redis.call('HSET', campaign.key, 'f:' .. refund.flight, text(in_flight - refund.amount)) end
   write_plans(plans)
+  add_rates(plans, shard.now, messages)
   publish_messages(shard, messages)
 end

@@ -3,33 +3,57 @@
 -- include: lib/pace.lua
 -- include: lib/flights.lua
 -- include: lib/own_held.lua
+-- include: lib/gates.lua
+-- include: lib/paced_until.lua
+-- include: lib/steps.lua
+-- include: lib/rollover.lua
 
--- The first instant from `from` on at which pacing lets a try of a campaign pass, if nothing is spent and no hold ends until then. nil where pacing would
--- not stop it, where it passes at no instant of that day, and where the campaign may not run then. campaign: {pace, on, archived, schedule, limits, f1, f2,
--- flight, id}.
-local function paced_until(brand, campaign, now, from)
-  local wanted, paced = from, { { brand.pace, brand.held }, { campaign.pace, campaign.pace and held_by(brand, campaign.id) } }
-  for _, owner in pairs(paced) do
-    local pace = owner[1]
-    -- A minute that has spent its cap: the next one begins with nothing.
-    if pace and pace.most <= pace.minute.spent then from = math.max(from, now - now % 60000 + 60000) end
+-- Gives an owner's budgets the limits that are in force at an instant.
+local function set_limits_at(owner, at)
+  if not owner.n1 then return end
+  local limits = limits_by(owner.given, owner.n1, owner.n2, at)
+  if owner.carry then
+    -- make: with_carry
+    limits = { with_carry(limits[1], owner.carry.carried), limits[2] }
   end
-  local passes = from
-  for _, owner in pairs(paced) do
-    if owner[1] then
-      local at = earliest(owner[1], owner[2], now, from)
-      if not at then return nil end
-      passes = math.max(passes, at)
+  for _, budget in ipairs(owner.budgets) do
+    local place = STEPPED[budget.name]
+    if place then budget.limit = tonumber(limits[place]) end
+  end
+  if owner.pace and owner.pace.budget.limit then pace_at(owner.pace, at) end
+end
+
+-- The steps of a brand and its campaign that are to come: their instants, in order.
+local function steps_ahead(brand, campaign, now)
+  local ahead = {}
+  for _, owner in ipairs({ brand, campaign }) do
+    for _, step in ipairs({ owner.n1 or '', owner.n2 or '' }) do
+      local at = string.match(step, '^%d+')
+      if at and at + 0 > now then ahead[#ahead + 1] = at + 0 end
     end
   end
-  local outside, flight = false, nil
-  if campaign.limits then
-    local _, _, counter, is_outside = limits_at(campaign.limits, campaign.f1, campaign.f2, passes)
-    outside, flight = is_outside, counter
+  table.sort(ahead)
+  return ahead
+end
+
+-- As paced_until, with the limits that steps bring until then. nil also where a flight is spread over days.
+local function stepped_until(brand, campaign, now, from)
+  if not brand.n1 and not campaign.n1 then return paced_until(brand, campaign, now, from) end
+  if campaign.given and campaign.given.even then return nil end
+  local ahead, found = steps_ahead(brand, campaign, now), nil
+  for i = 0, #ahead do
+    local begins, ends = math.max(from, ahead[i] or now), ahead[i + 1] or math.huge
+    if begins < ends then
+      set_limits_at(brand, begins)
+      set_limits_at(campaign, begins)
+      found = paced_until(brand, campaign, now, begins, from)
+      if found and found < ends then break end
+      found = nil
+    end
   end
-  -- In another flight another budget decides.
-  if flight ~= campaign.flight and wanted == now then return nil end
-  return closed_gates(campaign.on, campaign.archived or brand.archived, campaign.schedule, passes, outside, campaign.broken) == 0 and passes or nil
+  set_limits_at(brand, now)
+  set_limits_at(campaign, now)
+  return found
 end
 
 -- Whether pacing refuses the next try or hold of a campaign.
@@ -44,7 +68,7 @@ local function next_minute(brand, campaign)
   local at = (row.minute.no + 1) * 60000
   if not fits(row.limit, 0, held_by(brand, campaign.id), campaign.awaited) then return nil end
   local _, _, _, outside = limits_at(campaign.limits, campaign.f1, campaign.f2, at)
-  local closed = closed_gates(campaign.on, campaign.archived or brand.archived, campaign.schedule, at, outside, campaign.broken)
+  local closed = closed_gates(campaign.on, campaign.archived or brand.archived, campaign.schedule, local_ms(brand.zone, at), outside, campaign.broken, brand.paused)
   return closed == 0 and at or nil
 end
 
@@ -55,9 +79,9 @@ local function retry_text(brand, campaign, now)
   local held_back = paced and is_held_back_by(brand, campaign)
   if not at and campaign.awaited then at = not held_back and next_minute(brand, campaign) or nil end
   if at and paced then
-    at = paced_until(brand, campaign, now, at)
+    at = stepped_until(brand, campaign, now, at)
   elseif held_back and not campaign.awaited then
-    at = paced_until(brand, campaign, now, now)
+    at = stepped_until(brand, campaign, now, now)
   end
   return at and text(at)
 end

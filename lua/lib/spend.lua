@@ -2,14 +2,15 @@
 -- is what a call pays for. The script sets `verb`.
 -- include: lib/fast_single.lua
 -- include: lib/fast_packed.lua
-local layout, request, body, log, day, names, kept, more = unpack(ARGV, 1, 8)
-local call = { layout = layout, request = request, body = body, log = log, day = day, names = names, kept = kept, more = more }
+local call = {
+  layout = ARGV[1], request = ARGV[2], body = ARGV[3], log = ARGV[4], day = ARGV[5], names = ARGV[6], kept = ARGV[7], more = ARGV[8],
+}
 local answer, usual, opened
-if log then opened = open_packed(verb, call) end
+if call.log then opened = open_packed(verb, call) end
 if opened and opened.shard.layout == LAYOUT then answer, usual = fast_packed(verb, call, opened) end
 if answer then return answer end
 -- include: lib/fast_own.lua
-if opened and opened.shard.layout ~= LAYOUT then answer, usual = fast_packed(verb, call, opened, OWN_STEPS) end
+if opened and opened.shard.layout ~= LAYOUT then answer, usual = fast_packed(verb, call, opened, own_steps()) end
 if answer then return answer end
 -- include: lib/fast_by_one.lua
 if usual then return fast_by_one(verb, call, usual) end

@@ -3,9 +3,9 @@
 -- include: lib/grace.lua
 -- include: lib/text.lua
 
--- The fields to set before an owner's limits change, none where they are kept already. limits: those before, joined by `:`.
-local function kept_limits(key, limits, now)
-  local day = text((previous_day(now)))
+-- The fields to set before an owner's limits change, none where they are kept already. limits: those before, joined by `:`. zone: of its brand.
+local function kept_limits(key, limits, now, zone)
+  local day = text((previous_day(now, zone)))
   local kept = redis.call('HGET', key, 'was')
   if kept and string.match(kept, '^%d+') == day then return {} end
   return { 'was', day .. ':' .. limits }

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from engine.domain.periods import ms_of
 from engine.wiring import System
 from tests.cli.conftest import Be
 from tests.cli.test_replay_command import HEADER, write
@@ -122,3 +123,104 @@ def test_what_is_no_file_of_spends_is_refused_in_one_line(be: Be, closed: System
         assert done.status != 0 and said in done.err and len(done.err.splitlines()) == 1, words
     empty = be("spend", "import", "--backfill", write(tmp_path / "e.csv", [], HEADER))
     assert (empty.status, empty.out.startswith("0 rows")) == (0, True)
+
+
+ZONED = {"Berlin": "Europe/Berlin", "Kolkata": "Asia/Kolkata", "Utc": "UTC"}
+
+
+def test_each_spend_of_a_file_is_booked_to_the_day_that_its_own_brand_had_also_where_that_has_23_or_25_hours(
+    be: Be, ready: System, tmp_path: Path
+) -> None:
+    for number, (name, zone) in enumerate(ZONED.items(), 1):
+        be("brand", "create", name, "--zone", zone)
+        be("campaign", "create", str(number), "c0")
+    with ready.db.begin() as conn:
+        total = "INSERT INTO period_total (brand_id, period, starts_on, spend_micros) SELECT id, 'day', '2025-10-27', 0 FROM brand"
+        conn.execute(text(total))
+    instants = [
+        "2025-03-29T22:59:59.999Z", "2025-03-29T23:00:00Z", "2025-03-30T21:59:59.999Z", "2025-03-30T22:00:00Z",
+        "2025-10-25T21:59:59.999Z", "2025-10-25T22:00:00Z", "2025-10-26T22:59:59.999Z", "2025-10-26T23:00:00Z",
+        "2025-06-01T18:29:59.999Z", "2025-06-01T18:30:00Z",
+    ]  # fmt: skip
+    lines = [f"{at},,{name},c0,{10**place}\n" for place, at in enumerate(instants) for name in ZONED]
+    done = be("spend", "import", "--backfill", write(tmp_path / "a.csv", lines), "--json")
+    assert (done.status, done.document["backfilled"]) == (0, 30), done.err
+    found = rows(
+        ready, "SELECT brand_id, day::text, sum(amount_micros)::bigint FROM backfill GROUP BY 1, 2 ORDER BY 1, 2"
+    )
+    assert found == [
+        (1, "2025-03-29", 1), (1, "2025-03-30", 110), (1, "2025-03-31", 1_000), (1, "2025-06-01", 1_100_000_000),
+        (1, "2025-10-25", 10_000), (1, "2025-10-26", 1_100_000), (1, "2025-10-27", 10_000_000),
+        (2, "2025-03-30", 11), (2, "2025-03-31", 1_100), (2, "2025-06-01", 100_000_000), (2, "2025-06-02", 1_000_000_000),
+        (2, "2025-10-26", 110_000), (2, "2025-10-27", 11_000_000),
+        (3, "2025-03-29", 11), (3, "2025-03-30", 1_100), (3, "2025-06-01", 1_100_000_000),
+        (3, "2025-10-25", 110_000), (3, "2025-10-26", 11_000_000),
+    ]  # fmt: skip
+    assert rows(ready, "SELECT campaign_id, day::text, spend_micros, spends FROM backfill_day WHERE brand_id = 1 AND spends > 1") == [
+        (65537, "2025-03-30", 110, 2), (65537, "2025-06-01", 1_100_000_000, 2), (65537, "2025-10-26", 1_100_000, 2),
+    ]  # fmt: skip
+    assert be("verify").status == 0
+
+
+def test_a_day_is_backfilled_once_it_is_closed_for_its_own_brand(be: Be, ready: System, tmp_path: Path) -> None:
+    for number, (name, zone) in enumerate(ZONED.items(), 1):
+        be("brand", "create", name, "--zone", zone)
+        be("campaign", "create", str(number), "c0")
+    close = "INSERT INTO period_total (brand_id, period, starts_on, spend_micros) VALUES (:brand, 'day', :day, 0)"
+    with ready.db.begin() as conn:
+        conn.execute(text("UPDATE brand SET created_at = '2025-06-02T12:00:00Z'"))
+        # Shards that closed the day before Berlin and UTC were made, and for Kolkata one that it still had.
+        conn.execute(
+            text("INSERT INTO shard_close SELECT shard, 'day', '2025-06-01' FROM generate_series(1, 3) AS shard")
+        )
+        conn.execute(text("UPDATE brand SET created_at = '2025-05-31T22:00:00Z' WHERE id = 2"))
+        conn.execute(text(close), {"brand": 1, "day": date(2025, 6, 2)})
+    last = {
+        "Berlin": "2025-06-02T21:59:59.999Z",
+        "Kolkata": "2025-05-31T18:29:59.999Z",
+        "Utc": "2025-06-01T23:59:59.999Z",
+    }
+    next_ = {"Berlin": "2025-06-02T22:00:00Z", "Kolkata": "2025-05-31T18:30:00Z", "Utc": "2025-06-02T00:00:00Z"}
+    refused = be(
+        "spend",
+        "import",
+        "--backfill",
+        write(tmp_path / "a.csv", [f"{at},,{name},c0,1\n" for name, at in next_.items()]),
+    )
+    assert refused.status == 1
+    for said in ("of 2025-06-03 Europe/Berlin, which", "of 2025-06-01 Asia/Kolkata, which", "of 2025-06-02, which"):
+        assert said in refused.err, said
+    taken = be(
+        "spend",
+        "import",
+        "--backfill",
+        write(tmp_path / "b.csv", [f"{at},,{name},c0,1\n" for name, at in last.items()]),
+    )
+    assert (taken.status, taken.err) == (0, "")
+    with ready.db.begin() as conn:
+        for brand, day in ((1, 3), (2, 1), (3, 2)):
+            conn.execute(text(close), {"brand": brand, "day": date(2025, 6, day)})
+    assert be("spend", "import", "--backfill", str(tmp_path / "a.csv")).status == 0
+    assert rows(ready, "SELECT brand_id, day::text FROM backfill ORDER BY 1, 2") == [
+        (1, "2025-06-02"), (1, "2025-06-03"), (2, "2025-05-31"), (2, "2025-06-01"), (3, "2025-06-01"), (3, "2025-06-02"),
+    ]  # fmt: skip
+
+
+def test_a_spend_is_backfilled_to_the_day_by_the_zone_that_its_brand_had_then(
+    be: Be, ready: System, tmp_path: Path
+) -> None:
+    be("brand", "create", "Acme")
+    be("campaign", "create", "1", "c0")
+    moved = ms_of(datetime(2025, 6, 10, tzinfo=UTC))
+    with ready.db.begin() as conn:
+        conn.execute(
+            text("UPDATE brand SET zone_steps = :steps, time_zone = 'Asia/Kolkata'"),
+            {"steps": ["0=", f"{moved}=Asia/Kolkata"]},
+        )
+        conn.execute(text("INSERT INTO period_total VALUES (1, 'day', '2025-06-11', 0)"))
+    lines = [f"2025-06-{day:02d}T20:00:00Z,,Acme,c0,{day}\n" for day in (9, 10)]
+    assert be("spend", "import", "--backfill", write(tmp_path / "a.csv", lines)).status == 0
+    assert rows(ready, "SELECT day::text, amount_micros FROM backfill ORDER BY 1") == [
+        ("2025-06-09", 9),
+        ("2025-06-11", 10),
+    ]

@@ -42,7 +42,7 @@ def test_a_brake_is_set_shown_opened_and_closed_by_resume(be: Be, ready: System)
         ("-1/min", "'-1' is not a decimal amount"),
         ("1.0000001/min", "'1.0000001' has more than six decimals"),
         ("9000000001", "9000000001.000000 is above the limit"),
-        ("5/hour", "'5/hour' is not a decimal amount"),
+        ("5/hour", "'5/hour' is no amount a minute: give one as 5/min"),
         ("/min", "'/min' is not a decimal amount"),
         ("", "is empty"),
     ],

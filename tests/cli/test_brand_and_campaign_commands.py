@@ -18,13 +18,12 @@ BRAND_FIELDS = [
     "name",
     "daily_budget",
     "monthly_budget",
-    "daily_spend",
-    "monthly_spend",
-    "daily_remaining",
-    "monthly_remaining",
+    *("rollover_cap", "carried", "daily_spend", "monthly_spend", "daily_remaining", "monthly_remaining"),
+    "time_zone",
     "pacing",
     "catch_up",
     "due_now",
+    "pass_rate",
     "active_campaigns",
     "campaigns",
 ]
@@ -44,6 +43,7 @@ CAMPAIGN_FIELDS = [
     "pacing",
     "catch_up",
     "due_now",
+    "pass_rate",
     "lifetime_spend",
     "flight",
     "rate_limit",
@@ -61,13 +61,17 @@ def test_a_new_brand_is_answered_as_the_contract_shapes_it(be: Be) -> None:
         "name": "Acme",
         "daily_budget": "100.000000",
         "monthly_budget": "2000.500000",
+        "rollover_cap": None,
+        "carried": "0.000000",
         "daily_spend": "0.000000",
         "monthly_spend": "0.000000",
         "daily_remaining": "100.000000",
         "monthly_remaining": "2000.500000",
+        "time_zone": "UTC",
         "pacing": "asap",
         "catch_up": "300",
         "due_now": None,
+        "pass_rate": 1.0,
         "active_campaigns": 0,
         "campaigns": [],
     }
@@ -382,3 +386,14 @@ def test_tables_show_the_signs_of_old_names_that_nobody_can_see(be: Be, ready: S
         told = be(*command)
         assert not set("\u202e\u200b\u2066") & set(told.out + told.err), command
         assert r"Ac\u202eme\u200b" in told.out or r"Spr\u2066ing" in told.out, command
+
+
+def test_a_brand_is_paused_with_a_reason_and_runs_again_when_it_is_resumed(be: Be) -> None:
+    be("brand", "create", "Acme", "--daily", "5")
+    be("campaign", "create", "1", "Spring")
+    assert be("brand", "pause", "1", "--reason", "the tag is wrong").status == 0
+    assert be("campaign", "show", "65537", "--json").document["reasons"] == ["brand_paused"]
+    assert "paused: brand paused" in be("campaign", "list").out
+    assert be("brand", "resume", "1").status == 0
+    assert be("campaign", "show", "65537", "--json").document["reasons"] == []
+    assert be("brand", "pause", "9").status == 1

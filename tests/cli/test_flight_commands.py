@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engine.domain.flights import instant_text
-from engine.domain.periods import HOUR_MS
+from engine.domain.periods import HOUR_MS, day_of, day_start_ms
 from engine.wiring import System
 from tests.cli.conftest import Be
 
@@ -47,11 +47,25 @@ def test_flights_are_agreed_listed_moved_and_ended_and_a_campaign_shows_its_own(
     assert gone.out.startswith(f"removed flight 2 of campaign {campaign}\n")
 
 
+def test_a_flight_is_spread_over_its_days_and_the_list_has_the_part_of_today(be: Be, ready: System) -> None:
+    be("brand", "create", "Acme")
+    campaign = str(be("campaign", "create", "1", "Night", "--json").document["id"])
+    ends = instant_text(day_start_ms(day_of(ready.live.now_ms()) + 10))
+    made = be("flight", "add", campaign, "--to", ends, "--budget", "1000", "--spread", "even", "--json").document
+    assert made["spread"] == "even" and 0 < float(made["today_budget"]) <= 1000 / 9
+    assert "today" in be("flight", "list", campaign).out
+    asked = be("flight", "update", campaign, "1", "--spread", "none")
+    assert asked.status == 1 and "its days have no parts any more" in asked.err
+    changed = be("flight", "update", campaign, "1", "--spread", "none", "--yes", "--json").document
+    assert (changed["spread"], changed["today_budget"]) == ("none", None)
+    assert be("flight", "add", campaign, "--to", ends, "--budget", "5", "--spread", "slow").status == 2
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--to", "2031-01-01T09:00", "--budget", "5"), "ends_at '2031-01-01T09:00' is no instant with a zone"),
-        (("--to", "tomorrow", "--budget", "5"), "ends_at 'tomorrow' is no instant with a zone"),
+        (("--to", "2031-01-01", "--budget", "5"), "ends_at '2031-01-01' is no instant: give one by the clock of UTC"),
+        (("--to", "tomorrow", "--budget", "5"), "ends_at 'tomorrow' is no instant"),
         (("--to", "2031-01-01T09:00Z", "--budget", "-1"), "budget '-1' is not a decimal amount"),
         (("--from", "2031-01-02T09:00Z", "--to", "2031-01-01T09:00Z", "--budget", "5"), "ends_at 2031-01-01T09:00Z"),
         (("--from", "2020-01-02T09:00Z", "--to", "2031-01-01T09:00Z", "--budget", "5"), "starts_at 2020-01-02T09:00Z"),

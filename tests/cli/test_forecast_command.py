@@ -68,8 +68,8 @@ def test_a_brand_and_its_campaign_are_forecast_from_the_log_and_today_s_spend_in
 
 
 def test_a_brand_is_forecast_by_the_hours_of_all_its_campaigns_and_of_no_other_brand(be: Be, ready: System) -> None:
-    one = acme(be)
-    two = be("campaign", "create", "1", "Summer", "--json").document["id"]
+    be("brand", "create", "Acme")
+    one, two = (be("campaign", "create", "1", name, "--json").document["id"] for name in ("Spring", "Summer"))
     be("brand", "create", "Other")
     other = be("campaign", "create", "2", "Autumn", "--json").document["id"]
     for campaign in (one, two, other):

@@ -30,7 +30,11 @@ FREE = {
     "scripts acl": "needs no server",
 }
 """Commands that run on any revision, and why."""
-ANSWERS = {"web": "checked by itself, where PostgreSQL answers", "scheduler": "the same, where DATABASE_URL is set"}
+ANSWERS = {
+    "web": "checked by itself, where PostgreSQL answers",
+    "api": "the same",
+    "scheduler": "the same, where DATABASE_URL is set",
+}
 WORDS = {"file": "/dev/null", "day": "2026-11-23", "first": "2026-11-23", "last": "2026-11-23"}
 
 
@@ -111,7 +115,7 @@ def test_a_job_that_is_at_work_while_the_database_is_migrated_writes_nothing_mor
 
 def test_every_transaction_that_writes_checks_the_revision() -> None:
     # Those may begin one by themselves: the migration, the end of a run, logins, and doctor, which only reads.
-    free = {"ledger/migrate.py", "ledger/runs.py", "ledger/sessions.py", "ledger/database.py"}
+    free = {"ledger/migrate.py", "ledger/runs.py", "ledger/sessions.py", "ledger/logins.py", "ledger/database.py"}
     engine = Path(__file__).resolve().parents[2] / "engine"
     found = {
         str(path.relative_to(engine)): text.count(".begin() as")
@@ -119,7 +123,13 @@ def test_every_transaction_that_writes_checks_the_revision() -> None:
         if "migrations" not in path.parts and "doctor" not in path.parts
         if ".begin() as" in (text := path.read_text(encoding="utf-8"))
     }
-    assert found == {"ledger/database.py": 1, "ledger/migrate.py": 1, "ledger/runs.py": 1, "ledger/sessions.py": 2}
+    assert found == {
+        "ledger/database.py": 1,
+        "ledger/migrate.py": 1,
+        "ledger/runs.py": 1,
+        "ledger/sessions.py": 3,
+        "ledger/logins.py": 2,
+    }
     assert found.keys() == free
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from engine.domain.periods import MINUTE_MS
+from engine.live.keys import keys_of_brand
 from engine.wiring import System
 from tests.cli.conftest import Be
 
@@ -67,7 +69,7 @@ def test_a_curve_that_is_none_is_refused_in_one_line(
 def test_a_mode_or_a_catch_up_that_is_none_is_refused_in_one_line(be: Be) -> None:
     for option, value, said in (
         ("--pacing", "slow", "pacing 'slow' is none: use asap, even, ahead, traffic or custom:NAME"),
-        ("--pacing", "custom:a b", "pacing 'a b' is no curve's name"),
+        ("--pacing", "custom:a b", "pacing 'custom:a b' names no curve"),
         ("--pacing", "custom:none", "pacing 'custom:none' has no curve yet"),
         ("--pacing", "traffic", "pacing 'traffic' has no curve yet: `curve learn"),
         ("--catch-up", "99", "catch_up '99' is none: use percent from 100"),
@@ -75,3 +77,17 @@ def test_a_mode_or_a_catch_up_that_is_none_is_refused_in_one_line(be: Be) -> Non
         refused = be("brand", "create", "Acme", "--daily", "5", option, value)
         assert (refused.status != 0, said in refused.complaint) == (True, True), refused.err
     assert be("brand", "list", "--json").document == []
+
+
+def test_show_has_the_pass_rate_of_this_minute(be: Be, ready: System) -> None:
+    brand = be("brand", "create", "Acme", "--daily", "100", "--pacing", "even", "--json").document["id"]
+    campaign = str(be("campaign", "create", str(brand), "One", "--json").document["id"])
+    assert be("campaign", "show", campaign, "--json").document["pass_rate"] == 1.0
+    assert "pass rate" not in be("campaign", "show", campaign).out
+    # In the minute before, more was offered than the day's budget.
+    minute = ready.live.now_ms() // MINUTE_MS
+    ready.hot_redis.hset(keys_of_brand(brand).brand(brand), "s", f"{minute - 1},0,90000000000,0,1000000")
+    for kind, number in (("brand", str(brand)), ("campaign", campaign)):
+        rate = be(kind, "show", number, "--json").document["pass_rate"]
+        assert 0.001 <= rate < 0.01
+        assert "% of the offers of this minute" in be(kind, "show", number).out

@@ -147,6 +147,32 @@ def test_tries_may_come_from_a_file_and_stand_beside_what_the_log_has(be: Be, re
     assert "line 7" in said[1]
 
 
+def test_days_and_hours_are_those_of_the_brand_s_clock_also_on_a_day_of_25_hours(
+    be: Be, ready: System, tmp_path: Path
+) -> None:
+    campaign = acme(be, "--daily", "300", brand=("--zone", "Europe/Berlin"))
+    begins = datetime(2026, 10, 24, 22, tzinfo=UTC)
+    every = [begins + timedelta(minutes=5 * place) for place in range(-1, 301)]
+    write(ready.db, [row(campaign, 2 * UNIT, n=n, at=at) for n, at in enumerate(every, 1)])
+    picture = tmp_path / "day.svg"
+    words = ("simulate", str(campaign), "--from", "2026-10-25", "--to", "2026-10-25", "--json", "--svg", str(picture))
+    (day,) = be(*words).document["days"]
+    assert (day["actual"]["tries"], day["actual"]["spend"], day["actual"]["dark_hours"]) == (300, "600.000000", 0)
+    assert (day["simulated"]["spend"], day["simulated"]["refused"]) == ("300.000000", 150)
+    # One amount, and what is due in the five minutes that the plan is complete earlier.
+    assert float(day["simulated"]["most_off_plan"]) < 0.01
+    assert "24:00" in picture.read_text(encoding="utf-8")
+    tries = "".join(
+        f"{at:%Y-%m-%dT%H:%M:%SZ},,Acme,Spring,1000000\n" for at in (every[0], every[1], every[300], every[301])
+    )
+    (tmp_path / "tries.csv").write_text("at,event_id,brand,campaign,amount_micros\n" + tries, encoding="utf-8")
+    found = be(*words, "--csv", str(tmp_path / "tries.csv")).document
+    assert (found["time_zone"], found["days"][0]["simulated"]["tries"]) == ("Europe/Berlin", 2)
+    assert be(*words[:-3]).out.startswith(
+        "daily budget 300.000000 of campaign 65537, even, catch-up 300, days of Europe/Berlin\n"
+    )
+
+
 WRONG = (
     (("--from", "2026-11-16", "--to", "2026-11-15"), 2, "2026-11-16 to 2026-11-15 is not 1 to 92 days"),
     (("--from", "2026-01-01", "--to", "2026-11-15"), 2, "is not 1 to 92 days"),

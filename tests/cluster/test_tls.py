@@ -24,7 +24,8 @@ from engine.settings import Settings
 from engine.views.doctor import examine
 from engine.wiring import System
 from tests.cluster.load import brand_in, campaign_of, plant_all
-from tests.cluster.servers import MASTER, PASSWORD, SENTINEL_PASSWORD, Cluster, Kind, Watched, running
+from tests.cluster.sentinel import MASTER, SENTINEL_PASSWORD, Watched
+from tests.cluster.servers import PASSWORD, Cluster, Kind, running
 from tests.docs.documents import ROOT
 from tests.live.plant import mark
 from tests.ops.programs import checked, program

@@ -107,7 +107,7 @@ def test_every_link_leads_somewhere(path: Path) -> None:
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_every_file_that_is_named_exists(path: Path) -> None:
     for name in code(path):
-        if re.fullmatch(r"(?:engine|lua|web|tests|tools|docs)/[\w./-]*|\w+\.(?:py|toml|txt)|\.env\.example", name):
+        if re.fullmatch(r"(?:engine|lua|web|api|tests|tools|docs)/[\w./-]*|\w+\.(?:py|toml|txt)|\.env\.example", name):
             assert (ROOT / name).exists(), name
 
 
@@ -131,7 +131,10 @@ def test_every_make_target_exists(path: Path) -> None:
 
 def test_every_function_of_the_walk_stands_in_the_code() -> None:
     text = "".join(
-        p.read_text() for d in ("engine", "web", "lua") for p in (ROOT / d).rglob("*.*") if p.suffix in (".py", ".lua")
+        p.read_text()
+        for d in ("engine", "web", "api", "lua")
+        for p in (ROOT / d).rglob("*.*")
+        if p.suffix in (".py", ".lua")
     )
     for name in code(ARCHITECTURE):
         if re.fullmatch(r"[A-Za-z_]\w*(?:\.\w+)?", name):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import redis
@@ -13,10 +15,12 @@ from engine.domain.causes import CAUSES
 from engine.domain.ids import MAX_BRAND_ID, ORDINALS, SHARDS
 from engine.domain.money import MAX_AMOUNT_MICROS, MAX_TOTAL_MICROS
 from engine.live import scripts
+from engine.live.export import export
 from engine.live.keys import shard_keys
 from engine.live.replies import _OUTCOMES
 from tests.docs import transcript
 from tests.live.plant import BRAND, CAMPAIGN, Plant
+from tests.proxy import Proxy
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "protocol.md"
 TEXT = DOCUMENT.read_text(encoding="utf-8")
@@ -36,6 +40,39 @@ def test_the_worked_example_is_what_redis_answers(hot_redis: redis.Redis, plant:
     assert len(examples) >= 5
     for example in examples:
         assert example == transcript.answered(hot_redis, example)
+
+
+def test_level_1_as_a_program_counts_each_spend_once_though_the_wire_is_cut(
+    hot_redis: redis.Redis, hot_url: str, plant: Plant, tmp_path: Path
+) -> None:
+    plant.brand(daily="10", monthly="200")
+    export(tmp_path)
+    (program,) = re.findall(r"^```python\n(.*?)^```$", TEXT, re.M | re.S)
+    module: dict[str, Any] = {}
+    exec(compile(program, DOCUMENT, "exec"), module)
+    url = urlsplit(hot_url)
+    proxy = Proxy(url.port or 0)
+    client = module["Client"]("127.0.0.1", proxy.port, url.password, tmp_path, 10)
+    assert client.spend("record_spends", CAMPAIGN, 2_500_000, "win-1") == ("counted", [])
+    assert client.spend("record_spends", CAMPAIGN, 2_500_000, "win-1") == ("duplicate", [])
+    assert client.spend("try_spends", CAMPAIGN, 9_000_000) == ("refused", ["daily_budget"])
+    assert client.spend("try_spends", CAMPAIGN + 9, 1) == ("unknown_campaign", [])
+    with pytest.raises(ValueError, match="event_id"):
+        client.spend("record_spends", CAMPAIGN, 1, "win 7")
+    for side, bytes_ in (("request", range(1, 600, 31)), ("reply", range(1, 60, 5))):
+        for after in bytes_:
+            proxy.cut(side, after)
+            assert client.spend("record_spends", CAMPAIGN, 100) == ("counted", [])
+    assert proxy.cuts >= 25
+    counted = len(range(1, 600, 31)) + len(range(1, 60, 5))
+    (day,) = [int(v) for f, v in hot_redis.hgetall(shard_keys(17).campaign(CAMPAIGN)).items() if f.startswith(b"d:")]
+    assert day == 2_500_000 + 100 * counted
+    assert client.spend("record_spends", CAMPAIGN, 7_500_000) == ("counted", ["daily_budget"])
+    hot_redis.hdel(shard_keys(17).shard, "mark")
+    client.deadline_s = 0.05
+    with pytest.raises(TimeoutError, match="request id mine"):
+        client.spend("try_spends", CAMPAIGN, 1, request_id="mine")
+    proxy.close()
 
 
 def test_the_example_s_resp_is_the_same_call() -> None:

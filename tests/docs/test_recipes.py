@@ -25,7 +25,7 @@ from tests.docs.documents import ROOT
 
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
 OPERATIONS = ROOT / "docs" / "operations.md"
-SOURCES = (".env.example", "engine/", "lua/", "web/", "docs/")
+SOURCES = (".env.example", "engine/", "lua/", "web/", "api/", "docs/")
 """Where things are added; tests and tools come on top."""
 
 

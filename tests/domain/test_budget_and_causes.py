@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from engine.domain.budget import Budget, OwnLimits, used_up_causes
 from engine.domain.causes import (
     ARCHIVED,
+    BRAND_PAUSED,
     BREAKER,
     CAMPAIGN_DAILY_BUDGET,
     CAMPAIGN_MONTHLY_BUDGET,
@@ -85,6 +86,7 @@ def test_the_bits_on_the_wire_are_those_that_were_always_there() -> None:
         PACING: 512,
         RATE: 1024,
         BREAKER: 2048,
+        BRAND_PAUSED: 4096,
     }
 
 

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import date
+
+import pytest
+
 from engine.domain.curves import PPM, STRAIGHT, curve_of, within
-from engine.domain.periods import DAY_MS, HOUR_MS, MINUTE_MS
+from engine.domain.pacing import Pace
+from engine.domain.periods import DAY_MS, HOUR_MS, MINUTE_MS, day_number
 from engine.domain.simulation import SLOT_MS, Course, simulate
+from engine.domain.zones import BrandZone
+from engine.views.course_picture import clock_hours
+from engine.views.simulations import due_over
 
 UNIT = 1_000_000
 EVEN = curve_of(STRAIGHT).due
@@ -60,3 +68,29 @@ def test_a_day_without_spends_is_nothing_and_dark() -> None:
     assert (simulated.total, simulated.tries, actual.busiest_ppm, simulated.dark_hours) == (0, 0, 0, 24)
     assert simulated.most_off_ppm == PPM
     assert simulate([(MINUTE_MS, 1)], 0, EVEN, "300", EVEN)[0].passed == 0
+
+
+@pytest.mark.parametrize(("day", "hours"), [(date(2026, 3, 29), 23), (date(2026, 10, 25), 25), (date(2026, 6, 1), 24)])
+def test_a_day_that_clocks_make_longer_or_shorter_is_spread_to_its_own_end(day: date, hours: int) -> None:
+    clock, number = BrandZone.of("Europe/Berlin").clock, day_number(day)
+    length, due = clock.day_length_ms(number), due_over(Pace((None,) * 7, PPM, "300"), clock, number)
+    assert length == hours * HOUR_MS
+    rush = [(ms, UNIT) for ms in range(0, length, 15_000)]
+    simulated, actual = simulate(rush, LIMIT, due, "300", due, length)
+    assert (len(simulated.spent), len(simulated.marks()), simulated.total) == (hours * 12, hours * 12 + 1, LIMIT)
+    assert (simulated.marks()[-1], simulated.marks()[-3]) == (LIMIT, LIMIT * due(length - 2 * SLOT_MS) // PPM)
+    assert simulated.marks()[-3] < LIMIT
+    assert (simulated.dark_hours, actual.dark_hours) == (0, 0)
+    assert simulated.most_off_ppm <= PPM // 1440
+    idle, _ = simulate([], LIMIT, due, "300", due, length)
+    assert idle.dark_hours == hours
+
+
+def test_the_hours_below_a_picture_are_those_that_clocks_show() -> None:
+    berlin = BrandZone.of("Europe/Berlin").clock
+    short, long, usual = (
+        dict(clock_hours(berlin, day_number(date(2026, *day)))) for day in ((3, 29), (10, 25), (6, 1))
+    )
+    assert (short[0], short[3], short[24]) == (0, 2 * HOUR_MS, 23 * HOUR_MS)
+    assert (long[0], long[3], long[24]) == (0, 4 * HOUR_MS, 25 * HOUR_MS)
+    assert usual == {hour: hour * HOUR_MS for hour in range(0, 25, 3)} == dict(clock_hours())

@@ -71,3 +71,23 @@ def paced(barrier: Any, answers: Any, over: Any, url: str, movable_clock: str) -
             place += 1
             outcomes.append(client.try_spend(81 * 65536 + 1 + place % 2, "0.70").outcome)
         answers.put((outcomes.count("accepted"), len(outcomes)))
+
+
+def rated(
+    barrier: Any, answers: Any, over: Any, url: str, movable_clock: str, ticks: int, offers: int, micros: int
+) -> None:
+    """Offers of each tick: those that the watch says should be bid on are tried."""
+    campaign = 81 * 65536 + 1
+    with swapping({"lib/clock.lua": movable_clock}):
+        client = BudgetClient.from_url(url, timeout_ms=20_000)
+        with client.watch(campaigns=[campaign]) as watch:
+            assert watch.wait_ready(CROWD_S), watch.why
+            tried = accepted = 0
+            for _ in range(ticks):
+                barrier.wait(CROWD_S)
+                for _ in range(offers):
+                    if watch.should_bid(campaign):
+                        tried += 1
+                        accepted += bool(client.try_spend(campaign, amount_micros=micros))
+                barrier.wait(CROWD_S)
+    answers.put((accepted, tried))

@@ -9,7 +9,7 @@ from engine.domain.pacing import Pacing, compiled
 from engine.domain.periods import MINUTE_MS, next_month_ms
 from engine.live.admin import BrandPlan
 from engine.live.keys import keys_of_brand
-from tests.faults.crowd import CROWD_S, Crowd, paced
+from tests.faults.crowd import CROWD_S, PROCESSES, Crowd, paced, rated
 from tests.live.plant import BRAND, MOVABLE_CLOCK, Plant
 from tests.model import pacing as model
 from tests.processes.conftest import until
@@ -55,3 +55,28 @@ def test_v14_a_storm_on_a_paced_budget_is_never_more_than_one_amount_over_its_cu
             before += 1
     assert before == sum(accepted for accepted, _ in told) and sum(tries for _, tries in told) > before
     assert DAILY - 700_000 < spent <= DAILY and plant.spent() == spent
+
+
+def test_eight_bidders_that_obey_the_rate_spend_along_the_plan_and_are_refused_little(
+    plant: Plant, clock: None, hot_url: str
+) -> None:
+    begins, minutes, ticks, offers = next_month_ms(plant.live.now_ms()) + 12 * 60 * MINUTE_MS, 20, 10, 3
+    # Five times what the plan has: without a rate four of five tries would be refused.
+    plan = model.allowed(PARTS, DAILY, begins + MINUTE_MS) - model.allowed(PARTS, DAILY, begins)
+    price = 5 * plan // (ticks * offers * PROCESSES)
+    plant.at(begins)
+    plant.brand(daily="100")
+    assert plant.live.publish(plant.instance, BrandPlan(BRAND, 2, DAILY, None, False, False, PARTS), [])
+    plant.plain.hset(plant.key(), f"d:{begins // 86_400_000}", model.allowed(PARTS, DAILY, begins))
+    crowd = Crowd(rated, hot_url, MOVABLE_CLOCK, minutes * ticks, offers, price)
+    for tick in range(minutes * ticks):
+        plant.at(begins + tick * MINUTE_MS // ticks + MINUTE_MS // ticks // 2)
+        crowd.barrier.wait(CROWD_S)
+        crowd.barrier.wait(CROWD_S)
+    told = crowd.told()
+    crowd.end()
+    accepted, tried = sum(one for one, _ in told), sum(tries for _, tries in told)
+    due = model.allowed(PARTS, DAILY, begins + minutes * MINUTE_MS)
+    assert due - 2 * plan < plant.spent() <= due + price
+    assert tried < minutes * ticks * offers * PROCESSES // 2
+    assert accepted > tried * 6 // 10, (accepted, tried)

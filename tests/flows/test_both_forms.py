@@ -13,6 +13,7 @@ from engine.client.batches import PACKED_FROM
 from engine.client.sync import Spend
 from engine.domain.ids import shard_of
 from engine.domain.periods import at_ms, ms_of
+from engine.domain.zone_text import Zone
 from engine.flows.persist.gather import Gathered, gather
 from engine.flows.persist.packing import Singles, packs_of, single_rows
 from engine.flows.persist.persister import HistoryLost, Persister, in_sequence
@@ -39,7 +40,15 @@ from tests.flows.test_persist import brand_with_campaigns, rows
 from tests.flows.test_verify import failed
 
 SPENDS: Final = "SELECT * FROM spend ORDER BY shard, generation, n, position"
-_TABLES: Final = ("campaign_day", "campaign_hour", "mixed_request", "hold", "refund", "counter_correction")
+_TABLES: Final = (
+    "campaign_day",
+    "campaign_hour",
+    "brand_minute",
+    "mixed_request",
+    "hold",
+    "refund",
+    "counter_correction",
+)
 _WRONG: Final = (
     # Each is an entry that no script writes: too large an amount, another shard's campaign, no campaign, no id.
     "65537,9999999999999,,;",
@@ -136,7 +145,7 @@ def seen(system: System, brand: int, campaigns: list[int]) -> dict[str, Any]:
         out["bounds"] = refund_bounds.bounds_of(conn, brand, today, events)
         out["tries"] = audit_plan.recent_rows(conn, brand, since, 500)
         instants = [row.recorded_at for row in out["recent"]]
-        out["until"] = history.spent_until(conn, [(brand, at) for at in instants[::40]])
+        out["until"] = history.spent_until(conn, [(brand, at, Zone()) for at in instants[::40]])
         out["again"] = audit.events_again(conn, today)
         for at in (instants[0], instants[len(instants) // 2], instants[-20], instants[-3]):
             for query in ("spends_since(:at)", "spends_of(:brand, :first, :at)", "spends_of(:brand, :at, 'infinity')"):

@@ -232,3 +232,39 @@ def test_a_brake_that_is_none_is_refused_by_name_and_nothing_changes(ready: Syst
     with pytest.raises(InvalidBudget, match="breaker"):
         ready.manage.create_campaign(one >> 16, "x", None, None, "anna", brake=Brake(None, amount))
     assert ready.catalog.campaign(one).brake == Brake()
+
+
+@pytest.mark.parametrize("wiped", [False, True])
+def test_after_a_rebuild_the_limit_and_the_breaker_count_what_the_minute_has_spent(clock: System, wiped: bool) -> None:
+    brand_id, one = braked(clock)
+    assert clock.client.record_spend(one, "2")
+    at(clock, NOON + MINUTE_MS)
+    assert clock.client.record_spend(one, "3", event_id="e")
+    assert clock.client.refund(one, "1", event_id="e")
+    assert clock.client.settle(clock.client.reserve(one, "0.5").hold_id or "", "0.5")
+    at(clock, NOON + MINUTE_MS + 1)
+    persisted(clock)
+    if wiped:
+        clock.hot_redis.flushdb()
+        at(clock, NOON + MINUTE_MS + 1)
+    clock.rebuilder.rebuild(range(64) if wiped else [shard_of(brand_id)])
+    assert clock.client.try_spend(one, "0.500001").reasons == ("rate",)
+    assert clock.client.try_spend(one, "0.5")
+    assert clock.client.record_spend(one, "1").reasons == ("rate",)
+    assert clock.client.record_spend(one, "0.000001").reasons == ("rate", "breaker")
+    persisted(clock)
+    assert found(clock) == {}
+
+
+def test_a_rebuild_in_the_minute_in_which_a_person_closed_the_breaker_does_not_open_it_again(clock: System) -> None:
+    brand_id, one = braked(clock)
+    assert clock.client.record_spend(one, "7").reasons == ("rate", "breaker")
+    persisted(clock)
+    assert clock.manage.resume_campaign(one, "anna").published
+    with clock.db.begin() as conn:
+        conn.execute(text("UPDATE campaign SET breaker_closed_at = :at"), {"at": TRIPPED})
+    clock.rebuilder.rebuild([shard_of(brand_id)])
+    assert clock.client.record_spend(one, "5").reasons == ("rate",)
+    assert clock.client.record_spend(one, "0.000001").reasons == ("rate", "breaker")
+    persisted(clock)
+    assert found(clock) == {}

@@ -262,6 +262,7 @@ def test_left_half_way_nothing_is_there_and_what_was_there_stays(closed: System,
     assert exported_rows(tmp_path) == logged(closed)
 
 
+@pytest.mark.long
 def test_a_large_day_is_written_in_little_memory_and_a_lost_postgresql_leaves_nothing(
     clock: System, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

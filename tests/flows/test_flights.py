@@ -249,3 +249,25 @@ def test_a_campaign_that_the_catalog_lost_comes_back_with_its_flights(clock: Sys
         conn.execute(text("UPDATE brand SET next_ordinal = 1"))
     clock.restored.take_back()
     assert clock.catalog.campaign(one).flights == planned
+
+
+@pytest.mark.parametrize("wiped", [False, True])
+def test_a_rebuild_in_the_middle_of_a_day_keeps_its_part_of_a_flight(clock: System, wiped: bool) -> None:
+    at(clock, NOON)
+    brand_id, (one,) = brand_with_campaigns(clock)
+    clock.persister.drain_all()
+    begins = NOON - 12 * HOUR_MS
+    assert clock.manage.add_flight(one, "anna", begins, begins + 4 * DAY_MS, 8_000_000, False, "even").published
+    assert clock.client.try_spend(one, "1.5")
+    at(clock, NOON + DAY_MS)
+    assert clock.client.try_spend(one, "2.2").reasons == ("campaign_daily_budget",)
+    assert clock.client.try_spend(one, "1")
+    persisted(clock)
+    if wiped:
+        clock.hot_redis.flushdb()
+        at(clock, NOON + DAY_MS)
+    clock.rebuilder.rebuild(range(64) if wiped else [shard_of(brand_id)])
+    assert clock.client.try_spend(one, "1.17").reasons == ("campaign_daily_budget",)
+    assert clock.client.try_spend(one, "1.16")
+    persisted(clock)
+    assert not found(clock)

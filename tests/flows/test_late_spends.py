@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import date
 
 import pytest
+from sqlalchemy import text
 
 from engine.domain.ids import SHARDS, shard_of
 from engine.domain.periods import DAY_MS, HOUR_MS, MINUTE_MS, at_ms, day_of
@@ -26,9 +28,9 @@ YESTERDAY, TODAY = date(2037, 11, 30), date(2037, 12, 1)
 GRACE = 90
 
 
-def with_grace(system: System) -> tuple[int, int]:
-    """A brand in a system with a grace, at the noon before a month's end."""
-    at(system, MIDNIGHT - 12 * HOUR_MS)
+def with_grace(system: System, hours: int = 12) -> tuple[int, int]:
+    """A brand in a system with a grace, so many hours before a month's end."""
+    at(system, MIDNIGHT - hours * HOUR_MS)
     brand_id, (one,) = brand_with_campaigns(system, daily=10_000_000)
     born_on_the_moved_clock(system)
     system.persister.drain_all()
@@ -85,28 +87,102 @@ def test_late_spends_are_logged_summed_and_closed_on_their_own_day_and_month(clo
     assert not found(clock)
 
 
-def test_a_rebuild_keeps_late_spends_on_their_day_and_takes_further_ones_today(clock: System) -> None:
-    brand_id, one = with_grace(clock)
+def dated(system: System, ms: int) -> None:
+    """Dates the last changes of the catalog by the moved clock."""
+    with system.db.begin() as conn:
+        conn.execute(
+            text("UPDATE catalog_change SET at = :at WHERE at < :at AND old IS NOT NULL AND note IS NULL"),
+            {"at": at_ms(ms)},
+        )
+        conn.execute(text("UPDATE catalog_change SET note = 'dated' WHERE note IS NULL"))
+
+
+def rebuilt(system: System, brand_id: int, how: str) -> None:
+    """Rebuilds a brand's shard, from its journal or, where Redis lost all, from the log alone."""
+    if how == "wiped":
+        system.hot_redis.flushdb()
+        at(system, MIDNIGHT + 1)
+    else:
+        system.live.unmark(system.instance, shard_of(brand_id), "test")
+    system.rebuilder.rebuild(range(SHARDS) if how == "wiped" else [shard_of(brand_id)])
+
+
+@pytest.fixture
+def graceful(clock: System) -> System:
+    """A system whose setting is the grace, as its rebuilds know it."""
+    clock.settings = dataclasses.replace(clock.settings, late_grace_minutes=GRACE)
+    vars(clock).pop("rebuilder", None)
+    return clock
+
+
+@pytest.mark.parametrize("how", ["unmarked", "wiped"])
+def test_after_a_rebuild_late_spends_still_count_to_the_day_and_the_month_before(graceful: System, how: str) -> None:
+    system = graceful
+    brand_id, one = with_grace(system, 36)
     keys = keys_of_brand(brand_id)
-    at(clock, MIDNIGHT + 1)
+    assert system.client.record_spend(one, "1")
+    at(system, MIDNIGHT + 1)
     occurred = at_ms(MIDNIGHT - 1)
-    assert clock.client.record_spend(one, "3", event_id="e", occurred_at=occurred, request_id="first")
-    persisted(clock)
-    before = clock.hot_redis.hgetall(keys.brand(brand_id))
-    clock.live.unmark(clock.instance, shard_of(brand_id), "test")
-    clock.rebuilder.rebuild([shard_of(brand_id)])
-    after = clock.hot_redis.hgetall(keys.brand(brand_id))
-    field = f"d:{day_of(MIDNIGHT) - 1}".encode()
-    assert after[field] == before[field] == b"3000000"  # type: ignore[index]
-    again = clock.client.record_spend(one, "3", event_id="e", occurred_at=occurred, request_id="first")
+    assert system.client.record_spend(one, "3", event_id="e", occurred_at=occurred, request_id="first")
+    persisted(system)
+    before = system.hot_redis.hgetall(keys.brand(brand_id))
+    rebuilt(system, brand_id, how)
+    after = system.hot_redis.hgetall(keys.brand(brand_id))
+    day, month = f"d:{day_of(MIDNIGHT) - 1}".encode(), b"m:203711"
+    assert (after[day], after[month]) == (before[day], before[month]) == (b"3000000", b"4000000")  # type: ignore[index]
+    again = system.client.record_spend(one, "3", event_id="e", occurred_at=occurred, request_id="first")
     assert (again.outcome, again.daily_spend) == ("recorded", 0)
-    assert clock.client.record_spend(one, "3", event_id="e", occurred_at=occurred).outcome == "duplicate"
-    value = [clock.hot_redis.hget(key, f"{brand_id}:e") for key in keys.events]
+    assert system.client.record_spend(one, "3", event_id="e", occurred_at=occurred).outcome == "duplicate"
+    value = [system.hot_redis.hget(key, f"{brand_id}:e") for key in keys.events]
     assert f"{one},3000000,{day_of(MIDNIGHT) - 1}".encode() in value
-    assert clock.client.record_spend(one, "1", occurred_at=occurred).daily_spend == 1
-    persisted(clock)
-    assert not found(clock)
-    assert clock.hot_redis.hget(keys.shard, "layout") == b"2"
+    assert system.client.try_spend(one, "7", occurred_at=occurred).daily_spend == 0
+    assert system.client.try_spend(one, "0.000001", occurred_at=occurred).reasons == ("daily_budget",)
+    persisted(system)
+    assert not found(system)
+    assert system.hot_redis.hget(keys.shard, "layout") == b"2"
+    at(system, MIDNIGHT + GRACE * MINUTE_MS)
+    closed = system.closer.close_ended()
+    assert (closed.days > 0, closed.months > 0, closed.drift) == (True, True, [])
+    totals = "SELECT period, starts_on, spend_micros FROM period_total WHERE starts_on >= '2037-11-30' OR period = 'month' ORDER BY 1"
+    assert rows(system, totals) == [("day", YESTERDAY, 10_000_000), ("month", date(2037, 11, 1), 11_000_000)]
+    assert not found(system)
+
+
+@pytest.mark.parametrize("how", ["unmarked", "wiped"])
+def test_after_a_rebuild_a_late_try_is_checked_against_the_limits_of_its_day(graceful: System, how: str) -> None:
+    system = graceful
+    brand_id, one = with_grace(system)
+    assert system.manage.update_campaign(one, "anna", daily_budget_micros=6_000_000).published
+    dated(system, MIDNIGHT - HOUR_MS)
+    at(system, MIDNIGHT + 1)
+    occurred = at_ms(MIDNIGHT - 1)
+    assert system.manage.update_brand(brand_id, "anna", daily_budget_micros=50_000_000).published
+    assert system.manage.update_campaign(one, "anna", daily_budget_micros=30_000_000).published
+    assert system.manage.update_campaign(one, "anna", daily_budget_micros=40_000_000).published
+    dated(system, MIDNIGHT + 1)
+    rebuilt(system, brand_id, how)
+    assert system.client.try_spend(one, "6.000001", occurred_at=occurred).reasons == ("campaign_daily_budget",)
+    assert system.client.try_spend(one, "6", occurred_at=occurred)
+    assert system.manage.update_campaign(one, "anna", daily_budget_micros=None).published
+    refused = system.client.try_spend(one, "4.000001", occurred_at=occurred)
+    assert refused.reasons == ("daily_budget", "campaign_daily_budget")
+    assert system.client.try_spend(one, "30").daily_spend == 30
+    persisted(system)
+    assert not found(system)
+
+
+@pytest.mark.parametrize("how", ["unmarked", "wiped"])
+def test_after_the_close_of_the_day_a_rebuild_opens_it_no_more(graceful: System, how: str) -> None:
+    system = graceful
+    brand_id, one = with_grace(system)
+    assert stamps(system.live, system.instance, range(SHARDS), grace_minutes=0)
+    at(system, MIDNIGHT + 1)
+    assert system.closer.close_ended().days > 0
+    assert stamps(system.live, system.instance, range(SHARDS), grace_minutes=GRACE)
+    rebuilt(system, brand_id, how)
+    assert system.client.record_spend(one, "3", occurred_at=at_ms(MIDNIGHT - 1)).daily_spend == 3
+    persisted(system)
+    assert not found(system)
 
 
 def test_a_refund_of_a_late_spend_belongs_to_the_day_to_which_it_is_booked(clock: System) -> None:

@@ -270,7 +270,7 @@ def test_what_is_past_its_time_is_dropped_by_the_daily_close(ready: System) -> N
                 text("INSERT INTO mixed_request SELECT 1, 1, :n, 'r', 'd', 'o', now() - make_interval(days => :n)"),
                 {"n": days},
             )
-    assert jobs.tidy(ready) == (5, 1)
+    assert jobs.tidy(ready) == (5, 1, 0, 0, 0)
     assert rows(ready, "SELECT n FROM mixed_request") == [(0,)]
 
 

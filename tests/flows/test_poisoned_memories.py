@@ -18,6 +18,7 @@ from engine.wiring import System
 from tests.flows.test_holds_and_quarantine import poison
 from tests.flows.test_one_bad_shard import two_brands
 from tests.flows.test_persist import rows
+from tests.patience import in_time
 
 LONG_RUNS = (
     "tk*20000000", "tk*999999999", "tk*9007199254740993", "tk*1001", "tx8*500,k*501", "rk*1,x8*1,k*", "dk*k*999999991", "zk*1", "tk*1;d*1", "\x00", "t",
@@ -37,7 +38,7 @@ def test_outcomes_that_no_call_has_are_set_aside_before_they_are_made_and_the_sp
     with ready.db.connect() as conn:
         (row,) = quarantine.rows(conn)
     assert "outcomes of a call" in row.reason or "no verb" in row.reason
-    assert time.monotonic() - began < 5
+    assert in_time(time.monotonic() - began, 5)
 
 
 def test_a_packed_call_of_more_spends_than_a_call_has_is_set_aside_whole(ready: System) -> None:
@@ -68,7 +69,7 @@ def test_a_call_whose_remembered_outcomes_are_not_its_own_waits_for_a_rebuild_an
     began = time.monotonic()
     assert ready.client.record_spend(campaign, "4", request_id="r").outcome == "not_ready"
     assert ready.client.record_spend(other, "1").outcome == "recorded"
-    assert time.monotonic() - began < 1
+    assert in_time(time.monotonic() - began, 1)
     assert len(ready.rebuilder.rebuild_missing()) == 1
     assert ready.client.record_spend(campaign, "4", request_id="r").outcome == "recorded"
     ready.persister.drain_all()

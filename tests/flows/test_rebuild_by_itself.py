@@ -136,6 +136,7 @@ def test_a_lost_journal_is_reported_with_the_last_number_that_postgresql_has(rea
     assert failed(ready) == {}
 
 
+@pytest.mark.long
 def test_a_thousand_brands_with_two_campaigns_each_are_ready_again_in_under_ten_seconds(ready: System) -> None:
     with ready.db.begin() as conn:
         conn.execute(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.pacing_replay import replayed
 from engine.client.sync import Spend
 from engine.domain.curves import STRAIGHT, curve_of
 from engine.domain.gate import Gate
@@ -68,6 +69,17 @@ def test_a_real_log_at_its_own_instants_is_paced_try_by_try_as_the_model_says(cl
     assert hours == {
         spend.occurred_at.hour for spend, outcome in decided if outcome == ACCEPTED and spend.occurred_at is not None
     }
+
+
+@pytest.mark.skipif(not IPINYOU.exists(), reason="the iPinYou sample is not part of the product")
+@pytest.mark.parametrize("mode", ["ahead", "traffic"])
+def test_a_real_log_at_its_own_instants_is_spent_along_its_plan(clock: System, mode: str) -> None:
+    found = replayed(clock, IPINYOU, mode, clock.live.now_ms() // DAY_MS + 1)
+    assert found.alike == found.course.tries > LINES
+    assert found.off_ppm < 1_000
+    assert 0 <= found.course.total - found.due < 3_000, "one amount ahead of the curve at most"
+    assert max(found.errors) < 0.15
+    assert 550_000 < found.course.refused_ppm < 650_000
 
 
 def test_in_real_time_each_line_is_as_long_after_the_first_as_in_the_file() -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from engine import BudgetClient, InvalidInput, Spend
+from engine import AsyncBudgetClient, BudgetClient, BudgetError, InvalidInput, Spend
 from engine.client import resend
+from engine.client.aio import resend as aio_resend
 from engine.client.resend import ResendingTransport
 from engine.wiring import System
 from tests.flows.test_persist import rows
@@ -27,6 +30,13 @@ def look(client: BudgetClient) -> None:
     wire = client._wire
     assert isinstance(wire, ResendingTransport)
     wire.check()
+
+
+def until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def lose_all(system: System) -> None:
@@ -112,6 +122,68 @@ def test_calls_older_than_the_window_are_not_kept_and_nothing_is_sent_without_ne
         look(by_hand)
     assert len(shard.calls) == 0
     exact(ready, 1, 1_000_000)
+
+
+def test_a_client_that_is_closed_right_after_a_loss_sends_its_calls_again_first(
+    ready: System, by_hand: BudgetClient
+) -> None:
+    campaign = campaign_with(ready)
+    for _ in range(3):
+        by_hand.record_spend(campaign, "1")
+    look(by_hand)
+    lose_all(ready)
+    by_hand.close()
+    exact(ready, 3, 3_000_000)
+
+
+def test_a_client_that_is_closed_while_its_shard_is_lost_waits_for_the_rebuild(
+    ready: System, by_hand: BudgetClient
+) -> None:
+    campaign = campaign_with(ready)
+    by_hand.record_spend(campaign, "1")
+    look(by_hand)
+    ready.hot_redis.flushall()
+    closing = threading.Thread(target=by_hand.close)
+    closing.start()
+    wire = by_hand._wire
+    assert isinstance(wire, ResendingTransport)
+    until(lambda: wire._kept.unsure() == 1)
+    assert ready.rebuilder.rebuild_missing()
+    closing.join(PATIENCE_S)
+    exact(ready, 1, 1_000_000)
+
+
+def test_an_asyncio_client_that_is_closed_right_after_a_loss_sends_its_calls_again_first(
+    ready: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    campaign = campaign_with(ready)
+    monkeypatch.setattr(aio_resend, "CHECK_S", 3600.0)
+
+    async def spends() -> None:
+        client = AsyncBudgetClient.from_url(ready.settings.redis_url, timeout_ms=5000, resend_s=5)
+        await client.record_spend(campaign, "1")
+        await asyncio.sleep(0.1)
+        resender = client._sender._resender
+        assert resender is not None
+        await resender._check()
+        await asyncio.to_thread(lose_all, ready)
+        await client.aclose()
+        with pytest.raises(BudgetError, match="closed"):
+            await client.record_spend(campaign, "1")
+
+    asyncio.run(spends())
+    exact(ready, 1, 1_000_000)
+
+
+def test_a_client_whose_server_stays_away_is_closed_in_time_and_says_what_may_be_lost(
+    ready: System, by_hand: BudgetClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    by_hand.record_spend(campaign_with(ready), "1")
+    look(by_hand)
+    ready.hot_redis.flushall()
+    monkeypatch.setattr(resend, "CLOSE_S", 0.3)
+    by_hand.close()
+    assert "closed while 1 acknowledged calls of the last seconds could not be looked at" in caplog.text
 
 
 @pytest.mark.parametrize("odd", [-1, 61, "5", True, float("nan")])

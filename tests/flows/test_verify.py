@@ -61,7 +61,7 @@ def sql(system: System, statement: str) -> None:
 def test_refunds_holds_corrections_and_a_backlog_add_up_before_and_after_persisting(spent: System) -> None:
     found = verified(spent)
     assert {name: check.findings for name, check in found.items() if check.findings} == {}
-    assert list(found) == ["V1", "V2", "V3", "V4", "V5", "V7", "V8", "V9", "V10", "V11", "V12", "V13", "V16"]
+    assert list(found) == ["V1", "V2", "V3", "V4", "V5", "V7", "V8", "V9", "V10", "V11", "V12", "V13", "V15", "V16"]
     spent.persister.drain_all()
     assert failed(spent) == {}
 

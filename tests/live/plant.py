@@ -14,9 +14,10 @@ from engine.domain.ids import SHARDS, brand_of, shard_of
 from engine.domain.money import parse_budget
 from engine.domain.periods import at_ms
 from engine.domain.schedule import DAYS, Schedule
-from engine.live.admin import BrandPlan, CampaignPlan, LiveRedis
+from engine.live.admin import LiveRedis
 from engine.live.journal import Entry, Journal, decode
 from engine.live.keys import keys_of_brand, shard_keys
+from engine.live.published_plans import BrandPlan, CampaignPlan
 from engine.live.scripts import script
 from engine.live.transport.plain import PlainRedis
 from engine.live.transport.pool import Call

@@ -269,12 +269,12 @@ def test_a_brake_that_is_malformed_takes_the_shard_out_of_use(
     assert client.try_spend(CAMPAIGN, amount_micros=1).detail == "lost"
 
 
-def test_a_minute_with_the_parts_of_pacing_keeps_them(plant: Plant, client: BudgetClient, now: int) -> None:
+def test_a_minute_that_pacing_left_is_counted_on_by_the_brake(plant: Plant, client: BudgetClient, now: int) -> None:
     brake(plant, 2, Brake(100, None, 1))
-    plant.plain.hset(HASH, "s", f"{now // MINUTE_MS},30,7,8,9")
+    plant.plain.hset(HASH, "s", f"{now // MINUTE_MS},30,7,8,9000")
     assert client.try_spend(CAMPAIGN, amount_micros=71).reasons == ("rate",)
     assert client.try_spend(CAMPAIGN, amount_micros=70)
-    assert fields(plant, "s") == [b"%d,100,7,8,9" % (now // MINUTE_MS)]
+    assert fields(plant, "s") == [b"%d,100" % (now // MINUTE_MS)]
 
 
 def test_the_fields_of_a_brake_stay_small_and_nothing_of_it_is_there_without(plant: Plant, now: int) -> None:

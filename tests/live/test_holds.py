@@ -10,7 +10,7 @@ import pytest
 from engine import BudgetClient, InvalidAmount, InvalidId, InvalidInput
 from engine.client.sync import Spend
 from engine.domain.ids import ORDINALS, SHARDS, shard_of
-from engine.domain.periods import day_of, month_of, ms_of
+from engine.domain.periods import HOUR_MS, day_of, month_of, ms_of
 from engine.live.keys import keys_of_brand
 from engine.live.scripts import LAYOUT, script
 from engine.live.transport.pool import Call
@@ -100,6 +100,22 @@ def test_a_late_settle_is_counted_once_and_marked(plant: Plant, client: BudgetCl
     unknown = client.settle(f"{CAMPAIGN}:never-held", "1")
     assert (unknown.outcome, unknown.mark, unknown.daily_spend) == ("settled", "late", Decimal(3))
     assert client.release(f"{CAMPAIGN}:nobody").outcome == "unknown_hold"
+
+
+def test_a_hold_that_was_released_and_is_settled_late_counts_once_over_the_turn_of_a_window(
+    plant: Plant, client: BudgetClient, clock: None
+) -> None:
+    noon = ms_of(datetime(2100, 3, 10, 12, tzinfo=UTC))
+    # A window's last minute, in each of the two hashes: one of them is read after the other.
+    for turn in (0, 1):
+        plant.at(noon + turn * HOUR_MS + 59 * 60_000)
+        plant.brand(daily="1000")
+        held = client.reserve(CAMPAIGN, "3", 30)
+        assert client.release(held.hold_id).outcome == "released"
+        plant.at(noon + (turn + 1) * HOUR_MS)
+        for _ in range(3):
+            late = client.settle(held.hold_id, "2")
+            assert (late.outcome, late.mark, late.daily_spend) == ("settled", "late", Decimal(2 * (turn + 1)))
 
 
 def test_settling_above_what_was_held_is_counted_and_marked_over(plant: Plant, client: BudgetClient) -> None:

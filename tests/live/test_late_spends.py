@@ -14,8 +14,8 @@ from engine.domain.brake import Brake
 from engine.domain.budget import OwnLimits
 from engine.domain.ids import shard_of
 from engine.domain.periods import HOUR_MS, MINUTE_MS, at_ms, day_of, month_of, ms_of
-from engine.live.admin import LifetimeBase
 from engine.live.keys import keys_of_brand
+from engine.live.published_plans import LifetimeBase
 from engine.live.registry import stamps
 from engine.live.scripts import LAYOUT, WITH_OWN_LIMITS, script
 from engine.live.transport.pool import Call

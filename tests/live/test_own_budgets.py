@@ -10,9 +10,10 @@ from engine.client.sync import BudgetClient, Spend
 from engine.domain.budget import NO_LIMITS, OwnLimits
 from engine.domain.periods import DAY_MS, day_of, month_of, next_month_ms
 from engine.domain.schedule import Schedule
-from engine.live.admin import BrandPlan, Brought, CampaignPlan, LifetimeBase
+from engine.live.admin import Brought
 from engine.live.keys import keys_of_brand, shard_keys
 from engine.live.packed import pack
+from engine.live.published_plans import BrandPlan, CampaignPlan, LifetimeBase
 from engine.live.scripts import LAYOUT, script
 from engine.live.transport.pool import Call
 from tests.live.plant import BRAND, CAMPAIGN, Plant

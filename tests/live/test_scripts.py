@@ -159,6 +159,35 @@ def test_a_function_that_one_other_alone_needs_takes_no_name_of_the_script() -> 
     ]
 
 
+def test_a_function_that_only_one_branch_needs_is_made_in_it_and_again_for_who_comes_later() -> None:
+    lines = [
+        "local function half(a) return a / 2 end",
+        "local function shared(a) return a end",
+        "local function quarter(a) return half(a) / 2 end",
+        "if shared(ARGV[1]) then",
+        "  -- make: quarter",
+        "  return quarter(shared(8))",
+        "end",
+        "return half(4)",
+    ]
+    assert placing.placed(lines) == [
+        lines[1], *lines[3:5], f"  {lines[0]}", f"  {lines[2]}", *lines[5:7], lines[0], lines[7],
+    ]  # fmt: skip
+
+
+def test_functions_that_are_reached_only_through_one_stand_in_its_block() -> None:
+    lines = [
+        "local function far() return 1 end",
+        "local function left() return far() end",
+        "local function right() return far() end",
+        "local function near() return left() + right() end",
+        "return near()",
+    ]
+    assert placing.placed(lines) == [
+        "local near", "do", *lines[:3], "function near() return left() + right() end", "end", lines[4],
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("name", scripts.NAMES)
 def test_a_script_has_room_for_names_of_the_next_features(name: str) -> None:
     """Lua allows 200 at a time."""

@@ -202,6 +202,7 @@ def test_each_process_is_given_the_secrets_that_it_needs_and_no_others() -> None
     assert given == {
         "web": set(forms),
         "scheduler": {"JOBS_REDIS_URL", "JOBS_REDIS_URL_FILE"},
+        "api": urls,
         "traffic": urls,
         **dict.fromkeys(QUEUES, urls),
     }

@@ -35,7 +35,7 @@ class Figures(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Answer:
     """One answer. reasons: why the campaign is not running after the call, or why it was refused. mark: `late` or `over`, of a settle.
-    detail: of `not_ready`, what is waited for. retry_ms: of a refusal that time alone ends, when."""
+    detail: of `not_ready`, what is waited for. retry_ms: of a refusal that time alone ends, when. pass_ppm: the campaign's pass rate."""
 
     outcome: str
     reasons: tuple[str, ...] = ()
@@ -43,3 +43,4 @@ class Answer:
     mark: str = ""
     detail: str = ""
     retry_ms: int | None = None
+    pass_ppm: int = 1_000_000

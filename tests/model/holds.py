@@ -11,7 +11,6 @@ from typing import Final, NamedTuple
 
 from engine.domain.causes import RATE
 from engine.domain.ids import brand_of
-from engine.domain.periods import day_of
 from tests.model.answers import (
     ACCEPTED,
     CONFLICT,
@@ -25,7 +24,7 @@ from tests.model.answers import (
     Answer,
 )
 from tests.model.journal import Entry, Row, Step, Verdict
-from tests.model.plan import Hold, count, refusal
+from tests.model.plan import Hold, ask, count, is_asked, refusal
 from tests.model.shard import End, Shard, hold_name
 
 RESERVE: Final = "reserve"
@@ -51,7 +50,7 @@ class Operation(NamedTuple):
 def operate(shard: Shard, operations: Sequence[Operation], clock: int) -> list[Answer]:
     """One call of several operations, judged in order. Raises shard.NotReady; nothing has changed then."""
     now = shard.now(clock)
-    brands = shard.named(operation.campaign_id for operation in operations)
+    brands = shard.named((operation.campaign_id for operation in operations), now)
     steps = shard.expire(brands, now)
     verdicts: list[Verdict] = []
     with shard.watching(brands, now) as changes:
@@ -68,7 +67,7 @@ def operate(shard: Shard, operations: Sequence[Operation], clock: int) -> list[A
                 None,
                 _MONEY[step.state],
                 step.hold_id,
-                day_of(now),
+                shard.campaigns[step.campaign_id].zone.day_of(now),
                 flight=shard.campaigns[step.campaign_id].counter(now),
             )
             for position, step in enumerate(steps)
@@ -102,6 +101,8 @@ def _reserve(shard: Shard, operation: Operation, end: End | None, now: int) -> t
     if hold or end:
         return Verdict(ACCEPTED) if hold or not end else Verdict(end.state), None
     causes = refusal(brand, shard.campaigns[operation.campaign_id], operation.micros, now)
+    if not causes or is_asked(causes):
+        ask(brand, shard.campaigns[operation.campaign_id], operation.micros, now)
     if causes:
         return Verdict(REFUSED, causes), None
     brand.holds[name] = Hold(operation.micros, now + operation.ttl_ms)

@@ -30,7 +30,7 @@ class Verdict(NamedTuple):
 
 
 class Row(NamedTuple):
-    """Money that an entry moved. kind: spend, over, late, refund, correction. day: the UTC day to which it belongs. flight: the
+    """Money that an entry moved. kind: spend, over, late, refund, correction. day: the day to which it belongs, of its brand. flight: the
     number of its flight's counter."""
 
     position: int
@@ -90,6 +90,10 @@ class Entry:
     asked: tuple[Asked, ...] = ()
     trips: tuple[Trip, ...] = ()
     """Breakers that opened, in the order of their campaigns."""
+    zones: frozenset[tuple[int, int]] = frozenset()
+    """Of each brand with a time zone, whose money it moves or is asked for, the offset in ms."""
+    carries: frozenset[tuple[int, int, int, int | None]] = frozenset()
+    """Of each brand whose day begins with it: brand, day, what the day before left, and the limit that it had."""
 
 
 Limits = Mapping[str, int | None]

@@ -11,11 +11,10 @@ from typing import Final, NamedTuple
 
 from engine.domain.causes import ORDER, PACING
 from engine.domain.ids import brand_of
-from engine.domain.periods import day_of
 from tests.model.answers import CONFLICT, LATE, OVER, REFUSED, RELEASED, UNKNOWN_CAMPAIGN
 from tests.model.journal import COUNTED, Entry, Row, Spend, Step, Verdict
 from tests.model.pacing import gap
-from tests.model.plan import Hold, count, is_held_back, switched_off
+from tests.model.plan import Hold, ask, count, is_held_back, switched_off
 from tests.model.shard import Call, Shard
 from tests.model.spends import RECORD, TRY
 
@@ -108,7 +107,7 @@ def draw(shard: Shard, call: Drawing, clock: int) -> str:
     known = shard.requests.recall(call.request_id, now)
     if known is None and call.first_sent and now - call.first_sent > shard.requests.window_ms - CLOCKS_APART_MS:
         return FORGOTTEN
-    brands = shard.named([call.campaign_id])
+    brands = shard.named([call.campaign_id], now)
     steps = shard.expire(brands, now)
     campaign = shard.campaigns.get(call.campaign_id)
     rows: list[Row] = []
@@ -123,9 +122,10 @@ def draw(shard: Shard, call: Drawing, clock: int) -> str:
                 steps.append(Step(*name, "open", left, 0, hold.expires_ms))
             else:
                 steps.append(Step(*name, RELEASED, 0))
+            ask(brand, campaign, total, now)
             for position, micros in enumerate(call.micros):
                 count(brand, campaign, micros, now)
-                row = Row(position, call.campaign_id, micros, None, kind, call.lease_id, day_of(now))
+                row = Row(position, call.campaign_id, micros, None, kind, call.lease_id, brand.zone.day_of(now))
                 rows.append(row._replace(flight=campaign.counter(now)))
             verdicts = (Verdict(COUNTED),) * len(content)
             shard.requests.remember(call.request_id, Call(TRY if kind == "spend" else RECORD, content, verdicts), now)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -9,6 +12,7 @@ from engine.domain.brake import NO_BRAKE, Brake
 from engine.domain.budget import NO_LIMITS, Budget, OwnLimits, used_up_causes
 from engine.domain.causes import (
     ARCHIVED,
+    BRAND_PAUSED,
     BREAKER,
     CAMPAIGN_DAILY_BUDGET,
     CAMPAIGN_MONTHLY_BUDGET,
@@ -24,10 +28,14 @@ from engine.domain.causes import (
     in_order,
 )
 from engine.domain.flights import PlannedFlight
-from engine.domain.periods import MINUTE_MS, day_of, day_start_ms, month_of
+from engine.domain.limit_changes import Step
+from engine.domain.periods import MINUTE_MS, day_start_ms
 from engine.domain.schedule import Schedule
+from engine.domain.zone_text import UTC, Zone
 from tests.model import pacing
 from tests.model.answers import Figures
+from tests.model.rollover import NO_CARRY, Carry, walk, with_carry
+from tests.model.steps import Turned, limits_at, turned
 
 
 class Hold(NamedTuple):
@@ -51,9 +59,9 @@ LIFETIME: Final = "f:0"
 """A campaign's whole life, as a period that never ends."""
 
 
-def periods_of(ms: int) -> tuple[str, str]:
-    """The day and the month that an instant belongs to."""
-    return f"d:{day_of(ms)}", f"m:{month_of(ms)}"
+def periods_of(ms: int, zone: Zone = UTC) -> tuple[str, str]:
+    """The day and the month that an instant belongs to, by the clock of a brand."""
+    return f"d:{zone.day_of(ms)}", f"m:{zone.month_of(ms)}"
 
 
 @dataclass(slots=True)
@@ -72,13 +80,20 @@ class Campaign:
     flights: tuple[PlannedFlight, ...] = ()
     limits_then: tuple[int, tuple[int | None, ...]] | None = None
     """A day, and the limits that it had at its end."""
+    day_ends: dict[int, tuple[int | None, ...]] = field(default_factory=dict)
+    """The same by the catalog, of days after which they changed."""
     pace: tuple[str, ...] = ()
+    steps: tuple[Step, ...] = ()
     spent: Counter = field(default_factory=Counter)
     since: dict[str, int] = field(default_factory=dict)
     brake: Brake = NO_BRAKE
     minute: tuple[int, int] = (0, 0)
+    rate: pacing.Rate | None = None
+    begun: pacing.Rate | None = None
     base: tuple[int, int] = (0, 0)
     broken_ms: int | None = None
+    zone: Zone = UTC
+    """Of its brand."""
 
     @property
     def owner_id(self) -> int:
@@ -109,27 +124,57 @@ class Campaign:
         if not self.flights or self.flight(now):
             return None
         start = min((flight.starts_ms for flight in self.flights if flight.starts_ms > now), default=None)
-        return start if start is not None and self.schedule.is_within_ms(start) else None
+        return start if start is not None and self.schedule.is_within_ms(self.zone.local_ms(start)) else None
 
     def budgets(self, now: int) -> tuple[Budget, ...]:
         """Its own, in order. The flight in force stands in the place of the life."""
         flight = self.flight(now)
-        daily, monthly, lifetime = self.limits
-        limits = (daily, monthly, flight.limit if flight else lifetime)
-        periods = (*periods_of(now), flight.field if flight else LIFETIME)
+        daily, monthly, lifetime = limits_at(self.limits, self.steps, now)
+        limits = (self.daily_limit(now, daily), monthly, flight.limit if flight else lifetime)
+        periods = (*periods_of(now, self.zone), flight.field if flight else LIFETIME)
         own = zip(OWN_BUDGETS, limits, periods, strict=True)
         budgets = (Budget(cause, limit, self.spent[period]) for cause, limit, period in own)
         return (*budgets, Budget(RATE, self.brake.limit, self.in_minute(now)))
 
+    def daily_limit(self, now: int, own: int | None) -> int | None:
+        """Its own daily budget, or the day's part of a flight that is spread evenly, where that is less."""
+        flight = self.flight(now)
+        if flight is None or not flight.even:
+            return own
+        day = self.zone.day_of(now)
+        morning = self.zone.midnight_ms(day)
+        begins, ends = max(morning, flight.starts_ms), min(self.zone.midnight_ms(day + 1), flight.ends_ms)
+        share = (ends - begins) * 10_000_000 // (flight.ends_ms - begins)
+        today, all_of_it = self.spent[periods_of(now, self.zone)[0]], self.spent[flight.field]
+        if flight.counter == flight.no and flight.starts_ms > morning:
+            # Its counter began today, beside what the day had spent before.
+            part = max(0, flight.limit * share // 10_000_000 + today - all_of_it)
+        else:
+            before_today = max(0, all_of_it - today)
+            part = max(0, flight.limit - before_today) * share // 10_000_000
+        return part if own is None else min(own, part)
+
     def used_up(self, now: int) -> tuple[str, ...]:
         return used_up_causes(self.budgets(now))
 
-    def paced(self, now: int, held: int) -> pacing.Owner | None:
-        """Its pacing, where its daily budget has one. held: what it has on hold."""
-        limit = self.limits.daily
+    def turned(self, now: int) -> dict[str, Turned]:
+        """What the last step turned and no call told since, by the budgets' causes."""
+        found = {
+            cause: turned(
+                self.limits, self.steps, self.spent[period], place, self.since.get(cause), now,
+                lambda limit, place=place: self.daily_limit(now, limit) if place == 0 else limit,
+            )
+            for place, (cause, period) in enumerate(zip(OWN_BUDGETS[:2], periods_of(now, self.zone), strict=True))
+        }  # fmt: skip
+        return {cause: one for cause, one in found.items() if one}
+
+    def paced(self, now: int, held: int, at: int | None = None) -> pacing.Owner | None:
+        """Its pacing, where its daily budget has one. held: what it has on hold. at: the instant whose limit counts, now by default."""
+        limit = self.daily_limit(now, limits_at(self.limits, self.steps, now if at is None else at)[0])
         if not self.pace or limit is None:
             return None
-        return pacing.Owner(self.pace, limit, self.spent[periods_of(now)[0]], self.in_minute(now), held)
+        spent = self.spent[periods_of(now, self.zone)[0]]
+        return pacing.Owner(self.pace, limit, spent, self.in_minute(now), held, self.zone)
 
 
 @dataclass(slots=True)
@@ -142,11 +187,45 @@ class Brand:
     archived: bool
     limits_then: tuple[int, tuple[int | None, ...]] | None = None
     """A day, and the limits that it had at its end."""
+    day_ends: dict[int, tuple[int | None, ...]] = field(default_factory=dict)
+    """The same by the catalog, of days after which they changed."""
     pace: tuple[str, ...] = ()
+    steps: tuple[Step, ...] = ()
     spent: Counter = field(default_factory=Counter)
     since: dict[str, int] = field(default_factory=dict)
     holds: dict[tuple[int, str], Hold] = field(default_factory=dict)
     minute: tuple[int, int] = (0, 0)
+    rate: pacing.Rate | None = None
+    begun: pacing.Rate | None = None
+    """The rate of the present call's minute, which is kept where the call asks or counts anything."""
+    zone: Zone = UTC
+    paused: bool = False
+    closed: int = 0
+    """With a zone: the last of its days that takes no late spends."""
+    born_ms: int = 0
+    """When it was made, by the catalog."""
+    cap: int | None = None
+    """Of its rollover."""
+    kept: Carry = NO_CARRY
+    """The carry that was last written and told."""
+    opened: Carry = NO_CARRY
+    """That of the present day, as the day's first call found it."""
+
+    def carry(self, now: int) -> Carry:
+        """What its day begins with."""
+        day = self.zone.day_of(now)
+        if self.cap is not None and self.opened.day != day:
+            self.opened = walk(self.kept, day, self.cap, self.limits, self.steps, self.spent, self.zone)
+        return self.opened
+
+    def carried(self, now: int) -> int:
+        """What is carried into its day."""
+        return 0 if self.cap is None else min(self.cap, self.carry(now).left)
+
+    def limits_on(self, now: int, at: int | None = None) -> tuple[int | None, ...]:
+        """The limits at an instant, now by default, with what is carried into the present day."""
+        daily, monthly = limits_at(self.limits, self.steps, now if at is None else at)
+        return with_carry(daily, self.carried(now)), monthly
 
     @property
     def owner_id(self) -> int:
@@ -169,18 +248,30 @@ class Brand:
         """What a spend is checked against, in order."""
         return tuple(
             Budget(cause, limit, self.spent[period])
-            for cause, limit, period in zip(BUDGETS, self.limits, periods_of(now), strict=True)
+            for cause, limit, period in zip(BUDGETS, self.limits_on(now), periods_of(now, self.zone), strict=True)
         )
 
     def used_up(self, now: int) -> tuple[str, ...]:
         return used_up_causes(self.budgets(now))
 
-    def paced(self, now: int, held: int) -> pacing.Owner | None:
+    def turned(self, now: int) -> dict[str, Turned]:
         """As of a campaign."""
-        limit = self.limits[0]
+        found = {
+            cause: turned(
+                self.limits, self.steps, self.spent[period], place, self.since.get(cause), now,
+                lambda limit, place=place: with_carry(limit, self.carried(now)) if place == 0 else limit,
+            )
+            for place, (cause, period) in enumerate(zip(BUDGETS, periods_of(now, self.zone), strict=True))
+        }  # fmt: skip
+        return {cause: one for cause, one in found.items() if one}
+
+    def paced(self, now: int, held: int, at: int | None = None) -> pacing.Owner | None:
+        """As of a campaign."""
+        limit = self.limits_on(now, at)[0]
         if not self.pace or limit is None:
             return None
-        return pacing.Owner(self.pace, limit, self.spent[periods_of(now)[0]], self.in_minute(now), held)
+        spent = self.spent[periods_of(now, self.zone)[0]]
+        return pacing.Owner(self.pace, limit, spent, self.in_minute(now), held, self.zone, self.cap is not None)
 
     def figures(self, now: int) -> Figures:
         daily, monthly = self.budgets(now)
@@ -192,9 +283,10 @@ def switched_off(brand: Brand, campaign: Campaign, now: int) -> tuple[str, ...]:
     causes = {
         MANUAL: not campaign.enabled,
         ARCHIVED: campaign.archived or brand.archived,
-        SCHEDULE: not campaign.schedule.is_within_ms(now),
+        SCHEDULE: not campaign.schedule.is_within_ms(brand.zone.local_ms(now)),
         FLIGHT: bool(campaign.flights) and campaign.flight(now) is None,
         BREAKER: campaign.broken_ms is not None,
+        BRAND_PAUSED: brand.paused,
     }
     return tuple(cause for cause in ORDER if causes.get(cause))
 
@@ -213,9 +305,13 @@ def refusal(brand: Brand, campaign: Campaign, micros: int, now: int) -> tuple[st
     return in_order(switched_off(brand, campaign, now) + tuple(too_small) + paced)
 
 
-def owners(brand: Brand, campaign: Campaign, now: int) -> list[pacing.Owner]:
-    """Those of a brand and its campaign that are paced."""
-    found = (brand.paced(now, brand.held), campaign.paced(now, brand.held_by(campaign.campaign_id)))
+def owners(brand: Brand, campaign: Campaign, now: int, at: int | None = None) -> list[pacing.Owner]:
+    """Those of a brand and its campaign that are paced now, with the limits of another instant where that is given."""
+    found = [
+        owner.paced(now, held, at)
+        for owner, held in ((brand, brand.held), (campaign, brand.held_by(campaign.campaign_id)))
+        if owner.paced(now, held)
+    ]
     return [owner for owner in found if owner]
 
 
@@ -227,23 +323,67 @@ def is_held_back(brand: Brand, campaign: Campaign, now: int) -> bool:
 def retry_ms(brand: Brand, campaign: Campaign, now: int) -> int | None:
     """When a try that the clock alone refuses would pass, if nothing is spent and no hold ends until then."""
     wanted = campaign.retry_ms(now) if campaign.flights and not campaign.flight(now) else now
-    paced = owners(brand, campaign, now)
     if wanted is None or (wanted == now and not is_held_back(brand, campaign, now)):
         return None
-    at = pacing.passes_ms(paced, now, wanted)
-    if at is None or (wanted == now and campaign.counter(at) != campaign.counter(now)):
+    flight = campaign.flight(now)
+    if (brand.steps or campaign.steps) and flight and flight.even:
         return None
-    return None if switched_off(brand, campaign, at) else at
+    ahead = sorted({step.at_ms for owner in (brand, campaign) for step in owner.steps if step.at_ms > now})
+    for begins, ends in itertools.pairwise((now, *ahead, math.inf)):
+        start = max(wanted, int(begins))
+        if start >= ends:
+            continue
+        at = pacing.passes_ms(owners(brand, campaign, now, start), now, start)
+        if at is None or at >= ends or (wanted == now and campaign.counter(at) != campaign.counter(now)):
+            continue
+        if not switched_off(brand, campaign, at):
+            return at
+    return None
+
+
+def begin_minute(brand: Brand, campaigns: Iterable[Campaign], now: int) -> None:
+    """At the beginning of a call: the rates of its minute."""
+    for owner, held in ((brand, brand.held), *((c, brand.held_by(c.campaign_id)) for c in campaigns)):
+        paced = owner.paced(now, held)
+        owner.begun = pacing.rate_at(paced, owner.rate, now) if paced else None
+
+
+def keep_rate(owner: Brand | Campaign, now: int) -> None:
+    """Keeps the rate of the minute; of an owner that is not paced, nothing."""
+    owner.rate = owner.begun
+    if owner.rate and owner.minute[0] != owner.rate.minute:
+        owner.minute = (now // MINUTE_MS, 0)
+
+
+def ask(brand: Brand, campaign: Campaign, micros: int, now: int) -> None:
+    """A try or hold that was accepted, or that pacing refused for this minute."""
+    for owner in (brand, campaign):
+        if owner.begun:
+            asked = min(owner.begun.asked + micros, pacing.MOST_ASKED)
+            owner.begun = owner.begun._replace(asked=asked)
+            keep_rate(owner, now)
+
+
+def is_asked(causes: tuple[str, ...]) -> bool:
+    """Whether a try with these causes counts as asked."""
+    return PACING in causes and set(causes) <= {PACING, RATE}
+
+
+def pass_rate(brand: Brand, campaign: Campaign) -> int:
+    """The ppm of a campaign's offers to try: its brand's rate and its own together."""
+    of_brand, own = (owner.begun.ppm if owner.begun else pacing.PPM for owner in (brand, campaign))
+    return max(of_brand * own // pacing.PPM, 1000)
 
 
 def count(brand: Brand, campaign: Campaign, micros: int, now: int, day: int | None = None) -> None:
     """Money that is gone: it counts to the day and month of now, or of a given day, of the brand and of the campaign, to the
     campaign's life and its flight, and to the minute of now."""
     for owner in (brand, campaign):
-        for period in periods_of(now if day is None else day_start_ms(day)):
+        for period in periods_of(now, owner.zone) if day is None else periods_of(day_start_ms(day)):
             owner.spent[period] += micros
         if owner.paced(now, 0) or (isinstance(owner, Campaign) and owner.brake.round):
             owner.minute = (now // MINUTE_MS, owner.in_minute(now) + micros)
+            keep_rate(owner, now)
     campaign.spent[LIFETIME] += micros
     flight = campaign.flight(now)
     if flight:

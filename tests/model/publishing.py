@@ -8,12 +8,16 @@ from typing import NamedTuple
 from engine.domain.brake import NO_BRAKE, Brake
 from engine.domain.budget import NO_LIMITS, OwnLimits
 from engine.domain.flights import PlannedFlight
+from engine.domain.ids import brand_of
+from engine.domain.limit_changes import Step
 from engine.domain.periods import MINUTE_MS
 from engine.domain.schedule import Schedule
+from engine.domain.zone_text import UTC, Zone
 from tests.model.journal import Entry
-from tests.model.late import keep_limits
+from tests.model.late import keep_limits, limits_then
 from tests.model.plan import Brand, Campaign
-from tests.model.shard import Shard
+from tests.model.rollover import NO_CARRY, Carry
+from tests.model.shard import Shard, keep_carry
 
 
 class BrandPlan(NamedTuple):
@@ -25,6 +29,11 @@ class BrandPlan(NamedTuple):
     monthly_limit: int | None
     archived: bool = False
     pace: tuple[str, ...] = ()
+    zone: str = ""
+    """The text of its time zone."""
+    steps: tuple[Step, ...] = ()
+    paused: bool = False
+    rollover_cap: int | None = None
 
 
 class CampaignPlan(NamedTuple):
@@ -39,6 +48,7 @@ class CampaignPlan(NamedTuple):
     flights: tuple[PlannedFlight, ...] = ()
     brake: Brake = NO_BRAKE
     pace: tuple[str, ...] = ()
+    steps: tuple[Step, ...] = ()
 
 
 def publish(shard: Shard, plan: BrandPlan, campaigns: Sequence[CampaignPlan], clock: int) -> dict[int, int]:
@@ -47,26 +57,56 @@ def publish(shard: Shard, plan: BrandPlan, campaigns: Sequence[CampaignPlan], cl
     now = shard.now(clock)
     ahead = kept_against(shard, plan, campaigns)
     brand = shard.brands.get(plan.brand_id)
-    if shard.grace_minutes:
-        _keep_limits(shard, plan, campaigns, now)
+    before = brand.zone if brand else UTC
+    if brand and plan.version > brand.version:
+        _set_zone(shard, brand, plan)
+    _keep_limits(shard, plan, campaigns, now)
+    carry = brand.carry(now) if brand and brand.cap is not None else NO_CARRY
+    fresh = brand is None or plan.version > brand.version
     with shard.watching([brand] if brand else [], now) as changes:
-        put(shard, plan, [])
+        put(shard, plan, [], now)
         put(shard, None, campaigns, now)
-    if changes:
-        shard.append(Entry(shard.n + 1, now, changes=frozenset(changes)))
+        brand = shard.brands[plan.brand_id]
+        carries = _set_carry(brand, carry, now) if fresh else frozenset()
+    if shard.grace_minutes and before == UTC and brand.zone != UTC:
+        brand.closed = brand.zone.day_of(now) - 1
+    if changes or carries:
+        shard.append(Entry(shard.n + 1, now, changes=frozenset(changes), carries=carries))
     shard.kept_now = now
     return ahead
+
+
+def _set_carry(brand: Brand, carry: Carry, now: int) -> frozenset[tuple[int, int, int, int | None]]:
+    """The carry of the present day under a new plan, and what is told of it. carry: by the plan before."""
+    if brand.cap is None:
+        return frozenset()
+    before, brand.opened = brand.kept, Carry(brand.zone.day_of(now), carry.left, carry.before)
+    if brand.opened == before and carry.day:
+        return frozenset()
+    return frozenset([(brand.brand_id, *keep_carry(brand, now))])
+
+
+def _set_zone(shard: Shard, brand: Brand, plan: BrandPlan) -> None:
+    """Takes a plan's zone."""
+    brand.zone = Zone.parse(plan.zone)
+    for campaign in shard.campaigns.values():
+        if brand_of(campaign.campaign_id) == brand.brand_id:
+            campaign.zone = brand.zone
 
 
 def _keep_limits(shard: Shard, plan: BrandPlan, campaigns: Sequence[CampaignPlan], now: int) -> None:
     """Before limits change: those of the day before, for late spends."""
     brand, limits = shard.brands.get(plan.brand_id), (plan.daily_limit, plan.monthly_limit)
-    if brand is not None and plan.version > brand.version and limits != brand.limits:
-        keep_limits(brand, brand.limits, now)
+    if brand is not None and plan.version > brand.version and (brand.steps or limits != brand.limits):
+        keep_limits(brand, limits_then(brand, now), now, bool(shard.grace_minutes))
     for item in campaigns:
         campaign = shard.campaigns.get(item.campaign_id)
-        if campaign is not None and item.version > campaign.version and item.limits != campaign.limits:
-            keep_limits(campaign, campaign.limits, now)
+        if (
+            campaign is not None
+            and item.version > campaign.version
+            and (campaign.steps or item.limits != campaign.limits)
+        ):
+            keep_limits(campaign, limits_then(campaign, now), now, bool(shard.grace_minutes))
 
 
 def kept_against(shard: Shard, plan: BrandPlan, campaigns: Sequence[CampaignPlan]) -> dict[int, int]:
@@ -74,8 +114,24 @@ def kept_against(shard: Shard, plan: BrandPlan, campaigns: Sequence[CampaignPlan
     ahead: dict[int, int] = {}
     brand = shard.brands.get(plan.brand_id)
     if brand is not None:
-        given = ((plan.daily_limit, plan.monthly_limit), plan.archived, plan.pace)
-        same = (brand.limits, brand.archived, brand.pace) == given
+        given = (
+            (plan.daily_limit, plan.monthly_limit),
+            plan.archived,
+            plan.pace,
+            plan.zone,
+            plan.steps,
+            plan.paused,
+            plan.rollover_cap,
+        )
+        same = (
+            brand.limits,
+            brand.archived,
+            brand.pace,
+            brand.zone.text,
+            brand.steps,
+            brand.paused,
+            brand.cap,
+        ) == given
         if brand.version > plan.version or (brand.version == plan.version and not same):
             ahead[plan.brand_id] = brand.version
     for item in campaigns:
@@ -83,7 +139,8 @@ def kept_against(shard: Shard, plan: BrandPlan, campaigns: Sequence[CampaignPlan
         if campaign is not None:
             same = (
                 campaign.enabled, campaign.archived, campaign.schedule.compiled, campaign.limits, campaign.flights, campaign.pace, campaign.brake,
-            ) == (item.enabled, item.archived, item.schedule.compiled, item.limits, item.flights, item.pace, item.brake)  # fmt: skip
+                campaign.steps,
+            ) == (item.enabled, item.archived, item.schedule.compiled, item.limits, item.flights, item.pace, item.brake, item.steps)  # fmt: skip
             if campaign.version > item.version or (campaign.version == item.version and not same):
                 ahead[item.campaign_id] = campaign.version
     return ahead
@@ -93,11 +150,14 @@ def put(shard: Shard, plan: BrandPlan | None, campaigns: Sequence[CampaignPlan],
     """Writes a plan down: what is spent and on hold stays. A later round of a brake closes an open breaker."""
     if plan is not None:
         limits = (plan.daily_limit, plan.monthly_limit)
-        brand = shard.brands.setdefault(plan.brand_id, Brand(plan.brand_id, 0, limits, plan.archived))
+        brand = shard.brands.setdefault(plan.brand_id, Brand(plan.brand_id, 0, limits, plan.archived, born_ms=now))
         if plan.version > brand.version:
             brand.version, brand.limits, brand.archived, brand.pace = plan.version, limits, plan.archived, plan.pace
+            brand.steps, brand.paused, brand.cap = plan.steps, plan.paused, plan.rollover_cap
+            _set_zone(shard, brand, plan)
     for item in campaigns:
         campaign = shard.campaigns.setdefault(item.campaign_id, Campaign(item.campaign_id, 0, False, False, Schedule()))
+        campaign.zone = shard.brands[brand_of(item.campaign_id)].zone
         if item.version > campaign.version:
             if campaign.broken_ms is not None and item.brake.round > campaign.brake.round:
                 campaign.broken_ms, campaign.base = None, (now // MINUTE_MS, campaign.in_minute(now))
@@ -110,4 +170,5 @@ def put(shard: Shard, plan: BrandPlan | None, campaigns: Sequence[CampaignPlan],
                 campaign.flights,
                 campaign.brake,
                 campaign.pace,
+                campaign.steps,
             ) = item[1:]

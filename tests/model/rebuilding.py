@@ -10,18 +10,20 @@ from collections.abc import Iterator, Sequence
 
 from engine.domain.flights import flight_field
 from engine.domain.ids import brand_of
-from engine.domain.periods import day_of, day_start_ms
+from engine.domain.periods import MINUTE_MS, day_start_ms
 from tests.model.decisions import APPROVED, REFUSED, WAITING, Ledger
 from tests.model.journal import COUNTED, EARLIER, Entry, Row, Verdict
-from tests.model.plan import LIFETIME, Hold, periods_of
+from tests.model.late import bring_closed, bring_limits
+from tests.model.plan import LIFETIME, Brand, Campaign, Hold, periods_of
 from tests.model.publishing import BrandPlan, CampaignPlan, put
+from tests.model.rollover import Carry, walk
 from tests.model.shard import Call, End, Refunded, Seen, Shard, event_name, hold_name, refund_name
 
 
 def counted_in(entry: Entry, row: Row) -> Iterator[str]:
     """The periods whose counters a row moved."""
     day, month = periods_of(day_start_ms(row.day))
-    today, this_month = periods_of(entry.ms)
+    today, this_month = periods_of(entry.ms + dict(entry.zones).get(brand_of(row.campaign_id), 0))
     # A late spend moved those of its day, also where they were over.
     if day == today or row.kind == "spend":
         yield day
@@ -36,31 +38,58 @@ def rebuild(
     # Time goes on from the last row, and from the last entry where the stream still stands.
     last_row = max(clock, *(entry.ms for entry in shard.journal if entry.rows), 0)
     now = last_row if shard.wiped or not shard.journal else max(last_row, shard.journal[-1].ms)
+    brands_before, campaigns_before = shard.brands, shard.campaigns
     shard.brands, shard.campaigns = {}, {}
     for memory in (shard.requests, shard.events, shard.refunds, shard.refunded, shard.ends):
         memory.forget_all()
     for plan in brands:
         put(shard, plan, [])
     put(shard, None, campaigns)
+    for brand in shard.brands.values():
+        bring_limits(brand, brands_before.get(brand.brand_id), now)
+        bring_closed(brand, brands_before.get(brand.brand_id), now, bool(shard.grace_minutes))
+    for campaign in shard.campaigns.values():
+        bring_limits(campaign, campaigns_before.get(campaign.campaign_id), now)
+    told: dict[int, Carry] = {}
     for entry in shard.journal:
         _count(shard, entry)
+        told |= {brand_id: Carry(*carry) for brand_id, *carry in entry.carries}
+        _in_minute(shard, entry, last_row)
         _hold(shard, entry)
         _remember(shard, entry, last_row, now)
         for trip in entry.trips:
             # One that a person closed since is of an earlier round.
             if (campaign := shard.campaigns[trip.campaign_id]).brake.round <= trip.round:
                 campaign.broken_ms = entry.ms
+    for brand in shard.brands.values():
+        if brand.cap is not None:
+            brand.kept = brand.opened = _carry(brand, told.get(brand.brand_id), now)
     for name, refund in ledger.refunds.items():
         of_shard = brand_of(refund.asked.campaign_id) in shard.brands
         recent = refund.state == REFUSED and refund.order[0] >= last_row - shard.events.window_ms
         if of_shard and (recent or refund.state in (WAITING, APPROVED)):
             kept = Refunded(refund.asked.campaign_id, refund.asked.micros, refund.cause or "w")
             shard.refunds.remember(name, kept, now)
+    # Late spends go on to count to the day before, as long as the log has not closed it; the machine closes none.
+    shard.closed = 0
     if shard.grace_minutes:
-        shard.closed = day_of(now) - 1
+        shard.late_from = 0
     shard.generation += 1
     shard.marked, shard.wiped, shard.kept_now = True, False, now
     shard.append(Entry(shard.n + 1, now, generation=shard.generation))
+
+
+def _carry(brand: Brand, last: Carry | None, now: int) -> Carry:
+    """The carry of the present day, from the last that is told, with the budgets that the catalog had at the end of each day."""
+    day = brand.zone.day_of(now)
+    if last is None or last.day > day or any(brand.spent[f"d:{on}"] for on in range(last.day + 1, day + 1)):
+        return last if last is not None and last.day == day else Carry(day, 0, None)
+    carry = last
+    while carry.day < day:
+        then = min((on for on in brand.day_ends if on >= carry.day), default=None)
+        limits = brand.limits if then is None else brand.day_ends[then]
+        carry = walk(carry, carry.day + 1, brand.cap or 0, limits, brand.steps, brand.spent, brand.zone)
+    return carry
 
 
 def _count(shard: Shard, entry: Entry) -> None:
@@ -71,6 +100,15 @@ def _count(shard: Shard, entry: Entry) -> None:
         shard.campaigns[row.campaign_id].spent[LIFETIME] += row.micros
         if row.flight is not None:
             shard.campaigns[row.campaign_id].spent[flight_field(row.flight)] += row.micros
+
+
+def _in_minute(shard: Shard, entry: Entry, now: int) -> None:
+    """What the minute of `now` spent; nothing that was given back is taken off it."""
+    if entry.ms // MINUTE_MS == now // MINUTE_MS:
+        for row in entry.rows:
+            for owner in (shard.brands[brand_of(row.campaign_id)], shard.campaigns[row.campaign_id]):
+                if owner.pace or (isinstance(owner, Campaign) and owner.brake.round):
+                    owner.minute = (now // MINUTE_MS, owner.in_minute(now) + max(row.micros, 0))
 
 
 def _hold(shard: Shard, entry: Entry) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from engine.domain.flights import flight_field
 from engine.domain.ids import brand_of
-from engine.domain.periods import day_of, day_start_ms
+from engine.domain.periods import day_start_ms
 from engine.domain.refunds import WHY
 from tests.model.answers import (
     CONFLICT,
@@ -20,7 +20,7 @@ from tests.model.answers import (
     Answer,
 )
 from tests.model.journal import Asked, Entry, Row
-from tests.model.plan import LIFETIME, periods_of
+from tests.model.plan import LIFETIME, keep_rate, periods_of
 from tests.model.shard import Refunded, Shard, event_name, refund_name
 
 _ASKS = "asks"
@@ -40,6 +40,7 @@ def refund(
     now = shard.now(clock)
     if campaign_id not in shard.campaigns:
         return shard.answer(campaign_id, UNKNOWN_CAMPAIGN, now)
+    shard.named([campaign_id], now)
     code, day, flight = _judge(shard, campaign_id, micros, event_id, told_day, now, refund_id)
     if not code:
         give_back(shard, campaign_id, micros, event_id, day, now, refund_id, flight)
@@ -80,15 +81,16 @@ def _judge(
 def too_small(shard: Shard, campaign_id: int, micros: int, day: int, now: int, flight: int | None) -> str:
     """Which open counter is smaller than an amount of a day; "" where none is."""
     brand, campaign = shard.brands[brand_of(campaign_id)].spent, shard.campaigns[campaign_id].spent
+    today = periods_of(now, shard.brands[brand_of(campaign_id)].zone)
     for code, period in zip(("xd", "xm"), periods_of(day_start_ms(day)), strict=True):
-        if period in periods_of(now) and campaign[period] < micros:
+        if period in today and campaign[period] < micros:
             return code
     life = shard.campaigns[campaign_id]
     if life.limits.lifetime is not None and life.spent[LIFETIME] < micros:
         return "xl"
     if flight is not None and campaign[flight_field(flight)] < micros:
         return "xl"
-    below = (period for period in periods_of(day_start_ms(day)) if period in periods_of(now) and brand[period] < micros)
+    below = (period for period in periods_of(day_start_ms(day)) if period in today and brand[period] < micros)
     return "xb" if any(below) else ""
 
 
@@ -103,7 +105,11 @@ def give_back(
     flight: int | None,
 ) -> None:
     """Lowers the open counters of a day, and writes the refund down."""
-    event, brand, today = event_name(campaign_id, event_id), shard.brands[brand_of(campaign_id)], periods_of(now)
+    event, (brand,) = event_name(campaign_id, event_id), shard.named([campaign_id], now)
+    today = periods_of(now, brand.zone)
+    for owner in (brand, shard.campaigns[campaign_id]):
+        if owner.begun or owner.rate:
+            keep_rate(owner, now)
     with shard.watching([brand], now) as changes:
         for period in periods_of(day_start_ms(day)):
             if period in today:
@@ -112,7 +118,7 @@ def give_back(
         shard.campaigns[campaign_id].spent[LIFETIME] -= micros
         if flight is not None:
             shard.campaigns[campaign_id].spent[flight_field(flight)] -= micros
-    kind = "refund" if day == day_of(now) else "correction"
+    kind = "refund" if day == brand.zone.day_of(now) else "correction"
     row = Row(0, campaign_id, -micros, event_id, kind, None, day, refund_id, flight)
     shard.append(Entry(shard.n + 1, now, rows=(row,), changes=frozenset(changes)))
     shard.refunds.remember(refund_name(event, refund_id), Refunded(campaign_id, micros), now)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 from engine.domain.brake import Trip
 from engine.domain.causes import BREAKER, FLIGHT, PACING
 from engine.domain.ids import brand_of
+from engine.domain.zone_text import UTC
 from tests.model.answers import Answer
 from tests.model.journal import Change, Entry, Spend, Step, Verdict
 from tests.model.memory import Memory
-from tests.model.plan import BUDGETS, OWN_BUDGETS, Brand, Campaign, reasons, retry_ms
+from tests.model.pacing import PPM
+from tests.model.plan import BUDGETS, OWN_BUDGETS, Brand, Campaign, begin_minute, pass_rate, reasons, retry_ms
+from tests.model.rollover import Carry
 
 CLOCK_SLACK_MS: Final = 1000
 UNMARKED: Final = "unmarked"
@@ -71,6 +75,8 @@ class Shard:
         self.grace_minutes = 0
         self.closed = 0
         """The last day that takes no late spends."""
+        self.late_from = 0
+        """No day of a zone that had ended by this instant takes late spends."""
         self.brands: dict[int, Brand] = {}
         self.campaigns: dict[int, Campaign] = {}
         self.requests: Memory[Call] = Memory(request_window_ms)
@@ -91,15 +97,26 @@ class Shard:
             raise NotReady(CLOCK)
         return max(clock, self.kept_now)
 
-    def named(self, campaign_ids: Iterable[int]) -> list[Brand]:
-        """The brands of campaigns, each once; those that were never published are left out."""
+    def named(self, campaign_ids: Iterable[int], now: int) -> list[Brand]:
+        """The brands of campaigns, each once; those that were never published are left out. The minute of a call begins for them."""
         ids = dict.fromkeys(brand_of(campaign_id) for campaign_id in campaign_ids)
-        return [self.brands[brand_id] for brand_id in ids if brand_id in self.brands]
+        brands = [self.brands[brand_id] for brand_id in ids if brand_id in self.brands]
+        for brand in brands:
+            brand.carry(now)
+            begin_minute(brand, (c for c in self.campaigns.values() if brand_of(c.campaign_id) == brand.brand_id), now)
+        return brands
 
     def append(self, entry: Entry) -> None:
-        """The next entry of the journal: it carries n + 1."""
+        """The next entry of the journal: it carries n + 1, and the offsets of zones."""
         self.n = entry.n
-        self.journal.append(entry)
+        charged = {brand_of(row.campaign_id) for row in entry.rows}
+        fresh = [self.brands[brand_id] for brand_id in charged if self.brands[brand_id].cap is not None]
+        carries = frozenset((b.brand_id, *keep_carry(b, entry.ms)) for b in fresh if b.kept != b.carry(entry.ms))
+        entry = replace(entry, carries=entry.carries | carries)
+        moved = {brand_of(item.campaign_id) for item in (*entry.rows, *entry.asked)}
+        zoned = {brand_id: self.brands[brand_id].zone for brand_id in moved if self.brands[brand_id].zone != UTC}
+        offsets = frozenset((brand_id, zone.offset_ms(entry.ms)) for brand_id, zone in zoned.items())
+        self.journal.append(replace(entry, zones=offsets))
 
     def expire(self, brands: Iterable[Brand], now: int) -> list[Step]:
         """Ends the holds of brands that are past their time, which is reached at `expires_ms` itself."""
@@ -118,17 +135,19 @@ class Shard:
         owners: list[Brand | Campaign] = list(brands)
         ids = {owner.owner_id for owner in owners}
         owners += [campaign for campaign in self.campaigns.values() if brand_of(campaign.campaign_id) in ids]
-        watched = [(owner, owner.used_up(now)) for owner in owners]
+        watched = [(owner, owner.used_up(now), owner.turned(now), _counted(owner)) for owner in owners]
         closed = [owner for owner in owners if isinstance(owner, Campaign) and owner.broken_ms is None]
         opened = [owner for owner in owners if isinstance(owner, Campaign) and owner.broken_ms is not None]
         self.trips = ()
         changes: set[Change] = set()
         yield changes
-        for owner, before in watched:
+        for owner, before, turned, counted in watched:
             after = owner.used_up(now)
             for cause in (*BUDGETS, *OWN_BUDGETS):
-                if (cause in before) != (cause in after):
-                    owner.since[cause] = now
+                # What a step turned is told by whoever counts or publishes.
+                step = turned.get(cause) if counted != _counted(owner) else None
+                if (step.was_used_up if step else cause in before) != (cause in after):
+                    owner.since[cause] = step.at_ms if step else now
                     changes.add(Change(owner.owner_id, cause, "exhausted" if cause in after else "restored"))
         tripped = [campaign for campaign in closed if campaign.broken_ms is not None]
         changes |= {Change(campaign.campaign_id, BREAKER, "exhausted") for campaign in tripped}
@@ -155,7 +174,18 @@ class Shard:
         retry = retry_ms(brand, campaign, now) if brand and campaign and by_clock else None
         if refused is None:
             refused = reasons(brand, campaign, now) if brand and campaign else ()
-        return Answer(outcome, refused, brand.figures(now) if brand else None, mark, detail, retry)
+        rate = pass_rate(brand, campaign) if brand and campaign else PPM
+        return Answer(outcome, refused, brand.figures(now) if brand else None, mark, detail, retry, rate)
+
+
+def keep_carry(brand: Brand, now: int) -> Carry:
+    """Writes the carry of a brand's day."""
+    brand.kept = brand.carry(now)
+    return brand.kept
+
+
+def _counted(owner: Brand | Campaign) -> tuple[int, dict[str, int]]:
+    return owner.version, dict(owner.spent)
 
 
 def hold_name(campaign_id: int, hold_id: str) -> str:

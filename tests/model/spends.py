@@ -11,11 +11,10 @@ from typing import Final
 
 from engine.domain.causes import RATE
 from engine.domain.ids import brand_of
-from engine.domain.periods import day_of
 from tests.model.answers import ACCEPTED, CONFLICT, DUPLICATE, RECORDED, REFUSED, UNKNOWN_CAMPAIGN, Answer
 from tests.model.journal import COUNTED, EARLIER, Entry, Row, Spend, Verdict
 from tests.model.late import booked_day, refusal_then
-from tests.model.plan import count, refusal
+from tests.model.plan import ask, count, is_asked, refusal
 from tests.model.shard import Call, Seen, Shard, event_name
 
 RECORD: Final = "record"
@@ -29,7 +28,7 @@ def charge(shard: Shard, verb: str, request_id: str, spends: Sequence[Spend], cl
     """One call. Raises shard.NotReady; nothing has changed then."""
     now = shard.now(clock)
     content = tuple(spends)
-    brands = shard.named(spend.campaign_id for spend in content)
+    brands = shard.named((spend.campaign_id for spend in content), now)
     before = _before(shard, verb, request_id, content, now)
     steps = tuple(shard.expire(brands, now)) if verb == TRY else ()
 
@@ -96,12 +95,14 @@ def _judge(shard: Shard, verb: str, spend: Spend, now: int) -> Verdict:
             return Verdict(DUPLICATE) if same else _CONFLICT
     day, causes = booked_day(shard, spend, now), ()
     if verb == TRY:
-        late = day != day_of(now)
+        late = day != brand.zone.day_of(now)
         causes = (
             refusal_then(brand, campaign, spend.micros, day, now)
             if late
             else refusal(brand, campaign, spend.micros, now)
         )
+        if is_asked(causes) or (not causes and not late):
+            ask(brand, campaign, spend.micros, now)
     if causes:
         return Verdict(REFUSED, causes)
     count(brand, campaign, spend.micros, now, day)

@@ -10,6 +10,7 @@ LIVE: Final = "tests/live/test_brakes.py::test_"
 WHOLE: Final = "tests/flows/test_brakes.py::test_"
 MINUTE: Final = LIVE + "a_minute_takes_its_limit_and_no_more_and_the_next_begins_whole"
 BREAKER: Final = LIVE + "a_minute_above_its_breaker_stops_the_campaign_until_a_person_resumes_it"
+ANEW: Final = WHOLE + "after_a_rebuild_the_limit_and_the_breaker_count_what_the_minute_has_spent"
 
 # fmt: off
 BRAKED: Final = (
@@ -21,11 +22,12 @@ BRAKED: Final = (
       "if not budget.minute then fields[#fields + 1], fields[#fields + 2] = budget.field, counted_value(budget) end end",
       (MINUTE + "[alone]", MINUTE + "[packed]")),
     M("a used up minute is told as a budget that was used up", "lua/lib/changes.lua",
-      "if budget.was_used_up == nil and not budget.minute then", "if budget.was_used_up == nil then",
+      "if budget.was_used_up ~= nil or budget.minute then return end", "if budget.was_used_up ~= nil then return end",
       (MINUTE + "[a batch]",)),
-    M("the next minute loses what pacing keeps of one", "lua/lib/minute.lua",
-      "return minute.asked and", "return false and",
-      (LIVE + "a_minute_with_the_parts_of_pacing_keeps_them",)),
+    M("a brake writes on the pass rate of a pacing that is gone", "lua/lib/minute.lua",
+      "return minute.rate and table.concat({ value, text(minute.asked), text(minute.demand), text(minute.rate) }, ',') or value",
+      "return minute.last_rate and value .. ',1,1,1000' or value",
+      (LIVE + "a_minute_that_pacing_left_is_counted_on_by_the_brake",)),
     M("a minute that has not come is taken for this one", "lua/lib/minute.lua",
       "or minute.last_no > minute.no or", "or",
       (LIVE + "a_brake_that_is_malformed_takes_the_shard_out_of_use[s-99999999,1]",)),
@@ -66,7 +68,7 @@ BRAKED: Final = (
       "if full ~= used_up or amount > before_open then break end", "if full ~= used_up then break end",
       (BREAKER + "[record_spends-alone]", BREAKER + "[try_spends-alone with an event id]")),
     M("by the fast path of one spend, the minute is not kept", "lua/lib/fast_single.lua",
-      ", minute and 's' or day_field,", ", day_field,",
+      "extra or 's', extra_value or in_minute)", "extra or day_field, extra_value or own_daily)",
       (MINUTE + "[alone]",)),
     M("by the packed fast path, no breaker opens", "lua/lib/fast_own.lua",
       "if not brake or amount > before_trip(brake) then return nil end", "if not brake then return nil end",
@@ -77,6 +79,15 @@ BRAKED: Final = (
     M("by the packed fast path, a refusal does not say when the next minute begins", "lua/lib/fast_by_one.lua",
       "targets[i].plan = own and own.brake and own", "",
       (MINUTE + "[packed]",)),
+    M("a rebuild begins the minute anew", "engine/flows/rebuild/minute.py",
+      "if not wanted:", "if True:",
+      (ANEW + "[False]", ANEW + "[True]")),
+    M("what was given back is spent again in a rebuilt minute", "engine/ledger/spend_read.py",
+      " AND recorded_at >= :since AND amount_micros > 0 GROUP BY", " AND recorded_at >= :since GROUP BY",
+      (ANEW + "[False]",)),
+    M("a rebuild opens a breaker that was closed in this minute", "engine/flows/rebuild/minute.py",
+      'fields[owner] += ["bk", "," + fields[owner][1]]', "pass",
+      (WHOLE + "a_rebuild_in_the_minute_in_which_a_person_closed_the_breaker_does_not_open_it_again",)),
     M("a rebuild forgets an open breaker", "engine/flows/rebuild/contents.py",
       "if c.id in broken:", "if False:",
       (WHOLE + "a_rebuild_keeps_an_open_breaker_open_and_a_closed_one_closed",)),
@@ -95,7 +106,7 @@ BRAKED: Final = (
     M("a watch does not hear of a breaker", "engine/client/watch/budgets.py",
       "self.breaker_n, self.broken = n, used_up", "self.breaker_n = n",
       (LIVE + "a_watch_hears_of_an_open_breaker_within_a_message_and_of_its_end",)),
-    M("a passing cause is a campaign's status on the page", "engine/views/overview.py",
+    M("a passing cause is a campaign's status on the page", "engine/views/figures.py",
       "else standing(live.reasons)", "else live.reasons",
       (WHOLE + "a_breaker_that_opens_is_in_the_log_the_status_the_metrics_and_the_doctor_with_the_next_pass_of_persist",)),
 )

@@ -31,10 +31,10 @@ EXPLAINED: Final = (
       "for kind in kinds if kind.enabled)", "for kind in kinds)",
       (SEEN + "a_campaign_that_is_switched_off_adds_nothing_to_what_is_ahead",)),
     M("what was spent before the change is the whole hour's", "engine/ledger/history.py",
-      "AT TIME ZONE 'UTC', given.at) AS l", "AT TIME ZONE 'UTC', 'infinity') AS l",
+      "given.begins, given.at) AS l", "given.begins, 'infinity') AS l",
       (SEEN + "a_budget_lowered_below_what_was_spent_is_named_with_its_instant_and_what_was_spent_then",)),
     M("yesterday's lower budget explains today", "engine/views/hindsight.py",
-      " and ms_of(line.at) >= period_start_ms(period, view.now_ms):", ":",
+      "            and ms_of(line.at) >= view.zones.clock.period_start_ms(period, view.now_ms)\n", "",
       (SEEN + "spend_past_a_budget_that_was_not_lowered_today_came_too_late",)),
 )
 # fmt: on

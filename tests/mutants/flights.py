@@ -13,8 +13,33 @@ MONEY: Final = LIVE + "a_flight_s_budget_refuses_what_it_has_no_room_for_and_the
 FACTS: Final = LIVE + "facts_pass_a_flight_s_budget_and_count_to_the_flight_they_fall_into"
 REFUND: Final = LIVE + "a_refund_goes_to_the_flight_of_its_spend_whatever_flight_it_comes_in"
 
+PARTS: Final = "tests/live/test_flight_parts.py::test_"
+EACH_DAY: Final = PARTS + "each_day_has_its_share_of_what_is_left_and_the_last_all_of_it"
+EVERY_PATH: Final = PARTS + "on_every_path_no_more_is_spent_in_a_day_than_its_part"
+
 # fmt: off
 FLOWN: Final = (
+    M("a day's part shrinks with what the day spends", "lua/lib/flight_part.lua",
+      "math.max(spent - daily, 0)", "spent",
+      (EACH_DAY + "[alone]",)),
+    M("a day's part is of the whole flight and not of what is left", "lua/lib/flight_part.lua",
+      "(ends - begins))", "(ends - starts))",
+      (EACH_DAY + "[alone]",)),
+    M("what a campaign spent before its flight takes of the first day's part", "lua/lib/flight_part.lua",
+      "if is_first then part = math.max(part + daily - spent, 0) end", "",
+      (PARTS + "the_first_day_counts_from_the_flight_s_begin_and_facts_pass_the_part",)),
+    M("by the fast path of one spend, a day has no part", "lua/lib/fast_single.lua",
+      "if not limits or limits.even then break end", "if not limits then break end",
+      (EVERY_PATH + "[alone]",)),
+    M("by the fast path of a packed batch, a day has no part", "lua/lib/fast_own.lua",
+      "if not limits or limits.even or not held then return nil end", "if not limits or not held then return nil end",
+      (EVERY_PATH + "[packed]",)),
+    M("each publish frees a day's part", "lua/lib/own_limits.lua",
+      "if even then take_part(", "if false then take_part(",
+      (PARTS + "a_used_up_part_is_told_once_and_a_publish_frees_it_only_where_it_is_larger",)),
+    M("a publish of a flight with a step that has passed forgets the day's part", "lua/lib/own_limits.lua",
+      "if even then take_part(", "if limits.even then take_part(",
+      (PARTS + "a_publish_after_a_step_frees_no_part_of_a_day",)),
     M("a flight begins a millisecond late", "lua/lib/flights.lua",
       "if now < starts + 0 then", "if now <= starts + 0 then",
       (EDGES + "[alone]", EDGES + "[packed]")),
@@ -40,7 +65,7 @@ FLOWN: Final = (
       "if campaign.flight then targets[i].of_flight = ',' .. campaign.flight end", "",
       (REFUND + "[batch]",)),
     M("a packed batch keeps its events without their flight", "lua/lib/charge.lua",
-      "and not any_flight(plans.campaigns)", "",
+      "and not any_flight_or_zone(plans.campaigns)", "",
       (REFUND + "[packed]",)),
     M("a refund leaves the flight of its spend as it was", "lua/lib/refund.lua",
       "text(in_flight - refund.amount)", "text(in_flight)",

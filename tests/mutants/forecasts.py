@@ -40,7 +40,7 @@ FORESEEN: Final = (
       "LEAST_DAYS: Final = 7", "LEAST_DAYS: Final = 6",
       (AHEAD + "too_little_history_is_named_and_nothing_is_forecast[6]",)),
     M("a brand is forecast by one of its campaigns", "engine/ledger/hourly.py",
-      "low, high = campaign_id_of(low, 0), campaign_id_of(high, 0)", "low, high = campaign_id_of(low, 1), campaign_id_of(low, 2)",
+      "return campaign_id_of(self.id + 1, 0) if", "return campaign_id_of(self.id, 2) if",
       (SHOWN + "a_brand_is_forecast_by_the_hours_of_all_its_campaigns_and_of_no_other_brand",)),
     M("the gate lets pass what is exactly due", "engine/domain/gate.py",
       "self.spent + self.held < self.allowed(ms)", "self.spent + self.held <= self.allowed(ms)",
@@ -52,10 +52,10 @@ FORESEEN: Final = (
       "elif passes := gate.spent + amount <= limit:", "elif passes := gate.spent < limit or amount > 0:",
       (DAY + "asap_spends_it_all_by_six_and_is_dark_for_eighteen_hours",)),
     M("an hour in which nothing is due is dark", "engine/domain/simulation.py",
-      "marks[at + _AN_HOUR] > marks[at] and not", "marks[at + _AN_HOUR] >= marks[at] and not",
+      "marks[ends[at]] > marks[at] and not", "marks[ends[at]] >= marks[at] and not",
       (DAY + "an_hour_in_which_nothing_was_due_is_not_dark",)),
     M("a simulated day knows its own hours", "engine/views/simulations.py",
-      "shape_of(teaching_days(connection, owner, number), weekday)", "shape_of(teaching_days(connection, owner, number + 1), weekday)",
+      "shape_of(teaching_days(connection, owner, number, clock), weekday)", "shape_of(teaching_days(connection, owner, number + 1, clock), weekday)",
       (REPLAYED + "the_curve_of_traffic_is_what_the_days_before_teach_and_no_later_one",)),
 )
 # fmt: on

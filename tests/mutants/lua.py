@@ -84,7 +84,7 @@ LUA: Final = (
       "brand.amount > 0 and verb or 'r', brand.amount", "'r', brand.amount",
       (PACKED + "a_packed_batch_on_a_used_up_budget_counts_facts_and_refuses_questions",)),
     M("by the shortest way, a budget that runs out is told to nobody", "lua/lib/fast_packed.lua",
-      "append(shard, journal_key, entry, moved, '2')", "append(shard, journal_key, entry, {}, '2')",
+      "append(shard, journal_key, entry, moved, steps", "append(shard, journal_key, entry, {}, steps",
       (PACKED + "a_budget_that_a_packed_batch_uses_up_is_told",)),
     M("by the shortest way, a brand is judged by the sum of another", "lua/lib/fast_packed.lua",
       "brand.amount = brand.amount + amount", "brands[1].amount = brands[1].amount + amount",
@@ -117,7 +117,7 @@ LUA: Final = (
       "not named.once or ", "",
       (PACKED + "a_packed_call_of_another_day_or_with_an_event_twice_is_counted_by_the_script_s_own_words",)),
     M("by the shortest way, the caller says which day it is", "lua/lib/fast_packed.lua",
-      "if call.day ~= text(day) then return nil end", "",
+      "if call.day ~= utc then return nil end", "",
       (PACKED + "a_packed_call_of_another_day_or_with_an_event_twice_is_counted_by_the_script_s_own_words",)),
     M("by the shortest way, a campaign's own counter stands still", "lua/lib/fast_packed.lua",
       "found[2 * i - 1] + amount", "found[2 * i - 1] + 0",
@@ -216,7 +216,7 @@ LUA: Final = (
     M("in a packed batch, a new gate is never closed", "lua/lib/fast_packed.lua",
       "if $closed then", "if $i < 4 and ($closed) then",
       (LISTS + "a_new_gate_refuses_on_every_path_and_facts_show_it[packed]",)),
-    M("for holds, a new gate is never closed", "lua/lib/plan.lua",
+    M("for holds, a new gate is never closed", "lua/lib/gates.lua",
       "if $closed then", "if $i < 4 and ($closed) then",
       (LISTS + "a_new_gate_stops_holds_and_leases_and_stands_in_the_plan",)),
     M("judged alone, a win notice that comes again is counted again", "lua/lib/fast_single.lua",
@@ -322,7 +322,7 @@ LUA: Final = (
       "if instance ~= '' and string.sub", "if false and string.sub",
       (NOT_READY + "another_instances_redis_is_refused",)),
     M("a campaign that was published and is gone is unknown", "lua/lib/call.lua",
-      "(not campaign and ordinal <= (published(text(brand_number)) or 0))", "false",
+      "(not campaign and ordinal <= (published(brand_id) or 0))", "false",
       (NOT_READY + "a_key_that_is_gone_or_of_a_wrong_type_takes_its_shard_out_of_use[deleted-campaign]",)),
 
     # Holds
@@ -356,7 +356,7 @@ LUA: Final = (
 
     # Publish, correct, prune, trim
     M("an old version of a plan wins", "lua/publish.lua",
-      "version > brand.version", "version >= 0",
+      "if not brand or version > brand.version then", "if not brand or version >= 0 then",
       (CHARGE + "an_older_version_of_the_plan_is_ignored",)),
     M("a brand that was lost is published as a new one", "lua/publish.lua",
       "(registered or create ~= '1')", "create ~= '1'",

@@ -10,6 +10,7 @@ PERSIST: Final = "tests/flows/test_persist.py::test_"
 AT_SIZE: Final = "tests/flows/test_at_size.py::test_"
 HOLDS: Final = "tests/flows/test_holds_and_quarantine.py::test_"
 ROLL_UPS: Final = "tests/flows/test_roll_ups.py::test_"
+MINUTES: Final = "tests/flows/test_minutes.py::test_"
 PACKED: Final = "tests/flows/test_packed_entries.py::test_"
 CURSORS: Final = "tests/ledger/test_cursors.py::test_"
 REBUILD: Final = "tests/flows/test_rebuild.py::test_"
@@ -88,6 +89,15 @@ WRITTEN_DOWN: Final = (
       "spend_micros = campaign_hour.spend_micros + excluded.spend_micros", "spend_micros = excluded.spend_micros",
       (ROLL_UPS + "a_ledger_of_before_has_its_hours_from_its_rows_after_the_migration",
        ROLL_UPS + "what_is_salvaged_or_comes_back_from_quarantine_is_in_its_own_hour")),
+    M("a minute's sum is the last transaction's", "engine/ledger/minutes.py",
+      "spend_micros = brand_minute.spend_micros + excluded.spend_micros", "spend_micros = excluded.spend_micros",
+      (MINUTES + "a_minute_grows_with_each_transaction_and_the_next_minute_of_its_hour_is_another",)),
+    M("gathered spends of an hour are in its first minute", "engine/flows/persist/gather.py",
+      "(ms // MINUTE_MS + 1) * MINUTE_MS", "(ms // 3_600_000 + 1) * 3_600_000",
+      (MINUTES + "a_minute_grows_with_each_transaction_and_the_next_minute_of_its_hour_is_another",)),
+    M("a late spend is in the minute of its report", "engine/ledger/minutes.py",
+      "== day else happened", "== day and False else happened",
+      (MINUTES + "a_late_spend_is_in_the_minute_in_which_it_occurred",)),
     M("money taken from an earlier day is summed in the hour at which it was taken", "engine/ledger/spend_log.py",
       "if recorded_at.date() == day:", "if True:",
       (ROLL_UPS + "each_spend_is_summed_in_its_hour_and_what_is_taken_from_an_earlier_day_in_that_days_last",)),

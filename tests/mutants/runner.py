@@ -24,7 +24,7 @@ from tests.mutants.mutant import Mutant, planted
 from tests.mutants.witness import OUT
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-COPIED: Final = ("benchmarks", "docs", "engine", "lua", "ops", "tests", "tools", "web")
+COPIED: Final = ("api", "benchmarks", "docs", "engine", "lua", "ops", "tests", "tools", "web")
 COPIED_FILES: Final = ("Makefile", "README.md", "pyproject.toml", "scheduler.py", "worker.py")
 LONGEST_S: Final = 120
 """The time limit of one mutant's killers, in seconds. Each killer takes a second or two."""

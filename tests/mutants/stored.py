@@ -34,7 +34,7 @@ READ: Final = (
       "            self._reopen(shard, clock_ms)\n", "            pass\n",
       (OUT + "a_clock_that_was_a_day_ahead_and_came_back_is_accepted_by_name_and_the_day_goes_on",)),
     M("what counted in a day to come is forgotten by a rebuild", "engine/flows/rebuild/contents.py",
-      "date_of(max(day, day_of(last_ms)))", "date_of(day)",
+      "zone.day_of(max(now, last_ms))", "zone.day_of(now)",
       (OUT + "a_clock_that_was_a_day_ahead_and_came_back_is_accepted_by_name_and_the_day_goes_on",)),
     M("entries are posted without a look at their values", "engine/flows/persist/entry_laws.py",
       "    _check_spends(entry)\n    for step", "    for step",

@@ -10,8 +10,20 @@ MARKS: Final = "tests/flows/test_verify_watermarks.py::test_"
 ABOVE: Final = MARKS + "a_row_above_the_watermark_that_is_odd_is_found_by_the_next_pass_and_not_confirmed"
 BELOW: Final = MARKS + "a_row_below_the_watermark_that_is_odd_is_found_by_the_next_full_pass"
 
+LIMITS: Final = "tests/flows/test_verify_limits.py::test_v3_"
+
 # fmt: off
 CONFIRMED: Final = (
+    M("V3 forgets the day before while late spends count to it", "engine/flows/verify/limits.py",
+      "chain(present, self._past_of(brands, limited))", "chain(present, ())",
+      (LIMITS + "finds_a_late_try_beyond_the_budget_of_the_brand_s_day_before_and_not_beyond_todays[None]",
+       LIMITS + "counts_the_brand_s_month_before_as_long_as_it_is_open[None]")),
+    M("V3 takes the budget of today for that of the day before", "engine/flows/verify/limits.py",
+      "limits = then.get((kind, id_), owners[kind, id_])", "limits = owners[kind, id_]",
+      (LIMITS + "finds_a_late_try_beyond_the_budget_of_the_brand_s_day_before_and_not_beyond_todays[None]",)),
+    M("V3 knows no flight", "engine/ledger/audit_plan.py",
+      " UNION SELECT campaign_id FROM flight ORDER BY 1", " ORDER BY 1",
+      (LIMITS + "counts_a_flight_s_budget_and_the_largest_that_it_had",)),
     M("rows of a later generation are taken for confirmed", "engine/ledger/verified.py",
       '" WHERE (l.n > w.n OR l.generation > w.generation)"', '" WHERE l.n > w.n"',
       (MARKS + "rows_that_a_rebuild_salvages_under_numbers_below_the_watermark_are_above_it",)),

@@ -44,7 +44,7 @@ def compose() -> dict[str, Any]:
 
 def of_compose() -> list[Given]:
     """The services that run our image; the image's own environment is below theirs."""
-    image = {"BUDGET_WEB_HOST": "0.0.0.0"}
+    image = {"BUDGET_WEB_HOST": "0.0.0.0", "BUDGET_API_HOST": "0.0.0.0"}
     return [
         Given(
             f"compose {name}",

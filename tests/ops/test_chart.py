@@ -76,7 +76,7 @@ def test_templates_close_what_they_open_and_include_what_is_defined() -> None:
     defined = set(re.findall(r'define "([\w.-]+)"', TEXT))
     assert set(re.findall(r'include "([\w.-]+)"', TEXT)) == defined
     parts = [name for name, text in TEMPLATES.items() if "kind: Deployment" in text]
-    assert sorted(parts) == ["scheduler.yaml", "web.yaml", "worker.yaml"]
+    assert sorted(parts) == ["api.yaml", "scheduler.yaml", "web.yaml", "worker.yaml"]
     assert "helm.sh/hook: pre-install,pre-upgrade" in TEMPLATES["migrate.yaml"]
 
 
@@ -138,8 +138,8 @@ def test_probes_are_pages_that_answer_without_a_login_on_the_port_that_the_page_
     for probe in probes.values():
         assert probe["port"] == port["name"]
         assert page.get(probe["path"], base_url="http://127.0.0.1").status_code in (200, 503)
-    (service,) = [one for one in manifests() if one["kind"] == "Service"]
-    assert service["spec"]["ports"][0]["targetPort"] == port["name"]
+    services = [one for one in manifests() if one["kind"] == "Service"]
+    assert [one["spec"]["ports"][0]["targetPort"] for one in services] == [port["name"]] * 2
 
 
 def test_the_migration_runs_before_the_rest_and_has_its_secret_by_then() -> None:
@@ -163,7 +163,7 @@ def test_services_budgets_and_policies_select_pods_that_are_there() -> None:
         if chosen is not None:
             assert sum(chosen(spec).items() <= each.items() for each in labels) == 1, one["metadata"]["name"]
     closed = [one["spec"]["ingress"] for one in objects if one["kind"] == "NetworkPolicy"]
-    assert len(closed) == 4 and sum(bool(rules) for rules in closed) == 1
+    assert len(closed) == 5 and sum(bool(rules) for rules in closed) == 2
 
 
 @pytest.mark.parametrize(

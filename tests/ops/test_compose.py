@@ -50,9 +50,12 @@ def test_our_containers_write_nothing_run_as_nobody_and_have_no_rights() -> None
         assert service["read_only"] is True and service["tmpfs"] == ["/tmp"], name
         assert service["cap_drop"] == ["ALL"] and service["user"] == "10001:10001", name
         assert service["security_opt"] == ["no-new-privileges:true"], name
-        assert service["healthcheck"] == {"disable": True} if name != "web" else "healthcheck" not in service
-    assert OURS["web"]["ports"] == ["127.0.0.1:8000:8000"], "this machine alone"
-    assert all("ports" not in service for name, service in SERVICES.items() if name != "web")
+        if name not in ("web", "api"):
+            assert service["healthcheck"] == {"disable": True}, name
+    assert "healthcheck" not in OURS["web"], "the image's own"
+    assert "8001/healthz" in OURS["api"]["healthcheck"]["test"][-1]
+    ports = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
+    assert ports == {"web": ["127.0.0.1:8000:8000"], "api": ["127.0.0.1:8001:8001"]}, "this machine alone"
 
 
 def test_servers_are_official_images_of_a_version_with_health_checks_and_data_that_stays() -> None:

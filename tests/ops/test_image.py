@@ -59,7 +59,7 @@ def test_the_last_stage_is_small_and_its_user_owns_nothing() -> None:
     assert words.index("USER") > words.index("COPY")
     assert json.loads(of(last, "ENTRYPOINT")[0]) == ["budget-engine"]
     assert json.loads(of(last, "CMD")[0]) == ["web"]
-    assert of(last, "EXPOSE") == ["8000"]
+    assert of(last, "EXPOSE") == ["8000 8001"]
 
 
 def test_everything_that_is_fetched_has_a_digest() -> None:
@@ -83,7 +83,9 @@ def test_the_files_for_systemd_are_put_where_the_units_look_for_them(tmp_path: P
     (tmp_path / "etc/systemd/system").mkdir(parents=True)
     run_steps(re.sub(r" /etc/", f" {tmp_path}/etc/", put), ROOT)
     found = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
-    names = {f"etc/systemd/system/budget-engine-{name}.service" for name in ("migrate", "scheduler", "web", "worker")}
+    names = {
+        f"etc/systemd/system/budget-engine-{name}.service" for name in ("api", "migrate", "scheduler", "web", "worker")
+    }
     assert found == names | {"etc/budget-engine/budget-engine.env"}
     assert (tmp_path / "etc/budget-engine/credentials").stat().st_mode & 0o777 == 0o700
 

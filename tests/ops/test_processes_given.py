@@ -31,6 +31,7 @@ PAGE = {*URLS, "SECRET_KEY", "BUDGET_ADMIN_PASSWORD", "METRICS_TOKEN"}
 NEEDS = {
     "migrate": set(URLS),
     "web": PAGE,
+    "api": set(URLS),
     "worker": set(URLS),
     "scheduler": {"JOBS_REDIS_URL"},
     "demo-traffic": set(URLS),
@@ -42,7 +43,7 @@ NO_SETTINGS = {"BUDGET_LOGS", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"}
 @pytest.mark.parametrize("source", SOURCES)
 def test_each_process_is_a_command_with_settings_that_exist_and_the_secrets_that_it_needs(source: str) -> None:
     given = SOURCES[source]()
-    assert {one.command[0] for one in given} >= {"migrate", "web", "worker", "scheduler"}
+    assert {one.command[0] for one in given} >= {"migrate", "web", "api", "worker", "scheduler"}
     settings = {row.name for row in TABLE}
     for one in given:
         (command,) = one.command

@@ -43,7 +43,7 @@ def test_a_unit_is_hardened_and_loads_its_secrets(path: Path) -> None:
 
 def test_there_is_a_unit_for_each_process() -> None:
     assert [path.name for path in UNITS] == [
-        f"budget-engine-{name}.service" for name in ("migrate", "scheduler", "web", "worker")
+        f"budget-engine-{name}.service" for name in ("api", "migrate", "scheduler", "web", "worker")
     ]
     assert env_file()["BUDGET_TRUSTED_PROXIES"] == "127.0.0.1", "nginx of ops/nginx is on this machine"
 

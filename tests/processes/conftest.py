@@ -41,11 +41,11 @@ def until(what: Callable[[], Any], patience_s: float = PATIENCE_S, why: Callable
 class Process:
     """One process of the engine, with its output in a log."""
 
-    def __init__(self, args: list[str], environment: dict[str, str], log: Path) -> None:
+    def __init__(self, args: list[str], environment: dict[str, str], log: Path, program: str = sys.executable) -> None:
         self.log = log
         self._file = log.open("ab")
         self.process = subprocess.Popen(
-            [sys.executable, *args],
+            [program, *args],
             cwd=ROOT,
             env={**os.environ, **environment, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
             stdout=self._file,

@@ -115,7 +115,8 @@ def test_redis_stopped_and_restarted_under_load(own: Own, how: str) -> None:
     client.close()
 
 
-def test_rqs_redis_stopped_and_restarted_worker_and_scheduler_wait_and_go_on(own: Own) -> None:
+@pytest.mark.parametrize("times", [1, pytest.param(2, marks=pytest.mark.long)])
+def test_rqs_redis_stopped_and_restarted_worker_and_scheduler_wait_and_go_on(own: Own, times: int) -> None:
     worker = own.processes.start("worker", "--queue", "persist")
     jobs = own.processes.start("worker", "--queue", "jobs")
     scheduler = own.processes.start("scheduler")
@@ -127,7 +128,7 @@ def test_rqs_redis_stopped_and_restarted_worker_and_scheduler_wait_and_go_on(own
             and rows(own.system, "SELECT 1 FROM job_run WHERE job = 'close_month' AND outcome = 'done'")
         )
     )
-    for _ in range(2):
+    for _ in range(times):
         own.jobs.stop()
         until(lambda: "scheduler waits for the jobs Redis" in scheduler.said, why=own.processes.said)
         until(lambda: "worker jobs waits for the jobs Redis" in jobs.said, why=own.processes.said)

@@ -79,7 +79,7 @@ def finished(connection: redis.Redis) -> Callable[[], bool]:
     return lambda: "publish-by-a-person" in registry.get_job_ids()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGTERM, marks=pytest.mark.long), signal.SIGKILL])
 def test_a_job_whose_worker_ended_between_taking_and_beginning_it_is_run_by_the_next_worker(
     number: signal.Signals, system: System, processes: Processes, jobs_redis: redis.Redis
 ) -> None:

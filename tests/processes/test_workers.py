@@ -15,7 +15,7 @@ from sqlalchemy import text
 
 from engine.client.sync import Spend
 from engine.doorbell import FAILURE_TTL_S
-from engine.job_table import RESULT_TTL_S
+from engine.job_table import BY_NAME, RESULT_TTL_S
 from engine.processes import NICENESS
 from engine.wiring import System
 from tests.conftest import SUITE_MARK
@@ -147,7 +147,7 @@ def test_the_scheduler_rings_shows_its_runs_and_ends_at_a_signal(
     system: System, processes: Processes, jobs_redis: redis.Redis
 ) -> None:
     scheduler = processes.start("scheduler")
-    until(lambda: jobs_redis.zcard("rq:scheduler:scheduled_jobs") == 7, why=processes.said)
+    until(lambda: jobs_redis.zcard("rq:scheduler:scheduled_jobs") == len(BY_NAME), why=processes.said)
     jobs_redis.zadd("rq:scheduler:scheduled_jobs", {"schedule-check": 1, "schedule-close_day": 1})
     until(lambda: Queue("jobs", connection=jobs_redis).count >= 2, why=processes.said)
     worker = processes.start("worker", "--queue", "jobs")
@@ -168,6 +168,7 @@ def test_the_scheduler_rings_shows_its_runs_and_ends_at_a_signal(
     assert in_time(worker.stop(), 3)
 
 
+@pytest.mark.long
 def test_nothing_that_a_run_leaves_in_rqs_redis_stays_for_ever(
     system: System, processes: Processes, jobs_redis: redis.Redis
 ) -> None:

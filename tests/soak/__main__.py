@@ -24,6 +24,7 @@ from tests.processes.conftest import ROOT, Own, brand_of, ready, until
 from tests.soak.chaos import PATIENCE_S, Chaos, settled
 from tests.soak.cluster import ClusterChaos
 from tests.soak.judge import Record, logged, overspent, sent_as_facts
+from tools.node_client import build
 
 DOC = ROOT / "docs" / "reliability.md"
 MARKS = "<!-- soak: begin -->", "<!-- soak: end -->"
@@ -35,6 +36,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--every", type=float, default=5.0, help="seconds between two faults, on average")
     parser.add_argument("--bidders", type=int, default=4)
+    parser.add_argument("--node", action="store_true", help="a bidder in Node beside the others")
     parser.add_argument("--cluster", action="store_true", help="on three primaries and three replicas")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 31))
     parser.add_argument("--write", action="store_true", help="put the figures into docs/reliability.md")
@@ -92,10 +94,11 @@ def soak(own: Own, folder: Path, given: argparse.Namespace, cluster: Cluster | N
     (notes / "plan.json").write_text(json.dumps(plan))
     budgeted = [brand for brand, _ in (*asked, *held)]
     everything = dict((*brands.values(), *asked, *held))
+    in_node = build() if given.node else None
     if cluster is None:
-        chaos = Chaos(own, notes, given.seed, everything, budgeted)
+        chaos = Chaos(own, notes, given.seed, everything, budgeted, in_node)
     else:
-        chaos = ClusterChaos(own, notes, given.seed, everything, budgeted, cluster)
+        chaos = ClusterChaos(own, notes, given.seed, everything, budgeted, cluster, in_node)
     chance = random.Random(given.seed + 1)
     try:
         chaos.start(given.bidders)
@@ -143,7 +146,7 @@ def judged(
         "| --- | --- |",
         f"| when, where | {datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()} |",
         f"| length, seed | {lasted / 60:.1f} minutes, `--seed {given.seed}` |",
-        f"| bidder processes, calls, spends | {given.bidders}, {len(record.calls):,}, {record.spends:,} |",
+        f"| bidder processes, calls, spends | {given.bidders}{' and one in Node' if given.node else ''}, {len(record.calls):,}, {record.spends:,} |",
         f"| outcomes | {', '.join(f'{name} {n:,}' for name, n in sorted(outcomes.items()))} |",
         f"| calls without a reply, sent again under their ids | {record.resent:,} |",
         *(

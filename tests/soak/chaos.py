@@ -14,8 +14,11 @@ from typing import Any
 from engine.errors import BudgetError
 from engine.wiring import System
 from tests.processes.conftest import Own, Process, back, rows, until
+from tools.node_client import node
 
 PATIENCE_S = 90.0
+IN_NODE = "bnode"
+"""The name of the bidder in Node."""
 
 
 def settled(system: System) -> bool:
@@ -30,8 +33,18 @@ def settled(system: System) -> bool:
 class Chaos:
     """Causes one random fault at a time, and counts the faults by kind."""
 
-    def __init__(self, own: Own, folder: Path, seed: int, brands: dict[int, list[int]], budgets: list[int]) -> None:
+    def __init__(
+        self,
+        own: Own,
+        folder: Path,
+        seed: int,
+        brands: dict[int, list[int]],
+        budgets: list[int],
+        in_node: Path | None = None,
+    ) -> None:
+        """in_node: the folder of the built Node client, whose bidder then runs beside the others."""
         self.own, self.faults = own, Counter[str]()
+        self._in_node = in_node
         self._folder, self._seed, self._chance = folder, seed, random.Random(seed)
         self._brands, self._budgets = brands, budgets
         self._parts: dict[str, Process] = {}
@@ -58,10 +71,17 @@ class Chaos:
         self.always()
         for i in range(bidders):
             self.bidder(f"b{i}")
+        if self._in_node is not None:
+            self.bidder(IN_NODE)
 
     def bidder(self, slot: str) -> None:
         self._bidders += 1
         name = f"{slot}g{self._bidders}"
+        if slot == IN_NODE:
+            script = f"{self._in_node}/dist-test/bidder.js"
+            args = [script, str(self._folder), name, str(self._seed), self.own.environment["REDIS_URL"]]
+            self._parts[slot] = Process(args, self.own.environment, self._folder / f"{name}.log", node())
+            return
         args = ["-m", "tests.soak.bidder", str(self._folder), name, str(self._seed), self.own.environment["REDIS_URL"]]
         self._parts[slot] = Process(args, self.own.environment, self._folder / f"{name}.log")
 
@@ -81,14 +101,16 @@ class Chaos:
         return name
 
     def end(self) -> list[str]:
-        """Stops the bidders and waits until PostgreSQL has everything. Returns the logs that have a traceback."""
+        """Stops the bidders and waits until PostgreSQL has everything. Returns the logs that have a traceback, of Python
+        or Node.
+        """
         (self._folder / "stop").touch()
         for name, part in self._parts.items():
             if name[0] == "b":
                 part.process.wait(60)
         until(lambda: settled(self.own.system), PATIENCE_S, self.own.processes.said)
         parts = [*self._parts.values(), *self.own.processes._made]
-        return sorted({part.log.name for part in parts if "Traceback" in part.said})
+        return sorted({part.log.name for part in parts if "Traceback" in part.said or "\n    at " in part.said})
 
     def stop(self) -> None:
         for part in self._parts.values():

@@ -22,10 +22,17 @@ class ClusterChaos(Chaos):
     """Breaks one thing at a time on three primaries with a replica each."""
 
     def __init__(
-        self, own: Own, folder: Path, seed: int, brands: dict[int, list[int]], budgets: list[int], cluster: Cluster
+        self,
+        own: Own,
+        folder: Path,
+        seed: int,
+        brands: dict[int, list[int]],
+        budgets: list[int],
+        cluster: Cluster,
+        in_node: Path | None = None,
     ) -> None:
         self.cluster = cluster
-        super().__init__(own, folder, seed, brands, budgets)
+        super().__init__(own, folder, seed, brands, budgets, in_node)
 
     def kinds(self) -> list[Callable[[], None]]:
         return [

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.twin.drawn import STEPS
+
 
 def main() -> int:
     """Runs the machines until one fails; returns pytest's exit status."""
@@ -27,7 +29,8 @@ def main() -> int:
     os.environ["TWIN_EXAMPLES"] = str(given.examples)
     machines = [str(path) for path in sorted(Path(__file__).parent.glob("test_twin_*.py"))]
     status = pytest.main([*machines, "-x", "-q", f"--hypothesis-seed={given.seed}", "--timeout=0"])
-    print(f"seed {given.seed}: {'passed' if status == 0 else f'failed; repeat it with: {again}'}", flush=True)
+    verdict = "passed" if status == 0 else f"failed; repeat it with: {again}"
+    print(f"seed {given.seed}: {verdict}; {STEPS['steps']:,} steps, both sides compared after each", flush=True)
     return int(status)
 
 

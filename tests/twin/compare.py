@@ -16,7 +16,8 @@ from engine.live.replies import SpendResult
 from engine.live.scripts import Script
 from engine.live.transport.pool import Call, ConnectionPool
 from tests.model import Answer, Asked, Change, Entry, Figures, ReferenceModel, Row, Shard, Step, Verdict
-from tests.model.plan import LIFETIME, Brand, Campaign, Counter, periods_of
+from tests.model.pacing import Rate
+from tests.model.plan import LIFETIME, Brand, Campaign, periods_of
 
 VERDICTS = {"k": "counted", "p": "earlier", "d": "duplicate", "c": "conflict", "u": "unknown_campaign"}
 
@@ -29,7 +30,8 @@ def answer_of(result: SpendResult | HoldResult | RefundResult) -> Answer:
     refused = result.outcome == "refused" and not isinstance(result, RefundResult) and result.reasons != (RATE,)
     retry = result.retry_at if refused else None
     mark = getattr(result, "mark", "")
-    return Answer(result.outcome, result.reasons, figures, mark, result.detail, None if retry is None else ms_of(retry))
+    at, rate = None if retry is None else ms_of(retry), round(result.pass_rate * 1_000_000)
+    return Answer(result.outcome, result.reasons, figures, mark, result.detail, at, rate)
 
 
 def entry_of(entry_id: bytes, fields: dict[bytes, bytes]) -> tuple[Entry, str]:
@@ -53,7 +55,8 @@ def entry_of(entry_id: bytes, fields: dict[bytes, bytes]) -> tuple[Entry, str]:
     asked = tuple(Asked(r.campaign_id, r.event_id, r.micros, r.day, r.refund_id) for r in entry.refunds() if r.asked)
     trips = tuple(sorted(entry.trips))
     made = Entry(
-        entry.n, entry.ms, entry.request_id, verb, (), verdicts, rows, in_order(steps), changes, entry.generation, asked, trips
+        entry.n, entry.ms, entry.request_id, verb, (), verdicts, rows, in_order(steps), changes, entry.generation, asked, trips, frozenset((entry.zones or {}).items()),
+        frozenset(entry.carries),
     )  # fmt: skip
     return made, _text_of(entry)
 
@@ -85,6 +88,8 @@ def told(entry: Entry) -> tuple[Entry, str]:
         entry.generation,
         entry.asked,
         entry.trips,
+        entry.zones,
+        entry.carries,
     ), body
 
 
@@ -165,7 +170,7 @@ class RedisView:
                     fields[b"schedule"].decode(),
                 )
                 assert plan == (there.version, there.enabled, there.archived, there.schedule.compiled), campaign
-                same_counters(fields, there.spent, state.kept_now, all_periods)
+                same_counters(fields, there, state.kept_now, all_periods)
                 same_own_budgets(fields, there)
                 same_pacing(fields, there, state.kept_now)
                 same_brake(fields, there, state.kept_now)
@@ -197,8 +202,9 @@ class RedisView:
         since = {
             f"{name}_budget": int(at) for name in ("daily", "monthly") if (at := fields.get(f"{name}_at".encode()))
         }
-        got = (int(fields[b"v"]), limits, fields[b"archived"] == b"1", since, int(fields.get(b"held", 0)))
-        assert got == (brand.version, brand.limits, brand.archived, brand.since, brand.held), brand_id
+        got = (int(fields[b"v"]), limits, int(fields[b"archived"]), since, int(fields.get(b"held", 0)))
+        stops = brand.archived + 2 * brand.paused
+        assert got == (brand.version, brand.limits, stops, brand.since, brand.held), brand_id
         of_campaigns = {int(name[2:]): int(value) for name, value in fields.items() if name[:2] == b"h:"}
         if fields.get(b"own") == b"1":
             there = {campaign for campaign, _ in brand.holds}
@@ -206,11 +212,13 @@ class RedisView:
         else:
             assert not of_campaigns
             assert not any(
-                c.limits.compiled or c.flights or c.pace or c.brake.round
+                c.limits.compiled or c.flights or c.pace or c.brake.round or c.steps
                 for c in state.campaigns.values()
                 if brand_of(c.campaign_id) == brand_id
             )
         same_pacing(fields, brand, state.kept_now)
+        same_steps(fields, brand)
+        same_carry(fields, brand)
         assert {name.decode(): value.decode() for name, value in holds.items()} == {
             f"{campaign}:{hold}": f"{of.held},{of.expires_ms}" + (f",{of.number}" if of.number else "")
             for (campaign, hold), of in brand.holds.items()
@@ -218,24 +226,38 @@ class RedisView:
         assert {name.decode(): int(score) for name, score in expiry.items()} == {
             f"{campaign}:{hold}": of.expires_ms for (campaign, hold), of in brand.holds.items()
         }
-        same_counters(fields, brand.spent, state.kept_now, all_periods)
+        same_counters(fields, brand, state.kept_now, all_periods)
+        assert fields.get(b"zone", b"").decode() == brand.zone.text
 
 
-def same_counters(fields: dict[bytes, bytes], spent: Counter, now: int, all_periods: bool) -> None:
+def same_counters(fields: dict[bytes, bytes], there: Brand | Campaign, now: int, all_periods: bool) -> None:
     """Each period's counter; only open periods where a close or rebuild may have removed the others."""
     got = {name.decode(): int(value) for name, value in fields.items() if name[:2] in (b"d:", b"m:")}
-    open_ = periods_of(now)
+    open_, spent = periods_of(now, there.zone), there.spent
     rolling = {period for period in {*got, *spent} if not period.startswith("f:")}
     for period in rolling if all_periods else open_:
         assert got.get(period, 0) == spent[period], f"{period}: Redis {got.get(period, 0)}, twin {spent[period]}"
 
 
 def same_pacing(fields: dict[bytes, bytes], there: Brand | Campaign, now: int) -> None:
-    """What was published of its pacing, and what its present minute spent."""
+    """What was published of its pacing, what its present minute spent, and the last pass rate that is known."""
     names = [b"p", *(b"c%d" % number for number in range(1, 10))]
     assert {f"{name.decode()}={fields[name].decode()}" for name in names if name in fields} == set(there.pace)
-    minute, spent = map(int, fields.get(b"s", b"0,0").split(b","))
+    minute, spent, *rate = map(int, fields.get(b"s", b"0,0").split(b","))
     assert (spent if minute == now // MINUTE_MS else 0) == there.in_minute(now)
+    assert (rate and Rate(minute, *rate)) == (there.rate or [])
+
+
+def same_steps(fields: dict[bytes, bytes], there: Brand | Campaign) -> None:
+    """The steps of its limits."""
+    assert [fields[name].decode() for name in (b"n1", b"n2") if name in fields] == [s.compiled for s in there.steps]
+
+
+def same_carry(fields: dict[bytes, bytes], there: Brand) -> None:
+    """The cap of its rollover, and the carry that was last written."""
+    day, left, before = there.kept
+    carry = f"{there.cap},{day},{left},{'' if before is None else before}"
+    assert fields.get(b"b", b"").decode() == ("" if there.cap is None else carry)
 
 
 def same_brake(fields: dict[bytes, bytes], there: Campaign, now: int) -> None:
@@ -254,6 +276,7 @@ _SINCE: Final = {
 
 def same_own_budgets(fields: dict[bytes, bytes], there: Campaign) -> None:
     """A campaign's own limits, when each last turned, and its lifetime counter, which is there only where it has such a limit."""
+    same_steps(fields, there)
     limits = fields.get(b"x", b"").decode()
     assert (limits if limits != "::" else "") == there.limits.compiled
     assert {cause: int(fields[name]) for name, cause in _SINCE.items() if fields.get(name)} == there.since

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Final
 
 from hypothesis import strategies as st
@@ -41,3 +42,5 @@ OCCURRED: Final = st.sampled_from((None, None, 0, 1_900_000_000_123, "yesterday"
 GRACES: Final = st.sampled_from((60, 60, 360, 1, 0))
 GIVEN: Final = st.lists(st.tuples(st.integers(0, 99), AMOUNTS, EVENTS, OCCURRED), min_size=1, max_size=5)
 """The spends of a call: of each the place of its campaign, its amount, event id, and when it occurred."""
+STEPS: Final = Counter[str]()
+"""How many steps the machines took, after each of which both sides were compared."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, date, datetime
 from typing import Final
 
+from engine.domain.ids import brand_of
 from engine.domain.periods import (
     DAY_MS,
     MINUTE_MS,
@@ -23,6 +24,8 @@ from engine.domain.periods import (
     next_day_ms,
     next_month_ms,
 )
+from engine.domain.zone_text import UTC as UTC_CLOCK
+from engine.domain.zone_text import Zone
 from tests.model import ReferenceModel
 
 STARTS: Final = tuple(
@@ -77,9 +80,17 @@ def _graces(twin: ReferenceModel, ms: int) -> Iterator[int]:
             yield next_day_ms(ms) + shard.grace_minutes * MINUTE_MS
 
 
-def occurred_ms(ms: int, when: str | int | None) -> int | None:
-    """When a spend occurred, by its description."""
-    today = day_start_ms(day_of(ms))
+def _now_of(twin: ReferenceModel, clock: int, campaign: int) -> tuple[int, Zone]:
+    """The instant of a call for a campaign, and the clock of its brand."""
+    shard = twin.shard(campaign)
+    brand = shard.brands.get(brand_of(campaign))
+    return max(clock, shard.kept_now), brand.zone if brand else UTC_CLOCK
+
+
+def occurred_ms(twin: ReferenceModel, clock: int, campaign: int, when: str | int | None) -> int | None:
+    """When a spend of a campaign occurred, by its description."""
+    now, zone = _now_of(twin, clock, campaign)
+    today = zone.midnight_ms(zone.day_of(now))
     named = {"yesterday": today - 1, "its begin": today - DAY_MS, "the day before": today - DAY_MS - 1}
     return named[when] if isinstance(when, str) else when
 
@@ -105,8 +116,10 @@ FAR_MOVES: Final[dict[str, Callable[[ReferenceModel, int], int]]] = {
 }
 
 
-def spent_days(ms: int) -> dict[str, date | None]:
-    """The days that a refund may name, by description."""
+def spent_days(twin: ReferenceModel, clock: int, campaign: int) -> dict[str, date | None]:
+    """The days that a refund may name, by description: those of the campaign's brand."""
+    now, zone = _now_of(twin, clock, campaign)
+    ms = zone.local_ms(now)
     month = month_start_ms(month_of(ms))
     return {
         "none": None,

@@ -15,9 +15,10 @@ from engine.client.sync import BudgetClient
 from engine.client.sync import Spend as ClientSpend
 from engine.domain.causes import FLIGHT, PACING, reasons_of
 from engine.domain.ids import SHARDS, brand_of, campaign_id_of
-from engine.domain.periods import at_ms, date_of, day_of, month_of
+from engine.domain.periods import at_ms, date_of, day_of
+from engine.domain.zone_text import Zone
 from engine.errors import NotFound, NotReady
-from engine.live import admin
+from engine.live import admin, published_plans
 from engine.live.keys import keys_of_campaign
 from engine.live.registry import stamps
 from engine.live.replies import head, read_figures
@@ -135,9 +136,10 @@ class LiveSide:
             word, noted = ("refused", "") if code[0] == "x" else _CODES[code]
             causes = reasons_of(int(code[1:]) if code[0] == "x" else masks.get(campaign, 0))
             by_clock = word == "refused" and causes in ((FLIGHT,), (PACING,))
-            answers.append(
-                Answer(word, causes, after, noted, retry_ms=got.starts.get(campaign) if got and by_clock else None)
+            retry, rate = (
+                (got.starts.get(campaign) if by_clock else None, got.rates.get(campaign)) if got else (None, None)
             )
+            answers.append(Answer(word, causes, after, noted, retry_ms=retry, pass_ppm=rate or 1_000_000))
         return answers
 
     def lease(self, call: Leasing) -> Granted:
@@ -161,10 +163,19 @@ class LiveSide:
         return answer_of(given)
 
     def publish(self, brand: BrandPlan, campaigns: list[CampaignPlan], create: set[int]) -> dict[int, int] | None:
-        of_brand = admin.BrandPlan(*brand[:5], brand.brand_id in create, brand.pace)
+        of_brand = published_plans.BrandPlan(
+            *brand[:5], brand.brand_id in create, brand.pace, brand.zone, brand.steps, brand.paused, brand.rollover_cap
+        )
         plans = [
-            admin.CampaignPlan(
-                *plan[:5], plan.campaign_id in create, plan.limits, None, plan.flights, plan.brake, plan.pace
+            published_plans.CampaignPlan(
+                *plan[:5],
+                plan.campaign_id in create,
+                plan.limits,
+                None,
+                plan.flights,
+                plan.brake,
+                plan.pace,
+                plan.steps,
             )
             for plan in campaigns
         ]
@@ -172,11 +183,11 @@ class LiveSide:
         if brought is None or not brought.uncounted:
             return brought and brought.ahead
         # There is no log here: the twin says what it would have of earlier months.
-        month = month_of(brought.now_ms)
+        month = Zone.parse(brand.zone).month_of(brought.now_ms)
         based = []
         for plan in plans:
             spent = self.twin.shard(plan.campaign_id).campaigns[plan.campaign_id].spent
-            base = admin.LifetimeBase(spent[LIFETIME] - spent[f"m:{month}"], month, brought.n)
+            base = published_plans.LifetimeBase(spent[LIFETIME] - spent[f"m:{month}"], month, brought.n)
             based.append(dataclasses.replace(plan, base=base))
         again = self.live.bring(self.instance, of_brand, based)
         assert again is not None and not again.uncounted

@@ -27,7 +27,7 @@ from tests.model import (
     Spend,
 )
 from tests.twin.braked import Braking
-from tests.twin.drawn import AMOUNTS, EVENTS, GIVEN, HOLDS, LEASES, LIMITS, OWN_LIMITS, REQUESTS, SCHEDULES, TTLS
+from tests.twin.drawn import AMOUNTS, EVENTS, GIVEN, HOLDS, LEASES, LIMITS, OWN_LIMITS, REQUESTS, SCHEDULES, STEPS, TTLS
 from tests.twin.flown import FLIGHT_MOVES, FlightMove, moved_flights
 from tests.twin.instants import MOVES, STARTS, next_expiry, occurred_ms, spent_days
 from tests.twin.late_rules import LateRules
@@ -105,7 +105,7 @@ class ModelMachine(Braking, LateRules):
         spends = []
         for place, amount, event, occurred in given:
             campaign = self.campaign(place)
-            at = occurred_ms(max(self.clock, self.twin.shard(campaign).kept_now), occurred)
+            at = occurred_ms(self.twin, self.clock, campaign, occurred)
             spends.append(Spend(campaign, self.micros(campaign, amount), event, at))
         if request is None:
             self.unnamed += 1
@@ -273,8 +273,7 @@ class ModelMachine(Braking, LateRules):
             self.refund(*self.refunded[-1 - place % len(self.refunded)])
 
     def refund(self, campaign: int, amount: int, event: str, day: str, part: str | None) -> None:
-        shard = self.twin.shard(campaign)
-        on = spent_days(max(self.clock, shard.kept_now))[day]
+        on = spent_days(self.twin, self.clock, campaign)[day]
         spent_day = None if on is None else day_number(on)
         expected = self.twin.refund(campaign, amount, event, self.clock, spent_day, part)
         assert self.side.refund(campaign, amount, event, spent_day, part) == expected
@@ -282,9 +281,8 @@ class ModelMachine(Braking, LateRules):
     @rule(place=st.integers(0, 2), daily=LIMITS, monthly=LIMITS, archived=st.sampled_from((False,) * 9 + (True,)))
     def publishes(self, place: int, daily: int | None, monthly: int | None, archived: bool) -> None:
         brand = self.side.brands[place]
-        before = self.plans.get(brand)
-        pace = before.pace if before else ()
-        self.bring(BrandPlan(brand, before.version + 1 if before else 1, daily, monthly, archived, pace), [])
+        plan = self.plans.get(brand, BrandPlan(brand, 0, None, None))
+        self.bring(BrandPlan(brand, plan.version + 1, daily, monthly, archived, *plan[5:]), [])
 
     @rule(place=st.integers(0, 2), schedule=st.sampled_from(SCHEDULES), limits=OWN_LIMITS)
     def adds_a_campaign(self, place: int, schedule: Schedule, limits: OwnLimits = NO_LIMITS) -> None:
@@ -396,5 +394,6 @@ class ModelMachine(Braking, LateRules):
 
     @invariant()
     def both_hold_the_same(self) -> None:
+        STEPS.update(steps=1)
         if self.clock:
             self.side.check(self.twin)

@@ -10,7 +10,8 @@ from hypothesis.stateful import rule
 from engine.domain.curves import PPM, check
 from engine.domain.ids import brand_of
 from engine.domain.pacing import Pacing, compiled
-from tests.model import ReferenceModel
+from engine.domain.periods import MINUTE_MS
+from tests.model import ReferenceModel, Spend
 from tests.model.plan import is_held_back, retry_ms
 from tests.twin.machine import ModelMachine
 
@@ -45,7 +46,13 @@ def next_retry(twin: ReferenceModel, ms: int) -> int:
 class PacedMachine(ModelMachine):
     """With paced brands and campaigns."""
 
-    moves = {**ModelMachine.moves, "what pacing waits for": next_retry, "hours": lambda _, ms: ms + 5_000_000}
+    moves = {
+        **ModelMachine.moves,
+        "what pacing waits for": next_retry,
+        "hours": lambda _, ms: ms + 5_000_000,
+        "the next minute": lambda _, ms: ms - ms % MINUTE_MS + MINUTE_MS,
+        "minutes": lambda _, ms: ms + 200_000,
+    }
 
     @rule(place=st.integers(0, 2), pace=PACES, daily=LIMITS)
     def paces_a_brand(self, place: int, pace: tuple[str, ...], daily: int) -> None:
@@ -66,3 +73,24 @@ class PacedMachine(ModelMachine):
         brand = self.plans.get(brand_of(campaign))
         part = (brand.daily_limit or 1000) // (30 if large else 300) if brand else 1
         self.spends("try", None, [(place, max(min(part, 10**12), 1), None, None)])
+
+    @rule(
+        place=st.integers(0, 99), pace=PACES, of_both=st.booleans(), part=st.sampled_from((200, 1440, 20_000)),
+        tries=st.integers(1, 4), minutes=st.integers(2, 4), idle=st.integers(0, 1),
+    )  # fmt: skip
+    def is_offered_more_than_its_plan_for_some_minutes(
+        self, place: int, pace: tuple[str, ...], of_both: bool, part: int, tries: int, minutes: int, idle: int
+    ) -> None:
+        """So that a pass rate is between its least and one."""
+        plan = self.campaigns[sorted(self.campaigns)[place % len(self.campaigns)]]
+        campaign, brand, daily = plan.campaign_id, self.plans[brand_of(plan.campaign_id)], 10**9
+        self.bring(brand._replace(version=brand.version + 1, daily_limit=daily, archived=False, pace=pace), [])
+        own = plan.limits._replace(daily=daily // 2 if of_both else None)
+        changed = plan._replace(version=plan.version + 1, enabled=True, limits=own, pace=pace if of_both else ())
+        self.bring(self.plans[brand.brand_id], [changed])
+        for _ in range(minutes):
+            for number in range(tries):
+                self.unnamed += 1
+                spent = Spend(campaign, daily // part + number)
+                self.charge("record" if number == 3 else "try", f"offer-{self.unnamed}", [spent])
+            self.moves_on(lambda _, ms: ms - ms % MINUTE_MS + (1 + idle) * MINUTE_MS, 0)

@@ -14,13 +14,13 @@ from tests.live.plant import MOVABLE_CLOCK
 from tests.twin.conftest import drawn
 from tests.twin.instants import FAR_MOVES
 from tests.twin.live_side import LiveSide
-from tests.twin.paced import PacedMachine
+from tests.twin.rolled import RolledMachine
 
 
-class OverTheYears(PacedMachine):
+class OverTheYears(RolledMachine):
     """With every move of the clock."""
 
-    moves = {**PacedMachine.moves, **FAR_MOVES}
+    moves = {**RolledMachine.moves, **FAR_MOVES}
 
 
 @pytest.fixture
@@ -33,5 +33,6 @@ def side(hot_redis: redis.Redis, hot_url: str) -> Iterator[LiveSide]:
 
 
 @pytest.mark.timeout(0)
-def test_redis_answers_as_the_twin_does(side: LiveSide) -> None:
-    run_state_machine_as_test(lambda: OverTheYears(side), settings=drawn(150, 50))  # type: ignore[no-untyped-call]
+@pytest.mark.parametrize("examples", [40, pytest.param(150, marks=pytest.mark.long)])
+def test_redis_answers_as_the_twin_does(side: LiveSide, examples: int) -> None:
+    run_state_machine_as_test(lambda: OverTheYears(side), settings=drawn(examples, 50))  # type: ignore[no-untyped-call]

@@ -16,10 +16,11 @@ from tests.live.plant import MOVABLE_CLOCK
 from tests.model import BrandPlan, CampaignPlan, Spend
 from tests.twin.conftest import drawn
 from tests.twin.machine import ModelMachine
+from tests.twin.rolled import RolledRules
 from tests.twin.whole_side import WholeSide, check_fold
 
 
-class OverRebuilds(ModelMachine):
+class OverRebuilds(RolledRules, ModelMachine):
     """The live rules, and those of the log and the rebuild."""
 
     def __init__(self, side: WholeSide) -> None:
@@ -32,6 +33,7 @@ class OverRebuilds(ModelMachine):
             # A lifetime budget begins with what the log has, so its publish waits for persist.
             self.is_persisted()
         self.whole.bring(brand, campaigns, create)
+        self.whole.stamp(max(self.clock, self.twin.shards[shard_of(brand.brand_id)].kept_now))
         brands, every = self.whole.plans()
         plan = next(p for p in brands if p.brand_id == brand.brand_id)
         changed = {c.campaign_id for c in campaigns}

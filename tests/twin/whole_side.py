@@ -9,7 +9,7 @@ from sqlalchemy import text
 from engine.domain.budget import CAMPAIGN_BUDGETS
 from engine.domain.flights import flight_field, unchained
 from engine.domain.ids import ORDINALS, brand_of
-from engine.domain.periods import date_of, ms_of
+from engine.domain.periods import at_ms, date_of, ms_of
 from engine.domain.schedule import Schedule
 from engine.wiring import System
 from tests.model import BrandPlan, CampaignPlan, ReferenceModel
@@ -20,9 +20,9 @@ from tests.twin.compare import RedisView
 from tests.twin.live_side import LiveSide
 
 _EMPTIED: Final = (
-    "brand, campaign, spend_log, campaign_day, campaign_hour, mixed_request, hold, counter_correction, quarantine, status_change,"
+    "brand, campaign, spend_log, campaign_day, campaign_hour, brand_minute, mixed_request, hold, counter_correction, quarantine, status_change,"
     " catalog_change, period_total, shard_close, dropped_day, refund, flight, flight_entry, flight_total, late_spend,"
-    " breaker_trip"
+    " breaker_trip, brand_carry"
 )
 
 
@@ -58,10 +58,20 @@ class WholeSide(LiveSide):
                 conn.execute(text(f"ALTER TABLE brand ALTER COLUMN id RESTART WITH {brand.brand_id:d}"))
             catalog.create_brand(f"brand {brand.brand_id}", brand.daily_limit, brand.monthly_limit, None, actor)
         elif not campaigns:
-            limits = {"daily_budget_micros": brand.daily_limit, "monthly_budget_micros": brand.monthly_limit}
+            limits = {
+                "daily_budget_micros": brand.daily_limit,
+                "monthly_budget_micros": brand.monthly_limit,
+                "rollover_cap_micros": brand.rollover_cap,
+            }
             catalog.update_brand(brand.brand_id, actor, **limits)
         for plan in campaigns:
             self._bring_campaign(plan, plan.campaign_id in create, actor)
+
+    def stamp(self, clock: int) -> None:
+        """Dates what was changed in the catalog by the machine's clock, which PostgreSQL does not have."""
+        with self.system.db.begin() as conn:
+            last = text("UPDATE catalog_change SET at = :at, note = 'dated' WHERE note IS DISTINCT FROM 'dated'")
+            conn.execute(last, {"at": at_ms(clock)})
 
     def _bring_campaign(self, plan: CampaignPlan, create: bool, actor: str) -> None:
         catalog, campaign = self.system.catalog, plan.campaign_id
@@ -98,7 +108,12 @@ class WholeSide(LiveSide):
         for no in had.keys() - wanted.keys():
             flights.remove(campaign, no, actor)
         for no, flight in wanted.items():
-            what = {"ends_ms": flight.ends_ms, "budget_micros": flight.budget_micros, "carries": flight.carries}
+            what = {
+                "ends_ms": flight.ends_ms,
+                "budget_micros": flight.budget_micros,
+                "carries": flight.carries,
+                "spread": flight.spread,
+            }
             if no in had:
                 flights.change(campaign, no, actor, **what)  # type: ignore[arg-type]  # by name
             else:
@@ -107,7 +122,14 @@ class WholeSide(LiveSide):
     def plans(self) -> tuple[list[BrandPlan], list[CampaignPlan]]:
         """The catalog in the format of the reference model."""
         brands = [
-            BrandPlan(b.id, b.version, b.daily_budget_micros, b.monthly_budget_micros, b.archived_at is not None)
+            BrandPlan(
+                b.id,
+                b.version,
+                b.daily_budget_micros,
+                b.monthly_budget_micros,
+                b.archived_at is not None,
+                rollover_cap=b.rollover_cap_micros,
+            )
             for b in self.system.catalog.brands(include_archived=True)
         ]
         campaigns = [

@@ -115,6 +115,19 @@ def test_archiving_a_brand_stops_all_its_campaigns(plant: Plant, live: LiveRedis
     assert watch.status(CAMPAIGN).reasons == ("archived",)
 
 
+def test_pausing_a_brand_stops_all_its_campaigns_until_it_is_resumed(
+    plant: Plant, live: LiveRedis, watch: Watch
+) -> None:
+    plant.brand()
+    plant.campaign(CAMPAIGN + 1)
+    until(lambda: watch.may_bid(CAMPAIGN + 1))
+    live.publish(plant.instance, BrandPlan(BRAND, 2, None, None, False, False, paused=True), [])
+    until(lambda: not watch.may_bid(CAMPAIGN) and not watch.may_bid(CAMPAIGN + 1))
+    until(lambda: watch.status(CAMPAIGN).reasons == ("brand_paused",))
+    live.publish(plant.instance, BrandPlan(BRAND, 3, None, None, False, False), [])
+    until(lambda: watch.may_bid(CAMPAIGN) and watch.may_bid(CAMPAIGN + 1))
+
+
 def test_a_watch_of_some_brands_and_campaigns_knows_no_others(plant: Plant, client: BudgetClient) -> None:
     for brand_id in (BRAND, BRAND + 1, BRAND + 64):
         plant.brand(brand_id=brand_id)

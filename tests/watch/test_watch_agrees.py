@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,6 +18,7 @@ from engine.client.watch import watch as watch_module
 from engine.domain.ids import shard_of
 from engine.domain.periods import DAY_MS, MINUTE_MS, ms_of
 from engine.domain.schedule import Schedule
+from engine.domain.zones import UTC_ZONE, BrandZone
 from engine.live.admin import BrandPlan, CampaignPlan, LiveRedis
 from engine.live.repair import adjust
 from tests.live.plant import Plant
@@ -29,6 +31,8 @@ CAMPAIGNS = [brand * 65536 + ordinal for brand in BRANDS for ordinal in (1, 2, 3
 START = ms_of(datetime(2036, 11, 30, 23, 58, tzinfo=UTC))
 
 LIMITS = st.sampled_from([None, 0, 1, 5, 9])
+ZONES = ["Europe/Berlin", "America/St_Johns", "Pacific/Chatham", "Asia/Kolkata", None]
+"""Chatham is in the day to come when the story begins, St Johns in the day before soon after."""
 SCHEDULES = st.sampled_from(
     [
         None,
@@ -40,6 +44,7 @@ SCHEDULES = st.sampled_from(
 )
 STEPS = st.one_of(
     st.tuples(st.just("brand"), st.sampled_from(BRANDS), LIMITS, LIMITS, st.booleans()),
+    st.tuples(st.just("zone"), st.sampled_from(BRANDS), st.sampled_from(ZONES)),
     st.tuples(st.just("campaign"), st.sampled_from(CAMPAIGNS), st.booleans(), st.booleans(), SCHEDULES),
     st.tuples(st.just("record"), st.sampled_from(CAMPAIGNS), st.integers(1, 6)),
     st.tuples(st.just("try"), st.sampled_from(CAMPAIGNS), st.integers(1, 6)),
@@ -58,6 +63,8 @@ class Story:
         self._now = START
         self._versions: dict[int, int] = {}
         self._highest: dict[int, int] = {}
+        self._plans: dict[int, BrandPlan] = {}
+        self._zones: dict[int, BrandZone] = {}
         self._spends: list[tuple[int, str]] = []
         set_clock(START)
         for brand in BRANDS:
@@ -68,10 +75,18 @@ class Story:
         return self._versions[entity]
 
     def brand(self, brand: int, daily: int | None, monthly: int | None, archived: bool) -> None:
-        version = self._next(brand)
-        assert self.plant.live.publish(
-            self.plant.instance, BrandPlan(brand, version, daily, monthly, archived, version == 1), []
-        )
+        zone = self._plans[brand].zone if brand in self._plans else ""
+        self._put(BrandPlan(brand, self._next(brand), daily, monthly, archived, brand not in self._plans, (), zone))
+
+    def zone(self, brand: int, name: str | None) -> None:
+        """Another zone, from the brand's next midnight on."""
+        self._zones[brand] = self._zones.get(brand, UTC_ZONE).changed(name, self._now)
+        plan = self._plans[brand]
+        self._put(replace(plan, version=self._next(brand), create=False, zone=self._zones[brand].text(self._now)))
+
+    def _put(self, plan: BrandPlan) -> None:
+        assert self.plant.live.publish(self.plant.instance, plan, [])
+        self._plans[plan.brand_id] = plan
 
     def campaign(self, campaign: int, enabled: bool, archived: bool, schedule: Any) -> None:
         brand, ordinal = divmod(campaign, 65536)
@@ -104,7 +119,7 @@ class Story:
         state = live.read_shard(shard)
         read = live.read_brand(brand, 0)
         assert read is not None
-        field = f"d:{read.now_ms // DAY_MS}"
+        field = f"d:{read.zone.day_of(read.now_ms)}"
         adjust(live, self.plant.instance, shard, self.plant.key(brand), field, micros, f"c-{state.n}", state.n)
 
     def clock(self, ms: int) -> None:

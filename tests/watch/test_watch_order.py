@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engine import BudgetClient, Watch
-from engine.client.watch.eligibility import EligibilityView, WatchFilter
+from engine.client.watch.eligibility import EligibilityView
 from engine.client.watch.messages import (
     BrandSnapshot,
     BudgetMoved,
@@ -15,6 +15,7 @@ from engine.client.watch.messages import (
     ShardChanged,
     read_message,
 )
+from engine.client.watch.wanted import WatchFilter
 from engine.domain.periods import DAY_MS
 from engine.domain.schedule import Schedule
 from engine.live.admin import LiveRedis

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from engine import BudgetClient
 from engine.client.watch.clock import RedisClock
-from engine.domain.periods import ms_of
+from engine.domain.periods import DAY_MS, ms_of
 from engine.domain.schedule import Schedule
-from engine.live.admin import LiveRedis
+from engine.domain.zones import zone_text
+from engine.live.admin import BrandPlan, LiveRedis
 from tests.live.plant import BRAND, CAMPAIGN, Plant
 from tests.patience import PATIENCE_S, at_best
 from tests.watch.conftest import SetClock, until
@@ -112,6 +114,38 @@ def test_midnight_frees_the_day_and_a_month_s_end_the_month_but_never_a_budget_o
             assert watch.may_bid(spent_month) is month_ends
             assert watch.status(spent_month).reasons == client.status(spent_month).reasons
             assert watch.status(nothing).reasons == client.status(nothing).reasons == ("daily_budget", "monthly_budget")
+            client.record_spend(campaign, "10")
+            until(lambda: not watch.may_bid(campaign))
+        return late
+
+    assert at_best(LATE_MS, turn)
+
+
+@pytest.mark.parametrize("name", ["Europe/Berlin", "America/St_Johns", "Pacific/Chatham"])
+def test_a_brand_s_own_midnight_frees_its_day_and_opens_its_hours_with_nobody_saying_so(
+    plant: Plant, live: LiveRedis, client: BudgetClient, set_clock: SetClock, name: str
+) -> None:
+    def turn(year: int) -> int:
+        midnight = ms_of(datetime(2036 + year, 12, 1, tzinfo=ZoneInfo(name)))
+        set_clock(midnight - DAY_MS // 2)
+        brand_id = 81 + 3 * year
+        campaign, hours = brand_id * 65536 + 1, (brand_id + 1) * 65536 + 1
+        first_hour = Schedule.parse({"start_time": "00:00", "end_time": "01:00"})
+        for brand, schedule in ((brand_id, None), (brand_id + 1, first_hour)):
+            plant.brand(brand_id=brand, daily="10", monthly="10", schedule=schedule)
+            zone = zone_text(name, midnight - DAY_MS // 2)
+            plan = BrandPlan(brand, 2, 10_000_000, 10_000_000, False, False, (), zone)
+            assert live.publish(plant.instance, plan, [])
+        set_clock(midnight - LEAD_MS)
+        client.record_spend(campaign, "10")
+        with client.watch() as watch:
+            assert watch.wait_ready(PATIENCE_S), watch.why
+            assert watch.status(campaign).reasons == ("daily_budget", "monthly_budget")
+            assert watch.status(hours).reasons == ("schedule",)
+            until(lambda: watch.may_bid(campaign))
+            late = late_ms(live, midnight)
+            until(lambda: watch.may_bid(hours))
+            assert client.status(campaign).reasons == client.status(hours).reasons == ()
             client.record_spend(campaign, "10")
             until(lambda: not watch.may_bid(campaign))
         return late

@@ -62,18 +62,21 @@ def paths(ready: System) -> list[str]:
     gone, _ = brand_with(ready, "Old Harbour")
     ready.manage.archive_brand(gone, "Mia")
     return [
-        "/", "/?q=nobody", "/?cause=archived", "/changes", "/brands/new", f"/brands/{brand_id}/edit", f"/brands/{brand_id}/spend",
+        "/system", "/people", "/people/new", "/people/logins", "/me", "/status", "/status?q=nobody", "/status?cause=archived", "/", "/changes", "/activity", "/brands/new", f"/brands/{brand_id}/edit", f"/brands/{brand_id}/spend",
         f"/brands/{brand_id}/campaigns/new", f"/campaigns/{one}/edit", f"/campaigns/{one}/archive", f"/brands/{brand_id}/archive",
-        "/brands/999/edit", f"/brands/{brand_id}/spend?day=foo",
+        f"/campaigns/{one}", f"/campaigns/{two}", f"/brands/{brand_id}", f"/brands/{brand_id}?tab=campaigns", f"/brands/{brand_id}?tab=days", f"/brands/{brand_id}?tab=activity",
+        f"/brands/{brand_id}?tab=settings", "/import", f"/brands/{brand_id}/notes", "/brands/999/edit", f"/brands/{brand_id}/spend?day=foo",
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
+@pytest.mark.parametrize(
+    "size", [pytest.param(WIDE, id="wide"), pytest.param(PHONE, id="phone", marks=pytest.mark.long)]
+)
 def test_axe_finds_nothing_serious_on_any_page_of_ours(
     opened: Callable[..., Page], paths: list[str], size: dict[str, int]
 ) -> None:
     # Without transitions: axe would measure colours half-way between two.
-    page = opened("/", viewport=size, reduced_motion="reduce")
+    page = opened("/status", viewport=size, reduced_motion="reduce")
     found: dict[str, list[str]] = {}
     page.click("button:has-text('Pause') >> nth=0")
     page.wait_for_selector(".toast")
@@ -89,7 +92,7 @@ def test_rings_and_borders_stand_out_and_every_target_has_24_pixels(
     opened: Callable[..., Page], paths: list[str], scheme: str
 ) -> None:
     for size in (WIDE, PHONE):
-        page = opened("/", color_scheme=scheme, viewport=size)
+        page = opened("/status", color_scheme=scheme, viewport=size)
         for path in paths:
             page.goto(path)
             assert page.evaluate(SMALL) == [], path

@@ -47,10 +47,14 @@ def without_jobs_redis(ready: System) -> Iterator[Visitor]:
 def pages(brand: tuple[int, int]) -> list[str]:
     brand_id, campaign = brand
     return [
-        "/",
+        "/status",
         "/live",
         "/changes",
         f"/brands/{brand_id}/spend",
+        f"/brands/{brand_id}",
+        f"/campaigns/{campaign}",
+        "/system",
+        "/system.txt",
         "/brands/new",
         f"/brands/{brand_id}/edit",
         f"/brands/{brand_id}/campaigns/new",
@@ -74,7 +78,7 @@ def check(visitor: Visitor, brand: tuple[int, int]) -> None:
 
 
 def test_with_redis_away_the_page_shows_the_logs_figures(brand: tuple[int, int], without_redis: Visitor) -> None:
-    status, page = without_redis.get("/")
+    status, page = without_redis.get("/status")
     assert status == 200
     assert NOWHERE in page
     assert "Aurora" in page
@@ -98,7 +102,7 @@ def test_with_redis_away_a_change_is_kept_and_said_to_come_later(
 def test_with_postgresql_away_the_page_says_where_it_looked(
     brand: tuple[int, int], without_postgresql: Visitor
 ) -> None:
-    status, page = without_postgresql.get("/")
+    status, page = without_postgresql.get("/status")
     assert status == 503
     assert "PostgreSQL is away" in page
     assert NOWHERE in page
@@ -109,7 +113,7 @@ def test_with_postgresql_away_the_page_says_where_it_looked(
 
 
 def test_with_the_jobs_redis_away_the_figures_stay(brand: tuple[int, int], without_jobs_redis: Visitor) -> None:
-    status, page = without_jobs_redis.get("/")
+    status, page = without_jobs_redis.get("/status")
     assert status == 200
     assert "4.00 of 10.00" in page.replace("<strong>", "").replace("</strong>", "")
     assert NOWHERE in page

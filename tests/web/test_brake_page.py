@@ -23,13 +23,13 @@ def test_a_brake_is_set_in_the_form_and_its_open_breaker_is_resumed_with_the_but
     status, _ = visitor.post(page, **given, rate_limit="4", breaker="5/min")
     assert status == 200
     assert ready.catalog.campaign(campaign).brake == (4_000_000, 5_000_000, 1)
-    listed = words(visitor.get(f"/?open={brand_id}")[1])
+    listed = words(visitor.get(f"/status?open={brand_id}")[1])
     assert "at most 4.00 a minute" in listed and "breaker at 5.00 a minute" in listed
     ready.client.record_spend(campaign, "6")
     ready.status.refresh([brand_id])
-    shown = visitor.get(f"/?open={brand_id}")[1]
+    shown = visitor.get(f"/status?open={brand_id}")[1]
     assert "switched off by its breaker" in words(shown) and f"/campaigns/{campaign}/resume" in shown
-    status, shown = visitor.post(f"/campaigns/{campaign}/resume", f"/?open={brand_id}")
+    status, shown = visitor.post(f"/campaigns/{campaign}/resume", f"/status?open={brand_id}")
     assert status == 200 and "Its breaker is closed." in words(shown)
     assert ready.catalog.campaign(campaign).reasons == ()
-    assert f"/campaigns/{campaign}/pause" in visitor.get(f"/?open={brand_id}")[1]
+    assert f"/campaigns/{campaign}/pause" in visitor.get(f"/status?open={brand_id}")[1]

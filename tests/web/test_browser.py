@@ -45,7 +45,7 @@ def test_it_refreshes_itself_and_keeps_focus_opened_rows_and_what_is_typed(
 ) -> None:
     ids = [brand_with(ready, f"Brand {i}", daily=10_000_000, campaigns=2) for i in range(5)]
     brand_id, (campaign, _) = ids[2]
-    page = opened()
+    page = opened("/status")
     page.click(f"#fold-{brand_id}")
     page.wait_for_selector(f"#campaign-{campaign}")
     assert f"open={brand_id}" in page.url
@@ -67,7 +67,7 @@ def test_it_refreshes_itself_and_keeps_focus_opened_rows_and_what_is_typed(
 def test_the_filter_works_as_one_types_and_stays_in_the_address(ready: System, opened: Callable[..., Page]) -> None:
     for i in range(5):
         brand_with(ready, f"Brand {i}")
-    page = opened()
+    page = opened("/status")
     page.fill("#q", "brand 3")
     page.wait_for_selector("text=1 brand of 5 matches")
     assert "q=brand+3" in page.url
@@ -82,7 +82,7 @@ def test_the_filter_works_as_one_types_and_stays_in_the_address(ready: System, o
 
 def test_pause_and_resume_happen_on_the_spot(ready: System, opened: Callable[..., Page]) -> None:
     _, (campaign,) = brand_with(ready)
-    page = opened()
+    page = opened("/status")
     page.click(f"#c-switch-{campaign}")
     page.wait_for_selector("text=It stays off until somebody resumes it.")
     assert page.inner_text(f"#campaign-{campaign} .why").startswith("paused: switched off by a person")
@@ -101,7 +101,7 @@ def test_what_a_button_did_is_told_where_the_person_is_and_stays_until_it_is_dis
     ready: System, opened: Callable[..., Page]
 ) -> None:
     _, campaigns = brand_with(ready, campaigns=40)
-    page = opened("/", viewport={"width": 390, "height": 844})
+    page = opened("/status", viewport={"width": 390, "height": 844})
     page.locator(f"#c-switch-{campaigns[-1]}").click()
     page.wait_for_selector(".toast:has-text('It stays off until somebody resumes it.')")
     assert page.evaluate("scrollY") > 0
@@ -126,7 +126,7 @@ def test_what_a_form_saved_is_told_in_view_with_and_without_scripts(
     page = opened(f"/brands/{brand_id}/edit", java_script_enabled=scripts, viewport={"width": 1280, "height": 700})
     page.fill("#daily_budget", "12")
     page.click("text=Save brand")
-    page.wait_for_url("**/?*")
+    page.wait_for_url("**/status?*")
     expect(page.locator(".toast")).to_contain_text("Brand 11 saved: daily budget 5.00 → 12.00.")
     assert in_view(page, ".toast")
     page.click(".toast >> text=Dismiss")
@@ -142,7 +142,7 @@ def test_a_filter_or_a_fold_that_is_changed_while_a_poll_is_in_flight_is_not_dro
     def hold_polls(route: Route) -> None:
         held.append(route) if "q=" not in route.request.url and "open=" not in route.request.url else route.continue_()
 
-    page = opened()
+    page = opened("/status")
     page.route("**/live*", hold_polls)
     with page.expect_request("**/live"):
         pass
@@ -151,7 +151,7 @@ def test_a_filter_or_a_fold_that_is_changed_while_a_poll_is_in_flight_is_not_dro
     page.fill("#q", "")
     with page.expect_request("**/live"):
         pass
-    page.goto("/")
+    page.goto("/status")
     with page.expect_request("**/live"):
         pass
     page.click(f"#fold-{ids[2]}")
@@ -163,7 +163,7 @@ def test_a_filter_or_a_fold_that_is_changed_while_a_poll_is_in_flight_is_not_dro
 def test_a_brand_is_made_without_a_terminal_and_errors_stand_beside_their_field(
     ready: System, opened: Callable[..., Page]
 ) -> None:
-    page = opened()
+    page = opened("/status")
     page.click("text=Create the first brand")
     page.fill("#name", "<script>alert(1)</script>")
     page.fill("#daily_budget", "ten")
@@ -178,7 +178,7 @@ def test_a_brand_is_made_without_a_terminal_and_errors_stand_beside_their_field(
     page.fill("#daily_budget", "10")
     page.click("button[type=submit]:has-text('Create brand')")
     page.fill("#name", "Night")
-    page.click("text=On some days or hours")
+    page.click("text=On some days, from one time to another")
     page.check("text=Monday")
     page.fill("#start_time", "22:00")
     page.fill("#end_time", "06:00")
@@ -208,7 +208,7 @@ def test_on_a_phone_nothing_scrolls_sideways(ready: System, opened: Callable[...
     hour = ready.live.now_ms() // HOUR_MS * HOUR_MS
     ready.manage.add_flight(campaign, "ann", None, hour + 50 * HOUR_MS + 1, 9 * 10**15, False)
     for path in (
-        f"/?open={brand_id}",
+        f"/status?open={brand_id}",
         f"/campaigns/{campaign}/flights",
         "/changes",
         "/brands/new",
@@ -222,7 +222,7 @@ def test_on_a_phone_nothing_scrolls_sideways(ready: System, opened: Callable[...
         assert cut_tables(page) == [], path
         page.set_viewport_size({"width": 1200, "height": 900})
         assert cut_tables(page) == [], path
-    page = opened("/", viewport={"width": 360, "height": 740})
+    page = opened("/status", viewport={"width": 360, "height": 740})
     assert page.is_visible(f"#c-switch-{campaign}")
 
 
@@ -232,7 +232,7 @@ def test_light_and_dark_follow_the_viewer_and_text_stands_out(
 ) -> None:
     _, (campaign,) = brand_with(ready, daily=1_000_000)
     ready.client.record_spend(campaign, "3")
-    page = opened("/", color_scheme=scheme)
+    page = opened("/status", color_scheme=scheme)
     assert (luminance(page, "html", "backgroundColor") < 0.2) == (scheme == "dark")
     for selector in (".past", ".chip.off", ".why", ".meter .rest", ".parts a", ".empty", "h2"):
         assert contrast(page, selector) >= 4.5, selector
@@ -240,7 +240,7 @@ def test_light_and_dark_follow_the_viewer_and_text_stands_out(
 
 def test_the_viewers_own_time_stands_beside_utc(ready: System, opened: Callable[..., Page]) -> None:
     brand_with(ready)
-    page = opened("/", timezone_id="Asia/Kolkata")
+    page = opened("/status", timezone_id="Asia/Kolkata")
     text = page.inner_text(".totals .clock")
     times = re.findall(r"(\d\d):(\d\d):\d\d", text)
     assert len(times) == 2
@@ -257,7 +257,7 @@ def test_a_lost_server_is_said_and_the_figures_stay(browser: Browser, app: Flask
     thread.start()
     context = browser.new_context()
     page = context.new_page()
-    page.goto(f"http://127.0.0.1:{server.server_port}/")
+    page.goto(f"http://127.0.0.1:{server.server_port}/status")
     assert not page.is_visible("#lost")
     server.shutdown()
     server.server_close()

@@ -16,7 +16,7 @@ def test_a_flight_is_agreed_moved_while_it_runs_and_ended(ready: System, visitor
     status, shown = visitor.post(page, starts_at="now", ends_at=soon, budget="5")
     assert status == 200
     assert "running" in words(shown) and "5.00" in words(shown)
-    assert f"flight 1 until {soon}" in words(visitor.get(f"/?open={brand_id}")[1])
+    assert f"flight 1 until {soon}" in words(visitor.get(f"/status?open={brand_id}")[1])
     ready.client.record_spend(campaign, "2")
     starts = instant_text(ready.catalog.flights.of([campaign])[campaign][0].starts_ms)
     status, asked = visitor.post(f"{page}/1", starts_at=starts, ends_at=soon, budget="2")
@@ -27,7 +27,24 @@ def test_a_flight_is_agreed_moved_while_it_runs_and_ended(ready: System, visitor
     status, _ = visitor.post(f"{page}/1", starts_at=starts, ends_at="now", budget="2", confirmed="y")
     assert status == 200
     assert ready.catalog.campaign(campaign).reasons == ("flight",)
-    assert "outside its flights" in words(visitor.get(f"/?open={brand_id}")[1])
+    assert "outside its flights" in words(visitor.get(f"/status?open={brand_id}")[1])
+
+
+def test_a_flight_is_spread_over_its_days_and_a_spread_that_is_none_is_refused(ready: System, visitor: Visitor) -> None:
+    _, (campaign, *_) = brand_with(ready, campaigns=1)
+    page = f"/campaigns/{campaign}/flights"
+    given = {
+        "starts_at": "now",
+        "ends_at": instant_text(ready.live.now_ms() // 1000 * 1000 + 99 * HOUR_MS),
+        "budget": "5",
+    }
+    status, shown = visitor.post(page, **given, spread="<script>")
+    assert status == 422 and "<script>" not in shown
+    assert ready.catalog.flights.of([campaign])[campaign] == []
+    status, shown = visitor.post(page, **given, spread="even")
+    assert status == 200
+    assert "spread evenly" in words(shown) and "today" in words(shown)
+    assert ready.catalog.flights.of([campaign])[campaign][0].spread == "even"
 
 
 def test_a_flight_that_does_not_fit_is_refused_beside_its_field(ready: System, visitor: Visitor) -> None:
@@ -36,7 +53,10 @@ def test_a_flight_that_does_not_fit_is_refused_beside_its_field(ready: System, v
     visitor.post(page, starts_at="2031-05-31T00:00Z", ends_at="2031-06-01T00:00Z", budget="none")
     for given, said in (
         ({"starts_at": "2031-05-31T12:00Z", "ends_at": "2031-06-03T00:00Z", "budget": "1"}, "overlaps flight 1"),
-        ({"starts_at": "2031-06-02", "ends_at": "2031-06-03T00:00Z", "budget": "1"}, "is no instant with a zone"),
+        (
+            {"starts_at": "2031-06-02", "ends_at": "2031-06-03T00:00Z", "budget": "1"},
+            "is no instant: give one by the clock of UTC",
+        ),
         ({"starts_at": "2031-06-02T00:00Z", "ends_at": "2031-06-01T12:00Z", "budget": "1"}, "is not after the begin"),
         ({"starts_at": "", "ends_at": "now", "budget": "1"}, "is no end of a new flight"),
         ({"starts_at": "", "ends_at": "2031-05-01T00:00Z", "budget": "-1"}, "is not a decimal amount"),

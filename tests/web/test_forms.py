@@ -48,7 +48,7 @@ def test_a_campaign_gets_budgets_of_its_own_and_the_page_shows_what_is_spent_of_
     (campaign,) = ready.catalog.campaigns(brand_id)
     assert campaign.limits == OwnLimits(5_000_000, None, 7_500_000)
     spend_now(ready, campaign.id, "5")
-    said = words(visitor.get(f"/?open={brand_id}")[1])
+    said = words(visitor.get(f"/status?open={brand_id}")[1])
     assert "own daily budget 5.00 of 5.00 · lifetime budget 5.00 of 7.50" in said
     assert "paused: its own daily budget used up, again at" in said
     edit = f"/campaigns/{campaign.id}/edit"
@@ -159,11 +159,11 @@ def test_the_edit_forms_begin_with_what_stands(ready: System, visitor: Visitor) 
 
 def test_pause_and_resume_work_as_a_form_and_from_the_fragment(ready: System, visitor: Visitor) -> None:
     brand_id, (campaign,) = brand_with(ready)
-    page = visitor.post(f"/campaigns/{campaign}/pause", "/")[1]
+    page = visitor.post(f"/campaigns/{campaign}/pause", "/status")[1]
     assert "Aurora 1 paused. It stays off until somebody resumes it." in page
     assert ready.live.read_brand(brand_id, 1).campaigns[campaign].reasons == ("manual",)  # type: ignore[union-attr]
     visitor.client.environ_base["HTTP_HX_REQUEST"] = "true"
-    page = visitor.post(f"/campaigns/{campaign}/resume", "/")[1]
+    page = visitor.post(f"/campaigns/{campaign}/resume", "/status")[1]
     assert "<html" not in page
     assert "Aurora 1 resumed" in page
     assert ready.catalog.campaign(campaign).status == "active"
@@ -181,7 +181,7 @@ def test_archive_asks_first(ready: System, visitor: Visitor) -> None:
     assert "Its 1 campaign stops at once" in words(visitor.get(f"/brands/{brand_id}/archive")[1])
     visitor.post(f"/brands/{brand_id}/archive")
     assert ready.catalog.brand(brand_id).archived
-    assert "is archived: it changes no more" in visitor.post(f"/brands/{brand_id}/edit", "/", name="x")[1]
+    assert "is archived: it changes no more" in visitor.post(f"/brands/{brand_id}/edit", "/status", name="x")[1]
 
 
 def test_an_edit_form_that_lacks_a_field_or_leaves_it_empty_changes_nothing(ready: System, visitor: Visitor) -> None:

@@ -69,12 +69,12 @@ def test_a_login_signs_the_changes_and_ends_with_logout(ready: System, guarded: 
     assert visitor.get("/")[0] == 302
 
 
-def test_a_wrong_password_and_a_missing_name_are_told_beside_their_fields(guarded: Callable[[], Visitor]) -> None:
+def test_a_wrong_password_and_a_wrong_name_are_told_beside_their_fields(guarded: Callable[[], Visitor]) -> None:
     status, page = guarded().post("/login", actor="Mia", password="guess")
     assert status == 401
-    assert "That is not the password." in page
+    assert "The name or the password is wrong." in page
     assert 'value="Mia"' in page
-    assert "is blank" in guarded().post("/login", actor=" ", password=PASSWORD)[1]
+    assert "holds" in guarded().post("/login", actor="Mi\ta", password=PASSWORD)[1]
 
 
 def test_a_new_password_ends_every_session(ready: System, guarded: Callable[[], Visitor]) -> None:

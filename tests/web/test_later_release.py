@@ -26,7 +26,7 @@ def test_a_cause_of_a_later_release_is_other_wherever_it_is_written_or_shown(rea
             assert conn.execute(text("SELECT count(*) FROM quarantine")).scalar_one() == 0
         document = campaign_document(ready.overview.campaign(campaign.id))
         assert (document["status"], document["reasons"]) == ("paused", [OTHER])
-        status, page = visitor.get(f"/?open={brand.id}")
+        status, page = visitor.get(f"/status?open={brand.id}")
         assert status == 200
         assert "stopped by a cause of a later release" in page
         assert "1 other cause" in page
@@ -47,5 +47,5 @@ def test_a_cause_that_a_later_release_wrote_stays_as_it_wrote_it(ready: System, 
         assert ready.status.refresh_all() == 0
         assert ready.catalog.campaign(campaign.id).reasons == (NEW_NAME,)
         ready.hot_redis.flushall()
-        page = visitor.get("/")[1]
+        page = visitor.get("/status")[1]
         assert "1 other cause" in page

@@ -36,7 +36,7 @@ def test_every_page_and_the_trail_show_signs_of_old_names_as_escapes(
 ) -> None:
     brand, one, two = old_rows
     paths = {
-        "/": "Br", f"/?open={brand}": "Ca", "/live": "Br", "/changes": "Mi", f"/brands/{brand}/spend": "Br", f"/brands/{brand}/edit": "Br",
+        "/status": "Br", f"/status?open={brand}": "Ca", "/live": "Br", "/changes": "Mi", f"/brands/{brand}/spend": "Br", f"/brands/{brand}/edit": "Br",
         f"/campaigns/{one}/edit": "Ca", f"/campaigns/{one}/archive": "Ca", f"/brands/{brand}/archive": "Br", f"/brands/{brand}/campaigns/new": "Br",
         f"/campaigns/{two}/unarchive": "Ca",
     }  # fmt: skip
@@ -53,7 +53,7 @@ def test_what_was_done_to_an_old_name_is_told_with_its_signs_shown(
     ready: System, visitor: Visitor, old_rows: tuple[int, int, int]
 ) -> None:
     brand, one, _ = old_rows
-    for path, page in ((f"/campaigns/{one}/pause", "/"), (f"/campaigns/{one}/archive", None), (f"/brands/{brand}/archive", None)):  # fmt: skip
+    for path, page in ((f"/campaigns/{one}/pause", "/status"), (f"/campaigns/{one}/archive", None), (f"/brands/{brand}/archive", None)):  # fmt: skip
         status, answer = visitor.post(path, page, name=f"Br{SIGNS}and")
         assert status in (200, 400, 409, 422), path
         assert SHOWN in answer, path

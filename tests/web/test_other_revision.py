@@ -17,4 +17,4 @@ def test_a_change_is_refused_on_a_database_of_another_release_and_says_which(rea
     assert status == 503
     assert "another release" in page and "revision 9999" in page and revision.expected() in page
     assert [brand.name for brand in ready.catalog.brands()] == ["Before"]
-    assert visitor.get("/")[0] == 200
+    assert visitor.get("/status")[0] == 200

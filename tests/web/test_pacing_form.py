@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
+import redis
+
+from engine.domain.pass_rate import LEAST, MOST_ASKED
+from engine.domain.periods import MINUTE_MS
+from engine.live.keys import keys_of_brand
 from engine.wiring import System
 from tests.web.conftest import Visitor, brand_with
 from tests.web.test_status_page import words
@@ -24,7 +31,7 @@ def test_a_pacing_is_said_before_it_is_made_and_the_brand_shows_what_is_due(read
     status, _ = visitor.post(page, **sent | {"confirmed": "even,150"})
     assert status == 200
     assert (ready.catalog.brand(brand_id).pacing, ready.catalog.brand(brand_id).catch_up) == ("even", "150")
-    assert "pacing even:" in words(visitor.get("/")[1]) and "due by now" in words(visitor.get("/")[1])
+    assert "pacing even:" in words(visitor.get("/status")[1]) and "due by now" in words(visitor.get("/status")[1])
     ready.client.record_spend(campaign, "1")
     wrong = sent | {"expected_version": str(ready.catalog.brand(brand_id).version)}
     for field, value, said in (
@@ -48,3 +55,26 @@ def test_a_pacing_is_said_before_it_is_made_and_the_brand_shows_what_is_due(read
     assert "This will happen" in words(visitor.post(campaign_page, **of_campaign)[1])
     visitor.post(campaign_page, **of_campaign | {"confirmed": "even,asap"})
     assert ready.catalog.campaign(campaign).pace == ("p=0,1000000,0",)
+
+
+def test_the_line_of_a_paced_brand_says_which_part_of_its_offers_to_try_now(
+    ready: System, visitor: Visitor, hot_redis: redis.Redis
+) -> None:
+    brand_id, _ = brand_with(ready, daily=1_000_000_000, campaigns=1)
+    ready.manage.update_brand(brand_id, "ann", pacing="even")
+    shown = words(visitor.get("/status")[1])
+    assert ("due by now" in shown, "of offers to try now" in shown) == (True, False)
+    # So much was asked, this minute and each before it, that one try in a thousand is enough; the next minute says the same.
+    key = keys_of_brand(brand_id).brand(brand_id)
+    hot_redis.hset(key, "s", f"{ready.live.now_ms() // MINUTE_MS},0,{MOST_ASKED},{MOST_ASKED},{LEAST}")
+    assert ", 0.1 % of offers to try now" in words(visitor.get("/status")[1])
+
+
+def test_the_choices_of_pacing_are_the_modes_and_the_curves_that_people_made(ready: System, visitor: Visitor) -> None:
+    brand_id, _ = brand_with(ready, campaigns=1)
+    ready.manage.put_curve("evenings", {0: ((0, 0), (64_800, 100_000), (86_100, 1_000_000))}, "ann")
+    page = visitor.get(f"/brands/{brand_id}/edit")[1]
+    offered = re.findall(
+        r'<option( selected)? value="([^"]*)"', page[page.index('name="pacing"') : page.index("</select>")]
+    )
+    assert offered == [(" selected", "asap"), ("", "even"), ("", "ahead"), ("", "traffic"), ("", "custom:evenings")]

@@ -120,9 +120,9 @@ def test_with_postgresql_away_who_was_looking_goes_on_looking_and_changes_nothin
 ) -> None:
     brand_id, (campaign,) = brand_with(ready, daily=10_000_000)
     spend_now(ready, campaign, "4")
-    assert mia.get("/")[0] == 200
+    assert mia.get("/status")[0] == 200
     now = own_clock(mia)
-    assert mia.get("/")[0] == 200
+    assert mia.get("/status")[0] == 200
     token = form_token(mia)
     with postgresql_away(ready, postgres):
         for _ in range(5):

@@ -43,7 +43,7 @@ def test_each_hour_of_a_day_stands_with_its_spend_and_the_day_with_their_sum(rea
     assert days[0] == [day, "1,234.500001", "2"]
     assert [row[1:] for row in days[1:]] == [["0.000000", "0"]] * 30
     assert [row[0] for row in days] == sorted({row[0] for row in days}, reverse=True)
-    assert f'href="/brands/{brand}/spend"' in visitor.get("/")[1]
+    assert f'href="/brands/{brand}/spend"' in visitor.get("/status")[1]
 
 
 def test_an_hour_in_which_more_was_taken_back_than_spent_is_below_zero(ready: System, visitor: Visitor) -> None:
@@ -84,7 +84,7 @@ def test_a_brand_that_is_not_there_is_not_found_whatever_its_number(visitor: Vis
 def test_the_day_that_is_asked_for_by_default_is_the_utc_day(ready: System, visitor: Visitor) -> None:
     brand, _ = brand_with(ready)
     before = datetime.now(UTC).date()
-    assert before <= ready.overview.today() <= datetime.now(UTC).date()
+    assert before <= ready.overview.today(brand) <= datetime.now(UTC).date()
     assert "Today by the hour" in visitor.get(f"/brands/{brand}/spend")[1]
 
 

@@ -21,7 +21,7 @@ def words(page: str) -> str:
 
 
 def test_without_brands_it_says_how_to_begin(visitor: Visitor) -> None:
-    status, page = visitor.get("/")
+    status, page = visitor.get("/status")
     assert status == 200
     assert "Begin with a brand" in page
     assert 'href="/brands/new"' in page
@@ -30,7 +30,7 @@ def test_without_brands_it_says_how_to_begin(visitor: Visitor) -> None:
 def test_spend_remaining_and_per_cent_stand_beside_the_budget(ready: System, visitor: Visitor) -> None:
     _, (campaign,) = brand_with(ready, daily=2_000_000_000)
     ready.client.record_spend(campaign, "1234.5")
-    said = words(visitor.get("/")[1])
+    said = words(visitor.get("/status")[1])
     assert "1,234.50 of 2,000.00" in said
     assert "61.7 %" in said
     assert "765.50 left" in said
@@ -41,7 +41,7 @@ def test_spend_remaining_and_per_cent_stand_beside_the_budget(ready: System, vis
 def test_spend_past_the_budget_reads_as_over_and_reported_late(ready: System, visitor: Visitor) -> None:
     _, (campaign,) = brand_with(ready, daily=10_000_000)
     spend_now(ready, campaign, "13.2")
-    said = words(visitor.get("/")[1])
+    said = words(visitor.get("/status")[1])
     assert "over by 3.20: spend was recorded after the budget was used up" in said
     assert "paused: daily budget used up, again at 00:00 UTC" in said
     assert "0 of 1 running" in said
@@ -66,7 +66,7 @@ def test_latest_spends_and_changes_are_listed_with_their_actor(ready: System, vi
 
 def test_a_script_as_a_brands_name_is_text(ready: System, visitor: Visitor) -> None:
     brand_with(ready, "<script>alert(1)</script>")
-    page = visitor.get("/")[1]
+    page = visitor.get("/status")[1]
     assert "<script>alert" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
 
@@ -93,14 +93,14 @@ def test_text_and_cause_filter_stand_in_the_address(ready: System, visitor: Visi
         brand_with(ready, f"Brand {i}", campaigns=2)
     other, (one, two) = brand_with(ready, "Other", campaigns=2)
     ready.manage.pause_campaign(two, "Mia")
-    page = visitor.get("/?cause=manual")[1]
+    page = visitor.get("/status?cause=manual")[1]
     assert re.findall(r'id="campaign-(\d+)"', page) == [str(two)]
     assert re.findall(r'id="brand-(\d+)"', page) == [str(other)]
     assert re.search(r'<option value="manual" selected>', page)
-    page = visitor.get("/?q=oTHer+1")[1]
+    page = visitor.get("/status?q=oTHer+1")[1]
     assert re.findall(r'id="campaign-(\d+)"', page) == [str(one)]
     assert 'value="oTHer 1"' in page
-    assert "0 brands of 5 match" in words(visitor.get("/?q=nobody")[1])
+    assert "0 brands of 5 match" in words(visitor.get("/status?q=nobody")[1])
 
 
 @pytest.mark.parametrize(
@@ -114,11 +114,11 @@ def test_an_address_that_makes_no_sense_is_refused_by_its_name_and_not_guessed_a
     ready: System, visitor: Visitor, query: str
 ) -> None:
     brand_with(ready)
-    for path in ("/", "/live"):
+    for path in ("/status", "/live"):
         status, page = visitor.get(f"{path}?{query}")
         assert status == 400
         assert f"{query.partition('=')[0]} " in words(page).lower()
-    assert visitor.get("/?q=%00%ff")[0] == 200
+    assert visitor.get("/status?q=%00%ff")[0] == 200
 
 
 @pytest.mark.parametrize(
@@ -156,21 +156,23 @@ def test_an_archived_brand_is_found_with_its_campaigns_and_only_where_it_is_look
     kept, (one, other) = brand_with(ready, "Aurora", campaigns=2)
     ready.manage.archive_brand(gone, "Mia")
     ready.manage.archive_campaign(one, "Mia")
-    assert "Old Harbour" not in re.sub(r"(?s)<aside.*?</aside>", "", visitor.get("/")[1])
-    assert "Look among archived ones" in visitor.get("/?q=harbour")[1]
-    page = visitor.get("/?cause=archived&q=harbour")[1]
+    assert "Old Harbour" not in re.sub(r"(?s)<aside.*?</aside>", "", visitor.get("/status")[1])
+    assert "Look among archived ones" in visitor.get("/status?q=harbour")[1]
+    page = visitor.get("/status?cause=archived&q=harbour")[1]
     assert re.findall(r'id="brand-(\d+)"', page) == [str(gone)]
     assert re.findall(r'id="campaign-(\d+)"', page) == [str(campaign)]
     assert f'formaction="/campaigns/{campaign}/pause"' not in page
-    page = visitor.get("/?cause=archived")[1]
+    page = visitor.get("/status?cause=archived")[1]
     assert set(re.findall(r'id="campaign-(\d+)"', page)) == {str(campaign), str(one)}
-    assert str(other) not in re.findall(r'id="campaign-(\d+)"', visitor.get("/?cause=archived")[1])
+    assert str(other) not in re.findall(r'id="campaign-(\d+)"', visitor.get("/status?cause=archived")[1])
     assert kept
 
 
 def test_a_refresh_costs_the_same_statements_for_one_brand_and_for_thirty(ready: System, visitor: Visitor) -> None:
-    counted: list[str] = []
-    event.listen(ready.db, "before_cursor_execute", lambda *args: counted.append(args[2]))
+    counted: list[str] = []  # without the look for the first user, which is made at most every two seconds
+    event.listen(
+        ready.db, "before_cursor_execute", lambda *args: counted.append(args[2]) if "app_user" not in args[2] else None
+    )
     brand_with(ready, "First")
     visitor.get("/live")
     counted.clear()
@@ -180,7 +182,7 @@ def test_a_refresh_costs_the_same_statements_for_one_brand_and_for_thirty(ready:
         brand_with(ready, f"Brand {i}")
     counted.clear()
     visitor.get("/live")
-    assert len(counted) == few <= 13
+    assert len(counted) == few <= 14
 
 
 def test_the_fragment_is_packed_for_browsers(ready: System, visitor: Visitor) -> None:

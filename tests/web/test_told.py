@@ -13,7 +13,7 @@ from tests.web.test_status_page import words
 def told(page: str) -> str:
     """The messages of a page or of an answer to a button."""
     found = re.findall(r'(?s)<section class="toast.*?</section>', page)
-    return " | ".join(words(one).removesuffix(" Dismiss") for one in found)
+    return " | ".join(words(one).removesuffix(" Dismiss").removesuffix(" Undo What changed") for one in found)
 
 
 def saved(ready: System, visitor: Visitor, brand_id: int, **fields: str) -> str:
@@ -48,8 +48,8 @@ def test_saving_what_stands_already_says_that_nothing_changed(ready: System, vis
     version = ready.catalog.campaign(campaign).version
     page = visitor.post(f"/campaigns/{campaign}/edit", name="Aurora 1", mode="always", expected_version=str(version))[1]
     assert told(page) == "Nothing changed: Aurora 1 was like that already."
-    visitor.post(f"/campaigns/{campaign}/pause", "/")
-    assert told(visitor.post(f"/campaigns/{campaign}/pause", "/")[1]).startswith("Nothing changed")
+    visitor.post(f"/campaigns/{campaign}/pause", "/status")
+    assert told(visitor.post(f"/campaigns/{campaign}/pause", "/status")[1]).startswith("Nothing changed")
 
 
 def test_a_daily_budget_above_the_months_is_kept_and_gets_a_word(ready: System, visitor: Visitor) -> None:
@@ -64,11 +64,11 @@ def test_a_daily_budget_above_the_months_is_kept_and_gets_a_word(ready: System, 
 
 def test_a_resumed_campaign_says_whether_it_runs_and_why_it_does_not(ready: System, visitor: Visitor) -> None:
     _, (campaign,) = brand_with(ready, daily=5_000_000)
-    visitor.post(f"/campaigns/{campaign}/pause", "/")
-    assert "It runs now." in told(visitor.post(f"/campaigns/{campaign}/resume", "/")[1])
-    visitor.post(f"/campaigns/{campaign}/pause", "/")
+    visitor.post(f"/campaigns/{campaign}/pause", "/status")
+    assert "It runs now." in told(visitor.post(f"/campaigns/{campaign}/resume", "/status")[1])
+    visitor.post(f"/campaigns/{campaign}/pause", "/status")
     spend_now(ready, campaign, "5")
-    said = told(visitor.post(f"/campaigns/{campaign}/resume", "/")[1])
+    said = told(visitor.post(f"/campaigns/{campaign}/resume", "/status")[1])
     assert "It does not run now: daily budget used up, again at 00:00 UTC." in said
 
 
@@ -91,26 +91,26 @@ def test_a_message_is_told_once_on_the_next_page_and_a_button_is_answered_with_i
     ready: System, visitor: Visitor
 ) -> None:
     _, (campaign,) = brand_with(ready)
-    page = visitor.post(f"/campaigns/{campaign}/pause", "/")[1]
+    page = visitor.post(f"/campaigns/{campaign}/pause", "/status")[1]
     assert "It stays off until somebody resumes it." in told(page)
     assert page.index('id="toasts"') > page.index("</main>")
-    assert told(visitor.get("/")[1]) == ""
+    assert told(visitor.get("/status")[1]) == ""
     visitor.client.environ_base["HTTP_HX_REQUEST"] = "true"
-    answer = visitor.post(f"/campaigns/{campaign}/resume", "/")[1]
+    answer = visitor.post(f"/campaigns/{campaign}/resume", "/status")[1]
     assert "Aurora 1 resumed" in told(answer)
     assert told(answer.partition("<template")[0]) == told(answer)
     visitor.client.environ_base.pop("HTTP_HX_REQUEST")
-    assert told(visitor.get("/")[1]) == ""
+    assert told(visitor.get("/status")[1]) == ""
 
 
 def test_a_button_that_is_refused_is_answered_where_no_refresh_wipes_it(ready: System, visitor: Visitor) -> None:
     _, (campaign,) = brand_with(ready)
-    visitor.get("/")
+    visitor.get("/status")
     ready.manage.archive_campaign(campaign, "Mia")
     visitor.client.environ_base["HTTP_HX_REQUEST"] = "true"
-    status, answer = visitor.post(f"/campaigns/{campaign}/pause", "/")
+    status, answer = visitor.post(f"/campaigns/{campaign}/pause", "/status")
     assert status == 409
     assert "That was refused" in told(answer)
     assert "Nothing was changed." in told(answer)
-    status, answer = visitor.post("/campaigns/999999/pause", "/")
+    status, answer = visitor.post("/campaigns/999999/pause", "/status")
     assert (status, "Not found" in told(answer)) == (404, True)

@@ -43,6 +43,20 @@
     link.closest(".toast").remove();
   });
 
+  // A text is fetched when its button is pressed, and goes to the clipboard; where that is closed to pages, it is opened to be copied by hand.
+  document.addEventListener("click", async (event) => {
+    const button = event.target.closest("button[data-copy]");
+    if (!button) return;
+    try {
+      const answer = await fetch(button.dataset.copy);
+      if (!answer.ok) throw new Error(answer.statusText);
+      await navigator.clipboard.writeText(await answer.text());
+      button.textContent = "Copied";
+    } catch {
+      location.assign(button.dataset.copy);
+    }
+  });
+
   const problems = document.getElementById("problems");
   if (problems) (document.querySelector("[aria-invalid='true']") || problems).focus();
   if (!live) return;
@@ -60,6 +74,23 @@
     if (sourceElement !== live && sourceElement !== poll) return;
     if (document.hidden && sourceElement === poll) event.preventDefault();
     request.action = request.action.split("?")[0] + location.search;
+    // What has not changed is not sent again.
+    if (live.dataset.etag) request.headers["If-None-Match"] = `"${live.dataset.etag}"`;
+  });
+  const fresh = document.getElementById("fresh");
+  const tellAge = (age, oldest) => {
+    if (!fresh) return;
+    fresh.classList.toggle("late", age >= 5 && age < 15);
+    fresh.classList.toggle("old", age >= 15);
+    document.getElementById("fresh-words").textContent = age < 5 ? `live, ${age.toFixed(1)} s` : `${oldest} ${age.toFixed(0)} s old`;
+  };
+  if (fresh) tellAge(Number(fresh.dataset.age), fresh.dataset.oldest);
+  document.addEventListener("htmx:after:request", (event) => {
+    const { response, sourceElement } = event.detail.ctx;
+    if ((sourceElement !== live && sourceElement !== poll) || !response || !response.headers.get("Figures-Age")) return;
+    const etag = response.headers.get("ETag");
+    if (etag) live.dataset.etag = etag.replace(/^W\/|"/g, "");
+    tellAge(Number(response.headers.get("Figures-Age")), response.headers.get("Figures-Oldest"));
   });
   // A button's answer shows the page as it stood when the button was pressed: a poll or a filter since then comes after it.
   document.addEventListener("htmx:finally:request", (event) => event.detail.ctx.request.method.toUpperCase() === "POST" && refresh());
@@ -72,29 +103,32 @@
     if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.button !== 0) return;
     event.preventDefault();
     go(link.getAttribute("href"));
+    if (!form) return;
     const filter = new URLSearchParams(location.search);
-    document.getElementById("q").value = filter.get("q") || "";
-    document.getElementById("cause").value = filter.get("cause") || "";
+    for (const name of names) form.elements[name].value = filter.get(name) || "";
   });
 
   const form = document.getElementById("filter");
+  const names = [...(form ? form.elements : [])].filter((field) => field.name && field.type !== "hidden").map((field) => field.name);
   const applyFilter = () => {
     const state = new URLSearchParams(location.search);
-    for (const name of ["q", "cause"]) {
+    for (const name of names) {
       const value = form.elements[name].value.trim();
       if (value) state.set(name, value);
       else state.delete(name);
     }
     state.delete("fold");
+    state.delete("page");
     const query = state.toString();
-    go(query ? `/?${query}` : "/");
+    const path = form.getAttribute("action");
+    go(query ? `${path}?${query}` : path);
   };
   let typing;
-  form.addEventListener("input", () => {
+  form?.addEventListener("input", () => {
     clearTimeout(typing);
-    typing = setTimeout(applyFilter, 250);
+    typing = setTimeout(applyFilter, 150);
   });
-  form.addEventListener("submit", (event) => {
+  form?.addEventListener("submit", (event) => {
     event.preventDefault();
     clearTimeout(typing);
     applyFilter();

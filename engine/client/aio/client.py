@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Coroutine, Iterable, Sequence
+import random
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -179,10 +180,15 @@ class AsyncBudgetClient(AsyncHoldCalls):
             raise status_unknown(failure, campaign_id) from None
 
     def watch(
-        self, *, brands: Iterable[int] | None = None, campaigns: Iterable[int] | None = None, fail_open: bool = False
+        self,
+        *,
+        brands: Iterable[int] | None = None,
+        campaigns: Iterable[int] | None = None,
+        fail_open: bool = False,
+        random: Callable[[], float] = random.random,
     ) -> Watch:
         """As `BudgetClient.watch`; only `wait_ready` blocks."""
-        return self._sync().watch(brands=brands, campaigns=campaigns, fail_open=fail_open)
+        return self._sync().watch(brands=brands, campaigns=campaigns, fail_open=fail_open, random=random)
 
     async def lease(
         self,

@@ -7,7 +7,16 @@ import logging
 from collections.abc import Sequence
 from typing import Final, Protocol
 
-from engine.client.kept import CHECK_S, KeptCalls, again, answered, refused_now
+from engine.client.kept import (
+    CHECK_S,
+    CLOSE_EACH_S,
+    CLOSE_S,
+    KeptCalls,
+    again,
+    answered,
+    left_out,
+    refused_now,
+)
 from engine.errors import BudgetError
 from engine.live.transport.pool import Call, NoAnswer, Reply
 from engine.live.transport.routes import SHARD_OF
@@ -78,15 +87,19 @@ class Resender:
 
     async def _ask(self, calls: Sequence[Call]) -> list[Reply | None]:
         loop, caller = asyncio.get_running_loop(), self._caller
+        # A client that closes admits nothing more from others.
+        admitted = not caller.closed
         try:
-            caller.enter(loop, len(calls))
-        except BudgetError:  # closed, or too many wait: the next look is a second later
+            if admitted:
+                caller.enter(loop, len(calls))
+        except BudgetError:  # too many wait: the next look is a second later
             return [None] * len(calls)
         try:
             asked = [caller.alone(loop, SHARD_OF[call.keys[0]], call) for call in calls]
             found = await asyncio.gather(*asked, return_exceptions=True)
         finally:
-            caller.leave(len(calls))
+            if admitted:
+                caller.leave(len(calls))
         for error in found:
             if isinstance(error, BaseException) and not isinstance(error, NoAnswer | BudgetError):
                 raise error
@@ -103,7 +116,25 @@ class Resender:
         return all(map(answered, await self._ask(facts))) if facts else True
 
     async def close(self) -> None:
-        """Ends the task."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+        """Ends the task, and looks at the shards once more. Where one is away or was lost, it sends its calls again
+        first, for at most CLOSE_S seconds.
+        """
+        if self._task is None:
+            return
+        self._task.cancel()
+        await asyncio.wait([self._task])
+        self._task = None
+        loop = asyncio.get_running_loop()
+        until = loop.time() + CLOSE_S
+        while True:
+            try:
+                await self._check()
+            except Exception:  # what is open is to be closed all the same
+                log.exception("acknowledged spends could not be looked at")
+                return
+            if not (unsure := self._kept.unsure()):
+                return
+            if loop.time() > until:
+                log.warning("%s", left_out(unsure))
+                return
+            await asyncio.sleep(CLOSE_EACH_S)

@@ -3,7 +3,7 @@ it and holds its lock.
 
 `running` is one set for the view's whole life, changed in place, so that a check is one lookup. A campaign is in it
 when neither its own state stops it (switch, archive) nor its brand's (archive, budgets), its hours are open, and its
-shard is fresh. Campaigns with the same compiled schedule share one group. `ready` are those that only the schedule
+shard is fresh. Campaigns with the same compiled schedule and time zone share one group. `ready` are those that only the schedule
 may stop, so that a boundary is one update of a set by another.
 """
 
@@ -12,107 +12,22 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable
 from itertools import count
-from typing import Final, NamedTuple
+from typing import Final
 
-from engine.client.watch.budgets import NEVER, BudgetState, OwnBudgets, stopping
+from engine.client.watch.budgets import NEVER, OwnBudgets, stopping
+from engine.client.watch.groups import Group
 from engine.client.watch.messages import BrandSnapshot, BudgetMoved, CampaignSnapshot, PlanPublished
-from engine.domain.budget import BUDGETS
-from engine.domain.causes import ARCHIVED, MANUAL, OTHER, SCHEDULE, mask_of
-from engine.domain.hours import Hours
-from engine.domain.ids import SHARDS, brand_of, campaign_id_of, shard_of
-from engine.domain.periods import Period, day_of, month_of, next_day_ms
+from engine.client.watch.parts import BrandState, CampaignState, Edge, Midnight, ShardState
+from engine.client.watch.wanted import WatchFilter
+from engine.domain.causes import ARCHIVED, BRAND_PAUSED, MANUAL, SCHEDULE, mask_of
+from engine.domain.ids import SHARDS, brand_of, shard_of
+from engine.domain.periods import day_of, month_of, next_day_ms
+from engine.domain.zone_text import UTC, Zone
 
 _MANUAL: Final = mask_of((MANUAL,))
 _ARCHIVED: Final = mask_of((ARCHIVED,))
+_PAUSED: Final = mask_of((BRAND_PAUSED,))
 _SCHEDULE: Final = mask_of((SCHEDULE,))
-_BUDGETS: Final[dict[str, Period]] = {kind.cause: kind.period for kind in BUDGETS} | {OTHER: "day"}
-"""{cause: its period} of what stops a whole brand for a while. The period of a budget of a later release is not
-known: it stops for the day.
-"""
-
-
-class WatchFilter:
-    """What a watch covers: all, or some brands and some campaigns."""
-
-    def __init__(self, brands: Iterable[int] | None, campaigns: Iterable[int] | None) -> None:
-        self.all = brands is None and campaigns is None
-        self._whole = frozenset(brands or ())
-        self._single: frozenset[int] = frozenset()
-        self.brands: frozenset[int] = self._whole
-        self.add(campaigns or ())
-
-    def add(self, campaigns: Iterable[int]) -> None:
-        """Adds campaigns."""
-        self._single = self._single.union(campaigns)
-        self.brands = self._whole.union(map(brand_of, self._single))
-        self.shards = tuple(range(SHARDS)) if self.all else tuple(sorted({shard_of(b) for b in self.brands}))
-
-    def brands_of(self, shard: int) -> list[int]:
-        return [b for b in self.brands if shard_of(b) == shard]
-
-    def brand(self, brand_id: int) -> bool:
-        return self.all or brand_id in self.brands
-
-    def campaign(self, campaign_id: int) -> bool:
-        return self.all or brand_of(campaign_id) in self._whole or campaign_id in self._single
-
-    def campaigns_of(self, brand_id: int, highest: int) -> list[int]:
-        """The campaigns of a brand to watch, by its highest ordinal."""
-        ids = range(campaign_id_of(brand_id, 1), campaign_id_of(brand_id, highest) + 1)
-        return [campaign_id for campaign_id in ids if self.campaign(campaign_id)]
-
-
-class _Group:
-    """The campaigns of one compiled schedule."""
-
-    __slots__ = ("hours", "open", "ready", "text", "users")
-
-    def __init__(self, text: str, ready: set[int], now_ms: int) -> None:
-        self.text = text
-        self.hours = Hours(text)
-        self.open = self.hours.is_open(now_ms)
-        self.ready = ready
-        self.users = 0
-
-
-class _Campaign:
-    """stops: by a person. own_stops: by its own budgets, of which most campaigns have none (`own`)."""
-
-    __slots__ = ("group", "own", "own_stops", "stops", "version")
-
-    def __init__(self, version: int, stops: int, group: _Group) -> None:
-        self.version = version
-        self.stops = stops
-        self.group = group
-        self.own: OwnBudgets | None = None
-        self.own_stops = 0
-
-
-class _Brand:
-    __slots__ = ("archived", "budgets", "campaigns", "mask", "n", "shard_state", "version")
-
-    def __init__(self, shard_state: _Shard) -> None:
-        self.shard_state = shard_state
-        self.n = self.version = NEVER
-        self.budgets = {cause: BudgetState(cause, period) for cause, period in _BUDGETS.items()}
-        self.archived = False
-        self.mask = 0
-        self.campaigns: dict[int, _Campaign] = {}
-
-
-class _Edge(NamedTuple):
-    """A begin or end of a campaign's flight."""
-
-    brand: _Brand
-    campaign_id: int
-
-
-class _Shard:
-    __slots__ = ("brands", "fresh")
-
-    def __init__(self) -> None:
-        self.brands: dict[int, _Brand] = {}
-        self.fresh = False
 
 
 class EligibilityView:
@@ -124,16 +39,18 @@ class EligibilityView:
         self.running: set[int] = set()
         self.fail_open = fail_open
         self._wanted = wanted
-        self._shards = [_Shard() for _ in range(SHARDS)]
-        self._groups: dict[str, _Group] = {}
-        self._boundaries: list[tuple[int, int, _Group | _Edge]] = []
+        self._shards = [ShardState() for _ in range(SHARDS)]
+        self._groups: dict[tuple[str, Zone], Group] = {}
+        self._boundaries: list[tuple[int, int, Group | Edge | Midnight]] = []
         self._order = count()
-        self._expiring: set[_Brand] = set()
+        self._expiring: set[BrandState] = set()
         """Brands whose causes change when their day or month ends."""
-        self._expiring_own: dict[int, _Brand] = {}
+        self._expiring_own: dict[int, BrandState] = {}
         """{campaign id: its brand} of campaigns whose own budgets do."""
-        self._flying: dict[int, _Brand] = {}
+        self._flying: dict[int, BrandState] = {}
         """{campaign id: its brand} of campaigns with flights."""
+        self._zoned: set[BrandState] = set()
+        """Brands with a time zone, which have midnights of their own."""
         self._now_ms = self._day = self._month = 0
         self._next_day_ms = 0
 
@@ -156,7 +73,7 @@ class EligibilityView:
         gone = set(shard_state.brands)
         for brand_id, seen, campaigns in brands:
             gone.discard(brand_id)
-            brand = shard_state.brands.setdefault(brand_id, _Brand(shard_state))
+            brand = shard_state.brands.setdefault(brand_id, BrandState(shard_state))
             brand.n = brand.version = NEVER
             self._apply_brand(brand, seen)
             self._put_campaigns(brand, campaigns, True)
@@ -167,6 +84,7 @@ class EligibilityView:
         for brand_id in gone:
             brand = shard_state.brands.pop(brand_id)
             self._expiring.discard(brand)
+            self._zoned.discard(brand)
             for campaign_id in list(brand.campaigns):
                 self._drop(brand, campaign_id)
 
@@ -203,14 +121,14 @@ class EligibilityView:
         if change.campaign_id is not None:
             campaign = brand.campaigns.get(change.campaign_id)
             if campaign is not None and campaign.own is not None:
-                campaign.own.move(change.cause, change.used_up, change.at_ms, change.n)
+                campaign.own.move(change.cause, change.used_up, change.at_ms, change.n, brand.zone)
                 self._derive_own(brand, change.campaign_id, campaign)
                 self._evaluate(brand, change.campaign_id, campaign)
             return
         if change.n < brand.n:
             return
         brand.n = change.n
-        brand.budgets[change.cause].set(change.used_up, change.at_ms)
+        brand.budgets[change.cause].set(change.used_up, brand.zone.local_ms(change.at_ms))
         self._update_brand(brand)
 
     def apply_plan(self, change: PlanPublished) -> None:
@@ -218,7 +136,7 @@ class EligibilityView:
         shard_state = self._shards[shard_of(change.brand_id)]
         if not shard_state.fresh or not self._wanted.brand(change.brand_id):
             return
-        brand = shard_state.brands.setdefault(change.brand_id, _Brand(shard_state))
+        brand = shard_state.brands.setdefault(change.brand_id, BrandState(shard_state))
         before = brand.mask
         self._apply_brand(brand, change.brand)
         changed = self._put_campaigns(brand, change.campaigns, False)
@@ -238,9 +156,7 @@ class EligibilityView:
             for brand in list(self._expiring):
                 self._update_brand(brand)
             for campaign_id, brand in list(self._expiring_own.items()):
-                campaign = brand.campaigns[campaign_id]
-                self._derive_own(brand, campaign_id, campaign)
-                self._evaluate(brand, campaign_id, campaign)
+                self._update_own(brand, campaign_id)
         while self._boundaries and self._boundaries[0][0] <= now_ms:
             self._cross(heapq.heappop(self._boundaries)[2])
         return min(self._next_day_ms, self._boundaries[0][0]) if self._boundaries else self._next_day_ms
@@ -253,20 +169,24 @@ class EligibilityView:
         for group in list(self._groups.values()):
             self._cross(group)
         for campaign_id, brand in list(self._flying.items()):
-            self._cross(_Edge(brand, campaign_id))
+            self._cross(Edge(brand, campaign_id))
+        for brand in list(self._zoned):
+            self._cross(Midnight(brand, brand.zone))
 
-    def _cross(self, group: _Group | _Edge) -> None:
-        if isinstance(group, _Edge):
+    def _cross(self, group: Group | Edge | Midnight) -> None:
+        if isinstance(group, Midnight):
+            self._begin_day(group)
+            return
+        if isinstance(group, Edge):
             campaign = group.brand.campaigns.get(group.campaign_id)
             if campaign is not None and campaign.own is not None:
                 campaign.own.edge_ms = None
-                self._derive_own(group.brand, group.campaign_id, campaign)
-                self._evaluate(group.brand, group.campaign_id, campaign)
+                self._update_own(group.brand, group.campaign_id)
             return
         if not group.users:
-            self._groups.pop(group.text, None)
+            self._groups.pop((group.text, group.zone), None)
             return
-        is_open = group.hours.is_open(self._now_ms)
+        is_open = group.is_open(self._now_ms)
         if is_open != group.open:
             group.open = is_open
             if is_open:
@@ -275,20 +195,50 @@ class EligibilityView:
                 self.running.difference_update(group.ready)
         self._wait_for(group)
 
-    def _wait_for(self, group: _Group) -> None:
-        at_ms = group.hours.next_change_ms(self._now_ms)
+    def _begin_day(self, midnight: Midnight) -> None:
+        """A day of a brand with a time zone has ended, or its zone is new."""
+        brand = midnight.brand
+        if brand not in self._zoned or brand.zone != midnight.zone:
+            return
+        self._update_brand(brand)
+        for campaign_id, campaign in brand.campaigns.items():
+            if campaign.own is not None:
+                self._update_own(brand, campaign_id)
+        at_ms = brand.zone.next_day_ms(self._now_ms)
+        heapq.heappush(self._boundaries, (at_ms, next(self._order), midnight))
+
+    def _take_zone(self, brand: BrandState, zone: Zone) -> None:
+        """A brand's zone changed: its hours are of another group, and its day ends at another instant."""
+        brand.zone = zone
+        if zone == UTC:
+            self._zoned.discard(brand)
+        else:
+            self._zoned.add(brand)
+            at_ms = zone.next_day_ms(self._now_ms)
+            heapq.heappush(self._boundaries, (at_ms, next(self._order), Midnight(brand, zone)))
+        for campaign_id, campaign in brand.campaigns.items():
+            self._leave(campaign_id, campaign)
+            campaign.group = self._group(campaign.group.text, zone)
+            campaign.group.users += 1
+            self._derive_own(brand, campaign_id, campaign)
+            self._evaluate(brand, campaign_id, campaign)
+
+    def _wait_for(self, group: Group) -> None:
+        at_ms = group.next_change_ms(self._now_ms)
         if at_ms is not None:
             heapq.heappush(self._boundaries, (at_ms, next(self._order), group))
 
-    def _group(self, text: str) -> _Group:
-        group = self._groups.get(text)
+    def _group(self, text: str, zone: Zone) -> Group:
+        # What is always open is so in each zone.
+        key = (text, zone if text else UTC)
+        group = self._groups.get(key)
         if group is None:
             # Without boundaries, `ready` would be a second copy of `running`.
-            group = self._groups[text] = _Group(text, set() if text else self.running, self._now_ms)
+            group = self._groups[key] = Group(*key, set() if text else self.running, self._now_ms)
             self._wait_for(group)
         return group
 
-    def _put_campaigns(self, brand: _Brand, campaigns: Iterable[CampaignSnapshot], whole: bool) -> list[int]:
+    def _put_campaigns(self, brand: BrandState, campaigns: Iterable[CampaignSnapshot], whole: bool) -> list[int]:
         """Stores campaigns of a brand; returns those that changed. whole: from a snapshot, which also replaces later
         versions.
         """
@@ -300,9 +250,9 @@ class EligibilityView:
             campaign = brand.campaigns.get(campaign_id)
             if campaign is not None and version < campaign.version and not whole:
                 continue
-            group = self._group(schedule)
+            group = self._group(schedule, brand.zone)
             if campaign is None:
-                campaign = brand.campaigns[campaign_id] = _Campaign(version, stops, group)
+                campaign = brand.campaigns[campaign_id] = CampaignState(version, stops, group)
                 group.users += 1
             elif campaign.group is not group:
                 self._leave(campaign_id, campaign)
@@ -312,55 +262,57 @@ class EligibilityView:
             if own is None or whole or campaign.own is None:
                 campaign.own = None if own is None else OwnBudgets()
             if own is not None and campaign.own is not None:
-                campaign.own.see(own)
+                campaign.own.see(own, brand.zone)
             self._derive_own(brand, campaign_id, campaign)
             changed.append(campaign_id)
         return changed
 
-    def _leave(self, campaign_id: int, campaign: _Campaign) -> None:
+    def _leave(self, campaign_id: int, campaign: CampaignState) -> None:
         campaign.group.users -= 1
         campaign.group.ready.discard(campaign_id)
         self.running.discard(campaign_id)
 
-    def _drop(self, brand: _Brand, campaign_id: int) -> None:
+    def _drop(self, brand: BrandState, campaign_id: int) -> None:
         self._leave(campaign_id, brand.campaigns.pop(campaign_id))
         self._expiring_own.pop(campaign_id, None)
         self._flying.pop(campaign_id, None)
 
-    def _apply_brand(self, brand: _Brand, seen: BrandSnapshot) -> None:
+    def _apply_brand(self, brand: BrandState, seen: BrandSnapshot) -> None:
         if seen.version >= brand.version:
-            brand.version, brand.archived = seen.version, seen.archived
+            brand.version, brand.archived, brand.paused = seen.version, seen.archived, seen.paused
             for cause, state in brand.budgets.items():
                 state.zero_limit = cause in seen.zero_limits
+            if seen.zone != brand.zone:
+                self._take_zone(brand, seen.zone)
         if seen.n >= brand.n:
             brand.n = seen.n
             for cause in seen.reported:
-                brand.budgets[cause].set(cause in seen.used_up, seen.at_ms)
+                brand.budgets[cause].set(cause in seen.used_up, brand.zone.local_ms(seen.at_ms))
         self._derive_mask(brand)
 
-    def _derive_mask(self, brand: _Brand) -> None:
+    def _derive_mask(self, brand: BrandState) -> None:
         """Derives the causes that stop the whole brand."""
-        mask, expires = stopping(brand.budgets.values(), self._day, self._month)
-        brand.mask = mask | (_ARCHIVED if brand.archived else 0)
+        mask, expires = stopping(brand.budgets.values(), *self._periods(brand))
+        brand.mask = mask | (_ARCHIVED if brand.archived else 0) | (_PAUSED if brand.paused else 0)
         if expires:
             self._expiring.add(brand)
         else:
             self._expiring.discard(brand)
 
-    def _derive_own(self, brand: _Brand, campaign_id: int, campaign: _Campaign) -> None:
+    def _derive_own(self, brand: BrandState, campaign_id: int, campaign: CampaignState) -> None:
         """Derives the causes of a campaign's own budgets."""
         expires = False
         if campaign.own is None:
             campaign.own_stops = 0
         else:
-            campaign.own_stops, expires = campaign.own.stopping(self._now_ms, self._day, self._month)
+            campaign.own_stops, expires = campaign.own.stopping(self._now_ms, *self._periods(brand))
             self._wait_for_edge(brand, campaign_id, campaign.own)
         if expires:
             self._expiring_own[campaign_id] = brand
         elif self._expiring_own:
             self._expiring_own.pop(campaign_id, None)
 
-    def _wait_for_edge(self, brand: _Brand, campaign_id: int, own: OwnBudgets) -> None:
+    def _wait_for_edge(self, brand: BrandState, campaign_id: int, own: OwnBudgets) -> None:
         """Waits for the next begin or end of a campaign's flights."""
         if own.flights:
             self._flying[campaign_id] = brand
@@ -368,20 +320,31 @@ class EligibilityView:
             self._flying.pop(campaign_id, None)
         at_ms = own.next_edge_ms(self._now_ms)
         if at_ms is not None and at_ms != own.edge_ms:
-            heapq.heappush(self._boundaries, (at_ms, next(self._order), _Edge(brand, campaign_id)))
+            heapq.heappush(self._boundaries, (at_ms, next(self._order), Edge(brand, campaign_id)))
         own.edge_ms = at_ms
 
-    def _update_brand(self, brand: _Brand) -> None:
+    def _periods(self, brand: BrandState) -> tuple[int, int]:
+        """The present day and month of a brand."""
+        if brand.zone == UTC:
+            return self._day, self._month
+        return brand.zone.day_of(self._now_ms), brand.zone.month_of(self._now_ms)
+
+    def _update_own(self, brand: BrandState, campaign_id: int) -> None:
+        campaign = brand.campaigns[campaign_id]
+        self._derive_own(brand, campaign_id, campaign)
+        self._evaluate(brand, campaign_id, campaign)
+
+    def _update_brand(self, brand: BrandState) -> None:
         before = brand.mask
         self._derive_mask(brand)
         if bool(before) != bool(brand.mask):
             self._evaluate_all(brand)
 
-    def _evaluate_all(self, brand: _Brand) -> None:
+    def _evaluate_all(self, brand: BrandState) -> None:
         for campaign_id, campaign in brand.campaigns.items():
             self._evaluate(brand, campaign_id, campaign)
 
-    def _evaluate(self, brand: _Brand, campaign_id: int, campaign: _Campaign) -> None:
+    def _evaluate(self, brand: BrandState, campaign_id: int, campaign: CampaignState) -> None:
         group = campaign.group
         if (
             not campaign.stops

@@ -6,17 +6,27 @@ state.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from engine.client.watch.rates import RateSet
 from engine.domain.budget import BUDGETS, CAMPAIGN_BUDGETS, OWN_CAUSES, budgets_of
 from engine.domain.causes import BREAKER, OTHER, cause_of
 from engine.domain.flights import IN_PLAN, PlannedFlight
 from engine.domain.ids import brand_of
+from engine.domain.periods import MINUTE_MS
+from engine.domain.zone_text import UTC, Zone
 
 _REPORTED: Final = tuple(kind.cause for kind in BUDGETS)
 _OWN: Final = len(CAMPAIGN_BUDGETS)
 _OF_CAMPAIGN: Final = OWN_CAUSES | {BREAKER}
 _BROKEN: Final = "bk="
+_STEP: Final = "n="
+_RATE: Final = "rate="
+_RATES: Final = {"pass_rate": True, "campaign_pass_rate": False}
+"""{name in a message: whether the rate is a brand's}"""
+_ZONE: Final = "zone="
+_PAUSED: Final = "paused=1"
 _DIRECTIONS: Final = {"exhausted": True, "restored": False}
 
 
@@ -31,6 +41,8 @@ class OwnSnapshot(NamedTuple):
     """Those in the plan, and whether the budget of each is used up."""
     broken: bool = False
     """Its breaker is open."""
+    step_ms: int | None = None
+    """When a scheduled change of its limits comes next."""
 
 
 class CampaignSnapshot(NamedTuple):
@@ -58,6 +70,10 @@ class BrandSnapshot(NamedTuple):
     zero_limits: frozenset[str]
     used_up: frozenset[str]
     reported: tuple[str, ...] = _REPORTED
+    zone: Zone = UTC
+    step_ms: int | None = None
+    """When a scheduled change of its limits comes next."""
+    paused: bool = False
 
 
 class BudgetMoved(NamedTuple):
@@ -85,7 +101,7 @@ class ShardChanged(NamedTuple):
     ready: bool
 
 
-Change = BudgetMoved | PlanPublished | ShardChanged
+Change = BudgetMoved | PlanPublished | ShardChanged | RateSet
 
 
 def read_message(message: bytes) -> Change:
@@ -103,6 +119,9 @@ def read_message(message: bytes) -> Change:
             int(words[0]), brand, tuple(read_campaign(*c, n=brand.n, at_ms=brand.at_ms) for c in campaigns)
         )
     owner_id, name, direction, at, n, *_ = words
+    kind, _, ppm = name.partition(":")
+    if kind in _RATES:
+        return RateSet(int(owner_id), _RATES[kind], int(at) // MINUTE_MS, int(ppm))
     cause = cause_of(name)
     if cause.name not in (*_REPORTED, *_OF_CAMPAIGN, OTHER) or direction not in _DIRECTIONS:
         raise ValueError(f"a message that this program does not know: {message!r:.200}")
@@ -112,8 +131,11 @@ def read_message(message: bytes) -> Change:
 
 
 def read_brand(n: int, at_ms: int, text: str) -> BrandSnapshot:
-    """`version:archived:daily_limit:monthly_limit:daily used up:monthly used up`, and fields of later releases. Raises ValueError."""
-    version, archived, *fields = text.split(":")
+    """`version:archived:daily_limit:monthly_limit:daily used up:monthly used up`; with a time zone `:zone=...`;
+    while it is paused `:paused=1`; with scheduled changes `:n=` the next step of its limits; and fields of later releases. Raises ValueError.
+    """
+    version, archived, *words = text.split(":")
+    fields = [word for word in words if "=" not in word]
     reported = [(kind.cause, *of_budget) for kind, of_budget in zip(BUDGETS, budgets_of(fields, 2), strict=False)]
     return BrandSnapshot(
         n,
@@ -123,12 +145,16 @@ def read_brand(n: int, at_ms: int, text: str) -> BrandSnapshot:
         frozenset(cause for cause, limit, _ in reported if limit == "0"),
         frozenset(cause for cause, _, used_up in reported if used_up == "1"),
         tuple(cause for cause, *_ in reported),
+        Zone.parse(next((word.removeprefix(_ZONE) for word in words if word.startswith(_ZONE)), None)),
+        _step_ms(words),
+        _PAUSED in words,
     )
 
 
 def read_campaign(campaign_id: int, text: str, *, n: int = 0, at_ms: int = 0) -> CampaignSnapshot:
     """`version:on:archived:schedule`; with limits of its own `:daily:monthly:lifetime limit`, then of each `:used up`;
-    with flights `:f1:f2`, then of each of these `:used up`; with an open breaker `:bk=since`; and fields of later releases. n, at_ms: where what is used up holds. Raises ValueError.
+    with flights `:f1:f2`, then of each of these `:used up`; with an open breaker `:bk=since`; `:n=` as of a brand; and
+    fields of later releases. n, at_ms: where what is used up holds. Raises ValueError.
     """
     version, on, archived, schedule, *words = text.split(":")
     more = [word for word in words if "=" not in word]
@@ -146,8 +172,19 @@ def read_campaign(campaign_id: int, text: str, *, n: int = 0, at_ms: int = 0) ->
                 if text
             ),
             any(word.startswith(_BROKEN) for word in words),
+            _step_ms(words),
         )
     return CampaignSnapshot(campaign_id, int(version), on == "1", archived == "1", schedule, own)
+
+
+def _step_ms(words: Sequence[str]) -> int | None:
+    return next((int(word.removeprefix(_STEP)) for word in words if word.startswith(_STEP)), None)
+
+
+def rates_of(owner_id: int, at_ms: int, text: str, *, of_brand: bool) -> list[RateSet]:
+    """The pass rate in a line of `read_watched`, where it has one."""
+    found = [word for word in text.split(":") if word.startswith(_RATE)]
+    return [RateSet(owner_id, of_brand, at_ms // MINUTE_MS, int(word.removeprefix(_RATE))) for word in found]
 
 
 def _split(word: str) -> tuple[int, str]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from engine.client.watch.eligibility import WatchFilter
-from engine.client.watch.messages import BrandSnapshot, CampaignSnapshot, read_brand, read_campaign
+from engine.client.watch.messages import BrandSnapshot, CampaignSnapshot, rates_of, read_brand, read_campaign
+from engine.client.watch.rates import RateSet
+from engine.client.watch.wanted import WatchFilter
 from engine.errors import WrongVersion
 from engine.live.keys import shard_keys
 from engine.live.replies import NOT_READY, head
@@ -27,6 +28,7 @@ class Snapshot(NamedTuple):
 
     mark: str
     brands: list[tuple[int, BrandSnapshot, list[CampaignSnapshot]]]
+    rates: list[RateSet]
 
 
 def read_snapshot(
@@ -40,6 +42,7 @@ def read_snapshot(
         ids = wanted.campaigns_of(brand_id, ordinal)
         asked += [(brand_id, ids[start : start + SLICE]) for start in range(0, max(len(ids), 1), SLICE)]
     brands: dict[int, tuple[BrandSnapshot, list[CampaignSnapshot]]] = {}
+    rates: list[RateSet] = []
     for start in range(0, len(asked), CALLS_AT_ONCE):
         part = asked[start : start + CALLS_AT_ONCE]
         calls = [Call(code, (keys.shard, keys.brand(b), *map(keys.campaign, ids)), (LAYOUT,)) for b, ids in part]
@@ -48,11 +51,13 @@ def read_snapshot(
             if reply[4]:
                 n, at_ms = int(reply[3]), int(reply[2])
                 seen = read_brand(n, at_ms, reply[4].decode())
+                rates += rates_of(brand_id, at_ms, reply[4].decode(), of_brand=True)
                 campaigns = brands[brand_id][1] if brand_id in brands else []
-                lines = ((c, text.decode()) for c, text in zip(ids, reply[5:], strict=True) if text)
+                lines = [(c, text.decode()) for c, text in zip(ids, reply[5:], strict=True) if text]
+                rates += (rate for c, text in lines for rate in rates_of(c, at_ms, text, of_brand=False))
                 campaigns += [read_campaign(c, text, n=n, at_ms=at_ms) for c, text in lines]
                 brands[brand_id] = (seen, campaigns)
-    return Snapshot(mark, [(brand_id, seen, campaigns) for brand_id, (seen, campaigns) in brands.items()])
+    return Snapshot(mark, [(brand_id, seen, campaigns) for brand_id, (seen, campaigns) in brands.items()], rates)
 
 
 def unready(reply: Reply | str) -> tuple[str, bool]:

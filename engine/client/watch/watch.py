@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import random
 import threading
 import time
 import weakref
@@ -17,11 +18,14 @@ from typing import Final
 from redis import exceptions
 
 from engine.client.watch.clock import NodeClocks
-from engine.client.watch.eligibility import EligibilityView, WatchFilter
+from engine.client.watch.eligibility import EligibilityView
 from engine.client.watch.messages import BudgetMoved, PlanPublished, read_message
+from engine.client.watch.rates import RatedWatch, RateSet
 from engine.client.watch.reader import ANSWER_S, ServerGone, ShardReader
 from engine.client.watch.snapshot import ShardNotReady, read_snapshot, unready
+from engine.client.watch.steps import StepTimes
 from engine.client.watch.subscription import Subscription
+from engine.client.watch.wanted import WatchFilter
 from engine.domain.causes import reasons_of
 from engine.domain.ids import brand_of, check_brand_id, check_campaign_id, ids_of, shard_of
 from engine.domain.seldom import Seldom
@@ -47,9 +51,8 @@ class _Lost(Exception):
     """The view can no longer be maintained; the message is the reason."""
 
 
-class Watch:
-    """Which campaigns may run now, from memory. Make it with `BudgetClient.watch`, use it as a context manager or
-    `close()` it.
+class Watch(RatedWatch):
+    """Which campaigns may run now, from memory. `BudgetClient.watch` makes it: a context manager, or `close()` it.
 
     `may_bid(campaign_id)` is True when, as far as this process knows, the campaign may run: not switched off, not
     archived, inside its schedule, no budget used up. It is a lookup in a set: no network, no lock, any thread. It is
@@ -59,11 +62,8 @@ class Watch:
     (`clock_error_ms`), plus the wake-up of a thread.
     `stale`: a part of the view may be out of date: no first snapshot yet, connection lost, 3 seconds of silence, a
     shard in rebuild, closed, or in a forked child. Then fail-closed (the default) returns False for that part.
-    Fail-open keeps the last known state, with windows and midnight. A new snapshot ends it. After close() and in a
-    forked child, both return False.
+    Fail-open keeps the last known state. A new snapshot ends it. After close() and in a forked child, both return False.
     """
-
-    may_bid: Callable[[int], bool]
 
     def __init__(
         self,
@@ -72,7 +72,9 @@ class Watch:
         brands: Iterable[int] | None = None,
         campaigns: Iterable[int] | None = None,
         fail_open: bool = False,
+        random: Callable[[], float] = random.random,
     ) -> None:
+        super().__init__(random)
         self._wire = wire
         self._wanted = WatchFilter(
             None if brands is None else [check_brand_id(b) for b in ids_of(brands, "brands")],
@@ -80,19 +82,16 @@ class Watch:
         )
         self._view = EligibilityView(fail_open, self._wanted)
         self.may_bid = self._view.running.__contains__
-        self._clock = NodeClocks()
+        self._clock, self._steps = NodeClocks(), StepTimes()
         self._reader = ShardReader(wire, self._hear_time)
-        self._changed = threading.Condition(threading.Lock())
-        self._closed = threading.Event()
-        self._ended = ""
+        self._changed, self._closed, self._ended = threading.Condition(threading.Lock()), threading.Event(), ""
         self._missing: dict[int, str] = dict.fromkeys(self._wanted.shards, "the first snapshot is being read")
         """Watched shards that are not fresh, and why."""
         # Until a connection has read all shards (`_whole`) each new try waits longer.
         self._heard_s, self._joined, self._whole = time.monotonic(), False, False
         self._seldom = Seldom()
         self._subscription: Subscription | None = None
-        self._beat_at = 0
-        self._marks: dict[int, str] = {}
+        self._beat_at, self._marks = 0, dict[int, str]()
         _OWN.add(self)
         self._threads = [
             threading.Thread(target=target, name=f"budget-watch-{name}", daemon=True)
@@ -289,6 +288,7 @@ class Watch:
         while not self._closed.is_set():
             while channel.waits(0):
                 to_load += self._apply_message(channel)
+            to_load += self._steps.due(self._clock)
             if not self._joined:
                 raise _Lost(self.why)
             if to_load:
@@ -297,7 +297,7 @@ class Watch:
                     restarted = self._load(shard, restarted)
             else:
                 self._whole = True
-                channel.waits(max(beat_s - time.monotonic(), 0))
+                channel.waits(min(max(beat_s - time.monotonic(), 0), self._steps.wait_s(self._clock)))
             if time.monotonic() >= beat_s:
                 channel.ping()
                 to_load += self._beat()
@@ -315,9 +315,12 @@ class Watch:
             change = read_message(message)
         except ValueError:
             return [shard]
+        self._steps.hear(shard, change)
         with self._changed:
             if isinstance(change, BudgetMoved):
                 self._view.apply_budget(change)
+            elif isinstance(change, RateSet):
+                self._see_rates((change,))
             elif isinstance(change, PlanPublished):
                 self._view.apply_plan(change)
                 self._changed.notify_all()  # a new window may end before any other
@@ -381,7 +384,9 @@ class Watch:
             if not restarted:
                 self._view.restart(self._clock.now_ms())
             self._view.load(shard, snapshot.brands)
+            self._see_rates(snapshot.rates)
             self._marks[shard] = snapshot.mark
+            self._steps.see(shard, snapshot.brands)
             self._missing.pop(shard, None)
             self._changed.notify_all()
         return True

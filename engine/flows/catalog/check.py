@@ -27,6 +27,7 @@ class Checked:
 
 def check_all(publisher: Publisher, status: StatusWriter) -> Checked:
     """Publishes what is pending or differs in Redis, and writes every campaign's status. Raises ServerAway."""
+    publisher.renew_zones()
     mended = publisher.mend()
     published = publisher.publish_pending()
     return Checked(len(published), status.refresh_all(), mended)

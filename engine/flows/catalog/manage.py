@@ -14,12 +14,15 @@ from typing import Any, Generic, TypeVar, Unpack
 from engine.domain.brake import NO_BRAKE, Brake
 from engine.domain.budget import NO_LIMITS, OwnLimits
 from engine.domain.curves import Points
+from engine.domain.flights import ASAP
+from engine.domain.limit_changes import Period
 from engine.domain.pacing import NO_PACING, Pacing
 from engine.errors import BudgetError, ServerAway
 from engine.flows.catalog.publish import Publisher
 from engine.flows.catalog.restored import Restored, TakenBack
 from engine.flows.catalog.status import StatusWriter
 from engine.ledger.catalog import Catalog
+from engine.ledger.changes import Entity
 from engine.ledger.flights import FlightChanges
 from engine.ledger.records import KEEP, BrandRecord, CampaignRecord, Keep
 
@@ -62,6 +65,15 @@ class Changed(Generic[Row]):
         return self.running - self.running_before
 
 
+@dataclass(frozen=True, slots=True)
+class ChangedLimit:
+    """A scheduled change that was made or cancelled, and whether Redis has it yet (`why_not` has the reason)."""
+
+    change_id: int
+    published: bool
+    why_not: str = ""
+
+
 class Manage:
     """The catalog's calls, each followed by publish and a status update."""
 
@@ -85,15 +97,27 @@ class Manage:
         external_id: str | None,
         actor: str,
         pacing: Pacing = NO_PACING,
+        time_zone: str | None = None,
+        rollover_cap_micros: int | None = None,
     ) -> Changed[BrandRecord]:
-        """A new brand. Raises InvalidName, InvalidBudget, InvalidId, InvalidPacing, Conflict."""
+        """A new brand; time_zone: an IANA name, None is UTC. Raises InvalidName, InvalidBudget, InvalidId, InvalidPacing,
+        InvalidZone, Conflict.
+        """
         self._free_ids(lambda: self._restored().before_a_brand())
         budgets = (daily_budget_micros, monthly_budget_micros)
-        return self._brand(self._catalog.create_brand(name, *budgets, external_id, actor, pacing), actor)
+        at_ms = None if time_zone is None else self._publisher().now_ms()
+        return self._brand(
+            self._catalog.create_brand(
+                name, *budgets, external_id, actor, pacing, time_zone, at_ms, rollover_cap_micros
+            ),
+            actor,
+        )
 
     def update_brand(self, brand_id: int, actor: str, **changes: Any) -> Changed[BrandRecord]:
         """Changes fields of a brand (see Catalog.update_brand). Raises as create_brand, and NotFound."""
         before, running = self._catalog.brand(brand_id), self._catalog.count_running(brand_id)
+        if "time_zone" in changes:
+            changes["at_ms"] = self._publisher().now_ms()
         return self._brand(self._catalog.update_brand(brand_id, actor, **changes), actor, before, running)
 
     def archive_brand(self, brand_id: int, actor: str) -> Changed[BrandRecord]:
@@ -105,6 +129,21 @@ class Manage:
         """Takes a brand into use again, with its campaigns as they were. Raises NotFound, Conflict where its name is taken."""
         before = self._catalog.brand(brand_id)
         return self._brand(self._catalog.unarchive_brand(brand_id, actor, name=name), actor, before)
+
+    def pause_brand(self, brand_id: int, actor: str, note: str | None = None) -> Changed[BrandRecord]:
+        """Stops a whole brand; its campaigns keep their own switches. note: the reason. Raises NotFound, InvalidInput, Conflict
+        if archived.
+        """
+        return self._pause(brand_id, actor, True, note)
+
+    def resume_brand(self, brand_id: int, actor: str, note: str | None = None) -> Changed[BrandRecord]:
+        """Takes a pause of a brand back: its campaigns run as their own switches, budgets and schedules permit. Raises as `pause_brand`."""
+        return self._pause(brand_id, actor, False, note)
+
+    def _pause(self, brand_id: int, actor: str, paused: bool, note: str | None) -> Changed[BrandRecord]:
+        before, running = self._catalog.brand(brand_id), self._catalog.count_running(brand_id)
+        row = self._catalog.pause_brand(brand_id, actor, paused=paused, note=note)
+        return self._brand(row, actor, before, running)
 
     def create_campaign(
         self,
@@ -146,10 +185,11 @@ class Manage:
         ends_ms: int,
         budget_micros: int | None,
         carries: bool,
+        spread: str = ASAP,
     ) -> Changed[CampaignRecord]:
-        """A new flight of a campaign; starts_ms: None is now. Raises InvalidFlight, InvalidBudget, Conflict, NotFound."""
+        """A new flight of a campaign; starts_ms: None is now; spread: one of SPREADS. Raises InvalidFlight, InvalidBudget, Conflict, NotFound."""
         before = self._catalog.campaign(campaign_id)
-        made = self._catalog.flights.add(campaign_id, actor, starts_ms, ends_ms, budget_micros, carries)
+        made = self._catalog.flights.add(campaign_id, actor, starts_ms, ends_ms, budget_micros, carries, spread)
         return self._campaign(made, actor, before)
 
     def change_flight(
@@ -164,18 +204,20 @@ class Manage:
         before = self._catalog.campaign(campaign_id)
         return self._campaign(self._catalog.flights.remove(campaign_id, no, actor), actor, before)
 
-    def pause_campaign(self, campaign_id: int, actor: str) -> Changed[CampaignRecord]:
-        """Switches a campaign off; no job switches it on again. Raises NotFound."""
+    def pause_campaign(self, campaign_id: int, actor: str, note: str | None = None) -> Changed[CampaignRecord]:
+        """Switches a campaign off; no job switches it on again. note: the reason. Raises NotFound, InvalidInput."""
         before = self._catalog.campaign(campaign_id)
-        return self._campaign(self._catalog.pause_campaign(campaign_id, actor), actor, before)
+        return self._campaign(self._catalog.pause_campaign(campaign_id, actor, note), actor, before)
 
-    def resume_campaign(self, campaign_id: int, actor: str) -> Changed[CampaignRecord]:
+    def resume_campaign(self, campaign_id: int, actor: str, note: str | None = None) -> Changed[CampaignRecord]:
         """Switches a campaign on again, and closes its breaker where that is open; it runs when budget and schedule permit. Raises
         NotFound.
         """
         before = self._catalog.campaign(campaign_id)
         broken = before.breaker_round > 0 and self._publisher().is_broken(campaign_id)
-        return self._campaign(self._catalog.resume_campaign(campaign_id, actor, broken=broken), actor, before)
+        return self._campaign(
+            self._catalog.resume_campaign(campaign_id, actor, broken=broken, note=note), actor, before
+        )
 
     def archive_campaign(self, campaign_id: int, actor: str) -> Changed[CampaignRecord]:
         """Takes a campaign out of use. Raises NotFound."""
@@ -186,6 +228,23 @@ class Manage:
         """Takes a campaign into use again, switched as it was. Raises NotFound, Conflict where its name is taken."""
         before = self._catalog.campaign(campaign_id)
         return self._campaign(self._catalog.unarchive_campaign(campaign_id, actor, name=name), actor, before)
+
+    def schedule_limit(
+        self, entity: Entity, owner_id: int, actor: str, period: Period, change: tuple[str, int | None],
+        starts_ms: int | None, ends_ms: int | None = None,
+    ) -> ChangedLimit:  # fmt: skip
+        """A scheduled change of a brand's, or of a campaign's own, budget; starts_ms: None is now. Raises InvalidLimitChange,
+        Conflict, NotFound.
+        """
+        row, made = self._catalog.limits.schedule(entity, owner_id, actor, period, change, starts_ms, ends_ms)
+        why_not = self._bring(row.id if isinstance(row, BrandRecord) else row.brand_id, actor)
+        return ChangedLimit(made, not why_not, why_not)
+
+    def cancel_limit(self, change_id: int, actor: str) -> ChangedLimit:
+        """Takes a scheduled change back; one that is in force ends now. Raises as `schedule_limit`."""
+        row = self._catalog.limits.cancel(change_id, actor)
+        why_not = self._bring(row.id if isinstance(row, BrandRecord) else row.brand_id, actor)
+        return ChangedLimit(change_id, not why_not, why_not)
 
     def put_curve(self, name: str, points: Mapping[int, Points], actor: str) -> list[str]:
         """Makes a curve, or another in its place, by weekday (0 is every day), and publishes what it paces. Returns why
@@ -209,6 +268,11 @@ class Manage:
         now = self._catalog.campaign(row.id)
         ran = before is not None and before.status == "active"
         return Changed(now, not why_not, why_not, before, int(ran), int(now.status == "active"))
+
+    def free_ids(self, brand_id: int) -> None:
+        """Ensures that the next ids of a brand's campaigns, or for 0 of brands, are none that Redis has from before a restore."""
+        restored = self._restored()
+        self._free_ids(lambda: restored.before_campaigns(brand_id) if brand_id else restored.before_a_brand())
 
     def _free_ids(self, look: Callable[[], TakenBack]) -> None:
         """Ensures that a new row gets no id that Redis still has from before a restore of PostgreSQL."""

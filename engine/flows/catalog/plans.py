@@ -15,17 +15,21 @@ from engine.live.admin import REST_S
 from engine.live.inspect import PAGE, Inspector
 from engine.live.keys import keys_of_brand
 
+_STEPS: Final = {"n1": "next step of limits", "n2": "step of limits after that"}
 _OF_BRAND: Final = {
-    "v": "version", **{kind.stored: kind.words for kind in BUDGETS}, "archived": "archived", "p": "pacing",
+    "v": "version", **{kind.stored: kind.words for kind in BUDGETS}, "archived": "archive or pause", "p": "pacing", "zone": "time zone", "b": "rollover", **_STEPS,
 }  # fmt: skip
 _OF_CAMPAIGN: Final = {
     "v": "version", "on": "switch", "archived": "archived", "schedule": "schedule", "x": "own budgets", "f1": "present flight", "f2": "next flight", "br": "brake",
-    "p": "pacing",
+    "p": "pacing", **_STEPS,
 }  # fmt: skip
 
 _CURVES: Final = tuple(f"c{number}" for number in range(1, 10))
 
 
+_LATER: Final = 3 + len(_STEPS)
+"""Fields at the end that only brands with pacing, a time zone, a rollover or scheduled changes have."""
+_ROLLOVER: Final = -1 - len(_STEPS)
 _OWN: Final = 4
 """Fields before those that only campaigns with limits or flights of their own have."""
 
@@ -53,9 +57,19 @@ def plans_off(
         if inspector.lacks(shard_of(b.id)):
             continue
         limits = (_limit(kind.limit_of(b)) for kind in BUDGETS)
-        wanted = [str(b.version), *limits, _bit(b.archived_at is not None), _named(b.pace).get("p", "")]
+        wanted = [
+            str(b.version),
+            *limits,
+            b.stops,
+            _named(b.pace).get("p", ""),
+            b.zone,
+            _limit(b.rollover_cap_micros),
+            *_steps(b),
+        ]
         if plan is not None:
-            plan[-1] = plan[-1] or ""
+            plan[-_LATER:] = [value or "" for value in plan[-_LATER:]]
+            # Its cap; the rest of the field is of the present day.
+            plan[_ROLLOVER] = (plan[_ROLLOVER] or "").split(",")[0]
         yield from _compare(f"brand {b.id}", b.id, plan, wanted, _OF_BRAND.values())
     paced = [(f"brand {b.id}", b.id, keys_of_brand(b.id).brand(b.id), b.pace) for b in listed if b.pace]
     paced += [(f"campaign {c.id}", c.brand_id, keys_of_brand(c.brand_id).campaign(c.id), c.pace) for c in own if c.pace]
@@ -67,6 +81,7 @@ def plans_off(
         wanted = [
             str(c.version), _bit(c.enabled), _bit(c.archived_at is not None), c.schedule.compiled, c.limits.compiled,
             *(flight.compiled for flight in c.flights), *("",) * (IN_PLAN - len(c.flights)), c.brake.compiled, _named(c.pace).get("p", ""),
+            *_steps(c),
         ]  # fmt: skip
         if switch is not None:
             switch[_OWN:] = ["" if value in (None, LIFTED, brake.LIFTED) else value for value in switch[_OWN:]]
@@ -102,6 +117,12 @@ def _compare(
 def _named(pace: Sequence[str]) -> dict[str, str]:
     """The fields of a pacing."""
     return dict(part.split("=", 1) for part in pace)
+
+
+def _steps(row: BrandRecord | CampaignRecord) -> list[str]:
+    """The fields of scheduled changes, nothing where there are none."""
+    texts = [step.compiled for step in row.steps]
+    return texts + [""] * (len(_STEPS) - len(texts))
 
 
 def _curves_off(

@@ -12,15 +12,18 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from engine.domain.ids import SHARDS, shard_of
-from engine.domain.periods import date_of, days_of_month, month_of
+from engine.domain.periods import date_of, days_of_month
+from engine.domain.zone_text import Zone
 from engine.errors import BudgetError, ServerAway
 from engine.flows.catalog.plans import Apart, plans_off
 from engine.flows.catalog.restored import Restored, TakenBack
+from engine.flows.catalog.zones import begins_late
 from engine.ledger.catalog import Catalog, PendingPublication
 from engine.ledger.published import MAX_VERSION, Ahead
 from engine.ledger.records import BrandRecord, CampaignRecord
-from engine.live.admin import BrandPlan, Brought, CampaignPlan, LifetimeBase, LiveRedis
+from engine.live.admin import Brought, LiveRedis
 from engine.live.inspect import Inspector
+from engine.live.published_plans import BrandPlan, CampaignPlan, LifetimeBase
 from engine.live.registry import stamp, stamps
 
 log = logging.getLogger(__name__)
@@ -107,9 +110,36 @@ class Publisher:
         found = live and live.campaigns.get(campaign_id)
         return bool(found and found.brake and found.brake.since_ms is not None)
 
+    def now_ms(self) -> int | None:
+        """The time by Redis' clock; None where it cannot be asked."""
+        try:
+            return self._live.now_ms()
+        except BudgetError:
+            return None
+
+    def renew_zones(self) -> int:
+        """Writes the texts of time zones anew that will be wrong within months; returns how many. Raises ServerAway."""
+        return len(self._catalog.zones.renew(self._live.now_ms()))
+
+    def _move_zones(self, brands: Sequence[BrandRecord]) -> bool:
+        """Lets zones begin later that would take back the day that Redis has; returns whether there were any."""
+        changing = [brand for brand in brands if len(brand.zones.steps) > 1]
+        late = begins_late(self._inspector, changing, self._live.now_ms()) if changing else {}
+        for brand_id, (to_ms, now_ms) in late.items():
+            self._catalog.zones.move(brand_id, to_ms, now_ms)
+        return bool(late)
+
     def publish_pending(self, limit: int = 1000) -> set[int]:
-        """Publishes everything whose version is not published yet."""
+        """Publishes everything whose version is not published yet, with the scheduled changes that the catalog takes over now."""
+        self._take_over()
         return self.publish(self._catalog.unpublished(limit))
+
+    def _take_over(self) -> None:
+        """What has begun or ended of scheduled changes becomes the catalog's limit. Redis' clock decides, and has them in force already."""
+        due_ms = self._catalog.limits.next_ms()
+        if due_ms is not None and due_ms <= (now_ms := self._live.now_ms()):
+            for brand_id in self._catalog.limits.take_over(now_ms):
+                log.info("a scheduled change of a limit was taken over", extra={"brand": brand_id})
 
     def recognise(self) -> Mended | None:
         """Detects a PostgreSQL that was restored to an earlier state: Redis has a later change than the catalog.
@@ -206,6 +236,8 @@ class Publisher:
         """
         number = self._catalog.last_change()
         owed = self._catalog.owed(brand_ids)
+        if self._move_zones([one.brand for one in owed]):
+            owed = self._catalog.owed(brand_ids)
         missing = set(brand_ids) - {one.brand.id for one in owed}
         failed += [f"brand {brand_id}: not in the catalog" for brand_id in sorted(missing)]
         taken: list[PendingPublication] = []
@@ -278,7 +310,7 @@ class Publisher:
         """
         deadline_s, shard = time.monotonic() + _PERSIST_S, shard_of(brand.brand_id)
         while True:
-            month = month_of(brought.now_ms)
+            month = Zone.parse(brand.zone).month_of(brought.now_ms)
             n, spent = self._catalog.spent_before(shard, brought.uncounted, date_of(next(days_of_month(month))))
             if n >= brought.n:
                 based = [
@@ -317,6 +349,10 @@ def brand_plan(brand: BrandRecord, *, create: bool) -> BrandPlan:
         brand.archived_at is not None,
         create,
         brand.pace,
+        brand.zone,
+        brand.steps,
+        brand.paused,
+        brand.rollover_cap_micros,
     )
 
 
@@ -333,4 +369,5 @@ def campaign_plan(campaign: CampaignRecord, *, create: bool) -> CampaignPlan:
         flights=campaign.flights,
         pace=campaign.pace,
         brake=campaign.brake,
+        steps=campaign.steps,
     )

@@ -18,12 +18,13 @@ from engine.domain.budget import Budget
 from engine.domain.causes import OTHER, Status, cause_of, in_order, reasons_of, standing_mask, status_of
 from engine.domain.flights import last_edge_ms
 from engine.domain.ids import ordinal_of, shard_of
-from engine.domain.periods import at_ms, ms_of, period_start_ms
+from engine.domain.periods import at_ms, ms_of
 from engine.ledger import campaigns, statuses
 from engine.ledger.catalog import Catalog
 from engine.ledger.database import writing
 from engine.ledger.locks import Lock, LockHeld
 from engine.ledger.records import CampaignRecord
+from engine.ledger.user_names import ENGINE
 from engine.live.admin import LiveRedis
 from engine.live.plans import LiveBrand
 from engine.live.repair import probe_brands, told_lost
@@ -34,7 +35,6 @@ BRANDS_A_TRANSACTION: Final = 50
 LOCKED_S: Final = 1.5
 """Seconds for which brands are waited for that another session has locked; ours hold such a lock for less."""
 _LOCKED_REST_S: Final = 0.02
-ENGINE: Final = "engine"
 
 
 class StatusWriter:
@@ -165,7 +165,11 @@ def began(
         budget = next((budget for budget in (*brand.budgets, *own) if budget.cause == name), None)
         since = (budget and budget.since_ms) or 0
         # A lifetime budget that is used up from its beginning has no instant at which it turned.
-        return max(since, period_start_ms(cause.period, now)) if cause.period else since or ms_of(campaign.updated_at)
+        return (
+            max(since, brand.zone.period_start_ms(cause.period, now))
+            if cause.period
+            else since or ms_of(campaign.updated_at)
+        )
     if cause.since == "flight":
         edge = last_edge_ms(campaign.flights, now)
         return ms_of(campaign.updated_at) if edge is None else max(edge, min(ms_of(campaign.updated_at), now))
@@ -173,9 +177,11 @@ def began(
         closed = campaign.breaker_closed_at
         return broken_ms or (now if closed is None else ms_of(closed))
     if cause.since == "window":
-        return campaign.schedule.last_change_ms(now) or now
+        return campaign.schedule.last_change_ms(now, brand.zone) or now
     if cause.since == "archive" and campaign.archived_since is not None:
         return ms_of(campaign.archived_since)
+    if cause.since == "brand" and campaign.brand_paused_at is not None:
+        return ms_of(campaign.brand_paused_at)
     if cause.since == "switch":
         return ms_of(campaign.switched_at)
     return now

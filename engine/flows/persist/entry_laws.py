@@ -16,7 +16,7 @@ from engine.domain.causes import BREAKER, OTHER, cause_of
 from engine.domain.flights import MAX_NO, flight_of_field
 from engine.domain.ids import MAX_BRAND_ID, are_text_ids, is_campaign_id
 from engine.domain.money import MAX_AMOUNT_MICROS, MAX_TOTAL_MICROS
-from engine.domain.periods import day_of, split_counter_field
+from engine.domain.periods import DAY_MS, day_of, split_counter_field
 from engine.live.grammar import whole
 from engine.live.journal import Entry
 from engine.live.logged import UNITEMISED, LoggedSpend
@@ -52,6 +52,14 @@ def check_entry(entry: Entry) -> None:
     for campaign_id, flight in (entry.flights or {}).items():
         _check_campaign(campaign_id)
         _check_range(flight, MAX_NO, "the number of a flight")
+    for brand_id, offset in (entry.zones or {}).items():
+        _check_range(brand_id - 1, MAX_BRAND_ID - 1, "less than a brand")
+        _check_range(abs(offset), 2 * DAY_MS - 1, "the offset of a time zone")
+    for told in entry.carries:
+        _check_range(told.brand_id - 1, MAX_BRAND_ID - 1, "less than a brand")
+        _check_range(told.day, _LAST_DAY, "a day")
+        _check_range(told.left, MAX_TOTAL_MICROS, "what a day left")
+        _check_range(told.before or 0, MAX_TOTAL_MICROS, "a limit")
     _check_spends(entry)
     for step in entry.hold_steps():
         _check_campaign(step.campaign_id)
@@ -90,7 +98,7 @@ def _is_budget(cause: str) -> bool:
 
 
 def _check_spends(entry: Entry) -> None:
-    call, today = entry.simple, day_of(entry.ms)
+    call = entry.simple
     size = entry.body.count(";") if entry.packed is None else entry.packed.size
     if size > MOST_SPENDS:
         raise ValueError(f"{size} spends are more than a call has ({MOST_SPENDS} at most)")
@@ -104,14 +112,15 @@ def _check_spends(entry: Entry) -> None:
         return
     names: list[str] = []
     for spend in entry.spends():
-        _check_spend(spend, today)
+        _check_spend(spend, entry)
         names += [name for name in (spend.event_id, spend.hold_id, spend.refund_id) if name is not None]
     for position in entry.late or ():
         _check_range(position, size - 1, "the position of a spend")
     _check_names(names)
 
 
-def _check_spend(spend: LoggedSpend, today: int) -> None:
+def _check_spend(spend: LoggedSpend, entry: Entry) -> None:
+    today = entry.day_of(spend.brand_id)
     campaign_id, micros = spend.campaign_id, abs(spend.amount_micros)
     _check_campaign(campaign_id)
     if not 0 < micros <= (MAX_AMOUNT_MICROS if spend.kind != UNITEMISED else MOST_SPENDS * MAX_AMOUNT_MICROS):
@@ -120,14 +129,20 @@ def _check_spend(spend: LoggedSpend, today: int) -> None:
         _check_range(spend.occurred_ms, LAST_INSTANT_MS, "an instant")
     if spend.day is not None and not 0 <= spend.day <= today:
         raise ValueError(f"day {spend.day} is not one up to that of its entry")
-    if spend.is_late and not _is_booked_rightly(spend, today):
+    if spend.late and not _is_booked_rightly(spend, today, spend.brand_id in (entry.zones or ())):
         raise ValueError(f"day {spend.day} is not one to which a late spend of that instant counts")
 
 
-def _is_booked_rightly(spend: LoggedSpend, today: int) -> bool:
-    """Whether a late spend is booked to the day before its entry, on which it occurred, or to that of its entry."""
+def _is_booked_rightly(spend: LoggedSpend, today: int, zoned: bool) -> bool:
+    """Whether a late spend is booked to the day before its entry, on which it occurred, or to that of its entry. today: of its
+    brand. zoned: the brand has a time zone, whose day is at most one from that of UTC.
+    """
     occurred = None if spend.occurred_ms is None else day_of(spend.occurred_ms)
-    if occurred is None or occurred >= today:
+    if occurred is None:
+        return False
+    if zoned:
+        return spend.day == today or (spend.day == today - 1 and abs(occurred - spend.day) <= 1)
+    if occurred >= today:
         return False
     return spend.day == today or spend.day == occurred == today - 1
 

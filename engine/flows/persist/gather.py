@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 
 from engine.domain.ids import brand_of, is_campaign_id, shard_of
 from engine.domain.money import MAX_AMOUNT_MICROS
-from engine.domain.periods import HOUR_MS
+from engine.domain.periods import MINUTE_MS
 from engine.flows.persist.reading import Read, read
 from engine.live.journal import TEXT
 from engine.live.outcome_runs import MOST_SPENDS
@@ -35,7 +35,7 @@ Fields: TypeAlias = tuple[bytes, Mapping[bytes, bytes]]
 
 
 class Gathered:
-    """Entries of one shard with numbers in sequence, within one hour. texts: of each its request id and spends, as it wrote them;
+    """Entries of one shard with numbers in sequence, within one minute. texts: of each its request id and spends, as it wrote them;
     instants: epoch ms of each; sums: {campaign: [micros, spends]}.
     """
 
@@ -43,7 +43,7 @@ class Gathered:
 
     def __init__(self, n: int, ms: int) -> None:
         self.n = self.next_n = n
-        self.ends = (ms // HOUR_MS + 1) * HOUR_MS
+        self.ends = (ms // MINUTE_MS + 1) * MINUTE_MS
         self.raw: list[Fields] = []
         self.texts: list[bytes] = []
         self.instants: list[int] = []

@@ -177,7 +177,7 @@ def counted_by(item: Read) -> dict[tuple[int, int, date], int]:
             key = (spend.brand_id, spend.campaign_id, spend_day(item.entry, spend))
             sums[key] = sums.get(key, 0) + spend.amount_micros
         return sums
-    if item.n is None or b"o" in item.fields or b"y" in item.fields or item.entry.ms > LAST_INSTANT_MS:
+    if item.n is None or b"o" in item.fields or {b"y", b"z"} & item.fields.keys() or item.entry.ms > LAST_INSTANT_MS:
         return sums
     if sum(map(len, item.fields.values())) > MOST_BYTES:
         return sums  # not written by a script

@@ -6,17 +6,29 @@ Rows are streamed to PostgreSQL while they are made.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import date
+from datetime import date, timedelta
 from itertools import chain
 from typing import NamedTuple
 
 from sqlalchemy import Connection
 
 from engine.domain.ids import brand_of
-from engine.domain.periods import at_ms, date_of, day_of
+from engine.domain.periods import MINUTE_MS, at_ms, date_of, day_of
 from engine.domain.refunds import refund_request
 from engine.flows.persist.packing import Singles, call_row, fits, packs_of, single_rows
-from engine.ledger import breakers, corrections, flight_sums, holds, late, log_rows, pack_rows, refunds, spend_log
+from engine.ledger import (
+    breakers,
+    carries,
+    corrections,
+    flight_sums,
+    holds,
+    late,
+    log_rows,
+    minutes,
+    pack_rows,
+    refunds,
+    spend_log,
+)
 from engine.ledger.pack_rows import PackRow
 from engine.live.journal import COUNTED, Entry
 from engine.live.logged import LoggedSpend
@@ -32,7 +44,7 @@ class Item(NamedTuple):
 
 
 class Posting:
-    """Entries prepared for the tables: their rows, and their sums by campaign, day and hour.
+    """Entries prepared for the tables: their rows, their sums by campaign, day and hour, and by brand and minute.
 
     singles: entries that were gathered. packed: whether they, and a packed call where it fits, become packed rows.
     """
@@ -45,6 +57,7 @@ class Posting:
         self._packed: list[tuple[Item, Unpacked]] = []
         self._rows: list[log_rows.SpendRow] = []
         self._sums: dict[tuple[int, date, int], tuple[int, int, int]] = {}
+        self._minutes: dict[minutes.Key, int] = {}
         for item in items:
             call = item.entry.simple
             if call is None:
@@ -62,23 +75,32 @@ class Posting:
             )
 
     def _add_sums(self, ms: int, sums: Iterable[tuple[int, int, int]]) -> None:
-        """Adds sums of campaigns: micros and spends of the hour of an instant."""
-        recorded_at, today = at_ms(ms), date_of(day_of(ms))
+        """Adds sums of campaigns: micros and spends of the minute of an instant."""
+        recorded_at, today, minute = at_ms(ms), date_of(day_of(ms)), ms // MINUTE_MS
         for campaign_id, total, spends in sums:
             key = (campaign_id, today, recorded_at.hour)
             brand_id, micros, count = self._sums.get(key, (brand_of(campaign_id), 0, 0))
             self._sums[key] = (brand_id, micros + total, count + spends)
+            self._add_minute((brand_id, today, minute), total)
+
+    def _add_minute(self, key: minutes.Key, micros: int) -> None:
+        self._minutes[key] = self._minutes.get(key, 0) + micros
 
     def _add_rows(self, item: Item) -> None:
         for row in spend_rows(item):
             self._rows.append(row)
-            key = (row.campaign_id, row.day, spend_log.hour_of(row.day, row.recorded_at, row.occurred_at))
+            offset = item.entry.offset_of(row.brand_id)
+            ahead = timedelta(milliseconds=offset)
+            occurred = None if row.occurred_at is None else row.occurred_at + ahead
+            key = (row.campaign_id, row.day, spend_log.hour_of(row.day, row.recorded_at + ahead, occurred))
             brand_id, micros, count = self._sums.get(key, (row.brand_id, 0, 0))
             self._sums[key] = (brand_id, micros + row.amount_micros, count + (row.amount_micros > 0))
+            minute = minutes.minute_of(row.day, row.recorded_at, row.occurred_at, offset)
+            self._add_minute((row.brand_id, row.day, minute), row.amount_micros)
 
     @property
     def days(self) -> set[date]:
-        """The UTC days of its spends."""
+        """The days of its spends, each of its brand."""
         return {day for _, day, _ in self._sums}
 
     @property
@@ -100,18 +122,20 @@ class Posting:
             spend_log.copy_rows(conn, pack_rows.pack_rows(packs), pack_rows.TABLE)
             written += sum(row.spends for row in packs)
         spend_log.add_sums(conn, self._sums)
+        minutes.add(conn, self._minutes)
         spend_log.add_mixed_requests(conn, list(_remembered(self._items)))
         holds.write(conn, list(_holds(self._items)))
         flight_sums.add(conn, list(_flight_parts(self._items)))
         late.add(conn, _late_sums(self._items))
         breakers.add(conn, list(_trips(self._items)))
+        carries.add(conn, list(_carries(self._items)))
         corrections.write(conn, list(_corrections(self._items)))
         refunds.write(conn, list(_refunds(self._items)))
         return written
 
 
 def spend_day(entry: Entry, spend: LoggedSpend) -> date:
-    """The UTC day of a spend."""
+    """The day of a spend, of its brand."""
     return date_of(day_of(entry.ms) if spend.day is None else spend.day)
 
 
@@ -192,8 +216,8 @@ def _late_sums(items: Sequence[Item]) -> dict[late.Key, tuple[int, int]]:
     sums: dict[late.Key, tuple[int, int]] = {}
     for _, _, entry in items:
         for spend in entry.spends() if entry.late else ():
-            if spend.is_late:
-                key = late.Key(spend.brand_id, spend_day(entry, spend), spend.day != day_of(entry.ms))
+            if spend.late:
+                key = late.Key(spend.brand_id, spend_day(entry, spend), spend.day != entry.day_of(spend.brand_id))
                 spends, micros = sums.get(key, (0, 0))
                 sums[key] = spends + 1, micros + spend.amount_micros
     return sums
@@ -215,6 +239,12 @@ def _trips(items: Sequence[Item]) -> Iterator[breakers.TripRow]:
     for _, _, entry in items:
         for trip in entry.trips:
             yield breakers.TripRow(trip.campaign_id, trip.round, at_ms(entry.ms), trip.spent)
+
+
+def _carries(items: Sequence[Item]) -> Iterator[carries.CarryRow]:
+    for _, _, entry in items:
+        for told in entry.carries:
+            yield carries.CarryRow(told.brand_id, entry.n, date_of(told.day), told.left, told.before, at_ms(entry.ms))
 
 
 def _corrections(items: Sequence[Item]) -> Iterator[corrections.CorrectionRow]:

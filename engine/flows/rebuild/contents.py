@@ -4,25 +4,28 @@ holds.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from datetime import date
 from typing import Final
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from engine.domain.budget import BUDGETS, LIFETIME_FIELD, LIFTED
 from engine.domain.flights import flight_field
+from engine.domain.limit_changes import named_steps
 from engine.domain.money import MAX_TOTAL_MICROS
 from engine.domain.periods import (
     at_ms,
     counter_field_on,
     date_of,
     day_number,
-    day_of,
-    day_start_ms,
     days_of_month,
-    month_of,
+    month_of_date,
     ms_of,
 )
+from engine.domain.zone_text import Zone
+from engine.flows.rebuild.late import NO_GRACE, Late
+from engine.flows.rebuild.rollover import NO_CARRIES, Carries
 from engine.ledger import breakers, flight_sums, lifetimes, quarantine, spend_read
 from engine.ledger.holds import HoldRow
 from engine.ledger.records import BrandRecord, CampaignRecord
@@ -40,21 +43,32 @@ Counted = Mapping[tuple[int, int | None], list[str]]
 _VALUES_A_CALL: Final = 600
 
 
-def open_counters(db: Engine, brand_ids: Sequence[int], now: int, last_ms: int) -> Counted:
-    """The fields of the days and months that are not closed. last_ms: the instant of the latest row, which a wrong
-    clock may have put after `now`; its day's counter is included.
+def open_counters(
+    db: Engine, brands: Sequence[BrandRecord], now: int, last_ms: int, takes_late: Container[int] = ()
+) -> Counted:
+    """The fields of the days and months that are not closed, each brand's by its time zone. last_ms: the instant of the latest
+    row, which a wrong clock may have put after `now`; its day's counter is included. takes_late: brands whose day before is
+    not closed, nor its month.
     """
-    day, month = day_of(now), month_of(now)
-    first = next(days_of_month(month))
+    zones = {brand.id: Zone.parse(brand.zone) for brand in brands}
+    days = {brand_id: zone.day_of(now) for brand_id, zone in zones.items()}
+    firsts = {brand_id: next(days_of_month(zone.month_of(now))) for brand_id, zone in zones.items()}
+    befores = {
+        brand_id: next(days_of_month(month_of_date(date_of(first - 1))))
+        if brand_id in takes_late and days[brand_id] == first
+        else first
+        for brand_id, first in firsts.items()
+    }
+    last = max(zone.day_of(max(now, last_ms)) for zone in zones.values())
+    earliest = min(*befores.values(), *(day - 1 for day in days.values()))
     with db.connect() as conn:
-        totals = spend_read.campaign_totals(
-            conn, brand_ids, date_of(min(first, day - 1)), date_of(max(day, day_of(last_ms)))
+        totals = spend_read.campaign_totals(conn, list(zones), date_of(earliest), date_of(last))
+        # Yesterday's counter is final before a correction of it, and so is that of a month that is over.
+        corrected = _corrected(conn, zones, {brand_id: (day - 1, day) for brand_id, day in days.items()})
+        of_month = _corrected(
+            conn, zones, {i: (befores[i], first) for i, first in firsts.items() if befores[i] < first}
         )
-        # Yesterday's counter is final before a correction of it: it counts in the month only.
-        corrected = spend_read.correction_totals(
-            conn, brand_ids, date_of(day - 1), date_of(day - 1), at_ms(day_start_ms(day))
-        )
-        for key, micros in quarantine.sums(conn, brand_ids).items():
+        for key, micros in quarantine.sums(conn, list(zones)).items():
             totals[key] = totals.get(key, 0) + micros
     sums: dict[tuple[int, int | None], dict[str, int]] = {}
     for (brand_id, campaign_id, on), micros in totals.items():
@@ -63,17 +77,30 @@ def open_counters(db: Engine, brand_ids: Sequence[int], now: int, last_ms: int) 
             fields = sums.setdefault(owner, {})
             counted = (
                 [(counter_field_on("day", on), micros - corrected.get((brand_id, campaign_id, on), 0))]
-                if number >= day - 1
+                if number >= days[brand_id] - 1
                 else []
             )
-            if number >= first:
-                counted.append((counter_field_on("month", on), micros))
+            if number >= befores[brand_id]:
+                counted.append((counter_field_on("month", on), micros - of_month.get((brand_id, campaign_id, on), 0)))
             for name, amount in counted:
                 fields[name] = fields.get(name, 0) + amount
     return {
         owner: [part for name, micros in fields.items() for part in (name, str(stored(micros)))]
         for owner, fields in sums.items()
     }
+
+
+def _corrected(
+    conn: Connection, zones: Mapping[int, Zone], spans: Mapping[int, tuple[int, int]]
+) -> dict[tuple[int, int, date], int]:
+    """The corrections of each brand's days of a span (the end excluded), which came after it had ended."""
+    alike: dict[tuple[int, int, int], list[int]] = {}
+    for brand_id, (first, end) in spans.items():
+        alike.setdefault((first, end, zones[brand_id].midnight_ms(end)), []).append(brand_id)
+    found: dict[tuple[int, int, date], int] = {}
+    for (first, end, ended), ids in alike.items():
+        found |= spend_read.correction_totals(conn, ids, date_of(first), date_of(end - 1), at_ms(ended))
+    return found
 
 
 def with_lifetimes(db: Engine, counted: Counted, campaigns: Sequence[CampaignRecord]) -> Counted:
@@ -98,18 +125,26 @@ def with_lifetimes(db: Engine, counted: Counted, campaigns: Sequence[CampaignRec
 
 
 def _own(campaign: CampaignRecord) -> list[str]:
-    """The fields of its limits, flights, brake and pacing."""
+    """The fields of its limits, flights, brake, pacing and scheduled changes."""
     fields = ["x", campaign.limits.compiled or LIFTED] if campaign.has_own else []
     for place, flight in enumerate(campaign.flights, 1):
         fields += [f"f{place}", flight.compiled]
     if campaign.brake.compiled:
         fields += ["br", campaign.brake.compiled]
-    return fields + _pacing(campaign.pace)
+    return fields + _named(campaign)
 
 
-def _pacing(parts: Sequence[str]) -> list[str]:
-    """The fields of a pacing; the minute begins anew."""
-    return [text for part in parts for text in part.split("=", 1)]
+def _was(of_day: tuple[int, Sequence[int | None]] | None) -> list[str]:
+    """The field `was`: a day and the limits at its end, where they were others."""
+    if of_day is None:
+        return []
+    day, limits = of_day
+    return ["was", ":".join((str(day), *("" if limit is None else str(limit) for limit in limits)))]
+
+
+def _named(row: BrandRecord | CampaignRecord) -> list[str]:
+    """The fields of pacing and of scheduled changes."""
+    return [text for part in (*row.pace, *named_steps(row.steps)) for text in part.split("=", 1)]
 
 
 def stored(micros: int) -> int:
@@ -127,8 +162,13 @@ def plan_hashes(
     counted: Counted,
     held: Sequence[HoldRow],
     keeps_memories: bool = False,
+    late: Late = NO_GRACE,
+    carries: Carries = NO_CARRIES,
 ) -> Iterator[Hash]:
-    """Every fixed hash with its guard field (but for memories that are kept), and every brand and campaign with plan and the counters of the open periods."""
+    """Every fixed hash with its guard field (but for memories that are kept), and every brand and campaign with plan and the counters of the open periods.
+
+    late: what it must have of the day before.
+    """
     highest: dict[int, int] = {}
     for c in campaigns:
         highest[c.brand_id] = max(highest.get(c.brand_id, 0), c.ordinal)
@@ -150,7 +190,7 @@ def plan_hashes(
             "v",
             str(b.version),
             "archived",
-            _bit(b.archived_at is not None),
+            b.stops,
             "held",
             str(stored(held_of.get(b.id, 0))),
         ]
@@ -161,11 +201,16 @@ def plan_hashes(
             fields += ["own", "1"]
             for campaign_id, micros in held_by[b.id].items():
                 fields += [f"h:{campaign_id}", str(stored(micros))]
-        yield keys.brand(b.id), fields + _pacing(b.pace) + counted.get((b.id, None), [])
+        fields += _was(late.limits.get(("brand", b.id)))
+        fields += ["zone", b.zone] if b.zone else []
+        fields += ["closed", str(late.closed[b.id])] if b.id in late.closed else []
+        fields += carries.field(b)
+        yield keys.brand(b.id), fields + _named(b) + counted.get((b.id, None), [])
         for key in keys.holds(b.id):
             yield key, []
     for c in campaigns:
         fields = ["v", str(c.version), "on", _bit(c.enabled), "archived", _bit(c.archived_at is not None), *_own(c)]
+        fields += _was(late.limits.get(("campaign", c.id)))
         yield keys.campaign(c.id), [*fields, "schedule", c.schedule.compiled, *counted.get((c.brand_id, c.id), [])]
 
 

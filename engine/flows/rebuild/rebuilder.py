@@ -16,7 +16,8 @@ from typing import Final, NamedTuple
 from sqlalchemy import Engine
 
 from engine.domain.ids import SHARDS
-from engine.domain.periods import at_ms, date_of, day_of
+from engine.domain.periods import MINUTE_MS, at_ms, date_of, day_of
+from engine.domain.zones import UTC_ZONE
 from engine.errors import BudgetError, ServerAway
 from engine.flows.catalog.restored import Restored
 from engine.flows.persist.persister import Persister
@@ -31,10 +32,14 @@ from engine.flows.rebuild.contents import (
     with_lifetimes,
 )
 from engine.flows.rebuild.fork import Unknown
+from engine.flows.rebuild.late import NO_GRACE, Late, read_late
 from engine.flows.rebuild.memories import Active, Memories, Windows, active_hashes, read_memories
+from engine.flows.rebuild.minute import with_minute
+from engine.flows.rebuild.rollover import NO_CARRIES, Carries, read_carries
 from engine.flows.rebuild.salvage import CarriedOver, carry_over, ms_of_entry
 from engine.flows.rebuild.side_by_side import side_by_side
 from engine.ledger import holds, periods, spend_read
+from engine.ledger.carries import add as add_carries
 from engine.ledger.catalog import Catalog
 from engine.ledger.cursors import CursorMoved
 from engine.ledger.database import writing
@@ -117,6 +122,8 @@ class _Has(NamedTuple):
     memories: Memories
     held: Sequence[HoldRow]
     counted: Counted
+    late: Late
+    carries: Carries
 
 
 class Rebuilder:
@@ -133,7 +140,9 @@ class Rebuilder:
         inspector: Inspector,
         instance: str,
         windows: Windows,
+        grace_minutes: int = 0,
     ) -> None:
+        """grace_minutes: for late spends, where a shard lost its own."""
         self._db = db
         self._catalog = catalog
         self._live = live
@@ -143,6 +152,7 @@ class Rebuilder:
         self._inspector = inspector
         self._instance = instance
         self._windows = windows
+        self._grace_minutes = grace_minutes
 
     def rebuild(
         self,
@@ -239,8 +249,15 @@ class Rebuilder:
         self._write(keys, token, brands, has, active)
         # No entry may be stamped before the last one that stays.
         floor = max(0 if how.accept_clock else has.last_ms, ms_of_entry(carried.entry_id), min(kept_now, has.now))
-        with_limits = any(c.has_own for c in has.campaigns) or any(b.pace for b in brands)
-        self._finish(keys, token, carried, floor, active is not None, with_limits)
+        # Nor may its minute be one that has not come.
+        floor = max(floor, has.now - has.now % MINUTE_MS)
+        with_limits = any(c.has_own for c in has.campaigns) or any(
+            b.pace or b.zone or b.steps or b.paused or b.rollover_cap_micros is not None for b in brands
+        )
+        if rows := has.carries.rows(carried.n + 1, has.now):
+            with writing(self._db) as conn:
+                add_carries(conn, rows)
+        self._finish(keys, token, carried, floor, active is not None, with_limits, has.late)
         return Rebuilt(
             shard, len(brands), len(has.campaigns), len(has.memories.requests), len(has.memories.events), carried.persisted, carried.salvaged,
             carried.unknown,
@@ -252,7 +269,12 @@ class Rebuilder:
         """Writes what the shard must hold. active: into which of the memories that it has, None where these are written anew."""
         kept = active is not None
         requests_at, events_at = active or (0, 0)
-        self._set(keys, token, "replace", plan_hashes(keys, brands, has.campaigns, has.counted, has.held, kept))
+        self._set(
+            keys,
+            token,
+            "replace",
+            plan_hashes(keys, brands, has.campaigns, has.counted, has.held, kept, has.late, has.carries),
+        )
         for hold_slice in hold_slices(keys, has.held):
             self._set(keys, token, "add", [hold_slice[0]])
             self._set(keys, token, "score", [hold_slice[1]])
@@ -261,7 +283,14 @@ class Rebuilder:
         self._catalog_published(brands, has.campaigns)
 
     def _finish(
-        self, keys: ShardKeys, token: str, carried: CarriedOver, floor_ms: int, keeps_windows: bool, with_limits: bool
+        self,
+        keys: ShardKeys,
+        token: str,
+        carried: CarriedOver,
+        floor_ms: int,
+        keeps_windows: bool,
+        with_limits: bool,
+        late: Late,
     ) -> None:
         """Writes the mark. Raises Taken."""
         args = (
@@ -273,7 +302,7 @@ class Rebuilder:
             str(floor_ms),
             "" if keeps_windows else str(self._windows.request_ms),
             "" if keeps_windows else str(self._windows.event_ms),
-            *(("own",) if with_limits else ()),
+            *(("own" if with_limits else "", *late.told) if late.told else ("own",) if with_limits else ()),
         )
         reply = self._live.call_all([Call(script("rebuild_finish"), (keys.shard, keys.journal), args)])[0]
         if head(reply) != "ok":
@@ -282,21 +311,26 @@ class Rebuilder:
     def _read(self, shard: int, brands: Sequence[BrandRecord], clock_ms: int, how: How, since_ms: int) -> _Has:
         """What PostgreSQL has of a shard's brands. since_ms: of ids, only those that were counted then or later. Without a brand there is nothing to be read: a first start has sixty-four such shards."""
         if not brands:
-            return _Has([], 0, clock_ms, Memories(), [], {})
+            return _Has([], 0, clock_ms, Memories(), [], {}, NO_GRACE, NO_CARRIES)
         campaigns, ids = self._catalog.campaigns(include_archived=True, shard=shard), [brand.id for brand in brands]
         with self._db.connect() as conn:
             last_ms = spend_read.last_recorded_ms(conn, shard)
         now = clock_ms if how.accept_clock else max(clock_ms, last_ms)
         with self._db.connect() as conn:
             held = holds.open_holds(conn, ids)
-        counted = with_lifetimes(self._db, open_counters(self._db, ids, now, last_ms), campaigns)
+        grace = self._live.read_shard(shard).grace_minutes or self._grace_minutes
+        late = read_late(self._db, shard, grace, now, brands, campaigns)
+        counted = with_lifetimes(self._db, open_counters(self._db, brands, now, last_ms, late.takes), campaigns)
+        counted = with_minute(self._db, shard, counted, brands, campaigns, now)
         memories = read_memories(self._db, shard, ids, self._windows, now, since_ms)
-        return _Has(campaigns, last_ms, now, memories, held, counted)
+        return _Has(campaigns, last_ms, now, memories, held, counted, late, read_carries(self._db, brands, now))
 
     def _reopen(self, shard: int, clock_ms: int) -> None:
         """Reopens closed periods that are not over by a clock that a person declared right."""
+        zoned = [brand for brand in self._catalog.brands(include_archived=True, shard=shard) if brand.zones != UTC_ZONE]
+        own = {brand.id: brand.zones.clock.date_of(clock_ms) for brand in zoned}
         with writing(self._db) as conn:
-            reopened = periods.reopen(conn, shard, date_of(day_of(clock_ms)))
+            reopened = periods.reopen(conn, shard, date_of(day_of(clock_ms)), own)
         if reopened:
             log.warning("shard %d: %d periods that were closed before their end are open again", shard, reopened)
 

@@ -18,9 +18,10 @@ from sqlalchemy import Connection, Engine
 
 from engine.domain.budget import BUDGETS
 from engine.domain.ids import SHARDS, campaign_id_of
-from engine.domain.money import format_micros
+from engine.domain.money import format_micros, parse_budget
 from engine.domain.periods import (
     Period,
+    at_ms,
     counter_field_on,
     date_of,
     day_number,
@@ -30,8 +31,19 @@ from engine.domain.periods import (
     month_of_date,
     next_month,
 )
+from engine.domain.zone_text import UTC
 from engine.errors import BudgetError, ServerAway
-from engine.ledger import periods, quarantine, spend_read
+from engine.flows.upkeep.zoned import (
+    NEW_DAYS,
+    Group,
+    any_zoned,
+    ended,
+    ended_for_all,
+    first_day_of,
+    groups,
+    month_before,
+)
+from engine.ledger import limit_rows, periods, quarantine, spend_read
 from engine.ledger.catalog import Catalog
 from engine.ledger.cursors import read_cursors
 from engine.ledger.database import writing
@@ -50,16 +62,19 @@ _POLL_S: Final = 0.1
 @dataclass(slots=True)
 class Closed:
     """What a close did. waiting: shards whose last entries PostgreSQL lacks. drift: counters that differ from the
-    log.
+    log. zoned: days and months of brands that ended by a time zone.
     """
 
     days: int = 0
     months: int = 0
+    zoned: int = 0
     waiting: list[int] = field(default_factory=list)
     drift: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         text = f"{self.days} shard days and {self.months} shard months closed"
+        if self.zoned:
+            text += f"; {self.zoned} days and months of brands with time zones"
         if self.waiting:
             text += f"; {len(self.waiting)} shards wait for persist"
         return text + "".join(f"; {line}" for line in self.drift)
@@ -94,7 +109,7 @@ class Closer:
         states = self._live.read_shards(tick=True)
         with self._db.connect() as conn:
             last = periods.all_last_closed(conn)
-        owed: dict[LiveShard, list[tuple[Period, date]]] = {}
+        owed: dict[LiveShard, list[Group]] = {}
         for state in states:
             if brands[state.shard] and state.away:
                 failed.append(f"shard {state.shard}: {state.away}")
@@ -110,7 +125,7 @@ class Closer:
             whole = [state for state in owed if cursors[state.shard].n >= state.n]
             for state in whole:
                 with self._unless_it_fails(state.shard, failed):
-                    self._close(state.shard, owed.pop(state), brands[state.shard], highest, done)
+                    self._close(state.shard, owed.pop(state), highest, done)
             if whole:
                 # Closing takes time, in which persist went on: that does not count as waiting.
                 ends_s = time.monotonic() + wait_s
@@ -135,71 +150,77 @@ class Closer:
                 raise
             failed.append(f"shard {shard}: {type(error).__name__}: {' '.join(str(error).split())}")
 
-    def _owed(
-        self, state: LiveShard, brands: list[BrandRecord], last: Mapping[tuple[int, str], date]
-    ) -> list[tuple[Period, date]]:
+    def _owed(self, state: LiveShard, brands: list[BrandRecord], last: Mapping[tuple[int, str], date]) -> list[Group]:
         """The ended periods of a shard that are not closed yet, days first, oldest first, from its first brand on. One to
-        which late spends still count has not ended.
+        which late spends still count has not ended. The last group has all brands: what ended for every one of them.
         """
         day, month = last.get((state.shard, "day")), last.get((state.shard, "month"))
         begin = None if day and month else self._begin(state.shard, brands)
         first = day_number(day) + 1 if day else day_number(begin) if begin else day_of(state.now_ms)
-        owed: list[tuple[Period, date]] = [
-            ("day", date_of(number)) for number in range(first, day_of(state.closable_ms))
-        ]
-        number = (
+        first_month = (
             next_month(month_of_date(month)) if month else month_of_date(begin) if begin else month_of(state.now_ms)
         )
-        while number < month_of(state.closable_ms):
-            owed.append(("month", month_date(number)))
-            number = next_month(number)
-        return owed
+        if not any_zoned(brands):
+            owed = ended(UTC, state.closable_ms, first, first_month)
+            return [Group(UTC, tuple(brands), tuple(owed), whole=True)] if owed else []
+        # Back to the month before: a brand of that time without a total was made after its shard had closed.
+        since = min(date_of(first - NEW_DAYS), month_date(month_before(first_month)))
+        with self._db.connect() as conn:
+            ids = [brand.id for brand in brands]
+            totals, spent = periods.last_totals(conn, ids, since), spend_read.first_days(conn, ids, since)
+        found = groups(brands, state.closable_ms, (first, first_month), totals, spent)
+        if for_all := ended_for_all(brands, state.closable_ms, first, first_month):
+            found.append(Group(UTC, (), tuple(for_all), whole=True))
+        return found
 
     def _begin(self, shard: int, brands: list[BrandRecord]) -> date:
         """The first day of a shard: of its first brand or, where that was imported, of its first spend."""
-        created = min(brand.created_at for brand in brands).date()
+        created = date_of(min(map(first_day_of, brands)))
         with self._db.connect() as conn:
             earliest = spend_read.first_day(conn, shard)
         return min(created, earliest) if earliest else created
 
-    def _close(
-        self,
-        shard: int,
-        owed: Sequence[tuple[Period, date]],
-        brands: list[BrandRecord],
-        highest: Mapping[int, int],
-        done: Closed,
-    ) -> None:
-        """Closes periods of a shard together, and prunes their counters in one scan of its hashes."""
-        keys, ids = shard_keys(shard), [brand.id for brand in brands]
-        hashes = [keys.brand(brand_id) for brand_id in ids]
-        hashes += [keys.campaign(campaign_id_of(b, o)) for b in ids for o in range(1, highest.get(b, 0) + 1)]
-        for start in range(0, len(owed), PERIODS_AT_ONCE):
-            part = owed[start : start + PERIODS_AT_ONCE]
-            with writing(self._db) as conn:
-                counters = self._counters(shard, ids, [counter_field_on(*period) for period in part])
-                first = [self._close_one(conn, shard, *period, brands, counters, done) for period in part]
-                # Before the commit: after a crash in between the periods are closed again, and pruning a removed
-                # field changes nothing.
-                self._prune(shard, hashes, [counter_field_on(*period) for period in part])
-            done.days += sum(closed for closed, (period, _) in zip(first, part, strict=True) if period == "day")
-            done.months += sum(closed for closed, (period, _) in zip(first, part, strict=True) if period == "month")
+    def _close(self, shard: int, owed: Sequence[Group], highest: Mapping[int, int], done: Closed) -> None:
+        """Closes periods of a shard together, group by group, and prunes their counters in one scan of each group's hashes."""
+        keys = shard_keys(shard)
+        for group in owed:
+            ids = [brand.id for brand in group.brands]
+            hashes = [keys.brand(brand_id) for brand_id in ids]
+            hashes += [keys.campaign(campaign_id_of(b, o)) for b in ids for o in range(1, highest.get(b, 0) + 1)]
+            for start in range(0, len(group.owed), PERIODS_AT_ONCE):
+                part = group.owed[start : start + PERIODS_AT_ONCE]
+                fields = [counter_field_on(*period) for period in part]
+                with writing(self._db) as conn:
+                    counters = self._counters(shard, ids, fields)
+                    for period in part:
+                        self._total(conn, group, *period, counters, done)
+                    marked = [group.whole and periods.close(conn, shard, *period, ()) for period in part]
+                    # Before the commit: after a crash in between the periods are closed again, and pruning a removed
+                    # field changes nothing.
+                    self._prune(shard, hashes, fields)
+                done.days += sum(closed for closed, (period, _) in zip(marked, part, strict=True) if period == "day")
+                done.months += sum(
+                    closed for closed, (period, _) in zip(marked, part, strict=True) if period == "month"
+                )
+                done.zoned += len(part) * len(ids) * (group.zone != UTC)
 
     def _prune(self, shard: int, hashes: Sequence[str], fields: Sequence[str]) -> None:
         self._live.prune(self._instance, shard, hashes, fields)
 
-    def _close_one(
+    def _total(
         self,
         conn: Connection,
-        shard: int,
+        group: Group,
         period: Period,
         starts_on: date,
-        brands: list[BrandRecord],
         counters: Mapping[tuple[int, str], int],
         done: Closed,
-    ) -> bool:
-        ids = [brand.id for brand in brands]
-        totals = spend_read.period_totals(conn, period, starts_on, ids)
+    ) -> None:
+        """Writes what each brand of a group spent in a period."""
+        ids = [brand.id for brand in group.brands]
+        last = _last_day(period, starts_on)
+        ends_at = at_ms(group.zone.midnight_ms(day_number(last) + 1))
+        totals = spend_read.period_totals(conn, period, starts_on, ids, ends_at) if ids else {}
         aside = quarantine.brand_sums(conn, ids, period, starts_on)
         for brand_id in ids:
             counter = counters.get((brand_id, counter_field_on(period, starts_on)))
@@ -209,11 +230,13 @@ class Closer:
                     f"brand {brand_id} {period} {starts_on}: counter {format_micros(counter)}, log {format_micros(logged)}"
                 )
         # A brand's periods begin with the brand, or with its first spend where that is older.
-        there = [b for b in brands if b.created_at.date() <= _last_day(period, starts_on) or totals.get(b.id, 0) > 0]
+        there = [b for b in group.brands if first_day_of(b) <= day_number(last) or totals.get(b.id, 0) > 0]
         # The first budget of a period is the one that is shown beside its closed total.
         kind = next(kind for kind in BUDGETS if kind.period == period)
-        lines = [(b.id, totals.get(b.id, 0), kind.limit_of(b)) for b in there]
-        return periods.close(conn, shard, period, starts_on, lines)
+        # Of a scheduled change that came into force since, the limit before it is the period's.
+        then = limit_rows.at_end(conn, [b.id for b in there], kind.cause, ends_at)
+        limits = {b.id: parse_budget(then[b.id]) if b.id in then else kind.limit_of(b) for b in there}
+        periods.write_totals(conn, period, starts_on, [(b.id, totals.get(b.id, 0), limits[b.id]) for b in there])
 
     def _counters(self, shard: int, brand_ids: list[int], fields: Sequence[str]) -> dict[tuple[int, str], int]:
         keys, out = shard_keys(shard), {}

@@ -12,6 +12,7 @@ from engine.domain.causes import in_order, reasons_of, standing_mask, status_of
 from engine.domain.periods import at_ms, ms_of
 from engine.flows.catalog.plans import Apart, plans_off
 from engine.flows.catalog.status import began
+from engine.flows.catalog.zones import WrongZone, wrong_zones
 from engine.flows.verify.breakers import breakers_off
 from engine.flows.verify.findings import Check, confirmed
 from engine.ledger import audit_plan
@@ -100,6 +101,25 @@ class Agreement:
                     said, is_so = ", ".join(campaign.reasons) or "no cause", ", ".join(reasons) or "no cause"
                     text = f"campaign {campaign.id} is written {campaign.status} ({said}), Redis says {status_of(reasons)} ({is_so}) since {at_ms(at):%Y-%m-%d %H:%M} UTC"
                     yield Apart(f"campaign {campaign.id}", campaign.brand_id, text)
+
+    def zones(self) -> Check:
+        """V15."""
+        check = Check("V15", "zone: each published time zone = what the catalog's compiles to, for a week ahead")
+        zoned = self._catalog.zones.zoned()
+        check.checked = f"{len(zoned)} brands with a time zone"
+        for wrong in confirmed(self._zones_off) if zoned else ():
+            check.find(wrong.text, f"brand {wrong.brand_id}", 0, wrong.brand_id)
+        return check
+
+    def _zones_off(self) -> Iterator[WrongZone]:
+        """Of brands that are published as they are now, read anew."""
+        published = {
+            brand.id
+            for brand in self._catalog.brands(include_archived=True)
+            if brand.published_version == brand.version
+        }
+        zoned = [brand for brand in self._catalog.zones.zoned() if brand.id in published]
+        yield from wrong_zones(self._inspector, zoned, self._live.now_ms())
 
     def plans(self) -> Check:
         """V12."""

@@ -16,8 +16,10 @@ from typing import Final, NamedTuple
 from sqlalchemy import Engine
 
 from engine.domain.ids import ORDINALS, SHARDS, brand_of
-from engine.domain.periods import DAY_MS, counter_field, date_of, day_of, days_of_month, month_of
+from engine.domain.periods import DAY_MS, counter_field, date_of, month_of
+from engine.domain.zone_text import Zone
 from engine.errors import ServerAway
+from engine.flows.verify.clocks import Clocks
 from engine.flows.verify.difference import Difference
 from engine.flows.verify.findings import TRIES, Check, NotVerifiable
 from engine.flows.verify.lifetimes import Lifetimes
@@ -44,6 +46,7 @@ Owners = Mapping[str, Owner]
 class _Seen:
     """Counters of hashes of a shard, read slice by slice on one day: {owner: the journal number n of its slice}."""
 
+    zone: Zone
     today: int
     n: dict[Owner, int] = field(default_factory=dict)
     counters: dict[str, tuple[int, ...]] = field(default_factory=dict)
@@ -123,9 +126,13 @@ class Counters:
             return audit.hourly_sums_off(conn, *self._this_month())
 
     def _this_month(self) -> tuple[date, date]:
-        """Its first day, and today."""
-        now_ms = self._live.now_ms()
-        return date_of(next(days_of_month(month_of(now_ms)))), date_of(day_of(now_ms))
+        """Its first day, and today: the first and the last that these are for any brand."""
+        now_ms, clocks = self._live.now_ms(), self._clocks()
+        return clocks.month_begin(now_ms), clocks.today(now_ms)
+
+    def _clocks(self) -> Clocks:
+        with self._db.connect() as conn:
+            return Clocks.read(conn)
 
     def owners(self) -> tuple[dict[int, dict[str, Owner]], dict[int, dict[str, Owner]]]:
         """By shard, the hashes of brands and of campaigns that were ever published."""
@@ -149,24 +156,29 @@ class Counters:
     def _suspects(self, shard: int, owners: Owners, one: Pass) -> list[Difference]:
         """The same, and negative counters with which the log agrees."""
         out: list[Difference] = []
-        for block in blocks(owners, _BLOCK):
+        clocks, by_clock = self._clocks(), dict[Zone, dict[str, Owner]]()
+        for key, owner in owners.items():
+            by_clock.setdefault(clocks.of(owner.brand_id), {})[key] = owner
+        for zone, block in ((zone, block) for zone, own in by_clock.items() for block in blocks(own, _BLOCK)):
             suspects = block
             for _ in range(TRIES):
-                found = list(self._differences(shard, suspects, one.id))
+                found = list(self._differences(shard, suspects, one.id, zone))
                 suspects = {off.key: off.owner for off in found}
                 if not found:
                     break
             out += found
         return out
 
-    def _differences(self, shard: int, owners: Owners, pass_id: int) -> Iterator[Difference]:
-        seen = self._read(shard, owners)
+    def _differences(self, shard: int, owners: Owners, pass_id: int, zone: Zone) -> Iterator[Difference]:
+        seen = self._read(shard, owners, zone)
         today = date_of(seen.today)
         with self._db.connect().execution_options(isolation_level="REPEATABLE READ") as conn:
             log = read_log(conn, self._journal, shard, seen.n, today, pass_id)
-        periods = [of for of in _open_periods(seen.today) if not (of.may_be_closed and log.yesterday_closed)]
+        every = _open_periods(seen.today)
         for key, owner in owners.items():
             logged = log.of[owner]
+            closed = log.yesterday_closed or owner.brand_id in log.closed_for
+            periods = [of for of in every if not (of.may_be_closed and closed)]
             counted = seen.counters[key][: len(periods)]
             expected = tuple(of.logged(logged) for of in periods)
             if counted == expected and min(counted) >= 0:
@@ -175,15 +187,15 @@ class Counters:
                 if is_so != micros or is_so < 0:
                     yield Difference(shard, key, owner, of.field, of.words, is_so, micros, seen.n[owner])
 
-    def _read(self, shard: int, owners: Owners) -> _Seen:
+    def _read(self, shard: int, owners: Owners, zone: Zone) -> _Seen:
         """Counters of today, yesterday and this month, by the shard's own now; begins again where a day ended
         meanwhile.
         """
         now_ms = self._live.read_shard(shard).clock_ms
         for _ in range(TRIES):
-            seen = _Seen(day_of(now_ms))
+            seen = _Seen(zone, zone.day_of(now_ms))
             now_ms = self._read_day(shard, owners, seen, now_ms)
-            if day_of(now_ms) == seen.today:
+            if zone.day_of(now_ms) == seen.today:
                 return seen
         raise self._not_ready(shard)
 
@@ -198,7 +210,7 @@ class Counters:
             if totals is None:
                 raise self._not_ready(shard)
             now_ms = totals.now_ms
-            if day_of(now_ms) != seen.today:
+            if seen.zone.day_of(now_ms) != seen.today:
                 break
             seen.counters |= totals.values
             seen.n |= dict.fromkeys((owners[key] for key in part), totals.n)

@@ -53,10 +53,10 @@ class Flights:
             return list(conn.execute(_SHARDS).scalars())
 
     def parts_off(self) -> Iterator[tuple[str, Owner, int]]:
-        """What entries of today and yesterday counted to a flight and is not the sum of their rows: text, owner, micros."""
+        """What entries of the last days counted to a flight and is not the sum of their rows: text, owner, micros."""
         today = date_of(day_of(self._live.now_ms()))
         with self._db.connect() as conn:
-            for off in flight_sums.parts_off(conn, today - timedelta(days=1), today):
+            for off in flight_sums.parts_off(conn, today - timedelta(days=2), today + timedelta(days=1)):
                 owner = Owner(brand_of(off.campaign_id), off.campaign_id)
                 apart = off.found - off.expected
                 yield (

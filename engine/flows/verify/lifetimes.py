@@ -13,8 +13,10 @@ from sqlalchemy import Engine, text
 
 from engine.domain.budget import LIFETIME_FIELD
 from engine.domain.ids import SHARDS, brand_of
-from engine.domain.periods import date_of, day_of, days_of_month, month_of
+from engine.domain.periods import date_of, days_of_month
+from engine.domain.zone_text import Zone
 from engine.errors import ServerAway
+from engine.flows.verify.clocks import Clocks
 from engine.flows.verify.difference import Difference
 from engine.flows.verify.findings import TRIES, Check, NotVerifiable
 from engine.flows.verify.flights import Flights
@@ -68,8 +70,13 @@ class Lifetimes:
     def _of_lifetimes(self, shard: int, one: Pass) -> list[Difference]:
         suspects = [campaign for campaign in self._limited() if brand_of(campaign) % SHARDS == shard]
         found: list[Difference] = []
+        with self._db.connect() as conn:
+            clocks = Clocks.read(conn)
         for _ in range(TRIES):
-            found = self._differences(shard, suspects, one.id) if suspects else []
+            by_clock: dict[Zone, list[int]] = {}
+            for campaign in suspects:
+                by_clock.setdefault(clocks.of(brand_of(campaign)), []).append(campaign)
+            found = [off for zone, own in by_clock.items() for off in self._differences(shard, own, one.id, zone)]
             wrong = {off.owner.campaign_id for off in found}
             # A limit that was lifted meanwhile has no counter any more.
             suspects = [campaign for campaign in self._limited() if campaign in wrong]
@@ -81,7 +88,7 @@ class Lifetimes:
         with self._db.connect() as conn:
             return list(conn.execute(_LIMITED).scalars())
 
-    def _differences(self, shard: int, campaign_ids: Sequence[int], pass_id: int) -> list[Difference]:
+    def _differences(self, shard: int, campaign_ids: Sequence[int], pass_id: int, zone: Zone) -> list[Difference]:
         keys = {keys_of_campaign(campaign_id).campaign(campaign_id): campaign_id for campaign_id in campaign_ids}
         counted: dict[str, int] = {}
         up_to: dict[Owner, int] = {}
@@ -95,8 +102,8 @@ class Lifetimes:
             if totals is None:
                 why = self._live.read_shard(shard).why or "clock"
                 raise NotVerifiable(f"shard {shard} is not ready ({why}): run `budget-engine doctor`")
-            day = day_of(totals.now_ms)
-            months.add(month_of(totals.now_ms))
+            day = zone.day_of(totals.now_ms)
+            months.add(zone.month_of(totals.now_ms))
             counted |= {key: values[0] for key, values in totals.values.items()}
             up_to |= {Owner(brand_of(keys[key]), keys[key]): totals.n for key in part}
         if len(months) > 1:

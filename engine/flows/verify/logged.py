@@ -50,10 +50,13 @@ class Logged:
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """What is logged for each owner, and whether the shard has closed yesterday."""
+    """What is logged for each owner, and whether the shard has closed yesterday. closed_for: brands for which it is closed before it is
+    for all.
+    """
 
     of: Mapping[Owner, Logged]
     yesterday_closed: bool
+    closed_for: frozenset[int] = frozenset()
 
 
 def read_log(
@@ -74,7 +77,9 @@ def read_log(
     # Another verify may have gone past the counters meanwhile, or an older Redis came back: then all rows are read.
     confirmed = (pass_id, mark) if mark is not None and mark.n <= min(up_to.values(), default=0) else None
     _add_rows(sums, conn, up_to, confirmed)
-    return Log(sums.of, shard in audit.closed_shards(conn, sums.yesterday))
+    closed = shard in audit.closed_shards(conn, sums.yesterday)
+    brands = frozenset() if closed else audit.closed_brands(conn, shard, sums.yesterday)
+    return Log(sums.of, closed, brands)
 
 
 class _Sums:

@@ -14,7 +14,8 @@ from typing import Final
 from sqlalchemy import Engine
 
 from engine.domain.ids import SHARDS
-from engine.domain.periods import at_ms, date_of, day_of, days_of_month, month_of
+from engine.domain.periods import at_ms
+from engine.flows.verify.clocks import Clocks
 from engine.ledger import audit, spend_read, verified
 from engine.ledger.audit import Scope
 from engine.ledger.cursors import CursorRow, read_cursors
@@ -91,9 +92,10 @@ class Passes:
         to = tuple(_mark(states[s], cursors[s], waiting.get(s), None, new.get(s, 0)) for s in range(SHARDS))
         now = at_ms(self._live.now_ms())
         first = min(self._first_day(), now.date() - timedelta(days=days - 1))
+        last = self._clocks().today(self._live.now_ms())
         with writing(self._db) as conn:
             pass_id = verified.begin(conn, now, to)
-        for ahead in range((now.date() - first).days + 1):
+        for ahead in range((last - first).days + 1):
             between()
             with writing(self._db) as conn:
                 verified.add_day(conn, pass_id, first + timedelta(days=ahead))
@@ -136,10 +138,12 @@ class Passes:
         ]
 
     def _first_day(self) -> date:
-        """The first day of this month, and on the 1st the day before."""
-        now_ms = self._live.now_ms()
-        today = day_of(now_ms)
-        return date_of(min(next(iter(days_of_month(month_of(now_ms)))), today - 1))
+        """The first day of this month, and on the 1st the day before: the first that these are for any brand."""
+        return self._clocks().first_open(self._live.now_ms())
+
+    def _clocks(self) -> Clocks:
+        with self._db.connect() as conn:
+            return Clocks.read(conn)
 
 
 def _mark(

@@ -9,6 +9,7 @@ from typing import NamedTuple, TypeVar
 from sqlalchemy import Connection, Engine
 
 from engine.domain.periods import date_of, day_of, days_of_month, month_of_date
+from engine.flows.verify.clocks import Clocks
 from engine.flows.verify.findings import Check, confirmed
 from engine.flows.verify.passes import Pass, Passes
 from engine.ledger import audit, audit_rows, quarantine, retention, verified
@@ -110,21 +111,25 @@ class Rows:
 
     def dated(self) -> Check:
         """V7."""
-        check = Check("V7", "period: each row on the UTC day of its instant, closed days and months as their rows are")
-        today = self._today()
-        first = date_of(next(days_of_month(month_of_date(today))))
+        check = Check("V7", "period: each row on its brand's own day, closed days and months as their rows are")
+        with self._db.connect() as conn:
+            clocks = Clocks.read(conn)
+        today = clocks.today(self._live.now_ms())
+        first = date_of(next(days_of_month(month_of_date(self._today()))))
         # Also the month before, and on the 1st its last day.
         before = date_of(next(days_of_month(month_of_date(first - timedelta(days=1)))))
+        own = clocks.own_days(self._since(), today)
+        ends = clocks.ends_of("month", before)
         check.checked = f"{self._looked_at}, closed periods from {min(before, self._since())}"
 
         def closed() -> list[audit.Disagreement]:
             with self._db.connect().execution_options(isolation_level="REPEATABLE READ") as conn:
                 return [
                     *audit_rows.closed_days_off(conn, self._one.above, min(first, self._since()), today),
-                    *audit_rows.closed_month_off(conn, before, first - timedelta(days=1)),
+                    *audit_rows.closed_month_off(conn, before, first - timedelta(days=1), ends),
                 ]
 
-        strays = self._each(self._all(), audit_rows.off_their_day)
+        strays = self._each(self._all(), lambda conn, scope: audit_rows.off_their_day(conn, scope, own))
         with self._db.connect() as conn:
             dropped = retention.dropped_through(conn)
         if dropped is not None:

@@ -104,6 +104,7 @@ class Verifier:
             ("V11", "readiness", lambda: journals.marks(self._catalog.instance_uuid())),
             ("V12", "agreement", agreement.plans),
             ("V13", "lifetime", lambda: self.counters.lifetimes.check(one)),
+            ("V15", "zone", agreement.zones),
             ("V16", "export", Exports(self._db).check),
         ):
             yield from self._judged(invariant, title, lambda judge=judge: (judge(),))  # type: ignore[misc]  # mypy cannot infer a default

@@ -17,7 +17,8 @@ from sqlalchemy import Connection, Engine, text
 
 from engine.domain.ids import SHARDS, brand_of
 from engine.domain.periods import PREFIX, counter_field_on, date_of, day_number, day_of, split_counter_field
-from engine.ledger import facts, periods
+from engine.flows.catalog.zones import wrong_zones
+from engine.ledger import facts, periods, zones
 from engine.ledger.cursors import read_cursors
 from engine.ledger.published import last_change
 from engine.live.admin import LiveRedis, LiveShard
@@ -187,6 +188,16 @@ def published(sides: Sides) -> Iterator[Apart]:
             yield Apart(f"{detail}: an older Redis came back", _rebuild(brand_id % SHARDS))
 
 
+def horizons(sides: Sides) -> Iterator[Apart]:
+    """For how long the published time zones are right by the laws on clocks."""
+    with sides.db.begin() as conn:
+        zoned = zones.zoned(sides.asked(conn))[-_NEWEST:]
+    for wrong in wrong_zones(sides.inspector, zoned, sides.live.now_ms()) if zoned else ():
+        yield Apart(
+            wrong.text, "run `budget-engine check`, which publishes it anew; see that the worker and the scheduler run"
+        )
+
+
 def registered(sides: Sides) -> Iterator[Apart]:
     """The highest campaign of each brand in its shard's registry, against the highest that was published."""
     with sides.db.begin() as conn:
@@ -232,6 +243,7 @@ LOOKS: Final = (
     ("closed periods", "what PostgreSQL has closed is closed in Redis", closed_periods),
     ("catalog changes", "Redis has seen no change that the catalog does not have", changed),
     ("published versions", f"Redis has what was published, of the {_NEWEST} newest brands and campaigns", published),
+    ("time zones", "the published time zones are right for a week and more", horizons),
     ("registry", "Redis knows every campaign that was published", registered),
     ("holds", "Redis and PostgreSQL have the same on hold", held),
 )

@@ -33,6 +33,7 @@ from engine.views.doctor.agreement import agreement
 from engine.views.doctor.breakers import look_at_breakers
 from engine.views.doctor.capacity import capacity
 from engine.views.doctor.finding import Finding, State, guarded
+from engine.views.doctor.flights import look_at_flights
 from engine.views.doctor.names import look_at_names
 from engine.views.doctor.servers import CLOCK_WARN_MS, Servers, clock, keeping, look_at_servers, major
 from engine.views.doctor.waits import look_at_held, look_at_waits
@@ -75,6 +76,7 @@ def examine(settings: Settings, look_at_jobs: Callable[[redis.Redis], Iterable[F
         if instance is not None:
             yield from guarded("names", lambda: look_at_names(db))
             yield from guarded("breakers", lambda: look_at_breakers(db))
+            yield from guarded("flights", lambda: look_at_flights(db))
         if hot.answering:
             yield from _live(settings, hot, db if there else None, instance)
         if jobs.answering:
@@ -202,6 +204,7 @@ def _live(settings: Settings, hot: Servers, db: Engine | None, instance: str | N
         live.known_silent(hot.silent, _RUN_S)
         plain.known_silent(hot.silent, _RUN_S)
         yield from guarded("shards", lambda: _shards(live, db, instance))
+        yield from guarded("late grace", lambda: _grace(live, settings.late_grace_minutes))
         if instance is not None and db is not None:
             yield from agreement(live, plain, db, instance)
             infos = [server.info for server in hot.answering]
@@ -257,6 +260,20 @@ def _shards(live: LiveRedis, db: Engine | None, instance: str | None) -> Iterato
             state_of: State = "warn" if waiting > 10_000 else "ok"
             todo = "see that `budget-engine worker` runs" if waiting > 10_000 else ""
             yield Finding("persist", state_of, f"{waiting} journal entries are not in PostgreSQL yet", todo)
+
+
+def _grace(live: LiveRedis, wanted: int) -> Iterator[Finding]:
+    """Whether the shards have this process' grace for late spends: each persist worker publishes its own setting."""
+    had = sorted({state.grace_minutes for state in live.read_shards() if state.ready})
+    if not had or had == [wanted]:
+        return
+    have = " and ".join(map(str, had))
+    yield Finding(
+        "late grace",
+        "warn",
+        f"LATE_GRACE_MINUTES is {wanted} here, and the shards have {have}",
+        "give every worker and command the same setting: else the grace alternates, and a rebuild may take another one",
+    )
 
 
 def _jobs(url: str, look: Callable[[redis.Redis], Iterable[Finding]]) -> Iterator[Finding]:

@@ -1,0 +1,63 @@
+"""The application factory of the API. It opens no connection."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from flask_openapi.openapi import OpenAPI
+from werkzeug.routing import IntegerConverter
+
+from api import brands, campaigns, docs, guard, health, problems, spending
+from api.known import KnownTokens
+from engine.client.sharing import SharedSpends
+from engine.client.sync import BudgetClient
+from web.services import KEY
+
+if TYPE_CHECKING:
+    from engine.wiring import System
+
+TIMEOUT_MS: Final = 1000
+"""For a call to Redis, retries included. A caller over HTTP is less in a hurry than a bidder beside Redis."""
+MOST_BYTES: Final = 1024 * 1024
+_ABOUT: Final = (
+    "Real-time advertising budgets. Amounts are decimal strings with at most six places. Every POST takes an Idempotency-Key:"
+    " repeating a request with it does nothing twice."
+)
+
+
+def create_api(system: System, client: BudgetClient | None = None) -> OpenAPI:
+    """Makes the API. client: for its spends; made from the settings where none is given."""
+    app = OpenAPI(
+        "api",
+        info={"title": "Budget engine", "version": docs.VERSION, "description": _ABOUT},
+        security_schemes={"token": {"type": "http", "scheme": "bearer", "description": "A token of `budget-engine token create`"}},
+        validation_error_model=docs.Problem,
+        doc_ui=False,
+    )  # fmt: skip
+    app.openapi_version = "3.1.0"
+    app.url_map.converters["int"] = Digits
+    app.url_map.strict_slashes = False
+    app.config["MAX_CONTENT_LENGTH"] = MOST_BYTES
+    app.json.sort_keys = False  # type: ignore[attr-defined]  # as Flask's own provider has it
+    settings = system.settings
+    if client is None:
+        client = BudgetClient.from_url(
+            settings.redis_url, TIMEOUT_MS, busy_poll_us=0, wait_replicas=settings.wait_replicas
+        )
+    app.extensions[KEY] = system
+    app.extensions[spending.CLIENT] = client
+    app.extensions[spending.SHARED] = SharedSpends(client)
+    app.extensions[guard.KNOWN] = KnownTokens(lambda: system.db)
+    guard.install(app)
+    problems.install(app)
+    for module in (health, docs):
+        app.register_blueprint(module.blueprint)
+    for routes in (spending, brands, campaigns):
+        app.register_api(routes.blueprint)
+    return app
+
+
+class Digits(IntegerConverter):
+    """An integer in an address, ASCII digits only."""
+
+    regex = "[0-9]{1,19}"

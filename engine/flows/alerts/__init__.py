@@ -1,0 +1,1 @@
+"""Alerts: decided each minute from the figures that are there, written with what must be sent."""

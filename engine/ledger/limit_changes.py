@@ -1,0 +1,186 @@
+"""Scheduled changes of limits in the catalog: schedule, cancel, and take over what has begun.
+
+Every change is one of the brand or campaign: its version rises and its row has the steps, so publish, verify and a rebuild read the row alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import Connection, text
+
+from engine.domain import limit_changes as rules
+from engine.domain.ids import brand_of
+from engine.domain.limit_changes import InvalidLimitChange, LimitChange, Period
+from engine.domain.money import format_optional
+from engine.domain.periods import at_ms, ms_of
+from engine.errors import Conflict, NotFound
+from engine.ledger import brands, campaigns, changes, limit_rows
+from engine.ledger.changes import Entity, FieldChange
+from engine.ledger.records import BrandRecord, CampaignRecord
+
+Record = BrandRecord | CampaignRecord
+_INSERT: Final = text(
+    "INSERT INTO limit_change (brand_id, campaign_id, period, kind, value_micros, starts_at, ends_at, next_at, actor)"
+    " VALUES (:brand, :campaign, :period, :kind, :value, :starts, :ends, :starts, :actor) RETURNING id"
+)
+_ONE: Final = text(
+    f"SELECT {limit_rows.COLUMNS}, brand_id, campaign_id, over_at, cancelled FROM limit_change WHERE id = :id"
+)
+_CANCEL: Final = text("UPDATE limit_change SET over_at = :at, next_at = NULL, cancelled = true WHERE id = :id")
+_DUE: Final = text(
+    "SELECT DISTINCT c.brand_id, c.campaign_id FROM limit_change AS c JOIN brand ON brand.id = c.brand_id"
+    " LEFT JOIN campaign ON campaign.id = c.campaign_id"
+    " WHERE c.next_at <= :at AND brand.archived_at IS NULL AND campaign.archived_at IS NULL ORDER BY 1, 2"
+)
+_NEXT: Final = text("SELECT min(next_at) FROM limit_change WHERE next_at IS NOT NULL")
+_EVERY: Final = text(
+    f"SELECT {limit_rows.COLUMNS}, brand_id, campaign_id, over_at, cancelled FROM limit_change"
+    " WHERE brand_id = coalesce(:brand, brand_id) AND (CAST(:campaign AS bigint) IS NULL OR campaign_id = :campaign)"
+    " AND (over_at IS NULL OR :over) ORDER BY brand_id, campaign_id NULLS FIRST, starts_at, id LIMIT 1000"
+)
+
+
+class Scheduled(NamedTuple):
+    """A change with its owner. over: nothing of it follows. cancelled: a person took it back, before its begin or while it was in force."""
+
+    change: LimitChange
+    entity: Entity
+    owner_id: int
+    over: bool
+    cancelled: bool
+
+    @property
+    def brand_id(self) -> int:
+        return self.owner_id if self.entity == "brand" else brand_of(self.owner_id)
+
+
+def schedule(
+    connection: Connection, entity: Entity, owner_id: int, actor: str, period: Period, change: tuple[str, int | None],
+    starts_ms: int | None, ends_ms: int | None,
+) -> tuple[Record, int]:  # fmt: skip
+    """A new change; starts_ms: None is now. Returns the owner's row and the change's id. Raises InvalidLimitChange, NotFound, Conflict."""
+    before = _locked(connection, entity, owner_id)
+    now = limit_rows.now_ms(connection)
+    kind, value = change
+    made = LimitChange(0, period, kind, value, now if starts_ms is None else starts_ms, ends_ms)
+    every = limit_rows.open_of(connection, entity, owner_id)
+    if len(every) >= rules.MOST_OPEN:
+        raise Conflict(f"{entity} {owner_id} has {len(every)} changes that are not over, the most", "change")
+    rules.check_instants(made, every, now)
+    rules.check(limit_rows.limits_of(before), [*every, made])
+    values = {
+        "brand": owner_id if entity == "brand" else brand_of(owner_id), "campaign": None if entity == "brand" else owner_id,
+        "period": period, "kind": kind, "value": value, "starts": at_ms(made.starts_ms),
+        "ends": None if ends_ms is None else at_ms(ends_ms), "actor": actor,
+    }  # fmt: skip
+    made = made._replace(id=int(connection.execute(_INSERT, values).scalar_one()))
+    trail = [FieldChange(owner_id, "limit_change", None, rules.told(made))]
+    return _replan(connection, entity, before, {}, trail, actor), made.id
+
+
+def cancel(connection: Connection, change_id: int, actor: str) -> Record:
+    """Takes a change back; one that is in force ends now. Raises NotFound, InvalidLimitChange where it is over."""
+    found = one(connection, change_id)
+    before = _locked(connection, found.entity, found.owner_id)
+    found = one(connection, change_id)
+    if found.over:
+        state = "was cancelled" if found.cancelled else "has been taken"
+        raise InvalidLimitChange(
+            f"change {rules.told(found.change)} {state} and cannot be cancelled: change the limit itself, or schedule another",
+            "change",
+        )
+    now = limit_rows.now_ms(connection)
+    connection.execute(_CANCEL, {"id": change_id, "at": at_ms(now)})
+    change, values = found.change, dict[str, Any]()
+    trail = [FieldChange(found.owner_id, "limit_change", rules.told(change), None)]
+    if change.begun:
+        field = f"{change.period}_budget"
+        values[f"{field}_micros"] = change.before
+        trail.append(
+            FieldChange(
+                found.owner_id,
+                field,
+                format_optional(getattr(before, f"{field}_micros")),
+                format_optional(change.before),
+            )
+        )
+    return _replan(connection, found.entity, before, values, trail, actor)
+
+
+def one(connection: Connection, change_id: int) -> Scheduled:
+    """A change. Raises NotFound."""
+    row = connection.execute(_ONE, {"id": change_id}).one_or_none()
+    if row is None:
+        raise NotFound(f"there is no change of a limit {change_id}: `limit list` shows all")
+    return _scheduled(row)
+
+
+def every(connection: Connection, entity: Entity | None, owner_id: int | None, *, over: bool) -> list[Scheduled]:
+    """The changes of a brand with its campaigns, of a campaign, or of all. over: also those of which nothing follows."""
+    given = {
+        "brand": owner_id if entity == "brand" else None,
+        "campaign": owner_id if entity == "campaign" else None,
+        "over": over,
+    }
+    return [_scheduled(row) for row in connection.execute(_EVERY, given)]
+
+
+def due(connection: Connection, at: Any) -> list[tuple[Entity, int]]:
+    """The brands and campaigns of which something has begun or ended by an instant, in the order in which rows are locked."""
+    return [
+        ("brand", row.brand_id) if row.campaign_id is None else ("campaign", row.campaign_id)
+        for row in connection.execute(_DUE, {"at": at})
+    ]
+
+
+def next_ms(connection: Connection) -> int | None:
+    """The first instant that the catalog has not taken over; None where nothing is scheduled."""
+    at = connection.execute(_NEXT).scalar_one()
+    return None if at is None else ms_of(at)
+
+
+def take_over(connection: Connection, entity: Entity, owner_id: int, until_ms: int) -> Record:
+    """Takes over what has begun or ended of a brand or campaign by an instant of Redis' clock."""
+    return _locked(connection, entity, owner_id, until_ms)
+
+
+def _scheduled(row: Any) -> Scheduled:
+    entity: Entity = "brand" if row.campaign_id is None else "campaign"
+    owner_id = row.brand_id if row.campaign_id is None else row.campaign_id
+    return Scheduled(limit_rows.change_of(row), entity, owner_id, row.over_at is not None, row.cancelled)
+
+
+def _locked(connection: Connection, entity: Entity, owner_id: int, until_ms: int | None = None) -> Record:
+    """The row, locked, with what has begun or ended taken over. Raises NotFound, Conflict where it is archived."""
+    if entity == "brand":
+        brand = brands.locked(connection, owner_id)
+        brands.refuse_archived(brand)
+        return brands.settled(connection, brand, until_ms)
+    campaign = campaigns.locked(connection, owner_id)
+    campaigns.refuse_archived(campaign)
+    return campaigns.settled(connection, campaign, until_ms)
+
+
+def _replan(
+    connection: Connection,
+    entity: Entity,
+    before: Record,
+    values: dict[str, Any],
+    trail: Sequence[FieldChange],
+    actor: str,
+) -> Record:
+    """Writes the steps that follow, with other columns of the row."""
+    limits = tuple(
+        values.get(f"{period}_budget_micros", limit)
+        for period, limit in zip(rules.PERIODS, limit_rows.limits_of(before), strict=True)
+    )
+    left = limit_rows.open_of(connection, entity, before.id)
+    rules.check(limits, left)
+    values = values | {"steps": limit_rows.compiled(rules.steps(limits, left))}
+    if isinstance(before, CampaignRecord):
+        return campaigns.apply(connection, before, values, list(trail), actor)
+    after = brands.apply(connection, before.id, values)
+    changes.write(connection, "brand", actor, trail)
+    return after

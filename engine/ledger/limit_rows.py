@@ -1,0 +1,138 @@
+"""Scheduled changes of limits as rows: what is open of a brand or campaign, what the catalog takes over of it, and the steps that follow.
+
+The limits in a row of the catalog are those of the changes that it has taken over. The steps beside them are what is to come, by Redis' clock, so
+it does not matter how late the catalog takes them over. Each function works in the caller's transaction, on a locked row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection, Row, text
+
+from engine.domain.limit_changes import PERIODS, LimitChange, Period, Turn, check, every_turn, steps, told
+from engine.domain.money import format_optional
+from engine.domain.periods import at_ms, ms_of
+from engine.errors import Conflict
+from engine.ledger import changes
+from engine.ledger.changes import Entity, FieldChange
+from engine.ledger.records import BrandRecord, CampaignRecord
+
+ACTOR: Final = "engine"
+_SETTLED_MS: Final = 2000
+"""So long a change must have begun before a person's change takes it over: PostgreSQL's clock may be ahead of Redis', which decides."""
+COLUMNS: Final = "id, period, kind, value_micros, starts_at, ends_at, begun_at, before_micros"
+_OPEN: Final = {
+    "brand": text(
+        f"SELECT {COLUMNS} FROM limit_change WHERE brand_id = :id AND campaign_id IS NULL AND over_at IS NULL ORDER BY starts_at, id"
+    ),
+    "campaign": text(
+        f"SELECT {COLUMNS} FROM limit_change WHERE campaign_id = :id AND over_at IS NULL ORDER BY starts_at, id"
+    ),
+}
+_BEGIN: Final = text(
+    "UPDATE limit_change SET begun_at = :at, before_micros = :before, next_at = ends_at WHERE id = :id"
+)
+_END: Final = text(
+    "UPDATE limit_change SET begun_at = coalesce(begun_at, :at), over_at = :at, next_at = NULL WHERE id = :id"
+)
+_NOW: Final = text("SELECT clock_timestamp()")
+
+
+def change_of(row: Row[Any]) -> LimitChange:
+    """A change from a row that begins with COLUMNS."""
+    ends = None if row.ends_at is None else ms_of(row.ends_at)
+    period: Period = row.period
+    return LimitChange(
+        row.id, period, row.kind, row.value_micros, ms_of(row.starts_at), ends, row.begun_at is not None, row.before_micros,
+    )  # fmt: skip
+
+
+def open_of(connection: Connection, entity: Entity, owner_id: int) -> list[LimitChange]:
+    """The changes of a brand, or of a campaign, that are not over."""
+    return [change_of(row) for row in connection.execute(_OPEN[entity], {"id": owner_id})]
+
+
+def limits_of(row: BrandRecord | CampaignRecord) -> tuple[int | None, int | None]:
+    """The daily and monthly limit in the catalog."""
+    return row.daily_budget_micros, row.monthly_budget_micros
+
+
+def now_ms(connection: Connection) -> int:
+    """PostgreSQL's clock. It decides what a person may still schedule; Redis' clock decides which limit is in force."""
+    return ms_of(connection.execute(_NOW).scalar_one())
+
+
+def settle(
+    connection: Connection, entity: Entity, before: BrandRecord | CampaignRecord, until_ms: int | None = None
+) -> dict[str, Any]:
+    """Takes over what has begun or ended by an instant: writes the changes and the audit trail, and returns the columns to write.
+
+    until_ms: by Redis' clock, where that is known.
+    """
+    if not before.steps:
+        return {}
+    until_ms = now_ms(connection) - _SETTLED_MS if until_ms is None else until_ms
+    if before.steps[0].at_ms > until_ms:
+        return {}
+    limits = dict(zip(PERIODS, limits_of(before), strict=True))
+    for turn in every_turn(limits_of(before), open_of(connection, entity, before.id)):
+        if turn.at_ms > until_ms:
+            break
+        limits[turn.change.period] = turn.after
+        _take_over(connection, entity, before.id, turn)
+    rest = steps((limits["daily"], limits["monthly"]), open_of(connection, entity, before.id))
+    return {f"{period}_budget_micros": limit for period, limit in limits.items()} | {"steps": compiled(rest)}
+
+
+def new_steps(
+    connection: Connection, entity: Entity, before: BrandRecord | CampaignRecord, values: dict[str, Any]
+) -> dict[str, Any]:
+    """The column `steps` where a change of limits changes it. Raises Conflict where a scheduled change is in force, InvalidLimitChange where one could
+    not be taken any more.
+    """
+    given = [period for period in PERIODS if f"{period}_budget_micros" in values]
+    if not given or not before.steps:
+        return {}
+    every = open_of(connection, entity, before.id)
+    for change in every:
+        if change.begun and change.period in given:
+            raise Conflict(
+                f"{change.period}_budget is changed until its end by change {told(change)}: `limit cancel {change.id}` first",
+                f"{change.period}_budget",
+            )
+    daily, monthly = (
+        values.get(f"{period}_budget_micros", limit) for period, limit in zip(PERIODS, limits_of(before), strict=True)
+    )
+    check((daily, monthly), every, f"{given[0]}_budget")
+    return {"steps": compiled(steps((daily, monthly), every))}
+
+
+def compiled(plan: Sequence[Any]) -> list[str]:
+    """Steps as the column has them."""
+    return [step.compiled for step in plan]
+
+
+def at_end(connection: Connection, brand_ids: Sequence[int], field: str, end: datetime) -> dict[int, str | None]:
+    """{brand: its budget before the first change at an instant or later}, as the audit trail has it; only brands that have such a change."""
+    found = connection.execute(
+        text(
+            "SELECT DISTINCT ON (entity_id) entity_id, old FROM catalog_change WHERE entity = 'brand' AND field = :field"
+            " AND entity_id = ANY(CAST(:ids AS bigint[])) AND at >= :end ORDER BY entity_id, at, id"
+        ),
+        {"field": field, "ids": list(brand_ids), "end": end},
+    )
+    return {row.entity_id: row.old for row in found}
+
+
+def _take_over(connection: Connection, entity: Entity, owner_id: int, turn: Turn) -> None:
+    given = {"id": turn.change.id, "at": at_ms(turn.at_ms), "before": turn.before}
+    connection.execute(_END if turn.over else _BEGIN, given)
+    if turn.before != turn.after:
+        trail = FieldChange(
+            owner_id, f"{turn.change.period}_budget", format_optional(turn.before), format_optional(turn.after),
+            f"scheduled change {told(turn.change)}",
+        )  # fmt: skip
+        changes.write(connection, entity, ACTOR, [trail], at_ms(turn.at_ms))

@@ -1,0 +1,97 @@
+"""`make api-fuzz`: requests made at random from the OpenAPI document, right ones and wrong ones, on real servers.
+
+No answer may be a 5xx, and every refusal is application/problem+json. It prints its seed.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from typing import Any, Final
+
+import click
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+from hypothesis.errors import Unsatisfiable
+from schemathesis.generation import GenerationMode
+
+from api.app import create_api
+from api.problems import TYPE
+from benchmarks import size
+from benchmarks.embedded import servers
+from engine.client.sync import BudgetClient
+from engine.domain.tokens import SCOPES
+from engine.ledger import tokens
+from engine.wiring import System
+
+PATIENT_MS: Final = 30_000
+"""A slow machine is no fault of the API."""
+
+
+def fuzz(system: System, examples: int, seeded: int, only: str = "") -> Counter[int]:
+    """How many answers had each status. Raises AssertionError with the request of the first bad one."""
+    client = BudgetClient.from_url(system.settings.redis_url, PATIENT_MS, busy_poll_us=0)
+    app = create_api(system, client)
+    secret = tokens.create(system.db, "fuzz", "fuzz", SCOPES, None).secret
+    brand = system.manage.create_brand("Fuzzed", 10**9, None, None, "fuzz").row.id
+    campaign = system.manage.create_campaigns(brand, ["Fuzzed"], "fuzz")[0].id
+    there = {"brand_id": brand, "campaign_id": campaign}
+    statuses: Counter[int] = Counter()
+    schema = schemathesis.openapi.from_wsgi("/api/openapi.json", app)
+    for found in schema.get_all_operations():
+        operation = found.ok()
+        if only in operation.label:
+            for mode in GenerationMode:
+                _each(operation, mode, there, secret, examples, seeded, statuses)
+    client.close()
+    return statuses
+
+
+def _each(
+    operation: Any, mode: GenerationMode, there: dict[str, int], secret: str, examples: int, seeded: int, statuses: Counter[int]
+) -> None:  # fmt: skip
+    @seed(seeded)
+    @settings(
+        max_examples=examples,
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        phases=[Phase.generate],
+    )
+    @given(case=operation.as_strategy(mode), known=st.booleans())
+    def one(case: Any, known: bool) -> None:
+        if known:
+            # Ids at random lead nowhere; these are of a brand that is there.
+            for part in (case.path_parameters, case.body):
+                if isinstance(part, dict):
+                    part |= {name: id_ for name, id_ in there.items() if name in part}
+        answer = case.call(headers={"Authorization": f"Bearer {secret}"})
+        statuses[answer.status_code] += 1
+        said = f"{case.method} {case.formatted_path} {case.query!r} {case.headers!r} {case.body!r}: {answer.text[:500]}"
+        assert answer.status_code < 500, said
+        kind = answer.headers["content-type"][0]
+        assert answer.status_code < 400 or kind == TYPE, said
+
+    try:
+        one()
+    except Unsatisfiable:
+        pass  # nothing can be wrong with a request that has no part
+
+
+@click.command()
+@click.option("--examples", default=100, show_default=True, help="Requests of each kind for each operation.")
+@click.option("--seed", "seeded", type=int, help="The same requests again.")
+@click.option("--only", default="", help="Operations whose method and path hold this.")
+def main(examples: int, seeded: int | None, only: str) -> None:
+    """Requests at random; exit 1 where one gets a 5xx."""
+    seeded = random.SystemRandom().randrange(1 << 31) if seeded is None else seeded
+    click.echo(f'seed {seeded}; the same again: make api-fuzz ARGS="--examples {examples} --seed {seeded}"')
+    with servers() as urls, size.fresh(urls) as system:
+        statuses = fuzz(system, examples, seeded, only)
+    for status, count in sorted(statuses.items()):
+        click.echo(f"{status}  {count:>8,}")
+
+
+if __name__ == "__main__":
+    main()

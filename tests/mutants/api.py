@@ -1,0 +1,42 @@
+"""Faults in the HTTP API: money that counts twice or not at all, and callers who get further than their token."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.mutants.mutant import Mutant as M
+
+SPENDS: Final = "tests/api/test_spends.py::test_"
+TOKENS: Final = "tests/api/test_tokens.py::test_"
+CATALOG: Final = "tests/api/test_catalog.py::test_"
+
+# fmt: off
+OVER_HTTP: Final = (
+    M("the key of a request does not reach Redis", "api/spending.py",
+      "call(body.campaign_id, body.amount, body.event_id, header.key, body.occurred_at)", "call(body.campaign_id, body.amount, body.event_id, None, body.occurred_at)",
+      (SPENDS + "a_repeat_with_the_same_key_or_event_counts_once",)),
+    M("a spend with a key shares a call under another id", "engine/client/sharing.py",
+      "event_id is not None and request_id is None and occurred_at is None", "occurred_at is None",
+      ("tests/api/test_sharing.py::test_spends_that_wait_share_one_round_trip_and_those_with_events_one_call",)),
+    M("a batch is not asked whose brands it spends", "api/spending.py",
+      "    access.check_spends((one.campaign_id for one in body.spends), indexed=True)\n", "",
+      (SPENDS + "a_token_of_one_brand_spends_nothing_of_another",)),
+    M("a token of any scope opens every route", "api/guard.py",
+      "        if needed not in found.scopes:", "        if not found.scopes:",
+      (TOKENS + "every_route_has_a_row_and_needs_its_scope",)),
+    M("a revoked token goes on in the processes that know it", "api/known.py",
+      "            self._known = found | {key: token for key, token in self._known.items() if key not in known}", "            self._known = self._known | found",
+      (TOKENS + "a_revoked_token_is_refused_within_a_second",)),
+    M("without PostgreSQL a known token goes on for ever", "api/known.py",
+      "        if found is None or now - self._confirmed_at > GOES_ON_S:", "        if found is None:",
+      (TOKENS + "without_postgresql_a_known_token_goes_on_for_a_quarter_of_an_hour",)),
+    M("a change overwrites what another made meanwhile", "api/brands.py",
+      "expected_version=version, **changes)", "expected_version=None, **changes)",
+      (CATALOG + "the_second_of_two_changes_from_one_version_is_412_and_changes_nothing",)),
+    M("a brand out of sight is told apart from one that is not there", "api/access.py",
+      "    if brands is not None and brand_id not in brands:\n        raise NotFound(", "    if brands is not None and brand_id not in brands:\n        raise OutOfScope(",
+      (CATALOG + "a_token_of_one_brand_sees_no_other",)),
+    M("the same request under its key runs again", "engine/ledger/idempotency.py",
+      "        if conn.execute(_CLAIM, values).first() is not None:\n", "        if conn.execute(_CLAIM, values).first() is not None or True:\n",
+      (CATALOG + "the_same_post_with_its_key_happens_once_and_gets_the_same_answer",)),
+)
