@@ -73,6 +73,7 @@ def test_a_failover_by_hand_loses_no_spend_of_a_node_bidder(node_folder: Path, s
 def test_a_primary_dies_and_a_node_bidder_goes_on_with_its_heir(node_folder: Path, sentinel: Watched) -> None:
     def fault() -> None:
         old, heir = pair(sentinel)
+        sentinel.hurry()
         old.kill()
         taken_over(sentinel, heir)
 
@@ -84,6 +85,7 @@ def test_a_primary_freezes_and_wakes_and_a_node_bidder_stays_with_its_heir(
 ) -> None:
     def fault() -> None:
         old, heir = pair(sentinel)
+        sentinel.hurry()
         old.signal(signal.SIGSTOP)
         taken_over(sentinel, heir)
         old.signal(signal.SIGCONT)
@@ -98,6 +100,7 @@ def lagging(sentinel: Watched) -> Callable[[], None]:
         old, heir = pair(sentinel)
         heir.signal(signal.SIGSTOP)
         time.sleep(BEHIND_S)
+        sentinel.hurry()
         old.kill()
         heir.signal(signal.SIGCONT)
         taken_over(sentinel, heir)

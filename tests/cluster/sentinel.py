@@ -26,8 +26,16 @@ sentinel failover-timeout {master} 3000
 """
 
 
+# A server that a busy machine keeps from answering for so long is rather frozen: Sentinel changes nothing by itself before.
+PATIENT_MS = 60_000
+
+
 class Watched:
-    """A primary with a replica, and a Sentinel that watches them."""
+    """
+    A primary with a replica, and a Sentinel that watches them.
+
+    Sentinel is patient, so that only a test changes servers: one that kills or freezes the primary calls `hurry` first.
+    """
 
     def __init__(self, folder: Path, timeout_ms: int = NODE_TIMEOUT_MS, kind: Kind = EMBEDDED) -> None:
         self.timeout_s = timeout_ms / 1000
@@ -56,6 +64,7 @@ class Watched:
             )
         self.plain = kind.client(self.port, SENTINEL_PASSWORD, AGAIN)
         until(self._knows_both, 20)
+        self._wait_before_failover(PATIENT_MS)
 
     def _knows_both(self) -> bool:
         with contextlib.suppress(redis.RedisError, OSError):
@@ -78,8 +87,16 @@ class Watched:
         _, port = self.plain.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER)
         return next(n for n in self.nodes if n.port == int(port))
 
+    def hurry(self) -> None:
+        """From now on Sentinel replaces a primary that does not answer for `timeout_s`, until `restore`."""
+        self._wait_before_failover(int(self.timeout_s * 1000))
+
+    def _wait_before_failover(self, timeout_ms: int) -> None:
+        self.plain.execute_command("SENTINEL", "SET", MASTER, "down-after-milliseconds", timeout_ms)
+
     def restore(self) -> None:
-        """Both run, one follows the other, and both are empty."""
+        """Both run, one follows the other, both are empty, and Sentinel is patient."""
+        self._wait_before_failover(PATIENT_MS)
         for node in self.nodes:
             if not node.alive:
                 node.start()

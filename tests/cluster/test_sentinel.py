@@ -74,6 +74,7 @@ def test_a_primary_that_dies_or_freezes_is_replaced(watched: Watched, live: Live
     with BudgetClient.from_url(watched.url, TIMEOUT_MS) as client:
         spend_until_they_fail(client, account, "before", 100)
         old.wait_for_replica()
+        watched.hurry()
         old.signal(signal.SIGSTOP) if frozen else old.kill()
         began = time.monotonic()
 
@@ -168,6 +169,7 @@ def test_jobs_and_pages_work_through_sentinel_and_follow_it(watched: Watched, le
         old = watched.primary
         heir = next(n for n in watched.nodes if n is not old)
         old.wait_for_replica()
+        watched.hurry()
         old.kill()
         until(lambda: heir.role() == "master" and watched.primary is heir, 30)
         counted = ("recorded", "duplicate")
