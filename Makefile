@@ -9,7 +9,7 @@ export PYTHONUNBUFFERED := 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test long lint api-fuzz api-bench bench export-size export-bucket oidc parquet node node-lint node-bench storms cluster kills failover odd fuzz soak twin mutants speedups redis-versions image rows pacing packed packed-log golden lock sbom audit clean clean-data venv
+.PHONY: help demo up test long lint api-fuzz api-bench picture bench export-size export-bucket oidc parquet node node-lint node-bench storms cluster kills failover odd fuzz soak twin mutants speedups redis-versions image rows pacing packed packed-log golden lock sbom audit clean clean-data venv
 
 help: ## this list
 	@echo "make what?"
@@ -103,6 +103,10 @@ rows: venv ## verify on a spend log of many rows, with a check and a close besid
 
 api-fuzz: venv ## requests at random from the OpenAPI document on real servers: none gets a 5xx; ARGS="--examples 1000 --seed n"
 	@$(RUN) tests.api.fuzz $(ARGS)
+
+picture: venv ## README's picture of the first page, anew from a real Chromium; every page's are in build/pictures after `make long`
+	@BUDGET_REQUIRE_BROWSER=1 $(RUN) pytest -q -m long tests/web/test_pictures.py -k readme
+	@cp build/pictures/readme.png docs/images/budgets.png
 
 api-bench: venv ## spends a second over HTTP, beside the same server's empty route; ARGS="--rounds 3 --seconds 5"
 	@$(RUN) benchmarks.http_api $(ARGS)

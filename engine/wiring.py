@@ -52,6 +52,7 @@ from engine.views.activity import Activity
 from engine.views.alert_facts import AlertFacts
 from engine.views.board import ANSWER_S
 from engine.views.budget_board import BudgetBoard
+from engine.views.campaign_names import CampaignNames
 from engine.views.courses import Courses
 from engine.views.forecasts import Forecasts
 from engine.views.health import where_in
@@ -290,6 +291,10 @@ class System:
     def budget_board(self) -> BudgetBoard:
         """The figures of all brands, shared by the viewers of this process."""
         return BudgetBoard(self.overview, {"postgresql": where_in(self.db), "redis": self.wire.where})
+
+    @cached_property
+    def campaign_names(self) -> CampaignNames:
+        return CampaignNames(self.db)
 
     @cached_property
     def sparks(self) -> Sparks:

@@ -90,7 +90,7 @@ def words(row: AlertRow) -> tuple[str, str]:
     if kind == "brand":
         about = row.brand_name or f"brand {name}"
     elif kind == "campaign":
-        about = f"campaign {name}" + (f" of {row.brand_name}" if row.brand_name else "")
+        about = (row.campaign_name or f"campaign {name}") + (f" of {row.brand_name}" if row.brand_name else "")
     else:
         about = f"{kind} {name}"
     return BY_KIND[row.kind].title, about

@@ -20,6 +20,7 @@ from web import (
     activity,
     alert_settings,
     alerts,
+    back,
     brand,
     budget_edit,
     budgets,
@@ -117,6 +118,7 @@ def create_app(system: System) -> Flask:
     app.session_interface = SecureWhenHttps()
     app.wsgi_app = Proxies(app.wsgi_app, settings.trusted_proxies, settings.public_url)  # type: ignore[method-assign, assignment]  # as Flask's own documentation does it
     formats.install(app)
+    back.install(app)
     words.install(app)
     operation_words.install(app)
     activity.install(app)
@@ -139,6 +141,7 @@ def create_app(system: System) -> Flask:
         return {
             "actor": g.get("actor"),
             "alert_count": alerts.open_count,
+            "silent_servers": system.overview.parts.silent,
             "may": access.may,
             "oidc": bool(settings.oidc_issuer),
             "sees_all": (who := g.get("person")) is not None and who.sees_all,

@@ -11,9 +11,11 @@ from engine.domain.causes import BRAND_PAUSED, DAILY_BUDGET, MONTHLY_BUDGET, cau
 from engine.domain.ids import MAX_BRAND_ID, brand_of, is_campaign_id
 from engine.errors import InvalidInput, shown
 from engine.views.budget_line import ALERTS, STATES, BudgetLine
+from engine.views.campaign_names import Named
 from web.query import whole_number
 
 A_PAGE: Final = 50
+NOBODY: Final[Mapping[int, Named]] = {}
 CONTENT_S: Final = 3.0
 """A person's own click or keystroke takes figures of this age; the poll brings newer ones within two seconds."""
 MOST_TEXT: Final = 100
@@ -167,14 +169,16 @@ def seen_lines(lines: Sequence[BudgetLine], within: Collection[int] | None) -> l
     return list(lines) if within is None else [line for line in lines if line.id in within]
 
 
-def filtered(lines: Sequence[BudgetLine], state: State) -> list[BudgetLine]:
-    """What tab, search and chips leave, in its order."""
+def filtered(lines: Sequence[BudgetLine], state: State, named: Mapping[int, Named] = NOBODY) -> list[BudgetLine]:
+    """What tab, search and chips leave, in its order. named: brands with campaigns that the search finds."""
     wanted = state.text.casefold()
     ids = _ids(wanted)
     found = [
         line
         for line in lines
-        if _in_tab(line, state.tab) and state.only <= set(line.alerts) and (not wanted or _named(line, wanted, ids))
+        if _in_tab(line, state.tab)
+        and state.only <= set(line.alerts)
+        and (not wanted or line.id in named or _named(line, wanted, ids))
     ]
     key, down = _KEYS[state.sort.removeprefix("-")], state.sort.startswith("-")
     found.sort(key=lambda line: (line.view.name.casefold(), line.id))
@@ -183,9 +187,9 @@ def filtered(lines: Sequence[BudgetLine], state: State) -> list[BudgetLine]:
     return known + [line for line in found if key(line) is None]
 
 
-def page_of(lines: Sequence[BudgetLine], state: State) -> Shown:
-    """One page of what a person sees, the nearest where the list has become shorter."""
-    found = filtered(lines, state)
+def page_of(lines: Sequence[BudgetLine], state: State, named: Mapping[int, Named] = NOBODY) -> Shown:
+    """One page of what a person sees, the nearest where the list has become shorter. named: as for `filtered`."""
+    found = filtered(lines, state, named)
     pages = max(1, -(-len(found) // A_PAGE))
     page = min(state.page, pages)
     first = (page - 1) * A_PAGE

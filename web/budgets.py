@@ -18,7 +18,19 @@ from engine.views.budget_line import ALERTS, BudgetLine
 from web import csv_text
 from web.access import person
 from web.budget_edit import follows
-from web.budget_list import CONTENT_S, HEADS, TABS, Shown, State, filtered, page_of, seen_lines, state_words, why_words
+from web.budget_list import (
+    CONTENT_S,
+    HEADS,
+    NOBODY,
+    TABS,
+    Shown,
+    State,
+    filtered,
+    page_of,
+    seen_lines,
+    state_words,
+    why_words,
+)
 from web.charts import bars
 from web.services import services
 
@@ -102,7 +114,8 @@ def _figures_follow(response: Response) -> Response:
 def export() -> ResponseReturnValue:
     """All of what is filtered, not only a page of it."""
     state = State.of(request.args.to_dict())
-    lines = filtered(seen_lines(services().budget_board.look().lines, person().brands), state)
+    named = services().campaign_names.brands_with(state.text)
+    lines = filtered(seen_lines(services().budget_board.look().lines, person().brands), state, named)
     return csv_text.streamed(_COLUMNS, _rows(lines), "budgets.csv")
 
 
@@ -119,8 +132,12 @@ def _rows(lines: list[BudgetLine]) -> Iterator[list[str]]:
 
 def _read(state: State, content_s: float = 0.0) -> _Read:
     picture = services().budget_board.look(content_s)
-    shown = page_of(seen_lines(picture.lines, person().brands), state)
-    html = render_template("_budgets.html", **_context(state, shown, picture))
+    try:
+        named = services().campaign_names.brands_with(state.text)
+    except ServerAway:
+        named = NOBODY  # the note says that PostgreSQL is away
+    shown = page_of(seen_lines(picture.lines, person().brands), state, named)
+    html = render_template("_budgets.html", named=named, **_context(state, shown, picture))
     return _Read(html, hashlib.sha256(html.encode()).hexdigest()[:32], picture)
 
 

@@ -82,7 +82,8 @@ def _of_budgets(query: Mapping[str, str]) -> Selection:
     """All brands that the filter of the list of budgets leaves."""
     state = budget_list.State.of({name: query.get(name, "") for name in ("q", "tab", "only")})
     lines = budget_list.seen_lines(services().budget_board.look(budget_list.CONTENT_S).lines, person().brands)
-    return Selection(frozenset(line.id for line in budget_list.filtered(lines, state)), frozenset())
+    found = budget_list.filtered(lines, state, services().campaign_names.brands_with(state.text))
+    return Selection(frozenset(line.id for line in found), frozenset())
 
 
 def _of_status(query: Mapping[str, str]) -> Selection:

@@ -21,12 +21,12 @@ from engine.domain.pacing import NO_PACING, Pacing
 from engine.errors import Conflict, InvalidInput
 from engine.flows.catalog.manage import Changed
 from engine.ledger.records import BrandRecord, CampaignRecord
-from web import messages
+from web import back, messages
 from web.forms import PER_MINUTE, BrandForm, CampaignForm, ConfirmForm, ReturnForm
 from web.guard import is_htmx
 from web.refusals import complain, version_of
 from web.services import services
-from web.status import back_to_status, render_live
+from web.status import render_live
 
 blueprint = Blueprint("catalog", __name__)
 
@@ -74,7 +74,7 @@ def edit_brand(brand_id: int) -> ResponseReturnValue:
         )
         if changed is not None:
             _report(changed, f"Brand {changed.row.name} saved.")
-            return back_to_status(brand_id)
+            return back.to_brand(brand_id)
         brand = services().catalog.brand(brand_id)
         if brand.version != expected:
             now = BrandForm(formdata=None)
@@ -111,7 +111,7 @@ def new_campaign(brand_id: int) -> ResponseReturnValue:
         changed = _apply(form, lambda: services().manage.create_campaign(brand_id, **given, actor=g.actor))
         if changed is not None:
             _report(changed, f"Campaign {changed.row.name} created. Its id for bidders is {changed.row.id}.")
-            return back_to_status(brand_id)
+            return back.to_brand(brand_id, tab="campaigns")
     return _page("campaign_form.html", form, brand=brand, campaign=None)
 
 
@@ -140,7 +140,7 @@ def edit_campaign(campaign_id: int) -> ResponseReturnValue:
         )
         if changed is not None:
             _report(changed, f"Campaign {changed.row.name} saved.")
-            return back_to_status(campaign.brand_id)
+            return back.to_brand(campaign.brand_id)
         campaign = services().catalog.campaign(campaign_id)
         if campaign.version != expected:
             now = CampaignForm(formdata=None)
@@ -205,9 +205,9 @@ def archive_campaign(campaign_id: int) -> ResponseReturnValue:
     campaign = services().catalog.campaign(campaign_id)
     if ConfirmForm().validate_on_submit():
         changed = services().manage.archive_campaign(campaign_id, g.actor)
-        back = url_for("catalog.unarchive_campaign", campaign_id=campaign_id)
-        _report(changed, _archived_message("Campaign", campaign.name, back))
-        return back_to_status(brand_of(campaign_id))
+        again = url_for("catalog.unarchive_campaign", campaign_id=campaign_id)
+        _report(changed, _archived_message("Campaign", campaign.name, again))
+        return back.to_brand(brand_of(campaign_id), but=url_for("campaign.campaign", campaign_id=campaign_id))
     brand = services().catalog.brand(campaign.brand_id)
     return render_template(
         "confirm.html", form=ConfirmForm(), entity="campaign", name=campaign.name, brand=brand, campaigns=1
@@ -219,7 +219,7 @@ def unarchive_brand(brand_id: int) -> ResponseReturnValue:
     """Restores an archived brand after a confirmation, under another name where its own is taken."""
     brand = services().catalog.brand(brand_id)
     if not brand.archived:
-        return back_to_status(brand_id)
+        return back.to_brand(brand_id)
     form = ReturnForm()
     if not form.is_submitted():
         form.name.data = brand.name
@@ -227,7 +227,7 @@ def unarchive_brand(brand_id: int) -> ResponseReturnValue:
         changed = _apply(form, lambda: services().manage.unarchive_brand(brand_id, g.actor, name=name))
         if changed is not None:
             _report(changed, f"Brand {changed.row.name} is in use again, with its campaigns as they were.")
-            return back_to_status(brand_id)
+            return back.to_brand(brand_id)
     return _page("unarchive.html", form, entity="brand", row=brand, brand=brand)
 
 
@@ -240,7 +240,7 @@ def unarchive_campaign(campaign_id: int) -> ResponseReturnValue:
         flash(f"{campaign.name} is archived with its brand, which must come back first.", "warn")
         return redirect(url_for("catalog.unarchive_brand", brand_id=brand.id))
     if not campaign.archived:
-        return back_to_status(brand.id)
+        return back.to_brand(brand.id)
     form = ReturnForm()
     if not form.is_submitted():
         form.name.data = campaign.name
@@ -248,13 +248,13 @@ def unarchive_campaign(campaign_id: int) -> ResponseReturnValue:
         changed = _apply(form, lambda: services().manage.unarchive_campaign(campaign_id, g.actor, name=name))
         if changed is not None:
             _report(changed, f"Campaign {changed.row.name} is in use again.")
-            return back_to_status(brand.id)
+            return back.to_brand(brand.id)
     return _page("unarchive.html", form, entity="campaign", row=campaign, brand=brand)
 
 
-def _archived_message(entity: str, name: str, back: str) -> str:
+def _archived_message(entity: str, name: str, again: str) -> str:
     """The message after archiving, with a link that restores."""
-    return Markup('{} {} archived. <a href="{}">Bring it back</a>').format(entity, seen(name), back)
+    return Markup('{} {} archived. <a href="{}">Bring it back</a>').format(entity, seen(name), again)
 
 
 def _apply(form: FlaskForm, change: Callable[[], Changed[Any]]) -> Changed[Any] | None:
@@ -315,7 +315,7 @@ def _after_switch(changed: Changed[Any], what: str) -> ResponseReturnValue:
     if is_htmx():
         return render_live()
     row = changed.row
-    return back_to_status(row.id if isinstance(row, BrandRecord) else row.brand_id)
+    return back.to_brand(row.id if isinstance(row, BrandRecord) else row.brand_id)
 
 
 def _page(template: str, form: FlaskForm, **values: Any) -> ResponseReturnValue:

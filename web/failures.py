@@ -64,9 +64,9 @@ def _install_servers(app: Flask) -> None:
     def jobs_redis_away(error: redis.RedisError) -> ResponseReturnValue:
         LOG.warning("Redis failed on %s: %s", request.path, error)
         if isinstance(error, redis.TimeoutError):
-            hint = "It takes connections and says nothing: look at its machine. The status page says where it is."
+            hint = "It takes connections and says nothing: look at its machine. The page System says where it is."
             return _page(503, "The jobs Redis hangs", "The job pages read from it and show nothing without it.", hint)
-        hint = "See the status page for where it is looked for; start it, or correct JOBS_REDIS_URL."
+        hint = "See the page System for where it is looked for; start it, or correct JOBS_REDIS_URL."
         return _page(503, "The jobs Redis is away", "The job pages read from it and show nothing without it.", hint)
 
     @app.errorhandler(OperationalError)
@@ -98,7 +98,7 @@ def _install_ours(app: Flask) -> None:
     @app.errorhandler(NotFound)
     def not_found(error: NotFound) -> ResponseReturnValue:
         return _page(
-            404, "Not found", _sentence(error), "It may have been archived or mistyped: find it on the status page."
+            404, "Not found", _sentence(error), "It may have been archived or mistyped: find it in the list of budgets."
         )
 
     @app.errorhandler(InvalidId)
@@ -108,7 +108,7 @@ def _install_ours(app: Flask) -> None:
 
     @app.errorhandler(InvalidInput)
     def unreadable(error: InvalidInput) -> ResponseReturnValue:
-        return _page(400, _TITLES[400], _sentence(error), "Correct the address, or begin at the status page.")
+        return _page(400, _TITLES[400], _sentence(error), "Correct the address, or begin at the list of budgets.")
 
     @app.errorhandler(BudgetError)
     def refused(error: BudgetError) -> ResponseReturnValue:

@@ -4,19 +4,23 @@ app.js adds the viewer's own time.
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
+from typing import Final
 
 from flask import Flask
 from markupsafe import Markup
 
 from engine.domain.flights import instant_text
 from engine.domain.money import MICROS, NO_LIMIT_WORD, to_decimal
-from engine.domain.periods import at_ms, ms_of
+from engine.domain.periods import MINUTE_MS, at_ms, ms_of
 from engine.domain.zone_text import IN_UTC, Local, offset_text
 from engine.domain.zones import names
 from web import week_grid
 
 NO_LIMIT = "no limit"
+_INSTANT: Final = re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?(?:Z|[+-]\d\d:\d\d)")
+_EXACT: Final = re.compile(r"\b[0-9]{1,16}\.[0-9]{6}\b")
 
 
 def money(micros: int) -> str:
@@ -31,10 +35,10 @@ def places(micros: int) -> str:
 
 
 def short(micros: int) -> Markup:
-    """Micros for a live figure: from 100 up with two decimals, truncated, and the exact figure as the tooltip."""
+    """Micros for a live figure: from 1 up with two decimals, truncated, and the exact figure as the tooltip."""
     exact = money(micros)
     whole, _, decimals = exact.partition(".")
-    if abs(micros) < 100 * MICROS or len(decimals) == 2:
+    if abs(micros) < MICROS or len(decimals) == 2:
         return Markup("{}").format(exact)
     return Markup('<span title="{}">{}.{}</span>').format(exact, whole, decimals[:2])
 
@@ -65,7 +69,9 @@ def percent(spent: int, budget: int) -> str:
 
 
 def signed(thousandths: int) -> str:
-    """A difference in whole per cent with its sign: "+12 %", "-3 %"."""
+    """A difference in whole per cent with its sign: "+12 %", "-3 %"; from ten times as much on "over +900 %"."""
+    if thousandths >= 9_000:
+        return "over +900 %"
     return f"{int(thousandths / 10):+,} %".replace("+0 %", "0 %")
 
 
@@ -120,6 +126,19 @@ def instant(ms: int, local: Local = IN_UTC) -> str:
     return f"{instant_text(shown_ms).removesuffix('Z')}{offset_text(shown_ms - ms)}"
 
 
+def when(ms: int, local: Local = IN_UTC) -> str:
+    """An instant for reading, by a brand's clock: "01 Dec 2026 10:30 Europe/Berlin", with its seconds where it has some."""
+    return local.words(ms, "%d %b %Y %H:%M:%S" if ms % MINUTE_MS else "%d %b %Y %H:%M")
+
+
+def readable(text: str, local: Local = IN_UTC) -> str:
+    """A sentence of the engine with its instants and amounts as people read them: 2026-12-01T05:00Z is "01 Dec 2026 05:00 UTC", and
+    80.000000 is 80.00.
+    """
+    text = _INSTANT.sub(lambda found: when(ms_of(datetime.fromisoformat(found[0])), local), text)
+    return _EXACT.sub(lambda found: money(int(found[0].replace(".", ""))), text)
+
+
 def install(app: Flask) -> None:
     """Registers the functions as template filters."""
     app.jinja_env.filters.update(
@@ -138,6 +157,8 @@ def install(app: Flask) -> None:
         since=since,
         moment=moment,
         instant=instant,
+        readable=readable,
+        when=when,
         plain=plain,
     )
     app.jinja_env.globals["zone_names"] = names

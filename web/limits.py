@@ -20,6 +20,7 @@ from engine.errors import BudgetError, Conflict, InvalidInput, NotFound
 from engine.ledger.changes import Entity
 from engine.ledger.limit_changes import Scheduled
 from web import messages
+from web.formats import readable
 from web.refusals import complain
 from web.services import services
 
@@ -93,7 +94,10 @@ def _changes(entity: Entity, owner_id: int) -> ResponseReturnValue:
             complain(form, error)
         else:
             one = services().catalog.limits.one(changed.change_id)
-            said = sentences(one.change, services().catalog.limits.turns(entity, owner_id), name)
+            said = [
+                readable(line, local)
+                for line in sentences(one.change, services().catalog.limits.turns(entity, owner_id), name)
+            ]
             _tell(f"Scheduled for {name}.", said, changed.why_not)
             return redirect(_address(entity, owner_id))
     return _page(entity, owner_id, form), 422 if request.method == "POST" else 200
@@ -141,6 +145,7 @@ def _page(entity: Entity, owner_id: int, form: FlaskForm) -> str:
         entity=entity,
         brand=brand,
         campaign=campaign,
+        local=services().overview.local(brand.id),
         lines=[_line(one, turns) for one in own],
     )
 

@@ -56,6 +56,7 @@ def _page(entity: Entity, owner_id: int, name: str) -> ResponseReturnValue:
     found = notes.of(services().db, entity, owner_id)
     may_write = may(f"notes.{entity}", "POST")
     page = render_template(
-        "notes.html", form=form, notes=found, name=name, entity=entity, brand_id=brand_id, may_write=may_write
-    )
+        "notes.html", form=form, notes=found, name=name, entity=entity, owner_id=owner_id, brand_id=brand_id,
+        brand=services().catalog.brand(brand_id).name, may_write=may_write,
+    )  # fmt: skip
     return page, 422 if wrong else 200

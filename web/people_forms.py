@@ -99,7 +99,7 @@ def _brand(line: str, known: list[BrandRecord]) -> int:
     in_use = [brand.id for brand in known if brand.name == line and not brand.archived]
     if len(in_use or named) == 1:
         return (in_use or named)[0]
-    raise NotFound(f"there is no brand {shown(line)}: give an id that the status page shows")
+    raise NotFound(f"there is no brand {shown(line)}: give an id that the list of budgets shows")
 
 
 class NewUserForm(UserForm):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from flask import Flask
+from markupsafe import Markup
 
 from engine.domain.names import seen
 
@@ -47,4 +48,5 @@ def install(app: Flask) -> None:
     saving a form does not rename anything.
     """
     app.jinja_env.finalize = lambda value: seen(value) if type(value) is str else value
+    app.jinja_env.filters["written"] = lambda value: Markup("{}").format(seen(str(value).replace("\r\n", "\n"), "\n\t"))
     app.jinja_env.filters["cut"] = lambda value: cut(str(value), kept="")

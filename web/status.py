@@ -5,17 +5,15 @@ brands.
 from __future__ import annotations
 
 import gzip
-import re
-from typing import Any, Final
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from flask import Blueprint, Response, current_app, redirect, render_template, request, url_for
+from flask import Blueprint, Response, current_app, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from engine.errors import InvalidInput, ServerAway
 from web import messages
 from web.access import person
-from web.guard import is_htmx
 from web.last_shown import LastShown
 from web.query import whole_number
 from web.services import services
@@ -26,7 +24,6 @@ CHANGES_A_PAGE = 100
 MOST_CHANGES = 5000
 LARGEST_ID = 2**63 - 1
 
-_OF_A_BRAND: Final = re.compile(r"/(brands|campaigns)/\d+")
 
 blueprint = Blueprint("status", __name__)
 
@@ -73,15 +70,6 @@ def render_live() -> ResponseReturnValue:
     except InvalidInput:
         state = State()  # the change was made, so an invalid URL must not look like a failure
     return Response(render_template("_answer.html", **_context(state)))
-
-
-def back_to_status(brand_id: int) -> ResponseReturnValue:
-    """Redirects to the status page with this brand opened, or back to the page of the status, the list, of a brand or of a campaign that sent the request."""
-    asked = urlsplit(request.referrer or "")
-    own = asked.path in (url_for("status.status"), url_for("budgets.budgets")) or _OF_A_BRAND.fullmatch(asked.path)
-    if own and asked.netloc == request.host and not is_htmx():
-        return redirect(f"{asked.path}?{asked.query}" if asked.query else asked.path)
-    return redirect(url_for("status.status", open=brand_id, _anchor=f"brand-{brand_id}"))
 
 
 def _context(state: State) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from engine.domain.zone_text import UTC_NAME
 from engine.errors import BudgetError
 from engine.ledger.records import BrandRecord, CampaignRecord
 from engine.ledger.reports import CatalogLine
-from web.formats import NO_LIMIT, money
+from web.formats import NO_LIMIT, money, readable
 
 LONGEST: Final = 80
 """The longest value in a message, in characters. A name may have 200, and a cookie has the whole message."""
@@ -23,6 +23,7 @@ LONGEST: Final = 80
 _QUOTED: Final = re.compile(r"""('[^']*'|"[^"]*")""")
 _COMMAND: Final = re.compile(r": (?:give the whole number that )?`[a-z -]+` shows(?: all)?")
 _PATH: Final = re.compile(r"\bschedule((?:\[\d+\]|\.[a-z_]+)+)")
+_CHANGE: Final = re.compile(r"\b(set|add|percent):(\S+)")
 _NAME: Final = re.compile(r"\b[a-z]+(?:_[a-z]+)+\b")
 _FIELDS: Final = {
     "name": "name",
@@ -96,7 +97,21 @@ def trail_value(line: CatalogLine, value: str | None) -> str:
             return Schedule.parse(value).words()
     except BudgetError:  # another release wrote it in another format: show it unchanged
         return value or "–"
+    if line.field in ("flight", "limit_change") and value is not None:
+        return change_words(readable(value))
     return "–" if value is None else value
+
+
+def change_words(text: str) -> str:
+    """A scheduled change: "set:80.00" is "to 80.00", "add:-5.00" is "by -5.00", "percent:150" is "to 150 %"."""
+    return _CHANGE.sub(_changed, text)
+
+
+def _changed(found: re.Match[str]) -> str:
+    kind, value = found.groups()
+    if kind == "add":
+        return f"by {value}" if value.startswith("-") else f"by +{value}"
+    return f"to {NO_LIMIT if value == 'none' else value}{' %' if kind == 'percent' else ''}"
 
 
 def trail_note(line: CatalogLine) -> str:
@@ -122,5 +137,9 @@ def why_past(excess: Excess | None, budget: int, period: Period) -> str:
 def install(app: Flask) -> None:
     """Registers the template filters."""
     app.jinja_env.filters.update(
-        why_past=why_past, trail_field=trail_field, trail_value=trail_value, trail_note=trail_note
+        why_past=why_past,
+        change_words=change_words,
+        trail_field=trail_field,
+        trail_value=trail_value,
+        trail_note=trail_note,
     )

@@ -63,7 +63,7 @@ class Cause(NamedTuple):
 CAUSES: Final = (
     Cause(1, MANUAL, "switch", "standing", "switched off by a person", "switched off", "switch"),
     Cause(2, ARCHIVED, "switch", "standing", "archived", "archived", "archive"),
-    Cause(4, SCHEDULE, "clock", "standing", "outside its schedule", "schedule", "window"),
+    Cause(4, SCHEDULE, "clock", "standing", "outside its schedule", "off schedule", "window"),
     Cause(8, DAILY_BUDGET, "money", "standing", "daily budget used up", "daily budget", "budget", "day"),
     Cause(16, MONTHLY_BUDGET, "money", "standing", "monthly budget used up", "monthly budget", "budget", "month"),
     Cause(
@@ -95,7 +95,7 @@ CAUSES: Final = (
         "flight budget",
         "own_budget",
     ),
-    Cause(256, FLIGHT, "clock", "standing", "outside its flights", "flight", "flight"),
+    Cause(256, FLIGHT, "clock", "standing", "outside its flights", "between flights", "flight"),
     Cause(512, PACING, "clock", "passing", "held back by its pacing", "pacing", "passing"),
     Cause(1024, RATE, "money", "passing", "its limit for this minute reached", "minute's limit", "passing"),
     Cause(2048, BREAKER, "switch", "standing", "switched off by its breaker", "breaker open", "breaker"),

@@ -42,6 +42,7 @@ _COLUMNS: Final = (
     "e.id, e.kind, e.subject, e.period, e.level, e.round, e.brand_id, e.severity, e.detail, e.figure_micros, e.limit_micros,"
     " e.muted, e.opened_at, e.ended_at, e.end_reason, e.acknowledged_at, e.acknowledged_by,"
     " (SELECT name FROM brand WHERE brand.id = e.brand_id) AS brand_name,"
+    " (SELECT name FROM campaign WHERE e.subject = 'campaign:' || campaign.id AND campaign.brand_id = e.brand_id) AS campaign_name,"
     " (SELECT until FROM alert_mute AS m WHERE m.kind = e.kind AND m.subject = e.subject AND m.until > now()) AS muted_until"
 )
 _SEEN: Final = "(CAST(:brands AS bigint[]) IS NULL OR e.brand_id = ANY(CAST(:brands AS bigint[])))"
@@ -98,8 +99,15 @@ class AlertRow(NamedTuple):
     acknowledged_at: datetime | None
     acknowledged_by: str | None
     brand_name: str | None
+    campaign_name: str | None
     muted_until: datetime | None
     counts: bool
+
+    @property
+    def campaign_id(self) -> int | None:
+        """The campaign that it is about; None where it is of a brand or of the engine."""
+        kind, _, number = self.subject.partition(":")
+        return int(number) if kind == "campaign" else None
 
 
 class Change(NamedTuple):

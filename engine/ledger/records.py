@@ -174,7 +174,7 @@ def clean_note(value: str | None) -> str | None:
     """A note to a change, None for a blank one. Raises InvalidInput."""
     if value is None or not value.strip():
         return None
-    note = value.strip()
+    note = value.strip().replace("\r\n", "\n")
     if len(note) > NOTE_LENGTH or any(c == "\0" or unicodedata.category(c) == "Cs" for c in note):
         raise InvalidInput(
             f"note {shown(note)} is too long or unprintable: give at most {NOTE_LENGTH} characters", "note"

@@ -123,6 +123,11 @@ class HealthBoard:
         """Seconds since each server answered last; without those that never did."""
         return {name: told.good_age_s for name, told in self.board.last().items() if told.good_value is not None}
 
+    def silent(self) -> list[tuple[str, bool]]:
+        """The servers that do not answer now, by name, and whether each hangs. Waits for none: the board asks by itself."""
+        servers: list[Part] = [self._of(name, told)[0] for name, told in self.board.look(latest=True).items()]
+        return [(part.name, " hangs " in part.detail) for part in servers if part.state == "down"]
+
     def refuse_if_silent(self, name: str) -> None:
         """For callers that would use that part for long. Raises ServerHangs when it does not answer."""
         silent_s = self.board.silent_s(name)

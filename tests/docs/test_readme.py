@@ -123,7 +123,7 @@ def test_it_says_what_the_package_asks_for() -> None:
     text = README.read_text(encoding="utf-8")
     assert 'requires-python = ">=3.11"' in (ROOT / "pyproject.toml").read_text()
     assert "Python 3.11" in text
-    picture = ROOT / "docs" / "images" / "status.png"
+    picture = ROOT / "docs" / "images" / "budgets.png"
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert picture.stat().st_size < 300_000
 

@@ -7,6 +7,7 @@ from engine.domain.periods import HOUR_MS
 from engine.wiring import System
 from tests.web.conftest import Visitor, brand_with
 from tests.web.test_status_page import words
+from web.formats import readable
 
 
 def test_a_flight_is_agreed_moved_while_it_runs_and_ended(ready: System, visitor: Visitor) -> None:
@@ -16,7 +17,7 @@ def test_a_flight_is_agreed_moved_while_it_runs_and_ended(ready: System, visitor
     status, shown = visitor.post(page, starts_at="now", ends_at=soon, budget="5")
     assert status == 200
     assert "running" in words(shown) and "5.00" in words(shown)
-    assert f"flight 1 until {soon}" in words(visitor.get(f"/status?open={brand_id}")[1])
+    assert f"flight 1 until {readable(soon)}" in words(visitor.get(f"/status?open={brand_id}")[1])
     ready.client.record_spend(campaign, "2")
     starts = instant_text(ready.catalog.flights.of([campaign])[campaign][0].starts_ms)
     status, asked = visitor.post(f"{page}/1", starts_at=starts, ends_at=soon, budget="2")

@@ -7,6 +7,7 @@ from engine.domain.periods import HOUR_MS
 from engine.wiring import System
 from tests.web.conftest import Visitor, brand_with
 from tests.web.test_status_page import words
+from web.formats import readable
 
 
 def soon(ready: System, hours: int) -> str:
@@ -20,10 +21,10 @@ def test_a_change_is_scheduled_said_on_the_brand_and_cancelled(ready: System, vi
     at, until = soon(ready, 1), soon(ready, 2)
     status, shown = visitor.post(page, period="daily", change="percent:200", at=at, until=until)
     assert status == 200
-    assert f"becomes 200.000000 at {at}" in words(shown)
-    assert f"200.00 from {at}" in words(shown)
-    assert f"then 100.00 from {until}" in words(shown)
-    assert f"the daily budget becomes 200.00 at {at}" in words(visitor.get(f"/status?open={brand_id}")[1])
+    assert f"becomes 200.00 at {readable(at)}" in words(shown)
+    assert f"200.00 from {readable(at)}" in words(shown)
+    assert f"then 100.00 from {readable(until)}" in words(shown)
+    assert f"the daily budget becomes 200.00 at {readable(at)}" in words(visitor.get(f"/status?open={brand_id}")[1])
     assert page in visitor.get(f"/brands/{brand_id}/edit")[1]
     change = ready.catalog.limits.every()[0].change.id
     status, shown = visitor.post(f"{page}/{change}/cancel", page)
