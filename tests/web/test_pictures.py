@@ -112,7 +112,12 @@ budget), pacing. Their days began at different hours, so that it looks the same 
 def test_the_first_page_has_a_picture_for_the_readme(
     ready: System, processes: Processes, opened: Callable[..., Page], address: str
 ) -> None:
-    for args in (("worker", "--queue", "persist"), ("worker", "--queue", "jobs"), ("worker", "--queue", "verify"), ("scheduler",)):
+    for args in (
+        ("worker", "--queue", "persist"),
+        ("worker", "--queue", "jobs"),
+        ("worker", "--queue", "verify"),
+        ("scheduler",),
+    ):
         processes.start(*args)
     for name, zone, daily, monthly, share, pacing in TEAM:
         _plan(ready, name, zone, daily, monthly, share, pacing)
