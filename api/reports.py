@@ -14,13 +14,12 @@ from api.reading import Answer, Query, reads
 from api.results import answer, instant
 from api.routes import routes
 from api.when import DayText, InstantText, day_of, instant_of
-from engine.cli.forecast import forecast_document
-from engine.cli.output import day_document, sum_document
 from engine.domain.money import format_micros
 from engine.errors import InvalidInput
 from engine.ledger import campaign_sums, minutes
 from engine.ledger.hourly import Owner
 from engine.ledger.reports import BrandDay, BrandHour
+from engine.views.documents import day_document, forecast_document, sum_document
 from engine.views.overview import DAYS, MOST_DAYS
 from web.services import services
 
