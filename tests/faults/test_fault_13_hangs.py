@@ -34,6 +34,7 @@ from engine.local.bound import processes_in
 from engine.local.server import Server
 from engine.wiring import COMMANDS, System
 from tests.faults.figures import Figures
+from tests.faults.pages import shown_to_buyers
 from tests.processes.conftest import Own, brand_of, count, own_servers, until
 
 VIEWERS = 10
@@ -181,18 +182,6 @@ def web(own: Own, campaign: int) -> Web:
 
 def server_of(own: Own, which: str) -> Server:
     return {"hot": own.hot, "jobs": own.jobs, "postgres": own.postgres}[which]
-
-
-def shown_to_buyers(campaign: int) -> list[str]:
-    """Pages that name a server which hangs, also where they show nothing of it."""
-    brand = campaign >> 16
-    of_brand = [
-        f"/brands/{brand}{tab}" for tab in ("", "?tab=campaigns", "?tab=days", "?tab=activity", "/notes", "/limits")
-    ]
-    return [
-        "/", "/?q=aurora", *of_brand, f"/campaigns/{campaign}", f"/campaigns/{campaign}/flights", "/system", "/activity", "/alerts",
-        "/alerts/history", "/alerts/rules", "/alerts/webhooks", "/import", "/people",
-    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("which", ["hot", "jobs", "postgres"])

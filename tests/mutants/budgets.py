@@ -10,6 +10,9 @@ BUDGETS: Final = "tests/web/test_budgets_page.py::test_"
 SCOPE: Final = "tests/web/test_scope.py::test_"
 EDIT: Final = "tests/web/test_budget_edit.py::test_"
 BULK: Final = "tests/web/test_bulk.py::test_"
+SEARCH: Final = "tests/web/test_search.py::test_"
+BACK: Final = "tests/web/test_back.py::test_"
+AWAY: Final = "tests/web/test_away.py::test_"
 
 # fmt: off
 LISTED: Final = (
@@ -40,5 +43,17 @@ LISTED: Final = (
     M("all that match are those of every tab", "web/bulk.py",
       'for name in ("q", "tab", "only")}', 'for name in ("q",)}',
       (BULK + "all_that_match_in_the_list_of_budgets_are_the_brands_that_its_tab_chips_and_search_leave",)),
+    M("a search finds a brand by a campaign that is archived", "engine/views/campaign_names.py",
+      "FROM campaign WHERE archived_at IS NULL", "FROM campaign WHERE true",
+      (SEARCH + "an_archived_campaign_finds_nothing_and_a_new_name_is_found_within_seconds",)),
+    M("what a search selects is not what it shows", "web/bulk.py",
+      "state, services().campaign_names.brands_with(state.text))", "state)",
+      (SEARCH + "what_is_exported_and_selected_is_what_is_shown",)),
+    M("a form leads to its brand wherever it was opened", "web/back.py",
+      "    if given:\n", "    if given is None:\n",
+      (BACK + "a_form_leads_back_to_the_list_or_page_on_which_it_was_opened",)),
+    M("a page that does without a server does not say that it is away", "engine/views/health.py",
+      'if part.state == "down"]', 'if part.state == "gone"]',
+      (AWAY + "a_page_names_a_server_that_is_away_also_where_it_does_without_it",)),
 )
 # fmt: on

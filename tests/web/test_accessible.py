@@ -19,6 +19,7 @@ from tests.web.chromium import browser as browser  # noqa: PLC0414
 from tests.web.chromium import opened as opened  # noqa: PLC0414
 from tests.web.chromium import ratio
 from tests.web.conftest import brand_with, spend_now
+from tests.web.gallery import every_page, make_world
 
 AXE: Final = (Path(__file__).parent / "vendor" / "axe-4.14.1.min.js").read_text(encoding="utf-8")
 TAGS: Final = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
@@ -85,6 +86,21 @@ def test_axe_finds_nothing_serious_on_any_page_of_ours(
         page.goto(path)
         found[path] = findings(page)
     assert {path: what for path, what in found.items() if what} == {}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("size", [pytest.param(WIDE, id="wide"), pytest.param(PHONE, id="phone")])
+def test_axe_finds_nothing_serious_on_any_page_that_there_is(
+    ready: System, opened: Callable[..., Page], address: str, size: dict[str, int]
+) -> None:
+    world = make_world(ready)
+    page = opened("/login", viewport=size, reduced_motion="reduce")
+    found = {"login": findings(page)}
+    world.enter(page.context, address)
+    for name, path in every_page(world).items():
+        page.goto(path)
+        found[name] = findings(page)
+    assert {name: what for name, what in found.items() if what} == {}
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

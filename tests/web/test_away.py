@@ -120,3 +120,11 @@ def test_with_the_jobs_redis_away_the_figures_stay(brand: tuple[int, int], witho
     assert "JOBS_REDIS_URL" in page
     assert "The jobs Redis is away" in without_jobs_redis.get("/rq/0/data/queues.json")[1]
     check(without_jobs_redis, brand)
+
+
+def test_a_page_names_a_server_that_is_away_also_where_it_does_without_it(
+    brand: tuple[int, int], without_jobs_redis: Visitor
+) -> None:
+    for path in ("/", "/activity", "/alerts", "/import", f"/brands/{brand[0]}", f"/campaigns/{brand[1]}"):
+        status, page = without_jobs_redis.get(path)
+        assert status == 200 and "<strong>Jobs Redis is away.</strong>" in page, path
