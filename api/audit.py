@@ -75,8 +75,7 @@ def spends(query: SpendsQuery) -> Response:
     if query.campaign_id is not None:
         services().catalog.campaign(access.check_campaign(query.campaign_id))
     asked = [query.event_id, query.request_id, query.campaign_id, query.since, query.until]
-    kinds = ([str, int, int, int, int, str, str], [str, type(None), int, int, int, str, str])
-    place = _place(query.cursor, asked, kinds)
+    place = place_of(query.cursor, asked, (str, int, int, int, int, str, str))
     # A page goes on with the instants of the first one, whose `to` may have been its now.
     until = _until(query) if place is None else instant_of(place[6], "to")
     since = _since(query, until) if place is None else instant_of(place[5], "from")
@@ -102,15 +101,8 @@ def _since(query: SpendsQuery, until: datetime) -> datetime:
     return max(until - DAYS_BACK, _EPOCH + DAYS_BACK) if query.since is None else instant_of(query.since, "from")
 
 
-def _place(cursor: str | None, asked: list[Any], kinds: tuple[list[Any], list[Any]]) -> list[Any] | None:
-    try:
-        return place_of(cursor, asked, kinds[0])
-    except InvalidInput:
-        return place_of(cursor, asked, kinds[1])
-
-
 def _written(place: Place) -> list[Any]:
-    at = None if place.recorded_at is None else (place.recorded_at - _EPOCH) // _MICRO
+    at = 0 if place.recorded_at is None else (place.recorded_at - _EPOCH) // _MICRO
     return [place.day.isoformat(), at, place.generation, place.n, place.position]
 
 
@@ -118,7 +110,7 @@ def _read(place: list[Any]) -> Place:
     """The place of a cursor. Raises InvalidInput."""
     day, at, generation, n, position = place[:5]
     try:
-        moment = None if at is None else _EPOCH + at * _MICRO
+        moment = None if at == 0 else _EPOCH + at * _MICRO
         fits = all(0 <= number < 2**62 for number in (generation, n)) and 0 <= position < 2**31
         found = Place(date.fromisoformat(day), moment, generation, n, position)
     except (ValueError, OverflowError):

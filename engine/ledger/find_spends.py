@@ -21,9 +21,11 @@ LONGEST_S: Final = 4.0
 _A_DAY: Final = timedelta(days=1)
 _COLUMNS: Final = "recorded_at, day, brand_id, campaign_id, amount_micros, kind, event_id, request_id, occurred_at, hold_id, shard, generation, n, position"
 _WITHIN: Final = (
-    "day = :day AND recorded_at >= :since AND recorded_at < :until"
+    "day = :day AND {at} >= :since AND {at} < :until"
     " AND (CAST(:place AS timestamptz) IS NULL OR (recorded_at, generation, n, position) < (:place, :generation, :n, :position))"
 )
+_NO_INDEX: Final = "recorded_at + interval '0'"
+"""The same instant, for which no index is read: that of the id is better, and PostgreSQL cannot know it."""
 _BY: Final = {
     "event_id": ("event_id = :event_id", "strpos(names, :event_id) > 0 AND event_id = :event_id"),
     "request_id": ("request_id = :request_id", "strpos(names, :request_id) > 0 AND request_id = :request_id"),
@@ -35,6 +37,7 @@ _DAYS_OF: Final = text(
 )
 
 
+_SEQSCAN: Final = text("SELECT set_config('enable_seqscan', :to, true)")
 _SUMMARISE: Final = text(
     "SELECT brin_summarize_new_values(part.indexrelid) FROM pg_index AS part JOIN pg_inherits ON inhrelid = part.indexrelid"
     " WHERE inhparent IN ('ix_spend_log_event_id'::regclass, 'ix_spend_log_request_id'::regclass)"
@@ -133,22 +136,41 @@ def _of_day(connection: Connection, sought: Sought, day: date, limit: int, after
     assert asked
     place = after if after is not None and after.day == day and after.recorded_at is not None else None
     given: dict[str, Any] = {
-        "day": day, "since": sought.since, "until": sought.until, "limit": limit, "event_id": sought.event_id,
+        "day": day, "since": sought.since, "until": sought.until, "event_id": sought.event_id,
         "request_id": sought.request_id, "campaign_id": sought.campaign_id,
         "place": place and place.recorded_at, "generation": place and place.generation, "n": place and place.n,
         "position": place and place.position,
     }  # fmt: skip
-    plain, packed = ([_WITHIN, *(pair[form] for pair in asked)] for form in (0, 1))
+    plain, packed = (
+        [_WITHIN.format(at=at), *(pair[form] for pair in asked)]
+        for form, at in enumerate(("recorded_at" if sought.campaign_id is not None else _NO_INDEX, "recorded_at"))
+    )
     # A packed row that begins and ends outside the instants is not unpacked.
     packed.append("last_at >= :since AND first_at < :until")
     brands = {brand_of(sought.campaign_id)} if sought.campaign_id is not None else sought.brands
     if brands is not None:
         given |= {"brands": sorted(brands), "shards": sorted({shard_of(brand) for brand in brands})}
-        plain.append("brand_id = ANY(CAST(:brands AS bigint[]))")
+        plain.append("brand_id + 0 = ANY(CAST(:brands AS bigint[]))")
         packed += ["shard = ANY(CAST(:shards AS smallint[]))", "brand_id = ANY(CAST(:brands AS bigint[]))"]
+    given["limit"] = limit
+    rows = [
+        *_read(connection, "spend_log", plain, given, seqscan=False),
+        *_read(connection, "unpacked_spend", packed, given, seqscan=True),
+    ]
+    return sorted(rows, key=_newest, reverse=True)[:limit]
+
+
+def _read(
+    connection: Connection, table: str, conditions: list[str], given: dict[str, Any], *, seqscan: bool
+) -> list[LogRow]:
+    # PostgreSQL takes ids at random to be in every range of a BRIN index, and so would rather read the whole day.
+    connection.execute(_SEQSCAN, {"to": "on" if seqscan else "off"})
     query = (
-        f"SELECT {_COLUMNS} FROM spend_log WHERE {' AND '.join(plain)}"
-        f" UNION ALL SELECT {_COLUMNS} FROM unpacked_spend WHERE {' AND '.join(packed)}"
+        f"SELECT {_COLUMNS} FROM {table} WHERE {' AND '.join(conditions)}"
         " ORDER BY recorded_at DESC, generation DESC, n DESC, position DESC LIMIT :limit"
     )
     return [LogRow(*row) for row in connection.execute(text(query), given)]
+
+
+def _newest(row: LogRow) -> tuple[datetime, int, int, int]:
+    return row.recorded_at, row.generation, row.n, row.position

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from engine.client.batches import PACKED_FROM
 from engine.client.sync import Spend
@@ -138,5 +138,30 @@ def test_a_day_that_is_over_has_all_its_filters_after_the_close(ready: System, c
     ready.log_days.summarise()
     with ready.db.begin() as conn:
         assert find_spends.summarise(conn, day) == 0
-    (row,) = pages(calls("read"), "/spends?event_id=win-5999")
-    assert row["brand_id"] == brand
+    for caller in (calls("read"), calls("read", brands=[brand])):
+        (row,) = pages(caller, "/spends?event_id=win-5999")
+        assert row["brand_id"] == brand
+        assert len(pages(caller, "/spends?request_id=call&event_id=win-4")) == 1
+
+
+def test_a_search_reads_the_index_of_its_id_and_no_whole_day(ready: System, calls: Calls) -> None:
+    brand, (campaign,) = brand_with(ready)
+    ready.client.record_spend(campaign, "1", event_id="win", request_id="call")
+    logged(ready, False)
+    with ready.db.begin() as conn:
+        conn.execute(text("ANALYZE spend_log"))
+    plans: list[str] = []
+
+    def explain(conn: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool) -> None:
+        if "FROM spend_log WHERE" in statement:
+            cursor.execute("EXPLAIN " + statement, parameters)
+            plans.append(" ".join(row[0] for row in cursor.fetchall()))
+
+    event.listen(ready.db, "before_cursor_execute", explain)
+    try:
+        for query, index in (("event_id=win", "event_id"), ("request_id=call", "request_id"), (f"campaign_id={campaign}", "campaign_id_recorded_at")):  # fmt: skip
+            for caller in (calls("read"), calls("read", brands=[brand])):
+                assert len(pages(caller, f"/spends?{query}")) == 1
+                assert f"_{index}_idx" in plans[-1] and "Seq Scan" not in plans[-1], plans[-1]
+    finally:
+        event.remove(ready.db, "before_cursor_execute", explain)
