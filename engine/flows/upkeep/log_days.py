@@ -81,15 +81,17 @@ class LogDays:
                 with writing(self._db) as conn:
                     spend_log.ensure_partition(conn, today + timedelta(days=days), table)
 
-    def summarise(self) -> None:
+    def summarise(self) -> int:
         """Completes the filters by which rows of the last days are found by id. PostgreSQL makes most of them itself; a day that
-        is over gets no more rows, and so nothing would make its last ones.
+        is over gets no more rows, and so nothing would make its last ones. Returns how many were made.
         """
+        made = 0
         with self._db.connect() as conn:
             days = retention.logged_days(conn)
         for day in [day for day in days if day <= self._today()][-SUMMARISED:]:
             with writing(self._db) as conn:
-                find_spends.summarise(conn, day)
+                made += find_spends.summarise(conn, day)
+        return made
 
     def drop_old(self, between: Callable[[], object] = lambda: None) -> Dropped:
         """Drops closed days that are older than the setting, each in a transaction of its own; `between` is called
