@@ -27,7 +27,7 @@ def add_wrong(connection: Connection, operation_id: int, wrong: Iterable[tuple[i
     rows = iter(wrong)
     while part := list(islice(rows, _A_STATEMENT)):
         lines, names, values, whys = map(list, zip(*part, strict=True))
-        given = {"lines": lines, "fields": names, "values": [value[:_LONGEST] for value in values], "whys": whys}  # type: ignore[index]  # texts
+        given = {"lines": lines, "fields": names, "values": [value[:_LONGEST] for value in values], "whys": whys}
         connection.execute(_ADD, {"id": operation_id, **given})
 
 
