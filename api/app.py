@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Final
 from flask_openapi.openapi import OpenAPI
 from werkzeug.routing import IntegerConverter
 
-from api import brands, campaigns, docs, guard, health, problems, spending
+from api import brands, campaigns, docs, guard, health, problems, rates, spending
 from api.known import KnownTokens
-from engine.client.sharing import SharedSpends
+from api.rates import Rates
 from engine.client.sync import BudgetClient
 from web.services import KEY
 
@@ -46,7 +46,7 @@ def create_api(system: System, client: BudgetClient | None = None) -> OpenAPI:
         )
     app.extensions[KEY] = system
     app.extensions[spending.CLIENT] = client
-    app.extensions[spending.SHARED] = SharedSpends(client)
+    app.extensions[rates.KEY] = Rates(settings.api_rate)
     app.extensions[guard.KNOWN] = KnownTokens(lambda: system.db)
     guard.install(app)
     problems.install(app)
