@@ -32,7 +32,7 @@ OVER_HTTP: Final = (
       "            if full_at > now + 1.0 + 1e-9:", "            if full_at > now + 1e9:",
       (QUICK + "a_token_that_sends_more_than_its_rate_gets_429_and_nothing_counts",)),
     M("a batch is not asked whose brands it spends", "api/spending.py",
-      "    access.check_spends((one.campaign_id for one in body.spends), indexed=True)\n", "",
+      '    access.check_spends((one["campaign_id"] for one in body.spends), indexed=True)\n', "",
       (SPENDS + "a_token_of_one_brand_spends_nothing_of_another",)),
     M("a token of any scope opens every route", "api/guard.py",
       "        if needed not in found.scopes:", "        if not found.scopes:",
