@@ -29,14 +29,14 @@ class ApiDoor(Door):
 
     def __init__(self, app: Wsgi, quick: Quick | None = None) -> None:
         super().__init__(app)
-        self._quick = quick
+        self.quick = quick
         self._spend = ThreadPoolExecutor(SPEND_THREADS, "spend")
         self._other = ThreadPoolExecutor(OTHER_THREADS, "api")
         self._room = {True: SPEND_THREADS + WAITING, False: OTHER_THREADS + WAITING}
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Handles one request."""
-        quick = self._quick
+        quick = self.quick
         if quick is None or scope["type"] != "http" or scope["method"] != "POST" or scope["path"] not in quick.ways:
             await super().__call__(scope, receive, send)
             return

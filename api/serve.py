@@ -22,7 +22,7 @@ def run_api(settings: Settings) -> None:
     settings = settings.resolved()
     check_port(settings.api_host, settings.api_port, "BUDGET_API_PORT")
     print(f"the API is on http://{shown_host(settings.api_host)}:{settings.api_port}/api/docs", flush=True)
-    serve_on("api", settings.api_host, settings.api_port, partial(_load, settings, os.getpid()))
+    serve_on("api", settings.api_host, settings.api_port, partial(load, settings, os.getpid()))
 
 
 def serve(system: System) -> None:
@@ -30,7 +30,7 @@ def serve(system: System) -> None:
     run_api(system.settings)
 
 
-def _load(settings: Settings, parent: int) -> ApiDoor:
+def load(settings: Settings, parent: int) -> ApiDoor:
     """The application, in the serving process."""
     from api import guard, rates
     from api.app import TIMEOUT_MS, create_api
