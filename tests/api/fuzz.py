@@ -52,7 +52,7 @@ def fuzz(system: System, examples: int, seeded: int, only: str = "") -> Counter[
             for way in ways if only in operation.label else []:
                 for mode in GenerationMode:
                     _each(operation, mode, there, secret, examples, seeded, statuses, way)
-        assert loop.taken or only, "the event loop answered nothing itself"
+        assert loop.taken or only or examples < 20, "the event loop answered nothing itself"
     finally:
         loop.close()
         client.close()
