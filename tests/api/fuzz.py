@@ -37,21 +37,29 @@ def fuzz(system: System, examples: int, seeded: int, only: str = "") -> Counter[
     """How many answers had each status. Raises AssertionError with the request of the first bad one."""
     client = BudgetClient.from_url(system.settings.redis_url, PATIENT_MS, busy_poll_us=0)
     app = create_api(system, client)
-    secret = tokens.create(system.db, "fuzz", "fuzz", SCOPES, None).secret
+    secrets = [new_token(system)]
     brand = system.manage.create_brand("Fuzzed", 10**9, None, None, "fuzz").row.id
     campaign = system.manage.create_campaigns(brand, ["Fuzzed"], "fuzz")[0].id
-    there = {"brand_id": brand, "campaign_id": campaign}
+    there = {
+        "brand_id": brand,
+        "campaign_id": campaign,
+        "no": 1,
+        "operation_id": 1,
+        "limit_id": 1,
+        "user_id": 1,
+        "webhook_id": 1,
+    }
     statuses: Counter[int] = Counter()
     schema = schemathesis.openapi.from_wsgi("/api/openapi.json", app)
     loop = Loop(system, app)
-    assert Caller(loop, secret).post("/spend", None).status == 415  # from now on it knows the token
+    assert Caller(loop, secrets[0]).post("/spend", None).status == 415  # from now on it knows the token
     try:
         for found in schema.get_all_operations():
             operation = found.ok()
             ways = [None, loop] if operation.full_path in loop.quick.ways else [None]
             for way in ways if only in operation.label else []:
                 for mode in GenerationMode:
-                    _each(operation, mode, there, secret, examples, seeded, statuses, way)
+                    _each(operation, mode, there, (system, secrets), examples, seeded, statuses, way)
         assert loop.taken or only or examples < 20, "the event loop answered nothing itself"
     finally:
         loop.close()
@@ -59,10 +67,17 @@ def fuzz(system: System, examples: int, seeded: int, only: str = "") -> Counter[
     return statuses
 
 
+def new_token(system: System) -> str:
+    """A token that may do everything."""
+    return tokens.create(system.db, "fuzz", "fuzz", SCOPES, None).secret
+
+
 def _each(
-    operation: Any, mode: GenerationMode, there: dict[str, int], secret: str, examples: int, seeded: int, statuses: Counter[int], way: Loop | None
+    operation: Any, mode: GenerationMode, there: dict[str, int], known_as: tuple[System, list[str]], examples: int, seeded: int,
+    statuses: Counter[int], way: Loop | None,
 ) -> None:  # fmt: skip
     """way: the event loop behind its door; None for a thread."""
+    system, secrets = known_as
 
     @seed(seeded)
     @settings(
@@ -80,12 +95,15 @@ def _each(
             for part in (case.path_parameters, case.body, *(spends if isinstance(spends, list) else ())):
                 if isinstance(part, dict):
                     part |= {name: id_ for name, id_ in there.items() if name in part}
-        headers = {"Authorization": f"Bearer {secret}"}
+        headers = {"Authorization": f"Bearer {secrets[-1]}"}
         if way is None:
             answer = case.call(headers=headers)
             status, kind, text = answer.status_code, answer.headers["content-type"][0], answer.text
         else:
             status, kind, text = _by_the_loop(case, headers, way)
+        if status == 401:
+            # It revoked its own token.
+            secrets.append(new_token(system))
         statuses[status] += 1
         said = f"{case.method} {case.formatted_path} {case.query!r} {case.headers!r} {case.body!r}: {text[:500]}"
         assert status < 500, said
