@@ -7,6 +7,7 @@ import json
 import threading
 from collections.abc import Callable, Collection, Iterator
 from typing import Any, NamedTuple
+from urllib.parse import unquote
 
 import pytest
 from flask.testing import FlaskClient
@@ -61,7 +62,13 @@ class Loop:
         if data is not None:
             told.append((b"content-length", b"%d" % len(data)))
         path, _, query = path.partition("?")
-        scope = {"type": "http", "method": method, "path": path, "query_string": query.encode(), "headers": told}
+        scope = {
+            "type": "http",
+            "method": method,
+            "path": unquote(path),
+            "query_string": query.encode(),
+            "headers": told,
+        }
         messages: list[Any] = []
 
         async def receive() -> Any:
