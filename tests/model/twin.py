@@ -116,6 +116,13 @@ class ReferenceModel:
         except NotReady:
             return None
 
+    def change(self, plan: BrandPlan, at: int) -> None:
+        """The catalog has a plan of a brand from an instant on, whether or not it is published."""
+        shard = self.shards[shard_of(plan.brand_id)]
+        had = shard.catalog[plan.brand_id]
+        if not had or had[-1][1] != plan:
+            had.append((at, plan))
+
     def take_grace(self, numbers: Sequence[int], minutes: int, clock: int) -> None:
         """Publishes the grace for late spends to shards. Those that are not ready keep theirs."""
         for number in numbers:
