@@ -16,6 +16,7 @@ from api.catalog_models import (
     CampaignsOut,
     CampaignsQuery,
     NewName,
+    Reason,
 )
 from api.keyed import keyed
 from api.lists import packed, page, place_of
@@ -23,7 +24,6 @@ from api.reading import KeyHeader, MatchHeader, reads
 from api.results import answer
 from api.routes import routes
 from api.versions import etag, expected
-from engine.cli.output import campaign_document
 from engine.domain.brake import Brake, parse_per_minute
 from engine.domain.budget import CAMPAIGN_BUDGETS, OwnLimits
 from engine.domain.money import NO_LIMIT_WORD, parse_budget
@@ -33,6 +33,7 @@ from engine.flows.catalog.manage import Changed
 from engine.ledger.campaign_changes import PER_MINUTE
 from engine.ledger.listing import campaign_places
 from engine.ledger.records import CampaignRecord
+from engine.views.documents import campaign_document
 from engine.views.models import CampaignView
 from web.services import services
 
@@ -108,17 +109,17 @@ def change_campaign(path: CampaignPath, body: CampaignChange, header: MatchHeade
 @blueprint.post("/campaigns/<int:campaign_id>/pause", responses={200: CampaignOut})
 @reads
 @keyed
-def pause_campaign(path: CampaignPath, header: KeyHeader) -> Response:
+def pause_campaign(path: CampaignPath, body: Reason, header: KeyHeader) -> Response:
     """Switch a campaign off. No job switches it on again."""
-    return _changed(services().manage.pause_campaign(access.check_campaign(path.campaign_id), g.actor))
+    return _changed(services().manage.pause_campaign(access.check_campaign(path.campaign_id), g.actor, body.reason))
 
 
 @blueprint.post("/campaigns/<int:campaign_id>/resume", responses={200: CampaignOut})
 @reads
 @keyed
-def resume_campaign(path: CampaignPath, header: KeyHeader) -> Response:
+def resume_campaign(path: CampaignPath, body: Reason, header: KeyHeader) -> Response:
     """Switch a campaign on again, and close its breaker."""
-    return _changed(services().manage.resume_campaign(access.check_campaign(path.campaign_id), g.actor))
+    return _changed(services().manage.resume_campaign(access.check_campaign(path.campaign_id), g.actor, body.reason))
 
 
 @blueprint.post("/campaigns/<int:campaign_id>/archive", responses={200: CampaignOut})
