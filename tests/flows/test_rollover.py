@@ -107,19 +107,6 @@ def test_a_rebuild_before_the_first_call_of_a_day_calculates_what_redis_would_ha
     assert nothing_found(clock)
 
 
-def test_a_rollover_that_was_off_meanwhile_begins_anew_with_a_rebuild(clock: System) -> None:
-    brand_id, one = rolled(clock)
-    clock.manage.update_brand(brand_id, "anna", rollover_cap_micros=None)
-    at(clock, NOON + DAY_MS)
-    clock.client.record_spend(one, "1")
-    clock.persister.drain_all()
-    wipe(clock, brand_id)
-    at(clock, NOON + 2 * DAY_MS)
-    assert not clock.manage.update_brand(brand_id, "anna", rollover_cap_micros=50 * UNIT).published
-    clock.rebuilder.rebuild([shard_of(brand_id)])
-    assert carry(clock, brand_id) == LiveCarry(50 * UNIT, 0)
-
-
 def changes(system: System, brand_id: int, ms: int, **values: int | str | None) -> None:
     """A person changes the catalog at an instant, while Redis is lost."""
     at(system, ms)
@@ -157,6 +144,36 @@ def test_a_rollover_that_was_off_for_a_day_without_spends_carries_from_the_day_o
     changes(clock, brand_id, NOON + DAY_MS, rollover_cap_micros=None)
     changes(clock, brand_id, NOON + 2 * DAY_MS, rollover_cap_micros=500 * UNIT)
     assert rebuilt_carry(clock, brand_id, NOON + 3 * DAY_MS) == LiveCarry(500 * UNIT, 100 * UNIT)
+
+
+def test_a_rollover_that_was_off_meanwhile_begins_anew_with_a_rebuild(clock: System) -> None:
+    brand_id, one = rolled(clock)
+    clock.manage.update_brand(brand_id, "anna", rollover_cap_micros=None)
+    at(clock, NOON + DAY_MS)
+    clock.client.record_spend(one, "1")
+    lost(clock, brand_id)
+    changes(clock, brand_id, NOON + 2 * DAY_MS, rollover_cap_micros=50 * UNIT)
+    assert rebuilt_carry(clock, brand_id, NOON + 2 * DAY_MS) == LiveCarry(50 * UNIT, 0)
+
+
+def test_a_carry_that_a_restored_postgresql_lacks_is_calculated_again_beside_the_days_spends(clock: System) -> None:
+    brand_id, one = rolled(clock)
+    lost(clock, brand_id)
+    expected = LiveCarry(50 * UNIT, 23 * UNIT)
+    assert rebuilt_carry(clock, brand_id, NOON + DAY_MS) == expected
+    assert clock.client.try_spend(one, "7").outcome == "accepted"
+    # The rebuild has told it to PostgreSQL alone, which is restored to a state from before; the journal is persisted again.
+    forget = text("DELETE FROM brand_carry WHERE day > :day")
+    with clock.db.begin() as conn:
+        conn.execute(forget, {"day": date_of(day_of(NOON))})
+    lost(clock, brand_id)
+    assert rebuilt_carry(clock, brand_id, NOON + DAY_MS) == expected
+    assert clock.client.try_spend(one, "115").outcome == "accepted"
+    clock.persister.drain_all()
+    with clock.db.begin() as conn:
+        conn.execute(forget, {"day": date_of(day_of(NOON))})
+    lost(clock, brand_id)
+    assert rebuilt_carry(clock, brand_id, NOON + 2 * DAY_MS) == LiveCarry(50 * UNIT, UNIT)
 
 
 def test_a_rollover_that_was_switched_on_while_redis_was_lost_carries_what_that_day_left(clock: System) -> None:

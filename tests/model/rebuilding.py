@@ -93,8 +93,6 @@ def _carry(brand: Brand, told: Sequence[Carry], history: Sequence[tuple[int, Bra
     on = min(day, Zone.parse(began[-1][1].zone).day_of(began[-1][0])) if began else day
     last = next((carry for carry in reversed(told) if carry.day <= day), None)
     carry = last if last is not None and last.day >= on else Carry(on, 0, None)
-    if any(brand.spent[f"d:{later}"] for later in range(carry.day + 1, day + 1)):
-        return Carry(day, 0, None)
     while carry.day < day:
         ends = _ends_ms(history, carry.day)
         then = next(plan for at, plan in reversed(history) if at < ends)

@@ -42,9 +42,7 @@ NO_CARRIES: Final = Carries({}, frozenset())
 
 
 def read_carries(db: Engine, brands: Sequence[BrandRecord], now_ms: int) -> Carries:
-    """Reads them. A rollover goes on from the last day that began by now, or from the day on which it was switched on. Where the log has spends of
-    days after that, of which it has no carry, it begins anew.
-    """
+    """Reads them. A rollover goes on from the last day that began by now, or from the day on which it was switched on."""
     rolled = [brand for brand in brands if brand.rollover_cap_micros is not None]
     found: dict[int, Carry] = {}
     fresh: set[int] = set()
@@ -68,13 +66,12 @@ def read_carries(db: Engine, brands: Sequence[BrandRecord], now_ms: int) -> Carr
 def _carry_on(conn: Connection, brand: BrandRecord, carry: Carry, day: int) -> Carry:
     if carry.day == day:
         return carry
-    spent = _spent(conn, brand, carry.day, day)
-    if any(micros for on, micros in spent.items() if on > carry.day):
-        return Carry(day, 0)
     # A month begins with nothing, so none before that of yesterday counts.
     month = next(iter(days_of_month(month_of_date(date_of(day - 1)))))
     if carry.day < month:
         carry = Carry(month, 0)
+    # Only of the first day may there be spends, but where PostgreSQL lost a carry or set it aside.
+    spent = _spent(conn, brand, carry.day, day - 1)
     for on, budget, cap in _ends(conn, brand, carry.day, day):
         carry = carry_on(carry, on + 1, spent.get(on, 0), [(on, budget)], cap or 0)
     return carry
@@ -87,10 +84,11 @@ def _spent(conn: Connection, brand: BrandRecord, first: int, last: int) -> dict[
         totals[key] = totals.get(key, 0) + micros
     spent: dict[int, int] = {}
     for (_, _, on), micros in totals.items():
-        spent[day_number(on)] = spent.get(day_number(on), 0) + micros
-    ended = at_ms(brand.zones.clock.midnight_ms(first + 1))
-    corrected = spend_read.correction_totals(conn, [brand.id], date_of(first), date_of(first), ended)
-    spent[first] = spent.get(first, 0) - sum(corrected.values())
+        if first <= (number := day_number(on)) <= last:
+            spent[number] = spent.get(number, 0) + micros
+    for number in spent:
+        day, ended = date_of(number), at_ms(brand.zones.clock.midnight_ms(number + 1))
+        spent[number] -= sum(spend_read.correction_totals(conn, [brand.id], day, day, ended).values())
     return spent
 
 
