@@ -16,6 +16,8 @@ from engine.wiring import System
 from tests.live.plant import MOVABLE_CLOCK
 from tests.model import BrandPlan, CampaignPlan, Spend
 from tests.twin.conftest import drawn
+from tests.twin.drawn import SCHEDULES
+from tests.twin.instants import STARTS
 from tests.twin.machine import ModelMachine
 from tests.twin.rolled import CAPS, DAILY, RolledRules
 from tests.twin.whole_side import WholeSide, check_fold
@@ -152,3 +154,17 @@ def side(system: System) -> Iterator[WholeSide]:
 @pytest.mark.timeout(0)
 def test_a_rebuilt_system_answers_as_the_twin_does(side: WholeSide) -> None:
     run_state_machine_as_test(lambda: OverRebuilds(side), settings=drawn(16, 30, share=10))  # type: ignore[no-untyped-call]
+
+
+def test_what_a_rebuild_carried_over_is_carried_by_the_next_one_too(side: WholeSide) -> None:
+    machine = OverRebuilds(side)
+    machine.begins(start=STARTS[-1], daily=200, monthly=None, schedule=SCHEDULES[0])
+    machine.rolls_over(place=0, cap=50, daily=50)
+    machine.spends("record", None, [(0, 10, None, None)])
+    machine.moves_on(lambda _, ms: ms + 2 * DAY_MS, 0)
+    for _ in range(2):
+        machine.is_wiped_and_rebuilt(drained=True, place=0)
+        machine.both_hold_the_same()
+        machine.spends("record", None, [(0, 10, None, None)])
+        machine.both_hold_the_same()
+    assert machine.twin.shards[17].brands[17].carried(machine.clock) == 50
