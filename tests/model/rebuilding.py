@@ -6,7 +6,7 @@ without an end. Remembered are ids that came within one window; a call that move
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from engine.domain.flights import flight_field
 from engine.domain.ids import brand_of
@@ -32,10 +32,19 @@ def counted_in(entry: Entry, row: Row) -> Iterator[str]:
         yield month
 
 
+History = Sequence[tuple[int, BrandPlan]]
+"""The catalog's plans of a brand, each with the instant from which on it was there."""
+
+
 def rebuild(
-    shard: Shard, brands: Sequence[BrandPlan], campaigns: Sequence[CampaignPlan], ledger: Ledger, clock: int
+    shard: Shard,
+    brands: Sequence[BrandPlan],
+    campaigns: Sequence[CampaignPlan],
+    catalog: Mapping[int, History],
+    ledger: Ledger,
+    clock: int,
 ) -> None:
-    """Makes the shard from the plan and from its journal, and opens the next generation with a mark."""
+    """Makes the shard from the plan and from its journal, and opens the next generation with a mark. catalog: by brand."""
     # Time goes on from the last row, and from the last entry where the stream still stands.
     last_row = max(clock, *(entry.ms for entry in shard.journal if entry.rows), 0)
     now = last_row if shard.wiped or not shard.journal else max(last_row, shard.journal[-1].ms)
@@ -47,7 +56,7 @@ def rebuild(
         put(shard, plan, [])
     put(shard, None, campaigns)
     for brand in shard.brands.values():
-        brand.limits_then = _limits_then(brand, shard.catalog[brand.brand_id], now)
+        brand.limits_then = _limits_then(brand, catalog[brand.brand_id], now)
         bring_closed(brand, brands_before.get(brand.brand_id), now, bool(shard.grace_minutes))
     for campaign in shard.campaigns.values():
         bring_limits(campaign, campaigns_before.get(campaign.campaign_id), now)
@@ -67,7 +76,7 @@ def rebuild(
     for brand in shard.brands.values():
         if brand.cap is not None:
             known = [carry for _, brand_id, carry in told if brand_id == brand.brand_id]
-            brand.kept = brand.opened = _carry(brand, known, shard.catalog[brand.brand_id], now)
+            brand.kept = brand.opened = _carry(brand, known, catalog[brand.brand_id], now)
             shard.restored.append((shard.n + 1, brand.brand_id, brand.kept))
     for name, refund in ledger.refunds.items():
         of_shard = brand_of(refund.asked.campaign_id) in shard.brands
@@ -84,7 +93,7 @@ def rebuild(
     shard.append(Entry(shard.n + 1, now, generation=shard.generation))
 
 
-def _carry(brand: Brand, told: Sequence[Carry], history: Sequence[tuple[int, BrandPlan]], now: int) -> Carry:
+def _carry(brand: Brand, told: Sequence[Carry], history: History, now: int) -> Carry:
     """The carry of the present day, from the last that is told, with the plans that the catalog had at the end of each day. A rollover that was
     switched on since then begins on that day. history: those plans, each with the instant from which on it was the catalog's.
     """
@@ -102,9 +111,7 @@ def _carry(brand: Brand, told: Sequence[Carry], history: Sequence[tuple[int, Bra
     return carry
 
 
-def _limits_then(
-    brand: Brand, history: Sequence[tuple[int, BrandPlan]], now: int
-) -> tuple[int, tuple[int | None, ...]] | None:
+def _limits_then(brand: Brand, history: History, now: int) -> tuple[int, tuple[int | None, ...]] | None:
     """The limits at the end of the day before, where they were others."""
     day = brand.zone.day_of(now) - 1
     ends = brand.zone.midnight_ms(day + 1)
@@ -117,7 +124,7 @@ def _begins(plan: BrandPlan, before: tuple[int, BrandPlan] | None) -> bool:
     return plan.rollover_cap is not None and (before is None or before[1].rollover_cap is None)
 
 
-def _ends_ms(history: Sequence[tuple[int, BrandPlan]], day: int) -> int:
+def _ends_ms(history: History, day: int) -> int:
     """When a day ended, by the last plan that was there by then: the text of a later one may not know it."""
     ends = ((at, Zone.parse(plan.zone).midnight_ms(day + 1)) for at, plan in reversed(history))
     return next(ms for at, ms in ends if at <= ms)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from engine.domain.brake import Trip
 from engine.domain.causes import BREAKER, FLIGHT, PACING
@@ -18,9 +17,6 @@ from tests.model.memory import Memory
 from tests.model.pacing import PPM
 from tests.model.plan import BUDGETS, OWN_BUDGETS, Brand, Campaign, begin_minute, pass_rate, reasons, retry_ms
 from tests.model.rollover import Carry
-
-if TYPE_CHECKING:
-    from tests.model.publishing import BrandPlan
 
 CLOCK_SLACK_MS: Final = 1000
 UNMARKED: Final = "unmarked"
@@ -92,8 +88,6 @@ class Shard:
         self.journal: list[Entry] = []
         self.restored: list[tuple[int, int, Carry]] = []
         """The carries that rebuilds calculated: number of the mark, brand, carry."""
-        self.catalog: defaultdict[int, list[tuple[int, BrandPlan]]] = defaultdict(list)
-        """Of each brand the catalog's plans, and the instant from which on each was there."""
         self.trips: tuple[Trip, ...] = ()
         """The breakers that the last `watching` saw open."""
 

@@ -36,6 +36,8 @@ class ReferenceModel:
         self.persisted: defaultdict[int, int] = defaultdict(int)
         """How many entries of each shard's journal PostgreSQL has."""
         self.ledger = Ledger()
+        self.catalog: defaultdict[int, list[tuple[int, BrandPlan]]] = defaultdict(list)
+        """Of each brand the catalog's plans, and the instant from which on each was there."""
 
     def shard(self, campaign_id: int) -> Shard:
         """The shard of a campaign."""
@@ -118,8 +120,7 @@ class ReferenceModel:
 
     def change(self, plan: BrandPlan, at: int) -> None:
         """The catalog has a plan of a brand from an instant on, whether or not it is published."""
-        shard = self.shards[shard_of(plan.brand_id)]
-        had = shard.catalog[plan.brand_id]
+        had = self.catalog[plan.brand_id]
         if not had or had[-1][1] != plan:
             had.append((at, plan))
 
@@ -166,7 +167,7 @@ class ReferenceModel:
             self._persist(number)
             of_shard = [brand for brand in brands if shard_of(brand.brand_id) == number]
             theirs = [c for c in campaigns if shard_of(brand_of(c.campaign_id)) == number]
-            rebuilding.rebuild(shard, of_shard, theirs, self.ledger, clock)
+            rebuilding.rebuild(shard, of_shard, theirs, self.catalog, self.ledger, clock)
 
 
 def _ready(size: int, call: Callable[[], list[Answer]]) -> list[Answer]:
