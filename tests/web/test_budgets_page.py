@@ -343,7 +343,7 @@ def test_the_page_works_without_a_script_and_fits_a_phone(brands: dict[str, int]
     page = opened("/?tab=attention", java_script_enabled=False, viewport={"width": 390, "height": 844})
     page.fill("#q", "delta")
     page.click("text=Filter")
-    assert page.locator("#budgets tbody tr").count() == 1
+    expect(page.locator("#budgets tbody tr")).to_have_count(1)
     assert "tab=attention" in page.url
     wide = opened("/", viewport={"width": 390, "height": 844})
     assert wide.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
