@@ -46,7 +46,7 @@ SIDEWAYS: Final = """() => [
     ...[...document.querySelectorAll("button, a[role=button], th, td, label, .chip")].filter(e => e.checkVisibility() && !e.closest('.visually-hidden') && getComputedStyle(e).overflowX !== "visible" && e.scrollWidth > e.clientWidth + 1)
         .map(e => "cut text: " + e.innerText.slice(0, 40)),
     ...(document.querySelectorAll("h1").length === 1 ? [] : ["it has not one h1"]),
-    ...(document.querySelector("main script, .toast script") ? ["a script of somebody's name"] : []),
+    ...(document.querySelector("main script:not([src]), .toast script") ? ["a script of somebody's name"] : []),
 ]"""
 
 
