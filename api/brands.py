@@ -15,13 +15,13 @@ from api.reading import KeyHeader, MatchHeader, reads
 from api.results import answer
 from api.routes import routes
 from api.versions import etag, expected
-from engine.cli.output import brand_document
 from engine.domain.money import parse_budget
 from engine.domain.pacing import Pacing, check_catch_up, check_pacing
 from engine.errors import Conflict, InvalidInput
 from engine.flows.catalog.manage import Changed
 from engine.ledger.listing import paused_brands
 from engine.ledger.records import BrandRecord
+from engine.views.documents import brand_document
 from engine.views.models import BrandView
 from web.budget_list import State, filtered, seen_lines
 from web.services import services

@@ -23,7 +23,6 @@ from api.reading import KeyHeader, MatchHeader, reads
 from api.results import answer
 from api.routes import routes
 from api.versions import etag, expected
-from engine.cli.output import campaign_document
 from engine.domain.brake import Brake, parse_per_minute
 from engine.domain.budget import CAMPAIGN_BUDGETS, OwnLimits
 from engine.domain.money import NO_LIMIT_WORD, parse_budget
@@ -33,6 +32,7 @@ from engine.flows.catalog.manage import Changed
 from engine.ledger.campaign_changes import PER_MINUTE
 from engine.ledger.listing import campaign_places
 from engine.ledger.records import CampaignRecord
+from engine.views.documents import campaign_document
 from engine.views.models import CampaignView
 from web.services import services
 

@@ -12,10 +12,8 @@ from engine.cli.forecast import forecast_of
 from engine.cli.group import Group
 from engine.cli.output import (
     SUM_COLUMNS,
-    brand_document,
     day_cells,
     day_columns,
-    day_document,
     money,
     note,
     note_if_not_live,
@@ -23,12 +21,12 @@ from engine.cli.output import (
     print_json,
     print_table,
     sum_cells,
-    sum_document,
 )
 from engine.cli.pacing import paced, pacing_changes, say_pacing
 from engine.domain.names import seen
 from engine.domain.pacing import ASAP, CATCH_UP
 from engine.domain.zone_text import UTC_NAME
+from engine.views.documents import brand_document, day_document, sum_document
 
 if TYPE_CHECKING:
     from datetime import datetime

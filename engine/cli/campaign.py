@@ -9,12 +9,13 @@ import click
 
 from engine.cli.app import App, own_id, pass_app
 from engine.cli.group import Group
-from engine.cli.output import campaign_document, money, note, note_if_not_live, print_fields, print_json, print_table
+from engine.cli.output import money, note, note_if_not_live, print_fields, print_json, print_table
 from engine.cli.pacing import paced, pacing_changes, say_pacing
 from engine.domain.brake import Brake, parse_per_minute, per_minute_text
 from engine.domain.budget import CAMPAIGN_BUDGETS, Budget, OwnLimits
 from engine.domain.names import seen
 from engine.domain.pacing import ASAP, CATCH_UP
+from engine.views.documents import campaign_document
 
 if TYPE_CHECKING:
     from engine.flows.catalog.manage import Changed

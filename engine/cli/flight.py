@@ -8,8 +8,9 @@ import click
 
 from engine.cli.app import App, pass_app
 from engine.cli.group import Group
-from engine.cli.output import flight_document, money, note, note_if_not_live, print_json, print_table
+from engine.cli.output import money, note, note_if_not_live, print_json, print_table
 from engine.domain.ids import brand_of
+from engine.views.documents import flight_document
 
 if TYPE_CHECKING:
     from engine.flows.catalog.manage import Changed

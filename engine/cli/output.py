@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from engine.domain.budget import CAMPAIGN_BUDGETS
-from engine.domain.flights import instant_text
-from engine.domain.money import format_micros, format_optional
+from engine.domain.money import format_micros
 from engine.domain.names import seen
 
 if TYPE_CHECKING:
@@ -22,9 +20,7 @@ if TYPE_CHECKING:
 
     from engine.ledger.reports import BrandDay, BrandHour
     from engine.live.replies import SpendResult
-    from engine.views.models import BrandView, CampaignView, FlightView
     from engine.views.overview import Overview
-    from engine.views.pacing import PacingView
 
 NO_LIMIT: Final = "no limit"
 LINES_SHOWN: Final = 20
@@ -88,111 +84,9 @@ def money(micros: int | None) -> str:
     return NO_LIMIT if micros is None else format_micros(micros)
 
 
-def campaign_document(view: CampaignView) -> dict[str, Any]:
-    """The JSON document of a campaign."""
-    return {
-        "id": view.id,
-        "external_id": view.external_id,
-        "brand_id": view.brand_id,
-        "name": view.name,
-        "status": view.status,
-        "reasons": list(view.reasons),
-        "schedule": view.schedule.to_json(),
-        "daily_spend": format_micros(view.daily_spend),
-        "monthly_spend": format_micros(view.monthly_spend),
-        **{
-            f"{kind.name}_budget": format_optional(budget.limit)
-            for kind, budget in zip(CAMPAIGN_BUDGETS, view.budgets, strict=True)
-        },
-        **_pacing_document(view.pacing),
-        "lifetime_spend": format_micros(view.budgets[-1].spent) if view.budgets[-1].limit is not None else None,
-        "flight": None if view.flight is None else flight_document(view.flight),
-        "rate_limit": format_optional(view.brake.limit),
-        "breaker": _breaker_document(view),
-    }
-
-
-def _breaker_document(view: CampaignView) -> dict[str, Any] | None:
-    """A campaign's breaker; None where it has none and none is open. limit: an amount a minute."""
-    if view.brake.breaker is None and not view.broken:
-        return None
-    return {
-        "limit": format_optional(view.brake.breaker),
-        "open": view.broken,
-        "open_since": None if view.broken_ms is None else instant_text(view.broken_ms),
-        "spend": format_micros(view.minute_spend),
-    }
-
-
-def flight_document(flight: FlightView) -> dict[str, Any]:
-    """A flight as the contract shapes it."""
-    return {
-        "no": flight.no,
-        "starts_at": instant_text(flight.starts_ms),
-        "ends_at": instant_text(flight.ends_ms),
-        "budget": format_optional(flight.budget),
-        "spend": format_micros(flight.spend),
-        "left": format_optional(flight.left),
-        "carries_on": flight.carries,
-        "spread": flight.spread,
-        "today_budget": format_optional(flight.today),
-        "state": flight.state,
-    }
-
-
-def brand_document(view: BrandView) -> dict[str, Any]:
-    """The JSON document of a brand, with those of its campaigns."""
-    return {
-        "id": view.id,
-        "external_id": view.external_id,
-        "name": view.name,
-        "daily_budget": format_optional(view.planned_budget),
-        "monthly_budget": format_optional(view.monthly_budget),
-        "rollover_cap": format_optional(view.rollover_cap),
-        "carried": format_micros(view.carried),
-        "daily_spend": format_micros(view.daily_spend),
-        "monthly_spend": format_micros(view.monthly_spend),
-        "daily_remaining": format_optional(view.daily_remaining),
-        "monthly_remaining": format_optional(view.monthly_remaining),
-        "time_zone": view.time_zone,
-        **_pacing_document(view.pacing),
-        "active_campaigns": view.active_campaigns,
-        "campaigns": [campaign_document(campaign) for campaign in view.campaign_views],
-    }
-
-
-def _pacing_document(view: PacingView | None) -> dict[str, Any]:
-    """The pacing of a brand's daily budget, or of a campaign's own, and what is due of it by now."""
-    return {
-        "pacing": view.pacing.mode if view else None,
-        "catch_up": view.pacing.catch_up if view else None,
-        "due_now": format_optional(view.due) if view else None,
-        "pass_rate": view.pass_rate if view else 1.0,
-    }
-
-
-def sum_document(line: BrandDay | BrandHour) -> dict[str, Any]:
-    """The JSON document of the spend of a day or an hour."""
-    return {"spend": format_micros(line.spend_micros), "spends": line.spends}
-
-
 def sum_cells(line: BrandDay | BrandHour) -> tuple[str, str]:
     """The cells of the same in a table, under `SUM_COLUMNS`."""
     return money(line.spend_micros), f"{line.spends:,}"
-
-
-def day_document(line: BrandDay) -> dict[str, Any]:
-    """The JSON document of a day: its spend; late, what of it occurred on an earlier day than it was reported; and what was backfilled
-    beside it.
-    """
-    return {
-        "day": line.day.isoformat(),
-        **sum_document(line),
-        "late": format_micros(line.late_micros),
-        "late_spends": line.late_spends,
-        "backfilled": format_micros(line.backfilled_micros),
-        "backfilled_spends": line.backfilled_spends,
-    }
 
 
 def day_columns(lines: Sequence[BrandDay]) -> tuple[str, ...]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy import text
 
-from engine.cli.output import campaign_document
 from engine.domain.causes import OTHER
+from engine.views.documents import campaign_document
 from engine.wiring import System
 from tests.later_release import NEW_NAME, later_release
 from tests.web.conftest import Visitor, spend_now
