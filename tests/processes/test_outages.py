@@ -61,6 +61,7 @@ def test_postgresql_stopped_under_load_the_spends_go_on_and_are_written_down_aft
     assert len(worker.remarks) < 20, worker.said
 
 
+@pytest.mark.long
 def test_a_worker_started_before_postgresql_waits_and_one_stopped_while_it_is_away_ends_soon(own: Own) -> None:
     until_ready = own.processes.start("worker", "--queue", "persist")
     campaigns = loaded(own)
@@ -115,7 +116,8 @@ def test_redis_stopped_and_restarted_under_load(own: Own, how: str) -> None:
     client.close()
 
 
-@pytest.mark.parametrize("times", [1, pytest.param(2, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("times", [1, 2])
 def test_rqs_redis_stopped_and_restarted_worker_and_scheduler_wait_and_go_on(own: Own, times: int) -> None:
     worker = own.processes.start("worker", "--queue", "persist")
     jobs = own.processes.start("worker", "--queue", "jobs")
