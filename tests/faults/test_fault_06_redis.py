@@ -205,6 +205,7 @@ def test_fault_06_redis_killed_again_and_again_under_load(
     )
 
 
+@pytest.mark.long
 def test_fault_06_an_old_snapshot_restored_is_found_by_n_and_everything_persisted_is_there(
     own: Own, tmp_path: Path, figures: Callable[[Figures], None]
 ) -> None:

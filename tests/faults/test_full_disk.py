@@ -48,6 +48,7 @@ def told_of_long_files(own: Own) -> None:
     back(own.hot)
 
 
+@pytest.mark.long
 def test_a_redis_whose_disk_is_full_takes_no_spend_and_a_spend_sent_again_later_counts_once(
     own: Own,
 ) -> None:

@@ -142,6 +142,7 @@ def test_a_closed_total_that_is_wrong_is_still_found_when_its_rows_are_gone(old:
     assert "(+9)" in found[0] and "(-7)" in found[1]
 
 
+@pytest.mark.long
 def test_a_rebuild_of_an_emptied_redis_gives_the_same_figures_after_the_drop(old: System) -> None:
     before = old.live.read_brand(BRAND, 2)
     drop(old)
@@ -243,6 +244,7 @@ def fuse(clock: System) -> Iterator[list[int]]:
         event.remove(clock.db, name, count)
 
 
+@pytest.mark.long
 def test_a_drop_killed_at_any_line_loses_and_doubles_nothing(old: System, fuse: list[int]) -> None:
     log = whole_log(old)
     kills = 0
@@ -263,6 +265,7 @@ def test_a_drop_killed_at_any_line_loses_and_doubles_nothing(old: System, fuse: 
     assert wrong(old) == []
 
 
+@pytest.mark.long
 def test_drops_and_persist_at_once_drop_each_day_once(old: System) -> None:
     log = whole_log(old)
     dropped: list[date] = []

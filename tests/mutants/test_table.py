@@ -12,6 +12,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
+import pytest
 import redis
 
 from engine.live.scripts import NAMES, assemble
@@ -104,6 +105,7 @@ def test_passes(): pass
 """
 
 
+@pytest.mark.long
 def test_only_an_assertion_kills(tmp_path: Path) -> None:
     (tmp_path / "tests").mkdir()
     (tmp_path / "tests" / "test_it.py").write_text(TESTS)

@@ -158,7 +158,14 @@ def test_rqs_redis_stopped_and_restarted_worker_and_scheduler_wait_and_go_on(own
     plain.close()
 
 
-@pytest.mark.parametrize("args", [("worker", "--queue", "persist"), ("worker", "--queue", "jobs"), ("scheduler",)])
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("worker", "--queue", "persist"),
+        pytest.param(("worker", "--queue", "jobs"), marks=pytest.mark.long),
+        ("scheduler",),
+    ],
+)
 def test_what_waits_for_rqs_redis_ends_at_a_signal(processes: Processes, system: System, args: tuple[str, ...]) -> None:
     processes.environment = {**processes.environment, "JOBS_REDIS_URL": "redis://127.0.0.1:1/0"}
     waiting = processes.start(*args)
@@ -167,6 +174,7 @@ def test_what_waits_for_rqs_redis_ends_at_a_signal(processes: Processes, system:
     assert (waiting.process.returncode, "Traceback" in waiting.said) == (0, False)
 
 
+@pytest.mark.long
 def test_a_worker_in_the_middle_of_a_job_ends_at_a_signal_while_rqs_redis_is_away(own: Own) -> None:
     worker = own.processes.start("worker", "--queue", "persist")
     loaded(own)
