@@ -45,6 +45,14 @@ TABLE: Final[dict[str, Needs]] = {
     "campaigns.resume_campaign": "write",
     "campaigns.archive_campaign": "write",
     "campaigns.unarchive_campaign": "write",
+    "reports.brand_days": "read",
+    "reports.brand_hours": "read",
+    "reports.brand_minutes": "read",
+    "reports.brand_forecast": "read",
+    "reports.campaign_days": "read",
+    "reports.campaign_hours": "read",
+    "reports.campaign_minutes": "read",
+    "reports.campaign_forecast": "read",
 }
 
 

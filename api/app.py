@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from flask_openapi.openapi import OpenAPI
 from werkzeug.routing import IntegerConverter
 
-from api import brands, campaigns, docs, guard, health, problems, spending
+from api import brands, campaigns, docs, guard, health, problems, reports, spending
 from api.known import KnownTokens
 from engine.client.sharing import SharedSpends
 from engine.client.sync import BudgetClient
@@ -52,7 +52,7 @@ def create_api(system: System, client: BudgetClient | None = None) -> OpenAPI:
     problems.install(app)
     for module in (health, docs):
         app.register_blueprint(module.blueprint)
-    for routes in (spending, brands, campaigns):
+    for routes in (spending, brands, campaigns, reports):
         app.register_api(routes.blueprint)
     return app
 

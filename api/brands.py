@@ -17,17 +17,18 @@ from api.routes import routes
 from api.versions import etag, expected
 from engine.domain.money import parse_budget
 from engine.domain.pacing import Pacing, check_catch_up, check_pacing
-from engine.errors import Conflict, InvalidInput
+from engine.errors import Conflict, InvalidInput, ServerAway
 from engine.flows.catalog.manage import Changed
+from engine.ledger.hourly import Owner
 from engine.ledger.listing import paused_brands
 from engine.ledger.records import BrandRecord
-from engine.views.documents import brand_document
+from engine.views.documents import brand_document, forecast_document
 from engine.views.models import BrandView
 from web.budget_list import State, filtered, seen_lines
 from web.services import services
 
 blueprint = routes("brands", __name__)
-BUDGETS: Final = ("daily_budget", "monthly_budget")
+BUDGETS: Final = ("daily_budget", "monthly_budget", "rollover_cap")
 
 
 @blueprint.get("/brands", responses={200: BrandsOut})
@@ -57,9 +58,10 @@ def create_brand(body: BrandIn, header: KeyHeader) -> Response:
     """Create a brand. A token that sees some brands only makes none."""
     if access.token().brands is not None:
         raise access.OutOfScope("this token sees some brands only, and so makes no new one")
-    daily, monthly = (parse_budget(getattr(body, name), name) for name in BUDGETS)
+    daily, monthly, cap = (parse_budget(getattr(body, name), name) for name in BUDGETS)
     pacing = Pacing(check_pacing(body.pacing), check_catch_up(body.catch_up))
-    made = services().manage.create_brand(body.name, daily, monthly, body.external_id, g.actor, pacing, body.time_zone)
+    wanted = (body.name, daily, monthly, body.external_id)
+    made = services().manage.create_brand(*wanted, g.actor, pacing, body.time_zone, cap)
     return _changed(made, 201)
 
 
@@ -67,7 +69,8 @@ def create_brand(body: BrandIn, header: KeyHeader) -> Response:
 @reads
 def brand(path: BrandPath) -> Response:
     """Read a brand with its figures of now. ETag is its version."""
-    return _told(access.check_brand(path.brand_id))
+    brand_id = access.check_brand(path.brand_id)
+    return _told(brand_id, forecast=_heading(brand_id))
 
 
 @blueprint.patch("/brands/<int:brand_id>", responses={200: BrandOut})
@@ -155,10 +158,20 @@ def document(view: BrandView, paused: bool) -> dict[str, Any]:
     return {**told, "version": view.version, "archived": view.archived, "paused": paused}
 
 
-def _told(brand_id: int, status: int = 200) -> Response:
+def _told(brand_id: int, status: int = 200, **more: Any) -> Response:
     view = services().overview.brand(brand_id)
     paused = bool(paused_brands(services().db, [brand_id]))
-    return answer(document(view, paused), status, etag(view.version))
+    return answer({**document(view, paused), **more}, status, etag(view.version))
+
+
+def _heading(brand_id: int) -> dict[str, Any] | None:
+    """A brand's forecast, up to a minute old; None where nothing is forecast."""
+    owner = Owner("brand", brand_id)
+    try:
+        found = services().courses.heading(owner)
+    except ServerAway:  # of Redis: the rest of the brand is the log's
+        return None
+    return None if isinstance(found, str) else forecast_document(owner, found)
 
 
 def _changed(changed: Changed[BrandRecord], status: int = 200) -> Response:

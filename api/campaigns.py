@@ -16,6 +16,7 @@ from api.catalog_models import (
     CampaignsOut,
     CampaignsQuery,
     NewName,
+    Reason,
 )
 from api.keyed import keyed
 from api.lists import packed, page, place_of
@@ -108,17 +109,17 @@ def change_campaign(path: CampaignPath, body: CampaignChange, header: MatchHeade
 @blueprint.post("/campaigns/<int:campaign_id>/pause", responses={200: CampaignOut})
 @reads
 @keyed
-def pause_campaign(path: CampaignPath, header: KeyHeader) -> Response:
+def pause_campaign(path: CampaignPath, body: Reason, header: KeyHeader) -> Response:
     """Switch a campaign off. No job switches it on again."""
-    return _changed(services().manage.pause_campaign(access.check_campaign(path.campaign_id), g.actor))
+    return _changed(services().manage.pause_campaign(access.check_campaign(path.campaign_id), g.actor, body.reason))
 
 
 @blueprint.post("/campaigns/<int:campaign_id>/resume", responses={200: CampaignOut})
 @reads
 @keyed
-def resume_campaign(path: CampaignPath, header: KeyHeader) -> Response:
+def resume_campaign(path: CampaignPath, body: Reason, header: KeyHeader) -> Response:
     """Switch a campaign on again, and close its breaker."""
-    return _changed(services().manage.resume_campaign(access.check_campaign(path.campaign_id), g.actor))
+    return _changed(services().manage.resume_campaign(access.check_campaign(path.campaign_id), g.actor, body.reason))
 
 
 @blueprint.post("/campaigns/<int:campaign_id>/archive", responses={200: CampaignOut})

@@ -16,6 +16,10 @@ PerMinute = Annotated[str | None, Field(description='An amount a minute, such as
 Name = Annotated[str, Field(min_length=1, max_length=400)]
 Pacing = Annotated[str, Field(max_length=60, description="asap, even, ahead, traffic or custom:NAME")]
 CatchUp = Annotated[str, Field(max_length=20, description="Percent from 100 to 99999, asap or spread")]
+Rollover = Annotated[
+    str | None,
+    Field(description="The most that a day carries into the next of what it left; null is no rollover", max_length=90),
+]
 Schedule = Annotated[Any, Field(description="When it may run: a window, a list of windows, or null for always")]
 
 
@@ -26,6 +30,7 @@ class BrandIn(Body):
     external_id: TextId | None = None
     daily_budget: Budget = None
     monthly_budget: Budget = None
+    rollover_cap: Rollover = None
     time_zone: str | None = Field(None, max_length=64, description="Such as Europe/Berlin; null is UTC")
     pacing: Pacing = "asap"
     catch_up: CatchUp = "300"
@@ -38,7 +43,8 @@ class BrandChange(Body):
     external_id: TextId | None = None
     daily_budget: Budget = None
     monthly_budget: Budget = None
-    time_zone: str | None = Field(None, max_length=64)
+    rollover_cap: Rollover = None
+    time_zone: str | None = Field(None, max_length=64, description="It holds from the brand's next midnight on")
     pacing: Pacing | None = None
     catch_up: CatchUp | None = None
 
@@ -121,6 +127,30 @@ class CampaignsQuery(PageQuery):
     sort: str = Field("id", pattern="^-?(id|name)$")
 
 
+class FlightOut(Answer):
+    """A flight with its figures. Amounts are decimal strings, instants UTC."""
+
+    no: int
+    starts_at: str
+    ends_at: str
+    budget: str | None
+    spend: str
+    left: str | None
+    carries_on: bool
+    spread: str
+    today_budget: str | None
+    state: str
+
+
+class BreakerOut(Answer):
+    """A campaign's breaker. limit, spend: an amount a minute, and that of this one."""
+
+    limit: str | None
+    open: bool
+    open_since: str | None
+    spend: str
+
+
 class BrandOut(Answer):
     """A brand with its figures. Amounts are decimal strings, null is no limit."""
 
@@ -144,6 +174,7 @@ class BrandOut(Answer):
     due_now: str | None
     pass_rate: float
     active_campaigns: int
+    forecast: Any = Field(None, description="Of one brand alone, as GET /brands/{brand_id}/forecast answers it")
 
 
 class CampaignOut(Answer):
@@ -163,6 +194,14 @@ class CampaignOut(Answer):
     daily_budget: str | None
     monthly_budget: str | None
     lifetime_budget: str | None
+    lifetime_spend: str | None = Field(description="Counted where it has a lifetime budget")
+    pacing: str | None
+    catch_up: str | None
+    due_now: str | None
+    pass_rate: float
+    flight: FlightOut | None = Field(description="The present one, or the next")
+    rate_limit: str | None = Field(description="An amount a minute")
+    breaker: BreakerOut | None
 
 
 class BrandsOut(Answer):

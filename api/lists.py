@@ -14,6 +14,7 @@ from api.reading import Query
 from engine.errors import InvalidInput
 
 MOST: Final = 200
+LARGEST: Final = 2**63 - 1
 Row = TypeVar("Row")
 
 
@@ -35,7 +36,7 @@ def place_of(cursor: str | None, asked: Sequence[Any], kinds: Sequence[type]) ->
         return None
     try:
         given, place = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        fits = given == list(asked) and [type(each) for each in place] == list(kinds)
+        fits = given == list(asked) and [type(each) for each in place] == list(kinds) and all(map(_is_stored, place))
     except (binascii.Error, ValueError, TypeError, RecursionError):
         fits, place = False, None
     if not fits:
@@ -43,6 +44,11 @@ def place_of(cursor: str | None, asked: Sequence[Any], kinds: Sequence[type]) ->
             "cursor is not of this list: take `next` of its page before, with the same filters and sort", "cursor"
         )
     return list(place)
+
+
+def _is_stored(value: int | str) -> bool:
+    """Whether PostgreSQL can have this number or text in a row. Raises ValueError for half of a surrogate pair."""
+    return 0 <= value <= LARGEST if isinstance(value, int) else b"\0" not in value.encode()
 
 
 def page(items: list[dict[str, Any]], cursor: str | None) -> dict[str, Any]:

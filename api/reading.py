@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from api.problems import Malformed, WrongType
 from engine.domain.ids import TEXT_ID, check_text_id
-from engine.errors import InvalidInput, NotFound
+from engine.errors import InvalidInput, NotFound, shown
 
 View = TypeVar("View", bound=Callable[..., ResponseReturnValue])
 ModelT = TypeVar("ModelT", bound=BaseModel)
@@ -106,6 +106,8 @@ def query_as(model: type[ModelT]) -> ModelT:
     for name, values in request.args.lists():
         if len(values) > 1:
             raise InvalidInput(f"{name[:40]} is given {len(values)} times: give it once", name[:40])
+        if "\0" in values[0]:
+            raise InvalidInput(f"{name[:40]} {shown(values[0])} has a NUL: take it out", name[:40])
     return model.model_validate(request.args.to_dict())
 
 

@@ -58,8 +58,16 @@ class _Disconnected(Exception):
 class Door:
     """An ASGI application in front of a WSGI one."""
 
-    def __init__(self, app: Wsgi, body_s: float = BODY_S, bodies: int = BODIES) -> None:
+    def __init__(
+        self,
+        app: Wsgi,
+        body_s: float = BODY_S,
+        bodies: int = BODIES,
+        may_upload: Callable[[str], bool] = lambda _: False,
+    ) -> None:
+        """may_upload: whether whoever sends this Cookie header may send a file."""
         self._app = app
+        self._may_upload = may_upload
         self._body_s = body_s
         self._free_bodies = bodies
         self._scrapes = _SCRAPES + _SCRAPES_WAITING
@@ -149,7 +157,7 @@ class Door:
         given = dict(headers)
         if "content-length" not in given and "transfer-encoding" not in given:
             return b""
-        file = upload and _COOKIE in given.get("cookie", "")
+        file = upload and self._may_upload(given.get("cookie", ""))
         most = imports.MOST_BODY if file else self.most(given)
         length = given.get("content-length", "")
         if length.isascii() and length.isdigit() and (len(length) > 9 or int(length) > most):

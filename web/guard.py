@@ -12,6 +12,9 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from flask import Flask, Request, Response, abort, current_app, g, redirect, request, session, url_for
+from flask.sessions import SecureCookieSessionInterface
+from itsdangerous import BadSignature
+from werkzeug.http import parse_cookie
 from werkzeug.wrappers import Response as BaseResponse
 
 from engine.domain.people import Person
@@ -107,6 +110,24 @@ def has_session() -> bool:
         return session_now() is not None
     except Unknown:
         return False
+
+
+def may_upload(app: Flask, cookie: str) -> bool:
+    """Whether a Cookie header has a session that a login began here; of a page without a login, any session that began here.
+
+    It waits for nothing. A session that has ended since is refused when its request is answered.
+    """
+    signer = SecureCookieSessionInterface().get_signing_serializer(app)
+    assert signer is not None
+    try:
+        kept = signer.loads(
+            parse_cookie(cookie).get(app.config["SESSION_COOKIE_NAME"], ""),
+            max_age=int(app.permanent_session_lifetime.total_seconds()),
+        )
+    except BadSignature:
+        return False
+    of: LoginNeed = app.extensions["login_need"]
+    return isinstance(kept, dict) and ("token" in kept or not of.now(look=False))
 
 
 def is_htmx() -> bool:

@@ -19,6 +19,7 @@ from engine.ledger.operations import Item, OperationRecord
 from web import messages
 from web.access import may, person
 from web.formats import count
+from web.guard import local_path
 from web.operation_words import effect
 from web.query import whole_number
 from web.services import services
@@ -146,6 +147,5 @@ def _brands(*lists: Sequence[Item]) -> dict[int, str]:
 def _page_before() -> str:
     """The page of this console from which the request came, else the board."""
     asked = urlsplit(request.referrer or "")
-    if asked.netloc == request.host and asked.path and not asked.path.startswith("//"):
-        return f"{asked.path}?{asked.query}" if asked.query else asked.path
-    return url_for("budgets.budgets")
+    path = local_path(f"{asked.path}?{asked.query}" if asked.query else asked.path)
+    return path if path and asked.netloc == request.host else url_for("budgets.budgets")

@@ -27,7 +27,7 @@ from engine.settings import Settings
 from web import oidc
 from web.door import Door
 from web.gate import Gate
-from web.guard import is_loopback
+from web.guard import is_loopback, may_upload
 
 if TYPE_CHECKING:
     from engine.wiring import System
@@ -124,7 +124,7 @@ def _load(settings: Settings, parent: int) -> Any:
     # Checks all servers in a thread, so that /readyz has a result at once even if a server hangs.
     system.overview.parts.board.keep_asking()
     system.budget_board.prepare()
-    return Door(Gate(app.wsgi_app))
+    return Door(Gate(app.wsgi_app), may_upload=partial(may_upload, app))
 
 
 def watch_parent(parent: int) -> None:

@@ -10,12 +10,9 @@ from engine.cli.app import App, pass_app
 from engine.cli.group import Command
 from engine.cli.output import money, note_if_not_live, print_fields, print_json
 from engine.cli.owner import owner_of
-from engine.domain.money import format_micros
-from engine.domain.periods import at_ms
 
 if TYPE_CHECKING:
-    from engine.domain.forecast import Band, Forecast
-    from engine.ledger.hourly import Owner
+    from engine.domain.forecast import Band
 
 
 @click.command(cls=Command)
@@ -26,6 +23,8 @@ def forecast(app: App, owner: str) -> None:
 
     By the hours of the last 28 days; 7 with spend are needed. On about eight of ten days the sum is within the band.
     """
+    from engine.views.documents import forecast_document
+
     wanted = owner_of(app, owner)
     found = app.system.forecasts.of(wanted)
     local = app.system.catalog.brand(wanted.brand_id).zones.local(found.now_ms)
@@ -45,36 +44,17 @@ def forecast(app: App, owner: str) -> None:
     print_fields(fields)
 
 
-def forecast_document(owner: Owner, found: Forecast) -> dict[str, Any]:
-    """A forecast as JSON; amounts are decimal strings, instants UTC."""
-    return {
-        f"{owner.kind}_id": owner.id,
-        "at": at_ms(found.now_ms).isoformat().replace("+00:00", "Z"),
-        "day": _document(found.day),
-        "month": _document(found.month),
-        "runs_out_at": None
-        if found.runs_out_ms is None
-        else at_ms(found.runs_out_ms).isoformat().replace("+00:00", "Z"),
-        "usual_part_by_now": f"{found.part / 1_000_000:.6f}",
-        "rule": found.rule,
-        "days": found.days,
-    }
-
-
 def forecast_of(app: App, brand_id: int) -> dict[str, Any] | None:
     """The forecast of a brand as JSON; None where it has too little history."""
     from engine.errors import TooLittleHistory
     from engine.ledger.hourly import Owner
+    from engine.views.documents import forecast_document
 
     owner = Owner("brand", brand_id)
     try:
         return forecast_document(owner, app.system.forecasts.of(owner))
     except TooLittleHistory:
         return None
-
-
-def _document(band: Band) -> dict[str, str]:
-    return {name: format_micros(getattr(band, name)) for name in ("expected", "low", "high")}
 
 
 def _band(band: Band) -> str:

@@ -26,6 +26,8 @@ from engine.domain.zones import check_zone
 from engine.errors import InvalidInput, shown
 
 MOST_BYTES: Final = 10 * 1024 * 1024
+MOST_LINES: Final = 5 * MOST_ROWS
+"""Blank ones too, and those inside of cells: reading ten million of them would keep the page busy for a minute."""
 BRAND, CAMPAIGN = "brand", "campaign"
 ALWAYS: Final = "always"
 COLUMNS: Final = (
@@ -218,6 +220,8 @@ def _text_of(data: bytes) -> str:
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise InvalidInput(f"file has a NUL on line {line}, so it is no text: save it as CSV in UTF-8", "file")
+    if max(text.count("\n"), text.count("\r")) > MOST_LINES:
+        raise InvalidInput(f"file has more than {MOST_LINES} lines, blank ones too: split it", "file")
     if not text.strip():
         raise InvalidInput("file is empty: give a table, such as the export", "file")
     return text

@@ -7,7 +7,7 @@ import json
 import secrets
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -25,6 +25,8 @@ LONGEST_URL: Final = 1000
 MOST_ANSWER: Final = 500
 """Characters of an answer that the delivery log keeps."""
 _NAT64: Final = bytes.fromhex("0064ff9b0000000000000000")
+_GIVEN_OUT: Final = IPv6Network("2000::/3")
+"""The part of IPv6 that is given out to the Internet. `ipaddress` calls the rest global too, but for what it has a row of its own."""
 
 
 def check_url(value: str) -> str:
@@ -58,7 +60,8 @@ def rest_after(tries: int) -> timedelta:
 def is_public(address: str) -> bool:
     """Whether an IP address is one of the Internet: not private, loopback, link-local, reserved or multicast, also where it wraps another."""
     found = ip_address(address.split("%", maxsplit=1)[0])
-    return all(each.is_global and not each.is_multicast for each in (found, *_wrapped(found)))
+    within = isinstance(found, IPv4Address) or found in _GIVEN_OUT or found.packed[:12] == _NAT64
+    return within and all(each.is_global and not each.is_multicast for each in (found, *_wrapped(found)))
 
 
 def _wrapped(address: IPv4Address | IPv6Address) -> tuple[IPv4Address, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, Row, text
@@ -13,7 +14,8 @@ _LONGEST: Final = 200
 """Characters that are kept of a wrong value."""
 _A_STATEMENT: Final = 1000
 _ADD: Final = text(
-    "INSERT INTO operation_wrong (operation_id, line, field, value, why) VALUES (:id, :line, :field, :value, :why)"
+    "INSERT INTO operation_wrong (operation_id, line, field, value, why) SELECT :id, * FROM unnest("
+    "CAST(:lines AS int[]), CAST(:fields AS text[]), CAST(:values AS text[]), CAST(:whys AS text[]))"
 )
 _MADE: Final = text(
     "UPDATE operation_item SET entity_id = :entity_id, brand_id = :brand_id WHERE operation_id = :id AND no = :no"
@@ -22,12 +24,11 @@ _MADE: Final = text(
 
 def add_wrong(connection: Connection, operation_id: int, wrong: Iterable[tuple[int, str, str, str]]) -> None:
     """Keeps the wrong lines of an import: line, field, value, why."""
-    rows = [
-        {"id": operation_id, "line": line, "field": name, "value": value[:_LONGEST], "why": why}
-        for line, name, value, why in wrong
-    ]
-    for start in range(0, len(rows), _A_STATEMENT):
-        connection.execute(_ADD, rows[start : start + _A_STATEMENT])
+    rows = iter(wrong)
+    while part := list(islice(rows, _A_STATEMENT)):
+        lines, names, values, whys = map(list, zip(*part, strict=True))
+        given = {"lines": lines, "fields": names, "values": [value[:_LONGEST] for value in values], "whys": whys}
+        connection.execute(_ADD, {"id": operation_id, **given})
 
 
 def note_made(connection: Connection, operation_id: int, no: int, made: BrandRecord | CampaignRecord) -> None:

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any
 from engine.domain.budget import CAMPAIGN_BUDGETS
 from engine.domain.flights import instant_text
 from engine.domain.money import format_micros, format_optional
+from engine.domain.periods import at_ms
 
 if TYPE_CHECKING:
+    from engine.domain.forecast import Band, Forecast
+    from engine.ledger.hourly import Owner
     from engine.ledger.reports import BrandDay, BrandHour
     from engine.views.models import BrandView, CampaignView, FlightView
     from engine.views.pacing import PacingView
@@ -116,3 +119,23 @@ def _pacing_document(view: PacingView | None) -> dict[str, Any]:
         "due_now": format_optional(view.due) if view else None,
         "pass_rate": view.pass_rate if view else 1.0,
     }
+
+
+def forecast_document(owner: Owner, found: Forecast) -> dict[str, Any]:
+    """A forecast as JSON; amounts are decimal strings, instants UTC."""
+    return {
+        f"{owner.kind}_id": owner.id,
+        "at": at_ms(found.now_ms).isoformat().replace("+00:00", "Z"),
+        "day": _band_document(found.day),
+        "month": _band_document(found.month),
+        "runs_out_at": None
+        if found.runs_out_ms is None
+        else at_ms(found.runs_out_ms).isoformat().replace("+00:00", "Z"),
+        "usual_part_by_now": f"{found.part / 1_000_000:.6f}",
+        "rule": found.rule,
+        "days": found.days,
+    }
+
+
+def _band_document(band: Band) -> dict[str, str]:
+    return {name: format_micros(getattr(band, name)) for name in ("expected", "low", "high")}

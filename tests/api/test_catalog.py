@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from typing import Any
 
 import pytest
@@ -153,3 +155,20 @@ def test_a_list_comes_in_pages_without_a_row_twice_or_missing(ready: System, cal
     for wrong, field in (("cursor=%%%", "cursor"), ("limit=0", "limit"), ("sort=colour", "sort"), ("colour=1", "colour"), ("limit=1&limit=2", "limit")):  # fmt: skip
         told = reader.get(f"/brands?{wrong}")
         assert (told.status, told.document["field"]) == (422, field), told.document
+
+
+def cursor_of(place: list[Any], asked: list[Any]) -> str:
+    """A cursor that nobody was given."""
+    return base64.urlsafe_b64encode(json.dumps([asked, place]).encode()).decode().rstrip("=")
+
+
+@pytest.mark.parametrize("sort", ["id", "-id", "name", "-name"])
+def test_a_forged_cursor_and_a_nul_are_refused_before_postgresql_gets_them(calls: Calls, sort: str) -> None:
+    reader, asked = calls("read"), [None, "", "", False, sort]
+    for place in (["a", 2**63], ["a", -1], ["a", 10**60], ["\0", 1], ["a\0b", 1], ["\ud800", 1]):
+        told = reader.get(f"/campaigns?sort={sort}&cursor={cursor_of(place, asked)}")
+        assert (told.status, told.document["field"]) == (422, "cursor"), (place, told)
+    assert reader.get(f"/campaigns?sort={sort}&cursor={cursor_of(['a', 2**63 - 1], asked)}").status == 200
+    for path in ("/campaigns", "/brands"):
+        told = reader.get(f"{path}?sort={sort if 'name' in sort else 'name'}&q=a%00b")
+        assert (told.status, told.document["field"]) == (422, "q"), told

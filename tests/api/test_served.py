@@ -73,7 +73,8 @@ def test_the_examples_of_the_document_do_what_it_says(ready: System, served: Ser
     made = tokens.create(ready.db, "test", "bidder", ["spend", "read", "write"], None)
     text = (ROOT / "docs" / "http-api.md").read_text(encoding="utf-8")
     blocks = [block for block in re.findall(r"^```sh\n(.*?)^```$", text, re.M | re.S) if "curl" in block]
-    environ = {**os.environ, "API": f"http://127.0.0.1:{served[1]}", "TOKEN": made.secret, "CAMPAIGN": str(campaign)}
+    ids = {"CAMPAIGN": str(campaign), "BRAND": str(brand)}
+    environ = {**os.environ, "API": f"http://127.0.0.1:{served[1]}", "TOKEN": made.secret, **ids}
     said = []
     for block in blocks:
         # One answer a line: they end without one.
@@ -85,7 +86,11 @@ def test_the_examples_of_the_document_do_what_it_says(ready: System, served: Ser
     (shown,) = re.findall(r"^```json\n(.*?)^```$", text, re.M | re.S)
     assert said[0].keys() == json.loads(shown).keys() and said[0]["outcome"] == "accepted"
     assert [one["outcome"] for one in said[2:5]] == ["accepted", "settled", "refunded"]
-    assert [one["name"] for one in said[-1]["items"]] == ["Aurora"]
+    (listed,) = [one["items"] for one in said if one.get("items") and "daily_budget" in one["items"][0]]
+    assert [one["name"] for one in listed] == ["Aurora"]
+    assert [one["rollover_cap"] for one in said if "rollover_cap" in one][-1] == "25.000000"
+    (days,) = [one["items"] for one in said if one.get("items") and "backfilled" in one["items"][0]]
+    assert len(days) == 7
 
 
 def oversized(port: int) -> bytes:

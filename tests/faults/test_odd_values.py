@@ -70,14 +70,19 @@ class Shop:
     def __init__(self, system: System) -> None:
         self.system = system
         self.brands: dict[int, int] = {}
-        for name in range(SHARDS):
-            brand = system.manage.create_brand(f"brand {name}", BUDGET, 100 * BUDGET, None, "test").row.id
-            self.brands[brand] = system.manage.create_campaigns(brand, ["c"], "test")[0].id
+        for number in range(SHARDS):
+            brand, campaign = self.made(f"brand {number}")
+            self.brands[brand] = campaign
         self.good, *self.harmed = sorted(self.brands)
         for brand, campaign in self.brands.items():
             assert system.client.record_spend(campaign, "2", event_id=f"e{brand}", request_id=f"r{brand}")
             assert system.client.reserve(campaign, "1", 86_400, f"h{brand}")
         system.persister.drain_all()
+
+    def made(self, name: str) -> tuple[int, int]:
+        """A new brand with a campaign."""
+        brand = self.system.manage.create_brand(name, BUDGET, 100 * BUDGET, None, "test").row.id
+        return brand, self.system.manage.create_campaigns(brand, ["c"], "test")[0].id
 
     def place(self, plant: Plant, brand: int) -> tuple[str, str]:
         """The key and field of a plant in a brand's shard."""
@@ -144,10 +149,14 @@ def at_work(system: System) -> Iterator[DrainStats]:
 def test_an_odd_value_in_any_field_opens_no_budget_and_its_shard_heals_by_itself_while_others_spend(
     ready: System,
 ) -> None:
-    shop = Shop(ready)
+    heals(ready, Shop(ready), TABLE)
+
+
+def heals(ready: System, shop: Shop, table: list[Plant]) -> None:
+    """Plants the odd values of a table, a shard each, until all shards are well again and every spend is counted once."""
     wanted = [
         (plant, odd)
-        for at, plant in enumerate(TABLE)
+        for at, plant in enumerate(table)
         for turn, odd in enumerate(ODD)
         if odd not in plant.harmless and (at + turn) % EVERY == 0
     ]

@@ -167,12 +167,14 @@ def test_while_a_secret_rotates_a_message_has_both_signatures_and_after_that_the
 PRIVATE = (
     "127.0.0.1", "10.1.2.3", "192.168.0.1", "172.16.9.9", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1", "255.255.255.255",
     "::1", "::", "fe80::1%eth0", "fd00::1", "::ffff:10.0.0.1", "::ffff:127.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::", "ff02::1",
+    "::127.0.0.1", "::10.0.0.1", "::ffff:0:127.0.0.1", "64:ff9b:1::7f00:1", "fec0::1", "100:0:0:1::1", "200::1", "4000::1", "5f00::1",
 )  # fmt: skip
 
 
 def test_only_addresses_of_the_internet_are_public() -> None:
     assert [each for each in PRIVATE if is_public(each)] == []
     assert is_public("93.184.215.14") and is_public("2606:2800:21f:cb07:6820:80da:af6b:8b2c")
+    assert is_public("64:ff9b::5db8:d70e"), "the Internet of IPv4 from a network of IPv6 alone"
 
 
 def test_no_connection_is_made_to_an_address_of_this_machine_or_network_unless_that_is_meant(ready: System) -> None:

@@ -169,3 +169,19 @@ def test_an_entry_that_no_script_wrote_for_a_zone_is_set_aside(clock: System) ->
     assert rows(clock, "SELECT count(*)::int FROM quarantine") == [(4,)]
     assert rows(clock, "SELECT day, spend_micros FROM campaign_day") == [(TODAY, 1_000_000)]
     assert day_number(TODAY) == 24_684
+
+
+def test_an_entry_whose_zone_leads_beyond_the_last_day_is_set_aside_and_the_spends_beside_it_are_written(
+    ready: System,
+) -> None:
+    brand_id = ready.manage.create_brand("zoned", None, None, None, "test", time_zone=BERLIN).row.id
+    one = ready.manage.create_campaigns(brand_id, ["one"], "test")[0].id
+    keys = keys_of_brand(brand_id)
+    ready.client.record_spend(one, "1")
+    n = int(ready.hot_redis.hget(keys.shard, "n") or 0) + 1
+    fields = {"f": "3", "n": str(n), "r": "r", "b": f"{one},5,,;", "z": f"{brand_id}:86400000"}
+    ready.hot_redis.xadd(keys.journal, fields, id="253402300799999-0")
+    ready.hot_redis.hset(keys.shard, "n", str(n))
+    ready.persister.drain_all()
+    assert rows(ready, "SELECT count(*)::int FROM quarantine") == [(1,)]
+    assert rows(ready, "SELECT sum(spend_micros)::bigint FROM campaign_day") == [(1_000_000,)]

@@ -58,7 +58,10 @@ def fuzz(
         sent: list[Fields] = []
         for fields in islice(source, min(BATCH, entries - seen.entries)):
             seen.entries += 1
-            found = read(b"%d-0" % chance.choice((1_795_420_800_000, 0, 1, 2**63, 253_402_300_800_000)), fields)
+            found = read(
+                b"%d-0" % chance.choice((1_795_420_800_000, 0, 1, 2**63, 253_402_300_799_999, 253_402_300_800_000)),
+                fields,
+            )
             if not isinstance(found.entry, Broken):
                 seen.read += 1
                 assert Posting([Item(1, 1, found.entry)]).days is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import re
 import socket
 import subprocess
 import time
@@ -19,7 +20,7 @@ from engine.wiring import System
 from tests.databases import Databases, named_database
 from tests.first_start import FirstStart
 from tests.web.test_serve import served
-from web.door import BODIES, BODY_S, SMALL
+from web.door import BODIES, BODY_S, LARGE, SMALL, UPLOADS
 
 Page = tuple[subprocess.Popen[str], int]
 HALF = (
@@ -138,6 +139,42 @@ def test_a_long_body_without_a_login_is_not_read_at_all(page: Page) -> None:
         assert b" 413 " in line.recv(100)
     with half_bodies(port, 1, HALF.replace(b"100", b"9" * 12)) as (line,):
         assert b" 413 " in line.recv(100)
+
+
+UPLOAD = (
+    b"POST /import HTTP/1.1\r\nHost: localhost\r\nOrigin: http://localhost\r\nCookie: budget_engine=made.up.cookie\r\n"
+    b"Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 5000000\r\n\r\n--x"
+)
+
+
+def test_strangers_who_send_half_a_file_take_no_place_of_an_upload(page: Page) -> None:
+    port = page[1]
+    with half_bodies(port, 2 * UPLOADS, UPLOAD) as lines:
+        assert [line.recv(100).split(b" ", 2)[1] for line in lines] == [b"413"] * len(lines)
+        form = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        form.request("GET", "/import", headers={"Host": "localhost"})
+        answer = form.getresponse()
+        token = re.search(rb'name="csrf_token"[^>]*value="([^"]+)"', answer.read())
+        cookie = answer.getheader("Set-Cookie", "").partition(";")[0]
+        form.close()
+        assert token is not None
+        body = b'--x\r\nContent-Disposition: form-data; name="csrf_token"\r\n\r\n%s\r\n' % token[1]
+        body += (
+            b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.csv"\r\n\r\n'
+            + b"a," * (LARGE // 2)
+            + b"\r\n--x--\r\n"
+        )
+        sent = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        headers = {
+            "Host": "localhost",
+            "Origin": "http://localhost",
+            "Cookie": cookie,
+            "Content-Type": "multipart/form-data; boundary=x",
+        }
+        sent.request("POST", "/import", body, headers)
+        answer = sent.getresponse()
+        assert (answer.status, b"none of kind" in answer.read()) == (422, True), "a file that is read, and is no table"
+        sent.close()
 
 
 def test_half_a_head_holds_up_nobody(page: Page) -> None:

@@ -7,12 +7,15 @@ import io
 import re
 from html import unescape
 
-from engine.domain.catalog_csv import MOST_BYTES
+from flask.testing import FlaskClient
+
+from engine.domain.catalog_csv import MOST_BYTES, MOST_LINES
 from engine.domain.money import MICROS
 from engine.wiring import System
 from tests.web.conftest import HERE, Visitor, brand_with
 from tests.web.test_activity_page import words
 from tests.web.test_scope import Place, place  # noqa: F401  # a fixture
+from web.guard import may_upload
 
 EVIL = "<script>alert('x')</script>"
 
@@ -49,6 +52,7 @@ def test_what_is_no_table_is_refused_beside_its_field_and_makes_no_operation(vis
         (b"kind,name\nbrand,\xe9\n", "not in UTF-8"),
         (b"", "missing"),
         (b"a", "none of"),
+        (b"kind,name\nbrand,a\n" + b"\n" * MOST_LINES, "blank ones too"),
     ):
         status, page = upload(visitor, data)
         assert status == 422 and said in page, (data, page)
@@ -77,3 +81,15 @@ def test_who_sees_one_brand_exports_and_imports_no_other(place: Place) -> None: 
     assert number is not None
     other = place.visitor("Vera", "viewer", [place.other])
     assert other.get(f"/operations/{number[1]}", base_url=HERE).status_code == 404
+
+
+def test_only_a_session_that_a_login_began_may_send_a_file_before_it_is_asked_who_it_is(place: Place) -> None:  # noqa: F811
+    def cookie_of(visitor: FlaskClient) -> str:
+        visitor.get("/login", base_url=HERE)
+        kept = visitor.get_cookie("budget_engine", domain="localhost")
+        return "" if kept is None else f"budget_engine={kept.value}"
+
+    stranger, olga = cookie_of(place.app.test_client()), cookie_of(place.visitor("Olga", "operator", [place.mine]))
+    assert stranger and olga
+    asked = {cookie: may_upload(place.app, cookie) for cookie in (stranger, olga, olga[:-1], "budget_engine=x", "")}
+    assert asked == {stranger: False, olga: True, olga[:-1]: False, "budget_engine=x": False, "": False}

@@ -55,6 +55,7 @@ def check_entry(entry: Entry) -> None:
     for brand_id, offset in (entry.zones or {}).items():
         _check_range(brand_id - 1, MAX_BRAND_ID - 1, "less than a brand")
         _check_range(abs(offset), 2 * DAY_MS - 1, "the offset of a time zone")
+        _check_range(entry.day_of(brand_id), _LAST_DAY, "a day")
     for told in entry.carries:
         _check_range(told.brand_id - 1, MAX_BRAND_ID - 1, "less than a brand")
         _check_range(told.day, _LAST_DAY, "a day")
