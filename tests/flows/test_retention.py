@@ -24,12 +24,10 @@ from tests.flows.conftest import at, born_on_the_moved_clock
 from tests.flows.test_persist import brand_with_campaigns, rows
 from tests.patience import in_time
 
-KEEP = 35
-TODAY = date(2037, 11, 30)
+KEEP, TODAY = 35, date(2037, 11, 30)
 GONE = [date(2037, 9, 5), date(2037, 9, 20), date(2037, 10, 3), date(2037, 10, 10)]
 KEPT = [date(2037, 10, 30), date(2037, 11, 2), date(2037, 11, 29), TODAY]
-BRAND = 1
-ONE, TWO = 65_537, 65_538
+BRAND, ONE, TWO = 1, 65_537, 65_538
 
 
 def noon(day: date) -> int:
@@ -142,7 +140,6 @@ def test_a_closed_total_that_is_wrong_is_still_found_when_its_rows_are_gone(old:
     assert "(+9)" in found[0] and "(-7)" in found[1]
 
 
-@pytest.mark.long
 def test_a_rebuild_of_an_emptied_redis_gives_the_same_figures_after_the_drop(old: System) -> None:
     before = old.live.read_brand(BRAND, 2)
     drop(old)
