@@ -7,9 +7,29 @@ from typing import TYPE_CHECKING, Final
 from flask_openapi.openapi import OpenAPI
 from werkzeug.routing import IntegerConverter
 
-from api import brands, campaigns, docs, guard, health, problems, reports, spending
+from api import (
+    activity,
+    alerts,
+    audit,
+    brands,
+    campaigns,
+    curves,
+    docs,
+    flights,
+    guard,
+    health,
+    limits,
+    operations,
+    problems,
+    rates,
+    reports,
+    spending,
+    tokens,
+    users,
+    webhooks,
+)
 from api.known import KnownTokens
-from engine.client.sharing import SharedSpends
+from api.rates import Rates
 from engine.client.sync import BudgetClient
 from web.services import KEY
 
@@ -19,6 +39,9 @@ if TYPE_CHECKING:
 TIMEOUT_MS: Final = 1000
 """For a call to Redis, retries included. A caller over HTTP is less in a hurry than a bidder beside Redis."""
 MOST_BYTES: Final = 1024 * 1024
+ROUTES: Final = (
+    spending, brands, campaigns, reports, audit, activity, operations, flights, limits, curves, alerts, webhooks, tokens, users,
+)  # fmt: skip
 _ABOUT: Final = (
     "Real-time advertising budgets. Amounts are decimal strings with at most six places. Every POST takes an Idempotency-Key:"
     " repeating a request with it does nothing twice."
@@ -46,13 +69,13 @@ def create_api(system: System, client: BudgetClient | None = None) -> OpenAPI:
         )
     app.extensions[KEY] = system
     app.extensions[spending.CLIENT] = client
-    app.extensions[spending.SHARED] = SharedSpends(client)
+    app.extensions[rates.KEY] = Rates(settings.api_rate)
     app.extensions[guard.KNOWN] = KnownTokens(lambda: system.db)
     guard.install(app)
     problems.install(app)
     for module in (health, docs):
         app.register_blueprint(module.blueprint)
-    for routes in (spending, brands, campaigns, reports):
+    for routes in ROUTES:
         app.register_api(routes.blueprint)
     return app
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import time
 from collections.abc import Callable
 from functools import wraps
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from flask import Response, request
 from sqlalchemy.exc import SQLAlchemyError
@@ -15,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from api.access import token
 from api.problems import TYPE, problem
 from api.reading import KEY, key
+from api.results import answer
 from engine.errors import BudgetError
 from engine.ledger import idempotency
 from engine.ledger.idempotency import Kept
@@ -46,9 +48,9 @@ def keyed(func: View) -> View:
             return _again(seen)
         done = False
         try:
-            answer = func(**given)
-            if done := answer.status_code < 500:
-                idempotency.keep(db, mine, name, Kept(answer.status_code, answer.get_data(as_text=True), answer.headers.get("ETag")))  # fmt: skip
+            told = func(**given)
+            if done := told.status_code < 500:
+                idempotency.keep(db, mine, name, Kept(told.status_code, _to_keep(told), told.headers.get("ETag")))
         except BudgetError as error:
             # Said again by the same request, which changes nothing.
             LOG.debug("a keyed request was refused: %s", error)
@@ -57,15 +59,32 @@ def keyed(func: View) -> View:
             if not done:
                 _leave(mine, name)
         _drop_old()
-        return answer
+        return told
 
     return view  # type: ignore[return-value]  # `wraps` keeps the signature, which mypy cannot see
 
 
 def fingerprint() -> str:
-    """What this request asks for, as 64 hexadecimal digits."""
-    said = b"\n".join((request.method.encode(), request.full_path.encode(), request.get_data()))
+    """What this request asks for, as 64 hexadecimal digits. A password is no part of it: a digest this fast would help to guess it."""
+    data = request.get_data()
+    if b'"password"' in data or b"\\u" in data:
+        document = request.get_json(force=True, silent=True)
+        if isinstance(document, dict) and document.pop("password", None) is not None:
+            data = json.dumps(document, sort_keys=True).encode()
+    said = b"\n".join((request.method.encode(), request.full_path.encode(), data))
     return hashlib.sha256(said).hexdigest()
+
+
+def once(document: dict[str, Any], secret: str, status: int) -> Response:
+    """An answer with a secret that nothing shows again: what is kept for a repeat has null in its place."""
+    told = answer(document, status)
+    told.kept = json.dumps({**document, secret: None})  # type: ignore[attr-defined]  # read by `keyed` alone
+    return told
+
+
+def _to_keep(told: Response) -> str:
+    kept: str | None = getattr(told, "kept", None)
+    return told.get_data(as_text=True) if kept is None else kept
 
 
 def _again(kept: Kept) -> Response:

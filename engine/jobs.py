@@ -286,6 +286,7 @@ def _close(run: runs.Run, made: System) -> None:
     stop_if_asked()
     checked = check_all(made.publisher, made.status)
     run.detail = f"{closed}; {checked}"
+    made.log_days.summarise()
     if dropped := str(made.log_days.drop_old(stop_if_asked)):
         run.detail += f"; {dropped}"
     if ahead:

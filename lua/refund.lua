@@ -29,8 +29,8 @@ end
 local plans, lost = read_plans(shard.now)
 if not plans then return lost end
 local campaign = plans.campaigns[campaign_id]
-local brand = campaign and plans.brands[campaign.brand_id]
-local today = brand and brand.day or day_of(shard.now)
+local _, of_key = next(plans.brands) -- that of an unknown campaign too
+local brand, today = campaign and of_key, of_key and of_key.day or day_of(shard.now)
 if given_day ~= '' and tonumber(given_day) > today then return { 'invalid', 0, 'day' } end
 if not brand then return { 'ok', 'u', figures(plans, shard.now) } end
 

@@ -79,7 +79,7 @@ def mute(alert_id: int) -> ResponseReturnValue:
 @blueprint.post("/alerts/<int:alert_id>/unmute")
 def unmute(alert_id: int) -> ResponseReturnValue:
     """Ends that silence."""
-    row = ledger.unmute(services().db, alert_id, person().brands)
+    row = ledger.unmute(services().db, alert_id, g.actor, person().brands)
     messages.tell(("done", f"{title(row)}: not muted any more."))
     return redirect(url_for("alerts.alerts"))
 

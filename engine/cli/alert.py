@@ -60,7 +60,7 @@ def mute(app: App, alert_id: int, hours: int) -> None:
     from engine.ledger import alerts
 
     if hours == 0:
-        _tell(app, alerts.unmute(app.system.db, alert_id), "not muted any more")
+        _tell(app, alerts.unmute(app.system.db, alert_id, app.actor), "not muted any more")
     else:
         _tell(app, alerts.mute(app.system.db, alert_id, hours, app.actor), f"muted for {hours} h")
 

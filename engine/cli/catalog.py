@@ -11,9 +11,10 @@ import click
 
 from engine.cli.app import App, pass_app
 from engine.cli.group import Group
-from engine.cli.operation import document, row_document, show_operation
+from engine.cli.operation import show_operation
 from engine.cli.output import note as remark
 from engine.cli.output import print_json
+from engine.views.control_documents import operation_document, row_document
 
 if TYPE_CHECKING:
     from engine.ledger.operations import OperationRecord
@@ -114,7 +115,7 @@ def _document(app: App, made: OperationRecord) -> dict[str, object]:
     db, most = app.system.db, 1_000_000
     rows = (*operations.items(db, made.id, limit=most), *operations.items(db, made.id, skipped=True, limit=most))
     wrong = import_rows.wrong_lines(db, made.id, most)
-    return document(made) | {
+    return operation_document(made) | {
         "same": made.same,
         "wrong": [{"line": line.line, "column": line.field, "value": line.value, "why": line.why} for line in wrong],
         "rows": [row_document(item) | {"line": item.line} for item in rows],

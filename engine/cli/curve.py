@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from engine.cli.app import App, pass_app
 from engine.cli.group import Group
 from engine.cli.output import note, print_json, print_table
-from engine.domain.curves import DAY_S, PPM, Points, clock
+from engine.domain.curves import DAY_S, PPM, Points
 from engine.domain.schedule import DAYS
+from engine.views.control_documents import curve_document
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
 
 _HOURS: Final = 24
 _BAR: Final = 60
@@ -88,7 +90,7 @@ def show(app: App, name: str) -> None:
     """Draw the curve NAME: what each hour of the day may spend, in percent of the budget."""
     found = app.system.catalog.curves.points(name)
     if app.json:
-        print_json(_document(app, name, found))
+        print_json(curve_document(app.system.catalog.curves, name, found))
         return
     for weekday, points in found.items():
         click.echo(f"{name}, {'every day' if not weekday else DAYS[weekday - 1]}")
@@ -106,21 +108,7 @@ def _put(app: App, name: str, points: Mapping[int, Points], yes: bool) -> None:
     for why_not in app.system.manage.put_curve(name, points, app.actor):
         note(why_not)
     if app.json:
-        print_json(_document(app, name, points))
-
-
-def _document(app: App, name: str, found: Mapping[int, Points]) -> dict[str, Any]:
-    return {
-        "name": name,
-        "curves": [
-            {
-                "day": DAYS[weekday - 1] if weekday else None,
-                "points": [{"time": clock(second), "share": ppm} for second, ppm in points],
-            }
-            for weekday, points in found.items()
-        ],
-        "used_by": [f"{user.entity} {user.id}" for user in app.system.catalog.curves.users(name)],
-    }
+        print_json(curve_document(app.system.catalog.curves, name, points))
 
 
 def _drawn(points: Points) -> list[str]:

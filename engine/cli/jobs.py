@@ -113,6 +113,7 @@ def _close(app: App) -> tuple[dict[str, Any], str, bool]:
     app.system.log_days.make_ahead()
     closed = app.system.closer.close_ended(WAIT_S)
     check_all(app.system.publisher, app.system.status)
+    app.system.log_days.summarise()
     dropped = app.system.log_days.drop_old()
     figures = {"days": closed.days, "months": closed.months, "waiting": closed.waiting, "drift": closed.drift}
     figures |= {"dropped_days": [day.isoformat() for day in dropped.days], "not_dropped": dropped.all_kept}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -10,10 +10,10 @@ from engine.cli.app import App, pass_app
 from engine.cli.group import Group
 from engine.cli.output import note, print_json, print_table
 from engine.cli.owner import owner_of
+from engine.views.control_documents import limit_document
 
 if TYPE_CHECKING:
-    from engine.domain.limit_changes import Period, Turn
-    from engine.ledger.limit_changes import Scheduled
+    from engine.domain.limit_changes import Period
 
 _INSTANT: Final = "An instant with its zone, as 2026-12-01T18:00Z or 2026-12-01T19:00+01:00"
 _CHANGE: Final = "set:200.00, set:none, add:50.00, add:-50.00 or percent:150"
@@ -63,7 +63,7 @@ def list_(app: App, owner: str | None, over: bool) -> None:
     limits = app.system.catalog.limits
     found = None if owner is None else owner_of(app, owner)
     every = limits.every(over=over) if found is None else limits.every(found.kind, found.id, over=over)
-    documents = [_document(app, one) for one in every]
+    documents = [limit_document(limits, one) for one in every]
     if app.json:
         print_json(documents)
         return
@@ -92,48 +92,12 @@ def _answer(app: App, done: str, change_id: int, why_not: str) -> None:
         note(why_not)
     one = app.system.catalog.limits.one(change_id)
     if app.json:
-        print_json(_document(app, one))
+        print_json(limit_document(app.system.catalog.limits, one))
         return
     from engine.domain.limit_changes import sentences, told
 
     click.echo(f"{done} change {told(one.change)}")
     if not one.over:
-        for sentence in sentences(one.change, _turns(app, one), f"{one.entity} {one.owner_id}"):
+        turns = app.system.catalog.limits.turns(one.entity, one.owner_id)
+        for sentence in sentences(one.change, turns, f"{one.entity} {one.owner_id}"):
             click.echo(sentence)
-
-
-def _turns(app: App, one: Scheduled) -> list[Turn]:
-    return app.system.catalog.limits.turns(one.entity, one.owner_id)
-
-
-def _document(app: App, one: Scheduled) -> dict[str, Any]:
-    """The JSON document of a change. becomes, then: the limit from its begin, and from its end; null where that is past, or no limit."""
-    from engine.domain.flights import instant_text
-    from engine.domain.limit_changes import change_text
-    from engine.domain.money import format_optional
-
-    change = one.change
-    turns = [] if one.over else [turn for turn in _turns(app, one) if turn.change.id == change.id]
-    begin = next((turn for turn in turns if not change.begun), None)
-    end = next((turn for turn in turns[::-1] if change.ends_ms is not None and turn.at_ms == change.ends_ms), None)
-    return {
-        "id": change.id,
-        "brand_id": one.brand_id,
-        "campaign_id": one.owner_id if one.entity == "campaign" else None,
-        "period": change.period,
-        "change": change_text(change),
-        "starts_at": instant_text(change.starts_ms),
-        "ends_at": None if change.ends_ms is None else instant_text(change.ends_ms),
-        "state": state_of(one),
-        "becomes": format_optional(begin.after) if begin else None,
-        "then": format_optional(end.after) if end else None,
-    }
-
-
-def state_of(one: Scheduled) -> str:
-    """`ahead`, `in force`, `over` or `cancelled`."""
-    if one.cancelled:
-        return "cancelled"
-    if one.over:
-        return "over"
-    return "in force" if one.change.begun else "ahead"

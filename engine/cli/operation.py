@@ -9,9 +9,10 @@ import click
 from engine.cli.app import App, pass_app
 from engine.cli.group import Group
 from engine.cli.output import note, print_fields, print_json, print_table
+from engine.views.control_documents import operation_document, row_document, value_of
 
 if TYPE_CHECKING:
-    from engine.ledger.operations import Item, OperationRecord
+    from engine.ledger.operations import OperationRecord
 
 _ID: Final = click.IntRange(1, 2**62)
 _ROWS_SHOWN: Final = 50
@@ -31,7 +32,7 @@ def list_(app: App, limit: int) -> None:
     """List the newest operations."""
     from engine.ledger import operations
 
-    documents = [document(one) for one in operations.latest(app.system.db, limit)]
+    documents = [operation_document(one) for one in operations.latest(app.system.db, limit)]
     if app.json:
         print_json(documents)
         return
@@ -85,9 +86,9 @@ def show_operation(app: App, found: OperationRecord) -> None:
     rows = operations.items(app.system.db, found.id, limit=limit)
     skipped = operations.items(app.system.db, found.id, skipped=True, limit=limit)
     if app.json:
-        print_json(document(found) | {"rows": [row_document(item) for item in (*rows, *skipped)]})
+        print_json(operation_document(found) | {"rows": [row_document(item) for item in (*rows, *skipped)]})
         return
-    print_fields([(name, "" if value is None else str(value)) for name, value in document(found).items()])
+    print_fields([(name, "" if value is None else str(value)) for name, value in operation_document(found).items()])
     cells = [
         (f"{item.entity} {item.entity_id}", item.name or "", field, _text(field, old), _text(field, new), item.state)
         for item in rows
@@ -103,53 +104,8 @@ def show_operation(app: App, found: OperationRecord) -> None:
         note(f"{found.rows - len(rows) - len(skipped)} more rows: `--json` shows all")
 
 
-def document(found: OperationRecord) -> dict[str, Any]:
-    """The JSON document of an operation. starts, stops: campaigns, null where the live figures were not there."""
-    return {
-        "id": found.id,
-        "kind": found.kind,
-        "words": found.words,
-        "note": found.note,
-        "actor": found.actor,
-        "state": found.state,
-        "begun_at": found.begun_at.isoformat() if found.begun_at else None,
-        "ended_at": found.ended_at.isoformat() if found.ended_at else None,
-        "undo_of": found.undo_of,
-        "undone_by": found.undone_by,
-        "starts": found.starts,
-        "stops": found.stops,
-        "ready": found.ready,
-        "done": found.done,
-        "skipped": found.skipped,
-    }
-
-
-def row_document(item: Item) -> dict[str, Any]:
-    """The JSON document of one row of an operation; amounts are decimal strings."""
-    return {
-        "entity": item.entity,
-        "id": item.entity_id,
-        "name": item.name,
-        "state": item.state,
-        "why": item.why,
-        "changes": {
-            _plain(field): [_value(field, old), _value(field, new)] for field, (old, new) in item.changes.items()
-        },
-    }
-
-
-def _plain(field: str) -> str:
-    return field.removesuffix("_micros")
-
-
-def _value(field: str, value: Any) -> Any:
-    from engine.domain.money import format_optional
-
-    return format_optional(value) if field.endswith("_micros") else value
-
-
 def _text(field: str, value: Any) -> str:
     import json
 
-    found = _value(field, value)
+    found = value_of(field, value)
     return "none" if found is None else found if isinstance(found, str) else json.dumps(found)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from engine.cli.app import App, pass_app
 from engine.cli.group import Group
 from engine.cli.output import print_json, print_table
+from engine.views.control_documents import token_document
 
 if TYPE_CHECKING:
     from engine.ledger.tokens import Token
@@ -49,7 +50,7 @@ def list_(app: App) -> None:
 
     found = all_tokens(app.system.db)
     if app.json:
-        print_json([_document(each) for each in found])
+        print_json([token_document(each) for each in found])
         return
     rows = [(str(t.id), t.name, ", ".join(t.scopes), scope_text(t.brands), _state(t), f"{t.used_at:%Y-%m-%d %H:%M}" if t.used_at else "never") for t in found]  # fmt: skip
     print_table(("id", "program", "scope", "sees", "state", "last use (UTC)"), rows)
@@ -64,22 +65,9 @@ def revoke(app: App, token_id: int) -> None:
 
     ended = tokens.revoke(app.system.db, app.actor, token_id)
     if app.json:
-        print_json(_document(ended))
+        print_json(token_document(ended))
         return
     click.echo(f"revoked token {ended.id} of {ended.name}")
-
-
-def _document(token: Token) -> dict[str, Any]:
-    return {
-        "id": token.id,
-        "name": token.name,
-        "scopes": list(token.scopes),
-        "brands": None if token.brands is None else list(token.brands),
-        "created_at": token.created_at.isoformat(),
-        "created_by": token.created_by,
-        "last_use": None if token.used_at is None else token.used_at.isoformat(),
-        "revoked": token.revoked_at is not None,
-    }
 
 
 def _state(token: Token) -> str:

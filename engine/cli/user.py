@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,6 +11,7 @@ from engine.cli.app import App, pass_app
 from engine.cli.group import Group
 from engine.cli.output import print_json, print_table
 from engine.errors import InvalidInput
+from engine.views.control_documents import user_document
 
 if TYPE_CHECKING:
     from engine.ledger.users import User
@@ -57,7 +58,7 @@ def list_(app: App) -> None:
 
     found = all_users(app.system.db)
     if app.json:
-        print_json([_document(each) for each in found])
+        print_json([user_document(each) for each in found])
         return
     rows = [(u.name, u.role, scope_text(u.brands), _state(u), f"{u.last_login:%Y-%m-%d %H:%M}" if u.last_login else "never") for u in found]  # fmt: skip
     print_table(("user", "role", "sees", "state", "last login (UTC)"), rows)
@@ -114,20 +115,9 @@ def _password(from_stdin: bool) -> str:
 
 def _answer(app: App, done: str, user: User) -> None:
     if app.json:
-        print_json(_document(user))
+        print_json(user_document(user))
         return
     click.echo(done)
-
-
-def _document(user: User) -> dict[str, Any]:
-    return {
-        "id": user.id,
-        "name": user.name,
-        "role": user.role,
-        "brands": None if user.brands is None else list(user.brands),
-        "disabled": user.disabled_at is not None,
-        "last_login": None if user.last_login is None else user.last_login.isoformat(),
-    }
 
 
 def _state(user: User) -> str:

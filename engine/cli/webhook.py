@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from engine.cli.app import App, pass_app
 from engine.cli.group import Group
 from engine.cli.output import note, print_json, print_table
+from engine.views.control_documents import webhook_document
 
 if TYPE_CHECKING:
     from engine.ledger.webhooks import Made, Webhook
@@ -43,7 +44,7 @@ def list_(app: App) -> None:
 
     found = all_webhooks(app.system.db)
     if app.json:
-        print_json([_document(each) for each in found])
+        print_json([webhook_document(each) for each in found])
         return
     rows = [(str(w.id), w.name, w.url, w.least, _state(w), str(w.waiting)) for w in found]
     print_table(("id", "name", "url", "hears from", "state", "waiting"), rows)
@@ -92,30 +93,17 @@ def disable(app: App, webhook_id: int) -> None:
 
     found = webhooks.set_disabled(app.system.db, app.actor, webhook_id, True)
     if app.json:
-        print_json(_document(found))
+        print_json(webhook_document(found))
     else:
         click.echo(f"disabled webhook {found.id} ({found.name})")
 
 
 def _tell_secret(app: App, made: Made, done: str) -> None:
     if app.json:
-        print_json({**_document(made.webhook), "secret": made.secret})
+        print_json({**webhook_document(made.webhook), "secret": made.secret})
         return
     click.echo(f"{done} webhook {made.webhook.id} ({made.webhook.name}); nothing shows its secret again:")
     click.echo(made.secret)
-
-
-def _document(found: Webhook) -> dict[str, Any]:
-    return {
-        "id": found.id,
-        "name": found.name,
-        "url": found.url,
-        "least": found.least,
-        "created_at": found.created_at.isoformat(),
-        "created_by": found.created_by,
-        "disabled": found.disabled_at is not None,
-        "waiting": found.waiting,
-    }
 
 
 def _state(found: Webhook) -> str:

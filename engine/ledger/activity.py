@@ -22,7 +22,8 @@ _NAMES: Final = (
 )
 _CHANGES: Final = (
     "SELECT found.id, found.at, found.actor, found.entity, found.entity_id, found.brand_id, brand.name AS brand,"
-    " coalesce(campaign.name, CASE found.entity WHEN 'brand' THEN brand.name END, app_user.name, api_token.name, webhook.name) AS name,"
+    " coalesce(campaign.name, CASE found.entity WHEN 'brand' THEN brand.name END, app_user.name, api_token.name, webhook.name,"
+    " CASE found.entity WHEN 'curve' THEN split_part(coalesce(found.new, found.old), ' ', 1) END) AS name,"
     " found.field, found.old, found.new, found.note FROM ({inner}) AS found"
     + _NAMES.format(brand="found.brand_id", campaign="CASE found.entity WHEN 'campaign' THEN found.entity_id END")
     + " ORDER BY found.at DESC, found.id DESC"

@@ -10,6 +10,8 @@ from sqlalchemy import Connection, Engine, text
 
 from engine.domain.alerts import EndReason, Event, Holding, Key, Kind, Severity
 from engine.errors import InvalidInput, NotFound, shown
+from engine.ledger import changes
+from engine.ledger.changes import FieldChange
 from engine.ledger.database import writing
 
 MUTE_HOURS: Final = (1, 8, 24, 168)
@@ -185,9 +187,10 @@ def row_of(connection: Connection, event_id: int) -> AlertRow:
 
 def acknowledge(db: Engine, event_id: int, actor: str, brands: Collection[int] | None = None) -> AlertRow:
     """Notes who has seen an alert, and with it the open lower levels of its budget. Again changes nothing. Raises NotFound."""
-    one(db, event_id, brands)
+    found = one(db, event_id, brands)
     with writing(db) as conn:
-        conn.execute(_ACK, {"id": event_id, "actor": actor})
+        if conn.execute(_ACK, {"id": event_id, "actor": actor}).rowcount:
+            _trail(conn, actor, found, "acknowledged", None, found.detail)
     return one(db, event_id, brands)
 
 
@@ -199,15 +202,23 @@ def mute(db: Engine, event_id: int, hours: int, actor: str, brands: Collection[i
     with writing(db) as conn:
         values = {"kind": found.kind, "subject": found.subject, "span": timedelta(hours=hours), "actor": actor}
         conn.execute(_MUTE, values)
+        _trail(conn, actor, found, "muted", None, f"for {hours} h")
     return one(db, event_id, brands)
 
 
-def unmute(db: Engine, event_id: int, brands: Collection[int] | None = None) -> AlertRow:
+def unmute(db: Engine, event_id: int, actor: str, brands: Collection[int] | None = None) -> AlertRow:
     """Ends that silence. Raises NotFound."""
     found = one(db, event_id, brands)
     with writing(db) as conn:
-        conn.execute(_UNMUTE, {"kind": found.kind, "subject": found.subject})
+        if conn.execute(_UNMUTE, {"kind": found.kind, "subject": found.subject}).rowcount:
+            _trail(conn, actor, found, "muted", "muted", None)
     return one(db, event_id, brands)
+
+
+def _trail(conn: Connection, actor: str, row: AlertRow, field: str, old: str | None, new: str | None) -> None:
+    """Writes down what a person did with an alert: under its brand, 0 for one of the engine."""
+    about = f"alert {row.id}: {row.kind} of {row.subject}"
+    changes.write(conn, "alert", actor, [FieldChange(row.brand_id or 0, field, old, new, about)])
 
 
 def prune(db: Engine) -> int:

@@ -6,7 +6,7 @@ import uuid
 from datetime import date, datetime
 from typing import Any, ClassVar, Final
 
-from sqlalchemy import ARRAY, BigInteger, Boolean, Date, DateTime, MetaData, Text, Uuid
+from sqlalchemy import ARRAY, BigInteger, Boolean, Date, DateTime, Index, MetaData, Text, Uuid
 from sqlalchemy.orm import DeclarativeBase
 
 NAMING: Final = {
@@ -29,3 +29,14 @@ class Base(DeclarativeBase):
         uuid.UUID: Uuid,
         bool: Boolean,
     }
+
+
+def bloom(column: str) -> Index:
+    """An index of a text column whose values come at random: a bloom filter for each 256 kB of rows. Make one for each use."""
+    return Index(
+        None,
+        column,
+        postgresql_using="brin",
+        postgresql_ops={column: "text_bloom_ops (n_distinct_per_range = 2000)"},
+        postgresql_with={"pages_per_range": 32, "autosummarize": "on"},
+    )

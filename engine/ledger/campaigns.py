@@ -130,6 +130,15 @@ def create(
     return [campaign_record(row) for row in found]
 
 
+def refuse_stale(before: CampaignRecord, expected_version: int | None) -> None:
+    """Raises Conflict where somebody changed a campaign since a version; None is any."""
+    if expected_version is not None and before.version != expected_version:
+        raise Conflict(
+            f"campaign {before.id} is at version {before.version}, not {expected_version}: somebody changed it, load it again",
+            "version",
+        )
+
+
 def change(connection: Connection, campaign_id: int, actor: str, **given: Unpack[CampaignChanges]) -> CampaignRecord:
     """Changes the given fields; equal values leave no row and no new version. Raises as `create`, and NotFound.
 
@@ -148,12 +157,7 @@ def change(connection: Connection, campaign_id: int, actor: str, **given: Unpack
         )
     if not wanted.keys() <= brands.NAMES_ONLY:
         refuse_archived(before)
-    if expected_version is not None and before.version != expected_version:
-        raise Conflict(
-            f"campaign {campaign_id} is at version {before.version}, not {expected_version}:"
-            " somebody changed it, load it again",
-            "version",
-        )
+    refuse_stale(before, expected_version)
     before = settled(connection, before)
     values = {field: value for field, value in wanted.items() if value != getattr(before, field)}
     trail = [

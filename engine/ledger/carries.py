@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime
 from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, text
+
+from engine.domain.money import parse_budget
 
 _ADD: Final = text(
     "INSERT INTO brand_carry (brand_id, n, day, left_micros, before_micros, at)"
@@ -14,8 +16,17 @@ _ADD: Final = text(
     " DO UPDATE SET day = EXCLUDED.day, left_micros = EXCLUDED.left_micros, before_micros = EXCLUDED.before_micros, at = EXCLUDED.at"
 )
 _LAST: Final = text(
-    "SELECT DISTINCT ON (brand_id) brand_id, n, day, left_micros, before_micros, at FROM brand_carry"
-    " WHERE brand_id = ANY(CAST(:brands AS bigint[])) ORDER BY brand_id, n DESC"
+    "SELECT DISTINCT ON (c.brand_id) c.brand_id, n, c.day, left_micros, before_micros, at FROM brand_carry AS c"
+    " JOIN unnest(CAST(:brands AS bigint[]), CAST(:days AS date[])) AS present(brand_id, day)"
+    " ON present.brand_id = c.brand_id AND c.day <= present.day ORDER BY c.brand_id, n DESC"
+)
+_SWITCHED_ON: Final = text(
+    "SELECT entity_id, max(at) AS at FROM catalog_change WHERE entity = 'brand' AND field = 'rollover_cap' AND old IS NULL"
+    " AND entity_id = ANY(CAST(:brands AS bigint[])) GROUP BY entity_id"
+)
+_TRAIL: Final = text(
+    "SELECT field, old, at FROM catalog_change WHERE entity = 'brand' AND entity_id = :brand AND at >= :since"
+    " AND field IN ('daily_budget', 'rollover_cap') ORDER BY at, id"
 )
 _MOST: Final = text("SELECT max(left_micros) FROM brand_carry WHERE brand_id = :brand AND day = :day")
 _DROP: Final = text(
@@ -41,12 +52,32 @@ def add(connection: Connection, rows: Sequence[CarryRow]) -> None:
         connection.execute(_ADD, [row._asdict() for row in rows])
 
 
-def last_of(connection: Connection, brand_ids: Collection[int]) -> dict[int, CarryRow]:
-    """{brand id: its latest row}."""
-    if not brand_ids:
+class Changed(NamedTuple):
+    """A change of a brand's daily budget (`daily_budget`) or of its cap (`rollover_cap`): what it was before, in micros."""
+
+    field: str
+    old: int | None
+    at: datetime
+
+
+def last_of(connection: Connection, days: Mapping[int, date]) -> dict[int, CarryRow]:
+    """{brand id: its latest row}. days: the present one of each brand; a clock that was wrong may have begun later ones."""
+    if not days:
         return {}
-    found = connection.execute(_LAST, {"brands": list(brand_ids)})
+    found = connection.execute(_LAST, {"brands": list(days), "days": list(days.values())})
     return {row.brand_id: CarryRow(*row) for row in found}
+
+
+def switched_on(connection: Connection, brand_ids: Collection[int]) -> dict[int, datetime]:
+    """{brand id: when its rollover was last switched on}; without brands that were made with one."""
+    found = connection.execute(_SWITCHED_ON, {"brands": list(brand_ids)})
+    return {row.entity_id: row.at for row in found}
+
+
+def trail(connection: Connection, brand_id: int, since: datetime) -> list[Changed]:
+    """What was changed of a brand's daily budget and cap at an instant or later, in order."""
+    found = connection.execute(_TRAIL, {"brand": brand_id, "since": since})
+    return [Changed(row.field, parse_budget(row.old, row.field), row.at) for row in found]
 
 
 def most_left(connection: Connection, brand_id: int, day: date) -> int:

@@ -16,7 +16,7 @@ from engine import logs
 from engine.domain.ids import brand_of
 from engine.ledger.operation_model import CatalogChange
 
-Entity = Literal["brand", "campaign", "user", "token", "alert", "webhook"]
+Entity = Literal["brand", "campaign", "user", "token", "alert", "webhook", "curve"]
 
 
 class FieldChange(NamedTuple):

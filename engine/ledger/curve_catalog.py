@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Engine
 
 from engine.domain.curves import Points
+from engine.domain.names import clean_name
 from engine.domain.pacing import Pacing
 from engine.ledger import brands, campaigns, curves
 from engine.ledger.curves import User
@@ -51,7 +52,24 @@ class CurveCatalog:
             brand_id = row.brand_id if isinstance(row, CampaignRecord) else row.id
             return tuple(curves.parts_of(connection, pacing, brand_id, daily, schedule)), daily
 
-    def put(self, name: str, points: Mapping[int, Points]) -> list[int]:
-        """Makes a curve, or another in its place; returns the brands that must be published."""
+    def put(
+        self,
+        name: str,
+        points: Mapping[int, Points],
+        actor: str,
+        *,
+        new: bool = False,
+        seen: Mapping[int, Points] | None = None,
+    ) -> list[int]:
+        """Makes a curve, or another in its place; returns the brands that must be published. Raises Conflict where there is one
+        already (new), or where its points are not those that were seen.
+        """
+        actor = clean_name(actor, "actor")
         with writing(self._engine) as connection:
-            return curves.put(connection, name, points)
+            return curves.put(connection, name, points, actor, new=new, seen=seen)
+
+    def remove(self, name: str, actor: str) -> None:
+        """Removes a curve. Raises NotFound, Conflict where it paces something."""
+        actor = clean_name(actor, "actor")
+        with writing(self._engine) as connection:
+            curves.remove(connection, name, actor)

@@ -14,7 +14,9 @@ from sqlalchemy import Connection, text
 from engine.domain.curves import POINT, Curve, Points
 from engine.domain.pacing import ASAP, TRAFFIC, InvalidPacing, Pacing, compiled
 from engine.domain.schedule import Schedule
-from engine.errors import NotFound, shown
+from engine.errors import Conflict, NotFound, shown
+from engine.ledger import changes
+from engine.ledger.changes import FieldChange
 from engine.ledger.records import schedule_of
 
 _READ: Final = text("SELECT weekday, points FROM curve WHERE name = :name ORDER BY weekday")
@@ -99,14 +101,32 @@ def users(connection: Connection, name: str) -> list[User]:
     return [user for user, _ in _users(connection, name)]
 
 
-def put(connection: Connection, name: str, points: Mapping[int, Points]) -> list[int]:
-    """Makes a curve, or another of that name, by weekday; returns the brands that must be published."""
+def put(
+    connection: Connection,
+    name: str,
+    points: Mapping[int, Points],
+    actor: str,
+    *,
+    new: bool = False,
+    seen: Mapping[int, Points] | None = None,
+) -> list[int]:
+    """Makes a curve, or another of that name, by weekday; returns the brands that must be published. new: raises Conflict where
+    there is one. seen: raises Conflict where its points are others.
+    """
     connection.execute(_LOCK)
+    before = _told(connection, name)
+    if new and before is not None:
+        raise Conflict(f"name {shown(name)} is taken by another curve: change that one, or choose another", "name")
+    if seen is not None and points_of(connection, name) != seen:
+        raise Conflict(f"curve {shown(name)} was changed since: load it again", "version")
     connection.execute(_DELETE, {"name": name})
     for weekday, given in points.items():
         text_ = "".join(f"{second:05d}{ppm:07d}" for second, ppm in given)
         assert len(text_) % POINT == 0
         connection.execute(_INSERT, {"name": name, "weekday": weekday, "points": text_})
+    after = _told(connection, name)
+    if after != before:
+        changes.write(connection, "curve", actor, [FieldChange(0, "points", before, after)])
     changed: set[int] = set()
     for user, row in _users(connection, name):
         schedule = schedule_of(row.schedule) if user.entity == "campaign" else None
@@ -115,6 +135,26 @@ def put(connection: Connection, name: str, points: Mapping[int, Points]) -> list
             connection.execute(_SET[user.entity], {"pace": parts, "id": user.id})
             changed.add(user.brand_id)
     return sorted(changed)
+
+
+def remove(connection: Connection, name: str, actor: str) -> None:
+    """Removes a curve. Raises NotFound, Conflict where it paces something."""
+    connection.execute(_LOCK)
+    points_of(connection, name)
+    found = users(connection, name)
+    if found:
+        of = f"{found[0].entity} {found[0].id}" + (f" and {len(found) - 1} more" if len(found) > 1 else "")
+        raise Conflict(f"curve {shown(name)} paces {of}: give them another pacing first", "name")
+    before = _told(connection, name)
+    connection.execute(_DELETE, {"name": name})
+    changes.write(connection, "curve", actor, [FieldChange(0, "points", before, None)])
+
+
+def _told(connection: Connection, name: str) -> str | None:
+    """A curve in one line, as the audit trail has it: its name first; None where there is none."""
+    rows = connection.execute(_READ, {"name": name}).all()
+    each = [f"{row.weekday or 'every day'}: {row.points}" for row in rows]
+    return f"{name} {'; '.join(each)}" if rows else None
 
 
 def _users(connection: Connection, name: str) -> list[tuple[User, Any]]:

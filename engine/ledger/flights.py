@@ -54,8 +54,9 @@ _MOVING: Final = text(
 
 
 class FlightChanges(TypedDict, total=False):
-    """What `change` may be given. ends_ms: None is now."""
+    """What `change` may be given. ends_ms: None is now. expected_version: of the campaign, None is any."""
 
+    expected_version: int | None
     starts_ms: int | Keep
     ends_ms: int | Keep | None
     budget_micros: int | Keep | None
@@ -124,8 +125,11 @@ def change(connection: Connection, campaign_id: int, no: int, actor: str, change
     """Changes what is given of a flight that is not over. The start of one that is running is past. Raises as `add`."""
     before = campaigns.locked(connection, campaign_id)
     campaigns.refuse_archived(before)
+    campaigns.refuse_stale(before, changes.get("expected_version"))
     flight, now = one(connection, campaign_id, no), now_ms(connection)
-    given: dict[str, Any] = {field: value for field, value in changes.items() if not isinstance(value, Keep)}
+    given: dict[str, Any] = {
+        field: value for field, value in changes.items() if not isinstance(value, Keep) and field != "expected_version"
+    }
     if given.get("ends_ms", now) is None:
         given["ends_ms"] = now
     changed = flight._replace(**given)

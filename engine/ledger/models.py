@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from engine.ledger.alert_model import AlertEvent, AlertMute, AlertRule  # noqa: F401  # their tables belong to the metadata
-from engine.ledger.base import Base
+from engine.ledger.base import Base, bloom
 from engine.ledger.breaker_model import BreakerTrip  # noqa: F401  # its table belongs to the metadata
 from engine.ledger.carry_model import BrandCarry  # noqa: F401  # the same
 from engine.ledger.curve_model import Curve, Paced  # noqa: F401  # its table belongs to the metadata
@@ -188,6 +188,9 @@ class SpendLog(Base):
         Index(None, "brand_id", "recorded_at"),
         # The rebuild reads back the promised windows; rows come nearly in order of time, so a few bytes a megabyte are enough.
         Index(None, "recorded_at", postgresql_using="brin", postgresql_with={"autosummarize": "on"}),
+        # For searches by id: decision 91 has what they cost.
+        bloom("event_id"),
+        bloom("request_id"),
         {"postgresql_partition_by": "RANGE (day)"},
     )
     __mapper_args__ = {"primary_key": [shard, generation, n, position]}

@@ -122,7 +122,7 @@ class CatalogChange(Base):
     operation_id: Mapped[int | None]
     brand_id: Mapped[int | None]
     __table_args__ = (
-        CheckConstraint("entity IN ('brand', 'campaign', 'user', 'token', 'alert', 'webhook')", "entity"),
+        CheckConstraint("entity IN ('brand', 'campaign', 'user', 'token', 'alert', 'webhook', 'curve')", "entity"),
         Index(None, "entity", "entity_id", "id"),
         Index(None, "operation_id", postgresql_where=text("operation_id IS NOT NULL")),
         Index("ix_catalog_change_at", "at", "id", postgresql_where=_ALONE),

@@ -64,6 +64,12 @@ _OF_BRANDS: Final = text(
 )
 
 
+_WITHIN: Final = (
+    "EXISTS (SELECT FROM operation_brand AS b WHERE b.operation_id = o.id) AND NOT EXISTS (SELECT FROM operation_brand AS b"
+    " WHERE b.operation_id = o.id AND NOT b.brand_id = ANY(CAST(:within AS bigint[])))"
+)
+
+
 class Draft(NamedTuple):
     """One row of a new operation: its change, or why it is skipped. version: the row's when it was looked at."""
 
@@ -189,13 +195,18 @@ def one(engine: Engine, operation_id: int) -> OperationRecord:
     return OperationRecord(**row._asdict())
 
 
-def latest(engine: Engine, limit: int, before: int | None = None) -> list[OperationRecord]:
-    """The newest operations that were begun, or those before one."""
+def latest(
+    engine: Engine, limit: int, before: int | None = None, within: Collection[int] | None = None
+) -> list[OperationRecord]:
+    """The newest operations that were begun, or those before one. within: those that are about these brands only."""
     condition = "o.state <> 'draft'" + ("" if before is None else " AND o.id < :before")
+    if within is not None:
+        condition += f" AND {_WITHIN}"
     with engine.connect() as connection:
         query = text(f"{_HEADS} WHERE {condition} ORDER BY o.id DESC LIMIT :limit")
         return [
-            OperationRecord(**row._asdict()) for row in connection.execute(query, {"before": before, "limit": limit})
+            OperationRecord(**row._asdict())
+            for row in connection.execute(query, {"before": before, "limit": limit, "within": sorted(within or ())})
         ]
 
 

@@ -243,7 +243,8 @@ def catalog_changes(
     if entity_id is not None:
         conditions.append("change.entity_id = :entity_id")
     query = (
-        "SELECT change.id, change.at, change.actor, change.entity, change.entity_id, coalesce(brand.name, campaign.name, app_user.name, api_token.name, webhook.name) AS name,"
+        "SELECT change.id, change.at, change.actor, change.entity, change.entity_id, coalesce(brand.name, campaign.name, app_user.name, api_token.name, webhook.name,"
+        " CASE change.entity WHEN 'curve' THEN split_part(coalesce(change.new, change.old), ' ', 1) END) AS name,"
         " change.field, change.old, change.new, change.note FROM catalog_change AS change"
         " LEFT JOIN brand ON change.entity IN ('brand', 'alert') AND brand.id = change.entity_id"
         " LEFT JOIN campaign ON change.entity = 'campaign' AND campaign.id = change.entity_id"

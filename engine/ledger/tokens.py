@@ -94,6 +94,12 @@ def all_tokens(db: Engine) -> list[Token]:
         return [_token(row) for row in conn.execute(_ALL).mappings()]
 
 
+def one(db: Engine, token_id: int) -> Token:
+    """A token by its id. Raises NotFound."""
+    with db.connect() as conn:
+        return _one(conn, token_id)
+
+
 def revoke(db: Engine, actor: str, token_id: int) -> Token:
     """Ends a token for good; one that is revoked stays as it is. Raises NotFound."""
     with writing(db) as conn:

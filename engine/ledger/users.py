@@ -15,12 +15,12 @@ from engine.ledger.changes import FieldChange
 from engine.ledger.database import writing
 from engine.ledger.user_names import check_user_name, key_of
 
-_COLUMNS: Final = "id, name, role, brands, password IS NOT NULL AS has_password, created_at, disabled_at"
-_ONE: Final = f"SELECT {_COLUMNS} FROM app_user WHERE id = :id"
-_ALL: Final = text(
-    f"SELECT {_COLUMNS}, (SELECT max(at) FROM login_event AS e WHERE e.user_id = app_user.id AND outcome = 'in') AS last_login"
-    " FROM app_user ORDER BY disabled_at IS NOT NULL, name_key"
+_COLUMNS: Final = (
+    "id, name, role, brands, password IS NOT NULL AS has_password, created_at, disabled_at,"
+    " (SELECT max(at) FROM login_event AS e WHERE e.user_id = app_user.id AND outcome = 'in') AS last_login"
 )
+_ONE: Final = f"SELECT {_COLUMNS} FROM app_user WHERE id = :id"
+_ALL: Final = text(f"SELECT {_COLUMNS} FROM app_user ORDER BY disabled_at IS NOT NULL, name_key")
 _CREDENTIAL: Final = text(
     "SELECT id, name, role, brands, password, disabled_at IS NOT NULL FROM app_user WHERE name_key = :key"
 )
@@ -154,10 +154,16 @@ def without_role(db: Engine, subject: str) -> int | None:
         return id_
 
 
-def change(db: Engine, actor: str, user_id: int, role: Role, brands: Collection[int] | None) -> User:
-    """Another role and scope, which count from the user's next request. Raises InvalidInput, NotFound."""
+def change(
+    db: Engine, actor: str, user_id: int, role: Role, brands: Collection[int] | None, *, seen: User | None = None
+) -> User:
+    """Another role and scope, which count from the user's next request. seen: as the caller knows him; raises Conflict where he
+    has another role or scope by now. Raises InvalidInput, NotFound.
+    """
     with writing(db) as conn:
         before = _one(conn, user_id, lock=True)
+        if seen is not None and (before.role, before.brands) != (seen.role, seen.brands):
+            raise Conflict(f"user {shown(before.name)} was changed since: load him again", "version")
         scope = _scope(conn, role, brands)
         conn.execute(
             text("UPDATE app_user SET role = :role, brands = CAST(:brands AS bigint[]) WHERE id = :id"),

@@ -70,7 +70,7 @@ def test_spends_are_taken_and_limits_hold_and_it_ends_cleanly(ready: System, ser
 
 def test_the_examples_of_the_document_do_what_it_says(ready: System, served: Served) -> None:
     brand, (campaign,) = brand_with(ready, "First")
-    made = tokens.create(ready.db, "test", "bidder", ["spend", "read", "write"], None)
+    made = tokens.create(ready.db, "test", "bidder", ["spend", "read", "write", "admin"], None)
     text = (ROOT / "docs" / "http-api.md").read_text(encoding="utf-8")
     blocks = [block for block in re.findall(r"^```sh\n(.*?)^```$", text, re.M | re.S) if "curl" in block]
     ids = {"CAMPAIGN": str(campaign), "BRAND": str(brand)}

@@ -236,7 +236,7 @@ def test_what_is_muted_counts_no_more_and_other_brands_do(ready: System) -> None
     decide(ready)
     muted = [e.muted for e in alerts.history(ready.db, [ids[0][0]], 9)]
     assert muted == [True, True, False, False], "what is opened meanwhile is written, and marked"
-    alerts.unmute(ready.db, shown.id)
+    alerts.unmute(ready.db, shown.id, "anna")
     assert alerts.counts(ready.db) == {ids[0][0]: 1, ids[1][0]: 1}
     with pytest.raises(InvalidInput, match="hours 5 is none of 1, 8, 24, 168"):
         alerts.mute(ready.db, shown.id, 5, "anna")
@@ -251,7 +251,7 @@ def test_an_alert_of_a_brand_out_of_sight_is_none(ready: System) -> None:
     for change in (
         lambda: alerts.acknowledge(ready.db, found.id, "anna", [99]),
         lambda: alerts.mute(ready.db, found.id, 1, "anna", [99]),
-        lambda: alerts.unmute(ready.db, found.id, [99]),
+        lambda: alerts.unmute(ready.db, found.id, "anna", [99]),
     ):
         with pytest.raises(NotFound):
             change()

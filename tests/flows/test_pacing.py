@@ -68,7 +68,7 @@ def test_a_paced_brand_keeps_right_for_days_with_every_job_dead(clock: System) -
 def test_a_rebuild_in_the_middle_of_a_paced_day_has_the_counters_and_the_curve(clock: System) -> None:
     noon = MIDNIGHT + 12 * HOUR_MS
     at(clock, MIDNIGHT)
-    clock.catalog.curves.put("lunch", {0: check([(43_200, 400_000), (86_400, PPM)])})
+    clock.catalog.curves.put("lunch", {0: check([(43_200, 400_000), (86_400, PPM)])}, "anna")
     brand_id, one = paced(clock, "custom:lunch", "300")
     at(clock, noon - 60_000)
     clock.client.record_spend(one, "39.9")
@@ -91,7 +91,7 @@ def test_a_rebuild_in_the_middle_of_a_paced_day_has_the_counters_and_the_curve(c
 def test_a_curve_that_is_replaced_is_in_every_plan_that_it_paces_and_says_before_what_will_happen(
     clock: System,
 ) -> None:
-    clock.catalog.curves.put("lunch", {0: check([(43_200, 900_000), (86_400, PPM)])})
+    clock.catalog.curves.put("lunch", {0: check([(43_200, 900_000), (86_400, PPM)])}, "anna")
     brand_id, one = paced(clock, "custom:lunch")
     at(clock, MIDNIGHT + 12 * HOUR_MS)
     clock.client.record_spend(one, "60")
@@ -107,7 +107,7 @@ def test_a_curve_that_is_replaced_is_in_every_plan_that_it_paces_and_says_before
 
 
 def test_verify_finds_a_plan_with_another_pacing_and_the_publisher_mends_it(clock: System) -> None:
-    clock.catalog.curves.put("lunch", {0: check([(43_200, 900_000), (86_400, PPM)])})
+    clock.catalog.curves.put("lunch", {0: check([(43_200, 900_000), (86_400, PPM)])}, "anna")
     brand_id, _ = paced(clock, "custom:lunch")
     key = keys_of_brand(brand_id).brand(brand_id)
     for field, value in (("p", "0,1000000,300"), ("c1", "000000000000861001000000")):
@@ -134,10 +134,10 @@ def test_a_campaign_s_curve_follows_its_hours_and_learned_traffic_its_weekdays(c
     with pytest.raises(InvalidPacing, match=f"has no curve yet: `curve learn {brand_id}` makes it"):
         clock.manage.update_brand(brand_id, "anna", pacing="traffic")
     learned = {day: check([(day * 3600, PPM)]) for day in range(1, 8)}
-    clock.catalog.curves.put(traffic_name(brand_id), learned)
+    clock.catalog.curves.put(traffic_name(brand_id), learned, "anna")
     assert clock.manage.update_brand(brand_id, "anna", pacing="traffic").published
     assert clock.catalog.brand(brand_id).pace[0] == "p=1234567,1000000,asap".replace("asap", "0")
-    assert clock.catalog.curves.put(traffic_name(brand_id), {0: check([(3600, PPM)])}) == [brand_id]
+    assert clock.catalog.curves.put(traffic_name(brand_id), {0: check([(3600, PPM)])}, "anna") == [brand_id]
     assert clock.catalog.brand(brand_id).pace == ("p=1,1000000,0", "c1=000000000000036001000000")
 
 

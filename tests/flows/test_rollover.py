@@ -5,7 +5,8 @@ from __future__ import annotations
 from sqlalchemy import text
 
 from engine.domain.ids import shard_of
-from engine.domain.periods import DAY_MS, at_ms, date_of, day_of
+from engine.domain.periods import DAY_MS, HOUR_MS, at_ms, date_of, day_of, next_day_ms
+from engine.flows.rebuild.rebuilder import How
 from engine.live.keys import keys_of_brand
 from engine.live.plans import LiveCarry
 from engine.wiring import System
@@ -106,17 +107,119 @@ def test_a_rebuild_before_the_first_call_of_a_day_calculates_what_redis_would_ha
     assert nothing_found(clock)
 
 
+def changes(system: System, brand_id: int, ms: int, **values: int | str | None) -> None:
+    """A person changes the catalog at an instant, while Redis is lost."""
+    at(system, ms)
+    assert not system.manage.update_brand(brand_id, "anna", **values).published
+    with system.db.begin() as conn:
+        last = text("UPDATE catalog_change SET at = :at WHERE id = (SELECT max(id) FROM catalog_change)")
+        conn.execute(last, {"at": at_ms(ms)})
+
+
+def rebuilt_carry(system: System, brand_id: int, ms: int) -> LiveCarry | None:
+    at(system, ms)
+    system.rebuilder.rebuild([shard_of(brand_id)])
+    return carry(system, brand_id)
+
+
+def lost(system: System, brand_id: int) -> None:
+    """All of it is in the log, and Redis has none of it."""
+    system.persister.drain_all()
+    wipe(system, brand_id)
+
+
+def test_a_cap_that_was_raised_while_redis_was_lost_carries_no_more_of_the_days_before(clock: System) -> None:
+    brand_id, _ = rolled(clock)
+    lost(clock, brand_id)
+    changes(clock, brand_id, NOON + 3 * DAY_MS, rollover_cap_micros=500 * UNIT)
+    # Each day until then had 50 of what the day before left, so the last one had 150, and left it.
+    assert rebuilt_carry(clock, brand_id, NOON + 3 * DAY_MS) == LiveCarry(500 * UNIT, 150 * UNIT)
+
+
+def test_a_rollover_that_was_off_for_a_day_without_spends_carries_from_the_day_on_which_it_came_back(
+    clock: System,
+) -> None:
+    brand_id, _ = rolled(clock)
+    lost(clock, brand_id)
+    changes(clock, brand_id, NOON + DAY_MS, rollover_cap_micros=None)
+    changes(clock, brand_id, NOON + 2 * DAY_MS, rollover_cap_micros=500 * UNIT)
+    assert rebuilt_carry(clock, brand_id, NOON + 3 * DAY_MS) == LiveCarry(500 * UNIT, 100 * UNIT)
+
+
 def test_a_rollover_that_was_off_meanwhile_begins_anew_with_a_rebuild(clock: System) -> None:
     brand_id, one = rolled(clock)
     clock.manage.update_brand(brand_id, "anna", rollover_cap_micros=None)
     at(clock, NOON + DAY_MS)
     clock.client.record_spend(one, "1")
+    lost(clock, brand_id)
+    changes(clock, brand_id, NOON + 2 * DAY_MS, rollover_cap_micros=50 * UNIT)
+    assert rebuilt_carry(clock, brand_id, NOON + 2 * DAY_MS) == LiveCarry(50 * UNIT, 0)
+
+
+def test_a_carry_that_a_restored_postgresql_lacks_is_calculated_again_beside_the_days_spends(clock: System) -> None:
+    brand_id, one = rolled(clock)
+    lost(clock, brand_id)
+    expected = LiveCarry(50 * UNIT, 23 * UNIT)
+    assert rebuilt_carry(clock, brand_id, NOON + DAY_MS) == expected
+    assert clock.client.try_spend(one, "7").outcome == "accepted"
+    # The rebuild has told it to PostgreSQL alone, which is restored to a state from before; the journal is persisted again.
+    forget = text("DELETE FROM brand_carry WHERE day > :day")
+    with clock.db.begin() as conn:
+        conn.execute(forget, {"day": date_of(day_of(NOON))})
+    lost(clock, brand_id)
+    assert rebuilt_carry(clock, brand_id, NOON + DAY_MS) == expected
+    assert clock.client.try_spend(one, "115").outcome == "accepted"
     clock.persister.drain_all()
-    wipe(clock, brand_id)
-    at(clock, NOON + 2 * DAY_MS)
-    assert not clock.manage.update_brand(brand_id, "anna", rollover_cap_micros=50 * UNIT).published
+    with clock.db.begin() as conn:
+        conn.execute(forget, {"day": date_of(day_of(NOON))})
+    lost(clock, brand_id)
+    assert rebuilt_carry(clock, brand_id, NOON + 2 * DAY_MS) == LiveCarry(50 * UNIT, UNIT)
+
+
+def test_a_rollover_that_was_switched_on_while_redis_was_lost_carries_what_that_day_left(clock: System) -> None:
+    at(clock, NOON)
+    brand_id, (one,) = brand_with_campaigns(clock, daily=100 * UNIT)
+    assert clock.client.try_spend(one, "77").outcome == "accepted"
+    lost(clock, brand_id)
+    changes(clock, brand_id, NOON + 1, rollover_cap_micros=500 * UNIT)
+    assert rebuilt_carry(clock, brand_id, NOON + 2 * DAY_MS) == LiveCarry(500 * UNIT, 123 * UNIT)
+
+
+def test_a_rebuild_after_a_clock_that_slipped_back_over_midnight_keeps_the_new_days_carry(clock: System) -> None:
+    brand_id, one = rolled(clock)
+    midnight = next_day_ms(NOON)
+    at(clock, midnight + 200)
+    assert clock.manage.update_brand(brand_id, "anna", daily_budget_micros=40 * UNIT).published
+    before = clock.hot_redis.hget(keys_of_brand(brand_id).brand(brand_id), "b")
+    at(clock, midnight - 300)
+    clock.live.unmark(clock.instance, shard_of(brand_id), "test")
     clock.rebuilder.rebuild([shard_of(brand_id)])
-    assert carry(clock, brand_id) == LiveCarry(50 * UNIT, 0)
+    assert clock.hot_redis.hget(keys_of_brand(brand_id).brand(brand_id), "b") == before
+    assert clock.client.try_spend(one, "63").outcome == "accepted"
+
+
+def test_a_clock_that_was_days_ahead_and_is_set_right_leaves_the_carry_of_the_right_day(clock: System) -> None:
+    brand_id, one = rolled(clock)
+    at(clock, NOON + 5 * DAY_MS)
+    assert clock.client.try_spend(one, "1").outcome == "accepted"
+    clock.persister.drain_all()
+    at(clock, NOON + DAY_MS)
+    clock.rebuilder.rebuild([shard_of(brand_id)], how=How(accept_clock=True))
+    assert carry(clock, brand_id) == LiveCarry(50 * UNIT, 23 * UNIT)
+
+
+def test_days_before_a_zone_was_changed_end_at_their_own_midnights_in_a_rebuild(clock: System) -> None:
+    march = instant(2037, 3, 20, 12)
+    at(clock, march)
+    brand = clock.manage.create_brand("Berlin", 100 * UNIT, None, None, "anna", time_zone="Europe/Berlin").row
+    (one,) = clock.manage.create_campaigns(brand.id, ["c"], "anna")
+    assert clock.manage.update_brand(brand.id, "anna", rollover_cap_micros=5000 * UNIT).published
+    assert clock.client.try_spend(one.id, "77").outcome == "accepted"
+    lost(clock, brand.id)
+    # At 23:30 of that day, in winter time. The new zone is chosen in summer time, and its text has no other.
+    changes(clock, brand.id, march + 10 * HOUR_MS + HOUR_MS // 2, daily_budget_micros=200 * UNIT)
+    changes(clock, brand.id, march + 11 * DAY_MS, time_zone="Europe/Paris")
+    assert rebuilt_carry(clock, brand.id, march + 11 * DAY_MS) == LiveCarry(5000 * UNIT, 2123 * UNIT)
 
 
 def test_a_close_keeps_what_the_closed_day_left(clock: System) -> None:

@@ -116,7 +116,7 @@ def test_what_is_muted_below_the_severity_or_of_a_disabled_receiver_is_not_writt
     spend(ready, campaign, "30")
     decide(ready)
     assert states(ready) == [], "muted"
-    alerts.unmute(ready.db, alerts.list_open(ready.db, None, 1)[0].id)
+    alerts.unmute(ready.db, alerts.list_open(ready.db, None, 1)[0].id, "anna")
     spend(ready, campaign, "11")
     decide(ready)
     assert [state for _, state, _ in states(ready)] == ["waiting"]

@@ -194,6 +194,8 @@ def test_a_refund_may_name_the_brand_s_present_day_also_where_utc_has_not_reache
     assert [(refund.day, refund.asked) for refund in asked.refunds()] == [(day, True)]
     with pytest.raises(InvalidInput):
         client.refund(CAMPAIGN, "1", "soon-forgotten", spent_on=date_of(day + 1))
+    # That it has no such campaign is said on that day as well.
+    assert client.refund(CAMPAIGN + 9, "1", "soon-forgotten", spent_on=date_of(day)).outcome == "unknown_campaign"
     neighbour = BRAND + 64
     plant.brand(brand_id=neighbour, daily="10")
     with pytest.raises(InvalidInput):

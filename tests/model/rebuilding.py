@@ -6,11 +6,12 @@ without an end. Remembered are ids that came within one window; a call that move
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from engine.domain.flights import flight_field
 from engine.domain.ids import brand_of
 from engine.domain.periods import MINUTE_MS, day_start_ms
+from engine.domain.zone_text import Zone
 from tests.model.decisions import APPROVED, REFUSED, WAITING, Ledger
 from tests.model.journal import COUNTED, EARLIER, Entry, Row, Verdict
 from tests.model.late import bring_closed, bring_limits
@@ -31,10 +32,19 @@ def counted_in(entry: Entry, row: Row) -> Iterator[str]:
         yield month
 
 
+History = Sequence[tuple[int, BrandPlan]]
+"""The catalog's plans of a brand, each with the instant from which on it was there."""
+
+
 def rebuild(
-    shard: Shard, brands: Sequence[BrandPlan], campaigns: Sequence[CampaignPlan], ledger: Ledger, clock: int
+    shard: Shard,
+    brands: Sequence[BrandPlan],
+    campaigns: Sequence[CampaignPlan],
+    catalog: Mapping[int, History],
+    ledger: Ledger,
+    clock: int,
 ) -> None:
-    """Makes the shard from the plan and from its journal, and opens the next generation with a mark."""
+    """Makes the shard from the plan and from its journal, and opens the next generation with a mark. catalog: by brand."""
     # Time goes on from the last row, and from the last entry where the stream still stands.
     last_row = max(clock, *(entry.ms for entry in shard.journal if entry.rows), 0)
     now = last_row if shard.wiped or not shard.journal else max(last_row, shard.journal[-1].ms)
@@ -46,14 +56,15 @@ def rebuild(
         put(shard, plan, [])
     put(shard, None, campaigns)
     for brand in shard.brands.values():
-        bring_limits(brand, brands_before.get(brand.brand_id), now)
+        brand.limits_then = _limits_then(brand, catalog[brand.brand_id], now)
         bring_closed(brand, brands_before.get(brand.brand_id), now, bool(shard.grace_minutes))
     for campaign in shard.campaigns.values():
         bring_limits(campaign, campaigns_before.get(campaign.campaign_id), now)
-    told: dict[int, Carry] = {}
+    # What a rebuild calculated is in the log too, under the number of its mark.
+    told = list(shard.restored)
     for entry in shard.journal:
         _count(shard, entry)
-        told |= {brand_id: Carry(*carry) for brand_id, *carry in entry.carries}
+        told += [(entry.n, brand_id, Carry(*carry)) for brand_id, *carry in entry.carries]
         _in_minute(shard, entry, last_row)
         _hold(shard, entry)
         _remember(shard, entry, last_row, now)
@@ -61,9 +72,12 @@ def rebuild(
             # One that a person closed since is of an earlier round.
             if (campaign := shard.campaigns[trip.campaign_id]).brake.round <= trip.round:
                 campaign.broken_ms = entry.ms
+    told.sort(key=lambda of: of[0])
     for brand in shard.brands.values():
         if brand.cap is not None:
-            brand.kept = brand.opened = _carry(brand, told.get(brand.brand_id), now)
+            known = [carry for _, brand_id, carry in told if brand_id == brand.brand_id]
+            brand.kept = brand.opened = _carry(brand, known, catalog[brand.brand_id], now)
+            shard.restored.append((shard.n + 1, brand.brand_id, brand.kept))
     for name, refund in ledger.refunds.items():
         of_shard = brand_of(refund.asked.campaign_id) in shard.brands
         recent = refund.state == REFUSED and refund.order[0] >= last_row - shard.events.window_ms
@@ -79,17 +93,41 @@ def rebuild(
     shard.append(Entry(shard.n + 1, now, generation=shard.generation))
 
 
-def _carry(brand: Brand, last: Carry | None, now: int) -> Carry:
-    """The carry of the present day, from the last that is told, with the budgets that the catalog had at the end of each day."""
+def _carry(brand: Brand, told: Sequence[Carry], history: History, now: int) -> Carry:
+    """The carry of the present day, from the last that is told, with the plans that the catalog had at the end of each day. A rollover that was
+    switched on since then begins on that day. history: those plans, each with the instant from which on it was the catalog's.
+    """
     day = brand.zone.day_of(now)
-    if last is None or last.day > day or any(brand.spent[f"d:{on}"] for on in range(last.day + 1, day + 1)):
-        return last if last is not None and last.day == day else Carry(day, 0, None)
-    carry = last
+    began = [(at, plan) for (at, plan), before in zip(history, (None, *history), strict=False) if _begins(plan, before)]
+    on = min(day, Zone.parse(began[-1][1].zone).day_of(began[-1][0])) if began else day
+    last = next((carry for carry in reversed(told) if carry.day <= day), None)
+    carry = last if last is not None and last.day >= on else Carry(on, 0, None)
     while carry.day < day:
-        then = min((on for on in brand.day_ends if on >= carry.day), default=None)
-        limits = brand.limits if then is None else brand.day_ends[then]
-        carry = walk(carry, carry.day + 1, brand.cap or 0, limits, brand.steps, brand.spent, brand.zone)
+        ends = _ends_ms(history, carry.day)
+        then = next(plan for at, plan in reversed(history) if at < ends)
+        limits, cap = (then.daily_limit, then.monthly_limit), then.rollover_cap or 0
+        zone = Zone.parse(next(plan.zone for at, plan in reversed(history) if at <= ends))
+        carry = walk(carry, carry.day + 1, cap, limits, then.steps, brand.spent, zone)
     return carry
+
+
+def _limits_then(brand: Brand, history: History, now: int) -> tuple[int, tuple[int | None, ...]] | None:
+    """The limits at the end of the day before, where they were others."""
+    day = brand.zone.day_of(now) - 1
+    ends = brand.zone.midnight_ms(day + 1)
+    then = next((plan for at, plan in reversed(history) if at < ends), history[0][1])
+    limits = (then.daily_limit, then.monthly_limit)
+    return (day, limits) if limits != brand.limits else None
+
+
+def _begins(plan: BrandPlan, before: tuple[int, BrandPlan] | None) -> bool:
+    return plan.rollover_cap is not None and (before is None or before[1].rollover_cap is None)
+
+
+def _ends_ms(history: History, day: int) -> int:
+    """When a day ended, by the last plan that was there by then: the text of a later one may not know it."""
+    ends = ((at, Zone.parse(plan.zone).midnight_ms(day + 1)) for at, plan in reversed(history))
+    return next(ms for at, ms in ends if at <= ms)
 
 
 def _count(shard: Shard, entry: Entry) -> None:

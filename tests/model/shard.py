@@ -86,6 +86,8 @@ class Shard:
         """What was given back of each event."""
         self.ends: Memory[End] = Memory(event_window_ms)
         self.journal: list[Entry] = []
+        self.restored: list[tuple[int, int, Carry]] = []
+        """The carries that rebuilds calculated: number of the mark, brand, carry."""
         self.trips: tuple[Trip, ...] = ()
         """The breakers that the last `watching` saw open."""
 

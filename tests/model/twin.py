@@ -36,6 +36,8 @@ class ReferenceModel:
         self.persisted: defaultdict[int, int] = defaultdict(int)
         """How many entries of each shard's journal PostgreSQL has."""
         self.ledger = Ledger()
+        self.catalog: defaultdict[int, list[tuple[int, BrandPlan]]] = defaultdict(list)
+        """Of each brand the catalog's plans, and the instant from which on each was there."""
 
     def shard(self, campaign_id: int) -> Shard:
         """The shard of a campaign."""
@@ -116,6 +118,12 @@ class ReferenceModel:
         except NotReady:
             return None
 
+    def change(self, plan: BrandPlan, at: int) -> None:
+        """The catalog has a plan of a brand from an instant on, whether or not it is published."""
+        had = self.catalog[plan.brand_id]
+        if not had or had[-1][1] != plan:
+            had.append((at, plan))
+
     def take_grace(self, numbers: Sequence[int], minutes: int, clock: int) -> None:
         """Publishes the grace for late spends to shards. Those that are not ready keep theirs."""
         for number in numbers:
@@ -159,7 +167,7 @@ class ReferenceModel:
             self._persist(number)
             of_shard = [brand for brand in brands if shard_of(brand.brand_id) == number]
             theirs = [c for c in campaigns if shard_of(brand_of(c.campaign_id)) == number]
-            rebuilding.rebuild(shard, of_shard, theirs, self.ledger, clock)
+            rebuilding.rebuild(shard, of_shard, theirs, self.catalog, self.ledger, clock)
 
 
 def _ready(size: int, call: Callable[[], list[Answer]]) -> list[Answer]:

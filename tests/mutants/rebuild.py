@@ -63,7 +63,7 @@ MADE_WHOLE: Final = (
       "if owner and owner ~= instance and take_over ~= '1' then", "if false then",
       (REBUILD + "another_instances_redis_is_never_rebuilt",)),
     M("a rebuilt shard's time may go back", "engine/flows/rebuild/rebuilder.py",
-      "floor = max(0 if how.accept_clock else has.last_ms, ms_of_entry(carried.entry_id), min(kept_now, has.now))", "floor = 0",
+      "floor = max(0 if how.accept_clock else has.last_ms, last_entry_ms, min(kept_now, has.now))", "floor = 0",
       (REBUILD + "a_rebuilt_shards_time_goes_on_from_its_last_entry",)),
     M("what is left of the journal is thrown away", "engine/flows/rebuild/salvage.py",
       "    if has_journal:\n", "    if False:\n",

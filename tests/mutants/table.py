@@ -11,6 +11,7 @@ from tests.mutants.brand_pauses import BRANDS_PAUSED
 from tests.mutants.budgets import LISTED
 from tests.mutants.charts import DRAWN
 from tests.mutants.close import CLOSED
+from tests.mutants.control_api import CONTROLLED
 from tests.mutants.explained import EXPLAINED
 from tests.mutants.export import SENT_OUT
 from tests.mutants.failover import FAILED_OVER
@@ -43,6 +44,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *LUA,
     *DRAWN,
     *OVER_HTTP,
+    *CONTROLLED,
     *GIVEN_BACK,
     *OF_CAMPAIGNS,
     *FLOWN,

@@ -16,7 +16,7 @@ import pytest
 import redis
 
 from engine.live.scripts import NAMES, assemble
-from tests.mutants.runner import ROOT, judged
+from tests.mutants.runner import ROOT, SHORTEST_S, TIMES, judged, time_limit
 from tests.mutants.table import MUTANTS
 from tests.mutants.witness import OUT
 
@@ -130,6 +130,14 @@ def test_only_an_assertion_kills(tmp_path: Path) -> None:
         ("", "no assertion, but timeout"),
     ]
     assert said["passed"] == 1
+    assert {node.partition("::")[2] for node in said["seconds"]} >= {"test_asserts", "test_passes"}
     assert judged(0, {**said, "failures": []}, output) == ("", "it lives: every killer passed")
     assert judged(*ran("test_not_python.py"))[1].startswith("no assertion, but collect")
     assert judged(*ran("test_it.py::test_is_not_there"))[1].startswith("pytest broke off")
+
+
+def test_killers_may_take_a_multiple_of_their_time_without_a_mutant() -> None:
+    seconds = {"test_it.py::test_a[1]": 30.0, "test_it.py::test_a[2]": 20.0, "test_it.py::test_ab": 7.0}
+    assert time_limit(["test_it.py::test_a"], 4.0, seconds) == TIMES * 54
+    assert time_limit(["test_it.py::test_a[2]", "test_it.py::test_ab"], 4.0, seconds) == TIMES * 31
+    assert time_limit(["test_it.py::test_ab"], 1.0, seconds) == SHORTEST_S

@@ -18,7 +18,7 @@ import pytest
 OUT = "MUTANT_WITNESS"
 """The variable that names the file to write to."""
 
-_report: dict[str, Any] = {"engine": "", "passed": 0, "failures": []}
+_report: dict[str, Any] = {"engine": "", "passed": 0, "failures": [], "seconds": {}}
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -30,6 +30,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
     report = yield
+    _report["seconds"][item.nodeid] = _report["seconds"].get(item.nodeid, 0) + call.duration
     if report.passed and report.when == "call":
         _report["passed"] += 1
     elif report.failed and call.excinfo is not None:

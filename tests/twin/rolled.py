@@ -16,6 +16,7 @@ from tests.twin.side import Side
 from tests.twin.stepped import SteppedMachine
 
 CAPS: Final = st.sampled_from((None, 0, 5, 20, 20, 50, 200, 1000, 9 * 10**15))
+DAILY: Final = st.sampled_from((None, 0, 20, 50, 200))
 
 
 def few_days(_: ReferenceModel, ms: int) -> int:
@@ -32,7 +33,7 @@ class RolledRules(RuleBasedStateMachine):
     spends: Callable[[str, str | None, list[Drawn]], None]
     moves_on: Callable[[Callable[[ReferenceModel, int], int], int], None]
 
-    @rule(place=st.integers(0, 2), cap=CAPS, daily=st.sampled_from((None, 0, 20, 50, 200)))
+    @rule(place=st.integers(0, 2), cap=CAPS, daily=DAILY)
     def rolls_over(self, place: int, cap: int | None, daily: int | None) -> None:
         plan = self.plans.get(self.side.brands[place])
         if plan is not None:

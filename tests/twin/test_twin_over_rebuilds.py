@@ -9,19 +9,25 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule, run_state_machine_as_test
 
 from engine.domain.ids import shard_of
+from engine.domain.periods import DAY_MS
 from engine.live.keys import shard_keys
 from engine.live.scripts import swapping
 from engine.wiring import System
 from tests.live.plant import MOVABLE_CLOCK
 from tests.model import BrandPlan, CampaignPlan, Spend
 from tests.twin.conftest import drawn
+from tests.twin.drawn import SCHEDULES
+from tests.twin.instants import STARTS
 from tests.twin.machine import ModelMachine
-from tests.twin.rolled import RolledRules
+from tests.twin.rolled import CAPS, DAILY, RolledRules
 from tests.twin.whole_side import WholeSide, check_fold
+from tests.twin.zoned import NAMES, ZONED_MOVES, ZonedRules, next_midnight
 
 
-class OverRebuilds(RolledRules, ModelMachine):
+class OverRebuilds(RolledRules, ZonedRules, ModelMachine):
     """The live rules, and those of the log and the rebuild."""
+
+    moves = {**ModelMachine.moves, **ZONED_MOVES}
 
     def __init__(self, side: WholeSide) -> None:
         super().__init__(side)
@@ -33,14 +39,24 @@ class OverRebuilds(RolledRules, ModelMachine):
             # A lifetime budget begins with what the log has, so its publish waits for persist.
             self.is_persisted()
         self.whole.bring(brand, campaigns, create)
-        self.whole.stamp(max(self.clock, self.twin.shards[shard_of(brand.brand_id)].kept_now))
+        self.is_published(brand.brand_id, {c.campaign_id for c in campaigns})
+
+    def brings_a_zone(self, plan: BrandPlan, name: str | None, now: int) -> None:
+        self.whole.bring_zone(plan.brand_id, name, now)
+        self.is_published(plan.brand_id, set())
+
+    def is_published(self, brand_id: int, changed: set[int]) -> None:
+        """A change of the catalog reaches Redis. A zone may begin later by that."""
+        now = max(self.clock, self.twin.shards[shard_of(brand_id)].kept_now)
+        self.whole.stamp(now)
+        self.whole.system.publisher.publish_pending()
+        self.whole.stamp(now)
         brands, every = self.whole.plans()
-        plan = next(p for p in brands if p.brand_id == brand.brand_id)
-        changed = {c.campaign_id for c in campaigns}
+        plan = next(p for p in brands if p.brand_id == brand_id)
+        self.twin.change(plan, now)
         # As publish does: what has a version that is not there yet.
         if plan != self.plans.get(plan.brand_id) or [c for c in every if c != self.campaigns.get(c.campaign_id)]:
             self.twin.publish(plan, [c for c in every if c.campaign_id in changed], self.clock)
-        self.whole.system.publisher.publish_pending()
         self.plans = {p.brand_id: p for p in brands}
         self.campaigns = {c.campaign_id: c for c in every}
 
@@ -69,6 +85,40 @@ class OverRebuilds(RolledRules, ModelMachine):
         campaign = self.campaign(place)
         self.charge("try", "while-it-was-gone", [Spend(campaign, 1)])
         assert self.whole.plain.keys("budget:*") == []
+        self.rebuild(self.whole.shards, anew=True)
+
+    @rule(
+        drained=st.booleans(),
+        changes=st.lists(
+            st.tuples(st.integers(0, 2), CAPS, DAILY, st.sampled_from(("the same", *NAMES)), st.integers(0, 2)),
+            min_size=1,
+            max_size=3,
+        ),
+        days=st.integers(0, 3),
+    )
+    def is_lost_for_days(
+        self, drained: bool, changes: list[tuple[int, int | None, int | None, str | None, int]], days: int
+    ) -> None:
+        """People change brands meanwhile, which reaches Redis with its rebuild."""
+        if drained:
+            self.is_persisted()
+        self.moves_on(lambda _, ms: ms, 0)
+        self.whole.plain.flushdb()
+        self.whole.at(self.clock)
+        self.twin.crash()
+        for place, cap, daily, zone, midnights in changes:
+            for _ in range(midnights):
+                self.moves_on(next_midnight, place - 1)
+            plan = self.plans.get(self.whole.brands[place])
+            if plan is None:
+                continue
+            self.whole.bring(plan._replace(rollover_cap=cap, daily_limit=daily), [], set())
+            if zone != "the same":
+                self.whole.bring_zone(plan.brand_id, zone, self.clock)
+            self.whole.stamp(self.clock)
+            self.plans = {p.brand_id: p for p in self.whole.plans()[0]}
+            self.twin.change(self.plans[plan.brand_id], self.clock)
+        self.moves_on(lambda _, ms: ms + days * DAY_MS, 0)
         self.rebuild(self.whole.shards, anew=True)
 
     @rule(place=st.integers(0, 99), key=st.sampled_from(("shard", "brand", "requests", "events", "none")))
@@ -104,3 +154,17 @@ def side(system: System) -> Iterator[WholeSide]:
 @pytest.mark.timeout(0)
 def test_a_rebuilt_system_answers_as_the_twin_does(side: WholeSide) -> None:
     run_state_machine_as_test(lambda: OverRebuilds(side), settings=drawn(16, 30, share=10))  # type: ignore[no-untyped-call]
+
+
+def test_what_a_rebuild_carried_over_is_carried_by_the_next_one_too(side: WholeSide) -> None:
+    machine = OverRebuilds(side)
+    machine.begins(start=STARTS[-1], daily=200, monthly=None, schedule=SCHEDULES[0])
+    machine.rolls_over(place=0, cap=50, daily=50)
+    machine.spends("record", None, [(0, 10, None, None)])
+    machine.moves_on(lambda _, ms: ms + 2 * DAY_MS, 0)
+    for _ in range(2):
+        machine.is_wiped_and_rebuilt(drained=True, place=0)
+        machine.both_hold_the_same()
+        machine.spends("record", None, [(0, 10, None, None)])
+        machine.both_hold_the_same()
+    assert machine.twin.shards[17].brands[17].carried(machine.clock) == 50

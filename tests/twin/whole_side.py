@@ -11,6 +11,7 @@ from engine.domain.flights import flight_field, unchained
 from engine.domain.ids import ORDINALS, brand_of
 from engine.domain.periods import at_ms, date_of, ms_of
 from engine.domain.schedule import Schedule
+from engine.domain.zone_text import UTC_NAME
 from engine.wiring import System
 from tests.model import BrandPlan, CampaignPlan, ReferenceModel
 from tests.model.journal import Row
@@ -67,9 +68,18 @@ class WholeSide(LiveSide):
         for plan in campaigns:
             self._bring_campaign(plan, plan.campaign_id in create, actor)
 
+    def bring_zone(self, brand_id: int, name: str | None, now: int) -> None:
+        """Gives a brand a zone in the catalog."""
+        self.system.catalog.update_brand(brand_id, "twin", time_zone=name or UTC_NAME, at_ms=now)
+
     def stamp(self, clock: int) -> None:
-        """Dates what was changed in the catalog by the machine's clock, which PostgreSQL does not have."""
+        """Dates what was made and changed in the catalog by the machine's clock, which PostgreSQL does not have."""
         with self.system.db.begin() as conn:
+            made = text(
+                "UPDATE brand SET created_at = :at WHERE id IN (SELECT entity_id FROM catalog_change"
+                " WHERE entity = 'brand' AND field = 'created' AND note IS DISTINCT FROM 'dated')"
+            )
+            conn.execute(made, {"at": at_ms(clock)})
             last = text("UPDATE catalog_change SET at = :at, note = 'dated' WHERE note IS DISTINCT FROM 'dated'")
             conn.execute(last, {"at": at_ms(clock)})
 
@@ -128,6 +138,7 @@ class WholeSide(LiveSide):
                 b.daily_budget_micros,
                 b.monthly_budget_micros,
                 b.archived_at is not None,
+                zone=b.zone,
                 rollover_cap=b.rollover_cap_micros,
             )
             for b in self.system.catalog.brands(include_archived=True)

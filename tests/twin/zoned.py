@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from hypothesis import strategies as st
-from hypothesis.stateful import rule
+from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from engine.domain.periods import MINUTE_MS
 from engine.domain.zone_text import Zone
 from engine.domain.zones import UTC_ZONE, BrandZone
-from tests.model import ReferenceModel
+from tests.model import BrandPlan, ReferenceModel
 from tests.model.plan import Brand
 from tests.twin.drawn import AMOUNTS
+from tests.twin.late_rules import Drawn
 from tests.twin.paced import PacedMachine
 from tests.twin.side import Side
 
@@ -66,22 +67,29 @@ def end_of_grace(twin: ReferenceModel, ms: int) -> int:
     return _soonest((end + count * MINUTE_MS for end in ends for count in minutes), ms)
 
 
-class ZonedMachine(PacedMachine):
-    """With brands that have time zones."""
+ZONED_MOVES: Final[dict[str, Callable[[ReferenceModel, int], int]]] = {
+    "a brand's midnight": next_midnight,
+    "a midnight again": next_midnight,
+    "a change of a zone": next_change,
+    "a brand's month's end": next_month,
+    "hours of a zone": next_hours,
+    "a grace of a zone": end_of_grace,
+}
 
-    moves = {
-        **PacedMachine.moves,
-        "a brand's midnight": next_midnight,
-        "a midnight again": next_midnight,
-        "a change of a zone": next_change,
-        "a brand's month's end": next_month,
-        "hours of a zone": next_hours,
-        "a grace of a zone": end_of_grace,
-    }
 
-    def __init__(self, side: Side) -> None:
-        super().__init__(side)
-        self.zones: dict[int, BrandZone] = {}
+class ZonedRules(RuleBasedStateMachine):
+    """Brands that have time zones: a part of the machines."""
+
+    side: Side
+    twin: ReferenceModel
+    clock: int
+    plans: dict[int, BrandPlan]
+    spends: Callable[[str, str | None, list[Drawn]], None]
+    moves_on: Callable[[Callable[[ReferenceModel, int], int], int], None]
+
+    def brings_a_zone(self, plan: BrandPlan, name: str | None, now: int) -> None:
+        """Gives a brand a zone from its next midnight on."""
+        raise NotImplementedError
 
     @rule(place=st.integers(0, 2), name=st.sampled_from(NAMES))
     def chooses_a_zone(self, place: int, name: str | None) -> None:
@@ -89,17 +97,28 @@ class ZonedMachine(PacedMachine):
         brand = self.side.brands[place]
         plan = self.plans.get(brand)
         shard = self.twin.shards[brand % 64]
-        if plan is None or not shard.marked:
-            return
-        now = max(self.clock, shard.kept_now)
-        zone = self.zones.get(brand, UTC_ZONE).changed(name, now)
-        self.zones[brand] = zone
-        text = zone.text(now)
-        if Zone.parse(text).day_of(now) >= shard.brands[brand].zone.day_of(now):
-            self.bring(plan._replace(version=plan.version + 1, zone=text), [])
+        if plan is not None and shard.marked:
+            self.brings_a_zone(plan, name, max(self.clock, shard.kept_now))
 
     @rule(place=st.integers(0, 59), amount=AMOUNTS, off=st.sampled_from((-1, 0, 1)))
     def spends_at_a_midnight(self, place: int, amount: int | str, off: int) -> None:
         """At a midnight of a brand."""
         self.moves_on(next_midnight, off)
         self.spends("try", None, [(place, amount, None, None)])
+
+
+class ZonedMachine(ZonedRules, PacedMachine):
+    """With brands that have time zones. What a change of them compiles to is this machine's own."""
+
+    moves = {**PacedMachine.moves, **ZONED_MOVES}
+
+    def __init__(self, side: Side) -> None:
+        super().__init__(side)
+        self.zones: dict[int, BrandZone] = {}
+
+    def brings_a_zone(self, plan: BrandPlan, name: str | None, now: int) -> None:
+        zone = self.zones.get(plan.brand_id, UTC_ZONE).changed(name, now)
+        self.zones[plan.brand_id] = zone
+        text = zone.text(now)
+        if Zone.parse(text).day_of(now) >= self.twin.shards[plan.brand_id % 64].brands[plan.brand_id].zone.day_of(now):
+            self.bring(plan._replace(version=plan.version + 1, zone=text), [])

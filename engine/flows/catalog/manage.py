@@ -246,13 +246,20 @@ class Manage:
         why_not = self._bring(row.id if isinstance(row, BrandRecord) else row.brand_id, actor)
         return ChangedLimit(change_id, not why_not, why_not)
 
-    def put_curve(self, name: str, points: Mapping[int, Points], actor: str) -> list[str]:
+    def put_curve(
+        self,
+        name: str,
+        points: Mapping[int, Points],
+        actor: str,
+        *,
+        new: bool = False,
+        seen: Mapping[int, Points] | None = None,
+    ) -> list[str]:
         """Makes a curve, or another in its place, by weekday (0 is every day), and publishes what it paces. Returns why
-        brands could not be published. Raises InvalidPacing, InvalidCurve.
+        brands could not be published. Raises InvalidPacing, InvalidCurve, and Conflict as the catalog's `put` does.
         """
-        return [
-            why_not for brand_id in self._catalog.curves.put(name, points) if (why_not := self._bring(brand_id, actor))
-        ]
+        changed = self._catalog.curves.put(name, points, actor, new=new, seen=seen)
+        return [why_not for brand_id in changed if (why_not := self._bring(brand_id, actor))]
 
     def _brand(
         self, row: BrandRecord, actor: str, before: BrandRecord | None = None, running: int = 0

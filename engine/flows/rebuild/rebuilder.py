@@ -245,10 +245,11 @@ class Rebuilder:
         active = None
         if carried.fork_ms is not None and not how.accept_clock:
             active = active_hashes(self._inspector, keys, self._windows, max(clock_ms, kept_now))
-        has = self._read(shard, brands, clock_ms, how, carried.fork_ms or 0 if active else 0)
+        last_entry_ms = ms_of_entry(carried.entry_id)
+        has = self._read(shard, brands, clock_ms, how, carried.fork_ms or 0 if active else 0, last_entry_ms)
         self._write(keys, token, brands, has, active)
         # No entry may be stamped before the last one that stays.
-        floor = max(0 if how.accept_clock else has.last_ms, ms_of_entry(carried.entry_id), min(kept_now, has.now))
+        floor = max(0 if how.accept_clock else has.last_ms, last_entry_ms, min(kept_now, has.now))
         # Nor may its minute be one that has not come.
         floor = max(floor, has.now - has.now % MINUTE_MS)
         with_limits = any(c.has_own for c in has.campaigns) or any(
@@ -308,21 +309,26 @@ class Rebuilder:
         if head(reply) != "ok":
             raise Taken(f"{keys.shard} was taken over by another rebuild ({reply[0].decode()})")
 
-    def _read(self, shard: int, brands: Sequence[BrandRecord], clock_ms: int, how: How, since_ms: int) -> _Has:
-        """What PostgreSQL has of a shard's brands. since_ms: of ids, only those that were counted then or later. Without a brand there is nothing to be read: a first start has sixty-four such shards."""
+    def _read(
+        self, shard: int, brands: Sequence[BrandRecord], clock_ms: int, how: How, since_ms: int, last_entry_ms: int
+    ) -> _Has:
+        """What PostgreSQL has of a shard's brands. since_ms: of ids, only those that were counted then or later. last_entry_ms: of the journal, whose
+        day may be a later one than that of a clock that slipped back. Without a brand there is nothing to be read: a first start has sixty-four such shards.
+        """
         if not brands:
             return _Has([], 0, clock_ms, Memories(), [], {}, NO_GRACE, NO_CARRIES)
         campaigns, ids = self._catalog.campaigns(include_archived=True, shard=shard), [brand.id for brand in brands]
         with self._db.connect() as conn:
             last_ms = spend_read.last_recorded_ms(conn, shard)
-        now = clock_ms if how.accept_clock else max(clock_ms, last_ms)
+        last_row_ms = clock_ms if how.accept_clock else max(clock_ms, last_ms)
+        now = max(last_row_ms, last_entry_ms)
         with self._db.connect() as conn:
             held = holds.open_holds(conn, ids)
         grace = self._live.read_shard(shard).grace_minutes or self._grace_minutes
         late = read_late(self._db, shard, grace, now, brands, campaigns)
         counted = with_lifetimes(self._db, open_counters(self._db, brands, now, last_ms, late.takes), campaigns)
         counted = with_minute(self._db, shard, counted, brands, campaigns, now)
-        memories = read_memories(self._db, shard, ids, self._windows, now, since_ms)
+        memories = read_memories(self._db, shard, ids, self._windows, last_row_ms, since_ms)
         return _Has(campaigns, last_ms, now, memories, held, counted, late, read_carries(self._db, brands, now))
 
     def _reopen(self, shard: int, clock_ms: int) -> None:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, Engine
 
-from engine.domain.budget import BUDGETS
-from engine.domain.periods import at_ms, date_of, day_number
-from engine.domain.rollover import Carry, Piece, carry_on
+from engine.domain.periods import at_ms, date_of, day_number, days_of_month, month_of_date, ms_of
+from engine.domain.rollover import Carry, carry_on
 from engine.domain.zone_text import Zone
-from engine.ledger import carries, day_ends, quarantine, spend_read
-from engine.ledger.carries import CarryRow
+from engine.ledger import carries, quarantine, spend_read
+from engine.ledger.carries import CarryRow, Changed
 from engine.ledger.records import BrandRecord
 
 
@@ -43,19 +42,22 @@ NO_CARRIES: Final = Carries({}, frozenset())
 
 
 def read_carries(db: Engine, brands: Sequence[BrandRecord], now_ms: int) -> Carries:
-    """Reads them. Where the log has spends of days that it has no carry of, the rollover was off meanwhile and begins anew."""
+    """Reads them. A rollover goes on from the last day that began by now, or from the day on which it was switched on."""
     rolled = [brand for brand in brands if brand.rollover_cap_micros is not None]
     found: dict[int, Carry] = {}
     fresh: set[int] = set()
     if not rolled:
         return Carries(found, frozenset())
+    days = {brand.id: Zone.parse(brand.zone).day_of(now_ms) for brand in rolled}
     with db.connect() as conn:
-        last = carries.last_of(conn, [brand.id for brand in rolled])
+        last = carries.last_of(conn, {brand_id: date_of(day) for brand_id, day in days.items()})
+        switched = carries.switched_on(conn, list(days))
         for brand in rolled:
-            day, row = Zone.parse(brand.zone).day_of(now_ms), last.get(brand.id)
+            day, row = days[brand.id], last.get(brand.id)
             known = None if row is None else Carry(day_number(row.day), row.left_micros, row.before_micros)
-            carry = Carry(day, 0) if known is None or known.day > day else _carry_on(conn, brand, known, day)
-            found[brand.id] = carry
+            on = min(day, brand.zones.clock.day_of(ms_of(switched.get(brand.id, brand.created_at))))
+            begins = known if known is not None and known.day >= on else Carry(on, 0)
+            found[brand.id] = carry = _carry_on(conn, brand, begins, day)
             if carry != known:
                 fresh.add(brand.id)
     return Carries(found, frozenset(fresh))
@@ -64,12 +66,15 @@ def read_carries(db: Engine, brands: Sequence[BrandRecord], now_ms: int) -> Carr
 def _carry_on(conn: Connection, brand: BrandRecord, carry: Carry, day: int) -> Carry:
     if carry.day == day:
         return carry
-    spent = _spent(conn, brand, carry.day, day)
-    if any(micros for on, micros in spent.items() if on > carry.day):
-        return Carry(day, 0)
-    assert brand.rollover_cap_micros is not None
-    pieces = _pieces(conn, brand, carry.day, day)
-    return carry_on(carry, day, spent.get(carry.day, 0), pieces, brand.rollover_cap_micros)
+    # A month begins with nothing, so none before that of yesterday counts.
+    month = next(iter(days_of_month(month_of_date(date_of(day - 1)))))
+    if carry.day < month:
+        carry = Carry(month, 0)
+    # Only of the first day may there be spends, but where PostgreSQL lost a carry or set it aside.
+    spent = _spent(conn, brand, carry.day, day - 1)
+    for on, budget, cap in _ends(conn, brand, carry.day, day):
+        carry = carry_on(carry, on + 1, spent.get(on, 0), [(on, budget)], cap or 0)
+    return carry
 
 
 def _spent(conn: Connection, brand: BrandRecord, first: int, last: int) -> dict[int, int]:
@@ -79,21 +84,29 @@ def _spent(conn: Connection, brand: BrandRecord, first: int, last: int) -> dict[
         totals[key] = totals.get(key, 0) + micros
     spent: dict[int, int] = {}
     for (_, _, on), micros in totals.items():
-        spent[day_number(on)] = spent.get(day_number(on), 0) + micros
-    ended = at_ms(Zone.parse(brand.zone).midnight_ms(first + 1))
-    corrected = spend_read.correction_totals(conn, [brand.id], date_of(first), date_of(first), ended)
-    spent[first] = spent.get(first, 0) - sum(corrected.values())
+        if first <= (number := day_number(on)) <= last:
+            spent[number] = spent.get(number, 0) + micros
+    for number in spent:
+        day, ended = date_of(number), at_ms(brand.zones.clock.midnight_ms(number + 1))
+        spent[number] -= sum(spend_read.correction_totals(conn, [brand.id], day, day, ended).values())
     return spent
 
 
-def _pieces(conn: Connection, brand: BrandRecord, first: int, day: int) -> list[Piece]:
-    """The daily budget at the end of each day, by the audit trail and the scheduled changes that are not taken over yet."""
-    zone, limits = Zone.parse(brand.zone), [kind.limit_of(brand) for kind in BUDGETS]
-    pieces: list[Piece] = []
+def _ends(conn: Connection, brand: BrandRecord, first: int, day: int) -> Iterator[tuple[int, int | None, int | None]]:
+    """Each day with the daily budget and the cap at its end, by the audit trail and the scheduled changes that are not taken over yet."""
+    clock = brand.zones.clock  # a plan's text does not know the days long before it was written
+    trail = carries.trail(conn, brand.id, at_ms(clock.midnight_ms(first + 1)))
     for on in range(first, day):
-        ends_ms = zone.midnight_ms(on + 1)
-        then = day_ends.limits_before(conn, [brand.id], {("brand", brand.id): limits}, at_ms(ends_ms))
+        ends_ms = clock.midnight_ms(on + 1)
+        budget = _before(trail, "daily_budget", ends_ms, brand.daily_budget_micros)
         passed = [step for step in brand.steps if step.at_ms < ends_ms]
-        budget = passed[-1].daily if passed else then.get(("brand", brand.id), limits)[0]
-        pieces.append((on, budget))
-    return pieces
+        yield (
+            on,
+            passed[-1].daily if passed else budget,
+            _before(trail, "rollover_cap", ends_ms, brand.rollover_cap_micros),
+        )
+
+
+def _before(trail: Sequence[Changed], field: str, ms: int, present: int | None) -> int | None:
+    """What a field was before an instant."""
+    return next((row.old for row in trail if row.field == field and ms_of(row.at) >= ms), present)

@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 
 from engine.domain.periods import date_of, day_of
-from engine.ledger import retention, spend_log
+from engine.ledger import find_spends, retention, spend_log
 from engine.ledger.database import writing
 from engine.ledger.locks import LockHeld, is_held
 from engine.ledger.models import tables_of
@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 AHEAD: Final = 3
 """Days for which partitions are made in advance."""
+SUMMARISED: Final = 4
+"""The last days whose filters are completed, today among them."""
 DAYS_AT_ONCE: Final = 31
 """The most days that one run drops: after retention was just set, a long log takes several runs."""
 
@@ -78,6 +80,18 @@ class LogDays:
             for table in self._tables:
                 with writing(self._db) as conn:
                     spend_log.ensure_partition(conn, today + timedelta(days=days), table)
+
+    def summarise(self) -> int:
+        """Completes the filters by which rows of the last days are found by id. PostgreSQL makes most of them itself; a day that
+        is over gets no more rows, and so nothing would make its last ones. Returns how many were made.
+        """
+        made = 0
+        with self._db.connect() as conn:
+            days = retention.logged_days(conn)
+        for day in [day for day in days if day <= self._today()][-SUMMARISED:]:
+            with writing(self._db) as conn:
+                made += find_spends.summarise(conn, day)
+        return made
 
     def drop_old(self, between: Callable[[], object] = lambda: None) -> Dropped:
         """Drops closed days that are older than the setting, each in a transaction of its own; `between` is called
