@@ -21,6 +21,7 @@ from api import (
     limits,
     operations,
     problems,
+    rates,
     reports,
     spending,
     tokens,
@@ -28,7 +29,7 @@ from api import (
     webhooks,
 )
 from api.known import KnownTokens
-from engine.client.sharing import SharedSpends
+from api.rates import Rates
 from engine.client.sync import BudgetClient
 from web.services import KEY
 
@@ -68,7 +69,7 @@ def create_api(system: System, client: BudgetClient | None = None) -> OpenAPI:
         )
     app.extensions[KEY] = system
     app.extensions[spending.CLIENT] = client
-    app.extensions[spending.SHARED] = SharedSpends(client)
+    app.extensions[rates.KEY] = Rates(settings.api_rate)
     app.extensions[guard.KNOWN] = KnownTokens(lambda: system.db)
     guard.install(app)
     problems.install(app)

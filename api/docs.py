@@ -27,6 +27,7 @@ _ERRORS: Final = {
     "415": "Not application/json in UTF-8",
     "422": "A value is wrong; `field` names it",
     "428": "If-Match is missing",
+    "429": "Too many requests of this token; Retry-After says when to go on",
     "503": "Not now; Retry-After says when to repeat it",
 }
 
@@ -85,7 +86,7 @@ def _completed(app: OpenAPI) -> dict[str, Any]:
         operation["tags"] = [endpoint.partition(".")[0]]
         operation["security"] = [] if scope == OPEN else [{"token": []}]
         operation["x-scope"] = scope
-        wanted = ["400", "401", "403", "413", "415", "422", "503"]
+        wanted = ["400", "401", "403", "413", "415", "422", "429", "503"]
         wanted += ["404"] if "{" in path else []
         wanted += ["404", "409", "428", "412"] if not endpoint.startswith("spending.") else []
         for status in sorted(set(wanted)):

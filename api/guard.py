@@ -12,10 +12,14 @@ from flask import Flask, Response, current_app, g, request
 from api.access import OPEN, needs
 from api.known import KnownTokens
 from api.problems import problem
+from api.rates import KEY as RATES
+from api.rates import Rates
 from web.requests import HEADER, ID
 
 LOG = logging.getLogger("api")
 KNOWN: Final = "known_tokens"
+ALWAYS: Final = (("X-Content-Type-Options", "nosniff"), ("Cache-Control", "no-store"))
+"""Headers of every answer."""
 _BEARER: Final = re.compile(r"Bearer +(\S+)", re.IGNORECASE)
 _SPENDING: Final = "spending."
 _POLICY: Final = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -41,6 +45,9 @@ def install(app: Flask) -> None:
         if found is None:
             return problem(401, "This token is unknown, or revoked.")
         g.token, g.actor = found, actor_of(found.id, found.name)
+        wait_s = rates().take(found.id)
+        if wait_s:
+            return problem(429, too_many(rates().rate), wait_s)
         if request.endpoint is None:
             return None  # 404 or 405
         if needed not in found.scopes:
@@ -50,8 +57,8 @@ def install(app: Flask) -> None:
     @app.after_request
     def headers(response: Response) -> Response:
         response.headers[HEADER] = g.request_id
-        response.headers["X-Content-Type-Options"] = "nosniff"
-        response.headers["Cache-Control"] = "no-store"
+        for name, value in ALWAYS:
+            response.headers[name] = value
         if response.mimetype == "text/html":
             response.headers["Content-Security-Policy"] = _POLICY
             response.headers["X-Frame-Options"] = "DENY"
@@ -71,6 +78,18 @@ def known() -> KnownTokens:
     found = current_app.extensions[KNOWN]
     assert isinstance(found, KnownTokens)
     return found
+
+
+def rates() -> Rates:
+    """How much each token may ask of this app."""
+    found = current_app.extensions[RATES]
+    assert isinstance(found, Rates)
+    return found
+
+
+def too_many(rate: int) -> str:
+    """What a token is told that sends too much."""
+    return f"This token sends more than {rate} requests a second, the most that each process takes of one: slow down."
 
 
 def _is_change() -> bool:

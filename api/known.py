@@ -56,15 +56,22 @@ class KnownTokens:
         """The token of a request; None where it never was, or is revoked. Raises ServerAway or another error of PostgreSQL where
         it is not known and cannot be looked up, and TooManyUnknown.
         """
-        if not secret.startswith(PREFIX) or len(secret) > LONGEST or not secret.isascii():
+        if not _is_like_one(secret):
             return None
-        now = self._clock()
-        if now - self._tried_at >= FRESH_S and not self._by_itself:
+        if self._clock() - self._tried_at >= FRESH_S and not self._by_itself:
             self.refresh()
-        key = hash_of(secret)
-        found = self._known.get(key)
-        if found is None or now - self._confirmed_at > GOES_ON_S:
-            found = self._look_up(key)
+        found = self.seen(secret) or self._look_up(hash_of(secret))
+        if found is not None:
+            self._used.add(found.id)
+        return found
+
+    def seen(self, secret: str) -> Token | None:
+        """The same without waiting: None also where it would have to be looked up."""
+        now = self._clock()
+        stale = now - self._tried_at >= FRESH_S and not self._by_itself
+        if stale or now - self._confirmed_at > GOES_ON_S or not _is_like_one(secret):
+            return None
+        found = self._known.get(hash_of(secret))
         if found is not None:
             self._used.add(found.id)
         return found
@@ -114,3 +121,7 @@ class KnownTokens:
         if found is not None and len(self._known) < _MOST:
             self._known[key] = found
         return found
+
+
+def _is_like_one(secret: str) -> bool:
+    return secret.startswith(PREFIX) and len(secret) <= LONGEST and secret.isascii()

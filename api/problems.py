@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import secrets
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import redis
 from flask import Flask, Response, g
@@ -75,11 +75,11 @@ def body_of(status: int, detail: str, **more: Any) -> bytes:
     return json.dumps({name: value for name, value in document.items() if value is not None}).encode()
 
 
-def problem(status: int, detail: str, **more: Any) -> Response:
+def problem(status: int, detail: str, retry_s: int = RETRY_S, **more: Any) -> Response:
     """An answer that says what was wrong. 503 and 429 say when to try again."""
     answer = Response(body_of(status, detail, **more), status, content_type=TYPE)
     if status in (429, 503):
-        answer.headers["Retry-After"] = str(RETRY_S)
+        answer.headers["Retry-After"] = str(retry_s)
     if status == 401:
         answer.headers["WWW-Authenticate"] = 'Bearer realm="budget-engine"'
     return answer
@@ -102,9 +102,38 @@ def install(app: Flask) -> None:
 
     @app.errorhandler(Exception)
     def unforeseen(error: Exception) -> Response:
-        number = secrets.token_hex(4)
-        LOG.error("unexpected error %s", number, exc_info=error)
-        return problem(500, f"An error of the engine, number {number} in its log. Nothing is known of the outcome.")
+        said = said_of(error)
+        return problem(said.status, said.detail)
+
+
+class Said(NamedTuple):
+    """What an error is told as. more: further members of the document, such as field."""
+
+    status: int
+    detail: str
+    more: dict[str, Any]
+
+
+def said_of(error: Exception) -> Said:
+    """What an error of the engine, or one that nobody foresaw, is told as."""
+    match error:
+        case InvalidInput():
+            return Said(422, sentence(error), {"field": error.field})
+        case NotFound():
+            return Said(404, sentence(error), {})
+        case Conflict():
+            return Said(409, sentence(error), {"field": error.field})
+        case Unavailable():
+            if isinstance(error, UnreadableReply):
+                LOG.error("a reply does not read: %s", error)
+            return Said(503, sentence(error), {"request_id": error.request_id or None})
+        case ServerAway() | NotReady() | Overloaded() | TooManyUnknown() | WrongVersion():
+            return Said(503, sentence(error), {})
+        case BudgetError():
+            return Said(409, sentence(error), {})
+    number = secrets.token_hex(4)
+    LOG.error("unexpected error %s", number, exc_info=error)
+    return Said(500, f"An error of the engine, number {number} in its log. Nothing is known of the outcome.", {})
 
 
 def _install_input(app: Flask) -> None:
@@ -113,10 +142,6 @@ def _install_input(app: Flask) -> None:
     @app.errorhandler(ValidationError)
     def invalid(error: ValidationError) -> Response:
         return of_validation(error)
-
-    @app.errorhandler(InvalidInput)
-    def wrong(error: InvalidInput) -> Response:
-        return problem(422, sentence(error), field=error.field)
 
     @app.errorhandler(Malformed)
     def malformed(error: Malformed) -> Response:
@@ -130,10 +155,6 @@ def _install_input(app: Flask) -> None:
     def out_of_scope(error: OutOfScope) -> Response:
         return problem(403, sentence(error), field=error.field)
 
-    @app.errorhandler(NotFound)
-    def not_found(error: NotFound) -> Response:
-        return problem(404, sentence(error))
-
     @app.errorhandler(Stale)
     def stale(error: Stale) -> Response:
         return problem(412, sentence(error))
@@ -142,31 +163,14 @@ def _install_input(app: Flask) -> None:
     def no_match(error: NoMatch) -> Response:
         return problem(428, sentence(error))
 
-    @app.errorhandler(Conflict)
-    def conflict(error: Conflict) -> Response:
-        return problem(409, sentence(error), field=error.field)
-
 
 def _install_servers(app: Flask) -> None:
     """Servers that are away, hang or refuse."""
 
-    @app.errorhandler(Unavailable)
-    def unavailable(error: Unavailable) -> Response:
-        if isinstance(error, UnreadableReply):
-            LOG.error("a reply does not read: %s", error)
-        return problem(503, sentence(error), request_id=error.request_id or None)
-
-    @app.errorhandler(ServerAway)
-    @app.errorhandler(NotReady)
-    @app.errorhandler(Overloaded)
-    @app.errorhandler(TooManyUnknown)
-    @app.errorhandler(WrongVersion)
-    def not_now(error: BudgetError) -> Response:
-        return problem(503, sentence(error))
-
     @app.errorhandler(BudgetError)
-    def refused(error: BudgetError) -> Response:
-        return problem(409, sentence(error))
+    def of_engine(error: BudgetError) -> Response:
+        said = said_of(error)
+        return problem(said.status, said.detail, **said.more)
 
     @app.errorhandler(OperationalError)
     def too_slow(error: OperationalError) -> Response:
@@ -185,7 +189,7 @@ def of_validation(error: ValidationError) -> Response:
     """The answer to a body or query of a wrong shape, with each field that is wrong."""
     found = [{"field": path_of(one["loc"]), "detail": one["msg"]} for one in error.errors(include_url=False, include_context=False, include_input=False)]  # fmt: skip
     first = found[0]
-    more = {"errors": found[:20]} if len(found) > 1 else {}
+    more: dict[str, Any] = {"errors": found[:20]} if len(found) > 1 else {}
     return problem(422, f"{first['field'] or 'the body'}: {first['detail']}", field=first["field"] or None, **more)
 
 

@@ -6,15 +6,17 @@ import json
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from flask import Response
 
 from engine.client.holds import HoldResult, RefundResult
+from engine.domain.money import format_micros
 from engine.errors import UnreadableReply
 from engine.live.replies import Answered, SpendResult
 
-_FIGURES = ("daily_spend", "monthly_spend", "daily_remaining", "monthly_remaining")
+_FIGURES: Final = ("daily_spend", "monthly_spend", "daily_remaining", "monthly_remaining")
+_UNKNOWN: Final = (None,) * 4
 
 
 def answer(document: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -32,13 +34,39 @@ def amount(value: Decimal | None) -> str | None:
     return None if value is None else format(value, "f")
 
 
-def of_spend(result: SpendResult) -> dict[str, Any]:
-    """The document of a spend's result."""
-    return {
-        **_common(result),
-        "retry_at": instant(result.retry_at),
-        "pass_rate": result.pass_rate,
-    }
+def of_spend(result: SpendResult) -> str:
+    """The JSON of a spend's result. It is written from whole micros: by way of a document of Decimals it would cost as much as the spend."""
+    try:
+        figures = _figures(result)
+    except UnreadableReply:  # the outcome stands
+        figures = _UNKNOWN
+    day, month, day_left, month_left = ["null" if one is None else f'"{format_micros(one)}"' for one in figures]
+    known = "" if result.replicated is None else f', "replicated": {json.dumps(result.replicated)}'
+    return (
+        f'{{"campaign_id": {result.campaign_id}, "outcome": "{result.outcome}", "reasons": {json.dumps(result.reasons)},'
+        f' "daily_spend": {day}, "monthly_spend": {month}, "daily_remaining": {day_left}, "monthly_remaining": {month_left},'
+        f' "retry_at": {json.dumps(instant(result.retry_at))}, "pass_rate": {result.pass_rate}'
+        f"{known}}}"
+    )
+
+
+def _figures(result: SpendResult) -> Sequence[int | None]:
+    """Spent and left of the day and of the month, in micros. Raises UnreadableReply."""
+    figures = result.figures
+    if figures is None:
+        return _UNKNOWN
+    day, month, day_limit, month_limit = (
+        figures.daily_spend,
+        figures.monthly_spend,
+        figures.daily_limit,
+        figures.monthly_limit,
+    )
+    return (
+        day,
+        month,
+        None if day_limit is None else day_limit - day,
+        None if month_limit is None else month_limit - month,
+    )
 
 
 def of_hold(result: HoldResult) -> dict[str, Any]:
@@ -53,7 +81,7 @@ def of_refund(result: RefundResult) -> dict[str, Any]:
 
 def of_spends(results: Sequence[SpendResult | None]) -> str:
     """The JSON array of many results, null where one is not known. Equal results are mostly one object, written once."""
-    texts = {id(result): json.dumps(None if result is None else of_spend(result)) for result in set(results)}
+    texts = {id(result): "null" if result is None else of_spend(result) for result in set(results)}
     return "[" + ",".join([texts[id(result)] for result in results]) + "]"
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import date, datetime
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, NotRequired
 
 from flask import Response, current_app
 from pydantic import Field
+from typing_extensions import TypedDict
 
 from api import access
 from api.problems import problem
@@ -16,17 +18,15 @@ from api.results import answer, of_hold, of_refund, of_spend, of_spends
 from api.routes import routes
 from engine.client.holds import HoldResult, RefundResult
 from engine.client.request_ids import next_id
-from engine.client.sharing import SharedSpends
-from engine.client.spends import Spend
+from engine.client.spends import SpendLike
 from engine.client.sync import BudgetClient
 from engine.domain.ids import MAX_CAMPAIGN_ID, MIN_CAMPAIGN_ID, TEXT_ID, check_campaign_id, check_text_id
 from engine.errors import InvalidId, Unavailable
-from engine.live.replies import NOT_READY, Answered
+from engine.live.replies import NOT_READY, Answered, SpendResult
 
 MOST: Final = 1000
 """Spends of one request."""
 CLIENT: Final = "budget_client"
-SHARED: Final = "shared_spends"
 blueprint = routes("spending", __name__)
 
 TextId = Annotated[str, Field(pattern=f"^{TEXT_ID}$")]
@@ -46,19 +46,29 @@ Mode = Annotated[
 Figure = Annotated[str | None, Field(None, examples=["12.500000"])]
 
 
-class SpendIn(Body):
-    """One spend."""
+EventId = Annotated[TextId | None, Field(description="The exchange's id of the win notice: the same one counts once")]
+OccurredAt = Annotated[datetime | None, Field(description="When the impression was, with a time zone")]
+
+
+class ModedSpend(Body):
+    """One spend, and how it is to be counted."""
 
     campaign_id: CampaignId
     amount: Amount
-    event_id: TextId | None = Field(None, description="The exchange's id of the win notice: the same one counts once")
-    occurred_at: datetime | None = Field(None, description="When the impression was, with a time zone")
-
-
-class ModedSpend(SpendIn):
-    """One spend, and how it is to be counted."""
-
+    event_id: EventId = None
+    occurred_at: OccurredAt = None
     mode: Mode
+
+
+class SpendIn(TypedDict):
+    """One spend of many."""
+
+    # A dict, which is read twice as fast as a model: a batch has up to a thousand of them.
+    __pydantic_config__ = Body.model_config  # type: ignore[misc]  # pydantic's own way
+    campaign_id: CampaignId
+    amount: Amount
+    event_id: NotRequired[EventId]
+    occurred_at: NotRequired[OccurredAt]
 
 
 class SpendsIn(Body):
@@ -157,11 +167,14 @@ def spend(body: ModedSpend, header: KeyHeader) -> Response:
     The Idempotency-Key is the request id: a repeat with it counts once. A refusal is an answer, 200 with the outcome `refused`.
     """
     access.check_spends((check_campaign_id(body.campaign_id),))
-    call = _shared().try_spend if body.mode == "try" else _shared().record_spend
-    result = call(body.campaign_id, body.amount, body.event_id, header.key, body.occurred_at)
+    request_id = header.key or next_id()
+    call = _client().try_spend if body.mode == "try" else _client().record_spend
+    result = call(
+        body.campaign_id, body.amount, event_id=body.event_id, request_id=request_id, occurred_at=body.occurred_at
+    )
     if result.outcome == NOT_READY:
-        return _not_ready(result, header.key or next_id())
-    return answer(of_spend(result))
+        return _not_ready(result, request_id)
+    return Response(of_spend(result), content_type="application/json")
 
 
 @blueprint.post("/spends", responses={200: SpendsOut})
@@ -172,21 +185,41 @@ def spends(body: SpendsIn, header: KeyHeader) -> Response:
     All are checked before the first is counted; then each has its own outcome. 503 when none could be taken: repeat the same request with the
     `request_id` of the answer as its Idempotency-Key, and nothing counts twice.
     """
-    access.check_spends((one.campaign_id for one in body.spends), indexed=True)
+    access.check_spends((one["campaign_id"] for one in body.spends), indexed=True)
     request_id = header.key or next_id()
-    rows: list[Any] = [(one.campaign_id, one.amount, one.event_id) for one in body.spends]
-    if any(one.occurred_at is not None for one in body.spends):
-        rows = [Spend(one.campaign_id, one.amount, one.event_id, None, one.occurred_at) for one in body.spends]
     call = _client().try_spends if body.mode == "try" else _client().record_spends
     try:
-        results = call(rows, request_id=request_id)
+        results = call(rows_of(body.spends), request_id=request_id)
     except Unavailable as error:
-        known = json.loads(of_spends(error.answers)) if any(error.answers) else None  # type: ignore[arg-type]  # those without an answer are null
-        return problem(503, f"{error}.", request_id=request_id, results=known)
-    if results[0].outcome == NOT_READY and all(one.outcome == NOT_READY for one in results):
+        return problem(503, f"{error}.", request_id=request_id, results=known_results(error))
+    if none_is_ready(results):
         return _not_ready(results[0], request_id)
-    text = f'{{"request_id": {json.dumps(request_id)}, "results": {of_spends(results)}}}'
-    return Response(text, content_type="application/json")
+    return Response(text_of_batch(request_id, results), content_type="application/json")
+
+
+def rows_of(spends: Sequence[SpendIn]) -> Sequence[SpendLike]:
+    """The spends of a batch as the client takes them."""
+    longest = max(map(len, spends))
+    if longest == 2:
+        return [(one["campaign_id"], one["amount"]) for one in spends]
+    if longest == 3 and not any("occurred_at" in one for one in spends):
+        return [(one["campaign_id"], one["amount"], one.get("event_id")) for one in spends]
+    return [(one["campaign_id"], one["amount"], one.get("event_id"), one.get("occurred_at")) for one in spends]
+
+
+def known_results(error: Unavailable) -> Any:
+    """What is known of a batch without all its answers: null for a spend of which nothing is, None where that is all of them."""
+    return json.loads(of_spends(error.answers)) if any(error.answers) else None  # type: ignore[arg-type]  # those without an answer are null
+
+
+def none_is_ready(results: Sequence[SpendResult]) -> bool:
+    """Whether Redis took nothing of a batch."""
+    return results[0].outcome == NOT_READY and all(one.outcome == NOT_READY for one in results)
+
+
+def text_of_batch(request_id: str, results: Sequence[SpendResult]) -> str:
+    """The JSON of a batch's answer."""
+    return f'{{"request_id": {json.dumps(request_id)}, "results": {of_spends(results)}}}'
 
 
 @blueprint.post("/holds", responses={200: HoldOut})
@@ -237,17 +270,15 @@ def _whole(hold_id: str, campaign_id: int) -> str:
 
 
 def _not_ready(result: Answered, request_id: str | None) -> Response:
-    said = f"Redis cannot take it now ({result.detail or 'not ready'}), and nothing was counted: repeat it in a moment."
-    return problem(503, said, request_id=request_id)
+    return problem(503, said_not_ready(result), request_id=request_id)
+
+
+def said_not_ready(result: Answered) -> str:
+    """Why nothing was counted."""
+    return f"Redis cannot take it now ({result.detail or 'not ready'}), and nothing was counted: repeat it in a moment."
 
 
 def _client() -> BudgetClient:
     found = current_app.extensions[CLIENT]
     assert isinstance(found, BudgetClient)
-    return found
-
-
-def _shared() -> SharedSpends:
-    found = current_app.extensions[SHARED]
-    assert isinstance(found, SharedSpends)
     return found

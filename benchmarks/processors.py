@@ -23,10 +23,10 @@ def processor_s(name: str = "") -> float:
     return sum(process.seconds for process in started() if process.name.startswith(name))
 
 
-def started() -> Iterator[Process]:
-    """This process, and all that it and they started."""
+def started(first: int | None = None) -> Iterator[Process]:
+    """A process, this one where none is given, and all that it and they started."""
     found = list(_all())
-    ours = {os.getpid()}
+    ours = {os.getpid() if first is None else first}
     while more := {process.pid for process in found if process.parent in ours} - ours:
         ours |= more
     return (process for process in found if process.pid in ours)

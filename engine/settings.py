@@ -130,6 +130,7 @@ TABLE: Final = (
     Setting("BUDGET_WEB_PORT", "8000", "the port of the web page", "8000", "web_port", _number(1, 65535)),
     Setting("BUDGET_API_HOST", "127.0.0.1", "the address on which the HTTP API listens", "0.0.0.0", "api_host", _checked(_host)),
     Setting("BUDGET_API_PORT", "8001", "the port of the HTTP API", "8001", "api_port", _number(1, 65535)),
+    Setting("BUDGET_API_RATE", "0", "requests a second that a process of the API takes of one token; 0 for no limit", "5000", "api_rate", _number(0, 1_000_000)),
     Setting("BUDGET_ADMIN_PASSWORD", "", "the web page's password; required to listen beyond this machine",
             "correct-horse-battery", "admin_password", lambda read, name: read.not_empty(name)),
     Setting("BUDGET_LOGIN", "auto", "when the web page needs a login: auto, with BUDGET_ADMIN_PASSWORD or once there is a user; always, also before",
@@ -193,6 +194,7 @@ class Settings:
     web_port: int
     api_host: str
     api_port: int
+    api_rate: int
     admin_password: str
     login: str
     public_url: str

@@ -51,7 +51,7 @@ class Refused(Exception):
         self.status = status
 
 
-class _Disconnected(Exception):
+class Disconnected(Exception):
     """The sender disconnected."""
 
 
@@ -87,11 +87,11 @@ class Door:
                 await self._download(scope, receive, send)
                 return
             status, headers, body = await self._answer(scope, receive)
-        except _Disconnected:
+        except Disconnected:
             return
         except Refused as refused:
             status, headers, body = self.refusal(refused)
-        await send(_head(status, headers))
+        await send(head_of(status, headers))
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 
     async def _answer(self, scope: Message, receive: Receive) -> Answer:
@@ -110,7 +110,7 @@ class Door:
                 return await loop.run_in_executor(self._scraped, _run_page, self._app, environ)
             finally:
                 self._scrapes += 1
-        body = await self._body(headers, receive, path == imports.PATH)
+        body = await self._body(dict(headers), receive, path == imports.PATH)
         return await self.run(path, _environ(scope, headers, body))
 
     async def run(self, path: str, environ: dict[str, Any]) -> Answer:
@@ -133,15 +133,15 @@ class Door:
     async def _download(self, scope: Message, receive: Receive, send: Send) -> None:
         """Sends a response part by part, each when its reader has taken the one before."""
         headers = _headers(scope)
-        body = await self._body(headers, receive)
+        body = await self._body(dict(headers), receive)
         if self._downloads <= 0:
             raise Refused(503, "Too many downloads at once: try again in a moment.")
         loop, reader = asyncio.get_running_loop(), asyncio.ensure_future(_until_gone(receive))
 
         def put(message: Message) -> None:
-            """From the download's thread. Raises _Disconnected, TimeoutError."""
+            """From the download's thread. Raises Disconnected, TimeoutError."""
             if reader.done():
-                raise _Disconnected
+                raise Disconnected
             asyncio.run_coroutine_threadsafe(_sent(send, message), loop).result(PART_S)
 
         self._downloads -= 1
@@ -152,9 +152,8 @@ class Door:
             self._downloads += 1
             reader.cancel()
 
-    async def _body(self, headers: list[tuple[str, str]], receive: Receive, upload: bool = False) -> bytes:
-        """Reads the whole body. upload: it may be a file. Raises Refused where it is too large or too slow."""
-        given = dict(headers)
+    async def _body(self, given: dict[str, str], receive: Receive, upload: bool = False) -> bytes:
+        """Reads the whole body of a request with these headers. upload: it may be a file. Raises Refused where it is too large or too slow."""
         if "content-length" not in given and "transfer-encoding" not in given:
             return b""
         file = upload and self._may_upload(given.get("cookie", ""))
@@ -184,7 +183,7 @@ async def _read(receive: Receive, most: int) -> bytes:
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise _Disconnected
+            raise Disconnected
         parts += message.get("body", b"")
         if len(parts) > most:
             raise Refused(413, f"A request of that size is not read: {most} bytes are the most here.")
@@ -205,9 +204,15 @@ def _headers(scope: Message) -> list[tuple[str, str]]:
     return [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"]]
 
 
-def _head(status: int, headers: list[tuple[str, str]]) -> Message:
+def head_of(status: int, headers: list[tuple[str, str]]) -> Message:
+    """The message that begins an answer."""
     encoded = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
     return {"type": "http.response.start", "status": status, "headers": encoded}
+
+
+def environ_of(scope: Message, body: bytes) -> dict[str, Any]:
+    """The WSGI environment of a request that no page has looked at yet."""
+    return _environ(scope, _headers(scope), body)
 
 
 def _environ(scope: Message, headers: list[tuple[str, str]], body: bytes) -> dict[str, Any]:
@@ -268,7 +273,7 @@ def _run_download(app: Wsgi, environ: dict[str, Any], put: Callable[[Message], N
 
     parts: Iterable[bytes] = app(environ, start)
     try:
-        put(_head(*started[-1]))
+        put(head_of(*started[-1]))
         for part in parts if environ["REQUEST_METHOD"] != "HEAD" else ():
             if part:
                 put({"type": "http.response.body", "body": part, "more_body": True})

@@ -7,19 +7,32 @@ from typing import Final
 from tests.mutants.mutant import Mutant as M
 
 SPENDS: Final = "tests/api/test_spends.py::test_"
+QUICK: Final = "tests/api/test_quick.py::test_"
 TOKENS: Final = "tests/api/test_tokens.py::test_"
 CATALOG: Final = "tests/api/test_catalog.py::test_"
 
 # fmt: off
 OVER_HTTP: Final = (
     M("the key of a request does not reach Redis", "api/spending.py",
-      "call(body.campaign_id, body.amount, body.event_id, header.key, body.occurred_at)", "call(body.campaign_id, body.amount, body.event_id, None, body.occurred_at)",
+      "    request_id = header.key or next_id()\n    call = _client().try_spend if", "    request_id = next_id()\n    call = _client().try_spend if",
       (SPENDS + "a_repeat_with_the_same_key_or_event_counts_once",)),
-    M("a spend with a key shares a call under another id", "engine/client/sharing.py",
-      "event_id is not None and request_id is None and occurred_at is None", "occurred_at is None",
-      ("tests/api/test_sharing.py::test_spends_that_wait_share_one_round_trip_and_those_with_events_one_call",)),
+    M("on the event loop a spend with a key shares a call under another id", "api/quick.py",
+      "shares = key is None and asked.event_id is not None", "shares = asked.event_id is not None or key is not None",
+      (SPENDS + "a_repeat_with_the_same_key_or_event_counts_once",)),
+    M("the event loop spends of brands that the token does not see", "api/quick.py",
+      "    return brands is None or all(", "    return brands is None or True or all(",
+      (SPENDS + "a_token_of_one_brand_spends_nothing_of_another",)),
+    M("a batch on the event loop forgets the key of its request", "api/quick.py",
+      "        request_id = key or next_id()\n        call = self._client.try_spends", "        request_id = next_id()\n        call = self._client.try_spends",
+      (QUICK + "a_batch_that_is_repeated_by_the_other_way_counts_once",)),
+    M("a 503 of the event loop names no id to repeat with", "api/quick.py",
+      '    more = {"request_id": request_id, **said.more}', '    more: dict[str, object] = {}',
+      ("tests/api/test_faults.py::test_redis_frozen_and_then_killed_loses_and_doubles_no_spend_and_healthz_never_waits",)),
+    M("a token may send as much as it likes", "api/rates.py",
+      "            if full_at > now + 1.0 + 1e-9:", "            if full_at > now + 1e9:",
+      (QUICK + "a_token_that_sends_more_than_its_rate_gets_429_and_nothing_counts",)),
     M("a batch is not asked whose brands it spends", "api/spending.py",
-      "    access.check_spends((one.campaign_id for one in body.spends), indexed=True)\n", "",
+      '    access.check_spends((one["campaign_id"] for one in body.spends), indexed=True)\n', "",
       (SPENDS + "a_token_of_one_brand_spends_nothing_of_another",)),
     M("a token of any scope opens every route", "api/guard.py",
       "        if needed not in found.scopes:", "        if not found.scopes:",
@@ -28,7 +41,7 @@ OVER_HTTP: Final = (
       "            self._known = found | {key: token for key, token in self._known.items() if key not in known}", "            self._known = self._known | found",
       (TOKENS + "a_revoked_token_is_refused_within_a_second",)),
     M("without PostgreSQL a known token goes on for ever", "api/known.py",
-      "        if found is None or now - self._confirmed_at > GOES_ON_S:", "        if found is None:",
+      "        if stale or now - self._confirmed_at > GOES_ON_S or not", "        if stale or not",
       (TOKENS + "without_postgresql_a_known_token_goes_on_for_a_quarter_of_an_hour",)),
     M("a change overwrites what another made meanwhile", "api/brands.py",
       "expected_version=version, **changes)", "expected_version=None, **changes)",

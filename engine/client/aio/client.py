@@ -32,7 +32,7 @@ from engine.client.watch.watch import Watch
 from engine.domain.ids import ORDINALS, check_campaign_id, shard_of
 from engine.domain.money import micros_of
 from engine.errors import BudgetError, InvalidInput, shown
-from engine.live.replies import ACCEPTED, RECORDED, CampaignStatus, SpendResult, spend_result, unavailable, unreadable
+from engine.live.replies import ACCEPTED, RECORDED, CampaignStatus, SpendResult, unavailable
 from engine.live.scripts import LAYOUT, RECORD, TRY, script
 from engine.live.transport.pool import Call, NoAnswer, Reply
 from engine.settings import hot_redis_url, replicas_to_wait_for
@@ -243,20 +243,27 @@ class AsyncBudgetClient(AsyncHoldCalls):
         occurred_at: datetime | None,
     ) -> Coroutine[Any, Any, SpendResult]:
         """Accepts a spend, which is sent whether or not it is awaited. Errors are raised when it is awaited."""
-        if request_id is not None:
-            return self._own(verb, counted_word, request_id, campaign_id, amount, amount_micros, event_id, occurred_at)
+        if isinstance(request_id, str) and PLACE in request_id:
+            return self._again(verb, request_id, campaign_id, amount, amount_micros, event_id, occurred_at)
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:  # such as in the parentheses of asyncio.run
-            return self._later(verb, campaign_id, amount, amount_micros, event_id, occurred_at)
+            return self._later(
+                verb, counted_word, request_id, campaign_id, amount, amount_micros, event_id, occurred_at
+            )
         sender = self._sender
         try:
             line, micros = None, 0
-            if event_id is not None or occurred_at is not None:
+            if request_id is not None or event_id is not None or occurred_at is not None:
                 line = line_of(campaign_id, amount, event_id, amount_micros, occurred_at)
             else:
                 check_campaign_id(campaign_id)
                 micros = micros_of(amount, amount_micros)
+            if request_id is not None:
+                request = checked_request_id(request_id)
+                call = call_for(script(verb), campaign_id, (LAYOUT, request, line or ""))
+                sender.enter(loop, 1)
+                return sender.own(loop, call, campaign_id, counted_word, request)
             sender.enter(loop, 1)
         except BudgetError as error:
             refused = SpendFuture(loop=loop)
@@ -264,39 +271,15 @@ class AsyncBudgetClient(AsyncHoldCalls):
             return refused
         return sender.join(loop, shard_of(campaign_id // ORDINALS), verb, campaign_id, micros, line)
 
-    async def _later(self, verb: str, *facts: Any) -> SpendResult:
+    async def _later(self, *facts: Any) -> SpendResult:
         """Accepts a spend when it is first awaited."""
-        return await self._spend(verb, "", None, *facts)
+        return await self._spend(*facts)
 
     @begun
-    async def _own(
-        self,
-        verb: str,
-        counted_word: str,
-        request_id: str,
-        campaign_id: int,
-        amount: str | Decimal | None,
-        amount_micros: int | None,
-        event_id: str | None,
-        occurred_at: datetime | None,
-    ) -> SpendResult:
-        """A spend under the caller's request id: a new one, or one of a shared call that timed out here."""
-        line = line_of(campaign_id, amount, event_id, amount_micros, occurred_at)
-        if isinstance(request_id, str) and PLACE in request_id:
-            return await asyncio.shield(self._sender.again(asyncio.get_running_loop(), request_id, verb, line))
-        request = checked_request_id(request_id)
-        try:
-            call = call_for(script(verb), campaign_id, (LAYOUT, request, line))
-            result = spend_result(await self._reply(campaign_id, call), campaign_id, counted_word)
-            if self._waits:
-                result.replicated = call.replicated
-            return result
-        except NoAnswer as failure:
-            raise unavailable(failure, request, [None]) from None
-        except BudgetError:
-            raise
-        except Exception as error:
-            raise unreadable(f"a spend of campaign {campaign_id}", error, request, [None]) from error
+    async def _again(self, verb: str, request_id: str, *facts: Any) -> SpendResult:
+        """A spend of a shared call that timed out here."""
+        line = line_of(facts[0], facts[1], facts[3], facts[2], facts[4])
+        return await asyncio.shield(self._sender.again(asyncio.get_running_loop(), request_id, verb, line))
 
     async def _reply(self, campaign_id: int, call: Call) -> Reply:
         """The reply to a single request. Raises NoAnswer."""

@@ -1,6 +1,7 @@
 """The requests of an async client, each one script call, with the futures of its callers.
 
-`CoalescedBatch`: spends of one shard and verb by several callers. `SingleRequest`: any other call, of one caller.
+`CoalescedBatch`: spends of one shard and verb by several callers. `OwnSpend`: a spend under its caller's request id.
+`SingleRequest`: any other call, of one caller.
 """
 
 from __future__ import annotations
@@ -117,6 +118,75 @@ class SingleRequest(PendingRequest):
             return self.deadline
         self.given_up = True
         self.future.set_exception(NoAnswer(why, []))
+        return None
+
+    def soonest(self) -> float:
+        return self.deadline
+
+
+class OwnSpend(PendingRequest):
+    """A spend under a request id of its caller: a call of its own. told: as in `CoalescedBatch`."""
+
+    __slots__ = ("_planned", "_request", "_told", "_word", "campaign_id", "deadline", "future")
+
+    def __init__(
+        self,
+        call: Call,
+        campaign_id: int,
+        counted_word: str,
+        request: str,
+        deadline: float,
+        future: SpendFuture,
+        told: Callable[[int], None],
+    ) -> None:
+        self._planned = call
+        self._word = counted_word
+        self._request = request
+        self._told = told
+        self.call = None
+        self.heard = None
+        self.answered = False
+        self.given_up = False
+        self.campaign_id = campaign_id
+        self.deadline = deadline
+        self.future = future
+
+    @property
+    def shard_key(self) -> str:
+        return self._planned.keys[0]
+
+    def seal(self) -> bool:
+        self.call = self._planned
+        return not self.future.done()
+
+    def wanted(self) -> bool:
+        return not self.future.done()
+
+    def answer(self, reply: Reply) -> None:
+        self.answered = True
+        result = spend_result(reply, self.campaign_id, self._word)
+        replicated = getattr(self.call, "replicated", None)
+        if replicated is not None:
+            result.replicated = replicated
+        if not self.future.done():
+            self.future.set_result(result)
+            self._told(1)
+
+    def fail(self, error: Exception) -> None:
+        self.answered = True
+        if not self.future.done():
+            known = unavailable(error, self._request, [None]) if isinstance(error, NoAnswer) else error
+            self.future.set_exception(known)
+            self._told(1)
+
+    def expire(self, now: float, why: str) -> float | None:
+        if self.future.done():
+            return None
+        if self.deadline > now:
+            return self.deadline
+        self.given_up = True
+        self.future.set_exception(unavailable(NoAnswer(why, []), self._request, [None]))
+        self._told(1)
         return None
 
     def soonest(self) -> float:

@@ -9,12 +9,13 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Final
 
-from engine.client.aio.coalescing import PLACE, CoalescedBatch, PendingRequest, SingleRequest
+from engine.client.aio.coalescing import PLACE, CoalescedBatch, OwnSpend, PendingRequest, SingleRequest
 from engine.client.aio.futures import SpendFuture
 from engine.client.aio.lanes import Lane
 from engine.client.aio.resend import Resender
 from engine.client.aio.routed import RoutedLanes
 from engine.client.kept import checked_keep_s
+from engine.domain.ids import ORDINALS, shard_of
 from engine.errors import BudgetError, InvalidId, Overloaded, shown
 from engine.live.transport.aio import AsyncAddress
 from engine.live.transport.pool import Call, NoAnswer, Reply
@@ -107,6 +108,17 @@ class Sender:
         self._open.pop(shard, None)
         future: asyncio.Future[Reply] = loop.create_future()
         self._add(loop, SingleRequest(call, loop.time() + self.timeout_s, future))
+        return future
+
+    def own(
+        self, loop: asyncio.AbstractEventLoop, call: Call, campaign_id: int, word: str, request: str
+    ) -> SpendFuture:
+        """Enqueues a spend under its own request id, behind all that came before it. Call `enter` before."""
+        self._open.pop(shard_of(campaign_id // ORDINALS), None)
+        future = SpendFuture(loop=loop)
+        future.given_up = self._leave
+        deadline = loop.time() + self.timeout_s
+        self._add(loop, OwnSpend(call, campaign_id, word, request, deadline, future, self._leave))
         return future
 
     def again(self, loop: asyncio.AbstractEventLoop, request: str, verb: str, line: str) -> SpendFuture:
