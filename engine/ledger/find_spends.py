@@ -6,7 +6,7 @@ A search stops after some seconds and says where it goes on, so it ends however 
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
@@ -18,7 +18,10 @@ from engine.ledger.spend_log import partition_of
 
 LONGEST_S: Final = 4.0
 """Seconds after which no further day is begun."""
+AT_ONCE: Final = 2000
+"""Packed rows that one statement searches, at most a thousand spends each."""
 _A_DAY: Final = timedelta(days=1)
+_MICROSECOND: Final = timedelta(microseconds=1)
 _COLUMNS: Final = "recorded_at, day, brand_id, campaign_id, amount_micros, kind, event_id, request_id, occurred_at, hold_id, shard, generation, n, position"
 _WITHIN: Final = (
     "day = :day AND {at} >= :since AND {at} < :until"
@@ -37,6 +40,9 @@ _DAYS_OF: Final = text(
 )
 
 
+_PACKS: Final = "SELECT count(*), min(first_at), max(last_at) FROM spend_pack WHERE day = :day AND last_at >= :since AND first_at < :until"
+_SPAN: Final = text(_PACKS)
+_SPAN_OF_SHARDS: Final = text(f"{_PACKS} AND shard = ANY(CAST(:shards AS smallint[]))")
 _SEQSCAN: Final = text("SELECT set_config('enable_seqscan', :to, true)")
 _SUMMARISE: Final = text(
     "SELECT brin_summarize_new_values(part.indexrelid) FROM pg_index AS part JOIN pg_inherits ON inhrelid = part.indexrelid"
@@ -108,9 +114,12 @@ def find(engine: Engine, sought: Sought, limit: int, after: Place | None = None)
         for day in days:
             if (rows and len(rows) >= limit) or time.monotonic() - began > LONGEST_S:
                 return Found(rows, _go_on(rows, day), dropped)
-            rows += _of_day(connection, sought, day, limit - len(rows) + 1, after)
+            found, rest = _of_day(connection, sought, day, limit - len(rows) + 1, after, began + LONGEST_S)
+            rows += found
             if len(rows) > limit:
                 return Found(rows[:limit], rows[limit - 1].place, dropped)
+            if rest is not None:
+                return Found(rows, rest, dropped)
     return Found(rows, None, dropped)
 
 
@@ -131,7 +140,10 @@ def _days(connection: Connection, sought: Sought, first: date, last: date) -> li
     return [day for day in reversed(logged_days(connection)) if first <= day <= last]
 
 
-def _of_day(connection: Connection, sought: Sought, day: date, limit: int, after: Place | None) -> list[LogRow]:
+def _of_day(
+    connection: Connection, sought: Sought, day: date, limit: int, after: Place | None, ends_at: float
+) -> tuple[list[LogRow], Place | None]:
+    """The newest rows of a day, and where the search goes on in it where time was up."""
     asked = [_BY[field] for field in _BY if getattr(sought, field) is not None]
     assert asked
     place = after if after is not None and after.day == day and after.recorded_at is not None else None
@@ -153,11 +165,31 @@ def _of_day(connection: Connection, sought: Sought, day: date, limit: int, after
         plain.append("brand_id + 0 = ANY(CAST(:brands AS bigint[]))")
         packed += ["shard = ANY(CAST(:shards AS smallint[]))", "brand_id = ANY(CAST(:brands AS bigint[]))"]
     given["limit"] = limit
-    rows = [
-        *_read(connection, "spend_log", plain, given, seqscan=False),
-        *_read(connection, "unpacked_spend", packed, given, seqscan=True),
-    ]
-    return sorted(rows, key=_newest, reverse=True)[:limit]
+    rows = _read(connection, "spend_log", plain, given, seqscan=False)
+    unpacked: list[LogRow] = []
+    for since, until in _slices(connection, given, brands is not None):
+        unpacked += _read(connection, "unpacked_spend", packed, given | {"since": since, "until": until}, seqscan=True)
+        if len(unpacked) >= limit:
+            break
+        if time.monotonic() > ends_at and since > sought.since:
+            newer = [row for row in rows if row.recorded_at >= since]
+            return sorted([*newer, *unpacked], key=_newest, reverse=True)[:limit], Place(day, since)
+    return sorted([*rows, *unpacked], key=_newest, reverse=True)[:limit], None
+
+
+def _slices(connection: Connection, given: dict[str, Any], by_shard: bool) -> Iterator[tuple[datetime, datetime]]:
+    """Spans of time in which packed rows of the day are read, the newest first, so that each takes a part of a second."""
+    packs, first, last = connection.execute(_SPAN_OF_SHARDS if by_shard else _SPAN, given).one()
+    if not packs:
+        return
+    begin, end = max(first, given["since"]), min(last + _MICROSECOND, given["until"])
+    if given["place"] is not None:
+        end = min(end, given["place"] + _MICROSECOND)
+    number = -(-packs // AT_ONCE)
+    step = (end - begin) / number + _MICROSECOND
+    while end > begin:
+        yield max(begin, end - step), end
+        end -= step
 
 
 def _read(

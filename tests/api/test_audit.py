@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -26,7 +27,7 @@ def pages(caller: Caller, address: str) -> list[dict[str, Any]]:
     """All rows of a search, page by page."""
     found: list[dict[str, Any]] = []
     cursor = ""
-    for _ in range(50):
+    for _ in range(500):
         told = caller.get(f"{address}{cursor}")
         assert told.status == 200, told.document
         found += told.document["items"]
@@ -84,6 +85,30 @@ def test_a_search_that_takes_too_long_says_where_it_goes_on(
     monkeypatch.undo()
     (row,) = reader.get(f"/spends?event_id=win&cursor={first['next']}").document["items"]
     assert row["amount"] == "1.000000"
+
+
+def test_a_search_in_slices_of_packed_rows_finds_each_spend_once(
+    ready: System, calls: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However the day is cut, and wherever time is up in it."""
+    _, (campaign, other) = brand_with(ready, campaigns=2)
+    for call in range(5):
+        ready.client.record_spends([Spend(campaign, "0.5", f"win-{call}-{n}") for n in range(PACKED_FROM)])
+        ready.client.record_spend(other, "1", event_id=f"plain-{call}")
+        ready.client.refund(campaign, "0.1", f"win-{call}-0")
+    logged(ready, True)
+    with ready.db.connect() as conn:
+        assert conn.execute(text("SELECT count(*) FROM spend_pack")).scalar_one() >= 5
+    wanted = [row["event_id"] for row in pages(calls("read"), f"/spends?campaign_id={campaign}")]
+    assert len(wanted) == 5 * (PACKED_FROM + 1)
+    monkeypatch.setattr(find_spends, "AT_ONCE", 1)
+    reader = calls("read")
+    assert [row["event_id"] for row in pages(reader, f"/spends?campaign_id={campaign}&limit=7")] == wanted
+    times = iter(range(10**6))
+    # Each look at the clock is a second later, so that time is up within the day.
+    monkeypatch.setattr(find_spends, "time", SimpleNamespace(monotonic=lambda: float(next(times))))
+    assert [row["event_id"] for row in pages(reader, f"/spends?campaign_id={campaign}&limit=9")] == wanted
+    assert len(pages(reader, "/spends?event_id=win-3-0")) == 2
 
 
 def test_a_token_of_one_brand_finds_no_spend_of_another(ready: System, calls: Calls) -> None:
