@@ -72,7 +72,7 @@ failover: venv ## a replica that is behind becomes the primary, at a size: how l
 	@TEST_FAILOVER_ENTRIES=$(KEPT) TEST_FAILOVER_ROWS=$(ROWS) TEST_FAILOVER_BEHIND_S=$(BEHIND_S) $(RUN) pytest -s -m long tests/faults/test_fault_12_behind.py $(ARGS)
 
 odd: venv ## every odd value in every field of every key in Redis, under load: no budget opens, each shard heals
-	@TEST_ODD_EVERY=1 $(RUN) pytest tests/faults/test_odd_values.py $(ARGS)
+	@TEST_ODD_EVERY=1 $(RUN) pytest -m "long or not long" tests/faults/test_odd_values.py tests/faults/test_odd_controls.py $(ARGS)
 
 ENTRIES ?= 1000000
 fuzz: venv ## a million journal entries with changed bytes: none stops persist, rebuild or verify; ENTRIES=n ARGS="--seed n"

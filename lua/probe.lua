@@ -6,6 +6,7 @@
 -- Reply {'ok'} | {'not_ready', why}: `lost` where this call found it | {'wrong_version', layout}
 -- include: lib/call.lua
 local HOLDS = 200 -- up to so many holds of a brand are checked one by one; of more, the calls that name them check theirs
+local SHARD_NUMBERS = { 'adjusted_n', 'grace', 'closed', 'late_from', 'late_n' } -- which calls that move money seldom read
 local LONGEST_WINDOW = 2592000000 -- 30 days, the most that the settings allow
 local layout = ARGV[1]
 
@@ -28,8 +29,9 @@ for _, key in ipairs({ registry_key, request_keys[1], request_keys[2], event_key
   local guard = redis.pcall('HEXISTS', key, '#')
   if guard ~= 1 then return invalidate_shard(shard_key, key) end
 end
-local adjusted_n = redis.call('HGET', shard_key, 'adjusted_n')
-if adjusted_n and not whole(adjusted_n) then return invalidate_shard(shard_key, 'adjusted_n') end
+for i, value in ipairs(redis.call('HMGET', shard_key, unpack(SHARD_NUMBERS))) do
+  if value and not whole(value) then return invalidate_shard(shard_key, SHARD_NUMBERS[i]) end
+end
 local requests, events = open_dedup(shard_key, 'req', request_keys, shard.now), open_dedup(shard_key, 'ev', event_keys, shard.now)
 if not requests then return invalidate_shard(shard_key, 'requests') end
 if not events then return invalidate_shard(shard_key, 'events') end
@@ -39,6 +41,8 @@ local plans, lost = read_plans(shard.now)
 if not plans then return lost end
 for id, brand in pairs(plans.brands) do
   if published(id) == math.huge then return invalidate_shard(shard_key, registry_key) end
+  local closed = brand.zone and redis.call('HGET', brand.key, 'closed')
+  if closed and not whole(closed) then return invalidate_shard(shard_key, brand.key) end
   if brand.holds_key and brand.held > 0 and redis.call('HLEN', brand.holds_key) <= HOLDS then
     for _, value in ipairs(redis.call('HVALS', brand.holds_key)) do
       if not hold_of(value) then return invalidate_shard(shard_key, brand.holds_key) end

@@ -45,6 +45,11 @@ end
 -- A difference that was judged before the rebuild is not to be added after it.
 local adjusted = redis.call('HGET', shard_key, 'adjusted_n')
 if adjusted and not whole(adjusted) then redis.call('HSET', shard_key, 'adjusted_n', text(n)) end
+-- A grace that is no number is written anew with the next stamp; what belongs to it has gone with it.
+for _, name in ipairs({ 'grace', 'closed', 'late_from' }) do
+  local value = redis.call('HGET', shard_key, name)
+  if value and not whole(value) then redis.call('HDEL', shard_key, name) end
+end
 redis.call('HDEL', shard_key, 'rebuilding', 'lost')
 redis.call('PUBLISH', string.gsub(shard_key, 'shard$', 'changes'), '0 shard ready ' .. text(now))
 return { 'ok', text(now) }

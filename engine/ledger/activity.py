@@ -186,7 +186,7 @@ def _changes(wanted: Wanted, conditions: Mapping[str, str]) -> str:
         more.append("field = 'note'")
     if wanted.only == "people":
         more.append("brand_id IS NULL")
-    elif not wanted.people:
+    if not wanted.people:
         more.append("brand_id IS NOT NULL")
     where = _where(conditions, more, at="at", id="id", who="actor")
     return _CHANGES.format(inner=_newest("catalog_change", where, wanted.brands, "brand_id"))

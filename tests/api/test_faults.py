@@ -9,8 +9,10 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
+from engine.errors import BudgetError
 from engine.ledger import tokens
 from engine.wiring import System
 from tests.api.test_spends import spent
@@ -97,6 +99,19 @@ class Programs:
             line.close()
 
 
+def counted(system: System, brand: int) -> str:
+    """What Redis has counted, read as soon as a busy machine lets it answer."""
+    found: list[str] = []
+
+    def read() -> bool:
+        with suppress(BudgetError):
+            found.append(spent(system, brand))
+        return bool(found)
+
+    until(read, PATIENCE_S)
+    return found[0]
+
+
 def begun(
     system: System, processes: Processes, kinds: tuple[str, ...]
 ) -> tuple[Programs, Process, int, Callable[[], Process]]:
@@ -128,7 +143,7 @@ def test_redis_frozen_and_then_killed_loses_and_doubles_no_spend_and_healthz_nev
     back(own.hot)
     programs.go_on(20)
     programs.stop()
-    assert spent(own.system, brand) == f"{programs.counted:g}"
+    assert counted(own.system, brand) == f"{programs.counted:g}"
 
 
 def test_an_api_that_is_killed_loses_and_doubles_no_spend_that_its_caller_repeats(
@@ -141,4 +156,4 @@ def test_an_api_that_is_killed_loses_and_doubles_no_spend_that_its_caller_repeat
         process = again()
         programs.go_on(20)
     programs.stop()
-    assert spent(ready, brand) == f"{programs.counted:g}"
+    assert counted(ready, brand) == f"{programs.counted:g}"

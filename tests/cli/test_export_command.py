@@ -156,6 +156,7 @@ def test_an_s3_that_is_away_is_one_line(be: Be, closed: System, monkeypatch: pyt
     assert recorded(closed) == []
 
 
+@pytest.mark.long
 def test_without_the_extra_one_line_says_what_to_install(
     closed: System, environment: dict[str, str], tmp_path: Path
 ) -> None:
@@ -170,6 +171,7 @@ def test_without_the_extra_one_line_says_what_to_install(
         assert line.endswith("needs the package pyarrow, which is not installed: pip install 'budget-engine[export]'")
 
 
+@pytest.mark.long
 def test_a_killed_export_leaves_no_day_and_the_next_one_is_whole(
     closed: System, environment: dict[str, str], tmp_path: Path
 ) -> None:

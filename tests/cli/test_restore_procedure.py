@@ -7,6 +7,8 @@ import shlex
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from engine.wiring import System
 from tests.backup import Backup
 from tests.cli.conftest import Be
@@ -22,6 +24,7 @@ def procedure() -> list[list[str]]:
     return [shlex.split(command)[1:] for command in re.findall(r"`(budget-engine [^`]+)`", steps)]
 
 
+@pytest.mark.long
 def test_the_procedure_of_the_documents_brings_a_restored_catalog_and_redis_together(
     be: Be, spent: System, backup: Callable[[], Backup]
 ) -> None:

@@ -101,6 +101,7 @@ def test_every_job_and_view_works_on_a_cluster_over_a_failover(cluster: Cluster,
     note(f"a system on a cluster: {len(acknowledged)} acknowledged, all once in spend_log, verify passes")
 
 
+@pytest.mark.long
 def test_one_node_away_stops_no_other_shard_and_is_named(cluster: Cluster, whole: System) -> None:
     node, replica = cluster.primaries[1], cluster.replicas[1]
     mine = set(cluster.shards_of(node))
@@ -174,6 +175,7 @@ def test_one_node_away_stops_no_other_shard_and_is_named(cluster: Cluster, whole
     assert whole.live.lacking == {}
 
 
+@pytest.mark.long
 def test_a_job_names_the_node_that_is_away_and_is_well_after_its_replica_took_over(
     cluster: Cluster, whole: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:

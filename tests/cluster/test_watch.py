@@ -33,6 +33,7 @@ def see_every_shard(plant: Plant, watch: object, version: int) -> float:
     return longest
 
 
+@pytest.mark.long
 def test_changes_on_every_node_are_seen_and_a_dead_listener_is_replaced(cluster: Cluster, plant: Plant) -> None:
     with BudgetClient.from_url(cluster.url, timeout_ms=5000) as client, client.watch() as watch:
         assert watch.wait_ready(10), watch.why

@@ -29,7 +29,7 @@ def clock(name: str) -> Zone:
     return BrandZone.of(name).clock
 
 
-@pytest.mark.parametrize("share", [20, pytest.param(1, marks=pytest.mark.long)])
+@pytest.mark.parametrize("share", [100, pytest.param(1, marks=pytest.mark.long)])
 def test_the_local_day_never_goes_back_in_any_zone_and_a_text_of_57_characters_says_all_that_is_needed(
     share: int,
 ) -> None:

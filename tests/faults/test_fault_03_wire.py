@@ -22,6 +22,8 @@ WORKS = {
     "refund": "refunded",
     "ask the log for a refund": "pending",
 }
+SHORT = ("record", "refund")
+"""The others are long tests."""
 
 
 @pytest.fixture
@@ -54,7 +56,9 @@ def call(client: BudgetClient, what: str, i: int) -> Any:
     return client.refund(CAMPAIGN, "1", f"p{i:06}", spent_on=datetime.now(UTC).date(), refund_id="part-1")
 
 
-@pytest.mark.parametrize("what", WORKS)
+@pytest.mark.parametrize(
+    "what", [name if name in SHORT else pytest.param(name, marks=pytest.mark.long) for name in WORKS]
+)
 def test_fault_03_the_wire_cut_at_each_byte_of_a_call_counts_it_once(
     plant: Plant,
     client: BudgetClient,

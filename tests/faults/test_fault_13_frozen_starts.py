@@ -185,6 +185,7 @@ def _lines(process: Process) -> list[str]:
     return [line for line in process.remarks if re.search("hang", line)]
 
 
+@pytest.mark.long
 def test_each_job_that_meets_a_frozen_redis_ends_within_its_patience_and_names_it(
     own: Own, campaign: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -377,6 +377,7 @@ def test_persist_carries_spends_over_while_the_jobs_redis_is_frozen(own: Own, ca
         assert own.system.persister.drain_all().rows == 1
 
 
+@pytest.mark.long
 def test_spends_are_as_quick_while_a_server_hangs_that_is_not_theirs(
     own: Own, campaign: int, figures: Callable[[Figures], None]
 ) -> None:

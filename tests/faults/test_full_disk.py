@@ -6,6 +6,8 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
+
 from engine.local.bound import processes_in
 from engine.local.server import Server
 from tests.processes.conftest import Load, Own, back, brand_of, count, lost_and_doubled, own, ready, until, verified
@@ -46,6 +48,7 @@ def told_of_long_files(own: Own) -> None:
     back(own.hot)
 
 
+@pytest.mark.long
 def test_a_redis_whose_disk_is_full_takes_no_spend_and_a_spend_sent_again_later_counts_once(
     own: Own,
 ) -> None:
@@ -69,6 +72,7 @@ def test_a_redis_whose_disk_is_full_takes_no_spend_and_a_spend_sent_again_later_
     assert verified(own.system) == []
 
 
+@pytest.mark.long
 def test_a_postgresql_whose_disk_is_full_loses_no_spend_and_persist_goes_on_when_there_is_room(own: Own) -> None:
     worker = own.processes.start("worker", "--queue", "persist")
     own.system.rebuilder.rebuild(range(64))

@@ -172,7 +172,7 @@ def heals(ready: System, shop: Shop, table: list[Plant]) -> None:
             began = time.monotonic()
             sick = set(planted)
             while sick:
-                assert time.monotonic() - began < HEALS_S, {b: planted[b] for b in sick}
+                assert time.monotonic() - began < HEALS_S, "\n".join(str(planted[b]) for b in sorted(sick))
                 for brand in planted:
                     shop.calls(brand)
                 assert ready.client.record_spend(shop.brands[shop.good], "0.01"), "a shard that nobody harmed"

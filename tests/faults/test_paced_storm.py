@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
+import pytest
+
 from engine.domain.money import format_micros
 from engine.domain.pacing import Pacing, compiled
 from engine.domain.periods import MINUTE_MS, next_month_ms
@@ -57,6 +59,7 @@ def test_v14_a_storm_on_a_paced_budget_is_never_more_than_one_amount_over_its_cu
     assert DAILY - 700_000 < spent <= DAILY and plant.spent() == spent
 
 
+@pytest.mark.long
 def test_eight_bidders_that_obey_the_rate_spend_along_the_plan_and_are_refused_little(
     plant: Plant, clock: None, hot_url: str
 ) -> None:

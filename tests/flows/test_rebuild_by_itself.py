@@ -65,6 +65,7 @@ def test_a_missing_mark_is_rebuilt_within_five_seconds_by_the_persist_job(persis
     assert n > 0
 
 
+@pytest.mark.long
 def test_a_key_that_nobody_touches_is_found_lost_by_the_sweep_and_its_shard_rebuilt(persisting: System) -> None:
     brand_id, (campaign,) = brand_with_campaigns(persisting, daily=10_000_000)
     held = persisting.client.reserve(campaign, "4", 600)

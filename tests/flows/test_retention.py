@@ -24,12 +24,10 @@ from tests.flows.conftest import at, born_on_the_moved_clock
 from tests.flows.test_persist import brand_with_campaigns, rows
 from tests.patience import in_time
 
-KEEP = 35
-TODAY = date(2037, 11, 30)
+KEEP, TODAY = 35, date(2037, 11, 30)
 GONE = [date(2037, 9, 5), date(2037, 9, 20), date(2037, 10, 3), date(2037, 10, 10)]
 KEPT = [date(2037, 10, 30), date(2037, 11, 2), date(2037, 11, 29), TODAY]
-BRAND = 1
-ONE, TWO = 65_537, 65_538
+BRAND, ONE, TWO = 1, 65_537, 65_538
 
 
 def noon(day: date) -> int:
@@ -243,6 +241,7 @@ def fuse(clock: System) -> Iterator[list[int]]:
         event.remove(clock.db, name, count)
 
 
+@pytest.mark.long
 def test_a_drop_killed_at_any_line_loses_and_doubles_nothing(old: System, fuse: list[int]) -> None:
     log = whole_log(old)
     kills = 0
@@ -263,6 +262,7 @@ def test_a_drop_killed_at_any_line_loses_and_doubles_nothing(old: System, fuse: 
     assert wrong(old) == []
 
 
+@pytest.mark.long
 def test_drops_and_persist_at_once_drop_each_day_once(old: System) -> None:
     log = whole_log(old)
     dropped: list[date] = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 from sqlalchemy import text
 
 from engine.domain.ids import shard_of
@@ -10,7 +12,7 @@ from engine.flows.rebuild.rebuilder import How
 from engine.live.keys import keys_of_brand
 from engine.live.plans import LiveCarry
 from engine.wiring import System
-from tests.flows.conftest import at
+from tests.flows.conftest import at, born_on_the_moved_clock
 from tests.flows.test_persist import brand_with_campaigns, rows
 from tests.flows.test_status_and_close import instant
 
@@ -183,6 +185,28 @@ def test_a_rollover_that_was_switched_on_while_redis_was_lost_carries_what_that_
     lost(clock, brand_id)
     changes(clock, brand_id, NOON + 1, rollover_cap_micros=500 * UNIT)
     assert rebuilt_carry(clock, brand_id, NOON + 2 * DAY_MS) == LiveCarry(500 * UNIT, 123 * UNIT)
+
+
+def test_a_month_that_ended_while_redis_was_lost_carries_nothing_on_and_is_closed_after_its_rebuild(
+    clock: System,
+) -> None:
+    brand_id, one = rolled(clock)
+    born_on_the_moved_clock(clock)
+    lost(clock, brand_id)
+    december = instant(2037, 12, 2, 12)
+    # What December 1 left, up to the cap, and nothing of November.
+    assert rebuilt_carry(clock, brand_id, december) == LiveCarry(50 * UNIT, 50 * UNIT)
+    clock.persister.drain_all()
+    assert clock.closer.close_ended().drift == []
+    assert rows(clock, "SELECT starts_on, spend_micros FROM period_total WHERE period = 'month'") == [
+        (date(2037, 11, 1), 77 * UNIT)
+    ]
+    assert clock.client.try_spend(one, "150").outcome == "accepted"
+    lost(clock, brand_id)
+    assert rebuilt_carry(clock, brand_id, december) == LiveCarry(50 * UNIT, 50 * UNIT)
+    assert clock.client.try_spend(one, "0.000001").reasons == ("daily_budget",)
+    clock.status.refresh([brand_id])
+    assert nothing_found(clock)
 
 
 def test_a_rebuild_after_a_clock_that_slipped_back_over_midnight_keeps_the_new_days_carry(clock: System) -> None:

@@ -27,6 +27,8 @@ from engine.flows.alerts.sending import Sender, signed
 from engine.ledger import alerts, webhooks
 from engine.wiring import System
 from tests.flows.test_alerts import brand, decide, spend
+from tests.patience import PATIENCE_S
+from tests.processes.conftest import until
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -210,6 +212,34 @@ def test_a_name_is_resolved_once_and_every_address_of_it_is_checked(
     (answer,) = asyncio.run(Sender(ready.db, False)._send_all(due))
     assert asked == ["hooks.example.com"]
     assert answer.status is None and answer.text.startswith("hooks.example.com is at 10.0.0.1, which is no public")
+
+
+def test_a_name_server_that_hangs_costs_its_own_message_its_time_and_no_other_one(
+    ready: System, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    slow = webhooks.create(ready.db, "anna", "Slow", "http://hooks.example.com/x").webhook
+    webhooks.add_test(ready.db, "anna", slow.id)
+    quick = webhooks.create(ready.db, "anna", "Quick", "http://127.0.0.1:1/hook").webhook
+    webhooks.add_test(ready.db, "anna", quick.id)
+    monkeypatch.setattr(sending, "WHOLE_S", 0.5)
+    answers, resolve = threading.Event(), socket.getaddrinfo
+
+    def hangs(host: str, *of: Any, **more: Any) -> Any:
+        if host == "hooks.example.com":
+            assert answers.wait(PATIENCE_S)
+        return resolve("127.0.0.1", *of, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", hangs)
+    sender = Sender(ready.db, True)
+    run = threading.Thread(target=sender.send_due, args=(lambda: False,))
+    run.start()
+    try:
+        until(lambda: all(one.tries and one.answer for one in webhooks.log(ready.db, 9)))
+    finally:
+        answers.set()
+        run.join()
+    told = {one.name: one.answer for one in webhooks.log(ready.db, 9)}
+    assert told["Slow"] == "no answer within 0 s" and "Connect" in (told["Quick"] or "")
 
 
 class Odd(BaseHTTPRequestHandler):

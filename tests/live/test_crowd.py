@@ -8,6 +8,8 @@ import threading
 from collections import Counter
 from decimal import Decimal
 
+import pytest
+
 from engine import BudgetClient
 from tests.live.plant import CAMPAIGN, Plant
 from tests.patience import PATIENCE_S
@@ -36,6 +38,7 @@ def storm(url: str, campaign_ids: list[int], tries: int = TRIES) -> Counter[str]
     return total
 
 
+@pytest.mark.long
 def test_fault_1_last_dollar_storm_accepts_exactly_the_budget(plant: Plant, client: BudgetClient, hot_url: str) -> None:
     plant.brand(daily="100")
     plant.campaign(CAMPAIGN + 1)

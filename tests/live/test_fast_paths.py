@@ -187,7 +187,7 @@ def forget(plain: redis.Redis) -> None:
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.long) for seed in (1, 2))])
 def test_a_fast_path_answers_and_writes_what_the_slow_path_does(plant: Plant, pair: Pair, seed: int) -> None:
     drawn = random.Random(seed)
     day = next_month_ms(plant.live.now_ms())
@@ -215,10 +215,14 @@ ZONES: Final = {
     "Australia/Lord_Howe": (2037, 4, 3), "Pacific/Chatham": (2037, 9, 25), "Pacific/Kiritimati": (2037, 12, 29),
 }  # fmt: skip
 """Shortly before a change of the offset, or a month's end."""
+SHORT: Final = ("Europe/Berlin", "Pacific/Chatham")
+"""The others are long tests."""
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("name", ZONES)
+@pytest.mark.parametrize(
+    "name", [*SHORT, *(pytest.param(name, marks=pytest.mark.long) for name in ZONES if name not in SHORT)]
+)
 def test_a_fast_path_of_a_brand_with_a_time_zone_does_what_the_slow_path_does(
     plant: Plant, pair: Pair, name: str
 ) -> None:

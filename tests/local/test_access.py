@@ -297,6 +297,7 @@ def reaches(url: str) -> bool:
     return True
 
 
+@pytest.mark.long
 def test_an_up_on_data_whose_role_was_superuser_takes_that_away_and_keeps_every_row(folder: Path) -> None:
     servers = old_data(folder / "data")
     try:

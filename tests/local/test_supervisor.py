@@ -216,7 +216,7 @@ on_linux = pytest.mark.skipif(sys.platform != "linux", reason="processes are fou
 
 
 @on_linux
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)])
 def test_up_ends_cleanly_and_leaves_nothing(up: Up, number: signal.Signals) -> None:
     up.until_running()
     up.process.send_signal(number)

@@ -9,6 +9,7 @@ from tests.mutants.mutant import Mutant as M
 LIMITS: Final = "tests/live/test_odd_limits.py::test_"
 OUT: Final = "tests/flows/test_ways_out.py::test_"
 BYTES: Final = "tests/fuzz/test_fuzz_entries.py::test_no_bytes_in_a_journal_entry_stop_persist_a_rebuild_or_verify"
+SELDOM: Final = "tests/faults/test_odd_controls.py::test_a_number_of_a_shard_that_calls_seldom_read_is_found_by_the_sweep_and_a_rebuild_writes_it_anew"
 
 # fmt: off
 READ: Final = (
@@ -21,6 +22,12 @@ READ: Final = (
     M("a journal number may be any number", "lua/lib/stored.lua",
       "return number <= MAX_TOTAL and number or nil\nend\n\n-- A counter", "return number\nend\n\n-- A counter",
       (OUT + "a_journal_number_that_no_double_holds_takes_its_shard_out_of_use_and_a_rebuild_brings_it_back",)),
+    M("a grace of letters stays where it is", "lua/probe.lua",
+      "  if value and not whole(value) then return invalidate_shard(shard_key, SHARD_NUMBERS[i]) end\n", "",
+      (SELDOM,)),
+    M("a rebuild leaves a grace of letters", "lua/rebuild_finish.lua",
+      "  if value and not whole(value) then redis.call('HDEL', shard_key, name) end\n", "",
+      (SELDOM,)),
     M("a call may have the keys of two shards", "lua/lib/shard.lua",
       "if string.sub(KEYS[i], 1, #tag) ~= tag then", "if false then",
       (OUT + "the_keys_of_two_shards_in_one_call_are_refused_and_nothing_is_written",)),

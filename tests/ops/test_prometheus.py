@@ -180,6 +180,7 @@ def prometheus(
         server.wait(PATIENCE_S)
 
 
+@pytest.mark.long
 def test_a_real_prometheus_answers_every_query_of_the_dashboard_and_evaluates_every_rule(
     spending: System, prometheus: Prometheus
 ) -> None:

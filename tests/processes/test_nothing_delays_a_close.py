@@ -41,7 +41,7 @@ def rebuild_waits(system: System, brand: int) -> Iterator[Callable[[], bool]]:
         yield lambda: bool(rows(system, "SELECT 1 FROM job_run WHERE job = 'rebuild' AND outcome = 'running'"))
 
 
-@pytest.mark.parametrize("held_up", [verify_waits, rebuild_waits])
+@pytest.mark.parametrize("held_up", [verify_waits, pytest.param(rebuild_waits, marks=pytest.mark.long)])
 def test_a_due_check_and_close_run_on_time_while_verify_or_a_rebuild_is_held_up(
     held_up: Callable[[System, int], Iterator[Callable[[], bool]]],
     system: System,

@@ -61,6 +61,7 @@ def test_postgresql_stopped_under_load_the_spends_go_on_and_are_written_down_aft
     assert len(worker.remarks) < 20, worker.said
 
 
+@pytest.mark.long
 def test_a_worker_started_before_postgresql_waits_and_one_stopped_while_it_is_away_ends_soon(own: Own) -> None:
     until_ready = own.processes.start("worker", "--queue", "persist")
     campaigns = loaded(own)
@@ -115,7 +116,8 @@ def test_redis_stopped_and_restarted_under_load(own: Own, how: str) -> None:
     client.close()
 
 
-@pytest.mark.parametrize("times", [1, pytest.param(2, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("times", [1, 2])
 def test_rqs_redis_stopped_and_restarted_worker_and_scheduler_wait_and_go_on(own: Own, times: int) -> None:
     worker = own.processes.start("worker", "--queue", "persist")
     jobs = own.processes.start("worker", "--queue", "jobs")
@@ -156,7 +158,14 @@ def test_rqs_redis_stopped_and_restarted_worker_and_scheduler_wait_and_go_on(own
     plain.close()
 
 
-@pytest.mark.parametrize("args", [("worker", "--queue", "persist"), ("worker", "--queue", "jobs"), ("scheduler",)])
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("worker", "--queue", "persist"),
+        pytest.param(("worker", "--queue", "jobs"), marks=pytest.mark.long),
+        ("scheduler",),
+    ],
+)
 def test_what_waits_for_rqs_redis_ends_at_a_signal(processes: Processes, system: System, args: tuple[str, ...]) -> None:
     processes.environment = {**processes.environment, "JOBS_REDIS_URL": "redis://127.0.0.1:1/0"}
     waiting = processes.start(*args)
@@ -165,6 +174,7 @@ def test_what_waits_for_rqs_redis_ends_at_a_signal(processes: Processes, system:
     assert (waiting.process.returncode, "Traceback" in waiting.said) == (0, False)
 
 
+@pytest.mark.long
 def test_a_worker_in_the_middle_of_a_job_ends_at_a_signal_while_rqs_redis_is_away(own: Own) -> None:
     worker = own.processes.start("worker", "--queue", "persist")
     loaded(own)

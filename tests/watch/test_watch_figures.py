@@ -32,7 +32,13 @@ CLOSES = ms_of(datetime(2036, 11, 24, 17, tzinfo=UTC))
 OFFICE = Schedule.parse({"start_time": "09:00", "end_time": "17:00"})
 
 
-@pytest.mark.parametrize("pause_s", [0.0001, 0], ids=["asked now and then", "asked without a pause"])
+@pytest.mark.parametrize(
+    "pause_s",
+    [
+        pytest.param(0.0001, id="asked now and then"),
+        pytest.param(0, id="asked without a pause", marks=pytest.mark.long),
+    ],
+)
 def test_a_pause_in_the_catalog_reaches_another_process_in_under_fifty_ms(
     system: System, monkeypatch: pytest.MonkeyPatch, hot_url: str, note: Note, pause_s: float
 ) -> None:

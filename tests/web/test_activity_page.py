@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from engine.domain.money import MICROS
 from engine.domain.operations import wanted_of
-from engine.ledger import logins
+from engine.ledger import logins, webhooks
 from engine.ledger.activity import Wanted
 from engine.wiring import System
 from tests.web.conftest import HERE, Visitor, brand_with
@@ -128,9 +128,15 @@ def test_logins_and_changes_of_users_are_for_admins(place: Place) -> None:  # no
     logins.log(place.system.db, "Gustav", "10.9.8.7", "wrong", None)
     assert "10.9.8.7" in admin.get("/activity", base_url=HERE).get_data(as_text=True)
     assert "Ada" in words(admin.get("/activity?kind=people", base_url=HERE).get_data(as_text=True))
-    for path in ("/activity", "/activity?kind=login", "/activity?kind=people", "/activity.csv"):
-        page = viewer.get(path, base_url=HERE).get_data(as_text=True)
-        assert "10.9.8.7" not in page and "Gustav" not in page and "Ada" not in page
+    url = "https://hooks.example.com/services/T0/Gustav"
+    webhooks.create(place.system.db, "Ada", "Duty", url)
+    assert url in admin.get("/activity?kind=people", base_url=HERE).get_data(as_text=True)
+    others = (viewer, place.visitor("Victor", "viewer", None), place.visitor("Olga", "operator", None))
+    for path in ("/activity", "/activity.csv", "/changes"):
+        for kind in ("", "?kind=login", "?kind=people"):
+            for other in others:
+                page = other.get(f"{path}{kind}", base_url=HERE).get_data(as_text=True)
+                assert "10.9.8.7" not in page and "Gustav" not in page and "Ada" not in page, (path, kind)
 
 
 def test_who_sees_one_brand_of_an_operation_sees_its_rows_and_no_others(place: Place) -> None:  # noqa: F811

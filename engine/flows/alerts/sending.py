@@ -11,8 +11,10 @@ import socket
 import ssl
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sqlalchemy import Engine
@@ -63,6 +65,8 @@ class Sender:
     def __init__(self, db: Engine, private: bool) -> None:
         self._db = db
         self._private = private
+        # Of its own, because asyncio waits at the end of a run for all that its own threads look up, whatever the time for a message.
+        self._names = ThreadPoolExecutor(AT_ONCE, "names of receivers")
 
     def send_due(self, stopping: Callable[[], bool], is_waited_for: Callable[[], bool] = lambda: False) -> Sent:
         """Sends until nothing is due. stopping: whether to end. is_waited_for: whether other jobs wait, which go first after some seconds."""
@@ -129,7 +133,9 @@ class Sender:
     async def _address(self, host: str, port: int) -> str:
         """The one address that is connected to. Raises Refused, OSError."""
         loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        found = await loop.run_in_executor(
+            self._names, partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+        )
         addresses = [str(each[4][0]) for each in found]
         inside = [each for each in addresses if not is_public(each)]
         if inside and not self._private:
