@@ -194,7 +194,6 @@ def test_ten_viewers_of_a_frozen_server_see_which_one_it_is_and_nobody_takes_the
     with viewers(web) as seen:  # what ten viewers cost on this machine while nothing hangs
         time.sleep(1)
     well_s = max(answer.took_s for answer in seen)
-    # Ten viewers on a busy machine may have made a server seem away.
     until(lambda: {web.states()[part] for part in PARTS.values()} == {"ok"}, 20, lambda: str(web.states()))
     before = web.states()
     with frozen(server_of(own, which)):
