@@ -26,7 +26,8 @@ def flight_views(
         today = None
         if live is not None and planned.even and state == "running":
             today = part_of_day(planned, live.daily_spend, spend or 0, now_ms)
-        views.append(FlightView(*flight, state, spend or 0, left, today))
+        # One that goes on with what is left counts with the flight before: nothing of that is its own before it begins.
+        views.append(FlightView(*flight, state, 0 if state == "ahead" else spend or 0, left, today))
     return tuple(views)
 
 

@@ -145,6 +145,7 @@ def test_a_refund_that_the_log_decides_goes_to_the_flight_of_its_spend(clock: Sy
 def test_what_a_flight_left_goes_on_and_a_rebuild_and_verify_know_it(clock: System) -> None:
     brand_id, one = two_flights(clock, carries=True)
     clock.client.record_spend(one, "1")
+    assert [(of.state, of.spend) for of in clock.overview.flights(one)] == [("running", 1_000_000), ("ahead", 0)]
     at(clock, NOON + 2 * HOUR_MS)
     assert clock.client.try_spend(one, "9.000001").reasons == ("flight_budget",)
     assert clock.client.try_spend(one, "9").outcome == "accepted"
