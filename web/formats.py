@@ -139,9 +139,17 @@ def readable(text: str, local: Local = IN_UTC) -> str:
     return _EXACT.sub(lambda found: money(int(found[0].replace(".", ""))), text)
 
 
+def commands(text: str) -> Markup:
+    """A message whose commands stand between backticks, with these as code."""
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if place % 2 else part for place, part in enumerate(text.split("`"))
+    )
+
+
 def install(app: Flask) -> None:
     """Registers the functions as template filters."""
     app.jinja_env.filters.update(
+        commands=commands,
         money=money,
         places=places,
         short=short,

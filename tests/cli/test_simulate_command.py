@@ -166,7 +166,9 @@ def test_days_and_hours_are_those_of_the_brand_s_clock_also_on_a_day_of_25_hours
         f"{at:%Y-%m-%dT%H:%M:%SZ},,Acme,Spring,1000000\n" for at in (every[0], every[1], every[300], every[301])
     )
     (tmp_path / "tries.csv").write_text("at,event_id,brand,campaign,amount_micros\n" + tries, encoding="utf-8")
-    found = be(*words, "--csv", str(tmp_path / "tries.csv")).document
+    answer = be(*words, "--csv", str(tmp_path / "tries.csv"))
+    assert (answer.status, answer.err) == (0, "")
+    found = answer.document
     assert (found["time_zone"], found["days"][0]["simulated"]["tries"]) == ("Europe/Berlin", 2)
     assert be(*words[:-3]).out.startswith(
         "daily budget 300.000000 of campaign 65537, even, catch-up 300, days of Europe/Berlin\n"

@@ -16,6 +16,7 @@ from engine.wiring import System
 from tests.web.conftest import Visitor
 from tests.web.test_brand_page import row, words
 from web import create_app
+from web.formats import commands
 
 
 def test_each_invariant_is_told_in_words_with_the_money_that_is_unaccounted_for() -> None:
@@ -28,6 +29,10 @@ def test_each_invariant_is_told_in_words_with_the_money_that_is_unaccounted_for(
     assert list(found) == sorted(WORDS, key=lambda name: int(name[1:]))
 
 
+def test_what_a_message_quotes_is_a_command_and_never_markup() -> None:
+    assert commands("run `<b>` & <i>") == "run <code>&lt;b&gt;</code> &amp; &lt;i&gt;"
+
+
 def test_the_sentence_names_what_is_down_and_the_page_what_verify_found(ready: System, visitor: Visitor) -> None:
     with runs.run(ready.db, "verify") as run:
         run.detail = "FAIL V1 500000 micros: brand 1 is off; PASS V2 V4"
@@ -37,6 +42,7 @@ def test_the_sentence_names_what_is_down_and_the_page_what_verify_found(ready: S
     assert "Worker" in head and "Scheduler" in head and head.endswith("."), (
         "no worker and no scheduler run in this test"
     )
+    assert "start <code>budget-engine worker</code>; spend" in page, "a command reads as one"
     assert row(page, "V1").endswith("fails , 0.50") and "brand 1 is off" in row(page, "V1")
     assert row(page, "V2").endswith("holds")
     assert "s ago" in row(page, "part-postgresql")
