@@ -209,7 +209,8 @@ def test_a_refund_of_a_month_that_is_over_frees_the_lifetime_budget_alone(
 def test_a_day_and_a_month_begin_with_their_own_budgets_whole_and_a_lifetime_does_not(
     plant: Plant, client: BudgetClient, clock: None
 ) -> None:
-    last_day = next_month_ms(plant.live.now_ms()) - DAY_MS
+    # Of the next month: that of the present one may have begun.
+    last_day = next_month_ms(next_month_ms(plant.live.now_ms())) - DAY_MS
     plant.at(last_day)
     plant.brand()
     begin(plant, 2, OwnLimits(10, 15, 25))
