@@ -108,12 +108,14 @@ def lagging(sentinel: Watched) -> Callable[[], None]:
     return fault
 
 
+@pytest.mark.long
 def test_what_a_replica_that_lags_never_had_is_sent_again_by_a_node_bidder(
     node_folder: Path, sentinel: Watched
 ) -> None:
     accounted(node_folder, sentinel, "a replica that lags", lagging(sentinel))
 
 
+@pytest.mark.long
 def test_a_node_bidder_that_closes_right_after_a_failover_sends_first_what_the_replica_never_had(
     node_folder: Path, sentinel: Watched
 ) -> None:

@@ -184,6 +184,7 @@ def test_a_worker_in_the_middle_of_a_job_ends_at_a_signal_while_rqs_redis_is_awa
     assert rows(own.system, "SELECT 1 FROM job_run WHERE outcome = 'running'") == []
 
 
+@pytest.mark.long
 def test_redis_wiped_under_load_is_rebuilt_by_itself_within_five_seconds(
     system: System, processes: Processes, hot_url: str
 ) -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 import time
 
+import pytest
 from sqlalchemy import text
 
 from engine.ledger import persist_workers
@@ -16,6 +17,7 @@ from tests.processes.conftest import Load, Processes, brand_of, count, lost_and_
 TAKEN_OVER_S = 10
 
 
+@pytest.mark.long
 def test_three_workers_share_the_shards_and_a_killed_ones_are_taken_over(
     system: System, processes: Processes, hot_url: str
 ) -> None:

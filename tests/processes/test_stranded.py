@@ -98,6 +98,7 @@ def test_a_job_whose_worker_ended_between_taking_and_beginning_it_is_run_by_the_
     assert "Traceback" not in worker.said, worker.said
 
 
+@pytest.mark.long
 def test_a_job_whose_worker_was_killed_is_run_by_a_worker_that_lives_once_the_scheduler_finds_it(
     system: System, processes: Processes, jobs_redis: redis.Redis
 ) -> None:

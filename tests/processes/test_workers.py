@@ -125,6 +125,7 @@ def test_workers_that_are_killed_again_and_again_under_load_lose_and_double_noth
     assert verified(system) == []
 
 
+@pytest.mark.long
 def test_two_persist_workers_and_two_schedulers_at_once_double_nothing(
     system: System, processes: Processes, hot_url: str, jobs_redis: redis.Redis
 ) -> None:
