@@ -177,7 +177,7 @@ def test_with_postgresql_away_the_course_that_was_read_last_stays_with_its_age(
     ready: System, app: Flask, aurora: tuple[int, list[int]]
 ) -> None:
     visitor, brand_id = Visitor(app.test_client()), aurora[0]
-    assert "5.25" not in visitor.get(f"/brands/{brand_id}")[1]
+    assert row(visitor.get(f"/brands/{brand_id}")[1], "by-now").startswith("now 4.00")
     here, there = ready.courses._db, System(replace(ready.settings, database_url="postgresql://x:hush@127.0.0.1:1/b"))
     ready.courses._db, ready.courses._courses._kept_s = there.db, 0.0
     try:
