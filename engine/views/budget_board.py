@@ -44,10 +44,10 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class _Built:
-    """The lines of a pair of answers. asked_at: when the catalog was asked; cold_at, live_at: when the answers came; in monotonic seconds."""
+    """The lines of a pair of answers. asked: Redis' answer, None where it is too old or there is none. asked_at: when the catalog was asked; cold_at, live_at: when the answers came; in monotonic seconds."""
 
     cold: Cataloged
-    shown: Mapping[int, LiveBrand | None] | None
+    asked: Mapping[int, LiveBrand | None] | None
     lines: tuple[BudgetLine, ...]
     now_ms: int
     asked_at: float
@@ -111,16 +111,15 @@ class BudgetBoard:
         """Once for each pair of answers, however many look."""
         told, now = self.board.last(), time.monotonic()
         cold, live = told["postgresql"], told["redis"]
-        shown: Mapping[int, LiveBrand | None] = {}
-        if live.good_value is not None and live.good_age_s <= OLD_S:
-            shown = live.good_value
+        asked = live.good_value if live.good_value is not None and live.good_age_s <= OLD_S else None
         last = self._built
-        if last is not None and last.cold is cold.good_value and last.shown is (shown or None):
+        if last is not None and last.cold is cold.good_value and last.asked is asked:
             return last, True
         found: Cataloged = cold.good_value
+        shown = {} if asked is None else self._with_new_brands(asked, found)
         self._built = _Built(
             found,
-            shown or None,
+            asked,
             tuple(map(line_of, self._overview.joined(found, shown))),
             max((brand.now_ms for brand in shown.values() if brand is not None), default=found.now_ms),
             cold.good_asked_at,
@@ -128,6 +127,20 @@ class BudgetBoard:
             now - live.good_age_s if shown else None,
         )
         return self._built, True
+
+    def _with_new_brands(
+        self, asked: Mapping[int, LiveBrand | None], found: Cataloged
+    ) -> Mapping[int, LiveBrand | None]:
+        """Redis is asked beside PostgreSQL, for the brands that were known then: those that are new are asked for here.
+        A brand without an answer would be told as not live yet.
+        """
+        new = tuple(brand.id for brand in found.brands if not brand.archived and brand.id not in asked)
+        if not new:
+            return asked
+        try:
+            return {**asked, **self._overview.figures(new)}
+        except BudgetError:
+            return asked
 
     def _ask_catalog(self) -> tuple[Any, bool]:
         try:

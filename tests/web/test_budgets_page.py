@@ -242,6 +242,17 @@ class Counting:
         return getattr(self._overview, name)
 
 
+def test_a_brand_that_was_made_after_redis_was_asked_is_live_at_the_first_look(ready: System) -> None:
+    first, _ = brand_with(ready, "First", 10_000_000)
+    board = ready.budget_board
+    assert [line.view.id for line in board.look().lines] == [first]
+    second, _ = brand_with(ready, "Second", 10_000_000)
+    board.changed()
+    lines = {line.view.id: line for line in board.look(content_s=60.0).lines}
+    assert set(lines) == {first, second}
+    assert "unlive" not in lines[second].alerts
+
+
 def test_ten_viewers_cost_what_one_does_and_nobody_costs_nothing(ready: System) -> None:
     brand_with(ready, daily=10_000_000)
     counting = Counting(ready.overview)
