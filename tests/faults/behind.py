@@ -126,6 +126,7 @@ class Callers:
     def __init__(self, url: str, campaigns: dict[int, int], name: str) -> None:
         self._url, self._campaigns, self._name = url, campaigns, name
         self.acknowledged: list[tuple[str, float]] = []
+        """Events, and when the call began that was answered."""
         self.answered_at: dict[int, float] = {}
         """{shard: when it last counted a spend after having refused one}."""
         self._refused: set[int] = set()
@@ -148,7 +149,7 @@ class Callers:
                     if shard not in waiting:
                         number += 1
                         waiting[shard] = f"{self._name}-{shard}-{number}"
-                    event = waiting[shard]
+                    event, began = waiting[shard], time.monotonic()
                     try:
                         outcome = client.record_spend(campaign, "0.001", event_id=event, request_id=event).outcome
                     except Unavailable:
@@ -156,7 +157,7 @@ class Callers:
                     now = time.monotonic()
                     if outcome in ("recorded", "duplicate"):
                         del waiting[shard]
-                        self.acknowledged.append((event, now))
+                        self.acknowledged.append((event, began))
                         if shard in self._refused:
                             self._refused.discard(shard)
                             self.answered_at[shard] = now
@@ -237,8 +238,8 @@ def fail_over(stage: Stage, size: Size, patience_s: float) -> Seen:
     found = dict(rows(stage.system, "SELECT event_id, count(*) FROM spend WHERE event_id NOT LIKE 'busy%' GROUP BY 1"))
     acknowledged = callers.acknowledged + others.acknowledged
     seen.acknowledged = len(acknowledged)
-    # What the old primary alone had died with it; nothing after that may be lost.
-    seen.lost = sum(1 for event, at in acknowledged if event not in found and at > failed_at)
+    # What the old primary alone had died with it, and its last answers were still on their way. Nothing may be lost of a call that began after its death.
+    seen.lost = sum(1 for event, began in acknowledged if event not in found and began > failed_at)
     seen.doubled = sum(1 for times in found.values() if times > 1)
     runs = rows(
         stage.system,
