@@ -24,6 +24,8 @@ from engine.domain.ids import MAX_CAMPAIGN_ID, MIN_CAMPAIGN_ID, TEXT_ID, check_c
 from engine.errors import InvalidId, Unavailable
 from engine.live.replies import NOT_READY, Answered, SpendResult
 
+IN_HOLD: Final = "/api/v1/holds/"
+"""The address of a hold begins so."""
 MOST: Final = 1000
 """Spends of one request."""
 CLIENT: Final = "budget_client"
@@ -264,8 +266,13 @@ def _of_hold(result: HoldResult) -> Response:
 
 
 def _whole(hold_id: str, campaign_id: int) -> str:
-    """A hold's id with its campaign, whether or not the address has it. Raises InvalidId, OutOfScope."""
+    """A hold's id with its campaign, for a token that may spend for it. Raises InvalidId, OutOfScope."""
     access.check_spends((check_campaign_id(campaign_id),))
+    return whole_id(hold_id, campaign_id)
+
+
+def whole_id(hold_id: str, campaign_id: int) -> str:
+    """A hold's id with its campaign, whether or not the address has it. Raises InvalidId."""
     return f"{campaign_id}:{check_text_id(hold_id.removeprefix(f'{campaign_id}:'), 'hold_id')}"
 
 
