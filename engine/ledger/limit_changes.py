@@ -35,11 +35,28 @@ _DUE: Final = text(
     " WHERE c.next_at <= :at AND brand.archived_at IS NULL AND campaign.archived_at IS NULL ORDER BY 1, 2"
 )
 _NEXT: Final = text("SELECT min(next_at) FROM limit_change WHERE next_at IS NOT NULL")
+_COUNTS: Final = text(
+    "SELECT count(*) FILTER (WHERE c.next_at >= clock_timestamp() - interval '1 minute') AS waiting,"
+    " count(*) FILTER (WHERE c.next_at < clock_timestamp() - interval '1 minute') AS overdue,"
+    " count(*) FILTER (WHERE coalesce(k.version <> k.published_version, b.version <> b.published_version)) AS unpublished"
+    " FROM limit_change AS c JOIN brand AS b ON b.id = c.brand_id LEFT JOIN campaign AS k ON k.id = c.campaign_id"
+    " WHERE c.next_at IS NOT NULL AND b.archived_at IS NULL AND k.archived_at IS NULL"
+)
 _EVERY: Final = text(
     f"SELECT {limit_rows.COLUMNS}, brand_id, campaign_id, over_at, cancelled FROM limit_change"
     " WHERE brand_id = coalesce(:brand, brand_id) AND (CAST(:campaign AS bigint) IS NULL OR campaign_id = :campaign)"
     " AND (over_at IS NULL OR :over) ORDER BY brand_id, campaign_id NULLS FIRST, starts_at, id LIMIT 1000"
 )
+
+
+class Counts(NamedTuple):
+    """How many changes have something to come. overdue: the catalog should have taken it over a minute ago; waiting: all others.
+    unpublished: of both, those of a row that Redis does not have yet, so they do not begin or end on their millisecond.
+    """
+
+    waiting: int
+    overdue: int
+    unpublished: int
 
 
 class Scheduled(NamedTuple):
@@ -167,6 +184,11 @@ def next_ms(connection: Connection) -> int | None:
     """The first instant that the catalog has not taken over; None where nothing is scheduled."""
     at = connection.execute(_NEXT).scalar_one()
     return None if at is None else ms_of(at)
+
+
+def counts(connection: Connection) -> Counts:
+    """The changes of brands and campaigns in use, by PostgreSQL's clock."""
+    return Counts(*connection.execute(_COUNTS).one())
 
 
 def take_over(connection: Connection, entity: Entity, owner_id: int, until_ms: int) -> Record:
