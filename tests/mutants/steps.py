@@ -14,6 +14,9 @@ DEAD: Final = WHOLE + "a_temporary_increase_begins_and_ends_with_every_job_dead_
 
 # fmt: off
 STEPPED: Final = (
+    M("a closed day shows the budget before a change that the catalog took over later", "engine/ledger/limit_rows.py",
+      "if step.at_ms < ms_of(end):", "if False:",
+      ("tests/flows/test_limit_changes.py::test_a_closed_day_keeps_the_budget_that_it_had_at_its_end[False]",)),
     M("a step comes a millisecond late", "lua/lib/steps.lua",
       "if now >= last then", "if now > last then",
       (EDGES + "[alone-brand]", EDGES + "[packed-campaign]")),
