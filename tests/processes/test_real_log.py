@@ -40,6 +40,7 @@ def test_the_log_counts_the_same_everywhere_and_once(system: System, processes: 
     assert verified(system) == []
 
 
+@pytest.mark.long
 def test_a_budget_that_runs_out_in_the_log_pauses_all_nine_at_that_spend_and_more_budget_brings_back_all_but_a_persons_pause(
     system: System, processes: Processes
 ) -> None:
