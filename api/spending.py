@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import date, datetime
 from typing import Annotated, Any, Final, Literal, NotRequired
 
@@ -20,10 +21,13 @@ from engine.client.holds import HoldResult, RefundResult
 from engine.client.request_ids import next_id
 from engine.client.spends import SpendLike
 from engine.client.sync import BudgetClient
-from engine.domain.ids import MAX_CAMPAIGN_ID, MIN_CAMPAIGN_ID, TEXT_ID, check_campaign_id, check_text_id
-from engine.errors import InvalidId, Unavailable
+from engine.domain.ids import MAX_CAMPAIGN_ID, MIN_CAMPAIGN_ID, TEXT_ID, brand_of, check_campaign_id, check_text_id
+from engine.errors import BudgetError, InvalidId, InvalidInput, Unavailable
 from engine.live.replies import NOT_READY, Answered, SpendResult
+from web.services import services
 
+IN_HOLD: Final = "/api/v1/holds/"
+"""The address of a hold begins so."""
 MOST: Final = 1000
 """Spends of one request."""
 CLIENT: Final = "budget_client"
@@ -106,7 +110,9 @@ class RefundIn(Body):
     campaign_id: CampaignId
     amount: Amount
     event_id: TextId
-    spent_on: date | None = Field(None, description="The UTC day of the spend, for one that is older than the memory")
+    spent_on: date | None = Field(
+        None, description="The day of the spend by its brand's clock, for one that is older than the memory"
+    )
     refund_id: TextId | None = Field(None, description="Names a part, where a spend has several refunds")
 
 
@@ -254,10 +260,23 @@ def release(path: HoldPath, body: ReleaseIn, header: KeyHeader) -> Response:
 def refund(body: RefundIn, header: KeyHeader) -> Response:
     """Give back a spend, or a part of it: once, and never more than was spent. A repeat gets the same answer."""
     access.check_spends((check_campaign_id(body.campaign_id),))
-    result: RefundResult = _client().refund(
-        body.campaign_id, body.amount, body.event_id, spent_on=body.spent_on, refund_id=body.refund_id
-    )
+    try:
+        result: RefundResult = _client().refund(
+            body.campaign_id, body.amount, body.event_id, spent_on=body.spent_on, refund_id=body.refund_id
+        )
+    except InvalidInput as error:
+        if error.field == "spent_on":
+            raise InvalidInput(f"{error}{_clock_of(brand_of(body.campaign_id))}", error.field) from None
+        raise
     return _not_ready(result, body.event_id) if result.outcome == NOT_READY else answer(of_refund(result))
+
+
+def _clock_of(brand_id: int) -> str:
+    """The end of a sentence that names a brand's time zone; nothing where the catalog cannot be asked, as no spend needs it."""
+    with suppress(BudgetError):
+        brand = services().overview.brand(brand_id, alone=True)
+        return f"; it is {brand.local.words(brand.now_ms, '%Y-%m-%d %H:%M')} there"
+    return ""
 
 
 def _of_hold(result: HoldResult) -> Response:
@@ -265,8 +284,13 @@ def _of_hold(result: HoldResult) -> Response:
 
 
 def _whole(hold_id: str, campaign_id: int) -> str:
-    """A hold's id with its campaign, whether or not the address has it. Raises InvalidId, OutOfScope."""
+    """A hold's id with its campaign, for a token that may spend for it. Raises InvalidId, OutOfScope."""
     access.check_spends((check_campaign_id(campaign_id),))
+    return whole_id(hold_id, campaign_id)
+
+
+def whole_id(hold_id: str, campaign_id: int) -> str:
+    """A hold's id with its campaign, whether or not the address has it. Raises InvalidId."""
     return f"{campaign_id}:{check_text_id(hold_id.removeprefix(f'{campaign_id}:'), 'hold_id')}"
 
 

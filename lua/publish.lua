@@ -83,7 +83,10 @@ local was_zoned = brand and brand.zone_text ~= ''
 if brand and version > brand.version and zone_text ~= brand.zone_text then
   -- Counters of a day that is over, and perhaps closed, would go on.
   if day_of(local_ms(zone, shard.now)) < brand.day then return redis.error_reply('publish: the day of brand ' .. id .. ' would go back') end
+  local before = brand
   brand = read_brand(brand_key, day, month, shard.now, zone_text)
+  -- What the days until now left goes by the zone that they had: the text of a later one may not know a day that never was.
+  if brand and brand.day == before.day then brand.budgets, brand.carry = before.budgets, before.carry end
 end
 if brand then zone = brand.zone end
 day = day_of(local_ms(zone, shard.now))

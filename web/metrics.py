@@ -137,6 +137,14 @@ def _cold(cold: ColdFigures) -> Iterator[Metric]:
     yield _gauge(
         "breakers_open", "Campaigns that an open breaker stops, until a person resumes them.", cold.breakers_open
     )
+    coming = cold.limit_changes
+    yield _gauge("limit_changes_waiting", "Scheduled changes of limits that have yet to begin or end.", coming.waiting)
+    yield _gauge(
+        "limit_changes_overdue", "Those whose instant passed a minute ago, and which the catalog has not taken over.", coming.overdue
+    )  # fmt: skip
+    yield _gauge(
+        "limit_changes_unpublished", "Those of brands and campaigns whose last change Redis does not have yet.", coming.unpublished
+    )  # fmt: skip
     yield _gauge("quarantine_entries", "Journal entries set aside that wait for a person.", cold.quarantined)
     yield CounterMetricFamily(f"{_NAME}counter_corrections", "Counters that reconcile corrected.", cold.corrections)
     yield CounterMetricFamily(

@@ -100,5 +100,5 @@ def own_id(text: str) -> str | None:
 
 
 DAY = click.DateTime(["%Y-%m-%d"])
-"""The type of a UTC day on the command line."""
+"""The type of a day on the command line."""
 pass_app = click.make_pass_decorator(App, ensure=True)

@@ -191,8 +191,8 @@ def asks_refund(
     def read(reply: Reply) -> RefundResult:
         if reply[0] == b"invalid" and reply[2] == b"day":
             raise InvalidInput(
-                f"spent_on {spent_on} is not a day of a spend, which is from 2020 on and until today by Redis' clock, in UTC: give the day of"
-                " the spend; nothing was written",
+                f"spent_on {spent_on} is not a day of a spend, which is from 2020 on and until today by the clock of brand"
+                f" {campaign_id >> 16}: give the day of the spend; nothing was written",
                 "spent_on",
             )
         if head(reply) == NOT_READY:
@@ -285,7 +285,7 @@ class HoldCalls:
         spent.
 
         event_id: the one that the spend had. The counters of its day go down while they are open, never below 0;
-        later it is a correction of a closed period. spent_on: the UTC day of the spend, needed when its event id is
+        later it is a correction of a closed period. spent_on: the day of the spend by its brand's clock, needed when its event id is
         outside the dedup window (the outcome is then `unknown_event`). Then the result is `pending`, the spend log
         decides, and the same call a few seconds later gets `refunded` or `refused`. refund_id: names a partial
         refund, so that a spend can have several; without it the event has one refund. The same call again gets the
@@ -316,12 +316,12 @@ def _a_day(spent_on: object) -> date:
     """The day of a spend. Raises InvalidInput."""
     if isinstance(spent_on, datetime) or not isinstance(spent_on, date):
         raise InvalidInput(
-            f"spent_on {shown(str(spent_on))} is a {type(spent_on).__name__}: give a datetime.date, the UTC day of the"
-            " spend",
+            f"spent_on {shown(str(spent_on))} is a {type(spent_on).__name__}: give a datetime.date, the day of the"
+            " spend by its brand's clock",
             "spent_on",
         )
     if day_number(spent_on) < 0:
-        raise InvalidInput(f"spent_on {spent_on} is before 1970: give the UTC day of the spend", "spent_on")
+        raise InvalidInput(f"spent_on {spent_on} is before 1970: give the day of the spend", "spent_on")
     return spent_on
 
 

@@ -218,8 +218,10 @@ def instant_text(ms: int) -> str:
     return at + (f":{seconds:02}" if seconds or rest else "") + (f".{rest:03}" if rest else "") + "Z"
 
 
-def effects(flight: Flight, changed: Flight, spend_micros: int | None, now_ms: int) -> list[str]:
-    """What a change of a running flight will do, in sentences. spend_micros: what it spent so far, None where unknown."""
+def effects(flight: Flight, changed: Flight, spend_micros: int, now_ms: int, *, used_up: bool) -> list[str]:
+    """What a change of a running flight will do, in sentences. spend_micros: what it spent so far. used_up: whether its counter then has
+    all that it may spend, with what the one before left.
+    """
     if not flight.starts_ms <= now_ms < flight.ends_ms:
         return []
     said = [f"flight {flight.no} is running since {instant_text(flight.starts_ms)}"]
@@ -232,7 +234,7 @@ def effects(flight: Flight, changed: Flight, spend_micros: int | None, now_ms: i
     if changed.budget_micros != flight.budget_micros:
         budget = "no budget" if changed.budget_micros is None else f"a budget of {format_micros(changed.budget_micros)}"
         said.append(f"it has {budget} from now on")
-        if changed.budget_micros is not None and spend_micros is not None and spend_micros >= changed.budget_micros:
+        if changed.budget_micros is not None and used_up:
             said.append("that is used up already: the campaign stops at once")
     if changed.carries != flight.carries:
         said.append(
@@ -240,6 +242,5 @@ def effects(flight: Flight, changed: Flight, spend_micros: int | None, now_ms: i
         )
     if changed.spread != flight.spread:
         said.append("each day has an even part of it" if changed.spread == EVEN else "its days have no parts any more")
-    spent = "" if spend_micros is None else f" {format_micros(spend_micros)}"
-    said.append(f"what was spent{spent} stays counted to it")
+    said.append(f"what was spent {format_micros(spend_micros)} stays counted to it")
     return said

@@ -18,7 +18,7 @@ WHY: Final = {
     "xl": "it is more than one of the campaign's own budgets has counted",
     "xb": "it is more than the brand has spent in that day or month",
     "xu": "the spend log has no spend of this event on that day",
-    "xy": "the spend log has this event on the day before or after: give the UTC day of the spend",
+    "xy": "the spend log has this event on the day before or after: give the day of the spend by its brand's clock",
     "xc": "the spend log has this event for another campaign",
     "xs": "it is more than was spent, with what was refunded of this event before",
     "xe": "that day is before the brand began",

@@ -2,12 +2,12 @@
 
 The limit of a day is its budget and what is carried into it. What that day leaves of this limit is carried into the next day, at most the cap.
 A day whose budget is none or 0 leaves nothing, and the first day of a month begins with nothing: so no month may spend more than the
-daily budgets of its days together. `lua/lib/rollover.lua` has the same rule.
+daily budgets of its days together. A day that never was, because its brand's clock went ahead over it, has no budget and leaves none. `lua/lib/rollover.lua` has the same rule.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from engine.domain.money import MAX_TOTAL_MICROS, check_budget_micros
@@ -21,7 +21,7 @@ def check_cap(micros: int | None) -> int | None:
 
 class Carry(NamedTuple):
     """What a day begins with. left: what the day before left of its limit, 0 on the first day of a month. before: the limit that the day before
-    had, with its own carry; None where it had none or the rollover began on this day.
+    had, with its own carry; None where it had none or never was, or the rollover began on this day.
     """
 
     day: int
@@ -61,23 +61,32 @@ def left_after(left: int, budget: int | None, days: int, cap: int) -> int:
     return min(budget + min(cap, left + (days - 1) * budget), MAX_TOTAL_MICROS)
 
 
-def carry_on(carry: Carry, day: int, spent: int, pieces: Sequence[Piece], cap: int) -> Carry:
+def carry_on(
+    carry: Carry, day: int, spent: int, pieces: Sequence[Piece], cap: int, skipped: Collection[int] = ()
+) -> Carry:
     """The carry of a later day. spent: on the day of the carry; the days between have no spends. pieces: in their order, the first not later
-    than the carry's day.
+    than the carry's day. skipped: days that never were.
     """
     if day <= carry.day:
         return carry
-    last = day - 1
+    last, limit = day - 1, None
     month = _first_of_month(last)
-    if carry.day >= month:
+    if carry.day < month:
+        left, at = 0, month
+    elif carry.day in skipped:
+        left, at = carry.left, carry.day + 1
+    else:
         limit = day_limit(_budget_on(pieces, carry.day), carried(cap, carry.left))
         left, at = max(0, (limit or 0) - spent), carry.day + 1
-    else:
-        limit, left, at = None, 0, month
     while at <= last:
         budget, until = _budget_on(pieces, at), min([day, *(first for first, _ in pieces if first > at)])
-        left = left_after(left, budget, until - at, cap)
-        limit, at = left if budget else budget, until
+        days = sum(one not in skipped for one in range(at, until))
+        if days:
+            left = left_after(left, budget, days, cap)
+            limit = left if budget else budget
+        at = until
+    if last in skipped:
+        limit = None
     return Carry(day, 0 if _first_of_month(day) == day else left, limit)
 
 

@@ -10,10 +10,10 @@ from sqlalchemy import Connection, text
 
 from engine.domain.budget import BUDGETS
 from engine.domain.money import parse_budget
-from engine.domain.periods import DAY_MS, HOUR_MS, at_ms, date_of, ms_of
+from engine.domain.periods import at_ms, ms_of
 from engine.domain.zone_text import Zone
 from engine.ledger.changes import Entity
-from engine.ledger.hourly import Owner
+from engine.ledger.hourly import Owner, hour_at
 
 _BUDGET_CHANGES: Final = text(
     "SELECT id, entity_id, at, field, old, new FROM catalog_change WHERE entity = 'brand'"
@@ -141,13 +141,8 @@ def spent_until(connection: Connection, instants: Sequence[tuple[int, datetime, 
     )
     values: dict[str, list[Any]] = {name: [] for name in ("brands", "ats", "days", "hours", "begins")}
     for brand, at, clock in instants:
-        ms = ms_of(at)
-        day, local = clock.day_of(ms), clock.local_ms(ms)
-        begins = clock.instants_of(local - local % HOUR_MS) or (ms,)
-        # An hour that comes twice is one hour of the sums.
-        for name, value in zip(
-            values, (brand, at, date_of(day), local % DAY_MS // HOUR_MS, at_ms(begins[0])), strict=True
-        ):
+        day, hour, begins = hour_at(ms_of(at), clock)
+        for name, value in zip(values, (brand, at, day, hour, begins), strict=True):
             values[name].append(value)
     return [(day, month) for day, month in connection.execute(text(query), values)]
 

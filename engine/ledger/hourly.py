@@ -5,7 +5,7 @@ simulations read.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, datetime
 from typing import Final, Literal, NamedTuple
 
 from sqlalchemy import Connection, text
@@ -13,7 +13,7 @@ from sqlalchemy import Connection, text
 from engine.domain.budget import BUDGETS
 from engine.domain.causes import CAUSES
 from engine.domain.ids import brand_of, campaign_id_of
-from engine.domain.periods import at_ms, day_number, ms_of
+from engine.domain.periods import DAY_MS, HOUR_MS, at_ms, date_of, day_number, ms_of
 from engine.domain.zone_text import UTC, Zone
 
 # Day by day, because the key begins with the day: a range of days would read all campaigns of each.
@@ -67,6 +67,13 @@ class Owner(NamedTuple):
         """The causes of a budget that stops all of it."""
         own = [row.name for row in CAUSES if row.kind == "money"]
         return [kind.cause for kind in BUDGETS] if self.kind == "brand" else own
+
+
+def hour_at(ms: int, clock: Zone) -> tuple[date, int, datetime]:
+    """The day and hour of the sums that an instant is in, and when that hour began. An hour that comes twice is one hour of the sums."""
+    local = clock.local_ms(ms)
+    begins = clock.instants_of(local - local % HOUR_MS) or (ms,)
+    return date_of(clock.day_of(ms)), local % DAY_MS // HOUR_MS, at_ms(begins[0])
 
 
 def hours(connection: Connection, owner: Owner, first: date, last: date) -> dict[tuple[int, int], int]:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, text
 
 from engine.domain import limit_changes as rules
 from engine.domain.ids import brand_of
-from engine.domain.limit_changes import InvalidLimitChange, LimitChange, Period
+from engine.domain.limit_changes import InvalidLimitChange, LimitChange, Period, Turn
 from engine.domain.money import format_optional
 from engine.domain.periods import at_ms, ms_of
 from engine.errors import Conflict, NotFound
@@ -35,11 +35,28 @@ _DUE: Final = text(
     " WHERE c.next_at <= :at AND brand.archived_at IS NULL AND campaign.archived_at IS NULL ORDER BY 1, 2"
 )
 _NEXT: Final = text("SELECT min(next_at) FROM limit_change WHERE next_at IS NOT NULL")
+_COUNTS: Final = text(
+    "SELECT count(*) FILTER (WHERE c.next_at >= clock_timestamp() - interval '1 minute') AS waiting,"
+    " count(*) FILTER (WHERE c.next_at < clock_timestamp() - interval '1 minute') AS overdue,"
+    " count(*) FILTER (WHERE coalesce(k.version <> k.published_version, b.version <> b.published_version)) AS unpublished"
+    " FROM limit_change AS c JOIN brand AS b ON b.id = c.brand_id LEFT JOIN campaign AS k ON k.id = c.campaign_id"
+    " WHERE c.next_at IS NOT NULL AND b.archived_at IS NULL AND k.archived_at IS NULL"
+)
 _EVERY: Final = text(
     f"SELECT {limit_rows.COLUMNS}, brand_id, campaign_id, over_at, cancelled FROM limit_change"
     " WHERE brand_id = coalesce(:brand, brand_id) AND (CAST(:campaign AS bigint) IS NULL OR campaign_id = :campaign)"
     " AND (over_at IS NULL OR :over) ORDER BY brand_id, campaign_id NULLS FIRST, starts_at, id LIMIT 1000"
 )
+
+
+class Counts(NamedTuple):
+    """How many changes have something to come. overdue: the catalog should have taken it over a minute ago; waiting: all others.
+    unpublished: of both, those of a row that Redis does not have yet, so they do not begin or end on their millisecond.
+    """
+
+    waiting: int
+    overdue: int
+    unpublished: int
 
 
 class Scheduled(NamedTuple):
@@ -62,14 +79,8 @@ def schedule(
 ) -> tuple[Record, int]:  # fmt: skip
     """A new change; starts_ms: None is now. Returns the owner's row and the change's id. Raises InvalidLimitChange, NotFound, Conflict."""
     before = _locked(connection, entity, owner_id)
-    now = limit_rows.now_ms(connection)
+    made, _ = _fitting(connection, entity, before, period, change, (starts_ms, ends_ms))
     kind, value = change
-    made = LimitChange(0, period, kind, value, now if starts_ms is None else starts_ms, ends_ms)
-    every = limit_rows.open_of(connection, entity, owner_id)
-    if len(every) >= rules.MOST_OPEN:
-        raise Conflict(f"{entity} {owner_id} has {len(every)} changes that are not over, the most", "change")
-    rules.check_instants(made, every, now)
-    rules.check(limit_rows.limits_of(before), [*every, made])
     values = {
         "brand": owner_id if entity == "brand" else brand_of(owner_id), "campaign": None if entity == "brand" else owner_id,
         "period": period, "kind": kind, "value": value, "starts": at_ms(made.starts_ms),
@@ -78,6 +89,40 @@ def schedule(
     made = made._replace(id=int(connection.execute(_INSERT, values).scalar_one()))
     trail = [FieldChange(owner_id, "limit_change", None, rules.told(made))]
     return _replan(connection, entity, before, {}, trail, actor), made.id
+
+
+def preview(
+    connection: Connection, entity: Entity, owner_id: int, period: Period, change: tuple[str, int | None],
+    starts_ms: int | None, ends_ms: int | None,
+) -> tuple[LimitChange, list[Turn]]:  # fmt: skip
+    """What `schedule` would make, with the turns to come of its owner; its id is 0. Raises as `schedule`."""
+    row = one_of(connection, entity, owner_id)
+    if isinstance(row, CampaignRecord):
+        campaigns.refuse_archived(row)
+    else:
+        brands.refuse_archived(row)
+    made, others = _fitting(connection, entity, row, period, change, (starts_ms, ends_ms))
+    return made, rules.every_turn(limit_rows.limits_of(row), [*others, made])
+
+
+def one_of(connection: Connection, entity: Entity, owner_id: int) -> Record:
+    """The brand or campaign. Raises NotFound."""
+    return brands.one(connection, owner_id) if entity == "brand" else campaigns.one(connection, owner_id)
+
+
+def _fitting(
+    connection: Connection, entity: Entity, row: Record, period: Period, change: tuple[str, int | None],
+    span: tuple[int | None, int | None],
+) -> tuple[LimitChange, list[LimitChange]]:  # fmt: skip
+    """A new change of a row, and those of it that are not over. Raises InvalidLimitChange, Conflict."""
+    now, (starts_ms, ends_ms) = limit_rows.now_ms(connection), span
+    made = LimitChange(0, period, *change, now if starts_ms is None else starts_ms, ends_ms)
+    every = limit_rows.open_of(connection, entity, row.id)
+    if len(every) >= rules.MOST_OPEN:
+        raise Conflict(f"{entity} {row.id} has {len(every)} changes that are not over, the most", "change")
+    rules.check_instants(made, every, now)
+    rules.check(limit_rows.limits_of(row), [*every, made])
+    return made, every
 
 
 def cancel(connection: Connection, change_id: int, actor: str) -> Record:
@@ -139,6 +184,11 @@ def next_ms(connection: Connection) -> int | None:
     """The first instant that the catalog has not taken over; None where nothing is scheduled."""
     at = connection.execute(_NEXT).scalar_one()
     return None if at is None else ms_of(at)
+
+
+def counts(connection: Connection) -> Counts:
+    """The changes of brands and campaigns in use, by PostgreSQL's clock."""
+    return Counts(*connection.execute(_COUNTS).one())
 
 
 def take_over(connection: Connection, entity: Entity, owner_id: int, until_ms: int) -> Record:

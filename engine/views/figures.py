@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from types import MappingProxyType
 
 from engine.domain.budget import BUDGETS, CAMPAIGN_BUDGETS, OWN_CAUSES, Budget
 from engine.domain.causes import (
@@ -27,7 +28,7 @@ from engine.domain.zone_text import IN_UTC, Local
 from engine.ledger.catalog import CampaignGroup
 from engine.ledger.records import BrandRecord, CampaignRecord
 from engine.live.plans import LiveBrand, LiveCampaign
-from engine.views.flights import flight_views
+from engine.views.flights import Earlier, flight_views
 from engine.views.models import BrandView, CampaignView, Tally
 from engine.views.pacing import pacing_view
 
@@ -92,8 +93,9 @@ def campaign_view(
     now_ms: int,
     flights: Sequence[Flight] = (),
     local: Local = IN_UTC,
+    earlier: Earlier = MappingProxyType({}),
 ) -> CampaignView:
-    """A campaign. logged: the log's spend of its day, its month and its life. local: its brand's clock."""
+    """A campaign. logged: the log's spend of its day, its month and its life. local: its brand's clock. earlier: as of `flight_views`."""
     starts_ms = next_start_ms(campaign.flights, now_ms)
     reasons = in_order(campaign.reasons) if live is None else standing(live.reasons)
     if campaign.archived and ARCHIVED not in reasons:
@@ -125,7 +127,7 @@ def campaign_view(
         version=campaign.version,
         again_ms=again_ms(reasons, campaign.schedule, now_ms, starts_ms, local),
         budgets=own,
-        flights=flight_views(flights, live, now_ms),
+        flights=flight_views(campaign.id, flights, live, now_ms, earlier, zone=local.zone),
         pacing=pacing_view(*paced, live),
         brake=campaign.brake,
         broken_ms=live.brake.since_ms if live is not None and live.brake is not None else None,

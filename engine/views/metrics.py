@@ -23,7 +23,7 @@ from engine.domain.ids import SHARDS
 from engine.errors import ServerAway
 from engine.flows.verify.findings import failed_in
 from engine.job_table import QUEUES
-from engine.ledger import breakers, late, quarantine, runs
+from engine.ledger import breakers, late, limit_changes, quarantine, runs
 from engine.ledger.cursors import CursorRow, read_cursors
 from engine.live.grammar import whole
 from engine.live.keys import shard_keys
@@ -71,6 +71,7 @@ class ColdFigures:
     quarantined: int
     corrections: int
     corrected_micros: int
+    limit_changes: limit_changes.Counts
     late: Mapping[bool, tuple[int, int]]
     """Late spends and their micros, by whether they are booked to the previous day."""
     verified: runs.RunRecord | None
@@ -267,6 +268,7 @@ class Metrics:
                     text("SELECT count(*), coalesce(sum(abs(difference_micros)), 0) FROM counter_correction")
                 ).one()
                 late_sums = late.totals(conn)
+                scheduled = limit_changes.counts(conn)
                 now_ms = int(conn.execute(text("SELECT extract(epoch FROM now()) * 1000")).scalar_one())
             verified = runs.last_ended(self._db, "verify")
             return ColdFigures(
@@ -275,6 +277,7 @@ class Metrics:
                 quarantined=waiting,
                 corrections=int(corrections),
                 corrected_micros=int(micros),
+                limit_changes=scheduled,
                 late=late_sums,
                 verified=verified,
                 failed_checks=tuple(failed_in(verified.detail)) if verified and verified.outcome == "failed" else (),

@@ -23,9 +23,9 @@ from engine.views.pacing import PacingView
 
 @dataclass(frozen=True, slots=True)
 class FlightView:
-    """A flight for people. budget: its own, None is none. left: of the counter that it counts in, so with what the one
-    before left where that goes on; None without a budget, or where Redis has no figures. spend: of that counter. today: its part
-    of the present day; None where it is not running, or not spread evenly.
+    """A flight for people. budget: its own, None is none. spend: its own, 0 before it begins. left: of the counter that it counts in,
+    so with what the one before left where that goes on, and of one that is over what went on; None without a budget, or where
+    Redis has no figures. today: its part of the present day; None where it is not running, or not spread evenly.
     """
 
     no: int

@@ -30,7 +30,7 @@ from engine.ledger.reports import BrandDay, BrandHour
 from engine.live.admin import LiveRedis
 from engine.live.plans import LiveBrand, LiveCampaign
 from engine.views.figures import budgets_of, campaign_view, carried_into, tally_of
-from engine.views.flights import effects_of, flight_views
+from engine.views.flights import earlier_spends, effects_of, flight_views
 from engine.views.health import Health, HealthBoard
 from engine.views.hindsight import Campaigns, Hindsight, Ran
 from engine.views.history import History
@@ -271,7 +271,10 @@ class Overview(History):
             spent = flight_sums.spent(conn, [campaign_id])
         now_ms = self._catalog.flights.now_ms() if live is None else live[0]
         flown = {counter: micros for (_, counter), micros in spent.items()}
-        return flight_views(self._catalog.flights.of([campaign_id])[campaign_id], live and live[1], now_ms, flown)
+        flights = self._catalog.flights.of([campaign_id])[campaign_id]
+        zone = self._catalog.brand(brand_of(campaign_id)).zones.clock
+        earlier = earlier_spends(self._db, {campaign_id: (flights, zone)}, now_ms)
+        return flight_views(campaign_id, flights, live and live[1], now_ms, earlier, flown, zone)
 
     def flight_effects(self, campaign_id: int, no: int, changes: Mapping[str, Any]) -> list[str]:
         """What a change of a running flight will do, said before it is made. Raises NotFound."""
@@ -333,8 +336,11 @@ class Overview(History):
         in_all, local = self._lifetimes(campaigns, plans), brand.zones.local(now_ms)
         flown = [c.id for c in campaigns if c.flights]
         flights = self._catalog.flights.of(flown) if flown else {}
+        earlier = earlier_spends(self._db, {c: (given, brand.zones.clock) for c, given in flights.items()}, now_ms)
         views = tuple(
-            campaign_view(c, plans.get(c.id), (*from_log, in_all.get(c.id, 0)), now_ms, flights.get(c.id, ()), local)
+            campaign_view(
+                c, plans.get(c.id), (*from_log, in_all.get(c.id, 0)), now_ms, flights.get(c.id, ()), local, earlier
+            )
             for c, from_log in zip(campaigns, spent, strict=True)
         )
         budgets = budgets_of(brand, live, spent_of_brand, now_ms)

@@ -52,6 +52,18 @@ local function left_after(left, budget, days, cap)
   return math.min(budget + math.min(cap, left + (days - 1) * budget), MAX_TOTAL)
 end
 
+-- How many of the days from one until another, which is not counted, never were: a zone that changes may go ahead over a day.
+local function skipped_days(zone, from, ends)
+  local count = 0
+  for i = 2, zone and 4 or 0, 2 do
+    if zone[i] < math.huge then
+      local before, after = day_of(local_ms(zone, zone[i] - 1)), day_of(local_ms(zone, zone[i]))
+      count = count + math.max(0, math.min(after, ends) - math.max(before + 1, from))
+    end
+  end
+  return count
+end
+
 -- The carry of a day, from the field `b`; `fresh` where it is to be written. nil where a value is malformed. daily, n1, n2: of the plan.
 local function carry_on(key, value, daily, n1, n2, day, zone)
   local carry = read_carry(value)
@@ -70,10 +82,14 @@ local function carry_on(key, value, daily, n1, n2, day, zone)
   while at <= last do
     local budget, next_day = piece_on(pieces, at)
     local ends = math.min(next_day, day)
-    left = left_after(left, budget, ends - at, cap)
-    limit, at = budget, ends
-    if budget and budget > 0 then limit = left end
+    local days = ends - at - skipped_days(zone, at, ends)
+    if days > 0 then
+      left = left_after(left, budget, days, cap)
+      limit = budget and budget > 0 and left or budget
+    end
+    at = ends
   end
+  if skipped_days(zone, last, day) > 0 then limit = nil end
   if month_of(day) ~= month then left = 0 end
   return { cap = cap, day = day, left = left, before = limit or false, carried = math.min(cap, left), fresh = true }
 end

@@ -145,6 +145,18 @@ def test_a_hold_is_settled_once_and_a_refund_gives_back_once(ready: System, call
     assert spent(ready, brand) == "3"
 
 
+def test_a_refund_of_a_day_that_has_yet_to_come_is_told_the_clock_of_the_brand(ready: System, calls: Calls) -> None:
+    brand, (campaign,) = brand_with(ready)
+    ready.manage.update_brand(brand, "anna", time_zone="Asia/Kolkata")
+    back = {"campaign_id": campaign, "amount": "2", "event_id": "e", "spent_on": "2999-01-01"}
+    told = calls("spend").post("/refunds", back)
+    assert (told.status, told.document["field"]) == (422, "spent_on")
+    view = ready.overview.brand(brand, alone=True)
+    assert f"until today by the clock of brand {brand}: give the day of the spend" in told.document["detail"]
+    assert told.document["detail"].rstrip(".").endswith(f"{view.local.label} there")
+    assert "UTC day" not in told.document["detail"]
+
+
 def test_a_token_of_one_brand_spends_nothing_of_another(ready: System, calls: Calls) -> None:
     mine, (own,) = brand_with(ready, "Mine")
     theirs, (other,) = brand_with(ready, "Theirs")

@@ -9,7 +9,7 @@ from engine.domain.limit_changes import Step
 from engine.domain.money import MAX_TOTAL_MICROS
 from engine.domain.periods import DAY_MS, day_number, day_start_ms
 from engine.domain.rollover import Carry, carried, carry_on, day_limit, left_after
-from engine.domain.zone_text import UTC
+from engine.domain.zone_text import UTC, Zone
 from tests.model import rollover as model
 
 JUNE_10 = day_number(date(2032, 6, 10))
@@ -55,6 +55,15 @@ def test_another_budget_from_a_day_on_leaves_what_it_leaves() -> None:
     assert carry_on(Carry(JUNE_10, 0), JUNE_10 + 4, 90, [*pieces, (JUNE_10 + 3, None)], 500).left == 0
 
 
+def test_a_day_that_never_was_leaves_no_budget_to_the_next() -> None:
+    spent = Carry(JUNE_10, 0)
+    assert carry_on(spent, JUNE_10 + 2, 77, PLAIN, 500, skipped=[JUNE_10 + 1]) == Carry(JUNE_10 + 2, 23, None)
+    assert carry_on(spent, JUNE_10 + 3, 77, PLAIN, 500, skipped=[JUNE_10 + 1]).left == 123
+    first = day_number(date(2032, 7, 1))
+    assert carry_on(Carry(first - 1, 0), first + 1, 77, PLAIN, 500, skipped=[first]).left == 0
+    assert carry_on(Carry(first - 2, 0), first, 77, PLAIN, 500, skipped=[first - 1]).left == 0
+
+
 def test_the_closed_form_is_the_rule_day_by_day() -> None:
     drawn = random.Random(34)
     for _ in range(3000):
@@ -67,9 +76,13 @@ def test_the_closed_form_is_the_rule_day_by_day() -> None:
             for at, budget in zip(firsts, budgets[1:], strict=True)
         ]
         steps.sort(key=lambda step: step.at_ms)
-        pieces = [(0, budgets[0]), *((UTC.day_of(step.at_ms), step.daily) for step in steps)]
         cap, left, spent = (drawn.choice((0, 1, 50, 900, MAX_TOTAL_MICROS)) for _ in range(3))
+        never = day + drawn.randrange(1, 40)
+        clock = Zone((0, DAY_MS), (never * DAY_MS,)) if never < after else UTC
         expected = model.walk(
-            model.Carry(day, left, None), after, cap, (budgets[0], None), steps, {f"d:{d}": spent if d == day else 0 for d in range(day, after)}, UTC
+            model.Carry(day, left, None), after, cap, (budgets[0], None), steps, {f"d:{d}": spent if d == day else 0 for d in range(day, after)}, clock
         )  # fmt: skip
-        assert carry_on(Carry(day, left), after, spent, pieces, cap) == expected, (day, after, cap, left, spent, steps)
+        pieces = [(0, budgets[0]), *((clock.day_of(step.at_ms), step.daily) for step in steps)]
+        skipped = [never] if clock != UTC else []
+        made = carry_on(Carry(day, left), after, spent, pieces, cap, skipped)
+        assert made == expected, (day, after, cap, left, spent, steps, skipped)

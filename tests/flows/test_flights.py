@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from itertools import pairwise
 
 import pytest
 from sqlalchemy import text
@@ -150,10 +151,44 @@ def test_what_a_flight_left_goes_on_and_a_rebuild_and_verify_know_it(clock: Syst
     assert clock.client.try_spend(one, "9.000001").reasons == ("flight_budget",)
     assert clock.client.try_spend(one, "9").outcome == "accepted"
     persisted(clock)
-    assert clock.overview.campaign(one).flights[1].left == 0
+    for views in (clock.overview.campaign(one).flights, clock.overview.flights(one)):
+        assert [(of.state, of.spend, of.left) for of in views] == [
+            ("over", 1_000_000, 4_000_000), ("running", 9_000_000, 0)
+        ], "each its own, and what went on"  # fmt: skip
     clock.rebuilder.rebuild([shard_of(brand_id)])
     assert clock.client.try_spend(one, "0.000001").reasons == ("flight_budget",)
     assert not found(clock)
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Australia/Lord_Howe"])
+def test_flights_that_share_a_counter_show_each_its_own_spend_also_where_one_replaces_another_in_an_hour(
+    clock: System, monkeypatch: pytest.MonkeyPatch, zone: str
+) -> None:
+    at(clock, NOON)
+    brand_id = clock.manage.create_brand("Aurora", None, None, None, "anna", time_zone=zone).row.id
+    one, other = (c.id for c in clock.manage.create_campaigns(brand_id, ["one", "other"], "anna"))
+    clock.persister.drain_all()
+    edges = [NOON, NOON + DAY_MS + 17 * MINUTE_MS, NOON + DAY_MS + 40 * MINUTE_MS, NOON + 3 * DAY_MS]
+    for starts, ends in pairwise(edges):
+        assert clock.manage.add_flight(one, "anna", starts, ends, 5_000_000, True).published
+    spends = ((0, 1), (DAY_MS, 2), (DAY_MS + 17 * MINUTE_MS - 1, 3), (DAY_MS + 17 * MINUTE_MS, 4))
+    monkeypatch.setattr(ledger_flights, "now_ms", lambda _: edges[1] + 2 * MINUTE_MS)
+    for after, units in (*spends, (DAY_MS + 39 * MINUTE_MS, 1), (DAY_MS + 40 * MINUTE_MS, 2), (2 * DAY_MS, 1)):
+        at(clock, NOON + after)
+        clock.client.record_spend(one, str(units))
+        clock.client.record_spend(other, "7")
+        if after == spends[-1][0]:
+            clock.catalog.flights.move_on()
+            clock.publisher.publish_pending()
+    persisted(clock)
+    for views in (clock.overview.flights(one), clock.overview.campaign(one).flights):
+        assert [(of.spend, of.left) for of in views] == [(6_000_000, -1_000_000), (5_000_000, -1_000_000), (3_000_000, 1_000_000)]  # fmt: skip
+    monkeypatch.setattr(ledger_flights, "now_ms", lambda _: NOON + 2 * DAY_MS)
+    said = clock.overview.flight_effects(one, 3, {"budget_micros": 4_500_000})
+    assert not any("used up already" in sentence for sentence in said)
+    assert said[-1] == "what was spent 3.000000 stays counted to it"
+    said = clock.overview.flight_effects(one, 3, {"budget_micros": 4_000_000})
+    assert "that is used up already: the campaign stops at once" in said
 
 
 def test_verify_names_a_flight_s_counter_that_is_wrong_and_reconcile_repairs_it(clock: System) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 
+import pytest
 from sqlalchemy import text
 
 from engine.domain.ids import shard_of
@@ -244,6 +245,33 @@ def test_days_before_a_zone_was_changed_end_at_their_own_midnights_in_a_rebuild(
     changes(clock, brand.id, march + 10 * HOUR_MS + HOUR_MS // 2, daily_budget_micros=200 * UNIT)
     changes(clock, brand.id, march + 11 * DAY_MS, time_zone="Europe/Paris")
     assert rebuilt_carry(clock, brand.id, march + 11 * DAY_MS) == LiveCarry(5000 * UNIT, 2123 * UNIT)
+
+
+@pytest.mark.parametrize("rebuilt", [False, True])
+def test_a_day_that_a_new_zone_goes_over_leaves_no_budget_also_after_a_rebuild_and_verify_finds_nothing(
+    clock: System, rebuilt: bool
+) -> None:
+    at(clock, NOON)
+    brand = clock.manage.create_brand("Pago", 100 * UNIT, None, None, "anna", time_zone="Pacific/Pago_Pago").row
+    (one,) = clock.manage.create_campaigns(brand.id, ["c"], "anna")
+    assert clock.manage.update_brand(brand.id, "anna", rollover_cap_micros=5000 * UNIT).published
+    assert clock.client.try_spend(one.id, "77").outcome == "accepted"
+    clock.persister.drain_all()
+    if rebuilt:
+        lost(clock, brand.id)
+        changes(clock, brand.id, NOON + HOUR_MS, time_zone="Pacific/Kiritimati")
+    else:
+        at(clock, NOON + HOUR_MS)
+        assert clock.manage.update_brand(brand.id, "anna", time_zone="Pacific/Kiritimati").published
+    # The day of Pago Pago ends at 11:00 UTC, when it is the day after the next one on Kiritimati, which lasts until 10:00.
+    begins = NOON + 23 * HOUR_MS
+    if rebuilt:
+        assert rebuilt_carry(clock, brand.id, begins) == LiveCarry(5000 * UNIT, 23 * UNIT)
+    at(clock, begins)
+    assert clock.client.try_spend(one.id, "123.000001").reasons == ("daily_budget",)
+    assert clock.client.try_spend(one.id, "123").outcome == "accepted"
+    clock.persister.drain_all()
+    assert nothing_found(clock)
 
 
 def test_a_close_keeps_what_the_closed_day_left(clock: System) -> None:

@@ -15,7 +15,7 @@ from engine.domain.limit_changes import Step
 from engine.domain.pacing import Pacing, compiled
 from engine.domain.periods import DAY_MS, HOUR_MS, day_of, next_month_ms
 from engine.domain.rollover import Told
-from engine.domain.zones import zone_text
+from engine.domain.zones import BrandZone, zone_text
 from engine.live.admin import BrandPlan
 from engine.live.keys import keys_of_brand
 from engine.live.plans import LiveCarry
@@ -231,6 +231,44 @@ def test_a_brand_with_a_time_zone_has_its_own_days(client: BudgetClient, plant: 
     go(plant, ends)
     assert client.try_spend(CAMPAIGN, "123.000001").reasons == ("daily_budget",)
     assert client.try_spend(CAMPAIGN, "123").outcome == "accepted"
+
+
+def test_a_day_that_a_new_zone_goes_over_leaves_no_budget(client: BudgetClient, plant: Plant, noon: int) -> None:
+    pago, own = BrandZone.of("Pacific/Pago_Pago"), midnight(noon, 2) + 11 * HOUR_MS
+    at = own - 12 * HOUR_MS
+    bring(plant, 3, zone=pago.text(noon), cap=500 * UNIT)
+    go(plant, at)
+    client.record_spend(CAMPAIGN, "77")
+    carried_here = state(plant)[1]
+    assert carried_here is not None
+    bring(plant, 4, zone=pago.changed("Pacific/Kiritimati", at).text(at), cap=500 * UNIT)
+    go(plant, own - 1)
+    assert state(plant)[0] == 100 * UNIT + carried_here.carried
+    go(plant, own)
+    here = client.try_spend(CAMPAIGN, "1")
+    assert here.figures is not None
+    assert here.figures.daily_limit == 100 * UNIT + carried_here.carried + 23 * UNIT
+    assert told(plant)[-1].day == day_of(own - 12 * HOUR_MS) + 2
+    go(plant, own + 23 * HOUR_MS)
+    assert state(plant)[0] == here.figures.daily_limit + 99 * UNIT
+
+
+def test_a_zone_that_is_published_days_after_a_day_that_never_was_still_knows_that(
+    client: BudgetClient, plant: Plant, noon: int
+) -> None:
+    pago, own = BrandZone.of("Pacific/Pago_Pago"), midnight(noon, 2) + 11 * HOUR_MS
+    zones = pago.changed("Pacific/Kiritimati", own - DAY_MS)
+    bring(plant, 3, zone=zones.text(own - DAY_MS), cap=500 * UNIT)
+    go(plant, own - HOUR_MS)
+    client.record_spend(CAMPAIGN, "77")
+    carried_here = state(plant)[1]
+    assert carried_here is not None
+    go(plant, own + 3 * DAY_MS)
+    left = carried_here.carried + 23 * UNIT + 3 * 100 * UNIT
+    assert state(plant)[0] == 100 * UNIT + left
+    assert zones.text(own + 3 * DAY_MS) != zones.text(own - DAY_MS)
+    bring(plant, 4, zone=zones.text(own + 3 * DAY_MS), cap=500 * UNIT)
+    assert state(plant)[0] == 100 * UNIT + left
 
 
 def test_what_was_carried_is_not_left_of_yesterday_for_a_late_try(

@@ -59,6 +59,7 @@ def publish(shard: Shard, plan: BrandPlan, campaigns: Sequence[CampaignPlan], cl
     brand = shard.brands.get(plan.brand_id)
     before = brand.zone if brand else UTC
     if brand and plan.version > brand.version:
+        brand.carry(now)  # of the days until now, by the zone that they had
         _set_zone(shard, brand, plan)
     _keep_limits(shard, plan, campaigns, now)
     carry = brand.carry(now) if brand and brand.cap is not None else NO_CARRY

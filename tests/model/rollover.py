@@ -42,6 +42,10 @@ def walk(
     """The carry of a day, from that of an earlier one."""
     at, left, before = carry
     while at < day:
+        if zone.day_length_ms(at) == 0:
+            at, before = at + 1, None  # it never was, so it has no budget; what the day before it left goes on
+            left = 0 if date_of(at).day == 1 else left
+            continue
         budget = limits_at(limits, steps, zone.midnight_ms(at + 1) - 1)[0]
         before = with_carry(budget, min(cap, left))
         left = max(0, (before or 0) - spent[f"d:{at}"])

@@ -17,8 +17,24 @@ PARTS: Final = "tests/live/test_flight_parts.py::test_"
 EACH_DAY: Final = PARTS + "each_day_has_its_share_of_what_is_left_and_the_last_all_of_it"
 EVERY_PATH: Final = PARTS + "on_every_path_no_more_is_spent_in_a_day_than_its_part"
 
+SHARED: Final = (
+    WHOLE + "flights_that_share_a_counter_show_each_its_own_spend_also_where_one_replaces_another_in_an_hour"
+)
+
 # fmt: off
 FLOWN: Final = (
+    M("a flight that goes on with another's rest shows the spend of both", "engine/views/flights.py",
+      "in_all - before.get(planned.counter, 0)", "in_all",
+      (SHARED,)),
+    M("a flight that was replaced shows the spend of both", "engine/views/flights.py",
+      "if flight.counter == after.counter:", "if False:",
+      (SHARED,)),
+    M("a flight's spend begins and ends with whole hours", "engine/ledger/flight_spans.py",
+      "FROM spends_of(given.brand, given.begins, given.at)", "FROM spends_of(given.brand, given.at, given.at)",
+      (SHARED,)),
+    M("a change of a flight is called used up by the flight's budget alone", "engine/views/flights.py",
+      "used_up=in_all >= after.limit", "used_up=in_all >= (changed.budget_micros or 0)",
+      (SHARED,)),
     M("a day's part shrinks with what the day spends", "lua/lib/flight_part.lua",
       "math.max(spent - daily, 0)", "spent",
       (EACH_DAY + "[alone]",)),

@@ -11,8 +11,22 @@ WHOLE: Final = "tests/flows/test_rollover.py::test_"
 PURE: Final = "tests/domain/test_rollover.py::test_"
 EACH: Final = LIVE + "each_path_lets_a_day_spend_its_budget_and_its_carry_and_not_a_micro_more"
 
+NEVER: Final = LIVE + "a_day_that_a_new_zone_goes_over_leaves_no_budget"
+NEVER_WHOLE: Final = (
+    WHOLE + "a_day_that_a_new_zone_goes_over_leaves_no_budget_also_after_a_rebuild_and_verify_finds_nothing"
+)
+
 # fmt: off
 ROLLED: Final = (
+    M("a day that never was leaves its budget", "lua/lib/rollover.lua",
+      "local days = ends - at - skipped_days(zone, at, ends)", "local days = ends - at",
+      (NEVER,)),
+    M("a publish forgets a day that never was", "lua/publish.lua",
+      "brand.budgets, brand.carry = before.budgets, before.carry", "brand.budgets = before.budgets",
+      (LIVE + "a_zone_that_is_published_days_after_a_day_that_never_was_still_knows_that",)),
+    M("a rebuild takes a day that never was for one", "engine/flows/rebuild/rollover.py",
+      "skipped = () if brand.zones.clock.day_length_ms(on) else (on,)", "skipped = ()",
+      (NEVER_WHOLE + "[True]",)),
     M("the fast path of one spend forgets the carry", "lua/lib/fast_single.lua",
       "format('%d', math.min(brand[3] + carried, MAX_TOTAL))", "brand[3]",
       (EACH + "[alone]",)),

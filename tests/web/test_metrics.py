@@ -73,6 +73,18 @@ def breaker_opened(system: System) -> None:
     system.status.refresh([brand.id])
 
 
+def scheduled(system: System, *after: str) -> int:
+    """A change of a limit that begins in an hour, and what happens to it."""
+    brand, _ = brand_with(system, f"Brand {len(after)}", daily=1_000_000)
+    in_an_hour = int(time.time() * 1000) + HOUR_MS
+    system.manage.schedule_limit("brand", brand, "test", "daily", ("set", 2_000_000), in_an_hour, None)
+    for statement in after:
+        sql(statement)(system)
+    return brand
+
+
+PASSED = "UPDATE limit_change SET next_at = now() - interval '61 seconds'"
+AHEAD = "UPDATE brand SET version = version + 1 WHERE id IN (SELECT brand_id FROM limit_change)"
 BREAKS: dict[str, Callable[[System], object]] = {
     "ShardsNotReady": lambda s: s.hot_redis.hdel("budget:{7}:shard", "mark"),
     "ShardsStopped": sql("UPDATE journal_cursor SET stopped = 'lost' WHERE shard = 3"),
@@ -81,6 +93,8 @@ BREAKS: dict[str, Callable[[System], object]] = {
         "INSERT INTO quarantine (shard, generation, n, entry_id, fields, sums, reason) VALUES (1, 1, 9, '5-1', '{}', '[]', 'x')"
     ),
     "BreakerOpen": breaker_opened,
+    "LimitChangesOverdue": lambda s: scheduled(s, PASSED),
+    "LimitChangesUnpublished": lambda s: scheduled(s, AHEAD),
     "Drift": verify_failed,
     "VerifyFailed": verify_failed,
     "VerifyOld": sql("UPDATE job_run SET finished_at = now() - interval '1 hour' WHERE job = 'verify'"),
@@ -170,6 +184,29 @@ def test_redis_is_full_when_its_growth_reaches_the_limit(well: System) -> None:
     assert metrics._growth.full_in_s(10_000, 10_000) == 0
     assert fires(expression("RedisFullSoon"), {"budget_engine_redis_full_seconds": {frozenset(): 800.0}}, 0)
     assert fires(expression("KeysEvicted"), {"budget_engine_redis_evicted_keys_total": {frozenset(): 1.0}}, 0)
+
+
+def test_scheduled_changes_are_waiting_until_they_are_a_minute_late_and_told_where_redis_does_not_have_them(
+    well: System,
+) -> None:
+    def told() -> tuple[float, ...]:
+        samples = scrape(well)
+        return tuple(value(samples, f"limit_changes_{state}") for state in ("waiting", "overdue", "unpublished"))
+
+    assert told() == (0, 0, 0)
+    brand = scheduled(well)
+    assert told() == (1, 0, 0)
+    sql("UPDATE limit_change SET next_at = now() - interval '30 seconds'")(well)
+    assert told() == (1, 0, 0)
+    sql(PASSED)(well)
+    assert told() == (0, 1, 0)
+    sql(AHEAD)(well)
+    assert told() == (0, 1, 1)
+    well.publisher.publish_pending()
+    assert told() == (0, 1, 0)
+    ((change, *_),) = well.catalog.limits.every("brand", brand, over=False)
+    well.manage.cancel_limit(change.id, "test")
+    assert told() == (0, 0, 0)
 
 
 def test_spends_are_counted_by_outcome_and_cause(ready: System) -> None:

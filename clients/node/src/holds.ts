@@ -61,7 +61,7 @@ const WHY: Readonly<Record<string, string>> = {
   xl: "it is more than one of the campaign's own budgets has counted",
   xb: "it is more than the brand has spent in that day or month",
   xu: "the spend log has no spend of this event on that day",
-  xy: "the spend log has this event on the day before or after: give the UTC day of the spend",
+  xy: "the spend log has this event on the day before or after: give the day of the spend by its brand's clock",
   xc: "the spend log has this event for another campaign",
   xs: "it is more than was spent, with what was refunded of this event before",
   xe: "that day is before the brand began",
@@ -129,7 +129,7 @@ export interface Refund extends Amount {
   readonly campaignId: number;
   /** The event id of the spend. */
   readonly eventId: string;
-  /** The UTC day of the spend as "2026-11-28", needed when its event id is outside the dedup window. */
+  /** The day of the spend by its brand's clock as "2026-11-28", needed when its event id is outside the dedup window. */
   readonly spentOn?: string | undefined;
   /** Names a part of the spend; without it an event has one refund. */
   readonly refundId?: string | undefined;
@@ -164,8 +164,8 @@ export function asksRefund(asked: Refund): Asked<RefundResult> {
   const read = (reply: Reply): RefundResult => {
     if (reply[0] === "invalid" && reply[2] === "day") {
       throw new InvalidInput(
-        `spentOn ${asked.spentOn} is not a day of a spend, which is from 2020 on and until today by Redis' clock, in UTC:` +
-          " give the day of the spend; nothing was written",
+        `spentOn ${asked.spentOn} is not a day of a spend, which is from 2020 on and until today by the clock of brand` +
+          ` ${brand}: give the day of the spend; nothing was written`,
         "spentOn",
       );
     }
@@ -214,17 +214,17 @@ function ttlMs(ttl: unknown = 60): number {
   return Math.round(ttl * 1000);
 }
 
-/** The number of a UTC day since 1970-01-01. */
+/** The number of a day since 1970-01-01. */
 function dayNumber(day: unknown): number {
   const ms = typeof day === "string" && /^\d{4}-\d\d-\d\d$/.test(day) ? Date.parse(`${day}T00:00:00Z`) : Number.NaN;
   if (Number.isNaN(ms) || new Date(ms).toISOString().slice(0, 10) !== day) {
     throw new InvalidInput(
-      `spentOn ${shown(day)} is not a day: give the UTC day of the spend, as "2026-11-28"`,
+      `spentOn ${shown(day)} is not a day: give the day of the spend by its brand's clock, as "2026-11-28"`,
       "spentOn",
     );
   }
   if (ms < 0) {
-    throw new InvalidInput(`spentOn ${shown(day)} is before 1970: give the UTC day of the spend`, "spentOn");
+    throw new InvalidInput(`spentOn ${shown(day)} is before 1970: give the day of the spend`, "spentOn");
   }
   return ms / 86_400_000;
 }

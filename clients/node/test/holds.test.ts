@@ -60,6 +60,7 @@ describe("holds and refunds on a real server", { skip: SKIP }, () => {
     await assert.rejects(bidder.refund({ ...never, spentOn: "2999-01-01" }), {
       name: "InvalidInput",
       field: "spentOn",
+      message: /until today by the clock of brand 81: /,
     });
     assert.equal(await spentToday(), 2_000_000);
   });

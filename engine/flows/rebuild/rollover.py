@@ -73,7 +73,8 @@ def _carry_on(conn: Connection, brand: BrandRecord, carry: Carry, day: int) -> C
     # Only of the first day may there be spends, but where PostgreSQL lost a carry or set it aside.
     spent = _spent(conn, brand, carry.day, day - 1)
     for on, budget, cap in _ends(conn, brand, carry.day, day):
-        carry = carry_on(carry, on + 1, spent.get(on, 0), [(on, budget)], cap or 0)
+        skipped = () if brand.zones.clock.day_length_ms(on) else (on,)
+        carry = carry_on(carry, on + 1, spent.get(on, 0), [(on, budget)], cap or 0, skipped)
     return carry
 
 
