@@ -24,6 +24,7 @@ from engine.live.transport.pool import (
     Reply,
     Unreadable,
     is_of_the_server,
+    is_timeout,
     named,
     one_line,
     translated,
@@ -89,7 +90,6 @@ class Lane:
         return pending in self.queue or pending in self.flight
 
     async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
         try:
             while True:
                 while not self.queue:
@@ -99,8 +99,7 @@ class Lane:
                     await self._wake.wait()
                 self.flight, self.queue = self.queue, []
                 self._owner.taken(self.flight)
-                if loop.time() - self._told_s > RECENT_S:
-                    self.why = f"Redis at {self.where} does not answer in time"
+                self._silent()
                 while self.flight:
                     await self._attempt()
                     left = [pending for pending in self.flight if not pending.answered and pending.wanted()]
@@ -138,9 +137,17 @@ class Lane:
                 self._owner.fail(pending, translated(error, self.where, []))
         except Exception as error:  # noqa: BLE001  # a lost connection, or the event loop's own error about one: it is tried again
             self.drop()
-            said = one_line(error) if isinstance(error, exceptions.RedisError | OSError) else named(error)
-            self._says(f"Redis at {self.where} does not answer: {said}")
+            if is_timeout(error):
+                self._silent()
+            else:
+                said = one_line(error) if isinstance(error, exceptions.RedisError | OSError) else named(error)
+                self._says(f"Redis at {self.where} does not answer: {said}")
             await self._lost()
+
+    def _silent(self) -> None:
+        """The server says nothing: what it said shortly before tells more."""
+        if asyncio.get_running_loop().time() - self._told_s > RECENT_S:
+            self.why = f"Redis at {self.where} does not answer in time"
 
     def _says(self, why: str) -> None:
         """Why the server takes nothing now."""
