@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 
 from flask import Blueprint, Response, current_app, render_template
 from flask_openapi.openapi import OpenAPI
+from markupsafe import Markup, escape
 from pydantic import BaseModel, Field
 
 from api.access import OPEN, needs
@@ -47,6 +48,17 @@ class Problem(BaseModel):
 def openapi() -> Response:
     """The document."""
     return answer(document())
+
+
+@blueprint.app_template_filter("coded")
+def coded(words: str | None) -> Markup:
+    """A text of the document in HTML: what stands between backticks is code."""
+    parts = (words or "").split("`")
+    if len(parts) % 2 == 0:
+        return escape(words)
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if place % 2 else part for place, part in enumerate(parts)
+    )
 
 
 @blueprint.get("/api/docs")

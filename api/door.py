@@ -11,11 +11,11 @@ from typing import Any, Final
 
 from api.problems import TYPE, body_of
 from api.quick import Quick
+from api.spending import IN_HOLD
 from web.door import Answer, Disconnected, Door, Message, Receive, Refused, Send, environ_of, head_of
 from web.gate import Wsgi
 
 SPENDING: Final = ("/api/v1/spend", "/api/v1/spends", "/api/v1/refunds", "/api/v1/holds")
-_IN_HOLD: Final = "/api/v1/holds/"
 SPEND_THREADS: Final = 64
 OTHER_THREADS: Final = 16
 WAITING: Final = 256
@@ -37,7 +37,7 @@ class ApiDoor(Door):
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Handles one request."""
         quick = self.quick
-        if quick is None or scope["type"] != "http" or scope["method"] != "POST" or scope["path"] not in quick.ways:
+        if quick is None or scope["type"] != "http" or scope["method"] != "POST" or quick.way_of(scope["path"]) is None:
             await super().__call__(scope, receive, send)
             return
         try:
@@ -65,7 +65,7 @@ class ApiDoor(Door):
 
     async def run(self, path: str, environ: dict[str, Any]) -> Answer:
         """The answer, in a thread of its kind. Raises Refused."""
-        spends = environ["REQUEST_METHOD"] == "POST" and (path in SPENDING or path.startswith(_IN_HOLD))
+        spends = environ["REQUEST_METHOD"] == "POST" and (path in SPENDING or path.startswith(IN_HOLD))
         if self._room[spends] <= 0:
             raise Refused(503, "Too many requests are being answered at once: try again in a moment.")
         self._room[spends] -= 1

@@ -1,15 +1,18 @@
-"""Spends that the server's event loop answers itself, without a thread: those of a token that this process knows, with a right body.
+"""Spends, holds and refunds that the server's event loop answers itself, without a thread: those of a token that this process knows,
+with a right body.
 
-Everything else is left to a thread, which begins anew and says what is wrong (`api/spending.py`). Once a spend was given to
+Everything else is left to a thread, which begins anew and says what is wrong (`api/spending.py`). Once a call was given to
 the client its answer comes from here, whatever it is: a thread would send it again.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 from pydantic import ValidationError
 
@@ -17,14 +20,28 @@ from api.guard import ALWAYS, actor_of
 from api.known import KnownTokens
 from api.problems import RETRY_S, TYPE, body_of, said_of
 from api.rates import Rates
-from api.results import of_spend
-from api.spending import ModedSpend, SpendsIn, known_results, none_is_ready, rows_of, said_not_ready, text_of_batch
+from api.results import of_hold, of_refund, of_spend
+from api.spending import (
+    IN_HOLD,
+    HoldIn,
+    ModedSpend,
+    RefundIn,
+    ReleaseIn,
+    SettleIn,
+    SpendsIn,
+    known_results,
+    none_is_ready,
+    rows_of,
+    said_not_ready,
+    text_of_batch,
+    whole_id,
+)
 from engine.client.aio.client import AsyncBudgetClient
 from engine.client.request_ids import next_id
-from engine.domain.ids import brand_of, check_text_id
-from engine.errors import InvalidId, Unavailable
+from engine.domain.ids import brand_of, check_campaign_id, check_text_id
+from engine.errors import InvalidId, InvalidInput, Unavailable
 from engine.ledger.tokens import Token
-from engine.live.replies import NOT_READY
+from engine.live.replies import NOT_READY, Answered
 from web.requests import HEADER, ID
 
 LOG = logging.getLogger("api")
@@ -51,14 +68,29 @@ class Quick:
         self._client = client
         self._known = known
         self._rates = rates
-        self.ways: dict[str, _Way] = {"/api/v1/spend": self._spend, "/api/v1/spends": self._spends}
+        self.ways: dict[str, _Way] = {
+            "/api/v1/spend": self._spend,
+            "/api/v1/spends": self._spends,
+            "/api/v1/holds": self._hold,
+            "/api/v1/refunds": self._refund,
+        }
         """What is answered here, by path. Each is a POST for tokens with the scope spend."""
+
+    def way_of(self, path: str) -> _Way | None:
+        """What answers a path here; None for a path that threads answer."""
+        found = self.ways.get(path)
+        if found is None and path.startswith(IN_HOLD) and "//" not in path:
+            hold_id, _, end = path.removeprefix(IN_HOLD).rpartition("/")
+            if hold_id and end in ("settle", "release"):
+                return partial(self._settle if end == "settle" else self._release, hold_id)
+        return found
 
     async def answer(self, path: str, given: Headers, body: bytes) -> Sent | None:
         """The answer to a POST; None where a thread is to answer. given: each header once, with its name in small letters."""
-        sent = _BEARER.fullmatch(given.get(b"authorization", b""))
+        sent, way = _BEARER.fullmatch(given.get(b"authorization", b"")), self.way_of(path)
         if (
             sent is None
+            or way is None
             or given.get(b"content-type") not in _JSON
             or b"content-encoding" in given
             or len(body) > LARGEST
@@ -69,7 +101,7 @@ class Quick:
             return None
         try:
             key = _key(given)
-            told = await self.ways[path](body, key, token)
+            told = await way(body, key, token)
         except (ValidationError, InvalidId):
             return None
         if told is None:
@@ -101,8 +133,8 @@ class Quick:
             )
         except Unavailable as error:
             if shares:
-                LOG.warning("a shared call has no answer: %s", error)
-                return _not_known(next_id())
+                # The id of a shared call is this process's own; by its event the spend counts once under any.
+                error.request_id = request_id = next_id()
             return _failed(error, request_id)
         except Exception as error:  # noqa: BLE001  # whatever it is, the spend was given away
             return _failed(error, request_id)
@@ -119,12 +151,63 @@ class Quick:
         try:
             results = await call(rows_of(asked.spends), request_id=request_id)
         except Unavailable as error:
-            return 503, body_of(503, f"{error}.", request_id=request_id, results=known_results(error))
+            said = said_of(error)
+            return said.status, body_of(said.status, said.detail, **said.more, results=known_results(error))
         except Exception as error:  # noqa: BLE001  # as above
             return _failed(error, request_id)
         if none_is_ready(results):
             return 503, body_of(503, said_not_ready(results[0]), request_id=request_id)
         return 200, text_of_batch(request_id, results).encode()
+
+    async def _hold(self, body: bytes, key: str | None, token: Token) -> _Told | None:
+        asked = HoldIn.model_validate_json(body)
+        name = asked.hold_id or key
+        if name is None or not self._may(token, asked.campaign_id):
+            return None
+        return await _told_of(self._client.reserve(asked.campaign_id, asked.amount, asked.ttl, name), of_hold, None)
+
+    async def _settle(self, hold_id: str, body: bytes, key: str | None, token: Token) -> _Told | None:
+        asked = SettleIn.model_validate_json(body)
+        name = whole_id(hold_id, asked.campaign_id)
+        if not self._may(token, asked.campaign_id):
+            return None
+        return await _told_of(self._client.settle(name, asked.amount), of_hold, name)
+
+    async def _release(self, hold_id: str, body: bytes, key: str | None, token: Token) -> _Told | None:
+        asked = ReleaseIn.model_validate_json(body)
+        name = whole_id(hold_id, asked.campaign_id)
+        if not self._may(token, asked.campaign_id):
+            return None
+        return await _told_of(self._client.release(name), of_hold, name)
+
+    async def _refund(self, body: bytes, key: str | None, token: Token) -> _Told | None:
+        asked = RefundIn.model_validate_json(body)
+        if not self._may(token, asked.campaign_id):
+            return None
+        refund = self._client.refund(
+            asked.campaign_id, asked.amount, asked.event_id, spent_on=asked.spent_on, refund_id=asked.refund_id
+        )
+        return await _told_of(refund, of_refund, asked.event_id)
+
+    def _may(self, token: Token, campaign_id: int) -> bool:
+        """Whether a token may do it now. Raises InvalidId."""
+        return _sees(token, (check_campaign_id(campaign_id),)) and not self._rates.take(token.id)
+
+
+async def _told_of(
+    call: Awaitable[Any], document_of: Callable[[Any], dict[str, Any]], name: str | None
+) -> _Told | None:
+    """What became of a call for a hold or a refund. name: of what is to be repeated where Redis is not ready."""
+    try:
+        result: Answered = await call
+    except InvalidInput as error:
+        # Nothing was written, and a thread says what day it is by the brand's clock, for which it reads PostgreSQL.
+        return None if error.field == "spent_on" else _failed(error, None)
+    except Exception as error:  # noqa: BLE001  # whatever it is, the call was given away
+        return _failed(error, None)
+    if result.outcome == NOT_READY:
+        return 503, body_of(503, said_not_ready(result), request_id=getattr(result, "hold_id", name))
+    return 200, json.dumps(document_of(result)).encode()
 
 
 def _key(given: Headers) -> str | None:
@@ -148,11 +231,6 @@ def _failed(error: Exception, request_id: str | None) -> _Told:
     said = said_of(error)
     more = {"request_id": request_id, **said.more} if said.status == 503 else said.more
     return said.status, body_of(said.status, said.detail, **more)
-
-
-def _not_known(request_id: str) -> _Told:
-    said = f"Redis did not answer in time: repeat with request_id {request_id}, nothing is counted twice."
-    return 503, body_of(503, said, request_id=request_id)
 
 
 def _headers(status: int, text: bytes, name: str) -> list[tuple[bytes, bytes]]:

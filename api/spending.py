@@ -13,7 +13,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from api import access
-from api.problems import problem
+from api.problems import problem, said_of
 from api.reading import Answer, Body, KeyHeader, Path, reads
 from api.results import answer, of_hold, of_refund, of_spend, of_spends
 from api.routes import routes
@@ -26,6 +26,8 @@ from engine.errors import BudgetError, InvalidId, InvalidInput, Unavailable
 from engine.live.replies import NOT_READY, Answered, SpendResult
 from web.services import services
 
+IN_HOLD: Final = "/api/v1/holds/"
+"""The address of a hold begins so."""
 MOST: Final = 1000
 """Spends of one request."""
 CLIENT: Final = "budget_client"
@@ -195,7 +197,8 @@ def spends(body: SpendsIn, header: KeyHeader) -> Response:
     try:
         results = call(rows_of(body.spends), request_id=request_id)
     except Unavailable as error:
-        return problem(503, f"{error}.", request_id=request_id, results=known_results(error))
+        said = said_of(error)
+        return problem(said.status, said.detail, **said.more, results=known_results(error))
     if none_is_ready(results):
         return _not_ready(results[0], request_id)
     return Response(text_of_batch(request_id, results), content_type="application/json")
@@ -281,8 +284,13 @@ def _of_hold(result: HoldResult) -> Response:
 
 
 def _whole(hold_id: str, campaign_id: int) -> str:
-    """A hold's id with its campaign, whether or not the address has it. Raises InvalidId, OutOfScope."""
+    """A hold's id with its campaign, for a token that may spend for it. Raises InvalidId, OutOfScope."""
     access.check_spends((check_campaign_id(campaign_id),))
+    return whole_id(hold_id, campaign_id)
+
+
+def whole_id(hold_id: str, campaign_id: int) -> str:
+    """A hold's id with its campaign, whether or not the address has it. Raises InvalidId."""
     return f"{campaign_id}:{check_text_id(hold_id.removeprefix(f'{campaign_id}:'), 'hold_id')}"
 
 

@@ -35,14 +35,18 @@ ACTIONS: Final = {
 HEAD: Final = "| what | median ms | 95th percentile ms | of it processor, median ms |\n| --- | ---: | ---: | ---: |"
 
 
-def measure(system: System, brands: int, say: Callable[[str], None]) -> None:
-    """Fills an empty system with brands of 100 campaigns, and measures."""
+def prepare(system: System, brands: int) -> None:
+    """Fills an empty system with brands of 100 campaigns, each of which has spent."""
     sized = fill(system.db, brands)
     publish_all(system)
     check_all(system.publisher, system.status)
     spend_once_each(system, sized)
     system.persister.drain_all()
     check_all(system.publisher, system.status)
+
+
+def measure(system: System, brands: int, say: Callable[[str], None]) -> None:
+    """Measures on a system with brands of 100 campaigns."""
     app = create_app(system)
     system.overview.parts.board.keep_asking()
     began = time.perf_counter()
@@ -93,7 +97,9 @@ def _redis_cpu_s(system: System) -> float:
 def main() -> None:
     """Runs it on embedded servers."""
     with embedded.servers() as servers, size.fresh(servers) as system:
-        measure(system, int(sys.argv[1]) if len(sys.argv) > 1 else BRANDS, print)
+        brands = int(sys.argv[1]) if len(sys.argv) > 1 else BRANDS
+        prepare(system, brands)
+        measure(system, brands, print)
 
 
 if __name__ == "__main__":

@@ -197,10 +197,13 @@ def rows_of(campaigns: Sequence[int], secret: str) -> list[Row]:
     spends = [{"campaign_id": campaign, "amount": "0.001234"} for campaign in campaigns]
     batch = {"spends": [spends[n % len(spends)] for n in range(BATCH)]}
     named = [spends[n % len(spends)] | {"event_id": f"{secret[-8:]}-{n}"} for n in range(EVENTS)]
+    holds = [spends[n % len(spends)] | {"ttl": 3600, "hold_id": f"{secret[-8:]}-{n}"} for n in range(EVENTS)]
     return [
         Row("empty JSON route", [request(EMPTY, spends[0], secret)]),
         Row("POST /spend", [request("/api/v1/spend", spend, secret) for spend in spends]),
         Row("POST /spend, event ids", [request("/api/v1/spend", spend, secret) for spend in named]),
+        Row("POST /holds", [request("/api/v1/holds", hold, secret) for hold in holds]),
+        Row("POST /refunds", [request("/api/v1/refunds", spend, secret) for spend in named]),
         Row("POST /spends of 1,000", [request("/api/v1/spends", batch, secret)], OF_BATCHES, BATCH),
     ]
 

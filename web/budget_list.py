@@ -11,11 +11,10 @@ from engine.domain.causes import BRAND_PAUSED, DAILY_BUDGET, MONTHLY_BUDGET, cau
 from engine.domain.ids import MAX_BRAND_ID, brand_of, is_campaign_id
 from engine.errors import InvalidInput, shown
 from engine.views.budget_line import ALERTS, STATES, BudgetLine
-from engine.views.campaign_names import Named
 from web.query import whole_number
 
 A_PAGE: Final = 50
-NOBODY: Final[Mapping[int, Named]] = {}
+NOBODY: Final[frozenset[int]] = frozenset()
 CONTENT_S: Final = 3.0
 """A person's own click or keystroke takes figures of this age; the poll brings newer ones within two seconds."""
 MOST_TEXT: Final = 100
@@ -169,7 +168,7 @@ def seen_lines(lines: Sequence[BudgetLine], within: Collection[int] | None) -> l
     return list(lines) if within is None else [line for line in lines if line.id in within]
 
 
-def filtered(lines: Sequence[BudgetLine], state: State, named: Mapping[int, Named] = NOBODY) -> list[BudgetLine]:
+def filtered(lines: Sequence[BudgetLine], state: State, named: Collection[int] = NOBODY) -> list[BudgetLine]:
     """What tab, search and chips leave, in its order. named: brands with campaigns that the search finds."""
     wanted = state.text.casefold()
     ids = _ids(wanted)
@@ -187,7 +186,7 @@ def filtered(lines: Sequence[BudgetLine], state: State, named: Mapping[int, Name
     return known + [line for line in found if key(line) is None]
 
 
-def page_of(lines: Sequence[BudgetLine], state: State, named: Mapping[int, Named] = NOBODY) -> Shown:
+def page_of(lines: Sequence[BudgetLine], state: State, named: Collection[int] = NOBODY) -> Shown:
     """One page of what a person sees, the nearest where the list has become shorter. named: as for `filtered`."""
     found = filtered(lines, state, named)
     pages = max(1, -(-len(found) // A_PAGE))

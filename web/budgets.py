@@ -137,16 +137,19 @@ def _read(state: State, content_s: float = 0.0) -> _Read:
     except ServerAway:
         named = NOBODY  # the note says that PostgreSQL is away
     shown = page_of(seen_lines(picture.lines, person().brands), state, named)
-    html = render_template("_budgets.html", named=named, **_context(state, shown, picture))
+    html = render_template("_budgets.html", **_context(state, shown, picture, named))
     return _Read(html, hashlib.sha256(html.encode()).hexdigest()[:32], picture)
 
 
-def _context(state: State, shown: Shown, picture: Picture) -> dict[str, Any]:
+def _context(state: State, shown: Shown, picture: Picture, named: frozenset[int]) -> dict[str, Any]:
+    ids = [line.id for line in shown.lines]
     try:
-        sparks = services().sparks.of([line.id for line in shown.lines], picture.now_ms)
+        sparks = services().sparks.of(ids, picture.now_ms)
+        hits = services().campaign_names.first_of(state.text, named.intersection(ids))
     except ServerAway:
-        sparks = {}  # the note says that PostgreSQL is away
+        sparks, hits = {}, {}  # the note says that PostgreSQL is away
     return {
+        "named": hits,
         "state": state,
         "shown": shown,
         "picture": picture,

@@ -4,12 +4,12 @@ Manage, signed.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from flask import Blueprint, flash, g, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
-from flask_wtf import FlaskForm
-from wtforms import SelectField, StringField
+from wtforms import SelectField
 from wtforms.fields.choices import SelectChoice
 
 from engine.domain.flights import parse_instant
@@ -21,33 +21,29 @@ from engine.ledger.changes import Entity
 from engine.ledger.limit_changes import Scheduled
 from web import messages
 from web.formats import readable
-from web.refusals import complain
+from web.guard import is_htmx
+from web.how_much import HowMuch, how_field
+from web.instants import InstantField
+from web.refusals import complain, sentence, text_of
 from web.services import services
+from web.words import plainly
 
 blueprint = Blueprint("limits", __name__)
 
-_INSTANT: Final = "with its zone: 2026-12-01T18:00Z or 2026-12-01T19:00+01:00"
 
-
-def _text(data: object) -> str:
-    return data.strip() if isinstance(data, str) else ""
-
-
-class LimitForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
+class LimitForm(HowMuch):
     """A change of a budget: which, to what, from when, and until when."""
 
     period = SelectField("Budget", choices=[SelectChoice(period, f"{period} budget") for period in PERIODS])
-    change = StringField(
-        "Change", filters=[_text], description="set:200.00, set:none, add:50.00, add:-50.00 or percent:150."
-    )
-    at = StringField("At", filters=[_text], description=f"Included, {_INSTANT}. Empty or now: at once.")
-    until = StringField("Until", filters=[_text], description=f"Not included, {_INSTANT}. Empty: the change stays.")
+    how = how_field(SelectField)
+    at = InstantField("At", filters=[text_of], description="Included. Empty: at once.")
+    until = InstantField("Until", filters=[text_of], description="Not included. Empty: the change stays.")
 
     def values(self, local: Local) -> tuple[Any, ...] | None:
         """Period, change and instants for Manage; None when a field is wrong, and all of these are marked."""
         out: dict[str, Any] = {"period": self.period.data}
-        readers = (
-            ("change", parse_change),
+        readers: tuple[tuple[str, Callable[[str], Any]], ...] = (
+            ("amount", lambda _: parse_change(self.change_text())),
             ("at", lambda text: None if text in ("", "now") else parse_instant(text, "at", local)),
             ("until", lambda text: None if not text else parse_instant(text, "until", local)),
         )
@@ -55,8 +51,9 @@ class LimitForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
             try:
                 out[name] = read(self[name].data or "")
             except BudgetError as error:
-                complain(self, error, name)
-        return None if self.errors else (out["period"], out["change"], out["at"], out["until"])
+                error.field = name  # type: ignore[attr-defined]  # whatever it is called below
+                complain(self, error)
+        return None if self.errors else (out["period"], out["amount"], out["at"], out["until"])
 
 
 @blueprint.route("/brands/<int:brand_id>/limits", methods=["GET", "POST"])
@@ -85,22 +82,44 @@ def cancel_of_campaign(campaign_id: int, change_id: int) -> ResponseReturnValue:
 
 def _changes(entity: Entity, owner_id: int) -> ResponseReturnValue:
     name = _name(entity, owner_id)
-    form = LimitForm()
     local = services().overview.local(owner_id if entity == "brand" else brand_of(owner_id))
-    if form.validate_on_submit() and (values := form.values(local)) is not None:
+    if request.method == "GET" and is_htmx():
+        form = LimitForm(request.args, meta={"csrf": False})
+        return render_template("_follows.html", follows=_follows(entity, owner_id, form, name, local))
+    form = LimitForm()
+    if not form.validate_on_submit():
+        return _page(entity, owner_id, form), 422 if request.method == "POST" else 200
+    if "look" in request.form:
+        return _page(entity, owner_id, form, _follows(entity, owner_id, form, name, local))
+    if (values := form.values(local)) is not None:
         try:
             changed = services().manage.schedule_limit(entity, owner_id, g.actor, *values)
         except (Conflict, InvalidInput) as error:
-            complain(form, error)
+            _refused(form, error)
         else:
             one = services().catalog.limits.one(changed.change_id)
-            said = [
-                readable(line, local)
-                for line in sentences(one.change, services().catalog.limits.turns(entity, owner_id), name)
-            ]
-            _tell(f"Scheduled for {name}.", said, changed.why_not)
+            said = sentences(one.change, services().catalog.limits.turns(entity, owner_id), name)
+            _tell(f"Scheduled for {name}.", [readable(line, local) for line in said], changed.why_not)
             return redirect(_address(entity, owner_id))
-    return _page(entity, owner_id, form), 422 if request.method == "POST" else 200
+    return _page(entity, owner_id, form), 422
+
+
+def _follows(entity: Entity, owner_id: int, form: LimitForm, name: str, local: Local) -> list[tuple[str, str]]:
+    """What the change in a form does, before it is made: (style of a message, sentence)."""
+    if not form.validate() or (values := form.values(local)) is None:
+        return [("warn", message) for messages_ in form.errors.values() for message in messages_]
+    try:
+        made, turns = services().catalog.limits.preview(entity, owner_id, *values)
+    except (Conflict, InvalidInput) as error:
+        return [("warn", sentence(plainly(str(error))))]
+    said = sentences(made, turns, name)
+    return [("done" if place == 0 else "then", sentence(readable(line, local))) for place, line in enumerate(said)]
+
+
+def _refused(form: LimitForm, error: BudgetError) -> None:
+    if getattr(error, "field", None) == "change":
+        error.field = "amount"  # type: ignore[attr-defined]  # the field of the page
+    complain(form, error)
 
 
 def _cancel(entity: Entity, owner_id: int, change_id: int) -> ResponseReturnValue:
@@ -133,7 +152,7 @@ def _address(entity: Entity, owner_id: int) -> str:
     return url_for("limits.campaign", campaign_id=owner_id)
 
 
-def _page(entity: Entity, owner_id: int, form: FlaskForm) -> str:
+def _page(entity: Entity, owner_id: int, form: LimitForm, follows: Sequence[tuple[str, str]] = ()) -> str:
     catalog = services().catalog
     campaign = catalog.campaign(owner_id) if entity == "campaign" else None
     brand = catalog.brand(campaign.brand_id if campaign else owner_id)
@@ -142,6 +161,8 @@ def _page(entity: Entity, owner_id: int, form: FlaskForm) -> str:
     return render_template(
         "limits.html",
         form=form,
+        follows=follows,
+        address=_address(entity, owner_id),
         entity=entity,
         brand=brand,
         campaign=campaign,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from sqlalchemy import Engine
 
-from engine.domain.limit_changes import Period, Turn, every_turn
+from engine.domain.limit_changes import LimitChange, Period, Turn, every_turn
 from engine.domain.names import clean_name
 from engine.domain.periods import at_ms
 from engine.errors import Conflict
-from engine.ledger import brands, campaigns, limit_changes, limit_rows
+from engine.ledger import limit_changes, limit_rows
 from engine.ledger.changes import Entity
 from engine.ledger.database import writing
 from engine.ledger.limit_changes import Record, Scheduled
@@ -29,6 +29,14 @@ class LimitCatalog:
         actor = clean_name(actor, "actor")
         with writing(self._engine) as connection:
             return limit_changes.schedule(connection, entity, owner_id, actor, period, change, starts_ms, ends_ms)
+
+    def preview(
+        self, entity: Entity, owner_id: int, period: Period, change: tuple[str, int | None],
+        starts_ms: int | None, ends_ms: int | None = None,
+    ) -> tuple[LimitChange, list[Turn]]:  # fmt: skip
+        """What `schedule` would make, with all turns to come; nothing is written. Raises as `schedule`."""
+        with self._engine.connect() as connection:
+            return limit_changes.preview(connection, entity, owner_id, period, change, starts_ms, ends_ms)
 
     def cancel(self, change_id: int, actor: str) -> Record:
         """Takes a change back; one that is in force ends now. Raises as `schedule`."""
@@ -51,7 +59,7 @@ class LimitCatalog:
     def turns(self, entity: Entity, owner_id: int) -> list[Turn]:
         """What is to come of the changes of a brand, or of a campaign, in order."""
         with self._engine.connect() as connection:
-            row: Record = brands.one(connection, owner_id) if entity == "brand" else campaigns.one(connection, owner_id)
+            row = limit_changes.one_of(connection, entity, owner_id)
             return every_turn(limit_rows.limits_of(row), limit_rows.open_of(connection, entity, owner_id))
 
     def next_ms(self) -> int | None:

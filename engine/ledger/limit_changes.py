@@ -12,7 +12,7 @@ from sqlalchemy import Connection, text
 
 from engine.domain import limit_changes as rules
 from engine.domain.ids import brand_of
-from engine.domain.limit_changes import InvalidLimitChange, LimitChange, Period
+from engine.domain.limit_changes import InvalidLimitChange, LimitChange, Period, Turn
 from engine.domain.money import format_optional
 from engine.domain.periods import at_ms, ms_of
 from engine.errors import Conflict, NotFound
@@ -79,14 +79,8 @@ def schedule(
 ) -> tuple[Record, int]:  # fmt: skip
     """A new change; starts_ms: None is now. Returns the owner's row and the change's id. Raises InvalidLimitChange, NotFound, Conflict."""
     before = _locked(connection, entity, owner_id)
-    now = limit_rows.now_ms(connection)
+    made, _ = _fitting(connection, entity, before, period, change, (starts_ms, ends_ms))
     kind, value = change
-    made = LimitChange(0, period, kind, value, now if starts_ms is None else starts_ms, ends_ms)
-    every = limit_rows.open_of(connection, entity, owner_id)
-    if len(every) >= rules.MOST_OPEN:
-        raise Conflict(f"{entity} {owner_id} has {len(every)} changes that are not over, the most", "change")
-    rules.check_instants(made, every, now)
-    rules.check(limit_rows.limits_of(before), [*every, made])
     values = {
         "brand": owner_id if entity == "brand" else brand_of(owner_id), "campaign": None if entity == "brand" else owner_id,
         "period": period, "kind": kind, "value": value, "starts": at_ms(made.starts_ms),
@@ -95,6 +89,40 @@ def schedule(
     made = made._replace(id=int(connection.execute(_INSERT, values).scalar_one()))
     trail = [FieldChange(owner_id, "limit_change", None, rules.told(made))]
     return _replan(connection, entity, before, {}, trail, actor), made.id
+
+
+def preview(
+    connection: Connection, entity: Entity, owner_id: int, period: Period, change: tuple[str, int | None],
+    starts_ms: int | None, ends_ms: int | None,
+) -> tuple[LimitChange, list[Turn]]:  # fmt: skip
+    """What `schedule` would make, with the turns to come of its owner; its id is 0. Raises as `schedule`."""
+    row = one_of(connection, entity, owner_id)
+    if isinstance(row, CampaignRecord):
+        campaigns.refuse_archived(row)
+    else:
+        brands.refuse_archived(row)
+    made, others = _fitting(connection, entity, row, period, change, (starts_ms, ends_ms))
+    return made, rules.every_turn(limit_rows.limits_of(row), [*others, made])
+
+
+def one_of(connection: Connection, entity: Entity, owner_id: int) -> Record:
+    """The brand or campaign. Raises NotFound."""
+    return brands.one(connection, owner_id) if entity == "brand" else campaigns.one(connection, owner_id)
+
+
+def _fitting(
+    connection: Connection, entity: Entity, row: Record, period: Period, change: tuple[str, int | None],
+    span: tuple[int | None, int | None],
+) -> tuple[LimitChange, list[LimitChange]]:  # fmt: skip
+    """A new change of a row, and those of it that are not over. Raises InvalidLimitChange, Conflict."""
+    now, (starts_ms, ends_ms) = limit_rows.now_ms(connection), span
+    made = LimitChange(0, period, *change, now if starts_ms is None else starts_ms, ends_ms)
+    every = limit_rows.open_of(connection, entity, row.id)
+    if len(every) >= rules.MOST_OPEN:
+        raise Conflict(f"{entity} {row.id} has {len(every)} changes that are not over, the most", "change")
+    rules.check_instants(made, every, now)
+    rules.check(limit_rows.limits_of(row), [*every, made])
+    return made, every
 
 
 def cancel(connection: Connection, change_id: int, actor: str) -> Record:

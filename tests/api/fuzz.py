@@ -56,7 +56,7 @@ def fuzz(system: System, examples: int, seeded: int, only: str = "") -> Counter[
     try:
         for found in schema.get_all_operations():
             operation = found.ok()
-            ways = [None, loop] if operation.full_path in loop.quick.ways else [None]
+            ways = [None, loop] if operation.method == "post" and loop.quick.way_of(operation.full_path) else [None]
             for way in ways if only in operation.label else []:
                 for mode in GenerationMode:
                     _each(operation, mode, there, (system, secrets), examples, seeded, statuses, way)

@@ -108,6 +108,94 @@ def test_spends_take_no_thread_and_no_postgresql(ready: System, both: Both, monk
     assert spent(ready, brand) == "21"
 
 
+def of_holds(campaign: int, other: int) -> list[tuple[str, Any, dict[str, str]]]:
+    """A hold's life and a refund's, right ones and wrong ones; each is asked for more than once."""
+    hold = {"campaign_id": campaign, "amount": "2", "ttl": 60, "hold_id": "h/1"}
+    price, refund = (
+        {"campaign_id": campaign, "amount": "1.5"},
+        {"campaign_id": campaign, "amount": "1", "event_id": "e1"},
+    )
+    return [
+        ("/holds", hold, {}),
+        ("/holds", hold | {"amount": "3"}, {}),
+        ("/holds", {"campaign_id": campaign, "amount": "2", "ttl": 60}, {"Idempotency_Key": "k-h"}),
+        ("/holds", {"campaign_id": campaign, "amount": "2", "ttl": 60}, {}),
+        ("/holds", hold | {"amount": "99", "hold_id": "large"}, {}),
+        ("/holds", hold | {"amount": "0", "hold_id": "none"}, {}),
+        ("/holds", hold | {"hold_id": f"{other}:x"}, {}),
+        ("/holds", hold | {"campaign_id": 3, "hold_id": "y"}, {}),
+        ("/holds/h/1/settle", price, {}),
+        (f"/holds/{campaign}:h/1/settle", price, {"Idempotency_Key": "not an id"}),
+        ("/holds/h/1/release", {"campaign_id": campaign}, {}),
+        ("/holds/never/release", {"campaign_id": campaign}, {}),
+        (f"/holds/{other}:h/1/settle", price, {}),
+        ("/holds/h/1/steal", price, {}),
+        ("/spend", price | {"event_id": "e1"}, {}),
+        ("/refunds", refund, {}),
+        ("/refunds", refund | {"amount": "0.5"}, {}),
+        ("/refunds", refund | {"refund_id": "part", "amount": "9"}, {}),
+        ("/refunds", refund | {"event_id": "gone", "spent_on": "1999-01-01"}, {}),
+        ("/refunds", refund | {"event_id": "gone"}, {}),
+        ("/refunds", refund | {"campaign_id": campaign + 99}, {}),
+        ("/refunds", {"campaign_id": campaign}, {}),
+    ]
+
+
+@pytest.mark.parametrize("first", ["by_loop", "by_thread"])
+def test_holds_and_refunds_say_the_same_both_ways_and_a_repeat_by_the_other_way_counts_once(
+    ready: System, both: Both, first: str
+) -> None:
+    brand, (campaign, other) = brand_with(ready, daily=50_000_000, campaigns=2)
+    ways = (both.by_loop, both.by_thread) if first == "by_loop" else (both.by_thread, both.by_loop)
+    for path, body, headers in of_holds(campaign, other):
+        said = [way.post(path, body, X_Request_Id="r-1", **headers) for way in ways]
+        if path == "/spend":  # what is refunded afterwards
+            assert [one.document["outcome"] for one in said] == ["recorded", "duplicate"]
+        else:
+            assert said[0] == said[1], (path, body)
+    assert both.way.taken >= 15
+    odd = [way.post("/holds//h/1/settle", {"campaign_id": campaign, "amount": "7"}) for way in ways]
+    assert [one.status for one in odd] == [308, 308], "an address with an empty part leads to the one without"
+    assert spent(ready, brand) == "3.5", "two prices and a spend of 1.5 each, of which 1 came back"
+
+
+def test_holds_and_refunds_take_no_thread_and_no_postgresql(
+    ready: System, both: Both, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    brand, (campaign,) = brand_with(ready)
+
+    def away(*_: Any) -> Any:
+        raise AssertionError("PostgreSQL was asked")
+
+    monkeypatch.setattr(known_of(both), "_db", away)
+    of = {"campaign_id": campaign}
+    hold = both.quickly("/holds", {**of, "amount": "5", "ttl": 60, "hold_id": "h"}).document["hold_id"]
+    assert both.quickly(f"/holds/{hold}/settle", {**of, "amount": "3"}).document["outcome"] == "settled"
+    assert (
+        both.quickly("/holds", {**of, "amount": "5", "ttl": 60}, Idempotency_Key="k").document["outcome"] == "accepted"
+    )
+    assert both.quickly("/holds/k/release", of).document["outcome"] == "released"
+    both.quickly("/spend", {**of, "amount": "2", "event_id": "e"})
+    assert both.quickly("/refunds", {**of, "amount": "2", "event_id": "e"}).document["outcome"] == "refunded"
+    assert spent(ready, brand) == "3"
+
+
+def test_a_hold_of_a_brand_that_the_token_does_not_see_is_refused_by_either_way(
+    ready: System, app: OpenAPI, loop: Loop, calls: Calls
+) -> None:
+    mine, _ = brand_with(ready, "Mine")
+    other, (theirs,) = brand_with(ready, "Theirs")
+    by_thread = calls("spend", brands=[mine])
+    by_loop = Caller(loop, by_thread.secret)
+    assert by_thread.post("/spend", None).status == 415
+    for path in ("/holds", "/holds/h/settle", "/holds/h/release", "/refunds"):
+        body = {"campaign_id": theirs}
+        body |= {} if path.endswith("release") else {"amount": "1"}
+        body |= {"ttl": 60, "hold_id": "h"} if path == "/holds" else {"event_id": "e"} if path == "/refunds" else {}
+        assert [way.post(path, body).status for way in (by_loop, by_thread)] == [403, 403], path
+    assert spent(ready, other) == "0"
+
+
 def known_of(both: Both) -> Any:
     return both.way.quick._known
 

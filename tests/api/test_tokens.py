@@ -10,7 +10,7 @@ from flask_openapi.openapi import OpenAPI
 from sqlalchemy import Engine
 
 from api.access import OPEN, TABLE
-from api.docs import operations
+from api.docs import coded, operations
 from api.known import FRESH_S, GOES_ON_S, KnownTokens
 from engine.domain.tokens import SCOPES
 from engine.errors import ServerAway
@@ -132,8 +132,14 @@ def test_the_document_is_openapi_and_its_page_needs_no_script(calls: Calls) -> N
     assert document["components"]["schemas"]["ModedSpend"]["additionalProperties"] is False
     page = calls().get("/api/docs")
     assert page.status == 200 and "/api/v1/holds/{hold_id}/settle" in page.document and "<script" not in page.document
+    assert "`" not in page.document and "<code>budget-engine token create</code>" in page.document
     assert "script-src" not in page.headers["Content-Security-Policy"]
     assert page.headers["Content-Security-Policy"].startswith("default-src 'none'")
+
+
+def test_a_text_of_the_document_is_no_code_of_its_page_but_for_what_is_between_backticks() -> None:
+    assert coded("as `a<b>` has it, <i>") == "as <code>a&lt;b&gt;</code> has it, &lt;i&gt;"
+    assert coded("one ` alone <") == "one ` alone &lt;" and coded(None) == ""
 
 
 def test_a_token_that_only_reads_spends_nothing(ready: System, calls: Calls) -> None:

@@ -11,6 +11,7 @@ SCOPE: Final = "tests/web/test_scope.py::test_"
 EDIT: Final = "tests/web/test_budget_edit.py::test_"
 BULK: Final = "tests/web/test_bulk.py::test_"
 SEARCH: Final = "tests/web/test_search.py::test_"
+LIMITS: Final = "tests/web/test_limits_page.py::test_"
 BACK: Final = "tests/web/test_back.py::test_"
 AWAY: Final = "tests/web/test_away.py::test_"
 
@@ -47,11 +48,17 @@ LISTED: Final = (
       'for name in ("q", "tab", "only")}', 'for name in ("q",)}',
       (BULK + "all_that_match_in_the_list_of_budgets_are_the_brands_that_its_tab_chips_and_search_leave",)),
     M("a search finds a brand by a campaign that is archived", "engine/views/campaign_names.py",
-      "FROM campaign WHERE archived_at IS NULL", "FROM campaign WHERE true",
+      '_MATCH: Final = "archived_at IS NULL AND', '_MATCH: Final = "true AND',
       (SEARCH + "an_archived_campaign_finds_nothing_and_a_new_name_is_found_within_seconds",)),
     M("what a search selects is not what it shows", "web/bulk.py",
       "state, services().campaign_names.brands_with(state.text))", "state)",
       (SEARCH + "what_is_exported_and_selected_is_what_is_shown",)),
+    M("a look at what a scheduled budget will do schedules it", "web/limits.py",
+      '    if "look" in request.form:', '    if "look" in request.args:',
+      (LIMITS + "what_a_change_will_do_is_said_before_it_is_scheduled_and_nothing_is_written",)),
+    M("a budget that is lowered by percent is raised", "web/how_much.py",
+      'if how == "up_percent" else _WHOLE - micros', 'if how == "up_percent" else _WHOLE + micros',
+      (LIMITS + "what_a_change_will_do_is_said_before_it_is_scheduled_and_nothing_is_written",)),
     M("a form leads to its brand wherever it was opened", "web/back.py",
       "    if given:\n", "    if given is None:\n",
       (BACK + "a_form_leads_back_to_the_list_or_page_on_which_it_was_opened",)),

@@ -9,6 +9,7 @@ from html import unescape
 import pytest
 from playwright.sync_api import Page
 
+from engine.views.kept import Kept
 from engine.wiring import System
 from tests.web.chromium import address as address  # noqa: PLC0414  # fixtures are used by their names
 from tests.web.chromium import browser as browser  # noqa: PLC0414
@@ -69,8 +70,8 @@ def test_what_is_exported_and_selected_is_what_is_shown(made: tuple[int, int], v
 def test_an_archived_campaign_finds_nothing_and_a_new_name_is_found_within_seconds(
     made: tuple[int, int], visitor: Visitor, ready: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engine.views.campaign_names.KEPT_S", 0.0)
-    monkeypatch.setattr(ready.campaign_names, "_kept", type(ready.campaign_names._kept)(0.0))
+    for kept in ("_kept", "_first"):
+        monkeypatch.setattr(ready.campaign_names, kept, Kept(0.0))
     assert found(visitor, "zwei") == ["Aurora"]
     ready.manage.archive_campaign(made[0] << 16 | 2, "test")
     assert found(visitor, "zwei") == []

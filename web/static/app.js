@@ -126,7 +126,7 @@
   let typing;
   form?.addEventListener("input", () => {
     clearTimeout(typing);
-    typing = setTimeout(applyFilter, 150);
+    typing = setTimeout(applyFilter, 80);
   });
   form?.addEventListener("submit", (event) => {
     event.preventDefault();
