@@ -83,7 +83,7 @@ MADE_WHOLE: Final = (
       "if number >= befores[brand_id]:", "if number >= days[brand_id]:",
       (VERIFY + "a_correction_of_yesterday_is_not_in_yesterdays_counter_after_a_rebuild_before_its_close",)),
     M("a rebuilt shard has no yesterday to close", "engine/flows/rebuild/contents.py",
-      "if number >= days[brand_id] - 1", "if number >= days[brand_id]",
+      "or ended.get(brand_id, 0) < number == days[brand_id] - 1", "",
       (VERIFY + "a_correction_of_yesterday_is_not_in_yesterdays_counter_after_a_rebuild_before_its_close",)),
     M("a correction of yesterday is in yesterday's rebuilt counter", "engine/flows/rebuild/contents.py",
       "micros - corrected.get((brand_id, campaign_id, on), 0)", "micros",
