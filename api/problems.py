@@ -23,6 +23,7 @@ from engine.errors import (
     NotReady,
     Overloaded,
     ServerAway,
+    ServerRefuses,
     Unavailable,
     UnreadableReply,
     WrongVersion,
@@ -123,17 +124,38 @@ def said_of(error: Exception) -> Said:
             return Said(404, sentence(error), {})
         case Conflict():
             return Said(409, sentence(error), {"field": error.field})
-        case Unavailable():
-            if isinstance(error, UnreadableReply):
-                LOG.error("a reply does not read: %s", error)
-            return Said(503, sentence(error), {"request_id": error.request_id or None})
-        case ServerAway() | NotReady() | Overloaded() | TooManyUnknown() | WrongVersion():
+        case Unavailable() | ServerAway() | ServerRefuses() | WrongVersion() | OperationalError() | redis.RedisError():
+            return _of_server(error)
+        case NotReady() | Overloaded() | TooManyUnknown():
             return Said(503, sentence(error), {})
         case BudgetError():
             return Said(409, sentence(error), {})
     number = secrets.token_hex(4)
     LOG.error("unexpected error %s", number, exc_info=error)
     return Said(500, f"An error of the engine, number {number} in its log. Nothing is known of the outcome.", {})
+
+
+def _of_server(error: Exception) -> Said:
+    """What a caller is told of a server that is away, hangs or refuses. Where it is and what it answered is in the log alone."""
+    match error:
+        case Unavailable():
+            LOG.log(logging.ERROR if isinstance(error, UnreadableReply) else logging.WARNING, "no answer: %s", error)
+            under = f" with request_id {error.request_id}" if error.request_id else ""
+            said = f"Redis did not answer in time, or takes nothing now: repeat it{under}, nothing is counted twice."
+            return Said(503, said, {"request_id": error.request_id or None})
+        case ServerAway():
+            LOG.warning("no answer: %s", error)
+            return Said(503, f"{error.part} does not answer. Try again in a moment.", {})
+        case OperationalError() if getattr(error.orig, "pgcode", None) in _TOO_SLOW:
+            return Said(503, "PostgreSQL is too slow: nothing was changed. Try again in a moment.", {})
+        case OperationalError():
+            LOG.error("PostgreSQL failed", exc_info=error)
+            return Said(503, "PostgreSQL failed. Try again in a moment.", {})
+        case redis.RedisError():
+            LOG.warning("Redis failed: %s", error)
+            return Said(503, "Redis does not answer. Try again in a moment.", {})
+    LOG.error("a server refuses: %s", error)
+    return Said(503, "A server of the engine refuses this; its log has the reason.", {})
 
 
 def _install_input(app: Flask) -> None:
@@ -165,24 +187,14 @@ def _install_input(app: Flask) -> None:
 
 
 def _install_servers(app: Flask) -> None:
-    """Servers that are away, hang or refuse."""
+    """Servers that are away, hang or refuse, and what the engine refuses itself."""
 
     @app.errorhandler(BudgetError)
-    def of_engine(error: BudgetError) -> Response:
+    @app.errorhandler(OperationalError)
+    @app.errorhandler(redis.RedisError)
+    def of_engine(error: Exception) -> Response:
         said = said_of(error)
         return problem(said.status, said.detail, **said.more)
-
-    @app.errorhandler(OperationalError)
-    def too_slow(error: OperationalError) -> Response:
-        if getattr(error.orig, "pgcode", None) not in _TOO_SLOW:
-            LOG.error("PostgreSQL failed", exc_info=error)
-            return problem(503, "PostgreSQL failed. Try again in a moment.")
-        return problem(503, "PostgreSQL is too slow: nothing was changed. Try again in a moment.")
-
-    @app.errorhandler(redis.RedisError)
-    def redis_away(error: redis.RedisError) -> Response:
-        LOG.warning("Redis failed: %s", error)
-        return problem(503, "Redis does not answer. Try again in a moment.")
 
 
 def of_validation(error: ValidationError) -> Response:

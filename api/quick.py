@@ -133,8 +133,8 @@ class Quick:
             )
         except Unavailable as error:
             if shares:
-                LOG.warning("a shared call has no answer: %s", error)
-                return _not_known(next_id())
+                # The id of a shared call is this process's own; by its event the spend counts once under any.
+                error.request_id = request_id = next_id()
             return _failed(error, request_id)
         except Exception as error:  # noqa: BLE001  # whatever it is, the spend was given away
             return _failed(error, request_id)
@@ -151,7 +151,8 @@ class Quick:
         try:
             results = await call(rows_of(asked.spends), request_id=request_id)
         except Unavailable as error:
-            return 503, body_of(503, f"{error}.", request_id=request_id, results=known_results(error))
+            said = said_of(error)
+            return said.status, body_of(said.status, said.detail, **said.more, results=known_results(error))
         except Exception as error:  # noqa: BLE001  # as above
             return _failed(error, request_id)
         if none_is_ready(results):
@@ -230,11 +231,6 @@ def _failed(error: Exception, request_id: str | None) -> _Told:
     said = said_of(error)
     more = {"request_id": request_id, **said.more} if said.status == 503 else said.more
     return said.status, body_of(said.status, said.detail, **more)
-
-
-def _not_known(request_id: str) -> _Told:
-    said = f"Redis did not answer in time: repeat with request_id {request_id}, nothing is counted twice."
-    return 503, body_of(503, said, request_id=request_id)
 
 
 def _headers(status: int, text: bytes, name: str) -> list[tuple[bytes, bytes]]:

@@ -13,7 +13,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from api import access
-from api.problems import problem
+from api.problems import problem, said_of
 from api.reading import Answer, Body, KeyHeader, Path, reads
 from api.results import answer, of_hold, of_refund, of_spend, of_spends
 from api.routes import routes
@@ -197,7 +197,8 @@ def spends(body: SpendsIn, header: KeyHeader) -> Response:
     try:
         results = call(rows_of(body.spends), request_id=request_id)
     except Unavailable as error:
-        return problem(503, f"{error}.", request_id=request_id, results=known_results(error))
+        said = said_of(error)
+        return problem(said.status, said.detail, **said.more, results=known_results(error))
     if none_is_ready(results):
         return _not_ready(results[0], request_id)
     return Response(text_of_batch(request_id, results), content_type="application/json")

@@ -102,6 +102,7 @@ class Unavailable(BudgetError):
     """The call's deadline passed without a complete reply. Repeating it with `request_id` is safe: nothing is counted
     twice.
 
+    request_id: of spends; for a hold its `hold_id`, for a refund its event id, empty where nothing would count.
     `answers` has one entry a spend: its SpendResult where the reply arrived, else None.
     """
 
@@ -129,6 +130,10 @@ class WrongVersion(BudgetError):
     """Redis has another layout than this program, or the installed redis-py is not supported: upgrade the older of
     the two.
     """
+
+
+class ServerRefuses(BudgetError):
+    """A server's answer that no caller can mend; the message names the server and is for who runs it."""
 
 
 class NotReady(BudgetError):

@@ -112,20 +112,24 @@ AnswerT = TypeVar("AnswerT", bound=Answered)
 
 
 class Asked(Generic[AnswerT]):
-    """A checked call of a bidder: the script call, its name in messages, and how its reply is read."""
+    """A checked call of a bidder: the script call, the id under which it is repeated, its name in messages, and how
+    its reply is read.
+    """
 
-    __slots__ = ("call", "campaign_id", "read", "what")
+    __slots__ = ("call", "campaign_id", "own_id", "read", "what")
 
-    def __init__(self, campaign_id: int, call: Call, what: str, read: Callable[[Reply], AnswerT]) -> None:
+    def __init__(self, campaign_id: int, call: Call, own_id: str, what: str, read: Callable[[Reply], AnswerT]) -> None:
+        """own_id: of the hold or the event. A call without a reply names it, as one of a spend names its request."""
         self.campaign_id = campaign_id
         self.call = call
+        self.own_id = own_id
         self.what = what
         self.read = read
 
     def unavailable(self, failure: NoAnswer) -> Unavailable:
         """The error without a reply, or without a readable one."""
         kind = UnreadableReply if isinstance(failure, Unreadable) else Unavailable
-        return kind(f"{self.what} is not known: {failure.why}; repeat it, nothing is counted twice", "")
+        return kind(f"{self.what} is not known: {failure.why}; repeat it, nothing is counted twice", self.own_id)
 
     def answer(self, reply: Reply) -> AnswerT:
         """The result in a reply. Raises UnreadableReply, and what `head` raises."""
@@ -134,7 +138,9 @@ class Asked(Generic[AnswerT]):
         except BudgetError:
             raise
         except Exception as error:
-            raise unreadable(self.what, error) from error
+            failure = unreadable(self.what, error)
+            failure.request_id = self.own_id
+            raise failure from error
 
 
 def asks_reserve(
@@ -198,7 +204,7 @@ def asks_refund(
         reasons, brand = reasons_of(masks.get(campaign_id, 0)), figures.get(campaign_id >> 16)
         return RefundResult(campaign_id, _REFUNDS[code[0]], reasons, brand, WHY.get(code, ""))
 
-    return Asked(campaign_id, call, f"refund of {event_id}", read)
+    return Asked(campaign_id, call, event_id, f"refund of {event_id}", read)
 
 
 def _asks_hold(campaign_id: int, name: str, operation: str, wanted: str) -> Asked[HoldResult]:
@@ -223,7 +229,8 @@ def _asks_hold(campaign_id: int, name: str, operation: str, wanted: str) -> Aske
         result.wanted = wanted
         return result
 
-    return Asked(campaign_id, Call(script("holds"), (*keys.fixed, *plan), (LAYOUT, operation)), f"hold {hold_id}", read)
+    call = Call(script("holds"), (*keys.fixed, *plan), (LAYOUT, operation))
+    return Asked(campaign_id, call, hold_id, f"hold {hold_id}", read)
 
 
 class HoldCalls:

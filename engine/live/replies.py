@@ -14,7 +14,7 @@ from engine.domain.ids import brand_of
 from engine.domain.money import to_decimal
 from engine.domain.pass_rate import WHOLE
 from engine.domain.periods import at_ms
-from engine.errors import BudgetError, InvalidInput, Unavailable, UnreadableReply, WrongVersion, shown
+from engine.errors import InvalidInput, ServerRefuses, Unavailable, UnreadableReply, WrongVersion, shown
 from engine.live.figures import WITH_STARTS, Figures, figures_in
 from engine.live.packed import each_of
 from engine.live.scripts import LAYOUT
@@ -195,7 +195,7 @@ def head(reply: Reply) -> str:
             f"Redis refused {reply[2].decode()} of spend {reply[1]}: nothing was written", reply[2].decode()
         )
     if word == "foreign":
-        raise BudgetError(
+        raise ServerRefuses(
             f"Redis is marked by another instance ({reply[1].decode()}): check REDIS_URL and DATABASE_URL belong together"
         )
     return word

@@ -35,11 +35,11 @@ class Told(NamedTuple):
 class Loop:
     """The API behind its door, on an event loop of its own. taken: how many requests the loop answered itself."""
 
-    def __init__(self, system: System, app: OpenAPI) -> None:
+    def __init__(self, system: System, app: OpenAPI, timeout_ms: int = int(PATIENCE_S * 1000)) -> None:
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever)
         self._thread.start()
-        self.client = AsyncBudgetClient.from_url(system.settings.redis_url, int(PATIENCE_S * 1000), MOST_WAITING)
+        self.client = AsyncBudgetClient.from_url(system.settings.redis_url, timeout_ms, MOST_WAITING)
         self.quick = Quick(self.client, app.extensions[guard.KNOWN], app.extensions[rates.KEY])
         self.door = ApiDoor(app.wsgi_app, self.quick)
         known(app)._by_itself = True  # as where it is served: a thread refreshes them

@@ -13,6 +13,8 @@ SUMS: Final = (
 )
 PROXIES: Final = "tests/web/test_proxies.py::test_"
 THROTTLE: Final = "tests/web/test_throttle.py::test_"
+REFUSING: Final = "tests/faults/test_fault_06_refusing_redis.py::test_fault_06_each_call_of_a_client_to_a_redis_that_refuses_names_what_to_repeat_and_the_repeat_counts_once"
+REFUSING_API: Final = "tests/faults/test_fault_06_refusing_api.py::test_"
 GATE: Final = "tests/test_rq_gate.py::test_"
 
 # fmt: off
@@ -53,5 +55,17 @@ HOSTILE: Final = (
     M("a job that does not read is begun again and again", "engine/doorbell.py",
       "if not sum(drop_unreadable(queue.connection, queue.name) for queue in queues):", "if True:",
       (GATE + "jobs_with_fields_that_do_not_read_are_set_aside_and_the_worker_goes_on_to_ours",)),
+    M("a deadline that passes between two tries is the last that counts", "engine/client/aio/lanes.py",
+      "deadline counts.\n            self.limit = None", "deadline counts.\n            pass",
+      (f"{REFUSING}[READONLY-asyncio]",)),
+    M("a hold without a reply does not name itself", "engine/client/holds.py",
+      "nothing is counted twice\", self.own_id)", "nothing is counted twice\", \"\")",
+      (f"{REFUSING}[NOREPLICAS-sync]",)),
+    M("whoever sends spends over HTTP learns where Redis is", "api/problems.py",
+      "            return Said(503, said, {\"request_id\"", "            return Said(503, str(error), {\"request_id\"",
+      (REFUSING_API + "fault_06_a_503_over_http_names_what_to_repeat_and_no_server_and_the_repeat_counts_once[NOREPLICAS-thread]",)),
+    M("whoever reads over HTTP learns where PostgreSQL is", "api/problems.py",
+      "return Said(503, f\"{error.part} does not answer. Try again in a moment.\", {})", "return Said(503, str(error), {})",
+      (REFUSING_API + "who_asks_over_http_does_not_learn_where_a_server_is_that_is_down[postgres]",)),
 )
 # fmt: on

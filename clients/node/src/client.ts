@@ -287,14 +287,21 @@ export class BudgetClient {
     } catch (error) {
       if (error instanceof NoAnswer) {
         const Kind = error.unreadable ? UnreadableReply : Unavailable;
-        throw new Kind(`${asked.what} is not known: ${error.why}; repeat it, nothing is counted twice`, "");
+        throw new Kind(`${asked.what} is not known: ${error.why}; repeat it, nothing is counted twice`, asked.ownId);
       }
       throw error;
     }
     try {
       return asked.read(reply);
     } catch (error) {
-      throw error instanceof BudgetError ? error : this.#failed(error, asked.what, "", [], false);
+      if (error instanceof BudgetError) {
+        throw error;
+      }
+      const why = error instanceof Error ? error.message : shown(error);
+      throw new UnreadableReply(
+        `the answer to ${asked.what} cannot be read (${why}); it may have been counted: repeat it, nothing is counted twice`,
+        asked.ownId,
+      );
     }
   }
 

@@ -64,7 +64,8 @@ export class Overloaded extends BudgetError {}
 
 /**
  * The call's deadline passed without a complete reply. Repeating it with `requestId` is safe: nothing is counted twice.
- * `answers` has one entry a spend: its result where the reply arrived, else null.
+ * `requestId` of a hold is its `holdId`, of a refund its event id. `answers` has one entry a spend: its result where the
+ * reply arrived, else null.
  */
 export class Unavailable extends BudgetError {
   constructor(

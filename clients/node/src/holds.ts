@@ -111,6 +111,8 @@ export class RefundResult extends Answered {
 /** A checked call, its name in messages, and how its reply is read. */
 export interface Asked<Result> {
   readonly call: Call;
+  /** The id of the hold or the event: the same call with it counts once. */
+  readonly ownId: string;
   readonly what: string;
   read(reply: Reply): Result;
 }
@@ -178,7 +180,7 @@ export function asksRefund(asked: Refund): Asked<RefundResult> {
     const [figures, masks] = readFigures(reply);
     return new RefundResult(id, outcome, reasonsOf(masks.get(id) ?? 0), figures.get(brand), WHY[code] ?? "");
   };
-  return { call, what: `refund of ${event}`, read };
+  return { call, ownId: event, what: `refund of ${event}`, read };
 }
 
 function asksHold(id: number, name: string, operation: string, wanted: HoldOutcome): Asked<HoldResult> {
@@ -201,7 +203,8 @@ function asksHold(id: number, name: string, operation: string, wanted: HoldOutco
     }
     return new HoldResult(id, outcome, reasonsOf(masks.get(id) ?? 0), figures.get(brand), "", holdId, mark, wanted);
   };
-  return { call: { script: script("holds"), keys, args: [LAYOUT, operation] }, what: `hold ${holdId}`, read };
+  const call = { script: script("holds"), keys, args: [LAYOUT, operation] };
+  return { call, ownId: holdId, what: `hold ${holdId}`, read };
 }
 
 function ttlMs(ttl: unknown = 60): number {

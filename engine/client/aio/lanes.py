@@ -18,7 +18,17 @@ from engine.errors import BudgetError, shown
 from engine.live.transport.aio import AsyncAddress, AsyncConnection
 from engine.live.transport.held import confirmed, wait_command, waits
 from engine.live.transport.loading import is_refused
-from engine.live.transport.pool import NoAnswer, Reply, Unreadable, is_of_the_server, named, one_line, translated
+from engine.live.transport.pool import (
+    RECENT_S,
+    NoAnswer,
+    Reply,
+    Unreadable,
+    is_of_the_server,
+    is_timeout,
+    named,
+    one_line,
+    translated,
+)
 
 PAUSE_S: Final = 0.005
 
@@ -61,6 +71,8 @@ class Lane:
         """Of the present round trip: it has none until no caller awaits it any more."""
         self.why = f"Redis at {self.where} does not answer in time"
         """Why there is no reply yet."""
+        self._told_s = -RECENT_S
+        """When the server last said so itself, by the loop's clock. Who was in the queue then is told the same."""
 
     def add(self, loop: asyncio.AbstractEventLoop, pending: PendingRequest) -> None:
         """Enqueues a request."""
@@ -87,7 +99,7 @@ class Lane:
                     await self._wake.wait()
                 self.flight, self.queue = self.queue, []
                 self._owner.taken(self.flight)
-                self.why = f"Redis at {self.where} does not answer in time"
+                self._silent()
                 while self.flight:
                     await self._attempt()
                     left = [pending for pending in self.flight if not pending.answered and pending.wanted()]
@@ -109,6 +121,40 @@ class Lane:
     async def _attempt(self) -> None:
         """One round trip of all requests in flight."""
         try:
+            await self._round_trip()
+        except (exceptions.AuthenticationError, exceptions.AuthorizationError) as error:
+            self.drop()
+            for pending in self.flight:
+                self._owner.fail(pending, NoAnswer(f"Redis at {self.where} refuses the login: {error}", []))
+        except exceptions.ResponseError as error:
+            self.drop()
+            if is_of_the_server(error):  # a new connection may reach the new primary
+                self._says(str(translated(error, self.where, [])))
+                await self._lost()
+                return
+            # From the login.
+            for pending in self.flight:
+                self._owner.fail(pending, translated(error, self.where, []))
+        except Exception as error:  # noqa: BLE001  # a lost connection, or the event loop's own error about one: it is tried again
+            self.drop()
+            if is_timeout(error):
+                self._silent()
+            else:
+                said = one_line(error) if isinstance(error, exceptions.RedisError | OSError) else named(error)
+                self._says(f"Redis at {self.where} does not answer: {said}")
+            await self._lost()
+
+    def _silent(self) -> None:
+        """The server says nothing: what it said shortly before tells more."""
+        if asyncio.get_running_loop().time() - self._told_s > RECENT_S:
+            self.why = f"Redis at {self.where} does not answer in time"
+
+    def _says(self, why: str) -> None:
+        """Why the server takes nothing now."""
+        self.why, self._told_s = why, asyncio.get_running_loop().time()
+
+    async def _round_trip(self) -> None:
+        try:
             async with asyncio.timeout(None) as self.limit:
                 link = self._link
                 if link is None:
@@ -117,25 +163,8 @@ class Lane:
                 # them was sent.
                 self.flight = [pending for pending in self.flight if pending.seal()]
                 await self._exchange(link, self.flight)
-        except (exceptions.AuthenticationError, exceptions.AuthorizationError) as error:
-            self.drop()
-            for pending in self.flight:
-                self._owner.fail(pending, NoAnswer(f"Redis at {self.where} refuses the login: {error}", []))
-        except exceptions.ResponseError as error:
-            self.drop()
-            if is_of_the_server(error):  # a new connection may reach the new primary
-                self.why = str(translated(error, self.where, []))
-                await self._lost()
-                return
-            # From the login.
-            for pending in self.flight:
-                self._owner.fail(pending, translated(error, self.where, []))
-        except Exception as error:  # noqa: BLE001  # a lost connection, or the event loop's own error about one: it is tried again
-            self.drop()
-            said = one_line(error) if isinstance(error, exceptions.RedisError | OSError) else named(error)
-            self.why = f"Redis at {self.where} does not answer: {said}"
-            await self._lost()
         finally:
+            # Not later: `expire` ends it, and one that has ended raises there, after which no caller's deadline counts.
             self.limit = None
 
     async def _connect(self) -> AsyncConnection:

@@ -115,7 +115,8 @@ class NodeLane(Lane):
             self.why = f"the shard is moving to {error.host}:{error.port}"
             self._asked[pending] = Place(error.host or self.place.host, int(error.port))
         elif passes(error):
-            self.why, self._pause = str(translated(error, str(self.place), [])), True
+            self._says(str(translated(error, str(self.place), [])))
+            self._pause = True
             self._down = self._down or isinstance(error, exceptions.ClusterDownError)
         else:
             super()._refused(pending, error)

@@ -18,7 +18,7 @@ from typing import Any, Final
 import redis
 from redis import exceptions
 
-from engine.errors import BudgetError, WrongVersion, shown
+from engine.errors import ServerRefuses, WrongVersion, shown
 from engine.live.scripts import Script
 from engine.live.transport.busy_poll import MOST_US, BusyPoll
 from engine.live.transport.connection import Address, Connection, arguments, remaining, words
@@ -29,6 +29,8 @@ Arg = str | bytes
 
 _FORGETS: Final = "it forgets scripts as soon as they are loaded"
 _PAUSE_S: Final = 0.005
+RECENT_S: Final = 0.5
+"""The end of the time cuts the last attempt off: what a server said within these seconds before tells more."""
 TURN: Final = 3
 """Calls in one pipeline window; two windows are in flight at a time. Redis serves one connection until its buffer is
 empty. If a batch sent all its calls at once, other clients would wait for the whole batch.
@@ -143,7 +145,7 @@ class ConnectionPool:
         self, calls: Sequence[Call], timeout_s: float, began: float, away_after_s: float | None = None
     ) -> list[Reply]:
         """The replies to calls that began at a monotonic second; retries until the time is over."""
-        deadline = began + timeout_s
+        deadline, told_s = began + timeout_s, 0.0
         replies: list[Reply | None] = [None] * len(calls)
         why, silent = "no time was left", False
         while True:
@@ -157,10 +159,10 @@ class ConnectionPool:
             except exceptions.ResponseError as error:
                 if not passes(error):
                     raise translated(error, self.where, replies) from None
-                why = str(translated(error, self.where, replies))
+                why, silent, told_s = str(translated(error, self.where, replies)), False, time.monotonic()
             except (exceptions.RedisError, OSError) as error:
-                why = f"Redis at {self.where} does not answer: {one_line(error)}"
-                silent = is_timeout(error)
+                if not is_timeout(error) or time.monotonic() - told_s > RECENT_S:
+                    why, silent = f"Redis at {self.where} does not answer: {one_line(error)}", is_timeout(error)
                 if away_after_s is not None and not silent:
                     deadline = min(deadline, began + max(away_after_s, time.monotonic() - began))
             except NoAnswer:
@@ -254,7 +256,7 @@ class ConnectionPool:
     def _receive(
         self, link: Connection, replies: list[Reply | None], turn: Iterable[int], deadline: float
     ) -> list[int]:
-        """Stores the replies; returns the calls whose script Redis does not have. Raises Redis' first error, after all."""
+        """Stores the replies; returns the calls whose script Redis does not have. Raises Redis' first error."""
         missing: list[int] = []
         failure: exceptions.ResponseError | None = None
         strange: object = None
@@ -351,8 +353,6 @@ def is_timeout(error: BaseException) -> bool:
 
 _PASSES: Final = ("BUSY", "LOADING", "MASTERDOWN", "NOREPLICAS", "MISCONF", "TRYAGAIN", "CLUSTERDOWN")
 """The beginnings of Redis' errors that do not depend on the call: nothing was written, and a retry may succeed."""
-
-
 _LEAVE: Final = ("READONLY", "MASTERDOWN", "LOADING")
 
 
@@ -397,4 +397,4 @@ def translated(error: exceptions.ResponseError, where: str, replies: list[Reply 
         return WrongVersion(
             f"the server at {where} runs no scripts: a Sentinel is named redis+sentinel://{where}/master-name/0"
         )
-    return BudgetError(f"Redis at {where} refused a script: {text}")
+    return ServerRefuses(f"Redis at {where} refused a script: {text}")

@@ -20,6 +20,7 @@ from engine.live.transport.busy_poll import MOST_US
 from engine.live.transport.held import HoldingNodePool, HoldingPool
 from engine.live.transport.node import CONNECT_S, NodeConnection, NodeExchange, NodePool
 from engine.live.transport.pool import (
+    RECENT_S,
     Call,
     ConnectionPool,
     NoAnswer,
@@ -84,6 +85,8 @@ class _Batch:
         self.asking: dict[int, Place] = {}
         """Calls that are sent once to another node than the map's: their slot is on its way there."""
         self.why = "no time was left"
+        self.told_s: dict[Place, float] = {}
+        """When each node last said why not, in monotonic seconds."""
         self.silent = False
         self.failure: Exception | None = None
         """What no repeat mends."""
@@ -106,9 +109,10 @@ class _Batch:
         place = pool.place
         if not is_timeout(error):
             pool.close()  # its other connections ended with this one
-        self.why = f"Redis at {place} does not answer: {one_line(error)}"
-        self.silent = is_timeout(error)
-        self.refused = self.refused or not self.silent
+        if not is_timeout(error) or time.monotonic() - self.told_s.get(place, 0.0) > RECENT_S:
+            self.why = f"Redis at {place} does not answer: {one_line(error)}"
+            self.silent = is_timeout(error)
+        self.refused = self.refused or not is_timeout(error)
         self.blamed, self.refresh, self.pause = place, True, True
 
 
@@ -315,7 +319,7 @@ class RoutedPool:
             if not passes(reply):
                 batch.failure = batch.failure or said
                 return
-            batch.why, batch.pause = str(said), True
+            batch.why, batch.told_s[place], batch.pause = str(said), time.monotonic(), True
             if is_of_the_server(reply):
                 batch.blamed, batch.refresh = place, True
             elif isinstance(reply, exceptions.ClusterDownError):
