@@ -153,7 +153,9 @@ def test_who_sees_one_brand_of_an_operation_sees_its_rows_and_no_others(place: P
 def test_what_a_person_did_in_brands_out_of_sight_is_in_no_feed_by_his_name(place: Place) -> None:  # noqa: F811
     operations, manage = place.system.operations, place.system.manage
     for brand, budget in ((place.mine, "6"), (place.other, "7")):
-        operations.begin(operations.preview(wanted_of("budget", change=f"set:{budget}"), [brand], [], "anna").id, "anna")
+        operations.begin(
+            operations.preview(wanted_of("budget", change=f"set:{budget}"), [brand], [], "anna").id, "anna"
+        )
     manage.pause_campaign(place.my_campaign, "anna")
     manage.resume_campaign(place.other_campaign, "anna")
     notes.add(place.system.db, "brand", place.other, "anna", SECRET)
