@@ -68,13 +68,15 @@ class Web:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
+        self.cookie = ""
+        """Of whoever is logged in."""
         own.processes.environment = {**own.environment, "BUDGET_WEB_PORT": str(self.port), **settings}
         self.process = own.processes.start("web")
         until(lambda: self.get("/healthz").status == 200, 60, lambda: self.process.said)
         until(lambda: self.states().get("postgresql") == "ok" and self.states().get("redis") == "ok", 30)
 
     def get(self, path: str) -> Answer:
-        return self._ask("GET", path, None, {})
+        return self._ask("GET", path, None, {"Cookie": self.cookie} if self.cookie else {})
 
     def post(self, path: str, form: Form, **fields: str) -> Answer:
         """Sends a form that was opened before, as its browser does."""
@@ -98,7 +100,7 @@ class Web:
         try:
             line.request(method, path, body, headers)
             answer = line.getresponse()
-            cookie = (answer.getheader("Set-Cookie") or "").partition(";")[0]
+            cookie = "; ".join(each.partition(";")[0] for each in answer.headers.get_all("Set-Cookie") or [])
             return Answer(answer.status, answer.read().decode(), time.monotonic() - began, cookie)
         except OSError as error:
             return Answer(0, str(error), time.monotonic() - began)
