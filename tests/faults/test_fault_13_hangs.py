@@ -69,7 +69,6 @@ class Web:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self.cookie = ""
-        """Of whoever is logged in."""
         own.processes.environment = {**own.environment, "BUDGET_WEB_PORT": str(self.port), **settings}
         self.process = own.processes.start("web")
         until(lambda: self.get("/healthz").status == 200, 60, lambda: self.process.said)
@@ -157,10 +156,6 @@ def viewers(web: Web, path: str = "/live") -> Iterator[list[Answer]]:
             one.join()
 
 
-def _ms(seconds: float) -> str:
-    return f"{seconds * 1000:.0f} ms"
-
-
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Own]:
     """One set of servers for all of these: each is well again after its test."""
@@ -212,8 +207,8 @@ def test_ten_viewers_of_a_frozen_server_see_which_one_it_is_and_nobody_takes_the
     figures(
         Figures(
             len(alive) + len(answers) + len(seen),
-            more=f"/healthz median {_ms(median(a.took_s for a in alive))}, slowest {_ms(max(a.took_s for a in alive))};"
-            f" /readyz {_ms(ready.took_s)}; slowest page {_ms(slowest)}, {_ms(well_s)} while nothing hung",
+            more=f"/healthz median {1000 * median(a.took_s for a in alive):.0f} ms, slowest {1000 * max(a.took_s for a in alive):.0f} ms;"
+            f" /readyz {1000 * ready.took_s:.0f} ms; slowest page {1000 * slowest:.0f} ms, {1000 * well_s:.0f} ms while nothing hung",
         )
     )
     assert {answer.status for answer in alive} == {200}
@@ -302,7 +297,7 @@ def test_every_command_names_the_frozen_server_within_three_seconds_and_ends(
         goes_on = which == "hot" and words.split()[0] in ("brand", "campaign")
         assert said.status == (0 if goes_on else 1), (words, said)
     slowest = max(found, key=lambda words: found[words].took_s)
-    figures(Figures(len(found), more=f"slowest: {slowest}, {_ms(found[slowest].took_s)}"))
+    figures(Figures(len(found), more=f"slowest: {slowest}, {1000 * found[slowest].took_s:.0f} ms"))
     assert found[slowest].took_s < LIMIT_S + min(well_s, 1), found[slowest]
     assert ran("brand list").status == 0
     own.system.persister.drain_all()  # what was spent here is no other test's
