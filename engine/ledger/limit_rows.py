@@ -12,8 +12,9 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, text
 
+from engine.domain.budget import BudgetKind
 from engine.domain.limit_changes import PERIODS, LimitChange, Period, Turn, check, every_turn, steps, told
-from engine.domain.money import format_optional
+from engine.domain.money import format_optional, parse_budget
 from engine.domain.periods import at_ms, ms_of
 from engine.errors import Conflict
 from engine.ledger import changes
@@ -115,16 +116,24 @@ def compiled(plan: Sequence[Any]) -> list[str]:
     return [step.compiled for step in plan]
 
 
-def at_end(connection: Connection, brand_ids: Sequence[int], field: str, end: datetime) -> dict[int, str | None]:
-    """{brand: its budget before the first change at an instant or later}, as the audit trail has it; only brands that have such a change."""
+def at_end(
+    connection: Connection, brands: Sequence[BrandRecord], kind: BudgetKind, end: datetime
+) -> dict[int, int | None]:
+    """{brand: its limit just before an instant}, by the audit trail and the scheduled changes that are not taken over yet."""
     found = connection.execute(
         text(
             "SELECT DISTINCT ON (entity_id) entity_id, old FROM catalog_change WHERE entity = 'brand' AND field = :field"
             " AND entity_id = ANY(CAST(:ids AS bigint[])) AND at >= :end ORDER BY entity_id, at, id"
         ),
-        {"field": field, "ids": list(brand_ids), "end": end},
+        {"field": kind.cause, "ids": [brand.id for brand in brands], "end": end},
     )
-    return {row.entity_id: row.old for row in found}
+    limits = {brand.id: kind.limit_of(brand) for brand in brands}
+    limits |= {row.entity_id: parse_budget(row.old) for row in found}
+    for brand in brands:
+        for step in brand.steps:
+            if step.at_ms < ms_of(end):
+                limits[brand.id] = step.daily if kind.period == "day" else step.monthly
+    return limits
 
 
 def _take_over(connection: Connection, entity: Entity, owner_id: int, turn: Turn) -> None:

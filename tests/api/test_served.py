@@ -9,7 +9,6 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,22 +18,18 @@ import pytest
 from engine.ledger import tokens
 from engine.wiring import System
 from tests.patience import PATIENCE_S
+from tests.prepared import Prepared
 from tests.web.conftest import brand_with
 from tests.web.test_serve import free_port, wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
-Served = tuple[subprocess.Popen[bytes], int]
+Served = tuple[Prepared, int]
 
 
 @pytest.fixture
-def served(ready: System, environment: dict[str, str]) -> Iterator[Served]:
+def served(ready: System, environment: dict[str, str], tmp_path: Path) -> Iterator[Served]:
     port = free_port()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "engine", "api"],
-        env={**os.environ, **environment, "BUDGET_API_PORT": str(port)},
-        stdout=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    process = Prepared(["api"], {**os.environ, **environment, "BUDGET_API_PORT": str(port)}, ROOT, tmp_path / "api.log")
     try:
         wait_for(port, 200)
         yield process, port

@@ -70,6 +70,7 @@ def test_the_node_client_counts_each_spend_once_and_answers_as_the_golden_vector
     assert passes(node_folder, "golden", "spends", "holds", BUDGET_TEST_REDIS_URL=hot_url) >= 75
 
 
+@pytest.mark.long
 def test_a_wire_cut_at_every_byte_of_a_call_or_its_reply_counts_each_spend_once(
     node_folder: Path, hot_redis: redis.Redis, hot_url: str
 ) -> None:

@@ -66,6 +66,7 @@ def taken_over(sentinel: Watched, heir: Node) -> None:
     until(lambda: heir.role() == "master" and sentinel.primary is heir, 60)
 
 
+@pytest.mark.long
 def test_a_failover_by_hand_loses_no_spend_of_a_node_bidder(node_folder: Path, sentinel: Watched) -> None:
     accounted(node_folder, sentinel, "failover by hand", sentinel.fail_over)
 
@@ -80,6 +81,7 @@ def test_a_primary_dies_and_a_node_bidder_goes_on_with_its_heir(node_folder: Pat
     accounted(node_folder, sentinel, "kill -9", fault)
 
 
+@pytest.mark.long
 def test_a_primary_freezes_and_wakes_and_a_node_bidder_stays_with_its_heir(
     node_folder: Path, sentinel: Watched
 ) -> None:

@@ -70,6 +70,7 @@ def test_balance_is_for_clusters(hot_url: str) -> None:
         Placer(hot_url)
 
 
+@pytest.mark.long
 def test_an_embedded_cluster_keeps_its_data_and_its_size(tmp_path: Path) -> None:
     servers = EmbeddedServers(tmp_path / "data", nodes=3)
     try:

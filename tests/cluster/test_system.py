@@ -72,6 +72,7 @@ def failed_checks(system: System) -> dict[str, list[str]]:
     return {check.id: check.findings for check in system.verifier.verify() if check.findings}
 
 
+@pytest.mark.long
 def test_every_job_and_view_works_on_a_cluster_over_a_failover(cluster: Cluster, whole: System) -> None:
     acknowledged = spend(whole, "first")
     whole.persister.drain_all()

@@ -10,6 +10,8 @@ from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import NamedTuple
 
+import pytest
+
 from engine.domain.ids import SHARDS, shard_of
 from engine.domain.periods import day_of, month_of
 from engine.errors import BudgetError
@@ -146,6 +148,7 @@ def at_work(system: System) -> Iterator[DrainStats]:
     assert failures == []
 
 
+@pytest.mark.long
 def test_an_odd_value_in_any_field_opens_no_budget_and_its_shard_heals_by_itself_while_others_spend(
     ready: System,
 ) -> None:

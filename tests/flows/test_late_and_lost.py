@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from engine.client.sync import Spend
 from engine.domain.budget import OwnLimits
 from engine.domain.ids import SHARDS
@@ -49,6 +51,7 @@ def test_holds_of_yesterday_and_late_spends_survive_a_loss_of_all_and_the_day_cl
     assert not found(system)
 
 
+@pytest.mark.long
 def test_three_hundred_paced_campaigns_are_published_rebuilt_and_spend(clock: System) -> None:
     at(clock, MIDNIGHT - 12 * HOUR_MS)
     brand_id, _ = brand_with_campaigns(clock)

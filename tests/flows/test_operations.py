@@ -231,6 +231,7 @@ def test_two_processes_that_apply_one_operation_change_each_row_once(ready: Syst
     assert len(trail(ready, made.id)) == 120
 
 
+@pytest.mark.long
 def test_a_worker_killed_in_the_middle_leaves_the_rest_to_the_next_and_nothing_is_applied_twice(
     ready: System, environment: dict[str, str]
 ) -> None:

@@ -10,14 +10,14 @@ import pytest
 
 from engine.client.sync import Spend
 from engine.domain.ids import shard_of
-from engine.domain.periods import ms_of
+from engine.domain.periods import day_of, ms_of
 from engine.errors import BudgetError
 from engine.flows.rebuild import fork, salvage
 from engine.live.keys import keys_of_brand, shard_keys
 from engine.live.scripts import script
 from engine.live.transport.pool import Call
 from engine.wiring import System
-from tests.flows.conftest import at
+from tests.flows.conftest import at, born_on_the_moved_clock
 from tests.flows.test_persist import brand_with_campaigns, rows
 from tests.flows.test_verify import failed
 
@@ -267,7 +267,8 @@ def test_no_mark_is_written_over_an_entry_that_is_not_persisted(ready: System) -
 
 
 def test_a_rebuilt_shards_time_goes_on_from_its_last_entry(clock: System) -> None:
-    now = ms_of(datetime(2030, 5, 5, 12, tzinfo=UTC))
+    # Not at a minute's begin, from which on a rebuilt shard goes on in any case.
+    now = ms_of(datetime(2030, 5, 5, 12, tzinfo=UTC)) + 700
     at(clock, now)
     brand_id, (campaign,) = brand_with_campaigns(clock)
     clock.client.record_spend(campaign, "1")
@@ -276,6 +277,26 @@ def test_a_rebuilt_shards_time_goes_on_from_its_last_entry(clock: System) -> Non
     at(clock, now - 500)
     clock.rebuilder.rebuild_missing()
     assert clock.live.read_shard(shard_of(brand_id)).now_ms >= now
+
+
+def test_a_rebuild_brings_back_no_counter_of_a_closed_day_which_no_close_would_remove_again(clock: System) -> None:
+    now = ms_of(datetime(2037, 5, 5, 23, tzinfo=UTC))
+    at(clock, now)
+    brand_id, (campaign,) = brand_with_campaigns(clock)
+    born_on_the_moved_clock(clock)
+    clock.client.record_spend(campaign, "1")
+    clock.persister.drain_all()
+    keys = keys_of_brand(brand_id)
+    for closed in (False, True):
+        at(clock, now + 2 * 60 * 60_000)
+        clock.persister.drain_all()
+        if closed:
+            assert clock.closer.close_ended().days
+        clock.rebuilder.rebuild([shard_of(brand_id)])
+        found = [
+            clock.hot_redis.hget(key, f"d:{day_of(now)}") for key in (keys.brand(brand_id), keys.campaign(campaign))
+        ]
+        assert found == ([None, None] if closed else [b"1000000"] * 2)
 
 
 def test_a_rebuild_remembers_win_notices_for_their_own_window(clock: System) -> None:

@@ -72,7 +72,7 @@ def test_a_real_log_at_its_own_instants_is_paced_try_by_try_as_the_model_says(cl
 
 
 @pytest.mark.skipif(not IPINYOU.exists(), reason="the iPinYou sample is not part of the product")
-@pytest.mark.parametrize("mode", ["ahead", "traffic"])
+@pytest.mark.parametrize("mode", ["ahead", pytest.param("traffic", marks=pytest.mark.long)])
 def test_a_real_log_at_its_own_instants_is_spent_along_its_plan(clock: System, mode: str) -> None:
     found = replayed(clock, IPINYOU, mode, clock.live.now_ms() // DAY_MS + 1)
     assert found.alike == found.course.tries > LINES

@@ -87,6 +87,7 @@ def test_each_brand_s_day_ends_and_closes_at_its_own_midnight(clock: System) -> 
     assert problems(clock) == {}
 
 
+@pytest.mark.long
 def test_a_shard_s_day_is_closed_once_it_has_ended_for_its_last_brand(clock: System) -> None:
     at(clock, instant("2037-06-10T12:00"))
     ids = {}

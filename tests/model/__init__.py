@@ -1,6 +1,7 @@
 """The rules as pure Python: a model of one installation that answers as Redis must.
 
-Read it in this order: `plan` (budgets and causes), `spends`, `holds`, `refunds`, `publishing`, `decisions`, then `memory`, `journal` and `rebuilding`.
+Read it in this order: `plan` (budgets and causes), `spends`, `holds`, `refunds`, `publishing`, `decisions`, then `memory`, `journal`, `closing` and
+`rebuilding`.
 """
 
 from tests.model.answers import Answer, Figures

@@ -1,6 +1,6 @@
 """Refunds as the log decides them: what PostgreSQL knows of each, for good, and what becomes of those that wait.
 
-It leaves out the day on which a brand began, rows that were dropped, and the quarantine.
+It leaves out rows that were dropped, and the quarantine.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from engine.domain.ids import brand_of
+from engine.domain.periods import day_of
 from tests.model.journal import Asked, Entry
 from tests.model.refunds import give_back, too_small
 from tests.model.shard import Refunded, Shard, event_name, refund_name
@@ -40,11 +41,16 @@ class Ledger:
     """{(event, campaign, day): the counter of the spend's flight}"""
     left: Counter[tuple[int, int]] = field(default_factory=Counter)
     """{(campaign, day): micros}"""
+    first: dict[int, int] = field(default_factory=dict)
+    """{brand: the first day on which it spent}"""
 
     def persist(self, entry: Entry) -> None:
         """An entry becomes rows."""
         for row in entry.rows:
             self.left[row.campaign_id, row.day] += row.micros
+            if row.micros > 0:
+                brand_id = brand_of(row.campaign_id)
+                self.first[brand_id] = min(self.first.get(brand_id, row.day), row.day)
             if row.event_id is None:
                 continue
             if row.micros > 0:
@@ -71,7 +77,7 @@ class Ledger:
             groups.setdefault((brand_of(row.asked.campaign_id), row.asked.day), []).append(row)
         for group in groups.values():
             for row in group:
-                row.cause = self._why_not(row.asked)
+                row.cause = self._why_not(row.asked, shard_of(row.asked.campaign_id))
                 row.state = REFUSED if row.cause else APPROVED
         for row in self._in(APPROVED):
             shard, asked = shard_of(row.asked.campaign_id), row.asked
@@ -89,12 +95,16 @@ class Ledger:
                 _tell(shard_of(row.asked.campaign_id), row, clock)
                 row.told = True
 
-    def _why_not(self, asked: Asked) -> str:
+    def _why_not(self, asked: Asked, shard: Shard) -> str:
         event = event_name(asked.campaign_id, asked.event_id)
         known = [(campaign, day) for name, campaign, day in self.spent if name == event and abs(day - asked.day) <= 1]
         spent = self.spent.get((event, asked.campaign_id, asked.day))
         if spent is None:
-            return "xc" if any(day == asked.day for _, day in known) else "xy" if known else "xu"
+            if known:
+                return "xc" if any(day == asked.day for _, day in known) else "xy"
+            brand_id = brand_of(asked.campaign_id)
+            made = day_of(shard.brands[brand_id].born_ms) - 1
+            return "xe" if asked.day < min(made, self.first.get(brand_id, made)) else "xu"
         rows = [row for row in self.refunds.values() if row.state in (APPROVED, APPLIED)]
         of_event = (r.asked.micros for r in rows if event_name(r.asked.campaign_id, r.asked.event_id) == event)
         if sum(of_event) + asked.micros > spent:

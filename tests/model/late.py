@@ -61,9 +61,10 @@ def bring_limits(owner: Brand | Campaign, before: Brand | Campaign | None, now: 
 
 def bring_closed(brand: Brand, before: Brand | None, now: int, with_grace: bool) -> None:
     """A rebuild brings back the last day of a brand with a zone that takes no late spends: no day before its first one does."""
-    brand.born_ms = before.born_ms if before is not None else now
+    brand.born_ms, brand.total = (before.born_ms, before.total) if before is not None else (now, 0)
     if with_grace and brand.zone != UTC:
-        brand.closed = max(previous_day(now, brand.zone)[0], brand.zone.day_of(brand.born_ms)) - 1
+        day = previous_day(now, brand.zone)[0]
+        brand.closed = max(day if brand.total >= day else day - 1, brand.zone.day_of(brand.born_ms) - 1)
 
 
 def refusal_then(brand: Brand, campaign: Campaign, micros: int, day: int, now: int) -> tuple[str, ...]:

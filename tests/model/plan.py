@@ -202,6 +202,8 @@ class Brand:
     paused: bool = False
     closed: int = 0
     """With a zone: the last of its days that takes no late spends."""
+    total: int = 0
+    """The last of its days that the log has closed."""
     born_ms: int = 0
     """When it was made, by the catalog."""
     cap: int | None = None

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from engine.domain.flights import flight_field
 from engine.domain.ids import brand_of
 from engine.domain.periods import MINUTE_MS, day_start_ms
-from engine.domain.zone_text import Zone
+from engine.domain.zone_text import UTC, Zone
 from tests.model.decisions import APPROVED, REFUSED, WAITING, Ledger
 from tests.model.journal import COUNTED, EARLIER, Entry, Row, Verdict
 from tests.model.late import bring_closed, bring_limits
@@ -19,6 +19,7 @@ from tests.model.plan import LIFETIME, Brand, Campaign, Hold, periods_of
 from tests.model.publishing import BrandPlan, CampaignPlan, put
 from tests.model.rollover import Carry, walk
 from tests.model.shard import Call, End, Refunded, Seen, Shard, event_name, hold_name, refund_name
+from tests.model.steps import limits_at
 
 
 def counted_in(entry: Entry, row: Row) -> Iterator[str]:
@@ -84,8 +85,8 @@ def rebuild(
         if of_shard and (recent or refund.state in (WAITING, APPROVED)):
             kept = Refunded(refund.asked.campaign_id, refund.asked.micros, refund.cause or "w")
             shard.refunds.remember(name, kept, now)
-    # Late spends go on to count to the day before, as long as the log has not closed it; the machine closes none.
-    shard.closed = 0
+    # Late spends go on to count to the day before, as long as the log has not closed it.
+    shard.closed = max([shard.total, *(brand.total for brand in shard.brands.values() if brand.zone == UTC)])
     if shard.grace_minutes:
         shard.late_from = 0
     shard.generation += 1
@@ -116,8 +117,15 @@ def _limits_then(brand: Brand, history: History, now: int) -> tuple[int, tuple[i
     day = brand.zone.day_of(now) - 1
     ends = brand.zone.midnight_ms(day + 1)
     then = next((plan for at, plan in reversed(history) if at < ends), history[0][1])
-    limits = (then.daily_limit, then.monthly_limit)
+    limits = limits_at((then.daily_limit, then.monthly_limit), then.steps, ends - 1)
     return (day, limits) if limits != brand.limits else None
+
+
+def daily_at_end(history: History, day: int) -> int | None:
+    """The daily budget that a brand had when a day of it ended."""
+    ends = _ends_ms(history, day)
+    then = next((plan for at, plan in reversed(history) if at < ends), history[0][1])
+    return limits_at((then.daily_limit, then.monthly_limit), then.steps, ends - 1)[0]
 
 
 def _begins(plan: BrandPlan, before: tuple[int, BrandPlan] | None) -> bool:

@@ -75,6 +75,8 @@ class Shard:
         self.grace_minutes = 0
         self.closed = 0
         """The last day that takes no late spends."""
+        self.total = 0
+        """The last day that the log has closed for all of its brands together."""
         self.late_from = 0
         """No day of a zone that had ended by this instant takes late spends."""
         self.brands: dict[int, Brand] = {}

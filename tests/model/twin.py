@@ -13,7 +13,7 @@ from typing import Final
 
 from engine.domain.ids import brand_of, shard_of
 from engine.domain.periods import HOUR_MS, MINUTE_MS
-from tests.model import holds, leases, publishing, rebuilding, refunds, spends
+from tests.model import closing, holds, leases, publishing, rebuilding, refunds, spends
 from tests.model.answers import NOT_READY, Answer
 from tests.model.decisions import Ledger
 from tests.model.holds import Operation
@@ -129,6 +129,18 @@ class ReferenceModel:
         for number in numbers:
             with suppress(NotReady):
                 take_grace(self.shards[number], minutes, clock)
+
+    def tick(self, numbers: Sequence[int], clock: int) -> None:
+        """A job has looked at shards: no later call has an earlier instant."""
+        for number in numbers:
+            shard = self.shards[number]
+            if shard.marked:
+                shard.kept_now = max(clock, shard.kept_now)
+
+    def close(self, number: int, brand_ids: Sequence[int], days: Sequence[int], clock: int) -> None:
+        """Days of brands of a shard are closed; without brands, for all of them."""
+        self.tick([number], clock)
+        closing.close(self.shards[number], brand_ids, days)
 
     def status(self, campaign_id: int, clock: int) -> tuple[str, ...] | None:
         """Why a campaign is not running at this instant; None when it is unknown. Raises NotReady. Changes nothing."""

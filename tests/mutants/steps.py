@@ -14,6 +14,9 @@ DEAD: Final = WHOLE + "a_temporary_increase_begins_and_ends_with_every_job_dead_
 
 # fmt: off
 STEPPED: Final = (
+    M("a closed day shows the budget before a change that the catalog took over later", "engine/ledger/limit_rows.py",
+      "if step.at_ms < ms_of(end):", "if False:",
+      ("tests/flows/test_limit_changes.py::test_a_closed_day_keeps_the_budget_that_it_had_at_its_end[False]",)),
     M("a step comes a millisecond late", "lua/lib/steps.lua",
       "if now >= last then", "if now > last then",
       (EDGES + "[alone-brand]", EDGES + "[packed-campaign]")),
@@ -60,7 +63,7 @@ STEPPED: Final = (
     M("two changes of a limit may overlap", "engine/domain/limit_changes.py",
       "if other.period == change.period and _overlap(change, other):", "if False:",
       (WHOLE + "changes_that_do_not_fit_are_refused_by_name_and_value_and_nothing_changes",)),
-    M("a closed day has the budget of the next", "engine/flows/upkeep/close.py",
-      "parse_budget(then[b.id]) if b.id in then else kind.limit_of(b)", "kind.limit_of(b)",
-      (WHOLE + "a_closed_day_keeps_the_budget_that_it_had_at_its_end",)),
+    M("a closed day has the budget of the next", "engine/ledger/limit_rows.py",
+      "limits |= {row.entity_id: parse_budget(row.old) for row in found}", "",
+      (WHOLE + "a_closed_day_keeps_the_budget_that_it_had_at_its_end[True]",)),
 )

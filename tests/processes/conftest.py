@@ -25,8 +25,10 @@ from engine.settings import Settings
 from engine.wiring import System
 from tests.in_memory import folder_in_memory
 from tests.patience import PATIENCE_S
+from tests.prepared import Prepared
 
 ROOT = Path(__file__).resolve().parents[2]
+ENGINE = [sys.executable, "-m", "engine"]
 
 
 def until(what: Callable[[], Any], patience_s: float = PATIENCE_S, why: Callable[[], str] = lambda: "") -> float:
@@ -43,15 +45,7 @@ class Process:
 
     def __init__(self, args: list[str], environment: dict[str, str], log: Path, program: str = sys.executable) -> None:
         self.log = log
-        self._file = log.open("ab")
-        self.process = subprocess.Popen(
-            [program, *args],
-            cwd=ROOT,
-            env={**os.environ, **environment, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
-            stdout=self._file,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        self.process = _begun([program, *args], environment, log)
 
     @property
     def said(self) -> str:
@@ -77,7 +71,17 @@ class Process:
         if self.alive:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
-        self._file.close()
+
+
+def _begun(command: list[str], environment: dict[str, str], log: Path) -> subprocess.Popen[bytes] | Prepared:
+    """The process of a command, in a session of its own: prepared, where it is the engine's and not `up`."""
+    env = {**os.environ, **environment, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    if command[:3] == ENGINE and command[3] != "up":
+        return Prepared(command[3:], env, ROOT, log)
+    with log.open("ab") as out:
+        return subprocess.Popen(
+            command, cwd=ROOT, env=env, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
+        )
 
 
 class Processes:

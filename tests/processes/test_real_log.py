@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from engine.wiring import System
+from tests.prepared import ran
 from tests.processes.conftest import ROOT, Processes, ready, rows, until, verified
 
 IPINYOU = ROOT.parent / "shared" / "data" / "ipinyou-2821-a.csv"
@@ -18,15 +17,8 @@ pytestmark = pytest.mark.skipif(not IPINYOU.exists(), reason="the iPinYou sample
 
 
 def engine(processes: Processes, *args: str | Path) -> Any:
-    done = subprocess.run(
-        [sys.executable, "-m", "engine", *map(str, args), "--json"],
-        cwd=ROOT,
-        env={**processes.environment, "PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    environ = {**processes.environment, "PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT)}
+    done = ran([*map(str, args), "--json"], environ, ROOT, 60)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -48,6 +40,7 @@ def test_the_log_counts_the_same_everywhere_and_once(system: System, processes: 
     assert verified(system) == []
 
 
+@pytest.mark.long
 def test_a_budget_that_runs_out_in_the_log_pauses_all_nine_at_that_spend_and_more_budget_brings_back_all_but_a_persons_pause(
     system: System, processes: Processes
 ) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from tests.docs.documents import ROOT
 from tests.ops.page import free_port
 from tests.ops.programs import checked, program
 from tests.patience import PATIENCE_S
+from tests.prepared import ran
 from tests.processes.conftest import Processes, brand_of, ready, until, verified
 
 TITLE = "### TLS for Redis, command by command\n"
@@ -102,14 +102,7 @@ def test_everything_works_over_tls(
         system.persister.drain_all()
         assert verified(system) == []
         words = encrypted.command.split()[1:]
-        doctor = subprocess.run(
-            [sys.executable, "-m", "engine", *words],
-            env={**processes.environment, "PYTHONPATH": str(ROOT)},
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE_S,
-        )
+        doctor = ran(words, {**processes.environment, "PYTHONPATH": str(ROOT)}, ROOT, PATIENCE_S)
         assert "cannot be reached" not in doctor.stdout + doctor.stderr
         worker.stop()
         assert worker.process.returncode == 0, processes.said()

@@ -81,6 +81,7 @@ def test_a_worker_that_waits_for_postgresql_ends_at_once(processes: Processes, s
     assert worker.said.count("\n") < 6 and "Traceback" not in worker.said, worker.said
 
 
+@pytest.mark.long
 def test_a_signal_in_the_middle_of_a_large_backlog_ends_the_job_after_its_transaction(
     system: System, processes: Processes, jobs_redis: redis.Redis
 ) -> None:
@@ -243,6 +244,7 @@ def test_all_queues_in_one_command_end_together_and_leave_no_orphan(processes: P
     assert rows(system, "SELECT job FROM job_run WHERE outcome = 'running'") == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("whom", ["a worker", "the parent"])
 def test_when_one_of_them_is_killed_all_end(whom: str, processes: Processes, system: System) -> None:
     every = processes.start("worker")

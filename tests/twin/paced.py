@@ -2,33 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from hypothesis import strategies as st
-from hypothesis.stateful import rule
+from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from engine.domain.curves import PPM, check
 from engine.domain.ids import brand_of
 from engine.domain.pacing import Pacing, compiled
 from engine.domain.periods import MINUTE_MS
-from tests.model import ReferenceModel, Spend
+from tests.model import BrandPlan, CampaignPlan, ReferenceModel, Spend
 from tests.model.plan import is_held_back, retry_ms
+from tests.twin.late_rules import Drawn
 from tests.twin.machine import ModelMachine
+from tests.twin.side import Side
 
 _EARLY: Final = check([(3_600, 400_000), (43_200, 400_000), (86_400, PPM)])
 _LATE: Final = check([(0, 10_000), (79_200, 500_000), (86_399, PPM)])
-PACES: Final = st.sampled_from(
-    (
-        (),
-        *(
-            compiled(Pacing(mode, catch_up))
-            for mode in ("even", "ahead")
-            for catch_up in ("asap", "300", "spread", "100")
-        ),
-        *(compiled(Pacing("custom:c", catch_up), None, {0: _EARLY}) for catch_up in ("asap", "150")),
-        compiled(Pacing("traffic", "spread"), None, {day: _EARLY if day % 2 else _LATE for day in range(1, 8)}),
+CURVES: Final = {"early": {0: _EARLY}, "week": {day: _EARLY if day % 2 else _LATE for day in range(1, 8)}}
+"""By name, as the catalog has them."""
+PACINGS: Final = {
+    compiled(pacing, None, CURVES.get(pacing.curve or "")): pacing
+    for pacing in (
+        Pacing(),
+        *(Pacing(mode, catch_up) for mode in ("even", "ahead") for catch_up in ("asap", "300", "spread", "100")),
+        *(Pacing("custom:early", catch_up) for catch_up in ("asap", "150")),
+        Pacing("custom:week", "spread"),
     )
-)
+}
+"""What a person chooses, by what publish takes of it for a brand."""
+PACES: Final = st.sampled_from(tuple(PACINGS))
 LIMITS: Final = st.sampled_from((20, 200, 1000, 1_000_000, 9 * 10**15))
 
 
@@ -43,16 +47,26 @@ def next_retry(twin: ReferenceModel, ms: int) -> int:
     return min((at for at in found if at is not None and at > ms), default=ms + 1)
 
 
-class PacedMachine(ModelMachine):
-    """With paced brands and campaigns."""
+PACED_MOVES: Final[dict[str, Callable[[ReferenceModel, int], int]]] = {
+    "what pacing waits for": next_retry,
+    "hours": lambda _, ms: ms + 5_000_000,
+    "the next minute": lambda _, ms: ms - ms % MINUTE_MS + MINUTE_MS,
+    "minutes": lambda _, ms: ms + 200_000,
+}
 
-    moves = {
-        **ModelMachine.moves,
-        "what pacing waits for": next_retry,
-        "hours": lambda _, ms: ms + 5_000_000,
-        "the next minute": lambda _, ms: ms - ms % MINUTE_MS + MINUTE_MS,
-        "minutes": lambda _, ms: ms + 200_000,
-    }
+
+class PacedRules(RuleBasedStateMachine):
+    """Paced brands and campaigns: a part of the machines."""
+
+    side: Side
+    plans: dict[int, BrandPlan]
+    campaigns: dict[int, CampaignPlan]
+    unnamed: int
+    campaign: Callable[[int], int]
+    bring: Callable[[BrandPlan, list[CampaignPlan]], None]
+    charge: Callable[[str, str, list[Spend]], None]
+    spends: Callable[[str, str | None, list[Drawn]], None]
+    moves_on: Callable[[Callable[[ReferenceModel, int], int], int], None]
 
     @rule(place=st.integers(0, 2), pace=PACES, daily=LIMITS)
     def paces_a_brand(self, place: int, pace: tuple[str, ...], daily: int) -> None:
@@ -94,3 +108,9 @@ class PacedMachine(ModelMachine):
                 spent = Spend(campaign, daily // part + number)
                 self.charge("record" if number == 3 else "try", f"offer-{self.unnamed}", [spent])
             self.moves_on(lambda _, ms: ms - ms % MINUTE_MS + (1 + idle) * MINUTE_MS, 0)
+
+
+class PacedMachine(PacedRules, ModelMachine):
+    """With paced brands and campaigns."""
+
+    moves = {**ModelMachine.moves, **PACED_MOVES}

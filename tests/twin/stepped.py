@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from hypothesis import strategies as st
@@ -29,10 +30,16 @@ def next_step(twin: ReferenceModel, ms: int) -> int:
     return min(ahead, default=ms + 1)
 
 
+STEPPED_MOVES: Final[dict[str, Callable[[ReferenceModel, int], int]]] = {
+    "the next step": next_step,
+    "a next step again": next_step,
+}
+
+
 class SteppedMachine(ZonedMachine):
     """With limits that change by schedule."""
 
-    moves = {**ZonedMachine.moves, "the next step": next_step, "a next step again": next_step}
+    moves = {**ZonedMachine.moves, **STEPPED_MOVES}
 
     def steps(self, now: int, gaps: list[int], limits: list[int | None]) -> tuple[Step, ...]:
         at, made = now, []

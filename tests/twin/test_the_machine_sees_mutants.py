@@ -54,14 +54,6 @@ MUTANTS = {
 
 # One of each piece of Lua, the last of it here, which is soon found; `make twin` plants them all.
 PLANTED = MUTANTS if "TWIN_EXAMPLES" in os.environ else {MUTANTS[name][0]: name for name in MUTANTS}.values()
-HARD_TO_FIND = {
-    "a breaker opens when it is reached",
-    "a pending refund is asked for at each repeat",
-    "the other verb is no conflict",
-    "an event counts each time",
-    "the shortest way counts a call again",
-}
-"""Those that take the machine hundreds of examples."""
 
 
 def test_each_slip_is_of_words_that_stand_in_its_piece() -> None:
@@ -79,10 +71,9 @@ def side(hot_redis: redis.Redis, hot_url: str) -> Iterator[LiveSide]:
     hot_redis.flushall()
 
 
+@pytest.mark.long
 @pytest.mark.timeout(0)
-@pytest.mark.parametrize(
-    "mutant", [pytest.param(name, marks=[pytest.mark.long] if name in HARD_TO_FIND else []) for name in PLANTED]
-)
+@pytest.mark.parametrize("mutant", PLANTED)
 def test_the_machine_goes_red(side: LiveSide, mutant: str) -> None:
     piece, right, wrong = MUTANTS[mutant]
     text = (lua_folder() / piece).read_text(encoding="utf-8")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import rule, run_state_machine_as_test
 
-from engine.domain.ids import shard_of
+from engine.domain.ids import brand_of, shard_of
 from engine.domain.periods import DAY_MS
+from engine.errors import BudgetError
+from engine.ledger import limit_rows
 from engine.live.keys import shard_keys
 from engine.live.scripts import swapping
 from engine.wiring import System
@@ -19,15 +22,18 @@ from tests.twin.conftest import drawn
 from tests.twin.drawn import SCHEDULES
 from tests.twin.instants import STARTS
 from tests.twin.machine import ModelMachine
+from tests.twin.paced import PACED_MOVES, PacedRules
+from tests.twin.planned import PlannedRules
 from tests.twin.rolled import CAPS, DAILY, RolledRules
+from tests.twin.stepped import STEPPED_MOVES
 from tests.twin.whole_side import WholeSide, check_fold
 from tests.twin.zoned import NAMES, ZONED_MOVES, ZonedRules, next_midnight
 
 
-class OverRebuilds(RolledRules, ZonedRules, ModelMachine):
-    """The live rules, and those of the log and the rebuild."""
+class OverRebuilds(PlannedRules, PacedRules, RolledRules, ZonedRules, ModelMachine):
+    """The live rules, and those of the catalog, the log, the close and the rebuild."""
 
-    moves = {**ModelMachine.moves, **ZONED_MOVES}
+    moves = {**ModelMachine.moves, **ZONED_MOVES, **PACED_MOVES, **STEPPED_MOVES}
 
     def __init__(self, side: WholeSide) -> None:
         super().__init__(side)
@@ -36,27 +42,35 @@ class OverRebuilds(RolledRules, ZonedRules, ModelMachine):
     def bring(self, brand: BrandPlan, campaigns: list[CampaignPlan]) -> None:
         create = {brand.brand_id} - set(self.plans) | {c.campaign_id for c in campaigns} - set(self.campaigns)
         if any(c.limits.lifetime is not None and c.campaign_id in self.campaigns for c in campaigns):
-            # A lifetime budget begins with what the log has, so its publish waits for persist.
+            # A lifetime budget begins with what the log has, so its publish waits for persist, also of what a scheduled change told.
+            self.is_published(brand.brand_id)
             self.is_persisted()
-        self.whole.bring(brand, campaigns, create)
-        self.is_published(brand.brand_id, {c.campaign_id for c in campaigns})
+        self.whole.at_postgresql(self.now_of(brand.brand_id))
+        # What does not fit, as pacing without a daily budget, is refused and changes nothing.
+        with suppress(BudgetError):
+            self.whole.bring(brand, campaigns, create)
+        self.is_published(brand.brand_id)
 
     def brings_a_zone(self, plan: BrandPlan, name: str | None, now: int) -> None:
+        self.whole.at_postgresql(now)
         self.whole.bring_zone(plan.brand_id, name, now)
-        self.is_published(plan.brand_id, set())
+        self.is_published(plan.brand_id)
 
-    def is_published(self, brand_id: int, changed: set[int]) -> None:
-        """A change of the catalog reaches Redis. A zone may begin later by that."""
-        now = max(self.clock, self.twin.shards[shard_of(brand_id)].kept_now)
-        self.whole.stamp(now)
+    def is_published(self, brand_id: int) -> None:
+        """A change of the catalog reaches Redis, with every scheduled one that has begun. A zone may begin later by that."""
+        self.whole.stamp(self.now_of(brand_id))
         self.whole.system.publisher.publish_pending()
-        self.whole.stamp(now)
+        self.whole.stamp(self.now_of(brand_id))
         brands, every = self.whole.plans()
-        plan = next(p for p in brands if p.brand_id == brand_id)
-        self.twin.change(plan, now)
-        # As publish does: what has a version that is not there yet.
-        if plan != self.plans.get(plan.brand_id) or [c for c in every if c != self.campaigns.get(c.campaign_id)]:
-            self.twin.publish(plan, [c for c in every if c.campaign_id in changed], self.clock)
+        for plan in brands:
+            changed = [
+                c for c in every
+                if brand_of(c.campaign_id) == plan.brand_id and c != self.campaigns.get(c.campaign_id)
+            ]  # fmt: skip
+            # As publish does: what has a version that is not there yet.
+            if changed or plan != self.plans.get(plan.brand_id):
+                self.twin.change(plan, self.now_of(plan.brand_id))
+                self.twin.publish(plan, changed, self.clock)
         self.plans = {p.brand_id: p for p in brands}
         self.campaigns = {c.campaign_id: c for c in every}
 
@@ -112,7 +126,9 @@ class OverRebuilds(RolledRules, ZonedRules, ModelMachine):
             plan = self.plans.get(self.whole.brands[place])
             if plan is None:
                 continue
-            self.whole.bring(plan._replace(rollover_cap=cap, daily_limit=daily), [], set())
+            self.whole.at_postgresql(self.clock)
+            with suppress(BudgetError):
+                self.whole.bring(plan._replace(rollover_cap=cap, daily_limit=daily), [], set())
             if zone != "the same":
                 self.whole.bring_zone(plan.brand_id, zone, self.clock)
             self.whole.stamp(self.clock)
@@ -146,9 +162,11 @@ class OverRebuilds(RolledRules, ZonedRules, ModelMachine):
 
 
 @pytest.fixture
-def side(system: System) -> Iterator[WholeSide]:
+def side(system: System, monkeypatch: pytest.MonkeyPatch) -> Iterator[WholeSide]:
+    made = WholeSide(system)
+    monkeypatch.setattr(limit_rows, "now_ms", lambda _: made.postgresql_ms)
     with swapping({"lib/clock.lua": MOVABLE_CLOCK}):
-        yield WholeSide(system)
+        yield made
 
 
 @pytest.mark.timeout(0)

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from typing import Final
+from unittest import mock
 
 from sqlalchemy import text
 
 from engine.domain.budget import CAMPAIGN_BUDGETS
 from engine.domain.flights import flight_field, unchained
 from engine.domain.ids import ORDINALS, brand_of
-from engine.domain.periods import at_ms, date_of, ms_of
+from engine.domain.periods import MINUTE_MS, at_ms, date_of, day_number, ms_of
 from engine.domain.schedule import Schedule
 from engine.domain.zone_text import UTC_NAME
+from engine.live.keys import keys_of_brand
 from engine.wiring import System
 from tests.model import BrandPlan, CampaignPlan, ReferenceModel
 from tests.model.journal import Row
 from tests.model.plan import LIFETIME
-from tests.model.rebuilding import counted_in
+from tests.model.rebuilding import counted_in, daily_at_end
 from tests.twin.compare import RedisView
 from tests.twin.live_side import LiveSide
+from tests.twin.paced import CURVES, PACINGS
 
 _EMPTIED: Final = (
     "brand, campaign, spend_log, campaign_day, campaign_hour, brand_minute, mixed_request, hold, counter_correction, quarantine, status_change,"
@@ -35,6 +38,9 @@ class WholeSide(LiveSide):
     def __init__(self, system: System) -> None:
         super().__init__(system.hot_redis, system.wire, system.instance)
         self.system = system
+        self.postgresql_ms = 0
+        self.checked: dict[int, set[int]] = {}
+        """The closed days of brands that were compared."""
 
     def begin(self, twin: ReferenceModel, clock: int) -> None:
         with self.system.db.begin() as conn:
@@ -45,7 +51,10 @@ class WholeSide(LiveSide):
                     " next_entry_id = '0-0', stopped = NULL"
                 )
             )
+        self.checked.clear()
         self.view = RedisView(self.wire, self.shards, self.brands, self.own)
+        for name, points in CURVES.items():
+            self.system.catalog.curves.put(name, points, "twin")
         self.plain.flushdb()
         self.at(clock)
         self.system.rebuilder.rebuild(self.shards)
@@ -63,24 +72,77 @@ class WholeSide(LiveSide):
                 "daily_budget_micros": brand.daily_limit,
                 "monthly_budget_micros": brand.monthly_limit,
                 "rollover_cap_micros": brand.rollover_cap,
+                **self._pacing(brand.pace, catalog.brand(brand.brand_id).pace),
             }
             catalog.update_brand(brand.brand_id, actor, **limits)
         for plan in campaigns:
             self._bring_campaign(plan, plan.campaign_id in create, actor)
 
+    @staticmethod
+    def _pacing(wanted: tuple[str, ...], had: tuple[str, ...]) -> dict[str, str]:
+        """What a person changes of a pacing. Where it stays, its mode does: hours of a campaign make another curve of that."""
+        if wanted == had:
+            return {}
+        pacing = PACINGS[wanted]
+        return {"pacing": pacing.mode, "catch_up": pacing.catch_up}
+
     def bring_zone(self, brand_id: int, name: str | None, now: int) -> None:
         """Gives a brand a zone in the catalog."""
         self.system.catalog.update_brand(brand_id, "twin", time_zone=name or UTC_NAME, at_ms=now)
 
+    def at_postgresql(self, clock: int) -> None:
+        """PostgreSQL's clock, by which people may schedule limits."""
+        self.postgresql_ms = clock
+
+    def closes(self) -> list[tuple[int, list[int], list[int]]]:
+        """Closes what has ended; returns shard, brands and days of each call that removed counters, in their order."""
+        calls: list[tuple[int, list[int], list[int]]] = []
+        live = self.system.live
+        with mock.patch.object(live, "prune", wraps=live.prune) as pruned:
+            self.system.closer.close_ended()
+        for call in pruned.call_args_list:
+            _, shard, hashes, fields = call.args
+            brands = [int(key.rpartition(":")[2]) for key in hashes if ":brand:" in key]
+            calls.append((shard, brands, [int(field[2:]) for field in fields if field.startswith("d:")]))
+        return calls
+
+    def check_closed(self, twin: ReferenceModel) -> None:
+        """Checks that no brand has a counter of a day that is over for every spend, and that each such day has its total."""
+        with self.system.db.connect() as conn:
+            found = conn.execute(
+                text("SELECT brand_id, starts_on, spend_micros, budget_micros FROM period_total WHERE period = 'day'")
+            )
+            totals = {(brand, day_number(on)): (spent, budget) for brand, on, spent, budget in found}
+        for number in self.shards:
+            shard = twin.shards[number]
+            for brand_id, brand in shard.brands.items():
+                key = keys_of_brand(brand_id).brand(brand_id)
+                there = {int(name[2:]) for name in self.plain.hkeys(key) if name.startswith(b"d:")}
+                over = brand.zone.day_of(shard.kept_now - shard.grace_minutes * MINUTE_MS)
+                assert not [day for day in there if day < over], f"brand {brand_id} has counters of days that are over"
+                spent = {int(period[2:]) for period, micros in brand.spent.items() if period[:2] == "d:" and micros}
+                closed = {day for id_, day in totals if id_ == brand_id}
+                assert {day for day in spent if day < over} <= closed
+                for day in closed - self.checked.get(brand_id, set()):
+                    budget = daily_at_end(twin.catalog[brand_id], day)
+                    assert totals[brand_id, day] == (brand.spent[f"d:{day}"], budget), f"brand {brand_id}, day {day}"
+                # A refund of a closed day is a correction, which changes no total.
+                self.checked[brand_id] = closed
+
     def stamp(self, clock: int) -> None:
-        """Dates what was made and changed in the catalog by the machine's clock, which PostgreSQL does not have."""
+        """Dates what was made and changed in the catalog by the machine's clock, which PostgreSQL does not have. Scheduled changes
+        have their own instants.
+        """
         with self.system.db.begin() as conn:
             made = text(
                 "UPDATE brand SET created_at = :at WHERE id IN (SELECT entity_id FROM catalog_change"
                 " WHERE entity = 'brand' AND field = 'created' AND note IS DISTINCT FROM 'dated')"
             )
             conn.execute(made, {"at": at_ms(clock)})
-            last = text("UPDATE catalog_change SET at = :at, note = 'dated' WHERE note IS DISTINCT FROM 'dated'")
+            last = text(
+                "UPDATE catalog_change SET at = :at, note = 'dated' WHERE note IS DISTINCT FROM 'dated'"
+                " AND coalesce(note, '') NOT LIKE 'scheduled change%'"
+            )
             conn.execute(last, {"at": at_ms(clock)})
 
     def _bring_campaign(self, plan: CampaignPlan, create: bool, actor: str) -> None:
@@ -101,7 +163,8 @@ class WholeSide(LiveSide):
             self._bring_flights(plan, actor)
         budgets = zip((kind.column for kind in CAMPAIGN_BUDGETS), plan.limits, strict=True)
         brake = {"rate_limit_micros": plan.brake.limit, "breaker_micros": plan.brake.breaker}
-        catalog.update_campaign(campaign, actor, schedule=plan.schedule, **dict(budgets), **brake)  # type: ignore[arg-type]  # by name
+        paced = self._pacing(plan.pace, before.pace)
+        catalog.update_campaign(campaign, actor, schedule=plan.schedule, **dict(budgets), **brake, **paced)  # type: ignore[arg-type]  # by name
         if plan.brake.round > max(before.breaker_round, 1):
             catalog.resume_campaign(campaign, actor, broken=True)
         self._bring_flights(plan, actor)
@@ -138,7 +201,10 @@ class WholeSide(LiveSide):
                 b.daily_budget_micros,
                 b.monthly_budget_micros,
                 b.archived_at is not None,
+                pace=b.pace,
                 zone=b.zone,
+                steps=b.steps,
+                paused=b.paused,
                 rollover_cap=b.rollover_cap_micros,
             )
             for b in self.system.catalog.brands(include_archived=True)
@@ -153,6 +219,8 @@ class WholeSide(LiveSide):
                 c.limits,
                 c.flights,
                 c.brake,
+                c.pace,
+                c.steps,
             )
             for c in self.system.catalog.campaigns(include_archived=True)
         ]

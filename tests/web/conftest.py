@@ -10,7 +10,9 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from engine.domain import passwords
 from engine.wiring import System
+from tests.web import compiled
 from web import create_app
 
 PASSWORD = "tests-only-password"
@@ -40,6 +42,15 @@ class Visitor:
             follow_redirects=True,
         )
         return answer.status_code, answer.get_data(as_text=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _many_pages_are_quick() -> Iterator[None]:
+    """Templates are compiled once, and a password takes a millisecond: `test_passwords.py` has what it takes else."""
+    with pytest.MonkeyPatch.context() as patch:
+        compiled.install(patch)
+        patch.setattr(passwords, "_LOG_N", 7)
+        yield
 
 
 @pytest.fixture

@@ -70,9 +70,8 @@ def paths(ready: System) -> list[str]:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "size", [pytest.param(WIDE, id="wide"), pytest.param(PHONE, id="phone", marks=pytest.mark.long)]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("size", [pytest.param(WIDE, id="wide"), pytest.param(PHONE, id="phone")])
 def test_axe_finds_nothing_serious_on_any_page_of_ours(
     opened: Callable[..., Page], paths: list[str], size: dict[str, int]
 ) -> None:
@@ -103,6 +102,7 @@ def test_axe_finds_nothing_serious_on_any_page_that_there_is(
     assert {name: what for name, what in found.items() if what} == {}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_rings_and_borders_stand_out_and_every_target_has_24_pixels(
     opened: Callable[..., Page], paths: list[str], scheme: str

@@ -6,7 +6,6 @@ import http.client
 import os
 import re
 import socket
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,10 +18,9 @@ from engine.settings import Settings
 from engine.wiring import System
 from tests.databases import Databases, named_database
 from tests.first_start import FirstStart
-from tests.web.test_serve import served
+from tests.web.test_serve import Page, served
 from web.door import BODIES, BODY_S, LARGE, SMALL, UPLOADS
 
-Page = tuple[subprocess.Popen[str], int]
 HALF = (
     b"POST /login HTTP/1.1\r\nHost: localhost\r\nOrigin: http://localhost\r\nContent-Type: application/x-www-form-urlencoded\r\n"
     b"Content-Length: 100\r\n\r\nactor="
@@ -31,7 +29,9 @@ PATHS = ("/", "/live", "/healthz", "/readyz", "/metrics", "/static/app.css")
 
 
 @pytest.fixture(scope="module")
-def page(servers: Urls, databases: Databases, first_start: FirstStart) -> Iterator[Page]:
+def page(
+    servers: Urls, databases: Databases, first_start: FirstStart, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Page]:
     """One page for all of these: each leaves it as it was, and none looks at what is in it."""
     name = databases.take()
     environment = {
@@ -46,7 +46,7 @@ def page(servers: Urls, databases: Databases, first_start: FirstStart) -> Iterat
     system = System(Settings.load(environment, None))
     first_start.make(system)
     system.close()
-    yield from served(environment)
+    yield from served(environment, tmp_path_factory.mktemp("web"))
     databases.give_back(name)
 
 

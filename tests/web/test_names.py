@@ -41,6 +41,7 @@ def ada(app: Flask, world: World) -> Visitor:
     return Visitor(client)
 
 
+@pytest.mark.long
 def test_no_page_runs_a_name_and_no_table_computes_one(ada: Visitor, world: World) -> None:
     told = {"evil": 0, "formula": 0}
     for path in every_page(world).values():

@@ -151,6 +151,7 @@ PEOPLE: Final[tuple[tuple[Role, bool], ...]] = (
 )  # fmt: skip
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("role", "scoped"), PEOPLE)
 def test_every_address_answers_a_role_and_a_scope_as_the_table_has_it_and_no_forged_request(
     place: Place, role: Role, scoped: bool

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -18,9 +17,11 @@ from engine.errors import InvalidSetting
 from engine.settings import Settings
 from engine.wiring import System
 from tests.patience import PATIENCE_S
+from tests.prepared import Prepared
 from web.serve import run_web
 
-CODE = "from engine.settings import Settings; from web.serve import run_web\nif __name__ == '__main__': run_web(Settings.load())"
+Page = tuple[Prepared, int]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def free_port() -> int:
@@ -49,52 +50,45 @@ def wait_for(port: int, wanted: int, seconds: float = PATIENCE_S) -> None:
 
 
 @pytest.fixture
-def page(ready: System, environment: dict[str, str]) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    yield from served(environment)
+def page(ready: System, environment: dict[str, str], tmp_path: Path) -> Iterator[Page]:
+    yield from served(environment, tmp_path)
 
 
-def served(environment: dict[str, str]) -> Iterator[tuple[subprocess.Popen[str], int]]:
+def served(environment: dict[str, str], folder: Path) -> Iterator[Page]:
     """A process that serves the page, in a session of its own."""
     port = free_port()
     environ = {**os.environ, **environment, "BUDGET_WEB_PORT": str(port)}
-    process = subprocess.Popen(
-        [sys.executable, "-c", CODE],
-        env=environ,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
+    process = Prepared(["web"], environ, ROOT, folder / "web.log")
     try:
         wait_for(port, 200)
         yield process, port
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+        process.wait()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_ends_cleanly_when_asked_to(page: tuple[subprocess.Popen[str], int], number: signal.Signals) -> None:
+def test_it_ends_cleanly_when_asked_to(page: Page, number: signal.Signals, tmp_path: Path) -> None:
     process, port = page
     process.send_signal(number)
-    said, _ = process.communicate(timeout=PATIENCE_S)
-    assert process.returncode == 0, said
+    status, said = process.wait(PATIENCE_S), (tmp_path / "web.log").read_text()
+    assert status == 0, said
     assert "Traceback" not in said
     assert f"http://127.0.0.1:{port}/" in said
     assert answers(port) == 0
 
 
-def test_ctrl_c_at_a_terminal_reaches_both_processes_and_is_no_failure(page: tuple[subprocess.Popen[str], int]) -> None:
+def test_ctrl_c_at_a_terminal_reaches_both_processes_and_is_no_failure(page: Page, tmp_path: Path) -> None:
     process, port = page
     os.killpg(process.pid, signal.SIGINT)
-    said, _ = process.communicate(timeout=PATIENCE_S)
-    assert process.returncode == 0, said
+    status, said = process.wait(PATIENCE_S), (tmp_path / "web.log").read_text()
+    assert status == 0, said
     assert "Traceback" not in said
     assert answers(port) == 0
 
 
-def test_killed_without_a_word_it_leaves_no_orphan(page: tuple[subprocess.Popen[str], int]) -> None:
+def test_killed_without_a_word_it_leaves_no_orphan(page: Page) -> None:
     process, port = page
     process.kill()
     process.wait()

@@ -26,7 +26,7 @@ from engine.domain.periods import (
 from engine.domain.zone_text import Zone
 from engine.flows.rebuild.late import NO_GRACE, Late
 from engine.flows.rebuild.rollover import NO_CARRIES, Carries
-from engine.ledger import breakers, flight_sums, lifetimes, quarantine, spend_read
+from engine.ledger import breakers, flight_sums, lifetimes, periods, quarantine, spend_read
 from engine.ledger.holds import HoldRow
 from engine.ledger.records import BrandRecord, CampaignRecord
 from engine.live.admin import TURN
@@ -63,6 +63,9 @@ def open_counters(
     earliest = min(*befores.values(), *(day - 1 for day in days.values()))
     with db.connect() as conn:
         totals = spend_read.campaign_totals(conn, list(zones), date_of(earliest), date_of(last))
+        # A counter of a closed day would stay for good: no close removes it again.
+        closed = periods.last_totals(conn, list(zones), date_of(earliest))
+        ended = {id_: day_number(on) for (id_, period), on in closed.items() if period == "day"}
         # Yesterday's counter is final before a correction of it, and so is that of a month that is over.
         corrected = _corrected(conn, zones, {brand_id: (day - 1, day) for brand_id, day in days.items()})
         of_month = _corrected(
@@ -77,7 +80,7 @@ def open_counters(
             fields = sums.setdefault(owner, {})
             counted = (
                 [(counter_field_on("day", on), micros - corrected.get((brand_id, campaign_id, on), 0))]
-                if number >= days[brand_id] - 1
+                if number >= days[brand_id] or ended.get(brand_id, 0) < number == days[brand_id] - 1
                 else []
             )
             if number >= befores[brand_id]:

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Engine
 
 from engine.domain.budget import BUDGETS
 from engine.domain.ids import SHARDS, campaign_id_of
-from engine.domain.money import format_micros, parse_budget
+from engine.domain.money import format_micros
 from engine.domain.periods import (
     Period,
     at_ms,
@@ -234,8 +234,7 @@ class Closer:
         # The first budget of a period is the one that is shown beside its closed total.
         kind = next(kind for kind in BUDGETS if kind.period == period)
         # Of a scheduled change that came into force since, the limit before it is the period's.
-        then = limit_rows.at_end(conn, [b.id for b in there], kind.cause, ends_at)
-        limits = {b.id: parse_budget(then[b.id]) if b.id in then else kind.limit_of(b) for b in there}
+        limits = limit_rows.at_end(conn, there, kind, ends_at)
         periods.write_totals(conn, period, starts_on, [(b.id, totals.get(b.id, 0), limits[b.id]) for b in there])
 
     def _counters(self, shard: int, brand_ids: list[int], fields: Sequence[str]) -> dict[tuple[int, str], int]:
