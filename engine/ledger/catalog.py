@@ -362,10 +362,10 @@ class Catalog:
         with self._engine.connect() as connection:
             return published.last_change(connection)
 
-    def doubt(self, found: Mapping[tuple[Entity, int], Sequence[str]]) -> None:
+    def doubt(self, found: Mapping[tuple[Entity, int], Sequence[str]], lost: bool) -> None:
         """Marks rows to be published again; see published.doubt."""
         with writing(self._engine) as connection:
-            published.doubt(connection, found)
+            published.doubt(connection, found, lost)
 
     def _switch(
         self, campaign_id: int, actor: str, *, enabled: bool, broken: bool = False, note: str | None = None

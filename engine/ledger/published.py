@@ -81,9 +81,9 @@ def overtake(connection: Connection, entity: Entity, ahead: Mapping[int, Ahead])
     return [change.entity_id for change in trail]
 
 
-def doubt(connection: Connection, found: Mapping[tuple[Entity, int], Sequence[str]]) -> None:
+def doubt(connection: Connection, found: Mapping[tuple[Entity, int], Sequence[str]], lost: bool) -> None:
     """Marks rows to be published again: Redis has other content than was stored. The version is 0 and not NULL, which
-    would mean new to Redis. found: what differs, by row. The trail keeps that, such as a change that a restore lost.
+    would mean new to Redis. found: what differs, by row. lost: a restore lost it, so the trail keeps what Redis had.
     """
     for entity in _PUBLISHED:
         ids = sorted(number for kind, number in found if kind == entity)

@@ -155,7 +155,7 @@ class Publisher:
             return Mended(back, 0) if back else None
         log.warning("an older PostgreSQL came back: Redis has seen change %d, the catalog's last is %d", seen, last)
         self._restored.skip_numbers()
-        mended = self.mend()
+        mended = self.mend(lost=True)
         self.publish_pending()
         stamp(self._live, self._instance, range(SHARDS), self._catalog.last_change(), lower=True)
         return mended
@@ -184,9 +184,9 @@ class Publisher:
             self._seen = number
         return done
 
-    def mend(self, shards: Collection[int] = range(SHARDS)) -> Mended:
+    def mend(self, shards: Collection[int] = range(SHARDS), *, lost: bool = False) -> Mended:
         """Finds where Redis and the catalog differ though all was published, and marks it to be published again.
-        Raises ServerAway.
+        lost: the catalog is an older one, so its trail keeps what Redis had. Raises ServerAway.
         """
         back = self._restored.take_back(shards)
         suspects: set[int] | None = None
@@ -205,7 +205,7 @@ class Publisher:
             suspects = {each[0].brand_id for each in off.values()}
         # What is gone is no plan that differs: its shard must be rebuilt.
         older = self._give_up([off.pop(entity)[0] for entity, each in list(off.items()) if each[0].missing])
-        self._catalog.doubt({_row_of(entity): [one.text for one in each] for entity, each in off.items()})
+        self._catalog.doubt({_row_of(entity): [one.text for one in each] for entity, each in off.items()}, lost)
         for each in off.values():
             for one in each:
                 log.warning("%s: it is published again", one.text)
