@@ -94,4 +94,4 @@ def doubt(connection: Connection, found: Mapping[tuple[Entity, int], Sequence[st
             )
             lines = [(number, line) for number in ids for line in found[entity, number]]
             trail = [FieldChange(number, "plan in Redis", None, None, line) for number, line in lines]
-            changes.write(connection, entity, ACTOR, trail)
+            changes.write(connection, entity, ACTOR, trail if lost else ())
