@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Final
 
 from flask import Response
@@ -30,7 +31,9 @@ def exact(micros: int | None) -> str:
 
 
 def streamed(head: Sequence[str], rows: Iterable[Sequence[str]], name: str) -> Response:
-    """A download of rows that are made while they are sent."""
+    """A download of rows that are made while they are sent. The first of them are made before, so that a server which
+    cannot be asked is told by a page.
+    """
 
     def parts() -> Iterator[bytes]:
         text = io.StringIO()
@@ -44,6 +47,7 @@ def streamed(head: Sequence[str], rows: Iterable[Sequence[str]], name: str) -> R
                 text.truncate()
         yield text.getvalue().encode()
 
-    response = Response(parts(), mimetype="text/csv")
+    made = parts()
+    response = Response(chain([next(made)], made), mimetype="text/csv")
     response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
     return response

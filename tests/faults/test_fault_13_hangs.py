@@ -68,13 +68,14 @@ class Web:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
+        self.cookie = ""
         own.processes.environment = {**own.environment, "BUDGET_WEB_PORT": str(self.port), **settings}
         self.process = own.processes.start("web")
         until(lambda: self.get("/healthz").status == 200, 60, lambda: self.process.said)
         until(lambda: self.states().get("postgresql") == "ok" and self.states().get("redis") == "ok", 30)
 
     def get(self, path: str) -> Answer:
-        return self._ask("GET", path, None, {})
+        return self._ask("GET", path, None, {"Cookie": self.cookie} if self.cookie else {})
 
     def post(self, path: str, form: Form, **fields: str) -> Answer:
         """Sends a form that was opened before, as its browser does."""
@@ -98,7 +99,7 @@ class Web:
         try:
             line.request(method, path, body, headers)
             answer = line.getresponse()
-            cookie = (answer.getheader("Set-Cookie") or "").partition(";")[0]
+            cookie = "; ".join(each.partition(";")[0] for each in answer.headers.get_all("Set-Cookie") or [])
             return Answer(answer.status, answer.read().decode(), time.monotonic() - began, cookie)
         except OSError as error:
             return Answer(0, str(error), time.monotonic() - began)
@@ -155,10 +156,6 @@ def viewers(web: Web, path: str = "/live") -> Iterator[list[Answer]]:
             one.join()
 
 
-def _ms(seconds: float) -> str:
-    return f"{seconds * 1000:.0f} ms"
-
-
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Own]:
     """One set of servers for all of these: each is well again after its test."""
@@ -210,8 +207,8 @@ def test_ten_viewers_of_a_frozen_server_see_which_one_it_is_and_nobody_takes_the
     figures(
         Figures(
             len(alive) + len(answers) + len(seen),
-            more=f"/healthz median {_ms(median(a.took_s for a in alive))}, slowest {_ms(max(a.took_s for a in alive))};"
-            f" /readyz {_ms(ready.took_s)}; slowest page {_ms(slowest)}, {_ms(well_s)} while nothing hung",
+            more=f"/healthz median {1000 * median(a.took_s for a in alive):.0f} ms, slowest {1000 * max(a.took_s for a in alive):.0f} ms;"
+            f" /readyz {1000 * ready.took_s:.0f} ms; slowest page {1000 * slowest:.0f} ms, {1000 * well_s:.0f} ms while nothing hung",
         )
     )
     assert {answer.status for answer in alive} == {200}
@@ -300,7 +297,7 @@ def test_every_command_names_the_frozen_server_within_three_seconds_and_ends(
         goes_on = which == "hot" and words.split()[0] in ("brand", "campaign")
         assert said.status == (0 if goes_on else 1), (words, said)
     slowest = max(found, key=lambda words: found[words].took_s)
-    figures(Figures(len(found), more=f"slowest: {slowest}, {_ms(found[slowest].took_s)}"))
+    figures(Figures(len(found), more=f"slowest: {slowest}, {1000 * found[slowest].took_s:.0f} ms"))
     assert found[slowest].took_s < LIMIT_S + min(well_s, 1), found[slowest]
     assert ran("brand list").status == 0
     own.system.persister.drain_all()  # what was spent here is no other test's
