@@ -61,7 +61,7 @@ TAKEN_BACK: Final = (
       "inner = _ANY_ITEMS if brands is None else _OWN_ITEMS", "inner = _ANY_ITEMS",
       (ACTIVITY + "who_sees_one_brand_of_an_operation_sees_its_rows_and_no_others",)),
     M("the feed by a person has what he did in brands out of sight", "engine/ledger/activity.py",
-      'EXISTS (SELECT FROM operation_brand AS b WHERE b.operation_id = o.id AND', 'EXISTS (SELECT FROM operation_brand AS b WHERE true OR',
+      '"EXISTS (SELECT FROM operation_brand AS b WHERE b.operation_id = o.id AND', '"EXISTS (SELECT FROM operation_brand AS b WHERE true OR',
       (ACTIVITY + "what_a_person_did_in_brands_out_of_sight_is_in_no_feed_by_his_name",)),
     M("the feed by a person has the campaigns that he paused in brands out of sight", "engine/ledger/activity.py",
       'WHERE {brand} = ANY(CAST(:brands AS bigint[])) AND {where}', 'WHERE {where}',

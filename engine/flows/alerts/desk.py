@@ -7,6 +7,7 @@ savepoint of its own: on a day on which a thousand alerts open, a commit each wo
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol
@@ -25,6 +26,8 @@ log = logging.getLogger(__name__)
 _NAMED: Final = 3
 _TOGETHER: Final = 100
 """Brands with changes in one transaction."""
+LONGEST_S: Final = 20.0
+"""Seconds after which a run leaves what is to be written to the next one, because other jobs wait behind it."""
 
 
 class Seen(Protocol):
@@ -37,15 +40,17 @@ class Seen(Protocol):
 
 @dataclass(slots=True)
 class Decided:
-    """What a run did. failed: why a brand could not be decided."""
+    """What a run did. failed: why a brand could not be decided. left: brands with changes that the next run writes."""
 
     brands: int = 0
     opened: int = 0
     ended: int = 0
+    left: int = 0
     failed: dict[int, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         done = f"{self.brands} brands: {self.opened} alerts opened, {self.ended} ended"
+        done += f"; the next run goes on with {self.left} brands" if self.left else ""
         if not self.failed:
             return done
         named = "; ".join(f"brand {id_}: {why}" for id_, why in sorted(self.failed.items())[:_NAMED])
@@ -120,7 +125,11 @@ class Alerts:
                 done.failed[each.brand_id] = _why(each.brand_id, error)
             else:
                 changes += [found] if found.news or found.ends else []
+        began = time.monotonic()
         for start in range(0, len(changes), _TOGETHER):
+            if time.monotonic() - began > LONGEST_S:
+                done.left = len(changes) - start
+                break
             self._write_each(changes[start : start + _TOGETHER], done)
         gone = [event.id for brand_id, events in opened.items() if brand_id not in seen for event in events]
         if gone:
