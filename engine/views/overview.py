@@ -123,7 +123,7 @@ class Overview(History):
 
     def figures(self, brand_ids: Iterable[int]) -> Mapping[int, LiveBrand | None]:
         """What Redis has of brands, without their campaigns; None where it has none. Raises ServerAway and other errors of Redis."""
-        return self._live.read_plans(dict.fromkeys(brand_ids, 0))
+        return self._live.read_brands(brand_ids)
 
     def joined(self, found: Cataloged, live: Mapping[int, LiveBrand | None]) -> list[BrandView]:
         """The brands with the numbers of their campaigns and the figures of Redis; with the log's where it has none. Raises ServerAway."""

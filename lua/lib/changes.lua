@@ -26,6 +26,9 @@ local function changes_of(owners, now, moved, messages)
         budget.moved = true
         moved[#moved + 1] = id .. ':' .. budget.name .. ':' .. direction
         messages[#messages + 1] = id .. ' ' .. budget.name .. ' ' .. direction .. ' ' .. budget.since
+      elseif budget.was_used_up == false and is_used_up(budget.step_before, budget.spent) then
+        -- This call passed the limit before the last step, which turned nothing. Later calls would take it for a budget that the step freed.
+        budget.since, budget.moved = budget.step_at, true
       end
     end
   end

@@ -28,8 +28,12 @@ local function note_steps(budgets, before, since)
     local place = STEPPED[budget.name]
     if place then
       local was = is_used_up(tonumber(before[place]), budget.spent)
-      if was ~= is_used_up(budget.limit, budget.spent) and (budget.since == '' or budget.since + 0 < since) then
-        budget.told_used_up, budget.since, budget.stepped = was, text(since), true
+      if budget.since == '' or budget.since + 0 < since then
+        if was ~= is_used_up(budget.limit, budget.spent) then
+          budget.told_used_up, budget.since, budget.stepped = was, text(since), true
+        else
+          budget.step_before, budget.step_at = tonumber(before[place]), text(since)
+        end
       end
     end
   end

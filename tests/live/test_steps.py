@@ -158,6 +158,21 @@ def test_the_call_after_a_step_tells_once_that_it_freed_or_used_up_a_budget_with
 
 
 @pytest.mark.parametrize("whose", ["brand", "campaign"])
+@pytest.mark.parametrize("amounts", [("20", "40"), ("20", "10", "30")])
+def test_a_budget_that_a_step_raised_in_time_is_told_as_used_up_once_and_never_as_freed(
+    plant: Plant, client: BudgetClient, noon: int, whose: str, amounts: tuple[str, ...]
+) -> None:
+    schedule(plant, whose, 2, Step(noon + 10, 150 * UNIT, None))
+    owner, name = (BRAND, "daily_budget") if whose == "brand" else (CAMPAIGN, "campaign_daily_budget")
+    client.record_spend(CAMPAIGN, "90")
+    plant.at(noon + 500)
+    for amount in amounts:
+        assert told(plant) == []
+        assert client.try_spend(CAMPAIGN, amount)
+    assert told(plant) == [b"%d:%s:exhausted" % (owner, name.encode())]
+
+
+@pytest.mark.parametrize("whose", ["brand", "campaign"])
 def test_a_step_that_the_catalog_took_over_leaves_the_plan_and_changes_nothing(
     plant: Plant, client: BudgetClient, noon: int, whose: str
 ) -> None:

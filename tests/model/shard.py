@@ -153,6 +153,11 @@ class Shard:
                 if (step.was_used_up if step else cause in before) != (cause in after):
                     owner.since[cause] = step.at_ms if step else now
                     changes.add(Change(owner.owner_id, cause, "exhausted" if cause in after else "restored"))
+            # What passed the limit before a step that turned nothing was not freed by it.
+            for cause, step in owner.turned(now).items():
+                is_spent = counted[0] == owner.version and counted != _counted(owner)
+                if is_spent and cause not in turned and step.was_used_up:
+                    owner.since[cause] = step.at_ms
         tripped = [campaign for campaign in closed if campaign.broken_ms is not None]
         changes |= {Change(campaign.campaign_id, BREAKER, "exhausted") for campaign in tripped}
         changes |= {Change(owner.campaign_id, BREAKER, "restored") for owner in opened if owner.broken_ms is None}

@@ -14,8 +14,8 @@ EVERY: Final = LIVE + "a_paused_brand_refuses_every_spend_counts_every_fact_and_
 
 # fmt: off
 BRANDS_PAUSED: Final = (
-    M("a bulk pause of brands switches their campaigns off one by one", "engine/domain/operations.py",
-      'if entity == "brand" else _switch_change(on, values)', 'if entity == "other" else _switch_change(on, values)',
+    M("a bulk pause takes brands that are paused already, so its undo resumes them", "engine/domain/operations.py",
+      "if values[PAUSED] != paused:", "if True:",
       (ALL + "brands_that_are_paused_together_keep_the_switches_of_their_campaigns_and_an_undo_gives_them_back",)),
     M("resume everything resumes nothing", "engine/flows/operations/desk.py",
       'if brand.paused == (kind == "resume")]', "if not brand.paused]",

@@ -14,6 +14,9 @@ DEAD: Final = WHOLE + "a_temporary_increase_begins_and_ends_with_every_job_dead_
 
 # fmt: off
 STEPPED: Final = (
+    M("a call that passes the limit before a step is taken for one that the step freed", "lua/lib/changes.lua",
+      "budget.since, budget.moved = budget.step_at, true", "",
+      ("tests/live/test_steps.py::test_a_budget_that_a_step_raised_in_time_is_told_as_used_up_once_and_never_as_freed",)),
     M("a closed day shows the budget before a change that the catalog took over later", "engine/ledger/limit_rows.py",
       "if step.at_ms < ms_of(end):", "if False:",
       ("tests/flows/test_limit_changes.py::test_a_closed_day_keeps_the_budget_that_it_had_at_its_end[False]",)),
