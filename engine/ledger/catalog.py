@@ -23,6 +23,7 @@ from engine.errors import InvalidId, NotFound, shown
 from engine.ledger import brands, campaigns, cursors, lifetimes, published
 from engine.ledger.brands import BrandChanges
 from engine.ledger.campaign_changes import CampaignChanges
+from engine.ledger.changes import Entity
 from engine.ledger.curve_catalog import CurveCatalog
 from engine.ledger.database import writing
 from engine.ledger.flight_catalog import FlightCatalog
@@ -361,11 +362,10 @@ class Catalog:
         with self._engine.connect() as connection:
             return published.last_change(connection)
 
-    def doubt(self, brand_ids: Sequence[int], campaign_ids: Sequence[int]) -> None:
-        """Marks rows to be published again, because Redis has other content than was stored."""
+    def doubt(self, found: Mapping[tuple[Entity, int], Sequence[str]], lost: bool) -> None:
+        """Marks rows to be published again; see published.doubt."""
         with writing(self._engine) as connection:
-            published.doubt(connection, "brand", brand_ids)
-            published.doubt(connection, "campaign", campaign_ids)
+            published.doubt(connection, found, lost)
 
     def _switch(
         self, campaign_id: int, actor: str, *, enabled: bool, broken: bool = False, note: str | None = None

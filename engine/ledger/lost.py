@@ -30,6 +30,19 @@ _NEXT_ORDINAL: Final = text("SELECT next_ordinal FROM brand WHERE id = :id FOR U
 _SET_NEXT_ORDINAL: Final = text("UPDATE brand SET next_ordinal = :next WHERE id = :id")
 
 
+_NUMBERED: Final = ("alert_event", "limit_change", "operation", "webhook", "webhook_delivery", "api_token", "app_user")
+"""Tables whose numbers people and programs keep, and Redis does not know."""
+_SKIPPED: Final = 1_000_000
+"""More than any of them got between a backup and its restore."""
+
+
+def skip_numbers(connection: Connection) -> None:
+    """After a restore: the next rows get no number that a lost one had, such as that of an operation which somebody may undo."""
+    for table in _NUMBERED:
+        ids = f"pg_get_serial_sequence('{table}', 'id')"
+        connection.execute(text(f"SELECT setval({ids}, nextval({ids}) + {_SKIPPED})"))
+
+
 class LostCampaign(NamedTuple):
     """A campaign as Redis has it."""
 

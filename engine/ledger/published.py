@@ -15,6 +15,7 @@ MAX_VERSION: Final = 2**31 - 2
 ACTOR: Final = "engine"
 _NOTE: Final = "Redis had version {} with other content: the catalog's word stands, under a version above it"
 
+_PUBLISHED: Final[tuple[Entity, ...]] = ("brand", "campaign")
 # Locked in the order of their ids first, brands before campaigns, as every other writer does.
 _LOCKED: Final = "SELECT id, version FROM {} WHERE id = ANY(CAST(:ids AS bigint[])) ORDER BY id FOR NO KEY UPDATE"
 
@@ -80,13 +81,17 @@ def overtake(connection: Connection, entity: Entity, ahead: Mapping[int, Ahead])
     return [change.entity_id for change in trail]
 
 
-def doubt(connection: Connection, entity: Entity, ids: Sequence[int]) -> None:
+def doubt(connection: Connection, found: Mapping[tuple[Entity, int], Sequence[str]], lost: bool) -> None:
     """Marks rows to be published again: Redis has other content than was stored. The version is 0 and not NULL, which
-    would mean new to Redis.
+    would mean new to Redis. found: what differs, by row. lost: a restore lost it, so the trail keeps what Redis had.
     """
-    if ids:
-        connection.execute(text(_LOCKED.format(entity)), {"ids": sorted(ids)})
-        connection.execute(
-            text(f"UPDATE {entity} SET published_version = 0 WHERE id = ANY(CAST(:ids AS bigint[]))"),
-            {"ids": sorted(ids)},
-        )
+    for entity in _PUBLISHED:
+        ids = sorted(number for kind, number in found if kind == entity)
+        if ids:
+            connection.execute(text(_LOCKED.format(entity)), {"ids": ids})
+            connection.execute(
+                text(f"UPDATE {entity} SET published_version = 0 WHERE id = ANY(CAST(:ids AS bigint[]))"), {"ids": ids}
+            )
+            lines = [(number, line) for number in ids for line in found[entity, number]]
+            trail = [FieldChange(number, "plan in Redis", None, None, line) for number, line in lines]
+            changes.write(connection, entity, ACTOR, trail if lost else ())

@@ -4,13 +4,16 @@ arrives or a day has passed.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from secrets import token_hex
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, Engine, text
 
-from engine.domain.alerts import SEVERITIES, Severity
+from engine.domain.alerts import BY_KIND, SEVERITIES, Severity
 from engine.domain.money import format_optional
 from engine.domain.names import clean_name
 from engine.domain.webhooks import GIVE_UP, MOST_ANSWER, OLD_SECRET_HOURS, check_url, message, new_secret, rest_after
@@ -49,6 +52,7 @@ _WRITE: Final = text(
     "INSERT INTO webhook_delivery (webhook_id, message_id, event_id, what, body) SELECT id, :message, :event, :what, :body"
     f" FROM webhook WHERE disabled_at IS NULL AND {_ORDER}, least) <= {_ORDER}, :severity) ON CONFLICT DO NOTHING"
 )
+_INSTANCE: Final = text("SELECT uuid FROM instance")
 _TEST: Final = text(
     "INSERT INTO webhook_delivery (webhook_id, message_id, what, body) VALUES (:id, :message, :what, :body) RETURNING id"
 )
@@ -192,9 +196,10 @@ def add_test(db: Engine, actor: str, webhook_id: int) -> str:
         if found.disabled_at is not None:
             raise Conflict(f"webhook {webhook_id} is disabled: enable it first")
         number = conn.execute(text("SELECT nextval(pg_get_serial_sequence('webhook_delivery', 'id'))")).scalar_one()
+        name = f"test-{number}-{token_hex(4)}"
         body = message("webhook.test", datetime.now(UTC), {"webhook": found.name, "by": actor})
-        conn.execute(_TEST, {"id": webhook_id, "message": f"test-{number}", "what": "test", "body": body})
-        return f"test-{number}"
+        conn.execute(_TEST, {"id": webhook_id, "message": name, "what": "test", "body": body})
+        return name
 
 
 def write(connection: Connection, done: Sequence[Change]) -> int:
@@ -208,9 +213,20 @@ def write(connection: Connection, done: Sequence[Change]) -> int:
             continue  # its period says so by itself, and midnight would be a storm
         at = row.ended_at or row.opened_at
         body = message(f"alert.{change.what}", at, document(row))
-        values = {"message": f"alert-{row.id}-{change.what}", "event": row.id, "what": change.what, "body": body}
+        name = _name_of(connection, row, change.what)
+        values = {"message": name, "event": row.id, "what": change.what, "body": body}
         written += connection.execute(_WRITE, {**values, "severity": row.severity}).rowcount
     return written
+
+
+def _name_of(connection: Connection, row: AlertRow, what: str) -> str:
+    """The `webhook-id` of what became of an alert. It is of what the alert is known by, and of no number of a row: a PostgreSQL that was
+    restored opens the alert again under another number, and gives the old number to another alert.
+    """
+    known = [str(connection.execute(_INSTANCE).scalar_one()), row.kind, row.subject, row.period, row.level, row.round]
+    if BY_KIND[row.kind].again_ms is not None:
+        known.append(row.opened_at.isoformat())  # what comes back is another one, and its rounds were restored as well
+    return f"alert-{sha256(json.dumps(known).encode()).hexdigest()[:24]}-{what}"
 
 
 def document(row: AlertRow) -> dict[str, Any]:

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import pytest
 
 from engine import AsyncBudgetClient, BudgetClient, Spend, Unavailable
+from engine.client.aio import lanes
 from tests.faults.refusals import EACH, REFUSALS
-from tests.patience import in_time
+from tests.patience import PATIENCE_S, in_time
 from tests.processes.conftest import Own, brand_of, own_servers, until, verified
 
 TIMEOUT_MS = 1000
@@ -159,3 +160,29 @@ def test_fault_06_each_call_of_a_client_to_a_redis_that_refuses_names_what_to_re
     assert spent_of(own, brands) == sum(path.micros for path in paths) + (5 + leased) * 1_000_000
     own.system.persister.drain_all()
     assert verified(own.system) == []
+
+
+def test_fault_06_a_caller_whose_time_ends_between_two_tries_leaves_the_others_their_own_deadlines(
+    own: Own, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, (campaign,) = brand_of(own.system, "between two tries", campaigns=1)
+    monkeypatch.setattr(lanes, "PAUSE_S", 0.4)
+
+    async def main() -> list[Any]:
+        async with AsyncBudgetClient.from_url(own.environment["REDIS_URL"], TIMEOUT_MS) as client:
+            with REFUSALS["READONLY"](own.hot):
+
+                async def spend() -> Any:
+                    return await client.record_spend(campaign, "1")
+
+                calls = []
+                for _ in range(6):
+                    calls.append(asyncio.create_task(spend()))
+                    await asyncio.sleep(0.15)
+                done, late = await asyncio.wait(calls, timeout=PATIENCE_S / 4)
+                for call in late:
+                    call.cancel()
+                assert late == set()
+                return [call.exception() for call in done]
+
+    assert {type(error) for error in asyncio.run(main())} == {Unavailable}

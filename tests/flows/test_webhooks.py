@@ -103,8 +103,8 @@ def test_a_message_is_written_with_its_alert_or_neither_is(ready: System, monkey
         assert decide(ready).failed
     assert alerts.history(ready.db, None, 9) == []
     decide(ready)
-    assert [what for what, *_ in states(ready)] == [
-        f"alert-{e.id}-opened" for e in alerts.history(ready.db, None, 9) if e.level == 100
+    assert [d.event_id for d in webhooks.log(ready.db, 9)] == [
+        e.id for e in alerts.history(ready.db, None, 9) if e.level == 100
     ]
 
 

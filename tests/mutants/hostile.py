@@ -15,6 +15,7 @@ PROXIES: Final = "tests/web/test_proxies.py::test_"
 THROTTLE: Final = "tests/web/test_throttle.py::test_"
 REFUSING: Final = "tests/faults/test_fault_06_refusing_redis.py::test_fault_06_each_call_of_a_client_to_a_redis_that_refuses_names_what_to_repeat_and_the_repeat_counts_once"
 REFUSING_API: Final = "tests/faults/test_fault_06_refusing_api.py::test_"
+CONTROLS: Final = "tests/flows/test_restored_controls.py::test_"
 GATE: Final = "tests/test_rq_gate.py::test_"
 
 # fmt: off
@@ -57,7 +58,7 @@ HOSTILE: Final = (
       (GATE + "jobs_with_fields_that_do_not_read_are_set_aside_and_the_worker_goes_on_to_ours",)),
     M("a deadline that passes between two tries is the last that counts", "engine/client/aio/lanes.py",
       "deadline counts.\n            self.limit = None", "deadline counts.\n            pass",
-      (f"{REFUSING}[READONLY-asyncio]",)),
+      ("tests/faults/test_fault_06_refusing_redis.py::test_fault_06_a_caller_whose_time_ends_between_two_tries_leaves_the_others_their_own_deadlines",)),
     M("a hold without a reply does not name itself", "engine/client/holds.py",
       "nothing is counted twice\", self.own_id)", "nothing is counted twice\", \"\")",
       (f"{REFUSING}[NOREPLICAS-sync]",)),
@@ -67,5 +68,14 @@ HOSTILE: Final = (
     M("whoever reads over HTTP learns where PostgreSQL is", "api/problems.py",
       "return Said(503, f\"{error.part} does not answer. Try again in a moment.\", {})", "return Said(503, str(error), {})",
       (REFUSING_API + "who_asks_over_http_does_not_learn_where_a_server_is_that_is_down[postgres]",)),
+    M("a receiver counts an alert twice over a restore", "engine/ledger/webhooks.py",
+      "    return f\"alert-{sha256(json.dumps(known).encode()).hexdigest()[:24]}-{what}\"", "    return f\"alert-{row.id}-{what}\"",
+      (CONTROLS + "a_receiver_counts_each_alert_once_over_a_restore_and_misses_none_that_is_new",)),
+    M("who undoes an operation that a restore lost undoes another", "engine/flows/catalog/publish.py",
+      "        self._restored.skip_numbers()\n", "",
+      (CONTROLS + "an_operation_that_a_restore_lost_leaves_its_number_to_no_other",)),
+    M("of what a restore changed in a plan one thing is told", "engine/flows/catalog/publish.py",
+      "[one.text for one in each]", "[each[-1].text]",
+      (CONTROLS + "what_a_restore_loses_of_flights_limits_zones_and_brakes_is_told_and_no_other_inherits_it",)),
 )
 # fmt: on

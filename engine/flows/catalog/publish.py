@@ -19,6 +19,7 @@ from engine.flows.catalog.plans import Apart, plans_off
 from engine.flows.catalog.restored import Restored, TakenBack
 from engine.flows.catalog.zones import begins_late
 from engine.ledger.catalog import Catalog, PendingPublication
+from engine.ledger.changes import Entity
 from engine.ledger.published import MAX_VERSION, Ahead
 from engine.ledger.records import BrandRecord, CampaignRecord
 from engine.live.admin import Brought, LiveRedis
@@ -153,7 +154,8 @@ class Publisher:
             back = self._restored.take_back()
             return Mended(back, 0) if back else None
         log.warning("an older PostgreSQL came back: Redis has seen change %d, the catalog's last is %d", seen, last)
-        mended = self.mend()
+        self._restored.skip_numbers()
+        mended = self.mend(lost=True)
         self.publish_pending()
         stamp(self._live, self._instance, range(SHARDS), self._catalog.last_change(), lower=True)
         return mended
@@ -182,33 +184,31 @@ class Publisher:
             self._seen = number
         return done
 
-    def mend(self, shards: Collection[int] = range(SHARDS)) -> Mended:
+    def mend(self, shards: Collection[int] = range(SHARDS), *, lost: bool = False) -> Mended:
         """Finds where Redis and the catalog differ though all was published, and marks it to be published again.
-        Raises ServerAway.
+        lost: the catalog is an older one, so its trail keeps what Redis had. Raises ServerAway.
         """
         back = self._restored.take_back(shards)
         suspects: set[int] | None = None
-        off: dict[str, Apart] = {}
+        off: dict[str, list[Apart]] = {}
         for _ in range(_LOOKS):
             # A change may be in progress, so only a difference that is found twice counts.
             brands = [b for b in self._catalog.brands(include_archived=True) if _noted(b, suspects, b.id, shards)]
             campaigns = [
                 c for c in self._catalog.campaigns(include_archived=True) if _noted(c, suspects, c.brand_id, shards)
             ]
-            apart = plans_off(self._inspector, brands, campaigns, rests=True)
-            off = {one.entity: one for one in apart}
+            off = {}
+            for one in plans_off(self._inspector, brands, campaigns, rests=True):
+                off.setdefault(one.entity, []).append(one)
             if not off:
                 break
-            suspects = {one.brand_id for one in off.values()}
+            suspects = {each[0].brand_id for each in off.values()}
         # What is gone is no plan that differs: its shard must be rebuilt.
-        older = self._give_up([off.pop(entity) for entity, one in list(off.items()) if one.missing])
-        numbers = [entity.split() for entity in off]
-        self._catalog.doubt(
-            [int(number) for kind, number in numbers if kind == "brand"],
-            [int(number) for kind, number in numbers if kind == "campaign"],
-        )
-        for one in off.values():
-            log.warning("%s: it is published again", one.text)
+        older = self._give_up([off.pop(entity)[0] for entity, each in list(off.items()) if each[0].missing])
+        self._catalog.doubt({_row_of(entity): [one.text for one in each] for entity, each in off.items()}, lost)
+        for each in off.values():
+            for one in each:
+                log.warning("%s: it is published again", one.text)
         return Mended(back, len(off), older)
 
     def _give_up(self, gone: Sequence[Apart]) -> tuple[int, ...]:
@@ -328,6 +328,12 @@ class Publisher:
                     f"the lifetime budget of campaign {campaigns} begins when persist has caught up with the journal of shard {shard}"
                 )
             time.sleep(_PERSIST_STEP_S)
+
+
+def _row_of(entity: str) -> tuple[Entity, int]:
+    """The row of a name such as `brand 81`."""
+    kind, number = entity.split()
+    return "brand" if kind == "brand" else "campaign", int(number)
 
 
 def _noted(

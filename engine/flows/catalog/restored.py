@@ -18,7 +18,7 @@ from engine.domain.budget import NO_LIMITS, OwnLimits
 from engine.domain.ids import SHARDS, campaign_id_of
 from engine.ledger.catalog import Catalog
 from engine.ledger.database import writing
-from engine.ledger.lost import LostBrand, LostCampaign, last_brand_id, take_back
+from engine.ledger.lost import LostBrand, LostCampaign, last_brand_id, skip_numbers, take_back
 from engine.live.admin import LiveRedis
 from engine.live.registry import registered, registered_of
 
@@ -54,6 +54,11 @@ class Restored:
     def take_back(self, shards: Iterable[int] = range(SHARDS)) -> TakenBack:
         """Enters into the catalog what only Redis has, of shards that are in use. Raises ServerAway."""
         return self._take_back(registered(self._live, self._instance, shards))
+
+    def skip_numbers(self) -> None:
+        """Gives no number of a lost row out again, of tables that Redis does not know."""
+        with writing(self._db) as conn:
+            skip_numbers(conn)
 
     def before_a_brand(self) -> TakenBack:
         """Ensures that the next ids of brands are unused in Redis. Raises ServerAway."""
