@@ -15,6 +15,7 @@ from sqlalchemy import text
 
 from benchmarks import embedded, size
 from benchmarks.catalog_of_size import fill, publish_all, spend_once_each
+from benchmarks.processors import processor_s
 from engine.domain.money import MICROS
 from engine.job_table import BY_NAME
 from engine.views.alert_facts import troubles
@@ -23,10 +24,10 @@ from engine.wiring import System
 BRANDS: Final = 10_000
 EACH: Final = 3
 ROUNDS: Final = 3
-# The course of a week, so that silence and spikes compare with something: each brand spent every ten minutes until an hour ago.
+# The course of a week, so that silence and spikes compare with something: each brand spent every half hour until an hour ago.
 _MINUTES: Final = text(
     "INSERT INTO brand_minute (day, brand_id, at, spend_micros) SELECT (at AT TIME ZONE 'UTC')::date, id, at, 1000000 FROM brand,"
-    " generate_series(date_trunc('hour', now()) - interval '7 days', now() - interval '1 hour', interval '10 minutes') AS at ON CONFLICT DO NOTHING"
+    " generate_series(date_trunc('hour', now()) - interval '7 days', now() - interval '1 hour', interval '30 minutes') AS at ON CONFLICT DO NOTHING"
 )
 
 
@@ -47,7 +48,7 @@ def measure(system: System, say: Callable[[str], None]) -> None:
     """Some runs after each other: the first opens what is to be opened."""
     period_s = BY_NAME["alerts"].every_s
     say(
-        f"load {os.getloadavg()[0]:.1f}\n| run | part | s | processor of the job s | Redis s |\n| --- | --- | ---: | ---: | ---: |"
+        f"load {os.getloadavg()[0]:.1f}\n| run | part | s | processor of the job s | Redis s | PostgreSQL s |\n| --- | --- | ---: | ---: | ---: | ---: |"
     )
     for number in range(1, ROUNDS + 1):
         done = _run(system, number, say)
@@ -65,11 +66,13 @@ def _run(system: System, number: int, say: Callable[[str], None]) -> Any:
 
 
 def _timed(system: System, number: int, what: str, work: Callable[[], Any], say: Callable[[str], None]) -> Any:
-    redis_s = _redis_s(system)
+    redis_s, ledger_s = _redis_s(system), processor_s("postgres")
     began, cpu = time.perf_counter(), time.process_time()
     found = work()
     took, own = time.perf_counter() - began, time.process_time() - cpu
-    say(f"| {number} | {what} | {took:.2f} | {own:.2f} | {_redis_s(system) - redis_s:.2f} |")
+    say(
+        f"| {number} | {what} | {took:.2f} | {own:.2f} | {_redis_s(system) - redis_s:.2f} | {processor_s('postgres') - ledger_s:.2f} |"
+    )
     return found
 
 

@@ -22,6 +22,7 @@ from engine.errors import Conflict, InvalidInput
 from engine.flows.catalog.manage import Changed
 from engine.ledger.records import BrandRecord, CampaignRecord
 from web import back, messages
+from web.formats import readable
 from web.forms import PER_MINUTE, BrandForm, CampaignForm, ConfirmForm, ReturnForm
 from web.guard import is_htmx
 from web.refusals import complain, version_of
@@ -294,11 +295,18 @@ def _said_first(form: FlaskForm, entity: str, row: BrandRecord | CampaignRecord,
         return []
     try:
         if wanted[:2] != [row.pacing, row.catch_up]:
-            said.append(services().overview.paced.of_change(entity, row.id, values))
+            effect = services().overview.paced.of_change(entity, row.id, values)
+            said.append(_for_people(effect.removeprefix(f"{entity} {row.id}: "), row))
     except InvalidInput:
         return []  # the change is refused beside its field
     form.confirmed.data = ",".join(wanted)
     return said
+
+
+def _for_people(said: str, row: BrandRecord | CampaignRecord) -> str:
+    """A sentence of the engine on the page of a row."""
+    text = readable(said, services().overview.local(row.id if isinstance(row, BrandRecord) else row.brand_id))
+    return text[:1].upper() + text[1:]
 
 
 def _stored_values(mine: FlaskForm, now: FlaskForm, names: tuple[str, ...]) -> dict[str, str]:

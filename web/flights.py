@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 from flask import Blueprint, flash, g, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
@@ -18,27 +18,23 @@ from engine.errors import BudgetError, Conflict, InvalidInput, NotFound
 from engine.flows.catalog.manage import Changed
 from engine.views.models import FlightView
 from web import messages
-from web.formats import instant, plain
-from web.refusals import complain
+from web.formats import plain
+from web.instants import InstantField, on_the_clock
+from web.refusals import complain, text_of
 from web.services import services
 
 blueprint = Blueprint("flights", __name__)
-
-_INSTANT: Final = "by the brand's clock, as 2026-12-01T10:00, or with a zone, as 2026-12-01T09:00Z"
-
-
-def _text(data: object) -> str:
-    return data.strip() if isinstance(data, str) else ""
 
 
 class FlightForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
     """A flight: from when to when, and with how much."""
 
-    starts_at = StringField("From", filters=[_text], description=f"Included, {_INSTANT}. Empty or now: from now on.")
-    ends_at = StringField("To", filters=[_text], description=f"Not included, {_INSTANT}. now ends a running flight.")
+    starts_at = InstantField("From", filters=[text_of], description="Included. Empty: from now on.")
+    ends_at = InstantField("To", filters=[text_of], description="Not included.")
+    ends_now = BooleanField("It ends now")
     budget = StringField(
         "Budget",
-        filters=[_text],
+        filters=[text_of],
         default="none",
         description="What the flight may spend: an amount, or none. 0: nothing may be spent.",
     )
@@ -57,7 +53,8 @@ class FlightForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
 
     def fill(self, flight: FlightView, local: Local) -> None:
         """The flight as it stands, by the brand's clock."""
-        self.starts_at.data, self.ends_at.data = instant(flight.starts_ms, local), instant(flight.ends_ms, local)
+        self.starts_at.data = on_the_clock(flight.starts_ms, local)
+        self.ends_at.data = on_the_clock(flight.ends_ms, local)
         self.budget.data, self.carries.data = plain(flight.budget), flight.carries
         self.spread.data = flight.spread
 
@@ -77,7 +74,7 @@ class FlightForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
         return None if self.errors else out
 
     def _instant(self, field: str, now: tuple[str, ...], local: Local) -> int | None:
-        typed = self[field].data or ""
+        typed = "now" if field == "ends_at" and self.ends_now.data else self[field].data or ""
         return None if typed in now else parse_instant(typed, field, local)
 
 

@@ -22,6 +22,7 @@ LONGEST: Final = 80
 
 _QUOTED: Final = re.compile(r"""('[^']*'|"[^"]*")""")
 _COMMAND: Final = re.compile(r": (?:give the whole number that )?`[a-z -]+` shows(?: all)?")
+_RENAME: Final = re.compile(r"rename this one first, with `[^`]*`")
 _PATH: Final = re.compile(r"\bschedule((?:\[\d+\]|\.[a-z_]+)+)")
 _CHANGE: Final = re.compile(r"\b(set|add|percent):(\S+)")
 _NAME: Final = re.compile(r"\b[a-z]+(?:_[a-z]+)+\b")
@@ -45,7 +46,7 @@ def plainly(message: str) -> str:
     """A refusal without names of code: "schedule[0].days[1]" is "window 1, day 2", and no command is recommended.
     Quoted text stays.
     """
-    pieces = _QUOTED.split(_COMMAND.sub("", message))
+    pieces = _QUOTED.split(_RENAME.sub("choose another", _COMMAND.sub("", message)))
     return "".join(piece if i % 2 else _NAME.sub(_spaced, _PATH.sub(_place, piece)) for i, piece in enumerate(pieces))
 
 

@@ -169,11 +169,14 @@ def _where(conditions: Mapping[str, str], more: Collection[str] = (), **columns:
     return " AND ".join([*(each.format(**columns) for each in conditions.values()), *more]) or "true"
 
 
-def _newest(table: str, where: str, brands: list[int] | None, brand: str) -> str:
+def _newest(table: str, where: str, wanted: Wanted, brand: str) -> str:
     """The newest rows of a table, or of each of several brands, whose few newest come off an index."""
     ordered = "ORDER BY at DESC, id DESC LIMIT :limit"
-    if brands is None:
+    if wanted.brands is None:
         return f"SELECT * FROM {table} WHERE {where} {ordered}"
+    if wanted.actor is not None:
+        # Brand by brand, the rows of all others would be read too: PostgreSQL chooses between the person's and the brands'.
+        return f"SELECT * FROM {table} WHERE {brand} = ANY(CAST(:brands AS bigint[])) AND {where} {ordered}"
     return (
         f"SELECT own.* FROM unnest(CAST(:brands AS bigint[])) AS seen(brand),"
         f" LATERAL (SELECT * FROM {table} WHERE {brand} = seen.brand AND {where} {ordered}) AS own {ordered}"
@@ -189,12 +192,12 @@ def _changes(wanted: Wanted, conditions: Mapping[str, str]) -> str:
     if not wanted.people:
         more.append("brand_id IS NOT NULL")
     where = _where(conditions, more, at="at", id="id", who="actor")
-    return _CHANGES.format(inner=_newest("catalog_change", where, wanted.brands, "brand_id"))
+    return _CHANGES.format(inner=_newest("catalog_change", where, wanted, "brand_id"))
 
 
 def _statuses(wanted: Wanted, conditions: Mapping[str, str]) -> str:
     where = _where(conditions, at="at", id="id", who="actor")
-    return _STATUSES.format(inner=_newest("status_change", where, wanted.brands, "(campaign_id / 65536)"))
+    return _STATUSES.format(inner=_newest("status_change", where, wanted, "(campaign_id / 65536)"))
 
 
 def _logins(wanted: Wanted, conditions: Mapping[str, str]) -> str:
@@ -207,6 +210,14 @@ def _operations(wanted: Wanted, conditions: Mapping[str, str]) -> str:
         where = _where(conditions, ["begun_at IS NOT NULL"], at="begun_at", id="id", who="actor")
         inner = f"SELECT id, begun_at AS at FROM operation WHERE {where} ORDER BY begun_at DESC, id DESC LIMIT :limit"
         return _OPERATIONS.format(inner=inner, shown="")
+    if wanted.actor is not None:
+        more = [
+            "o.begun_at IS NOT NULL",
+            "EXISTS (SELECT FROM operation_brand AS b WHERE b.operation_id = o.id AND b.brand_id = ANY(CAST(:brands AS bigint[])))",
+        ]
+        where = _where(conditions, more, at="o.begun_at", id="o.id", who="o.actor")
+        inner = f"SELECT o.id, o.begun_at AS at FROM operation AS o WHERE {where} ORDER BY o.begun_at DESC, o.id DESC LIMIT :limit"
+        return _OPERATIONS.format(inner=inner, shown=_OF_SHOWN)
     where = _where(conditions, at="b.begun_at", id="b.operation_id", who="o.actor")
     inner = (
         "SELECT DISTINCT own.id, own.at FROM unnest(CAST(:brands AS bigint[])) AS seen(brand), LATERAL"

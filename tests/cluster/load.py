@@ -151,7 +151,7 @@ def figures(what: str, account: Account, found: Counter[str], **more: object) ->
 def counted(live: LiveRedis) -> int:
     """The sum of all brands' counters of today, in micros."""
     total = 0
-    for brand in live.read_plans(dict.fromkeys(BRANDS, 0)).values():
+    for brand in live.read_brands(BRANDS).values():
         assert brand is not None
         total += brand.daily_spend
     return total

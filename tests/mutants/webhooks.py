@@ -14,7 +14,7 @@ SENT_ON: Final = (
       'state = "delivered" if arrived else "failed" if over else "waiting"', 'state = "delivered" if arrived else "failed"',
       (FLOW + "a_receiver_that_is_killed_and_comes_back_counts_each_message_once_by_its_id",)),
     M("an alert is kept whose message could not be written", "engine/flows/alerts/desk.py",
-      "            webhooks.write(conn, [*ended, *(each for each in made if each is not None)])\n",
+      "        webhooks.write(conn, [*ended, *(each for each in made if each is not None)])\n",
       "        with writing(self._db) as conn:\n            webhooks.write(conn, [*ended, *(each for each in made if each is not None)])\n",
       (FLOW + "a_message_is_written_with_its_alert_or_neither_is",)),
     M("a message is sent to addresses of this machine", "engine/flows/alerts/sending.py",

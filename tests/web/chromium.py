@@ -77,7 +77,8 @@ def opened(browser: Browser, address: str) -> Iterator[Callable[..., Page]]:
     yield open_page
     for context in contexts:
         context.close()
-    assert [error for error in errors if not re.search(r"status of (400|404|409|422)", error)] == []
+    left = [error for error in errors if not re.search(r"status of (400|401|404|409|422)", error)]
+    assert left == [], left
 
 
 def luminance(page: Page, selector: str, what: str) -> float:

@@ -14,6 +14,7 @@ from playwright.sync_api import Page
 from rq import Queue
 
 from engine.wiring import System
+from tests.web.answers import ANSWERS
 from tests.web.chromium import address as address  # noqa: PLC0414  # fixtures are used by their names
 from tests.web.chromium import browser as browser  # noqa: PLC0414
 from tests.web.chromium import opened as opened  # noqa: PLC0414
@@ -99,6 +100,10 @@ def test_axe_finds_nothing_serious_on_any_page_that_there_is(
     for name, path in every_page(world).items():
         page.goto(path)
         found[name] = findings(page)
+    for answers in ANSWERS.values():
+        for name, ask in answers.items():
+            ask(page, world)
+            found[name] = findings(page)
     assert {name: what for name, what in found.items() if what} == {}
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from engine.domain.money import MICROS
 from engine.domain.operations import wanted_of
-from engine.ledger import logins, webhooks
+from engine.ledger import logins, notes, webhooks
 from engine.ledger.activity import Wanted
 from engine.wiring import System
 from tests.web.conftest import HERE, Visitor, brand_with
@@ -148,6 +148,24 @@ def test_who_sees_one_brand_of_an_operation_sees_its_rows_and_no_others(place: P
     assert SECRET not in page and "20.00 → 5.00" not in words(page) and f"/operations/{made.id}" not in page
     table = viewer.get("/activity.csv", base_url=HERE).get_data(as_text=True)
     assert table.count("daily_budget,10") == 1 and SECRET not in table
+
+
+def test_what_a_person_did_in_brands_out_of_sight_is_in_no_feed_by_his_name(place: Place) -> None:  # noqa: F811
+    operations, manage = place.system.operations, place.system.manage
+    for brand, budget in ((place.mine, "6"), (place.other, "7")):
+        operations.begin(
+            operations.preview(wanted_of("budget", change=f"set:{budget}"), [brand], [], "anna").id, "anna"
+        )
+    manage.pause_campaign(place.my_campaign, "anna")
+    manage.resume_campaign(place.other_campaign, "anna")
+    notes.add(place.system.db, "brand", place.other, "anna", SECRET)
+    viewer = place.visitor("Olga", "operator", [place.mine])
+    shown = ""
+    for path in ("/activity", "/activity.csv"):
+        for kind in ("", "&kind=change", "&kind=status", "&kind=note"):
+            shown += viewer.get(f"{path}?who=anna{kind}", base_url=HERE).get_data(as_text=True)
+    assert "Daily budget to 6.00" in shown and "paused: switched off" in words(shown)
+    assert SECRET not in shown and "7.00" not in shown
 
 
 def test_the_table_has_every_changed_field_and_no_formula(visitor: Visitor, ready: System) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from engine.domain.flights import instant_text
+import pytest
+
+from engine.domain.flights import instant_text, parse_instant
 from engine.domain.periods import HOUR_MS
+from engine.domain.zones import BrandZone
 from engine.wiring import System
 from tests.web.conftest import Visitor, brand_with
 from tests.web.test_status_page import words
 from web.formats import readable
+from web.instants import on_the_clock
 
 
 def test_a_flight_is_agreed_moved_while_it_runs_and_ended(ready: System, visitor: Visitor) -> None:
@@ -25,7 +29,7 @@ def test_a_flight_is_agreed_moved_while_it_runs_and_ended(ready: System, visitor
     assert "Nothing is changed yet. This will happen:" in words(asked)
     assert "that is used up already: the campaign stops at once" in words(asked)
     assert ready.catalog.flights.of([campaign])[campaign][0].budget_micros == 5_000_000
-    status, _ = visitor.post(f"{page}/1", starts_at=starts, ends_at="now", budget="2", confirmed="y")
+    status, _ = visitor.post(f"{page}/1", starts_at=starts, ends_at=soon, ends_now="y", budget="2", confirmed="y")
     assert status == 200
     assert ready.catalog.campaign(campaign).reasons == ("flight",)
     assert "outside its flights" in words(visitor.get(f"/status?open={brand_id}")[1])
@@ -68,3 +72,15 @@ def test_a_flight_that_does_not_fit_is_refused_beside_its_field(ready: System, v
     assert len(ready.catalog.flights.of([campaign])[campaign]) == 1
     visitor.post(f"{page}/1/remove", f"{page}/1")
     assert ready.catalog.flights.of([campaign])[campaign] == []
+
+
+@pytest.mark.parametrize(
+    ("at", "shown"),
+    [("2026-07-01T10:00Z", "2026-07-01T12:00"), ("2026-10-25T00:30Z", "2026-10-25T02:30+02:00"), ("2026-10-25T01:30Z", "2026-10-25T02:30+01:00")],
+)  # fmt: skip
+def test_an_instant_is_shown_by_the_brands_clock_and_with_its_zone_where_the_clock_shows_it_twice(
+    at: str, shown: str
+) -> None:
+    ms = parse_instant(at, "at")
+    local = BrandZone.of("Europe/Berlin").local(ms)
+    assert on_the_clock(ms, local) == shown and parse_instant(shown, "at", local) == ms

@@ -12,6 +12,7 @@ from engine.live.keys import keys_of_brand
 from engine.wiring import System
 from tests.web.conftest import Visitor, brand_with
 from tests.web.test_status_page import words
+from web.formats import money
 
 
 def test_a_pacing_is_said_before_it_is_made_and_the_brand_shows_what_is_due(ready: System, visitor: Visitor) -> None:
@@ -23,7 +24,7 @@ def test_a_pacing_is_said_before_it_is_made_and_the_brand_shows_what_is_due(read
     status, asked = visitor.post(page, **sent)
     assert status == 200
     assert "Nothing is changed yet. This will happen:" in words(asked)
-    assert f"brand {brand_id}: by now" in words(asked) and "of 1000.000000 are due" in words(asked)
+    assert "This will happen: By now" in words(asked) and f"of {money(1_000_000_000)} are due" in words(asked)
     assert ready.catalog.brand(brand_id).pacing == "asap"
     # What was confirmed is that pacing and no other.
     status, asked = visitor.post(page, **sent | {"confirmed": "even,150", "pacing": "ahead"})

@@ -26,6 +26,7 @@ from engine.settings import LOGIN_ALWAYS
 from engine.wiring import System
 from tests.processes.conftest import Processes
 from tests.processes.conftest import processes as processes  # noqa: PLC0414
+from tests.web.answers import ANSWERS, NO_ANSWER
 from tests.web.chromium import address as address  # noqa: PLC0414  # fixtures are used by their names
 from tests.web.chromium import browser as browser  # noqa: PLC0414
 from tests.web.chromium import opened as opened  # noqa: PLC0414
@@ -70,10 +71,16 @@ def test_every_address_that_shows_a_page_is_in_the_gallery(app: Flask) -> None:
     assert not PAGES.keys() & NOT_PAGES.keys()
 
 
+def test_every_form_s_answer_is_in_the_gallery(app: Flask) -> None:
+    asked = {rule.endpoint for rule in app.url_map.iter_rules() if "POST" in (rule.methods or ())}
+    assert ANSWERS.keys() | NO_ANSWER.keys() == asked
+    assert not ANSWERS.keys() & NO_ANSWER.keys()
+
+
 def take(page: Page, way: str, name: str) -> list[str]:
     """Keeps a picture; returns what is wrong with the page."""
     folder = FOLDER / way
-    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=folder / f"{name}.png", full_page=True)
     return list(page.evaluate(SIDEWAYS))
 
@@ -89,6 +96,21 @@ def test_every_page_has_its_picture_and_nothing_on_it_is_cut_off(
     for name, path in every_page(world).items():
         page.goto(path)
         wrong[name] = take(page, way, name)
+    assert {name: what for name, what in wrong.items() if what} == {}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("way", WAYS)
+def test_every_form_s_answer_has_its_picture_and_nothing_on_it_is_cut_off(
+    opened: Callable[..., Page], address: str, world: World, way: str
+) -> None:
+    page = opened("/login", reduced_motion="reduce", **WAYS[way])
+    world.enter(page.context, address)
+    wrong = {}
+    for answers in ANSWERS.values():
+        for name, ask in answers.items():
+            ask(page, world)
+            wrong[name] = take(page, way, f"answers/{name}")
     assert {name: what for name, what in wrong.items() if what} == {}
 
 

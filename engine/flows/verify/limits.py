@@ -140,7 +140,7 @@ class Limits:
     def _brands(self, ids: list[int]) -> Iterator[_Owner | None]:
         for start in range(0, len(ids), _BRANDS_AT_ONCE):
             # Ordinal 0: the brand without its campaigns.
-            brands = self._live.read_plans(dict.fromkeys(ids[start : start + _BRANDS_AT_ONCE], 0))
+            brands = self._live.read_brands(ids[start : start + _BRANDS_AT_ONCE])
             yield from (None if brand is None else _of_brand(brand) for brand in brands.values())
 
     def _campaign(self, campaign_id: int) -> _Owner | None:
