@@ -63,7 +63,8 @@ def campaigns(query: CampaignsQuery) -> Response:
     )
     shown = found[: query.limit]
     cursor = packed(asked, shown[-1]) if len(found) > query.limit else None
-    return answer(page([document(services().overview.campaign(id_)) for _, id_ in shown], cursor))
+    views = services().overview.some([id_ for _, id_ in shown])
+    return answer(page([document(view) for view in views], cursor))
 
 
 @blueprint.post("/campaigns", responses={201: CampaignOut})

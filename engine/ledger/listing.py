@@ -1,11 +1,16 @@
-"""Pages of campaigns' ids, and which brands are paused, for lists of programs."""
+"""Pages of campaigns, and which brands are paused, for lists of programs."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, func, select, text
+
+from engine.ledger import brands as brand_rows
+from engine.ledger import campaigns as campaign_rows
+from engine.ledger.models import Brand, Campaign
+from engine.ledger.records import BrandRecord, CampaignRecord, brand_record, campaign_record
 
 Place = tuple[str, int]
 """Name and id of the last row of a page."""
@@ -50,6 +55,15 @@ def campaign_places(
     )
     with db.connect() as conn:
         return [(name, id_) for name, id_ in conn.execute(text(query), values)]
+
+
+def with_brands(db: Engine, campaign_ids: Sequence[int]) -> tuple[list[BrandRecord], list[CampaignRecord]]:
+    """The campaigns of these ids that exist, archived or not, and their brands."""
+    query = campaign_rows.reading().where(Campaign.id == func.any(list(campaign_ids)))
+    with db.connect() as conn:
+        found = [campaign_record(row) for row in conn.execute(query)]
+        of = select(*brand_rows.COLUMNS).where(Brand.id == func.any(sorted({each.brand_id for each in found})))
+        return [brand_record(row) for row in conn.execute(of)], found
 
 
 def paused_brands(db: Engine, brand_ids: Sequence[int]) -> set[int]:

@@ -217,8 +217,14 @@ class LiveRedis(Asking):
 
     def read_campaign(self, campaign_id: int) -> LiveBrand | None:
         """Reads the brand of one campaign, with that campaign alone: a brand may have 65,535 of them."""
-        ((_, lines),) = self._read_lines({brand_of(campaign_id): [ordinal_of(campaign_id)]})
-        return None if lines is None else lines.with_figures()
+        (found,) = self.read_campaigns({brand_of(campaign_id): [ordinal_of(campaign_id)]}).values()
+        return found
+
+    def read_campaigns(self, wanted: Mapping[int, Sequence[int]]) -> dict[int, LiveBrand | None]:
+        """Reads brands with some of their campaigns: {brand id: ordinals}. None as with `read_plans`."""
+        return {
+            brand_id: None if lines is None else lines.with_figures() for brand_id, lines in self._read_lines(wanted)
+        }
 
     def read_causes(self, ordinals: Mapping[int, int], *, rests: bool = True) -> dict[int, LiveCauses | None]:
         """The same without figures of campaigns, for a paced scan of all of them: {brand id: its causes}."""

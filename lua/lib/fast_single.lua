@@ -28,6 +28,8 @@ repeat
   if requests_0 ~= prefix .. 'requests:0' or requests_1 ~= prefix .. 'requests:1' then break end
   if events_0 ~= prefix .. 'events:0' or events_1 ~= prefix .. 'events:1' then break end
   if brand_key ~= prefix .. 'brand:' .. brand_id or campaign_key ~= prefix .. 'campaign:' .. campaign_id then break end
+  local holds_key, expiry_key = KEYS[9], KEYS[10]
+  if is_try and (holds_key ~= prefix .. 'holds:' .. brand_id or expiry_key ~= prefix .. 'expiry:' .. brand_id) then break end
 
   local counter = is_try and 'count:accepted' or 'count:recorded'
   local state = redis.pcall('HMGET', shard_key, 'mark', 'layout', 'now', 'n', counter, 'req_active', 'req_until', 'ev_active', 'ev_until')
@@ -117,8 +119,6 @@ repeat
   , '^%d*$') then break end
   if held ~= '0' and is_try then
     -- Holds reduce what is left; expired ones are removed by the slow path.
-    local holds_key, expiry_key = prefix .. 'holds:' .. brand_id, prefix .. 'expiry:' .. brand_id
-    if KEYS[9] ~= holds_key or KEYS[10] ~= expiry_key then break end
     local holds, first = redis.pcall('HLEN', holds_key), redis.pcall('ZRANGEBYSCORE', expiry_key, '-inf', '+inf', 'WITHSCORES', 'LIMIT', '0', '1')
     if type(holds) ~= 'number' or holds == 0 or not first[2] or first[2] + 0 <= now then break end
   end

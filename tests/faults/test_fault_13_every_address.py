@@ -53,7 +53,6 @@ def test_every_address_answers_in_time_beside_a_frozen_server_and_says_which_whe
 ) -> None:
     addresses = [*every_page(world).values(), *(part.format(w=world) for part in PARTS)]
     before = {path: web.get(path).status for path in addresses}
-    print({path: status for path, status in before.items() if status != 200})
     assert set(before.values()) <= {200, 204, 400, 404, 503}, before
     with frozen(server_of(own, which)):
         until(lambda: web.states()[SERVERS[which]] == "down")

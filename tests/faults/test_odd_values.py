@@ -62,8 +62,13 @@ CAMPAIGN = [
     Plant("campaign", "d", ("-1",)),
     Plant("campaign", "m", ("-1",)),
 ]
+NOTES = [
+    Plant("shard", "catalog"),
+    # A number of calls, for the metrics alone.
+    Plant("shard", "count:recorded", ("-1",)),
+]
 OTHER = [Plant("registry", "brand"), Plant("holds", "hold"), Plant("requests", "request"), Plant("events", "event")]
-TABLE = [*SHARD, *MEMORIES, *BRAND, *CAMPAIGN, *OTHER]
+TABLE = [*SHARD, *MEMORIES, *BRAND, *CAMPAIGN, *OTHER, *NOTES]
 
 
 class Shop:

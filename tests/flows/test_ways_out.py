@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from sqlalchemy import text
 
+from engine.client.spends import Spend
 from engine.domain.ids import shard_of
 from engine.domain.periods import DAY_MS, HOUR_MS, ms_of
-from engine.errors import InvalidInput
 from engine.flows.catalog.check import check_all
 from engine.flows.persist.quarantine import Quarantined
 from engine.flows.rebuild.rebuilder import How, NotAllRebuilt
-from engine.live.keys import keys_of_brand, shard_keys
-from engine.live.replies import head
-from engine.live.scripts import LAYOUT, script
-from engine.live.transport.pool import Call
+from engine.live.keys import keys_of_brand
+from engine.live.transport.pool import Call, ConnectionPool
 from engine.views.doctor.examine import examine
 from engine.wiring import System
 from tests.flows.conftest import at, born_on_the_moved_clock
 from tests.flows.test_persist import rows
+from tests.processes.conftest import until
 
 NOON = ms_of(datetime(2037, 11, 23, 12, tzinfo=UTC))
 
@@ -117,21 +118,83 @@ def test_a_clock_that_was_a_day_ahead_and_came_back_is_accepted_by_name_and_the_
     assert failures(clock) == []
 
 
+OF_THE_ENGINE = ("read_shard", "rebuild_begin", "rebuild_set", "rebuild_finish")
+"""These work on shards that are out of use, and only the engine calls them."""
+
+
+def every_key(system: System) -> dict[bytes, bytes | None]:
+    return {key: system.hot_redis.dump(key) for key in system.hot_redis.scan_iter("budget:*")}
+
+
+def calls_of_each_kind(system: System, campaign: int) -> list[Call]:
+    """A call of each script with several keys, as clients and the engine make them, from one that was sent."""
+    client, made = system.client, dict[tuple[str, int], Call]()
+    sent = ConnectionPool.call
+    sent_all = ConnectionPool.call_all
+
+    def note(calls: Sequence[Call]) -> None:
+        for call in calls:
+            args = call.args() if callable(call.args) else call.args
+            if len(call.keys) > 1:
+                made.setdefault((call.script.name, len(args)), Call(call.script, tuple(call.keys), tuple(args)))
+
+    def call(self: ConnectionPool, one: Call, timeout_s: float) -> Any:
+        note([one])
+        return sent(self, one, timeout_s)
+
+    def call_all(self: ConnectionPool, calls: Sequence[Call], *args: Any, **more: Any) -> Any:
+        note(calls)
+        return sent_all(self, calls, *args, **more)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ConnectionPool, "call", call)
+        patch.setattr(ConnectionPool, "call_all", call_all)
+        client.record_spend(campaign, "1", event_id="e")
+        client.try_spend(campaign, "1")
+        client.record_spends([Spend(campaign, "1")] * 40)
+        client.try_spends([Spend(campaign, "1", f"all {i}".replace(" ", "-")) for i in range(40)])
+        client.release(client.reserve(campaign, "1", 60, "h").hold_id)
+        client.refund(campaign, "1", "e")
+        client.status(campaign)
+        with client.lease(campaign, "5", 60) as lease:
+            until(lambda: lease.try_spend("1"))
+        client.close()
+        system.persister.drain_all()
+        system.manage.update_brand(campaign >> 16, "ann", daily_budget_micros=800_000_000)
+        system.verifier.verify()
+        check_all(system.publisher, system.status)
+    return list(made.values())
+
+
 def test_the_keys_of_two_shards_in_one_call_are_refused_and_nothing_is_written(ready: System) -> None:
     brand, campaign = one_campaign(ready)
-    keys, other = keys_of_brand(brand), shard_keys((shard_of(brand) + 1) % 64)
-    plan = (keys.brand(brand), keys.campaign(campaign))
-    good = (*keys.fixed, *plan)
-    for place in range(1, len(good)):
-        mixed = list(good)
-        mixed[place] = [*other.fixed, "budget:{9}:brand:9", "budget:{9}:campaign:589825"][place]
-        for event in ("", "e"):
-            args = (LAYOUT, f"r{place}{event}", f"{campaign},1,{event},;")
-            reply = ready.live.call_all([Call(script("record_spends"), mixed, args)])[0]
-            with pytest.raises(InvalidInput):
-                head(reply)
-    answer = ready.client.record_spend(campaign, "1")
-    assert str(answer.daily_spend) == "1.000000"
+    ready.manage.update_brand(brand, "ann", daily_budget_micros=900_000_000)
+    other = ready.manage.create_brand("other", 10_000_000, None, None, "ann").row.id
+    theirs = ready.manage.create_campaigns(other, ["c"], "ann")[0].id
+    assert shard_of(other) != shard_of(brand)
+    ready.client.record_spend(theirs, "1")
+    calls = calls_of_each_kind(ready, campaign)
+    names = {call.script.name for call in calls}
+    assert names >= {"record_spends", "try_spends", "draw_spends", "holds", "lease", "refund", "read_plan", "publish"}
+    mine, tag = f"budget:{{{shard_of(brand)}}}:", f"budget:{{{shard_of(other)}}}:"
+    before = every_key(ready)
+    for call in calls:
+        if call.script.name in OF_THE_ENGINE:
+            continue
+        for place in range(1, len(call.keys)):
+            mixed = list(call.keys)
+            key = mixed[place].removeprefix(mine)
+            mixed[place] = tag + key.replace(str(campaign), str(theirs)).replace(f":{brand}", f":{other}")
+            args = list(call.args)  # type: ignore[arg-type]  # noted as they were sent
+            if call.script.name in ("record_spends", "try_spends"):
+                args[1] = f"mixed-{call.script.name}-{len(args)}-{place}"
+            reply = ready.live.call_all([Call(call.script, mixed, args)])[0]
+            assert (reply[0], reply[-1]) == (b"invalid", b"keys"), (call.script.name, place, reply)
+    assert every_key(ready) == before
+    answer = ready.client.record_spend(theirs, "1")
+    assert str(answer.daily_spend) == "2.000000"
+    ready.persister.drain_all()
+    assert failures(ready) == []
 
 
 def test_data_that_no_invariant_can_read_fails_that_invariant_and_the_others_are_judged(ready: System) -> None:

@@ -22,7 +22,7 @@ BRANDS_PAUSED: Final = (
       (ALL + "everything_pauses_in_one_operation_and_its_undo_resumes_the_brands_that_it_paused_alone",)),
     M("who pauses a brand is shown the figures of before", "engine/views/board.py",
       "            if asked_at < since:\n", "            if asked_at < 0:\n",
-      (PAGE + "a_brand_is_paused_from_its_row_seen_at_once_and_resumed_by_the_undo_of_the_message",)),
+      (PAGE + "who_changed_something_is_answered_a_question_of_after_it_however_young_the_last_answer_is",)),
     M("a paused brand stops nobody", "lua/lib/plan.lua",
       "paused = got[2] >= '2',", "paused = false,",
       (EVERY + "[plain-alone]", EVERY + "[plain-packed]")),

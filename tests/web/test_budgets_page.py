@@ -358,3 +358,12 @@ def test_the_page_works_without_a_script_and_fits_a_phone(brands: dict[str, int]
     assert "tab=attention" in page.url
     wide = opened("/", viewport={"width": 390, "height": 844})
     assert wide.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def test_who_changed_something_is_answered_a_question_of_after_it_however_young_the_last_answer_is() -> None:
+    answers = iter(range(9))
+    board = Board({"redis": lambda: (next(answers), True)}, 20.0, fresh_s=4.0, rests={"redis": 0})
+    changed = time.monotonic()
+    assert [board.look()["redis"].value for _ in range(2)] == [0, 0]
+    assert board.look(since={"redis": changed})["redis"].value == 0
+    assert board.look(since={"redis": time.monotonic()})["redis"].value == 1
