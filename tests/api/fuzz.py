@@ -57,7 +57,7 @@ def fuzz(system: System, examples: int, seeded: int, only: str = "") -> Counter[
     }
     statuses: Counter[int] = Counter()
     schema = schemathesis.openapi.from_wsgi("/api/openapi.json", app)
-    loop = Loop(system, app)
+    loop, by_loop = Loop(system, app), 0
     assert Caller(loop, secrets[0]).post("/spend", None).status == 415  # from now on it knows the token
     try:
         for found in schema.get_all_operations():
@@ -67,10 +67,11 @@ def fuzz(system: System, examples: int, seeded: int, only: str = "") -> Counter[
                 if operation.method.upper() == "POST" and loop.quick.way_of(operation.full_path)
                 else [None]
             )
+            by_loop += (len(ways) - 1) * (only in operation.label)
             for way in ways if only in operation.label else []:
                 for mode in GenerationMode:
                     _each(operation, mode, there, (system, secrets), examples, seeded, statuses, way)
-        assert loop.taken or only or examples < 20, "the event loop answered nothing itself"
+        assert loop.taken or not by_loop or examples < 20, "the event loop answered nothing itself"
     finally:
         loop.close()
         client.close()
@@ -137,12 +138,14 @@ def _plain(case: Any, headers: dict[str, str]) -> dict[str, Any]:
     return {name: part for name, part in parts.items() if name in _PARTS}
 
 
-def _by_the_loop(case: Any, headers: dict[str, str], way: Loop) -> tuple[int, str, str]:
+def _by_the_loop(case: Any, given: dict[str, str], way: Loop) -> tuple[int, str, str]:
     """The status, type and text of an answer."""
-    sent = requests.Request(**_plain(case, headers)).prepare()
+    sent = requests.Request(**_plain(case, given)).prepare()
     body = sent.body.encode() if isinstance(sent.body, str) else sent.body
     path = (sent.url or "").removeprefix("http://localhost")
-    answer = way.open(path, sent.method or "", body, dict(sent.headers))
+    # The way adds the length itself, and a header that comes twice is for a thread.
+    headers = {name: value for name, value in sent.headers.items() if name.lower() != "content-length"}
+    answer = way.open(path, sent.method or "", body, headers)
     return answer.status_code, answer.content_type or "", answer.get_data(as_text=True)
 
 
