@@ -1,6 +1,6 @@
 """`make api-fuzz`: requests made at random from the OpenAPI document, right ones and wrong ones, on real servers.
 
-No answer may be a 5xx, and every refusal is application/problem+json. It prints its seed.
+No answer may be a 5xx, every refusal is application/problem+json, and every answer is one of those in the document. It prints its seed.
 """
 
 from __future__ import annotations
@@ -16,6 +16,11 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
 from schemathesis.generation import GenerationMode
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
 from schemathesis.transport.requests import REQUESTS_TRANSPORT
 
 from api.app import create_api
@@ -28,6 +33,7 @@ from engine.ledger import tokens
 from engine.wiring import System
 from tests.api.conftest import Caller, Loop
 
+DOCUMENTED: Final = [status_code_conformance, content_type_conformance, response_schema_conformance]
 _PARTS: Final = ("method", "url", "headers", "params", "data", "json", "cookies")
 PATIENT_MS: Final = 30_000
 """A slow machine is no fault of the API."""
@@ -56,7 +62,11 @@ def fuzz(system: System, examples: int, seeded: int, only: str = "") -> Counter[
     try:
         for found in schema.get_all_operations():
             operation = found.ok()
-            ways = [None, loop] if operation.method == "post" and loop.quick.way_of(operation.full_path) else [None]
+            ways = (
+                [None, loop]
+                if operation.method.upper() == "POST" and loop.quick.way_of(operation.full_path)
+                else [None]
+            )
             for way in ways if only in operation.label else []:
                 for mode in GenerationMode:
                     _each(operation, mode, there, (system, secrets), examples, seeded, statuses, way)
@@ -99,6 +109,7 @@ def _each(
         if way is None:
             answer = case.call(headers=headers)
             status, kind, text = answer.status_code, answer.headers["content-type"][0], answer.text
+            documented(case, answer)
         else:
             status, kind, text = _by_the_loop(case, headers, way)
         if status == 401:
@@ -113,6 +124,11 @@ def _each(
         one()
     except Unsatisfiable:
         pass  # nothing can be wrong with a request that has no part
+
+
+def documented(case: Any, answer: Any) -> None:
+    """Raises where the document has no such answer."""
+    case.validate_response(answer, checks=DOCUMENTED)
 
 
 def _plain(case: Any, headers: dict[str, str]) -> dict[str, Any]:
