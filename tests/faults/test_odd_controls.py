@@ -9,13 +9,18 @@ from engine.domain.budget import OwnLimits
 from engine.domain.ids import shard_of
 from engine.domain.pacing import Pacing
 from engine.domain.periods import DAY_MS
+from engine.flows.catalog.check import check_all
 from engine.live.keys import keys_of_brand
 from engine.live.repair import probe_shards
 from engine.wiring import System
 from tests.faults.test_odd_values import BUDGET, Plant, Shop, heals
 
 SHARD = [Plant("shard", field) for field in ("grace", "closed", "late_from", "late_n")]
-BRAND = [Plant("brand", field) for field in ("b", "n1", "n2", "p", "zone", "s", "own", "closed", "c1")]
+BRAND = [
+    *(Plant("brand", field) for field in ("b", "n1", "n2", "p", "s", "own", "closed", "c1")),
+    # An offset of a millisecond reads well, so no script can tell: the test below has what mends it.
+    Plant("brand", "zone", ("-1",)),
+]
 OF_CAMPAIGN = (
     "x", "f1", "f2", "f", "p", "br", "bk", "s", "n1", "n2", "own_daily_at", "own_monthly_at", "lifetime_at", "c1",
 )  # fmt: skip
@@ -77,3 +82,16 @@ def test_a_number_of_a_shard_that_calls_seldom_read_is_found_by_the_sweep_and_a_
         assert [rebuilt.shard for rebuilt in ready.rebuilder.rebuild_missing()] == [shard], field
         assert probe_shards(ready.live, [one]) == set(), field
         assert plain.hget(key, field) != b"0x10"
+
+
+def test_a_zone_that_reads_well_and_is_another_is_named_by_verify_and_mended_by_the_next_check(ready: System) -> None:
+    brand = ready.manage.create_brand("one", BUDGET, None, None, "test", time_zone="Europe/Berlin").row.id
+    key, plain = keys_of_brand(brand).brand(brand), ready.hot_redis
+    right = plain.hget(key, "zone")
+    for other in ("-1", "0", "7200000"):
+        plain.hset(key, "zone", other)
+        told = [str(finding) for check in ready.verifier.verify() for finding in check.findings]
+        assert any(f"brand {brand} has time zone {other} in Redis" in line for line in told), told
+        check_all(ready.publisher, ready.status)
+        assert plain.hget(key, "zone") == right
+    assert [check.findings for check in ready.verifier.verify() if check.findings] == []
