@@ -13,7 +13,7 @@ from engine.flows.catalog.check import check_all
 from engine.live.keys import keys_of_brand
 from engine.live.repair import probe_shards
 from engine.wiring import System
-from tests.faults.test_odd_values import BUDGET, Plant, Shop, heals
+from tests.faults.test_odd_values import BUDGET, ODD, Plant, Shop, heals
 
 SHARD = [Plant("shard", field) for field in ("grace", "closed", "late_from", "late_n")]
 BRAND = [
@@ -22,10 +22,10 @@ BRAND = [
     Plant("brand", "zone", ("-1",)),
 ]
 OF_CAMPAIGN = (
-    "x", "f1", "f2", "f", "p", "br", "bk", "s", "n1", "n2", "own_daily_at", "own_monthly_at", "lifetime_at", "c1",
+    "x", "f1", "f", "p", "br", "bk", "s", "n1", "n2", "own_daily_at", "own_monthly_at", "lifetime_at", "c1",
 )  # fmt: skip
-HARMLESS = dict.fromkeys(("f2", "own_daily_at", "own_monthly_at", "lifetime_at"), ("",))
-"""Empty, these are not there."""
+HARMLESS = dict.fromkeys(("own_daily_at", "own_monthly_at", "lifetime_at"), ("",)) | {"f": ("-1",)}
+"""Empty, these are not there. Spend below zero is a difference, which verify and reconcile name."""
 TABLE = [
     *SHARD,
     *BRAND,
@@ -95,3 +95,16 @@ def test_a_zone_that_reads_well_and_is_another_is_named_by_verify_and_mended_by_
         check_all(ready.publisher, ready.status)
         assert plain.hget(key, "zone") == right
     assert [check.findings for check in ready.verifier.verify() if check.findings] == []
+
+
+def test_an_odd_next_flight_opens_no_budget_and_is_named_by_verify_and_mended_by_the_next_check(ready: System) -> None:
+    shop = Controlled(ready)
+    brand = shop.harmed[0]
+    key, field = shop.place(Plant("campaign", "f2"), brand)
+    for odd in (*ODD[1:], "1,1,5,6,7"):
+        ready.hot_redis.hset(key, field, odd)
+        shop.calls(brand)
+        told = [str(finding) for check in ready.verifier.verify() for finding in check.findings]
+        assert any(f"campaign {shop.brands[brand]} has next flight" in line for line in told), (odd, told)
+        check_all(ready.publisher, ready.status)
+        assert ready.hot_redis.hget(key, field) is None, odd

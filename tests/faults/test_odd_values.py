@@ -183,7 +183,7 @@ def heals(ready: System, shop: Shop, table: list[Plant]) -> None:
                 assert time.monotonic() - began < HEALS_S, "\n".join(str(planted[b]) for b in sorted(sick))
                 for brand in planted:
                     shop.calls(brand)
-                assert ready.client.record_spend(shop.brands[shop.good], "0.01"), "a shard that nobody harmed"
+                assert ready.client.record_spend(shop.brands[shop.good], "0.001"), "a shard that nobody harmed"
                 counted += 1
                 states = {state.shard: state for state in ready.live.read_shards()}
                 for brand in list(sick):
@@ -197,7 +197,7 @@ def heals(ready: System, shop: Shop, table: list[Plant]) -> None:
     check_all(ready.publisher, ready.status)
     assert [str(check.findings) for check in ready.verifier.verify() if check.findings] == []
     assert rows(ready, "SELECT count(*), sum(amount_micros) FROM spend") == [
-        (SHARDS + counted, SHARDS * 2_000_000 + counted * 10_000)
+        (SHARDS + counted, SHARDS * 2_000_000 + counted * 1_000)
     ]
     assert ready.client.status(shop.brands[shop.good])
     print(Figures(len(wanted), 0, 0, more=f"odd values; slowest healing {healed:.1f} s"))
