@@ -159,7 +159,7 @@ def document(view: BrandView, paused: bool) -> dict[str, Any]:
 
 
 def _told(brand_id: int, status: int = 200, **more: Any) -> Response:
-    view = services().overview.brand(brand_id)
+    view = services().overview.summed(brand_id)
     paused = bool(paused_brands(services().db, [brand_id]))
     return answer({**document(view, paused), **more}, status, etag(view.version))
 

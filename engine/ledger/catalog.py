@@ -262,20 +262,19 @@ class Catalog:
             query = query.where(Campaign.brand_id == func.any(sorted(within)))
         return self._campaigns(query)
 
-    def alike(self) -> list[CampaignGroup]:
-        """The campaigns in use by what decides whether they run, counted: a few groups a brand, however many campaigns it has."""
+    def alike(self, brand_id: int | None = None) -> list[CampaignGroup]:
+        """The campaigns in use, of one brand or all, by what decides whether they run, counted: a few groups a brand."""
         query = (
             "SELECT campaign.brand_id, enabled, schedule::text, campaign.published_version IS NOT NULL, status,"
             " array_to_string(reasons, ','), count(*) FROM campaign JOIN brand ON brand.id = campaign.brand_id"
-            " WHERE campaign.archived_at IS NULL AND brand.archived_at IS NULL GROUP BY 1, 2, 3, 4, 5, 6"
+            " WHERE campaign.archived_at IS NULL AND brand.archived_at IS NULL"
+            f"{'' if brand_id is None else ' AND campaign.brand_id = :brand'} GROUP BY 1, 2, 3, 4, 5, 6"
         )
         with self._engine.connect() as connection:
             return [
-                CampaignGroup(
-                    brand, enabled, schedule_of(schedule), live, status, tuple(filter(None, reasons.split(","))), count
-                )
-                for brand, enabled, schedule, live, status, reasons, count in connection.execute(text(query))
-            ]
+                CampaignGroup(row[0], row[1], schedule_of(row[2]), row[3], row[4], tuple(filter(None, row[5].split(","))), row[6])
+                for row in connection.execute(text(query), {} if brand_id is None else {"brand": brand_id})
+            ]  # fmt: skip
 
     # References that people type, and pending publications
 

@@ -158,6 +158,12 @@ class Overview(History):
         own = [] if alone else self._catalog.campaigns(brand_id, include_archived=True)
         return self._snapshot([brand], own).brands[0]
 
+    def summed(self, brand_id: int) -> BrandView:
+        """One brand, archived or not, with the numbers of its campaigns in their place. Raises NotFound."""
+        brand = self._catalog.brand(brand_id)
+        ran = self._hindsight.ran_today(self._clock_ms(), {brand.zones.clock})
+        return self._summed(self._snapshot([brand], [], ran).brands[0], self._catalog.alike(brand_id), ran)
+
     def campaigns(self, brand_id: int | None = None, include_archived: bool = True) -> list[CampaignView]:
         """The campaigns of a brand, or all, archived ones too unless told otherwise. Raises NotFound for an unknown brand."""
         found = self.snapshot(include_archived).brands if brand_id is None else (self.brand(brand_id),)

@@ -17,7 +17,7 @@ from engine.local.valkey import Valkey
 from tests.patience import PATIENCE_S
 from tests.processes.conftest import back, until
 
-BIG: Final = 60_000
+BIG: Final = 150_000
 """Commands of an append-only file that takes some seconds to be read, with the pause of `key-load-delay` after each."""
 
 

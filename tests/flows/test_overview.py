@@ -41,6 +41,21 @@ def test_the_numbers_are_redis_own_before_anything_is_persisted(ready: System) -
     assert view.campaign_views[0].sentence == "paused: daily budget used up, again at 00:00 UTC"
 
 
+def test_a_brand_with_the_numbers_of_its_campaigns_says_of_them_what_they_say_themselves(ready: System) -> None:
+    brand_id, (one, two) = brand_with_campaigns(ready, 2, daily=10_000_000)
+    ready.manage.pause_campaign(two, "test")
+    ready.client.record_spend(one, "4")
+    for spent, active in ((0, 1), (6, 0)):
+        if spent:
+            ready.client.record_spend(one, str(spent))
+        each, summed = ready.overview.brand(brand_id), ready.overview.summed(brand_id)
+        assert summed.campaign_views == ()
+        assert (summed.campaigns, summed.active_campaigns, summed.causes) == (2, active, each.causes)
+        assert (summed.daily_spend, summed.campaigns) == (each.daily_spend, each.campaigns)
+    ready.manage.archive_brand(brand_id, "test")
+    assert ready.overview.summed(brand_id).campaigns == 0
+
+
 def test_archived_ones_are_listed_only_when_asked_for_and_count_as_no_campaign(ready: System) -> None:
     brand_id, (one, two) = brand_with_campaigns(ready, 2)
     ready.manage.archive_campaign(one, "test")

@@ -32,7 +32,7 @@ READ: Final = (
       "if string.sub(KEYS[i], 1, #tag) ~= tag then", "if false then",
       (OUT + "the_keys_of_two_shards_in_one_call_are_refused_and_nothing_is_written",)),
     M("by the fast path of one spend, the holds may be another shard's", "lua/lib/fast_single.lua",
-      "if is_try and (holds_key ~= prefix", "if is_try and held and (holds_key ~= prefix",
+      "if is_try and (holds_key ~= prefix", "if is_try and false and (holds_key ~= prefix",
       (OUT + "the_keys_of_two_shards_in_one_call_are_refused_and_nothing_is_written",)),
     M("a rebuild keeps a journal that ends in the future", "engine/flows/rebuild/salvage.py",
       "if ms_of_entry(entry_id) > clock_ms + CLOCK_SLACK_MS:", "if False:",

@@ -41,7 +41,7 @@ WAYS: Final[dict[str, dict[str, Any]]] = {
     "phone": {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True},
 }
 SIDEWAYS: Final = """() => [
-    ...(document.documentElement.scrollWidth > window.innerWidth ? ["the page scrolls sideways"] : []),
+    ...(document.documentElement.scrollWidth > Math.min(window.innerWidth, screen.width) ? ["the page scrolls sideways"] : []),
     ...[...document.querySelectorAll("table")].filter(t => t.offsetWidth > t.parentElement.clientWidth + 1 && getComputedStyle(t.parentElement).overflowX === "visible")
         .map(t => "cut table: " + t.innerText.slice(0, 40)),
     ...[...document.querySelectorAll("button, a[role=button], th, td, label, .chip")].filter(e => e.checkVisibility() && !e.closest('.visually-hidden') && getComputedStyle(e).overflowX !== "visible" && e.scrollWidth > e.clientWidth + 1)
