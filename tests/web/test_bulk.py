@@ -6,6 +6,7 @@ import re
 from html import unescape
 
 import pytest
+from sqlalchemy import text
 
 from engine.domain.money import MICROS
 from engine.wiring import System
@@ -180,8 +181,14 @@ def test_who_sees_one_brand_selects_no_other_by_id_or_filter(place: Place) -> No
     def post(client: object, **fields: object) -> tuple[int, str]:
         return Visitor(client).post("/operations/new", "/me", **fields)  # type: ignore[arg-type]  # a browser
 
+    def written() -> int:
+        with place.system.db.connect() as connection:
+            return int(connection.execute(text("SELECT count(*) FROM operation")).scalar_one())
+
+    before = written()
     assert post(olga, kind="pause", campaign=str(place.other_campaign))[0] == 404
     assert post(olga, kind="pause", brand=[str(place.mine), str(place.other)])[0] == 404
+    assert written() == before, "nothing is written of what is refused"
     for of in ("status", "budgets"):
         status, page = post(olga, kind="pause", all="1", list=of)
         assert status == 200 and "1 row will change." in " ".join(page.split())
