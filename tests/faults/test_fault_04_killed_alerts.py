@@ -46,7 +46,7 @@ def _last_awaited(owner: Any, name: str) -> None:
 
 POINTS: dict[str, tuple[str, Any, str, Patch]] = {
     "alerts, before the commit": ("alerts", webhooks, "write", _last),
-    "alerts, after a brand's commit": ("alerts", desk.Alerts, "_decide_brand", _last),
+    "alerts, after a commit of brands": ("alerts", desk.Alerts, "_write_each", _last),
     "alerts, at its end": ("alerts", desk.Alerts, "run", _last),
     "webhooks, after the claim": ("webhooks", webhooks, "claim", _last),
     "webhooks, after the receiver has it": ("webhooks", sending.Sender, "_post", _last_awaited),
