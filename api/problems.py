@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import secrets
+import threading
 from typing import Any, Final, NamedTuple
 
 import redis
@@ -15,6 +16,7 @@ from werkzeug.exceptions import HTTPException
 
 from api.access import OutOfScope
 from api.known import TooManyUnknown
+from engine.domain.seldom import Seldom
 from engine.errors import (
     BudgetError,
     Conflict,
@@ -30,6 +32,8 @@ from engine.errors import (
 )
 
 LOG = logging.getLogger("api")
+_NOTED: Final = Seldom()
+_NOTING: Final = threading.Lock()
 TYPE: Final = "application/problem+json"
 RETRY_S: Final = 1
 _TITLES: Final = {
@@ -139,23 +143,33 @@ def _of_server(error: Exception) -> Said:
     """What a caller is told of a server that is away, hangs or refuses. Where it is and what it answered is in the log alone."""
     match error:
         case Unavailable():
-            LOG.log(logging.ERROR if isinstance(error, UnreadableReply) else logging.WARNING, "no answer: %s", error)
+            _note(logging.ERROR if isinstance(error, UnreadableReply) else logging.WARNING, "no answer", error)
             under = f" with request_id {error.request_id}" if error.request_id else ""
             said = f"Redis did not answer in time, or takes nothing now: repeat it{under}, nothing is counted twice."
             return Said(503, said, {"request_id": error.request_id or None})
         case ServerAway():
-            LOG.warning("no answer: %s", error)
+            _note(logging.WARNING, "no answer", error)
             return Said(503, f"{error.part} does not answer. Try again in a moment.", {})
         case OperationalError() if getattr(error.orig, "pgcode", None) in _TOO_SLOW:
             return Said(503, "PostgreSQL is too slow: nothing was changed. Try again in a moment.", {})
         case OperationalError():
-            LOG.error("PostgreSQL failed", exc_info=error)
+            _note(logging.ERROR, "PostgreSQL failed", error)
             return Said(503, "PostgreSQL failed. Try again in a moment.", {})
         case redis.RedisError():
-            LOG.warning("Redis failed: %s", error)
+            _note(logging.WARNING, "Redis failed", error)
             return Said(503, "Redis does not answer. Try again in a moment.", {})
-    LOG.error("a server refuses: %s", error)
+    _note(logging.ERROR, "a server refuses", error)
     return Said(503, "A server of the engine refuses this; its log has the reason.", {})
+
+
+def _note(level: int, what: str, error: Exception) -> None:
+    """A line in the log for the first of its kind, then one now and then: while a server is away, each spend would write one."""
+    # Two that differ in their request id alone are of one kind.
+    kind, own = str(error), getattr(error, "request_id", "")
+    with _NOTING:
+        more = _NOTED.due(kind.replace(own, "") if own else kind)
+    if more is not None:
+        LOG.log(level, "%s: %s%s", what, error, more)
 
 
 def _install_input(app: Flask) -> None:

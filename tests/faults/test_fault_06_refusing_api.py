@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from flask_openapi.openapi import OpenAPI
 
-from api import spending
+from api import problems, spending
 from api.app import TIMEOUT_MS, create_api
+from engine.domain.seldom import Seldom
 from engine.ledger import tokens
 from tests.api.conftest import Caller, Loop, Told
 from tests.faults.refusals import EACH, REFUSALS
@@ -68,8 +69,15 @@ def says_no_server(told: Told, own: Own) -> bool:
 @pytest.mark.parametrize("way", ["thread", "event loop"])
 @pytest.mark.parametrize("word", EACH)
 def test_fault_06_a_503_over_http_names_what_to_repeat_and_no_server_and_the_repeat_counts_once(
-    word: str, way: str, own: Own, app: OpenAPI, loop: Loop, caplog: pytest.LogCaptureFixture
+    word: str,
+    way: str,
+    own: Own,
+    app: OpenAPI,
+    loop: Loop,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(problems, "_NOTED", Seldom())  # the other way has said it already
     brand, (campaign,) = brand_of(own.system, f"{word} {way}", campaigns=1)
     secret = tokens.create(own.system.db, "test", f"{word} {way}", ["spend", "read"], None).secret
     prefix = f"{word}-{way}".replace(" ", "-").lower()
@@ -99,6 +107,33 @@ def test_fault_06_a_503_over_http_names_what_to_repeat_and_no_server_and_the_rep
     assert seen is not None and seen.daily_spend == (5 + 4 + 4 + 1 - 1) * 1_000_000
     own.system.persister.drain_all()
     assert verified(own.system) == []
+
+
+@pytest.mark.parametrize("way", ["thread", "event loop"])
+def test_many_spends_that_one_refusal_meets_write_one_line(
+    way: str,
+    own: Own,
+    app: OpenAPI,
+    loop: Loop,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(problems, "_NOTED", Seldom())
+    _, (campaign,) = brand_of(own.system, f"many {way}", campaigns=1)
+    secret = tokens.create(own.system.db, "test", f"many {way}", ["spend"], None).secret
+    body = {"campaign_id": campaign, "amount": "1"}
+
+    def ask(number: int) -> int:
+        caller = Caller(loop if way == "event loop" else app.test_client(), secret)
+        return caller.post(
+            "/spend", body, **({"Idempotency-Key": f"key-{way[0]}-{number}"} if number % 2 else {})
+        ).status
+
+    caplog.set_level(logging.WARNING)
+    with REFUSALS["READONLY"](own.hot), ThreadPoolExecutor(10) as together:
+        assert set(together.map(ask, range(30))) == {503}
+    lines = [record.getMessage() for record in caplog.records if record.name == "api"]
+    assert 1 <= len(lines) <= 3, lines
 
 
 @pytest.mark.parametrize("which", ["hot", "postgres"])

@@ -61,4 +61,7 @@ OVER_HTTP: Final = (
     M("the same request under its key runs again", "engine/ledger/idempotency.py",
       "        if conn.execute(_CLAIM, values).first() is not None:\n", "        if conn.execute(_CLAIM, values).first() is not None or True:\n",
       (CATALOG + "the_same_post_with_its_key_happens_once_and_gets_the_same_answer",)),
+    M("each spend that a server refuses writes a line", "api/problems.py",
+      "    if more is not None:\n", "    if True:\n",
+      ("tests/faults/test_fault_06_refusing_api.py::test_many_spends_that_one_refusal_meets_write_one_line",)),
 )
