@@ -7,6 +7,7 @@ import re
 import shutil
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -30,14 +31,29 @@ CHROMIUM = os.environ.get("BUDGET_CHROMIUM") or shutil.which("chromium") or shut
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
+def chromium() -> Iterator[Callable[[], Browser]]:
+    """The module's Chromium; a new one where the last has died, so that one test's misfortune is not the next one's."""
+    with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
+        # How a Chromium ended, and what it said, stands in the captured output of the test that lost it.
+        patch.setenv("DEBUG", "pw:browser")
+        playwright = stack.enter_context(sync_playwright())
         program = CHROMIUM or playwright.chromium.executable_path
         if not Path(program).is_file():
             _none("no Chromium is installed (apt: chromium, or `playwright install chromium`)")
-        launched = playwright.chromium.launch(executable_path=program, args=ARGS)
-        yield launched
-        launched.close()
+        launched: list[Browser] = []
+
+        def alive() -> Browser:
+            if not launched or not launched[-1].is_connected():
+                launched.append(playwright.chromium.launch(executable_path=program, args=ARGS))
+                stack.callback(launched[-1].close)
+            return launched[-1]
+
+        yield alive
+
+
+@pytest.fixture
+def browser(chromium: Callable[[], Browser]) -> Browser:
+    return chromium()
 
 
 def _none(why: str) -> NoReturn:

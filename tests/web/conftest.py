@@ -13,6 +13,10 @@ from flask.testing import FlaskClient
 from engine.domain import passwords
 from engine.wiring import System
 from tests.web import compiled
+from tests.web.chromium import address as address  # noqa: PLC0414  # fixtures are used by their names
+from tests.web.chromium import browser as browser  # noqa: PLC0414
+from tests.web.chromium import chromium as chromium  # noqa: PLC0414
+from tests.web.chromium import opened as opened  # noqa: PLC0414
 from web import create_app
 
 PASSWORD = "tests-only-password"

@@ -15,9 +15,6 @@ from rq import Queue
 
 from engine.wiring import System
 from tests.web.answers import ANSWERS
-from tests.web.chromium import address as address  # noqa: PLC0414  # fixtures are used by their names
-from tests.web.chromium import browser as browser  # noqa: PLC0414
-from tests.web.chromium import opened as opened  # noqa: PLC0414
 from tests.web.chromium import ratio
 from tests.web.conftest import brand_with, spend_now
 from tests.web.gallery import every_page, make_world

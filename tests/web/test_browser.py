@@ -17,10 +17,7 @@ from werkzeug.serving import make_server
 from engine.domain.periods import HOUR_MS
 from engine.wiring import System
 from tests.patience import PATIENCE_S
-from tests.web.chromium import address as address  # noqa: PLC0414  # fixtures are used by their names
-from tests.web.chromium import browser as browser  # noqa: PLC0414
 from tests.web.chromium import contrast, luminance
-from tests.web.chromium import opened as opened  # noqa: PLC0414
 from tests.web.conftest import brand_with
 
 expect.set_options(timeout=PATIENCE_S * 1000)

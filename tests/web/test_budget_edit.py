@@ -12,9 +12,6 @@ from playwright.sync_api import Page, expect
 from engine.domain.money import MICROS
 from engine.wiring import System
 from tests.patience import PATIENCE_S
-from tests.web.chromium import address as address  # noqa: PLC0414  # fixtures are used by their names
-from tests.web.chromium import browser as browser  # noqa: PLC0414
-from tests.web.chromium import opened as opened  # noqa: PLC0414
 from tests.web.conftest import HERE, Visitor, brand_with, spend_now
 from tests.web.test_scope import Place, place  # noqa: F401  # a fixture
 

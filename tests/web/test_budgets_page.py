@@ -20,9 +20,6 @@ from engine.views.board import Board
 from engine.views.budget_board import FRESH_S, BudgetBoard
 from engine.wiring import System
 from tests.patience import PATIENCE_S
-from tests.web.chromium import address as address  # noqa: PLC0414  # fixtures are used by their names
-from tests.web.chromium import browser as browser  # noqa: PLC0414
-from tests.web.chromium import opened as opened  # noqa: PLC0414
 from tests.web.conftest import HERE, Visitor, brand_with, spend_now
 from web import create_app
 

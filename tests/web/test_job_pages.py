@@ -20,9 +20,6 @@ from flask import Flask
 from playwright.sync_api import Page, expect
 
 from engine.wiring import System
-from tests.web.chromium import address as address  # noqa: PLC0414  # fixtures are used by their names
-from tests.web.chromium import browser as browser  # noqa: PLC0414
-from tests.web.chromium import opened as opened  # noqa: PLC0414
 from tests.web.conftest import HERE
 from web.seen import LONGEST
 

@@ -11,9 +11,6 @@ from playwright.sync_api import Page, expect
 from engine.domain.flights import instant_text
 from engine.domain.periods import HOUR_MS
 from engine.wiring import System
-from tests.web.chromium import address as address  # noqa: PLC0414  # fixtures are used by their names
-from tests.web.chromium import browser as browser  # noqa: PLC0414
-from tests.web.chromium import opened as opened  # noqa: PLC0414
 from tests.web.conftest import Visitor, brand_with
 from tests.web.test_status_page import words
 from web.formats import readable

@@ -16,9 +16,6 @@ from engine.domain.people import Role
 from engine.ledger import logins, sessions, tokens, users
 from engine.ledger.users import User
 from engine.wiring import System
-from tests.web.chromium import address as address  # noqa: PLC0414
-from tests.web.chromium import browser as browser  # noqa: PLC0414  # fixtures are used by their names
-from tests.web.chromium import opened as opened  # noqa: PLC0414
 from tests.web.conftest import HERE, PASSWORD, Visitor, brand_with
 from tests.web.test_throttle import with_clock
 from web import create_app

@@ -27,9 +27,6 @@ from engine.wiring import System
 from tests.processes.conftest import Processes
 from tests.processes.conftest import processes as processes  # noqa: PLC0414
 from tests.web.answers import ANSWERS, NO_ANSWER
-from tests.web.chromium import address as address  # noqa: PLC0414  # fixtures are used by their names
-from tests.web.chromium import browser as browser  # noqa: PLC0414
-from tests.web.chromium import opened as opened  # noqa: PLC0414
 from tests.web.gallery import LOGIN, NOT_PAGES, PAGES, SECRET, World, every_page, make_world
 from web import create_app
 

@@ -11,9 +11,6 @@ from playwright.sync_api import Page
 
 from engine.views.kept import Kept
 from engine.wiring import System
-from tests.web.chromium import address as address  # noqa: PLC0414  # fixtures are used by their names
-from tests.web.chromium import browser as browser  # noqa: PLC0414
-from tests.web.chromium import opened as opened  # noqa: PLC0414
 from tests.web.conftest import HERE, Visitor, brand_with
 from tests.web.test_scope import Place, place  # noqa: F401  # a fixture
 

@@ -28,7 +28,6 @@ from tests.flows.test_webhooks import due_now, free_port, receiving
 from tests.patience import PATIENCE_S
 from tests.processes.conftest import Processes, until
 from tests.processes.conftest import processes as processes  # noqa: PLC0414  # fixtures are used by their names
-from tests.web.chromium import browser as browser  # noqa: PLC0414
 
 SECRET: Final = "a passphrase of hers"
 BRANDS: Final = 60

@@ -11,9 +11,6 @@ from playwright.sync_api import Page, expect
 from engine.domain.money import MICROS
 from engine.wiring import System
 from tests.flows.test_alerts import decide
-from tests.web.chromium import address as address  # noqa: PLC0414  # fixtures are used by their names
-from tests.web.chromium import browser as browser  # noqa: PLC0414
-from tests.web.chromium import opened as opened  # noqa: PLC0414
 from tests.web.conftest import brand_with, spend_now
 from tests.web.gallery import every_page, make_world
 

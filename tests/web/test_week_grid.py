@@ -11,9 +11,6 @@ from playwright.sync_api import Page, expect
 from engine.domain.schedule import Schedule
 from engine.errors import InvalidSchedule
 from engine.wiring import System
-from tests.web.chromium import address as address  # noqa: PLC0414  # fixtures are used by their names
-from tests.web.chromium import browser as browser  # noqa: PLC0414
-from tests.web.chromium import opened as opened  # noqa: PLC0414
 from tests.web.conftest import Visitor, brand_with
 from web.week_grid import CELLS, cells_of, schedule_of
 
