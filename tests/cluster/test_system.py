@@ -194,5 +194,5 @@ def test_a_job_names_the_node_that_is_away_and_is_well_after_its_replica_took_ov
         assert told is not None and told.outcome == "failed" and node.place in told.detail
     finally:
         replica.signal(signal.SIGCONT)
-    until(lambda: replica.role() == "master", 20)
-    until(lambda: "expired" in jobs.sweep() and not whole.live.lacking, 20)
+    until(lambda: replica.role() == "master")
+    until(lambda: "expired" in jobs.sweep() and not whole.live.lacking)

@@ -42,7 +42,7 @@ def test_beside_a_frozen_postgresql_a_person_reads_on_changes_nothing_and_every_
     def look(path: str) -> Answer:
         return web._ask("GET", path, None, {"Cookie": kept})
 
-    until(lambda: look("/live").status == 200, 20)
+    until(lambda: look("/live").status == 200)
     login = web.form("/login")
     page = look("/")
     assert "Aurora" in page.text and "Mia" in page.text
@@ -58,4 +58,4 @@ def test_beside_a_frozen_postgresql_a_person_reads_on_changes_nothing_and_every_
     }  # fmt: skip
     assert "PostgreSQL hangs, and keeps the logins" in answers["log in"].text
     assert own.system.catalog.campaign(campaign).enabled
-    until(lambda: look("/people").status == 200, 20)
+    until(lambda: look("/people").status == 200)

@@ -130,7 +130,7 @@ class Prometheus:
         self._at = f"http://127.0.0.1:{port}/api/v1"
 
     def ask(self, path: str, **query: str) -> Any:
-        with urllib.request.urlopen(f"{self._at}/{path}?{urllib.parse.urlencode(query)}", timeout=10) as answer:
+        with urllib.request.urlopen(f"{self._at}/{path}?{urllib.parse.urlencode(query)}", timeout=PATIENCE_S) as answer:
             return json.load(answer)["data"]
 
     def select(self, expression: str) -> list[dict[str, Any]]:
