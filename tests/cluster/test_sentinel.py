@@ -129,8 +129,8 @@ def test_open_connections_to_a_demoted_primary_are_left(watched: Watched, live: 
     assert counted(live) == len(logged(watched))
 
 
-def said_to(url: str) -> str:
-    with BudgetClient.from_url(url, timeout_ms=500) as client:
+def said_to(url: str, timeout_ms: int = TIMEOUT_MS) -> str:
+    with BudgetClient.from_url(url, timeout_ms) as client:
         try:
             client.record_spend(campaign_of(1), amount_micros=1)
         except BudgetError as error:
@@ -144,7 +144,7 @@ def test_what_is_wrong_with_a_sentinel_is_said_in_one_line(watched: Watched, liv
     assert "knows no master no-such: correct the name in the URL" in said
     said = said_to(watched.url.replace(f"?sentinel_password={SENTINEL_PASSWORD}", "").replace("127.0.0.1:1,", ""))
     assert "sentinel_password" in said
-    said = said_to(f"redis+sentinel://127.0.0.1:1,127.0.0.1:2/{MASTER}")
+    said = said_to(f"redis+sentinel://127.0.0.1:1,127.0.0.1:2/{MASTER}", timeout_ms=500)
     assert f"no Sentinel of {MASTER} by Sentinel 127.0.0.1:1,127.0.0.1:2 answers" in said
     said = said_to(f"redis://:{SENTINEL_PASSWORD}@127.0.0.1:{watched.port}")
     assert "a Sentinel is named redis+sentinel://" in said
