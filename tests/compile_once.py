@@ -1,14 +1,16 @@
 """What every new application and every new engine of SQLAlchemy would compile again is compiled once in a test process:
-templates, the code that builds addresses, and SQL.
+templates, the code that builds addresses, and SQL. So is redis-py's version, which each connection reads.
 """
 
 from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import pytest
+import redis.utils
 from flask import Flask
 from jinja2 import BytecodeCache
 from jinja2.bccache import Bucket
@@ -38,6 +40,7 @@ def install(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Flask, "jinja_options", {**Flask.jinja_options, "bytecode_cache": Templates()})
     patch.setattr(Rule, "_compile_builder", _rules(Rule._compile_builder))
     patch.setattr("engine.ledger.database.create_engine", _statements(create_engine))
+    patch.setattr(redis.utils, "get_lib_version", cache(redis.utils.get_lib_version))
     # A statement's key names the dialect, of which each engine has its own: all of ours are alike.
     patch.setattr(PGDialect_psycopg2, "__eq__", lambda self, other: type(self) is type(other), raising=False)
     patch.setattr(PGDialect_psycopg2, "__hash__", lambda self: hash(type(self)), raising=False)
