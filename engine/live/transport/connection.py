@@ -95,7 +95,7 @@ class Address:
 
 @cache
 def _driver_info() -> Any:
-    from redis.driver_info import DriverInfo  # noqa: PLC0415  # an older redis-py has none, and is refused by its version
+    from redis.driver_info import DriverInfo  # an older redis-py has none, and is refused by its version
 
     return DriverInfo()
 
