@@ -10,7 +10,8 @@ from pathlib import Path
 import redis
 
 from engine.local.bound import dies_with_us
-from tests.cluster.servers import AGAIN, EMBEDDED, NODE_TIMEOUT_MS, PASSWORD, Kind, Node, free_port, until
+from tests.cluster.servers import AGAIN, EMBEDDED, NODE_TIMEOUT_MS, PASSWORD, Kind, Node, until
+from tests.ports import free_port
 
 SENTINEL_PASSWORD = "sentinel-tests"
 MASTER = "my-master"

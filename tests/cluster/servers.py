@@ -6,7 +6,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -23,6 +22,7 @@ from engine.live.transport.routes import SHARD_KEYS
 from engine.local.binaries import find_valkey
 from engine.local.bound import dies_with_us
 from engine.local.forming import even_ranges, form, own_id, wait_until_whole
+from tests.ports import free_port
 
 NODE_TIMEOUT_MS = 1000
 PASSWORD = "cluster-tests"
@@ -50,12 +50,6 @@ cluster-require-full-coverage no
 cluster-replica-validity-factor 0
 cluster-allow-replica-migration no
 """
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Kind:

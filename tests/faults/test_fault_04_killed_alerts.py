@@ -17,8 +17,9 @@ from engine.flows.alerts import desk, sending
 from engine.ledger import webhooks
 from engine.wiring import System
 from tests.flows.test_alerts import brand, levels, spend
-from tests.flows.test_webhooks import due_now, free_port, receiving, states
+from tests.flows.test_webhooks import due_now, receiving, states
 from tests.patience import PATIENCE_S
+from tests.ports import free_port
 
 Patch = Callable[[Any, str], None]
 """Lets a function of a module or class be this process' last: it works, and the process is killed before anything else."""

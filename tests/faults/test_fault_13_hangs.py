@@ -7,7 +7,6 @@ import json
 import os
 import re
 import signal
-import socket
 import sys
 import threading
 import time
@@ -35,6 +34,7 @@ from engine.local.server import Server
 from engine.wiring import COMMANDS, System
 from tests.faults.figures import Figures
 from tests.faults.pages import shown_to_buyers
+from tests.ports import free_port
 from tests.processes.conftest import Own, brand_of, count, own_servers, until
 
 VIEWERS = 10
@@ -65,9 +65,7 @@ class Web:
     """The page as a process on the servers of the test."""
 
     def __init__(self, own: Own, **settings: str) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.cookie = ""
         own.processes.environment = {**own.environment, "BUDGET_WEB_PORT": str(self.port), **settings}
         self.process = own.processes.start("web")

@@ -16,9 +16,9 @@ from engine.local.binaries import find_valkey
 from engine.settings import Settings
 from engine.urls import masked
 from tests.ops.given import compose
-from tests.ops.page import free_port
 from tests.ops.programs import OPS, ROOT, checked, program
 from tests.ops.yaml_subset import documents
+from tests.ports import free_port
 from tests.processes.conftest import until
 
 SERVICES = compose()["services"]

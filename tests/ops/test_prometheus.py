@@ -17,10 +17,11 @@ from sqlalchemy import text
 from engine.ledger import runs
 from engine.wiring import System
 from tests.docs.documents import blocks
-from tests.ops.page import answered, free_port
+from tests.ops.page import answered
 from tests.ops.programs import OPS, ROOT, checked, program
 from tests.ops.yaml_subset import document
 from tests.patience import PATIENCE_S
+from tests.ports import free_port
 from tests.processes.conftest import Processes, brand_of, until
 from tests.web.rules import Scrape, names_in, rules
 from tests.web.test_metrics import healthy, scrape

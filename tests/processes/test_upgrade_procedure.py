@@ -16,9 +16,10 @@ from rq import Worker
 from engine.job_table import QUEUES
 from engine.wiring import System
 from tests.ops.given import UNITS, directives
-from tests.ops.page import answered, free_port
+from tests.ops.page import answered
 from tests.ops.programs import ROOT
 from tests.patience import PATIENCE_S
+from tests.ports import free_port
 from tests.processes.conftest import Load, brand_of, lost_and_doubled, until, verified
 
 pytestmark = pytest.mark.long
