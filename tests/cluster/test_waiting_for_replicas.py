@@ -15,7 +15,6 @@ import pytest
 from engine import AsyncBudgetClient, BudgetClient, BudgetError, InvalidInput, Spend
 from engine.client.resend import ResendingTransport
 from engine.live.admin import LiveRedis
-from engine.live.keys import shard_keys
 from engine.live.replies import Answered
 from engine.live.transport.held import confirmed
 from tests.cluster.load import brand_in, campaign_of, logged
@@ -136,13 +135,15 @@ def test_a_primary_that_dies_while_its_replica_is_waited_for_has_counted_the_spe
     dead, shard = cluster.primaries[0], cluster.shards_of(cluster.primaries[0])[0]
     with BudgetClient.from_url(cluster.url, 20_000, resend_s=0, wait_replicas=1) as client:
         client.status(campaign_of(shard))
-        journal = shard_keys(shard).journal
 
-        def die_when_it_is_counted() -> None:
-            until(lambda: dead.plain.xlen(journal))
+        def waits() -> bool:
+            return int(dead.plain.info("clients")["blocked_clients"]) > 0
+
+        def die_while_it_waits() -> None:
+            until(lambda: waits() and waits())  # at the second look the answer of the script has been sent
             dead.kill()
 
-        death = threading.Thread(target=die_when_it_is_counted)
+        death = threading.Thread(target=die_while_it_waits)
         began = time.monotonic()
         death.start()
         result = client.record_spend(campaign_of(shard), amount_micros=1, event_id="last")
