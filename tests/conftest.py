@@ -25,7 +25,7 @@ from engine.ledger.database import make_engine
 from engine.local.servers import EmbeddedServers, Urls
 from engine.settings import TABLE, Settings
 from engine.wiring import System
-from tests import compile_once
+from tests import compile_once, midnight
 from tests.backup import Backup
 from tests.databases import Databases, named_database, run_sql
 from tests.faults.figures import pytest_terminal_summary
@@ -42,6 +42,12 @@ def pytest_collection_finish() -> None:
     """Excludes imported modules and collected tests from garbage collection, because they stay until the end."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """No test begins so late in a day that it would end in the next."""
+    midnight.wait_over(midnight.LONG_S if item.get_closest_marker("long") else midnight.QUICK_S)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -32,7 +32,6 @@ from tests.processes.conftest import processes as processes  # noqa: PLC0414  # 
 
 SECRET: Final = "a passphrase of hers"
 BRANDS: Final = 60
-expect.set_options(timeout=PATIENCE_S * 1000)
 
 
 @dataclass
