@@ -60,6 +60,7 @@ def create_api(system: System, client: BudgetClient | None = None) -> OpenAPI:
     app.openapi_version = "3.1.0"
     app.url_map.converters["int"] = Digits
     app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False  # an address with an empty part is not there, and no page with HTML
     app.config["MAX_CONTENT_LENGTH"] = MOST_BYTES
     app.json.sort_keys = False  # type: ignore[attr-defined]  # as Flask's own provider has it
     settings = system.settings

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -20,6 +19,7 @@ from typing import Any, Final
 import redis
 
 from engine.local.binaries import find_valkey
+from engine.local.ports import any_free
 
 _TOTALS: Final = re.compile(r"^totals: (\d+)", re.M)
 _PATIENCE_S: Final = 120
@@ -64,7 +64,7 @@ def counting(source: redis.Redis) -> Iterator[Counter]:
     """A server under callgrind with the keys of `source`; it ends with the block."""
     with tempfile.TemporaryDirectory(prefix="budget-count-") as name:
         folder = Path(name)
-        program, port = find_valkey(), _free_port()
+        program, port = find_valkey(), any_free()
         process = subprocess.Popen(
             [
                 "valgrind", "--tool=callgrind", "--toggle-collect=evalShaCommand",
@@ -91,13 +91,6 @@ def _copy(source: redis.Redis, target: redis.Redis) -> None:
         value: Any = source.dump(key)
         if value is not None:
             target.restore(key, 0, value, replace=True)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _wait(plain: redis.Redis) -> None:

@@ -25,6 +25,7 @@ from engine.ledger.database import make_engine
 from engine.local.servers import EmbeddedServers, Urls
 from engine.settings import TABLE, Settings
 from engine.wiring import System
+from tests import compile_once, midnight
 from tests.backup import Backup
 from tests.databases import Databases, named_database, run_sql
 from tests.faults.figures import pytest_terminal_summary
@@ -43,6 +44,12 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """No test begins so late in a day that it would end in the next."""
+    midnight.wait_over(midnight.LONG_S if item.get_closest_marker("long") else midnight.QUICK_S)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _unset_environment() -> Iterator[None]:
     """Removes a developer's own settings from the environment."""
@@ -51,6 +58,13 @@ def _unset_environment() -> Iterator[None]:
             patch.delenv(setting.name, raising=False)
             patch.delenv(f"{setting.name}_FILE", raising=False)
         patch.setenv("BUDGET_ENV_FILE", os.devnull)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _compile_once() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        compile_once.install(patch)
         yield
 
 

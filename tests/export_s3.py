@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import time
 import urllib.request
@@ -24,6 +23,7 @@ from engine.flows.export.places import PlaceRefused
 from engine.wiring import System
 from tests.flows.conftest import clock
 from tests.flows.exports import DAY, closed_day, correct, logged, recorded
+from tests.ports import free_port
 
 __all__ = ["clock"]
 
@@ -47,9 +47,7 @@ def s3_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def s3(s3_python: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """The URL of an empty bucket's prefix, and the server's process."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port = sock.getsockname()[1]
+    port = free_port()
     server = subprocess.Popen(
         [s3_python, "-m", "moto.server", "-p", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import text
 
@@ -10,6 +10,9 @@ from engine.live.keys import shard_keys
 
 if TYPE_CHECKING:
     from engine.wiring import System
+
+
+_RESTORE: Final = "for i, key in ipairs(KEYS) do redis.call('RESTORE', key, 0, ARGV[i]) end"
 
 
 class FirstStart:
@@ -29,10 +32,8 @@ class FirstStart:
             if not planted:
                 self._keys = self._dumped(system)
             return
-        with system.hot_redis.pipeline(transaction=False) as sent:
-            for key, value in self._keys.items():
-                sent.restore(key, 0, value)
-            sent.execute()
+        plain: Any = system.hot_redis
+        plain.eval(_RESTORE, len(self._keys), *self._keys, *self._keys.values())
         with system.db.begin() as conn:
             conn.execute(text("UPDATE journal_cursor SET generation = generation + 1, updated_at = now()"))
 

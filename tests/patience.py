@@ -21,6 +21,14 @@ def in_time(took_s: float, promised_s: float) -> bool:
     return took_s < max(TIMES * promised_s, LEAST_S)
 
 
+def beside_well(took_s: float, promised_s: float, well_s: float) -> bool:
+    """Whether something that meets a server that hangs kept its promise, for promises that `in_time` would stretch too far.
+
+    well_s: what the same takes here while nothing hangs. A slow machine may take a few times that longer, and no more.
+    """
+    return took_s < promised_s + max(1.0, TIMES * well_s)
+
+
 def at_best(promised: float, measure: Callable[[int], float]) -> bool:
     """Whether at least two of several tries keep a promise that is too short for `in_time`.
 

@@ -34,7 +34,7 @@ with BudgetClient.from_env(timeout_ms=5000) as client:
     answers += [client.refund(65537, "1", "win"), client.status(65537), *asyncio.run(awaited())]
     assert all(answers), answers
     with client.watch() as watch:
-        assert watch.wait_ready(20) and watch.may_bid(65537)
+        assert watch.wait_ready(60) and watch.may_bid(65537)
     with client.lease(65537, "1") as lease:
         assert lease.try_spend("0.25")
     assert not client.try_spend(65537, "1000")

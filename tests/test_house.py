@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import PATIENCE_S
+
 ROOT = Path(__file__).resolve().parents[1]
 FLOORS = {
     "errors": 0,
@@ -99,7 +101,7 @@ def test_a_bidder_that_imports_the_client_loads_neither_sqlalchemy_nor_rq_nor_fl
         "bad = {'sqlalchemy', 'rq', 'rq_scheduler', 'flask', 'flask_openapi', 'pydantic', 'psycopg2', 'click', 'alembic', 'pyarrow', 'httpx', 'standardwebhooks'} & set(sys.modules);"
         "sys.exit(repr(bad) if bad else 0)"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=30)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == 0, done.stderr
 
 
@@ -110,7 +112,7 @@ def test_the_command_line_s_help_loads_no_library_of_a_server() -> None:
         "bad = {'redis', 'sqlalchemy', 'rq', 'flask', 'pydantic', 'psycopg2', 'asyncio'} & set(sys.modules);"
         "sys.exit(repr(bad) if bad else 0)"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=30)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == 0, done.stderr
 
 

@@ -166,7 +166,8 @@ def change(
             f"brand {brand_id} is at version {before.version}, not {expected_version}: somebody changed it, load it again",
             "version",
         )
-    before = settled(connection, before)
+    when_ms = limit_rows.instant_of(connection, before, values)
+    before = settled(connection, before, when_ms)
     told_of = {field: value for field, value in values.items() if value != getattr(before, field)}
     if not told_of:
         return before
@@ -179,7 +180,7 @@ def change(
     trail = [
         FieldChange(brand_id, *told(field, getattr(before, field), value), note) for field, value in told_of.items()
     ]
-    changes.write(connection, "brand", actor, trail)
+    changes.write(connection, "brand", actor, trail, limit_rows.dated(when_ms))
     return after
 
 

@@ -5,6 +5,7 @@ the audit trail.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, Final, Unpack
 
 from sqlalchemy import Connection, Select, Text, cast, func, insert, select, text, update
@@ -158,7 +159,8 @@ def change(connection: Connection, campaign_id: int, actor: str, **given: Unpack
     if not wanted.keys() <= brands.NAMES_ONLY:
         refuse_archived(before)
     refuse_stale(before, expected_version)
-    before = settled(connection, before)
+    when_ms = limit_rows.instant_of(connection, before, wanted)
+    before = settled(connection, before, when_ms)
     values = {field: value for field, value in wanted.items() if value != getattr(before, field)}
     trail = [
         FieldChange(campaign_id, *_told(field, getattr(before, field), new), note) for field, new in values.items()
@@ -169,7 +171,7 @@ def change(connection: Connection, campaign_id: int, actor: str, **given: Unpack
         values["schedule"] = values["schedule"].to_json()
     if not before.breaker_round and any(f"{name}_micros" in values for name in PER_MINUTE):
         values["breaker_round"] = 1
-    return apply(connection, before, values, trail, actor)
+    return apply(connection, before, values, trail, actor, limit_rows.dated(when_ms))
 
 
 def switch(
@@ -302,9 +304,14 @@ def settled(connection: Connection, before: CampaignRecord, until_ms: int | None
 
 
 def apply(
-    connection: Connection, before: CampaignRecord, values: dict[str, Any], trail: list[FieldChange], actor: str
+    connection: Connection,
+    before: CampaignRecord,
+    values: dict[str, Any],
+    trail: list[FieldChange],
+    actor: str,
+    at: datetime | None = None,
 ) -> CampaignRecord:
-    """Writes changed columns of a locked campaign, with the next version and its audit trail."""
+    """Writes changed columns of a locked campaign, with the next version and its audit trail. at: of the trail, None is now."""
     if not values:
         return before
     returning = before.id if "archived_at" in values else None
@@ -314,7 +321,7 @@ def apply(
             .where(Campaign.id == before.id)
             .values(version=Campaign.version + 1, updated_at=func.clock_timestamp(), **values)
         )
-    changes.write(connection, "campaign", actor, trail)
+    changes.write(connection, "campaign", actor, trail, at)
     return one(connection, before.id)
 
 

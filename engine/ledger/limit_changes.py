@@ -78,7 +78,7 @@ def schedule(
     starts_ms: int | None, ends_ms: int | None,
 ) -> tuple[Record, int]:  # fmt: skip
     """A new change; starts_ms: None is now. Returns the owner's row and the change's id. Raises InvalidLimitChange, NotFound, Conflict."""
-    before = _locked(connection, entity, owner_id)
+    before = _settled(connection, _locked(connection, entity, owner_id))
     made, _ = _fitting(connection, entity, before, period, change, (starts_ms, ends_ms))
     kind, value = change
     values = {
@@ -129,6 +129,9 @@ def cancel(connection: Connection, change_id: int, actor: str) -> Record:
     """Takes a change back; one that is in force ends now. Raises NotFound, InvalidLimitChange where it is over."""
     found = one(connection, change_id)
     before = _locked(connection, found.entity, found.owner_id)
+    now, found = limit_rows.now_ms(connection), one(connection, change_id)
+    # What has begun by now was in force, and ends now; so the trail needs all that began or ended before.
+    before = _settled(connection, before, now if found.change.begun or found.change.starts_ms <= now else None)
     found = one(connection, change_id)
     if found.over:
         state = "was cancelled" if found.cancelled else "has been taken"
@@ -136,7 +139,6 @@ def cancel(connection: Connection, change_id: int, actor: str) -> Record:
             f"change {rules.told(found.change)} {state} and cannot be cancelled: change the limit itself, or schedule another",
             "change",
         )
-    now = limit_rows.now_ms(connection)
     connection.execute(_CANCEL, {"id": change_id, "at": at_ms(now)})
     change, values = found.change, dict[str, Any]()
     trail = [FieldChange(found.owner_id, "limit_change", rules.told(change), None)]
@@ -151,7 +153,7 @@ def cancel(connection: Connection, change_id: int, actor: str) -> Record:
                 format_optional(change.before),
             )
         )
-    return _replan(connection, found.entity, before, values, trail, actor)
+    return _replan(connection, found.entity, before, values, trail, actor, now)
 
 
 def one(connection: Connection, change_id: int) -> Scheduled:
@@ -193,7 +195,7 @@ def counts(connection: Connection) -> Counts:
 
 def take_over(connection: Connection, entity: Entity, owner_id: int, until_ms: int) -> Record:
     """Takes over what has begun or ended of a brand or campaign by an instant of Redis' clock."""
-    return _locked(connection, entity, owner_id, until_ms)
+    return _settled(connection, _locked(connection, entity, owner_id), until_ms)
 
 
 def _scheduled(row: Any) -> Scheduled:
@@ -202,15 +204,22 @@ def _scheduled(row: Any) -> Scheduled:
     return Scheduled(limit_rows.change_of(row), entity, owner_id, row.over_at is not None, row.cancelled)
 
 
-def _locked(connection: Connection, entity: Entity, owner_id: int, until_ms: int | None = None) -> Record:
-    """The row, locked, with what has begun or ended taken over. Raises NotFound, Conflict where it is archived."""
+def _locked(connection: Connection, entity: Entity, owner_id: int) -> Record:
+    """The row, locked. Raises NotFound, Conflict where it is archived."""
     if entity == "brand":
         brand = brands.locked(connection, owner_id)
         brands.refuse_archived(brand)
-        return brands.settled(connection, brand, until_ms)
+        return brand
     campaign = campaigns.locked(connection, owner_id)
     campaigns.refuse_archived(campaign)
-    return campaigns.settled(connection, campaign, until_ms)
+    return campaign
+
+
+def _settled(connection: Connection, before: Record, until_ms: int | None = None) -> Record:
+    """A locked row, with what has begun or ended taken over (`limit_rows.settle`)."""
+    if isinstance(before, CampaignRecord):
+        return campaigns.settled(connection, before, until_ms)
+    return brands.settled(connection, before, until_ms)
 
 
 def _replan(
@@ -220,8 +229,9 @@ def _replan(
     values: dict[str, Any],
     trail: Sequence[FieldChange],
     actor: str,
+    when_ms: int | None = None,
 ) -> Record:
-    """Writes the steps that follow, with other columns of the row."""
+    """Writes the steps that follow, with other columns of the row. when_ms: for the trail, None is now."""
     limits = tuple(
         values.get(f"{period}_budget_micros", limit)
         for period, limit in zip(rules.PERIODS, limit_rows.limits_of(before), strict=True)
@@ -230,7 +240,7 @@ def _replan(
     rules.check(limits, left)
     values = values | {"steps": limit_rows.compiled(rules.steps(limits, left))}
     if isinstance(before, CampaignRecord):
-        return campaigns.apply(connection, before, values, list(trail), actor)
+        return campaigns.apply(connection, before, values, list(trail), actor, limit_rows.dated(when_ms))
     after = brands.apply(connection, before.id, values)
-    changes.write(connection, "brand", actor, trail)
+    changes.write(connection, "brand", actor, trail, limit_rows.dated(when_ms))
     return after

@@ -6,7 +6,7 @@ it does not matter how late the catalog takes them over. Each function works in 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -23,7 +23,7 @@ from engine.ledger.records import BrandRecord, CampaignRecord
 
 ACTOR: Final = "engine"
 _SETTLED_MS: Final = 2000
-"""So long a change must have begun before a person's change takes it over: PostgreSQL's clock may be ahead of Redis', which decides."""
+"""So long a change must have begun before a person's change of another field takes it over: PostgreSQL's clock may be ahead of Redis', which decides."""
 COLUMNS: Final = "id, period, kind, value_micros, starts_at, ends_at, begun_at, before_micros"
 _OPEN: Final = {
     "brand": text(
@@ -71,7 +71,7 @@ def settle(
 ) -> dict[str, Any]:
     """Takes over what has begun or ended by an instant: writes the changes and the audit trail, and returns the columns to write.
 
-    until_ms: by Redis' clock, where that is known.
+    until_ms: by Redis' clock, or of a person's change of a limit; None is what has begun for a while.
     """
     if not before.steps:
         return {}
@@ -86,6 +86,21 @@ def settle(
         _take_over(connection, entity, before.id, turn)
     rest = steps((limits["daily"], limits["monthly"]), open_of(connection, entity, before.id))
     return {f"{period}_budget_micros": limit for period, limit in limits.items()} | {"steps": compiled(rest)}
+
+
+def instant_of(connection: Connection, before: BrandRecord | CampaignRecord, values: Mapping[str, Any]) -> int | None:
+    """The instant of a person's change of a limit that has scheduled changes; None for any other change.
+
+    What has begun by then counts before it, so `settle` takes it over first, and the trail has both in the order in which they were in force.
+    """
+    given = (f"{period}_budget_micros" for period in PERIODS)
+    changed = any(column in values and values[column] != getattr(before, column) for column in given)
+    return now_ms(connection) if before.steps and changed else None
+
+
+def dated(when_ms: int | None) -> datetime | None:
+    """The instant for the trail."""
+    return None if when_ms is None else at_ms(when_ms)
 
 
 def new_steps(

@@ -98,7 +98,7 @@ repeat
     if of_day ~= day_text or #cap > 16 or #left > 16 or #rest > 16 then break end
     local carried = math.min(cap + 0, left + 0)
     if math.max(cap + 0, left + 0) > MAX_TOTAL then break end
-    if brand[3] and #brand[3] <= 16 and find(brand[3], '^%d*[1-9]%d*$') then brand[3] = format('%d', math.min(brand[3] + carried, MAX_TOTAL)) end
+    if brand[3] and #brand[3] <= 16 and find(brand[3], WHOLE) and brand[3] + 0 > 0 then brand[3] = format('%d', math.min(brand[3] + carried, MAX_TOTAL)) end
   end
   -- A paused brand is left to the slow path; so is a malformed value, which takes the shard out of use there.
   if not find(campaign[1] .. ',' .. campaign[2] .. ',' .. brand[1], '^[01],[01],[01]$') or (schedule ~= '' and not is_schedule(schedule)) then break end

@@ -18,8 +18,8 @@ from engine.wiring import System
 from tests.api.test_spends import spent
 from tests.faults.test_fault_13_hangs import frozen
 from tests.patience import PATIENCE_S, in_time
+from tests.ports import free_port
 from tests.processes.conftest import Own, Process, Processes, back, brand_of, kill_redis, own, processes, until
-from tests.web.test_serve import free_port
 
 __all__ = ["own", "processes"]
 

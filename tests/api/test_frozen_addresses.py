@@ -14,9 +14,9 @@ from api.docs import operations
 from engine.ledger import tokens
 from tests.faults.test_fault_13_hangs import frozen, server_of
 from tests.patience import PATIENCE_S, in_time
+from tests.ports import free_port
 from tests.processes.conftest import Own, own, until
 from tests.web.gallery import World, make_world
-from tests.web.test_serve import free_port
 
 __all__ = ["own"]
 

@@ -18,9 +18,10 @@ import pytest
 from engine.ledger import tokens
 from engine.wiring import System
 from tests.patience import PATIENCE_S
+from tests.ports import free_port
 from tests.prepared import Prepared
 from tests.web.conftest import brand_with
-from tests.web.test_serve import free_port, wait_for
+from tests.web.test_serve import wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 Served = tuple[Prepared, int]

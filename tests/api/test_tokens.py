@@ -120,6 +120,9 @@ def test_every_route_has_a_row_and_needs_its_scope(app: OpenAPI, calls: Calls) -
 def test_what_is_not_there_or_not_like_this_is_a_problem_too(calls: Calls) -> None:
     caller = calls("spend")
     assert caller.get("/nowhere").document["status"] == 404
+    for empty in ("//spend", "/holds//settle", "/api/v1//spend"):
+        told = caller.post(empty, {})
+        assert (told.status, told.document["status"]) == (404, 404), empty
     wrong = caller.get("/spend")
     assert (wrong.status, wrong.headers["Allow"]) == (405, "OPTIONS, POST")
     form = caller("POST", "/spend", data=b"a=1", Content_Type="application/x-www-form-urlencoded")

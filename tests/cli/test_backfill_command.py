@@ -14,8 +14,10 @@ from tests.cli.conftest import Be
 from tests.cli.test_replay_command import HEADER, write
 from tests.flows.test_persist import rows
 
-YESTERDAY = datetime.now(UTC).date() - timedelta(days=1)
-DAY = datetime.now(UTC).date() - timedelta(days=3)
+
+def ago(days: int) -> date:
+    """So many days before today, as the test finds it: it may be collected on the day before."""
+    return datetime.now(UTC).date() - timedelta(days)
 
 
 @pytest.fixture
@@ -28,17 +30,17 @@ def closed(be: Be, ready: System) -> System:
     with ready.db.begin() as conn:
         conn.execute(
             text("INSERT INTO shard_close (shard, period, starts_on) VALUES (1, 'day', :day)"),
-            {"day": YESTERDAY - timedelta(days=1)},
+            {"day": ago(2)},
         )
         conn.execute(
             text("INSERT INTO period_total (brand_id, period, starts_on, spend_micros) VALUES (1, 'day', :day, 0)"),
-            {"day": DAY},
+            {"day": ago(3)},
         )
     return ready
 
 
-def line(micros: object, event: str = "", day: date = DAY, brand: str = "Acme", campaign: str = "c0") -> str:
-    return f"{day}T10:00:00Z,{event},{brand},{campaign},{micros}\n"
+def line(micros: object, event: str = "", day: date | None = None, brand: str = "Acme", campaign: str = "c0") -> str:
+    return f"{day or ago(3)}T10:00:00Z,{event},{brand},{campaign},{micros}\n"
 
 
 def test_a_file_is_written_once_beside_the_closed_total_and_shown_there(be: Be, closed: System, tmp_path: Path) -> None:
@@ -54,17 +56,17 @@ def test_a_file_is_written_once_beside_the_closed_total_and_shown_there(be: Be, 
         "dry_run": False,
     }
     written = "SELECT kind, campaign_id, day, sum(amount_micros)::bigint, count(*) FROM backfill GROUP BY 1, 2, 3"
-    assert rows(closed, written) == [("backfill", 65537, DAY, 1_750_000, 2)]
+    assert rows(closed, written) == [("backfill", 65537, ago(3), 1_750_000, 2)]
     again = be("spend", "import", "--backfill", file)
     assert (again.status, "a file with the same spends was written before" in again.out) == (0, True)
     # Under another name and with other spends beside: each event counts once.
     more = write(tmp_path / "b.csv", [line(1_500_000, "e-1"), line(7, "e-2", campaign="c0")])
     assert be("spend", "import", "--backfill", more, "--json").document["duplicate"] == 1
-    (shown,) = [d for d in be("brand", "days", "1", "--json").document if d["day"] == str(DAY)]
+    (shown,) = [d for d in be("brand", "days", "1", "--json").document if d["day"] == str(ago(3))]
     assert (shown["spend"], shown["backfilled"], shown["backfilled_spends"]) == ("0.000000", "1.750007", 3)
     assert "backfilled" in be("brand", "days", "1").out and "1.750007 (3)" in be("brand", "days", "1").out
-    assert rows(closed, "SELECT spend_micros FROM period_total WHERE starts_on = :day", day=DAY) == [(0,)]
-    assert rows(closed, "SELECT spend_micros FROM campaign_day WHERE day = :day", day=DAY) == []
+    assert rows(closed, "SELECT spend_micros FROM period_total WHERE starts_on = :day", day=ago(3)) == [(0,)]
+    assert rows(closed, "SELECT spend_micros FROM campaign_day WHERE day = :day", day=ago(3)) == []
     assert be("brand", "show", "1", "--json").document["daily_spend"] == "2.000000"
     assert be("verify").status == 0
 
@@ -79,8 +81,8 @@ def test_each_bad_line_is_named_with_its_field_and_value_and_nothing_is_written(
         f"noon,,Acme,c0,1\n{',,Acme,c0,1'}\n",
         line(1, brand="Nobody"),
         line(1, campaign="c9"),
-        line(1, day=datetime.now(UTC).date()),
-        line(1, day=YESTERDAY),
+        line(1, day=ago(0)),
+        line(1, day=ago(1)),
     ]
     done = be("spend", "import", "--backfill", write(tmp_path / "a.csv", bad), "--json")
     assert done.status == 1
@@ -93,15 +95,15 @@ def test_each_bad_line_is_named_with_its_field_and_value_and_nothing_is_written(
         "'noon'",
         'brand "Nobody"',
         'campaign "c9"',
-        f"is of {YESTERDAY}, which is not closed",
+        f"is of {ago(1)}, which is not closed",
     ):
         assert said in done.err, said
     # Event ids that are known with other content, in this file, an earlier one and the log.
     assert be("spend", "import", "--backfill", write(tmp_path / "b.csv", [line(5, "e-1")])).status == 0
     with closed.db.begin() as conn:
-        moved = {"day": YESTERDAY - timedelta(days=1)}
+        moved = {"day": ago(2)}
         conn.execute(text("UPDATE shard_close SET starts_on = CAST(:day AS date) + 2 WHERE shard = 1"), moved)
-    clash = [line(6, "e-1"), line(7, "e-2"), line(8, "e-2"), line(9, "live-1", day=datetime.now(UTC).date())]
+    clash = [line(6, "e-1"), line(7, "e-2"), line(8, "e-2"), line(9, "live-1", day=ago(0))]
     done = be("spend", "import", "--backfill", write(tmp_path / "c.csv", clash), "--json")
     assert [b["error"] for b in done.document["bad_lines"]] == [
         "event_id e-1 was counted in an earlier file with another campaign or amount",
@@ -109,7 +111,7 @@ def test_each_bad_line_is_named_with_its_field_and_value_and_nothing_is_written(
         "event_id live-1 was counted by a bidder with another campaign or amount",
     ]
     assert rows(closed, "SELECT count(*)::int, (SELECT count(*) FROM backfill_file)::int FROM backfill") == [(1, 1)]
-    same = write(tmp_path / "d.csv", [line(2_000_000, "live-1", day=datetime.now(UTC).date())])
+    same = write(tmp_path / "d.csv", [line(2_000_000, "live-1", day=ago(0))])
     assert be("spend", "import", "--backfill", same, "--json").document["duplicate"] == 1
 
 

@@ -17,6 +17,7 @@ from sqlalchemy import text
 from engine.cli import cli
 from engine.wiring import System
 from tests.cli.conftest import Be
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[2]
 ENGINE = (sys.executable, "-m", "engine")
@@ -132,7 +133,7 @@ def test_what_a_shell_evaluates_of_env_reaches_the_programs_that_it_starts(
         capture_output=True,
         text=True,
         check=True,
-        timeout=10,
+        timeout=PATIENCE_S,
         env={"PATH": os.environ["PATH"]},
     )
     assert done.stdout == f"{environment['DATABASE_URL']} {password}\n"
@@ -160,7 +161,7 @@ def test_a_package_that_is_missing_is_one_line_that_says_what_to_install() -> No
         [sys.executable, "-c", f"{hide}from engine.__main__ import main; main()"],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE_S,
     )
     assert (done.returncode, done.stdout) == (1, "")
     (line,) = done.stderr.splitlines()
@@ -171,7 +172,7 @@ def test_a_package_that_is_missing_is_one_line_that_says_what_to_install() -> No
         [sys.executable, "-c", f"{hide}from engine.__main__ import main; main()"],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE_S,
         env={
             **os.environ,
             **dict.fromkeys(("REDIS_URL", "JOBS_REDIS_URL"), "redis://x"),
@@ -218,7 +219,7 @@ def test_ctrl_c_is_quiet_and_status_130(be: Be, monkeypatch: pytest.MonkeyPatch)
     def interrupted(self: object, **how: object) -> None:
         os.kill(os.getpid(), signal.SIGINT)
         # The signal may reach another thread of this process first; the main one has it a moment later.
-        threading.Event().wait(10)
+        threading.Event().wait(PATIENCE_S)
 
     monkeypatch.setattr("engine.ledger.catalog.Catalog.brands", interrupted)
     # As a shell starts a command; one that was started in the background ignores Ctrl-C, and its tests would too.

@@ -10,7 +10,8 @@ from pathlib import Path
 import redis
 
 from engine.local.bound import dies_with_us
-from tests.cluster.servers import AGAIN, EMBEDDED, NODE_TIMEOUT_MS, PASSWORD, Kind, Node, free_port, until
+from tests.cluster.servers import AGAIN, EMBEDDED, NODE_TIMEOUT_MS, PASSWORD, Kind, Node, until
+from tests.ports import free_port
 
 SENTINEL_PASSWORD = "sentinel-tests"
 MASTER = "my-master"
@@ -63,7 +64,7 @@ class Watched:
                 preexec_fn=dies_with_us(signal.SIGKILL),  # noqa: PLW1509  # two system calls, and no more
             )
         self.plain = kind.client(self.port, SENTINEL_PASSWORD, AGAIN)
-        until(self._knows_both, 20)
+        until(self._knows_both)
         self._wait_before_failover(PATIENT_MS)
 
     def _knows_both(self) -> bool:
@@ -101,20 +102,20 @@ class Watched:
             if not node.alive:
                 node.start()
             node.signal(signal.SIGCONT)
-        until(lambda: all(n.answers() for n in self.nodes), 20)
-        until(lambda: self.primary.role() == "master", 30)
+        until(lambda: all(n.answers() for n in self.nodes))
+        until(lambda: self.primary.role() == "master")
         self._demote_others()
-        until(self.current, 30)
+        until(self.current)
         self.primary.plain.flushall()
 
     def fail_over(self) -> None:
         """Has Sentinel make the replica the primary, and waits until both servers are what it says."""
         old = self.primary
         old.wait_for_replica()
-        until(self._begins_failover, 30)
-        until(lambda: self.primary is not old and self.primary.role() == "master", 30)
+        until(self._begins_failover)
+        until(lambda: self.primary is not old and self.primary.role() == "master")
         self._demote_others()
-        until(lambda: old.role() == "slave", 30)
+        until(lambda: old.role() == "slave")
 
     def _begins_failover(self) -> bool:
         """Sentinel refuses as long as it has not asked the replica how it is since that was last demoted."""

@@ -6,7 +6,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -23,6 +22,8 @@ from engine.live.transport.routes import SHARD_KEYS
 from engine.local.binaries import find_valkey
 from engine.local.bound import dies_with_us
 from engine.local.forming import even_ranges, form, own_id, wait_until_whole
+from tests.patience import PATIENCE_S
+from tests.ports import free_port
 
 NODE_TIMEOUT_MS = 1000
 PASSWORD = "cluster-tests"
@@ -50,12 +51,6 @@ cluster-require-full-coverage no
 cluster-replica-validity-factor 0
 cluster-allow-replica-migration no
 """
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Kind:
@@ -102,7 +97,7 @@ class Node:
 
     def start(self) -> None:
         self.launch()
-        until(self.answers, 20)
+        until(self.answers)
 
     def launch(self, more: str = "") -> None:
         """Starts it without waiting for it. more: lines of its configuration for this start."""
@@ -129,7 +124,7 @@ class Node:
     def wait_for_replica(self) -> None:
         """Waits until a replica has all that this server has now; one that was just made may still fetch everything."""
         written = int(self.plain.info("replication")["master_repl_offset"])
-        until(lambda: self._has_replica(written), 30)
+        until(lambda: self._has_replica(written))
 
     def _has_replica(self, written: int) -> bool:
         # WAIT would ask only for what its own connection wrote.
@@ -197,7 +192,7 @@ class Cluster:
     def owner(self, shard: int) -> Node:
         """The primary of a shard, as the first node that answers says. Just after a failover some still name the dead one: they are asked again."""
         found: list[Node] = []
-        until(lambda: found.extend(self._living_owner(SLOT_OF[SHARD_KEYS[shard]])) or bool(found), 10)
+        until(lambda: found.extend(self._living_owner(SLOT_OF[SHARD_KEYS[shard]])) or bool(found))
         return found[0]
 
     def _living_owner(self, slot: int) -> Iterator[Node]:
@@ -215,7 +210,7 @@ class Cluster:
         """Moves a shard's slot in one step, and waits until it is there."""
         source, slot = self.owner(shard), SLOT_OF[SHARD_KEYS[shard]]
         source.plain.execute_command("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", slot, slot, "NODE", own_id(to.plain))
-        until(lambda: self.owner(shard) is to, 10)
+        until(lambda: self.owner(shard) is to)
 
     def fail_over(self, to: Node) -> None:
         """Makes a replica the primary by hand, and waits until both know."""
@@ -236,8 +231,8 @@ class Cluster:
             return False
 
         asked = time.monotonic()
-        until(over, 40)
-        until(lambda: other.plain.info("replication").get("master_link_status") == "up", 20)
+        until(over)
+        until(lambda: other.plain.info("replication").get("master_link_status") == "up")
 
     def restore(self) -> None:
         """All nodes run, the first ones are primaries again with the slots that they began with, and all is empty."""
@@ -245,7 +240,7 @@ class Cluster:
             if not node.alive:
                 node.start()
             node.signal(signal.SIGCONT)
-        until(lambda: all(node.answers() for node in self.nodes), 20)
+        until(lambda: all(node.answers() for node in self.nodes))
         wait_until_whole([node.plain for node in self.nodes])
         for node in self.primaries:
             if node.role() != "master":
@@ -269,7 +264,7 @@ class Cluster:
             node.end()
 
 
-def until(done: Callable[[], object], seconds: float) -> None:
+def until(done: Callable[[], object], seconds: float = PATIENCE_S) -> None:
     deadline = time.monotonic() + seconds
     while not done():
         assert time.monotonic() < deadline, "it did not happen in time"

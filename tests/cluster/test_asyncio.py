@@ -127,7 +127,7 @@ def test_awaited_spends_outlive_a_primary_and_others_do_not_wait(
             node.signal(signal.SIGCONT)
     promotion.join()
     if frozen:
-        until(lambda: node.role() == "slave", 20)
+        until(lambda: node.role() == "slave")
     more = {"away": f"{away_s:.2f} s", "promoted_after": f"{promotion.took_s:.2f} s"}
     figures(f"asyncio: {'frozen' if frozen else 'kill -9'}", account, logged(cluster), **more)
     assert counted(live) == len(logged(cluster))
@@ -148,7 +148,7 @@ def test_a_node_that_hangs_is_named_and_a_spend_that_timed_out_can_be_repeated(c
                     await client.record_spend(campaign_of(shard), amount_micros=1, event_id="again")
             finally:
                 node.signal(signal.SIGCONT)
-            until(node.answers, 10)
+            until(node.answers)
             result = await client.record_spend(
                 campaign_of(shard), amount_micros=1, event_id="again", request_id=away.value.request_id
             )

@@ -64,7 +64,7 @@ class Promotion(threading.Thread):
         self.start()
 
     def run(self) -> None:
-        until(lambda: self._heir.role() == "master", 30)
+        until(lambda: self._heir.role() == "master")
         self.took_s = time.monotonic() - self._began
 
 
@@ -124,7 +124,7 @@ def test_a_primary_is_frozen_for_longer_than_the_node_timeout(cluster: Cluster, 
             load.account.acknowledged.update(f"all-{s}" for s in range(64))
         finally:
             frozen.signal(signal.SIGCONT)
-        until(lambda: frozen.role() == "slave", 20)
+        until(lambda: frozen.role() == "slave")
     promotion.join()
     more = {"away": f"{max(told):.2f} s", "promoted_after": f"{promotion.took_s:.2f} s"}
     account_of(load, cluster, live, "frozen", p99_of_others=f"{load.account.p99(others):.1f} ms", **more)
@@ -186,7 +186,7 @@ def test_without_redis_pys_fast_parser_all_is_the_same(
             assert {r.outcome for r in client.record_spends(batch)} == {"duplicate"}
         finally:
             frozen.signal(signal.SIGCONT)
-        until(lambda: frozen.role() == "slave", 20)
+        until(lambda: frozen.role() == "slave")
     assert max(logged(cluster).values()) == 1
 
 
@@ -211,7 +211,7 @@ def test_a_cluster_without_most_of_its_primaries_says_so_and_goes_on_when_they_a
             return "is down" in said
 
         try:
-            until(down, 15)
+            until(down)
         finally:
             for node in gone:
                 node.signal(signal.SIGCONT)

@@ -30,8 +30,8 @@ def lag_and_die(cluster: Cluster) -> None:
 
 def taken_over(cluster: Cluster) -> None:
     """Waits until the first replica is the primary, and every node knows."""
-    until(lambda: cluster.replicas[0].role() == "master", 30)
-    until(lambda: all(cluster.owner(shard) is not cluster.primaries[0] for shard in range(64)), 30)
+    until(lambda: cluster.replicas[0].role() == "master")
+    until(lambda: all(cluster.owner(shard) is not cluster.primaries[0] for shard in range(64)))
 
 
 def all_there(cluster: Cluster, account: Account) -> Counter[str]:

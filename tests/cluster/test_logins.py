@@ -11,6 +11,7 @@ from engine.live.acl import acl_setuser
 from tests.cluster.load import campaign_of, logged
 from tests.cluster.servers import PASSWORD, Cluster
 from tests.live.plant import Plant
+from tests.patience import PATIENCE_S
 
 LOGINS = {
     "bidder": acl_setuser("bidder"),
@@ -41,7 +42,7 @@ def test_a_login_with_the_least_rights_spends_watches_and_follows_a_slot(
             assert {(r.outcome, r.replicated) for r in client.record_spends(batch)} == {("recorded", True)}
             cluster.move(5, next(n for n in cluster.primaries if n is not cluster.owner(5)))
             assert client.try_spend(campaign_of(5), amount_micros=1, event_id="one").outcome == "accepted"
-            assert watch.wait_ready(10), watch.why
+            assert watch.wait_ready(PATIENCE_S), watch.why
         asyncio.run(awaited())
         if login == "bidder":
             assert [node.plain.execute_command("ACL", "LOG") for node in cluster.nodes] == [[]] * 6, "no denial"

@@ -27,6 +27,7 @@ from tests.cluster.load import TIMEOUT_MS, Account, campaign_of, counted, figure
 from tests.cluster.sentinel import MASTER, SENTINEL_PASSWORD, Watched
 from tests.cluster.servers import running, until
 from tests.cluster.test_faults import CROWD
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -86,7 +87,7 @@ def test_a_primary_that_dies_or_freezes_is_replaced(watched: Watched, live: Live
         threads = [threading.Thread(target=late, args=(number,)) for number in range(4)]
         for thread in threads:
             thread.start()
-        until(lambda: heir.role() == "master", 30)
+        until(lambda: heir.role() == "master")
         promoted_s = time.monotonic() - began
         for thread in threads:
             thread.join()
@@ -117,19 +118,19 @@ def test_open_connections_to_a_demoted_primary_are_left(watched: Watched, live: 
             account.acknowledged.update(f"a-{s}" for s in range(65))
 
     with BudgetClient.from_url(watched.url, TIMEOUT_MS) as client, client.watch(campaigns=[campaign_of(5)]) as watch:
-        assert watch.wait_ready(10), watch.why
+        assert watch.wait_ready(PATIENCE_S), watch.why
         spend_until_they_fail(client, account, "before", 20)
         asyncio.run(awaited())
         began = time.monotonic()
         spend_until_they_fail(client, account, "after", 20)
         account.longest_ms[0] = (time.monotonic() - began) * 1000
-        until(lambda: not watch.stale and watch.may_bid(campaign_of(5)), 10)
+        until(lambda: not watch.stale and watch.may_bid(campaign_of(5)))
     figures("Sentinel: failover by hand", account, logged(watched))
     assert counted(live) == len(logged(watched))
 
 
-def said_to(url: str) -> str:
-    with BudgetClient.from_url(url, timeout_ms=500) as client:
+def said_to(url: str, timeout_ms: int = TIMEOUT_MS) -> str:
+    with BudgetClient.from_url(url, timeout_ms) as client:
         try:
             client.record_spend(campaign_of(1), amount_micros=1)
         except BudgetError as error:
@@ -143,7 +144,7 @@ def test_what_is_wrong_with_a_sentinel_is_said_in_one_line(watched: Watched, liv
     assert "knows no master no-such: correct the name in the URL" in said
     said = said_to(watched.url.replace(f"?sentinel_password={SENTINEL_PASSWORD}", "").replace("127.0.0.1:1,", ""))
     assert "sentinel_password" in said
-    said = said_to(f"redis+sentinel://127.0.0.1:1,127.0.0.1:2/{MASTER}")
+    said = said_to(f"redis+sentinel://127.0.0.1:1,127.0.0.1:2/{MASTER}", timeout_ms=500)
     assert f"no Sentinel of {MASTER} by Sentinel 127.0.0.1:1,127.0.0.1:2 answers" in said
     said = said_to(f"redis://:{SENTINEL_PASSWORD}@127.0.0.1:{watched.port}")
     assert "a Sentinel is named redis+sentinel://" in said
@@ -170,7 +171,7 @@ def test_jobs_and_pages_work_through_sentinel_and_follow_it(watched: Watched, le
         old.wait_for_replica()
         watched.hurry()
         old.kill()
-        until(lambda: heir.role() == "master" and watched.primary is heir, 30)
+        until(lambda: heir.role() == "master" and watched.primary is heir)
         made.client.record_spend(campaign.id, "1", event_id="second")
         made.persister.drain_all()
         with made.db.connect() as conn:

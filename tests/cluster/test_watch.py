@@ -13,6 +13,7 @@ from tests.cluster.load import BRANDS, brand_in, campaign_of, logged, note
 from tests.cluster.servers import Cluster, until
 from tests.cluster.test_faults import CROWD
 from tests.live.plant import Plant
+from tests.patience import PATIENCE_S, TIMES
 
 
 def listened(watch: object) -> int:
@@ -28,7 +29,7 @@ def see_every_shard(plant: Plant, watch: object, version: int) -> float:
         for shard in range(64):
             plant.brand(brand_id=brand_in(shard), daily=daily, version=version)
             began, campaign = time.monotonic(), campaign_of(shard)
-            until(lambda campaign=campaign, may=may: watch.may_bid(campaign) is may, 5)  # type: ignore[attr-defined,misc]
+            until(lambda campaign=campaign, may=may: watch.may_bid(campaign) is may, TIMES * 5)  # type: ignore[attr-defined,misc]
             longest = max(longest, (time.monotonic() - began) * 1000)
     return longest
 
@@ -36,15 +37,15 @@ def see_every_shard(plant: Plant, watch: object, version: int) -> float:
 @pytest.mark.long
 def test_changes_on_every_node_are_seen_and_a_dead_listener_is_replaced(cluster: Cluster, plant: Plant) -> None:
     with BudgetClient.from_url(cluster.url, timeout_ms=5000) as client, client.watch() as watch:
-        assert watch.wait_ready(10), watch.why
+        assert watch.wait_ready(PATIENCE_S), watch.why
         assert sum(watch.may_bid(b * 65536 + 1) for b in BRANDS) == 64
         note(f"watch: a change of any shard is seen within {see_every_shard(plant, watch, 1):.0f} ms")
         assert watch.clock_error_ms is not None and watch.clock_error_ms < 50 * CROWD
         node = next(n for n in cluster.nodes if n.port == listened(watch))
         node.kill()
         began = time.monotonic()
-        until(lambda: watch.stale, 5)
-        assert watch.wait_ready(20), watch.why
+        until(lambda: watch.stale, TIMES * 5)
+        assert watch.wait_ready(PATIENCE_S), watch.why
         note(f"watch: whole again {time.monotonic() - began:.2f} s after the node that it listened to was killed")
         assert listened(watch) != node.port
         see_every_shard(plant, watch, 10)
@@ -52,36 +53,36 @@ def test_changes_on_every_node_are_seen_and_a_dead_listener_is_replaced(cluster:
 
 def test_a_node_that_hangs_makes_its_own_shards_stale_and_no_other(cluster: Cluster, plant: Plant) -> None:
     with BudgetClient.from_url(cluster.url, timeout_ms=5000) as client, client.watch() as watch:
-        assert watch.wait_ready(10), watch.why
+        assert watch.wait_ready(PATIENCE_S), watch.why
         node = next(n for n in cluster.primaries if n.port != listened(watch))
         mine, replica = cluster.shards_of(node), cluster.replicas[cluster.primaries.index(node)]
         other = next(shard for shard in range(64) if shard not in mine)
         replica.signal(signal.SIGSTOP)  # nobody takes over
         node.signal(signal.SIGSTOP)
         try:
-            until(lambda: watch.stale, 10)
-            until(lambda: not any(watch.may_bid(campaign_of(s)) for s in mine), 10)
+            until(lambda: watch.stale, TIMES * 10)
+            until(lambda: not any(watch.may_bid(campaign_of(s)) for s in mine), TIMES * 10)
             assert node.place in watch.why
             for version, daily in ((2, "0"), (3, None), (4, "0"), (5, None)):
                 plant.brand(brand_id=brand_in(other), daily=daily, version=version)
                 began = time.monotonic()
-                until(lambda daily=daily: watch.may_bid(campaign_of(other)) is (daily is None), 3)  # type: ignore[misc]
+                until(lambda daily=daily: watch.may_bid(campaign_of(other)) is (daily is None))  # type: ignore[misc]
                 assert time.monotonic() - began < 0.5 * CROWD, "a change elsewhere is seen while the node hangs"
                 time.sleep(0.7)
         finally:
             node.signal(signal.SIGCONT)
             replica.signal(signal.SIGCONT)
-        assert watch.wait_ready(20), watch.why
+        assert watch.wait_ready(PATIENCE_S), watch.why
 
 
 def test_a_shard_that_moved_is_read_again(cluster: Cluster, plant: Plant) -> None:
     with BudgetClient.from_url(cluster.url, timeout_ms=5000) as client, client.watch() as watch:
-        assert watch.wait_ready(10), watch.why
+        assert watch.wait_ready(PATIENCE_S), watch.why
         shard = cluster.shards_of(cluster.primaries[0])[0]
         cluster.move(shard, cluster.primaries[1])
         see_every_shard(plant, watch, 1)
         where = watch._reader._read_from
-        until(lambda: where[shard] == cluster.primaries[1].place, 10)
+        until(lambda: where[shard] == cluster.primaries[1].place)
 
 
 def test_a_lease_goes_on_over_a_failover(cluster: Cluster, plant: Plant) -> None:
@@ -96,7 +97,7 @@ def test_a_lease_goes_on_over_a_failover(cluster: Cluster, plant: Plant) -> None
                 cluster.fail_over(cluster.replicas[2])
             given += bool(lease.try_spend(amount_micros=10))
             time.sleep(0.01)
-        until(lambda: given == 60 or lease.try_spend(amount_micros=10), 10)
+        until(lambda: given == 60 or lease.try_spend(amount_micros=10))
     spent = plant.live.read_brand(brand_in(shard), 0)
     assert spent is not None and given >= 30
     assert spent.daily_spend in (given * 10, given * 10 + 10)

@@ -22,6 +22,7 @@ from engine.secret_files import FROM_FILE
 from engine.settings import TABLE
 from tests.docs.documents import DECISIONS, DOCUMENTS, README, ROOT, blocks, prose
 from tests.live.plant import CAMPAIGN, Plant
+from tests.patience import PATIENCE_S
 
 OPERATIONS = ROOT / "docs" / "operations.md"
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
@@ -187,7 +188,7 @@ def test_a_bidder_s_login_is_enough_to_spend_and_no_more(hot_redis: redis.Redis,
             assert client.settle(f"{CAMPAIGN}:a", "0.5").outcome == "settled"
             assert client.release(f"{CAMPAIGN}:b").outcome == "released"
             with client.watch() as watch:
-                assert watch.wait_ready(10), watch.why
+                assert watch.wait_ready(PATIENCE_S), watch.why
                 assert watch.may_bid(CAMPAIGN)
         with redis.Redis.from_url(url) as bidder:
             for forbidden in (("FLUSHALL",), ("KEYS", "*"), ("CONFIG", "GET", "*"), ("EVAL", "return 1", 0)):

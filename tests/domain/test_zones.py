@@ -13,6 +13,7 @@ from engine.domain.periods import DAY_MS, HOUR_MS, MINUTE_MS, date_of, day_numbe
 from engine.domain.zone_text import MOST_CHARACTERS, UTC, Zone
 from engine.domain.zones import QUARTER_MS, UTC_ZONE, BrandZone, InvalidZone, check_zone, names, zone_text
 from engine.errors import InvalidInput
+from tests.patience import PATIENCE_S
 
 FIRST, LAST = 2025, 2039
 
@@ -184,5 +185,5 @@ def test_a_bidder_that_reads_a_brands_clock_needs_neither_names_nor_their_rules(
         "import sys; from engine import *; import engine.domain.zone_text as z; z.Zone.parse('3600000').day_of(0);"
         "bad = {'zoneinfo', 'tzdata', 'engine.domain.zones'} & set(sys.modules); sys.exit(repr(bad) if bad else 0)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == 0, done.stderr

@@ -17,11 +17,11 @@ import redis
 from engine.client.sync import BudgetClient, Spend
 from engine.domain.ids import shard_of
 from engine.errors import BudgetError, Unavailable
-from engine.local.ports import any_free
 from engine.local.valkey import Valkey
 from engine.settings import Settings
 from engine.wiring import System
 from tests.patience import PATIENCE_S
+from tests.ports import free_port
 from tests.processes.conftest import Own, brand_of, rows, until
 from tests.proxy import Proxy
 
@@ -103,7 +103,7 @@ class Stage:
 
 @contextmanager
 def staged(own: Own) -> Iterator[Stage]:
-    replica = Valkey("replica", "replica", own.hot.data, own.hot.program, own.hot.password, any_free())
+    replica = Valkey("replica", "replica", own.hot.data, own.hot.program, own.hot.password, free_port())
     replica.launch()
     replica.wait(lambda: False)
     with redis.Redis.from_url(replica.url) as plain:

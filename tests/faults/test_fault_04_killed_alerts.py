@@ -17,8 +17,9 @@ from engine.flows.alerts import desk, sending
 from engine.ledger import webhooks
 from engine.wiring import System
 from tests.flows.test_alerts import brand, levels, spend
-from tests.flows.test_webhooks import due_now, free_port, receiving, states
+from tests.flows.test_webhooks import due_now, receiving, states
 from tests.patience import PATIENCE_S
+from tests.ports import free_port
 
 Patch = Callable[[Any, str], None]
 """Lets a function of a module or class be this process' last: it works, and the process is killed before anything else."""
@@ -68,7 +69,10 @@ def killed(point: str, environment: dict[str, str]) -> None:
             os._exit(1)
     give_up = time.monotonic() + PATIENCE_S
     while not (ended := os.waitpid(child, os.WNOHANG))[0]:
-        assert time.monotonic() < give_up, f"{point} was not reached"
+        if time.monotonic() > give_up:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            raise AssertionError(f"{point} was not reached within {PATIENCE_S:g} s")
         time.sleep(0.005)
     assert os.waitstatus_to_exitcode(ended[1]) == -signal.SIGKILL, f"{point}: it ended by itself"
 

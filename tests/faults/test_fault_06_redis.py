@@ -16,6 +16,7 @@ from engine.domain.ids import shard_of
 from engine.live.keys import keys_of_brand
 from engine.wiring import System
 from tests.faults.figures import Figures
+from tests.patience import PATIENCE_S
 from tests.processes.conftest import (
     Load,
     Own,
@@ -52,7 +53,7 @@ class Askers:
     def stop(self) -> None:
         self._stop.set()
         for thread in self._threads:
-            thread.join(30)
+            thread.join(PATIENCE_S)
 
     def _run(self, number: int) -> None:
         client = BudgetClient.from_url(self._url, timeout_ms=500)

@@ -18,7 +18,7 @@ from engine.flows.persist.persister import DrainStats
 from engine.wiring import COMMANDS, System
 from tests.faults.refusals import EACH, REFUSALS
 from tests.faults.test_fault_13_hangs import COMMANDS_OF, LIMIT_S, Heard, Ran, Web
-from tests.patience import in_time
+from tests.patience import PATIENCE_S, in_time
 from tests.processes.conftest import Own, brand_of, count, own_servers, until, verified
 
 PAGES = (
@@ -90,7 +90,7 @@ def test_fault_06_each_page_answers_while_redis_refuses_and_names_it(word: str, 
     assert answers["/healthz"].status == 200
     assert "Redis" in answers["/status"].text, answers["/status"].text[:2000]
     assert "Traceback" not in web.process.said, web.process.said[-3000:]
-    until(lambda: web.get("/readyz").status == 200 or web.states().get("redis") == "ok", 20)
+    until(lambda: web.get("/readyz").status == 200 or web.states().get("redis") == "ok")
 
 
 @pytest.mark.parametrize("word", EACH)
@@ -114,10 +114,10 @@ def test_fault_06_persist_goes_on_by_itself_when_redis_takes_calls_again(word: s
                 system.publisher.keep_published()
             assert thread.is_alive(), failed
         assert own.system.client.record_spend(campaign, "1").outcome == "recorded"
-        until(lambda: count(own.system) == before + 1, 30, lambda: str(failed))
+        until(lambda: count(own.system) == before + 1, why=lambda: str(failed))
         assert thread.is_alive() and failed == []
     finally:
         stop.set()
-        thread.join(30)
+        thread.join(PATIENCE_S)
         system.close()
     assert verified(own.system) == []

@@ -67,7 +67,7 @@ def test_every_address_answers_in_time_beside_a_frozen_server_and_says_which_whe
         if answer.status == 503 and path not in QUIET and NAMED[which].lower() not in plain(answer.text)
     ]
     assert silent == [], [answers[path].text[-600:] for path in silent[:3]]
-    until(lambda: web.states()[SERVERS[which]] == "ok", 20)
+    until(lambda: web.states()[SERVERS[which]] == "ok")
 
 
 def plain(page: str) -> str:

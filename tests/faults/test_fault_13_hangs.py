@@ -7,7 +7,6 @@ import json
 import os
 import re
 import signal
-import socket
 import sys
 import threading
 import time
@@ -35,6 +34,8 @@ from engine.local.server import Server
 from engine.wiring import COMMANDS, System
 from tests.faults.figures import Figures
 from tests.faults.pages import shown_to_buyers
+from tests.patience import PATIENCE_S, TIMES, beside_well, in_time
+from tests.ports import free_port
 from tests.processes.conftest import Own, brand_of, count, own_servers, until
 
 VIEWERS = 10
@@ -65,14 +66,12 @@ class Web:
     """The page as a process on the servers of the test."""
 
     def __init__(self, own: Own, **settings: str) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.cookie = ""
         own.processes.environment = {**own.environment, "BUDGET_WEB_PORT": str(self.port), **settings}
         self.process = own.processes.start("web")
-        until(lambda: self.get("/healthz").status == 200, 60, lambda: self.process.said)
-        until(lambda: self.states().get("postgresql") == "ok" and self.states().get("redis") == "ok", 30)
+        until(lambda: self.get("/healthz").status == 200, why=lambda: self.process.said)
+        until(lambda: self.states().get("postgresql") == "ok" and self.states().get("redis") == "ok")
 
     def get(self, path: str) -> Answer:
         return self._ask("GET", path, None, {"Cookie": self.cookie} if self.cookie else {})
@@ -189,14 +188,14 @@ def test_ten_viewers_of_a_frozen_server_see_which_one_it_is_and_nobody_takes_the
     pages = ["/", "/status", "/changes", f"/brands/{brand}/spend", f"/brands/{brand}/edit", f"/campaigns/{campaign}/archive", "/brands/new", "/rq/", "/rq/0/data/queues.json", "/metrics"]  # fmt: skip
     pages += [page for page in shown_to_buyers(campaign) if page not in pages]
     with viewers(web) as seen:  # what ten viewers cost on this machine while nothing hangs
-        time.sleep(1)
+        alive_well = [web.get("/healthz").took_s for _ in range(20) if not time.sleep(0.05)]
     well_s = max(answer.took_s for answer in seen)
-    until(lambda: {web.states()[part] for part in PARTS.values()} == {"ok"}, 20, lambda: str(web.states()))
+    until(lambda: {web.states()[part] for part in PARTS.values()} == {"ok"}, why=lambda: str(web.states()))
     before = web.states()
     with frozen(server_of(own, which)):
         first = web.get("/")
-    assert first.took_s < LIMIT_S, "nobody knew of it yet, and one wait is enough"
-    until(lambda: web.states() == before, 20, lambda: str((before, web.states())))
+    assert beside_well(first.took_s, LIMIT_S, well_s), "nobody knew of it yet, and one wait is enough"
+    until(lambda: web.states() == before, why=lambda: str((before, web.states())))
     with frozen(server_of(own, which)), viewers(web) as seen:
         alive = [web.get("/healthz") for _ in range(30) if not time.sleep(0.1)]
         ready = web.get("/readyz")
@@ -212,10 +211,10 @@ def test_ten_viewers_of_a_frozen_server_see_which_one_it_is_and_nobody_takes_the
         )
     )
     assert {answer.status for answer in alive} == {200}
-    assert median(answer.took_s for answer in alive) < 0.1
     # One that waited for a server would take 1.5 s; 100 ms is for a machine that does nothing else.
-    assert max(answer.took_s for answer in alive) < 1
-    assert slowest < LIMIT_S + 1  # a machine that is busy is slower by so much, and no more
+    assert median(answer.took_s for answer in alive) < max(0.1, TIMES * median(alive_well))
+    assert beside_well(max(answer.took_s for answer in alive), 0, max(alive_well))
+    assert beside_well(slowest, LIMIT_S, well_s)
     assert ready.status == 503
     assert during[PARTS[which]] == "down"
     assert {part for part in during if during[part] != before[part]} <= {*OURS[which], "verify"}
@@ -231,7 +230,7 @@ def test_ten_viewers_of_a_frozen_server_see_which_one_it_is_and_nobody_takes_the
     assert {answer.status for answer in (*answers.values(), *seen)} <= {200, 503}
     for path, answer in answers.items():
         assert answer.status == 200 or NAMED[which] in answer.text, (path, answer.text[:2000])
-    until(lambda: web.states() == before, 20, lambda: str((before, web.states())))
+    until(lambda: web.states() == before, why=lambda: str((before, web.states())))
 
 
 COMMANDS_OF = {
@@ -298,7 +297,7 @@ def test_every_command_names_the_frozen_server_within_three_seconds_and_ends(
         assert said.status == (0 if goes_on else 1), (words, said)
     slowest = max(found, key=lambda words: found[words].took_s)
     figures(Figures(len(found), more=f"slowest: {slowest}, {1000 * found[slowest].took_s:.0f} ms"))
-    assert found[slowest].took_s < LIMIT_S + min(well_s, 1), found[slowest]
+    assert beside_well(found[slowest].took_s, LIMIT_S, well_s), found[slowest]
     assert ran("brand list").status == 0
     own.system.persister.drain_all()  # what was spent here is no other test's
 
@@ -315,18 +314,18 @@ def test_a_jobs_wait_for_a_frozen_server_ends_and_the_job_goes_on_when_the_serve
         thread.start()
         until(lambda: bool(system.live) and thread.is_alive() and not loop.away)
         with frozen(server_of(own, which)):
-            until(lambda: loop.away, 10)
+            assert in_time(until(lambda: loop.away), 10)
             if which == "postgres":
                 own.system.client.record_spend(campaign, "1")
             with pytest.raises(ServerHangs):
                 system.publisher.publish_pending() if which == "postgres" else system.live.now_ms()
         if which == "hot":
             own.system.client.record_spend(campaign, "1")
-        until(lambda: count(own.system) == before + 1, 20)
+        until(lambda: count(own.system) == before + 1)
         assert thread.is_alive()
     finally:
         stop.set()
-        thread.join(30)
+        thread.join(PATIENCE_S)
         system.close()
 
 
@@ -351,8 +350,8 @@ def test_after_the_first_who_waited_for_a_frozen_server_the_others_are_told_at_o
                 began = time.monotonic()
                 with pytest.raises(ServerHangs):
                     ask()
-                assert time.monotonic() - began < 0.5
-        until(lambda: _answers(system), 10)
+                assert time.monotonic() - began < 1, "a second wait would take 1.5 s"
+        until(lambda: _answers(system))
     finally:
         system.close()
 
@@ -368,7 +367,7 @@ def test_persist_carries_spends_over_while_the_jobs_redis_is_frozen(own: Own, ca
     with frozen(own.jobs):
         began = time.monotonic()
         assert own.system.is_waited_for("persist") is False  # asked for with RQ's own patience it would be minutes
-        assert time.monotonic() - began < LIMIT_S
+        assert in_time(time.monotonic() - began, LIMIT_S)
         own.system.client.record_spend(campaign, "1")
         assert own.system.persister.drain_all().rows == 1
 

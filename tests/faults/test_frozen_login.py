@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from engine.domain.passwords import digest_of
 from engine.ledger import sessions, users
 from tests.faults.test_fault_13_hangs import LIMIT_S, Answer, Form, Web, frozen
+from tests.patience import beside_well
 from tests.processes.conftest import Own, brand_of, own_servers, until
 from web import create_app
 
@@ -42,9 +44,13 @@ def test_beside_a_frozen_postgresql_a_person_reads_on_changes_nothing_and_every_
     def look(path: str) -> Answer:
         return web._ask("GET", path, None, {"Cookie": kept})
 
-    until(lambda: look("/live").status == 200, 20)
+    until(lambda: look("/live").status == 200)
+    began = time.monotonic()
+    digest_of(SECRET)  # the dearest part of a login
+    login_s = time.monotonic() - began
     login = web.form("/login")
     page = look("/")
+    well_s = max(page.took_s, login_s)
     assert "Aurora" in page.text and "Mia" in page.text
     token = page.text.split('name="csrf_token" value="')[1].split('"')[0]
     with frozen(own.postgres):
@@ -52,10 +58,12 @@ def test_beside_a_frozen_postgresql_a_person_reads_on_changes_nothing_and_every_
         answers["pause"] = web.post(f"/campaigns/{campaign}/pause", Form(kept, {"csrf_token": token}))
         answers["log in"] = web.post("/login", login, actor="Mia", password=SECRET)
         answers["a stranger"] = web.get("/")
-    assert {what: round(one.took_s, 2) for what, one in answers.items() if one.took_s > LIMIT_S} == {}
+    assert {
+        what: round(one.took_s, 2) for what, one in answers.items() if not beside_well(one.took_s, LIMIT_S, well_s)
+    } == {}
     assert {what: one.status for what, one in answers.items()} == {
         "/live": 200, "/people": 503, "/me": 503, "/login": 302, "/healthz": 200, "/readyz": 503, "pause": 503, "log in": 503, "a stranger": 302,
     }  # fmt: skip
     assert "PostgreSQL hangs, and keeps the logins" in answers["log in"].text
     assert own.system.catalog.campaign(campaign).enabled
-    until(lambda: look("/people").status == 200, 20)
+    until(lambda: look("/people").status == 200)

@@ -19,6 +19,7 @@ from engine.wiring import System
 from tests.flows.test_at_size import statements
 from tests.flows.test_persist import brand_with_campaigns, rows
 from tests.flows.test_verify import failed
+from tests.patience import PATIENCE_S
 from tests.processes.conftest import brand_of
 
 
@@ -230,7 +231,7 @@ def test_several_shards_are_rebuilt_side_by_side(ready: System, monkeypatch: pyt
     rebuild = ready.rebuilder._rebuild
 
     def waits_for_another(*args: Any) -> Rebuilt:
-        together.wait(20)
+        together.wait(PATIENCE_S)
         return rebuild(*args)
 
     monkeypatch.setattr(ready.rebuilder, "_rebuild", waits_for_another)

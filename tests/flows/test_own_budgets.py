@@ -259,7 +259,7 @@ def test_a_watch_of_the_release_before_stops_where_limits_come_and_one_that_does
         "client = BudgetClient.from_url(sys.argv[1], timeout_ms=20_000)\n"
         "plain, one = int(sys.argv[2]), int(sys.argv[3])\n"
         "with client.watch(brands=[plain >> 16]) as narrow, client.watch() as wide:\n"
-        "    assert narrow.wait_ready(20) and wide.wait_ready(20)\n"
+        "    assert narrow.wait_ready(60) and wide.wait_ready(60)\n"
         "    print(narrow.may_bid(plain), wide.may_bid(one), flush=True)\n"
         "    sys.stdin.readline()\n"
         "    ends = time.monotonic() + 20\n"

@@ -19,7 +19,8 @@ from engine.wiring import System
 from tests.backup import Backup
 from tests.flows.test_alerts import decide, spend
 from tests.flows.test_restored_catalog import not_passed
-from tests.flows.test_webhooks import due_now, free_port, receiving, send
+from tests.flows.test_webhooks import due_now, receiving, send
+from tests.ports import free_port
 
 
 class Shop(NamedTuple):

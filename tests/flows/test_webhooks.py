@@ -28,6 +28,7 @@ from engine.ledger import alerts, webhooks
 from engine.wiring import System
 from tests.flows.test_alerts import brand, decide, spend
 from tests.patience import PATIENCE_S
+from tests.ports import free_port
 from tests.processes.conftest import until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,11 +46,6 @@ def receiving(file: Path, secret: str, port: int = 0, *, die: bool = False) -> I
         process.kill()
         process.wait()
         process.stdout.close()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as made:
-        return int(made.getsockname()[1])
 
 
 def due_now(system: System) -> None:

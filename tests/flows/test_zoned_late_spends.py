@@ -20,6 +20,7 @@ from tests.flows.test_flights import found, persisted
 from tests.flows.test_late_spends import dated
 from tests.flows.test_persist import rows
 from tests.live.test_leases import until
+from tests.patience import PATIENCE_S
 
 ZONES = ("Europe/Berlin", "Asia/Kolkata", "America/St_Johns")
 YESTERDAY, TODAY = date(2037, 10, 31), date(2037, 11, 1)
@@ -194,7 +195,7 @@ def test_a_rebuild_waits_for_a_close_of_one_brand_that_is_under_way_and_locks_as
         system.closer.close_ended()
     finally:
         system.live.prune = prune  # type: ignore[method-assign]
-    rebuild.join(20)
+    rebuild.join(PATIENCE_S)
     assert not rebuild.is_alive()
     closed = "SELECT count(*) FROM period_total WHERE starts_on = '2037-10-31' AND brand_id = :b"
     assert rows(system, closed, b=brand_id) == [(1,)]

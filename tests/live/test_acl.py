@@ -17,6 +17,7 @@ from engine.live.acl import BIDDER, acl_setuser, commands_of
 from engine.live.keys import keys_of_brand
 from engine.live.scripts import NAMES, script
 from tests.live.plant import BRAND, CAMPAIGN, Plant
+from tests.patience import PATIENCE_S
 
 SECOND = CAMPAIGN + 1
 TAG = f"budget:{{{shard_of(BRAND)}}}:"
@@ -70,10 +71,10 @@ def test_every_call_of_the_sync_client_works_with_the_bidders_login_and_none_is_
             assert lease.try_spend("1")
         assert client.replay_spool(tmp_path).files == 0
         with client.watch() as watch:
-            assert watch.wait_ready(10), watch.why
+            assert watch.wait_ready(PATIENCE_S), watch.why
             assert watch.may_bid(CAMPAIGN)
             assert client.record_spend(CAMPAIGN, "2000").reasons == ("daily_budget",)
-            assert watch.wait_ready(10)
+            assert watch.wait_ready(PATIENCE_S)
         plain.delete(keys_of_brand(BRAND).brand(BRAND))
         assert client.record_spend(CAMPAIGN, "1").outcome == "not_ready"
     assert denials(plain) == []
@@ -112,7 +113,7 @@ def test_a_watcher_sees_what_may_run_and_cannot_spend(
     plant.brand(daily="10")
     with BudgetClient.from_url(login("watcher", read_only=True), timeout_ms=500) as client:
         with client.watch() as watch:
-            assert watch.wait_ready(10), watch.why
+            assert watch.wait_ready(PATIENCE_S), watch.why
             assert watch.may_bid(CAMPAIGN)
         assert client.status(CAMPAIGN).status == "active"
         assert denials(plain) == []

@@ -26,6 +26,9 @@ from tests.live.test_leases import MICROS, burn, held, lessor, logged, until
 
 __all__ = ["lessor"]
 
+SHORT_S = 3
+"""A lease's time, where a test waits for its end: long enough to spend from it first on a machine that pauses."""
+
 
 def test_a_lease_that_dies_comes_back_to_the_budget_after_its_time(
     plant: Plant, lessor: BudgetClient, hot_url: str
@@ -33,7 +36,7 @@ def test_a_lease_that_dies_comes_back_to_the_budget_after_its_time(
     plant.brand(daily="10")
 
     def die(url: str) -> None:
-        lease = BudgetClient.from_url(url).lease(CAMPAIGN, "6", 1)
+        lease = BudgetClient.from_url(url).lease(CAMPAIGN, "6", SHORT_S)
         assert lease.try_spend("1")
         until(lambda: not lease.waiting)
         os.kill(os.getpid(), signal.SIGKILL)
@@ -234,7 +237,7 @@ def test_without_a_spool_a_kill_loses_at_most_what_was_given_out_since_the_last_
     told, teller = multiprocessing.Pipe(duplex=False)
 
     def die() -> None:
-        lease = BudgetClient.from_url(hot_url).lease(CAMPAIGN, "6", 1)
+        lease = BudgetClient.from_url(hot_url).lease(CAMPAIGN, "6", SHORT_S)
         assert lease.try_spend("1")
         until(lambda: not lease.waiting)
         lease.try_spend("0.5")

@@ -8,11 +8,14 @@ import time
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from engine import AsyncBudgetClient, BudgetClient, InvalidAmount, InvalidInput, NotFound
+from engine.client.leases.keeper import FLUSH_S
 from engine.client.leases.lease import Lease
+from engine.client.watch.snapshot import read_snapshot
 from engine.domain.periods import next_day_ms
 from engine.domain.schedule import Schedule
 from engine.live.journal import decode
@@ -155,6 +158,25 @@ def test_a_lease_stops_at_midnight_and_goes_on_in_the_new_day(plant: Plant, hot_
         plant.at(midnight + 1)
         until(lambda: lease.try_spend("2"))
         until(lambda: plant.spent() == 2 * MICROS)
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_a_new_lease_has_its_money_at_once_however_long_the_first_snapshot_takes(
+    others: int, plant: Plant, lessor: BudgetClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant.brand(daily="10")
+    plant.campaign(CAMPAIGN + 1)
+    for _ in range(others):
+        lessor.lease(CAMPAIGN + 1, "1", 60)
+
+    def slow(*args: Any, **options: Any) -> Any:
+        time.sleep(8 * FLUSH_S)
+        return read_snapshot(*args, **options)
+
+    monkeypatch.setattr("engine.client.watch.watch.read_snapshot", slow)
+    with lessor.lease(CAMPAIGN, "4", 60) as lease:
+        assert lease.why == ()
+        assert lease.try_spend("1")
 
 
 def test_a_campaign_outside_its_hours_gets_an_empty_lease(plant: Plant, lessor: BudgetClient) -> None:

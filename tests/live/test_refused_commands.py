@@ -17,6 +17,7 @@ from engine.settings import Settings
 from engine.views.doctor import examine
 from engine.wiring import System
 from tests.live.plant import CAMPAIGN, Plant
+from tests.patience import PATIENCE_S
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ def test_spends_are_counted_where_script_load_is_refused(plant: Plant, login: st
         plant.plain.script_flush()
         assert client.try_spend(CAMPAIGN, "1").outcome == "accepted"
         with client.watch() as watch:
-            assert watch.wait_ready(20), watch.why
+            assert watch.wait_ready(PATIENCE_S), watch.why
     plant.plain.script_flush()
 
     async def main() -> set[str]:

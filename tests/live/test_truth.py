@@ -11,6 +11,7 @@ from engine import AsyncBudgetClient, BudgetClient, Spend
 from engine.client.holds import HoldResult, RefundResult
 from engine.live.replies import SpendResult
 from tests.live.plant import BRAND, CAMPAIGN, Plant
+from tests.patience import PATIENCE_S
 
 UNKNOWN = CAMPAIGN + 9
 
@@ -108,7 +109,7 @@ def test_the_status_of_a_campaign_is_true_when_it_may_run(plant: Plant, client: 
     client.record_spend(CAMPAIGN, "1")
     assert not client.status(CAMPAIGN)
     with client.watch(campaigns=[CAMPAIGN]) as watch:
-        assert watch.wait_ready(10)
+        assert watch.wait_ready(PATIENCE_S)
         assert not watch.status(CAMPAIGN)
 
 

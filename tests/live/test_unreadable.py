@@ -15,6 +15,7 @@ from engine.client.leases.slots import Slots
 from engine.client.outcomes import outcomes_of
 from engine.live.replies import Figures, spend_results
 from tests.live.plant import BRAND, CAMPAIGN, Plant
+from tests.patience import PATIENCE_S
 from tests.proxy import Proxy
 
 OTHER = (BRAND + 1) * 65536 + 1
@@ -239,5 +240,5 @@ def test_a_watch_that_hears_what_it_cannot_read_is_stale_and_heals(plant: Plant,
             assert not watch.wait_ready(0.5)
             assert not watch.may_bid(CAMPAIGN)
             proxy.spoiled = None
-            assert watch.wait_ready(10)
+            assert watch.wait_ready(PATIENCE_S)
             assert watch.may_bid(CAMPAIGN)

@@ -8,6 +8,7 @@ from tests.mutants.mutant import Mutant as M
 
 LIVE: Final = "tests/live/test_steps.py::test_"
 WHOLE: Final = "tests/flows/test_limit_changes.py::test_"
+AFTER: Final = "tests/flows/test_changes_right_after_a_step.py::test_"
 EDGES: Final = LIVE + "a_limit_rises_and_falls_on_the_millisecond_on_every_path"
 TOLD: Final = LIVE + "the_call_after_a_step_tells_once_that_it_freed_or_used_up_a_budget_with_the_step_s_instant"
 DEAD: Final = WHOLE + "a_temporary_increase_begins_and_ends_with_every_job_dead_and_verify_knows_it"
@@ -20,6 +21,12 @@ STEPPED: Final = (
     M("a closed day shows the budget before a change that the catalog took over later", "engine/ledger/limit_rows.py",
       "if step.at_ms < ms_of(end):", "if False:",
       ("tests/flows/test_limit_changes.py::test_a_closed_day_keeps_the_budget_that_it_had_at_its_end[False]",)),
+    M("a person's change counts before a step that has just begun", "engine/ledger/limit_rows.py",
+      "return now_ms(connection) if before.steps and changed else None", "return None",
+      (AFTER + "a_closed_day_and_the_trail_have_the_step_before_the_person",)),
+    M("a change that has just begun is cancelled as if it never had", "engine/ledger/limit_changes.py",
+      "now if found.change.begun or found.change.starts_ms <= now else None", "None",
+      (AFTER + "a_change_that_has_just_begun_for_a_time_is_cancelled_as_one_that_was_in_force",)),
     M("a step comes a millisecond late", "lua/lib/steps.lua",
       "if now >= last then", "if now > last then",
       (EDGES + "[alone-brand]", EDGES + "[packed-campaign]")),

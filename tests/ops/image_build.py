@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from engine.wiring import System
-from tests.ops.page import answered, free_port
+from tests.ops.page import answered
 from tests.ops.programs import ROOT, program
 from tests.ops.test_image import blocks_of, of, run_steps, stages
 from tests.patience import PATIENCE_S
+from tests.ports import free_port
 from tests.processes.conftest import until
 
 

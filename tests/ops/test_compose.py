@@ -16,9 +16,10 @@ from engine.local.binaries import find_valkey
 from engine.settings import Settings
 from engine.urls import masked
 from tests.ops.given import compose
-from tests.ops.page import free_port
 from tests.ops.programs import OPS, ROOT, checked, program
 from tests.ops.yaml_subset import documents
+from tests.patience import PATIENCE_S
+from tests.ports import free_port
 from tests.processes.conftest import until
 
 SERVICES = compose()["services"]
@@ -143,7 +144,7 @@ def test_a_server_starts_on_the_file_that_it_is_given(service: str, secret: str,
         check_health(SERVICES[service]["healthcheck"]["test"], secrets, port)
     finally:
         server.terminate()
-        server.wait(20)
+        server.wait(PATIENCE_S)
 
 
 def answers(client: redis.Redis) -> bool:

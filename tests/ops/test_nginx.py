@@ -15,9 +15,10 @@ import pytest
 
 from engine.wiring import System
 from tests.ops.given import env_file
-from tests.ops.page import answered, free_port, listens
+from tests.ops.page import answered, listens
 from tests.ops.programs import OPS, checked, program
 from tests.patience import PATIENCE_S
+from tests.ports import free_port
 from tests.processes.conftest import Process, Processes, until
 from web import door
 

@@ -21,9 +21,10 @@ from engine.settings import TABLE, URLS, Settings
 from engine.views.health import HEARTBEAT_KEY
 from engine.wiring import System
 from tests.ops.given import Given, of_chart, of_compose, of_units
-from tests.ops.page import answered, free_port
+from tests.ops.page import answered
 from tests.ops.programs import OPS, ROOT
 from tests.patience import PATIENCE_S
+from tests.ports import free_port
 from tests.processes.conftest import Processes, until
 
 SOURCES: dict[str, Callable[[], list[Given]]] = {"compose": of_compose, "systemd": of_units, "chart": of_chart}

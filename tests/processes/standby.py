@@ -7,16 +7,16 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psycopg2
 
-from engine.local.ports import any_free
 from engine.local.postgres import Postgres
 from engine.local.server import plain_environment
+from tests.ports import free_port
 from tests.processes.conftest import until
 
 
 def standby_of(primary: Postgres) -> Postgres:
     """A standby that streams from the primary. Its owner stops it."""
     data, account = primary.data, primary.data.account
-    made = Postgres("standby", "standby", data, primary.program, primary.password, any_free())
+    made = Postgres("standby", "standby", data, primary.program, primary.password, free_port())
     data.make_private(made.folder)
     words = ["-D", made.folder, "-d", primary.superuser_url, "-R", "-X", "stream", "-c", "fast"]
     subprocess.run(

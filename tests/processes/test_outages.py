@@ -249,18 +249,19 @@ def test_a_rebuild_beside_one_that_a_worker_runs_and_callers_that_race_both(
     until(lambda: ready(system), why=processes.said)
     brand, campaigns = brand_of(system, "last dollar", 2, daily=120_000_000)
     code = (
-        "import sys, time\nfrom engine import BudgetClient\n"
-        "client = BudgetClient.from_url(sys.argv[1], timeout_ms=2000)\n"
-        "end = time.time() + 12\nmine = 0\n"
-        "while time.time() < end:\n"
-        "    answer = client.try_spend(int(sys.argv[2 + mine % 2]), '0.01')\n"
-        "    mine += answer.outcome == 'accepted'\n"
-        "    time.sleep(0.002)  # at most 12.00 a second of all three: the money lasts over both wipes\n"
+        "import pathlib, sys, time\nfrom engine import BudgetClient\n"
+        "client = BudgetClient.from_url(sys.argv[1], timeout_ms=20_000)\n"
+        "race, mine, outcome = pathlib.Path(sys.argv[2]), 0, ''\n"
+        "while outcome != 'refused':\n"
+        "    racing = race.exists()\n"
+        "    outcome = client.try_spend(int(sys.argv[3 + mine % 2]), '0.01').outcome\n"
+        "    mine += outcome == 'accepted'\n"
+        "    time.sleep(0 if racing else 0.05)  # at most 0.60 a second of all three: the money lasts over both wipes\n"
         "print('accepted', mine)\n"
     )
-    path = processes._folder / "caller.py"
+    path, race = processes._folder / "caller.py", processes._folder / "race"
     path.write_text(code)
-    callers = [processes.start(str(path), hot_url, *map(str, campaigns)) for _ in range(3)]
+    callers = [processes.start(str(path), hot_url, str(race), *map(str, campaigns)) for _ in range(3)]
     for _ in range(2):
         before = count(system)
         until(lambda before=before: count(system) > before + 100, why=processes.said)  # type: ignore[misc]
@@ -269,6 +270,8 @@ def test_a_rebuild_beside_one_that_a_worker_runs_and_callers_that_race_both(
         until(lambda by_hand=by_hand: not any(each.alive for each in by_hand), why=processes.said)  # type: ignore[misc]
         assert all("Traceback" not in each.said for each in by_hand), processes.said()
         until(lambda: ready(system), why=processes.said)
+    assert all(each.alive for each in callers), "there is money left to race for"
+    race.touch()
     forced = processes.start("rebuild", "--all")
     until(lambda: not forced.alive, why=processes.said)
     until(lambda: not any(each.alive for each in callers), why=processes.said)

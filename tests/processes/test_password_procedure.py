@@ -14,8 +14,9 @@ from rq import Worker
 from engine.job_table import QUEUES
 from engine.settings import URLS
 from engine.wiring import System
-from tests.ops.page import answered, free_port
+from tests.ops.page import answered
 from tests.ops.programs import ROOT, program
+from tests.ports import free_port
 from tests.processes.conftest import Load, Own, brand_of, lost_and_doubled, ready, until, verified
 from tests.processes.test_upgrade_procedure import Machine
 

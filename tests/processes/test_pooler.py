@@ -17,9 +17,9 @@ from sqlalchemy import text
 
 from engine.ledger.database import make_engine
 from engine.ledger.pooler import set_in_transaction
-from engine.local.ports import any_free
 from engine.settings import Settings
 from engine.wiring import PAGES, System
+from tests.ports import free_port
 from tests.processes.conftest import Load, Processes, brand_of, lost_and_doubled, rows, until, verified
 
 PGBOUNCER = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin") or os.environ.get("TEST_PGBOUNCER")
@@ -46,7 +46,7 @@ def test_no_lock_outlives_its_transaction() -> None:
 def pooled(request: pytest.FixtureRequest, environment: dict[str, str], tmp_path: Path) -> Iterator[dict[str, str]]:
     """The settings with pgbouncer before PostgreSQL, which refuses or drops the options of a session."""
     assert PGBOUNCER is not None
-    real, port = urlsplit(environment["DATABASE_URL"]), any_free()
+    real, port = urlsplit(environment["DATABASE_URL"]), free_port()
     folder = Path("/tmp") / f"pgbouncer-{port}"
     folder.mkdir(mode=0o755)
     (folder / "users.txt").write_text(f'"{real.username}" "{real.password}"\n')

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from engine.wiring import System
+from tests.patience import in_time
 from tests.prepared import ran
 from tests.processes.conftest import ROOT, Processes, ready, rows, until, verified
 
@@ -48,7 +49,10 @@ def test_a_budget_that_runs_out_in_the_log_pauses_all_nine_at_that_spend_and_mor
     until(lambda: ready(system), why=processes.said)
     brand = engine(processes, "brand", "create", "2821", "--daily", "2.00")["id"]
     assert engine(processes, "replay", IPINYOU)["recorded"] == 4987, "facts are counted past the budget"
-    until(lambda: {c.reasons for c in system.catalog.campaigns(brand)} == {("daily_budget",)}, 5, processes.said)
+    took = until(
+        lambda: {c.reasons for c in system.catalog.campaigns(brand)} == {("daily_budget",)}, why=processes.said
+    )
+    assert in_time(took, 5)
     until(lambda: rows(system, "SELECT count(*) FROM spend_log") == [(4987,)])
     assert len(system.catalog.campaigns(brand)) == 9
     ((reached,),) = rows(

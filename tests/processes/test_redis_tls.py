@@ -16,9 +16,9 @@ from engine.errors import Unavailable
 from engine.settings import Settings
 from engine.wiring import System
 from tests.docs.documents import ROOT
-from tests.ops.page import free_port
 from tests.ops.programs import checked, program
 from tests.patience import PATIENCE_S
+from tests.ports import free_port
 from tests.prepared import ran
 from tests.processes.conftest import Processes, brand_of, ready, until, verified
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -16,10 +17,12 @@ from rq import Worker
 from engine.job_table import QUEUES
 from engine.wiring import System
 from tests.ops.given import UNITS, directives
-from tests.ops.page import answered, free_port
+from tests.ops.page import answered
 from tests.ops.programs import ROOT
 from tests.patience import PATIENCE_S
+from tests.ports import free_port
 from tests.processes.conftest import Load, brand_of, lost_and_doubled, until, verified
+from tests.processes.test_workers import running
 
 pytestmark = pytest.mark.long
 
@@ -89,8 +92,12 @@ class Machine:
         return [int(path.read_text()) for path in self.units.glob("*.pid")]
 
     def end(self) -> None:
-        for pid in self.running():
-            os.kill(pid, signal.SIGTERM)
+        """Ends what still runs, and waits for it: the next test has the same servers."""
+        left = self.running()
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+        until(lambda: not any(map(running, left)))
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ CHANGES: Final = st.sampled_from(
         *(("percent", percent * 1_000_000) for percent in (50, 150, 300)),
     )
 )
-GAPS: Final = st.sampled_from((None, 0, 1, 4_000, 300_000, 7_200_000, "midnight"))
+GAPS: Final = st.sampled_from((None, 0, 1, 4_000, 300_000, 7_200_000, "midnight", "before midnight"))
 LENGTHS: Final = st.sampled_from((None, None, 1, 5_000, 300_000, 90_000_000))
 
 
@@ -58,9 +58,10 @@ class PlannedRules(RuleBasedStateMachine):
         if plan is None:
             return
         now = self.now_of(brand_id)
-        starts = (
-            Zone.parse(plan.zone).next_day_ms(now) if gap == "midnight" else None if gap is None else now + int(gap)
-        )
+        if gap in ("midnight", "before midnight"):
+            starts: int | None = Zone.parse(plan.zone).next_day_ms(now) - (gap == "before midnight")
+        else:
+            starts = None if gap is None else now + int(gap)
         ends = None if length is None else (now if starts is None else starts) + length
         with suppress(BudgetError):
             self.whole.at_postgresql(now)

@@ -186,3 +186,16 @@ def test_what_a_rebuild_carried_over_is_carried_by_the_next_one_too(side: WholeS
         machine.spends("record", None, [(0, 10, None, None)])
         machine.both_hold_the_same()
     assert machine.twin.shards[17].brands[17].carried(machine.clock) == 50
+
+
+def test_a_step_right_before_a_midnight_and_a_persons_change_right_after_it_are_carried_as_the_twin_does(
+    side: WholeSide,
+) -> None:
+    machine, brand = OverRebuilds(side), side.brands[1]
+    machine.begins(start=STARTS[-1], daily=200, monthly=None, schedule=SCHEDULES[0])
+    machine.rolls_over(place=1, cap=1000, daily=50)
+    machine.schedules_a_limit(place=1, period="daily", change=("add", 100), gap="before midnight", length=None)
+    # The change comes at the midnight itself, a millisecond after the step.
+    machine.is_lost_for_days(drained=True, changes=[(1, 1000, 20, "the same", 1)], days=0)
+    machine.both_hold_the_same()
+    assert machine.twin.shards[shard_of(brand)].brands[brand].carried(machine.clock) == 150

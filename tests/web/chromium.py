@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 import pytest
 from flask import Flask
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 from werkzeug.serving import make_server
 
 from tests.patience import PATIENCE_S
@@ -28,6 +28,8 @@ ARGS = [
     "--disable-sync",
 ]
 CHROMIUM = os.environ.get("BUDGET_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+# For every module: one that runs alone, or first in its process, waits no less.
+expect.set_options(timeout=PATIENCE_S * 1000)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,6 @@ from flask.testing import FlaskClient
 
 from engine.domain import passwords
 from engine.wiring import System
-from tests.web import compiled
 from tests.web.chromium import address as address  # noqa: PLC0414  # fixtures are used by their names
 from tests.web.chromium import browser as browser  # noqa: PLC0414
 from tests.web.chromium import chromium as chromium  # noqa: PLC0414
@@ -49,10 +48,9 @@ class Visitor:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _many_pages_are_quick() -> Iterator[None]:
-    """Templates are compiled once, and a password takes a millisecond: `test_passwords.py` has what it takes else."""
+def _passwords_are_quick() -> Iterator[None]:
+    """A password takes a millisecond: `test_passwords.py` has what it takes else."""
     with pytest.MonkeyPatch.context() as patch:
-        compiled.install(patch)
         patch.setattr(passwords, "_LOG_N", 7)
         yield
 

@@ -20,8 +20,6 @@ from tests.patience import PATIENCE_S
 from tests.web.chromium import contrast, luminance
 from tests.web.conftest import brand_with
 
-expect.set_options(timeout=PATIENCE_S * 1000)
-
 
 def no_sideways(page: Page) -> bool:
     return bool(page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"))
@@ -105,7 +103,7 @@ def test_what_a_button_did_is_told_where_the_person_is_and_stays_until_it_is_dis
     assert in_view(page, ".toast")
     clock = page.inner_text(".totals .clock")
     for _ in range(2):
-        expect(page.locator(".totals .clock")).not_to_have_text(clock, timeout=8000)
+        expect(page.locator(".totals .clock")).not_to_have_text(clock)
         clock = page.inner_text(".totals .clock")
     assert in_view(page, ".toast")
     assert page.get_attribute("#toasts", "aria-live") == "polite"
@@ -144,7 +142,7 @@ def test_a_filter_or_a_fold_that_is_changed_while_a_poll_is_in_flight_is_not_dro
     with page.expect_request("**/live"):
         pass
     page.fill("#q", "brand 3")
-    expect(page.locator("article.brand")).to_have_count(1, timeout=4000)
+    expect(page.locator("article.brand")).to_have_count(1)
     page.fill("#q", "")
     with page.expect_request("**/live"):
         pass
@@ -152,7 +150,7 @@ def test_a_filter_or_a_fold_that_is_changed_while_a_poll_is_in_flight_is_not_dro
     with page.expect_request("**/live"):
         pass
     page.click(f"#fold-{ids[2]}")
-    expect(page.locator(f"#campaigns-{ids[2]}")).to_be_visible(timeout=4000)
+    expect(page.locator(f"#campaigns-{ids[2]}")).to_be_visible()
     assert held
     page.unroute_all(behavior="ignoreErrors")
 

@@ -11,13 +11,11 @@ from playwright.sync_api import Page, expect
 
 from engine.domain.money import MICROS
 from engine.wiring import System
-from tests.patience import PATIENCE_S
 from tests.web.conftest import HERE, Visitor, brand_with, spend_now
 from tests.web.test_scope import Place, place  # noqa: F401  # a fixture
 
 EVIL = "<script>alert(1)</script>"
 UNDO = re.compile(r'action="(/operations/\d+/undo)"')
-expect.set_options(timeout=PATIENCE_S * 1000)
 
 
 def words(html: str) -> str:

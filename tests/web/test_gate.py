@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from tests.patience import in_time
+from tests.patience import PATIENCE_S, in_time
 from web.gate import Gate
 
 
@@ -21,7 +21,7 @@ class Slow:
     def __call__(self, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
         if environ["PATH_INFO"] not in ("/healthz", "/readyz"):
             self.inside.release()
-            self.go.wait(30)
+            self.go.wait(PATIENCE_S)
         start("200 OK", [])
         return [b"ok"]
 
@@ -40,13 +40,13 @@ def test_while_every_page_waits_health_is_answered_and_a_further_page_is_told_to
     for viewer in viewers:
         viewer.start()
     for _ in viewers:
-        assert slow.inside.acquire(timeout=10)
+        assert slow.inside.acquire(timeout=PATIENCE_S)
     began = time.monotonic()
     assert asked(gate, "/healthz") == asked(gate, "/readyz") == "200 OK"
     assert in_time(time.monotonic() - began, 0.1)
     assert asked(gate, "/") == "503 Service Unavailable"
     slow.go.set()
     for viewer in viewers:
-        viewer.join(10)
+        viewer.join(PATIENCE_S)
     assert answers == ["200 OK"] * 3
     assert asked(gate, "/") == "200 OK"  # every turn was given back

@@ -15,7 +15,7 @@ from engine.ledger.database import make_engine
 from engine.views.doctor.examine import examine
 from engine.views.doctor.finding import Finding
 from engine.wiring import PAGES, System
-from tests.patience import PATIENCE_S
+from tests.patience import PATIENCE_S, beside_well, in_time
 from tests.web.conftest import Visitor, brand_with
 from tests.web.test_half_bodies import asked
 from tests.web.test_serve import page as page  # noqa: PLC0414  # a fixture is used by its name
@@ -65,7 +65,7 @@ def test_doctor_names_a_persist_that_waits_for_a_lock_and_who_holds_it(ready: Sy
 def test_doctor_answers_whatever_tables_are_locked(ready: System) -> None:
     with locked(ready, *TABLES):
         found, took = doctor(ready)
-    assert took < 20
+    assert in_time(took, 5)
     assert found["hot Redis"].state == found["jobs Redis"].state == "ok"
     assert found["locks"].state == "ok", "nobody of ours has waited so long"
 
@@ -81,7 +81,7 @@ def test_the_page_answers_while_tables_are_locked(ready: System, tables: tuple[s
             for path in ("/", "/live", "/changes", "/healthz", "/readyz", "/metrics"):
                 began = time.monotonic()
                 status, said = visitor.get(path)
-                assert time.monotonic() - began < 8, path
+                assert in_time(time.monotonic() - began, 3), path
                 assert status in (200, 503) and "Traceback" not in said, path
             assert visitor.get("/healthz")[0] == 200
     finally:
@@ -93,6 +93,7 @@ def test_the_served_page_tells_that_it_is_alive_at_once_while_a_crowd_waits_for_
     ready: System, page: tuple[object, int]
 ) -> None:
     port = page[1]
+    well = {path: median(asked(port, path)[1] for _ in range(5)) for path in ("/healthz", "/readyz")}
     with locked(ready, *TABLES):
         crowd = [threading.Thread(target=asked, args=(port, "/changes")) for _ in range(24)]
         crowd += [threading.Thread(target=asked, args=(port, "/metrics")) for _ in range(4)]
@@ -100,7 +101,7 @@ def test_the_served_page_tells_that_it_is_alive_at_once_while_a_crowd_waits_for_
             one.start()
         for path in ("/healthz", "/readyz"):
             answers = [asked(port, path) for _ in range(5)]
-            assert median(took for _, took in answers) < 1, (path, answers)
+            assert beside_well(median(took for _, took in answers), 0, well[path]), (path, answers)
             assert path != "/healthz" or {status for status, _ in answers} == {200}
         for one in crowd:
             one.join(PATIENCE_S)

@@ -17,18 +17,12 @@ from engine.errors import InvalidSetting
 from engine.settings import Settings
 from engine.wiring import System
 from tests.patience import PATIENCE_S
+from tests.ports import free_port
 from tests.prepared import Prepared
 from web.serve import run_web
 
 Page = tuple[Prepared, int]
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def answers(port: int) -> int:

@@ -24,14 +24,14 @@ from sqlalchemy import text
 
 from engine.domain.money import MICROS
 from engine.wiring import System
-from tests.flows.test_webhooks import due_now, free_port, receiving
+from tests.flows.test_webhooks import due_now, receiving
 from tests.patience import PATIENCE_S
+from tests.ports import free_port
 from tests.processes.conftest import Processes, until
 from tests.processes.conftest import processes as processes  # noqa: PLC0414  # fixtures are used by their names
 
 SECRET: Final = "a passphrase of hers"
 BRANDS: Final = 60
-expect.set_options(timeout=PATIENCE_S * 1000)
 
 
 @dataclass

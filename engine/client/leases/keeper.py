@@ -69,12 +69,14 @@ class Keeper:
             raise
         lease = Lease(self, campaign_id, lease_id, slots, watch.running, amount, largest, ttl_s)
         lease.granted(grant, sent_s)
+        # Before the thread knows the lease: it gives back what may not be spent, as a new campaign's may not until
+        # its snapshot is read.
+        watch.wait_ready(_READY_S)
         with self._changed:
             self._leases[lease_id] = lease
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="budget-leases", daemon=True)
                 self._thread.start()
-        watch.wait_ready(_READY_S)
         return lease
 
     def _first_grant(self, campaign_id: int, lease_id: str, amount: int, ttl_s: float, timeout_s: float) -> Grant:

@@ -11,6 +11,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any, Final
 
 import redis
@@ -70,6 +71,9 @@ class Address:
                 # connection, which then is never ready.
                 self._kwargs["maint_notifications_config"] = None
                 self._kwargs.pop("maint_notifications_pool_handler", None)
+            if not {"driver_info", "lib_name", "lib_version"} & self._kwargs.keys():
+                # What it tells Redis of itself: else each connection reads redis-py's metadata from the disk again.
+                self._kwargs["driver_info"] = _driver_info()
             self.connection()
         except Exception as error:
             raise InvalidSetting(
@@ -87,6 +91,13 @@ class Address:
     def connection(self, **kwargs: Any) -> Any:
         """A connection of redis-py that is not connected yet, with some of its options replaced."""
         return self._connection_class(**{**self._kwargs, **kwargs})
+
+
+@cache
+def _driver_info() -> Any:
+    from redis.driver_info import DriverInfo  # an older redis-py has none, and is refused by its version
+
+    return DriverInfo()
 
 
 class ReplyReader:
