@@ -35,7 +35,6 @@ OTHERS = {
     ("brand", "daily"): ("90000000",),
     ("campaign", "f2"): (*ODD[1:], "1,1,5,6,7"),
     ("campaign", "x"): ("90000000::",),
-    ("campaign", "schedule"): ("0-1440",),
 }
 """Values in whose place others are right, and which no script can tell from these."""
 TABLE = [
