@@ -25,6 +25,7 @@ from engine.wiring import System
 from tests.faults.figures import Figures
 from tests.faults.odd import ODD
 from tests.flows.test_persist import rows
+from tests.patience import in_time
 
 EVERY = int(os.environ.get("TEST_ODD_EVERY", "4"))
 """Of the odd values of a field each fourth is planted, another fourth in the next field; `make odd` plants all."""
@@ -180,7 +181,7 @@ def heals(ready: System, shop: Shop, table: list[Plant]) -> None:
             began = time.monotonic()
             sick = set(planted)
             while sick:
-                assert time.monotonic() - began < HEALS_S, "\n".join(str(planted[b]) for b in sorted(sick))
+                assert in_time(time.monotonic() - began, HEALS_S), "\n".join(str(planted[b]) for b in sorted(sick))
                 for brand in planted:
                     shop.calls(brand)
                 assert ready.client.record_spend(shop.brands[shop.good], "0.001"), "a shard that nobody harmed"

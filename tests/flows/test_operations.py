@@ -246,18 +246,20 @@ def test_a_worker_killed_in_the_middle_leaves_the_rest_to_the_next_and_nothing_i
         print("begun", flush=True)
         system.operations.apply({made.id})
     """)
-    kills = 0
-    for at_least in (3, 17, 41):
-        worker = subprocess.Popen(
-            [sys.executable, "-c", code], env={**os.environ, **environment}, stdout=subprocess.PIPE
-        )
-        while ready.operations.one(made.id).done < at_least and worker.poll() is None:
-            time.sleep(0.002)
-        kills += worker.poll() is None
-        worker.send_signal(signal.SIGKILL)
-        worker.communicate()
+    # The last brand is held, so that none of them is through before it is killed.
+    with ready.db.begin() as held:
+        held.execute(text("SELECT 1 FROM brand WHERE id = :last FOR UPDATE"), {"last": ids[-1]})
+        for at_least in (3, 17, 41):
+            worker = subprocess.Popen(
+                [sys.executable, "-c", code], env={**os.environ, **environment}, stdout=subprocess.PIPE
+            )
+            while ready.operations.one(made.id).done < at_least and worker.poll() is None:
+                time.sleep(0.002)
+            assert worker.poll() is None, "no worker was killed while there was work"
+            worker.send_signal(signal.SIGKILL)
+            worker.communicate()
     left = ready.operations.one(made.id)
-    assert kills and left.state == "applying" and left.ready, "no worker was killed while there was work"
+    assert left.state == "applying" and left.ready
     assert ready.operations.apply_open(lambda: False) == 1
     after = ready.operations.one(made.id)
     assert (after.state, after.done) == ("done", 60)

@@ -27,7 +27,7 @@ from engine.flows.alerts.sending import Sender, signed
 from engine.ledger import alerts, webhooks
 from engine.wiring import System
 from tests.flows.test_alerts import brand, decide, spend
-from tests.patience import PATIENCE_S
+from tests.patience import PATIENCE_S, in_time
 from tests.ports import free_port
 from tests.processes.conftest import until
 
@@ -286,17 +286,17 @@ def odd() -> Iterator[str]:
 def test_an_odd_receiver_costs_its_time_alone_and_leads_nowhere(
     ready: System, odd: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sending, "WHOLE_S", 0.8)
+    monkeypatch.setattr(sending, "WHOLE_S", 2.0)  # those that answer are through by then on a busy machine too
     for path in ("redirect", "talks", "drips", "gone"):
         made = webhooks.create(ready.db, "anna", path, f"{odd}/{path}").webhook
         webhooks.add_test(ready.db, "anna", made.id)
     began = time.monotonic()
     assert send(ready) == "1 messages delivered, 2 to be tried again, 1 given up"
-    assert time.monotonic() - began < 8
+    assert in_time(time.monotonic() - began, 2)
     assert sorted(Odd.asked) == ["/drips", "/gone", "/redirect", "/talks"]
     log = {line.name: line for line in webhooks.log(ready.db, 9)}
     assert log["redirect"].status == 307 and "not followed" in (log["redirect"].answer or "")
-    assert log["drips"].answer == "no answer within 1 s"
+    assert log["drips"].answer == "no answer within 2 s"
     assert len(log["talks"].answer or "") == 500
     assert [w.name for w in webhooks.all_webhooks(ready.db) if w.disabled_at] == ["gone"]
 
