@@ -30,6 +30,7 @@ from engine.flows.persist.persister import DrainStats, trim_all
 from engine.flows.rebuild.rebuilder import NotAllRebuilt, lost_in
 from engine.flows.upkeep import tidy as upkeep
 from engine.flows.upkeep.close import WAIT_S, NotAllClosed
+from engine.flows.upkeep.look import Look
 from engine.flows.upkeep.sweep import sweep_expired
 from engine.flows.upkeep.tidy import Tidied
 from engine.flows.verify import FAIL, summary
@@ -153,7 +154,7 @@ def persist_loop(made: System) -> PersistLoop:
         on_drained=made.refund_desk.decide,
         each_second=made.publisher.keep_published,
         each_minute=lambda: ignore(trim_all(made.db, made.live, made.instance, made.settings.journal_keep_minutes)),
-        each_look=lambda: probe_shards(made.live, (), made.windows.both_ms),
+        each_look=Look(made.live, made.catalog, made.publisher, made.windows.both_ms),
         shares=made.shares,
     )
 
@@ -195,7 +196,7 @@ def _rebuild(made: System, why: list[str], shards: list[int]) -> None:
             return
         if done:
             made.status.refresh(
-                brand.id for of in done for brand in made.catalog.brands(include_archived=True, shard=of.shard)
+                brand.id for of in done for brand in made.catalog.brands(include_archived=True, shards=(of.shard,))
             )
         if failure is not None:
             raise NotAllRebuilt(f"{failure}{lost_in(done)}", done)

@@ -8,8 +8,9 @@ local shard_key, journal_key, instance, token, take_over = KEYS[1], KEYS[2], ARG
 local kind = redis.call('TYPE', shard_key).ok
 if kind ~= 'hash' and kind ~= 'none' then redis.call('UNLINK', shard_key) end
 local state = redis.call('HMGET', shard_key, 'mark', 'now', 'n', 'owner')
--- The mark names the owner; without a mark the field `owner` of the last rebuild does.
-local owner = state[1] and string.match(state[1], '^([%w-]+):%d+$') or state[4]
+-- The mark names the owner; without a mark the field `owner` of the last rebuild does. Only an instance's uuid is a name: whatever else stands there
+-- was written by no rebuild, and is as if nothing stood there.
+local owner = state[1] and string.match(state[1], '^([%w-]+):%d+$') or string.match(state[4] or '', '^%x+%-%x+%-%x+%-%x+%-%x+$')
 if owner and owner ~= instance and take_over ~= '1' then return { 'foreign', owner } end
 redis.call('HDEL', shard_key, 'mark')
 if state[1] then redis.call('PUBLISH', string.gsub(shard_key, 'shard$', 'changes'), '0 shard lost') end

@@ -139,13 +139,13 @@ class Catalog:
             row = connection.execute(first).one_or_none()
         return None if row is None else brand_record(row)
 
-    def brands(self, include_archived: bool = False, *, shard: int | None = None) -> list[BrandRecord]:
-        """All brands by id, or those of one shard."""
+    def brands(self, include_archived: bool = False, *, shards: Collection[int] | None = None) -> list[BrandRecord]:
+        """All brands by id, or those of some shards."""
         query = select(*brands.COLUMNS).order_by(Brand.id)
         if not include_archived:
             query = query.where(Brand.archived_at.is_(None))
-        if shard is not None:
-            query = query.where(func.mod(Brand.id, SHARDS) == shard)
+        if shards is not None and len(shards) < SHARDS:
+            query = query.where(func.mod(Brand.id, SHARDS).in_(sorted(shards)))
         with self._engine.connect() as connection:
             return [brand_record(row) for row in connection.execute(query)]
 
@@ -247,17 +247,17 @@ class Catalog:
         brand_id: int | None = None,
         include_archived: bool = False,
         *,
-        shard: int | None = None,
+        shards: Collection[int] | None = None,
         within: Collection[int] | None = None,
     ) -> list[CampaignRecord]:
-        """All campaigns by id, or those of one brand, of the brands `within`, or of a shard; those of an archived brand are archived too."""
+        """All campaigns by id, or those of one brand, of the brands `within`, or of some shards; those of an archived brand are archived too."""
         query = campaigns.reading().order_by(Campaign.id)
         if brand_id is not None:
             query = query.where(Campaign.brand_id == brand_id)
         if not include_archived:
             query = query.where(Campaign.archived_at.is_(None), Brand.archived_at.is_(None))
-        if shard is not None:
-            query = query.where(func.mod(Campaign.brand_id, SHARDS) == shard)
+        if shards is not None and len(shards) < SHARDS:
+            query = query.where(func.mod(Campaign.brand_id, SHARDS).in_(sorted(shards)))
         if within is not None:
             query = query.where(Campaign.brand_id == func.any(sorted(within)))
         return self._campaigns(query)

@@ -96,8 +96,13 @@ class Node:
         return f"127.0.0.1:{self.port}"
 
     def start(self) -> None:
+        self.launch()
+        until(self.answers)
+
+    def launch(self, more: str = "") -> None:
+        """Starts it without waiting for it. more: lines of its configuration for this start."""
         listen = self.kind.listen(self.port)
-        config = _CONFIG.format(listen=listen, folder=self.folder, password=PASSWORD, more=self.more)
+        config = _CONFIG.format(listen=listen, folder=self.folder, password=PASSWORD, more=self.more + more)
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 [self.kind.program(), "-"],
@@ -110,7 +115,6 @@ class Node:
         assert self.process.stdin is not None
         self.process.stdin.write(config.encode())
         self.process.stdin.close()
-        until(self.answers)
 
     def answers(self) -> bool:
         with contextlib.suppress(redis.RedisError, OSError):

@@ -5,20 +5,29 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from typing import Final, cast
+from pathlib import Path
+from typing import Final, Protocol, cast
 
 import pytest
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from engine.local.server import Server
 from engine.local.valkey import Valkey
 from tests.patience import PATIENCE_S
 from tests.processes.conftest import back, until
 
 BIG: Final = 150_000
 """Commands of an append-only file that takes some seconds to be read, with the pause of `key-load-delay` after each."""
+
+
+class Server(Protocol):
+    """A server of a test: its URL, and the folder that it saves to."""
+
+    @property
+    def url(self) -> str: ...
+    @property
+    def folder(self) -> Path: ...
 
 
 def client_of(server: Server) -> redis.Redis:
@@ -41,9 +50,9 @@ def _set(server: Server, **values: str) -> Iterator[None]:
 
 
 @contextmanager
-def without_replicas(server: Server) -> Iterator[None]:
+def without_replicas(server: Server, wanted: str = "1") -> Iterator[None]:
     """NOREPLICAS: fewer replicas than it must have to take writes."""
-    with _set(server, min_replicas_to_write="1"):
+    with _set(server, min_replicas_to_write=wanted):
         yield
 
 
@@ -102,7 +111,7 @@ def busy(server: Server) -> Iterator[None]:
         thread = threading.Thread(target=endless)
         thread.start()
         try:
-            until(lambda: _says(plain, "BUSY"))
+            until(lambda: says(plain, "BUSY"))
             yield
         finally:
             plain.script_kill()
@@ -114,33 +123,33 @@ def busy(server: Server) -> Iterator[None]:
 def loading(server: Server) -> Iterator[None]:
     """LOADING: it was restarted, and reads a big append-only file. The block must end before it has."""
     valkey = cast(Valkey, server)
-    with client_of(server) as plain:
-        other = redis.Redis.from_url(server.url.removesuffix("/0") + "/1")
+    with client_of(valkey) as plain:
+        other = redis.Redis.from_url(valkey.url.removesuffix("/0") + "/1")
         with other.pipeline(transaction=False) as pipe:
             for i in range(BIG):
                 pipe.set(f"filler {i}", i)
             pipe.execute()
-        server.stop()
+        valkey.stop()
         valkey.more = lambda: "key-load-delay 10\n"  # type: ignore[method-assign]
         try:
-            server.launch()
-            until(lambda: _says(plain, "LOADING") or _says(plain, "loading"))
+            valkey.launch()
+            until(lambda: says(plain, "loading"))
             yield
-            assert _says(plain, "LOADING") or _says(plain, "loading"), "the block took longer than the load"
+            assert says(plain, "loading"), "the block took longer than the load"
         finally:
             del valkey.more  # type: ignore[attr-defined]
-            server.stop()
-            back(server)
+            valkey.stop()
+            back(valkey)
             other.flushdb()
             other.close()
 
 
-def _says(plain: redis.Redis, word: str) -> bool:
-    """Whether the answer to a PING is an error with this word."""
+def says(plain: redis.Redis, word: str) -> bool:
+    """Whether the answer to a PING is an error with this word, in whatever letters."""
     try:
         plain.ping()
     except redis.RedisError as error:
-        return word in str(error)
+        return word.lower() in str(error).lower()
     return False
 
 

@@ -90,11 +90,11 @@ def paths_of(client: Any, campaigns: list[int], prefix: str, ids: dict[str, str]
 class Blocking:
     """An asyncio client with the methods of the other, on an event loop of its own."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, timeout_ms: int = TIMEOUT_MS) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
-        self._client = AsyncBudgetClient.from_url(url, TIMEOUT_MS)
+        self._client = AsyncBudgetClient.from_url(url, timeout_ms)
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         async def call(*args: Any, **more: Any) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from engine.domain.brake import Brake
@@ -9,23 +11,32 @@ from engine.domain.budget import OwnLimits
 from engine.domain.ids import shard_of
 from engine.domain.pacing import Pacing
 from engine.domain.periods import DAY_MS
-from engine.flows.catalog.check import check_all
+from engine.flows.catalog.publish import Mended
+from engine.flows.catalog.restored import TakenBack
+from engine.flows.upkeep.look import Look
 from engine.live.keys import keys_of_brand
 from engine.live.repair import probe_shards
 from engine.wiring import System
-from tests.faults.test_odd_values import BUDGET, ODD, Plant, Shop, heals
+from tests.faults.odd import ODD
+from tests.faults.test_odd_values import BUDGET, Plant, Shop, heals
 
 SHARD = [Plant("shard", field) for field in ("grace", "closed", "late_from", "late_n")]
 BRAND = [
     *(Plant("brand", field) for field in ("b", "n1", "n2", "p", "s", "own", "closed", "c1")),
-    # An offset of a millisecond reads well, so no script can tell: the test below has what mends it.
-    Plant("brand", "zone", ("-1",)),
+    Plant("brand", "zone"),
 ]
 OF_CAMPAIGN = (
-    "x", "f1", "f", "p", "br", "bk", "s", "n1", "n2", "own_daily_at", "own_monthly_at", "lifetime_at", "c1",
+    "x", "f1", "f2", "f", "p", "br", "bk", "s", "n1", "n2", "own_daily_at", "own_monthly_at", "lifetime_at", "c1",
 )  # fmt: skip
-HARMLESS = dict.fromkeys(("own_daily_at", "own_monthly_at", "lifetime_at"), ("",)) | {"f": ("-1",)}
-"""Empty, these are not there. Spend below zero is a difference, which verify and reconcile name."""
+HARMLESS = dict.fromkeys(("own_daily_at", "own_monthly_at", "lifetime_at"), ("",)) | {"f": ("-1",), "f2": ("",)}
+"""Empty, these are not there; a next flight is so until the present one has ended, and takes its shard out of use then. Spend below zero is a difference, which verify and reconcile name."""
+OTHERS = {
+    ("brand", "zone"): ("-1", "0", "7200000"),
+    ("brand", "daily"): ("90000000",),
+    ("campaign", "f2"): (*ODD[1:], "1,1,5,6,7"),
+    ("campaign", "x"): ("90000000::",),
+}
+"""Values in whose place others are right, and which no script can tell from these."""
 TABLE = [
     *SHARD,
     *BRAND,
@@ -84,27 +95,43 @@ def test_a_number_of_a_shard_that_calls_seldom_read_is_found_by_the_sweep_and_a_
         assert plain.hget(key, field) != b"0x10"
 
 
-def test_a_zone_that_reads_well_and_is_another_is_named_by_verify_and_mended_by_the_next_check(ready: System) -> None:
-    brand = ready.manage.create_brand("one", BUDGET, None, None, "test", time_zone="Europe/Berlin").row.id
-    key, plain = keys_of_brand(brand).brand(brand), ready.hot_redis
-    right = plain.hget(key, "zone")
-    for other in ("-1", "0", "7200000"):
-        plain.hset(key, "zone", other)
-        told = [str(finding) for check in ready.verifier.verify() for finding in check.findings]
-        assert any(f"brand {brand} has time zone {other} in Redis" in line for line in told), told
-        check_all(ready.publisher, ready.status)
-        assert plain.hget(key, "zone") == right
+def test_what_reads_well_and_is_another_than_the_catalog_s_is_named_by_verify_and_mended_by_the_next_looks(
+    ready: System,
+) -> None:
+    shop, plain = Controlled(ready), ready.hot_redis
+    looks = Look(ready.live, ready.catalog, ready.publisher, ready.windows.both_ms)
+    looks()
+    for number, (plant, others) in enumerate(OTHERS.items()):
+        brand = shop.harmed[number]
+        key, field = shop.place(Plant(*plant), brand)
+        right = plain.hget(key, field)
+        for other in others:
+            plain.hset(key, field, other)
+            shop.calls(brand)
+            told = [str(finding) for check in ready.verifier.verify() for finding in check.findings]
+            entity = f"{plant[0]} {brand if plant[0] == 'brand' else shop.brands[brand]} has "
+            assert any(entity in line and "in Redis, the catalog says" in line for line in told), (plant, other, told)
+            looks()
+            ready.publisher.keep_published()
+            assert plain.hget(key, field) == right, (plant, other)
     assert [check.findings for check in ready.verifier.verify() if check.findings] == []
 
 
-def test_an_odd_next_flight_opens_no_budget_and_is_named_by_verify_and_mended_by_the_next_check(ready: System) -> None:
-    shop = Controlled(ready)
-    brand = shop.harmed[0]
-    key, field = shop.place(Plant("campaign", "f2"), brand)
-    for odd in (*ODD[1:], "1,1,5,6,7"):
-        ready.hot_redis.hset(key, field, odd)
-        shop.calls(brand)
-        told = [str(finding) for check in ready.verifier.verify() for finding in check.findings]
-        assert any(f"campaign {shop.brands[brand]} has next flight" in line for line in told), (odd, told)
-        check_all(ready.publisher, ready.status)
-        assert ready.hot_redis.hget(key, field) is None, odd
+def test_a_look_takes_so_many_shards_that_a_big_catalog_costs_no_more_and_goes_round_all_of_them(
+    ready: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[int]] = []
+
+    def mend(shards: Sequence[int], *, lost: bool = False) -> Mended:
+        seen.append(list(shards))
+        return Mended(TakenBack(), 0, rows=len(shards) * rows_of_a_shard)
+
+    monkeypatch.setattr(ready.publisher, "mend", mend)
+    looks = Look(ready.live, ready.catalog, ready.publisher, ready.windows.both_ms)
+    for rows_of_a_shard, at_once in ((100, 10), (5000, 1), (2, 64), (0, 64)):
+        looks()
+        del seen[:]
+        while len(at := [shard for part in seen for shard in part]) < 64:
+            looks()
+        assert {len(part) for part in seen} == {at_once}, rows_of_a_shard
+        assert set(at) == set(range(64))

@@ -23,10 +23,10 @@ from engine.live.repair import probe_shards
 from engine.views.doctor.examine import examine
 from engine.wiring import System
 from tests.faults.figures import Figures
+from tests.faults.odd import ODD
 from tests.flows.test_persist import rows
 from tests.patience import in_time
 
-ODD = ("", "abc", "nan", "inf", "-1", "1e308", "0x10", " 7", "9" * 40, "1.5", b"\x00\xff", "\u0663")
 EVERY = int(os.environ.get("TEST_ODD_EVERY", "4"))
 """Of the odd values of a field each fourth is planted, another fourth in the next field; `make odd` plants all."""
 HEALS_S = 30.0

@@ -71,7 +71,7 @@ def test_a_shard_whose_journal_has_become_another_type_stops_and_the_other_shard
 
 def test_a_shard_of_another_instance_is_told_and_the_others_are_rebuilt(ready: System) -> None:
     ready.hot_redis.flushall()
-    ready.hot_redis.hset(shard_keys(5).shard, "owner", "someone-else")
+    ready.hot_redis.hset(shard_keys(5).shard, "owner", "99999999-2222-4333-8444-555555555555")
     with pytest.raises(NotAllRebuilt, match=r"63 shards rebuilt, not shard 5: .*another instance") as failed:
         ready.rebuilder.rebuild_missing()
     assert len(failed.value.done) == 63

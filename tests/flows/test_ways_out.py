@@ -19,6 +19,7 @@ from engine.live.keys import keys_of_brand
 from engine.live.transport.pool import Call, ConnectionPool
 from engine.views.doctor.examine import examine
 from engine.wiring import System
+from tests.faults.odd import ODD
 from tests.flows.conftest import at, born_on_the_moved_clock
 from tests.flows.test_persist import rows
 from tests.processes.conftest import until
@@ -72,16 +73,27 @@ def test_a_shard_of_another_owner_is_taken_over_by_name_and_by_no_job(ready: Sys
     brand, campaign = one_campaign(ready)
     keys = keys_of_brand(brand)
     ready.hot_redis.hdel(keys.shard, "mark")
-    ready.hot_redis.hset(keys.shard, "owner", "someone-else")
+    ready.hot_redis.hset(keys.shard, "owner", "99999999-2222-4333-8444-555555555555")
     with pytest.raises(NotAllRebuilt, match="another instance"):
         ready.rebuilder.rebuild_missing()
     assert len(ready.rebuilder.rebuild([shard_of(brand)], how=How(take_over=True))) == 1
     assert ready.client.record_spend(campaign, "1")
 
 
+@pytest.mark.parametrize("owner", ODD)
+def test_an_owner_that_is_no_instance_s_name_stands_in_no_rebuild_s_way(ready: System, owner: str | bytes) -> None:
+    brand, campaign = one_campaign(ready)
+    keys = keys_of_brand(brand)
+    assert ready.client.record_spend(campaign, "2")
+    ready.hot_redis.hdel(keys.shard, "mark")
+    ready.hot_redis.hset(keys.shard, "owner", owner)
+    assert [rebuilt.shard for rebuilt in ready.rebuilder.rebuild_missing()] == [shard_of(brand)]
+    assert str(ready.client.record_spend(campaign, "1").daily_spend) == "3.000000"
+
+
 def test_a_shard_with_our_mark_is_ours_whatever_its_owner_says(ready: System) -> None:
     brand, campaign = one_campaign(ready)
-    ready.hot_redis.hset(keys_of_brand(brand).shard, "owner", "someone-else")
+    ready.hot_redis.hset(keys_of_brand(brand).shard, "owner", "99999999-2222-4333-8444-555555555555")
     assert len(ready.rebuilder.rebuild([shard_of(brand)])) == 1
     assert ready.client.record_spend(campaign, "1")
 

@@ -263,8 +263,8 @@ def test_a_shards_brands_are_those_whose_id_says_so(catalog: Catalog) -> None:
     brands = [brand_of(catalog, f"b{i}") for i in range(66)]
     campaign = catalog.create_campaign(brands[65], "x", None, None, "ann")
     shard = brands[65] % 64
-    assert [b.id for b in catalog.brands(shard=shard)] == [b for b in brands if b % 64 == shard]
-    assert [c.id for c in catalog.campaigns(shard=shard)] == [campaign.id]
+    assert [b.id for b in catalog.brands(shards=[shard])] == [b for b in brands if b % 64 == shard]
+    assert [c.id for c in catalog.campaigns(shards=[shard])] == [campaign.id]
 
 
 def test_the_installation_has_a_name_of_its_own(catalog: Catalog) -> None:

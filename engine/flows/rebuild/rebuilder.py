@@ -240,7 +240,7 @@ class Rebuilder:
             self._reopen(shard, clock_ms)
         # Read after the begin: what was published before it is in PostgreSQL; a later publish finds the shard closed
         # and is retried.
-        brands = self._catalog.brands(include_archived=True, shard=shard)
+        brands = self._catalog.brands(include_archived=True, shards=(shard,))
         clock_ms = self._live.read_shard(shard).clock_ms
         active = None
         if carried.fork_ms is not None and not how.accept_clock:
@@ -317,7 +317,7 @@ class Rebuilder:
         """
         if not brands:
             return _Has([], 0, clock_ms, Memories(), [], {}, NO_GRACE, NO_CARRIES)
-        campaigns, ids = self._catalog.campaigns(include_archived=True, shard=shard), [brand.id for brand in brands]
+        campaigns, ids = self._catalog.campaigns(include_archived=True, shards=(shard,)), [brand.id for brand in brands]
         with self._db.connect() as conn:
             last_ms = spend_read.last_recorded_ms(conn, shard)
         last_row_ms = clock_ms if how.accept_clock else max(clock_ms, last_ms)
@@ -333,7 +333,9 @@ class Rebuilder:
 
     def _reopen(self, shard: int, clock_ms: int) -> None:
         """Reopens closed periods that are not over by a clock that a person declared right."""
-        zoned = [brand for brand in self._catalog.brands(include_archived=True, shard=shard) if brand.zones != UTC_ZONE]
+        zoned = [
+            brand for brand in self._catalog.brands(include_archived=True, shards=(shard,)) if brand.zones != UTC_ZONE
+        ]
         own = {brand.id: brand.zones.clock.date_of(clock_ms) for brand in zoned}
         with writing(self._db) as conn:
             reopened = periods.reopen(conn, shard, date_of(day_of(clock_ms)), own)

@@ -33,8 +33,7 @@ RECENT_S: Final = 0.5
 """The end of the time cuts the last attempt off: what a server said within these seconds before tells more."""
 TURN: Final = 3
 """Calls in one pipeline window; two windows are in flight at a time. Redis serves one connection until its buffer is
-empty. If a batch sent all its calls at once, other clients would wait for the whole batch.
-"""
+empty, so if a batch sent all its calls at once, other clients would wait for it."""
 TOGETHER: Final = 8192
 """Bytes of calls that are sent in one piece. Fewer are not worth a system call; with more, Redis would wait for work."""
 _OWN: Final[weakref.WeakSet[ConnectionPool]] = weakref.WeakSet()
@@ -163,6 +162,7 @@ class ConnectionPool:
             except (exceptions.RedisError, OSError) as error:
                 if not is_timeout(error) or time.monotonic() - told_s > RECENT_S:
                     why, silent = f"Redis at {self.where} does not answer: {one_line(error)}", is_timeout(error)
+                    told_s = told_s if silent else time.monotonic()
                 if away_after_s is not None and not silent:
                     deadline = min(deadline, began + max(away_after_s, time.monotonic() - began))
             except NoAnswer:

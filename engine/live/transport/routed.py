@@ -112,6 +112,8 @@ class _Batch:
         if not is_timeout(error) or time.monotonic() - self.told_s.get(place, 0.0) > RECENT_S:
             self.why = f"Redis at {place} does not answer: {one_line(error)}"
             self.silent = is_timeout(error)
+            if not self.silent:
+                self.told_s[place] = time.monotonic()
         self.refused = self.refused or not is_timeout(error)
         self.blamed, self.refresh, self.pause = place, True, True
 
