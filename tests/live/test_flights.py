@@ -67,6 +67,8 @@ def test_a_flight_is_spent_from_its_first_to_its_last_millisecond_and_not_around
         assert not runs or plant.entries()[-1].flights == {CAMPAIGN: 1 if ms < 20 else 2}
         assert reply[3] == b"%d:%d" % (CAMPAIGN, 0 if runs else 256)
         assert reply[4:] == ([] if runs else [b"%d:%d" % (CAMPAIGN, now + start)]), ms
+        if not runs:  # a call that refuses nothing has it too
+            assert call(plant, "record_spends", *WAYS[way](5))[4:] == reply[4:], ms
     plant.at(now + 40)
     reply = call(plant, "try_spends", *WAYS[way](5))
     # A third flight is in no plan, so it does not begin, and nobody knows when.

@@ -89,7 +89,7 @@ FLOWN: Final = (
     M("a refund lowers the flight in force", "lua/lib/refund.lua",
       "if flight == '' or flight == campaign.flight then return nil end", "if flight == '' or campaign.flight then return nil end",
       (REFUND + "[alone]",)),
-    M("a refused spend is told to come back when it is refused again", "lua/lib/figures.lua",
+    M("only a call that refuses something says when a flight begins", "lua/lib/figures.lua",
       "(campaign.starts or refused)", "refused",
       (EDGES + "[a batch]",)),
     M("a flight goes on with nothing of what the one before left", "engine/domain/flights.py",
