@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Final
 
 import pytest
+import redis
 
 from engine.live.keys import shard_keys
 from engine.live.transport.cluster import SLOT_OF
@@ -33,10 +34,20 @@ def loading(node: Node, tag: str = "") -> Iterator[None]:
     finally:
         node.kill()
         node.start()
+        until(lambda: _serves(node, names[0]), PATIENCE_S)
         with node.plain.pipeline(transaction=False) as pipe:
             for name in names:
                 pipe.delete(name)
             pipe.execute()
+
+
+def _serves(node: Node, key: str) -> bool:
+    """Whether a node answers for a key of its own: one that just began still waits for the others."""
+    try:
+        node.plain.exists(key)
+    except redis.RedisError:
+        return False
+    return True
 
 
 @contextmanager

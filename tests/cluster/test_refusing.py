@@ -29,6 +29,8 @@ TIMEOUT_MS = 3000
 """Long enough for a busy machine to hear the refusal."""
 KINDS = pytest.mark.parametrize("kind", [BudgetClient, AsyncBudgetClient], ids=["sync", "asyncio"])
 SAID = WORDS | {"CLUSTERDOWN": ("is down",), "TRYAGAIN": ("rehashing",)}
+# A node that loads does not hear the others yet, and may say this first.
+SAID |= {"LOADING": (*WORDS["LOADING"], "is down")}
 SAID |= {word: (*WORDS[word], "it is a replica now") for word in ("READONLY", "MASTERDOWN")}
 
 
