@@ -41,16 +41,30 @@ def ada(app: Flask, world: World) -> Visitor:
     return Visitor(client)
 
 
+FORMULAS = {
+    "status_paused",
+    "campaign_evil",
+    "activity_notes",
+    "activity_people",
+    "notes_campaign",
+    "webhooks",
+    "people",
+}
+
+
 @pytest.mark.long
 def test_no_page_runs_a_name_and_no_table_computes_one(ada: Visitor, world: World) -> None:
-    told = {"evil": 0, "formula": 0}
-    for path in every_page(world).values():
+    evil, formula = set(), set()
+    for name, path in every_page(world).items():
         status, page = ada.get(path)
         assert status in (200, 302, 400, 404), (path, status)
         assert EVIL not in page and "<script>alert" not in page, path
-        told["evil"] += EVIL in unescape(page)
-        told["formula"] += FORMULA in unescape(page)
-    assert told["evil"] > 15 and told["formula"] > 8, told
+        if EVIL in unescape(page):
+            evil.add(name)
+        if FORMULA in unescape(page):
+            formula.add(name)
+    # Others have it by the hour: what is among the newest, or sounds an alarm.
+    assert len(evil) > 15 and formula >= FORMULAS, (evil, formula)
     tables = ["/budgets.csv", "/catalog.csv", "/activity.csv", f"/brands/{world.evil}/spend.csv", f"/campaigns/{world.evil_campaign}/spend.csv"]  # fmt: skip
     for path in tables:
         status, table = ada.get(path)

@@ -355,7 +355,8 @@ def a_webhook_is_killed_and_comes_again(console: Console, page: Page, campaign: 
     page.goto("/alerts/webhooks")
     expect(page.locator("main")).to_contain_text("delivered")
     counted = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-    assert {what for _, what in counted} == {"alert.opened"}, "every signature was right"
+    # By the hour a forecast was a warning before, which ends when the money is gone.
+    assert {"alert.opened"} <= {what for _, what in counted} <= {"alert.opened", "alert.ended"}, "each was signed right"
     assert len(counted) > len({number for number, _ in counted}), "one came twice, under one id"
 
 
