@@ -167,7 +167,7 @@ def test_a_forged_cursor_and_a_nul_are_refused_before_postgresql_gets_them(calls
     reader, asked = calls("read"), [None, "", "", False, sort]
     for place in (["a", 2**63], ["a", -1], ["a", 10**60], ["\0", 1], ["a\0b", 1], ["\ud800", 1]):
         told = reader.get(f"/campaigns?sort={sort}&cursor={cursor_of(place, asked)}")
-        assert (told.status, told.document["field"]) == (422, "cursor"), (place, told)
+        assert (told.status, told.document.get("field")) == (422, "cursor"), (place, told)
     assert reader.get(f"/campaigns?sort={sort}&cursor={cursor_of(['a', 2**63 - 1], asked)}").status == 200
     for path in ("/campaigns", "/brands"):
         told = reader.get(f"{path}?sort={sort if 'name' in sort else 'name'}&q=a%00b")

@@ -48,7 +48,7 @@ OF_CAMPAIGNS: Final = (
       "if counted + rest >= limit + 0 then", "if counted + rest > limit + 0 then",
       (REFUSES + "[packed-daily]",)),
     M("a shard with limits is read as one without", "lua/lib/spend.lua",
-      "if opened and opened.shard.layout == LAYOUT then", "if opened then",
+      "if opened and opened.shard.layout == LAYOUT then", "if opened then opened.shard.layout = LAYOUT",
       (REFUSES + "[packed-daily]",)),
     M("a hold of a campaign is bounded by its brand alone", "lua/lib/plan.lua",
       "return campaign.budgets[1] and mask + unfit_mask(campaign, held_by(brand, campaign.id), amount) or mask", "return mask",
