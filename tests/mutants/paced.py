@@ -42,7 +42,7 @@ PACED: Final = (
       (WAYS + "[alone]", WAYS + "[packed]")),
     M("a refused try does not write down that it was asked", "lua/lib/call.lua",
       "redis.call('HSET', brand.key, 's', counted_value(brand.pace.minute))", "",
-      (WAYS + "[alone]",)),
+      (WAYS + "[packed with event ids]",)),
     M("facts are demand", "lua/lib/by_sums.lua",
       "sum.asked or (verb ~= 'r' and sum.amount or 0)", "sum.asked or sum.amount",
       (RATE + "facts_repeats_and_refusals_for_a_standing_cause_are_no_demand",)),
