@@ -154,7 +154,7 @@ def persist_loop(made: System) -> PersistLoop:
         on_drained=made.refund_desk.decide,
         each_second=made.publisher.keep_published,
         each_minute=lambda: ignore(trim_all(made.db, made.live, made.instance, made.settings.journal_keep_minutes)),
-        each_look=Look(made.live, made.catalog, made.publisher, made.windows.both_ms),
+        each_look=Look(made.live, made.db, made.catalog, made.publisher, made.windows.both_ms),
         shares=made.shares,
     )
 

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, text
 
+from engine.domain.ids import SHARDS
 from engine.ledger import changes
 from engine.ledger.changes import Entity, FieldChange
 
@@ -21,6 +22,18 @@ _LOCKED: Final = "SELECT id, version FROM {} WHERE id = ANY(CAST(:ids AS bigint[
 
 
 _LAST_CHANGE: Final = text("SELECT coalesce(max(id), 0) FROM catalog_change")
+
+
+_ROWS: Final = text(
+    "SELECT shard, count(*) FROM (SELECT mod(id, :shards) AS shard FROM brand UNION ALL"
+    " SELECT mod(brand_id, :shards) FROM campaign) AS each GROUP BY shard"
+)
+
+
+def rows_by_shard(connection: Connection) -> list[int]:
+    """How many brands and campaigns each shard has, archived ones too."""
+    found = {int(shard): int(rows) for shard, rows in connection.execute(_ROWS, {"shards": SHARDS})}
+    return [found.get(shard, 0) for shard in range(SHARDS)]
 
 
 def mark(connection: Connection, entity: Entity, versions: Mapping[int, int]) -> None:

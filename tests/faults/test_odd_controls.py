@@ -14,11 +14,13 @@ from engine.domain.periods import DAY_MS
 from engine.flows.catalog.publish import Mended
 from engine.flows.catalog.restored import TakenBack
 from engine.flows.upkeep.look import Look
+from engine.ledger import published
 from engine.live.keys import keys_of_brand
 from engine.live.repair import probe_shards
 from engine.wiring import System
 from tests.faults.odd import ODD
 from tests.faults.test_odd_values import BUDGET, Plant, Shop, heals
+from tests.flows.test_persist import brand_with_campaigns
 
 SHARD = [Plant("shard", field) for field in ("grace", "closed", "late_from", "late_n")]
 BRAND = [
@@ -99,7 +101,7 @@ def test_what_reads_well_and_is_another_than_the_catalog_s_is_named_by_verify_an
     ready: System,
 ) -> None:
     shop, plain = Controlled(ready), ready.hot_redis
-    looks = Look(ready.live, ready.catalog, ready.publisher, ready.windows.both_ms)
+    looks = _looks(ready)
     looks()
     for number, (plant, others) in enumerate(OTHERS.items()):
         brand = shop.harmed[number]
@@ -117,21 +119,42 @@ def test_what_reads_well_and_is_another_than_the_catalog_s_is_named_by_verify_an
     assert [check.findings for check in ready.verifier.verify() if check.findings] == []
 
 
-def test_a_look_takes_so_many_shards_that_a_big_catalog_costs_no_more_and_goes_round_all_of_them(
+def _looks(ready: System) -> Look:
+    return Look(ready.live, ready.db, ready.catalog, ready.publisher, ready.windows.both_ms)
+
+
+def test_a_look_takes_so_many_shards_that_a_big_catalog_costs_no_more_and_a_brand_of_very_many_campaigns_holds_nothing_up(
     ready: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[list[int]] = []
 
     def mend(shards: Sequence[int], *, lost: bool = False) -> Mended:
         seen.append(list(shards))
-        return Mended(TakenBack(), 0, rows=len(shards) * rows_of_a_shard)
+        return Mended(TakenBack(), 0)
 
     monkeypatch.setattr(ready.publisher, "mend", mend)
-    looks = Look(ready.live, ready.catalog, ready.publisher, ready.windows.both_ms)
-    for rows_of_a_shard, at_once in ((100, 10), (5000, 1), (2, 64), (0, 64)):
-        looks()
+    looks = _looks(ready)
+    for rows, looked in (
+        ([0] * 64, [64]),
+        ([15] * 64, [64]),
+        ([100] * 64, [10] * 6 + [4]),
+        ([5000] * 64, [1] * 64),
+        ([65_536, *[10] * 63], [63]),
+        ([*[10] * 63, 65_536], [63]),
+        ([65_536] * 64, []),
+    ):
+        monkeypatch.setattr(published, "rows_by_shard", lambda connection, rows=rows: rows)
         del seen[:]
-        while len(at := [shard for part in seen for shard in part]) < 64:
+        for _ in looked or [0]:
             looks()
-        assert {len(part) for part in seen} == {at_once}, rows_of_a_shard
-        assert set(at) == set(range(64))
+        assert list(map(len, seen)) == looked, rows
+        at = [shard for part in seen for shard in part]
+        assert at == [shard for shard in range(64) if rows[shard] < 65_536]
+
+
+def test_rows_are_counted_by_shard(ready: System) -> None:
+    brand, _ = brand_with_campaigns(ready, 3)
+    other, _ = brand_with_campaigns(ready, 1, name="Borealis")
+    with ready.db.connect() as connection:
+        found = published.rows_by_shard(connection)
+    assert found == [{brand: 4, other: 2}.get(shard, 0) for shard in range(64)]

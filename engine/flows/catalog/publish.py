@@ -55,14 +55,11 @@ class NotAllPublished(BudgetError):
 
 @dataclass(frozen=True, slots=True)
 class Mended:
-    """What a comparison of so many rows found: what the catalog had lost, how many plans differed in Redis, and the shards
-    that miss one.
-    """
+    """What a comparison found: what the catalog had lost, how many plans differed in Redis, and the shards that miss one."""
 
     back: TakenBack
     plans: int
     older: tuple[int, ...] = ()
-    rows: int = 0
 
     def __str__(self) -> str:
         plans = f"{self.plans} plans that differed in Redis published again" if self.plans else ""
@@ -194,14 +191,12 @@ class Publisher:
         back = self._restored.take_back(shards)
         suspects: set[int] | None = None
         off: dict[str, list[Apart]] = {}
-        rows = 0
         for _ in range(_LOOKS):
             # A change may be in progress, so only a difference that is found twice counts.
             brands = [b for b in self._catalog.brands(True, shards=shards) if _noted(b, suspects, b.id)]
             campaigns = [
                 c for c in self._catalog.campaigns(None, True, shards=shards) if _noted(c, suspects, c.brand_id)
             ]
-            rows = rows or len(brands) + len(campaigns)
             off = {}
             for one in plans_off(self._inspector, brands, campaigns, rests=True):
                 off.setdefault(one.entity, []).append(one)
@@ -214,7 +209,7 @@ class Publisher:
         for each in off.values():
             for one in each:
                 log.warning("%s: it is published again", one.text)
-        return Mended(back, len(off), older, rows)
+        return Mended(back, len(off), older)
 
     def _give_up(self, gone: Sequence[Apart]) -> tuple[int, ...]:
         """Takes shards out of use that once had these and have them no more, though they are in use; answers which. Where the registry has gone with
