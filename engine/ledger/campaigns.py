@@ -311,7 +311,10 @@ def apply(
     actor: str,
     at: datetime | None = None,
 ) -> CampaignRecord:
-    """Writes changed columns of a locked campaign, with the next version and its audit trail. at: of the trail, None is now."""
+    """Writes changed columns of a locked campaign, with the next version and its audit trail.
+
+    at: of the trail, None is now.
+    """
     if not values:
         return before
     returning = before.id if "archived_at" in values else None

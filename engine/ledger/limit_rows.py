@@ -23,7 +23,9 @@ from engine.ledger.records import BrandRecord, CampaignRecord
 
 ACTOR: Final = "engine"
 _SETTLED_MS: Final = 2000
-"""So long a change must have begun before a person's change of another field takes it over: PostgreSQL's clock may be ahead of Redis', which decides."""
+"""So long a change must have begun before a person's change of another field takes it over: PostgreSQL's clock may be
+ahead of Redis', which decides.
+"""
 COLUMNS: Final = "id, period, kind, value_micros, starts_at, ends_at, begun_at, before_micros"
 _OPEN: Final = {
     "brand": text(
@@ -91,7 +93,8 @@ def settle(
 def instant_of(connection: Connection, before: BrandRecord | CampaignRecord, values: Mapping[str, Any]) -> int | None:
     """The instant of a person's change of a limit that has scheduled changes; None for any other change.
 
-    What has begun by then counts before it, so `settle` takes it over first, and the trail has both in the order in which they were in force.
+    What has begun by then counts before it, so `settle` takes it over first, and the trail has both in the order in
+    which they were in force.
     """
     given = (f"{period}_budget_micros" for period in PERIODS)
     changed = any(column in values and values[column] != getattr(before, column) for column in given)
